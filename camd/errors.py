@@ -1,0 +1,203 @@
+"""The one table of errors that clients can see: codes, messages and what to do about them."""
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.frozen
+class ErrorKind:
+    """One row of the table. `message` is for people and never names a device path."""
+
+    code: int
+    name: str
+    message: str
+    retryable: bool
+    suggestion: str
+
+
+PARSE_ERROR = ErrorKind(
+    -32700, "parse_error", "Parse error", False, "Send one JSON object per text message, in UTF-8."
+)
+INVALID_REQUEST = ErrorKind(
+    -32600,
+    "invalid_request",
+    "Invalid Request",
+    False,
+    'Send an object with "jsonrpc": "2.0", "method", and an "id" that is a number or a string.',
+)
+METHOD_NOT_FOUND = ErrorKind(
+    -32601, "method_not_found", "Method not found", False, "Look the name up in the documentation."
+)
+INVALID_PARAMS = ErrorKind(
+    -32602, "invalid_params", "Invalid params", False, "Correct the parameters named in errors."
+)
+INTERNAL_ERROR = ErrorKind(
+    -32603,
+    "internal_error",
+    "Internal error",
+    True,
+    "Try again; if it stays, look for the traceback in the service's log.",
+)
+NOT_AUTHENTICATED = ErrorKind(
+    -32001,
+    "not_authenticated",
+    "Authentication required",
+    False,
+    "Call authenticate with a valid token or API key first.",
+)
+RATE_LIMITED = ErrorKind(
+    -32002, "rate_limited", "Rate limit exceeded", True, "Wait retry_after_ms, then go on slower."
+)
+FORBIDDEN = ErrorKind(
+    -32003, "forbidden", "Insufficient permissions", False, "Use a token with the required role."
+)
+CAMERA_UNKNOWN = ErrorKind(
+    -32004,
+    "camera_unknown",
+    "Camera not found",
+    False,
+    "Call get_camera_list for the ids that exist.",
+)
+SOURCE_UNAVAILABLE = ErrorKind(
+    -32006,
+    "source_unavailable",
+    "The camera's source is not available",
+    True,
+    "Check that the camera is plugged in, powered and not used by another program.",
+)
+UNSUPPORTED = ErrorKind(
+    -32008,
+    "unsupported",
+    "Format or capability not supported",
+    False,
+    "Ask for one of the supported values.",
+)
+RECORDING_FAILED = ErrorKind(
+    -1003,
+    "recording_failed",
+    "Recording operation failed",
+    True,
+    "Look at the camera's status for the cause.",
+)
+FILE_NOT_FOUND = ErrorKind(
+    -1005, "file_not_found", "File not found", False, "Call list_recordings for the names."
+)
+ALREADY_RECORDING = ErrorKind(
+    -1006,
+    "already_recording",
+    "Camera is currently recording",
+    False,
+    "Stop the running session first, or use it.",
+)
+STORAGE_LOW = ErrorKind(
+    -1008,
+    "storage_low",
+    "Storage space is low",
+    True,
+    "Record for at most fits_seconds, or free space.",
+)
+STORAGE_CRITICAL = ErrorKind(
+    -1010,
+    "storage_critical",
+    "Storage space is critical",
+    True,
+    "Free space on the recordings volume, or raise the block threshold.",
+)
+FILE_IN_USE = ErrorKind(
+    -1011, "file_in_use", "The file is being recorded", True, "Wait until its session has ended."
+)
+STORAGE_MISSING = ErrorKind(
+    -1014,
+    "storage_missing",
+    "The recordings folder is not there",
+    True,
+    "Mount the volume or create the folder that the configuration names.",
+)
+STORAGE_READ_ONLY = ErrorKind(
+    -1015,
+    "storage_read_only",
+    "The recordings folder cannot be written",
+    True,
+    "Check the file system and the permissions of the recordings folder.",
+)
+STORAGE_UNRESPONSIVE = ErrorKind(
+    -1016,
+    "storage_unresponsive",
+    "The recordings volume does not answer",
+    True,
+    "Check the disk's cabling and health; the service goes on and tries again.",
+)
+NOT_RECORDING = ErrorKind(
+    -1020, "not_recording", "Camera is not recording", False, "Call start_recording first."
+)
+SHUTTING_DOWN = ErrorKind(
+    -1021, "shutting_down", "The service is stopping", True, "Connect again in a moment."
+)
+
+TABLE: tuple[ErrorKind, ...] = (
+    PARSE_ERROR,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    INVALID_PARAMS,
+    INTERNAL_ERROR,
+    NOT_AUTHENTICATED,
+    RATE_LIMITED,
+    FORBIDDEN,
+    CAMERA_UNKNOWN,
+    SOURCE_UNAVAILABLE,
+    UNSUPPORTED,
+    RECORDING_FAILED,
+    FILE_NOT_FOUND,
+    ALREADY_RECORDING,
+    STORAGE_LOW,
+    STORAGE_CRITICAL,
+    FILE_IN_USE,
+    STORAGE_MISSING,
+    STORAGE_READ_ONLY,
+    STORAGE_UNRESPONSIVE,
+    NOT_RECORDING,
+    SHUTTING_DOWN,
+)
+
+
+class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
+    """A typed "no" that travels to the client who asked.
+
+    `data` becomes the error's `data`, with `retryable` and `suggestion` added. Values are
+    whatever JSON can hold.
+    """
+
+    def __init__(
+        self,
+        kind: ErrorKind,
+        message: str | None = None,
+        *,
+        suggestion: str | None = None,
+        **data: object,
+    ) -> None:
+        super().__init__(message or kind.message)
+        self.kind = kind
+        self.message = message or kind.message
+        self.suggestion = suggestion or kind.suggestion
+        self.details = data
+
+    @property
+    def data(self) -> dict[str, object]:
+        """What the client reads beside code and message."""
+        return {
+            **self.details,
+            "retryable": self.kind.retryable,
+            "suggestion": self.suggestion,
+        }
+
+    def __repr__(self) -> str:
+        return f"Refusal({self.kind.name}, {self.message!r}, {self.details!r})"
+
+
+class ConfigError(Exception):
+    """The configuration has mistakes; `mistakes` names each by its path (`cameras[1].fps: …`)."""
+
+    def __init__(self, mistakes: tuple[str, ...]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = mistakes

@@ -1,0 +1,1 @@
+"""What every actor needs: mailboxes, published values, events, restarts. Knows no cameras."""
