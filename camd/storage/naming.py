@@ -1,0 +1,56 @@
+"""How recordings are called, and which names from outside may be looked up at all.
+
+Names are UTC and come from the first frame's capture time; a taken name gets `_1`, `_2`, …
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import count
+
+from camd.model import CameraId
+
+_NAME = re.compile(
+    r"(?P<camera>[a-z0-9_-]+)_(?P<start>\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d)(_\d+)?\.(mp4|mkv)"
+)
+MAX_NAME_LENGTH = 255  # NAME_MAX of Linux file systems, in bytes
+
+
+def stem(camera_id: CameraId, start: datetime) -> str:
+    """Name a segment by camera and capture time: `camera0_2026-01-15_14-30-00`."""
+    return f"{camera_id}_{start.astimezone(UTC):%Y-%m-%d_%H-%M-%S}"
+
+
+def candidates(camera_id: CameraId, start: datetime, extension: str = "mp4") -> Iterator[str]:
+    """Yield the names to try, in order, without end; the first free one is taken exclusively."""
+    base = stem(camera_id, start)
+    yield f"{base}.{extension}"
+    for number in count(1):
+        yield f"{base}_{number}.{extension}"
+
+
+def with_extension(filename: str, extension: str) -> str:
+    """Return `filename` with another extension: the MKV made from an MP4."""
+    return f"{filename.rpartition('.')[0]}.{extension}"
+
+
+def is_recording(name: str) -> bool:
+    """Whether camd could have given this name; anything else in the folder is foreign."""
+    return len(name) <= MAX_NAME_LENGTH and _NAME.fullmatch(name) is not None
+
+
+def is_plain(name: str) -> bool:
+    """Whether a client's `name` is one path component and nothing else.
+
+    Refuses separators, `..`, hidden names, NUL and control characters, and what no file system
+    would hold.
+    """
+    return (
+        0 < len(name.encode("utf-8", "surrogatepass")) <= MAX_NAME_LENGTH
+        and not name.startswith(".")
+        and "/" not in name
+        and "\\" not in name
+        and name.isprintable()
+    )
