@@ -1,1 +1,1 @@
-"""To be described."""
+"""Who may come in: signed tokens, API keys, and what each allows."""

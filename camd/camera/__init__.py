@@ -1,1 +1,1 @@
-"""To be described."""
+"""One actor per camera: its state machine, its FFmpeg child, its session, its recorder."""

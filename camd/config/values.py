@@ -57,7 +57,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def parse_duration(value: str | int | float) -> timedelta:
     """Read "30m", "500ms", "1h30m", or a plain number of seconds."""
     wrong = ValueError(
-        f"{value!r} is not a duration; write one such as \"30m\", \"1h30m\", \"500ms\", "
+        f'{value!r} is not a duration; write one such as "30m", "1h30m", "500ms", '
         "or a number of seconds"
     )
     if isinstance(value, str):
@@ -83,7 +83,7 @@ def format_duration(duration: timedelta) -> str:
     """Write a duration that is not negative as `parse_duration` reads it: "1h30m"."""
     rest = duration // timedelta(microseconds=1)
     words = []
-    for unit, size in _MICROS.items():
+    for unit, size in list(_MICROS.items())[1:]:  # hours are the largest: "24h"
         count, rest = divmod(rest, size)
         if count:
             words.append(f"{count}{unit}")
@@ -181,7 +181,7 @@ def parse_source(text: str, folder: Path, home: Path | None = None) -> Source:
 def _v4l2_source(text: str) -> V4l2Source:
     if not text.startswith("/") or "\0" in text:
         raise ValueError(
-            'a v4l2 source is the absolute path of a node or of a link to one, such as '
+            "a v4l2 source is the absolute path of a node or of a link to one, such as "
             '"v4l2:/dev/video0" or "v4l2:/dev/v4l/by-id/…"'
         )
     return V4l2Source(Path(text))

@@ -33,7 +33,7 @@ class Box:
 
     kind: bytes
     header_size: int
-    data: bytes = attrs.field(repr=len)
+    data: bytes = attrs.field(repr=False)
 
     @property
     def payload(self) -> memoryview:
@@ -145,9 +145,7 @@ class BoxReader:
         return Box(header.kind, header.header_size, data)
 
 
-def children(
-    data: bytes | memoryview, start: int = 0, end: int | None = None
-) -> Iterator[Span]:
+def children(data: bytes | memoryview, start: int = 0, end: int | None = None) -> Iterator[Span]:
     """Walk the boxes that fill `data[start:end]` exactly. Raises BoxError when they do not.
 
     A size of 0 is refused: only the last box of a file may have it.

@@ -7,8 +7,8 @@ and a mailbox that closes refuses every caller who still waits.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import contextlib
+from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -83,12 +83,17 @@ class Mailbox(Generic[Req]):
         finally:
             self._pending.discard(ask)
 
+    async def tell(self, news: Req) -> None:
+        """Send something that needs no answer; lost without a word when the actor is gone."""
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await self._send.send(Ask(news))
+
     async def receive(self) -> Ask[Req]:
         """Wait for the next ask; for the actor's loop only."""
         return await self._receive.receive()
 
-    @asynccontextmanager
-    async def opened(self) -> AsyncIterator[None]:
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[None]:
         """Accept asks while the block runs; afterwards refuse all who still wait."""
         try:
             yield

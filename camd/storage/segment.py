@@ -13,10 +13,8 @@ from pathlib import Path
 import attrs
 
 from camd.media.fragments import Fragment
-from camd.media.mp4 import SegmentIndex
+from camd.media.mp4 import FTYP_SIZE, HASHED_FROM, SegmentIndex
 from camd.storage.disk import Disk, DiskFile
-
-HASHED_FROM = 48  # ftyp (32) and the 16 bytes that change at the seal
 
 
 @attrs.define(eq=False)
@@ -86,23 +84,26 @@ class SegmentFile:
             self.synced_bytes = size
 
     def seal(self) -> None:
-        """Turn the file into an ordinary MP4, durable when this returns, and close it.
+        """Turn the file into an ordinary MP4, durable when this returns; call `close` then.
 
         The final index goes behind the last fragment and is synced; then 16 bytes near the
         start change and are synced. Between the two the file is still a valid fragmented MP4.
-        Raises OSError; the file then stays playable, and is closed all the same.
+        Raises OSError; the file then stays playable, and sealing may be tried again.
         """
+        moov = self.index.final_moov()
         try:
-            moov = self.index.final_moov()
-            moov_offset = self.size_bytes
-            try:
-                self._write([moov])
-            except OSError:
-                self._file.truncate(moov_offset)
-                raise
-            self.sync()
-            self._file.overwrite(32, self.index.seal_header(moov_offset))
+            self._file.append([moov])
             self._file.sync()
-            self.sha256 = self._hash.hexdigest()
-        finally:
-            self._file.close()
+        except OSError:
+            self._file.truncate(self.size_bytes)
+            raise
+        self._file.overwrite(FTYP_SIZE, self.index.seal_header(self.size_bytes))
+        self._file.sync()
+        self._hash.update(moov)
+        self.size_bytes += len(moov)
+        self.synced_bytes = self.size_bytes
+        self.sha256 = self._hash.hexdigest()
+
+    def close(self) -> None:
+        """Close the file, sealed or not."""
+        self._file.close()

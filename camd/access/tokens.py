@@ -1,0 +1,94 @@
+"""JSON Web Tokens (RFC 7519), signed with HS256 and nothing else."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jwt
+
+from camd.access.reasons import AccessRefusedError, Reason
+from camd.rpc.roles import Identity, Role, Via
+
+MIN_SECRET_BYTES = 32  # RFC 7518, 3.2: a key of the hash's size or larger
+MAX_TOKEN_CHARACTERS = 8192
+ALGORITHM = "HS256"
+CLAIMS = ("user_id", "role", "iat", "exp")
+
+# Times are checked here, against the `now` that the caller gives.
+_OPTIONS: Any = {
+    "verify_exp": False,
+    "verify_iat": False,
+    "verify_nbf": False,
+    "verify_aud": False,
+    "verify_iss": False,
+    "verify_sub": False,
+    "verify_jti": False,
+    "require": list(CLAIMS),
+}
+
+
+def usable_secret(secret: str) -> bool:
+    """Whether `secret` is long enough to sign with."""
+    return len(secret.encode("utf-8", "surrogatepass")) >= MIN_SECRET_BYTES
+
+
+def mint_token(secret: str, *, user_id: str, role: Role, now: float, lifetime: float) -> str:
+    """Sign a token that is valid for `lifetime` seconds from `now` (seconds since 1970).
+
+    Raises ValueError when the secret is shorter than 32 bytes.
+    """
+    if not usable_secret(secret):
+        raise ValueError(f"the secret must have at least {MIN_SECRET_BYTES} bytes")
+    claims = {"user_id": user_id, "role": role.value, "iat": now, "exp": now + lifetime}
+    return jwt.encode(claims, secret, algorithm=ALGORITHM)
+
+
+def check_token(token: str, secret: str, now: float) -> Identity:
+    """Read a token and say who sent it; raises AccessRefusedError."""
+    if not usable_secret(secret):
+        raise AccessRefusedError(Reason.NO_SECRET)
+    claims = _verified_claims(token, secret)
+    user_id, role = claims["user_id"], _role(claims["role"])
+    issued, expires = _moment(claims["iat"]), _moment(claims["exp"])
+    if not isinstance(user_id, str) or not user_id or role is None:
+        raise AccessRefusedError(Reason.INVALID_CLAIM)
+    if issued is None or expires is None:
+        raise AccessRefusedError(Reason.INVALID_CLAIM)
+    if now >= expires:
+        raise AccessRefusedError(Reason.EXPIRED)
+    if "nbf" in claims:
+        not_before = _moment(claims["nbf"])
+        if not_before is None or now < not_before:
+            raise AccessRefusedError(Reason.NOT_YET_VALID)
+    return Identity(user_id, role, expires, Via.JWT)
+
+
+def _verified_claims(token: str, secret: str) -> dict[str, Any]:
+    if len(token) > MAX_TOKEN_CHARACTERS:
+        raise AccessRefusedError(Reason.MALFORMED)
+    try:
+        return dict(jwt.decode(token, secret, algorithms=[ALGORITHM], options=_OPTIONS))
+    except jwt.InvalidAlgorithmError:
+        raise AccessRefusedError(Reason.WRONG_ALGORITHM) from None
+    except jwt.InvalidSignatureError:
+        raise AccessRefusedError(Reason.INVALID_SIGNATURE) from None
+    except jwt.MissingRequiredClaimError:
+        raise AccessRefusedError(Reason.MISSING_CLAIM) from None
+    except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+        raise AccessRefusedError(Reason.MALFORMED) from None
+
+
+def _role(value: object) -> Role | None:
+    return next((role for role in Role if role.value == value), None)
+
+
+def _moment(value: object) -> float | None:
+    """Give a NumericDate (RFC 7519, 2), which may have a fraction, or None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        moment = float(value)
+    except OverflowError:
+        return None
+    return moment if math.isfinite(moment) else None

@@ -1,0 +1,78 @@
+"""Cameras on the wire: the list, and one camera's status."""
+
+from __future__ import annotations
+
+import attrs
+
+from camd.api import views
+from camd.camera.actor import Camera
+from camd.camera.roster import Cameras
+from camd.clock import monotonic
+from camd.rpc.registry import Caller, Method, Nothing
+from camd.rpc.roles import Role
+
+DEVICE = {"aliases": ("camera_id",)}
+
+
+@attrs.frozen
+class ByDevice:
+    """Which camera: its id, its device, or a link to it."""
+
+    device: str = attrs.field(metadata=DEVICE)
+
+
+@attrs.define(eq=False)
+class CamerasApi:
+    """Handlers over the roster of cameras."""
+
+    _cameras: Cameras
+
+    def methods(self) -> tuple[Method, ...]:
+        """What this noun offers."""
+        return (
+            Method(
+                "get_camera_list",
+                Role.VIEWER,
+                Nothing,
+                self.get_camera_list,
+                "All cameras with their state, recording included.",
+                immediate=True,
+            ),
+            Method(
+                "get_camera_status",
+                Role.VIEWER,
+                ByDevice,
+                self.get_camera_status,
+                "One camera, with counters and what it delivers.",
+                immediate=True,
+            ),
+        )
+
+    async def get_camera_list(self, caller: Caller, params: Nothing) -> views.View:
+        """List all cameras."""
+        cameras = [views.camera(camera.status) for camera in self._cameras]
+        connected = sum(camera["status"] == "CONNECTED" for camera in cameras)
+        return {"cameras": cameras, "total": len(cameras), "connected": connected}
+
+    async def get_camera_status(self, caller: Caller, params: ByDevice) -> views.View:
+        """Describe one camera."""
+        return _detailed(self._cameras.find(params.device))
+
+
+def _detailed(camera: Camera) -> views.View:
+    status = camera.status
+    since = status.streaming_since
+    video = status.video
+    size = views.resolution(video.width, video.height) if video else None
+    return views.camera(status) | {
+        "metrics": {
+            "bytes_sent": status.bytes_captured,
+            "readers": 1 if status.session else 0,
+            "uptime": int(monotonic() - since) if since is not None else 0,
+        },
+        "capabilities": {
+            "formats": [views.codec(video.codec)] if video else [],
+            "resolutions": [size] if size else [],
+            "fps_options": [round(video.fps, 2)] if video and video.fps else [],
+        },
+    }

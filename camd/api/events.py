@@ -1,0 +1,91 @@
+"""What happens, as notifications: every event gets a number, a time and the contract's fields."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import attrs
+
+from camd.api import views
+from camd.clock import now
+from camd.errors import STORAGE_CRITICAL, STORAGE_LOW
+from camd.model import (
+    CameraChanged,
+    Event,
+    RecordingChanged,
+    RecordingNews,
+    StorageChanged,
+    StorageLevel,
+)
+from camd.rpc.notification import Notification
+from camd.runtime.fanout import Fanout
+
+
+@attrs.define(eq=False)
+class Announcer:
+    """Turns events into notifications, in order, numbered from 1."""
+
+    notifications: Fanout[Notification]
+    _seq: int = attrs.field(default=0, init=False)
+
+    @contextmanager
+    def listening(self, events: Fanout[Event]) -> Iterator[None]:
+        """Announce what `events` brings while the block runs."""
+        with events.subscribed(self._announce):
+            yield
+
+    def _announce(self, event: Event) -> None:
+        self._seq += 1
+        method, params, key = render(event)
+        params |= {"seq": self._seq, "time": now()}
+        self.notifications.publish(Notification(method, params, key))
+
+
+def render(event: Event) -> tuple[str, views.View, str | None]:
+    """Give a notification's method, parameters, and the key by which newer ones replace it."""
+    match event:
+        case CameraChanged(status):
+            return "camera_status_update", views.camera(status), f"camera:{status.camera_id}"
+        case RecordingChanged():
+            return "recording_status_update", _recording(event), _progress_key(event)
+        case StorageChanged(status):
+            return "storage_status_update", views.storage(status) | _warning(status.level), None
+
+
+def _progress_key(event: RecordingChanged) -> str | None:
+    if event.news is RecordingNews.PROGRESS:
+        return f"progress:{event.session.session_id}"
+    return None
+
+
+def _recording(event: RecordingChanged) -> views.View:
+    session, current = event.session, event.session.current
+    started = event.news is RecordingNews.STARTED
+    return {
+        "device": event.device,
+        "device_path": event.device,
+        "camera_id": session.camera_id,
+        "status": event.news.value,
+        "filename": event.filename,
+        "duration": 0 if started else session.elapsed_seconds,
+        "session_id": session.session_id,
+        "recording_id": session.session_id,
+        "start_time": session.start,
+        "file_size": current.size_bytes if current else 0,
+        "bytes_written": session.bytes_written,
+        "frames_written": session.frames_written,
+        "reason": event.reason,
+    }
+
+
+def _warning(level: StorageLevel) -> views.View:
+    match level:
+        case StorageLevel.OK:
+            return {}
+        case StorageLevel.LOW:
+            return {"code": STORAGE_LOW.code, "message": STORAGE_LOW.message}
+        case StorageLevel.BLOCKED | StorageLevel.CRITICAL:
+            return {"code": STORAGE_CRITICAL.code, "message": STORAGE_CRITICAL.message}
+        case _:
+            return {"message": f"The recordings volume is {level.value.replace('_', ' ')}"}

@@ -1,0 +1,144 @@
+"""The service itself on the wire: is it alive, how is it, what is it, and a new configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import attrs
+
+from camd import __version__
+from camd.api import views
+from camd.api.recordings import FORMATS
+from camd.camera.program import FfmpegMissingError, encoders
+from camd.camera.roster import Cameras
+from camd.clock import monotonic
+from camd.config.changes import Changes
+from camd.model import CameraState, StorageLevel
+from camd.rpc.registry import Caller, Method, Nothing
+from camd.rpc.roles import Role
+from camd.storage.actor import Storage
+
+MAX_CAMERAS = 64
+CAPABILITIES = (
+    "recording",
+    "timed_recording",
+    "rotation",
+    "stop_receipts",
+    "gap_ledger",
+    "storage_guard",
+    "notifications",
+    "file_download",
+    "reload_config",
+)
+
+
+@attrs.define(eq=False)
+class SystemApi:
+    """Handlers over the daemon as a whole."""
+
+    _cameras: Cameras
+    _storage: Storage
+    _reload: Callable[[], Awaitable[Changes]]
+    _started: float = attrs.field(factory=monotonic, init=False)
+
+    def methods(self) -> tuple[Method, ...]:
+        """What this noun offers."""
+        return (
+            Method("ping", Role.VIEWER, Nothing, self.ping, "Answers pong.", immediate=True),
+            Method(
+                "get_status",
+                Role.ADMIN,
+                Nothing,
+                self.get_status,
+                "How the service and its parts are.",
+                immediate=True,
+            ),
+            Method(
+                "get_server_info",
+                Role.ADMIN,
+                Nothing,
+                self.get_server_info,
+                "What this service is and can do.",
+            ),
+            Method(
+                "reload_config",
+                Role.ADMIN,
+                Nothing,
+                self.reload_config,
+                "Read the configuration again and apply what can be applied.",
+            ),
+        )
+
+    async def ping(self, caller: Caller, params: Nothing) -> str:
+        """Answer at once."""
+        return "pong"
+
+    def health(self) -> tuple[str, dict[str, tuple[str, str]]]:
+        """Judge the service: its status, and status and details of each part."""
+        troubled = [
+            status.camera_id
+            for status in (camera.status for camera in self._cameras)
+            if status.state in (CameraState.RESTING, CameraState.ABSENT, CameraState.FAULTED)
+            or (status.session is not None and not status.session.healthy)
+        ]
+        level = self._storage.status.level
+        cameras = ("degraded", f"in trouble: {', '.join(troubled)}") if troubled else ("healthy", "")
+        storage = {
+            StorageLevel.OK: ("healthy", ""),
+            StorageLevel.LOW: ("degraded", "space is low"),
+            StorageLevel.BLOCKED: ("degraded", "no new recordings: space is critical"),
+        }.get(level, ("unhealthy", f"storage is {level.value}"))
+        parts = {
+            "camera_monitor": cameras,
+            "storage": storage,
+            "service_manager": ("healthy", ""),
+            "mediamtx": ("healthy", "not used"),
+        }
+        order = ("healthy", "degraded", "unhealthy")
+        return max((state for state, _ in parts.values()), key=order.index), parts
+
+    async def get_status(self, caller: Caller, params: Nothing) -> views.View:
+        """Describe the service."""
+        overall, parts = self.health()
+        camera_status, storage_status = parts["camera_monitor"][0], parts["storage"][0]
+        return {
+            "status": overall,
+            "uptime": round(monotonic() - self._started, 3),
+            "version": __version__,
+            "components": {
+                "websocket_server": "running",
+                "camera_monitor": "running" if camera_status == "healthy" else camera_status,
+                "mediamtx_controller": "disabled",
+                "storage": "running" if storage_status == "healthy" else storage_status,
+            },
+            "details": {name: text for name, (_, text) in parts.items() if text},
+            "cameras": len(self._cameras),
+            "recording": sum(camera.status.session is not None for camera in self._cameras),
+        }
+
+    async def get_server_info(self, caller: Caller, params: Nothing) -> views.View:
+        """Describe the software, FFmpeg included."""
+        try:
+            program = await self._cameras.find_program()
+            version, found = ".".join(map(str, program.version)), await encoders(program)
+        except FfmpegMissingError:
+            version, found = None, frozenset()
+        interesting = [name for name in sorted(found) if name.startswith(("h264", "hevc", "libx26"))]
+        return {
+            "name": "camd",
+            "version": __version__,
+            "capabilities": list(CAPABILITIES),
+            "supported_formats": list(FORMATS),
+            "max_cameras": MAX_CAMERAS,
+            "ffmpeg_version": version,
+            "encoders": interesting + [name for name in ("mjpeg",) if name in found],
+        }
+
+    async def reload_config(self, caller: Caller, params: Nothing) -> views.View:
+        """Apply a changed configuration; running sessions go on untouched."""
+        changes = await self._reload()
+        return {
+            "applied": list(changes.applied),
+            "restart_needed": list(changes.restart_needed),
+            "success": True,
+        }

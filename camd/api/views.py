@@ -1,0 +1,177 @@
+"""How values look on the wire: the fields that clients of such services know, and no others' way.
+
+Names and meanings are the contract; extra fields never hurt a client, missing ones do.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from camd.model import (
+    CameraState,
+    CameraStatus,
+    Gap,
+    Segment,
+    SegmentState,
+    Session,
+    SessionState,
+    StorageLevel,
+    StorageStatus,
+)
+
+View = dict[str, Any]
+
+_CONNECTION = {
+    CameraState.ABSENT: "DISCONNECTED",
+    CameraState.RESTING: "ERROR",
+    CameraState.FAULTED: "ERROR",
+}
+_THRESHOLD_STATUS = {
+    StorageLevel.OK: "normal",
+    StorageLevel.LOW: "warning",
+    StorageLevel.BLOCKED: "blocked",
+    StorageLevel.CRITICAL: "critical",
+}
+_CODEC_NAMES = {"avc1": "h264", "avc3": "h264", "hvc1": "h265", "hev1": "h265", "jpeg": "mjpeg"}
+
+
+def camera(status: CameraStatus) -> View:
+    """One camera, as in every list, answer and notification."""
+    session, trouble = status.session, status.trouble
+    shown = status.video or status.wanted
+    current = session.current if session else None
+    view: View = {
+        "camera_id": status.camera_id,
+        "device": status.device,
+        "device_path": status.device,
+        "identity": status.identity,
+        "status": _CONNECTION.get(status.state, "CONNECTED"),
+        "state": status.state.value,
+        "name": status.name,
+        "resolution": resolution(shown.width, shown.height),
+        "fps": round(shown.fps or status.wanted.fps, 2),
+        "streams": {},
+        "stream_url": None,
+        "recording": session is not None and session.state is not SessionState.STARTING,
+        "recording_session": session.session_id if session else None,
+        "current_file": current.filename if current else None,
+        "elapsed_time": session.elapsed_seconds if session else 0,
+        "file_size": current.size_bytes if current else 0,
+        "recording_healthy": session is not None and session.healthy,
+    }
+    if trouble is not None:
+        view |= {
+            "cause": trouble.cause,
+            "message": trouble.message,
+            "suggestion": trouble.suggestion,
+        }
+    return view
+
+
+def resolution(width: int, height: int) -> str | None:
+    """`"1920x1080"`, or None while nobody knows."""
+    return f"{width}x{height}" if width and height else None
+
+
+def codec(name: str) -> str:
+    """The codec's common name, from the four characters of a sample entry."""
+    return _CODEC_NAMES.get(name, name)
+
+
+def gap(entry: Gap) -> View:
+    """One ledger entry."""
+    return {
+        "camera_id": entry.camera_id,
+        "session_id": entry.session_id,
+        "from": entry.start,
+        "to": entry.end,
+        "duration": entry.duration_seconds,
+        "frames": entry.frames,
+        "exact": entry.exact,
+        "cause": entry.cause.value,
+        "action": entry.action,
+    }
+
+
+def segment(found: Segment) -> View:
+    """One recording in a listing."""
+    return {
+        "filename": found.filename,
+        "file_size": found.size_bytes,
+        "modified_time": found.modified,
+        "download_url": f"/files/recordings/{found.filename}",
+        "duration": round(found.duration_seconds, 6),
+        "camera_id": found.camera_id,
+        "session_id": found.session_id,
+        "start_time": found.start,
+        "end_time": found.end,
+        "frames": found.frames,
+        "status": found.state.value,
+        "pinned": False,
+    }
+
+
+def receipt(session: Session) -> View:
+    """What a stop gives in return: every file and every gap."""
+    return {
+        "files": [
+            {
+                "filename": s.filename,
+                "start_time": s.start,
+                "end_time": s.end,
+                "duration": round(s.duration_seconds, 6),
+                "frames": s.frames,
+                "size": s.size_bytes,
+                "sha256": s.sha256,
+            }
+            for s in session.segments
+        ],
+        "gaps": [gap(entry) for entry in session.gaps],
+        "frames_captured": session.frames_captured,
+        "frames_written": session.frames_written,
+        "durable": all(s.state is SegmentState.SEALED for s in session.segments),
+    }
+
+
+def storage(status: StorageStatus) -> View:
+    """The recordings volume, as `get_storage_info` and the notification show it."""
+    percent = round(status.used_percent, 2)
+    level = status.level
+    return {
+        "total_space": status.total_bytes,
+        "used_space": status.used_bytes,
+        "available_space": status.available_bytes,
+        "usage_percentage": percent,
+        "usage_percent": percent,
+        "used_percent": percent,
+        "recordings_size": status.recordings_bytes,
+        "snapshots_size": 0,
+        "low_space_warning": level is not StorageLevel.OK,
+        "critical_space_warning": level not in (StorageLevel.OK, StorageLevel.LOW),
+        "warn_threshold": status.warn_percent,
+        "block_threshold": status.block_percent,
+        "critical_threshold": status.critical_percent,
+        "threshold_status": _THRESHOLD_STATUS.get(level, level.value),
+        "promised_bytes": status.promised_bytes,
+        "seconds_until_blocked": status.seconds_until_blocked,
+        "write_rate": status.write_rate,
+    }
+
+
+@attrs.frozen
+class SessionTimes:
+    """When a session began and ended, and how long that is in seconds."""
+
+    start: datetime
+    end: datetime
+    seconds: float
+
+    @classmethod
+    def of(cls, session: Session) -> SessionTimes:
+        """Take the times from the files: they know best."""
+        start = session.segments[0].start if session.segments else session.start
+        end = session.segments[-1].end if session.segments else (session.end or start)
+        return cls(start, end, round((end - start).total_seconds(), 6))

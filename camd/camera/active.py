@@ -1,0 +1,253 @@
+"""The session that a camera is recording now: its tasks, its clock, and who waits for it."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import attrs
+import structlog
+import trio
+
+from camd.camera.queue import CaptureQueue, Finish
+from camd.camera.recorder import NO_ROOM, Recorder
+from camd.camera.sessions import Rotation, SessionBook
+from camd.clock import monotonic, now
+from camd.errors import RECORDING_FAILED, STORAGE_CRITICAL, Refusal
+from camd.model import RecordingNews, Segment, Session, SessionState
+from camd.runtime.mailbox import Ask
+from camd.storage.actor import Storage
+
+log = structlog.get_logger("camd.session")
+
+TICK_SECONDS = 1.0
+UNHEALTHY_AFTER_SECONDS = 4.0  # without a durable byte, on top of the sync cadence
+DURABILITY_SECONDS: dict[str, float | None] = {
+    "1s": 1.0,
+    "5s": 5.0,
+    "30s": 30.0,
+    "segment": None,
+}
+
+
+# --- what a session reports to its camera -------------------------------------------------
+
+
+@attrs.frozen
+class Admitted:
+    """Storage has promised room; frames may come."""
+
+    active: Active
+
+
+@attrs.frozen
+class Began:
+    """The first frames are on disk."""
+
+    active: Active
+
+
+@attrs.frozen
+class Over:
+    """Everything is sealed and ledgered; nothing of the session runs any more."""
+
+    active: Active
+
+
+@attrs.frozen
+class Changed:
+    """Its health, its state or its newest file is another one."""
+
+    active: Active
+
+
+@attrs.frozen
+class TimeIsUp:
+    """The duration that was asked for is over."""
+
+    active: Active
+
+
+Report = Admitted | Began | Over | Changed | TimeIsUp
+Finished = Callable[[Segment], Awaitable[Segment | None]]
+
+
+@attrs.define(eq=False)
+class Active:
+    """One running session. Its camera decides; this carries out and reports."""
+
+    book: SessionBook
+    queue: CaptureQueue
+    storage: Storage
+    report: Callable[[Report], Awaitable[None]]
+    tell: Callable[[Active, RecordingNews, str, str], None]
+    convert: Finished | None  # makes the file that was asked for out of a sealed MP4
+    progress_seconds: float
+    sync_seconds: float | None
+    end_on_storage_error: bool
+    recorder: Recorder = attrs.field(init=False)
+    refusal: Refusal | None = attrs.field(default=None, init=False)
+    ending: bool = attrs.field(default=False, init=False)
+    _starts: list[Ask[Any]] = attrs.field(factory=list, init=False)
+    _stops: list[Ask[Any]] = attrs.field(factory=list, init=False)
+    _clock: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
+
+    # --- who waits ---
+
+    def join(self, ask: Ask[Any]) -> None:
+        """Answer `ask` as soon as frames are on disk."""
+        if self.book.first_frame_at is None:
+            self._starts.append(ask)
+        else:
+            ask.answer(self.snapshot())
+
+    def await_end(self, ask: Ask[Any]) -> None:
+        """Answer `ask` when everything is sealed."""
+        self._stops.append(ask)
+
+    def answer_starts(self) -> None:
+        """Tell everybody who waits for the first frames that they are there."""
+        self._answer(self._starts)
+
+    def answer_all(self) -> None:
+        """Tell everybody who still waits how it ended."""
+        self._answer(self._starts)
+        self._answer(self._stops)
+
+    def _answer(self, asks: list[Ask[Any]]) -> None:
+        session = self.snapshot()
+        for ask in asks:
+            if session.segments:
+                ask.answer(session)
+            else:
+                ask.refuse(self.refusal or self._nothing())
+        asks.clear()
+
+    def _nothing(self) -> Refusal:
+        return Refusal(
+            RECORDING_FAILED,
+            "The recording ended before its first frame",
+            camera_id=self.book.camera_id,
+            cause=self.book.reason or "stopped",
+        )
+
+    def snapshot(self) -> Session:
+        """The account as of now."""
+        return self.book.snapshot(monotonic())
+
+    # --- its life ---
+
+    async def run(self, bytes_per_second: float, rotation: Rotation) -> None:
+        """Get room, record until the queue is finished, convert, and report the end."""
+        limit = self.book.wish.duration
+        seconds = limit.total_seconds() if limit else rotation.max_seconds
+        guard, session_id = self.storage.guard, self.book.session_id
+        try:
+            self.book.warnings = await guard.admit(session_id, bytes_per_second, seconds)
+        except Refusal as refusal:
+            self.refusal = refusal
+        else:
+            await self.report(Admitted(self))
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                await self.recorder.record()
+            guard.release(session_id)
+            self._clock.cancel()
+            await self._close_book()
+        await self.report(Over(self))
+
+    async def _close_book(self) -> None:
+        book = self.book
+        book.ended, book.state = now(), SessionState.ENDED
+        if book.segments:
+            book.ended = max(segment.end for segment in book.segments)
+            await self.storage.note_session(self.snapshot())
+        if not book.balanced:
+            log.error(
+                "frames_unaccounted",
+                session=book.session_id,
+                captured=book.frames_captured,
+                written=book.frames_written,
+            )
+            self.news(RecordingNews.ERROR, "", "frames unaccounted for")
+
+    def finish(self) -> None:
+        """Nothing more will come: write what is queued, and seal."""
+        self.queue.put(Finish())
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Give up before the first frame."""
+        self.refusal = self.refusal or refusal
+        self.finish()
+
+    async def keep_time(self) -> None:
+        """Watch the session's health, report progress, and end it when its time is up."""
+        assert self.book.first_frame_at is not None
+        limit = self.book.wish.duration
+        end = self.book.first_frame_at + limit.total_seconds() if limit else float("inf")
+        progress_at = monotonic() + self.progress_seconds
+        with self._clock:
+            while monotonic() < end:
+                await trio.sleep(min(TICK_SECONDS, max(0.0, end - monotonic())))
+                await self._look_after_health()
+                if monotonic() >= progress_at:
+                    progress_at += self.progress_seconds
+                    self.news(RecordingNews.PROGRESS, self._newest_name())
+            await self.report(TimeIsUp(self))
+
+    async def _look_after_health(self) -> None:
+        """I7: "recording" is said only while bytes become durable."""
+        book = self.book
+        patience = UNHEALTHY_AFTER_SECONDS + (self.sync_seconds or 0.0)
+        latest = book.durable_at if self.sync_seconds is not None else book.written_at
+        healthy = latest is not None and monotonic() - latest < patience
+        if healthy is not book.healthy:
+            book.healthy = healthy
+            await self.report(Changed(self))
+
+    def _newest_name(self) -> str:
+        return self.book.segments[-1].filename if self.book.segments else ""
+
+    # --- what the recorder says ---
+
+    async def began(self) -> None:
+        """The first frames are on disk."""
+        self.book.healthy = True
+        await self.storage.note_session(self.snapshot())
+        await self.report(Began(self))
+
+    def failed(self, error: OSError) -> None:
+        """The disk refused: a session that has not begun is refused; others wait, or end."""
+        if self.book.first_frame_at is None:
+            kind = STORAGE_CRITICAL if error.errno in NO_ROOM else RECORDING_FAILED
+            self.refuse(
+                Refusal(
+                    kind,
+                    camera_id=self.book.camera_id,
+                    cause=errno.errorcode.get(error.errno or 0, "storage"),
+                    usage_percent=round(self.storage.status.used_percent, 2),
+                )
+            )
+        elif self.end_on_storage_error:
+            self.book.reason = "storage_error"
+            self.finish()
+
+    def news(self, news: RecordingNews, filename: str, reason: str = "") -> None:
+        """Something that clients are told."""
+        self.tell(self, news, filename, reason)
+
+    def sealed(self, segment: Segment) -> None:
+        """A segment is final: convert it where another format was asked for."""
+        if self.convert is not None:
+            assert self._nursery is not None
+            self._nursery.start_soon(self._convert, segment)
+
+    async def _convert(self, segment: Segment) -> None:
+        assert self.convert is not None
+        converted = await self.convert(segment)
+        if converted is None:
+            self.news(RecordingNews.ERROR, segment.filename, "conversion failed; the MP4 stays")
+        else:
+            self.book.replace(converted)

@@ -1,0 +1,503 @@
+"""One camera: the actor that owns its child, its feed and its session.
+
+Requests come through a mailbox, and so does what the world did; each is answered in one
+synchronous step, by the machine and the book. Whatever takes time is a task that reports back.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import attrs
+import structlog
+import trio
+
+from camd.camera import machine as m
+from camd.camera.active import (
+    DURABILITY_SECONDS,
+    Active,
+    Admitted,
+    Began,
+    Changed,
+    Over,
+    Report,
+    TimeIsUp,
+)
+from camd.camera.capture import Capture
+from camd.camera.feed import Feed
+from camd.camera.queue import CaptureQueue, RunEnded
+from camd.camera.recorder import Recorder
+from camd.camera.remux import to_mkv
+from camd.camera.run import Patience, Run
+from camd.camera.sessions import Rotation, SessionBook
+from camd.clock import monotonic, now
+from camd.config.schema import CameraConfig, Config, RecordingConfig
+from camd.errors import (
+    ALREADY_RECORDING,
+    NOT_RECORDING,
+    RECORDING_FAILED,
+    SHUTTING_DOWN,
+    SOURCE_UNAVAILABLE,
+    Refusal,
+)
+from camd.model import (
+    CameraChanged,
+    CameraId,
+    CameraState,
+    CameraStatus,
+    Cause,
+    Event,
+    RecordingChanged,
+    RecordingNews,
+    RecordingWish,
+    Segment,
+    Session,
+    SessionId,
+    SessionState,
+    Trouble,
+)
+from camd.runtime.fanout import Fanout
+from camd.runtime.mailbox import ActorGoneError, Ask, Mailbox
+from camd.runtime.published import Published
+from camd.runtime.supervise import supervise
+from camd.storage.actor import Storage
+
+log = structlog.get_logger("camd.camera")
+
+STOP_PATIENCE_SECONDS = 4.0  # for frames in flight; then the session ends with what there is
+CLOSE_PATIENCE_SECONDS = 15.0
+CRASHED = Trouble(
+    "internal_error",
+    "The camera's own task failed and is being restarted",
+    "Look for the traceback in the service's log.",
+)
+
+
+@attrs.frozen
+class StartRecording:
+    """Begin a session."""
+
+    wish: RecordingWish
+
+
+@attrs.frozen
+class StopRecording:
+    """End the session; answered when its files are sealed and durable."""
+
+
+@attrs.frozen
+class Reconfigure:
+    """Use other recording settings, for the running session too."""
+
+    recording: RecordingConfig
+
+
+@attrs.frozen
+class Close:
+    """End the session and the child; answered when both are gone."""
+
+
+@attrs.frozen
+class SourceEnded:
+    """A source that plays once has been played."""
+
+
+@attrs.frozen
+class PatienceOver:
+    """Frames in flight took too long to come."""
+
+    active: Active
+
+
+Message = (
+    StartRecording | StopRecording | Reconfigure | Close | SourceEnded | PatienceOver | Report
+    | m.Event
+)
+
+
+@attrs.define(eq=False)
+class Camera:
+    """A configured camera. Status is an attribute; everything else is asked for."""
+
+    config: CameraConfig
+    _all: Config
+    _storage: Storage
+    _events: Fanout[Event]
+    _capture: Capture
+    _recording: RecordingConfig = attrs.field(init=False)
+    _mailbox: Mailbox[Message] = attrs.field(factory=Mailbox, init=False)
+    _machine: m.Machine = attrs.field(factory=m.Machine, init=False)
+    _feed: Feed = attrs.field(factory=Feed, init=False)
+    _run: Run | None = attrs.field(default=None, init=False)
+    _active: Active | None = attrs.field(default=None, init=False)
+    _rest: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
+    _closing: list[Ask[Message]] = attrs.field(factory=list, init=False)
+    _closed: bool = attrs.field(default=False, init=False)
+    _faulted: bool = attrs.field(default=False, init=False)
+    _restarts: int = attrs.field(default=0, init=False)
+    _published: Published[CameraStatus] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._recording = self._all.recording
+        self._published = Published(self.status)
+
+    # --- the handle ---
+
+    @property
+    def camera_id(self) -> CameraId:
+        """The camera's id, stable across restarts."""
+        return self.config.id
+
+    @property
+    def published(self) -> Published[CameraStatus]:
+        """The status as of each change, for those who wait for one."""
+        return self._published
+
+    @property
+    def status(self) -> CameraStatus:
+        """The latest word, counters included; never waits."""
+        trouble = CRASHED if self._faulted else self._machine.trouble
+        return CameraStatus(
+            camera_id=self.config.id,
+            device=self.config.device or self.config.id,
+            name=self.config.name or self.config.id,
+            identity=self.config.id,
+            state=CameraState.FAULTED if self._faulted else self._machine.state,
+            trouble=trouble,
+            video=self._feed.video,
+            wanted=self._capture.wanted,
+            session=self._active.snapshot() if self._active else None,
+            bytes_captured=self._feed.bytes_captured,
+            streaming_since=self._feed.began_at,
+            restarts=self._restarts,
+        )
+
+    async def start_recording(self, wish: RecordingWish) -> Session:
+        """Begin a session; returns when its first frames are on disk.
+
+        With the key of the running session, returns that one. Raises Refusal: recording
+        already (−1006), no room (−1008, −1010), source not available (−32006).
+        """
+        session: Session = await self._ask(StartRecording(wish))
+        return session
+
+    async def stop_recording(self) -> Session:
+        """End the session; returns when its files are sealed and durable (I8).
+
+        Raises Refusal when there is none. However many ask, all get the same session.
+        """
+        session: Session = await self._ask(StopRecording())
+        return session
+
+    async def reconfigure(self, recording: RecordingConfig) -> None:
+        """Apply rotation and format; a running session goes on untouched."""
+        await self._ask(Reconfigure(recording))
+
+    async def close(self) -> None:
+        """End session and child in order; bounded."""
+        with trio.move_on_after(CLOSE_PATIENCE_SECONDS):
+            try:
+                await self._mailbox.ask(Close())
+            except ActorGoneError:
+                return
+
+    async def _ask(self, message: Message) -> Session:
+        try:
+            session: Session = await self._mailbox.ask(message)
+        except ActorGoneError:
+            kind = SHUTTING_DOWN if self._closed else RECORDING_FAILED
+            raise Refusal(kind, camera_id=self.camera_id, cause="restarting") from None
+        return session
+
+    # --- the loop ---
+
+    async def serve(self) -> None:
+        """Live until closed; a bug ends the session, is logged, and the camera starts anew."""
+        await supervise(f"camera {self.camera_id}", self._live, self._crashed)
+
+    async def _live(self) -> None:
+        with self._mailbox.opened():
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                self._faulted = False
+                self._publish()
+                if self.config.always_on:
+                    self._step(m.Wanted())
+                while not (self._closing and self._active is None and self._run is None):
+                    self._handle(await self._mailbox.receive())
+                self._closed = True
+                nursery.cancel_scope.cancel()
+            for ask in self._closing:
+                ask.answer(None)
+
+    def _crashed(self) -> None:
+        if self._active is not None:
+            book = self._active.book
+            book.ended, book.state, book.reason = now(), SessionState.ENDED, "internal_error"
+            self._tell(self._active, RecordingNews.ERROR, "", "internal_error")
+            self._storage.guard.release(book.session_id)
+        self._mailbox = Mailbox()
+        self._machine, self._feed = m.Machine(), Feed()
+        self._run = self._active = None
+        self._faulted, self._restarts = True, self._restarts + 1
+        self._publish()
+
+    def _handle(self, ask: Ask[Message]) -> None:
+        match ask.request:
+            case StartRecording(wish):
+                self._start(wish, ask)
+            case StopRecording():
+                self._stop(ask)
+            case Reconfigure(recording):
+                self._recording = recording
+                if self._active is not None:
+                    self._active.recorder.rotation = self._rotation()
+                ask.answer(None)
+            case Close():
+                self._closing.append(ask)
+                self._end_session("shutdown")
+                self._step(m.Unwanted())
+            case SourceEnded():
+                self._end_session("source_ended")
+            case PatienceOver(active):
+                active.finish()
+            case Admitted() | Began() | Over() | Changed() | TimeIsUp() as report:
+                if report.active is self._active:
+                    self._hear(report, report.active)
+            case event:
+                self._step(event)
+        self._publish()
+
+    def _go(self, task: Callable[[], Awaitable[None]]) -> None:
+        assert self._nursery is not None
+        self._nursery.start_soon(task)
+
+    # --- the child ---
+
+    def _step(self, event: m.Event) -> None:
+        before = self._machine
+        self._machine, actions = m.step(before, event)
+        for action in actions:
+            match action:
+                case m.Action.SPAWN:
+                    self._spawn()
+                case m.Action.TERMINATE:
+                    if self._run is not None:  # else its end is in the mailbox already
+                        self._run.stop()
+                case m.Action.REST:
+                    self._rest = trio.CancelScope()
+                    self._go(partial(self._take_rest, self._rest, self._machine.rest_seconds))
+                case m.Action.WAKE:
+                    self._rest.cancel()
+        trouble = self._machine.trouble
+        if before.state is not self._machine.state:
+            cause = trouble.cause if trouble else None
+            state = self._machine.state.value
+            log.info("camera_state", camera=self.camera_id, state=state, cause=cause)
+        if self._active is not None and not self._machine.has_child:
+            self._child_is_gone(self._active, trouble)
+
+    def _child_is_gone(self, active: Active, trouble: Trouble | None) -> None:
+        """A session that has not begun is refused, one that ends is finished, others wait."""
+        if active.ending:
+            active.finish()
+        elif trouble is not None and active.book.state is SessionState.STARTING:
+            active.refuse(
+                Refusal(
+                    SOURCE_UNAVAILABLE,
+                    trouble.message,
+                    suggestion=trouble.suggestion,
+                    camera_id=self.camera_id,
+                    cause=trouble.cause,
+                )
+            )
+
+    def _spawn(self) -> None:
+        assert self._run is None
+        ffmpeg = self._all.ffmpeg
+        start, stall = ffmpeg.start_timeout.total_seconds(), ffmpeg.stall_timeout.total_seconds()
+        self._run = Run(
+            consumer=self._feed,
+            patience=Patience(start, stall),
+            streaming=partial(self._mailbox.tell, m.FragmentArrived()),
+            stalled=lambda trouble: self._mailbox.tell(m.ChildStalled(trouble)),
+        )
+        self._go(partial(self._live_run, self._run))
+
+    async def _live_run(self, run: Run) -> None:
+        """Carry a child through its life, then say how it ended."""
+        trouble: Trouble | None = None
+        plan = await self._capture.plan()
+        if isinstance(plan, Trouble):
+            trouble = plan
+        elif not run.stopping:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._settle)
+                trouble = await run.live(plan.arguments)
+                nursery.cancel_scope.cancel()
+        absent = trouble is not None and self._capture.absent
+        self._feed.end(_run_ended(trouble or self._machine.trouble, absent=absent))
+        self._run = None
+        await self._mailbox.tell(m.ChildEnded(trouble, absent))
+        if trouble is None and not run.stopping:
+            await self._mailbox.tell(SourceEnded())
+
+    async def _settle(self) -> None:
+        await trio.sleep(m.SETTLED_SECONDS)
+        await self._mailbox.tell(m.ChildSettled())
+
+    async def _take_rest(self, scope: trio.CancelScope, seconds: float) -> None:
+        with scope:
+            await trio.sleep(seconds * random.uniform(0.8, 1.2))
+            await self._mailbox.tell(m.RestOver())
+
+    # --- the session ---
+
+    def _start(self, wish: RecordingWish, ask: Ask[Message]) -> None:
+        active = self._active
+        if self._closing:
+            ask.refuse(Refusal(SHUTTING_DOWN, camera_id=self.camera_id))
+        elif active is not None and wish.key is not None and wish.key == active.book.wish.key:
+            active.join(ask)
+        elif active is not None:
+            owner, session_id = active.book.wish.owner, active.book.session_id
+            ask.refuse(
+                Refusal(
+                    ALREADY_RECORDING,
+                    camera_id=self.camera_id,
+                    session_id=session_id,
+                    owner=owner,
+                )
+            )
+        else:
+            self._active = active = self._open_session(wish)
+            active.join(ask)
+            rate = self._feed.bytes_per_second or self._capture.expected_bytes_per_second
+            self._go(partial(active.run, rate, self._rotation()))
+
+    def _rotation(self) -> Rotation:
+        recording = self._recording
+        return Rotation.of(self.camera_id, recording.rotation, recording.max_file_size)
+
+    def _open_session(self, wish: RecordingWish) -> Active:
+        book = SessionBook(
+            session_id=SessionId(str(uuid.uuid4())),
+            camera_id=self.camera_id,
+            wish=wish,
+            format=wish.format or self._recording.format,
+            started=now(),
+        )
+        active = Active(
+            book=book,
+            queue=CaptureQueue(),
+            storage=self._storage,
+            report=self._mailbox.tell,
+            tell=self._tell,
+            convert=self._to_mkv if book.format == "mkv" else None,
+            progress_seconds=self._all.server.progress_interval.total_seconds(),
+            sync_seconds=DURABILITY_SECONDS[self._all.storage.durability],
+            end_on_storage_error=self._recording.on_storage_error == "end",
+        )
+        active.recorder = Recorder(
+            camera_id=self.camera_id,
+            identity=self.config.id,
+            book=book,
+            queue=active.queue,
+            storage=self._storage,
+            observer=active,
+            rotation=self._rotation(),
+            sync_seconds=active.sync_seconds,
+        )
+        return active
+
+    async def _to_mkv(self, segment: Segment) -> Segment | None:
+        program = await self._capture.find_program()
+        return await to_mkv(program, self._storage, segment)
+
+    def _hear(self, report: Report, active: Active) -> None:
+        match report:
+            case Admitted():
+                if not active.queue.finished:
+                    self._feed.attach(active.queue)
+                    self._step(m.Wanted())
+            case Began():
+                active.answer_starts()
+                self._tell(active, RecordingNews.STARTED, active.book.segments[0].filename, "")
+                self._go(active.keep_time)
+            case TimeIsUp():
+                self._end_session("duration")
+            case Over():
+                self._session_over(active)
+
+    def _stop(self, ask: Ask[Message]) -> None:
+        if self._active is None:
+            ask.refuse(Refusal(NOT_RECORDING, camera_id=self.camera_id))
+            return
+        self._active.await_end(ask)
+        self._end_session("stopped")
+
+    def _end_session(self, reason: str) -> None:
+        """Take what is still in flight, then seal: all frames until now belong to the session."""
+        active = self._active
+        if active is None or active.ending:
+            return
+        active.ending = True
+        active.book.end_for(reason)
+        if not self._machine.has_child:
+            active.finish()
+            return
+        if self.config.always_on and not self._closing:
+            active.queue.finish_after_next()
+        else:
+            self._step(m.Unwanted())
+        self._go(partial(self._lose_patience, active))
+
+    async def _lose_patience(self, active: Active) -> None:
+        await trio.sleep(STOP_PATIENCE_SECONDS)
+        await self._mailbox.tell(PatienceOver(active))
+
+    def _session_over(self, active: Active) -> None:
+        self._active = None
+        self._feed.detach(active.queue)
+        began = bool(active.book.segments)
+        active.answer_all()
+        if began:
+            last = active.book.segments[-1].filename
+            self._tell(active, RecordingNews.STOPPED, last, active.book.reason)
+        if not self.config.always_on or self._closing:
+            self._step(m.Unwanted())
+
+    # --- what others hear ---
+
+    def _tell(self, active: Active, news: RecordingNews, filename: str, reason: str) -> None:
+        device = self.config.device or self.config.id
+        self._events.publish(
+            RecordingChanged(news, device, active.snapshot(), filename, reason)
+        )
+
+    def _publish(self) -> None:
+        before, status = self._published.value, self.status
+        self._published.publish(status)
+        if _gist(before) != _gist(status):
+            self._events.publish(CameraChanged(status))
+
+
+def _run_ended(trouble: Trouble | None, *, absent: bool) -> RunEnded:
+    if trouble is None:
+        return RunEnded(None, "")
+    return RunEnded(Cause.CAMERA_LOST if absent else trouble.ledger_cause, trouble.message)
+
+
+def _gist(status: CameraStatus) -> tuple[object, ...]:
+    """What of a status is worth telling everybody; counters are not."""
+    session, video = status.session, status.video
+    return (
+        status.state,
+        status.trouble,
+        (video.codec, video.width, video.height) if video else None,
+        (session.session_id, session.state, session.healthy) if session else None,
+    )

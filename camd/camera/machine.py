@@ -1,0 +1,225 @@
+"""What a camera does next: a table, total over everything the world can do in every state.
+
+Pure. The actor tells it events and performs the actions it answers with; there is never more
+than one child, because a new one is asked for only in states in which none exists.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+
+import attrs
+
+from camd.model import CameraState, Trouble
+
+FIRST_REST_SECONDS = 0.5
+LONGEST_REST_SECONDS = 30.0
+SETTLED_SECONDS = 10.0
+
+
+# --- events: what the world did -----------------------------------------------------------
+
+
+@attrs.frozen
+class Wanted:
+    """Somebody needs the capture: a session, or `always_on`."""
+
+
+@attrs.frozen
+class Unwanted:
+    """Nobody needs it any more."""
+
+
+@attrs.frozen
+class FragmentArrived:
+    """The child's first fragment is here."""
+
+
+@attrs.frozen
+class ChildSettled:
+    """The child has streamed for SETTLED_SECONDS: its next failure is a fresh one."""
+
+
+@attrs.frozen
+class ChildStalled:
+    """The child lives and delivers nothing."""
+
+    trouble: Trouble
+
+
+@attrs.frozen
+class ChildEnded:
+    """The child is gone, its pipe drained. `trouble` None: it ended as it should."""
+
+    trouble: Trouble | None
+    absent: bool = False  # the device is not there
+
+
+@attrs.frozen
+class RestOver:
+    """The delay before the next try is over."""
+
+
+Event = (
+    Wanted | Unwanted | FragmentArrived | ChildSettled | ChildStalled | ChildEnded | RestOver
+)
+EVENTS: tuple[type[Event], ...] = (
+    Wanted,
+    Unwanted,
+    FragmentArrived,
+    ChildSettled,
+    ChildStalled,
+    ChildEnded,
+    RestOver,
+)
+
+
+# --- actions: what the actor is to do -----------------------------------------------------
+
+
+class Action(enum.Enum):
+    """One thing to do, in the order given."""
+
+    SPAWN = "spawn"  # start a child; there is none
+    TERMINATE = "terminate"  # ask the child to end, and go on reading until it has
+    REST = "rest"  # arm the rest timer with `rest_seconds`
+    WAKE = "wake"  # disarm the rest timer
+
+
+# --- the machine --------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Machine:
+    """Where a camera stands. `failures` in a row decide how long it rests."""
+
+    state: CameraState = CameraState.IDLE
+    wanted: bool = False
+    failures: int = 0
+    trouble: Trouble | None = None
+
+    @property
+    def rest_seconds(self) -> float:
+        """The pause before the next try: doubling, bounded; jitter is the shell's."""
+        exponent = min(max(0, self.failures - 1), 16)
+        return min(LONGEST_REST_SECONDS, FIRST_REST_SECONDS * 2.0**exponent)
+
+    @property
+    def has_child(self) -> bool:
+        """Whether a child exists, or is about to."""
+        return self.state in (CameraState.STARTING, CameraState.STREAMING, CameraState.STOPPING)
+
+
+Step = tuple[Machine, tuple[Action, ...]]
+Rule = Callable[[Machine, Event], Step]
+
+
+def step(machine: Machine, event: Event) -> Step:
+    """Answer `event`: the machine afterwards, and what to do."""
+    return TABLE[machine.state, type(event)](machine, event)
+
+
+def _stay(machine: Machine, event: Event) -> Step:
+    return machine, ()
+
+
+def _want(machine: Machine, event: Event) -> Step:
+    return attrs.evolve(machine, wanted=True), ()
+
+
+def _unwant(machine: Machine, event: Event) -> Step:
+    return attrs.evolve(machine, wanted=False), ()
+
+
+def _spawn(machine: Machine, event: Event) -> Step:
+    return attrs.evolve(machine, state=CameraState.STARTING, wanted=True), (Action.SPAWN,)
+
+
+def _wake_and_spawn(machine: Machine, event: Event) -> Step:
+    after, actions = _spawn(machine, event)
+    return after, (Action.WAKE, *actions)
+
+
+def _give_up(machine: Machine, event: Event) -> Step:
+    after = attrs.evolve(machine, state=CameraState.IDLE, wanted=False, failures=0, trouble=None)
+    return after, (Action.WAKE,)
+
+
+def _stream(machine: Machine, event: Event) -> Step:
+    return attrs.evolve(machine, state=CameraState.STREAMING, trouble=None), ()
+
+
+def _settle(machine: Machine, event: Event) -> Step:
+    return attrs.evolve(machine, failures=0), ()
+
+
+def _terminate(machine: Machine, event: Event) -> Step:
+    after = attrs.evolve(machine, state=CameraState.STOPPING, wanted=False, trouble=None)
+    return after, (Action.TERMINATE,)
+
+
+def _terminate_stalled(machine: Machine, event: Event) -> Step:
+    assert isinstance(event, ChildStalled)
+    after = attrs.evolve(
+        machine,
+        state=CameraState.STOPPING,
+        failures=machine.failures + 1,
+        trouble=event.trouble,
+    )
+    return after, (Action.TERMINATE,)
+
+
+def _child_ended(machine: Machine, event: Event) -> Step:
+    """The child ended by itself."""
+    assert isinstance(event, ChildEnded)
+    if event.trouble is None:  # a source that was played to its end
+        done = attrs.evolve(machine, state=CameraState.IDLE, wanted=False, failures=0, trouble=None)
+        return done, ()
+    failed = attrs.evolve(machine, failures=machine.failures + 1, trouble=event.trouble)
+    return _rest(failed, absent=event.absent)
+
+
+def _stopped_child_ended(machine: Machine, event: Event) -> Step:
+    """The child ended because it was told to."""
+    if not machine.wanted:
+        return attrs.evolve(machine, state=CameraState.IDLE, failures=0, trouble=None), ()
+    if machine.trouble is None:  # wanted again while it was stopping
+        return _spawn(machine, event)
+    return _rest(machine, absent=isinstance(event, ChildEnded) and event.absent)
+
+
+def _rest(machine: Machine, *, absent: bool) -> Step:
+    if not machine.wanted:
+        return attrs.evolve(machine, state=CameraState.IDLE, failures=0), ()
+    state = CameraState.ABSENT if absent else CameraState.RESTING
+    return attrs.evolve(machine, state=state), (Action.REST,)
+
+
+_S = CameraState
+TABLE: dict[tuple[CameraState, type[Event]], Rule] = {
+    (_S.IDLE, Wanted): _spawn,
+    (_S.STARTING, Wanted): _want,
+    (_S.STARTING, Unwanted): _terminate,
+    (_S.STARTING, FragmentArrived): _stream,
+    (_S.STARTING, ChildStalled): _terminate_stalled,
+    (_S.STARTING, ChildEnded): _child_ended,
+    (_S.STREAMING, Wanted): _want,
+    (_S.STREAMING, Unwanted): _terminate,
+    (_S.STREAMING, ChildSettled): _settle,
+    (_S.STREAMING, ChildStalled): _terminate_stalled,
+    (_S.STREAMING, ChildEnded): _child_ended,
+    (_S.STOPPING, Wanted): _want,
+    (_S.STOPPING, Unwanted): _unwant,
+    (_S.STOPPING, ChildEnded): _stopped_child_ended,
+    (_S.RESTING, Wanted): _wake_and_spawn,
+    (_S.RESTING, Unwanted): _give_up,
+    (_S.RESTING, RestOver): _spawn,
+    (_S.ABSENT, Wanted): _wake_and_spawn,
+    (_S.ABSENT, Unwanted): _give_up,
+    (_S.ABSENT, RestOver): _spawn,
+}
+STATES = (_S.IDLE, _S.STARTING, _S.STREAMING, _S.STOPPING, _S.RESTING, _S.ABSENT)
+for _state in STATES:
+    for _event in EVENTS:
+        TABLE.setdefault((_state, _event), _stay)

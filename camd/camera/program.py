@@ -1,0 +1,110 @@
+"""Which FFmpeg captures: the configured one, else the system's, else the bundled one."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import subprocess
+from pathlib import Path
+
+import attrs
+import trio
+
+from camd.config.schema import FfmpegConfig
+from camd.media.report import parse_encoders, parse_version
+
+_PATIENCE_SECONDS = 15  # the first run of a 170 MB program from a slow SD card
+
+
+class FfmpegMissingError(Exception):
+    """There is no FFmpeg that runs; the text says what was tried and what to do."""
+
+
+@attrs.frozen
+class Program:
+    """An FFmpeg that has been seen to run."""
+
+    path: Path
+    version: tuple[int, int]
+    bundled: bool = False
+
+
+async def find_ffmpeg(config: FfmpegConfig) -> Program:
+    """Return the FFmpeg to use, after running `ffmpeg -version`; bounded in time.
+
+    A program that the configuration names is taken or refused, never replaced by another one.
+    Raises FfmpegMissingError.
+    """
+    if config.path is not None:
+        try:
+            return Program(config.path, await _version(config.path))
+        except _UnusableError as error:
+            raise FfmpegMissingError(
+                f"ffmpeg.path: {config.path} {error}; correct the path, or remove it to have "
+                "FFmpeg found"
+            ) from error
+    tried = []
+    for bundled, find in ((False, _system_path), (True, _bundled_path)):
+        path = await trio.to_thread.run_sync(find)
+        if path is None:
+            continue
+        try:
+            return Program(path, await _version(path), bundled)
+        except _UnusableError as error:
+            tried.append(f" ({path} {error})")
+    raise FfmpegMissingError(
+        f"there is no FFmpeg{''.join(tried)}; install the package ffmpeg "
+        "(`apt install ffmpeg`), or `pip install 'camd[ffmpeg]'` for one that comes along"
+    )
+
+
+async def encoders(program: Program) -> frozenset[str]:
+    """Return the names of the encoders that `program` was built with, such as libx264.
+
+    Raises FfmpegMissingError when it does not run any more.
+    """
+    try:
+        return parse_encoders(await _output(program.path, "-encoders"))
+    except _UnusableError as error:
+        raise FfmpegMissingError(f"{program.path} {error}") from error
+
+
+class _UnusableError(Exception):
+    """A program that does not do; the text completes "PATH …"."""
+
+
+async def _version(path: Path) -> tuple[int, int]:
+    version = parse_version(await _output(path, "-version"))
+    if version == (0, 0):
+        raise _UnusableError("does not say that it is FFmpeg")
+    return version
+
+
+async def _output(path: Path, option: str) -> str:
+    command = [str(path), "-hide_banner", option]
+    try:
+        with trio.fail_after(_PATIENCE_SECONDS):
+            done = await trio.run_process(
+                command, capture_stdout=True, stderr=subprocess.DEVNULL, check=False
+            )
+    except OSError as error:
+        raise _UnusableError(f"cannot be run: {error.strerror}") from error
+    except trio.TooSlowError as error:
+        raise _UnusableError(f"did not answer within {_PATIENCE_SECONDS} s") from error
+    if done.returncode != 0:
+        raise _UnusableError(f"ended with exit status {done.returncode}")
+    return done.stdout.decode(errors="replace")
+
+
+def _system_path() -> Path | None:
+    found = shutil.which("ffmpeg")
+    return Path(found) if found else None
+
+
+def _bundled_path() -> Path | None:
+    """Return the program inside the optional package imageio-ffmpeg; runs it, so it may block."""
+    try:
+        path = Path(importlib.import_module("imageio_ffmpeg").get_ffmpeg_exe())
+    except (ImportError, RuntimeError, OSError):
+        return None
+    return path if path.is_absolute() else None  # else its last resort, the system's

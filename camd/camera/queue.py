@@ -1,0 +1,128 @@
+"""The bounded way from a camera's pipe to its session: what comes out is what must be written.
+
+When full, the oldest whole GOPs go, and a marker in their place says what was lost: the pipe of
+the camera's child is never left unread, because a blocked FFmpeg loses frames in the kernel,
+where nobody counts them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from datetime import datetime
+
+import attrs
+import trio
+
+from camd.media.fragments import Fragment, Init
+from camd.model import Cause
+
+DEFAULT_LIMIT_BYTES = 64 * 1024 * 1024
+
+
+@attrs.frozen
+class Captured:
+    """A fragment, and when its first frame was there (wall clock, UTC)."""
+
+    fragment: Fragment
+    start: datetime
+    end: datetime
+
+
+@attrs.frozen
+class RunBegan:
+    """A child delivers its first bytes; everything behind belongs to it."""
+
+    init: Init
+
+
+@attrs.frozen
+class RunEnded:
+    """The child is gone; `cause` says why footage will be missing, None: nothing is missing."""
+
+    cause: Cause | None
+    reason: str
+
+
+@attrs.frozen
+class Overflowed:
+    """Frames that the disk was too slow for, here."""
+
+    start: datetime
+    end: datetime
+    frames: int
+
+
+@attrs.frozen
+class Finish:
+    """Nothing will come any more."""
+
+
+Item = Captured | RunBegan | RunEnded | Overflowed | Finish
+
+
+@attrs.define(eq=False)
+class CaptureQueue:
+    """Filled without waiting by the camera, emptied by its recorder."""
+
+    limit_bytes: int = DEFAULT_LIMIT_BYTES
+    _items: deque[Item] = attrs.field(factory=deque, init=False)
+    _bytes: int = attrs.field(default=0, init=False)
+    _arrived: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _last_call: bool = attrs.field(default=False, init=False)
+    finished: bool = attrs.field(default=False, init=False)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much waits to be written."""
+        return self._bytes
+
+    def put(self, item: Item) -> None:
+        """Add an item; after Finish nothing is added any more."""
+        if self.finished:
+            return
+        self.finished = isinstance(item, Finish)
+        self._items.append(item)
+        if isinstance(item, Captured):
+            self._bytes += item.fragment.size_bytes
+            while self._bytes > self.limit_bytes and self._drop_oldest_gop():
+                pass
+            if self._last_call:
+                self._items.append(Finish())
+                self.finished = True
+        self._arrived.set()
+
+    def finish_after_next(self) -> None:
+        """Finish behind the fragment that is in flight now: it holds the frames until now."""
+        self._last_call = True
+
+    def _drop_oldest_gop(self) -> bool:
+        """Replace the oldest GOP by a marker; False when nothing may be dropped."""
+        first = next((i for i, x in enumerate(self._items) if isinstance(x, Captured)), None)
+        if first is None or first == len(self._items) - 1:
+            return False
+        dropped: list[Captured] = []
+        while first < len(self._items):
+            item = self._items[first]
+            if not isinstance(item, Captured) or (dropped and item.fragment.starts_with_sync):
+                break
+            dropped.append(item)
+            del self._items[first]
+            self._bytes -= item.fragment.size_bytes
+        frames = sum(item.fragment.frames for item in dropped)
+        start, end = dropped[0].start, dropped[-1].end
+        before = self._items[first - 1] if first else None
+        if isinstance(before, Overflowed):
+            self._items[first - 1] = Overflowed(before.start, end, before.frames + frames)
+        else:
+            self._items.insert(first, Overflowed(start, end, frames))
+        return True
+
+    async def get(self) -> Item:
+        """Wait for the next item."""
+        while not self._items:
+            self._arrived = trio.Event()
+            await self._arrived.wait()
+        item = self._items.popleft()
+        if isinstance(item, Captured):
+            self._bytes -= item.fragment.size_bytes
+        return item

@@ -1,0 +1,118 @@
+"""All cameras of the daemon: found by any of their names, started and stopped together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import structlog
+import trio
+
+from camd.camera.actor import Camera
+from camd.camera.capture import Capture
+from camd.camera.program import Program, find_ffmpeg
+from camd.config.schema import CameraConfig, Config, RecordingConfig
+from camd.errors import CAMERA_UNKNOWN, Refusal
+from camd.model import CameraId, Event, V4l2Source
+from camd.runtime.fanout import Fanout
+from camd.storage.actor import Storage
+
+log = structlog.get_logger("camd.cameras")
+
+
+@attrs.define(eq=False)
+class Cameras:
+    """Every configured camera, in the order of the configuration."""
+
+    _config: Config
+    _storage: Storage
+    _events: Fanout[Event]
+    _nursery: trio.Nursery
+    _cameras: dict[CameraId, Camera] = attrs.field(factory=dict, init=False)
+    _program: Program | None = attrs.field(default=None, init=False)
+
+    def __iter__(self) -> Iterator[Camera]:
+        return iter(self._cameras.values())
+
+    def __len__(self) -> int:
+        return len(self._cameras)
+
+    def find(self, name: str) -> Camera:
+        """Look a camera up by id, device, node or link. Raises Refusal (−32004)."""
+        camera = self._cameras.get(CameraId(name))
+        if camera is None:
+            camera = next((c for c in self if name in _names(c)), None)
+        if camera is None and name.startswith("/dev/"):
+            real = Path(name).resolve()
+            camera = next((c for c in self if real == _node(c)), None)
+        if camera is None:
+            raise Refusal(CAMERA_UNKNOWN, camera_id=name[:200])
+        return camera
+
+    def add(self, config: CameraConfig) -> Camera:
+        """Start a camera's actor."""
+        capture = Capture(config, self._config, self.find_program)
+        camera = Camera(config, self._config, self._storage, self._events, capture)
+        self._cameras[config.id] = camera
+        self._nursery.start_soon(camera.serve)
+        return camera
+
+    async def find_program(self) -> Program:
+        """Find FFmpeg once; looked for again as long as it is missing."""
+        if self._program is None:
+            self._program = await find_ffmpeg(self._config.ffmpeg)
+            log.info(
+                "ffmpeg_found",
+                version=".".join(map(str, self._program.version)),
+                bundled=self._program.bundled,
+            )
+        return self._program
+
+    @property
+    def program(self) -> Program | None:
+        """The FFmpeg in use; None until a camera needed it."""
+        return self._program
+
+    async def reconfigure(self, recording: RecordingConfig) -> None:
+        """Apply recording settings to every camera, running sessions included."""
+        for camera in self:
+            await camera.reconfigure(recording)
+
+    async def close(self) -> None:
+        """End all cameras at the same time; bounded."""
+        async with trio.open_nursery() as nursery:
+            for camera in self:
+                nursery.start_soon(camera.close)
+
+
+def _names(camera: Camera) -> tuple[str, ...]:
+    source = camera.config.source
+    node = (str(source.path),) if isinstance(source, V4l2Source) else ()
+    return (camera.config.device, *node)
+
+
+def _node(camera: Camera) -> Path | None:
+    source = camera.config.source
+    return source.path.resolve() if isinstance(source, V4l2Source) else None
+
+
+@asynccontextmanager
+async def open_cameras(
+    config: Config, storage: Storage, events: Fanout[Event]
+) -> AsyncIterator[Cameras]:
+    """Run one actor per configured camera while the block runs.
+
+    On the way out sessions are sealed and children ended, all cameras at once; bounded.
+    """
+    async with trio.open_nursery() as nursery:
+        cameras = Cameras(config, storage, events, nursery)
+        for camera in config.cameras:
+            cameras.add(camera)
+        try:
+            yield cameras
+        finally:
+            with trio.CancelScope(shield=True), trio.move_on_after(20):
+                await cameras.close()
+        nursery.cancel_scope.cancel()

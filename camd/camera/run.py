@@ -1,0 +1,194 @@
+"""One life of a camera's FFmpeg child: from its arguments to its last fragment.
+
+Reads the child's pipe until its end, whatever happens; notices when nothing comes; and says
+afterwards, from the exit status and the last words, why it ended.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+import attrs
+import structlog
+import trio
+
+from camd.clock import monotonic
+from camd.media.boxes import MediaError
+from camd.media.fragments import Fragment, FragmentReader, Init
+from camd.media.redact import redact
+from camd.media.report import Message, classify, parse_line
+from camd.model import Cause, Trouble
+from camd.runtime.spawn import Child, open_child
+
+log = structlog.get_logger("camd.ffmpeg")
+
+LAST_WORDS = 100
+LAST_WORDS_SECONDS = 1.0  # a grandchild could hold the pipe open
+LONGEST_LINE_BYTES = 8192
+GATHER_BYTES = 16 * 1024
+GATHER_SECONDS = 0.02  # a fragment comes in several writes; reading them at once saves wake-ups
+
+STALLED = Trouble(
+    "stalled",
+    "The camera is there but delivers no pictures",
+    "Check the camera's cabling and power; it is tried again by itself.",
+    Cause.CAMERA_STALLED,
+)
+HUNG = Trouble(
+    "hung",
+    "The capture process does not end, even when killed",
+    "The driver is stuck; unplug the camera and plug it in again.",
+    Cause.CAMERA_STALLED,
+)
+
+
+class Consumer(Protocol):
+    """Who gets what the child delivers."""
+
+    def begin(self, init: Init) -> None:
+        """The stream's description is here."""
+
+    def deliver(self, fragment: Fragment) -> object:
+        """A fragment is here."""
+
+
+@attrs.frozen
+class Patience:
+    """How long nothing may come, in seconds: before the first fragment, and between two."""
+
+    start_seconds: float
+    stall_seconds: float
+
+
+@attrs.define(eq=False)
+class Run:
+    """One child. `stop` may be called at any time; `live` returns when the child is gone."""
+
+    consumer: Consumer
+    patience: Patience
+    streaming: Callable[[], Awaitable[None]]
+    stalled: Callable[[Trouble], Awaitable[None]]
+    _heard_all: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _stop: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _words: deque[Message] = attrs.field(factory=lambda: deque(maxlen=LAST_WORDS), init=False)
+    _trouble: Trouble | None = attrs.field(default=None, init=False)
+    _fragments: int = attrs.field(default=0, init=False)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the child was told to end."""
+        return self._stop.is_set()
+
+    def stop(self) -> None:
+        """Ask the child to end; what it still has to say is read to the end."""
+        self._stop.set()
+
+    async def live(self, arguments: Sequence[str]) -> Trouble | None:
+        """Run the child to its end; return why it ended, None when that was wanted.
+
+        A source that has been played to its end also ends with None if it said nothing.
+        """
+        try:
+            async with open_child(arguments) as child, trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch_errors, child)
+                nursery.start_soon(self._end_when_told, child)
+                await self._read(child)
+                status = await self._wait(child)
+                with trio.move_on_after(LAST_WORDS_SECONDS):
+                    await self._heard_all.wait()
+                nursery.cancel_scope.cancel()
+        except OSError as error:
+            return Trouble(
+                "ffmpeg_missing",
+                f"FFmpeg cannot be run: {error.strerror}",
+                "Install FFmpeg, or set ffmpeg.path.",
+            )
+        if self._trouble is not None:
+            return self._trouble
+        if self.stopping:
+            return None
+        if status == 0 and self._fragments and not self._complained:
+            return None
+        return classify(tuple(self._words), status)
+
+    @property
+    def _complained(self) -> bool:
+        return any(word.severe for word in self._words)
+
+    async def _read(self, child: Child) -> None:
+        """Parse the child's output until its end; after a parse error it is only drained."""
+        reader = FragmentReader()
+        deadline = monotonic() + self.patience.start_seconds
+        while True:
+            chunk: bytes | None = None
+            with trio.move_on_after(deadline - monotonic()):
+                chunk = await child.read_output()
+            if chunk is None:
+                deadline = float("inf")
+                await self.stalled(STALLED)
+                continue
+            if not chunk:
+                return
+            if self._trouble is None and await self._parse(reader, chunk):
+                deadline = monotonic() + self.patience.stall_seconds
+            if len(chunk) >= GATHER_BYTES and not self.stopping:
+                await trio.sleep(GATHER_SECONDS)
+
+    async def _parse(self, reader: FragmentReader, chunk: bytes) -> bool:
+        """Hand on what `chunk` completes; True when there was a fragment."""
+        try:
+            events = reader.feed(chunk)
+        except MediaError as error:
+            log.error("stream_unreadable", error=str(error))
+            self._trouble = Trouble(
+                "bad_stream",
+                f"FFmpeg delivered what is not fragmented MP4: {error}",
+                "Check output_options of this camera.",
+            )
+            self.stop()
+            return False
+        for event in events:
+            if isinstance(event, Init):
+                self.consumer.begin(event)
+            else:
+                self.consumer.deliver(event)
+                self._fragments += 1
+                if self._fragments == 1:
+                    await self.streaming()
+        return any(isinstance(event, Fragment) for event in events)
+
+    async def _wait(self, child: Child) -> int:
+        """Wait for the child's end after its pipe has closed; insist after a while."""
+        with trio.move_on_after(5.0):
+            return await child.wait()
+        if (status := await child.end()) is not None:
+            return status
+        log.error("child_hung", pid=child.pid)
+        await self.stalled(HUNG)
+        return await child.wait()  # never a second child on a device that one still holds
+
+    async def _end_when_told(self, child: Child) -> None:
+        await self._stop.wait()
+        if await child.end() is None:
+            log.error("child_hung", pid=child.pid)
+            await self.stalled(HUNG)
+
+    async def _watch_errors(self, child: Child) -> None:
+        """Read the child's stderr, which it would block on otherwise; keep the last words."""
+        rest = b""
+        while chunk := await child.read_errors():
+            *lines, rest = (rest + chunk).split(b"\n")
+            rest = rest[-LONGEST_LINE_BYTES:]
+            for line in lines:
+                self._hear(line)
+        self._hear(rest)
+        self._heard_all.set()
+
+    def _hear(self, line: bytes) -> None:
+        text = line[:LONGEST_LINE_BYTES].decode("utf-8", "replace").strip()
+        if text:
+            message = parse_line(text)
+            self._words.append(message)
+            log.debug("said", level=message.level, text=redact(message.text))

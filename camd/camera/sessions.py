@@ -1,0 +1,202 @@
+"""A session's book-keeping: when to cut, what was captured, written and lost. Pure.
+
+Invariant I4 lives here: every frame that arrives while a session runs is counted as captured,
+and then either as written or in a ledger entry with an exact number of frames.
+"""
+
+from __future__ import annotations
+
+import zlib
+from datetime import datetime, timedelta
+
+import attrs
+
+from camd.model import (
+    CameraId,
+    Cause,
+    Gap,
+    RecordingWish,
+    Segment,
+    Session,
+    SessionId,
+    SessionState,
+    VideoFormat,
+)
+
+_STAGGER_SECONDS = 5.0
+_STAGGER_SHARE = 0.01
+
+
+@attrs.frozen
+class Rotation:
+    """When a segment is long enough. `stagger_seconds` lengthens a session's first one."""
+
+    max_seconds: float
+    max_bytes: int | None = None
+    stagger_seconds: float = 0.0
+
+    @classmethod
+    def of(cls, camera_id: CameraId, interval: timedelta, max_bytes: int | None) -> Rotation:
+        """Make a camera's rotation: cameras started together do not seal together."""
+        seconds = interval.total_seconds()
+        share = zlib.crc32(camera_id.encode()) % 1000 / 1000.0
+        stagger = share * min(_STAGGER_SECONDS, seconds * _STAGGER_SHARE)
+        return cls(seconds, max_bytes, stagger)
+
+    def due(
+        self,
+        *,
+        number: int,
+        seconds: float,
+        size_bytes: int,
+        next_bytes: int,
+        frame_seconds: float,
+    ) -> bool:
+        """Whether to cut before a fragment of `next_bytes` that starts `seconds` into segment
+        `number`; half a frame's time of tolerance, since capture times are rounded."""
+        limit = self.max_seconds + (self.stagger_seconds if number == 0 else 0.0)
+        if seconds >= limit - frame_seconds / 2:
+            return True
+        return self.max_bytes is not None and size_bytes + next_bytes > self.max_bytes
+
+
+@attrs.define(eq=False)
+class SessionBook:
+    """The mutable account of one session; `snapshot` is what others see of it."""
+
+    session_id: SessionId
+    camera_id: CameraId
+    wish: RecordingWish
+    format: str
+    started: datetime
+    segments: list[Segment] = attrs.field(factory=list, init=False)
+    gaps: list[Gap] = attrs.field(factory=list, init=False)
+    state: SessionState = attrs.field(default=SessionState.STARTING, init=False)
+    reason: str = attrs.field(default="", init=False)
+    warnings: tuple[str, ...] = attrs.field(default=(), init=False)
+    ended: datetime | None = attrs.field(default=None, init=False)
+    frames_captured: int = attrs.field(default=0, init=False)
+    frames_written: int = attrs.field(default=0, init=False)
+    bytes_written: int = attrs.field(default=0, init=False)
+    first_frame_at: float | None = attrs.field(default=None, init=False)  # monotonic seconds
+    written_at: float | None = attrs.field(default=None, init=False)  # monotonic seconds
+    durable_at: float | None = attrs.field(default=None, init=False)  # monotonic seconds
+    preroll_seconds: float = attrs.field(default=0.0, init=False)
+    durable: bool = attrs.field(default=True, init=False)
+    healthy: bool = attrs.field(default=False, init=False)
+
+    # --- frames ---
+
+    def captured(self, frames: int) -> None:
+        """Count frames that arrived for this session."""
+        self.frames_captured += frames
+
+    def wrote(self, segment: Segment, frames: int, size_bytes: int, monotonic: float) -> None:
+        """Count frames that were appended to `segment`, the newest one."""
+        if self.first_frame_at is None:
+            self.first_frame_at = monotonic
+            before = (self.started - segment.start).total_seconds()
+            self.preroll_seconds = round(max(0.0, before), 3)
+            self.started = segment.start
+        if self.state is SessionState.WAITING or (
+            self.state is SessionState.STARTING and not self.reason
+        ):
+            self.state, self.reason = SessionState.RECORDING, ""
+        self.written_at = monotonic
+        self.frames_written += frames
+        self.bytes_written += size_bytes
+        self.durable = False
+        self.replace(segment)
+
+    def synced(self, monotonic: float) -> None:
+        """Everything written so far is on stable storage."""
+        self.durable = True
+        self.durable_at = monotonic
+
+    def replace(self, segment: Segment) -> None:
+        """Put a newer account of a segment in the place of the old one, or append it."""
+        for position in reversed(range(len(self.segments))):
+            if self.segments[position].number == segment.number:
+                self.segments[position] = segment
+                return
+        self.segments.append(segment)
+
+    # --- gaps ---
+
+    def lost(
+        self, start: datetime, end: datetime, frames: int, cause: Cause, action: str
+    ) -> Gap:
+        """Ledger frames that were captured and not written; the number is exact."""
+        return self._ledger(start, end, frames, exact=True, cause=cause, action=action)
+
+    def missed(
+        self, start: datetime, end: datetime, video: VideoFormat | None, cause: Cause, action: str
+    ) -> Gap:
+        """Ledger time in which nothing was captured; the frames are estimated from the rate."""
+        seconds = max(0.0, (end - start).total_seconds())
+        frames = round(seconds * video.fps) if video else 0
+        return self._ledger(start, end, frames, exact=False, cause=cause, action=action)
+
+    def _ledger(
+        self, start: datetime, end: datetime, frames: int, *, exact: bool, cause: Cause, action: str
+    ) -> Gap:
+        gap = Gap(
+            camera_id=self.camera_id,
+            session_id=self.session_id,
+            start=start,
+            end=max(start, end),
+            duration_seconds=round(max(0.0, (end - start).total_seconds()), 6),
+            frames=frames,
+            exact=exact,
+            cause=cause,
+            action=action,
+        )
+        self.gaps.append(gap)
+        return gap
+
+    @property
+    def balanced(self) -> bool:
+        """I4: captured = written + ledgered."""
+        ledgered = sum(gap.frames for gap in self.gaps if gap.exact)
+        return self.frames_captured == self.frames_written + ledgered
+
+    # --- what others see ---
+
+    def wait_for(self, reason: str) -> None:
+        """Nothing can be written at the moment."""
+        if self.state in (SessionState.RECORDING, SessionState.WAITING):
+            self.state, self.reason = SessionState.WAITING, reason
+
+    def end_for(self, reason: str) -> None:
+        """The session is to end; what is in flight still belongs to it."""
+        if self.state is not SessionState.STARTING:
+            self.state = SessionState.ENDING
+        self.reason = reason
+
+    def snapshot(self, monotonic: float) -> Session:
+        """Freeze the account as of now."""
+        elapsed = 0.0 if self.first_frame_at is None else monotonic - self.first_frame_at
+        if self.ended is not None:
+            elapsed = (self.ended - self.started).total_seconds()
+        return Session(
+            session_id=self.session_id,
+            camera_id=self.camera_id,
+            owner=self.wish.owner,
+            key=self.wish.key,
+            format=self.format,
+            start=self.started,
+            duration_limit=self.wish.duration,
+            state=self.state,
+            reason=self.reason,
+            segments=tuple(self.segments),
+            gaps=tuple(self.gaps),
+            frames_captured=self.frames_captured,
+            frames_written=self.frames_written,
+            bytes_written=self.bytes_written,
+            elapsed_seconds=round(elapsed, 3),
+            durable=self.durable,
+            healthy=self.healthy,
+            end=self.ended,
+            preroll_seconds=self.preroll_seconds,
+            warnings=self.warnings,
+        )

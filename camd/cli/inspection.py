@@ -1,0 +1,238 @@
+"""What `camd check` looks at, without a running service: each finding says what to do."""
+
+from __future__ import annotations
+
+import enum
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import attrs
+import trio
+
+from camd.camera.program import FfmpegMissingError, encoders, find_ffmpeg
+from camd.config.schema import CameraConfig, Config
+from camd.config.values import TcpAddress, parse_listen
+from camd.model import FileSource, RtspSource, V4l2Source
+
+_RTSP_PATIENCE_SECONDS = 5
+_LOOPBACK = ("127.", "localhost", "::1")
+
+
+class Grade(enum.Enum):
+    """How bad a finding is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@attrs.frozen
+class Finding:
+    """One thing that was looked at; `advice` says what to do, when something is to do."""
+
+    subject: str
+    grade: Grade
+    text: str
+    advice: str = ""
+
+
+async def inspect(config: Config) -> list[Finding]:
+    """Look at everything that recording needs. Opens devices and folders, changes nothing."""
+    findings = [
+        Finding("configuration", Grade.OK, str(config.file or "no file: built-in defaults")),
+        *inspect_access(config),
+    ]
+    findings += await trio.to_thread.run_sync(lambda: list(inspect_folders(config)))
+    findings += await inspect_ffmpeg(config)
+    for camera in config.cameras:
+        findings.append(await inspect_source(camera))
+    return findings
+
+
+def inspect_access(config: Config) -> Iterator[Finding]:
+    """Say what is open to whom."""
+    addresses = [parse_listen(text) for text in config.server.listen]
+    hosts = [address.host for address in addresses if isinstance(address, TcpAddress)]
+    outside = [host for host in hosts if not host.startswith(_LOOPBACK)]
+    if outside and not config.auth.enabled:
+        yield Finding(
+            "auth.enabled",
+            Grade.WARNING,
+            f"everybody who reaches {', '.join(outside)} may do everything",
+            "Set auth.enabled = true, or listen on 127.0.0.1 only.",
+        )
+    if outside and config.server.tls_cert is None:
+        yield Finding(
+            "server.tls_cert",
+            Grade.WARNING,
+            "tokens and pictures cross the network in the clear",
+            "Set server.tls_cert and server.tls_key, or put a TLS proxy in front.",
+        )
+    file = config.file
+    if file is not None and config.auth.jwt_secret and config.auth.jwt_secret_file is None:
+        if file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH) & stat.S_IROTH:
+            yield Finding(
+                "auth.jwt_secret",
+                Grade.WARNING,
+                f"everybody on this machine can read {file}",
+                f"Run: chmod 640 {file}",
+            )
+
+
+def inspect_folders(config: Config) -> Iterator[Finding]:
+    """Say for each folder whether it can be written, and whether there is space."""
+    storage = config.storage
+    folders = (storage.recordings_dir, storage.snapshots_dir, storage.state_dir)
+    for key, folder in zip(("recordings_dir", "snapshots_dir", "state_dir"), folders, strict=True):
+        yield inspect_folder(f"storage.{key}", folder)
+    try:
+        yield grade_space(config, os.statvfs(_existing(storage.recordings_dir)))
+    except OSError as error:
+        yield Finding(
+            "space", Grade.PROBLEM, f"cannot be found out: {error.strerror}", "Check the disk."
+        )
+
+
+def inspect_folder(subject: str, folder: Path) -> Finding:
+    """Say whether files can be made in a folder, or the folder itself."""
+    existing = _existing(folder)
+    if not existing.is_dir():
+        return Finding(
+            subject, Grade.PROBLEM, f"{existing} is not a folder", "Name another path, or move it."
+        )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return Finding(
+            subject,
+            Grade.PROBLEM,
+            f"{existing} cannot be written by this user",
+            f"Run as the service's user, or give it the folder: chown USER {existing}",
+        )
+    if existing != folder:
+        return Finding(subject, Grade.OK, f"{folder} (will be made at the start)")
+    return Finding(subject, Grade.OK, str(folder))
+
+
+def grade_space(config: Config, volume: os.statvfs_result) -> Finding:
+    """Say whether recordings may start, from statvfs(2) of the recordings folder."""
+    total = volume.f_blocks * volume.f_frsize
+    available = volume.f_bavail * volume.f_frsize
+    used = (total - available) / total * 100 if total else 100.0
+    text = f"{used:.1f} % used, {available / 1e9:.1f} GB available"
+    storage = config.storage
+    if used >= storage.block_percent:
+        return Finding(
+            "space",
+            Grade.PROBLEM,
+            f"{text}; from {storage.block_percent:g} % on no recording starts",
+            "Free space, choose another recordings_dir, or raise storage.block_percent.",
+        )
+    if used >= storage.warn_percent:
+        return Finding(
+            "space",
+            Grade.WARNING,
+            f"{text}; clients are warned from {storage.warn_percent:g} % on",
+            "Free space soon.",
+        )
+    return Finding("space", Grade.OK, text)
+
+
+async def inspect_ffmpeg(config: Config) -> list[Finding]:
+    """Say which FFmpeg captures, and whether it can encode."""
+    try:
+        program = await find_ffmpeg(config.ffmpeg)
+        names = await encoders(program)
+    except FfmpegMissingError as error:
+        text, _, advice = str(error).partition("; ")
+        return [Finding("ffmpeg", Grade.PROBLEM, text, advice[:1].upper() + advice[1:])]
+    major, minor = program.version
+    origin = " (bundled)" if program.bundled else ""
+    findings = [Finding("ffmpeg", Grade.OK, f"{program.path}, version {major}.{minor}{origin}")]
+    if "libx264" not in names:
+        findings.append(
+            Finding(
+                "ffmpeg",
+                Grade.WARNING,
+                "it has no libx264, so only cameras that deliver H.264 or H.265 are recorded well",
+                "Install your distribution's full FFmpeg, or `pip install 'camd[ffmpeg]'`.",
+            )
+        )
+    return findings
+
+
+async def inspect_source(camera: CameraConfig) -> Finding:
+    """Say whether a camera's source is there and can be opened."""
+    subject = f"camera {camera.id}"
+    match camera.source:
+        case FileSource(path=path):
+            return await trio.to_thread.run_sync(_look_at_file, subject, path)
+        case V4l2Source(path=path):
+            return await trio.to_thread.run_sync(_look_at_node, subject, path)
+        case RtspSource() as source:
+            return await _look_at_rtsp(subject, source)
+    return Finding(subject, Grade.OK, "a synthetic picture")
+
+
+def _look_at_file(subject: str, path: Path) -> Finding:
+    if not path.is_file():
+        return Finding(subject, Grade.PROBLEM, f"there is no file {path}", "Correct its source.")
+    if not os.access(path, os.R_OK):
+        return Finding(
+            subject, Grade.PROBLEM, f"{path} cannot be read", "Make it readable for this user."
+        )
+    return Finding(subject, Grade.OK, str(path))
+
+
+_NODE_TROUBLE: dict[int, tuple[Grade, str, str]] = {
+    errno.ENOENT: (Grade.WARNING, "is not there", "Plug the camera in; it is used as it appears."),
+    errno.EACCES: (Grade.PROBLEM, "may not be opened", "Add the user to the group video."),
+    errno.EPERM: (Grade.PROBLEM, "may not be opened", "Allow the device (container, DeviceAllow)."),
+    errno.EBUSY: (Grade.WARNING, "is used by another program", "Close that program."),
+}
+
+
+def _look_at_node(
+    subject: str, path: Path, opener: Callable[[Path, int], int] = os.open
+) -> Finding:
+    try:
+        descriptor = opener(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        grade, text, advice = _NODE_TROUBLE.get(
+            error.errno or 0,
+            (Grade.PROBLEM, f"cannot be opened: {error.strerror}", "Check cabling and driver."),
+        )
+        return Finding(subject, grade, f"{path} {text}", advice)
+    mode = os.fstat(descriptor).st_mode
+    os.close(descriptor)
+    if not stat.S_ISCHR(mode):
+        return Finding(subject, Grade.PROBLEM, f"{path} is no device", "Correct its source.")
+    return Finding(subject, Grade.OK, str(path))
+
+
+async def _look_at_rtsp(subject: str, source: RtspSource) -> Finding:
+    """Connect to the stream's host; credentials and path are not tried, nor shown."""
+    parts = urlsplit(source.url)
+    host, port = parts.hostname or "", parts.port or (322 if parts.scheme == "rtsps" else 554)
+    try:
+        with trio.fail_after(_RTSP_PATIENCE_SECONDS):
+            stream = await trio.open_tcp_stream(host, port)
+            await stream.aclose()
+    except (OSError, trio.TooSlowError) as error:
+        reason = "no answer" if isinstance(error, trio.TooSlowError) else str(error)
+        return Finding(
+            subject,
+            Grade.WARNING,
+            f"{host}:{port} cannot be reached: {reason}",
+            "Check the address, the network and the camera's power; it is tried again by itself.",
+        )
+    return Finding(subject, Grade.OK, f"{host}:{port} answers")
+
+
+def _existing(path: Path) -> Path:
+    """Return the path, or its nearest parent that exists."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path

@@ -1,0 +1,150 @@
+"""Commands that make and revoke credentials: keys add|list|revoke, token."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from camd import clock
+from camd.access.keys import KeyFile, KeyFileError
+from camd.access.tokens import mint_token
+from camd.cli.exits import Exit, Failure
+from camd.cli.output import console, messages, print_json
+from camd.cli.reach import config_option, configured, json_option
+from camd.config.values import parse_duration
+from camd.rpc.roles import Role
+
+_ROLES = [role.value for role in Role]
+
+
+class Duration(click.ParamType):
+    """A duration such as 12h or 30d."""
+
+    name = "duration"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        """Read a duration that is longer than nothing."""
+        if isinstance(value, timedelta):
+            return value
+        try:
+            duration = parse_duration(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if not duration:
+            self.fail("must be longer than nothing", param, ctx)
+        return duration
+
+
+@click.group()
+def keys() -> None:
+    """Manage API keys; a running service follows within seconds."""
+
+
+@keys.command()
+@click.argument("name")
+@click.option("--role", type=click.Choice(_ROLES), default="viewer", show_default=True)
+@click.option("--for", "lifetime", type=Duration(), metavar="DURATION", help="Valid for, as 30d.")
+@config_option
+def add(config_path: Path | None, name: str, role: str, lifetime: timedelta | None) -> None:
+    """Make a key called NAME and print it; it is not kept and cannot be shown again."""
+    created = clock.now()
+    with _key_file(config_path) as file:
+        try:
+            expires = created + lifetime if lifetime else None
+            secret = file.add(name, Role(role), created=created, expires=expires)
+        except (ValueError, OverflowError) as error:
+            raise Failure(str(error)) from None
+    messages().print(f"The key {escape(name)}, for {role}s. Keep it: it is not shown again.")
+    click.echo(secret)
+
+
+@keys.command("list")
+@config_option
+@json_option
+def list_keys(config_path: Path | None, as_json: bool) -> None:
+    """Show names, roles and expiry of the keys; the keys themselves are not kept."""
+    with _key_file(config_path) as file:
+        found = file.load()
+    if as_json:
+        moments = [(key, key.expires.isoformat() if key.expires else None) for key in found]
+        print_json(
+            [
+                {
+                    "name": key.name,
+                    "role": key.role.value,
+                    "created": key.created.isoformat(),
+                    "expires": expires,
+                }
+                for key, expires in moments
+            ]
+        )
+        return
+    table = Table("name", "role", "created", "expires", box=None, pad_edge=False)
+    for key in found:
+        expired = key.identity.expired(clock.now().timestamp())
+        expires = f"{key.expires:%Y-%m-%d %H:%M}" if key.expires else "never"
+        table.add_row(
+            escape(key.name),
+            key.role.value,
+            f"{key.created:%Y-%m-%d %H:%M}",
+            f"[red]{expires}[/]" if expired else expires,
+        )
+    console().print(table)
+
+
+@keys.command()
+@click.argument("name")
+@config_option
+def revoke(config_path: Path | None, name: str) -> None:
+    """Take the key called NAME away; whoever uses it is disconnected."""
+    with _key_file(config_path) as file:
+        if not file.revoke(name):
+            raise Failure(f"there is no key called {name}; `camd keys list` shows them")
+    messages().print(f"The key {escape(name)} is revoked.")
+
+
+@click.command()
+@click.argument("user")
+@click.option("--role", type=click.Choice(_ROLES), default="viewer", show_default=True)
+@click.option("--for", "lifetime", type=Duration(), default="1h", show_default=True)
+@config_option
+def token(config_path: Path | None, user: str, role: str, lifetime: timedelta) -> None:
+    """Mint a JWT for USER with the configured secret and print it."""
+    secret = configured(config_path).auth.jwt_secret
+    if not secret:
+        raise Failure(
+            "no secret is configured, so JWTs are refused; set auth.jwt_secret or "
+            "CAMERA_SERVICE_JWT_SECRET (`openssl rand -hex 32` makes one)",
+            Exit.CONFIGURATION,
+        )
+    now = clock.now().timestamp()
+    seconds = lifetime.total_seconds()
+    click.echo(mint_token(secret, user_id=user, role=Role(role), now=now, lifetime=seconds))
+
+
+@contextmanager
+def _key_file(config_path: Path | None) -> Iterator[KeyFile]:
+    """Use the configured file of keys; trouble with it becomes an exit."""
+    path = configured(config_path).auth.keys_file
+    assert path is not None  # a loaded configuration names it
+    try:
+        yield KeyFile(path)
+        _hand_over(path)
+    except (KeyFileError, OSError) as error:
+        raise Failure(f"the keys cannot be used: {error}") from None
+
+
+def _hand_over(path: Path) -> None:
+    """Give a file that root has replaced to the folder's owner, so that the service can read it."""
+    if os.geteuid() == 0 and path.exists():
+        owner = path.parent.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)

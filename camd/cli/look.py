@@ -1,0 +1,113 @@
+"""Commands that look: status, ls, info, storage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from camd.cli import tables
+from camd.cli.output import console, print_json
+from camd.cli.reach import Reach, ask, json_option, remote_options, talk
+from camd.client import Client
+
+_STORAGE = {
+    "threshold_status": "state",
+    "used_percent": "used",
+    "used_space": "used space",
+    "available_space": "available",
+    "total_space": "total",
+    "recordings_size": "recordings",
+    "snapshots_size": "snapshots",
+    "promised_bytes": "promised to running sessions",
+    "write_rate": "written at present",
+    "seconds_until_blocked": "time until blocked",
+    "warn_threshold": "warned from",
+    "block_threshold": "blocked from",
+    "critical_threshold": "critical from",
+}
+_SERVICE = {"status": "service", "version": "version", "uptime": "up for", "components": "parts"}
+
+
+@click.command()
+@remote_options
+@json_option
+def status(reach: Reach, as_json: bool) -> None:
+    """Show the service and its cameras."""
+
+    async def conversation(client: Client) -> tuple[Any, Any]:
+        return await client.call("get_system_status"), await client.call("get_camera_list")
+
+    service, cameras = talk(reach, conversation)
+    if as_json:
+        print_json({"service": service, **cameras})
+        return
+    out = console()
+    out.print(tables.pairs(service, _SERVICE))
+    out.print()
+    if cameras["cameras"]:
+        out.print(tables.cameras(cameras["cameras"]))
+    else:
+        out.print("No cameras. Plug one in, or add a [[camera]] to the configuration.")
+
+
+@click.command()
+@click.option("--camera", metavar="CAMERA", help="Only this camera's.")
+@click.option("--session", "session_id", metavar="ID", help="Only this session's.")
+@click.option("--from", "since", metavar="TIME", help="Not older: 2026-01-15T14:30:00Z.")
+@click.option("--to", "until", metavar="TIME", help="Not newer.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@click.option("--offset", type=click.IntRange(0), default=0, show_default=True)
+@remote_options
+@json_option
+def ls(
+    reach: Reach,
+    as_json: bool,
+    camera: str | None,
+    session_id: str | None,
+    since: str | None,
+    until: str | None,
+    limit: int,
+    offset: int,
+) -> None:
+    """List recordings, newest first."""
+    wanted = {"camera": camera, "session_id": session_id, "from": since, "to": until}
+    page = ask(reach, "list_recordings", limit=limit, offset=offset, **wanted)
+    if as_json:
+        print_json(page)
+        return
+    out = console()
+    files = page["files"]
+    if files:
+        out.print(tables.recordings(files))
+    if offset + len(files) < page["total"] or not files:
+        out.print(f"{len(files)} of {page['total']} recordings")
+
+
+@click.command()
+@click.argument("name")
+@remote_options
+@json_option
+def info(reach: Reach, as_json: bool, name: str) -> None:
+    """Show everything about the recording NAME."""
+    details = ask(reach, "get_recording_info", filename=name)
+    if as_json:
+        print_json(details)
+        return
+    missing = details.get("gaps") or []
+    out = console()
+    out.print(tables.pairs({key: value for key, value in details.items() if key != "gaps"}))
+    if missing:
+        out.print(tables.gaps(missing))
+
+
+@click.command()
+@remote_options
+@json_option
+def storage(reach: Reach, as_json: bool) -> None:
+    """Show the space for recordings and how long it lasts."""
+    space = ask(reach, "get_storage_info")
+    if as_json:
+        print_json(space)
+        return
+    console().print(tables.pairs(space, _STORAGE))

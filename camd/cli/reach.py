@@ -1,0 +1,177 @@
+"""How a command finds the service on this machine, and with which token.
+
+The address is `--server`, `$CAMD_URL`, or the first one that the configuration listens on. The
+token is `--token`, `$CAMD_TOKEN`, or the admin key that the service wrote at its first start.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+import click
+import trio
+
+from camd.access.keys import ADMIN_KEY_FILE
+from camd.cli.exits import Exit, Failure, configuration_failure, refusal
+from camd.client import Client, RemoteError, UnreachableError, open_client
+from camd.config.load import load_config
+from camd.config.schema import Config, ServerConfig
+from camd.config.values import TcpAddress, UnixAddress, parse_listen
+from camd.errors import ConfigError
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., object])
+
+_ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound to
+
+
+@attrs.frozen
+class Reach:
+    """Where the service is and who we are there. The token stays out of `repr`."""
+
+    address: str
+    token: str | None = attrs.field(default=None, repr=False)
+    hint: str = ""  # what would give a token, when there is none
+
+
+def configured(config_path: Path | None) -> Config:
+    """Load the configuration, or end with its mistakes."""
+    try:
+        return load_config(config_path, os.environ)
+    except ConfigError as error:
+        raise configuration_failure(error.mistakes) from None
+
+
+def find_reach(config_path: Path | None, server: str | None, token: str | None) -> Reach:
+    """Fill in from the configuration what the command line does not say."""
+    if server and token:
+        return Reach(server, token)
+    config = configured(config_path)
+    hint = ""
+    if not token and config.auth.enabled:
+        token, hint = _admin_key(config.storage.state_dir / ADMIN_KEY_FILE)
+    return Reach(server or client_address(config.server), token, hint)
+
+
+def client_address(server: ServerConfig) -> str:
+    """Return what to connect to for the first address that is listened on."""
+    address = parse_listen(server.listen[0])
+    if isinstance(address, UnixAddress):
+        return str(address)
+    host = _ANY_HOST.get(address.host, address.host)
+    scheme = "wss" if server.tls_cert else "ws"
+    return f"{scheme}://{TcpAddress(host, address.port)}{server.path}"
+
+
+def _admin_key(file: Path) -> tuple[str | None, str]:
+    """Read the admin key; without it, say what would help."""
+    try:
+        return file.read_text(encoding="ascii").strip(), ""
+    except PermissionError:
+        return None, f"the key is in {file}, which only another user may read; try sudo, or --token"
+    except (OSError, UnicodeError):
+        return None, f"there is no key in {file}; use --token or $CAMD_TOKEN"
+
+
+def remote_options(command: F) -> F:
+    """Add the options of every command that talks to the service; they arrive as `reach`."""
+
+    @functools.wraps(command)
+    def with_reach(
+        *args: object, config_path: Path | None, server: str | None, token: str | None, **kw: object
+    ) -> object:
+        return command(*args, reach=find_reach(config_path, server, token), **kw)
+
+    options = (
+        config_option,
+        click.option(
+            "--server",
+            metavar="URL",
+            envvar="CAMD_URL",
+            help="The service: ws://HOST:PORT/ws, wss://… or unix:/PATH.  [default: from the "
+            "configuration]",
+        ),
+        click.option(
+            "--token",
+            envvar="CAMD_TOKEN",
+            help="A JWT or an API key ($CAMD_TOKEN keeps it out of the process list).  "
+            "[default: the admin key of this machine's service]",
+        ),
+    )
+    decorated: Any = with_reach
+    for option in reversed(options):
+        decorated = option(decorated)
+    result: F = decorated
+    return result
+
+
+def config_option(command: F) -> F:
+    """Add the option that names the configuration file; it arrives as `config_path`."""
+    return click.option(
+        "--config",
+        "-c",
+        "config_path",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="The configuration.  [default: $CAMD_CONFIG, /etc/camd/camd.toml, "
+        "~/.config/camd/camd.toml, or built-in defaults]",
+    )(command)
+
+
+def json_option(command: F) -> F:
+    """Add `--json`; it arrives as `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(
+        command
+    )
+
+
+def talk(reach: Reach, conversation: Callable[[Client], Awaitable[T]]) -> T:
+    """Connect, hold the conversation, return its result; every failure becomes an exit."""
+
+    async def main() -> T:
+        async with open_client(reach.address, reach.token) as client:
+            return await conversation(client)
+
+    try:
+        return trio.run(main)
+    except BaseException as error:
+        for leaf in _leaves(error):
+            raise _failure(reach, leaf) from None
+        raise
+
+
+def ask(reach: Reach, method: str, **params: object) -> Any:
+    """Call one method and return its result; parameters that are None are left out."""
+    given = {name: value for name, value in params.items() if value is not None}
+    return talk(reach, lambda client: client.call(method, **given))
+
+
+def _failure(reach: Reach, error: BaseException) -> BaseException:
+    match error:
+        case RemoteError():
+            failure = refusal(error.code, error.message, error.data)
+            if failure.exit_code == Exit.UNAUTHENTICATED and reach.hint:
+                failure.message += f"\n  {reach.hint}"
+            return failure
+        case UnreachableError():
+            return Failure(
+                f"the service at {reach.address} cannot be reached: {error}\n"
+                "  Is it running? `camd run` starts it, `camd check` looks for what is wrong.",
+                Exit.UNREACHABLE,
+            )
+        case KeyboardInterrupt():
+            return click.exceptions.Exit(130)
+    return error
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """Yield the one exception in groups around it; nothing when there are several."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    if not isinstance(error, BaseExceptionGroup):
+        yield error

@@ -1,0 +1,199 @@
+"""Commands that record: record (with progress and a receipt) and stop."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from contextlib import nullcontext
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import attrs
+import click
+import trio
+from rich.live import Live
+from rich.text import Text
+
+from camd.cli import tables
+from camd.cli.exits import Exit, Failure
+from camd.cli.output import console, messages, print_json
+from camd.cli.reach import Reach, ask, json_option, remote_options, talk
+from camd.client import Client
+from camd.config.values import parse_duration
+
+_PROGRESS_SECONDS = 0.5
+_LONGEST = timedelta(days=1)
+
+
+class Seconds(click.ParamType):
+    """A duration such as 10m, in whole seconds."""
+
+    name = "duration"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Read the duration; the service takes whole seconds up to a day."""
+        if isinstance(value, int):
+            return value
+        try:
+            duration = parse_duration(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        whole = duration // timedelta(seconds=1)
+        if duration % timedelta(seconds=1) or not timedelta(0) < duration <= _LONGEST:
+            self.fail(f"{value!r} is not between 1s and 24h in whole seconds", param, ctx)
+        return whole
+
+
+@attrs.define(eq=False)
+class Recording:
+    """One recording that this command started: follow it to its end, then account for it."""
+
+    client: Client
+    camera: str
+    started: dict[str, Any]
+    show: Callable[[dict[str, Any]], None]
+    _ended: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    async def follow(self) -> dict[str, Any]:
+        """Show progress until the recording ends by itself or Ctrl-C stops it; the receipt."""
+        stopped: dict[str, Any] | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._poll)
+            if await self._interrupted():
+                stopped = await self.client.call("stop_recording", device=self.camera)
+            nursery.cancel_scope.cancel()
+        return stopped["receipt"] if stopped is not None else await self._account()
+
+    async def _interrupted(self) -> bool:
+        """Wait for Ctrl-C (True) or for the end of the recording (False)."""
+        interrupted = False
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with trio.open_nursery() as nursery:
+
+                async def wait_signal() -> None:
+                    nonlocal interrupted
+                    async for _ in signals:
+                        interrupted = True
+                        nursery.cancel_scope.cancel()
+
+                nursery.start_soon(wait_signal)
+                await self._ended.wait()
+                nursery.cancel_scope.cancel()
+        return interrupted
+
+    async def _poll(self) -> None:
+        while True:
+            status = await self.client.call("get_recording_status", device=self.camera)
+            if status is None or status.get("session_id") != self.started["session_id"]:
+                self._ended.set()
+                return
+            self.show(status)
+            await trio.sleep(_PROGRESS_SECONDS)
+
+    async def _account(self) -> dict[str, Any]:
+        """Put the receipt of a session that ended by itself together from its files."""
+        session_id = self.started["session_id"]
+        page = await self.client.call("list_recordings", session_id=session_id, limit=1000)
+        names = [file["filename"] for file in reversed(page["files"])]
+        infos = [await self.client.call("get_recording_info", filename=name) for name in names]
+        gaps = [gap for info in infos[-1:] for gap in info.get("gaps") or []]
+        return {"files": infos, "gaps": gaps}
+
+
+@click.command()
+@click.argument("camera")
+@click.option("--for", "seconds", type=Seconds(), metavar="DURATION", help="Such as 30s or 10m.")
+@click.option("--format", "container", type=click.Choice(["mp4", "mkv"]), help="Of the files.")
+@click.option("--key", help="The same key again joins the session instead of starting another.")
+@remote_options
+@json_option
+def record(
+    reach: Reach,
+    as_json: bool,
+    camera: str,
+    seconds: int | None,
+    container: str | None,
+    key: str | None,
+) -> None:
+    """Record CAMERA until Ctrl-C, or for a time, and print the receipt.
+
+    CAMERA is an id such as camera0, a node such as /dev/video0, or a link to one. Ctrl-C stops
+    the recording and prints what was recorded; the recording goes on when this command is killed.
+    """
+    wanted = {"duration": seconds, "format": container, "key": key}
+    params = {name: value for name, value in wanted.items() if value is not None}
+
+    async def conversation(client: Client) -> dict[str, Any]:
+        started = await client.call("start_recording", device=camera, **params)
+        say = messages()
+        for warning in started.get("warnings") or ():
+            say.print(f"[yellow]warning:[/] {warning}")
+        say.print(f"Recording {camera} into {started['filename']}; Ctrl-C stops it.")
+        live = Live(console=say, transient=True, auto_refresh=False)
+        with live if say.is_terminal else nullcontext():
+            show = partial(_show, live) if say.is_terminal else _show_nothing
+            return await Recording(client, camera, started, show).follow()
+
+    _print_receipt(talk(reach, conversation), as_json=as_json)
+
+
+@click.command()
+@click.argument("camera")
+@remote_options
+@json_option
+def stop(reach: Reach, as_json: bool, camera: str) -> None:
+    """Stop the recording of CAMERA, whoever started it, and print the receipt."""
+    result = ask(reach, "stop_recording", device=camera)
+    if as_json:
+        print_json(result)
+        return
+    _print_receipt(result["receipt"], as_json=False)
+
+
+def _show(live: Live, status: dict[str, Any]) -> None:
+    live.update(progress_line(status), refresh=True)
+
+
+def _show_nothing(status: dict[str, Any]) -> None:
+    """Progress is for terminals; a log would only grow."""
+
+
+def progress_line(status: dict[str, Any]) -> Text:
+    """Say in one line how far a recording is."""
+    frames = status.get("frames_written", status.get("frames"))
+    size = status.get("bytes_written", status.get("file_size"))
+    parts = [
+        "●",
+        tables.clock_time(status.get("elapsed_time")),
+        tables.file_size(size),
+        "" if frames is None else f"{frames} frames",
+        str(status.get("current_file") or "waiting for the camera"),
+    ]
+    gaps = len(status.get("gaps") or ())
+    if gaps:
+        parts.append(f"{gaps} gap{'s' if gaps > 1 else ''}")
+    return Text("  ".join(part for part in parts if part), overflow="ellipsis", no_wrap=True)
+
+
+def _print_receipt(receipt: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(receipt)
+    else:
+        print_receipt(receipt)
+    if not receipt["files"]:
+        raise Failure("nothing was recorded", Exit.FAILED)
+
+
+def print_receipt(receipt: dict[str, Any]) -> None:
+    """Show what a session left: its files, what is missing, and whether the sum is right."""
+    out = console()
+    out.print(tables.receipt_files(receipt["files"]))
+    if receipt.get("gaps"):
+        out.print(tables.gaps(receipt["gaps"]))
+    captured, written = receipt.get("frames_captured"), receipt.get("frames_written")
+    if captured is not None and written is not None:
+        durable = "durable" if receipt.get("durable") else "not yet durable"
+        out.print(f"{written} of {captured} captured frames are in files, {durable}.")

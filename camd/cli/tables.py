@@ -1,0 +1,190 @@
+"""Results of the service as tables for people; pure, from JSON values to rich's objects.
+
+A field that a result does not have shows as an empty cell: a newer or older service is no reason
+to fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+Row = Mapping[str, Any]
+
+_COLOURS = {
+    "CONNECTED": "green",
+    "DISCONNECTED": "yellow",
+    "ERROR": "red",
+    "STARTED": "green",
+    "STOPPED": "yellow",
+    "GAP": "red",
+    "completed": "green",
+    "recording": "red",
+    "interrupted": "yellow",
+    "normal": "green",
+    "warning": "yellow",
+    "blocked": "red",
+    "critical": "red",
+    "healthy": "green",
+    "degraded": "yellow",
+    "unhealthy": "red",
+}
+
+
+def file_size(size: object) -> str:
+    """Write bytes for people: "12.3 MB"."""
+    if not isinstance(size, int | float):
+        return ""
+    value = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 999.95:
+            return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def clock_time(seconds: object) -> str:
+    """Write a length of time for people: "0:05.0", "12:34", "1:02:03"."""
+    if not isinstance(seconds, int | float):
+        return ""
+    if seconds < 60:
+        return f"0:{int(seconds * 10) / 10:04.1f}"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def word(value: object) -> str:
+    """Write a state, in its colour."""
+    text = escape(_text(value))
+    colour = _COLOURS.get(_text(value))
+    return f"[{colour}]{text}[/]" if colour else text
+
+
+def cameras(rows: Iterable[Row]) -> Table:
+    """Show cameras, one a line."""
+    table = _table("camera", "name", "status", "picture", "recording", ">time", ">size")
+    for row in rows:
+        picture = _text(row.get("resolution"))
+        if row.get("fps"):
+            picture += f" @ {row['fps']:g}"
+        recording = ""
+        if row.get("recording"):
+            healthy = row.get("recording_healthy", True)
+            mark = "[red]●[/] " if healthy else "[yellow]not durable![/] "
+            recording = mark + escape(_text(row.get("current_file")) or "waiting")
+        table.add_row(
+            escape(_text(row.get("camera_id"))),
+            escape(_text(row.get("name"))),
+            _camera_state(row),
+            escape(picture),
+            recording,
+            clock_time(row.get("elapsed_time")) if recording else "",
+            file_size(row.get("file_size")) if recording else "",
+        )
+    return table
+
+
+def _camera_state(row: Row) -> str:
+    state = _text(row.get("state"))
+    return word(row.get("status")) + (f" {escape(state.lower())}" if state else "")
+
+
+def recordings(rows: Iterable[Row]) -> Table:
+    """Show recorded files, one a line."""
+    table = _table("file", "start", ">length", ">size", ">frames", "status")
+    for row in rows:
+        status = word(row.get("status")) + (" pinned" if row.get("pinned") else "")
+        table.add_row(
+            escape(_text(row.get("filename"))),
+            escape(_moment(row.get("start_time") or row.get("modified_time"))),
+            clock_time(row.get("duration")),
+            file_size(row.get("file_size")),
+            _text(row.get("frames")),
+            status,
+        )
+    return table
+
+
+def receipt_files(files: Iterable[Row]) -> Table:
+    """Show the files of a stop receipt with their hashes."""
+    table = _table("file", ">length", ">frames", ">bytes", "sha256 of `tail -c +49 FILE`")
+    for row in files:
+        table.add_row(
+            escape(_text(row.get("filename"))),
+            clock_time(row.get("duration")),
+            _text(row.get("frames")),
+            _text(row.get("size", row.get("file_size"))),
+            escape(_text(row.get("sha256"))),
+        )
+    return table
+
+
+def gaps(rows: Iterable[Row]) -> Table:
+    """Show ledger entries: footage that is missing, and why."""
+    table = _table("missing from", ">length", ">frames", "cause", "what was done")
+    for row in rows:
+        frames = _text(row.get("frames"))
+        table.add_row(
+            escape(_moment(row.get("start_time") or row.get("from") or row.get("start"))),
+            clock_time(row.get("duration", row.get("duration_seconds"))),
+            frames if row.get("exact", True) else f"about {frames}",
+            escape(_text(row.get("cause"))),
+            escape(_text(row.get("action"))),
+        )
+    return table
+
+
+def pairs(row: Row, names: Mapping[str, str] | None = None) -> Table:
+    """Show one object as names and values; `names` chooses, orders and words them."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    chosen = names or {key: key for key in row}
+    for key, name in chosen.items():
+        value = row.get(key)
+        if value is None or value in ("", [], {}):
+            continue
+        table.add_row(escape(name), _value(key, value))
+    return table
+
+
+def _value(key: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        if key.endswith(("size", "space", "bytes")):
+            return file_size(value)
+        if key == "write_rate":
+            return f"{file_size(value)}/s"
+        if key in ("duration", "uptime") or key.startswith("seconds_"):
+            return clock_time(value)
+        return f"{value:g} %" if "percent" in key or "threshold" in key else f"{value:,}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{escape(str(name))} {word(part)}" for name, part in value.items())
+    if isinstance(value, list | tuple):
+        return escape(", ".join(map(_text, value)))
+    return word(value)
+
+
+def _table(*columns: str) -> Table:
+    """Make a table without lines; a leading ">" puts a column to the right."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        right = name.startswith(">")
+        table.add_column(
+            name.removeprefix(">"), justify="right" if right else "left", overflow="fold"
+        )
+    return table
+
+
+def _moment(text: object) -> str:
+    """Shorten an ISO 8601 time to the second."""
+    return _text(text)[:19].replace("T", " ")
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)

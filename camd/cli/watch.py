@@ -1,0 +1,63 @@
+"""The command that shows events as they happen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich.markup import escape
+
+from camd.cli import tables
+from camd.cli.exits import Exit, Failure
+from camd.cli.output import console, messages, print_json
+from camd.cli.reach import Reach, json_option, remote_options, talk
+from camd.client import Client
+
+
+@click.command()
+@remote_options
+@json_option
+def watch(reach: Reach, as_json: bool) -> None:
+    """Show events as they happen, until Ctrl-C; with --json one object a line."""
+
+    async def conversation(client: Client) -> None:
+        out = console()
+        messages().print("Waiting for events; Ctrl-C ends.")
+        async for method, params in client.notifications():
+            if as_json:
+                print_json({"method": method, "params": params}, indent=None)
+            else:
+                out.print(event_line(method, params))
+        raise Failure("the service closed the connection", Exit.UNREACHABLE)
+
+    talk(reach, conversation)
+
+
+def event_line(method: str, params: dict[str, Any]) -> str:
+    """Say one notification in one line, with rich's markup."""
+    time = str(params.get("time") or "")[11:19]
+    camera = escape(str(params.get("camera_id") or ""))
+    match method:
+        case "camera_status_update":
+            state = escape(str(params.get("state") or "").lower())
+            parts = [camera, tables.word(params.get("status")), state]
+        case "recording_status_update":
+            parts = [
+                camera,
+                tables.word(params.get("status")),
+                escape(str(params.get("filename") or "")),
+                tables.clock_time(params.get("duration")),
+                tables.file_size(params.get("file_size")),
+                escape(str(params.get("reason") or "")),
+            ]
+        case "storage_status_update":
+            percent = params.get("used_percent")
+            parts = [
+                "storage",
+                tables.word(params.get("threshold_status")),
+                "" if percent is None else f"{percent:.1f} % used",
+                escape(str(params.get("message") or "")),
+            ]
+        case _:
+            parts = [escape(method)]
+    return "  ".join(part for part in (time, *parts) if part)

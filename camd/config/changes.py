@@ -1,0 +1,60 @@
+"""Which changes of the configuration a running service takes, and which need a restart."""
+
+from __future__ import annotations
+
+import attrs
+
+from camd.config.schema import Config
+
+_SECTIONS = ("server", "auth", "storage", "recording", "ffmpeg", "discovery", "mediamtx")
+_LIVE = frozenset(
+    {
+        "recording.format",
+        "recording.max_file_size",
+        "recording.rotation",
+        "storage.block_percent",
+        "storage.warn_percent",
+    }
+)
+
+
+@attrs.frozen
+class Changes:
+    """Paths of changed keys (`recording.rotation`, `camera.gate`); never their values."""
+
+    applied: tuple[str, ...] = ()
+    restart_needed: tuple[str, ...] = ()
+
+
+def compare(old: Config, new: Config) -> Changes:
+    """Return what differs, split by whether it can be applied while the service runs."""
+    changed = [path for section in _SECTIONS for path in _changed_keys(old, new, section)]
+    before = {camera.id: camera for camera in old.cameras}
+    after = {camera.id: camera for camera in new.cameras}
+    added = [f"camera.{name}" for name in after if name not in before]
+    others = [f"camera.{name}" for name in before if after.get(name) != before[name]]
+    return Changes(
+        applied=tuple([path for path in changed if path in _LIVE] + added),
+        restart_needed=tuple([path for path in changed if path not in _LIVE] + others),
+    )
+
+
+def merge(old: Config, new: Config) -> Config:
+    """Return what runs after a reload: `old` with all of `new` that `compare` calls applied."""
+    merged = old
+    for path in sorted(_LIVE):
+        section, key = path.split(".")
+        value = getattr(getattr(new, section), key)
+        part = attrs.evolve(getattr(merged, section), **{key: value})
+        merged = attrs.evolve(merged, **{section: part})
+    known = {camera.id for camera in old.cameras}
+    added = tuple(camera for camera in new.cameras if camera.id not in known)
+    return attrs.evolve(merged, cameras=old.cameras + added)
+
+
+def _changed_keys(old: Config, new: Config, section: str) -> list[str]:
+    before, after = getattr(old, section), getattr(new, section)
+    if before is None or after is None:
+        return [] if before is after else [section]
+    names = [field.name for field in attrs.fields(type(before))]
+    return [f"{section}.{name}" for name in names if getattr(before, name) != getattr(after, name)]

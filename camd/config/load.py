@@ -1,0 +1,180 @@
+"""Where the configuration is found, and how a file and the environment become one `Config`.
+
+Relative paths start at the folder of the configuration file. Two exceptions are what people
+expect: `~/` is the home folder; and the three folders of `[storage]` do not go into a place that
+is meant for configuration. For a file below `/etc` they start at `/var/lib/camd`, for one in the
+user's configuration folder, and without any file, at `~/.local/share/camd` (root: `/var/lib/camd`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+import tomli
+
+from camd.config.checks import check
+from camd.config.environment import Overlay, read_environment
+from camd.config.readers import SECRET_BYTES
+from camd.config.schema import AuthConfig, CameraConfig, Config, StorageConfig
+from camd.config.structure import CameraTable, Places, Structured, structure
+from camd.errors import ConfigError
+from camd.model import CameraId, V4l2Source
+
+SYSTEM_FILE = Path("/etc/camd/camd.toml")
+_SYSTEM_DATA = Path("/var/lib/camd")
+_FILE_BYTES = 4 * 1024 * 1024
+_SECRET_FILE_BYTES = 64 * 1024
+
+
+def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
+    """Find, read and check the configuration.
+
+    The file is `path`, else `$CAMD_CONFIG`, else `/etc/camd/camd.toml`, else
+    `$XDG_CONFIG_HOME/camd/camd.toml`; without any, the defaults apply. Raises ConfigError with
+    every mistake. Reads small files only, but blocks while it does.
+    """
+    file = find_file(path, environ)
+    raw = {} if file is None else _read_toml(file)
+    overlay = read_environment(environ)
+    _lay_over(raw, overlay)
+    places = find_places(file, environ)
+    structured = structure(raw, overlay.variables, places)
+    mistakes = [*overlay.mistakes, *structured.mistakes]
+    structured.sections.update(_with_secret_from_file(structured, overlay, mistakes))
+    _complete(structured.sections, places)
+    cameras = _with_defaults(structured.cameras)
+    mistakes += check(structured.sections, cameras)
+    if mistakes:
+        raise ConfigError(tuple(mistakes))
+    return Config(cameras=tuple(cameras.values()), file=file, **structured.sections)  # type: ignore[arg-type]
+
+
+def find_file(
+    path: Path | None, environ: Mapping[str, str], system: Path = SYSTEM_FILE
+) -> Path | None:
+    """Return the configuration file that applies, absolute; None when there is none.
+
+    A file that is named must exist; the well-known places need not.
+    """
+    named = path or (Path(environ["CAMD_CONFIG"]) if environ.get("CAMD_CONFIG") else None)
+    if named is not None:
+        return Path.cwd() / named
+    for place in (system, _user_folder(environ, "XDG_CONFIG_HOME", ".config")):
+        if place is not None:
+            file = place if place.suffix == ".toml" else place / "camd.toml"
+            if file.is_file():
+                return file
+    return None
+
+
+def find_places(file: Path | None, environ: Mapping[str, str]) -> Places:
+    """Return where relative paths start, for a configuration file or for none."""
+    home = Path(environ["HOME"]) if environ.get("HOME") else None
+    user_data = _user_folder(environ, "XDG_DATA_HOME", ".local/share") or _SYSTEM_DATA
+    if file is None:
+        data = _SYSTEM_DATA if os.geteuid() == 0 else user_data
+        return Places(folder=data, data=data, home=home)
+    if file.is_relative_to("/etc"):
+        return Places(folder=file.parent, data=_SYSTEM_DATA, home=home)
+    if file.parent == _user_folder(environ, "XDG_CONFIG_HOME", ".config"):
+        return Places(folder=file.parent, data=user_data, home=home)
+    return Places(folder=file.parent, data=file.parent, home=home)
+
+
+def _user_folder(environ: Mapping[str, str], variable: str, below_home: str) -> Path | None:
+    """Return camd's folder below an XDG base directory, or None without a home."""
+    base = environ.get(variable, "")
+    if base.startswith("/"):  # relative ones are to be ignored, says the XDG specification
+        return Path(base) / "camd"
+    home = environ.get("HOME", "")
+    return Path(home) / below_home / "camd" if home.startswith("/") else None
+
+
+def _read_toml(file: Path) -> dict[str, object]:
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(_FILE_BYTES)
+        return tomli.loads(content.decode())
+    except OSError as error:
+        raise ConfigError((f"{file}: cannot be read: {error.strerror}",)) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError((f"{file}: is not UTF-8 text (byte {error.start})",)) from error
+    except tomli.TOMLDecodeError as error:
+        raise ConfigError((f"{file}: is not valid TOML: {error}",)) from error
+
+
+def _lay_over(raw: dict[str, object], overlay: Overlay) -> None:
+    """Put the environment's values over the file's."""
+    for (section, key), value in overlay.values.items():
+        table = raw.setdefault(section, {})
+        if isinstance(table, dict):
+            table[key] = value
+
+
+def _with_secret_from_file(
+    structured: Structured, overlay: Overlay, mistakes: list[str]
+) -> dict[str, object]:
+    """Return the section [auth] with the content of `jwt_secret_file` as its secret."""
+    auth = structured.sections.get("auth")
+    if not isinstance(auth, AuthConfig) or auth.jwt_secret_file is None:
+        return {}
+    if auth.jwt_secret:
+        if ("auth", "jwt_secret") not in overlay.values:
+            mistakes.append("auth.jwt_secret: stands beside jwt_secret_file; keep one of them")
+        return {}
+    try:
+        with auth.jwt_secret_file.open("rb") as stream:
+            secret = stream.read(_SECRET_FILE_BYTES).decode().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+        mistakes.append(f"auth.jwt_secret_file: {auth.jwt_secret_file} cannot be read: {reason}")
+        return {}
+    if len(secret.encode()) < SECRET_BYTES:
+        mistakes.append(
+            f"auth.jwt_secret_file: holds {len(secret.encode())} bytes, "
+            f"and at least {SECRET_BYTES} are needed; `openssl rand -hex 32` makes a good one"
+        )
+    return {"auth": attrs.evolve(auth, jwt_secret=secret)}
+
+
+def _with_defaults(tables: Mapping[int, CameraTable]) -> dict[int, CameraConfig]:
+    """Give each camera what it was not given: an id, a device, a name."""
+    taken = {table.id for table in tables.values()}
+    free = (f"camera{number}" for number in range(len(tables) * 2 + 1))
+    unused = (camera_id for camera_id in free if camera_id not in taken)
+    return {index: _camera(table, table.id or next(unused)) for index, table in tables.items()}
+
+
+def _camera(table: CameraTable, camera_id: str) -> CameraConfig:
+    node = str(table.source.path) if isinstance(table.source, V4l2Source) else camera_id
+    width, height = table.resolution or (None, None)
+    return CameraConfig(
+        id=CameraId(camera_id),
+        source=table.source,
+        device=table.device or node,
+        name=table.name or camera_id,
+        width=width,
+        height=height,
+        fps=table.fps,
+        codec=table.codec,
+        bitrate=table.bitrate,
+        audio=table.audio,
+        always_on=table.always_on,
+        input_options=table.input_options,
+        output_options=table.output_options,
+    )
+
+
+def _complete(sections: dict[str, object], places: Places) -> None:
+    """Make the default folders absolute, and give the keys' file its place."""
+    storage, auth = sections.get("storage"), sections.get("auth")
+    if not isinstance(storage, StorageConfig):
+        return
+    folders = ("recordings_dir", "snapshots_dir", "state_dir")
+    absolute = {name: places.data / getattr(storage, name) for name in folders}
+    storage = sections["storage"] = attrs.evolve(storage, **absolute)
+    if isinstance(auth, AuthConfig) and auth.keys_file is None:
+        sections["auth"] = attrs.evolve(auth, keys_file=storage.state_dir / "keys.toml")

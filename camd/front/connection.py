@@ -1,0 +1,281 @@
+"""One client on a WebSocket: its calls, its news, its heartbeat, and why it was sent away."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+import attrs
+import structlog
+import trio
+
+from camd import clock
+from camd.access.authenticator import Authenticator
+from camd.errors import INTERNAL_ERROR, RATE_LIMITED, SHUTTING_DOWN, Refusal
+from camd.front.bucket import TokenBucket
+from camd.front.gate import Gate
+from camd.front.guard import guarded
+from camd.front.outbox import Outbox, OutboxFullError
+from camd.front.websocket import GOING_AWAY, POLICY, SocketClosedError, WebSocket
+from camd.rpc import codec
+from camd.rpc.codec import BadCall, Call
+from camd.rpc.notification import Notification
+from camd.rpc.registry import Caller, Ready, Registry
+from camd.rpc.roles import Identity
+from camd.rpc.traffic import Traffic
+from camd.runtime.mailbox import ActorGoneError
+
+AUTHENTICATE = "authenticate"
+PING_SECONDS = 30.0
+PONG_SECONDS = 10.0
+STALL_SECONDS = 20.0  # one message that takes longer to send ends the connection
+GOODBYE_SECONDS = 1.0
+BUSY_RETRY_MS = 100
+_log = structlog.get_logger("camd.front")
+
+Done = Callable[[bytes | None], None]
+
+
+def unix_now() -> float:
+    """Seconds since 1970, for checking when credentials expire."""
+    return clock.now().timestamp()
+
+
+@attrs.frozen
+class Service:
+    """What all connections of one server share."""
+
+    registry: Registry
+    authenticator: Authenticator
+    traffic: Traffic = attrs.field(factory=Traffic)
+    max_calls_in_flight: int = 32
+    requests_per_minute: int = 600
+    max_message_bytes: int = 1024 * 1024
+    legacy_dialect: str = "auto"
+    now: Callable[[], float] = unix_now
+
+
+@attrs.frozen
+class _Ending:
+    code: int
+    reason: str
+
+
+@attrs.define(eq=False)
+class _Batch:
+    """Collects the answers to one batch; `send` gets them in one array when all are there."""
+
+    missing: int
+    send: Done
+    _answers: list[bytes] = attrs.field(factory=list, init=False)
+
+    def finish(self, answer: bytes | None) -> None:
+        self.missing -= 1
+        if answer is not None:
+            self._answers.append(answer)
+        if not self.missing:
+            self.send(codec.encode_batch(self._answers) if self._answers else None)
+
+
+@attrs.define(eq=False)
+class Connection:
+    """One client. `serve` runs it; the server delivers news to it and may end it."""
+
+    service: Service
+    socket: WebSocket
+    identity: Identity | None = None  # known from the socket itself, as on a Unix socket
+    id: str = attrs.field(factory=lambda: str(uuid.uuid4()))
+    outbox: Outbox = attrs.field(factory=Outbox)
+    _gate: Gate = attrs.field(init=False)
+    _bucket: TokenBucket = attrs.field(init=False)
+    _caller: Caller | None = attrs.field(default=None, init=False)
+    _wanted: Callable[[Notification], bool] | None = attrs.field(default=None, init=False)
+    _running: dict[int, bytes | None] = attrs.field(factory=dict, init=False)  # ids of calls
+    _number: int = attrs.field(default=0, init=False)
+    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _ending: _Ending | None = attrs.field(default=None, init=False)
+    _send_began: float | None = attrs.field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        service = self.service
+        self._gate = Gate(
+            service.authenticator, self.id, service.legacy_dialect, service.now, self.identity
+        )
+        self._bucket = TokenBucket(service.requests_per_minute)
+
+    # --- what the server and the handlers do with a connection
+
+    async def serve(self) -> None:
+        """Run until the client leaves or is sent away; then the socket is closed."""
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._write)
+                    nursery.start_soon(self._watch)
+                    await self._read(nursery)
+        except* SocketClosedError as group:
+            closed = group.exceptions[0]
+            if self._ending is None and isinstance(closed, SocketClosedError):
+                self._ending = _Ending(closed.code, closed.reason)
+        await self._leave()
+
+    def deliver(self, notification: Notification, text: str) -> None:
+        """Queue published news, if this client may and wants to have it."""
+        if not self._gate.is_open or (self._wanted and not self._wanted(notification)):
+            return
+        self.service.traffic.notifications += 1
+        self._put(text, notification.coalesce_key)
+
+    def end(self, code: int = GOING_AWAY, reason: str = "the service is stopping") -> None:
+        """Send the client away; when the service stops, what is queued still goes out first."""
+        if self._ending is None:
+            self._ending = _Ending(code, reason)
+            self._scope.cancel()
+
+    def narrow(self, wanted: Callable[[Notification], bool] | None) -> None:
+        """See `ClientLink`."""
+        self._wanted = wanted
+
+    def notify(self, notification: Notification) -> None:
+        """See `ClientLink`."""
+        if self._gate.is_open:
+            self._put(str(codec.encode_notification(notification), "utf-8"))
+
+    # --- the tasks
+
+    async def _read(self, nursery: trio.Nursery) -> None:
+        while True:
+            incoming = codec.decode(await self.socket.receive())
+            if not incoming.batch:
+                await self._start(incoming.calls[0], self._send, nursery)
+                continue
+            batch = _Batch(len(incoming.calls), self._send)
+            for call in incoming.calls:
+                await self._start(call, batch.finish, nursery)
+
+    async def _write(self) -> None:
+        while True:
+            text = await self.outbox.take()
+            self._send_began = trio.current_time()
+            await self.socket.send(text)
+            self._send_began = None
+
+    async def _watch(self) -> None:
+        """Send the client away when it does not answer pings or does not read."""
+        while True:
+            for _ in range(3):
+                await trio.sleep(PING_SECONDS / 3)
+                began = self._send_began
+                if began is not None and trio.current_time() - began >= STALL_SECONDS:
+                    self.end(POLICY, "the client does not read")
+            with trio.move_on_after(PONG_SECONDS) as patience:
+                await self.socket.ping()
+            if patience.cancelled_caught:
+                self.end(POLICY, "no answer to a ping")
+
+    async def _leave(self) -> None:
+        """Refuse the calls that still run, send what is queued, close; all within a bound."""
+        ending = self._ending or _Ending(1000, "")
+        if ending.code == GOING_AWAY and self.socket.intact:
+            with trio.move_on_after(GOODBYE_SECONDS):
+                with suppress(SocketClosedError):
+                    await self._say_goodbye()
+        await self.socket.close(ending.code, ending.reason)
+        _log.info("client_left", connection=self.id, code=ending.code, reason=ending.reason)
+
+    async def _say_goodbye(self) -> None:
+        for id_text in self._running.values():
+            answer = self._refused(id_text, Refusal(SHUTTING_DOWN))
+            if answer is not None:
+                await self.socket.send(str(answer, "utf-8"))
+        while self.outbox:
+            await self.socket.send(self.outbox.take_nowait())
+
+    # --- calls
+
+    async def _start(self, call: Call | BadCall, done: Done, nursery: trio.Nursery) -> None:
+        """Answer a call through `done`, exactly once: now, or from a task of its own."""
+        self.service.traffic.requests += 1
+        try:
+            ready = self._admit(call)
+        except Refusal as refusal:
+            done(self._refused(call.id, refusal))
+            return
+        if isinstance(ready, dict):
+            done(None if call.id is None else codec.encode_result(call.id, ready))
+        elif ready.method.immediate:
+            done(await self._run(call.id, ready))
+        else:
+            self._number += 1
+            self._running[self._number] = call.id
+            nursery.start_soon(self._run_apart, self._number, call.id, ready, done)
+
+    def _admit(self, call: Call | BadCall) -> Ready | dict[str, object]:
+        """Check everything that can be checked at once; `authenticate` gives its result."""
+        wait_ms = self._bucket.take(trio.current_time())
+        if wait_ms:
+            raise Refusal(RATE_LIMITED, retry_after_ms=wait_ms)
+        if isinstance(call, BadCall):
+            raise call.refusal
+        if call.method == AUTHENTICATE:
+            return self._gate.authenticate(call.params)
+        service = self.service
+        identity = self._gate.admit(call.params)
+        if self._caller is None or self._caller.identity is not identity:
+            self._caller = Caller(identity, self.id, self)
+        ready = service.registry.prepare(call.method, call.params, self._caller)
+        if not ready.method.immediate and len(self._running) >= service.max_calls_in_flight:
+            message = f"More than {service.max_calls_in_flight} calls are in flight"
+            raise Refusal(RATE_LIMITED, message, retry_after_ms=BUSY_RETRY_MS)
+        return ready
+
+    async def _run_apart(
+        self, number: int, id_text: bytes | None, ready: Ready, done: Done
+    ) -> None:
+        answer = await self._run(id_text, ready)
+        del self._running[number]  # a call that is cancelled stays, for the goodbye
+        done(answer)
+
+    async def _run(self, id_text: bytes | None, ready: Ready) -> bytes | None:
+        began = trio.current_time()
+        outcome = await guarded(
+            partial(_result, id_text, ready),
+            "call_crashed",
+            method=ready.method.name,
+            connection=self.id,
+        )
+        traffic = self.service.traffic
+        traffic.busy_seconds += trio.current_time() - began
+        if outcome.refusal is not None:
+            return self._refused(id_text, outcome.refusal)
+        if outcome.crashed:
+            traffic.crashes += 1
+            return self._refused(id_text, Refusal(INTERNAL_ERROR))
+        return outcome.value
+
+    def _refused(self, id_text: bytes | None, refusal: Refusal) -> bytes | None:
+        self.service.traffic.errors += 1
+        if id_text is None:  # a notification: refused in silence
+            return None
+        return codec.encode_refusal(id_text, refusal, null_result=self._gate.null_result)
+
+    def _send(self, answer: bytes | None) -> None:
+        if answer is not None:
+            self._put(str(answer, "utf-8"))
+
+    def _put(self, text: str, key: str | None = None) -> None:
+        try:
+            self.outbox.put(text, key)
+        except OutboxFullError as error:
+            self.end(POLICY, f"the client reads too slowly: {error}")
+
+
+async def _result(id_text: bytes | None, ready: Ready) -> bytes | None:
+    """Make the call and encode what comes back; what JSON cannot hold is a bug of the method."""
+    try:
+        result = await ready.method.handler(ready.caller, ready.params)
+    except ActorGoneError:
+        raise Refusal(SHUTTING_DOWN) from None
+    return None if id_text is None else codec.encode_result(id_text, result)

@@ -1,0 +1,132 @@
+"""One HTTP request and its response, as an ASGI application sees them (ASGI 3.0, HTTP 2.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from email.utils import format_datetime
+from typing import Any, Protocol
+from urllib.parse import unquote_to_bytes
+
+import attrs
+import h11
+
+from camd import clock
+
+Message = MutableMapping[str, Any]  # the shape is ASGI's
+AsgiApp = Callable[
+    [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
+    Awaitable[None],
+]
+_NO_BODY = (204, 304)
+
+
+class ClientGoneError(OSError):
+    """The client went away before its response was complete."""
+
+
+class Wire(Protocol):
+    """What an exchange needs of the connection that it runs on."""
+
+    async def send_event(self, event: h11.Event) -> None:
+        """Send; raises ClientGoneError."""
+
+    async def next_body(self) -> h11.Data | h11.EndOfMessage:
+        """Wait for the next part of the body; raises ClientGoneError."""
+
+    async def wait_gone(self) -> None:
+        """Wait until the client has gone away or the response is complete."""
+
+
+@attrs.frozen
+class Endpoints:
+    """Where a request came from and where it arrived."""
+
+    client: tuple[str, int] | None
+    server: tuple[str, int | None] | None
+    scheme: str = "http"
+
+
+def scope_of(request: h11.Request, ends: Endpoints) -> Message:
+    """Describe a request as ASGI does."""
+    path, _, query = request.target.partition(b"?")
+    if not path.startswith((b"/", b"*")):  # absolute form: RFC 9112, 3.2.2
+        path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": request.http_version.decode("ascii"),
+        "method": request.method.decode("ascii").upper(),
+        "scheme": ends.scheme,
+        "path": unquote_to_bytes(path).decode("utf-8", "replace"),
+        "raw_path": path,
+        "query_string": query,
+        "root_path": "",
+        "headers": list(request.headers),
+        "client": ends.client,
+        "server": ends.server,
+        "state": {},
+    }
+
+
+@attrs.define(eq=False)
+class Exchange:
+    """Runs an application for one request; `complete` tells whether it answered in full."""
+
+    request: h11.Request
+    wire: Wire
+    started: bool = attrs.field(default=False, init=False)
+    complete: bool = attrs.field(default=False, init=False)
+    _start: Message | None = attrs.field(default=None, init=False)
+    _bodiless: bool = attrs.field(default=False, init=False)
+    _body_read: bool = attrs.field(default=False, init=False)
+
+    async def receive(self) -> Message:
+        """See ASGI: the request's body in parts, then the news that the client has gone."""
+        if self._body_read:
+            if not self.complete:
+                await self.wire.wait_gone()
+            return {"type": "http.disconnect"}
+        try:
+            event = await self.wire.next_body()
+        except ClientGoneError:
+            self._body_read = True
+            return {"type": "http.disconnect"}
+        if isinstance(event, h11.EndOfMessage):
+            self._body_read = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        return {"type": "http.request", "body": bytes(event.data), "more_body": True}
+
+    async def send(self, message: Message) -> None:
+        """See ASGI: the start of the response, then its body in parts."""
+        if message["type"] == "http.response.start":
+            self._start = message  # goes out with the first part of the body
+        elif message["type"] == "http.response.body":
+            await self._send_body(message)
+
+    async def _send_body(self, message: Message) -> None:
+        if self.complete:
+            return
+        if not self.started:
+            await self._send_head()
+        body = message.get("body", b"")
+        if body and not self._bodiless:
+            await self.wire.send_event(h11.Data(data=body))
+        if not message.get("more_body", False):
+            await self.wire.send_event(h11.EndOfMessage())
+            self.complete = True
+
+    async def _send_head(self) -> None:
+        if self._start is None:
+            raise RuntimeError("the application sent a body before the response's start")
+        status = int(self._start["status"])
+        headers = [(bytes(name), bytes(value)) for name, value in self._start.get("headers", ())]
+        if not any(name.lower() == b"date" for name, _ in headers):
+            headers.append((b"date", http_date()))
+        self._bodiless = self.request.method == b"HEAD" or status in _NO_BODY
+        self.started = True
+        await self.wire.send_event(h11.Response(status_code=status, headers=headers))
+
+
+def http_date() -> bytes:
+    """The time as HTTP writes it (RFC 9110, 5.6.7)."""
+    return format_datetime(clock.now(), usegmt=True).encode("ascii")

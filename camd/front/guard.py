@@ -1,0 +1,57 @@
+"""Where a bug ends: in the log, with its traceback, and not in anybody else's connection."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+import attrs
+import structlog
+
+from camd.errors import Refusal
+
+T = TypeVar("T")
+_log = structlog.get_logger("camd.front")
+
+
+@attrs.define(eq=False)
+class Outcome(Generic[T]):
+    """How a guarded function ended: with a value, with a refusal, or with a bug."""
+
+    value: T | None = None
+    refusal: Refusal | None = None
+    crashed: bool = False
+
+
+def _never() -> bool:
+    return False
+
+
+async def guarded(
+    run: Callable[[], Awaitable[T]],
+    event: str,
+    *,
+    expected: Callable[[], bool] = _never,
+    **fields: object,
+) -> Outcome[T]:
+    """Await `run()`; a bug is logged as `event` with `fields`. Cancellation passes through.
+
+    Also takes apart what comes in groups, so that a bug that meets a shutdown is still only
+    a line in the log. Where `expected()` is true, the exception only says what is known.
+    """
+    outcome = Outcome[T]()
+    try:
+        outcome.value = await run()
+    except* Refusal as group:
+        outcome.refusal = _first(group)
+    except* Exception:
+        outcome.crashed = True
+        if not expected():
+            _log.exception(event, **fields)
+    return outcome
+
+
+def _first(group: BaseExceptionGroup[Refusal]) -> Refusal:
+    for error in group.exceptions:
+        return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    raise AssertionError("an exception group is never empty")

@@ -1,0 +1,185 @@
+"""Where to listen: addresses as people write them become listening sockets."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import socket
+import ssl
+import struct
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+
+import attrs
+import trio
+
+from camd.rpc.roles import Identity, Role, Via
+
+UNIX_PREFIX = "unix:"
+_BACKLOG = 512
+_UCRED = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
+
+
+class ListenError(Exception):
+    """An address cannot be listened on; the text names it and says why."""
+
+    def __init__(self, address: str, why: str) -> None:
+        super().__init__(f"{address}: {why}")
+        self.address = address
+
+
+class AddressInUseError(ListenError):
+    """Somebody listens on this address already."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address, "the address is in use by another program")
+
+
+@attrs.frozen
+class Address:
+    """One place to listen: a Unix socket's path, or host and port (host None: all of them)."""
+
+    text: str
+    path: Path | None = None
+    host: str | None = None
+    port: int = 0
+
+
+def parse_address(text: str) -> Address:
+    """Read `127.0.0.1:8002`, `[::1]:8002`, `:8002` or `unix:/path`; raises ListenError."""
+    if text.startswith(UNIX_PREFIX):
+        return Address(text, path=Path(text.removeprefix(UNIX_PREFIX)))
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ListenError(text, "must be host:port or unix:/path")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ListenError(text, "an IPv6 address stands in brackets, as in [::1]:8002")
+    return Address(text, host=None if host in ("", "*") else host, port=int(port))
+
+
+@attrs.frozen
+class Door:
+    """A listening socket, and its address as people write it."""
+
+    address: str
+    listener: trio.SocketListener
+
+    @property
+    def is_unix(self) -> bool:
+        """Whether it is a Unix socket, which needs no TLS."""
+        return self.address.startswith(UNIX_PREFIX)
+
+
+@asynccontextmanager
+async def open_doors(
+    addresses: Sequence[str], inherited: Sequence[socket.socket] = ()
+) -> AsyncIterator[list[Door]]:
+    """Listen on all of them while the block runs, or on none; raises ListenError.
+
+    `inherited` are sockets that somebody else opened for us (sd_listen_fds(3)).
+    """
+    async with AsyncExitStack() as stack:
+        doors = [_adopt(sock) for sock in inherited]
+        for address in map(parse_address, addresses):
+            try:
+                doors.extend(await _listen(address, stack))
+            except OSError as error:
+                raise _translated(address, error) from error
+        yield doors
+
+
+async def _listen(address: Address, stack: AsyncExitStack) -> list[Door]:
+    if address.path is not None:
+        listener = await _listen_unix(address, address.path)
+        stack.callback(_remove, address.path, address.path.stat().st_ino)
+        await stack.enter_async_context(listener)
+        return [Door(address.text, listener)]
+    listeners = await trio.open_tcp_listeners(address.port, host=address.host, backlog=_BACKLOG)
+    for listener in listeners:
+        await stack.enter_async_context(listener)
+    return [Door(_address_of(listener.socket), listener) for listener in listeners]
+
+
+def _adopt(sock: socket.socket) -> Door:
+    sock.setblocking(False)
+    listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+    return Door(_address_of(listener.socket), listener)
+
+
+def _address_of(sock: trio.socket.SocketType) -> str:
+    name = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        return UNIX_PREFIX + os.fsdecode(name)
+    host, port = name[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _translated(address: Address, error: OSError) -> ListenError:
+    if error.errno == errno.EADDRINUSE or "in use" in str(error):
+        return AddressInUseError(address.text)
+    return ListenError(address.text, error.strerror or str(error))
+
+
+async def _listen_unix(address: Address, path: Path) -> trio.SocketListener:
+    if path.exists() and not path.is_socket():
+        raise ListenError(address.text, "there is a file that is no socket")
+    if path.is_socket() and await _answers(path):
+        raise AddressInUseError(address.text)
+    # Made under another name and moved there: never visible with wrong permissions.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(str(temporary))
+        temporary.chmod(0o660)
+        sock.listen(_BACKLOG)
+        temporary.replace(path)
+    except BaseException:
+        sock.close()
+        temporary.unlink(missing_ok=True)
+        raise
+    return trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+
+
+async def _answers(path: Path) -> bool:
+    with trio.move_on_after(1.0):
+        try:
+            stream = await trio.open_unix_socket(str(path))
+        except OSError:
+            return False
+        await stream.aclose()
+    return True
+
+
+def _remove(path: Path, inode: int) -> None:
+    with suppress(OSError):
+        if path.stat().st_ino == inode:  # else somebody replaced it
+            path.unlink()
+
+
+def tls_context(cert: Path, key: Path | None) -> ssl.SSLContext:
+    """Load certificate and key; raises ListenError."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(cert, key)
+    except (OSError, ssl.SSLError) as error:
+        raise ListenError(str(cert), f"certificate or key cannot be used: {error}") from error
+    return context
+
+
+def peer_identity(sock: trio.socket.SocketType) -> Identity | None:
+    """Who is on the other end of a Unix socket: our own user and root count as admin."""
+    if sock.family != socket.AF_UNIX:
+        return None
+    try:
+        raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    except OSError:
+        return None
+    _, uid, _ = _UCRED.unpack(raw)
+    if uid not in (0, os.geteuid()):
+        return None
+    return Identity(f"uid:{uid}", Role.ADMIN, None, Via.PEER)

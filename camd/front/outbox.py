@@ -1,0 +1,61 @@
+"""What waits to be sent to one client: bounded, with states that replace their elders."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import attrs
+import trio
+
+
+class OutboxFullError(Exception):
+    """The client reads too slowly."""
+
+
+@attrs.define(eq=False)
+class Outbox:
+    """A queue for one writer. When full: states coalesce by key, else the client must go.
+
+    A newer state goes to the end of the queue, so that sequence numbers only grow.
+    """
+
+    max_messages: int = 256
+    max_characters: int = 8 * 1024 * 1024
+    _items: OrderedDict[str | int, str] = attrs.field(factory=OrderedDict, init=False)
+    _characters: int = attrs.field(default=0, init=False)
+    _number: int = attrs.field(default=0, init=False)
+    _waiting: trio.Event | None = attrs.field(default=None, init=False)
+
+    def put(self, text: str, key: str | None = None) -> None:
+        """Queue `text`, in place of what is queued under the same key. Never waits.
+
+        Raises OutboxFullError past the bounds. One message alone always fits.
+        """
+        if key is not None:
+            self._characters -= len(self._items.pop(key, ""))
+        elif len(self._items) >= self.max_messages:
+            raise OutboxFullError(f"more than {self.max_messages} messages are waiting")
+        if self._items and self._characters + len(text) > self.max_characters:
+            raise OutboxFullError(f"more than {self.max_characters} characters are waiting")
+        self._number += 1
+        self._items[self._number if key is None else key] = text
+        self._characters += len(text)
+        if self._waiting is not None:
+            self._waiting.set()
+            self._waiting = None
+
+    async def take(self) -> str:
+        """Wait for the oldest message and remove it from the queue."""
+        while not self._items:
+            self._waiting = trio.Event()
+            await self._waiting.wait()
+        return self.take_nowait()
+
+    def take_nowait(self) -> str:
+        """Remove the oldest message; there must be one."""
+        _, text = self._items.popitem(last=False)
+        self._characters -= len(text)
+        return text
+
+    def __len__(self) -> int:
+        return len(self._items)

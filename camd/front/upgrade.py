@@ -1,0 +1,80 @@
+"""Whether an HTTP request may become a WebSocket (RFC 6455, 4.2.1), and from which web pages."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import attrs
+
+Headers = Sequence[tuple[bytes, bytes]]  # names in lower case
+
+
+@attrs.frozen
+class Denial:
+    """Why not, as an HTTP answer."""
+
+    status: int
+    text: str
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+def wants_upgrade(headers: Headers) -> bool:
+    """Whether the request asks for a WebSocket, correctly or not."""
+    return "websocket" in _tokens(headers, b"upgrade")
+
+
+def check_upgrade(
+    method: bytes, http_version: bytes, headers: Headers, origins: Sequence[str]
+) -> Denial | None:
+    """Check the whole request; None: it may become a WebSocket."""
+    if not wants_upgrade(headers) or "upgrade" not in _tokens(headers, b"connection"):
+        needed = ((b"upgrade", b"websocket"), (b"connection", b"upgrade"))
+        return Denial(426, "This path speaks WebSocket.", needed)
+    if method != b"GET" or http_version != b"1.1":
+        return Denial(400, "A WebSocket starts with GET over HTTP/1.1.")
+    if _all(headers, b"sec-websocket-version") != ["13"]:
+        return Denial(426, "WebSocket version 13 is needed.", ((b"sec-websocket-version", b"13"),))
+    if not _valid_key(_all(headers, b"sec-websocket-key")):
+        return Denial(400, "Sec-WebSocket-Key is missing or malformed.")
+    if not origin_allowed(headers, origins):
+        return Denial(403, "Web pages of this origin may not connect.")
+    return None
+
+
+def origin_allowed(headers: Headers, origins: Sequence[str]) -> bool:
+    """Let in who is no browser (no Origin), pages of our own host, and configured origins."""
+    found = _all(headers, b"origin")
+    if not found:
+        return True
+    if len(found) > 1:
+        return False
+    origin = found[0].rstrip("/").lower()
+    if any(allowed in ("*", origin) for allowed in (o.rstrip("/").lower() for o in origins)):
+        return True
+    hosts = _all(headers, b"host")
+    return len(hosts) == 1 and _host(origin) is not None and _host(origin) == _host(f"//{hosts[0]}")
+
+
+def _host(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
+def _all(headers: Headers, name: bytes) -> list[str]:
+    return [value.decode("latin-1").strip() for key, value in headers if key == name]
+
+
+def _tokens(headers: Headers, name: bytes) -> set[str]:
+    return {part.strip().lower() for value in _all(headers, name) for part in value.split(",")}
+
+
+def _valid_key(found: list[str]) -> bool:
+    try:
+        return len(found) == 1 and len(base64.b64decode(found[0], validate=True)) == 16
+    except (binascii.Error, ValueError):
+        return False

@@ -1,0 +1,204 @@
+"""The only module that touches trio-websocket; it wraps that library's hazards.
+
+A cancelled send leaves half a frame behind, `aclose` may wait for ever, sizes are counted in
+characters, empty fragments not at all, and its reader task may die of a protocol error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import attrs
+import trio
+import trio_websocket
+from wsproto.utilities import ProtocolError
+
+from camd.front.frames import FrameMeter
+
+CLOSE_SECONDS = 2.0
+HANDSHAKE_SECONDS = 10.0
+_RECEIVE_BYTES = 16 * 1024
+_LINGER_BYTES = 4 * 1024 * 1024
+
+GOING_AWAY = 1001
+ABNORMAL = 1006
+POLICY = 1008
+TOO_BIG = 1009
+TRY_LATER = 1013
+
+
+class SocketClosedError(Exception):
+    """The WebSocket is closed; code and reason as in RFC 6455, 7.4."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"{code} {reason}".rstrip())
+        self.code = code
+        self.reason = reason
+
+
+class HandshakeRefusedError(Exception):
+    """The server answered the upgrade with something else."""
+
+    def __init__(self, status: int | None) -> None:
+        super().__init__(f"HTTP status {status}" if status else "no WebSocket answer")
+        self.status = status
+
+
+@attrs.define(eq=False)
+class _MeteredStream(trio.abc.Stream):
+    """Replays bytes that were read already, then measures what the real stream brings."""
+
+    stream: trio.abc.Stream
+    meter: FrameMeter | None  # None: nothing is measured
+    head: bytes = b""  # HTTP, not measured
+    rest: bytes = b""  # came right behind it
+    exceeded: bool = False
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        if self.head:
+            data, self.head = self.head, b""
+            return data
+        if self.rest:
+            data, self.rest = self.rest, b""
+        else:
+            data = bytes(await self.stream.receive_some(max_bytes))
+        if self.meter is not None and not self.meter.feed(data):
+            self.exceeded = True
+            raise trio.BrokenResourceError("message too big")
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self.stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self.stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self.stream.aclose()
+
+
+@attrs.define(eq=False)
+class WebSocket:
+    """One open WebSocket. One task may receive and one may send; anybody may ping or close."""
+
+    _connection: trio_websocket.WebSocketConnection
+    _stream: _MeteredStream
+    _sending: bool = attrs.field(default=False, init=False)
+
+    @property
+    def intact(self) -> bool:
+        """Whether another message can be sent; not so behind half a one."""
+        return not self._sending and not self._stream.exceeded
+
+    async def receive(self) -> str | bytes:
+        """Wait for the next message; raises SocketClosedError."""
+        try:
+            message: str | bytes = await self._connection.get_message()
+        except trio_websocket.ConnectionClosed as error:
+            raise self._closed(error) from None
+        return message
+
+    async def send(self, text: str) -> None:
+        """Send one text message; raises SocketClosedError. A cancelled send ends the socket."""
+        self._sending = True
+        try:
+            await self._connection.send_message(text)
+        except trio_websocket.ConnectionClosed as error:
+            raise self._closed(error) from None
+        except ProtocolError:
+            raise SocketClosedError(ABNORMAL, "closing") from None
+        self._sending = False
+
+    async def ping(self) -> None:
+        """Send a ping and wait for its pong; raises SocketClosedError."""
+        try:
+            await self._connection.ping()
+        except trio_websocket.ConnectionClosed as error:
+            raise self._closed(error) from None
+        except ProtocolError:
+            raise SocketClosedError(ABNORMAL, "closing") from None
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close with a code and a reason, within two seconds whatever the peer does."""
+        with trio.move_on_after(CLOSE_SECONDS):
+            if self._stream.exceeded:
+                await self._refuse_rest(code, reason)
+            elif not self._sending:  # behind half a message no close frame can be read
+                with suppress(ProtocolError):
+                    await self._connection.aclose(code, reason)
+        await trio.aclose_forcefully(self._stream.stream)
+
+    async def _refuse_rest(self, code: int, reason: str) -> None:
+        """Send a close frame past the library, which gave up, and read on so that it arrives."""
+        payload = code.to_bytes(2, "big") + reason.encode()[:120]
+        raw = self._stream.stream
+        try:
+            await raw.send_all(bytes((0x88, len(payload))) + payload)
+            left = _LINGER_BYTES
+            while left > 0 and (data := await raw.receive_some(_RECEIVE_BYTES)):
+                left -= len(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+            pass
+
+    def _closed(self, error: trio_websocket.ConnectionClosed) -> SocketClosedError:
+        if self._stream.exceeded:
+            return SocketClosedError(TOO_BIG, "message too big")
+        if error.reason is None:
+            return SocketClosedError(ABNORMAL, "")
+        return SocketClosedError(error.reason.code, error.reason.reason or "")
+
+
+@asynccontextmanager
+async def open_server_websocket(
+    stream: trio.abc.Stream, *, head: bytes, rest: bytes, max_message_bytes: int
+) -> AsyncIterator[WebSocket]:
+    """Accept the upgrade whose request `head` was read and checked; `rest` came behind it.
+
+    Raises SocketClosedError when the client is gone before the handshake is done.
+    """
+    metered = _MeteredStream(stream, FrameMeter(max_message_bytes), head, rest)
+    try:
+        async with trio.open_nursery() as nursery:
+            with trio.move_on_after(HANDSHAKE_SECONDS) as scope:
+                request = await trio_websocket.wrap_server_stream(
+                    nursery,
+                    metered,
+                    max_message_size=max_message_bytes,
+                    receive_buffer_size=_RECEIVE_BYTES,
+                )
+                connection = await request.accept()
+            if scope.cancelled_caught:
+                raise SocketClosedError(ABNORMAL, "handshake timed out")
+            yield WebSocket(connection, metered)
+            nursery.cancel_scope.cancel()
+    except* (ProtocolError, trio_websocket.ConnectionClosed):
+        pass  # its reader met a client that breaks off or breaks the protocol
+
+
+@asynccontextmanager
+async def open_client_websocket(
+    stream: trio.abc.Stream, *, host: str, path: str, max_message_bytes: int
+) -> AsyncIterator[WebSocket]:
+    """Ask the server behind `stream` for a WebSocket; raises HandshakeRefusedError, in a group."""
+    whole = _MeteredStream(stream, None)  # one server is not a crowd: the library's limit will do
+    try:
+        async with trio.open_nursery() as nursery:
+            with trio.move_on_after(HANDSHAKE_SECONDS) as scope:
+                connection = await trio_websocket.wrap_client_stream(
+                    nursery,
+                    whole,  # type: ignore[arg-type]  # any stream will do
+                    host,
+                    path,
+                    max_message_size=max_message_bytes,
+                )
+            if scope.cancelled_caught:
+                raise HandshakeRefusedError(None)
+            yield WebSocket(connection, whole)
+            nursery.cancel_scope.cancel()
+    except* trio_websocket.ConnectionRejected as group:
+        error = group.exceptions[0]
+        status = getattr(error, "status_code", None)
+        raise HandshakeRefusedError(status) from group
+    except* (ProtocolError, trio_websocket.ConnectionClosed):
+        pass

@@ -1,0 +1,248 @@
+"""What FFmpeg is told: argument lists from configuration values, never a shell's line.
+
+An RTSP URL with its credentials must stand among the arguments, where other users of the machine
+can see it: FFmpeg takes it from nowhere else (a playlist or a `concat` list read from a pipe
+would hide it, but brings a demuxer that ends at the first interruption). Let the service have
+its own user and mount /proc with hidepid=2, or use a relay that needs no credentials. Nothing
+that camd logs or sends contains it: see `redact`.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from camd.config.schema import CameraConfig
+from camd.media.redact import redact
+from camd.media.report import ProbeResult
+from camd.model import FileSource, RtspSource, Source, TestSource, V4l2Source
+
+__all__ = [
+    "capture_arguments",
+    "hash_arguments",
+    "probe_arguments",
+    "redact",
+    "remux_arguments",
+]
+
+KEY_FRAME_SECONDS = 1  # segments, viewers and pre-roll can only begin at key frames
+SOCKET_TIMEOUT_MICROS = 10_000_000
+
+_BANNER = ("-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+info")
+_INTRA_ONLY = frozenset(("mjpeg", "png", "jpeg2000", "prores", "ffv1", "rawvideo"))
+_COPIED_AUDIO = frozenset(("aac", "opus", "mp3", "ac3", "eac3", "alac", "flac"))
+_OWN_HEADERS = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".webm"))
+_MOVFLAGS = "frag_keyframe+empty_moov+default_base_moof"
+
+Arguments = tuple[str, ...]
+
+
+def capture_arguments(
+    program: str,
+    camera: CameraConfig,
+    fragment: timedelta,
+    *,
+    copy: bool,
+    ffmpeg_version: tuple[int, int] = (5, 1),
+    probe: ProbeResult | None = None,
+    input_format: str = "",
+) -> Arguments:
+    """Build the command that captures `camera` and writes fragmented MP4 to its stdout.
+
+    `copy` takes the video as it comes; else it is encoded as `camera.codec` says. `probe` says
+    what the source holds, as far as that is known; `input_format` asks a V4L2 device for one of
+    its formats (FFmpeg's name).
+    """
+    probe = ProbeResult() if probe is None else probe
+    codec = (probe.video_codec or input_format) if copy else camera.codec
+    passthrough = ("-fps_mode" if ffmpeg_version >= (5, 1) else "-vsync", "passthrough")
+    return (
+        program,
+        *_BANNER,
+        *camera.input_options,
+        *_input(camera, ffmpeg_version, input_format),
+        *_maps(camera),
+        *(_copied_video(codec) if copy else _encoded_video(camera)),
+        *passthrough,
+        *_audio(camera, probe),
+        *_fragments(fragment, intra_only=codec in _INTRA_ONLY),
+        *camera.output_options,
+        *("-f", "mp4", "pipe:1"),
+    )
+
+
+def remux_arguments(program: str, source: Path, target: Path) -> Arguments:
+    """Build the command that turns a sealed segment into Matroska without encoding.
+
+    An existing `target` is left alone, and FFmpeg fails.
+    """
+    return (
+        *(program, *_BANNER, "-n", "-i", f"file:{source}", "-map", "0", "-c", "copy"),
+        *("-f", "matroska", f"file:{target}"),
+    )
+
+
+def hash_arguments(program: str, source: Path) -> Arguments:
+    """Build the command that prints a SHA-256 of each stream's packets, whatever holds them."""
+    return (
+        *(program, "-hide_banner", "-nostdin", "-loglevel", "error", "-i", f"file:{source}"),
+        *("-map", "0", "-c", "copy", "-f", "streamhash", "-hash", "sha256", "pipe:1"),
+    )
+
+
+def probe_arguments(
+    program: str, source: Source, ffmpeg_version: tuple[int, int] = (5, 1)
+) -> Arguments:
+    """Build the command that describes `source` on stderr and ends with code 1: see `report`."""
+    match source:
+        case RtspSource():
+            return (program, "-hide_banner", "-nostdin", *_rtsp(source, ffmpeg_version))
+        case V4l2Source():
+            return (program, "-hide_banner", "-nostdin", "-f", "v4l2", "-i", str(source.path))
+        case FileSource():
+            return (program, "-hide_banner", "-nostdin", "-i", f"file:{source.path}")
+        case TestSource():
+            return (program, "-hide_banner", "-nostdin", "-f", "lavfi", "-i", _picture(source))
+
+
+def _input(camera: CameraConfig, version: tuple[int, int], input_format: str) -> Arguments:
+    match camera.source:
+        case TestSource() as source:
+            pace = _pace(1.0, version)
+            picture = _picture(source, camera)
+            tone = (*pace, "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000")
+            return (*pace, "-f", "lavfi", "-i", picture, *(tone if source.audio else ()))
+        case FileSource(path=path, loop=loop, speed=speed):
+            repeat = ("-stream_loop", "-1") if loop else ()
+            return (*_pace(speed, version), *repeat, "-i", f"file:{path}")
+        case RtspSource() as source:
+            return _rtsp(source, version)
+        case V4l2Source(path=path):
+            return (*_v4l2(camera, input_format), "-i", str(path), *_microphone(camera))
+
+
+def _picture(source: TestSource, camera: CameraConfig | None = None) -> str:
+    """Describe a moving picture that shows its time and frame number, and needs no fonts."""
+    width = (camera and camera.width) or source.width
+    height = (camera and camera.height) or source.height
+    rate = (camera and camera.fps) or source.rate
+    return f"testsrc2=size={width}x{height}:rate={rate:g}"
+
+
+def _pace(speed: float, version: tuple[int, int]) -> Arguments:
+    """Read no faster than real time times `speed`.
+
+    From 6.1 on FFmpeg begins with a burst of half a second, which would set every wall time
+    wrong by as much; 0 is not taken for an answer.
+    """
+    pace = ("-re",) if speed == 1.0 else ("-readrate", f"{speed:g}")
+    return (*pace, "-readrate_initial_burst", "0.001") if version >= (6, 1) else pace
+
+
+def _rtsp(source: RtspSource, version: tuple[int, int]) -> Arguments:
+    if not source.url.lower().startswith(("rtsp://", "rtsps://")):
+        return ("-i", source.url)
+    timeout = "-timeout" if version >= (5, 0) else "-stimeout"
+    return (
+        *("-rtsp_transport", "tcp", timeout, str(SOCKET_TIMEOUT_MICROS)),
+        *("-i", source.url),
+    )
+
+
+def _v4l2(camera: CameraConfig, input_format: str) -> Arguments:
+    """Ask the device; the kernel's monotonic capture times are kept, which is the default."""
+    wanted: Arguments = ("-f", "v4l2", "-thread_queue_size", "64")
+    if input_format:
+        wanted += ("-input_format", input_format)
+    if camera.width and camera.height:
+        wanted += ("-video_size", f"{camera.width}x{camera.height}")
+    if camera.fps:
+        wanted += ("-framerate", f"{camera.fps:g}")
+    return wanted
+
+
+def _microphone(camera: CameraConfig) -> Arguments:
+    """Open the sound device that `audio` names for a V4L2 camera: "alsa:hw:1", "pulse:default"."""
+    if camera.audio in ("", "off"):
+        return ()
+    kind, _, name = camera.audio.partition(":")
+    if kind not in ("alsa", "pulse"):
+        kind, name = "alsa", camera.audio
+    return ("-thread_queue_size", "1024", "-f", kind, "-i", name)
+
+
+def _has_second_input(camera: CameraConfig) -> bool:
+    match camera.source:
+        case TestSource(audio=audio):
+            return audio
+        case V4l2Source():
+            return camera.audio not in ("", "off")
+    return False
+
+
+def _maps(camera: CameraConfig) -> Arguments:
+    """Take the first video and, where there is one and `audio` is not "off", the first audio."""
+    maps: Arguments = ("-map", "0:v:0")
+    if _has_second_input(camera):
+        maps += ("-map", "1:a:0")
+    elif camera.audio != "off" and isinstance(camera.source, FileSource | RtspSource):
+        maps += ("-map", "0:a:0?")
+    return (*maps, "-map_chapters", "-1")
+
+
+def _copied_video(codec: str) -> Arguments:
+    return ("-c:v", "copy", *(("-tag:v", "hvc1") if codec == "hevc" else ()))
+
+
+def _encoded_video(camera: CameraConfig) -> Arguments:
+    rate: Arguments = ()
+    if camera.bitrate:
+        rate = ("-b:v", str(camera.bitrate), "-maxrate:v", str(camera.bitrate))
+        rate += ("-bufsize:v", str(2 * camera.bitrate))
+    key_frames = ("-force_key_frames", f"expr:gte(t,n_forced*{KEY_FRAME_SECONDS})")
+    latency = ("-preset", "veryfast", "-tune", "zerolatency", "-pix_fmt", "yuv420p")
+    match camera.codec:
+        case "mjpeg":
+            quality = rate or ("-q:v", "5")
+            return (*_filters(camera), "-c:v", "mjpeg", "-pix_fmt", "yuvj420p", *quality)
+        case "h265":
+            closed = ("-x265-params", "open-gop=0:log-level=warning", "-forced-idr", "1")
+            encoder: Arguments = ("-c:v", "libx265", "-tag:v", "hvc1", *latency, *closed)
+        case _:
+            encoder = ("-c:v", "libx264", *latency)
+    return (*_filters(camera), *encoder, *key_frames, *rate)
+
+
+def _filters(camera: CameraConfig) -> Arguments:
+    """Bring files and streams to the configured size and rate; cameras were asked for them."""
+    if not isinstance(camera.source, FileSource | RtspSource):
+        return ()
+    filters = []
+    if camera.fps:
+        filters.append(f"fps={camera.fps:g}")
+    if camera.width and camera.height:
+        filters.append(f"scale={camera.width}:{camera.height}")
+    return ("-vf", ",".join(filters)) if filters else ()
+
+
+def _audio(camera: CameraConfig, probe: ProbeResult) -> Arguments:
+    """Copy audio that MP4 can hold when its header comes with the source, else encode AAC."""
+    if "1:a:0" not in _maps(camera) and "0:a:0?" not in _maps(camera):
+        return ()
+    source = camera.source
+    known = isinstance(source, RtspSource) or (
+        isinstance(source, FileSource) and source.path.suffix.lower() in _OWN_HEADERS
+    )
+    if known and probe.audio_codec in _COPIED_AUDIO:
+        return ("-c:a", "copy")
+    return ("-c:a", "aac", "-b:a", "96k")
+
+
+def _fragments(fragment: timedelta, *, intra_only: bool) -> Arguments:
+    """Cut at key frames and after `fragment`; where every frame is one, not before `fragment`."""
+    micros = str(max(1, round(fragment / timedelta(microseconds=1))))
+    shortest = ("-min_frag_duration", micros) if intra_only else ()
+    return (
+        *("-movflags", _MOVFLAGS, "-frag_duration", micros, *shortest),
+        *("-flush_packets", "1", "-write_prft", "wallclock"),
+    )

@@ -1,0 +1,147 @@
+"""One segment's bytes: how it is laid out while it grows, and what makes it an ordinary MP4.
+
+    growing:  ftyp  free               moov(init)  uuid  moof mdat  moof mdat …
+    sealed:   ftyp  mdat(everything up to the final moov)            moov(final)
+
+Sealing appends the final `moov`, then overwrites the 16 bytes of `free` by the header of an
+`mdat` that swallows what lies between. The file is valid before and after, and there is no state
+in between (I1).
+"""
+
+from __future__ import annotations
+
+import struct
+from datetime import datetime, timedelta
+from fractions import Fraction
+
+from camd.media.boxes import box
+from camd.media.fragments import Fragment, Init
+from camd.media.identity import SegmentIdentity
+from camd.media.layout import Edit, final_moov, growing_moov
+from camd.media.tables import SampleTable, SegmentError
+from camd.media.tracks import need
+
+__all__ = ["FTYP_SIZE", "HASHED_FROM", "SegmentError", "SegmentIndex"]
+
+FTYP_SIZE = 32
+HASHED_FROM = 48  # a segment's hash covers everything from this byte on: what sealing keeps
+LATE_MARGIN_SECONDS = 1
+
+_FTYP = box(b"ftyp", b"isom", struct.pack(">I", 512), b"isomiso5iso6mp41")
+_FREE = box(b"free", bytes(8))
+
+
+class SegmentIndex:
+    """Knows one segment's layout: what to write, where every sample lies, how to seal it.
+
+    Write `header`, then what `append` returns for each fragment, `first` included; to seal,
+    append `final_moov()` and overwrite the 16 bytes at FTYP_SIZE by `seal_header` of where it
+    went. Fragments read back from a growing file rebuild the same index.
+    """
+
+    def __init__(self, init: Init, first: Fragment, identity: SegmentIdentity) -> None:
+        if not first.starts_with_sync:
+            raise SegmentError("a segment begins with a key frame")
+        self.init = init
+        self.identity = identity
+        self._tables, edits = _plan(init, first)
+        self._video = self._tables[init.video.track_id]
+        moov = growing_moov(init, edits, identity.start_micros)
+        self.header = b"".join((_FTYP, _FREE, moov, identity.encode()))
+        self._size = len(self.header)
+        self._sequence = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """How long the file is with everything appended so far, without a final moov."""
+        return self._size
+
+    @property
+    def frames(self) -> int:
+        """How many video samples were appended."""
+        return self._video.samples
+
+    @property
+    def duration(self) -> Fraction:
+        """How long the video lasts, in seconds, exactly."""
+        return Fraction(self._video.end - self._video.begin, self._video.track.timescale)
+
+    @property
+    def duration_seconds(self) -> float:
+        """How long the video lasts."""
+        return float(self.duration)
+
+    @property
+    def start(self) -> datetime:
+        """Wall time of the first frame, UTC."""
+        return self.identity.start
+
+    @property
+    def end(self) -> datetime:
+        """Wall time behind the last frame: the start and the duration, whatever the clock did."""
+        return self.start + timedelta(seconds=self.duration_seconds)
+
+    def append(self, fragment: Fragment) -> list[bytes]:
+        """Record `fragment` and return the pieces to write: its moof moved, its mdat as it is.
+
+        Raises SegmentError, with nothing recorded, when the fragment belongs to other tracks.
+        """
+        for run in fragment.runs:
+            if run.track_id not in self._tables:
+                raise SegmentError(f"the segment has no track {run.track_id}")
+            self._tables[run.track_id].check(run)
+        moof = bytearray(fragment.moof)
+        header = need(fragment.moof, b"moof", b"mfhd")
+        self._sequence += 1
+        struct.pack_into(">I", moof, header.payload + 4, self._sequence)
+        for run in fragment.runs:
+            table = self._tables[run.track_id]
+            form = ">Q" if run.tfdt_size == 8 else ">I"
+            struct.pack_into(form, moof, run.tfdt_at, table.decode_time(run))
+            table.add(run, self._size)
+        self._size += fragment.size_bytes
+        return [bytes(moof), fragment.mdat]
+
+    def final_moov(self) -> bytes:
+        """Build the `moov` of the sealed file. Tracks that never had a sample are left out."""
+        present = [table for table in self._tables.values() if table.samples]
+        zero = min(table.start_seconds for table in present)
+        edits = {
+            table.track.track_id: Edit(
+                table.start_seconds - zero, table.media_time, table.presented_seconds
+            )
+            for table in present
+        }
+        return final_moov(self.init, present, edits, self.identity.start_micros)
+
+    def seal_header(self, moov_offset: int) -> bytes:
+        """Build the 16 bytes that hide everything up to `moov_offset` in an `mdat`."""
+        return struct.pack(">I4sQ", 1, b"mdat", moov_offset - FTYP_SIZE)
+
+
+def _plan(init: Init, first: Fragment) -> tuple[dict[int, SampleTable], dict[int, Edit]]:
+    """Decide which decode time of the stream becomes zero in each track, and how it is edited.
+
+    A track with samples in the first fragment starts with them. One whose samples come later
+    starts where the file does; as they may still begin a little before that (FFmpeg moves the
+    first sample of a late track), its media time has a margin, which its edit takes off again.
+    """
+    tracks = {track.track_id: track for track in init.tracks}
+    begun = {}
+    for run in first.runs:
+        begun[run.track_id] = SampleTable(tracks[run.track_id], run.decode_time)
+        begun[run.track_id].add(run, 0)
+    zero = min(table.start_seconds for table in begun.values())
+    edits = {
+        track_id: Edit(table.start_seconds - zero, table.media_time)
+        for track_id, table in begun.items()
+    }
+    tables = {}
+    for track_id, track in tracks.items():
+        if track_id in begun:
+            tables[track_id] = SampleTable(track, begun[track_id].base)
+        else:
+            base = round((zero - track.delay - LATE_MARGIN_SECONDS) * track.timescale)
+            tables[track_id] = SampleTable(track, base)
+            edits[track_id] = Edit(Fraction(0), LATE_MARGIN_SECONDS * track.timescale)
+    return tables, edits

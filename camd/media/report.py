@@ -1,0 +1,151 @@
+"""What FFmpeg says: log lines, its reading of a source, its version, and why it gave up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import attrs
+
+from camd.media.redact import redact
+from camd.media.trouble import TABLE
+from camd.model import Cause, Trouble
+
+_LEVELS = "quiet|panic|fatal|error|warning|info|verbose|debug|trace"
+_LINE = re.compile(rf"^(?:\[[^\]]* @ 0x[0-9a-fA-F]+\] ?)*(?:\[({_LEVELS})\] ?)?(.*)$", re.DOTALL)
+_SEVERE = frozenset(("panic", "fatal", "error"))
+
+_VIDEO = re.compile(r"Stream #\d+:\d+.*?: Video: (\w+)(.*)")
+_AUDIO = re.compile(r"Stream #\d+:\d+.*?: Audio: (\w+)")
+_STREAM = re.compile(r"Stream #\d+:\d+[\[(:]")
+_SIZE = re.compile(r"[ ,](\d{1,5})x(\d{1,5})\b")
+_FPS = re.compile(r"([\d.]+)(k?) (?:fps|tbr)\b")
+_PIXELS = re.compile(r"^(?: \([^)]*\))*, (\w+)")
+_DURATION = re.compile(r"^\s*Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", re.MULTILINE)
+_VERSION = re.compile(r"^ffmpeg version n?(\d+)\.(\d+)", re.MULTILINE)
+_LIBRARY = re.compile(r"^\s*libavutil\s+(\d+)\.", re.MULTILINE)
+_ENCODER = re.compile(r"^\s[VAS][A-Z.]{5}\s(\S+)", re.MULTILINE)
+_FIRST_LIBRARY_MAJOR = 52  # libavutil 56 came with FFmpeg 4, 57 with 5, and so on
+
+
+@attrs.frozen
+class Message:
+    """One log line: how severe ("error", "info", …) and what, without addresses of objects."""
+
+    level: str
+    text: str
+
+    @property
+    def severe(self) -> bool:
+        """Whether FFmpeg itself calls it an error."""
+        return self.level in _SEVERE
+
+
+@attrs.frozen
+class ProbeResult:
+    """What a source holds, by FFmpeg's names. "", 0 and None stand for what it did not say."""
+
+    video_codec: str = ""
+    width: int = 0
+    height: int = 0
+    fps: float = 0.0
+    pixel_format: str = ""
+    audio_codec: str = ""
+    duration_seconds: float | None = None
+    streams: int = 0
+
+
+def parse_line(line: str) -> Message:
+    """Split a line of `-loglevel level+…`; a line without a level continues another one."""
+    match = _LINE.match(line.rstrip("\r\n"))
+    assert match is not None
+    return Message(match[1] or "info", match[2].strip())
+
+
+def classify(messages: Iterable[Message], exit_code: int | None) -> Trouble:
+    """Say why a child ended that was not told to end, from its last messages.
+
+    An exit code of 0 is no success: a camera that is pulled out ends FFmpeg that way. None
+    stands for a child that could not be started.
+    """
+    said = [message for message in messages if message.text]
+    severe = [message for message in said if message.severe]
+    for row in TABLE:
+        if any(row.pattern.search(message.text) for message in severe or said):
+            return row.trouble
+    if severe:
+        text = redact(severe[-1].text)
+        return Trouble("unknown", f"FFmpeg gave up: {text}", "Look for more in the service's log.")
+    if exit_code is None:
+        return Trouble(
+            "ffmpeg_missing",
+            "FFmpeg could not be started",
+            "Install FFmpeg, or name the program in [ffmpeg] path.",
+        )
+    if exit_code < 0:
+        return Trouble(
+            "killed",
+            f"FFmpeg was ended by signal {-exit_code}",
+            "Look for a lack of memory in the system's log.",
+        )
+    if exit_code == 0:
+        return Trouble(
+            "ended",
+            "The source came to its end",
+            "Check the source; a file can be repeated with loop.",
+            Cause.CAMERA_LOST,
+        )
+    return Trouble(
+        "unknown", f"FFmpeg ended with code {exit_code}", "Look for more in the service's log."
+    )
+
+
+def parse_probe(text: str) -> ProbeResult:
+    """Read what `ffmpeg -i SOURCE` prints; the first video and the first audio stream count.
+
+    What FFmpeg prints behind the input's description (an output's) is not looked at.
+    """
+    text = text.partition("\nOutput #")[0]
+    result = ProbeResult(streams=len(_STREAM.findall(text)))
+    if video := _VIDEO.search(text):
+        rest = video[2]
+        size, fps, pixels = _SIZE.search(rest), _FPS.search(rest), _PIXELS.search(rest)
+        result = attrs.evolve(
+            result,
+            video_codec=video[1],
+            width=int(size[1]) if size else 0,
+            height=int(size[2]) if size else 0,
+            fps=_number(fps[1]) * (1000 if fps[2] else 1) if fps else 0.0,
+            pixel_format=pixels[1] if pixels else "",
+        )
+    if audio := _AUDIO.search(text):
+        result = attrs.evolve(result, audio_codec=audio[1])
+    if duration := _DURATION.search(text):
+        hours, minutes, seconds = duration.groups()
+        total = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+        result = attrs.evolve(result, duration_seconds=total)
+    return result
+
+
+def parse_version(text: str) -> tuple[int, int]:
+    """Read major and minor from `ffmpeg -version`; (0, 0) when it says neither.
+
+    Builds from a repository have no number; their libavutil's tells the major version.
+    """
+    if match := _VERSION.search(text):
+        return int(match[1]), int(match[2])
+    if match := _LIBRARY.search(text):
+        return int(match[1]) - _FIRST_LIBRARY_MAJOR, 0
+    return 0, 0
+
+
+def parse_encoders(text: str) -> frozenset[str]:
+    """Read the names from `ffmpeg -hide_banner -encoders`."""
+    return frozenset(name for name in _ENCODER.findall(text) if name != "=")
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0

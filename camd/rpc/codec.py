@@ -1,0 +1,160 @@
+"""JSON-RPC 2.0 on the wire: text to calls, answers to text. Whatever comes in, nothing crashes.
+
+Ids travel as the JSON text that the client wrote, so that `1.0`, 30-digit numbers and escapes
+come back exactly as they were sent.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import msgspec
+
+from camd.errors import INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, Refusal
+from camd.rpc.notification import Notification
+
+MAX_BATCH = 50
+MAX_ID_BYTES = 256
+NO_ID = b"null"
+
+
+class _Envelope(msgspec.Struct):
+    jsonrpc: Any = None
+    method: Any = None
+    params: Any = msgspec.UNSET
+    id: msgspec.Raw = msgspec.Raw(b"")
+
+
+_decode_one = msgspec.json.Decoder(_Envelope).decode
+_decode_batch = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_id = msgspec.json.Decoder(str | int | float | None).decode
+_encode = msgspec.json.Encoder().encode
+_encode_leniently = msgspec.json.Encoder(enc_hook=str).encode  # an error must get through
+
+
+@attrs.frozen
+class Call:
+    """One call. `id` is the id's JSON text; None marks a notification, which gets no answer."""
+
+    id: bytes | None
+    method: str
+    params: dict[str, Any]
+
+
+@attrs.frozen
+class BadCall:
+    """Something that is no call, and the refusal that it is answered with."""
+
+    id: bytes | None  # None: a notification, refused in silence
+    refusal: Refusal
+
+
+@attrs.frozen
+class Incoming:
+    """What one message holds; a batch is answered by one array."""
+
+    calls: tuple[Call | BadCall, ...]
+    batch: bool = False
+
+
+def decode(message: str | bytes) -> Incoming:
+    """Read one message. Never raises: what cannot be read comes back as a `BadCall`."""
+    try:
+        text = message if isinstance(message, str) else message.decode("utf-8")
+        if text[:64].lstrip(" \t\r\n")[:1] == "[":
+            return _batch(_decode_batch(text))
+        return Incoming((_call(_decode_one(text)),))
+    except msgspec.ValidationError as error:  # JSON, but no request
+        return _unreadable(Refusal(INVALID_REQUEST, f"Invalid Request: {error}"))
+    except (msgspec.DecodeError, UnicodeError) as error:
+        return _unreadable(Refusal(PARSE_ERROR, f"Parse error: {_reason(error)}"))
+    except RecursionError:
+        return _unreadable(Refusal(PARSE_ERROR, "Parse error: nested too deeply"))
+
+
+def _reason(error: Exception) -> str:
+    return "not valid UTF-8" if isinstance(error, UnicodeError) else str(error)
+
+
+def _unreadable(refusal: Refusal) -> Incoming:
+    return Incoming((BadCall(NO_ID, refusal),))
+
+
+def _batch(parts: list[msgspec.Raw]) -> Incoming:
+    if not parts:
+        return _unreadable(Refusal(INVALID_REQUEST, "Invalid Request: empty batch"))
+    if len(parts) > MAX_BATCH:
+        message = f"Invalid Request: more than {MAX_BATCH} calls in one batch"
+        return _unreadable(Refusal(INVALID_REQUEST, message, limit=MAX_BATCH))
+    return Incoming(tuple(_batched(part) for part in parts), batch=True)
+
+
+def _batched(part: msgspec.Raw) -> Call | BadCall:
+    try:
+        return _call(_decode_one(part))
+    except msgspec.DecodeError as error:  # the whole batch was valid JSON
+        return BadCall(NO_ID, Refusal(INVALID_REQUEST, f"Invalid Request: {error}"))
+
+
+def _call(envelope: _Envelope) -> Call | BadCall:
+    id_text = bytes(envelope.id) or None
+    if id_text is not None and not _valid_id(id_text):
+        return _invalid(NO_ID, "id must be a number or a short string")
+    if envelope.jsonrpc != "2.0":
+        return _invalid(id_text, 'jsonrpc must be "2.0"')
+    method = envelope.method
+    if type(method) is not str:
+        return _invalid(id_text, "method must be a string")
+    params = envelope.params
+    if type(params) is dict:
+        return Call(id_text, method, params)
+    if params is msgspec.UNSET or params == []:
+        return Call(id_text, method, {})
+    if type(params) is list:
+        message = "Invalid params: give them by name, in an object"
+        return BadCall(id_text, Refusal(INVALID_PARAMS, message, errors=[]))
+    if params is None:  # not what the specification says, but what some clients send
+        return Call(id_text, method, {})
+    return _invalid(id_text, "params must be an object")
+
+
+def _valid_id(text: bytes) -> bool:
+    if len(text) > MAX_ID_BYTES or text[:1] in b"[{tf":
+        return False
+    if text.isdigit():
+        return True
+    try:
+        _decode_id(text)
+    except msgspec.DecodeError:
+        return False
+    return True
+
+
+def _invalid(id_text: bytes | None, why: str) -> BadCall:
+    # The specification answers a broken request even when it has no id.
+    return BadCall(id_text or NO_ID, Refusal(INVALID_REQUEST, f"Invalid Request: {why}"))
+
+
+def encode_result(id_text: bytes, result: object) -> bytes:
+    """Encode an answer. Raises TypeError or ValueError for what JSON cannot hold."""
+    return b'{"jsonrpc":"2.0","result":' + _encode(result) + b',"id":' + id_text + b"}"
+
+
+def encode_refusal(id_text: bytes, refusal: Refusal, *, null_result: bool = False) -> bytes:
+    """Encode an error; `null_result` adds the `"result": null` that old clients wait for."""
+    error = _encode_leniently(
+        {"code": refusal.kind.code, "message": refusal.message, "data": refusal.data},
+    )
+    result = b'"result":null,' if null_result else b""
+    return b'{"jsonrpc":"2.0",' + result + b'"error":' + error + b',"id":' + id_text + b"}"
+
+
+def encode_batch(answers: list[bytes]) -> bytes:
+    """Join the answers to one batch."""
+    return b"[" + b",".join(answers) + b"]"
+
+
+def encode_notification(notification: Notification) -> bytes:
+    """Encode news; once for all clients."""
+    return _encode({"jsonrpc": "2.0", "method": notification.method, "params": notification.params})

@@ -1,0 +1,255 @@
+"""Parameters from outside become attrs values, without coercion and with errors that name them.
+
+The fields of a parameters class say what is accepted. A field's metadata may hold `name` (what
+clients call it, where Python cannot) and `aliases` (other names for the same thing).
+"""
+
+from __future__ import annotations
+
+import enum
+import types
+import typing
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import attrs
+import cattrs
+
+from camd.errors import INVALID_PARAMS, Refusal
+
+_EXACT_FLOAT = 2.0**53
+
+
+@attrs.frozen
+class Nothing:
+    """No parameters."""
+
+
+@attrs.frozen
+class ParamError:
+    """What is wrong with one parameter; `path` is what the client calls it."""
+
+    path: str
+    message: str
+
+
+def _boolean(value: object, _: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ValueError("must be true or false")
+
+
+def _integer(value: object, _: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT_FLOAT:
+        return int(value)  # JSON has one kind of number: 7.0 is 7
+    raise ValueError("must be a whole number")
+
+
+def _number(value: object, _: object) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError("is too large") from None
+    raise ValueError("must be a number")
+
+
+def _text(value: object, _: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise ValueError("must be a string")
+
+
+def _moment(value: object, _: object) -> datetime:
+    if not isinstance(value, str):
+        raise ValueError("must be a time in ISO 8601, such as 2026-01-15T14:30:00Z")
+    try:
+        moment = datetime.fromisoformat(value)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        message = "must be a time in ISO 8601, such as 2026-01-15T14:30:00Z"
+        raise ValueError(message) from None
+
+
+def _choice(value: object, kind: type[enum.Enum]) -> enum.Enum:
+    for member in kind:
+        if type(member.value) is type(value) and member.value == value:
+            return member
+    raise ValueError("must be one of " + ", ".join(str(member.value) for member in kind))
+
+
+Hook = Callable[[Any, Any], Any]
+
+
+def _list_of(kind: Any, converter: cattrs.BaseConverter) -> Hook:
+    wanted = typing.get_args(kind)[0]
+    build = typing.get_origin(kind) or list
+
+    def structure(value: object, _: object) -> object:
+        if not isinstance(value, list):
+            raise ValueError("must be an array")
+        return build(converter.structure(item, wanted) for item in value)
+
+    return structure
+
+
+def _optional(kind: Any, converter: cattrs.BaseConverter) -> Hook:
+    inner = [part for part in typing.get_args(kind) if part is not type(None)]
+    nullable = len(inner) < len(typing.get_args(kind))
+
+    def structure(value: object, _: object) -> object:
+        if value is None and nullable:
+            return None
+        problem: Exception = ValueError("must not be null")
+        for part in inner:
+            try:
+                return converter.structure(value, part)
+            except ValueError as error:
+                problem = error
+        raise problem
+
+    return structure
+
+
+def _strict_converter() -> cattrs.Converter:
+    converter = cattrs.Converter(detailed_validation=False, forbid_extra_keys=True)
+    hooks: dict[type, Hook] = {
+        bool: _boolean,
+        int: _integer,
+        float: _number,
+        str: _text,
+        datetime: _moment,
+    }
+    for kind, hook in hooks.items():  # by class: for these, cattrs asks no predicate
+        converter.register_structure_hook(kind, partial(_unless_enum, hook))
+    converter.register_structure_hook_func(_is_enum, _choice)
+    converter.register_structure_hook_factory(_is_list, _list_of)
+    converter.register_structure_hook_factory(_is_union, _optional)
+    return converter
+
+
+def _unless_enum(hook: Hook, value: object, wanted: Any) -> object:
+    """Call `hook`, except for an enum whose members are strings or numbers at the same time."""
+    return _choice(value, wanted) if _is_enum(wanted) else hook(value, wanted)
+
+
+def _is_enum(wanted: Any) -> bool:
+    return isinstance(wanted, type) and issubclass(wanted, enum.Enum)
+
+
+def _is_list(wanted: Any) -> bool:
+    origin: Any = typing.get_origin(wanted)
+    return origin in (list, tuple, frozenset)
+
+
+def _is_union(wanted: Any) -> bool:
+    origin: Any = typing.get_origin(wanted)
+    return origin in (typing.Union, types.UnionType)
+
+
+_converter = _strict_converter()
+
+
+@attrs.frozen
+class _Field:
+    name: str  # the attribute
+    argument: str  # of __init__
+    public: str  # what clients call it
+    type: Any
+    required: bool
+
+
+class ParamsReader:
+    """Reads the parameters of one method: `read` gives a value of `kind`, or refuses."""
+
+    def __init__(self, kind: type) -> None:
+        self._kind = kind
+        self._fields: dict[str, _Field] = {}
+        self._spellings: dict[str, _Field] = {}
+        for attribute in attrs.fields(attrs.resolve_types(kind)):
+            field = _Field(
+                attribute.name,
+                attribute.alias,
+                attribute.metadata.get("name", attribute.name),
+                attribute.type,
+                attribute.default is attrs.NOTHING,
+            )
+            self._fields[field.name] = field
+            for spelling in (field.public, *attribute.metadata.get("aliases", ())):
+                if spelling in self._spellings:
+                    raise ValueError(f"{kind.__name__}: {spelling} names two parameters")
+                self._spellings[spelling] = field
+        self._empty = None if any(f.required for f in self._fields.values()) else kind()
+
+    def read(self, params: Mapping[str, object]) -> object:
+        """Give the parameters as a value of the method's class, or raise a Refusal."""
+        if not params and self._empty is not None:
+            return self._empty
+        errors: list[ParamError] = []
+        values: dict[str, Any] = {}
+        spelled: dict[str, str] = {}  # attribute -> what this client called it
+        for spelling, raw in params.items():
+            self._take(spelling, raw, values, spelled, errors)
+        errors.extend(
+            ParamError(field.public, "is required")
+            for field in self._fields.values()
+            if field.required and field.name not in spelled
+        )
+        if not errors:
+            try:
+                return self._kind(**{self._fields[n].argument: v for n, v in values.items()})
+            except (ValueError, TypeError) as error:  # a validator's word
+                errors.append(self._validators_word(error, spelled))
+        raise refuse(errors)
+
+    def _take(
+        self,
+        spelling: str,
+        raw: object,
+        values: dict[str, Any],
+        spelled: dict[str, str],
+        errors: list[ParamError],
+    ) -> None:
+        field = self._spellings.get(spelling)
+        if field is None:
+            known = ", ".join(self._spellings) or "none"
+            errors.append(ParamError(spelling, f"is not a parameter of this method ({known})"))
+            return
+        earlier = spelled.setdefault(field.name, spelling)
+        try:
+            value = _converter.structure(raw, field.type)
+        except (ValueError, TypeError, KeyError) as error:
+            errors.append(ParamError(spelling, _words(error)))
+            return
+        if earlier != spelling and values.get(field.name, value) != value:
+            errors.append(ParamError(spelling, f"contradicts {earlier}"))
+        values[field.name] = value
+
+    def _validators_word(self, error: Exception, spelled: dict[str, str]) -> ParamError:
+        """Find out which field a validator of attrs complains about; keep its text."""
+        text = _words(error)
+        for part in error.args[1:]:
+            if isinstance(part, attrs.Attribute):
+                return ParamError(spelled.get(part.name, part.name), text)
+        for name, field in self._fields.items():
+            if text.startswith(f"'{name}' "):
+                public = spelled.get(name, field.public)
+                return ParamError(public, text.removeprefix(f"'{name}' "))
+        return ParamError("", text)
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"needs {error.args[0]}"
+    return str(error.args[0]) if error.args else type(error).__name__
+
+
+def refuse(errors: list[ParamError]) -> Refusal:
+    """Make the refusal that names each parameter and what is wrong with it."""
+    text = "; ".join(f"{error.path} {error.message}".strip() for error in errors)
+    listed = [{"path": error.path, "message": error.message} for error in errors]
+    return Refusal(INVALID_PARAMS, f"Invalid params: {text}", errors=listed)

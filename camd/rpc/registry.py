@@ -1,0 +1,122 @@
+"""The methods that there are: who may call each, with which parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+import attrs
+
+from camd.errors import FORBIDDEN, METHOD_NOT_FOUND, Refusal
+from camd.rpc.notification import Notification
+from camd.rpc.params import Nothing, ParamsReader
+from camd.rpc.roles import ANONYMOUS, Identity, Role
+
+
+class ClientLink(Protocol):
+    """The way back to the client who called, beside the answer."""
+
+    def narrow(self, wanted: Callable[[Notification], bool] | None) -> None:
+        """Send only published notifications that `wanted` accepts; None: all of them again."""
+
+    def notify(self, notification: Notification) -> None:
+        """Send a notification to this client alone; queued before the call's answer."""
+
+
+class NoLink:
+    """For callers who are not on a WebSocket: nothing is sent to them."""
+
+    def narrow(self, wanted: Callable[[Notification], bool] | None) -> None:
+        """Do nothing."""
+
+    def notify(self, notification: Notification) -> None:
+        """Do nothing."""
+
+
+@attrs.frozen
+class Caller:
+    """Who calls, and on which connection."""
+
+    identity: Identity
+    connection_id: str
+    link: ClientLink = attrs.field(factory=NoLink, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The caller's name, for the log and for ownership."""
+        return self.identity.name
+
+
+Handler = Callable[[Caller, Any], Awaitable[object]]
+
+LOCAL_CALLER = Caller(ANONYMOUS, "local")
+
+
+@attrs.frozen
+class Method:
+    """One method. `params` is an attrs class; the handler gets a value of it.
+
+    `immediate` promises that the handler never waits: it then runs without a task of its own.
+    """
+
+    name: str = attrs.field(validator=attrs.validators.min_len(1))
+    role: Role = attrs.field(validator=attrs.validators.instance_of(Role))
+    params: type
+    handler: Handler
+    summary: str
+    immediate: bool = False
+
+
+@attrs.frozen
+class Ready:
+    """A call that may be made: by whom, of what, and its parameters as a value."""
+
+    caller: Caller
+    method: Method
+    params: object
+
+
+class Registry:
+    """All methods by name. Raises ValueError when two have the same one."""
+
+    def __init__(self, methods: Iterable[Method]) -> None:
+        self._methods: dict[str, tuple[Method, ParamsReader]] = {}
+        for method in methods:
+            if method.name in self._methods:
+                raise ValueError(f"two methods are called {method.name}")
+            self._methods[method.name] = (method, ParamsReader(method.params))
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """All methods, by name."""
+        return tuple(self._methods[name][0] for name in sorted(self._methods))
+
+    def prepare(self, name: str, params: Mapping[str, object], caller: Caller) -> Ready:
+        """Check a call; raise the Refusal that it deserves (unknown, forbidden, parameters)."""
+        try:
+            method, reader = self._methods[name]
+        except KeyError:
+            message = f"Method not found: {name[:80]}"
+            raise Refusal(METHOD_NOT_FOUND, message, method=name[:80]) from None
+        role = caller.identity.role
+        if not role.includes(method.role):
+            raise Refusal(FORBIDDEN, required=method.role.value, role=role.value)
+        return Ready(caller, method, reader.read(params))
+
+    async def call(self, name: str, params: Mapping[str, object], caller: Caller) -> object:
+        """Check a call and make it; raises Refusal. For callers without a connection."""
+        ready = self.prepare(name, params, caller)
+        return await ready.method.handler(caller, ready.params)
+
+
+__all__ = [
+    "LOCAL_CALLER",
+    "Caller",
+    "ClientLink",
+    "Handler",
+    "Method",
+    "NoLink",
+    "Nothing",
+    "Ready",
+    "Registry",
+]

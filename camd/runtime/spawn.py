@@ -1,0 +1,178 @@
+"""Child processes that cannot outlive the daemon and cannot block it.
+
+trio starts processes in threads that come and go, and the kernel's "signal me when my parent
+dies" (prctl(2), PR_SET_PDEATHSIG) means the *thread* that forked. So one thread, which lives as
+long as the program, does all the forking; setpriv(1) sets the signal in the child, where it is
+installed. Without it, a child that writes to us still ends at its next write to a closed pipe.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from functools import cache, partial
+from typing import IO
+
+import attrs
+import trio
+
+PIPE_BYTES = 1024 * 1024  # F_SETPIPE_SZ: what an unprivileged process may ask for
+TERMINATE_PATIENCE_SECONDS = 3.0
+KILL_PATIENCE_SECONDS = 2.0
+
+_forker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fork")
+
+
+@cache
+def _death_signal_prefix() -> tuple[str, ...]:
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        return ()
+    works = subprocess.run(
+        [setpriv, "--pdeathsig", "KILL", "true"], capture_output=True, check=False, timeout=10
+    )
+    return (setpriv, "--pdeathsig", "KILL") if works.returncode == 0 else ()
+
+
+def _popen(arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(
+        [*_death_signal_prefix(), *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        close_fds=True,
+    )
+    assert process.stdout is not None
+    with suppress(OSError):  # over the user's share of pipe memory: the default size works too
+        fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    return process
+
+
+async def _fork(arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+    token = trio.lowlevel.current_trio_token()
+    done = trio.Event()
+    future = _forker.submit(_popen, tuple(arguments))
+
+    def wake(_: object) -> None:
+        with suppress(trio.RunFinishedError):
+            token.run_sync_soon(done.set)
+
+    future.add_done_callback(wake)
+    with trio.CancelScope(shield=True):  # a fork cannot be taken back; it takes milliseconds
+        await done.wait()
+    return future.result()
+
+
+@attrs.define(eq=False)
+class Child:
+    """A running child: its pipes, its end. The process group is its own."""
+
+    _process: subprocess.Popen[bytes]
+    _pidfd: int
+    _ended: bool = attrs.field(default=False, init=False)
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    async def read_output(self, size: int = PIPE_BYTES) -> bytes:
+        """Wait for some of the child's stdout; empty at its end."""
+        assert self._process.stdout is not None
+        return await _read(self._process.stdout, size)
+
+    async def read_errors(self, size: int = 65536) -> bytes:
+        """Wait for some of the child's stderr; empty at its end."""
+        assert self._process.stderr is not None
+        return await _read(self._process.stderr, size)
+
+    async def wait(self) -> int:
+        """Wait until the child has ended: its exit status, or minus the signal's number."""
+        while not self._ended and self._process.poll() is None:
+            await trio.lowlevel.wait_readable(self._pidfd)
+        self._ended = True
+        assert self._process.returncode is not None
+        return self._process.returncode
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the child's process group, if it still runs."""
+        if not self._ended and self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+
+    async def end(self) -> int | None:
+        """Ask the child to end, then make it; None when even SIGKILL did not end it in time.
+
+        Somebody must go on reading its output meanwhile, or it cannot finish writing.
+        """
+        for number, patience in (
+            (signal.SIGTERM, TERMINATE_PATIENCE_SECONDS),
+            (signal.SIGKILL, KILL_PATIENCE_SECONDS),
+        ):
+            self.signal(number)
+            with trio.move_on_after(patience):
+                return await self.wait()
+        return None
+
+    def _close(self) -> None:
+        for pipe in (self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                trio.lowlevel.notify_closing(pipe)
+                pipe.close()
+        trio.lowlevel.notify_closing(self._pidfd)
+        os.close(self._pidfd)
+
+
+async def _read(pipe: IO[bytes], size: int) -> bytes:
+    while True:
+        try:
+            return os.read(pipe.fileno(), size)
+        except BlockingIOError:
+            await trio.lowlevel.wait_readable(pipe)
+
+
+@asynccontextmanager
+async def open_child(arguments: Sequence[str]) -> AsyncIterator[Child]:
+    """Run a child while the block runs; on the way out its pipes close and it is ended.
+
+    Raises OSError when the program cannot be executed. A child stuck in the kernel (state D) is
+    left behind after both patiences: nothing can be done to it, and SIGKILL is pending.
+    """
+    process = await _fork(arguments)
+    for pipe in (process.stdout, process.stderr):
+        assert pipe is not None
+        os.set_blocking(pipe.fileno(), False)
+    child = Child(process, os.pidfd_open(process.pid))
+    try:
+        yield child
+    finally:
+        child.signal(signal.SIGTERM)
+        with trio.CancelScope(shield=True), trio.move_on_after(10):
+            await _drain_and_end(child)
+        child._close()  # noqa: SLF001 - the context manager is its other half
+
+
+async def _drain_and_end(child: Child) -> None:
+    """End the child while nobody else reads it: a full pipe must not hold it up."""
+
+    async def drain() -> None:
+        while await child.read_output():
+            pass
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(drain)
+        nursery.start_soon(partial(_discard_errors, child))
+        await child.end()
+        nursery.cancel_scope.cancel()
+
+
+async def _discard_errors(child: Child) -> None:
+    while await child.read_errors():
+        pass

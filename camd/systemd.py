@@ -1,0 +1,60 @@
+"""The service manager's side of the process: inherited sockets, notifications, the watchdog.
+
+After sd_listen_fds(3), sd_notify(3) and sd_watchdog_enabled(3), without libsystemd.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping, MutableMapping
+
+_FIRST_FD = 3  # SD_LISTEN_FDS_START
+_LISTEN_VARIABLES = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+
+
+def inherited_sockets(environ: MutableMapping[str, str]) -> list[socket.socket]:
+    """Take over the listening sockets that systemd opened for this process, in its order.
+
+    The variables are removed, so that children do not believe that they are meant, and the
+    sockets are closed on exec. Empty when there are none, or when they are another process's.
+    Raises OSError when a descriptor is no socket, which is a mistake in the unit.
+    """
+    count, pid, _ = (environ.pop(name, "") for name in _LISTEN_VARIABLES)
+    if pid != str(os.getpid()) or not (count.isascii() and count.isdigit()):
+        return []
+    descriptors = range(_FIRST_FD, _FIRST_FD + int(count))
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+    return [socket.socket(fileno=descriptor) for descriptor in descriptors]
+
+
+def notify(state: str, environ: Mapping[str, str] = os.environ) -> bool:
+    """Tell the service manager `READY=1`, `STATUS=…`, `WATCHDOG=1`, …; lines may be joined.
+
+    Never raises and never blocks; returns whether the message was handed over.
+    """
+    address = environ.get("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")):
+        return False
+    if address.startswith("@"):  # the abstract namespace, unix(7)
+        address = "\0" + address[1:]
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.setblocking(False)
+            sender.connect(address)
+            sender.sendall(state.encode())
+    except OSError:
+        return False
+    return True
+
+
+def watchdog_seconds(environ: Mapping[str, str]) -> float | None:
+    """Return within which time each `WATCHDOG=1` must follow the last; None: no watchdog.
+
+    sd_watchdog_enabled(3) recommends to notify every half of it.
+    """
+    period, pid = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
+    if pid not in ("", str(os.getpid())) or not (period.isascii() and period.isdigit()):
+        return None
+    return int(period) / 1_000_000 or None

@@ -1,0 +1,123 @@
+"""The FFmpegs of this machine, what they encode, and segments cut from it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import imageio_ffmpeg
+import pytest
+
+from camd.media.fragments import Fragment, FragmentReader, Init
+from camd.media.identity import SegmentIdentity
+from camd.media.mp4 import FTYP_SIZE, SegmentIndex
+
+PROGRAMS = [
+    pytest.param(
+        shutil.which("ffmpeg"),
+        id="system",
+        marks=pytest.mark.skipif(not shutil.which("ffmpeg"), reason="no FFmpeg is installed"),
+    ),
+    pytest.param(imageio_ffmpeg.get_ffmpeg_exe(), id="bundled"),
+]
+
+_PICTURE = ("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30")
+_TONE = ("-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000")
+_FRAGMENTS = (
+    *("-movflags", "frag_keyframe+empty_moov+default_base_moof", "-frag_duration", "500000"),
+    *("-flush_packets", "1", "-write_prft", "wallclock", "-f", "mp4", "pipe:1"),
+)
+_H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-g", "30", "-pix_fmt", "yuv420p")
+_H265 = ("-c:v", "libx265", "-preset", "ultrafast", "-tag:v", "hvc1", "-bf", "2", "-g", "30")
+
+ENCODINGS = {
+    "h264-aac": (*_PICTURE, *_TONE, *_H264, "-c:a", "aac"),
+    "h264-late-audio": (*_PICTURE, "-itsoffset", "1.3", *_TONE, *_H264, "-c:a", "aac"),
+    "mjpeg": (*_PICTURE, "-c:v", "mjpeg", "-min_frag_duration", "500000"),
+    "h265-opus": (
+        *(*_PICTURE, *_TONE, *_H265, "-x265-params", "log-level=error:open-gop=0"),
+        *("-c:a", "libopus"),
+    ),
+    "h265-open": (*_PICTURE, *_TONE, *_H265, "-x265-params", "log-level=error", "-c:a", "aac"),
+}
+
+
+def run(program: str, *arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """Run FFmpeg quietly and return what it said."""
+    command = (program, "-hide_banner", "-nostdin" if not given else "-y", "-v", "error")
+    return subprocess.run(
+        (*command, *arguments), input=given or None, capture_output=True, timeout=60, check=False
+    )
+
+
+def encode(program: str, name: str, seconds: float = 6) -> bytes:
+    """Make a fragmented stream."""
+    done = run(program, *ENCODINGS[name], "-t", str(seconds), *_FRAGMENTS)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def events(stream: bytes) -> tuple[Init, list[Fragment]]:
+    """Read a stream as camd does, in pieces."""
+    reader = FragmentReader()
+    found = [e for at in range(0, len(stream), 65536) for e in reader.feed(stream[at : at + 65536])]
+    found += reader.close()
+    assert isinstance(found[0], Init)
+    return found[0], [event for event in found if isinstance(event, Fragment)]
+
+
+def identity(number: int) -> SegmentIdentity:
+    """Make up who recorded a segment."""
+    return SegmentIdentity(
+        *("camera0", "usb-1", "5f0c", number, 1_700_000_000_123_456 + number, 12.5, "boot"),
+        synchronised=True,
+        software="camd",
+    )
+
+
+def grow(init: Init, fragments: list[Fragment], number: int = 0) -> tuple[SegmentIndex, bytes]:
+    """Lay fragments out as a growing segment."""
+    index = SegmentIndex(init, fragments[0], identity(number))
+    pieces = [index.header]
+    for fragment in fragments:
+        pieces += index.append(fragment)
+    grown = b"".join(pieces)
+    assert len(grown) == index.size_bytes
+    return index, grown
+
+
+def seal(index: SegmentIndex, grown: bytes) -> bytes:
+    """Do to bytes what sealing does to a file."""
+    header = index.seal_header(len(grown))
+    return grown[:FTYP_SIZE] + header + grown[FTYP_SIZE + 16 :] + index.final_moov()
+
+
+def cut(fragments: list[Fragment], seconds: float = 2) -> list[list[Fragment]]:
+    """Divide fragments into segments of at least `seconds`, at key frames."""
+    segments: list[list[Fragment]] = [[]]
+    for fragment in fragments:
+        lasted = sum(part.duration_seconds for part in segments[-1])
+        if fragment.starts_with_sync and lasted >= seconds - 0.01:
+            segments.append([])
+        segments[-1].append(fragment)
+    return segments
+
+
+def packets(program: str, path: Path, stream: str) -> list[tuple[int, int, str]]:
+    """Time, size and hash of every packet of `path`, presentation times in microseconds."""
+    done = run(
+        *(program, "-i", str(path), "-map", f"0:{stream}:0", "-c", "copy", "-copyts"),
+        *("-avoid_negative_ts", "disabled", "-f", "framehash", "-hash", "md5", "-"),
+    )
+    assert done.returncode == 0, done.stderr
+    rows = []
+    base = 0.0
+    for line in done.stdout.decode().splitlines():
+        if line.startswith("#tb 0:"):
+            numerator, denominator = line.split(":")[1].split("/")
+            base = int(numerator) / int(denominator)
+        if not line.startswith("#"):
+            _, _, time, _, size, digest, *_ = (part.strip() for part in line.split(","))
+            rows.append((round(int(time) * base * 1e6), int(size), digest))
+    return rows

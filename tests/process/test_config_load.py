@@ -1,0 +1,234 @@
+"""Where the configuration is found, what it becomes, and how all its mistakes are reported."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from camd.config.load import find_file, find_places, load_config
+from camd.config.schema import Config
+from camd.errors import ConfigError
+from camd.model import FileSource
+
+
+def write(folder: Path, text: str) -> Path:
+    """Write a configuration file into `folder` and return its path."""
+    file = folder / "camd.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def mistakes_of(folder: Path, text: str, **environ: str) -> tuple[str, ...]:
+    """Return what is wrong with a configuration."""
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(folder, text), environ)
+    return caught.value.mistakes
+
+
+def test_a_whole_file_becomes_a_configuration(tmp_path: Path) -> None:
+    """Values, defaults and names come out typed, every path absolute."""
+    config = load_config(
+        write(
+            tmp_path,
+            """
+            [server]
+            listen = ["127.0.0.1:0", "unix:/run/camd/camd.sock"]
+            [recording]
+            rotation = "10m"
+            max_file_size = "2GiB"
+            [[camera]]
+            id = "gate"
+            source = "file:clip.mp4"
+            resolution = "1280x720"
+            bitrate = "4M"
+            [[camera]]
+            source = "v4l2:/dev/video0"
+            """,
+        ),
+        {},
+    )
+    assert config.file == tmp_path / "camd.toml"
+    assert config.server.listen == ("127.0.0.1:0", "unix:/run/camd/camd.sock")
+    assert config.recording.rotation == timedelta(minutes=10)
+    assert config.recording.max_file_size == 2 << 30
+    assert config.mediamtx is None
+    assert config.storage.recordings_dir == tmp_path / "recordings"
+    assert config.auth.keys_file == tmp_path / "state" / "keys.toml"
+    gate, other = config.cameras
+    assert (gate.device, gate.name, gate.width, gate.bitrate) == ("gate", "gate", 1280, 4_000_000)
+    assert gate.source == FileSource(tmp_path / "clip.mp4")
+    assert (other.id, other.device, other.name) == ("camera0", "/dev/video0", "camera0")
+
+
+def test_default_ids_leave_out_those_that_are_taken(tmp_path: Path) -> None:
+    """A camera without an id never gets the id of another one."""
+    config = load_config(
+        write(
+            tmp_path,
+            """
+            camera = [{source = "test:"}, {id = "camera0", source = "test:"}, {source = "test:"}]
+            """,
+        ),
+        {},
+    )
+    assert [camera.id for camera in config.cameras] == ["camera1", "camera0", "camera2"]
+
+
+def test_without_a_file_the_defaults_apply(tmp_path: Path) -> None:
+    """No configuration is a configuration, and its folders are absolute."""
+    config = load_config(None, {"HOME": str(tmp_path)})
+    assert config.server == Config().server
+    assert config.cameras == ()
+    expected = "/var/lib/camd" if os.geteuid() == 0 else f"{tmp_path}/.local/share/camd"
+    assert str(config.storage.recordings_dir) == f"{expected}/recordings"
+
+
+def test_the_file_is_searched_in_the_documented_order(tmp_path: Path) -> None:
+    """The option, the variable, the system's file, the user's file."""
+    system, user = tmp_path / "etc.toml", tmp_path / "config" / "camd" / "camd.toml"
+    user.parent.mkdir(parents=True)
+    environ = {"XDG_CONFIG_HOME": str(tmp_path / "config")}
+    assert find_file(None, environ, system) is None
+    user.touch()
+    assert find_file(None, environ, system) == user
+    assert find_file(None, {"HOME": "/nowhere", **environ}, system) == user
+    system.touch()
+    assert find_file(None, environ, system) == system
+    named = {**environ, "CAMD_CONFIG": "/named.toml"}
+    assert find_file(None, named, system) == Path("/named.toml")
+    assert find_file(Path("/given.toml"), named, system) == Path("/given.toml")
+    assert find_file(Path("given.toml"), {}, system) == Path.cwd() / "given.toml"
+
+
+@pytest.mark.parametrize(
+    ("file", "folder", "data"),
+    [
+        ("/srv/site/camd.toml", "/srv/site", "/srv/site"),
+        ("/etc/camd/camd.toml", "/etc/camd", "/var/lib/camd"),
+        (
+            "/home/eve/.config/camd/camd.toml",
+            "/home/eve/.config/camd",
+            "/home/eve/.local/share/camd",
+        ),
+    ],
+)
+def test_recordings_do_not_go_into_a_place_for_configuration(
+    file: str, folder: str, data: str
+) -> None:
+    """Below /etc and in the user's configuration folder, data starts elsewhere."""
+    places = find_places(Path(file), {"HOME": "/home/eve"})
+    assert (str(places.folder), str(places.data)) == (folder, data)
+
+
+def test_xdg_variables_move_the_users_places(tmp_path: Path) -> None:
+    """Absolute ones count; relative ones are ignored, as the specification says."""
+    file = tmp_path / "c" / "camd" / "camd.toml"
+    environ = {"XDG_CONFIG_HOME": str(tmp_path / "c"), "XDG_DATA_HOME": "data", "HOME": "/h"}
+    assert find_places(file, environ).data == Path("/h/.local/share/camd")
+
+
+def test_a_file_that_is_named_must_exist(tmp_path: Path) -> None:
+    """A misspelt path does not start a service with defaults."""
+    missing = tmp_path / "none.toml"
+    for path, environ in ((missing, {}), (None, {"CAMD_CONFIG": str(missing)})):
+        with pytest.raises(ConfigError) as caught:
+            load_config(path, environ)
+        assert caught.value.mistakes == (f"{missing}: cannot be read: No such file or directory",)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"[server\n", "is not valid TOML"), (b"x = '\xff'", "is not UTF-8 text (byte 5)")],
+)
+def test_a_file_that_is_no_toml_is_one_mistake(tmp_path: Path, content: bytes, words: str) -> None:
+    """The mistake names the file and the place in it."""
+    file = tmp_path / "camd.toml"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match=words.replace("(", r"\(").replace(")", r"\)")):
+        load_config(file, {})
+
+
+def test_the_environment_lies_over_the_file(tmp_path: Path) -> None:
+    """The file's value counts only where the environment is silent."""
+    file = write(tmp_path, "[recording]\nrotation = '5m'\nformat = 'mkv'")
+    config = load_config(file, {"RECORDING_ROTATION_MINUTES": "10"})
+    assert config.recording.rotation == timedelta(minutes=10)
+    assert config.recording.format == "mkv"
+    assert load_config(file, {"CAMD_MEDIAMTX__API": "http://m:1"}).mediamtx is not None
+
+
+def test_mistakes_of_file_environment_and_combinations_come_together(tmp_path: Path) -> None:
+    """Nobody has to start three times to find three mistakes."""
+    mistakes = mistakes_of(
+        tmp_path,
+        """
+        [server]
+        tls_cert = "cert.pem"
+        [recording]
+        format = "avi"
+        [[camera]]
+        source = "v4l2:/dev/video0"
+        [[camera]]
+        id = "gate"
+        source = "v4l2:/dev/video0"
+        [[camera]]
+        id = "gate"
+        source = "test:"
+        codec = "copy"
+        """,
+        STORAGE_WARN_PERCENT="90",
+        CAMD_AUTH__ENABLD="false",
+    )
+    assert [mistake.split(":")[0] for mistake in mistakes] == [
+        "CAMD_AUTH__ENABLD",
+        "recording.format",
+        "server.tls_key",
+        "storage.warn_percent",
+        "camera[1].source",
+        "camera[2].codec",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        (
+            "camera = [{id = 'a', source = 'test:'}, {id = 'a', source = 'test:'}]",
+            "camera[1].id: 'a' is taken by camera[0]",
+        ),
+        (
+            "camera = [{id = 'a', source = 'test:'}, {device = 'a', source = 'test:'}]",
+            "camera[1].device: 'a' is taken by camera[0]",
+        ),
+        ("[server]\nhealth_listen = '127.0.0.1:8002'", "server.health_listen: is an address"),
+        ("[storage]\nstate_dir = 'recordings'", "three different folders"),
+        ("[storage]\nblock_percent = 80", "storage.warn_percent: 80 must be below"),
+    ],
+)
+def test_wrong_combinations_are_mistakes(tmp_path: Path, text: str, mistake: str) -> None:
+    """Values that are right alone and wrong together."""
+    (found,) = mistakes_of(tmp_path, text)
+    assert mistake in found
+
+
+def test_the_secret_is_read_from_its_file_and_hidden(tmp_path: Path) -> None:
+    """A closing newline does not belong to it; repr leaves it out."""
+    (tmp_path / "secret").write_text("s" * 32 + "\n", encoding="ascii")
+    config = load_config(write(tmp_path, "[auth]\njwt_secret_file = 'secret'"), {})
+    assert config.auth.jwt_secret == "s" * 32
+    assert "s" * 32 not in repr(config)
+
+
+def test_a_secret_file_must_be_readable_long_enough_and_alone(tmp_path: Path) -> None:
+    """Each way of going wrong has its sentence; the environment may stand in for the file."""
+    text = "[auth]\njwt_secret_file = 'secret'"
+    assert "cannot be read: No such file" in mistakes_of(tmp_path, text)[0]
+    (tmp_path / "secret").write_text("short", encoding="ascii")
+    assert "holds 5 bytes" in mistakes_of(tmp_path, text)[0]
+    both = f"{text}\njwt_secret = '{'s' * 32}'"
+    assert "keep one of them" in mistakes_of(tmp_path, both)[0]
+    config = load_config(write(tmp_path, text), {"CAMERA_SERVICE_JWT_SECRET": "e" * 32})
+    assert config.auth.jwt_secret == "e" * 32

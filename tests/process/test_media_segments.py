@@ -1,0 +1,174 @@
+"""Segments made from real FFmpeg's streams hold everything, play while they grow, and seal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import media_ffmpeg as ffmpeg
+import pytest
+
+from camd.media.boxes import MediaError
+from camd.media.fragments import Fragment, FragmentReader
+from camd.media.mp4 import SegmentIndex
+from camd.media.stored import probe, read_segment_head, sealed_moov_offset
+
+CODECS = {"h264-aac": "avc1", "h264-late-audio": "avc1", "mjpeg": "jpeg", "h265-opus": "hvc1"}
+CODECS["h265-open"] = "hvc1"
+
+
+@pytest.fixture(params=ffmpeg.PROGRAMS, scope="module")
+def program(request):
+    """One of the FFmpegs of this machine."""
+    return request.param
+
+
+@pytest.fixture(params=sorted(ffmpeg.ENCODINGS), scope="module")
+def recorded(request, program, tmp_path_factory):
+    """A stream, and the segments that camd makes of it."""
+    folder = tmp_path_factory.mktemp("segments")
+    stream = ffmpeg.encode(program, request.param)
+    init, fragments = ffmpeg.events(stream)
+    (folder / "source.mp4").write_bytes(stream)
+    made = []
+    for number, group in enumerate(ffmpeg.cut(fragments)):
+        index, grown = ffmpeg.grow(init, group, number)
+        growing, sealed = folder / f"{number}.growing.mp4", folder / f"{number}.mp4"
+        growing.write_bytes(grown)
+        sealed.write_bytes(ffmpeg.seal(index, grown))
+        made.append((index, growing, sealed))
+    assert len(made) == 3 or request.param.startswith("h265")
+    return request.param, folder / "source.mp4", made
+
+
+def frames(program: str, path: Path, *before: str) -> int:
+    """Decode the video; every word of complaint is a failure."""
+    done = ffmpeg.run(program, *before, "-i", str(path), "-f", "framemd5", "-an", "-")
+    assert (done.returncode, done.stderr) == (0, b"")
+    return sum(not line.startswith(b"#") for line in done.stdout.splitlines())
+
+
+def streams(name: str) -> str:
+    """Which kinds of streams an encoding has."""
+    return "v" if name == "mjpeg" else "va"
+
+
+def test_joined_segments_are_the_source_packet_by_packet(program, recorded):
+    """Nothing is lost, doubled, changed or hidden by an edit (I3), growing or sealed."""
+    name, source, made = recorded
+    for kind in streams(name):
+        original = [packet[1:] for packet in ffmpeg.packets(program, source, kind)]
+        for which in (1, 2):
+            joined = [p[1:] for m in made for p in ffmpeg.packets(program, m[which], kind)]
+            assert joined == original
+
+
+def test_sealed_segments_decode_without_a_word(program, recorded):
+    """Decoding yields exactly the frames that the index counted, and no message."""
+    name, _, made = recorded
+    for index, growing, sealed in made:
+        lost = 2 if name == "h265-open" and index.identity.number else 0
+        assert frames(program, sealed) == index.frames - lost
+        assert frames(program, growing) == index.frames - lost
+        done = ffmpeg.run(program, "-i", str(sealed), "-f", "null", "-")
+        assert done.stderr == b""
+
+
+def test_presentation_begins_at_zero_and_keeps_audio_in_step(program, recorded):
+    """Relative to the video, audio stands where it stood in the source."""
+    name, source, made = recorded
+    video = ffmpeg.packets(program, source, "v")
+    audio = ffmpeg.packets(program, source, "a") if "a" in streams(name) else []
+    for index, _, sealed in made:
+        shown = ffmpeg.packets(program, sealed, "v")
+        starts = [min(time for time, _, _ in shown)]
+        shift = video.pop(0)[0] - shown[0][0]
+        del video[: index.frames - 1]
+        if audio:
+            heard = ffmpeg.packets(program, sealed, "a")
+            starts.append(heard[0][0])
+            for (time, *_), (original, *_) in zip(heard, audio, strict=False):
+                assert time + shift == pytest.approx(original, abs=100)
+            del audio[: len(heard)]
+        assert 0 <= min(starts) <= (70_000 if name == "h265-open" else 20)
+
+
+def test_sealed_segments_are_seekable(program, recorded):
+    """A seek to the second half decodes the second half only."""
+    name, _, made = recorded
+    if name == "h265-open":
+        pytest.skip("its key frames are not where the seconds are")
+    index, _, sealed = made[0]
+    assert 1 <= frames(program, sealed, "-ss", "1.0") <= index.frames - 27
+
+
+def test_a_growing_segment_that_was_torn_still_plays(program, recorded):
+    """Wherever the file ends, the fragments before decode (I1)."""
+    _, _, made = recorded
+    _, growing, _ = made[0]
+    data = growing.read_bytes()
+    torn = growing.with_suffix(".torn.mp4")
+    torn.write_bytes(data[: len(data) * 3 // 4])
+    done = ffmpeg.run(program, "-i", str(torn), "-f", "framemd5", "-an", "-")
+    assert sum(not line.startswith(b"#") for line in done.stdout.splitlines()) >= 30
+
+
+def test_a_sealed_segment_tells_what_it_is(recorded):
+    """Duration, frames, codec, size and identity are read back from the file alone."""
+    name, _, made = recorded
+    for index, growing, sealed in made:
+        data = sealed.read_bytes()
+        offset = sealed_moov_offset(data[:48])
+        summary = probe(data[:65536], data[offset:])
+        assert summary.identity == index.identity
+        assert (summary.frames, summary.duration_seconds) == (index.frames, index.duration_seconds)
+        assert (summary.codec, summary.width, summary.height) == (CODECS[name], 320, 180)
+        assert sealed_moov_offset(growing.read_bytes()[:48]) is None
+        assert data[48:offset] == growing.read_bytes()[48:]
+
+
+def test_a_growing_file_rebuilds_its_own_index(recorded):
+    """Recovery reads back the same head, and seals to the same bytes."""
+    _, _, made = recorded
+    for index, growing, sealed in made:
+        grown = growing.read_bytes()
+        init, identity = read_segment_head(grown)
+        reader = FragmentReader()
+        first, *fragments = reader.feed(grown + b"\0\0\1")
+        assert first.moov == init.moov
+        assert reader.position == len(grown)
+        assert all(isinstance(fragment, Fragment) for fragment in fragments)
+        rebuilt = SegmentIndex(init, fragments[0], identity)
+        assert rebuilt.header == index.header
+        assert [p for f in fragments for p in rebuilt.append(f)] == [
+            part for fragment in fragments for part in (fragment.moof, fragment.mdat)
+        ]
+        assert rebuilt.final_moov() == index.final_moov()
+        assert ffmpeg.seal(rebuilt, grown) == sealed.read_bytes()
+
+
+def test_a_copied_source_gives_the_same_packets(program, recorded):
+    """FFmpeg's stream copy of a sealed segment, cut again, still holds every packet."""
+    _, _, made = recorded
+    _, _, sealed = made[0]
+    flags = ("-movflags", "frag_keyframe+empty_moov+default_base_moof")
+    copied = ffmpeg.run(
+        *(program, "-i", str(sealed), "-map", "0", "-c", "copy", *flags),
+        *("-frag_duration", "500000", "-f", "mp4", "pipe:1"),
+    )
+    init, fragments = ffmpeg.events(copied.stdout)
+    index, grown = ffmpeg.grow(init, fragments)
+    again = sealed.with_suffix(".again.mp4")
+    again.write_bytes(ffmpeg.seal(index, grown))
+    original = ffmpeg.packets(program, sealed, "v")
+    assert [p[1:] for p in ffmpeg.packets(program, again, "v")] == [p[1:] for p in original]
+
+
+def test_random_tails_never_read_as_fragments(recorded):
+    """Garbage behind a segment raises or waits; it never becomes footage."""
+    _, _, made = recorded
+    data = made[0][1].read_bytes()
+    reader = FragmentReader()
+    reader.feed(data)
+    with pytest.raises(MediaError):
+        reader.feed(b"\x00\x00\x00\x03junk")
+    assert reader.position == len(data)

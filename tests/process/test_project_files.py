@@ -1,0 +1,99 @@
+"""The files beside the package: the example configuration, the units, the test command."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tomli
+
+from camd.config.load import load_config
+from camd.config.schema import Config
+from camd.config.structure import Places, camera_readers, section_readers
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "examples" / "camd.toml"
+
+
+def test_the_example_configuration_loads() -> None:
+    """What people copy is right, and shows one synthetic camera."""
+    config = load_config(EXAMPLE, {})
+    assert [camera.name for camera in config.cameras] == ["Gate"]
+
+
+def test_the_example_configuration_shows_every_key_with_its_default() -> None:
+    """A key that is added to the schema is added to the example, with the same default."""
+    places = Places(folder=EXAMPLE.parent, data=EXAMPLE.parent)
+    text = EXAMPLE.read_text(encoding="utf-8")
+    shown = tomli.loads(re.sub(r"^# (?=\[mediamtx\]|api =|rtsp =)", "", text, flags=re.MULTILINE))
+    assert shown.keys() == {*section_readers(places), "camera"}
+    for name, readers in section_readers(places).items():
+        assert shown[name].keys() == readers.keys()
+    for key in camera_readers(places):
+        assert re.search(rf"^(# )?{key} = ", text, re.MULTILINE)
+    loaded, defaults = load_config(EXAMPLE, {}), Config()
+    for section in ("server", "recording", "ffmpeg", "discovery"):
+        assert getattr(loaded, section) == getattr(defaults, section)
+
+
+def unit(name: str) -> configparser.RawConfigParser:
+    """Read a unit file; keys keep their case, and of repeated keys the last counts."""
+    parser = configparser.RawConfigParser(strict=False)
+    parser.optionxform = str  # type: ignore[assignment, method-assign]
+    parser.read(ROOT / "systemd" / name, encoding="utf-8")
+    return parser
+
+
+def test_the_service_keeps_what_the_daemon_relies_on() -> None:
+    """Readiness, watchdog, no restart for a wrong configuration, time to seal, SIGHUP."""
+    service = unit("camd.service")["Service"]
+    assert (service["Type"], service["NotifyAccess"]) == ("notify", "main")
+    assert (service["Restart"], service["RestartPreventExitStatus"]) == ("on-failure", "78")
+    assert (service["KillMode"], service["TimeoutStopSec"]) == ("mixed", "30")
+    assert service["WatchdogSec"] == "30"
+    assert service["ExecReload"] == "kill -HUP $MAINPID"
+    assert service["ExecStart"] == "/usr/bin/camd run --config /etc/camd/camd.toml"
+
+
+def test_the_socket_unit_listens_where_clients_expect() -> None:
+    """The default address, and a Unix socket for a group."""
+    text = (ROOT / "systemd" / "camd.socket").read_text(encoding="utf-8")
+    assert re.findall("^ListenStream=(.*)$", text, re.MULTILINE) == [
+        "127.0.0.1:8002",
+        "/run/camd/camd.sock",
+    ]
+    assert unit("camd.socket")["Socket"]["SocketMode"] == "0660"
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
+    """`systemd-analyze verify` says nothing, with an existing program in camd's place."""
+    for file in (ROOT / "systemd").glob("camd.*"):
+        text = file.read_text(encoding="utf-8").replace("/usr/bin/camd", sys.executable)
+        (tmp_path / file.name).write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *sorted(map(str, tmp_path.glob("camd.*")))],
+        env={**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    complaints = [line for line in done.stderr.splitlines() if "camd." in line]
+    assert complaints == []
+
+
+def test_ci_reads_the_readmes_test_command() -> None:
+    """README.md holds one marker, and a fenced block behind it that runs pytest."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    if "<!-- tests -->" not in text:
+        pytest.skip("README.md is not written yet")
+    (block,) = re.findall(r"^<!-- tests -->\n+```\w*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert "python -m pytest" in block
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)

@@ -1,0 +1,285 @@
+"""From raw tables to sections: nothing is coerced, and every mistake is named by its path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import pytest
+import tomli
+from hypothesis import given
+from hypothesis import strategies as st
+
+from camd.config.changes import compare, merge
+from camd.config.checks import check
+from camd.config.environment import SECTIONS, read_environment
+from camd.config.schema import CameraConfig, Config, MediaMtxConfig, RecordingConfig
+from camd.config.structure import (
+    CameraTable,
+    Places,
+    Structured,
+    camera_readers,
+    section_readers,
+    structure,
+)
+from camd.model import CameraId, TestSource
+
+PLACES = Places(folder=Path("/etc/camd"), data=Path("/var/lib/camd"), home=Path("/home/eve"))
+
+
+def read(text: str) -> Structured:
+    """Structure a piece of TOML, without an environment."""
+    return structure(tomli.loads(text), {}, PLACES)
+
+
+def only_mistake(text: str) -> str:
+    """Return the one mistake that is in a piece of TOML."""
+    (mistake,) = read(text).mistakes
+    return mistake
+
+
+def test_every_key_of_the_schema_has_a_reader() -> None:
+    """A field that is added to a section cannot be read loosely by accident."""
+    assert section_readers(PLACES).keys() == SECTIONS.keys()
+    for name, keys in section_readers(PLACES).items():
+        assert keys.keys() == {field.name for field in attrs.fields(SECTIONS[name])}
+    assert camera_readers(PLACES).keys() == {field.name for field in attrs.fields(CameraTable)}
+
+
+def test_every_default_is_a_value_that_the_readers_take() -> None:
+    """An empty file is right, so the defaults lie within their own bounds."""
+    assert read("").mistakes == []
+    config = Config()
+    assert check({"server": config.server, "storage": config.storage}, {}) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ("server.max_connections = '5'", "server.max_connections: must be a whole number"),
+        ("server.max_connections = 7.9", "server.max_connections: must be a whole number"),
+        ("server.max_connections = true", "server.max_connections: must be a whole number"),
+        ("server.max_connections = 0", "from 1 to 100000, not 0"),
+        ("server.listen = []", "server.listen: must name at least one address"),
+        ("server.listen = ['a:1', 'a']", "server.listen: item 1 'a' is not an address"),
+        ("server.listen = ['a:1', 'a:1']", "server.listen: names an address twice"),
+        ("server.path = 'ws'", "server.path: must be a path such as"),
+        ("server.origins = ['example.org']", "server.origins: item 0 must be an origin"),
+        ("server.origins = ['https://a.b/']", "without a path"),
+        ("server.lisen = 'a:1'", "server.lisen: unknown key; did you mean 'listen'?"),
+        ("auth.enabled = 'false'", "auth.enabled: must be true or false, without quotes"),
+        ("auth.enabled = 0", "auth.enabled: must be true or false"),
+        ("auth.legacy_dialect = 'no'", "must be one of auto, always, never, not 'no'"),
+        ("storage.warn_percent = 96", "storage.warn_percent: must be a number from 1 to 95"),
+        ("storage.warn_percent = nan", "storage.warn_percent: must be a number"),
+        ("storage.durability = 5", "storage.durability: must be text in quotes, not a number"),
+        ("storage.recordings_dir = ''", "storage.recordings_dir: is not a path"),
+        ("recording.rotation = '25h'", "recording.rotation: must be 1s to 24h, not '25h'"),
+        ("recording.rotation = '0.5s'", "recording.rotation: must be 1s to 24h"),
+        ("recording.rotation = 2026-01-01", "recording.rotation: must be a duration"),
+        ("recording.fragment = '50ms'", "recording.fragment: must be 100ms to 5s"),
+        ("recording.max_file_size = '2G'", "recording.max_file_size: '2G' is not a size"),
+        ("recording.max_file_size = 5", "recording.max_file_size: must be from 1048576"),
+        ("recording.format = 'avi'", "recording.format: must be one of mp4, mkv, not 'avi'"),
+        ("mediamtx.api = '127.0.0.1'", "mediamtx.api: must be a URL such as"),
+        ("discovery.ignore = 'a'", "discovery.ignore: must be a list in square brackets"),
+        ("server = 5", "server: must be a table, not a number"),
+        ("servers = {}", "servers: unknown section; did you mean 'server'?"),
+        ("cameras = []", "cameras: unknown section; did you mean 'camera'?"),
+        ("camera = {source = 'test:'}", "camera: write each camera as [[camera]]"),
+        ("camera = [5]", "camera[0]: must be a table, not a number"),
+        ("camera = [{}]", "camera[0].source: is missing"),
+        ("camera = [{source = 'test:', id = 'Gate 1'}]", "camera[0].id: must be 1 to 64 small"),
+        ("camera = [{source = 'test:', fps = '30'}]", "camera[0].fps: must be a number"),
+        ("camera = [{source = 'test:', name = \"a\\nb\"}]", "camera[0].name: must be one line"),
+        ("camera = [{source = 'test:', bitrate = '4MB'}]", "camera[0].bitrate: '4MB' is not"),
+        ("camera = [{source = 'test:', input_options = '-an'}]", "must be a list"),
+        ("camera = [{source = 'test:', width = 5}]", "camera[0].width: unknown key"),
+    ],
+)
+def test_a_mistake_is_named_by_its_path(text: str, mistake: str) -> None:
+    """Path, what is wrong, what would be right; nothing is turned into another type."""
+    assert mistake in only_mistake(text)
+
+
+def test_all_mistakes_are_reported_at_once() -> None:
+    """One mistake does not hide those in other keys, sections or cameras."""
+    result = read(
+        """
+        [server]
+        max_connections = 0
+        pth = "/ws"
+        [recording]
+        format = "avi"
+        [[camera]]
+        source = "test:"
+        [[camera]]
+        source = "test"
+        fps = 0
+        """
+    )
+    assert [mistake.split(":")[0] for mistake in result.mistakes] == [
+        "server.max_connections",
+        "server.pth",
+        "recording.format",
+        "camera[1].source",
+        "camera[1].fps",
+    ]
+    assert result.cameras.keys() == {0}
+
+
+@given(st.sampled_from(["'{}'", "12345678901234567890", "['{}']"]))
+def test_a_refused_secret_is_not_repeated(form: str) -> None:
+    """Neither a short secret nor one of the wrong type shows in the sentence or in repr."""
+    secret = "hunter2" if "{}" in form else "12345678901234567890"
+    mistake = only_mistake(f"auth.jwt_secret = {form.format(secret)}")
+    assert mistake.startswith("auth.jwt_secret: ")
+    assert secret not in mistake
+
+
+def test_relative_paths_start_where_people_expect() -> None:
+    """Certificates beside the file, recordings in the data folder, ~ at home."""
+    result = read(
+        """
+        [server]
+        tls_cert = "cert.pem"
+        tls_key = "~/key.pem"
+        [storage]
+        recordings_dir = "rec"
+        snapshots_dir = "/srv/snapshots"
+        """
+    )
+    server, storage = result.sections["server"], result.sections["storage"]
+    assert server.tls_cert == Path("/etc/camd/cert.pem")  # type: ignore[attr-defined]
+    assert server.tls_key == Path("/home/eve/key.pem")  # type: ignore[attr-defined]
+    assert storage.recordings_dir == Path("/var/lib/camd/rec")  # type: ignore[attr-defined]
+    assert storage.snapshots_dir == Path("/srv/snapshots")  # type: ignore[attr-defined]
+
+
+# --- the environment ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "place", "value"),
+    [
+        ("CAMD_SERVER__MAX_CONNECTIONS", "5", ("server", "max_connections"), 5),
+        ("CAMD_SERVER__MAX_CONNECTIONS", "5.5", ("server", "max_connections"), "5.5"),
+        ("CAMD_SERVER__LISTEN", "a:1, unix:/s", ("server", "listen"), ["a:1", "unix:/s"]),
+        ("CAMD_SERVER__HEALTH_LISTEN", "", ("server", "health_listen"), ""),
+        ("CAMD_AUTH__ENABLED", "False", ("auth", "enabled"), False),
+        ("CAMD_AUTH__ENABLED", "0", ("auth", "enabled"), "0"),
+        ("CAMD_AUTH__JWT_SECRET", "1" * 40, ("auth", "jwt_secret"), "1" * 40),
+        ("CAMD_STORAGE__WARN_PERCENT", "79.5", ("storage", "warn_percent"), 79.5),
+        ("CAMD_RECORDING__ROTATION", "10m", ("recording", "rotation"), "10m"),
+        ("CAMD_RECORDING__MAX_FILE_SIZE", "2GiB", ("recording", "max_file_size"), "2GiB"),
+        ("RECORDING_ROTATION_MINUTES", "1440", ("recording", "rotation"), 86400),
+        ("STORAGE_WARN_PERCENT", "70", ("storage", "warn_percent"), 70),
+        ("STORAGE_BLOCK_PERCENT", "85", ("storage", "block_percent"), 85),
+        ("CAMERA_SERVICE_JWT_SECRET", "s" * 32, ("auth", "jwt_secret"), "s" * 32),
+    ],
+)
+def test_a_variable_is_given_the_type_of_its_key(
+    variable: str, text: str, place: tuple[str, str], value: object
+) -> None:
+    """What fits becomes a number, a flag or a list; the rest stays text, for the readers."""
+    overlay = read_environment({variable: text, "HOME": "/root"})
+    assert overlay.values == {place: value}
+    assert overlay.variables == {place: variable}
+    assert overlay.mistakes == ()
+
+
+@pytest.mark.parametrize("minutes", ["0", "1441", "30m", "-1", "1.5"])
+def test_rotation_minutes_are_whole_and_bounded(minutes: str) -> None:
+    """The variable has bounds of its own."""
+    overlay = read_environment({"RECORDING_ROTATION_MINUTES": minutes})
+    assert overlay.values == {}
+    assert "1 to 1440" in overlay.mistakes[0]
+
+
+def test_variables_that_name_nothing_are_mistakes() -> None:
+    """A misspelt variable would otherwise be ignored in silence."""
+    overlay = read_environment(
+        {"CAMD_SERVER__PTH": "/ws", "CAMD_SERVR__PATH": "/ws", "CAMD_TOKEN": "x", "CAMD_CONFIG": ""}
+    )
+    assert overlay.mistakes == (
+        "CAMD_SERVER__PTH: unknown key; did you mean 'path'?",
+        "CAMD_SERVR__PATH: unknown section; did you mean 'server'?",
+    )
+
+
+def test_the_longer_name_wins_over_the_shared_one() -> None:
+    """CAMD_… is meant for camd alone."""
+    overlay = read_environment({"STORAGE_WARN_PERCENT": "70", "CAMD_STORAGE__WARN_PERCENT": "60"})
+    assert overlay.values == {("storage", "warn_percent"): 60}
+
+
+def test_an_empty_shared_variable_counts_as_unset() -> None:
+    """Container set-ups pass variables on that nobody gave a value."""
+    overlay = read_environment({"STORAGE_WARN_PERCENT": "", "RECORDING_ROTATION_MINUTES": ""})
+    assert overlay.values == {}
+    assert overlay.mistakes == ()
+
+
+def test_a_mistake_from_the_environment_names_its_variable() -> None:
+    """Nobody looks for it in the file."""
+    variables = {("server", "path"): "CAMD_SERVER__PATH"}
+    result = structure({"server": {"path": "ws"}}, variables, PLACES)
+    assert result.mistakes[0].startswith("server.path (from CAMD_SERVER__PATH): must be")
+
+
+def test_secrets_do_not_show_in_the_overlay() -> None:
+    """The overlay's repr leaves its values out."""
+    assert "s" * 32 not in repr(read_environment({"CAMERA_SERVICE_JWT_SECRET": "s" * 32}))
+
+
+# --- changes ------------------------------------------------------------------------------
+
+
+def camera(name: str, **keys: object) -> CameraConfig:
+    """Return a synthetic camera."""
+    return CameraConfig(id=CameraId(name), source=TestSource(), device=name, **keys)  # type: ignore[arg-type]
+
+
+def test_a_configuration_does_not_differ_from_itself() -> None:
+    """No change, nothing applied, nothing to restart for."""
+    assert compare(Config(), Config()) == compare(Config(cameras=()), Config())
+    assert compare(Config(), Config()).applied == ()
+
+
+def test_changes_are_split_by_what_a_running_service_takes() -> None:
+    """Rotation and new cameras apply; a changed or removed camera needs a restart."""
+    old = Config(cameras=(camera("a"), camera("b"), camera("c")))
+    new = Config(
+        recording=RecordingConfig(rotation=old.recording.rotation * 2, resume_sessions=False),
+        mediamtx=MediaMtxConfig(),
+        cameras=(camera("a", fps=5.0), camera("b"), camera("d")),
+    )
+    changes = compare(old, new)
+    assert changes.applied == ("recording.rotation", "camera.d")
+    assert changes.restart_needed == (
+        "recording.resume_sessions",
+        "mediamtx",
+        "camera.a",
+        "camera.c",
+    )
+
+
+def test_what_runs_after_a_reload_is_the_old_with_the_applied_changes() -> None:
+    """Comparing the merged configuration with the new one leaves what needs a restart."""
+    old = Config(cameras=(camera("a"), camera("c")))
+    new = Config(
+        recording=RecordingConfig(format="mkv", resume_sessions=False),
+        cameras=(camera("a", fps=5.0), camera("d")),
+    )
+    merged = merge(old, new)
+    assert compare(old, merged).restart_needed == ()
+    assert compare(old, merged).applied == compare(old, new).applied
+    assert compare(merged, new).applied == ()
+    assert compare(merged, new).restart_needed == compare(old, new).restart_needed
+
+
+def test_changes_name_keys_and_never_values() -> None:
+    """A changed secret is told by its path alone."""
+    old = Config()
+    new = attrs.evolve(old, auth=attrs.evolve(old.auth, jwt_secret="s" * 32))
+    assert compare(old, new).restart_needed == ("auth.jwt_secret",)
