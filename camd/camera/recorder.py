@@ -28,7 +28,7 @@ from camd.camera.sessions import Rotation, SessionBook
 from camd.clock import boot_id, monotonic, now, synchronised, to_unix_micros
 from camd.media.fragments import Init
 from camd.media.identity import SegmentIdentity
-from camd.media.mp4 import SegmentIndex
+from camd.media.mp4 import SegmentError, SegmentIndex
 from camd.model import (
     CameraId,
     Cause,
@@ -183,6 +183,19 @@ class Recorder:
             await self._append(captured)
         except OSError as error:
             await self._write_failed(error, captured)
+        except SegmentError as error:
+            await self._does_not_fit(error, captured)
+
+    async def _does_not_fit(self, error: SegmentError, captured: Captured) -> None:
+        """A fragment cannot follow in this file (a long hole, other tracks): begin another."""
+        log.warning("segment_ended", session=self.book.session_id, why=str(error))
+        begun = self._open is not None and self._open.file.index.frames > 0
+        await self._seal()
+        if begun and captured.fragment.starts_with_sync:
+            await self._capture(captured)
+        else:
+            frames = captured.fragment.frames
+            self._lose(captured.start, captured.end, frames, Cause.ENCODER_EXIT, str(error))
 
     def _due(self, captured: Captured) -> bool:
         assert self._open is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from camd import __version__
+from camd.cli.demo import demo
 from camd.cli.exits import EPILOG
 from camd.cli.keys import keys, token
 from camd.cli.look import info, ls, status, storage
@@ -25,5 +26,5 @@ def main() -> None:
     """
 
 
-for command in (run, check, status, record, stop, ls, info, storage, watch, keys, token):
+for command in (demo, run, check, status, record, stop, ls, info, storage, watch, keys, token):
     main.add_command(command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from typing import ClassVar
 
 import click
 
@@ -33,37 +34,54 @@ Exit codes:
 """
 
 
-class Failure(click.ClickException):  # noqa: N818 - an exit with a sentence, not a fault
-    """Ends the command with a sentence on stderr and an exit code."""
+class Failed(click.ClickException):
+    """Ends the command with a sentence on stderr and an exit code; the base of the others."""
 
-    def __init__(self, message: str, code: Exit = Exit.FAILED) -> None:
-        super().__init__(message)
-        self.exit_code = int(code)
+    exit_code: ClassVar[int] = Exit.FAILED
 
 
-def configuration_failure(mistakes: tuple[str, ...]) -> Failure:
+class Unreachable(Failed):
+    """The service cannot be reached, or was lost."""
+
+    exit_code: ClassVar[int] = Exit.UNREACHABLE
+
+
+class Refused(Failed):
+    """The service said no."""
+
+    exit_code: ClassVar[int] = Exit.REFUSED
+
+
+class Unauthenticated(Failed):
+    """The service did not accept the token."""
+
+    exit_code: ClassVar[int] = Exit.UNAUTHENTICATED
+
+
+class Misconfigured(Failed):
+    """The configuration is wrong, or lacks what the command needs."""
+
+    exit_code: ClassVar[int] = Exit.CONFIGURATION
+
+
+def misconfigured(mistakes: tuple[str, ...]) -> Misconfigured:
     """List the mistakes of a configuration, one a line."""
-    heading = (
-        "the configuration has a mistake:"
-        if len(mistakes) == 1
-        else (f"the configuration has {len(mistakes)} mistakes:")
-    )
-    return Failure("\n  ".join([heading, *mistakes]), Exit.CONFIGURATION)
+    count = "a mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+    return Misconfigured("\n  ".join([f"the configuration has {count}:", *mistakes]))
 
 
-def refusal(code: int, message: str, data: object) -> Failure:
+def refused(code: int, message: str, data: object, hint: str = "") -> Refused | Unauthenticated:
     """Turn an error that the service answered into a failure: what, why, what to do."""
     details = data if isinstance(data, dict) else {}
     lines = [f"{message} ({code})"]
     for mistake in details.get("errors") or ():
-        if isinstance(mistake, dict):
-            lines.append(" ".join(str(value) for value in mistake.values()))
-        else:
-            lines.append(str(mistake))
+        words = mistake.values() if isinstance(mistake, dict) else [mistake]
+        lines.append(": ".join(map(str, words)))
     reason = details.get("reason") or details.get("cause")
     if isinstance(reason, str) and reason:
         lines.append(f"reason: {reason}")
     if details.get("suggestion"):
         lines.append(str(details["suggestion"]))
-    unauthenticated = code == NOT_AUTHENTICATED.code
-    return Failure("\n  ".join(lines), Exit.UNAUTHENTICATED if unauthenticated else Exit.REFUSED)
+    if code != NOT_AUTHENTICATED.code:
+        return Refused("\n  ".join(lines))
+    return Unauthenticated("\n  ".join([*lines, hint] if hint else lines))

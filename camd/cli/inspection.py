@@ -72,15 +72,14 @@ def inspect_access(config: Config) -> Iterator[Finding]:
             "tokens and pictures cross the network in the clear",
             "Set server.tls_cert and server.tls_key, or put a TLS proxy in front.",
         )
-    file = config.file
-    if file is not None and config.auth.jwt_secret and config.auth.jwt_secret_file is None:
-        if file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH) & stat.S_IROTH:
-            yield Finding(
-                "auth.jwt_secret",
-                Grade.WARNING,
-                f"everybody on this machine can read {file}",
-                f"Run: chmod 640 {file}",
-            )
+    file, secret = config.file, config.auth.jwt_secret
+    if file and secret and file.stat().st_mode & stat.S_IROTH and secret in file.read_text():
+        yield Finding(
+            "auth.jwt_secret",
+            Grade.WARNING,
+            f"everybody on this machine can read {file}",
+            f"Run: chmod 640 {file}",
+        )
 
 
 def inspect_folders(config: Config) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ from rich.table import Table
 from camd import clock
 from camd.access.keys import KeyFile, KeyFileError
 from camd.access.tokens import mint_token
-from camd.cli.exits import Exit, Failure
+from camd.cli.exits import Failed, Misconfigured
 from camd.cli.output import console, messages, print_json
 from camd.cli.reach import config_option, configured, json_option
 from camd.config.values import parse_duration
@@ -24,24 +24,17 @@ from camd.rpc.roles import Role
 _ROLES = [role.value for role in Role]
 
 
-class Duration(click.ParamType):
-    """A duration such as 12h or 30d."""
-
-    name = "duration"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> timedelta:
-        """Read a duration that is longer than nothing."""
-        if isinstance(value, timedelta):
-            return value
-        try:
-            duration = parse_duration(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        if not duration:
-            self.fail("must be longer than nothing", param, ctx)
-        return duration
+def lifetime(_: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
+    """Read a duration such as 12h or 30d for an option."""
+    if value is None:
+        return None
+    try:
+        duration = parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param=param) from None
+    if not duration:
+        raise click.BadParameter("must be longer than nothing", param=param)
+    return duration
 
 
 @click.group()
@@ -52,17 +45,17 @@ def keys() -> None:
 @keys.command()
 @click.argument("name")
 @click.option("--role", type=click.Choice(_ROLES), default="viewer", show_default=True)
-@click.option("--for", "lifetime", type=Duration(), metavar="DURATION", help="Valid for, as 30d.")
+@click.option("--for", "valid", callback=lifetime, metavar="DURATION", help="Valid for, as 30d.")
 @config_option
-def add(config_path: Path | None, name: str, role: str, lifetime: timedelta | None) -> None:
+def add(config_path: Path | None, name: str, role: str, valid: timedelta | None) -> None:
     """Make a key called NAME and print it; it is not kept and cannot be shown again."""
     created = clock.now()
     with _key_file(config_path) as file:
         try:
-            expires = created + lifetime if lifetime else None
+            expires = created + valid if valid else None
             secret = file.add(name, Role(role), created=created, expires=expires)
         except (ValueError, OverflowError) as error:
-            raise Failure(str(error)) from None
+            raise Failed(str(error)) from None
     messages().print(f"The key {escape(name)}, for {role}s. Keep it: it is not shown again.")
     click.echo(secret)
 
@@ -108,26 +101,25 @@ def revoke(config_path: Path | None, name: str) -> None:
     """Take the key called NAME away; whoever uses it is disconnected."""
     with _key_file(config_path) as file:
         if not file.revoke(name):
-            raise Failure(f"there is no key called {name}; `camd keys list` shows them")
+            raise Failed(f"there is no key called {name}; `camd keys list` shows them")
     messages().print(f"The key {escape(name)} is revoked.")
 
 
 @click.command()
 @click.argument("user")
 @click.option("--role", type=click.Choice(_ROLES), default="viewer", show_default=True)
-@click.option("--for", "lifetime", type=Duration(), default="1h", show_default=True)
+@click.option("--for", "valid", callback=lifetime, default="1h", show_default=True)
 @config_option
-def token(config_path: Path | None, user: str, role: str, lifetime: timedelta) -> None:
+def token(config_path: Path | None, user: str, role: str, valid: timedelta) -> None:
     """Mint a JWT for USER with the configured secret and print it."""
     secret = configured(config_path).auth.jwt_secret
     if not secret:
-        raise Failure(
+        raise Misconfigured(
             "no secret is configured, so JWTs are refused; set auth.jwt_secret or "
-            "CAMERA_SERVICE_JWT_SECRET (`openssl rand -hex 32` makes one)",
-            Exit.CONFIGURATION,
+            "CAMERA_SERVICE_JWT_SECRET (`openssl rand -hex 32` makes one)"
         )
     now = clock.now().timestamp()
-    seconds = lifetime.total_seconds()
+    seconds = valid.total_seconds()
     click.echo(mint_token(secret, user_id=user, role=Role(role), now=now, lifetime=seconds))
 
 
@@ -140,7 +132,7 @@ def _key_file(config_path: Path | None) -> Iterator[KeyFile]:
         yield KeyFile(path)
         _hand_over(path)
     except (KeyFileError, OSError) as error:
-        raise Failure(f"the keys cannot be used: {error}") from None
+        raise Failed(f"the keys cannot be used: {error}") from None
 
 
 def _hand_over(path: Path) -> None:

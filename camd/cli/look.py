@@ -9,7 +9,8 @@ import click
 from camd.cli import tables
 from camd.cli.output import console, print_json
 from camd.cli.reach import Reach, ask, json_option, remote_options, talk
-from camd.client import Client
+from camd.client import Client, RemoteError
+from camd.errors import FORBIDDEN
 
 _STORAGE = {
     "threshold_status": "state",
@@ -36,15 +37,22 @@ def status(reach: Reach, as_json: bool) -> None:
     """Show the service and its cameras."""
 
     async def conversation(client: Client) -> tuple[Any, Any]:
-        return await client.call("get_system_status"), await client.call("get_camera_list")
+        try:
+            service = await client.call("get_status")
+        except RemoteError as error:
+            if error.code != FORBIDDEN.code:
+                raise
+            service = {}  # a viewer sees the cameras alone
+        return service, await client.call("get_camera_list")
 
     service, cameras = talk(reach, conversation)
     if as_json:
         print_json({"service": service, **cameras})
         return
     out = console()
-    out.print(tables.pairs(service, _SERVICE))
-    out.print()
+    if service:
+        out.print(tables.pairs(service, _SERVICE))
+        out.print()
     if cameras["cameras"]:
         out.print(tables.cameras(cameras["cameras"]))
     else:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Awaitable, Callable, Iterator
+import signal
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,8 +18,14 @@ import click
 import trio
 
 from camd.access.keys import ADMIN_KEY_FILE
-from camd.cli.exits import Exit, Failure, configuration_failure, refusal
-from camd.client import Client, RemoteError, UnreachableError, open_client
+from camd.cli.exits import Unreachable, misconfigured, refused
+from camd.client import (
+    CannotConnectError,
+    Client,
+    ConnectionLostError,
+    RemoteError,
+    open_client,
+)
 from camd.config.load import load_config
 from camd.config.schema import Config, ServerConfig
 from camd.config.values import TcpAddress, UnixAddress, parse_listen
@@ -28,6 +35,7 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
 
 _ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound to
+_INTERRUPTED = 128 + signal.SIGINT  # as shells say it
 
 
 @attrs.frozen
@@ -44,7 +52,7 @@ def configured(config_path: Path | None) -> Config:
     try:
         return load_config(config_path, os.environ)
     except ConfigError as error:
-        raise configuration_failure(error.mistakes) from None
+        raise misconfigured(error.mistakes) from None
 
 
 def find_reach(config_path: Path | None, server: str | None, token: str | None) -> Reach:
@@ -137,12 +145,16 @@ def talk(reach: Reach, conversation: Callable[[Client], Awaitable[T]]) -> T:
         async with open_client(reach.address, reach.token) as client:
             return await conversation(client)
 
+    return run_to_end(main, reach.hint)
+
+
+def run_to_end(main: Callable[[], Awaitable[T]], hint: str = "") -> T:
+    """Run `main`; what the client raises becomes a failure with a sentence and an exit code."""
     try:
         return trio.run(main)
     except BaseException as error:
-        for leaf in _leaves(error):
-            raise _failure(reach, leaf) from None
-        raise
+        leaf = _leaf(error)
+        raise (_failure(leaf, hint) if leaf is not None else error) from None
 
 
 def ask(reach: Reach, method: str, **params: object) -> Any:
@@ -151,27 +163,26 @@ def ask(reach: Reach, method: str, **params: object) -> Any:
     return talk(reach, lambda client: client.call(method, **given))
 
 
-def _failure(reach: Reach, error: BaseException) -> BaseException:
+def _failure(error: BaseException, hint: str) -> BaseException:
     match error:
         case RemoteError():
-            failure = refusal(error.code, error.message, error.data)
-            if failure.exit_code == Exit.UNAUTHENTICATED and reach.hint:
-                failure.message += f"\n  {reach.hint}"
-            return failure
-        case UnreachableError():
-            return Failure(
-                f"the service at {reach.address} cannot be reached: {error}\n"
-                "  Is it running? `camd run` starts it, `camd check` looks for what is wrong.",
-                Exit.UNREACHABLE,
+            return refused(error.code, error.message, error.data, hint)
+        case CannotConnectError():
+            return Unreachable(
+                f"{error}\n  Is the service running? `camd run` starts it, and `camd check` looks "
+                "for what is wrong."
             )
+        case ConnectionLostError():
+            return Unreachable(f"the connection was lost: {error}")
         case KeyboardInterrupt():
-            return click.exceptions.Exit(130)
+            return click.exceptions.Exit(_INTERRUPTED)
     return error
 
 
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """Yield the one exception in groups around it; nothing when there are several."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+def _leaf(error: BaseException) -> BaseException | None:
+    """Return the one exception in the groups around it; None when there are several."""
+    while isinstance(error, BaseExceptionGroup):
+        if len(error.exceptions) > 1:
+            return None
         error = error.exceptions[0]
-    if not isinstance(error, BaseExceptionGroup):
-        yield error
+    return error

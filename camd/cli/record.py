@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from camd.cli import tables
-from camd.cli.exits import Exit, Failure
+from camd.cli.exits import Failed
 from camd.cli.output import console, messages, print_json
 from camd.cli.reach import Reach, ask, json_option, remote_options, talk
 from camd.client import Client
@@ -26,25 +26,18 @@ _PROGRESS_SECONDS = 0.5
 _LONGEST = timedelta(days=1)
 
 
-class Seconds(click.ParamType):
-    """A duration such as 10m, in whole seconds."""
-
-    name = "duration"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
-        """Read the duration; the service takes whole seconds up to a day."""
-        if isinstance(value, int):
-            return value
-        try:
-            duration = parse_duration(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        whole = duration // timedelta(seconds=1)
-        if duration % timedelta(seconds=1) or not timedelta(0) < duration <= _LONGEST:
-            self.fail(f"{value!r} is not between 1s and 24h in whole seconds", param, ctx)
-        return whole
+def whole_seconds(_: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """Read a duration such as 10m for an option; the service takes whole seconds up to a day."""
+    if value is None:
+        return None
+    try:
+        duration = parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param=param) from None
+    second = timedelta(seconds=1)
+    if duration % second or not second <= duration <= _LONGEST:
+        raise click.BadParameter(f"{value} is not 1s to 24h in whole seconds", param=param)
+    return duration // second
 
 
 @attrs.define(eq=False)
@@ -105,7 +98,7 @@ class Recording:
 
 @click.command()
 @click.argument("camera")
-@click.option("--for", "seconds", type=Seconds(), metavar="DURATION", help="Such as 30s or 10m.")
+@click.option("--for", "seconds", callback=whole_seconds, metavar="DURATION", help="Such as 10m.")
 @click.option("--format", "container", type=click.Choice(["mp4", "mkv"]), help="Of the files.")
 @click.option("--key", help="The same key again joins the session instead of starting another.")
 @remote_options
@@ -183,8 +176,16 @@ def _print_receipt(receipt: dict[str, Any], *, as_json: bool) -> None:
         print_json(receipt)
     else:
         print_receipt(receipt)
+    complain(receipt)
+
+
+def complain(receipt: dict[str, Any]) -> None:
+    """End the command when a receipt shows no recording, or one that is not complete."""
     if not receipt["files"]:
-        raise Failure("nothing was recorded", Exit.FAILED)
+        raise Failed("nothing was recorded")
+    open_files = [file["filename"] for file in receipt["files"] if not file.get("sha256")]
+    if open_files:
+        raise Failed(f"not complete: {', '.join(open_files)}; see `camd status` for the cause")
 
 
 def print_receipt(receipt: dict[str, Any]) -> None:

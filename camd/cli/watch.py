@@ -8,7 +8,6 @@ import click
 from rich.markup import escape
 
 from camd.cli import tables
-from camd.cli.exits import Exit, Failure
 from camd.cli.output import console, messages, print_json
 from camd.cli.reach import Reach, json_option, remote_options, talk
 from camd.client import Client
@@ -28,7 +27,6 @@ def watch(reach: Reach, as_json: bool) -> None:
                 print_json({"method": method, "params": params}, indent=None)
             else:
                 out.print(event_line(method, params))
-        raise Failure("the service closed the connection", Exit.UNREACHABLE)
 
     talk(reach, conversation)
 

@@ -95,7 +95,7 @@ async def open_doors(
 async def _listen(address: Address, stack: AsyncExitStack) -> list[Door]:
     if address.path is not None:
         listener = await _listen_unix(address, address.path)
-        stack.callback(_remove, address.path, address.path.stat().st_ino)
+        stack.callback(_remove, address.path, _inode(address.path))
         await stack.enter_async_context(listener)
         return [Door(address.text, listener)]
     listeners = await trio.open_tcp_listeners(address.port, host=address.host, backlog=_BACKLOG)
@@ -125,11 +125,19 @@ def _translated(address: Address, error: OSError) -> ListenError:
 
 
 async def _listen_unix(address: Address, path: Path) -> trio.SocketListener:
+    if _is_socket(address, path) and await _answers(path):
+        raise AddressInUseError(address.text)
+    return trio.SocketListener(trio.socket.from_stdlib_socket(_bind(path)))
+
+
+def _is_socket(address: Address, path: Path) -> bool:
     if path.exists() and not path.is_socket():
         raise ListenError(address.text, "there is a file that is no socket")
-    if path.is_socket() and await _answers(path):
-        raise AddressInUseError(address.text)
-    # Made under another name and moved there: never visible with wrong permissions.
+    return path.is_socket()
+
+
+def _bind(path: Path) -> socket.socket:
+    """Bind under another name and move it there: it is never visible with wrong permissions."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -141,7 +149,7 @@ async def _listen_unix(address: Address, path: Path) -> trio.SocketListener:
         sock.close()
         temporary.unlink(missing_ok=True)
         raise
-    return trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+    return sock
 
 
 async def _answers(path: Path) -> bool:
@@ -152,6 +160,10 @@ async def _answers(path: Path) -> bool:
             return False
         await stream.aclose()
     return True
+
+
+def _inode(path: Path) -> int:
+    return path.stat().st_ino
 
 
 def _remove(path: Path, inode: int) -> None:

@@ -146,7 +146,7 @@ class WebSocket:
             return SocketClosedError(TOO_BIG, "message too big")
         if error.reason is None:
             return SocketClosedError(ABNORMAL, "")
-        return SocketClosedError(error.reason.code, error.reason.reason or "")
+        return SocketClosedError(int(error.reason.code), error.reason.reason or "")
 
 
 @asynccontextmanager
@@ -197,8 +197,6 @@ async def open_client_websocket(
             yield WebSocket(connection, whole)
             nursery.cancel_scope.cancel()
     except* trio_websocket.ConnectionRejected as group:
-        error = group.exceptions[0]
-        status = getattr(error, "status_code", None)
-        raise HandshakeRefusedError(status) from group
+        raise HandshakeRefusedError(getattr(group.exceptions[0], "status_code", None)) from group
     except* (ProtocolError, trio_websocket.ConnectionClosed):
         pass

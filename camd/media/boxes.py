@@ -95,11 +95,41 @@ class BoxReader:
         self._buffer = bytearray()
         self._wanted = 8  # how many bytes must be there before it is worth looking again
         self._header: _Header | None = None
+        self._error: BoxError | None = None
 
     def feed(self, chunk: bytes | bytearray | memoryview) -> list[Box]:
-        """Take the next bytes; return the boxes they complete. Raises BoxError."""
+        """Take the next bytes; return the boxes they complete.
+
+        Raises BoxError; when whole boxes came before what is wrong, they are returned first, and
+        the next call raises.
+        """
+        if self._error:
+            raise self._error
         self._buffer += chunk
         boxes: list[Box] = []
+        try:
+            self._split(boxes)
+        except BoxError as error:
+            self._error = error
+            if not boxes:
+                raise
+        return boxes
+
+    def close(self) -> Box | None:
+        """Say that the stream has ended; return the box that reached to its end, if any.
+
+        Raises BoxError when the stream ended inside a box.
+        """
+        if self._error:
+            raise self._error
+        if self._header is not None and self._header.size == 0:
+            return self._take(self._header, len(self._buffer))
+        if self._buffer:
+            kind = "a header" if self._header is None else f"box {self._header.kind!r}"
+            raise BoxError(f"the stream ended inside {kind}, after {len(self._buffer)} bytes of it")
+        return None
+
+    def _split(self, boxes: list[Box]) -> None:
         while len(self._buffer) >= self._wanted:
             if self._header is None:
                 self._start_box()
@@ -108,19 +138,6 @@ class BoxReader:
                 self._wanted = len(self._buffer) + 1
             else:
                 boxes.append(self._take(self._header, self._header.size))
-        return boxes
-
-    def close(self) -> Box | None:
-        """Say that the stream has ended; return the box that reached to its end, if any.
-
-        Raises BoxError when the stream ended inside a box.
-        """
-        if self._header is not None and self._header.size == 0:
-            return self._take(self._header, len(self._buffer))
-        if self._buffer:
-            kind = "a header" if self._header is None else f"box {self._header.kind!r}"
-            raise BoxError(f"the stream ended inside {kind}, after {len(self._buffer)} bytes of it")
-        return None
 
     def _start_box(self) -> None:
         header = _read_header(self._buffer, 0, len(self._buffer))

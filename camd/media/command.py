@@ -74,7 +74,8 @@ def capture_arguments(
 def remux_arguments(program: str, source: Path, target: Path) -> Arguments:
     """Build the command that turns a sealed segment into Matroska without encoding.
 
-    An existing `target` is left alone, and FFmpeg fails.
+    An existing `target` is left alone; as FFmpeg 9 calls that success (5.1 does not), the caller
+    looks for it first.
     """
     return (
         *(program, *_BANNER, "-n", "-i", f"file:{source}", "-map", "0", "-c", "copy"),

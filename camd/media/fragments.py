@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from camd.media.boxes import Box, BoxReader
+from camd.media.boxes import Box, BoxReader, MediaError
 from camd.media.runs import FragmentError, Run, read_moof
 from camd.media.tracks import Init, Track, read_init, unpack
 
@@ -74,7 +74,8 @@ class FragmentReader:
     """Turns chunks of a fragmented MP4, however cut, into one Init and its Fragments.
 
     Boxes that carry no samples are skipped. Raises MediaError (BoxError, FragmentError,
-    InitError) when the bytes are something else; then the reader is of no further use.
+    InitError) when the bytes are something else; whole fragments that came before are returned
+    first, and the next call raises.
     """
 
     def __init__(self, boxes: BoxReader | None = None) -> None:
@@ -83,6 +84,7 @@ class FragmentReader:
         self._init: Init | None = None
         self._moof: bytes | None = None
         self._reference: _Reference | None = None
+        self._error: MediaError | None = None
         self._seen = 0
         self._position = 0
 
@@ -93,16 +95,25 @@ class FragmentReader:
 
     def feed(self, chunk: bytes | bytearray | memoryview) -> list[Init | Fragment]:
         """Take the next bytes; return what they complete."""
+        if self._error:
+            raise self._error
         events: list[Init | Fragment] = []
-        for box in self._boxes.feed(chunk):
-            self._seen += len(box.data)
-            if event := self._receive(box):
-                self._position = self._seen
-                events.append(event)
+        try:
+            for box in self._boxes.feed(chunk):
+                self._seen += len(box.data)
+                if event := self._receive(box):
+                    self._position = self._seen
+                    events.append(event)
+        except MediaError as error:
+            self._error = error
+            if not events:
+                raise
         return events
 
     def close(self) -> list[Init | Fragment]:
         """Say that the stream has ended; raises MediaError when it ended inside a fragment."""
+        if self._error:
+            raise self._error
         box = self._boxes.close()
         event = self._receive(box) if box else None
         if self._moof is not None:

@@ -33,6 +33,11 @@ class Edit:
     media_time: int
     duration: Fraction = Fraction(0)
 
+    @property
+    def presented_ticks(self) -> int:
+        """When the track's presentation ends, in the time scale of the movie header."""
+        return movie_ticks(self.delay) + movie_ticks(self.duration, up=True)
+
     def encode(self) -> bytes:
         """Build the `edts` box; nothing when the track simply starts at zero."""
         delay = movie_ticks(self.delay)
@@ -81,11 +86,10 @@ def final_moov(
     by_track = {table.track.track_id: table for table in tables}
     parts = []
     tracks = iter(init.tracks)
-    durations = [edit.delay + edit.duration for edit in edits.values()]
+    duration = max(edit.presented_ticks for edit in edits.values())
     for span in children(moov, *_content(need(moov, b"moov"))):
         if span.kind == b"mvhd":
             next_track = int.from_bytes(moov[span.end - 4 : span.end], "big")
-            duration = movie_ticks(max(durations), up=True)
             parts.append(_movie_header(duration, next_track, start_micros))
         elif span.kind == b"trak":
             track_id = next(tracks).track_id
@@ -124,8 +128,7 @@ def _final_track(moov: bytes, trak: Span, table: SampleTable, edit: Edit) -> byt
     parts = []
     for span in children(moov, *_content(trak)):
         if span.kind == b"tkhd":
-            duration = movie_ticks(edit.delay) + movie_ticks(edit.duration, up=True)
-            parts.append(_track_header(moov, span, duration))
+            parts.append(_track_header(moov, span, edit.presented_ticks))
             parts.append(edit.encode())
         elif span.kind == b"mdia":
             parts.append(_media(moov, span, table))

@@ -82,9 +82,16 @@ class SegmentIndex:
         return self.start + timedelta(seconds=self.duration_seconds)
 
     def append(self, fragment: Fragment) -> list[bytes]:
-        """Record `fragment` and return the pieces to write: its moof moved, its mdat as it is.
+        """Do both: return what `render` does, and record it as written."""
+        pieces = self.render(fragment)
+        self.record(fragment)
+        return pieces
 
-        Raises SegmentError, with nothing recorded, when the fragment belongs to other tracks.
+    def render(self, fragment: Fragment) -> list[bytes]:
+        """Return the pieces to write next: the fragment's moof moved, its mdat as it is.
+
+        Records nothing, so that a write that fails leaves the index as it was. Raises
+        SegmentError when the fragment belongs to other tracks.
         """
         for run in fragment.runs:
             if run.track_id not in self._tables:
@@ -92,15 +99,19 @@ class SegmentIndex:
             self._tables[run.track_id].check(run)
         moof = bytearray(fragment.moof)
         header = need(fragment.moof, b"moof", b"mfhd")
-        self._sequence += 1
-        struct.pack_into(">I", moof, header.payload + 4, self._sequence)
+        struct.pack_into(">I", moof, header.payload + 4, self._sequence + 1)
         for run in fragment.runs:
-            table = self._tables[run.track_id]
             form = ">Q" if run.tfdt_size == 8 else ">I"
-            struct.pack_into(form, moof, run.tfdt_at, table.decode_time(run))
-            table.add(run, self._size)
-        self._size += fragment.size_bytes
+            moved = self._tables[run.track_id].decode_time(run)
+            struct.pack_into(form, moof, run.tfdt_at, moved)
         return [bytes(moof), fragment.mdat]
+
+    def record(self, fragment: Fragment) -> None:
+        """Record that `fragment` stands behind everything recorded so far."""
+        self._sequence += 1
+        for run in fragment.runs:
+            self._tables[run.track_id].add(run, self._size)
+        self._size += fragment.size_bytes
 
     def final_moov(self) -> bytes:
         """Build the `moov` of the sealed file. Tracks that never had a sample are left out."""

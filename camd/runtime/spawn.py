@@ -76,7 +76,7 @@ class Child:
 
     _process: subprocess.Popen[bytes]
     _pidfd: int
-    _ended: bool = attrs.field(default=False, init=False)
+    _ended: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     @property
     def pid(self) -> int:
@@ -95,15 +95,19 @@ class Child:
 
     async def wait(self) -> int:
         """Wait until the child has ended: its exit status, or minus the signal's number."""
-        while not self._ended and self._process.poll() is None:
-            await trio.lowlevel.wait_readable(self._pidfd)
-        self._ended = True
+        await self._ended.wait()
         assert self._process.returncode is not None
         return self._process.returncode
 
+    async def _reap(self) -> None:
+        """Notice the child's end; the one task that waits on the pidfd (pidfd_open(2))."""
+        while self._process.poll() is None:
+            await trio.lowlevel.wait_readable(self._pidfd)
+        self._ended.set()
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the child's process group, if it still runs."""
-        if not self._ended and self._process.poll() is None:
+        if self._process.poll() is None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, number)
 
@@ -151,12 +155,15 @@ async def open_child(arguments: Sequence[str]) -> AsyncIterator[Child]:
         os.set_blocking(pipe.fileno(), False)
     child = Child(process, os.pidfd_open(process.pid))
     try:
-        yield child
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(child._reap)  # noqa: SLF001 - this is its other half
+            yield child
+            nursery.cancel_scope.cancel()
     finally:
         child.signal(signal.SIGTERM)
         with trio.CancelScope(shield=True), trio.move_on_after(10):
             await _drain_and_end(child)
-        child._close()  # noqa: SLF001 - the context manager is its other half
+        child._close()  # noqa: SLF001
 
 
 async def _drain_and_end(child: Child) -> None:
@@ -167,6 +174,7 @@ async def _drain_and_end(child: Child) -> None:
             pass
 
     async with trio.open_nursery() as nursery:
+        nursery.start_soon(child._reap)  # noqa: SLF001
         nursery.start_soon(drain)
         nursery.start_soon(partial(_discard_errors, child))
         await child.end()

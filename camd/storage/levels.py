@@ -6,6 +6,8 @@ unprivileged writer may still use, so the file system's own reserve counts as us
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 
 from camd.errors import STORAGE_CRITICAL, STORAGE_LOW, Refusal
@@ -92,7 +94,7 @@ def admit(status: StorageStatus, rate: float, seconds: float) -> tuple[str, ...]
     return ()
 
 
-def space_facts(status: StorageStatus) -> dict[str, object]:
+def space_facts(status: StorageStatus) -> dict[str, Any]:
     """What an error about space tells its reader."""
     return {
         "available_space": status.available_bytes,

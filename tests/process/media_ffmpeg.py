@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import subprocess
 from pathlib import Path
@@ -104,7 +105,8 @@ def cut(fragments: list[Fragment], seconds: float = 2) -> list[list[Fragment]]:
     return segments
 
 
-def packets(program: str, path: Path, stream: str) -> list[tuple[int, int, str]]:
+@functools.cache
+def packets(program: str, path: Path, stream: str) -> tuple[tuple[int, int, str], ...]:
     """Time, size and hash of every packet of `path`, presentation times in microseconds."""
     done = run(
         *(program, "-i", str(path), "-map", f"0:{stream}:0", "-c", "copy", "-copyts"),
@@ -120,4 +122,4 @@ def packets(program: str, path: Path, stream: str) -> list[tuple[int, int, str]]
         if not line.startswith("#"):
             _, _, time, _, size, digest, *_ = (part.strip() for part in line.split(","))
             rows.append((round(int(time) * base * 1e6), int(size), digest))
-    return rows
+    return tuple(rows)

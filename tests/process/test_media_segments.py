@@ -76,8 +76,8 @@ def test_sealed_segments_decode_without_a_word(program, recorded):
 def test_presentation_begins_at_zero_and_keeps_audio_in_step(program, recorded):
     """Relative to the video, audio stands where it stood in the source."""
     name, source, made = recorded
-    video = ffmpeg.packets(program, source, "v")
-    audio = ffmpeg.packets(program, source, "a") if "a" in streams(name) else []
+    video = list(ffmpeg.packets(program, source, "v"))
+    audio = list(ffmpeg.packets(program, source, "a")) if "a" in streams(name) else []
     for index, _, sealed in made:
         shown = ffmpeg.packets(program, sealed, "v")
         starts = [min(time for time, _, _ in shown)]

@@ -90,6 +90,20 @@ def test_position_is_where_the_last_whole_fragment_ends():
         reader.close()
 
 
+def test_whole_fragments_before_garbage_are_not_lost():
+    """One chunk may hold footage and what a power cut left behind it: the footage comes first."""
+    whole = build.VIDEO_ONLY + build.fragment((1, 0, GOP))
+    for garbage in (bytes(64), b"\xff" * 64, box(b"mdat")):
+        reader = FragmentReader()
+        assert len(reader.feed(whole + garbage)) == 2
+        assert reader.position == len(whole)
+        for _ in range(2):
+            with pytest.raises(MediaError):
+                reader.feed(b"")
+        with pytest.raises(MediaError):
+            reader.close()
+
+
 @given(st.data(), st.binary(min_size=1, max_size=8))
 def test_damaged_streams_end_or_raise_media_errors(data, patch):
     """Whatever bytes are overwritten, only the family of media errors comes out."""

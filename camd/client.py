@@ -1,0 +1,219 @@
+"""The other end of the wire: calls and news for the command line and for scripts."""
+
+from __future__ import annotations
+
+import itertools
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+import msgspec
+import trio
+
+from camd.front.websocket import (
+    HandshakeRefusedError,
+    SocketClosedError,
+    WebSocket,
+    open_client_websocket,
+)
+
+CONNECT_SECONDS = 10.0
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+MAX_WAITING_NEWS = 1000
+_NOT_AUTHENTICATED = -32001
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class CannotConnectError(Exception):
+    """Nobody answers at this address, or not as camd does."""
+
+
+class ConnectionLostError(Exception):
+    """The service closed the connection, or is gone."""
+
+
+class RemoteError(Exception):
+    """The service answered a call with an error."""
+
+    def __init__(self, code: int, message: str, data: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.data = data
+
+
+class NotAuthenticatedError(RemoteError):
+    """The service does not accept the token, or wants one; `data["reason"]` says why."""
+
+
+@attrs.define(eq=False)
+class _Pending:
+    done: trio.Event = attrs.field(factory=trio.Event)
+    answer: dict[str, Any] | None = None
+
+
+@attrs.define(eq=False)
+class Client:
+    """One connection to the service. Calls may run at the same time."""
+
+    _socket: WebSocket
+    missed: int = 0  # news that nobody fetched in time; the oldest go first
+    _ids: itertools.count[int] = attrs.field(factory=lambda: itertools.count(1), init=False)
+    _pending: dict[int, _Pending] = attrs.field(factory=dict, init=False)
+    _news: deque[tuple[str, Any]] = attrs.field(factory=deque, init=False)
+    _arrived: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _sending: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+    _lost: str | None = attrs.field(default=None, init=False)
+
+    async def call(self, method: str, /, **params: object) -> Any:
+        """Make a call and wait for its result.
+
+        Raises RemoteError when it is refused, ConnectionLostError when no answer will come.
+        """
+        number, pending = next(self._ids), _Pending()
+        request = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+        self._pending[number] = pending
+        try:
+            await self._send(str(_encode(request), "utf-8"))
+            await pending.done.wait()
+        finally:
+            del self._pending[number]
+        if pending.answer is None:
+            raise ConnectionLostError(self._lost)
+        return _result(pending.answer)
+
+    async def notifications(self) -> AsyncIterator[tuple[str, Any]]:
+        """Iterate over news as (method, params); raises ConnectionLostError at the end."""
+        while True:
+            while self._news:
+                yield self._news.popleft()
+            if self._lost is not None:
+                raise ConnectionLostError(self._lost)
+            self._arrived = trio.Event()
+            await self._arrived.wait()
+
+    async def _send(self, text: str) -> None:
+        if self._lost is not None:
+            raise ConnectionLostError(self._lost)
+        try:
+            # A call that is cancelled must not leave half a message behind.
+            async with self._sending:
+                with trio.move_on_after(CONNECT_SECONDS, shield=True) as scope:
+                    await self._socket.send(text)
+        except SocketClosedError as error:
+            raise ConnectionLostError(str(error)) from None
+        if scope.cancelled_caught:
+            raise ConnectionLostError("the service does not read")
+
+    async def _receive(self) -> None:
+        try:
+            while True:
+                self._take(_decode(await self._socket.receive()))
+        except SocketClosedError as error:
+            self._lose(f"the service closed the connection ({error})")
+        except (msgspec.DecodeError, UnicodeError) as error:
+            self._lose(f"the service sent something unreadable ({error})")
+
+    def _take(self, message: dict[str, Any]) -> None:
+        method, number = message.get("method"), message.get("id")
+        if isinstance(method, str):
+            if len(self._news) >= MAX_WAITING_NEWS:
+                self._news.popleft()
+                self.missed += 1
+            self._news.append((method, message.get("params")))
+            self._arrived.set()
+        elif isinstance(number, int) and number in self._pending:
+            self._pending[number].answer = message
+            self._pending[number].done.set()
+
+    def _lose(self, why: str) -> None:
+        self._lost = why
+        for pending in self._pending.values():
+            pending.done.set()
+        self._arrived.set()
+
+
+def _result(answer: dict[str, Any]) -> Any:
+    error = answer.get("error")
+    if error is None:
+        return answer.get("result")
+    code, message = error.get("code", 0), str(error.get("message", ""))
+    kind = NotAuthenticatedError if code == _NOT_AUTHENTICATED else RemoteError
+    raise kind(code, message, error.get("data") or {})
+
+
+@asynccontextmanager
+async def open_client(
+    address: str, token: str | None = None, *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Client]:
+    """Connect to `ws://host:port/ws`, `wss://…` or `unix:/path`; authenticate if there is a token.
+
+    Raises CannotConnectError or NotAuthenticatedError.
+    """
+    stream, host, path = await _connect(address, tls)
+    try:
+        async with (
+            open_client_websocket(
+                stream, host=host, path=path, max_message_bytes=MAX_MESSAGE_BYTES
+            ) as socket,
+            trio.open_nursery() as nursery,
+        ):
+            client = Client(socket)
+            nursery.start_soon(client._receive)
+            if token is not None:
+                await client.call("authenticate", auth_token=token)
+            yield client
+            await socket.close(1000, "")
+            nursery.cancel_scope.cancel()
+    except HandshakeRefusedError as refused:
+        raise _no_camd(address, refused) from refused
+    except BaseExceptionGroup as group:
+        error = _only(group)
+        if isinstance(error, HandshakeRefusedError):
+            raise _no_camd(address, error) from error
+        raise error from error.__cause__
+    finally:
+        await trio.aclose_forcefully(stream)
+
+
+def _no_camd(address: str, refused: HandshakeRefusedError) -> CannotConnectError:
+    return CannotConnectError(f"{address} does not answer as camd does: {refused}")
+
+
+def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Take a single exception out of the groups that nurseries wrap around it."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+async def _connect(
+    address: str, tls: ssl.SSLContext | None
+) -> tuple[trio.abc.HalfCloseableStream | trio.SSLStream[trio.SocketStream], str, str]:
+    try:
+        with trio.fail_after(CONNECT_SECONDS):
+            if address.startswith("unix:"):
+                return (
+                    await trio.open_unix_socket(address.removeprefix("unix:")),
+                    "localhost",
+                    "/ws",
+                )
+            url = urlsplit(address if "://" in address else f"ws://{address}")
+            if url.scheme not in ("ws", "wss") or not url.hostname:
+                raise CannotConnectError(f"{address} is neither ws://…, wss://… nor unix:/…")
+            secure = url.scheme == "wss"
+            port = url.port or (443 if secure else 80)
+            stream = await trio.open_tcp_stream(url.hostname, port)
+    except (OSError, ValueError, trio.TooSlowError) as error:
+        raise CannotConnectError(f"cannot connect to {address}: {error or 'no answer'}") from error
+    host, path = url.netloc.rpartition("@")[2], (url.path or "/ws")
+    if not secure:
+        return stream, host, path
+    context = tls or ssl.create_default_context()
+    return trio.SSLStream(stream, context, server_hostname=url.hostname), host, path

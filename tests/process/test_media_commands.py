@@ -1,0 +1,119 @@
+"""The commands that camd builds work in every FFmpeg of this machine."""
+
+from __future__ import annotations
+
+import subprocess
+from datetime import timedelta
+from pathlib import Path
+
+import media_ffmpeg as ffmpeg
+import pytest
+
+from camd.config.schema import CameraConfig
+from camd.media.command import capture_arguments, probe_arguments, remux_arguments
+from camd.media.report import classify, parse_encoders, parse_line, parse_probe, parse_version
+from camd.model import CameraId, FileSource, RtspSource, TestSource, V4l2Source
+
+SMALL = TestSource(320, 180, 30.0, audio=True)
+
+
+@pytest.fixture(params=ffmpeg.PROGRAMS, scope="module")
+def program(request):
+    """One of the FFmpegs of this machine."""
+    return request.param
+
+
+def ask(*command: str) -> str:
+    """Run a command and return all that it said."""
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    return done.stdout.decode() + done.stderr.decode()
+
+
+def capture(program, source, *, copy=False, probe=None, **settings):
+    """Run a camera's command for a second and read its stream."""
+    version = parse_version(ask(program, "-version"))
+    settings.setdefault("output_options", ("-t", "1.2"))
+    camera = CameraConfig(CameraId("c"), source, **settings)
+    command = capture_arguments(
+        *(program, camera, timedelta(milliseconds=200)),
+        copy=copy,
+        ffmpeg_version=version,
+        probe=probe,
+    )
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    said = [parse_line(line) for line in done.stderr.decode().splitlines()]
+    return done, said
+
+
+@pytest.mark.parametrize(
+    ("codec", "entry"), [("auto", "avc1"), ("h265", "hvc1"), ("mjpeg", "jpeg")]
+)
+def test_a_test_source_is_captured_with_steady_wall_times(program, codec, entry):
+    """Every codec arrives as short fragments whose wall times agree with their media times."""
+    done, said = capture(program, SMALL, codec=codec, bitrate=500_000)
+    assert not [message for message in said if message.severe]
+    init, fragments = ffmpeg.events(done.stdout)
+    assert init.video.codec == entry
+    assert init.audio is not None
+    assert sum(fragment.frames for fragment in fragments) == 36
+    assert max(fragment.duration_seconds for fragment in fragments) < 0.5
+    zeros = [f.wall_micros / 1e6 - f.start_seconds for f in fragments if f.wall_micros]
+    assert len(zeros) >= 4
+    assert max(zeros[:-1]) - min(zeros[:-1]) < 0.2
+
+
+def test_a_file_is_copied_and_looped(program, tmp_path):
+    """Packets of a shorter file come again and again, with times that go on."""
+    path = tmp_path / "short.mp4"
+    path.write_bytes(ffmpeg.encode(program, "h264-aac", 1))
+    probe = parse_probe(ask(*probe_arguments(program, FileSource(path))))
+    assert (probe.video_codec, probe.width, probe.height, probe.fps) == ("h264", 320, 180, 30.0)
+    assert (probe.audio_codec, probe.streams) == ("aac", 2)
+    source = FileSource(path, speed=4.0)
+    done, _ = capture(program, source, copy=True, probe=probe, output_options=("-t", "2.5"))
+    _, fragments = ffmpeg.events(done.stdout)
+    assert sum(fragment.frames for fragment in fragments) >= 70
+    assert fragments[-1].end_seconds == pytest.approx(2.5, abs=0.2)
+
+
+def test_a_sealed_segment_becomes_matroska(program, tmp_path):
+    """The remuxed file has every packet, and an existing one is left alone."""
+    source, target = tmp_path / "a.mp4", tmp_path / "a.mkv"
+    init, fragments = ffmpeg.events(ffmpeg.encode(program, "h264-aac", 1))
+    source.write_bytes(ffmpeg.seal(*ffmpeg.grow(init, fragments)))
+    command = remux_arguments(program, source, target)
+    ask(*command)
+    found = parse_probe(ask(*probe_arguments(program, FileSource(target))))
+    assert (found.video_codec, found.audio_codec) == ("h264", "aac")
+    original = [packet[1:] for packet in ffmpeg.packets(program, source, "a")]
+    assert [packet[1:] for packet in ffmpeg.packets(program, target, "a")] == original
+    before = target.read_bytes()
+    ask(*command)
+    assert target.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("source", "settings", "cause"),
+    [
+        (FileSource(Path("/nonexistent/file.mp4")), {}, "not_found"),
+        (FileSource(Path(__file__)), {}, "unreadable"),
+        (RtspSource("rtsp://u:secret@127.0.0.1:9/x"), {}, "connection_refused"),
+        (V4l2Source(Path("/nonexistent/video")), {}, "not_found"),
+        (V4l2Source(Path("/dev/null")), {}, "unsupported_format"),
+        (SMALL, {"output_options": ("-nosuch", "1")}, "bad_option"),
+        (SMALL, {"output_options": ("-c:v", "libnope")}, "no_encoder"),
+    ],
+)
+def test_failures_are_recognised(program, source, settings, cause):
+    """What each version says about the same failure is understood."""
+    done, said = capture(program, source, **settings)
+    assert done.returncode != 0
+    trouble = classify(said, done.returncode)
+    assert trouble.cause == cause
+    assert "secret" not in trouble.message
+
+
+def test_the_version_and_the_encoders_are_known(program):
+    """Both programs name a version that camd supports, and the encoders it uses."""
+    assert parse_version(ask(program, "-version")) >= (5, 1)
+    assert {"libx264", "mjpeg", "aac"} <= parse_encoders(ask(program, "-encoders"))

@@ -1,0 +1,147 @@
+"""API keys: kept as hashes, changed atomically, revoked while the service runs."""
+
+from __future__ import annotations
+
+import stat
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from camd.access.authenticator import Authenticator
+from camd.access.keys import (
+    ApiKey,
+    KeyFile,
+    KeyFileError,
+    digest,
+    find_key,
+    first_key,
+    new_secret,
+    parse_keys,
+    render_keys,
+)
+from camd.access.reasons import AccessRefusedError, Reason
+from camd.rpc.roles import Role, Via
+
+CREATED = datetime(2026, 1, 15, 14, 30, tzinfo=UTC)
+NOW = CREATED.timestamp()
+
+api_keys = st.builds(
+    ApiKey,
+    name=st.text(min_size=1).filter(str.isprintable),
+    role=st.sampled_from(Role),
+    sha256=st.text("0123456789abcdef", min_size=64, max_size=64),
+    created=st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC)),
+    expires=st.none() | st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC)),
+)
+
+
+@given(st.lists(api_keys))
+def test_the_files_text_says_everything(keys: list[ApiKey]) -> None:
+    """What is written is read back the same, whatever the names."""
+    assert parse_keys(render_keys(keys)) == tuple(keys)
+
+
+@given(st.text())
+def test_a_broken_file_is_an_error_with_a_name(text: str) -> None:
+    """Any text is keys or a KeyFileError."""
+    with suppress(KeyFileError):
+        parse_keys(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["key = 5", "[[key]]", '[[key]]\nname="a"\nrole="god"\nsha256="%s"' % ("0" * 64)]
+)
+def test_half_an_entry_is_an_error(text: str) -> None:
+    """An entry without its parts is not silently skipped: it may be somebody's way in."""
+    with pytest.raises(KeyFileError):
+        parse_keys(text)
+
+
+def test_keys_are_long_and_different() -> None:
+    """256 random bits behind a prefix; never two the same."""
+    first, second = new_secret(), new_secret()
+    assert first != second
+    assert first.startswith("camd_")
+    assert len(first) >= 48
+
+
+def test_a_key_is_found_by_its_hash_alone() -> None:
+    """The right one of several is found, and a wrong one is not."""
+    keys = [ApiKey(n, Role.VIEWER, digest(n * 40), CREATED) for n in "abc"]
+    assert find_key(keys, "b" * 40) == keys[1]
+    assert find_key(keys, "d" * 40) is None
+
+
+def test_keys_are_added_and_revoked(tmp_path: Path) -> None:
+    """The file is private, holds no key in clear, and a name is taken once."""
+    file = KeyFile(tmp_path / "keys.toml")
+    secret = file.add("gate", Role.OPERATOR, created=CREATED, expires=None)
+    assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
+    assert secret not in file.path.read_text()
+    with pytest.raises(ValueError, match="gate"):
+        file.add("gate", Role.VIEWER, created=CREATED, expires=None)
+    assert [key.name for key in file.load()] == ["gate"]
+    assert file.revoke("gate")
+    assert not file.revoke("gate")
+    assert file.load() == ()
+    assert [path.name for path in tmp_path.iterdir()] == ["keys.toml"]  # nothing left over
+
+
+def test_the_first_start_leaves_one_admin_key(tmp_path: Path) -> None:
+    """It opens the door as admin; later starts make none, not even when all are revoked."""
+    file = KeyFile(tmp_path / "keys.toml")
+    path = first_key(file, tmp_path, now=CREATED)
+    assert path == tmp_path / "admin.key"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    gate = Authenticator(keys=file.load())
+    assert gate.check(path.read_text().strip(), NOW).role is Role.ADMIN
+    assert first_key(file, tmp_path, now=CREATED) is None
+    file.revoke("admin")
+    assert first_key(file, tmp_path, now=CREATED) is None
+
+
+def test_a_running_service_notices_new_and_revoked_keys(tmp_path: Path) -> None:
+    """After a refresh a new key counts and a revoked one does not, nor who came in with it."""
+    file = KeyFile(tmp_path / "keys.toml")
+    gate = Authenticator(file=file)
+    gate.refresh()
+    secret = file.add("gate", Role.VIEWER, created=CREATED, expires=None)
+    gate.refresh()
+    identity = gate.check(secret, NOW)
+    assert (identity.name, identity.via) == ("gate", Via.API_KEY)
+    generation = gate.generation
+    gate.refresh()
+    assert gate.generation == generation  # nothing has changed: nothing is read
+    file.revoke("gate")
+    gate.refresh()
+    assert gate.generation > generation
+    assert gate.revoked(identity)
+    with pytest.raises(AccessRefusedError) as caught:
+        gate.check(secret, NOW)
+    assert caught.value.reason is Reason.UNKNOWN_KEY
+
+
+def test_a_broken_file_keeps_the_keys_that_were_there(tmp_path: Path) -> None:
+    """A slip of the editor does not lock everybody out."""
+    file = KeyFile(tmp_path / "keys.toml")
+    secret = file.add("gate", Role.VIEWER, created=CREATED, expires=None)
+    gate = Authenticator(file=file)
+    gate.refresh()
+    file.path.write_text("[[key")
+    gate.refresh()
+    assert gate.check(secret, NOW).name == "gate"
+
+
+def test_a_key_expires(tmp_path: Path) -> None:
+    """At its time it counts no more."""
+    file = KeyFile(tmp_path / "keys.toml")
+    secret = file.add("guest", Role.VIEWER, created=CREATED, expires=CREATED + timedelta(seconds=1))
+    gate = Authenticator(keys=file.load())
+    assert gate.check(secret, NOW + 0.5).expires_at == NOW + 1
+    with pytest.raises(AccessRefusedError) as caught:
+        gate.check(secret, NOW + 1)
+    assert caught.value.reason is Reason.EXPIRED

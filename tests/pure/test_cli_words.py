@@ -1,0 +1,237 @@
+"""What the command line says: tables, lines and failures, from values alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from camd.cli import tables
+from camd.cli.exits import Exit, Refused, Unauthenticated, misconfigured, refused
+from camd.cli.reach import Reach, client_address
+from camd.cli.record import progress_line
+from camd.cli.watch import event_line
+from camd.config.schema import ServerConfig
+from camd.errors import TABLE
+
+CAMERA = {
+    "camera_id": "camera0",
+    "device": "/dev/video0",
+    "name": "Gate [north]",
+    "status": "CONNECTED",
+    "state": "STREAMING",
+    "resolution": "1280x720",
+    "fps": 30.0,
+    "recording": True,
+    "recording_healthy": True,
+    "current_file": "camera0_2026-01-15_14-30-00.mp4",
+    "elapsed_time": 65.2,
+    "file_size": 12_345_678,
+}
+
+
+def shown(renderable: Any, width: int = 200) -> str:
+    """Return what a terminal of some width would show."""
+    console = Console(width=width, record=True, highlight=False, file=None, quiet=False)
+    with console.capture() as capture:
+        console.print(renderable)
+    return capture.get()
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (999_949, "999.9 kB"),
+        (999_950, "1.0 MB"),
+        (12_345_678, "12.3 MB"),
+        (5 * 10**12, "5.0 TB"),
+        (None, ""),
+        ("5", ""),
+    ],
+)
+def test_sizes_are_written_for_people(size: object, text: str) -> None:
+    """Three or four digits and a decimal unit; no number, no text."""
+    assert tables.file_size(size) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0:00.0"),
+        (5.04, "0:05.0"),
+        (59.99, "0:59.9"),
+        (60, "1:00"),
+        (3723, "1:02:03"),
+        (None, ""),
+    ],
+)
+def test_lengths_of_time_are_written_for_people(seconds: object, text: str) -> None:
+    """Tenths below a minute, never rounded up into the next one."""
+    assert tables.clock_time(seconds) == text
+
+
+def test_a_camera_that_records_shows_its_file_time_and_size() -> None:
+    """Everything a person looks for stands in one line, markup in names included."""
+    text = shown(tables.cameras([CAMERA]))
+    for part in (
+        "camera0",
+        "Gate [north]",
+        "CONNECTED streaming",
+        "1280x720 @ 30",
+        "● camera0_2026",
+    ):
+        assert part in text
+    assert "1:05" in text
+    assert "12.3 MB" in text
+
+
+def test_a_recording_that_is_not_durable_is_not_shown_as_recording() -> None:
+    """Bytes that do not reach the disk are called so."""
+    text = shown(tables.cameras([{**CAMERA, "recording_healthy": False}]))
+    assert "not durable!" in text
+    assert "●" not in text
+
+
+def test_a_hash_is_shown_whole_in_a_narrow_terminal() -> None:
+    """A hash that is cut off cannot be compared; it goes on in the next line."""
+    row = {"filename": "a.mp4", "duration": 2.0, "frames": 60, "size": 1234, "sha256": "0f" * 32}
+    lines = shown(tables.receipt_files([row]), width=80).splitlines()[1:]
+    assert "0f" * 32 in "".join(line.split()[-1] for line in lines)
+
+
+def test_a_gap_shows_its_cause_and_whether_its_frames_are_counted() -> None:
+    """An estimate is called one."""
+    gap = {"from": "2026-01-15T14:30:00.123Z", "duration": 2.5, "frames": 75, "exact": False}
+    text = shown(tables.gaps([{**gap, "cause": "camera_lost", "action": "new segment"}]))
+    assert "2026-01-15 14:30:00" in text
+    assert "about 75" in text
+    assert "camera_lost" in text
+
+
+def test_pairs_leave_out_what_is_empty_and_give_units() -> None:
+    """Sizes, rates, percents and times are recognised by their names."""
+    row = {
+        "used_percent": 80.25,
+        "total_space": 10**9,
+        "write_rate": 1000.0,
+        "duration": 61.0,
+        "frames": 12345,
+        "pinned": False,
+        "sha256": None,
+        "gaps": [],
+        "components": {"storage": "running"},
+    }
+    assert (
+        shown(tables.pairs(row)).split()
+        == (
+            "used_percent 80.25 % total_space 1.0 GB write_rate 1.0 kB/s duration 1:01 "
+            "frames 12,345 pinned no components storage running"
+        ).split()
+    )
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            [*CAMERA, "filename", "sha256", "frames", "duration", "start_time", "cause"]
+        ),
+        st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    )
+)
+def test_tables_take_whatever_a_service_answers(row: dict[str, Any]) -> None:
+    """Missing fields and fields of another type never make a command fail."""
+    for table in (tables.recordings, tables.receipt_files, tables.gaps):
+        shown(table([row]))
+    shown(tables.pairs(row))
+
+
+def test_progress_is_one_line_that_also_says_when_nothing_is_written() -> None:
+    """Time, size, frames, file; gaps are counted; a waiting session has no file."""
+    status = {"elapsed_time": 5.0, "bytes_written": 2_000_000, "frames_written": 150}
+    line = progress_line({**status, "current_file": "a.mp4", "gaps": []}).plain
+    assert line == "●  0:05.0  2.0 MB  150 frames  a.mp4"
+    line = progress_line({**status, "current_file": None, "gaps": [{}, {}]}).plain
+    assert line == "●  0:05.0  2.0 MB  150 frames  waiting for the camera  2 gaps"
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "line"),
+    [
+        ("camera_status_update", CAMERA, "14:30:00  camera0  [green]CONNECTED[/]  streaming"),
+        (
+            "recording_status_update",
+            {"camera_id": "camera0", "status": "GAP", "filename": "a.mp4", "reason": "camera_lost"},
+            "14:30:00  camera0  [red]GAP[/]  a.mp4  camera_lost",
+        ),
+        (
+            "storage_status_update",
+            {"threshold_status": "blocked", "used_percent": 91.25, "message": "Storage space"},
+            "14:30:00  storage  [red]blocked[/]  91.2 % used  Storage space",
+        ),
+        ("something_new", {}, "14:30:00  something_new"),
+    ],
+)
+def test_an_event_is_one_line(method: str, params: dict[str, Any], line: str) -> None:
+    """Time, who, what; an event that this version does not know is named."""
+    assert event_line(method, {"time": "2026-01-15T14:30:00.5Z", **params}) == line
+
+
+@pytest.mark.parametrize("kind", TABLE, ids=lambda kind: kind.name)
+def test_every_error_of_the_service_has_an_exit_code(kind: Any) -> None:
+    """Not authenticated is told apart from every other refusal."""
+    failure = refused(kind.code, kind.message, {"suggestion": kind.suggestion})
+    expected = Unauthenticated if kind.name == "not_authenticated" else Refused
+    assert type(failure) is expected
+    assert failure.message == f"{kind.message} ({kind.code})\n  {kind.suggestion}"
+
+
+def test_a_refusal_tells_what_is_wrong_why_and_what_to_do() -> None:
+    """Errors, reason and suggestion of the answer all reach the person."""
+    data = {
+        "errors": [{"path": "duration", "message": "must be at least 1"}, "odd"],
+        "cause": "busy",
+        "suggestion": "Close the other program.",
+    }
+    assert refused(-32602, "Invalid params", data).message.splitlines() == [
+        "Invalid params (-32602)",
+        "  duration: must be at least 1",
+        "  odd",
+        "  reason: busy",
+        "  Close the other program.",
+    ]
+    assert refused(-1, "No", None).message == "No (-1)"
+    assert refused(-32001, "Who?", {}, "try sudo").message == "Who? (-32001)\n  try sudo"
+
+
+def test_a_wrong_configuration_is_listed_and_has_systemds_code() -> None:
+    """All mistakes, one a line."""
+    failure = misconfigured(("a: wrong", "b: wrong"))
+    assert failure.exit_code == Exit.CONFIGURATION == 78
+    assert failure.message == "the configuration has 2 mistakes:\n  a: wrong\n  b: wrong"
+
+
+@pytest.mark.parametrize(
+    ("server", "address"),
+    [
+        (ServerConfig(), "ws://127.0.0.1:8002/ws"),
+        (ServerConfig(listen=("0.0.0.0:80", "unix:/s")), "ws://127.0.0.1:80/ws"),
+        (ServerConfig(listen=("[::]:80",), path="/api"), "ws://[::1]:80/api"),
+        (ServerConfig(listen=("unix:/run/camd.sock",)), "unix:/run/camd.sock"),
+    ],
+)
+def test_clients_connect_to_the_first_address_that_is_listened_on(
+    server: ServerConfig, address: str
+) -> None:
+    """Every interface means this machine for a client on it."""
+    assert client_address(server) == address
+
+
+def test_a_token_does_not_show() -> None:
+    """Tracebacks print values; this one leaves the token out."""
+    assert "hunter2" not in repr(Reach("ws://a", "hunter2"))

@@ -1,0 +1,211 @@
+"""What FFmpeg is told, and what is made of its answers."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from camd.config.schema import CameraConfig
+from camd.media.command import capture_arguments, probe_arguments, redact, remux_arguments
+from camd.media.report import (
+    Message,
+    ProbeResult,
+    classify,
+    parse_encoders,
+    parse_line,
+    parse_probe,
+    parse_version,
+)
+from camd.model import CameraId, Cause, FileSource, RtspSource, TestSource, V4l2Source
+
+HALF = timedelta(milliseconds=500)
+URL = "rtsp://user:p@ss@host:554/live?x=1"
+
+
+def command(source, *, copy=False, version=(5, 1), probe=None, input_format="", **settings):
+    """Build a camera's command as one text with spaces."""
+    camera = CameraConfig(CameraId("c"), source, **settings)
+    return " ".join(
+        capture_arguments(
+            *("ffmpeg", camera, HALF),
+            copy=copy,
+            ffmpeg_version=version,
+            probe=probe,
+            input_format=input_format,
+        )
+    )
+
+
+def test_every_command_writes_fragments_with_wall_times_to_its_stdout():
+    """The parts that the reader of the stream relies on are always there."""
+    said = command(TestSource())
+    assert said.startswith("ffmpeg -hide_banner -nostdin -nostats -loglevel level+info ")
+    assert "-movflags frag_keyframe+empty_moov+default_base_moof -frag_duration 500000" in said
+    assert said.endswith("-flush_packets 1 -write_prft wallclock -f mp4 pipe:1")
+    assert "-fps_mode passthrough" in said
+    assert "-min_frag_duration" not in said
+
+
+@pytest.mark.parametrize(
+    ("said", "parts"),
+    [
+        (command(TestSource(audio=True)), ["-map 1:a:0", "-c:a aac", "sine="]),
+        (command(TestSource(), fps=12.5, width=640, height=360), ["size=640x360:rate=12.5"]),
+        (command(TestSource(), version=(9, 0)), ["-re -readrate_initial_burst 0.001 -f lavfi"]),
+        (command(FileSource(Path("a b.mp4"))), ["-re -stream_loop -1 -i file:a b.mp4"]),
+        (command(FileSource(Path("x"), speed=2.0, loop=False)), ["-readrate 2 -i file:x"]),
+        (command(FileSource(Path("x")), width=8, height=6, fps=5), ["-vf fps=5,scale=8:6"]),
+        (command(RtspSource(URL)), ["-rtsp_transport tcp -timeout 10000000", "-map 0:a:0?"]),
+        (command(RtspSource(URL), version=(4, 4)), ["-stimeout", "-vsync passthrough"]),
+        (
+            command(RtspSource(URL), copy=True, probe=ProbeResult("hevc", audio_codec="aac")),
+            ["-c:v copy -tag:v hvc1", "-c:a copy"],
+        ),
+        (
+            command(RtspSource(URL), copy=True, probe=ProbeResult("h264", audio_codec="pcm_alaw")),
+            ["-c:v copy", "-c:a aac"],
+        ),
+        (
+            command(V4l2Source(Path("/dev/v")), width=640, height=480, fps=30, input_format="h264"),
+            ["-input_format h264 -video_size 640x480 -framerate 30 -i /dev/v"],
+        ),
+        (
+            command(V4l2Source(Path("/dev/v")), copy=True, input_format="mjpeg"),
+            ["-c:v copy", "-min_frag_duration 500000"],
+        ),
+        (command(V4l2Source(Path("/dev/v")), audio="alsa:hw:1"), ["-f alsa -i hw:1", "1:a:0"]),
+        (command(TestSource(), codec="h265"), ["libx265 -tag:v hvc1", "open-gop=0"]),
+        (command(TestSource(), codec="mjpeg"), ["-c:v mjpeg", "-min_frag_duration"]),
+        (command(TestSource(), bitrate=4_000_000), ["-b:v 4000000", "-force_key_frames"]),
+        (
+            command(TestSource(), input_options=("-a", "1"), output_options=("-b", "2")),
+            ["level+info -a 1 -re", "wallclock -b 2 -f mp4"],
+        ),
+    ],
+)
+def test_settings_become_arguments(said, parts):
+    """Each source and setting is said in FFmpeg's words."""
+    for part in parts:
+        assert part in said
+
+
+def test_audio_can_be_switched_off():
+    """With `off` nothing but video is taken."""
+    assert ":a:0" not in command(FileSource(Path("x")), audio="off")
+
+
+def test_other_commands_name_their_files_plainly():
+    """A file's name is never taken for a protocol or an option."""
+    assert remux_arguments("ffmpeg", Path("a:b.mp4"), Path("-c.mkv"))[-1] == "file:-c.mkv"
+    assert probe_arguments("ffmpeg", FileSource(Path("x")))[-1] == "file:x"
+    assert probe_arguments("ffmpeg", RtspSource(URL))[-1] == URL
+    assert (
+        probe_arguments("ffmpeg", V4l2Source(Path("/dev/v")))[-3:] == ("v4l2", "-i", "/dev/v")[-3:]
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        (f"[error] {URL}: refused", "[error] rtsp://***@host:554/live?x=1: refused"),
+        ("two http://a:b@c/d and rtsps://e@f", "two http://***@c/d and rtsps://***@f"),
+        ("mail me@example.org at http://x/y@z", "mail me@example.org at http://x/y@z"),
+    ],
+)
+def test_credentials_leave_any_text(text, clean):
+    """What stands before the @ of a URL's host goes, the rest stays."""
+    assert redact(text) == clean
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("[error] x: No such file\n", Message("error", "x: No such file")),
+        ("[tcp @ 0x5e] [warning] slow", Message("warning", "slow")),
+        ("[vist#0:0/mjpeg @ 0x5a] [dec:mjpeg @ 0x5b] [error] bad", Message("error", "bad")),
+        ("To ignore this, add a '?'", Message("info", "To ignore this, add a '?'")),
+        ("", Message("info", "")),
+    ],
+)
+def test_log_lines_carry_their_level(line, message):
+    """Addresses of objects go, the level and the text stay."""
+    assert parse_line(line) == message
+
+
+@pytest.mark.parametrize(
+    ("lines", "code", "cause"),
+    [
+        (["ioctl(VIDIOC_DQBUF): No such device"], 0, "lost"),
+        (["ioctl(VIDIOC_DQBUF): Input/output error"], 0, "io_error"),
+        (["ioctl(VIDIOC_STREAMON): No space left on device"], 1, "no_bandwidth"),
+        (["ioctl(VIDIOC_STREAMON): Device or resource busy", "x: Input/output error"], 1, "busy"),
+        (["Cannot open video device /dev/v: Permission denied"], 1, "no_permission"),
+        (["/dev/v: No such file or directory"], 1, "not_found"),
+        (["Cannot find a proper format for codec 'none'"], 1, "unsupported_format"),
+        (["ioctl(VIDIOC_QUERYCAP): Inappropriate ioctl for device"], 231, "unsupported_format"),
+        (["Connection to tcp://h:9 failed: Connection refused"], 145, "connection_refused"),
+        (
+            ["Failed to resolve hostname h: Name or service not known", "x: Input/output error"],
+            1,
+            "unreachable",
+        ),
+        (["method DESCRIBE failed: 401 Unauthorized"], 1, "unauthorised"),
+        (
+            ["method DESCRIBE failed: 404 Not Found", "x: Server returned 404 Not Found"],
+            1,
+            "not_found",
+        ),
+        (["x: Connection timed out"], 1, "timed_out"),
+        (["Unrecognized option 'nosuch'.", "Error splitting the argument list"], 8, "bad_option"),
+        (["Option nosuch not found."], 1, "bad_option"),
+        (["Unknown encoder 'libx264'"], 1, "no_encoder"),
+        (["Stream map '0:v:0' matches no streams."], 234, "no_video"),
+        (["moov atom not found"], 183, "unreadable"),
+        ([], 0, "ended"),
+        ([], -9, "killed"),
+        ([], 3, "unknown"),
+        ([], None, "ffmpeg_missing"),
+        (["something new about rtsp://a:b@c"], 1, "unknown"),
+    ],
+)
+def test_what_ffmpeg_said_last_becomes_a_cause(lines, code, cause):
+    """Both versions' words lead to the same cause; no message names a device or a secret."""
+    trouble = classify([Message("error", line) for line in lines], code)
+    assert trouble.cause == cause
+    assert trouble.message
+    assert trouble.suggestion
+    assert "/dev" not in trouble.message
+    assert "a:b@" not in trouble.message
+
+
+def test_a_camera_that_goes_is_ledgered_as_lost():
+    """An option error is the encoder's affair, a pulled cable the camera's."""
+    assert classify([Message("error", "No such device")], 0).ledger_cause is Cause.CAMERA_LOST
+    assert classify([Message("fatal", "Unknown encoder 'x'")], 1).ledger_cause is Cause.ENCODER_EXIT
+
+
+def test_a_source_is_described():
+    """Codecs, size, rate, pixel format and duration are read from FFmpeg's description."""
+    text = """Input #0, mov,mp4, from 'x':
+  Duration: 01:00:06.07, start: 0.000000, bitrate: 381 kb/s
+  Stream #0:0[0x1](und): Video: hevc (Main) (hvc1 / 0x31637668), yuv420p(tv, progressive), \
+320x180 [SAR 1:1 DAR 16:9], 291 kb/s, 29.97 fps, 30 tbr, 15360 tbn (default)
+  Stream #0:1[0x2](und): Audio: opus (Opus / 0x7375704F), 48000 Hz, mono, fltp (default)
+At least one output file must be specified
+"""
+    assert parse_probe(text) == ProbeResult("hevc", 320, 180, 29.97, "yuv420p", "opus", 3606.07, 2)
+    raw = "Stream #0:0: Video: rawvideo (YUY2 / 0x32595559), yuyv422, 640x480, 30 fps, 1000k tbn"
+    assert parse_probe(raw) == ProbeResult("rawvideo", 640, 480, 30.0, "yuyv422", streams=1)
+    assert parse_probe("nothing") == ProbeResult()
+
+
+def test_versions_and_encoders_are_read():
+    """Released, repository and unknown builds; names without the legend."""
+    assert parse_version("ffmpeg version 5.1.9-0+deb12u1 Copyright") == (5, 1)
+    assert parse_version("ffmpeg version n9.0.2-17-g2a571b6068") == (9, 0)
+    assert parse_version("ffmpeg version N-1-gabc\nlibavutil      59. 39.100") == (7, 0)
+    assert parse_version("") == (0, 0)
+    listing = "Encoders:\n V..... = Video\n ------\n V....D libx264   H.264\n A....D aac   AAC\n"
+    assert parse_encoders(listing) == {"libx264", "aac"}

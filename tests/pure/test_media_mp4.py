@@ -1,0 +1,292 @@
+"""Where a segment's samples lie and when they are shown, from the first byte to the seal."""
+
+from __future__ import annotations
+
+import struct
+from fractions import Fraction
+
+import attrs
+import media_streams as build
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from media_streams import Sample
+
+from camd.media.boxes import MediaError, box, full_box
+from camd.media.fragments import Fragment, FragmentReader, Init
+from camd.media.identity import IdentityError, SegmentIdentity, decode_identity
+from camd.media.mp4 import SegmentError, SegmentIndex
+from camd.media.stored import probe, read_segment_head, sealed_moov_offset
+from camd.media.tracks import need, unpack
+
+WHO = SegmentIdentity(
+    *("camera0", "usb", "session", 3, 1_700_000_000_000_000, 7.25, "boot"),
+    synchronised=False,
+    software="camd 0",
+)
+
+
+def read(data: bytes) -> tuple[Init, list[Fragment]]:
+    """Read a whole stream."""
+    init, *fragments = FragmentReader().feed(data)
+    return init, fragments
+
+
+def record(data: bytes) -> tuple[SegmentIndex, bytes]:
+    """Make one growing segment of a whole stream."""
+    init, fragments = read(data)
+    index = SegmentIndex(init, fragments[0], WHO)
+    return index, b"".join([index.header, *(p for f in fragments for p in index.append(f))])
+
+
+def table(moov: bytes, track: int, kind: bytes, columns: str = "I") -> list[tuple[int, ...]]:
+    """Read the rows of one table of the track at `track`; none when there is no such table."""
+    traks = moov.split(b"trak")[track + 1]
+    at = traks.find(kind)
+    if at < 0:
+        return []
+    at += 8 + (4 if kind == b"stsz" else 0)
+    (count,) = unpack("I", traks, at, len(traks))
+    width = struct.calcsize(">" + columns)
+    return [unpack(columns, traks, at + 4 + n * width, len(traks)) for n in range(count)]
+
+
+def edits(moov: bytes, track: int) -> list[tuple[int, int]]:
+    """Read the edit list as durations and media times."""
+    return [(row[0], row[1]) for row in table(moov, track, b"elst", "QqI")]
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.builds(
+                Sample,
+                size=st.integers(0, 60),
+                duration=st.integers(0, 2000),
+                sync=st.booleans(),
+                offset=st.integers(-1000, 1000),
+            ),
+            min_size=1,
+            max_size=12,
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_tables_say_of_every_sample_what_the_fragments_said(groups):
+    """Sizes, durations, offsets, sync samples and places in the file: all of them exact."""
+    groups[0][0] = attrs.evolve(groups[0][0], sync=True)
+    stream, time = build.VIDEO_ONLY, 5000
+    for samples in groups:
+        stream += build.fragment((1, time, samples))
+        time += sum(sample.duration for sample in samples)
+    index, grown = record(stream)
+    moov = index.final_moov()
+    flat = [sample for samples in groups for sample in samples]
+    assert [size for (size,) in table(moov, 0, b"stsz")] == [s.size for s in flat]
+    times = [d for count, d in table(moov, 0, b"stts", "II") for _ in range(count)]
+    assert times == [s.duration for s in flat]
+    offsets = [o for count, o in table(moov, 0, b"ctts", "Ii") for _ in range(count)]
+    assert offsets == ([s.offset for s in flat] if any(s.offset for s in flat) else [])
+    numbers = [n for n, s in enumerate(flat, 1) if s.sync]
+    assert [n for (n,) in table(moov, 0, b"stss")] == (numbers if len(numbers) < len(flat) else [])
+    places = [at for (at,) in table(moov, 0, b"co64", "Q")]
+    for place, samples in zip(places, groups, strict=True):
+        data = b"".join(bytes([16 + n % 16]) * s.size for n, s in enumerate(samples))
+        assert grown[place : place + len(data)] == data
+    assert index.frames == len(flat)
+    assert index.duration == Fraction(sum(s.duration for s in flat), 15360)
+
+
+def test_the_layout_is_what_recovery_and_hashes_rely_on():
+    """An ftyp of 32 bytes, a free of 16, and a seal that swallows all up to the moov."""
+    index, grown = record(build.VIDEO_ONLY + build.fragment((1, 9000, build.group(4))))
+    assert grown[:8] == struct.pack(">I4s", 32, b"ftyp")
+    assert grown[32:40] == struct.pack(">I4s", 16, b"free")
+    assert index.seal_header(1000) == struct.pack(">I4sQ", 1, b"mdat", 968)
+    init, who = read_segment_head(grown)
+    assert who == WHO
+    assert init.video.codec == "avc1"
+    sealed = grown[:32] + index.seal_header(len(grown)) + grown[48:]
+    assert sealed_moov_offset(sealed) == len(grown)
+    assert sealed_moov_offset(grown) is None
+    assert (index.end - index.start).total_seconds() == pytest.approx(4 * 512 / 15360, abs=1e-6)
+
+
+def test_decode_times_start_at_zero_and_sequences_at_one():
+    """The growing file does not show how long the camera had been running."""
+    stream = build.VIDEO_AND_AUDIO
+    for n in range(3):
+        sound = [Sample(9, 1024, offset=0)] * 4
+        video = build.group(4)
+        stream += build.fragment(
+            (1, 90_000 + n * 2048, video), (2, 281_300 + n * 4096, sound), sequence=70 + n
+        )
+    _, grown = record(stream)
+    _, fragments = read(grown)
+    assert [[run.decode_time for run in f.runs] for f in fragments] == [
+        [0, 0],
+        [2048, 4096],
+        [4096, 8192],
+    ]
+    assert [f.moof[20:24] for f in fragments] == [build.u32(n) for n in (1, 2, 3)]
+
+
+def test_reordered_video_begins_at_zero_by_an_edit():
+    """The first presented sample is shown at once, in both lives of the file."""
+    samples = [Sample(5, 512, n == 0, offset) for n, offset in enumerate((1024, 2048, 0, 512))]
+    index, grown = record(build.VIDEO_ONLY + build.fragment((1, 0, samples)))
+    assert edits(grown, 0) == [(0, 1024)]
+    assert edits(index.final_moov(), 0) == [(90_000 * 2048 // 15360, 1024)]
+
+
+def test_samples_before_their_sync_sample_are_not_hidden():
+    """Leading pictures of an open group come first: the edit starts before all of them."""
+    samples = [Sample(5, 512, n == 0, offset) for n, offset in enumerate((2048, 512, 512, 1536))]
+    index, grown = record(build.VIDEO_ONLY + build.fragment((1, 0, samples)))
+    assert edits(grown, 0) == edits(index.final_moov(), 0) == []
+
+
+@pytest.mark.parametrize(("audio_start", "delayed"), [(48_000 + 4_800, 1), (48_000 - 4_800, 0)])
+def test_whoever_starts_later_is_delayed_by_an_empty_edit(audio_start, delayed):
+    """A tenth of a second between video and audio stays a tenth of a second."""
+    sound = [Sample(9, 1024)] * 4
+    data = build.fragment((1, 15360, build.group(4)), (2, audio_start, sound))
+    index, grown = record(build.VIDEO_AND_AUDIO + data)
+    for moov in (grown, index.final_moov()):
+        assert edits(moov, delayed)[0] == (9000, -1)
+        assert edits(moov, 1 - delayed) == []
+
+
+def test_a_track_that_comes_later_keeps_its_time():
+    """Audio whose first sample is in the second fragment is delayed by as much."""
+    stream = build.VIDEO_AND_AUDIO + build.fragment((1, 0, build.group(30)))
+    second = build.fragment((1, 15360, build.group(30)), (2, 48_000, [Sample(9, 1024)] * 4))
+    index, grown = record(stream + second)
+    assert edits(grown, 1) == [(0, 48_000)]
+    assert edits(index.final_moov(), 1)[0] == (90_000, -1)
+    _, fragments = read(grown)
+    assert fragments[1].runs[1].decode_time == 96_000
+
+
+def test_a_track_without_samples_is_left_out_of_the_sealed_file():
+    """Players are not offered audio that never came."""
+    index, _ = record(build.VIDEO_AND_AUDIO + build.fragment((1, 0, build.group(4))))
+    assert index.final_moov().count(b"trak") == 1
+
+
+@pytest.mark.parametrize(
+    ("second_start", "durations"),
+    [
+        (2048, [512] * 8),
+        (3048, [512] * 3 + [1512] + [512] * 4),
+        (2000, [512] * 3 + [464] + [512] * 4),
+        (1000, [512] * 3 + [1] + [512] * 4),
+    ],
+)
+def test_holes_stretch_and_overlaps_shorten_the_sample_before(second_start, durations):
+    """Later samples keep their times; no duration becomes negative."""
+    first = build.fragment((1, 0, build.group(4)))
+    index, _ = record(build.VIDEO_ONLY + first + build.fragment((1, second_start, build.group(4))))
+    found = [d for n, d in table(index.final_moov(), 0, b"stts", "II") for _ in range(n)]
+    assert found == durations
+    assert index.duration == Fraction(sum(durations), 15360)
+
+
+def test_an_interrupted_file_rebuilds_the_same_index():
+    """The header and the final moov made from the file's own bytes are the same again."""
+    stream = build.VIDEO_AND_AUDIO
+    for n in range(3):
+        video = [Sample(5, 512, i == 0, 1024) for i in range(4)]
+        sound = [Sample(9, 1024)] * 2
+        stream += build.fragment((1, 700 + n * 2500, video), (2, 77 + n * 2048, sound))
+    index, grown = record(stream)
+    init, who = read_segment_head(grown)
+    _, fragments = read(grown)
+    again = SegmentIndex(init, fragments[0], who)
+    assert again.header == index.header
+    assert b"".join(p for f in fragments for p in again.append(f)) == grown[len(index.header) :]
+    assert again.final_moov() == index.final_moov()
+
+
+def test_foreign_or_unusable_fragments_are_refused_and_leave_no_trace():
+    """A segment begins with a key frame and stays with its tracks."""
+    init, (first,) = read(build.VIDEO_ONLY + build.fragment((1, 0, build.group(4))))
+    _, (other,) = read(build.VIDEO_AND_AUDIO + build.fragment((2, 0, [Sample(3)])))
+    _, (later,) = read(build.VIDEO_ONLY + build.fragment((1, 1 << 40, build.group(4))))
+    _, (middle,) = read(build.VIDEO_ONLY + build.fragment((1, 0, build.group(4)[1:])))
+    for fragment in (middle, other):
+        with pytest.raises(SegmentError):
+            SegmentIndex(init, fragment, WHO)
+    index = SegmentIndex(init, first, WHO)
+    index.append(first)
+    before = (index.size_bytes, index.final_moov())
+    for fragment in (other, later):
+        with pytest.raises(SegmentError):
+            index.append(fragment)
+    assert (index.size_bytes, index.final_moov()) == before
+
+
+def test_probing_a_final_moov_finds_frames_and_duration():
+    """A foreign file's summary has no identity."""
+    index, grown = record(build.VIDEO_ONLY + build.fragment((1, 0, build.group(4))))
+    summary = probe(grown, index.final_moov())
+    assert (summary.frames, summary.duration_seconds) == (4, 4 * 512 / 15360)
+    assert summary.identity == WHO
+    assert probe(b"", index.final_moov()).identity is None
+    assert need(index.final_moov(), b"moov", b"mvhd").payload == 16
+
+
+@given(
+    st.builds(
+        SegmentIdentity,
+        st.text(),
+        st.text(),
+        st.text(),
+        st.integers(),
+        st.integers(),
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.text(),
+        st.booleans(),
+        st.text(),
+    )
+)
+def test_identities_come_back_as_they_were(who):
+    """Any text and number survives the box."""
+    assert decode_identity(who.encode()) == who
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"",
+        box(b"uuid", bytes(16), b"{}"),
+        WHO.encode()[:-1],
+        WHO.encode().replace(b'"number": 3', b'"number": true'),
+        WHO.encode().replace(b'"number": 3', b'"numbers": 3'),
+        WHO.encode().replace(b'"version": 1', b'"version": 2'),
+        WHO.encode()[:24] + b"[]",
+    ],
+)
+def test_damaged_identities_raise(broken):
+    """Nothing but a whole box of this version is believed."""
+    with pytest.raises(IdentityError):
+        decode_identity(broken)
+
+
+@given(st.binary(max_size=300))
+def test_any_head_reads_or_raises(data):
+    """Foreign files are refused by media errors only."""
+    head = full_box(b"ftyp", 0, 0, bytes(20)) + box(b"free", bytes(8)) + data
+    with pytest.raises(MediaError):
+        read_segment_head(head)
+
+
+def test_rendering_records_nothing():
+    """A piece that could not be written may be rendered again, and comes out the same."""
+    init, (first,) = read(build.VIDEO_ONLY + build.fragment((1, 0, build.group(4))))
+    index = SegmentIndex(init, first, WHO)
+    assert index.render(first) == index.render(first)
+    assert (index.frames, index.size_bytes) == (0, len(index.header))
+    index.record(first)
+    assert (index.frames, index.size_bytes) == (4, len(index.header) + first.size_bytes)

@@ -1,0 +1,199 @@
+"""Methods, roles and strict parameters."""
+
+from __future__ import annotations
+
+import enum
+from datetime import UTC, datetime
+from typing import Any, NewType
+
+import attrs
+import pytest
+from attrs import validators
+from hypothesis import given
+from hypothesis import strategies as st
+
+from camd.errors import Refusal
+from camd.rpc.registry import Caller, Method, Nothing, Registry
+from camd.rpc.roles import Identity, Role, Via
+
+CameraId = NewType("CameraId", str)
+
+
+class Picture(enum.Enum):
+    JPG = "jpg"
+    PNG = "png"
+
+
+@attrs.frozen
+class Everything:
+    device: CameraId = attrs.field(metadata={"aliases": ("camera_id",)})
+    quality: int = attrs.field(
+        default=85, validator=validators.and_(validators.ge(1), validators.le(100))
+    )
+    ratio: float = 1.0
+    enabled: bool = True
+    format: Picture = Picture.JPG
+    note: str | None = None
+    topics: tuple[str, ...] = ()
+    since: datetime | None = attrs.field(default=None, metadata={"name": "from"})
+
+    def __attrs_post_init__(self) -> None:
+        if self.note == "bad":
+            raise ValueError("note and device do not go together")
+
+
+async def nothing(caller: Caller, params: Any) -> object:
+    return None
+
+
+REGISTRY = Registry(
+    [
+        Method("everything", Role.OPERATOR, Everything, nothing, "Take everything."),
+        Method("look", Role.VIEWER, Nothing, nothing, "Look."),
+        Method("rule", Role.ADMIN, Nothing, nothing, "Rule."),
+    ]
+)
+
+
+def caller(role: Role = Role.ADMIN) -> Caller:
+    return Caller(Identity("somebody", role, None, Via.JWT), "1")
+
+
+def read(**params: object) -> Everything:
+    value = REGISTRY.prepare("everything", {"device": "camera0", **params}, caller()).params
+    assert isinstance(value, Everything)
+    return value
+
+
+def errors(params: dict[str, object]) -> dict[str, str]:
+    with pytest.raises(Refusal) as caught:
+        REGISTRY.prepare("everything", params, caller())
+    assert caught.value.kind.code == -32602
+    listed: Any = caught.value.details["errors"]
+    assert all(error["path"] in caught.value.message for error in listed)
+    return {error["path"]: error["message"] for error in listed}
+
+
+def test_parameters_become_a_value() -> None:
+    """Each kind of parameter is read as what its field says."""
+    assert read(
+        quality=7.0,
+        ratio=2,
+        enabled=False,
+        format="png",
+        note=None,
+        topics=["a", "b"],
+        **{"from": "2026-01-15T15:30:00+01:00"},
+    ) == Everything(
+        CameraId("camera0"),
+        7,
+        2.0,
+        False,
+        Picture.PNG,
+        None,
+        ("a", "b"),
+        datetime(2026, 1, 15, 14, 30, tzinfo=UTC),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("device", None),
+        ("device", 5),
+        ("quality", "85"),
+        ("quality", 7.9),
+        ("quality", True),
+        ("quality", None),
+        ("quality", 0),
+        ("quality", 101),
+        ("ratio", "1"),
+        ("ratio", False),
+        ("ratio", 10**400),
+        ("enabled", "false"),
+        ("enabled", 0),
+        ("format", "gif"),
+        ("format", ["jpg"]),
+        ("note", 5),
+        ("topics", "abc"),
+        ("topics", [1]),
+        ("from", "yesterday"),
+        ("from", 5),
+        ("since", "2026-01-15T14:30:00Z"),  # the field's name, which is not the client's
+        ("unknown", 1),
+    ],
+)
+def test_nothing_is_coerced(name: str, value: object) -> None:
+    """A value of the wrong kind is refused with the name that the client used for it."""
+    assert list(errors({"device": "camera0", name: value})) == [name]
+
+
+def test_all_mistakes_are_listed_at_once() -> None:
+    """A caller need not find them one by one."""
+    assert errors({"quality": "x", "zzz": 1}) == {
+        "device": "is required",
+        "quality": "must be a whole number",
+        "zzz": "is not a parameter of this method (device, camera_id, quality, ratio, "
+        "enabled, format, note, topics, from)",
+    }
+
+
+def test_a_validators_words_reach_the_client() -> None:
+    """What a validator says is not replaced by something general."""
+    assert errors({"camera_id": "camera0", "quality": 101}) == {"quality": "must be <= 100: 101"}
+
+
+def test_a_class_may_refuse_a_combination() -> None:
+    """A ValueError of the class as a whole is an error without a path."""
+    assert errors({"device": "camera0", "note": "bad"}) == {
+        "": "note and device do not go together"
+    }
+
+
+def test_two_names_of_one_parameter_must_agree() -> None:
+    """Giving both is fine when they say the same, and an error when they do not."""
+    assert read(camera_id="camera0").device == "camera0"
+    assert list(errors({"device": "camera0", "camera_id": "camera1"})) == ["camera_id"]
+
+
+def test_an_unknown_method_is_named() -> None:
+    """The refusal says which method there is not."""
+    with pytest.raises(Refusal, match="no_such") as caught:
+        REGISTRY.prepare("no_such", {}, caller())
+    assert caught.value.kind.code == -32601
+
+
+@given(st.sampled_from(Role), st.sampled_from(["look", "everything", "rule"]))
+def test_nobody_reaches_a_method_above_their_role(role: Role, name: str) -> None:
+    """A lower role is refused before its parameters are looked at."""
+    method = next(method for method in REGISTRY.methods if method.name == name)
+    order = [Role.VIEWER, Role.OPERATOR, Role.ADMIN]
+    with pytest.raises(Refusal) as caught:
+        REGISTRY.prepare(name, {"nonsense": 1}, caller(role))
+    if order.index(role) >= order.index(method.role):
+        assert caught.value.kind.code == -32602
+    else:
+        assert caught.value.kind.code == -32003
+        assert caught.value.details == {"required": method.role.value, "role": role.value}
+
+
+def test_two_methods_cannot_share_a_name() -> None:
+    """Whoever comes second is a mistake in the program."""
+    method = REGISTRY.methods[0]
+    with pytest.raises(ValueError, match=method.name):
+        Registry([method, method])
+
+
+def test_a_method_needs_a_role() -> None:
+    """Forgetting it is found when the program starts, not when somebody calls."""
+    with pytest.raises(TypeError):
+        Method("open_to_all", None, Nothing, nothing, "")  # type: ignore[arg-type]
+
+
+def test_permissions_grow_with_the_role() -> None:
+    """The lists are those that clients know."""
+    assert [list(role.permissions) for role in Role] == [
+        ["view"],
+        ["view", "control"],
+        ["view", "control", "admin"],
+    ]

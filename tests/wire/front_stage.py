@@ -1,0 +1,204 @@
+"""A front on memory streams: the real HTTP loop and the real WebSocket library, no sockets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import trio
+import trio.testing
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from camd.access.authenticator import Authenticator
+from camd.access.keys import ApiKey, digest
+from camd.access.tokens import mint_token
+from camd.clock import from_unix_micros
+from camd.errors import CAMERA_UNKNOWN, Refusal
+from camd.front.connection import Service
+from camd.front.exchange import Endpoints
+from camd.front.http import HttpLimits, Site
+from camd.front.server import Front
+from camd.front.websocket import WebSocket, open_client_websocket
+from camd.rpc.notification import Notification
+from camd.rpc.registry import Caller, Method, Nothing, Registry
+from camd.rpc.roles import Role
+
+SECRET = "s" * 32
+START = 1_800_000_000
+NOBODY = Endpoints(None, None)
+UPGRADE = (
+    b"GET /ws HTTP/1.1\r\nHost: camera.local:8002\r\nUpgrade: websocket\r\n"
+    b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+)
+
+
+def now() -> float:
+    """Wall time that runs with the test's clock."""
+    return START + trio.current_time() % 1_000_000
+
+
+def token(role: Role = Role.OPERATOR, lifetime: float = 1e6) -> str:
+    return mint_token(SECRET, user_id="ann", role=role, now=now(), lifetime=lifetime)
+
+
+def key(name: str, role: Role = Role.OPERATOR) -> ApiKey:
+    return ApiKey(name, role, digest(name * 40), from_unix_micros(0))
+
+
+@attrs.frozen
+class Wait:
+    seconds: float = 1.0
+
+
+async def ping(caller: Caller, params: Nothing) -> object:
+    return "pong"
+
+
+async def wait(caller: Caller, params: Wait) -> object:
+    await trio.sleep(params.seconds)
+    return params.seconds
+
+
+async def crash(caller: Caller, params: Nothing) -> object:
+    raise ZeroDivisionError("a bug")
+
+
+async def refuse(caller: Caller, params: Nothing) -> object:
+    raise Refusal(CAMERA_UNKNOWN, camera_id="camera9")
+
+
+async def unknown_to_json(caller: Caller, params: Nothing) -> object:
+    return object()
+
+
+async def narrow(caller: Caller, params: Nothing) -> object:
+    caller.link.notify(Notification("missed", {"seq": 0}))
+    caller.link.narrow(lambda notification: notification.method == "wanted")
+    return None
+
+
+REGISTRY = Registry(
+    [
+        Method("ping", Role.VIEWER, Nothing, ping, "", immediate=True),
+        Method("wait", Role.VIEWER, Wait, wait, ""),
+        Method("crash", Role.VIEWER, Nothing, crash, ""),
+        Method("refuse", Role.VIEWER, Nothing, refuse, ""),
+        Method("unknown_to_json", Role.VIEWER, Nothing, unknown_to_json, ""),
+        Method("narrow", Role.VIEWER, Nothing, narrow, ""),
+        Method("rule", Role.ADMIN, Nothing, ping, ""),
+    ]
+)
+
+
+async def hello(request: Request) -> Response:
+    return PlainTextResponse("hello")
+
+
+async def echo(request: Request) -> Response:
+    return PlainTextResponse(await request.body())
+
+
+async def broken(request: Request) -> Response:
+    raise ZeroDivisionError("a bug")
+
+
+async def endless(request: Request) -> Response:
+    async def parts() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 1000
+
+    return StreamingResponse(parts())
+
+
+APP = Starlette(
+    routes=[
+        Route("/hello", hello),
+        Route("/echo", echo, methods=["POST"]),
+        Route("/broken", broken),
+        Route("/endless", endless),
+    ]
+)
+
+
+@attrs.define(eq=False)
+class Peer:
+    """A client on a WebSocket that speaks JSON."""
+
+    socket: WebSocket
+    stream: trio.abc.Stream
+
+    async def send(self, **message: object) -> None:
+        await self.socket.send(json.dumps({"jsonrpc": "2.0", **message}))
+
+    async def receive(self) -> Any:
+        return json.loads(await self.socket.receive())
+
+    async def call(self, method: str, **params: object) -> Any:
+        """Make a call; give the whole answer."""
+        await self.send(id="the call", method=method, params=params)
+        answer = await self.receive()
+        assert answer["id"] == "the call"
+        return answer
+
+
+@attrs.define(eq=False)
+class Stage:
+    front: Front
+    nursery: trio.Nursery
+
+    def connect(self, *, lockstep: bool = False) -> trio.abc.Stream:
+        """Open a stream to the front, as a socket would; in lockstep nothing is buffered."""
+        pair = trio.testing.lockstep_stream_pair if lockstep else trio.testing.memory_stream_pair
+        ours, theirs = pair()
+        self.nursery.start_soon(self.front.serve_stream, theirs, NOBODY)
+        return ours
+
+    @asynccontextmanager
+    async def peer(self, *, lockstep: bool = False, known: bool = True) -> AsyncIterator[Peer]:
+        """Open a WebSocket; `known`: with a token that was accepted."""
+        stream = self.connect(lockstep=lockstep)
+        async with open_client_websocket(
+            stream, host="camera.local", path="/ws", max_message_bytes=2**24
+        ) as socket:
+            peer = Peer(socket, stream)
+            if known:
+                assert "result" in await peer.call("authenticate", auth_token=token())
+            yield peer
+            await trio.aclose_forcefully(stream)
+
+    def publish(self, method: str, *, key: str | None = None, **params: object) -> None:
+        self.front.deliver(Notification(method, params, key))
+
+
+def make_front(
+    *, keys: tuple[ApiKey, ...] = (), limits: HttpLimits | None = None, **service: Any
+) -> Front:
+    authenticator = Authenticator(jwt_secret=SECRET, keys=keys)
+    return Front(
+        Site(APP, limits=limits or HttpLimits()),
+        Service(REGISTRY, authenticator, now=now, **service),
+    )
+
+
+@asynccontextmanager
+async def open_stage(**options: Any) -> AsyncIterator[Stage]:
+    """Run a front until the block ends, as `make_front` makes it."""
+    with trio.fail_after(100_000):
+        async with trio.open_nursery() as nursery:
+            yield Stage(make_front(**options), nursery)
+            nursery.cancel_scope.cancel()
+
+
+async def read_all(stream: trio.abc.Stream) -> bytes:
+    """Read until the other side has closed."""
+    found = bytearray()
+    while data := await stream.receive_some(65536):
+        found += data
+    return bytes(found)
