@@ -116,11 +116,15 @@ class LiveConfig:
             try:
                 new = await trio.to_thread.run_sync(load_config, self.path, dict(os.environ))
             except ConfigError as error:
-                errors = [dict(zip(("path", "message"), m.split(": ", 1), strict=False))
-                          for m in error.mistakes]
+                errors = [
+                    dict(zip(("path", "message"), m.split(": ", 1), strict=False))
+                    for m in error.mistakes
+                ]
                 raise Refusal(
-                    INVALID_PARAMS, "The configuration has mistakes; the old one stays in force",
-                    suggestion="Correct them and reload again.", errors=errors,
+                    INVALID_PARAMS,
+                    "The configuration has mistakes; the old one stays in force",
+                    suggestion="Correct them and reload again.",
+                    errors=errors,
                 ) from None
             changes = compare(self.config, new)
             known = {camera.id for camera in self.config.cameras}

@@ -82,7 +82,9 @@ class SystemApi:
             or (status.session is not None and not status.session.healthy)
         ]
         level = self._storage.status.level
-        cameras = ("degraded", f"in trouble: {', '.join(troubled)}") if troubled else ("healthy", "")
+        cameras = (
+            ("degraded", f"in trouble: {', '.join(troubled)}") if troubled else ("healthy", "")
+        )
         storage = {
             StorageLevel.OK: ("healthy", ""),
             StorageLevel.LOW: ("degraded", "space is low"),
@@ -123,7 +125,9 @@ class SystemApi:
             version, found = ".".join(map(str, program.version)), await encoders(program)
         except FfmpegMissingError:
             version, found = None, frozenset()
-        interesting = [name for name in sorted(found) if name.startswith(("h264", "hevc", "libx26"))]
+        interesting = [
+            name for name in sorted(found) if name.startswith(("h264", "hevc", "libx26"))
+        ]
         return {
             "name": "camd",
             "version": __version__,

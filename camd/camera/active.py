@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,13 +10,14 @@ import structlog
 import trio
 
 from camd.camera.queue import CaptureQueue, Finish
-from camd.camera.recorder import NO_ROOM, Recorder
+from camd.camera.recorder import Recorder
 from camd.camera.sessions import Rotation, SessionBook
 from camd.clock import monotonic, now
 from camd.errors import RECORDING_FAILED, STORAGE_CRITICAL, Refusal
-from camd.model import RecordingNews, Segment, Session, SessionState
+from camd.model import Cause, RecordingNews, Segment, Session, SessionState
 from camd.runtime.mailbox import Ask
 from camd.storage.actor import Storage
+from camd.storage.levels import space_facts
 
 log = structlog.get_logger("camd.session")
 
@@ -218,20 +218,14 @@ class Active:
         await self.storage.note_session(self.snapshot())
         await self.report(Began(self))
 
-    def failed(self, error: OSError) -> None:
-        """The disk refused: a session that has not begun is refused; others wait, or end."""
+    def failed(self, cause: Cause) -> None:
+        """Storage refused: a session that has not begun is refused; others wait, or end."""
         if self.book.first_frame_at is None:
-            kind = STORAGE_CRITICAL if error.errno in NO_ROOM else RECORDING_FAILED
-            self.refuse(
-                Refusal(
-                    kind,
-                    camera_id=self.book.camera_id,
-                    cause=errno.errorcode.get(error.errno or 0, "storage"),
-                    usage_percent=round(self.storage.status.used_percent, 2),
-                )
-            )
+            kind = STORAGE_CRITICAL if cause is Cause.STORAGE_FULL else RECORDING_FAILED
+            facts = space_facts(self.storage.status)
+            self.refuse(Refusal(kind, camera_id=self.book.camera_id, cause=cause.value, **facts))
         elif self.end_on_storage_error:
-            self.book.reason = "storage_error"
+            self.book.end_for(cause.value)
             self.finish()
 
     def news(self, news: RecordingNews, filename: str, reason: str = "") -> None:

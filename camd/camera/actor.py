@@ -6,7 +6,6 @@ synchronous step, by the machine and the book. Whatever takes time is a task tha
 
 from __future__ import annotations
 
-import random
 import uuid
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -27,13 +26,12 @@ from camd.camera.active import (
     TimeIsUp,
 )
 from camd.camera.capture import Capture
-from camd.camera.feed import Feed
-from camd.camera.queue import CaptureQueue, RunEnded
+from camd.camera.children import Children, SourceEnded
+from camd.camera.queue import CaptureQueue
 from camd.camera.recorder import Recorder
 from camd.camera.remux import to_mkv
-from camd.camera.run import Patience, Run
 from camd.camera.sessions import Rotation, SessionBook
-from camd.clock import monotonic, now
+from camd.clock import now
 from camd.config.schema import CameraConfig, Config, RecordingConfig
 from camd.errors import (
     ALREADY_RECORDING,
@@ -48,7 +46,6 @@ from camd.model import (
     CameraId,
     CameraState,
     CameraStatus,
-    Cause,
     Event,
     RecordingChanged,
     RecordingNews,
@@ -101,11 +98,6 @@ class Close:
 
 
 @attrs.frozen
-class SourceEnded:
-    """A source that plays once has been played."""
-
-
-@attrs.frozen
 class PatienceOver:
     """Frames in flight took too long to come."""
 
@@ -113,7 +105,13 @@ class PatienceOver:
 
 
 Message = (
-    StartRecording | StopRecording | Reconfigure | Close | SourceEnded | PatienceOver | Report
+    StartRecording
+    | StopRecording
+    | Reconfigure
+    | Close
+    | SourceEnded
+    | PatienceOver
+    | Report
     | m.Event
 )
 
@@ -129,11 +127,8 @@ class Camera:
     _capture: Capture
     _recording: RecordingConfig = attrs.field(init=False)
     _mailbox: Mailbox[Message] = attrs.field(factory=Mailbox, init=False)
-    _machine: m.Machine = attrs.field(factory=m.Machine, init=False)
-    _feed: Feed = attrs.field(factory=Feed, init=False)
-    _run: Run | None = attrs.field(default=None, init=False)
+    _children: Children = attrs.field(init=False)
     _active: Active | None = attrs.field(default=None, init=False)
-    _rest: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     _closing: list[Ask[Message]] = attrs.field(factory=list, init=False)
     _closed: bool = attrs.field(default=False, init=False)
@@ -143,7 +138,11 @@ class Camera:
 
     def __attrs_post_init__(self) -> None:
         self._recording = self._all.recording
+        self._children = self._new_children()
         self._published = Published(self.status)
+
+    def _new_children(self) -> Children:
+        return Children(self._capture, self._all.ffmpeg, self._mailbox.tell)
 
     # --- the handle ---
 
@@ -160,19 +159,19 @@ class Camera:
     @property
     def status(self) -> CameraStatus:
         """The latest word, counters included; never waits."""
-        trouble = CRASHED if self._faulted else self._machine.trouble
+        trouble = CRASHED if self._faulted else self._children.machine.trouble
         return CameraStatus(
             camera_id=self.config.id,
             device=self.config.device or self.config.id,
             name=self.config.name or self.config.id,
             identity=self.config.id,
-            state=CameraState.FAULTED if self._faulted else self._machine.state,
+            state=CameraState.FAULTED if self._faulted else self._children.machine.state,
             trouble=trouble,
-            video=self._feed.video,
+            video=self._children.feed.video,
             wanted=self._capture.wanted,
             session=self._active.snapshot() if self._active else None,
-            bytes_captured=self._feed.bytes_captured,
-            streaming_since=self._feed.began_at,
+            bytes_captured=self._children.feed.bytes_captured,
+            streaming_since=self._children.feed.began_at,
             restarts=self._restarts,
         )
 
@@ -222,12 +221,12 @@ class Camera:
     async def _live(self) -> None:
         with self._mailbox.opened():
             async with trio.open_nursery() as nursery:
-                self._nursery = nursery
+                self._nursery = self._children.nursery = nursery
                 self._faulted = False
                 self._publish()
                 if self.config.always_on:
                     self._step(m.Wanted())
-                while not (self._closing and self._active is None and self._run is None):
+                while not (self._closing and self._active is None and self._children.gone):
                     self._handle(await self._mailbox.receive())
                 self._closed = True
                 nursery.cancel_scope.cancel()
@@ -241,8 +240,8 @@ class Camera:
             self._tell(self._active, RecordingNews.ERROR, "", "internal_error")
             self._storage.guard.release(book.session_id)
         self._mailbox = Mailbox()
-        self._machine, self._feed = m.Machine(), Feed()
-        self._run = self._active = None
+        self._children = self._new_children()
+        self._active = None
         self._faulted, self._restarts = True, self._restarts + 1
         self._publish()
 
@@ -276,30 +275,11 @@ class Camera:
         assert self._nursery is not None
         self._nursery.start_soon(task)
 
-    # --- the child ---
-
     def _step(self, event: m.Event) -> None:
-        before = self._machine
-        self._machine, actions = m.step(before, event)
-        for action in actions:
-            match action:
-                case m.Action.SPAWN:
-                    self._spawn()
-                case m.Action.TERMINATE:
-                    if self._run is not None:  # else its end is in the mailbox already
-                        self._run.stop()
-                case m.Action.REST:
-                    self._rest = trio.CancelScope()
-                    self._go(partial(self._take_rest, self._rest, self._machine.rest_seconds))
-                case m.Action.WAKE:
-                    self._rest.cancel()
-        trouble = self._machine.trouble
-        if before.state is not self._machine.state:
-            cause = trouble.cause if trouble else None
-            state = self._machine.state.value
-            log.info("camera_state", camera=self.camera_id, state=state, cause=cause)
-        if self._active is not None and not self._machine.has_child:
-            self._child_is_gone(self._active, trouble)
+        self._children.step(event)
+        machine = self._children.machine
+        if self._active is not None and not machine.has_child:
+            self._child_is_gone(self._active, machine.trouble)
 
     def _child_is_gone(self, active: Active, trouble: Trouble | None) -> None:
         """A session that has not begun is refused, one that ends is finished, others wait."""
@@ -315,45 +295,6 @@ class Camera:
                     cause=trouble.cause,
                 )
             )
-
-    def _spawn(self) -> None:
-        assert self._run is None
-        ffmpeg = self._all.ffmpeg
-        start, stall = ffmpeg.start_timeout.total_seconds(), ffmpeg.stall_timeout.total_seconds()
-        self._run = Run(
-            consumer=self._feed,
-            patience=Patience(start, stall),
-            streaming=partial(self._mailbox.tell, m.FragmentArrived()),
-            stalled=lambda trouble: self._mailbox.tell(m.ChildStalled(trouble)),
-        )
-        self._go(partial(self._live_run, self._run))
-
-    async def _live_run(self, run: Run) -> None:
-        """Carry a child through its life, then say how it ended."""
-        trouble: Trouble | None = None
-        plan = await self._capture.plan()
-        if isinstance(plan, Trouble):
-            trouble = plan
-        elif not run.stopping:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._settle)
-                trouble = await run.live(plan.arguments)
-                nursery.cancel_scope.cancel()
-        absent = trouble is not None and self._capture.absent
-        self._feed.end(_run_ended(trouble or self._machine.trouble, absent=absent))
-        self._run = None
-        await self._mailbox.tell(m.ChildEnded(trouble, absent))
-        if trouble is None and not run.stopping:
-            await self._mailbox.tell(SourceEnded())
-
-    async def _settle(self) -> None:
-        await trio.sleep(m.SETTLED_SECONDS)
-        await self._mailbox.tell(m.ChildSettled())
-
-    async def _take_rest(self, scope: trio.CancelScope, seconds: float) -> None:
-        with scope:
-            await trio.sleep(seconds * random.uniform(0.8, 1.2))
-            await self._mailbox.tell(m.RestOver())
 
     # --- the session ---
 
@@ -376,7 +317,7 @@ class Camera:
         else:
             self._active = active = self._open_session(wish)
             active.join(ask)
-            rate = self._feed.bytes_per_second or self._capture.expected_bytes_per_second
+            rate = self._children.feed.bytes_per_second or self._capture.expected_bytes_per_second
             self._go(partial(active.run, rate, self._rotation()))
 
     def _rotation(self) -> Rotation:
@@ -403,7 +344,6 @@ class Camera:
             end_on_storage_error=self._recording.on_storage_error == "end",
         )
         active.recorder = Recorder(
-            camera_id=self.camera_id,
             identity=self.config.id,
             book=book,
             queue=active.queue,
@@ -422,7 +362,7 @@ class Camera:
         match report:
             case Admitted():
                 if not active.queue.finished:
-                    self._feed.attach(active.queue)
+                    self._children.feed.attach(active.queue)
                     self._step(m.Wanted())
             case Began():
                 active.answer_starts()
@@ -447,7 +387,7 @@ class Camera:
             return
         active.ending = True
         active.book.end_for(reason)
-        if not self._machine.has_child:
+        if not self._children.machine.has_child:
             active.finish()
             return
         if self.config.always_on and not self._closing:
@@ -462,7 +402,7 @@ class Camera:
 
     def _session_over(self, active: Active) -> None:
         self._active = None
-        self._feed.detach(active.queue)
+        self._children.feed.detach(active.queue)
         began = bool(active.book.segments)
         active.answer_all()
         if began:
@@ -475,21 +415,13 @@ class Camera:
 
     def _tell(self, active: Active, news: RecordingNews, filename: str, reason: str) -> None:
         device = self.config.device or self.config.id
-        self._events.publish(
-            RecordingChanged(news, device, active.snapshot(), filename, reason)
-        )
+        self._events.publish(RecordingChanged(news, device, active.snapshot(), filename, reason))
 
     def _publish(self) -> None:
         before, status = self._published.value, self.status
         self._published.publish(status)
         if _gist(before) != _gist(status):
             self._events.publish(CameraChanged(status))
-
-
-def _run_ended(trouble: Trouble | None, *, absent: bool) -> RunEnded:
-    if trouble is None:
-        return RunEnded(None, "")
-    return RunEnded(Cause.CAMERA_LOST if absent else trouble.ledger_cause, trouble.message)
 
 
 def _gist(status: CameraStatus) -> tuple[object, ...]:

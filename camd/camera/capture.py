@@ -11,10 +11,12 @@ import structlog
 import trio
 
 from camd.camera.program import FfmpegMissingError, Program
+from camd.camera.run import Launch
 from camd.config.schema import CameraConfig, Config
 from camd.media.command import capture_arguments, probe_arguments
 from camd.media.report import ProbeResult, parse_probe
 from camd.model import Cause, FileSource, RtspSource, TestSource, Trouble, V4l2Source, VideoFormat
+from camd.runtime.spawn import open_child
 
 log = structlog.get_logger("camd.camera")
 
@@ -41,6 +43,7 @@ class Capture:
     camera: CameraConfig
     config: Config
     find_program: ProgramFinder
+    launch: Launch = open_child  # how a child is started; tests put another one here
 
     @property
     def path(self) -> Path | None:

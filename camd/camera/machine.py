@@ -61,9 +61,7 @@ class RestOver:
     """The delay before the next try is over."""
 
 
-Event = (
-    Wanted | Unwanted | FragmentArrived | ChildSettled | ChildStalled | ChildEnded | RestOver
-)
+Event = Wanted | Unwanted | FragmentArrived | ChildSettled | ChildStalled | ChildEnded | RestOver
 EVENTS: tuple[type[Event], ...] = (
     Wanted,
     Unwanted,

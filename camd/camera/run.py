@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import attrs
@@ -44,6 +45,9 @@ HUNG = Trouble(
 )
 
 
+Launch = Callable[[Sequence[str]], AbstractAsyncContextManager[Child]]
+
+
 class Consumer(Protocol):
     """Who gets what the child delivers."""
 
@@ -70,6 +74,7 @@ class Run:
     patience: Patience
     streaming: Callable[[], Awaitable[None]]
     stalled: Callable[[Trouble], Awaitable[None]]
+    launch: Launch = open_child
     _heard_all: trio.Event = attrs.field(factory=trio.Event, init=False)
     _stop: trio.Event = attrs.field(factory=trio.Event, init=False)
     _words: deque[Message] = attrs.field(factory=lambda: deque(maxlen=LAST_WORDS), init=False)
@@ -91,7 +96,7 @@ class Run:
         A source that has been played to its end also ends with None if it said nothing.
         """
         try:
-            async with open_child(arguments) as child, trio.open_nursery() as nursery:
+            async with self.launch(arguments) as child, trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch_errors, child)
                 nursery.start_soon(self._end_when_told, child)
                 await self._read(child)

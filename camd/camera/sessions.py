@@ -20,16 +20,16 @@ from camd.model import (
     Session,
     SessionId,
     SessionState,
-    VideoFormat,
 )
 
 _STAGGER_SECONDS = 5.0
 _STAGGER_SHARE = 0.01
+OLDEST_FIRST_FRAME_SECONDS = 30.0  # a source whose clock says more than that is wrong
 
 
 @attrs.frozen
 class Rotation:
-    """When a segment is long enough. `stagger_seconds` lengthens a session's first one."""
+    """When a segment is long enough. `stagger_seconds` shortens a session's first one."""
 
     max_seconds: float
     max_bytes: int | None = None
@@ -54,10 +54,26 @@ class Rotation:
     ) -> bool:
         """Whether to cut before a fragment of `next_bytes` that starts `seconds` into segment
         `number`; half a frame's time of tolerance, since capture times are rounded."""
-        limit = self.max_seconds + (self.stagger_seconds if number == 0 else 0.0)
+        limit = self.max_seconds - (self.stagger_seconds if number == 0 else 0.0)
         if seconds >= limit - frame_seconds / 2:
             return True
         return self.max_bytes is not None and size_bytes + next_bytes > self.max_bytes
+
+
+@attrs.frozen
+class Loss:
+    """Frames that arrived and could not be written."""
+
+    start: datetime
+    end: datetime
+    frames: int
+    cause: Cause
+    action: str
+
+    def and_then(self, more: Loss) -> Loss:
+        """Both, as one: the first one's cause is why the second one happened."""
+        end = max(self.end, more.end)
+        return attrs.evolve(self, end=end, frames=self.frames + more.frames)
 
 
 @attrs.define(eq=False)
@@ -92,9 +108,10 @@ class SessionBook:
         self.frames_captured += frames
 
     def wrote(self, segment: Segment, frames: int, size_bytes: int, monotonic: float) -> None:
-        """Count frames that were appended to `segment`, the newest one."""
+        """Count frames that were appended to `segment`, the newest one, just now."""
         if self.first_frame_at is None:
-            self.first_frame_at = monotonic
+            age = (segment.modified - segment.start).total_seconds()
+            self.first_frame_at = monotonic - min(max(0.0, age), OLDEST_FIRST_FRAME_SECONDS)
             before = (self.started - segment.start).total_seconds()
             self.preroll_seconds = round(max(0.0, before), 3)
             self.started = segment.start
@@ -123,29 +140,32 @@ class SessionBook:
 
     # --- gaps ---
 
-    def lost(
-        self, start: datetime, end: datetime, frames: int, cause: Cause, action: str
-    ) -> Gap:
-        """Ledger frames that were captured and not written; the number is exact."""
-        return self._ledger(start, end, frames, exact=True, cause=cause, action=action)
+    def lost(self, loss: Loss) -> Gap:
+        """Ledger frames that were captured and not written; their number is exact."""
+        return self._ledger(loss.start, loss.end, loss.frames, True, loss.cause, loss.action)
 
-    def missed(
-        self, start: datetime, end: datetime, video: VideoFormat | None, cause: Cause, action: str
-    ) -> Gap:
+    def missed(self, start: datetime, end: datetime, cause: Cause) -> Gap:
         """Ledger time in which nothing was captured; the frames are estimated from the rate."""
-        seconds = max(0.0, (end - start).total_seconds())
-        frames = round(seconds * video.fps) if video else 0
-        return self._ledger(start, end, frames, exact=False, cause=cause, action=action)
+        frames = round(max(0.0, (end - start).total_seconds()) * self._frame_rate())
+        return self._ledger(start, end, frames, False, cause, "started the camera again")
+
+    def _frame_rate(self) -> float:
+        """Frames per second of the newest segment that has any."""
+        for segment in reversed(self.segments):
+            if segment.duration_seconds > 0:
+                return segment.frames / segment.duration_seconds
+        return 0.0
 
     def _ledger(
-        self, start: datetime, end: datetime, frames: int, *, exact: bool, cause: Cause, action: str
+        self, start: datetime, end: datetime, frames: int, exact: bool, cause: Cause, action: str
     ) -> Gap:
+        end = max(start, end)
         gap = Gap(
             camera_id=self.camera_id,
             session_id=self.session_id,
             start=start,
-            end=max(start, end),
-            duration_seconds=round(max(0.0, (end - start).total_seconds()), 6),
+            end=end,
+            duration_seconds=round((end - start).total_seconds(), 6),
             frames=frames,
             exact=exact,
             cause=cause,

@@ -156,14 +156,14 @@ async def open_child(arguments: Sequence[str]) -> AsyncIterator[Child]:
     child = Child(process, os.pidfd_open(process.pid))
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(child._reap)  # noqa: SLF001 - this is its other half
+            nursery.start_soon(child._reap)
             yield child
             nursery.cancel_scope.cancel()
     finally:
         child.signal(signal.SIGTERM)
         with trio.CancelScope(shield=True), trio.move_on_after(10):
             await _drain_and_end(child)
-        child._close()  # noqa: SLF001
+        child._close()
 
 
 async def _drain_and_end(child: Child) -> None:
@@ -174,7 +174,7 @@ async def _drain_and_end(child: Child) -> None:
             pass
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(child._reap)  # noqa: SLF001
+        nursery.start_soon(child._reap)
         nursery.start_soon(drain)
         nursery.start_soon(partial(_discard_errors, child))
         await child.end()

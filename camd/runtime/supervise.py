@@ -7,8 +7,6 @@ from collections.abc import Awaitable, Callable
 import structlog
 import trio
 
-from camd.clock import monotonic
-
 log = structlog.get_logger("camd.supervise")
 
 FIRST_DELAY_SECONDS = 1.0
@@ -28,7 +26,7 @@ async def supervise(
     delay = FIRST_DELAY_SECONDS
     finished = False
     while not finished:
-        born = monotonic()
+        born = trio.current_time()
         try:
             await life()
             finished = True
@@ -36,6 +34,6 @@ async def supervise(
             log.error("actor_crashed", actor=name, exc_info=crash)
             crashed()
         if not finished:
-            delay = FIRST_DELAY_SECONDS if monotonic() - born > SETTLED_SECONDS else delay
+            delay = FIRST_DELAY_SECONDS if trio.current_time() - born > SETTLED_SECONDS else delay
             await trio.sleep(delay)
             delay = min(LONGEST_DELAY_SECONDS, delay * 2)

@@ -249,7 +249,7 @@ async def open_storage(
     thresholds = Thresholds(config.warn_percent, config.block_percent)
     guard = Guard(config.recordings_dir, disk, thresholds, events)
     storage = Storage(config.recordings_dir, disk, guard)
-    guard.prepare = storage._open_catalog  # noqa: SLF001 - the two are one actor
+    guard.prepare = storage._open_catalog
     with trio.move_on_after(CATALOG_PATIENCE_SECONDS):
         await trio.to_thread.run_sync(
             partial(_make_folder, config.recordings_dir), abandon_on_cancel=True
@@ -260,7 +260,7 @@ async def open_storage(
         yield storage
         nursery.cancel_scope.cancel()
     with trio.CancelScope(shield=True), trio.move_on_after(CATALOG_PATIENCE_SECONDS):
-        await trio.to_thread.run_sync(storage._close, limiter=storage._one, abandon_on_cancel=True)  # noqa: SLF001
+        await trio.to_thread.run_sync(storage._close, limiter=storage._one, abandon_on_cancel=True)
 
 
 def _make_folder(folder: Path) -> None:

@@ -90,9 +90,7 @@ class PosixDisk:
 
     def create(self, path: Path) -> PosixFile:
         """open(2) with O_CREAT and O_EXCL, group-readable."""
-        return PosixFile(
-            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
-        )
+        return PosixFile(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
 
     def sync_directory(self, path: Path) -> None:
         """fsync(2) on the directory's descriptor."""

@@ -178,11 +178,15 @@ class Stage:
 
 
 def make_front(
-    *, keys: tuple[ApiKey, ...] = (), limits: HttpLimits | None = None, **service: Any
+    *,
+    keys: tuple[ApiKey, ...] = (),
+    origins: tuple[str, ...] = (),
+    limits: HttpLimits | None = None,
+    **service: Any,
 ) -> Front:
     authenticator = Authenticator(jwt_secret=SECRET, keys=keys)
     return Front(
-        Site(APP, limits=limits or HttpLimits()),
+        Site(APP, origins=origins, limits=limits or HttpLimits()),
         Service(REGISTRY, authenticator, now=now, **service),
     )
 

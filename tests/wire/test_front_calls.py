@@ -8,18 +8,16 @@ from typing import Any
 import pytest
 import structlog
 import trio
-import trio.testing
 from front_stage import NOBODY, SECRET, Peer, key, open_stage, token
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trio.testing import MockClock, memory_stream_pair
 
 from camd.front.websocket import SocketClosedError, open_client_websocket
 from camd.rpc.roles import Identity, Role, Via
 
-pytestmark = pytest.mark.usefixtures("autojump_clock")
 
-
-async def test_a_ping_behind_a_slow_call_answers_at_once() -> None:
+async def test_a_ping_behind_a_slow_call_answers_at_once(autojump_clock: MockClock) -> None:
     """Calls of one client run side by side and answer when they are done."""
     async with open_stage() as stage, stage.peer() as peer:
         began = trio.current_time()
@@ -30,7 +28,7 @@ async def test_a_ping_behind_a_slow_call_answers_at_once() -> None:
         assert answers == [(3, 0), (2, 5), (1, 60)]
 
 
-async def test_a_bug_is_an_answer_and_a_line_in_the_log() -> None:
+async def test_a_bug_is_an_answer_and_a_line_in_the_log(autojump_clock: MockClock) -> None:
     """A handler that crashes gives -32603 with its traceback in the log; the connection lives."""
     async with open_stage() as stage, stage.peer() as peer:
         with structlog.testing.capture_logs() as logs:
@@ -44,14 +42,14 @@ async def test_a_bug_is_an_answer_and_a_line_in_the_log() -> None:
         assert stage.front.service.traffic.crashes == 2
 
 
-async def test_a_refusal_travels_with_its_data() -> None:
+async def test_a_refusal_travels_with_its_data(autojump_clock: MockClock) -> None:
     """What a handler refuses keeps code, message and data."""
     async with open_stage() as stage, stage.peer() as peer:
         error = (await peer.call("refuse"))["error"]
         assert (error["code"], error["data"]["camera_id"]) == (-32004, "camera9")
 
 
-async def test_more_calls_than_allowed_at_a_time_are_refused() -> None:
+async def test_more_calls_than_allowed_at_a_time_are_refused(autojump_clock: MockClock) -> None:
     """Past the bound a call is told when to try again; those in flight go on."""
     async with open_stage(max_calls_in_flight=2) as stage, stage.peer() as peer:
         for number in range(3):
@@ -62,7 +60,7 @@ async def test_more_calls_than_allowed_at_a_time_are_refused() -> None:
         assert {(await peer.receive())["id"] for _ in range(2)} == {0, 1}
 
 
-async def test_the_rate_limit_says_when_to_go_on() -> None:
+async def test_the_rate_limit_says_when_to_go_on(autojump_clock: MockClock) -> None:
     """After a burst calls are refused until the time that the refusal names has passed."""
     async with open_stage(requests_per_minute=6) as stage, stage.peer() as peer:
         for _ in range(5):  # and one was authenticate
@@ -73,7 +71,7 @@ async def test_the_rate_limit_says_when_to_go_on() -> None:
         assert (await peer.call("ping"))["result"] == "pong"
 
 
-async def test_a_batch_is_answered_by_one_array() -> None:
+async def test_a_batch_is_answered_by_one_array(autojump_clock: MockClock) -> None:
     """It comes when all its calls are done, without the notifications, whatever failed."""
     async with open_stage() as stage, stage.peer() as peer:
         await peer.socket.send(
@@ -96,7 +94,7 @@ async def test_a_batch_is_answered_by_one_array() -> None:
         }
 
 
-async def test_nothing_is_answered_to_notifications() -> None:
+async def test_nothing_is_answered_to_notifications(autojump_clock: MockClock) -> None:
     """Neither a result, nor an error, nor a batch of nothing."""
     async with open_stage() as stage, stage.peer() as peer:
         await peer.send(method="ping")
@@ -108,7 +106,7 @@ async def test_nothing_is_answered_to_notifications() -> None:
 # --- who calls
 
 
-async def test_nothing_is_answered_before_authentication() -> None:
+async def test_nothing_is_answered_before_authentication(autojump_clock: MockClock) -> None:
     """Not even whether a method exists; and no news is sent."""
     async with open_stage() as stage, stage.peer(known=False) as peer:
         for method in ("ping", "no_such_method"):
@@ -120,7 +118,7 @@ async def test_nothing_is_answered_before_authentication() -> None:
         assert (await peer.receive())["params"] == {"seq": 2}
 
 
-async def test_authenticate_says_who_one_is() -> None:
+async def test_authenticate_says_who_one_is(autojump_clock: MockClock) -> None:
     """The answer has what clients read; times end in Z."""
     async with open_stage() as stage, stage.peer(known=False) as peer:
         result = (await peer.call("authenticate", auth_token=token(lifetime=60)))["result"]
@@ -130,7 +128,7 @@ async def test_authenticate_says_who_one_is() -> None:
         assert result["session_id"]
 
 
-async def test_a_failed_authentication_is_an_error_with_a_reason() -> None:
+async def test_a_failed_authentication_is_an_error_with_a_reason(autojump_clock: MockClock) -> None:
     """With `auth_token`, failure is -32001 and names the reason; no result key."""
     async with open_stage() as stage, stage.peer(known=False) as peer:
         answer = await peer.call("authenticate", auth_token="nonsense")
@@ -141,7 +139,7 @@ async def test_a_failed_authentication_is_an_error_with_a_reason() -> None:
         assert "result" not in answer
 
 
-async def test_old_clients_get_failure_as_a_result() -> None:
+async def test_old_clients_get_failure_as_a_result(autojump_clock: MockClock) -> None:
     """With `token` and `auth_type` failure is a result, and later errors have a null one."""
     async with open_stage() as stage, stage.peer(known=False) as peer:
         answer = await peer.call("authenticate", token="nonsense", auth_type="jwt")
@@ -166,7 +164,11 @@ async def test_old_clients_get_failure_as_a_result() -> None:
     ],
 )
 async def test_the_dialect_is_configurable(
-    dialect: str, params: dict[str, object], error_is_result: bool, null_result: bool
+    autojump_clock: MockClock,
+    dialect: str,
+    params: dict[str, object],
+    error_is_result: bool,
+    null_result: bool,
 ) -> None:
     """`auto` follows the client; `always` and `never` do not."""
     async with open_stage(legacy_dialect=dialect) as stage, stage.peer(known=False) as peer:
@@ -178,7 +180,9 @@ async def test_the_dialect_is_configurable(
 @pytest.mark.parametrize(
     "params", [{}, {"auth_token": 5}, {"auth_token": None}, {"token": "x", "auth_type": "magic"}]
 )
-async def test_authenticate_names_wrong_parameters(params: dict[str, object]) -> None:
+async def test_authenticate_names_wrong_parameters(
+    autojump_clock: MockClock, params: dict[str, object]
+) -> None:
     """Parameters of the wrong kind are refused as such, in either dialect."""
     async with open_stage() as stage, stage.peer(known=False) as peer:
         answer = await peer.call("authenticate", **params)
@@ -187,7 +191,9 @@ async def test_authenticate_names_wrong_parameters(params: dict[str, object]) ->
         assert "auth_t" in text
 
 
-async def test_a_token_inside_a_call_counts_for_it_and_binds_the_socket() -> None:
+async def test_a_token_inside_a_call_counts_for_it_and_binds_the_socket(
+    autojump_clock: MockClock,
+) -> None:
     """The first one binds; a later one counts for its own call alone, and is always checked."""
     async with open_stage(keys=(key("root", Role.ADMIN),)) as stage:
         async with stage.peer(known=False) as peer:
@@ -200,7 +206,7 @@ async def test_a_token_inside_a_call_counts_for_it_and_binds_the_socket() -> Non
             assert (await other.call("ping"))["error"]["code"] == -32001
 
 
-async def test_an_identity_ends_with_its_token() -> None:
+async def test_an_identity_ends_with_its_token(autojump_clock: MockClock) -> None:
     """From `exp` on calls are refused and news stop, until a new token comes."""
     async with open_stage() as stage, stage.peer(known=False) as peer:
         await peer.call("authenticate", auth_token=token(lifetime=10))
@@ -211,23 +217,26 @@ async def test_an_identity_ends_with_its_token() -> None:
         assert (await peer.call("ping", auth_token=token()))["result"] == "pong"
 
 
-async def test_a_revoked_key_ends_at_once() -> None:
+async def test_a_revoked_key_ends_at_once(autojump_clock: MockClock) -> None:
     """Who came in with a key is out when the key is gone, also on an open socket."""
-    async with open_stage(keys=(key("a"), key("b"))) as stage:
-        async with stage.peer(known=False) as peer, stage.peer(known=False) as other:
-            await peer.call("authenticate", auth_token="a" * 40)
-            await other.call("authenticate", auth_token="b" * 40)
-            authenticator = stage.front.service.authenticator
-            authenticator.keys = (key("b"),)
-            authenticator.generation += 1
-            assert (await peer.call("ping"))["error"]["data"]["reason"] == "revoked"
-            assert (await other.call("ping"))["result"] == "pong"
+    async with (
+        open_stage(keys=(key("a"), key("b"))) as stage,
+        stage.peer(known=False) as peer,
+        stage.peer(known=False) as other,
+    ):
+        await peer.call("authenticate", auth_token="a" * 40)
+        await other.call("authenticate", auth_token="b" * 40)
+        authenticator = stage.front.service.authenticator
+        authenticator.keys = (key("b"),)
+        authenticator.generation += 1
+        assert (await peer.call("ping"))["error"]["data"]["reason"] == "revoked"
+        assert (await other.call("ping"))["result"] == "pong"
 
 
-async def test_the_socket_itself_may_say_who_it_is() -> None:
+async def test_the_socket_itself_may_say_who_it_is(autojump_clock: MockClock) -> None:
     """An identity from the Unix socket's peer counts without a token."""
     async with open_stage() as stage:
-        ours, theirs = trio.testing.memory_stream_pair()
+        ours, theirs = memory_stream_pair()
         root = Identity("uid:0", Role.ADMIN, None, Via.PEER)
         stage.nursery.start_soon(stage.front.serve_stream, theirs, NOBODY, root)
         async with open_client_websocket(
@@ -277,10 +286,12 @@ def test_every_request_with_an_id_gets_exactly_one_answer(
                     if requests[answer["id"]]["method"] == "rule":
                         assert answer["error"]["code"] in (-32003, -32602, -32001)
 
-    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
-async def test_a_stopping_service_answers_running_calls_and_says_goodbye() -> None:
+async def test_a_stopping_service_answers_running_calls_and_says_goodbye(
+    autojump_clock: MockClock,
+) -> None:
     """Who waits hears that the service stops; then the socket closes with 1001."""
     async with open_stage() as stage, stage.peer() as peer:
         await peer.send(id=1, method="wait", params={"seconds": 1000})
@@ -293,7 +304,7 @@ async def test_a_stopping_service_answers_running_calls_and_says_goodbye() -> No
         assert closed.value.code == 1001
 
 
-async def test_tokens_stay_out_of_the_log() -> None:
+async def test_tokens_stay_out_of_the_log(autojump_clock: MockClock) -> None:
     """Neither a good nor a bad token nor the secret is ever written."""
     with structlog.testing.capture_logs() as logs:
         async with open_stage() as stage, stage.peer() as peer:

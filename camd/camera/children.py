@@ -1,0 +1,118 @@
+"""A camera's FFmpeg children, one after another: the machine's decisions, carried out."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import attrs
+import structlog
+import trio
+
+from camd.camera import machine as m
+from camd.camera.capture import Capture
+from camd.camera.feed import Feed
+from camd.camera.queue import RunEnded
+from camd.camera.run import Patience, Run
+from camd.config.schema import FfmpegConfig
+from camd.model import Cause, Trouble
+
+log = structlog.get_logger("camd.camera")
+
+
+@attrs.frozen
+class SourceEnded:
+    """A source that plays once has been played."""
+
+
+@attrs.define(eq=False)
+class Children:
+    """The machine, the child there is, and the feed that it fills.
+
+    `tell` takes what happens to the camera's mailbox; `step` is called from its loop only.
+    """
+
+    _capture: Capture
+    _ffmpeg: FfmpegConfig
+    _tell: Callable[[m.Event | SourceEnded], Awaitable[None]]
+    machine: m.Machine = attrs.field(factory=m.Machine, init=False)
+    feed: Feed = attrs.field(factory=Feed, init=False)
+    nursery: trio.Nursery | None = attrs.field(default=None, init=False)
+    _run: Run | None = attrs.field(default=None, init=False)
+    _rest: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+
+    @property
+    def gone(self) -> bool:
+        """Whether no child exists."""
+        return self._run is None
+
+    def step(self, event: m.Event) -> None:
+        """Let the machine answer `event`, and do what it says."""
+        before = self.machine
+        self.machine, actions = m.step(before, event)
+        for action in actions:
+            match action:
+                case m.Action.SPAWN:
+                    self._spawn()
+                case m.Action.TERMINATE:
+                    if self._run is not None:  # else its end is in the mailbox already
+                        self._run.stop()
+                case m.Action.REST:
+                    self._rest = trio.CancelScope()
+                    self._go(partial(self._take_rest, self._rest, self.machine.rest_seconds))
+                case m.Action.WAKE:
+                    self._rest.cancel()
+        if before.state is not self.machine.state:
+            trouble, camera = self.machine.trouble, self._capture.camera.id
+            cause = trouble.cause if trouble else None
+            log.info("camera_state", camera=camera, state=self.machine.state.value, cause=cause)
+
+    def _go(self, task: Callable[[], Awaitable[None]]) -> None:
+        assert self.nursery is not None
+        self.nursery.start_soon(task)
+
+    def _spawn(self) -> None:
+        assert self._run is None
+        start, stall = self._ffmpeg.start_timeout, self._ffmpeg.stall_timeout
+        self._run = Run(
+            consumer=self.feed,
+            patience=Patience(start.total_seconds(), stall.total_seconds()),
+            streaming=partial(self._tell, m.FragmentArrived()),
+            stalled=lambda trouble: self._tell(m.ChildStalled(trouble)),
+            launch=self._capture.launch,
+        )
+        self._go(partial(self._live, self._run))
+
+    async def _live(self, run: Run) -> None:
+        """Carry a child through its life, then say how it ended."""
+        trouble: Trouble | None = None
+        plan = await self._capture.plan()
+        if isinstance(plan, Trouble):
+            trouble = plan
+        elif not run.stopping:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._settle)
+                trouble = await run.live(plan.arguments)
+                nursery.cancel_scope.cancel()
+        absent = trouble is not None and self._capture.absent
+        self.feed.end(_run_ended(trouble or self.machine.trouble, absent=absent))
+        self._run = None
+        await self._tell(m.ChildEnded(trouble, absent))
+        if trouble is None and not run.stopping:
+            await self._tell(SourceEnded())
+
+    async def _settle(self) -> None:
+        await trio.sleep(m.SETTLED_SECONDS)
+        await self._tell(m.ChildSettled())
+
+    async def _take_rest(self, scope: trio.CancelScope, seconds: float) -> None:
+        with scope:
+            await trio.sleep(seconds * random.uniform(0.8, 1.2))
+            await self._tell(m.RestOver())
+
+
+def _run_ended(trouble: Trouble | None, *, absent: bool) -> RunEnded:
+    if trouble is None:
+        return RunEnded(None, "")
+    return RunEnded(Cause.CAMERA_LOST if absent else trouble.ledger_cause, trouble.message)

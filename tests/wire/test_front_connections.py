@@ -1,0 +1,278 @@
+"""WebSocket connections: heartbeats, news for slow clients, limits, handshakes."""
+
+from __future__ import annotations
+
+import pytest
+import structlog
+import trio
+from front_stage import UPGRADE, Stage, open_stage, read_all
+from trio.testing import MockClock
+
+from camd.front.websocket import SocketClosedError
+
+
+def frame(opcode: int, payload: bytes, *, last: bool = True) -> bytes:
+    """One frame of a client (RFC 6455, 5.2), masked with zeros."""
+    size = len(payload)
+    if size < 126:
+        length = bytes([0x80 | size])
+    elif size < 65536:
+        length = bytes([0x80 | 126]) + size.to_bytes(2, "big")
+    else:
+        length = bytes([0x80 | 127]) + size.to_bytes(8, "big")
+    return bytes([(0x80 if last else 0) | opcode]) + length + bytes(4) + payload
+
+
+async def upgraded(stage: Stage, headers: bytes = b"") -> tuple[trio.abc.Stream, bytes]:
+    """Send an upgrade by hand; give the stream and the answer's head."""
+    stream = stage.connect()
+    await stream.send_all(UPGRADE + headers + b"\r\n")
+    answer = b""
+    while b"\r\n\r\n" not in answer:
+        data = await stream.receive_some(4096)
+        assert data, answer
+        answer += data
+    return stream, answer
+
+
+def ends_of(logs: list[structlog.typing.EventDict]) -> list[tuple[int, str]]:
+    return [(line["code"], line["reason"]) for line in logs if line["event"] == "client_left"]
+
+
+# --- heartbeats
+
+
+async def test_an_hour_of_silence_is_no_reason_to_go(autojump_clock: MockClock) -> None:
+    """A client that only answers pings stays connected and is served."""
+    async with open_stage() as stage, stage.peer() as peer:
+        await trio.sleep(3600)
+        assert stage.front.connections == 1
+        assert (await peer.call("ping"))["result"] == "pong"
+
+
+async def test_a_dead_client_is_dropped(autojump_clock: MockClock) -> None:
+    """Who answers no ping is gone 40 seconds after the last sign of life."""
+    async with open_stage() as stage:
+        with structlog.testing.capture_logs() as logs:
+            await upgraded(stage)
+            await trio.sleep(39.9)
+            assert stage.front.connections == 1
+            await trio.sleep(5)  # the close frame is not answered either
+            assert stage.front.connections == 0
+        assert ends_of(logs) == [(1008, "no answer to a ping")]
+
+
+async def test_pongs_get_through_while_calls_run(autojump_clock: MockClock) -> None:
+    """A call that takes minutes does not make a client look dead."""
+    async with open_stage(max_calls_in_flight=2) as stage, stage.peer() as peer:
+        for number in range(2):
+            await peer.send(id=number, method="wait", params={"seconds": 300})
+        await peer.receive()
+        assert stage.front.connections == 1
+
+
+# --- news
+
+
+async def test_states_coalesce_for_a_slow_client(autojump_clock: MockClock) -> None:
+    """While nobody reads, only the latest state of each key waits; the order stays by age."""
+    async with open_stage() as stage, stage.peer(lockstep=True) as peer:
+        for seq in range(1000):
+            stage.publish("camera", key=f"camera{seq % 2}", seq=seq)
+            stage.publish("storage", key="storage", seq=1000 + seq)
+        received = [(await peer.receive())["params"]["seq"] for _ in range(3)]
+        assert received == [998, 999, 1999]
+
+
+async def test_a_client_that_does_not_read_is_disconnected(autojump_clock: MockClock) -> None:
+    """Past the bound of its queue it must go, with a reason; the others notice nothing."""
+    async with open_stage() as stage, stage.peer() as fast:
+        with structlog.testing.capture_logs() as logs:
+            async with stage.peer(lockstep=True) as slow:
+                for seq in range(300):
+                    stage.publish("event", seq=seq)
+                    assert (await fast.receive())["params"]["seq"] == seq
+                await trio.sleep(5)
+                assert stage.front.connections == 1
+                assert slow is not fast
+        ((code, reason), *_) = ends_of(logs)
+        assert code == 1008
+        assert "too slowly" in reason
+        assert (await fast.call("ping"))["result"] == "pong"
+
+
+async def test_a_stalled_send_ends_the_connection(autojump_clock: MockClock) -> None:
+    """A client that stops reading in the middle of a message holds nothing for ever."""
+    async with open_stage() as stage:
+        ours = stage.connect(lockstep=True)
+        await ours.send_all(UPGRADE + b"\r\n")
+        await trio.sleep(60)
+        assert stage.front.connections == 0
+
+
+async def test_a_client_may_want_less(autojump_clock: MockClock) -> None:
+    """A filter narrows published news; what is sent to one client alone comes before the answer."""
+    async with open_stage() as stage, stage.peer() as peer:
+        await peer.send(id=1, method="narrow")
+        assert (await peer.receive())["method"] == "missed"
+        assert (await peer.receive())["id"] == 1
+        stage.publish("unwanted", seq=1)
+        stage.publish("wanted", seq=2)
+        assert (await peer.receive())["method"] == "wanted"
+
+
+# --- limits
+
+
+async def test_the_limit_of_a_message_is_in_bytes(autojump_clock: MockClock) -> None:
+    """A message of exactly the limit is read; one byte more closes with 1009."""
+    async with open_stage(max_message_bytes=400) as stage, stage.peer(known=False) as peer:
+        await peer.socket.send('"' + "é" * 199 + '"')
+        assert (await peer.receive())["error"]["code"] == -32600
+        await peer.socket.send('"' + "é" * 199 + 'x"')
+        with pytest.raises(SocketClosedError) as closed:
+            await peer.receive()
+        assert closed.value.code == 1009
+
+
+async def test_a_flood_of_empty_fragments_is_cut_off(autojump_clock: MockClock) -> None:
+    """A message that never ends does not grow without limit, however small its parts."""
+    async with open_stage() as stage:
+        stream, _ = await upgraded(stage)
+        await stream.send_all(frame(1, b"", last=False) + frame(0, b"", last=False) * 5000)
+        assert (1009).to_bytes(2, "big") in await read_all(stream)
+        assert stage.front.connections == 0
+
+
+async def test_fragments_and_pings_between_them_are_fine(autojump_clock: MockClock) -> None:
+    """A message in parts is one message; control frames do not count."""
+    async with open_stage(max_message_bytes=100) as stage:
+        stream, _ = await upgraded(stage)
+        parts = [b'{"jsonrpc":"2.0",', b'"id":7,"method":', b'"ping"}']
+        flags = [(1, False), (0, False), (0, True)]
+        for part, (opcode, last) in zip(parts, flags, strict=True):
+            data = frame(opcode, part, last=last) + frame(9, b"p" * 125)
+            for byte in data:  # cut everywhere
+                await stream.send_all(bytes([byte]))
+        answer = b""
+        while b'"id":7' not in answer:
+            answer += await stream.receive_some(4096)
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [
+        b"\xff" * 100,
+        frame(1, b"\xff\xfe"),
+        frame(0, b"continues nothing"),
+        bytes([0x81, 0x05]) + b"clear",  # not masked
+        frame(8, b"\x00"),
+        frame(9, b"p" * 126),
+    ],
+)
+async def test_a_broken_client_hurts_nobody_else(autojump_clock: MockClock, rubbish: bytes) -> None:
+    """Its own connection ends without a line about a crash; the others go on."""
+    with structlog.testing.capture_logs() as logs:
+        async with open_stage() as stage, stage.peer() as peer:
+            stream, _ = await upgraded(stage)
+            await stream.send_all(rubbish)
+            await read_all(stream)
+            assert (await peer.call("ping"))["result"] == "pong"
+    assert not [line for line in logs if "crash" in line["event"]]
+
+
+async def test_a_client_that_breaks_off_leaves_nothing_behind(autojump_clock: MockClock) -> None:
+    """Calls that ran for it are cancelled, its place is free."""
+    async with open_stage() as stage:
+        async with stage.peer() as peer:
+            await peer.send(id=1, method="wait", params={"seconds": 1000})
+        await trio.sleep(3)
+        assert stage.front.connections == 0
+
+
+async def test_the_one_too_many_is_told_to_try_later(autojump_clock: MockClock) -> None:
+    """Past the limit the socket is closed with 1013; a place that gets free is given away."""
+    async with open_stage() as stage:
+        stage.front.max_connections = 1
+        async with stage.peer() as first:
+            async with stage.peer(known=False) as second:
+                with pytest.raises(SocketClosedError) as closed:
+                    await second.receive()
+                assert closed.value.code == 1013
+            assert (await first.call("ping"))["result"] == "pong"
+        await trio.sleep(3)
+        async with stage.peer() as third:
+            assert (await third.call("ping"))["result"] == "pong"
+
+
+# --- handshakes
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "status"),
+    [
+        (b"Upgrade: websocket", b"Upgrade: other", b"426"),
+        (b"Connection: Upgrade", b"Connection: close", b"426"),
+        (b"Version: 13", b"Version: 8", b"426"),
+        (b"AAAAAAAAAAAAAAAAAAAAAA==", b"short", b"400"),
+        (b"Host:", b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nHost:", b"400"),
+        (b"GET", b"POST", b"400"),
+        (b"Host: camera.local:8002\r\n", b"", b"400"),
+    ],
+)
+async def test_a_wrong_handshake_is_answered(
+    autojump_clock: MockClock, old: bytes, new: bytes, status: bytes
+) -> None:
+    """Each mistake gets an HTTP answer and a closed connection, never silence."""
+    async with open_stage() as stage:
+        stream = stage.connect()
+        await stream.send_all(UPGRADE.replace(old, new) + b"\r\n")
+        assert (await read_all(stream)).startswith(b"HTTP/1.1 " + status)
+
+
+async def test_half_a_handshake_is_not_waited_for(autojump_clock: MockClock) -> None:
+    """After ten seconds the connection ends, dripping or not."""
+    async with open_stage() as stage:
+        silent, dripping = stage.connect(), stage.connect()
+        began = trio.current_time()
+        for byte in UPGRADE[:8]:
+            await dripping.send_all(bytes([byte]))
+            await trio.sleep(2)
+        assert b"408" in await read_all(dripping)
+        assert await read_all(silent) == b""
+        assert trio.current_time() - began < 17
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        (None, True),
+        (b"http://camera.local:8002", True),
+        (b"https://CAMERA.local", True),
+        (b"https://panel.example", True),
+        (b"http://evil.example", False),
+        (b"http://camera.local.evil.example", False),
+        (b"http://[", False),
+        (b"null", False),
+        (b"", False),
+    ],
+)
+async def test_a_foreign_web_page_gets_nowhere(
+    autojump_clock: MockClock, origin: bytes | None, allowed: bool
+) -> None:
+    """Without an Origin, of the same host, or configured: fine. Everybody else: 403."""
+    async with open_stage(origins=("https://panel.example",)) as stage:
+        header = b"" if origin is None else b"Origin: " + origin + b"\r\n"
+        _, answer = await upgraded(stage, header)
+        assert answer.startswith(b"HTTP/1.1 101" if allowed else b"HTTP/1.1 403")
+
+
+async def test_frames_right_behind_the_handshake_are_read(autojump_clock: MockClock) -> None:
+    """A client need not wait for the answer before it speaks."""
+    async with open_stage() as stage:
+        stream = stage.connect()
+        call = frame(1, b'{"jsonrpc":"2.0","id":5,"method":"ping"}')
+        await stream.send_all(UPGRADE + b"\r\n" + call)
+        answer = b""
+        while b'"id":5' not in answer:
+            answer += await stream.receive_some(4096)
