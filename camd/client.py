@@ -87,15 +87,18 @@ class Client:
             raise ConnectionLostError(self._lost)
         return _result(pending.answer)
 
-    async def notifications(self) -> AsyncIterator[tuple[str, Any]]:
+    def notifications(self) -> AsyncIterator[tuple[str, Any]]:
         """Iterate over news as (method, params); raises ConnectionLostError at the end."""
-        while True:
-            while self._news:
-                yield self._news.popleft()
+        return _News(self)
+
+    async def next_notification(self) -> tuple[str, Any]:
+        """Wait for the next news: (method, params); raises ConnectionLostError."""
+        while not self._news:
             if self._lost is not None:
                 raise ConnectionLostError(self._lost)
             self._arrived = trio.Event()
             await self._arrived.wait()
+        return self._news.popleft()
 
     async def _send(self, text: str) -> None:
         if self._lost is not None:
@@ -136,6 +139,17 @@ class Client:
         for pending in self._pending.values():
             pending.done.set()
         self._arrived.set()
+
+
+@attrs.frozen
+class _News:
+    client: Client
+
+    def __aiter__(self) -> _News:
+        return self
+
+    async def __anext__(self) -> tuple[str, Any]:
+        return await self.client.next_notification()
 
 
 def _result(answer: dict[str, Any]) -> Any:

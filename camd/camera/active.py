@@ -190,7 +190,8 @@ class Active:
         progress_at = monotonic() + self.progress_seconds
         with self._clock:
             while monotonic() < end:
-                await trio.sleep(min(TICK_SECONDS, max(0.0, end - monotonic())))
+                due = min(end, progress_at) - monotonic()
+                await trio.sleep(min(TICK_SECONDS, max(0.0, due)))
                 await self._look_after_health()
                 if monotonic() >= progress_at:
                     progress_at += self.progress_seconds

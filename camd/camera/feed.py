@@ -31,6 +31,7 @@ class Feed:
     _gop: list[Captured] = attrs.field(factory=list, init=False)
     _gop_bytes: int = attrs.field(default=0, init=False)
     _queues: list[CaptureQueue] = attrs.field(factory=list, init=False)
+    _waiting: list[CaptureQueue] = attrs.field(factory=list, init=False)  # for a key frame
 
     @property
     def consumers(self) -> int:
@@ -38,18 +39,24 @@ class Feed:
         return len(self._queues)
 
     def attach(self, queue: CaptureQueue) -> int:
-        """Fill `queue` from the last key frame on; returns the frames it begins with."""
+        """Fill `queue` from the last key frame on; returns the frames it begins with.
+
+        Where the last key frame is not held any more, it begins with the next one.
+        """
         self._queues.append(queue)
         if self.init is not None:
             queue.put(RunBegan(self.init))
+            if not self._gop:
+                self._waiting.append(queue)
             for captured in self._gop:
                 queue.put(captured)
         return sum(captured.fragment.frames for captured in self._gop)
 
     def detach(self, queue: CaptureQueue) -> None:
         """Stop filling `queue`."""
-        if queue in self._queues:
-            self._queues.remove(queue)
+        for queues in (self._queues, self._waiting):
+            if queue in queues:
+                queues.remove(queue)
 
     def begin(self, init: Init) -> None:
         """A new child delivers."""
@@ -69,14 +76,18 @@ class Feed:
             self._gop.append(captured)
             self._gop_bytes += fragment.size_bytes
         self._measure(fragment)
+        if fragment.starts_with_sync:
+            self._waiting.clear()
         for queue in self._queues:
-            queue.put(captured)
+            if queue not in self._waiting:
+                queue.put(captured)
         return captured
 
     def end(self, ended: RunEnded) -> None:
         """The child is gone."""
         self.init = None
         self.began_at = None
+        self._waiting.clear()
         self._gop, self._gop_bytes = [], 0
         for queue in self._queues:
             queue.put(ended)

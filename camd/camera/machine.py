@@ -168,6 +168,12 @@ def _terminate_stalled(machine: Machine, event: Event) -> Step:
     return after, (Action.TERMINATE,)
 
 
+def _show_trouble(machine: Machine, event: Event) -> Step:
+    """The child was told to end and does not: nothing more can be done, but it can be seen."""
+    assert isinstance(event, ChildStalled)
+    return attrs.evolve(machine, trouble=event.trouble), ()
+
+
 def _child_ended(machine: Machine, event: Event) -> Step:
     """The child ended by itself."""
     assert isinstance(event, ChildEnded)
@@ -209,6 +215,7 @@ TABLE: dict[tuple[CameraState, type[Event]], Rule] = {
     (_S.STREAMING, ChildEnded): _child_ended,
     (_S.STOPPING, Wanted): _want,
     (_S.STOPPING, Unwanted): _unwant,
+    (_S.STOPPING, ChildStalled): _show_trouble,
     (_S.STOPPING, ChildEnded): _stopped_child_ended,
     (_S.RESTING, Wanted): _wake_and_spawn,
     (_S.RESTING, Unwanted): _give_up,

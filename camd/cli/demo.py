@@ -24,7 +24,6 @@ from camd.cli.output import console
 from camd.cli.reach import run_to_end
 from camd.cli.record import complain, print_receipt, progress_line
 from camd.cli.stage import (
-    CONFIGURATION,
     Stage,
     free_port,
     last_words,
@@ -69,8 +68,8 @@ async def perform(stage: Stage, *, once: bool) -> None:
     except FfmpegMissingError as error:
         raise Failed(str(error)) from None
     version = ".".join(map(str, program.version))
-    stage.say(f"[bold]1.[/] FFmpeg {version} is at {program.path}.")
-    await trio.Path(stage.config_file).write_text(CONFIGURATION.format(port=stage.port))
+    stage.say(f"[bold]1.[/] FFmpeg {version} is at {escape(str(program.path))}.")
+    stage.write_configuration()
     async with open_service(stage) as service:
         address = f"ws://127.0.0.1:{stage.port}/ws"
         token = await wait_ready(stage, service, address)

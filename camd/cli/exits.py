@@ -31,6 +31,7 @@ Exit codes:
   4   the service refused, and said why
   5   the service did not accept the token
   78  the configuration is wrong
+  130 ended by Ctrl-C
 """
 
 

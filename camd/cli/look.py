@@ -56,7 +56,9 @@ def status(reach: Reach, as_json: bool) -> None:
     if cameras["cameras"]:
         out.print(tables.cameras(cameras["cameras"]))
     else:
-        out.print("No cameras. Plug one in, or add a [[camera]] to the configuration.")
+        out.print(
+            "No cameras. Plug one in, or add a [[camera]] to the configuration.", markup=False
+        )
 
 
 @click.command()

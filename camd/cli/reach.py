@@ -152,7 +152,7 @@ def run_to_end(main: Callable[[], Awaitable[T]], hint: str = "") -> T:
     """Run `main`; what the client raises becomes a failure with a sentence and an exit code."""
     try:
         return trio.run(main)
-    except BaseException as error:
+    except (Exception, BaseExceptionGroup, KeyboardInterrupt) as error:
         leaf = _leaf(error)
         raise (_failure(leaf, hint) if leaf is not None else error) from None
 

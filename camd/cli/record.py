@@ -13,6 +13,7 @@ import attrs
 import click
 import trio
 from rich.live import Live
+from rich.markup import escape
 from rich.text import Text
 
 from camd.cli import tables
@@ -92,8 +93,20 @@ class Recording:
         page = await self.client.call("list_recordings", session_id=session_id, limit=1000)
         names = [file["filename"] for file in reversed(page["files"])]
         infos = [await self.client.call("get_recording_info", filename=name) for name in names]
-        gaps = [gap for info in infos[-1:] for gap in info.get("gaps") or []]
-        return {"files": infos, "gaps": gaps}
+        return session_receipt(infos)
+
+
+def session_receipt(infos: list[dict[str, Any]]) -> dict[str, Any]:
+    """Make a receipt, shaped as one that a stop gives, from what is known of each file."""
+    keys = ("filename", "start_time", "end_time", "duration", "frames", "size", "sha256")
+    sized = [{**info, "size": info.get("file_size")} for info in infos]
+    gaps: list[Any] = next((info["gaps"] for info in reversed(infos) if info.get("gaps")), [])
+    return {
+        "files": [{key: info.get(key) for key in keys} for info in sized],
+        "gaps": gaps,
+        "frames_written": sum(info.get("frames") or 0 for info in infos),
+        "durable": all(info.get("sha256") for info in infos),
+    }
 
 
 @click.command()
@@ -123,8 +136,8 @@ def record(
         started = await client.call("start_recording", device=camera, **params)
         say = messages()
         for warning in started.get("warnings") or ():
-            say.print(f"[yellow]warning:[/] {warning}")
-        say.print(f"Recording {camera} into {started['filename']}; Ctrl-C stops it.")
+            say.print(f"[yellow]warning:[/] {escape(str(warning))}")
+        say.print(f"Recording {camera} into {started['filename']}; Ctrl-C stops it.", markup=False)
         live = Live(console=say, transient=True, auto_refresh=False)
         with live if say.is_terminal else nullcontext():
             show = partial(_show, live) if say.is_terminal else _show_nothing
@@ -194,7 +207,10 @@ def print_receipt(receipt: dict[str, Any]) -> None:
     out.print(tables.receipt_files(receipt["files"]))
     if receipt.get("gaps"):
         out.print(tables.gaps(receipt["gaps"]))
-    captured, written = receipt.get("frames_captured"), receipt.get("frames_written")
-    if captured is not None and written is not None:
-        durable = "durable" if receipt.get("durable") else "not yet durable"
-        out.print(f"{written} of {captured} captured frames are in files, {durable}.")
+    written = receipt.get("frames_written")
+    captured = receipt.get("frames_captured")
+    share = (
+        f"{written} of {captured} captured frames" if captured is not None else f"{written} frames"
+    )
+    durable = "durable" if receipt.get("durable") else "not yet durable"
+    out.print(f"{share} are in files, {durable}.")

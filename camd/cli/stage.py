@@ -16,6 +16,7 @@ from pathlib import Path
 import attrs
 import trio
 from rich.console import Console
+from rich.markup import escape
 
 from camd.access.keys import ADMIN_KEY_FILE
 from camd.cli.exits import Failed
@@ -25,11 +26,15 @@ _START_SECONDS = 30
 _STOP_SECONDS = 30
 _LAST_WORDS = 20  # lines
 
+HEADING = "# Written by `camd demo`."
 CONFIGURATION = """\
-# Written by `camd demo`.
 [server]
 listen = "127.0.0.1:{port}"
 health_listen = ""
+
+[storage]
+warn_percent = 90
+block_percent = 95
 
 [recording]
 rotation = "2s"
@@ -72,6 +77,15 @@ class Stage:
         """What the service says."""
         return self.folder / "camd.log"
 
+    def write_configuration(self) -> None:
+        """Write the service's configuration; that of somebody else is left alone."""
+        if self.config_file.exists():
+            with self.config_file.open(encoding="utf-8") as file:
+                if file.readline().rstrip() != HEADING:
+                    raise Failed(f"{self.config_file} is not the demo's; choose another --dir")
+        text = f"{HEADING}\n{CONFIGURATION.format(port=self.port)}"
+        self.config_file.write_text(text, encoding="utf-8")
+
     def say(self, text: str) -> None:
         """Print a sentence, with rich's markup; long lines stay whole, to be copied."""
         self.out.print(text, soft_wrap=True)
@@ -81,7 +95,7 @@ class Stage:
 async def open_service(stage: Stage) -> AsyncIterator[subprocess.Popen[bytes]]:
     """Run the service as a child while the block runs; it ends in order, and with us."""
     command = [sys.executable, "-m", "camd", "run", "--config", str(stage.config_file)]
-    stage.say(f"[bold]2.[/] Starting the service: {shlex.join(command)}")
+    stage.say(f"[bold]2.[/] Starting the service: {escape(shlex.join(command))}")
     if setpriv := shutil.which("setpriv"):  # should we be killed, it is told to end
         command = [setpriv, "--pdeathsig", "TERM", *command]
     with stage.log_file.open("wb") as log:
@@ -91,7 +105,7 @@ async def open_service(stage: Stage) -> AsyncIterator[subprocess.Popen[bytes]]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=_environment(os.environ),
+            env=environment(os.environ),
             start_new_session=True,  # Ctrl-C is for us alone
         )
     try:
@@ -154,7 +168,7 @@ def free_port() -> int:
         return port
 
 
-def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+def environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Leave out what would configure the service besides its file."""
     ours = ("CAMD_", "RECORDING_ROTATION", "STORAGE_", "CAMERA_SERVICE_", "LISTEN_", "NOTIFY_")
     return {name: value for name, value in environ.items() if not name.startswith(ours)}

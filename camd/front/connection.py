@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -57,6 +58,12 @@ class Service:
     now: Callable[[], float] = unix_now
 
 
+class Later(enum.Enum):
+    """In place of an answer: it will come from the call's own task."""
+
+    LATER = enum.auto()
+
+
 @attrs.frozen
 class _Ending:
     code: int
@@ -96,7 +103,6 @@ class Connection:
     _number: int = attrs.field(default=0, init=False)
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _ending: _Ending | None = attrs.field(default=None, init=False)
-    _send_began: float | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         service = self.service
@@ -148,27 +154,31 @@ class Connection:
     async def _read(self, nursery: trio.Nursery) -> None:
         while True:
             incoming = codec.decode(await self.socket.receive())
-            if not incoming.batch:
-                await self._start(incoming.calls[0], self._send, nursery)
+            if incoming.batch:
+                batch = _Batch(len(incoming.calls), self._send)
+                for call in incoming.calls:
+                    answer = await self._start(call, batch.finish, nursery)
+                    if answer is not Later.LATER:
+                        batch.finish(answer)
                 continue
-            batch = _Batch(len(incoming.calls), self._send)
-            for call in incoming.calls:
-                await self._start(call, batch.finish, nursery)
+            answer = await self._start(incoming.calls[0], self._send, nursery)
+            if answer is Later.LATER or answer is None:
+                continue
+            if self.outbox or self.socket.sending:
+                self._send(answer)
+            else:  # nothing is before it: sent from here, without waking the writer
+                await self.socket.send(str(answer, "utf-8"))
 
     async def _write(self) -> None:
         while True:
-            text = await self.outbox.take()
-            self._send_began = trio.current_time()
-            await self.socket.send(text)
-            self._send_began = None
+            await self.socket.send(await self.outbox.take())
 
     async def _watch(self) -> None:
         """Send the client away when it does not answer pings or does not read."""
         while True:
             for _ in range(3):
                 await trio.sleep(PING_SECONDS / 3)
-                began = self._send_began
-                if began is not None and trio.current_time() - began >= STALL_SECONDS:
+                if self.socket.stalled_seconds >= STALL_SECONDS:
                     self.end(POLICY, "the client does not read")
             with trio.move_on_after(PONG_SECONDS) as patience:
                 await self.socket.ping()
@@ -195,22 +205,23 @@ class Connection:
 
     # --- calls
 
-    async def _start(self, call: Call | BadCall, done: Done, nursery: trio.Nursery) -> None:
-        """Answer a call through `done`, exactly once: now, or from a task of its own."""
+    async def _start(
+        self, call: Call | BadCall, done: Done, nursery: trio.Nursery
+    ) -> bytes | Later | None:
+        """Answer a call at once where that is possible; else a task of its own calls `done`."""
         self.service.traffic.requests += 1
         try:
             ready = self._admit(call)
         except Refusal as refusal:
-            done(self._refused(call.id, refusal))
-            return
+            return self._refused(call.id, refusal)
         if isinstance(ready, dict):
-            done(None if call.id is None else codec.encode_result(call.id, ready))
-        elif ready.method.immediate:
-            done(await self._run(call.id, ready))
-        else:
-            self._number += 1
-            self._running[self._number] = call.id
-            nursery.start_soon(self._run_apart, self._number, call.id, ready, done)
+            return None if call.id is None else codec.encode_result(call.id, ready)
+        if ready.method.immediate:
+            return await self._run(call.id, ready)
+        self._number += 1
+        self._running[self._number] = call.id
+        nursery.start_soon(self._run_apart, self._number, call.id, ready, done)
+        return Later.LATER
 
     def _admit(self, call: Call | BadCall) -> Ready | dict[str, object]:
         """Check everything that can be checked at once; `authenticate` gives its result."""

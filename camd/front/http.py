@@ -74,6 +74,7 @@ class HttpConnection:
     _h11: h11.Connection = attrs.field(init=False)
     _first: bool = attrs.field(default=True, init=False)
     _gone: bool = attrs.field(default=False, init=False)  # nothing can be sent any more
+    _unsent: list[bytes] = attrs.field(factory=list, init=False)
     _body_bytes: int = attrs.field(default=0, init=False)
     _body_deadline: float = attrs.field(default=0.0, init=False)
     _idle: trio.CancelScope | None = attrs.field(default=None, init=False)
@@ -127,6 +128,10 @@ class HttpConnection:
             while True:
                 event = self._h11.next_event()
                 if isinstance(event, h11.Request):
+                    if sum(len(name) + len(value) + 4 for name, value in event.headers) > (
+                        limits.head_bytes  # h11 lets more pass when it comes in one piece
+                    ):
+                        raise h11.RemoteProtocolError("the head is too large", 431)
                     self._first = False
                     self._body_bytes = 0
                     self._body_deadline = trio.current_time() + limits.body_seconds
@@ -228,13 +233,20 @@ class HttpConnection:
     # --- what an exchange needs (see `Wire`)
 
     async def send_event(self, event: h11.Event) -> None:
-        """Send one event; raises ClientGoneError, also when the client takes nothing."""
+        """Send one event; raises ClientGoneError, also when the client takes nothing.
+
+        The head of a response goes out together with what follows it.
+        """
         if self._gone:
             raise ClientGoneError
-        for part in self._h11.send_with_data_passthrough(event) or ():
-            view = memoryview(part)
-            for start in range(0, len(view), _SEND_PIECE):
-                await self._send_piece(view[start : start + _SEND_PIECE])
+        self._unsent += self._h11.send_with_data_passthrough(event) or ()
+        if isinstance(event, h11.Response):
+            return
+        parts, self._unsent = self._unsent, []
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        view = memoryview(data)
+        for start in range(0, len(view), _SEND_PIECE):
+            await self._send_piece(view[start : start + _SEND_PIECE])
 
     async def _send_piece(self, piece: memoryview) -> None:
         with trio.move_on_after(self.site.limits.stall_seconds) as scope:

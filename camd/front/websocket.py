@@ -54,11 +54,14 @@ class _MeteredStream(trio.abc.Stream):
     head: bytes = b""  # HTTP, not measured
     rest: bytes = b""  # came right behind it
     exceeded: bool = False
+    accepted: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         if self.head:
             data, self.head = self.head, b""
             return data
+        if self.meter is not None and not self.accepted.is_set():
+            await self.accepted.wait()  # the library loses frames that come before its answer
         if self.rest:
             data, self.rest = self.rest, b""
         else:
@@ -80,16 +83,27 @@ class _MeteredStream(trio.abc.Stream):
 
 @attrs.define(eq=False)
 class WebSocket:
-    """One open WebSocket. One task may receive and one may send; anybody may ping or close."""
+    """One open WebSocket. One task may receive; sends queue up in the order in which they began."""
 
     _connection: trio_websocket.WebSocketConnection
     _stream: _MeteredStream
-    _sending: bool = attrs.field(default=False, init=False)
+    _sending: int = attrs.field(default=0, init=False)
+    _progress: float = attrs.field(default=0.0, init=False)
 
     @property
     def intact(self) -> bool:
-        """Whether another message can be sent; not so behind half a one."""
+        """Whether nothing is being sent, nor was cancelled half-way."""
         return not self._sending and not self._stream.exceeded
+
+    @property
+    def sending(self) -> bool:
+        """Whether something is being sent, or was cancelled half-way."""
+        return self._sending > 0
+
+    @property
+    def stalled_seconds(self) -> float:
+        """For how long the peer has taken nothing of what is being sent."""
+        return trio.current_time() - self._progress if self._sending else 0.0
 
     async def receive(self) -> str | bytes:
         """Wait for the next message; raises SocketClosedError."""
@@ -101,14 +115,17 @@ class WebSocket:
 
     async def send(self, text: str) -> None:
         """Send one text message; raises SocketClosedError. A cancelled send ends the socket."""
-        self._sending = True
+        if not self._sending:
+            self._progress = trio.current_time()
+        self._sending += 1
         try:
             await self._connection.send_message(text)
         except trio_websocket.ConnectionClosed as error:
             raise self._closed(error) from None
         except ProtocolError:
             raise SocketClosedError(ABNORMAL, "closing") from None
-        self._sending = False
+        self._sending -= 1
+        self._progress = trio.current_time()
 
     async def ping(self) -> None:
         """Send a ping and wait for its pong; raises SocketClosedError."""
@@ -168,6 +185,7 @@ async def open_server_websocket(
                     receive_buffer_size=_RECEIVE_BYTES,
                 )
                 connection = await request.accept()
+                metered.accepted.set()
             if scope.cancelled_caught:
                 raise SocketClosedError(ABNORMAL, "handshake timed out")
             yield WebSocket(connection, metered)

@@ -27,6 +27,7 @@ from camd.model import (
 )
 
 SCHEMA_VERSION = 1
+_SUFFIXES = ("", "-wal", "-shm")  # what SQLite makes of one name, and finds by it again
 _SCHEMA = """
 CREATE TABLE segments (
   filename TEXT PRIMARY KEY, camera_id TEXT NOT NULL, session_id TEXT NOT NULL,
@@ -65,7 +66,7 @@ class Catalog:
     def open(cls, path: Path) -> Catalog:
         """Open or create the database; one of another version or garbage is put aside first.
 
-        Nothing is deleted: the old file stays beside the new one, under a name that says when.
+        Nothing is deleted: the old files stay beside the new one, under one free name.
         Raises OSError or sqlite3.Error when the folder itself cannot be used.
         """
         try:
@@ -73,10 +74,11 @@ class Catalog:
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError) or not path.exists():
                 raise
-            for suffix in ("", "-wal", "-shm"):
+            free = _free_name(path.with_name(f"{path.name}.unreadable"))
+            for suffix in _SUFFIXES:
                 old = path.with_name(path.name + suffix)
                 if old.exists():
-                    old.rename(_free_name(path.with_name(f"{path.name}.unreadable{suffix}")))
+                    old.rename(free.with_name(free.name + suffix))
             return cls(_connect(path))
 
     def close(self) -> None:
@@ -189,7 +191,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _free_name(path: Path) -> Path:
     number, free = 0, path
-    while free.exists():
+    while any(free.with_name(free.name + suffix).exists() for suffix in _SUFFIXES):
         number += 1
         free = path.with_name(f"{path.name}.{number}")
     return free
@@ -202,7 +204,9 @@ def _conditions(query: RecordingQuery) -> tuple[str, list[object]]:
     if query.session_id is not None:
         conditions.append(("session_id = ?", query.session_id))
     if query.since is not None:
-        conditions.append(("end_us > ?", to_unix_micros(query.since)))
+        # The row of a growing segment is as old as its first fragment; the segment goes on.
+        goes_on = f"state = '{SegmentState.OPEN.value}'"
+        conditions.append((f"(end_us > ? OR {goes_on})", to_unix_micros(query.since)))
     if query.until is not None:
         conditions.append(("start_us < ?", to_unix_micros(query.until)))
     if not conditions:

@@ -62,7 +62,7 @@ class Guard:
     _level: StorageLevel = attrs.field(default=StorageLevel.OK, init=False)
     _rate: float = attrs.field(default=0.0, init=False)
     _rate_at: float = attrs.field(factory=monotonic, init=False)
-    _sampled: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _next: trio.Event = attrs.field(factory=trio.Event, init=False)  # the next sample is there
     _hurry: trio.Event = attrs.field(factory=trio.Event, init=False)
     stored_bytes: int = attrs.field(default=0, init=False)
     published: Published[StorageStatus] = attrs.field(init=False)
@@ -80,8 +80,8 @@ class Guard:
     async def admit(self, session: SessionId, rate: float, seconds: float) -> tuple[str, ...]:
         """Promise room for `seconds` at `rate` bytes/s, judged on a fresh sample.
 
-        Returns warnings for the answer. Waits for at most the probe's patience. Raises Refusal
-        −1010, −1008, or why the volume cannot be used; then nothing was promised.
+        Returns warnings for the answer. Waits for at most twice the probe's patience. Raises
+        Refusal −1010, −1008, or why the volume cannot be used; then nothing was promised.
         """
         await self.refresh()
         if self._level in _UNUSABLE:
@@ -112,20 +112,20 @@ class Guard:
         self._rate_at = now
 
     def reconfigure(self, thresholds: Thresholds) -> None:
-        """Judge by other thresholds from now on."""
+        """Judge by other thresholds from now on; a volume that cannot be used stays so."""
         self._thresholds = thresholds
-        self._judge(level_of(self._usage, thresholds, self._level))
+        unusable = self._level in _UNUSABLE
+        self._judge(self._level if unusable else level_of(self._usage, thresholds, self._level))
 
     # --- sampling ---
 
     async def refresh(self) -> None:
-        """Ask for a sample now and wait for it, or until the probe counts as hung."""
+        """Wait for a sample that begins after this call, or until a probe counts as hung."""
         if self._level is StorageLevel.UNRESPONSIVE:
             return
-        sampled = self._sampled
+        wanted = self._next
         self._hurry.set()
-        with trio.move_on_after(PROBE_PATIENCE_SECONDS):
-            await sampled.wait()
+        await wanted.wait()
 
     def suspect(self) -> None:
         """Sample soon: somebody met an error."""
@@ -134,26 +134,29 @@ class Guard:
     async def serve(self) -> None:
         """Sample for ever."""
         while True:
+            self._hurry = trio.Event()
             await self._sample()
             pause = SAMPLE_SECONDS if self._promises else IDLE_SAMPLE_SECONDS
             with trio.move_on_after(pause):
                 await self._hurry.wait()
-            self._hurry = trio.Event()
 
     async def _sample(self) -> None:
-        async with self._impatience():
+        sampled, self._next = self._next, trio.Event()
+        async with self._impatience(sampled):
             # A probe only reads, so it may be left behind when the daemon stops.
             level, usage = await trio.to_thread.run_sync(self._probe, abandon_on_cancel=True)
         self._usage = usage
         self._judge(level)
-        sampled, self._sampled = self._sampled, trio.Event()
         sampled.set()
 
     @asynccontextmanager
-    async def _impatience(self) -> AsyncIterator[None]:
+    async def _impatience(self, sampled: trio.Event) -> AsyncIterator[None]:
         async def complain() -> None:
             await trio.sleep(PROBE_PATIENCE_SECONDS)
             self._judge(StorageLevel.UNRESPONSIVE)
+            sampled.set()
+            self._next.set()  # nobody waits for what may never begin
+            self._next = trio.Event()
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(complain)
@@ -167,13 +170,16 @@ class Guard:
             usage = self._disk.usage(self.folder)
             if usage.read_only or not os.access(self.folder, os.W_OK | os.X_OK):
                 return StorageLevel.READ_ONLY, usage
-            level = level_of(usage, self._thresholds, self._level)
-            if level.writable:
-                self.prepare()
-                self._keep_reserve(usage)
         except OSError as error:
             log.warning("storage_probe_failed", error=str(error))
             return StorageLevel.MISSING, Usage(0, 0)
+        level = level_of(usage, self._thresholds, self._level)
+        if level.writable:
+            try:
+                self.prepare()
+                self._keep_reserve(usage)
+            except OSError as error:  # costs the index or the reserve, no footage
+                log.warning("storage_not_prepared", error=str(error))
         return level, usage
 
     def _judge(self, level: StorageLevel) -> None:
@@ -216,6 +222,9 @@ class Guard:
         fd = os.open(self._reserve, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             os.posix_fallocate(fd, 0, max(1, size))
+        except OSError:
+            self.give_reserve()
+            raise
         finally:
             os.close(fd)
 

@@ -13,7 +13,8 @@ from itertools import count
 from camd.model import CameraId
 
 _NAME = re.compile(
-    r"(?P<camera>[a-z0-9_-]+)_(?P<start>\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d)(_\d+)?\.(mp4|mkv)"
+    r"(?P<camera>[a-z0-9_-]+)_(?P<start>\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d)(_\d+)?\.(mp4|mkv)",
+    re.ASCII,
 )
 MAX_NAME_LENGTH = 255  # NAME_MAX of Linux file systems, in bytes
 

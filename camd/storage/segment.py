@@ -6,8 +6,10 @@ kept here. All of it is synchronous, for one thread at a time.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -28,6 +30,8 @@ class SegmentFile:
     size_bytes: int = attrs.field(default=0, init=False)
     synced_bytes: int = attrs.field(default=0, init=False)
     sha256: str | None = attrs.field(default=None, init=False)
+    _torn: bool = attrs.field(default=False, init=False)  # bytes behind `size_bytes` may be there
+    _moov: bytes | None = attrs.field(default=None, init=False)  # once it is durable at the end
 
     @classmethod
     def create(
@@ -49,8 +53,10 @@ class SegmentFile:
                 segment._write([index.header], first=True)
                 disk.sync_directory(directory)
             except OSError:
-                file.close()
-                disk.unlink(path)  # ours, empty, and never announced
+                with suppress(OSError):
+                    file.close()
+                with suppress(OSError):
+                    disk.unlink(path)  # ours, empty, and never announced
                 raise
             return segment
         raise AssertionError("names never end")
@@ -62,19 +68,33 @@ class SegmentFile:
         by `index`, that one and those behind it are neither.
         """
         for fragment in fragments:
-            try:
-                self._write(self.index.render(fragment))
-            except OSError:
-                self._file.truncate(self.size_bytes)
-                raise
+            self._write(self.index.render(fragment))
             self.index.record(fragment)
 
     def _write(self, pieces: Sequence[bytes | memoryview], *, first: bool = False) -> None:
-        self._file.append(pieces)
+        self._put(pieces)
         for number, piece in enumerate(pieces):
             fresh = memoryview(piece)[HASHED_FROM:] if first and number == 0 else piece
             self._hash.update(fresh)
             self.size_bytes += len(piece)
+
+    def _put(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """Put `pieces` behind what counts, and never behind what a failure has left there."""
+        if self._torn:
+            self._file.truncate(self.size_bytes)
+            self._torn = False
+        try:
+            self._file.append(pieces)
+        except OSError:
+            self._cut()
+            raise
+
+    def _cut(self) -> None:
+        """Cut off what does not count; if that fails too, it comes before the next write."""
+        self._torn = True
+        with suppress(OSError):
+            self._file.truncate(self.size_bytes)
+            self._torn = False
 
     def sync(self) -> None:
         """Return when everything appended so far survives a power cut. Raises OSError."""
@@ -88,21 +108,29 @@ class SegmentFile:
 
         The final index goes behind the last fragment and is synced; then 16 bytes near the
         start change and are synced. Between the two the file is still a valid fragmented MP4.
-        Raises OSError; the file then stays playable, and sealing may be tried again.
+        Raises OSError, for a segment without a frame too; the file then stays playable, and
+        sealing may be tried again: it goes on from the last step that succeeded.
         """
-        moov = self.index.final_moov()
-        try:
-            self._file.append([moov])
-            self._file.sync()
-        except OSError:
-            self._file.truncate(self.size_bytes)
-            raise
+        if not self.index.frames:
+            raise OSError(errno.ENODATA, "no frame was written")
+        if self._moov is None:
+            self._moov = self._put_moov()
         self._file.overwrite(FTYP_SIZE, self.index.seal_header(self.size_bytes))
         self._file.sync()
-        self._hash.update(moov)
-        self.size_bytes += len(moov)
+        self._hash.update(self._moov)
+        self.size_bytes += len(self._moov)
         self.synced_bytes = self.size_bytes
         self.sha256 = self._hash.hexdigest()
+
+    def _put_moov(self) -> bytes:
+        moov = self.index.final_moov()
+        self._put([moov])
+        try:
+            self._file.sync()
+        except OSError:
+            self._cut()
+            raise
+        return moov
 
     def close(self) -> None:
         """Close the file, sealed or not."""

@@ -109,12 +109,18 @@ async def broken(request: Request) -> Response:
     raise ZeroDivisionError("a bug")
 
 
-async def endless(request: Request) -> Response:
-    async def parts() -> AsyncIterator[bytes]:
-        while True:
-            yield b"x" * 1000
+class Endless:
+    """Gives bytes for ever."""
 
-    return StreamingResponse(parts())
+    def __aiter__(self) -> Endless:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return b"x" * 1000
+
+
+async def endless(request: Request) -> Response:
+    return StreamingResponse(Endless())
 
 
 APP = Starlette(
@@ -196,6 +202,7 @@ async def open_stage(**options: Any) -> AsyncIterator[Stage]:
     """Run a front until the block ends, as `make_front` makes it."""
     with trio.fail_after(100_000):
         async with trio.open_nursery() as nursery:
+            await trio.lowlevel.checkpoint()
             yield Stage(make_front(**options), nursery)
             nursery.cancel_scope.cancel()
 

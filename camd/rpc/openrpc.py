@@ -1,0 +1,60 @@
+"""The methods as an OpenRPC document (spec.open-rpc.org, 1.3.2), from the registry alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+import msgspec
+
+from camd.errors import TABLE
+from camd.rpc.registry import Method
+
+_REFERENCE = "#/components/schemas/{name}"
+
+
+def document(methods: Iterable[Method], *, title: str, version: str) -> dict[str, Any]:
+    """Describe all methods, their parameters and the errors that there are."""
+    listed = tuple(methods)
+    types = [field.type for method in listed for field in _fields(method)]
+    schemas, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
+    remaining = iter(schemas)
+    return {
+        "openrpc": "1.3.2",
+        "info": {"title": title, "version": version},
+        "methods": [_method(method, remaining) for method in listed],
+        "components": {
+            "schemas": components,
+            "errors": {kind.name: {"code": kind.code, "message": kind.message} for kind in TABLE},
+        },
+    }
+
+
+def _fields(method: Method) -> tuple[Any, ...]:
+    return tuple(attrs.fields(attrs.resolve_types(method.params)))
+
+
+def _method(method: Method, schemas: Any) -> dict[str, Any]:
+    return {
+        "name": method.name,
+        "summary": method.summary,
+        "paramStructure": "by-name",
+        "params": [_param(field, next(schemas)) for field in _fields(method)],
+        "result": {"name": "result", "schema": {}},
+        "x-role": method.role.value,
+    }
+
+
+def _param(field: Any, schema: dict[str, Any]) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "name": field.metadata.get("name", field.name),
+        "required": field.default is attrs.NOTHING,
+        "schema": schema,
+    }
+    aliases = field.metadata.get("aliases", ())
+    if aliases:
+        described["x-aliases"] = list(aliases)
+    if "help" in field.metadata:
+        described["description"] = field.metadata["help"]
+    return described

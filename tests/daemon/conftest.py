@@ -1,0 +1,47 @@
+"""Daemons for tests, and that none of their processes is left behind."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from daemon_stage import Daemon, make_clip, roomy_folder, small_camera
+
+NewDaemon = Callable[[], Daemon]
+
+
+@pytest.fixture
+def new_daemon(tmp_path: Path) -> Iterator[NewDaemon]:
+    """Make daemons that are not configured yet; kill them at the end and look for children."""
+    made: list[Daemon] = []
+
+    def make() -> Daemon:
+        folder, thresholds = roomy_folder(tmp_path / f"daemon{len(made)}")
+        folder.mkdir(parents=True)
+        made.append(Daemon(folder, thresholds))
+        return made[-1]
+
+    yield make
+    left = [pid for daemon in made for pid in daemon.clean_up()]
+    for daemon in made:
+        if not daemon.folder.is_relative_to(tmp_path):
+            shutil.rmtree(daemon.folder, ignore_errors=True)
+    assert left == [], "children outlived their daemon"
+
+
+@pytest.fixture
+async def daemon(new_daemon: NewDaemon) -> Daemon:
+    """Run a daemon with two small synthetic cameras that cuts every second."""
+    made = new_daemon()
+    made.configure(cameras=[small_camera(), small_camera()])
+    await made.start()
+    return made
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """Return a minute of video, and the hashes of its packets."""
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    return path, make_clip(path)

@@ -1,0 +1,279 @@
+"""The daemon's main job: record, cut, account for it, and give the files out."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import imageio_ffmpeg
+import pytest
+import trio
+from conftest import NewDaemon
+from daemon_stage import (
+    FRAGMENT_FRAMES,
+    FRAME_RATE,
+    Daemon,
+    check_receipt,
+    frames_in,
+    listening,
+    packets,
+    small_camera,
+)
+
+CAMERAS = ("camera0", "camera1")
+PROGRAMS = [
+    pytest.param(
+        shutil.which("ffmpeg"),
+        id="system",
+        marks=pytest.mark.skipif(not shutil.which("ffmpeg"), reason="no FFmpeg is installed"),
+    ),
+    pytest.param(imageio_ffmpeg.get_ffmpeg_exe(), id="bundled"),
+]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+async def test_two_cameras_record_and_every_account_of_it_agrees(
+    new_daemon: NewDaemon, program: str
+) -> None:
+    """Receipts, listing, details and downloads say the same about the files, and it is true."""
+    daemon = new_daemon()
+    daemon.configure({"ffmpeg": {"path": program}}, [small_camera(), small_camera(audio="")])
+    with trio.fail_after(60):
+        await daemon.start()
+        async with daemon.client() as client, listening(client) as news:
+            await both(client, "start_recording")
+            shown = await client.call("get_camera_list")
+            assert (shown["total"], shown["connected"]) == (2, 2)
+            for camera in shown["cameras"]:
+                assert camera["recording"]
+                assert camera["status"] == "CONNECTED"
+                assert camera["resolution"] == "160x120"
+                assert (daemon.recordings / camera["current_file"]).exists()
+            for camera in CAMERAS:
+                await news.recording("ROTATED", 2, camera_id=camera)
+            stopped = await both(client, "stop_recording")
+            for camera in CAMERAS:
+                receipt = stopped[camera]["receipt"]
+                assert len(receipt["files"]) >= 3
+                assert receipt["gaps"] == []
+                assert receipt["frames_captured"] == receipt["frames_written"]
+                await check_receipt(daemon, receipt)
+                await listing_agrees(client, stopped[camera])
+                await download_agrees(daemon, receipt["files"][0])
+            shown = await client.call("get_camera_list")
+            assert not any(camera["recording"] for camera in shown["cameras"])
+        await daemon.stop()
+    names = {file["filename"] for answer in stopped.values() for file in answer["receipt"]["files"]}
+    assert {path.name for path in daemon.recordings.glob("*.mp4")} == names
+
+
+async def both(client: Any, method: str) -> dict[str, Any]:
+    """Call a method for both cameras at the same time."""
+    answers: dict[str, Any] = {}
+
+    async def ask(camera: str) -> None:
+        answers[camera] = await client.call(method, device=camera)
+
+    async with trio.open_nursery() as nursery:
+        for camera in CAMERAS:
+            nursery.start_soon(ask, camera)
+    return answers
+
+
+async def listing_agrees(client: Any, stopped: dict[str, Any]) -> None:
+    """The listing and the details repeat what the receipt said."""
+    receipt, session_id = stopped["receipt"], stopped["session_id"]
+    page = await client.call("list_recordings", session_id=session_id)
+    assert page["total"] == len(receipt["files"])
+    for listed, file in zip(page["files"], reversed(receipt["files"]), strict=True):
+        info = await client.call("get_recording_info", filename=file["filename"])
+        assert info["sha256"] == file["sha256"]
+        assert info["codec"] == "h264"
+        for found in (listed, info):
+            assert found["filename"] == file["filename"]
+            assert found["file_size"] == file["size"]
+            assert found["frames"] == file["frames"]
+            assert found["duration"] == file["duration"]
+            assert found["start_time"] == file["start_time"]
+            assert found["status"] == "completed"
+            assert found["session_id"] == session_id
+
+
+async def download_agrees(daemon: Daemon, file: dict[str, Any]) -> None:
+    """What comes over HTTP is the file, byte for byte."""
+    body = (daemon.recordings / file["filename"]).read_bytes()
+    whole = await daemon.get(f"/files/recordings/{file['filename']}")
+    assert (whole.status, whole.body) == (200, body)
+
+
+async def test_consecutive_files_hold_the_source_bit_for_bit(
+    new_daemon: NewDaemon, clip: tuple[Path, list[str]]
+) -> None:
+    """What a copied source delivered is in the files in order, without a hole or a repetition."""
+    source, known = clip
+    daemon = new_daemon()
+    camera = {"source": f"file:{source}?loop=false&speed=4", "codec": "copy"}
+    daemon.configure({"recording": {"rotation": "2s"}}, [camera])
+    with trio.fail_after(60):
+        await daemon.start()
+        async with daemon.client() as client, listening(client) as news:
+            await client.call("start_recording", device="camera0")
+            await news.recording("ROTATED", 3)
+            receipt = (await client.call("stop_recording", device="camera0"))["receipt"]
+        await check_receipt(daemon, receipt)
+    found = [p for file in receipt["files"] for p in packets(daemon.recordings / file["filename"])]
+    assert found == known[: len(found)]
+    assert [file["frames"] for file in receipt["files"]][:3] == [60, 60, 60]
+
+
+async def test_a_source_that_ends_ends_its_session(
+    new_daemon: NewDaemon, clip: tuple[Path, list[str]]
+) -> None:
+    """A file that is played once is recorded to its last frame; then the session is over."""
+    source, known = clip
+    daemon = new_daemon()
+    camera = {"source": f"file:{source}?loop=false&speed=60", "codec": "copy"}
+    daemon.configure({"recording": {"rotation": "20s"}}, [camera])
+    with trio.fail_after(60):
+        await daemon.start()
+        async with daemon.client() as client, listening(client) as news:
+            started = await client.call("start_recording", device="camera0")
+            stopped = await news.recording("STOPPED")
+            assert stopped["session_id"] == started["session_id"]
+            assert stopped["reason"] == "source_ended"
+            page = await client.call("list_recordings")
+    names = [file["filename"] for file in reversed(page["files"])]
+    found = [p for name in names for p in packets(daemon.recordings / name)]
+    assert found == known
+
+
+async def test_a_timed_recording_ends_by_itself(daemon: Daemon) -> None:
+    """It lasts what was asked for, to a fragment; the news come in order, each number once."""
+    with trio.fail_after(30):
+        async with daemon.client() as client, listening(client) as news:
+            started = await client.call("start_recording", device="camera0", duration=2)
+            assert started["duration"] == 2
+            stopped = await news.recording("STOPPED")
+            assert stopped["reason"] == "duration"
+            assert abs(stopped["duration"] - 2) <= 0.5
+            page = await client.call("list_recordings", session_id=started["session_id"])
+            assert await client.call("get_recording_status", device="camera0") is None
+    assert abs(sum(file["duration"] for file in page["files"]) - 2) <= 0.5
+    assert abs(sum(file["frames"] for file in page["files"]) - 2 * FRAME_RATE) <= FRAGMENT_FRAMES
+    statuses = news.statuses("camera0")
+    assert statuses[0] == "STARTED"
+    assert statuses[-1] == "STOPPED"
+    assert set(statuses[1:-1]) == {"ROTATED"}
+    numbers = [params["seq"] for _, params in news.items]
+    assert numbers == sorted(set(numbers))
+    progress = [p for _, p in news.items if p.get("status") == "PROGRESS"]
+    frames = [params["frames_written"] for params in progress]
+    assert frames
+    assert frames == sorted(frames)
+
+
+async def test_an_mkv_is_made_of_the_same_packets(daemon: Daemon) -> None:
+    """Asked for MKV, the session leaves MKV files that play, and no MP4 beside them."""
+    with trio.fail_after(30):
+        async with daemon.client() as client, listening(client) as news:
+            started = await client.call("start_recording", device="camera0", format="mkv")
+            assert started["filename"].endswith(".mkv")
+            await news.recording("ROTATED")
+            receipt = (await client.call("stop_recording", device="camera0"))["receipt"]
+    for file in receipt["files"]:
+        assert file["filename"].endswith(".mkv")
+        assert await frames_in(daemon.recordings / file["filename"]) == file["frames"]
+    assert list(daemon.recordings.glob("*.mp4")) == []
+
+
+async def test_files_are_given_out_as_http_wants_it(daemon: Daemon) -> None:
+    """Credentials, ranges, HEAD and conditions work; what is no recording is not found."""
+    with trio.fail_after(30):
+        async with daemon.client() as client:
+            await client.call("start_recording", device="camera0")
+            receipt = (await client.call("stop_recording", device="camera0"))["receipt"]
+        name = receipt["files"][0]["filename"]
+        body = (daemon.recordings / name).read_bytes()
+        path = f"/files/recordings/{name}"
+
+        by_key = await daemon.get(path, headers={"X-API-Key": daemon.key}, anonymous=True)
+        assert (by_key.status, by_key.body) == (200, body)
+        assert by_key.headers["content-type"] == "video/mp4"
+        assert by_key.headers["content-disposition"].startswith("attachment")
+        head = await daemon.get(path, "HEAD")
+        assert (head.status, head.body) == (200, b"")
+        assert head.headers["content-length"] == str(len(body))
+
+        part = await daemon.get(path, headers={"Range": "bytes=10-109"})
+        assert (part.status, part.body) == (206, body[10:110])
+        assert part.headers["content-range"] == f"bytes 10-109/{len(body)}"
+        tail = await daemon.get(path, headers={"Range": "bytes=-7"})
+        assert (tail.status, tail.body) == (206, body[-7:])
+        beyond = await daemon.get(path, headers={"Range": f"bytes={len(body)}-"})
+        assert beyond.status == 416
+        assert beyond.headers["content-range"] == f"bytes */{len(body)}"
+
+        for condition in (
+            {"If-None-Match": head.headers["etag"]},
+            {"If-Modified-Since": head.headers["last-modified"]},
+        ):
+            same = await daemon.get(path, headers=condition)
+            assert (same.status, same.body) == (304, b"")
+        other = await daemon.get(path, headers={"If-None-Match": '"another"'})
+        assert (other.status, other.body) == (200, body)
+
+        refused = await daemon.get(path, anonymous=True)
+        assert refused.status == 401
+        assert refused.headers["www-authenticate"] == "Bearer"
+        wrong = await daemon.get(path, headers={"Authorization": "Bearer nobody"})
+        assert wrong.status == 401
+        assert body not in wrong.body
+        for unknown in (
+            "none.mp4",
+            "..",
+            "../camd.toml",
+            "..%2fcamd.toml",
+            "%2e%2e%2fcamd.toml",
+            "%2e%2e/state/admin.key",
+            ".camd/index.sqlite",
+            f"{name}/",
+            f"{name}%00",
+            "%2fetc%2fpasswd",
+        ):
+            answer = await daemon.get(f"/files/recordings/{unknown}")
+            assert answer.status == 404, unknown
+            assert daemon.key.encode() not in answer.body
+
+
+async def test_of_a_growing_file_the_durable_part_is_given_out_and_plays(
+    new_daemon: NewDaemon, tmp_path: Path
+) -> None:
+    """A download during the recording ends at the last sync; what it got is whole and plays."""
+    daemon = new_daemon()
+    daemon.configure({"recording": {"rotation": "1h"}}, [small_camera()])
+    with trio.fail_after(30):
+        await daemon.start()
+        async with daemon.client() as client, listening(client) as news:
+            started = await client.call("start_recording", device="camera0")
+            name = started["filename"]
+            await news.recording("PROGRESS", 8)
+            answer = await daemon.get(f"/files/recordings/{name}")
+            before = (daemon.recordings / name).read_bytes()
+            await client.call("stop_recording", device="camera0")
+    assert answer.status == 200
+    assert 0 < len(answer.body) <= len(before)
+    part = tmp_path / "part.mp4"
+    # The first bytes change when the file is sealed; what was given out is what stood there then.
+    assert answer.body == before[: len(answer.body)]
+    part.write_bytes(answer.body)
+    assert await frames_in(part) >= FRAGMENT_FRAMES
+
+
+async def test_the_health_pages_need_no_credentials(daemon: Daemon) -> None:
+    """Machines that watch the service see that it lives, is ready, and is well."""
+    with trio.fail_after(30):
+        for page, word in (("live", b"alive"), ("ready", b"ready"), ("system", b"healthy")):
+            answer = await daemon.get(f"/health/{page}", anonymous=True)
+            assert answer.status == 200
+            assert word in answer.body

@@ -1,0 +1,76 @@
+"""The demonstration, as a newcomer runs it: the installed program, real FFmpeg, real time."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from camd.cli.stage import environment
+
+
+def demo(*arguments: str, **environ: str) -> subprocess.Popen[str]:
+    """Start `camd demo`."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "camd", "demo", *arguments],
+        env={**os.environ, **environ},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_the_demo_records_proves_it_and_ends(tmp_path: Path) -> None:
+    """With --once: exit 0, receipts whose hashes were checked, and the files stay in --dir."""
+    with demo("--dir", str(tmp_path), "--once") as process:
+        output, _ = process.communicate(timeout=100)
+    assert process.returncode == 0, output
+    assert "captured frames are in files, durable." in output
+    files = list((tmp_path / "recordings").glob("camera*.mp4"))
+    assert f"All {len(files)} files are on disk with the hashes of their receipts." in output
+    assert len(files) >= 6  # two cameras, about 6 s, a new file every 2 s
+    key = (tmp_path / "state" / "admin.key").read_text(encoding="ascii").strip()
+    assert key not in output
+
+
+def test_the_demo_leaves_a_running_service_until_it_is_told_to_end(tmp_path: Path) -> None:
+    """The printed configuration finds the service; SIGTERM ends both, and the folder goes."""
+    with demo(TMPDIR=str(tmp_path)) as process:
+        assert process.stdout is not None
+        lines = iter(process.stdout)
+        config = next(m[1] for line in lines if (m := re.search("CAMD_CONFIG=(.*)", line)))
+        status = subprocess.run(
+            [sys.executable, "-m", "camd", "status", "--json", "--config", config],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert '"total": 2' in status.stdout
+        process.send_signal(signal.SIGTERM)
+        rest = "".join(lines)
+        assert process.wait(60) == 0, rest
+    assert "Stopping." in rest
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_demo_says_what_is_missing(tmp_path: Path) -> None:
+    """Somebody else's configuration in --dir is left alone, with a sentence and exit code 1."""
+    (tmp_path / "camd.toml").write_text("# mine\n", encoding="utf-8")
+    with demo("--dir", str(tmp_path), "--once") as process:
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "is not the demo's; choose another --dir" in output
+    assert (tmp_path / "camd.toml").read_text(encoding="utf-8") == "# mine\n"
+
+
+@pytest.mark.parametrize("name", ["CAMD_SERVER__LISTEN", "STORAGE_WARN_PERCENT", "LISTEN_FDS"])
+def test_the_demo_is_not_configured_by_its_surroundings(name: str) -> None:
+    """Variables that configure a service on this machine do not reach the demo's."""
+    assert environment({name: "1", "HOME": "/h"}) == {"HOME": "/h"}

@@ -1,0 +1,174 @@
+"""What `camd check` finds, and what it advises."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+from click.testing import CliRunner
+
+from camd.cli import inspection, main
+from camd.cli.inspection import Grade
+from camd.config.schema import AuthConfig, CameraConfig, Config, ServerConfig, StorageConfig
+from camd.model import CameraId, FileSource, RtspSource, Source, TestSource, V4l2Source
+
+GIB = 1 << 30
+
+
+def camera(source: Source) -> CameraConfig:
+    """Return a camera with this source."""
+    return CameraConfig(id=CameraId("gate"), source=source)
+
+
+def volume(used_percent: int) -> os.statvfs_result:
+    """Return what statvfs(2) says of a volume that is used so far."""
+    return os.statvfs_result((4096, GIB, 100, 50, 100 - used_percent, 0, 0, 0, 0, 255))
+
+
+def test_a_folder_is_there_or_can_be_made(tmp_path: Path) -> None:
+    """Both are right; the text says which."""
+    found = inspection.inspect_folder("x", tmp_path)
+    assert (found.grade, found.text) == (Grade.OK, str(tmp_path))
+    found = inspection.inspect_folder("x", tmp_path / "a" / "b")
+    assert found.grade is Grade.OK
+    assert "will be made" in found.text
+
+
+def test_a_folder_that_is_a_file_or_may_not_be_written_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each comes with what to do."""
+    file = tmp_path / "file"
+    file.touch()
+    assert "is not a folder" in inspection.inspect_folder("x", file / "a").text
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    found = inspection.inspect_folder("x", tmp_path)
+    assert (found.grade, "chown" in found.advice) == (Grade.PROBLEM, True)
+
+
+@pytest.mark.parametrize(
+    ("used", "grade"),
+    [(79, Grade.OK), (80, Grade.WARNING), (89, Grade.WARNING), (90, Grade.PROBLEM)],
+)
+def test_space_is_graded_by_the_configured_lines(used: int, grade: Grade) -> None:
+    """Exactly on a line counts as past it, as in the service."""
+    found = inspection.grade_space(Config(), volume(used))
+    assert found.grade is grade
+    assert f"{used}.0 % used" in found.text
+
+
+def test_what_is_open_to_everybody_is_warned_of() -> None:
+    """No authentication and no TLS matter beyond loopback only."""
+    server = ServerConfig(listen=("0.0.0.0:8002",))
+    closed = Config(auth=AuthConfig(enabled=False))
+    opened = attrs.evolve(closed, server=server)
+    assert list(inspection.inspect_access(closed)) == []
+    subjects = [finding.subject for finding in inspection.inspect_access(opened)]
+    assert subjects == ["auth.enabled", "server.tls_cert"]
+
+
+def test_a_secret_in_a_file_that_everybody_reads_is_warned_of(tmp_path: Path) -> None:
+    """A secret from elsewhere is no reason, nor is a private file."""
+    file = tmp_path / "camd.toml"
+    file.write_text(f"[auth]\njwt_secret = '{'s' * 32}'", encoding="utf-8")
+    file.chmod(0o644)
+    config = Config(auth=AuthConfig(jwt_secret="s" * 32), file=file)
+    (found,) = inspection.inspect_access(config)
+    assert found.advice == f"Run: chmod 640 {file}"
+    other = attrs.evolve(config, auth=AuthConfig(jwt_secret="e" * 32))
+    assert list(inspection.inspect_access(other)) == []
+    file.chmod(0o640)
+    assert list(inspection.inspect_access(config)) == []
+
+
+async def test_files_and_nodes_are_looked_at(tmp_path: Path) -> None:
+    """A file must be there; a node may come later; a node that is none is a mistake."""
+    clip = tmp_path / "clip.mp4"
+    clip.touch()
+    grades: dict[Source, Grade] = {
+        TestSource(): Grade.OK,
+        FileSource(clip): Grade.OK,
+        FileSource(tmp_path / "none.mp4"): Grade.PROBLEM,
+        V4l2Source(tmp_path / "video0"): Grade.WARNING,
+        V4l2Source(clip): Grade.PROBLEM,
+        V4l2Source(Path("/dev/null")): Grade.OK,
+    }
+    with trio.fail_after(30):
+        for source, grade in grades.items():
+            found = await inspection.inspect_source(camera(source))
+            assert found.grade is grade, found
+            assert bool(found.advice) is (grade is not Grade.OK)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.EACCES, "group video"),
+        (errno.EBUSY, "Close that program"),
+        (errno.ENODEV, "cabling and driver"),
+    ],
+)
+def test_a_node_that_cannot_be_opened_comes_with_advice(number: int, words: str) -> None:
+    """Each reason of the kernel has its own."""
+
+    def refuse(path: Path, flags: int) -> int:
+        raise OSError(number, os.strerror(number))
+
+    found = inspection._look_at_node("x", Path("/dev/video0"), refuse)
+    assert words in found.advice
+
+
+async def test_a_streams_host_is_tried_without_showing_credentials() -> None:
+    """Reachable or not is told; user, password and path are not."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        url = f"rtsp://eve:hunter2@127.0.0.1:{port}/secret"
+        with trio.fail_after(30):
+            there = await inspection.inspect_source(camera(RtspSource(url)))
+    with trio.fail_after(30):
+        gone = await inspection.inspect_source(camera(RtspSource(url)))
+    assert (there.grade, gone.grade) == (Grade.OK, Grade.WARNING)
+    assert "hunter2" not in f"{there}{gone}"
+    assert "secret" not in f"{there}{gone}"
+
+
+async def test_a_missing_ffmpeg_is_a_problem_with_advice(tmp_path: Path) -> None:
+    """The configured path is named, and what to do stands apart from it."""
+    config = Config()
+    config = attrs.evolve(config, ffmpeg=attrs.evolve(config.ffmpeg, path=tmp_path / "ffmpeg"))
+    with trio.fail_after(30):
+        (found,) = await inspection.inspect_ffmpeg(config)
+    assert found.grade is Grade.PROBLEM
+    assert "cannot be run: No such file or directory" in found.text
+    assert found.advice.startswith("Correct the path")
+
+
+def test_the_command_tells_problems_by_its_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """0 when recording will work and 1 when it will not, for people and for programs."""
+    plenty = inspection.Finding("space", Grade.OK, "plenty")
+    monkeypatch.setattr(inspection, "grade_space", lambda *_: plenty)
+    config = tmp_path / "camd.toml"
+    config.write_text("camera = [{source = 'test:'}]", encoding="utf-8")
+    result = CliRunner().invoke(main, ["check", "-c", str(config)])
+    assert result.exit_code == 0
+    assert "All is well." in result.stdout
+    config.write_text("camera = [{source = 'file:none.mp4'}]", encoding="utf-8")
+    result = CliRunner().invoke(main, ["check", "--json", "-c", str(config)])
+    assert result.exit_code == 1
+    problems = [item for item in json.loads(result.stdout) if item["grade"] == "problem"]
+    assert [item["subject"] for item in problems] == ["camera camera0"]
+
+
+def test_nothing_is_changed_by_looking(tmp_path: Path) -> None:
+    """Folders that are missing are still missing afterwards."""
+    storage = StorageConfig(tmp_path / "a", tmp_path / "b", tmp_path / "c")
+    list(inspection.inspect_folders(Config(storage=storage)))
+    assert list(tmp_path.iterdir()) == []

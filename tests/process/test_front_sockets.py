@@ -1,0 +1,382 @@
+"""The front on real sockets, against clients that share no code with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import ssl
+import stat
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trustme
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect, unix_connect
+
+from camd import clock
+from camd.access.authenticator import Authenticator, open_access
+from camd.access.keys import KeyFile
+from camd.access.tokens import mint_token
+from camd.client import (
+    CannotConnectError,
+    ConnectionLostError,
+    NotAuthenticatedError,
+    RemoteError,
+    open_client,
+)
+from camd.config.schema import AuthConfig, ServerConfig
+from camd.front.listen import AddressInUseError, ListenError
+from camd.front.server import Front, open_front
+from camd.rpc.notification import Notification
+from camd.rpc.registry import Caller, Method, Nothing, Registry
+from camd.rpc.roles import Role
+from camd.runtime.fanout import Fanout
+
+SECRET = "s" * 32
+
+
+async def ping(caller: Caller, params: Nothing) -> object:
+    return "pong"
+
+
+async def hang(caller: Caller, params: Nothing) -> object:
+    await trio.sleep_forever()
+
+
+async def hello(request: Request) -> Response:
+    return PlainTextResponse("hello")
+
+
+async def echo(request: Request) -> Response:
+    return Response(await request.body())
+
+
+async def large(request: Request) -> Response:
+    return Response(b"x" * 3_000_000)
+
+
+REGISTRY = Registry(
+    [
+        Method("ping", Role.VIEWER, Nothing, ping, "", immediate=True),
+        Method("hang", Role.VIEWER, Nothing, hang, ""),
+        Method("rule", Role.ADMIN, Nothing, ping, ""),
+    ]
+)
+APP = Starlette(
+    routes=[Route("/hello", hello), Route("/echo", echo, methods=["POST"]), Route("/large", large)]
+)
+
+
+@asynccontextmanager
+async def running(
+    *,
+    news: Fanout[Notification] | None = None,
+    inherited: tuple[socket.socket, ...] = (),
+    **config: Any,
+) -> AsyncIterator[Front]:
+    """Run a front on free ports of the loopback interface."""
+    settings = {"listen": ("127.0.0.1:0",), "health_listen": "", **config}
+    with trio.fail_after(30):
+        async with open_front(
+            ServerConfig(**settings),
+            registry=REGISTRY,
+            authenticator=Authenticator(jwt_secret=SECRET),
+            notifications=news or Fanout(),
+            app=APP,
+            inherited=inherited,
+        ) as front:
+            yield front
+
+
+def url(front: Front, scheme: str = "ws") -> str:
+    return f"{scheme}://{front.addresses[0]}/ws"
+
+
+def token(role: Role = Role.OPERATOR) -> str:
+    now = clock.now().timestamp()
+    return mint_token(SECRET, user_id="ann", role=role, now=now, lifetime=60)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that another thread does."""
+    while not condition():  # noqa: ASYNC110 - it has no event to wait for
+        await trio.sleep(0.02)
+
+
+async def apart(work: Callable[[], Any]) -> Any:
+    """Run a blocking client in a thread."""
+    return await trio.to_thread.run_sync(work)
+
+
+def call(client: ClientConnection, method: str, **params: object) -> Any:
+    client.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}))
+    return json.loads(client.recv(timeout=10))
+
+
+def talk(client: ClientConnection) -> None:
+    assert call(client, "ping")["error"]["code"] == -32001
+    assert call(client, "authenticate", auth_token=token())["result"]["role"] == "operator"
+    assert call(client, "ping")["result"] == "pong"
+    assert call(client, "rule")["error"]["code"] == -32003
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "[::1]:0"])
+async def test_another_library_can_talk_to_it(listen: str) -> None:
+    """A client of the websockets package, with its default offers, is served."""
+
+    def client() -> None:
+        with connect(url(front)) as ws:
+            talk(ws)
+
+    async with running(listen=(listen,)) as front:
+        await apart(client)
+
+
+async def test_tls_needs_only_certificate_and_key(tmp_path: Path) -> None:
+    """WebSocket and HTTP both work over TLS; plain text on that port gets nowhere."""
+    authority = trustme.CA()
+    cert = authority.issue_cert("localhost", "127.0.0.1")
+    cert.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    cert.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+
+    def client() -> bytes:
+        with connect(url(front, "wss"), ssl=context) as ws:
+            talk(ws)
+        host, port = front.addresses[0].split(":")
+        with socket.create_connection((host, int(port))) as plain:
+            plain.sendall(b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b"hello" not in plain.recv(1000)
+        with (
+            socket.create_connection((host, int(port))) as raw,
+            context.wrap_socket(raw, server_hostname="localhost") as tls,
+        ):
+            return http(tls, b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+
+    files = {"tls_cert": tmp_path / "cert.pem", "tls_key": tmp_path / "key.pem"}
+    async with running(**files) as front:
+        assert len(await apart(client)) > 3_000_000
+        async with open_client(url(front, "wss"), token(), tls=context) as ours:
+            assert await ours.call("ping") == "pong"
+
+
+def http(sock: socket.socket, data: bytes) -> bytes:
+    sock.sendall(data)
+    answer = bytearray()
+    while part := sock.recv(65536):
+        answer += part
+    return bytes(answer)
+
+
+async def test_a_unix_socket_knows_its_peer(tmp_path: Path) -> None:
+    """The same user needs no token; the socket is private, and gone afterwards."""
+    path = tmp_path / "camd.sock"
+
+    def client() -> None:
+        with unix_connect(str(path), "ws://localhost/ws") as ws:
+            assert call(ws, "rule")["result"] == "pong"
+
+    async with running(listen=(f"unix:{path}",)) as front:
+        assert front.addresses == (f"unix:{path}",)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+        await apart(client)
+        with pytest.raises(AddressInUseError, match=r"camd\.sock"):
+            async with running(listen=(f"unix:{path}",)):
+                pass
+    assert os.listdir(tmp_path) == []
+
+
+async def test_a_stale_unix_socket_is_replaced(tmp_path: Path) -> None:
+    """What a killed process left behind is no obstacle; a file that is no socket is left alone."""
+    path = tmp_path / "camd.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    async with running(listen=(f"unix:{path}",)), open_client(f"unix:{path}") as client:
+        assert await client.call("rule") == "pong"
+    path.write_text("precious")
+    with pytest.raises(ListenError, match="no socket"):
+        async with running(listen=(f"unix:{path}",)):
+            pass
+    assert path.read_text() == "precious"
+
+
+async def test_an_address_in_use_is_named() -> None:
+    """The error says which address, and nothing else stays open."""
+    async with running() as front:
+        (address,) = front.addresses
+        with pytest.raises(AddressInUseError, match=address):
+            async with running(listen=("127.0.0.1:0", address)):
+                pass
+
+
+@pytest.mark.parametrize("address", ["8002", "::1:8002", "127.0.0.1:x", "127.0.0.1:99999"])
+async def test_an_address_that_is_none_is_named(address: str) -> None:
+    """A slip in the configuration is shown as it was written."""
+    with pytest.raises(ListenError) as caught:
+        async with running(listen=(address,)):
+            pass
+    assert caught.value.address == address
+
+
+async def test_sockets_from_systemd_are_used_instead() -> None:
+    """A socket that somebody else opened is listened on."""
+    given = socket.create_server(("127.0.0.1", 0))
+    port = given.getsockname()[1]
+    async with running(inherited=(given,)) as front:
+        assert front.addresses == (f"127.0.0.1:{port}",)
+        async with open_client(f"127.0.0.1:{port}", token()) as client:
+            assert await client.call("ping") == "pong"
+
+
+async def test_the_second_listener_serves_http_alone() -> None:
+    """Health checks find it; calls do not."""
+
+    def client() -> bytes:
+        host, port = front.health_addresses[0].split(":")
+        with pytest.raises(InvalidStatus):
+            connect(f"ws://{front.health_addresses[0]}/ws")
+        with socket.create_connection((host, int(port))) as sock:
+            return http(sock, b"GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+
+    async with running(health_listen="127.0.0.1:0") as front:
+        assert (await apart(client)).endswith(b"hello")
+
+
+async def test_the_one_too_many_is_closed_with_1013() -> None:
+    """The others are served on, and a place that gets free is given away."""
+
+    def clients() -> None:
+        with connect(url(front)) as first, connect(url(front)) as second:
+            with connect(url(front)) as third, pytest.raises(ConnectionClosed) as closed:
+                third.recv(timeout=10)
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1013
+            talk(first)
+            talk(second)
+
+    async with running(max_connections=2) as front:
+        await apart(clients)
+
+
+async def test_news_reach_everybody_in_time() -> None:
+    """A published notification is in every client's hands within 20 ms or little more."""
+    news: Fanout[Notification] = Fanout()
+    async with (
+        running(news=news) as front,
+        open_client(url(front), token()) as one,
+        open_client(url(front), token()) as two,
+    ):
+        began = trio.current_time()
+        news.publish(Notification("update", {"seq": 1}))
+        for client in (one, two):
+            assert await anext(client.notifications()) == ("update", {"seq": 1})
+        assert trio.current_time() - began < 0.5  # on a loaded machine; 2 ms on an idle one
+    assert news.subscribers == 0
+
+
+async def test_leaving_tells_the_clients_and_takes_two_seconds_at_most() -> None:
+    """They get an answer and 1001; who does not react is left behind."""
+    with ExitStack() as stack:
+        async with running() as front:
+            host, port = front.addresses[0].split(":")
+            deaf = await apart(lambda: stack.enter_context(socket.create_connection((host, port))))
+            deaf.sendall(b"GET /hello HTTP/1.1\r\nHost")  # half a request
+            ws = await apart(lambda: stack.enter_context(connect(url(front))))
+            await apart(lambda: talk(ws))
+            ws.send('{"jsonrpc":"2.0","id":9,"method":"hang"}')
+            assert (await apart(lambda: call(ws, "ping")))["result"] == "pong"
+            began = trio.current_time()
+        assert trio.current_time() - began < 2.5
+        answer = json.loads(await apart(ws.recv))
+        assert (answer["id"], answer["error"]["code"]) == (9, -1021)
+        with pytest.raises(ConnectionClosed) as closed:
+            await apart(ws.recv)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1001
+
+
+TORTURE = [
+    (b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n" * 100, 100, b"hello"),
+    (b"HEAD /large HTTP/1.1\r\nHost: x\r\n\r\n" * 3, 3, b"content-length: 3000000"),
+    (b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n" * 3, 3, b"\r\n\r\nxxx"),
+    (
+        b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"1\r\na\r\n2;ext=1\r\nbc\r\n0\r\nTrailer: x\r\n\r\n",
+        1,
+        b"\r\n\r\nabc",
+    ),
+]
+
+
+@pytest.mark.parametrize(("requests", "count", "expected"), TORTURE)
+@pytest.mark.parametrize("piece", [1 << 20, 7])
+async def test_raw_http_in_any_pieces(
+    requests: bytes, count: int, expected: bytes, piece: int
+) -> None:
+    """Pipelined, chunked and without body, in one piece or dripped: all are answered."""
+    last = b"GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+    def client() -> bytes:
+        host, port = front.addresses[0].split(":")
+        data = requests + last
+        with socket.create_connection((host, int(port))) as sock:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for start in range(0, len(data), piece):
+                sock.sendall(data[start : start + piece])
+            return http(sock, b"")
+
+    async with running() as front:
+        answer = await apart(client)
+    assert answer.count(b"HTTP/1.1 200 ") == count + 1
+    assert answer.count(expected) == count + (expected == b"hello")
+
+
+async def test_the_client_says_what_is_wrong(tmp_path: Path) -> None:
+    """Nobody there, not camd, a wrong token, a refusal, a service that ends: each has a type."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        nobody = f"127.0.0.1:{free.getsockname()[1]}"
+    for address in (nobody, f"unix:{tmp_path}/none.sock", "ftp://localhost/"):
+        with pytest.raises(CannotConnectError):
+            async with open_client(address):
+                pass
+    async with running() as front:
+        with pytest.raises(CannotConnectError, match="404"):
+            async with open_client(f"ws://{front.addresses[0]}/elsewhere"):
+                pass
+        with pytest.raises(NotAuthenticatedError, match="unknown key"):
+            async with open_client(url(front), "camd_wrong"):
+                pass
+        with pytest.raises(RemoteError, match="permissions") as refused:
+            async with open_client(url(front), token()) as client:
+                await client.call("rule")
+        assert (refused.value.code, refused.value.data["required"]) == (-32003, "admin")
+        async with open_client(url(front), token()) as client:
+            front.stop()
+            with pytest.raises(ConnectionLostError):
+                await client.call("hang")
+
+
+async def test_a_key_counts_and_is_revoked_while_the_service_runs(tmp_path: Path) -> None:
+    """The first start leaves an admin key; a key that is added or revoked needs no restart."""
+    file = KeyFile(tmp_path / "keys.toml")
+    with trio.fail_after(20):
+        async with open_access(AuthConfig(), tmp_path) as authenticator:
+            secret = (tmp_path / "admin.key").read_text().strip()
+            now = clock.now().timestamp()
+            assert authenticator.check(secret, now).role is Role.ADMIN
+            added = file.add("gate", Role.VIEWER, created=clock.now(), expires=None)
+            await until(lambda: len(authenticator.keys) == 2)
+            identity = authenticator.check(added, now)
+            file.revoke("gate")
+            await until(lambda: authenticator.revoked(identity))
+    assert file.path.stat().st_mode & 0o777 == 0o600

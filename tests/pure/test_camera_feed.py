@@ -1,0 +1,149 @@
+"""What a camera delivers, and to whom: from the last key frame on, with the right times."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from fractions import Fraction
+
+import pytest
+from support.camera_films import EPOCH, FPS, Film, filmed, read
+from media_streams import prft
+from test_camera_queue import shape, take_all
+
+from camd.camera import feed as feed_module
+from camd.camera.feed import Feed
+from camd.camera.queue import Captured, CaptureQueue, RunBegan, RunEnded
+from camd.model import Cause, VideoFormat
+
+LOST = RunEnded(Cause.CAMERA_LOST, "gone")
+
+
+@pytest.fixture(autouse=True)
+def still_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let it be EPOCH."""
+    monkeypatch.setattr(feed_module, "now", lambda: EPOCH)
+    monkeypatch.setattr(feed_module, "monotonic", lambda: 7.0)
+
+
+def fed(*counts: int, **film: int) -> Feed:
+    """Make a feed that got fragments of so many frames."""
+    feed = Feed()
+    init, fragments = filmed(*counts, **film)
+    feed.begin(init)
+    for each in fragments:
+        feed.deliver(each)
+    return feed
+
+
+def test_a_session_begins_with_the_last_key_frame() -> None:
+    """It need not wait for the next one: what is shown at the moment is in it."""
+    feed, queue = fed(5, 5, 5, 4), CaptureQueue()
+    assert feed.attach(queue) == 9
+    assert shape(take_all(queue)) == ["RunBegan", "K", "p"]
+
+
+def test_what_comes_goes_to_everybody_who_is_attached() -> None:
+    """Each consumer gets the same items from when it came until it went."""
+    feed, first, second = fed(5), CaptureQueue(), CaptureQueue()
+    _, (_, later, last) = filmed(5, 5, 5)
+    feed.attach(first)
+    feed.deliver(later)
+    feed.attach(second)
+    feed.detach(first)
+    feed.detach(first)
+    feed.deliver(last)
+    feed.end(LOST)
+    assert feed.consumers == 1
+    assert shape(take_all(first)) == ["RunBegan", "K", "p"]
+    assert shape(take_all(second)) == ["RunBegan", "K", "p", "K", "RunEnded"]
+
+
+def test_before_a_child_delivers_there_is_nothing_to_begin_with() -> None:
+    """A consumer that came first gets everything from the stream's description on."""
+    feed, queue = Feed(), CaptureQueue()
+    assert feed.attach(queue) == 0
+    init, (first, *_) = filmed(5)
+    feed.begin(init)
+    feed.deliver(first)
+    assert shape(take_all(queue)) == ["RunBegan", "K"]
+
+
+def test_nothing_of_a_child_that_is_gone_is_handed_on() -> None:
+    """A session that starts between two children begins with the second one's first frame."""
+    feed, queue = fed(5, 5), CaptureQueue()
+    feed.end(LOST)
+    assert feed.began_at is None
+    assert feed.attach(queue) == 0
+    init, (first, *_) = filmed(5)
+    feed.begin(init)
+    feed.deliver(first)
+    began, captured = take_all(queue)
+    assert began == RunBegan(init)
+    assert isinstance(captured, Captured)
+    assert captured.fragment is first
+
+
+def test_times_come_from_the_reference_in_the_stream() -> None:
+    """Where the child says when a fragment was written, its frames were there just before."""
+    film = Film()
+    said = EPOCH - timedelta(hours=1)
+    data = film.head + prft(1, Fraction(int(said.timestamp()))) + film.next(5)
+    init, (fragment,) = read(data)
+    feed = Feed()
+    feed.begin(init)
+    captured = feed.deliver(fragment)
+    assert captured.start == said - timedelta(seconds=5 / FPS)
+    assert captured.end == said
+
+
+def test_times_come_from_the_arrival_otherwise() -> None:
+    """The last frame of a fragment was there when the fragment was."""
+    feed = Feed()
+    init, (fragment,) = filmed(5)
+    feed.begin(init)
+    captured = feed.deliver(fragment)
+    spread: tuple[datetime, datetime] = (captured.start, captured.end)
+    assert spread == (EPOCH - timedelta(seconds=0.5), EPOCH)
+
+
+def test_rates_are_measured() -> None:
+    """Frames and bytes a second are what the fragments say, smoothed."""
+    feed = fed(5, 5, 5, 5, frame_bytes=1000)
+    _, fragments = filmed(5, frame_bytes=1000)
+    assert feed.video == VideoFormat("avc1", 320, 180, float(FPS))
+    assert feed.bytes_per_second == pytest.approx(fragments[0].size_bytes * 2)
+    assert feed.bytes_captured == 4 * fragments[0].size_bytes
+    assert feed.began_at == 7.0
+
+
+def test_a_single_odd_fragment_moves_the_rates_a_little() -> None:
+    """A tenth of the way."""
+    feed = fed(5)
+    before = feed.bytes_per_second
+    assert before is not None
+    _, (_, heavy) = filmed(5, 5, frame_bytes=10_000)
+    feed.deliver(heavy)
+    rate = heavy.size_bytes / heavy.duration_seconds
+    assert feed.bytes_per_second == pytest.approx(before + 0.1 * (rate - before))
+
+
+def test_a_group_that_never_ends_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is bounded: past the limit a session waits for the next key frame."""
+    monkeypatch.setattr(feed_module, "GOP_LIMIT_BYTES", 3000)
+    feed, queue = fed(*[5] * 7, group=1000), CaptureQueue()
+    assert feed.attach(queue) == 0
+    init, (first, *_) = filmed(5)
+    feed.begin(init)
+    feed.deliver(first)
+    assert shape(take_all(queue)) == ["RunBegan", "RunBegan", "K"]
+
+
+def test_a_session_never_begins_inside_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames before its first key frame cannot be recorded and are not counted as lost."""
+    monkeypatch.setattr(feed_module, "GOP_LIMIT_BYTES", 3000)
+    _, fragments = filmed(*[5] * 12, group=50)
+    feed, queue = fed(*[5] * 7, group=50), CaptureQueue()
+    feed.attach(queue)
+    for each in fragments[7:]:
+        feed.deliver(each)
+    assert shape(take_all(queue)) == ["RunBegan", "K", "p"]

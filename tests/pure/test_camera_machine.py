@@ -1,0 +1,239 @@
+"""A camera's machine: the whole table, and its promises against a model of the world."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import attrs
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from camd.camera import machine as m
+from camd.camera.machine import Action, Machine, step
+from camd.model import CameraState, Trouble
+
+BROKEN = Trouble("broken", "It broke", "Mend it.")
+STALLED = Trouble("stalled", "It hangs", "Shake it.")
+
+EVENTS: dict[str, m.Event] = {
+    "wanted": m.Wanted(),
+    "unwanted": m.Unwanted(),
+    "fragment": m.FragmentArrived(),
+    "settled": m.ChildSettled(),
+    "stalled": m.ChildStalled(STALLED),
+    "finished": m.ChildEnded(None),
+    "failed": m.ChildEnded(BROKEN),
+    "vanished": m.ChildEnded(BROKEN, absent=True),
+    "rest over": m.RestOver(),
+}
+# What happens in each state; "." stays as it is. The state, then what is done on the way.
+WANTED_TABLE = {
+    "IDLE": {"wanted": "STARTING spawn"},
+    "STARTING": {
+        "unwanted": "STOPPING terminate",
+        "fragment": "STREAMING",
+        "stalled": "STOPPING terminate",
+        "finished": "IDLE",
+        "failed": "RESTING rest",
+        "vanished": "ABSENT rest",
+    },
+    "STREAMING": {
+        "unwanted": "STOPPING terminate",
+        "stalled": "STOPPING terminate",
+        "finished": "IDLE",
+        "failed": "RESTING rest",
+        "vanished": "ABSENT rest",
+    },
+    "STOPPING": {
+        "finished": "STARTING spawn",
+        "failed": "STARTING spawn",
+        "vanished": "STARTING spawn",
+    },
+    "RESTING": {
+        "wanted": "STARTING wake spawn",
+        "unwanted": "IDLE wake",
+        "rest over": "STARTING spawn",
+    },
+    "ABSENT": {
+        "wanted": "STARTING wake spawn",
+        "unwanted": "IDLE wake",
+        "rest over": "STARTING spawn",
+    },
+}
+
+
+@pytest.mark.parametrize("event", EVENTS)
+@pytest.mark.parametrize("state", WANTED_TABLE)
+def test_each_event_in_each_state(state: str, event: str) -> None:
+    """A camera that is wanted goes from state to state as the table above says, and only so."""
+    before = Machine(CameraState(state), wanted=state != "IDLE")
+    after, actions = step(before, EVENTS[event])
+    told = " ".join([after.state.value, *(action.value for action in actions)])
+    assert told == WANTED_TABLE[state].get(event, state)
+
+
+def test_the_table_is_total() -> None:
+    """There is a rule for whatever the world does in whatever state."""
+    assert set(m.TABLE) == {(state, event) for state in m.STATES for event in m.EVENTS}
+    assert set(m.STATES) == set(CameraState) - {CameraState.FAULTED}
+
+
+@pytest.mark.parametrize("event", ["finished", "failed", "vanished"])
+def test_a_child_that_was_told_to_end_leaves_an_unwanted_camera_idle(event: str) -> None:
+    """Nothing is left of it: no failures, no trouble, no timer."""
+    before = Machine(CameraState.STOPPING, failures=3, trouble=STALLED)
+    assert step(before, EVENTS[event]) == (Machine(), ())
+
+
+def test_a_stalled_child_is_replaced_after_a_rest() -> None:
+    """Its end is a failure: the next one does not come at once."""
+    machine = Machine(CameraState.STREAMING, wanted=True)
+    machine, actions = step(machine, EVENTS["stalled"])
+    assert (actions, machine.trouble) == ((Action.TERMINATE,), STALLED)
+    machine, actions = step(machine, EVENTS["finished"])
+    assert (machine.state, machine.failures, actions) == (CameraState.RESTING, 1, (Action.REST,))
+    assert machine.trouble == STALLED
+
+
+def test_a_child_that_does_not_die_is_shown() -> None:
+    """Whoever looks at a camera that cannot be stopped reads why."""
+    machine, _ = step(Machine(CameraState.STREAMING, wanted=True), EVENTS["unwanted"])
+    machine, actions = step(machine, m.ChildStalled(STALLED))
+    assert (machine.state, machine.trouble, actions) == (CameraState.STOPPING, STALLED, ())
+
+
+def test_a_fragment_clears_the_trouble_but_not_the_failures() -> None:
+    """A camera that delivers one fragment and fails again must not be restarted at full speed."""
+    before = Machine(CameraState.STARTING, wanted=True, failures=4, trouble=BROKEN)
+    after, _ = step(before, EVENTS["fragment"])
+    assert after == Machine(CameraState.STREAMING, wanted=True, failures=4)
+    assert step(after, EVENTS["settled"])[0].failures == 0
+
+
+def test_rests_double_up_to_a_bound() -> None:
+    """Failures in a row rest 0.5, 1, 2, … and at most 30 seconds, for ever."""
+    machine, rests = Machine(CameraState.STARTING, wanted=True), []
+    for _ in range(9):
+        machine, actions = step(machine, EVENTS["failed"])
+        assert actions == (Action.REST,)
+        rests.append(machine.rest_seconds)
+        machine, _ = step(machine, EVENTS["rest over"])
+    assert rests == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+    assert attrs.evolve(machine, failures=10**9).rest_seconds == 30
+
+
+def test_a_settled_child_that_fails_rests_shortly_again() -> None:
+    """Failures long ago do not slow a camera down."""
+    machine = Machine(CameraState.STREAMING, wanted=True, failures=9)
+    machine, _ = step(machine, EVENTS["settled"])
+    machine, _ = step(machine, EVENTS["failed"])
+    assert machine.rest_seconds == 0.5
+
+
+class World(RuleBasedStateMachine):
+    """A world in which only what can happen happens; news waits in a mailbox, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.machine = Machine()
+        self.mailbox: deque[m.Event] = deque()
+        self.child = ""  # "lives", "told to end", or ""
+        self.delivers = False
+        self.resting = False
+        self.somebody_wants = False
+
+    def tell(self, event: m.Event) -> None:
+        self.machine, actions = step(self.machine, event)
+        for action in actions:
+            match action:
+                case Action.SPAWN:
+                    assert not self.child, "two children"
+                    assert not self.end_is_under_way, "the last one's end is not known yet"
+                    self.child, self.delivers = "lives", False
+                case Action.TERMINATE:
+                    assert self.child or self.end_is_under_way, "nothing to terminate"
+                    self.child = self.child and "told to end"
+                case Action.REST:
+                    assert not self.resting, "two rests"
+                    self.resting = True
+                case Action.WAKE:
+                    self.resting = False
+
+    @property
+    def end_is_under_way(self) -> bool:
+        return any(isinstance(event, m.ChildEnded) for event in self.mailbox)
+
+    @property
+    def rest_is_under_way(self) -> bool:
+        return self.resting or m.RestOver() in self.mailbox
+
+    @rule()
+    def want(self) -> None:
+        self.somebody_wants = True
+        self.tell(m.Wanted())
+
+    @rule()
+    def unwant(self) -> None:
+        self.somebody_wants = False
+        self.tell(m.Unwanted())
+
+    @precondition(lambda self: self.child and not self.delivers)
+    @rule()
+    def deliver(self) -> None:
+        self.delivers = True
+        self.mailbox.append(m.FragmentArrived())
+
+    @precondition(lambda self: self.child == "lives" and self.delivers)
+    @rule()
+    def settle(self) -> None:
+        self.mailbox.append(m.ChildSettled())
+
+    @precondition(lambda self: self.child)
+    @rule()
+    def stall(self) -> None:
+        self.mailbox.append(m.ChildStalled(STALLED))
+
+    @precondition(lambda self: self.child)
+    @rule(end=st.sampled_from(["finished", "failed", "vanished"]))
+    def end(self, end: str) -> None:
+        self.child = ""
+        self.mailbox.append(EVENTS[end])
+
+    @precondition(lambda self: self.resting)
+    @rule()
+    def rest(self) -> None:
+        self.resting = False
+        self.mailbox.append(m.RestOver())
+
+    @precondition(lambda self: self.mailbox)
+    @rule()
+    def read(self) -> None:
+        event = self.mailbox.popleft()
+        played = event == m.ChildEnded(None) and self.machine.state is not CameraState.STOPPING
+        self.somebody_wants = self.somebody_wants and not played
+        self.tell(event)
+
+    @invariant()
+    def wanted_cameras_live(self) -> None:
+        assert self.machine.wanted == self.somebody_wants
+        if self.somebody_wants:
+            assert self.child or self.end_is_under_way or self.rest_is_under_way
+
+    @invariant()
+    def unwanted_cameras_close_their_device(self) -> None:
+        if not self.somebody_wants:
+            assert self.child != "lives" or self.end_is_under_way
+            assert not self.resting
+
+    @invariant()
+    def the_state_tells_the_truth(self) -> None:
+        assert self.machine.has_child == bool(self.child or self.end_is_under_way)
+
+
+TestWorld = pytest.mark.filterwarnings("default")(World.TestCase)
+TestWorld.__doc__ = (
+    "Whatever happens in whatever order: one child at most, and nothing is forgotten."
+)
+TestWorld.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

@@ -1,0 +1,198 @@
+"""The bounded way to a recorder: in order, by whole groups of pictures, nothing uncounted."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from support.camera_films import captured, filmed
+from hypothesis import given
+from hypothesis import strategies as st
+
+from camd.camera.queue import (
+    Captured,
+    CaptureQueue,
+    Finish,
+    Item,
+    Overflowed,
+    RunBegan,
+    RunEnded,
+)
+
+INIT, _ = filmed(1)
+
+
+def take(queue: CaptureQueue) -> Item | None:
+    """Get the next item, None when the caller would have to wait."""
+    coroutine = queue.get()
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        item: Item = stop.value
+        return item
+    except RuntimeError:  # trio's: it would have to wait, and nothing runs here
+        return None
+    raise AssertionError("unreachable")
+
+
+def take_all(queue: CaptureQueue) -> list[Item]:
+    """Get everything there is."""
+    items = []
+    while (item := take(queue)) is not None:
+        items.append(item)
+    return items
+
+
+def frames(items: list[Item]) -> int:
+    """Count the frames in items, those that were dropped included."""
+    fragments = sum(item.fragment.frames for item in items if isinstance(item, Captured))
+    return fragments + sum(item.frames for item in items if isinstance(item, Overflowed))
+
+
+def shape(items: list[Item]) -> list[str]:
+    """Write items down: key frames as K, others as p, drops with their number of frames."""
+    words = []
+    for item in items:
+        match item:
+            case Captured():
+                words.append("K" if item.fragment.starts_with_sync else "p")
+            case Overflowed():
+                words.append(f"-{item.frames}")
+            case _:
+                words.append(type(item).__name__)
+    return words
+
+
+def test_items_come_out_in_order() -> None:
+    """With room to spare the queue is a queue."""
+    queue = CaptureQueue()
+    items = [RunBegan(INIT), *captured(filmed(5, 5, 5)[1]), RunEnded(None, ""), Finish()]
+    for item in items:
+        queue.put(item)
+    assert take_all(queue) == items
+    assert queue.waiting_bytes == 0
+
+
+def test_a_full_queue_drops_its_oldest_group() -> None:
+    """What goes is a whole group of pictures, and a marker in its place says how many frames."""
+    pieces = list(captured(filmed(5, 5, 5, 5, 5, 5)[1]))
+    queue = CaptureQueue(limit_bytes=sum(piece.fragment.size_bytes for piece in pieces[:5]))
+    for piece in pieces:
+        queue.put(piece)
+    items = take_all(queue)
+    assert shape(items) == ["-10", "K", "p", "K", "p"]
+    marker = items[0]
+    assert marker == Overflowed(pieces[0].start, pieces[1].end, 10)
+
+
+def test_drops_behind_each_other_are_one() -> None:
+    """However long the disk is too slow, the queue holds one marker for it."""
+    pieces = list(captured(filmed(*[5] * 40)[1]))
+    queue = CaptureQueue(limit_bytes=4 * pieces[0].fragment.size_bytes)
+    for piece in pieces:
+        queue.put(piece)
+    assert shape(take_all(queue)) == ["-180", "K", "p", "K", "p"]
+
+
+def test_the_rest_of_a_group_that_is_being_written_goes_first() -> None:
+    """The recorder has its beginning; without the middle, the end is of no use."""
+    pieces = list(captured(filmed(4, 3, 3, 5, 5)[1]))
+    size = pieces[0].fragment.size_bytes
+    queue = CaptureQueue(limit_bytes=3 * size)
+    queue.put(pieces[0])
+    assert take(queue) == pieces[0]
+    for piece in pieces[1:]:
+        queue.put(piece)
+    assert shape(take_all(queue)) == ["-6", "K", "p"]
+
+
+def test_one_fragment_always_fits() -> None:
+    """A single fragment above the limit is recorded all the same."""
+    (piece,) = captured(filmed(5)[1])
+    queue = CaptureQueue(limit_bytes=1)
+    queue.put(piece)
+    assert take_all(queue) == [piece]
+
+
+def test_markers_of_runs_are_never_dropped() -> None:
+    """A recorder must know of a new child, whatever became of the old one's footage."""
+    first, second = (list(captured(filmed(5, 5)[1])) for _ in range(2))
+    queue = CaptureQueue(limit_bytes=first[0].fragment.size_bytes * 2)
+    for item in [RunBegan(INIT), *first, RunEnded(None, ""), RunBegan(INIT), *second]:
+        queue.put(item)
+    assert shape(take_all(queue)) == ["RunBegan", "-10", "RunEnded", "RunBegan", "K", "p"]
+
+
+def test_finish_is_the_last_word() -> None:
+    """What comes behind it is not the session's."""
+    queue = CaptureQueue()
+    queue.put(Finish())
+    for piece in captured(filmed(5)[1]):
+        queue.put(piece)
+    queue.put(Finish())
+    assert take_all(queue) == [Finish()]
+    assert queue.finished
+
+
+def test_finish_after_next_takes_the_fragment_in_flight() -> None:
+    """It holds the frames until the moment of the stop."""
+    pieces = list(captured(filmed(5, 5, 5)[1]))
+    queue = CaptureQueue()
+    queue.put(pieces[0])
+    queue.finish_after_next()
+    assert not queue.finished
+    for piece in pieces[1:]:
+        queue.put(piece)
+    assert take_all(queue) == [pieces[0], pieces[1], Finish()]
+
+
+STEPS = st.lists(
+    st.one_of(st.integers(1, 12), st.sampled_from(["take", "take", "began", "ended"])), max_size=60
+)
+
+
+@given(STEPS, st.integers(1, 6), st.booleans())
+def test_nothing_is_lost_or_doubled(
+    steps: list[int | str], limit_fragments: int, last_call: bool
+) -> None:
+    """What comes out and what was dropped are what went in, in order and in whole groups."""
+    counts = [step for step in steps if isinstance(step, int)]
+    pieces = list(captured(filmed(*counts, frame_bytes=500)[1])) if counts else []
+    size = max((piece.fragment.size_bytes for piece in pieces), default=1)
+    queue = CaptureQueue(limit_bytes=limit_fragments * size)
+    given_, taken, pending = [], [], iter(pieces)
+    for step in steps:
+        match step:
+            case "take":
+                if (item := take(queue)) is not None:
+                    taken.append(item)
+                continue
+            case "began":
+                item = RunBegan(INIT)
+            case "ended":
+                item = RunEnded(None, "")
+            case _:
+                item = next(pending)
+        queue.put(item)
+        given_.append(item)
+        assert queue.waiting_bytes <= max(queue.limit_bytes, size)
+    if last_call:
+        queue.finish_after_next()
+    extra = next(iter(captured(filmed(3)[1])))
+    queue.put(extra)
+    if not last_call:
+        queue.put(Finish())
+    given_.append(extra)
+    taken += take_all(queue)
+
+    assert frames(taken) == frames(given_)
+    assert taken[-1] == Finish()
+    assert extra in taken
+    ids = [id(item) for item in given_]
+    came = [ids.index(id(item)) for item in taken if id(item) in ids]
+    assert came == sorted(set(came))
+    assert {type(item) for item in taken} - {type(item) for item in given_} <= {Overflowed, Finish}
+    for marker, behind in pairwise(taken):
+        if isinstance(marker, Overflowed) and isinstance(behind, Captured):
+            kept = [item for item in given_ if isinstance(item, Captured)]
+            before = kept[kept.index(behind) - 1]
+            assert behind.fragment.starts_with_sync or before not in taken

@@ -1,0 +1,256 @@
+"""A session's account: when to cut, and that every frame is written or in the ledger (I4)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import attrs
+import pytest
+from support.camera_films import EPOCH
+from hypothesis import given
+from hypothesis import strategies as st
+
+from camd.camera.sessions import OLDEST_FIRST_FRAME_SECONDS, Loss, Rotation, SessionBook
+from camd.model import (
+    CameraId,
+    Cause,
+    RecordingWish,
+    Segment,
+    SegmentState,
+    SessionId,
+    SessionState,
+)
+
+CAMERA = CameraId("camera0")
+FRAME = 0.1
+
+
+def seconds(count: float) -> timedelta:
+    """Say it shorter."""
+    return timedelta(seconds=count)
+
+
+def book() -> SessionBook:
+    """Open an account of a session that was asked for at EPOCH."""
+    wish = RecordingWish("ann", key="k")
+    return SessionBook(SessionId("s"), CAMERA, wish, "mp4", EPOCH)
+
+
+def segment(number: int = 0, frames: int = 5, start: float = 0.0) -> Segment:
+    """Describe a segment of ten frames a second."""
+    return Segment(
+        filename=f"{number}.mp4",
+        camera_id=CAMERA,
+        session_id=SessionId("s"),
+        number=number,
+        start=EPOCH + seconds(start),
+        end=EPOCH + seconds(start + frames * FRAME),
+        duration_seconds=frames * FRAME,
+        frames=frames,
+        size_bytes=frames * 100,
+        sha256=None,
+        state=SegmentState.OPEN,
+        codec="avc1",
+        width=320,
+        height=180,
+        modified=EPOCH + seconds(start + frames * FRAME),
+    )
+
+
+def loss(start: float, end: float, frames: int, cause: Cause = Cause.STORAGE_FULL) -> Loss:
+    """Describe frames that could not be written."""
+    return Loss(EPOCH + seconds(start), EPOCH + seconds(end), frames, cause, "paused")
+
+
+# --- rotation -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("at", "number", "size", "more", "due"),
+    [
+        (9.9, 1, 0, 0, False),
+        (9.94, 1, 0, 0, False),
+        (9.95, 1, 0, 0, True),  # half a frame early is on time
+        (10.0, 1, 0, 0, True),
+        (0.0, 1, 900, 100, False),
+        (0.0, 1, 901, 100, True),
+        (7.9, 0, 0, 0, False),  # the first one is cut early
+        (8.0, 0, 0, 0, True),
+        (8.0, 1, 0, 0, False),
+    ],
+)
+def test_rotation_is_due_by_time_or_size(
+    at: float, number: int, size: int, more: int, due: bool
+) -> None:
+    """A cut comes when the time is over, and before a fragment that would make the file too big."""
+    rotation = Rotation(10.0, 1000, stagger_seconds=2.0)
+    asked = rotation.due(
+        number=number, seconds=at, size_bytes=size, next_bytes=more, frame_seconds=FRAME
+    )
+    assert asked is due
+
+
+@given(st.integers(0, 199), st.integers(1, 86400))
+def test_a_camera_is_always_staggered_alike_and_by_little(number: int, interval: int) -> None:
+    """The first segment is shorter by at most a hundredth and five seconds, the same each time."""
+    camera = CameraId(f"camera{number}")
+    rotation = Rotation.of(camera, seconds(interval), None)
+    assert rotation == Rotation.of(camera, seconds(interval), None)
+    assert 0 <= rotation.stagger_seconds < min(5, interval / 100)
+
+
+def test_cameras_that_start_together_do_not_cut_together() -> None:
+    """Sixteen cameras with half an hour each are spread over most of five seconds."""
+    rotations = [Rotation.of(CameraId(f"camera{n}"), seconds(1800), None) for n in range(16)]
+    staggers = sorted(rotation.stagger_seconds for rotation in rotations)
+    assert len(set(staggers)) == 16
+    assert staggers[-1] - staggers[0] > 4
+
+
+# --- the account --------------------------------------------------------------------------
+
+CAUSES = st.sampled_from([Cause.STORAGE_FULL, Cause.STORAGE_ERROR, Cause.STORAGE_SLOW])
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["wrote", "lost", "missed"]), st.integers(1, 50), CAUSES),
+        max_size=40,
+    )
+)
+def test_captured_is_written_and_ledgered(steps: list[tuple[str, int, Cause]]) -> None:
+    """Whatever happens to fragments, the sum is right after each of them (I4)."""
+    account, at, written, lost = book(), 0.0, 0, 0
+    for number, (what, frames, cause) in enumerate(steps):
+        end = at + frames * FRAME
+        match what:
+            case "wrote":
+                account.captured(frames)
+                assert not account.balanced
+                account.wrote(segment(number, frames, at), frames, frames * 100, 100.0 + end)
+                written += frames
+            case "lost":
+                account.captured(frames)
+                account.lost(loss(at, end, frames, cause))
+                lost += frames
+            case _:
+                account.missed(EPOCH + seconds(at), EPOCH + seconds(end), Cause.CAMERA_LOST)
+        at = end
+        assert account.balanced
+    session = account.snapshot(100.0 + at)
+    assert session.frames_captured == written + lost
+    assert session.frames_written == sum(each.frames for each in session.segments) == written
+    assert sum(gap.frames for gap in session.gaps if gap.exact) == lost
+    assert all(gap.duration_seconds >= 0 for gap in session.gaps)
+
+
+def test_missed_frames_are_estimated_from_the_newest_rate() -> None:
+    """Nobody counted what never came: the number is marked as an estimate."""
+    account = book()
+    account.captured(50)
+    account.wrote(segment(frames=50), 50, 5000, 105.0)
+    gap = account.missed(EPOCH + seconds(5), EPOCH + seconds(7.5), Cause.ENCODER_EXIT)
+    assert (gap.frames, gap.exact, gap.duration_seconds) == (25, False, 2.5)
+    assert (gap.cause, gap.camera_id, gap.session_id) == (Cause.ENCODER_EXIT, CAMERA, "s")
+    assert account.balanced
+
+
+def test_a_gap_never_ends_before_it_begins() -> None:
+    """A clock that was set back makes a gap of no length, not a negative one."""
+    account = book()
+    gap = account.missed(EPOCH + seconds(5), EPOCH, Cause.CAMERA_LOST)
+    assert (gap.start, gap.end, gap.duration_seconds, gap.frames) == (gap.end, gap.start, 0, 0)
+
+
+def test_losses_one_after_another_are_one_entry() -> None:
+    """The first one's cause is why the second one happened."""
+    both = loss(0, 1, 10).and_then(loss(1, 3, 20, Cause.STORAGE_ERROR))
+    assert both == loss(0, 3, 30)
+    assert loss(1, 3, 5).and_then(loss(0, 2, 5)).end == EPOCH + seconds(3)
+
+
+def test_a_session_begins_with_its_first_frame() -> None:
+    """Frames from before the request are pre-roll, and the time that passed counts from them."""
+    account = book()
+    account.captured(10)
+    account.wrote(segment(frames=10, start=-0.8), 10, 1000, 100.0)
+    session = account.snapshot(102.0)
+    assert session.start == EPOCH - seconds(0.8)
+    assert session.preroll_seconds == 0.8
+    assert session.elapsed_seconds == pytest.approx(3.0)
+
+
+def test_a_source_with_a_wrong_clock_does_not_shorten_a_recording() -> None:
+    """A first frame that says it is a day old is at most half a minute old."""
+    account = book()
+    old = attrs.evolve(segment(), start=EPOCH - timedelta(days=1))
+    account.captured(5)
+    account.wrote(old, 5, 500, 100.0)
+    assert account.snapshot(100.0).elapsed_seconds == OLDEST_FIRST_FRAME_SECONDS
+
+
+def test_states_follow_what_happens() -> None:
+    """Recording while frames are written, waiting in between, ending until it has ended."""
+    account, states = book(), []
+
+    def see() -> None:
+        states.append((account.state, account.reason))
+
+    account.wait_for("before the first frame it is still starting")
+    see()
+    account.wrote(segment(), 5, 500, 100.0)
+    see()
+    account.wait_for("the camera is lost")
+    see()
+    account.wrote(segment(1), 5, 500, 110.0)
+    see()
+    account.end_for("stopped")
+    account.wait_for("the child was told to end")
+    see()
+    account.wrote(segment(1, 10), 5, 500, 110.5)
+    see()
+    assert states == [
+        (SessionState.STARTING, ""),
+        (SessionState.RECORDING, ""),
+        (SessionState.WAITING, "the camera is lost"),
+        (SessionState.RECORDING, ""),
+        (SessionState.ENDING, "stopped"),
+        (SessionState.ENDING, "stopped"),
+    ]
+
+
+def test_durable_is_what_was_written_before_the_last_sync() -> None:
+    """The next frame makes it untrue again."""
+    account = book()
+    account.wrote(segment(), 5, 500, 100.0)
+    assert not account.snapshot(100.0).durable
+    account.synced(101.0)
+    assert account.snapshot(101.0).durable
+    account.wrote(segment(frames=10), 5, 500, 101.5)
+    assert not account.snapshot(101.5).durable
+
+
+def test_a_snapshot_is_everything_and_stays_as_it_is() -> None:
+    """What somebody was shown does not change under them."""
+    account = book()
+    account.captured(10)
+    account.wrote(segment(), 5, 500, 100.0)
+    account.lost(loss(0.5, 1, 5))
+    before = account.snapshot(100.0)
+    account.wrote(segment(1, 7, 1.0), 7, 700, 102.0)
+    account.replace(segment(0, 6))
+    assert (before.session_id, before.owner, before.key, before.format) == ("s", "ann", "k", "mp4")
+    assert before.segments == (segment(),)
+    assert (before.frames_captured, before.frames_written, before.bytes_written) == (10, 5, 500)
+    assert len(before.gaps) == 1
+    after = account.snapshot(102.0)
+    assert after.segments == (segment(0, 6), segment(1, 7, 1.0))
+    assert after.current == segment(1, 7, 1.0)
+
+
+def test_the_time_of_an_ended_session_stands_still() -> None:
+    """Its length is from its first frame to its last."""
+    account = book()
+    account.wrote(segment(frames=50), 50, 5000, 105.0)
+    account.ended = segment(frames=50).end
+    assert account.snapshot(999.0).elapsed_seconds == 5.0

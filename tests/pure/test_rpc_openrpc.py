@@ -1,0 +1,61 @@
+"""The OpenRPC document says what the registry knows."""
+
+from __future__ import annotations
+
+import enum
+import json
+from datetime import datetime
+from typing import NewType
+
+import attrs
+
+from camd.rpc.codec import encode_result
+from camd.rpc.openrpc import document
+from camd.rpc.registry import Caller, Method, Nothing
+from camd.rpc.roles import Role
+
+CameraId = NewType("CameraId", str)
+
+
+class Picture(enum.Enum):
+    JPG = "jpg"
+    PNG = "png"
+
+
+@attrs.frozen
+class Snapshot:
+    device: CameraId = attrs.field(metadata={"aliases": ("camera_id",), "help": "Which camera."})
+    format: Picture = Picture.JPG
+    since: datetime | None = attrs.field(default=None, metadata={"name": "from"})
+
+
+async def nothing(caller: Caller, params: object) -> object:
+    return None
+
+
+def test_parameters_are_described_as_clients_name_them() -> None:
+    """Names, aliases, types, what is required and who may call; and it is JSON."""
+    methods = [
+        Method("take_snapshot", Role.OPERATOR, Snapshot, nothing, "Take a picture."),
+        Method("ping", Role.VIEWER, Nothing, nothing, "Answer."),
+    ]
+    described = document(methods, title="camd", version="1.0")
+    text = json.loads(encode_result(b"1", described))["result"]
+    snapshot, ping = text["methods"]
+    assert (snapshot["name"], snapshot["x-role"], ping["params"]) == (
+        "take_snapshot",
+        "operator",
+        [],
+    )
+    device, picture, since = snapshot["params"]
+    assert device == {
+        "name": "device",
+        "required": True,
+        "schema": {"type": "string"},
+        "x-aliases": ["camera_id"],
+        "description": "Which camera.",
+    }
+    assert (since["name"], since["required"]) == ("from", False)
+    name = picture["schema"]["$ref"].rpartition("/")[2]
+    assert text["components"]["schemas"][name]["enum"] == ["jpg", "png"]
+    assert text["components"]["errors"]["forbidden"]["code"] == -32003

@@ -1,0 +1,216 @@
+"""From bytes to a level and to an admission."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from camd.errors import STORAGE_CRITICAL, STORAGE_LOW, Refusal
+from camd.model import StorageLevel, StorageStatus
+from camd.storage.levels import (
+    SEAL_RESERVE_BYTES,
+    Thresholds,
+    Usage,
+    admit,
+    level_of,
+    room_below_block,
+    seconds_until_blocked,
+)
+
+OK, LOW, BLOCKED, CRITICAL = list(StorageLevel)[:4]
+UNUSABLE = list(StorageLevel)[4:]
+BY_USE = [OK, LOW, BLOCKED, CRITICAL]
+GIGA = 1_000_000_000
+
+
+def used(percent: float, total: int = 10_000) -> Usage:
+    """Return a volume of which `percent` are used."""
+    return Usage(total, total - round(total * percent / 100))
+
+
+def status(percent: float = 50.0, total: int = 100 * GIGA, **facts: object) -> StorageStatus:
+    """Return the status of a volume as the guard would publish it."""
+    volume = used(percent, total)
+    plain = StorageStatus(
+        level=level_of(volume, Thresholds()),
+        total_bytes=volume.total_bytes,
+        used_bytes=volume.total_bytes - volume.available_bytes,
+        available_bytes=volume.available_bytes,
+        used_percent=volume.used_percent,
+        recordings_bytes=0,
+        promised_bytes=0,
+        write_rate=0.0,
+        seconds_until_blocked=None,
+        warn_percent=80.0,
+        block_percent=90.0,
+        critical_percent=95.0,
+    )
+    return attrs.evolve(plain, **facts)
+
+
+# --- usage and levels ---
+
+
+@pytest.mark.parametrize(
+    ("usage", "percent"),
+    [
+        (Usage(0, 0), 100.0),
+        (Usage(1000, 1000), 0.0),
+        (Usage(1000, 0), 100.0),
+        (Usage(1000, 125), 87.5),
+    ],
+)
+def test_used_percent_is_what_is_not_available(usage: Usage, percent: float) -> None:
+    """Used is total less available, and a volume of no size is full."""
+    assert usage.used_percent == percent
+
+
+# What is said at each percent, by what was said before: ok, low, blocked, critical.
+HELD = {
+    0: (OK, OK, OK, OK),
+    79: (OK, OK, OK, OK),
+    79.01: (OK, LOW, LOW, LOW),
+    79.99: (OK, LOW, LOW, LOW),
+    80: (LOW, LOW, LOW, LOW),
+    89: (LOW, LOW, LOW, LOW),
+    89.01: (LOW, LOW, BLOCKED, BLOCKED),
+    89.99: (LOW, LOW, BLOCKED, BLOCKED),
+    90: (BLOCKED, BLOCKED, BLOCKED, BLOCKED),
+    94: (BLOCKED, BLOCKED, BLOCKED, BLOCKED),
+    94.01: (BLOCKED, BLOCKED, BLOCKED, CRITICAL),
+    94.99: (BLOCKED, BLOCKED, BLOCKED, CRITICAL),
+    95: (CRITICAL, CRITICAL, CRITICAL, CRITICAL),
+    100: (CRITICAL, CRITICAL, CRITICAL, CRITICAL),
+}
+
+
+@pytest.mark.parametrize("percent", HELD)
+def test_a_level_begins_at_its_line_and_ends_one_percent_below(percent: float) -> None:
+    """Levels rise at once and fall only when use is a whole percent below the line."""
+    said = tuple(level_of(used(percent), Thresholds(), before) for before in BY_USE)
+    assert said == HELD[percent]
+
+
+@pytest.mark.parametrize("before", UNUSABLE)
+def test_a_volume_that_comes_back_is_judged_afresh(before: StorageLevel) -> None:
+    """After missing, read-only or unresponsive there is no level to hold on to."""
+    assert level_of(used(79.5), Thresholds(), before) is OK
+
+
+@given(st.floats(0, 100), st.sampled_from(list(StorageLevel)))
+def test_read_only_goes_before_every_percent(percent: float, before: StorageLevel) -> None:
+    """A read-only volume is read-only, however full it is."""
+    usage = attrs.evolve(used(percent), read_only=True)
+    assert level_of(usage, Thresholds(), before) is StorageLevel.READ_ONLY
+
+
+@given(st.floats(0, 100), st.sampled_from(BY_USE), st.floats(1, 94), st.floats(0, 5))
+def test_a_level_is_a_fixed_point(
+    percent: float, before: StorageLevel, warn: float, distance: float
+) -> None:
+    """The same sample a second time never changes the level, whatever the thresholds are."""
+    thresholds = Thresholds(warn, warn + distance)
+    level = level_of(used(percent), thresholds, before)
+    assert level_of(used(percent), thresholds, level) is level
+    assert BY_USE.index(level) >= BY_USE.index(level_of(used(percent), thresholds))
+
+
+def test_only_levels_below_critical_are_written_at() -> None:
+    """Running sessions go on while the level is ok, low or blocked."""
+    assert [level for level in StorageLevel if level.writable] == [OK, LOW, BLOCKED]
+
+
+# --- admission ---
+
+
+@pytest.mark.parametrize("percent", [90.0, 94.0, 95.0, 100.0])
+def test_nothing_starts_at_the_block_line(percent: float) -> None:
+    """At blocked and above a start is refused as -1010, with the facts."""
+    with pytest.raises(Refusal) as refused:
+        admit(status(percent), 1.0, 1.0)
+    assert refused.value.kind is STORAGE_CRITICAL
+    assert refused.value.kind.code == -1010
+    assert refused.value.details["usage_percent"] == percent
+
+
+def test_a_held_block_refuses_too() -> None:
+    """Below the line, but not yet by the hysteresis, blocked still refuses."""
+    with pytest.raises(Refusal) as refused:
+        admit(status(89.5, level=BLOCKED), 1.0, 1.0)
+    assert refused.value.kind.code == -1010
+
+
+def test_what_does_not_fit_is_told_how_much_would() -> None:
+    """Beyond the room below the block line the answer is -1008 and the seconds that fit."""
+    volume = status(50.0)
+    room = 40 * GIGA - SEAL_RESERVE_BYTES
+    assert admit(volume, 1e6, room / 1e6) == ()
+    with pytest.raises(Refusal) as refused:
+        admit(volume, 1e6, room / 1e6 + 1)
+    assert refused.value.kind is STORAGE_LOW
+    assert refused.value.kind.code == -1008
+    assert refused.value.details["fits_seconds"] == room // 1_000_000
+    assert refused.value.details["available_space"] == 50 * GIGA
+
+
+def test_a_low_volume_warns_and_admits() -> None:
+    """At low a start is allowed, and its answer says how full the volume is."""
+    (warning,) = admit(status(85.25), 1e6, 60)
+    assert "85.2" in warning
+
+
+def test_promises_to_others_count_as_used() -> None:
+    """Room that was promised already is not promised again."""
+    volume = status(50.0, promised_bytes=39 * GIGA)
+    assert room_below_block(volume) == GIGA - SEAL_RESERVE_BYTES
+    with pytest.raises(Refusal) as refused:
+        admit(volume, 1e6, 1000)
+    assert refused.value.details["fits_seconds"] == 991
+
+
+@given(
+    total=st.integers(0, 10**14),
+    percent=st.floats(0, 100),
+    block=st.floats(2, 95),
+    wishes=st.lists(st.tuples(st.floats(0, 1e9), st.floats(0, 1e6)), max_size=20),
+)
+def test_promises_never_cross_the_block_line(
+    total: int, percent: float, block: float, wishes: list[tuple[float, float]]
+) -> None:
+    """However many are admitted, what is used and promised stays below the block line; whoever
+    is refused for room is told a time that would have been admitted."""
+    volume = status(percent, total, block_percent=block, level=OK)
+    promised = 0.0
+    for rate, seconds in wishes:
+        now = attrs.evolve(volume, promised_bytes=int(promised))
+        try:
+            admit(now, rate, seconds)
+        except Refusal as refusal:
+            fits = refusal.details["fits_seconds"]
+            assert 0 <= fits <= seconds
+            admit(now, rate, fits * (1 - 1e-12))
+        else:
+            promised += rate * seconds
+            line = total * block / 100
+            assert rate * seconds == 0 or volume.used_bytes + promised <= line
+
+
+# --- forecast ---
+
+
+@given(st.floats(0, 100), st.floats(1e3, 1e9))
+def test_the_forecast_is_the_way_to_the_line_over_the_rate(percent: float, rate: float) -> None:
+    """Seconds until blocked shrink to 0 at the line and never go below."""
+    volume = status(percent, write_rate=rate)
+    seconds = seconds_until_blocked(volume)
+    left = max(0.0, 90 * GIGA - volume.used_bytes)
+    assert seconds == pytest.approx(left / rate, abs=0.05)
+
+
+@given(st.floats(max_value=0, allow_infinity=False))
+def test_without_writing_there_is_no_forecast(rate: float) -> None:
+    """Nothing is forecast while nothing is written."""
+    assume(rate <= 0)
+    assert seconds_until_blocked(status(50.0, write_rate=rate)) is None

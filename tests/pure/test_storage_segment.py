@@ -1,0 +1,242 @@
+"""A segment on a disk that fails at any step: nothing foreign is touched, nothing is claimed."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from itertools import accumulate
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.disk import MemoryDisk
+from support.footage import NOON, WHO, footage, growing_bytes, sealed_bytes
+
+from camd.media.mp4 import HASHED_FROM, SegmentIndex
+from camd.model import CameraId
+from camd.storage.naming import candidates
+from camd.storage.segment import SegmentFile
+
+FOLDER = Path("/disk")
+INIT, FRAGMENTS = footage(4)
+FIRST = FRAGMENTS[0]
+
+
+def create(disk: MemoryDisk) -> SegmentFile:
+    """Begin a segment under the first free name."""
+    names = candidates(CameraId("camera0"), NOON)
+    return SegmentFile.create(disk, FOLDER, names, SegmentIndex(INIT, FIRST, WHO))
+
+
+def content(disk: MemoryDisk, segment: SegmentFile) -> bytes:
+    """Read the file as another program would see it now."""
+    return bytes(disk.files[segment.path].data)
+
+
+def whole(frames: int) -> list:
+    """Return the fragments that make up `frames`; fails when a part of one was counted."""
+    ends = [0, *accumulate(fragment.frames for fragment in FRAGMENTS)]
+    return FRAGMENTS[: ends.index(frames)]
+
+
+def seal_in_the_end(segment: SegmentFile, attempts: int = 60) -> int:
+    """Seal, and again when that fails; return how often it failed."""
+    for failures in range(attempts):
+        try:
+            segment.seal()
+        except OSError:
+            continue
+        return failures
+    raise AssertionError("sealing never succeeded")
+
+
+# --- without faults ---
+
+
+def test_a_growing_segment_is_its_header_and_whole_fragments() -> None:
+    """After create and after every append the file holds exactly what the index says."""
+    disk = MemoryDisk()
+    segment = create(disk)
+    for count, fragment in enumerate(FRAGMENTS):
+        assert content(disk, segment) == growing_bytes(INIT, FRAGMENTS[:count], FIRST)
+        segment.append([fragment])
+        assert segment.index.frames == 3 * (count + 1)
+        assert segment.size_bytes == segment.index.size_bytes == len(content(disk, segment))
+
+
+def test_a_sealed_segment_is_what_a_receipt_says() -> None:
+    """Sealed bytes are right and durable, and the hash covers the file from byte 48 on."""
+    disk = MemoryDisk()
+    segment = create(disk)
+    segment.append(FRAGMENTS)
+    segment.seal()
+    segment.close()
+    data = sealed_bytes(INIT, FRAGMENTS, FIRST)
+    assert content(disk, segment) == disk.files[segment.path].durable == data
+    assert segment.sha256 == hashlib.sha256(data[HASHED_FROM:]).hexdigest()
+    assert segment.size_bytes == segment.synced_bytes == len(data)
+    assert disk.open_files == 0
+
+
+def test_the_final_index_is_durable_before_the_old_one_is_hidden() -> None:
+    """A power cut at any step leaves a growing segment or a sealed one."""
+    disk = MemoryDisk()
+    segment = create(disk)
+    segment.append(FRAGMENTS)
+    segment.sync()
+    before = len(disk.steps)
+    segment.seal()
+    assert disk.steps[:2] == ["create", "append"]
+    assert disk.steps[2] == "sync_directory"
+    assert disk.steps[before:] == ["append", "sync", "overwrite", "sync"]
+
+
+def test_a_sync_counts_what_it_made_durable_and_only_then() -> None:
+    """What was appended is not durable until synced, and nothing is synced twice."""
+    disk = MemoryDisk()
+    segment = create(disk)
+    segment.append(FRAGMENTS[:1])
+    assert segment.synced_bytes == 0
+    segment.sync()
+    segment.sync()
+    assert segment.synced_bytes == segment.size_bytes == len(disk.files[segment.path].durable)
+    assert disk.steps.count("sync") == 1
+    segment.append(FRAGMENTS[1:2])
+    disk.fail(0, code=errno.EIO)
+    with pytest.raises(OSError, match="Input/output"):
+        segment.sync()
+    assert segment.synced_bytes == len(disk.files[segment.path].durable)
+
+
+def test_taken_names_are_passed_over() -> None:
+    """Files that have the names already stay as they are; the first free name is taken."""
+    disk = MemoryDisk()
+    taken = [create(disk).path for _ in range(2)]
+    foreign = FOLDER / "camera0_2026-01-15_12-00-00_2.mp4"
+    disk.create(foreign).append([b"foreign"])
+    before = {path: bytes(file.data) for path, file in disk.files.items()}
+    segment = create(disk)
+    assert [path.name[27:] for path in taken] == [".mp4", "_1.mp4"]
+    assert segment.path.name == "camera0_2026-01-15_12-00-00_3.mp4"
+    segment.append(FRAGMENTS)
+    segment.seal()
+    assert {path: bytes(disk.files[path].data) for path in before} == before
+
+
+# --- one fault at every step ---
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("step", range(3))
+def test_a_create_that_fails_leaves_nothing(step: int, code: int) -> None:
+    """Whichever step fails, its error is raised, no file of ours stays, and nothing is open."""
+    disk = MemoryDisk()
+    foreign = FOLDER / "camera0_2026-01-15_12-00-00.mp4"
+    disk.create(foreign).append([b"foreign"])
+    disk.fail(step, code=code)
+    with pytest.raises(OSError, match=os.strerror(code)):
+        create(disk)
+    assert list(disk.files) == [foreign]
+    assert disk.files[foreign].data == b"foreign"
+    assert disk.open_files == 1  # the foreign one
+    assert create(disk).path.name.endswith("_1.mp4")
+
+
+def test_a_create_tells_its_own_error_when_cleaning_up_fails_too() -> None:
+    """The error that is raised is the one that came first."""
+    disk = MemoryDisk()
+    disk.fail(1)
+    disk.fail(2, code=errno.EIO)
+    with pytest.raises(OSError, match="space"):
+        create(disk)
+    assert disk.open_files == 0
+
+
+@pytest.mark.parametrize("step", range(4))
+def test_an_append_that_fails_leaves_whole_fragments(step: int) -> None:
+    """Fragments before the one that failed are in the file and counted, the others neither; the
+    next append goes on behind them."""
+    disk = MemoryDisk()
+    segment = create(disk)
+    disk.fail(step)
+    with pytest.raises(OSError, match="space"):
+        segment.append(FRAGMENTS)
+    kept = FRAGMENTS[:step]
+    assert whole(segment.index.frames) == kept
+    assert content(disk, segment) == growing_bytes(INIT, kept, FIRST)
+    segment.append(FRAGMENTS[step:])
+    segment.seal()
+    assert content(disk, segment) == sealed_bytes(INIT, FRAGMENTS, FIRST)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("step", range(4))
+def test_a_seal_that_fails_can_be_tried_again(step: int, code: int) -> None:
+    """Whichever step of a seal fails, the next attempt gives the file and the hash that there
+    would have been without the failure."""
+    disk = MemoryDisk()
+    segment = create(disk)
+    segment.append(FRAGMENTS)
+    disk.fail(step, code=code)
+    with pytest.raises(OSError, match=os.strerror(code)):
+        segment.seal()
+    assert segment.sha256 is None
+    segment.seal()
+    data = sealed_bytes(INIT, FRAGMENTS, FIRST)
+    assert content(disk, segment) == disk.files[segment.path].durable == data
+    assert segment.sha256 == hashlib.sha256(data[HASHED_FROM:]).hexdigest()
+    assert segment.size_bytes == len(data)
+
+
+def test_what_could_not_be_cut_off_is_not_built_upon() -> None:
+    """When a torn fragment cannot be cut off either, it is before anything else is written."""
+    disk = MemoryDisk()
+    segment = create(disk)
+    segment.append(FRAGMENTS[:1])
+    disk.fail(0)
+    disk.fail(1, code=errno.EIO)
+    with pytest.raises(OSError, match="space"):
+        segment.append(FRAGMENTS[1:2])
+    segment.seal()
+    assert content(disk, segment) == sealed_bytes(INIT, FRAGMENTS[:1], FIRST)
+
+
+def test_a_segment_without_a_frame_is_not_sealed() -> None:
+    """When not even the first fragment fitted, sealing fails like a disk does: there is nothing
+    to index, and the file is left as it is."""
+    disk = MemoryDisk()
+    segment = create(disk)
+    disk.fail(0)
+    with pytest.raises(OSError, match="space"):
+        segment.append(FRAGMENTS)
+    with pytest.raises(OSError, match="frame"):
+        segment.seal()
+    assert content(disk, segment) == growing_bytes(INIT, [], FIRST)
+
+
+# --- any faults ---
+
+
+@given(st.sets(st.integers(0, 40), max_size=25), st.lists(st.integers(1, 3), max_size=8))
+def test_whatever_fails_a_sealed_file_holds_what_was_counted(
+    faults: set[int], batches: list[int]
+) -> None:
+    """With any steps failing, the file that is sealed in the end holds exactly the fragments
+    that the index counted, and its hash is right."""
+    disk = MemoryDisk()
+    segment = create(disk)
+    segment.append(FRAGMENTS[:1])
+    disk.fail(*faults)
+    for batch in batches:
+        done = len(whole(segment.index.frames))
+        try:
+            segment.append(FRAGMENTS[done : done + batch])
+        except OSError:
+            continue
+    kept = whole(segment.index.frames)
+    seal_in_the_end(segment)
+    data = sealed_bytes(INIT, kept, FIRST)
+    assert content(disk, segment) == disk.files[segment.path].durable == data
+    assert segment.sha256 == hashlib.sha256(data[HASHED_FROM:]).hexdigest()

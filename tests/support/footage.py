@@ -1,0 +1,66 @@
+"""Fragments to record, and what a segment made of them must look like, byte by byte."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import media_streams as build
+
+from camd.media.fragments import Fragment, FragmentReader, Init
+from camd.media.identity import SegmentIdentity
+from camd.media.mp4 import FTYP_SIZE, SegmentIndex
+from camd.model import CameraId, Segment, SegmentState, SessionId
+
+WHO = SegmentIdentity(
+    *("camera0", "usb", "session", 0, 1_768_487_400_000_000, 7.25, "boot"),
+    synchronised=True,
+    software="camd 0",
+)
+NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
+
+
+def footage(count: int, frames: int = 3) -> tuple[Init, list[Fragment]]:
+    """Return a stream of `count` fragments, each a key frame and what follows it."""
+    stream = build.VIDEO_ONLY + b"".join(
+        build.fragment((1, number * frames * 512, build.group(frames, 100 + number)))
+        for number in range(count)
+    )
+    init, *fragments = FragmentReader().feed(stream)
+    return init, fragments
+
+
+def growing_bytes(init: Init, fragments: Sequence[Fragment], first: Fragment) -> bytes:
+    """Say what a growing segment of `fragments` holds; it was begun for `first`."""
+    index = SegmentIndex(init, first, WHO)
+    return index.header + b"".join(b"".join(index.append(f)) for f in fragments)
+
+
+def sealed_bytes(init: Init, fragments: Sequence[Fragment], first: Fragment) -> bytes:
+    """Say what a sealed segment of `fragments` holds."""
+    index = SegmentIndex(init, first, WHO)
+    data = index.header + b"".join(b"".join(index.append(f)) for f in fragments)
+    header = index.seal_header(len(data))
+    return data[:FTYP_SIZE] + header + data[FTYP_SIZE + len(header) :] + index.final_moov()
+
+
+def segment(filename: str = "camera0_2026-01-15_12-00-00.mp4", **facts: object) -> Segment:
+    """Describe a file, sealed unless told otherwise."""
+    values: dict[str, object] = {
+        "filename": filename,
+        "camera_id": CameraId("camera0"),
+        "session_id": SessionId("s0"),
+        "number": 0,
+        "start": NOON,
+        "end": NOON,
+        "duration_seconds": 60.0,
+        "frames": 1800,
+        "size_bytes": 1000,
+        "sha256": "ab" * 32,
+        "state": SegmentState.SEALED,
+        "codec": "avc1",
+        "width": 1280,
+        "height": 720,
+        "modified": NOON,
+    }
+    return Segment(**(values | facts))  # type: ignore[arg-type]
