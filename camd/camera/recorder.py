@@ -169,10 +169,14 @@ class Recorder:
         self.storage.guard.wrote(self.book.session_id, self._open.file.size_bytes)
 
     async def _append(self, captured: Captured) -> None:
-        """Append to the open segment, and sync when it is due. Raises OSError."""
+        """Append to the open segment, and sync when it is due. Raises OSError.
+
+        The first fragment of a session is synced at once, so that "started" means durable (I7).
+        """
         assert self._open is not None
         file, fragment = self._open.file, captured.fragment
-        due = self._sync_due is not None and monotonic() >= self._sync_due
+        due = self.book.first_frame_at is None
+        due |= self._sync_due is not None and monotonic() >= self._sync_due
 
         def write() -> None:
             file.append([fragment])

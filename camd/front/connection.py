@@ -164,7 +164,7 @@ class Connection:
             answer = await self._start(incoming.calls[0], self._send, nursery)
             if answer is Later.LATER or answer is None:
                 continue
-            if self.outbox or self.socket.sending:
+            if self.socket.sending or self.outbox:
                 self._send(answer)
             else:  # nothing is before it: sent from here, without waking the writer
                 await self.socket.send(str(answer, "utf-8"))
@@ -225,8 +225,7 @@ class Connection:
 
     def _admit(self, call: Call | BadCall) -> Ready | dict[str, object]:
         """Check everything that can be checked at once; `authenticate` gives its result."""
-        wait_ms = self._bucket.take(trio.current_time())
-        if wait_ms:
+        if self._bucket.per_minute and (wait_ms := self._bucket.take(trio.current_time())):
             raise Refusal(RATE_LIMITED, retry_after_ms=wait_ms)
         if isinstance(call, BadCall):
             raise call.refusal

@@ -125,7 +125,8 @@ class WebSocket:
         except ProtocolError:
             raise SocketClosedError(ABNORMAL, "closing") from None
         self._sending -= 1
-        self._progress = trio.current_time()
+        if self._sending:
+            self._progress = trio.current_time()
 
     async def ping(self) -> None:
         """Send a ping and wait for its pong; raises SocketClosedError."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -70,6 +70,8 @@ class Storage:
     disk: Disk
     guard: Guard
     _catalog: Catalog | None = attrs.field(default=None, init=False)
+    _index_file: tuple[int, int] | None = attrs.field(default=None, init=False)  # device, inode
+    _stale: list[Catalog] = attrs.field(factory=list, init=False)  # of folders that are gone
     _writers: trio.CapacityLimiter = attrs.field(
         factory=partial(trio.CapacityLimiter, WRITER_THREADS), init=False
     )
@@ -198,37 +200,63 @@ class Storage:
     async def _ask(self, work: Callable[[Catalog], T], *, abandon: bool = False) -> T:
         if self._catalog is None:
             raise Refusal(STORAGE_MISSING)
+        catalog = self._catalog
+
+        def in_thread() -> T:
+            self._close_stale()
+            return work(catalog)
+
         return await trio.to_thread.run_sync(
-            partial(work, self._catalog), limiter=self._one, abandon_on_cancel=abandon
+            in_thread, limiter=self._one, abandon_on_cancel=abandon
         )
 
     async def _bounded(self, work: Callable[[], T], filename: str) -> T:
         with trio.move_on_after(CATALOG_PATIENCE_SECONDS):
             try:
                 return await trio.to_thread.run_sync(work, abandon_on_cancel=True)
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 raise Refusal(FILE_NOT_FOUND, filename=filename) from None
+            except OSError as error:
+                self.guard.suspect()
+                raise Refusal(STORAGE_UNRESPONSIVE, "The file cannot be read") from error
         raise Refusal(STORAGE_UNRESPONSIVE)
 
     def _open_catalog(self) -> None:
-        """Open the catalog once the folder is usable; runs in the probe's thread."""
-        if self._catalog is not None:
+        """Open the catalog of the folder that is there now; runs in the probe's thread.
+
+        A folder that was lost and came back, or another one in its place, has another index.
+        """
+        index = self.folder / ".camd" / "index.sqlite"
+        if self._catalog is not None and _file_id(index) == self._index_file:
             return
-        home = self.folder / ".camd"
-        home.mkdir(mode=0o750, exist_ok=True)
+        index.parent.mkdir(mode=0o750, exist_ok=True)
         try:
-            catalog = Catalog.open(home / "index.sqlite")
+            catalog = Catalog.open(index)
             for segment in catalog.interrupt_open_segments():
                 log.warning("segment_was_interrupted", filename=segment.filename)
-            self.guard.stored_bytes += catalog.total_bytes()
+            self.guard.stored_bytes = catalog.total_bytes()
         except sqlite3.Error as error:
             log.error("catalog_cannot_be_opened", error=str(error))
             return
-        self._catalog = catalog
+        if self._catalog is not None:
+            self._stale.append(self._catalog)
+        self._catalog, self._index_file = catalog, _file_id(index)
+
+    def _close_stale(self) -> None:
+        while self._stale:
+            self._stale.pop().close()
 
     def _close(self) -> None:
+        self._close_stale()
         if self._catalog is not None:
             self._catalog.close()
+
+
+def _file_id(path: Path) -> tuple[int, int] | None:
+    with suppress(FileNotFoundError):
+        facts = path.stat()
+        return facts.st_dev, facts.st_ino
+    return None
 
 
 def _facts(path: Path) -> tuple[int, datetime]:
@@ -254,13 +282,17 @@ async def open_storage(
         await trio.to_thread.run_sync(
             partial(_make_folder, config.recordings_dir), abandon_on_cancel=True
         )
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(guard.serve)
-        await guard.refresh()
-        yield storage
-        nursery.cancel_scope.cancel()
-    with trio.CancelScope(shield=True), trio.move_on_after(CATALOG_PATIENCE_SECONDS):
-        await trio.to_thread.run_sync(storage._close, limiter=storage._one, abandon_on_cancel=True)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(guard.serve)
+            await guard.refresh()
+            yield storage
+            nursery.cancel_scope.cancel()
+    finally:
+        with trio.CancelScope(shield=True), trio.move_on_after(CATALOG_PATIENCE_SECONDS):
+            await trio.to_thread.run_sync(
+                storage._close, limiter=storage._one, abandon_on_cancel=True
+            )
 
 
 def _make_folder(folder: Path) -> None:

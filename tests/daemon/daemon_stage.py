@@ -151,7 +151,11 @@ class Daemon:
         """Return the environment for the daemon: this one's without what would configure it."""
         ours = ("CAMD_", "RECORDING_ROTATION", "STORAGE_", "CAMERA_SERVICE_", "LISTEN_", "NOTIFY_")
         clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-        return clean | {MARK: self._mark} | self.environ
+        return clean | self.marks() | self.environ
+
+    def marks(self) -> dict[str, str]:
+        """Return what must stand in the environment of every process of this daemon."""
+        return {MARK: self._mark}
 
     # --- life
 
@@ -227,6 +231,17 @@ class Daemon:
         """Stop it in order, and see that it did."""
         self.signal(signal.SIGTERM)
         assert await self.wait_end() == 0, self.log
+
+    async def stop_and_hear(self, wanted: str) -> None:
+        """Stop it in order, and see that it tells its service manager so."""
+        self.signal(signal.SIGTERM)
+        await self.wait_notice(wanted)
+        assert await self.wait_end() == 0, self.log
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self.process is not None and self.process.poll() is None
 
     def clean_up(self) -> list[int]:
         """Leave nothing behind; return the children that had survived the daemon."""

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 
 import pytest
-from support.camera_films import EPOCH, FPS, Film, filmed, read
 from media_streams import prft
+from support.camera_films import EPOCH, FPS, Film, filmed, read
 from test_camera_queue import shape, take_all
 
 from camd.camera import feed as feed_module

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from support.camera_films import captured, filmed
 from hypothesis import given
 from hypothesis import strategies as st
+from support.camera_films import captured, filmed
 
 from camd.camera.queue import (
     Captured,

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import attrs
 import pytest
-from support.camera_films import EPOCH
 from hypothesis import given
 from hypothesis import strategies as st
+from support.camera_films import EPOCH
 
 from camd.camera.sessions import OLDEST_FIRST_FRAME_SECONDS, Loss, Rotation, SessionBook
 from camd.model import (

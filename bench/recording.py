@@ -1,0 +1,86 @@
+"""What recording costs: CPU of camd and its children against bare FFmpeg, and memory.
+
+    python bench/recording.py [--seconds 30] [--cameras 1,4,16]
+
+Every camera is the same 1080p H.264 film of 8 Mbit/s, read in real time and copied. Beside it, in
+the same run, as many `ffmpeg -c copy -f segment` read the same film. The daemon's share of a core
+for each camera should stay below 1 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from running import children, cpu_seconds, find_ffmpeg, make_film, running
+
+
+def bare(film: Path, count: int, seconds: float) -> float:
+    """CPU seconds that `count` bare FFmpegs take in `seconds`."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = f"{find_ffmpeg()} -v error -nostdin -re -stream_loop -1 -i {film} -c copy"
+        copies = [
+            subprocess.Popen(
+                [*command.split(), *f"-f segment -segment_time 1800 {folder}/{n}-%d.mp4".split()]
+            )
+            for n in range(count)
+        ]
+        time.sleep(3)
+        before = sum(cpu_seconds(copy.pid) for copy in copies)
+        time.sleep(seconds)
+        used = sum(cpu_seconds(copy.pid) for copy in copies) - before
+        for copy in copies:
+            copy.terminate()
+        for copy in copies:
+            copy.wait()
+    return used
+
+
+def recorded(film: Path, count: int, seconds: float) -> tuple[float, float, int, int]:
+    """CPU seconds of the daemon and of its children; private KiB idle and while recording."""
+    cameras = "".join(f'[[camera]]\nsource = "file:{film}"\n' for _ in range(count))
+    with running(cameras) as camd:
+        idle = camd.memory_kib()
+        for number in range(count):
+            camd.call("start_recording", device=f"camera{number}")
+        time.sleep(5)
+        pids = children(camd.pid)
+        before = cpu_seconds(camd.pid), sum(map(cpu_seconds, pids))
+        time.sleep(seconds)
+        after = cpu_seconds(camd.pid), sum(map(cpu_seconds, pids))
+        busy = camd.memory_kib()
+        for number in range(count):
+            receipt = camd.call("stop_recording", device=f"camera{number}")["receipt"]
+            assert not receipt["gaps"], receipt["gaps"]
+            assert receipt["frames_captured"] == receipt["frames_written"] > 0
+    return after[0] - before[0], after[1] - before[1], idle, busy
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--cameras", default="1,4,16")
+    options = parser.parse_args()
+    print("cameras  daemon    children  bare FFmpeg  (camd+children)/bare  daemon     memory")
+    print("         % of a core each    each         ratio                 per camera per camera")
+    with tempfile.TemporaryDirectory() as folder:
+        film = Path(folder) / "film.mp4"
+        make_film(film, size="1920x1080", rate=30, bitrate="8M", seconds=20)
+        for count in map(int, options.cameras.split(",")):
+            daemon, child, idle, busy = recorded(film, count, options.seconds)
+            other = bare(film, count, options.seconds)
+            percent = 100 / options.seconds
+            print(
+                f"{count:7}  {daemon * percent:7.2f}%  {child * percent / count:7.2f}%"
+                f"  {other * percent / count:10.2f}%  {(daemon + child) / max(other, 0.01):20.2f}"
+                f"  {daemon * percent / count:8.2f}%  {(busy - idle) / 1024 / count:6.1f} MiB",
+                flush=True,
+            )
+    print("aims:                                                            < 1 %      < 4 MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""A camd to measure: started in a temporary folder, asked over its WebSocket, and stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+import trio
+from websockets.sync.client import ClientConnection, connect
+
+from camd.camera import program
+from camd.config.schema import FfmpegConfig
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@attrs.define
+class Camd:
+    """A running daemon and a connection to it."""
+
+    pid: int
+    folder: Path
+    socket: ClientConnection
+    _id: int = 0
+
+    def call(self, method: str, **params: object) -> dict:
+        """Make a call; notifications that come before its answer are passed over."""
+        self._id += 1
+        request = {"jsonrpc": "2.0", "id": self._id, "method": method, "params": params}
+        self.socket.send(json.dumps(request))
+        while True:
+            answer = json.loads(self.socket.recv(timeout=60))
+            if answer.get("id") == self._id:
+                if "error" in answer:
+                    raise RuntimeError(f"{method}: {answer['error']}")
+                return answer["result"]
+
+    def memory_kib(self) -> int:
+        """Memory that is this process's alone (smaps_rollup, Private_*), in KiB."""
+        lines = Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()
+        return sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of one process (proc(5), stat)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def children(pid: int) -> list[int]:
+    """Process ids of the direct children."""
+    text = "".join(p.read_text() for p in Path(f"/proc/{pid}/task").glob("*/children"))
+    return [int(word) for word in text.split()]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def running(cameras: str, **settings: str) -> Iterator[Camd]:
+    """Run camd with `[[camera]]` tables in TOML and settings as `section__key`."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "camd.toml").write_text(cameras)
+        environ = {
+            **os.environ,
+            "CAMD_SERVER__LISTEN": f"127.0.0.1:{port}",
+            "CAMD_SERVER__HEALTH_LISTEN": "",
+            "CAMD_SERVER__REQUESTS_PER_MINUTE": "1000000",
+            "CAMD_LOG_LEVEL": "warning",
+            **{f"CAMD_{key.upper()}": value for key, value in settings.items()},
+        }
+        command = [sys.executable, "-m", "camd", "run", "--config", str(folder / "camd.toml")]
+        daemon = subprocess.Popen(command, env=environ)
+        try:
+            with _connected(port, daemon) as client:
+                camd = Camd(daemon.pid, folder, client)
+                key = (folder / "state" / "admin.key").read_text().strip()
+                camd.call("authenticate", auth_token=key)
+                yield camd
+        finally:
+            daemon.send_signal(signal.SIGTERM)
+            daemon.wait(30)
+
+
+def _connected(port: int, daemon: subprocess.Popen[bytes]) -> ClientConnection:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return connect(f"ws://127.0.0.1:{port}/ws", max_size=None)
+        except OSError:
+            if daemon.poll() is not None or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+def find_ffmpeg() -> str:
+    """The FFmpeg that camd would take."""
+    return str(trio.run(program.find_ffmpeg, FfmpegConfig()).path)
+
+
+def make_film(path: Path, *, size: str, rate: int, bitrate: str, seconds: int) -> None:
+    """Encode a noisy H.264 film of about `bitrate`, with a key frame every second."""
+    picture = f"testsrc2=size={size}:rate={rate},noise=alls=40:allf=t"
+    command = f"""{find_ffmpeg()} -v error -f lavfi -i {picture} -t {seconds} -c:v libx264
+        -preset ultrafast -g {rate} -pix_fmt yuv420p -b:v {bitrate} -minrate {bitrate}
+        -maxrate {bitrate} -bufsize {bitrate} -x264-params nal-hrd=cbr -y"""
+    subprocess.run([*command.split(), str(path)], check=True)

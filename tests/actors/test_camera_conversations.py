@@ -1,0 +1,478 @@
+"""Starting and stopping: who is answered what, when, and what is left behind."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import attrs
+import pytest
+import trio
+from support.camera_stage import (
+    ANN,
+    BOB,
+    Node,
+    at,
+    films,
+    hangs,
+    jump_clocks,
+    open_stage,
+    plays_once,
+    refuses,
+)
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from camd.camera.queue import CaptureQueue, Finish
+from camd.config.schema import RecordingConfig
+from camd.errors import Refusal
+from camd.model import (
+    CameraState,
+    Cause,
+    RecordingChanged,
+    RecordingNews,
+    RecordingWish,
+    Session,
+    SessionState,
+)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClock:
+    """Nothing here takes any time."""
+    jump_clocks(monkeypatch)
+    return autojump_clock
+
+
+async def refused(call: object) -> Refusal:
+    """Await a call that must be refused."""
+    with pytest.raises(Refusal) as caught:
+        await call  # type: ignore[misc]
+    return caught.value
+
+
+async def test_a_queue_wakes_its_reader(clock: MockClock) -> None:
+    """A recorder that waits gets an item as soon as it is there."""
+    queue = CaptureQueue()
+
+    async def put_later() -> None:
+        await trio.sleep(3)
+        queue.put(Finish())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(put_later)
+        assert await queue.get() == Finish()
+    assert trio.current_time() == 3
+
+
+# --- start --------------------------------------------------------------------------------
+
+
+async def test_start_is_answered_when_frames_are_on_disk(clock: MockClock) -> None:
+    """A slow disk delays the answer, and what is answered is true."""
+    async with open_stage() as stage:
+        stage.storage.seconds = 0.25
+        session = await stage.camera.start_recording(ANN)
+        assert trio.current_time() == 1.0  # half a second of film, two visits to the disk
+        assert session.state is SessionState.RECORDING
+        assert (session.owner, session.frames_written, session.healthy) == ("ann", 5, True)
+        (segment,) = session.segments
+        assert segment.filename == "camera0_2026-01-15_14-30-00.mp4"
+        assert len(stage.data(segment)) == segment.size_bytes
+        stage.storage.seconds = 0
+        session = await stage.camera.stop_recording()
+        stage.check(session)
+
+
+async def test_of_many_starts_at_the_same_instant_one_wins(clock: MockClock) -> None:
+    """The others are told who has it; there is one session and one child."""
+    async with open_stage() as stage:
+        answers: list[Session | Refusal] = []
+
+        async def start(number: int) -> None:
+            try:
+                answer = await stage.camera.start_recording(RecordingWish(f"user{number}"))
+                answers.append(answer)
+            except Refusal as refusal:
+                answers.append(refusal)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(50):
+                nursery.start_soon(start, number)
+        (session,) = [answer for answer in answers if isinstance(answer, Session)]
+        refusals = [answer for answer in answers if isinstance(answer, Refusal)]
+        assert len(refusals) == 49
+        for refusal in refusals:
+            assert refusal.kind.code == -1006
+            assert refusal.data["session_id"] == session.session_id
+            assert refusal.data["owner"] == session.owner
+        assert len(stage.studio.children) == 1
+        assert stage.news == ["STARTED"]
+
+
+async def test_the_same_key_joins_the_running_session(clock: MockClock) -> None:
+    """A client that asks again gets the session it has, while it starts and later."""
+    wish = RecordingWish("ann", key="k1")
+    async with open_stage() as stage:
+        sessions: list[Session] = []
+
+        async def start() -> None:
+            sessions.append(await stage.camera.start_recording(wish))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(start)
+        await trio.sleep(1)
+        await start()
+        assert len({session.session_id for session in sessions}) == 1
+        assert sessions[-1].frames_written > sessions[0].frames_written
+        other = await refused(stage.camera.start_recording(attrs.evolve(wish, key="k2")))
+        assert other.kind.code == -1006
+        assert stage.news == ["STARTED"]
+
+
+async def test_a_source_that_is_missing_is_a_refusal(clock: MockClock) -> None:
+    """−32006 says why; no session, no file and no child is left."""
+    async with open_stage(node=Node([False])) as stage:
+        refusal = await refused(stage.camera.start_recording(ANN))
+        assert refusal.kind.code == -32006
+        assert (refusal.data["cause"], refusal.data["camera_id"]) == ("not_found", "camera0")
+        await stage.idle()
+        await stage.until(CameraState.IDLE)
+        assert (stage.studio.children, stage.disk.files, stage.news) == ([], {}, [])
+        assert stage.storage.status.promised_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        ("[error] /dev/video0: Device or resource busy", "busy"),
+        ("[error] /dev/video0: Permission denied", "no_permission"),
+        ("[error] something new", "unknown"),
+    ],
+)
+async def test_a_source_that_cannot_be_opened_is_a_refusal(
+    clock: MockClock, words: str, cause: str
+) -> None:
+    """FFmpeg's last words become the cause, at once and not after retries."""
+    async with open_stage(refuses(words)) as stage:
+        refusal = await refused(stage.camera.start_recording(ANN))
+        assert (refusal.kind.code, refusal.data["cause"]) == (-32006, cause)
+        assert trio.current_time() < 1
+        await stage.until(CameraState.IDLE)
+        assert len(stage.studio.children) == 1
+
+
+async def test_a_source_that_delivers_nothing_is_a_refusal(clock: MockClock) -> None:
+    """A camera that hangs from the start is given up after the time for starting."""
+    async with open_stage(hangs()) as stage:
+        refusal = await refused(stage.camera.start_recording(ANN))
+        assert (refusal.kind.code, refusal.data["cause"]) == (-32006, "stalled")
+        assert trio.current_time() == 5
+        await stage.until(CameraState.IDLE)
+
+
+async def test_a_volume_without_room_is_a_refusal(clock: MockClock) -> None:
+    """−1010 at the block line; the camera is not even opened."""
+    async with open_stage() as stage:
+        stage.fill(91)
+        refusal = await refused(stage.camera.start_recording(ANN))
+        assert refusal.kind.code == -1010
+        await stage.idle()
+        assert stage.studio.children == []
+
+
+async def test_a_nearly_full_volume_warns(clock: MockClock) -> None:
+    """It records, and says that space is low."""
+    async with open_stage() as stage:
+        stage.fill(85)
+        session = await stage.camera.start_recording(ANN)
+        assert session.warnings == ("Storage space is low: 85.0 % used",)
+
+
+# --- stop ---------------------------------------------------------------------------------
+
+
+async def test_stop_takes_the_frames_in_flight_and_answers_when_all_is_sealed(
+    clock: MockClock,
+) -> None:
+    """What the camera saw until the stop is in the file (I8)."""
+    async with open_stage() as stage:
+        started = await stage.camera.start_recording(ANN)
+        await trio.sleep(2.2)
+        session = await stage.camera.stop_recording()
+        assert session.session_id == started.session_id
+        assert (session.state, session.reason) == (SessionState.ENDED, "stopped")
+        assert (session.frames_written, session.durable, session.gaps) == (27, True, ())
+        assert session.end == at(2.7)
+        stage.check(session)
+        await stage.until(CameraState.IDLE)
+        assert stage.news == ["STARTED", "STOPPED stopped"]
+        assert stage.states == ["STARTING", "STREAMING", "STOPPING", "IDLE"]
+        again = await refused(stage.camera.stop_recording())
+        assert again.kind.code == -1020
+
+
+async def test_everybody_who_stops_gets_the_same_receipt(clock: MockClock) -> None:
+    """However many ask, the session ends once."""
+    async with open_stage() as stage:
+        await stage.camera.start_recording(ANN)
+        receipts: list[Session] = []
+
+        async def stop() -> None:
+            receipts.append(await stage.camera.stop_recording())
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(stop)
+        assert len(receipts) == 5
+        assert len(set(receipts)) == 1
+        assert stage.news == ["STARTED", "STOPPED stopped"]
+
+
+async def test_stopping_what_has_not_begun(clock: MockClock) -> None:
+    """Both who started and who stopped hear that there was nothing; the child ends."""
+    async with open_stage(hangs()) as stage, trio.open_nursery() as nursery:
+        refusals: list[Refusal] = []
+
+        async def start() -> None:
+            refusals.append(await refused(stage.camera.start_recording(ANN)))
+
+        nursery.start_soon(start)
+        await stage.until(CameraState.STARTING)
+        refusals.append(await refused(stage.camera.stop_recording()))
+        await stage.until(CameraState.IDLE)
+        assert [refusal.kind.code for refusal in refusals] == [-1003, -1003]
+        assert {str(refusal.data["cause"]) for refusal in refusals} == {"stopped"}
+        assert stage.disk.files == {}
+
+
+async def test_stopping_while_the_camera_rests(clock: MockClock) -> None:
+    """There is nothing to wait for: the receipt comes at once, with the gap until now."""
+    async with open_stage(films(2.2), refuses("[error] x"), refuses("[error] x")) as stage:
+        await stage.camera.start_recording(ANN)
+        await stage.until(CameraState.RESTING)
+        await trio.sleep(0.3)
+        before = trio.current_time()
+        session = await stage.camera.stop_recording()
+        assert trio.current_time() == before
+        (gap,) = session.gaps
+        assert (gap.cause, gap.exact) == (Cause.ENCODER_EXIT, False)
+        assert (gap.start, gap.end) == (at(2.0), at(2.5))
+        stage.check(session)
+        await stage.until(CameraState.IDLE)
+        await trio.sleep(60)
+        assert len(stage.studio.children) == 1
+
+
+async def test_stopping_while_the_camera_is_stuck(clock: MockClock) -> None:
+    """Frames in flight are waited for four seconds; then the session ends with what there is."""
+    async with open_stage(hangs(2.0, deaf=True)) as stage:
+        stage.studio.immortal = True
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(4.0)
+        session = await stage.camera.stop_recording()
+        assert trio.current_time() == 8.0
+        assert session.frames_written == 20
+        stage.check(session)
+        await stage.camera.published.wait_until(lambda s: s.trouble is not None)
+        trouble = stage.camera.status.trouble
+        assert trouble is not None
+        assert trouble.cause == "hung"
+        for child in stage.studio.children:
+            child._killed.cancel()
+        await stage.until(CameraState.IDLE)
+
+
+async def test_a_second_session_uses_the_camera_again(clock: MockClock) -> None:
+    """After a stop the next start works, even before the old child is quite gone."""
+    async with open_stage() as stage:
+        first = await stage.camera.start_recording(ANN)
+        await stage.camera.stop_recording()
+        second = await stage.camera.start_recording(BOB)
+        assert second.session_id != first.session_id
+        assert second.segments[0].filename != first.segments[0].filename
+
+
+# --- sessions that end by themselves ------------------------------------------------------
+
+
+async def test_a_timed_session_ends_by_itself(clock: MockClock) -> None:
+    """It holds what was asked for, within a fragment."""
+    async with open_stage() as stage:
+        wish = RecordingWish("ann", duration=timedelta(seconds=3.2))
+        await stage.camera.start_recording(wish)
+        await stage.idle()
+        session = stage.storage.sessions[-1]
+        assert (session.state, session.reason) == (SessionState.ENDED, "duration")
+        assert 32 <= session.frames_written <= 37
+        stage.check(session)
+        assert stage.news == ["STARTED", "STOPPED duration"]
+
+
+async def test_a_stopped_sessions_timer_does_not_end_the_next_one(clock: MockClock) -> None:
+    """The clock of a session dies with it."""
+    async with open_stage() as stage:
+        await stage.camera.start_recording(RecordingWish("ann", duration=timedelta(seconds=4)))
+        await stage.camera.stop_recording()
+        second = await stage.camera.start_recording(BOB)
+        await trio.sleep(30)
+        session = stage.camera.status.session
+        assert session is not None
+        assert (session.session_id, session.state) == (second.session_id, SessionState.RECORDING)
+
+
+async def test_a_source_that_has_been_played_ends_its_session(clock: MockClock) -> None:
+    """Nothing is missing: no gap, no second child."""
+    async with open_stage(plays_once(3.3)) as stage:
+        await stage.camera.start_recording(ANN)
+        await stage.idle()
+        session = stage.storage.sessions[-1]
+        assert (session.frames_written, session.reason, session.gaps) == (33, "source_ended", ())
+        stage.check(session)
+        await stage.until(CameraState.IDLE)
+        assert len(stage.studio.children) == 1
+
+
+async def test_the_end_of_one_film_does_not_end_the_next_session(clock: MockClock) -> None:
+    """A session that is admitted just when the film ends begins with the next one."""
+    async with open_stage(plays_once(3.0), always_on=True) as stage:
+        await stage.until(CameraState.STREAMING)
+        await trio.sleep_until(3.0)
+        await wait_all_tasks_blocked()
+        session = await stage.camera.start_recording(ANN)
+        await trio.sleep(2)
+        status = stage.camera.status
+        assert status.session is not None
+        assert status.session.session_id == session.session_id
+        assert status.session.state is SessionState.RECORDING
+
+
+# --- always on ----------------------------------------------------------------------------
+
+
+async def test_a_camera_that_is_always_on_keeps_its_child(clock: MockClock) -> None:
+    """A session comes and goes; stop waits for the fragment in flight, and no longer."""
+    async with open_stage(always_on=True) as stage:
+        await stage.until(CameraState.STREAMING)
+        await trio.sleep_until(3.2)
+        session = await stage.camera.start_recording(ANN)
+        assert trio.current_time() == 3.2
+        assert session.preroll_seconds == 1.2
+        await trio.sleep_until(5.2)
+        session = await stage.camera.stop_recording()
+        assert trio.current_time() == 5.5
+        assert (session.start, session.end) == (at(2.0), at(5.5))
+        stage.check(session)
+        await stage.idle()
+        assert stage.camera.status.state is CameraState.STREAMING
+        assert [child.signals for child in stage.studio.children] == [[]]
+
+
+async def test_an_idle_camera_that_is_always_on_comes_back_by_itself(clock: MockClock) -> None:
+    """Nobody has to ask for it."""
+    async with open_stage(films(2.0), always_on=True) as stage:
+        await stage.until(CameraState.RESTING)
+        await stage.until(CameraState.STREAMING)
+        assert len(stage.studio.children) == 2
+
+
+# --- rotation -----------------------------------------------------------------------------
+
+
+async def test_rotation_loses_nothing(clock: MockClock) -> None:
+    """The pictures of all segments, joined, are what the child delivered (I3)."""
+    recording = RecordingConfig(rotation=timedelta(seconds=2))
+    async with open_stage(recording=recording) as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep(20)
+        session = await stage.camera.stop_recording()
+        assert len(session.segments) == 11
+        assert [segment.number for segment in session.segments] == list(range(11))
+        assert all(
+            one.end == two.start
+            for one, two in zip(session.segments, session.segments[1:], strict=False)
+        )
+        stage.check(session)
+        (child,) = stage.studio.children
+        sent = b"".join(data[data.index(b"mdat") + 4 :] for data in child.film.sent)
+        assert stage.pictures(session) == sent
+        assert stage.news == ["STARTED", *["ROTATED"] * 10, "STOPPED stopped"]
+
+
+async def test_rotation_by_size(clock: MockClock) -> None:
+    """No file grows beyond what was asked for, its final index aside."""
+    recording = RecordingConfig(max_file_size=6000)
+    async with open_stage(recording=recording) as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep(20)
+        session = await stage.camera.stop_recording()
+        stage.check(session)
+        assert len(session.segments) > 4
+        assert all(segment.size_bytes < 6000 + 1500 for segment in session.segments)
+
+
+async def test_other_settings_reach_the_running_session(clock: MockClock) -> None:
+    """A session that runs is cut by the new rotation from then on."""
+    async with open_stage() as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep(5)
+        assert stage.news == ["STARTED"]
+        await stage.camera.reconfigure(RecordingConfig(rotation=timedelta(seconds=1)))
+        await trio.sleep(5)
+        session = await stage.camera.stop_recording()
+        stage.check(session)
+        assert stage.news[1:-1] == ["ROTATED"] * 5
+
+
+# --- news ---------------------------------------------------------------------------------
+
+
+async def test_progress_is_told_every_five_seconds(clock: MockClock) -> None:
+    """From the first frame on disk until the stop."""
+    async with open_stage() as stage:
+        await stage.camera.start_recording(ANN)
+        began, told = trio.current_time(), []
+
+        def listen(event: object) -> None:
+            if isinstance(event, RecordingChanged) and event.news is RecordingNews.PROGRESS:
+                told.append((trio.current_time() - began, event.session.frames_written))
+
+        with stage.camera._events.subscribed(listen):
+            await trio.sleep(17)
+            await stage.camera.stop_recording()
+            await trio.sleep(30)
+        assert [seconds for seconds, _ in told] == [5, 10, 15]
+        assert [frames for _, frames in told] == sorted({frames for _, frames in told})
+
+
+async def test_news_comes_in_the_order_of_what_happened(clock: MockClock) -> None:
+    """Clients that only listen can follow the whole story."""
+    recording = RecordingConfig(rotation=timedelta(seconds=2))
+    async with open_stage(films(3.2), recording=recording) as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep(4)
+        await stage.camera.stop_recording()
+        assert stage.news == [
+            "STARTED",
+            "ROTATED",
+            "GAP encoder_exit",
+            "ROTATED",
+            "STOPPED stopped",
+        ]
+        assert stage.states == [
+            *("STARTING", "STREAMING", "RESTING"),
+            *("STARTING", "STREAMING", "STOPPING", "IDLE"),
+        ]
+
+
+async def test_closing_seals(clock: MockClock) -> None:
+    """When the service stops, a session ends like any other: sealed, with what was in flight."""
+    async with open_stage() as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep(2.2)
+        await stage.camera.close()
+        session = stage.storage.sessions[-1]
+        assert (session.state, session.reason) == (SessionState.ENDED, "shutdown")
+        assert session.frames_written == 27
+        stage.check(session)
+        for call in (stage.camera.start_recording(BOB), stage.camera.stop_recording()):
+            assert (await refused(call)).kind.code == -1021

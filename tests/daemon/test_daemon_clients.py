@@ -1,0 +1,313 @@
+"""Clients, good and bad: whatever one of them does, the others are served and footage is whole."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import trio
+from conftest import NewDaemon
+from daemon_stage import SECRET, Daemon, check_receipt, listening, small_camera
+from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from camd.client import NotAuthenticatedError, RemoteError
+
+CROWD = 50
+
+
+def ask(socket: ClientConnection, method: str, **params: object) -> dict[str, Any]:
+    """Make a call with an independent library; return the whole answer."""
+    return tell(socket, json.dumps(request(method, **params)))
+
+
+def tell(socket: ClientConnection, text: str | bytes) -> dict[str, Any]:
+    """Send what may be no call, and return what is answered."""
+    socket.send(text)
+    while True:
+        answer: dict[str, Any] = json.loads(socket.recv(timeout=20))
+        if "method" not in answer:
+            return answer
+
+
+def request(method: str, **params: object) -> dict[str, Any]:
+    """Make a request."""
+    return {"jsonrpc": "2.0", "id": 7, "method": method, "params": params}
+
+
+def test_only_one_of_fifty_starts_at_the_same_instant_wins(
+    new_daemon: NewDaemon,
+) -> None:
+    """One session begins; everybody else is told its id and whose it is."""
+    daemon = new_daemon()
+    daemon.configure(cameras=[small_camera()])
+    trio.run(daemon.start)
+    together = threading.Barrier(CROWD)
+
+    def race(number: int) -> dict[str, Any]:
+        with connect(daemon.url) as socket:
+            assert "result" in ask(socket, "authenticate", auth_token=daemon.key)
+            together.wait(30)
+            return ask(socket, "start_recording", device="camera0")
+
+    with ThreadPoolExecutor(CROWD) as threads:
+        answers = list(threads.map(race, range(CROWD)))
+    winners = [answer["result"] for answer in answers if "result" in answer]
+    refusals = [answer["error"] for answer in answers if "error" in answer]
+    assert [winner["status"] for winner in winners] == ["STARTED"]
+    assert [refusal["code"] for refusal in refusals] == [-1006] * (CROWD - 1)
+    for refusal in refusals:
+        assert refusal["message"] == "Camera is currently recording"
+        assert refusal["data"]["session_id"] == winners[0]["session_id"]
+        assert refusal["data"]["owner"] == "admin"
+        assert refusal["data"]["camera_id"] == "camera0"
+
+
+async def test_both_dialects_let_the_same_people_in(daemon: Daemon) -> None:
+    """`auth_token` fails with an error, `token` with a result, and then errors carry one, too."""
+
+    def converse() -> None:
+        with connect(daemon.url) as socket:
+            assert ask(socket, "ping")["error"]["code"] == -32001
+            failed = ask(socket, "authenticate", auth_token="nobody")
+            assert failed["error"]["code"] == -32001
+            assert failed["error"]["data"]["reason"] == "unknown_key"
+            assert "result" not in failed
+            welcome = ask(socket, "authenticate", auth_token=daemon.key)["result"]
+            assert welcome["authenticated"]
+            assert (welcome["role"], welcome["permissions"]) == (
+                "admin",
+                ["view", "control", "admin"],
+            )
+            assert ask(socket, "ping")["result"] == "pong"
+        with connect(daemon.url) as socket:
+            failed = ask(socket, "authenticate", token="nobody", auth_type="api_key")
+            assert failed["result"]["authenticated"] is False
+            assert failed["result"]["error"]
+            refused = ask(socket, "get_camera_list")
+            assert refused["error"]["code"] == -32001
+            assert refused["result"] is None
+            welcome = ask(socket, "authenticate", token=daemon.key, auth_type="api_key")["result"]
+            assert welcome["role"] == "admin"
+            assert ask(socket, "get_camera_list")["result"]["total"] == 2
+        with connect(daemon.url) as socket:
+            assert ask(socket, "ping", auth_token=daemon.key)["result"] == "pong"
+            assert ask(socket, "ping")["result"] == "pong"
+
+    with trio.fail_after(20):
+        await trio.to_thread.run_sync(converse)
+
+
+async def test_roles_are_what_a_token_says(daemon: Daemon) -> None:
+    """A viewer looks and does not record; tokens of `camd token` and keys of `camd keys` count."""
+    with trio.fail_after(40):
+        viewer = (await daemon.camd("token", "eve", "--for", "1h")).stdout.strip()
+        operator = (await daemon.camd("token", "bob", "--role", "operator")).stdout.strip()
+        async with daemon.client(viewer) as client:
+            assert (await client.call("get_camera_list"))["total"] == 2
+            for method, params, required in (
+                ("start_recording", {"device": "camera0"}, "operator"),
+                ("stop_recording", {"device": "camera0"}, "operator"),
+                ("get_storage_info", {}, "admin"),
+                ("reload_config", {}, "admin"),
+            ):
+                with pytest.raises(RemoteError) as refused:
+                    await client.call(method, **params)
+                assert refused.value.code == -32003
+                assert refused.value.data["required"] == required
+                assert refused.value.data["role"] == "viewer"
+        async with daemon.client(operator) as client:
+            await client.call("start_recording", device="camera0")
+            status = await client.call("get_recording_status", device="camera0")
+            assert status["owner"] == "bob"
+            await client.call("stop_recording", device="camera0")
+        foreign = await daemon.camd("token", "eve", CAMERA_SERVICE_JWT_SECRET=SECRET[::-1])
+        with pytest.raises(NotAuthenticatedError) as refused:
+            async with daemon.client(foreign.stdout.strip()):
+                pass
+        assert refused.value.data["reason"] == "invalid_signature"
+
+
+CALLS: dict[str, tuple[str, dict[str, object], int, str]] = {
+    "unknown method": ("make_coffee", {}, -32601, "Method not found"),
+    "no camera named": ("start_recording", {}, -32602, "device"),
+    "wrong type": ("start_recording", {"device": 7}, -32602, "device must be a string"),
+    "boolean for a number": ("list_recordings", {"limit": True}, -32602, "limit"),
+    "text for a number": ("list_recordings", {"limit": "7"}, -32602, "limit"),
+    "fraction": ("start_recording", {"device": "camera1", "duration": 1.5}, -32602, "duration"),
+    "too small": ("list_recordings", {"limit": 0}, -32602, "limit"),
+    "too large": ("list_recordings", {"limit": 1001}, -32602, "limit"),
+    "huge": ("list_recordings", {"offset": 10**30}, -32602, "offset"),
+    "no duration": ("start_recording", {"device": "camera1", "duration": 0}, -32602, "duration"),
+    "negative": ("start_recording", {"device": "camera1", "duration": -1}, -32602, "duration"),
+    "over a day": ("start_recording", {"device": "camera1", "duration": 86401}, -32602, "duration"),
+    "two durations": (
+        "start_recording",
+        {"device": "camera1", "duration": 5, "duration_minutes": 1},
+        -32602,
+        "only one duration",
+    ),
+    "extra parameter": ("ping", {"loud": True}, -32602, "loud"),
+    "no time": ("list_recordings", {"from": "yesterday"}, -32602, "from"),
+    "unknown format": ("start_recording", {"device": "camera1", "format": "avi"}, -32008, "avi"),
+    "unknown camera": ("start_recording", {"device": "camera9"}, -32004, "Camera not found"),
+    "camera with a path": ("get_camera_status", {"device": "../camera0"}, -32004, "Camera"),
+    "second start": ("start_recording", {"device": "camera0"}, -1006, "currently recording"),
+    "stop without start": ("stop_recording", {"device": "camera1"}, -1020, "not recording"),
+    "name with a path": ("get_recording_info", {"filename": "../camd.toml"}, -32602, "filename"),
+    "absolute name": ("get_recording_info", {"filename": "/etc/passwd"}, -32602, "filename"),
+    "name with NUL": ("get_recording_info", {"filename": "a\0.mp4"}, -32602, "filename"),
+    "unknown name": ("get_recording_info", {"filename": "none.mp4"}, -1005, "File not found"),
+}
+TEXTS: dict[str, tuple[str | bytes, int]] = {
+    "no JSON": ("hello", -32700),
+    "half of it": ('{"jsonrpc": "2.0", "id": 1, ', -32700),
+    "NaN": ('{"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {"x": NaN}}', -32700),
+    "deep arrays": ("[" * 100_000, -32700),
+    "deep objects": ('{"a":' * 100_000, -32700),
+    "binary": (b"\xff\xfe\x00", -32700),
+    "no object": ("42", -32600),
+    "empty batch": ("[]", -32600),
+    "no version": ('{"id": 1, "method": "ping"}', -32600),
+    "method is a number": ('{"jsonrpc": "2.0", "id": 1, "method": 7}', -32600),
+    "id is an object": ('{"jsonrpc": "2.0", "id": {}, "method": "ping"}', -32600),
+    "positional": ('{"jsonrpc": "2.0", "id": 1, "method": "ping", "params": [1]}', -32602),
+}
+
+
+def make_wrong_calls(daemon: Daemon) -> None:
+    """Each gets its own error, and the connection lives on."""
+    with connect(daemon.url) as socket:
+        ask(socket, "authenticate", auth_token=daemon.key)
+        for name, (method, params, code, words) in CALLS.items():
+            error = ask(socket, method, **params)["error"]
+            assert error["code"] == code, (name, error)
+            assert words in error["message"], (name, error)
+            assert isinstance(error["data"]["retryable"], bool), name
+            assert error["data"]["suggestion"], name
+            assert str(daemon.folder) not in json.dumps(error), name
+        for name, (text, code) in TEXTS.items():
+            assert tell(socket, text)["error"]["code"] == code, name
+        assert ask(socket, "ping")["result"] == "pong"
+
+
+def send_too_much(daemon: Daemon) -> None:
+    """A message past the limit ends its connection, and says why."""
+    with connect(daemon.url) as socket:
+        ask(socket, "authenticate", auth_token=daemon.key)
+        with pytest.raises(ConnectionClosed) as closed:
+            ask(socket, "ping", padding="x" * 2 * 1024 * 1024)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1009
+
+
+def send_garbage(daemon: Daemon) -> None:
+    """What is neither HTTP nor a handshake is refused, or closed; nobody waits for it."""
+    host, port = daemon.url.removeprefix("ws://").removesuffix("/ws").split(":")
+    for sent, wanted in (
+        (bytes(range(256)) * 16, b"HTTP/1.1 400"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 64, b"HTTP/1.1 400"),
+        (b"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 426"),
+        (
+            b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\n\r\n",
+            b"HTTP/1.1 400",
+        ),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: " + b"b" * 100_000 + b"\r\n\r\n", b"HTTP/1.1 431"),
+        (b"DELETE /files/recordings/a.mp4 HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 405"),
+    ):
+        with socket.create_connection((host, int(port)), 20) as raw:
+            with suppress(ConnectionError):
+                raw.sendall(sent)
+            assert raw.recv(4096).startswith(wanted), sent[:40]
+
+
+def break_off(daemon: Daemon) -> None:
+    """Clients that leave in the middle of a handshake or a message leave nothing behind."""
+    host, port = daemon.url.removeprefix("ws://").removesuffix("/ws").split(":")
+    for part in (b"GET /ws HT", b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: webso", b""):
+        with socket.create_connection((host, int(port)), 20) as raw:
+            raw.sendall(part)
+    with connect(daemon.url) as client:
+        client.socket.sendall(b"\x81\xfe\xff\xff" + b"half a frame")
+        client.socket.shutdown(socket.SHUT_RDWR)
+
+
+def meet_strangers(daemon: Daemon) -> None:
+    """Wrong tokens and foreign web pages stay outside."""
+    with connect(daemon.url) as client:
+        for token in ("", "x" * 10_000, "a.b.c", "\0"):
+            failed = ask(client, "authenticate", auth_token=token)
+            assert failed["error"]["code"] == -32001
+            assert failed["error"]["data"]["reason"]
+        assert ask(client, "get_camera_list")["error"]["code"] == -32001
+    with pytest.raises((InvalidStatus, InvalidMessage)):
+        connect(daemon.url, origin="https://elsewhere.example").close()  # type: ignore[arg-type]
+
+
+def read_nothing(daemon: Daemon) -> None:
+    """A client that asks and never reads is sent away before it costs memory."""
+    with connect(daemon.url, max_queue=1, close_timeout=0.5) as client:
+        ask(client, "authenticate", auth_token=daemon.key)
+        with pytest.raises((ConnectionClosed, OSError)):
+            while True:
+                client.send(json.dumps(request("get_camera_list")))
+    assert "the client reads too slowly" in daemon.log
+
+
+@pytest.mark.parametrize(
+    "misbehave",
+    [make_wrong_calls, send_too_much, send_garbage, break_off, meet_strangers, read_nothing],
+)
+async def test_what_one_client_does_wrong_harms_nobody_else(
+    daemon: Daemon, misbehave: Callable[[Daemon], None]
+) -> None:
+    """The right error for each, and afterwards ping answers and the recording is whole."""
+    with trio.fail_after(50):
+        async with daemon.client() as client, listening(client) as news:
+            await client.call("start_recording", device="camera0")
+            await trio.to_thread.run_sync(misbehave, daemon)
+            with trio.fail_after(2):
+                assert await client.call("ping") == "pong"
+            await news.recording("ROTATED")
+            receipt = (await client.call("stop_recording", device="camera0"))["receipt"]
+        await check_receipt(daemon, receipt)
+        assert receipt["frames_captured"] == receipt["frames_written"]
+        assert receipt["gaps"] == []
+        await daemon.stop()
+    assert "Traceback" not in daemon.log
+
+
+async def test_whoever_asks_too_much_is_told_when_to_go_on(new_daemon: NewDaemon) -> None:
+    """Past its share a client is refused with the time to wait; others are not."""
+    daemon = new_daemon()
+    daemon.configure({"server": {"requests_per_minute": 20}}, [small_camera()])
+    with trio.fail_after(20):
+        await daemon.start()
+        async with daemon.client() as greedy, daemon.client() as modest:
+            with pytest.raises(RemoteError) as refused:
+                for _ in range(25):
+                    await greedy.call("ping")
+            assert refused.value.code == -32002
+            assert 0 < refused.value.data["retry_after_ms"] <= 3000
+            assert refused.value.data["retryable"]
+            assert await modest.call("ping") == "pong"
+
+
+async def test_the_same_key_joins_the_session(daemon: Daemon) -> None:
+    """A start that is repeated with its key gives the same session and starts nothing twice."""
+    with trio.fail_after(20):
+        async with daemon.client() as client:
+            first = await client.call("start_recording", device="camera0", key="shift-1")
+            again = await client.call("start_recording", device="camera0", key="shift-1")
+            assert again["session_id"] == first["session_id"]
+            with pytest.raises(RemoteError) as refused:
+                await client.call("start_recording", device="camera0", key="shift-2")
+            assert refused.value.code == -1006
+            assert len(daemon.children()) == 1

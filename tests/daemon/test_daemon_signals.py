@@ -1,0 +1,232 @@
+"""Signals, and what the service manager sees: stop, stop now, reload, ready, alive."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from conftest import NewDaemon
+from daemon_stage import Daemon, frames_in, listening, signature, small_camera
+
+from camd.client import RemoteError, open_client
+
+ACTIVATE = shutil.which("systemd-socket-activate") or "/usr/bin/systemd-socket-activate"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_stops_the_daemon_and_seals_what_it_records(
+    daemon: Daemon, number: signal.Signals
+) -> None:
+    """Exit status 0, no child, every file final with the hash that the next start tells."""
+    with trio.fail_after(40):
+        async with daemon.client() as client, listening(client) as news:
+            for camera in ("camera0", "camera1"):
+                await client.call("start_recording", device=camera)
+            await news.recording("ROTATED")
+            daemon.signal(number)
+            assert await daemon.wait_end(10) == 0
+            stopped = [params for _, params in news.items if params.get("status") == "STOPPED"]
+            assert {params["reason"] for params in stopped} <= {"shutdown"}
+        assert daemon.children() == []
+        assert "Traceback" not in daemon.log
+        await daemon.start()
+        async with daemon.client() as client:
+            listed = (await client.call("list_recordings"))["files"]
+            assert {file["filename"] for file in listed} == {
+                path.name for path in daemon.recordings.glob("*.mp4")
+            }
+            for file in listed:
+                assert file["status"] == "completed"
+                info = await client.call("get_recording_info", filename=file["filename"])
+                path = daemon.recordings / file["filename"]
+                assert info["sha256"] == signature(path)
+                assert await frames_in(path) == file["frames"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_second_signal_ends_a_stop_that_takes_long(
+    daemon: Daemon, number: signal.Signals
+) -> None:
+    """With a child that does not react, impatience helps: the end comes at once, nothing is left
+    running, and every file plays."""
+    with trio.fail_after(40):
+        async with daemon.client() as client, listening(client) as news:
+            await client.call("start_recording", device="camera0")
+            await news.recording("ROTATED")
+        (child,) = daemon.children()
+        await freeze(child)
+        daemon.signal(number)
+        await daemon.wait_notice("STOPPING=1")
+        daemon.signal(number)
+        await daemon.wait_end(1.5)
+        assert await trio.to_thread.run_sync(daemon.wait_no_children, 1.0) == []
+    assert "Traceback" not in daemon.log
+    for path in daemon.recordings.glob("*.mp4"):
+        assert await frames_in(path) > 0
+
+
+async def freeze(pid: int) -> None:
+    """Stop a process as a hanging driver would: it does not react to SIGTERM any more."""
+    await trio.run_process(["kill", "-STOP", str(pid)])
+
+
+async def test_a_child_that_does_not_react_does_not_stop_the_stop(daemon: Daemon) -> None:
+    """A frozen FFmpeg is killed in time; the session is sealed and the exit status is 0."""
+    with trio.fail_after(40):
+        async with daemon.client() as client, listening(client) as news:
+            await client.call("start_recording", device="camera0")
+            await news.recording("ROTATED")
+        (child,) = daemon.children()
+        await freeze(child)
+        await daemon.stop()
+        assert daemon.children() == []
+    for path in daemon.recordings.glob("*.mp4"):
+        assert await frames_in(path) > 0
+
+
+async def test_a_reload_changes_rotation_and_thresholds_of_what_runs(
+    new_daemon: NewDaemon,
+) -> None:
+    """By SIGHUP and by call: same session, same child, shorter files, other thresholds."""
+    daemon = new_daemon()
+    daemon.configure({"recording": {"rotation": "1h"}}, [small_camera()])
+    with trio.fail_after(40):
+        await daemon.start()
+        async with daemon.client() as client, listening(client) as news:
+            started = await client.call("start_recording", device="camera0")
+            children = daemon.children()
+            daemon.configure({"recording": {"rotation": "1s"}}, [small_camera()])
+            daemon.signal(signal.SIGHUP)
+            await news.recording("ROTATED", 2)
+            new = {
+                "recording": {"rotation": "1h"},
+                "storage": {"warn_percent": 81.0, "block_percent": 94.5},
+                "server": {"max_connections": 7},
+            }
+            daemon.configure(new, [small_camera(), small_camera(id="late")])
+            changes = await client.call("reload_config")
+            assert set(changes["applied"]) == {
+                *("recording.rotation", "storage.warn_percent", "storage.block_percent"),
+                "camera.late",
+            }
+            assert changes["restart_needed"] == ["server.max_connections"]
+            space = await client.call("get_storage_info")
+            assert (space["warn_threshold"], space["block_threshold"]) == (81.0, 94.5)
+            late = await client.call("start_recording", device="late")
+            assert late["status"] == "STARTED"
+            status = await client.call("get_recording_status", device="camera0")
+            assert status["session_id"] == started["session_id"]
+            assert status["gaps"] == []
+            assert set(children) < set(daemon.children())
+        await daemon.stop()
+
+
+async def test_a_broken_file_is_refused_with_its_mistakes_and_changes_nothing(
+    daemon: Daemon,
+) -> None:
+    """Every mistake is named to whoever asked and in the log; the old configuration stays."""
+    with trio.fail_after(30):
+        async with daemon.client() as client:
+            before = await client.call("get_storage_info")
+            daemon.configure(
+                {"recording": {"rotation": "soon"}, "storage": {"warn_percnt": 7}},
+                [small_camera()],
+            )
+            with pytest.raises(RemoteError) as refused:
+                await client.call("reload_config")
+            assert refused.value.code == -32602
+            paths = {error["path"] for error in refused.value.data["errors"]}
+            assert paths == {"recording.rotation", "storage.warn_percnt"}
+            daemon.signal(signal.SIGHUP)
+            daemon.config_file.write_text("[", encoding="utf-8")
+            with pytest.raises(RemoteError):
+                await client.call("reload_config")
+            after = await client.call("get_storage_info")
+            assert after["warn_threshold"] == before["warn_threshold"]
+            assert (await client.call("get_camera_list"))["total"] == 2
+            answer = await client.call("start_recording", device="camera1")
+            assert answer["status"] == "STARTED"
+        await daemon.stop()
+    assert "configuration_refused" in daemon.log
+    assert "Traceback" not in daemon.log
+
+
+# --- systemd --------------------------------------------------------------------------------
+
+LAUNCHER = """
+import os, sys
+count = int(sys.argv[1])
+sources = [int(text) for text in sys.argv[2 : 2 + count]]
+for number, source in enumerate(sources):
+    os.dup2(source, 3 + number)
+os.environ["LISTEN_PID"] = os.environ["WATCHDOG_PID"] = str(os.getpid())
+os.environ["LISTEN_FDS"] = str(count)
+command = sys.argv[2 + count :]
+os.execv(command[0], command)
+"""
+
+
+async def test_the_daemon_plays_its_part_under_systemd(
+    new_daemon: NewDaemon, tmp_path: Path
+) -> None:
+    """It serves on the sockets it was given, TCP and Unix, and says ready, alive and stopping."""
+    daemon = new_daemon()
+    daemon.configure({"server": {"listen": "127.0.0.1:1"}}, [small_camera()])  # not used
+    daemon.environ["WATCHDOG_USEC"] = "300000"
+    path = tmp_path / "camd.sock"
+    with (
+        socket.create_server(("127.0.0.1", 0)) as tcp,
+        socket.socket(socket.AF_UNIX) as unix,
+        trio.fail_after(30),
+    ):
+        unix.bind(str(path))
+        unix.listen()
+        port = tcp.getsockname()[1]
+        sources = [tcp.fileno(), unix.fileno()]
+        command = [sys.executable, "-c", LAUNCHER, "2", *map(str, sources), *daemon.run_command]
+        daemon.launch(command, pass_fds=sources)
+        notices = []
+        while notices.count("WATCHDOG=1") < 3 or not any("READY=1" in text for text in notices):
+            notice = await daemon.next_notice(20)
+            assert notice is not None, daemon.log
+            notices.append(notice)
+        ready = next(notice for notice in notices if "READY=1" in notice)
+        assert f"127.0.0.1:{port}" in ready
+        assert f"unix:{path}" in ready
+        async with open_client(f"ws://127.0.0.1:{port}/ws", daemon.key) as client:
+            assert await client.call("ping") == "pong"
+        async with open_client(f"unix:{path}") as client:  # the peer's user is proof enough
+            started: dict[str, Any] = await client.call("start_recording", device="camera0")
+            assert started["status"] == "STARTED"
+        await daemon.stop_and_hear("STOPPING=1")
+    assert path.exists()  # it is systemd's
+
+
+@pytest.mark.skipif(not Path(ACTIVATE).exists(), reason="systemd-socket-activate is not installed")
+async def test_the_first_connection_starts_the_daemon(
+    new_daemon: NewDaemon, tmp_path: Path
+) -> None:
+    """Activated by the real tool, the connection that woke the daemon is served."""
+    daemon = new_daemon()
+    daemon.configure(cameras=[small_camera()])
+    path = tmp_path / "camd.sock"
+    passed = [f"--setenv={name}={value}" for name, value in daemon.marks().items()]
+    command = [ACTIVATE, "-l", str(path), *passed, *daemon.run_command]
+    with trio.fail_after(30):
+        daemon.launch(command)
+        while not path.exists():
+            assert daemon.alive, daemon.log
+            await trio.sleep(0.02)
+        async with open_client(f"unix:{path}") as client:
+            assert await client.call("ping") == "pong"
+            await client.call("start_recording", device="camera0")
+        daemon.signal(signal.SIGTERM)
+        assert await daemon.wait_end() == 0, daemon.log
+    assert re.search(r"stopping +.*SIGTERM", daemon.log)

@@ -1,0 +1,353 @@
+"""The guard over a volume that fills, hangs, vanishes and comes back; real threads, stated use."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+import trio.testing
+from support.disk import GaugedDisk
+
+from camd.errors import Refusal
+from camd.model import Event, SessionId, StorageLevel
+from camd.runtime.fanout import Fanout
+from camd.storage import guard as guard_module
+from camd.storage.guard import Guard
+from camd.storage.levels import SEAL_RESERVE_BYTES, Thresholds, Usage
+
+OK, LOW, BLOCKED, CRITICAL, MISSING, READ_ONLY, UNRESPONSIVE = StorageLevel
+GIGA = 1_000_000_000
+SESSION, OTHER = SessionId("s0"), SessionId("s1")
+
+
+@attrs.frozen
+class Stage:
+    """A guard at work, the volume under it, and the levels that were announced."""
+
+    guard: Guard
+    disk: GaugedDisk
+    folder: Path
+    announced: list[StorageLevel]
+
+    async def sample(self, percent: float, total: int = GIGA) -> StorageLevel:
+        """Let the volume be so full, and return the level of the next sample."""
+        self.disk.fill(percent, total)
+        return await self.resample()
+
+    async def resample(self) -> StorageLevel:
+        """Return the level of the next sample."""
+        await self.guard.refresh()
+        return self.guard.status.level
+
+    async def wait(self, level: StorageLevel) -> None:
+        """Wait until the level is published."""
+        await self.guard.published.wait_until(lambda status: status.level is level)
+
+    async def refused(self, seconds: float = 1.0, rate: float = 1000.0) -> Refusal:
+        """Ask for room and return the refusal."""
+        with pytest.raises(Refusal) as refused:
+            await self.guard.admit(SESSION, rate, seconds)
+        assert self.guard.status.promised_bytes == 0
+        return refused.value
+
+
+@asynccontextmanager
+async def staged(folder: Path) -> AsyncIterator[Stage]:
+    """Run a guard over an empty gigabyte while the block runs."""
+    (folder / ".camd").mkdir(parents=True)
+    disk = GaugedDisk(Usage(GIGA, GIGA))
+    events: Fanout[Event] = Fanout()
+    stage = Stage(Guard(folder, disk, Thresholds(), events), disk, folder, [])
+    with trio.fail_after(20), events.subscribed(lambda e: stage.announced.append(e.status.level)):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stage.guard.serve)
+            try:
+                yield stage
+            finally:
+                disk.release()
+            nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    """Return a guard at work."""
+    async with staged(tmp_path / "recordings") as running:
+        yield running
+
+
+# --- levels ---
+
+
+async def test_every_line_is_announced_once_up_and_down(stage: Stage) -> None:
+    """Each level is reached at its line and left one percent below, and only a change is news."""
+    way = [(0, OK), (79.9, OK), (80, LOW), (85, LOW), (90, BLOCKED), (94.9, BLOCKED)]
+    way += [(95, CRITICAL), (100, CRITICAL), (94.5, CRITICAL), (94, BLOCKED), (89.5, BLOCKED)]
+    way += [(89, LOW), (79.5, LOW), (79, OK), (0, OK), (100, CRITICAL), (0, OK)]
+    assert [await stage.sample(percent) for percent, _ in way] == [level for _, level in way]
+    assert stage.announced == [LOW, BLOCKED, CRITICAL, BLOCKED, LOW, OK, CRITICAL, OK]
+
+
+async def test_a_status_tells_the_bytes_behind_its_level(stage: Stage) -> None:
+    """Published status and status hold the same numbers, of the same sample."""
+    await stage.sample(85)
+    status = stage.guard.published.value
+    assert (status.total_bytes, status.used_bytes, status.available_bytes) == (
+        *(GIGA, 850_000_000, 150_000_000),
+    )
+    assert status.used_percent == pytest.approx(85)
+    assert (status.warn_percent, status.block_percent, status.critical_percent) == (80, 90, 95)
+    assert stage.guard.status == status
+
+
+async def test_a_volume_that_cannot_be_written_is_read_only(stage: Stage) -> None:
+    """A read-only mount is a level, whatever its use, and starts are refused as -1015."""
+    stage.disk.volume = Usage(GIGA, GIGA, read_only=True)
+    assert await stage.resample() is READ_ONLY
+    assert (await stage.refused()).kind.code == -1015
+    assert await stage.sample(10) is OK
+
+
+async def test_a_folder_that_vanishes_is_missing(stage: Stage) -> None:
+    """A missing folder and one that is a file are a level; starts are refused as -1014; the
+    folder's return is noticed."""
+    await stage.resample()
+    lost = stage.folder.rename(stage.folder.with_name("elsewhere"))
+    assert await stage.resample() is MISSING
+    assert (await stage.refused()).kind.code == -1014
+    stage.folder.touch()
+    assert await stage.resample() is MISSING
+    stage.folder.unlink()
+    lost.rename(stage.folder)
+    assert await stage.resample() is OK
+    assert stage.announced == [MISSING, OK]
+
+
+async def test_a_volume_with_an_error_is_missing(stage: Stage) -> None:
+    """When the volume cannot be asked, the guard says so and goes on asking."""
+    stage.disk.error = OSError(5, "Input/output error")
+    assert await stage.resample() is MISSING
+    stage.disk.error = None
+    assert await stage.resample() is OK
+
+
+async def test_trouble_besides_the_volume_is_no_level(stage: Stage) -> None:
+    """An index or a reserve that cannot be had costs no footage: the level stays what it is."""
+
+    def prepare() -> None:
+        raise PermissionError(13, "Permission denied")
+
+    stage.guard.prepare = prepare
+    assert await stage.sample(85) is LOW
+
+
+# --- a volume that hangs ---
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a probe count as hung after a tenth of a second."""
+    monkeypatch.setattr(guard_module, "PROBE_PATIENCE_SECONDS", 0.1)
+
+
+async def test_a_hung_volume_is_a_level_until_it_answers(stage: Stage, impatient: None) -> None:
+    """While a probe hangs, status answers, starts are refused as -1016 at once, and no second
+    probe is begun; when it returns, the level is that of its sample."""
+    await stage.sample(85)
+    stage.disk.hang()
+    stage.guard.suspect()
+    await stage.wait(UNRESPONSIVE)
+    probes = stage.disk.samples
+    assert stage.guard.status.level is UNRESPONSIVE
+    assert stage.guard.status.total_bytes == GIGA
+    assert (await stage.refused()).kind.code == -1016
+    await stage.guard.refresh()
+    assert stage.disk.samples == probes
+    stage.disk.release()
+    await stage.wait(LOW)
+    assert stage.announced[:3] == [LOW, UNRESPONSIVE, LOW]
+
+
+async def test_nothing_is_admitted_on_what_a_hung_volume_once_said(
+    stage: Stage, impatient: None
+) -> None:
+    """A start that is the first to notice the hang is refused too, not judged by the last
+    sample."""
+    assert await stage.sample(10) is OK
+    stage.disk.hang()
+    assert (await stage.refused()).kind.code == -1016
+
+
+async def test_a_volume_that_hangs_from_the_start_is_unresponsive(
+    tmp_path: Path, impatient: None
+) -> None:
+    """The first refresh ends with a true word on the volume, even when it never answered."""
+    async with staged(tmp_path / "recordings") as stage:
+        stage.disk.hang()
+        assert await stage.resample() is UNRESPONSIVE
+
+
+async def test_a_guard_ends_while_its_probe_hangs(tmp_path: Path, impatient: None) -> None:
+    """A hung probe does not hold up the end of the daemon."""
+    async with staged(tmp_path / "recordings") as stage:
+        stage.disk.hang()
+        stage.guard.suspect()
+        await stage.wait(UNRESPONSIVE)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stage.guard.serve)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_refresh_waits_for_a_sample_that_is_later(stage: Stage) -> None:
+    """A sample under way when somebody asks is not the answer: it may have looked before."""
+    await stage.resample()
+    stage.disk.hang()
+    stage.guard.suspect()
+    before = stage.disk.samples
+    levels: list[StorageLevel] = []
+
+    async def ask() -> None:
+        levels.append(await stage.resample())
+
+    async with trio.open_nursery() as nursery:
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(ask)
+        await trio.testing.wait_all_tasks_blocked()
+        stage.disk.release()
+    assert levels == [OK]
+    assert stage.disk.samples == before + 2
+
+
+# --- admission ---
+
+
+async def test_room_is_promised_once(stage: Stage) -> None:
+    """What one session was promised another is not; released, it may be promised again."""
+    await stage.sample(50)
+    room = 400_000_000 - SEAL_RESERVE_BYTES
+    assert await stage.guard.admit(OTHER, 1000.0, room / 1000 - 5) == ()
+    assert stage.guard.status.promised_bytes == room - 5000
+    with pytest.raises(Refusal) as refused:
+        await stage.guard.admit(SESSION, 1000.0, 6)
+    assert refused.value.kind.code == -1008
+    assert refused.value.details["fits_seconds"] == 5
+    stage.guard.release(OTHER)
+    stage.guard.release(OTHER)
+    assert await stage.guard.admit(SESSION, 1000.0, 6) == ()
+
+
+async def test_a_full_volume_refuses_and_a_low_one_warns(stage: Stage) -> None:
+    """Starts are judged on a fresh sample: -1010 from blocked on, a warning at low."""
+    for percent in (90, 95, 100):
+        stage.disk.fill(percent)
+        refusal = await stage.refused()
+        assert refusal.kind.code == -1010
+        assert refusal.details["usage_percent"] == percent
+    stage.disk.fill(85)
+    (warning,) = await stage.guard.admit(SESSION, 1000.0, 1.0)
+    assert "85.0" in warning
+
+
+async def test_what_is_written_comes_off_the_promise(stage: Stage) -> None:
+    """Bytes written shrink the promise, never below nothing, and feed sum, rate and forecast;
+    the next segment renews it."""
+    await stage.sample(50)
+    await stage.guard.admit(SESSION, 1000.0, 10)
+    stage.guard.wrote(SESSION, 4000)
+    stage.guard.wrote(OTHER, 500)
+    status = stage.guard.status
+    assert (status.promised_bytes, status.recordings_bytes) == (6000, 4500)
+    assert 0 < status.write_rate <= 450
+    assert status.seconds_until_blocked == pytest.approx(4e8 / status.write_rate, rel=1e-3)
+    stage.guard.wrote(SESSION, 7000)
+    assert stage.guard.status.promised_bytes == 0
+    stage.guard.renew(SESSION, 8000)
+    stage.guard.renew(SESSION, 3000)
+    assert stage.guard.status.promised_bytes == 8000
+
+
+# --- thresholds ---
+
+
+async def test_new_thresholds_hold_at_once(stage: Stage) -> None:
+    """The level is judged anew without waiting for a sample, and a change is announced."""
+    await stage.sample(50)
+    stage.guard.reconfigure(Thresholds(40, 60))
+    assert stage.guard.status.level is LOW
+    assert stage.guard.published.value.block_percent == 60
+    stage.guard.reconfigure(Thresholds(40, 45))
+    assert (await stage.refused()).kind.code == -1010
+    stage.guard.reconfigure(Thresholds())
+    assert stage.announced == [LOW, BLOCKED, OK]
+
+
+async def test_new_thresholds_do_not_bring_a_volume_back(stage: Stage, impatient: None) -> None:
+    """A volume that is missing, read-only or hung stays so until a sample says otherwise."""
+    await stage.sample(50)
+    stage.disk.volume = Usage(GIGA, GIGA, read_only=True)
+    await stage.resample()
+    stage.guard.reconfigure(Thresholds(40, 60))
+    assert stage.guard.status.level is READ_ONLY
+    stage.disk.error = OSError(5, "Input/output error")
+    await stage.resample()
+    stage.guard.reconfigure(Thresholds())
+    assert stage.guard.status.level is MISSING
+    stage.disk.error = None
+    stage.disk.fill(50)
+    stage.disk.hang()
+    assert await stage.resample() is UNRESPONSIVE
+    stage.guard.reconfigure(Thresholds(40, 60))
+    assert stage.guard.status.level is UNRESPONSIVE
+    assert stage.announced == [READ_ONLY, MISSING, UNRESPONSIVE]
+
+
+# --- the reserve ---
+
+
+async def test_a_reserve_is_held_given_and_taken_again(stage: Stage) -> None:
+    """Real blocks are set aside while there is room, freed for a seal, and set aside again by
+    the next sample with room to spare, but not by one without."""
+    reserve = stage.folder / ".camd" / "reserve"
+    assert await stage.sample(50) is OK
+    assert reserve.stat().st_size == min(SEAL_RESERVE_BYTES, GIGA // 100)
+    assert reserve.stat().st_blocks * 512 >= SEAL_RESERVE_BYTES
+    stage.guard.give_reserve()
+    assert not reserve.exists()
+    stage.guard.give_reserve()
+    await stage.sample(99)
+    assert not reserve.exists()
+    stage.disk.volume = Usage(100 * GIGA, 3 * SEAL_RESERVE_BYTES)
+    stage.guard.reconfigure(Thresholds(80, 99.999, 99.9999))
+    await stage.resample()
+    assert not reserve.exists()
+    await stage.sample(50)
+    assert reserve.exists()
+
+
+async def test_a_small_volume_gives_one_percent(stage: Stage) -> None:
+    """The reserve never takes more than a hundredth of the volume."""
+    await stage.sample(10, total=1_000_000)
+    assert (stage.folder / ".camd" / "reserve").stat().st_size == 10_000
+
+
+async def test_a_reserve_that_found_no_room_is_not_half_there(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the blocks cannot be had, no empty file passes for the reserve afterwards."""
+
+    def no_room(fd: int, offset: int, size: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    reserve = stage.folder / ".camd" / "reserve"
+    await stage.resample()
+    with monkeypatch.context() as patched:
+        patched.setattr(guard_module.os, "posix_fallocate", no_room)
+        stage.guard.give_reserve()
+        assert await stage.sample(50) is OK
+        assert not reserve.exists()
+    await stage.resample()
+    assert reserve.stat().st_size == SEAL_RESERVE_BYTES
