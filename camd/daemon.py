@@ -87,6 +87,21 @@ async def wait_for_stop(live: LiveConfig) -> None:
                 except Refusal as refusal:
                     log.error("configuration_refused", mistakes=refusal.details["errors"])
         nursery.cancel_scope.cancel()
+    _bound_the_stop()
+
+
+def _bound_the_stop() -> None:
+    """End the process whatever hangs: when it takes too long, or when a second signal comes.
+
+    Nothing needs us for that: growing files play as they are, and children end with us.
+    """
+
+    def end_now(number: int, _: object) -> None:
+        log.warning("stopped_at_once", signal=signal.Signals(number).name)
+        os._exit(1)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end_now)
     last_resort = threading.Timer(STOP_SECONDS, os._exit, (1,))
     last_resort.daemon = True
     last_resort.start()

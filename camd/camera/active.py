@@ -9,7 +9,7 @@ import attrs
 import structlog
 import trio
 
-from camd.camera.queue import CaptureQueue, Finish
+from camd.camera.queue import CaptureQueue, Finish, RunEnded
 from camd.camera.recorder import Recorder
 from camd.camera.sessions import Rotation, SessionBook
 from camd.clock import monotonic, now
@@ -177,6 +177,11 @@ class Active:
         """Nothing more will come: write what is queued, and seal."""
         self.queue.put(Finish())
 
+    def give_up_waiting(self) -> None:
+        """Finish without the frames that were in flight; the ledger has them."""
+        self.queue.put(RunEnded(Cause.CAMERA_STALLED, "the camera did not deliver in time"))
+        self.finish()
+
     def refuse(self, refusal: Refusal) -> None:
         """Give up before the first frame."""
         self.refusal = self.refusal or refusal
@@ -226,7 +231,7 @@ class Active:
             facts = space_facts(self.storage.status)
             self.refuse(Refusal(kind, camera_id=self.book.camera_id, cause=cause.value, **facts))
         elif self.end_on_storage_error:
-            self.book.end_for(cause.value)
+            self.book.end_for(cause.value, now())
             self.finish()
 
     def news(self, news: RecordingNews, filename: str, reason: str = "") -> None:

@@ -263,7 +263,7 @@ class Camera:
             case SourceEnded():
                 self._end_session("source_ended")
             case PatienceOver(active):
-                active.finish()
+                active.give_up_waiting()
             case Admitted() | Began() | Over() | Changed() | TimeIsUp() as report:
                 if report.active is self._active:
                     self._hear(report, report.active)
@@ -386,7 +386,7 @@ class Camera:
         if active is None or active.ending:
             return
         active.ending = True
-        active.book.end_for(reason)
+        active.book.end_for(reason, now())
         if not self._children.machine.has_child:
             active.finish()
             return

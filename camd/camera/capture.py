@@ -44,6 +44,7 @@ class Capture:
     config: Config
     find_program: ProgramFinder
     launch: Launch = open_child  # how a child is started; tests put another one here
+    _found: ProbeResult | None = attrs.field(default=None, init=False)
 
     @property
     def path(self) -> Path | None:
@@ -55,6 +56,12 @@ class Capture:
     def absent(self) -> bool:
         """Whether the source's file or node is missing at this moment."""
         return self.path is not None and not self.path.exists()
+
+    @property
+    def may_end(self) -> bool:
+        """Whether the source has an end: a file that is played once."""
+        source = self.camera.source
+        return isinstance(source, FileSource) and not source.loop
 
     @property
     def wanted(self) -> VideoFormat:
@@ -92,7 +99,7 @@ class Capture:
                 "FFmpeg was not found",
                 f"Install FFmpeg, pip install 'camd[ffmpeg]', or set ffmpeg.path ({error}).",
             )
-        found = await self._probe(program)
+        found = self._found = self._found or await self._probe(program)
         codec = self.camera.codec
         arguments = capture_arguments(
             str(program.path),
@@ -103,6 +110,10 @@ class Capture:
             probe=found,
         )
         return Plan(program, arguments)
+
+    def forget(self) -> None:
+        """Probe again before the next child: what was known may not hold any more."""
+        self._found = None
 
     async def _probe(self, program: Program) -> ProbeResult:
         """Ask FFmpeg what a stream holds, so that H.264 and H.265 are kept as they are.

@@ -80,6 +80,7 @@ class Children:
             patience=Patience(start.total_seconds(), stall.total_seconds()),
             streaming=partial(self._tell, m.FragmentArrived()),
             stalled=lambda trouble: self._tell(m.ChildStalled(trouble)),
+            may_end=self._capture.may_end,
             launch=self._capture.launch,
         )
         self._go(partial(self._live, self._run))
@@ -95,6 +96,8 @@ class Children:
                 nursery.start_soon(self._settle)
                 trouble = await run.live(plan.arguments)
                 nursery.cancel_scope.cancel()
+        if not run.delivered:
+            self._capture.forget()
         absent = trouble is not None and self._capture.absent
         self.feed.end(_run_ended(trouble or self.machine.trouble, absent=absent))
         self._run = None

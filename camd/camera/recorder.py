@@ -91,7 +91,7 @@ class Recorder:
                 await self._take(item)
         await self._seal()
         await self._ledger_loss()
-        await self._ledger_absence(now())
+        await self._ledger_absence(self.book.until or now())
 
     async def _take(self, item: Captured | RunBegan | RunEnded | Overflowed) -> None:
         match item:

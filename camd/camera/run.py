@@ -74,6 +74,7 @@ class Run:
     patience: Patience
     streaming: Callable[[], Awaitable[None]]
     stalled: Callable[[Trouble], Awaitable[None]]
+    may_end: bool = False  # the source has an end; all others are live, and never end well
     launch: Launch = open_child
     _heard_all: trio.Event = attrs.field(factory=trio.Event, init=False)
     _stop: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -85,6 +86,11 @@ class Run:
     def stopping(self) -> bool:
         """Whether the child was told to end."""
         return self._stop.is_set()
+
+    @property
+    def delivered(self) -> bool:
+        """Whether there was a fragment."""
+        return self._fragments > 0
 
     def stop(self) -> None:
         """Ask the child to end; what it still has to say is read to the end."""
@@ -114,7 +120,7 @@ class Run:
             return self._trouble
         if self.stopping:
             return None
-        if status == 0 and self._fragments and not self._complained:
+        if self.may_end and status == 0 and self._fragments and not self._complained:
             return None
         return classify(tuple(self._words), status)
 

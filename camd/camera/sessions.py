@@ -90,6 +90,7 @@ class SessionBook:
     state: SessionState = attrs.field(default=SessionState.STARTING, init=False)
     reason: str = attrs.field(default="", init=False)
     warnings: tuple[str, ...] = attrs.field(default=(), init=False)
+    until: datetime | None = attrs.field(default=None, init=False)  # footage is wanted
     ended: datetime | None = attrs.field(default=None, init=False)
     frames_captured: int = attrs.field(default=0, init=False)
     frames_written: int = attrs.field(default=0, init=False)
@@ -187,11 +188,12 @@ class SessionBook:
         if self.state in (SessionState.RECORDING, SessionState.WAITING):
             self.state, self.reason = SessionState.WAITING, reason
 
-    def end_for(self, reason: str) -> None:
-        """The session is to end; what is in flight still belongs to it."""
+    def end_for(self, reason: str, moment: datetime) -> None:
+        """The session is to end with what was captured until `moment`."""
         if self.state is not SessionState.STARTING:
             self.state = SessionState.ENDING
         self.reason = reason
+        self.until = moment
 
     def snapshot(self, monotonic: float) -> Session:
         """Freeze the account as of now."""

@@ -83,9 +83,12 @@ def _keys(keys: Mapping[str, object]) -> list[str]:
 
 
 def roomy_folder(preferred: Path) -> tuple[Path, Settings]:
-    """Return where recordings have room by the daemon's own rule, and thresholds if nowhere."""
+    """Return where recordings have room by the daemon's own rule, and thresholds if nowhere.
+
+    `preferred` need not be there yet.
+    """
     own = Path("/dev/shm") / f"camd-test-{uuid.uuid4().hex[:8]}"
-    for folder, volume in ((preferred, preferred), (own, own.parent)):
+    for folder, volume in ((preferred, preferred.parent), (own, own.parent)):
         if volume.is_dir() and _used_percent(volume) < 80:
             return folder, {}
     return preferred, {"storage": {"warn_percent": 94.0, "block_percent": 95.0}}

@@ -65,7 +65,7 @@ async def test_a_second_signal_ends_a_stop_that_takes_long(
         daemon.signal(number)
         await daemon.wait_notice("STOPPING=1")
         daemon.signal(number)
-        await daemon.wait_end(1.5)
+        assert await daemon.wait_end(1.5) == 1
         assert await trio.to_thread.run_sync(daemon.wait_no_children, 1.0) == []
     assert "Traceback" not in daemon.log
     for path in daemon.recordings.glob("*.mp4"):

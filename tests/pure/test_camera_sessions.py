@@ -204,7 +204,7 @@ def test_states_follow_what_happens() -> None:
     see()
     account.wrote(segment(1), 5, 500, 110.0)
     see()
-    account.end_for("stopped")
+    account.end_for("stopped", EPOCH)
     account.wait_for("the child was told to end")
     see()
     account.wrote(segment(1, 10), 5, 500, 110.5)

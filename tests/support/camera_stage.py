@@ -48,6 +48,7 @@ T = TypeVar("T")
 FOLDER = Path("/disk")
 VOLUME_BYTES = 10**12
 CAMERA = CameraId("camera0")
+RECORDING = RecordingConfig()
 ANN, BOB = RecordingWish("ann"), RecordingWish("bob")
 
 
@@ -253,11 +254,13 @@ class Studio:
 
 @attrs.define(eq=False)
 class MemoryGuard(Guard):
-    """A guard whose samples are taken when somebody asks."""
+    """A guard whose samples are taken when somebody asks, in so many seconds."""
+
+    seconds: float = 0.0
 
     async def refresh(self) -> None:
-        """Sample at once."""
-        await trio.lowlevel.checkpoint()
+        """Take a sample."""
+        await trio.sleep(self.seconds)
         self.look()
 
     def look(self) -> None:
@@ -331,6 +334,7 @@ class Stage:
 
     camera: Camera
     storage: MemoryStorage
+    guard: MemoryGuard
     disk: MemoryDisk
     studio: Studio
     heard: list[Event]
@@ -338,7 +342,7 @@ class Stage:
     def fill(self, percent: float) -> None:
         """Let so much of the volume be used, and let the guard see it."""
         self.disk.volume = usage(percent)
-        self.storage.guard.look()
+        self.guard.look()
 
     async def until(self, state: CameraState) -> None:
         """Wait until the camera is in `state`."""
@@ -404,20 +408,12 @@ def usage(percent: float) -> Usage:
     return Usage(VOLUME_BYTES, VOLUME_BYTES - round(VOLUME_BYTES * percent / 100))
 
 
-def usable_memory(events: Fanout[Event]) -> tuple[MemoryStorage, MemoryDisk]:
-    """Make an empty volume in memory."""
-    disk = MemoryDisk(volume=usage(10))
-    guard = MemoryGuard(FOLDER, disk, Thresholds(), events)
-    guard.look()
-    return MemoryStorage(FOLDER, disk, guard), disk
-
-
 @asynccontextmanager
 async def open_stage(
     *parts: Part,
     node: Node | None = None,
     always_on: bool = False,
-    recording: RecordingConfig = RecordingConfig(),
+    recording: RecordingConfig = RECORDING,
     durability: str = "1s",
 ) -> AsyncIterator[Stage]:
     """Run a camera while the block runs; its children play `parts`, then film without end."""
@@ -429,7 +425,10 @@ async def open_stage(
     )
     events: Fanout[Event] = Fanout()
     heard: list[Event] = []
-    storage, disk = usable_memory(events)
+    disk = MemoryDisk(volume=usage(10))
+    guard = MemoryGuard(FOLDER, disk, Thresholds(), events)
+    guard.look()
+    storage = MemoryStorage(FOLDER, disk, guard)
     studio = Studio(deque(parts))
     camera_config = CameraConfig(CAMERA, source, always_on=always_on)
     capture = Capture(camera_config, config, _find_program, studio.launch)
@@ -437,7 +436,7 @@ async def open_stage(
     with events.subscribed(heard.append):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(camera.serve)
-            yield Stage(camera, storage, disk, studio, heard)
+            yield Stage(camera, storage, guard, disk, studio, heard)
             await camera.close()
             nursery.cancel_scope.cancel()
     assert studio.most_alive <= 1

@@ -1,0 +1,412 @@
+"""What goes wrong around a session: children, disks, bugs. Every frame stays accounted for."""
+
+from __future__ import annotations
+
+import errno
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import trio
+from support.camera_stage import (
+    ANN,
+    BOB,
+    Node,
+    Stage,
+    at,
+    films,
+    hangs,
+    jump_clocks,
+    open_stage,
+    refuses,
+    says,
+)
+from trio.testing import MockClock
+
+from camd.camera.queue import CaptureQueue
+from camd.config.schema import RecordingConfig
+from camd.errors import Refusal
+from camd.model import (
+    CameraChanged,
+    CameraState,
+    Cause,
+    RecordingWish,
+    SegmentState,
+    Session,
+    SessionState,
+)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClock:
+    """Nothing here takes any time."""
+    jump_clocks(monkeypatch)
+    return autojump_clock
+
+
+def session_of(stage: Stage) -> Session:
+    """Return the session that runs."""
+    session = stage.camera.status.session
+    assert session is not None
+    return session
+
+
+# --- children -----------------------------------------------------------------------------
+
+
+async def test_a_session_outlives_its_child(clock: MockClock) -> None:
+    """The same session goes on in another file; what is missing is in the ledger and receipt."""
+    async with open_stage(films(3.2, status=-9)) as stage:
+        started = await stage.camera.start_recording(ANN)
+        await stage.until(CameraState.RESTING)
+        waiting = session_of(stage)
+        assert (waiting.state, waiting.reason) == (
+            SessionState.WAITING,
+            "FFmpeg was ended by signal 9",
+        )
+        await trio.sleep_until(6.2)
+        session = await stage.camera.stop_recording()
+        assert session.session_id == started.session_id
+        assert [segment.frames for segment in session.segments] == [30, 25]
+        (gap,) = session.gaps
+        assert (gap.cause, gap.exact, gap.frames) == (Cause.ENCODER_EXIT, False, 7)
+        assert (gap.start, gap.end) == (at(3.0), at(3.7))
+        assert session.segments[0].end == gap.start
+        assert session.segments[1].start == gap.end
+        stage.check(session)
+
+
+async def test_a_camera_that_hangs_is_started_again(clock: MockClock) -> None:
+    """Silence is noticed, the child ended, and the hole ledgered as a stall."""
+    async with open_stage(hangs(2.0)) as stage:
+        await stage.camera.start_recording(ANN)
+        await stage.until(CameraState.RESTING)
+        assert trio.current_time() == 5.0
+        assert stage.camera.status.trouble is not None
+        assert stage.camera.status.trouble.cause == "stalled"
+        await stage.until(CameraState.STREAMING)
+        await trio.sleep_until(8.2)
+        session = await stage.camera.stop_recording()
+        (gap,) = session.gaps
+        assert (gap.cause, gap.start, gap.end) == (Cause.CAMERA_STALLED, at(2.0), at(5.5))
+        assert gap.frames == 35
+        stage.check(session)
+        assert len(stage.studio.children) == 2
+
+
+async def test_a_camera_that_is_unplugged_comes_back(clock: MockClock) -> None:
+    """It is absent, tried again and again, and the session goes on when it is there."""
+    node = Node()
+    async with open_stage(films(2.2, status=0), node=node) as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(2.1)
+        stage.studio.children[0].complain("[error] VIDIOC_DQBUF: No such device")
+        node.there.append(False)
+        await stage.until(CameraState.ABSENT)
+        await trio.sleep_until(20)
+        assert stage.camera.status.state is CameraState.ABSENT
+        assert len(stage.studio.children) == 1
+        node.there.append(True)
+        await stage.until(CameraState.STREAMING)
+        await trio.sleep(1.2)
+        session = await stage.camera.stop_recording()
+        (gap,) = session.gaps
+        assert (gap.cause, gap.start) == (Cause.CAMERA_LOST, at(2.0))
+        stage.check(session)
+
+
+async def test_failures_in_a_row_are_tried_ever_more_slowly(clock: MockClock) -> None:
+    """The rests grow while nothing gets better, and start over after ten good seconds."""
+    failing = [refuses("[error] Input/output error", after=0.0) for _ in range(5)]
+    async with open_stage(films(2.2), *failing, films(12.2), always_on=True) as stage:
+        births: list[float] = []
+
+        def watch(event: object) -> None:
+            if isinstance(event, CameraChanged) and event.status.state is CameraState.STARTING:
+                births.append(trio.current_time())
+
+        with stage.camera._events.subscribed(watch):
+            await trio.sleep_until(50)
+        rests = [round(two - one, 3) for one, two in zip(births, births[1:], strict=False)]
+        assert rests == [0.5 + 0, 1, 2, 4, 8, 12.2 + 0.5][: len(rests)] or births
+
+
+async def test_garbage_is_not_recorded(clock: MockClock) -> None:
+    """A child that writes something else is ended, and the caller told."""
+    async with open_stage(says(b"no such thing as a box" * 100)) as stage:
+        with pytest.raises(Refusal) as caught:
+            await stage.camera.start_recording(ANN)
+        assert (caught.value.kind.code, caught.value.data["cause"]) == (-32006, "bad_stream")
+        await stage.until(CameraState.IDLE)
+        assert stage.disk.files == {}
+
+
+async def test_garbage_in_the_middle_ends_the_child_not_the_session(clock: MockClock) -> None:
+    """What was good is sealed; the next child is recorded."""
+    async with open_stage() as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(2.2)
+        stage.studio.children[0].write(b"\0\0\0\1junk" * 10)
+        await stage.until(CameraState.RESTING)
+        await trio.sleep_until(5.2)
+        session = await stage.camera.stop_recording()
+        assert len(session.segments) == 2
+        assert [gap.cause for gap in session.gaps] == [Cause.ENCODER_EXIT]
+        stage.check(session)
+
+
+# --- storage ------------------------------------------------------------------------------
+
+
+async def test_a_critical_volume_pauses_a_session(clock: MockClock) -> None:
+    """Sealed at the critical line, resumed below the block line; the gap's frames are exact."""
+    async with open_stage() as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(3.2)
+        stage.fill(96)
+        await trio.sleep_until(5.2)
+        paused = session_of(stage)
+        assert (paused.state, paused.reason) == (SessionState.WAITING, "storage: critical")
+        assert [segment.state for segment in paused.segments] == [SegmentState.SEALED]
+        stage.fill(92)
+        await trio.sleep_until(7.2)
+        assert session_of(stage).state is SessionState.WAITING
+        stage.fill(50)
+        await trio.sleep_until(9.2)
+        assert session_of(stage).state is SessionState.RECORDING
+        session = await stage.camera.stop_recording()
+        (gap,) = session.gaps
+        assert (gap.cause, gap.exact, gap.frames) == (Cause.STORAGE_FULL, True, 50)
+        assert (gap.start, gap.end) == (at(3.0), at(8.0))
+        stage.check(session)
+        assert stage.news == [
+            *("STARTED", "ERROR storage: critical", "GAP storage_full", "ROTATED"),
+            "STOPPED stopped",
+        ]
+
+
+async def test_a_session_that_is_stopped_while_paused_says_what_is_missing(
+    clock: MockClock,
+) -> None:
+    """The last entry of the ledger goes until the stop."""
+    async with open_stage() as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(3.2)
+        stage.fill(96)
+        await trio.sleep_until(5.2)
+        session = await stage.camera.stop_recording()
+        (gap,) = session.gaps
+        assert (gap.start, gap.end, gap.frames, gap.exact) == (at(3.0), at(5.2), 22, True)
+        stage.check(session)
+
+
+async def test_a_slow_disk_costs_the_oldest_frames_and_says_so(
+    clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory stays bounded, the child is read all the same, and the frames are counted."""
+    monkeypatch.setattr(CaptureQueue, "__init__", _small(CaptureQueue.__init__))
+    async with open_stage() as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(3.2)
+        stage.storage.seconds = 10.0
+        await trio.sleep_until(40)
+        stage.storage.seconds = 0.0
+        await trio.sleep_until(52.2)
+        session = await stage.camera.stop_recording()
+        assert {gap.cause for gap in session.gaps} == {Cause.STORAGE_SLOW}
+        assert all(gap.exact for gap in session.gaps)
+        assert sum(gap.frames for gap in session.gaps) > 200
+        stage.check(session)
+
+
+def _small(init: Any) -> Any:
+    def small(self: CaptureQueue, limit_bytes: int = 0) -> None:
+        init(self, 12_000)
+
+    return small
+
+
+WRITES = range(24)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=["ENOSPC", "EIO"])
+@pytest.mark.parametrize("step", WRITES)
+async def test_no_frame_is_unaccounted_for_when_the_disk_fails(
+    clock: MockClock, step: int, code: int
+) -> None:
+    """Whichever operation fails: the session goes on, and files and ledger make up the whole."""
+    recording = RecordingConfig(rotation=timedelta(seconds=2))
+    async with open_stage(recording=recording) as stage:
+        stage.disk.fail(step, code=code)
+        try:
+            await stage.camera.start_recording(ANN)
+        except Refusal as refusal:
+            assert step < 3
+            assert refusal.kind.code == (-1010 if code == errno.ENOSPC else -1003)
+            await stage.idle()
+            assert stage.disk.files == {}
+            assert stage.disk.open_files == 0
+            return
+        await trio.sleep_until(9.2)
+        assert session_of(stage).state is SessionState.RECORDING
+        session = await stage.camera.stop_recording()
+        stage.check(session)
+        assert session.frames_captured == 92
+        assert all(gap.exact for gap in session.gaps)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=["ENOSPC", "EIO"])
+@pytest.mark.parametrize("steps", [(6, 7), (6, 7, 8), (10, 11, 12, 13), tuple(range(6, 40))])
+async def test_a_disk_that_goes_on_failing(
+    clock: MockClock, steps: tuple[int, ...], code: int
+) -> None:
+    """Seals that fail too leave files that play; nothing is claimed that is not so."""
+    recording = RecordingConfig(rotation=timedelta(seconds=2))
+    async with open_stage(recording=recording) as stage:
+        stage.disk.fail(*steps, code=code)
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(120.2)
+        assert session_of(stage).state is SessionState.RECORDING
+        session = await stage.camera.stop_recording()
+        stage.check(session)
+        assert session.frames_captured == 1202
+
+
+async def test_a_session_that_shall_not_wait_ends(clock: MockClock) -> None:
+    """With on_storage_error = "end" a full disk ends the session; its caller can see why."""
+    async with open_stage(recording=RecordingConfig(on_storage_error="end")) as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(3.2)
+        stage.fill(96)
+        await stage.idle()
+        session = stage.storage.sessions[-1]
+        assert (session.state, session.reason) == (SessionState.ENDED, "storage_full")
+        stage.check(session)
+        await stage.until(CameraState.IDLE)
+        assert stage.news[-1] == "STOPPED storage_full"
+
+
+# --- health -------------------------------------------------------------------------------
+
+
+async def test_recording_is_said_only_while_bytes_become_durable(clock: MockClock) -> None:
+    """A camera that delivers nothing makes its session unhealthy, and healthy again (I7)."""
+    async with open_stage(films(3.2), *[refuses("[error] x")] * 4) as stage:
+        told: list[tuple[float, bool]] = []
+
+        def listen(event: object) -> None:
+            if isinstance(event, CameraChanged) and event.status.session is not None:
+                word = (trio.current_time(), event.status.session.healthy)
+                if not told or told[-1][1] is not word[1]:
+                    told.append(word)
+
+        with stage.camera._events.subscribed(listen):
+            await stage.camera.start_recording(ANN)
+            await trio.sleep_until(30)
+        assert [healthy for _, healthy in told] == [False, True, False, True]
+        assert told[1][0] == 0.5
+        assert 7 < told[2][0] < 9.5
+
+
+@pytest.mark.parametrize("durability", ["1s", "5s", "30s", "segment"])
+async def test_a_session_is_healthy_from_its_beginning(clock: MockClock, durability: str) -> None:
+    """Nothing is wrong only because the first sync is not due yet."""
+    async with open_stage(durability=durability) as stage:
+        await stage.camera.start_recording(ANN)
+        stage.storage.seconds = 0.05
+        sick: list[float] = []
+
+        def listen(event: object) -> None:
+            session = event.status.session if isinstance(event, CameraChanged) else None
+            if session is not None and not session.healthy:
+                sick.append(trio.current_time())
+
+        with stage.camera._events.subscribed(listen):
+            await trio.sleep(70)
+        assert sick == []
+
+
+async def test_a_disk_that_never_syncs_is_not_healthy(clock: MockClock) -> None:
+    """Writing alone is not recording."""
+    async with open_stage() as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(5.2)
+        assert session_of(stage).healthy
+        stage.storage.seconds = 30
+        await trio.sleep_until(15)
+        assert not session_of(stage).healthy
+        stage.storage.seconds = 0
+
+
+# --- bugs ---------------------------------------------------------------------------------
+
+
+async def test_a_bug_ends_the_session_and_the_camera_starts_anew(
+    clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller hears back, the file is sealed, and after a second the camera works again."""
+    async with open_stage() as stage, open_stage() as other:
+        await other.camera.start_recording(BOB)
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(3.2)
+        heard: list[Refusal | Session] = []
+
+        async def join() -> None:
+            try:
+                heard.append(await stage.camera.start_recording(RecordingWish("ann", key="x")))
+            except Refusal as refusal:
+                heard.append(refusal)
+
+        feed = stage.camera._children.feed
+        monkeypatch.setattr(type(feed), "_measure", _raise_in(feed, type(feed)._measure))
+        await stage.until(CameraState.FAULTED)
+        assert trio.current_time() == 3.5
+        trouble = stage.camera.status.trouble
+        assert trouble is not None
+        assert (trouble.cause, stage.camera.status.restarts) == ("internal_error", 1)
+        assert stage.camera.status.session is None
+        assert (stage.studio.alive, stage.disk.open_files) == (0, 0)
+        (segment,) = stage.storage.segments.values()
+        assert segment.state is SegmentState.SEALED
+        assert segment.frames == 30
+        assert stage.storage.still_growing == []
+        assert stage.storage.status.promised_bytes == 0
+        assert stage.storage.sessions[-1].state is SessionState.ENDED
+        assert stage.storage.sessions[-1].reason == "internal_error"
+
+        session = await stage.camera.start_recording(ANN)
+        assert trio.current_time() == 5.0  # a second's delay, and the first fragment
+        assert session.state is SessionState.RECORDING
+        assert session_of(other).gaps == ()
+        assert other.camera.status.restarts == 0
+
+
+def _raise_in(culprit: object, original: Any) -> Any:
+    def measure(self: object, fragment: object) -> None:
+        if self is culprit:
+            raise ZeroDivisionError("a bug")
+        original(self, fragment)
+
+    return measure
+
+
+async def test_whoever_waits_hears_of_a_bug(
+    clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start and a stop that are under way are refused, and may be tried again."""
+    async with open_stage(hangs()) as stage:
+        heard: list[Refusal] = []
+
+        async def hear(call: Any) -> None:
+            with pytest.raises(Refusal) as caught:
+                await call
+            heard.append(caught.value)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(hear, stage.camera.start_recording(ANN))
+            await stage.until(CameraState.STARTING)
+            feed = stage.camera._children.feed
+            monkeypatch.setattr(type(feed), "_measure", _raise_in(feed, type(feed)._measure))
+            stage.studio.children[0].write(stage.studio.children[0].film.next(5))
+        assert [(each.kind.code, each.data["cause"]) for each in heard] == [(-1003, "restarting")]
+        assert heard[0].data["retryable"] is True

@@ -1,0 +1,296 @@
+"""Trouble around the daemon: folders, volumes, FFmpeg, configuration, ports. It says what is
+wrong, lives on where it can, and recovers by itself."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from conftest import NewDaemon
+from daemon_stage import Daemon, check_receipt, listening, small_camera
+
+from camd.client import RemoteError
+
+MEBIBYTE = 1 << 20
+MS_RDONLY, MS_REMOUNT, MNT_DETACH = 1, 32, 2
+
+
+async def refusal(daemon: Daemon, camera: str = "camera0") -> dict[str, Any]:
+    """Ask for a recording, and return the error that comes back."""
+    with pytest.raises(RemoteError) as refused:
+        await daemon.call("start_recording", device=camera)
+    assert str(daemon.folder) not in refused.value.message
+    assert refused.value.data["suggestion"]
+    return {"code": refused.value.code, **refused.value.data}
+
+
+async def health(daemon: Daemon) -> tuple[int, dict[str, Any]]:
+    """Ask for the health page."""
+    page = await daemon.get("/health/system", anonymous=True)
+    return page.status, json.loads(page.body)
+
+
+async def records_now(daemon: Daemon) -> None:
+    """Record for a moment; the receipt is true."""
+    async with daemon.client() as client:
+        await client.call("start_recording", device="camera0")
+        receipt = (await client.call("stop_recording", device="camera0"))["receipt"]
+    await check_receipt(daemon, receipt)
+
+
+# --- volumes --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Iterator[Path]:
+    """Mount a small volume of its own; skipped where that is not allowed."""
+    folder = tmp_path / "volume"
+    folder.mkdir()
+    try:
+        mount(folder, 0, "size=64m,mode=755")
+    except OSError as error:
+        pytest.skip(f"mounting needs root: {error.strerror}")
+    yield folder
+    libc().umount2(str(folder).encode(), MNT_DETACH)
+
+
+def libc() -> ctypes.CDLL:
+    """Return the C library."""
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def mount(folder: Path, flags: int, options: str) -> None:
+    """mount(2) a tmpfs, or remount it."""
+    if libc().mount(b"tmpfs", str(folder).encode(), b"tmpfs", flags, options.encode()) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def fill(folder: Path, *, left_bytes: int) -> Path:
+    """Leave so many bytes free."""
+    facts = os.statvfs(folder)
+    filler = folder / "filler"
+    with filler.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, facts.f_bavail * facts.f_frsize - left_bytes)
+    return filler
+
+
+def on_volume(daemon: Daemon, volume: Path, **recording: object) -> None:
+    """Configure a daemon to record onto the volume."""
+    daemon.thresholds = {}
+    daemon.recordings.symlink_to(volume)
+    daemon.configure(
+        {"recording": {"rotation": "1s"} | recording},
+        [small_camera()],
+    )
+
+
+async def test_a_full_volume_refuses_recordings_until_space_returns(
+    new_daemon: NewDaemon, volume: Path
+) -> None:
+    """−1010 with the facts, a health page that says so, and recording again without a restart."""
+    daemon = new_daemon()
+    on_volume(daemon, volume)
+    filler = fill(volume, left_bytes=5 * MEBIBYTE)
+    with trio.fail_after(40):
+        await daemon.start()
+        refused = await refusal(daemon)
+        assert refused["code"] == -1010
+        assert refused["usage_percent"] > 90
+        assert refused["total_space"] == 64 * MEBIBYTE
+        assert refused["available_space"] <= 5 * MEBIBYTE
+        assert refused["retryable"]
+        status, page = await health(daemon)
+        assert (status, page["status"]) == (200, "degraded")
+        assert page["components"]["storage"]["status"] == "degraded"
+        space = await daemon.call("get_storage_info")
+        assert (space["threshold_status"], space["critical_space_warning"]) == ("blocked", True)
+        filler.unlink()
+        await refusal_ends(daemon)
+        status, page = await health(daemon)
+        assert (status, page["components"]["storage"]["status"]) == (200, "healthy")
+        await daemon.stop()
+
+
+async def refusal_ends(daemon: Daemon) -> None:
+    """A start is judged on a fresh sample: it works as soon as the reason is gone."""
+    async with daemon.client() as client:
+        started = await client.call("start_recording", device="camera0")
+        assert started["status"] == "STARTED"
+        await client.call("stop_recording", device="camera0")
+
+
+async def test_what_does_not_fit_is_refused_with_what_would(
+    new_daemon: NewDaemon, volume: Path
+) -> None:
+    """−1008 tells for how long there is room, and a recording of that length is taken."""
+    daemon = new_daemon()
+    on_volume(daemon, volume)
+    with trio.fail_after(40):
+        await daemon.start()
+        async with daemon.client() as client:
+            with pytest.raises(RemoteError) as refused:
+                await client.call("start_recording", device="camera0", duration_hours=1)
+            assert refused.value.code == -1008
+            fits = refused.value.data["fits_seconds"]
+            assert 60 < fits < 3600
+            await client.call("start_recording", device="camera0", duration=fits)
+            await client.call("stop_recording", device="camera0")
+
+
+async def test_a_volume_that_fills_up_pauses_the_session_and_space_resumes_it(
+    new_daemon: NewDaemon, volume: Path
+) -> None:
+    """What is there is sealed and plays, the hole is in the ledger to the frame, the session goes
+    on under its id."""
+    daemon = new_daemon()
+    on_volume(daemon, volume, rotation="2m")
+    with trio.fail_after(60):
+        await daemon.start()
+        async with daemon.client() as client, listening(client) as news:
+            started = await client.call("start_recording", device="camera0")
+            filler = fill(volume, left_bytes=0)
+            trouble = await news.recording("ERROR")
+            assert trouble["session_id"] == started["session_id"]
+            status = await client.call("get_recording_status", device="camera0")
+            assert status["status"] == "WAITING"
+            assert status["session_id"] == started["session_id"]
+            space = await news.wait(
+                lambda method, params: (
+                    method == "storage_status_update" and params["threshold_status"] == "critical"
+                )
+            )
+            assert space["code"] == -1010
+            filler.unlink()
+            await news.recording("ROTATED")
+            stopped = await client.call("stop_recording", device="camera0")
+        await daemon.stop()
+    assert stopped["session_id"] == started["session_id"]
+    receipt = stopped["receipt"]
+    assert len(receipt["files"]) >= 2
+    assert {gap["cause"] for gap in receipt["gaps"]} == {"storage_full"}
+    assert all(gap["exact"] and gap["frames"] > 0 for gap in receipt["gaps"])
+    await check_receipt(daemon, receipt)
+
+
+async def test_a_read_only_volume_is_said_to_be_one_until_it_is_not(
+    new_daemon: NewDaemon, volume: Path
+) -> None:
+    """−1015 and an unhealthy service that lives; writable again, it records."""
+    daemon = new_daemon()
+    on_volume(daemon, volume)
+    mount(volume, MS_REMOUNT | MS_RDONLY, "size=64m")
+    with trio.fail_after(40):
+        await daemon.start()
+        assert (await refusal(daemon))["code"] == -1015
+        status, page = await health(daemon)
+        assert (status, page["status"]) == (500, "unhealthy")
+        assert "read_only" in page["components"]["storage"]["details"]
+        assert await daemon.call("ping") == "pong"
+        mount(volume, MS_REMOUNT, "size=64m")
+        await refusal_ends(daemon)
+        await daemon.stop()
+
+
+async def test_a_folder_that_cannot_be_made_is_missing_until_it_is_there(
+    new_daemon: NewDaemon,
+) -> None:
+    """−1014 and an unhealthy service that lives; once the folder can be had, it records."""
+    daemon = new_daemon()
+    daemon.configure(cameras=[small_camera()])
+    daemon.recordings.write_text("a file is in the way", encoding="utf-8")
+    with trio.fail_after(40):
+        await daemon.start()
+        assert (await refusal(daemon))["code"] == -1014
+        with pytest.raises(RemoteError) as refused:
+            await daemon.call("list_recordings")
+        assert refused.value.code == -1014
+        status, page = await health(daemon)
+        assert (status, page["components"]["storage"]["status"]) == (500, "unhealthy")
+        assert "missing" in page["components"]["storage"]["details"]
+        daemon.recordings.unlink()
+        daemon.recordings.mkdir()
+        await records_now(daemon)
+        status, page = await health(daemon)
+        assert status == 200
+        await daemon.stop()
+    assert "Traceback" not in daemon.log
+
+
+# --- FFmpeg, cameras, configuration, ports -----------------------------------------------------
+
+
+async def test_without_ffmpeg_the_service_lives_and_says_what_is_missing(
+    new_daemon: NewDaemon,
+) -> None:
+    """−32006 with its cause and what to do, and the camera is idle again."""
+    daemon = new_daemon()
+    daemon.configure({"ffmpeg": {"path": "/nowhere/ffmpeg"}}, [small_camera()])
+    with trio.fail_after(30):
+        await daemon.start()
+        refused = await refusal(daemon)
+        assert (refused["code"], refused["cause"]) == (-32006, "ffmpeg_missing")
+        assert "ffmpeg.path" in refused["suggestion"]
+        assert (await daemon.call("get_server_info"))["ffmpeg_version"] is None
+        assert await daemon.call("get_recording_status", device="camera0") is None
+        await daemon.stop()
+
+
+async def test_a_source_that_is_not_there_is_refused_until_it_is(
+    new_daemon: NewDaemon, tmp_path: Path, clip: tuple[Path, list[str]]
+) -> None:
+    """−32006 with its cause; the same camera records as soon as its source has come."""
+    source = tmp_path / "later.mp4"
+    daemon = new_daemon()
+    daemon.configure(cameras=[{"source": f"file:{source}"}])
+    with trio.fail_after(30):
+        await daemon.start()
+        refused = await refusal(daemon)
+        assert (refused["code"], refused["cause"]) == (-32006, "not_found")
+        assert refused["camera_id"] == "camera0"
+        source.symlink_to(clip[0])
+        await records_now(daemon)
+        await daemon.stop()
+
+
+async def test_a_wrong_configuration_ends_the_start_with_every_mistake(
+    new_daemon: NewDaemon,
+) -> None:
+    """Exit status 78, and all mistakes with their paths on stderr, none of them a traceback."""
+    daemon = new_daemon()
+    daemon.configure(
+        {
+            "server": {"listen": "nowhere", "prot": 1},
+            "storage": {"warn_percent": 95, "block_percent": 90},
+            "recording": {"rotation": "0s"},
+        },
+        [{"source": "test:?size=1x1"}, {"source": "usb:0"}],
+    )
+    with trio.fail_after(20):
+        daemon.launch()
+        assert await daemon.wait_end() == 78
+    for path in (
+        *("server.listen", "server.prot", "storage.", "recording.rotation"),
+        *("camera[0].source", "camera[1].source"),
+    ):
+        assert path in daemon.log, daemon.log
+    assert "Traceback" not in daemon.log
+
+
+async def test_a_port_that_is_taken_is_named(new_daemon: NewDaemon) -> None:
+    """Exit status 1, and a sentence with the address."""
+    daemon = new_daemon()
+    with socket.create_server(("127.0.0.1", 0)) as taken, trio.fail_after(20):
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        daemon.configure({"server": {"listen": address}}, [small_camera()])
+        daemon.launch()
+        assert await daemon.wait_end() == 1
+    assert f"camd: {address}: the address is in use" in daemon.log
+    assert "Traceback" not in daemon.log
