@@ -260,8 +260,9 @@ class Camera:
                 self._closing.append(ask)
                 self._end_session("shutdown")
                 self._step(m.Unwanted())
-            case SourceEnded():
-                self._end_session("source_ended")
+            case SourceEnded(queues):
+                if self._active is not None and self._active.queue in queues:
+                    self._end_session("source_ended")
             case PatienceOver(active):
                 active.give_up_waiting()
             case Admitted() | Began() | Over() | Changed() | TimeIsUp() as report:
@@ -415,7 +416,9 @@ class Camera:
 
     def _tell(self, active: Active, news: RecordingNews, filename: str, reason: str) -> None:
         device = self.config.device or self.config.id
-        self._events.publish(RecordingChanged(news, device, active.snapshot(), filename, reason))
+        changed = RecordingChanged(news, device, active.snapshot(), filename, reason)
+        self._events.publish(changed)
+        self._publish()
 
     def _publish(self) -> None:
         before, status = self._published.value, self.status

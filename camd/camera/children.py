@@ -13,7 +13,7 @@ import trio
 from camd.camera import machine as m
 from camd.camera.capture import Capture
 from camd.camera.feed import Feed
-from camd.camera.queue import RunEnded
+from camd.camera.queue import CaptureQueue, RunEnded
 from camd.camera.run import Patience, Run
 from camd.config.schema import FfmpegConfig
 from camd.model import Cause, Trouble
@@ -23,7 +23,9 @@ log = structlog.get_logger("camd.camera")
 
 @attrs.frozen
 class SourceEnded:
-    """A source that plays once has been played."""
+    """A source that plays once has been played, into `queues`."""
+
+    queues: tuple[CaptureQueue, ...]
 
 
 @attrs.define(eq=False)
@@ -99,11 +101,12 @@ class Children:
         if not run.delivered:
             self._capture.forget()
         absent = trouble is not None and self._capture.absent
+        queues = self.feed.queues
         self.feed.end(_run_ended(trouble or self.machine.trouble, absent=absent))
         self._run = None
         await self._tell(m.ChildEnded(trouble, absent))
         if trouble is None and not run.stopping:
-            await self._tell(SourceEnded())
+            await self._tell(SourceEnded(queues))
 
     async def _settle(self) -> None:
         await trio.sleep(m.SETTLED_SECONDS)

@@ -34,9 +34,9 @@ class Feed:
     _waiting: list[CaptureQueue] = attrs.field(factory=list, init=False)  # for a key frame
 
     @property
-    def consumers(self) -> int:
-        """How many queues are being filled."""
-        return len(self._queues)
+    def queues(self) -> tuple[CaptureQueue, ...]:
+        """Which queues are being filled."""
+        return tuple(self._queues)
 
     def attach(self, queue: CaptureQueue) -> int:
         """Fill `queue` from the last key frame on; returns the frames it begins with.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import nullcontext
 from datetime import timedelta
 from functools import partial
@@ -49,6 +49,7 @@ class Recording:
     camera: str
     started: dict[str, Any]
     show: Callable[[dict[str, Any]], None]
+    signals: AsyncIterator[int]  # Ctrl-C; received since before the recording began
     _ended: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     async def follow(self) -> dict[str, Any]:
@@ -64,18 +65,17 @@ class Recording:
     async def _interrupted(self) -> bool:
         """Wait for Ctrl-C (True) or for the end of the recording (False)."""
         interrupted = False
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as nursery:
 
-                async def wait_signal() -> None:
-                    nonlocal interrupted
-                    async for _ in signals:
-                        interrupted = True
-                        nursery.cancel_scope.cancel()
-
-                nursery.start_soon(wait_signal)
-                await self._ended.wait()
+            async def wait_signal() -> None:
+                nonlocal interrupted
+                await anext(self.signals)
+                interrupted = True
                 nursery.cancel_scope.cancel()
+
+            nursery.start_soon(wait_signal)
+            await self._ended.wait()
+            nursery.cancel_scope.cancel()
         return interrupted
 
     async def _poll(self) -> None:
@@ -133,15 +133,19 @@ def record(
     params = {name: value for name, value in wanted.items() if value is not None}
 
     async def conversation(client: Client) -> dict[str, Any]:
-        started = await client.call("start_recording", device=camera, **params)
-        say = messages()
-        for warning in started.get("warnings") or ():
-            say.print(f"[yellow]warning:[/] {escape(str(warning))}")
-        say.print(f"Recording {camera} into {started['filename']}; Ctrl-C stops it.", markup=False)
-        live = Live(console=say, transient=True, auto_refresh=False)
-        with live if say.is_terminal else nullcontext():
-            show = partial(_show, live) if say.is_terminal else _show_nothing
-            return await Recording(client, camera, started, show).follow()
+        # From here on: Ctrl-C while the camera still starts must not leave it recording.
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            started = await client.call("start_recording", device=camera, **params)
+            say = messages()
+            for warning in started.get("warnings") or ():
+                say.print(f"[yellow]warning:[/] {escape(str(warning))}")
+            say.print(
+                f"Recording {camera} into {started['filename']}; Ctrl-C stops it.", markup=False
+            )
+            live = Live(console=say, transient=True, auto_refresh=False)
+            with live if say.is_terminal else nullcontext():
+                show = partial(_show, live) if say.is_terminal else _show_nothing
+                return await Recording(client, camera, started, show, signals).follow()
 
     _print_receipt(talk(reach, conversation), as_json=as_json)
 

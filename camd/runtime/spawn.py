@@ -8,6 +8,7 @@ installed. Without it, a child that writes to us still ends at its next write to
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -41,6 +42,8 @@ def _death_signal_prefix() -> tuple[str, ...]:
 
 
 def _popen(arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+    if shutil.which(arguments[0]) is None:  # setpriv would start, and fail where nobody sees it
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), arguments[0])
     process = subprocess.Popen(
         [*_death_signal_prefix(), *arguments],
         stdin=subprocess.DEVNULL,
@@ -135,6 +138,7 @@ class Child:
 
 
 async def _read(pipe: IO[bytes], size: int) -> bytes:
+    await trio.lowlevel.checkpoint()  # a child that always has more must not starve the others
     while True:
         try:
             return os.read(pipe.fileno(), size)

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 import trio
-from daemon_stage import Daemon, check_receipt, signature
+from daemon_stage import Daemon, check_receipt, listening, signature
 
 from camd.client import NotAuthenticatedError, RemoteError
 
@@ -114,6 +114,18 @@ async def test_ctrl_c_stops_a_recording_and_prints_its_receipt(daemon: Daemon) -
         assert code == 0
         await check_receipt(daemon, json.loads(out))
         assert await daemon.call("get_recording_status", device="camera0") is None
+
+
+async def test_ctrl_c_while_the_camera_starts_leaves_nothing_recording(daemon: Daemon) -> None:
+    """Pressed before the first frame is there, it stops the recording all the same."""
+    with trio.fail_after(40):
+        async with daemon.client() as client, listening(client) as news:
+            async with running(daemon, "record", "camera0", "--json") as record:
+                await news.wait(lambda _, params: params.get("state") == "STARTING")
+                code, out, _ = await record.interrupt()
+            assert code == 0
+            assert await client.call("get_recording_status", device="camera0") is None
+        await check_receipt(daemon, json.loads(out))
 
 
 async def test_stop_ends_what_somebody_else_records(daemon: Daemon) -> None:

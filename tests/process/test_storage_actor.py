@@ -310,9 +310,7 @@ async def test_a_segment_is_sealed_on_a_full_volume(volume: Path) -> None:
         index = SegmentIndex(init, fragments[0], WHO)
         names = candidates(CameraId("camera0"), NOON)
         file = SegmentFile.create(storage.disk, folder, names, index)
-        segment_now = OpenSegment(
-            *(file, CameraId("camera0"), SessionId("s0"), 0, 0.0, NOON)
-        )
+        segment_now = OpenSegment(*(file, CameraId("camera0"), SessionId("s0"), 0, 0.0, NOON))
         await storage.on_disk(lambda: file.append(begun))
         assert (folder / ".camd" / "reserve").exists()
         fill_to_the_brim(volume)

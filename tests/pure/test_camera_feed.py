@@ -53,7 +53,7 @@ def test_what_comes_goes_to_everybody_who_is_attached() -> None:
     feed.detach(first)
     feed.deliver(last)
     feed.end(LOST)
-    assert feed.consumers == 1
+    assert feed.queues == (second,)
     assert shape(take_all(first)) == ["RunBegan", "K", "p"]
     assert shape(take_all(second)) == ["RunBegan", "K", "p", "K", "RunEnded"]
 

@@ -105,8 +105,9 @@ async def open_rtsp_server(
     try:
         async with trio.open_nursery() as nursery:
             with trio.fail_after(20):
-                while not (sdp.exists() and "m=video" in sdp.read_text()):
-                    await trio.sleep(0.02)  # noqa: ASYNC110 - another program writes it
+                # Another program writes it, so there is nothing to wait for but the file.
+                while not (sdp.exists() and "m=video" in sdp.read_text()):  # noqa: ASYNC110
+                    await trio.sleep(0.02)
             lines = [line for line in sdp.read_text().splitlines() if not line.startswith("SDP:")]
             server.sdp = "\r\n".join([*lines, "a=control:track1"]) + "\r\n"
             nursery.start_soon(server.relay, rtp)
