@@ -1,57 +1,33 @@
-"""What a call costs: CPU of camd's `ping` against a bare trio-websocket echo, in one run.
+"""What a call costs: CPU of camd for `ping` and `get_camera_list` against a bare echo.
 
-    python bench/rpc.py [requests]
+    python bench/rpc.py [--requests 10000] [--connections 1,50,500]
 
-Each server runs in a process of its own; the client (the websockets package) sends one request
-after the other on each of its connections. What is compared is the servers' CPU time.
+The echo is trio-websocket and nothing else, in a process of its own; camd is the whole daemon with
+16 cameras that record. The client (the websockets package) sends one request after the other on
+each connection, first to the one, then to the other, three times in turn; what is compared is the
+servers' CPU time for each request. A list should cost at most 2 times the echo, a ping 1.3 times.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import json
 import multiprocessing
 import os
 import sys
-from collections.abc import Awaitable, Callable
+import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import trio
 import trio_websocket
+from running import Camd, cpu_seconds, running
 from websockets.asyncio.client import connect
 
-from camd.access.authenticator import Authenticator
-from camd.config.schema import ServerConfig
-from camd.front.server import open_front
-from camd.rpc.registry import Caller, Method, Nothing, Registry
-from camd.rpc.roles import Role
-from camd.runtime.fanout import Fanout
-
-Serve = Callable[[Connection], Awaitable[None]]
-REQUEST = '{"jsonrpc":"2.0","id":1,"method":"ping","params":{}}'
-
-
-async def ping(caller: Caller, params: Nothing) -> object:
-    return "pong"
-
-
-async def no_pages(scope: object, receive: object, send: object) -> None:
-    """An application without pages."""
-
-
-async def serve_camd(report: Connection) -> None:
-    """Serve `ping` as camd does, without authentication and rate limit."""
-    registry = Registry([Method("ping", Role.VIEWER, Nothing, ping, "", immediate=True)])
-    config = ServerConfig(listen=("127.0.0.1:0",), health_listen="", requests_per_minute=0)
-    async with open_front(
-        config,
-        registry=registry,
-        authenticator=Authenticator(enabled=False),
-        notifications=Fanout(),
-        app=no_pages,
-    ) as front:
-        report.send(f"ws://{front.addresses[0]}/ws")
-        await trio.sleep_forever()
+CAMERAS = 16
+PING = '{"jsonrpc":"2.0","id":1,"method":"ping","params":{}}'
+LIST = '{"jsonrpc":"2.0","id":1,"method":"get_camera_list","params":{}}'
 
 
 async def serve_echo(report: Connection) -> None:
@@ -70,59 +46,89 @@ async def serve_echo(report: Connection) -> None:
         report.send(f"ws://127.0.0.1:{server.port}/")
 
 
-def run_server(serve: Serve, report: Connection) -> None:
-    """Run in the server's process; its log goes nowhere."""
+def run_echo(report: Connection) -> None:
+    """Run in the echo's process; its log goes nowhere."""
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         sys.stdout = nowhere
-        trio.run(serve, report)
+        trio.run(serve_echo, report)
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process (proc(5), stat, fields 14 and 15)."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-async def load(url: str, connections: int, requests: int) -> None:
+async def load(url: str, key: str, request: str, connections: int, requests: int) -> None:
     """Send `requests` requests in all, one at a time per connection."""
+    ready = asyncio.Barrier(connections)
 
     async def one() -> None:
-        async with connect(url, compression=None) as ws:
-            for _ in range(requests // connections):
-                await ws.send(REQUEST)
+        async with connect(url, compression=None, max_size=None, open_timeout=60) as ws:
+            if key:
+                login = {"jsonrpc": "2.0", "id": 0, "method": "authenticate"}
+                await ws.send(json.dumps(login | {"params": {"auth_token": key}}))
                 await ws.recv()
+            await ready.wait()
+            for _ in range(requests // connections):
+                await ws.send(request)
+                while key and '"method"' in str(await ws.recv())[:60]:
+                    pass  # a notification
+                if not key:
+                    await ws.recv()
 
     await asyncio.gather(*(one() for _ in range(connections)))
 
 
-def measure(serve: Serve, connections: int, requests: int) -> float:
-    """Give the server's CPU per request, in microseconds."""
-    ours, theirs = multiprocessing.Pipe()
-    server = multiprocessing.Process(target=run_server, args=(serve, theirs), daemon=True)
-    server.start()
-    try:
-        url = ours.recv()
-        assert server.pid is not None
-        asyncio.run(load(url, connections, max(connections, requests // 10)))  # warm up
-        before = cpu_seconds(server.pid)
-        asyncio.run(load(url, connections, requests))
-        return (cpu_seconds(server.pid) - before) / requests * 1e6
-    finally:
-        server.kill()
-        server.join()
+def micros(pid: int, url: str, key: str, request: str, connections: int, requests: int) -> float:
+    """The server's CPU for each request, in microseconds.
+
+    What connecting costs, and what the server does anyway (it records), is measured before and
+    taken off.
+    """
+    asyncio.run(load(url, key, request, connections, connections))  # warm up
+    began, start = time.perf_counter(), cpu_seconds(pid)
+    time.sleep(2)
+    anyway = (cpu_seconds(pid) - start) / (time.perf_counter() - began)
+
+    def cost(count: int) -> float:
+        began, start = time.perf_counter(), cpu_seconds(pid)
+        asyncio.run(load(url, key, request, connections, count))
+        return cpu_seconds(pid) - start - anyway * (time.perf_counter() - began)
+
+    return (cost(requests + connections) - cost(connections)) / requests * 1e6
+
+
+def measure(camd: Camd, echo_pid: int, echo_url: str, connections: int, requests: int) -> None:
+    """Print one row: each server's best of three turns."""
+    key = (camd.folder / "state" / "admin.key").read_text(encoding="ascii").strip()
+    rows = [
+        (
+            micros(echo_pid, echo_url, "", PING, connections, requests),
+            micros(camd.pid, camd.url, key, PING, connections, requests),
+            micros(camd.pid, camd.url, key, LIST, connections, requests),
+        )
+        for _ in range(3)
+    ]
+    echo, ping, cameras = (min(column) for column in zip(*rows, strict=True))
+    ratios = f"{ping / echo:>11.2f} {cameras / echo:>11.2f}"
+    print(f"{connections:>11} {echo:>8.0f} {ping:>8.0f} {cameras:>8.0f} {ratios}", flush=True)
 
 
 def main() -> None:
-    """Measure both servers in turn, three times, and print the best of each."""
-    requests = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
-    print(f"{'connections':>11} {'echo µs':>8} {'ping µs':>8} {'ratio':>6}")
-    for connections in (1, 50):
-        runs = [
-            (measure(serve_echo, connections, requests), measure(serve_camd, connections, requests))
-            for _ in range(3)
-        ]
-        echo, pong = (min(column) for column in zip(*runs, strict=True))
-        print(f"{connections:>11} {echo:>8.1f} {pong:>8.1f} {pong / echo:>6.2f}")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--connections", default="1,50,500")
+    options = parser.parse_args()
+    ours, theirs = multiprocessing.Pipe()
+    echo = multiprocessing.Process(target=run_echo, args=(theirs,), daemon=True)
+    echo.start()
+    url = ours.recv()
+    cameras = '[[camera]]\nsource = "test:?size=64x64&rate=2"\n' * CAMERAS
+    with running(cameras, server__progress_interval="1h") as camd:
+        for number in range(CAMERAS):
+            camd.call("start_recording", device=f"camera{number}")
+        print(f"{'connections':>11} {'echo µs':>8} {'ping µs':>8} {'list µs':>8}", end=" ")
+        print(f"{'ping/echo':>11} {'list/echo':>11}")
+        for connections in map(int, options.connections.split(",")):
+            assert echo.pid is not None
+            measure(camd, echo.pid, url, connections, options.requests)
+    print(f"{'aims':>11} {'':>26} {'<= 1.3':>11} {'<= 2':>11}")
+    echo.kill()
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ class Camd:
 
     pid: int
     folder: Path
+    url: str
     socket: ClientConnection
     _id: int = 0
 
@@ -80,15 +81,16 @@ def running(cameras: str, **settings: str) -> Iterator[Camd]:
             **os.environ,
             "CAMD_SERVER__LISTEN": f"127.0.0.1:{port}",
             "CAMD_SERVER__HEALTH_LISTEN": "",
-            "CAMD_SERVER__REQUESTS_PER_MINUTE": "1000000",
+            "CAMD_SERVER__REQUESTS_PER_MINUTE": "10000000",
             "CAMD_LOG_LEVEL": "warning",
             **{f"CAMD_{key.upper()}": value for key, value in settings.items()},
         }
         command = [sys.executable, "-m", "camd", "run", "--config", str(folder / "camd.toml")]
         daemon = subprocess.Popen(command, env=environ)
         try:
-            with _connected(port, daemon) as client:
-                camd = Camd(daemon.pid, folder, client)
+            url = f"ws://127.0.0.1:{port}/ws"
+            with _connected(url, daemon) as client:
+                camd = Camd(daemon.pid, folder, url, client)
                 key = (folder / "state" / "admin.key").read_text().strip()
                 camd.call("authenticate", auth_token=key)
                 yield camd
@@ -97,11 +99,11 @@ def running(cameras: str, **settings: str) -> Iterator[Camd]:
             daemon.wait(30)
 
 
-def _connected(port: int, daemon: subprocess.Popen[bytes]) -> ClientConnection:
+def _connected(url: str, daemon: subprocess.Popen[bytes]) -> ClientConnection:
     deadline = time.monotonic() + 20
     while True:
         try:
-            return connect(f"ws://127.0.0.1:{port}/ws", max_size=None)
+            return connect(url, max_size=None)
         except OSError:
             if daemon.poll() is not None or time.monotonic() > deadline:
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import attrs
+import msgspec
 
 from camd.api import views
 from camd.camera.actor import Camera
@@ -11,6 +12,7 @@ from camd.clock import monotonic
 from camd.rpc.registry import Caller, Method, Nothing
 from camd.rpc.roles import Role
 
+LIST_SECONDS = 0.1
 DEVICE = {"aliases": ("camera_id",)}
 
 
@@ -26,6 +28,9 @@ class CamerasApi:
     """Handlers over the roster of cameras."""
 
     _cameras: Cameras
+    _list: msgspec.Raw = attrs.field(factory=msgspec.Raw, init=False)
+    _list_of: tuple[int, ...] = attrs.field(default=(), init=False)
+    _list_until: float = attrs.field(default=0.0, init=False)  # monotonic seconds
 
     def methods(self) -> tuple[Method, ...]:
         """What this noun offers."""
@@ -48,8 +53,20 @@ class CamerasApi:
             ),
         )
 
-    async def get_camera_list(self, caller: Caller, params: Nothing) -> views.View:
-        """List all cameras."""
+    async def get_camera_list(self, caller: Caller, params: Nothing) -> msgspec.Raw:
+        """List all cameras.
+
+        Consoles ask for it all the time, so the text is kept for as long as no camera has
+        changed, and until the counters in it would be older than LIST_SECONDS.
+        """
+        revisions = tuple([camera.revision for camera in self._cameras])
+        if revisions != self._list_of or monotonic() >= self._list_until:
+            self._list = msgspec.Raw(msgspec.json.encode(self._all()))
+            self._list_of = revisions
+            self._list_until = monotonic() + LIST_SECONDS
+        return self._list
+
+    def _all(self) -> views.View:
         cameras = [views.camera(camera.status) for camera in self._cameras]
         connected = sum(camera["status"] == "CONNECTED" for camera in cameras)
         return {"cameras": cameras, "total": len(cameras), "connected": connected}

@@ -22,6 +22,7 @@ from camd.storage.levels import space_facts
 log = structlog.get_logger("camd.session")
 
 TICK_SECONDS = 1.0
+CLOSE_SECONDS = 5.0  # for the session's row in the catalog
 UNHEALTHY_AFTER_SECONDS = 4.0  # without a durable byte, on top of the sync cadence
 DURABILITY_SECONDS: dict[str, float | None] = {
     "1s": 1.0,
@@ -91,6 +92,7 @@ class Active:
     ending: bool = attrs.field(default=False, init=False)
     _starts: list[Ask[Any]] = attrs.field(factory=list, init=False)
     _stops: list[Ask[Any]] = attrs.field(factory=list, init=False)
+    _reported: tuple[SessionState, bool] | None = attrs.field(default=None, init=False)
     _clock: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
 
@@ -150,21 +152,26 @@ class Active:
             self.refusal = refusal
         else:
             await self.report(Admitted(self))
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                await self.recorder.record()
-            guard.release(session_id)
-            self._clock.cancel()
-            await self._close_book()
+            try:
+                async with trio.open_nursery() as nursery:
+                    self._nursery = nursery
+                    await self.recorder.record()
+            finally:
+                guard.release(session_id)
+                self._clock.cancel()
+                with trio.CancelScope(shield=True), trio.move_on_after(CLOSE_SECONDS):
+                    await self._close_book()
         await self.report(Over(self))
 
     async def _close_book(self) -> None:
         book = self.book
+        if book.until is None:
+            book.end_for("interrupted", now())
         book.ended, book.state = now(), SessionState.ENDED
         if book.segments:
             book.ended = max(segment.end for segment in book.segments)
             await self.storage.note_session(self.snapshot())
-        if not book.balanced:
+        if book.unaccounted:
             log.error(
                 "frames_unaccounted",
                 session=book.session_id,
@@ -204,13 +211,13 @@ class Active:
             await self.report(TimeIsUp(self))
 
     async def _look_after_health(self) -> None:
-        """I7: "recording" is said only while bytes become durable."""
+        """I7: "recording" is said only while bytes become durable; say what is the case."""
         book = self.book
         patience = UNHEALTHY_AFTER_SECONDS + (self.sync_seconds or 0.0)
         latest = book.durable_at if self.sync_seconds is not None else book.written_at
-        healthy = latest is not None and monotonic() - latest < patience
-        if healthy is not book.healthy:
-            book.healthy = healthy
+        book.healthy = latest is not None and monotonic() - latest < patience
+        if (news := (book.state, book.healthy)) != self._reported:
+            self._reported = news
             await self.report(Changed(self))
 
     def _newest_name(self) -> str:
@@ -220,7 +227,7 @@ class Active:
 
     async def began(self) -> None:
         """The first frames are on disk."""
-        self.book.healthy = True
+        self.book.healthy = self.book.durable_at is not None
         await self.storage.note_session(self.snapshot())
         await self.report(Began(self))
 

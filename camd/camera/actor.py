@@ -135,6 +135,7 @@ class Camera:
     _faulted: bool = attrs.field(default=False, init=False)
     _restarts: int = attrs.field(default=0, init=False)
     _published: Published[CameraStatus] = attrs.field(init=False)
+    revision: int = attrs.field(default=0, init=False)  # grows with every published status
 
     def __attrs_post_init__(self) -> None:
         self._recording = self._all.recording
@@ -422,6 +423,7 @@ class Camera:
 
     def _publish(self) -> None:
         before, status = self._published.value, self.status
+        self.revision += 1
         self._published.publish(status)
         if _gist(before) != _gist(status):
             self._events.publish(CameraChanged(status))

@@ -15,6 +15,7 @@ from camd.media.identity import SegmentIdentity
 from camd.media.mp4 import SegmentIndex
 from camd.model import CameraId, Segment, SegmentState, SessionId
 from camd.storage.actor import Storage
+from camd.storage.disk import Disk
 from camd.storage.guard import Guard
 from camd.storage.naming import candidates
 from camd.storage.segment import SegmentFile
@@ -82,6 +83,13 @@ class OpenSegment:
             self.file.seal()
         finally:
             self.file.close()
+
+    def discard(self, disk: Disk) -> None:
+        """Close and remove the file. Blocks on the disk. Raises OSError."""
+        try:
+            self.file.close()
+        finally:
+            disk.unlink(self.file.path)
 
 
 async def open_segment(

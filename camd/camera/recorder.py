@@ -34,6 +34,7 @@ from camd.storage.actor import Storage
 log = structlog.get_logger("camd.recorder")
 
 FIRST_RETRY_SECONDS = 1.0
+CUT_SHORT_SECONDS = 5.0
 LONGEST_RETRY_SECONDS = 30.0
 SAME_MOMENT = timedelta(milliseconds=250)  # capture times closer than this are one moment
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -74,24 +75,50 @@ class Recorder:
     _run_over: RunEnded | None = attrs.field(default=None, init=False)
     _paused: Cause | None = attrs.field(default=None, init=False)
     _loss: Loss | None = attrs.field(default=None, init=False)
+    _lost_by: Cause = attrs.field(default=Cause.STORAGE_ERROR, init=False)  # the latest loss
+    _finishing: bool = attrs.field(default=False, init=False)
+    _done: bool = attrs.field(default=False, init=False)
     _retry_at: float = attrs.field(default=0.0, init=False)  # monotonic seconds
     _retry_delay: float = attrs.field(default=FIRST_RETRY_SECONDS, init=False)
 
     async def record(self) -> None:
-        """Write until Finish comes out of the queue; then everything is sealed and ledgered."""
-        while True:
+        """Write until Finish comes out of the queue; then everything is sealed and ledgered.
+
+        When it is cut short, by a bug elsewhere or a second signal, what is queued is written
+        and sealed all the same, within a few seconds.
+        """
+        try:
+            await self._record()
+        finally:
+            if not self._done:
+                with trio.CancelScope(shield=True), trio.move_on_after(CUT_SHORT_SECONDS):
+                    await self._cut_short()
+
+    async def _record(self) -> None:
+        while not self._finishing:
             item: Item | None = None
             with trio.move_on_after(self._until_sync()):
                 item = await self.queue.get()
             if isinstance(item, Finish):
-                break
-            if item is None:
+                self._finishing = True
+            elif item is None:
                 await self._sync()
             else:
                 await self._take(item)
         await self._seal()
         await self._ledger_loss()
         await self._ledger_absence(self.book.until or now())
+        self._done = True
+
+    async def _cut_short(self) -> None:
+        """Account for the fragment that was in hand, then finish as usual."""
+        loss = self._loss.frames if self._loss else 0
+        if frames := self.book.unaccounted - loss:
+            moment = self._last_end or self.book.started
+            self._lose(Loss(moment, now(), frames, Cause.STORAGE_ERROR, "was interrupted"))
+            await self._seal()
+        self.queue.put(Finish())
+        await self._record()
 
     async def _take(self, item: Captured | RunBegan | RunEnded | Overflowed) -> None:
         match item:
@@ -127,8 +154,7 @@ class Recorder:
                 await self._rotate()
             if self._open is None:
                 if not fragment.starts_with_sync:
-                    cause = self._loss.cause if self._loss else Cause.STORAGE_ERROR
-                    self._lose_fragment(captured, cause, "waited for the next key frame")
+                    self._lose_fragment(captured, self._lost_by, "waited for the next key frame")
                     return
                 await self._begin(captured)
             await self._append(captured)
@@ -169,8 +195,9 @@ class Recorder:
         self.storage.guard.wrote(self.book.session_id, self._open.file.size_bytes)
 
     async def _append(self, captured: Captured) -> None:
-        """Append to the open segment, and sync when it is due. Raises OSError.
+        """Append to the open segment, and sync when it is due.
 
+        Raises OSError when the fragment is not in the file; a sync that fails is dealt with here.
         The first fragment of a session is synced at once, so that "started" means durable (I7).
         """
         assert self._open is not None
@@ -178,26 +205,33 @@ class Recorder:
         due = self.book.first_frame_at is None
         due |= self._sync_due is not None and monotonic() >= self._sync_due
 
-        def write() -> None:
+        def write() -> OSError | None:
             file.append([fragment])
-            if due:
-                file.sync()
+            try:
+                if due:
+                    file.sync()
+            except OSError as error:  # the fragment is in the file all the same
+                return error
+            return None
 
         before, first = file.size_bytes, file.index.frames == 0
-        await self.storage.on_disk(write)
+        failure = await self.storage.on_disk(write)
         grown = file.size_bytes - before
         self.storage.guard.wrote(self.book.session_id, grown)
         self._last_end = self._open.end
         account = self._open.account(SegmentState.OPEN)
         self.book.wrote(account, fragment.frames, grown, monotonic())
-        self._retry_delay = FIRST_RETRY_SECONDS
-        if due:
+        if failure is None and due:
             self._synced()
         elif self._sync_due is None and self.sync_seconds is not None:
             self._sync_due = monotonic() + self.sync_seconds
         self.storage.growing(account, file.synced_bytes)
         if first:
             await self._announce(account)
+        if failure is not None:
+            await self._write_failed(failure, None)
+        else:
+            self._retry_delay = FIRST_RETRY_SECONDS
 
     async def _announce(self, segment: Segment) -> None:
         await self.storage.note_segment(segment)
@@ -250,6 +284,9 @@ class Recorder:
         if self._open is None:
             return
         opened, self._open, self._sync_due = self._open, None, None
+        if opened.file.index.frames == 0:
+            await self._discard(opened)
+            return
         before, state = opened.file.size_bytes, SegmentState.SEALED
         try:
             await self.storage.on_disk(lambda: opened.seal(self.storage.guard))
@@ -265,6 +302,15 @@ class Recorder:
         await self.storage.note_segment(account)
         if state is SegmentState.SEALED:
             self.observer.sealed(account)
+
+    async def _discard(self, opened: OpenSegment) -> None:
+        """Remove a file that never got a frame: it is ours, and nobody was told of it (I5)."""
+        self._number -= 1
+        self.storage.guard.wrote(self.book.session_id, -opened.file.size_bytes)
+        try:
+            await self.storage.on_disk(lambda: opened.discard(self.storage.disk))
+        except OSError as error:
+            log.warning("empty_file_stays", file=opened.name, error=str(error))
 
     # --- trouble ---
 
@@ -314,6 +360,7 @@ class Recorder:
         self._lose(Loss(captured.start, captured.end, frames, cause, action))
 
     def _lose(self, loss: Loss) -> None:
+        self._lost_by = loss.cause
         self._loss = loss if self._loss is None else self._loss.and_then(loss)
 
     async def _ledger_loss(self) -> None:

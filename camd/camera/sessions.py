@@ -176,10 +176,10 @@ class SessionBook:
         return gap
 
     @property
-    def balanced(self) -> bool:
-        """I4: captured = written + ledgered."""
+    def unaccounted(self) -> int:
+        """Frames that were captured and are neither written nor ledgered; 0 in the end (I4)."""
         ledgered = sum(gap.frames for gap in self.gaps if gap.exact)
-        return self.frames_captured == self.frames_written + ledgered
+        return self.frames_captured - self.frames_written - ledgered
 
     # --- what others see ---
 

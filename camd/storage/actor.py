@@ -284,7 +284,7 @@ async def open_storage(
         )
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(guard.serve)  # noqa: ASYNC113 - waits below
+            await nursery.start(guard.serve)
             await guard.refresh()
             yield storage
             nursery.cancel_scope.cancel()

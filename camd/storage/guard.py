@@ -131,8 +131,9 @@ class Guard:
         """Sample soon: somebody met an error."""
         self._hurry.set()
 
-    async def serve(self) -> None:
-        """Sample for ever."""
+    async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Sample for ever; from when this has started, `refresh` is answered."""
+        task_status.started()
         while True:
             self._hurry = trio.Event()
             await self._sample()

@@ -323,7 +323,7 @@ async def test_a_stopped_sessions_timer_does_not_end_the_next_one(clock: MockClo
 
 async def test_a_source_that_has_been_played_ends_its_session(clock: MockClock) -> None:
     """Nothing is missing: no gap, no second child."""
-    async with open_stage(plays_once(3.3)) as stage:
+    async with open_stage(plays_once(3.3), once=True) as stage:
         await stage.camera.start_recording(ANN)
         await stage.idle()
         session = stage.storage.sessions[-1]
@@ -335,7 +335,7 @@ async def test_a_source_that_has_been_played_ends_its_session(clock: MockClock) 
 
 async def test_the_end_of_one_film_does_not_end_the_next_session(clock: MockClock) -> None:
     """A session that is being admitted when the film ends begins with the next one."""
-    async with open_stage(plays_once(3.0), always_on=True) as stage:
+    async with open_stage(plays_once(3.0), always_on=True, once=True) as stage:
         await trio.sleep_until(2.9)
         stage.guard.seconds = 0.2
         session = await stage.camera.start_recording(ANN)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import trio
 
 from camd.runtime.supervise import supervise
@@ -114,6 +113,7 @@ async def test_a_shutdown_ends_the_pause(autojump_clock) -> None:
     """Nobody has to wait for a restart that is not wanted any more."""
 
     async def life() -> None:
+        await trio.lowlevel.checkpoint()
         raise ZeroDivisionError
 
     with trio.move_on_after(100) as scope:
@@ -125,10 +125,16 @@ async def test_a_shutdown_ends_the_pause(autojump_clock) -> None:
 async def test_what_is_no_exception_travels_up(autojump_clock) -> None:
     """An interrupt among bugs is not held back: it ends the program."""
 
+    crashes: list[None] = []
+    interrupted = False
+
     async def life() -> None:
+        await trio.lowlevel.checkpoint()
         raise BaseExceptionGroup("both", [ZeroDivisionError(), KeyboardInterrupt()])
 
-    with pytest.raises(BaseExceptionGroup) as left:
-        await supervise("actor", life, lambda: None)
-    assert left.group_contains(KeyboardInterrupt)
-    assert not left.group_contains(ZeroDivisionError)
+    try:
+        await supervise("actor", life, lambda: crashes.append(None))
+    except* KeyboardInterrupt:
+        interrupted = True
+    assert interrupted
+    assert len(crashes) == 1

@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 import trio
@@ -26,6 +25,7 @@ READY = b"ready\n"
 async def bounded() -> AsyncIterator[None]:
     """Bound a test by the real clock."""
     with trio.fail_after(15):
+        await trio.lowlevel.checkpoint()
         yield
 
 
@@ -124,7 +124,7 @@ async def test_reading_lets_others_run() -> None:
 
 async def test_a_child_may_say_goodbye() -> None:
     """Asked to end, a child finishes what it writes, and its own status counts."""
-    script = "trap 'echo bye; exit 7' TERM; echo ready; sleep 1000 & wait"
+    script = "trap 'echo bye; exit 7' TERM; echo ready; while :; do :; done"
     async with bounded(), open_child(sh(script)) as child:
         assert await first(child) == READY
         assert await child.end() == 7
@@ -149,11 +149,10 @@ async def test_a_child_that_nothing_ends_is_admitted(hasty, monkeypatch) -> None
 
 async def test_the_whole_group_is_asked_to_end() -> None:
     """A signal reaches what the child has started, too: nothing of it holds the pipes."""
-    async with bounded():
-        async with open_child(sh("sleep 1000 & echo ready; wait")) as child:
-            assert await first(child) == READY
-            await child.end()
-            assert await everything(child.read_output) == b""
+    async with bounded(), open_child(sh("sleep 1000 & echo ready; wait")) as child:
+        assert await first(child) == READY
+        await child.end()
+        assert await everything(child.read_output) == b""
 
 
 async def test_leaving_the_block_ends_the_child(patient) -> None:
@@ -179,10 +178,13 @@ async def test_cancelling_is_quick(patient) -> None:
 async def test_an_error_in_the_block_ends_the_child(patient) -> None:
     """The child is gone before the error travels on."""
     async with bounded():
-        with pytest.raises(ExceptionGroup) as crash:
+        crashed = False
+        try:
             async with open_child(["sleep", "1000"]) as child:
                 raise ZeroDivisionError
-        assert crash.group_contains(ZeroDivisionError)
+        except* ZeroDivisionError:
+            crashed = True
+        assert crashed
         assert await child.wait() == -signal.SIGTERM
 
 
@@ -258,7 +260,7 @@ async def test_no_child_leaves_anything_behind() -> None:
                 async with open_child(["/nowhere"]):
                     pass
     assert len(pids) == 31
-    assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
+    assert {str(pid) for pid in pids}.isdisjoint(os.listdir("/proc"))
     assert len(os.listdir("/proc/self/fd")) == before
 
 

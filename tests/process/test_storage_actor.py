@@ -137,11 +137,14 @@ async def test_an_index_that_cannot_be_made_costs_no_recording(tmp_path: Path) -
 
 async def test_the_index_is_closed_however_the_block_ends(tmp_path: Path) -> None:
     """When the block raises, the log is folded into the database all the same."""
-    with pytest.raises(ExceptionGroup) as crash:
+    crashed = False
+    try:
         async with opened(tmp_path / "recordings") as storage:
             await storage.note_segment(segment())
             raise ZeroDivisionError
-    assert crash.group_contains(ZeroDivisionError)
+    except* ZeroDivisionError:
+        crashed = True
+    assert crashed
     found = {path.name for path in (tmp_path / "recordings" / ".camd").iterdir()}
     assert found == {"index.sqlite", "reserve"}
 

@@ -64,7 +64,7 @@ async def staged(folder: Path) -> AsyncIterator[Stage]:
     stage = Stage(Guard(folder, disk, Thresholds(), events), disk, folder, [])
     with trio.fail_after(20), events.subscribed(lambda e: stage.announced.append(e.status.level)):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(stage.guard.serve)
+            await nursery.start(stage.guard.serve)
             try:
                 yield stage
             finally:
@@ -330,6 +330,8 @@ async def test_a_reserve_is_held_given_and_taken_again(stage: Stage) -> None:
 
 async def test_a_small_volume_gives_one_percent(stage: Stage) -> None:
     """The reserve never takes more than a hundredth of the volume."""
+    await stage.sample(99)
+    stage.guard.give_reserve()  # that of the gigabyte which was there before
     await stage.sample(10, total=1_000_000)
     assert (stage.folder / ".camd" / "reserve").stat().st_size == 10_000
 

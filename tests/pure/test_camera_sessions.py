@@ -126,7 +126,7 @@ def test_captured_is_written_and_ledgered(steps: list[tuple[str, int, Cause]]) -
         match what:
             case "wrote":
                 account.captured(frames)
-                assert not account.balanced
+                assert account.unaccounted == frames
                 account.wrote(segment(number, frames, at), frames, frames * 100, 100.0 + end)
                 written += frames
             case "lost":
@@ -136,7 +136,7 @@ def test_captured_is_written_and_ledgered(steps: list[tuple[str, int, Cause]]) -
             case _:
                 account.missed(EPOCH + seconds(at), EPOCH + seconds(end), Cause.CAMERA_LOST)
         at = end
-        assert account.balanced
+        assert account.unaccounted == 0
     session = account.snapshot(100.0 + at)
     assert session.frames_captured == written + lost
     assert session.frames_written == sum(each.frames for each in session.segments) == written
@@ -152,7 +152,7 @@ def test_missed_frames_are_estimated_from_the_newest_rate() -> None:
     gap = account.missed(EPOCH + seconds(5), EPOCH + seconds(7.5), Cause.ENCODER_EXIT)
     assert (gap.frames, gap.exact, gap.duration_seconds) == (25, False, 2.5)
     assert (gap.cause, gap.camera_id, gap.session_id) == (Cause.ENCODER_EXIT, CAMERA, "s")
-    assert account.balanced
+    assert account.unaccounted == 0
 
 
 def test_a_gap_never_ends_before_it_begins() -> None:

@@ -14,7 +14,7 @@ from camd.model import CameraId
 from camd.storage.naming import candidates, is_plain, is_recording, stem, with_extension
 
 CAMERA = CameraId("camera0")
-moments = st.datetimes(min_value=datetime(1970, 1, 2), timezones=st.timezones())  # noqa: DTZ001
+moments = st.datetimes(min_value=datetime(1970, 1, 2), timezones=st.timezones())
 
 
 def test_a_name_is_the_camera_and_the_utc_second() -> None:

@@ -329,6 +329,16 @@ class Node:
 
 
 @attrs.define(eq=False)
+class OnceCapture(Capture):
+    """A camera whose film is played once."""
+
+    @property
+    def may_end(self) -> bool:
+        """Say that it has an end."""
+        return True
+
+
+@attrs.define(eq=False)
 class Stage:
     """Everything around one camera."""
 
@@ -388,10 +398,10 @@ class Stage:
             frames, more = frames_in(data)
             pictures += more
             assert frames == segment.frames > 0
-            assert len(data) == segment.size_bytes
-            offset = sealed_moov_offset(data[:48])
-            assert (offset is not None) == (segment.state is SegmentState.SEALED)
-            if offset is not None:
+            if segment.state is SegmentState.SEALED:
+                assert len(data) == segment.size_bytes
+                offset = sealed_moov_offset(data[:48])
+                assert offset is not None
                 assert probe(data[:65536], data[offset:]).frames == frames
             assert self.storage.segments[segment.filename] == segment
         assert self.disk.open_files == 0
@@ -413,6 +423,7 @@ async def open_stage(
     *parts: Part,
     node: Node | None = None,
     always_on: bool = False,
+    once: bool = False,
     recording: RecordingConfig = RECORDING,
     durability: str = "1s",
 ) -> AsyncIterator[Stage]:
@@ -431,7 +442,9 @@ async def open_stage(
     storage = MemoryStorage(FOLDER, disk, guard)
     studio = Studio(deque(parts))
     camera_config = CameraConfig(CAMERA, source, always_on=always_on)
-    capture = Capture(camera_config, config, _find_program, studio.launch)
+    capture = (OnceCapture if once else Capture)(
+        camera_config, config, _find_program, studio.launch
+    )
     camera = Camera(camera_config, config, storage, events, capture)
     with events.subscribed(heard.append):
         async with trio.open_nursery() as nursery:

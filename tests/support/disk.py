@@ -58,7 +58,7 @@ class MemoryDisk:
 
     folders: set[Path] = attrs.field(factory=lambda: {Path("/disk")})
     files: dict[Path, MemoryFile] = attrs.field(factory=dict)
-    volume: Usage = Usage(1_000_000, 1_000_000)
+    volume: Usage = attrs.field(factory=lambda: Usage(1_000_000, 1_000_000))
     steps: list[str] = attrs.field(factory=list)
     faults: dict[int, int] = attrs.field(factory=dict)  # number of the step: errno
     open_files: int = 0
@@ -109,7 +109,7 @@ class MemoryDisk:
 class GaugedDisk(PosixDisk):
     """The real disk, but its usage is what a test says; a sample can be made to hang."""
 
-    volume: Usage = Usage(1000, 1000)
+    volume: Usage = attrs.field(factory=lambda: Usage(1000, 1000))
     error: OSError | None = None
     samples: int = 0
     _answers: threading.Event = attrs.field(factory=threading.Event, init=False)
