@@ -27,6 +27,7 @@ from camd.camera.active import (
 )
 from camd.camera.capture import Capture
 from camd.camera.children import Children, SourceEnded
+from camd.camera.program import FfmpegMissingError
 from camd.camera.queue import CaptureQueue
 from camd.camera.recorder import Recorder
 from camd.camera.remux import to_mkv
@@ -357,7 +358,11 @@ class Camera:
         return active
 
     async def _to_mkv(self, segment: Segment) -> Segment | None:
-        program = await self._capture.find_program()
+        try:
+            program = await self._capture.find_program()
+        except FfmpegMissingError as error:
+            log.error("mkv_failed", file=segment.filename, error=str(error))
+            return None
         return await to_mkv(program, self._storage, segment)
 
     def _hear(self, report: Report, active: Active) -> None:

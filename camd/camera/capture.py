@@ -54,8 +54,14 @@ class Capture:
 
     @property
     def absent(self) -> bool:
-        """Whether the source's file or node is missing at this moment."""
-        return self.path is not None and not self.path.exists()
+        """Whether the source's file or node is missing at this moment.
+
+        One that cannot be looked at may be there: FFmpeg says better what is wrong with it.
+        """
+        try:
+            return self.path is not None and not self.path.exists()
+        except OSError:
+            return False
 
     @property
     def may_end(self) -> bool:
@@ -118,19 +124,22 @@ class Capture:
     async def _probe(self, program: Program) -> ProbeResult:
         """Ask FFmpeg what a stream holds, so that H.264 and H.265 are kept as they are.
 
-        Devices are not opened twice for it. Empty when FFmpeg does not say in time.
+        Devices are not opened twice for it. Empty when FFmpeg does not say, or not in time.
         """
         if not isinstance(self.camera.source, (FileSource, RtspSource)):
             return ProbeResult()
         arguments = probe_arguments(str(program.path), self.camera.source, program.version)
         with trio.move_on_after(PROBE_PATIENCE_SECONDS):
-            result = await trio.run_process(
-                arguments,
-                stdin=subprocess.DEVNULL,
-                capture_stdout=True,
-                capture_stderr=True,
-                check=False,
-            )
+            try:
+                result = await trio.run_process(
+                    arguments,
+                    stdin=subprocess.DEVNULL,
+                    capture_stdout=True,
+                    capture_stderr=True,
+                    check=False,
+                )
+            except OSError:  # it went away since it was found; the child will say so
+                return ProbeResult()
             return parse_probe(result.stderr.decode("utf-8", "replace"))
         log.warning("probe_took_too_long", camera=self.camera.id)
         return ProbeResult()

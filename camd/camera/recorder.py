@@ -202,7 +202,7 @@ class Recorder:
         """
         assert self._open is not None
         file, fragment = self._open.file, captured.fragment
-        due = self.book.first_frame_at is None
+        due = not self._begun
         due |= self._sync_due is not None and monotonic() >= self._sync_due
 
         def write() -> OSError | None:
@@ -341,7 +341,8 @@ class Recorder:
         self._paused = cause
         await self._seal()
         self.book.wait_for(f"storage: {reason}")
-        self.observer.news(RecordingNews.ERROR, self._newest_name(), f"storage: {reason}")
+        if self._begun:
+            self.observer.news(RecordingNews.ERROR, self._newest_name(), f"storage: {reason}")
         self.observer.failed(cause)
 
     async def _write_failed(self, error: OSError, captured: Captured | None) -> None:
@@ -378,8 +379,14 @@ class Recorder:
             await self._ledger(self.book.missed(start, until, over.cause))
 
     async def _ledger(self, gap: Gap) -> None:
+        if not self._begun:
+            return  # a start that is refused leaves nothing behind
         await self.storage.note_gaps([gap])
         self.observer.news(RecordingNews.GAP, self._newest_name(), gap.cause.value)
+
+    @property
+    def _begun(self) -> bool:
+        return self.book.first_frame_at is not None
 
     def _newest_name(self) -> str:
         return self.book.segments[-1].filename if self.book.segments else ""

@@ -38,13 +38,17 @@ async def to_mkv(program: Program, storage: Storage, segment: Segment) -> Segmen
     name = with_extension(segment.filename, "mkv")
     target = storage.folder / name
     part = storage.folder / f".{name}.part"
-    with trio.move_on_after(PATIENCE_SECONDS):
-        try:
+    try:
+        with trio.move_on_after(PATIENCE_SECONDS):
+            await trio.to_thread.run_sync(lambda: part.unlink(missing_ok=True))  # of a crash
             return await _convert(program, storage, segment, source, part, target)
-        except (OSError, subprocess.CalledProcessError) as error:
-            log.error("mkv_failed", file=name, error=str(error))
-    with trio.CancelScope(shield=True), trio.move_on_after(5):
-        await trio.to_thread.run_sync(lambda: part.unlink(missing_ok=True), abandon_on_cancel=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        log.error("mkv_failed", file=name, error=str(error))
+    finally:
+        with trio.CancelScope(shield=True), trio.move_on_after(5):
+            await trio.to_thread.run_sync(
+                lambda: part.unlink(missing_ok=True), abandon_on_cancel=True
+            )
     return None
 
 
@@ -57,7 +61,8 @@ async def _convert(
         capture_stdout=True,
         capture_stderr=True,
     )
-    if await _packets(program, source) != await _packets(program, part):
+    packets = await _packets(program, source)
+    if not packets or packets != await _packets(program, part):
         log.error("mkv_differs", file=target.name)
         raise OSError(f"{target.name} does not hold the packets of {source.name}")
     size, digest = await storage.on_disk(lambda: _publish(storage, part, target))

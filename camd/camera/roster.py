@@ -60,8 +60,8 @@ class Cameras:
         return camera
 
     async def find_program(self) -> Program:
-        """Find FFmpeg once; looked for again as long as it is missing."""
-        if self._program is None:
+        """Find FFmpeg once; looked for again as long as it is missing, and when it went away."""
+        if self._program is None or not self._program.path.exists():
             self._program = await find_ffmpeg(self._config.ffmpeg)
             log.info(
                 "ffmpeg_found",
@@ -89,8 +89,8 @@ class Cameras:
 
 def _names(camera: Camera) -> tuple[str, ...]:
     source = camera.config.source
-    node = (str(source.path),) if isinstance(source, V4l2Source) else ()
-    return (camera.config.device, *node)
+    node = str(source.path) if isinstance(source, V4l2Source) else ""
+    return tuple(name for name in (camera.config.device, node) if name)
 
 
 def _node(camera: Camera) -> Path | None:

@@ -44,6 +44,8 @@ HUNG = Trouble(
     Cause.CAMERA_STALLED,
 )
 
+NOT_EXECUTED = (126, 127)  # what setpriv(1), as any shell, says of a program that cannot be run
+
 
 Launch = Callable[[Sequence[str]], AbstractAsyncContextManager[Child]]
 
@@ -111,15 +113,13 @@ class Run:
                     await self._heard_all.wait()
                 nursery.cancel_scope.cancel()
         except OSError as error:
-            return Trouble(
-                "ffmpeg_missing",
-                f"FFmpeg cannot be run: {error.strerror}",
-                "Install FFmpeg, or set ffmpeg.path.",
-            )
+            return _missing(str(error.strerror))
         if self._trouble is not None:
             return self._trouble
         if self.stopping:
             return None
+        if status in NOT_EXECUTED and not self._fragments:
+            return _missing(self._words[-1].text if self._words else f"exit status {status}")
         if self.may_end and status == 0 and self._fragments and not self._complained:
             return None
         return classify(tuple(self._words), status)
@@ -134,7 +134,7 @@ class Run:
         deadline = monotonic() + self.patience.start_seconds
         while True:
             chunk: bytes | None = None
-            with trio.move_on_after(deadline - monotonic()):
+            with trio.move_on_after(max(0.0, deadline - monotonic())):
                 chunk = await child.read_output()
             if chunk is None:
                 deadline = float("inf")
@@ -203,3 +203,9 @@ class Run:
             message = parse_line(text)
             self._words.append(message)
             log.debug("said", level=message.level, text=redact(message.text))
+
+
+def _missing(why: str) -> Trouble:
+    return Trouble(
+        "ffmpeg_missing", f"FFmpeg cannot be run: {why}", "Install FFmpeg, or set ffmpeg.path."
+    )

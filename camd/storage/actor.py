@@ -45,6 +45,7 @@ from camd.storage.disk import Disk, PosixDisk
 from camd.storage.guard import Guard
 from camd.storage.levels import Thresholds
 from camd.storage.naming import is_plain, with_extension
+from camd.storage.strays import find_strays, read_stray
 
 log = structlog.get_logger("camd.storage")
 
@@ -71,6 +72,7 @@ class Storage:
     guard: Guard
     _catalog: Catalog | None = attrs.field(default=None, init=False)
     _index_file: tuple[int, int] | None = attrs.field(default=None, init=False)  # device, inode
+    _strays: list[str] = attrs.field(factory=list, init=False)  # left by a crash, not read yet
     _stale: list[Catalog] = attrs.field(factory=list, init=False)  # of folders that are gone
     _writers: trio.CapacityLimiter = attrs.field(
         factory=partial(trio.CapacityLimiter, WRITER_THREADS), init=False
@@ -232,8 +234,8 @@ class Storage:
         index.parent.mkdir(mode=0o750, exist_ok=True)
         try:
             catalog = Catalog.open(index)
-            for segment in catalog.interrupt_open_segments():
-                log.warning("segment_was_interrupted", filename=segment.filename)
+            interrupted = [segment.filename for segment in catalog.interrupt_open_segments()]
+            known = {*catalog.filenames(), *self._growing}
             self.guard.stored_bytes = catalog.total_bytes()
         except sqlite3.Error as error:
             log.error("catalog_cannot_be_opened", error=str(error))
@@ -241,6 +243,29 @@ class Storage:
         if self._catalog is not None:
             self._stale.append(self._catalog)
         self._catalog, self._index_file = catalog, _file_id(index)
+        self._strays = [*interrupted, *find_strays(self.folder, known)]
+
+    async def _take_stock(self) -> None:
+        """Put what a crash left into the index, as it is on disk; beside normal service."""
+        strays, self._strays = self._strays, []
+        for name in strays:
+            try:
+                await self._take_in(name)
+            except (OSError, Refusal) as error:
+                log.error("stray_unreadable", filename=name, error=str(error))
+
+    async def _take_in(self, name: str) -> None:
+        # It is read whole, which may take long; only reading, it may be left behind.
+        segment = await trio.to_thread.run_sync(
+            read_stray, self.folder / name, abandon_on_cancel=True
+        )
+        if segment is None:
+            log.warning("stray_left_alone", filename=name)
+            return
+        log.warning("segment_was_interrupted", filename=name, frames=segment.frames)
+        known = await self._read(lambda catalog: catalog.segment(name))
+        self.guard.stored_bytes += segment.size_bytes - (known.size_bytes if known else 0)
+        await self.note_segment(segment)
 
     def _close_stale(self) -> None:
         while self._stale:
@@ -286,6 +311,7 @@ async def open_storage(
         async with trio.open_nursery() as nursery:
             await nursery.start(guard.serve)
             await guard.refresh()
+            nursery.start_soon(storage._take_stock)
             yield storage
             nursery.cancel_scope.cancel()
     finally:

@@ -105,6 +105,10 @@ class Catalog:
         row = self._db.execute("SELECT * FROM segments WHERE filename = ?", (filename,)).fetchone()
         return _segment(row) if row else None
 
+    def filenames(self) -> tuple[str, ...]:
+        """Name every segment."""
+        return tuple(name for (name,) in self._db.execute("SELECT filename FROM segments"))
+
     def interrupt_open_segments(self) -> tuple[Segment, ...]:
         """Mark what a crash left open, and return it; for start-up, before anything records."""
         rows = self._db.execute(

@@ -418,6 +418,14 @@ def usage(percent: float) -> Usage:
     return Usage(VOLUME_BYTES, VOLUME_BYTES - round(VOLUME_BYTES * percent / 100))
 
 
+def memory_storage(events: Fanout[Event] | None = None) -> MemoryStorage:
+    """Make a volume in memory that is nearly empty."""
+    disk = MemoryDisk(volume=usage(10))
+    guard = MemoryGuard(FOLDER, disk, Thresholds(), events or Fanout())
+    guard.look()
+    return MemoryStorage(FOLDER, disk, guard)
+
+
 @asynccontextmanager
 async def open_stage(
     *parts: Part,
@@ -436,15 +444,11 @@ async def open_stage(
     )
     events: Fanout[Event] = Fanout()
     heard: list[Event] = []
-    disk = MemoryDisk(volume=usage(10))
-    guard = MemoryGuard(FOLDER, disk, Thresholds(), events)
-    guard.look()
-    storage = MemoryStorage(FOLDER, disk, guard)
+    storage = memory_storage(events)
+    disk, guard = storage.disk, storage.guard
     studio = Studio(deque(parts))
     camera_config = CameraConfig(CAMERA, source, always_on=always_on)
-    capture = (OnceCapture if once else Capture)(
-        camera_config, config, _find_program, studio.launch
-    )
+    capture = (OnceCapture if once else Capture)(camera_config, config, find_program, studio.launch)
     camera = Camera(camera_config, config, storage, events, capture)
     with events.subscribed(heard.append):
         async with trio.open_nursery() as nursery:
@@ -456,5 +460,6 @@ async def open_stage(
     assert studio.alive == 0
 
 
-async def _find_program() -> Program:
+async def find_program() -> Program:
+    """Find a program that is never run."""
     return Program(Path("/usr/bin/ffmpeg"), (5, 1))

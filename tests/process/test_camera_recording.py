@@ -1,0 +1,334 @@
+"""Cameras that record with real FFmpegs into real files."""
+
+from __future__ import annotations
+
+import signal
+from datetime import timedelta
+from pathlib import Path
+
+import imageio_ffmpeg
+import media_ffmpeg as ffmpeg
+import pytest
+import trio
+from support.camera_set import WISH, Packets, check_receipt, joined, open_set, packets
+from support.disk import GaugedDisk
+
+from camd.config.schema import RecordingConfig
+from camd.errors import Refusal
+from camd.model import (
+    CameraState,
+    Cause,
+    FileSource,
+    RecordingQuery,
+    SessionState,
+    StorageLevel,
+    TestSource,
+)
+from camd.runtime import spawn
+
+RECENT = RecordingQuery()
+BUNDLED = imageio_ffmpeg.get_ffmpeg_exe()
+SECONDS = 110
+FPS = 10
+SMALL = TestSource(160, 90, FPS)
+EVERY_SECOND = RecordingConfig(rotation=timedelta(seconds=1))
+
+
+@pytest.fixture(params=ffmpeg.PROGRAMS)
+def program(request: pytest.FixtureRequest) -> str:
+    """One of the FFmpegs of this machine."""
+    path: str = request.param
+    return path
+
+
+@pytest.fixture(scope="session")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a film of 1100 frames with B-frames and sound, a key frame every second."""
+    path = tmp_path_factory.mktemp("film") / "film.mp4"
+    done = ffmpeg.run(
+        *(BUNDLED, "-f", "lavfi", "-i", f"testsrc2=size=160x90:rate={FPS}"),
+        *("-f", "lavfi", "-i", "sine=frequency=440:sample_rate=16000", "-t", str(SECONDS)),
+        *("-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-g", str(FPS)),
+        *("-sc_threshold", "0", "-pix_fmt", "yuv420p", "-c:a", "aac", "-b:a", "32k", str(path)),
+    )
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+@pytest.fixture(scope="session")
+def original(film: Path) -> Packets:
+    """Hash the film's packets."""
+    found = packets(BUNDLED, film)
+    assert len(found["video"]) == SECONDS * FPS
+    return found
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait less for children that do not end."""
+    monkeypatch.setattr(spawn, "TERMINATE_PATIENCE_SECONDS", 0.3)
+
+
+# --- rotation -----------------------------------------------------------------------------
+
+
+async def test_a_hundred_rotations_lose_nothing(
+    program: str, film: Path, original: Packets, tmp_path: Path
+) -> None:
+    """All packets of all segments, joined, are the source's: in order, each once (I3)."""
+    source = FileSource(film, loop=False, speed=40)
+    with trio.fail_after(60):
+        async with open_set(program, tmp_path, source, recording=EVERY_SECOND) as stage:
+            await stage.camera.start_recording(WISH)
+            session = await stage.ended()
+    assert (session.state, session.reason, session.gaps) == (
+        SessionState.ENDED,
+        "source_ended",
+        (),
+    )
+    assert len(session.segments) >= 100
+    assert [segment.number for segment in session.segments] == list(range(len(session.segments)))
+    assert session.frames_written == SECONDS * FPS
+    assert sum(segment.duration_seconds for segment in session.segments) == pytest.approx(SECONDS)
+    paths = list(check_receipt(tmp_path, session))
+    found = joined(program, paths)
+    assert len(found["video"]) == SECONDS * FPS
+    assert found == original
+    for path in (paths[0], paths[50], paths[-1]):
+        done = ffmpeg.run(program, "-ss", "0.5", "-i", str(path), "-an", "-f", "framemd5", "-")
+        shown = [line for line in done.stdout.splitlines() if not line.startswith(b"#")]
+        assert (done.stderr, len(shown)) == (b"", FPS // 2)
+
+
+# --- children that die --------------------------------------------------------------------
+
+
+async def test_a_killed_ffmpeg_does_not_end_the_session(program: str, tmp_path: Path) -> None:
+    """The same session, another segment, and between them a gap that says why."""
+    with trio.fail_after(60):
+        async with open_set(program, tmp_path, SMALL) as stage:
+            started = await stage.camera.start_recording(WISH)
+            await stage.grow(10)
+            stage.children[0].signal(signal.SIGKILL)
+            await stage.until_session(SessionState.WAITING)
+            await stage.until_session(SessionState.RECORDING)
+            await stage.grow(10)
+            session = await stage.camera.stop_recording()
+            ledger = await stage.storage.session_gaps(session.session_id)
+    assert session.session_id == started.session_id
+    assert (len(session.segments), len(stage.children)) == (2, 2)
+    (gap,) = session.gaps
+    assert ledger == (gap,)
+    assert (gap.cause, gap.exact) == (Cause.ENCODER_EXIT, False)
+    assert session.segments[0].end == gap.start < gap.end == session.segments[1].start
+    assert gap.duration_seconds < 5
+    assert gap.frames == round(gap.duration_seconds * FPS)
+    found = joined(program, list(check_receipt(tmp_path, session)))
+    assert len(found["video"]) == session.frames_written
+    assert stage.news == [
+        *("STARTED", f"GAP {Cause.ENCODER_EXIT.value}", "ROTATED", "STOPPED stopped"),
+    ]
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_stopped_ffmpeg_is_replaced(tmp_path: Path) -> None:
+    """A process that hangs is noticed by its silence, and killed."""
+    with trio.fail_after(60):
+        async with open_set(BUNDLED, tmp_path, SMALL, stall=1.5) as stage:
+            await stage.camera.start_recording(WISH)
+            await stage.grow(10)
+            stage.children[0].signal(signal.SIGSTOP)
+            await stage.until(CameraState.STOPPING)
+            await stage.until(CameraState.STREAMING)
+            await stage.until_session(SessionState.RECORDING)
+            session = await stage.camera.stop_recording()
+    assert len(session.segments) == 2
+    assert [gap.cause for gap in session.gaps] == [Cause.CAMERA_STALLED]
+    assert 1 < session.gaps[0].duration_seconds < 6
+    list(check_receipt(tmp_path, session))
+
+
+# --- what cannot be recorded --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [("missing.mp4", "not_found"), ("text.mp4", "unreadable"), ("folder", "not_found")],
+)
+async def test_sources_that_hold_no_video(
+    program: str, tmp_path: Path, name: str, cause: str
+) -> None:
+    """The refusal says what is wrong; no file and no child is left."""
+    (tmp_path / "text.mp4").write_text("not a film\n" * 1000)
+    (tmp_path / "folder").mkdir()
+    folder = tmp_path / "recordings"
+    refusal = await refused(program, folder, FileSource(tmp_path / name))
+    assert (refusal.kind.code, refusal.data["cause"]) == (-32006, cause)
+
+
+async def test_a_source_whose_name_cannot_exist(tmp_path: Path) -> None:
+    """A path that the kernel refuses to look up is a refusal, not a crash."""
+    refusal = await refused(BUNDLED, tmp_path, FileSource(Path("/tmp") / ("x" * 300)))
+    assert refusal.kind.code == -32006
+
+
+async def refused(program: str | Path, folder: Path, source: FileSource | TestSource) -> Refusal:
+    """Start a recording that must be refused, and return why."""
+    with trio.fail_after(60):
+        async with open_set(program, folder, source) as stage:
+            with pytest.raises(Refusal) as caught:
+                await stage.camera.start_recording(WISH)
+            await stage.until(CameraState.IDLE)
+            assert stage.camera.status.session is None
+            assert stage.camera.status.restarts == 0
+    assert [path for path in folder.iterdir() if path.is_file()] == []
+    assert stage.news == []
+    return caught.value
+
+
+def script(folder: Path, text: str) -> Path:
+    """Write a program that passes for FFmpeg when asked for its version."""
+    path = folder / "ffmpeg"
+    path.write_text(
+        f'#!/bin/sh\ncase "$*" in *-version*) echo ffmpeg version 5.1.6; exit;; esac\n{text}\n'
+    )
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("exit 1", "unknown"),
+        ("echo '[error] Device or resource busy' >&2; exit 1", "busy"),
+        ("exec yes garbage", "bad_stream"),
+        ("trap '' TERM; echo garbage-garbage; while :; do sleep 0.05; done", "bad_stream"),
+        ("exec /no/such/program", "ffmpeg_missing"),
+        ("printf '\\000\\000\\000\\010free'; exit 0", "ended"),
+    ],
+)
+async def test_programs_that_do_not_behave(tmp_path: Path, text: str, cause: str) -> None:
+    """Whatever FFmpeg does: a refusal with its cause, and nothing left behind."""
+    refusal = await refused(script(tmp_path, text), tmp_path / "recordings", SMALL)
+    assert (refusal.kind.code, refusal.data["cause"]) == (-32006, cause)
+
+
+async def test_without_ffmpeg(tmp_path: Path) -> None:
+    """The refusal names what to install or to set."""
+    refusal = await refused(tmp_path / "nothing", tmp_path / "recordings", SMALL)
+    assert (refusal.kind.code, refusal.data["cause"]) == (-32006, "ffmpeg_missing")
+    assert "ffmpeg.path" in refusal.suggestion
+
+
+@pytest.mark.parametrize("source", [SMALL, FileSource(Path("/dev/null"))], ids=["test", "file"])
+async def test_an_ffmpeg_that_went_away(tmp_path: Path, source: TestSource | FileSource) -> None:
+    """A program that was found and is gone when it is needed says so, and crashes nothing."""
+    path = script(tmp_path, "exit 1")
+    path.write_text('#!/bin/sh\nrm "$0"\necho ffmpeg version 5.1.6\n')
+    refusal = await refused(path, tmp_path / "recordings", source)
+    assert (refusal.kind.code, refusal.data["cause"]) == (-32006, "ffmpeg_missing")
+
+
+# --- other formats ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("codec", "entry"), [("mjpeg", "jpeg"), ("h265", "hvc1")])
+async def test_other_codecs_are_recorded_and_rotated(
+    program: str, codec: str, entry: str, tmp_path: Path
+) -> None:
+    """Each segment of MJPEG and H.265 is sealed, decodes, and holds what the receipt says."""
+    with trio.fail_after(60):
+        async with open_set(program, tmp_path, SMALL, codec=codec, recording=EVERY_SECOND) as stage:
+            await stage.camera.start_recording(WISH)
+            await stage.camera.published.wait_until(
+                lambda status: status.session is not None and len(status.session.segments) == 2
+            )
+            session = await stage.camera.stop_recording()
+    assert session.gaps == ()
+    assert {segment.codec for segment in session.segments} == {entry}
+    found = joined(program, list(check_receipt(tmp_path, session)))
+    assert len(found["video"]) == session.frames_written
+
+
+async def test_matroska(program: str, film: Path, original: Packets, tmp_path: Path) -> None:
+    """The receipt names Matroska files that hold every packet; no MP4 is left."""
+    recording = RecordingConfig(rotation=timedelta(seconds=40), format="mkv")
+    source = FileSource(film, loop=False, speed=100)
+    with trio.fail_after(60):
+        async with open_set(program, tmp_path, source, recording=recording) as stage:
+            await stage.camera.start_recording(WISH)
+            session = await stage.ended()
+            page = await stage.storage.list_recordings(RECENT)
+    assert (session.format, len(session.segments)) == ("mkv", 3)
+    assert {Path(segment.filename).suffix for segment in session.segments} == {".mkv"}
+    assert {each.filename for each in page.segments} == {s.filename for s in session.segments}
+    assert joined(program, list(check_receipt(tmp_path, session))) == original
+
+
+@pytest.mark.parametrize(
+    "trick",
+    [
+        'case "$*" in *matroska*) exit 1;; esac',
+        'case "$*" in *matroska*) for last; do :; done; : > "${last#file:}"; exit 0;; esac',
+        'case "$*" in *streamhash*) exit 0;; esac',
+        'case "$*" in *streamhash*.part*) echo 0,v,SHA256=00; exit 0;; esac',
+    ],
+    ids=["fails", "writes nothing", "hashes nothing", "hashes differ"],
+)
+async def test_a_conversion_that_cannot_be_trusted(tmp_path: Path, trick: str) -> None:
+    """The MP4 stays, the receipt names it, and clients are told."""
+    folder = tmp_path / "recordings"
+    program = script(tmp_path, f'{trick}\nexec {BUNDLED} "$@"')
+    recording = RecordingConfig(format="mkv")
+    with trio.fail_after(60):
+        async with open_set(program, folder, SMALL, recording=recording) as stage:
+            await stage.camera.start_recording(WISH)
+            session = await stage.camera.stop_recording()
+    (path,) = check_receipt(folder, session)
+    assert path.suffix == ".mp4"
+    assert len(packets(BUNDLED, path)["video"]) == session.frames_written
+    assert stage.news == ["STARTED", "ERROR conversion failed; the MP4 stays", "STOPPED stopped"]
+
+
+async def test_a_foreign_file_is_never_replaced(tmp_path: Path) -> None:
+    """A Matroska file of that name that somebody else put there stays as it is (I5)."""
+    with trio.fail_after(60):
+        async with open_set(
+            BUNDLED, tmp_path, SMALL, recording=RecordingConfig(format="mkv")
+        ) as stage:
+            started = await stage.camera.start_recording(WISH)
+            foreign = (tmp_path / started.segments[0].filename).with_suffix(".mkv")
+            foreign.write_text("mine")
+            session = await stage.camera.stop_recording()
+    assert foreign.read_text() == "mine"
+    assert session.segments[0].filename.endswith(".mp4")
+    assert (tmp_path / session.segments[0].filename).exists()
+
+
+# --- space --------------------------------------------------------------------------------
+
+
+async def test_a_full_volume_pauses_the_recorder(tmp_path: Path) -> None:
+    """Sealed at the critical line, resumed below the block line, and every frame counted."""
+    disk = GaugedDisk()
+    disk.fill(50)
+    with trio.fail_after(60):
+        async with open_set(BUNDLED, tmp_path, SMALL, disk=disk) as stage:
+            level = stage.storage.published
+            await stage.camera.start_recording(WISH)
+            await stage.grow(10)
+            disk.fill(96)
+            await level.wait_until(lambda status: status.level is StorageLevel.CRITICAL)
+            await stage.until_session(SessionState.WAITING)
+            disk.fill(50)
+            await level.wait_until(lambda status: status.level is StorageLevel.OK)
+            await stage.until_session(SessionState.RECORDING)
+            session = await stage.camera.stop_recording()
+    assert len(session.segments) == 2
+    (gap,) = session.gaps
+    assert (gap.cause, gap.exact) == (Cause.STORAGE_FULL, True)
+    assert gap.frames > 0
+    found = joined(BUNDLED, list(check_receipt(tmp_path, session)))
+    assert len(found["video"]) == session.frames_written
+    assert len(stage.children) == 1

@@ -1,0 +1,195 @@
+"""A camera with real FFmpeg, real files and the real clock, and what its files hold."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import attrs
+import media_ffmpeg as ffmpeg
+import trio
+
+from camd.camera.actor import Camera
+from camd.camera.capture import Capture
+from camd.camera.program import find_ffmpeg
+from camd.config.schema import CameraConfig, Config, FfmpegConfig, RecordingConfig, StorageConfig
+from camd.media.stored import probe, sealed_moov_offset
+from camd.model import (
+    CameraId,
+    CameraState,
+    Event,
+    RecordingChanged,
+    RecordingWish,
+    Segment,
+    SegmentState,
+    Session,
+    SessionState,
+    Source,
+)
+from camd.runtime.fanout import Fanout
+from camd.runtime.spawn import Child, open_child
+from camd.storage.actor import Storage, open_storage
+from camd.storage.disk import Disk
+
+WISH = RecordingWish("tester")
+_TWO = ThreadPoolExecutor(2)
+
+
+@attrs.define(eq=False)
+class Set:
+    """A camera at work."""
+
+    camera: Camera
+    storage: Storage
+    folder: Path
+    children: list[Child]
+    heard: list[Event]
+
+    async def until(self, state: CameraState) -> None:
+        """Wait until the camera is in `state`."""
+        await self.camera.published.wait_until(lambda status: status.state is state)
+
+    async def until_session(self, state: SessionState) -> None:
+        """Wait until its session is in `state`."""
+        await self.camera.published.wait_until(
+            lambda status: status.session is not None and status.session.state is state
+        )
+
+    async def ended(self) -> Session:
+        """Wait for the end of the session; return its receipt."""
+        await self.camera.published.wait_until(lambda status: status.session is None)
+        news = [event for event in self.heard if isinstance(event, RecordingChanged)]
+        return news[-1].session
+
+    async def grow(self, frames: int) -> None:
+        """Wait until the session's newest segment holds so many frames."""
+        arrived = trio.Event()
+
+        def written() -> bool:
+            session = self.camera.status.session
+            return bool(session and session.segments and session.segments[-1].frames >= frames)
+
+        async def look() -> None:
+            while not written():
+                await trio.sleep(0.05)
+            arrived.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look)
+            await arrived.wait()
+
+    @property
+    def news(self) -> list[str]:
+        """What clients were told about recordings, PROGRESS left out."""
+        return [
+            f"{event.news.name} {event.reason}".strip()
+            for event in self.heard
+            if isinstance(event, RecordingChanged) and event.news.name != "PROGRESS"
+        ]
+
+
+@asynccontextmanager
+async def open_set(
+    program: str | Path,
+    folder: Path,
+    source: Source,
+    *,
+    codec: str = "auto",
+    recording: RecordingConfig | None = None,
+    stall: float = 10.0,
+    disk: Disk | None = None,
+) -> AsyncIterator[Set]:
+    """Run one camera that records into `folder` while the block runs."""
+    config = Config(
+        storage=StorageConfig(recordings_dir=folder),
+        recording=recording or RecordingConfig(),
+        ffmpeg=FfmpegConfig(path=Path(program), stall_timeout=timedelta(seconds=stall)),
+    )
+    children: list[Child] = []
+
+    @asynccontextmanager
+    async def launch(arguments: Sequence[str]) -> AsyncIterator[Any]:
+        async with open_child(arguments) as child:
+            children.append(child)
+            yield child
+
+    events: Fanout[Event] = Fanout()
+    heard: list[Event] = []
+    camera_config = CameraConfig(CameraId("camera0"), source, codec=codec)
+    with events.subscribed(heard.append):
+        async with open_storage(config.storage, events, disk) as storage:
+            capture = Capture(camera_config, config, lambda: find_ffmpeg(config.ffmpeg), launch)
+            camera = Camera(camera_config, config, storage, events, capture)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(camera.serve)
+                yield Set(camera, storage, folder, children, heard)
+                await camera.close()
+                nursery.cancel_scope.cancel()
+    assert all(not Path(f"/proc/{child.pid}").exists() for child in children), "a child is left"
+
+
+# --- what files hold ----------------------------------------------------------------------
+
+Packets = dict[str, list[tuple[int, str]]]
+
+
+def packets(program: str, path: Path) -> Packets:
+    """Hash each stream's packets in order, and decode everything: no word of complaint."""
+    done = ffmpeg.run(
+        *(program, "-i", str(path), "-map", "0", "-c", "copy", "-f", "framehash", "-hash", "md5"),
+        *("-", "-map", "0", "-f", "null", "-"),
+    )
+    assert (done.returncode, done.stderr) == (0, b""), (path, done.stderr)
+    kinds: dict[str, str] = {}
+    found: Packets = {"video": [], "audio": []}
+    for line in done.stdout.decode().splitlines():
+        if line.startswith("#media_type"):
+            number, _, kind = line.removeprefix("#media_type ").partition(": ")
+            kinds[number] = kind
+        elif line and not line.startswith("#"):
+            number, _, _, _, size, digest, *_ = (part.strip() for part in line.split(","))
+            found[kinds[number]].append((int(size), digest))
+    return found
+
+
+def joined(program: str, paths: Sequence[Path]) -> Packets:
+    """Join what several files hold, in the order given."""
+    whole: Packets = {"video": [], "audio": []}
+    for part in _TWO.map(lambda path: packets(program, path), paths):
+        for kind, found in part.items():
+            whole[kind] += found
+    return whole
+
+
+def check_receipt(folder: Path, session: Session) -> Iterator[Path]:
+    """Compare each file with what the receipt says of it; yields their paths."""
+    ledgered = sum(gap.frames for gap in session.gaps if gap.exact)
+    assert session.frames_captured == session.frames_written + ledgered
+    assert sum(segment.frames for segment in session.segments) == session.frames_written
+    assert {path.name for path in folder.iterdir() if path.is_file()} == {
+        segment.filename for segment in session.segments
+    }
+    for segment in session.segments:
+        yield check_file(folder, segment)
+
+
+def check_file(folder: Path, segment: Segment) -> Path:
+    """Compare a file with what is said of it."""
+    path = folder / segment.filename
+    data = path.read_bytes()
+    assert len(data) == segment.size_bytes
+    assert hashlib.sha256(data[48:]).hexdigest() == segment.sha256
+    assert segment.state is SegmentState.SEALED
+    if path.suffix == ".mp4":
+        offset = sealed_moov_offset(data[:48])
+        assert offset is not None
+        said = probe(data[:65536], data[offset:])
+        assert (said.frames, said.duration_seconds) == (segment.frames, segment.duration_seconds)
+        assert said.identity is not None
+        assert said.identity.session_id == segment.session_id
+    return path
