@@ -160,7 +160,7 @@ class Storage:
         segment = await self._find(filename)
         path = self.folder / segment.filename
         growing = self._growing.get(segment.filename)
-        sealed = growing is None
+        sealed = segment.state is SegmentState.SEALED
         size, modified = await self._bounded(lambda: _facts(path), segment.filename)
         return StoredFile(
             path=path,

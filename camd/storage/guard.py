@@ -172,7 +172,7 @@ class Guard:
             if usage.read_only or not os.access(self.folder, os.W_OK | os.X_OK):
                 return StorageLevel.READ_ONLY, usage
         except OSError as error:
-            log.warning("storage_probe_failed", error=str(error))
+            log.debug("storage_probe_failed", error=str(error))
             return StorageLevel.MISSING, Usage(0, 0)
         level = level_of(usage, self._thresholds, self._level)
         if level.writable:
