@@ -6,14 +6,14 @@ ledger (I4), and it says "recording" only while bytes become durable (I7).
 
 from __future__ import annotations
 
-import errno
-from datetime import datetime, timedelta
 from typing import Protocol
 
 import attrs
 import structlog
 import trio
 
+from camd.camera.brake import Brake
+from camd.camera.ledger import Ledger
 from camd.camera.opened import OpenSegment, open_segment
 from camd.camera.queue import (
     Captured,
@@ -28,7 +28,7 @@ from camd.camera.sessions import Loss, Rotation, SessionBook
 from camd.clock import monotonic, now
 from camd.media.fragments import Init
 from camd.media.mp4 import SegmentError
-from camd.model import Cause, Gap, RecordingNews, Segment, SegmentState, StorageLevel
+from camd.model import Cause, Gap, RecordingNews, Segment, SegmentState
 from camd.storage.actor import Storage
 
 log = structlog.get_logger("camd.recorder")
@@ -36,8 +36,6 @@ log = structlog.get_logger("camd.recorder")
 FIRST_RETRY_SECONDS = 1.0
 CUT_SHORT_SECONDS = 5.0
 LONGEST_RETRY_SECONDS = 30.0
-SAME_MOMENT = timedelta(milliseconds=250)  # capture times closer than this are one moment
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Observer(Protocol):
@@ -71,15 +69,13 @@ class Recorder:
     _open: OpenSegment | None = attrs.field(default=None, init=False)
     _number: int = attrs.field(default=0, init=False)
     _sync_due: float | None = attrs.field(default=None, init=False)  # monotonic seconds
-    _last_end: datetime | None = attrs.field(default=None, init=False)
-    _run_over: RunEnded | None = attrs.field(default=None, init=False)
-    _paused: Cause | None = attrs.field(default=None, init=False)
-    _loss: Loss | None = attrs.field(default=None, init=False)
-    _lost_by: Cause = attrs.field(default=Cause.STORAGE_ERROR, init=False)  # the latest loss
+    _brake: Brake = attrs.field(factory=Brake, init=False)
+    _ledger: Ledger = attrs.field(init=False)
     _finishing: bool = attrs.field(default=False, init=False)
     _done: bool = attrs.field(default=False, init=False)
-    _retry_at: float = attrs.field(default=0.0, init=False)  # monotonic seconds
-    _retry_delay: float = attrs.field(default=FIRST_RETRY_SECONDS, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._ledger = Ledger(self.book)
 
     async def record(self) -> None:
         """Write until Finish comes out of the queue; then everything is sealed and ledgered.
@@ -106,16 +102,12 @@ class Recorder:
             else:
                 await self._take(item)
         await self._seal()
-        await self._ledger_loss()
-        await self._ledger_absence(self.book.until or now())
+        await self._enter(self._ledger.settle(self.book.until or now()))
         self._done = True
 
     async def _cut_short(self) -> None:
         """Account for the fragment that was in hand, then finish as usual."""
-        loss = self._loss.frames if self._loss else 0
-        if frames := self.book.unaccounted - loss:
-            moment = self._last_end or self.book.started
-            self._lose(Loss(moment, now(), frames, Cause.STORAGE_ERROR, "was interrupted"))
+        if self._ledger.lose_rest(now(), "was interrupted"):
             await self._seal()
         self.queue.put(Finish())
         await self._record()
@@ -130,13 +122,13 @@ class Recorder:
             case Overflowed(start, end, frames):
                 self.book.captured(frames)
                 await self._seal()
-                cause = Cause.STORAGE_SLOW
-                self._lose(Loss(start, end, frames, cause, "dropped the oldest frames in memory"))
-                await self._ledger_loss()
+                why = "dropped the oldest frames in memory"
+                self._ledger.lose(Loss(start, end, frames, Cause.STORAGE_SLOW, why))
+                await self._enter(self._ledger.settle_losses())
             case RunEnded():
                 await self._seal()
-                await self._ledger_loss()
-                self._run_over = item
+                await self._enter(self._ledger.settle_losses())
+                self._ledger.run_ended(item)
                 if item.cause is not None:
                     self.book.wait_for(item.reason)
 
@@ -145,16 +137,20 @@ class Recorder:
     async def _capture(self, captured: Captured) -> None:
         """Write a fragment, or count it as lost."""
         fragment = captured.fragment
-        if not await self._may_write():
-            assert self._paused is not None
-            self._lose_fragment(captured, self._paused, "paused until storage is usable again")
+        level = self.storage.published.value.level
+        stopped_by = self._brake.stopped_by(level, monotonic())
+        if stopped_by is not None:
+            await self._pause(stopped_by, level.value)
+            why = "paused until storage is usable again"
+            self._ledger.lose_fragment(captured, stopped_by, why)
             return
         try:
             if self._open is not None and fragment.starts_with_sync and self._due(captured):
                 await self._rotate()
             if self._open is None:
                 if not fragment.starts_with_sync:
-                    self._lose_fragment(captured, self._lost_by, "waited for the next key frame")
+                    cause = self._ledger.latest_cause
+                    self._ledger.lose_fragment(captured, cause, "waited for the next key frame")
                     return
                 await self._begin(captured)
             await self._append(captured)
@@ -177,9 +173,7 @@ class Recorder:
     async def _begin(self, captured: Captured) -> None:
         """Open a segment for a fragment that starts with a key frame. Raises OSError."""
         assert self._init is not None
-        start = captured.start
-        if self._last_end and abs(start - self._last_end) < SAME_MOMENT:
-            start = self._last_end
+        start = self._ledger.start_of(captured)
         self._open = await open_segment(
             self.storage,
             self.book,
@@ -190,8 +184,7 @@ class Recorder:
             self._number,
         )
         self._number += 1
-        await self._ledger_loss()
-        await self._ledger_absence(start)
+        await self._enter(self._ledger.settle(start))
         self.storage.guard.wrote(self.book.session_id, self._open.file.size_bytes)
 
     async def _append(self, captured: Captured) -> None:
@@ -218,7 +211,7 @@ class Recorder:
         failure = await self.storage.on_disk(write)
         grown = file.size_bytes - before
         self.storage.guard.wrote(self.book.session_id, grown)
-        self._last_end = self._open.end
+        self._ledger.written_until = self._open.end
         account = self._open.account(SegmentState.OPEN)
         self.book.wrote(account, fragment.frames, grown, monotonic())
         if failure is None and due:
@@ -231,7 +224,7 @@ class Recorder:
         if failure is not None:
             await self._write_failed(failure, None)
         else:
-            self._retry_delay = FIRST_RETRY_SECONDS
+            self._brake.worked()
 
     async def _announce(self, segment: Segment) -> None:
         await self.storage.note_segment(segment)
@@ -248,7 +241,7 @@ class Recorder:
         if begun and captured.fragment.starts_with_sync:
             await self._capture(captured)
         else:
-            self._lose_fragment(captured, Cause.ENCODER_EXIT, str(error))
+            self._ledger.lose_fragment(captured, Cause.ENCODER_EXIT, str(error))
 
     # --- durability ---
 
@@ -314,31 +307,10 @@ class Recorder:
 
     # --- trouble ---
 
-    async def _may_write(self) -> bool:
-        """Whether the volume may be written; seals and pauses when it may not any more.
-
-        A session that was paused for want of space goes on only below the block line, so that
-        it does not come and go at the edge.
-        """
-        level = self.storage.published.value.level
-        if level is StorageLevel.UNRESPONSIVE:
-            return self._paused is None
-        if not level.writable:
-            full = level is StorageLevel.CRITICAL
-            await self._pause(Cause.STORAGE_FULL if full else Cause.STORAGE_ERROR, level.value)
-            return False
-        if self._paused is None:
-            return True
-        roomy = level in (StorageLevel.OK, StorageLevel.LOW)
-        if monotonic() < self._retry_at or not (roomy or self._paused is Cause.STORAGE_ERROR):
-            return False
-        self._paused = None
-        return True
-
     async def _pause(self, cause: Cause, reason: str) -> None:
-        if self._paused is not None:
+        if self._brake.paused is not None:
             return
-        self._paused = cause
+        self._brake.paused = cause
         await self._seal()
         self.book.wait_for(f"storage: {reason}")
         if self._begun:
@@ -347,42 +319,20 @@ class Recorder:
 
     async def _write_failed(self, error: OSError, captured: Captured | None) -> None:
         """Seal what is there, ledger the fragment, and try again later."""
-        cause = Cause.STORAGE_FULL if error.errno in NO_ROOM else Cause.STORAGE_ERROR
+        cause = self._brake.failed(error, monotonic())
         log.error("write_failed", session=self.book.session_id, error=str(error))
-        self._retry_at = monotonic() + self._retry_delay
-        self._retry_delay = min(LONGEST_RETRY_SECONDS, self._retry_delay * 2)
         self.storage.guard.suspect()
         await self._pause(cause, error.strerror or "error")
         if captured is not None:
-            self._lose_fragment(captured, cause, "sealed the file, tried again later")
+            why = "sealed the file, tried again later"
+            self._ledger.lose_fragment(captured, cause, why)
 
-    def _lose_fragment(self, captured: Captured, cause: Cause, action: str) -> None:
-        frames = captured.fragment.frames
-        self._lose(Loss(captured.start, captured.end, frames, cause, action))
-
-    def _lose(self, loss: Loss) -> None:
-        self._lost_by = loss.cause
-        self._loss = loss if self._loss is None else self._loss.and_then(loss)
-
-    async def _ledger_loss(self) -> None:
-        """Write frames that were lost so far into the ledger, as one entry."""
-        if self._loss is not None:
-            loss, self._loss = self._loss, None
-            self._last_end = max(loss.end, self._last_end or loss.end)
-            await self._ledger(self.book.lost(loss))
-
-    async def _ledger_absence(self, until: datetime) -> None:
-        """Write the time since the last child ended into the ledger, if footage is missing."""
-        over, self._run_over = self._run_over, None
-        start = self._last_end or self.book.started
-        if over is not None and over.cause is not None and until > start:
-            await self._ledger(self.book.missed(start, until, over.cause))
-
-    async def _ledger(self, gap: Gap) -> None:
-        if not self._begun:
-            return  # a start that is refused leaves nothing behind
-        await self.storage.note_gaps([gap])
-        self.observer.news(RecordingNews.GAP, self._newest_name(), gap.cause.value)
+    async def _enter(self, gaps: list[Gap]) -> None:
+        """Write entries into the ledger, and tell; a start that is refused leaves none behind."""
+        if gaps and self._begun:
+            await self.storage.note_gaps(gaps)
+            for gap in gaps:
+                self.observer.news(RecordingNews.GAP, self._newest_name(), gap.cause.value)
 
     @property
     def _begun(self) -> bool:

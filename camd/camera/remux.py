@@ -9,6 +9,9 @@ import hashlib
 import os
 import re
 import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 import attrs
@@ -21,7 +24,7 @@ from camd.media.command import hash_arguments, remux_arguments
 from camd.media.mp4 import HASHED_FROM
 from camd.model import Segment
 from camd.storage.actor import Storage
-from camd.storage.naming import with_extension
+from camd.storage.naming import candidates, with_extension
 
 log = structlog.get_logger("camd.remux")
 
@@ -36,12 +39,11 @@ async def to_mkv(program: Program, storage: Storage, segment: Segment) -> Segmen
     """
     source = storage.folder / segment.filename
     name = with_extension(segment.filename, "mkv")
-    target = storage.folder / name
     part = storage.folder / f".{name}.part"
     try:
         with trio.move_on_after(PATIENCE_SECONDS):
             await trio.to_thread.run_sync(lambda: part.unlink(missing_ok=True))  # of a crash
-            return await _convert(program, storage, segment, source, part, target)
+            return await _convert(program, storage, segment, source, part)
     except (OSError, subprocess.CalledProcessError) as error:
         log.error("mkv_failed", file=name, error=str(error))
     finally:
@@ -53,8 +55,8 @@ async def to_mkv(program: Program, storage: Storage, segment: Segment) -> Segmen
 
 
 async def _convert(
-    program: Program, storage: Storage, segment: Segment, source: Path, part: Path, target: Path
-) -> Segment | None:
+    program: Program, storage: Storage, segment: Segment, source: Path, part: Path
+) -> Segment:
     await trio.run_process(
         remux_arguments(str(program.path), source, part),
         stdin=subprocess.DEVNULL,
@@ -63,12 +65,13 @@ async def _convert(
     )
     packets = await _packets(program, source)
     if not packets or packets != await _packets(program, part):
-        log.error("mkv_differs", file=target.name)
-        raise OSError(f"{target.name} does not hold the packets of {source.name}")
-    size, digest = await storage.on_disk(lambda: _publish(storage, part, target))
-    made = attrs.evolve(
-        segment, filename=target.name, size_bytes=size, sha256=digest, modified=now()
+        raise OSError(f"{part.name} does not hold the packets of {source.name}")
+    names = chain(
+        [with_extension(source.name, "mkv")],
+        candidates(segment.camera_id, segment.start, "mkv"),
     )
+    name, size, digest = await storage.on_disk(lambda: _publish(storage, part, names))
+    made = attrs.evolve(segment, filename=name, size_bytes=size, sha256=digest, modified=now())
     await storage.note_replaced(segment.filename, made)
     await storage.on_disk(lambda: storage.disk.unlink(source))
     return made
@@ -85,8 +88,12 @@ async def _packets(program: Program, path: Path) -> list[str]:
     return _HASH.findall(result.stdout.decode("ascii", "replace"))
 
 
-def _publish(storage: Storage, part: Path, target: Path) -> tuple[int, str]:
-    """Make the file durable, hash it, and give it its name without replacing anything (I5)."""
+def _publish(storage: Storage, part: Path, names: Iterator[str]) -> tuple[str, int, str]:
+    """Make the file durable, hash it, and give it the first name that is free (I5).
+
+    The name of the MP4 need not be: a segment of the same second may have had it before, and
+    have become Matroska since.
+    """
     digest = hashlib.sha256()
     with part.open("rb") as file:
         os.fsync(file.fileno())
@@ -94,7 +101,15 @@ def _publish(storage: Storage, part: Path, target: Path) -> tuple[int, str]:
         file.seek(HASHED_FROM)
         while chunk := file.read(1 << 20):
             digest.update(chunk)
-    os.link(part, target)
+    name = _link(part, names)
     part.unlink()
-    storage.disk.sync_directory(target.parent)
-    return size, digest.hexdigest()
+    storage.disk.sync_directory(part.parent)
+    return name, size, digest.hexdigest()
+
+
+def _link(part: Path, names: Iterator[str]) -> str:
+    for name in names:
+        with suppress(FileExistsError):
+            os.link(part, part.with_name(name))
+            return name
+    raise AssertionError("names never end")

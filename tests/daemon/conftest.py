@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import trio
 from daemon_stage import Daemon, make_clip, roomy_folder, small_camera
 
 NewDaemon = Callable[[], Daemon]
@@ -38,6 +39,20 @@ async def daemon(new_daemon: NewDaemon) -> Daemon:
     made.configure(cameras=[small_camera(), small_camera()])
     await made.start()
     return made
+
+
+@pytest.fixture(scope="session")
+def shared_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """Run one daemon for all tests that leave it as they found it."""
+    folder, thresholds = roomy_folder(tmp_path_factory.mktemp("shared") / "daemon")
+    made = Daemon(folder, thresholds)
+    made.configure(cameras=[small_camera(), small_camera()])
+    trio.run(made.start)
+    yield made
+    trio.run(made.stop)
+    assert made.clean_up() == [], "children outlived their daemon"
+    if not folder.is_relative_to(tmp_path_factory.getbasetemp()):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

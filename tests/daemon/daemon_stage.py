@@ -141,6 +141,11 @@ class Daemon:
         """What it said, over all its lives."""
         return self.log_file.read_text(encoding="utf-8", errors="replace")
 
+    async def wait_log(self, words: str) -> None:
+        """Wait until it has said this; for what it tells nobody else."""
+        while words not in self.log:  # noqa: ASYNC110 - another process writes it
+            await trio.sleep(0.05)
+
     def command(self, *arguments: str) -> list[str]:
         """Return a command line of camd's."""
         return [sys.executable, "-m", "camd", *arguments]

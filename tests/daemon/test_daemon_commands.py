@@ -95,13 +95,13 @@ async def test_status_ls_info_and_storage_tell_what_there_is(daemon: Daemon) -> 
         assert "available" in (await daemon.camd("storage")).stdout
 
 
-async def test_record_for_a_time_prints_a_receipt_that_is_true(daemon: Daemon) -> None:
+async def test_record_for_a_time_prints_a_receipt_that_is_true(shared_daemon: Daemon) -> None:
     """It ends by itself with 0; the hashes are those of the files."""
     with trio.fail_after(40):
-        receipt = await parsed(daemon, "record", "camera0", "--for", "2s")
+        receipt = await parsed(shared_daemon, "record", "camera0", "--for", "2s")
     assert len(receipt["files"]) >= 2
     for file in receipt["files"]:
-        assert signature(daemon.recordings / file["filename"]) == file["sha256"]
+        assert signature(shared_daemon.recordings / file["filename"]) == file["sha256"]
     assert abs(sum(file["duration"] for file in receipt["files"]) - 2) <= 0.5
 
 
@@ -142,15 +142,16 @@ async def test_stop_ends_what_somebody_else_records(daemon: Daemon) -> None:
         assert "not recording" in again.stderr
 
 
-async def test_watch_shows_events_until_ctrl_c(daemon: Daemon) -> None:
+async def test_watch_shows_events_until_ctrl_c(shared_daemon: Daemon) -> None:
     """One JSON object a line, as they happen; Ctrl-C ends it as shells expect."""
     with trio.fail_after(40):
-        async with running(daemon, "watch", "--json") as watch:
+        async with running(shared_daemon, "watch", "--json") as watch:
             await watch.line("Waiting for events", errors=True)
-            await daemon.call("start_recording", device="camera0")
+            await shared_daemon.call("start_recording", device="camera0")
             event = json.loads(await watch.line('"STARTED"'))
             assert event["method"] == "recording_status_update"
             assert event["params"]["camera_id"] == "camera0"
+            await shared_daemon.call("stop_recording", device="camera0")
             code, _, errors = await watch.interrupt()
         assert code == 130
         assert "Traceback" not in errors
@@ -200,7 +201,7 @@ async def until_refused(client: Any) -> str:
         await trio.sleep(0.1)
 
 
-async def test_exit_codes_tell_failures_apart(daemon: Daemon) -> None:
+async def test_exit_codes_tell_failures_apart(shared_daemon: Daemon) -> None:
     """1, 2, 3, 4, 5 and 78, each with a sentence on stderr and nothing on stdout."""
     nobody = {"CAMD_URL": "ws://127.0.0.1:1/ws"}
     secret = {"CAMERA_SERVICE_JWT_SECRET": "short"}
@@ -213,22 +214,29 @@ async def test_exit_codes_tell_failures_apart(daemon: Daemon) -> None:
         (78, ("token", "eve"), secret, "auth.jwt_secret"),
         (78, ("check", "--config", "/nowhere/camd.toml"), {}, "/nowhere/camd.toml"),
     ]
+
+    async def check(
+        code: int, arguments: tuple[str, ...], environ: dict[str, str], words: str
+    ) -> None:
+        done = await shared_daemon.camd(*arguments, **environ)
+        assert done.returncode == code, (arguments, done.stderr)
+        assert done.stdout == ""
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+
     with trio.fail_after(60):
-        for code, arguments, environ, words in cases:
-            done = await daemon.camd(*arguments, **environ)
-            assert done.returncode == code, (arguments, done.stderr)
-            assert done.stdout == ""
-            assert words in done.stderr
-            assert "Traceback" not in done.stderr
+        async with trio.open_nursery() as nursery:
+            for case in cases:
+                nursery.start_soon(check, *case)
 
 
-async def test_check_finds_what_the_daemon_would_meet(daemon: Daemon) -> None:
+async def test_check_finds_what_the_daemon_would_meet(shared_daemon: Daemon) -> None:
     """All is well with a configuration that records, and a missing FFmpeg is a problem."""
     with trio.fail_after(40):
-        findings = await parsed(daemon, "check")
+        findings = await parsed(shared_daemon, "check")
         assert {item["grade"] for item in findings} <= {"ok", "warning"}
         assert {"configuration", "ffmpeg", "camera camera0"} <= {f["subject"] for f in findings}
-        broken = await daemon.camd("check", CAMD_FFMPEG__PATH="/nowhere/ffmpeg")
+        broken = await shared_daemon.camd("check", CAMD_FFMPEG__PATH="/nowhere/ffmpeg")
         assert broken.returncode == 1
         assert "/nowhere/ffmpeg" in broken.stdout
 

@@ -270,10 +270,10 @@ async def test_of_a_growing_file_the_durable_part_is_given_out_and_plays(
     assert await frames_in(part) >= FRAGMENT_FRAMES
 
 
-async def test_the_health_pages_need_no_credentials(daemon: Daemon) -> None:
+async def test_the_health_pages_need_no_credentials(shared_daemon: Daemon) -> None:
     """Machines that watch the service see that it lives, is ready, and is well."""
     with trio.fail_after(30):
         for page, word in (("live", b"alive"), ("ready", b"ready"), ("system", b"healthy")):
-            answer = await daemon.get(f"/health/{page}", anonymous=True)
+            answer = await shared_daemon.get(f"/health/{page}", anonymous=True)
             assert answer.status == 200
             assert word in answer.body

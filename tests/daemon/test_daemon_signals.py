@@ -145,6 +145,7 @@ async def test_a_broken_file_is_refused_with_its_mistakes_and_changes_nothing(
             paths = {error["path"] for error in refused.value.data["errors"]}
             assert paths == {"recording.rotation", "storage.warn_percnt"}
             daemon.signal(signal.SIGHUP)
+            await daemon.wait_log("configuration_refused")
             daemon.config_file.write_text("[", encoding="utf-8")
             with pytest.raises(RemoteError):
                 await client.call("reload_config")
@@ -154,7 +155,6 @@ async def test_a_broken_file_is_refused_with_its_mistakes_and_changes_nothing(
             answer = await client.call("start_recording", device="camera1")
             assert answer["status"] == "STARTED"
         await daemon.stop()
-    assert "configuration_refused" in daemon.log
     assert "Traceback" not in daemon.log
 
 

@@ -13,6 +13,7 @@ import trio
 from support.camera_set import WISH, Packets, check_receipt, joined, open_set, packets
 from support.disk import GaugedDisk
 
+from camd.camera.program import Program
 from camd.config.schema import RecordingConfig
 from camd.errors import Refusal
 from camd.model import (
@@ -76,7 +77,7 @@ async def test_a_hundred_rotations_lose_nothing(
     program: str, film: Path, original: Packets, tmp_path: Path
 ) -> None:
     """All packets of all segments, joined, are the source's: in order, each once (I3)."""
-    source = FileSource(film, loop=False, speed=40)
+    source = FileSource(film, loop=False, speed=80)
     with trio.fail_after(60):
         async with open_set(program, tmp_path, source, recording=EVERY_SECOND) as stage:
             await stage.camera.start_recording(WISH)
@@ -91,13 +92,14 @@ async def test_a_hundred_rotations_lose_nothing(
     assert session.frames_written == SECONDS * FPS
     assert sum(segment.duration_seconds for segment in session.segments) == pytest.approx(SECONDS)
     paths = list(check_receipt(tmp_path, session))
-    found = joined(program, paths)
+    found = joined(BUNDLED, paths)
     assert len(found["video"]) == SECONDS * FPS
     assert found == original
     for path in (paths[0], paths[50], paths[-1]):
         done = ffmpeg.run(program, "-ss", "0.5", "-i", str(path), "-an", "-f", "framemd5", "-")
         shown = [line for line in done.stdout.splitlines() if not line.startswith(b"#")]
-        assert (done.stderr, len(shown)) == (b"", FPS // 2)
+        assert done.stderr == b""
+        assert FPS // 2 <= len(shown) < FPS  # sound begins a little before the pictures
 
 
 # --- children that die --------------------------------------------------------------------
@@ -172,18 +174,27 @@ async def test_a_source_whose_name_cannot_exist(tmp_path: Path) -> None:
     assert refusal.kind.code == -32006
 
 
-async def refused(program: str | Path, folder: Path, source: FileSource | TestSource) -> Refusal:
+async def refused(
+    program: str | Path,
+    folder: Path,
+    source: FileSource | TestSource,
+    found: Program | None = None,
+) -> Refusal:
     """Start a recording that must be refused, and return why."""
     with trio.fail_after(60):
-        async with open_set(program, folder, source) as stage:
+        async with open_set(program, folder, source, found=found) as stage:
             with pytest.raises(Refusal) as caught:
                 await stage.camera.start_recording(WISH)
             await stage.until(CameraState.IDLE)
             assert stage.camera.status.session is None
             assert stage.camera.status.restarts == 0
-    assert [path for path in folder.iterdir() if path.is_file()] == []
-    assert stage.news == []
+    assert (files(folder), stage.news) == ([], [])
     return caught.value
+
+
+def files(folder: Path) -> list[Path]:
+    """List the files in a folder."""
+    return [path for path in folder.iterdir() if path.is_file()]
 
 
 def script(folder: Path, text: str) -> Path:
@@ -224,9 +235,8 @@ async def test_without_ffmpeg(tmp_path: Path) -> None:
 @pytest.mark.parametrize("source", [SMALL, FileSource(Path("/dev/null"))], ids=["test", "file"])
 async def test_an_ffmpeg_that_went_away(tmp_path: Path, source: TestSource | FileSource) -> None:
     """A program that was found and is gone when it is needed says so, and crashes nothing."""
-    path = script(tmp_path, "exit 1")
-    path.write_text('#!/bin/sh\nrm "$0"\necho ffmpeg version 5.1.6\n')
-    refusal = await refused(path, tmp_path / "recordings", source)
+    program = Program(tmp_path / "removed", (5, 1))
+    refusal = await refused(tmp_path, tmp_path / "recordings", source, program)
     assert (refusal.kind.code, refusal.data["cause"]) == (-32006, "ffmpeg_missing")
 
 
@@ -253,14 +263,14 @@ async def test_other_codecs_are_recorded_and_rotated(
 
 async def test_matroska(program: str, film: Path, original: Packets, tmp_path: Path) -> None:
     """The receipt names Matroska files that hold every packet; no MP4 is left."""
-    recording = RecordingConfig(rotation=timedelta(seconds=40), format="mkv")
+    recording = RecordingConfig(rotation=timedelta(seconds=20), format="mkv")
     source = FileSource(film, loop=False, speed=100)
     with trio.fail_after(60):
         async with open_set(program, tmp_path, source, recording=recording) as stage:
             await stage.camera.start_recording(WISH)
             session = await stage.ended()
             page = await stage.storage.list_recordings(RECENT)
-    assert (session.format, len(session.segments)) == ("mkv", 3)
+    assert (session.format, len(session.segments)) == ("mkv", 6)
     assert {Path(segment.filename).suffix for segment in session.segments} == {".mkv"}
     assert {each.filename for each in page.segments} == {s.filename for s in session.segments}
     assert joined(program, list(check_receipt(tmp_path, session))) == original
@@ -272,7 +282,7 @@ async def test_matroska(program: str, film: Path, original: Packets, tmp_path: P
         'case "$*" in *matroska*) exit 1;; esac',
         'case "$*" in *matroska*) for last; do :; done; : > "${last#file:}"; exit 0;; esac',
         'case "$*" in *streamhash*) exit 0;; esac',
-        'case "$*" in *streamhash*.part*) echo 0,v,SHA256=00; exit 0;; esac',
+        'case "$*" in *.part*streamhash*) echo 0,v,SHA256=00; exit 0;; esac',
     ],
     ids=["fails", "writes nothing", "hashes nothing", "hashes differ"],
 )
@@ -292,18 +302,19 @@ async def test_a_conversion_that_cannot_be_trusted(tmp_path: Path, trick: str) -
 
 
 async def test_a_foreign_file_is_never_replaced(tmp_path: Path) -> None:
-    """A Matroska file of that name that somebody else put there stays as it is (I5)."""
+    """A Matroska file of that name that is there already stays; the new one gets another (I5)."""
+    recording = RecordingConfig(format="mkv")
     with trio.fail_after(60):
-        async with open_set(
-            BUNDLED, tmp_path, SMALL, recording=RecordingConfig(format="mkv")
-        ) as stage:
+        async with open_set(BUNDLED, tmp_path, SMALL, recording=recording) as stage:
             started = await stage.camera.start_recording(WISH)
             foreign = (tmp_path / started.segments[0].filename).with_suffix(".mkv")
             foreign.write_text("mine")
             session = await stage.camera.stop_recording()
     assert foreign.read_text() == "mine"
-    assert session.segments[0].filename.endswith(".mp4")
-    assert (tmp_path / session.segments[0].filename).exists()
+    foreign.unlink()
+    (path,) = check_receipt(tmp_path, session)
+    assert path.name == f"{foreign.stem}_1.mkv"
+    assert len(packets(BUNDLED, path)["video"]) == session.frames_written
 
 
 # --- space --------------------------------------------------------------------------------
@@ -319,9 +330,11 @@ async def test_a_full_volume_pauses_the_recorder(tmp_path: Path) -> None:
             await stage.camera.start_recording(WISH)
             await stage.grow(10)
             disk.fill(96)
+            stage.storage.guard.suspect()
             await level.wait_until(lambda status: status.level is StorageLevel.CRITICAL)
             await stage.until_session(SessionState.WAITING)
             disk.fill(50)
+            stage.storage.guard.suspect()
             await level.wait_until(lambda status: status.level is StorageLevel.OK)
             await stage.until_session(SessionState.RECORDING)
             session = await stage.camera.stop_recording()

@@ -16,13 +16,21 @@ import trio
 
 from camd.camera.actor import Camera
 from camd.camera.capture import Capture
-from camd.camera.program import find_ffmpeg
-from camd.config.schema import CameraConfig, Config, FfmpegConfig, RecordingConfig, StorageConfig
+from camd.camera.program import FfmpegMissingError, Program, find_ffmpeg
+from camd.config.schema import (
+    CameraConfig,
+    Config,
+    FfmpegConfig,
+    RecordingConfig,
+    ServerConfig,
+    StorageConfig,
+)
 from camd.media.stored import probe, sealed_moov_offset
 from camd.model import (
     CameraId,
     CameraState,
     Event,
+    FileSource,
     RecordingChanged,
     RecordingWish,
     Segment,
@@ -67,21 +75,14 @@ class Set:
         return news[-1].session
 
     async def grow(self, frames: int) -> None:
-        """Wait until the session's newest segment holds so many frames."""
-        arrived = trio.Event()
-
-        def written() -> bool:
-            session = self.camera.status.session
-            return bool(session and session.segments and session.segments[-1].frames >= frames)
-
-        async def look() -> None:
-            while not written():
-                await trio.sleep(0.05)
-            arrived.set()
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(look)
-            await arrived.wait()
+        """Wait until the session's newest segment is said to hold so many frames."""
+        await self.camera.published.wait_until(
+            lambda status: (
+                status.session is not None
+                and status.session.current is not None
+                and status.session.current.frames >= frames
+            )
+        )
 
     @property
     def news(self) -> list[str]:
@@ -103,9 +104,14 @@ async def open_set(
     recording: RecordingConfig | None = None,
     stall: float = 10.0,
     disk: Disk | None = None,
+    found: Program | None = None,
 ) -> AsyncIterator[Set]:
-    """Run one camera that records into `folder` while the block runs."""
+    """Run one camera that records into `folder` while the block runs.
+
+    `found` is the program that was found long ago.
+    """
     config = Config(
+        server=ServerConfig(progress_interval=timedelta(seconds=0.2)),
         storage=StorageConfig(recordings_dir=folder),
         recording=recording or RecordingConfig(),
         ffmpeg=FfmpegConfig(path=Path(program), stall_timeout=timedelta(seconds=stall)),
@@ -118,19 +124,36 @@ async def open_set(
             children.append(child)
             yield child
 
+    async def find_program() -> Program:
+        return found or await find_ffmpeg(config.ffmpeg)
+
     events: Fanout[Event] = Fanout()
     heard: list[Event] = []
-    camera_config = CameraConfig(CameraId("camera0"), source, codec=codec)
+    speed = await options_for_speed(program) if isinstance(source, FileSource) else ()
+    camera_config = CameraConfig(CameraId("camera0"), source, codec=codec, input_options=speed)
     with events.subscribed(heard.append):
         async with open_storage(config.storage, events, disk) as storage:
-            capture = Capture(camera_config, config, lambda: find_ffmpeg(config.ffmpeg), launch)
+            capture = Capture(camera_config, config, find_program, launch)
             camera = Camera(camera_config, config, storage, events, capture)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(camera.serve)
+                nursery.start_soon(camera.serve)  # noqa: ASYNC113 - its mailbox takes calls
                 yield Set(camera, storage, folder, children, heard)
                 await camera.close()
                 nursery.cancel_scope.cancel()
-    assert all(not Path(f"/proc/{child.pid}").exists() for child in children), "a child is left"
+    assert not _alive(children)
+
+
+def _alive(children: Sequence[Child]) -> list[int]:
+    return [child.pid for child in children if Path(f"/proc/{child.pid}").exists()]
+
+
+async def options_for_speed(program: str | Path) -> tuple[str, ...]:
+    """From 8.0 on FFmpeg's -readrate stops at twice real time unless it may catch up faster."""
+    try:
+        found = await find_ffmpeg(FfmpegConfig(path=Path(program)))
+    except FfmpegMissingError:
+        return ()
+    return ("-readrate_catchup", "1000") if found.version >= (8, 0) else ()
 
 
 # --- what files hold ----------------------------------------------------------------------

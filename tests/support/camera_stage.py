@@ -38,6 +38,7 @@ from camd.model import (
     TestSource,
     V4l2Source,
 )
+from camd.runtime import spawn
 from camd.runtime.fanout import Fanout
 from camd.storage.actor import Storage
 from camd.storage.guard import Guard
@@ -124,7 +125,10 @@ class FakeChild:
 
     async def end(self) -> int | None:
         """Ask the child to end, then make it."""
-        for number, patience in ((signal.SIGTERM, 3), (signal.SIGKILL, 2)):
+        for number, patience in (
+            (signal.SIGTERM, spawn.TERMINATE_PATIENCE_SECONDS),
+            (signal.SIGKILL, spawn.KILL_PATIENCE_SECONDS),
+        ):
             self.signal(number)
             with trio.move_on_after(patience):
                 return await self.wait()
@@ -452,7 +456,7 @@ async def open_stage(
     camera = Camera(camera_config, config, storage, events, capture)
     with events.subscribed(heard.append):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(camera.serve)
+            nursery.start_soon(camera.serve)  # noqa: ASYNC113 - its mailbox takes calls already
             yield Stage(camera, storage, guard, disk, studio, heard)
             await camera.close()
             nursery.cancel_scope.cancel()
@@ -462,4 +466,5 @@ async def open_stage(
 
 async def find_program() -> Program:
     """Find a program that is never run."""
+    await trio.lowlevel.checkpoint()
     return Program(Path("/usr/bin/ffmpeg"), (5, 1))

@@ -1,0 +1,51 @@
+"""Whether a session may write at this moment, and when to try again. Pure."""
+
+from __future__ import annotations
+
+import errno
+
+import attrs
+
+from camd.model import Cause, StorageLevel
+
+FIRST_RETRY_SECONDS = 1.0
+LONGEST_RETRY_SECONDS = 30.0
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_ROOMY = (StorageLevel.OK, StorageLevel.LOW)
+
+
+@attrs.define(eq=False)
+class Brake:
+    """Paused or not, and since which kind of trouble. Times are seconds of the monotonic clock."""
+
+    paused: Cause | None = attrs.field(default=None, init=False)
+    _retry_at: float = attrs.field(default=0.0, init=False)
+    _retry_delay: float = attrs.field(default=FIRST_RETRY_SECONDS, init=False)
+
+    def stopped_by(self, level: StorageLevel, monotonic: float) -> Cause | None:
+        """Say why nothing may be written; None: it may, and a pause is over.
+
+        What was paused for want of space goes on only below the block line, so that it does not
+        come and go at the edge. A volume that does not answer is no reason to stop: the writes
+        on their way will say.
+        """
+        if not level.writable and level is not StorageLevel.UNRESPONSIVE:
+            full = level is StorageLevel.CRITICAL
+            return self.paused or (Cause.STORAGE_FULL if full else Cause.STORAGE_ERROR)
+        if self.paused is None:
+            return None
+        again = level in _ROOMY or (level.writable and self.paused is Cause.STORAGE_ERROR)
+        if not again or monotonic < self._retry_at:
+            return self.paused
+        self.paused = None
+        return None
+
+    def failed(self, error: OSError, monotonic: float) -> Cause:
+        """Take note of an error: the next try is later each time. Returns the ledger's cause."""
+        self._retry_at = monotonic + self._retry_delay
+        self._retry_delay = min(LONGEST_RETRY_SECONDS, self._retry_delay * 2)
+        return Cause.STORAGE_FULL if error.errno in _NO_ROOM else Cause.STORAGE_ERROR
+
+    def worked(self) -> None:
+        """Something was written: the next error is a fresh one."""
+        self._retry_delay = FIRST_RETRY_SECONDS

@@ -1,0 +1,77 @@
+"""What a session has lost so far and has not entered yet: losses become entries when they end."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import attrs
+
+from camd.camera.queue import Captured, RunEnded
+from camd.camera.sessions import Loss, SessionBook
+from camd.model import Cause, Gap
+
+SAME_MOMENT = timedelta(milliseconds=250)  # capture times closer than this are one moment
+
+
+@attrs.define(eq=False)
+class Ledger:
+    """The open losses of one session, and where its footage ends. Pure.
+
+    An entry covers a hole as a whole: it is made when footage goes on, or the session ends.
+    """
+
+    book: SessionBook
+    written_until: datetime | None = attrs.field(default=None, init=False)
+    latest_cause: Cause = attrs.field(default=Cause.STORAGE_ERROR, init=False)
+    _loss: Loss | None = attrs.field(default=None, init=False)
+    _run_over: RunEnded | None = attrs.field(default=None, init=False)
+
+    @property
+    def pending_frames(self) -> int:
+        """Frames that are lost and not entered yet."""
+        return self._loss.frames if self._loss else 0
+
+    def start_of(self, captured: Captured) -> datetime:
+        """When a segment that begins with this fragment begins: without a seam where none is."""
+        until = self.written_until
+        return until if until and abs(captured.start - until) < SAME_MOMENT else captured.start
+
+    def lose(self, loss: Loss) -> None:
+        """Frames arrived and cannot be written."""
+        self.latest_cause = loss.cause
+        self._loss = loss if self._loss is None else self._loss.and_then(loss)
+
+    def lose_fragment(self, captured: Captured, cause: Cause, action: str) -> None:
+        """A fragment arrived and cannot be written."""
+        frames = captured.fragment.frames
+        self.lose(Loss(captured.start, captured.end, frames, cause, action))
+
+    def lose_rest(self, until: datetime, action: str) -> bool:
+        """Frames are neither written nor lost so far: they are lost. False when there are none."""
+        frames = self.book.unaccounted - self.pending_frames
+        if not frames:
+            return False
+        start = self.written_until or self.book.started
+        self.lose(Loss(start, until, frames, Cause.STORAGE_ERROR, action))
+        return True
+
+    def run_ended(self, over: RunEnded) -> None:
+        """The child is gone: what comes until the next one delivers may be missing."""
+        self._run_over = over
+
+    def settle_losses(self) -> list[Gap]:
+        """Make the entry for what was lost until now."""
+        if self._loss is None:
+            return []
+        loss, self._loss = self._loss, None
+        self.written_until = max(loss.end, self.written_until or loss.end)
+        return [self.book.lost(loss)]
+
+    def settle(self, until: datetime) -> list[Gap]:
+        """Make all entries: footage goes on at `until`, or never."""
+        entries = self.settle_losses()
+        over, self._run_over = self._run_over, None
+        start = self.written_until or self.book.started
+        if over is not None and over.cause is not None and until > start:
+            entries.append(self.book.missed(start, until, over.cause))
+        return entries

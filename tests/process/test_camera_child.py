@@ -1,0 +1,88 @@
+"""The played child keeps the real one's contract: the same conversations, the same answers."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+from support.camera_stage import FakeChild, Studio
+
+from camd.runtime import spawn
+from camd.runtime.spawn import open_child
+
+
+def _shell(script: str) -> Any:
+    return open_child(["sh", "-c", script])
+
+
+async def _speak(child: FakeChild) -> int:
+    await trio.lowlevel.checkpoint()
+    child.complain("word")
+    child.write(b"picture")
+    return 3
+
+
+async def _wait(child: FakeChild) -> int:
+    child.write(b"ready")
+    await child.told_to_end.wait()
+    return -signal.SIGTERM
+
+
+async def _be_deaf(child: FakeChild) -> int:
+    child.write(b"ready")
+    await trio.sleep_forever()
+    raise AssertionError
+
+
+PARTS: dict[str, tuple[str, Any]] = {
+    "speaks": ("echo word >&2; printf picture; exit 3", _speak),
+    "waits": ("printf ready; exec sleep 60", _wait),
+    "deaf": ("trap '' TERM; printf ready; while :; do sleep 0.05; done", _be_deaf),
+}
+
+
+@asynccontextmanager
+async def launched(which: str, part: str) -> AsyncIterator[Any]:
+    """Run a child of either kind."""
+    script, played = PARTS[part]
+    studio = Studio()
+    studio.then(played)
+    with trio.fail_after(30):
+        async with _shell(script) if which == "real" else studio.launch([]) as child:
+            yield child
+
+
+pytestmark = pytest.mark.parametrize("which", ["real", "played"])
+
+
+async def test_output_ends_and_stays_ended(which: str) -> None:
+    """Both pipes give what was written, then nothing, however often they are read."""
+    async with launched(which, "speaks") as child:
+        assert await child.read_output() == b"picture"
+        assert [await child.read_output(), await child.read_output()] == [b"", b""]
+        assert [await child.read_errors(), await child.read_errors()] == [b"word\n", b""]
+        assert [await child.wait(), await child.wait(), await child.end()] == [3, 3, 3]
+        child.signal(signal.SIGKILL)
+        assert await child.wait() == 3
+
+
+async def test_a_child_ends_when_it_is_told_to(which: str) -> None:
+    """SIGTERM is enough, and the pipe closes."""
+    async with launched(which, "waits") as child:
+        assert await child.read_output() == b"ready"
+        assert await child.end() == -signal.SIGTERM
+        assert await child.read_output() == b""
+
+
+async def test_a_deaf_child_is_killed(which: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gets its time, and no more."""
+    monkeypatch.setattr(spawn, "TERMINATE_PATIENCE_SECONDS", 0.5)
+    async with launched(which, "deaf") as child:
+        assert await child.read_output() == b"ready"
+        before = trio.current_time()
+        assert await child.end() == -signal.SIGKILL
+        assert 0.4 < trio.current_time() - before < 10
