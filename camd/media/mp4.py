@@ -1,23 +1,31 @@
 """One segment's bytes: how it is laid out while it grows, and what makes it an ordinary MP4.
 
-    growing:  ftyp  free               moov(init)  uuid  moof mdat  moof mdat …
+    growing:  ftyp  free               moov(init)  uuid  moof mdat free  moof mdat free …
     sealed:   ftyp  mdat(everything up to the final moov)            moov(final)
 
 Sealing appends the final `moov`, then overwrites the 16 bytes of `free` by the header of an
 `mdat` that swallows what lies between. The file is valid before and after, and there is no state
 in between (I1).
+
+The `free` box behind each fragment holds its checksum, and how much of the file was known to be
+on stable storage when it was written: after a power cut, only what came later is in doubt (I2).
 """
 
 from __future__ import annotations
 
 import struct
+import zlib
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from fractions import Fraction
+
+import attrs
 
 from camd.media.boxes import box
 from camd.media.fragments import Fragment, Init
 from camd.media.identity import SegmentIdentity
 from camd.media.layout import Edit, final_moov, growing_moov
+from camd.media.runs import Run
 from camd.media.tables import SampleTable, SegmentError
 from camd.media.tracks import need
 
@@ -27,8 +35,38 @@ FTYP_SIZE = 32
 HASHED_FROM = 48  # a segment's hash covers everything from this byte on: what sealing keeps
 LATE_MARGIN_SECONDS = 1
 
+CHECK_SIZE = 24
+_CHECK = struct.Struct(">I4s4sIQ")  # size, "free", mark, CRC-32, synced bytes
+_CHECK_MARK = b"cmd1"
+
 _FTYP = box(b"ftyp", b"isom", struct.pack(">I", 512), b"isomiso5iso6mp41")
 _FREE = box(b"free", bytes(8))
+
+
+@attrs.frozen
+class Check:
+    """What stands behind a fragment: its CRC-32, and the bytes that were durable by then."""
+
+    checksum: int
+    synced_bytes: int
+
+
+def checksum_of(pieces: Iterable[bytes], synced_bytes: int) -> int:
+    """Compute the CRC-32 of a check box: over the fragment's bytes, then `synced_bytes`."""
+    checksum = 0
+    for piece in pieces:
+        checksum = zlib.crc32(piece, checksum)
+    return zlib.crc32(synced_bytes.to_bytes(8, "big"), checksum)
+
+
+def read_check(data: bytes) -> Check | None:
+    """Read a check box; None when the bytes are something else."""
+    if len(data) != CHECK_SIZE:
+        return None
+    size, kind, mark, checksum, synced = _CHECK.unpack(data)
+    if (size, kind, mark) != (CHECK_SIZE, b"free", _CHECK_MARK):
+        return None
+    return Check(checksum, synced)
 
 
 class SegmentIndex:
@@ -39,7 +77,19 @@ class SegmentIndex:
     went. Fragments read back from a growing file rebuild the same index.
     """
 
-    def __init__(self, init: Init, first: Fragment, identity: SegmentIdentity) -> None:
+    def __init__(
+        self,
+        init: Init,
+        first: Fragment,
+        identity: SegmentIdentity,
+        *,
+        header_size: int | None = None,
+    ) -> None:
+        """Plan a segment that begins with `first`.
+
+        `header_size` is where the first fragment lies in a file that exists; by default it lies
+        behind `header`. Raises SegmentError when no segment can begin so.
+        """
         if not first.starts_with_sync:
             raise SegmentError("a segment begins with a key frame")
         self.init = init
@@ -48,7 +98,7 @@ class SegmentIndex:
         self._video = self._tables[init.video.track_id]
         moov = growing_moov(init, edits, identity.start_micros)
         self.header = b"".join((_FTYP, _FREE, moov, identity.encode()))
-        self._size = len(self.header)
+        self._size = len(self.header) if header_size is None else header_size
         self._sequence = 0
 
     @property
@@ -84,34 +134,40 @@ class SegmentIndex:
     def append(self, fragment: Fragment) -> list[bytes]:
         """Do both: return what `render` does, and record it as written."""
         pieces = self.render(fragment)
-        self.record(fragment)
+        self.record(fragment.runs, fragment.size_bytes)
         return pieces
 
-    def render(self, fragment: Fragment) -> list[bytes]:
-        """Return the pieces to write next: the fragment's moof moved, its mdat as it is.
-
-        Records nothing, so that a write that fails leaves the index as it was. Raises
-        SegmentError when the fragment belongs to other tracks.
-        """
-        for run in fragment.runs:
+    def check(self, runs: Iterable[Run]) -> None:
+        """Raise SegmentError when a fragment of these runs cannot come next."""
+        for run in runs:
             if run.track_id not in self._tables:
                 raise SegmentError(f"the segment has no track {run.track_id}")
             self._tables[run.track_id].check(run)
-        moof = bytearray(fragment.moof)
+
+    def render(self, fragment: Fragment, synced_bytes: int = 0) -> list[bytes]:
+        """Return what to write next: the fragment's moof moved, its mdat as it is, its check box.
+
+        `synced_bytes` of the file are on stable storage. Records nothing, so that a write that
+        fails leaves the index as it was. Raises SegmentError: see `check`.
+        """
+        self.check(fragment.runs)
+        moved = bytearray(fragment.moof)
         header = need(fragment.moof, b"moof", b"mfhd")
-        struct.pack_into(">I", moof, header.payload + 4, self._sequence + 1)
+        struct.pack_into(">I", moved, header.payload + 4, self._sequence + 1)
         for run in fragment.runs:
             form = ">Q" if run.tfdt_size == 8 else ">I"
-            moved = self._tables[run.track_id].decode_time(run)
-            struct.pack_into(form, moof, run.tfdt_at, moved)
-        return [bytes(moof), fragment.mdat]
+            struct.pack_into(form, moved, run.tfdt_at, self._tables[run.track_id].decode_time(run))
+        moof = bytes(moved)
+        checksum = checksum_of((moof, fragment.mdat), synced_bytes)
+        check = _CHECK.pack(CHECK_SIZE, b"free", _CHECK_MARK, checksum, synced_bytes)
+        return [moof, fragment.mdat, check]
 
-    def record(self, fragment: Fragment) -> None:
-        """Record that `fragment` stands behind everything recorded so far."""
+    def record(self, runs: Iterable[Run], size_bytes: int) -> None:
+        """Record that a fragment, moof and mdat of `size_bytes`, stands behind everything else."""
         self._sequence += 1
-        for run in fragment.runs:
+        for run in runs:
             self._tables[run.track_id].add(run, self._size)
-        self._size += fragment.size_bytes
+        self._size += size_bytes + CHECK_SIZE
 
     def final_moov(self) -> bytes:
         """Build the `moov` of the sealed file. Tracks that never had a sample are left out."""

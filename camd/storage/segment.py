@@ -68,8 +68,8 @@ class SegmentFile:
         by `index`, that one and those behind it are neither.
         """
         for fragment in fragments:
-            self._write(self.index.render(fragment))
-            self.index.record(fragment)
+            self._write(self.index.render(fragment, self.synced_bytes))
+            self.index.record(fragment.runs, fragment.size_bytes)
 
     def _write(self, pieces: Sequence[bytes | memoryview], *, first: bool = False) -> None:
         self._put(pieces)

@@ -288,5 +288,5 @@ def test_rendering_records_nothing():
     index = SegmentIndex(init, first, WHO)
     assert index.render(first) == index.render(first)
     assert (index.frames, index.size_bytes) == (0, len(index.header))
-    index.record(first)
+    index.record(first.runs, first.size_bytes)
     assert (index.frames, index.size_bytes) == (4, len(index.header) + first.size_bytes)

@@ -1,0 +1,147 @@
+"""Finds out how far an interrupted segment is whole, and rebuilds its index from its own bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import attrs
+
+from camd.media.boxes import DEFAULT_LIMITS, MediaError
+from camd.media.fragments import Fragment
+from camd.media.identity import SegmentIdentity
+from camd.media.mp4 import CHECK_SIZE, HASHED_FROM, SegmentIndex, checksum_of, read_check
+from camd.media.runs import read_moof
+from camd.media.stored import HEAD_SIZE, read_segment_head
+from camd.media.tracks import Init
+
+Read = Callable[[int, int], bytes]  # offset, size -> bytes; fewer at the end of the file
+
+_HEAD_LIMIT = DEFAULT_LIMITS[b"moov"] + HEAD_SIZE
+_PIECE = 1 << 20
+
+
+@attrs.frozen
+class Survey:
+    """What an interrupted segment still holds: `index` describes its first `whole_bytes`."""
+
+    index: SegmentIndex
+    whole_bytes: int
+    torn_bytes: int
+    fragments: int
+
+
+@attrs.frozen
+class _Found:
+    """A fragment whose boxes are there; its bytes may still be damaged."""
+
+    start: int
+    moof: bytes
+    media_at: int  # where the mdat's content begins, from `start`
+    size: int  # of moof and mdat
+    checksum: int
+    synced_bytes: int
+
+    @property
+    def end(self) -> int:
+        return self.start + self.size
+
+
+def survey(read: Read, size: int) -> Survey | None:
+    """Read an interrupted segment of `size` bytes; None when it has not one whole fragment.
+
+    Reads the headers of everything, and all bytes of what was written behind the last sync that
+    the file knows of. Raises MediaError when the file does not begin as a segment, and what
+    `read` raises.
+    """
+    init, identity, start = read_head(read)
+    found = list(_walk(read, start, size))
+    durable = max((fragment.synced_bytes for fragment in found), default=0)
+    index: SegmentIndex | None = None
+    whole, count = start, 0
+    for fragment in found:
+        if fragment.end > durable and not _intact(read, fragment):
+            break
+        try:
+            index = _take(index, init, identity, fragment)
+        except MediaError:
+            break
+        whole, count = fragment.end + CHECK_SIZE, count + 1
+    if index is None or not index.frames:
+        return None
+    return Survey(index, whole, size - whole, count)
+
+
+def read_head(read: Read) -> tuple[Init, SegmentIdentity, int]:
+    """Read what a segment begins with, and where its first fragment lies. Raises MediaError."""
+    head = read(0, HEAD_SIZE)
+    try:
+        init, identity = read_segment_head(head)
+    except MediaError:
+        head = read(0, _HEAD_LIMIT)  # a movie box of unusual size
+        init, identity = read_segment_head(head)
+    at = HASHED_FROM
+    for _ in ("moov", "uuid"):
+        at += int.from_bytes(head[at : at + 4], "big")
+    return init, identity, at
+
+
+def _walk(read: Read, at: int, size: int) -> Iterator[_Found]:
+    """Find fragments for as long as their boxes follow each other and lie within the file."""
+    while (found := _find(read, at, size)) is not None:
+        yield found
+        at = found.end + CHECK_SIZE
+
+
+def _find(read: Read, at: int, size: int) -> _Found | None:
+    moof_size = _size_of(read(at, 8), b"moof")
+    header = read(at + moof_size, 16)
+    mdat_size, header_size = _size_of(header, b"mdat"), 8
+    if header[:8] == b"\0\0\0\x01mdat":
+        mdat_size, header_size = int.from_bytes(header[8:16], "big"), 16
+    end = at + moof_size + mdat_size
+    if not moof_size or not mdat_size or end + CHECK_SIZE > size:
+        return None
+    check = read_check(read(end, CHECK_SIZE))
+    if check is None or check.synced_bytes > at:
+        return None
+    return _Found(
+        start=at,
+        moof=read(at, moof_size),
+        media_at=moof_size + header_size,
+        size=end - at,
+        checksum=check.checksum,
+        synced_bytes=check.synced_bytes,
+    )
+
+
+def _size_of(header: bytes, kind: bytes) -> int:
+    """Return a box's size when it is of this kind and not too large, else 0."""
+    size = int.from_bytes(header[:4], "big")
+    return size if header[4:8] == kind and 8 <= size <= DEFAULT_LIMITS[kind] else 0
+
+
+def _intact(read: Read, fragment: _Found) -> bool:
+    """Compare a fragment with its checksum."""
+
+    def pieces() -> Iterator[bytes]:
+        at = fragment.start
+        while at < fragment.end and (piece := read(at, min(_PIECE, fragment.end - at))):
+            yield piece
+            at += len(piece)
+
+    return checksum_of(pieces(), fragment.synced_bytes) == fragment.checksum
+
+
+def _take(
+    index: SegmentIndex | None, init: Init, identity: SegmentIdentity, found: _Found
+) -> SegmentIndex:
+    """Record a fragment; the first one makes the index. Raises MediaError."""
+    runs = read_moof(found.moof, init, found.media_at, found.size)
+    if index is None:
+        track = init.video
+        video = next((run for run in runs if run.track_id == track.track_id), None)
+        first = Fragment(found.moof, b"", runs, video, track.timescale)
+        index = SegmentIndex(init, first, identity, header_size=found.start)
+    index.check(runs)
+    index.record(runs, found.size)
+    return index
