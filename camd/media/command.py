@@ -134,10 +134,15 @@ def _pace(speed: float, version: tuple[int, int]) -> Arguments:
     """Read no faster than real time times `speed`.
 
     From 6.1 on FFmpeg begins with a burst of half a second, which would set every wall time
-    wrong by as much; 0 is not taken for an answer.
+    wrong by as much; 0 is not taken for an answer. From 8.0 on it catches up at hardly more than
+    real time after any hesitation, unless told otherwise.
     """
-    pace = ("-re",) if speed == 1.0 else ("-readrate", f"{speed:g}")
-    return (*pace, "-readrate_initial_burst", "0.001") if version >= (6, 1) else pace
+    pace: Arguments = ("-re",) if speed == 1.0 else ("-readrate", f"{speed:g}")
+    if version >= (6, 1):
+        pace += ("-readrate_initial_burst", "0.001")
+    if version >= (8, 0) and speed > 1.0:
+        pace += ("-readrate_catchup", "10000")
+    return pace
 
 
 def _rtsp(source: RtspSource, version: tuple[int, int]) -> Arguments:

@@ -60,3 +60,10 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """Return a minute of video, and the hashes of its packets."""
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     return path, make_clip(path)
+
+
+@pytest.fixture(scope="session")
+def short_clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """Return five seconds of video, and the hashes of its packets."""
+    path = tmp_path_factory.mktemp("clip") / "short.mp4"
+    return path, make_clip(path, 5)

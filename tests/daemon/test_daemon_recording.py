@@ -128,13 +128,13 @@ async def test_consecutive_files_hold_the_source_bit_for_bit(
 
 
 async def test_a_source_that_ends_ends_its_session(
-    new_daemon: NewDaemon, clip: tuple[Path, list[str]]
+    new_daemon: NewDaemon, short_clip: tuple[Path, list[str]]
 ) -> None:
     """A file that is played once is recorded to its last frame; then the session is over."""
-    source, known = clip
+    source, known = short_clip
     daemon = new_daemon()
-    camera = {"source": f"file:{source}?loop=false&speed=60", "codec": "copy"}
-    daemon.configure({"recording": {"rotation": "20s"}}, [camera])
+    camera = {"source": f"file:{source}?loop=false&speed=4", "codec": "copy"}
+    daemon.configure({"recording": {"rotation": "2s"}}, [camera])
     with trio.fail_after(60):
         await daemon.start()
         async with daemon.client() as client, listening(client) as news:

@@ -16,7 +16,7 @@ import trio
 
 from camd.camera.actor import Camera
 from camd.camera.capture import Capture
-from camd.camera.program import FfmpegMissingError, Program, find_ffmpeg
+from camd.camera.program import Program, find_ffmpeg
 from camd.config.schema import (
     CameraConfig,
     Config,
@@ -30,7 +30,6 @@ from camd.model import (
     CameraId,
     CameraState,
     Event,
-    FileSource,
     RecordingChanged,
     RecordingWish,
     Segment,
@@ -129,8 +128,7 @@ async def open_set(
 
     events: Fanout[Event] = Fanout()
     heard: list[Event] = []
-    speed = await options_for_speed(program) if isinstance(source, FileSource) else ()
-    camera_config = CameraConfig(CameraId("camera0"), source, codec=codec, input_options=speed)
+    camera_config = CameraConfig(CameraId("camera0"), source, codec=codec)
     with events.subscribed(heard.append):
         async with open_storage(config.storage, events, disk) as storage:
             capture = Capture(camera_config, config, find_program, launch)
@@ -145,15 +143,6 @@ async def open_set(
 
 def _alive(children: Sequence[Child]) -> list[int]:
     return [child.pid for child in children if Path(f"/proc/{child.pid}").exists()]
-
-
-async def options_for_speed(program: str | Path) -> tuple[str, ...]:
-    """From 8.0 on FFmpeg's -readrate stops at twice real time unless it may catch up faster."""
-    try:
-        found = await find_ffmpeg(FfmpegConfig(path=Path(program)))
-    except FfmpegMissingError:
-        return ()
-    return ("-readrate_catchup", "1000") if found.version >= (8, 0) else ()
 
 
 # --- what files hold ----------------------------------------------------------------------
