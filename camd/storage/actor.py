@@ -45,7 +45,7 @@ from camd.storage.disk import Disk, PosixDisk
 from camd.storage.guard import Guard
 from camd.storage.levels import Thresholds
 from camd.storage.naming import is_plain, with_extension
-from camd.storage.strays import find_strays, read_stray
+from camd.storage.recovery import Recovered, find_unknown, hash_file, recover
 
 log = structlog.get_logger("camd.storage")
 
@@ -243,7 +243,7 @@ class Storage:
         if self._catalog is not None:
             self._stale.append(self._catalog)
         self._catalog, self._index_file = catalog, _file_id(index)
-        self._strays = [*interrupted, *find_strays(self.folder, known)]
+        self._strays = [*interrupted, *find_unknown(self.folder, known)]
 
     async def _take_stock(self) -> None:
         """Put what a crash left into the index, as it is on disk; beside normal service."""
@@ -255,17 +255,24 @@ class Storage:
                 log.error("stray_unreadable", filename=name, error=str(error))
 
     async def _take_in(self, name: str) -> None:
-        # It is read whole, which may take long; only reading, it may be left behind.
-        segment = await trio.to_thread.run_sync(
-            read_stray, self.folder / name, abandon_on_cancel=True
-        )
-        if segment is None:
-            log.warning("stray_left_alone", filename=name)
+        """Make one file right and put it into the index; its hash follows when it was read."""
+        path = self.folder / name
+
+        def work() -> Recovered | None:
+            return recover(self.disk, path, modified=_facts(path)[1])
+
+        recovered = await self.on_disk(work)
+        if recovered is None:
+            log.warning("file_left_alone", filename=name)
             return
-        log.warning("segment_was_interrupted", filename=name, frames=segment.frames)
+        segment, torn = recovered.segment, recovered.torn_bytes
+        log.warning("recovered", filename=name, note=recovered.note, torn_bytes=torn)
         known = await self._read(lambda catalog: catalog.segment(name))
         self.guard.stored_bytes += segment.size_bytes - (known.size_bytes if known else 0)
         await self.note_segment(segment)
+        # Reading it whole may take long; only reading, it may be left behind.
+        digest = await trio.to_thread.run_sync(hash_file, self.disk, path, abandon_on_cancel=True)
+        await self.note_segment(attrs.evolve(segment, sha256=digest))
 
     def _close_stale(self) -> None:
         while self._stale:

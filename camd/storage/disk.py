@@ -16,7 +16,14 @@ from camd.storage.levels import Usage
 
 
 class DiskFile(Protocol):
-    """A file that was created here and is open for writing."""
+    """A file that is open for reading and writing; one that was opened is not appended to
+    before it was truncated."""
+
+    def size(self) -> int:
+        """How long the file is."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Read `size` bytes, fewer at the end of the file. Moves nothing."""
 
     def append(self, pieces: Sequence[bytes | memoryview]) -> None:
         """Write all pieces at the end. Raises OSError; then some of them may be there."""
@@ -40,6 +47,9 @@ class Disk(Protocol):
     def create(self, path: Path) -> DiskFile:
         """Create exclusively. Raises FileExistsError when the name is taken."""
 
+    def open(self, path: Path) -> DiskFile:
+        """Open a file that exists."""
+
     def sync_directory(self, path: Path) -> None:
         """Return when the directory's entries are on stable storage."""
 
@@ -55,6 +65,18 @@ class PosixFile:
     """A DiskFile on a descriptor."""
 
     _fd: int
+
+    def size(self) -> int:
+        """fstat(2)."""
+        return os.fstat(self._fd).st_size
+
+    def read(self, offset: int, size: int) -> bytes:
+        """pread(2), repeated until it is enough."""
+        pieces = []
+        while size > 0 and (piece := os.pread(self._fd, size, offset)):
+            pieces.append(piece)
+            offset, size = offset + len(piece), size - len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def append(self, pieces: Sequence[bytes | memoryview]) -> None:
         """Write all pieces with as few writev(2) as it takes."""
@@ -90,7 +112,11 @@ class PosixDisk:
 
     def create(self, path: Path) -> PosixFile:
         """open(2) with O_CREAT and O_EXCL, group-readable."""
-        return PosixFile(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
+        return PosixFile(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
+
+    def open(self, path: Path) -> PosixFile:
+        """open(2), for reading and writing; never follows a link."""
+        return PosixFile(os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW))
 
     def sync_directory(self, path: Path) -> None:
         """fsync(2) on the directory's descriptor."""

@@ -22,6 +22,15 @@ class MemoryFile:
     data: bytearray = attrs.field(factory=bytearray)
     durable: bytes = b""
 
+    def size(self) -> int:
+        """How long it is."""
+        return len(self.data)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Read; a fault comes here too."""
+        self._disk.step("read")
+        return bytes(self.data[offset : offset + size])
+
     def append(self, pieces: Sequence[bytes | memoryview]) -> None:
         """Write all pieces; a fault comes when half of the bytes are there."""
         whole = b"".join(bytes(piece) for piece in pieces)
@@ -81,6 +90,13 @@ class MemoryDisk:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
         self.step("create")
         self.files[path] = MemoryFile(self)
+        self.open_files += 1
+        return self.files[path]
+
+    def open(self, path: Path) -> MemoryFile:
+        """Open what exists."""
+        self._need(path, self.files)
+        self.step("open")
         self.open_files += 1
         return self.files[path]
 

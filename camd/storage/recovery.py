@@ -1,0 +1,164 @@
+"""What a crash left in the folder, made right: torn tails cut off, files sealed in place.
+
+Nothing is deleted, and what camd did not write is left alone (I5). All of it blocks on the disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import attrs
+
+from camd.clock import from_unix_micros
+from camd.media.boxes import DEFAULT_LIMITS, MediaError
+from camd.media.identity import SegmentIdentity
+from camd.media.mp4 import FTYP_SIZE, HASHED_FROM
+from camd.media.repair import Survey, survey
+from camd.media.stored import HEAD_SIZE, probe, sealed_moov_offset
+from camd.model import CameraId, Segment, SegmentState, SessionId
+from camd.storage.disk import Disk, DiskFile
+
+_PIECE = 1 << 20
+_MOOV_LIMIT = 64 * DEFAULT_LIMITS[b"moov"]  # of a day at the highest rates
+
+
+@attrs.frozen
+class Recovered:
+    """One file, as it is now, and what was cut off it. `note` says what was done, for people."""
+
+    segment: Segment
+    torn_bytes: int
+    note: str
+
+
+def find_unknown(folder: Path, known: Iterable[str]) -> list[str]:
+    """Name the MP4 files in `folder` that are not among `known`. Raises OSError."""
+    names = set(known)
+    with os.scandir(folder) as entries:
+        return sorted(e.name for e in entries if e.name.endswith(".mp4") and e.name not in names)
+
+
+def recover(disk: Disk, path: Path, *, modified: datetime, repair: bool = True) -> Recovered | None:
+    """Seal the file at `path` in place, if it is an interrupted segment; adopt it if it is sealed.
+
+    None when it is none of ours or holds no frame: then it was not touched. With `repair` False
+    nothing is written at all, and the answer says what would be done. Raises OSError; then the
+    file plays as it did before, and recovery may be tried again. The segment has no hash: see
+    `hash_file`.
+    """
+    file = disk.open(path)
+    try:
+        head = file.read(0, HEAD_SIZE)
+        try:
+            moov_offset = sealed_moov_offset(head)
+            if moov_offset is not None:
+                return _adopt(file, path.name, head, moov_offset, modified)
+            found = survey(file.read, file.size())
+        except MediaError:
+            return None
+        if found is None:
+            return None
+        size = _seal(file, found) if repair else found.whole_bytes
+        note = "sealed in place" if repair else "would be sealed in place"
+        return Recovered(_described(path.name, found, size, modified), found.torn_bytes, note)
+    finally:
+        file.close()
+
+
+def _seal(file: DiskFile, found: Survey) -> int:
+    """Cut off the torn tail and seal what is whole; returns the size afterwards."""
+    file.truncate(found.whole_bytes)
+    moov = found.index.final_moov()
+    file.append([moov])
+    file.sync()
+    file.overwrite(FTYP_SIZE, found.index.seal_header(found.whole_bytes))
+    file.sync()
+    return found.whole_bytes + len(moov)
+
+
+def _described(name: str, found: Survey, size: int, modified: datetime) -> Segment:
+    index, track = found.index, found.index.init.video
+    return _segment(
+        name,
+        index.identity,
+        seconds=index.duration_seconds,
+        frames=index.frames,
+        size_bytes=size,
+        codec=track.codec,
+        width=track.width,
+        height=track.height,
+        modified=modified,
+    )
+
+
+def _adopt(
+    file: DiskFile, name: str, head: bytes, moov_offset: int, modified: datetime
+) -> Recovered | None:
+    """Describe a file that is sealed already. Raises MediaError."""
+    size = file.size()
+    if not moov_offset < size <= moov_offset + _MOOV_LIMIT:
+        return None
+    summary = probe(head, file.read(moov_offset, size - moov_offset))
+    if summary.identity is None:
+        return None
+    segment = _segment(
+        name,
+        summary.identity,
+        seconds=summary.duration_seconds,
+        frames=summary.frames,
+        size_bytes=size,
+        codec=summary.codec,
+        width=summary.width,
+        height=summary.height,
+        modified=modified,
+    )
+    return Recovered(segment, 0, "adopted")
+
+
+def _segment(
+    name: str,
+    story: SegmentIdentity,
+    *,
+    seconds: float,
+    frames: int,
+    size_bytes: int,
+    codec: str,
+    width: int,
+    height: int,
+    modified: datetime,
+) -> Segment:
+    start = from_unix_micros(story.start_micros)
+    return Segment(
+        filename=name,
+        camera_id=CameraId(story.camera_id),
+        session_id=SessionId(story.session_id),
+        number=story.number,
+        start=start,
+        end=start + timedelta(seconds=seconds),
+        duration_seconds=seconds,
+        frames=frames,
+        size_bytes=size_bytes,
+        sha256=None,
+        state=SegmentState.SEALED,
+        codec=codec,
+        width=width,
+        height=height,
+        modified=modified,
+    )
+
+
+def hash_file(disk: Disk, path: Path) -> str:
+    """Compute a recording's SHA-256 from byte 48 on: reads all of it. Raises OSError."""
+    digest, at = hashlib.sha256(), HASHED_FROM
+    file = disk.open(path)
+    try:
+        while piece := file.read(at, _PIECE):
+            digest.update(piece)
+            at += len(piece)
+    finally:
+        file.close()
+    return digest.hexdigest()
