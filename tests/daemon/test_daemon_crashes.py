@@ -72,7 +72,7 @@ async def test_a_killed_daemon_costs_at_most_the_fragment_in_flight(
     new_daemon: NewDaemon, clip: tuple[Path, list[str]]
 ) -> None:
     """SIGKILL at twenty random moments: no child is left, every file plays, what was written is
-    there without a hole, and the next start lists what was interrupted and records again."""
+    there without a hole, and the next start seals what was interrupted and records again."""
     source, known = clip
     tally = Tally()
 
@@ -146,6 +146,15 @@ async def listed_as_they_are(client: Client, daemon: Daemon) -> None:
         assert file["session_id"]
 
 
+async def hash_of(client: Client, name: str) -> str:
+    """Wait for a recovered file's hash, which comes when the whole file has been read."""
+    while True:
+        info = await client.call("get_recording_info", filename=name)
+        if info["sha256"] is not None:
+            return str(info["sha256"])
+        await trio.sleep(0.05)
+
+
 async def recover(daemon: Daemon, tally: Tally) -> None:
     """After all that, the same folder is served to the last frame, and recorded into."""
     await daemon.start()
@@ -155,9 +164,8 @@ async def recover(daemon: Daemon, tally: Tally) -> None:
             path = daemon.recordings / file["filename"]
             assert tally.frames[path] == file["frames"]
             assert (await daemon.get(file["download_url"])).body == path.read_bytes()
-            info = await client.call("get_recording_info", filename=file["filename"])
-            sealed = file["status"] == "completed"
-            assert info["sha256"] == (signature(path) if sealed else None)
+            assert file["status"] == "completed"
+            assert await hash_of(client, file["filename"]) == signature(path)
         await client.call("start_recording", device="camera0")
         await news.recording("ROTATED")
         receipt = (await client.call("stop_recording", device="camera0"))["receipt"]
