@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -14,13 +15,14 @@ from camd.camera.recorder import Recorder
 from camd.camera.sessions import Rotation, SessionBook
 from camd.clock import monotonic, now
 from camd.errors import RECORDING_FAILED, STORAGE_CRITICAL, Refusal
-from camd.model import Cause, RecordingNews, Segment, Session, SessionState
+from camd.model import Cause, RecordingNews, Segment, SegmentState, Session, SessionState
 from camd.runtime.mailbox import Ask
 from camd.storage.actor import Storage
 from camd.storage.levels import space_facts
 
 log = structlog.get_logger("camd.session")
 
+SHUTDOWN = "shutdown"  # why a session ended that the next life of the daemon continues
 TICK_SECONDS = 1.0
 CLOSE_SECONDS = 5.0  # for the session's row in the catalog
 UNHEALTHY_AFTER_SECONDS = 4.0  # without a durable byte, on top of the sync cadence
@@ -87,6 +89,7 @@ class Active:
     progress_seconds: float
     sync_seconds: float | None
     end_on_storage_error: bool
+    resumable: bool
     recorder: Recorder = attrs.field(init=False)
     refusal: Refusal | None = attrs.field(default=None, init=False)
     ending: bool = attrs.field(default=False, init=False)
@@ -147,7 +150,10 @@ class Active:
         seconds = limit.total_seconds() if limit else rotation.max_seconds
         guard, session_id = self.storage.guard, self.book.session_id
         try:
-            self.book.warnings = await guard.admit(session_id, bytes_per_second, seconds)
+            if self.book.first_frame_at is None:
+                self.book.warnings = await guard.admit(session_id, bytes_per_second, seconds)
+            else:  # it was admitted once; when there is no room now, it waits
+                guard.renew(session_id, bytes_per_second * seconds)
         except Refusal as refusal:
             self.refusal = refusal
         else:
@@ -170,7 +176,8 @@ class Active:
         book.ended, book.state = now(), SessionState.ENDED
         if book.segments:
             book.ended = max(segment.end for segment in book.segments)
-            await self.storage.note_session(self.snapshot())
+            await self._look_hashes_up()
+            await self.storage.note_session(self._final())
         if book.unaccounted:
             log.error(
                 "frames_unaccounted",
@@ -179,6 +186,20 @@ class Active:
                 written=book.frames_written,
             )
             self.news(RecordingNews.ERROR, "", "frames unaccounted for")
+
+    async def _look_hashes_up(self) -> None:
+        """Complete the account of files that were recovered: their hashes came later."""
+        for segment in self.book.segments:
+            if segment.sha256 is None and segment.state is SegmentState.SEALED:
+                with suppress(Refusal):
+                    self.book.replace((await self.storage.recording(segment.filename))[0])
+
+    def _final(self) -> Session:
+        """What is kept of the session: one that only the shutdown ends is to be continued."""
+        session = self.snapshot()
+        if self.resumable and session.reason == SHUTDOWN:
+            return attrs.evolve(session, state=SessionState.WAITING, end=None)
+        return session
 
     def finish(self) -> None:
         """Nothing more will come: write what is queued, and seal."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
 import attrs
 import structlog
@@ -17,6 +18,7 @@ import trio
 from camd.camera import machine as m
 from camd.camera.active import (
     DURABILITY_SECONDS,
+    SHUTDOWN,
     Active,
     Admitted,
     Began,
@@ -32,7 +34,7 @@ from camd.camera.queue import CaptureQueue
 from camd.camera.recorder import Recorder
 from camd.camera.remux import to_mkv
 from camd.camera.sessions import Rotation, SessionBook
-from camd.clock import now
+from camd.clock import monotonic, now
 from camd.config.schema import CameraConfig, Config, RecordingConfig
 from camd.errors import (
     ALREADY_RECORDING,
@@ -82,6 +84,13 @@ class StartRecording:
 
 
 @attrs.frozen
+class Resume:
+    """Continue a session that another life of the daemon began; answered with whether."""
+
+    session: Session
+
+
+@attrs.frozen
 class StopRecording:
     """End the session; answered when its files are sealed and durable."""
 
@@ -108,6 +117,8 @@ class PatienceOver:
 Message = (
     StartRecording
     | StopRecording
+    | Resume
+    | Resume
     | Reconfigure
     | Close
     | SourceEnded
@@ -186,6 +197,11 @@ class Camera:
         session: Session = await self._ask(StartRecording(wish))
         return session
 
+    async def resume(self, session: Session) -> bool:
+        """Continue a session under its own id; False when another one runs already."""
+        resumed: bool = await self._ask(Resume(session))
+        return resumed
+
     async def stop_recording(self) -> Session:
         """End the session; returns when its files are sealed and durable (I8).
 
@@ -206,13 +222,12 @@ class Camera:
             except ActorGoneError:
                 return
 
-    async def _ask(self, message: Message) -> Session:
+    async def _ask(self, message: Message) -> Any:
         try:
-            session: Session = await self._mailbox.ask(message)
+            return await self._mailbox.ask(message)
         except ActorGoneError:
             kind = SHUTTING_DOWN if self._closed else RECORDING_FAILED
             raise Refusal(kind, camera_id=self.camera_id, cause="restarting") from None
-        return session
 
     # --- the loop ---
 
@@ -253,6 +268,8 @@ class Camera:
                 self._start(wish, ask)
             case StopRecording():
                 self._stop(ask)
+            case Resume(session):
+                ask.answer(self._resume(session))
             case Reconfigure(recording):
                 self._recording = recording
                 if self._active is not None:
@@ -260,7 +277,7 @@ class Camera:
                 ask.answer(None)
             case Close():
                 self._closing.append(ask)
-                self._end_session("shutdown")
+                self._end_session(SHUTDOWN)
                 self._step(m.Unwanted())
             case SourceEnded(queues):
                 if self._active is not None and self._active.queue in queues:
@@ -318,23 +335,38 @@ class Camera:
                 )
             )
         else:
-            self._active = active = self._open_session(wish)
-            active.join(ask)
-            rate = self._children.feed.bytes_per_second or self._capture.expected_bytes_per_second
-            self._go(partial(active.run, rate, self._rotation()))
+            self._run_session(self._new_book(wish)).join(ask)
 
-    def _rotation(self) -> Rotation:
-        recording = self._recording
-        return Rotation.of(self.camera_id, recording.rotation, recording.max_file_size)
+    def _resume(self, session: Session) -> bool:
+        if self._active is not None or self._closing:
+            return False
+        book = SessionBook.resumed(session, now(), monotonic())
+        active = self._run_session(book)
+        active.recorder.resume()
+        self._go(active.keep_time)
+        log.info("session_resumed", camera=self.camera_id, session=book.session_id)
+        return True
 
-    def _open_session(self, wish: RecordingWish) -> Active:
-        book = SessionBook(
+    def _new_book(self, wish: RecordingWish) -> SessionBook:
+        return SessionBook(
             session_id=SessionId(str(uuid.uuid4())),
             camera_id=self.camera_id,
             wish=wish,
             format=wish.format or self._recording.format,
             started=now(),
         )
+
+    def _run_session(self, book: SessionBook) -> Active:
+        self._active = active = self._open_session(book)
+        rate = self._children.feed.bytes_per_second or self._capture.expected_bytes_per_second
+        self._go(partial(active.run, rate, self._rotation()))
+        return active
+
+    def _rotation(self) -> Rotation:
+        recording = self._recording
+        return Rotation.of(self.camera_id, recording.rotation, recording.max_file_size)
+
+    def _open_session(self, book: SessionBook) -> Active:
         active = Active(
             book=book,
             queue=CaptureQueue(),
@@ -345,6 +377,7 @@ class Camera:
             progress_seconds=self._all.server.progress_interval.total_seconds(),
             sync_seconds=DURABILITY_SECONDS[self._all.storage.durability],
             end_on_storage_error=self._recording.on_storage_error == "end",
+            resumable=self._recording.resume_sessions,
         )
         active.recorder = Recorder(
             identity=self.config.id,

@@ -56,8 +56,12 @@ class Ledger:
         return True
 
     def run_ended(self, over: RunEnded) -> None:
-        """The child is gone: what comes until the next one delivers may be missing."""
-        self._run_over = over
+        """The child is gone: what comes until the next one delivers may be missing.
+
+        Until then the first cause stands, whatever keeps the next child from delivering.
+        """
+        if self._run_over is None or self._run_over.cause is None:
+            self._run_over = over
 
     def settle_losses(self) -> list[Gap]:
         """Make the entry for what was lost until now."""

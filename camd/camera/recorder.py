@@ -77,6 +77,13 @@ class Recorder:
     def __attrs_post_init__(self) -> None:
         self._ledger = Ledger(self.book)
 
+    def resume(self) -> None:
+        """Continue a session with segments: the time since the newest one is `daemon_down`."""
+        newest = self.book.segments[-1]
+        self._number = newest.number + 1
+        self._ledger.written_until = newest.end
+        self._ledger.run_ended(RunEnded(Cause.DAEMON_DOWN, "the service was not running"))
+
     async def record(self) -> None:
         """Write until Finish comes out of the queue; then everything is sealed and ledgered.
 

@@ -13,9 +13,11 @@ import trio
 from camd.camera.actor import Camera
 from camd.camera.capture import Capture
 from camd.camera.program import Program, find_ffmpeg
+from camd.camera.sessions import SessionBook, planned_end
+from camd.clock import monotonic, now
 from camd.config.schema import CameraConfig, Config, RecordingConfig
 from camd.errors import CAMERA_UNKNOWN, Refusal
-from camd.model import CameraId, Event, V4l2Source
+from camd.model import CameraId, Cause, Event, Session, SessionState, V4l2Source
 from camd.runtime.fanout import Fanout
 from camd.storage.actor import Storage
 
@@ -80,6 +82,28 @@ class Cameras:
         for camera in self:
             await camera.reconfigure(recording)
 
+    async def resume_sessions(self) -> None:
+        """Continue what the last life of the daemon left unfinished; close what is over."""
+        for session in await self._storage.unfinished_sessions():
+            if not await self._resumed(session):
+                await self._close_session(session)
+
+    async def _resumed(self, session: Session) -> bool:
+        camera, end = self._cameras.get(session.camera_id), planned_end(session)
+        if camera is None or not session.segments or (end is not None and end <= now()):
+            return False
+        return self._config.recording.resume_sessions and await camera.resume(session)
+
+    async def _close_session(self, session: Session) -> None:
+        """End a session that is not continued; the time that it lacks goes into the ledger."""
+        book, end = SessionBook.resumed(session, now(), monotonic()), planned_end(session)
+        until = book.segments[-1].end if book.segments else session.start
+        if end is not None and self._config.recording.resume_sessions and until < end:
+            await self._storage.note_gaps([book.missed(until, min(end, now()), Cause.DAEMON_DOWN)])
+        book.end_for(Cause.DAEMON_DOWN.value, until)
+        book.ended, book.state = until, SessionState.ENDED
+        await self._storage.note_session(book.snapshot(monotonic()))
+
     async def close(self) -> None:
         """End all cameras at the same time; bounded."""
         async with trio.open_nursery() as nursery:
@@ -110,6 +134,7 @@ async def open_cameras(
         cameras = Cameras(config, storage, events, nursery)
         for camera in config.cameras:
             cameras.add(camera)
+        nursery.start_soon(cameras.resume_sessions)
         try:
             yield cameras
         finally:

@@ -60,6 +60,11 @@ class Rotation:
         return self.max_bytes is not None and size_bytes + next_bytes > self.max_bytes
 
 
+def planned_end(session: Session) -> datetime | None:
+    """When a session's time is over; None: when somebody stops it."""
+    return session.start + session.duration_limit if session.duration_limit else None
+
+
 @attrs.frozen
 class Loss:
     """Frames that arrived and could not be written."""
@@ -101,6 +106,18 @@ class SessionBook:
     preroll_seconds: float = attrs.field(default=0.0, init=False)
     durable: bool = attrs.field(default=True, init=False)
     healthy: bool = attrs.field(default=False, init=False)
+
+    @classmethod
+    def resumed(cls, session: Session, moment: datetime, monotonic: float) -> SessionBook:
+        """Open the book of a session again that another life of the daemon began."""
+        wish = RecordingWish(session.owner, session.duration_limit, session.format, session.key)
+        book = cls(session.session_id, session.camera_id, wish, session.format, session.start)
+        book.segments, book.gaps = list(session.segments), list(session.gaps)
+        book.frames_captured, book.frames_written = session.frames_captured, session.frames_written
+        book.bytes_written = session.bytes_written
+        book.first_frame_at = monotonic - max(0.0, (moment - session.start).total_seconds())
+        book.state, book.reason = SessionState.WAITING, Cause.DAEMON_DOWN.value
+        return book
 
     # --- frames ---
 

@@ -72,6 +72,7 @@ class Storage:
     guard: Guard
     _catalog: Catalog | None = attrs.field(default=None, init=False)
     _index_file: tuple[int, int] | None = attrs.field(default=None, init=False)  # device, inode
+    _stock_taken: trio.Event = attrs.field(factory=trio.Event, init=False)
     _strays: list[str] = attrs.field(factory=list, init=False)  # left by a crash, not read yet
     _stale: list[Catalog] = attrs.field(factory=list, init=False)  # of folders that are gone
     _writers: trio.CapacityLimiter = attrs.field(
@@ -154,6 +155,18 @@ class Storage:
     async def session_gaps(self, session_id: SessionId) -> tuple[Gap, ...]:
         """Read a session's ledger."""
         return await self._read(lambda catalog: catalog.gaps(session_id))
+
+    async def unfinished_sessions(self) -> tuple[Session, ...]:
+        """Read what the last life of the daemon left unfinished, newest first.
+
+        Waits until its files have been made right; empty when the index cannot be read.
+        """
+        await self._stock_taken.wait()
+        try:
+            return await self._read(lambda catalog: catalog.unfinished_sessions())
+        except Refusal as refusal:
+            log.error("sessions_unknown", error=refusal.message)
+            return ()
 
     async def stored_file(self, filename: str) -> StoredFile:
         """Find a recording that may be read. Raises Refusal: no such file, or not a file name."""
@@ -246,16 +259,27 @@ class Storage:
         self._strays = [*interrupted, *find_unknown(self.folder, known)]
 
     async def _take_stock(self) -> None:
-        """Put what a crash left into the index, as it is on disk; beside normal service."""
+        """Make right what a crash left, and put it into the index; beside normal service.
+
+        Hashes come last: they take reading every file whole.
+        """
         strays, self._strays = self._strays, []
+        segments = []
         for name in strays:
             try:
-                await self._take_in(name)
+                if (segment := await self._take_in(name)) is not None:
+                    segments.append(segment)
             except (OSError, Refusal) as error:
-                log.error("stray_unreadable", filename=name, error=str(error))
+                log.error("recovery_failed", filename=name, error=str(error))
+        self._stock_taken.set()
+        for segment in segments:
+            try:
+                await self._hash(segment)
+            except OSError as error:
+                log.error("hash_failed", filename=segment.filename, error=str(error))
 
-    async def _take_in(self, name: str) -> None:
-        """Make one file right and put it into the index; its hash follows when it was read."""
+    async def _take_in(self, name: str) -> Segment | None:
+        """Make one file right and put it into the index, without its hash."""
         path = self.folder / name
 
         def work() -> Recovered | None:
@@ -264,14 +288,19 @@ class Storage:
         recovered = await self.on_disk(work)
         if recovered is None:
             log.warning("file_left_alone", filename=name)
-            return
+            return None
         segment, torn = recovered.segment, recovered.torn_bytes
         log.warning("recovered", filename=name, note=recovered.note, torn_bytes=torn)
         known = await self._read(lambda catalog: catalog.segment(name))
         self.guard.stored_bytes += segment.size_bytes - (known.size_bytes if known else 0)
         await self.note_segment(segment)
-        # Reading it whole may take long; only reading, it may be left behind.
-        digest = await trio.to_thread.run_sync(hash_file, self.disk, path, abandon_on_cancel=True)
+        return segment
+
+    async def _hash(self, segment: Segment) -> None:
+        # Only reading, it may be left behind.
+        digest = await trio.to_thread.run_sync(
+            hash_file, self.disk, self.folder / segment.filename, abandon_on_cancel=True
+        )
         await self.note_segment(attrs.evolve(segment, sha256=digest))
 
     def _close_stale(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import attrs
@@ -24,6 +24,7 @@ from camd.model import (
     SegmentState,
     Session,
     SessionId,
+    SessionState,
 )
 
 SCHEMA_VERSION = 1
@@ -158,6 +159,44 @@ class Catalog:
                 f"INSERT OR REPLACE INTO sessions VALUES ({','.join('?' * 12)})",  # noqa: S608
                 row,
             )
+
+    def unfinished_sessions(self) -> tuple[Session, ...]:
+        """Read the sessions that no one has ended, newest first, with segments and gaps."""
+        rows = self._db.execute(
+            "SELECT * FROM sessions WHERE state != ? ORDER BY start_us DESC",
+            (SessionState.ENDED.value,),
+        ).fetchall()
+        return tuple(self._session(row) for row in rows)
+
+    def _session(self, row: sqlite3.Row) -> Session:
+        session_id = SessionId(row["session_id"])
+        found = self._db.execute(
+            "SELECT * FROM segments WHERE session_id = ? ORDER BY number", (session_id,)
+        )
+        segments = tuple(_segment(segment) for segment in found)
+        gaps = self.gaps(session_id)
+        written = sum(segment.frames for segment in segments)
+        limit, end = row["duration_limit"], row["end_us"]
+        return Session(
+            session_id=session_id,
+            camera_id=CameraId(row["camera_id"]),
+            owner=row["owner"],
+            key=row["key"],
+            format=row["format"],
+            start=_time(row["start_us"]),
+            duration_limit=timedelta(seconds=limit) if limit is not None else None,
+            state=SessionState(row["state"]),
+            reason=row["reason"],
+            segments=segments,
+            gaps=gaps,
+            frames_captured=written + sum(gap.frames for gap in gaps if gap.exact),
+            frames_written=written,
+            bytes_written=sum(segment.size_bytes for segment in segments),
+            elapsed_seconds=0.0,
+            durable=True,
+            healthy=False,
+            end=_time(end) if end is not None else None,
+        )
 
     def put_gaps(self, gaps: Iterable[Gap]) -> None:
         """Write entries into the ledger; they are never changed afterwards."""

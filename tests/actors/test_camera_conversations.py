@@ -468,7 +468,7 @@ async def test_closing_seals(clock: MockClock) -> None:
         await trio.sleep(2.2)
         await stage.camera.close()
         session = stage.storage.sessions[-1]
-        assert (session.state, session.reason) == (SessionState.ENDED, "shutdown")
+        assert (session.state, session.reason) == (SessionState.WAITING, "shutdown")
         assert session.frames_written == 27
         stage.check(session)
         for call in (stage.camera.start_recording(BOB), stage.camera.stop_recording()):

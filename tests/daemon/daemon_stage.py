@@ -63,7 +63,7 @@ def configuration(
         },
         "auth": {"jwt_secret": SECRET},
         "storage": dict(thresholds.get("storage", {})),
-        "recording": {"rotation": "1s"},
+        "recording": {"rotation": "1s", "resume_sessions": False},
         "ffmpeg": {"path": CHOSEN_FFMPEG},
         "discovery": {"v4l2": False},
     }
@@ -500,3 +500,12 @@ def make_clip(path: Path, seconds: int = 60) -> list[str]:
         timeout=60,
     )
     return packets(path)
+
+
+async def hash_of(client: Client, name: str) -> str:
+    """Wait for a recovered file's hash, which comes when the whole file has been read."""
+    while True:
+        info = await client.call("get_recording_info", filename=name)
+        if info["sha256"] is not None:
+            return str(info["sha256"])
+        await trio.sleep(0.05)

@@ -16,6 +16,7 @@ from daemon_stage import (
     FRAGMENT_FRAMES,
     Daemon,
     check_receipt,
+    hash_of,
     listening,
     packets,
     signature,
@@ -144,15 +145,6 @@ async def listed_as_they_are(client: Client, daemon: Daemon) -> None:
     for file in listed:
         assert file["status"] in ("completed", "interrupted")
         assert file["session_id"]
-
-
-async def hash_of(client: Client, name: str) -> str:
-    """Wait for a recovered file's hash, which comes when the whole file has been read."""
-    while True:
-        info = await client.call("get_recording_info", filename=name)
-        if info["sha256"] is not None:
-            return str(info["sha256"])
-        await trio.sleep(0.05)
 
 
 async def recover(daemon: Daemon, tally: Tally) -> None:

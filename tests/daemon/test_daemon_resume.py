@@ -1,0 +1,127 @@
+"""Sessions outlive the daemon: after a kill or a restart they go on under the same id."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import pytest
+import trio
+from conftest import NewDaemon
+from daemon_stage import Daemon, check_receipt, hash_of, listening, small_camera
+
+from camd.client import Client
+
+RESUMES = {"recording": {"rotation": "1s", "resume_sessions": True}}
+
+
+def _configured(new_daemon: NewDaemon, **recording: object) -> Daemon:
+    daemon = new_daemon()
+    settings = {"recording": RESUMES["recording"] | recording}
+    daemon.configure(settings, cameras=[small_camera()])
+    return daemon
+
+
+async def _recording(client: Client) -> dict[str, Any]:
+    """Wait until the camera records again."""
+    async with listening(client) as news:
+        status: Any = await client.call("get_recording_status", device="camera0")
+        if status is None or status["status"] != "RECORDING":
+            await news.recording("ROTATED")
+            status = await client.call("get_recording_status", device="camera0")
+    assert isinstance(status, dict)
+    return status
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+async def test_a_session_goes_on_in_the_next_life(
+    new_daemon: NewDaemon, number: signal.Signals
+) -> None:
+    """Same id, same owner, and one gap, `daemon_down`, between the two lives' files."""
+    daemon = _configured(new_daemon)
+    with trio.fail_after(60):
+        await daemon.start()
+        async with daemon.client() as client, listening(client) as news:
+            started = await client.call("start_recording", device="camera0", key="k")
+            await news.recording("ROTATED")
+            daemon.signal(number)
+            await daemon.wait_end()
+        await daemon.start()
+        async with daemon.client() as client:
+            running = await _recording(client)
+            for file in running["files"]:
+                if file["status"] == "completed":  # a recovered one's hash comes when it was read
+                    await hash_of(client, file["filename"])
+            again = await client.call("start_recording", device="camera0", key="k")
+            stopped = await client.call("stop_recording", device="camera0")
+    assert running["session_id"] == again["session_id"] == started["session_id"]
+    assert stopped["session_id"] == started["session_id"]
+    assert stopped["start_time"] == started["start_time"]
+    receipt = stopped["receipt"]
+    (gap,) = receipt["gaps"]
+    assert (gap["cause"], gap["exact"]) == ("daemon_down", False)
+    before = [file["end_time"] for file in receipt["files"] if file["end_time"] <= gap["from"]]
+    after = [file["start_time"] for file in receipt["files"] if file["start_time"] >= gap["to"]]
+    assert (max(before), min(after)) == (gap["from"], gap["to"])
+    assert len(before) + len(after) == len(receipt["files"])
+    assert receipt["frames_captured"] == receipt["frames_written"]
+    assert receipt["frames_written"] == sum(file["frames"] for file in receipt["files"])
+    await check_receipt(daemon, receipt)
+
+
+async def test_a_stopped_session_stays_stopped(new_daemon: NewDaemon) -> None:
+    """What somebody stopped is not started again by a restart."""
+    daemon = _configured(new_daemon)
+    with trio.fail_after(40):
+        await daemon.start()
+        async with daemon.client() as client:
+            await client.call("start_recording", device="camera0")
+            await client.call("stop_recording", device="camera0")
+        await daemon.stop()
+        await daemon.start()
+        async with daemon.client() as client:
+            assert await client.call("get_recording_status", device="camera0") is None
+
+
+async def test_where_it_is_switched_off_nothing_goes_on(new_daemon: NewDaemon) -> None:
+    """With resume_sessions = false a killed session ends with its last frame."""
+    daemon = _configured(new_daemon, resume_sessions=False)
+    with trio.fail_after(40):
+        await daemon.start()
+        async with daemon.client() as client:
+            started = await client.call("start_recording", device="camera0")
+            daemon.signal(signal.SIGKILL)
+            await daemon.wait_end()
+        await daemon.start()
+        async with daemon.client() as client:
+            other = await client.call("start_recording", device="camera0")
+            assert other["session_id"] != started["session_id"]
+            info = await client.call("get_recording_info", filename=started["filename"])
+    assert (info["status"], info["gaps"]) == ("completed", [])
+
+
+async def test_a_timed_session_whose_time_is_over_is_closed(new_daemon: NewDaemon) -> None:
+    """What is missing of a timed session that nobody could finish is in its ledger."""
+    daemon = _configured(new_daemon)
+    with trio.fail_after(40):
+        await daemon.start()
+        async with daemon.client() as client:
+            started = await client.call("start_recording", device="camera0", duration=2)
+            daemon.signal(signal.SIGKILL)
+            await daemon.wait_end()
+        await trio.sleep(2.5)  # its time goes by while there is no daemon
+        await daemon.start()
+        async with daemon.client() as client:
+            # The ledger is written beside normal service, and no news tells of it.
+            while not (gaps := await _gaps(client, started["filename"])):  # noqa: ASYNC110
+                await trio.sleep(0.05)
+            assert await client.call("get_recording_status", device="camera0") is None
+    (gap,) = gaps
+    assert gap["cause"] == "daemon_down"
+    assert 0 < gap["duration"] <= 2
+
+
+async def _gaps(client: Client, filename: str) -> list[dict[str, Any]]:
+    info: Any = await client.call("get_recording_info", filename=filename)
+    gaps: list[dict[str, Any]] = info["gaps"]
+    return gaps
