@@ -4,7 +4,7 @@
 
 The echo is trio-websocket and nothing else, in a process of its own; camd is the whole daemon with
 16 cameras that record. The client (the websockets package) sends one request after the other on
-each connection, first to the one, then to the other, three times in turn; what is compared is the
+each connection, first to the one, then to the other, five times in turn; what is compared is the
 servers' CPU time for each request. A list should cost at most 2 times the echo, a ping 1.3 times.
 """
 
@@ -94,7 +94,7 @@ def micros(pid: int, url: str, key: str, request: str, connections: int, request
 
 
 def measure(camd: Camd, echo_pid: int, echo_url: str, connections: int, requests: int) -> None:
-    """Print one row: each server's best of three turns."""
+    """Print one row: each server's best of five turns."""
     key = (camd.folder / "state" / "admin.key").read_text(encoding="ascii").strip()
     rows = [
         (
@@ -102,7 +102,7 @@ def measure(camd: Camd, echo_pid: int, echo_url: str, connections: int, requests
             micros(camd.pid, camd.url, key, PING, connections, requests),
             micros(camd.pid, camd.url, key, LIST, connections, requests),
         )
-        for _ in range(3)
+        for _ in range(5)
     ]
     echo, ping, cameras = (min(column) for column in zip(*rows, strict=True))
     ratios = f"{ping / echo:>11.2f} {cameras / echo:>11.2f}"

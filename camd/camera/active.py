@@ -73,6 +73,7 @@ class TimeIsUp:
 
 
 Report = Admitted | Began | Over | Changed | TimeIsUp
+Reporter = Callable[[Report], Awaitable[None]]
 Finished = Callable[[Segment], Awaitable[Segment | None]]
 
 
@@ -83,8 +84,8 @@ class Active:
     book: SessionBook
     queue: CaptureQueue
     storage: Storage
-    report: Callable[[Report], Awaitable[None]]
-    tell: Callable[[Active, RecordingNews, str, str], None]
+    report: Reporter
+    tell: Teller
     convert: Finished | None  # makes the file that was asked for out of a sealed MP4
     progress_seconds: float
     sync_seconds: float | None
@@ -279,3 +280,6 @@ class Active:
             self.news(RecordingNews.ERROR, segment.filename, "conversion failed; the MP4 stays")
         else:
             self.book.replace(converted)
+
+
+Teller = Callable[[Active, RecordingNews, str, str], None]

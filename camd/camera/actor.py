@@ -6,7 +6,6 @@ synchronous step, by the machine and the book. Whatever takes time is a task tha
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -17,7 +16,6 @@ import trio
 
 from camd.camera import machine as m
 from camd.camera.active import (
-    DURABILITY_SECONDS,
     SHUTDOWN,
     Active,
     Admitted,
@@ -29,11 +27,8 @@ from camd.camera.active import (
 )
 from camd.camera.capture import Capture
 from camd.camera.children import Children, SourceEnded
-from camd.camera.program import FfmpegMissingError
-from camd.camera.queue import CaptureQueue
-from camd.camera.recorder import Recorder
-from camd.camera.remux import to_mkv
-from camd.camera.sessions import Rotation, SessionBook
+from camd.camera.factory import SessionFactory
+from camd.camera.sessions import SessionBook
 from camd.clock import monotonic, now
 from camd.config.schema import CameraConfig, Config, RecordingConfig
 from camd.errors import (
@@ -53,9 +48,7 @@ from camd.model import (
     RecordingChanged,
     RecordingNews,
     RecordingWish,
-    Segment,
     Session,
-    SessionId,
     SessionState,
     Trouble,
 )
@@ -137,7 +130,7 @@ class Camera:
     _storage: Storage
     _events: Fanout[Event]
     _capture: Capture
-    _recording: RecordingConfig = attrs.field(init=False)
+    _factory: SessionFactory = attrs.field(init=False)
     _mailbox: Mailbox[Message] = attrs.field(factory=Mailbox, init=False)
     _children: Children = attrs.field(init=False)
     _active: Active | None = attrs.field(default=None, init=False)
@@ -150,7 +143,9 @@ class Camera:
     revision: int = attrs.field(default=0, init=False)  # grows with every published status
 
     def __attrs_post_init__(self) -> None:
-        self._recording = self._all.recording
+        self._factory = SessionFactory(
+            self.config.id, self._all, self._all.recording, self._storage, self._capture
+        )
         self._children = self._new_children()
         self._published = Published(self.status)
 
@@ -271,9 +266,9 @@ class Camera:
             case Resume(session):
                 ask.answer(self._resume(session))
             case Reconfigure(recording):
-                self._recording = recording
+                self._factory.recording = recording
                 if self._active is not None:
-                    self._active.recorder.rotation = self._rotation()
+                    self._active.recorder.rotation = self._factory.rotation()
                 ask.answer(None)
             case Close():
                 self._closing.append(ask)
@@ -335,7 +330,7 @@ class Camera:
                 )
             )
         else:
-            self._run_session(self._new_book(wish)).join(ask)
+            self._run_session(self._factory.new_book(wish)).join(ask)
 
     def _resume(self, session: Session) -> bool:
         if self._active is not None or self._closing:
@@ -347,56 +342,11 @@ class Camera:
         log.info("session_resumed", camera=self.camera_id, session=book.session_id)
         return True
 
-    def _new_book(self, wish: RecordingWish) -> SessionBook:
-        return SessionBook(
-            session_id=SessionId(str(uuid.uuid4())),
-            camera_id=self.camera_id,
-            wish=wish,
-            format=wish.format or self._recording.format,
-            started=now(),
-        )
-
     def _run_session(self, book: SessionBook) -> Active:
-        self._active = active = self._open_session(book)
+        self._active = active = self._factory.make(book, self._mailbox.tell, self._tell)
         rate = self._children.feed.bytes_per_second or self._capture.expected_bytes_per_second
-        self._go(partial(active.run, rate, self._rotation()))
+        self._go(partial(active.run, rate, self._factory.rotation()))
         return active
-
-    def _rotation(self) -> Rotation:
-        recording = self._recording
-        return Rotation.of(self.camera_id, recording.rotation, recording.max_file_size)
-
-    def _open_session(self, book: SessionBook) -> Active:
-        active = Active(
-            book=book,
-            queue=CaptureQueue(),
-            storage=self._storage,
-            report=self._mailbox.tell,
-            tell=self._tell,
-            convert=self._to_mkv if book.format == "mkv" else None,
-            progress_seconds=self._all.server.progress_interval.total_seconds(),
-            sync_seconds=DURABILITY_SECONDS[self._all.storage.durability],
-            end_on_storage_error=self._recording.on_storage_error == "end",
-            resumable=self._recording.resume_sessions,
-        )
-        active.recorder = Recorder(
-            identity=self.config.id,
-            book=book,
-            queue=active.queue,
-            storage=self._storage,
-            observer=active,
-            rotation=self._rotation(),
-            sync_seconds=active.sync_seconds,
-        )
-        return active
-
-    async def _to_mkv(self, segment: Segment) -> Segment | None:
-        try:
-            program = await self._capture.find_program()
-        except FfmpegMissingError as error:
-            log.error("mkv_failed", file=segment.filename, error=str(error))
-            return None
-        return await to_mkv(program, self._storage, segment)
 
     def _hear(self, report: Report, active: Active) -> None:
         match report:

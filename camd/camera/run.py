@@ -28,8 +28,7 @@ log = structlog.get_logger("camd.ffmpeg")
 LAST_WORDS = 100
 LAST_WORDS_SECONDS = 1.0  # a grandchild could hold the pipe open
 LONGEST_LINE_BYTES = 8192
-GATHER_BYTES = 16 * 1024
-GATHER_SECONDS = 0.02  # a fragment comes in several writes; reading them at once saves wake-ups
+GATHER_SECONDS = 0.02  # a fragment comes in many writes; reading them at once saves wake-ups
 
 STALLED = Trouble(
     "stalled",
@@ -144,7 +143,7 @@ class Run:
                 return
             if self._trouble is None and await self._parse(reader, chunk):
                 deadline = monotonic() + self.patience.stall_seconds
-            if len(chunk) >= GATHER_BYTES and not self.stopping:
+            elif not self.stopping:  # the rest is on its way, in many small writes
                 await trio.sleep(GATHER_SECONDS)
 
     async def _parse(self, reader: FragmentReader, chunk: bytes) -> bool:

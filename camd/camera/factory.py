@@ -1,0 +1,81 @@
+"""How a camera's sessions are made: from its configuration, as it is at the moment."""
+
+from __future__ import annotations
+
+import uuid
+
+import attrs
+import structlog
+
+from camd.camera.active import DURABILITY_SECONDS, Active, Reporter, Teller
+from camd.camera.capture import Capture
+from camd.camera.program import FfmpegMissingError
+from camd.camera.queue import CaptureQueue
+from camd.camera.recorder import Recorder
+from camd.camera.remux import to_mkv
+from camd.camera.sessions import Rotation, SessionBook
+from camd.clock import now
+from camd.config.schema import Config, RecordingConfig
+from camd.model import CameraId, RecordingWish, Segment, SessionId
+from camd.storage.actor import Storage
+
+log = structlog.get_logger("camd.camera")
+
+
+@attrs.define(eq=False)
+class SessionFactory:
+    """Makes one camera's sessions. `recording` is what a reload may replace."""
+
+    camera_id: CameraId
+    config: Config
+    recording: RecordingConfig
+    storage: Storage
+    capture: Capture
+
+    def new_book(self, wish: RecordingWish) -> SessionBook:
+        """Open the book of a session that somebody wishes for."""
+        return SessionBook(
+            session_id=SessionId(str(uuid.uuid4())),
+            camera_id=self.camera_id,
+            wish=wish,
+            format=wish.format or self.recording.format,
+            started=now(),
+        )
+
+    def rotation(self) -> Rotation:
+        """When the sessions of this camera are cut."""
+        recording = self.recording
+        return Rotation.of(self.camera_id, recording.rotation, recording.max_file_size)
+
+    def make(self, book: SessionBook, report: Reporter, tell: Teller) -> Active:
+        """Make the running half of a session; nothing runs yet."""
+        active = Active(
+            book=book,
+            queue=CaptureQueue(),
+            storage=self.storage,
+            report=report,
+            tell=tell,
+            convert=self._to_mkv if book.format == "mkv" else None,
+            progress_seconds=self.config.server.progress_interval.total_seconds(),
+            sync_seconds=DURABILITY_SECONDS[self.config.storage.durability],
+            end_on_storage_error=self.recording.on_storage_error == "end",
+            resumable=self.recording.resume_sessions,
+        )
+        active.recorder = Recorder(
+            identity=self.camera_id,
+            book=book,
+            queue=active.queue,
+            storage=self.storage,
+            observer=active,
+            rotation=self.rotation(),
+            sync_seconds=active.sync_seconds,
+        )
+        return active
+
+    async def _to_mkv(self, segment: Segment) -> Segment | None:
+        try:
+            program = await self.capture.find_program()
+        except FfmpegMissingError as error:
+            log.error("mkv_failed", file=segment.filename, error=str(error))
+            return None
+        return await to_mkv(program, self.storage, segment)
