@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 from media_ffmpeg import PROGRAMS, run
+from support.disk import GaugedDisk
 from support.rtsp import open_rtsp_server
 
 from camd.camera.roster import open_cameras
@@ -17,6 +18,13 @@ from camd.runtime.fanout import Fanout
 from camd.storage.actor import open_storage
 
 WISH = RecordingWish("tester")
+
+
+def roomy_disk() -> GaugedDisk:
+    """The real disk, which says that it has room whatever the machine's has."""
+    disk = GaugedDisk()
+    disk.fill(10, total=10**10)
+    return disk
 
 
 def _config(folder: Path, program: str, url: str) -> Config:
@@ -46,7 +54,7 @@ async def test_a_stream_is_copied_and_survives_the_connection(
         async with open_rtsp_server(program, film, credentials="user:s3cret") as server:
             config = _config(tmp_path, program, server.url)
             async with (
-                open_storage(config.storage, events) as storage,
+                open_storage(config.storage, events, roomy_disk()) as storage,
                 open_cameras(config, storage, events) as cameras,
             ):
                 camera = cameras.find("gate")
@@ -76,7 +84,7 @@ async def test_wrong_credentials_are_refused_and_never_told(tmp_path: Path, film
             url = server.url.replace("right", "wr0ng")
             config = _config(tmp_path, program, url)
             async with (
-                open_storage(config.storage, events) as storage,
+                open_storage(config.storage, events, roomy_disk()) as storage,
                 open_cameras(config, storage, events) as cameras,
             ):
                 with pytest.raises(Refusal) as refused:
