@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 from media_ffmpeg import PROGRAMS, run
-from support.disk import GaugedDisk
+from support.disk import roomy_disk
 from support.rtsp import open_rtsp_server
 
 from camd.camera.roster import open_cameras
@@ -18,13 +18,6 @@ from camd.runtime.fanout import Fanout
 from camd.storage.actor import open_storage
 
 WISH = RecordingWish("tester")
-
-
-def roomy_disk() -> GaugedDisk:
-    """The real disk, which says that it has room whatever the machine's has."""
-    disk = GaugedDisk()
-    disk.fill(10, total=10**10)
-    return disk
 
 
 def _config(folder: Path, program: str, url: str) -> Config:

@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 import media_ffmpeg as ffmpeg
 import trio
+from support.disk import roomy_disk
 
 from camd.camera.actor import Camera
 from camd.camera.capture import Capture
@@ -130,7 +131,7 @@ async def open_set(
     heard: list[Event] = []
     camera_config = CameraConfig(CameraId("camera0"), source, codec=codec)
     with events.subscribed(heard.append):
-        async with open_storage(config.storage, events, disk) as storage:
+        async with open_storage(config.storage, events, disk or roomy_disk()) as storage:
             capture = Capture(camera_config, config, find_program, launch)
             camera = Camera(camera_config, config, storage, events, capture)
             async with trio.open_nursery() as nursery:
