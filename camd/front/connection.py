@@ -34,6 +34,7 @@ PONG_SECONDS = 10.0
 STALL_SECONDS = 20.0  # one message that takes longer to send ends the connection
 GOODBYE_SECONDS = 1.0
 BUSY_RETRY_MS = 100
+READ_AHEAD = 32  # messages that may wait for a client from whom calls are still taken
 _log = structlog.get_logger("camd.front")
 
 Done = Callable[[bytes | None], None]
@@ -152,7 +153,10 @@ class Connection:
     # --- the tasks
 
     async def _read(self, nursery: trio.Nursery) -> None:
+        """Take calls for as long as the client takes answers: who does not read is not read."""
         while True:
+            if len(self.outbox) >= READ_AHEAD:
+                await self.outbox.wait_below(READ_AHEAD)
             incoming = codec.decode(await self.socket.receive())
             if incoming.batch:
                 batch = _Batch(len(incoming.calls), self._send)

@@ -25,6 +25,7 @@ class Outbox:
     _characters: int = attrs.field(default=0, init=False)
     _number: int = attrs.field(default=0, init=False)
     _waiting: trio.Event | None = attrs.field(default=None, init=False)
+    _shrunk: trio.Event | None = attrs.field(default=None, init=False)
 
     def put(self, text: str, key: str | None = None) -> None:
         """Queue `text`, in place of what is queued under the same key. Never waits.
@@ -51,10 +52,19 @@ class Outbox:
             await self._waiting.wait()
         return self.take_nowait()
 
+    async def wait_below(self, count: int) -> None:
+        """Wait until fewer than `count` messages are waiting; at once when they are."""
+        while len(self._items) >= count:
+            self._shrunk = self._shrunk or trio.Event()
+            await self._shrunk.wait()
+
     def take_nowait(self) -> str:
         """Remove the oldest message; there must be one."""
         _, text = self._items.popitem(last=False)
         self._characters -= len(text)
+        if self._shrunk is not None:
+            self._shrunk.set()
+            self._shrunk = None
         return text
 
     def __len__(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from test_front_connections import frame
@@ -90,3 +91,24 @@ def test_an_outbox_is_bounded_by_number_and_by_size() -> None:
         outbox.put("3")
     outbox.put("4", "key")
     assert [outbox.take_nowait(), outbox.take_nowait()] == ["1", "4"]
+
+
+async def test_an_outbox_says_when_it_has_room_again(autojump_clock) -> None:
+    """Who waits for room goes on as soon as enough was taken, and not before."""
+    outbox = Outbox()
+    for number in range(3):
+        outbox.put(str(number))
+    heard = []
+
+    async def wait() -> None:
+        await outbox.wait_below(2)
+        heard.append(len(outbox))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        outbox.take_nowait()
+        await trio.testing.wait_all_tasks_blocked()
+        assert heard == []
+        outbox.take_nowait()
+    assert heard == [1]
