@@ -135,6 +135,7 @@ class Segment:
     width: int
     height: int
     modified: datetime
+    certain: bool = True  # False: a sync failed, and what the kernel had then may be lost
 
 
 class SessionState(enum.Enum):

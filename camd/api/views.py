@@ -132,7 +132,7 @@ def receipt(session: Session) -> View:
         "gaps": [gap(entry) for entry in session.gaps],
         "frames_captured": session.frames_captured,
         "frames_written": session.frames_written,
-        "durable": all(s.state is SegmentState.SEALED for s in session.segments),
+        "durable": all(s.state is SegmentState.SEALED and s.certain for s in session.segments),
     }
 
 

@@ -67,6 +67,7 @@ class OpenSegment:
             width=track.width,
             height=track.height,
             modified=now(),
+            certain=not self.file.doubtful,
         )
 
     def seal(self, guard: Guard) -> None:

@@ -30,6 +30,7 @@ class SegmentFile:
     size_bytes: int = attrs.field(default=0, init=False)
     synced_bytes: int = attrs.field(default=0, init=False)
     sha256: str | None = attrs.field(default=None, init=False)
+    doubtful: bool = attrs.field(default=False, init=False)  # a sync failed; see `_settle`
     _torn: bool = attrs.field(default=False, init=False)  # bytes behind `size_bytes` may be there
     _moov: bytes | None = attrs.field(default=None, init=False)  # once it is durable at the end
 
@@ -100,8 +101,20 @@ class SegmentFile:
         """Return when everything appended so far survives a power cut. Raises OSError."""
         size = self.size_bytes
         if self.synced_bytes < size:
-            self._file.sync()
+            self._settle()
             self.synced_bytes = size
+
+    def _settle(self) -> None:
+        """Sync the file, and remember for good when that fails.
+
+        The kernel may mark pages clean that it could not write, so that a later sync succeeds
+        although they are lost (fsync(2), EIO): from then on nobody may call the file durable.
+        """
+        try:
+            self._file.sync()
+        except OSError:
+            self.doubtful = True
+            raise
 
     def seal(self) -> None:
         """Turn the file into an ordinary MP4, durable when this returns; call `close` then.
@@ -116,7 +129,7 @@ class SegmentFile:
         if self._moov is None:
             self._moov = self._put_moov()
         self._file.overwrite(FTYP_SIZE, self.index.seal_header(self.size_bytes))
-        self._file.sync()
+        self._settle()
         self._hash.update(self._moov)
         self.size_bytes += len(self._moov)
         self.synced_bytes = self.size_bytes
@@ -126,7 +139,7 @@ class SegmentFile:
         moov = self.index.final_moov()
         self._put([moov])
         try:
-            self._file.sync()
+            self._settle()
         except OSError:
             self._cut()
             raise

@@ -240,3 +240,17 @@ def test_whatever_fails_a_sealed_file_holds_what_was_counted(
     data = sealed_bytes(INIT, kept, FIRST)
     assert content(disk, segment) == disk.files[segment.path].durable == data
     assert segment.sha256 == hashlib.sha256(data[HASHED_FROM:]).hexdigest()
+
+
+def test_a_sync_that_failed_once_is_never_forgotten() -> None:
+    """I8: after a failed sync a later one may succeed over lost pages; the file stays doubtful."""
+    disk = MemoryDisk()
+    segment = create(disk)
+    segment.append(FRAGMENTS[:2])
+    disk.fail(0, code=errno.EIO)
+    with pytest.raises(OSError, match="Input/output"):
+        segment.sync()
+    assert segment.doubtful
+    segment.sync()
+    segment.seal()
+    assert (segment.doubtful, segment.sha256 is not None) == (True, True)
