@@ -29,6 +29,8 @@ KEY_FRAME_SECONDS = 1  # segments, viewers and pre-roll can only begin at key fr
 SOCKET_TIMEOUT_MICROS = 10_000_000
 
 _BANNER = ("-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+info")
+# From 7.0 on FFmpeg looks for signals only this often; half a second is its default.
+_ALERT = ("-stats_period", "0.05")
 _INTRA_ONLY = frozenset(("mjpeg", "png", "jpeg2000", "prores", "ffv1", "rawvideo"))
 _COPIED_AUDIO = frozenset(("aac", "opus", "mp3", "ac3", "eac3", "alac", "flac"))
 _OWN_HEADERS = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".webm"))
@@ -59,6 +61,7 @@ def capture_arguments(
     return (
         program,
         *_BANNER,
+        *_ALERT,
         *camera.input_options,
         *_input(camera, ffmpeg_version, input_format),
         *_maps(camera),

@@ -81,7 +81,7 @@ def test_every_command_writes_fragments_with_wall_times_to_its_stdout():
         (command(TestSource(), bitrate=4_000_000), ["-b:v 4000000", "-force_key_frames"]),
         (
             command(TestSource(), input_options=("-a", "1"), output_options=("-b", "2")),
-            ["level+info -a 1 -re", "wallclock -b 2 -f mp4"],
+            ["-stats_period 0.05 -a 1 -re", "wallclock -b 2 -f mp4"],
         ),
     ],
 )
