@@ -198,11 +198,12 @@ class Recorder:
         """Append to the open segment, and sync when it is due.
 
         Raises OSError when the fragment is not in the file; a sync that fails is dealt with here.
-        The first fragment of a session is synced at once, so that "started" means durable (I7).
+        The first fragment of a segment is synced at once: "started" means durable (I7), and a
+        power cut just after a rotation leaves no file without footage (I1).
         """
         assert self._open is not None
         file, fragment = self._open.file, captured.fragment
-        due = not self._begun
+        due = first = file.index.frames == 0
         due |= self._sync_due is not None and monotonic() >= self._sync_due
 
         def write() -> OSError | None:
@@ -214,7 +215,7 @@ class Recorder:
                 return error
             return None
 
-        before, first = file.size_bytes, file.index.frames == 0
+        before = file.size_bytes
         failure = await self.storage.on_disk(write)
         grown = file.size_bytes - before
         self.storage.guard.wrote(self.book.session_id, grown)

@@ -287,7 +287,9 @@ class Storage:
 
         recovered = await self.on_disk(work)
         if recovered is None:
+            # Not one whole fragment of it reached the disk: what the index counted is lost.
             log.warning("file_left_alone", filename=name)
+            await self._note(lambda catalog: catalog.drop_segment(name))
             return None
         segment, torn = recovered.segment, recovered.torn_bytes
         log.warning("recovered", filename=name, note=recovered.note, torn_bytes=torn)

@@ -331,3 +331,18 @@ async def test_a_segment_is_sealed_on_a_full_volume(volume: Path) -> None:
         (volume / "last").unlink()
         assert await level(storage) is OK
         assert (folder / ".camd" / "reserve").exists()
+
+
+async def test_a_file_that_lost_everything_is_not_counted(tmp_path: Path) -> None:
+    """I4: what the index says of a file of which nothing reached the disk is not believed."""
+    config = StorageConfig(tmp_path, state_dir=tmp_path)
+    left = segment(state=SegmentState.OPEN, sha256=None)
+    with trio.fail_after(20):
+        async with open_storage(config, Fanout[Event](), GaugedDisk()) as storage:
+            await storage.note_segment(left)
+        path = tmp_path / left.filename
+        path.write_bytes(b"")  # its name was durable, and nothing else
+        async with open_storage(config, Fanout[Event](), GaugedDisk()) as storage:
+            await storage.unfinished_sessions()  # waits until the files have been looked at
+            assert (await storage.list_recordings(RecordingQuery())).total == 0
+    assert path.exists()
