@@ -72,11 +72,6 @@ class Cameras:
             )
         return self._program
 
-    @property
-    def program(self) -> Program | None:
-        """The FFmpeg in use; None until a camera needed it."""
-        return self._program
-
     async def reconfigure(self, recording: RecordingConfig) -> None:
         """Apply recording settings to every camera, running sessions included."""
         for camera in self:
