@@ -35,6 +35,7 @@ from camd.rpc.notification import Notification
 from camd.rpc.registry import Registry
 from camd.runtime.fanout import Fanout
 from camd.storage.actor import Storage, open_storage
+from camd.storage.archive import FolderInUseError
 from camd.storage.levels import Thresholds
 
 log = structlog.get_logger("camd.daemon")
@@ -44,7 +45,10 @@ STOP_SECONDS = 28  # below TimeoutStopSec; a disk that hangs must not keep the p
 
 
 async def serve(config: Config, config_path: Path | None) -> None:
-    """Run everything until a signal says stop. Raises ListenError, ConfigError before it began."""
+    """Run everything until a signal says stop.
+
+    Raises ListenError, FolderInUseError, ConfigError before it began.
+    """
     events, notifications = Fanout[Event](), Fanout[Notification]()
     async with (
         open_access(config.auth, config.storage.state_dir) as access,
@@ -162,9 +166,9 @@ def run_daemon(config_path: Path | None) -> int:
         config = load_config(config_path, dict(os.environ))
         log.info("starting", version=__version__, config=str(config.file or "defaults"))
         trio.run(serve, config, config_path)
-    except (ConfigError, ListenError, BaseExceptionGroup) as error:
+    except (ConfigError, ListenError, FolderInUseError, BaseExceptionGroup) as error:
         cause = _only(error)
-        if not isinstance(cause, (ConfigError, ListenError)):
+        if not isinstance(cause, (ConfigError, ListenError, FolderInUseError)):
             raise
         print(f"camd: {cause}", file=sys.stderr)  # noqa: T201 - for whoever started us by hand
         return EX_CONFIG if isinstance(cause, ConfigError) else 1

@@ -107,6 +107,11 @@ class Gap:
     cause: Cause
     action: str  # what camd did about it, for people
 
+    @property
+    def lost_footage(self) -> bool:
+        """Whether footage is missing at all: a clock that was stepped costs none."""
+        return self.cause is not Cause.CLOCK_STEP
+
 
 class SegmentState(enum.Enum):
     """The two lives of a segment, and what a crash leaves."""
@@ -114,6 +119,7 @@ class SegmentState(enum.Enum):
     OPEN = "recording"
     SEALED = "completed"
     INTERRUPTED = "interrupted"  # left open by a crash: plays, but was never sealed
+    MISSING = "missing"  # it was there, nobody asked camd to remove it, and it is gone
 
 
 @attrs.frozen
@@ -172,11 +178,66 @@ class Session:
     end: datetime | None = None
     preroll_seconds: float = 0.0
     warnings: tuple[str, ...] = ()
+    boot_id: str = ""  # of the boot in which it began
+    monotonic_start: float = 0.0  # seconds of that boot's monotonic clock
 
     @property
     def current(self) -> Segment | None:
         """The newest segment, whether open or sealed."""
         return self.segments[-1] if self.segments else None
+
+
+@attrs.frozen
+class SessionSummary:
+    """A session in a listing: what was asked for, and how much of it there is. Seconds, bytes."""
+
+    session_id: SessionId
+    camera_id: CameraId
+    owner: str
+    format: str
+    state: SessionState
+    reason: str
+    start: datetime
+    end: datetime | None
+    duration_limit: timedelta | None
+    files: int
+    files_missing: int
+    frames: int
+    size_bytes: int
+    gaps: int
+    recorded_seconds: float  # what files hold
+    missing_seconds: float  # what the ledger accounts for, and what was in files that are gone
+
+    @property
+    def coverage_percent(self) -> float:
+        """How much of what should be there is in files; 100 before there is anything."""
+        whole = self.recorded_seconds + self.missing_seconds
+        return 100.0 if whole <= 0 else 100.0 * self.recorded_seconds / whole
+
+    @classmethod
+    def of(cls, session: Session) -> SessionSummary:
+        """Summarise a session that is known as a whole, such as one that is running."""
+        gone = [s for s in session.segments if s.state is SegmentState.MISSING]
+        kept = [s for s in session.segments if s.state is not SegmentState.MISSING]
+        lost = sum(gap.duration_seconds for gap in session.gaps if gap.lost_footage)
+        return cls(
+            session_id=session.session_id,
+            camera_id=session.camera_id,
+            owner=session.owner,
+            format=session.format,
+            state=session.state,
+            reason=session.reason,
+            start=session.start,
+            end=session.end,
+            duration_limit=session.duration_limit,
+            files=len(kept),
+            files_missing=len(gone),
+            frames=sum(segment.frames for segment in kept),
+            size_bytes=sum(segment.size_bytes for segment in kept),
+            gaps=len(session.gaps),
+            recorded_seconds=sum(segment.duration_seconds for segment in kept),
+            missing_seconds=lost + sum(segment.duration_seconds for segment in gone),
+        )
 
 
 @attrs.frozen
@@ -257,14 +318,14 @@ class StorageStatus:
 
 @attrs.frozen
 class RecordingQuery:
-    """Which recordings to list; newest first."""
+    """Which recordings, sessions or ledger entries to list; newest first."""
 
     limit: int = 100
     offset: int = 0
     camera_id: CameraId | None = None
     session_id: SessionId | None = None
-    since: datetime | None = None  # segments that end after this moment
-    until: datetime | None = None  # segments that start before this moment
+    since: datetime | None = None  # what ends after this moment
+    until: datetime | None = None  # what starts before this moment
 
 
 @attrs.frozen
@@ -272,6 +333,22 @@ class RecordingPage:
     """One page of a listing, and how many there are in all."""
 
     segments: tuple[Segment, ...]
+    total: int
+
+
+@attrs.frozen
+class SessionPage:
+    """One page of sessions, and how many there are in all."""
+
+    sessions: tuple[SessionSummary, ...]
+    total: int
+
+
+@attrs.frozen
+class GapPage:
+    """One page of ledger entries, and how many there are in all."""
+
+    gaps: tuple[Gap, ...]
     total: int
 
 

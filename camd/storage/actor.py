@@ -1,4 +1,4 @@
-"""Storage as the rest of the daemon sees it: room, segments being written, and the catalog.
+"""Storage as the rest of the daemon sees it: room, segments being written, and the archive.
 
 Admission and status are decided at once from what is known; only what touches the disk waits,
 in threads of its own, and never on the event loop.
@@ -6,9 +6,9 @@ in threads of its own, and never on the event loop.
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -19,39 +19,36 @@ import structlog
 import trio
 
 from camd.config.schema import StorageConfig
-from camd.errors import (
-    FILE_NOT_FOUND,
-    INVALID_PARAMS,
-    STORAGE_MISSING,
-    STORAGE_UNRESPONSIVE,
-    Refusal,
-)
+from camd.errors import FILE_NOT_FOUND, INVALID_PARAMS, STORAGE_UNRESPONSIVE, Refusal
 from camd.model import (
     Event,
     Gap,
+    GapPage,
     RecordingPage,
     RecordingQuery,
     Segment,
     SegmentState,
     Session,
     SessionId,
+    SessionPage,
     StorageStatus,
     StoredFile,
 )
 from camd.runtime.fanout import Fanout
 from camd.runtime.published import Published
-from camd.storage.catalog import Catalog
+from camd.storage.clerk import PATIENCE_SECONDS, Clerk
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.guard import Guard
 from camd.storage.levels import Thresholds
 from camd.storage.naming import is_plain, with_extension
-from camd.storage.recovery import Recovered, find_unknown, hash_file, recover
+from camd.storage.records import GapNoted, SegmentNoted, SegmentRemoved, SessionNoted
+from camd.storage.stock import RecoveryReport
+from camd.storage.stocktaking import Stocktaking
 
 log = structlog.get_logger("camd.storage")
 
 T = TypeVar("T")
 
-CATALOG_PATIENCE_SECONDS = 10.0
 WRITER_THREADS = 64  # more than any camera count, so that hung writers do not starve the others
 
 
@@ -70,16 +67,20 @@ class Storage:
     folder: Path
     disk: Disk
     guard: Guard
-    _catalog: Catalog | None = attrs.field(default=None, init=False)
-    _index_file: tuple[int, int] | None = attrs.field(default=None, init=False)  # device, inode
-    _stock_taken: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _strays: list[str] = attrs.field(factory=list, init=False)  # left by a crash, not read yet
-    _stale: list[Catalog] = attrs.field(factory=list, init=False)  # of folders that are gone
+    clerk: Clerk = attrs.field(init=False)
+    _stock: Stocktaking = attrs.field(init=False)
     _writers: trio.CapacityLimiter = attrs.field(
         factory=partial(trio.CapacityLimiter, WRITER_THREADS), init=False
     )
-    _one: trio.CapacityLimiter = attrs.field(factory=partial(trio.CapacityLimiter, 1), init=False)
     _growing: dict[str, Growing] = attrs.field(factory=dict, init=False)
+    _leases: Counter[str] = attrs.field(factory=Counter, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.clerk = Clerk(self.disk, self.folder, self.guard.suspect)
+        self._stock = Stocktaking(
+            *(self.disk, self.folder, self.clerk, self.guard, self.on_disk),
+            growing=lambda: frozenset(self._growing),
+        )
 
     @property
     def status(self) -> StorageStatus:
@@ -90,6 +91,11 @@ class Storage:
     def published(self) -> Published[StorageStatus]:
         """The status as of each sample, for those who wait for a level."""
         return self.guard.published
+
+    @property
+    def recovery(self) -> RecoveryReport | None:
+        """What the last search of the folder found; None before it has begun."""
+        return self._stock.report
 
     # --- writing, for recorders ---
 
@@ -105,41 +111,32 @@ class Storage:
         self._growing[segment.filename] = Growing(segment, durable_bytes)
 
     async def note_segment(self, segment: Segment) -> None:
-        """Put a segment into the catalog as it is now."""
+        """Put a segment into the archive as it is now."""
+        if segment.state is SegmentState.SEALED:
+            await self.clerk.note(SegmentNoted(segment))
+        else:
+            await self.clerk.tell(lambda archive: archive.note_open(segment))
         if segment.state is not SegmentState.OPEN:
             self._growing.pop(segment.filename, None)
-        await self._note(lambda catalog: catalog.put_segment(segment))
 
     async def note_replaced(self, old: str, new: Segment) -> None:
-        """Put `new` into the catalog in place of the file `old`, which is gone."""
-
-        def replace(catalog: Catalog) -> None:
-            catalog.put_segment(new)
-            catalog.drop_segment(old)
-
-        await self._note(replace)
+        """Put `new` into the archive in place of the file `old`, which is to go."""
+        removed = SegmentRemoved(old, f"became {new.filename}")
+        await self.clerk.note(SegmentNoted(new), removed)
 
     async def note_session(self, session: Session) -> None:
-        """Put a session's facts into the catalog."""
-        await self._note(lambda catalog: catalog.put_session(session))
+        """Put a session's facts into the archive."""
+        await self.clerk.note(SessionNoted(session))
 
     async def note_gaps(self, gaps: Sequence[Gap]) -> None:
         """Write entries into the ledger."""
-        await self._note(lambda catalog: catalog.put_gaps(gaps))
-
-    async def _note(self, write: Callable[[Catalog], None]) -> None:
-        try:
-            await self._ask(write)
-        except (sqlite3.Error, Refusal) as error:
-            # The files tell their own story; a catalog that cannot be written costs no footage.
-            log.error("catalog_write_failed", error=str(error))
-            self.guard.suspect()
+        await self.clerk.note(*map(GapNoted, gaps))
 
     # --- reading, for clients ---
 
     async def list_recordings(self, query: RecordingQuery) -> RecordingPage:
         """List segments, newest first. Raises Refusal when the volume does not answer."""
-        page = await self._read(lambda catalog: catalog.page(query))
+        page = await self.clerk.read(lambda archive: archive.catalog.page(query))
         fresh = tuple(
             self._growing[s.filename].segment if s.filename in self._growing else s
             for s in page.segments
@@ -148,29 +145,40 @@ class Storage:
 
     async def recording(self, filename: str) -> tuple[Segment, tuple[Gap, ...]]:
         """Look a segment up, with its session's ledger. Raises Refusal: no such file."""
-        segment = await self._find(filename)
-        gaps = await self._read(lambda catalog: catalog.gaps(segment.session_id))
+        segment = await self.find(filename)
+        gaps = await self.clerk.read(lambda archive: archive.catalog.gaps(segment.session_id))
         return segment, gaps
 
-    async def session_gaps(self, session_id: SessionId) -> tuple[Gap, ...]:
-        """Read a session's ledger."""
-        return await self._read(lambda catalog: catalog.gaps(session_id))
+    async def sessions(self, query: RecordingQuery) -> SessionPage:
+        """List sessions with what they hold, newest first. Raises Refusal.
+
+        A running session's newest file counts as far as it was when it began.
+        """
+        return await self.clerk.read(lambda archive: archive.catalog.sessions_page(query))
+
+    async def gaps(self, query: RecordingQuery) -> GapPage:
+        """List ledger entries, newest first. Raises Refusal."""
+        return await self.clerk.read(lambda archive: archive.catalog.gaps_page(query))
+
+    async def session(self, session_id: SessionId) -> Session | None:
+        """Look a session up as the archive has it. Raises Refusal."""
+        return await self.clerk.read(lambda archive: archive.catalog.session(session_id))
 
     async def unfinished_sessions(self) -> tuple[Session, ...]:
         """Read what the last life of the daemon left unfinished, newest first.
 
         Waits until its files have been made right; empty when the index cannot be read.
         """
-        await self._stock_taken.wait()
+        await self._stock.taken.wait()
         try:
-            return await self._read(lambda catalog: catalog.unfinished_sessions())
+            return await self.clerk.read(lambda archive: archive.catalog.unfinished_sessions())
         except Refusal as refusal:
             log.error("sessions_unknown", error=refusal.message)
             return ()
 
     async def stored_file(self, filename: str) -> StoredFile:
         """Find a recording that may be read. Raises Refusal: no such file, or not a file name."""
-        segment = await self._find(filename)
+        segment = await self.find(filename)
         path = self.folder / segment.filename
         growing = self._growing.get(segment.filename)
         sealed = segment.state is SegmentState.SEALED
@@ -183,7 +191,27 @@ class Storage:
             modified=modified,
         )
 
-    async def _find(self, filename: str) -> Segment:
+    @contextmanager
+    def leased(self, filename: str) -> Iterator[None]:
+        """Keep a file from being removed while the block runs: it is being read."""
+        self._leases[filename] += 1
+        try:
+            yield
+        finally:
+            self._leases[filename] -= 1
+            if not self._leases[filename]:
+                del self._leases[filename]
+
+    def is_leased(self, filename: str) -> bool:
+        """Whether somebody reads the file at the moment."""
+        return filename in self._leases
+
+    def is_growing(self, filename: str) -> bool:
+        """Whether the file is being recorded at the moment."""
+        return filename in self._growing
+
+    async def find(self, filename: str) -> Segment:
+        """Look a segment up by a name from outside. Raises Refusal: no such file, no file name."""
         if not is_plain(filename):
             raise Refusal(
                 INVALID_PARAMS,
@@ -192,7 +220,7 @@ class Storage:
             )
         if filename in self._growing:
             return self._growing[filename].segment
-        segment = await self._read(lambda catalog: catalog.segment(filename))
+        segment = await self.clerk.read(lambda archive: archive.catalog.segment(filename))
         if segment is None and filename.endswith(".mkv"):
             # An MKV is made when its segment is sealed; until then the MP4 stands for it.
             growing = self._growing.get(with_extension(filename, "mp4"))
@@ -201,32 +229,8 @@ class Storage:
             raise Refusal(FILE_NOT_FOUND, filename=filename)
         return segment
 
-    # --- the catalog's thread ---
-
-    async def _read(self, read: Callable[[Catalog], T]) -> T:
-        with trio.move_on_after(CATALOG_PATIENCE_SECONDS):
-            try:
-                return await self._ask(read, abandon=True)
-            except sqlite3.Error as error:
-                self.guard.suspect()
-                raise Refusal(STORAGE_UNRESPONSIVE, "The index cannot be read") from error
-        raise Refusal(STORAGE_UNRESPONSIVE)
-
-    async def _ask(self, work: Callable[[Catalog], T], *, abandon: bool = False) -> T:
-        if self._catalog is None:
-            raise Refusal(STORAGE_MISSING)
-        catalog = self._catalog
-
-        def in_thread() -> T:
-            self._close_stale()
-            return work(catalog)
-
-        return await trio.to_thread.run_sync(
-            in_thread, limiter=self._one, abandon_on_cancel=abandon
-        )
-
     async def _bounded(self, work: Callable[[], T], filename: str) -> T:
-        with trio.move_on_after(CATALOG_PATIENCE_SECONDS):
+        with trio.move_on_after(PATIENCE_SECONDS):
             try:
                 return await trio.to_thread.run_sync(work, abandon_on_cancel=True)
             except (FileNotFoundError, NotADirectoryError):
@@ -235,91 +239,6 @@ class Storage:
                 self.guard.suspect()
                 raise Refusal(STORAGE_UNRESPONSIVE, "The file cannot be read") from error
         raise Refusal(STORAGE_UNRESPONSIVE)
-
-    def _open_catalog(self) -> None:
-        """Open the catalog of the folder that is there now; runs in the probe's thread.
-
-        A folder that was lost and came back, or another one in its place, has another index.
-        """
-        index = self.folder / ".camd" / "index.sqlite"
-        if self._catalog is not None and _file_id(index) == self._index_file:
-            return
-        index.parent.mkdir(mode=0o750, exist_ok=True)
-        try:
-            catalog = Catalog.open(index)
-            interrupted = [segment.filename for segment in catalog.interrupt_open_segments()]
-            known = {*catalog.filenames(), *self._growing}
-            self.guard.stored_bytes = catalog.total_bytes()
-        except sqlite3.Error as error:
-            log.error("catalog_cannot_be_opened", error=str(error))
-            return
-        if self._catalog is not None:
-            self._stale.append(self._catalog)
-        self._catalog, self._index_file = catalog, _file_id(index)
-        self._strays = [*interrupted, *find_unknown(self.folder, known)]
-
-    async def _take_stock(self) -> None:
-        """Make right what a crash left, and put it into the index; beside normal service.
-
-        Hashes come last: they take reading every file whole.
-        """
-        strays, self._strays = self._strays, []
-        segments = []
-        for name in strays:
-            try:
-                if (segment := await self._take_in(name)) is not None:
-                    segments.append(segment)
-            except (OSError, Refusal) as error:
-                log.error("recovery_failed", filename=name, error=str(error))
-        self._stock_taken.set()
-        for segment in segments:
-            try:
-                await self._hash(segment)
-            except OSError as error:
-                log.error("hash_failed", filename=segment.filename, error=str(error))
-
-    async def _take_in(self, name: str) -> Segment | None:
-        """Make one file right and put it into the index, without its hash."""
-        path = self.folder / name
-
-        def work() -> Recovered | None:
-            return recover(self.disk, path, modified=_facts(path)[1])
-
-        recovered = await self.on_disk(work)
-        if recovered is None:
-            # Not one whole fragment of it reached the disk: what the index counted is lost.
-            log.warning("file_left_alone", filename=name)
-            await self._note(lambda catalog: catalog.drop_segment(name))
-            return None
-        segment, torn = recovered.segment, recovered.torn_bytes
-        log.warning("recovered", filename=name, note=recovered.note, torn_bytes=torn)
-        known = await self._read(lambda catalog: catalog.segment(name))
-        self.guard.stored_bytes += segment.size_bytes - (known.size_bytes if known else 0)
-        await self.note_segment(segment)
-        return segment
-
-    async def _hash(self, segment: Segment) -> None:
-        # Only reading, it may be left behind.
-        digest = await trio.to_thread.run_sync(
-            hash_file, self.disk, self.folder / segment.filename, abandon_on_cancel=True
-        )
-        await self.note_segment(attrs.evolve(segment, sha256=digest))
-
-    def _close_stale(self) -> None:
-        while self._stale:
-            self._stale.pop().close()
-
-    def _close(self) -> None:
-        self._close_stale()
-        if self._catalog is not None:
-            self._catalog.close()
-
-
-def _file_id(path: Path) -> tuple[int, int] | None:
-    with suppress(FileNotFoundError):
-        facts = path.stat()
-        return facts.st_dev, facts.st_ino
-    return None
 
 
 def _facts(path: Path) -> tuple[int, datetime]:
@@ -334,14 +253,15 @@ async def open_storage(
     """Run the storage actor while the block runs; the level is known when it begins.
 
     The recordings folder is created when it can be; when it cannot, or is lost later, that is a
-    level and not an error. A volume that hangs delays the start by the probe's patience.
+    level and not an error. A volume that hangs delays the start by the probe's patience. Raises
+    FolderInUseError when another process has the folder.
     """
     disk = disk or PosixDisk()
     thresholds = Thresholds(config.warn_percent, config.block_percent)
     guard = Guard(config.recordings_dir, disk, thresholds, events)
     storage = Storage(config.recordings_dir, disk, guard)
-    guard.prepare = storage._open_catalog
-    with trio.move_on_after(CATALOG_PATIENCE_SECONDS):
+    guard.prepare = storage.clerk.look
+    with trio.move_on_after(PATIENCE_SECONDS):
         await trio.to_thread.run_sync(
             partial(_make_folder, config.recordings_dir), abandon_on_cancel=True
         )
@@ -349,14 +269,13 @@ async def open_storage(
         async with trio.open_nursery() as nursery:
             await nursery.start(guard.serve)
             await guard.refresh()
-            nursery.start_soon(storage._take_stock)
+            if storage.clerk.in_use is not None:
+                raise storage.clerk.in_use
+            nursery.start_soon(storage._stock.serve)
             yield storage
             nursery.cancel_scope.cancel()
     finally:
-        with trio.CancelScope(shield=True), trio.move_on_after(CATALOG_PATIENCE_SECONDS):
-            await trio.to_thread.run_sync(
-                storage._close, limiter=storage._one, abandon_on_cancel=True
-            )
+        await storage.clerk.close()
 
 
 def _make_folder(folder: Path) -> None:

@@ -1,60 +1,48 @@
 """The index of what is on disk: segments, sessions and the ledger, in SQLite.
 
-A cache of what the files say, except for hashes and ledger entries, which only live here. One
-connection, one thread: SQLite before 3.51.3 can corrupt a WAL database under two writers.
+A cache of what the files and the journal say: it can be thrown away (I6). One connection, one
+thread: SQLite before 3.51.3 can corrupt a WAL database under two writers.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
 
-from camd.clock import from_unix_micros, to_unix_micros
+from camd.clock import to_unix_micros
 from camd.model import (
-    CameraId,
-    Cause,
     Gap,
+    GapPage,
     RecordingPage,
     RecordingQuery,
     Segment,
     SegmentState,
     Session,
     SessionId,
-    SessionState,
+    SessionPage,
 )
+from camd.storage.journal import Place
+from camd.storage.pages import gaps_page, segments_page, sessions_page
+from camd.storage.records import GapNoted, Record, SegmentNoted, SegmentRemoved, SessionNoted
+from camd.storage.rows import (
+    SCHEMA,
+    SCHEMA_VERSION,
+    Values,
+    gap_of,
+    gap_row,
+    segment_of,
+    segment_row,
+    session_of,
+    session_row,
+    span_of,
+)
+from camd.storage.timeline import NEVER, Timeline
 
-SCHEMA_VERSION = 1
 _SUFFIXES = ("", "-wal", "-shm")  # what SQLite makes of one name, and finds by it again
-_SCHEMA = """
-CREATE TABLE segments (
-  filename TEXT PRIMARY KEY, camera_id TEXT NOT NULL, session_id TEXT NOT NULL,
-  number INTEGER NOT NULL, start_us INTEGER NOT NULL, end_us INTEGER NOT NULL,
-  duration_seconds REAL NOT NULL, frames INTEGER NOT NULL, size_bytes INTEGER NOT NULL,
-  sha256 TEXT, state TEXT NOT NULL, codec TEXT NOT NULL, width INTEGER NOT NULL,
-  height INTEGER NOT NULL, modified_us INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX segments_by_start ON segments (start_us);
-CREATE INDEX segments_by_camera ON segments (camera_id, start_us);
-CREATE INDEX segments_by_session ON segments (session_id, number);
-CREATE TABLE sessions (
-  session_id TEXT PRIMARY KEY, camera_id TEXT NOT NULL, owner TEXT NOT NULL, key TEXT,
-  format TEXT NOT NULL, start_us INTEGER NOT NULL, end_us INTEGER, duration_limit REAL,
-  state TEXT NOT NULL, reason TEXT NOT NULL,
-  frames_captured INTEGER NOT NULL, frames_written INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX sessions_by_start ON sessions (camera_id, start_us);
-CREATE TABLE gaps (
-  id INTEGER PRIMARY KEY, camera_id TEXT NOT NULL, session_id TEXT NOT NULL,
-  start_us INTEGER NOT NULL, end_us INTEGER NOT NULL, duration_seconds REAL NOT NULL,
-  frames INTEGER NOT NULL, exact INTEGER NOT NULL, cause TEXT NOT NULL, action TEXT NOT NULL
-);
-CREATE INDEX gaps_by_session ON gaps (session_id, start_us);
-CREATE INDEX gaps_by_camera ON gaps (camera_id, start_us);
-"""
 
 
 @attrs.define(eq=False)
@@ -62,6 +50,8 @@ class Catalog:
     """The open database. Every method blocks on the disk: call it in the catalog's thread."""
 
     _db: sqlite3.Connection
+    fresh: bool = False  # there was none, or none that could be used
+    _timeline: Timeline | None = attrs.field(default=None, init=False)
 
     @classmethod
     def open(cls, path: Path) -> Catalog:
@@ -70,149 +60,214 @@ class Catalog:
         Nothing is deleted: the old files stay beside the new one, under one free name.
         Raises OSError or sqlite3.Error when the folder itself cannot be used.
         """
+        fresh = not path.exists()
         try:
-            return cls(_connect(path))
+            return cls(_connect(path), fresh)
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError) or not path.exists():
                 raise
-            free = _free_name(path.with_name(f"{path.name}.unreadable"))
-            for suffix in _SUFFIXES:
-                old = path.with_name(path.name + suffix)
-                if old.exists():
-                    old.rename(free.with_name(free.name + suffix))
-            return cls(_connect(path))
+            put_aside(path)
+            return cls(_connect(path), True)
 
     def close(self) -> None:
         """Fold the log into the database and close it."""
         self._db.close()
 
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Change all of it or nothing, and the timeline with it."""
+        try:
+            with self._db:
+                yield
+        except BaseException:
+            self._timeline = None
+            raise
+
+    # --- the journal's records ---
+
+    @property
+    def place(self) -> Place:
+        """Up to where the journal has been applied."""
+        row = self._db.execute("SELECT file, offset FROM journal").fetchone()
+        return Place(row["file"], row["offset"]) if row else Place()
+
+    def apply(self, records: Iterable[Record], place: Place) -> None:
+        """Take over what the journal says, up to `place`; all of it or nothing."""
+        with self._changing():
+            for record in records:
+                match record:
+                    case SegmentNoted(segment):
+                        self._put_segment(segment)
+                    case SegmentRemoved(filename):
+                        self._drop_segment(filename)
+                    case SessionNoted(session):
+                        self._put_session(session)
+                    case GapNoted(gap):
+                        self._put_gap(gap)
+            self._db.execute("DELETE FROM journal")
+            self._db.execute("INSERT INTO journal VALUES (?, ?)", (place.file, place.offset))
+
     # --- segments ---
 
     def put_segment(self, segment: Segment) -> None:
         """Insert the segment, or replace what was known of it."""
-        with self._db:
-            self._db.execute(
-                f"INSERT OR REPLACE INTO segments VALUES ({','.join('?' * 15)})",  # noqa: S608
-                _segment_row(segment),
-            )
+        with self._changing():
+            self._put_segment(segment)
+
+    def _put_segment(self, segment: Segment) -> None:
+        self._forget_time(segment.filename)
+        row = segment_row(segment)
+        self._db.execute(f"INSERT OR REPLACE INTO segments VALUES ({_marks(row)})", row)  # noqa: S608
+        self._learn_time(segment.filename)
 
     def drop_segment(self, filename: str) -> None:
         """Forget a file that is no longer there."""
-        with self._db:
-            self._db.execute("DELETE FROM segments WHERE filename = ?", (filename,))
+        with self._changing():
+            self._drop_segment(filename)
+
+    def _drop_segment(self, filename: str) -> None:
+        self._forget_time(filename)
+        self._db.execute("DELETE FROM segments WHERE filename = ?", (filename,))
 
     def segment(self, filename: str) -> Segment | None:
         """Look one segment up by its name."""
         row = self._db.execute("SELECT * FROM segments WHERE filename = ?", (filename,)).fetchone()
-        return _segment(row) if row else None
+        return segment_of(row) if row else None
+
+    def segment_of_session(self, session_id: SessionId, number: int) -> Segment | None:
+        """Look a session's segment up by its number."""
+        row = self._db.execute(
+            "SELECT * FROM segments WHERE session_id = ? AND number = ?", (session_id, number)
+        ).fetchone()
+        return segment_of(row) if row else None
 
     def filenames(self) -> tuple[str, ...]:
         """Name every segment."""
         return tuple(name for (name,) in self._db.execute("SELECT filename FROM segments"))
 
-    def interrupt_open_segments(self) -> tuple[Segment, ...]:
-        """Mark what a crash left open, and return it; for start-up, before anything records."""
-        rows = self._db.execute(
-            "SELECT * FROM segments WHERE state = ?", (SegmentState.OPEN.value,)
-        ).fetchall()
-        found = tuple(attrs.evolve(_segment(r), state=SegmentState.INTERRUPTED) for r in rows)
-        for segment in found:
-            self.put_segment(segment)
-        return found
+    def segments_in(self, *states: SegmentState) -> tuple[Segment, ...]:
+        """Return the segments in one of the `states`, but not of all that are sealed."""
+        values = [state.value for state in states]
+        some = f"state != 'completed' AND state IN ({_marks(values)})"
+        rows = self._db.execute(f"SELECT * FROM segments WHERE {some} ORDER BY filename", values)  # noqa: S608
+        return tuple(map(segment_of, rows))
 
-    def page(self, query: RecordingQuery) -> RecordingPage:
-        """List segments, newest first, and count all that match."""
-        where, values = _conditions(query)
-        (total,) = self._db.execute(f"SELECT count(*) FROM segments{where}", values).fetchone()  # noqa: S608
+    def interrupt(self) -> None:
+        """Mark what a crash left open; for start-up, before anything records."""
+        with self._changing():
+            for segment in self.segments_in(SegmentState.OPEN):
+                self._put_segment(attrs.evolve(segment, state=SegmentState.INTERRUPTED))
+
+    def unhashed(self) -> tuple[Segment, ...]:
+        """Return sealed segments whose hash is not known, oldest first."""
         rows = self._db.execute(
-            f"SELECT * FROM segments{where} ORDER BY start_us DESC, filename DESC LIMIT ? OFFSET ?",  # noqa: S608
-            (*values, query.limit, query.offset),
+            "SELECT * FROM segments WHERE sha256 IS NULL AND state = 'completed' ORDER BY start_us"
         )
-        return RecordingPage(tuple(_segment(row) for row in rows), total)
+        return tuple(map(segment_of, rows))
+
+    def oldest(self, behind: Segment | None, limit: int) -> tuple[Segment, ...]:
+        """Return the `limit` oldest segments of those that are newer than `behind`."""
+        start = to_unix_micros(behind.start) if behind else -NEVER
+        rows = self._db.execute(
+            "SELECT * FROM segments WHERE (start_us, filename) > (?, ?)"
+            " ORDER BY start_us, filename LIMIT ?",
+            (start, behind.filename if behind else "", limit),
+        )
+        return tuple(map(segment_of, rows))
 
     def total_bytes(self) -> int:
-        """Add up the sizes of all segments."""
-        (total,) = self._db.execute("SELECT coalesce(sum(size_bytes), 0) FROM segments").fetchone()
+        """Add up the sizes of all segments that are there."""
+        (total,) = self._db.execute(
+            "SELECT coalesce(sum(size_bytes), 0) FROM segments WHERE state != 'missing'"
+        ).fetchone()
         return int(total)
+
+    # --- pages ---
+
+    def page(self, query: RecordingQuery) -> RecordingPage:
+        """List segments, newest first, and count all that match; any page takes the same time."""
+        return segments_page(self._db, self.timeline(), query)
+
+    def sessions_page(self, query: RecordingQuery) -> SessionPage:
+        """List sessions with what they hold, newest first, and count all that match."""
+        return sessions_page(self._db, query)
+
+    def gaps_page(self, query: RecordingQuery) -> GapPage:
+        """List ledger entries, newest first, and count all that match."""
+        return gaps_page(self._db, query)
+
+    def timeline(self) -> Timeline:
+        """Return where in time all segments lie; the first call reads all of them."""
+        if self._timeline is None:
+            rows = self._db.execute("SELECT camera_id, start_us, until_us FROM segments")
+            self._timeline = Timeline.of(map(span_of, rows))
+        return self._timeline
+
+    def _forget_time(self, filename: str) -> None:
+        if self._timeline is not None and (row := self._time(filename)) is not None:
+            self._timeline.remove(span_of(row))
+
+    def _learn_time(self, filename: str) -> None:
+        if self._timeline is not None and (row := self._time(filename)) is not None:
+            self._timeline.add(span_of(row))
+
+    def _time(self, filename: str) -> sqlite3.Row | None:
+        row: sqlite3.Row | None = self._db.execute(
+            "SELECT camera_id, start_us, until_us FROM segments WHERE filename = ?", (filename,)
+        ).fetchone()
+        return row
 
     # --- sessions and the ledger ---
 
     def put_session(self, session: Session) -> None:
         """Insert the session, or replace what was known of it (its gaps are kept apart)."""
-        limit = session.duration_limit.total_seconds() if session.duration_limit else None
-        row = (
-            session.session_id,
-            session.camera_id,
-            session.owner,
-            session.key,
-            session.format,
-            to_unix_micros(session.start),
-            to_unix_micros(session.end) if session.end else None,
-            limit,
-            session.state.value,
-            session.reason,
-            session.frames_captured,
-            session.frames_written,
-        )
-        with self._db:
-            self._db.execute(
-                f"INSERT OR REPLACE INTO sessions VALUES ({','.join('?' * 12)})",  # noqa: S608
-                row,
-            )
+        with self._changing():
+            self._put_session(session)
+
+    def _put_session(self, session: Session) -> None:
+        row = session_row(session)
+        self._db.execute(f"INSERT OR REPLACE INTO sessions VALUES ({_marks(row)})", row)  # noqa: S608
+
+    def session(self, session_id: SessionId) -> Session | None:
+        """Look a session up, with its segments and gaps."""
+        row = self._db.execute(
+            "SELECT * FROM sessions WHERE session_id = ?", (session_id,)
+        ).fetchone()
+        return self._session(row) if row else None
 
     def unfinished_sessions(self) -> tuple[Session, ...]:
         """Read the sessions that no one has ended, newest first, with segments and gaps."""
         rows = self._db.execute(
-            "SELECT * FROM sessions WHERE state != ? ORDER BY start_us DESC",
-            (SessionState.ENDED.value,),
+            "SELECT * FROM sessions WHERE state != 'ENDED' ORDER BY start_us DESC"
         ).fetchall()
         return tuple(self._session(row) for row in rows)
 
     def _session(self, row: sqlite3.Row) -> Session:
         session_id = SessionId(row["session_id"])
-        found = self._db.execute(
+        segments = self._db.execute(
             "SELECT * FROM segments WHERE session_id = ? ORDER BY number", (session_id,)
         )
-        segments = tuple(_segment(segment) for segment in found)
-        gaps = self.gaps(session_id)
-        written = sum(segment.frames for segment in segments)
-        limit, end = row["duration_limit"], row["end_us"]
-        return Session(
-            session_id=session_id,
-            camera_id=CameraId(row["camera_id"]),
-            owner=row["owner"],
-            key=row["key"],
-            format=row["format"],
-            start=_time(row["start_us"]),
-            duration_limit=timedelta(seconds=limit) if limit is not None else None,
-            state=SessionState(row["state"]),
-            reason=row["reason"],
-            segments=segments,
-            gaps=gaps,
-            frames_captured=written + sum(gap.frames for gap in gaps if gap.exact),
-            frames_written=written,
-            bytes_written=sum(segment.size_bytes for segment in segments),
-            elapsed_seconds=0.0,
-            durable=True,
-            healthy=False,
-            end=_time(end) if end is not None else None,
-        )
+        return session_of(row, tuple(map(segment_of, segments)), self.gaps(session_id))
 
     def put_gaps(self, gaps: Iterable[Gap]) -> None:
-        """Write entries into the ledger; they are never changed afterwards."""
-        with self._db:
-            self._db.executemany(
-                "INSERT INTO gaps (camera_id, session_id, start_us, end_us, duration_seconds,"
-                " frames, exact, cause, action) VALUES (?,?,?,?,?,?,?,?,?)",
-                [_gap_row(gap) for gap in gaps],
-            )
+        """Write entries into the ledger, each once; they are never changed afterwards."""
+        with self._changing():
+            for gap in gaps:
+                self._put_gap(gap)
+
+    def _put_gap(self, gap: Gap) -> None:
+        self._db.execute(
+            "INSERT OR IGNORE INTO gaps (camera_id, session_id, start_us, end_us, duration_seconds,"
+            " frames, exact, cause, action) VALUES (?,?,?,?,?,?,?,?,?)",
+            gap_row(gap),
+        )
 
     def gaps(self, session_id: SessionId) -> tuple[Gap, ...]:
         """Read a session's ledger, in order of time."""
         rows = self._db.execute(
             "SELECT * FROM gaps WHERE session_id = ? ORDER BY start_us, id", (session_id,)
         )
-        return tuple(_gap(row) for row in rows)
+        return tuple(map(gap_of, rows))
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -220,16 +275,26 @@ def _connect(path: Path) -> sqlite3.Connection:
     try:
         db.row_factory = sqlite3.Row
         db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
+        # A power cut may take the last transactions: files and journal say them again.
+        db.execute("PRAGMA synchronous = NORMAL")
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version == 0:
-            db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+            db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         elif version != SCHEMA_VERSION:
             raise sqlite3.DatabaseError(f"index version {version}, expected {SCHEMA_VERSION}")
     except BaseException:
         db.close()
         raise
     return db
+
+
+def put_aside(path: Path) -> None:
+    """Rename a database that cannot be used, and what SQLite keeps beside it. Raises OSError."""
+    free = _free_name(path.with_name(f"{path.name}.unreadable"))
+    for suffix in _SUFFIXES:
+        old = path.with_name(path.name + suffix)
+        if old.exists():
+            old.rename(free.with_name(free.name + suffix))
 
 
 def _free_name(path: Path) -> Path:
@@ -240,90 +305,5 @@ def _free_name(path: Path) -> Path:
     return free
 
 
-def _conditions(query: RecordingQuery) -> tuple[str, list[object]]:
-    conditions: list[tuple[str, object]] = []
-    if query.camera_id is not None:
-        conditions.append(("camera_id = ?", query.camera_id))
-    if query.session_id is not None:
-        conditions.append(("session_id = ?", query.session_id))
-    if query.since is not None:
-        # The row of a growing segment is as old as its first fragment; the segment goes on.
-        goes_on = f"state = '{SegmentState.OPEN.value}'"
-        conditions.append((f"(end_us > ? OR {goes_on})", to_unix_micros(query.since)))
-    if query.until is not None:
-        conditions.append(("start_us < ?", to_unix_micros(query.until)))
-    if not conditions:
-        return "", []
-    return " WHERE " + " AND ".join(c for c, _ in conditions), [v for _, v in conditions]
-
-
-def _segment_row(s: Segment) -> tuple[object, ...]:
-    return (
-        s.filename,
-        s.camera_id,
-        s.session_id,
-        s.number,
-        to_unix_micros(s.start),
-        to_unix_micros(s.end),
-        s.duration_seconds,
-        s.frames,
-        s.size_bytes,
-        s.sha256,
-        s.state.value,
-        s.codec,
-        s.width,
-        s.height,
-        to_unix_micros(s.modified),
-    )
-
-
-def _segment(row: sqlite3.Row) -> Segment:
-    return Segment(
-        filename=row["filename"],
-        camera_id=CameraId(row["camera_id"]),
-        session_id=SessionId(row["session_id"]),
-        number=row["number"],
-        start=_time(row["start_us"]),
-        end=_time(row["end_us"]),
-        duration_seconds=row["duration_seconds"],
-        frames=row["frames"],
-        size_bytes=row["size_bytes"],
-        sha256=row["sha256"],
-        state=SegmentState(row["state"]),
-        codec=row["codec"],
-        width=row["width"],
-        height=row["height"],
-        modified=_time(row["modified_us"]),
-    )
-
-
-def _gap_row(gap: Gap) -> tuple[object, ...]:
-    return (
-        gap.camera_id,
-        gap.session_id,
-        to_unix_micros(gap.start),
-        to_unix_micros(gap.end),
-        gap.duration_seconds,
-        gap.frames,
-        gap.exact,
-        gap.cause.value,
-        gap.action,
-    )
-
-
-def _gap(row: sqlite3.Row) -> Gap:
-    return Gap(
-        camera_id=CameraId(row["camera_id"]),
-        session_id=SessionId(row["session_id"]),
-        start=_time(row["start_us"]),
-        end=_time(row["end_us"]),
-        duration_seconds=row["duration_seconds"],
-        frames=row["frames"],
-        exact=bool(row["exact"]),
-        cause=Cause(row["cause"]),
-        action=row["action"],
-    )
-
-
-def _time(micros: int) -> datetime:
-    return from_unix_micros(micros)
+def _marks(values: Values | Sequence[object]) -> str:
+    return ",".join("?" * len(values))

@@ -5,8 +5,10 @@ All of it is synchronous and may block for as long as the disk likes: callers ru
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -48,7 +50,10 @@ class Disk(Protocol):
         """Create exclusively. Raises FileExistsError when the name is taken."""
 
     def open(self, path: Path) -> DiskFile:
-        """Open a file that exists."""
+        """Open a file that exists. Raises BlockingIOError while its creator has it open."""
+
+    def names(self, folder: Path) -> list[str]:
+        """List what is in a directory, in no order."""
 
     def sync_directory(self, path: Path) -> None:
         """Return when the directory's entries are on stable storage."""
@@ -111,12 +116,27 @@ class PosixDisk:
     """The real thing."""
 
     def create(self, path: Path) -> PosixFile:
-        """open(2) with O_CREAT and O_EXCL, group-readable."""
-        return PosixFile(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
+        """open(2) with O_CREAT and O_EXCL, group-readable; locked until it is closed (flock(2))."""
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        with suppress(OSError):  # not every file system has locks
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return PosixFile(fd)
 
     def open(self, path: Path) -> PosixFile:
         """open(2), for reading and writing; never follows a link."""
-        return PosixFile(os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW))
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            raise
+        except OSError:
+            pass  # not every file system has locks
+        return PosixFile(fd)
+
+    def names(self, folder: Path) -> list[str]:
+        """readdir(3)."""
+        return os.listdir(folder)
 
     def sync_directory(self, path: Path) -> None:
         """fsync(2) on the directory's descriptor."""

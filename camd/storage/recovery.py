@@ -6,8 +6,6 @@ Nothing is deleted, and what camd did not write is left alone (I5). All of it bl
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from camd.media.boxes import DEFAULT_LIMITS, MediaError
 from camd.media.identity import SegmentIdentity
 from camd.media.mp4 import FTYP_SIZE, HASHED_FROM
 from camd.media.repair import Survey, survey
-from camd.media.stored import HEAD_SIZE, probe, sealed_moov_offset
+from camd.media.stored import HEAD_SIZE, SegmentSummary, probe, sealed_moov_offset
 from camd.model import CameraId, Segment, SegmentState, SessionId
 from camd.storage.disk import Disk, DiskFile
 
@@ -33,13 +31,7 @@ class Recovered:
     segment: Segment
     torn_bytes: int
     note: str
-
-
-def find_unknown(folder: Path, known: Iterable[str]) -> list[str]:
-    """Name the MP4 files in `folder` that are not among `known`. Raises OSError."""
-    names = set(known)
-    with os.scandir(folder) as entries:
-        return sorted(e.name for e in entries if e.name.endswith(".mp4") and e.name not in names)
+    adopted: bool = False  # it was sealed already
 
 
 def recover(disk: Disk, path: Path, *, modified: datetime, repair: bool = True) -> Recovered | None:
@@ -82,17 +74,16 @@ def _seal(file: DiskFile, found: Survey) -> int:
 
 def _described(name: str, found: Survey, size: int, modified: datetime) -> Segment:
     index, track = found.index, found.index.init.video
-    return _segment(
-        name,
-        index.identity,
-        seconds=index.duration_seconds,
+    contents = SegmentSummary(
+        duration_seconds=index.duration_seconds,
         frames=index.frames,
-        size_bytes=size,
         codec=track.codec,
         width=track.width,
         height=track.height,
-        modified=modified,
+        tracks=index.init.tracks,
+        identity=index.identity,
     )
+    return _segment(name, contents, index.identity, size, modified)
 
 
 def _adopt(
@@ -102,34 +93,15 @@ def _adopt(
     size = file.size()
     if not moov_offset < size <= moov_offset + _MOOV_LIMIT:
         return None
-    summary = probe(head, file.read(moov_offset, size - moov_offset))
-    if summary.identity is None:
+    contents = probe(head, file.read(moov_offset, size - moov_offset))
+    if contents.identity is None:
         return None
-    segment = _segment(
-        name,
-        summary.identity,
-        seconds=summary.duration_seconds,
-        frames=summary.frames,
-        size_bytes=size,
-        codec=summary.codec,
-        width=summary.width,
-        height=summary.height,
-        modified=modified,
-    )
-    return Recovered(segment, 0, "adopted")
+    segment = _segment(name, contents, contents.identity, size, modified)
+    return Recovered(segment, 0, "adopted", adopted=True)
 
 
 def _segment(
-    name: str,
-    story: SegmentIdentity,
-    *,
-    seconds: float,
-    frames: int,
-    size_bytes: int,
-    codec: str,
-    width: int,
-    height: int,
-    modified: datetime,
+    name: str, contents: SegmentSummary, story: SegmentIdentity, size: int, modified: datetime
 ) -> Segment:
     start = from_unix_micros(story.start_micros)
     return Segment(
@@ -138,15 +110,15 @@ def _segment(
         session_id=SessionId(story.session_id),
         number=story.number,
         start=start,
-        end=start + timedelta(seconds=seconds),
-        duration_seconds=seconds,
-        frames=frames,
-        size_bytes=size_bytes,
+        end=start + timedelta(seconds=contents.duration_seconds),
+        duration_seconds=contents.duration_seconds,
+        frames=contents.frames,
+        size_bytes=size,
         sha256=None,
         state=SegmentState.SEALED,
-        codec=codec,
-        width=width,
-        height=height,
+        codec=contents.codec,
+        width=contents.width,
+        height=contents.height,
         modified=modified,
     )
 

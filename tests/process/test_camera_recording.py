@@ -116,7 +116,7 @@ async def test_a_killed_ffmpeg_does_not_end_the_session(program: str, tmp_path: 
             await stage.until_session(SessionState.RECORDING)
             await stage.grow(10)
             session = await stage.camera.stop_recording()
-            ledger = await stage.storage.session_gaps(session.session_id)
+            ledger = (await stage.storage.gaps(RecordingQuery(session_id=session.session_id))).gaps
     assert session.session_id == started.session_id
     assert (len(session.segments), len(stage.children)) == (2, 2)
     (gap,) = session.gaps

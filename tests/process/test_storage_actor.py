@@ -109,6 +109,7 @@ async def test_another_folder_in_the_place_of_a_lost_one_is_used(tmp_path: Path)
     folder, away = tmp_path / "recordings", tmp_path / "away"
     async with opened(folder) as storage:
         await storage.note_segment(segment())
+        (folder / segment().filename).touch()
         folder.rename(away)
         assert await level(storage) is MISSING
         folder.mkdir()
@@ -120,7 +121,7 @@ async def test_another_folder_in_the_place_of_a_lost_one_is_used(tmp_path: Path)
         away.rename(folder)
         assert await level(storage) is OK
         assert (await storage.list_recordings(ALL)).segments == (segment(),)
-        assert storage.status.recordings_bytes == 1000
+        await storage.published.wait_until(lambda status: status.recordings_bytes == 1000)
 
 
 async def test_an_index_that_cannot_be_made_costs_no_recording(tmp_path: Path) -> None:
@@ -146,7 +147,7 @@ async def test_the_index_is_closed_however_the_block_ends(tmp_path: Path) -> Non
         crashed = True
     assert crashed
     found = {path.name for path in (tmp_path / "recordings" / ".camd").iterdir()}
-    assert found == {"index.sqlite", "reserve"}
+    assert found == {"index.sqlite", "journal-000001.jsonl", "lock", "reserve"}
 
 
 async def test_what_a_crash_left_open_is_interrupted(tmp_path: Path) -> None:
@@ -154,7 +155,9 @@ async def test_what_a_crash_left_open_is_interrupted(tmp_path: Path) -> None:
     left = segment(state=SegmentState.OPEN, sha256=None)
     async with opened(tmp_path) as storage:
         await storage.note_segment(left)
+    (tmp_path / left.filename).mkdir()  # nothing that could be made right
     async with opened(tmp_path) as storage:
+        await storage.unfinished_sessions()  # waits until the folder has been searched
         (found,) = (await storage.list_recordings(ALL)).segments
         assert found == attrs.evolve(left, state=SegmentState.INTERRUPTED)
         assert storage.status.recordings_bytes == left.size_bytes

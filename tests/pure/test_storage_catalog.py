@@ -181,16 +181,16 @@ def test_pages_put_together_are_the_whole(catalog, spans, camera, since, until, 
     assert got == [name for _, name in sorted(wanted, reverse=True)]
 
 
-def test_what_a_crash_left_open_is_marked_once(catalog: Catalog) -> None:
-    """Open segments become interrupted and are returned; sealed ones stay, and a second time
-    there is nothing left to mark."""
+def test_what_a_crash_left_open_is_marked(catalog: Catalog) -> None:
+    """Open segments become interrupted; sealed ones stay as they are."""
     sealed = minutes(0)
     left = minutes(1, state=SegmentState.OPEN, sha256=None)
     for put in (sealed, left):
         catalog.put_segment(put)
+    catalog.interrupt()
     interrupted = attrs.evolve(left, state=SegmentState.INTERRUPTED)
-    assert catalog.interrupt_open_segments() == (interrupted,)
-    assert catalog.interrupt_open_segments() == ()
+    assert catalog.segments_in(SegmentState.OPEN) == ()
+    assert catalog.segments_in(SegmentState.INTERRUPTED) == (interrupted,)
     assert catalog.page(RecordingQuery()).segments == (interrupted, sealed)
 
 

@@ -100,6 +100,11 @@ class MemoryDisk:
         self.open_files += 1
         return self.files[path]
 
+    def names(self, folder: Path) -> list[str]:
+        """List a folder."""
+        self._need(folder, self.folders)
+        return [path.name for path in self.files if path.parent == folder]
+
     def sync_directory(self, path: Path) -> None:
         """Do nothing, or fail."""
         self._need(path, self.folders)

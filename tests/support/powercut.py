@@ -86,6 +86,9 @@ class RecordingDisk:
             raise FileNotFoundError(path)
         return RecordingFile(self, path)
 
+    def names(self, folder: Path) -> list[str]:
+        return [path.name for path in self.files if path.parent == folder]
+
     def sync_directory(self, path: Path) -> None:
         self.note("sync_directory", path)
 

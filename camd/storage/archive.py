@@ -1,0 +1,154 @@
+"""All that is known of one recordings folder: the index, and the journal that it is rebuilt from.
+
+What the journal says is durable before the index hears of it, so an index that lags behind, or is
+new, catches up by reading on.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+
+import attrs
+import structlog
+
+from camd.model import Segment
+from camd.storage.catalog import Catalog, put_aside
+from camd.storage.disk import Disk
+from camd.storage.journal import Journal
+from camd.storage.records import Record, SegmentNoted
+
+log = structlog.get_logger("camd.storage")
+
+FOLDER = ".camd"  # in the recordings folder
+INDEX = "index.sqlite"
+MOST_PENDING = 10_000  # records that wait for a disk on which nothing can be written
+
+
+FileId = tuple[int, int]  # device, inode
+
+
+def file_id(path: Path) -> FileId | None:
+    """Tell files apart whatever they are called; None for one that is not there."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
+
+
+class FolderInUseError(OSError):
+    """Another process has this recordings folder."""
+
+
+@attrs.define(eq=False)
+class Archive:
+    """Index and journal of one folder, locked. Blocks on the disk; for one thread at a time."""
+
+    folder: Path
+    catalog: Catalog
+    journal: Journal
+    _lock: int
+    folder_id: FileId | None
+    _caught_up: bool = attrs.field(default=False, init=False)
+    _pending: list[Record] = attrs.field(factory=list, init=False)  # could not be written so far
+
+    @classmethod
+    def open(cls, disk: Disk, recordings: Path, *, reindex: bool = False) -> Archive:
+        """Lock the folder and open what is known of it; `reindex` begins with an empty index.
+
+        Raises FolderInUseError, OSError, and sqlite3.Error when no index can be made.
+        """
+        folder = recordings / FOLDER
+        folder.mkdir(mode=0o750, exist_ok=True)
+        lock = _lock(folder / "lock")
+        try:
+            if reindex and (folder / INDEX).exists():
+                put_aside(folder / INDEX)
+            journal = Journal.open(disk, folder)
+            return cls(folder, Catalog.open(folder / INDEX), journal, lock, file_id(folder))
+        except BaseException:
+            os.close(lock)
+            raise
+
+    def begin_again(self) -> None:
+        """Put an index aside that cannot be used, and rebuild it from the journal.
+
+        Raises OSError, sqlite3.Error.
+        """
+        self.catalog.close()
+        if (self.folder / INDEX).exists():
+            put_aside(self.folder / INDEX)
+        self.catalog = Catalog.open(self.folder / INDEX)
+        self._caught_up = False
+
+    def catch_up(self) -> None:
+        """Let the index take over what only the journal has, and mark what a crash left open.
+
+        Before anything else is done; a second time nothing is.
+
+        Raises OSError, sqlite3.Error.
+        """
+        if self._caught_up:
+            return
+        for records, place in self.journal.read(self.catalog.place):
+            self.catalog.apply(records, place)
+        self.catalog.interrupt()
+        self._caught_up = True
+
+    def note(self, *records: Record) -> None:
+        """Make records durable, and put them into the index.
+
+        Raises OSError when they could not be made durable: they are in the index all the same,
+        and are written with the next ones. Raises sqlite3.Error.
+        """
+        waiting = [*self._pending, *records]
+        try:
+            self.journal.append(waiting)
+        except OSError:
+            self._pending = waiting[-MOST_PENDING:]
+            self.catalog.apply(records, self.catalog.place)
+            raise
+        self._pending = []
+        self.catalog.apply(records, self.journal.place)
+
+    def note_open(self, segment: Segment) -> None:
+        """Put a segment into the index that is not final: its file tells the rest."""
+        self.catalog.put_segment(segment)
+
+    def note_hash(self, segment: Segment) -> None:
+        """Note a hash that was computed later; of a file that is gone meanwhile, nothing.
+
+        Raises OSError, sqlite3.Error.
+        """
+        known = self.catalog.segment(segment.filename)
+        if known is not None and attrs.evolve(known, sha256=segment.sha256) == segment:
+            self.note(SegmentNoted(segment))
+
+    def close(self) -> None:
+        """Close everything and unlock the folder."""
+        if self._pending and self._caught_up:
+            with suppress(OSError, sqlite3.Error):
+                self.note()
+        self.journal.close()
+        self.catalog.close()
+        os.close(self._lock)
+
+
+def _lock(path: Path) -> int:
+    """Take the folder, for as long as the descriptor is open (flock(2)); says who has it."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.pread(fd, 20, 0).decode("ascii", "replace").strip() or "unknown"
+        os.close(fd)
+        raise FolderInUseError(f"{path.parent.parent} is used by process {owner}") from None
+    except OSError as error:
+        log.warning("folder_not_locked", error=str(error))  # not every file system has locks
+    with suppress(OSError):
+        os.pwrite(fd, f"{os.getpid():<19}\n".encode(), 0)
+    return fd

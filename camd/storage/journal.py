@@ -1,0 +1,134 @@
+"""What no recording tells of itself, kept beside them: sessions, the ledger, hashes, removals.
+
+Lines are only ever appended, and durable when `append` returns. With the recordings themselves
+they are all that it takes to rebuild the index (I6).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import attrs
+
+from camd.storage.disk import Disk, DiskFile
+from camd.storage.records import Record, decode, encode
+
+FILE_LIMIT_BYTES = 16 * 1024 * 1024  # then the next file begins
+_NAME = re.compile(r"journal-(\d{6})\.jsonl", re.ASCII)
+
+
+@attrs.frozen(order=True)
+class Place:
+    """A place in the journal: everything before it is known."""
+
+    file: int = 0
+    offset: int = 0
+
+
+@attrs.define(eq=False)
+class Journal:
+    """The open journal. Every method blocks on the disk; for one thread at a time."""
+
+    disk: Disk
+    folder: Path
+    place: Place = attrs.field(default=Place(1), init=False)  # where the next line goes
+    _file: DiskFile | None = attrs.field(default=None, init=False)
+    _torn: bool = attrs.field(default=False, init=False)  # the file may not end with a line
+
+    @classmethod
+    def open(cls, disk: Disk, folder: Path) -> Journal:
+        """Find the journal in `folder`, which must exist. Raises OSError."""
+        journal = cls(disk, folder)
+        if numbers := journal.numbers():
+            journal.place = Place(numbers[-1])
+            journal._file = journal._continued()
+        return journal
+
+    def numbers(self) -> list[int]:
+        """Name the files that there are by their numbers, in order. Raises OSError."""
+        found = map(_NAME.fullmatch, self.disk.names(self.folder))
+        return sorted(int(match[1]) for match in found if match)
+
+    def path(self, number: int) -> Path:
+        """Say where a file of the journal is."""
+        return self.folder / f"journal-{number:06}.jsonl"
+
+    def read(self, since: Place = Place()) -> Iterator[tuple[list[Record], Place]]:
+        """Read what stands behind `since`: a file's records, and the place behind them.
+
+        Raises OSError.
+        """
+        for number in self.numbers():
+            if number < since.file:
+                continue
+            offset = since.offset if number == since.file else 0
+            file = self.disk.open(self.path(number))
+            try:
+                size = file.size()
+                data = file.read(offset, size - offset) if offset < size else b""
+            finally:
+                file.close()
+            yield list(decode(data)), Place(number, max(size, offset))
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Add records behind all others; durable when this returns. Raises OSError.
+
+        After an error some of them may be there; whatever is, is whole lines or none of them.
+        """
+        if not records:
+            return
+        file = self._writable()
+        lines = encode(records)
+        if self._torn:  # an empty line ends whatever stands there
+            lines = b"\n" + lines
+        try:
+            file.append([lines])
+            file.sync()
+        except OSError:
+            self.close()  # the next line begins by looking at what is there
+            raise
+        self._torn = False
+        self.place = Place(self.place.file, self.place.offset + len(lines))
+
+    def close(self) -> None:
+        """Close the file that is open."""
+        if self._file is not None:
+            file, self._file = self._file, None
+            with suppress(OSError):
+                file.close()
+
+    def _writable(self) -> DiskFile:
+        if self.place.offset >= FILE_LIMIT_BYTES:
+            self.close()
+            self.place = Place(self.place.file + 1)
+        if self._file is None:
+            self._file = self._continued() or self._begun()
+        return self._file
+
+    def _begun(self) -> DiskFile:
+        file = self.disk.create(self.path(self.place.file))
+        try:
+            self.disk.sync_directory(self.folder)
+        except OSError:
+            file.close()
+            raise
+        return file
+
+    def _continued(self) -> DiskFile | None:
+        """Go on with a file that is there; what a crash left at its end stays, as no line."""
+        if self.place.file not in self.numbers():
+            return None
+        file = self.disk.open(self.path(self.place.file))
+        try:
+            self.disk.sync_directory(self.folder)
+            size = file.size()
+            file.truncate(size)  # cuts nothing: it moves the position to the end
+            self._torn = size > 0 and file.read(size - 1, 1) != b"\n"
+        except OSError:
+            file.close()
+            raise
+        self.place = Place(self.place.file, size)
+        return file

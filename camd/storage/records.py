@@ -1,0 +1,103 @@
+"""What the journal's lines say: one fact a line, guarded by a checksum of its own. Pure.
+
+A line is the CRC-32 of its JSON in eight hexadecimal digits, a space, the JSON, a newline. What a
+power cut has mixed up does not pass for a line, and spoils no other one.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import attrs
+import msgspec
+from cattrs import BaseValidationError
+from cattrs.preconf.msgspec import make_converter
+
+from camd.model import Gap, Segment, Session
+
+_CHECK_SIZE = 8  # digits
+_CONVERTER = make_converter()
+
+
+@attrs.frozen
+class SegmentNoted:
+    """A sealed file, as it was when it was sealed, recovered or replaced."""
+
+    segment: Segment
+
+
+@attrs.frozen
+class SegmentRemoved:
+    """A file that is about to be removed, because a person or a policy asked for it (I5)."""
+
+    filename: str
+    why: str
+
+
+@attrs.frozen
+class SessionNoted:
+    """A session as it was then; its segments and gaps have records of their own."""
+
+    session: Session
+
+
+@attrs.frozen
+class GapNoted:
+    """An entry of the ledger."""
+
+    gap: Gap
+
+
+Record = SegmentNoted | SegmentRemoved | SessionNoted | GapNoted
+
+_KINDS: dict[str, type[Record]] = {
+    "segment": SegmentNoted,
+    "removed": SegmentRemoved,
+    "session": SessionNoted,
+    "gap": GapNoted,
+}
+_NAMES = {kind: name for name, kind in _KINDS.items()}
+
+
+def encode(records: Iterable[Record]) -> bytes:
+    """Write records as lines."""
+    return b"".join(map(_encode_line, records))
+
+
+def _encode_line(record: Record) -> bytes:
+    if isinstance(record, SessionNoted):
+        bare = attrs.evolve(record.session, segments=(), gaps=(), warnings=())
+        record = SessionNoted(bare)
+    text = _CONVERTER.dumps({"kind": _NAMES[type(record)], "fact": record})
+    return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
+def decode(data: bytes) -> Iterator[Record]:
+    """Read lines, in order; what is no whole line, or of a kind not known here, is passed over."""
+    for line in data.split(b"\n"):
+        if (fact := _checked(line)) is not None and (record := _read(fact)) is not None:
+            yield record
+
+
+def _checked(line: bytes) -> dict[str, Any] | None:
+    check, space, text = line[:_CHECK_SIZE], line[_CHECK_SIZE : _CHECK_SIZE + 1], line[9:]
+    if space != b" " or check != b"%08x" % zlib.crc32(text):
+        return None
+    try:
+        fact = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return None
+    return fact if isinstance(fact, dict) else None
+
+
+def _read(line: dict[str, Any]) -> Record | None:
+    kind = _KINDS.get(line.get("kind", ""))
+    if kind is None:
+        return None
+    try:
+        record: Record = _CONVERTER.structure(line.get("fact"), kind)
+    except (BaseValidationError, KeyError, TypeError, ValueError):
+        return None
+    return record

@@ -1,0 +1,251 @@
+"""Taking stock: what a crash, a lost index or somebody's hands left in the folder, made right.
+
+Nothing is deleted, and what camd did not write is left alone (I5); one unreadable file spoils
+only itself (I6).
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import attrs
+
+from camd.model import Segment, SegmentState
+from camd.storage.archive import Archive
+from camd.storage.disk import Disk
+from camd.storage.naming import is_recording
+from camd.storage.records import Record, SegmentNoted, SegmentRemoved
+from camd.storage.recovery import Recovered, recover
+
+MOST_FINDINGS = 1000  # in a report; all are counted
+_SETTLED = (SegmentState.OPEN, SegmentState.SEALED)
+
+
+class Outcome(enum.Enum):
+    """What was found out about a file, and done."""
+
+    SEALED = "sealed"  # interrupted; sealed in place
+    ADOPTED = "adopted"  # sealed, and the index did not know it
+    RENAMED = "renamed"  # known under a name that is gone
+    COPY = "copy"  # the same segment as another file that is there; left alone
+    EMPTY = "empty"  # camd's, and nothing whole in it; left alone
+    FOREIGN = "foreign"  # not camd's; left alone
+    UNREADABLE = "unreadable"  # left alone, looked at again at the next start
+    MISSING = "missing"  # the index knows it, and it is gone
+
+
+@attrs.frozen
+class Finding:
+    """What became of one file."""
+
+    filename: str
+    outcome: Outcome
+    detail: str = ""
+    torn_bytes: int = 0  # behind its last whole fragment, cut off
+    frames: int = 0
+    bytes_changed: int = 0  # of what the index counts
+
+
+@attrs.frozen
+class RecoveryReport:
+    """What was found in a folder. `ended` is None while the search goes on."""
+
+    began: datetime
+    ended: datetime | None
+    dry_run: bool
+    files: int  # that were looked at or missed
+    counts: dict[Outcome, int]
+    findings: tuple[Finding, ...]  # the first MOST_FINDINGS
+
+    @classmethod
+    def of(
+        cls,
+        findings: Iterable[Finding],
+        began: datetime,
+        ended: datetime | None,
+        *,
+        dry_run: bool = False,
+    ) -> RecoveryReport:
+        """Sum findings up."""
+        found = tuple(findings)
+        counts = Counter(finding.outcome for finding in found)
+        return cls(began, ended, dry_run, len(found), dict(counts), found[:MOST_FINDINGS])
+
+    @property
+    def counted(self) -> dict[str, int]:
+        """How many files had which outcome, by its name; those without any are left out."""
+        return {outcome.value: number for outcome, number in self.counts.items()}
+
+
+@attrs.frozen
+class Stock:
+    """What is to be looked at: names in the folder, and names in the index without a file."""
+
+    suspects: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+def compare(names: Iterable[str], known: Iterable[str], interrupted: Iterable[str]) -> Stock:
+    """Compare the names in a folder with those in the index.
+
+    Suspects come with camd's own names first, so that of two files with the same content the one
+    whose name fits is the original.
+    """
+    there, known = set(names), set(known)
+    unknown = {name for name in there - known if name.endswith(".mp4")}
+    suspects = (unknown | set(interrupted)) & there
+    in_order = sorted(suspects, key=lambda name: (not is_recording(name), len(name), name))
+    return Stock(tuple(in_order), tuple(sorted(known - there)))
+
+
+def names_in(folder: Path) -> list[str]:
+    """Name the visible files in a folder. Blocks on the disk. Raises OSError."""
+    with os.scandir(folder) as entries:
+        return [entry.name for entry in entries if not entry.name.startswith(".")]
+
+
+def in_batches(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """Cut a list into pieces of `size`."""
+    return (names[at : at + size] for at in range(0, len(names), size))
+
+
+def inspect_file(disk: Disk, path: Path, *, repair: bool = True) -> Recovered | Finding | None:
+    """Make one file right; a Finding when it cannot be, None when it is being written, or gone.
+
+    Blocks on the disk. Without `repair` nothing is written.
+    """
+    name = path.name
+    try:
+        modified = datetime.fromtimestamp(path.lstat().st_mtime, UTC)
+        recovered = recover(disk, path, modified=modified, repair=repair)
+    except (BlockingIOError, FileNotFoundError):
+        return None
+    except OSError as error:
+        return Finding(name, Outcome.UNREADABLE, error.strerror or str(error))
+    if recovered is None:
+        return Finding(name, Outcome.EMPTY if is_recording(name) else Outcome.FOREIGN, "left alone")
+    return recovered
+
+
+@attrs.define(eq=False)
+class Stocktaker:
+    """Compares a folder with its archive, and puts into the archive what was found.
+
+    For the archive's thread. Without `repair` nothing is written, and findings say what would be.
+    """
+
+    folder: Path
+    archive: Archive
+    repair: bool = True
+
+    def compare(self, growing: Container[str] = ()) -> Stock:
+        """Find out what is to be looked at; `growing` is being recorded at the moment.
+
+        Raises OSError, sqlite3.Error.
+        """
+        catalog = self.archive.catalog
+        gone = {segment.filename for segment in catalog.segments_in(SegmentState.MISSING)}
+        broken = catalog.segments_in(SegmentState.OPEN, SegmentState.INTERRUPTED)
+        return compare(
+            (name for name in names_in(self.folder) if name not in growing),
+            (name for name in catalog.filenames() if name not in gone and name not in growing),
+            (segment.filename for segment in broken if segment.filename not in growing),
+        )
+
+    def settle(self, found: Iterable[Recovered | Finding]) -> list[Finding]:
+        """Put what was found into the archive, all at once. Raises OSError, sqlite3.Error."""
+        settled = [each for each in map(self._settle, found) if each is not None]
+        if self.repair:
+            self.archive.note(*(record for _, records in settled for record in records))
+        return [finding for finding, _ in settled]
+
+    def _settle(self, found: Recovered | Finding) -> tuple[Finding, list[Record]] | None:
+        """Say what a file is to the archive, and what the archive is to be told; None: nothing."""
+        if isinstance(found, Finding):
+            return self._lost(found)
+        segment, catalog = found.segment, self.archive.catalog
+        known = catalog.segment(segment.filename)
+        if known is not None and known.state in _SETTLED:
+            return None  # it was recorded while the search went on
+        twin = catalog.segment_of_session(segment.session_id, segment.number)
+        if twin is not None and twin.filename != segment.filename:
+            return self._twin_of(segment, twin)
+        before = known.size_bytes if known and known.state is not SegmentState.MISSING else 0
+        finding = Finding(
+            segment.filename,
+            Outcome.ADOPTED if found.adopted else Outcome.SEALED,
+            found.note,
+            found.torn_bytes,
+            segment.frames,
+            segment.size_bytes - before,
+        )
+        return finding, [SegmentNoted(segment)]
+
+    def _lost(self, found: Finding) -> tuple[Finding, list[Record]]:
+        """Take a file out of the index that was counted, and of which nothing reached the disk."""
+        known = self.archive.catalog.segment(found.filename)
+        if known is None or found.outcome is not Outcome.EMPTY:
+            return found, []
+        lost = SegmentRemoved(found.filename, "nothing of it reached the disk")
+        return attrs.evolve(found, bytes_changed=-known.size_bytes), [lost]
+
+    def _twin_of(self, segment: Segment, twin: Segment) -> tuple[Finding, list[Record]]:
+        """Say what a file is that holds a segment which is known by another name."""
+        if os.path.lexists(self.folder / twin.filename):
+            return Finding(segment.filename, Outcome.COPY, f"a copy of {twin.filename}"), []
+        if twin.size_bytes == segment.size_bytes:
+            segment = attrs.evolve(segment, sha256=twin.sha256, certain=twin.certain)
+        finding = Finding(
+            segment.filename,
+            Outcome.RENAMED,
+            f"was {twin.filename}",
+            frames=segment.frames,
+            bytes_changed=segment.size_bytes - twin.size_bytes,
+        )
+        moved = SegmentRemoved(twin.filename, f"is called {segment.filename} now")
+        return finding, [SegmentNoted(segment), moved]
+
+    def miss(self, names: Iterable[str]) -> list[Finding]:
+        """Mark files as missing that the index knows, and that really are not there.
+
+        Raises sqlite3.Error.
+        """
+        catalog, findings = self.archive.catalog, list[Finding]()
+        for name in names:
+            segment = catalog.segment(name)
+            if segment is None or os.path.lexists(self.folder / name):
+                continue
+            if self.repair:
+                catalog.put_segment(attrs.evolve(segment, state=SegmentState.MISSING))
+            lost = -segment.size_bytes
+            findings.append(
+                Finding(name, Outcome.MISSING, "not in the folder", 0, segment.frames, lost)
+            )
+        return findings
+
+
+def take_stock(
+    disk: Disk, taker: Stocktaker, progress: Callable[[Finding], None] = lambda _: None
+) -> list[Finding]:
+    """Do all of it in this thread, for a folder that no service has.
+
+    Raises OSError, sqlite3.Error.
+    """
+    findings: list[Finding] = []
+
+    def take(found: list[Finding]) -> None:
+        findings.extend(found)
+        for finding in found:
+            progress(finding)
+
+    stock = taker.compare()
+    for name in stock.suspects:
+        found = inspect_file(disk, taker.folder / name, repair=taker.repair)
+        take(taker.settle([] if found is None else [found]))
+    take(taker.miss(stock.missing))
+    return findings
