@@ -271,11 +271,12 @@ async def open_storage(
             await guard.refresh()
             if storage.clerk.in_use is not None:
                 raise storage.clerk.in_use
-            nursery.start_soon(storage._stock.serve)
+            await nursery.start(storage._stock.serve)
             yield storage
             nursery.cancel_scope.cancel()
     finally:
-        await storage.clerk.close()
+        with trio.CancelScope(shield=True), trio.move_on_after(PATIENCE_SECONDS):
+            await storage.clerk.close()
 
 
 def _make_folder(folder: Path) -> None:

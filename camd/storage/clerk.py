@@ -84,15 +84,14 @@ class Clerk:
         return archive
 
     async def close(self) -> None:
-        """Close the archive, within the patience."""
+        """Close the archive; a caller who gives up leaves that to the thread."""
 
         def close() -> None:
             for archive in (*self._stale, self._archive):
                 if archive is not None:
                     archive.close()
 
-        with trio.CancelScope(shield=True), trio.move_on_after(PATIENCE_SECONDS):
-            await trio.to_thread.run_sync(close, limiter=self._one, abandon_on_cancel=True)
+        await trio.to_thread.run_sync(close, limiter=self._one, abandon_on_cancel=True)
 
     # --- asking ---
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import attrs
@@ -19,6 +20,8 @@ from camd.model import Gap, Segment, Session
 
 _CHECK_SIZE = 8  # digits
 _CONVERTER = make_converter()
+_CONVERTER.register_unstructure_hook(timedelta, timedelta.total_seconds)
+_CONVERTER.register_structure_hook(timedelta, lambda seconds, _: timedelta(seconds=seconds))
 
 
 @attrs.frozen
@@ -93,7 +96,8 @@ def _checked(line: bytes) -> dict[str, Any] | None:
 
 
 def _read(line: dict[str, Any]) -> Record | None:
-    kind = _KINDS.get(line.get("kind", ""))
+    name = line.get("kind")
+    kind = _KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
         return None
     try:

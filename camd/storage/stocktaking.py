@@ -45,8 +45,9 @@ class Stocktaking:
     _of: int = attrs.field(default=0, init=False)  # of which opening stock was taken last
     taken: trio.Event = attrs.field(factory=trio.Event, init=False)
 
-    async def serve(self) -> None:
+    async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take stock whenever there is another archive, or another index in it."""
+        task_status.started()
         while True:
             await self.guard.published.wait_until(self._due)
             self._of = self.clerk.opened

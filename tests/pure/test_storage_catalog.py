@@ -11,15 +11,12 @@ import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.footage import NOON, segment
+from support.footage import NOON, gap, segment, session
 
 from camd.model import (
     CameraId,
-    Cause,
-    Gap,
     RecordingQuery,
     SegmentState,
-    Session,
     SessionId,
     SessionState,
 )
@@ -54,22 +51,6 @@ def names(catalog: Catalog, **query: object) -> list[str]:
     page = catalog.page(RecordingQuery(**query))
     assert page.total >= len(page.segments)
     return [found.filename for found in page.segments]
-
-
-def gap(minute: float, session: str = "s0", exact: bool = True) -> Gap:
-    """Describe a second that is missing."""
-    start = NOON + timedelta(minutes=minute)
-    return Gap(
-        camera_id=CameraId("camera0"),
-        session_id=SessionId(session),
-        start=start,
-        end=start + timedelta(seconds=1),
-        duration_seconds=1.0,
-        frames=30,
-        exact=exact,
-        cause=Cause.STORAGE_FULL,
-        action="waited",
-    )
 
 
 def test_a_segment_comes_out_as_it_went_in(catalog: Catalog) -> None:
@@ -206,27 +187,9 @@ def test_the_ledger_is_read_by_session_in_order_of_time(catalog: Catalog) -> Non
 
 def test_a_session_is_put_again_and_again(catalog: Catalog, tmp_path: Path) -> None:
     """A session's newer facts replace the older."""
-    session = Session(
-        session_id=SessionId("s0"),
-        camera_id=CameraId("camera0"),
-        owner="key:lab",
-        key=None,
-        format="mp4",
-        start=NOON,
-        duration_limit=timedelta(minutes=5),
-        state=SessionState.RECORDING,
-        reason="",
-        segments=(),
-        gaps=(),
-        frames_captured=10,
-        frames_written=9,
-        bytes_written=0,
-        elapsed_seconds=1.0,
-        durable=False,
-        healthy=True,
-    )
-    catalog.put_session(session)
-    ended = attrs.evolve(session, state=SessionState.ENDED, end=NOON, frames_written=10)
+    timed = session(duration_limit=timedelta(minutes=5))
+    catalog.put_session(timed)
+    ended = attrs.evolve(timed, state=SessionState.ENDED, end=NOON, frames_written=10)
     catalog.put_session(ended)
     other = sqlite3.connect(tmp_path / "index.sqlite")
     rows = other.execute("SELECT state, duration_limit, frames_written FROM sessions").fetchall()

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import media_streams as build
 
 from camd.media.fragments import Fragment, FragmentReader, Init
 from camd.media.identity import SegmentIdentity
 from camd.media.mp4 import FTYP_SIZE, SegmentIndex
-from camd.model import CameraId, Segment, SegmentState, SessionId
+from camd.model import (
+    CameraId,
+    Cause,
+    Gap,
+    Segment,
+    SegmentState,
+    Session,
+    SessionId,
+    SessionState,
+)
 
 WHO = SegmentIdentity(
     *("camera0", "usb", "session", 0, 1_768_487_400_000_000, 7.25, "boot"),
@@ -64,3 +73,44 @@ def segment(filename: str = "camera0_2026-01-15_12-00-00.mp4", **facts: object) 
         "modified": NOON,
     }
     return Segment(**(values | facts))  # type: ignore[arg-type]
+
+
+def session(**facts: object) -> Session:
+    """Describe a session that is recording unless told otherwise."""
+    values: dict[str, object] = {
+        "session_id": SessionId("s0"),
+        "camera_id": CameraId("camera0"),
+        "owner": "key:lab",
+        "key": None,
+        "format": "mp4",
+        "start": NOON,
+        "duration_limit": None,
+        "state": SessionState.RECORDING,
+        "reason": "",
+        "segments": (),
+        "gaps": (),
+        "frames_captured": 10,
+        "frames_written": 9,
+        "bytes_written": 0,
+        "elapsed_seconds": 1.0,
+        "durable": False,
+        "healthy": True,
+    }
+    return Session(**(values | facts))  # type: ignore[arg-type]
+
+
+def gap(minute: float, session: str = "s0", **facts: object) -> Gap:
+    """Describe a ledger entry of one second, so many minutes after noon."""
+    start = NOON + timedelta(minutes=minute)
+    values: dict[str, object] = {
+        "camera_id": CameraId("camera0"),
+        "session_id": SessionId(session),
+        "start": start,
+        "end": start + timedelta(seconds=1),
+        "duration_seconds": 1.0,
+        "frames": 30,
+        "exact": True,
+        "cause": Cause.STORAGE_SLOW,
+        "action": "dropped",
+    }
+    return Gap(**(values | facts))  # type: ignore[arg-type]

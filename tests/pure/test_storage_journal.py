@@ -1,0 +1,200 @@
+"""The journal: what was noted is read again, whatever a crash or a failing disk did to its end."""
+
+from __future__ import annotations
+
+import errno
+import zlib
+from datetime import timedelta
+from pathlib import Path
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.disk import MemoryDisk
+from support.footage import NOON, gap, segment, session
+from support.powercut import RecordingDisk
+
+from camd.model import SegmentState, SessionState
+from camd.storage import journal as journals
+from camd.storage.journal import Journal, Place
+from camd.storage.records import (
+    GapNoted,
+    Record,
+    SegmentNoted,
+    SegmentRemoved,
+    SessionNoted,
+    decode,
+    encode,
+)
+
+FOLDER = Path("/disk")
+BEGIN = Place()
+RECORDS: list[Record] = [
+    SegmentNoted(segment()),
+    SegmentNoted(segment("ü\n.mp4", sha256=None, certain=False, state=SegmentState.MISSING)),
+    SegmentRemoved("a.mp4", "asked for"),
+    SessionNoted(session()),
+    SessionNoted(session(end=NOON, duration_limit=timedelta(minutes=5), key="k")),
+    GapNoted(gap(3)),
+    GapNoted(gap(4.123456, exact=False)),
+]
+
+
+def noted(disk: MemoryDisk | RecordingDisk, since: Place = BEGIN) -> list[Record]:
+    """Read everything behind a place."""
+    found = Journal(disk, FOLDER).read(since)
+    return [record for records, _ in found for record in records]
+
+
+# --- lines ---
+
+
+def test_records_come_out_as_they_went_in() -> None:
+    """Every field of every kind survives, microseconds and newlines in names included."""
+    assert list(decode(encode(RECORDS))) == RECORDS
+
+
+def test_a_session_is_noted_without_what_has_records_of_its_own() -> None:
+    """Segments and gaps are not written twice."""
+    whole = session(segments=(segment(),), gaps=(gap(1),), warnings=("w",))
+    (read,) = decode(encode([SessionNoted(whole)]))
+    assert read == SessionNoted(attrs.evolve(whole, segments=(), gaps=(), warnings=()))
+
+
+@given(st.data())
+def test_damage_costs_only_the_lines_it_hits(data: st.DataObject) -> None:
+    """Bytes that were overwritten by anything cost their own lines; all others are read."""
+    lines = encode(RECORDS).split(b"\n")[:-1]
+    hit = data.draw(st.integers(0, len(lines) - 1))
+    at = data.draw(st.integers(0, len(lines[hit]) - 1))
+    garbage = data.draw(st.binary(min_size=1, max_size=len(lines[hit]) - at))
+    damaged = lines[hit][:at] + garbage + lines[hit][at + len(garbage) :]
+    if damaged == lines[hit]:
+        return
+    rest = RECORDS[:hit] + RECORDS[hit + 1 :]
+    assert list(decode(b"\n".join([*lines[:hit], damaged, *lines[hit + 1 :]]) + b"\n")) == rest
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_read_without_an_error(garbage: bytes) -> None:
+    """Whatever stands in a journal is passed over."""
+    assert list(decode(garbage)) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[]",
+        b'{"kind":"segment"}',
+        b'{"kind":"segment","fact":{"segment":{"filename":1}}}',
+        b'{"kind":"of a later version","fact":{}}',
+        b'{"kind":["segment"],"fact":{}}',
+    ],
+)
+def test_whole_lines_that_say_nothing_are_passed_over(text: bytes) -> None:
+    """A line whose checksum is right and whose content is not known is no error."""
+    assert list(decode(b"%08x %s\n" % (zlib.crc32(text), text))) == []
+
+
+# --- the file ---
+
+
+def test_a_journal_is_continued() -> None:
+    """What is appended after opening again stands behind what was there; places tell it apart."""
+    disk = MemoryDisk()
+    journal = Journal.open(disk, FOLDER)
+    journal.append(RECORDS[:2])
+    place = journal.place
+    journal.close()
+    journal = Journal.open(disk, FOLDER)
+    assert journal.place == place
+    journal.append(RECORDS[2:])
+    journal.append([])
+    journal.close()
+    assert noted(disk) == RECORDS
+    assert noted(disk, place) == RECORDS[2:]
+    assert noted(disk, journal.place) == []
+    assert disk.open_files == 0
+
+
+def test_a_long_journal_has_several_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is long enough is followed by another one; all are read, in order."""
+    monkeypatch.setattr(journals, "FILE_LIMIT_BYTES", 1000)
+    disk = MemoryDisk()
+    journal = Journal.open(disk, FOLDER)
+    for record in RECORDS:
+        journal.append([record])
+    assert journal.numbers() == list(range(1, journal.place.file + 1))
+    assert journal.place.file > 1
+    assert noted(disk) == RECORDS
+    assert noted(disk, Place(2, 0)) == RECORDS[-len(noted(disk, Place(2, 0))) :]
+
+
+def test_foreign_files_are_no_journal() -> None:
+    """Files of other names are not read."""
+    disk = MemoryDisk()
+    for name in ("journal-1.jsonl", "journal-000001.jsonl~", "index.sqlite"):
+        disk.create(FOLDER / name).append([encode(RECORDS)])
+    assert noted(disk) == []
+    assert Journal.open(disk, FOLDER).place == Place(1)
+
+
+@pytest.mark.parametrize("faults", [(n,) for n in range(8)] + [(n, n + 1) for n in range(7)])
+def test_a_failing_disk_costs_no_line_that_was_promised(faults: tuple[int, ...]) -> None:
+    """Whichever operation fails: what append returned from is read, whole, and appending again
+    works when the disk does."""
+    disk = MemoryDisk()
+    promised: list[Record] = []
+    disk.fail(*faults, code=errno.EIO)
+    journal = Journal.open(disk, FOLDER)
+    for record in RECORDS:
+        try:
+            journal.append([record])
+        except OSError:
+            continue
+        promised.append(record)
+    assert len(promised) >= len(RECORDS) - len(faults)
+    found = noted(disk)
+    assert [record for record in found if record in promised] == promised
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data())
+def test_a_power_cut_costs_no_line_that_was_promised(data: st.DataObject) -> None:
+    """Whenever the power goes: all promised lines are read, and the journal goes on behind them,
+    a torn line at its end included."""
+    disk = RecordingDisk()
+    journal = Journal.open(disk, FOLDER)
+    promises = []
+    for record in RECORDS:
+        journal.append([record])
+        promises.append(len(disk.log))
+    cut = 0
+
+    def draw(strategy: st.SearchStrategy[object], label: str = "") -> object:
+        nonlocal cut
+        value = data.draw(strategy, label=label)
+        if label.startswith("operations"):
+            assert isinstance(value, int)
+            cut = value
+        return value
+
+    left = disk.after_power_cut(draw)  # type: ignore[arg-type]
+    promised = sum(after <= cut for after in promises)
+    found = noted(left)
+    assert found[:promised] == RECORDS[:promised]
+    assert all(record in RECORDS for record in found)
+    again = Journal.open(left, FOLDER)
+    more = SegmentRemoved("behind.mp4", "")
+    again.append([more])
+    assert noted(left) == [*found, more]
+
+
+def test_a_session_that_ended_is_the_latest_word() -> None:
+    """Records keep their order, so that the latest of two about one thing can count."""
+    ended = session(state=SessionState.ENDED)
+    disk = MemoryDisk()
+    journal = Journal.open(disk, FOLDER)
+    journal.append([SessionNoted(session()), SessionNoted(ended)])
+    assert noted(disk)[-1] == SessionNoted(ended)

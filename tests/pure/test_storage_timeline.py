@@ -1,0 +1,71 @@
+"""The timeline: it counts and finds like somebody who looks at every recording."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from camd.storage.timeline import NEVER, Position, Span, Timeline
+
+SPANS = st.builds(
+    lambda camera, start, length: Span(camera, start, NEVER if length == 9 else start + length),
+    st.sampled_from("ab"),
+    st.integers(0, 20),
+    st.integers(1, 9),
+)
+MOMENTS = st.none() | st.integers(-1, 30)
+
+
+def begun(spans: list[Span], camera: str | None, until: int | None) -> list[Span]:
+    """Look at every recording: which ones of the camera begin before `until`, newest first."""
+    some = [
+        s for s in spans if camera in (None, s.camera_id) and (until is None or s.start < until)
+    ]
+    return sorted(some, key=lambda span: -span.start)
+
+
+@given(
+    st.lists(SPANS),
+    st.lists(SPANS),
+    st.sampled_from(["a", "b", "c", None]),
+    MOMENTS,
+    MOMENTS,
+    st.integers(0, 12),
+)
+def test_it_says_what_looking_at_all_would_say(
+    at_once: list[Span],
+    added: list[Span],
+    camera: str | None,
+    since: int | None,
+    until: int | None,
+    offset: int,
+) -> None:
+    """Made at once or bit by bit, with some taken out again: counts and positions are right."""
+    timeline = Timeline.of(at_once)
+    for span in added:
+        timeline.add(span)
+    gone, kept = added[: len(added) // 2], at_once + added[len(added) // 2 :]
+    for span in gone:
+        timeline.remove(span)
+    fitting = begun(kept, camera, until)
+    if since is None or until is None or since <= until:
+        found = [span for span in fitting if since is None or span.until > since]
+        assert timeline.count(camera, since, until) == len(found)
+    if since is not None:
+        assert all(s.start >= timeline.floor(since) for s in kept if s.until > since)
+        inside = [span for span in fitting if span.start >= since]
+        assert timeline.begin_between(camera, since, until) == len(inside)
+    position = timeline.position(camera, until, offset)
+    if offset >= len(fitting):
+        assert position is None
+    else:
+        start = fitting[offset].start
+        assert position == Position(start, offset - [s.start for s in fitting].index(start))
+
+
+def test_strange_cameras_cost_no_memory() -> None:
+    """Asking for cameras that never recorded leaves nothing behind."""
+    timeline = Timeline.of([Span("a", 0, 1)])
+    for number in range(100):
+        assert timeline.count(f"x{number}", None, None) == 0
+    assert list(timeline._cameras) == ["a"]
