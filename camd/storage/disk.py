@@ -9,6 +9,7 @@ import fcntl
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +24,9 @@ class DiskFile(Protocol):
 
     def size(self) -> int:
         """How long the file is."""
+
+    def modified(self) -> datetime:
+        """When it was last written to, UTC."""
 
     def read(self, offset: int, size: int) -> bytes:
         """Read `size` bytes, fewer at the end of the file. Moves nothing."""
@@ -55,6 +59,9 @@ class Disk(Protocol):
     def names(self, folder: Path) -> list[str]:
         """List what is in a directory, in no order."""
 
+    def exists(self, path: Path) -> bool:
+        """Whether there is such a name, a dangling link included."""
+
     def sync_directory(self, path: Path) -> None:
         """Return when the directory's entries are on stable storage."""
 
@@ -74,6 +81,10 @@ class PosixFile:
     def size(self) -> int:
         """fstat(2)."""
         return os.fstat(self._fd).st_size
+
+    def modified(self) -> datetime:
+        """fstat(2)."""
+        return datetime.fromtimestamp(os.fstat(self._fd).st_mtime, UTC)
 
     def read(self, offset: int, size: int) -> bytes:
         """pread(2), repeated until it is enough."""
@@ -137,6 +148,10 @@ class PosixDisk:
     def names(self, folder: Path) -> list[str]:
         """readdir(3)."""
         return os.listdir(folder)
+
+    def exists(self, path: Path) -> bool:
+        """lstat(2)."""
+        return os.path.lexists(path)
 
     def sync_directory(self, path: Path) -> None:
         """fsync(2) on the directory's descriptor."""

@@ -34,7 +34,7 @@ class Recovered:
     adopted: bool = False  # it was sealed already
 
 
-def recover(disk: Disk, path: Path, *, modified: datetime, repair: bool = True) -> Recovered | None:
+def recover(disk: Disk, path: Path, *, repair: bool = True) -> Recovered | None:
     """Seal the file at `path` in place, if it is an interrupted segment; adopt it if it is sealed.
 
     None when it is none of ours or holds no frame: then it was not touched. With `repair` False
@@ -44,7 +44,7 @@ def recover(disk: Disk, path: Path, *, modified: datetime, repair: bool = True) 
     """
     file = disk.open(path)
     try:
-        head = file.read(0, HEAD_SIZE)
+        head, modified = file.read(0, HEAD_SIZE), file.modified()
         try:
             moov_offset = sealed_moov_offset(head)
             if moov_offset is not None:

@@ -7,10 +7,9 @@ only itself (I6).
 from __future__ import annotations
 
 import enum
-import os
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import attrs
@@ -18,7 +17,7 @@ import attrs
 from camd.model import Segment, SegmentState
 from camd.storage.archive import Archive
 from camd.storage.disk import Disk
-from camd.storage.naming import is_recording
+from camd.storage.naming import is_plain, is_recording
 from camd.storage.records import Record, SegmentNoted, SegmentRemoved
 from camd.storage.recovery import Recovered, recover
 
@@ -97,16 +96,10 @@ def compare(names: Iterable[str], known: Iterable[str], interrupted: Iterable[st
     whose name fits is the original.
     """
     there, known = set(names), set(known)
-    unknown = {name for name in there - known if name.endswith(".mp4")}
+    unknown = {name for name in there - known if is_plain(name) and name.endswith(".mp4")}
     suspects = (unknown | set(interrupted)) & there
     in_order = sorted(suspects, key=lambda name: (not is_recording(name), len(name), name))
     return Stock(tuple(in_order), tuple(sorted(known - there)))
-
-
-def names_in(folder: Path) -> list[str]:
-    """Name the visible files in a folder. Blocks on the disk. Raises OSError."""
-    with os.scandir(folder) as entries:
-        return [entry.name for entry in entries if not entry.name.startswith(".")]
 
 
 def in_batches(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
@@ -121,8 +114,7 @@ def inspect_file(disk: Disk, path: Path, *, repair: bool = True) -> Recovered | 
     """
     name = path.name
     try:
-        modified = datetime.fromtimestamp(path.lstat().st_mtime, UTC)
-        recovered = recover(disk, path, modified=modified, repair=repair)
+        recovered = recover(disk, path, repair=repair)
     except (BlockingIOError, FileNotFoundError):
         return None
     except OSError as error:
@@ -143,6 +135,11 @@ class Stocktaker:
     archive: Archive
     repair: bool = True
 
+    @property
+    def disk(self) -> Disk:
+        """The disk that the archive is on, as everything is."""
+        return self.archive.journal.disk
+
     def compare(self, growing: Container[str] = ()) -> Stock:
         """Find out what is to be looked at; `growing` is being recorded at the moment.
 
@@ -152,7 +149,7 @@ class Stocktaker:
         gone = {segment.filename for segment in catalog.segments_in(SegmentState.MISSING)}
         broken = catalog.segments_in(SegmentState.OPEN, SegmentState.INTERRUPTED)
         return compare(
-            (name for name in names_in(self.folder) if name not in growing),
+            (name for name in self.disk.names(self.folder) if name not in growing),
             (name for name in catalog.filenames() if name not in gone and name not in growing),
             (segment.filename for segment in broken if segment.filename not in growing),
         )
@@ -196,7 +193,7 @@ class Stocktaker:
 
     def _twin_of(self, segment: Segment, twin: Segment) -> tuple[Finding, list[Record]]:
         """Say what a file is that holds a segment which is known by another name."""
-        if os.path.lexists(self.folder / twin.filename):
+        if self.disk.exists(self.folder / twin.filename):
             return Finding(segment.filename, Outcome.COPY, f"a copy of {twin.filename}"), []
         if twin.size_bytes == segment.size_bytes:
             segment = attrs.evolve(segment, sha256=twin.sha256, certain=twin.certain)
@@ -218,7 +215,7 @@ class Stocktaker:
         catalog, findings = self.archive.catalog, list[Finding]()
         for name in names:
             segment = catalog.segment(name)
-            if segment is None or os.path.lexists(self.folder / name):
+            if segment is None or self.disk.exists(self.folder / name):
                 continue
             if self.repair:
                 catalog.put_segment(attrs.evolve(segment, state=SegmentState.MISSING))

@@ -6,7 +6,6 @@ any combination of blocks may be missing.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from itertools import repeat
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from camd.storage.recovery import Recovered, hash_file, recover
 from camd.storage.segment import SegmentFile
 
 PATH = Path("/disk/camera0_2026-01-15_12-00-00.mp4")
-NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 COUNT = 5
 INIT, FRAGMENTS = footage(COUNT)
 FRAMES = FRAGMENTS[0].frames
@@ -53,7 +51,7 @@ def _sealed(syncs: list[bool], count: int) -> bytes:
 
 
 def _recover(disk: RecordingDisk) -> Recovered | None:
-    return recover(disk, PATH, modified=NOON) if PATH in disk.files else None
+    return recover(disk, PATH) if PATH in disk.files else None
 
 
 @settings(max_examples=2000, deadline=None)
@@ -130,7 +128,7 @@ def test_without_repair_nothing_is_written() -> None:
     """A dry run says what would be done, and does none of it."""
     disk, _ = _recorded([True] * COUNT, seal=False)
     operations, before = len(disk.log), bytes(disk.files[PATH])
-    recovered = recover(disk, PATH, modified=NOON, repair=False)
+    recovered = recover(disk, PATH, repair=False)
     assert recovered is not None
     assert recovered.segment.frames == COUNT * FRAMES
     assert (len(disk.log), bytes(disk.files[PATH])) == (operations, before)

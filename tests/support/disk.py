@@ -6,12 +6,15 @@ import errno
 import os
 import threading
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import attrs
 
 from camd.storage.disk import PosixDisk
 from camd.storage.levels import Usage
+
+MODIFIED = datetime(2026, 1, 15, 12, tzinfo=UTC)
 
 
 @attrs.define(eq=False)
@@ -25,6 +28,10 @@ class MemoryFile:
     def size(self) -> int:
         """How long it is."""
         return len(self.data)
+
+    def modified(self) -> datetime:
+        """Say always the same."""
+        return MODIFIED
 
     def read(self, offset: int, size: int) -> bytes:
         """Read; a fault comes here too."""
@@ -104,6 +111,10 @@ class MemoryDisk:
         """List a folder."""
         self._need(folder, self.folders)
         return [path.name for path in self.files if path.parent == folder]
+
+    def exists(self, path: Path) -> bool:
+        """Look a name up."""
+        return path in self.files
 
     def sync_directory(self, path: Path) -> None:
         """Do nothing, or fail."""

@@ -1,12 +1,14 @@
 """A disk that remembers every operation, and what a power cut at any moment could leave of it.
 
 What was synced is there. Of what was not, every block may have reached the disk or not, the file
-may have any length in between, and a file whose directory was not synced may be missing.
+may have any length in between, and a name may still be missing, or still be there, whose directory
+was not synced.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import attrs
@@ -15,15 +17,15 @@ from hypothesis import strategies as st
 from camd.storage.levels import Usage
 
 BLOCK = 512
+MODIFIED = datetime(2026, 1, 15, 12, tzinfo=UTC)
 
 
 @attrs.define(eq=False)
-class _Contents:
+class Contents:
     """A file as programs see it, and as the disk is known to have it."""
 
     volatile: bytearray = attrs.field(factory=bytearray)
     durable: bytes = b""
-    named: bool = False  # its directory entry is durable
 
 
 @attrs.define(eq=False)
@@ -32,13 +34,13 @@ class RecordingFile:
 
     _disk: RecordingDisk
     _path: Path
-
-    @property
-    def _data(self) -> bytearray:
-        return self._disk.files[self._path]
+    _data: bytearray
 
     def size(self) -> int:
         return len(self._data)
+
+    def modified(self) -> datetime:
+        return MODIFIED
 
     def read(self, offset: int, size: int) -> bytes:
         return bytes(self._data[offset : offset + size])
@@ -79,25 +81,39 @@ class RecordingDisk:
             raise FileExistsError(path)
         self.note("create", path)
         self.files[path] = bytearray()
-        return RecordingFile(self, path)
+        return RecordingFile(self, path, self.files[path])
 
     def open(self, path: Path) -> RecordingFile:
         if path not in self.files:
             raise FileNotFoundError(path)
-        return RecordingFile(self, path)
+        return RecordingFile(self, path, self.files[path])
 
     def names(self, folder: Path) -> list[str]:
         return [path.name for path in self.files if path.parent == folder]
+
+    def exists(self, path: Path) -> bool:
+        return path in self.files
 
     def sync_directory(self, path: Path) -> None:
         self.note("sync_directory", path)
 
     def unlink(self, path: Path) -> None:
+        if path not in self.files:
+            raise FileNotFoundError(path)
         self.note("unlink", path)
         del self.files[path]
 
     def usage(self, path: Path) -> Usage:
         return Usage(10**9, 10**9)
+
+    def settled(self) -> RecordingDisk:
+        """Return the same files on a disk that has been running for long: all is durable."""
+        disk = RecordingDisk()
+        for path, data in self.files.items():
+            disk.create(path).append([bytes(data)])
+            disk.open(path).sync()
+            disk.sync_directory(path.parent)
+        return disk
 
     def after_power_cut(self, draw: st.DrawFn, at_least: int = 0) -> RecordingDisk:
         """Cut the power behind any operation; return a disk that this could leave.
@@ -105,34 +121,50 @@ class RecordingDisk:
         The first `at_least` operations were done before.
         """
         cut = draw(st.integers(at_least, len(self.log)), label="operations before the cut")
+        return self.cut_at(cut, draw)
+
+    def cut_at(self, cut: int, draw: st.DrawFn) -> RecordingDisk:
+        """Cut the power behind the first `cut` operations."""
+        now, durable = _replayed(self.log[:cut])
         left = RecordingDisk()
-        for path, contents in _replayed(self.log[:cut]).items():
-            if contents.named or draw(st.booleans(), label="entry is there"):
-                left.files[path] = bytearray(_remains(contents, draw))
+        for path in sorted(now.keys() | durable.keys()):
+            entries = [durable.get(path)]
+            if now.get(path) is not entries[0]:
+                entries.append(now.get(path))
+            found = entries[draw(st.integers(0, len(entries) - 1), label="which entry")]
+            if found is not None:
+                left.files[path] = bytearray(_remains(found, draw))
         return left
 
 
-def _replayed(log: Sequence[tuple[object, ...]]) -> dict[Path, _Contents]:
-    files: dict[Path, _Contents] = {}
+Names = dict[Path, Contents]
+
+
+def _replayed(log: Sequence[tuple[object, ...]]) -> tuple[Names, Names]:
+    """Return the names as programs see them, and as the disk is known to have them."""
+    now: Names = {}
+    durable: Names = {}
     for operation in log:
         match operation:
             case ("create", Path() as path):
-                files[path] = _Contents()
+                now[path] = Contents()
+            case ("unlink", Path() as path):
+                del now[path]
             case ("append", Path() as path, bytes() as data):
-                files[path].volatile += data
+                now[path].volatile += data
             case ("overwrite", Path() as path, int() as offset, bytes() as data):
-                files[path].volatile[offset : offset + len(data)] = data
+                now[path].volatile[offset : offset + len(data)] = data
             case ("truncate", Path() as path, int() as size):
-                del files[path].volatile[size:]
+                del now[path].volatile[size:]
             case ("sync", Path() as path):
-                files[path].durable = bytes(files[path].volatile)
-            case ("sync_directory", _):
-                for contents in files.values():
-                    contents.named = True
-    return files
+                now[path].durable = bytes(now[path].volatile)
+            case ("sync_directory", Path() as folder):
+                durable = {p: c for p, c in durable.items() if p.parent != folder}
+                durable |= {p: c for p, c in now.items() if p.parent == folder}
+    return now, durable
 
 
-def _remains(contents: _Contents, draw: st.DrawFn) -> bytes:
+def _remains(contents: Contents, draw: st.DrawFn) -> bytes:
     old, new = contents.durable, bytes(contents.volatile)
     low, high = sorted((len(old), len(new)))
     size = draw(st.integers(low, high), label="length")
