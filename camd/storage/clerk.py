@@ -98,20 +98,25 @@ class Clerk:
     async def ask(self, work: Callable[[Archive], T], *, abandon: bool = False) -> T:
         """Let `work` have the archive, in its thread; waits as long as the disk likes.
 
+        When the index turns out to be damaged, it is rebuilt and `work` done again.
         Raises Refusal when there is no archive, and what `work` raises.
         """
+        try:
+            return await self._ask(work, abandon)
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            log.error("index_damaged", error=str(error))
+            self._damaged = True
+        return await self._ask(work, abandon)
+
+    async def _ask(self, work: Callable[[Archive], T], abandon: bool) -> T:
         if self._archive is None:
             raise Refusal(STORAGE_MISSING)
         archive = self._archive
-        try:
-            return await trio.to_thread.run_sync(
-                lambda: work(self._repaired(archive)), limiter=self._one, abandon_on_cancel=abandon
-            )
-        except sqlite3.DatabaseError as error:
-            if archive is self._archive and is_damage(error):
-                log.error("index_damaged", error=str(error))
-                self._damaged = True
-            raise
+        return await trio.to_thread.run_sync(
+            lambda: work(self._repaired(archive)), limiter=self._one, abandon_on_cancel=abandon
+        )
 
     async def read(self, read: Callable[[Archive], T]) -> T:
         """Look something up. Raises Refusal when that fails or takes too long."""

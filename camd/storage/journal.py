@@ -65,13 +65,19 @@ class Journal:
             if number < since.file:
                 continue
             offset = since.offset if number == since.file else 0
-            file = self.disk.open(self.path(number))
-            try:
-                size = file.size()
-                data = file.read(offset, size - offset) if offset < size else b""
-            finally:
-                file.close()
+            size, data = self._read(number, offset)
             yield list(decode(data)), Place(number, max(size, offset))
+
+    def _read(self, number: int, offset: int) -> tuple[int, bytes]:
+        """Return a file's size and what stands behind `offset`."""
+        ours = self._file if number == self.place.file else None
+        file = ours or self.disk.open(self.path(number))
+        try:
+            size = file.size()
+            return size, file.read(offset, size - offset) if offset < size else b""
+        finally:
+            if ours is None:
+                file.close()
 
     def append(self, records: Sequence[Record]) -> None:
         """Add records behind all others; durable when this returns. Raises OSError.

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import attrs
 
-from camd.model import Segment, SegmentState
+from camd.model import Segment, SegmentState, SessionId
 from camd.storage.archive import Archive
 from camd.storage.disk import Disk
 from camd.storage.naming import is_plain, is_recording
@@ -102,6 +102,9 @@ def compare(names: Iterable[str], known: Iterable[str], interrupted: Iterable[st
     return Stock(tuple(in_order), tuple(sorted(known - there)))
 
 
+Originals = dict[tuple[SessionId, int], Segment]  # by session and number
+
+
 def in_batches(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
     """Cut a list into pieces of `size`."""
     return (names[at : at + size] for at in range(0, len(names), size))
@@ -156,20 +159,28 @@ class Stocktaker:
 
     def settle(self, found: Iterable[Recovered | Finding]) -> list[Finding]:
         """Put what was found into the archive, all at once. Raises OSError, sqlite3.Error."""
-        settled = [each for each in map(self._settle, found) if each is not None]
+        fresh: Originals = {}
+        settled = [each for one in found if (each := self._settle(one, fresh)) is not None]
         if self.repair:
             self.archive.note(*(record for _, records in settled for record in records))
         return [finding for finding, _ in settled]
 
-    def _settle(self, found: Recovered | Finding) -> tuple[Finding, list[Record]] | None:
-        """Say what a file is to the archive, and what the archive is to be told; None: nothing."""
+    def _settle(
+        self, found: Recovered | Finding, fresh: Originals
+    ) -> tuple[Finding, list[Record]] | None:
+        """Say what a file is to the archive, and what the archive is to be told; None: nothing.
+
+        `fresh` is what the archive is about to be told of other files.
+        """
         if isinstance(found, Finding):
             return self._lost(found)
         segment, catalog = found.segment, self.archive.catalog
         known = catalog.segment(segment.filename)
         if known is not None and known.state in _SETTLED:
             return None  # it was recorded while the search went on
-        twin = catalog.segment_of_session(segment.session_id, segment.number)
+        place = (segment.session_id, segment.number)
+        twin = fresh.get(place) or catalog.segment_of_session(*place)
+        fresh.setdefault(place, segment)
         if twin is not None and twin.filename != segment.filename:
             return self._twin_of(segment, twin)
         before = known.size_bytes if known and known.state is not SegmentState.MISSING else 0

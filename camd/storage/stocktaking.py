@@ -72,6 +72,7 @@ class Stocktaking:
         self.report = RecoveryReport.of(findings, began, None)
         self.guard.stored_bytes = await self.clerk.ask(lambda a: a.catalog.total_bytes())
         stock = await self.clerk.ask(lambda archive: self._taker(archive).compare(self.growing()))
+        self._of = self.clerk.opened  # it may have been rebuilt just now
         for names in in_batches(stock.suspects, BATCH):
             findings += await self._look_at(names)
             self.report = RecoveryReport.of(findings, began, None)
