@@ -18,6 +18,7 @@ from camd import __version__, systemd
 from camd.access.authenticator import open_access
 from camd.api.cameras import CamerasApi
 from camd.api.events import Announcer
+from camd.api.history import HistoryApi
 from camd.api.recordings import RecordingsApi
 from camd.api.storage import StorageApi
 from camd.api.system import SystemApi
@@ -57,7 +58,13 @@ async def serve(config: Config, config_path: Path | None) -> None:
     ):
         live = LiveConfig(config, config_path, cameras, storage)
         system = SystemApi(cameras, storage, live.reload)
-        nouns = (system, CamerasApi(cameras), RecordingsApi(cameras, storage), StorageApi(storage))
+        nouns = (
+            system,
+            CamerasApi(cameras),
+            RecordingsApi(cameras, storage),
+            HistoryApi(cameras, storage),
+            StorageApi(storage),
+        )
         web = Web(storage, access, system.health)
         with Announcer(notifications).listening(events):
             async with open_front(

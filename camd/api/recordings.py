@@ -52,7 +52,7 @@ class Start:
 
 @attrs.frozen
 class Page:
-    """Which recordings: a page, and what they have in common."""
+    """Which recordings, sessions or gaps: a page, and what they have in common."""
 
     limit: int = attrs.field(
         default=100, validator=[attrs.validators.ge(1), attrs.validators.le(1000)]
@@ -186,30 +186,13 @@ class RecordingsApi:
 
     async def list_recordings(self, caller: Caller, params: Page) -> views.View:
         """List recorded files."""
-        query = RecordingQuery(
-            limit=params.limit,
-            offset=params.offset,
-            camera_id=self._camera_filter(params.camera),
-            session_id=SessionId(params.session_id) if params.session_id is not None else None,
-            since=params.since,
-            until=params.until,
-        )
-        page = await self._storage.list_recordings(query)
+        page = await self._storage.list_recordings(query_of(self._cameras, params))
         return {
             "files": [views.segment(segment) for segment in page.segments],
             "total": page.total,
             "limit": params.limit,
             "offset": params.offset,
         }
-
-    def _camera_filter(self, name: str | None) -> CameraId | None:
-        """A camera that is no longer configured may still have recordings."""
-        if name is None:
-            return None
-        try:
-            return self._cameras.find(name).camera_id
-        except Refusal:
-            return CameraId(name)
 
     async def get_recording_info(self, caller: Caller, params: ByName) -> views.View:
         """Describe one file."""
@@ -222,6 +205,24 @@ class RecordingsApi:
             "segment_number": found.number,
             "gaps": [views.gap(entry) for entry in gaps],
         }
+
+
+def query_of(cameras: Cameras, page: Page) -> RecordingQuery:
+    """Say what a page asks for; a camera that is no longer configured may still have recordings."""
+    camera_id = None
+    if page.camera is not None:
+        try:
+            camera_id = cameras.find(page.camera).camera_id
+        except Refusal:
+            camera_id = CameraId(page.camera)
+    return RecordingQuery(
+        limit=page.limit,
+        offset=page.offset,
+        camera_id=camera_id,
+        session_id=SessionId(page.session_id) if page.session_id is not None else None,
+        since=page.since,
+        until=page.until,
+    )
 
 
 def _started(device: str, session: Session) -> views.View:

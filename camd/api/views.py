@@ -18,6 +18,7 @@ from camd.model import (
     SegmentState,
     Session,
     SessionState,
+    SessionSummary,
     StorageLevel,
     StorageStatus,
 )
@@ -93,6 +94,30 @@ def gap(entry: Gap) -> View:
         "exact": entry.exact,
         "cause": entry.cause.value,
         "action": entry.action,
+    }
+
+
+def session(found: SessionSummary) -> View:
+    """One session in a listing, with its coverage."""
+    return {
+        "session_id": found.session_id,
+        "recording_id": found.session_id,
+        "camera_id": found.camera_id,
+        "owner": found.owner,
+        "format": found.format,
+        "status": found.state.value,
+        "reason": found.reason,
+        "start_time": found.start,
+        "end_time": found.end,
+        "duration": round(found.recorded_seconds, 6),
+        "duration_limit": found.duration_limit.total_seconds() if found.duration_limit else None,
+        "files": found.files,
+        "files_missing": found.files_missing,
+        "frames": found.frames,
+        "file_size": found.size_bytes,
+        "gaps": found.gaps,
+        "missing_duration": round(found.missing_seconds, 6),
+        "coverage_percent": round(found.coverage_percent, 3),
     }
 
 

@@ -7,6 +7,7 @@ import click
 from camd import __version__
 from camd.cli.demo import demo
 from camd.cli.exits import EPILOG
+from camd.cli.history import gaps, sessions
 from camd.cli.keys import keys, token
 from camd.cli.look import info, ls, status, storage
 from camd.cli.record import record, stop
@@ -26,5 +27,10 @@ def main() -> None:
     """
 
 
-for command in (demo, run, check, status, record, stop, ls, info, storage, watch, keys, token):
+_COMMANDS = (
+    *(demo, run, check, status, record, stop),
+    *(ls, info, sessions, gaps, storage, watch),
+    *(keys, token),
+)
+for command in _COMMANDS:
     main.add_command(command)

@@ -8,7 +8,7 @@ import click
 
 from camd.cli import tables
 from camd.cli.output import console, print_json
-from camd.cli.reach import Reach, ask, json_option, remote_options, talk
+from camd.cli.reach import Reach, ask, json_option, page_options, remote_options, talk
 from camd.client import Client, RemoteError
 from camd.errors import FORBIDDEN
 
@@ -62,36 +62,21 @@ def status(reach: Reach, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--camera", metavar="CAMERA", help="Only this camera's.")
-@click.option("--session", "session_id", metavar="ID", help="Only this session's.")
-@click.option("--from", "since", metavar="TIME", help="Not older: 2026-01-15T14:30:00Z.")
-@click.option("--to", "until", metavar="TIME", help="Not newer.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
-@click.option("--offset", type=click.IntRange(0), default=0, show_default=True)
+@page_options
 @remote_options
 @json_option
-def ls(
-    reach: Reach,
-    as_json: bool,
-    camera: str | None,
-    session_id: str | None,
-    since: str | None,
-    until: str | None,
-    limit: int,
-    offset: int,
-) -> None:
+def ls(reach: Reach, as_json: bool, **page: Any) -> None:
     """List recordings, newest first."""
-    wanted = {"camera": camera, "session_id": session_id, "from": since, "to": until}
-    page = ask(reach, "list_recordings", limit=limit, offset=offset, **wanted)
+    answer = ask(reach, "list_recordings", **page)
     if as_json:
-        print_json(page)
+        print_json(answer)
         return
     out = console()
-    files = page["files"]
+    files = answer["files"]
     if files:
         out.print(tables.recordings(files))
-    if offset + len(files) < page["total"] or not files:
-        out.print(f"{len(files)} of {page['total']} recordings")
+    if page["offset"] + len(files) < answer["total"] or not files:
+        out.print(f"{len(files)} of {answer['total']} recordings")
 
 
 @click.command()

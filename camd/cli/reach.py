@@ -131,6 +131,21 @@ def config_option(command: F) -> F:
     )(command)
 
 
+def page_options(command: F) -> F:
+    """Add what narrows a listing; it arrives under the names of the call's parameters."""
+    options = (
+        click.option("--camera", metavar="CAMERA", help="Only this camera's."),
+        click.option("--session", "session_id", metavar="ID", help="Only this session's."),
+        click.option("--from", "from", metavar="TIME", help="Not older: 2026-01-15T14:30:00Z."),
+        click.option("--to", "to", metavar="TIME", help="Not newer."),
+        click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True),
+        click.option("--offset", type=click.IntRange(0), default=0, show_default=True),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 def json_option(command: F) -> F:
     """Add `--json`; it arrives as `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(

@@ -123,6 +123,25 @@ def receipt_files(files: Iterable[Row]) -> Table:
     return table
 
 
+def sessions(rows: Iterable[Row]) -> Table:
+    """Show sessions, one a line, with how much of each is in files."""
+    table = _table("session", "camera", "start", ">recorded", ">missing", ">coverage", ">files")
+    table.add_column("status")
+    for row in rows:
+        coverage = row.get("coverage_percent")
+        table.add_row(
+            escape(_text(row.get("session_id"))),
+            escape(_text(row.get("camera_id"))),
+            escape(_moment(row.get("start_time"))),
+            clock_time(row.get("duration")),
+            clock_time(row.get("missing_duration")),
+            f"{coverage:g} %" if isinstance(coverage, int | float) else "",
+            _text(row.get("files")),
+            word(row.get("status")),
+        )
+    return table
+
+
 def gaps(rows: Iterable[Row]) -> Table:
     """Show ledger entries: footage that is missing, and why."""
     table = _table("missing from", ">length", ">frames", "cause", "what was done")

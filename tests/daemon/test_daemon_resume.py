@@ -125,3 +125,36 @@ async def _gaps(client: Client, filename: str) -> list[dict[str, Any]]:
     info: Any = await client.call("get_recording_info", filename=filename)
     gaps: list[dict[str, Any]] = info["gaps"]
     return gaps
+
+
+async def test_sessions_and_the_ledger_are_listed(new_daemon: NewDaemon) -> None:
+    """What was recorded and what is missing can be asked for: by camera, session and time, and
+    of a running session as it is now."""
+    daemon = _configured(new_daemon)
+    with trio.fail_after(60):
+        await daemon.start()
+        async with daemon.client() as client, listening(client) as news:
+            started = await client.call("start_recording", device="camera0")
+            await news.recording("ROTATED")
+            daemon.signal(signal.SIGKILL)
+            await daemon.wait_end()
+        await daemon.start()
+        async with daemon.client() as client:
+            await _recording(client)
+            running: Any = await client.call("get_sessions")
+            receipt = (await client.call("stop_recording", device="camera0"))["receipt"]
+            ended: Any = await client.call("get_sessions", camera="camera0")
+            gaps: Any = await client.call("get_gaps", session_id=started["session_id"])
+            none: Any = await client.call("get_gaps", to=receipt["files"][0]["start_time"])
+    (now,), (then,) = running["sessions"], ended["sessions"]
+    assert now["session_id"] == then["session_id"] == started["session_id"]
+    assert (now["status"], then["status"]) == ("RECORDING", "ENDED")
+    assert gaps["gaps"] == receipt["gaps"]
+    assert (none["gaps"], none["total"]) == ([], 0)
+    assert then["frames"] == receipt["frames_written"] > now["frames"] > 0
+    assert then["files"] == len(receipt["files"])
+    recorded = sum(file["duration"] for file in receipt["files"])
+    missing = sum(gap["duration"] for gap in receipt["gaps"])
+    assert missing > 0
+    coverage = 100 * recorded / (recorded + missing)
+    assert then["coverage_percent"] == pytest.approx(coverage, abs=0.01)

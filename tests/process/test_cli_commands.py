@@ -404,3 +404,24 @@ def test_help_names_every_command_and_exit_code() -> None:
         assert "Usage:" in camd(None, name, "--help").stdout
     for code in (0, 1, 2, 3, 4, 5, 78, 130):
         assert f"\n    {code} " in text
+
+
+def test_sessions_and_gaps_are_listed(service: FakeService) -> None:
+    """What was recorded shows with its coverage, what is missing with its cause; filters are
+    passed on, and a cut list says so."""
+    session = {"session_id": "s1", "camera_id": "camera0", "coverage_percent": 99.5, "files": 3}
+    gap = {"from": "2026-01-15T14:30:00Z", "duration": 2.5, "frames": 75, "cause": "daemon_down"}
+    service.answers = {
+        "get_sessions": {"sessions": [session], "total": 1, "limit": 20, "offset": 0},
+        "get_gaps": {"gaps": [gap], "total": 30, "limit": 1, "offset": 0},
+    }
+    shown = camd(service, "sessions", "--camera", "camera0")
+    assert (shown.exit_code, "99.5 %" in shown.stdout, " of " in shown.stdout) == (0, True, False)
+    shown = camd(service, "gaps", "--session", "s1", "--limit", "1")
+    assert "daemon_down" in shown.stdout
+    assert "1 of 30 gaps" in shown.stdout
+    assert service.calls == [
+        ("get_sessions", {"camera": "camera0", "limit": 20, "offset": 0}),
+        ("get_gaps", {"session_id": "s1", "limit": 1, "offset": 0}),
+    ]
+    assert json.loads(camd(service, "gaps", "--json").stdout)["gaps"] == [gap]
