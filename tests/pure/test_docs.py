@@ -37,6 +37,7 @@ def test_links_between_the_pages_lead_somewhere() -> None:
 def test_every_method_is_documented() -> None:
     """The API page has a row for each method that the daemon offers, and no other."""
     from camd.api.cameras import CamerasApi
+    from camd.api.history import HistoryApi
     from camd.api.recordings import RecordingsApi
     from camd.api.storage import StorageApi
     from camd.api.system import SystemApi
@@ -45,6 +46,7 @@ def test_every_method_is_documented() -> None:
     nouns = (
         CamerasApi(nothing),
         RecordingsApi(nothing, nothing),
+        HistoryApi(nothing, nothing),
         StorageApi(nothing),
         SystemApi(nothing, nothing, nothing),
     )
