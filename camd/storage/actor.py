@@ -46,6 +46,7 @@ from camd.storage.guard import Guard
 from camd.storage.levels import Thresholds
 from camd.storage.naming import is_plain, with_extension
 from camd.storage.recovery import Recovered, find_unknown, hash_file, recover
+from camd.storage.watched import WatchedDisk
 
 log = structlog.get_logger("camd.storage")
 
@@ -96,9 +97,10 @@ class Storage:
     async def on_disk(self, work: Callable[[], T]) -> T:
         """Run `work` in a writer's thread and wait for it, however long; never abandoned.
 
-        Raises what `work` raises, OSError as a rule.
+        It is timed, and hanging shows as a level. Raises what `work` raises, OSError as a rule.
         """
-        return await trio.to_thread.run_sync(work, limiter=self._writers)
+        with self.guard.operation():
+            return await trio.to_thread.run_sync(work, limiter=self._writers)
 
     def growing(self, segment: Segment, durable_bytes: int) -> None:
         """Say how far an open segment has come; costs nothing and touches no disk."""
@@ -339,7 +341,7 @@ async def open_storage(
     disk = disk or PosixDisk()
     thresholds = Thresholds(config.warn_percent, config.block_percent)
     guard = Guard(config.recordings_dir, disk, thresholds, events)
-    storage = Storage(config.recordings_dir, disk, guard)
+    storage = Storage(config.recordings_dir, WatchedDisk(disk, guard.watch), guard)
     guard.prepare = storage._open_catalog
     with trio.move_on_after(CATALOG_PATIENCE_SECONDS):
         await trio.to_thread.run_sync(

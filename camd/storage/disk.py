@@ -138,4 +138,5 @@ class PosixDisk:
             available_bytes=facts.f_bavail * facts.f_frsize,
             free_inodes=facts.f_favail if facts.f_files else -1,
             read_only=bool(facts.f_flag & os.ST_RDONLY),
+            total_inodes=facts.f_files,
         )

@@ -36,7 +36,7 @@ from camd.storage.disk import Disk, PosixDisk
 from camd.storage.naming import candidates
 from camd.storage.segment import SegmentFile
 
-OK, LOW, BLOCKED, CRITICAL, MISSING, READ_ONLY, UNRESPONSIVE = StorageLevel
+OK, LOW, BLOCKED, CRITICAL, MISSING, READ_ONLY, UNRESPONSIVE, NO_INODES, FAILING = StorageLevel
 ALL = RecordingQuery()
 
 
