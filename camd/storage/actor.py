@@ -46,6 +46,7 @@ from camd.storage.guard import Guard
 from camd.storage.levels import Thresholds
 from camd.storage.naming import is_plain, with_extension
 from camd.storage.recovery import Recovered, find_unknown, hash_file, recover
+from camd.storage.volume import Volume
 from camd.storage.watched import WatchedDisk
 
 log = structlog.get_logger("camd.storage")
@@ -341,12 +342,15 @@ async def open_storage(
     disk = disk or PosixDisk()
     thresholds = Thresholds(config.warn_percent, config.block_percent)
     guard = Guard(config.recordings_dir, disk, thresholds, events)
-    storage = Storage(config.recordings_dir, WatchedDisk(disk, guard.watch), guard)
-    guard.prepare = storage._open_catalog
-    with trio.move_on_after(CATALOG_PATIENCE_SECONDS):
-        await trio.to_thread.run_sync(
-            partial(_make_folder, config.recordings_dir), abandon_on_cancel=True
-        )
+    volume = Volume(config.recordings_dir, config.state_dir, config.require_mount, disk)
+    watched = WatchedDisk(disk, guard.watch, volume.confirm)
+    storage = Storage(config.recordings_dir, watched, guard)
+
+    def prepare() -> None:
+        volume.claim()
+        storage._open_catalog()
+
+    guard.identify, guard.prepare = volume.identify, prepare
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(guard.serve)
@@ -359,10 +363,3 @@ async def open_storage(
             await trio.to_thread.run_sync(
                 storage._close, limiter=storage._one, abandon_on_cancel=True
             )
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-    except OSError as error:
-        log.error("recordings_folder_cannot_be_made", error=str(error))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -11,6 +11,7 @@ import attrs
 
 from camd.clock import monotonic
 from camd.storage.disk import Disk, DiskFile
+from camd.storage.identity import Place
 from camd.storage.latency import Latency, Operation
 from camd.storage.levels import Usage
 
@@ -96,14 +97,16 @@ class WatchedFile:
 
 @attrs.define(eq=False)
 class WatchedDisk:
-    """A Disk whose calls are timed."""
+    """A Disk whose calls are timed. `confirm` raises OSError where nothing may be created."""
 
     _disk: Disk
     _watch: Watch
+    _confirm: Callable[[Path], None]
 
     def create(self, path: Path) -> WatchedFile:
-        """Create exclusively."""
+        """Create exclusively, on the right volume or not at all."""
         self._watch.step()
+        self._confirm(path.parent)
         return WatchedFile(self._disk.create(path), self._watch)
 
     def open(self, path: Path) -> WatchedFile:
@@ -124,3 +127,7 @@ class WatchedDisk:
     def usage(self, path: Path) -> Usage:
         """Sample the volume."""
         return self._disk.usage(path)
+
+    def place(self, path: Path) -> Place:
+        """Find the file system."""
+        return self._disk.place(path)

@@ -11,6 +11,7 @@ from pathlib import Path
 import attrs
 
 from camd.storage.disk import PosixDisk, PosixFile
+from camd.storage.identity import Place
 from camd.storage.levels import Usage
 
 
@@ -148,6 +149,7 @@ class GaugedDisk(PosixDisk):
     error: OSError | None = None
     write_error: OSError | None = None  # of every creation, write and sync
     samples: int = 0
+    mounts: dict[Path, int] = attrs.field(factory=dict)  # point and device; empty: the real ones
     created: list[str] = attrs.field(factory=list)  # names, in order
     _answers: threading.Event = attrs.field(factory=threading.Event, init=False)
     _stuck: set[str] = attrs.field(factory=set, init=False)
@@ -172,6 +174,14 @@ class GaugedDisk(PosixDisk):
         self.created.append(path.name)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
         return GaugedFile(fd, self, path.name)
+
+    def place(self, path: Path) -> Place:
+        """Say what the test has mounted where."""
+        if not self.mounts:
+            return super().place(path)
+        tops = [top for top in self.mounts if path.is_relative_to(top)]
+        top = max(tops, key=lambda top: len(top.parts))
+        return Place(top, self.mounts[top])
 
     def check(self) -> None:
         """Fail when writing fails."""
