@@ -216,14 +216,16 @@ class Guard:
     def _assess(self) -> None:
         """Judge by all that is known now."""
         now = monotonic()
+        pending = self.watch.latency.pending_seconds(now)
         slow = self.watch.latency.slow(now)
-        if slow is not self._slow:
+        if slow is not self._slow:  # once, however many calls are slow
             self._slow = slow
-            log.warning("storage_slow") if slow else log.info("storage_slow_no_more")
+            say, event = (log.warning, "slow") if slow else (log.info, "slow_no_more")
+            say(f"storage_{event}", pending_seconds=round(pending, 3))
         if self._mute:
             self._judge(StorageLevel.UNRESPONSIVE)
             return
-        hung = self.watch.latency.pending_seconds(now) >= HUNG_SECONDS
+        hung = pending >= HUNG_SECONDS
         by_use = level_of(self._usage, self._thresholds, self._level)
         failing = self._failure is not None
         self._judge(weigh(by_use, self._fault, hung=hung, failing=failing))
