@@ -128,6 +128,20 @@ STORAGE_UNRESPONSIVE = ErrorKind(
     True,
     "Check the disk's cabling and health; the service goes on and tries again.",
 )
+STORAGE_NO_INODES = ErrorKind(
+    -1017,
+    "storage_no_inodes",
+    "The recordings volume can hold hardly any more files",
+    True,
+    "Delete small files from the volume, or make its file system anew with more inodes.",
+)
+STORAGE_FAILING = ErrorKind(
+    -1018,
+    "storage_failing",
+    "Writing to the recordings volume fails",
+    True,
+    "Look at the kernel's log and the disk's health; writing is tried again every few seconds.",
+)
 NOT_RECORDING = ErrorKind(
     -1020, "not_recording", "Camera is not recording", False, "Call start_recording first."
 )
@@ -156,6 +170,8 @@ TABLE: tuple[ErrorKind, ...] = (
     STORAGE_MISSING,
     STORAGE_READ_ONLY,
     STORAGE_UNRESPONSIVE,
+    STORAGE_NO_INODES,
+    STORAGE_FAILING,
     NOT_RECORDING,
     SHUTTING_DOWN,
 )

@@ -291,11 +291,32 @@ class StorageLevel(enum.Enum):
     MISSING = "missing"
     READ_ONLY = "read_only"
     UNRESPONSIVE = "unresponsive"
+    NO_INODES = "no_inodes"  # hardly any new file can be made
+    FAILING = "failing"  # writes or syncs end with errors
 
     @property
     def writable(self) -> bool:
         """Whether running sessions may go on writing."""
-        return self in (StorageLevel.OK, StorageLevel.LOW, StorageLevel.BLOCKED)
+        return self in (
+            StorageLevel.OK,
+            StorageLevel.LOW,
+            StorageLevel.BLOCKED,
+            StorageLevel.NO_INODES,
+        )
+
+
+@attrs.frozen
+class SyncLatency:
+    """What the latest syncs (fdatasync(2), and fsync(2) of the folder) took, in seconds.
+
+    `count` says how many they are, at most 256; the others are None while there are none.
+    """
+
+    count: int = 0
+    latest: float | None = None
+    median: float | None = None
+    p95: float | None = None
+    worst: float | None = None
 
 
 @attrs.frozen
@@ -314,6 +335,12 @@ class StorageStatus:
     warn_percent: float
     block_percent: float
     critical_percent: float
+    reason: str = ""  # why the volume cannot be used and …
+    suggestion: str = ""  # … what to do, where more is known than the level
+    free_inodes: int | None = None  # None: the file system does not count them
+    sync_latency: SyncLatency = SyncLatency()
+    pending_seconds: float = 0.0  # age of the oldest call to the disk that has not returned
+    slow: bool = False  # such a call takes, or took within half a minute, a second or longer
 
 
 @attrs.frozen

@@ -9,14 +9,12 @@ import attrs
 
 from camd.api import views
 from camd.clock import now
-from camd.errors import STORAGE_CRITICAL, STORAGE_LOW
 from camd.model import (
     CameraChanged,
     Event,
     RecordingChanged,
     RecordingNews,
     StorageChanged,
-    StorageLevel,
 )
 from camd.rpc.notification import Notification
 from camd.runtime.fanout import Fanout
@@ -50,7 +48,7 @@ def render(event: Event) -> tuple[str, views.View, str | None]:
         case RecordingChanged():
             return "recording_status_update", _recording(event), _progress_key(event)
         case StorageChanged(status):
-            return "storage_status_update", views.storage(status) | _warning(status.level), None
+            return "storage_status_update", views.storage(status), None
 
 
 def _progress_key(event: RecordingChanged) -> str | None:
@@ -77,15 +75,3 @@ def _recording(event: RecordingChanged) -> views.View:
         "frames_written": session.frames_written,
         "reason": event.reason,
     }
-
-
-def _warning(level: StorageLevel) -> views.View:
-    match level:
-        case StorageLevel.OK:
-            return {}
-        case StorageLevel.LOW:
-            return {"code": STORAGE_LOW.code, "message": STORAGE_LOW.message}
-        case StorageLevel.BLOCKED | StorageLevel.CRITICAL:
-            return {"code": STORAGE_CRITICAL.code, "message": STORAGE_CRITICAL.message}
-        case _:
-            return {"message": f"The recordings volume is {level.value.replace('_', ' ')}"}

@@ -13,7 +13,7 @@ from camd.camera.program import FfmpegMissingError, encoders
 from camd.camera.roster import Cameras
 from camd.clock import monotonic
 from camd.config.changes import Changes
-from camd.model import CameraState, StorageLevel
+from camd.model import CameraState, StorageLevel, StorageStatus
 from camd.rpc.registry import Caller, Method, Nothing
 from camd.rpc.roles import Role
 from camd.storage.actor import Storage
@@ -81,18 +81,12 @@ class SystemApi:
             if status.state in (CameraState.RESTING, CameraState.ABSENT, CameraState.FAULTED)
             or (status.session is not None and not status.session.healthy)
         ]
-        level = self._storage.status.level
         cameras = (
             ("degraded", f"in trouble: {', '.join(troubled)}") if troubled else ("healthy", "")
         )
-        storage = {
-            StorageLevel.OK: ("healthy", ""),
-            StorageLevel.LOW: ("degraded", "space is low"),
-            StorageLevel.BLOCKED: ("degraded", "no new recordings: space is critical"),
-        }.get(level, ("unhealthy", f"storage is {level.value}"))
         parts = {
             "camera_monitor": cameras,
-            "storage": storage,
+            "storage": _judge_storage(self._storage.status),
             "service_manager": ("healthy", ""),
             "mediamtx": ("healthy", "not used"),
         }
@@ -146,3 +140,19 @@ class SystemApi:
             "restart_needed": list(changes.restart_needed),
             "success": True,
         }
+
+
+def _judge_storage(status: StorageStatus) -> tuple[str, str]:
+    """Say how the recordings volume is, and why."""
+    match status.level:
+        case StorageLevel.OK:
+            return ("degraded", "the disk is slow") if status.slow else ("healthy", "")
+        case StorageLevel.LOW:
+            return "degraded", "space is low"
+        case StorageLevel.BLOCKED:
+            return "degraded", "no new recordings: space is critical"
+        case StorageLevel.NO_INODES:
+            return "degraded", "no new recordings: inodes are short"
+        case level:
+            why = f": {status.reason}" if status.reason else ""
+            return "unhealthy", f"storage is {level.value}{why}"

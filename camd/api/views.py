@@ -22,6 +22,7 @@ from camd.model import (
     StorageLevel,
     StorageStatus,
 )
+from camd.storage.levels import notice_of
 
 View = dict[str, Any]
 
@@ -162,10 +163,13 @@ def receipt(session: Session) -> View:
 
 
 def storage(status: StorageStatus) -> View:
-    """The recordings volume, as `get_storage_info` and the notification show it."""
+    """The recordings volume, as `get_storage_info` and the notification show it.
+
+    `code`, `message` and `suggestion` are there whenever the level is not ok.
+    """
     percent = round(status.used_percent, 2)
-    level = status.level
-    return {
+    level, notice = status.level, notice_of(status)
+    view: View = {
         "total_space": status.total_bytes,
         "used_space": status.used_bytes,
         "available_space": status.available_bytes,
@@ -183,7 +187,18 @@ def storage(status: StorageStatus) -> View:
         "promised_bytes": status.promised_bytes,
         "seconds_until_blocked": status.seconds_until_blocked,
         "write_rate": status.write_rate,
+        "free_inodes": status.free_inodes,
+        "sync_latency": attrs.asdict(status.sync_latency),
+        "pending_seconds": status.pending_seconds,
+        "slow": status.slow,
     }
+    if notice is not None:
+        view |= {
+            "code": notice.kind.code,
+            "message": notice.message,
+            "suggestion": notice.suggestion,
+        }
+    return view
 
 
 @attrs.frozen

@@ -12,6 +12,7 @@ FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 30.0
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ROOMY = (StorageLevel.OK, StorageLevel.LOW)
+_TRIED_ALL_THE_SAME = (StorageLevel.UNRESPONSIVE, StorageLevel.FAILING)
 
 
 @attrs.define(eq=False)
@@ -26,15 +27,17 @@ class Brake:
         """Say why nothing may be written; None: it may, and a pause is over.
 
         What was paused for want of space goes on only below the block line, so that it does not
-        come and go at the edge. A volume that does not answer is no reason to stop: the writes
-        on their way will say.
+        come and go at the edge. A volume that does not answer, or fails for others, is no reason
+        to stop: this session's own writes will say. After errors it tries again by itself, the
+        guard's trials or not.
         """
-        if not level.writable and level is not StorageLevel.UNRESPONSIVE:
+        if not level.writable and level not in _TRIED_ALL_THE_SAME:
             full = level is StorageLevel.CRITICAL
             return self.paused or (Cause.STORAGE_FULL if full else Cause.STORAGE_ERROR)
         if self.paused is None:
             return None
-        again = level in _ROOMY or (level.writable and self.paused is Cause.STORAGE_ERROR)
+        tries = level.writable or level is StorageLevel.FAILING
+        again = level in _ROOMY or (tries and self.paused is Cause.STORAGE_ERROR)
         if not again or monotonic < self._retry_at:
             return self.paused
         self.paused = None

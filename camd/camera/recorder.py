@@ -296,7 +296,7 @@ class Recorder:
             state = SegmentState.INTERRUPTED
             log.error("seal_failed", file=opened.name, error=str(error))
             self.observer.news(RecordingNews.ERROR, opened.name, f"seal failed: {error.strerror}")
-            self.storage.guard.suspect()
+            self.storage.guard.suspect(error)
         self.storage.guard.wrote(self.book.session_id, opened.file.size_bytes - before)
         account = opened.account(state)
         self.book.replace(account)
@@ -329,7 +329,7 @@ class Recorder:
         """Seal what is there, ledger the fragment, and try again later."""
         cause = self._brake.failed(error, monotonic())
         log.error("write_failed", session=self.book.session_id, error=str(error))
-        self.storage.guard.suspect()
+        self.storage.guard.suspect(error)
         await self._pause(cause, error.strerror or "error")
         if captured is not None:
             why = "sealed the file, tried again later"

@@ -7,6 +7,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,7 +17,12 @@ import trio
 from camd.camera.program import FfmpegMissingError, encoders, find_ffmpeg
 from camd.config.schema import CameraConfig, Config
 from camd.config.values import TcpAddress, parse_listen
+from camd.errors import STORAGE_NO_INODES
 from camd.model import FileSource, RtspSource, V4l2Source
+from camd.storage.disk import Disk, PosixDisk
+from camd.storage.identity import Verdict
+from camd.storage.levels import Fault, Usage
+from camd.storage.volume import examine, recall
 
 _RTSP_PATIENCE_SECONDS = 5
 _LOOPBACK = ("127.", "localhost", "::1")
@@ -89,7 +95,14 @@ def inspect_folders(config: Config) -> Iterator[Finding]:
     for key, folder in zip(("recordings_dir", "snapshots_dir", "state_dir"), folders, strict=True):
         yield inspect_folder(f"storage.{key}", folder)
     try:
-        yield grade_space(config, os.statvfs(_existing(storage.recordings_dir)))
+        yield inspect_volume(config, PosixDisk())
+    except OSError as error:
+        text = f"cannot be found out: {error.strerror}"
+        yield Finding("volume", Grade.PROBLEM, text, "Check the disk, as the service's user.")
+    try:
+        volume = os.statvfs(_existing(storage.recordings_dir))
+        yield grade_space(config, volume)
+        yield from grade_inodes(volume)
     except OSError as error:
         yield Finding(
             "space", Grade.PROBLEM, f"cannot be found out: {error.strerror}", "Check the disk."
@@ -113,6 +126,39 @@ def inspect_folder(subject: str, folder: Path) -> Finding:
     if existing != folder:
         return Finding(subject, Grade.OK, f"{folder} (will be made at the start)")
     return Finding(subject, Grade.OK, str(folder))
+
+
+def inspect_volume(config: Config, disk: Disk) -> Finding:
+    """Say whether the recordings folder is on the disk where it should be. Raises OSError."""
+    storage = config.storage
+    known = None
+    with suppress(OSError):  # as in the service: what cannot be recalled is not known
+        known = recall(storage.state_dir, storage.recordings_dir)
+    found = examine(storage.recordings_dir, disk, known, require_mount=storage.require_mount)
+    where = f"a mount of its own, {found.place.top}" if found.place.own_mount else "the root disk"
+    match found.verdict:
+        case Fault(reason=reason, suggestion=suggestion):
+            return Finding("volume", Grade.PROBLEM, reason, suggestion)
+        case Verdict.CHANGED:
+            grade, text = Grade.WARNING, f"another one than last time, on {where}"
+        case Verdict.NEW if known is not None:
+            grade, text = Grade.WARNING, f"a new one, on {where}; it is marked at the start"
+        case _:
+            grade, text = Grade.OK, f"on {where}"
+    advice = "Nothing, if you have changed the disk." if grade is Grade.WARNING else ""
+    return Finding("volume", grade, text, advice)
+
+
+def grade_inodes(volume: os.statvfs_result) -> Iterator[Finding]:
+    """Say when hardly any more files can be made, from statvfs(2)."""
+    usage = Usage(0, 0, volume.f_favail if volume.f_files else -1, total_inodes=volume.f_files)
+    if usage.short_of_inodes(already=False):
+        yield Finding(
+            "inodes",
+            Grade.PROBLEM,
+            f"{usage.free_inodes} are free; below {usage.inode_line} no recording starts",
+            STORAGE_NO_INODES.suggestion,
+        )
 
 
 def grade_space(config: Config, volume: os.statvfs_result) -> Finding:

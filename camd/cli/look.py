@@ -14,6 +14,8 @@ from camd.errors import FORBIDDEN
 
 _STORAGE = {
     "threshold_status": "state",
+    "message": "what is wrong",
+    "suggestion": "what to do",
     "used_percent": "used",
     "used_space": "used space",
     "available_space": "available",
@@ -26,6 +28,10 @@ _STORAGE = {
     "warn_threshold": "warned from",
     "block_threshold": "blocked from",
     "critical_threshold": "critical from",
+    "free_inodes": "files that fit",
+    "sync_latency": "syncs take",
+    "pending_seconds": "oldest call under way",
+    "slow": "slow",
 }
 _SERVICE = {"status": "service", "version": "version", "uptime": "up for", "components": "parts"}
 

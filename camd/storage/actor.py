@@ -44,6 +44,8 @@ from camd.storage.naming import is_plain, with_extension
 from camd.storage.records import GapNoted, SegmentNoted, SegmentRemoved, SessionNoted
 from camd.storage.stock import RecoveryReport
 from camd.storage.stocktaking import Stocktaking
+from camd.storage.volume import Volume
+from camd.storage.watched import WatchedDisk
 
 log = structlog.get_logger("camd.storage")
 
@@ -76,7 +78,7 @@ class Storage:
     _leases: Counter[str] = attrs.field(factory=Counter, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.clerk = Clerk(self.disk, self.folder, self.guard.suspect)
+        self.clerk = Clerk(self.disk, self.folder, self.guard)
         self._stock = Stocktaking(
             *(self.disk, self.folder, self.clerk, self.guard, self.on_disk),
             growing=lambda: frozenset(self._growing),
@@ -102,9 +104,10 @@ class Storage:
     async def on_disk(self, work: Callable[[], T]) -> T:
         """Run `work` in a writer's thread and wait for it, however long; never abandoned.
 
-        Raises what `work` raises, OSError as a rule.
+        It is timed, and hanging shows as a level. Raises what `work` raises, OSError as a rule.
         """
-        return await trio.to_thread.run_sync(work, limiter=self._writers)
+        with self.guard.operation():
+            return await trio.to_thread.run_sync(work, limiter=self._writers)
 
     def growing(self, segment: Segment, durable_bytes: int) -> None:
         """Say how far an open segment has come; costs nothing and touches no disk."""
@@ -259,12 +262,15 @@ async def open_storage(
     disk = disk or PosixDisk()
     thresholds = Thresholds(config.warn_percent, config.block_percent)
     guard = Guard(config.recordings_dir, disk, thresholds, events)
-    storage = Storage(config.recordings_dir, disk, guard)
-    guard.prepare = storage.clerk.look
-    with trio.move_on_after(PATIENCE_SECONDS):
-        await trio.to_thread.run_sync(
-            partial(_make_folder, config.recordings_dir), abandon_on_cancel=True
-        )
+    volume = Volume(config.recordings_dir, config.state_dir, config.require_mount, disk)
+    watched = WatchedDisk(disk, guard.watch, volume.confirm)
+    storage = Storage(config.recordings_dir, watched, guard)
+
+    def prepare() -> None:
+        volume.claim()
+        storage.clerk.look()
+
+    guard.identify, guard.prepare = volume.identify, prepare
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(guard.serve)
@@ -277,10 +283,3 @@ async def open_storage(
     finally:
         with trio.CancelScope(shield=True), trio.move_on_after(PATIENCE_SECONDS):
             await storage.clerk.close()
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-    except OSError as error:
-        log.error("recordings_folder_cannot_be_made", error=str(error))

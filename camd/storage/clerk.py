@@ -18,6 +18,7 @@ import trio
 from camd.errors import STORAGE_MISSING, STORAGE_UNRESPONSIVE, Refusal
 from camd.storage.archive import FOLDER, INDEX, Archive, FolderInUseError, file_id
 from camd.storage.disk import Disk
+from camd.storage.guard import Guard
 from camd.storage.records import Record
 
 log = structlog.get_logger("camd.storage")
@@ -29,7 +30,7 @@ PATIENCE_SECONDS = 10.0
 
 @attrs.define(eq=False)
 class Clerk:
-    """Keeps the archive of the folder that is there now. `suspect` is told of every failure.
+    """Keeps the archive of the folder that is there now. The guard is told of every failure.
 
     `opened` grows whenever there is another archive, or another index in it: then somebody has
     to take stock.
@@ -37,7 +38,7 @@ class Clerk:
 
     disk: Disk
     recordings: Path
-    suspect: Callable[[], None]
+    guard: Guard
     opened: int = attrs.field(default=0, init=False)
     in_use: FolderInUseError | None = attrs.field(default=None, init=False)
     _archive: Archive | None = attrs.field(default=None, init=False)
@@ -114,9 +115,12 @@ class Clerk:
         if self._archive is None:
             raise Refusal(STORAGE_MISSING)
         archive = self._archive
-        return await trio.to_thread.run_sync(
-            lambda: work(self._repaired(archive)), limiter=self._one, abandon_on_cancel=abandon
-        )
+        with self.guard.operation():
+            return await trio.to_thread.run_sync(
+                lambda: work(self._repaired(archive)),
+                limiter=self._one,
+                abandon_on_cancel=abandon,
+            )
 
     async def read(self, read: Callable[[Archive], T]) -> T:
         """Look something up. Raises Refusal when that fails or takes too long."""
@@ -124,7 +128,7 @@ class Clerk:
             try:
                 return await self.ask(read, abandon=True)
             except sqlite3.Error as error:
-                self.suspect()
+                self.guard.suspect()
                 raise Refusal(STORAGE_UNRESPONSIVE, "The index cannot be read") from error
         raise Refusal(STORAGE_UNRESPONSIVE)
 
@@ -138,7 +142,7 @@ class Clerk:
             await self.ask(write)
         except (OSError, sqlite3.Error, Refusal) as error:
             log.error("archive_write_failed", error=str(error))
-            self.suspect()
+            self.guard.suspect(error if isinstance(error, OSError) else None)
 
 
 def is_damage(error: sqlite3.DatabaseError) -> bool:

@@ -15,6 +15,7 @@ from typing import Protocol
 
 import attrs
 
+from camd.storage.identity import Place
 from camd.storage.levels import Usage
 
 
@@ -70,6 +71,9 @@ class Disk(Protocol):
 
     def usage(self, path: Path) -> Usage:
         """Sample the volume that `path` is on (statvfs(3))."""
+
+    def place(self, path: Path) -> Place:
+        """Say on which file system `path` is, or would be made."""
 
 
 @attrs.define(eq=False)
@@ -173,4 +177,15 @@ class PosixDisk:
             available_bytes=facts.f_bavail * facts.f_frsize,
             free_inodes=facts.f_favail if facts.f_files else -1,
             read_only=bool(facts.f_flag & os.ST_RDONLY),
+            total_inodes=facts.f_files,
         )
+
+    def place(self, path: Path) -> Place:
+        """Walk up from the path, or its nearest parent that exists, while st_dev is the same."""
+        top = Path(os.path.realpath(path))  # unlike Path.resolve, at peace with loops
+        while not top.exists() and top != top.parent:
+            top = top.parent
+        device = top.stat().st_dev
+        while top != top.parent and top.parent.stat().st_dev == device:
+            top = top.parent
+        return Place(top, device)

@@ -1,17 +1,15 @@
 """The storage guard: watches one volume, says its level, and promises room to sessions.
 
-Sampling is one statvfs(3) in a thread. A probe that hangs shows as a level and delays nobody:
-the rest of the program reads the last published status.
+Sampling is one look in a thread (`probe`). A look that hangs shows as a level and delays nobody,
+and so does an operation that hangs while looking works: the rest of the program reads the last
+published status.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
-import stat
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import attrs
@@ -19,33 +17,31 @@ import structlog
 import trio
 
 from camd.clock import monotonic
-from camd.errors import STORAGE_MISSING, STORAGE_READ_ONLY, STORAGE_UNRESPONSIVE, Refusal
 from camd.model import Event, SessionId, StorageChanged, StorageLevel, StorageStatus
 from camd.runtime.fanout import Fanout
 from camd.runtime.published import Published
+from camd.storage import probe
 from camd.storage.disk import Disk
 from camd.storage.levels import (
-    SEAL_RESERVE_BYTES,
+    Fault,
     Thresholds,
     Usage,
     admit,
+    blames_volume,
     level_of,
     seconds_until_blocked,
+    weigh,
 )
+from camd.storage.watched import Watch
 
 log = structlog.get_logger("camd.storage")
 
 SAMPLE_SECONDS = 1.0  # while anything records
 IDLE_SAMPLE_SECONDS = 5.0
 PROBE_PATIENCE_SECONDS = 3.0
+HUNG_SECONDS = 10.0  # a call to the disk that takes so long
+TRIAL_SECONDS = 3.0  # between trial writes to a volume that fails
 RATE_WINDOW_SECONDS = 10.0
-_RESERVE_SHARE = 100  # at most one percent of a small volume is set aside
-
-_UNUSABLE = {
-    StorageLevel.MISSING: STORAGE_MISSING,
-    StorageLevel.READ_ONLY: STORAGE_READ_ONLY,
-    StorageLevel.UNRESPONSIVE: STORAGE_UNRESPONSIVE,
-}
 
 
 @attrs.define(eq=False)
@@ -57,9 +53,17 @@ class Guard:
     _thresholds: Thresholds
     _events: Fanout[Event]
     prepare: Callable[[], None] = lambda: None  # runs in the probe's thread, folder usable
+    identify: Callable[[], Fault | None] = lambda: None  # the same, before all else
+    watch: Watch = attrs.field(factory=Watch, init=False)
     _promises: dict[SessionId, float] = attrs.field(factory=dict, init=False)
     _usage: Usage = attrs.field(default=Usage(0, 0), init=False)
     _level: StorageLevel = attrs.field(default=StorageLevel.OK, init=False)
+    _fault: Fault | None = attrs.field(default=None, init=False)
+    _failure: OSError | None = attrs.field(default=None, init=False)  # of a write, not yet over
+    _trial_at: float = attrs.field(default=0.0, init=False)
+    _mute: bool = attrs.field(default=False, init=False)  # a probe does not return
+    _slow: bool = attrs.field(default=False, init=False)
+    _complaint: str = attrs.field(default="", init=False)
     _rate: float = attrs.field(default=0.0, init=False)
     _rate_at: float = attrs.field(factory=monotonic, init=False)
     _next: trio.Event = attrs.field(factory=trio.Event, init=False)  # the next sample is there
@@ -84,8 +88,6 @@ class Guard:
         Refusal −1010, −1008, or why the volume cannot be used; then nothing was promised.
         """
         await self.refresh()
-        if self._level in _UNUSABLE:
-            raise Refusal(_UNUSABLE[self._level], available_space=0, usage_percent=0.0)
         warnings = admit(self._status(), rate, seconds)
         self._promises[session] = rate * seconds
         return warnings
@@ -114,8 +116,28 @@ class Guard:
     def reconfigure(self, thresholds: Thresholds) -> None:
         """Judge by other thresholds from now on; a volume that cannot be used stays so."""
         self._thresholds = thresholds
-        unusable = self._level in _UNUSABLE
-        self._judge(self._level if unusable else level_of(self._usage, thresholds, self._level))
+        self._assess()
+
+    # --- what others meet ---
+
+    @contextmanager
+    def operation(self) -> Iterator[None]:
+        """Time an operation on the disk while the block runs; one that hangs is a level."""
+        try:
+            with self.watch.operation():
+                yield
+        finally:
+            if self._level is StorageLevel.UNRESPONSIVE:
+                self._hurry.set()
+
+    def suspect(self, error: OSError | None = None) -> None:
+        """Sample soon: somebody met an error; one that is the volume's fault is a level."""
+        if error is not None and blames_volume(error):
+            if self._failure is None:
+                log.error("storage_fails", error=str(error))
+            self._failure, self._trial_at = error, monotonic() + TRIAL_SECONDS
+            self._assess()
+        self._hurry.set()
 
     # --- sampling ---
 
@@ -127,34 +149,40 @@ class Guard:
         self._hurry.set()
         await wanted.wait()
 
-    def suspect(self) -> None:
-        """Sample soon: somebody met an error."""
-        self._hurry.set()
-
     async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Sample for ever; from when this has started, `refresh` is answered."""
         task_status.started()
         while True:
             self._hurry = trio.Event()
             await self._sample()
-            pause = SAMPLE_SECONDS if self._promises else IDLE_SAMPLE_SECONDS
+            pending = self.watch.latency.pending_seconds(monotonic()) > 0
+            busy = self._promises or pending or self._failure is not None
+            pause = SAMPLE_SECONDS if busy else IDLE_SAMPLE_SECONDS
             with trio.move_on_after(pause):
                 await self._hurry.wait()
 
     async def _sample(self) -> None:
         sampled, self._next = self._next, trio.Event()
+        failure = self._failure if monotonic() >= self._trial_at else None
         async with self._impatience(sampled):
-            # A probe only reads, so it may be left behind when the daemon stops.
-            level, usage = await trio.to_thread.run_sync(self._probe, abandon_on_cancel=True)
-        self._usage = usage
-        self._judge(level)
+            # A probe may be left behind when the daemon stops: nobody waits for what it leaves.
+            sample = await trio.to_thread.run_sync(
+                self._probe, failure is not None, abandon_on_cancel=True
+            )
+        if sample.works is not None:
+            self._trial_at = monotonic() + TRIAL_SECONDS
+            if sample.works and self._failure is failure:
+                self._failure = None
+        self._usage, self._fault, self._mute = sample.usage, sample.fault, False
+        self._assess()
         sampled.set()
 
     @asynccontextmanager
     async def _impatience(self, sampled: trio.Event) -> AsyncIterator[None]:
         async def complain() -> None:
             await trio.sleep(PROBE_PATIENCE_SECONDS)
-            self._judge(StorageLevel.UNRESPONSIVE)
+            self._mute = True
+            self._assess()
             sampled.set()
             self._next.set()  # nobody waits for what may never begin
             self._next = trio.Event()
@@ -164,37 +192,60 @@ class Guard:
             yield
             nursery.cancel_scope.cancel()
 
-    def _probe(self) -> tuple[StorageLevel, Usage]:
+    def _probe(self, trial: bool) -> probe.Sample:
+        sample = probe.look(self.folder, self._disk, self.identify)
+        if sample.fault is not None:
+            return sample
+        if trial:
+            sample = attrs.evolve(sample, works=probe.writing_works(self.folder, self._disk))
+        level = level_of(sample.usage, self._thresholds, self._level)
+        if level.writable and sample.works is not False:
+            self._prepare(sample.usage)
+        return sample
+
+    def _prepare(self, usage: Usage) -> None:
         try:
-            if not stat.S_ISDIR(self.folder.stat().st_mode):
-                return StorageLevel.MISSING, Usage(0, 0)
-            usage = self._disk.usage(self.folder)
-            if usage.read_only or not os.access(self.folder, os.W_OK | os.X_OK):
-                return StorageLevel.READ_ONLY, usage
-        except OSError as error:
-            log.debug("storage_probe_failed", error=str(error))
-            return StorageLevel.MISSING, Usage(0, 0)
-        level = level_of(usage, self._thresholds, self._level)
-        if level.writable:
-            try:
-                self.prepare()
-                self._keep_reserve(usage)
-            except OSError as error:  # costs the index or the reserve, no footage
+            self.prepare()
+            probe.keep_reserve(self.folder, usage)
+            self._complaint = ""
+        except OSError as error:  # costs the index or the reserve, no footage
+            if self._complaint != str(error):
                 log.warning("storage_not_prepared", error=str(error))
-        return level, usage
+            self._complaint = str(error)
+
+    def _assess(self) -> None:
+        """Judge by all that is known now."""
+        now = monotonic()
+        pending = self.watch.latency.pending_seconds(now)
+        slow = self.watch.latency.slow(now)
+        if slow is not self._slow:  # once, however many calls are slow
+            self._slow = slow
+            say, event = (log.warning, "slow") if slow else (log.info, "slow_no_more")
+            say(f"storage_{event}", pending_seconds=round(pending, 3))
+        if self._mute:
+            self._judge(StorageLevel.UNRESPONSIVE)
+            return
+        hung = pending >= HUNG_SECONDS
+        by_use = level_of(self._usage, self._thresholds, self._level)
+        failing = self._failure is not None
+        self._judge(weigh(by_use, self._fault, hung=hung, failing=failing))
 
     def _judge(self, level: StorageLevel) -> None:
         before, self._level = self._level, level
         status = self._status()
         self.published.publish(status)
         if level is not before:
-            log.info("storage_level", level=level.value, before=before.value)
+            reason = status.reason or None
+            log.info("storage_level", level=level.value, before=before.value, reason=reason)
             self._events.publish(StorageChanged(status))
 
     def _status(self) -> StorageStatus:
         self._decay_rate()
+        fault, latency, now = self._explanation(), self.watch.latency, monotonic()
         status = StorageStatus(
             level=self._level,
+            reason=fault.reason,
+            suggestion=fault.suggestion,
             total_bytes=self._usage.total_bytes,
             used_bytes=self._usage.total_bytes - self._usage.available_bytes,
             available_bytes=self._usage.available_bytes,
@@ -206,33 +257,25 @@ class Guard:
             warn_percent=self._thresholds.warn,
             block_percent=self._thresholds.block,
             critical_percent=self._thresholds.critical,
+            free_inodes=self._usage.free_inodes if self._usage.free_inodes >= 0 else None,
+            sync_latency=latency.syncs(),
+            pending_seconds=round(latency.pending_seconds(now), 3),
+            slow=latency.slow(now),
         )
         return attrs.evolve(status, seconds_until_blocked=seconds_until_blocked(status))
 
-    # --- the reserve ---
-
-    @property
-    def _reserve(self) -> Path:
-        return self.folder / ".camd" / "reserve"
-
-    def _keep_reserve(self, usage: Usage) -> None:
-        """Hold some blocks back, so that sealing finds room on a volume that is full."""
-        size = min(SEAL_RESERVE_BYTES, usage.total_bytes // _RESERVE_SHARE)
-        if self._reserve.exists() or usage.available_bytes < 4 * size:
-            return
-        fd = os.open(self._reserve, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            os.posix_fallocate(fd, 0, max(1, size))
-        except OSError:
-            self.give_reserve()
-            raise
-        finally:
-            os.close(fd)
+    def _explanation(self) -> Fault:
+        """What is known of the level beyond its name."""
+        if self._fault is not None and self._fault.level is self._level:
+            return self._fault
+        if self._failure is not None and self._level is StorageLevel.FAILING:
+            why = self._failure.strerror or str(self._failure)
+            return Fault(self._level, f"Writing to the recordings volume fails: {why}")
+        return Fault(self._level)
 
     def give_reserve(self) -> None:
         """Free the reserve for a seal; the next sample with room to spare takes it again.
 
         Blocks: call it in a thread.
         """
-        with contextlib.suppress(OSError):
-            self._reserve.unlink()
+        probe.give_reserve(self.folder)

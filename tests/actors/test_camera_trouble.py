@@ -35,6 +35,8 @@ from camd.model import (
     SegmentState,
     Session,
     SessionState,
+    StorageChanged,
+    StorageLevel,
 )
 
 
@@ -285,6 +287,25 @@ async def test_a_disk_that_goes_on_failing(
         session = await stage.camera.stop_recording()
         stage.check(session)
         assert session.frames_captured == 2502
+
+
+async def test_an_error_of_the_disk_is_a_level_and_the_session_tries_by_itself(
+    clock: MockClock,
+) -> None:
+    """Clients are told that the volume fails, with the reason; the session goes on after its own
+    delay, though the level has not changed back."""
+    async with open_stage() as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(3.2)
+        stage.disk.fail(0, code=errno.EIO)
+        await trio.sleep_until(6.2)
+        told = [event.status for event in stage.heard if isinstance(event, StorageChanged)]
+        assert [status.level for status in told] == [StorageLevel.FAILING]
+        assert "Input/output error" in told[0].reason
+        assert session_of(stage).state is SessionState.RECORDING
+        session = await stage.camera.stop_recording()
+        stage.check(session)
+        assert {gap.cause for gap in session.gaps} == {Cause.STORAGE_ERROR}
 
 
 async def test_a_session_that_shall_not_wait_ends(clock: MockClock) -> None:

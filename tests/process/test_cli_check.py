@@ -12,11 +12,13 @@ import attrs
 import pytest
 import trio
 from click.testing import CliRunner
+from support.disk import GaugedDisk
 
 from camd.cli import inspection, main
 from camd.cli.inspection import Grade
 from camd.config.schema import AuthConfig, CameraConfig, Config, ServerConfig, StorageConfig
 from camd.model import CameraId, FileSource, RtspSource, Source, TestSource, V4l2Source
+from camd.storage.identity import Known, render_known
 
 GIB = 1 << 30
 
@@ -61,6 +63,58 @@ def test_space_is_graded_by_the_configured_lines(used: int, grade: Grade) -> Non
     found = inspection.grade_space(Config(), volume(used))
     assert found.grade is grade
     assert f"{used}.0 % used" in found.text
+
+
+def volume_of_files(free: int) -> os.statvfs_result:
+    """Return what statvfs(2) says of a volume for 10,000 files."""
+    return os.statvfs_result((4096, GIB, 100, 50, 50, 10_000, free, free, 0, 255))
+
+
+def test_a_want_of_inodes_is_a_problem() -> None:
+    """Below the service's own line, and not where inodes are not counted."""
+    assert list(inspection.grade_inodes(volume_of_files(100))) == []
+    assert list(inspection.grade_inodes(volume(50))) == []
+    (found,) = inspection.grade_inodes(volume_of_files(99))
+    assert (found.grade, "99 are free" in found.text) == (Grade.PROBLEM, True)
+    assert found.advice
+
+
+@pytest.mark.parametrize(
+    ("mounts", "marker", "require", "grade", "words"),
+    [
+        ({"/": 1, "mnt": 2}, "a", True, Grade.OK, "a mount of its own, "),
+        ({"/": 1, "mnt": 2}, "b", False, Grade.WARNING, "another one than last time"),
+        ({"/": 1, "mnt": 2}, None, False, Grade.WARNING, "it is marked at the start"),
+        ({"/": 1}, None, False, Grade.PROBLEM, "not mounted"),
+        ({"/": 1}, "a", False, Grade.OK, "on the root disk"),
+        ({"/": 1}, "a", True, Grade.PROBLEM, "require_mount"),
+    ],
+)
+def test_a_folder_beside_its_disk_is_found_before_the_start(
+    tmp_path: Path,
+    mounts: dict[str, int],
+    marker: str | None,
+    require: bool,
+    grade: Grade,
+    words: str,
+) -> None:
+    """What the service would refuse or wonder at is said beforehand, with advice, and nothing is
+    written."""
+    mount_point, state = tmp_path / "mnt", tmp_path / "state"
+    folder = mount_point / "recordings"
+    (folder / ".camd").mkdir(parents=True)
+    state.mkdir()
+    if marker is not None:
+        (folder / ".camd" / "volume").write_text(f'{{"volume_id": "{marker}"}}')
+    (state / "volume.json").write_text(render_known(Known("a", folder, mount_point)))
+    storage = StorageConfig(folder, tmp_path / "snapshots", state, require_mount=require)
+    before = sorted(tmp_path.rglob("*"))
+    disk = GaugedDisk(mounts={tmp_path / name: device for name, device in mounts.items()})
+    found = inspection.inspect_volume(Config(storage=storage), disk)
+    assert found.grade is grade
+    assert words in found.text
+    assert bool(found.advice) is (grade is not Grade.OK)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_what_is_open_to_everybody_is_warned_of() -> None:

@@ -36,7 +36,7 @@ from camd.storage.disk import Disk, PosixDisk
 from camd.storage.naming import candidates
 from camd.storage.segment import SegmentFile
 
-OK, LOW, BLOCKED, CRITICAL, MISSING, READ_ONLY, UNRESPONSIVE = StorageLevel
+OK, LOW, BLOCKED, CRITICAL, MISSING, READ_ONLY, UNRESPONSIVE, NO_INODES, FAILING = StorageLevel
 ALL = RecordingQuery()
 
 
@@ -47,7 +47,7 @@ async def opened(
     """Run storage over `folder`, on a volume that is half full unless there is another disk."""
     gauged = GaugedDisk()
     gauged.fill(50)
-    config = StorageConfig(recordings_dir=folder)
+    config = StorageConfig(recordings_dir=folder, state_dir=folder.parent / "state")
     with trio.fail_after(20):
         async with open_storage(config, events or Fanout(), disk or gauged) as storage:
             yield storage
@@ -147,7 +147,7 @@ async def test_the_index_is_closed_however_the_block_ends(tmp_path: Path) -> Non
         crashed = True
     assert crashed
     found = {path.name for path in (tmp_path / "recordings" / ".camd").iterdir()}
-    assert found == {"index.sqlite", "journal-000001.jsonl", "lock", "reserve"}
+    assert found == {"index.sqlite", "journal-000001.jsonl", "lock", "reserve", "volume"}
 
 
 async def test_what_a_crash_left_open_is_interrupted(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from support.disk import MemoryDisk
 
 from camd.storage.disk import Disk, PosixDisk, PosixFile
+from camd.storage.watched import Watch, WatchedDisk
 
 
 @attrs.frozen
@@ -23,11 +24,14 @@ class Place:
     read: Callable[[Path], bytes]
 
 
-@pytest.fixture(params=["memory", "posix"])
+@pytest.fixture(params=["memory", "posix", "watched"])
 def place(request, tmp_path: Path) -> Place:
     """Return an empty folder on each kind of disk."""
     if request.param == "posix":
         return Place(PosixDisk(), tmp_path, Path.read_bytes)
+    if request.param == "watched":
+        watched = WatchedDisk(PosixDisk(), Watch(), lambda _: None)
+        return Place(watched, tmp_path, Path.read_bytes)
     memory = MemoryDisk(folders={tmp_path})
     return Place(memory, tmp_path, lambda path: bytes(memory.files[path].data))
 

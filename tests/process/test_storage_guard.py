@@ -16,10 +16,11 @@ from camd.errors import Refusal
 from camd.model import Event, SessionId, StorageLevel
 from camd.runtime.fanout import Fanout
 from camd.storage import guard as guard_module
+from camd.storage import probe as probe_module
 from camd.storage.guard import Guard
 from camd.storage.levels import SEAL_RESERVE_BYTES, Thresholds, Usage
 
-OK, LOW, BLOCKED, CRITICAL, MISSING, READ_ONLY, UNRESPONSIVE = StorageLevel
+OK, LOW, BLOCKED, CRITICAL, MISSING, READ_ONLY, UNRESPONSIVE, NO_INODES, FAILING = StorageLevel
 GIGA = 1_000_000_000
 SESSION, OTHER = SessionId("s0"), SessionId("s1")
 
@@ -69,6 +70,7 @@ async def staged(folder: Path) -> AsyncIterator[Stage]:
                 yield stage
             finally:
                 disk.release()
+                disk.loosen()
             nursery.cancel_scope.cancel()
 
 
@@ -222,6 +224,91 @@ async def test_a_refresh_waits_for_a_sample_that_is_later(stage: Stage) -> None:
     assert stage.disk.samples == before + 2
 
 
+# --- inodes ---
+
+
+async def test_few_inodes_refuse_starts_and_say_so(stage: Stage) -> None:
+    """Below the line the level is no_inodes and starts are refused as -1017; files that are
+    removed end it."""
+    stage.disk.volume = Usage(GIGA, GIGA, free_inodes=99, total_inodes=10_000)
+    assert await stage.resample() is NO_INODES
+    assert stage.guard.status.free_inodes == 99
+    assert (await stage.refused()).kind.code == -1017
+    stage.guard.reconfigure(Thresholds(40, 60))
+    assert stage.guard.status.level is NO_INODES
+    stage.disk.volume = Usage(GIGA, GIGA, free_inodes=110, total_inodes=10_000)
+    assert await stage.resample() is OK
+    assert stage.announced == [NO_INODES, OK]
+
+
+# --- writes that fail ---
+
+IO_ERROR = OSError(5, "Input/output error")
+
+
+@pytest.fixture
+def tries_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let trial writes follow each other without a pause."""
+    monkeypatch.setattr(guard_module, "TRIAL_SECONDS", 0.0)
+
+
+async def test_an_error_is_a_level_until_a_trial_works(stage: Stage, tries_at_once: None) -> None:
+    """A reported error refuses starts as -1018 with its reason for as long as the guard's own
+    small write fails, and no longer; the trial leaves nothing behind."""
+    await stage.resample()
+    stage.disk.write_error = IO_ERROR
+    stage.guard.suspect(IO_ERROR)
+    assert stage.guard.status.level is FAILING
+    for _ in range(3):
+        refusal = await stage.refused()
+        assert refusal.kind.code == -1018
+        assert "Input/output error" in refusal.message
+    stage.disk.write_error = None
+    assert await stage.resample() is OK
+    assert stage.announced == [FAILING, OK]
+    assert {path.name for path in (stage.folder / ".camd").iterdir()} == {"reserve"}
+
+
+async def test_a_trial_waits_its_time(stage: Stage) -> None:
+    """Right after an error no trial is made: the level holds, so that a disk that fails now and
+    then does not flicker."""
+    await stage.resample()
+    stage.guard.suspect(IO_ERROR)
+    assert await stage.resample() is FAILING
+    assert stage.disk.created == []
+
+
+async def test_a_full_disk_is_not_a_failing_one(stage: Stage, tries_at_once: None) -> None:
+    """ENOSPC reported is no level of its own, and in a trial it counts as working."""
+    full = OSError(28, "No space left on device")
+    stage.guard.suspect(full)
+    assert await stage.resample() is OK
+    stage.guard.suspect(IO_ERROR)
+    stage.disk.write_error = full
+    assert await stage.resample() is OK
+
+
+async def test_a_flip_to_read_only_shows_within_one_sample(stage: Stage) -> None:
+    """The error that tells of it brings the sample forward; writable again, one trial decides."""
+    await stage.resample()
+    stage.disk.volume = Usage(GIGA, GIGA, read_only=True)
+    stage.guard.suspect(OSError(30, "Read-only file system"))
+    await stage.wait(READ_ONLY)
+    assert stage.announced == [FAILING, READ_ONLY]
+
+
+async def test_a_trial_that_hangs_is_a_hung_probe(
+    stage: Stage, impatient: None, tries_at_once: None
+) -> None:
+    """A disk that fails and then hangs is unresponsive; nobody waits for the trial."""
+    stage.disk.stick("trial")
+    stage.guard.suspect(IO_ERROR)
+    await stage.wait(UNRESPONSIVE)
+    assert (await stage.refused()).kind.code == -1016
+    stage.disk.loosen()
+    await stage.wait(OK)
+
+
 # --- admission ---
 
 
@@ -347,7 +434,7 @@ async def test_a_reserve_that_found_no_room_is_not_half_there(
     reserve = stage.folder / ".camd" / "reserve"
     await stage.resample()
     with monkeypatch.context() as patched:
-        patched.setattr(guard_module.os, "posix_fallocate", no_room)
+        patched.setattr(probe_module.os, "posix_fallocate", no_room)
         stage.guard.give_reserve()
         assert await stage.sample(50) is OK
         assert not reserve.exists()

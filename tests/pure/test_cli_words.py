@@ -114,6 +114,13 @@ def test_a_gap_shows_its_cause_and_whether_its_frames_are_counted() -> None:
     assert "camera_lost" in text
 
 
+def test_latency_is_in_milliseconds() -> None:
+    """What was not measured is left out."""
+    row = {"count": 2, "latest": 0.0121, "median": None, "worst": 1.5}
+    assert tables.latency(row) == "latest 12 ms, worst 1,500 ms"
+    assert "latest 12 ms" in shown(tables.pairs({"sync_latency": row}))
+
+
 def test_pairs_leave_out_what_is_empty_and_give_units() -> None:
     """Sizes, rates, percents and times are recognised by their names."""
     row: dict[str, Any] = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import attrs
 import pytest
 from hypothesis import assume, given
@@ -11,16 +13,21 @@ from camd.errors import STORAGE_CRITICAL, STORAGE_LOW, Refusal
 from camd.model import StorageLevel, StorageStatus
 from camd.storage.levels import (
     SEAL_RESERVE_BYTES,
+    Fault,
     Thresholds,
     Usage,
     admit,
+    blames_volume,
     level_of,
+    notice_of,
     room_below_block,
     seconds_until_blocked,
+    weigh,
 )
 
 OK, LOW, BLOCKED, CRITICAL = list(StorageLevel)[:4]
 UNUSABLE = list(StorageLevel)[4:]
+NO_INODES = StorageLevel.NO_INODES
 BY_USE = [OK, LOW, BLOCKED, CRITICAL]
 GIGA = 1_000_000_000
 
@@ -118,8 +125,114 @@ def test_a_level_is_a_fixed_point(
 
 
 def test_only_levels_below_critical_are_written_at() -> None:
-    """Running sessions go on while the level is ok, low or blocked."""
-    assert [level for level in StorageLevel if level.writable] == [OK, LOW, BLOCKED]
+    """Running sessions go on while the level is ok, low, blocked or short of inodes."""
+    writable = [level for level in StorageLevel if level.writable]
+    assert writable == [OK, LOW, BLOCKED, StorageLevel.NO_INODES]
+
+
+# --- inodes ---
+
+
+@pytest.mark.parametrize(
+    ("total", "line"),
+    [(0, 0), (50, 5), (900, 90), (1000, 100), (100_000, 100), (1_000_000, 1000)],
+)
+def test_the_inode_line_fits_the_volume(total: int, line: int) -> None:
+    """A hundred, or a thousandth where that is more; never more than a tenth."""
+    assert Usage(1, 1, total, total_inodes=total).inode_line == line
+
+
+@pytest.mark.parametrize("percent", [10.0, 85.0, 92.0])
+def test_few_inodes_are_a_level_that_is_left_above_its_line(percent: float) -> None:
+    """Below the line new recordings stop however empty the volume is; 10 % above it they may."""
+
+    def judged(free: int, before: StorageLevel) -> StorageLevel:
+        volume = attrs.evolve(used(percent), free_inodes=free, total_inodes=10_000)
+        return level_of(volume, Thresholds(), before)
+
+    plain = level_of(used(percent), Thresholds())
+    assert [judged(free, OK) for free in (100, 99, 0)] == [plain, NO_INODES, NO_INODES]
+    assert [judged(free, NO_INODES) for free in (109, 110)] == [NO_INODES, plain]
+
+
+def test_inodes_that_are_not_counted_are_not_missed() -> None:
+    """A file system without a count of inodes never runs short of them, and critical goes on."""
+    assert level_of(attrs.evolve(used(10), free_inodes=-1), Thresholds(), NO_INODES) is OK
+    short = attrs.evolve(used(96), free_inodes=3, total_inodes=10_000)
+    assert level_of(short, Thresholds()) is CRITICAL
+
+
+# --- what goes first ---
+
+
+@given(
+    st.sampled_from([*BY_USE, StorageLevel.NO_INODES]),
+    st.sampled_from([None, StorageLevel.MISSING, StorageLevel.READ_ONLY]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_what_stops_sessions_is_never_hidden(
+    by_use: StorageLevel, found: StorageLevel | None, hung: bool, failing: bool
+) -> None:
+    """A lost disk and one that is critical show whatever else is the matter; hanging goes before
+    failing, and both before what only stops starts."""
+    fault = Fault(found) if found else None
+    level = weigh(by_use, fault, hung=hung, failing=failing)
+    if found is not None:
+        assert level is found
+    elif by_use is CRITICAL:
+        assert level is CRITICAL
+    elif hung or failing:
+        assert level.value == ("unresponsive" if hung else "failing")
+    else:
+        assert level is by_use
+
+
+@pytest.mark.parametrize(
+    ("code", "blamed"),
+    [(code, True) for code in (errno.EIO, errno.EROFS, errno.ENODEV, errno.ESTALE, None)]
+    + [(code, False) for code in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENOENT)],
+)
+def test_errors_of_the_disk_are_told_from_others(code: int | None, blamed: bool) -> None:
+    """Want of room, of descriptors or of a folder does not mean that the disk fails."""
+    assert blames_volume(OSError(code, "words")) is blamed
+
+
+CODES = {
+    "low": -1008,
+    "blocked": -1010,
+    "critical": -1010,
+    "missing": -1014,
+    "read_only": -1015,
+    "unresponsive": -1016,
+    "no_inodes": -1017,
+    "failing": -1018,
+}
+
+
+@pytest.mark.parametrize("level", list(StorageLevel))
+def test_every_level_but_ok_says_what_to_do(level: StorageLevel) -> None:
+    """Each has its code, a message and a suggestion, and those of the finding go before."""
+    notice = notice_of(status(level=level))
+    if level is OK:
+        assert notice is None
+        return
+    assert notice is not None
+    assert notice.kind.code == CODES[level.value]
+    assert notice.message
+    assert notice.suggestion
+    special = notice_of(status(level=level, reason="gone", suggestion="fetch it"))
+    assert special is not None
+    assert special.message == "gone"
+    assert special.suggestion == ("fetch it" if level is not LOW else notice.suggestion)
+
+
+@pytest.mark.parametrize("level", [*UNUSABLE, BLOCKED, CRITICAL])
+def test_a_volume_in_trouble_admits_nothing(level: StorageLevel) -> None:
+    """A start is refused with the code of the level."""
+    with pytest.raises(Refusal) as refused:
+        admit(status(level=level), 1.0, 1.0)
+    assert refused.value.kind.code == CODES[level.value]
 
 
 # --- admission ---

@@ -104,6 +104,7 @@ async def open_set(
     recording: RecordingConfig | None = None,
     stall: float = 10.0,
     disk: Disk | None = None,
+    state_dir: Path | None = None,
     found: Program | None = None,
 ) -> AsyncIterator[Set]:
     """Run one camera that records into `folder` while the block runs.
@@ -112,7 +113,7 @@ async def open_set(
     """
     config = Config(
         server=ServerConfig(progress_interval=timedelta(seconds=0.2)),
-        storage=StorageConfig(recordings_dir=folder),
+        storage=StorageConfig(recordings_dir=folder, state_dir=state_dir or folder / ".state"),
         recording=recording or RecordingConfig(),
         ffmpeg=FfmpegConfig(path=Path(program), stall_timeout=timedelta(seconds=stall)),
     )

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import attrs
 
-from camd.storage.disk import PosixDisk
+from camd.storage.disk import PosixDisk, PosixFile
+from camd.storage.identity import Place
 from camd.storage.levels import Usage
 
 MODIFIED = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -138,16 +139,75 @@ class MemoryDisk:
 
 
 @attrs.define(eq=False)
+class GaugedFile(PosixFile):
+    """A real file whose writes and syncs do what its disk says."""
+
+    _disk: GaugedDisk
+    _name: str
+
+    def append(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """Write, or fail."""
+        self._disk.check()
+        super().append(pieces)
+
+    def sync(self) -> None:
+        """Sync, fail or hang."""
+        self._disk.check()
+        self._disk.wait_for_sync(self._name)
+        super().sync()
+
+
+@attrs.define(eq=False)
 class GaugedDisk(PosixDisk):
     """The real disk, but its usage is what a test says; a sample can be made to hang."""
 
     volume: Usage = attrs.field(factory=lambda: Usage(1000, 1000))
     error: OSError | None = None
+    write_error: OSError | None = None  # of every creation, write and sync
     samples: int = 0
+    mounts: dict[Path, int] = attrs.field(factory=dict)  # point and device; empty: the real ones
+    created: list[str] = attrs.field(factory=list)  # names, in order
     _answers: threading.Event = attrs.field(factory=threading.Event, init=False)
+    _stuck: set[str] = attrs.field(factory=set, init=False)
+    _syncs: threading.Event = attrs.field(factory=threading.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._answers.set()
+
+    def stick(self, name: str) -> None:
+        """Let syncs of this one file wait."""
+        self._stuck.add(name)
+        self._syncs.clear()
+
+    def loosen(self) -> None:
+        """Let syncs return, those that wait included."""
+        self._stuck.clear()
+        self._syncs.set()
+
+    def create(self, path: Path) -> GaugedFile:
+        """Create a file that obeys this disk."""
+        self.check()
+        self.created.append(path.name)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        return GaugedFile(fd, self, path.name)
+
+    def place(self, path: Path) -> Place:
+        """Say what the test has mounted where."""
+        if not self.mounts:
+            return super().place(path)
+        tops = [top for top in self.mounts if path.is_relative_to(top)]
+        top = max(tops, key=lambda top: len(top.parts))
+        return Place(top, self.mounts[top])
+
+    def check(self) -> None:
+        """Fail when writing fails."""
+        if self.write_error is not None:
+            raise self.write_error
+
+    def wait_for_sync(self, name: str) -> None:
+        """Hang when the file's syncs do."""
+        if name in self._stuck:
+            assert self._syncs.wait(30), "nobody loosened the disk"
 
     def fill(self, percent: float, total: int = 1_000_000_000) -> None:
         """Let so much of the volume be used."""

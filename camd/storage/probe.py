@@ -1,0 +1,99 @@
+"""One look at the recordings folder, for the guard's thread: everything here may block.
+
+Also the small files that the guard keeps in `.camd`: the reserve for seals and the trial write.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+
+from camd.model import StorageLevel
+from camd.storage.disk import Disk
+from camd.storage.levels import SEAL_RESERVE_BYTES, Fault, Usage, blames_volume
+
+_RESERVE_SHARE = 100  # at most one percent of a small volume is set aside
+_TRIAL = b"camd writes this to find out whether writing works\n"
+
+
+@attrs.frozen
+class Sample:
+    """What a look has found. `works` is the outcome of a trial write, None without one."""
+
+    usage: Usage
+    fault: Fault | None = None
+    works: bool | None = None
+
+
+def look(folder: Path, disk: Disk, identify: Callable[[], Fault | None]) -> Sample:
+    """Say which volume the folder is on, whether it can be written, and how full it is."""
+    try:
+        # First of all: what is not our volume is not touched.
+        if (fault := identify()) is not None:
+            return Sample(Usage(0, 0), fault)
+        if not stat.S_ISDIR(folder.stat().st_mode):
+            return Sample(Usage(0, 0), Fault(StorageLevel.MISSING))
+        usage = disk.usage(folder)
+        if usage.read_only or not os.access(folder, os.W_OK | os.X_OK):
+            return Sample(usage, Fault(StorageLevel.READ_ONLY))
+    except (FileNotFoundError, NotADirectoryError):
+        return Sample(Usage(0, 0), Fault(StorageLevel.MISSING))
+    except OSError as error:
+        reason = f"The recordings volume cannot be read: {error.strerror}"
+        advice = "Check that the disk is connected and healthy, then mount it again."
+        return Sample(Usage(0, 0), Fault(StorageLevel.MISSING, reason, advice))
+    return Sample(usage)
+
+
+def writing_works(folder: Path, disk: Disk) -> bool:
+    """Write and sync a small file, and remove it. Want of room is no failure here."""
+    path = folder / ".camd" / "trial"
+    try:
+        path.parent.mkdir(mode=0o750, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # of a trial that was cut short
+            disk.unlink(path)
+        file = disk.create(path)
+        try:
+            file.append([_TRIAL])
+            file.sync()
+        finally:
+            file.close()
+            disk.unlink(path)
+    except OSError as error:
+        return not blames_volume(error)
+    return True
+
+
+def reserve_of(folder: Path) -> Path:
+    """Name the reserve."""
+    return folder / ".camd" / "reserve"
+
+
+def keep_reserve(folder: Path, usage: Usage) -> None:
+    """Hold some blocks back, so that sealing finds room on a volume that is full.
+
+    Raises OSError; then there is no reserve.
+    """
+    reserve = reserve_of(folder)
+    size = min(SEAL_RESERVE_BYTES, usage.total_bytes // _RESERVE_SHARE)
+    if reserve.exists() or usage.available_bytes < 4 * size:
+        return
+    fd = os.open(reserve, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(fd, 0, max(1, size))
+    except OSError:
+        give_reserve(folder)
+        raise
+    finally:
+        os.close(fd)
+
+
+def give_reserve(folder: Path) -> None:
+    """Free the reserve."""
+    with contextlib.suppress(OSError):
+        reserve_of(folder).unlink()

@@ -1,0 +1,198 @@
+"""The identity of the recordings volume on disk: its marker, and what is remembered of it.
+
+All of it blocks, and runs in the guard's thread; only `confirm` runs in writers' threads.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import uuid
+from pathlib import Path
+
+import attrs
+import structlog
+
+from camd.clock import now
+from camd.storage.disk import Disk
+from camd.storage.identity import (
+    Known,
+    Place,
+    Verdict,
+    decide,
+    parse_known,
+    parse_marker,
+    render_known,
+)
+from camd.storage.levels import Fault
+
+log = structlog.get_logger("camd.storage")
+
+MARKER = Path(".camd", "volume")
+REMEMBERED = "volume.json"
+
+
+@attrs.frozen
+class Finding:
+    """What was seen of a folder's volume, and what that means."""
+
+    place: Place
+    marker: str | None
+    verdict: Verdict | Fault
+
+
+def examine(folder: Path, disk: Disk, known: Known | None, *, require_mount: bool) -> Finding:
+    """Look at the volume that the folder is on, or would be. Changes nothing. Raises OSError."""
+    place = disk.place(folder)
+    marker = read_marker(folder)
+    return Finding(place, marker, decide(place, marker, known, require_mount=require_mount))
+
+
+def read_marker(folder: Path) -> str | None:
+    """Return the id that the volume bears, None without one. Raises OSError."""
+    try:
+        return parse_marker((folder / MARKER).read_text(encoding="utf-8", errors="replace"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def recall(state_dir: Path, folder: Path) -> Known | None:
+    """Return what is remembered of the folder's volume, None for nothing. Raises OSError."""
+    try:
+        text = (state_dir / REMEMBERED).read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return None
+    return parse_known(text, folder)
+
+
+@attrs.define(eq=False)
+class Volume:
+    """Recognises the recordings volume, marks it and remembers it."""
+
+    folder: Path
+    _state_dir: Path
+    _require_mount: bool
+    _disk: Disk
+    _known: Known | None = attrs.field(default=None, init=False)
+    _recalled: bool = attrs.field(default=False, init=False)
+    _found: Finding | None = attrs.field(default=None, init=False)  # the latest usable one
+    _tried: int | None = attrs.field(default=None, init=False)  # st_dev; see `_make_folder`
+    _device: int | None = attrs.field(default=None, init=False)  # where files may be created
+    _saved: bool = attrs.field(default=False, init=False)
+    _warned: set[str] = attrs.field(factory=set, init=False)
+
+    def identify(self) -> Fault | None:
+        """Say why the folder must not be used; None: it is on the right volume, or on a new one.
+
+        The folder is made when it is not there yet. Raises OSError.
+        """
+        if not self._recalled:
+            self._recall()
+        try:
+            found = examine(self.folder, self._disk, self._known, require_mount=self._require_mount)
+        except OSError:
+            self._device = None
+            raise
+        if isinstance(found.verdict, Fault):
+            self._device = self._tried = None
+            return found.verdict
+        self._make_folder(found.place)
+        self._found, self._device = found, found.place.device
+        if self._known is None:  # where it is counts even while it cannot be marked
+            self._settle(found, found.marker)
+        return None
+
+    def _recall(self) -> None:
+        self._recalled = True
+        try:
+            self._known = recall(self._state_dir, self.folder)
+        except OSError as error:
+            self._warn("volume_not_recalled", error)
+        self._saved = self._known is not None
+
+    def _make_folder(self, place: Place) -> None:
+        """Make the folder once at the start, and once when a disk has come or was changed.
+
+        A folder that is gone while its disk stays is not made again: somebody may have moved it.
+        """
+        first = self._tried is None or (place.own_mount and place.device != self._tried)
+        self._tried = place.device
+        if first and not self.folder.exists():
+            try:
+                self.folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+            except OSError as error:
+                log.error("recordings_folder_cannot_be_made", error=str(error))
+
+    def claim(self) -> None:
+        """Mark a new volume and remember the one in use; the folder can be written.
+
+        What cannot be written is warned of and tried again at the next call. Raises OSError when
+        the volume has gone meanwhile.
+        """
+        if (found := self._found) is None:
+            return
+        self.confirm(self.folder)
+        marker = self._mark() if found.verdict is Verdict.NEW else found.marker
+        self.confirm(self.folder)  # a marker in a bare mount point must never be a known one
+        self._settle(found, marker)
+
+    def _settle(self, found: Finding, marker: str | None) -> None:
+        """Take a volume as the one in use."""
+        known = Known(marker or "", self.folder, found.place.top)
+        if known == self._known and self._saved:
+            return
+        before = self._known.volume_id if self._known is not None else ""
+        if isinstance(found.verdict, Verdict) and known.volume_id != before:
+            mount_point = str(known.top)
+            log.info(f"volume_{found.verdict.value}", volume_id=marker, mount_point=mount_point)
+        self._known, self._saved = known, self._remember(known)
+
+    def confirm(self, folder: Path) -> None:
+        """Raise OSError unless the folder is on the volume that was recognised.
+
+        A file is created by its path, and a disk may have gone since the last sample.
+        """
+        if self._device is None or self._disk.place(folder).device != self._device:
+            raise FileNotFoundError(errno.ENOENT, "The recordings volume is not there")
+
+    def _mark(self) -> str | None:
+        volume_id = str(uuid.uuid4())
+        marker = {"volume_id": volume_id, "created": now().isoformat()}
+        try:
+            path = self.folder / MARKER
+            path.parent.mkdir(mode=0o750, exist_ok=True)
+            replace_file(path, json.dumps(marker) + "\n")
+        except OSError as error:
+            self._warn("volume_not_marked", error)
+            return None
+        return volume_id
+
+    def _remember(self, known: Known) -> bool:
+        try:
+            self._state_dir.mkdir(parents=True, exist_ok=True)
+            replace_file(self._state_dir / REMEMBERED, render_known(known))
+        except OSError as error:
+            self._warn("volume_not_remembered", error)
+            return False
+        return True
+
+    def _warn(self, event: str, error: OSError) -> None:
+        if event not in self._warned:
+            self._warned.add(event)
+            log.warning(event, error=str(error))
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Put `text` into `path`, durably, all of it or nothing. Raises OSError."""
+    temporary = path.with_name(f"{path.name}.new")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

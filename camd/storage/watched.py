@@ -1,0 +1,149 @@
+"""A disk whose calls are timed: the clock and the threads around `latency`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import datetime
+from pathlib import Path
+
+import attrs
+
+from camd.clock import monotonic
+from camd.storage.disk import Disk, DiskFile
+from camd.storage.identity import Place
+from camd.storage.latency import Latency, Operation
+from camd.storage.levels import Usage
+
+# Trio hands a thread the context of the task that waits for it.
+_current: ContextVar[Operation | None] = ContextVar("operation", default=None)
+
+
+@attrs.define(eq=False)
+class Watch:
+    """Tells a Latency what happens, and when."""
+
+    latency: Latency = attrs.field(factory=Latency)
+
+    @contextmanager
+    def operation(self) -> Iterator[None]:
+        """Time an operation while the block runs, its calls to a WatchedDisk one by one."""
+        operation = self.latency.begin(monotonic())
+        token = _current.set(operation)
+        try:
+            yield
+        finally:
+            _current.reset(token)
+            self.latency.end(operation, monotonic())
+
+    def step(self) -> None:
+        """Take note that this thread's operation goes on."""
+        if (operation := _current.get()) is not None:
+            self.latency.step(operation, monotonic())
+
+    @contextmanager
+    def sync(self) -> Iterator[None]:
+        """Time a sync: a step that counts in `sync_latency` too."""
+        self.step()
+        begun = monotonic()
+        try:
+            yield
+        finally:
+            self.latency.synced(monotonic() - begun)
+
+
+@attrs.define(eq=False)
+class WatchedFile:
+    """A DiskFile whose calls are timed."""
+
+    _file: DiskFile
+    _watch: Watch
+
+    def size(self) -> int:
+        """As the file itself, and so all that follow."""
+        self._watch.step()
+        return self._file.size()
+
+    def modified(self) -> datetime:
+        """Look at its time."""
+        self._watch.step()
+        return self._file.modified()
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Read a part."""
+        self._watch.step()
+        return self._file.read(offset, size)
+
+    def append(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """Write at the end."""
+        self._watch.step()
+        self._file.append(pieces)
+
+    def overwrite(self, offset: int, data: bytes) -> None:
+        """Replace in place."""
+        self._watch.step()
+        self._file.overwrite(offset, data)
+
+    def truncate(self, size: int) -> None:
+        """Cut."""
+        self._watch.step()
+        self._file.truncate(size)
+
+    def sync(self) -> None:
+        """Sync, and count how long that took."""
+        with self._watch.sync():
+            self._file.sync()
+
+    def close(self) -> None:
+        """Close."""
+        self._watch.step()
+        self._file.close()
+
+
+@attrs.define(eq=False)
+class WatchedDisk:
+    """A Disk whose calls are timed. `confirm` raises OSError where nothing may be created."""
+
+    _disk: Disk
+    _watch: Watch
+    _confirm: Callable[[Path], None]
+
+    def create(self, path: Path) -> WatchedFile:
+        """Create exclusively, on the right volume or not at all."""
+        self._watch.step()
+        self._confirm(path.parent)
+        return WatchedFile(self._disk.create(path), self._watch)
+
+    def open(self, path: Path) -> WatchedFile:
+        """Open what exists."""
+        self._watch.step()
+        return WatchedFile(self._disk.open(path), self._watch)
+
+    def names(self, folder: Path) -> list[str]:
+        """List a directory."""
+        self._watch.step()
+        return self._disk.names(folder)
+
+    def exists(self, path: Path) -> bool:
+        """Look a name up."""
+        self._watch.step()
+        return self._disk.exists(path)
+
+    def sync_directory(self, path: Path) -> None:
+        """Sync a directory, and count how long that took."""
+        with self._watch.sync():
+            self._disk.sync_directory(path)
+
+    def unlink(self, path: Path) -> None:
+        """Remove a name."""
+        self._watch.step()
+        self._disk.unlink(path)
+
+    def usage(self, path: Path) -> Usage:
+        """Sample the volume."""
+        return self._disk.usage(path)
+
+    def place(self, path: Path) -> Place:
+        """Find the file system."""
+        return self._disk.place(path)

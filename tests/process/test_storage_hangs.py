@@ -1,0 +1,160 @@
+"""A disk that hangs in one sync while everything else on it answers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import attrs
+import pytest
+import trio
+from structlog.testing import capture_logs
+from support.disk import GaugedDisk, roomy_disk
+
+from camd.api.storage import StorageApi
+from camd.clock import monotonic
+from camd.config.schema import StorageConfig
+from camd.errors import Refusal
+from camd.model import Event, SessionId, StorageLevel
+from camd.rpc.registry import Nothing
+from camd.runtime.fanout import Fanout
+from camd.storage import guard as guard_module
+from camd.storage import latency as latency_module
+from camd.storage.actor import Storage, open_storage
+
+SESSION = SessionId("s0")
+
+
+@attrs.frozen
+class Stage:
+    """Storage on a disk of which single files may hang, and the levels that were announced."""
+
+    storage: Storage
+    disk: GaugedDisk
+    announced: list[StorageLevel]
+
+    async def wait(self, level: StorageLevel) -> None:
+        """Wait until the level is published."""
+        await self.storage.published.wait_until(lambda status: status.level is level)
+
+    async def write(self, name: str, times: int = 1) -> None:
+        """Make a file and sync it so many times, as a recorder does."""
+        file = await self.storage.on_disk(
+            lambda: self.storage.disk.create(self.storage.folder / name)
+        )
+        for _ in range(times):
+
+            def once() -> None:
+                file.append([b"footage"])
+                file.sync()
+
+            await self.storage.on_disk(once)
+        await self.storage.on_disk(file.close)
+
+
+@asynccontextmanager
+async def staged(tmp_path: Path) -> AsyncIterator[Stage]:
+    """Run storage while the block runs; nothing hangs any more when it ends."""
+    config = StorageConfig(tmp_path / "recordings", state_dir=tmp_path / "state")
+    disk, events = roomy_disk(), Fanout[Event]()
+    announced: list[StorageLevel] = []
+    with trio.fail_after(20), events.subscribed(lambda e: announced.append(e.status.level)):
+        async with open_storage(config, events, disk) as storage:
+            try:
+                yield Stage(storage, disk, announced)
+            finally:
+                disk.loosen()
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a call count as hung after a fifth of a second, and look often."""
+    monkeypatch.setattr(guard_module, "HUNG_SECONDS", 0.2)
+    monkeypatch.setattr(guard_module, "SAMPLE_SECONDS", 0.02)
+    monkeypatch.setattr(guard_module, "IDLE_SAMPLE_SECONDS", 0.02)
+
+
+async def test_a_sync_that_hangs_delays_nobody_and_shows(tmp_path: Path, soon: None) -> None:
+    """While one file's fdatasync does not return and statvfs answers, other files are written and
+    synced, the status is told with the age of the hung call, starts are refused as -1016; when it
+    returns, all is well again."""
+    async with staged(tmp_path) as stage:
+        await stage.storage.guard.admit(SESSION, 1.0, 1.0)
+        stage.disk.stick("bad.mp4")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stage.write, "bad.mp4")
+            await stage.wait(StorageLevel.UNRESPONSIVE)
+            with trio.fail_after(5):
+                await stage.write("good.mp4", times=50)
+                info = await StorageApi(stage.storage).get_storage_info(
+                    SimpleNamespace(), Nothing()
+                )
+                with pytest.raises(Refusal) as refused:
+                    await stage.storage.guard.admit(SessionId("s1"), 1.0, 1.0)
+            assert refused.value.kind.code == -1016
+            assert (info["threshold_status"], info["code"]) == ("unresponsive", -1016)
+            assert info["pending_seconds"] >= 0.2
+            assert info["sync_latency"]["count"] >= 50
+            assert 0 < info["sync_latency"]["median"] < 5
+            assert stage.announced == [StorageLevel.UNRESPONSIVE]
+            stage.disk.loosen()
+            await stage.wait(StorageLevel.OK)
+        assert stage.storage.status.pending_seconds == 0
+        assert stage.storage.status.sync_latency.worst >= 0.2
+        assert stage.announced == [StorageLevel.UNRESPONSIVE, StorageLevel.OK]
+
+
+async def test_an_operation_of_many_calls_is_as_old_as_its_latest_call(tmp_path: Path) -> None:
+    """What reads a long file piece by piece may take longer than any call is given."""
+    async with staged(tmp_path) as stage:
+        await stage.write("long.mp4")
+        ages: list[tuple[float, float]] = []  # as told, and at most
+        pause = 0.05
+
+        def read() -> None:
+            begun = monotonic()
+            file = stage.storage.disk.open(stage.storage.folder / "long.mp4")
+            for number in range(1, 4):
+                trio.from_thread.run(trio.sleep, pause)
+                file.read(0, 7)
+                told = trio.from_thread.run_sync(lambda: stage.storage.status.pending_seconds)
+                ages.append((told, monotonic() - begun - number * pause + 0.001))
+            file.close()
+
+        await stage.storage.on_disk(read)
+        assert len(ages) == 3
+        assert all(told <= most for told, most in ages)
+
+
+async def test_a_failed_operation_is_over(tmp_path: Path) -> None:
+    """An error ends the account of an operation as a result does."""
+    async with staged(tmp_path) as stage:
+        await stage.storage.unfinished_sessions()  # the search of the folder is over
+        stage.disk.write_error = OSError(5, "Input/output error")
+        with pytest.raises(OSError, match="Input/output"):
+            await stage.write("a.mp4")
+        assert stage.storage.status.pending_seconds == 0
+
+
+async def test_a_slow_disk_is_logged_once(
+    tmp_path: Path, soon: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many calls are slow, the log says so once, and once that it is over."""
+    monkeypatch.setattr(guard_module, "HUNG_SECONDS", 10.0)
+    monkeypatch.setattr(latency_module, "SLOW_SECONDS", 0.05)
+    monkeypatch.setattr(latency_module, "SLOW_MEMORY_SECONDS", 0.3)
+    with capture_logs() as logs:
+        async with staged(tmp_path) as stage:
+            published = stage.storage.published
+            for number in range(3):
+                stage.disk.stick(f"{number}.mp4")
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(stage.write, f"{number}.mp4")
+                    await published.wait_until(lambda status: status.pending_seconds > 0.06)
+                    stage.disk.loosen()
+                assert stage.storage.status.slow
+            await published.wait_until(lambda status: not status.slow)
+    told = [entry["event"] for entry in logs if entry["event"].startswith("storage_slow")]
+    assert told == ["storage_slow", "storage_slow_no_more"]

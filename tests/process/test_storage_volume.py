@@ -1,0 +1,470 @@
+"""A recordings folder whose disk goes, comes back, or is another one."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import imageio_ffmpeg
+import pytest
+import trio
+from structlog.testing import capture_logs
+from support.camera_set import WISH, check_receipt, open_set
+from support.disk import roomy_disk
+
+from camd.config.schema import StorageConfig
+from camd.errors import Refusal
+from camd.model import (
+    Cause,
+    Event,
+    SegmentState,
+    Session,
+    SessionId,
+    SessionState,
+    StorageLevel,
+    TestSource,
+)
+from camd.runtime.fanout import Fanout
+from camd.storage.actor import Storage, open_storage
+from camd.storage.disk import PosixDisk
+from camd.storage.identity import BARE, NO_MOUNT, Place
+from camd.storage.volume import Volume
+
+OK, MISSING = StorageLevel.OK, StorageLevel.MISSING
+BUNDLED = imageio_ffmpeg.get_ffmpeg_exe()
+SMALL = TestSource(160, 90, 10)
+
+
+@attrs.define(eq=False)
+class Site:
+    """A mount point with a disk that a test plugs in and out, and a state folder beside it.
+
+    The fake one moves the disk's content away and says what is mounted where.
+    """
+
+    base: Path
+    disk: Any = attrs.field(factory=roomy_disk)
+    device: int = 2
+
+    def __attrs_post_init__(self) -> None:
+        self.mount_point.mkdir()
+        self.content("a").mkdir()
+
+    @property
+    def mount_point(self) -> Path:
+        """Where the disk is mounted."""
+        return self.base / "mnt"
+
+    @property
+    def folder(self) -> Path:
+        """Where recordings go."""
+        return self.mount_point / "recordings"
+
+    @property
+    def state(self) -> Path:
+        """Where camd remembers."""
+        return self.base / "state"
+
+    def content(self, name: str) -> Path:
+        """Where a disk's files are while it is not plugged in."""
+        return self.base / f"disk-{name}"
+
+    def plug(self, name: str = "a") -> None:
+        """Mount a disk; each time it gets another device number, as disks do."""
+        self.mount_point.rmdir()
+        self.content(name).rename(self.mount_point)
+        self.device += 1
+        self.disk.mounts = {Path("/"): 1, self.mount_point: self.device}
+
+    def unplug(self, name: str = "a") -> None:
+        """Take the disk away; its bare mount point shows."""
+        self.mount_point.rename(self.content(name))
+        self.mount_point.mkdir()
+        self.disk.mounts = {Path("/"): 1}
+
+    def left_in_the_mount_point(self) -> list[str]:
+        """List what is in the bare mount point."""
+        return os.listdir(self.mount_point)
+
+    @asynccontextmanager
+    async def storage(self, *, require_mount: bool = False) -> AsyncIterator[Storage]:
+        """Run storage while the block runs."""
+        config = StorageConfig(
+            recordings_dir=self.folder, state_dir=self.state, require_mount=require_mount
+        )
+        with trio.fail_after(20):
+            async with open_storage(config, Fanout[Event](), self.disk) as storage:
+                yield storage
+
+
+@attrs.define(eq=False)
+class MountedSite(Site):
+    """The same with real volumes, of which the kernel says where they are."""
+
+    def plug(self, name: str = "a") -> None:
+        """Bind a tmpfs that lives elsewhere; what is on it stays between times."""
+        content = self.content(name)
+        content.mkdir(exist_ok=True)
+        if not content.is_mount():
+            run("mount", "-t", "tmpfs", "-o", "size=64m", "camd-test", str(content))
+        run("mount", "--bind", str(content), str(self.mount_point))
+
+    def unplug(self, name: str = "a") -> None:
+        """Unmount at once, whoever has files open."""
+        run("umount", "--lazy", str(self.mount_point))
+
+    def clear_away(self) -> None:
+        """Unmount everything."""
+        for path in (self.mount_point, *self.base.glob("disk-*")):
+            while path.is_mount():
+                run("umount", "--lazy", str(path))
+
+
+def run(*command: str) -> None:
+    """Run a program that must work."""
+    subprocess.run(command, check=True, capture_output=True)
+
+
+@pytest.fixture(params=["fake", pytest.param("mounted", marks=pytest.mark.root)])
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    """Return a mount point with nothing mounted, faked and real."""
+    if request.param == "fake":
+        fake = Site(tmp_path)
+        fake.disk.mounts = {Path("/"): 1}
+        yield fake
+        return
+    if os.geteuid() != 0:
+        pytest.skip("mounting a volume needs root")
+    site = MountedSite(tmp_path)
+    try:
+        site.plug()
+        site.unplug()
+    except subprocess.CalledProcessError as error:
+        site.clear_away()
+        pytest.skip(f"no volume can be mounted: {error.stderr.decode().strip()}")
+    try:
+        yield site
+    finally:
+        site.clear_away()
+
+
+async def level(storage: Storage) -> StorageLevel:
+    """Return the level of a fresh sample."""
+    await storage.guard.refresh()
+    return storage.status.level
+
+
+def marker(folder: Path) -> str:
+    """Return the id that a volume bears."""
+    found: str = json.loads((folder / ".camd" / "volume").read_text())["volume_id"]
+    return found
+
+
+def told(logs: list[dict[str, object]]) -> list[object]:
+    """Return what the log says about the volume's identity."""
+    return [entry["event"] for entry in logs if str(entry["event"]).startswith("volume_")]
+
+
+# --- marker and memory ---
+
+
+async def test_a_volume_is_marked_and_remembered(site: Site) -> None:
+    """The first use leaves a marker and a memory; later ones change neither and say nothing."""
+    site.plug()
+    with capture_logs() as logs:
+        async with site.storage() as storage:
+            assert storage.status.level is OK
+    assert told(logs) == ["volume_new"]
+    files = [site.folder / ".camd" / "volume", site.state / "volume.json"]
+    written = [(path.read_bytes(), path.stat().st_mtime_ns) for path in files]
+    remembered = json.loads(files[1].read_text())
+    assert remembered == {
+        "volume_id": marker(site.folder),
+        "folder": str(site.folder),
+        "mount_point": str(site.mount_point),
+    }
+    with capture_logs() as logs:
+        async with site.storage() as storage:
+            assert await level(storage) is OK
+    assert told(logs) == []
+    assert [(path.read_bytes(), path.stat().st_mtime_ns) for path in files] == written
+
+
+async def test_nothing_is_made_in_a_bare_mount_point(site: Site) -> None:
+    """With its disk absent the folder is missing, with the reason and what to do; starts are
+    refused as -1014 and not a file is left in the mount point; the disk's return is noticed."""
+    site.plug()
+    async with site.storage():
+        pass
+    site.unplug()
+    async with site.storage() as storage:
+        assert storage.status.level is MISSING
+        assert storage.status.reason == BARE.reason
+        assert "volume.json" in storage.status.suggestion
+        with pytest.raises(Refusal) as refused:
+            await storage.guard.admit(SessionId("s0"), 1.0, 1.0)
+        assert (refused.value.kind.code, refused.value.message) == (-1014, BARE.reason)
+        with pytest.raises(FileNotFoundError):
+            await storage.on_disk(lambda: storage.disk.create(site.mount_point / "a.mp4"))
+        assert site.left_in_the_mount_point() == []
+        site.folder.mkdir()  # by hand, or from before the disk was there
+        assert await level(storage) is MISSING
+        assert os.listdir(site.folder) == []
+        site.folder.rmdir()
+        site.plug()
+        assert await level(storage) is OK
+
+
+async def test_a_disk_goes_while_running(site: Site) -> None:
+    """Between two samples no file is created in the bare mount point either."""
+    site.plug()
+    async with site.storage() as storage:
+        site.unplug()
+        site.folder.mkdir()
+        with pytest.raises(FileNotFoundError):
+            await storage.on_disk(lambda: storage.disk.create(site.folder / "a.mp4"))
+        assert await level(storage) is MISSING
+        assert os.listdir(site.folder) == []
+        site.folder.rmdir()
+        site.plug()
+        assert await level(storage) is OK
+        await storage.on_disk(lambda: storage.disk.create(site.folder / "a.mp4").close())
+
+
+async def test_another_disk_is_taken_and_the_first_known_again(site: Site) -> None:
+    """An empty disk in its place is marked, gets its folder and is logged; one with a marker of
+    its own is logged as changed; both are remembered."""
+    site.plug()
+    with capture_logs() as logs:
+        async with site.storage() as storage:
+            first = marker(site.folder)
+            site.unplug()
+            assert await level(storage) is MISSING
+            site.content("b").mkdir()
+            site.plug("b")
+            assert await level(storage) is OK
+            second = marker(site.folder)
+            site.unplug("b")
+            assert await level(storage) is MISSING
+            site.plug("a")
+            assert await level(storage) is OK
+    assert told(logs) == ["volume_new", "volume_new", "volume_changed"]
+    assert first != second
+    assert json.loads((site.state / "volume.json").read_text())["volume_id"] == first
+
+
+async def test_a_lost_memory_is_learned_from_the_marker(site: Site) -> None:
+    """Without the state folder the marker says which volume it is, and it is kept."""
+    site.plug()
+    async with site.storage():
+        first = marker(site.folder)
+    (site.state / "volume.json").unlink()
+    async with site.storage():
+        assert marker(site.folder) == first
+    site.unplug()
+    async with site.storage() as storage:
+        assert storage.status.reason == BARE.reason
+
+
+async def test_a_state_folder_that_cannot_be_written_is_a_warning(site: Site) -> None:
+    """Recording goes on, the log says so once, and the disk is known as long as camd runs."""
+    site.plug()
+    site.state.touch()
+    with capture_logs() as logs:
+        async with site.storage() as storage:
+            for _ in range(3):
+                assert await level(storage) is OK
+            site.unplug()
+            assert await level(storage) is MISSING
+    assert told(logs) == ["volume_not_recalled", "volume_not_remembered", "volume_new"]
+
+
+async def test_a_required_mount_is_required_from_the_first_start(site: Site) -> None:
+    """Without its disk nothing is made, though nothing is remembered; with it all is well."""
+    async with site.storage(require_mount=True) as storage:
+        assert storage.status.level is MISSING
+        assert storage.status.reason == NO_MOUNT.reason
+        assert site.left_in_the_mount_point() == []
+        site.plug()
+        assert await level(storage) is OK
+        assert marker(site.folder)
+
+
+async def test_a_full_disk_is_remembered_before_it_can_be_marked(tmp_path: Path) -> None:
+    """A volume that is critical from the first start on is not written to, and its absence shows
+    all the same."""
+    site = Site(tmp_path)
+    site.plug()
+    site.disk.fill(96)
+    async with site.storage() as storage:
+        assert storage.status.level is StorageLevel.CRITICAL
+        assert os.listdir(site.folder) == []
+        site.unplug()
+        assert await level(storage) is MISSING
+    async with site.storage() as storage:
+        assert storage.status.reason == BARE.reason
+
+
+async def test_a_marker_that_met_a_bare_mount_point_is_not_known(tmp_path: Path) -> None:
+    """When a new disk goes in the moment in which it is marked, the marker that landed beside it
+    does not make the bare mount point a known volume."""
+    site = Site(tmp_path)
+    site.plug()
+
+    class MarkedTooLate(Volume):
+        def _mark(self) -> str | None:
+            site.unplug()
+            site.folder.mkdir()
+            return super()._mark()
+
+    volume = MarkedTooLate(site.folder, site.state, False, site.disk)
+    assert volume.identify() is None
+    with pytest.raises(FileNotFoundError):
+        volume.claim()
+    assert marker(site.folder)
+    assert volume.identify() is BARE
+
+
+async def test_a_torn_marker_is_written_anew(site: Site) -> None:
+    """What a power cut left of a marker counts as none."""
+    site.plug()
+    async with site.storage():
+        (site.folder / ".camd" / "volume").write_bytes(b"")
+    async with site.storage() as storage:
+        assert storage.status.level is OK
+        assert marker(site.folder)
+
+
+# --- where a folder is ---
+
+
+def test_a_link_is_followed_to_its_disk(tmp_path: Path) -> None:
+    """A folder is where its link points, be it there or not; loops are no disk."""
+    shm = Path("/dev/shm")
+    if not shm.is_mount():
+        pytest.skip("no other file system at hand")
+    disk = PosixDisk()
+    (tmp_path / "link").symlink_to(shm / "camd-test-absent" / "recordings")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    device = shm.stat().st_dev
+    assert disk.place(tmp_path / "link") == Place(shm, device)
+    assert disk.place(tmp_path / "link" / "x") == Place(shm, device)
+    assert disk.place(Path("/")) == Place(Path("/"), Path("/").stat().st_dev)
+    assert disk.place(tmp_path / "loop") == disk.place(tmp_path)
+
+
+# --- sessions ---
+
+
+async def record_through(site: Site, lose, find) -> Session:
+    """Record while the disk is lost and found again; return the receipt."""
+    async with open_set(BUNDLED, site.folder, SMALL, disk=site.disk, state_dir=site.state) as stage:
+        published = stage.storage.published
+        await stage.camera.start_recording(WISH)
+        await stage.grow(10)
+        lose()
+        stage.storage.guard.suspect()
+        await published.wait_until(lambda status: status.level is MISSING)
+        await stage.until_session(SessionState.WAITING)
+        find()
+        stage.storage.guard.suspect()
+        await published.wait_until(lambda status: status.level is OK)
+        await stage.until_session(SessionState.RECORDING)
+        return await stage.camera.stop_recording()
+
+
+async def test_a_session_pauses_while_its_disk_is_away(site: Site) -> None:
+    """Sealed when the disk goes, resumed under the same session when it is back, every frame
+    counted, and nothing in the bare mount point."""
+    seen: list[list[str]] = []
+
+    def find() -> None:
+        seen.append(site.left_in_the_mount_point())
+        site.plug()
+
+    site.plug()
+    with trio.fail_after(60):
+        session = await record_through(site, site.unplug, find)
+    assert seen == [[]]
+    assert len(session.segments) == 2
+    assert [segment.state for segment in session.segments] == [SegmentState.SEALED] * 2
+    assert len(list(check_receipt(site.folder, session))) == 2
+    (gap,) = session.gaps
+    assert (gap.cause, gap.exact) == (Cause.STORAGE_ERROR, True)
+
+
+async def test_a_session_pauses_while_its_dead_disk_gives_errors(tmp_path: Path) -> None:
+    """A mount that stays and answers with EIO is missing with that reason; the session goes on
+    when it answers again."""
+    site = Site(tmp_path)
+    site.plug()
+    dead = OSError(errno.EIO, "Input/output error")
+
+    def lose() -> None:
+        site.disk.error = site.disk.write_error = dead
+
+    def find() -> None:
+        site.disk.error = site.disk.write_error = None
+
+    with trio.fail_after(60):
+        session = await record_through(site, lose, find)
+    assert len(session.segments) == 2
+    assert session.segments[1].state is SegmentState.SEALED
+    assert {gap.cause for gap in session.gaps} == {Cause.STORAGE_ERROR}
+    assert session.frames_captured == session.frames_written + sum(g.frames for g in session.gaps)
+
+
+async def test_a_dead_disk_says_why_it_is_missing(tmp_path: Path) -> None:
+    """The kernel's word reaches the status."""
+    site = Site(tmp_path)
+    site.plug()
+    async with site.storage() as storage:
+        site.disk.error = OSError(errno.EIO, "Input/output error")
+        assert await level(storage) is MISSING
+        assert "Input/output error" in storage.status.reason
+
+
+@pytest.fixture
+def few_inodes(tmp_path: Path) -> Iterator[Site]:
+    """Return a disk that can hold a thousand files."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a volume needs root")
+    site = MountedSite(tmp_path, PosixDisk())
+    options = "size=64m,nr_inodes=1000"
+    try:
+        run("mount", "-t", "tmpfs", "-o", options, "camd-test", str(site.mount_point))
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"no volume can be mounted: {error.stderr.decode().strip()}")
+    try:
+        yield site
+    finally:
+        site.clear_away()
+
+
+@pytest.mark.root
+async def test_a_volume_runs_out_of_inodes(few_inodes: Site) -> None:
+    """On a real file system files use inodes up: no_inodes, -1017, and running files go on."""
+    site = few_inodes
+    async with site.storage() as storage:
+        assert await level(storage) is OK
+        file = await storage.on_disk(lambda: storage.disk.create(site.folder / "a.mp4"))
+        others = [site.mount_point / str(number) for number in range(1000)]
+        left = os.statvfs(site.folder).f_favail
+        for path in others[: left - 99]:
+            path.touch()
+        assert await level(storage) is StorageLevel.NO_INODES
+        with pytest.raises(Refusal) as refused:
+            await storage.guard.admit(SessionId("s0"), 1.0, 1.0)
+        assert refused.value.kind.code == -1017
+        await storage.on_disk(lambda: file.append([b"footage"]))
+        await storage.on_disk(file.close)
+        for path in others[:20]:
+            path.unlink()
+        assert await level(storage) is OK

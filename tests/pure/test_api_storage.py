@@ -1,0 +1,61 @@
+"""The recordings volume on the wire, and on the health page."""
+
+from __future__ import annotations
+
+import json
+
+import attrs
+import pytest
+from test_storage_levels import CODES, status
+
+from camd.api import views
+from camd.api.events import render
+from camd.api.system import _judge_storage
+from camd.model import StorageChanged, StorageLevel, SyncLatency
+
+NAMES = {"ok": "normal", "low": "warning"}
+HEALTH = {"ok": "healthy", "low": "degraded", "blocked": "degraded", "no_inodes": "degraded"}
+
+
+@pytest.mark.parametrize("level", list(StorageLevel))
+def test_a_level_is_an_event_with_code_and_advice(level: StorageLevel) -> None:
+    """Every level but ok goes out with its code, what is wrong and what to do."""
+    method, params, key = render(StorageChanged(status(level=level, reason="why")))
+    assert (method, key) == ("storage_status_update", None)
+    assert params["threshold_status"] == NAMES.get(level.value, level.value)
+    if level is StorageLevel.OK:
+        assert not {"code", "message", "suggestion"} & set(params)
+        return
+    assert params["code"] == CODES[level.value]
+    assert params["message"] == "why"
+    assert params["suggestion"]
+
+
+def test_latency_goes_out_in_seconds() -> None:
+    """The numbers stand under the names that clients are promised; JSON can hold them."""
+    latency = SyncLatency(3, 0.25, 0.5, 0.75, 1.0)
+    shown = views.storage(status(sync_latency=latency, pending_seconds=12.5, slow=True))
+    assert shown["sync_latency"] == {
+        "count": 3,
+        "latest": 0.25,
+        "median": 0.5,
+        "p95": 0.75,
+        "worst": 1.0,
+    }
+    assert (shown["pending_seconds"], shown["slow"], shown["free_inodes"]) == (12.5, True, None)
+    assert json.dumps(views.storage(status()))
+
+
+@pytest.mark.parametrize("level", list(StorageLevel))
+def test_health_follows_the_level(level: StorageLevel) -> None:
+    """What only stops new recordings degrades; what stops all is unhealthy, with its reason."""
+    health, details = _judge_storage(status(level=level, reason="why"))
+    assert health == HEALTH.get(level.value, "unhealthy")
+    assert bool(details) is (level is not StorageLevel.OK)
+    if health == "unhealthy":
+        assert details == f"storage is {level.value}: why"
+
+
+def test_a_slow_disk_is_degraded() -> None:
+    """Slow is no level, and shows on the health page all the same."""
+    assert _judge_storage(attrs.evolve(status(), slow=True))[0] == "degraded"

@@ -1,0 +1,95 @@
+"""Whether a folder is on the disk that it should be on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from camd.storage.identity import (
+    BARE,
+    NO_MOUNT,
+    Known,
+    Place,
+    Verdict,
+    decide,
+    parse_known,
+    parse_marker,
+    render_known,
+)
+from camd.storage.levels import Fault
+
+FOLDER = Path("/mnt/usb/recordings")
+ROOT, HOME = Place(Path("/"), 1), Place(Path("/mnt"), 2)
+DISK = Place(Path("/mnt/usb"), 3)
+ELSEWHERE = Place(Path("/media/stick"), 4)
+ON_DISK = Known("a", FOLDER, DISK.top)
+ON_ROOT = Known("a", FOLDER, ROOT.top)
+UNMARKED = Known("", FOLDER, DISK.top)
+SAME, FOUND, NEW, CHANGED = Verdict
+
+
+@pytest.mark.parametrize(
+    ("place", "marker", "known", "verdict"),
+    [
+        # the first use, or what was remembered is lost
+        *((place, None, None, NEW) for place in (ROOT, DISK)),
+        *((place, "a", None, FOUND) for place in (ROOT, DISK)),
+        # the same disk, wherever it is mounted
+        *((place, "a", ON_DISK, SAME) for place in (DISK, ELSEWHERE, HOME, ROOT)),
+        (DISK, "a", ON_ROOT, SAME),
+        # the bare mount point, on the root disk or on another one around it
+        *((place, marker, ON_DISK, BARE) for place in (ROOT, HOME) for marker in (None, "b")),
+        (ROOT, None, UNMARKED, BARE),
+        # another disk
+        *((place, None, ON_DISK, NEW) for place in (DISK, ELSEWHERE)),
+        *((place, "b", ON_DISK, CHANGED) for place in (DISK, ELSEWHERE)),
+        (DISK, None, UNMARKED, NEW),
+        # never on a mount of its own: nothing can be absent
+        *((place, None, ON_ROOT, NEW) for place in (ROOT, DISK)),
+        *((place, "b", ON_ROOT, CHANGED) for place in (ROOT, DISK)),
+    ],
+)
+def test_a_volume_is_recognised(
+    place: Place, marker: str | None, known: Known | None, verdict: Verdict | Fault
+) -> None:
+    """By its marker; without the right one, by where it is and where it was."""
+    assert decide(place, marker, known, require_mount=False) is verdict
+
+
+@given(
+    st.sampled_from([ROOT, HOME, DISK, ELSEWHERE]),
+    st.sampled_from([None, "a", "b"]),
+    st.sampled_from([None, ON_DISK, ON_ROOT, UNMARKED]),
+)
+def test_a_required_mount_is_required_always(
+    place: Place, marker: str | None, known: Known | None
+) -> None:
+    """On the root file system no marker and no memory helps; elsewhere nothing changes."""
+    verdict = decide(place, marker, known, require_mount=True)
+    if place is ROOT:
+        assert verdict is NO_MOUNT
+    else:
+        assert verdict is decide(place, marker, known, require_mount=False)
+
+
+def test_what_is_remembered_is_read_again() -> None:
+    """Written and read it is the same, and it is of one folder: another one begins anew."""
+    text = render_known(ON_DISK)
+    assert parse_known(text, FOLDER) == ON_DISK
+    assert parse_known(text, Path("/var/lib/camd/recordings")) is None
+
+
+@given(st.one_of(st.text(), st.sampled_from(["{}", "[]", "3", '{"volume_id": 3}', '{"volume_id'])))
+def test_whatever_stands_in_the_files_is_no_error(text: str) -> None:
+    """What a power cut or a person left in a marker or in the memory counts as nothing."""
+    assert parse_known(text, FOLDER) is None
+    assert parse_marker(text) is None
+
+
+def test_a_marker_is_read() -> None:
+    """The id is a word that is not empty."""
+    assert parse_marker('{"volume_id": "a", "created": "2026-01-15T14:30:00+00:00"}') == "a"
+    assert parse_marker('{"volume_id": ""}') is None
