@@ -106,6 +106,24 @@ async def test_a_sync_that_hangs_delays_nobody_and_shows(tmp_path: Path, soon: N
         assert stage.announced == [StorageLevel.UNRESPONSIVE, StorageLevel.OK]
 
 
+async def test_the_return_of_a_hung_call_is_noticed_at_once(
+    tmp_path: Path, soon: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The level is judged afresh when the call returns, not when the next sample is due."""
+    async with staged(tmp_path) as stage:
+        stage.disk.stick("bad.mp4")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stage.write, "bad.mp4")
+            await stage.wait(StorageLevel.UNRESPONSIVE)
+            monkeypatch.setattr(guard_module, "SAMPLE_SECONDS", 60.0)
+            before = stage.storage.published.value
+            # behind this sample comes the long pause
+            await stage.storage.published.wait_until(lambda status: status is not before)
+            stage.disk.loosen()
+            with trio.fail_after(10):
+                await stage.wait(StorageLevel.OK)
+
+
 async def test_an_operation_of_many_calls_is_as_old_as_its_latest_call(tmp_path: Path) -> None:
     """What reads a long file piece by piece may take longer than any call is given."""
     async with staged(tmp_path) as stage:

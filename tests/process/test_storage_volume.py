@@ -260,6 +260,28 @@ async def test_another_disk_is_taken_and_the_first_known_again(site: Site) -> No
     assert json.loads((site.state / "volume.json").read_text())["volume_id"] == first
 
 
+@pytest.mark.parametrize(
+    ("noticed", "step"), [(True, 0), (False, 1)], ids=["same number", "between two looks"]
+)
+async def test_an_empty_disk_gets_its_folder(tmp_path: Path, noticed: bool, step: int) -> None:
+    """Though the other disk has the number of the first, as sticks in one socket do, and though
+    nobody looked while there was none; a folder that is moved away on its disk stays away."""
+    site = Site(tmp_path)
+    site.plug()
+    async with site.storage() as storage:
+        site.folder.rename(site.mount_point / "moved")
+        assert await level(storage) is MISSING
+        assert await level(storage) is MISSING
+        site.unplug()
+        if noticed:
+            assert await level(storage) is MISSING
+        site.content("b").mkdir()
+        site.device += step - 1
+        site.plug("b")
+        assert await level(storage) is OK
+        assert marker(site.folder)
+
+
 async def test_a_lost_memory_is_learned_from_the_marker(site: Site) -> None:
     """Without the state folder the marker says which volume it is, and it is kept."""
     site.plug()
