@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import attrs
 
+from camd.camera.holes import Hole, HoleFinder
 from camd.camera.queue import Captured, RunEnded
 from camd.camera.sessions import Loss, SessionBook
 from camd.model import Cause, Gap
@@ -21,6 +22,7 @@ class Ledger:
     """
 
     book: SessionBook
+    holes: HoleFinder = attrs.field(factory=HoleFinder)
     written_until: datetime | None = attrs.field(default=None, init=False)
     latest_cause: Cause = attrs.field(default=Cause.STORAGE_ERROR, init=False)
     _loss: Loss | None = attrs.field(default=None, init=False)
@@ -36,8 +38,27 @@ class Ledger:
         until = self.written_until
         return until if until and abs(captured.start - until) < SAME_MOMENT else captured.start
 
+    def wrote(self, captured: Captured, until: datetime) -> list[Gap]:
+        """A fragment is in a file; make the entry for holes that are over."""
+        self.written_until = until
+        return self._dropped(self.holes.watch(captured.fragment, captured.start))
+
+    def close_holes(self) -> list[Gap]:
+        """Make the entry for holes that were found so far: a file is complete."""
+        return self._dropped(self.holes.close())
+
+    def source_over(self) -> list[Gap]:
+        """Make the entry for holes in what one child delivered: it delivers nothing more."""
+        return self._dropped(self.holes.run_over())
+
+    def _dropped(self, holes: list[Hole]) -> list[Gap]:
+        return [
+            self.book.dropped(hole.start, hole.end, hole.seconds, hole.frames) for hole in holes
+        ]
+
     def lose(self, loss: Loss) -> None:
         """Frames arrived and cannot be written."""
+        self.holes.interrupt()
         self.latest_cause = loss.cause
         self._loss = loss if self._loss is None else self._loss.and_then(loss)
 

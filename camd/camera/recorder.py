@@ -6,13 +6,13 @@ ledger (I4), and it says "recording" only while bytes become durable (I7).
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import attrs
 import structlog
 import trio
 
+from camd.camera.accounts import Accounts, Observer
 from camd.camera.brake import Brake
+from camd.camera.holes import HoleFinder
 from camd.camera.ledger import Ledger
 from camd.camera.opened import OpenSegment, open_segment
 from camd.camera.queue import (
@@ -28,30 +28,12 @@ from camd.camera.sessions import Loss, Rotation, SessionBook
 from camd.clock import monotonic, now
 from camd.media.fragments import Init
 from camd.media.mp4 import SegmentError
-from camd.model import Cause, Gap, RecordingNews, Segment, SegmentState
+from camd.model import Cause, RecordingNews, Segment, SegmentState
 from camd.storage.actor import Storage
 
 log = structlog.get_logger("camd.recorder")
 
-FIRST_RETRY_SECONDS = 1.0
 CUT_SHORT_SECONDS = 5.0
-LONGEST_RETRY_SECONDS = 30.0
-
-
-class Observer(Protocol):
-    """Who wants to know how the session goes."""
-
-    async def began(self) -> None:
-        """The first frames are on disk."""
-
-    def failed(self, cause: Cause) -> None:
-        """Storage refused; the recorder waits and tries again."""
-
-    def sealed(self, segment: Segment) -> None:
-        """A segment is final and durable."""
-
-    def news(self, news: RecordingNews, filename: str, reason: str = "") -> None:
-        """Something that clients are told."""
 
 
 @attrs.define(eq=False)
@@ -65,17 +47,20 @@ class Recorder:
     observer: Observer
     rotation: Rotation
     sync_seconds: float | None  # None: only when a segment is sealed
+    holes: HoleFinder = attrs.field(factory=HoleFinder)
     _init: Init | None = attrs.field(default=None, init=False)
     _open: OpenSegment | None = attrs.field(default=None, init=False)
     _number: int = attrs.field(default=0, init=False)
     _sync_due: float | None = attrs.field(default=None, init=False)  # monotonic seconds
     _brake: Brake = attrs.field(factory=Brake, init=False)
     _ledger: Ledger = attrs.field(init=False)
+    _accounts: Accounts = attrs.field(init=False)
     _finishing: bool = attrs.field(default=False, init=False)
     _done: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._ledger = Ledger(self.book)
+        self._ledger = Ledger(self.book, self.holes)
+        self._accounts = Accounts(self.book, self.storage, self.observer)
 
     def resume(self) -> None:
         """Continue a session with segments: the time since the newest one is `daemon_down`."""
@@ -108,8 +93,9 @@ class Recorder:
                 await self._sync()
             else:
                 await self._take(item)
+        await self._accounts.enter(self._ledger.source_over())
         await self._seal()
-        await self._enter(self._ledger.settle(self.book.until or now()))
+        await self._accounts.enter(self._ledger.settle(self.book.until or now()))
         self._done = True
 
     async def _cut_short(self) -> None:
@@ -131,10 +117,11 @@ class Recorder:
                 await self._seal()
                 why = "dropped the oldest frames in memory"
                 self._ledger.lose(Loss(start, end, frames, Cause.STORAGE_SLOW, why))
-                await self._enter(self._ledger.settle_losses())
+                await self._accounts.enter(self._ledger.settle_losses())
             case RunEnded():
+                await self._accounts.enter(self._ledger.source_over())
                 await self._seal()
-                await self._enter(self._ledger.settle_losses())
+                await self._accounts.enter(self._ledger.settle_losses())
                 self._ledger.run_ended(item)
                 if item.cause is not None:
                     self.book.wait_for(item.reason)
@@ -191,7 +178,7 @@ class Recorder:
             self._number,
         )
         self._number += 1
-        await self._enter(self._ledger.settle(start))
+        await self._accounts.enter(self._ledger.settle(start))
         self.storage.guard.wrote(self.book.session_id, self._open.file.size_bytes)
 
     async def _append(self, captured: Captured) -> None:
@@ -219,7 +206,7 @@ class Recorder:
         failure = await self.storage.on_disk(write)
         grown = file.size_bytes - before
         self.storage.guard.wrote(self.book.session_id, grown)
-        self._ledger.written_until = self._open.end
+        dropped = self._ledger.wrote(captured, self._open.end)
         account = self._open.account(SegmentState.OPEN)
         self.book.wrote(account, fragment.frames, grown, monotonic())
         if failure is None and due:
@@ -229,6 +216,7 @@ class Recorder:
         self.storage.growing(account, file.synced_bytes)
         if first:
             await self._announce(account)
+        await self._accounts.enter(dropped)
         if failure is not None:
             await self._write_failed(failure, None)
         else:
@@ -301,6 +289,7 @@ class Recorder:
         account = opened.account(state)
         self.book.replace(account)
         await self.storage.note_segment(account)
+        await self._accounts.enter(self._ledger.close_holes())
         if state is SegmentState.SEALED:
             self.observer.sealed(account)
 
@@ -321,8 +310,7 @@ class Recorder:
         self._brake.paused = cause
         await self._seal()
         self.book.wait_for(f"storage: {reason}")
-        if self._begun:
-            self.observer.news(RecordingNews.ERROR, self._newest_name(), f"storage: {reason}")
+        self._accounts.tell_error(f"storage: {reason}")
         self.observer.failed(cause)
 
     async def _write_failed(self, error: OSError, captured: Captured | None) -> None:
@@ -334,17 +322,3 @@ class Recorder:
         if captured is not None:
             why = "sealed the file, tried again later"
             self._ledger.lose_fragment(captured, cause, why)
-
-    async def _enter(self, gaps: list[Gap]) -> None:
-        """Write entries into the ledger, and tell; a start that is refused leaves none behind."""
-        if gaps and self._begun:
-            await self.storage.note_gaps(gaps)
-            for gap in gaps:
-                self.observer.news(RecordingNews.GAP, self._newest_name(), gap.cause.value)
-
-    @property
-    def _begun(self) -> bool:
-        return self.book.first_frame_at is not None
-
-    def _newest_name(self) -> str:
-        return self.book.segments[-1].filename if self.book.segments else ""

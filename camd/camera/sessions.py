@@ -167,6 +167,11 @@ class SessionBook:
         frames = round(max(0.0, (end - start).total_seconds()) * self._frame_rate())
         return self._ledger(start, end, frames, False, cause, "started the camera again")
 
+    def dropped(self, start: datetime, end: datetime, seconds: float, frames: int) -> Gap:
+        """Ledger frames that the source left out in so many seconds of a span; estimated."""
+        cause = Cause.FRAMES_DROPPED_BY_SOURCE
+        return self._ledger(start, end, frames, False, cause, "recorded what came", seconds)
+
     def _frame_rate(self) -> float:
         """Frames per second of the newest segment that has any."""
         for segment in reversed(self.segments):
@@ -175,15 +180,24 @@ class SessionBook:
         return 0.0
 
     def _ledger(
-        self, start: datetime, end: datetime, frames: int, exact: bool, cause: Cause, action: str
+        self,
+        start: datetime,
+        end: datetime,
+        frames: int,
+        exact: bool,
+        cause: Cause,
+        action: str,
+        seconds: float | None = None,
     ) -> Gap:
+        """Make an entry; `seconds` is how long footage is missing, by default the whole span."""
         end = max(start, end)
+        seconds = (end - start).total_seconds() if seconds is None else seconds
         gap = Gap(
             camera_id=self.camera_id,
             session_id=self.session_id,
             start=start,
             end=end,
-            duration_seconds=round((end - start).total_seconds(), 6),
+            duration_seconds=round(seconds, 6),
             frames=frames,
             exact=exact,
             cause=cause,

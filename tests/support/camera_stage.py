@@ -177,6 +177,25 @@ def films(seconds: float = float("inf"), *, status: int = -9, flush: bool = Fals
     return part
 
 
+def skips(*moments: float, frames: int = 7) -> Part:
+    """Play a child that leaves out so many frames at each of these moments, and goes on."""
+
+    async def part(child: FakeChild) -> int:
+        child.write(child.film.head)
+        coming, begun = deque(moments), trio.current_time()
+        while not child.told_to_end.is_set():
+            if coming and trio.current_time() >= begun + coming[0]:
+                coming.popleft()
+                child.film.skip(frames)
+                await trio.sleep(frames / FPS)
+            with trio.move_on_after(0.5):
+                await child.told_to_end.wait()
+            child.write(child.film.next(5))
+        return 255
+
+    return part
+
+
 def plays_once(seconds: float) -> Part:
     """Play a child whose source comes to its end."""
     return films(seconds, status=0, flush=True)
