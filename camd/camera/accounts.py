@@ -1,14 +1,20 @@
-"""How a session's account gets out: entries into the catalog, news to those who listen."""
+"""How a session's account gets out: entries into the catalog, news to those who listen.
+
+Here it is also checked: captured = written + ledgered, at every seal and at the end (I4).
+"""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 import attrs
+import structlog
 
 from camd.camera.sessions import SessionBook
 from camd.model import Cause, Gap, RecordingNews, Segment
 from camd.storage.actor import Storage
+
+log = structlog.get_logger("camd.session")
 
 
 class Observer(Protocol):
@@ -46,6 +52,19 @@ class Accounts:
         """Tell of trouble; before the first frame it is in the refusal instead."""
         if self.book.first_frame_at is not None:
             self.observer.news(RecordingNews.ERROR, self._newest_name(), reason)
+
+    def check(self, undecided: int = 0) -> None:
+        """Say once when the sum is wrong; frames whose fate is undecided are not missing."""
+        book = self.book
+        if wrong := book.audit(undecided):
+            log.error(
+                "frames_unaccounted",
+                session=book.session_id,
+                captured=book.frames_captured,
+                written=book.frames_written,
+                unaccounted=wrong,
+            )
+            self.tell_error("frames unaccounted for")
 
     def _newest_name(self) -> str:
         return self.book.segments[-1].filename if self.book.segments else ""

@@ -25,13 +25,19 @@ class Ledger:
     holes: HoleFinder = attrs.field(factory=HoleFinder)
     written_until: datetime | None = attrs.field(default=None, init=False)
     latest_cause: Cause = attrs.field(default=Cause.STORAGE_ERROR, init=False)
+    _in_hand: int = attrs.field(default=0, init=False)  # frames: neither written nor lost yet
     _loss: Loss | None = attrs.field(default=None, init=False)
     _run_over: RunEnded | None = attrs.field(default=None, init=False)
 
     @property
-    def pending_frames(self) -> int:
-        """Frames that are lost and not entered yet."""
-        return self._loss.frames if self._loss else 0
+    def undecided_frames(self) -> int:
+        """Frames that are in hand, or lost and not entered yet."""
+        return self._in_hand + (self._loss.frames if self._loss else 0)
+
+    def took(self, frames: int) -> None:
+        """Frames arrived; `wrote` or `lose` says what becomes of them, before others come."""
+        self.book.captured(frames)
+        self._in_hand = frames
 
     def start_of(self, captured: Captured) -> datetime:
         """When a segment that begins with this fragment begins: without a seam where none is."""
@@ -39,7 +45,8 @@ class Ledger:
         return until if until and abs(captured.start - until) < SAME_MOMENT else captured.start
 
     def wrote(self, captured: Captured, until: datetime) -> list[Gap]:
-        """A fragment is in a file; make the entry for holes that are over."""
+        """The fragment in hand is in a file; make the entry for holes that are over."""
+        self._in_hand = 0
         self.written_until = until
         return self._dropped(self.holes.watch(captured.fragment, captured.start))
 
@@ -57,23 +64,23 @@ class Ledger:
         ]
 
     def lose(self, loss: Loss) -> None:
-        """Frames arrived and cannot be written."""
+        """The frames in hand cannot be written."""
+        self._in_hand = 0
         self.holes.interrupt()
         self.latest_cause = loss.cause
         self._loss = loss if self._loss is None else self._loss.and_then(loss)
 
     def lose_fragment(self, captured: Captured, cause: Cause, action: str) -> None:
-        """A fragment arrived and cannot be written."""
+        """The fragment in hand cannot be written."""
         frames = captured.fragment.frames
         self.lose(Loss(captured.start, captured.end, frames, cause, action))
 
-    def lose_rest(self, until: datetime, action: str) -> bool:
-        """Frames are neither written nor lost so far: they are lost. False when there are none."""
-        frames = self.book.unaccounted - self.pending_frames
-        if not frames:
+    def lose_in_hand(self, until: datetime, action: str) -> bool:
+        """Whatever happens to the frames in hand: they are lost. False when there are none."""
+        if not self._in_hand:
             return False
         start = self.written_until or self.book.started
-        self.lose(Loss(start, until, frames, Cause.STORAGE_ERROR, action))
+        self.lose(Loss(start, until, self._in_hand, Cause.STORAGE_ERROR, action))
         return True
 
     def run_ended(self, over: RunEnded) -> None:

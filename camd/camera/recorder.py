@@ -54,13 +54,13 @@ class Recorder:
     _sync_due: float | None = attrs.field(default=None, init=False)  # monotonic seconds
     _brake: Brake = attrs.field(factory=Brake, init=False)
     _ledger: Ledger = attrs.field(init=False)
-    _accounts: Accounts = attrs.field(init=False)
+    accounts: Accounts = attrs.field(init=False)
     _finishing: bool = attrs.field(default=False, init=False)
     _done: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._ledger = Ledger(self.book, self.holes)
-        self._accounts = Accounts(self.book, self.storage, self.observer)
+        self.accounts = Accounts(self.book, self.storage, self.observer)
 
     def resume(self) -> None:
         """Continue a session with segments: the time since the newest one is `daemon_down`."""
@@ -93,14 +93,14 @@ class Recorder:
                 await self._sync()
             else:
                 await self._take(item)
-        await self._accounts.enter(self._ledger.source_over())
+        await self.accounts.enter(self._ledger.source_over())
         await self._seal()
-        await self._accounts.enter(self._ledger.settle(self.book.until or now()))
+        await self.accounts.enter(self._ledger.settle(self.book.until or now()))
         self._done = True
 
     async def _cut_short(self) -> None:
         """Account for the fragment that was in hand, then finish as usual."""
-        if self._ledger.lose_rest(now(), "was interrupted"):
+        if self._ledger.lose_in_hand(now(), "was interrupted"):
             await self._seal()
         self.queue.put(Finish())
         await self._record()
@@ -110,18 +110,18 @@ class Recorder:
             case RunBegan(init):
                 self._init = init
             case Captured():
-                self.book.captured(item.fragment.frames)
+                self._ledger.took(item.fragment.frames)
                 await self._capture(item)
             case Overflowed(start, end, frames):
-                self.book.captured(frames)
+                self._ledger.took(frames)
                 await self._seal()
                 why = "dropped the oldest frames in memory"
                 self._ledger.lose(Loss(start, end, frames, Cause.STORAGE_SLOW, why))
-                await self._accounts.enter(self._ledger.settle_losses())
+                await self.accounts.enter(self._ledger.settle_losses())
             case RunEnded():
-                await self._accounts.enter(self._ledger.source_over())
+                await self.accounts.enter(self._ledger.source_over())
                 await self._seal()
-                await self._accounts.enter(self._ledger.settle_losses())
+                await self.accounts.enter(self._ledger.settle_losses())
                 self._ledger.run_ended(item)
                 if item.cause is not None:
                     self.book.wait_for(item.reason)
@@ -178,7 +178,7 @@ class Recorder:
             self._number,
         )
         self._number += 1
-        await self._accounts.enter(self._ledger.settle(start))
+        await self.accounts.enter(self._ledger.settle(start))
         self.storage.guard.wrote(self.book.session_id, self._open.file.size_bytes)
 
     async def _append(self, captured: Captured) -> None:
@@ -216,7 +216,7 @@ class Recorder:
         self.storage.growing(account, file.synced_bytes)
         if first:
             await self._announce(account)
-        await self._accounts.enter(dropped)
+        await self.accounts.enter(dropped)
         if failure is not None:
             await self._write_failed(failure, None)
         else:
@@ -289,7 +289,8 @@ class Recorder:
         account = opened.account(state)
         self.book.replace(account)
         await self.storage.note_segment(account)
-        await self._accounts.enter(self._ledger.close_holes())
+        await self.accounts.enter(self._ledger.close_holes())
+        self.accounts.check(self._ledger.undecided_frames)
         if state is SegmentState.SEALED:
             self.observer.sealed(account)
 
@@ -310,7 +311,7 @@ class Recorder:
         self._brake.paused = cause
         await self._seal()
         self.book.wait_for(f"storage: {reason}")
-        self._accounts.tell_error(f"storage: {reason}")
+        self.accounts.tell_error(f"storage: {reason}")
         self.observer.failed(cause)
 
     async def _write_failed(self, error: OSError, captured: Captured | None) -> None:

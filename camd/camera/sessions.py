@@ -106,6 +106,7 @@ class SessionBook:
     preroll_seconds: float = attrs.field(default=0.0, init=False)
     durable: bool = attrs.field(default=True, init=False)
     healthy: bool = attrs.field(default=False, init=False)
+    _known_error: int = attrs.field(default=0, init=False)  # in the sum of frames
 
     @classmethod
     def resumed(cls, session: Session, moment: datetime, monotonic: float) -> SessionBook:
@@ -211,6 +212,14 @@ class SessionBook:
         """Frames that were captured and are neither written nor ledgered; 0 in the end (I4)."""
         ledgered = sum(gap.frames for gap in self.gaps if gap.exact)
         return self.frames_captured - self.frames_written - ledgered
+
+    def audit(self, undecided: int) -> int:
+        """Check the sum, but for frames whose fate is undecided; return how wrong it is.
+
+        An error that was returned once is not returned again while it stays the same.
+        """
+        before, self._known_error = self._known_error, self.unaccounted - undecided
+        return self._known_error if self._known_error != before else 0
 
     # --- what others see ---
 
