@@ -171,6 +171,7 @@ class Session:
     healthy: bool  # bytes became durable within the last seconds (I7)
     end: datetime | None = None
     preroll_seconds: float = 0.0
+    stepped_seconds: float = 0.0  # by how much the clock was set between first and last file
     warnings: tuple[str, ...] = ()
 
     @property

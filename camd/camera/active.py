@@ -176,7 +176,7 @@ class Active:
             book.end_for("interrupted", now())
         book.ended, book.state = now(), SessionState.ENDED
         if book.segments:
-            book.ended = max(segment.end for segment in book.segments)
+            book.ended = book.segments[-1].end
             await self._look_hashes_up()
             await self.storage.note_session(self._final())
         self.recorder.accounts.check()

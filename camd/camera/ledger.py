@@ -18,13 +18,18 @@ SAME_MOMENT = timedelta(milliseconds=250)  # capture times closer than this are 
 class Ledger:
     """The open losses of one session, and where its footage ends. Pure.
 
-    An entry covers a hole as a whole: it is made when footage goes on, or the session ends.
+    An entry covers a hole as a whole: it is made when footage goes on, or the session ends. All
+    times are on the wall clock as it is now: when it is set, they move along, so that lengths
+    stay true.
     """
 
     book: SessionBook
     holes: HoleFinder = attrs.field(factory=HoleFinder)
     written_until: datetime | None = attrs.field(default=None, init=False)
     latest_cause: Cause = attrs.field(default=Cause.STORAGE_ERROR, init=False)
+    clock_was_set: bool = attrs.field(default=False, init=False)  # since the newest file began
+    _set_by: timedelta = attrs.field(default=timedelta(0), init=False)  # since then
+    _another_life: bool = attrs.field(default=False, init=False)  # of the daemon wrote last
     _in_hand: int = attrs.field(default=0, init=False)  # frames: neither written nor lost yet
     _loss: Loss | None = attrs.field(default=None, init=False)
     _run_over: RunEnded | None = attrs.field(default=None, init=False)
@@ -33,6 +38,27 @@ class Ledger:
     def undecided_frames(self) -> int:
         """Frames that are in hand, or lost and not entered yet."""
         return self._in_hand + (self._loss.frames if self._loss else 0)
+
+    def resume(self, until: datetime) -> None:
+        """Another life of the daemon wrote until then, by a clock that was another one."""
+        self.written_until, self._another_life = until, True
+        self.run_ended(RunEnded(Cause.DAEMON_DOWN, "the service was not running"))
+
+    def set_clock(self, by: timedelta, moment: datetime) -> list[Gap]:
+        """The wall clock was set, at `moment` of the new time; make the entry that says so."""
+        self.clock_was_set = True
+        self.holes.move(by)
+        self._loss = self._loss and self._loss.moved(by)
+        if self.written_until is not None and not self._another_life:
+            self.written_until += by
+            self._set_by += by
+        return self.book.clock_set(by, moment)
+
+    def begin(self, start: datetime) -> list[Gap]:
+        """A file begins at `start`; make the entries for what is missing before it."""
+        self.book.stepped_seconds += self._set_by.total_seconds()
+        self.clock_was_set, self._set_by = False, timedelta(0)
+        return self.settle(start)
 
     def took(self, frames: int) -> None:
         """Frames arrived; `wrote` or `lose` says what becomes of them, before others come."""
@@ -45,9 +71,9 @@ class Ledger:
         return until if until and abs(captured.start - until) < SAME_MOMENT else captured.start
 
     def wrote(self, captured: Captured, until: datetime) -> list[Gap]:
-        """The fragment in hand is in a file; make the entry for holes that are over."""
-        self._in_hand = 0
-        self.written_until = until
+        """The fragment in hand is in a file, which ends at `until` of the time it began in."""
+        self._in_hand, self._another_life = 0, False
+        self.written_until = until + self._set_by
         return self._dropped(self.holes.watch(captured.fragment, captured.start))
 
     def close_holes(self) -> list[Gap]:

@@ -18,6 +18,7 @@ from camd.camera.opened import OpenSegment, open_segment
 from camd.camera.queue import (
     Captured,
     CaptureQueue,
+    ClockStepped,
     Finish,
     Item,
     Overflowed,
@@ -66,8 +67,7 @@ class Recorder:
         """Continue a session with segments: the time since the newest one is `daemon_down`."""
         newest = self.book.segments[-1]
         self._number = newest.number + 1
-        self._ledger.written_until = newest.end
-        self._ledger.run_ended(RunEnded(Cause.DAEMON_DOWN, "the service was not running"))
+        self._ledger.resume(newest.end)
 
     async def record(self) -> None:
         """Write until Finish comes out of the queue; then everything is sealed and ledgered.
@@ -105,7 +105,7 @@ class Recorder:
         self.queue.put(Finish())
         await self._record()
 
-    async def _take(self, item: Captured | RunBegan | RunEnded | Overflowed) -> None:
+    async def _take(self, item: Item) -> None:
         match item:
             case RunBegan(init):
                 self._init = init
@@ -118,6 +118,8 @@ class Recorder:
                 why = "dropped the oldest frames in memory"
                 self._ledger.lose(Loss(start, end, frames, Cause.STORAGE_SLOW, why))
                 await self.accounts.enter(self._ledger.settle_losses())
+            case ClockStepped(by, moment):
+                await self.accounts.enter(self._ledger.set_clock(by, moment))
             case RunEnded():
                 await self.accounts.enter(self._ledger.source_over())
                 await self._seal()
@@ -154,9 +156,11 @@ class Recorder:
             await self._does_not_fit(error, captured)
 
     def _due(self, captured: Captured) -> bool:
+        """Whether to cut here; names and times of the open file are of no use any more when the
+        clock was set."""
         assert self._open is not None
         fragment = captured.fragment
-        return self.rotation.due(
+        return self._ledger.clock_was_set or self.rotation.due(
             number=self._open.number,
             seconds=fragment.start_seconds - self._open.begin_seconds,
             size_bytes=self._open.file.size_bytes,
@@ -178,7 +182,7 @@ class Recorder:
             self._number,
         )
         self._number += 1
-        await self.accounts.enter(self._ledger.settle(start))
+        await self.accounts.enter(self._ledger.begin(start))
         self.storage.guard.wrote(self.book.session_id, self._open.file.size_bytes)
 
     async def _append(self, captured: Captured) -> None:

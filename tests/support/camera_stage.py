@@ -53,11 +53,28 @@ RECORDING = RecordingConfig()
 ANN, BOB = RecordingWish("ann"), RecordingWish("bob")
 
 
-def jump_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
+@attrs.define(eq=False)
+class Wall:
+    """The wall clock, which somebody may set."""
+
+    ahead: timedelta = timedelta(0)  # of where it would be
+
+    def step(self, **by: float) -> None:
+        """Set it by so much; back when negative."""
+        self.ahead += timedelta(**by)
+
+    def now(self, _: object = None) -> datetime:
+        """Say what it shows."""
+        return at(trio.current_time()) + self.ahead
+
+
+def jump_clocks(monkeypatch: pytest.MonkeyPatch) -> Wall:
     """Let wall time and monotonic time run with the test's clock, and rests have no jitter."""
+    wall = Wall()
     monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=trio.current_time))
-    monkeypatch.setattr(clock, "datetime", SimpleNamespace(now=lambda _: at(trio.current_time())))
+    monkeypatch.setattr(clock, "datetime", SimpleNamespace(now=wall.now))
     monkeypatch.setattr(children, "random", SimpleNamespace(uniform=lambda low, high: 1.0))
+    return wall
 
 
 def at(seconds: float) -> datetime:
