@@ -177,6 +177,7 @@ class Session:
     healthy: bool  # bytes became durable within the last seconds (I7)
     end: datetime | None = None
     preroll_seconds: float = 0.0
+    stepped_seconds: float = 0.0  # by how much the clock was set between first and last file
     warnings: tuple[str, ...] = ()
     boot_id: str = ""  # of the boot in which it began
     monotonic_start: float = 0.0  # seconds of that boot's monotonic clock

@@ -214,4 +214,5 @@ class SessionTimes:
         """Take the times from the files: they know best."""
         start = session.segments[0].start if session.segments else session.start
         end = session.segments[-1].end if session.segments else (session.end or start)
-        return cls(start, end, round((end - start).total_seconds(), 6))
+        seconds = (end - start).total_seconds() - session.stepped_seconds
+        return cls(start, end, round(max(0.0, seconds), 6))

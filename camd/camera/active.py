@@ -176,17 +176,10 @@ class Active:
             book.end_for("interrupted", now())
         book.ended, book.state = now(), SessionState.ENDED
         if book.segments:
-            book.ended = max(segment.end for segment in book.segments)
+            book.ended = book.segments[-1].end
             await self._look_hashes_up()
             await self.storage.note_session(self._final())
-        if book.unaccounted:
-            log.error(
-                "frames_unaccounted",
-                session=book.session_id,
-                captured=book.frames_captured,
-                written=book.frames_written,
-            )
-            self.news(RecordingNews.ERROR, "", "frames unaccounted for")
+        self.recorder.accounts.check()
 
     async def _look_hashes_up(self) -> None:
         """Complete the account of files that were recovered: their hashes came later."""

@@ -330,6 +330,7 @@ class Camera:
                 )
             )
         else:
+            self._children.feed.look_at_clock()
             self._run_session(self._factory.new_book(wish)).join(ask)
 
     def _resume(self, session: Session) -> bool:
@@ -376,7 +377,7 @@ class Camera:
         if active is None or active.ending:
             return
         active.ending = True
-        active.book.end_for(reason, now())
+        active.book.end_for(reason, self._children.feed.look_at_clock())
         if not self._children.machine.has_child:
             active.finish()
             return

@@ -70,6 +70,11 @@ class Capture:
         return isinstance(source, FileSource) and not source.loop
 
     @property
+    def loops(self) -> bool:
+        """Whether the source is a file that is played over and over."""
+        return isinstance(self.camera.source, FileSource) and self.camera.source.loop
+
+    @property
     def wanted(self) -> VideoFormat:
         """What the configuration asks for; zeros where it leaves the choice to the source."""
         camera, source = self.camera, self.camera.source

@@ -9,6 +9,7 @@ import structlog
 
 from camd.camera.active import DURABILITY_SECONDS, Active, Reporter, Teller
 from camd.camera.capture import Capture
+from camd.camera.holes import HoleFinder
 from camd.camera.program import FfmpegMissingError
 from camd.camera.queue import CaptureQueue
 from camd.camera.recorder import Recorder
@@ -20,6 +21,8 @@ from camd.model import CameraId, RecordingWish, Segment, SessionId
 from camd.storage.actor import Storage
 
 log = structlog.get_logger("camd.camera")
+
+SEAM_SECONDS = 0.5  # where a file begins anew: its sound often lasts longer than its pictures
 
 
 @attrs.define(eq=False)
@@ -69,6 +72,7 @@ class SessionFactory:
             observer=active,
             rotation=self.rotation(),
             sync_seconds=active.sync_seconds,
+            holes=HoleFinder(SEAM_SECONDS if self.capture.loops else 0.0),
         )
         return active
 

@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from camd.camera.queue import Captured, CaptureQueue, RunBegan, RunEnded
+from camd.camera.queue import Captured, CaptureQueue, ClockStepped, RunBegan, RunEnded
+from camd.camera.steps import ClockWatch
 from camd.clock import from_unix_micros, monotonic, now
 from camd.media.fragments import Fragment, Init
 from camd.model import VideoFormat
@@ -30,6 +31,7 @@ class Feed:
     began_at: float | None = attrs.field(default=None, init=False)  # monotonic seconds
     _gop: list[Captured] = attrs.field(factory=list, init=False)
     _gop_bytes: int = attrs.field(default=0, init=False)
+    _clock: ClockWatch = attrs.field(factory=ClockWatch, init=False)
     _queues: list[CaptureQueue] = attrs.field(factory=list, init=False)
     _waiting: list[CaptureQueue] = attrs.field(factory=list, init=False)  # for a key frame
 
@@ -58,6 +60,16 @@ class Feed:
             if queue in queues:
                 queues.remove(queue)
 
+    def look_at_clock(self) -> datetime:
+        """Return the wall time; when it was set, everybody who is attached is told first."""
+        before = monotonic()
+        wall = now()
+        if step := self._clock.look(before, wall, monotonic()):
+            self._gop = [captured.moved(step) for captured in self._gop]
+            for queue in self._queues:
+                queue.put(ClockStepped(step, wall))
+        return wall
+
     def begin(self, init: Init) -> None:
         """A new child delivers."""
         self.init = init
@@ -69,7 +81,7 @@ class Feed:
 
     def deliver(self, fragment: Fragment) -> Captured:
         """Hand a fragment to every consumer."""
-        captured = _timed(fragment)
+        captured = self._timed(fragment)
         if fragment.starts_with_sync or self._gop_bytes > GOP_LIMIT_BYTES:
             self._gop, self._gop_bytes = [], 0
         if fragment.starts_with_sync or self._gop:
@@ -107,13 +119,11 @@ class Feed:
         old = self.bytes_per_second
         self.bytes_per_second = rate if old is None else old + RATE_SHARE * (rate - old)
 
-
-def _timed(fragment: Fragment) -> Captured:
-    """Say when a fragment's frames were there: by its own reference, else by its arrival."""
-    length = timedelta(seconds=fragment.duration_seconds)
-    start: datetime
-    if fragment.wall_micros is not None:
-        start = from_unix_micros(fragment.wall_micros)
-    else:
-        start = now() - length
-    return Captured(fragment, start, start + length)
+    def _timed(self, fragment: Fragment) -> Captured:
+        """Say when a fragment's frames were there: by its own reference, else by its arrival."""
+        length = timedelta(seconds=fragment.duration_seconds)
+        wall = self.look_at_clock()
+        if fragment.wall_micros is None:
+            return Captured(fragment, wall - length, wall)
+        start = self._clock.corrected(from_unix_micros(fragment.wall_micros))
+        return Captured(fragment, start, start + length)

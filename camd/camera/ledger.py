@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import attrs
 
+from camd.camera.holes import Hole, HoleFinder
 from camd.camera.queue import Captured, RunEnded
 from camd.camera.sessions import Loss, SessionBook
 from camd.model import Cause, Gap
@@ -17,42 +18,95 @@ SAME_MOMENT = timedelta(milliseconds=250)  # capture times closer than this are 
 class Ledger:
     """The open losses of one session, and where its footage ends. Pure.
 
-    An entry covers a hole as a whole: it is made when footage goes on, or the session ends.
+    An entry covers a hole as a whole: it is made when footage goes on, or the session ends. All
+    times are on the wall clock as it is now: when it is set, they move along, so that lengths
+    stay true.
     """
 
     book: SessionBook
+    holes: HoleFinder = attrs.field(factory=HoleFinder)
     written_until: datetime | None = attrs.field(default=None, init=False)
     latest_cause: Cause = attrs.field(default=Cause.STORAGE_ERROR, init=False)
+    clock_was_set: bool = attrs.field(default=False, init=False)  # since the newest file began
+    _set_by: timedelta = attrs.field(default=timedelta(0), init=False)  # since then
+    _another_life: bool = attrs.field(default=False, init=False)  # of the daemon wrote last
+    _in_hand: int = attrs.field(default=0, init=False)  # frames: neither written nor lost yet
     _loss: Loss | None = attrs.field(default=None, init=False)
     _run_over: RunEnded | None = attrs.field(default=None, init=False)
 
     @property
-    def pending_frames(self) -> int:
-        """Frames that are lost and not entered yet."""
-        return self._loss.frames if self._loss else 0
+    def undecided_frames(self) -> int:
+        """Frames that are in hand, or lost and not entered yet."""
+        return self._in_hand + (self._loss.frames if self._loss else 0)
+
+    def resume(self, until: datetime) -> None:
+        """Another life of the daemon wrote until then, by a clock that was another one."""
+        self.written_until, self._another_life = until, True
+        self.run_ended(RunEnded(Cause.DAEMON_DOWN, "the service was not running"))
+
+    def set_clock(self, by: timedelta, moment: datetime) -> list[Gap]:
+        """The wall clock was set, at `moment` of the new time; make the entry that says so."""
+        self.clock_was_set = True
+        self.holes.move(by)
+        self._loss = self._loss and self._loss.moved(by)
+        if self.written_until is not None and not self._another_life:
+            self.written_until += by
+            self._set_by += by
+        return self.book.clock_set(by, moment)
+
+    def begin(self, start: datetime) -> list[Gap]:
+        """A file begins at `start`; make the entries for what is missing before it."""
+        self.book.stepped_seconds += self._set_by.total_seconds()
+        self.clock_was_set, self._set_by = False, timedelta(0)
+        return self.settle(start)
+
+    def took(self, frames: int) -> None:
+        """Frames arrived; `wrote` or `lose` says what becomes of them, before others come."""
+        self.book.captured(frames)
+        self._in_hand = frames
 
     def start_of(self, captured: Captured) -> datetime:
         """When a segment that begins with this fragment begins: without a seam where none is."""
         until = self.written_until
         return until if until and abs(captured.start - until) < SAME_MOMENT else captured.start
 
+    def wrote(self, captured: Captured, until: datetime) -> list[Gap]:
+        """The fragment in hand is in a file, which ends at `until` of the time it began in."""
+        self._in_hand, self._another_life = 0, False
+        self.written_until = until + self._set_by
+        return self._dropped(self.holes.watch(captured.fragment, captured.start))
+
+    def close_holes(self) -> list[Gap]:
+        """Make the entry for holes that were found so far: a file is complete."""
+        return self._dropped(self.holes.close())
+
+    def source_over(self) -> list[Gap]:
+        """Make the entry for holes in what one child delivered: it delivers nothing more."""
+        return self._dropped(self.holes.run_over())
+
+    def _dropped(self, holes: list[Hole]) -> list[Gap]:
+        return [
+            self.book.dropped(hole.start, hole.end, hole.seconds, hole.frames) for hole in holes
+        ]
+
     def lose(self, loss: Loss) -> None:
-        """Frames arrived and cannot be written."""
+        """The frames in hand cannot be written."""
+        self._in_hand = 0
+        self.holes.interrupt()
         self.latest_cause = loss.cause
         self._loss = loss if self._loss is None else self._loss.and_then(loss)
 
     def lose_fragment(self, captured: Captured, cause: Cause, action: str) -> None:
-        """A fragment arrived and cannot be written."""
+        """The fragment in hand cannot be written."""
         frames = captured.fragment.frames
         self.lose(Loss(captured.start, captured.end, frames, cause, action))
 
-    def lose_rest(self, until: datetime, action: str) -> bool:
-        """Frames are neither written nor lost so far: they are lost. False when there are none."""
-        frames = self.book.unaccounted - self.pending_frames
-        if not frames:
+    def lose_in_hand(self, until: datetime, action: str) -> bool:
+        """Whatever happens to the frames in hand: they are lost. False when there are none."""
+        if not self._in_hand:
             return False
         start = self.written_until or self.book.started
-        self.lose(Loss(start, until, frames, Cause.STORAGE_ERROR, action))
+        self.lose(Loss(start, until, self._in_hand, Cause.STORAGE_ERROR, action))
         return True
 
     def run_ended(self, over: RunEnded) -> None:

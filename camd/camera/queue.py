@@ -8,7 +8,7 @@ where nobody counts them.
 from __future__ import annotations
 
 from collections import deque
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import attrs
 import trio
@@ -27,6 +27,10 @@ class Captured:
     start: datetime
     end: datetime
 
+    def moved(self, by: timedelta) -> Captured:
+        """Tell its times on a clock that was set by so much."""
+        return Captured(self.fragment, self.start + by, self.end + by)
+
 
 @attrs.frozen
 class RunBegan:
@@ -44,6 +48,14 @@ class RunEnded:
 
 
 @attrs.frozen
+class ClockStepped:
+    """The wall clock was set; everything behind is told on the new one, and so is `at`, now."""
+
+    by: timedelta
+    at: datetime
+
+
+@attrs.frozen
 class Overflowed:
     """Frames that the disk was too slow for, here."""
 
@@ -57,7 +69,7 @@ class Finish:
     """Nothing will come any more."""
 
 
-Item = Captured | RunBegan | RunEnded | Overflowed | Finish
+Item = Captured | RunBegan | RunEnded | ClockStepped | Overflowed | Finish
 
 
 @attrs.define(eq=False)

@@ -6,18 +6,19 @@ ledger (I4), and it says "recording" only while bytes become durable (I7).
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import attrs
 import structlog
 import trio
 
+from camd.camera.accounts import Accounts, Observer
 from camd.camera.brake import Brake
+from camd.camera.holes import HoleFinder
 from camd.camera.ledger import Ledger
 from camd.camera.opened import OpenSegment, open_segment
 from camd.camera.queue import (
     Captured,
     CaptureQueue,
+    ClockStepped,
     Finish,
     Item,
     Overflowed,
@@ -28,30 +29,12 @@ from camd.camera.sessions import Loss, Rotation, SessionBook
 from camd.clock import monotonic, now
 from camd.media.fragments import Init
 from camd.media.mp4 import SegmentError
-from camd.model import Cause, Gap, RecordingNews, Segment, SegmentState
+from camd.model import Cause, RecordingNews, Segment, SegmentState
 from camd.storage.actor import Storage
 
 log = structlog.get_logger("camd.recorder")
 
-FIRST_RETRY_SECONDS = 1.0
 CUT_SHORT_SECONDS = 5.0
-LONGEST_RETRY_SECONDS = 30.0
-
-
-class Observer(Protocol):
-    """Who wants to know how the session goes."""
-
-    async def began(self) -> None:
-        """The first frames are on disk."""
-
-    def failed(self, cause: Cause) -> None:
-        """Storage refused; the recorder waits and tries again."""
-
-    def sealed(self, segment: Segment) -> None:
-        """A segment is final and durable."""
-
-    def news(self, news: RecordingNews, filename: str, reason: str = "") -> None:
-        """Something that clients are told."""
 
 
 @attrs.define(eq=False)
@@ -65,24 +48,26 @@ class Recorder:
     observer: Observer
     rotation: Rotation
     sync_seconds: float | None  # None: only when a segment is sealed
+    holes: HoleFinder = attrs.field(factory=HoleFinder)
     _init: Init | None = attrs.field(default=None, init=False)
     _open: OpenSegment | None = attrs.field(default=None, init=False)
     _number: int = attrs.field(default=0, init=False)
     _sync_due: float | None = attrs.field(default=None, init=False)  # monotonic seconds
     _brake: Brake = attrs.field(factory=Brake, init=False)
     _ledger: Ledger = attrs.field(init=False)
+    accounts: Accounts = attrs.field(init=False)
     _finishing: bool = attrs.field(default=False, init=False)
     _done: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._ledger = Ledger(self.book)
+        self._ledger = Ledger(self.book, self.holes)
+        self.accounts = Accounts(self.book, self.storage, self.observer)
 
     def resume(self) -> None:
         """Continue a session with segments: the time since the newest one is `daemon_down`."""
         newest = self.book.segments[-1]
         self._number = newest.number + 1
-        self._ledger.written_until = newest.end
-        self._ledger.run_ended(RunEnded(Cause.DAEMON_DOWN, "the service was not running"))
+        self._ledger.resume(newest.end)
 
     async def record(self) -> None:
         """Write until Finish comes out of the queue; then everything is sealed and ledgered.
@@ -108,33 +93,37 @@ class Recorder:
                 await self._sync()
             else:
                 await self._take(item)
+        await self.accounts.enter(self._ledger.source_over())
         await self._seal()
-        await self._enter(self._ledger.settle(self.book.until or now()))
+        await self.accounts.enter(self._ledger.settle(self.book.until or now()))
         self._done = True
 
     async def _cut_short(self) -> None:
         """Account for the fragment that was in hand, then finish as usual."""
-        if self._ledger.lose_rest(now(), "was interrupted"):
+        if self._ledger.lose_in_hand(now(), "was interrupted"):
             await self._seal()
         self.queue.put(Finish())
         await self._record()
 
-    async def _take(self, item: Captured | RunBegan | RunEnded | Overflowed) -> None:
+    async def _take(self, item: Item) -> None:
         match item:
             case RunBegan(init):
                 self._init = init
             case Captured():
-                self.book.captured(item.fragment.frames)
+                self._ledger.took(item.fragment.frames)
                 await self._capture(item)
             case Overflowed(start, end, frames):
-                self.book.captured(frames)
+                self._ledger.took(frames)
                 await self._seal()
                 why = "dropped the oldest frames in memory"
                 self._ledger.lose(Loss(start, end, frames, Cause.STORAGE_SLOW, why))
-                await self._enter(self._ledger.settle_losses())
+                await self.accounts.enter(self._ledger.settle_losses())
+            case ClockStepped(by, moment):
+                await self.accounts.enter(self._ledger.set_clock(by, moment))
             case RunEnded():
+                await self.accounts.enter(self._ledger.source_over())
                 await self._seal()
-                await self._enter(self._ledger.settle_losses())
+                await self.accounts.enter(self._ledger.settle_losses())
                 self._ledger.run_ended(item)
                 if item.cause is not None:
                     self.book.wait_for(item.reason)
@@ -167,9 +156,11 @@ class Recorder:
             await self._does_not_fit(error, captured)
 
     def _due(self, captured: Captured) -> bool:
+        """Whether to cut here; names and times of the open file are of no use any more when the
+        clock was set."""
         assert self._open is not None
         fragment = captured.fragment
-        return self.rotation.due(
+        return self._ledger.clock_was_set or self.rotation.due(
             number=self._open.number,
             seconds=fragment.start_seconds - self._open.begin_seconds,
             size_bytes=self._open.file.size_bytes,
@@ -191,7 +182,7 @@ class Recorder:
             self._number,
         )
         self._number += 1
-        await self._enter(self._ledger.settle(start))
+        await self.accounts.enter(self._ledger.begin(start))
         self.storage.guard.wrote(self.book.session_id, self._open.file.size_bytes)
 
     async def _append(self, captured: Captured) -> None:
@@ -219,7 +210,7 @@ class Recorder:
         failure = await self.storage.on_disk(write)
         grown = file.size_bytes - before
         self.storage.guard.wrote(self.book.session_id, grown)
-        self._ledger.written_until = self._open.end
+        dropped = self._ledger.wrote(captured, self._open.end)
         account = self._open.account(SegmentState.OPEN)
         self.book.wrote(account, fragment.frames, grown, monotonic())
         if failure is None and due:
@@ -229,6 +220,7 @@ class Recorder:
         self.storage.growing(account, file.synced_bytes)
         if first:
             await self._announce(account)
+        await self.accounts.enter(dropped)
         if failure is not None:
             await self._write_failed(failure, None)
         else:
@@ -301,6 +293,8 @@ class Recorder:
         account = opened.account(state)
         self.book.replace(account)
         await self.storage.note_segment(account)
+        await self.accounts.enter(self._ledger.close_holes())
+        self.accounts.check(self._ledger.undecided_frames)
         if state is SegmentState.SEALED:
             self.observer.sealed(account)
 
@@ -321,8 +315,7 @@ class Recorder:
         self._brake.paused = cause
         await self._seal()
         self.book.wait_for(f"storage: {reason}")
-        if self._begun:
-            self.observer.news(RecordingNews.ERROR, self._newest_name(), f"storage: {reason}")
+        self.accounts.tell_error(f"storage: {reason}")
         self.observer.failed(cause)
 
     async def _write_failed(self, error: OSError, captured: Captured | None) -> None:
@@ -334,17 +327,3 @@ class Recorder:
         if captured is not None:
             why = "sealed the file, tried again later"
             self._ledger.lose_fragment(captured, cause, why)
-
-    async def _enter(self, gaps: list[Gap]) -> None:
-        """Write entries into the ledger, and tell; a start that is refused leaves none behind."""
-        if gaps and self._begun:
-            await self.storage.note_gaps(gaps)
-            for gap in gaps:
-                self.observer.news(RecordingNews.GAP, self._newest_name(), gap.cause.value)
-
-    @property
-    def _begun(self) -> bool:
-        return self.book.first_frame_at is not None
-
-    def _newest_name(self) -> str:
-        return self.book.segments[-1].filename if self.book.segments else ""

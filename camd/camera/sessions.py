@@ -75,6 +75,10 @@ class Loss:
     cause: Cause
     action: str
 
+    def moved(self, by: timedelta) -> Loss:
+        """Tell its times on a clock that was set by so much."""
+        return attrs.evolve(self, start=self.start + by, end=self.end + by)
+
     def and_then(self, more: Loss) -> Loss:
         """Both, as one: the first one's cause is why the second one happened."""
         end = max(self.end, more.end)
@@ -103,9 +107,11 @@ class SessionBook:
     first_frame_at: float | None = attrs.field(default=None, init=False)  # monotonic seconds
     written_at: float | None = attrs.field(default=None, init=False)  # monotonic seconds
     durable_at: float | None = attrs.field(default=None, init=False)  # monotonic seconds
+    stepped_seconds: float = attrs.field(default=0.0, init=False)  # see Session
     preroll_seconds: float = attrs.field(default=0.0, init=False)
     durable: bool = attrs.field(default=True, init=False)
     healthy: bool = attrs.field(default=False, init=False)
+    _known_error: int = attrs.field(default=0, init=False)  # in the sum of frames
 
     @classmethod
     def resumed(cls, session: Session, moment: datetime, monotonic: float) -> SessionBook:
@@ -167,6 +173,23 @@ class SessionBook:
         frames = round(max(0.0, (end - start).total_seconds()) * self._frame_rate())
         return self._ledger(start, end, frames, False, cause, "started the camera again")
 
+    def dropped(self, start: datetime, end: datetime, seconds: float, frames: int) -> Gap:
+        """Ledger frames that the source left out in so many seconds of a span; estimated."""
+        cause = Cause.FRAMES_DROPPED_BY_SOURCE
+        return self._ledger(start, end, frames, False, cause, "recorded what came", seconds)
+
+    def clock_set(self, by: timedelta, moment: datetime) -> list[Gap]:
+        """Ledger that the wall clock was set, at `moment` of the new time: nothing is missing.
+
+        A session that has not begun was asked for in the new time.
+        """
+        if self.first_frame_at is None:
+            self.started += by
+            return []
+        way, seconds = ("forward", by) if by > timedelta(0) else ("back", -by)
+        action = f"the clock was set {way} by {seconds.total_seconds():.3f} s; began a new file"
+        return [self._ledger(moment, moment, 0, True, Cause.CLOCK_STEP, action)]
+
     def _frame_rate(self) -> float:
         """Frames per second of the newest segment that has any."""
         for segment in reversed(self.segments):
@@ -175,15 +198,24 @@ class SessionBook:
         return 0.0
 
     def _ledger(
-        self, start: datetime, end: datetime, frames: int, exact: bool, cause: Cause, action: str
+        self,
+        start: datetime,
+        end: datetime,
+        frames: int,
+        exact: bool,
+        cause: Cause,
+        action: str,
+        seconds: float | None = None,
     ) -> Gap:
+        """Make an entry; `seconds` is how long footage is missing, by default the whole span."""
         end = max(start, end)
+        seconds = (end - start).total_seconds() if seconds is None else seconds
         gap = Gap(
             camera_id=self.camera_id,
             session_id=self.session_id,
             start=start,
             end=end,
-            duration_seconds=round((end - start).total_seconds(), 6),
+            duration_seconds=round(seconds, 6),
             frames=frames,
             exact=exact,
             cause=cause,
@@ -197,6 +229,14 @@ class SessionBook:
         """Frames that were captured and are neither written nor ledgered; 0 in the end (I4)."""
         ledgered = sum(gap.frames for gap in self.gaps if gap.exact)
         return self.frames_captured - self.frames_written - ledgered
+
+    def audit(self, undecided: int) -> int:
+        """Check the sum, but for frames whose fate is undecided; return how wrong it is.
+
+        An error that was returned once is not returned again while it stays the same.
+        """
+        before, self._known_error = self._known_error, self.unaccounted - undecided
+        return self._known_error if self._known_error != before else 0
 
     # --- what others see ---
 
@@ -216,7 +256,8 @@ class SessionBook:
         """Freeze the account as of now."""
         elapsed = 0.0 if self.first_frame_at is None else monotonic - self.first_frame_at
         if self.ended is not None:
-            elapsed = (self.ended - self.started).total_seconds()
+            wall = (self.ended - self.started).total_seconds()
+            elapsed = max(0.0, wall - self.stepped_seconds)
         return Session(
             session_id=self.session_id,
             camera_id=self.camera_id,
@@ -237,5 +278,6 @@ class SessionBook:
             healthy=self.healthy,
             end=self.ended,
             preroll_seconds=self.preroll_seconds,
+            stepped_seconds=self.stepped_seconds,
             warnings=self.warnings,
         )

@@ -102,6 +102,58 @@ async def test_a_hundred_rotations_lose_nothing(
         assert FPS // 2 <= len(shown) < FPS  # sound begins a little before the pictures
 
 
+# --- holes --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("codec", ["auto", "mjpeg"])
+async def test_frames_that_the_source_lacks(program: str, tmp_path: Path, codec: str) -> None:
+    """Copied with B-frames or encoded anew: what is not in the file is estimated well."""
+    film = tmp_path / "holes.mp4"
+    gone = "not(between(n,60,67)+eq(n,90)+between(n,120,269))"
+    done = ffmpeg.run(
+        *(BUNDLED, "-f", "lavfi", "-i", f"testsrc2=size=160x90:rate=30,select='{gone}'"),
+        *("-fps_mode", "passthrough", "-t", "12", "-c:v", "libx264", "-preset", "ultrafast"),
+        *("-bf", "2", "-g", "15", "-pix_fmt", "yuv420p", str(film)),
+    )
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "recordings"
+    with trio.fail_after(60):
+        async with open_set(
+            program, folder, FileSource(film, loop=False, speed=20), codec=codec
+        ) as stage:
+            await stage.camera.start_recording(WISH)
+            session = await stage.ended()
+    (gap,) = session.gaps
+    assert (gap.cause, gap.exact) == (Cause.FRAMES_DROPPED_BY_SOURCE, False)
+    assert gap.frames == 8 + 1 + 150
+    assert gap.duration_seconds == pytest.approx(159 / 30, abs=0.01)
+    assert session.frames_captured == session.frames_written == 12 * 30 - 159
+    list(check_receipt(folder, session))
+
+
+@pytest.mark.parametrize("audio", ["", "off"])
+async def test_a_film_that_is_played_over_and_over_has_no_hole(
+    program: str, tmp_path: Path, audio: str
+) -> None:
+    """Where it begins anew nothing is missing, though its sound lasts longer than its pictures."""
+    film = tmp_path / "short.mp4"
+    done = ffmpeg.run(
+        *(BUNDLED, "-f", "lavfi", "-i", "testsrc2=size=160x90:rate=30"),
+        *("-f", "lavfi", "-i", "sine=frequency=440:sample_rate=16000"),
+        *("-frames:v", "60", "-t", "2.2", "-c:v", "libx264", "-preset", "ultrafast", "-bf", "2"),
+        *("-g", "15", "-pix_fmt", "yuv420p", "-c:a", "aac", str(film)),
+    )
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "recordings"
+    source = FileSource(film, loop=True, speed=20)
+    with trio.fail_after(60):
+        async with open_set(program, folder, source, audio=audio) as stage:
+            await stage.camera.start_recording(WISH)
+            await stage.grow(600)
+            session = await stage.camera.stop_recording()
+    assert session.gaps == ()
+
+
 # --- children that die --------------------------------------------------------------------
 
 

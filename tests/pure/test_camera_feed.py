@@ -106,6 +106,45 @@ def test_times_come_from_the_arrival_otherwise() -> None:
     assert spread == (EPOCH - timedelta(seconds=0.5), EPOCH)
 
 
+@pytest.mark.parametrize("hours", [1, -1])
+def test_a_step_of_the_clock_is_told_before_what_comes_after_it(
+    hours: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is attached hears of it in order; what is held, or still under way, is moved."""
+    step = timedelta(hours=hours)
+    film = Film()
+    data = film.head + b"".join(
+        prft(1, Fraction(int((EPOCH + later).timestamp()))) + film.next(5)
+        for later in (timedelta(0), timedelta(seconds=1), timedelta(seconds=1) + step)
+    )
+    init, pieces = read(data)
+    feed, running, later = Feed(), CaptureQueue(), CaptureQueue()
+    feed.begin(init)
+    feed.attach(running)
+    feed.deliver(pieces[0])
+    monkeypatch.setattr(feed_module, "now", lambda: EPOCH + step)
+    feed.deliver(pieces[1])  # written before the step
+    feed.deliver(pieces[2])
+    feed.attach(later)
+    assert shape(take_all(running)) == ["RunBegan", "K", "ClockStepped", "p", "K"]
+    ends = [item.end for item in take_all(later) if isinstance(item, Captured)]
+    assert ends == [EPOCH + timedelta(seconds=1) + step]
+    assert feed.look_at_clock() == EPOCH + step
+
+
+def test_what_is_held_follows_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session that begins after a step begins in the new time, and hears of no step."""
+    feed, queue = fed(5, 5), CaptureQueue()
+    monkeypatch.setattr(feed_module, "now", lambda: EPOCH + timedelta(days=9))
+    feed.look_at_clock()
+    feed.attach(queue)
+    began, *held = take_all(queue)
+    assert isinstance(began, RunBegan)
+    assert [item.end for item in held if isinstance(item, Captured)] == [
+        EPOCH + timedelta(days=9)
+    ] * 2
+
+
 def test_rates_are_measured() -> None:
     """Frames and bytes a second are what the fragments say, smoothed."""
     feed = fed(5, 5, 5, 5, frame_bytes=1000)

@@ -144,6 +144,23 @@ def test_captured_is_written_and_ledgered(steps: list[tuple[str, int, Cause]]) -
     assert all(gap.duration_seconds >= 0 for gap in session.gaps)
 
 
+def test_an_error_in_the_sum_is_said_once() -> None:
+    """Frames whose fate is undecided are none; the same error again is not news."""
+    account = book()
+    account.captured(10)
+    assert account.audit(undecided=10) == 0
+    account.wrote(segment(frames=7), 7, 700, 100.0)
+    assert account.audit(undecided=3) == 0
+    assert account.audit(undecided=0) == 3
+    assert account.audit(undecided=0) == 0
+    account.captured(1)
+    assert account.audit(undecided=0) == 4
+    account.lost(loss(0, 1, 4))
+    assert account.audit(undecided=0) == 0
+    account.captured(4)
+    assert account.audit(undecided=0) == 4
+
+
 def test_missed_frames_are_estimated_from_the_newest_rate() -> None:
     """Nobody counted what never came: the number is marked as an estimate."""
     account = book()

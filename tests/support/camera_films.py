@@ -41,6 +41,10 @@ class Film:
         self.sent.append(data)
         return data
 
+    def skip(self, count: int) -> None:
+        """Leave out the next frames, as a camera does that is short of something."""
+        self.frames += count
+
 
 def read(data: bytes) -> tuple[Init, list[Fragment]]:
     """Read bytes as camd does."""

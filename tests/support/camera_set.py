@@ -101,6 +101,7 @@ async def open_set(
     source: Source,
     *,
     codec: str = "auto",
+    audio: str = "",
     recording: RecordingConfig | None = None,
     stall: float = 10.0,
     disk: Disk | None = None,
@@ -130,7 +131,7 @@ async def open_set(
 
     events: Fanout[Event] = Fanout()
     heard: list[Event] = []
-    camera_config = CameraConfig(CameraId("camera0"), source, codec=codec)
+    camera_config = CameraConfig(CameraId("camera0"), source, codec=codec, audio=audio)
     with events.subscribed(heard.append):
         async with open_storage(config.storage, events, disk or roomy_disk()) as storage:
             capture = Capture(camera_config, config, find_program, launch)

@@ -53,11 +53,28 @@ RECORDING = RecordingConfig()
 ANN, BOB = RecordingWish("ann"), RecordingWish("bob")
 
 
-def jump_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
+@attrs.define(eq=False)
+class Wall:
+    """The wall clock, which somebody may set."""
+
+    ahead: timedelta = timedelta(0)  # of where it would be
+
+    def step(self, **by: float) -> None:
+        """Set it by so much; back when negative."""
+        self.ahead += timedelta(**by)
+
+    def now(self, _: object = None) -> datetime:
+        """Say what it shows."""
+        return at(trio.current_time()) + self.ahead
+
+
+def jump_clocks(monkeypatch: pytest.MonkeyPatch) -> Wall:
     """Let wall time and monotonic time run with the test's clock, and rests have no jitter."""
+    wall = Wall()
     monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=trio.current_time))
-    monkeypatch.setattr(clock, "datetime", SimpleNamespace(now=lambda _: at(trio.current_time())))
+    monkeypatch.setattr(clock, "datetime", SimpleNamespace(now=wall.now))
     monkeypatch.setattr(children, "random", SimpleNamespace(uniform=lambda low, high: 1.0))
+    return wall
 
 
 def at(seconds: float) -> datetime:
@@ -173,6 +190,25 @@ def films(seconds: float = float("inf"), *, status: int = -9, flush: bool = Fals
                 child.write(child.film.next(frames))
             if told or over:
                 return 255 if told else status
+
+    return part
+
+
+def skips(*moments: float, frames: int = 7) -> Part:
+    """Play a child that leaves out so many frames at each of these moments, and goes on."""
+
+    async def part(child: FakeChild) -> int:
+        child.write(child.film.head)
+        coming, begun = deque(moments), trio.current_time()
+        while not child.told_to_end.is_set():
+            if coming and trio.current_time() >= begun + coming[0]:
+                coming.popleft()
+                child.film.skip(frames)
+                await trio.sleep(frames / FPS)
+            with trio.move_on_after(0.5):
+                await child.told_to_end.wait()
+            child.write(child.film.next(5))
+        return 255
 
     return part
 

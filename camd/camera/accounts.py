@@ -1,0 +1,70 @@
+"""How a session's account gets out: entries into the catalog, news to those who listen.
+
+Here it is also checked: captured = written + ledgered, at every seal and at the end (I4).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import attrs
+import structlog
+
+from camd.camera.sessions import SessionBook
+from camd.model import Cause, Gap, RecordingNews, Segment
+from camd.storage.actor import Storage
+
+log = structlog.get_logger("camd.session")
+
+
+class Observer(Protocol):
+    """Who wants to know how the session goes."""
+
+    async def began(self) -> None:
+        """The first frames are on disk."""
+
+    def failed(self, cause: Cause) -> None:
+        """Storage refused; the recorder waits and tries again."""
+
+    def sealed(self, segment: Segment) -> None:
+        """A segment is final and durable."""
+
+    def news(self, news: RecordingNews, filename: str, reason: str = "") -> None:
+        """Something that clients are told."""
+
+
+@attrs.define(eq=False)
+class Accounts:
+    """What one recorder has to say about its session."""
+
+    book: SessionBook
+    storage: Storage
+    observer: Observer
+
+    async def enter(self, gaps: list[Gap]) -> None:
+        """Write entries into the ledger, and tell; a start that is refused leaves none behind."""
+        if gaps and self.book.first_frame_at is not None:
+            await self.storage.note_gaps(gaps)
+            for gap in gaps:
+                self.observer.news(RecordingNews.GAP, self._newest_name(), gap.cause.value)
+
+    def tell_error(self, reason: str) -> None:
+        """Tell of trouble; before the first frame it is in the refusal instead."""
+        if self.book.first_frame_at is not None:
+            self.observer.news(RecordingNews.ERROR, self._newest_name(), reason)
+
+    def check(self, undecided: int = 0) -> None:
+        """Say once when the sum is wrong; frames whose fate is undecided are not missing."""
+        book = self.book
+        if wrong := book.audit(undecided):
+            log.error(
+                "frames_unaccounted",
+                session=book.session_id,
+                captured=book.frames_captured,
+                written=book.frames_written,
+                unaccounted=wrong,
+            )
+            self.tell_error("frames unaccounted for")
+
+    def _newest_name(self) -> str:
+        return self.book.segments[-1].filename if self.book.segments else ""

@@ -1,0 +1,152 @@
+"""Which frames a source left out, by the holes in its capture times. Pure.
+
+A hole is an interval between two frames that is much longer than what is usual before it and
+after it. Frames that come late and are made up for by short intervals are jitter. A camera that
+changes its rate for good makes no hole: behind the change, its intervals are all alike. A cadence
+(two short intervals and a long one, over and over) is normal as soon as it has been seen.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterator
+from datetime import datetime, timedelta
+from statistics import median
+
+import attrs
+
+from camd.media.fragments import Fragment
+
+LONGER = 1.75  # times what is usual: one missing frame makes it 2, the seam of a loop below 1.7
+WINDOW = 64  # intervals that say what is usual: two seconds of most cameras
+LEAST_KNOWN = 16  # intervals; with fewer, nothing is usual yet
+FORESIGHT = 16  # intervals behind a long one that are awaited before it is judged
+USUAL_SHARE = 0.85  # more long ones than the rest of this are a cadence
+SHORT = 0.75  # times the median: such intervals make up for a late frame
+MISSING = 0.75  # of a frame's time must be missing, so that it counts as a frame
+FIRST_CALM_SECONDS = 10.0  # holes closer than this are one entry; doubles with each entry …
+LONGEST_CALM_SECONDS = 300.0  # … up to this
+
+
+@attrs.frozen
+class Hole:
+    """Frames that never came, in one place or in several close to each other."""
+
+    start: datetime  # when the first one was due
+    end: datetime  # when frames came again
+    seconds: float  # without a frame, within the span
+    frames: int  # estimated from the rate
+
+    def and_then(self, later: Hole) -> Hole:
+        """Both, as one."""
+        seconds, frames = self.seconds + later.seconds, self.frames + later.frames
+        return Hole(self.start, later.end, seconds, frames)
+
+    def moved(self, by: timedelta) -> Hole:
+        """Tell its times on a clock that was set by so much."""
+        return attrs.evolve(self, start=self.start + by, end=self.end + by)
+
+
+@attrs.frozen
+class _Interval:
+    """From one frame to the next; `end` is on the stream's timeline, `came` the wall time of it."""
+
+    seconds: float
+    end: float
+    came: datetime
+
+
+@attrs.define(eq=False)
+class HoleFinder:
+    """Watches the frames of one session; what it finds comes out as entries for the ledger.
+
+    `least_seconds` is how long a hole must be: a file that is played over and over has a seam.
+    """
+
+    least_seconds: float = 0.0
+    _before: deque[float] = attrs.field(factory=lambda: deque(maxlen=WINDOW), init=False)
+    _waiting: deque[_Interval] = attrs.field(factory=deque, init=False)
+    _last: float | None = attrs.field(default=None, init=False)  # decode time of the last frame
+    _entry: Hole | None = attrs.field(default=None, init=False)
+    _entry_end: float = attrs.field(default=0.0, init=False)  # decode time
+    _calm: float = attrs.field(default=FIRST_CALM_SECONDS, init=False)
+
+    def watch(self, fragment: Fragment, start: datetime) -> list[Hole]:
+        """Look at a fragment that began at `start`; return the entries that are complete."""
+        for at in _frame_times(fragment):
+            if self._last is not None and at > self._last:
+                came = start + timedelta(seconds=at - fragment.start_seconds)
+                self._waiting.append(_Interval(at - self._last, at, came))
+                if len(self._waiting) > FORESIGHT:
+                    self._judge()
+            self._last = at
+        if self._entry is None or self._last is None or self._last < self._entry_end + self._calm:
+            return []
+        self._calm = min(LONGEST_CALM_SECONDS, 2 * self._calm)
+        return self.close()
+
+    def interrupt(self) -> None:
+        """Frames are missing here for a reason that somebody else accounts for."""
+        while self._waiting:
+            self._judge()
+        self._last = None
+
+    def run_over(self) -> list[Hole]:
+        """Forget what was usual: the next child, or nothing, comes. Returns what is complete."""
+        self.interrupt()
+        self._before.clear()
+        return self.close()
+
+    def close(self) -> list[Hole]:
+        """Complete the entry that is open, if there is one."""
+        entry, self._entry = self._entry, None
+        return [entry] if entry else []
+
+    def move(self, by: timedelta) -> None:
+        """The wall clock was set by so much."""
+        self._waiting = deque(attrs.evolve(each, came=each.came + by) for each in self._waiting)
+        self._entry = self._entry and self._entry.moved(by)
+
+    def _judge(self) -> None:
+        """Decide about the oldest interval that waits, and let it become part of what is usual."""
+        interval = self._waiting.popleft()
+        hole = self._hole(interval)
+        self._before.append(interval.seconds)
+        if hole is not None:
+            self._entry = self._entry.and_then(hole) if self._entry else hole
+            self._entry_end = interval.end
+
+    def _hole(self, interval: _Interval) -> Hole | None:
+        if len(self._before) < LEAST_KNOWN or not self._waiting:
+            return None
+        if interval.seconds < LONGER * min(self._before):  # the cheap way to say no
+            return None
+        after = [each.seconds for each in self._waiting]
+        frame = median(self._before)
+        if interval.seconds < LONGER * max(_usual(self._before), median(after)):
+            return None
+        neighbours = (*list(self._before)[-2:], *after)
+        made_up = sum(frame - each for each in neighbours if each < SHORT * frame)
+        missing = interval.seconds - frame - made_up
+        if missing < max(self.least_seconds, MISSING * frame):
+            return None
+        due = interval.came - timedelta(seconds=interval.seconds - frame)
+        return Hole(due, interval.came, missing, max(1, round(missing / frame)))
+
+
+def _frame_times(fragment: Fragment) -> Iterator[float]:
+    """Yield the decode times of a fragment's video frames.
+
+    How long the last one lasts is left out: muxers guess it, and the next fragment knows.
+    """
+    if fragment.video is None:
+        return
+    ticks = fragment.video.decode_time
+    for duration in fragment.video.durations:
+        yield ticks / fragment.timescale
+        ticks += duration
+
+
+def _usual(intervals: Collection[float]) -> float:
+    """Say what nearly all `intervals` stay below."""
+    return sorted(intervals)[int(USUAL_SHARE * len(intervals))]

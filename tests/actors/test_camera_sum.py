@@ -1,0 +1,58 @@
+"""captured = written + ledgered: checked at every seal, and whoever listens hears of an error."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import trio
+from structlog.testing import capture_logs
+from support.camera_stage import ANN, jump_clocks, open_stage
+from trio.testing import MockClock
+
+from camd.config.schema import RecordingConfig
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClock:
+    """Nothing here takes any time."""
+    jump_clocks(monkeypatch)
+    return autojump_clock
+
+
+async def test_frames_that_vanish_are_told_at_the_next_seal(clock: MockClock) -> None:
+    """A bug that loses frames is an error at once, and once; the next one is another (I4)."""
+    recording = RecordingConfig(rotation=timedelta(seconds=2))
+    error = "ERROR frames unaccounted for"
+    async with open_stage(recording=recording) as stage:
+        await stage.camera.start_recording(ANN)
+        assert stage.camera._active is not None
+        book = stage.camera._active.book
+        await trio.sleep_until(4.2)
+        assert stage.news == ["STARTED", "ROTATED"]
+        book.captured(3)
+        with capture_logs() as logs:
+            await trio.sleep_until(8.2)
+            assert stage.news == ["STARTED", "ROTATED", error, "ROTATED", "ROTATED"]
+            book.frames_written -= 1
+            await stage.camera.stop_recording()
+        assert stage.news[5:] == [error, "ROTATED", "STOPPED stopped"]
+        found = [entry for entry in logs if entry["event"] == "frames_unaccounted"]
+        assert [entry["unaccounted"] for entry in found] == [3, 4]
+        assert all(entry["session"] == book.session_id for entry in found)
+
+
+async def test_frames_in_hand_or_pending_are_not_missing(clock: MockClock) -> None:
+    """A file that is sealed while frames wait for their entry is in order."""
+    recording = RecordingConfig(rotation=timedelta(seconds=2))
+    async with open_stage(recording=recording) as stage:
+        await stage.camera.start_recording(ANN)
+        with capture_logs() as logs:
+            for seconds, percent in ((3.2, 96), (5.2, 50), (7.7, 96), (9.7, 50)):
+                await trio.sleep_until(seconds)
+                stage.fill(percent)
+            await trio.sleep_until(12.2)
+            session = await stage.camera.stop_recording()
+        assert len(session.gaps) == 2
+        assert [entry for entry in logs if entry["log_level"] == "error"] == []
+        stage.check(session)

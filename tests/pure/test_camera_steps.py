@@ -1,0 +1,74 @@
+"""Steps of the wall clock: told from slewing and from slow machines; late stamps are corrected."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.camera_films import EPOCH
+
+from camd.camera.steps import LATE_SECONDS, STEP_SECONDS, TORN_SECONDS, ClockWatch
+
+NONE = timedelta(0)
+
+
+def seconds(count: float) -> timedelta:
+    """Say it shorter."""
+    return timedelta(seconds=count)
+
+
+def look(watch: ClockWatch, monotonic: float, ahead: float = 0.0) -> timedelta:
+    """Look when the wall clock is so much ahead of where it was."""
+    return watch.look(monotonic, EPOCH + seconds(monotonic + ahead), monotonic)
+
+
+@given(st.lists(st.tuples(st.floats(0.01, 1e5), st.floats(-0.49, 0.49)), max_size=30))
+def test_time_that_passes_is_no_step(looks: list[tuple[float, float]]) -> None:
+    """However long nobody looked, and with every small correction."""
+    watch, at, ahead = ClockWatch(), 0.0, 0.0
+    for passed, nudge in looks:
+        at, ahead = at + passed, ahead + nudge
+        assert look(watch, at, ahead) == NONE
+
+
+@pytest.mark.parametrize("by", [STEP_SECONDS, -STEP_SECONDS, 3600.0, -86400.0 * 365])
+def test_a_step_is_noticed_once(by: float) -> None:
+    """By how much, with its sign; the look after it finds nothing."""
+    watch = ClockWatch()
+    assert look(watch, 10) == NONE
+    assert look(watch, 10.5, by) == seconds(by)
+    assert look(watch, 11.0, by) == NONE
+    assert look(watch, 500.0, 0) == seconds(-by)
+
+
+def test_clocks_that_were_not_read_together_say_nothing() -> None:
+    """A process that lost the processor between two readings has seen no step; it looks again."""
+    watch = ClockWatch()
+    assert look(watch, 10) == NONE
+    late = 10.5 + TORN_SECONDS * 30
+    assert watch.look(10.5, EPOCH + seconds(late), late) == NONE
+    assert look(watch, 20) == NONE
+    assert look(watch, 21, 2) == seconds(2)
+
+
+@pytest.mark.parametrize("by", [5.0, -5.0, 86400.0 * 365])
+def test_what_was_stamped_before_a_step_is_corrected(by: float) -> None:
+    """A fragment on its way when the clock was set belongs into the new time."""
+    watch = ClockWatch()
+    look(watch, 10)
+    look(watch, 10.5, by)
+    assert watch.corrected(EPOCH + seconds(10.2)) == EPOCH + seconds(10.2 + by)
+    assert watch.corrected(EPOCH + seconds(10.4 + by)) == EPOCH + seconds(10.4 + by)
+
+
+def test_a_source_that_is_wrong_for_good_is_not_corrected() -> None:
+    """Without a step, and long after one, what a source says is believed."""
+    watch, said = ClockWatch(), EPOCH - timedelta(hours=1)
+    assert watch.corrected(said) == said
+    look(watch, 10)
+    assert watch.corrected(said) == said
+    look(watch, 11, 3600)
+    look(watch, 12 + LATE_SECONDS, 3600)
+    assert watch.corrected(said) == said
