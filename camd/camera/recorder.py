@@ -78,10 +78,12 @@ class Recorder:
         self._ledger = Ledger(self.book)
 
     def resume(self) -> None:
-        """Continue a session with segments: the time since the newest one is `daemon_down`."""
-        newest = self.book.segments[-1]
-        self._number = newest.number + 1
-        self._ledger.written_until = newest.end
+        """Continue a session with segments: the time since the newest one is `daemon_down`.
+
+        Unless the ledger has some of it: a kill may come between an entry and the next frame.
+        """
+        self._number = self.book.segments[-1].number + 1
+        self._ledger.written_until = self.book.accounted_until
         self._ledger.run_ended(RunEnded(Cause.DAEMON_DOWN, "the service was not running"))
 
     async def record(self) -> None:
