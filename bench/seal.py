@@ -195,7 +195,7 @@ def measure(content: str, hours: float, rounds: int, folder: Path) -> Sealed:
     baseline = [bare(index.size_bytes, moov, folder / "bare") for _ in range(rounds)]
     return Sealed(
         samples=index.frames,
-        index_bytes=held - before,
+        index_bytes=max(0, held - before),
         making=making,
         waited=ticker.longest,
         peak_bytes=peak,

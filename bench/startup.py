@@ -112,7 +112,7 @@ async def known(daemon: Daemon, count: int) -> None:
     with cleaning(daemon):
         ready, _ = await started(daemon)
         seconds, _ = await wait_known(daemon, count)
-        print(f"{count:,} files were taken in: ready after {ready:.2f} s, all known after", end="")
+        print(f"{count:,} files, new or not: ready after {ready:.2f} s, all known after", end="")
         print(f" {ready + seconds:.1f} s", flush=True)
         await daemon.stop()
 
