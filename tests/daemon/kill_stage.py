@@ -19,15 +19,7 @@ import attrs
 import trio
 from daemon_stage import FRAGMENT_FRAMES, Daemon, hash_of, packets, signature, small_camera
 from folder_watch import watching
-from kill_account import (
-    Kill,
-    Left,
-    Moment,
-    Remains,
-    is_cut_from,
-    judge_receipt,
-    remains,
-)
+from kill_account import Kill, Left, Moment, Remains, is_cut_from, judge_receipt, remains
 
 from camd.client import Client
 
