@@ -64,10 +64,12 @@ class Recorder:
         self.accounts = Accounts(self.book, self.storage, self.observer)
 
     def resume(self) -> None:
-        """Continue a session with segments: the time since the newest one is `daemon_down`."""
-        newest = self.book.segments[-1]
-        self._number = newest.number + 1
-        self._ledger.resume(newest.end)
+        """Continue a session with segments: the time since the newest one is `daemon_down`.
+
+        Unless the ledger has some of it: a kill may come between an entry and the next frame.
+        """
+        self._number = self.book.segments[-1].number + 1
+        self._ledger.resume(self.book.accounted_until)
 
     async def record(self) -> None:
         """Write until Finish comes out of the queue; then everything is sealed and ledgered.

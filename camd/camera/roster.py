@@ -93,8 +93,10 @@ class Cameras:
         """End a session that is not continued; the time that it lacks goes into the ledger."""
         book, end = SessionBook.resumed(session, now(), monotonic()), planned_end(session)
         until = book.segments[-1].end if book.segments else session.start
-        if end is not None and self._config.recording.resume_sessions and until < end:
-            await self._storage.note_gaps([book.missed(until, min(end, now()), Cause.DAEMON_DOWN)])
+        missing = book.accounted_until
+        if end is not None and self._config.recording.resume_sessions and missing < end:
+            gap = book.missed(missing, min(end, now()), Cause.DAEMON_DOWN)
+            await self._storage.note_gaps([gap])
         book.end_for(Cause.DAEMON_DOWN.value, until)
         book.ended, book.state = until, SessionState.ENDED
         await self._storage.note_session(book.snapshot(monotonic()))

@@ -125,6 +125,12 @@ class SessionBook:
         book.state, book.reason = SessionState.WAITING, Cause.DAEMON_DOWN.value
         return book
 
+    @property
+    def accounted_until(self) -> datetime:
+        """Where the account ends: behind the newest segment, or an entry that came after it."""
+        ends = [some[-1].end for some in (self.segments, self.gaps) if some]
+        return max(ends, default=self.started)
+
     # --- frames ---
 
     def captured(self, frames: int) -> None:

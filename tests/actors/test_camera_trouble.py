@@ -7,6 +7,7 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
+import attrs
 import pytest
 import trio
 from structlog.testing import capture_logs
@@ -32,6 +33,7 @@ from camd.model import (
     CameraChanged,
     CameraState,
     Cause,
+    Gap,
     SegmentState,
     Session,
     SessionState,
@@ -155,6 +157,34 @@ async def test_garbage_in_the_middle_ends_the_child_not_the_session(clock: MockC
         session = await stage.camera.stop_recording()
         assert len(session.segments) == 2
         assert [gap.cause for gap in session.gaps] == [Cause.ENCODER_EXIT]
+        stage.check(session)
+
+
+# --- the daemon ---------------------------------------------------------------------------
+
+
+async def test_an_outage_is_in_the_ledger_once(clock: MockClock) -> None:
+    """When a kill came between an entry and the next frame, the next entry begins behind it."""
+    async with open_stage() as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(3.2)
+        session = await stage.camera.stop_recording()
+        entry = Gap(
+            *(session.camera_id, session.session_id, session.segments[-1].end, at(6.0)),
+            *(2.8, 28, False, Cause.DAEMON_DOWN, ""),
+        )
+        await stage.storage.note_gaps([entry])
+        await trio.sleep_until(9.0)
+        left = attrs.evolve(session, state=SessionState.WAITING, end=None, gaps=(entry,))
+        assert await stage.camera.resume(left)
+        await trio.sleep_until(12.2)
+        session = await stage.camera.stop_recording()
+        first, second = session.segments
+        assert [(gap.start, gap.end) for gap in session.gaps] == [
+            (first.end, at(6.0)),
+            (at(6.0), second.start),
+        ]
+        assert session.gaps[1].frames == round((second.start - at(6.0)).total_seconds() * 10)
         stage.check(session)
 
 

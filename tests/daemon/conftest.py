@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 from daemon_stage import Daemon, make_clip, roomy_folder, small_camera
+from small_volume import mount, unmount
 
 NewDaemon = Callable[[], Daemon]
 
@@ -67,3 +68,16 @@ def short_clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str
     """Return five seconds of video, and the hashes of its packets."""
     path = tmp_path_factory.mktemp("clip") / "short.mp4"
     return path, make_clip(path, 5)
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Iterator[Path]:
+    """Mount a small volume of its own; skipped where that is not allowed."""
+    folder = tmp_path / "volume"
+    folder.mkdir()
+    try:
+        mount(folder, 0, "size=64m,mode=755")
+    except OSError as error:
+        pytest.skip(f"mounting needs root: {error.strerror}")
+    yield folder
+    unmount(folder)

@@ -3,11 +3,8 @@ wrong, lives on where it can, and recovers by itself."""
 
 from __future__ import annotations
 
-import ctypes
 import json
-import os
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +12,9 @@ import pytest
 import trio
 from conftest import NewDaemon
 from daemon_stage import Daemon, check_receipt, listening, small_camera
+from small_volume import MEBIBYTE, MS_RDONLY, MS_REMOUNT, fill, mount, on_volume
 
 from camd.client import RemoteError
-
-MEBIBYTE = 1 << 20
-MS_RDONLY, MS_REMOUNT, MNT_DETACH = 1, 32, 2
 
 
 async def refusal(daemon: Daemon, camera: str = "camera0") -> dict[str, Any]:
@@ -46,50 +41,6 @@ async def records_now(daemon: Daemon) -> None:
 
 
 # --- volumes --------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def volume(tmp_path: Path) -> Iterator[Path]:
-    """Mount a small volume of its own; skipped where that is not allowed."""
-    folder = tmp_path / "volume"
-    folder.mkdir()
-    try:
-        mount(folder, 0, "size=64m,mode=755")
-    except OSError as error:
-        pytest.skip(f"mounting needs root: {error.strerror}")
-    yield folder
-    libc().umount2(str(folder).encode(), MNT_DETACH)
-
-
-def libc() -> ctypes.CDLL:
-    """Return the C library."""
-    return ctypes.CDLL(None, use_errno=True)
-
-
-def mount(folder: Path, flags: int, options: str) -> None:
-    """mount(2) a tmpfs, or remount it."""
-    if libc().mount(b"tmpfs", str(folder).encode(), b"tmpfs", flags, options.encode()) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-
-
-def fill(folder: Path, *, left_bytes: int) -> Path:
-    """Leave so many bytes free."""
-    facts = os.statvfs(folder)
-    filler = folder / "filler"
-    with filler.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, facts.f_bavail * facts.f_frsize - left_bytes)
-    return filler
-
-
-def on_volume(daemon: Daemon, volume: Path, **recording: object) -> None:
-    """Configure a daemon to record onto the volume."""
-    daemon.thresholds = {}
-    daemon.recordings.symlink_to(volume)
-    daemon.configure(
-        {"recording": {"rotation": "1s"} | recording},
-        [small_camera()],
-    )
 
 
 async def test_a_full_volume_refuses_recordings_until_space_returns(

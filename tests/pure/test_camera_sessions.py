@@ -271,3 +271,15 @@ def test_the_time_of_an_ended_session_stands_still() -> None:
     account.wrote(segment(frames=50), 50, 5000, 105.0)
     account.ended = segment(frames=50).end
     assert account.snapshot(999.0).elapsed_seconds == 5.0
+
+
+def test_the_account_ends_behind_the_newest_segment_or_entry() -> None:
+    """Nothing: where the session began; then whatever ends last of what came last."""
+    account = book()
+    assert account.accounted_until == EPOCH
+    account.replace(segment(0, frames=20))
+    assert account.accounted_until == EPOCH + seconds(2)
+    account.missed(EPOCH + seconds(2), EPOCH + seconds(5), Cause.DAEMON_DOWN)
+    assert account.accounted_until == EPOCH + seconds(5)
+    account.replace(segment(1, start=5.0))
+    assert account.accounted_until == EPOCH + seconds(5.5)

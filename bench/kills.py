@@ -1,0 +1,111 @@
+"""What SIGKILL of the daemon costs, when it comes at the worst moments, again and again.
+
+    python bench/kills.py [--kills 100] [--cameras 4] [--daemons 2] [--seed N]
+
+Every daemon records its cameras in sessions that outlive it, with a new file each second. It is
+killed while it starts, recovers, records, makes and seals files, and stops. After each kill and at
+the end everything is checked that `tests/daemon/kill_stage.py` knows: no session is forgotten, one
+ledger entry stands for each outage, every file is sealed and plays, what the daemon had said to be
+written is there, copied packets are the source's in order, no child is left. Exit status 1 when
+anything is wrong. It takes about five seconds a kill and daemon.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import trio
+
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "daemon"))
+
+from daemon_stage import Daemon, make_clip, roomy_folder
+from kill_account import Kill, Left, Moment, moments_of
+from kill_stage import Ordeal, suffer
+
+
+async def run_all(ordeals: Sequence[Ordeal], clip: Path, kills: int) -> None:
+    """Let every daemon have its share of the kills, all at the same time.
+
+    The first kill of each comes when its sessions have just begun.
+    """
+    async with trio.open_nursery() as nursery:
+        for number, ordeal in enumerate(ordeals):
+            ordeal.configure(clip)
+            share = kills // len(ordeals) + (number < kills % len(ordeals))
+            nursery.start_soon(partial(suffer, ordeal, moments_of(ordeal.dice, share - 1)))
+
+
+def spread(seconds: Sequence[float]) -> str:
+    """Median and worst, or nothing."""
+    if not seconds:
+        return f"{'':>7} {'':>7}"
+    return f"{statistics.median(seconds):7.2f} {max(seconds):7.2f}"
+
+
+def row(what: str, kills: Sequence[Kill]) -> str:
+    """One line of the table."""
+    left = sum((kill.left for kill in kills), Counter())
+    lost = [seconds for kill in kills for seconds in kill.lost]
+    back = [kill.back for kill in kills if kill.back is not None]
+    counts = " ".join(f"{left[kind]:8}" for kind in Left)
+    return f"{what:12} {len(kills):5} {counts}   {spread(lost)}   {spread(back)}"
+
+
+def show(kills: Sequence[Kill]) -> None:
+    """Print the table: files as the kills left them, and seconds."""
+    heads = " ".join(f"{kind.value:>8}" for kind in Left)
+    print(f"{'':12} {'':5} {'files of that life, as the kill left them':>44}   ", end="")
+    print(f"{'last frame to kill':>15}   {'all go on after':>15}")
+    print(f"{'killed while':12} {'kills':>5} {heads}   {'median':>7} {'worst':>7}", end="")
+    print(f"   {'median':>7} {'worst':>7}")
+    for moment in Moment:
+        print(row(moment.value, [kill for kill in kills if kill.moment is moment]))
+    print(row("all", kills))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--cameras", type=int, default=4)
+    parser.add_argument("--daemons", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    options = parser.parse_args()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as name:
+        clip = Path(name) / "clip.mp4"
+        known, ordeals = make_clip(clip), []
+        for number in range(min(options.daemons, options.kills)):
+            folder, thresholds = roomy_folder(Path(name) / f"daemon{number}")
+            dice = random.Random(options.seed * 1000 + number)
+            ordeals.append(Ordeal(Daemon(folder, thresholds), known, dice, options.cameras))
+        try:
+            trio.run(run_all, ordeals, clip, options.kills)
+        finally:
+            left = [pid for ordeal in ordeals for pid in ordeal.daemon.clean_up()]
+    kills = [kill for ordeal in ordeals for kill in ordeal.kills]
+    wrong = [complaint for ordeal in ordeals for complaint in ordeal.wrong]
+    wrong += [f"{name} was never hashed" for ordeal in ordeals for name in ordeal.unhashed]
+    wrong += [f"children were left at the end: {left}"] if left else []
+    show(kills)
+    for complaint in wrong:
+        print(f"WRONG: {complaint}")
+    print(
+        f"{len(kills)} kills, {len(ordeals)} daemons with {options.cameras} cameras each, seed"
+        f" {options.seed}: {sum(o.frames for o in ordeals)} frames in"
+        f" {sum(o.files for o in ordeals)} files, {len(wrong)} violations,"
+        f" {time.monotonic() - began:.0f} s"
+    )
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

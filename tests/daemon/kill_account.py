@@ -1,0 +1,145 @@
+"""When a daemon is killed, what that may leave on disk, and what receipts must say after. Pure."""
+
+from __future__ import annotations
+
+import enum
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import attrs
+
+from camd.media.boxes import MediaError
+from camd.media.repair import survey
+from camd.media.stored import HEAD_SIZE, probe, sealed_moov_offset
+
+Receipt = Mapping[str, Any]
+
+
+class Left(enum.Enum):
+    """How far the writer of a file had come."""
+
+    EMPTY = "empty"  # not one whole fragment
+    GROWING = "growing"
+    TORN = "torn"  # in the middle of a fragment
+    SEALING = "sealing"  # the final index is there, the 16 bytes are not
+    SEALED = "sealed"
+
+
+class Moment(enum.Enum):
+    """When a kill comes."""
+
+    STARTING = "starting"  # before it serves
+    RESUMING = "resuming"  # it serves, and recovers beside that
+    RECORDING = "recording"  # all sessions go on
+    CREATING = "creating"  # a file was just made
+    SEALING = "sealing"  # about when the next one is due
+    STOPPING = "stopping"  # SIGTERM came before
+
+
+@attrs.frozen
+class Kill:
+    """One kill, and what it met. Seconds of the wall clock."""
+
+    moment: Moment
+    left: Counter[Left]
+    lost: tuple[float, ...]  # of each camera that recorded: from its last frame to the kill
+    back: float | None  # from the start until all sessions went on, where they did
+
+
+@attrs.frozen
+class Remains:
+    """One file as it is on disk; `end` is the wall time behind its last frame."""
+
+    left: Left
+    frames: int = 0
+    end: datetime | None = None
+
+
+def moments_of(dice: random.Random, kills: int) -> list[Moment]:
+    """Draw so many moments: each kind as often as the others, in any order."""
+    kinds = list(Moment)
+    drawn = [kinds[number % len(kinds)] for number in range(kills)]
+    dice.shuffle(drawn)
+    return drawn
+
+
+def remains(data: bytes) -> Remains:
+    """Say what is in a file, by its bytes alone."""
+    try:
+        at = sealed_moov_offset(data)
+        if at is not None:
+            summary = probe(data[:HEAD_SIZE], data[at:])
+            assert summary.identity is not None
+            length = timedelta(seconds=summary.duration_seconds)
+            return Remains(Left.SEALED, summary.frames, summary.identity.start + length)
+        found = survey(lambda offset, size: data[offset : offset + size], len(data))
+    except MediaError:
+        return Remains(Left.EMPTY)
+    if found is None:
+        return Remains(Left.EMPTY)
+    tail = data[found.whole_bytes :]
+    left = Left.TORN if tail else Left.GROWING
+    if tail[4:8] == b"moov":
+        left = Left.SEALING
+    return Remains(left, found.index.frames, found.index.end)
+
+
+def is_cut_from(known: Sequence[str], found: Sequence[str]) -> bool:
+    """Whether `found` is how `known` begins, when it is played again and again."""
+    rounds = len(found) // len(known) + 1
+    return list(found) == (list(known) * rounds)[: len(found)]
+
+
+def judge_receipt(
+    receipt: Receipt,
+    lives: Mapping[str, int],
+    frames: Mapping[str, int],
+    hashes: Mapping[str, str],
+) -> list[str]:
+    """List what is wrong with the receipt of a session that went through several lives.
+
+    By file name: the life of the daemon that wrote it, and its frames and hash as they are on
+    disk. Between the files of one life and those of the next `daemon_down` covers the hole, whole
+    and once, with no more entries than outages; and nothing else is missing. A recovered file may
+    have no hash yet.
+    """
+    files, gaps = receipt["files"], receipt["gaps"]
+    wrong = []
+    told = [file["filename"] for file in files]
+    if sorted(told) != sorted(lives):
+        wrong.append(f"the receipt's files are not those on disk: {set(told) ^ set(lives)}")
+        return wrong
+    for file in files:
+        name = file["filename"]
+        if file["frames"] != frames[name] or file["sha256"] not in (hashes[name], None):
+            wrong.append(f"{name}: the receipt has {file['frames']} frames, {file['sha256']}")
+    seams = [(a, b) for a, b in pairwise(files) if lives[a["filename"]] != lives[b["filename"]]]
+    holes = [(a["end_time"], b["start_time"]) for a, b in seams]
+    entries = [(gap["from"], gap["to"]) for gap in gaps if gap["cause"] == "daemon_down"]
+    covered = _joined(entries)
+    wrong += [f"no daemon_down for {hole}" for hole in holes if hole not in covered]
+    wrong += [f"a daemon_down too many: {entry}" for entry in covered if entry not in holes]
+    if len(entries) > max(lives.values(), default=0):
+        wrong.append(f"{len(entries)} entries for {max(lives.values())} outages")
+    wrong += [f"an entry {gap['cause']}" for gap in gaps if gap["cause"] != "daemon_down"]
+    counted = receipt["frames_captured"], receipt["frames_written"]
+    if counted != (sum(frames.values()),) * 2:
+        wrong.append(f"captured and written {counted}, on disk {sum(frames.values())}")
+    if not receipt["durable"]:
+        wrong.append("the receipt is not durable")
+    return wrong
+
+
+def _joined(spans: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Join spans that follow each other without a seam: outages without a frame between them."""
+    joined: list[tuple[str, str]] = []
+    for begin, end in spans:
+        if joined and joined[-1][1] == begin:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((begin, end))
+    return joined
