@@ -1,0 +1,137 @@
+"""Index and journal together: what one of them lacks, the other one tells."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from support.disk import MemoryDisk
+from support.footage import gap, segment, session
+
+from camd.model import RecordingQuery, SegmentState, SessionId
+from camd.storage.archive import Archive
+from camd.storage.catalog import Catalog
+from camd.storage.journal import Journal
+from camd.storage.records import GapNoted, Record, SegmentNoted, SegmentRemoved, SessionNoted
+
+FOLDER = Path("/disk")
+FACTS: list[Record] = [
+    SessionNoted(session()),
+    SegmentNoted(segment("a.mp4")),
+    GapNoted(gap(1)),
+    SegmentNoted(segment("b.mp4", number=1)),
+    SegmentRemoved("a.mp4", "asked for"),
+    GapNoted(gap(2)),
+]
+
+
+def opened(disk: MemoryDisk, index: bytes | None = None) -> Archive:
+    """Open the archive on a disk, with the index as it was at some time."""
+    catalog = Catalog.open(Path(":memory:"))
+    if index is not None:
+        catalog._db.deserialize(index)
+    archive = Archive(FOLDER, catalog, Journal.open(disk, FOLDER), -1, None)
+    archive.catch_up()
+    return archive
+
+
+def said(archive: Archive) -> tuple[object, ...]:
+    """Return all that the index says."""
+    catalog = archive.catalog
+    return (
+        catalog.page(RecordingQuery()),
+        catalog.unfinished_sessions(),
+        catalog.gaps(SessionId("s0")),
+    )
+
+
+@pytest.mark.parametrize("lag", range(len(FACTS) + 1))
+def test_an_index_that_lags_behind_catches_up(lag: int) -> None:
+    """However old the index is, it says after opening what the newest one said; each entry once."""
+    disk = MemoryDisk()
+    archive = opened(disk)
+    for number, fact in enumerate(FACTS):
+        if number == lag:
+            index = archive.catalog._db.serialize()
+        archive.note(fact)
+    if lag == len(FACTS):
+        index = archive.catalog._db.serialize()
+    again = opened(disk, index)
+    assert said(again) == said(archive) == said(opened(disk))
+    assert again.catalog.gaps(SessionId("s0")) == (gap(1), gap(2))
+
+
+@pytest.mark.parametrize("faults", [(n,) for n in range(16)] + [(n, n + 1) for n in range(15)])
+def test_what_the_disk_refuses_is_written_with_the_next_note(faults: tuple[int, ...]) -> None:
+    """Whichever operations of the journal fail: the index has every fact at once, and when the
+    disk works again, so has the journal."""
+    disk = MemoryDisk()
+    archive = opened(disk)
+    disk.fail(*faults, code=errno.EIO)
+    for fact in FACTS:
+        with suppress(OSError):
+            archive.note(fact)
+    whole = opened(MemoryDisk())
+    whole.note(*FACTS)
+    assert said(archive) == said(whole)
+    disk.faults.clear()
+    archive.note(GapNoted(gap(9)))
+    whole.note(GapNoted(gap(9)))
+    assert said(opened(disk)) == said(whole)
+
+
+def test_an_index_that_fails_keeps_nothing_from_the_journal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """When only the index cannot be written, the next start finds the facts in the journal."""
+    disk = MemoryDisk()
+    archive = opened(disk)
+    archive.catalog._db.execute("DROP TABLE gaps")
+    with pytest.raises(sqlite3.Error):
+        archive.note(*FACTS)
+    whole = opened(MemoryDisk())
+    whole.note(*FACTS)
+    assert said(opened(disk)) == said(whole)
+
+
+def test_a_hash_that_comes_late_raises_no_file_from_the_dead() -> None:
+    """A file that was removed or replaced while it was hashed stays removed or replaced."""
+    archive = opened(MemoryDisk())
+    unhashed, hashed = segment("a.mp4", sha256=None), segment("a.mp4")
+    archive.note(SegmentNoted(unhashed))
+    archive.note_hash(hashed)
+    assert archive.catalog.segment("a.mp4") == hashed
+    archive.note(SegmentNoted(segment("a.mp4", sha256=None, size_bytes=7)))
+    archive.note_hash(hashed)
+    assert archive.catalog.unhashed() == (segment("a.mp4", sha256=None, size_bytes=7),)
+    archive.note(SegmentRemoved("a.mp4", ""))
+    archive.note_hash(hashed)
+    assert archive.catalog.segment("a.mp4") is None
+
+
+def test_what_a_crash_left_open_is_marked_when_the_archive_is_opened() -> None:
+    """A segment that was growing in another life is interrupted in this one."""
+    disk = MemoryDisk()
+    archive = opened(disk)
+    archive.note_open(segment("a.mp4", state=SegmentState.OPEN, sha256=None))
+    again = opened(disk, archive.catalog._db.serialize())
+    assert [s.filename for s in again.catalog.segments_in(SegmentState.INTERRUPTED)] == ["a.mp4"]
+    archive.catch_up()  # a second time nothing happens
+    assert [s.filename for s in archive.catalog.segments_in(SegmentState.OPEN)] == ["a.mp4"]
+
+
+def test_the_facts_that_wait_for_the_disk_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nothing can be written, the newest facts wait in memory, and no more than so many."""
+    monkeypatch.setattr("camd.storage.archive.MOST_PENDING", 3)
+    disk = MemoryDisk()
+    archive = opened(disk)
+    disk.fail(*range(100), code=errno.ENOSPC)
+    for number in range(6):
+        with pytest.raises(OSError, match="space"):
+            archive.note(GapNoted(gap(number)))
+    disk.faults.clear()
+    archive.note()
+    assert opened(disk).catalog.gaps(SessionId("s0")) == (gap(3), gap(4), gap(5))
