@@ -277,6 +277,12 @@ class RecordingWish:
     duration: timedelta | None = None
     format: str | None = None
     key: str | None = None  # the same key again returns the running session
+    preroll: timedelta | None = None  # how far in the past to begin
+
+    @property
+    def preroll_seconds(self) -> float:
+        """How many seconds of the past are wished for; 0 while that is left open."""
+        return self.preroll.total_seconds() if self.preroll else 0.0
 
 
 # --- storage ------------------------------------------------------------------------------

@@ -23,7 +23,10 @@ _UNITS = {"duration": 1, "duration_seconds": 1, "duration_minutes": 60, "duratio
 
 @attrs.frozen
 class Start:
-    """What to record, for how long (one of the durations; whole; at most a day), and as what."""
+    """What to record, for how long (one of the durations; whole; at most a day), and as what.
+
+    `preroll` is how many seconds of the past to begin with.
+    """
 
     device: str = attrs.field(metadata=DEVICE)
     duration: int | None = None
@@ -31,6 +34,12 @@ class Start:
     duration_minutes: int | None = None
     duration_hours: int | None = None
     format: str | None = None
+    preroll: float | None = attrs.field(
+        default=None,
+        validator=attrs.validators.optional(
+            [attrs.validators.ge(0), attrs.validators.le(LONGEST_SECONDS)]
+        ),
+    )
     key: str | None = attrs.field(
         default=None, validator=attrs.validators.optional(attrs.validators.max_len(256))
     )
@@ -129,6 +138,7 @@ class RecordingsApi:
             duration=params.limit(),
             format=_format(params.format),
             key=params.key,
+            preroll=None if params.preroll is None else timedelta(seconds=params.preroll),
         )
         camera = self._cameras.find(params.device)
         return _started(camera.status.device, await camera.start_recording(wish))

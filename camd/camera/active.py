@@ -147,12 +147,13 @@ class Active:
 
     async def run(self, bytes_per_second: float, rotation: Rotation) -> None:
         """Get room, record until the queue is finished, convert, and report the end."""
-        limit = self.book.wish.duration
-        seconds = limit.total_seconds() if limit else rotation.max_seconds
+        wish = self.book.wish
+        seconds = wish.duration.total_seconds() if wish.duration else rotation.max_seconds
+        seconds += wish.preroll_seconds
         guard, session_id = self.storage.guard, self.book.session_id
         try:
             if self.book.first_frame_at is None:
-                self.book.warnings = await guard.admit(session_id, bytes_per_second, seconds)
+                self.book.warnings += await guard.admit(session_id, bytes_per_second, seconds)
             else:  # it was admitted once; when there is no room now, it waits
                 guard.renew(session_id, bytes_per_second * seconds)
         except Refusal as refusal:
@@ -212,8 +213,10 @@ class Active:
     async def keep_time(self) -> None:
         """Watch the session's health, report progress, and end it when its time is up."""
         assert self.book.first_frame_at is not None
-        limit = self.book.wish.duration
-        end = self.book.first_frame_at + limit.total_seconds() if limit else float("inf")
+        limit, end = self.book.wish.duration, float("inf")
+        if limit is not None:  # pre-roll comes on top
+            preroll = min(self.book.wish.preroll_seconds, self.book.preroll_seconds)
+            end = self.book.first_frame_at + limit.total_seconds() + preroll
         progress_at = monotonic() + self.progress_seconds
         with self._clock:
             while monotonic() < end:

@@ -7,6 +7,7 @@ synchronous step, by the machine and the book. Whatever takes time is a task tha
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -28,6 +29,7 @@ from camd.camera.active import (
 from camd.camera.capture import Capture
 from camd.camera.children import Children, SourceEnded
 from camd.camera.factory import SessionFactory
+from camd.camera.feed import Feed
 from camd.camera.sessions import SessionBook
 from camd.clock import monotonic, now
 from camd.config.schema import CameraConfig, Config, RecordingConfig
@@ -150,9 +152,15 @@ class Camera:
         self._published = Published(self.status)
 
     def _new_children(self) -> Children:
-        return Children(self._capture, self._all.ffmpeg, self._mailbox.tell)
+        feed = Feed(self._factory.ring())
+        return Children(self._capture, self._all.ffmpeg, self._mailbox.tell, feed)
 
     # --- the handle ---
+
+    @property
+    def _stays_on(self) -> bool:
+        """Whether it captures although nobody records: pre-roll is what came before a start."""
+        return self.config.always_on or bool(self._all.recording.preroll)
 
     @property
     def camera_id(self) -> CameraId:
@@ -236,7 +244,7 @@ class Camera:
                 self._nursery = self._children.nursery = nursery
                 self._faulted = False
                 self._publish()
-                if self.config.always_on:
+                if self._stays_on:
                     self._step(m.Wanted())
                 while not (self._closing and self._active is None and self._children.gone):
                     self._handle(await self._mailbox.receive())
@@ -353,7 +361,10 @@ class Camera:
         match report:
             case Admitted():
                 if not active.queue.finished:
-                    self._children.feed.attach(active.queue)
+                    since = active.book.started - timedelta(
+                        seconds=active.book.wish.preroll_seconds
+                    )
+                    self._children.feed.attach(active.queue, since)
                     self._step(m.Wanted())
             case Began():
                 active.answer_starts()
@@ -381,7 +392,7 @@ class Camera:
         if not self._children.machine.has_child:
             active.finish()
             return
-        if self.config.always_on and not self._closing:
+        if self._stays_on and not self._closing:
             active.queue.finish_after_next()
         else:
             self._step(m.Unwanted())
@@ -399,7 +410,7 @@ class Camera:
         if began:
             last = active.book.segments[-1].filename
             self._tell(active, RecordingNews.STOPPED, last, active.book.reason)
-        if not self.config.always_on or self._closing:
+        if not self._stays_on or self._closing:
             self._step(m.Unwanted())
 
     # --- what others hear ---

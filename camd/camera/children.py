@@ -38,8 +38,8 @@ class Children:
     _capture: Capture
     _ffmpeg: FfmpegConfig
     _tell: Callable[[m.Event | SourceEnded], Awaitable[None]]
+    feed: Feed = attrs.field(factory=Feed)
     machine: m.Machine = attrs.field(factory=m.Machine, init=False)
-    feed: Feed = attrs.field(factory=Feed, init=False)
     nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     _run: Run | None = attrs.field(default=None, init=False)
     _rest: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)

@@ -9,9 +9,11 @@ import structlog
 
 from camd.camera.active import DURABILITY_SECONDS, Active, Reporter, Teller
 from camd.camera.capture import Capture
+from camd.camera.feed import GOP_LIMIT_BYTES
 from camd.camera.holes import HoleFinder
+from camd.camera.preroll import Ring
 from camd.camera.program import FfmpegMissingError
-from camd.camera.queue import CaptureQueue
+from camd.camera.queue import DEFAULT_LIMIT_BYTES, CaptureQueue
 from camd.camera.recorder import Recorder
 from camd.camera.remux import to_mkv
 from camd.camera.sessions import Rotation, SessionBook
@@ -37,13 +39,31 @@ class SessionFactory:
 
     def new_book(self, wish: RecordingWish) -> SessionBook:
         """Open the book of a session that somebody wishes for."""
-        return SessionBook(
+        kept = self.recording.preroll
+        wished = kept if wish.preroll is None else wish.preroll
+        book = SessionBook(
             session_id=SessionId(str(uuid.uuid4())),
             camera_id=self.camera_id,
-            wish=wish,
+            wish=attrs.evolve(wish, preroll=wished),
             format=wish.format or self.recording.format,
             started=now(),
         )
+        if wished > kept:
+            asked, there = wished.total_seconds(), kept.total_seconds()
+            book.warnings = (f"Pre-roll: {asked:g} s were asked for, {there:g} s are kept",)
+        return book
+
+    def ring(self) -> Ring:
+        """Make the memory that sessions begin from."""
+        recording = self.recording
+        if not recording.preroll:
+            return Ring(0.0, GOP_LIMIT_BYTES)
+        return Ring(recording.preroll.total_seconds(), recording.preroll_size)
+
+    def _queue(self) -> CaptureQueue:
+        """Make a queue that has room for the pre-roll, which comes into it at once."""
+        extra = self.recording.preroll_size if self.recording.preroll else 0
+        return CaptureQueue(DEFAULT_LIMIT_BYTES + extra)
 
     def rotation(self) -> Rotation:
         """When the sessions of this camera are cut."""
@@ -54,7 +74,7 @@ class SessionFactory:
         """Make the running half of a session; nothing runs yet."""
         active = Active(
             book=book,
-            queue=CaptureQueue(),
+            queue=self._queue(),
             storage=self.storage,
             report=report,
             tell=tell,

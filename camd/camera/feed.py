@@ -1,7 +1,7 @@
 """What one camera delivers right now, and to whom: the fan-out of the data plane.
 
-Holds the fragments since the last key frame, so that a session begins in the past rather than
-at the next key frame.
+Holds the latest fragments, back to the last key frame at least, so that a session begins in the
+past rather than at the next key frame.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 import attrs
 
+from camd.camera.preroll import Ring
 from camd.camera.queue import Captured, CaptureQueue, ClockStepped, RunBegan, RunEnded
 from camd.camera.steps import ClockWatch
 from camd.clock import from_unix_micros, monotonic, now
@@ -22,15 +23,14 @@ RATE_SHARE = 0.1  # how much one fragment moves the measured rates
 
 @attrs.define(eq=False)
 class Feed:
-    """The camera's stream: its format, its last GOP, its consumers."""
+    """The camera's stream: its format, its latest footage, its consumers."""
 
+    ring: Ring = attrs.field(factory=lambda: Ring(0.0, GOP_LIMIT_BYTES))
     init: Init | None = attrs.field(default=None, init=False)
     video: VideoFormat | None = attrs.field(default=None, init=False)
     bytes_captured: int = attrs.field(default=0, init=False)
     bytes_per_second: float | None = attrs.field(default=None, init=False)
     began_at: float | None = attrs.field(default=None, init=False)  # monotonic seconds
-    _gop: list[Captured] = attrs.field(factory=list, init=False)
-    _gop_bytes: int = attrs.field(default=0, init=False)
     _clock: ClockWatch = attrs.field(factory=ClockWatch, init=False)
     _queues: list[CaptureQueue] = attrs.field(factory=list, init=False)
     _waiting: list[CaptureQueue] = attrs.field(factory=list, init=False)  # for a key frame
@@ -40,19 +40,23 @@ class Feed:
         """Which queues are being filled."""
         return tuple(self._queues)
 
-    def attach(self, queue: CaptureQueue) -> int:
-        """Fill `queue` from the last key frame on; returns the frames it begins with.
+    def attach(self, queue: CaptureQueue, since: datetime | None = None) -> int:
+        """Fill `queue` from the last key frame before `since` on, by default before now.
 
-        Where the last key frame is not held any more, it begins with the next one.
+        Returns the frames it begins with. Where that key frame is not held any more, it begins
+        with the oldest one that is, and where none is, with the next one.
         """
+        wall = self.look_at_clock()
         self._queues.append(queue)
-        if self.init is not None:
-            queue.put(RunBegan(self.init))
-            if not self._gop:
-                self._waiting.append(queue)
-            for captured in self._gop:
-                queue.put(captured)
-        return sum(captured.fragment.frames for captured in self._gop)
+        if self.init is None:
+            return 0
+        queue.put(RunBegan(self.init))
+        held = self.ring.since(wall if since is None else since)
+        if not held:
+            self._waiting.append(queue)
+        for captured in held:
+            queue.put(captured)
+        return sum(captured.fragment.frames for captured in held)
 
     def detach(self, queue: CaptureQueue) -> None:
         """Stop filling `queue`."""
@@ -65,7 +69,7 @@ class Feed:
         before = monotonic()
         wall = now()
         if step := self._clock.look(before, wall, monotonic()):
-            self._gop = [captured.moved(step) for captured in self._gop]
+            self.ring.move(step)
             for queue in self._queues:
                 queue.put(ClockStepped(step, wall))
         return wall
@@ -82,11 +86,7 @@ class Feed:
     def deliver(self, fragment: Fragment) -> Captured:
         """Hand a fragment to every consumer."""
         captured = self._timed(fragment)
-        if fragment.starts_with_sync or self._gop_bytes > GOP_LIMIT_BYTES:
-            self._gop, self._gop_bytes = [], 0
-        if fragment.starts_with_sync or self._gop:
-            self._gop.append(captured)
-            self._gop_bytes += fragment.size_bytes
+        self.ring.add(captured)
         self._measure(fragment)
         if fragment.starts_with_sync:
             self._waiting.clear()
@@ -100,7 +100,7 @@ class Feed:
         self.init = None
         self.began_at = None
         self._waiting.clear()
-        self._gop, self._gop_bytes = [], 0
+        self.ring.clear()
         for queue in self._queues:
             queue.put(ended)
 

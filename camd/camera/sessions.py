@@ -141,7 +141,8 @@ class SessionBook:
         """Count frames that were appended to `segment`, the newest one, just now."""
         if self.first_frame_at is None:
             age = (segment.modified - segment.start).total_seconds()
-            self.first_frame_at = monotonic - min(max(0.0, age), OLDEST_FIRST_FRAME_SECONDS)
+            oldest = OLDEST_FIRST_FRAME_SECONDS + self.wish.preroll_seconds
+            self.first_frame_at = monotonic - min(max(0.0, age), oldest)
             before = (self.started - segment.start).total_seconds()
             self.preroll_seconds = round(max(0.0, before), 3)
             self.started = segment.start

@@ -59,6 +59,7 @@ class RecordingConfig:
     max_file_size: int | None = None  # bytes
     format: str = "mp4"  # mp4 | mkv
     preroll: timedelta = timedelta(0)
+    preroll_size: int = 64 * 1024 * 1024  # bytes that a camera's pre-roll takes at most
     fragment: timedelta = timedelta(milliseconds=500)
     resume_sessions: bool = True
     on_storage_error: str = "wait"  # wait | end

@@ -91,6 +91,7 @@ def section_readers(places: Places) -> dict[str, dict[str, Reader]]:
             "max_file_size": readers.optional(readers.size(_KIB**2, 64 * _TIB)),
             "format": readers.choice("mp4", "mkv"),
             "preroll": readers.duration(0 * _SECOND, 300 * _SECOND),
+            "preroll_size": readers.size(_KIB**2, 64 * _KIB**3),
             "fragment": readers.duration(_SECOND / 10, 5 * _SECOND),
             "resume_sessions": readers.flag,
             "on_storage_error": readers.choice("wait", "end"),

@@ -13,6 +13,7 @@ import trio
 from support.camera_set import WISH, Packets, check_receipt, joined, open_set, packets
 from support.disk import GaugedDisk
 
+from camd import clock
 from camd.camera.program import Program
 from camd.config.schema import RecordingConfig
 from camd.errors import Refusal
@@ -100,6 +101,35 @@ async def test_a_hundred_rotations_lose_nothing(
         shown = [line for line in done.stdout.splitlines() if not line.startswith(b"#")]
         assert done.stderr == b""
         assert FPS // 2 <= len(shown) < FPS  # sound begins a little before the pictures
+
+
+# --- the past -----------------------------------------------------------------------------
+
+
+async def test_a_recording_begins_in_the_past(program: str, tmp_path: Path) -> None:
+    """The file holds what the camera saw before it was asked for, and opens cleanly."""
+    recording = RecordingConfig(preroll=timedelta(seconds=2))
+    with trio.fail_after(60):
+        async with open_set(program, tmp_path, SMALL, recording=recording) as stage:
+            await stage.until(CameraState.STREAMING)
+            await trio.sleep(4)  # so that there is a past
+            asked = clock.now()
+            session = await stage.camera.start_recording(WISH)
+            assert stage.camera.status.state is CameraState.STREAMING
+            session = await stage.camera.stop_recording()
+            second = await stage.camera.start_recording(WISH)
+            second = await stage.camera.stop_recording()
+    assert 2 <= session.preroll_seconds < 3.7
+    assert (asked - session.start).total_seconds() == pytest.approx(
+        session.preroll_seconds, abs=0.1
+    )
+    assert session.segments[0].duration_seconds >= session.preroll_seconds - 0.1
+    assert session.start < second.start < session.segments[-1].end
+    for each in (session, second):
+        assert each.gaps == ()
+        paths = [tmp_path / segment.filename for segment in each.segments]
+        assert len(joined(program, paths)["video"]) == each.frames_written
+    assert len(stage.children) == 1
 
 
 # --- holes --------------------------------------------------------------------------------
