@@ -12,7 +12,8 @@ import trio
 
 from camd.camera.queue import CaptureQueue, Finish, RunEnded
 from camd.camera.recorder import Recorder
-from camd.camera.sessions import Rotation, SessionBook
+from camd.camera.rotation import Rotation
+from camd.camera.sessions import SessionBook
 from camd.clock import monotonic, now
 from camd.errors import RECORDING_FAILED, STORAGE_CRITICAL, Refusal
 from camd.model import Cause, RecordingNews, Segment, SegmentState, Session, SessionState

@@ -30,8 +30,8 @@ from camd.camera.capture import Capture
 from camd.camera.children import Children, SourceEnded
 from camd.camera.factory import SessionFactory
 from camd.camera.feed import Feed
-from camd.camera.sessions import SessionBook
-from camd.clock import monotonic, now
+from camd.camera.sessions import Moment, SessionBook
+from camd.clock import boot_id, monotonic, now
 from camd.config.schema import CameraConfig, Config, RecordingConfig
 from camd.errors import (
     ALREADY_RECORDING,
@@ -344,7 +344,7 @@ class Camera:
     def _resume(self, session: Session) -> bool:
         if self._active is not None or self._closing:
             return False
-        book = SessionBook.resumed(session, now(), monotonic())
+        book = SessionBook.resumed(session, Moment(now(), monotonic(), boot_id()))
         active = self._run_session(book)
         active.recorder.resume()
         self._go(active.keep_time)

@@ -16,8 +16,9 @@ from camd.camera.program import FfmpegMissingError
 from camd.camera.queue import DEFAULT_LIMIT_BYTES, CaptureQueue
 from camd.camera.recorder import Recorder
 from camd.camera.remux import to_mkv
-from camd.camera.sessions import Rotation, SessionBook
-from camd.clock import now
+from camd.camera.rotation import Rotation
+from camd.camera.sessions import SessionBook
+from camd.clock import boot_id, now
 from camd.config.schema import Config, RecordingConfig
 from camd.model import CameraId, RecordingWish, Segment, SessionId
 from camd.storage.actor import Storage
@@ -47,6 +48,7 @@ class SessionFactory:
             wish=attrs.evolve(wish, preroll=wished),
             format=wish.format or self.recording.format,
             started=now(),
+            boot_id=boot_id(),
         )
         if wished > kept:
             asked, there = wished.total_seconds(), kept.total_seconds()

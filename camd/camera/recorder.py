@@ -25,7 +25,8 @@ from camd.camera.queue import (
     RunBegan,
     RunEnded,
 )
-from camd.camera.sessions import Loss, Rotation, SessionBook
+from camd.camera.rotation import Rotation
+from camd.camera.sessions import Loss, SessionBook
 from camd.clock import monotonic, now
 from camd.media.fragments import Init
 from camd.media.mp4 import SegmentError

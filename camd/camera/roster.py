@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import attrs
 import structlog
 import trio
 
+from camd.camera.active import DURABILITY_SECONDS, SHUTDOWN
 from camd.camera.actor import Camera
 from camd.camera.capture import Capture
 from camd.camera.program import Program, find_ffmpeg
-from camd.camera.sessions import SessionBook, planned_end
-from camd.clock import monotonic, now
+from camd.camera.sessions import Moment, SessionBook
+from camd.clock import boot_id, monotonic, now
 from camd.config.schema import CameraConfig, Config, RecordingConfig
 from camd.errors import CAMERA_UNKNOWN, Refusal
 from camd.model import CameraId, Cause, Event, Session, SessionState, V4l2Source
@@ -84,28 +86,53 @@ class Cameras:
                 await self._close_session(session)
 
     async def _resumed(self, session: Session) -> bool:
-        camera, end = self._cameras.get(session.camera_id), planned_end(session)
-        if camera is None or not session.segments or (end is not None and end <= now()):
+        camera, moment = self._cameras.get(session.camera_id), _now()
+        end = moment.planned_end_of(session)
+        if camera is None or not session.segments or (end is not None and end <= moment.wall):
             return False
         return self._config.recording.resume_sessions and await camera.resume(session)
 
     async def _close_session(self, session: Session) -> None:
-        """End a session that is not continued; the time that it lacks goes into the ledger."""
-        book, end = SessionBook.resumed(session, now(), monotonic()), planned_end(session)
+        """End a session that is not continued; the footage that it lacks goes into the ledger."""
+        moment = _now()
+        book = SessionBook.resumed(session, moment)
         until = book.segments[-1].end if book.segments else session.start
-        missing = book.accounted_until
-        if end is not None and self._config.recording.resume_sessions and missing < end:
-            gap = book.missed(missing, min(end, now()), Cause.DAEMON_DOWN)
-            await self._storage.note_gaps([gap])
+        wanted_until = self._wanted_until(session, moment)
+        if wanted_until is not None or session.reason != SHUTDOWN:
+            gap = book.cut_off(wanted_until, self._most_lost(session, moment))
+            await self._storage.note_gaps([gap] if gap is not None else [])
         book.end_for(Cause.DAEMON_DOWN.value, until)
         book.ended, book.state = until, SessionState.ENDED
         await self._storage.note_session(book.snapshot(monotonic()))
+
+    def _wanted_until(self, session: Session, moment: Moment) -> datetime | None:
+        """Until when a session that is over should have recorded; None: nobody knows."""
+        end = moment.planned_end_of(session)
+        if end is None or not self._config.recording.resume_sessions:
+            return None
+        return min(end, moment.wall)
+
+    def _most_lost(self, session: Session, moment: Moment) -> timedelta:
+        """How much captured footage a life may have lost at its end (I2).
+
+        The fragment in flight; and when the machine went down as well, what was not synced yet.
+        """
+        recording, profile = self._config.recording, self._config.storage.durability
+        if session.boot_id == moment.boot_id:
+            return recording.fragment
+        cadence = DURABILITY_SECONDS[profile]
+        unsynced = recording.rotation if cadence is None else timedelta(seconds=cadence)
+        return unsynced + recording.fragment
 
     async def close(self) -> None:
         """End all cameras at the same time; bounded."""
         async with trio.open_nursery() as nursery:
             for camera in self:
                 nursery.start_soon(camera.close)
+
+
+def _now() -> Moment:
+    return Moment(now(), monotonic(), boot_id())
 
 
 def _names(camera: Camera) -> tuple[str, ...]:

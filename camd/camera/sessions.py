@@ -1,4 +1,4 @@
-"""A session's book-keeping: when to cut, what was captured, written and lost. Pure.
+"""A session's book-keeping: what was captured, written and lost, and when it is over. Pure.
 
 Invariant I4 lives here: every frame that arrives while a session runs is counted as captured,
 and then either as written or in a ledger entry with an exact number of frames.
@@ -6,7 +6,6 @@ and then either as written or in a ledger entry with an exact number of frames.
 
 from __future__ import annotations
 
-import zlib
 from datetime import datetime, timedelta
 
 import attrs
@@ -22,47 +21,29 @@ from camd.model import (
     SessionState,
 )
 
-_STAGGER_SECONDS = 5.0
-_STAGGER_SHARE = 0.01
 OLDEST_FIRST_FRAME_SECONDS = 30.0  # a source whose clock says more than that is wrong
 
 
 @attrs.frozen
-class Rotation:
-    """When a segment is long enough. `stagger_seconds` shortens a session's first one."""
+class Moment:
+    """A moment by all clocks: wall time, and seconds of the monotonic clock of one boot."""
 
-    max_seconds: float
-    max_bytes: int | None = None
-    stagger_seconds: float = 0.0
+    wall: datetime
+    monotonic: float
+    boot_id: str
 
-    @classmethod
-    def of(cls, camera_id: CameraId, interval: timedelta, max_bytes: int | None) -> Rotation:
-        """Make a camera's rotation: cameras started together do not seal together."""
-        seconds = interval.total_seconds()
-        share = zlib.crc32(camera_id.encode()) % 1000 / 1000.0
-        stagger = share * min(_STAGGER_SECONDS, seconds * _STAGGER_SHARE)
-        return cls(seconds, max_bytes, stagger)
+    def since_start_of(self, session: Session) -> float:
+        """Seconds since a session's first frame; by the wall clock only if it was another boot."""
+        if session.boot_id and session.boot_id == self.boot_id:
+            return max(0.0, self.monotonic - session.monotonic_start)
+        return max(0.0, (self.wall - session.start).total_seconds() - session.stepped_seconds)
 
-    def due(
-        self,
-        *,
-        number: int,
-        seconds: float,
-        size_bytes: int,
-        next_bytes: int,
-        frame_seconds: float,
-    ) -> bool:
-        """Whether to cut before a fragment of `next_bytes` that starts `seconds` into segment
-        `number`; half a frame's time of tolerance, since capture times are rounded."""
-        limit = self.max_seconds - (self.stagger_seconds if number == 0 else 0.0)
-        if seconds >= limit - frame_seconds / 2:
-            return True
-        return self.max_bytes is not None and size_bytes + next_bytes > self.max_bytes
-
-
-def planned_end(session: Session) -> datetime | None:
-    """When a session's time is over; None: when somebody stops it."""
-    return session.start + session.duration_limit if session.duration_limit else None
+    def planned_end_of(self, session: Session) -> datetime | None:
+        """When a session's time is over, as the wall clock is now; None: when it is stopped."""
+        if session.duration_limit is None:
+            return None
+        left = session.duration_limit - timedelta(seconds=self.since_start_of(session))
+        return self.wall + left
 
 
 @attrs.frozen
@@ -94,6 +75,7 @@ class SessionBook:
     wish: RecordingWish
     format: str
     started: datetime
+    boot_id: str = ""  # whose monotonic clock the times below are by
     segments: list[Segment] = attrs.field(factory=list, init=False)
     gaps: list[Gap] = attrs.field(factory=list, init=False)
     state: SessionState = attrs.field(default=SessionState.STARTING, init=False)
@@ -114,14 +96,15 @@ class SessionBook:
     _known_error: int = attrs.field(default=0, init=False)  # in the sum of frames
 
     @classmethod
-    def resumed(cls, session: Session, moment: datetime, monotonic: float) -> SessionBook:
+    def resumed(cls, session: Session, moment: Moment) -> SessionBook:
         """Open the book of a session again that another life of the daemon began."""
         wish = RecordingWish(session.owner, session.duration_limit, session.format, session.key)
         book = cls(session.session_id, session.camera_id, wish, session.format, session.start)
         book.segments, book.gaps = list(session.segments), list(session.gaps)
         book.frames_captured, book.frames_written = session.frames_captured, session.frames_written
         book.bytes_written = session.bytes_written
-        book.first_frame_at = monotonic - max(0.0, (moment - session.start).total_seconds())
+        book.first_frame_at = moment.monotonic - moment.since_start_of(session)
+        book.boot_id, book.stepped_seconds = moment.boot_id, session.stepped_seconds
         book.state, book.reason = SessionState.WAITING, Cause.DAEMON_DOWN.value
         return book
 
@@ -196,6 +179,21 @@ class SessionBook:
         way, seconds = ("forward", by) if by > timedelta(0) else ("back", -by)
         action = f"the clock was set {way} by {seconds.total_seconds():.3f} s; began a new file"
         return [self._ledger(moment, moment, 0, True, Cause.CLOCK_STEP, action)]
+
+    def cut_off(self, wanted_until: datetime | None, at_most: timedelta) -> Gap | None:
+        """Ledger what a session lacks that a life of the daemon left behind and none continues.
+
+        Where nobody knows until when it was wanted, that is what could be lost `at_most`.
+        """
+        start = self.accounted_until
+        if wanted_until is None:
+            frames = round(at_most.total_seconds() * self._frame_rate())
+            why = "sealed what there was; so much is missing at most"
+            end = start + at_most
+            return self._ledger(start, end, frames, False, Cause.DAEMON_DOWN, why)
+        if start < wanted_until:
+            return self.missed(start, wanted_until, Cause.DAEMON_DOWN)
+        return None
 
     def _frame_rate(self) -> float:
         """Frames per second of the newest segment that has any."""
@@ -287,4 +285,6 @@ class SessionBook:
             preroll_seconds=self.preroll_seconds,
             stepped_seconds=self.stepped_seconds,
             warnings=self.warnings,
+            boot_id=self.boot_id if self.first_frame_at is not None else "",
+            monotonic_start=self.first_frame_at or 0.0,
         )

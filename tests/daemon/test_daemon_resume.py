@@ -84,7 +84,8 @@ async def test_a_stopped_session_stays_stopped(new_daemon: NewDaemon) -> None:
 
 
 async def test_where_it_is_switched_off_nothing_goes_on(new_daemon: NewDaemon) -> None:
-    """With resume_sessions = false a killed session ends with its last frame."""
+    """With resume_sessions = false a killed session ends with its last frame; the ledger has what
+    may have been lost behind it: the fragment in flight."""
     daemon = _configured(new_daemon, resume_sessions=False)
     with trio.fail_after(40):
         await daemon.start()
@@ -97,7 +98,9 @@ async def test_where_it_is_switched_off_nothing_goes_on(new_daemon: NewDaemon) -
             other = await client.call("start_recording", device="camera0")
             assert other["session_id"] != started["session_id"]
             info = await client.call("get_recording_info", filename=started["filename"])
-    assert (info["status"], info["gaps"]) == ("completed", [])
+    (gap,) = info["gaps"]
+    assert (info["status"], info["session_id"]) == ("completed", started["session_id"])
+    assert (gap["cause"], gap["exact"], gap["duration"]) == ("daemon_down", False, 0.5)
 
 
 async def test_a_timed_session_whose_time_is_over_is_closed(new_daemon: NewDaemon) -> None:

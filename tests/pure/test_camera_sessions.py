@@ -10,13 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.camera_films import EPOCH
 
-from camd.camera.sessions import OLDEST_FIRST_FRAME_SECONDS, Loss, Rotation, SessionBook
+from camd.camera.rotation import Rotation
+from camd.camera.sessions import OLDEST_FIRST_FRAME_SECONDS, Loss, Moment, SessionBook
 from camd.model import (
     CameraId,
     Cause,
     RecordingWish,
     Segment,
     SegmentState,
+    Session,
     SessionId,
     SessionState,
 )
@@ -283,3 +285,62 @@ def test_the_account_ends_behind_the_newest_segment_or_entry() -> None:
     assert account.accounted_until == EPOCH + seconds(5)
     account.replace(segment(1, start=5.0))
     assert account.accounted_until == EPOCH + seconds(5.5)
+
+
+# --- another life of the daemon ---
+
+
+def left(limit: float | None = None, stepped: float = 0.0) -> Session:
+    """Describe a session that began at EPOCH, at second 1000 of the boot "b1"."""
+    opened = book()
+    opened.wish = attrs.evolve(opened.wish, duration=seconds(limit) if limit else None)
+    opened.boot_id, opened.first_frame_at, opened.stepped_seconds = "b1", 1000.0, stepped
+    opened.segments = [segment(frames=100)]
+    return opened.snapshot(1010.0)
+
+
+@pytest.mark.parametrize(
+    ("wall", "monotonic", "boot", "elapsed"),
+    [
+        (60, 1060, "b1", 60),
+        (60 + 86_400, 1060, "b1", 60),  # the clock was set, nobody waited longer for that
+        (-86_400, 1060, "b1", 60),
+        (60, 7, "b2", 60),  # another boot: the wall clock is all there is
+        (-5, 7, "b2", 0),
+        (60, 7, "", 60),
+    ],
+)
+def test_time_goes_by_the_monotonic_clock_of_a_boot(
+    wall: float, monotonic: float, boot: str, elapsed: float
+) -> None:
+    """Whether a session's time is over is not decided by a clock that somebody can set."""
+    moment = Moment(EPOCH + seconds(wall), monotonic, boot)
+    assert moment.since_start_of(left()) == elapsed
+    assert moment.planned_end_of(left()) is None
+    assert moment.planned_end_of(left(100.0)) == moment.wall + seconds(100 - elapsed)
+    resumed = SessionBook.resumed(left(), moment)
+    assert resumed.snapshot(monotonic + 1.0).elapsed_seconds == elapsed + 1.0
+    again = Moment(moment.wall + seconds(5), monotonic + 5, boot)
+    assert again.since_start_of(resumed.snapshot(monotonic)) == (elapsed + 5 if boot else 65)
+
+
+def test_a_clock_that_was_set_before_the_boot_does_not_age_a_session() -> None:
+    """What the clock was set by while the session ran comes off its age by the wall clock."""
+    moment = Moment(EPOCH + seconds(3660), 7.0, "b2")
+    assert moment.since_start_of(left(stepped=3600.0)) == 60.0
+
+
+def test_what_a_session_lacks_that_nothing_continues() -> None:
+    """Up to when it was wanted; where nobody knows, at most what could be lost."""
+    opened = SessionBook.resumed(left(), Moment(EPOCH + seconds(99), 7.0, "b2"))
+    end = EPOCH + seconds(10)
+    assert opened.cut_off(end - seconds(1), seconds(2)) is None
+    missed = opened.cut_off(end + seconds(5), seconds(2))
+    assert missed is not None
+    assert (missed.start, missed.end, missed.frames, missed.exact) == (end, missed.end, 50, False)
+    assert missed.end == end + seconds(5)
+    opened.gaps.clear()
+    at_most = opened.cut_off(None, seconds(1.5))
+    assert at_most is not None
+    assert (at_most.start, at_most.end, at_most.frames) == (end, end + seconds(1.5), 15)
+    assert (at_most.cause, at_most.exact) == (Cause.DAEMON_DOWN, False)
