@@ -48,6 +48,14 @@ class Accounts:
             for gap in gaps:
                 self.observer.news(RecordingNews.GAP, self._newest_name(), gap.cause.value)
 
+    async def announce(self, segment: Segment) -> None:
+        """Tell of a file whose first frames are on disk: the session has begun, or goes on."""
+        await self.storage.note_segment(segment)
+        if segment.number == 0:
+            await self.observer.began()
+        else:
+            self.observer.news(RecordingNews.ROTATED, segment.filename)
+
     def tell_error(self, reason: str) -> None:
         """Tell of trouble; before the first frame it is in the refusal instead."""
         if self.book.first_frame_at is not None:

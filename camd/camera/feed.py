@@ -125,5 +125,5 @@ class Feed:
         wall = self.look_at_clock()
         if fragment.wall_micros is None:
             return Captured(fragment, wall - length, wall)
-        start = self._clock.corrected(from_unix_micros(fragment.wall_micros))
-        return Captured(fragment, start, start + length)
+        end = self._clock.corrected(from_unix_micros(fragment.wall_micros) + length)
+        return Captured(fragment, end - length, end)

@@ -6,6 +6,7 @@ import errno
 from datetime import datetime, timedelta
 
 import attrs
+import structlog
 
 from camd import __version__
 from camd.camera.sessions import SessionBook
@@ -19,6 +20,8 @@ from camd.storage.disk import Disk
 from camd.storage.guard import Guard
 from camd.storage.naming import candidates
 from camd.storage.segment import SegmentFile
+
+log = structlog.get_logger("camd.recorder")
 
 
 @attrs.frozen
@@ -70,11 +73,37 @@ class OpenSegment:
             certain=not self.file.doubtful,
         )
 
-    def seal(self, guard: Guard) -> None:
-        """Seal and close the file; on a full disk the guard's reserve makes room for it.
+    async def append(self, storage: Storage, fragment: Fragment, *, sync: bool) -> OSError | None:
+        """Append a fragment and sync; return why the sync failed: the fragment is in all the same.
 
-        Blocks on the disk. Raises OSError; the file is closed all the same, and plays.
+        Waits for the disk. Raises OSError when the fragment is not in the file.
         """
+
+        def write() -> OSError | None:
+            self.file.append([fragment])
+            try:
+                if sync:
+                    self.file.sync()
+            except OSError as error:
+                return error
+            return None
+
+        return await storage.on_disk(write)
+
+    async def seal(self, storage: Storage) -> OSError | None:
+        """Seal and close the file; return why that failed: it is closed all the same, and plays.
+
+        Waits for the disk. On a full one the guard's reserve makes room.
+        """
+        try:
+            await storage.on_disk(lambda: self._seal(storage.guard))
+        except OSError as error:
+            log.error("seal_failed", file=self.name, error=str(error))
+            storage.guard.suspect(error)
+            return error
+        return None
+
+    def _seal(self, guard: Guard) -> None:
         try:
             self.file.seal()
         except OSError as error:
@@ -85,8 +114,15 @@ class OpenSegment:
         finally:
             self.file.close()
 
-    def discard(self, disk: Disk) -> None:
-        """Close and remove the file. Blocks on the disk. Raises OSError."""
+    async def discard(self, storage: Storage) -> None:
+        """Remove a file that never got a frame: it is ours, and nobody was told of it (I5)."""
+        storage.guard.wrote(self.session_id, -self.file.size_bytes)
+        try:
+            await storage.on_disk(lambda: self._discard(storage.disk))
+        except OSError as error:
+            log.warning("empty_file_stays", file=self.name, error=str(error))
+
+    def _discard(self, disk: Disk) -> None:
         try:
             self.file.close()
         finally:

@@ -30,7 +30,7 @@ from camd.camera.sessions import Loss, SessionBook
 from camd.clock import monotonic, now
 from camd.media.fragments import Init
 from camd.media.mp4 import SegmentError
-from camd.model import Cause, RecordingNews, Segment, SegmentState
+from camd.model import Cause, RecordingNews, SegmentState
 from camd.storage.actor import Storage
 
 log = structlog.get_logger("camd.recorder")
@@ -140,8 +140,7 @@ class Recorder:
         stopped_by = self._brake.stopped_by(level, monotonic())
         if stopped_by is not None:
             await self._pause(stopped_by, level.value)
-            why = "paused until storage is usable again"
-            self._ledger.lose_fragment(captured, stopped_by, why)
+            self._ledger.lose_fragment(captured, stopped_by, "paused until storage is usable again")
             return
         try:
             if self._open is not None and fragment.starts_with_sync and self._due(captured):
@@ -159,8 +158,7 @@ class Recorder:
             await self._does_not_fit(error, captured)
 
     def _due(self, captured: Captured) -> bool:
-        """Whether to cut here; names and times of the open file are of no use any more when the
-        clock was set."""
+        """Whether to cut here: by time or size, or since the file's times are no longer true."""
         assert self._open is not None
         fragment = captured.fragment
         return self._ledger.clock_was_set or self.rotation.due(
@@ -199,18 +197,8 @@ class Recorder:
         file, fragment = self._open.file, captured.fragment
         due = first = file.index.frames == 0
         due |= self._sync_due is not None and monotonic() >= self._sync_due
-
-        def write() -> OSError | None:
-            file.append([fragment])
-            try:
-                if due:
-                    file.sync()
-            except OSError as error:  # the fragment is in the file all the same
-                return error
-            return None
-
         before = file.size_bytes
-        failure = await self.storage.on_disk(write)
+        failure = await self._open.append(self.storage, fragment, sync=due)
         grown = file.size_bytes - before
         self.storage.guard.wrote(self.book.session_id, grown)
         dropped = self._ledger.wrote(captured, self._open.end)
@@ -222,19 +210,12 @@ class Recorder:
             self._sync_due = monotonic() + self.sync_seconds
         self.storage.growing(account, file.synced_bytes)
         if first:
-            await self._announce(account)
+            await self.accounts.announce(account)
         await self.accounts.enter(dropped)
         if failure is not None:
             await self._write_failed(failure, None)
         else:
             self._brake.worked()
-
-    async def _announce(self, segment: Segment) -> None:
-        await self.storage.note_segment(segment)
-        if segment.number == 0:
-            await self.observer.began()
-        else:
-            self.observer.news(RecordingNews.ROTATED, segment.filename)
 
     async def _does_not_fit(self, error: SegmentError, captured: Captured) -> None:
         """A fragment cannot follow in this file (a long hole, other tracks): begin another."""
@@ -281,17 +262,15 @@ class Recorder:
             return
         opened, self._open, self._sync_due = self._open, None, None
         if opened.file.index.frames == 0:
-            await self._discard(opened)
+            self._number -= 1
+            await opened.discard(self.storage)
             return
         before, state = opened.file.size_bytes, SegmentState.SEALED
-        try:
-            await self.storage.on_disk(lambda: opened.seal(self.storage.guard))
+        if (error := await opened.seal(self.storage)) is None:
             self.book.synced(monotonic())
-        except OSError as error:
+        else:
             state = SegmentState.INTERRUPTED
-            log.error("seal_failed", file=opened.name, error=str(error))
             self.observer.news(RecordingNews.ERROR, opened.name, f"seal failed: {error.strerror}")
-            self.storage.guard.suspect(error)
         self.storage.guard.wrote(self.book.session_id, opened.file.size_bytes - before)
         account = opened.account(state)
         self.book.replace(account)
@@ -300,15 +279,6 @@ class Recorder:
         self.accounts.check(self._ledger.undecided_frames)
         if state is SegmentState.SEALED:
             self.observer.sealed(account)
-
-    async def _discard(self, opened: OpenSegment) -> None:
-        """Remove a file that never got a frame: it is ours, and nobody was told of it (I5)."""
-        self._number -= 1
-        self.storage.guard.wrote(self.book.session_id, -opened.file.size_bytes)
-        try:
-            await self.storage.on_disk(lambda: opened.discard(self.storage.disk))
-        except OSError as error:
-            log.warning("empty_file_stays", file=opened.name, error=str(error))
 
     # --- trouble ---
 
@@ -328,5 +298,4 @@ class Recorder:
         self.storage.guard.suspect(error)
         await self._pause(cause, error.strerror or "error")
         if captured is not None:
-            why = "sealed the file, tried again later"
-            self._ledger.lose_fragment(captured, cause, why)
+            self._ledger.lose_fragment(captured, cause, "sealed the file, tried again later")

@@ -132,6 +132,21 @@ def test_a_step_of_the_clock_is_told_before_what_comes_after_it(
     assert feed.look_at_clock() == EPOCH + step
 
 
+def test_what_comes_right_after_a_small_step_is_not_moved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A fragment began before now by its whole length: that is no sign of the old time."""
+    feed, film, step = Feed(), Film(), timedelta(seconds=0.5)
+    monkeypatch.setattr(feed_module, "now", lambda: EPOCH)
+    feed.look_at_clock()
+    monkeypatch.setattr(feed_module, "now", lambda: EPOCH + step)
+    written = Fraction(int(EPOCH.timestamp())) + Fraction(45, 100)
+    init, (fragment,) = read(film.head + prft(1, written) + film.next(5))
+    feed.begin(init)
+    captured = feed.deliver(fragment)
+    assert (captured.end - EPOCH).total_seconds() == pytest.approx(0.45, abs=1e-5)
+
+
 def test_what_is_held_follows_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """A session that begins after a step begins in the new time, and hears of no step."""
     feed, queue = fed(5, 5), CaptureQueue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import attrs
@@ -262,6 +263,14 @@ def test_changes_are_split_by_what_a_running_service_takes() -> None:
         "camera.a",
         "camera.c",
     )
+
+
+def test_another_preroll_needs_a_restart() -> None:
+    """What a camera keeps in memory is laid out when it starts."""
+    new = Config(recording=RecordingConfig(preroll=timedelta(seconds=5), preroll_size=2**20))
+    changes = compare(Config(), new)
+    assert changes.applied == ()
+    assert changes.restart_needed == ("recording.preroll", "recording.preroll_size")
 
 
 def test_what_runs_after_a_reload_is_the_old_with_the_applied_changes() -> None:
