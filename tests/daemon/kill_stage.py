@@ -231,8 +231,9 @@ class Ordeal:
                 self._complain(f"{path.name} is {one.left.value} after recovery")
             self._packets[path] = await self._play(path)
             info = await client.call("get_recording_info", filename=path.name)
-            if (info["status"], info["frames"]) != ("completed", len(self._packets[path])):
-                self._complain(f"{path.name}: {len(self._packets[path])} frames, index: {info}")
+            told, held = (info["status"], info["frames"]), len(self._packets[path])
+            if told != ("completed", held):
+                self._complain(f"{path.name}: {held} frames, the index says {told}")
             if info["session_id"] != self.sessions[_of(path)]:
                 self._complain(f"{path.name} is of session {info['session_id']}")
         self._compare_with_the_source({self._lives[path] for path in fresh})
