@@ -16,7 +16,6 @@ from camd.media.identity import SegmentIdentity
 from camd.media.mp4 import SegmentIndex
 from camd.model import CameraId, Segment, SegmentState, SessionId
 from camd.storage.actor import Storage
-from camd.storage.disk import Disk
 from camd.storage.guard import Guard
 from camd.storage.naming import candidates
 from camd.storage.segment import SegmentFile
@@ -114,20 +113,6 @@ class OpenSegment:
         finally:
             self.file.close()
 
-    async def discard(self, storage: Storage) -> None:
-        """Remove a file that never got a frame: it is ours, and nobody was told of it (I5)."""
-        storage.guard.wrote(self.session_id, -self.file.size_bytes)
-        try:
-            await storage.on_disk(lambda: self._discard(storage.disk))
-        except OSError as error:
-            log.warning("empty_file_stays", file=self.name, error=str(error))
-
-    def _discard(self, disk: Disk) -> None:
-        try:
-            self.file.close()
-        finally:
-            disk.unlink(self.file.path)
-
 
 async def open_segment(
     storage: Storage,
@@ -138,7 +123,7 @@ async def open_segment(
     start: datetime,
     number: int,
 ) -> OpenSegment:
-    """Create the file for a fragment that starts with a key frame at `start`.
+    """Create the file with the fragment that it begins with, a key frame at `start`; durable.
 
     Waits for the disk. Raises OSError, and SegmentError when no file can begin so.
     """
@@ -156,6 +141,6 @@ async def open_segment(
     index = SegmentIndex(init, first, story)
     names = candidates(book.camera_id, start)
     file = await storage.on_disk(
-        lambda: SegmentFile.create(storage.disk, storage.folder, names, index)
+        lambda: SegmentFile.create(storage.disk, storage.folder, names, index, first)
     )
     return OpenSegment(file, book.camera_id, book.session_id, number, first.start_seconds, start)

@@ -30,7 +30,7 @@ from camd.camera.sessions import Loss, SessionBook
 from camd.clock import monotonic, now
 from camd.media.fragments import Init
 from camd.media.mp4 import SegmentError
-from camd.model import Cause, RecordingNews, SegmentState
+from camd.model import Cause, Gap, RecordingNews, Segment, SegmentState
 from camd.storage.actor import Storage
 
 log = structlog.get_logger("camd.recorder")
@@ -151,7 +151,8 @@ class Recorder:
                     self._ledger.lose_fragment(captured, cause, "waited for the next key frame")
                     return
                 await self._begin(captured)
-            await self._append(captured)
+            else:
+                await self._append(captured)
         except OSError as error:
             await self._write_failed(error, captured)
         except SegmentError as error:
@@ -170,7 +171,11 @@ class Recorder:
         )
 
     async def _begin(self, captured: Captured) -> None:
-        """Open a segment for a fragment that starts with a key frame. Raises OSError."""
+        """Open a segment with a fragment that starts with a key frame. Raises OSError.
+
+        The first fragment of a segment is synced at once: "started" means durable (I7), and a
+        power cut just after a rotation leaves no file without footage (I1).
+        """
         assert self._init is not None
         start = self._ledger.start_of(captured)
         self._open = await open_segment(
@@ -184,43 +189,46 @@ class Recorder:
         )
         self._number += 1
         await self.accounts.enter(self._ledger.begin(start))
-        self.storage.guard.wrote(self.book.session_id, self._open.file.size_bytes)
+        account, dropped = self._wrote(captured, self._open.file.size_bytes)
+        self._synced()
+        await self.accounts.announce(account)
+        await self.accounts.enter(dropped)
+        self._brake.worked()
 
     async def _append(self, captured: Captured) -> None:
         """Append to the open segment, and sync when it is due.
 
         Raises OSError when the fragment is not in the file; a sync that fails is dealt with here.
-        The first fragment of a segment is synced at once: "started" means durable (I7), and a
-        power cut just after a rotation leaves no file without footage (I1).
         """
         assert self._open is not None
-        file, fragment = self._open.file, captured.fragment
-        due = first = file.index.frames == 0
-        due |= self._sync_due is not None and monotonic() >= self._sync_due
-        before = file.size_bytes
-        failure = await self._open.append(self.storage, fragment, sync=due)
-        grown = file.size_bytes - before
-        self.storage.guard.wrote(self.book.session_id, grown)
-        dropped = self._ledger.wrote(captured, self._open.end)
-        account = self._open.account(SegmentState.OPEN)
-        self.book.wrote(account, fragment.frames, grown, monotonic())
+        due = self._sync_due is not None and monotonic() >= self._sync_due
+        before = self._open.file.size_bytes
+        failure = await self._open.append(self.storage, captured.fragment, sync=due)
+        _, dropped = self._wrote(captured, self._open.file.size_bytes - before)
         if failure is None and due:
             self._synced()
         elif self._sync_due is None and self.sync_seconds is not None:
             self._sync_due = monotonic() + self.sync_seconds
-        self.storage.growing(account, file.synced_bytes)
-        if first:
-            await self.accounts.announce(account)
         await self.accounts.enter(dropped)
         if failure is not None:
             await self._write_failed(failure, None)
         else:
             self._brake.worked()
 
+    def _wrote(self, captured: Captured, grown: int) -> tuple[Segment, list[Gap]]:
+        """Account for a fragment that is in the file; what it shows to be missing is returned."""
+        assert self._open is not None
+        self.storage.guard.wrote(self.book.session_id, grown)
+        dropped = self._ledger.wrote(captured, self._open.end)
+        account = self._open.account(SegmentState.OPEN)
+        self.book.wrote(account, captured.fragment.frames, grown, monotonic())
+        self.storage.growing(account, self._open.file.synced_bytes)
+        return account, dropped
+
     async def _does_not_fit(self, error: SegmentError, captured: Captured) -> None:
         """A fragment cannot follow in this file (a long hole, other tracks): begin another."""
         log.warning("segment_ended", session=self.book.session_id, why=str(error))
-        begun = self._open is not None and self._open.file.index.frames > 0
+        begun = self._open is not None
         await self._seal()
         if begun and captured.fragment.starts_with_sync:
             await self._capture(captured)
@@ -261,10 +269,6 @@ class Recorder:
         if self._open is None:
             return
         opened, self._open, self._sync_due = self._open, None, None
-        if opened.file.index.frames == 0:
-            self._number -= 1
-            await opened.discard(self.storage)
-            return
         before, state = opened.file.size_bytes, SegmentState.SEALED
         if (error := await opened.seal(self.storage)) is None:
             self.book.synced(monotonic())

@@ -42,8 +42,8 @@ class Moment:
         """When a session's time is over, as the wall clock is now; None: when it is stopped."""
         if session.duration_limit is None:
             return None
-        left = session.duration_limit - timedelta(seconds=self.since_start_of(session))
-        return self.wall + left
+        elapsed = self.since_start_of(session) - session.preroll_seconds
+        return self.wall + session.duration_limit - timedelta(seconds=elapsed)
 
 
 @attrs.frozen
@@ -98,13 +98,17 @@ class SessionBook:
     @classmethod
     def resumed(cls, session: Session, moment: Moment) -> SessionBook:
         """Open the book of a session again that another life of the daemon began."""
-        wish = RecordingWish(session.owner, session.duration_limit, session.format, session.key)
+        wish = RecordingWish(
+            *(session.owner, session.duration_limit, session.format, session.key),
+            preroll=timedelta(seconds=session.preroll_seconds),
+        )
         book = cls(session.session_id, session.camera_id, wish, session.format, session.start)
         book.segments, book.gaps = list(session.segments), list(session.gaps)
         book.frames_captured, book.frames_written = session.frames_captured, session.frames_written
         book.bytes_written = session.bytes_written
         book.first_frame_at = moment.monotonic - moment.since_start_of(session)
         book.boot_id, book.stepped_seconds = moment.boot_id, session.stepped_seconds
+        book.preroll_seconds = session.preroll_seconds
         book.state, book.reason = SessionState.WAITING, Cause.DAEMON_DOWN.value
         return book
 

@@ -43,7 +43,8 @@ CREATE TABLE sessions (
   format TEXT NOT NULL, start_us INTEGER NOT NULL, end_us INTEGER, duration_limit REAL,
   state TEXT NOT NULL, reason TEXT NOT NULL,
   frames_captured INTEGER NOT NULL, frames_written INTEGER NOT NULL,
-  boot_id TEXT NOT NULL, monotonic_start REAL NOT NULL, stepped_seconds REAL NOT NULL
+  boot_id TEXT NOT NULL, monotonic_start REAL NOT NULL, stepped_seconds REAL NOT NULL,
+  preroll_seconds REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX sessions_by_start ON sessions (start_us);
 CREATE INDEX sessions_by_camera ON sessions (camera_id, start_us);
@@ -140,6 +141,7 @@ def session_row(s: Session) -> Values:
         s.boot_id,
         s.monotonic_start,
         s.stepped_seconds,
+        s.preroll_seconds,
     )
 
 
@@ -170,6 +172,7 @@ def session_of(row: Row, segments: tuple[Segment, ...], gaps: tuple[Gap, ...]) -
         boot_id=row["boot_id"],
         monotonic_start=row["monotonic_start"],
         stepped_seconds=row["stepped_seconds"],
+        preroll_seconds=row["preroll_seconds"],
     )
 
 

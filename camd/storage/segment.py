@@ -6,7 +6,6 @@ kept here. All of it is synchronous, for one thread at a time.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -36,12 +35,19 @@ class SegmentFile:
 
     @classmethod
     def create(
-        cls, disk: Disk, directory: Path, names: Iterator[str], index: SegmentIndex
+        cls,
+        disk: Disk,
+        directory: Path,
+        names: Iterator[str],
+        index: SegmentIndex,
+        first: Fragment,
     ) -> SegmentFile:
-        """Take the first free name, write the header, and sync the file's directory entry.
+        """Take the first free name, write the header and the first fragment, and make both durable.
 
-        Raises OSError. A name is never taken twice (I5): creation is exclusive, so two writers
-        at the same second get two names.
+        They come in one write, so that hardly a moment exists in which the file does not play (I1).
+        Raises OSError; then nothing is left but, on a disk that refuses that too, an empty name.
+        A name is never taken twice (I5): creation is exclusive, so two writers at the same second
+        get two names.
         """
         for name in names:
             path = directory / name
@@ -51,16 +57,21 @@ class SegmentFile:
                 continue
             segment = cls(path, index, file)
             try:
-                segment._write([index.header], first=True)
+                segment._begin(first)
                 disk.sync_directory(directory)
             except OSError:
                 with suppress(OSError):
                     file.close()
                 with suppress(OSError):
-                    disk.unlink(path)  # ours, empty, and never announced
+                    disk.unlink(path)  # ours, and never announced
                 raise
             return segment
         raise AssertionError("names never end")
+
+    def _begin(self, first: Fragment) -> None:
+        self._write([self.index.header, *self.index.render(first)], first=True)
+        self.index.record(first.runs, first.size_bytes)
+        self.sync()
 
     def append(self, fragments: Sequence[Fragment]) -> None:
         """Append whole fragments, in order.
@@ -121,11 +132,9 @@ class SegmentFile:
 
         The final index goes behind the last fragment and is synced; then 16 bytes near the
         start change and are synced. Between the two the file is still a valid fragmented MP4.
-        Raises OSError, for a segment without a frame too; the file then stays playable, and
-        sealing may be tried again: it goes on from the last step that succeeded.
+        Raises OSError; the file then stays playable, and sealing may be tried again: it goes on
+        from the last step that succeeded.
         """
-        if not self.index.frames:
-            raise OSError(errno.ENODATA, "no frame was written")
         if self._moov is None:
             self._moov = self._put_moov()
         self._file.overwrite(FTYP_SIZE, self.index.seal_header(self.size_bytes))

@@ -50,6 +50,8 @@ async def opened(
     config = StorageConfig(recordings_dir=folder, state_dir=folder.parent / "state")
     with trio.fail_after(20):
         async with open_storage(config, events or Fanout(), disk or gauged) as storage:
+            if storage.status.level.writable and (folder / ".camd").is_dir():
+                await storage.unfinished_sessions()  # the folder has been searched
             yield storage
 
 
@@ -108,13 +110,14 @@ async def test_another_folder_in_the_place_of_a_lost_one_is_used(tmp_path: Path)
     one is found again when it returns."""
     folder, away = tmp_path / "recordings", tmp_path / "away"
     async with opened(folder) as storage:
-        await storage.note_segment(segment())
         (folder / segment().filename).touch()
+        await storage.note_segment(segment())
         folder.rename(away)
         assert await level(storage) is MISSING
         folder.mkdir()
         assert await level(storage) is OK
         assert (await storage.list_recordings(ALL)).total == 0
+        (folder / "other.mp4").touch()
         await storage.note_segment(segment("other.mp4"))
         assert (await storage.list_recordings(ALL)).segments == (segment("other.mp4"),)
         shutil.rmtree(folder)
@@ -315,16 +318,16 @@ async def test_a_segment_is_sealed_on_a_full_volume(volume: Path) -> None:
     async with opened(folder, PosixDisk()) as storage:
         index = SegmentIndex(init, fragments[0], WHO)
         names = candidates(CameraId("camera0"), NOON)
-        file = SegmentFile.create(storage.disk, folder, names, index)
+        file = SegmentFile.create(storage.disk, folder, names, index, fragments[0])
         segment_now = OpenSegment(*(file, CameraId("camera0"), SessionId("s0"), 0, 0.0, NOON))
-        await storage.on_disk(lambda: file.append(begun))
+        await storage.on_disk(lambda: file.append(begun[1:]))
         assert (folder / ".camd" / "reserve").exists()
         fill_to_the_brim(volume)
         with pytest.raises(OSError, match="space"):
             await storage.on_disk(lambda: file.append(rest))
         assert file.path.read_bytes() == growing_bytes(init, begun, fragments[0])
         assert len(index.final_moov()) > 4096
-        await storage.on_disk(lambda: segment_now.seal(storage.guard))
+        assert await segment_now.seal(storage) is None
         assert not (folder / ".camd" / "reserve").exists()
         assert await level(storage) is CRITICAL
         await storage.note_segment(segment_now.account(SegmentState.SEALED))

@@ -45,8 +45,8 @@ def film(folder: Path, number: int = 0, *, seal: bool = True) -> Path:
     name = f"camera0_2026-01-15_14-{30 + number}-00.mp4"
     folder.mkdir(exist_ok=True)
     index = SegmentIndex(INIT, FRAGMENTS[0], story)
-    file = SegmentFile.create(PosixDisk(), folder, repeat(name), index)
-    file.append(FRAGMENTS)
+    file = SegmentFile.create(PosixDisk(), folder, repeat(name), index, FRAGMENTS[0])
+    file.append(FRAGMENTS[1:])
     if seal:
         file.seal()
     file.close()
@@ -231,8 +231,8 @@ async def test_one_service_has_a_folder(tmp_path: Path) -> None:
 async def test_what_is_being_recorded_is_not_looked_at(tmp_path: Path) -> None:
     """A search never touches a file that somebody is writing: its creator has it locked."""
     index = SegmentIndex(INIT, FRAGMENTS[0], WHO)
-    file = SegmentFile.create(PosixDisk(), tmp_path, repeat("camera0_now.mp4"), index)
-    file.append(FRAGMENTS[:1])
+    names = repeat("camera0_now.mp4")
+    file = SegmentFile.create(PosixDisk(), tmp_path, names, index, FRAGMENTS[0])
     async with opened(tmp_path) as storage:
         assert await stock(storage) == {}
     file.append(FRAGMENTS[1:])

@@ -330,6 +330,14 @@ def test_a_clock_that_was_set_before_the_boot_does_not_age_a_session() -> None:
     assert moment.since_start_of(left(stepped=3600.0)) == 60.0
 
 
+def test_a_pre_roll_is_not_taken_off_a_duration() -> None:
+    """A timed session that goes on in another life is as long as was asked for, from the request."""
+    begun = attrs.evolve(left(100.0), preroll_seconds=8.0)
+    moment = Moment(EPOCH + seconds(60), 1060.0, "b1")
+    assert moment.planned_end_of(begun) == moment.wall + seconds(100 + 8 - 60)
+    assert SessionBook.resumed(begun, moment).snapshot(1060.0).preroll_seconds == 8.0
+
+
 def test_what_a_session_lacks_that_nothing_continues() -> None:
     """Up to when it was wanted; where nobody knows, at most what could be lost."""
     opened = SessionBook.resumed(left(), Moment(EPOCH + seconds(99), 7.0, "b2"))

@@ -30,9 +30,9 @@ def _recorded(
     """Record fragments; return the disk, and after which operation how many are durable."""
     disk = RecordingDisk()
     index = SegmentIndex(INIT, FRAGMENTS[0], WHO)
-    segment = SegmentFile.create(disk, PATH.parent, repeat(PATH.name), index)
-    promises = [(0, 0)]
-    for number, fragment in enumerate(FRAGMENTS[:count]):
+    segment = SegmentFile.create(disk, PATH.parent, repeat(PATH.name), index, FRAGMENTS[0])
+    promises = [(0, 0), (len(disk.log), 1)]  # the first fragment comes with the file
+    for number, fragment in enumerate(FRAGMENTS[1:count], 1):
         segment.append([fragment])
         if syncs[number]:
             segment.sync()

@@ -27,7 +27,7 @@ FIRST = FRAGMENTS[0]
 def create(disk: MemoryDisk) -> SegmentFile:
     """Begin a segment under the first free name."""
     names = candidates(CameraId("camera0"), NOON)
-    return SegmentFile.create(disk, FOLDER, names, SegmentIndex(INIT, FIRST, WHO))
+    return SegmentFile.create(disk, FOLDER, names, SegmentIndex(INIT, FIRST, WHO), FIRST)
 
 
 def content(disk: MemoryDisk, segment: SegmentFile) -> bytes:
@@ -59,18 +59,27 @@ def test_a_growing_segment_is_its_header_and_whole_fragments() -> None:
     """After create and after every append the file holds exactly what the index says."""
     disk = MemoryDisk()
     segment = create(disk)
-    for count, fragment in enumerate(FRAGMENTS):
+    for count, fragment in enumerate(FRAGMENTS[1:], 1):
         assert content(disk, segment) == growing_bytes(INIT, FRAGMENTS[:count], FIRST)
         segment.append([fragment])
         assert segment.index.frames == 3 * (count + 1)
         assert segment.size_bytes == segment.index.size_bytes == len(content(disk, segment))
 
 
+def test_a_segment_is_never_seen_without_footage() -> None:
+    """I1: header and first fragment come in one write, and both are durable with the name."""
+    disk = MemoryDisk()
+    segment = create(disk)
+    assert disk.steps == ["create", "append", "sync", "sync_directory"]
+    assert disk.files[segment.path].durable == growing_bytes(INIT, FRAGMENTS[:1], FIRST)
+    assert segment.synced_bytes == segment.size_bytes
+
+
 def test_a_sealed_segment_is_what_a_receipt_says() -> None:
     """Sealed bytes are right and durable, and the hash covers the file from byte 48 on."""
     disk = MemoryDisk()
     segment = create(disk)
-    segment.append(FRAGMENTS)
+    segment.append(FRAGMENTS[1:])
     segment.seal()
     segment.close()
     data = sealed_bytes(INIT, FRAGMENTS, FIRST)
@@ -84,12 +93,10 @@ def test_the_final_index_is_durable_before_the_old_one_is_hidden() -> None:
     """A power cut at any step leaves a growing segment or a sealed one."""
     disk = MemoryDisk()
     segment = create(disk)
-    segment.append(FRAGMENTS)
+    segment.append(FRAGMENTS[1:])
     segment.sync()
     before = len(disk.steps)
     segment.seal()
-    assert disk.steps[:2] == ["create", "append"]
-    assert disk.steps[2] == "sync_directory"
     assert disk.steps[before:] == ["append", "sync", "overwrite", "sync"]
 
 
@@ -97,13 +104,14 @@ def test_a_sync_counts_what_it_made_durable_and_only_then() -> None:
     """What was appended is not durable until synced, and nothing is synced twice."""
     disk = MemoryDisk()
     segment = create(disk)
-    segment.append(FRAGMENTS[:1])
-    assert segment.synced_bytes == 0
+    first = segment.size_bytes
+    segment.append(FRAGMENTS[1:2])
+    assert segment.synced_bytes == first
     segment.sync()
     segment.sync()
     assert segment.synced_bytes == segment.size_bytes == len(disk.files[segment.path].durable)
-    assert disk.steps.count("sync") == 1
-    segment.append(FRAGMENTS[1:2])
+    assert disk.steps.count("sync") == 2
+    segment.append(FRAGMENTS[2:3])
     disk.fail(0, code=errno.EIO)
     with pytest.raises(OSError, match="Input/output"):
         segment.sync()
@@ -120,7 +128,7 @@ def test_taken_names_are_passed_over() -> None:
     segment = create(disk)
     assert [path.name[27:] for path in taken] == [".mp4", "_1.mp4"]
     assert segment.path.name == "camera0_2026-01-15_12-00-00_3.mp4"
-    segment.append(FRAGMENTS)
+    segment.append(FRAGMENTS[1:])
     segment.seal()
     assert {path: bytes(disk.files[path].data) for path in before} == before
 
@@ -129,7 +137,7 @@ def test_taken_names_are_passed_over() -> None:
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
-@pytest.mark.parametrize("step", range(3))
+@pytest.mark.parametrize("step", range(4))
 def test_a_create_that_fails_leaves_nothing(step: int, code: int) -> None:
     """Whichever step fails, its error is raised, no file of ours stays, and nothing is open."""
     disk = MemoryDisk()
@@ -154,7 +162,7 @@ def test_a_create_tells_its_own_error_when_cleaning_up_fails_too() -> None:
     assert disk.open_files == 0
 
 
-@pytest.mark.parametrize("step", range(4))
+@pytest.mark.parametrize("step", range(3))
 def test_an_append_that_fails_leaves_whole_fragments(step: int) -> None:
     """Fragments before the one that failed are in the file and counted, the others neither; the
     next append goes on behind them."""
@@ -162,11 +170,11 @@ def test_an_append_that_fails_leaves_whole_fragments(step: int) -> None:
     segment = create(disk)
     disk.fail(step)
     with pytest.raises(OSError, match="space"):
-        segment.append(FRAGMENTS)
-    kept = FRAGMENTS[:step]
+        segment.append(FRAGMENTS[1:])
+    kept = FRAGMENTS[: 1 + step]
     assert whole(segment.index.frames) == kept
     assert content(disk, segment) == growing_bytes(INIT, kept, FIRST)
-    segment.append(FRAGMENTS[step:])
+    segment.append(FRAGMENTS[1 + step :])
     segment.seal()
     assert content(disk, segment) == sealed_bytes(INIT, FRAGMENTS, FIRST)
 
@@ -178,7 +186,7 @@ def test_a_seal_that_fails_can_be_tried_again(step: int, code: int) -> None:
     would have been without the failure."""
     disk = MemoryDisk()
     segment = create(disk)
-    segment.append(FRAGMENTS)
+    segment.append(FRAGMENTS[1:])
     disk.fail(step, code=code)
     with pytest.raises(OSError, match=os.strerror(code)):
         segment.seal()
@@ -194,26 +202,12 @@ def test_what_could_not_be_cut_off_is_not_built_upon() -> None:
     """When a torn fragment cannot be cut off either, it is before anything else is written."""
     disk = MemoryDisk()
     segment = create(disk)
-    segment.append(FRAGMENTS[:1])
     disk.fail(0)
     disk.fail(1, code=errno.EIO)
     with pytest.raises(OSError, match="space"):
         segment.append(FRAGMENTS[1:2])
     segment.seal()
     assert content(disk, segment) == sealed_bytes(INIT, FRAGMENTS[:1], FIRST)
-
-
-def test_a_segment_without_a_frame_is_not_sealed() -> None:
-    """When not even the first fragment fitted, sealing fails like a disk does: there is nothing
-    to index, and the file is left as it is."""
-    disk = MemoryDisk()
-    segment = create(disk)
-    disk.fail(0)
-    with pytest.raises(OSError, match="space"):
-        segment.append(FRAGMENTS)
-    with pytest.raises(OSError, match="frame"):
-        segment.seal()
-    assert content(disk, segment) == growing_bytes(INIT, [], FIRST)
 
 
 # --- any faults ---
@@ -227,7 +221,6 @@ def test_whatever_fails_a_sealed_file_holds_what_was_counted(
     that the index counted, and its hash is right."""
     disk = MemoryDisk()
     segment = create(disk)
-    segment.append(FRAGMENTS[:1])
     disk.fail(*faults)
     for batch in batches:
         done = len(whole(segment.index.frames))
@@ -246,7 +239,7 @@ def test_a_sync_that_failed_once_is_never_forgotten() -> None:
     """I8: after a failed sync a later one may succeed over lost pages; the file stays doubtful."""
     disk = MemoryDisk()
     segment = create(disk)
-    segment.append(FRAGMENTS[:2])
+    segment.append(FRAGMENTS[1:2])
     disk.fail(0, code=errno.EIO)
     with pytest.raises(OSError, match="Input/output"):
         segment.sync()

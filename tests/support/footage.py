@@ -39,18 +39,33 @@ def footage(count: int, frames: int = 3) -> tuple[Init, list[Fragment]]:
     return init, fragments
 
 
-def growing_bytes(init: Init, fragments: Sequence[Fragment], first: Fragment) -> bytes:
-    """Say what a growing segment of `fragments` holds; it was begun for `first`."""
-    index = SegmentIndex(init, first, WHO)
-    return index.header + b"".join(b"".join(index.append(f)) for f in fragments)
+def growing_bytes(
+    init: Init, fragments: Sequence[Fragment], first: Fragment, *, synced: bool = True
+) -> bytes:
+    """Say what a growing segment of `fragments` holds that was begun for `first`.
+
+    `synced`: the first one was durable before the others came, as it is in a real one.
+    """
+    return _grown(SegmentIndex(init, first, WHO), fragments, synced)
 
 
-def sealed_bytes(init: Init, fragments: Sequence[Fragment], first: Fragment) -> bytes:
-    """Say what a sealed segment of `fragments` holds."""
+def sealed_bytes(
+    init: Init, fragments: Sequence[Fragment], first: Fragment, *, synced: bool = True
+) -> bytes:
+    """Say what a sealed segment of `fragments` holds; see `growing_bytes`."""
     index = SegmentIndex(init, first, WHO)
-    data = index.header + b"".join(b"".join(index.append(f)) for f in fragments)
+    data = _grown(index, fragments, synced)
     header = index.seal_header(len(data))
     return data[:FTYP_SIZE] + header + data[FTYP_SIZE + len(header) :] + index.final_moov()
+
+
+def _grown(index: SegmentIndex, fragments: Sequence[Fragment], synced: bool) -> bytes:
+    data, durable = index.header, 0
+    for fragment in fragments:
+        data += b"".join(index.render(fragment, durable))
+        index.record(fragment.runs, fragment.size_bytes)
+        durable = durable or (len(data) if synced else 0)
+    return data
 
 
 def segment(filename: str = "camera0_2026-01-15_12-00-00.mp4", **facts: object) -> Segment:

@@ -83,17 +83,19 @@ class Life:
         if self.open is None:
             number = len(self.files)
             name = f"camera0_2026-01-15_14-{30 + number}-00.mp4"
-            self.open = SegmentFile.create(self.disk, FOLDER, iter([name]), _index(number))
+            index = _index(number)
+            self.open = SegmentFile.create(self.disk, FOLDER, iter([name]), index, FRAGMENTS[0])
             self.files.append(self.open)
-        count = self.open.index.frames // FRAMES
-        if count == COUNT:
+        elif self.open.index.frames == COUNT * FRAMES:
             return
-        self.open.append([FRAGMENTS[count]])
+        else:
+            self.open.append([FRAGMENTS[self.open.index.frames // FRAMES]])
+        count = self.open.index.frames // FRAMES
         number = len(self.files) - 1
-        self.grown[number, count + 1] = bytes(self.disk.files[self.open.path])
+        self.grown[number, count] = bytes(self.disk.files[self.open.path])
         if sync or first:
             self.open.sync()
-            self.durable.append((self.now, len(self.files) - 1, count + 1))
+            self.durable.append((self.now, len(self.files) - 1, count))
         if first:
             self.archive.note_open(self._account(None))
             if self.begun is None:
