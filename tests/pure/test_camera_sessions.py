@@ -331,7 +331,7 @@ def test_a_clock_that_was_set_before_the_boot_does_not_age_a_session() -> None:
 
 
 def test_a_pre_roll_is_not_taken_off_a_duration() -> None:
-    """A timed session that goes on in another life is as long as was asked for, from the request."""
+    """A timed session that goes on in another life is as long as was asked for when it began."""
     begun = attrs.evolve(left(100.0), preroll_seconds=8.0)
     moment = Moment(EPOCH + seconds(60), 1060.0, "b1")
     assert moment.planned_end_of(begun) == moment.wall + seconds(100 + 8 - 60)
