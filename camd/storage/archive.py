@@ -54,7 +54,8 @@ class Archive:
     _lock: int
     folder_id: FileId | None
     _caught_up: bool = attrs.field(default=False, init=False)
-    _pending: list[Record] = attrs.field(factory=list, init=False)  # could not be written so far
+    _unwritten: list[Record] = attrs.field(factory=list, init=False)  # the journal lacks them
+    _unapplied: list[Record] = attrs.field(factory=list, init=False)  # the index lacks them
 
     @classmethod
     def open(cls, disk: Disk, recordings: Path, *, reindex: bool = False) -> Archive:
@@ -102,18 +103,28 @@ class Archive:
     def note(self, *records: Record) -> None:
         """Make records durable, and put them into the index.
 
-        Raises OSError when they could not be made durable: they are in the index all the same,
-        and are written with the next ones. Raises sqlite3.Error.
+        Raises OSError or sqlite3.Error when one of the two refuses: the other one has them all
+        the same, and what is behind is written with the next ones (see `flush`).
         """
-        waiting = [*self._pending, *records]
+        self._unwritten = [*self._unwritten, *records][-MOST_PENDING:]
+        self._unapplied = [*self._unapplied, *records][-MOST_PENDING:]
+        refused: OSError | None = None
         try:
-            self.journal.append(waiting)
-        except OSError:
-            self._pending = waiting[-MOST_PENDING:]
-            self.catalog.apply(records, self.catalog.place)
-            raise
-        self._pending = []
-        self.catalog.apply(records, self.journal.place)
+            self.journal.append(self._unwritten)
+            self._unwritten = []
+        except OSError as error:
+            refused = error
+        place = self.catalog.place if refused else self.journal.place
+        self.catalog.apply(self._unapplied, place)
+        self._unapplied = []
+        if refused is not None:
+            raise refused
+
+    def flush(self) -> None:
+        """Try again to write what the disk has refused, if there is anything."""
+        if self._unwritten or self._unapplied:
+            with suppress(OSError, sqlite3.Error):
+                self.note()
 
     def note_open(self, segment: Segment) -> None:
         """Put a segment into the index that is not final: its file tells the rest."""
@@ -130,9 +141,8 @@ class Archive:
 
     def close(self) -> None:
         """Close everything and unlock the folder."""
-        if self._pending and self._caught_up:
-            with suppress(OSError, sqlite3.Error):
-                self.note()
+        if self._caught_up:
+            self.flush()
         self.journal.close()
         self.catalog.close()
         os.close(self._lock)

@@ -82,6 +82,7 @@ class Clerk:
             archive.begin_again()
             self.opened += 1
         archive.catch_up()
+        archive.flush()
         return archive
 
     async def close(self) -> None:

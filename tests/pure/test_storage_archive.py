@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from support.footage import gap, segment, session
 from camd.model import RecordingQuery, SegmentState, SessionId
 from camd.storage.archive import Archive
 from camd.storage.catalog import Catalog
-from camd.storage.journal import Journal
+from camd.storage.journal import Journal, Place
 from camd.storage.records import GapNoted, Record, SegmentNoted, SegmentRemoved, SessionNoted
 
 FOLDER = Path("/disk")
@@ -83,18 +84,43 @@ def test_what_the_disk_refuses_is_written_with_the_next_note(faults: tuple[int, 
     assert said(opened(disk)) == said(whole)
 
 
-def test_an_index_that_fails_keeps_nothing_from_the_journal(
-    monkeypatch: pytest.MonkeyPatch,
+class FullIndex:
+    """An index whose volume is full until somebody makes room."""
+
+    def __init__(self, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.full = True
+        apply = catalog.apply
+
+        def apply_or_fail(records: Iterable[Record], place: Place) -> None:
+            if self.full:
+                raise sqlite3.OperationalError("database or disk is full")
+            apply(records, place)
+
+        monkeypatch.setattr(Catalog, "apply", staticmethod(apply_or_fail))
+
+
+@pytest.mark.parametrize("disk_too", [False, True])
+def test_an_index_that_was_full_has_every_fact_later(
+    disk_too: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When only the index cannot be written, the next start finds the facts in the journal."""
+    """Facts that the index, or index and journal, could not take are in both when there is room."""
     disk = MemoryDisk()
     archive = opened(disk)
-    archive.catalog._db.execute("DROP TABLE gaps")
-    with pytest.raises(sqlite3.Error):
-        archive.note(*FACTS)
+    with monkeypatch.context() as patch:
+        index = FullIndex(archive.catalog, patch)
+        if disk_too:
+            disk.fail(*range(100), code=errno.ENOSPC)
+        for fact in FACTS[:-1]:
+            with pytest.raises(sqlite3.OperationalError):
+                archive.note(fact)
+        archive.flush()
+        disk.faults.clear()
+        index.full = False
+        archive.flush()
+    archive.note(FACTS[-1])
     whole = opened(MemoryDisk())
     whole.note(*FACTS)
-    assert said(opened(disk)) == said(whole)
+    assert said(archive) == said(opened(disk)) == said(whole)
 
 
 def test_a_hash_that_comes_late_raises_no_file_from_the_dead() -> None:
