@@ -108,6 +108,7 @@ async def test_another_folder_in_the_place_of_a_lost_one_is_used(tmp_path: Path)
     one is found again when it returns."""
     folder, away = tmp_path / "recordings", tmp_path / "away"
     async with opened(folder) as storage:
+        await storage.unfinished_sessions()  # waits until the folder has been searched
         await storage.note_segment(segment())
         (folder / segment().filename).touch()
         folder.rename(away)

@@ -1,7 +1,8 @@
 """A disk that remembers every operation, and what a power cut at any moment could leave of it.
 
 What was synced is there. Of what was not, every block may have reached the disk or not, the file
-may have any length in between, and a file whose directory was not synced may be missing.
+may have any length in between, and until its directory is synced a new file may be missing, a
+removed one there again, and a renamed one under its old name.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class _Contents:
     volatile: bytearray = attrs.field(factory=bytearray)
     durable: bytes = b""
     named: bool = False  # its directory entry is durable
+    renamed: tuple[Path, _Contents | None] | None = None  # from where, in place of what; volatile
 
 
 @attrs.define(eq=False)
@@ -96,6 +98,13 @@ class RecordingDisk:
         self.note("unlink", path)
         del self.files[path]
 
+    def make_folder(self, path: Path) -> None:
+        self.note("make_folder", path)
+
+    def replace(self, path: Path, target: Path) -> None:
+        self.note("replace", path, target)
+        self.files[target] = self.files.pop(path)
+
     def usage(self, path: Path) -> Usage:
         return Usage(10**9, 10**9)
 
@@ -106,14 +115,28 @@ class RecordingDisk:
         """
         cut = draw(st.integers(at_least, len(self.log)), label="operations before the cut")
         left = RecordingDisk()
-        for path, contents in _replayed(self.log[:cut]).items():
-            if contents.named or draw(st.booleans(), label="entry is there"):
+        files, removed = _replayed(self.log[:cut])
+        for path, contents in files.items():
+            if contents.renamed and draw(st.booleans(), label="old name is there"):
+                old, replaced = contents.renamed
+                if draw(st.booleans(), label="entry is there"):
+                    left.files[old] = bytearray(_remains(contents, draw))
+                if replaced is not None:
+                    left.files[path] = bytearray(_remains(replaced, draw))
+            elif contents.named or draw(st.booleans(), label="entry is there"):
+                left.files[path] = bytearray(_remains(contents, draw))
+        for path, contents in removed.items():
+            if path not in left.files and draw(st.booleans(), label="entry is still there"):
                 left.files[path] = bytearray(_remains(contents, draw))
         return left
 
 
-def _replayed(log: Sequence[tuple[object, ...]]) -> dict[Path, _Contents]:
+def _replayed(
+    log: Sequence[tuple[object, ...]],
+) -> tuple[dict[Path, _Contents], dict[Path, _Contents]]:
+    """Do the operations again; give what is there, and what was removed and not yet synced."""
     files: dict[Path, _Contents] = {}
+    removed: dict[Path, _Contents] = {}
     for operation in log:
         match operation:
             case ("create", Path() as path):
@@ -126,10 +149,19 @@ def _replayed(log: Sequence[tuple[object, ...]]) -> dict[Path, _Contents]:
                 del files[path].volatile[size:]
             case ("sync", Path() as path):
                 files[path].durable = bytes(files[path].volatile)
-            case ("sync_directory", _):
-                for contents in files.values():
-                    contents.named = True
-    return files
+            case ("unlink", Path() as path):
+                removed[path] = files.pop(path)
+            case ("replace", Path() as path, Path() as target):
+                moved, replaced = files.pop(path), files.get(target)
+                moved.renamed = (path, replaced)
+                moved.named = replaced is not None and replaced.named  # one of them is there
+                files[target] = moved
+            case ("sync_directory", Path() as folder):
+                for path, contents in files.items():
+                    if path.parent == folder:
+                        contents.named, contents.renamed = True, None
+                removed = {p: gone for p, gone in removed.items() if p.parent != folder}
+    return files, removed
 
 
 def _remains(contents: _Contents, draw: st.DrawFn) -> bytes:
