@@ -12,6 +12,7 @@ from camd.clock import now
 from camd.errors import STORAGE_CRITICAL, STORAGE_LOW
 from camd.model import (
     CameraChanged,
+    CleanupEnded,
     Event,
     RecordingChanged,
     RecordingNews,
@@ -51,6 +52,8 @@ def render(event: Event) -> tuple[str, views.View, str | None]:
             return "recording_status_update", _recording(event), _progress_key(event)
         case StorageChanged(status):
             return "storage_status_update", views.storage(status) | _warning(status.level), None
+        case CleanupEnded(receipt):
+            return "retention_update", views.cleanup_receipt(receipt), None
 
 
 def _progress_key(event: RecordingChanged) -> str | None:

@@ -37,7 +37,9 @@ def test_links_between_the_pages_lead_somewhere() -> None:
 def test_every_method_is_documented() -> None:
     """The API page has a row for each method that the daemon offers, and no other."""
     from camd.api.cameras import CamerasApi
+    from camd.api.files import FilesApi
     from camd.api.recordings import RecordingsApi
+    from camd.api.retention import RetentionApi
     from camd.api.storage import StorageApi
     from camd.api.system import SystemApi
 
@@ -45,6 +47,8 @@ def test_every_method_is_documented() -> None:
     nouns = (
         CamerasApi(nothing),
         RecordingsApi(nothing, nothing),
+        FilesApi(nothing),
+        RetentionApi(nothing),
         StorageApi(nothing),
         SystemApi(nothing, nothing, nothing),
     )
