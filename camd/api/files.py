@@ -16,14 +16,24 @@ from camd.storage.actor import Storage
 from camd.storage.keeping import Keeper
 from camd.storage.pins import Pin
 
+LONGEST_REASON = 1000
+
 
 @attrs.frozen
 class PinWish:
     """Which file stays, why, and until when (for ever without it)."""
 
     filename: str
-    reason: str = attrs.field(default="", validator=attrs.validators.max_len(1000))
+    reason: str = ""
     until: datetime | None = None
+
+    def pin(self, by: str, since: datetime) -> Pin:
+        """Make the pin. Raises Refusal when it would mean nothing."""
+        if len(self.reason) > LONGEST_REASON:
+            raise refuse([ParamError("reason", f"must have at most {LONGEST_REASON} characters")])
+        if self.until is not None and self.until <= since:
+            raise refuse([ParamError("until", "must be in the future")])
+        return Pin(self.reason, by, since, self.until)
 
 
 @attrs.define(eq=False)
@@ -73,10 +83,7 @@ class FilesApi:
 
     async def pin_recording(self, caller: Caller, params: PinWish) -> views.View:
         """Pin a file, in place of an older pin; answered when it is durable."""
-        since = now()
-        if params.until is not None and params.until <= since:
-            raise refuse([ParamError("until", "must be in the future")])
-        pin = Pin(params.reason, caller.name, since, params.until)
+        pin = params.pin(caller.name, now())
         segment = await Keeper(self._storage).pin(params.filename, pin)
         return views.stored(segment, pin) | {"pin": views.pin(pin)}
 

@@ -10,6 +10,7 @@ from camd.cli.exits import EPILOG
 from camd.cli.keys import keys, token
 from camd.cli.look import info, ls, status, storage
 from camd.cli.record import record, stop
+from camd.cli.retention import cleanup, pin, retention, rm, unpin
 from camd.cli.service import check, run
 from camd.cli.watch import watch
 
@@ -26,5 +27,8 @@ def main() -> None:
     """
 
 
-for command in (demo, run, check, status, record, stop, ls, info, storage, watch, keys, token):
+for command in (
+    *(demo, run, check, status, record, stop, ls, info, rm, pin, unpin),
+    *(storage, cleanup, retention, watch, keys, token),
+):
     main.add_command(command)
