@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,11 +17,12 @@ from support.footage import NOON, WHO, footage, segment
 
 from camd.clock import now
 from camd.config.schema import StorageConfig
-from camd.errors import Refusal
+from camd.errors import FILE_LEASED, Refusal
 from camd.media.mp4 import FTYP_SIZE, SegmentIndex
 from camd.model import RecordingQuery, Segment, SegmentState
 from camd.runtime.fanout import Fanout
 from camd.storage.actor import Storage, open_storage
+from camd.storage.disk import PosixFile
 from camd.storage.keeping import Keeper
 from camd.storage.pins import Pin
 
@@ -218,3 +220,23 @@ async def test_files_that_are_being_recovered_stay(tmp_path: Path) -> None:
         assert await refused(Keeper(storage).remove_one, NAME, "why") == -1011
         stock.report = attrs.evolve(stock.report, ended=NOON)
         await Keeper(storage).remove_one(NAME, "why")
+
+
+async def test_a_file_is_leased_while_it_is_hashed(tmp_path: Path) -> None:
+    """What is recovered without a hash is read whole, and cannot be removed meanwhile."""
+    reasons = []
+
+    class Watched(GaugedDisk):
+        def open(self, path: Path) -> PosixFile:
+            if path.suffix == ".mp4":
+                reasons.append(storage.busy(known))
+            return super().open(path)
+
+    async with opened(tmp_path, Watched()) as storage:
+        put(tmp_path)
+        known = segment(NAME, sha256=None)
+        await storage.note_segment(known)
+        await storage._stock._hash_all()
+        assert reasons == [FILE_LEASED]
+        assert (await storage.find(NAME)).sha256 == hashlib.sha256(FILMED[48:]).hexdigest()
+        assert storage.busy(known) is None
