@@ -18,8 +18,10 @@ from camd import __version__, systemd
 from camd.access.authenticator import open_access
 from camd.api.cameras import CamerasApi
 from camd.api.events import Announcer
+from camd.api.files import FilesApi
 from camd.api.history import HistoryApi
 from camd.api.recordings import RecordingsApi
+from camd.api.retention import RetentionApi
 from camd.api.storage import StorageApi
 from camd.api.system import SystemApi
 from camd.api.web import Web
@@ -37,6 +39,7 @@ from camd.rpc.registry import Registry
 from camd.runtime.fanout import Fanout
 from camd.storage.actor import Storage, open_storage
 from camd.storage.archive import FolderInUseError
+from camd.storage.cleanup import open_retention
 from camd.storage.levels import Thresholds
 
 log = structlog.get_logger("camd.daemon")
@@ -55,15 +58,15 @@ async def serve(config: Config, config_path: Path | None) -> None:
         open_access(config.auth, config.storage.state_dir) as access,
         open_storage(config.storage, events) as storage,
         open_cameras(config, storage, events) as cameras,
+        open_retention(
+            *(config.retention, config.storage.state_dir, storage, events, cameras.newest_files)
+        ) as retention,
     ):
         live = LiveConfig(config, config_path, cameras, storage)
         system = SystemApi(cameras, storage, live.reload)
         nouns = (
-            system,
-            CamerasApi(cameras),
-            RecordingsApi(cameras, storage),
-            HistoryApi(cameras, storage),
-            StorageApi(storage),
+            *(system, CamerasApi(cameras), RecordingsApi(cameras, storage), StorageApi(storage)),
+            *(HistoryApi(cameras, storage), FilesApi(storage), RetentionApi(retention)),
         )
         web = Web(storage, access, system.health)
         with Announcer(notifications).listening(events):

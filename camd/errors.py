@@ -107,6 +107,16 @@ STORAGE_CRITICAL = ErrorKind(
 FILE_IN_USE = ErrorKind(
     -1011, "file_in_use", "The file is being recorded", True, "Wait until its session has ended."
 )
+FILE_PINNED = ErrorKind(
+    -1012, "file_pinned", "The file is pinned", False, "Call unpin_recording first."
+)
+FILE_LEASED = ErrorKind(
+    -1013,
+    "file_leased",
+    "The file is being read",
+    True,
+    "Wait until its download or conversion has ended.",
+)
 STORAGE_MISSING = ErrorKind(
     -1014,
     "storage_missing",
@@ -142,6 +152,13 @@ STORAGE_FAILING = ErrorKind(
     True,
     "Look at the kernel's log and the disk's health; writing is tried again every few seconds.",
 )
+REMOVAL_FAILED = ErrorKind(
+    -1019,
+    "removal_failed",
+    "The file could not be removed",
+    True,
+    "Check the recordings volume and the folder's permissions; nothing else was touched.",
+)
 NOT_RECORDING = ErrorKind(
     -1020, "not_recording", "Camera is not recording", False, "Call start_recording first."
 )
@@ -167,11 +184,14 @@ TABLE: tuple[ErrorKind, ...] = (
     STORAGE_LOW,
     STORAGE_CRITICAL,
     FILE_IN_USE,
+    FILE_PINNED,
+    FILE_LEASED,
     STORAGE_MISSING,
     STORAGE_READ_ONLY,
     STORAGE_UNRESPONSIVE,
     STORAGE_NO_INODES,
     STORAGE_FAILING,
+    REMOVAL_FAILED,
     NOT_RECORDING,
     SHUTTING_DOWN,
 )

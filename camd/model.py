@@ -436,4 +436,32 @@ class StorageChanged:
     status: StorageStatus
 
 
-Event = CameraChanged | RecordingChanged | StorageChanged
+@attrs.frozen
+class CleanupReceipt:
+    """What one run of the retention policy did, and for whom. Bytes."""
+
+    began: datetime
+    ended: datetime
+    asked_by: str
+    policy_type: str
+    rule: str  # in words
+    files_planned: int
+    files_deleted: int
+    space_freed: int
+    files: tuple[str, ...]  # that were deleted; the first thousand
+    files_skipped: int  # planned, and stayed: in use or pinned meanwhile, or a disk's trouble
+    files_kept: int  # that the policy would take and must not
+    space_short: int  # how much more than the policy allows is left
+    braked: bool
+    complete: bool  # False: it was stopped
+    message: str
+
+
+@attrs.frozen
+class CleanupEnded:
+    """The retention policy has been carried out, or stopped by its brake."""
+
+    receipt: CleanupReceipt
+
+
+Event = CameraChanged | RecordingChanged | StorageChanged | CleanupEnded

@@ -11,6 +11,7 @@ from camd.api import views
 from camd.clock import now
 from camd.model import (
     CameraChanged,
+    CleanupEnded,
     Event,
     RecordingChanged,
     RecordingNews,
@@ -49,6 +50,8 @@ def render(event: Event) -> tuple[str, views.View, str | None]:
             return "recording_status_update", _recording(event), _progress_key(event)
         case StorageChanged(status):
             return "storage_status_update", views.storage(status), None
+        case CleanupEnded(receipt):
+            return "retention_update", views.cleanup_receipt(receipt), None
 
 
 def _progress_key(event: RecordingChanged) -> str | None:

@@ -14,6 +14,7 @@ from camd.model import CameraId, RecordingQuery, RecordingWish, Session, Session
 from camd.rpc.registry import Caller, Method
 from camd.rpc.roles import Role
 from camd.storage.actor import Storage
+from camd.storage.keeping import Keeper
 from camd.storage.naming import with_extension
 
 LONGEST_SECONDS = 86_400
@@ -197,8 +198,9 @@ class RecordingsApi:
     async def list_recordings(self, caller: Caller, params: Page) -> views.View:
         """List recorded files."""
         page = await self._storage.list_recordings(query_of(self._cameras, params))
+        pins = await Keeper(self._storage).pins([s.filename for s in page.segments])
         return {
-            "files": [views.segment(segment) for segment in page.segments],
+            "files": [views.stored(s, pins.get(s.filename)) for s in page.segments],
             "total": page.total,
             "limit": params.limit,
             "offset": params.offset,
@@ -207,7 +209,9 @@ class RecordingsApi:
     async def get_recording_info(self, caller: Caller, params: ByName) -> views.View:
         """Describe one file."""
         found, gaps = await self._storage.recording(params.filename)
-        return views.segment(found) | {
+        pin = (await Keeper(self._storage).pins([found.filename])).get(found.filename)
+        return views.stored(found, pin) | {
+            "pin": views.pin(pin),
             "created_time": found.start,
             "codec": views.codec(found.codec),
             "resolution": views.resolution(found.width, found.height),

@@ -13,6 +13,7 @@ import attrs
 from camd.model import (
     CameraState,
     CameraStatus,
+    CleanupReceipt,
     Gap,
     Segment,
     SegmentState,
@@ -23,6 +24,7 @@ from camd.model import (
     StorageStatus,
 )
 from camd.storage.levels import notice_of
+from camd.storage.pins import Pin
 
 View = dict[str, Any]
 
@@ -123,7 +125,7 @@ def session(found: SessionSummary) -> View:
 
 
 def segment(found: Segment) -> View:
-    """One recording in a listing."""
+    """One file of a session."""
     return {
         "filename": found.filename,
         "file_size": found.size_bytes,
@@ -136,8 +138,22 @@ def segment(found: Segment) -> View:
         "end_time": found.end,
         "frames": found.frames,
         "status": found.state.value,
-        "pinned": False,
     }
+
+
+def stored(found: Segment, pin: Pin | None) -> View:
+    """One recording in a listing of what is on disk, and whether it is pinned."""
+    return segment(found) | {"pinned": pin is not None}
+
+
+def pin(found: Pin | None) -> View | None:
+    """Why a recording stays, and until when; null when it is not pinned."""
+    return None if found is None else attrs.asdict(found)
+
+
+def cleanup_receipt(receipt: CleanupReceipt) -> View:
+    """What a run of the retention policy did."""
+    return attrs.asdict(receipt) | {"files": list(receipt.files)}
 
 
 def receipt(session: Session) -> View:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
 from http import HTTPStatus
 
 import attrs
@@ -81,14 +82,20 @@ class Web:
                 HTTPStatus.UNAUTHORIZED,
                 {"WWW-Authenticate": "Bearer"},
             )
+        name = request.path_params["name"]
+        return LeasedResponse(
+            self._storage.leased(name), lambda: self._file_response(name, request.headers)
+        )
+
+    async def _file_response(self, name: str, headers: Mapping[str, str]) -> Response:
         try:
-            file = await self._storage.stored_file(request.path_params["name"])
+            file = await self._storage.stored_file(name)
         except Refusal as refusal:
             missing = refusal.kind in (FILE_NOT_FOUND, INVALID_PARAMS)
             code = HTTPStatus.NOT_FOUND if missing else HTTPStatus.SERVICE_UNAVAILABLE
             return JSONResponse({"error": refusal.message, "code": refusal.kind.code}, code)
         response = DurableFileResponse(file)
-        if _unchanged(request.headers, response.headers):
+        if _unchanged(headers, response.headers):
             kept = {k: response.headers[k] for k in ("etag", "last-modified")}
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=kept)
         return response
@@ -100,6 +107,22 @@ class Web:
             token = headers.get("x-api-key", "")
         identity = self._access.check(token.strip(), now().timestamp())
         assert identity.role.includes(Role.VIEWER)
+
+
+class LeasedResponse(Response):
+    """Holds a file's lease from before it is looked up until all of it is sent."""
+
+    def __init__(
+        self, lease: AbstractContextManager[None], respond: Callable[[], Awaitable[Response]]
+    ) -> None:
+        super().__init__()
+        self._lease, self._respond = lease, respond
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Find out what to answer, and answer."""
+        with self._lease:
+            response = await self._respond()
+            await response(scope, receive, send)
 
 
 class DurableFileResponse(FileResponse):

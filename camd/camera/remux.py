@@ -41,7 +41,7 @@ async def to_mkv(program: Program, storage: Storage, segment: Segment) -> Segmen
     name = with_extension(segment.filename, "mkv")
     part = storage.folder / f".{name}.part"
     try:
-        with trio.move_on_after(PATIENCE_SECONDS):
+        with storage.leased(segment.filename), trio.move_on_after(PATIENCE_SECONDS):
             await trio.to_thread.run_sync(lambda: part.unlink(missing_ok=True))  # of a crash
             return await _convert(program, storage, segment, source, part)
     except (OSError, subprocess.CalledProcessError) as error:
@@ -73,8 +73,13 @@ async def _convert(
     name, size, digest = await storage.on_disk(lambda: _publish(storage, part, names))
     made = attrs.evolve(segment, filename=name, size_bytes=size, sha256=digest, modified=now())
     await storage.note_replaced(segment.filename, made)
-    await storage.on_disk(lambda: storage.disk.unlink(source))
+    await storage.on_disk(lambda: _remove(storage, source))
     return made
+
+
+def _remove(storage: Storage, source: Path) -> None:
+    storage.disk.unlink(source)
+    storage.disk.sync_directory(source.parent)
 
 
 async def _packets(program: Program, path: Path) -> list[str]:

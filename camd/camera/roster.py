@@ -55,6 +55,12 @@ class Cameras:
             raise Refusal(CAMERA_UNKNOWN, camera_id=name[:200])
         return camera
 
+    def newest_files(self) -> dict[str, int]:
+        """Name the newest file of every running session, with its size as of the last news."""
+        sessions = [camera.status.session for camera in self]
+        newest = [session.current for session in sessions if session is not None]
+        return {segment.filename: segment.size_bytes for segment in newest if segment is not None}
+
     def add(self, config: CameraConfig) -> Camera:
         """Start a camera's actor."""
         capture = Capture(config, self._config, self.find_program)

@@ -11,6 +11,7 @@ from camd.cli.history import gaps, sessions
 from camd.cli.keys import keys, token
 from camd.cli.look import info, ls, status, storage
 from camd.cli.record import record, stop
+from camd.cli.retention import cleanup, pin, retention, rm, unpin
 from camd.cli.service import check, run
 from camd.cli.watch import watch
 
@@ -29,8 +30,8 @@ def main() -> None:
 
 _COMMANDS = (
     *(demo, run, check, status, record, stop),
-    *(ls, info, sessions, gaps, storage, watch),
-    *(keys, token),
+    *(ls, info, sessions, gaps, rm, pin, unpin),
+    *(storage, cleanup, retention, watch, keys, token),
 )
 for command in _COMMANDS:
     main.add_command(command)

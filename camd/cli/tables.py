@@ -39,6 +39,9 @@ _COLOURS = {
 }
 
 
+_LENGTHS = ("duration", "uptime", "interval", "pending_seconds")  # of time
+
+
 def file_size(size: object) -> str:
     """Write bytes for people: "12.3 MB"."""
     if not isinstance(size, int | float):
@@ -162,6 +165,18 @@ def gaps(rows: Iterable[Row]) -> Table:
     return table
 
 
+def planned(rows: Iterable[Row], what: str) -> Table:
+    """Show what a cleanup removes or keeps, one a line."""
+    table = _table(what, ">size", "because")
+    for row in rows:
+        table.add_row(
+            escape(_text(row.get("filename"))),
+            file_size(row.get("file_size")),
+            escape(_text(row.get("reason"))),
+        )
+    return table
+
+
 def pairs(row: Row, names: Mapping[str, str] | None = None) -> Table:
     """Show one object as names and values; `names` chooses, orders and words them."""
     table = Table(box=None, show_header=False, pad_edge=False)
@@ -190,11 +205,13 @@ def _value(key: str, value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int | float):
-        if key.endswith(("size", "space", "bytes")):
+        if key.endswith(("size", "space", "bytes")) or key.startswith("space_"):
             return file_size(value)
         if key == "write_rate":
             return f"{file_size(value)}/s"
-        if key in ("duration", "uptime", "pending_seconds") or key.startswith("seconds_"):
+        if key in ("duration", "uptime", "interval", "pending_seconds") or key.startswith(
+            "seconds_"
+        ):
             return clock_time(value)
         return f"{value:g} %" if "percent" in key or "threshold" in key else f"{value:,}"
     if isinstance(value, Mapping) and key == "sync_latency":

@@ -56,6 +56,8 @@ def event_line(method: str, params: dict[str, Any]) -> str:
                 "" if percent is None else f"{percent:.1f} % used",
                 escape(str(params.get("message") or "")),
             ]
+        case "retention_update":
+            parts = ["retention", escape(str(params.get("message") or ""))]
         case _:
             parts = [escape(method)]
     return "  ".join(part for part in (time, *parts) if part)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import attrs
 
+from camd.config.environment import SECTIONS
 from camd.config.schema import Config
 
-_SECTIONS = ("server", "auth", "storage", "recording", "ffmpeg", "discovery", "mediamtx")
+_SECTIONS = tuple(SECTIONS)
 _LIVE = frozenset(
     {
         "recording.format",

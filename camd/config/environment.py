@@ -15,6 +15,7 @@ from camd.config.schema import (
     FfmpegConfig,
     MediaMtxConfig,
     RecordingConfig,
+    RetentionConfig,
     ServerConfig,
     StorageConfig,
 )
@@ -25,6 +26,7 @@ SECTIONS: dict[str, type] = {
     "auth": AuthConfig,
     "storage": StorageConfig,
     "recording": RecordingConfig,
+    "retention": RetentionConfig,
     "ffmpeg": FfmpegConfig,
     "discovery": DiscoveryConfig,
     "mediamtx": MediaMtxConfig,

@@ -66,6 +66,14 @@ class RecordingConfig:
 
 
 @attrs.frozen
+class RetentionConfig:
+    """Section `[retention]`: how a policy is carried out, once clients have set one."""
+
+    interval: timedelta = timedelta(hours=1)
+    brake_percent: float = 20.0  # of all recorded bytes; a run that would take more takes nothing
+
+
+@attrs.frozen
 class FfmpegConfig:
     """Section `[ffmpeg]`: which program captures, and when it counts as stuck."""
 
@@ -117,6 +125,7 @@ class Config:
     auth: AuthConfig = AuthConfig()
     storage: StorageConfig = StorageConfig()
     recording: RecordingConfig = RecordingConfig()
+    retention: RetentionConfig = RetentionConfig()
     ffmpeg: FfmpegConfig = FfmpegConfig()
     discovery: DiscoveryConfig = DiscoveryConfig()
     mediamtx: MediaMtxConfig | None = None

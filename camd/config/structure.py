@@ -96,6 +96,10 @@ def section_readers(places: Places) -> dict[str, dict[str, Reader]]:
             "resume_sessions": readers.flag,
             "on_storage_error": readers.choice("wait", "end"),
         },
+        "retention": {
+            "interval": readers.duration(60 * _SECOND, 7 * day),
+            "brake_percent": readers.number(0, 100),
+        },
         "ffmpeg": {
             "path": readers.optional(file),
             "stall_timeout": readers.duration(_SECOND, 600 * _SECOND),

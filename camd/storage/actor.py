@@ -18,8 +18,17 @@ import attrs
 import structlog
 import trio
 
+from camd.clock import now
 from camd.config.schema import StorageConfig
-from camd.errors import FILE_NOT_FOUND, INVALID_PARAMS, STORAGE_UNRESPONSIVE, Refusal
+from camd.errors import (
+    FILE_IN_USE,
+    FILE_LEASED,
+    FILE_NOT_FOUND,
+    INVALID_PARAMS,
+    STORAGE_UNRESPONSIVE,
+    ErrorKind,
+    Refusal,
+)
 from camd.model import (
     Event,
     Gap,
@@ -36,11 +45,13 @@ from camd.model import (
 )
 from camd.runtime.fanout import Fanout
 from camd.runtime.published import Published
+from camd.storage.archive import Archive
 from camd.storage.clerk import PATIENCE_SECONDS, Clerk
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.guard import Guard
 from camd.storage.levels import Thresholds
 from camd.storage.naming import is_plain, with_extension
+from camd.storage.pins import Pins
 from camd.storage.records import GapNoted, SegmentNoted, SegmentRemoved, SessionNoted
 from camd.storage.stock import RecoveryReport
 from camd.storage.stocktaking import Stocktaking
@@ -80,13 +91,13 @@ class Storage:
     def __attrs_post_init__(self) -> None:
         self.clerk = Clerk(self.disk, self.folder, self.guard)
         self._stock = Stocktaking(
-            *(self.disk, self.folder, self.clerk, self.guard, self.on_disk),
+            *(self.disk, self.folder, self.clerk, self.guard, self.on_disk, self.leased),
             growing=lambda: frozenset(self._growing),
         )
 
     @property
     def status(self) -> StorageStatus:
-        """The latest word on the volume; never waits."""
+        """The latest word; never waits."""
         return self.guard.status
 
     @property
@@ -123,9 +134,13 @@ class Storage:
             self._growing.pop(segment.filename, None)
 
     async def note_replaced(self, old: str, new: Segment) -> None:
-        """Put `new` into the archive in place of the file `old`, which is to go."""
-        removed = SegmentRemoved(old, f"became {new.filename}")
-        await self.clerk.note(SegmentNoted(new), removed)
+        """Put `new` into the archive in place of the file `old`, which is to go; pins stay."""
+
+        def replace(archive: Archive) -> None:
+            Pins.of(self.disk, self.folder).carry_over(old, new.filename, now())
+            archive.note(SegmentNoted(new), SegmentRemoved(old, f"became {new.filename}"))
+
+        await self.clerk.tell(replace)
 
     async def note_session(self, session: Session) -> None:
         """Put a session's facts into the archive."""
@@ -205,13 +220,12 @@ class Storage:
             if not self._leases[filename]:
                 del self._leases[filename]
 
-    def is_leased(self, filename: str) -> bool:
-        """Whether somebody reads the file at the moment."""
-        return filename in self._leases
-
-    def is_growing(self, filename: str) -> bool:
-        """Whether the file is being recorded at the moment."""
-        return filename in self._growing
+    def busy(self, segment: Segment) -> ErrorKind | None:
+        """Say why a file cannot be removed at the moment; may be asked in any thread."""
+        unsettled = segment.state is SegmentState.INTERRUPTED and self._stock.searching
+        if segment.filename in self._growing or segment.state is SegmentState.OPEN or unsettled:
+            return FILE_IN_USE
+        return FILE_LEASED if segment.filename in self._leases else None
 
     async def find(self, filename: str) -> Segment:
         """Look a segment up by a name from outside. Raises Refusal: no such file, no file name."""

@@ -66,8 +66,14 @@ class Disk(Protocol):
     def sync_directory(self, path: Path) -> None:
         """Return when the directory's entries are on stable storage."""
 
+    def make_folder(self, path: Path) -> None:
+        """Make a directory; fine when it is there already."""
+
     def unlink(self, path: Path) -> None:
         """Remove a name."""
+
+    def replace(self, path: Path, target: Path) -> None:
+        """Give a file another name in the same directory, in place of what had it."""
 
     def usage(self, path: Path) -> Usage:
         """Sample the volume that `path` is on (statvfs(3))."""
@@ -165,9 +171,17 @@ class PosixDisk:
         finally:
             os.close(fd)
 
+    def make_folder(self, path: Path) -> None:
+        """mkdir(2)."""
+        path.mkdir(mode=0o750, exist_ok=True)
+
     def unlink(self, path: Path) -> None:
         """unlink(2)."""
         path.unlink()
+
+    def replace(self, path: Path, target: Path) -> None:
+        """rename(2): whoever looks finds the one or the other."""
+        path.replace(target)
 
     def usage(self, path: Path) -> Usage:
         """statvfs(3); `f_bavail` is what an unprivileged process may use."""

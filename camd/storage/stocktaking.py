@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Awaitable, Callable, Container, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,16 @@ class Stocktaking:
     clerk: Clerk
     guard: Guard
     on_disk: OnDisk
+    leased: Callable[[str], AbstractContextManager[None]]
     growing: Callable[[], Container[str]]  # what is being recorded at the moment
     report: RecoveryReport | None = attrs.field(default=None, init=False)
     _of: int = attrs.field(default=0, init=False)  # of which opening stock was taken last
     taken: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    @property
+    def searching(self) -> bool:
+        """Whether files may be under repair: the latest search is not over."""
+        return self.report is None or self.report.ended is None
 
     async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take stock whenever there is another archive, or another index in it."""
@@ -113,10 +120,11 @@ class Stocktaking:
         for segment in await self.clerk.ask(lambda archive: archive.catalog.unhashed()):
             path = self.folder / segment.filename
             try:
-                # Only reading, it may be left behind.
-                digest = await trio.to_thread.run_sync(
-                    hash_file, self.disk, path, abandon_on_cancel=True
-                )
+                with self.leased(segment.filename):
+                    # Only reading, it may be left behind.
+                    digest = await trio.to_thread.run_sync(
+                        hash_file, self.disk, path, abandon_on_cancel=True
+                    )
             except OSError as error:
                 log.error("hash_failed", filename=segment.filename, error=str(error))
                 continue

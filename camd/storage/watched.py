@@ -140,6 +140,17 @@ class WatchedDisk:
         self._watch.step()
         self._disk.unlink(path)
 
+    def make_folder(self, path: Path) -> None:
+        """Make a folder, on the right volume or not at all."""
+        self._watch.step()
+        self._confirm(path.parent)
+        self._disk.make_folder(path)
+
+    def replace(self, path: Path, target: Path) -> None:
+        """Rename."""
+        self._watch.step()
+        self._disk.replace(path, target)
+
     def usage(self, path: Path) -> Usage:
         """Sample the volume."""
         return self._disk.usage(path)

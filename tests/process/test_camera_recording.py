@@ -27,6 +27,8 @@ from camd.model import (
     TestSource,
 )
 from camd.runtime import spawn
+from camd.storage.keeping import Keeper
+from camd.storage.pins import Pin
 
 RECENT = RecordingQuery()
 BUNDLED = imageio_ffmpeg.get_ffmpeg_exe()
@@ -381,6 +383,39 @@ async def test_a_conversion_that_cannot_be_trusted(tmp_path: Path, trick: str) -
     assert path.suffix == ".mp4"
     assert len(packets(BUNDLED, path)["video"]) == session.frames_written
     assert stage.news == ["STARTED", "ERROR conversion failed; the MP4 stays", "STOPPED stopped"]
+
+
+async def test_a_conversion_leases_its_segment(tmp_path: Path) -> None:
+    """While the MKV is made nobody removes the MP4; when it goes, its folder is synced, and the
+    pin that it had is the MKV's."""
+    steps: list[str] = []
+
+    class Watched(GaugedDisk):
+        def unlink(self, path: Path) -> None:
+            (known,) = stage.storage._leases
+            assert known == path.name
+            steps.append(path.suffix)
+            super().unlink(path)
+
+        def sync_directory(self, path: Path) -> None:
+            steps.append("sync")
+            super().sync_directory(path)
+
+    disk = Watched()
+    disk.fill(50)
+    recording = RecordingConfig(format="mkv")
+    with trio.fail_after(60):
+        async with open_set(BUNDLED, tmp_path, SMALL, recording=recording, disk=disk) as stage:
+            started = await stage.camera.start_recording(WISH)
+            await Keeper(stage.storage).pin(started.segments[0].filename, Pin("evidence"))
+            steps.clear()
+            session = await stage.camera.stop_recording()
+            (made,) = session.segments
+            assert steps[-2:] == [".mp4", "sync"]
+            pins = await Keeper(stage.storage).pins([made.filename])
+            assert pins[made.filename].reason == "evidence"
+            assert stage.storage.busy(made) is None
+    assert made.filename.endswith(".mkv")
 
 
 async def test_a_foreign_file_is_never_replaced(tmp_path: Path) -> None:

@@ -142,3 +142,29 @@ def test_a_full_device_is_an_error_and_not_silence() -> None:
         file.append([b"a"])
     assert refused.value.errno == errno.ENOSPC
     file.close()
+
+
+def test_a_file_takes_anothers_place(place: Place) -> None:
+    """What had the name is gone, and the old name with it."""
+    for name in ("old", "new"):
+        file = place.disk.create(place.folder / name)
+        file.append([name.encode()])
+        file.close()
+    place.disk.replace(place.folder / "new", place.folder / "old")
+    assert place.read(place.folder / "old") == b"new"
+    assert place.disk.names(place.folder) == ["old"]
+    with pytest.raises(FileNotFoundError):
+        place.disk.replace(place.folder / "new", place.folder / "old")
+
+
+def test_a_folder_is_made_once(place: Place) -> None:
+    """Making a folder that is there does no harm to what is in it."""
+    folder = place.folder / "pins"
+    with pytest.raises(FileNotFoundError):
+        place.disk.names(folder)
+    place.disk.make_folder(folder)
+    place.disk.create(folder / "a").close()
+    place.disk.make_folder(folder)
+    assert place.disk.names(folder) == ["a"]
+    with pytest.raises(FileNotFoundError):
+        place.disk.make_folder(place.folder / "no" / "such")

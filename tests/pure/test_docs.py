@@ -37,8 +37,10 @@ def test_links_between_the_pages_lead_somewhere() -> None:
 def test_every_method_is_documented() -> None:
     """The API page has a row for each method that the daemon offers, and no other."""
     from camd.api.cameras import CamerasApi
+    from camd.api.files import FilesApi
     from camd.api.history import HistoryApi
     from camd.api.recordings import RecordingsApi
+    from camd.api.retention import RetentionApi
     from camd.api.storage import StorageApi
     from camd.api.system import SystemApi
 
@@ -47,6 +49,8 @@ def test_every_method_is_documented() -> None:
         CamerasApi(nothing),
         RecordingsApi(nothing, nothing),
         HistoryApi(nothing, nothing),
+        FilesApi(nothing),
+        RetentionApi(nothing),
         StorageApi(nothing),
         SystemApi(nothing, nothing, nothing),
     )

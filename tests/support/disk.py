@@ -128,6 +128,18 @@ class MemoryDisk:
         self.step("unlink")
         del self.files[path]
 
+    def make_folder(self, path: Path) -> None:
+        """Make a folder in one that exists."""
+        self._need(path.parent, self.folders)
+        self.step("make_folder")
+        self.folders.add(path)
+
+    def replace(self, path: Path, target: Path) -> None:
+        """Move a file to another name, in place of what had it."""
+        self._need(path, self.files)
+        self.step("replace")
+        self.files[target] = self.files.pop(path)
+
     def usage(self, path: Path) -> Usage:
         """Tell what the test has put into `volume`."""
         self._need(path, self.folders)

@@ -1,8 +1,8 @@
 """A disk that remembers every operation, and what a power cut at any moment could leave of it.
 
 What was synced is there. Of what was not, every block may have reached the disk or not, the file
-may have any length in between, and a name may still be missing, or still be there, whose directory
-was not synced.
+may have any length in between, and until its directory is synced a new file may be missing, a
+removed one there again, and a renamed one under its old name.
 """
 
 from __future__ import annotations
@@ -103,6 +103,13 @@ class RecordingDisk:
         self.note("unlink", path)
         del self.files[path]
 
+    def make_folder(self, path: Path) -> None:
+        self.note("make_folder", path)
+
+    def replace(self, path: Path, target: Path) -> None:
+        self.note("replace", path, target)
+        self.files[target] = self.files.pop(path)
+
     def usage(self, path: Path) -> Usage:
         return Usage(10**9, 10**9)
 
@@ -125,31 +132,50 @@ class RecordingDisk:
 
     def cut_at(self, cut: int, draw: st.DrawFn) -> RecordingDisk:
         """Cut the power behind the first `cut` operations."""
-        now, durable = _replayed(self.log[:cut])
+        names = _replayed(self.log[:cut])
         left = RecordingDisk()
-        for path in sorted(now.keys() | durable.keys()):
-            entries = [durable.get(path)]
-            if now.get(path) is not entries[0]:
-                entries.append(now.get(path))
+        for path in sorted(names.now.keys() | names.durable.keys()):
+            old, new = names.durable.get(path), names.now.get(path)
+            entries = [old] if old is new else [old, new]
             found = entries[draw(st.integers(0, len(entries) - 1), label="which entry")]
             if found is not None:
                 left.files[path] = bytearray(_remains(found, draw))
+            former = names.former.get(path)
+            if former is not None and found is not new and draw(st.booleans(), label="old name"):
+                left.files[former] = bytearray(_remains(names.now[path], draw))
         return left
 
 
-Names = dict[Path, Contents]
+@attrs.define(eq=False)
+class Names:
+    """The names as programs see them, and as the disk is known to have them.
+
+    `former`: what a file was called before a rename that is not durable yet.
+    """
+
+    now: dict[Path, Contents] = attrs.field(factory=dict)
+    durable: dict[Path, Contents] = attrs.field(factory=dict)
+    former: dict[Path, Path] = attrs.field(factory=dict)
+
+    def settle(self, folder: Path) -> None:
+        """Make the names of a folder durable."""
+        self.durable = {p: c for p, c in self.durable.items() if p.parent != folder}
+        self.durable |= {p: c for p, c in self.now.items() if p.parent == folder}
+        self.former = {p: old for p, old in self.former.items() if p.parent != folder}
 
 
-def _replayed(log: Sequence[tuple[object, ...]]) -> tuple[Names, Names]:
-    """Return the names as programs see them, and as the disk is known to have them."""
-    now: Names = {}
-    durable: Names = {}
+def _replayed(log: Sequence[tuple[object, ...]]) -> Names:
+    names = Names()
+    now = names.now
     for operation in log:
         match operation:
             case ("create", Path() as path):
                 now[path] = Contents()
             case ("unlink", Path() as path):
                 del now[path]
+                names.former.pop(path, None)
+            case ("replace", Path() as path, Path() as target):
+                now[target], names.former[target] = now.pop(path), path
             case ("append", Path() as path, bytes() as data):
                 now[path].volatile += data
             case ("overwrite", Path() as path, int() as offset, bytes() as data):
@@ -159,9 +185,8 @@ def _replayed(log: Sequence[tuple[object, ...]]) -> tuple[Names, Names]:
             case ("sync", Path() as path):
                 now[path].durable = bytes(now[path].volatile)
             case ("sync_directory", Path() as folder):
-                durable = {p: c for p, c in durable.items() if p.parent != folder}
-                durable |= {p: c for p, c in now.items() if p.parent == folder}
-    return now, durable
+                names.settle(folder)
+    return names
 
 
 def _remains(contents: Contents, draw: st.DrawFn) -> bytes:

@@ -1,0 +1,225 @@
+"""Which recordings a policy takes, which it would take and must not, and when it takes too much.
+
+Pure: segments come oldest first, and what is pinned or in use is said beforehand.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Container, Iterable
+from datetime import datetime, timedelta
+
+import attrs
+
+from camd.model import Segment, SegmentState
+
+BYTES_PER_GB = 1_000_000_000
+LONGEST_DAYS = 36_500
+LARGEST_GB = 1_000_000_000
+MOST_LISTED = 1000  # of what stays; all are counted
+
+
+class PolicyType(enum.Enum):
+    """What decides that a recording goes."""
+
+    AGE = "age"
+    SIZE = "size"
+    MANUAL = "manual"  # nothing but somebody who asks for it by name
+
+
+@attrs.frozen
+class Policy:
+    """What was asked for; without an enabled policy nothing goes by itself."""
+
+    type: PolicyType = PolicyType.MANUAL
+    enabled: bool = False
+    max_age_days: float | None = None
+    max_size_gb: float | None = None  # of all recordings
+
+    @property
+    def removes(self) -> bool:
+        """Whether it takes anything at all."""
+        return self.enabled and self.type is not PolicyType.MANUAL
+
+    @property
+    def rule(self) -> str:
+        """The policy in words, as the reason of a removal."""
+        match self.type:
+            case PolicyType.AGE:
+                return f"older than {self.max_age_days or 0:g} days"
+            case PolicyType.SIZE:
+                return f"recordings over {self.max_size_gb or 0:g} GB, oldest first"
+            case PolicyType.MANUAL:
+                return "only by name"
+
+
+class Reason(enum.Enum):
+    """Why a recording stays that the policy would take."""
+
+    PINNED = "pinned"
+    BUSY = "busy"  # recorded, read, converted, or the newest of a running session
+    INTERRUPTED = "interrupted"  # a crash left it, and it is not sealed
+
+
+@attrs.frozen
+class Going:
+    """A recording that goes."""
+
+    filename: str
+    camera_id: str
+    start: datetime
+    size_bytes: int
+
+
+@attrs.frozen
+class Staying:
+    """A recording that the policy would take, and why it does not."""
+
+    filename: str
+    size_bytes: int
+    reason: Reason
+
+
+@attrs.frozen
+class CleanupPlan:
+    """What one run does. Everything that goes is listed, oldest first."""
+
+    policy: Policy
+    total_bytes: int  # of all recordings before
+    going: tuple[Going, ...]
+    staying: tuple[Staying, ...]  # the first MOST_LISTED
+    staying_files: int
+    freed_bytes: int
+    short_bytes: int  # how much more should go by size, and cannot
+    braked: bool  # it would take too much at once: then nothing goes
+
+    @property
+    def enough(self) -> bool:
+        """Whether the policy is kept afterwards, as far as size goes."""
+        return self.short_bytes == 0
+
+    @property
+    def share_percent(self) -> float:
+        """How much of all recorded bytes would go."""
+        return 100.0 * self.freed_bytes / self.total_bytes if self.total_bytes else 0.0
+
+
+@attrs.define(eq=False)
+class Planner:
+    """Makes a plan of segments that come in pieces, oldest first, until it has had enough.
+
+    `busy` and `pinned` say what is not touched; `total_bytes` is the size of all recordings,
+    growing ones included; `brake_percent` is how much of it may go at once.
+    """
+
+    policy: Policy
+    total_bytes: int
+    now: datetime
+    brake_percent: float
+    _going: list[Going] = attrs.field(factory=list, init=False)
+    _staying: list[Staying] = attrs.field(factory=list, init=False)
+    _staying_files: int = attrs.field(default=0, init=False)
+    _freed_bytes: int = attrs.field(default=0, init=False)
+    _done: bool = attrs.field(default=False, init=False)
+
+    @property
+    def done(self) -> bool:
+        """Whether newer segments make no difference any more."""
+        by_size = self.policy.type is not PolicyType.AGE and self._excess_bytes <= 0
+        return self._done or by_size
+
+    @property
+    def _cutoff(self) -> datetime | None:
+        """What ended before this moment is too old."""
+        if self.policy.type is not PolicyType.AGE or self.policy.max_age_days is None:
+            return None
+        return self.now - timedelta(days=self.policy.max_age_days)
+
+    @property
+    def _excess_bytes(self) -> int:
+        """How much has to go yet."""
+        if self.policy.type is not PolicyType.SIZE or self.policy.max_size_gb is None:
+            return 0
+        allowed = int(self.policy.max_size_gb * BYTES_PER_GB)
+        return self.total_bytes - self._freed_bytes - allowed
+
+    def take(
+        self, segments: Iterable[Segment], pinned: Container[str], busy: Container[str]
+    ) -> None:
+        """Decide about the next segments; names in `pinned` and `busy` stay."""
+        for segment in segments:
+            cutoff = self._cutoff
+            if self.done or (cutoff is not None and segment.start >= cutoff):
+                self._done = True  # whatever comes is younger
+                return
+            if segment.state is SegmentState.MISSING:
+                continue
+            if cutoff is None or segment.end < cutoff:
+                self._decide(segment, pinned, busy)
+
+    def _decide(self, segment: Segment, pinned: Container[str], busy: Container[str]) -> None:
+        name, size = segment.filename, segment.size_bytes
+        reason = _reason(segment, pinned, busy)
+        if reason is None:
+            self._going.append(Going(name, segment.camera_id, segment.start, size))
+            self._freed_bytes += size
+            return
+        self._staying_files += 1
+        if len(self._staying) < MOST_LISTED:
+            self._staying.append(Staying(name, size, reason))
+
+    def plan(self) -> CleanupPlan:
+        """Return what was decided."""
+        return CleanupPlan(
+            policy=self.policy,
+            total_bytes=self.total_bytes,
+            going=tuple(self._going),
+            staying=tuple(self._staying),
+            staying_files=self._staying_files,
+            freed_bytes=self._freed_bytes,
+            short_bytes=max(0, self._excess_bytes),
+            braked=self._freed_bytes * 100 > self.brake_percent * self.total_bytes,
+        )
+
+
+def _reason(segment: Segment, pinned: Container[str], busy: Container[str]) -> Reason | None:
+    if segment.filename in busy or segment.state is SegmentState.OPEN:
+        return Reason.BUSY
+    if segment.state is SegmentState.INTERRUPTED:
+        return Reason.INTERRUPTED
+    return Reason.PINNED if segment.filename in pinned else None
+
+
+def mistakes_of(policy: Policy) -> list[tuple[str, str]]:
+    """Return what is wrong with a policy: the field, and a sentence about it."""
+    needed = {PolicyType.AGE: "max_age_days", PolicyType.SIZE: "max_size_gb"}.get(policy.type)
+    found = []
+    for field, most in (("max_age_days", LONGEST_DAYS), ("max_size_gb", LARGEST_GB)):
+        value: float | None = getattr(policy, field)
+        if value is None and field == needed:
+            found.append((field, f"is required by the policy type {policy.type.value}"))
+        elif value is not None and not 0 < value <= most:  # NaN is neither
+            found.append((field, f"must be more than 0 and at most {most}, not {value:g}"))
+    return found
+
+
+def outcome(plan: CleanupPlan, removed: int, freed_bytes: int, trouble: str = "") -> str:
+    """Say in a sentence what a run did, or why it did nothing; `trouble` is why it stopped."""
+    if plan.policy.type is PolicyType.MANUAL:
+        return "The policy is manual: nothing is removed by itself"
+    if not plan.policy.enabled:
+        return "The policy is off: nothing is removed"
+    if plan.braked:
+        return (
+            f"Nothing was removed: it would be {plan.share_percent:.1f} % of all recorded bytes "
+            "at once, more than retention.brake_percent allows; look at the preview, and force it "
+            "if that is what you want"
+        )
+    parts = [f"{removed} of {len(plan.going)} files removed, {freed_bytes} bytes freed"]
+    if plan.staying_files:
+        parts.append(f"{plan.staying_files} stay that the policy would take")
+    if not plan.enough:
+        parts.append(f"{plan.short_bytes} bytes more than the policy allows are left")
+    if trouble:
+        parts.append(f"stopped before the end: {trouble}")
+    return "; ".join(parts)

@@ -1,0 +1,242 @@
+"""Pins and removals as clients ask for them, on real folders and files."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+from support.disk import GaugedDisk
+from support.footage import NOON, WHO, footage, segment
+
+from camd.clock import now
+from camd.config.schema import StorageConfig
+from camd.errors import FILE_LEASED, Refusal
+from camd.media.mp4 import FTYP_SIZE, SegmentIndex
+from camd.model import RecordingQuery, Segment, SegmentState
+from camd.runtime.fanout import Fanout
+from camd.storage.actor import Storage, open_storage
+from camd.storage.disk import PosixFile
+from camd.storage.keeping import Keeper
+from camd.storage.pins import Pin
+
+INIT, FRAGMENTS = footage(3)
+NAME = "camera0_2026-01-15_14-30-00.mp4"
+
+
+class StubbornDisk(GaugedDisk):
+    """A disk from which nothing can be removed."""
+
+    def unlink(self, path: Path) -> None:
+        """Refuse."""
+        raise PermissionError(1, "Operation not permitted", str(path))
+
+
+@asynccontextmanager
+async def opened(folder: Path, disk: GaugedDisk | None = None) -> AsyncIterator[Storage]:
+    """Run storage over a folder that has been searched."""
+    disk = disk or GaugedDisk()
+    disk.fill(50)
+    with trio.fail_after(20):
+        async with open_storage(StorageConfig(folder), Fanout(), disk) as storage:
+            await storage.unfinished_sessions()
+            yield storage
+
+
+def filmed(session: str) -> bytes:
+    """Make a sealed recording of a session."""
+    index = SegmentIndex(INIT, FRAGMENTS[0], attrs.evolve(WHO, session_id=session))
+    data = index.header + b"".join(b"".join(index.append(each)) for each in FRAGMENTS)
+    header = index.seal_header(len(data))
+    return data[:FTYP_SIZE] + header + data[FTYP_SIZE + len(header) :] + index.final_moov()
+
+
+FILMED = filmed(NAME)
+
+
+def put(folder: Path, name: str = NAME) -> Path:
+    """Put a real recording there, of a session of its own, before anybody knows it."""
+    path = folder / name
+    path.write_bytes(filmed(name))
+    return path
+
+
+async def refused(attempt, *arguments: object) -> int:
+    """Return the code of the refusal that a call ends with."""
+    with pytest.raises(Refusal) as refusal:
+        await attempt(*arguments)
+    return refusal.value.kind.code
+
+
+async def listed(storage: Storage) -> list[str]:
+    """Name what is listed."""
+    return [s.filename for s in (await storage.list_recordings(RecordingQuery())).segments]
+
+
+async def test_a_removed_recording_is_gone_for_good(tmp_path: Path) -> None:
+    """File, entry and bytes go; they stay away with a new index, and the name is unknown."""
+    path = put(tmp_path)
+    async with opened(tmp_path) as storage:
+        assert storage.guard.stored_bytes == len(FILMED)
+        removal = await Keeper(storage).remove_one(NAME, "ann asked for it")
+        assert (removal.freed_bytes, storage.guard.stored_bytes) == (len(FILMED), 0)
+        assert not path.exists()
+        assert await listed(storage) == []
+        assert await refused(Keeper(storage).remove_one, NAME, "again") == -1005
+        assert await refused(Keeper(storage).remove_one, "../x", "why") == -32602
+    (tmp_path / ".camd" / "index.sqlite").unlink()
+    async with opened(tmp_path) as storage:
+        assert await listed(storage) == []
+
+
+async def test_a_file_that_cannot_be_removed_stays_known(tmp_path: Path) -> None:
+    """The refusal says why, and file and entry are as before."""
+    path = put(tmp_path)
+    async with opened(tmp_path, StubbornDisk()) as storage:
+        with pytest.raises(Refusal, match="not permitted") as refusal:
+            await Keeper(storage).remove_one(NAME, "why")
+        assert refusal.value.kind.code == -1019
+        assert refusal.value.data["filename"] == NAME
+        assert (path.exists(), await listed(storage)) == (True, [NAME])
+        assert storage.guard.stored_bytes == len(FILMED)
+
+
+async def test_what_is_recorded_read_or_pinned_stays(tmp_path: Path) -> None:
+    """I5: each has its own refusal, and when it is over the file can go."""
+    path = put(tmp_path)
+    async with opened(tmp_path) as storage:
+        keeper = Keeper(storage)
+        known = await storage.find(NAME)
+        storage.growing(known, 100)
+        assert await refused(keeper.remove_one, NAME, "why") == -1011
+        await storage.note_segment(known)
+        with storage.leased(NAME), storage.leased(NAME):
+            assert await refused(keeper.remove_one, NAME, "why") == -1013
+        await keeper.pin(NAME, Pin("evidence", "ann"))
+        assert await refused(keeper.remove_one, NAME, "why") == -1012
+        await keeper.unpin(NAME)
+        await storage.note_segment(attrs.evolve(known, state=SegmentState.OPEN))
+        assert await refused(keeper.remove_one, NAME, "why") == -1011
+        await storage.note_segment(attrs.evolve(known, state=SegmentState.INTERRUPTED))
+        assert path.exists()
+        await keeper.remove_one(NAME, "why")  # the search is over, and left it as it is
+        assert not path.exists()
+
+
+async def test_a_lease_taken_before_the_look_up_is_safe(tmp_path: Path) -> None:
+    """Of a reader and a removal that come at the same time, one is refused: whoever leases and
+    finds the file can open it."""
+    for number in range(10, 30):
+        put(tmp_path, f"camera{number}_2026-01-15_14-30-00.mp4")
+    outcomes = set()
+
+    async def read(name: str) -> None:
+        with storage.leased(name):
+            try:
+                file = await storage.stored_file(name)
+            except Refusal:
+                outcomes.add("removed")
+                return
+            await trio.lowlevel.checkpoint()
+            assert file.path.stat().st_size == file.size_bytes
+            outcomes.add("read")
+
+    async with opened(tmp_path) as storage:
+        keeper = Keeper(storage)
+        names = await listed(storage)
+        assert len(names) == 20
+        for name in names:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(keeper.remove, [name], "why")
+                nursery.start_soon(read, name)
+    assert {"read"} <= outcomes <= {"read", "removed"}
+
+
+async def test_pins_hold_without_index_and_journal(tmp_path: Path) -> None:
+    """With everything else lost, the marker still keeps its recording; a pin of a file that is
+    gone hurts nobody."""
+    put(tmp_path)
+    put(tmp_path, "camera1_2026-01-15_14-30-00.mp4")
+    until = now() + timedelta(days=1)
+    async with opened(tmp_path) as storage:
+        names = await listed(storage)
+        assert len(names) == 2
+        for name in names:
+            await Keeper(storage).pin(name, Pin("evidence", "ann", NOON, until))
+        (tmp_path / "camera1_2026-01-15_14-30-00.mp4").unlink()
+    for file in (tmp_path / ".camd").iterdir():
+        if file.is_file():
+            file.unlink()
+    async with opened(tmp_path) as storage:
+        keeper = Keeper(storage)
+        assert await keeper.pins(await listed(storage)) == {
+            NAME: Pin("evidence", "ann", NOON, until)
+        }
+        assert await refused(keeper.remove_one, NAME, "why") == -1012
+        assert await refused(keeper.pin, "camera1_2026-01-15_14-30-00.mp4", Pin()) == -1005
+        assert await refused(keeper.pin, "../x", Pin()) == -32602
+        shutil.rmtree(tmp_path / ".camd" / "pins")
+        await keeper.unpin(NAME)
+        await keeper.remove_one(NAME, "why")
+
+
+async def test_a_pin_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    """With something else in the markers' place everything counts as pinned."""
+    put(tmp_path)
+    async with opened(tmp_path) as storage:
+        (tmp_path / ".camd" / "pins").touch()
+        assert await refused(Keeper(storage).pin, NAME, Pin()) == -1016
+        assert await refused(Keeper(storage).unpin, NAME) == -1016
+        assert await refused(Keeper(storage).remove_one, NAME, "why") == -1012
+        assert list(await Keeper(storage).pins([NAME])) == [NAME]
+
+
+async def test_a_pin_goes_over_to_what_replaces_the_file(tmp_path: Path) -> None:
+    """The MKV of a pinned MP4 is pinned."""
+    put(tmp_path)
+    mkv: Segment = segment("camera0_2026-01-15_14-30-00.mkv")
+    async with opened(tmp_path) as storage:
+        await Keeper(storage).pin(NAME, Pin("evidence"))
+        await storage.note_replaced(NAME, mkv)
+        assert await listed(storage) == [mkv.filename]
+        assert await refused(Keeper(storage).remove_one, mkv.filename, "why") == -1012
+
+
+async def test_files_that_are_being_recovered_stay(tmp_path: Path) -> None:
+    """While the folder is searched an interrupted file is in use; sealed ones can go."""
+    async with opened(tmp_path) as storage:
+        put(tmp_path)
+        broken = segment(NAME, state=SegmentState.INTERRUPTED)
+        await storage.note_segment(broken)
+        stock = storage._stock
+        assert stock.report is not None
+        stock.report = attrs.evolve(stock.report, ended=None)
+        assert await refused(Keeper(storage).remove_one, NAME, "why") == -1011
+        stock.report = attrs.evolve(stock.report, ended=NOON)
+        await Keeper(storage).remove_one(NAME, "why")
+
+
+async def test_a_file_is_leased_while_it_is_hashed(tmp_path: Path) -> None:
+    """What is recovered without a hash is read whole, and cannot be removed meanwhile."""
+    reasons = []
+
+    class Watched(GaugedDisk):
+        def open(self, path: Path) -> PosixFile:
+            if path.suffix == ".mp4":
+                reasons.append(storage.busy(known))
+            return super().open(path)
+
+    async with opened(tmp_path, Watched()) as storage:
+        put(tmp_path)
+        known = segment(NAME, sha256=None)
+        await storage.note_segment(known)
+        await storage._stock._hash_all()
+        assert reasons == [FILE_LEASED]
+        assert (await storage.find(NAME)).sha256 == hashlib.sha256(FILMED[48:]).hexdigest()
+        assert storage.busy(known) is None

@@ -1,0 +1,281 @@
+"""Retention: what a policy takes, what it never takes, and when it stops itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.footage import NOON, segment
+
+from camd.model import Segment, SegmentState
+from camd.storage.retention import (
+    BYTES_PER_GB,
+    MOST_LISTED,
+    CleanupPlan,
+    Planner,
+    Policy,
+    PolicyType,
+    Reason,
+    mistakes_of,
+    outcome,
+)
+
+GB = BYTES_PER_GB
+DAY = timedelta(days=1)
+AGE = Policy(PolicyType.AGE, True, max_age_days=30)
+SIZE = Policy(PolicyType.SIZE, True, max_size_gb=5)
+SEALED, MISSING = SegmentState.SEALED, SegmentState.MISSING
+
+
+def film(days_ago: float, gb: float = 1, state: SegmentState = SEALED, hours: float = 1) -> Segment:
+    """Describe a recording that ended so long ago."""
+    end = NOON - days_ago * DAY
+    return segment(
+        f"{days_ago:g}.mp4",
+        start=end - timedelta(hours=hours),
+        end=end,
+        size_bytes=int(gb * GB),
+        state=state,
+    )
+
+
+def counted(segments: Sequence[Segment]) -> int:
+    """Add up what is there."""
+    return sum(s.size_bytes for s in segments if s.state is not MISSING)
+
+
+def plan(
+    policy: Policy,
+    segments: Sequence[Segment],
+    pinned: Sequence[str] = (),
+    busy: Sequence[str] = (),
+    brake: float = 100,
+) -> CleanupPlan:
+    """Plan over all segments at once."""
+    planner = Planner(policy, counted(segments), NOON, brake)
+    planner.take(segments, pinned, busy)
+    return planner.plan()
+
+
+def going(found: CleanupPlan) -> list[str]:
+    """Name what goes."""
+    return [each.filename for each in found.going]
+
+
+TEN = [film(day) for day in range(35, 25, -1)]
+
+
+def test_age_takes_what_ended_before() -> None:
+    """To the moment: what ended exactly so long ago stays, and what was begun before as well."""
+    last = film(30)
+    across = film(29.99, hours=2)
+    found = plan(AGE, [film(31), film(30.0001), across, last])
+    assert going(found) == ["31.mp4", "30.0001.mp4"]
+    assert (found.freed_bytes, found.short_bytes, found.enough) == (2 * GB, 0, True)
+    assert plan(AGE, []).going == ()
+
+
+def test_size_takes_the_oldest_until_it_fits() -> None:
+    """Exactly the limit fits; growing files that the index does not list yet count, too."""
+    found = plan(SIZE, TEN)
+    assert going(found) == [s.filename for s in TEN[:5]]
+    assert (found.freed_bytes, found.total_bytes, found.enough) == (5 * GB, 10 * GB, True)
+    assert plan(SIZE, TEN[:5]).going == ()
+    planner = Planner(SIZE, 10 * GB + 1, NOON, 100)
+    planner.take(TEN, (), ())
+    assert len(planner.plan().going) == 6
+
+
+def test_what_stays_says_why() -> None:
+    """Pinned, busy and interrupted files stay with a reason, others go in their place; of
+    missing ones nothing is said."""
+    states = {0: SegmentState.OPEN, 1: SegmentState.INTERRUPTED, 2: MISSING}
+    films = [attrs.evolve(s, state=states.get(n, SEALED)) for n, s in enumerate(TEN)]
+    pinned, busy = [films[3].filename], [films[4].filename]
+    found = plan(SIZE, films, pinned, busy)
+    assert [(s.filename, s.reason) for s in found.staying] == [
+        (films[0].filename, Reason.BUSY),
+        (films[1].filename, Reason.INTERRUPTED),
+        (films[3].filename, Reason.PINNED),
+        (films[4].filename, Reason.BUSY),
+    ]
+    assert going(found) == [s.filename for s in films[5:9]]
+    assert (found.total_bytes, found.staying_files, found.enough) == (9 * GB, 4, True)
+
+
+def test_it_says_when_it_cannot_free_enough() -> None:
+    """Everything that may go goes, and how much is left over the limit is said."""
+    found = plan(SIZE, TEN, pinned=[s.filename for s in TEN[2:]])
+    assert (len(found.going), found.short_bytes, found.enough) == (2, 3 * GB, False)
+    assert "3000000000 bytes more than the policy allows are left" in outcome(found, 2, 2 * GB)
+
+
+@pytest.mark.parametrize("policy", [Policy(), Policy(enabled=True, max_age_days=1)])
+def test_a_manual_policy_takes_nothing(policy: Policy) -> None:
+    """Whatever else it says."""
+    planner = Planner(policy, counted(TEN), NOON, 0)
+    assert planner.done
+    planner.take(TEN, (), ())
+    assert (planner.plan().going, planner.plan().braked) == ((), False)
+    assert not policy.removes
+    assert "manual" in outcome(planner.plan(), 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("brake", "braked"), [(0, True), (49.9, True), (50, False), (100, False), (float("inf"), False)]
+)
+def test_the_brake_stops_what_takes_too_much(brake: float, braked: bool) -> None:
+    """Five of ten gigabytes are 50 %: more than a brake below that allows."""
+    found = plan(SIZE, TEN, brake=brake)
+    assert (found.braked, found.share_percent, len(found.going)) == (braked, 50.0, 5)
+    assert ("50.0 %" in outcome(found, 0, 0)) is braked
+
+
+def test_nothing_to_remove_never_brakes() -> None:
+    """An empty folder and one that fits are no trouble, whatever the brake."""
+    assert not plan(SIZE, [], brake=0).braked
+    assert not plan(AGE, TEN[8:], brake=0).braked
+    assert plan(AGE, []).share_percent == 0
+
+
+def test_a_long_list_of_what_stays_is_cut() -> None:
+    """All are counted, the first ones named."""
+    films = [film(4000 - n) for n in range(MOST_LISTED + 5)]
+    found = plan(AGE, films, pinned=[s.filename for s in films])
+    assert (len(found.staying), found.staying_files) == (MOST_LISTED, MOST_LISTED + 5)
+
+
+def test_a_planner_asks_for_no_more_than_it_needs() -> None:
+    """By age it is done at the first young recording, by size as soon as enough goes."""
+    for policy in (AGE, SIZE):
+        planner = Planner(policy, counted(TEN), NOON, 100)
+        assert not planner.done
+        planner.take(TEN[:4], (), ())
+        assert not planner.done
+        planner.take(TEN[4:], (), ())
+        assert planner.done
+    assert Planner(SIZE, 5 * GB, NOON, 100).done
+
+
+def test_outcomes_are_told() -> None:
+    """What was removed, what stays, and why it ended early."""
+    found = plan(SIZE, TEN, busy=[TEN[0].filename])
+    text = outcome(found, 3, 3 * GB, "the service stops")
+    assert text == (
+        "3 of 5 files removed, 3000000000 bytes freed; 1 stay that the policy would take; "
+        "stopped before the end: the service stops"
+    )
+    assert "off" in outcome(plan(attrs.evolve(SIZE, enabled=False), TEN), 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("policy", "fields"),
+    [
+        (AGE, []),
+        (SIZE, []),
+        (Policy(), []),
+        (Policy(PolicyType.AGE, True), ["max_age_days"]),
+        (Policy(PolicyType.AGE, False, max_size_gb=5), ["max_age_days"]),
+        (Policy(PolicyType.SIZE, True, max_age_days=5), ["max_size_gb"]),
+        (Policy(PolicyType.AGE, True, 0), ["max_age_days"]),
+        (Policy(PolicyType.AGE, True, 36_501), ["max_age_days"]),
+        (Policy(PolicyType.AGE, True, float("nan")), ["max_age_days"]),
+        (Policy(PolicyType.SIZE, True, -1, float("inf")), ["max_age_days", "max_size_gb"]),
+    ],
+)
+def test_mistakes_are_named(policy: Policy, fields: list[str]) -> None:
+    """A policy has what its type needs, and numbers that mean something."""
+    assert [field for field, _ in mistakes_of(policy)] == fields
+
+
+# --- properties ---
+
+policies = st.one_of(
+    st.builds(Policy, st.just(PolicyType.AGE), st.just(True), st.floats(0.01, 50), st.none()),
+    st.builds(Policy, st.just(PolicyType.SIZE), st.just(True), st.none(), st.floats(0.01, 50)),
+)
+
+
+@st.composite
+def archives(draw: st.DrawFn) -> tuple[list[Segment], set[str], set[str]]:
+    """Draw recordings, oldest first, and which of them are pinned and busy."""
+    ages = draw(st.lists(st.floats(0, 100), max_size=30, unique_by=lambda a: f"{a:g}"))
+    films = [
+        film(age, draw(st.integers(0, 5)), draw(st.sampled_from([SEALED] * 4 + [*SegmentState])))
+        for age in ages
+    ]
+    films.sort(key=lambda s: (s.start, s.filename))
+    names = [s.filename for s in films]
+    some = st.sets(st.sampled_from(names)) if names else st.just(set())
+    return films, draw(some), draw(some)
+
+
+@given(policies, archives())
+def test_what_is_protected_is_never_taken(policy: Policy, archive) -> None:
+    """I5: nothing pinned, busy, growing, interrupted or missing goes."""
+    films, pinned, busy = archive
+    sealed = {s.filename for s in films if s.state is SEALED}
+    assert set(going(plan(policy, films, pinned, busy))) <= sealed - pinned - busy
+
+
+@given(policies, archives())
+def test_the_oldest_go_first(policy: Policy, archive) -> None:
+    """What goes is the beginning of what may go, in order."""
+    films, pinned, busy = archive
+    allowed = [
+        s.filename
+        for s in films
+        if s.state is SEALED and s.filename not in pinned and s.filename not in busy
+    ]
+    taken = going(plan(policy, films, pinned, busy))
+    assert taken == allowed[: len(taken)]
+
+
+@given(policies, archives())
+def test_it_frees_enough_or_says_that_it_cannot(policy: Policy, archive) -> None:
+    """Afterwards the policy holds, except for what must stay; and no file goes in vain."""
+    films, pinned, busy = archive
+    found = plan(policy, films, pinned, busy)
+    taken = set(going(found))
+    left = [s for s in films if s.filename not in taken]
+    may_go = [
+        s for s in left if s.state is SEALED and s.filename not in pinned and s.filename not in busy
+    ]
+    assert found.freed_bytes == counted(films) - counted(left)
+    if policy.type is PolicyType.SIZE:
+        assert policy.max_size_gb is not None
+        allowed = int(policy.max_size_gb * GB)
+        over = counted(left) - allowed
+        assert found.short_bytes == max(0, over)
+        assert over <= 0 or not may_go
+        assert not found.going or over + found.going[-1].size_bytes > 0
+    else:
+        cutoff = NOON - (policy.max_age_days or 0) * DAY
+        assert all(s.end >= cutoff for s in may_go)
+        assert all(s.end < cutoff for s in films if s.filename in taken)
+
+
+@given(policies, archives())
+def test_a_second_run_takes_nothing(policy: Policy, archive) -> None:
+    """When a plan is carried out, there is nothing left for the same policy."""
+    films, pinned, busy = archive
+    found = plan(policy, films, pinned, busy)
+    left = [s for s in films if s.filename not in going(found)]
+    again = plan(policy, left, pinned, busy)
+    assert again.going == ()
+    assert (again.short_bytes, again.braked) == (found.short_bytes, False)
+
+
+@given(policies, archives(), st.integers(1, 7))
+def test_pieces_make_the_same_plan(policy: Policy, archive, size: int) -> None:
+    """However the segments come, the plan is the same."""
+    films, pinned, busy = archive
+    planner = Planner(policy, counted(films), NOON, 100)
+    for at in range(0, len(films), size):
+        if not planner.done:
+            planner.take(films[at : at + size], pinned, busy)
+    assert planner.plan() == plan(policy, films, pinned, busy)
