@@ -11,6 +11,7 @@ from camd.cli.keys import keys, token
 from camd.cli.look import info, ls, status, storage
 from camd.cli.record import record, stop
 from camd.cli.service import check, run
+from camd.cli.verify import verify
 from camd.cli.watch import watch
 
 __all__ = ["main"]
@@ -26,5 +27,9 @@ def main() -> None:
     """
 
 
-for command in (demo, run, check, status, record, stop, ls, info, storage, watch, keys, token):
+_COMMANDS = (
+    *(demo, run, check, status, record, stop, ls, info, storage, watch),
+    *(verify, keys, token),
+)
+for command in _COMMANDS:
     main.add_command(command)

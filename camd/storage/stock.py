@@ -18,7 +18,7 @@ import attrs
 from camd.model import Segment, SegmentState
 from camd.storage.archive import Archive
 from camd.storage.disk import Disk
-from camd.storage.naming import is_recording
+from camd.storage.naming import is_plain, is_recording
 from camd.storage.records import Record, SegmentNoted, SegmentRemoved
 from camd.storage.recovery import Recovered, recover
 
@@ -94,10 +94,10 @@ def compare(names: Iterable[str], known: Iterable[str], interrupted: Iterable[st
     """Compare the names in a folder with those in the index.
 
     Suspects come with camd's own names first, so that of two files with the same content the one
-    whose name fits is the original.
+    whose name fits is the original. A name that nobody could ask for is left alone.
     """
     there, known = set(names), set(known)
-    unknown = {name for name in there - known if name.endswith(".mp4")}
+    unknown = {name for name in there - known if name.endswith(".mp4") and is_plain(name)}
     suspects = (unknown | set(interrupted)) & there
     in_order = sorted(suspects, key=lambda name: (not is_recording(name), len(name), name))
     return Stock(tuple(in_order), tuple(sorted(known - there)))
