@@ -116,6 +116,7 @@ class SystemApi:
             "details": {name: text for name, (_, text) in parts.items() if text},
             "cameras": len(self._cameras),
             "recording": sum(camera.status.session is not None for camera in self._cameras),
+            "recovery": views.recovery(self._storage.recovery),
         }
 
     async def get_server_info(self, caller: Caller, params: Nothing) -> views.View:

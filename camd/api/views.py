@@ -21,8 +21,11 @@ from camd.model import (
     StorageLevel,
     StorageStatus,
 )
+from camd.storage.stock import RecoveryReport
 
 View = dict[str, Any]
+
+MOST_FINDINGS = 20  # in an answer; the log has all of them
 
 _CONNECTION = {
     CameraState.ABSENT: "DISCONNECTED",
@@ -158,6 +161,28 @@ def storage(status: StorageStatus) -> View:
         "promised_bytes": status.promised_bytes,
         "seconds_until_blocked": status.seconds_until_blocked,
         "write_rate": status.write_rate,
+    }
+
+
+def recovery(report: RecoveryReport | None) -> View | None:
+    """What the last search of the folder found; None before it has begun."""
+    if report is None:
+        return None
+    return {
+        "began": report.began,
+        "ended": report.ended,
+        "files": report.files,
+        "counts": report.counted,
+        "findings": [
+            {
+                "filename": finding.filename,
+                "outcome": finding.outcome.value,
+                "detail": finding.detail,
+                "frames": finding.frames,
+                "torn_bytes": finding.torn_bytes,
+            }
+            for finding in report.findings[:MOST_FINDINGS]
+        ],
     }
 
 

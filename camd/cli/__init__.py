@@ -10,6 +10,7 @@ from camd.cli.exits import EPILOG
 from camd.cli.keys import keys, token
 from camd.cli.look import info, ls, status, storage
 from camd.cli.record import record, stop
+from camd.cli.recover import recover
 from camd.cli.service import check, run
 from camd.cli.verify import verify
 from camd.cli.watch import watch
@@ -29,7 +30,7 @@ def main() -> None:
 
 _COMMANDS = (
     *(demo, run, check, status, record, stop, ls, info, storage, watch),
-    *(verify, keys, token),
+    *(verify, recover, keys, token),
 )
 for command in _COMMANDS:
     main.add_command(command)

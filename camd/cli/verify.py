@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import attrs
 import click
-from rich.console import Console
-from rich.live import Live
 from rich.markup import escape
-from rich.text import Text
 
 from camd.cli.exits import Exit, Failed
 from camd.cli.output import console, messages, print_json
+from camd.cli.progress import Meter, printable, shown
 from camd.cli.reach import config_option, configured, json_option
 from camd.cli.tables import file_size
-from camd.clock import monotonic
 from camd.runtime import priority
 from camd.storage.audit import Audit, Progress, Verdict
 from camd.storage.complaints import Complaint
-
-_STEP_SECONDS = 0.2  # between two looks at the progress
 
 
 @click.command()
@@ -49,7 +41,7 @@ def verify(files: tuple[str, ...], fast: bool, config_path: Path | None, as_json
             out.print(line_of(complaint), soft_wrap=True)
 
     try:
-        with _shown(messages()) as progress:
+        with shown(messages(), Meter(progress_line)) as progress:
             verdict = Audit(folder, fast, progress, complain).run(names)
     except KeyboardInterrupt:
         raise click.exceptions.Exit(128 + signal.SIGINT) from None
@@ -77,12 +69,6 @@ def line_of(complaint: Complaint) -> str:
     mark = "[yellow]![/]" if complaint.fault.harmless else "[red]✗[/]"
     subject, text = escape(printable(complaint.subject)), escape(complaint.text)
     return f"{mark} [bold]{subject}[/] {text}. {escape(complaint.advice)}"
-
-
-def printable(name: str) -> str:
-    """Make a file's name printable, whatever its bytes are."""
-    shown = name.encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown)
 
 
 def summary(verdict: Verdict) -> str:
@@ -115,9 +101,6 @@ def as_values(verdict: Verdict) -> dict[str, object]:
     }
 
 
-# --- progress -----------------------------------------------------------------------------
-
-
 def progress_line(at: Progress, seconds: float) -> str:
     """Say how far a check has come after so many seconds."""
     parts = [
@@ -127,34 +110,3 @@ def progress_line(at: Progress, seconds: float) -> str:
     if seconds > 0:
         parts.append(f"{file_size(at.done_bytes / seconds)}/s")
     return "  ".join([*parts, printable(at.filename)]).rstrip()
-
-
-@contextmanager
-def _shown(out: Console) -> Iterator[Callable[[Progress], None]]:
-    """Show progress in one line while the block runs; in a pipe, once at the end."""
-    meter = Meter()
-    if not out.is_terminal:
-        yield meter.take
-        if meter.latest is not None:
-            out.print(Text(progress_line(meter.latest, monotonic() - meter.began)))
-        return
-    with Live(console=out, transient=True, auto_refresh=False) as live:
-        meter.show = lambda line: live.update(Text(line, overflow="ellipsis"), refresh=True)
-        yield meter.take
-
-
-@attrs.define(eq=False)
-class Meter:
-    """Passes progress on, but not more often than somebody can read."""
-
-    show: Callable[[str], None] = lambda _: None
-    began: float = attrs.field(factory=monotonic, init=False)
-    latest: Progress | None = attrs.field(default=None, init=False)
-    _shown_at: float = attrs.field(default=0.0, init=False)
-
-    def take(self, progress: Progress) -> None:
-        """Hear how far it is."""
-        self.latest, moment = progress, monotonic()
-        if moment - self._shown_at >= _STEP_SECONDS:
-            self._shown_at = moment
-            self.show(progress_line(progress, moment - self.began))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import quote
 
 import attrs
@@ -32,13 +33,13 @@ Stamp = tuple[tuple[str, int, int], ...]
 class Glance:
     """An archive that forgets: what is noted in it stays in memory. For one thread at a time."""
 
+    lasting: ClassVar[bool] = False
     folder: Path
     catalog: Catalog
     index_trouble: str  # "" when there is an index, and it can be read
     journal: JournalFacts
     _db: sqlite3.Connection
     _stamp: Stamp
-    lasting: bool = attrs.field(default=False, init=False)
 
     @classmethod
     def open(cls, recordings: Path, *, reindex: bool = False) -> Glance:

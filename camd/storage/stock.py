@@ -12,11 +12,12 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import ClassVar, Protocol
 
 import attrs
 
 from camd.model import Segment, SegmentState
-from camd.storage.archive import Archive
+from camd.storage.catalog import Catalog
 from camd.storage.disk import Disk
 from camd.storage.naming import is_plain, is_recording
 from camd.storage.records import Record, SegmentNoted, SegmentRemoved
@@ -132,16 +133,31 @@ def inspect_file(disk: Disk, path: Path, *, repair: bool = True) -> Recovered | 
     return recovered
 
 
+class Books(Protocol):
+    """Where findings are noted: an Archive, or a copy in memory that forgets them."""
+
+    catalog: Catalog
+    lasting: ClassVar[bool]
+
+    def note(self, *records: Record) -> None:
+        """Take records over. Raises OSError, sqlite3.Error."""
+
+
 @attrs.define(eq=False)
 class Stocktaker:
     """Compares a folder with its archive, and puts into the archive what was found.
 
-    For the archive's thread. Without `repair` nothing is written, and findings say what would be.
+    For the archive's thread. Without `repair` nothing is written, and findings say what would be;
+    a copy of the archive in memory is told all the same, so that they are the very same ones.
     """
 
     folder: Path
-    archive: Archive
+    archive: Books
     repair: bool = True
+
+    @property
+    def _notes(self) -> bool:
+        return self.repair or not self.archive.lasting
 
     def compare(self, growing: Container[str] = ()) -> Stock:
         """Find out what is to be looked at; `growing` is being recorded at the moment.
@@ -160,7 +176,7 @@ class Stocktaker:
     def settle(self, found: Iterable[Recovered | Finding]) -> list[Finding]:
         """Put what was found into the archive, all at once. Raises OSError, sqlite3.Error."""
         settled = [each for each in map(self._settle, found) if each is not None]
-        if self.repair:
+        if self._notes:
             self.archive.note(*(record for _, records in settled for record in records))
         return [finding for finding, _ in settled]
 
@@ -220,7 +236,7 @@ class Stocktaker:
             segment = catalog.segment(name)
             if segment is None or os.path.lexists(self.folder / name):
                 continue
-            if self.repair:
+            if self._notes:
                 catalog.put_segment(attrs.evolve(segment, state=SegmentState.MISSING))
             lost = -segment.size_bytes
             findings.append(

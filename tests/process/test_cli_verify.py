@@ -11,7 +11,8 @@ from click.testing import CliRunner, Result
 from support.shelf import Shelf, damage, session
 
 from camd.cli import main
-from camd.cli.verify import Meter, line_of, printable, progress_line
+from camd.cli.progress import Meter, printable
+from camd.cli.verify import line_of, progress_line
 from camd.runtime import priority
 from camd.storage.audit import Progress
 from camd.storage.complaints import Complaint, Fault
@@ -113,7 +114,7 @@ def test_progress_is_files_bytes_and_rate() -> None:
 def test_progress_is_shown_no_more_often_than_it_can_be_read() -> None:
     """A thousand small reads in a moment are one line."""
     lines: list[str] = []
-    meter = Meter()
+    meter = Meter(progress_line)
     meter.show = lines.append
     for done in range(1000):
         meter.take(Progress(0, 1, done, 1000))
