@@ -37,6 +37,7 @@ from camd.runtime.fanout import Fanout
 from camd.storage.actor import Storage, open_storage
 from camd.storage.archive import FolderInUseError
 from camd.storage.levels import Thresholds
+from camd.storage.patrol import open_patrol
 
 log = structlog.get_logger("camd.daemon")
 
@@ -54,9 +55,10 @@ async def serve(config: Config, config_path: Path | None) -> None:
         open_access(config.auth, config.storage.state_dir) as access,
         open_storage(config.storage, events) as storage,
         open_cameras(config, storage, events) as cameras,
+        open_patrol(config.patrol, storage, config.storage.state_dir, events) as patrol,
     ):
         live = LiveConfig(config, config_path, cameras, storage)
-        system = SystemApi(cameras, storage, live.reload)
+        system = SystemApi(cameras, storage, live.reload, patrol)
         nouns = (system, CamerasApi(cameras), RecordingsApi(cameras, storage), StorageApi(storage))
         web = Web(storage, access, system.health)
         with Announcer(notifications).listening(events):

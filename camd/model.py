@@ -402,4 +402,14 @@ class StorageChanged:
     status: StorageStatus
 
 
-Event = CameraChanged | RecordingChanged | StorageChanged
+@attrs.frozen
+class DamageFound:
+    """A recording is not as it was when it was sealed."""
+
+    filename: str
+    fault: str  # a short machine word
+    text: str
+    advice: str
+
+
+Event = CameraChanged | RecordingChanged | StorageChanged | DamageFound

@@ -12,6 +12,7 @@ from camd.clock import now
 from camd.errors import STORAGE_CRITICAL, STORAGE_LOW
 from camd.model import (
     CameraChanged,
+    DamageFound,
     Event,
     RecordingChanged,
     RecordingNews,
@@ -51,6 +52,8 @@ def render(event: Event) -> tuple[str, views.View, str | None]:
             return "recording_status_update", _recording(event), _progress_key(event)
         case StorageChanged(status):
             return "storage_status_update", views.storage(status) | _warning(status.level), None
+        case DamageFound():
+            return "patrol_update", _damage(event), None
 
 
 def _progress_key(event: RecordingChanged) -> str | None:
@@ -76,6 +79,16 @@ def _recording(event: RecordingChanged) -> views.View:
         "bytes_written": session.bytes_written,
         "frames_written": session.frames_written,
         "reason": event.reason,
+    }
+
+
+def _damage(event: DamageFound) -> views.View:
+    return {
+        "filename": event.filename,
+        "status": "ERROR",
+        "fault": event.fault,
+        "message": f"{event.filename} {event.text}",
+        "suggestion": event.advice,
     }
 
 

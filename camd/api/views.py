@@ -21,6 +21,7 @@ from camd.model import (
     StorageLevel,
     StorageStatus,
 )
+from camd.storage.rounds import Round, Rounds
 from camd.storage.stock import RecoveryReport
 
 View = dict[str, Any]
@@ -182,6 +183,37 @@ def recovery(report: RecoveryReport | None) -> View | None:
                 "torn_bytes": finding.torn_bytes,
             }
             for finding in report.findings[:MOST_FINDINGS]
+        ],
+    }
+
+
+def patrol(rounds: Rounds, *, enabled: bool) -> View:
+    """How far the patrol is, and what it found."""
+    return {
+        "enabled": enabled,
+        "running": enabled and rounds.current is not None,
+        "current_round": _round(rounds.current),
+        "last_round": _round(rounds.last),
+    }
+
+
+def _round(made: Round | None) -> View | None:
+    if made is None:
+        return None
+    return {
+        "began": made.began,
+        "ended": made.ended,
+        "files_checked": made.files,
+        "read_bytes": made.read_bytes,
+        "problem_count": made.problem_count,
+        "problems": [
+            {
+                "filename": problem.subject,
+                "fault": problem.fault.value,
+                "message": problem.text,
+                "suggestion": problem.advice,
+            }
+            for problem in made.problems[:MOST_FINDINGS]
         ],
     }
 

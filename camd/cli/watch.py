@@ -56,6 +56,12 @@ def event_line(method: str, params: dict[str, Any]) -> str:
                 "" if percent is None else f"{percent:.1f} % used",
                 escape(str(params.get("message") or "")),
             ]
+        case "patrol_update":
+            parts = [
+                "patrol",
+                tables.word(params.get("status")),
+                escape(str(params.get("message") or "")),
+            ]
         case _:
             parts = [escape(method)]
     return "  ".join(part for part in (time, *parts) if part)

@@ -6,7 +6,10 @@ import attrs
 
 from camd.config.schema import Config
 
-_SECTIONS = ("server", "auth", "storage", "recording", "ffmpeg", "discovery", "mediamtx")
+_SECTIONS = (
+    *("server", "auth", "storage", "recording", "patrol", "ffmpeg", "discovery"),
+    "mediamtx",
+)
 _LIVE = frozenset(
     {
         "recording.format",

@@ -65,6 +65,15 @@ class RecordingConfig:
 
 
 @attrs.frozen
+class PatrolConfig:
+    """Section `[patrol]`: reading recordings again, to know of damage early."""
+
+    enabled: bool = False
+    interval: timedelta = timedelta(days=7)  # from the beginning of a round to that of the next
+    rate: int = 10_000_000  # bytes a second, at most
+
+
+@attrs.frozen
 class FfmpegConfig:
     """Section `[ffmpeg]`: which program captures, and when it counts as stuck."""
 
@@ -116,6 +125,7 @@ class Config:
     auth: AuthConfig = AuthConfig()
     storage: StorageConfig = StorageConfig()
     recording: RecordingConfig = RecordingConfig()
+    patrol: PatrolConfig = PatrolConfig()
     ffmpeg: FfmpegConfig = FfmpegConfig()
     discovery: DiscoveryConfig = DiscoveryConfig()
     mediamtx: MediaMtxConfig | None = None

@@ -95,6 +95,11 @@ def section_readers(places: Places) -> dict[str, dict[str, Reader]]:
             "resume_sessions": readers.flag,
             "on_storage_error": readers.choice("wait", "end"),
         },
+        "patrol": {
+            "enabled": readers.flag,
+            "interval": readers.duration(60 * _SECOND, 366 * day),
+            "rate": readers.size(64 * _KIB, _TIB),
+        },
         "ffmpeg": {
             "path": readers.optional(file),
             "stall_timeout": readers.duration(_SECOND, 600 * _SECOND),
