@@ -153,7 +153,7 @@ class Patrol:
         self._saved_at, data = monotonic(), encode_rounds(self.rounds)
         try:
             await trio.to_thread.run_sync(
-                *(_replace, self.file, data), limiter=self._pen, abandon_on_cancel=True
+                lambda: _replace(self.file, data), limiter=self._pen, abandon_on_cancel=True
             )
         except OSError as error:
             log.warning("patrol_not_saved", error=str(error))
