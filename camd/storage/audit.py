@@ -132,7 +132,8 @@ class Audit:
     def _look_at(self, name: str, asked: bool) -> tuple[Seen, list[Complaint]]:
         if not is_plain(name):
             text, advice = "has a name that nobody can ask for", "Rename it to have it looked at."
-            return Seen(name, Shape.FOREIGN), [Complaint(name, Fault.FOREIGN, text, advice)]
+            fault = Fault.UNKNOWN if asked else Fault.FOREIGN
+            return Seen(name, Shape.FOREIGN), [Complaint(name, fault, text, advice)]
         known = self._glance.catalog.segment(name)
         expected = known.sha256 if known else None
         seen = examine(self._disk, self.folder / name, fast=self.fast, expected=expected)

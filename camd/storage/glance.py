@@ -103,32 +103,47 @@ def _blank() -> sqlite3.Connection:
 
 def _copied(index: Path) -> tuple[sqlite3.Connection, str]:
     """Copy a database into memory; when it cannot be used, return an empty one and why."""
-    if not index.exists():
-        return _blank(), "is not there"
-    db, trouble = _memory(), ""
+    trouble = "is not there"
     try:
-        source = sqlite3.connect(_address(index), uri=True)
-        try:
-            source.backup(db)
-        finally:
-            source.close()
-        trouble = _trouble_in(db)
-    except _STRANGE as error:
-        trouble = f"cannot be read: {error}"
-    if trouble:
-        db.close()
-        return _blank(), trouble
-    return db, ""
+        for address in _addresses(index):
+            db = _memory()
+            try:
+                _copy(address, db)
+                trouble = _trouble_in(db)
+            except _STRANGE as error:
+                trouble = f"cannot be read: {error}"
+            if not trouble:
+                return db, ""
+            db.close()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        trouble = f"cannot be read: {error.strerror}"
+    return _blank(), trouble
 
 
-def _address(index: Path) -> str:
-    """Say how to open a database without changing a byte of its folder.
+def _addresses(index: Path) -> Iterator[str]:
+    """Say how to open a database without changing a byte of its folder; nothing if none is there.
 
     Only while somebody has it open, or after a crash, there is a log beside it to be read with
-    it; without one, nobody writes, and SQLite need not leave files of its own there.
+    it; without one, nobody writes, and SQLite need not leave files of its own there. Where it has
+    to and may not (a folder that is read-only), the database alone will do: what is in the log is
+    in the journal, too.
     """
-    log = index.with_name(f"{index.name}-wal")
-    return f"file:{quote(str(index))}?{'mode=ro' if log.exists() else 'immutable=1'}"
+    if not index.stat().st_size:
+        return
+    plain = f"file:{quote(str(index))}"
+    if index.with_name(f"{index.name}-wal").exists():
+        yield f"{plain}?mode=ro"
+    yield f"{plain}?immutable=1"
+
+
+def _copy(address: str, db: sqlite3.Connection) -> None:
+    source = sqlite3.connect(address, uri=True)
+    try:
+        source.backup(db)
+    finally:
+        source.close()
 
 
 def _trouble_in(db: sqlite3.Connection) -> str:

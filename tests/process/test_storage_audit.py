@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
 import pytest
 from support.shelf import MATROSKA, Shelf, damage, gap, session
 
-from camd.model import SegmentState
+from camd.model import Segment, SegmentState
 from camd.storage.audit import Audit, Progress, Verdict
 from camd.storage.complaints import Complaint, Fault
 from camd.storage.examine import examine
@@ -230,20 +234,87 @@ def test_a_journal_that_is_gone_or_damaged_is_found(shelf: Shelf) -> None:
     assert set(found(shelf).values()) == {Fault.INDEX, Fault.JOURNAL, Fault.UNKNOWN}
 
 
-def test_a_log_that_a_crash_left_is_read(shelf: Shelf) -> None:
-    """The index with the log beside it is what the daemon had when it was killed."""
+def crashed(shelf: Shelf) -> Segment:
+    """Leave the index as a kill does, with a log that alone knows one segment; return that."""
+    suffixes = ("", "-wal", "-shm")
     with shelf.archive() as archive:
         made = shelf.put(2, "s2", noted=False)
         archive.note_open(made)
-        for suffix in ("", "-wal", "-shm"):
-            part = shelf.index.with_name(shelf.index.name + suffix)
-            part.with_name(f"kept{suffix}").write_bytes(part.read_bytes())
-    for suffix in ("", "-wal", "-shm"):
-        part = shelf.index.with_name(f"kept{suffix}")
-        part.rename(shelf.index.with_name(shelf.index.name + suffix))
+        parts = [shelf.index.with_name(shelf.index.name + suffix) for suffix in suffixes]
+        kept = [part.read_bytes() for part in parts]
+    for part, data in zip(parts, kept, strict=True):
+        part.write_bytes(data)
+    return made
+
+
+def test_a_log_that_a_crash_left_is_read(shelf: Shelf) -> None:
+    """The index with the log beside it is what the daemon had when it was killed."""
+    made = crashed(shelf)
     glance = Glance.open(shelf.folder)
-    assert glance.catalog.segment(made.filename) == made
+    assert (glance.index_trouble, glance.catalog.segment(made.filename)) == ("", made)
     glance.close()
+
+
+@contextmanager
+def somebody() -> Iterator[None]:
+    """Be a user who may write nowhere, while the block runs."""
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def readable() -> Iterator[Path]:
+    """Return a folder that everybody may look into, and only we may change."""
+    folder = Path(tempfile.mkdtemp(prefix="camd-test-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def open_up(folder: Path) -> None:
+    """Let everybody read what is there."""
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+
+
+@AS_ROOT
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_folder_that_may_only_be_read_is_checked(readable: Path, killed: bool) -> None:
+    """After an orderly end and after a kill; nothing is missed, and nothing tried."""
+    shelf = Shelf(readable)
+    shelf.put(0)
+    shelf.note(session())
+    made = crashed(shelf) if killed else None
+    open_up(readable)
+    with somebody():
+        assert found(shelf) == ({"session s2": Fault.UNACCOUNTED} if made else {})
+    for part in ("-shm", "-wal"):
+        shelf.index.with_name(shelf.index.name + part).unlink(missing_ok=True)
+
+
+@AS_ROOT
+def test_what_may_not_be_read_is_a_finding(readable: Path) -> None:
+    """A file, the journal, the whole archive: each is said, and the rest is checked."""
+    shelf = Shelf(readable)
+    name = shelf.put(0).filename
+    shelf.note(session())
+
+    def faults(forbidden: Path) -> list[Fault]:
+        open_up(readable)
+        forbidden.chmod(0)
+        with somebody():
+            verdict = Audit(readable, False, lambda _: None, lambda _: None).run()
+        return [complaint.fault for complaint in verdict.complaints]
+
+    assert faults(readable / name) == [Fault.UNREADABLE]
+    assert faults(shelf.journal) == [Fault.JOURNAL]
+    assert faults(shelf.index.parent) == [Fault.INDEX, Fault.JOURNAL, Fault.UNKNOWN]
 
 
 def test_what_changes_meanwhile_is_looked_at_again(
