@@ -24,7 +24,8 @@ def main() -> None:
     """Record cameras: every frame is in a file, or in the ledger that says why not.
 
     `camd demo` shows it at work with synthetic cameras; `camd check` and `camd run` start it for
-    real. The other commands talk to the service that runs on this machine.
+    real. `camd verify` and `camd recover` look at the recordings themselves. The other commands
+    talk to the service that runs on this machine.
     """
 
 
