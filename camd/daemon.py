@@ -41,6 +41,7 @@ from camd.storage.actor import Storage, open_storage
 from camd.storage.archive import FolderInUseError
 from camd.storage.cleanup import open_retention
 from camd.storage.levels import Thresholds
+from camd.storage.patrol import open_patrol
 
 log = structlog.get_logger("camd.daemon")
 
@@ -61,9 +62,10 @@ async def serve(config: Config, config_path: Path | None) -> None:
         open_retention(
             *(config.retention, config.storage.state_dir, storage, events, cameras.newest_files)
         ) as retention,
+        open_patrol(config.patrol, storage, config.storage.state_dir, events) as patrol,
     ):
         live = LiveConfig(config, config_path, cameras, storage)
-        system = SystemApi(cameras, storage, live.reload)
+        system = SystemApi(cameras, storage, live.reload, patrol)
         nouns = (
             *(system, CamerasApi(cameras), RecordingsApi(cameras, storage), StorageApi(storage)),
             *(HistoryApi(cameras, storage), FilesApi(storage), RetentionApi(retention)),

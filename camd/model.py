@@ -464,4 +464,14 @@ class CleanupEnded:
     receipt: CleanupReceipt
 
 
-Event = CameraChanged | RecordingChanged | StorageChanged | CleanupEnded
+@attrs.frozen
+class DamageFound:
+    """A recording is not as it was when it was sealed."""
+
+    filename: str
+    fault: str  # a short machine word
+    text: str
+    advice: str
+
+
+Event = CameraChanged | RecordingChanged | StorageChanged | CleanupEnded | DamageFound

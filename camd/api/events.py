@@ -12,6 +12,7 @@ from camd.clock import now
 from camd.model import (
     CameraChanged,
     CleanupEnded,
+    DamageFound,
     Event,
     RecordingChanged,
     RecordingNews,
@@ -52,6 +53,8 @@ def render(event: Event) -> tuple[str, views.View, str | None]:
             return "storage_status_update", views.storage(status), None
         case CleanupEnded(receipt):
             return "retention_update", views.cleanup_receipt(receipt), None
+        case DamageFound():
+            return "patrol_update", _damage(event), None
 
 
 def _progress_key(event: RecordingChanged) -> str | None:
@@ -77,4 +80,14 @@ def _recording(event: RecordingChanged) -> views.View:
         "bytes_written": session.bytes_written,
         "frames_written": session.frames_written,
         "reason": event.reason,
+    }
+
+
+def _damage(event: DamageFound) -> views.View:
+    return {
+        "filename": event.filename,
+        "status": "ERROR",
+        "fault": event.fault,
+        "message": f"{event.filename} {event.text}",
+        "suggestion": event.advice,
     }

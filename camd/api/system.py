@@ -17,6 +17,7 @@ from camd.model import CameraState, StorageLevel, StorageStatus
 from camd.rpc.registry import Caller, Method, Nothing
 from camd.rpc.roles import Role
 from camd.storage.actor import Storage
+from camd.storage.patrol import Patrol
 
 MAX_CAMERAS = 64
 CAPABILITIES = (
@@ -39,6 +40,7 @@ class SystemApi:
     _cameras: Cameras
     _storage: Storage
     _reload: Callable[[], Awaitable[Changes]]
+    _patrol: Patrol | None = None
     _started: float = attrs.field(factory=monotonic, init=False)
 
     def methods(self) -> tuple[Method, ...]:
@@ -110,6 +112,9 @@ class SystemApi:
             "details": {name: text for name, (_, text) in parts.items() if text},
             "cameras": len(self._cameras),
             "recording": sum(camera.status.session is not None for camera in self._cameras),
+            "recovery": views.recovery(self._storage.recovery),
+            "patrol": self._patrol
+            and views.patrol(self._patrol.rounds, enabled=self._patrol.config.enabled),
         }
 
     async def get_server_info(self, caller: Caller, params: Nothing) -> views.View:

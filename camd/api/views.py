@@ -25,8 +25,12 @@ from camd.model import (
 )
 from camd.storage.levels import notice_of
 from camd.storage.pins import Pin
+from camd.storage.rounds import Round, Rounds
+from camd.storage.stock import RecoveryReport
 
 View = dict[str, Any]
+
+MOST_FINDINGS = 20  # in an answer; the log has all of them
 
 _CONNECTION = {
     CameraState.ABSENT: "DISCONNECTED",
@@ -215,6 +219,59 @@ def storage(status: StorageStatus) -> View:
             "suggestion": notice.suggestion,
         }
     return view
+
+
+def recovery(report: RecoveryReport | None) -> View | None:
+    """What the last search of the folder found; None before it has begun."""
+    if report is None:
+        return None
+    return {
+        "began": report.began,
+        "ended": report.ended,
+        "files": report.files,
+        "counts": report.counted,
+        "findings": [
+            {
+                "filename": finding.filename,
+                "outcome": finding.outcome.value,
+                "detail": finding.detail,
+                "frames": finding.frames,
+                "torn_bytes": finding.torn_bytes,
+            }
+            for finding in report.findings[:MOST_FINDINGS]
+        ],
+    }
+
+
+def patrol(rounds: Rounds, *, enabled: bool) -> View:
+    """How far the patrol is, and what it found."""
+    return {
+        "enabled": enabled,
+        "running": enabled and rounds.current is not None,
+        "current_round": _round(rounds.current),
+        "last_round": _round(rounds.last),
+    }
+
+
+def _round(made: Round | None) -> View | None:
+    if made is None:
+        return None
+    return {
+        "began": made.began,
+        "ended": made.ended,
+        "files_checked": made.files,
+        "read_bytes": made.read_bytes,
+        "problem_count": made.problem_count,
+        "problems": [
+            {
+                "filename": problem.subject,
+                "fault": problem.fault.value,
+                "message": problem.text,
+                "suggestion": problem.advice,
+            }
+            for problem in made.problems[:MOST_FINDINGS]
+        ],
+    }
 
 
 @attrs.frozen

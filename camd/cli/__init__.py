@@ -11,8 +11,10 @@ from camd.cli.history import gaps, sessions
 from camd.cli.keys import keys, token
 from camd.cli.look import info, ls, status, storage
 from camd.cli.record import record, stop
+from camd.cli.recover import recover
 from camd.cli.retention import cleanup, pin, retention, rm, unpin
 from camd.cli.service import check, run
+from camd.cli.verify import verify
 from camd.cli.watch import watch
 
 __all__ = ["main"]
@@ -24,14 +26,16 @@ def main() -> None:
     """Record cameras: every frame is in a file, or in the ledger that says why not.
 
     `camd demo` shows it at work with synthetic cameras; `camd check` and `camd run` start it for
-    real. The other commands talk to the service that runs on this machine.
+    real. `camd verify` and `camd recover` look at the recordings themselves. The other commands
+    talk to the service that runs on this machine.
     """
 
 
 _COMMANDS = (
     *(demo, run, check, status, record, stop),
     *(ls, info, sessions, gaps, rm, pin, unpin),
-    *(storage, cleanup, retention, watch, keys, token),
+    *(storage, cleanup, retention, watch),
+    *(verify, recover, keys, token),
 )
 for command in _COMMANDS:
     main.add_command(command)

@@ -85,8 +85,8 @@ def cameras(rows: Iterable[Row]) -> Table:
             mark = "[red]●[/] " if healthy else "[yellow]not durable![/] "
             recording = mark + escape(_text(row.get("current_file")) or "waiting")
         table.add_row(
-            escape(_text(row.get("camera_id"))),
-            escape(_text(row.get("name"))),
+            _cell(row.get("camera_id")),
+            _cell(row.get("name")),
             _camera_state(row),
             escape(picture),
             recording,
@@ -107,11 +107,11 @@ def recordings(rows: Iterable[Row]) -> Table:
     for row in rows:
         status = word(row.get("status")) + (" pinned" if row.get("pinned") else "")
         table.add_row(
-            escape(_text(row.get("filename"))),
+            _cell(row.get("filename")),
             escape(_moment(row.get("start_time") or row.get("modified_time"))),
             clock_time(row.get("duration")),
             file_size(row.get("file_size")),
-            _text(row.get("frames")),
+            _cell(row.get("frames")),
             status,
         )
     return table
@@ -122,11 +122,11 @@ def receipt_files(files: Iterable[Row]) -> Table:
     table = _table("file", ">length", ">frames", ">bytes", "sha256 of `tail -c +49 FILE`")
     for row in files:
         table.add_row(
-            escape(_text(row.get("filename"))),
+            _cell(row.get("filename")),
             clock_time(row.get("duration")),
-            _text(row.get("frames")),
-            _text(row.get("size", row.get("file_size"))),
-            escape(_text(row.get("sha256"))),
+            _cell(row.get("frames")),
+            _cell(row.get("size", row.get("file_size"))),
+            _cell(row.get("sha256")),
         )
     return table
 
@@ -138,13 +138,13 @@ def sessions(rows: Iterable[Row]) -> Table:
     for row in rows:
         coverage = row.get("coverage_percent")
         table.add_row(
-            escape(_text(row.get("session_id"))),
-            escape(_text(row.get("camera_id"))),
+            _cell(row.get("session_id")),
+            _cell(row.get("camera_id")),
             escape(_moment(row.get("start_time"))),
             clock_time(row.get("duration")),
             clock_time(row.get("missing_duration")),
             f"{coverage:g} %" if isinstance(coverage, int | float) else "",
-            _text(row.get("files")),
+            _cell(row.get("files")),
             word(row.get("status")),
         )
     return table
@@ -154,13 +154,13 @@ def gaps(rows: Iterable[Row]) -> Table:
     """Show ledger entries: footage that is missing, and why."""
     table = _table("missing from", ">length", ">frames", "cause", "what was done")
     for row in rows:
-        frames = _text(row.get("frames"))
+        frames = _cell(row.get("frames"))
         table.add_row(
             escape(_moment(row.get("start_time") or row.get("from") or row.get("start"))),
             clock_time(row.get("duration", row.get("duration_seconds"))),
             frames if row.get("exact", True) else f"about {frames}",
-            escape(_text(row.get("cause"))),
-            escape(_text(row.get("action"))),
+            _cell(row.get("cause")),
+            _cell(row.get("action")),
         )
     return table
 
@@ -170,9 +170,9 @@ def planned(rows: Iterable[Row], what: str) -> Table:
     table = _table(what, ">size", "because")
     for row in rows:
         table.add_row(
-            escape(_text(row.get("filename"))),
+            _cell(row.get("filename")),
             file_size(row.get("file_size")),
-            escape(_text(row.get("reason"))),
+            _cell(row.get("reason")),
         )
     return table
 
@@ -237,6 +237,11 @@ def _table(*columns: str) -> Table:
 def _moment(text: object) -> str:
     """Shorten an ISO 8601 time to the second."""
     return _text(text)[:19].replace("T", " ")
+
+
+def _cell(value: object) -> str:
+    """Write a value so that nothing in it is taken for markup."""
+    return escape(_text(value))
 
 
 def _text(value: object) -> str:

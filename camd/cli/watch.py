@@ -58,6 +58,12 @@ def event_line(method: str, params: dict[str, Any]) -> str:
             ]
         case "retention_update":
             parts = ["retention", escape(str(params.get("message") or ""))]
+        case "patrol_update":
+            parts = [
+                "patrol",
+                tables.word(params.get("status")),
+                escape(str(params.get("message") or "")),
+            ]
         case _:
             parts = [escape(method)]
     return "  ".join(part for part in (time, *parts) if part)

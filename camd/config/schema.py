@@ -74,6 +74,15 @@ class RetentionConfig:
 
 
 @attrs.frozen
+class PatrolConfig:
+    """Section `[patrol]`: reading recordings again, to know of damage early."""
+
+    enabled: bool = False
+    interval: timedelta = timedelta(days=7)  # from the beginning of a round to that of the next
+    rate: int = 10_000_000  # bytes a second, at most
+
+
+@attrs.frozen
 class FfmpegConfig:
     """Section `[ffmpeg]`: which program captures, and when it counts as stuck."""
 
@@ -126,6 +135,7 @@ class Config:
     storage: StorageConfig = StorageConfig()
     recording: RecordingConfig = RecordingConfig()
     retention: RetentionConfig = RetentionConfig()
+    patrol: PatrolConfig = PatrolConfig()
     ffmpeg: FfmpegConfig = FfmpegConfig()
     discovery: DiscoveryConfig = DiscoveryConfig()
     mediamtx: MediaMtxConfig | None = None

@@ -100,6 +100,11 @@ def section_readers(places: Places) -> dict[str, dict[str, Reader]]:
             "interval": readers.duration(60 * _SECOND, 7 * day),
             "brake_percent": readers.number(0, 100),
         },
+        "patrol": {
+            "enabled": readers.flag,
+            "interval": readers.duration(60 * _SECOND, 366 * day),
+            "rate": readers.size(64 * _KIB, _TIB),
+        },
         "ffmpeg": {
             "path": readers.optional(file),
             "stall_timeout": readers.duration(_SECOND, 600 * _SECOND),

@@ -46,11 +46,12 @@ class _Found:
         return self.start + self.size
 
 
-def survey(read: Read, size: int) -> Survey | None:
+def survey(read: Read, size: int, *, every: bool = False) -> Survey | None:
     """Read an interrupted segment of `size` bytes; None when it has not one whole fragment.
 
-    Reads the headers of everything, and all bytes of what was written behind the last sync that
-    the file knows of. Raises MediaError when the file does not begin as a segment, and what
+    Of a sealed one, `size` is where its final `moov` begins. Reads the headers of everything, and
+    all bytes of what was written behind the last sync that the file knows of; with `every`, all
+    bytes of the file. Raises MediaError when the file does not begin as a segment, and what
     `read` raises.
     """
     init, identity, start = read_head(read)
@@ -59,7 +60,7 @@ def survey(read: Read, size: int) -> Survey | None:
     index: SegmentIndex | None = None
     whole, count = start, 0
     for fragment in found:
-        if fragment.end > durable and not _intact(read, fragment):
+        if (every or fragment.end > durable) and not _intact(read, fragment):
             break
         try:
             index = _take(index, init, identity, fragment)

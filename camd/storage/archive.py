@@ -11,6 +11,7 @@ import os
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
+from typing import ClassVar
 
 import attrs
 import structlog
@@ -48,6 +49,7 @@ class FolderInUseError(OSError):
 class Archive:
     """Index and journal of one folder, locked. Blocks on the disk; for one thread at a time."""
 
+    lasting: ClassVar[bool] = True
     folder: Path
     catalog: Catalog
     journal: Journal

@@ -31,6 +31,7 @@ from camd.storage.records import GapNoted, Record, SegmentNoted, SegmentRemoved,
 from camd.storage.rows import (
     SCHEMA,
     SCHEMA_VERSION,
+    Dated,
     Values,
     gap_of,
     gap_row,
@@ -165,7 +166,7 @@ class Catalog:
         )
         return tuple(map(segment_of, rows))
 
-    def oldest(self, behind: Segment | None, limit: int) -> tuple[Segment, ...]:
+    def oldest(self, behind: Dated | None, limit: int) -> tuple[Segment, ...]:
         """Return the `limit` oldest segments of those that are newer than `behind`."""
         start = to_unix_micros(behind.start) if behind else -NEVER
         rows = self._db.execute(

@@ -84,6 +84,41 @@ def decode(data: bytes) -> Iterator[Record]:
             yield record
 
 
+@attrs.frozen
+class Scars:
+    """Lines that say nothing: torn by a crash, damaged later, or from another version of camd."""
+
+    torn: int = 0
+    damaged: int = 0
+    unknown: int = 0
+
+    def __add__(self, more: Scars) -> Scars:
+        """Count both."""
+        pairs = zip(attrs.astuple(self), attrs.astuple(more), strict=True)
+        return Scars(*map(sum, pairs))
+
+
+NO_SCARS = Scars()
+
+
+def scars(data: bytes) -> Scars:
+    """Count the lines that `decode` passes over.
+
+    A crash leaves the beginning of a line, or zeros that a file system put there; a line with
+    both its ends was whole once.
+    """
+    torn = damaged = unknown = 0
+    for line in filter(None, data.split(b"\n")):
+        fact = _checked(line)
+        if fact is not None:
+            unknown += _read(fact) is None
+        elif line.endswith(b"}") and line[_CHECK_SIZE : _CHECK_SIZE + 2] == b" {":
+            damaged += 1
+        else:
+            torn += 1
+    return Scars(torn, damaged, unknown)
+
+
 def _checked(line: bytes) -> dict[str, Any] | None:
     check, space, text = line[:_CHECK_SIZE], line[_CHECK_SIZE : _CHECK_SIZE + 1], line[9:]
     if space != b" " or check != b"%08x" % zlib.crc32(text):

@@ -21,7 +21,7 @@ from camd.model import CameraId, Segment, SegmentState, SessionId
 from camd.storage.disk import Disk, DiskFile
 
 _PIECE = 1 << 20
-_MOOV_LIMIT = 64 * DEFAULT_LIMITS[b"moov"]  # of a day at the highest rates
+MOOV_LIMIT = 64 * DEFAULT_LIMITS[b"moov"]  # of a day at the highest rates
 
 
 @attrs.frozen
@@ -91,7 +91,7 @@ def _adopt(
 ) -> Recovered | None:
     """Describe a file that is sealed already. Raises MediaError."""
     size = file.size()
-    if not moov_offset < size <= moov_offset + _MOOV_LIMIT:
+    if not moov_offset < size <= moov_offset + MOOV_LIMIT:
         return None
     contents = probe(head, file.read(moov_offset, size - moov_offset))
     if contents.identity is None:

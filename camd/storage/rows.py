@@ -6,7 +6,7 @@ a growing one is never over, and none is over before it has begun.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from camd.clock import from_unix_micros, to_unix_micros
@@ -69,6 +69,18 @@ class Row(Protocol):
 
     def __getitem__(self, column: str, /) -> Any:
         """Return one column."""
+
+
+class Dated(Protocol):
+    """What has a place in the order of recordings."""
+
+    @property
+    def start(self) -> datetime:
+        """When it begins."""
+
+    @property
+    def filename(self) -> str:
+        """What it is called."""
 
 
 def segment_row(s: Segment) -> Values:

@@ -11,11 +11,12 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import ClassVar, Protocol
 
 import attrs
 
 from camd.model import Segment, SegmentState, SessionId
-from camd.storage.archive import Archive
+from camd.storage.catalog import Catalog
 from camd.storage.disk import Disk
 from camd.storage.naming import is_plain, is_recording
 from camd.storage.records import Record, SegmentNoted, SegmentRemoved
@@ -93,7 +94,7 @@ def compare(names: Iterable[str], known: Iterable[str], interrupted: Iterable[st
     """Compare the names in a folder with those in the index.
 
     Suspects come with camd's own names first, so that of two files with the same content the one
-    whose name fits is the original.
+    whose name fits is the original. A name that nobody could ask for is left alone.
     """
     there, known = set(names), set(known)
     unknown = {name for name in there - known if is_plain(name) and name.endswith(".mp4")}
@@ -127,21 +128,32 @@ def inspect_file(disk: Disk, path: Path, *, repair: bool = True) -> Recovered | 
     return recovered
 
 
+class Books(Protocol):
+    """Where findings are noted: an Archive, or a copy in memory that forgets them."""
+
+    catalog: Catalog
+    lasting: ClassVar[bool]
+
+    def note(self, *records: Record) -> None:
+        """Take records over. Raises OSError, sqlite3.Error."""
+
+
 @attrs.define(eq=False)
 class Stocktaker:
     """Compares a folder with its archive, and puts into the archive what was found.
 
-    For the archive's thread. Without `repair` nothing is written, and findings say what would be.
+    For the archive's thread. Without `repair` nothing is written, and findings say what would be;
+    a copy of the archive in memory is told all the same, so that they are the very same ones.
     """
 
+    disk: Disk
     folder: Path
-    archive: Archive
+    archive: Books
     repair: bool = True
 
     @property
-    def disk(self) -> Disk:
-        """The disk that the archive is on, as everything is."""
-        return self.archive.journal.disk
+    def _notes(self) -> bool:
+        return self.repair or not self.archive.lasting
 
     def compare(self, growing: Container[str] = ()) -> Stock:
         """Find out what is to be looked at; `growing` is being recorded at the moment.
@@ -161,7 +173,7 @@ class Stocktaker:
         """Put what was found into the archive, all at once. Raises OSError, sqlite3.Error."""
         fresh: Originals = {}
         settled = [each for one in found if (each := self._settle(one, fresh)) is not None]
-        if self.repair:
+        if self._notes:
             self.archive.note(*(record for _, records in settled for record in records))
         return [finding for finding, _ in settled]
 
@@ -228,7 +240,7 @@ class Stocktaker:
             segment = catalog.segment(name)
             if segment is None or self.disk.exists(self.folder / name):
                 continue
-            if self.repair:
+            if self._notes:
                 catalog.put_segment(attrs.evolve(segment, state=SegmentState.MISSING))
             lost = -segment.size_bytes
             findings.append(
@@ -238,7 +250,7 @@ class Stocktaker:
 
 
 def take_stock(
-    disk: Disk, taker: Stocktaker, progress: Callable[[Finding], None] = lambda _: None
+    taker: Stocktaker, progress: Callable[[Finding], None] = lambda _: None
 ) -> list[Finding]:
     """Do all of it in this thread, for a folder that no service has.
 
@@ -253,7 +265,7 @@ def take_stock(
 
     stock = taker.compare()
     for name in stock.suspects:
-        found = inspect_file(disk, taker.folder / name, repair=taker.repair)
+        found = inspect_file(taker.disk, taker.folder / name, repair=taker.repair)
         take(taker.settle([] if found is None else [found]))
     take(taker.miss(stock.missing))
     return findings

@@ -113,7 +113,7 @@ class Stocktaking:
         return findings
 
     def _taker(self, archive: Archive) -> Stocktaker:
-        return Stocktaker(self.folder, archive)
+        return Stocktaker(self.disk, self.folder, archive)
 
     async def _hash_all(self) -> None:
         """Hash what was recovered without a hash; what goes wrong with one file stays with it."""

@@ -185,6 +185,11 @@ def test_progress_is_one_line_that_also_says_when_nothing_is_written() -> None:
             {"threshold_status": "blocked", "used_percent": 91.25, "message": "Storage space"},
             "14:30:00  storage  [red]blocked[/]  91.2 % used  Storage space",
         ),
+        (
+            "patrol_update",
+            {"status": "ERROR", "filename": "a.mp4", "message": "a.mp4 is not what was recorded"},
+            "14:30:00  patrol  [red]ERROR[/]  a.mp4 is not what was recorded",
+        ),
         ("something_new", {}, "14:30:00  something_new"),
     ],
 )

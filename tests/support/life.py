@@ -40,7 +40,7 @@ def open_archive(disk: RecordingDisk, index: bytes | None = None) -> Archive:
 def recovered(disk: RecordingDisk, index: bytes | None) -> tuple[Archive, list[Finding]]:
     """Start on a disk: open the archive and take stock."""
     archive = open_archive(disk, index)
-    return archive, take_stock(disk, Stocktaker(FOLDER, archive))
+    return archive, take_stock(Stocktaker(disk, FOLDER, archive))
 
 
 def _index(number: int) -> SegmentIndex:

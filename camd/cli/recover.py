@@ -1,0 +1,166 @@
+"""The command that makes a recordings folder right while no service runs."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import sqlite3
+import sys
+from pathlib import Path
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from camd.cli.exits import Exit, Failed
+from camd.cli.output import console, messages, print_json
+from camd.cli.progress import Meter, printable, shown
+from camd.cli.reach import config_option, configured, json_option
+from camd.cli.tables import file_size
+from camd.storage.archive import FOLDER, FolderInUseError
+from camd.storage.salvage import Hashed, Salvage, Salvaged
+from camd.storage.stock import Finding, Outcome
+
+_MEANINGS = {  # what is done, and what a dry run says of it
+    Outcome.SEALED: ("sealed in place", "would be sealed in place"),
+    Outcome.ADOPTED: ("taken into the index", "would be taken into the index"),
+    Outcome.RENAMED: ("known by its new name", "would be known by its new name"),
+    Outcome.COPY: ("a copy, left alone", "a copy, left alone"),
+    Outcome.EMPTY: ("holds no footage, left alone", "holds no footage, left alone"),
+    Outcome.FOREIGN: ("not camd's, left alone", "not camd's, left alone"),
+    Outcome.UNREADABLE: ("cannot be read, left alone", "cannot be read, left alone"),
+    Outcome.MISSING: ("gone, listed as missing", "gone, would be listed as missing"),
+}
+_COLOURS = {Outcome.SEALED: "green", Outcome.ADOPTED: "green", Outcome.RENAMED: "green"}
+_COLOURS |= {Outcome.UNREADABLE: "red", Outcome.MISSING: "red"}
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
+@click.option("--reindex", is_flag=True, help="Put the index aside and make a new one.")
+@config_option
+@json_option
+def recover(dry_run: bool, reindex: bool, config_path: Path | None, as_json: bool) -> None:
+    """Make a recordings folder right that no service has.
+
+    Seals what was interrupted, takes into the index what it does not know, marks what is gone,
+    and hashes what has no hash; the service does the same when it starts. Nothing is deleted.
+    --reindex makes a new index out of the journal and the files; the old one stays beside it.
+
+    Exits with 0 when all is right now; with 1 when something could not be done or, with
+    --dry-run, is to be done.
+    """
+    folder = configured(config_path).storage.recordings_dir
+    if not dry_run:
+        _refuse_for_others(folder)
+    out = console()
+
+    def tell(finding: Finding) -> None:
+        if not as_json:
+            out.print(line_of(finding, dry_run=dry_run), soft_wrap=True)
+
+    try:
+        with shown(messages(), Meter(hashing_line)) as progress:
+            salvaged = Salvage(folder, dry_run, reindex, tell, progress).run()
+    except KeyboardInterrupt:
+        raise click.exceptions.Exit(128 + signal.SIGINT) from None
+    except FolderInUseError as error:
+        raise Failed(
+            f"{error}\n  Stop it first (`systemctl stop camd`), or see with --dry-run what there "
+            "is to do; the service does the same by itself when it starts."
+        ) from None
+    except OSError as error:
+        raise Failed(f"{folder}: {error.strerror or error}") from None
+    except sqlite3.Error as error:
+        raise Failed(
+            f"the index cannot be used: {error}\n  `camd recover --reindex` puts it aside and "
+            "makes a new one out of the journal and the files."
+        ) from None
+    if as_json:
+        print_json(as_values(salvaged))
+    else:
+        _print(salvaged)
+    sys.exit(Exit.FAILED if salvaged.to_do else Exit.OK)
+
+
+def _refuse_for_others(folder: Path) -> None:
+    """Keep root from leaving files behind that the service's user cannot write."""
+    known = folder / FOLDER
+    try:
+        owner = (known if known.exists() else folder).stat().st_uid
+    except OSError:
+        return
+    if os.geteuid() == 0 and owner != 0:
+        try:
+            name = pwd.getpwuid(owner).pw_name
+        except KeyError:
+            name = f"#{owner}"
+        raise Failed(f"{folder} belongs to the user {name}\n  Run: sudo -u '{name}' camd recover")
+
+
+def line_of(finding: Finding, *, dry_run: bool) -> str:
+    """Say in one line what became of a file, with rich's markup."""
+    words = [_MEANINGS[finding.outcome][dry_run]]
+    if finding.outcome in (Outcome.COPY, Outcome.RENAMED, Outcome.UNREADABLE):
+        words.append(escape(printable(finding.detail)))
+    if finding.frames:
+        words.append(f"{finding.frames} frames")
+    if finding.torn_bytes:
+        words.append(f"{file_size(finding.torn_bytes)} at its end are not whole")
+    colour = _COLOURS.get(finding.outcome, "yellow")
+    name = escape(printable(finding.filename))
+    return f"[{colour}]{finding.outcome.value:<10}[/] [bold]{name}[/]  {', '.join(words)}"
+
+
+def hashing_line(at: Hashed, seconds: float) -> str:
+    """Say how far hashing has come."""
+    return (
+        f"hashing {at.number} of {at.total}  {printable(at.filename)}  {file_size(at.read_bytes)}"
+    )
+
+
+def _print(salvaged: Salvaged) -> None:
+    """Print the report."""
+    out, report = console(), salvaged.report
+    if report.counts:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column("outcome")
+        table.add_column("files", justify="right")
+        table.add_column("")
+        for outcome, meaning in _MEANINGS.items():
+            if number := report.counts.get(outcome):
+                table.add_row(outcome.value, str(number), meaning[report.dry_run])
+        out.print(table)
+    for name, why in salvaged.unhashed:
+        out.print(f"[red]{escape(printable(name))} cannot be hashed:[/] {escape(why)}")
+    if salvaged.hashed:
+        verb = "to hash" if report.dry_run else "hashed"
+        out.print(f"{salvaged.hashed} files {verb}.")
+    if not report.counts and not salvaged.hashed:
+        out.print("Nothing is to be done.")
+
+
+def as_values(salvaged: Salvaged) -> dict[str, object]:
+    """Turn a result into values for JSON."""
+    report = salvaged.report
+    return {
+        "dry_run": report.dry_run,
+        "began": report.began.isoformat(),
+        "ended": report.ended.isoformat() if report.ended else None,
+        "files": report.files,
+        "counts": report.counted,
+        "findings": [
+            {
+                "filename": printable(finding.filename),
+                "outcome": finding.outcome.value,
+                "detail": printable(finding.detail),
+                "frames": finding.frames,
+                "torn_bytes": finding.torn_bytes,
+            }
+            for finding in report.findings
+        ],
+        "hashed": salvaged.hashed,
+        "unhashed": [{"filename": printable(n), "reason": why} for n, why in salvaged.unhashed],
+        "to_do": salvaged.to_do,
+    }

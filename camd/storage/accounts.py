@@ -1,0 +1,156 @@
+"""What does not add up: a session's files against its ledger; index and journal. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+import attrs
+
+from camd.model import Cause, Gap, Segment, SegmentState, Session, SessionState
+from camd.storage.complaints import RECOVER, REINDEX, REPORT, Complaint, Fault
+from camd.storage.records import NO_SCARS, Scars
+
+SEAM = timedelta(milliseconds=500)  # less than this between two files is no hole: clocks drift
+_SAME_SECONDS = 0.001
+_OPEN = (SegmentState.OPEN, SegmentState.INTERRUPTED)
+
+
+@attrs.frozen
+class JournalFacts:
+    """What the journal looks like; `missing` and `unreadable` name its files."""
+
+    files: int = 0
+    missing: tuple[str, ...] = ()
+    unreadable: tuple[tuple[str, str], ...] = ()  # and why
+    short: bool = False  # the index has read further than it goes
+    scars: Scars = NO_SCARS
+
+
+@attrs.frozen
+class SessionAccount:
+    """A session as the index has it, and the sums that were noted when it ended."""
+
+    session: Session
+    frames_captured: int
+    frames_written: int
+
+
+def judge_session(account: SessionAccount) -> list[Complaint]:
+    """Look for time that no file and no ledger entry covers, and for sums that do not add up.
+
+    The newest file of a session that goes on is left out: its entries may come later.
+    """
+    session = account.session
+    found = list[Complaint]()
+
+    def complain(fault: Fault, text: str, advice: str = REPORT) -> None:
+        found.append(Complaint(f"session {session.session_id}", fault, text, advice))
+
+    over = session.state is SessionState.ENDED
+    settled = [s for s in session.segments if over or s.state not in _OPEN]
+    files = sorted(settled, key=lambda segment: segment.number)
+    for before, after in pairwise(files):
+        if before.number == after.number:
+            complain(Fault.OVERLAP, f"{before.filename} and {after.filename} have one number")
+            continue
+        for fault, text in _judge_seam(before, after, session.gaps):
+            complain(fault, text)
+    for gap in session.gaps:
+        seconds = (gap.end - gap.start).total_seconds()
+        if seconds < 0 or gap.frames < 0 or abs(seconds - gap.duration_seconds) > _SAME_SECONDS:
+            complain(Fault.SUMS, f"the entry from {_moment(gap.start)} contradicts itself", REINDEX)
+    if over:
+        written = sum(segment.frames for segment in session.segments)
+        lost = sum(gap.frames for gap in session.gaps if gap.exact)
+        noted = f"{account.frames_captured} frames were captured, {account.frames_written} written"
+        if (account.frames_captured, account.frames_written) != (written + lost, written):
+            complain(Fault.SUMS, f"{noted}; files hold {written}, the ledger {lost}")
+    return found
+
+
+def _judge_seam(
+    before: Segment, after: Segment, gaps: Sequence[Gap]
+) -> Iterator[tuple[Fault, str]]:
+    between = f"between {before.filename} and {after.filename}"
+    stepped = any(gap.cause is Cause.CLOCK_STEP for gap in gaps)
+    if before.end - after.start > SEAM and not stepped:
+        seconds = (before.end - after.start).total_seconds()
+        yield (
+            Fault.OVERLAP,
+            f"{after.filename} begins {seconds:.3f} s before {before.filename} ends",
+        )
+    for start, end in uncovered(before.end, after.start, gaps):
+        seconds = (end - start).total_seconds()
+        text = (
+            f"{seconds:.3f} s from {_moment(start)} are in no file and no ledger entry, {between}"
+        )
+        yield Fault.UNCOVERED, text
+
+
+def uncovered(
+    start: datetime, end: datetime, gaps: Iterable[Gap]
+) -> Iterator[tuple[datetime, datetime]]:
+    """Yield what lies between `start` and `end` and in no gap, if it is more than a seam."""
+    at = start
+    for gap in sorted(gaps, key=lambda gap: gap.start):
+        until = min(gap.start, end)
+        if until - at > SEAM:
+            yield at, until
+        at = max(at, gap.end)
+    if end - at > SEAM:
+        yield at, end
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03}"
+
+
+# --- index and journal --------------------------------------------------------------------
+
+
+def judge_index(trouble: str, journal: JournalFacts, known: int) -> list[Complaint]:
+    """Say whether the index can be read, and the journal that it would be rebuilt from.
+
+    `known` is how many files or sessions there are to know of.
+    """
+    found = list[Complaint]()
+
+    def complain(fault: Fault, text: str, advice: str) -> None:
+        found.append(
+            Complaint(fault.value if fault is Fault.INDEX else "journal", fault, text, advice)
+        )
+
+    if trouble and known:
+        complain(Fault.INDEX, trouble, RECOVER if trouble == "is not there" else REINDEX)
+    lost = "What it said of sessions and their ledger is lost with it if the index is, too."
+    if known and not journal.files:
+        complain(Fault.JOURNAL, "is not there", f"Put it back from a copy. {lost}")
+    else:
+        for name in journal.missing:
+            complain(Fault.JOURNAL, f"lacks {name}", f"Put it back from a copy. {lost}")
+    for name, why in journal.unreadable:
+        complain(Fault.JOURNAL, f"{name} cannot be read: {why}", "Check permissions and the disk.")
+    if journal.short:
+        complain(Fault.JOURNAL, "is shorter than it was", f"Put it back from a copy. {lost}")
+    if journal.scars.damaged:
+        text = f"has {journal.scars.damaged} damaged lines"
+        complain(Fault.JOURNAL, text, f"Check the disk. {lost}")
+    if journal.scars.torn:
+        text = f"has {journal.scars.torn} lines that a crash cut short"
+        complain(Fault.TORN, text, "Nothing was promised of them; nothing is to do.")
+    if journal.scars.unknown:
+        text = f"has {journal.scars.unknown} lines of another version of camd"
+        complain(Fault.TORN, text, "They are kept, and read by that version.")
+    return found
+
+
+def judge_stranger(session_id: str) -> Complaint:
+    """Say what is known of a session of which there are only files."""
+    return Complaint(
+        f"session {session_id}",
+        Fault.UNACCOUNTED,
+        "is known by its files alone: its ledger is lost, or has not been written yet",
+        "Nothing is to do; what its files do not hold is accounted for nowhere.",
+    )

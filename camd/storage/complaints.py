@@ -1,0 +1,55 @@
+"""What can be wrong with a recordings folder, and what people are told to do about it. Pure."""
+
+from __future__ import annotations
+
+import enum
+
+import attrs
+
+
+class Fault(enum.Enum):
+    """What can be wrong."""
+
+    DAMAGED = "damaged"
+    HASH = "hash"
+    SIZE = "size"
+    CONTENT = "content"
+    IDENTITY = "identity"
+    UNREADABLE = "unreadable"
+    INTERRUPTED = "interrupted"
+    STATE = "state"
+    MISSING = "missing"
+    UNKNOWN = "unknown"
+    COPY = "copy"
+    RENAMED = "renamed"
+    EMPTY = "empty"
+    OVERLAP = "overlap"
+    UNCOVERED = "uncovered"
+    SUMS = "sums"
+    INDEX = "index"
+    JOURNAL = "journal"
+    FOREIGN = "foreign"
+    UNHASHED = "unhashed"
+    UNACCOUNTED = "unaccounted"
+    TORN = "torn"
+
+    @property
+    def harmless(self) -> bool:
+        """Whether nothing is lost and nothing has to be done."""
+        return self in (Fault.FOREIGN, Fault.UNHASHED, Fault.UNACCOUNTED, Fault.TORN)
+
+
+@attrs.frozen
+class Complaint:
+    """One thing that is not as it should be: about what, what it is, and what to do."""
+
+    subject: str  # a file, a session, or a part of the index
+    fault: Fault
+    text: str
+    advice: str
+
+
+RESTORE = "Put it back from a copy if there is one; else keep it, players show what is left."
+RECOVER = "It is put right when the service starts, or by `camd recover` while it is stopped."
+REINDEX = "Stop the service and run `camd recover --reindex`."
+REPORT = "No footage is lost by this message alone; keep the files, and report it."

@@ -1,0 +1,145 @@
+"""Reads one file as a whole and says what it holds, whatever it is; judging is `verify`'s.
+
+All of it blocks on the disk, and ends early only when the disk's `told` raises.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+from pathlib import Path
+
+import attrs
+
+from camd.media.boxes import MediaError, children
+from camd.media.mp4 import HASHED_FROM
+from camd.media.repair import Survey, survey
+from camd.media.samples import check_samples
+from camd.media.stored import HEAD_SIZE, probe, sealed_moov_offset
+from camd.storage.disk import Disk, DiskFile
+from camd.storage.naming import is_recording
+from camd.storage.recovery import MOOV_LIMIT
+from camd.storage.verify import Seen, Shape
+
+_PIECE = 1 << 20
+_EBML = b"\x1a\x45\xdf\xa3"  # RFC 8794, 8.1: what a Matroska file begins with
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
+
+
+def examine(disk: Disk, path: Path, *, fast: bool = False, expected: str | None = None) -> Seen:
+    """Look at a file: its structure, and unless `fast` every byte of it.
+
+    `expected` is the hash that it should have; where it has another one, the damage is located.
+    Raises nothing that the file or the disk could cause.
+    """
+    seen = Seen(path.name, Shape.FOREIGN)
+    try:
+        file = disk.open(path)
+    except BlockingIOError:
+        return attrs.evolve(seen, shape=Shape.BUSY)
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return attrs.evolve(seen, shape=Shape.GONE)
+        return _unreadable(seen, error)
+    try:
+        seen = attrs.evolve(seen, size_bytes=file.size())
+        return _whole(file, _structure(file, seen, fast), fast, expected)
+    except OSError as error:
+        return _unreadable(seen, error)
+    finally:
+        file.close()
+
+
+def _unreadable(seen: Seen, error: OSError) -> Seen:
+    return attrs.evolve(seen, shape=Shape.UNREADABLE, broken=error.strerror or str(error))
+
+
+def _structure(file: DiskFile, seen: Seen, fast: bool) -> Seen:
+    """Find out what kind of file it is, and whether it hangs together."""
+    head = file.read(0, HEAD_SIZE)
+    ours = is_recording(seen.filename)
+    if not head:
+        return attrs.evolve(seen, shape=Shape.EMPTY if ours else Shape.FOREIGN)
+    if head.startswith(_EBML):
+        return attrs.evolve(seen, shape=Shape.MATROSKA)
+    try:
+        moov_offset = sealed_moov_offset(head)
+    except MediaError:
+        return attrs.evolve(seen, shape=Shape.EMPTY if ours else Shape.FOREIGN)
+    if moov_offset is None:
+        return _interrupted(file, seen, fast)
+    return _sealed(file, attrs.evolve(seen, shape=Shape.SEALED), head, moov_offset)
+
+
+def _interrupted(file: DiskFile, seen: Seen, fast: bool) -> Seen:
+    """Follow the fragments of a segment that was never sealed."""
+    try:
+        found = survey(file.read, seen.size_bytes)
+        intact = found if fast else survey(file.read, seen.size_bytes, every=True)
+    except MediaError as error:
+        return attrs.evolve(seen, shape=Shape.EMPTY, broken=str(error))
+    if found is None:
+        return attrs.evolve(seen, shape=Shape.EMPTY)
+    whole = intact.whole_bytes if intact else 0
+    broken = "" if whole == found.whole_bytes else f"is damaged from byte {whole} on"
+    told = _described(seen, found)
+    return attrs.evolve(told, shape=Shape.INTERRUPTED, broken=broken)
+
+
+def _described(seen: Seen, found: Survey) -> Seen:
+    return attrs.evolve(
+        seen,
+        identity=found.index.identity,
+        frames=found.index.frames,
+        duration_seconds=found.index.duration_seconds,
+        whole_bytes=found.whole_bytes,
+    )
+
+
+def _sealed(file: DiskFile, seen: Seen, head: bytes, moov_offset: int) -> Seen:
+    """Read a sealed file's tables, and follow the fragments that its media data still hold."""
+    lacking = moov_offset + 8 - seen.size_bytes
+    if lacking > 0:
+        text = f"is cut short: {lacking} bytes and more are missing"
+        return attrs.evolve(seen, broken=text)
+    moov = file.read(moov_offset, min(seen.size_bytes - moov_offset, MOOV_LIMIT))
+    try:
+        if [box.kind for box in children(moov)] != [b"moov"]:
+            raise MediaError("what follows its media data is no index")
+        contents = probe(head, moov)
+        check_samples(moov, HASHED_FROM, moov_offset)
+        found = survey(file.read, moov_offset)
+    except MediaError as error:
+        return attrs.evolve(seen, broken=f"is damaged: {error}")
+    if found is None or found.whole_bytes != moov_offset:
+        at = found.whole_bytes if found else HASHED_FROM
+        return attrs.evolve(seen, broken=f"is damaged from byte {at} on")
+    seen = _described(seen, found)
+    if contents.frames != seen.frames:
+        text = f"is damaged: its index has {contents.frames} frames, its fragments {seen.frames}"
+        return attrs.evolve(seen, broken=text)
+    return attrs.evolve(seen, duration_seconds=contents.duration_seconds)
+
+
+def _whole(file: DiskFile, seen: Seen, fast: bool, expected: str | None) -> Seen:
+    """Read every byte: hash it when there is a hash to compare with, else trust the checksums."""
+    if fast or seen.broken or seen.shape not in (Shape.SEALED, Shape.MATROSKA):
+        return seen
+    if expected is not None:
+        seen = attrs.evolve(seen, sha256=_hashed(file))
+    if seen.shape is Shape.MATROSKA or (expected is not None and expected == seen.sha256):
+        return seen
+    found = survey(file.read, seen.whole_bytes, every=True)
+    whole = found.whole_bytes if found else HASHED_FROM
+    if whole == seen.whole_bytes:
+        return seen
+    text = f"is damaged from byte {whole} on"
+    return attrs.evolve(seen, damaged_at=whole, broken="" if expected else text)
+
+
+def _hashed(file: DiskFile) -> str:
+    digest, at = hashlib.sha256(), HASHED_FROM
+    while piece := file.read(at, _PIECE):
+        digest.update(piece)
+        at += len(piece)
+    return digest.hexdigest()

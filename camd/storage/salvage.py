@@ -1,0 +1,122 @@
+"""Recovery of a folder that no service has: everything in one thread, told file by file."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+
+from camd.clock import now
+from camd.storage.archive import Archive
+from camd.storage.disk import Disk, PosixDisk
+from camd.storage.glance import Glance
+from camd.storage.reading import ReadingDisk
+from camd.storage.recovery import hash_file
+from camd.storage.stock import Books, Finding, Outcome, RecoveryReport, Stocktaker, take_stock
+
+_WORK = (Outcome.SEALED, Outcome.ADOPTED, Outcome.RENAMED, Outcome.MISSING)
+
+
+@attrs.frozen
+class Hashed:
+    """How far hashing has come: files, and bytes of the one that is being read."""
+
+    filename: str
+    number: int
+    total: int
+    read_bytes: int = 0
+
+
+@attrs.frozen
+class Salvaged:
+    """What was done, or with `report.dry_run` would be."""
+
+    report: RecoveryReport
+    hashed: int  # files that had no hash and have one now; or that would get one
+    unhashed: tuple[tuple[str, str], ...]  # files that could not be read, and why
+
+    @property
+    def to_do(self) -> bool:
+        """Whether anything is left: what was not done yet, and what could not be."""
+        counts = self.report.counts
+        waiting = self.report.dry_run and (self.hashed or any(map(counts.get, _WORK)))
+        return bool(waiting or self.unhashed or counts.get(Outcome.UNREADABLE))
+
+
+@attrs.frozen
+class Salvage:
+    """One recovery of one folder. `tell` hears of every finding, `hashing` of progress."""
+
+    folder: Path
+    dry_run: bool
+    reindex: bool
+    tell: Callable[[Finding], None]
+    hashing: Callable[[Hashed], None]
+
+    def run(self) -> Salvaged:
+        """Do it; a dry run changes nothing, and may run beside a service.
+
+        Blocks on the disk. Raises FolderInUseError, OSError when the folder is not there or
+        cannot be written, sqlite3.Error when the index cannot be used.
+        """
+        if not self.folder.is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.folder))
+        began = now()
+        with self._books() as (disk, books):
+            taker = Stocktaker(disk, self.folder, books, repair=not self.dry_run)
+            findings = take_stock(taker, self.tell)
+            report = RecoveryReport.of(findings, began, now(), dry_run=self.dry_run)
+            if isinstance(books, Archive):
+                hashed, failed = self._hash_all(books)
+            else:
+                hashed, failed = len(books.catalog.unhashed()), []
+        return Salvaged(report, hashed, tuple(failed))
+
+    @contextmanager
+    def _books(self) -> Iterator[tuple[Disk, Books]]:
+        """Open what is known of the folder, and a disk that may do as much as we may."""
+        if self.dry_run:
+            glance = Glance.open(self.folder, reindex=self.reindex)
+            try:
+                glance.catalog.interrupt()
+                yield ReadingDisk(), glance
+            finally:
+                glance.close()
+            return
+        disk = PosixDisk()
+        archive = Archive.open(disk, self.folder, reindex=self.reindex)
+        try:
+            archive.catch_up()
+            yield disk, archive
+        finally:
+            archive.close()
+
+    def _hash_all(self, archive: Archive) -> tuple[int, list[tuple[str, str]]]:
+        """Hash what has no hash; what goes wrong with one file stays with it."""
+        failed: list[tuple[str, str]] = []
+        waiting = archive.catalog.unhashed()
+        for number, segment in enumerate(waiting, 1):
+            at = Hashed(segment.filename, number, len(waiting))
+            try:
+                digest = hash_file(ReadingDisk(self._counted(at)), self.folder / segment.filename)
+            except OSError as error:
+                failed.append((segment.filename, error.strerror or str(error)))
+                continue
+            archive.note_hash(attrs.evolve(segment, sha256=digest))
+        return len(waiting) - len(failed), failed
+
+    def _counted(self, at: Hashed) -> Callable[[int, float], None]:
+        """Pass on how much of a file was read."""
+        read = 0
+
+        def count(size_bytes: int, seconds: float) -> None:
+            nonlocal read
+            read += size_bytes
+            self.hashing(attrs.evolve(at, read_bytes=read))
+
+        self.hashing(at)
+        return count

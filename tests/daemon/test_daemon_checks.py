@@ -1,0 +1,101 @@
+"""Checking and recovering what a real daemon recorded, beside it and after it."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import Any
+
+import trio
+from conftest import NewDaemon
+from daemon_stage import Daemon, listening, small_camera
+
+PATROL = {"patrol": {"enabled": True, "interval": "1m"}}
+
+
+async def _recorded(daemon: Daemon, rotations: int = 2) -> list[str]:
+    """Record until it has rotated so often, and return the names of the files."""
+    async with daemon.client() as client, listening(client) as news:
+        await client.call("start_recording", device="camera0")
+        await news.recording("ROTATED", rotations)
+        stopped = await client.call("stop_recording", device="camera0")
+    return [file["filename"] for file in stopped["receipt"]["files"]]
+
+
+def _spoil(daemon: Daemon, name: str) -> None:
+    path = daemon.recordings / name
+    data = bytearray(path.read_bytes())
+    data[data.index(b"mdat", 64) + 20] ^= 1
+    path.write_bytes(data)
+
+
+async def _verified(daemon: Daemon) -> tuple[int, dict[str, Any]]:
+    done = await daemon.camd("verify", "--json")
+    assert "Traceback" not in done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+async def test_verify_finds_nothing_wrong_at_any_moment(daemon: Daemon) -> None:
+    """While two cameras record and rotate, one of them to Matroska, and when they have stopped."""
+    with trio.fail_after(60):
+        async with daemon.client() as client, listening(client) as news:
+            await client.call("start_recording", device="camera0")
+            await client.call("start_recording", device="camera1", format="mkv")
+            for rotation in range(1, 4):
+                await news.recording("ROTATED", rotation, camera_id="camera0")
+                status, verdict = await _verified(daemon)
+                assert (status, verdict["findings"]) == (0, [])
+            await client.call("stop_recording", device="camera0")
+            await client.call("stop_recording", device="camera1")
+        status, verdict = await _verified(daemon)
+        assert (status, verdict["findings"], verdict["recording"]) == (0, [], [])
+        assert verdict["files"] >= 6
+
+
+async def test_what_a_kill_left_is_said_recovered_and_then_right(daemon: Daemon) -> None:
+    """The interrupted file is found, recovery seals it, and all accounts agree again."""
+    with trio.fail_after(60):
+        async with daemon.client() as client, listening(client) as news:
+            started = await client.call("start_recording", device="camera0")
+            await news.recording("ROTATED")
+            beside = await daemon.camd("recover")
+            assert (beside.returncode, "systemctl stop" in beside.stderr) == (1, True)
+            daemon.signal(signal.SIGKILL)
+            await daemon.wait_end()
+        status, verdict = await _verified(daemon)
+        assert status == 1
+        assert {finding["fault"] for finding in verdict["findings"]} == {"interrupted"}
+        dry = await daemon.camd("recover", "--dry-run", "--json")
+        done = await daemon.camd("recover", "--reindex", "--json")
+        assert (dry.returncode, done.returncode) == (1, 0)
+        assert json.loads(dry.stdout)["findings"] == [
+            {**finding, "detail": "would be sealed in place"}
+            for finding in json.loads(done.stdout)["findings"]
+        ]
+        assert await _verified(daemon) == (0, (await _verified(daemon))[1])
+        await daemon.start()
+        page = await daemon.call("list_recordings", session_id=started["session_id"])
+        assert {file["status"] for file in page["files"]} == {"completed"}
+        found = (await daemon.call("get_status"))["recovery"]
+        assert (found["files"], found["ended"] is not None) == (0, True)
+
+
+async def test_the_patrol_tells_clients_of_damage(new_daemon: NewDaemon) -> None:
+    """A bit that changed while nobody looked is an event, an error in the log, and in the
+    status; a stop in the middle of everything is a clean one."""
+    daemon = new_daemon()
+    daemon.configure(cameras=[small_camera()])
+    with trio.fail_after(60):
+        await daemon.start()
+        names = await _recorded(daemon)
+        await daemon.stop()
+        _spoil(daemon, names[0])
+        daemon.configure(PATROL, cameras=[small_camera()])
+        await daemon.start()
+        await daemon.wait_log("patrol_over")
+        made = (await daemon.call("get_status"))["patrol"]["last_round"]
+        assert (made["files_checked"], made["problem_count"]) == (len(names), 1)
+        assert made["problems"][0]["filename"] == names[0]
+        assert "recording_damaged" in daemon.log
+        await daemon.stop()
+    assert (daemon.folder / "state" / "patrol.json").exists()

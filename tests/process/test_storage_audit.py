@@ -1,0 +1,393 @@
+"""A whole folder is checked: every mess of a real one is named, and nothing in it is touched."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+import pytest
+from support.shelf import MATROSKA, Shelf, damage, gap, session
+
+from camd.model import Segment, SegmentState
+from camd.storage.audit import Audit, Progress, Verdict
+from camd.storage.complaints import Complaint, Fault
+from camd.storage.examine import examine
+from camd.storage.glance import Glance
+from camd.storage.reading import ReadingDisk
+from camd.storage.verify import Shape
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    """Return a folder with one session of two whole files."""
+    made = Shelf(tmp_path / "recordings")
+    made.put(0)
+    made.put(1)
+    made.note(session(files=2))
+    return made
+
+
+def check(shelf: Shelf, *names: str, fast: bool = False) -> Verdict:
+    """Check the folder; everything in it stays as it is, times and all."""
+    before = shelf.state()
+    told: list[Complaint] = []
+    progress: list[Progress] = []
+    verdict = Audit(shelf.folder, fast, progress.append, told.append).run(names)
+    assert shelf.state() == before
+    assert tuple(told) == verdict.complaints
+    if progress:
+        assert progress[-1].files == progress[-1].files_total == verdict.files
+    return verdict
+
+
+def found(shelf: Shelf, *names: str, fast: bool = False) -> dict[str, Fault]:
+    """Check the folder, and say what is wrong with what."""
+    return {c.subject: c.fault for c in check(shelf, *names, fast=fast).complaints}
+
+
+def test_a_folder_that_is_as_it_should_be_is_clean(shelf: Shelf) -> None:
+    """All files are read whole, and there is nothing to say."""
+    verdict = check(shelf)
+    assert (verdict.files, verdict.complaints, verdict.busy, verdict.clean) == (2, (), (), True)
+    assert verdict.read_bytes >= sum(path.stat().st_size for path in shelf.folder.glob("*.mp4"))
+
+
+def test_an_empty_folder_and_one_without_an_archive_are_clean(tmp_path: Path) -> None:
+    """Nothing is made in them either."""
+    assert check(Shelf(tmp_path)).clean
+    Shelf(tmp_path / "made").folder.mkdir()
+    assert check(Shelf(tmp_path / "made")).clean
+
+
+def test_every_kind_of_file_gets_its_finding(shelf: Shelf) -> None:
+    """Foreign, truncated, empty, unreadable, renamed, copied, unknown, missing: one line each."""
+    a, b = (shelf.put(number, f"s{number}") for number in (2, 3))
+    cut, gone, moved, empty = (shelf.put(number, f"s{number}") for number in (4, 5, 6, 7))
+    unknown = shelf.put(8, "s8", noted=False)
+    unsealed = shelf.put(9, "s9", sealed=False)
+    movie, wrong = shelf.put_mkv(10, "s10"), shelf.put_mkv(11, "s11")
+    folder = shelf.folder
+    (folder / "copy.mp4").write_bytes((folder / a.filename).read_bytes())
+    damage(folder / b.filename)
+    os.truncate(folder / cut.filename, cut.size_bytes - 100)
+    (folder / gone.filename).unlink()
+    (folder / moved.filename).rename(folder / "moved.mp4")
+    os.truncate(folder / empty.filename, 0)
+    damage(folder / wrong.filename, 100)
+    (folder / "notes.txt").write_text("mine")
+    (folder / "film.mp4").write_bytes(b"\0\0\0\x18ftypisom" + bytes(100))
+    (folder / "camera0_2026-01-15_13-00-00.mp4").touch()
+    (folder / "camera0_2026-01-15_14-00-00.mkv").write_bytes(MATROSKA)
+    (folder / "folder.mp4").mkdir()
+    (folder / "link.mp4").symlink_to("nowhere")
+    os.mkfifo(folder / "pipe.mp4")
+    (folder / "caf\udce9.mp4").write_bytes(b"x")
+    files = found(shelf)
+    sessions = {name: files.pop(name) for name in list(files) if name.startswith("session ")}
+    assert files == {
+        "copy.mp4": Fault.COPY,
+        b.filename: Fault.HASH,
+        cut.filename: Fault.DAMAGED,
+        gone.filename: Fault.MISSING,
+        moved.filename: Fault.MISSING,
+        "moved.mp4": Fault.RENAMED,
+        empty.filename: Fault.DAMAGED,
+        unknown.filename: Fault.UNKNOWN,
+        unsealed.filename: Fault.INTERRUPTED,
+        wrong.filename: Fault.HASH,
+        "notes.txt": Fault.FOREIGN,
+        "film.mp4": Fault.FOREIGN,
+        "camera0_2026-01-15_13-00-00.mp4": Fault.EMPTY,
+        "camera0_2026-01-15_14-00-00.mkv": Fault.UNKNOWN,
+        "folder.mp4": Fault.UNREADABLE,
+        "link.mp4": Fault.UNREADABLE,
+        "pipe.mp4": Fault.UNREADABLE,
+        "caf\udce9.mp4": Fault.FOREIGN,
+    }
+    assert movie.filename not in files
+    assert set(sessions.values()) == {Fault.UNACCOUNTED}
+
+
+def test_damage_anywhere_in_a_file_is_found(shelf: Shelf) -> None:
+    """Whatever byte behind the first 48 changes, in the media, between, or in the index."""
+    name = next(path.name for path in shelf.folder.glob("*.mp4"))
+    path = shelf.folder / name
+    whole = path.read_bytes()
+    for at in range(48, len(whole), 97):
+        damage(path, at)
+        assert name in found(shelf, name), at
+        path.write_bytes(whole)
+    assert found(shelf, name) == {}
+
+
+def test_fast_trusts_the_media_and_still_reads_the_structure(shelf: Shelf) -> None:
+    """A bit in a picture is not seen, a lost end is."""
+    name = sorted(path.name for path in shelf.folder.glob("*.mp4"))[0]
+    path = shelf.folder / name
+    damage(path)
+    assert found(shelf, fast=True) == {}
+    assert found(shelf) == {name: Fault.HASH}
+    os.truncate(path, path.stat().st_size - 9)
+    assert found(shelf, fast=True) == {name: Fault.DAMAGED}
+
+
+def test_a_recording_without_a_hash_is_held_against_its_checksums(shelf: Shelf) -> None:
+    """Recovered files have no hash at first: damage is seen all the same, and where."""
+    made = shelf.put(2, "s2", sha256=None)
+    assert found(shelf, made.filename) == {made.filename: Fault.UNHASHED}
+    path = shelf.folder / made.filename
+    damage(path, path.read_bytes().rindex(b"mdat") + 30)
+    (complaint,) = check(shelf, made.filename).complaints
+    assert complaint.fault is Fault.DAMAGED
+    assert "from byte" in complaint.text
+
+
+def test_a_file_that_is_asked_for_and_not_there(shelf: Shelf) -> None:
+    """Only what was asked for is checked, and a name that does not exist is said."""
+    (shelf.folder / "notes.txt").touch()
+    assert found(shelf, "nothing.mp4") == {"nothing.mp4": Fault.MISSING}
+
+
+def test_files_that_are_recorded_are_left_out(shelf: Shelf) -> None:
+    """Their creator has them locked; the session around them is no finding either."""
+    growing = shelf.put(2, sealed=False)
+    data = (shelf.folder / growing.filename).read_bytes()
+    (shelf.folder / growing.filename).unlink()
+    file = shelf.disk.create(shelf.folder / growing.filename)
+    file.append([data])
+    verdict = check(shelf)
+    file.close()
+    assert verdict.busy == (growing.filename,)
+    assert [c.fault for c in verdict.complaints] == [Fault.SUMS]  # it is in an ended session
+
+
+def test_holes_that_nobody_accounts_for_are_found(tmp_path: Path) -> None:
+    """Files with time between them need an entry of the ledger that covers it."""
+    shelf = Shelf(tmp_path)
+    shelf.put(0, apart=5.0)
+    shelf.put(1, apart=5.0)
+    shelf.note(session(files=2))
+    assert found(shelf) == {"session s0": Fault.UNCOVERED}
+    shelf.note(gap(0.3, 5.0))
+    assert found(shelf) == {}
+
+
+# --- the index and the journal ---
+
+
+def test_it_works_while_the_service_has_the_index(shelf: Shelf) -> None:
+    """Beside the one writer, without waiting for it, and with what it wrote last."""
+    with shelf.archive() as archive:
+        made = shelf.put(2, "s2", noted=False)
+        archive.note_open(made)
+        assert shelf.index.with_name(f"{shelf.index.name}-wal").stat().st_size > 0
+        assert found(shelf) == {"session s2": Fault.UNACCOUNTED}
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage" * 1000, b"SQLite format 3\0" + bytes(5000)])
+def test_an_index_of_garbage_is_one_finding(shelf: Shelf, content: bytes) -> None:
+    """The journal alone is enough to judge everything else."""
+    shelf.index.write_bytes(content)
+    assert found(shelf) == {"index": Fault.INDEX}
+
+
+def test_rows_of_garbage_are_an_index_of_garbage(shelf: Shelf) -> None:
+    """A database that is whole and holds nonsense is no better."""
+    db = sqlite3.connect(shelf.index)
+    with db:
+        db.execute("UPDATE segments SET state = 'melted'")
+    db.close()
+    assert found(shelf) == {"index": Fault.INDEX}
+
+
+def test_an_index_that_is_gone_is_one_finding(shelf: Shelf) -> None:
+    """Nothing is made in its place."""
+    shelf.index.unlink()
+    assert found(shelf) == {"index": Fault.INDEX}
+
+
+def test_an_index_that_lags_behind_is_no_finding(shelf: Shelf) -> None:
+    """What only the journal has is known: the service catches up in the same way."""
+    before = shelf.index.read_bytes()
+    shelf.put(2)
+    shelf.note(session(files=3))
+    shelf.index.write_bytes(before)
+    assert found(shelf) == {}
+
+
+def test_a_journal_that_is_gone_or_damaged_is_found(shelf: Shelf) -> None:
+    """Without it the index could not be rebuilt."""
+    whole = shelf.journal.read_bytes()
+    shelf.journal.write_bytes(whole.replace(b"camera0", b"camera1", 1))
+    assert found(shelf) == {"journal": Fault.JOURNAL}
+    shelf.journal.write_bytes(whole[:-30])
+    assert {c.fault for c in check(shelf).complaints} == {Fault.JOURNAL, Fault.TORN}
+    shelf.journal.unlink()
+    assert found(shelf) == {"journal": Fault.JOURNAL}
+    shelf.index.unlink()
+    assert set(found(shelf).values()) == {Fault.INDEX, Fault.JOURNAL, Fault.UNKNOWN}
+
+
+def crashed(shelf: Shelf) -> Segment:
+    """Leave the index as a kill does, with a log that alone knows one segment; return that."""
+    suffixes = ("", "-wal", "-shm")
+    with shelf.archive() as archive:
+        made = shelf.put(2, "s2", noted=False)
+        archive.note_open(made)
+        parts = [shelf.index.with_name(shelf.index.name + suffix) for suffix in suffixes]
+        kept = [part.read_bytes() for part in parts]
+    for part, data in zip(parts, kept, strict=True):
+        part.write_bytes(data)
+    return made
+
+
+def test_a_log_that_a_crash_left_is_read(shelf: Shelf) -> None:
+    """The index with the log beside it is what the daemon had when it was killed."""
+    made = crashed(shelf)
+    glance = Glance.open(shelf.folder)
+    assert (glance.index_trouble, glance.catalog.segment(made.filename)) == ("", made)
+    glance.close()
+
+
+@contextmanager
+def somebody() -> Iterator[None]:
+    """Be a user who may write nowhere, while the block runs."""
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def readable() -> Iterator[Path]:
+    """Return a folder that everybody may look into, and only we may change."""
+    folder = Path(tempfile.mkdtemp(prefix="camd-test-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def open_up(folder: Path) -> None:
+    """Let everybody read what is there."""
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+
+
+@AS_ROOT
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_folder_that_may_only_be_read_is_checked(readable: Path, killed: bool) -> None:
+    """After an orderly end and after a kill; nothing is missed, and nothing tried."""
+    shelf = Shelf(readable)
+    shelf.put(0)
+    shelf.note(session())
+    made = crashed(shelf) if killed else None
+    open_up(readable)
+    with somebody():
+        assert found(shelf) == ({"session s2": Fault.UNACCOUNTED} if made else {})
+    for part in ("-shm", "-wal"):
+        shelf.index.with_name(shelf.index.name + part).unlink(missing_ok=True)
+
+
+@AS_ROOT
+def test_what_may_not_be_read_is_a_finding(readable: Path) -> None:
+    """A file, the journal, the whole archive: each is said, and the rest is checked."""
+    shelf = Shelf(readable)
+    name = shelf.put(0).filename
+    shelf.note(session())
+
+    def faults(forbidden: Path) -> list[Fault]:
+        open_up(readable)
+        forbidden.chmod(0)
+        with somebody():
+            verdict = Audit(readable, False, lambda _: None, lambda _: None).run()
+        return [complaint.fault for complaint in verdict.complaints]
+
+    assert faults(readable / name) == [Fault.UNREADABLE]
+    assert faults(shelf.journal) == [Fault.JOURNAL]
+    assert faults(shelf.index.parent) == [Fault.INDEX, Fault.JOURNAL, Fault.UNKNOWN]
+
+
+def test_what_changes_meanwhile_is_looked_at_again(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is adopted between the copy of the index and the look is no trouble."""
+    made = shelf.put(2, "s2", noted=False)
+    told: list[Complaint] = []
+    looked: list[str] = []
+
+    def examined(disk, path: Path, **options: object):
+        if path.name == made.filename and not looked:
+            looked.append(path.name)
+            shelf.know(made)
+        return examine(disk, path, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("camd.storage.audit.examine", examined)
+    Audit(shelf.folder, False, lambda _: None, told.append).run([made.filename])
+    assert (looked, told) == ([made.filename], [])
+
+
+# --- reading ---
+
+
+def test_the_reading_disk_cannot_write(tmp_path: Path) -> None:
+    """Neither make nor remove nor change a file."""
+    (tmp_path / "a").write_bytes(b"abc")
+    disk = ReadingDisk()
+    file = disk.open(tmp_path / "a")
+    for change in (
+        lambda: file.append([b"x"]),
+        lambda: file.truncate(0),
+        lambda: file.overwrite(0, b"x"),
+        lambda: disk.create(tmp_path / "b"),
+        lambda: disk.unlink(tmp_path / "a"),
+    ):
+        with pytest.raises(OSError, match=r"file descriptor|Read-only|Invalid"):
+            change()
+    file.close()
+    assert (tmp_path / "a").read_bytes() == b"abc"
+
+
+def test_every_read_is_told_and_may_be_ended(shelf: Shelf) -> None:
+    """What raises there ends the look, and leaves no file open."""
+
+    class EnoughError(Exception):
+        pass
+
+    def enough(size_bytes: int, seconds: float) -> None:
+        raise EnoughError
+
+    before = len(os.listdir("/proc/self/fd"))
+    path = next(shelf.folder.glob("*.mp4"))
+    with pytest.raises(EnoughError):
+        examine(ReadingDisk(enough), path)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_an_error_of_the_disk_is_a_finding(shelf: Shelf) -> None:
+    """What cannot be read is said, and stays with that file."""
+
+    def broken(size_bytes: int, seconds: float) -> None:
+        raise OSError(5, "Input/output error")
+
+    seen = examine(ReadingDisk(broken), next(shelf.folder.glob("*.mp4")))
+    assert (seen.shape, seen.broken) == (Shape.UNREADABLE, "Input/output error")
+
+
+def test_states_of_the_index_that_files_contradict(shelf: Shelf) -> None:
+    """A file that is sealed and listed as interrupted or missing is said to be so."""
+    one, two = shelf.put(2, "s2"), shelf.put(3, "s3")
+    with shelf.archive() as archive:
+        archive.note_open(attrs.evolve(one, state=SegmentState.INTERRUPTED))
+        archive.catalog.put_segment(attrs.evolve(two, state=SegmentState.MISSING))
+    files = found(shelf, one.filename, two.filename)
+    assert files == {one.filename: Fault.STATE, two.filename: Fault.STATE}

@@ -1,0 +1,66 @@
+"""Sample tables that lie are found out, and so is damage that a quick survey trusts."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.shelf import FRAGMENTS, contents
+
+from camd.media.boxes import MediaError
+from camd.media.mp4 import HASHED_FROM
+from camd.media.repair import survey
+from camd.media.samples import check_samples
+from camd.media.stored import sealed_moov_offset
+
+FILE = contents()
+MOOV_AT = sealed_moov_offset(FILE)
+assert MOOV_AT is not None
+MOOV = FILE[MOOV_AT:]
+
+
+def test_the_tables_of_a_sealed_segment_are_right() -> None:
+    """Every sample lies in the media data, whose bounds are exact."""
+    check_samples(MOOV, HASHED_FROM, MOOV_AT)
+    last = len(FRAGMENTS[-1].mdat)
+    with pytest.raises(MediaError, match="outside"):
+        check_samples(MOOV, HASHED_FROM, MOOV_AT - last)
+    with pytest.raises(MediaError, match="outside"):
+        check_samples(MOOV, MOOV_AT, MOOV_AT)
+
+
+@pytest.mark.parametrize("kind", [b"stts", b"stsz", b"stsc", b"co64", b"stss"])
+def test_a_table_that_lies_is_found(kind: bytes) -> None:
+    """A count, a place or a sample number too large in any table is an error, never a crash."""
+    at = MOOV.index(kind) + 4
+    lying = bytearray(MOOV)
+    lying[at + (16 if kind == b"co64" else 8) - (4 if kind != b"stsc" else -4)] ^= 0x40
+    with pytest.raises(MediaError):
+        check_samples(bytes(lying), HASHED_FROM, MOOV_AT)
+
+
+@given(st.integers(0, len(MOOV) - 1), st.integers(1, 255))
+def test_any_byte_of_the_tables_may_be_wrong(at: int, change: int) -> None:
+    """A damaged index is right or refused as media, and nothing else is raised."""
+    lying = bytearray(MOOV)
+    lying[at] ^= change
+    with contextlib.suppress(MediaError):
+        check_samples(bytes(lying), HASHED_FROM, MOOV_AT)
+
+
+def test_a_survey_of_every_byte_sees_what_a_quick_one_trusts() -> None:
+    """Damage in front of the last sync is found when all checksums are compared."""
+    data = bytearray(contents(sealed=False))
+
+    def look(*, every: bool) -> int:
+        found = survey(lambda at, size: bytes(data[at : at + size]), len(data), every=every)
+        assert found is not None
+        return found.whole_bytes
+
+    assert look(every=True) == look(every=False) == len(data)
+    second = data.index(FRAGMENTS[1].mdat)
+    data[second + 9] ^= 1
+    assert look(every=False) == len(data)
+    assert look(every=True) < second

@@ -1,0 +1,285 @@
+"""What is said of a file, a session, an index and a journal, for every way to be wrong."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.footage import NOON, WHO, segment
+from support.shelf import gap, session
+
+from camd.clock import from_unix_micros
+from camd.model import Cause, SegmentState, SessionState
+from camd.storage.accounts import (
+    SEAM,
+    JournalFacts,
+    SessionAccount,
+    judge_index,
+    judge_session,
+    uncovered,
+)
+from camd.storage.complaints import Fault
+from camd.storage.records import (
+    GapNoted,
+    Scars,
+    SegmentNoted,
+    SegmentRemoved,
+    SessionNoted,
+    decode,
+    encode,
+    scars,
+)
+from camd.storage.verify import Seen, Shape, judge_file
+
+SEALED = Seen(
+    *("a.mp4", Shape.SEALED, 1000),
+    identity=WHO,
+    frames=90,
+    duration_seconds=3.0,
+    whole_bytes=900,
+    sha256="ab" * 32,
+)
+KNOWN = segment(
+    "a.mp4",
+    session_id=WHO.session_id,
+    start=from_unix_micros(WHO.start_micros),
+    frames=90,
+    duration_seconds=3.0,
+)
+INTERRUPTED = attrs.evolve(SEALED, shape=Shape.INTERRUPTED, sha256=None)
+
+
+def known(**facts: object):
+    """Describe the file as the index has it."""
+    return attrs.evolve(KNOWN, **facts)
+
+
+def faults(complaints) -> list[Fault]:
+    """Name what is wrong; everything comes with words and advice."""
+    assert all(c.text and c.advice.endswith(".") and "\n" not in c.text for c in complaints)
+    return [complaint.fault for complaint in complaints]
+
+
+def seen(**facts: object) -> Seen:
+    """Describe a sealed file, but for what a test says."""
+    return attrs.evolve(SEALED, **facts)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "wrong"),
+    [
+        (SEALED, KNOWN, []),
+        (seen(shape=Shape.BUSY), None, []),
+        (seen(shape=Shape.GONE), KNOWN, [Fault.MISSING]),
+        (seen(shape=Shape.GONE), None, []),
+        (seen(shape=Shape.UNREADABLE, broken="EIO"), KNOWN, [Fault.UNREADABLE]),
+        (seen(shape=Shape.FOREIGN), None, [Fault.FOREIGN]),
+        (seen(shape=Shape.FOREIGN), KNOWN, [Fault.DAMAGED]),
+        (seen(shape=Shape.EMPTY), None, [Fault.EMPTY]),
+        (seen(shape=Shape.EMPTY, size_bytes=0), KNOWN, [Fault.DAMAGED]),
+        (seen(broken="is cut short"), KNOWN, [Fault.DAMAGED]),
+        (seen(broken="is cut short"), None, [Fault.DAMAGED]),
+        (SEALED, None, [Fault.UNKNOWN]),
+        (SEALED, known(state=SegmentState.MISSING), [Fault.STATE]),
+        (SEALED, known(state=SegmentState.OPEN), [Fault.STATE]),
+        (SEALED, known(state=SegmentState.INTERRUPTED), [Fault.STATE]),
+        (INTERRUPTED, known(state=SegmentState.OPEN), [Fault.INTERRUPTED]),
+        (INTERRUPTED, KNOWN, [Fault.STATE]),
+        (INTERRUPTED, None, [Fault.INTERRUPTED]),
+        (SEALED, known(size_bytes=999), [Fault.SIZE]),
+        (SEALED, known(frames=89), [Fault.CONTENT]),
+        (SEALED, known(duration_seconds=3.002), [Fault.CONTENT]),
+        (SEALED, known(duration_seconds=3.0005), []),
+        (SEALED, known(session_id="another"), [Fault.IDENTITY]),
+        (SEALED, known(number=1), [Fault.IDENTITY]),
+        (SEALED, known(sha256="cd" * 32), [Fault.HASH]),
+        (seen(sha256=None), known(sha256="cd" * 32), []),
+        (seen(sha256=None), known(sha256=None), [Fault.UNHASHED]),
+        (seen(shape=Shape.MATROSKA, identity=None), KNOWN, []),
+        (seen(shape=Shape.MATROSKA, identity=None, sha256="0"), KNOWN, [Fault.HASH]),
+        (seen(shape=Shape.MATROSKA, identity=None), None, [Fault.UNKNOWN]),
+    ],
+)
+def test_a_file_is_judged_by_what_the_index_knows(found: Seen, expected, wrong) -> None:
+    """Each way to differ has its own name, and what is as it was has none."""
+    assert faults(judge_file(found, expected)) == wrong
+
+
+def test_a_second_file_of_a_segment_is_a_copy_or_a_new_name() -> None:
+    """Which one, depends on whether the file is there that the index knows."""
+    assert faults(judge_file(SEALED, None, "b.mp4")) == [Fault.COPY]
+    (complaint,) = judge_file(SEALED, None, "-b.mp4")
+    assert complaint.fault is Fault.RENAMED
+    assert complaint.text == "is b.mp4, renamed"
+
+
+def test_a_torn_end_and_the_place_of_a_damage_are_named() -> None:
+    """People learn how much is lost, and where."""
+    (torn,) = judge_file(attrs.evolve(INTERRUPTED, size_bytes=1010), known(state=SegmentState.OPEN))
+    assert "its last 110 bytes are not whole" in torn.text
+    (damaged,) = judge_file(seen(sha256="0", damaged_at=77), KNOWN)
+    assert "from byte 77 on" in damaged.text
+
+
+# --- sessions ---
+
+
+def files(*spans: tuple[float, float], **facts: object):
+    """Describe a session's files, by seconds after noon."""
+    return tuple(
+        segment(
+            f"{number}.mp4",
+            number=number,
+            start=NOON + timedelta(seconds=begin),
+            end=NOON + timedelta(seconds=end),
+            frames=9,
+            **facts,
+        )
+        for number, (begin, end) in enumerate(spans)
+    )
+
+
+def judged(segments, gaps=(), captured: int | None = None, **facts: object) -> list[Fault]:
+    """Judge a session of these files and ledger entries; its sums are right unless given."""
+    written = sum(each.frames for each in segments)
+    exact = sum(entry.frames for entry in gaps if entry.exact)
+    total = written + exact if captured is None else captured
+    account = SessionAccount(session(segments=segments, gaps=gaps, **facts), total, written)
+    return faults(judge_session(account))
+
+
+def test_files_without_a_seam_are_all_right() -> None:
+    """Less than half a second between two files, either way, is no hole and no overlap."""
+    assert judged(files((0, 10), (10, 20), (20.4, 30), (29.6, 40))) == []
+
+
+def test_a_hole_needs_a_ledger_entry() -> None:
+    """Time between two files is covered by entries, or said to be in neither."""
+    apart = files((0, 10), (15, 20))
+    assert judged(apart) == [Fault.UNCOVERED]
+    assert judged(apart, (gap(10, 15),)) == []
+    assert judged(apart, (gap(10, 12), gap(12.2, 15))) == []
+    assert judged(apart, (gap(10, 12),)) == [Fault.UNCOVERED]
+    assert judged(apart, (gap(11, 14),)) == [Fault.UNCOVERED, Fault.UNCOVERED]
+
+
+def test_an_overlap_is_a_fault_unless_the_clock_was_stepped() -> None:
+    """Two files of one session never hold the same time."""
+    overlapping = files((0, 10), (8, 20))
+    assert judged(overlapping) == [Fault.OVERLAP]
+    assert judged(overlapping, (gap(10, 10, cause=Cause.CLOCK_STEP),)) == []
+
+
+def test_two_files_with_one_number_are_a_fault() -> None:
+    """A segment is one file."""
+    twice = tuple(attrs.evolve(each, number=0) for each in files((0, 10), (10, 20)))
+    assert judged(twice) == [Fault.OVERLAP]
+
+
+def test_the_newest_file_of_a_running_session_is_not_judged() -> None:
+    """Its ledger entries may be written after it began."""
+    first, second = files((0, 10), (15, 20))
+    growing = (first, attrs.evolve(second, state=SegmentState.OPEN))
+    running = {"state": SessionState.RECORDING, "end": None}
+    assert judged(growing, **running) == []
+    assert judged((first, second), **running) == [Fault.UNCOVERED]
+
+
+def test_sums_have_to_add_up_when_a_session_is_over() -> None:
+    """Captured is written and ledgered (I4); a running session has no sums yet."""
+    one = files((0, 10))
+    exact = gap(10, 11, frames=5, exact=True)
+    assert judged(one, (exact,)) == []
+    assert judged(one, (exact,), captured=9) == [Fault.SUMS]
+    assert judged(one, captured=10) == [Fault.SUMS]
+    assert judged(one, captured=0, state=SessionState.WAITING) == []
+
+
+@pytest.mark.parametrize(
+    "entry", [gap(5, 4), gap(5, 6, duration_seconds=2.0), gap(5, 6, frames=-1)]
+)
+def test_an_entry_that_contradicts_itself_is_a_fault(entry) -> None:
+    """Its length is that between its ends, and neither time nor frames are negative."""
+    assert judged(files((0, 10)), (entry,), captured=9) == [Fault.SUMS]
+
+
+moments = st.integers(0, 50).map(float)
+
+
+@given(st.lists(st.tuples(moments, moments)), moments, moments)
+def test_what_is_uncovered_is_what_no_gap_has(
+    spans: list[tuple[float, float]], begin: float, end: float
+) -> None:
+    """Every second between two files is in an entry or said to be uncovered, and never both."""
+    entries = [gap(min(span), max(span)) for span in spans]
+    start, until = NOON + timedelta(seconds=begin), NOON + timedelta(seconds=end)
+    holes = list(uncovered(start, until, entries))
+    assert all(hole_end - hole_start > SEAM for hole_start, hole_end in holes)
+    for second in range(50):
+        middle = NOON + timedelta(seconds=second + 0.5)
+        covered = any(entry.start <= middle < entry.end for entry in entries)
+        inside = start <= middle < until
+        assert any(a <= middle < b for a, b in holes) == (inside and not covered)
+
+
+# --- index and journal ---
+
+
+@pytest.mark.parametrize(
+    ("trouble", "journal", "wrong"),
+    [
+        ("", JournalFacts(1), []),
+        ("is not there", JournalFacts(1), [Fault.INDEX]),
+        ("cannot be read: garbage", JournalFacts(1), [Fault.INDEX]),
+        ("", JournalFacts(0), [Fault.JOURNAL]),
+        ("", JournalFacts(2, missing=("journal-000002.jsonl",)), [Fault.JOURNAL]),
+        ("", JournalFacts(1, unreadable=(("journal-000001.jsonl", "EIO"),)), [Fault.JOURNAL]),
+        ("", JournalFacts(1, short=True), [Fault.JOURNAL]),
+        ("", JournalFacts(1, scars=Scars(damaged=1)), [Fault.JOURNAL]),
+        ("", JournalFacts(1, scars=Scars(torn=1, unknown=1)), [Fault.TORN, Fault.TORN]),
+    ],
+)
+def test_index_and_journal_are_judged(trouble: str, journal: JournalFacts, wrong) -> None:
+    """What cannot be read, is gone, or was shortened is said; a crash's torn line is harmless."""
+    assert faults(judge_index(trouble, journal, 3)) == wrong
+
+
+def test_an_empty_folder_needs_neither_index_nor_journal() -> None:
+    """Where nothing was ever recorded, nothing is missing."""
+    assert judge_index("is not there", JournalFacts(), 0) == []
+
+
+EVERYTHING = [
+    SegmentNoted(KNOWN),
+    SegmentRemoved("a.mp4", "became a.mkv"),
+    SessionNoted(session(duration_limit=timedelta(seconds=8.5))),
+    SessionNoted(session(duration_limit=None, end=None)),
+    GapNoted(gap(1, 2.5)),
+]
+
+
+def test_every_record_comes_back_as_it_was() -> None:
+    """A timed session too: its limit is in the line, and is read from it."""
+    data = encode(EVERYTHING)
+    assert list(decode(data)) == EVERYTHING
+    assert scars(data) == Scars()
+
+
+def test_lines_without_meaning_are_told_apart() -> None:
+    """A line that a crash cut, one that was damaged later, and one of a later version."""
+    line = encode(EVERYTHING[:1])
+    assert scars(line[:50] + b"\n" + line) == Scars(torn=1)
+    assert scars(line + bytes(100)) == Scars(torn=1)
+    damaged = line.replace(b"a.mp4", b"b.mp4")
+    assert scars(damaged + line) == Scars(damaged=1)
+    later = b'{"kind":"weather","fact":{}}'
+    assert scars(_checked_line(later)) == Scars(unknown=1)
+
+
+def _checked_line(text: bytes) -> bytes:
+    import zlib
+
+    return b"%08x %s\n" % (zlib.crc32(text), text)

@@ -1,0 +1,205 @@
+"""A recordings folder with real files and a real archive, and what can happen to it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import attrs
+from support.footage import NOON, WHO, footage
+
+from camd.clock import to_unix_micros
+from camd.media.mp4 import FTYP_SIZE, HASHED_FROM, SegmentIndex
+from camd.model import Cause, Gap, Segment, SegmentState, Session, SessionId, SessionState
+from camd.storage.archive import FOLDER, INDEX, Archive
+from camd.storage.disk import PosixDisk
+from camd.storage.naming import stem
+from camd.storage.records import GapNoted, Record, SegmentNoted, SessionNoted
+
+INIT, FRAGMENTS = footage(3)  # three times 0.1 s, of 3 frames each
+SECONDS = 0.3
+MATROSKA = b"\x1a\x45\xdf\xa3" + bytes(range(256)) * 4
+
+
+def session(session_id: str = "s0", files: int = 1, **facts: object) -> Session:
+    """Describe a session that is over, with so many files and nothing missing."""
+    values: dict[str, object] = {
+        "session_id": SessionId(session_id),
+        "camera_id": WHO.camera_id,
+        "owner": "ann",
+        "key": None,
+        "format": "mp4",
+        "start": NOON,
+        "duration_limit": timedelta(minutes=1),
+        "state": SessionState.ENDED,
+        "reason": "stopped",
+        "segments": (),
+        "gaps": (),
+        "frames_captured": 9 * files,
+        "frames_written": 9 * files,
+        "bytes_written": 0,
+        "elapsed_seconds": 1.0,
+        "durable": True,
+        "healthy": False,
+        "end": NOON,
+    }
+    return Session(**(values | facts))  # type: ignore[arg-type]
+
+
+def gap(start: float, end: float, session_id: str = "s0", **facts: object) -> Gap:
+    """Describe a ledger entry, in seconds after noon."""
+    values: dict[str, object] = {
+        "camera_id": WHO.camera_id,
+        "session_id": SessionId(session_id),
+        "start": NOON + timedelta(seconds=start),
+        "end": NOON + timedelta(seconds=end),
+        "duration_seconds": end - start,
+        "frames": 0,
+        "exact": False,
+        "cause": Cause.CAMERA_LOST,
+        "action": "started the camera again",
+    }
+    return Gap(**(values | facts))  # type: ignore[arg-type]
+
+
+def contents(who: object = WHO, *, sealed: bool = True) -> bytes:
+    """Return a segment's bytes; all of its fragments but the last were synced."""
+    index = SegmentIndex(INIT, FRAGMENTS[0], who)  # type: ignore[arg-type]
+    data, synced = index.header, 0
+    for fragment in FRAGMENTS:
+        synced = len(data)
+        data += b"".join(index.render(fragment, synced))
+        index.record(fragment.runs, fragment.size_bytes)
+    if not sealed:
+        return data
+    header = index.seal_header(len(data))
+    return data[:FTYP_SIZE] + header + data[FTYP_SIZE + len(header) :] + index.final_moov()
+
+
+@attrs.define(eq=False)
+class Shelf:
+    """The folder. Segments lie one second apart, so there is a hole of 0.7 s between two."""
+
+    folder: Path
+    disk: PosixDisk = attrs.field(factory=PosixDisk)
+
+    def put(
+        self,
+        number: int = 0,
+        session_id: str = "s0",
+        *,
+        apart: float = SECONDS,
+        sealed: bool = True,
+        noted: bool = True,
+        **facts: object,
+    ) -> Segment:
+        """Write a recording, and let the archive know it unless told otherwise."""
+        self.folder.mkdir(exist_ok=True)
+        start = NOON + timedelta(seconds=apart * number)
+        who = attrs.evolve(
+            WHO, session_id=session_id, number=number, start_micros=to_unix_micros(start)
+        )
+        data = contents(who, sealed=sealed)
+        taken = len(list(self.folder.glob(f"{who.camera_id}*")))
+        name = stem(who.camera_id, start) + (f"_{taken}" if taken else "") + ".mp4"
+        (self.folder / name).write_bytes(data)
+        described: dict[str, object] = {
+            "filename": name,
+            "camera_id": who.camera_id,
+            "session_id": session_id,
+            "number": number,
+            "start": start,
+            "end": start + timedelta(seconds=SECONDS),
+            "duration_seconds": SECONDS,
+            "frames": 9,
+            "size_bytes": len(data),
+            "sha256": signature(data) if sealed else None,
+            "state": SegmentState.SEALED if sealed else SegmentState.OPEN,
+            "codec": "avc1",
+            "width": 320,
+            "height": 180,
+            "modified": NOON,
+        }
+        segment = Segment(**(described | facts))  # type: ignore[arg-type]
+        if noted:
+            self.know(segment)
+        return segment
+
+    def put_mkv(self, number: int = 7, session_id: str = "s0") -> Segment:
+        """Write a Matroska file that the archive knows."""
+        made = self.put(number, session_id, noted=False)
+        (self.folder / made.filename).unlink()
+        name = made.filename.replace(".mp4", ".mkv")
+        (self.folder / name).write_bytes(MATROSKA)
+        made = attrs.evolve(
+            made, filename=name, size_bytes=len(MATROSKA), sha256=signature(MATROSKA)
+        )
+        self.know(made)
+        return made
+
+    def know(self, segment: Segment) -> None:
+        """Let the archive know a file."""
+        with self.archive() as archive:
+            if segment.state is SegmentState.SEALED:
+                archive.note(SegmentNoted(segment))
+            else:
+                archive.note_open(segment)
+
+    def note(self, *facts: Session | Gap) -> None:
+        """Let the archive know sessions and gaps."""
+        records: list[Record] = [
+            SessionNoted(fact) if isinstance(fact, Session) else GapNoted(fact) for fact in facts
+        ]
+        with self.archive() as archive:
+            archive.note(*records)
+
+    @contextmanager
+    def archive(self) -> Iterator[Archive]:
+        """Open the archive as the service does, but do not mark what is open."""
+        self.folder.mkdir(exist_ok=True)
+        opened = Archive.open(self.disk, self.folder)
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+    @property
+    def index(self) -> Path:
+        """The index."""
+        return self.folder / FOLDER / INDEX
+
+    @property
+    def journal(self) -> Path:
+        """The journal's first file."""
+        return self.folder / FOLDER / "journal-000001.jsonl"
+
+    def state(self) -> dict[str, object]:
+        """Return everything that there is, by its name: bytes and times of change.
+
+        Left out is where SQLite's processes tell each other what they read.
+        """
+        return {
+            str(path.relative_to(self.folder)): (
+                path.read_bytes() if path.is_file() else path.is_dir(),
+                path.lstat().st_mtime_ns,
+            )
+            for path in sorted(self.folder.rglob("*"))
+            if not path.name.endswith("-shm")
+        }
+
+
+def signature(data: bytes) -> str:
+    """Hash a recording's bytes as a receipt does."""
+    return hashlib.sha256(data[HASHED_FROM:]).hexdigest()
+
+
+def damage(path: Path, at: int | None = None) -> None:
+    """Turn one bit over, in the first picture unless told otherwise."""
+    data = bytearray(path.read_bytes())
+    if at is None:
+        at = data.index(b"mdat", HASHED_FROM) + 20
+    data[at] ^= 1
+    path.write_bytes(data)
