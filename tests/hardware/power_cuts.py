@@ -1,7 +1,8 @@
 """Cuts the power of a machine that records, again and again, and checks what a user may rely on.
 
     python tests/hardware/power_cuts.py --lab COMMAND [--cuts 20] [--cameras 4] [--volatile]
-                                        [--when random|rotation|seal] [--seed N] [--json FILE]
+                                        [--when random|rotation|seal|recovery]
+                                        [--seed N] [--json FILE]
 
 docs/power-cuts.md explains the checks and the table. Exit status: 0, or 1 when anything that
 camd promises was not kept.
@@ -27,11 +28,11 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from power_cuts_files import inspect_all  # noqa: E402
 from power_cuts_machine import GUEST, Live, Machine  # noqa: E402
-from support.cut_judge import After, Footage, Limits, Verdict, judge, read_after  # noqa: E402
-from support.cut_witness import Before, Promised, understand  # noqa: E402
+from support.cut_judge import After, Footage, Limits, judge, read_after  # noqa: E402
+from support.cut_witness import Before, understand  # noqa: E402
 
 SESSION_CUTS = 4  # after so many cuts, sessions are stopped for their receipts
-ROTATION_SECONDS = {"random": 8, "rotation": 8, "seal": 2}
+ROTATION_SECONDS = {"random": 8, "rotation": 8, "seal": 2, "recovery": 8}
 HEADER = (
     f"{'cut':>4} {'moment':<26} {'rec':>3} {'loss max':>8} {'median':>7} {'bound':>6} {'sync':>5}"
     f" {'files':>5} {'recov':>5} {'torn':>7} {'hollow':>6} {'unplay':>6} {'resumed':>7} {'bad':>3}"
@@ -78,23 +79,33 @@ class Run:
     folder: Path  # for copies of recordings
     limits: Limits = attrs.field(factory=Limits)
     files: dict[str, Footage] = attrs.field(factory=dict)
-    promised: dict[str, Promised] = attrs.field(factory=dict)
+    earlier: Before = attrs.field(factory=Before)
     unplayable: int = 0
 
     def cut(self, number: int) -> Row:
         """Wait for the moment, cut the power, boot, and judge."""
         planned = self._wait_for_the_moment()
-        before = understand(self.machine.cut())
+        lives = [self._known(self.machine.cut())]
         self.machine.start()
-        after = self._look(before)
-        before.sealed = self.promised | before.sealed
-        verdict = judge(before, after, self.limits)
-        self.promised = before.sealed
-        return self._row(number, planned, before, after, verdict)
+        if self.when == "recovery":
+            seconds = self.dice.uniform(0.0, 15.0)
+            time.sleep(seconds)
+            lives.append(self._known(self.machine.cut()))
+            self.machine.start()
+            planned += f", {seconds:.1f} s"
+        after = self._look(lives[-1])
+        return self._row(number, planned, lives, after)
+
+    def _known(self, console: list[str]) -> Before:
+        """Read what a life of the machine has promised, and keep what older ones had."""
+        before = understand(console)
+        before.follow(self.earlier)
+        self.earlier = attrs.evolve(before, durable={})
+        return before
 
     def _wait_for_the_moment(self) -> str:
         """Return what was waited for."""
-        if self.when == "random":
+        if self.when in ("random", "recovery"):
             seconds = self.dice.uniform(1.0, 12.0)
             time.sleep(seconds)
             return f"after {seconds:.1f} s"
@@ -129,33 +140,34 @@ class Run:
             (self.folder / name).unlink()
         return read_after(answer, dict(self.files), torn_bytes(answer["log"]))
 
-    def _row(
-        self, number: int, planned: str, before: Before, after: After, verdict: Verdict
-    ) -> Row:
-        losses = verdict.losses
+    def _row(self, number: int, planned: str, lives: list[Before], after: After) -> Row:
+        verdicts = [judge(before, after, self.limits) for before in lives]
+        before, going = lives[-1], {c: status.session for c, status in after.status.items()}
+        losses = {
+            f"{life}:{camera}": loss
+            for life, verdict in enumerate(verdicts)
+            for camera, loss in verdict.losses.items()
+        }
         kind, moment = before.last_trigger
-        resumed = [
-            camera
-            for camera, session in before.running.items()
-            if camera in after.status and after.status[camera].session == session
-        ]
+        resumed = sum(going.get(c) == session for c, session in before.running.items())
         others = {gap.cause for gap in after.gaps} - {"daemon_down"}
+        complaints = [c for verdict in verdicts for c in verdict.complaints]
         return Row(
             cut=number,
             moment=planned or f"{(before.cut_at - moment) * 1000:.0f} ms after {kind}",
             recording=len(before.running),
             loss_max=max(losses.values(), default=0.0),
             loss_median=statistics.median(losses.values()) if losses else 0.0,
-            bound=verdict.bound,
-            longest_sync=before.longest_sync,
+            bound=max(verdict.bound for verdict in verdicts),
+            longest_sync=max(life.longest_sync for life in lives),
             files=len(after.files),
             recovered=len(after.torn),
             torn_bytes=sum(after.torn.values()),
             hollow=sum(file.hollow for file in after.files.values()),
             unplayable=self.unplayable,
-            resumed=f"{len(resumed)}/{len(before.running)}",
-            losses=dict(losses),
-            complaints=verdict.complaints,
+            resumed=f"{resumed}/{len(before.running)}",
+            losses=losses,
+            complaints=tuple(dict.fromkeys(complaints)),
             notes=(*before.news, *(f"gap {cause}" for cause in sorted(others))),
         )
 
@@ -166,15 +178,11 @@ class Run:
 
     def finish(self) -> Row:
         """Stop everything and look at every file again, byte for byte."""
-        if self.when == "seal":
-            self.machine.ssh("systemctl stop churn 2>/dev/null || true")
         self.machine.guest("stop", *self.machine.cameras)
-        before = understand(self.machine.console())
+        before = self._known(self.machine.console())
         before.durable.clear()  # of what this life has written no cut took anything
         self.files.clear()
-        after = self._look(before)
-        before.sealed = self.promised | before.sealed
-        return self._row(0, "the end", before, after, judge(before, after, self.limits))
+        return self._row(0, "the end", [before], self._look(before))
 
 
 def torn_bytes(log: list[str]) -> dict[str, int]:

@@ -270,13 +270,24 @@ def settled(found: dict[str, Any], expected: dict[str, str]) -> bool:
 async def survey(client: Client, cameras: dict[str, str], found: dict[str, Any]) -> None:
     """Ask camd for everything, in this order: what grows meanwhile is in the later answers."""
     folder = old_files()
-    files = (await client.call("list_recordings", limit=1000))["files"]
+    files = await listing(client)
     status = {c: await client.call("get_recording_status", device=c) for c in cameras}
     last = {file["session_id"]: file["filename"] for file in files}
     gaps = []
     for filename in last.values():
         gaps += (await client.call("get_recording_info", filename=filename))["gaps"]
     found |= {"files": files, "gaps": gaps, "status": status, "old": folder}
+
+
+async def listing(client: Client) -> list[dict[str, Any]]:
+    """List all recordings, newest first; those that appear meanwhile shift the pages."""
+    files: dict[str, dict[str, Any]] = {}
+    offset, total = 0, 1
+    while offset < total:
+        page = await client.call("list_recordings", limit=1000, offset=offset)
+        files |= {file["filename"]: file for file in page["files"]}
+        offset, total = offset + 1000, page["total"]
+    return list(files.values())
 
 
 def old_files() -> list[str]:

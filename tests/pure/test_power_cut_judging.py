@@ -323,3 +323,26 @@ def test_what_the_guest_sees_is_read_whole() -> None:
         Gap("s", 60.0, 120.0, "daemon_down"),
     )
     assert after.listed == {"a.mp4": ("recording", 8, 20)}
+
+
+def test_promises_outlive_a_life_that_said_nothing() -> None:
+    """What a life cut short by the next power cut did not speak of is still promised."""
+    receipt = Receipt("s3", (), captured=0, written=0, lost=0, durable=True)
+    earlier = Before(
+        boot=OLD,
+        running={"camera0": "s0", "camera1": "s1", "camera2": "s2", "camera3": "s3"},
+        durable={"s0": 50, "s1": 9},
+        sealed={"a.mp4": Promised("a.mp4", 1000, "sha-a", 80)},
+    )
+    later = Before(
+        boot=NEW,
+        running={"camera1": "s4"},
+        undecided={"camera2"},
+        durable={"s0": 40},
+        receipts={"s3": receipt},
+    )
+    later.follow(earlier)
+    assert later.running == {"camera0": "s0", "camera1": "s4"}
+    assert later.durable == {"s0": 50, "s1": 9}
+    assert later.sealed == earlier.sealed
+    assert later.receipts == {"s3": receipt}

@@ -60,6 +60,16 @@ class Before:
     last_trigger: tuple[str, float] = ("", 0.0)  # created or stopping, and when
     unreadable: int = 0
 
+    def follow(self, earlier: Before) -> None:
+        """Take over what an earlier life had promised and this one has not spoken of."""
+        self.sealed = earlier.sealed | self.sealed
+        self.receipts = earlier.receipts | self.receipts
+        for session, frames in earlier.durable.items():
+            self.durable[session] = max(frames, self.durable.get(session, 0))
+        for camera, session in earlier.running.items():
+            if camera not in self.undecided and session not in self.receipts:
+                self.running.setdefault(camera, session)
+
 
 def understand(lines: Iterable[str]) -> Before:
     """Read the last life in what the console said."""
@@ -104,7 +114,7 @@ def _take(before: Before, fact: Mapping[str, Any]) -> None:
             before.running.pop(fact["c"], None)
         case "receipt":
             _take_receipt(before, fact)
-        case "news" if fact["w"] in ("GAP", "ERROR"):
+        case "news" if fact["w"] in ("GAP", "ERROR") and fact["r"] != "daemon_down":
             before.news.append(f"{fact['c']} {fact['w']} {fact['r']}")
     if fact["k"] in ("created", "stopping"):
         before.last_trigger = (fact["k"], fact["t"])
