@@ -59,6 +59,18 @@ def test_a_cut_that_kept_every_promise_has_no_complaint() -> None:
     assert verdict.losses == {"camera0": 1.0}
 
 
+def test_footage_that_was_dated_too_late_does_not_make_the_loss_smaller() -> None:
+    """Frames that were there before their time show by how much."""
+    lines = [
+        _line("life", 1.0, boot=OLD),
+        *(_status(moment, 10, durable=True, age=age) for moment, age in ((2.0, -0.2), (3.0, 0.4))),
+    ]
+    before = understand(lines)
+    assert before.ahead == {"camera0": pytest.approx(0.2)}
+    late = attrs.evolve(BEFORE, ahead=before.ahead)
+    assert judge(late, AFTER, LIMITS).losses == {"camera0": pytest.approx(1.2)}
+
+
 def test_the_bound_grows_with_what_was_measured_and_no_further_than_the_cap() -> None:
     """One second, one fragment and a sign of life; slow syncs and slow delivery are excused."""
     assert LIMITS.bound(Before()) == pytest.approx(1.6)
@@ -241,9 +253,11 @@ def _line(kind: str, moment: float, **facts: object) -> str:
     return MARK + json.dumps({"k": kind, "t": moment, **facts})
 
 
-def _status(moment: float, frames: int, *, durable: bool, session: str = "s1") -> str:
+def _status(
+    moment: float, frames: int, *, durable: bool, session: str = "s1", age: float = 0.4
+) -> str:
     facts = {"c": "camera0", "id": session, "s": "RECORDING", "d": durable, "n": frames}
-    return _line("status", moment, **facts, f="a.mp4", e=moment - 0.4)
+    return _line("status", moment, **facts, f="a.mp4", e=moment - age)
 
 
 def test_promises_are_read_from_the_last_life_on_the_console() -> None:

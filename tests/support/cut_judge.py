@@ -121,7 +121,7 @@ def _losses(before: Before, after: After) -> Iterator[tuple[str, float]]:
     for camera, session in sorted(before.running.items()):
         ends = [f.end for f in _of_session(after, session) if f.boot == before.boot]
         if ends:
-            yield camera, before.cut_at - max(ends)
+            yield camera, before.cut_at - max(ends) + before.ahead.get(camera, 0.0)
 
 
 def _of_session(after: After, session: str) -> list[Footage]:
