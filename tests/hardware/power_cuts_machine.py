@@ -159,8 +159,8 @@ class Machine:
         )
 
     def _write_files(self, folder: Path, rotation: int) -> None:
-        guest = Path(__file__).with_name("power_cuts_guest.py")
-        (folder / guest.name).write_bytes(guest.read_bytes())
+        for name in ("power_cuts_guest.py", "power_cuts_witness.py"):
+            (folder / name).write_bytes(Path(__file__).with_name(name).read_bytes())
         config = CONFIG.format(
             recordings=RECORDINGS, rotation=rotation, fragment=FRAGMENT_SECONDS * 1000
         )
