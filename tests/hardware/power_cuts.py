@@ -4,8 +4,8 @@
                                         [--when random|rotation|seal|recovery]
                                         [--seed N] [--json FILE]
 
-docs/power-cuts.md explains the checks and the table. Exit status: 0, or 1 when anything that
-camd promises was not kept.
+docs/power-cuts.md explains the checks and the table. Exit status: 0, 1 when anything that camd
+promises was not kept, 2 when the lab failed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import attrs
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from power_cuts_files import inspect_all  # noqa: E402
-from power_cuts_machine import GUEST, Live, Machine  # noqa: E402
+from power_cuts_machine import GUEST, LabError, Live, Machine  # noqa: E402
 from support.cut_judge import After, Footage, Limits, judge, read_after  # noqa: E402
 from support.cut_witness import Before, understand  # noqa: E402
 
@@ -231,21 +231,24 @@ def run_all(options: argparse.Namespace, folder: Path) -> list[Row]:
     cameras = [f"camera{number}" for number in range(options.cameras)]
     machine = Machine(shlex.split(options.lab), cameras, options.volatile)
     run = Run(machine, options.when, random.Random(options.seed), folder)
+    rows: list[Row] = []
     machine.start(fresh=True)
     try:
         machine.install(ROTATION_SECONDS[options.when])
         machine.look({})
         machine.guest("start", *cameras)
         print(HEADER, flush=True)
-        rows: list[Row] = []
         for number in range(1, options.cuts + 1):
             rows.append(tell(run.cut(number)))
             if number % SESSION_CUTS == 0:
                 run.renew_sessions()
         rows.append(tell(run.finish()))
-        report(rows, run)
+    except LabError as error:
+        print(f"The lab failed: {error}")
+        raise SystemExit(2) from error
     finally:
         machine.run("powercut")
+        report(rows, run)
     return rows
 
 

@@ -31,7 +31,7 @@ from power_cuts_witness import (
 
 from camd.client import Client, RemoteError, open_client
 
-SETTLE_SECONDS = 120.0
+SETTLE_SECONDS = 300.0
 
 
 async def start_one(client: Client, witness: Witness, camera: str) -> None:

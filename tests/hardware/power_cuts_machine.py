@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 GUEST = "env PYTHONPATH=/opt/camd/lib python3 /opt/camd/power_cuts_guest.py"
 LIVE = "/run/camd-witness"
 RECORDINGS = "/srv/data/recordings"
-FRAGMENT_SECONDS, FRAME_RATE = 0.5, 10
+FRAGMENT_SECONDS, FRAME_RATE = 0.5, 6
 
 CAMD_UNIT = """\
 [Unit]
@@ -38,7 +38,7 @@ Environment=PYTHONPATH=/opt/camd/lib
 ExecStart=/usr/bin/python3 -m camd run --config /opt/camd/camd.toml
 Restart=on-failure
 KillMode=mixed
-TimeoutStartSec=300
+TimeoutStartSec=900
 
 [Install]
 WantedBy=multi-user.target
@@ -69,8 +69,8 @@ durability = "1s"
 rotation = "{rotation}s"
 fragment = "{fragment:.0f}ms"
 [ffmpeg]
-start_timeout = "120s"
-stall_timeout = "60s"
+start_timeout = "300s"
+stall_timeout = "120s"
 [discovery]
 v4l2 = false
 """
@@ -95,7 +95,7 @@ class Machine:
     volatile: bool = False
     _read: int = attrs.field(default=0, init=False)  # characters of the console
 
-    def run(self, *arguments: str, seconds: float = 600) -> str:
+    def run(self, *arguments: str, seconds: float = 1200) -> str:
         """Run one of the lab's verbs and return what it prints. Raises LabError."""
         command = [*self.command, *arguments]
         done = subprocess.run(
@@ -153,6 +153,10 @@ class Machine:
             with tarfile.open(folder / "camd.tar", "w") as archive:
                 archive.add(folder / "camd", "camd")
             self.run("push", str(folder / "camd.tar"), "/opt/")
+        # A slow machine may take longer to find its disk than systemd waits for it.
+        self.ssh(
+            "sed -i 's/x-systemd.device-timeout=[0-9]*s/x-systemd.device-timeout=600s/' /etc/fstab"
+        )
         self.ssh(
             "cd /opt && tar --no-same-owner -xf camd.tar && cp camd/*.service /etc/systemd/system/"
             " && systemctl daemon-reload && systemctl enable -q --now camd camd-watch && sync"

@@ -28,8 +28,8 @@ ADDRESS = "unix:/run/camd.sock"
 RECORDINGS = Path("/srv/data/recordings")
 LIVE = Path("/run/camd-witness")  # the same lines, for whoever follows them over the network
 TRACING = Path("/sys/kernel/tracing/instances/power-cuts")
-BEAT_SECONDS = 0.05
-POLL_SECONDS = 0.2
+BEAT_SECONDS = 0.1
+POLL_SECONDS = 0.4
 IN_CREATE = 0x100
 SYNC = re.compile(r"-(\d+) .* ([\d.]+): ext4_sync_file_(enter|exit): dev (\d+,\d+) ")
 

@@ -73,17 +73,17 @@ def test_footage_that_was_dated_too_late_does_not_make_the_loss_smaller() -> Non
 
 def test_the_bound_grows_with_what_was_measured_and_no_further_than_the_cap() -> None:
     """One second, one fragment and a sign of life; slow syncs and slow delivery are excused."""
-    assert LIMITS.bound(Before()) == pytest.approx(1.6)
-    assert LIMITS.bound(Before(longest_sync=0.4, longest_lag=0.3)) == pytest.approx(2.0)
-    assert LIMITS.bound(Before(longest_sync=0.4, longest_lag=0.7)) == pytest.approx(2.2)
-    assert LIMITS.bound(Before(longest_sync=30.0)) == pytest.approx(4.6)
+    assert LIMITS.bound(Before()) == pytest.approx(1.7)
+    assert LIMITS.bound(Before(longest_sync=0.4, longest_lag=0.3)) == pytest.approx(2.1)
+    assert LIMITS.bound(Before(longest_sync=0.4, longest_lag=0.7)) == pytest.approx(2.3)
+    assert LIMITS.bound(Before(longest_sync=30.0)) == pytest.approx(4.7)
 
 
 BROKEN = {
     "more footage lost than the bound": (
-        attrs.evolve(BEFORE, cut_at=113.7),
+        attrs.evolve(BEFORE, cut_at=113.8),
         AFTER,
-        "I2 camera0 lost 1.70 s",
+        "I2 camera0 lost 1.80 s",
     ),
     "durable frames missing": (
         attrs.evolve(BEFORE, durable={"session": 121}),

@@ -15,7 +15,7 @@ from support.cut_witness import Before, Promised, Receipt
 
 SAME_MOMENT_SECONDS = 0.05
 SEAM_SECONDS = 0.3  # between files of one life; more is a hole
-BEAT_SECONDS = 0.1  # between signs of life
+BEAT_SECONDS = 0.2  # between signs of life
 
 
 @attrs.frozen
@@ -82,7 +82,7 @@ class Limits:
 
     durability: float = 1.0
     fragment: float = 0.5
-    fragment_frames: int = 5
+    fragment_frames: int = 3
     slowness: float = 3.0  # seconds; the most that a slow machine may excuse
 
     def bound(self, before: Before) -> float:
