@@ -163,12 +163,12 @@ BROKEN = {
     "an outage that is not in the ledger": (
         BEFORE,
         attrs.evolve(AFTER, gaps=()),
-        "I4 session: 1 outages, 0 entries daemon_down",
+        "I4 session: after b.mp4: ledgered nothing",
     ),
     "an outage that is in the ledger twice": (
         BEFORE,
         attrs.evolve(AFTER, gaps=AFTER.gaps * 2),
-        "I4 session: 1 outages, 2 entries daemon_down",
+        "I4 session: after b.mp4: ledgered 0.00..28.00, 0.00..28.00",
     ),
     "a file between two others gone": (
         attrs.evolve(BEFORE, sealed={}),
@@ -178,7 +178,12 @@ BROKEN = {
     "a hole within one life": (
         BEFORE,
         _with_file(attrs.evolve(FILE_B, start=109.0)),
-        "I4 session: nothing in the ledger for a.mp4 to b.mp4",
+        "I4 session: a.mp4 to b.mp4: ledgered nothing",
+    ),
+    "an outage that never was": (
+        BEFORE,
+        attrs.evolve(AFTER, gaps=(*AFTER.gaps, Gap("session", 90.0, 95.0, "daemon_down"))),
+        "I4 session: 1 entries daemon_down where there is no hole",
     ),
 }
 
@@ -213,7 +218,16 @@ def test_the_entry_of_an_outage_is_as_long_as_the_hole() -> None:
     )
     assert _complaints(after=after) == []
     short = attrs.evolve(after, gaps=(Gap("session", 112.0, 139.0, "daemon_down"),))
-    assert _complaints(after=short) == ["I4 session: nothing in the ledger for b.mp4 to d.mp4"]
+    assert _complaints(after=short) == ["I4 session: b.mp4 to d.mp4: ledgered 0.00..27.00"]
+    twice = (
+        Gap("session", 112.0, 125.0, "daemon_down"),
+        Gap("session", 125.0, 140.0, "daemon_down"),
+    )
+    assert _complaints(after=attrs.evolve(after, gaps=twice)) == []
+    overlap = (*twice[:1], Gap("session", 112.0, 140.0, "daemon_down"))
+    assert _complaints(after=attrs.evolve(after, gaps=overlap)) == [
+        "I4 session: b.mp4 to d.mp4: ledgered 0.00..13.00, 0.00..28.00"
+    ]
 
 
 def test_a_file_without_footage_is_no_footage_that_was_lost() -> None:

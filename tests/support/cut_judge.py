@@ -208,30 +208,53 @@ def _sessions(before: Before, after: After, limits: Limits) -> Iterator[str]:
 
 
 def _ledger(after: After) -> Iterator[str]:
-    """Between two lives stands exactly one entry, as long as the hole; other holes have one too."""
+    """Holes between two lives are in the ledger as `daemon_down`, others somehow; only holes are.
+
+    A hole that several outages made may have an entry for each, one beginning where the other
+    ends.
+    """
     goes_on = {status.session for status in after.status.values() if status.state == "RECORDING"}
     for session in sorted({f.session for f in after.files.values() if f.session}):
         files = _of_session(after, session)
-        gaps = [gap for gap in after.gaps if gap.session == session]
+        gaps = sorted((g for g in after.gaps if g.session == session), key=lambda g: g.start)
         down = [gap for gap in gaps if gap.cause == "daemon_down"]
-        holes = [(a, b) for a, b in pairwise(files) if a.boot != b.boot]
-        # The entry is made with the first frame of a life, whose file may still grow.
-        outages = len(holes) + (session in goes_on and files[-1].boot != after.boot)
-        if len(down) != outages:
-            yield f"I4 {session}: {outages} outages, {len(down)} entries daemon_down"
         for a, b in pairwise(files):
             if b.number != a.number + 1:
                 yield f"I3 {session}: file {b.number} follows {a.number}"
-            entries = down if a.boot != b.boot else gaps
-            if b.start - a.end > SEAM_SECONDS and not _covered(a.end, b.start, entries):
-                yield f"I4 {session}: nothing in the ledger for {a.filename} to {b.filename}"
+            if a.boot == b.boot and b.start - a.end <= SEAM_SECONDS:
+                continue
+            entries = _between(a.end, b.start, gaps if a.boot == b.boot else down)
+            if not _spans(a.end, b.start, entries):
+                yield f"I4 {session}: {a.filename} to {b.filename}: {_ledgered(a.end, entries)}"
+            down = [gap for gap in down if gap not in entries]
+        last = files[-1]
+        # The newest file still grows, so where it begins is known to the entry alone.
+        if session in goes_on and last.boot != after.boot:
+            entries = _between(last.end, float("inf"), down)
+            if not _spans(last.end, None, entries):
+                yield f"I4 {session}: after {last.filename}: {_ledgered(last.end, entries)}"
+            down = [gap for gap in down if gap not in entries]
+        if down:
+            yield f"I4 {session}: {len(down)} entries daemon_down where there is no hole"
 
 
-def _covered(start: float, end: float, gaps: Iterable[Gap]) -> bool:
-    return any(
-        abs(gap.start - start) < SAME_MOMENT_SECONDS and abs(gap.end - end) < SAME_MOMENT_SECONDS
-        for gap in gaps
-    )
+def _between(start: float, end: float, gaps: Iterable[Gap]) -> list[Gap]:
+    return [g for g in gaps if start - SAME_MOMENT_SECONDS < g.start < end]
+
+
+def _spans(start: float, end: float | None, entries: Iterable[Gap]) -> bool:
+    """Whether entries lead from `start` to `end` without a hole and without an overlap."""
+    at = start
+    for entry in entries:
+        if abs(entry.start - at) > SAME_MOMENT_SECONDS:
+            return False
+        at = entry.end
+    return at > start if end is None else abs(at - end) <= SAME_MOMENT_SECONDS
+
+
+def _ledgered(start: float, entries: Iterable[Gap]) -> str:
+    spans = [f"{e.start - start:.2f}..{e.end - start:.2f}" for e in entries]
+    return f"ledgered {', '.join(spans) or 'nothing'}"
 
 
 def read_after(
