@@ -29,7 +29,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from power_cuts_files import inspect_all  # noqa: E402
 from power_cuts_machine import GUEST, LabError, Live, Machine  # noqa: E402
-from support.cut_judge import After, Footage, Limits, judge, read_after  # noqa: E402
+from support.cut_judge import After, Footage, Limits, judge, read_after, seams  # noqa: E402
 from support.cut_witness import Before, understand  # noqa: E402
 
 SESSION_CUTS = 4  # after so many cuts, sessions are stopped for their receipts
@@ -81,6 +81,7 @@ class Run:
     limits: Limits = attrs.field(factory=Limits)
     files: dict[str, Footage] = attrs.field(factory=dict)
     earlier: Before = attrs.field(factory=Before)
+    remarked: set[str] = attrs.field(factory=set)
     unplayable: int = 0
 
     def cut(self, number: int) -> Row:
@@ -164,7 +165,8 @@ class Run:
         }
         kind, moment = before.last_trigger
         resumed = sum(going.get(c) == session for c, session in before.running.items())
-        others = {gap.cause for gap in after.gaps} - {"daemon_down"}
+        notes = [*before.news, *(seam for seam in seams(after) if seam not in self.remarked)]
+        self.remarked.update(notes)
         complaints = [c for verdict in verdicts for c in verdict.complaints]
         return Row(
             cut=number,
@@ -182,7 +184,7 @@ class Run:
             resumed=f"{resumed}/{len(before.running)}",
             losses=losses,
             complaints=tuple(dict.fromkeys(complaints)),
-            notes=(*before.news, *(f"gap {cause}" for cause in sorted(others))),
+            notes=tuple(notes),
         )
 
     def renew_sessions(self) -> None:

@@ -6,7 +6,7 @@ import json
 
 import attrs
 import pytest
-from support.cut_judge import After, Footage, Gap, Limits, Status, judge, read_after
+from support.cut_judge import After, Footage, Gap, Limits, Status, judge, read_after, seams
 from support.cut_witness import MARK, Before, Promised, Receipt, understand
 
 LIMITS = Limits(durability=1.0, fragment=0.5, fragment_frames=5, slowness=3.0)
@@ -59,24 +59,32 @@ def test_a_cut_that_kept_every_promise_has_no_complaint() -> None:
     assert verdict.losses == {"camera0": 1.0}
 
 
-def test_footage_that_was_dated_too_late_does_not_make_the_loss_smaller() -> None:
-    """Frames that were there before their time show by how much."""
+@pytest.mark.parametrize(
+    ("ages", "ahead"), [((-0.2, 0.4), 0.2), ((0.3, 0.1), -0.1), ((60.4, 60.0), -60.0)]
+)
+def test_the_clock_of_a_source_is_set_by_its_freshest_footage(
+    ages: tuple[float, float], ahead: float
+) -> None:
+    """Neither a late date on the first frame nor a source that runs late changes the loss."""
     lines = [
         _line("life", 1.0, boot=OLD),
-        *(_status(moment, 10, durable=True, age=age) for moment, age in ((2.0, -0.2), (3.0, 0.4))),
+        _status(5.0, 10, durable=True, age=-9.0),  # too long ago to count
+        *(_status(20.0 + n, 10, durable=True, age=age) for n, age in enumerate(ages)),
     ]
     before = understand(lines)
-    assert before.ahead == {"camera0": pytest.approx(0.2)}
+    assert before.ahead == {"camera0": pytest.approx(ahead)}
+    assert before.longest_lag == pytest.approx(max(ages) - min(ages))
     late = attrs.evolve(BEFORE, ahead=before.ahead)
-    assert judge(late, AFTER, LIMITS).losses == {"camera0": pytest.approx(1.2)}
+    assert judge(late, AFTER, LIMITS).losses == {"camera0": pytest.approx(1.0 + ahead)}
 
 
-def test_the_bound_grows_with_what_was_measured_and_no_further_than_the_cap() -> None:
-    """One second, one fragment and a sign of life; slow syncs and slow delivery are excused."""
-    assert LIMITS.bound(Before()) == pytest.approx(1.7)
-    assert LIMITS.bound(Before(longest_sync=0.4, longest_lag=0.3)) == pytest.approx(2.1)
-    assert LIMITS.bound(Before(longest_sync=0.4, longest_lag=0.7)) == pytest.approx(2.3)
-    assert LIMITS.bound(Before(longest_sync=30.0)) == pytest.approx(4.7)
+def test_files_of_one_life_that_do_not_join_are_remarked_upon() -> None:
+    """A hole in time within one life shows, unless the ledger has it."""
+    late = _with_file(attrs.evolve(FILE_B, start=109.0))
+    assert list(seams(AFTER)) == []
+    assert list(seams(late)) == ["b.mp4 begins 1.00 s after the file before it"]
+    entry = Gap("session", 108.0, 109.0, "camera_stalled")
+    assert list(seams(attrs.evolve(late, gaps=(*AFTER.gaps, entry)))) == []
 
 
 BROKEN = {
@@ -174,11 +182,6 @@ BROKEN = {
         attrs.evolve(BEFORE, sealed={}),
         _with_file(attrs.evolve(FILE_B, number=2)),
         "I3 session: file 2 follows 0",
-    ),
-    "a hole within one life": (
-        BEFORE,
-        _with_file(attrs.evolve(FILE_B, start=109.0)),
-        "I4 session: a.mp4 to b.mp4: ledgered nothing",
     ),
     "an outage that never was": (
         BEFORE,
@@ -287,7 +290,7 @@ def test_promises_are_read_from_the_last_life_on_the_console() -> None:
             _line("sealed", 61.0, c="camera0", id="s1", f="a.mp4", size=5, sha="x", n=80),
             _line("created", 61.5, f="b.mp4"),
             _status(62.0, 30, durable=True),
-            _status(63.0, 40, durable=False),
+            _status(63.0, 40, durable=False, age=0.6),
             _line("beat", 63.05, p=900),
             _line("beat", 63.1) + "garbage",
             _line("beat", 63.15)[:20],
@@ -298,7 +301,7 @@ def test_promises_are_read_from_the_last_life_on_the_console() -> None:
     assert before.running == {"camera0": "s1"}
     assert before.durable == {"s1": 30}
     assert before.sealed == {"a.mp4": Promised("a.mp4", 5, "x", 80)}
-    assert (before.longest_sync, before.longest_lag) == (0.9, pytest.approx(0.4))
+    assert (before.longest_sync, before.longest_lag) == (0.9, pytest.approx(0.2))
     assert before.last_trigger == ("created", 61.5)
     assert before.unreadable == 2
 

@@ -208,7 +208,7 @@ def _sessions(before: Before, after: After, limits: Limits) -> Iterator[str]:
 
 
 def _ledger(after: After) -> Iterator[str]:
-    """Holes between two lives are in the ledger as `daemon_down`, others somehow; only holes are.
+    """Holes between two lives are in the ledger as `daemon_down`; nothing else is.
 
     A hole that several outages made may have an entry for each, one beginning where the other
     ends.
@@ -221,9 +221,9 @@ def _ledger(after: After) -> Iterator[str]:
         for a, b in pairwise(files):
             if b.number != a.number + 1:
                 yield f"I3 {session}: file {b.number} follows {a.number}"
-            if a.boot == b.boot and b.start - a.end <= SEAM_SECONDS:
+            if a.boot == b.boot:
                 continue
-            entries = _between(a.end, b.start, gaps if a.boot == b.boot else down)
+            entries = _between(a.end, b.start, down)
             if not _spans(a.end, b.start, entries):
                 yield f"I4 {session}: {a.filename} to {b.filename}: {_ledgered(a.end, entries)}"
             down = [gap for gap in down if gap not in entries]
@@ -236,6 +236,20 @@ def _ledger(after: After) -> Iterator[str]:
             down = [gap for gap in down if gap not in entries]
         if down:
             yield f"I4 {session}: {len(down)} entries daemon_down where there is no hole"
+
+
+def seams(after: After) -> Iterator[str]:
+    """Describe where files of one life do not join in time, with no entry in the ledger.
+
+    No frame need be missing: a source that runs late makes such seams.
+    """
+    for session in sorted({f.session for f in after.files.values() if f.session}):
+        gaps = [gap for gap in after.gaps if gap.session == session]
+        for a, b in pairwise(_of_session(after, session)):
+            if a.boot == b.boot and b.start - a.end > SEAM_SECONDS:
+                entries = _between(a.end, b.start, gaps)
+                if not _spans(a.end, b.start, entries):
+                    yield f"{b.filename} begins {b.start - a.end:.2f} s after the file before it"
 
 
 def _between(start: float, end: float, gaps: Iterable[Gap]) -> list[Gap]:

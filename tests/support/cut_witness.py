@@ -55,11 +55,16 @@ class Before:
     sealed: dict[str, Promised] = attrs.field(factory=dict)
     receipts: dict[str, Receipt] = attrs.field(factory=dict)  # by session
     longest_sync: float = 0.0  # seconds
-    longest_lag: float = 0.0  # seconds that written footage was behind, lately
     ahead: dict[str, float] = attrs.field(factory=dict)  # camera: seconds; see `_take_status`
+    ages: dict[str, list[float]] = attrs.field(factory=dict)  # camera: of its newest footage
     news: list[str] = attrs.field(factory=list)
     last_trigger: tuple[str, float] = ("", 0.0)  # created or stopping, and when
     unreadable: int = 0
+
+    @property
+    def longest_lag(self) -> float:
+        """How much older written footage became, lately, than it is when it is fresh."""
+        return max((max(ages) - min(ages) for ages in self.ages.values()), default=0.0)
 
     def follow(self, earlier: Before) -> None:
         """Take over what an earlier life had promised and this one has not spoken of."""
@@ -125,11 +130,12 @@ def _take_status(before: Before, fact: Mapping[str, Any]) -> None:
     camera, session = fact["c"], fact["id"]
     if fact["d"]:
         before.durable[session] = max(before.durable.get(session, 0), fact["n"])
-    if fact["s"] == "RECORDING":
-        # Footage from the future: its first frame was dated too late by at least as much.
-        before.ahead[camera] = max(before.ahead.get(camera, 0.0), fact["e"] - fact["t"])
-        if fact["t"] > before.cut_at - RECENT_SECONDS:
-            before.longest_lag = max(before.longest_lag, fact["t"] - fact["e"])
+    if fact["s"] == "RECORDING" and fact["t"] > before.cut_at - RECENT_SECONDS:
+        # A synthetic source runs late where the processor cannot keep up, and early where its
+        # first frame was dated late: its clock is set by the freshest footage that was seen.
+        ahead = fact["e"] - fact["t"]
+        before.ahead[camera] = max(before.ahead.get(camera, ahead), ahead)
+        before.ages.setdefault(camera, []).append(-ahead)
     # A status that was asked for before a stop may be told behind it.
     if camera not in before.undecided and session not in before.receipts:
         before.running[camera] = session
