@@ -1,0 +1,294 @@
+"""Cuts the power of a machine that records, again and again, and checks what a user may rely on.
+
+    python tests/hardware/power_cuts.py --lab COMMAND [--cuts 20] [--cameras 4] [--volatile]
+                                        [--when random|rotation|seal|recovery]
+                                        [--seed N] [--json FILE]
+
+docs/power-cuts.md explains the checks and the table. Exit status: 0, 1 when anything that camd
+promises was not kept, 2 when the lab failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shlex
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+
+from power_cuts_files import inspect_all  # noqa: E402
+from power_cuts_machine import GUEST, LabError, Live, Machine  # noqa: E402
+from support.cut_judge import After, Footage, Limits, judge, read_after, seams  # noqa: E402
+from support.cut_witness import Before, understand  # noqa: E402
+
+SESSION_CUTS = 4  # after so many cuts, sessions are stopped for their receipts
+ROTATION_SECONDS = {"random": 8, "rotation": 8, "seal": 2, "recovery": 8}
+HEADER = (
+    f"{'cut':>4} {'moment':<30} {'rec':>3} {'loss max':>8} {'median':>7} {'bound':>6} {'sync':>5}"
+    f" {'files':>5} {'recov':>5} {'torn':>7} {'hollow':>6} {'unplay':>6} {'resumed':>7} {'bad':>3}"
+)
+
+
+@attrs.define
+class Row:
+    """One line of the table."""
+
+    cut: int
+    moment: str
+    recording: int
+    loss_max: float
+    loss_median: float
+    bound: float
+    longest_sync: float
+    files: int
+    recovered: int
+    torn_bytes: int
+    hollow: int
+    unplayable: int
+    resumed: str
+    losses: dict[str, float]
+    complaints: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.cut:>4} {self.moment:<30} {self.recording:>3} {self.loss_max:>8.2f}"
+            f" {self.loss_median:>7.2f} {self.bound:>6.2f} {self.longest_sync:>5.2f}"
+            f" {self.files:>5} {self.recovered:>5} {self.torn_bytes:>7} {self.hollow:>6}"
+            f" {self.unplayable:>6} {self.resumed:>7} {len(self.complaints):>3}"
+        )
+
+
+@attrs.define(eq=False)
+class Run:
+    """One machine, cut again and again, and all that was ever seen in it."""
+
+    machine: Machine
+    when: str
+    dice: random.Random
+    folder: Path  # for copies of recordings
+    limits: Limits = attrs.field(factory=Limits)
+    files: dict[str, Footage] = attrs.field(factory=dict)
+    earlier: Before = attrs.field(factory=Before)
+    remarked: set[str] = attrs.field(factory=set)
+    unplayable: int = 0
+
+    def cut(self, number: int) -> Row:
+        """Wait for the moment, cut the power, boot, and judge."""
+        planned = self._wait_for_the_moment()
+        lives = [self._known(self.machine.cut())]
+        self.machine.start()
+        if self.when == "recovery":
+            planned += self._wait_for_recovery()
+            lives.append(self._known(self.machine.cut()))
+            self.machine.start()
+        after = self._look(lives[-1])
+        return self._row(number, planned, lives, after)
+
+    def _known(self, console: list[str]) -> Before:
+        """Read what a life of the machine has promised, and keep what older ones had."""
+        before = understand(console)
+        before.follow(self.earlier)
+        self.earlier = attrs.evolve(before, durable={})
+        return before
+
+    def _wait_for_the_moment(self) -> str:
+        """Return what was waited for."""
+        if self.when in ("random", "recovery"):
+            seconds = self.dice.uniform(1.0, 12.0)
+            time.sleep(seconds)
+            return f"after {seconds:.1f} s"
+        live = Live(self.machine)
+        try:
+            kinds = ["created"]
+            if self.when == "seal":
+                kinds = ["stopping"] if self.dice.random() < 0.6 else ["created"]
+                churn = (
+                    f"{GUEST} churn {self.dice.randrange(1000)} {' '.join(self.machine.cameras)}"
+                )
+                self.machine.ssh(f"systemd-run -q --unit=churn {churn}")
+            time.sleep(self.dice.uniform(2.0, 10.0))
+            live.wait(*kinds, seconds=60)
+            time.sleep(self.dice.choice((0.0, self.dice.uniform(0.0, 0.3))))
+        finally:
+            live.close()
+        return ""
+
+    def _wait_for_recovery(self) -> str:
+        """Wait for some moment soon after the boot, or for the first file after it."""
+        if self.dice.random() < 0.5:
+            seconds = self.dice.uniform(0.0, 15.0)
+            time.sleep(seconds)
+            return f", {seconds:.1f} s"
+        live = Live(self.machine)
+        try:
+            live.wait("created", seconds=300)
+        finally:
+            live.close()
+        seconds = self.dice.uniform(0.0, 0.5)
+        time.sleep(seconds)
+        return f", created +{seconds:.1f} s"
+
+    def _look(self, before: Before) -> After:
+        """See everything there is after the boot, and look into the files that are new."""
+        answer = self.machine.look(before.running)
+        listed = {f["filename"]: f["status"] for f in answer["files"]}
+        strays = {name for name in answer["old"] if name.endswith(".mp4") and name not in listed}
+        whole = strays | {name for name, status in listed.items() if status != "recording"}
+        names = sorted(n for n in whole if n not in self.files or self.files[n].hollow)
+        self.machine.pull(names, self.folder)
+        new = inspect_all(self.folder / name for name in names)
+        self.unplayable = sum(bool(f.complaint) and not f.hollow for f in new.values())
+        self.files |= new
+        for name in names:
+            (self.folder / name).unlink()
+        return read_after(answer, dict(self.files), torn_bytes(answer["log"]))
+
+    def _row(self, number: int, planned: str, lives: list[Before], after: After) -> Row:
+        verdicts = [judge(before, after, self.limits) for before in lives]
+        before, going = lives[-1], {c: status.session for c, status in after.status.items()}
+        losses = {
+            f"{life}:{camera}": loss
+            for life, verdict in enumerate(verdicts)
+            for camera, loss in verdict.losses.items()
+        }
+        kind, moment = before.last_trigger
+        resumed = sum(going.get(c) == session for c, session in before.running.items())
+        notes = [*before.news, *(seam for seam in seams(after) if seam not in self.remarked)]
+        self.remarked.update(notes)
+        complaints = [c for verdict in verdicts for c in verdict.complaints]
+        return Row(
+            cut=number,
+            moment=planned or f"{(before.cut_at - moment) * 1000:.0f} ms after {kind}",
+            recording=len(before.running),
+            loss_max=max(losses.values(), default=0.0),
+            loss_median=statistics.median(losses.values()) if losses else 0.0,
+            bound=max(verdict.bound for verdict in verdicts),
+            longest_sync=max(life.longest_sync for life in lives),
+            files=len(after.files),
+            recovered=len(after.torn),
+            torn_bytes=sum(after.torn.values()),
+            hollow=sum(file.hollow for file in after.files.values()),
+            unplayable=self.unplayable,
+            resumed=f"{resumed}/{len(before.running)}",
+            losses=losses,
+            complaints=tuple(dict.fromkeys(complaints)),
+            notes=tuple(notes),
+        )
+
+    def renew_sessions(self) -> None:
+        """Stop all sessions, so that their receipts are there to be checked, and start others."""
+        self.machine.guest("stop", *self.machine.cameras)
+        self.machine.guest("start", *self.machine.cameras)
+
+    def finish(self) -> Row:
+        """Stop everything and look at every file again, byte for byte."""
+        self.machine.guest("stop", *self.machine.cameras)
+        before = self._known(self.machine.console())
+        before.durable.clear()  # of what this life has written no cut took anything
+        self.files.clear()
+        return self._row(0, "the end", [before], self._look(before))
+
+
+def torn_bytes(log: list[str]) -> dict[str, int]:
+    """Read in camd's log which interrupted files it sealed, and what it cut off them."""
+    torn = {}
+    for line in log:
+        fields = dict(part.partition("=")[::2] for part in shlex.split(line) if "=" in part)
+        if fields.get("event") == "recovered" and fields.get("note") != "adopted":
+            torn[fields["filename"]] = int(fields["torn_bytes"])
+    return torn
+
+
+def report(rows: list[Row], run: Run) -> None:
+    """Print what it all came to."""
+    cuts = [row for row in rows if row.cut]
+    losses = sorted(loss for row in cuts for loss in row.losses.values())
+    ideal = run.limits.durability + run.limits.fragment
+    print(f"\n{len(cuts)} cuts, {len(losses)} recordings interrupted, {len(run.files)} files")
+    if losses:
+        worst, median = losses[-1], statistics.median(losses)
+        over = sum(loss > ideal for loss in losses)
+        print(f"raw loss: median {median:.2f} s, worst {worst:.2f} s; over {ideal} s: {over}")
+    print(f"recovered: {sum(row.recovered for row in cuts)} files,", end=" ")
+    print(f"{sum(row.torn_bytes for row in cuts)} torn bytes;", end=" ")
+    print(f"without footage: {sum(file.hollow for file in run.files.values())}")
+    print(f"violations: {sum(len(row.complaints) for row in rows)}")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--lab", default=os.environ.get("CAMLAB_COMMAND"), help="its command")
+    parser.add_argument("--cuts", type=int, default=20)
+    parser.add_argument("--cameras", type=int, default=4)
+    parser.add_argument("--volatile", action="store_true", help="the disk's cache is lost, too")
+    parser.add_argument("--when", choices=tuple(ROTATION_SECONDS), default="random")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", type=Path, help="write all rows to this file")
+    options = parser.parse_args()
+    if not options.lab:
+        parser.error("--lab or $CAMLAB_COMMAND must say how to drive the machine")
+    return options
+
+
+def run_all(options: argparse.Namespace, folder: Path) -> list[Row]:
+    """Make all cuts, printing each row when it is known."""
+    cameras = [f"camera{number}" for number in range(options.cameras)]
+    machine = Machine(shlex.split(options.lab), cameras, options.volatile)
+    run = Run(machine, options.when, random.Random(options.seed), folder)
+    rows: list[Row] = []
+    machine.start(fresh=True)
+    try:
+        machine.install(ROTATION_SECONDS[options.when])
+        machine.look({})
+        machine.guest("start", *cameras)
+        print(HEADER, flush=True)
+        for number in range(1, options.cuts + 1):
+            rows.append(tell(run.cut(number)))
+            if number % SESSION_CUTS == 0:
+                run.renew_sessions()
+        rows.append(tell(run.finish()))
+    except LabError as error:
+        print(f"The lab failed: {error}")
+        raise SystemExit(2) from error
+    finally:
+        with suppress(LabError):  # it may be off
+            machine.run("powercut")
+        report(rows, run)
+    return rows
+
+
+def tell(row: Row) -> Row:
+    """Print a row, with what is wrong and what is remarkable below it."""
+    print(row)
+    for complaint in row.complaints:
+        print(f"       VIOLATION {complaint}")
+    for note in row.notes:
+        print(f"       note: {note}")
+    sys.stdout.flush()
+    return row
+
+
+def main() -> int:
+    options = arguments()
+    with tempfile.TemporaryDirectory() as name:
+        rows = run_all(options, Path(name))
+    if options.json:
+        values: list[dict[str, Any]] = [attrs.asdict(row) for row in rows]
+        options.json.write_text(json.dumps(values, indent=1))
+    return int(any(row.complaints for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""What a recording's own bytes say: its story, its hash, and what FFmpeg finds in it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from pathlib import Path
+
+import imageio_ffmpeg
+from support.cut_judge import Footage
+
+from camd.media.boxes import MediaError
+from camd.media.mp4 import HASHED_FROM
+from camd.media.stored import HEAD_SIZE, read_segment_head, sealed_moov_offset
+
+FFMPEG = os.environ.get("TEST_FFMPEG") or shutil.which("ffmpeg") or imageio_ffmpeg.get_ffmpeg_exe()
+
+
+def inspect_all(paths: Iterable[Path]) -> dict[str, Footage]:
+    """Look into files, two at a time; by name."""
+    with ThreadPoolExecutor(2) as pool:
+        return {footage.filename: footage for footage in pool.map(inspect, paths)}
+
+
+def inspect(path: Path) -> Footage:
+    """Look into one file; one without footage is described as such, and never raises."""
+    data = path.read_bytes()
+    digest = hashlib.sha256(data[HASHED_FROM:]).hexdigest()
+    try:
+        _, story = read_segment_head(data[:HEAD_SIZE])
+        sealed = sealed_moov_offset(data[:HASHED_FROM]) is not None
+    except MediaError as error:
+        return Footage(path.name, len(data), digest, sealed=False, complaint=str(error))
+    frames, seconds, complaint = play(path)
+    if not frames and not sealed:
+        return Footage(path.name, len(data), digest, sealed=False, complaint="no frame")
+    return Footage(
+        *(path.name, len(data), digest, sealed, complaint),
+        *(story.camera_id, story.session_id, story.number, story.boot_id, frames),
+        start=story.start_micros / 1e6,
+        end=story.start_micros / 1e6 + seconds,
+    )
+
+
+def play(path: Path) -> tuple[int, float, str]:
+    """Decode all of a file; return its frames, their seconds, and what FFmpeg complains about."""
+    arguments = f"-v error -nostdin -i {path} -map 0:v:0 -fps_mode passthrough -f null -"
+    arguments += " -map 0:v:0 -c copy -f framecrc -"
+    command = [FFMPEG, *arguments.split()]
+    done = subprocess.run(command, capture_output=True, timeout=300, check=False)
+    lines = done.stdout.decode().splitlines()
+    packets = [line.split(",") for line in lines if line and not line.startswith("#")]
+    bases = [line.split(": ")[1] for line in lines if line.startswith("#tb 0")]
+    said = done.stderr.decode(errors="replace").strip()[:200]
+    if not packets:
+        return 0, 0.0, said or "no frame"
+    end = max(int(packet[2]) + int(packet[3]) for packet in packets)
+    complaint = said or ("" if done.returncode == 0 else f"status {done.returncode}")
+    return len(packets), float(end * Fraction(bases[0])), complaint

@@ -1,0 +1,156 @@
+"""What runs inside the machine whose power is cut: it records on command, and tells all it sees.
+
+power_cuts_guest.py watch CAMERA..            bear witness until the end
+power_cuts_guest.py churn SEED CAMERA..       stop and start recordings, again and again
+power_cuts_guest.py start|stop CAMERA..       once
+power_cuts_guest.py look CAMERA=SESSION..     wait until these record, then tell everything
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import trio
+from power_cuts_witness import (
+    ADDRESS,
+    RECORDINGS,
+    Witness,
+    boot_id,
+    file_line,
+    until_lost,
+    watch,
+)
+
+from camd.client import Client, RemoteError, open_client
+
+SETTLE_SECONDS = 300.0
+
+
+async def start_one(client: Client, witness: Witness, camera: str) -> None:
+    """Start a recording, with a word before and after."""
+    witness.tell("starting", drain=True, c=camera)
+    started = await client.call("start_recording", device=camera)
+    witness.tell("started", drain=True, c=camera, id=started["session_id"])
+
+
+async def stop_one(client: Client, witness: Witness, camera: str) -> None:
+    """Stop a recording, with a word before, and the receipt after."""
+    status = await client.call("get_recording_status", device=camera)
+    if status is None:
+        return
+    witness.tell("stopping", drain=True, c=camera, id=status["session_id"])
+    stopped = await client.call("stop_recording", device=camera)
+    receipt = stopped["receipt"]
+    facts = {
+        "files": [file_line(file) for file in receipt["files"]],
+        "captured": receipt["frames_captured"],
+        "written": receipt["frames_written"],
+        "lost": sum(gap["frames"] for gap in receipt["gaps"] if gap["exact"]),
+        "durable": receipt["durable"],
+    }
+    witness.tell("receipt", drain=True, c=camera, id=stopped["session_id"], **facts)
+
+
+async def each(cameras: list[str], work: Callable[..., Any]) -> None:
+    """Do something with all cameras at the same time."""
+    witness = Witness()
+    async with open_client(ADDRESS) as client, trio.open_nursery() as nursery:
+        for camera in cameras:
+            nursery.start_soon(work, client, witness, camera)
+
+
+async def churn(seed: int, cameras: list[str]) -> None:
+    """Stop and start all cameras at random until the power goes."""
+    dice = random.Random(seed)
+
+    async def go_on(client: Client, witness: Witness, camera: str) -> None:
+        while True:
+            await trio.sleep(dice.uniform(0.5, 4.0))
+            with suppress(RemoteError):
+                await stop_one(client, witness, camera)
+                await start_one(client, witness, camera)
+
+    await each(cameras, go_on)
+
+
+async def look(expected: dict[str, str]) -> None:
+    """Print all that camd knows, as JSON, once the expected sessions go on or time is up."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    found: dict[str, Any] = {}
+    while time.monotonic() < deadline and not settled(found, expected):
+        await trio.sleep(0.5)
+        await until_lost(lambda client: survey(client, expected, found))
+    print(json.dumps(found | surroundings()))
+
+
+def settled(found: dict[str, Any], expected: dict[str, str]) -> bool:
+    """Whether recovery is over and everything that should record does."""
+    if not found:
+        return False
+    statuses = found["status"]
+    there = all(statuses[camera] for camera, session in expected.items() if session)
+    recording = all(s["status"] == "RECORDING" for s in statuses.values() if s)
+    return there and recording and all(f["status"] != "interrupted" for f in found["files"])
+
+
+async def survey(client: Client, cameras: dict[str, str], found: dict[str, Any]) -> None:
+    """Ask camd for everything, in this order: what grows meanwhile is in the later answers."""
+    folder = old_files()
+    files = await listing(client)
+    status = {c: await client.call("get_recording_status", device=c) for c in cameras}
+    last = {file["session_id"]: file["filename"] for file in files}
+    gaps = []
+    for filename in last.values():
+        gaps += (await client.call("get_recording_info", filename=filename))["gaps"]
+    found |= {"files": files, "gaps": gaps, "status": status, "old": folder}
+
+
+async def listing(client: Client) -> list[dict[str, Any]]:
+    """List all recordings, newest first; those that appear meanwhile shift the pages."""
+    files: dict[str, dict[str, Any]] = {}
+    offset, total = 0, 1
+    while offset < total:
+        page = await client.call("list_recordings", limit=1000, offset=offset)
+        files |= {file["filename"]: file for file in page["files"]}
+        offset, total = offset + 1000, page["total"]
+    return list(files.values())
+
+
+def old_files() -> list[str]:
+    """Name what was last written before this boot."""
+    booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return [e.name for e in os.scandir(RECORDINGS) if e.stat().st_mtime < booted]
+
+
+def surroundings() -> dict[str, Any]:
+    """Look at the folder, the journal of this boot and the boot's id."""
+    folder = {e.name: e.stat().st_size for e in os.scandir(RECORDINGS) if e.is_file()}
+    command = "journalctl -b -u camd -o cat --no-pager"
+    log = subprocess.run(command.split(), capture_output=True, text=True, check=False).stdout
+    return {"boot": boot_id(), "folder": folder, "log": log.splitlines()}
+
+
+def main(verb: str, *words: str) -> None:
+    match verb:
+        case "watch":
+            trio.run(watch, list(words))
+        case "churn":
+            trio.run(churn, int(words[0]), list(words[1:]))
+        case "start":
+            trio.run(each, list(words), start_one)
+        case "stop":
+            trio.run(each, list(words), stop_one)
+        case "look":
+            trio.run(look, dict(word.split("=") for word in words))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
