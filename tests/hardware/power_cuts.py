@@ -206,7 +206,7 @@ def torn_bytes(log: list[str]) -> dict[str, int]:
     torn = {}
     for line in log:
         fields = dict(part.partition("=")[::2] for part in shlex.split(line) if "=" in part)
-        if fields.get("event") == "recovered" and fields.get("note") != "adopted":
+        if fields.get("event") == "file_found" and fields.get("outcome") == "sealed":
             torn[fields["filename"]] = int(fields["torn_bytes"])
     return torn
 
