@@ -100,7 +100,7 @@ async def survive_kill(
     daemon: Daemon, dice: random.Random, early: bool, known: list[str], tally: Tally
 ) -> None:
     """Start recordings, kill the daemon at some moment, and look at what is there."""
-    old = set(daemon.recordings.glob("*.mp4"))
+    old = files_of(daemon)
     status: dict[str, Any] = {}
     async with daemon.client() as client, trio.open_nursery() as starters:
         await listed_as_they_are(client, daemon)
@@ -115,7 +115,7 @@ async def survive_kill(
     assert await trio.to_thread.run_sync(daemon.wait_no_children, 1.0) == []
     tally.kills += 1
     for camera in CAMERAS:
-        new = sorted(set(daemon.recordings.glob(f"{camera}_*.mp4")) - old)
+        new = sorted(files_of(daemon, f"{camera}_") - old)
         held = [await trio.to_thread.run_sync(packets, path) for path in new]
         found = [packet for some in held for packet in some]
         tally.interrupted += bool(new)
@@ -134,17 +134,22 @@ async def ask_to_start(client: Client, camera: str) -> None:
 
 
 async def listed_as_they_are(client: Client, daemon: Daemon) -> None:
-    """Wait until every file is listed, with the size and the frames that it has on disk."""
-    files = {path.name: path for path in daemon.recordings.glob("*.mp4")}
-    while True:
-        listed = (await client.call("list_recordings", limit=1000))["files"]
-        sizes = {file["filename"]: file["file_size"] for file in listed}
-        if sizes == {name: path.stat().st_size for name, path in files.items()}:
-            break
+    """Wait until stock has been taken; every file is listed then, sealed, as it is on disk."""
+    while not ((await client.call("get_status"))["recovery"] or {}).get("ended"):  # noqa: ASYNC110
         await trio.sleep(0.05)
+    listed = (await client.call("list_recordings", limit=1000))["files"]
+    sizes = {file["filename"]: file["file_size"] for file in listed}
+    assert sizes == {path.name: path.stat().st_size for path in files_of(daemon)}
     for file in listed:
-        assert file["status"] in ("completed", "interrupted")
+        assert file["status"] == "completed"
         assert file["session_id"]
+
+
+def files_of(daemon: Daemon, camera: str = "") -> set[Path]:
+    """Find what was recorded. A kill in the moment between the name of a file and its first write
+    leaves the name alone, and nobody was told of it."""
+    found = daemon.recordings.glob(f"{camera}*.mp4")
+    return {path for path in found if path.stat().st_size}
 
 
 async def recover(daemon: Daemon, tally: Tally) -> None:

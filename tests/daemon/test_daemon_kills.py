@@ -29,6 +29,7 @@ async def test_nothing_is_forgotten_however_often_the_daemon_is_killed(
             ],
         )
     assert ordeal.wrong == []
+    assert ordeal.unhashed == []
     assert len(ordeal.kills) == 7
     assert sum(len(kill.lost) for kill in ordeal.kills) >= 16  # sessions that a kill interrupted
     assert ordeal.frames > 300
