@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 import attrs
-from support.footage import WHO, footage, gap, segment, session
+from support.footage import NOON, WHO, footage, gap, segment, session
 from support.powercut import RecordingDisk
 
 from camd.clock import from_unix_micros
@@ -15,7 +15,9 @@ from camd.model import Gap, Segment, SegmentState, SessionId
 from camd.storage.archive import Archive
 from camd.storage.catalog import Catalog
 from camd.storage.journal import Journal
-from camd.storage.records import GapNoted, SegmentNoted, SegmentRemoved, SessionNoted
+from camd.storage.pins import Pins
+from camd.storage.records import GapNoted, SegmentNoted, SessionNoted
+from camd.storage.removal import Remover
 from camd.storage.segment import SegmentFile
 from camd.storage.stock import Finding, Stocktaker, take_stock
 
@@ -129,10 +131,11 @@ class Life:
         number = self._there.pop(0)
         path = self.files[number].path
         self.removing.append((self.now, number))
-        self.archive.note(SegmentRemoved(path.name, "asked for"))
+        pins = Pins.of(self.disk, FOLDER)
+        remover = Remover(self.disk, FOLDER, self.archive, pins, lambda _: None, NOON)
+        (answer,) = remover.remove([path.name], "asked for")
+        assert answer.removed
         self._snapshot()
-        self.disk.unlink(path)
-        self.disk.sync_directory(FOLDER)
         self.removed.append((self.now, number))
 
     def sealed(self, number: int, fragments: int) -> bytes:
