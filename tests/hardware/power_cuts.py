@@ -2,6 +2,7 @@
 
     python tests/hardware/power_cuts.py --lab COMMAND [--cuts 20] [--cameras 4] [--volatile]
                                         [--when random|rotation|seal|recovery]
+                                        [--durability 1s|5s|30s|segment]
                                         [--seed N] [--json FILE]
 
 docs/power-cuts.md explains the checks and the table. Exit status: 0, 1 when anything that camd
@@ -34,6 +35,8 @@ from support.cut_witness import Before, understand  # noqa: E402
 
 SESSION_CUTS = 4  # after so many cuts, sessions are stopped for their receipts
 ROTATION_SECONDS = {"random": 8, "rotation": 8, "seal": 2, "recovery": 8}
+LEAST_ROTATION_SECONDS = {"1s": 0, "5s": 12, "30s": 60, "segment": 24}  # to see what it costs
+UNSYNCED_SECONDS = {"1s": 1.0, "5s": 5.0, "30s": 30.0}  # and with "segment" a whole segment
 HEADER = (
     f"{'cut':>4} {'moment':<30} {'rec':>3} {'loss max':>8} {'median':>7} {'bound':>6} {'sync':>5}"
     f" {'files':>5} {'recov':>5} {'torn':>7} {'hollow':>6} {'unplay':>6} {'resumed':>7} {'bad':>3}"
@@ -76,6 +79,7 @@ class Run:
 
     machine: Machine
     when: str
+    rotation: int  # seconds
     dice: random.Random
     folder: Path  # for copies of recordings
     limits: Limits = attrs.field(factory=Limits)
@@ -106,7 +110,7 @@ class Run:
     def _wait_for_the_moment(self) -> str:
         """Return what was waited for."""
         if self.when in ("random", "recovery"):
-            seconds = self.dice.uniform(1.0, 12.0)
+            seconds = self.dice.uniform(1.0, max(12.0, self.rotation))
             time.sleep(seconds)
             return f"after {seconds:.1f} s"
         live = Live(self.machine)
@@ -234,6 +238,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--cameras", type=int, default=4)
     parser.add_argument("--volatile", action="store_true", help="the disk's cache is lost, too")
     parser.add_argument("--when", choices=tuple(ROTATION_SECONDS), default="random")
+    parser.add_argument("--durability", choices=tuple(LEAST_ROTATION_SECONDS), default="1s")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, help="write all rows to this file")
     options = parser.parse_args()
@@ -246,11 +251,13 @@ def run_all(options: argparse.Namespace, folder: Path) -> list[Row]:
     """Make all cuts, printing each row when it is known."""
     cameras = [f"camera{number}" for number in range(options.cameras)]
     machine = Machine(shlex.split(options.lab), cameras, options.volatile)
-    run = Run(machine, options.when, random.Random(options.seed), folder)
+    rotation = max(ROTATION_SECONDS[options.when], LEAST_ROTATION_SECONDS[options.durability])
+    run = Run(machine, options.when, rotation, random.Random(options.seed), folder)
+    run.limits = Limits(durability=UNSYNCED_SECONDS.get(options.durability, float(rotation)))
     rows: list[Row] = []
     machine.start(fresh=True)
     try:
-        machine.install(ROTATION_SECONDS[options.when])
+        machine.install(rotation, options.durability)
         machine.look({})
         machine.guest("start", *cameras)
         print(HEADER, flush=True)

@@ -64,7 +64,7 @@ requests_per_minute = 100000
 [storage]
 recordings_dir = "{recordings}"
 state_dir = "/var/lib/camd"
-durability = "1s"
+durability = "{durability}"
 [recording]
 rotation = "{rotation}s"
 fragment = "{fragment:.0f}ms"
@@ -141,7 +141,7 @@ class Machine:
         if names:
             self.run("pull", *(f"{RECORDINGS}/{name}" for name in names), str(folder))
 
-    def install(self, rotation: int) -> None:
+    def install(self, rotation: int, durability: str) -> None:
         """Put camd, its dependencies and the guest's part into it, and start the services."""
         version, machine = self.ssh(
             "python3 -c 'import platform as p; print(p.python_version()); print(p.machine())'"
@@ -149,7 +149,7 @@ class Machine:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             collect(folder / "camd", version.rpartition(".")[0], machine)
-            self._write_files(folder / "camd", rotation)
+            self._write_files(folder / "camd", rotation, durability)
             with tarfile.open(folder / "camd.tar", "w") as archive:
                 archive.add(folder / "camd", "camd")
             self.run("push", str(folder / "camd.tar"), "/opt/")
@@ -162,11 +162,14 @@ class Machine:
             " && systemctl daemon-reload && systemctl enable -q --now camd camd-watch && sync"
         )
 
-    def _write_files(self, folder: Path, rotation: int) -> None:
+    def _write_files(self, folder: Path, rotation: int, durability: str) -> None:
         for name in ("power_cuts_guest.py", "power_cuts_witness.py"):
             (folder / name).write_bytes(Path(__file__).with_name(name).read_bytes())
         config = CONFIG.format(
-            recordings=RECORDINGS, rotation=rotation, fragment=FRAGMENT_SECONDS * 1000
+            recordings=RECORDINGS,
+            rotation=rotation,
+            durability=durability,
+            fragment=FRAGMENT_SECONDS * 1000,
         )
         for camera in self.cameras:
             config += CAMERA.format(camera=camera, rate=FRAME_RATE)
