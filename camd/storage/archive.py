@@ -17,7 +17,8 @@ import attrs
 import structlog
 
 from camd.model import Segment
-from camd.storage.catalog import Catalog, put_aside
+from camd.storage.catalog import Catalog
+from camd.storage.database import put_aside
 from camd.storage.disk import Disk
 from camd.storage.journal import Journal
 from camd.storage.records import Record, SegmentNoted

@@ -25,12 +25,11 @@ from camd.model import (
     SessionId,
     SessionPage,
 )
+from camd.storage.database import connect, put_aside
 from camd.storage.journal import Place
 from camd.storage.pages import gaps_page, segments_page, sessions_page
 from camd.storage.records import GapNoted, Record, SegmentNoted, SegmentRemoved, SessionNoted
 from camd.storage.rows import (
-    SCHEMA,
-    SCHEMA_VERSION,
     Dated,
     Values,
     gap_of,
@@ -42,8 +41,6 @@ from camd.storage.rows import (
     span_of,
 )
 from camd.storage.timeline import NEVER, Timeline
-
-_SUFFIXES = ("", "-wal", "-shm")  # what SQLite makes of one name, and finds by it again
 
 
 @attrs.define(eq=False)
@@ -63,12 +60,12 @@ class Catalog:
         """
         fresh = not path.exists()
         try:
-            return cls(_connect(path), fresh)
+            return cls(connect(path), fresh)
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError) or not path.exists():
                 raise
             put_aside(path)
-            return cls(_connect(path), True)
+            return cls(connect(path), True)
 
     def close(self) -> None:
         """Fold the log into the database and close it."""
@@ -269,41 +266,6 @@ class Catalog:
             "SELECT * FROM gaps WHERE session_id = ? ORDER BY start_us, id", (session_id,)
         )
         return tuple(map(gap_of, rows))
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, check_same_thread=False)
-    try:
-        db.row_factory = sqlite3.Row
-        db.execute("PRAGMA journal_mode = WAL")
-        # A power cut may take the last transactions: files and journal say them again.
-        db.execute("PRAGMA synchronous = NORMAL")
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-        elif version != SCHEMA_VERSION:
-            raise sqlite3.DatabaseError(f"index version {version}, expected {SCHEMA_VERSION}")
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def put_aside(path: Path) -> None:
-    """Rename a database that cannot be used, and what SQLite keeps beside it. Raises OSError."""
-    free = _free_name(path.with_name(f"{path.name}.unreadable"))
-    for suffix in _SUFFIXES:
-        old = path.with_name(path.name + suffix)
-        if old.exists():
-            old.rename(free.with_name(free.name + suffix))
-
-
-def _free_name(path: Path) -> Path:
-    number, free = 0, path
-    while any(free.with_name(free.name + suffix).exists() for suffix in _SUFFIXES):
-        number += 1
-        free = path.with_name(f"{path.name}.{number}")
-    return free
 
 
 def _marks(values: Values | Sequence[object]) -> str:

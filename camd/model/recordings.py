@@ -1,72 +1,14 @@
-"""The nouns of camd as frozen values: what crosses a border between modules."""
+"""What is recorded, what is missing of it, and how both are asked for."""
 
 from __future__ import annotations
 
 import enum
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import NewType
 
 import attrs
 
-CameraId = NewType("CameraId", str)
-SessionId = NewType("SessionId", str)
-
-
-# --- where pictures come from -------------------------------------------------------------
-
-
-@attrs.frozen
-class TestSource:
-    """A synthetic picture with a clock and a frame number."""
-
-    __test__ = False  # not a test class, whatever its name makes pytest think
-
-    width: int = 1280
-    height: int = 720
-    rate: float = 30.0
-    audio: bool = False
-
-
-@attrs.frozen
-class FileSource:
-    """A media file, read at `speed` times real time; over and over when `loop`."""
-
-    path: Path
-    loop: bool = True
-    speed: float = 1.0
-
-
-@attrs.frozen
-class RtspSource:
-    """An RTSP stream over TCP. The URL may hold credentials, so `repr` leaves it out."""
-
-    url: str = attrs.field(repr=False)
-
-
-@attrs.frozen
-class V4l2Source:
-    """A Video4Linux capture node, or a link to one."""
-
-    path: Path
-
-
-Source = TestSource | FileSource | RtspSource | V4l2Source
-
-
-# --- cameras ------------------------------------------------------------------------------
-
-
-class CameraState(enum.Enum):
-    """Where a camera's machine stands."""
-
-    IDLE = "IDLE"  # nobody needs it; its device is closed
-    STARTING = "STARTING"  # a child runs, no fragment yet
-    STREAMING = "STREAMING"  # fragments arrive
-    STOPPING = "STOPPING"  # the child was told to end
-    RESTING = "RESTING"  # failed; tries again after a delay
-    ABSENT = "ABSENT"  # the device is not there
-    FAULTED = "FAULTED"  # the actor itself crashed and is being restarted
+from camd.model.ids import CameraId, SessionId
 
 
 class Cause(enum.Enum):
@@ -81,16 +23,6 @@ class Cause(enum.Enum):
     DAEMON_DOWN = "daemon_down"
     CLOCK_STEP = "clock_step"
     FRAMES_DROPPED_BY_SOURCE = "frames_dropped_by_source"
-
-
-@attrs.frozen
-class Trouble:
-    """Why a camera does not deliver: a short machine word, a sentence, and what to do."""
-
-    cause: str  # "busy", "not_found", "no_permission", "stalled", "ffmpeg_missing", …
-    message: str
-    suggestion: str
-    ledger_cause: Cause = Cause.ENCODER_EXIT
 
 
 @attrs.frozen
@@ -242,34 +174,6 @@ class SessionSummary:
 
 
 @attrs.frozen
-class VideoFormat:
-    """What really comes out of a camera's child."""
-
-    codec: str  # the sample entry's four characters: avc1, hvc1, jpeg, …
-    width: int
-    height: int
-    fps: float
-
-
-@attrs.frozen
-class CameraStatus:
-    """The latest word on one camera; published by its actor, read by everybody."""
-
-    camera_id: CameraId
-    device: str
-    name: str
-    identity: str
-    state: CameraState
-    trouble: Trouble | None
-    video: VideoFormat | None
-    wanted: VideoFormat  # what the configuration asks for; codec "" when left to camd
-    session: Session | None
-    bytes_captured: int
-    streaming_since: float | None  # clock.monotonic()
-    restarts: int
-
-
-@attrs.frozen
 class RecordingWish:
     """What a caller asks for when a recording is to start; None means "as configured"."""
 
@@ -283,71 +187,6 @@ class RecordingWish:
     def preroll_seconds(self) -> float:
         """How many seconds of the past are wished for; 0 while that is left open."""
         return self.preroll.total_seconds() if self.preroll else 0.0
-
-
-# --- storage ------------------------------------------------------------------------------
-
-
-class StorageLevel(enum.Enum):
-    """How the recordings volume is, from good to unusable."""
-
-    OK = "ok"
-    LOW = "low"
-    BLOCKED = "blocked"
-    CRITICAL = "critical"
-    MISSING = "missing"
-    READ_ONLY = "read_only"
-    UNRESPONSIVE = "unresponsive"
-    NO_INODES = "no_inodes"  # hardly any new file can be made
-    FAILING = "failing"  # writes or syncs end with errors
-
-    @property
-    def writable(self) -> bool:
-        """Whether running sessions may go on writing."""
-        return self in (
-            StorageLevel.OK,
-            StorageLevel.LOW,
-            StorageLevel.BLOCKED,
-            StorageLevel.NO_INODES,
-        )
-
-
-@attrs.frozen
-class SyncLatency:
-    """What the latest syncs (fdatasync(2), and fsync(2) of the folder) took, in seconds.
-
-    `count` says how many they are, at most 256; the others are None while there are none.
-    """
-
-    count: int = 0
-    latest: float | None = None
-    median: float | None = None
-    p95: float | None = None
-    worst: float | None = None
-
-
-@attrs.frozen
-class StorageStatus:
-    """The latest word on the recordings volume. Bytes, percent, bytes per second, seconds."""
-
-    level: StorageLevel
-    total_bytes: int
-    used_bytes: int
-    available_bytes: int
-    used_percent: float
-    recordings_bytes: int
-    promised_bytes: int
-    write_rate: float
-    seconds_until_blocked: float | None
-    warn_percent: float
-    block_percent: float
-    critical_percent: float
-    reason: str = ""  # why the volume cannot be used and …
-    suggestion: str = ""  # … what to do, where more is known than the level
-    free_inodes: int | None = None  # None: the file system does not count them
-    sync_latency: SyncLatency = SyncLatency()
-    pending_seconds: float = 0.0  # age of the oldest call to the disk that has not returned
-    slow: bool = False  # such a call takes, or took within half a minute, a second or longer
 
 
 @attrs.frozen
@@ -395,83 +234,3 @@ class StoredFile:
     size_bytes: int
     sealed: bool
     modified: datetime
-
-
-# --- events -------------------------------------------------------------------------------
-
-
-class RecordingNews(enum.Enum):
-    """What happened to a session."""
-
-    STARTED = "STARTED"
-    PROGRESS = "PROGRESS"
-    ROTATED = "ROTATED"
-    GAP = "GAP"
-    STOPPED = "STOPPED"
-    ERROR = "ERROR"
-
-
-@attrs.frozen
-class CameraChanged:
-    """A camera's status is another one now."""
-
-    status: CameraStatus
-
-
-@attrs.frozen
-class RecordingChanged:
-    """Something happened to a camera's session."""
-
-    news: RecordingNews
-    device: str
-    session: Session
-    filename: str
-    reason: str = ""
-
-
-@attrs.frozen
-class StorageChanged:
-    """The storage level is another one now."""
-
-    status: StorageStatus
-
-
-@attrs.frozen
-class CleanupReceipt:
-    """What one run of the retention policy did, and for whom. Bytes."""
-
-    began: datetime
-    ended: datetime
-    asked_by: str
-    policy_type: str
-    rule: str  # in words
-    files_planned: int
-    files_deleted: int
-    space_freed: int
-    files: tuple[str, ...]  # that were deleted; the first thousand
-    files_skipped: int  # planned, and stayed: in use or pinned meanwhile, or a disk's trouble
-    files_kept: int  # that the policy would take and must not
-    space_short: int  # how much more than the policy allows is left
-    braked: bool
-    complete: bool  # False: it was stopped
-    message: str
-
-
-@attrs.frozen
-class CleanupEnded:
-    """The retention policy has been carried out, or stopped by its brake."""
-
-    receipt: CleanupReceipt
-
-
-@attrs.frozen
-class DamageFound:
-    """A recording is not as it was when it was sealed."""
-
-    filename: str
-    fault: str  # a short machine word
-    text: str
-    advice: str
-
-
-Event = CameraChanged | RecordingChanged | StorageChanged | CleanupEnded | DamageFound
