@@ -68,6 +68,8 @@ class Stocktaking:
         try:
             await self._search()
             self.taken.set()
+            # Read now what the first listing would have to wait for.
+            await self.clerk.ask(lambda archive: archive.catalog.timeline())
             await self._hash_all()
         except (OSError, sqlite3.Error, Refusal) as error:
             log.error("recovery_failed", error=str(error))
