@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from support.disk import MemoryDisk
 from support.footage import gap, segment, session
+from support.life import open_archive
 
 from camd.model import RecordingQuery, SegmentState, SessionId
 from camd.storage.archive import Archive
 from camd.storage.catalog import Catalog
-from camd.storage.journal import Journal, Place
+from camd.storage.journal import Place
 from camd.storage.records import GapNoted, Record, SegmentNoted, SegmentRemoved, SessionNoted
 
 FOLDER = Path("/disk")
@@ -31,12 +32,7 @@ FACTS: list[Record] = [
 
 def opened(disk: MemoryDisk, index: bytes | None = None) -> Archive:
     """Open the archive on a disk, with the index as it was at some time."""
-    catalog = Catalog.open(Path(":memory:"))
-    if index is not None:
-        catalog._db.deserialize(index)
-    archive = Archive(FOLDER, catalog, Journal.open(disk, FOLDER), -1, None)
-    archive.catch_up()
-    return archive
+    return open_archive(disk, index, FOLDER)
 
 
 def said(archive: Archive) -> tuple[object, ...]:

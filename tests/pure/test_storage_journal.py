@@ -170,17 +170,8 @@ def test_a_power_cut_costs_no_line_that_was_promised(data: st.DataObject) -> Non
     for record in RECORDS:
         journal.append([record])
         promises.append(len(disk.log))
-    cut = 0
-
-    def draw(strategy: st.SearchStrategy[object], label: str = "") -> object:
-        nonlocal cut
-        value = data.draw(strategy, label=label)
-        if label.startswith("operations"):
-            assert isinstance(value, int)
-            cut = value
-        return value
-
-    left = disk.after_power_cut(draw)  # type: ignore[arg-type]
+    cut = data.draw(st.integers(0, len(disk.log)), label="operations before the cut")
+    left = disk.cut_at(cut, data.draw)
     promised = sum(after <= cut for after in promises)
     found = noted(left)
     assert found[:promised] == RECORDS[:promised]

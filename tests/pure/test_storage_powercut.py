@@ -60,17 +60,8 @@ def test_a_power_cut_costs_only_what_was_not_synced(data: st.DataObject) -> None
     """I1, I2: every state becomes a sealed file that holds all that was durable, in order."""
     syncs = data.draw(st.lists(st.booleans(), min_size=COUNT, max_size=COUNT), label="syncs")
     disk, promises = _recorded(syncs, seal=data.draw(st.booleans(), label="sealed"))
-    cut = len(disk.log)
-
-    def draw(strategy: st.SearchStrategy[object], label: str = "") -> object:
-        nonlocal cut
-        value = data.draw(strategy, label=label)
-        if label.startswith("operations"):
-            assert isinstance(value, int)
-            cut = value
-        return value
-
-    left = disk.after_power_cut(draw)  # type: ignore[arg-type]
+    cut = data.draw(st.integers(0, len(disk.log)), label="operations before the cut")
+    left = disk.cut_at(cut, data.draw)
     durable = max(count for after, count in promises if after <= cut)
     recovered = _recover(left)
     frames = recovered.segment.frames if recovered else 0

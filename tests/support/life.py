@@ -14,6 +14,7 @@ from camd.media.mp4 import FTYP_SIZE, SegmentIndex
 from camd.model import Gap, Segment, SegmentState, SessionId
 from camd.storage.archive import Archive
 from camd.storage.catalog import Catalog
+from camd.storage.disk import Disk
 from camd.storage.journal import Journal
 from camd.storage.pins import Pins
 from camd.storage.records import GapNoted, SegmentNoted, SessionNoted
@@ -29,12 +30,12 @@ FRAMES = FRAGMENTS[0].frames
 MINUTE = 60_000_000
 
 
-def open_archive(disk: RecordingDisk, index: bytes | None = None) -> Archive:
+def open_archive(disk: Disk, index: bytes | None = None, folder: Path = ARCHIVE) -> Archive:
     """Open the archive of a disk, with an index as it was at some time, or with none."""
     catalog = Catalog.open(Path(":memory:"))
     if index is not None:
         catalog._db.deserialize(index)
-    archive = Archive(ARCHIVE, catalog, Journal.open(disk, ARCHIVE), -1, None)
+    archive = Archive(folder, catalog, Journal.open(disk, folder), -1, None)
     archive.catch_up()
     return archive
 
