@@ -23,7 +23,7 @@ from camd.model import (
 )
 from camd.storage.timeline import NEVER, Span
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SCHEMA = """
 CREATE TABLE segments (
   filename TEXT PRIMARY KEY, camera_id TEXT NOT NULL, session_id TEXT NOT NULL,
