@@ -2,7 +2,7 @@
 
     python bench/index.py [--rows 1000000]
 
-The index is filled with ten years of four cameras, the service is started on it, and pages are
+The index is filled with segments of four cameras, the service is started on it, and pages are
 asked for over its WebSocket; the baseline is a `ping` on the same connection, and SQLite's own
 count and OFFSET on the same rows. A page should take less than 5 ms.
 """
@@ -106,7 +106,7 @@ def measure(camd: Camd, index: Path, rows: int, span: timedelta) -> None:
         show(f"page at offset {offset}", page(offset=offset))
     quarter = rows // CAMERAS
     show("a camera's last page", page(camera="camera1", offset=quarter - 100))
-    show("a day ten years ago", page(**{"from": at(0.0), "to": at(0.0003)}))
+    show("the oldest day", page(**{"from": at(0.0), "to": at(0.0003)}))
     show("half of the time, its last page", page(**{"from": at(0.5), "offset": rows // 2 - 50}))
     show(
         "a camera, half of the time, in the middle",

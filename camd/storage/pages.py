@@ -8,6 +8,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
+import attrs
+
 from camd.clock import to_unix_micros
 from camd.model import GapPage, RecordingPage, RecordingQuery, Segment, SessionPage
 from camd.storage.rows import gap_of, segment_of, summary_of
@@ -38,8 +40,9 @@ def segments_page(db: Database, timeline: Timeline, query: RecordingQuery) -> Re
     if query.session_id is not None or backwards:
         return _page_by_count(db, timeline, query)
     camera_id = query.camera_id
-    where, values = _conditions(query, "until_us")
     total = timeline.count(camera_id, since, until)
+    # One upper bound for the start, the lowest: with two, SQLite may seek to the other one.
+    where, values = _conditions(attrs.evolve(query, until=None), "until_us")
     if since is not None:
         where.append("start_us >= ?")
         values.append(timeline.floor(since))
