@@ -178,6 +178,9 @@ class Recorder:
         """
         assert self._init is not None
         start = self._ledger.start_of(captured)
+        # What is missing before the file is in the ledger before the file is there: after a crash
+        # in between, another entry joins on; the other way round there would be a hole (I4).
+        await self.accounts.enter(self._ledger.begin(start))
         self._open = await open_segment(
             self.storage,
             self.book,
@@ -188,7 +191,6 @@ class Recorder:
             self._number,
         )
         self._number += 1
-        await self.accounts.enter(self._ledger.begin(start))
         account, dropped = self._wrote(captured, self._open.file.size_bytes)
         self._synced()
         await self.accounts.announce(account)
