@@ -188,6 +188,36 @@ async def test_an_outage_is_in_the_ledger_once(clock: MockClock) -> None:
         stage.check(session)
 
 
+async def test_an_outage_is_in_the_ledger_before_the_file_behind_it(
+    clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I4: a kill between the two must find the entry, or both missing, never the file alone."""
+    async with open_stage() as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(3.2)
+        session = await stage.camera.stop_recording()
+        await trio.sleep_until(9.0)
+        seen: list[tuple[str, int, int]] = []
+        create, note = type(stage.disk).create, type(stage.storage).note_gaps
+
+        def watched_create(disk: Any, path: Any) -> Any:
+            seen.append(("file", len(disk.files), len(stage.storage.gaps)))
+            return create(disk, path)
+
+        async def watched_note(storage: Any, gaps: Any) -> None:
+            seen.append(("gaps", len(stage.disk.files), len(storage.gaps)))
+            await note(storage, gaps)
+
+        monkeypatch.setattr(type(stage.disk), "create", watched_create)
+        monkeypatch.setattr(type(stage.storage), "note_gaps", watched_note)
+        left = attrs.evolve(session, state=SessionState.WAITING, end=None)
+        assert await stage.camera.resume(left)
+        await trio.sleep_until(12.2)
+        session = await stage.camera.stop_recording()
+        assert seen == [("gaps", 1, 0), ("file", 1, 1)]
+        assert [gap.cause for gap in session.gaps] == [Cause.DAEMON_DOWN]
+
+
 # --- storage ------------------------------------------------------------------------------
 
 
