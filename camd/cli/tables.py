@@ -209,9 +209,7 @@ def _value(key: str, value: object) -> str:
             return file_size(value)
         if key == "write_rate":
             return f"{file_size(value)}/s"
-        if key in ("duration", "uptime", "interval", "pending_seconds") or key.startswith(
-            "seconds_"
-        ):
+        if key in _LENGTHS or key.startswith("seconds_"):
             return clock_time(value)
         return f"{value:g} %" if "percent" in key or "threshold" in key else f"{value:,}"
     if isinstance(value, Mapping) and key == "sync_latency":

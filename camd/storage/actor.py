@@ -38,7 +38,6 @@ from camd.model import (
     Segment,
     SegmentState,
     Session,
-    SessionId,
     SessionPage,
     StorageStatus,
     StoredFile,
@@ -177,10 +176,6 @@ class Storage:
     async def gaps(self, query: RecordingQuery) -> GapPage:
         """List ledger entries, newest first. Raises Refusal."""
         return await self.clerk.read(lambda archive: archive.catalog.gaps_page(query))
-
-    async def session(self, session_id: SessionId) -> Session | None:
-        """Look a session up as the archive has it. Raises Refusal."""
-        return await self.clerk.read(lambda archive: archive.catalog.session(session_id))
 
     async def unfinished_sessions(self) -> tuple[Session, ...]:
         """Read what the last life of the daemon left unfinished, newest first.

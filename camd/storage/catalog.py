@@ -48,7 +48,6 @@ class Catalog:
     """The open database. Every method blocks on the disk: call it in the catalog's thread."""
 
     _db: sqlite3.Connection
-    fresh: bool = False  # there was none, or none that could be used
     _timeline: Timeline | None = attrs.field(default=None, init=False)
 
     @classmethod
@@ -58,14 +57,13 @@ class Catalog:
         Nothing is deleted: the old files stay beside the new one, under one free name.
         Raises OSError or sqlite3.Error when the folder itself cannot be used.
         """
-        fresh = not path.exists()
         try:
-            return cls(connect(path), fresh)
+            return cls(connect(path))
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError) or not path.exists():
                 raise
             put_aside(path)
-            return cls(connect(path), True)
+            return cls(connect(path))
 
     def close(self) -> None:
         """Fold the log into the database and close it."""
