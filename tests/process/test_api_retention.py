@@ -68,7 +68,9 @@ async def opened(tmp_path: Path) -> AsyncIterator[Stage]:
     folder, state, events = tmp_path / "recordings", tmp_path / "state", Fanout[Event]()
     with trio.fail_after(20):
         async with (
-            open_storage(StorageConfig(folder), events, roomy_disk()) as storage,
+            open_storage(
+                StorageConfig(folder, state_dir=folder / ".state"), events, roomy_disk()
+            ) as storage,
             open_retention(RetentionConfig(), state, storage, events, dict) as retention,
         ):
             await storage.unfinished_sessions()

@@ -97,7 +97,9 @@ async def opened(
     save_policy(state, policy)
     with trio.fail_after(30), events.subscribed(note):
         async with (
-            open_storage(StorageConfig(folder), events, roomy_disk()) as storage,
+            open_storage(
+                StorageConfig(folder, state_dir=folder / ".state"), events, roomy_disk()
+            ) as storage,
             open_retention(config, state, storage, events, lambda: in_use) as retention,
         ):
             await storage.unfinished_sessions()

@@ -40,12 +40,17 @@ class StubbornDisk(GaugedDisk):
 
 @asynccontextmanager
 async def opened(folder: Path, disk: GaugedDisk | None = None) -> AsyncIterator[Storage]:
-    """Run storage over a folder that has been searched."""
+    """Run storage over a folder that has been searched and hashed."""
     disk = disk or GaugedDisk()
     disk.fill(50)
     with trio.fail_after(20):
-        async with open_storage(StorageConfig(folder), Fanout(), disk) as storage:
+        async with open_storage(
+            StorageConfig(folder, state_dir=folder.with_name("state")), Fanout(), disk
+        ) as storage:
             await storage.unfinished_sessions()
+            # Files are hashed after the search, and held while they are; nothing tells of the end.
+            while await storage.clerk.read(lambda a: a.catalog.unhashed()) or storage._leases:  # noqa: ASYNC110
+                await trio.sleep(0.005)
             yield storage
 
 

@@ -61,7 +61,7 @@ async def patrolling(
     state = shelf.folder.parent / "state"
     with trio.fail_after(20):
         async with open_storage(
-            StorageConfig(recordings_dir=shelf.folder), told, roomy_disk()
+            StorageConfig(shelf.folder, state_dir=shelf.folder / ".state"), told, roomy_disk()
         ) as storage:
             await storage.unfinished_sessions()
             async with open_patrol(config, storage, state, told) as patrol:

@@ -35,7 +35,9 @@ INIT, FRAGMENTS = footage(3)
 async def opened(folder: Path) -> AsyncIterator[Storage]:
     """Run storage over `folder`."""
     with trio.fail_after(20):
-        async with open_storage(StorageConfig(folder), Fanout[Event](), roomy_disk()) as storage:
+        async with open_storage(
+            StorageConfig(folder, state_dir=folder / ".state"), Fanout[Event](), roomy_disk()
+        ) as storage:
             yield storage
 
 

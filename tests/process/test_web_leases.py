@@ -50,7 +50,9 @@ async def test_a_download_leases_its_file_to_the_last_byte(tmp_path: Path) -> No
     with trio.fail_after(20):
         async with (
             open_access(config, tmp_path / "state") as access,
-            open_storage(StorageConfig(tmp_path), Fanout(), roomy_disk()) as storage,
+            open_storage(
+                StorageConfig(tmp_path, state_dir=tmp_path / ".state"), Fanout(), roomy_disk()
+            ) as storage,
         ):
             await storage.unfinished_sessions()
             await storage.note_segment(known)
