@@ -143,13 +143,14 @@ def _now() -> Moment:
 
 def _names(camera: Camera) -> tuple[str, ...]:
     source = camera.config.source
-    node = str(source.path) if isinstance(source, V4l2Source) else ""
+    node = str(source.path or "") if isinstance(source, V4l2Source) else ""
     return tuple(name for name in (camera.config.device, node) if name)
 
 
 def _node(camera: Camera) -> Path | None:
     source = camera.config.source
-    return source.path.resolve() if isinstance(source, V4l2Source) else None
+    path = source.path if isinstance(source, V4l2Source) else None
+    return path.resolve() if path is not None else None
 
 
 @asynccontextmanager

@@ -214,7 +214,7 @@ async def inspect_source(camera: CameraConfig) -> Finding:
     match camera.source:
         case FileSource(path=path):
             return await trio.to_thread.run_sync(_look_at_file, subject, path)
-        case V4l2Source(path=path):
+        case V4l2Source(path=Path() as path):
             return await trio.to_thread.run_sync(_look_at_node, subject, path)
         case RtspSource() as source:
             return await _look_at_rtsp(subject, source)

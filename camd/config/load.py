@@ -149,11 +149,15 @@ def _with_defaults(tables: Mapping[int, CameraTable]) -> dict[int, CameraConfig]
 
 
 def _camera(table: CameraTable, camera_id: str) -> CameraConfig:
-    node = str(table.source.path) if isinstance(table.source, V4l2Source) else camera_id
+    source = V4l2Source() if table.source is None else table.source
+    found_later = isinstance(source, V4l2Source) and source.path is None
+    node = "" if found_later else camera_id
+    if isinstance(source, V4l2Source) and source.path is not None:
+        node = str(source.path)
     width, height = table.resolution or (None, None)
     return CameraConfig(
         id=CameraId(camera_id),
-        source=table.source,
+        source=source,
         device=table.device or node,
         name=table.name or camera_id,
         width=width,

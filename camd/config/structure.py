@@ -37,7 +37,7 @@ class Places:
 class CameraTable:
     """One `[[camera]]` table as written; "" and None stand for what is not."""
 
-    source: Source
+    source: Source | None = None
     id: str = ""
     device: str = ""
     name: str = ""
@@ -174,7 +174,9 @@ def structure(
     for index, table in enumerate(tables):
         path = f"camera[{index}]"
         camera = _structure(converter, CameraTable, table, path, {}, result.mistakes)
-        if camera is not None:
+        if camera is not None and camera.source is None and not camera.id:
+            result.mistakes.append(f"{path}.source: {_MISSING}")
+        elif camera is not None:
             result.cameras[index] = camera
     return result
 
@@ -225,8 +227,7 @@ def _sentences(error: ClassValidationError, cls: type) -> Iterator[tuple[str, st
     """Yield key and sentence for everything that is wrong with one table."""
     noted, others = error.group_exceptions()
     for mistake, note in noted:
-        missing = isinstance(mistake, KeyError)
-        yield note.name, _MISSING if missing else str(mistake)
+        yield note.name, str(mistake)
     for mistake in others:
         if not isinstance(mistake, ForbiddenExtraKeysError):
             raise mistake
@@ -235,4 +236,7 @@ def _sentences(error: ClassValidationError, cls: type) -> Iterator[tuple[str, st
             yield key, f"unknown key{did_you_mean(key, known)}"
 
 
-_MISSING = 'is missing; say where pictures come from, such as "v4l2:/dev/video0"'
+_MISSING = (
+    'is missing; say where pictures come from, such as "v4l2:/dev/video0", or give the id of a '
+    "camera that was found by itself"
+)

@@ -179,10 +179,15 @@ def parse_source(text: str, folder: Path, home: Path | None = None) -> Source:
 
 
 def _v4l2_source(text: str) -> V4l2Source:
+    by, equals, value = text.partition("=")
+    value = value.strip()
+    if equals and by in ("serial", "port") and value and "\0" not in value:
+        return V4l2Source(serial=value) if by == "serial" else V4l2Source(port=value)
     if not text.startswith("/") or "\0" in text:
         raise ValueError(
-            "a v4l2 source is the absolute path of a node or of a link to one, such as "
-            '"v4l2:/dev/video0" or "v4l2:/dev/v4l/by-id/…"'
+            "a v4l2 source is the absolute path of a node or of a link to one, a serial number "
+            'or a USB port, such as "v4l2:/dev/video0", "v4l2:/dev/v4l/by-id/…", '
+            '"v4l2:serial=4E1F" or "v4l2:port=1-1.3"'
         )
     return V4l2Source(Path(text))
 

@@ -15,7 +15,15 @@ class Cause(enum.Enum):
     """Why footage is missing (a ledger entry) or a source is not available."""
 
     CAMERA_LOST = "camera_lost"
-    CAMERA_STALLED = "camera_stalled"
+    CAMERA_STALLED = "camera_stalled"  # it is there and delivers nothing
+    CAMERA_HUNG = "camera_hung"  # its capture process cannot be ended
+    CAMERA_ERROR = "camera_error"  # it reported an error
+    CAMERA_BUSY = "camera_busy"  # another program holds it
+    CAMERA_SWAPPED = "camera_swapped"  # another camera is where it was
+    NO_PERMISSION = "no_permission"
+    NO_BANDWIDTH = "no_bandwidth"
+    UNSUPPORTED_FORMAT = "unsupported_format"
+    SOURCE_UNREACHABLE = "source_unreachable"  # a stream's host, server or credentials
     ENCODER_EXIT = "encoder_exit"
     STORAGE_SLOW = "storage_slow"
     STORAGE_FULL = "storage_full"

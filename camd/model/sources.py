@@ -37,9 +37,21 @@ class RtspSource:
 
 @attrs.frozen
 class V4l2Source:
-    """A Video4Linux capture node, or a link to one."""
+    """A Video4Linux camera of this machine: by a node or link, a serial number, or a USB port.
 
-    path: Path
+    With none of the three it is the camera that was given the entry's id.
+    """
+
+    path: Path | None = None
+    serial: str = ""
+    port: str = ""  # as the kernel names it ("1-1.3"), or as `camd devices` shows it
+
+    def __str__(self) -> str:
+        if self.path is not None:
+            return str(self.path)
+        if self.serial:
+            return f"serial={self.serial}"
+        return f"port={self.port}" if self.port else ""
 
 
 Source = TestSource | FileSource | RtspSource | V4l2Source

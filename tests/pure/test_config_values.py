@@ -144,6 +144,8 @@ def test_a_wrong_resolution_is_refused(text: str) -> None:
     [
         ("v4l2:/dev/video0", V4l2Source(Path("/dev/video0"))),
         ("v4l2:/dev/v4l/by-id/usb-A:1", V4l2Source(Path("/dev/v4l/by-id/usb-A:1"))),
+        ("v4l2:serial=4E 1F", V4l2Source(serial="4E 1F")),
+        ("v4l2:port=1-1.3", V4l2Source(port="1-1.3")),
         ("file:/srv/a.mp4", FileSource(Path("/srv/a.mp4"))),
         ("file:///srv/a.mp4", FileSource(Path("/srv/a.mp4"))),
         ("file:a b.mp4", FileSource(FOLDER / "a b.mp4")),
