@@ -20,6 +20,7 @@ from pathlib import Path
 import attrs
 
 from camd.rpc.roles import Identity, Role, Via
+from camd.runtime.replace import replace_file
 
 PREFIX = "camd_"
 KEYS_FILE = "keys.toml"
@@ -191,19 +192,4 @@ def first_key(file: KeyFile, state_dir: Path, *, now: datetime) -> Path | None:
 
 def write_private(path: Path, text: str) -> None:
     """Replace `path` by a file of mode 0600, durably: all of it or nothing."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(descriptor)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    replace_file(path, text, 0o600)

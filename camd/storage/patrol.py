@@ -6,7 +6,6 @@ daemon does. It goes on where it was after a restart.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
@@ -25,6 +24,7 @@ from camd.model import DamageFound, Event, Segment, SegmentState, StorageStatus
 from camd.runtime.fanout import Fanout
 from camd.runtime.priority import idle_io
 from camd.runtime.published import Published
+from camd.runtime.replace import replace_file
 from camd.storage.actor import Storage
 from camd.storage.complaints import Complaint
 from camd.storage.examine import examine
@@ -166,9 +166,7 @@ def _usable(status: StorageStatus) -> bool:
 
 def _replace(file: Path, data: bytes) -> None:
     file.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    temporary.write_bytes(data)
-    temporary.replace(file)
+    replace_file(file, data.decode())
 
 
 @asynccontextmanager

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import uuid
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import attrs
 import structlog
 
 from camd.clock import now
+from camd.runtime.replace import replace_file
 from camd.storage.disk import Disk
 from camd.storage.identity import (
     Known,
@@ -181,18 +181,3 @@ class Volume:
         if event not in self._warned:
             self._warned.add(event)
             log.warning(event, error=str(error))
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Put `text` into `path`, durably, all of it or nothing. Raises OSError."""
-    temporary = path.with_name(f"{path.name}.new")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
