@@ -51,6 +51,8 @@ _EVENTS: tuple[tuple[str, m.Event], ...] = (
     ("ended, device gone", m.ChildEnded(_TROUBLE, absent=True)),
     ("ended well", m.ChildEnded(None)),
     ("rest over", m.RestOver()),
+    ("device lost", m.DeviceLost(_TROUBLE)),
+    ("device came", m.DeviceCame()),
 )
 
 
@@ -87,7 +89,9 @@ def states_page() -> str:
             "gone: there is never a second one on the same device. Events that are not listed",
             "change nothing in that state. The table is for a camera that is wanted; a child that",
             "ends in `STOPPING` leads to `IDLE` when nobody wants the camera any more, and to",
-            "`RESTING` or `ABSENT` when it had been told to end because it stalled.",
+            "`RESTING` or `ABSENT` when it had been told to end because it stalled. After *device",
+            "lost*, which the list of plugged devices tells, a camera stays `ABSENT` and tries",
+            "nothing until *device came*; a file that is missing is looked for again and again.",
             "",
             "```mermaid",
             "stateDiagram-v2",
