@@ -21,6 +21,7 @@ from camd.camera.desk import PatienceOver, SessionDesk
 from camd.camera.factory import SessionFactory
 from camd.camera.feed import Feed
 from camd.config.schema import CameraConfig, Config, RecordingConfig
+from camd.devices.leases import Leases
 from camd.errors import RECORDING_FAILED, SHUTTING_DOWN, Refusal
 from camd.model import (
     CameraChanged,
@@ -120,6 +121,7 @@ class Camera:
     _storage: Storage
     _events: Fanout[Event]
     capture: Capture
+    _leases: Leases = attrs.field(factory=Leases)
     seat: Seat | None = None  # None: not a camera of this machine, or nobody looks what is there
     _factory: SessionFactory = attrs.field(init=False)
     _mailbox: Mailbox[Message] = attrs.field(factory=Mailbox, init=False)
@@ -144,7 +146,9 @@ class Camera:
     def _begin_anew(self) -> None:
         self._mailbox = Mailbox()
         feed = Feed(self._factory.ring())
-        self._children = Children(self.capture, self._all.ffmpeg, self._mailbox.tell, feed)
+        self._children = Children(
+            self.capture, self._all.ffmpeg, self._mailbox.tell, feed, self._leases
+        )
         self._desk = SessionDesk(self._factory, self)
 
     # --- the handle ---
