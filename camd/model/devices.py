@@ -108,10 +108,10 @@ class Seat:
 
     camera_id: CameraId
     device: Device | None
-    identity: str = ""  # of the physical camera, for people: "usb:0c45:6366:SN0001"
     rung: Rung | None = None
     reason: str = ""  # a sentence for people: "serial number LAB0001, unique here"
     trouble: Trouble | None = None  # absent, swapped, ambiguous: set when there is no device
+    identity: str = ""  # of the physical camera, for people: "usb:0c45:6366:SN0001"
 
 
 # --- controls -----------------------------------------------------------------------------
