@@ -1,15 +1,17 @@
-"""Writes the pages that are generated from the code: docs/errors.md and docs/states.md.
+"""Writes the pages that are generated from the code: errors.md, states.md and faults.md here.
 
-Run `python docs/render.py` after changing the table of errors or the camera's machine; a test
-fails while the pages are old.
+Run `python docs/render.py` after changing the table of errors, the camera's machine or the table
+of faults; a test fails while the pages are old.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from camd.camera import machine as m
 from camd.errors import TABLE
+from camd.media import trouble as t
 from camd.model import Cause, Trouble
 
 HERE = Path(__file__).parent
@@ -107,7 +109,48 @@ def states_page() -> str:
     )
 
 
-PAGES = {"errors.md": errors_page, "states.md": states_page}
+_FAULTS: tuple[tuple[str, Iterable[Trouble]], ...] = (
+    ("Cameras of this machine", [row.trouble for row in (*t.DEVICES, *t.SOUND)]),
+    ("Streams", [row.trouble for row in t.STREAMS]),
+    ("FFmpeg and its encoders", [row.trouble for row in t.ENCODERS]),
+    ("Any source", [row.trouble for row in t.CONTENTS]),
+    ("What camd notices by itself", t.NOTICED),
+)
+
+
+def faults_page() -> str:
+    """List what can be wrong with a camera's source, and what to do about it."""
+    lines: list[str] = []
+    seen: set[Trouble] = set()
+    for title, troubles in _FAULTS:
+        lines += [f"## {title}", "", "| cause | what it means | what to do | in the ledger |"]
+        lines.append("| --- | --- | --- | --- |")
+        for trouble in troubles:
+            if trouble not in seen:
+                seen.add(trouble)
+                lines.append(
+                    f"| `{trouble.cause}` | {trouble.message} | {trouble.suggestion} "
+                    f"| `{trouble.ledger_cause.value}` |"
+                )
+        lines.append("")
+    return "\n".join(
+        [
+            "# Faults",
+            "",
+            GENERATED,
+            "",
+            "Why a camera does not deliver. The cause is the `cause` of a camera's status and of",
+            "error -32006; message and suggestion come along with it, and say more where more is",
+            "known: which program holds the camera, which command gives access to it, which other",
+            "cameras use the same bus. A running session goes on as soon as the camera delivers",
+            "again: in a new file, with an entry in the ledger whose cause is in the last column.",
+            "",
+            *lines,
+        ]
+    )
+
+
+PAGES = {"errors.md": errors_page, "states.md": states_page, "faults.md": faults_page}
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ def _render():
     return module
 
 
-@pytest.mark.parametrize("name", ["errors.md", "states.md"])
+@pytest.mark.parametrize("name", ["errors.md", "states.md", "faults.md"])
 def test_generated_pages_are_up_to_date(name: str) -> None:
     """What is generated from the code equals what is in the repository."""
     page = _render().PAGES[name]()
