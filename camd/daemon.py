@@ -17,6 +17,7 @@ import trio
 from camd import __version__, systemd
 from camd.access.authenticator import open_access
 from camd.api.cameras import CamerasApi
+from camd.api.controls import ControlsApi
 from camd.api.events import Announcer
 from camd.api.files import FilesApi
 from camd.api.history import HistoryApi
@@ -69,6 +70,7 @@ async def serve(config: Config, config_path: Path | None) -> None:
         nouns = (
             *(system, CamerasApi(cameras), RecordingsApi(cameras, storage), StorageApi(storage)),
             *(HistoryApi(cameras, storage), FilesApi(storage), RetentionApi(retention)),
+            ControlsApi(cameras),
         )
         web = Web(storage, access, system.health)
         with Announcer(notifications).listening(events):

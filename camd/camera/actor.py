@@ -7,6 +7,7 @@ synchronous step, by the machine and the desk. Whatever takes time is a task tha
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -20,6 +21,7 @@ from camd.camera.children import Children, SourceEnded
 from camd.camera.desk import PatienceOver, SessionDesk
 from camd.camera.factory import SessionFactory
 from camd.camera.feed import Feed
+from camd.camera.settings import Settings
 from camd.config.schema import CameraConfig, Config, RecordingConfig
 from camd.devices.leases import Leases
 from camd.errors import RECORDING_FAILED, SHUTTING_DOWN, Refusal
@@ -123,10 +125,16 @@ class Camera:
     capture: Capture
     _leases: Leases = attrs.field(factory=Leases)
     seat: Seat | None = None  # None: not a camera of this machine, or nobody looks what is there
+    settings: Settings = attrs.field(
+        default=attrs.Factory(
+            lambda camera: Settings(camera.config.id, camera.config.controls), takes_self=True
+        )
+    )
     _factory: SessionFactory = attrs.field(init=False)
     _mailbox: Mailbox[Message] = attrs.field(factory=Mailbox, init=False)
     _children: Children = attrs.field(init=False)
     _desk: SessionDesk = attrs.field(init=False)
+    _untuned: tuple[str, ...] = attrs.field(default=(), init=False)  # what controls were not set
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     _closing: list[Ask[Message]] = attrs.field(factory=list, init=False)
     _closed: bool = attrs.field(default=False, init=False)
@@ -147,7 +155,8 @@ class Camera:
         self._mailbox = Mailbox()
         feed = Feed(self._factory.ring())
         self._children = Children(
-            self.capture, self._all.ffmpeg, self._mailbox.tell, feed, self._leases
+            *(self.capture, self._all.ffmpeg, self._mailbox.tell, feed),
+            *(self._leases, self._tune),
         )
         self._desk = SessionDesk(self._factory, self)
 
@@ -161,19 +170,23 @@ class Camera:
     @property
     def device(self) -> str:
         """What clients see as device: the node it has, else the one it was configured by."""
-        if self.config.device:
-            return self.config.device
-        if self.seat is not None and self.seat.device is not None:
-            return str(self.seat.device.node)
         source = self.config.source
         path = source.path if isinstance(source, V4l2Source) else None
-        return str(path or self.config.id)
+        return self.config.device or str(self.node or path or self.config.id)
 
     @property
     def name(self) -> str:
         """What people call it: as configured, else as the camera calls itself."""
         device = self.seat.device if self.seat is not None else None
         return self.config.name or (device.name if device else "") or self.config.id
+
+    @property
+    def node(self) -> Path | None:
+        """The node that it has now, None without one."""
+        if self.seat is not None:
+            return self.seat.device.node if self.seat.device is not None else None
+        source = self.config.source
+        return source.path if isinstance(source, V4l2Source) else None
 
     @property
     def published(self) -> Published[CameraStatus]:
@@ -197,6 +210,7 @@ class Camera:
             bytes_captured=feed.bytes_captured,
             streaming_since=feed.began_at,
             restarts=self._restarts,
+            warnings=self._untuned,
         )
 
     async def start_recording(self, wish: RecordingWish) -> Session:
@@ -314,6 +328,13 @@ class Camera:
         if after is not None and (moved or before is None) and known:
             self.capture.forget()
             self.step(m.DeviceCame())
+
+    async def _tune(self) -> None:
+        """Set the controls that are wished for; a camera records without them as well."""
+        if self.node is not None:
+            self._untuned = await self.settings.apply(self.node)
+            if self._untuned:
+                log.warning("controls_not_set", camera=self.camera_id, why=self._untuned)
 
     # --- the desk's floor ---
 

@@ -16,6 +16,8 @@ from camd.camera.actor import Camera
 from camd.camera.capture import Capture
 from camd.camera.program import Program, find_ffmpeg
 from camd.camera.sessions import Moment, SessionBook
+from camd.camera.settings import Settings
+from camd.camera.wishes import Wishes, load_wishes
 from camd.clock import boot_id, monotonic, now
 from camd.config.schema import CameraConfig, Config, RecordingConfig
 from camd.devices.leases import Leases
@@ -45,6 +47,7 @@ class Cameras:
     _events: Fanout[Event]
     _nursery: trio.Nursery
     _cameras: dict[CameraId, Camera] = attrs.field(factory=dict, init=False)
+    _wishes: Wishes = attrs.field(factory=Wishes)
     _leases: Leases = attrs.field(factory=Leases, init=False)
     _program: Program | None = attrs.field(default=None, init=False)
 
@@ -80,7 +83,8 @@ class Cameras:
         """Start a camera's actor, and tell everybody that it is there."""
         capture = Capture(config, self._config, self.find_program)
         camera = Camera(
-            config, self._config, self._storage, self._events, capture, self._leases, seat
+            *(config, self._config, self._storage, self._events, capture, self._leases, seat),
+            settings=Settings(config.id, config.controls, self._wishes),
         )
         self._cameras[config.id] = camera
         self._nursery.start_soon(camera.serve)
@@ -192,8 +196,9 @@ async def open_cameras(
 
     On the way out sessions are sealed and children ended, all cameras at once; bounded.
     """
+    wishes = await trio.to_thread.run_sync(load_wishes, config.storage.state_dir)
     async with trio.open_nursery() as nursery:
-        cameras = Cameras(config, storage, events, nursery)
+        cameras = Cameras(config, storage, events, nursery, wishes)
         for camera in config.cameras:
             cameras.add(camera)
         nursery.start_soon(cameras.resume_sessions)
