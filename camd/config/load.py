@@ -167,6 +167,7 @@ def _camera(table: CameraTable, camera_id: str) -> CameraConfig:
         bitrate=table.bitrate,
         audio=table.audio,
         always_on=table.always_on,
+        swap=table.swap,
         input_options=table.input_options,
         output_options=table.output_options,
     )

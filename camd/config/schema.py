@@ -122,6 +122,7 @@ class CameraConfig:
     bitrate: int | None = None  # bits per second; TOML: "4M"
     audio: str = ""
     always_on: bool = False
+    swap: str = "alarm"  # alarm | accept: another camera where this one was
     input_options: tuple[str, ...] = attrs.field(default=(), repr=False)
     output_options: tuple[str, ...] = attrs.field(default=(), repr=False)
 

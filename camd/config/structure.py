@@ -47,6 +47,7 @@ class CameraTable:
     bitrate: int | None = None
     audio: str = ""
     always_on: bool = False
+    swap: str = "alarm"
     input_options: tuple[str, ...] = attrs.field(default=(), repr=False)
     output_options: tuple[str, ...] = attrs.field(default=(), repr=False)
 
@@ -133,6 +134,7 @@ def camera_readers(places: Places) -> dict[str, Reader]:
         "bitrate": readers.optional(readers.bitrate(1000, 1_000_000_000)),
         "audio": readers.text,
         "always_on": readers.flag,
+        "swap": readers.choice("alarm", "accept"),
         "input_options": readers.several(readers.text),
         "output_options": readers.several(readers.text),
     }
