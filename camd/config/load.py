@@ -165,6 +165,7 @@ def _camera(table: CameraTable, camera_id: str) -> CameraConfig:
         audio=table.audio,
         always_on=table.always_on,
         controls=table.controls,
+        swap=table.swap,
         input_options=table.input_options,
         output_options=table.output_options,
     )

@@ -123,6 +123,7 @@ class CameraConfig:
     audio: str = ""
     always_on: bool = False
     controls: tuple[tuple[str, int | str], ...] = ()  # of the driver, by name; in this order
+    swap: str = "alarm"  # alarm | accept: another camera where this one was
     input_options: tuple[str, ...] = attrs.field(default=(), repr=False)
     output_options: tuple[str, ...] = attrs.field(default=(), repr=False)
 

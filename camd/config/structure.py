@@ -48,6 +48,7 @@ class CameraTable:
     audio: str = ""
     always_on: bool = False
     controls: tuple[tuple[str, int | str], ...] = ()
+    swap: str = "alarm"
     input_options: tuple[str, ...] = attrs.field(default=(), repr=False)
     output_options: tuple[str, ...] = attrs.field(default=(), repr=False)
 
@@ -135,6 +136,7 @@ def camera_readers(places: Places) -> dict[str, Reader]:
         "audio": readers.text,
         "always_on": readers.flag,
         "controls": readers.controls,
+        "swap": readers.choice("alarm", "accept"),
         "input_options": readers.several(readers.text),
         "output_options": readers.several(readers.text),
     }
