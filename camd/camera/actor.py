@@ -6,7 +6,9 @@ synchronous step, by the machine and the desk. Whatever takes time is a task tha
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +137,7 @@ class Camera:
     _children: Children = attrs.field(init=False)
     _desk: SessionDesk = attrs.field(init=False)
     _untuned: tuple[str, ...] = attrs.field(default=(), init=False)  # what controls were not set
+    _offered: Published[Seat | None] = attrs.field(init=False)
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     _closing: list[Ask[Message]] = attrs.field(factory=list, init=False)
     _closed: bool = attrs.field(default=False, init=False)
@@ -145,6 +148,7 @@ class Camera:
 
     def __attrs_post_init__(self) -> None:
         self.capture.seat = lambda: self.seat
+        self._offered = Published(self.seat)
         self._factory = SessionFactory(
             self.config.id, self._all, self._all.recording, self._storage, self.capture
         )
@@ -240,9 +244,10 @@ class Camera:
         """Apply rotation and format; a running session goes on untouched."""
         await self._ask(Reconfigure(recording))
 
-    async def take_seat(self, seat: Seat) -> None:
-        """Use this device from now on, or wait for one."""
-        await self._ask(Seated(seat))
+    def take_seat(self, seat: Seat) -> None:
+        """Use this device from now on, or wait for one; the loop hears of it in its turn."""
+        if self._offered.value != seat:
+            self._offered.publish(seat)
 
     async def close(self) -> None:
         """End session and child in order; bounded."""
@@ -270,6 +275,8 @@ class Camera:
             async with trio.open_nursery() as nursery:
                 self._nursery = self._children.nursery = nursery
                 self._faulted = False
+                self.seat = self._offered.value
+                nursery.start_soon(self._hear_of_seats, self.seat)
                 if self.seat is not None and self.seat.device is None:
                     self._children.step(m.DeviceLost(self.seat.trouble or UNPLUGGED))
                 self._publish()
@@ -302,7 +309,6 @@ class Camera:
                 ask.answer(None)
             case Seated(seat):
                 self._sit(seat)
-                ask.answer(None)
             case Close():
                 self._closing.append(ask)
                 self._desk.close()
@@ -317,15 +323,22 @@ class Camera:
                 self.step(event)
         self._publish()
 
+    async def _hear_of_seats(self, seat: Seat | None) -> None:
+        """Take the latest seat to the loop, whenever it is another one."""
+        while True:
+            seat = await self._offered.wait_until(partial(operator.is_not, seat))
+            if seat is not None:
+                await self._mailbox.tell(Seated(seat))
+
     def _sit(self, seat: Seat) -> None:
         """Change seats: another device is a loss first, so that no child stays on the old one."""
         before = self.seat.device if self.seat is not None else None
-        known = self.seat is not None
         self.seat, after = seat, seat.device
-        moved = before is not None and after is not None and before.plugged != after.plugged
-        if after is None or moved:
+        if after is None:
             self.step(m.DeviceLost(seat.trouble or UNPLUGGED))
-        if after is not None and (moved or before is None) and known:
+        elif before is None or before.plugged != after.plugged:
+            if before is not None:
+                self.step(m.DeviceLost(UNPLUGGED))
             self.capture.forget()
             self.step(m.DeviceCame())
 

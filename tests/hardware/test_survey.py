@@ -23,8 +23,8 @@ import trio
 
 from camd.config.schema import DiscoveryConfig
 from camd.devices.holders import find_holders
-from camd.devices.sysfs import SYSTEM, list_nodes
 from camd.devices.survey import Survey, open_survey
+from camd.devices.sysfs import SYSTEM, list_nodes
 from camd.model import Capabilities, Device
 
 PATIENCE = float(os.environ.get("CAMD_TEST_PATIENCE", "1"))
