@@ -181,8 +181,8 @@ class Camera:
     @property
     def name(self) -> str:
         """What people call it: as configured, else as the camera calls itself."""
-        device = self.seat.device if self.seat is not None else None
-        return self.config.name or (device.name if device else "") or self.config.id
+        own = self.seat.name if self.seat is not None else ""
+        return self.config.name or own or self.config.id
 
     @property
     def node(self) -> Path | None:

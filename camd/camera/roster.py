@@ -14,10 +14,11 @@ from camd.camera.actor import UNPLUGGED, Camera
 from camd.camera.capture import Capture
 from camd.camera.program import Program, find_ffmpeg
 from camd.camera.resumption import Resumption
-from camd.camera.seats import Seats
+from camd.camera.seats import KeptInFile, Seats
 from camd.camera.settings import Settings
 from camd.camera.wishes import Wishes, load_wishes
 from camd.config.schema import CameraConfig, Config, RecordingConfig
+from camd.devices.bindings import KNOWN_FILE
 from camd.devices.leases import Leases
 from camd.devices.survey import Survey
 from camd.errors import CAMERA_UNKNOWN, Refusal
@@ -153,14 +154,16 @@ async def open_cameras(
     that are not configured appear; without one, a V4L2 source is opened as it is configured. On
     the way out sessions are sealed and children ended, all cameras at once; bounded.
     """
-    wishes = await trio.to_thread.run_sync(load_wishes, config.storage.state_dir)
+    state_dir, wishes = config.storage.state_dir, Wishes()
+    if survey is not None:
+        wishes = await trio.to_thread.run_sync(load_wishes, state_dir)
     async with trio.open_nursery() as nursery:
         cameras = Cameras(config, storage, events, nursery, wishes)
         for camera in config.cameras:
             local = survey is not None and isinstance(camera.source, V4l2Source)
             cameras.add(camera, Seat(camera.id, None, trouble=UNPLUGGED) if local else None)
         if survey is not None:
-            cameras.seats = Seats(config, cameras, survey)
+            cameras.seats = Seats(config, cameras, survey, KeptInFile(state_dir / KNOWN_FILE))
             await cameras.seats.begin()
             nursery.start_soon(cameras.seats.follow)
         nursery.start_soon(Resumption(config, storage, cameras).resume_sessions)
