@@ -18,8 +18,18 @@ from camd.camera.program import Program, find_ffmpeg
 from camd.camera.sessions import Moment, SessionBook
 from camd.clock import boot_id, monotonic, now
 from camd.config.schema import CameraConfig, Config, RecordingConfig
+from camd.devices.leases import Leases
 from camd.errors import CAMERA_UNKNOWN, Refusal
-from camd.model import CameraId, Cause, Event, Session, SessionState, V4l2Source
+from camd.model import (
+    CameraChanged,
+    CameraId,
+    Cause,
+    Event,
+    Seat,
+    Session,
+    SessionState,
+    V4l2Source,
+)
 from camd.runtime.fanout import Fanout
 from camd.storage.actor import Storage
 
@@ -28,13 +38,14 @@ log = structlog.get_logger("camd.cameras")
 
 @attrs.define(eq=False)
 class Cameras:
-    """Every configured camera, in the order of the configuration."""
+    """Every camera: the configured ones first, then those that were found, as they came."""
 
     _config: Config
     _storage: Storage
     _events: Fanout[Event]
     _nursery: trio.Nursery
     _cameras: dict[CameraId, Camera] = attrs.field(factory=dict, init=False)
+    _leases: Leases = attrs.field(factory=Leases, init=False)
     _program: Program | None = attrs.field(default=None, init=False)
 
     def __iter__(self) -> Iterator[Camera]:
@@ -45,7 +56,7 @@ class Cameras:
 
     def find(self, name: str) -> Camera:
         """Look a camera up by id, device, node or link. Raises Refusal (−32004)."""
-        camera = self._cameras.get(CameraId(name))
+        camera = self.get(CameraId(name))
         if camera is None:
             camera = next((c for c in self if name in _names(c)), None)
         if camera is None and name.startswith("/dev/"):
@@ -55,19 +66,32 @@ class Cameras:
             raise Refusal(CAMERA_UNKNOWN, camera_id=name[:200])
         return camera
 
+    def get(self, camera_id: CameraId) -> Camera | None:
+        """Look a camera up by its id alone."""
+        return self._cameras.get(camera_id)
+
     def newest_files(self) -> dict[str, int]:
         """Name the newest file of every running session, with its size as of the last news."""
         sessions = [camera.status.session for camera in self]
         newest = [session.current for session in sessions if session is not None]
         return {segment.filename: segment.size_bytes for segment in newest if segment is not None}
 
-    def add(self, config: CameraConfig) -> Camera:
-        """Start a camera's actor."""
+    def add(self, config: CameraConfig, seat: Seat | None = None) -> Camera:
+        """Start a camera's actor, and tell everybody that it is there."""
         capture = Capture(config, self._config, self.find_program)
-        camera = Camera(config, self._config, self._storage, self._events, capture)
+        camera = Camera(
+            config, self._config, self._storage, self._events, capture, self._leases, seat
+        )
         self._cameras[config.id] = camera
         self._nursery.start_soon(camera.serve)
+        self._events.publish(CameraChanged(camera.status))
         return camera
+
+    async def remove(self, camera_id: CameraId) -> None:
+        """End a camera's actor; its recordings stay."""
+        camera = self._cameras.pop(camera_id, None)
+        if camera is not None:
+            await camera.close()
 
     async def find_program(self) -> Program:
         """Find FFmpeg once; looked for again as long as it is missing, and when it went away."""
@@ -142,13 +166,20 @@ def _now() -> Moment:
 
 
 def _names(camera: Camera) -> tuple[str, ...]:
-    source = camera.config.source
-    node = str(source.path or "") if isinstance(source, V4l2Source) else ""
-    return tuple(name for name in (camera.config.device, node) if name)
+    """Name a camera's device in every way; a node's names belong to whoever has the node now."""
+    seat, source = camera.seat, camera.config.source
+    names = [camera.config.device]
+    if seat is not None and seat.device is not None:
+        names += [str(seat.device.node), *map(str, seat.device.links)]
+    elif seat is None and isinstance(source, V4l2Source):
+        names.append(str(source.path or ""))
+    return tuple(name for name in names if name)
 
 
 def _node(camera: Camera) -> Path | None:
-    source = camera.config.source
+    seat, source = camera.seat, camera.config.source
+    if seat is not None:
+        return seat.device.node if seat.device is not None else None
     path = source.path if isinstance(source, V4l2Source) else None
     return path.resolve() if path is not None else None
 

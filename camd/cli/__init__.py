@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from camd import __version__
+from camd.cli.controls import controls
 from camd.cli.demo import demo
 from camd.cli.exits import EPILOG
 from camd.cli.history import gaps, sessions
@@ -34,7 +35,7 @@ def main() -> None:
 _COMMANDS = (
     *(demo, run, check, status, record, stop),
     *(ls, info, sessions, gaps, rm, pin, unpin),
-    *(storage, cleanup, retention, watch),
+    *(storage, cleanup, retention, watch, controls),
     *(verify, recover, keys, token),
 )
 for command in _COMMANDS:

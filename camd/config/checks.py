@@ -54,6 +54,8 @@ def _check_cameras(cameras: Mapping[int, CameraConfig]) -> list[str]:
     names: dict[str, int] = {}
     nodes: dict[str, int] = {}
     for index, camera in cameras.items():
+        if camera.controls and not isinstance(camera.source, V4l2Source):
+            mistakes.append(f"camera[{index}].controls: only cameras of this machine have controls")
         if isinstance(camera.source, V4l2Source) and (words := str(camera.source)):
             owner = nodes.setdefault(words, index)
             if owner != index:

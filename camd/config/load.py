@@ -150,16 +150,13 @@ def _with_defaults(tables: Mapping[int, CameraTable]) -> dict[int, CameraConfig]
 
 def _camera(table: CameraTable, camera_id: str) -> CameraConfig:
     source = V4l2Source() if table.source is None else table.source
-    found_later = isinstance(source, V4l2Source) and source.path is None
-    node = "" if found_later else camera_id
-    if isinstance(source, V4l2Source) and source.path is not None:
-        node = str(source.path)
+    local = isinstance(source, V4l2Source)  # its node and its own name are seen when it is there
     width, height = table.resolution or (None, None)
     return CameraConfig(
         id=CameraId(camera_id),
         source=source,
-        device=table.device or node,
-        name=table.name or camera_id,
+        device=table.device or ("" if local else camera_id),
+        name=table.name or ("" if local else camera_id),
         width=width,
         height=height,
         fps=table.fps,
@@ -168,6 +165,7 @@ def _camera(table: CameraTable, camera_id: str) -> CameraConfig:
         audio=table.audio,
         always_on=table.always_on,
         swap=table.swap,
+        controls=table.controls,
         input_options=table.input_options,
         output_options=table.output_options,
     )

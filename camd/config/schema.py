@@ -123,6 +123,7 @@ class CameraConfig:
     audio: str = ""
     always_on: bool = False
     swap: str = "alarm"  # alarm | accept: another camera where this one was
+    controls: tuple[tuple[str, int | str], ...] = ()  # of the driver, by name; in this order
     input_options: tuple[str, ...] = attrs.field(default=(), repr=False)
     output_options: tuple[str, ...] = attrs.field(default=(), repr=False)
 

@@ -48,6 +48,7 @@ class CameraTable:
     audio: str = ""
     always_on: bool = False
     swap: str = "alarm"
+    controls: tuple[tuple[str, int | str], ...] = ()
     input_options: tuple[str, ...] = attrs.field(default=(), repr=False)
     output_options: tuple[str, ...] = attrs.field(default=(), repr=False)
 
@@ -135,6 +136,7 @@ def camera_readers(places: Places) -> dict[str, Reader]:
         "audio": readers.text,
         "always_on": readers.flag,
         "swap": readers.choice("alarm", "accept"),
+        "controls": readers.controls,
         "input_options": readers.several(readers.text),
         "output_options": readers.several(readers.text),
     }

@@ -252,9 +252,11 @@ def _answer(seating: Seating, unseated: list[Unseated], *, auto: bool) -> Assign
 
 
 def _seat(seating: Seating, camera_id: CameraId) -> Seat:
+    known = seating.known.get(camera_id)
+    identity = known.identity.describe() if known is not None else ""
     match = seating.matches.get(camera_id)
     if match is not None:
-        return Seat(camera_id, match.plugged.device, match.rung, match.reason)
+        return Seat(camera_id, match.plugged.device, match.rung, match.reason, identity=identity)
     source = seating.source(camera_id) or V4l2Source()
     trouble = seating.troubles.get(camera_id) or words.unbound(camera_id, source)
-    return Seat(camera_id, None, reason=trouble.message, trouble=trouble)
+    return Seat(camera_id, None, reason=trouble.message, trouble=trouble, identity=identity)
