@@ -79,6 +79,7 @@ class FakeDriver:
     not_v4l2: bool = False
     gone: int = 0  # the errno of opening it
     stuck: threading.Event | None = None
+    called: threading.Event = attrs.field(factory=threading.Event)
     calls: int = 0
     opened: int = 0
     open_now: int = 0
@@ -119,6 +120,7 @@ class FakeDriver:
     def ioctl(self, descriptor: int, number: int, structure: bytearray) -> None:
         """Answer in the structure's place."""
         self.calls += 1
+        self.called.set()
         if self.stuck is not None:
             self.stuck.wait()
         if self.not_v4l2:
