@@ -38,7 +38,8 @@ class Somebody:
 def node(tmp_path: Path) -> Path:
     """Make something that is there."""
     path = tmp_path / "video0"
-    path.touch(0o660)
+    path.touch()
+    path.chmod(0o660)
     return path
 
 
