@@ -106,7 +106,7 @@ class RtspServer:
                 reply += ["Content-Type: application/sdp", f"Content-Length: {len(self.sdp)}"]
                 return self.sdp
             case "SETUP":
-                self.transports.add(transport.split(";")[0])
+                self.transports.add(transport.split(";", maxsplit=1)[0])
                 channels = transport.partition("interleaved=")[2].split(";")[0]
                 client.channels[int(target[-1])] = int(channels.split("-")[0])
                 reply.append(f"Transport: RTP/AVP/TCP;unicast;interleaved={channels}")
