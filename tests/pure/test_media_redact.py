@@ -45,7 +45,7 @@ def test_no_secret_is_left(text: str) -> None:
         (f"rtsp://u:{S}@cam:554/live?channel=1", "rtsp://***@cam:554/live?channel=1"),
         ("rtsp://cam/x?token=abc&channel=1", "rtsp://cam/x?token=***&channel=1"),
         ("rtsp://cam:554/live?channel=1&monkey=2", "rtsp://cam:554/live?channel=1&monkey=2"),
-        ("two rtsp://a:b@c/d and mail me@example.org", "two rtsp://***@c/d and mail me@example.org"),
+        ("a rtsp://a:b@c/d and mail me@example.org", "a rtsp://***@c/d and mail me@example.org"),
         ("basic settings, bearer of news", "basic settings, bearer of news"),
         ("no key frame; session=12", "no key frame; session=12"),
     ],
