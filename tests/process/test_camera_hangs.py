@@ -1,8 +1,7 @@
-"""Children that do what children must not: each is ended in bounded time, and the session goes on."""
+"""Children that do what children must not: each is ended in bounded time, sessions go on."""
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -37,7 +36,7 @@ def _open_files() -> dict[str, str]:
     found = {}
     for link in Path("/proc/self/fd").iterdir():
         try:
-            found[link.name] = os.readlink(link)
+            found[link.name] = str(link.readlink())
         except FileNotFoundError:
             continue  # the folder that is being listed
     return found
@@ -81,8 +80,13 @@ async def test_a_child_that_misbehaves_is_replaced(
     lives = [line.split(":") for line in notes.read_text(encoding="utf-8").split()]
     assert [how for _, how in lives] == ["alone"] * len(lives)
     assert len(lives) == 2
-    assert [pid for pid, _ in lives if Path(f"/proc/{pid}").exists()] == []
+    assert [pid for pid, _ in lives if _exists(pid)] == []
     assert _open_files() == before
+
+
+def _exists(pid: str) -> bool:
+    """Say whether there is such a process, a zombie included."""
+    return Path(f"/proc/{pid}").exists()
 
 
 async def _record_through(camera: Camera) -> tuple[Session, str, Session]:
@@ -90,5 +94,5 @@ async def _record_through(camera: Camera) -> tuple[Session, str, Session]:
     begun = await camera.start_recording(RecordingWish("tester"))
     status = await camera.published.wait_until(lambda s: s.state is CameraState.RESTING)
     assert status.trouble is not None
-    await camera.published.wait_until(lambda s: s.session is not None and len(s.session.segments) > 1)
+    await camera.published.wait_until(lambda s: s.session and len(s.session.segments) > 1)
     return begun, status.trouble.cause, await camera.stop_recording()

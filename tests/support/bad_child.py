@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-_PROGRAM = '''#!{python} -SE
+_PROGRAM = """#!{python} -SE
 import os, signal, subprocess, sys, time
 
 REAL, NOTES, WAY = {real!r}, {notes!r}, {way!r}
@@ -43,7 +43,7 @@ elif WAY == "floods":
     sys.exit(3)
 while True:
     time.sleep(1)
-'''
+"""
 
 
 def make_bad_child(folder: Path, real: str, way: str) -> tuple[Path, Path]:

@@ -155,13 +155,9 @@ class RtspServer:
         self._listening = trio.CancelScope()
         self.nursery.start_soon(self._listen, listeners, self._listening)
 
-    async def _listen(
-        self, listeners: list[trio.SocketListener], scope: trio.CancelScope
-    ) -> None:
+    async def _listen(self, listeners: list[trio.SocketListener], scope: trio.CancelScope) -> None:
         with scope:
-            await trio.serve_listeners(
-                self.serve_client, listeners, handler_nursery=self.nursery
-            )
+            await trio.serve_listeners(self.serve_client, listeners, handler_nursery=self.nursery)
 
 
 def _next_request(head: bytes) -> tuple[str, bytes] | None:
