@@ -63,6 +63,7 @@ def capture_arguments(
         *_BANNER,
         *_ALERT,
         *camera.input_options,
+        *(_haste(camera.source) if copy else ()),
         *_input(camera, ffmpeg_version, input_format),
         *_maps(camera),
         *(_copied_video(codec) if copy else _encoded_video(camera)),
@@ -100,7 +101,8 @@ def probe_arguments(
     """Build the command that describes `source` on stderr and ends with code 1: see `report`."""
     match source:
         case RtspSource():
-            return (program, "-hide_banner", "-nostdin", *_rtsp(source, ffmpeg_version))
+            haste = _haste(source)
+            return (program, "-hide_banner", "-nostdin", *haste, *_rtsp(source, ffmpeg_version))
         case V4l2Source():
             return (program, "-hide_banner", "-nostdin", "-f", "v4l2", "-i", str(source.path))
         case FileSource():
@@ -146,6 +148,11 @@ def _pace(speed: float, version: tuple[int, int]) -> Arguments:
     if version >= (8, 0) and speed > 1.0:
         pace += ("-readrate_catchup", "10000")
     return pace
+
+
+def _haste(source: Source) -> Arguments:
+    """Do not watch a stream for a second to guess its frame rate: only an encoder needs that."""
+    return ("-fpsprobesize", "0") if isinstance(source, RtspSource) else ()
 
 
 def _rtsp(source: RtspSource, version: tuple[int, int]) -> Arguments:

@@ -110,7 +110,7 @@ def parse_probe(text: str) -> ProbeResult:
             video_codec=video[1],
             width=int(size[1]) if size else 0,
             height=int(size[2]) if size else 0,
-            fps=_number(fps[1]) * (1000 if fps[2] else 1) if fps else 0.0,
+            fps=_number(fps[1]) if fps and not fps[2] else 0.0,  # "90k tbr": nobody knows
             pixel_format=pixels[1] if pixels else "",
         )
     if audio := _AUDIO.search(text):
