@@ -1,7 +1,5 @@
 """What runs inside the machine whose cameras are pulled: it tells all that camd says, and asks it.
 
-    camera_guest.py CAMERA..    until the end
-
 Every change of a camera and all news go to LINES as lines of JSON, with the machine's own clock.
 Requests are read from ASKS, a line of JSON each, and answered in LINES: of camd's methods, and
 `tally`, which counts what the service holds. Needs root, Linux, and camd.
@@ -130,13 +128,8 @@ async def until_lost(work: Callable[[Client], Any]) -> None:
         pass
 
 
-async def main() -> None:
+async def serve(teller: Teller, asks: int) -> None:
     """Tell and answer until the machine ends, whatever becomes of camd."""
-    teller = Teller()
-    if not ASKS.exists():
-        os.mkfifo(ASKS)
-    asks = os.open(ASKS, os.O_RDWR | os.O_NONBLOCK)
-    teller.tell("life", boot=Path("/proc/sys/kernel/random/boot_id").read_text().strip())  # noqa: ASYNC240
 
     async def watch(client: Client) -> None:
         teller.tell("connected")
@@ -150,5 +143,14 @@ async def main() -> None:
         await trio.sleep(0.3)
 
 
+def main() -> None:
+    teller = Teller()
+    with suppress(FileExistsError):
+        os.mkfifo(ASKS)
+    asks = os.open(ASKS, os.O_RDWR | os.O_NONBLOCK)
+    teller.tell("life", boot=Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+    trio.run(serve, teller, asks)
+
+
 if __name__ == "__main__":
-    trio.run(main)
+    main()

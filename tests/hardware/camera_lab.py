@@ -16,6 +16,7 @@ from typing import Any
 
 import attrs
 from lab_machine import HERE, PYTHON, LabError, Live, Machine, beside
+from support.pull_judge import Moment
 
 LINES = "/run/camd-lines"
 ASKS = "/run/camd-asks"
@@ -77,14 +78,6 @@ class RefusedError(Exception):
     def __init__(self, facts: Line) -> None:
         super().__init__(facts["message"])
         self.facts = facts
-
-
-@attrs.frozen
-class Moment:
-    """When something was done, by the machine's clock: not before, and not after. Seconds."""
-
-    since: float
-    until: float
 
 
 @attrs.define(eq=False)
@@ -181,6 +174,11 @@ class CameraLab:
                 return line
         raise LabError(f"waited for {what} for {seconds * self.patience:g} s")
 
+    def until(self, what: str, condition: Callable[[], bool], seconds: float) -> None:
+        """Wait until something is so; `seconds` times patience. Raises LabError."""
+        if not condition():
+            self.wait(what, lambda _: condition(), seconds)
+
     def listen_for(self, seconds: float) -> None:
         """Hear what is told meanwhile; `seconds` as they are."""
         deadline = time.monotonic() + seconds
@@ -196,12 +194,12 @@ class CameraLab:
 
     def answer(self, number: int, seconds: float = 60) -> Any:
         """Wait for an answer. Raises RefusedError."""
-        there = [ln for ln in self.lines if ln["k"] == "answer" and ln["n"] == number]
-        line = there[0] if there else None
-        if line is None:
-            line = self.wait(
-                f"answer {number}", lambda ln: ln["k"] == "answer" and ln["n"] == number, seconds
-            )
+
+        def answers(line: Line) -> bool:
+            return line["k"] == "answer" and line["n"] == number
+
+        there = [line for line in self.lines if answers(line)]
+        line = there[0] if there else self.wait(f"answer {number}", answers, seconds)
         if "error" in line:
             raise RefusedError(line["error"])
         return line["result"]
