@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -189,10 +190,29 @@ def describe(name: str, seen: Seen, complaints: list[str]) -> str:
     """Tell in lines what was seen of a fault."""
     lines = [f"== {name}: {'WRONG' if complaints else 'as expected'}"]
     lines += [f"   {s.after:6.1f} s  {s.cause}: {s.message} | {s.suggestion}" for s in seen.shown]
-    lines += [f"   ledger: {h.cause}, {h.end - h.start:.2f} s" for h in seen.holes]
+    lines += [
+        f"   ledger: {h.cause}, {h.seconds:.2f} s in {h.end - h.start:.2f} s" for h in seen.holes
+    ]
     recovered = "never" if seen.recovered_after is None else f"{seen.recovered_after:.1f} s"
     lines.append(f"   records again after {recovered}; processes left: {seen.children_left}")
     return "\n".join(lines + [f"   WRONG {complaint}" for complaint in complaints])
+
+
+def try_all(lab: CameraLab, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Try faults one after another, printing what comes of each; return that, by name."""
+    facts = {}
+    for name in names:
+        trial = Trial(lab, SCENARIOS[name])
+        try:
+            seen = trial.run()
+            complaints = judge_fault(trial.scenario.expected, seen)
+        except LabError as error:
+            seen, complaints = Seen(tuple(trial.refusals)), [str(error)]
+        finally:
+            trial.clean_up()
+        facts[name] = attrs.asdict(seen) | {"complaints": complaints}
+        print(describe(name, seen, complaints), flush=True)
+    return facts
 
 
 def main() -> int:
@@ -200,29 +220,18 @@ def main() -> int:
     parser.add_argument("scenarios", nargs="*", choices=[*SCENARIOS, []], metavar="SCENARIO")
     options = parse(parser)
     lab = CameraLab(Machine(shlex.split(options.lab)), options.patience)
-    wrong, facts = 0, {}
     try:
         lab.set_up(ENTRIES)
-        for name in options.scenarios or SCENARIOS:
-            trial = Trial(lab, SCENARIOS[name])
-            try:
-                seen = trial.run()
-                complaints = judge_fault(trial.scenario.expected, seen)
-            except LabError as error:
-                seen, complaints = Seen(), [str(error)]
-                seen = attrs.evolve(seen, shown=(*trial.refusals,))
-            finally:
-                trial.clean_up()
-            wrong += bool(complaints)
-            facts[name] = attrs.asdict(seen) | {"complaints": complaints}
-            print(describe(name, seen, complaints), flush=True)
+        facts = try_all(lab, options.scenarios or list(SCENARIOS))
+        if options.json:
+            everything = {"faults": facts, "lines": lab.lines, "log": lab.log()}
+            options.json.write_text(json.dumps(everything, indent=1))
     except LabError as error:
         print(f"The lab failed: {error}")
         return 2
     finally:
         lab.close()
-        if options.json:
-            options.json.write_text(json.dumps({"faults": facts, "lines": lab.lines}, indent=1))
+    wrong = sum(bool(fact["complaints"]) for fact in facts.values())
     print(f"\n{len(facts)} faults, {wrong} not as expected")
     return int(bool(wrong))
 

@@ -34,7 +34,7 @@ User=camd-lab
 SupplementaryGroups=video audio
 StateDirectory=camd-lab
 RuntimeDirectory=camd-lab
-Environment=PYTHONPATH={HERE}/lib
+Environment=PYTHONPATH={HERE}/lib CAMD_LOG_LEVEL=debug
 ExecStart=/usr/bin/python3 -m camd run --config {HERE}/camd.toml
 Restart=on-failure
 KillMode=mixed
@@ -121,6 +121,10 @@ class CameraLab:
         """Stop listening."""
         if self._live is not None:
             self._live.close()
+
+    def log(self) -> list[str]:
+        """Return the service's log of this boot, each line with its time."""
+        return self.machine.ssh("journalctl -b -u camd -o short-unix --no-pager").splitlines()
 
     def clock(self) -> float:
         """Read the machine's clock. Seconds since 1970."""

@@ -49,6 +49,8 @@ def _complaints(pull: Pull = PULL, account: Account = ACCOUNT, after: Tally = TA
 def test_rounds_that_went_well_have_no_complaint() -> None:
     """A gap per pull, in its session, from the pull to the return: nothing to complain of."""
     assert _complaints() == []
+    dropped = Hole(90.0, 90.5, "frames_dropped_by_source")
+    assert _complaints(account=attrs.evolve(ACCOUNT, holes=(dropped, HOLE))) == []
     assert summary([PULL, LATER]).splitlines() == [
         "2 rounds, 2 came back",
         "recording again after: median 1.80 s, worst 2.00 s",
@@ -160,10 +162,14 @@ def test_the_story_of_a_round_is_read_from_what_was_told() -> None:
 
 def test_an_account_is_read_from_the_answer_to_a_stop() -> None:
     """Times become seconds, and only frames that the ledger has exactly count as lost."""
-    times = {"from": "1970-01-01T00:01:00Z", "to": "1970-01-01T00:02:00Z"}
+    times = {"from": "1970-01-01T00:01:00Z", "to": "1970-01-01T00:02:00Z", "duration": 60.0}
     lost = times | {"cause": "camera_lost", "frames": 60, "exact": False}
-    slow = times | {"cause": "storage_slow", "frames": 2, "exact": True}
+    slow = times | {"duration": 0.4, "cause": "storage_slow", "frames": 2, "exact": True}
     counts = {"frames_captured": 12, "frames_written": 10, "durable": True}
     stopped = {"session_id": "s2", "receipt": {"gaps": [lost, slow], **counts}}
-    holes = (Hole(60.0, 120.0, "camera_lost"), Hole(60.0, 120.0, "storage_slow"))
+    holes = (
+        Hole(60.0, 120.0, "camera_lost", 60.0),
+        Hole(60.0, 120.0, "storage_slow", 0.4),
+    )
+    assert [hole.seconds for hole in holes] == [60.0, 0.4]
     assert read_account("s1", stopped) == Account("s1", "s2", holes, 12, 10, durable=True, lost=2)

@@ -9,10 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
-from support.pull_judge import Hole, Moment
+from support.pull_judge import HARMLESS, Hole, Moment
 
 UNHEALTHY_SECONDS = 7.0  # without a durable byte, until a recording is called unhealthy
-HARMLESS = frozenset(("frames_dropped_by_source",))  # the source's own doing, and true
 
 
 @attrs.frozen
@@ -86,7 +85,7 @@ def _holes(expected: Expected, seen: Seen) -> Iterator[str]:
         if hole.cause in HARMLESS:
             continue
         if hole.cause not in expected.ledger:
-            yield f"the ledger says {hole.cause}, {hole.end - hole.start:.2f} s"
+            yield f"the ledger says {hole.cause}, {hole.seconds:.2f} s"
         if hole.end - hole.start > UNHEALTHY_SECONDS:
             told = [t - hole.start for t in seen.unhealthy if hole.start <= t <= hole.end + 1.0]
             if min(told, default=float("inf")) > UNHEALTHY_SECONDS:

@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 
+HARMLESS = frozenset(("frames_dropped_by_source",))  # the source's own doing, and true
 STEP_SECONDS = 0.3  # between two looks at the cameras
 
 
@@ -49,6 +50,12 @@ class Hole:
     start: float
     end: float
     cause: str
+    missing: float | None = None  # seconds of footage, where that is not the whole span
+
+    @property
+    def seconds(self) -> float:
+        """How much is missing."""
+        return self.end - self.start if self.missing is None else self.missing
 
 
 @attrs.frozen
@@ -137,7 +144,7 @@ def _session(camera: str, account: Account) -> Iterator[str]:
 def _ledger(camera: str, account: Account, pulls: Iterable[Pull], limits: Limits) -> Iterator[str]:
     """Each pull has one entry, from then until it recorded again; there is no other entry."""
     mine = [pull for pull in pulls if pull.camera == camera]
-    holes = sorted(account.holes, key=lambda hole: hole.start)
+    holes = [hole for hole in account.holes if hole.cause not in HARMLESS]
     for pull in mine:
         name = f"round {pull.number}, {camera}"
         last = pull.back if pull.back is not None else float("inf")
@@ -148,7 +155,7 @@ def _ledger(camera: str, account: Account, pulls: Iterable[Pull], limits: Limits
             holes.remove(hole)
             yield from (f"{name}: {complaint}" for complaint in _entry(hole, pull, last, limits))
     for hole in holes:
-        yield f"{camera}: {hole.cause} of {hole.end - hole.start:.2f} s where nobody pulled"
+        yield f"{camera}: {hole.cause} of {hole.seconds:.2f} s where nobody pulled"
 
 
 def _entry(hole: Hole, pull: Pull, last: float, limits: Limits) -> Iterator[str]:
@@ -216,7 +223,10 @@ def read_account(started_as: str, stopped: Mapping[str, Any]) -> Account:
     return Account(
         started_as,
         stopped["session_id"],
-        tuple(Hole(_unix(g["from"]), _unix(g["to"]), g["cause"]) for g in receipt["gaps"]),
+        tuple(
+            Hole(_unix(g["from"]), _unix(g["to"]), g["cause"], g["duration"])
+            for g in receipt["gaps"]
+        ),
         receipt["frames_captured"],
         receipt["frames_written"],
         receipt["durable"],
