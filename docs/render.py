@@ -1,15 +1,17 @@
-"""Writes the pages that are generated from the code: docs/errors.md and docs/states.md.
+"""Writes the pages that are generated from the code: errors.md, states.md and faults.md here.
 
-Run `python docs/render.py` after changing the table of errors or the camera's machine; a test
-fails while the pages are old.
+Run `python docs/render.py` after changing the table of errors, the camera's machine or the table
+of faults; a test fails while the pages are old.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from camd.camera import machine as m
 from camd.errors import TABLE
+from camd.media import trouble as t
 from camd.model import Cause, Trouble
 
 HERE = Path(__file__).parent
@@ -51,6 +53,8 @@ _EVENTS: tuple[tuple[str, m.Event], ...] = (
     ("ended, device gone", m.ChildEnded(_TROUBLE, absent=True)),
     ("ended well", m.ChildEnded(None)),
     ("rest over", m.RestOver()),
+    ("device lost", m.DeviceLost(_TROUBLE)),
+    ("device came", m.DeviceCame()),
 )
 
 
@@ -87,7 +91,9 @@ def states_page() -> str:
             "gone: there is never a second one on the same device. Events that are not listed",
             "change nothing in that state. The table is for a camera that is wanted; a child that",
             "ends in `STOPPING` leads to `IDLE` when nobody wants the camera any more, and to",
-            "`RESTING` or `ABSENT` when it had been told to end because it stalled.",
+            "`RESTING` or `ABSENT` when it had been told to end because it stalled. After *device",
+            "lost*, which the list of plugged devices tells, a camera stays `ABSENT` and tries",
+            "nothing until *device came*; a file that is missing is looked for again and again.",
             "",
             "```mermaid",
             "stateDiagram-v2",
@@ -103,7 +109,48 @@ def states_page() -> str:
     )
 
 
-PAGES = {"errors.md": errors_page, "states.md": states_page}
+_FAULTS: tuple[tuple[str, Iterable[Trouble]], ...] = (
+    ("Cameras of this machine", [row.trouble for row in (*t.DEVICES, *t.SOUND)]),
+    ("Streams", [row.trouble for row in t.STREAMS]),
+    ("FFmpeg and its encoders", [row.trouble for row in t.ENCODERS]),
+    ("Any source", [row.trouble for row in t.CONTENTS]),
+    ("What camd notices by itself", t.NOTICED),
+)
+
+
+def faults_page() -> str:
+    """List what can be wrong with a camera's source, and what to do about it."""
+    lines: list[str] = []
+    seen: set[Trouble] = set()
+    for title, troubles in _FAULTS:
+        lines += [f"## {title}", "", "| cause | what it means | what to do | in the ledger |"]
+        lines.append("| --- | --- | --- | --- |")
+        for trouble in troubles:
+            if trouble not in seen:
+                seen.add(trouble)
+                lines.append(
+                    f"| `{trouble.cause}` | {trouble.message} | {trouble.suggestion} "
+                    f"| `{trouble.ledger_cause.value}` |"
+                )
+        lines.append("")
+    return "\n".join(
+        [
+            "# Faults",
+            "",
+            GENERATED,
+            "",
+            "Why a camera does not deliver. The cause is the `cause` of a camera's status and of",
+            "error -32006; message and suggestion come along with it, and say more where more is",
+            "known: which program holds the camera, which command gives access to it, which other",
+            "cameras use the same bus. A running session goes on as soon as the camera delivers",
+            "again: in a new file, with an entry in the ledger whose cause is in the last column.",
+            "",
+            *lines,
+        ]
+    )
+
+
+PAGES = {"errors.md": errors_page, "states.md": states_page, "faults.md": faults_page}
 
 
 def main() -> None:

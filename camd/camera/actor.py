@@ -1,14 +1,15 @@
-"""One camera: the actor that owns its child, its feed and its session.
+"""One camera: the actor that owns its child, its feed, its seat and its session.
 
 Requests come through a mailbox, and so does what the world did; each is answered in one
-synchronous step, by the machine and the book. Whatever takes time is a task that reports back.
+synchronous step, by the machine and the desk. Whatever takes time is a task that reports back.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -16,43 +17,30 @@ import structlog
 import trio
 
 from camd.camera import machine as m
-from camd.camera.active import (
-    SHUTDOWN,
-    Active,
-    Admitted,
-    Began,
-    Changed,
-    Over,
-    Report,
-    TimeIsUp,
-)
+from camd.camera.active import Admitted, Began, Changed, Over, Report, TimeIsUp
 from camd.camera.capture import Capture
 from camd.camera.children import Children, SourceEnded
+from camd.camera.desk import PatienceOver, SessionDesk
 from camd.camera.factory import SessionFactory
 from camd.camera.feed import Feed
-from camd.camera.sessions import Moment, SessionBook
-from camd.clock import boot_id, monotonic, now
+from camd.camera.settings import Settings
 from camd.config.schema import CameraConfig, Config, RecordingConfig
-from camd.errors import (
-    ALREADY_RECORDING,
-    NOT_RECORDING,
-    RECORDING_FAILED,
-    SHUTTING_DOWN,
-    SOURCE_UNAVAILABLE,
-    Refusal,
-)
+from camd.devices.leases import Leases
+from camd.errors import RECORDING_FAILED, SHUTTING_DOWN, Refusal
 from camd.model import (
     CameraChanged,
     CameraId,
     CameraState,
     CameraStatus,
+    Cause,
     Event,
     RecordingChanged,
     RecordingNews,
     RecordingWish,
+    Seat,
     Session,
-    SessionState,
     Trouble,
+    V4l2Source,
 )
 from camd.runtime.fanout import Fanout
 from camd.runtime.mailbox import ActorGoneError, Ask, Mailbox
@@ -62,12 +50,17 @@ from camd.storage.actor import Storage
 
 log = structlog.get_logger("camd.camera")
 
-STOP_PATIENCE_SECONDS = 4.0  # for frames in flight; then the session ends with what there is
 CLOSE_PATIENCE_SECONDS = 15.0
 CRASHED = Trouble(
     "internal_error",
     "The camera's own task failed and is being restarted",
     "Look for the traceback in the service's log.",
+)
+UNPLUGGED = Trouble(
+    "unplugged",
+    "The camera is not plugged in",
+    "Plug it in; it is used as soon as it is there.",
+    Cause.CAMERA_LOST,
 )
 
 
@@ -98,23 +91,23 @@ class Reconfigure:
 
 
 @attrs.frozen
-class Close:
-    """End the session and the child; answered when both are gone."""
+class Seated:
+    """The camera has this device now, or none."""
+
+    seat: Seat
 
 
 @attrs.frozen
-class PatienceOver:
-    """Frames in flight took too long to come."""
-
-    active: Active
+class Close:
+    """End the session and the child; answered when both are gone."""
 
 
 Message = (
     StartRecording
     | StopRecording
     | Resume
-    | Resume
     | Reconfigure
+    | Seated
     | Close
     | SourceEnded
     | PatienceOver
@@ -125,17 +118,26 @@ Message = (
 
 @attrs.define(eq=False)
 class Camera:
-    """A configured camera. Status is an attribute; everything else is asked for."""
+    """A camera. Status is an attribute; everything else is asked for."""
 
     config: CameraConfig
     _all: Config
     _storage: Storage
     _events: Fanout[Event]
-    _capture: Capture
+    capture: Capture
+    _leases: Leases = attrs.field(factory=Leases)
+    seat: Seat | None = None  # None: not a camera of this machine, or nobody looks what is there
+    settings: Settings = attrs.field(
+        default=attrs.Factory(
+            lambda camera: Settings(camera.config.id, camera.config.controls), takes_self=True
+        )
+    )
     _factory: SessionFactory = attrs.field(init=False)
     _mailbox: Mailbox[Message] = attrs.field(factory=Mailbox, init=False)
     _children: Children = attrs.field(init=False)
-    _active: Active | None = attrs.field(default=None, init=False)
+    _desk: SessionDesk = attrs.field(init=False)
+    _untuned: tuple[str, ...] = attrs.field(default=(), init=False)  # what controls were not set
+    _offered: Published[Seat | None] = attrs.field(init=False)
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     _closing: list[Ask[Message]] = attrs.field(factory=list, init=False)
     _closed: bool = attrs.field(default=False, init=False)
@@ -145,27 +147,50 @@ class Camera:
     revision: int = attrs.field(default=0, init=False)  # grows with every published status
 
     def __attrs_post_init__(self) -> None:
+        self.capture.seat = lambda: self.seat
+        self._offered = Published(self.seat)
         self._factory = SessionFactory(
-            self.config.id, self._all, self._all.recording, self._storage, self._capture
+            self.config.id, self._all, self._all.recording, self._storage, self.capture
         )
-        self._children = self._new_children()
+        self._begin_anew()
         self._published = Published(self.status)
 
-    def _new_children(self) -> Children:
+    def _begin_anew(self) -> None:
+        self._mailbox = Mailbox()
         feed = Feed(self._factory.ring())
-        return Children(self._capture, self._all.ffmpeg, self._mailbox.tell, feed)
+        self._children = Children(
+            *(self.capture, self._all.ffmpeg, self._mailbox.tell, feed),
+            *(self._leases, self._tune),
+        )
+        self._desk = SessionDesk(self._factory, self)
 
     # --- the handle ---
-
-    @property
-    def _stays_on(self) -> bool:
-        """Whether it captures although nobody records: pre-roll is what came before a start."""
-        return self.config.always_on or bool(self._all.recording.preroll)
 
     @property
     def camera_id(self) -> CameraId:
         """The camera's id, stable across restarts."""
         return self.config.id
+
+    @property
+    def device(self) -> str:
+        """What clients see as device: the node it has, else the one it was configured by."""
+        source = self.config.source
+        path = source.path if isinstance(source, V4l2Source) else None
+        return self.config.device or str(self.node or path or self.config.id)
+
+    @property
+    def name(self) -> str:
+        """What people call it: as configured, else as the camera calls itself."""
+        device = self.seat.device if self.seat is not None else None
+        return self.config.name or (device.name if device else "") or self.config.id
+
+    @property
+    def node(self) -> Path | None:
+        """The node that it has now, None without one."""
+        if self.seat is not None:
+            return self.seat.device.node if self.seat.device is not None else None
+        source = self.config.source
+        return source.path if isinstance(source, V4l2Source) else None
 
     @property
     def published(self) -> Published[CameraStatus]:
@@ -175,27 +200,29 @@ class Camera:
     @property
     def status(self) -> CameraStatus:
         """The latest word, counters included; never waits."""
-        trouble = CRASHED if self._faulted else self._children.machine.trouble
+        machine, feed, active = self._children.machine, self._children.feed, self._desk.active
         return CameraStatus(
             camera_id=self.config.id,
-            device=self.config.device or self.config.id,
-            name=self.config.name or self.config.id,
-            identity=self.config.id,
-            state=CameraState.FAULTED if self._faulted else self._children.machine.state,
-            trouble=trouble,
-            video=self._children.feed.video,
-            wanted=self._capture.wanted,
-            session=self._active.snapshot() if self._active else None,
-            bytes_captured=self._children.feed.bytes_captured,
-            streaming_since=self._children.feed.began_at,
+            device=self.device,
+            name=self.name,
+            identity=(self.seat.identity if self.seat else "") or self.config.id,
+            state=CameraState.FAULTED if self._faulted else machine.state,
+            trouble=CRASHED if self._faulted else machine.trouble,
+            video=feed.video,
+            wanted=self.capture.wanted,
+            session=active.snapshot() if active else None,
+            bytes_captured=feed.bytes_captured,
+            streaming_since=feed.began_at,
             restarts=self._restarts,
+            warnings=self._untuned,
         )
 
     async def start_recording(self, wish: RecordingWish) -> Session:
         """Begin a session; returns when its first frames are on disk.
 
         With the key of the running session, returns that one. Raises Refusal: recording
-        already (−1006), no room (−1008, −1010), source not available (−32006).
+        already (−1006), no room (−1008, −1010), source not available (−32006), nothing that the
+        camera offers fits its configuration (−32008).
         """
         session: Session = await self._ask(StartRecording(wish))
         return session
@@ -216,6 +243,11 @@ class Camera:
     async def reconfigure(self, recording: RecordingConfig) -> None:
         """Apply rotation and format; a running session goes on untouched."""
         await self._ask(Reconfigure(recording))
+
+    def take_seat(self, seat: Seat) -> None:
+        """Use this device from now on, or wait for one; the loop hears of it in its turn."""
+        if self._offered.value != seat:
+            self._offered.publish(seat)
 
     async def close(self) -> None:
         """End session and child in order; bounded."""
@@ -243,10 +275,14 @@ class Camera:
             async with trio.open_nursery() as nursery:
                 self._nursery = self._children.nursery = nursery
                 self._faulted = False
+                self.seat = self._offered.value
+                nursery.start_soon(self._hear_of_seats, self.seat)
+                if self.seat is not None and self.seat.device is None:
+                    self._children.step(m.DeviceLost(self.seat.trouble or UNPLUGGED))
                 self._publish()
-                if self._stays_on:
-                    self._step(m.Wanted())
-                while not (self._closing and self._active is None and self._children.gone):
+                if self.stays_on:
+                    self.step(m.Wanted())
+                while not (self._closing and self._desk.active is None and self._children.gone):
                     self._handle(await self._mailbox.receive())
                 self._closed = True
                 nursery.cancel_scope.cancel()
@@ -254,171 +290,105 @@ class Camera:
                 ask.answer(None)
 
     def _crashed(self) -> None:
-        if self._active is not None:
-            book = self._active.book
-            book.ended, book.state, book.reason = now(), SessionState.ENDED, "internal_error"
-            self._tell(self._active, RecordingNews.ERROR, "", "internal_error")
-            self._storage.guard.release(book.session_id)
-        self._mailbox = Mailbox()
-        self._children = self._new_children()
-        self._active = None
+        self._desk.crash()
+        self._begin_anew()
         self._faulted, self._restarts = True, self._restarts + 1
         self._publish()
 
     def _handle(self, ask: Ask[Message]) -> None:
         match ask.request:
             case StartRecording(wish):
-                self._start(wish, ask)
+                self._desk.start(wish, ask)
             case StopRecording():
-                self._stop(ask)
+                self._desk.stop(ask)
             case Resume(session):
-                ask.answer(self._resume(session))
+                ask.answer(self._desk.resume(session))
             case Reconfigure(recording):
                 self._factory.recording = recording
-                if self._active is not None:
-                    self._active.recorder.rotation = self._factory.rotation()
+                self._desk.use_rotation()
                 ask.answer(None)
+            case Seated(seat):
+                self._sit(seat)
             case Close():
                 self._closing.append(ask)
-                self._end_session(SHUTDOWN)
-                self._step(m.Unwanted())
+                self._desk.close()
+                self.step(m.Unwanted())
             case SourceEnded(queues):
-                if self._active is not None and self._active.queue in queues:
-                    self._end_session("source_ended")
-            case PatienceOver(active):
-                active.give_up_waiting()
-            case Admitted() | Began() | Over() | Changed() | TimeIsUp() as report:
-                if report.active is self._active:
-                    self._hear(report, report.active)
+                self._desk.source_ended(queues)
+            case (
+                PatienceOver() | Admitted() | Began() | Over() | Changed() | TimeIsUp()
+            ) as report:
+                self._desk.hear(report)
             case event:
-                self._step(event)
+                self.step(event)
         self._publish()
 
-    def _go(self, task: Callable[[], Awaitable[None]]) -> None:
+    async def _hear_of_seats(self, seat: Seat | None) -> None:
+        """Take the latest seat to the loop, whenever it is another one."""
+        while True:
+            seat = await self._offered.wait_until(partial(operator.is_not, seat))
+            if seat is not None:
+                await self._mailbox.tell(Seated(seat))
+
+    def _sit(self, seat: Seat) -> None:
+        """Change seats: another device is a loss first, so that no child stays on the old one."""
+        before = self.seat.device if self.seat is not None else None
+        self.seat, after = seat, seat.device
+        if after is None:
+            self.step(m.DeviceLost(seat.trouble or UNPLUGGED))
+        elif before is None or before.plugged != after.plugged:
+            if before is not None:
+                self.step(m.DeviceLost(UNPLUGGED))
+            self.capture.forget()
+            self.step(m.DeviceCame())
+
+    async def _tune(self) -> None:
+        """Set the controls that are wished for; a camera records without them as well."""
+        if self.node is not None:
+            self._untuned = await self.settings.apply(self.node)
+            if self._untuned:
+                log.warning("controls_not_set", camera=self.camera_id, why=self._untuned)
+
+    # --- the desk's floor ---
+
+    @property
+    def feed(self) -> Feed:
+        """What the camera delivers."""
+        return self._children.feed
+
+    @property
+    def machine(self) -> m.Machine:
+        """Where the camera stands."""
+        return self._children.machine
+
+    @property
+    def stays_on(self) -> bool:
+        """Whether it captures although nobody records: pre-roll is what came before a start."""
+        return self.config.always_on or bool(self._all.recording.preroll)
+
+    @property
+    def expected_bytes_per_second(self) -> float:
+        """What a session will need, before anything was measured."""
+        return self.capture.expected_bytes_per_second
+
+    def step(self, event: m.Event) -> None:
+        """Let the machine answer `event`; a session hears when no child is left."""
+        self._children.step(event)
+        if not self._children.machine.has_child:
+            self._desk.child_is_gone(self._children.machine.trouble)
+
+    def go(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Start a task that ends with the camera's life."""
         assert self._nursery is not None
         self._nursery.start_soon(task)
 
-    def _step(self, event: m.Event) -> None:
-        self._children.step(event)
-        machine = self._children.machine
-        if self._active is not None and not machine.has_child:
-            self._child_is_gone(self._active, machine.trouble)
+    async def tell(self, message: Report | PatienceOver) -> None:
+        """Put a message into the mailbox."""
+        await self._mailbox.tell(message)
 
-    def _child_is_gone(self, active: Active, trouble: Trouble | None) -> None:
-        """A session that has not begun is refused, one that ends is finished, others wait."""
-        if active.ending:
-            active.finish()
-        elif trouble is not None and active.book.state is SessionState.STARTING:
-            active.refuse(
-                Refusal(
-                    SOURCE_UNAVAILABLE,
-                    trouble.message,
-                    suggestion=trouble.suggestion,
-                    camera_id=self.camera_id,
-                    cause=trouble.cause,
-                )
-            )
-
-    # --- the session ---
-
-    def _start(self, wish: RecordingWish, ask: Ask[Message]) -> None:
-        active = self._active
-        if self._closing:
-            ask.refuse(Refusal(SHUTTING_DOWN, camera_id=self.camera_id))
-        elif active is not None and wish.key is not None and wish.key == active.book.wish.key:
-            active.join(ask)
-        elif active is not None:
-            owner, session_id = active.book.wish.owner, active.book.session_id
-            ask.refuse(
-                Refusal(
-                    ALREADY_RECORDING,
-                    camera_id=self.camera_id,
-                    session_id=session_id,
-                    owner=owner,
-                )
-            )
-        else:
-            self._children.feed.look_at_clock()
-            self._run_session(self._factory.new_book(wish)).join(ask)
-
-    def _resume(self, session: Session) -> bool:
-        if self._active is not None or self._closing:
-            return False
-        book = SessionBook.resumed(session, Moment(now(), monotonic(), boot_id()))
-        active = self._run_session(book)
-        active.recorder.resume()
-        self._go(active.keep_time)
-        log.info("session_resumed", camera=self.camera_id, session=book.session_id)
-        return True
-
-    def _run_session(self, book: SessionBook) -> Active:
-        self._active = active = self._factory.make(book, self._mailbox.tell, self._tell)
-        rate = self._children.feed.bytes_per_second or self._capture.expected_bytes_per_second
-        self._go(partial(active.run, rate, self._factory.rotation()))
-        return active
-
-    def _hear(self, report: Report, active: Active) -> None:
-        match report:
-            case Admitted():
-                if not active.queue.finished:
-                    since = active.book.started - timedelta(
-                        seconds=active.book.wish.preroll_seconds
-                    )
-                    self._children.feed.attach(active.queue, since)
-                    self._step(m.Wanted())
-            case Began():
-                active.answer_starts()
-                self._tell(active, RecordingNews.STARTED, active.book.segments[0].filename, "")
-                self._go(active.keep_time)
-            case TimeIsUp():
-                self._end_session("duration")
-            case Over():
-                self._session_over(active)
-
-    def _stop(self, ask: Ask[Message]) -> None:
-        if self._active is None:
-            ask.refuse(Refusal(NOT_RECORDING, camera_id=self.camera_id))
-            return
-        self._active.await_end(ask)
-        self._end_session("stopped")
-
-    def _end_session(self, reason: str) -> None:
-        """Take what is still in flight, then seal: all frames until now belong to the session."""
-        active = self._active
-        if active is None or active.ending:
-            return
-        active.ending = True
-        active.book.end_for(reason, self._children.feed.look_at_clock())
-        if not self._children.machine.has_child:
-            active.finish()
-            return
-        if self._stays_on and not self._closing:
-            active.queue.finish_after_next()
-        else:
-            self._step(m.Unwanted())
-        self._go(partial(self._lose_patience, active))
-
-    async def _lose_patience(self, active: Active) -> None:
-        await trio.sleep(STOP_PATIENCE_SECONDS)
-        await self._mailbox.tell(PatienceOver(active))
-
-    def _session_over(self, active: Active) -> None:
-        self._active = None
-        self._children.feed.detach(active.queue)
-        began = bool(active.book.segments)
-        active.answer_all()
-        if began:
-            last = active.book.segments[-1].filename
-            self._tell(active, RecordingNews.STOPPED, last, active.book.reason)
-        if not self._stays_on or self._closing:
-            self._step(m.Unwanted())
-
-    # --- what others hear ---
-
-    def _tell(self, active: Active, news: RecordingNews, filename: str, reason: str) -> None:
-        device = self.config.device or self.config.id
-        changed = RecordingChanged(news, device, active.snapshot(), filename, reason)
-        self._events.publish(changed)
+    def announce(self, session: Session, news: RecordingNews, filename: str, reason: str) -> None:
+        """Tell everybody what happened to a session."""
+        self._events.publish(RecordingChanged(news, self.device, session, filename, reason))
         self._publish()
 
     def _publish(self) -> None:
@@ -435,6 +405,8 @@ def _gist(status: CameraStatus) -> tuple[object, ...]:
     return (
         status.state,
         status.trouble,
+        status.device,
+        status.identity,
         (video.codec, video.width, video.height) if video else None,
         (session.session_id, session.state, session.healthy) if session else None,
     )

@@ -15,7 +15,16 @@ from camd.camera.run import Launch
 from camd.config.schema import CameraConfig, Config
 from camd.media.command import capture_arguments, probe_arguments
 from camd.media.report import ProbeResult, parse_probe
-from camd.model import Cause, FileSource, RtspSource, TestSource, Trouble, V4l2Source, VideoFormat
+from camd.model import (
+    Cause,
+    FileSource,
+    RtspSource,
+    Seat,
+    TestSource,
+    Trouble,
+    V4l2Source,
+    VideoFormat,
+)
 from camd.runtime.spawn import open_child
 
 log = structlog.get_logger("camd.camera")
@@ -44,6 +53,7 @@ class Capture:
     config: Config
     find_program: ProgramFinder
     launch: Launch = open_child  # how a child is started; tests put another one here
+    seat: Callable[[], Seat | None] = lambda: None  # which device the camera has
     _found: ProbeResult | None = attrs.field(default=None, init=False)
 
     @property

@@ -16,7 +16,8 @@ from camd.camera.feed import Feed
 from camd.camera.queue import CaptureQueue, RunEnded
 from camd.camera.run import Patience, Run
 from camd.config.schema import FfmpegConfig
-from camd.model import Cause, Trouble
+from camd.devices.leases import Leases
+from camd.model import CameraId, Cause, Trouble
 
 log = structlog.get_logger("camd.camera")
 
@@ -39,6 +40,8 @@ class Children:
     _ffmpeg: FfmpegConfig
     _tell: Callable[[m.Event | SourceEnded], Awaitable[None]]
     feed: Feed = attrs.field(factory=Feed)
+    leases: Leases = attrs.field(factory=Leases)  # shared by all cameras
+    tune: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint  # set the device's controls
     machine: m.Machine = attrs.field(factory=m.Machine, init=False)
     nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     _run: Run | None = attrs.field(default=None, init=False)
@@ -80,24 +83,21 @@ class Children:
         self._run = Run(
             consumer=self.feed,
             patience=Patience(start.total_seconds(), stall.total_seconds()),
-            streaming=partial(self._tell, m.FragmentArrived()),
+            streaming=self._streaming,
             stalled=lambda trouble: self._tell(m.ChildStalled(trouble)),
             may_end=self._capture.may_end,
             launch=self._capture.launch,
         )
         self._go(partial(self._live, self._run))
 
+    async def _streaming(self) -> None:
+        """The first pictures are here; some drivers take controls only now."""
+        await self._tell(m.FragmentArrived())
+        self._go(self.tune)
+
     async def _live(self, run: Run) -> None:
         """Carry a child through its life, then say how it ended."""
-        trouble: Trouble | None = None
-        plan = await self._capture.plan()
-        if isinstance(plan, Trouble):
-            trouble = plan
-        elif not run.stopping:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._settle)
-                trouble = await run.live(plan.arguments)
-                nursery.cancel_scope.cancel()
+        trouble = await self._attempt(run)
         if not run.delivered:
             self._capture.forget()
         absent = trouble is not None and self._capture.absent
@@ -108,6 +108,28 @@ class Children:
         if trouble is None and not run.stopping:
             await self._tell(SourceEnded(queues))
 
+    async def _attempt(self, run: Run) -> Trouble | None:
+        """Plan, get the device for this camera alone, and let the child live."""
+        plan = await self._capture.plan()
+        if isinstance(plan, Trouble):
+            return plan
+        seat, camera_id = self._capture.seat(), self._capture.camera.id
+        device = seat.device if seat is not None else None
+        if run.stopping:
+            return None
+        if device is not None and (other := self.leases.take(device, camera_id)) is not None:
+            return _let_go_late(other)
+        try:
+            await self.tune()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._settle)
+                trouble = await run.live(plan.arguments)
+                nursery.cancel_scope.cancel()
+        finally:
+            if device is not None:
+                self.leases.release(device, camera_id)
+        return trouble
+
     async def _settle(self) -> None:
         await trio.sleep(m.SETTLED_SECONDS)
         await self._tell(m.ChildSettled())
@@ -116,6 +138,15 @@ class Children:
         with scope:
             await trio.sleep(seconds * random.uniform(0.8, 1.2))
             await self._tell(m.RestOver())
+
+
+def _let_go_late(other: CameraId) -> Trouble:
+    return Trouble(
+        "busy",
+        f"The device is still open for camera {other}, to which it belonged before",
+        "Nothing: it is tried again by itself.",
+        Cause.CAMERA_BUSY,
+    )
 
 
 def _run_ended(trouble: Trouble | None, *, absent: bool) -> RunEnded:

@@ -61,7 +61,29 @@ class RestOver:
     """The delay before the next try is over."""
 
 
-Event = Wanted | Unwanted | FragmentArrived | ChildSettled | ChildStalled | ChildEnded | RestOver
+@attrs.frozen
+class DeviceLost:
+    """The camera has no device any more: unplugged, or another one is in its place."""
+
+    trouble: Trouble
+
+
+@attrs.frozen
+class DeviceCame:
+    """The camera has a device, or another one than a moment ago."""
+
+
+Event = (
+    Wanted
+    | Unwanted
+    | FragmentArrived
+    | ChildSettled
+    | ChildStalled
+    | ChildEnded
+    | RestOver
+    | DeviceLost
+    | DeviceCame
+)
 EVENTS: tuple[type[Event], ...] = (
     Wanted,
     Unwanted,
@@ -70,6 +92,8 @@ EVENTS: tuple[type[Event], ...] = (
     ChildStalled,
     ChildEnded,
     RestOver,
+    DeviceLost,
+    DeviceCame,
 )
 
 
@@ -94,6 +118,7 @@ class Machine:
 
     state: CameraState = CameraState.IDLE
     wanted: bool = False
+    present: bool = True  # False: there is no device, and its coming will be told
     failures: int = 0
     trouble: Trouble | None = None
 
@@ -137,6 +162,19 @@ def _spawn(machine: Machine, event: Event) -> Step:
 def _wake_and_spawn(machine: Machine, event: Event) -> Step:
     after, actions = _spawn(machine, event)
     return after, (Action.WAKE, *actions)
+
+
+def _want_absent(machine: Machine, event: Event) -> Step:
+    """Wait for the device when its coming will be told; else look whether it is there."""
+    return (_wake_and_spawn if machine.present else _want)(machine, event)
+
+
+def _look_again(machine: Machine, event: Event) -> Step:
+    return _spawn(machine, event) if machine.present else (machine, ())
+
+
+def _give_up_absent(machine: Machine, event: Event) -> Step:
+    return (_give_up if machine.present else _unwant)(machine, event)
 
 
 def _give_up(machine: Machine, event: Event) -> Step:
@@ -186,6 +224,8 @@ def _child_ended(machine: Machine, event: Event) -> Step:
 
 def _stopped_child_ended(machine: Machine, event: Event) -> Step:
     """The child ended because it was told to."""
+    if not machine.present:
+        return _rest(machine, absent=True)
     if not machine.wanted:
         return attrs.evolve(machine, state=CameraState.IDLE, failures=0, trouble=None), ()
     if machine.trouble is None:  # wanted again while it was stopping
@@ -194,10 +234,45 @@ def _stopped_child_ended(machine: Machine, event: Event) -> Step:
 
 
 def _rest(machine: Machine, *, absent: bool) -> Step:
+    if not machine.present:
+        return attrs.evolve(machine, state=CameraState.ABSENT, failures=0), ()
     if not machine.wanted:
         return attrs.evolve(machine, state=CameraState.IDLE, failures=0), ()
     state = CameraState.ABSENT if absent else CameraState.RESTING
     return attrs.evolve(machine, state=state), (Action.REST,)
+
+
+def _lose(machine: Machine, event: Event) -> Step:
+    """No child exists: wait for the device, however long that takes."""
+    assert isinstance(event, DeviceLost)
+    after = attrs.evolve(
+        machine, state=CameraState.ABSENT, present=False, failures=0, trouble=event.trouble
+    )
+    return after, (Action.WAKE,)
+
+
+def _lose_child(machine: Machine, event: Event) -> Step:
+    """The child's device is gone: end it, though most end by themselves."""
+    assert isinstance(event, DeviceLost)
+    after = attrs.evolve(machine, state=CameraState.STOPPING, present=False, trouble=event.trouble)
+    return after, (Action.TERMINATE,)
+
+
+def _lose_stopping(machine: Machine, event: Event) -> Step:
+    assert isinstance(event, DeviceLost)
+    return attrs.evolve(machine, present=False, trouble=machine.trouble or event.trouble), ()
+
+
+def _come(machine: Machine, event: Event) -> Step:
+    return attrs.evolve(machine, present=True), ()
+
+
+def _come_back(machine: Machine, event: Event) -> Step:
+    """A device is there and no child: no reason to wait any longer."""
+    here = attrs.evolve(machine, present=True, failures=0, trouble=None)
+    if not machine.wanted:
+        return attrs.evolve(here, state=CameraState.IDLE), (Action.WAKE,)
+    return _wake_and_spawn(here, event)
 
 
 _S = CameraState
@@ -220,9 +295,21 @@ TABLE: dict[tuple[CameraState, type[Event]], Rule] = {
     (_S.RESTING, Wanted): _wake_and_spawn,
     (_S.RESTING, Unwanted): _give_up,
     (_S.RESTING, RestOver): _spawn,
-    (_S.ABSENT, Wanted): _wake_and_spawn,
-    (_S.ABSENT, Unwanted): _give_up,
-    (_S.ABSENT, RestOver): _spawn,
+    (_S.ABSENT, Wanted): _want_absent,
+    (_S.ABSENT, Unwanted): _give_up_absent,
+    (_S.ABSENT, RestOver): _look_again,
+    (_S.IDLE, DeviceLost): _lose,
+    (_S.STARTING, DeviceLost): _lose_child,
+    (_S.STREAMING, DeviceLost): _lose_child,
+    (_S.STOPPING, DeviceLost): _lose_stopping,
+    (_S.RESTING, DeviceLost): _lose,
+    (_S.ABSENT, DeviceLost): _lose,
+    (_S.IDLE, DeviceCame): _come,
+    (_S.STARTING, DeviceCame): _come,
+    (_S.STREAMING, DeviceCame): _come,
+    (_S.STOPPING, DeviceCame): _come,
+    (_S.RESTING, DeviceCame): _come_back,
+    (_S.ABSENT, DeviceCame): _come_back,
 }
 STATES = (_S.IDLE, _S.STARTING, _S.STREAMING, _S.STOPPING, _S.RESTING, _S.ABSENT)
 for _state in STATES:

@@ -20,28 +20,18 @@ from camd.media.boxes import MediaError
 from camd.media.fragments import Fragment, FragmentReader, Init
 from camd.media.redact import redact
 from camd.media.report import Message, classify, parse_line
-from camd.model import Cause, Trouble
+from camd.media.trouble import BAD_STREAM, FFMPEG_MISSING, HUNG, MUTE, STALLED
+from camd.model import Trouble
 from camd.runtime.spawn import Child, open_child
 
 log = structlog.get_logger("camd.ffmpeg")
 
 LAST_WORDS = 100
 LAST_WORDS_SECONDS = 1.0  # a grandchild could hold the pipe open
+END_PATIENCE_SECONDS = 5.0  # from the end of its output to its own
 LONGEST_LINE_BYTES = 8192
+LAST_LOOK_SECONDS = 0.1  # when it was this program that slept, what came meanwhile is in the pipe
 GATHER_SECONDS = 0.02  # a fragment comes in many writes; reading them at once saves wake-ups
-
-STALLED = Trouble(
-    "stalled",
-    "The camera is there but delivers no pictures",
-    "Check the camera's cabling and power; it is tried again by itself.",
-    Cause.CAMERA_STALLED,
-)
-HUNG = Trouble(
-    "hung",
-    "The capture process does not end, even when killed",
-    "The driver is stuck; unplug the camera and plug it in again.",
-    Cause.CAMERA_STALLED,
-)
 
 NOT_EXECUTED = (126, 127)  # what setpriv(1), as any shell, says of a program that cannot be run
 
@@ -121,61 +111,70 @@ class Run:
             return _missing(self._words[-1].text if self._words else f"exit status {status}")
         if self.may_end and status == 0 and self._fragments and not self._complained:
             return None
-        return classify(tuple(self._words), status)
+        trouble = classify(tuple(self._words), status)
+        silent = trouble.cause == "timed_out" and self.delivered
+        return STALLED if silent else trouble
 
     @property
     def _complained(self) -> bool:
         return any(word.severe for word in self._words)
 
     async def _read(self, child: Child) -> None:
-        """Parse the child's output until its end; after a parse error it is only drained."""
+        """Parse the child's output until its end; after a parse error it is only drained.
+
+        Only pictures count as progress: sound alone is a stall. Who was told to end has no
+        deadline here, whatever it still delivers: `_end_when_told` sees to it.
+        """
         reader = FragmentReader()
         deadline = monotonic() + self.patience.start_seconds
         while True:
             chunk: bytes | None = None
-            with trio.move_on_after(max(0.0, deadline - monotonic())):
+            with trio.move_on_after(max(LAST_LOOK_SECONDS, deadline - monotonic())):
                 chunk = await child.read_output()
-            if chunk is None:
-                deadline = float("inf")
-                await self.stalled(STALLED)
-                continue
-            if not chunk:
+            if chunk == b"":
                 return
-            if self._trouble is None and await self._parse(reader, chunk):
-                deadline = monotonic() + self.patience.stall_seconds
-            elif not self.stopping:  # the rest is on its way, in many small writes
+            if chunk and self._trouble is None and await self._parse(reader, chunk):
+                if deadline != float("inf"):
+                    deadline = monotonic() + self.patience.stall_seconds
+            elif chunk and not self.stopping:  # the rest is on its way, in many small writes
                 await trio.sleep(GATHER_SECONDS)
+            if chunk is None or monotonic() >= deadline:
+                deadline = float("inf")
+                if not self.stopping:
+                    await self.stalled(STALLED)
 
     async def _parse(self, reader: FragmentReader, chunk: bytes) -> bool:
-        """Hand on what `chunk` completes; True when there was a fragment."""
+        """Hand on what `chunk` completes; True when there were pictures in it."""
         try:
             events = reader.feed(chunk)
         except MediaError as error:
             log.error("stream_unreadable", error=str(error))
-            self._trouble = Trouble(
-                "bad_stream",
-                f"FFmpeg delivered what is not fragmented MP4: {error}",
-                "Check output_options of this camera.",
-            )
+            self._trouble = attrs.evolve(BAD_STREAM, message=f"{BAD_STREAM.message}: {error}")
             self.stop()
             return False
+        pictures = 0
         for event in events:
             if isinstance(event, Init):
                 self.consumer.begin(event)
             else:
                 self.consumer.deliver(event)
-                self._fragments += 1
-                if self._fragments == 1:
+                pictures += event.frames
+                if event.frames and not self._fragments:
+                    self._fragments = 1
                     await self.streaming()
-        return any(isinstance(event, Fragment) for event in events)
+        return pictures > 0
 
     async def _wait(self, child: Child) -> int:
         """Wait for the child's end after its pipe has closed; insist after a while."""
-        with trio.move_on_after(5.0):
+        with trio.move_on_after(END_PATIENCE_SECONDS):
             return await child.wait()
+        if not self.stopping:
+            log.error("child_mute", pid=child.pid)
+            self._trouble = self._trouble or MUTE
         if (status := await child.end()) is not None:
             return status
         log.error("child_hung", pid=child.pid)
+        self._trouble = HUNG
         await self.stalled(HUNG)
         return await child.wait()  # never a second child on a device that one still holds
 
@@ -205,6 +204,4 @@ class Run:
 
 
 def _missing(why: str) -> Trouble:
-    return Trouble(
-        "ffmpeg_missing", f"FFmpeg cannot be run: {why}", "Install FFmpeg, or set ffmpeg.path."
-    )
+    return attrs.evolve(FFMPEG_MISSING, message=f"FFmpeg cannot be run: {why}")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import click
 
 from camd import __version__
+from camd.cli.controls import controls
 from camd.cli.demo import demo
+from camd.cli.devices import adopt, devices, forget
 from camd.cli.exits import EPILOG
 from camd.cli.history import gaps, sessions
 from camd.cli.keys import keys, token
@@ -34,7 +36,8 @@ def main() -> None:
 _COMMANDS = (
     *(demo, run, check, status, record, stop),
     *(ls, info, sessions, gaps, rm, pin, unpin),
-    *(storage, cleanup, retention, watch),
+    *(devices, adopt, forget),
+    *(storage, cleanup, retention, watch, controls),
     *(verify, recover, keys, token),
 )
 for command in _COMMANDS:

@@ -54,15 +54,17 @@ def _check_cameras(cameras: Mapping[int, CameraConfig]) -> list[str]:
     names: dict[str, int] = {}
     nodes: dict[str, int] = {}
     for index, camera in cameras.items():
-        if isinstance(camera.source, V4l2Source):
-            owner = nodes.setdefault(str(camera.source.path), index)
+        if camera.controls and not isinstance(camera.source, V4l2Source):
+            mistakes.append(f"camera[{index}].controls: only cameras of this machine have controls")
+        if isinstance(camera.source, V4l2Source) and (words := str(camera.source)):
+            owner = nodes.setdefault(words, index)
             if owner != index:
                 mistakes.append(
                     f"camera[{index}].source: camera[{owner}] has this node, and only one can"
                 )
                 continue
         for key, name in (("id", str(camera.id)), ("device", camera.device)):
-            owner = names.setdefault(name, index)
+            owner = names.setdefault(name, index) if name else index
             if owner != index:
                 mistakes.append(f"camera[{index}].{key}: {name!r} is taken by camera[{owner}]")
                 break

@@ -150,16 +150,13 @@ def _with_defaults(tables: Mapping[int, CameraTable]) -> dict[int, CameraConfig]
 
 def _camera(table: CameraTable, camera_id: str) -> CameraConfig:
     source = V4l2Source() if table.source is None else table.source
-    found_later = isinstance(source, V4l2Source) and source.path is None
-    node = "" if found_later else camera_id
-    if isinstance(source, V4l2Source) and source.path is not None:
-        node = str(source.path)
+    local = isinstance(source, V4l2Source)  # its node and its own name are seen when it is there
     width, height = table.resolution or (None, None)
     return CameraConfig(
         id=CameraId(camera_id),
         source=source,
-        device=table.device or node,
-        name=table.name or camera_id,
+        device=table.device or ("" if local else camera_id),
+        name=table.name or ("" if local else camera_id),
         width=width,
         height=height,
         fps=table.fps,
@@ -167,6 +164,8 @@ def _camera(table: CameraTable, camera_id: str) -> CameraConfig:
         bitrate=table.bitrate,
         audio=table.audio,
         always_on=table.always_on,
+        controls=table.controls,
+        swap=table.swap,
         input_options=table.input_options,
         output_options=table.output_options,
     )

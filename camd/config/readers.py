@@ -144,6 +144,35 @@ def matching(pattern: str, what: str) -> Reader:
     return read
 
 
+def controls(value: object) -> tuple[tuple[str, int | str], ...]:
+    """Read a table of camera controls; true and false are 1 and 0.
+
+    Only the camera knows which controls and values there are, so their form alone is checked.
+    """
+    if not isinstance(value, dict):
+        raise ValueError(f"must be a table such as {{ brightness = 128 }}, not {kind_of(value)}")
+    for name in value:
+        if not re.fullmatch("[a-z0-9_]{1,64}", name):
+            raise ValueError(
+                f"{name!r} must be a name such as power_line_frequency, in small letters"
+            )
+    return tuple((name, _control(name, setting)) for name, setting in value.items())
+
+
+def _control(name: str, value: object) -> int | str:
+    if isinstance(value, int):
+        if not -(2**63) <= value < 2**63:
+            raise ValueError(f"{name} is not a number that a camera can have")
+        return int(value)
+    try:
+        return text(value)
+    except ValueError:
+        raise ValueError(
+            f"{name} must be a whole number, true, false, or one line of text in quotes, "
+            f"not {kind_of(value)}"
+        ) from None
+
+
 def optional(reader: Reader) -> Reader:
     """Read "" as None and everything else with `reader`."""
     return lambda value: None if value == "" else reader(value)

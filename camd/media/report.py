@@ -8,12 +8,14 @@ from collections.abc import Iterable
 import attrs
 
 from camd.media.redact import redact
-from camd.media.trouble import TABLE
-from camd.model import Cause, Trouble
+from camd.media.trouble import CRASHED, ENDED, FFMPEG_MISSING, IN_PASSING, KILLED, TABLE, UNKNOWN
+from camd.model import Trouble
 
 _LEVELS = "quiet|panic|fatal|error|warning|info|verbose|debug|trace"
 _LINE = re.compile(rf"^(?:\[[^\]]* @ 0x[0-9a-fA-F]+\] ?)*(?:\[({_LEVELS})\] ?)?(.*)$", re.DOTALL)
 _SEVERE = frozenset(("panic", "fatal", "error"))
+_DEVICE = re.compile(r"/dev/[^\s:,]*[^\s:,.]")
+_CRASHES = frozenset((4, 6, 7, 8, 11, 31))  # SIGILL, ABRT, BUS, FPE, SEGV, SYS
 
 _VIDEO = re.compile(r"Stream #\d+:\d+.*?: Video: (\w+)(.*)")
 _AUDIO = re.compile(r"Stream #\d+:\d+.*?: Audio: (\w+)")
@@ -66,38 +68,31 @@ def classify(messages: Iterable[Message], exit_code: int | None) -> Trouble:
     """Say why a child ended that was not told to end, from its last messages.
 
     An exit code of 0 is no success: a camera that is pulled out ends FFmpeg that way. None
-    stands for a child that could not be started.
+    stands for a child that could not be started. Who was ended by a signal had no last words.
     """
+    if exit_code is not None and exit_code < 0:
+        return _signalled(-exit_code)
     said = [message for message in messages if message.text]
     severe = [message for message in said if message.severe]
+    reasons = [message for message in severe if not IN_PASSING.search(message.text)]
+    telling = reasons or (severe if exit_code else ()) or (() if severe else said)
     for row in TABLE:
-        if any(row.pattern.search(message.text) for message in severe or said):
+        if any(row.pattern.search(message.text) for message in telling):
             return row.trouble
-    if severe:
-        text = redact(severe[-1].text)
-        return Trouble("unknown", f"FFmpeg gave up: {text}", "Look for more in the service's log.")
+    if reasons:
+        text = _DEVICE.sub("the device", redact(reasons[-1].text))
+        return attrs.evolve(UNKNOWN, message=f"{UNKNOWN.message}: {text}")
     if exit_code is None:
-        return Trouble(
-            "ffmpeg_missing",
-            "FFmpeg could not be started",
-            "Install FFmpeg, or name the program in [ffmpeg] path.",
-        )
-    if exit_code < 0:
-        return Trouble(
-            "killed",
-            f"FFmpeg was ended by signal {-exit_code}",
-            "Look for a lack of memory in the system's log.",
-        )
+        return FFMPEG_MISSING
     if exit_code == 0:
-        return Trouble(
-            "ended",
-            "The source came to its end",
-            "Check the source; a file can be repeated with loop.",
-            Cause.CAMERA_LOST,
-        )
-    return Trouble(
-        "unknown", f"FFmpeg ended with code {exit_code}", "Look for more in the service's log."
-    )
+        return ENDED
+    return attrs.evolve(UNKNOWN, message=f"FFmpeg ended with code {exit_code}")
+
+
+def _signalled(number: int) -> Trouble:
+    if number in _CRASHES:
+        return attrs.evolve(CRASHED, message=f"{CRASHED.message} (signal {number})")
+    return attrs.evolve(KILLED, message=f"FFmpeg was ended by signal {number}")
 
 
 def parse_probe(text: str) -> ProbeResult:

@@ -1,4 +1,8 @@
-"""The table from FFmpeg's words to what is wrong and what to do; the first row that fits wins."""
+"""What can be wrong with a source: cause, words for people, what to do, and the ledger's cause.
+
+The tables go from FFmpeg's words to a trouble; the first row that fits wins. Words are those of
+FFmpeg 4.2 to 9, with the C libraries glibc and musl, which name some errors differently.
+"""
 
 from __future__ import annotations
 
@@ -17,129 +21,339 @@ class Row:
     trouble: Trouble
 
 
-def _row(
-    pattern: str,
-    cause: str,
-    message: str,
-    suggestion: str,
-    ledger_cause: Cause = Cause.CAMERA_LOST,
-) -> Row:
-    return Row(re.compile(pattern), Trouble(cause, message, suggestion, ledger_cause))
+def _row(pattern: str, trouble: Trouble) -> Row:
+    return Row(re.compile(pattern), trouble)
 
 
-TABLE: tuple[Row, ...] = (
+# --- what camd notices by itself ----------------------------------------------------------
+
+ABSENT = Trouble(
+    "not_found",
+    "The source is not there",
+    "Check that the camera is plugged in, or that the path is right.",
+    Cause.CAMERA_LOST,
+)
+LOST = Trouble(
+    "lost",
+    "The camera went away",
+    "Check its cable and power; it is used again as soon as it is back.",
+    Cause.CAMERA_LOST,
+)
+STALLED = Trouble(
+    "stalled",
+    "The camera is there but delivers no pictures",
+    "Check the camera's cabling and power; it is tried again by itself.",
+    Cause.CAMERA_STALLED,
+)
+HUNG = Trouble(
+    "hung",
+    "The capture process does not end, even when killed",
+    "The driver is stuck; unplug the camera and plug it in again.",
+    Cause.CAMERA_HUNG,
+)
+MUTE = Trouble(
+    "mute",
+    "The capture process closed its output and went on running",
+    "Look for more in the service's log; it was ended, and is started again.",
+)
+BAD_STREAM = Trouble(
+    "bad_stream",
+    "FFmpeg delivered what is not fragmented MP4",
+    "Check output_options of this camera.",
+)
+FFMPEG_MISSING = Trouble(
+    "ffmpeg_missing",
+    "FFmpeg could not be started",
+    "Install FFmpeg, or name the program in [ffmpeg] path.",
+)
+KILLED = Trouble(
+    "killed",
+    "FFmpeg was ended by a signal",
+    "Look for a lack of memory in the system's log.",
+)
+CRASHED = Trouble(
+    "crashed",
+    "FFmpeg crashed",
+    "Try another version of FFmpeg; look at input_options and output_options of this camera.",
+)
+ENDED = Trouble(
+    "ended",
+    "The source came to its end",
+    "Check the source; a file can be repeated with loop.",
+    Cause.CAMERA_LOST,
+)
+UNKNOWN = Trouble("unknown", "FFmpeg gave up", "Look for more in the service's log.")
+NOTICED = (
+    *(ABSENT, LOST, STALLED, HUNG, MUTE, BAD_STREAM),
+    *(FFMPEG_MISSING, KILLED, CRASHED, ENDED, UNKNOWN),
+)
+
+# --- what FFmpeg says ---------------------------------------------------------------------
+
+BUSY = Trouble(
+    "busy",
+    "Another program uses the camera",
+    "End the program that has the camera open, or give camd another camera.",
+    Cause.CAMERA_BUSY,
+)
+NO_PERMISSION = Trouble(
+    "no_permission",
+    "The service may not open the source",
+    "Give the service's user access: for cameras, membership in the group video.",
+    Cause.NO_PERMISSION,
+)
+NO_BANDWIDTH = Trouble(
+    "no_bandwidth",
+    "The bus has no bandwidth left for this camera",
+    "Use another USB port or controller, a smaller size or rate, or a compressed format.",
+    Cause.NO_BANDWIDTH,
+)
+NOT_A_CAMERA = Trouble(
+    "unsupported_format",
+    "The device's node does not deliver pictures",
+    "Name the camera's capture node: its others carry metadata, or take pictures in.",
+    Cause.UNSUPPORTED_FORMAT,
+)
+UNSUPPORTED_FORMAT = Trouble(
+    "unsupported_format",
+    "The device does not offer what was asked for",
+    "Ask for a format that the camera offers.",
+    Cause.UNSUPPORTED_FORMAT,
+)
+VANISHED = Trouble(
+    "vanished",
+    "The camera went away while it was being started",
+    "Give it more power, such as a hub with its own supply, or a shorter cable.",
+    Cause.CAMERA_LOST,
+)
+IO_ERROR = Trouble(
+    "io_error",
+    "The camera reported an error",
+    "Unplug it and plug it in again; check its cable and power.",
+    Cause.CAMERA_ERROR,
+)
+NO_BUFFERS = Trouble(
+    "no_buffers",
+    "The camera's driver has no memory for its pictures",
+    "Use a smaller size; fewer cameras at a time need less of the kernel's memory.",
+    Cause.CAMERA_ERROR,
+)
+DRIVER_ERROR = Trouble(
+    "driver_error",
+    "The camera's driver refused to work and needs its node opened anew",
+    "It is opened again by itself; if it stays, unplug the camera and plug it in again.",
+    Cause.CAMERA_ERROR,
+)
+_AT_START = "QUERYCAP|[GS]_INPUT|ENUMINPUT|[GS]_FMT|S_PARM|REQBUFS|QUERYBUF|STREAMON"
+_IO = "Input/output error|I/O error|Protocol error|Broken pipe|timed out|Value too large"
+
+DEVICES = (
+    _row(r"VIDIOC_STREAMON\W*: No space left", NO_BANDWIDTH),
     _row(
-        r"VIDIOC_STREAMON\w*\): No space left",
-        "no_bandwidth",
-        "The bus has no bandwidth left for this camera",
-        "Use another USB port or controller, a smaller size or rate, or a compressed format.",
+        r"Not a video capture device|does not support .*streaming|Inappropriate ioctl|Not a tty"
+        r"|codec 'none' .*pixel format 'none'",
+        NOT_A_CAMERA,
+    ),
+    _row(r"Cannot find a proper format for codec|No such input format", UNSUPPORTED_FORMAT),
+    _row(r"([Dd]evice or r|R)esource busy", BUSY),
+    _row(rf"VIDIOC_({_AT_START})\W*: No such device", VANISHED),
+    _row(r"Cannot open video device .*: No such device", VANISHED),
+    _row(r"No such device", LOST),
+    _row(rf"VIDIOC_\w+\W*: .*({_IO})", IO_ERROR),
+    _row(r"Cannot open video device .*: (Input/output|I/O) error", IO_ERROR),
+    _row(
+        r"VIDIOC_\w+\W*: (Cannot allocate|Out of) memory|Insufficient buffer memory|mmap: ",
+        NO_BUFFERS,
     ),
     _row(
-        r"[Dd]evice or resource busy",
-        "busy",
-        "Another program uses the camera",
-        "End the program that has the camera open, or give camd another camera.",
+        r"VIDIOC_(?!\w+\W*: (Permission denied|Operation not permitted))\w+\W*: "
+        r"|Invalid buffer index|Unknown timestamps|expected frame size",
+        DRIVER_ERROR,
+    ),
+)
+
+SOUND = (
+    _row(
+        r"[Cc]annot open audio device|[Cc]annot set .*(channel|sample|access|buffer|period)"
+        r"|pa_\w+ failed",
+        Trouble(
+            "audio_unavailable",
+            "The camera's sound cannot be recorded",
+            'Correct audio of this camera, end what else uses it, or set audio = "off".',
+            Cause.CAMERA_ERROR,
+        ),
     ),
     _row(
-        r"Permission denied|Operation not permitted",
-        "no_permission",
-        "The service may not open the source",
-        "Give the service's user access: for cameras, membership in the group video.",
+        r"Unknown input format: '?(alsa|pulse)",
+        Trouble(
+            "no_audio_support",
+            "This FFmpeg cannot record sound",
+            'Install your distribution\'s FFmpeg, or set audio = "off".',
+        ),
     ),
-    _row(
-        r"VIDIOC_DQBUF\w*\): No such device|No such device",
-        "lost",
-        "The camera went away",
-        "Check its cable and power; it is used again as soon as it is back.",
-    ),
-    _row(
-        r"Unknown encoder|Encoder not found|Error selecting an encoder",
-        "no_encoder",
-        "This FFmpeg lacks the encoder that is configured",
-        "Install an FFmpeg that has it, or choose another codec.",
-        Cause.ENCODER_EXIT,
-    ),
-    _row(
-        r"Unrecognized option|Option \S+ not found|Error splitting the argument list",
-        "bad_option",
-        "This FFmpeg does not know an option it was given",
-        "Correct input_options and output_options of this camera.",
-        Cause.ENCODER_EXIT,
-    ),
+)
+
+STREAMS = (
     _row(
         r"\b401\b.*[Uu]nauthori[sz]ed|\b403\b.*Forbidden|authori[sz]ation failed",
-        "unauthorised",
-        "The source refused the credentials",
-        "Correct user name and password in the source's URL.",
+        Trouble(
+            "unauthorised",
+            "The source refused the credentials",
+            "Correct user name and password in the source's URL.",
+            Cause.SOURCE_UNREACHABLE,
+        ),
+    ),
+    _row(
+        r"\b404\b.*([Nn]ot [Ff]ound|failed)|failed: 404\b",
+        Trouble(
+            "not_found",
+            "The server has no such stream",
+            "Correct the path in the source's URL.",
+            Cause.SOURCE_UNREACHABLE,
+        ),
+    ),
+    _row(
+        r"Server returned|method \w+ failed: \d{3}\b|Nonmatching transport",
+        Trouble(
+            "server_error",
+            "The server does not serve the stream at the moment",
+            "Check the source with another player; a camera may serve few clients at a time.",
+            Cause.SOURCE_UNREACHABLE,
+        ),
+    ),
+    _row(
+        r"[Cc]ertificate|SSL routines|\bTLS\b|[Hh]andshake",
+        Trouble(
+            "tls_failed",
+            "No secure connection to the source could be made",
+            "Check the source's certificate, and that it speaks RTSP over TLS on that port.",
+            Cause.SOURCE_UNREACHABLE,
+        ),
+    ),
+    _row(
+        r"Connection to \w+:\S+ failed: (Permission denied|Operation not permitted)",
+        Trouble(
+            "blocked",
+            "This machine does not let the service connect to the source",
+            "Check the firewall, and IPAddressAllow of the service's unit.",
+            Cause.SOURCE_UNREACHABLE,
+        ),
     ),
     _row(
         r"Connection refused",
-        "connection_refused",
-        "The source's host is there, but nothing answers on that port",
-        "Check that the stream is being served, and on which port.",
+        Trouble(
+            "connection_refused",
+            "The source's host is there, but nothing answers on that port",
+            "Check that the stream is being served, and on which port.",
+            Cause.SOURCE_UNREACHABLE,
+        ),
+    ),
+    _row(
+        r"Failed to resolve hostname|Name or service not known|Name does not resolve"
+        r"|No route to host|[Nn]etwork (is )?unreachable|Host is unreachable|Network is down",
+        Trouble(
+            "unreachable",
+            "The source's host cannot be reached",
+            "Check the host's name and the network.",
+            Cause.SOURCE_UNREACHABLE,
+        ),
     ),
     _row(
         r"timed out|[Tt]imeout",
-        "timed_out",
-        "The source does not answer",
-        "Check that its host is on and reachable.",
-    ),
-    _row(
-        r"Failed to resolve hostname|Name or service not known|No route to host"
-        r"|[Nn]etwork is unreachable|Host is unreachable",
-        "unreachable",
-        "The source's host cannot be reached",
-        "Check the host's name and the network.",
+        Trouble(
+            "timed_out",
+            "The source does not answer",
+            "Check that its host is on and reachable.",
+            Cause.SOURCE_UNREACHABLE,
+        ),
     ),
     _row(
         r"Connection reset|Broken pipe|End of file",
-        "lost",
-        "The source closed the connection",
-        "Check the source; camd connects again by itself.",
+        Trouble(
+            "closed",
+            "The source closed the connection",
+            "Check the source; camd connects again by itself.",
+            Cause.CAMERA_LOST,
+        ),
+    ),
+)
+
+ENCODERS = (
+    _row(
+        r"Unknown encoder|Encoder not found|Error selecting an encoder",
+        Trouble(
+            "no_encoder",
+            "This FFmpeg lacks the encoder that is configured",
+            "Install an FFmpeg that has it, or choose another codec.",
+        ),
     ),
     _row(
-        r"\b404\b.*Not Found",
-        "not_found",
-        "The server has no such stream",
-        "Correct the path in the source's URL.",
+        r"/dev/dri/|VA display|VAAPI|nvcuda|libcuda|NVENC|[Nn]o capable devices|MFX session"
+        r"|Could not find a valid device|Device creation failed|hardware device",
+        Trouble(
+            "encoder_unavailable",
+            "The hardware encoder does not work",
+            "Check its driver and the service's access to it, or choose another encoder.",
+        ),
     ),
     _row(
-        r"No such file or directory|Is a directory",
-        "not_found",
-        "The source is not there",
-        "Check that the camera is plugged in, or that the path is right.",
+        r"Unrecognized option|Option \S+ not found|Error splitting the argument list",
+        Trouble(
+            "bad_option",
+            "This FFmpeg does not know an option it was given",
+            "Correct input_options and output_options of this camera.",
+        ),
     ),
+)
+
+CONTENTS = (
+    _row(r"Permission denied|Operation not permitted", NO_PERMISSION),
+    _row(r"No such file or directory|Is a directory", ABSENT),
     _row(
-        r"Cannot find a proper format for codec|Inappropriate ioctl for device"
-        r"|Not a video capture device|does not support streaming",
-        "unsupported_format",
-        "The device does not offer what was asked for",
-        "Ask for a format that the camera offers, or name its capture node.",
+        r"Could not find tag for codec|codec not currently supported in container",
+        Trouble(
+            "unsupported_format",
+            "MP4 cannot hold what the source delivers",
+            'Have it encoded: codec = "h264", or set audio = "off".',
+            Cause.UNSUPPORTED_FORMAT,
+        ),
     ),
     _row(
         r"matches no streams|does not contain any stream",
-        "no_video",
-        "The source has no video",
-        "Choose a source with a video stream.",
+        Trouble(
+            "no_video",
+            "The source has no video",
+            "Choose a source with a video stream.",
+            Cause.UNSUPPORTED_FORMAT,
+        ),
     ),
     _row(
         r"Invalid data found when processing input|moov atom not found",
-        "unreadable",
-        "The source holds nothing that FFmpeg can read",
-        "Check the source with another player.",
+        Trouble(
+            "unreadable",
+            "The source holds nothing that FFmpeg can read",
+            "Check the source with another player.",
+            Cause.UNSUPPORTED_FORMAT,
+        ),
     ),
     _row(
         r"Error setting option|Unable to parse option|Error setting preset|Error opening encoder"
         r"|Error while opening encoder|Error initializing output stream|Invalid argument",
-        "bad_option",
-        "FFmpeg does not accept the settings it was given",
-        "Correct size, bitrate, codec and options of this camera.",
-        Cause.ENCODER_EXIT,
+        Trouble(
+            "bad_option",
+            "FFmpeg does not accept the settings it was given",
+            "Correct size, bitrate, codec and options of this camera.",
+        ),
     ),
-    _row(
-        r"Input/output error",
-        "io_error",
-        "The camera reported an error",
-        "Unplug it and plug it in again; check its cable and power.",
-    ),
+    _row(r"Input/output error|I/O error|Protocol error", IO_ERROR),
+)
+
+# An encoder's or a sound card's words hold those of a camera: "device busy", "permission denied".
+TABLE: tuple[Row, ...] = (*ENCODERS[:2], *SOUND, *DEVICES, ENCODERS[2], *STREAMS, *CONTENTS)
+
+# What FFmpeg says of one packet, and goes on: never why it ended, when it says anything else.
+IN_PASSING = re.compile(
+    r"while decoding|packet to decoder|decode_slice|no frame!|non.monoton|missed \d+ packet"
+    r"|NAL unit|concealing|[Oo]verread|bad vlc|mb_type|mjpeg_decode|EOI missing|\b[DPdp][Tt][Ss]\b"
+    r"|[Dd]ecode error rate|max delay reached|corrupt|Queue input is backward"
 )

@@ -30,6 +30,7 @@ class Trouble:
     message: str
     suggestion: str
     ledger_cause: Cause = Cause.ENCODER_EXIT
+    possible: tuple[str, ...] = ()  # what could be asked for instead, for people
 
 
 @attrs.frozen
@@ -58,3 +59,4 @@ class CameraStatus:
     bytes_captured: int
     streaming_since: float | None  # clock.monotonic()
     restarts: int
+    warnings: tuple[str, ...] = ()  # what is not as it was asked for

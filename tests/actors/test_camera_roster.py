@@ -67,6 +67,6 @@ async def record_with(cameras: Cameras, studio: Studio, count: int) -> None:
         for number in range(count):
             studio.then(films())
             camera = cameras.add(CameraConfig(CameraId(f"camera{number}"), TestSource()))
-            camera._capture.launch = studio.launch
-            camera._capture.find_program = find_program
+            camera.capture.launch = studio.launch
+            camera.capture.find_program = find_program
             nursery.start_soon(camera.start_recording, ANN)

@@ -26,8 +26,8 @@ async def test_frames_that_vanish_are_told_at_the_next_seal(clock: MockClock) ->
     error = "ERROR frames unaccounted for"
     async with open_stage(recording=recording) as stage:
         await stage.camera.start_recording(ANN)
-        assert stage.camera._active is not None
-        book = stage.camera._active.book
+        assert stage.camera._desk.active is not None
+        book = stage.camera._desk.active.book
         await trio.sleep_until(4.2)
         assert stage.news == ["STARTED", "ROTATED"]
         book.captured(3)

@@ -11,7 +11,7 @@ import pytest
 from camd.config.load import find_file, find_places, load_config
 from camd.config.schema import Config
 from camd.errors import ConfigError
-from camd.model import FileSource
+from camd.model import FileSource, V4l2Source
 
 
 def write(folder: Path, text: str) -> Path:
@@ -60,7 +60,8 @@ def test_a_whole_file_becomes_a_configuration(tmp_path: Path) -> None:
     gate, other = config.cameras
     assert (gate.device, gate.name, gate.width, gate.bitrate) == ("gate", "gate", 1280, 4_000_000)
     assert gate.source == FileSource(tmp_path / "clip.mp4")
-    assert (other.id, other.device, other.name) == ("camera0", "/dev/video0", "camera0")
+    assert (other.id, other.source) == ("camera0", V4l2Source(Path("/dev/video0")))
+    assert (other.device, other.name) == ("", "")  # seen when it is there
 
 
 def test_default_ids_leave_out_those_that_are_taken(tmp_path: Path) -> None:

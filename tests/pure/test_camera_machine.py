@@ -16,6 +16,7 @@ from camd.model import CameraState, Trouble
 
 BROKEN = Trouble("broken", "It broke", "Mend it.")
 STALLED = Trouble("stalled", "It hangs", "Shake it.")
+GONE = Trouble("lost", "It was unplugged", "Plug it in.")
 
 EVENTS: dict[str, m.Event] = {
     "wanted": m.Wanted(),
@@ -27,10 +28,12 @@ EVENTS: dict[str, m.Event] = {
     "failed": m.ChildEnded(BROKEN),
     "vanished": m.ChildEnded(BROKEN, absent=True),
     "rest over": m.RestOver(),
+    "device lost": m.DeviceLost(GONE),
+    "device came": m.DeviceCame(),
 }
 # What happens in each state; "." stays as it is. The state, then what is done on the way.
 WANTED_TABLE = {
-    "IDLE": {"wanted": "STARTING spawn"},
+    "IDLE": {"wanted": "STARTING spawn", "device lost": "ABSENT wake"},
     "STARTING": {
         "unwanted": "STOPPING terminate",
         "fragment": "STREAMING",
@@ -38,6 +41,7 @@ WANTED_TABLE = {
         "finished": "IDLE",
         "failed": "RESTING rest",
         "vanished": "ABSENT rest",
+        "device lost": "STOPPING terminate",
     },
     "STREAMING": {
         "unwanted": "STOPPING terminate",
@@ -45,6 +49,7 @@ WANTED_TABLE = {
         "finished": "IDLE",
         "failed": "RESTING rest",
         "vanished": "ABSENT rest",
+        "device lost": "STOPPING terminate",
     },
     "STOPPING": {
         "finished": "STARTING spawn",
@@ -55,11 +60,15 @@ WANTED_TABLE = {
         "wanted": "STARTING wake spawn",
         "unwanted": "IDLE wake",
         "rest over": "STARTING spawn",
+        "device lost": "ABSENT wake",
+        "device came": "STARTING wake spawn",
     },
     "ABSENT": {
         "wanted": "STARTING wake spawn",
         "unwanted": "IDLE wake",
         "rest over": "STARTING spawn",
+        "device lost": "ABSENT wake",
+        "device came": "STARTING wake spawn",
     },
 }
 
@@ -124,6 +133,49 @@ def test_rests_double_up_to_a_bound() -> None:
     assert attrs.evolve(machine, failures=10**9).rest_seconds == 30
 
 
+LOST = Machine(CameraState.ABSENT, wanted=True, present=False, trouble=GONE)
+
+
+def test_a_camera_without_a_device_waits_for_one_and_does_not_try() -> None:
+    """Neither wishes nor old timers start a child on a device that is known to be gone."""
+    for event in (m.Wanted(), m.RestOver()):
+        assert step(LOST, event) == (LOST, ())
+    unwanted, actions = step(LOST, m.Unwanted())
+    assert (unwanted.state, unwanted.wanted, actions) == (CameraState.ABSENT, False, ())
+
+
+def test_a_device_that_comes_starts_what_is_wanted_at_once_and_afresh() -> None:
+    """Earlier failures were another plugging's; a camera that nobody wants is just there."""
+    after, actions = step(LOST, m.DeviceCame())
+    assert (after, actions) == (
+        Machine(CameraState.STARTING, wanted=True),
+        (Action.WAKE, Action.SPAWN),
+    )
+    idle, _ = step(attrs.evolve(LOST, wanted=False), m.DeviceCame())
+    assert idle == Machine()
+
+
+def test_a_child_whose_device_was_lost_leaves_its_camera_absent() -> None:
+    """However the child ends, the camera waits for the device, and says what happened to it."""
+    for wanted in (True, False):
+        machine = Machine(CameraState.STREAMING, wanted=True)
+        machine, actions = step(machine, m.DeviceLost(GONE))
+        assert (machine.state, actions) == (CameraState.STOPPING, (Action.TERMINATE,))
+        machine, _ = step(machine, m.Wanted() if wanted else m.Unwanted())
+        machine, actions = step(machine, m.ChildEnded(BROKEN))
+        assert (machine, actions) == (attrs.evolve(LOST, wanted=wanted), ())
+
+
+def test_a_device_that_is_another_one_now_gets_a_child_of_its_own() -> None:
+    """The old device's child ends first; then there is a short rest, and the next one comes."""
+    machine = Machine(CameraState.STREAMING, wanted=True)
+    for event in (m.DeviceLost(GONE), m.DeviceCame()):
+        machine, _ = step(machine, event)
+    machine, actions = step(machine, m.ChildEnded(BROKEN))
+    assert (machine.state, actions) == (CameraState.RESTING, (Action.REST,))
+    assert machine.rest_seconds == 0.5
+
+
 def test_a_settled_child_that_fails_rests_shortly_again() -> None:
     """Failures long ago do not slow a camera down."""
     machine = Machine(CameraState.STREAMING, wanted=True, failures=9)
@@ -143,6 +195,7 @@ class World(RuleBasedStateMachine):
         self.delivers = False
         self.resting = False
         self.somebody_wants = False
+        self.plugged = True
 
     def tell(self, event: m.Event) -> None:
         self.machine, actions = step(self.machine, event)
@@ -151,6 +204,7 @@ class World(RuleBasedStateMachine):
                 case Action.SPAWN:
                     assert not self.child, "two children"
                     assert not self.end_is_under_way, "the last one's end is not known yet"
+                    assert self.machine.present, "a child on no device"
                     self.child, self.delivers = "lives", False
                 case Action.TERMINATE:
                     assert self.child or self.end_is_under_way, "nothing to terminate"
@@ -164,6 +218,11 @@ class World(RuleBasedStateMachine):
     @property
     def end_is_under_way(self) -> bool:
         return any(isinstance(event, m.ChildEnded) for event in self.mailbox)
+
+    @property
+    def waits_for_its_device(self) -> bool:
+        """No device, or its coming is among the news that were not read yet."""
+        return not self.machine.present and (not self.plugged or m.DeviceCame() in self.mailbox)
 
     @property
     def rest_is_under_way(self) -> bool:
@@ -201,6 +260,18 @@ class World(RuleBasedStateMachine):
         self.child = ""
         self.mailbox.append(EVENTS[end])
 
+    @precondition(lambda self: self.plugged)
+    @rule()
+    def unplug(self) -> None:
+        self.plugged = False
+        self.mailbox.append(m.DeviceLost(GONE))
+
+    @precondition(lambda self: not self.plugged)
+    @rule()
+    def plug(self) -> None:
+        self.plugged = True
+        self.mailbox.append(m.DeviceCame())
+
     @precondition(lambda self: self.resting)
     @rule()
     def rest(self) -> None:
@@ -219,7 +290,12 @@ class World(RuleBasedStateMachine):
     def wanted_cameras_live(self) -> None:
         assert self.machine.wanted == self.somebody_wants
         if self.somebody_wants:
-            assert self.child or self.end_is_under_way or self.rest_is_under_way
+            assert (
+                self.child
+                or self.end_is_under_way
+                or self.rest_is_under_way
+                or self.waits_for_its_device
+            )
 
     @invariant()
     def unwanted_cameras_close_their_device(self) -> None:

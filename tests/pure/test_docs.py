@@ -20,7 +20,7 @@ def _render():
     return module
 
 
-@pytest.mark.parametrize("name", ["errors.md", "states.md"])
+@pytest.mark.parametrize("name", ["errors.md", "states.md", "faults.md"])
 def test_generated_pages_are_up_to_date(name: str) -> None:
     """What is generated from the code equals what is in the repository."""
     page = _render().PAGES[name]()
@@ -37,6 +37,7 @@ def test_links_between_the_pages_lead_somewhere() -> None:
 def test_every_method_is_documented() -> None:
     """The API page has a row for each method that the daemon offers, and no other."""
     from camd.api.cameras import CamerasApi
+    from camd.api.controls import ControlsApi
     from camd.api.files import FilesApi
     from camd.api.history import HistoryApi
     from camd.api.recordings import RecordingsApi
@@ -47,6 +48,7 @@ def test_every_method_is_documented() -> None:
     nothing = None
     nouns = (
         CamerasApi(nothing),
+        ControlsApi(nothing),
         RecordingsApi(nothing, nothing),
         HistoryApi(nothing, nothing),
         FilesApi(nothing),

@@ -1,0 +1,240 @@
+"""The session that a camera has, or none: who may begin it, what ends it, and who hears of it.
+
+Synchronous: the camera's loop calls it, and what it wants done it asks of its `Floor`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Any, Protocol
+
+import attrs
+import structlog
+import trio
+
+from camd.camera import machine as m
+from camd.camera.active import SHUTDOWN, Active, Admitted, Began, Changed, Over, Report, TimeIsUp
+from camd.camera.factory import SessionFactory
+from camd.camera.feed import Feed
+from camd.camera.queue import CaptureQueue
+from camd.camera.sessions import Moment, SessionBook
+from camd.clock import boot_id, monotonic, now
+from camd.errors import (
+    ALREADY_RECORDING,
+    NOT_RECORDING,
+    SHUTTING_DOWN,
+    SOURCE_UNAVAILABLE,
+    UNSUPPORTED,
+    Refusal,
+)
+from camd.model import RecordingNews, RecordingWish, Session, SessionState, Trouble
+from camd.runtime.mailbox import Ask
+
+log = structlog.get_logger("camd.camera")
+
+STOP_PATIENCE_SECONDS = 4.0  # for frames in flight; then the session ends with what there is
+
+
+@attrs.frozen
+class PatienceOver:
+    """Frames in flight took too long to come."""
+
+    active: Active
+
+
+class Floor(Protocol):
+    """What a desk needs of its camera."""
+
+    @property
+    def feed(self) -> Feed:
+        """What the camera delivers."""
+
+    @property
+    def machine(self) -> m.Machine:
+        """Where the camera stands."""
+
+    @property
+    def stays_on(self) -> bool:
+        """Whether the camera captures although nobody records."""
+
+    @property
+    def expected_bytes_per_second(self) -> float:
+        """What a session will need, before anything was measured."""
+
+    def step(self, event: m.Event) -> None:
+        """Tell the machine."""
+
+    def go(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Start a task of the camera."""
+
+    async def tell(self, message: Report | PatienceOver) -> None:
+        """Put a message into the camera's mailbox."""
+
+    def announce(self, session: Session, news: RecordingNews, filename: str, reason: str) -> None:
+        """Tell everybody who listens."""
+
+
+@attrs.define(eq=False)
+class SessionDesk:
+    """The one session of one camera."""
+
+    factory: SessionFactory
+    floor: Floor
+    active: Active | None = attrs.field(default=None, init=False)
+    closing: bool = attrs.field(default=False, init=False)
+
+    # --- what is asked for ---
+
+    def start(self, wish: RecordingWish, ask: Ask[Any]) -> None:
+        """Begin a session, join the one that has the wish's key, or refuse."""
+        active, camera_id = self.active, self.factory.camera_id
+        if self.closing:
+            ask.refuse(Refusal(SHUTTING_DOWN, camera_id=camera_id))
+        elif active is not None and wish.key is not None and wish.key == active.book.wish.key:
+            active.join(ask)
+        elif active is not None:
+            owner, session_id = active.book.wish.owner, active.book.session_id
+            ask.refuse(
+                Refusal(ALREADY_RECORDING, camera_id=camera_id, session_id=session_id, owner=owner)
+            )
+        else:
+            self.floor.feed.look_at_clock()
+            self._run(self.factory.new_book(wish)).join(ask)
+
+    def resume(self, session: Session) -> bool:
+        """Continue a session of an earlier life; False when another one runs already."""
+        if self.active is not None or self.closing:
+            return False
+        book = SessionBook.resumed(session, Moment(now(), monotonic(), boot_id()))
+        active = self._run(book)
+        active.recorder.resume()
+        self.floor.go(active.keep_time)
+        log.info("session_resumed", camera=book.camera_id, session=book.session_id)
+        return True
+
+    def stop(self, ask: Ask[Any]) -> None:
+        """End the session; `ask` is answered when everything is sealed."""
+        if self.active is None:
+            ask.refuse(Refusal(NOT_RECORDING, camera_id=self.factory.camera_id))
+            return
+        self.active.await_end(ask)
+        self.end("stopped")
+
+    def close(self) -> None:
+        """End the session for a shutdown, and begin no other."""
+        self.closing = True
+        self.end(SHUTDOWN)
+
+    def use_rotation(self) -> None:
+        """Cut a running session as the configuration says now."""
+        if self.active is not None:
+            self.active.recorder.rotation = self.factory.rotation()
+
+    # --- what happens ---
+
+    def hear(self, message: Report | PatienceOver) -> None:
+        """Take what a session's tasks report; what is left of an older session is ignored."""
+        active = message.active
+        if isinstance(message, PatienceOver):
+            active.give_up_waiting()
+        elif active is self.active:
+            self._hear(message, active)
+
+    def child_is_gone(self, trouble: Trouble | None) -> None:
+        """A session that has not begun is refused, one that ends is finished, others wait."""
+        active = self.active
+        if active is None:
+            return
+        if active.ending:
+            active.finish()
+        elif trouble is not None and active.book.state is SessionState.STARTING:
+            active.refuse(_refusal(trouble, self.factory.camera_id))
+
+    def source_ended(self, queues: Sequence[CaptureQueue]) -> None:
+        """A source that plays once has been played, into `queues`."""
+        if self.active is not None and self.active.queue in queues:
+            self.end("source_ended")
+
+    def crash(self) -> None:
+        """The camera's loop failed: nobody will finish the session any more."""
+        if self.active is not None:
+            book = self.active.book
+            book.ended, book.state, book.reason = now(), SessionState.ENDED, "internal_error"
+            self._tell(self.active, RecordingNews.ERROR, "", "internal_error")
+            self.factory.storage.guard.release(book.session_id)
+            self.active = None
+
+    def end(self, reason: str) -> None:
+        """Take what is still in flight, then seal: all frames until now belong to the session."""
+        active, floor = self.active, self.floor
+        if active is None or active.ending:
+            return
+        active.ending = True
+        active.book.end_for(reason, floor.feed.look_at_clock())
+        if not floor.machine.has_child:
+            active.finish()
+            return
+        if floor.stays_on and not self.closing:
+            active.queue.finish_after_next()
+        else:
+            floor.step(m.Unwanted())
+        floor.go(partial(self._lose_patience, active))
+
+    async def _lose_patience(self, active: Active) -> None:
+        await trio.sleep(STOP_PATIENCE_SECONDS)
+        await self.floor.tell(PatienceOver(active))
+
+    def _run(self, book: SessionBook) -> Active:
+        floor = self.floor
+        self.active = active = self.factory.make(book, floor.tell, self._tell)
+        rate = floor.feed.bytes_per_second or floor.expected_bytes_per_second
+        floor.go(partial(active.run, rate, self.factory.rotation()))
+        return active
+
+    def _hear(self, report: Report, active: Active) -> None:
+        match report:
+            case Admitted():
+                if not active.queue.finished:
+                    preroll = timedelta(seconds=active.book.wish.preroll_seconds)
+                    self.floor.feed.attach(active.queue, active.book.started - preroll)
+                    self.floor.step(m.Wanted())
+            case Began():
+                active.answer_starts()
+                self._tell(active, RecordingNews.STARTED, active.book.segments[0].filename, "")
+                self.floor.go(active.keep_time)
+            case TimeIsUp():
+                self.end("duration")
+            case Over():
+                self._session_over(active)
+            case Changed():
+                pass  # the camera publishes its status after every message
+
+    def _session_over(self, active: Active) -> None:
+        self.active = None
+        self.floor.feed.detach(active.queue)
+        began = bool(active.book.segments)
+        active.answer_all()
+        if began:
+            last = active.book.segments[-1].filename
+            self._tell(active, RecordingNews.STOPPED, last, active.book.reason)
+        if not self.floor.stays_on or self.closing:
+            self.floor.step(m.Unwanted())
+
+    def _tell(self, active: Active, news: RecordingNews, filename: str, reason: str) -> None:
+        self.floor.announce(active.snapshot(), news, filename, reason)
+
+
+def _refusal(trouble: Trouble, camera_id: str) -> Refusal:
+    """Say to whoever wanted to record why the camera does not deliver."""
+    kind = UNSUPPORTED if trouble.possible else SOURCE_UNAVAILABLE
+    facts = {"possible": list(trouble.possible)} if trouble.possible else {}
+    return Refusal(
+        kind,
+        trouble.message,
+        suggestion=trouble.suggestion,
+        camera_id=camera_id,
+        cause=trouble.cause,
+        **facts,
+    )

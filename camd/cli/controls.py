@@ -1,0 +1,125 @@
+"""The command that shows and sets the controls of a camera."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from camd.cli.exits import Refused, refused
+from camd.cli.output import console, print_json
+from camd.cli.reach import Reach, ask, json_option, remote_options, talk
+from camd.client import Client, NotAuthenticatedError, RemoteError
+
+_MOST_CHOICES = 12  # shown in a table
+
+
+@click.command()
+@click.argument("camera")
+@click.argument("settings", nargs=-1, metavar="[NAME=VALUE]...")
+@remote_options
+@json_option
+def controls(reach: Reach, as_json: bool, camera: str, settings: tuple[str, ...]) -> None:
+    """Show the controls of CAMERA, or set some.
+
+    They are set one by one, in the given order, kept, and set again whenever the camera starts.
+    NAME= with nothing behind it forgets what was set.
+    """
+    wishes = [_wish(each) for each in settings]
+    if wishes:
+        _set(reach, camera, wishes, as_json)
+        return
+    found = ask(reach, "get_camera_controls", device=camera)
+    if as_json:
+        print_json(found)
+    elif found["controls"]:
+        console().print(_table(found["controls"]))
+    else:
+        console().print("This camera has no controls.")
+
+
+def _wish(text: str) -> tuple[str, str | None]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise click.UsageError(f"{text!r} is not NAME=VALUE")
+    return name, value or None
+
+
+def _set(reach: Reach, camera: str, wishes: list[tuple[str, str | None]], as_json: bool) -> None:
+    done: list[dict[str, Any]] = []
+    failures: list[tuple[str, RemoteError]] = []
+
+    async def conversation(client: Client) -> None:
+        for name, value in wishes:
+            try:
+                answer = await client.call(
+                    "set_camera_control", device=camera, control=name, value=value
+                )
+            except NotAuthenticatedError:
+                raise
+            except RemoteError as error:
+                failures.append((name, error))
+            else:
+                done.append(answer)
+
+    talk(reach, conversation)
+    if as_json:
+        refusals = [
+            {"control": name, "code": e.code, "message": str(e), "data": e.data}
+            for name, e in failures
+        ]
+        print_json({"set": done, "refused": refusals})
+    else:
+        for each in done:
+            inactive = "" if each.get("active", True) else "  (no effect at present)"
+            console().print(escape(f"{each.get('name')} = {_value(each)}{inactive}"))
+    if failures:
+        raise Refused("\n".join(_why(name, error) for name, error in failures))
+
+
+def _why(name: str, error: RemoteError) -> str:
+    return f"{name}: {refused(error.code, error.message, error.data).message}"
+
+
+def _table(rows: list[Mapping[str, Any]]) -> Table:
+    """Show controls, one a line."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("control", "value", "default", "possible", "kept", ""):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        kept = "" if row.get("wished") is None else f"{row['wished']} by {row.get('source')}"
+        notes = ["read only"] if row.get("read_only") else []
+        notes += [] if row.get("active", True) else ["no effect at present"]
+        default = row.get("default")
+        cells = (
+            *(row.get("name"), _value(row), "" if default is None else default),
+            *(_possible(row), kept, ", ".join(notes)),
+        )
+        table.add_row(*(escape(str(cell)) for cell in cells))
+    return table
+
+
+def _value(row: Mapping[str, Any]) -> str:
+    """Write a value, with its label when it is an entry of a menu."""
+    value = row.get("value")
+    labels = {each["value"]: each["label"] for each in row.get("choices") or ()}
+    if value in labels:
+        return f"{value} ({labels[value]})"
+    return "" if value is None else str(value)
+
+
+def _possible(row: Mapping[str, Any]) -> str:
+    kind, low, high = row.get("type"), row.get("minimum"), row.get("maximum")
+    if kind == "boolean":
+        return "0, 1"
+    if kind == "menu":
+        choices = [f"{each['value']} ({each['label']})" for each in row.get("choices") or ()]
+        rest = len(choices) - _MOST_CHOICES
+        return ", ".join(choices[:_MOST_CHOICES]) + (f", … {rest} more" if rest > 0 else "")
+    if kind == "button":
+        return "press"
+    step = row.get("step") or 1
+    return f"{low} … {high}" + (f" by {step}" if step > 1 else "")

@@ -1,0 +1,260 @@
+"""Which camera has which device: decided anew at each change, from what is known and plugged. Pure.
+
+A device has one camera and a camera one device. What is known decides first, then what the
+configuration says of cameras that were never found; what is left over gets numbers of its own,
+unless it might be a camera that is known. Whoever cannot be told apart is not guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from camd.config.schema import CameraConfig
+from camd.devices import words
+from camd.devices.identity import Identity, Known, Plugged, look, natural
+from camd.devices.ladder import Match, recognise, recognise_by_name
+from camd.devices.seating import Seating, open_seating
+from camd.devices.selectors import allows_adoption, designates
+from camd.devices.words import News, NewsKind
+from camd.model import CameraId, Device, Rung, Seat, V4l2Source
+
+MOST_CAMERAS = 256  # that are remembered
+
+
+@attrs.frozen
+class Unseated:
+    """A device that is no camera at present, and why."""
+
+    device: Device
+    reason: str
+    candidates: tuple[CameraId, ...] = ()  # the cameras that it may be, or stands in for
+
+
+@attrs.frozen
+class Offer:
+    """The devices that a camera without one could be given by hand."""
+
+    camera_id: CameraId
+    devices: tuple[Device, ...]
+
+
+@attrs.frozen
+class Assignment:
+    """Who has what. `known` is to be kept, and given to the next call."""
+
+    seats: tuple[Seat, ...] = ()  # the configured cameras, then the others by number
+    unseated: tuple[Unseated, ...] = ()
+    known: tuple[Known, ...] = ()
+    offers: tuple[Offer, ...] = ()
+    news: tuple[News, ...] = ()  # a trouble is news as long as it lasts
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        """All devices that are plugged in."""
+        seated = [seat.device for seat in self.seats if seat.device is not None]
+        return *seated, *(left.device for left in self.unseated)
+
+    def news_since(self, before: Assignment | None) -> tuple[News, ...]:
+        """Return the news that were none at the call before."""
+        old = before.news if before is not None else ()
+        return tuple(item for item in self.news if item not in old)
+
+    def offered(self, camera_id: CameraId) -> tuple[Device, ...]:
+        """Return the devices that a camera without one could be given by hand."""
+        return next((offer.devices for offer in self.offers if offer.camera_id == camera_id), ())
+
+    def identity(self, camera_id: CameraId) -> Identity | None:
+        """Return what is remembered of a camera; None when no device was ever bound to it."""
+        found = (known.identity for known in self.known if known.camera_id == camera_id)
+        return next(found, None)
+
+
+def assign(
+    devices: Sequence[Device],
+    known: Sequence[Known],
+    entries: Sequence[CameraConfig],
+    *,
+    auto: bool = True,
+) -> Assignment:
+    """Decide which camera has which device.
+
+    `known` is what the last call returned, `entries` are all cameras of the configuration. Without
+    `auto` only cameras of the configuration have seats. The order of `devices` plays no part.
+    """
+    seating = open_seating(look(devices), known, entries)
+    for match in recognise(seating.everybody, seating.plugged, seating.permits):
+        seating.seat(match)
+    _follow_configuration(seating)
+    everybody, absent, free = seating.everybody, seating.absent, seating.free
+    for match in [*recognise_by_name(everybody, absent, free, seating.permits)]:
+        seating.seat(match)
+    _accept_strangers(seating)
+    _judge_the_absent(seating)
+    unseated = _number_newcomers(seating, auto=auto)
+    return _answer(seating, unseated, auto=auto)
+
+
+def _follow_configuration(seating: Seating) -> None:
+    """Look for the cameras that have an entry and were never found.
+
+    A camera that was only numbered gives way; one of another entry, or adopted, does not.
+    """
+    for camera_id in seating.entries:
+        source = seating.source(camera_id)
+        if source is None or camera_id in seating.known:
+            continue
+        found = [plugged for plugged in seating.plugged if designates(source, plugged)]
+        if len(found) > 1:
+            seating.troubles[camera_id] = words.several_fit(camera_id, source, found)
+            seating.suspect(camera_id, found)
+        elif found:
+            holder = seating.holder(found[0])
+            if holder is not None and (holder.camera_id in seating.entries or holder.adopted):
+                trouble = words.taken(source, holder.camera_id, found[0])
+                seating.troubles[camera_id] = trouble
+                continue
+            if holder is not None:
+                why = f"its device is {camera_id} in the configuration"
+                seating.drop(holder.camera_id, why)
+            seating.bind(camera_id, found[0], f"{source} in the configuration")
+
+
+# --- strangers at known places ------------------------------------------------------------
+
+
+def _accept_strangers(seating: Seating) -> None:
+    """Let other cameras take over where the configuration says so, and it is clear who."""
+    takers: dict[Plugged, list[Known]] = {}
+    for known in seating.absent:
+        entry = seating.entries.get(known.camera_id)
+        if entry is not None and entry.swap == "accept":
+            found = _strangers_for(seating, known)
+            if len(found) == 1:
+                takers.setdefault(found[0], []).append(known)
+    for plugged, claimants in takers.items():
+        if len(claimants) == 1:
+            _take_over(seating, claimants[0], plugged)
+
+
+def _strangers_for(seating: Seating, known: Known) -> list[Plugged]:
+    """Return the devices that may take over from an absent camera."""
+    others = [other for other in seating.absent if other is not known]
+    source = seating.source(known.camera_id)
+    found = [
+        plugged
+        for plugged in seating.free
+        if plugged.identity.replaces(known.identity)
+        and allows_adoption(source, plugged)
+        and not any(seating.could_be(other, plugged) for other in others)
+    ]
+    same = [p for p in found if p.identity.function == known.identity.function]
+    return same if len(found) > 1 else found
+
+
+def _take_over(seating: Seating, known: Known, plugged: Plugged) -> None:
+    reason = f'in place of {known.identity.describe()}, by swap = "accept"'
+    rung = Rung.PORT if plugged.identity.usb else Rung.PATH
+    camera = attrs.evolve(known, identity=plugged.identity, adopted=False)
+    seating.seat(Match(camera, plugged, rung, reason))
+    text = f"{plugged.identity.describe()} {reason}"
+    seating.tell(NewsKind.REPLACED, known.camera_id, text)
+
+
+# --- what is left open --------------------------------------------------------------------
+
+
+def _judge_the_absent(seating: Seating) -> None:
+    """Say of each known camera without a device why it has none."""
+    free = seating.free
+    for known in seating.absent:
+        camera_id = known.camera_id
+        candidates = [plugged for plugged in free if seating.could_be(known, plugged)]
+        standing = [p for p in seating.plugged if p.identity.replaces(known.identity)]
+        if candidates:
+            seating.troubles[camera_id] = words.ambiguous(known, candidates)
+            seating.suspect(camera_id, candidates)
+        elif standing:
+            _raise_alarm(seating, known, standing)
+        else:
+            seating.troubles[camera_id] = words.absent(known.identity)
+
+
+def _raise_alarm(seating: Seating, known: Known, standing: Sequence[Plugged]) -> None:
+    """Say that a different camera is where a known one was."""
+    camera_id, free = known.camera_id, seating.free
+    source = seating.source(camera_id)
+    adoptable = tuple(p for p in standing if allows_adoption(source, p))
+    strangers = [p for p in standing if p in free]
+    seating.offers[camera_id] = adoptable
+    seating.troubles[camera_id] = words.swapped(
+        known,
+        standing,
+        can_accept=camera_id in seating.entries and not all(map(seating.unique, strangers)),
+        can_adopt=bool(adoptable),
+    )
+    for plugged in strangers:
+        seating.guarded.setdefault(plugged, []).append(camera_id)
+
+
+def _number_newcomers(seating: Seating, *, auto: bool) -> list[Unseated]:
+    """Give numbers to the devices that can be no known camera; return those that get none."""
+    left = []
+    for plugged in seating.free:
+        suspects, guarded = seating.suspects.get(plugged, []), seating.guarded.get(plugged, [])
+        if suspects:
+            left.append(Unseated(plugged.device, words.may_be(suspects), tuple(suspects)))
+        elif guarded and not seating.unique(plugged):
+            left.append(Unseated(plugged.device, words.stands_for(guarded), tuple(guarded)))
+        elif not auto:
+            left.append(Unseated(plugged.device, words.NOT_LISTED))
+        elif len(seating.known) >= MOST_CAMERAS:
+            left.append(Unseated(plugged.device, f"{MOST_CAMERAS} cameras are known already"))
+        else:
+            seating.bind(_lowest_number(seating), plugged, "new, the lowest free number")
+    return left
+
+
+def _lowest_number(seating: Seating) -> CameraId:
+    """Return the first number that nobody has; an entry without a source waits for one."""
+    number = 0
+    while True:
+        camera_id = CameraId(f"camera{number}")
+        waits = not str(seating.source(camera_id) or "")
+        if waits and camera_id not in seating.known and camera_id not in seating.reserved:
+            return camera_id
+        number += 1
+
+
+# --- the answer ---------------------------------------------------------------------------
+
+
+def _answer(seating: Seating, unseated: list[Unseated], *, auto: bool) -> Assignment:
+    others = sorted((key for key in seating.known if key not in seating.entries), key=natural)
+    if not auto:
+        hidden = [seating.matches[key] for key in others if key in seating.matches]
+        unseated += [Unseated(match.plugged.device, words.NOT_LISTED) for match in hidden]
+    listed = [*seating.entries, *(others if auto else ())]
+    seats = tuple(_seat(seating, camera_id) for camera_id in listed)
+    for seat in seats:
+        if seat.trouble is not None and seat.trouble.cause in words.TOLD_TROUBLES:
+            kind = words.TOLD_TROUBLES[seat.trouble.cause]
+            seating.tell(kind, seat.camera_id, seat.trouble.message)
+    offers = seating.offers.items()
+    return Assignment(
+        seats,
+        tuple(sorted(unseated, key=lambda left: natural(str(left.device.node)))),
+        tuple(sorted(seating.known.values(), key=lambda known: natural(known.camera_id))),
+        tuple(Offer(key, tuple(plugged.device for plugged in found)) for key, found in offers),
+        tuple(seating.news),
+    )
+
+
+def _seat(seating: Seating, camera_id: CameraId) -> Seat:
+    match = seating.matches.get(camera_id)
+    if match is not None:
+        return Seat(camera_id, match.plugged.device, match.rung, match.reason)
+    source = seating.source(camera_id) or V4l2Source()
+    trouble = seating.troubles.get(camera_id) or words.unbound(camera_id, source)
+    return Seat(camera_id, None, reason=trouble.message, trouble=trouble)

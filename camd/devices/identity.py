@@ -1,0 +1,170 @@
+"""Who a camera is: what of it stays the same when it is renumbered, unplugged or moved. Pure.
+
+Cameras of one model without serial numbers differ by nothing but where they are plugged in, and
+so do twins that bear the same one. A USB device may have several capture nodes, such as a colour
+and an infrared one: the tail of their by-path links ("1.0-video-index0") tells them apart, and
+their names where no udev made links.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import attrs
+
+from camd.model import CameraId, Capabilities, Device
+
+_BY_PATH = "by-path"
+_FUNCTION = re.compile(r"(?:\d+\.\d+-)?video-index\d+$")
+
+
+@attrs.frozen
+class Identity:
+    """What is remembered of a physical camera; "" for what it does not have or nobody could see."""
+
+    name: str
+    vendor: str = ""  # of USB cameras, as the three that follow
+    product: str = ""
+    serial: str = ""
+    port: str = ""
+    bus_info: str = ""  # of all others
+    link: str = ""  # name of the by-path link, unless several devices claim it
+    formats: str = ""  # a digest of pixel formats and sizes
+
+    @property
+    def usb(self) -> bool:
+        """Whether it is a USB camera."""
+        return bool(self.vendor)
+
+    @property
+    def function(self) -> str:
+        """Which node of its device it is, as by-path links end: interface and index."""
+        found = _FUNCTION.search(self.link)
+        return found[0] if found else ""
+
+    @property
+    def place(self) -> str:
+        """Where it is plugged in, for people."""
+        return self.port if self.usb else self.bus_info or self.link
+
+    def describe(self) -> str:
+        """Say in one word who it is: "usb:0c45:6366:SN1", "usb:0c45:6366@port", its bus address."""
+        if not self.usb:
+            return self.place or f"name:{self.name}"
+        model = f"usb:{self.vendor}:{self.product}"
+        return f"{model}:{self.serial}" if self.serial else f"{model}@{self.port}"
+
+    def same_model(self, other: Identity) -> bool:
+        """Tell whether the two are of one make, and the same node of it."""
+        if (self.vendor, self.product) != (other.vendor, other.product):
+            return False
+        if self.function and other.function:
+            return self.function == other.function and (self.usb or self.name == other.name)
+        return self.name == other.name
+
+    def alike(self, other: Identity) -> bool:
+        """Tell whether nothing but the place could distinguish the two."""
+        return self.same_model(other) and self.serial == other.serial
+
+    def same_place(self, other: Identity) -> bool:
+        """Tell whether the two are plugged in at the same place."""
+        if self.usb or other.usb:
+            return bool(self.port) and self.port == other.port
+        if self.bus_info and other.bus_info:
+            return self.bus_info == other.bus_info
+        return bool(self.link) and self.link == other.link
+
+    def replaces(self, other: Identity) -> bool:
+        """Tell whether it is a different camera where `other` was.
+
+        Another node of the same device is none.
+        """
+        if not self.same_place(other) or self.alike(other):
+            return False
+        if self.usb:
+            here, there = (self.vendor, self.product), (other.vendor, other.product)
+            return here != there or self.serial != other.serial
+        return not (self.function and other.function) or self.function == other.function
+
+
+@attrs.frozen
+class Known:
+    """A camera's number or name, and the physical camera that it belongs to."""
+
+    camera_id: CameraId
+    identity: Identity
+    selector: str = ""  # the configured source through which it was bound; "" for none
+    adopted: bool = False  # bound by hand: no entry takes the camera away
+
+
+@attrs.frozen(eq=False)
+class Plugged:
+    """A device that is plugged in, and who it is."""
+
+    device: Device
+    identity: Identity
+
+    @property
+    def usb_name(self) -> str:
+        """How the kernel names its USB device."""
+        return self.device.usb.kernel_name if self.device.usb is not None else ""
+
+
+def look(devices: Iterable[Device]) -> tuple[Plugged, ...]:
+    """Say who each device is, in the order of their nodes, whatever order they come in."""
+    ordered = sorted(devices, key=lambda device: natural(str(device.node)))
+    claims = Counter(name for device in ordered for name in set(by_path_names(device)))
+    return tuple(Plugged(device, _identity(device, claims)) for device in ordered)
+
+
+def _identity(device: Device, claims: Counter[str]) -> Identity:
+    link = min((name for name in by_path_names(device) if claims[name] == 1), default="")
+    formats = fingerprint(device.capabilities)
+    usb = device.usb
+    if usb is None:
+        return Identity(device.name, bus_info=device.bus_info, link=link, formats=formats)
+    return Identity(
+        device.name, usb.vendor, usb.product, usb.serial, usb.port, link=link, formats=formats
+    )
+
+
+def by_path_names(device: Device) -> tuple[str, ...]:
+    """Name the device's links below by-path."""
+    return tuple(link.name for link in device.links if link.parent.name == _BY_PATH)
+
+
+def is_by_path(path: Path) -> bool:
+    """Tell whether a path is a link that udev names by the place of the device."""
+    return path.parent.name == _BY_PATH
+
+
+def fingerprint(capabilities: Capabilities | None) -> str:
+    """Reduce the formats and sizes that a camera offers to a short digest; "" when unknown."""
+    if capabilities is None:
+        return ""
+    lines = []
+    for pixels in capabilities.formats:
+        sizes = sorted((size.width, size.height) for size in pixels.sizes)
+        limits = pixels.size_range and (pixels.size_range.least, pixels.size_range.largest)
+        lines.append(f"{pixels.fourcc} {sizes} {limits}")
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16]
+
+
+def refresh(before: Identity, now: Identity, device: Device) -> Identity:
+    """Remember a camera as it is now; what cannot be seen at present stays as it was."""
+    return attrs.evolve(
+        now,
+        bus_info=now.bus_info or before.bus_info,
+        link=now.link if by_path_names(device) else before.link,
+        formats=now.formats or before.formats,
+    )
+
+
+def natural(text: str) -> tuple[tuple[str, int], ...]:
+    """Return a key that sorts camera10 after camera9."""
+    parts = re.findall(r"(\D*)(\d*)", text)
+    return tuple((word, int(digits or -1)) for word, digits in parts)

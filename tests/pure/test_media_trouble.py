@@ -1,0 +1,197 @@
+"""Real words of FFmpeg, from 4.2 to 9, and the trouble that they tell of."""
+
+from __future__ import annotations
+
+import pytest
+
+from camd.media.report import classify, parse_line
+from camd.media.trouble import IN_PASSING, NOTICED, TABLE
+from camd.model import Cause, Trouble
+
+V4L2 = "[video4linux2,v4l2 @ 0x55d1c0] [error] "  # 4 to 8
+INPUT = "[in#0/video4linux2,v4l2 @ 0x55d1c0] [error] "  # from 6.1 on, in other places from 9 on
+
+
+def opening(words: str, *details: str) -> list[list[str]]:
+    """Give what 4.4, 5.1, 7 and 9 say when an input cannot be opened."""
+    first = [f"{V4L2}{detail}" for detail in details]
+    new = [
+        f"[in#0 @ 0x5581] [error] Error opening input: {words}",
+        "[error] Error opening input file /dev/video0.",
+        f"[fatal] Error opening input files: {words}",
+    ]
+    named = [line.replace(V4L2, "[in#0 @ 0x5582] [error] ") for line in first]
+    return [[*first, f"[error] /dev/video0: {words}"], [*first, *new], [*named, *new]]
+
+
+def running(detail: str, words: str) -> list[list[str]]:
+    """Give what 4.4, 5.1, 6, 7 and 9 say when an input ends with an error."""
+    return [
+        [f"{V4L2}{detail}", f"[error] /dev/video0: {words}"],
+        [f"{V4L2}{detail}", f"{INPUT}Error during demuxing: {words}"],
+        [f"[in#0 @ 0x5582] [error] {detail}", f"{INPUT}Error during demuxing: {words}"],
+        [
+            f"{V4L2}{detail}",
+            f"{INPUT}Error during demuxing: {words}",
+            f"{INPUT}Error retrieving a packet from demuxer: {words}",
+        ],
+    ]
+
+
+CANNOT_OPEN = "Cannot open video device /dev/video0: "
+CASES = {
+    ("lost", Cause.CAMERA_LOST): [
+        *running("ioctl(VIDIOC_DQBUF): No such device", "No such device"),
+        [
+            f"{V4L2}ioctl(VIDIOC_DQBUF): No such device",
+            "[error] ioctl(VIDIOC_QBUF): Bad file descriptor",
+        ],
+        [f"{V4L2}ioctl(VIDIOC_DQBUF): Input/output error", "[error] /dev/video0: No such device"],
+    ],
+    ("vanished", Cause.CAMERA_LOST): [
+        *opening("No such device", "ioctl(VIDIOC_STREAMON): No such device"),
+        *opening("No such device", "ioctl(VIDIOC_QUERYCAP): No such device"),
+        *opening("No such device", f"{CANNOT_OPEN}No such device"),
+        *opening("No such device or address", f"{CANNOT_OPEN}No such device or address"),
+    ],
+    ("not_found", Cause.CAMERA_LOST): [
+        *opening("No such file or directory", f"{CANNOT_OPEN}No such file or directory"),
+    ],
+    ("io_error", Cause.CAMERA_ERROR): [
+        *running("ioctl(VIDIOC_DQBUF): Input/output error", "Input/output error"),
+        *running("ioctl(VIDIOC_DQBUF): I/O error", "I/O error"),
+        *opening("Input/output error", "ioctl(VIDIOC_STREAMON): Input/output error"),
+        *opening("Input/output error", f"{CANNOT_OPEN}Input/output error"),
+        *opening("Protocol error", "ioctl(VIDIOC_S_FMT): Protocol error"),
+        *opening("Broken pipe", "ioctl(VIDIOC_STREAMON): Broken pipe"),
+        *opening("Connection timed out", "ioctl(VIDIOC_S_PARM): Connection timed out"),
+    ],
+    ("busy", Cause.CAMERA_BUSY): [
+        *opening("Device or resource busy", "ioctl(VIDIOC_STREAMON): Device or resource busy"),
+        *opening("Device or resource busy", "ioctl(VIDIOC_REQBUFS): Device or resource busy"),
+        *opening("Device or resource busy", f"{CANNOT_OPEN}Device or resource busy"),
+        *opening("Resource busy", "ioctl(VIDIOC_S_FMT): Resource busy"),
+    ],
+    ("no_permission", Cause.NO_PERMISSION): [
+        *opening("Permission denied", f"{CANNOT_OPEN}Permission denied"),
+        *opening("Operation not permitted", f"{CANNOT_OPEN}Operation not permitted"),
+    ],
+    ("no_bandwidth", Cause.NO_BANDWIDTH): [
+        *opening("No space left on device", "ioctl(VIDIOC_STREAMON): No space left on device"),
+    ],
+    ("unsupported_format", Cause.UNSUPPORTED_FORMAT): [
+        *opening("Invalid argument", "Cannot find a proper format for codec 'mjpeg' (id 7)"),
+        *opening("Invalid argument", "No such input format: h266."),
+        *opening(
+            "Invalid argument",
+            "Cannot find a proper format for codec 'none' (id 0), pixel format 'none' (id -1)",
+        ),
+        *opening(
+            "Inappropriate ioctl for device",
+            "ioctl(VIDIOC_G_INPUT): Inappropriate ioctl for device",
+        ),
+        *opening("No such device", "Not a video capture device."),
+        *opening(
+            "Function not implemented",
+            "The device does not support the streaming I/O method.",
+        ),
+        ["[mp4 @ 0x5] [error] Could not find tag for codec vp8 in stream #0, codec not currently"],
+    ],
+    ("driver_error", Cause.CAMERA_ERROR): [
+        *opening("Invalid argument", "ioctl(VIDIOC_REQBUFS): Invalid argument"),
+        *opening("Invalid argument", "ioctl(VIDIOC_QBUF): Invalid argument"),
+        *opening("Invalid argument", "ioctl(VIDIOC_STREAMON): Invalid argument"),
+        *running("ioctl(VIDIOC_DQBUF): Invalid argument", "Invalid argument"),
+        *running("Unknown timestamps", "Input/output error"),
+    ],
+    ("no_buffers", Cause.CAMERA_ERROR): [
+        *opening("Cannot allocate memory", "ioctl(VIDIOC_REQBUFS): Cannot allocate memory"),
+        *opening("Cannot allocate memory", "Insufficient buffer memory"),
+    ],
+    ("audio_unavailable", Cause.CAMERA_ERROR): [
+        ["[alsa @ 0x5] [error] cannot open audio device hw:1 (Device or resource busy)"],
+        ["[alsa @ 0x5] [error] cannot open audio device hw:1 (No such file or directory)"],
+    ],
+    ("no_audio_support", Cause.ENCODER_EXIT): [["[fatal] Unknown input format: 'alsa'"]],
+    ("encoder_unavailable", Cause.ENCODER_EXIT): [
+        [
+            "[AVHWDeviceContext @ 0x5] [error] No VA display found for device /dev/dri/renderD128.",
+            "[error] Device creation failed: -22.",
+            "[fatal] Failed to set value 'x' for option 'vaapi_device': Invalid argument",
+        ],
+        ["[h264_nvenc @ 0x5] [error] Cannot load libcuda.so.1", "[error] Operation not permitted"],
+        ["[h264_v4l2m2m @ 0x5] [error] Could not find a valid device", "[error] No such device"],
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("cause", "ledger", "lines"),
+    [(*key, lines) for key, cases in CASES.items() for lines in cases],
+)
+def test_every_version_s_words_are_understood(cause: str, ledger: Cause, lines: list[str]) -> None:
+    """The same fault has the same cause and ledger entry, whichever FFmpeg tells of it."""
+    trouble = classify([parse_line(line) for line in lines], 0)
+    assert (trouble.cause, trouble.ledger_cause) == (cause, ledger)
+
+
+def test_a_node_that_is_no_camera_is_told_from_a_format_that_is_not_offered() -> None:
+    """What to do differs: another node, or another format."""
+    wrong_node = "Cannot find a proper format for codec 'none' (id 0), pixel format 'none' (id -1)"
+    wrong_format = wrong_node.replace("pixel format 'none' (id -1)", "pixel format 'nv12' (id 23)")
+    first, second = (
+        classify([parse_line(f"[error] {text}")], 1) for text in (wrong_node, wrong_format)
+    )
+    assert "capture node" in first.suggestion
+    assert "format" in second.suggestion
+    assert "node" not in second.suggestion
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[error] Error while decoding stream #0:0: Invalid data found when processing input",
+        "[error] Error submitting packet to decoder: Invalid data found when processing input",
+        "[error] error while decoding MB 12 30, bytestream -7",
+        "[error] Application provided invalid, non monotonically increasing dts to muxer: 5 >= 4",
+    ],
+)
+def test_a_damaged_picture_is_not_why_a_camera_ended(line: str) -> None:
+    """A camera that sent a broken frame an hour ago and is gone now has not become unreadable."""
+    assert classify([parse_line(line)], 0).cause == "ended"
+    gone = [parse_line(line), parse_line("[error] /dev/video0: No such device")]
+    assert classify(gone, 0).cause == "lost"
+
+
+@pytest.mark.parametrize(("code", "cause"), [(-9, "killed"), (-15, "killed"), (-11, "crashed")])
+def test_a_signal_is_not_explained_by_older_words(code: int, cause: str) -> None:
+    """Who is killed says nothing about it; what was said before is not the reason."""
+    trouble = classify([parse_line("[error] x: Connection refused")], code)
+    assert trouble.cause == cause
+    assert str(-code) in trouble.message
+
+
+def test_words_that_nobody_knows_name_no_device() -> None:
+    """The message is for people: neither paths of nodes nor credentials are in it."""
+    text = "[error] cannot frob /dev/v4l/by-id/usb-Maker_Cam-video0 at rtsp://u:p@h/x."
+    message = classify([parse_line(text)], 1).message
+    assert message == "FFmpeg gave up: cannot frob the device at rtsp://***@h/x."
+
+
+def _all() -> list[Trouble]:
+    return [*(row.trouble for row in TABLE), *NOTICED]
+
+
+@pytest.mark.parametrize("trouble", _all(), ids=lambda trouble: trouble.cause)
+def test_every_trouble_says_what_to_do(trouble: Trouble) -> None:
+    """A message without a full stop, a suggestion with one, and a cause of one small word."""
+    assert trouble.cause.replace("_", "").islower()
+    assert trouble.message[0].isupper()
+    assert trouble.message[-1] != "."
+    assert trouble.suggestion[-1] == "."
+
+
+def test_what_ends_a_child_is_not_said_in_passing() -> None:
+    """No line that a test above takes for a reason is left out as a complaint about a packet."""
+    lines = [line for cases in CASES.values() for lines in cases for line in lines]
+    assert [line for line in lines if IN_PASSING.search(line)] == []
