@@ -29,6 +29,14 @@ def _row(
 
 TABLE: tuple[Row, ...] = (
     _row(
+        r"cannot open audio device|cannot set sample format|cannot set channel count"
+        r"|cannot set (?:sample rate|access type|parameters)",
+        "no_sound",
+        "The camera's sound device cannot be used",
+        "Check what else uses it; the camera is recorded without sound meanwhile.",
+        Cause.ENCODER_EXIT,
+    ),
+    _row(
         r"VIDIOC_STREAMON\w*\): No space left",
         "no_bandwidth",
         "The bus has no bandwidth left for this camera",

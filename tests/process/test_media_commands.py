@@ -10,8 +10,16 @@ import media_ffmpeg as ffmpeg
 import pytest
 
 from camd.config.schema import CameraConfig
-from camd.media.command import capture_arguments, probe_arguments, remux_arguments
-from camd.media.report import classify, parse_encoders, parse_line, parse_probe, parse_version
+from camd.media.command import Order, capture_arguments, probe_arguments, remux_arguments
+from camd.media.encoding import SOFTWARE
+from camd.media.report import (
+    ProbeResult,
+    classify,
+    parse_encoders,
+    parse_line,
+    parse_probe,
+    parse_version,
+)
 from camd.model import CameraId, FileSource, RtspSource, TestSource, V4l2Source
 
 SMALL = TestSource(320, 180, 30.0, audio=True)
@@ -34,12 +42,10 @@ def capture(program, source, *, copy=False, probe=None, **settings):
     version = parse_version(ask(program, "-version"))
     settings.setdefault("output_options", ("-t", "1.2"))
     camera = CameraConfig(CameraId("c"), source, **settings)
-    command = capture_arguments(
-        *(program, camera, timedelta(milliseconds=200)),
-        copy=copy,
-        ffmpeg_version=version,
-        probe=probe,
-    )
+    encoder = SOFTWARE.get(camera.codec, SOFTWARE["h264"])
+    short = timedelta(milliseconds=200)
+    order = Order(program, version, short, copy, encoder, probe or ProbeResult())
+    command = capture_arguments(camera, order)
     done = subprocess.run(command, capture_output=True, timeout=60, check=False)
     said = [parse_line(line) for line in done.stderr.decode().splitlines()]
     return done, said

@@ -5,10 +5,19 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import attrs
 import pytest
 
 from camd.config.schema import CameraConfig
-from camd.media.command import capture_arguments, probe_arguments, redact, remux_arguments
+from camd.media.command import (
+    Order,
+    Sound,
+    capture_arguments,
+    probe_arguments,
+    redact,
+    remux_arguments,
+)
+from camd.media.encoding import SOFTWARE
 from camd.media.report import (
     Message,
     ProbeResult,
@@ -18,24 +27,25 @@ from camd.media.report import (
     parse_probe,
     parse_version,
 )
-from camd.model import CameraId, Cause, FileSource, RtspSource, TestSource, V4l2Source
+from camd.model import CameraId, Cause, Choice, FileSource, RtspSource, TestSource, V4l2Source
 
 HALF = timedelta(milliseconds=500)
 URL = "rtsp://user:p@ss@host:554/live?x=1"
 
 
-def command(source, *, copy=False, version=(5, 1), probe=None, input_format="", **settings):
+def command(source, *, copy=False, version=(5, 1), probe=None, **settings):
     """Build a camera's command as one text with spaces."""
+    names = ("choice", "encoder", "node", "sound")
+    given = {name: settings.pop(name) for name in names if name in settings}
+    encoder = SOFTWARE.get(settings.get("codec", "auto"), SOFTWARE["h264"])
+    order = Order("ffmpeg", version, HALF, copy, encoder, probe or ProbeResult())
     camera = CameraConfig(CameraId("c"), source, **settings)
-    return " ".join(
-        capture_arguments(
-            *("ffmpeg", camera, HALF),
-            copy=copy,
-            ffmpeg_version=version,
-            probe=probe,
-            input_format=input_format,
-        )
-    )
+    return " ".join(capture_arguments(camera, attrs.evolve(order, **given)))
+
+
+def asked(input_format, width=640, height=480, fps=30.0):
+    """Make a choice of what a camera is asked for."""
+    return Choice("", input_format, width, height, fps, True, "", "")
 
 
 def test_every_command_writes_fragments_with_wall_times_to_its_stdout():
@@ -68,14 +78,22 @@ def test_every_command_writes_fragments_with_wall_times_to_its_stdout():
             ["-c:v copy", "-c:a aac"],
         ),
         (
-            command(V4l2Source(Path("/dev/v")), width=640, height=480, fps=30, input_format="h264"),
+            command(V4l2Source(Path("/dev/v")), choice=asked("h264")),
             ["-input_format h264 -video_size 640x480 -framerate 30 -i /dev/v"],
         ),
         (
-            command(V4l2Source(Path("/dev/v")), copy=True, input_format="mjpeg"),
+            command(V4l2Source(Path("/dev/v")), copy=True, choice=asked("mjpeg")),
             ["-c:v copy", "-min_frag_duration 500000"],
         ),
-        (command(V4l2Source(Path("/dev/v")), audio="alsa:hw:1"), ["-f alsa -i hw:1", "1:a:0"]),
+        (
+            command(V4l2Source(Path("/dev/v")), sound=Sound("alsa", "hw:1")),
+            ["-ts abs", "-isync 0 -f alsa -i hw:1", "1:a:0", "-c:a aac"],
+        ),
+        (
+            command(V4l2Source(Path("/dev/v")), width=640, height=480, fps=30),
+            ["-video_size 640x480 -framerate 30 -i /dev/v"],
+        ),
+        (command(V4l2Source(), node=Path("/dev/v7")), ["-f v4l2 -thread_queue_size 64 -i /dev/v7"]),
         (command(TestSource(), codec="h265"), ["libx265 -tag:v hvc1", "open-gop=0"]),
         (command(TestSource(), codec="mjpeg"), ["-c:v mjpeg", "-min_frag_duration"]),
         (command(TestSource(), bitrate=4_000_000), ["-b:v 4000000", "-force_key_frames"]),
