@@ -23,6 +23,7 @@ from camd.media.report import (
     ProbeResult,
     classify,
     parse_encoders,
+    parse_inputs,
     parse_line,
     parse_probe,
     parse_version,
@@ -54,7 +55,7 @@ def test_every_command_writes_fragments_with_wall_times_to_its_stdout():
     assert said.startswith("ffmpeg -hide_banner -nostdin -nostats -loglevel level+info ")
     assert "-movflags frag_keyframe+empty_moov+default_base_moof -frag_duration 500000" in said
     assert said.endswith("-flush_packets 1 -write_prft wallclock -f mp4 pipe:1")
-    assert "-fps_mode passthrough" in said
+    assert "-fps_mode passthrough -max_error_rate 1" in said
     assert "-min_frag_duration" not in said
 
 
@@ -159,6 +160,8 @@ def test_log_lines_carry_their_level(line, message):
         (["ioctl(VIDIOC_DQBUF): Input/output error"], 0, "io_error"),
         (["ioctl(VIDIOC_STREAMON): No space left on device"], 1, "no_bandwidth"),
         (["ioctl(VIDIOC_STREAMON): Device or resource busy", "x: Input/output error"], 1, "busy"),
+        (["cannot open audio device hw:1 (Device or resource busy)"], 1, "no_sound"),
+        (["ALSA read error: No such device"], 0, "lost"),
         (["Cannot open video device /dev/v: Permission denied"], 1, "no_permission"),
         (["/dev/v: No such file or directory"], 1, "not_found"),
         (["Cannot find a proper format for codec 'none'"], 1, "unsupported_format"),
@@ -227,3 +230,10 @@ def test_versions_and_encoders_are_read():
     assert parse_version("") == (0, 0)
     listing = "Encoders:\n V..... = Video\n ------\n V....D libx264   H.264\n A....D aac   AAC\n"
     assert parse_encoders(listing) == {"libx264", "aac"}
+
+
+def test_inputs_are_read():
+    """Devices that only show or play are none; one may have two names."""
+    listing = "Devices:\n D. = Demuxing supported\n .E = Muxing supported\n --\n DE alsa  ALSA\n"
+    listing += "  E sdl,sdl2  SDL2\n D  lavfi  x\n DE video4linux2,v4l2 Video4Linux2\n"
+    assert parse_inputs(listing) == {"alsa", "lavfi", "video4linux2", "v4l2"}
