@@ -46,14 +46,9 @@ async def wakes(watch: Watch, seconds: float) -> list[float]:
     return times
 
 
-@pytest.fixture
-def desk(autojump_clock) -> Desk:
-    """A desk in a world whose clock jumps."""
-    return Desk()
-
-
-async def test_an_event_wakes_at_once(desk: Desk) -> None:
+async def test_an_event_wakes_at_once(autojump_clock) -> None:
     """Beside a safety look every ten seconds, an event needs no time at all."""
+    desk = Desk()
     async with run_watch(desk.look, desk) as watch, trio.open_nursery() as nursery:
 
         async def change_at_three() -> None:
@@ -65,8 +60,9 @@ async def test_an_event_wakes_at_once(desk: Desk) -> None:
         assert watch.how == BY_EVENTS
 
 
-async def test_events_that_nobody_fetched_count_as_one(desk: Desk) -> None:
+async def test_events_that_nobody_fetched_count_as_one(autojump_clock) -> None:
     """Whoever was busy meanwhile is woken once."""
+    desk = Desk()
     async with run_watch(desk.look, desk) as watch:
         for _ in range(3):
             desk.change(say=True)
@@ -74,8 +70,9 @@ async def test_events_that_nobody_fetched_count_as_one(desk: Desk) -> None:
         assert await wakes(watch, 1) == [0]
 
 
-async def test_a_change_before_its_event_is_no_reason_for_distrust(desk: Desk) -> None:
+async def test_a_change_before_its_event_is_no_reason_for_distrust(autojump_clock) -> None:
     """A safety look may see a camera whose event is still under way."""
+    desk = Desk()
     async with run_watch(desk.look, desk) as watch, trio.open_nursery() as nursery:
 
         async def announce_late() -> None:
@@ -89,8 +86,9 @@ async def test_a_change_before_its_event_is_no_reason_for_distrust(desk: Desk) -
         assert watch.how == BY_EVENTS
 
 
-async def test_changes_that_nobody_announces_end_the_trust_in_events(desk: Desk) -> None:
+async def test_changes_that_nobody_announces_end_the_trust_in_events(autojump_clock) -> None:
     """Where events are kept from us, a look every second takes their place."""
+    desk = Desk()
     async with run_watch(desk.look, desk) as watch:
         desk.change(say=False)
         assert await wakes(watch, 20.5) == [10, 20]
@@ -100,8 +98,9 @@ async def test_changes_that_nobody_announces_end_the_trust_in_events(desk: Desk)
 
 
 @pytest.mark.parametrize("how", ["lives", "mode"])
-async def test_without_events_a_look_every_second_finds_a_change(desk: Desk, how: str) -> None:
+async def test_without_events_a_look_every_second_finds_a_change(autojump_clock, how: str) -> None:
     """A new camera, and new rights to an old one, are found within a second."""
+    desk = Desk()
     async with run_watch(desk.look, None, "udev is not running") as watch:
         assert watch.how == "a look every second: udev is not running"
         assert await wakes(watch, 2.5) == []

@@ -200,6 +200,24 @@ async def test_looking_again_asks_at_once(machine: FakeMachine) -> None:
             assert await survey.look_again(machine.roots.dev / "video1") is None
 
 
+async def test_looking_again_does_not_wait_for_ever(machine: FakeMachine) -> None:
+    """Of a driver that hangs the trouble comes back when patience is over, with what was known."""
+    drivers = Drivers(metadata={"video1"})
+    stuck = threading.Event()
+    try:
+        with trio.fail_after(20):
+            async with survey_of(machine, drivers.query) as survey:
+                await survey.settled.wait()
+                drivers.hanging["video0"] = stuck
+                device = await survey.look_again(machine.roots.dev / "video0")
+        assert device is not None
+        assert device.trouble is not None
+        assert device.trouble.cause == "hung"
+        assert device.capabilities == CAPABLE
+    finally:
+        stuck.set()
+
+
 async def test_ignored_nodes_are_left_alone(machine: FakeMachine) -> None:
     """What the configuration ignores is neither opened nor listed."""
     plug(machine, 2, 2)
