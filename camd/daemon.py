@@ -17,6 +17,8 @@ import trio
 from camd import __version__, systemd
 from camd.access.authenticator import open_access
 from camd.api.cameras import CamerasApi
+from camd.api.controls import ControlsApi
+from camd.api.devices import DevicesApi
 from camd.api.events import Announcer
 from camd.api.files import FilesApi
 from camd.api.history import HistoryApi
@@ -29,6 +31,9 @@ from camd.camera.roster import Cameras, open_cameras
 from camd.config.changes import Changes, compare, merge
 from camd.config.load import load_config
 from camd.config.schema import Config
+from camd.devices.listing import watched
+from camd.devices.survey import open_survey
+from camd.devices.v4l2 import read_capabilities
 from camd.errors import INVALID_PARAMS, ConfigError, Refusal
 from camd.front.listen import ListenError
 from camd.front.server import open_front
@@ -58,7 +63,8 @@ async def serve(config: Config, config_path: Path | None) -> None:
     async with (
         open_access(config.auth, config.storage.state_dir) as access,
         open_storage(config.storage, events) as storage,
-        open_cameras(config, storage, events) as cameras,
+        open_survey(watched(config), query=read_capabilities) as survey,
+        open_cameras(config, storage, events, survey) as cameras,
         open_retention(
             *(config.retention, config.storage.state_dir, storage, events, cameras.newest_files)
         ) as retention,
@@ -69,6 +75,7 @@ async def serve(config: Config, config_path: Path | None) -> None:
         nouns = (
             *(system, CamerasApi(cameras), RecordingsApi(cameras, storage), StorageApi(storage)),
             *(HistoryApi(cameras, storage), FilesApi(storage), RetentionApi(retention)),
+            *(ControlsApi(cameras), DevicesApi(cameras)),
         )
         web = Web(storage, access, system.health)
         with Announcer(notifications).listening(events):
@@ -165,7 +172,7 @@ class LiveConfig:
             await self.cameras.reconfigure(self.config.recording)
             for camera in self.config.cameras:
                 if camera.id not in known:
-                    self.cameras.add(camera)
+                    await self.cameras.take_in(camera)
             log.info("reloaded", applied=changes.applied, restart_needed=changes.restart_needed)
             return changes
 

@@ -6,7 +6,10 @@ synchronous step, by the machine and the desk. Whatever takes time is a task tha
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -20,6 +23,7 @@ from camd.camera.children import Children, SourceEnded
 from camd.camera.desk import PatienceOver, SessionDesk
 from camd.camera.factory import SessionFactory
 from camd.camera.feed import Feed
+from camd.camera.settings import Settings
 from camd.config.schema import CameraConfig, Config, RecordingConfig
 from camd.devices.leases import Leases
 from camd.errors import RECORDING_FAILED, SHUTTING_DOWN, Refusal
@@ -123,10 +127,17 @@ class Camera:
     capture: Capture
     _leases: Leases = attrs.field(factory=Leases)
     seat: Seat | None = None  # None: not a camera of this machine, or nobody looks what is there
+    settings: Settings = attrs.field(
+        default=attrs.Factory(
+            lambda camera: Settings(camera.config.id, camera.config.controls), takes_self=True
+        )
+    )
     _factory: SessionFactory = attrs.field(init=False)
     _mailbox: Mailbox[Message] = attrs.field(factory=Mailbox, init=False)
     _children: Children = attrs.field(init=False)
     _desk: SessionDesk = attrs.field(init=False)
+    _untuned: tuple[str, ...] = attrs.field(default=(), init=False)  # what controls were not set
+    _offered: Published[Seat | None] = attrs.field(init=False)
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     _closing: list[Ask[Message]] = attrs.field(factory=list, init=False)
     _closed: bool = attrs.field(default=False, init=False)
@@ -137,6 +148,7 @@ class Camera:
 
     def __attrs_post_init__(self) -> None:
         self.capture.seat = lambda: self.seat
+        self._offered = Published(self.seat)
         self._factory = SessionFactory(
             self.config.id, self._all, self._all.recording, self._storage, self.capture
         )
@@ -147,7 +159,8 @@ class Camera:
         self._mailbox = Mailbox()
         feed = Feed(self._factory.ring())
         self._children = Children(
-            self.capture, self._all.ffmpeg, self._mailbox.tell, feed, self._leases
+            *(self.capture, self._all.ffmpeg, self._mailbox.tell, feed),
+            *(self._leases, self._tune),
         )
         self._desk = SessionDesk(self._factory, self)
 
@@ -161,19 +174,23 @@ class Camera:
     @property
     def device(self) -> str:
         """What clients see as device: the node it has, else the one it was configured by."""
-        if self.config.device:
-            return self.config.device
-        if self.seat is not None and self.seat.device is not None:
-            return str(self.seat.device.node)
         source = self.config.source
         path = source.path if isinstance(source, V4l2Source) else None
-        return str(path or self.config.id)
+        return self.config.device or str(self.node or path or self.config.id)
 
     @property
     def name(self) -> str:
         """What people call it: as configured, else as the camera calls itself."""
-        device = self.seat.device if self.seat is not None else None
-        return self.config.name or (device.name if device else "") or self.config.id
+        own = self.seat.name if self.seat is not None else ""
+        return self.config.name or own or self.config.id
+
+    @property
+    def node(self) -> Path | None:
+        """The node that it has now, None without one."""
+        if self.seat is not None:
+            return self.seat.device.node if self.seat.device is not None else None
+        source = self.config.source
+        return source.path if isinstance(source, V4l2Source) else None
 
     @property
     def published(self) -> Published[CameraStatus]:
@@ -197,6 +214,7 @@ class Camera:
             bytes_captured=feed.bytes_captured,
             streaming_since=feed.began_at,
             restarts=self._restarts,
+            warnings=self._untuned,
         )
 
     async def start_recording(self, wish: RecordingWish) -> Session:
@@ -226,9 +244,10 @@ class Camera:
         """Apply rotation and format; a running session goes on untouched."""
         await self._ask(Reconfigure(recording))
 
-    async def take_seat(self, seat: Seat) -> None:
-        """Use this device from now on, or wait for one."""
-        await self._ask(Seated(seat))
+    def take_seat(self, seat: Seat) -> None:
+        """Use this device from now on, or wait for one; the loop hears of it in its turn."""
+        if self._offered.value != seat:
+            self._offered.publish(seat)
 
     async def close(self) -> None:
         """End session and child in order; bounded."""
@@ -256,6 +275,8 @@ class Camera:
             async with trio.open_nursery() as nursery:
                 self._nursery = self._children.nursery = nursery
                 self._faulted = False
+                self.seat = self._offered.value
+                nursery.start_soon(self._hear_of_seats, self.seat)
                 if self.seat is not None and self.seat.device is None:
                     self._children.step(m.DeviceLost(self.seat.trouble or UNPLUGGED))
                 self._publish()
@@ -288,7 +309,6 @@ class Camera:
                 ask.answer(None)
             case Seated(seat):
                 self._sit(seat)
-                ask.answer(None)
             case Close():
                 self._closing.append(ask)
                 self._desk.close()
@@ -303,17 +323,31 @@ class Camera:
                 self.step(event)
         self._publish()
 
+    async def _hear_of_seats(self, seat: Seat | None) -> None:
+        """Take the latest seat to the loop, whenever it is another one."""
+        while True:
+            seat = await self._offered.wait_until(partial(operator.is_not, seat))
+            if seat is not None:
+                await self._mailbox.tell(Seated(seat))
+
     def _sit(self, seat: Seat) -> None:
         """Change seats: another device is a loss first, so that no child stays on the old one."""
         before = self.seat.device if self.seat is not None else None
-        known = self.seat is not None
         self.seat, after = seat, seat.device
-        moved = before is not None and after is not None and before.plugged != after.plugged
-        if after is None or moved:
+        if after is None:
             self.step(m.DeviceLost(seat.trouble or UNPLUGGED))
-        if after is not None and (moved or before is None) and known:
+        elif before is None or before.plugged != after.plugged:
+            if before is not None:
+                self.step(m.DeviceLost(UNPLUGGED))
             self.capture.forget()
             self.step(m.DeviceCame())
+
+    async def _tune(self) -> None:
+        """Set the controls that are wished for; a camera records without them as well."""
+        if self.node is not None:
+            self._untuned = await self.settings.apply(self.node)
+            if self._untuned:
+                log.warning("controls_not_set", camera=self.camera_id, why=self._untuned)
 
     # --- the desk's floor ---
 

@@ -41,6 +41,7 @@ class Children:
     _tell: Callable[[m.Event | SourceEnded], Awaitable[None]]
     feed: Feed = attrs.field(factory=Feed)
     leases: Leases = attrs.field(factory=Leases)  # shared by all cameras
+    tune: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint  # set the device's controls
     machine: m.Machine = attrs.field(factory=m.Machine, init=False)
     nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     _run: Run | None = attrs.field(default=None, init=False)
@@ -82,12 +83,17 @@ class Children:
         self._run = Run(
             consumer=self.feed,
             patience=Patience(start.total_seconds(), stall.total_seconds()),
-            streaming=partial(self._tell, m.FragmentArrived()),
+            streaming=self._streaming,
             stalled=lambda trouble: self._tell(m.ChildStalled(trouble)),
             may_end=self._capture.may_end,
             launch=self._capture.launch,
         )
         self._go(partial(self._live, self._run))
+
+    async def _streaming(self) -> None:
+        """The first pictures are here; some drivers take controls only now."""
+        await self._tell(m.FragmentArrived())
+        self._go(self.tune)
 
     async def _live(self, run: Run) -> None:
         """Carry a child through its life, then say how it ended."""
@@ -114,6 +120,7 @@ class Children:
         if device is not None and (other := self.leases.take(device, camera_id)) is not None:
             return _let_go_late(other)
         try:
+            await self.tune()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._settle)
                 trouble = await run.live(plan.arguments)

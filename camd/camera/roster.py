@@ -4,30 +4,29 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
 from pathlib import Path
 
 import attrs
 import structlog
 import trio
 
-from camd.camera.active import DURABILITY_SECONDS, SHUTDOWN
-from camd.camera.actor import Camera
+from camd.camera.actor import UNPLUGGED, Camera
 from camd.camera.capture import Capture
 from camd.camera.program import Program, find_ffmpeg
-from camd.camera.sessions import Moment, SessionBook
-from camd.clock import boot_id, monotonic, now
+from camd.camera.resumption import Resumption
+from camd.camera.seats import KeptInFile, Seats
+from camd.camera.settings import Settings
+from camd.camera.wishes import Wishes, load_wishes
 from camd.config.schema import CameraConfig, Config, RecordingConfig
+from camd.devices.bindings import KNOWN_FILE
 from camd.devices.leases import Leases
+from camd.devices.survey import Survey
 from camd.errors import CAMERA_UNKNOWN, Refusal
 from camd.model import (
     CameraChanged,
     CameraId,
-    Cause,
     Event,
     Seat,
-    Session,
-    SessionState,
     V4l2Source,
 )
 from camd.runtime.fanout import Fanout
@@ -45,7 +44,9 @@ class Cameras:
     _events: Fanout[Event]
     _nursery: trio.Nursery
     _cameras: dict[CameraId, Camera] = attrs.field(factory=dict, init=False)
+    _wishes: Wishes = attrs.field(factory=Wishes)
     _leases: Leases = attrs.field(factory=Leases, init=False)
+    seats: Seats | None = attrs.field(default=None, init=False)  # None: nobody looks what is there
     _program: Program | None = attrs.field(default=None, init=False)
 
     def __iter__(self) -> Iterator[Camera]:
@@ -80,12 +81,20 @@ class Cameras:
         """Start a camera's actor, and tell everybody that it is there."""
         capture = Capture(config, self._config, self.find_program)
         camera = Camera(
-            config, self._config, self._storage, self._events, capture, self._leases, seat
+            *(config, self._config, self._storage, self._events, capture, self._leases, seat),
+            settings=Settings(config.id, config.controls, self._wishes),
         )
         self._cameras[config.id] = camera
         self._nursery.start_soon(camera.serve)
         self._events.publish(CameraChanged(camera.status))
         return camera
+
+    async def take_in(self, config: CameraConfig) -> None:
+        """Start the actor of a camera that was configured just now."""
+        if self.seats is not None and isinstance(config.source, V4l2Source):
+            await self.seats.add(config)
+        else:
+            self.add(config)
 
     async def remove(self, camera_id: CameraId) -> None:
         """End a camera's actor; its recordings stay."""
@@ -109,60 +118,11 @@ class Cameras:
         for camera in self:
             await camera.reconfigure(recording)
 
-    async def resume_sessions(self) -> None:
-        """Continue what the last life of the daemon left unfinished; close what is over."""
-        for session in await self._storage.unfinished_sessions():
-            if not await self._resumed(session):
-                await self._close_session(session)
-
-    async def _resumed(self, session: Session) -> bool:
-        camera, moment = self._cameras.get(session.camera_id), _now()
-        end = moment.planned_end_of(session)
-        if camera is None or not session.segments or (end is not None and end <= moment.wall):
-            return False
-        return self._config.recording.resume_sessions and await camera.resume(session)
-
-    async def _close_session(self, session: Session) -> None:
-        """End a session that is not continued; the footage that it lacks goes into the ledger."""
-        moment = _now()
-        book = SessionBook.resumed(session, moment)
-        until = book.segments[-1].end if book.segments else session.start
-        wanted_until = self._wanted_until(session, moment)
-        if wanted_until is not None or session.reason != SHUTDOWN:
-            gap = book.cut_off(wanted_until, self._most_lost(session, moment))
-            await self._storage.note_gaps([gap] if gap is not None else [])
-        book.end_for(Cause.DAEMON_DOWN.value, until)
-        book.ended, book.state = until, SessionState.ENDED
-        await self._storage.note_session(book.snapshot(monotonic()))
-
-    def _wanted_until(self, session: Session, moment: Moment) -> datetime | None:
-        """Until when a session that is over should have recorded; None: nobody knows."""
-        end = moment.planned_end_of(session)
-        if end is None or not self._config.recording.resume_sessions:
-            return None
-        return min(end, moment.wall)
-
-    def _most_lost(self, session: Session, moment: Moment) -> timedelta:
-        """How much captured footage a life may have lost at its end (I2).
-
-        The fragment in flight; and when the machine went down as well, what was not synced yet.
-        """
-        recording, profile = self._config.recording, self._config.storage.durability
-        if session.boot_id == moment.boot_id:
-            return recording.fragment
-        cadence = DURABILITY_SECONDS[profile]
-        unsynced = recording.rotation if cadence is None else timedelta(seconds=cadence)
-        return unsynced + recording.fragment
-
     async def close(self) -> None:
         """End all cameras at the same time; bounded."""
         async with trio.open_nursery() as nursery:
             for camera in self:
                 nursery.start_soon(camera.close)
-
-
-def _now() -> Moment:
-    return Moment(now(), monotonic(), boot_id())
 
 
 def _names(camera: Camera) -> tuple[str, ...]:
@@ -186,17 +146,27 @@ def _node(camera: Camera) -> Path | None:
 
 @asynccontextmanager
 async def open_cameras(
-    config: Config, storage: Storage, events: Fanout[Event]
+    config: Config, storage: Storage, events: Fanout[Event], survey: Survey | None = None
 ) -> AsyncIterator[Cameras]:
-    """Run one actor per configured camera while the block runs.
+    """Run one actor per camera while the block runs, and continue their unfinished sessions.
 
-    On the way out sessions are sealed and children ended, all cameras at once; bounded.
+    With a survey, the cameras of this machine have the devices that it finds for them, and those
+    that are not configured appear; without one, a V4L2 source is opened as it is configured. On
+    the way out sessions are sealed and children ended, all cameras at once; bounded.
     """
+    state_dir, wishes = config.storage.state_dir, Wishes()
+    if survey is not None:
+        wishes = await trio.to_thread.run_sync(load_wishes, state_dir)
     async with trio.open_nursery() as nursery:
-        cameras = Cameras(config, storage, events, nursery)
+        cameras = Cameras(config, storage, events, nursery, wishes)
         for camera in config.cameras:
-            cameras.add(camera)
-        nursery.start_soon(cameras.resume_sessions)
+            local = survey is not None and isinstance(camera.source, V4l2Source)
+            cameras.add(camera, Seat(camera.id, None, trouble=UNPLUGGED) if local else None)
+        if survey is not None:
+            cameras.seats = Seats(config, cameras, survey, KeptInFile(state_dir / KNOWN_FILE))
+            await cameras.seats.begin()
+            nursery.start_soon(cameras.seats.follow)
+        nursery.start_soon(Resumption(config, storage, cameras).resume_sessions)
         try:
             yield cameras
         finally:

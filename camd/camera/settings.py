@@ -78,7 +78,7 @@ class Settings:
 
     camera_id: CameraId
     _configured: Sequence[tuple[str, int | str]]
-    _kept: Wishes
+    _kept: Wishes = attrs.field(factory=Wishes)
     _read: Callable[[Path], tuple[Control, ...]] = read_controls
     _write: Callable[[Path, Control, int | str], Control] = write_control
     _patience_seconds: float = PATIENCE_SECONDS

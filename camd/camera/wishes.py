@@ -26,7 +26,7 @@ Values = dict[str, int | str]  # by the control's name
 class Wishes:
     """What is kept, of all cameras. `save` makes a text durable: it blocks, may raise OSError."""
 
-    _save: Callable[[str], None]
+    _save: Callable[[str], None] = lambda text: None
     _kept: dict[str, Values] = attrs.field(factory=dict)
     _one: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 

@@ -7,6 +7,7 @@ import click
 from camd import __version__
 from camd.cli.controls import controls
 from camd.cli.demo import demo
+from camd.cli.devices import adopt, devices, forget
 from camd.cli.exits import EPILOG
 from camd.cli.history import gaps, sessions
 from camd.cli.keys import keys, token
@@ -35,6 +36,7 @@ def main() -> None:
 _COMMANDS = (
     *(demo, run, check, status, record, stop),
     *(ls, info, sessions, gaps, rm, pin, unpin),
+    *(devices, adopt, forget),
     *(storage, cleanup, retention, watch, controls),
     *(verify, recover, keys, token),
 )

@@ -45,6 +45,7 @@ class Reach:
     address: str
     token: str | None = attrs.field(default=None, repr=False)
     hint: str = ""  # what would give a token, when there is none
+    config_path: Path | None = None  # as the command line names it
 
 
 def configured(config_path: Path | None) -> Config:
@@ -58,12 +59,12 @@ def configured(config_path: Path | None) -> Config:
 def find_reach(config_path: Path | None, server: str | None, token: str | None) -> Reach:
     """Fill in from the configuration what the command line does not say."""
     if server and token:
-        return Reach(server, token)
+        return Reach(server, token, "", config_path)
     config = configured(config_path)
     hint = ""
     if not token and config.auth.enabled:
         token, hint = _admin_key(config.storage.state_dir / ADMIN_KEY_FILE)
-    return Reach(server or client_address(config.server), token, hint)
+    return Reach(server or client_address(config.server), token, hint, config_path)
 
 
 def client_address(server: ServerConfig) -> str:

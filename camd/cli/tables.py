@@ -165,6 +165,36 @@ def gaps(rows: Iterable[Row]) -> Table:
     return table
 
 
+def devices(rows: Iterable[Row]) -> Table:
+    """Show the capture devices of a machine, one a line."""
+    table = _table("device", "name", "camera", "plugged in at", "offers", "open in")
+    for row in rows:
+        maybe = ", ".join(f"{camera}?" for camera in row.get("candidates", ()))
+        formats = dict.fromkeys(_text(mode.get("format")) for mode in row.get("modes", ()))
+        holders = [f"{one.get('program')} ({one.get('pid')})" for one in row.get("held_by", ())]
+        table.add_row(
+            _cell(row.get("device")),
+            _cell(row.get("name")),
+            _cell(row.get("camera_id") or maybe or "none"),
+            _cell((row.get("usb") or {}).get("kernel_name") or row.get("bus")),
+            escape(", ".join(formats) or _text(row.get("cause"))),
+            escape(", ".join(holders)),
+        )
+    return table
+
+
+def modes(rows: Iterable[Row]) -> Table:
+    """Show what a device can deliver, one format and size a line."""
+    table = _table("format", "size", "frames/s")
+    for row in rows:
+        limits = row.get("fps_range")
+        between = [f"{limits[0]:g} to {limits[1]:g}"] if limits else []
+        size = row.get("resolution") or " to ".join(row.get("resolution_range") or ())
+        rates = ", ".join([f"{rate:g}" for rate in row.get("fps", ())] + between)
+        table.add_row(_cell(row.get("format")), escape(_text(size)), escape(rates))
+    return table
+
+
 def planned(rows: Iterable[Row], what: str) -> Table:
     """Show what a cleanup removes or keeps, one a line."""
     table = _table(what, ">size", "because")

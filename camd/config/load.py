@@ -164,8 +164,8 @@ def _camera(table: CameraTable, camera_id: str) -> CameraConfig:
         bitrate=table.bitrate,
         audio=table.audio,
         always_on=table.always_on,
-        swap=table.swap,
         controls=table.controls,
+        swap=table.swap,
         input_options=table.input_options,
         output_options=table.output_options,
     )

@@ -122,8 +122,8 @@ class CameraConfig:
     bitrate: int | None = None  # bits per second; TOML: "4M"
     audio: str = ""
     always_on: bool = False
-    swap: str = "alarm"  # alarm | accept: another camera where this one was
     controls: tuple[tuple[str, int | str], ...] = ()  # of the driver, by name; in this order
+    swap: str = "alarm"  # alarm | accept: another camera where this one was
     input_options: tuple[str, ...] = attrs.field(default=(), repr=False)
     output_options: tuple[str, ...] = attrs.field(default=(), repr=False)
 

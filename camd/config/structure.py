@@ -47,8 +47,8 @@ class CameraTable:
     bitrate: int | None = None
     audio: str = ""
     always_on: bool = False
-    swap: str = "alarm"
     controls: tuple[tuple[str, int | str], ...] = ()
+    swap: str = "alarm"
     input_options: tuple[str, ...] = attrs.field(default=(), repr=False)
     output_options: tuple[str, ...] = attrs.field(default=(), repr=False)
 
@@ -135,8 +135,8 @@ def camera_readers(places: Places) -> dict[str, Reader]:
         "bitrate": readers.optional(readers.bitrate(1000, 1_000_000_000)),
         "audio": readers.text,
         "always_on": readers.flag,
-        "swap": readers.choice("alarm", "accept"),
         "controls": readers.controls,
+        "swap": readers.choice("alarm", "accept"),
         "input_options": readers.several(readers.text),
         "output_options": readers.several(readers.text),
     }

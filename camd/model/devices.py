@@ -112,6 +112,7 @@ class Seat:
     reason: str = ""  # a sentence for people: "serial number LAB0001, unique here"
     trouble: Trouble | None = None  # absent, swapped, ambiguous: set when there is no device
     identity: str = ""  # of the physical camera, for people: "usb:0c45:6366:SN0001"
+    name: str = ""  # what the camera calls itself, also while it is not there
 
 
 # --- controls -----------------------------------------------------------------------------

@@ -1,0 +1,173 @@
+"""Devices on the wire: what is plugged in, which camera it is, and the last word on that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+
+from camd.api import views
+from camd.api.cameras import ByDevice
+from camd.camera.roster import Cameras
+from camd.camera.seats import Seats
+from camd.devices.listing import Listed, list_devices
+from camd.errors import UNSUPPORTED, Refusal
+from camd.model import Capabilities, Device, Seat
+from camd.rpc.registry import Caller, Method, Nothing
+from camd.rpc.roles import Role
+
+
+@attrs.frozen
+class Adoption(ByDevice):
+    """Which camera is to be which device: a node or a link; none where only one can be meant."""
+
+    node: str | None = None
+
+
+@attrs.define(eq=False)
+class DevicesApi:
+    """Handlers over the seats of the cameras of this machine."""
+
+    _cameras: Cameras
+
+    def methods(self) -> tuple[Method, ...]:
+        """What this noun offers."""
+        return (
+            Method(
+                "get_devices",
+                Role.OPERATOR,
+                Nothing,
+                self.get_devices,
+                "What is plugged in: which camera each device is and why, and who has it open.",
+            ),
+            Method(
+                "adopt_camera",
+                Role.ADMIN,
+                Adoption,
+                self.adopt_camera,
+                "Let a camera be the device at a node from now on, kept over restarts.",
+            ),
+            Method(
+                "forget_camera",
+                Role.ADMIN,
+                ByDevice,
+                self.forget_camera,
+                "Forget a camera that was found by itself and is not plugged in any more.",
+            ),
+        )
+
+    async def get_devices(self, caller: Caller, params: Nothing) -> views.View:
+        """List what is plugged in, and the cameras that have no device."""
+        seats = self._cameras.seats
+        if seats is None:
+            return {"devices": [], "absent": [], "watched": "not at all"}
+        return listing(
+            await list_devices(seats.assignment), seats.assignment.seats, seats.survey.how
+        )
+
+    async def adopt_camera(self, caller: Caller, params: Adoption) -> views.View:
+        """Bind a camera to a device by hand."""
+        camera = self._cameras.find(params.device)
+        seat = await self._seats().adopt(camera, Path(params.node) if params.node else None)
+        device = str(seat.device.node) if seat.device is not None else None
+        return {
+            "device": device,
+            "camera_id": camera.camera_id,
+            "reason": seat.reason,
+            "success": seat.device is not None,
+        }
+
+    async def forget_camera(self, caller: Caller, params: ByDevice) -> views.View:
+        """Forget a camera."""
+        camera = self._cameras.find(params.device)
+        await self._seats().forget(camera)
+        return {"camera_id": camera.camera_id, "success": True}
+
+    def _seats(self) -> Seats:
+        if self._cameras.seats is None:
+            raise Refusal(
+                UNSUPPORTED,
+                "The service does not look for cameras of this machine",
+                suggestion="Set discovery.v4l2 = true, or configure a v4l2 source.",
+            )
+        return self._cameras.seats
+
+
+def listing(listed: tuple[Listed, ...], seats: tuple[Seat, ...], how: str) -> views.View:
+    """What is plugged in, and who is missing, as a whole."""
+    return {
+        "devices": [_listed(one) for one in listed],
+        "absent": [_absent(seat) for seat in seats if seat.device is None],
+        "watched": how,
+    }
+
+
+def _listed(one: Listed) -> views.View:
+    return _device(one.device) | {
+        "camera_id": one.camera_id,
+        "recognised_by": one.rung.value if one.rung is not None else None,
+        "reason": one.reason,
+        "candidates": list(one.candidates),
+        "held_by": [attrs.asdict(holder) for holder in one.holders.found],
+        "held_by_complete": one.holders.complete,
+    }
+
+
+def _device(device: Device) -> views.View:
+    usb, can = device.usb, device.capabilities
+    view: views.View = {
+        "device": str(device.node),
+        "name": device.name,
+        "driver": can.driver if can is not None else None,
+        "bus": usb.port if usb is not None else device.bus_info,
+        "usb": attrs.asdict(usb) if usb is not None else None,
+        "links": [str(link) for link in device.links],
+        "sound_card": device.sound_card or None,
+        "modes": modes(can) if can is not None else [],
+    }
+    if device.trouble is not None:
+        view |= {
+            "cause": device.trouble.cause,
+            "message": device.trouble.message,
+            "suggestion": device.trouble.suggestion,
+        }
+    return view
+
+
+def modes(can: Capabilities) -> list[views.View]:
+    """Every format and size that a device lists, with its rates in frames a second."""
+    listed = [
+        {
+            "format": pixels.fourcc,
+            "resolution": views.resolution(size.width, size.height),
+            "fps": [round(rate, 3) for rate in size.rates.listed],
+            "fps_range": size.rates.limits,
+        }
+        for pixels in can.formats
+        for size in pixels.sizes
+    ]
+    ranges = [
+        {
+            "format": pixels.fourcc,
+            "resolution_range": [
+                views.resolution(*pixels.size_range.least),
+                views.resolution(*pixels.size_range.largest),
+            ],
+            "fps": [round(rate, 3) for rate in pixels.size_range.rates.listed],
+            "fps_range": pixels.size_range.rates.limits,
+        }
+        for pixels in can.formats
+        if pixels.size_range is not None
+    ]
+    return [*listed, *ranges]
+
+
+def _absent(seat: Seat) -> views.View:
+    trouble = seat.trouble
+    return {
+        "camera_id": seat.camera_id,
+        "identity": seat.identity or None,
+        "cause": trouble.cause if trouble is not None else "absent",
+        "message": trouble.message if trouble is not None else "",
+        "suggestion": trouble.suggestion if trouble is not None else "",
+    }

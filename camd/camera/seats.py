@@ -1,0 +1,222 @@
+"""Which camera has which device: follows what is plugged in, and keeps what was learned of it."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import attrs
+import structlog
+import trio
+
+from camd.camera.actor import Camera
+from camd.config.schema import CameraConfig, Config
+from camd.devices.adoption import AdoptionError, adopt, forget
+from camd.devices.assignment import Assignment, assign
+from camd.devices.bindings import load_known, save_known
+from camd.devices.identity import Known
+from camd.errors import ALREADY_RECORDING, INVALID_PARAMS, SOURCE_UNAVAILABLE, Refusal
+from camd.model import CameraId, Device, Seat, V4l2Source
+from camd.runtime.published import Published
+
+log = structlog.get_logger("camd.cameras")
+
+FIRST_LOOK_SECONDS = 0.5  # the service waits no longer for slow devices; they come when they come
+
+
+class Company(Protocol):
+    """What is needed of all cameras together."""
+
+    def __iter__(self) -> Iterator[Camera]: ...
+
+    def get(self, camera_id: CameraId) -> Camera | None:
+        """Look a camera up by its id."""
+
+    def add(self, config: CameraConfig, seat: Seat | None = None) -> Camera:
+        """Begin one."""
+
+    async def remove(self, camera_id: CameraId) -> None:
+        """End one."""
+
+
+class Surveyed(Protocol):
+    """What is plugged in at the moment."""
+
+    @property
+    def present(self) -> Published[tuple[Device, ...]]: ...
+
+    @property
+    def settled(self) -> trio.Event: ...
+
+    @property
+    def how(self) -> str: ...
+
+
+class Kept(Protocol):
+    """Where the known cameras are kept over restarts."""
+
+    async def load(self) -> tuple[Known, ...]:
+        """Return what was kept last."""
+
+    async def save(self, known: tuple[Known, ...]) -> None:
+        """Keep this from now on."""
+
+
+@attrs.frozen
+class KeptInFile:
+    """The known cameras in a file of the state folder; a failure costs what is new, no more."""
+
+    file: Path
+
+    async def load(self) -> tuple[Known, ...]:
+        """Read the file; nothing when there is none, or none that can be understood."""
+        return await trio.to_thread.run_sync(load_known, self.file)
+
+    async def save(self, known: tuple[Known, ...]) -> None:
+        """Replace the file, durably."""
+        try:
+            await trio.to_thread.run_sync(partial(save_known, self.file, known))
+        except OSError as error:  # they are recognised for as long as the service runs
+            log.error("cameras_not_kept", file=str(self.file), error=str(error))
+
+
+@attrs.define(eq=False)
+class Seats:
+    """The owner of the known cameras. Cameras are told of their seats; the rest is asked for."""
+
+    _config: Config
+    _cameras: Company
+    survey: Surveyed
+    _kept: Kept
+    assignment: Assignment = attrs.field(factory=Assignment, init=False)
+    _known: tuple[Known, ...] = attrs.field(default=(), init=False)
+    _one_at_a_time: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+
+    async def begin(self) -> None:
+        """List every camera that is configured or was ever seen, with the seats they have now.
+
+        Waits until all devices have answered, for FIRST_LOOK_SECONDS at most.
+        """
+        self._known = await self._kept.load()
+        with trio.move_on_after(FIRST_LOOK_SECONDS):
+            await self.survey.settled.wait()
+        await self._look()
+
+    async def follow(self) -> None:
+        """Give out the seats anew whenever something is plugged in or out; never returns."""
+        while True:
+            seen = self.survey.present.value
+            await self._look()
+            await self.survey.present.wait_until(partial(operator.is_not, seen))
+
+    async def add(self, camera: CameraConfig) -> None:
+        """Take a camera that the configuration has now."""
+        self._config = attrs.evolve(self._config, cameras=(*self._config.cameras, camera))
+        await self._look()
+
+    async def adopt(self, camera: Camera, node: Path | None) -> Seat:
+        """Let a camera be the device at `node` from now on; kept over restarts.
+
+        Without `node` it is the one device that may be meant. Raises Refusal: no such device, or
+        several; it is another camera's by the configuration; a recording is running on it.
+        """
+        async with self._one_at_a_time:
+            device = self._meant(camera.camera_id, node)
+            for seat in self.assignment.seats:
+                side = self._cameras.get(seat.camera_id)
+                if side is not None and (seat.device == device or side is camera):
+                    _refuse_while_delivering(side)
+            try:
+                self._known = adopt(self.assignment, camera.camera_id, device, self._config.cameras)
+            except AdoptionError as error:
+                raise Refusal(INVALID_PARAMS, str(error), camera_id=camera.camera_id) from error
+        await self._look(changed=True)
+        log.info("camera_adopted", camera=camera.camera_id, device=str(device.node))
+        assert camera.seat is not None
+        return camera.seat
+
+    async def forget(self, camera: Camera) -> None:
+        """Forget a camera that is not there any more; its number is free again. Raises Refusal."""
+        configured = any(entry.id == camera.camera_id for entry in self._config.cameras)
+        if configured or camera.seat is None or camera.seat.device is not None:
+            raise Refusal(
+                INVALID_PARAMS,
+                "Only a camera that was found by itself and is not plugged in can be forgotten",
+                suggestion="Unplug it, or remove it from the configuration.",
+                camera_id=camera.camera_id,
+            )
+        _refuse_while_delivering(camera, plugged=False)
+        self._known = forget(self._known, camera.camera_id)
+        await self._look(changed=True)
+
+    def _meant(self, camera_id: CameraId, node: Path | None) -> Device:
+        """Find the device that somebody names by a node or a link, or that can only be meant."""
+        if node is None:
+            offered = self.assignment.offered(camera_id)
+            if len(offered) == 1:
+                return offered[0]
+            nodes = [str(device.node) for device in offered]
+            raise Refusal(
+                INVALID_PARAMS,
+                "There are several devices that it may be" if nodes else "Say which device it is",
+                suggestion="Name its node, as `camd devices` shows it.",
+                camera_id=camera_id,
+                possible=nodes,
+            )
+        for device in self.assignment.devices:
+            if node == device.node or node in device.links:
+                return device
+        raise Refusal(
+            SOURCE_UNAVAILABLE,
+            "There is no camera at that node",
+            suggestion="Look at `camd devices`.",
+            camera_id=camera_id,
+            cause="not_found",
+        )
+
+    async def _look(self, *, changed: bool = False) -> None:
+        """Assign the seats, keep what is known, and tell the cameras."""
+        async with self._one_at_a_time:
+            found = assign(
+                self.survey.present.value,
+                self._known,
+                self._config.cameras,
+                auto=self._config.discovery.v4l2,
+            )
+            for news in found.news_since(self.assignment):
+                log.info(news.kind.value, camera=news.camera_id, text=news.text)
+            changed = changed or found.known != self._known
+            self.assignment, self._known = found, found.known
+            if changed:
+                await self._kept.save(found.known)
+            await self._tell_cameras(found)
+
+    async def _tell_cameras(self, found: Assignment) -> None:
+        configured = {camera.id: camera for camera in self._config.cameras}
+        for seat in found.seats:
+            camera = self._cameras.get(seat.camera_id)
+            if camera is None:
+                entry = configured.get(seat.camera_id)
+                self._cameras.add(entry or CameraConfig(seat.camera_id, V4l2Source()), seat)
+            else:
+                camera.take_seat(seat)
+        seated = {seat.camera_id for seat in found.seats}
+        for camera in list(self._cameras):
+            if isinstance(camera.config.source, V4l2Source) and camera.camera_id not in seated:
+                await self._cameras.remove(camera.camera_id)
+
+
+def _refuse_while_delivering(camera: Camera, *, plugged: bool = True) -> None:
+    """Refuse to change who a camera is while its footage is being recorded under that name."""
+    session = camera.status.session
+    has_device = camera.seat is not None and camera.seat.device is not None
+    if session is not None and has_device == plugged:
+        raise Refusal(
+            ALREADY_RECORDING,
+            camera_id=camera.camera_id,
+            session_id=session.session_id,
+            owner=session.owner,
+        )

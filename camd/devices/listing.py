@@ -1,0 +1,94 @@
+"""What is plugged in, which camera it is and why, and who has it open: for those who ask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import attrs
+import trio
+
+from camd.config.schema import Config, DiscoveryConfig
+from camd.devices.assignment import Assignment, assign
+from camd.devices.bindings import KNOWN_FILE, load_known
+from camd.devices.holders import Holders, find_holders
+from camd.devices.identity import natural
+from camd.devices.survey import open_survey
+from camd.devices.v4l2 import read_capabilities
+from camd.model import CameraId, Device, Rung, Seat, V4l2Source
+
+LOOK_SECONDS = 3.0  # for the slowest device
+HOLDERS_SECONDS = 2.0  # to look through /proc
+_NOBODY_LOOKED = Holders((), complete=False)
+
+
+@attrs.frozen
+class Listed:
+    """One device, as a person wants to see it."""
+
+    device: Device
+    camera_id: CameraId | None
+    rung: Rung | None  # by what it was recognised
+    reason: str
+    candidates: tuple[CameraId, ...]  # the cameras that it may be, where nobody can tell
+    holders: Holders
+
+
+async def list_devices(found: Assignment) -> tuple[Listed, ...]:
+    """Describe every device that is plugged in, by node; waits HOLDERS_SECONDS at most."""
+    holders = await _look_for_holders(found.devices)
+    seated = [
+        Listed(seat.device, seat.camera_id, seat.rung, seat.reason, (), _NOBODY_LOOKED)
+        for seat in found.seats
+        if seat.device is not None
+    ]
+    others = [
+        Listed(left.device, None, None, left.reason, left.candidates, _NOBODY_LOOKED)
+        for left in found.unseated
+    ]
+    listed = sorted([*seated, *others], key=lambda one: natural(str(one.device.node)))
+    return tuple(
+        attrs.evolve(one, holders=holders.get(one.device.plugged, _NOBODY_LOOKED)) for one in listed
+    )
+
+
+@attrs.frozen
+class Listing:
+    """What is plugged in, the cameras' seats, and by what means it was found out."""
+
+    devices: tuple[Listed, ...]
+    seats: tuple[Seat, ...]
+    how: str
+
+
+async def look_around(config: Config) -> Listing:
+    """Do what the service does when it starts, and change nothing; waits LOOK_SECONDS at most."""
+    known = await trio.to_thread.run_sync(load_known, config.storage.state_dir / KNOWN_FILE)
+    async with open_survey(watched(config), query=read_capabilities) as survey:
+        with trio.move_on_after(LOOK_SECONDS):
+            await survey.settled.wait()
+        present, how = survey.present.value, survey.how
+        found = assign(present, known, config.cameras, auto=config.discovery.v4l2)
+        return Listing(await list_devices(found), found.seats, how)
+
+
+def watched(config: Config) -> DiscoveryConfig:
+    """Say what the survey is to look at: nothing where no camera of this machine is wanted."""
+    local = any(isinstance(camera.source, V4l2Source) for camera in config.cameras)
+    return attrs.evolve(config.discovery, v4l2=config.discovery.v4l2 or local)
+
+
+async def _look_for_holders(devices: Sequence[Device]) -> dict[int, Holders]:
+    """Find who has which device open; what takes too long is left out."""
+    found: dict[int, Holders] = {}
+
+    async def look(device: Device) -> None:
+        found[device.plugged] = await trio.to_thread.run_sync(
+            partial(find_holders, device.node), abandon_on_cancel=True
+        )
+
+    with trio.move_on_after(HOLDERS_SECONDS):
+        async with trio.open_nursery() as nursery:
+            for device in devices:
+                nursery.start_soon(look, device)
+    return found
