@@ -19,7 +19,7 @@ from camd.camera.seats import KeptInFile, Seats
 from camd.camera.settings import Settings
 from camd.camera.wishes import Wishes, load_wishes
 from camd.config.schema import CameraConfig, Config, RecordingConfig
-from camd.devices.bindings import BindingsFile
+from camd.devices.bindings import KNOWN_FILE
 from camd.devices.leases import Leases
 from camd.devices.survey import Survey
 from camd.errors import CAMERA_UNKNOWN, Refusal
@@ -170,7 +170,7 @@ async def open_cameras(
             local = survey is not None and isinstance(camera.source, V4l2Source)
             cameras.add(camera, Seat(camera.id, None, trouble=UNPLUGGED) if local else None)
         if survey is not None:
-            cameras.seats = Seats(config, cameras, survey, KeptInFile(BindingsFile(state_dir)))
+            cameras.seats = Seats(config, cameras, survey, KeptInFile(state_dir / KNOWN_FILE))
             await cameras.seats.begin()
             nursery.start_soon(cameras.seats.follow)
         nursery.start_soon(Resumption(config, storage, cameras).resume_sessions)
