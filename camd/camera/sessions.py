@@ -137,7 +137,8 @@ class SessionBook:
             self.state is SessionState.STARTING and not self.reason
         ):
             self.state, self.reason = SessionState.RECORDING, ""
-        self.written_at = monotonic
+        if frames:  # sound alone is no recording
+            self.written_at = monotonic
         self.frames_written += frames
         self.bytes_written += size_bytes
         self.durable = False

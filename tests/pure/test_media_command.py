@@ -209,3 +209,12 @@ def test_versions_and_encoders_are_read():
     assert parse_version("") == (0, 0)
     listing = "Encoders:\n V..... = Video\n ------\n V....D libx264   H.264\n A....D aac   AAC\n"
     assert parse_encoders(listing) == {"libx264", "aac"}
+
+
+def test_only_a_stream_that_is_encoded_is_watched_for_its_rate():
+    """Copying needs no frame rate, and guessing it takes a second at every start."""
+    quick = "-fpsprobesize 0 -rtsp_transport tcp"
+    assert quick in command(RtspSource(URL), copy=True, probe=ProbeResult("h264"))
+    assert quick in " ".join(probe_arguments("ffmpeg", RtspSource(URL)))
+    assert "-fpsprobesize" not in command(RtspSource(URL))
+    assert "-fpsprobesize" not in command(FileSource(Path("x")), copy=True)
