@@ -173,6 +173,11 @@ class SessionBook:
         cause = Cause.FRAMES_DROPPED_BY_SOURCE
         return self._ledger(start, end, frames, False, cause, "recorded what came", seconds)
 
+    def left_out(self, start: datetime, end: datetime) -> Gap:
+        """Ledger time that a source did not deliver, without a hole in its capture times."""
+        seconds = (end - start).total_seconds()
+        return self.dropped(start, end, seconds, round(seconds * self._frame_rate()))
+
     def clock_set(self, by: timedelta, moment: datetime) -> list[Gap]:
         """Ledger that the wall clock was set, at `moment` of the new time: nothing is missing.
 
