@@ -181,8 +181,8 @@ class Camera:
     @property
     def name(self) -> str:
         """What people call it: as configured, else as the camera calls itself."""
-        device = self.seat.device if self.seat is not None else None
-        return self.config.name or (device.name if device else "") or self.config.id
+        own = self.seat.name if self.seat is not None else ""
+        return self.config.name or own or self.config.id
 
     @property
     def node(self) -> Path | None:
@@ -214,7 +214,7 @@ class Camera:
             bytes_captured=feed.bytes_captured,
             streaming_since=feed.began_at,
             restarts=self._restarts,
-            warnings=self._untuned,
+            warnings=(*self.capture.warnings, *self._untuned),
         )
 
     async def start_recording(self, wish: RecordingWish) -> Session:

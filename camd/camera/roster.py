@@ -12,12 +12,14 @@ import trio
 
 from camd.camera.actor import UNPLUGGED, Camera
 from camd.camera.capture import Capture
+from camd.camera.encoders import Encoders
 from camd.camera.program import Program, find_ffmpeg
 from camd.camera.resumption import Resumption
-from camd.camera.seats import Seats
+from camd.camera.seats import KeptInFile, Seats
 from camd.camera.settings import Settings
 from camd.camera.wishes import Wishes, load_wishes
 from camd.config.schema import CameraConfig, Config, RecordingConfig
+from camd.devices.bindings import BindingsFile
 from camd.devices.leases import Leases
 from camd.devices.survey import Survey
 from camd.errors import CAMERA_UNKNOWN, Refusal
@@ -46,6 +48,12 @@ class Cameras:
     _wishes: Wishes = attrs.field(factory=Wishes)
     _leases: Leases = attrs.field(factory=Leases, init=False)
     seats: Seats | None = attrs.field(default=None, init=False)  # None: nobody looks what is there
+    encoders: Encoders = attrs.field(
+        default=attrs.Factory(
+            lambda cameras: Encoders(cameras._config.ffmpeg.encoder), takes_self=True
+        ),
+        init=False,
+    )
     _program: Program | None = attrs.field(default=None, init=False)
 
     def __iter__(self) -> Iterator[Camera]:
@@ -78,7 +86,7 @@ class Cameras:
 
     def add(self, config: CameraConfig, seat: Seat | None = None) -> Camera:
         """Start a camera's actor, and tell everybody that it is there."""
-        capture = Capture(config, self._config, self.find_program)
+        capture = Capture(config, self._config, self.find_program, abilities=self.encoders)
         camera = Camera(
             *(config, self._config, self._storage, self._events, capture, self._leases, seat),
             settings=Settings(config.id, config.controls, self._wishes),
@@ -153,14 +161,16 @@ async def open_cameras(
     that are not configured appear; without one, a V4L2 source is opened as it is configured. On
     the way out sessions are sealed and children ended, all cameras at once; bounded.
     """
-    wishes = await trio.to_thread.run_sync(load_wishes, config.storage.state_dir)
+    state_dir, wishes = config.storage.state_dir, Wishes()
+    if survey is not None:
+        wishes = await trio.to_thread.run_sync(load_wishes, state_dir)
     async with trio.open_nursery() as nursery:
         cameras = Cameras(config, storage, events, nursery, wishes)
         for camera in config.cameras:
             local = survey is not None and isinstance(camera.source, V4l2Source)
             cameras.add(camera, Seat(camera.id, None, trouble=UNPLUGGED) if local else None)
         if survey is not None:
-            cameras.seats = Seats(config, cameras, survey)
+            cameras.seats = Seats(config, cameras, survey, KeptInFile(BindingsFile(state_dir)))
             await cameras.seats.begin()
             nursery.start_soon(cameras.seats.follow)
         nursery.start_soon(Resumption(config, storage, cameras).resume_sessions)

@@ -16,11 +16,11 @@ from camd.camera.actor import Camera
 from camd.config.schema import CameraConfig, Config
 from camd.devices.adoption import AdoptionError, adopt, forget
 from camd.devices.assignment import Assignment, assign
-from camd.devices.bindings import KNOWN_FILE, load_known, save_known
+from camd.devices.bindings import BindingsFile
 from camd.devices.identity import Known
-from camd.devices.survey import Survey
 from camd.errors import ALREADY_RECORDING, INVALID_PARAMS, SOURCE_UNAVAILABLE, Refusal
 from camd.model import CameraId, Device, Seat, V4l2Source
+from camd.runtime.published import Published
 
 log = structlog.get_logger("camd.cameras")
 
@@ -42,13 +42,58 @@ class Company(Protocol):
         """End one."""
 
 
+class Surveyed(Protocol):
+    """What is plugged in at the moment."""
+
+    @property
+    def present(self) -> Published[tuple[Device, ...]]: ...
+
+    @property
+    def settled(self) -> trio.Event: ...
+
+    @property
+    def how(self) -> str: ...
+
+
+class Kept(Protocol):
+    """Where the known cameras are kept over restarts."""
+
+    async def load(self) -> tuple[Known, ...]:
+        """Return what was kept last."""
+
+    async def save(self, known: tuple[Known, ...]) -> None:
+        """Keep this from now on."""
+
+
+@attrs.frozen
+class KeptInFile:
+    """The known cameras in a file of the state folder, which threads read and write."""
+
+    file: BindingsFile
+
+    async def load(self) -> tuple[Known, ...]:
+        """Read the file; nothing when there is none, or none that can be understood.
+
+        Raises OSError when it is there and cannot be read.
+        """
+        return await trio.to_thread.run_sync(self.file.load)
+
+    async def save(self, known: tuple[Known, ...]) -> None:
+        """Replace the file, durably, if anything is new."""
+        try:
+            await trio.to_thread.run_sync(self.file.save, known)
+        except OSError as error:  # they are recognised for as long as the service runs
+            log.error("cameras_not_kept", file=str(self.file.path), error=str(error))
+
+
 @attrs.define(eq=False)
 class Seats:
     """The owner of the known cameras. Cameras are told of their seats; the rest is asked for."""
 
     _config: Config
     _cameras: Company
-    survey: Survey
+    survey: Surveyed
+    _kept: Kept
     assignment: Assignment = attrs.field(factory=Assignment, init=False)
     _known: tuple[Known, ...] = attrs.field(default=(), init=False)
     _one_at_a_time: trio.Lock = attrs.field(factory=trio.Lock, init=False)
@@ -58,8 +103,7 @@ class Seats:
 
         Waits until all devices have answered, for FIRST_LOOK_SECONDS at most.
         """
-        file = self._config.storage.state_dir / KNOWN_FILE
-        self._known = await trio.to_thread.run_sync(load_known, file)
+        self._known = await self._kept.load()
         with trio.move_on_after(FIRST_LOOK_SECONDS):
             await self.survey.settled.wait()
         await self._look()
@@ -150,14 +194,12 @@ class Seats:
             changed = changed or found.known != self._known
             self.assignment, self._known = found, found.known
             if changed:
-                await self._keep(found.known)
+                await self._kept.save(found.known)
             await self._tell_cameras(found)
 
     async def _tell_cameras(self, found: Assignment) -> None:
         configured = {camera.id: camera for camera in self._config.cameras}
         for seat in found.seats:
-            identity = found.identity(seat.camera_id)
-            seat = attrs.evolve(seat, identity=identity.describe() if identity else "")
             camera = self._cameras.get(seat.camera_id)
             if camera is None:
                 entry = configured.get(seat.camera_id)
@@ -168,13 +210,6 @@ class Seats:
         for camera in list(self._cameras):
             if isinstance(camera.config.source, V4l2Source) and camera.camera_id not in seated:
                 await self._cameras.remove(camera.camera_id)
-
-    async def _keep(self, known: tuple[Known, ...]) -> None:
-        file = self._config.storage.state_dir / KNOWN_FILE
-        try:
-            await trio.to_thread.run_sync(partial(save_known, file, known))
-        except OSError as error:  # they are recognised for as long as the service runs
-            log.error("cameras_not_kept", file=str(file), error=str(error))
 
 
 def _refuse_while_delivering(camera: Camera, *, plugged: bool = True) -> None:

@@ -27,7 +27,9 @@ def adopt(
     source = next((entry.source for entry in entries if entry.id == camera_id), None)
     if source is not None and not isinstance(source, V4l2Source):
         raise AdoptionError(f"{camera_id} is no camera of this machine, by its configuration")
-    plugged = next((p for p in look(now.devices) if p.device == device), None)
+    plugging = (device.node, device.plugged)
+    found = (p for p in look(now.devices) if (p.device.node, p.device.plugged) == plugging)
+    plugged = next(found, None)
     if plugged is None:
         raise AdoptionError(f"{device.node} is not plugged in any more")
     if not allows_adoption(source, plugged):
@@ -35,7 +37,7 @@ def adopt(
             f"{camera_id} is {str(source)!r} in the configuration, and {device.node} is not; "
             "correct the source there"
         )
-    holder = next((seat.camera_id for seat in now.seats if seat.device == device), None)
+    holder = next((seat.camera_id for seat in now.seats if seat.device == plugged.device), None)
     others = [known for known in now.known if known.camera_id not in (camera_id, holder)]
     if len(others) >= MOST_CAMERAS:
         raise AdoptionError(f"{MOST_CAMERAS} cameras are known already; forget one first")

@@ -110,15 +110,24 @@ def _follow_configuration(seating: Seating) -> None:
             seating.troubles[camera_id] = words.several_fit(camera_id, source, found)
             seating.suspect(camera_id, found)
         elif found:
-            holder = seating.holder(found[0])
-            if holder is not None and (holder.camera_id in seating.entries or holder.adopted):
-                trouble = words.taken(source, holder.camera_id, found[0])
-                seating.troubles[camera_id] = trouble
-                continue
-            if holder is not None:
-                why = f"its device is {camera_id} in the configuration"
-                seating.drop(holder.camera_id, why)
-            seating.bind(camera_id, found[0], f"{source} in the configuration")
+            _follow(seating, camera_id, source, found[0])
+
+
+def _follow(seating: Seating, camera_id: CameraId, source: V4l2Source, plugged: Plugged) -> None:
+    """Give a device to the entry that means it."""
+    holder = seating.holder(plugged)
+    if holder is not None and (holder.camera_id in seating.entries or holder.adopted):
+        seating.troubles[camera_id] = words.taken(source, holder.camera_id, plugged)
+        return
+    if holder is not None:
+        seating.drop(holder.camera_id, f"its device is {camera_id} in the configuration")
+        seating.given_up.add(holder.camera_id)
+    rung = seating.surest(plugged)
+    if rung is None:
+        seating.troubles[camera_id] = plugged.device.trouble or words.faceless(plugged)
+        seating.suspect(camera_id, [plugged])
+    else:
+        seating.bind(camera_id, plugged, rung, f"{source} in the configuration")
 
 
 # --- strangers at known places ------------------------------------------------------------
@@ -203,6 +212,7 @@ def _number_newcomers(seating: Seating, *, auto: bool) -> list[Unseated]:
     left = []
     for plugged in seating.free:
         suspects, guarded = seating.suspects.get(plugged, []), seating.guarded.get(plugged, [])
+        rung = seating.surest(plugged)
         if suspects:
             left.append(Unseated(plugged.device, words.may_be(suspects), tuple(suspects)))
         elif guarded and not seating.unique(plugged):
@@ -211,8 +221,10 @@ def _number_newcomers(seating: Seating, *, auto: bool) -> list[Unseated]:
             left.append(Unseated(plugged.device, words.NOT_LISTED))
         elif len(seating.known) >= MOST_CAMERAS:
             left.append(Unseated(plugged.device, f"{MOST_CAMERAS} cameras are known already"))
+        elif rung is None:
+            left.append(Unseated(plugged.device, words.faceless(plugged).message))
         else:
-            seating.bind(_lowest_number(seating), plugged, "new, the lowest free number")
+            seating.bind(_lowest_number(seating), plugged, rung, "new, the lowest free number")
     return left
 
 
@@ -222,7 +234,7 @@ def _lowest_number(seating: Seating) -> CameraId:
     while True:
         camera_id = CameraId(f"camera{number}")
         waits = not str(seating.source(camera_id) or "")
-        if waits and camera_id not in seating.known and camera_id not in seating.reserved:
+        if waits and camera_id not in {*seating.known, *seating.reserved, *seating.given_up}:
             return camera_id
         number += 1
 
@@ -252,9 +264,13 @@ def _answer(seating: Seating, unseated: list[Unseated], *, auto: bool) -> Assign
 
 
 def _seat(seating: Seating, camera_id: CameraId) -> Seat:
-    match = seating.matches.get(camera_id)
+    match, known = seating.matches.get(camera_id), seating.known.get(camera_id)
+    seat = Seat(camera_id, None)
+    if known is not None:
+        seat = attrs.evolve(seat, identity=known.identity.describe(), name=known.identity.name)
     if match is not None:
-        return Seat(camera_id, match.plugged.device, match.rung, match.reason)
+        device, rung = match.plugged.device, match.rung
+        return attrs.evolve(seat, device=device, rung=rung, reason=match.reason)
     source = seating.source(camera_id) or V4l2Source()
     trouble = seating.troubles.get(camera_id) or words.unbound(camera_id, source)
-    return Seat(camera_id, None, reason=trouble.message, trouble=trouble)
+    return attrs.evolve(seat, reason=trouble.message, trouble=trouble)

@@ -102,11 +102,12 @@ def has_unique_serial(device: Plugged, plugged: Sequence[Plugged], known: Sequen
     return bool(here.serial) and twins == 1 and not any(k.identity.alike(here) for k in known)
 
 
-def surest(device: Plugged, *, unique_serial: bool) -> Rung:
-    """Say by what a new camera will be recognised."""
+def surest(device: Plugged, plugged: Sequence[Plugged], known: Sequence[Known]) -> Rung | None:
+    """Say by what a new camera will be recognised; None when by nothing that can be seen now."""
     here = device.identity
-    if unique_serial:
+    if has_unique_serial(device, plugged, known):
         return Rung.SERIAL
-    if here.place:
+    there = [p for p in plugged if p.identity.alike(here) and p.identity.same_place(here)]
+    if len(there) == 1:
         return Rung.PORT if here.usb else Rung.PATH
-    return Rung.NAME
+    return None

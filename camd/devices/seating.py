@@ -14,7 +14,7 @@ from camd.devices.identity import Known, Plugged, natural, refresh
 from camd.devices.ladder import Match, has_unique_serial, surest
 from camd.devices.selectors import permits
 from camd.devices.words import News, NewsKind
-from camd.model import CameraId, Trouble, V4l2Source
+from camd.model import CameraId, Rung, Trouble, V4l2Source
 
 
 @attrs.define(eq=False)
@@ -30,6 +30,7 @@ class Seating:
     offers: dict[CameraId, tuple[Plugged, ...]] = attrs.field(factory=dict)
     suspects: dict[Plugged, list[CameraId]] = attrs.field(factory=dict)  # it may be one of these
     guarded: dict[Plugged, list[CameraId]] = attrs.field(factory=dict)  # it is where these were
+    given_up: set[CameraId] = attrs.field(factory=set)  # numbers of cameras that got a name
     news: list[News] = attrs.field(factory=list)
 
     @property
@@ -85,9 +86,12 @@ class Seating:
         self.known[camera.camera_id] = camera
         self.matches[camera.camera_id] = attrs.evolve(match, known=camera)
 
-    def bind(self, camera_id: CameraId, plugged: Plugged, why: str) -> None:
+    def surest(self, plugged: Plugged) -> Rung | None:
+        """Say by what a free device will be recognised, if by anything."""
+        return surest(plugged, self.plugged, self.everybody)
+
+    def bind(self, camera_id: CameraId, plugged: Plugged, rung: Rung, why: str) -> None:
         """Give an id that nobody has to a device that nobody has."""
-        rung = surest(plugged, unique_serial=self.unique(plugged))
         source = self.source(camera_id)
         selector = str(source) if source is not None else ""
         reason = f"{why}; will be recognised by its {rung.value}"

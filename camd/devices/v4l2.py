@@ -234,7 +234,7 @@ def _facts_of(node: _Node, number: int) -> abi.ControlFacts:
 def _control(node: _Node, facts: abi.ControlFacts) -> Control:
     return Control(
         number=facts.number,
-        name=variable_name(facts.label),
+        name=variable_name(facts.label) or f"control_{facts.number:08x}",
         label=facts.label,
         kind=_KINDS[facts.type],
         minimum=facts.minimum,

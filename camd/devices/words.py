@@ -127,6 +127,16 @@ def taken(source: V4l2Source, holder: CameraId, device: Plugged) -> Trouble:
     )
 
 
+def faceless(device: Plugged) -> Trouble:
+    """Say that nothing would recognise a device the next time."""
+    return Trouble(
+        AMBIGUOUS,
+        f"Nothing tells {_device(device)} from others: no serial number, no place of its own",
+        "Let camd open the device (group video), or let udev make its links.",
+        Cause.CAMERA_LOST,
+    )
+
+
 def may_be(cameras: Iterable[CameraId]) -> str:
     """Say of a device that it may be a known camera."""
     names = " or ".join(cameras)

@@ -30,7 +30,7 @@ class Trouble:
     message: str
     suggestion: str
     ledger_cause: Cause = Cause.ENCODER_EXIT
-    possible: tuple[str, ...] = ()  # what could be asked for instead, for people
+    possible: tuple[str, ...] = ()  # what could be asked for instead, the nearest first
 
 
 @attrs.frozen

@@ -64,6 +64,20 @@ class Capabilities:
     formats: tuple[PixelFormat, ...]
 
 
+@attrs.frozen
+class Choice:
+    """What a camera is asked for, and what becomes of it."""
+
+    fourcc: str
+    input_format: str  # FFmpeg's name of it: "h264", "mjpeg", "yuyv422"
+    width: int  # 0: the driver lists no sizes, and keeps the one that it has
+    height: int
+    fps: float  # 0: the driver lists no rates
+    copied: bool  # False: encoded
+    encoder: str  # the codec to encode with: "h264", "h265", "mjpeg"; "" when copied
+    why: str  # a sentence for people
+
+
 # --- who it is ----------------------------------------------------------------------------
 
 
@@ -112,6 +126,7 @@ class Seat:
     reason: str = ""  # a sentence for people: "serial number LAB0001, unique here"
     trouble: Trouble | None = None  # absent, swapped, ambiguous: set when there is no device
     identity: str = ""  # of the physical camera, for people: "usb:0c45:6366:SN0001"
+    name: str = ""  # what the camera calls itself, also while it is not there
 
 
 # --- controls -----------------------------------------------------------------------------

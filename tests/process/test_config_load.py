@@ -46,10 +46,12 @@ def test_a_whole_file_becomes_a_configuration(tmp_path: Path) -> None:
             bitrate = "4M"
             [[camera]]
             source = "v4l2:/dev/video0"
+            controls = { power_line_frequency = "50 Hz" }
             """,
         ),
         {},
     )
+    assert config.cameras[1].controls == (("power_line_frequency", "50 Hz"),)
     assert config.file == tmp_path / "camd.toml"
     assert config.server.listen == ("127.0.0.1:0", "unix:/run/camd/camd.sock")
     assert config.recording.rotation == timedelta(minutes=10)

@@ -1,0 +1,176 @@
+"""The file of known cameras: kept, damaged, newer, full, and written only when it must be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from camd.devices.bindings import (
+    BindingsError,
+    BindingsFile,
+    NewerError,
+    parse_bindings,
+    render_bindings,
+)
+from camd.devices.identity import Identity, Known
+from camd.model import CameraId
+
+DOOR = Known(
+    CameraId("door"),
+    Identity(
+        "Cam", "0c45", "6366", 'S"Ä\n', "0000:00:14.0-usb2-1", "", "pci-1", "0123456789abcdef"
+    ),
+    "port=1-1",
+    adopted=True,
+)
+NUMBERED = Known(CameraId("camera0"), Identity("vivid", bus_info="platform:vivid-000"))
+KNOWN = (NUMBERED, DOOR)
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    """The next life of the daemon knows the same cameras."""
+    assert BindingsFile(tmp_path / "state").load() == ()
+    file = BindingsFile(tmp_path / "state")
+    assert file.save(KNOWN)
+    assert BindingsFile(tmp_path / "state").load() == KNOWN
+    assert list((tmp_path / "state").iterdir()) == [file.path]
+
+
+def test_it_is_written_only_when_something_changed(tmp_path: Path) -> None:
+    """A camera that comes and goes costs no write, in this life or the next."""
+    assert BindingsFile(tmp_path).save(KNOWN)
+    file = BindingsFile(tmp_path)
+    assert not file.save(file.load())
+    before = file.path.stat().st_ino
+    assert not file.save(KNOWN)
+    assert file.path.stat().st_ino == before
+    assert file.save((DOOR,))
+    assert not file.save((DOOR,))
+    assert file.path.stat().st_ino != before
+
+
+def test_a_write_that_failed_is_tried_again(tmp_path: Path) -> None:
+    """What could not be kept is not taken for kept."""
+    file = BindingsFile(tmp_path / "state")
+    file.state_dir.write_text("in the way")
+    with pytest.raises(FileExistsError):
+        file.save(KNOWN)
+    file.state_dir.unlink()
+    assert file.save(KNOWN)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff", b"[]", b"{", b"[" * 100_000, b" " * 2**20 + b"{}", b'{"version": 0}']
+)
+def test_a_damaged_file_is_set_aside(tmp_path: Path, content: bytes) -> None:
+    """The daemon starts without it, says so, and what was in it can be looked at."""
+    file = BindingsFile(tmp_path)
+    for name in ("cameras.json.damaged", "cameras.json.damaged1"):
+        file.path.write_bytes(content)
+        with capture_logs() as logs:
+            assert file.load() == ()
+        assert [line["event"] for line in logs] == ["bindings_damaged"]
+        assert (tmp_path / name).read_bytes() == content
+    assert file.save(KNOWN)
+
+
+def test_a_newer_file_is_left_alone(tmp_path: Path) -> None:
+    """Whoever goes back to an older version finds the newer one's file untouched."""
+    file = BindingsFile(tmp_path)
+    text = json.dumps({"version": 2, "more": True})
+    file.path.write_text(text)
+    with capture_logs() as logs:
+        assert file.load() == ()
+    assert [line["event"] for line in logs] == ["bindings_newer"]
+    assert not file.save(KNOWN)
+    assert file.path.read_text() == text
+
+
+def test_a_file_that_cannot_be_read_is_no_empty_one(tmp_path: Path) -> None:
+    """Numbers are not given anew because a folder stands in the way."""
+    file = BindingsFile(tmp_path)
+    file.path.mkdir()
+    with pytest.raises(IsADirectoryError):
+        file.load()
+
+
+def change(path: str, value: object) -> str:
+    """Put one wrong value into a right file."""
+    raw = json.loads(render_bindings((DOOR,)))
+    *parents, last = path.split(".")
+    place = raw
+    for key in parents:
+        place = place[int(key) if key.isdigit() else key]
+    place[last] = value
+    return json.dumps(raw)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("version", True, "has no version"),
+        ("version", "1", "has no version"),
+        ("more", 1, "file: must have exactly"),
+        ("cameras", {}, "cameras: must be a list"),
+        ("cameras", [0] * 1025, "cameras: must be a list of at most"),
+        ("cameras", [7], r"cameras\[0\]: must have exactly"),
+        ("cameras.0.id", "Door", r"cameras\[0\].id: is no camera's id"),
+        ("cameras.0.id", 7, r"cameras\[0\].id: must be text"),
+        ("cameras.0.adopted", 1, r"cameras\[0\].adopted: must be true or false"),
+        ("cameras.0.selector", None, r"cameras\[0\].selector: must be text"),
+        ("cameras.0.identity.serial", 7, r"cameras\[0\].identity.serial: must be text"),
+        ("cameras.0.identity.name", "x" * 1025, "at most 1024 characters"),
+        ("cameras.0.identity.more", "", r"cameras\[0\].identity: must have exactly"),
+    ],
+)
+def test_nothing_is_turned_into_something_else(path: str, value: object, message: str) -> None:
+    """Every field has its type, its bound and its name, or the file is damaged."""
+    with pytest.raises(BindingsError, match=message):
+        parse_bindings(change(path, value))
+
+
+def test_an_id_that_stands_there_twice_is_damage() -> None:
+    """A camera cannot be two."""
+    with pytest.raises(BindingsError, match="twice"):
+        parse_bindings(render_bindings((DOOR, DOOR)))
+
+
+def test_a_newer_version_may_look_different() -> None:
+    """It is recognised by its version, whatever else stands there."""
+    with pytest.raises(NewerError, match="version 9"):
+        parse_bindings('{"version": 9}')
+
+
+words = st.text(max_size=20)
+
+
+@given(
+    st.lists(
+        st.builds(
+            Known,
+            st.from_regex("[a-z0-9_-]{1,64}", fullmatch=True).map(CameraId),
+            st.builds(Identity, *[words] * 8),
+            words,
+            st.booleans(),
+        ),
+        unique_by=lambda known: known.camera_id,
+        max_size=5,
+    )
+)
+def test_any_camera_can_be_written(known: list[Known]) -> None:
+    """Whatever letters a device calls itself by."""
+    assert set(parse_bindings(render_bindings(known))) == set(known)
+
+
+@given(st.text() | st.recursive(st.none() | st.integers() | words, st.lists).map(json.dumps))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    """There is one way to fail."""
+    try:
+        parse_bindings(text)
+    except BindingsError:
+        return

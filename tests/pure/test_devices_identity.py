@@ -1,0 +1,514 @@
+"""Which camera is which: each story that people tell of mixed-up cameras, once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from camd.config.schema import CameraConfig
+from camd.devices.adoption import AdoptionError, adopt, forget
+from camd.devices.assignment import MOST_CAMERAS, Assignment, assign
+from camd.devices.identity import Known, look
+from camd.devices.words import NewsKind
+from camd.model import CameraId, Cause, Device, Rung, TestSource
+from tests.support.plugged import CONTROLLER, MJPEG, RAW, denied, entry, usb_camera, vivid
+
+BY_ID = Path("/dev/v4l/by-id/usb-Maker_6366-video-index0")
+
+
+class Machine:
+    """A machine with cameras: remembers what camd remembers."""
+
+    def __init__(self, *entries: CameraConfig, auto: bool = True) -> None:
+        self.entries: Sequence[CameraConfig] = entries
+        self.auto = auto
+        self.now = Assignment()
+
+    def has(self, *devices: Device) -> dict[str, str]:
+        """Plug exactly these devices in; return node or trouble of each camera."""
+        self.now = assign(devices, self.now.known, self.entries, auto=self.auto)
+        return self.seats
+
+    @property
+    def seats(self) -> dict[str, str]:
+        return {
+            seat.camera_id: seat.device.node.name if seat.device else f"({seat.trouble.cause})"
+            for seat in self.now.seats
+        }
+
+    def rung(self, camera_id: str) -> Rung | None:
+        return next(seat.rung for seat in self.now.seats if seat.camera_id == camera_id)
+
+    def trouble(self, camera_id: str):
+        return next(seat.trouble for seat in self.now.seats if seat.camera_id == camera_id)
+
+    def adopt(self, camera_id: str, device: Device) -> None:
+        known = adopt(self.now, CameraId(camera_id), device, self.entries)
+        self.now = attrs.evolve(self.now, known=known)
+
+    @property
+    def told(self) -> list[tuple[str, str]]:
+        return [(news.kind.name, news.camera_id) for news in self.now.news]
+
+
+def without_camera(machine: Machine) -> dict[str, tuple[str, ...]]:
+    """Return the devices that no camera has, with the cameras that they may be or replace."""
+    return {left.device.node.name: left.candidates for left in machine.now.unseated}
+
+
+# --- numbers ------------------------------------------------------------------------------
+
+
+def test_new_cameras_get_numbers_in_the_order_of_their_nodes() -> None:
+    """At the first start camera0 is the lowest node, whatever order the kernel told them in."""
+    machine = Machine()
+    cameras = [usb_camera(number, port=str(number)) for number in (10, 9, 2)]
+    assert machine.has(*cameras) == {"camera0": "video2", "camera1": "video9", "camera2": "video10"}
+    assert machine.told == [("BOUND", f"camera{number}") for number in range(3)]
+
+
+def test_a_number_is_not_given_away_while_its_camera_is_unplugged() -> None:
+    """A new camera gets the next number, and the old one finds its own again."""
+    machine = Machine()
+    machine.has(usb_camera(0, serial="A"))
+    assert machine.has(usb_camera(0, port="2", serial="B")) == {
+        "camera0": "(absent)",
+        "camera1": "video0",
+    }
+    both = (usb_camera(0, port="2", serial="B"), usb_camera(1, serial="A"))
+    assert machine.has(*both) == {"camera0": "video1", "camera1": "video0"}
+
+
+def test_numbers_of_the_configuration_are_left_alone() -> None:
+    """camera0 is a test picture and camera1 a camera with a source, so a new one is camera2."""
+    stage = CameraConfig(CameraId("camera0"), TestSource())
+    machine = Machine(stage, entry("camera1", serial="A"))
+    assert machine.has(usb_camera(0)) == {"camera1": "(absent)", "camera2": "video0"}
+
+
+def test_an_entry_without_a_source_is_the_camera_that_gets_its_number() -> None:
+    """Settings for "camera1" wait until there is one."""
+    machine = Machine(entry("camera1"), entry("door"))
+    assert machine.has(usb_camera(0, port="1")) == {
+        "camera1": "(absent)",
+        "door": "(absent)",
+        "camera0": "video0",
+    }
+    assert machine.has(usb_camera(0, port="1"), usb_camera(1, port="2"))["camera1"] == "video1"
+    assert "camd adopt door" in machine.trouble("door").suggestion
+
+
+def test_without_discovery_only_configured_cameras_have_seats() -> None:
+    """Others are devices that nobody uses, be they known from before."""
+    machine = Machine(entry("door", serial="A"))
+    cameras = (usb_camera(0, serial="A"), usb_camera(1, port="2"))
+    assert machine.has(*cameras) == {"door": "video0", "camera0": "video1"}
+    machine.auto = False
+    assert machine.has(*cameras) == {"door": "video0"}
+    assert without_camera(machine) == {"video1": ()}
+    assert Machine(auto=False).has(*cameras) == {}
+
+
+def test_no_more_cameras_are_remembered_than_fit() -> None:
+    """What is remembered is bounded, and a forgotten camera makes room."""
+    machine = Machine()
+    cameras = [usb_camera(number, port=str(number)) for number in range(MOST_CAMERAS + 1)]
+    machine.has(*cameras)
+    assert len(machine.now.known) == MOST_CAMERAS
+    assert list(without_camera(machine)) == [f"video{MOST_CAMERAS}"]
+    machine.now = attrs.evolve(machine.now, known=forget(machine.now.known, CameraId("camera7")))
+    assert machine.has(*cameras[:7], *cameras[8:])["camera7"] == f"video{MOST_CAMERAS}"
+
+
+# --- the ladder ---------------------------------------------------------------------------
+
+
+def test_a_reboot_that_renumbers_the_nodes_changes_nothing() -> None:
+    """Serial number, port and bus address are the same after a reboot; nodes are not."""
+    machine = Machine()
+    machine.has(usb_camera(0, serial="A"), usb_camera(1, port="2"), vivid(2, 0))
+    seats = machine.has(vivid(0, 0), usb_camera(1, serial="A"), usb_camera(2, port="2"))
+    assert seats == {"camera0": "video1", "camera1": "video2", "camera2": "video0"}
+    rungs = [machine.rung(camera_id) for camera_id in seats]
+    assert rungs == [Rung.SERIAL, Rung.PORT, Rung.PATH]
+    assert machine.told == []
+
+
+def test_a_camera_with_a_serial_number_is_found_in_another_port() -> None:
+    """It keeps its number, and the log says that it moved."""
+    machine = Machine()
+    machine.has(usb_camera(0, port="1", serial="A"))
+    assert machine.has(usb_camera(0, port="2.4", serial="A")) == {"camera0": "video0"}
+    assert machine.told == [("MOVED", "camera0")]
+    assert machine.now.known[0].identity.port == CONTROLLER + "2.4"
+
+
+def test_two_cameras_that_swap_their_ports_keep_their_numbers() -> None:
+    """Unique serial numbers win over ports; nothing is alarming about it."""
+    machine = Machine()
+    machine.has(usb_camera(0, port="1", serial="A"), usb_camera(1, port="2", serial="B"))
+    seats = machine.has(usb_camera(0, port="1", serial="B"), usb_camera(1, port="2", serial="A"))
+    assert seats == {"camera0": "video1", "camera1": "video0"}
+
+
+@pytest.mark.parametrize("serial", ["", "SN0001"])
+def test_twins_are_told_apart_by_their_ports(serial: str) -> None:
+    """Cameras without serial number, or with the same one, are known by where they are."""
+    machine = Machine()
+    machine.has(usb_camera(0, port="1", serial=serial), usb_camera(1, port="2", serial=serial))
+    seats = machine.has(
+        usb_camera(0, port="2", serial=serial), usb_camera(1, port="1", serial=serial)
+    )
+    assert seats == {"camera0": "video1", "camera1": "video0"}
+    assert machine.rung("camera0") is Rung.PORT
+
+
+def test_a_twin_that_is_plugged_in_moves_nobody() -> None:
+    """The serial number is not unique any more, and the camera stays where it is."""
+    machine = Machine()
+    machine.has(usb_camera(5, port="2", serial="SN0001"))
+    twins = (usb_camera(0, port="1", serial="SN0001"), usb_camera(5, port="2", serial="SN0001"))
+    assert machine.has(*twins) == {"camera0": "video5", "camera1": "video0"}
+    assert machine.has(twins[1]) == {"camera0": "video5", "camera1": "(absent)"}
+
+
+def test_the_only_camera_of_its_kind_is_found_in_another_port() -> None:
+    """Without serial number, name and formats do where no other could be meant."""
+    machine = Machine()
+    machine.has(usb_camera(0, port="1"))
+    assert machine.has(usb_camera(0, port="2")) == {"camera0": "video0"}
+    assert machine.rung("camera0") is Rung.NAME
+    assert machine.has(usb_camera(0, port="1"), usb_camera(1, port="2")) == {
+        "camera0": "video1",
+        "camera1": "video0",
+    }
+
+
+def test_a_camera_whose_formats_differ_or_are_unknown_is_not_taken_by_its_name() -> None:
+    """A name alone recognises nobody."""
+    for other in (usb_camera(0, port="2", formats=RAW), denied(usb_camera(0, port="2"))):
+        machine = Machine()
+        machine.has(usb_camera(0, port="1", formats=MJPEG))
+        assert machine.has(other) == {"camera0": "(ambiguous)"}
+
+
+def test_twins_that_moved_are_not_guessed() -> None:
+    """Both say that they are ambiguous, and which devices they may be."""
+    machine = Machine()
+    machine.has(usb_camera(0, port="1"), usb_camera(1, port="2"))
+    moved = (usb_camera(0, port="3"), usb_camera(1, port="4"))
+    assert machine.has(*moved) == {"camera0": "(ambiguous)", "camera1": "(ambiguous)"}
+    assert without_camera(machine) == dict.fromkeys(["video0", "video1"], ("camera0", "camera1"))
+    assert "/dev/video0" in machine.trouble("camera0").message
+    assert machine.now.offered(CameraId("camera0")) == moved
+    machine.adopt("camera0", moved[1])
+    machine.adopt("camera1", moved[0])
+    assert machine.has(*moved) == {"camera0": "video1", "camera1": "video0"}
+
+
+def test_one_of_two_twins_in_a_third_port_may_be_a_new_one() -> None:
+    """Whether it is the twin that was unplugged, or a third one, nobody can know."""
+    machine = Machine()
+    machine.has(usb_camera(0, port="1"), usb_camera(1, port="2"))
+    seats = machine.has(usb_camera(0, port="1"), usb_camera(1, port="3"))
+    assert seats == {"camera0": "video0", "camera1": "(ambiguous)"}
+    machine.adopt("camera7", usb_camera(1, port="3"))
+    assert machine.has(usb_camera(0, port="1"), usb_camera(1, port="3")) == {
+        "camera0": "video0",
+        "camera1": "(absent)",
+        "camera7": "video1",
+    }
+
+
+def test_virtual_cameras_are_known_by_their_bus_address() -> None:
+    """The link that all of them share identifies nobody."""
+    machine = Machine()
+    machine.has(vivid(0, 0), vivid(1, 1))
+    assert machine.has(vivid(3, 1), vivid(4, 0)) == {"camera0": "video4", "camera1": "video3"}
+    assert [seat.identity for seat in machine.now.seats] == [
+        "platform:vivid-000",
+        "platform:vivid-001",
+    ]
+
+
+def test_a_camera_that_may_not_be_opened_keeps_its_number() -> None:
+    """What sysfs knows of it is enough, and what it offers is not forgotten."""
+    machine = Machine()
+    cameras = (usb_camera(0, serial="A"), usb_camera(1, port="2"))
+    machine.has(*cameras)
+    before = machine.now.known
+    assert machine.has(*map(denied, cameras)) == {"camera0": "video0", "camera1": "video1"}
+    assert machine.now.known == before
+
+
+def test_both_eyes_of_one_device_are_cameras() -> None:
+    """A colour and an infrared camera in one case share port and serial number."""
+    for serial in ("", "SN0001"):
+        eyes = [
+            usb_camera(number, serial=serial, interface=interface)
+            for number, interface in enumerate(["1.0", "1.2"])
+        ]
+        machine = Machine()
+        assert machine.has(*eyes) == {"camera0": "video0", "camera1": "video1"}
+        renumbered = [
+            usb_camera(number, serial=serial, interface=interface)
+            for number, interface in enumerate(["1.2", "1.0"])
+        ]
+        assert machine.has(*renumbered) == {"camera0": "video1", "camera1": "video0"}
+        assert machine.has(eyes[0]) == {"camera0": "video0", "camera1": "(absent)"}
+
+
+# --- the alarm ----------------------------------------------------------------------------
+
+
+def test_another_camera_at_a_known_port_raises_the_alarm() -> None:
+    """It does not record under the old one's name, and the message says what was expected."""
+    machine = Machine()
+    machine.has(usb_camera(0, serial="A"))
+    assert machine.has(usb_camera(0, serial="B")) == {"camera0": "(swapped)", "camera1": "video0"}
+    trouble = machine.trouble("camera0")
+    assert trouble.ledger_cause is Cause.CAMERA_SWAPPED
+    assert "usb:0c45:6366:A" in trouble.message
+    assert "usb:0c45:6366:B" in trouble.message
+    assert "camd adopt camera0" in trouble.suggestion
+    assert machine.has(usb_camera(0, serial="B"))["camera0"] == "(swapped)"
+    seats = machine.has(usb_camera(0, serial="A"))
+    assert seats == {"camera0": "video0", "camera1": "(swapped)"}
+
+
+def test_a_stranger_without_serial_number_gets_no_number_where_an_alarm_stands() -> None:
+    """It may be the replacement; it gets one when the old camera is there again."""
+    machine = Machine()
+    machine.has(usb_camera(0, port="1", serial="A"))
+    stranger = usb_camera(0, port="1", product="9230")
+    assert machine.has(stranger) == {"camera0": "(swapped)"}
+    assert without_camera(machine) == {"video0": ("camera0",)}
+    old = usb_camera(1, port="2", serial="A")
+    assert machine.has(stranger, old) == {"camera0": "video1", "camera1": "video0"}
+
+
+def test_a_replacement_is_adopted() -> None:
+    """It is the old camera from now on; the number that was made for it disappears."""
+    machine = Machine()
+    machine.has(usb_camera(0, serial="A"))
+    new = usb_camera(0, serial="B")
+    machine.has(new)
+    assert machine.now.offered(CameraId("camera0")) == (new,)
+    machine.adopt("camera0", new)
+    assert machine.has(new) == {"camera0": "video0"}
+    assert machine.has(usb_camera(3, port="7", serial="B")) == {"camera0": "video3"}
+
+
+def test_a_replacement_is_accepted_where_the_configuration_says_so() -> None:
+    """With swap = "accept" whatever is plugged in there takes over, and is remembered."""
+    machine = Machine(entry("door", port="1-1", swap="accept"))
+    machine.has(usb_camera(0, serial="A"))
+    assert machine.has(usb_camera(0, serial="B", product="9230")) == {"door": "video0"}
+    assert machine.told == [("REPLACED", "door")]
+    assert machine.now.known[0].identity.serial == "B"
+    assert machine.has(usb_camera(0, serial="B", product="9230")) == {"door": "video0"}
+    assert machine.told == []
+
+
+def test_a_camera_of_its_own_is_not_taken_over() -> None:
+    """swap = "accept" is for strangers: a known camera in another's port stays itself."""
+    machine = Machine(entry("camera0", swap="accept"))
+    machine.has(usb_camera(0, port="1", serial="A"), usb_camera(1, port="2", serial="B"))
+    seats = machine.has(usb_camera(0, port="1", serial="B"))
+    assert seats == {"camera0": "(swapped)", "camera1": "video0"}
+
+
+def test_what_may_be_another_absent_camera_is_not_accepted() -> None:
+    """One of two twins without number stands in a third one's port: nobody knows which."""
+    machine = Machine(entry("door", port="1-3", swap="accept"))
+    machine.has(*[usb_camera(n, port=str(n)) for n in (1, 2)], usb_camera(3, port="3", serial="A"))
+    seats = machine.has(usb_camera(1, port="3"))
+    assert seats == {"door": "(swapped)", "camera0": "(ambiguous)", "camera1": "(ambiguous)"}
+
+
+# --- the configuration --------------------------------------------------------------------
+
+
+def test_a_node_designates_the_camera_that_is_there_at_the_first_sight() -> None:
+    """Its settings follow the camera and not the node."""
+    machine = Machine(entry("door", path=Path("/dev/video0")))
+    machine.has(usb_camera(0, serial="A"), usb_camera(1, port="2", serial="B"))
+    seats = machine.has(usb_camera(1, serial="A"), usb_camera(0, port="2", serial="B"))
+    assert seats == {"door": "video1", "camera0": "video0"}
+
+
+def test_a_link_by_id_with_two_owners_is_ambiguous_until_a_port_is_remembered() -> None:
+    """Twins without serial number claim the same link; neither is guessed."""
+    twins = (usb_camera(0, port="1"), usb_camera(1, port="2"))
+    machine = Machine(entry("door", path=BY_ID))
+    assert machine.has(*twins) == {"door": "(ambiguous)"}
+    assert f"v4l2:port={CONTROLLER}1" in machine.trouble("door").suggestion
+    machine = Machine(entry("door", path=BY_ID))
+    assert machine.has(twins[1]) == {"door": "video1"}
+    assert machine.has(*twins) == {"door": "video1", "camera0": "video0"}
+
+
+def test_a_serial_number_in_the_configuration_is_that_camera_and_no_other() -> None:
+    """Several with it are ambiguous; a stranger is refused even where swap says "accept"."""
+    machine = Machine(entry("door", serial="A", swap="accept"))
+    assert machine.has(usb_camera(0, serial="B")) == {"door": "(absent)", "camera0": "video0"}
+    twins = (usb_camera(0, port="1", serial="A"), usb_camera(1, port="2", serial="A"))
+    assert machine.has(*twins)["door"] == "(ambiguous)"
+    assert machine.has(twins[0])["door"] == "video0"
+    assert machine.has(*twins)["door"] == "video0"
+    assert machine.has(usb_camera(0, port="1", serial="C"))["door"] == "(swapped)"
+    assert "correct its source" in machine.trouble("door").suggestion
+
+
+@pytest.mark.parametrize(
+    "port",
+    [
+        "1-1.3",
+        "0000:00:14.0-usb2-1.3",
+        "pci-0000:00:14.0-usb-0:1.3:1.0",
+        "pci-0000:00:14.0-usb-0:1.3:1.0-video-index0",
+        "/dev/v4l/by-path/pci-0000:00:14.0-usb-0:1.3:1.0-video-index0",
+    ],
+)
+def test_a_port_goes_by_all_its_names(port: str) -> None:
+    """As the kernel, as camd and as udev call it; the camera does not leave it."""
+    source = {"path": Path(port)} if port.startswith("/dev") else {"port": port}
+    machine = Machine(entry("door", **source))
+    assert machine.has(usb_camera(0, port="1.3")) == {"door": "video0"}
+    assert machine.has(usb_camera(0, port="1.4")) == {"door": "(absent)", "camera0": "video0"}
+
+
+def test_a_configured_camera_takes_its_device_from_a_mere_number() -> None:
+    """An entry for a camera that was found before: the entry's id is its name from now on."""
+    machine = Machine()
+    machine.has(usb_camera(0, serial="A"))
+    machine.entries = (entry("door", serial="A"),)
+    assert machine.has(usb_camera(0, serial="A")) == {"door": "video0"}
+    assert machine.told == [("FORGOTTEN", "camera0"), ("BOUND", "door")]
+
+
+def test_an_entry_that_is_changed_is_looked_for_anew() -> None:
+    """The old binding is dropped; the camera that it had is a camera with a number."""
+    cameras = (usb_camera(0, serial="A"), usb_camera(1, port="2", serial="B"))
+    machine = Machine(entry("door", serial="A"))
+    machine.has(*cameras)
+    machine.entries = (entry("door", serial="B"),)
+    assert machine.has(*cameras) == {"door": "video1", "camera1": "video0"}
+
+
+def test_two_entries_that_mean_one_device_do_not_share_it() -> None:
+    """The first has it, the second says who does."""
+    entries = (entry("door", serial="A"), entry("gate", path=Path("/dev/video0")))
+    machine = Machine(*entries)
+    assert machine.has(usb_camera(0, serial="A")) == {"door": "video0", "gate": "(taken)"}
+    assert "door" in machine.trouble("gate").message
+
+
+def test_an_adopted_device_is_not_taken_back_by_an_entry() -> None:
+    """A configured camera that lost its device by hand has none."""
+    machine = Machine(entry("door", path=Path("/dev/video0")))
+    camera = usb_camera(0, serial="A")
+    machine.has(camera)
+    machine.adopt("garden", camera)
+    assert machine.has(camera) == {"door": "(taken)", "garden": "video0"}
+
+
+def test_what_the_configuration_denies_is_not_adopted() -> None:
+    """Serial numbers, ports and other kinds of sources are changed where they are written."""
+    camera = usb_camera(0, serial="B")
+    stage = CameraConfig(CameraId("stage"), TestSource())
+    machine = Machine(entry("door", serial="A"), entry("gate", port="1-9"), stage)
+    machine.has(camera)
+    for camera_id in ("door", "gate", "stage"):
+        with pytest.raises(AdoptionError, match="configuration"):
+            machine.adopt(camera_id, camera)
+    with pytest.raises(AdoptionError, match="not plugged in"):
+        machine.adopt("camera5", usb_camera(9))
+
+
+def test_news_is_told_once() -> None:
+    """An alarm that lasts is no news."""
+    machine = Machine()
+    machine.has(usb_camera(0, serial="A"))
+    before = machine.now
+    machine.has(usb_camera(0, serial="B"))
+    kinds = [news.kind for news in machine.now.news_since(before)]
+    assert kinds == [NewsKind.BOUND, NewsKind.SWAPPED]
+    before = machine.now
+    machine.has(usb_camera(0, serial="B"))
+    assert machine.now.news_since(before) == ()
+
+
+# --- whatever is plugged in ---------------------------------------------------------------
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> tuple[list[Device], list[Device], list[CameraConfig]]:
+    """Two sets of devices, one after the other, from few models, serial numbers and ports."""
+
+    def devices() -> list[Device]:
+        ports = draw(st.lists(st.sampled_from("12345"), unique=True, max_size=5))
+        nodes = draw(st.permutations(range(len(ports))))
+        found = [
+            usb_camera(
+                node,
+                port=port,
+                serial=draw(st.sampled_from(["", "", "A", "B"])),
+                product=draw(st.sampled_from(["6366", "9230"])),
+            )
+            for node, port in zip(nodes, ports, strict=True)
+        ]
+        found += [vivid(20 + number, number) for number in range(draw(st.integers(0, 2)))]
+        return [denied(device) if draw(st.booleans()) else device for device in found]
+
+    possible = [
+        entry("door", serial="A", swap="accept"),
+        entry("gate", path=Path("/dev/video1")),
+        entry("hall", port="1-2", swap="accept"),
+        entry("yard", path=BY_ID),
+        entry("camera1"),
+    ]
+    return devices(), devices(), draw(st.lists(st.sampled_from(possible), unique=True))
+
+
+@given(situations(), st.randoms(use_true_random=False), st.booleans())
+def test_the_order_of_devices_plays_no_part(situation, random, auto: bool) -> None:
+    """Any permutation of devices and bindings gives the same; nobody has two of the other."""
+    first, second, entries = situation
+    known: tuple[Known, ...] = assign(first, (), entries, auto=auto).known
+    now = assign(second, known, entries, auto=auto)
+    shuffled, mixed = random.sample(second, len(second)), random.sample(known, len(known))
+    assert assign(shuffled, mixed, entries, auto=auto) == now
+    seated = [seat.device for seat in now.seats if seat.device is not None]
+    assert sorted(map(str, (d.node for d in now.devices))) == sorted(str(d.node) for d in second)
+    assert len({device.node for device in seated}) == len(seated)
+    assert len({seat.camera_id for seat in now.seats}) == len(now.seats)
+    assert all((seat.device is None) == (seat.trouble is not None) for seat in now.seats)
+
+
+@given(situations())
+def test_what_is_decided_stays(situation) -> None:
+    """With the same devices once more nobody moves, and nothing has to be written."""
+    first, second, entries = situation
+    now = assign(second, assign(first, (), entries).known, entries)
+    again = assign(second, now.known, entries)
+    seats = {seat.camera_id: seat.device for seat in now.seats}
+    assert {seat.camera_id: seat.device for seat in again.seats} == seats
+    assert again.known == now.known
+
+
+def test_who_a_camera_is_in_one_word() -> None:
+    """Serial number, else port; bus address of those that are not USB; else the name."""
+    nameless = attrs.evolve(vivid(9, 9), bus_info="", links=())
+    seen = look([usb_camera(0, serial="A"), usb_camera(1, port="1.3"), vivid(2, 0), nameless])
+    assert [plugged.identity.describe() for plugged in seen] == [
+        "usb:0c45:6366:A",
+        "usb:0c45:6366@0000:00:14.0-usb2-1.3",
+        "platform:vivid-000",
+        "name:vivid-009-vid-cap",
+    ]
