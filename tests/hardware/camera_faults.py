@@ -93,6 +93,7 @@ class Trial:
         else:
             self.lab.machine.ssh("modprobe -r vivid")
             self.lab.plug_all({USB: USB_OPTIONS})
+        self.lab.listen_for(2.0)  # what is told of the one that was taken away
         with suppress(LabError):
             self.lab.until("the camera", self._present, 10)
 

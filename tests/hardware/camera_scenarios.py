@@ -54,7 +54,7 @@ def _do(words: str) -> str:
     return " && ".join(f"uvc-camera do {USB} {part}" for part in words.split(";"))
 
 
-LOST = _expected("lost", "camera_lost", also="not_found absent vanished")
+LOST = _expected("lost absent vanished not_found", "camera_lost")
 ERROR = _expected("io_error driver_error", "camera_error", also="lost")
 STALLED = _expected("stalled", "camera_stalled")
 FINE = _expected()
@@ -71,7 +71,7 @@ SCENARIOS = {
         *(f"echo vivid.0 >{DRIVER}/bind", LOST),
     ),
     "flagged": _vivid("inject_v4l2_buf_flag_error=1", FINE),
-    "qbuf": _vivid("inject_vidioc_qbuf_error=1", attrs.evolve(ERROR, ledger=_set("camera_error"))),
+    "qbuf": _vivid("inject_vidioc_qbuf_error=1", FINE),
     "fatal": _vivid("inject_fatal_streaming_error=1", ERROR),
     "reqbufs": _vivid(
         *("inject_vidioc_reqbufs_error=1", _refused("io_error driver_error no_buffers")),
@@ -103,7 +103,10 @@ SCENARIOS = {
     "slow": _usb("rate 3", FINE, "rate 0"),
     "nospace": _usb("nospace", _refused("no_bandwidth"), "space", when="before"),
     "nospace_return": _usb(
-        *("nospace;unplug;plug", _expected("no_bandwidth", "camera_lost", also="lost not_found")),
+        *(
+            "nospace;unplug;plug",
+            _expected("no_bandwidth", "camera_lost", also="lost absent vanished"),
+        ),
         *("space",),
         lasts=20.0,
     ),

@@ -105,7 +105,7 @@ def test_troubles_and_health_are_read_from_what_was_told() -> None:
     """Each trouble once, with the time that it took; health only while it records."""
     words = {"message": "No pictures come", "suggestion": "Check the cabling."}
     lines = [
-        _line(5.0),
+        _line(5.0, cause="busy", **words),
         {"k": "news", "t": 6.0, "m": "camera_status_update", "cause": "lost"},
         _line(16.0, recording_healthy=False),
         _line(20.0, cause="stalled", recording_healthy=False, **words),

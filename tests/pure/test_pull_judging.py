@@ -52,7 +52,7 @@ def test_rounds_that_went_well_have_no_complaint() -> None:
     dropped = Hole(90.0, 90.5, "frames_dropped_by_source")
     assert _complaints(account=attrs.evolve(ACCOUNT, holes=(dropped, HOLE))) == []
     assert summary([PULL, LATER]).splitlines() == [
-        "2 rounds, 2 came back",
+        "2 rounds, 2 recorded again",
         "recording again after: median 1.80 s, worst 2.00 s",
         "called gone after: median 0.30 s, worst 0.50 s",
         "called present after: median 0.60 s, worst 0.60 s",

@@ -116,7 +116,9 @@ def read_shown(lines: Iterable[Mapping[str, Any]], camera: str, fault: Moment) -
     """Find the troubles that were told of a camera since its fault, each once."""
     found: dict[tuple[str, str], Shown] = {}
     for line in lines:
-        if line["k"] == "camera" and line["c"] == camera and line.get("cause"):
+        if line["k"] != "camera" or line["t"] < fault.since:
+            continue
+        if line["c"] == camera and line.get("cause"):
             key = (line["cause"], line["message"])
             after = line["t"] - fault.until
             found.setdefault(key, Shown(*key, line["suggestion"] or "", after))

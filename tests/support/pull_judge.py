@@ -103,7 +103,8 @@ def judge_rounds(
 ) -> list[str]:
     """Complain of everything that is not as it should be."""
     return [
-        *_returns(pulls, limits),
+        *_returns(pulls),
+        *judge_arrivals(pulls, limits),
         *(c for camera, account in accounts.items() for c in _session(camera, account)),
         *(
             c
@@ -114,11 +115,16 @@ def judge_rounds(
     ]
 
 
-def _returns(pulls: Iterable[Pull], limits: Limits) -> Iterator[str]:
+def _returns(pulls: Iterable[Pull]) -> Iterator[str]:
+    for pull in pulls:
+        if pull.back is None:
+            yield f"round {pull.number}, {pull.camera}: does not record again"
+
+
+def judge_arrivals(pulls: Iterable[Pull], limits: Limits) -> Iterator[str]:
+    """Complain of every camera that was called gone or present too late, or never."""
     for pull in pulls:
         name = f"round {pull.number}, {pull.camera}"
-        if pull.back is None:
-            yield f"{name}: does not record again"
         if pull.gone is None or pull.gone > pull.pulled.until + limits.gone:
             yield f"{name}: called gone {_after(pull.gone, pull.pulled)}"
         if pull.listed is None or pull.listed > pull.plugged.until + limits.listed:
@@ -183,7 +189,7 @@ def _leaks(before: Tally, after: Tally, limits: Limits) -> Iterator[str]:
 
 def summary(pulls: Sequence[Pull]) -> str:
     """Say how long the returns took, in seconds."""
-    lines = [f"{len(pulls)} rounds, {sum(p.back is not None for p in pulls)} came back"]
+    lines = [f"{len(pulls)} rounds, {sum(p.back is not None for p in pulls)} recorded again"]
     times = {
         "recording again after": [p.return_seconds for p in pulls],
         "called gone after": [p.gone and p.gone - p.pulled.until for p in pulls],
