@@ -69,6 +69,7 @@ def camera(status: CameraStatus) -> View:
         "elapsed_time": session.elapsed_seconds if session else 0,
         "file_size": current.size_bytes if current else 0,
         "recording_healthy": session is not None and session.healthy,
+        "warnings": list(status.warnings),
     }
     if trouble is not None:
         view |= {

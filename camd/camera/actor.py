@@ -168,6 +168,11 @@ class Camera:
         return self.config.id
 
     @property
+    def capture(self) -> Capture:
+        """The camera's way to FFmpeg: which device it has, and what that is asked for."""
+        return self._capture
+
+    @property
     def published(self) -> Published[CameraStatus]:
         """The status as of each change, for those who wait for one."""
         return self._published
