@@ -24,7 +24,7 @@ from camd.model import (
     Trouble,
 )
 from camd.rpc.registry import Caller
-from camd.rpc.roles import Role
+from camd.rpc.roles import Identity, Role, Via
 
 MJPEG = PixelFormat(
     *("MJPG", "Motion-JPEG", True),
@@ -57,7 +57,7 @@ def seat(*formats: PixelFormat) -> Seat:
 async def ask(stage: Stage) -> dict[str, Any]:
     """Call both methods as a client does; they agree."""
     api = CamerasApi(OneCamera(stage.camera))  # type: ignore[arg-type]
-    caller = Caller(Role.VIEWER, "ann")
+    caller = Caller(Identity("ann", Role.VIEWER, None, Via.API_KEY), "1")
     answer = await api.get_camera_capabilities(caller, ByDevice("camera0"))
     status = await api.get_camera_status(caller, ByDevice("camera0"))
     assert answer.items() >= status["capabilities"].items()
