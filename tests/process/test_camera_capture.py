@@ -107,7 +107,6 @@ async def test_the_seats_device_is_asked_for_what_was_chosen() -> None:
     assert "-fps_mode passthrough" in said
     assert known.asked == ["h264"]
     assert capture.chosen is not None
-    assert capture.chosen is capture.chosen
     assert capture.wanted == VideoFormat("", 640, 480, 30.0)
     assert not capture.absent
     assert capture.path is None
@@ -169,6 +168,14 @@ async def test_where_no_encoder_works_that_is_said() -> None:
     trouble = await troubled(capturing(seated(), Known(encoder=False)))
     assert trouble.cause == "no_encoder"
     assert "libx264: slow" in trouble.suggestion
+
+
+def test_a_choice_is_made_once_for_a_device() -> None:
+    """Looking at the status costs nothing, even where the device is described anew each time."""
+    config = CameraConfig(CAMERA, V4l2Source())
+    capture = Capture(config, Config(), find_program, seat=seated)
+    assert capture.chosen is not None
+    assert capture.chosen is capture.chosen
 
 
 async def test_another_device_is_chosen_for_anew() -> None:

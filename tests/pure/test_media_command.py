@@ -237,6 +237,8 @@ def test_inputs_are_read():
     listing = "Devices:\n D. = Demuxing supported\n .E = Muxing supported\n --\n DE alsa  ALSA\n"
     listing += "  E sdl,sdl2  SDL2\n D  lavfi  x\n DE video4linux2,v4l2 Video4Linux2\n"
     assert parse_inputs(listing) == {"alsa", "lavfi", "video4linux2", "v4l2"}
+
+
 def test_only_a_stream_that_is_encoded_is_watched_for_its_rate():
     """Copying needs no frame rate, and guessing it takes a second at every start."""
     quick = "-fpsprobesize 0 -rtsp_transport tcp"
