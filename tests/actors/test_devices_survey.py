@@ -13,10 +13,11 @@ from camd.config.schema import DiscoveryConfig
 from camd.devices.facts import NodeFacts, Sighting
 from camd.devices.inventory import Answer, Scene
 from camd.devices.survey import PATIENCE_SECONDS, Survey, run_survey
-from camd.model import Capabilities, Device
+from camd.model import Capabilities, Cause, Device, Trouble
 
 DEV = Path("/dev")
 CAPABLE = Capabilities("uvcvideo", "Camera", "usb-0000:00:14.0-1", ())
+BUSY = Trouble("busy", "It is busy", "Wait", Cause.CAMERA_BUSY)
 FACTS = NodeFacts(label="Camera", index=0, says_capture=True)
 
 
@@ -27,6 +28,7 @@ class Desk:
     delays: dict[str, float] = attrs.field(factory=dict)
     stamp: int = 0
     asked: list[str] = attrs.field(factory=list)
+    refuses: bool = False
     how: str = "by hand"
     _changed: trio.Event = attrs.field(factory=trio.Event)
 
@@ -54,7 +56,7 @@ class Desk:
         """What a node answers, after its delay."""
         self.asked.append(sighting.name)
         await trio.sleep(self.delays[sighting.name])
-        return Answer(CAPABLE)
+        return Answer(trouble=BUSY) if self.refuses else Answer(CAPABLE)
 
 
 def survey_of(desk: Desk):
@@ -128,3 +130,17 @@ async def test_a_replug_between_looks_is_asked_anew(autojump_clock) -> None:
         seen = await history(survey, 100)
         assert seen == [(0, ["video0!hung"]), (0.01, []), (0.11, ["video0"])]
     assert len(desk.asked) == 2
+
+
+async def test_looks_and_answers_that_coincide_do_no_harm(autojump_clock) -> None:
+    """A node that always refuses is asked again with every look, also while it just answers."""
+    desk = Desk()
+    desk.refuses = True
+    desk.change(video0=0.01)
+    async with survey_of(desk) as survey:
+        for _ in range(200):
+            desk.change(video0=0.01)
+            await trio.sleep(0.01)
+        (device,) = survey.present.value
+        assert device.trouble is not None
+    assert len(desk.asked) > 20

@@ -38,8 +38,7 @@ def answered(
     inventory: Inventory, job: Job, answer: Answer, facts: NodeFacts | None = FACTS
 ) -> None:
     """A node is asked and answers."""
-    if inventory.know(job, facts):
-        inventory.hear(job, answer)
+    inventory.hear(job, inventory.know(job, facts) or answer)
 
 
 def one(inventory: Inventory) -> Device:
@@ -127,7 +126,7 @@ def test_a_node_that_hangs_is_in_trouble_until_it_answers() -> None:
     """It is listed as hung, asked no second time, and its late answer is used."""
     inventory = Inventory(DEV)
     (job,) = inventory.see(scene(0))
-    assert inventory.know(job, FACTS)
+    assert inventory.know(job, FACTS) is None
     inventory.lose_patience(job)
     assert one(inventory).trouble == hung("/dev/video0")
     assert one(inventory).capabilities is None
@@ -139,12 +138,24 @@ def test_a_node_that_hangs_is_in_trouble_until_it_answers() -> None:
     assert one(inventory).capabilities == CAPABLE
 
 
+def test_a_trouble_stays_while_a_second_question_hangs() -> None:
+    """A camera that refuses slowly has one trouble, not two in turns."""
+    inventory = Inventory(DEV)
+    (job,) = inventory.see(scene(0))
+    answered(inventory, job, Answer(trouble=BUSY))
+    assert inventory.see(scene(0)) == [job]
+    assert not inventory.lose_patience(job)
+    assert one(inventory).trouble == BUSY
+    answered(inventory, job, Answer(trouble=BUSY))
+    assert one(inventory).trouble == BUSY
+
+
 @pytest.mark.parametrize("answer", [Answer(trouble=BUSY), None])
 def test_only_plausible_nodes_are_listed_without_capabilities(answer: Answer | None) -> None:
     """A metadata node that hangs or is refused is not shown as a camera."""
     inventory = Inventory(DEV)
     (job,) = inventory.see(scene(1))
-    assert inventory.know(job, attrs.evolve(FACTS, index=1, says_capture=False))
+    assert inventory.know(job, attrs.evolve(FACTS, index=1, says_capture=False)) is None
     if answer is None:
         inventory.lose_patience(job)
     else:
@@ -205,7 +216,9 @@ def test_ignored_nodes_are_not_opened_and_not_listed(pattern: str) -> None:
     (job,) = inventory.see(
         Scene((sighted(0),), {"video0": (Path("/dev/v4l/by-id/usb-x"),)}),
     )
-    assert not inventory.know(job, FACTS)
+    answer = inventory.know(job, FACTS)
+    assert answer == Answer()
+    inventory.hear(job, answer)
     assert inventory.settled
     assert inventory.devices == ()
 
