@@ -45,7 +45,7 @@ _COPIED_AUDIO = frozenset(("aac", "opus", "mp3", "ac3", "eac3", "alac", "flac"))
 _OWN_HEADERS = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".webm"))
 _MOVFLAGS = "frag_keyframe+empty_moov+default_base_moof"
 _LATE_MOVFLAGS = "frag_keyframe+empty_moov+default_base_moof+delay_moov"
-_TRIAL = Picture(640, 360, 30.0)
+_TRIAL = Picture(640, 360, 30.0, live=True)
 # A frame that cannot be decoded is dropped; however many, they are no reason to fail.
 _TOLERANT = ("-max_error_rate", "1")
 
@@ -219,7 +219,8 @@ def _encoded_video(camera: CameraConfig, order: Order) -> Arguments:
     else:
         width, height = width or order.probe.width, height or order.probe.height
         fps = fps or order.probe.fps
-    picture = Picture(width, height, fps, camera.bitrate)
+    live = isinstance(source, V4l2Source | RtspSource)
+    picture = Picture(width, height, fps, camera.bitrate, live)
     return encoding_arguments(order.encoder, picture, _filters(camera))
 
 

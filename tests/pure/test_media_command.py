@@ -36,7 +36,7 @@ URL = "rtsp://user:p@ss@host:554/live?x=1"
 
 def command(source, *, copy=False, version=(5, 1), probe=None, **settings):
     """Build a camera's command as one text with spaces."""
-    names = ("choice", "encoder", "node", "sound")
+    names = ("choice", "encoder", "node", "sound", "wall_ahead")
     given = {name: settings.pop(name) for name in names if name in settings}
     encoder = SOFTWARE.get(settings.get("codec", "auto"), SOFTWARE["h264"])
     order = Order("ffmpeg", version, HALF, copy, encoder, probe or ProbeResult())
@@ -87,13 +87,14 @@ def test_every_command_writes_fragments_with_wall_times_to_its_stdout():
             ["-c:v copy", "-min_frag_duration 500000"],
         ),
         (
-            command(V4l2Source(Path("/dev/v")), sound=Sound("alsa", "hw:1")),
-            ["-ts abs", "-isync 0 -f alsa -i hw:1", "1:a:0", "-c:a aac"],
+            command(V4l2Source(Path("/dev/v")), sound=Sound("alsa", "hw:1"), wall_ahead=1e9),
+            ["-itsoffset -1000000000.000000 -isync 0 -f alsa -i hw:1", "1:a:0", "-c:a aac"],
         ),
         (
             command(V4l2Source(Path("/dev/v")), width=640, height=480, fps=30),
             ["-video_size 640x480 -framerate 30 -i /dev/v"],
         ),
+        (command(V4l2Source(Path("/dev/v"))), ["-enc_time_base:v 1/90000"]),
         (command(V4l2Source(), node=Path("/dev/v7")), ["-f v4l2 -thread_queue_size 64 -i /dev/v7"]),
         (command(TestSource(), codec="h265"), ["libx265 -tag:v hvc1", "open-gop=0"]),
         (command(TestSource(), codec="mjpeg"), ["-c:v mjpeg", "-min_frag_duration"]),
