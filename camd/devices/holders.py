@@ -1,0 +1,95 @@
+"""Who has a node open: the processes, as far as /proc lets us see them (proc(5))."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import attrs
+
+from camd.devices.facts import clean
+from camd.devices.sysfs import read_bytes
+
+MOST_PROCESSES = 4096
+_MOST_FILES = 4096  # of one process
+
+
+@attrs.frozen
+class Holder:
+    """A process that has a node open."""
+
+    pid: int
+    program: str
+    user: str
+
+
+@attrs.frozen
+class Holders:
+    """Who has a node open."""
+
+    found: tuple[Holder, ...]
+    complete: bool  # False: some processes could not be looked at, and may hold it too
+
+
+def find_holders(
+    node: Path, proc: Path = Path("/proc"), *, without: Collection[int] = ()
+) -> Holders:
+    """Find the processes that have `node` open, except those in `without`.
+
+    Blocks for some milliseconds per hundred processes: for a thread. Other users' processes can
+    be looked at by root only, and threads share their process's files. Never raises OSError.
+    """
+    try:
+        wanted = node.stat()
+        pids = sorted(int(name) for name in os.listdir(proc) if name.isdigit())
+    except OSError:
+        return Holders((), complete=False)
+    found, complete = [], len(pids) <= MOST_PROCESSES
+    for pid in pids[:MOST_PROCESSES]:
+        if pid in without:
+            continue
+        try:
+            files = _open_files(proc / str(pid), node.name)
+            holds = any(_same(wanted, file) for file in files)
+        except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            continue
+        except OSError:
+            complete = False
+            continue
+        if holds:
+            found.append(_describe(pid, proc))
+    return Holders(tuple(found), complete)
+
+
+def _open_files(process: Path, node: str) -> Iterator[os.stat_result]:
+    """Look at the files that may be the node: others may be on a server that hangs."""
+    folder = process / "fd"
+    for name in os.listdir(folder)[:_MOST_FILES]:
+        try:
+            target = (folder / name).readlink()
+            # Of a process in a container only the end of the path is certain.
+            if target.is_relative_to("/dev") or target.name.startswith(node):
+                yield (folder / name).stat()
+        except FileNotFoundError:
+            continue
+
+
+def _same(wanted: os.stat_result, other: os.stat_result) -> bool:
+    if wanted.st_rdev:
+        return wanted.st_rdev == other.st_rdev and stat.S_ISCHR(other.st_mode)
+    return (wanted.st_dev, wanted.st_ino) == (other.st_dev, other.st_ino)
+
+
+def _describe(pid: int, proc: Path) -> Holder:
+    program = clean(read_bytes(proc / str(pid) / "comm"))
+    try:
+        number = (proc / str(pid)).stat().st_uid
+    except OSError:
+        return Holder(pid, program, "")
+    try:
+        return Holder(pid, program, pwd.getpwuid(number).pw_name)
+    except KeyError:
+        return Holder(pid, program, str(number))
