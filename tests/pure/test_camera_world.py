@@ -66,6 +66,11 @@ class CameraWorld(RuleBasedStateMachine):
         for camera_id in [*self.owners]:
             if all(known.camera_id != camera_id for known in self.now.known):
                 del self.owners[camera_id]
+        for seat in self.now.seats:
+            if seat.camera_id == "gate" and seat.device is not None:  # it takes what comes
+                plugging = self.plugging(seat.device)
+                assert plugging.port == "3"
+                self.owners["gate"] = Owner(plugging.physical, "3")
         spread = {known: owner for known, owner in self.owners.items() if known != adopted}
         for seat in self.now.seats:
             if seat.device is not None:
@@ -87,16 +92,13 @@ class CameraWorld(RuleBasedStateMachine):
         """Say whether an id may belong to this camera, by what really happened."""
         owner = spread.get(camera_id)
         new, port = plugging.physical, plugging.port
-        if owner is not None and owner.physical is not new and not self.accepted(camera_id, port):
+        if owner is not None and owner.physical is not new:
             assert owner.physical.looks == new.looks, "another camera under this name"
             lookalikes = [o for o in spread.values() if o.physical.looks == new.looks]
             there = [p for p in self.world.ports.values() if p.physical.looks == new.looks]
             alone = len(lookalikes) == len(there) == 1
             assert port == owner.port or alone, "guessed which of two it is"
         self.owners[camera_id] = Owner(new, port)
-
-    def accepted(self, camera_id: str, port: str) -> bool:
-        return camera_id == "gate" and port == "3"
 
     def plugging(self, device: Device) -> Plugging:
         (found,) = (p for p in self.world.ports.values() if p.device.plugged == device.plugged)
@@ -297,12 +299,11 @@ class CameraWorld(RuleBasedStateMachine):
             self.plugging(seat.device): seat.camera_id for seat in self.now.seats if seat.device
         }
         for plugging in self.world.ports.values():
-            if is_unique(plugging.physical):
-                known = [
-                    i for i, owner in self.owners.items() if owner.physical is plugging.physical
-                ]
+            looks = plugging.physical.looks
+            alike = [o for o in self.owners.values() if o.physical.looks == looks]
+            if is_unique(plugging.physical) and len(alike) < 2:  # it was a gate's, and went
                 assert plugging in seats, "a camera with its own serial number has no seat"
-                assert seats[plugging] in known
+                assert self.owners[seats[plugging]] in alike
 
     # --- the world heals ----------------------------------------------------------------------
 
