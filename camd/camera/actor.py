@@ -214,7 +214,7 @@ class Camera:
             bytes_captured=feed.bytes_captured,
             streaming_since=feed.began_at,
             restarts=self._restarts,
-            warnings=self._untuned,
+            warnings=(*self.capture.warnings, *self._untuned),
         )
 
     async def start_recording(self, wish: RecordingWish) -> Session:

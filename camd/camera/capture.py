@@ -10,13 +10,21 @@ import attrs
 import structlog
 import trio
 
+from camd.camera.asked import Asked, unsupported
+from camd.camera.encoders import Abilities, Untried
 from camd.camera.program import FfmpegMissingError, Program
 from camd.camera.run import Launch
+from camd.camera.sound import Microphone
+from camd.clock import monotonic, now
 from camd.config.schema import CameraConfig, Config
-from camd.media.command import capture_arguments, probe_arguments
+from camd.devices.formats import Unsupported
+from camd.media.command import Order, capture_arguments, probe_arguments
+from camd.media.encoding import SOFTWARE, Picture
 from camd.media.report import ProbeResult, parse_probe
 from camd.model import (
     Cause,
+    Choice,
+    Device,
     FileSource,
     RtspSource,
     Seat,
@@ -31,8 +39,15 @@ log = structlog.get_logger("camd.camera")
 
 COPIED_CODECS = ("h264", "hevc")
 PROBE_PATIENCE_SECONDS = 15.0
-BITS_PER_PIXEL = 0.1  # of H.264 at ordinary quality: what to promise before anything is measured
 LEAST_BYTES_PER_SECOND = 125_000.0
+MJPEG_FACTOR = 10  # how much more than H.264 it takes
+
+NOT_THERE = Trouble(
+    "not_found",
+    "The camera's source is not there",
+    "Plug the camera in, or correct its source in the configuration.",
+    Cause.CAMERA_LOST,
+)
 
 ProgramFinder = Callable[[], Awaitable[Program]]
 
@@ -41,20 +56,33 @@ ProgramFinder = Callable[[], Awaitable[Program]]
 class Plan:
     """What to run."""
 
-    program: Program
     arguments: tuple[str, ...]
+
+
+def _no_seat() -> Seat | None:
+    return None
 
 
 @attrs.define(eq=False)
 class Capture:
-    """One camera's way to FFmpeg. `find_program` is shared, so that FFmpeg is looked up once."""
+    """One camera's way to FFmpeg. `find_program` and `abilities` are shared by all cameras.
+
+    `seat` says which device the camera has at the moment; None: it is named by its path alone.
+    """
 
     camera: CameraConfig
     config: Config
     find_program: ProgramFinder
     launch: Launch = open_child  # how a child is started; tests put another one here
-    seat: Callable[[], Seat | None] = lambda: None  # which device the camera has
+    abilities: Abilities = attrs.field(factory=Untried)
+    seat: Callable[[], Seat | None] = _no_seat
     _found: ProbeResult | None = attrs.field(default=None, init=False)
+    _microphone: Microphone = attrs.field(init=False)
+    _asked: Asked = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._microphone = Microphone(self.camera.audio)
+        self._asked = Asked(self.camera)
 
     @property
     def path(self) -> Path | None:
@@ -64,14 +92,29 @@ class Capture:
 
     @property
     def absent(self) -> bool:
-        """Whether the source's file or node is missing at this moment.
+        """Whether the source's device, file or node is missing at this moment.
 
         One that cannot be looked at may be there: FFmpeg says better what is wrong with it.
         """
+        if (seat := self._seat) is not None:
+            return seat.device is None
+        if isinstance(self.camera.source, V4l2Source) and self.path is None:
+            return True
         try:
             return self.path is not None and not self.path.exists()
         except OSError:
             return False
+
+    @property
+    def chosen(self) -> Choice | None:
+        """What the device that the camera has is asked for; None without one, or if refused."""
+        answer = self._choose()
+        return answer if isinstance(answer, Choice) else None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is not as it was asked for, in sentences for people."""
+        return tuple(text for text in (self._asked.misfit, self._microphone.warning) if text)
 
     @property
     def may_end(self) -> bool:
@@ -86,8 +129,10 @@ class Capture:
 
     @property
     def wanted(self) -> VideoFormat:
-        """What the configuration asks for; zeros where it leaves the choice to the source."""
+        """What is asked for; zeros where that is left to the source."""
         camera, source = self.camera, self.camera.source
+        if (chosen := self.chosen) is not None:
+            return VideoFormat("", chosen.width, chosen.height, chosen.fps)
         width, height, fps = camera.width or 0, camera.height or 0, camera.fps or 0.0
         if isinstance(source, TestSource):
             width, height = width or source.width, height or source.height
@@ -99,38 +144,96 @@ class Capture:
         """What a session will need, before anything has been measured."""
         if self.camera.bitrate:
             return self.camera.bitrate / 8.0
-        wanted = self.wanted
-        pixels = (wanted.width or 1280) * (wanted.height or 720) * (wanted.fps or 30.0)
-        return max(LEAST_BYTES_PER_SECOND, pixels * BITS_PER_PIXEL / 8.0)
+        wanted, chosen = self.wanted, self.chosen
+        usual = Picture(wanted.width, wanted.height, wanted.fps).usual_bitrate / 8.0
+        copied_mjpeg = chosen is not None and chosen.copied and chosen.input_format == "mjpeg"
+        if copied_mjpeg or self.camera.codec == "mjpeg":
+            usual *= MJPEG_FACTOR
+        return max(LEAST_BYTES_PER_SECOND, usual)
 
     async def plan(self) -> Plan | Trouble:
-        """Decide what to run. Waits for a probe where the source's codec matters."""
+        """Decide what to run.
+
+        Waits for a probe where the source's codec matters, and for the encoders' trial when
+        this is the first time that one is needed.
+        """
+        seat = self._seat
         if self.absent:
-            return Trouble(
-                "not_found",
-                "The camera's source is not there",
-                "Plug the camera in, or correct its source in the configuration.",
-                Cause.CAMERA_LOST,
-            )
+            return (seat and seat.trouble) or NOT_THERE
+        device = seat.device if seat else None
+        answer = self._choose()
+        if isinstance(answer, Unsupported):
+            return unsupported(answer)
+        if answer is None and device is not None and device.trouble is not None:
+            return device.trouble
         try:
             program = await self.find_program()
+            order = await self._order(program, device, answer)
         except FfmpegMissingError as error:
             return Trouble(
                 "ffmpeg_missing",
                 "FFmpeg was not found",
                 f"Install FFmpeg, pip install 'camd[ffmpeg]', or set ffmpeg.path ({error}).",
             )
+        return order if isinstance(order, Trouble) else Plan(capture_arguments(self.camera, order))
+
+    async def _order(
+        self, program: Program, device: Device | None, choice: Choice | None
+    ) -> Order | Trouble:
+        """Find out what the child is to be told. Raises FfmpegMissingError."""
         found = self._found = self._found or await self._probe(program)
         codec = self.camera.codec
-        arguments = capture_arguments(
-            str(program.path),
-            self.camera,
-            self.config.recording.fragment,
-            copy=codec == "copy" or (codec == "auto" and found.video_codec in COPIED_CODECS),
-            ffmpeg_version=program.version,
+        copy = codec == "copy" or (codec == "auto" and found.video_codec in COPIED_CODECS)
+        codec = "h264" if codec in ("auto", "copy") else codec
+        if choice is not None:
+            copy, codec = choice.copied, choice.encoder or codec
+        encoder = SOFTWARE[codec]
+        if not copy:
+            found_encoder = await self.abilities.find(program, codec)
+            if found_encoder.encoder is None:
+                return Trouble(
+                    "no_encoder",
+                    f"No encoder for {codec} works on this machine",
+                    f"Install your distribution's full FFmpeg: {found_encoder.summary}.",
+                )
+            encoder = found_encoder.encoder
+        sound = None
+        if isinstance(self.camera.source, V4l2Source) and self._microphone.wished:
+            sound = self._microphone.choose(device, await self.abilities.inputs(program))
+            if self._microphone.warning:
+                log.warning("no_sound", camera=self.camera.id, why=self._microphone.warning)
+        return Order(
+            program=str(program.path),
+            version=program.version,
+            fragment=self.config.recording.fragment,
+            copy=copy,
+            encoder=encoder,
             probe=found,
+            node=device.node if device else None,
+            choice=choice,
+            sound=sound,
+            wall_ahead=now().timestamp() - monotonic(),
         )
-        return Plan(program, arguments)
+
+    def learn(self, trouble: Trouble | None) -> None:
+        """Hear how a child ended; None: as it should."""
+        self._microphone.learn(trouble)
+
+    def compare(self, video: VideoFormat) -> None:
+        """Compare what comes with what the camera was asked for: drivers replace it in silence.
+
+        A rate of 0 is one that has not been measured yet.
+        """
+        self._asked.compare(self.chosen, video)
+
+    @property
+    def _seat(self) -> Seat | None:
+        return self.seat() if isinstance(self.camera.source, V4l2Source) else None
+
+    def _choose(self) -> Choice | Unsupported | None:
+        """Choose for the device that the camera has; None while nothing is known of one."""
+        seat = self._seat
+        return self._asked.answer(seat.device.capabilities if seat and seat.device else None)
 
     def forget(self) -> None:
         """Probe again before the next child: what was known may not hold any more."""

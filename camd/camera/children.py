@@ -92,12 +92,14 @@ class Children:
 
     async def _streaming(self) -> None:
         """The first pictures are here; some drivers take controls only now."""
+        self._compare()
         await self._tell(m.FragmentArrived())
         self._go(self.tune)
 
     async def _live(self, run: Run) -> None:
         """Carry a child through its life, then say how it ended."""
         trouble = await self._attempt(run)
+        self._capture.learn(trouble)
         if not run.delivered:
             self._capture.forget()
         absent = trouble is not None and self._capture.absent
@@ -130,8 +132,14 @@ class Children:
                 self.leases.release(device, camera_id)
         return trouble
 
+    def _compare(self) -> None:
+        """Look whether what comes is what was asked for."""
+        if self.feed.video is not None:
+            self._capture.compare(self.feed.video)
+
     async def _settle(self) -> None:
         await trio.sleep(m.SETTLED_SECONDS)
+        self._compare()
         await self._tell(m.ChildSettled())
 
     async def _take_rest(self, scope: trio.CancelScope, seconds: float) -> None:

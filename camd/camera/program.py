@@ -11,7 +11,7 @@ import attrs
 import trio
 
 from camd.config.schema import FfmpegConfig
-from camd.media.report import parse_encoders, parse_version
+from camd.media.report import parse_encoders, parse_inputs, parse_version
 
 _PATIENCE_SECONDS = 15  # the first run of a 170 MB program from a slow SD card
 
@@ -65,6 +65,17 @@ async def encoders(program: Program) -> frozenset[str]:
     """
     try:
         return parse_encoders(await _output(program.path, "-encoders"))
+    except _UnusableError as error:
+        raise FfmpegMissingError(f"{program.path} {error}") from error
+
+
+async def inputs(program: Program) -> frozenset[str]:
+    """Return the devices that `program` can capture from, such as alsa and v4l2.
+
+    Raises FfmpegMissingError when it does not run any more.
+    """
+    try:
+        return parse_inputs(await _output(program.path, "-devices"))
     except _UnusableError as error:
         raise FfmpegMissingError(f"{program.path} {error}") from error
 

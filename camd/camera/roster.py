@@ -12,6 +12,7 @@ import trio
 
 from camd.camera.actor import UNPLUGGED, Camera
 from camd.camera.capture import Capture
+from camd.camera.encoders import Encoders
 from camd.camera.program import Program, find_ffmpeg
 from camd.camera.resumption import Resumption
 from camd.camera.seats import KeptInFile, Seats
@@ -47,6 +48,12 @@ class Cameras:
     _wishes: Wishes = attrs.field(factory=Wishes)
     _leases: Leases = attrs.field(factory=Leases, init=False)
     seats: Seats | None = attrs.field(default=None, init=False)  # None: nobody looks what is there
+    encoders: Encoders = attrs.field(
+        default=attrs.Factory(
+            lambda cameras: Encoders(cameras._config.ffmpeg.encoder), takes_self=True
+        ),
+        init=False,
+    )
     _program: Program | None = attrs.field(default=None, init=False)
 
     def __iter__(self) -> Iterator[Camera]:
@@ -79,7 +86,7 @@ class Cameras:
 
     def add(self, config: CameraConfig, seat: Seat | None = None) -> Camera:
         """Start a camera's actor, and tell everybody that it is there."""
-        capture = Capture(config, self._config, self.find_program)
+        capture = Capture(config, self._config, self.find_program, abilities=self.encoders)
         camera = Camera(
             *(config, self._config, self._storage, self._events, capture, self._leases, seat),
             settings=Settings(config.id, config.controls, self._wishes),

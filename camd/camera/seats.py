@@ -67,7 +67,7 @@ class Kept(Protocol):
 
 @attrs.frozen
 class KeptInFile:
-    """The known cameras in a file of the state folder; a failure costs what is new, no more."""
+    """The known cameras in a file of the state folder, which threads read and write."""
 
     file: Path
 
@@ -76,9 +76,9 @@ class KeptInFile:
         return await trio.to_thread.run_sync(load_known, self.file)
 
     async def save(self, known: tuple[Known, ...]) -> None:
-        """Replace the file, durably."""
+        """Replace the file, durably, if anything is new."""
         try:
-            await trio.to_thread.run_sync(partial(save_known, self.file, known))
+            await trio.to_thread.run_sync(save_known, self.file, known)
         except OSError as error:  # they are recognised for as long as the service runs
             log.error("cameras_not_kept", file=str(self.file), error=str(error))
 

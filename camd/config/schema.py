@@ -87,6 +87,7 @@ class FfmpegConfig:
     """Section `[ffmpeg]`: which program captures, and when it counts as stuck."""
 
     path: Path | None = None  # None: the system's, else the bundled one
+    encoder: str = "auto"  # or FFmpeg's name of one; auto: the first that passes a trial
     stall_timeout: timedelta = timedelta(seconds=10)
     start_timeout: timedelta = timedelta(seconds=20)
 

@@ -109,6 +109,7 @@ def section_readers(places: Places) -> dict[str, dict[str, Reader]]:
         },
         "ffmpeg": {
             "path": readers.optional(file),
+            "encoder": readers.matching("[a-z0-9_]+", '"auto" or a name such as "h264_vaapi"'),
             "stall_timeout": readers.duration(_SECOND, 600 * _SECOND),
             "start_timeout": readers.duration(_SECOND, 600 * _SECOND),
         },

@@ -272,11 +272,13 @@ def _answer(seating: Seating, unseated: list[Unseated], *, auto: bool) -> Assign
 
 
 def _seat(seating: Seating, camera_id: CameraId) -> Seat:
-    known = seating.known.get(camera_id)
-    identity = known.identity.describe() if known is not None else ""
-    match = seating.matches.get(camera_id)
+    match, known = seating.matches.get(camera_id), seating.known.get(camera_id)
+    seat = Seat(camera_id, None)
+    if known is not None:
+        seat = attrs.evolve(seat, identity=known.identity.describe(), name=known.identity.name)
     if match is not None:
-        return Seat(camera_id, match.plugged.device, match.rung, match.reason, identity=identity)
+        device, rung = match.plugged.device, match.rung
+        return attrs.evolve(seat, device=device, rung=rung, reason=match.reason)
     source = seating.source(camera_id) or V4l2Source()
     trouble = seating.troubles.get(camera_id) or words.unbound(camera_id, source)
-    return Seat(camera_id, None, reason=trouble.message, trouble=trouble, identity=identity)
+    return attrs.evolve(seat, reason=trouble.message, trouble=trouble)

@@ -7,7 +7,7 @@ to know looks for himself, so that a lost event costs time and never the truth.
 from __future__ import annotations
 
 import errno
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Protocol
@@ -62,7 +62,7 @@ class _Watcher:
 
     watch: Watch
     _wakes: trio.MemorySendChannel[None]
-    _look: Callable[[], Glance]
+    _look: Callable[[], Awaitable[Glance]]
 
     async def serve(
         self,
@@ -71,7 +71,7 @@ class _Watcher:
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Wake for ever, for what changes from now on."""
-        known = await self._glance()
+        known = await self._look()
         task_status.started()
         if announcer is not None:
             known = await self._listen(announcer, known)
@@ -91,7 +91,7 @@ class _Watcher:
             with trio.move_on_after(SAFETY_SECONDS) as quiet:
                 await announcer.wait_event()
             self._wake()
-            seen = await self._glance()
+            seen = await self._look()
             if not quiet.cancelled_caught:
                 missed = False
             elif missed:
@@ -106,7 +106,7 @@ class _Watcher:
         while True:
             await trio.sleep(SCAN_SECONDS)
             rested += SCAN_SECONDS
-            seen = await self._glance()
+            seen = await self._look()
             if seen != known or rested >= SAFETY_SECONDS:
                 self._wake()
                 known, rested = seen, 0.0
@@ -114,9 +114,6 @@ class _Watcher:
     def _wake(self) -> None:
         with suppress(trio.WouldBlock):  # it was woken already and has not looked yet
             self._wakes.send_nowait(None)
-
-    async def _glance(self) -> Glance:
-        return await trio.to_thread.run_sync(self._look, abandon_on_cancel=True)
 
 
 @attrs.define(eq=False)
@@ -176,19 +173,28 @@ def _how(reason: str) -> str:
 
 
 @asynccontextmanager
-async def open_watch(
-    roots: Roots = SYSTEM,
-    *,
-    announcer: Callable[[], tuple[Announcer | None, str]] | None = None,
-) -> AsyncIterator[Watch]:
+async def open_watch(roots: Roots = SYSTEM) -> AsyncIterator[Watch]:
     """Watch for devices while the block runs; what comes after this has been entered counts."""
-    find = announcer or (lambda: open_announcer(roots.udev))
-    said, reason = await trio.to_thread.run_sync(find, abandon_on_cancel=True)
+
+    async def look() -> Glance:
+        return await trio.to_thread.run_sync(glance, roots, abandon_on_cancel=True)
+
+    announcer, reason = await trio.to_thread.run_sync(
+        open_announcer, roots.udev, abandon_on_cancel=True
+    )
+    async with run_watch(look, announcer, reason) as watch:
+        yield watch
+
+
+@asynccontextmanager
+async def run_watch(
+    look: Callable[[], Awaitable[Glance]], announcer: Announcer | None, reason: str = ""
+) -> AsyncIterator[Watch]:
+    """Watch by any means; `reason` says why there is no announcer."""
     # Keep the latest only: two changes that nobody has looked at yet are one.
     send, receive = trio.open_memory_channel[None](1)
     watch = Watch(_how(reason), receive)
-    watcher = _Watcher(watch, send, lambda: glance(roots))
     async with trio.open_nursery() as nursery:
-        await nursery.start(watcher.serve, said, reason)
+        await nursery.start(_Watcher(watch, send, look).serve, announcer, reason)
         yield watch
         nursery.cancel_scope.cancel()

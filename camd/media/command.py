@@ -13,19 +13,28 @@ from datetime import timedelta
 from pathlib import Path
 
 from camd.config.schema import CameraConfig
+from camd.media.encoding import (
+    Arguments,
+    Encoder,
+    Picture,
+    device_arguments,
+    encoding_arguments,
+)
+from camd.media.order import Order, Sound, sound_arguments, v4l2_arguments
 from camd.media.redact import redact
-from camd.media.report import ProbeResult
 from camd.model import FileSource, RtspSource, Source, TestSource, V4l2Source
 
 __all__ = [
+    "Order",
+    "Sound",
     "capture_arguments",
     "hash_arguments",
     "probe_arguments",
     "redact",
     "remux_arguments",
+    "trial_arguments",
 ]
 
-KEY_FRAME_SECONDS = 1  # segments, viewers and pre-roll can only begin at key frames
 SOCKET_TIMEOUT_MICROS = 10_000_000
 
 _BANNER = ("-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+info")
@@ -35,41 +44,52 @@ _INTRA_ONLY = frozenset(("mjpeg", "png", "jpeg2000", "prores", "ffv1", "rawvideo
 _COPIED_AUDIO = frozenset(("aac", "opus", "mp3", "ac3", "eac3", "alac", "flac"))
 _OWN_HEADERS = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".webm"))
 _MOVFLAGS = "frag_keyframe+empty_moov+default_base_moof"
+_LATE_MOVFLAGS = "frag_keyframe+empty_moov+default_base_moof+delay_moov"
+_TRIAL = Picture(640, 360, 30.0, live=True)
+# A frame that cannot be decoded is dropped; however many, they are no reason to fail.
+_TOLERANT = ("-max_error_rate", "1")
 
-Arguments = tuple[str, ...]
+
+def capture_arguments(camera: CameraConfig, order: Order) -> Arguments:
+    """Build the command that captures `camera` and writes fragmented MP4 to its stdout."""
+    choice, codec = order.choice, order.encoder.codec
+    if order.copy:
+        codec = choice.input_format if choice else order.probe.video_codec
+    passthrough = ("-fps_mode" if order.version >= (5, 1) else "-vsync", "passthrough")
+    late = not order.copy and order.encoder.late_header
+    return (
+        order.program,
+        *_BANNER,
+        *_ALERT,
+        *(() if order.copy else device_arguments(order.encoder)),
+        *camera.input_options,
+        *(_haste(camera.source) if order.copy else ()),
+        *_input(camera, order),
+        *_maps(camera, order),
+        *(_copied_video(codec) if order.copy else _encoded_video(camera, order)),
+        *passthrough,
+        *_TOLERANT,
+        *_audio(camera, order),
+        *_fragments(order.fragment, intra_only=codec in _INTRA_ONLY, late_header=late),
+        *camera.output_options,
+        *("-f", "mp4", "pipe:1"),
+    )
 
 
-def capture_arguments(
-    program: str,
-    camera: CameraConfig,
-    fragment: timedelta,
-    *,
-    copy: bool,
-    ffmpeg_version: tuple[int, int] = (5, 1),
-    probe: ProbeResult | None = None,
-    input_format: str = "",
+def trial_arguments(
+    program: str, encoder: Encoder, seconds: int, ffmpeg_version: tuple[int, int] = (5, 1)
 ) -> Arguments:
-    """Build the command that captures `camera` and writes fragmented MP4 to its stdout.
-
-    `copy` takes the video as it comes; else it is encoded as `camera.codec` says. `probe` says
-    what the source holds, as far as that is known; `input_format` asks a V4L2 device for one of
-    its formats (FFmpeg's name).
-    """
-    probe = ProbeResult() if probe is None else probe
-    codec = (probe.video_codec or input_format) if copy else camera.codec
+    """Build the command that encodes a synthetic picture as a capture would, without waiting."""
     passthrough = ("-fps_mode" if ffmpeg_version >= (5, 1) else "-vsync", "passthrough")
+    picture = TestSource(_TRIAL.width, _TRIAL.height, _TRIAL.fps)
     return (
         program,
         *_BANNER,
-        *_ALERT,
-        *camera.input_options,
-        *_input(camera, ffmpeg_version, input_format),
-        *_maps(camera),
-        *(_copied_video(codec) if copy else _encoded_video(camera)),
+        *device_arguments(encoder),
+        *("-f", "lavfi", "-i", _picture(picture), "-map", "0:v:0", "-t", str(seconds)),
+        *encoding_arguments(encoder, _TRIAL),
         *passthrough,
-        *_audio(camera, probe),
-        *_fragments(fragment, intra_only=codec in _INTRA_ONLY),
-        *camera.output_options,
+        *_fragments(Order(program).fragment, intra_only=False, late_header=encoder.late_header),
         *("-f", "mp4", "pipe:1"),
     )
 
@@ -100,7 +120,8 @@ def probe_arguments(
     """Build the command that describes `source` on stderr and ends with code 1: see `report`."""
     match source:
         case RtspSource():
-            return (program, "-hide_banner", "-nostdin", *_rtsp(source, ffmpeg_version))
+            haste = _haste(source)
+            return (program, "-hide_banner", "-nostdin", *haste, *_rtsp(source, ffmpeg_version))
         case V4l2Source():
             return (program, "-hide_banner", "-nostdin", "-f", "v4l2", "-i", str(source.path))
         case FileSource():
@@ -109,7 +130,8 @@ def probe_arguments(
             return (program, "-hide_banner", "-nostdin", "-f", "lavfi", "-i", _picture(source))
 
 
-def _input(camera: CameraConfig, version: tuple[int, int], input_format: str) -> Arguments:
+def _input(camera: CameraConfig, order: Order) -> Arguments:
+    version = order.version
     match camera.source:
         case TestSource() as source:
             pace = _pace(1.0, version)
@@ -122,7 +144,8 @@ def _input(camera: CameraConfig, version: tuple[int, int], input_format: str) ->
         case RtspSource() as source:
             return _rtsp(source, version)
         case V4l2Source(path=path):
-            return (*_v4l2(camera, input_format), "-i", str(path), *_microphone(camera))
+            node = str(order.node or path)
+            return (*v4l2_arguments(camera, order), "-i", node, *sound_arguments(order))
 
 
 def _picture(source: TestSource, camera: CameraConfig | None = None) -> str:
@@ -148,6 +171,11 @@ def _pace(speed: float, version: tuple[int, int]) -> Arguments:
     return pace
 
 
+def _haste(source: Source) -> Arguments:
+    """Do not watch a stream for a second to guess its frame rate: only an encoder needs that."""
+    return ("-fpsprobesize", "0") if isinstance(source, RtspSource) else ()
+
+
 def _rtsp(source: RtspSource, version: tuple[int, int]) -> Arguments:
     if not source.url.lower().startswith(("rtsp://", "rtsps://")):
         return ("-i", source.url)
@@ -158,41 +186,19 @@ def _rtsp(source: RtspSource, version: tuple[int, int]) -> Arguments:
     )
 
 
-def _v4l2(camera: CameraConfig, input_format: str) -> Arguments:
-    """Ask the device; the kernel's monotonic capture times are kept, which is the default."""
-    wanted: Arguments = ("-f", "v4l2", "-thread_queue_size", "64")
-    if input_format:
-        wanted += ("-input_format", input_format)
-    if camera.width and camera.height:
-        wanted += ("-video_size", f"{camera.width}x{camera.height}")
-    if camera.fps:
-        wanted += ("-framerate", f"{camera.fps:g}")
-    return wanted
-
-
-def _microphone(camera: CameraConfig) -> Arguments:
-    """Open the sound device that `audio` names for a V4L2 camera: "alsa:hw:1", "pulse:default"."""
-    if camera.audio in ("", "off"):
-        return ()
-    kind, _, name = camera.audio.partition(":")
-    if kind not in ("alsa", "pulse"):
-        kind, name = "alsa", camera.audio
-    return ("-thread_queue_size", "1024", "-f", kind, "-i", name)
-
-
-def _has_second_input(camera: CameraConfig) -> bool:
+def _has_second_input(camera: CameraConfig, order: Order) -> bool:
     match camera.source:
         case TestSource(audio=audio):
             return audio
         case V4l2Source():
-            return camera.audio not in ("", "off")
+            return order.sound is not None
     return False
 
 
-def _maps(camera: CameraConfig) -> Arguments:
+def _maps(camera: CameraConfig, order: Order) -> Arguments:
     """Take the first video and, where there is one and `audio` is not "off", the first audio."""
     maps: Arguments = ("-map", "0:v:0")
-    if _has_second_input(camera):
+    if _has_second_input(camera, order):
         maps += ("-map", "1:a:0")
     elif camera.audio != "off" and isinstance(camera.source, FileSource | RtspSource):
         maps += ("-map", "0:a:0?")
@@ -203,23 +209,19 @@ def _copied_video(codec: str) -> Arguments:
     return ("-c:v", "copy", *(("-tag:v", "hvc1") if codec == "hevc" else ()))
 
 
-def _encoded_video(camera: CameraConfig) -> Arguments:
-    rate: Arguments = ()
-    if camera.bitrate:
-        rate = ("-b:v", str(camera.bitrate), "-maxrate:v", str(camera.bitrate))
-        rate += ("-bufsize:v", str(2 * camera.bitrate))
-    key_frames = ("-force_key_frames", f"expr:gte(t,n_forced*{KEY_FRAME_SECONDS})")
-    latency = ("-preset", "veryfast", "-tune", "zerolatency", "-pix_fmt", "yuv420p")
-    match camera.codec:
-        case "mjpeg":
-            quality = rate or ("-q:v", "5")
-            return (*_filters(camera), "-c:v", "mjpeg", "-pix_fmt", "yuvj420p", *quality)
-        case "h265":
-            closed = ("-x265-params", "open-gop=0:log-level=warning", "-forced-idr", "1")
-            encoder: Arguments = ("-c:v", "libx265", "-tag:v", "hvc1", *latency, *closed)
-        case _:
-            encoder = ("-c:v", "libx264", *latency)
-    return (*_filters(camera), *encoder, *key_frames, *rate)
+def _encoded_video(camera: CameraConfig, order: Order) -> Arguments:
+    source, choice = camera.source, order.choice
+    width, height, fps = camera.width or 0, camera.height or 0, camera.fps or 0.0
+    if choice:
+        width, height, fps = choice.width, choice.height, choice.fps
+    elif isinstance(source, TestSource):
+        width, height, fps = width or source.width, height or source.height, fps or source.rate
+    else:
+        width, height = width or order.probe.width, height or order.probe.height
+        fps = fps or order.probe.fps
+    live = not isinstance(source, TestSource)
+    picture = Picture(width, height, fps, camera.bitrate, live)
+    return encoding_arguments(order.encoder, picture, _filters(camera))
 
 
 def _filters(camera: CameraConfig) -> Arguments:
@@ -231,27 +233,29 @@ def _filters(camera: CameraConfig) -> Arguments:
         filters.append(f"fps={camera.fps:g}")
     if camera.width and camera.height:
         filters.append(f"scale={camera.width}:{camera.height}")
-    return ("-vf", ",".join(filters)) if filters else ()
+    return tuple(filters)
 
 
-def _audio(camera: CameraConfig, probe: ProbeResult) -> Arguments:
+def _audio(camera: CameraConfig, order: Order) -> Arguments:
     """Copy audio that MP4 can hold when its header comes with the source, else encode AAC."""
-    if "1:a:0" not in _maps(camera) and "0:a:0?" not in _maps(camera):
+    maps = _maps(camera, order)
+    if "1:a:0" not in maps and "0:a:0?" not in maps:
         return ()
     source = camera.source
     known = isinstance(source, RtspSource) or (
         isinstance(source, FileSource) and source.path.suffix.lower() in _OWN_HEADERS
     )
-    if known and probe.audio_codec in _COPIED_AUDIO:
+    if known and order.probe.audio_codec in _COPIED_AUDIO:
         return ("-c:a", "copy")
     return ("-c:a", "aac", "-b:a", "96k")
 
 
-def _fragments(fragment: timedelta, *, intra_only: bool) -> Arguments:
+def _fragments(fragment: timedelta, *, intra_only: bool, late_header: bool) -> Arguments:
     """Cut at key frames and after `fragment`; where every frame is one, not before `fragment`."""
     micros = str(max(1, round(fragment / timedelta(microseconds=1))))
     shortest = ("-min_frag_duration", micros) if intra_only else ()
     return (
-        *("-movflags", _MOVFLAGS, "-frag_duration", micros, *shortest),
+        *("-movflags", _LATE_MOVFLAGS if late_header else _MOVFLAGS),
+        *("-frag_duration", micros, *shortest),
         *("-flush_packets", "1", "-write_prft", "wallclock"),
     )

@@ -8,7 +8,16 @@ from collections.abc import Iterable
 import attrs
 
 from camd.media.redact import redact
-from camd.media.trouble import CRASHED, ENDED, FFMPEG_MISSING, IN_PASSING, KILLED, TABLE, UNKNOWN
+from camd.media.trouble import (
+    CRASHED,
+    ENDED,
+    FFMPEG_MISSING,
+    IN_PASSING,
+    KILLED,
+    REASON_OF_A_WARNING,
+    TABLE,
+    UNKNOWN,
+)
 from camd.model import Trouble
 
 _LEVELS = "quiet|panic|fatal|error|warning|info|verbose|debug|trace"
@@ -27,6 +36,7 @@ _DURATION = re.compile(r"^\s*Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", re.MULTIL
 _VERSION = re.compile(r"^ffmpeg version n?(\d+)\.(\d+)", re.MULTILINE)
 _LIBRARY = re.compile(r"^\s*libavutil\s+(\d+)\.", re.MULTILINE)
 _ENCODER = re.compile(r"^\s[VAS][A-Z.]{5}\s(\S+)", re.MULTILINE)
+_INPUT = re.compile(r"^\sD[E ]\s(\S+)", re.MULTILINE)
 _FIRST_LIBRARY_MAJOR = 52  # libavutil 56 came with FFmpeg 4, 57 with 5, and so on
 
 
@@ -74,7 +84,7 @@ def classify(messages: Iterable[Message], exit_code: int | None) -> Trouble:
         return _signalled(-exit_code)
     said = [message for message in messages if message.text]
     severe = [message for message in said if message.severe]
-    reasons = [message for message in severe if not IN_PASSING.search(message.text)]
+    reasons = [message for message in said if _tells_why(message)]
     telling = reasons or (severe if exit_code else ()) or (() if severe else said)
     for row in TABLE:
         if any(row.pattern.search(message.text) for message in telling):
@@ -87,6 +97,12 @@ def classify(messages: Iterable[Message], exit_code: int | None) -> Trouble:
     if exit_code == 0:
         return ENDED
     return attrs.evolve(UNKNOWN, message=f"FFmpeg ended with code {exit_code}")
+
+
+def _tells_why(message: Message) -> bool:
+    if message.severe:
+        return not IN_PASSING.search(message.text)
+    return bool(REASON_OF_A_WARNING.search(message.text))
 
 
 def _signalled(number: int) -> Trouble:
@@ -110,7 +126,7 @@ def parse_probe(text: str) -> ProbeResult:
             video_codec=video[1],
             width=int(size[1]) if size else 0,
             height=int(size[2]) if size else 0,
-            fps=_number(fps[1]) * (1000 if fps[2] else 1) if fps else 0.0,
+            fps=_number(fps[1]) if fps and not fps[2] else 0.0,  # "90k tbr": nobody knows
             pixel_format=pixels[1] if pixels else "",
         )
     if audio := _AUDIO.search(text):
@@ -137,6 +153,11 @@ def parse_version(text: str) -> tuple[int, int]:
 def parse_encoders(text: str) -> frozenset[str]:
     """Read the names from `ffmpeg -hide_banner -encoders`."""
     return frozenset(name for name in _ENCODER.findall(text) if name != "=")
+
+
+def parse_inputs(text: str) -> frozenset[str]:
+    """Read the names of the devices that can be captured from `ffmpeg -hide_banner -devices`."""
+    return frozenset(name for names in _INPUT.findall(text) for name in names.split(","))
 
 
 def _number(text: str) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from camd.model.cameras import CameraState, CameraStatus, Trouble, VideoFormat
 from camd.model.devices import (
     Capabilities,
+    Choice,
     Control,
     ControlKind,
     Device,
@@ -51,6 +52,7 @@ __all__ = [
     "CameraStatus",
     "Capabilities",
     "Cause",
+    "Choice",
     "CleanupEnded",
     "CleanupReceipt",
     "Control",

@@ -30,7 +30,7 @@ class Trouble:
     message: str
     suggestion: str
     ledger_cause: Cause = Cause.ENCODER_EXIT
-    possible: tuple[str, ...] = ()  # what could be asked for instead, for people
+    possible: tuple[str, ...] = ()  # what could be asked for instead, the nearest first
 
 
 @attrs.frozen
@@ -59,4 +59,4 @@ class CameraStatus:
     bytes_captured: int
     streaming_since: float | None  # clock.monotonic()
     restarts: int
-    warnings: tuple[str, ...] = ()  # what is not as it was asked for
+    warnings: tuple[str, ...] = ()  # what is not as it was asked for, for people

@@ -64,6 +64,20 @@ class Capabilities:
     formats: tuple[PixelFormat, ...]
 
 
+@attrs.frozen
+class Choice:
+    """What a camera is asked for, and what becomes of it."""
+
+    fourcc: str
+    input_format: str  # FFmpeg's name of it: "h264", "mjpeg", "yuyv422"
+    width: int  # 0: the driver lists no sizes, and keeps the one that it has
+    height: int
+    fps: float  # 0: the driver lists no rates
+    copied: bool  # False: encoded
+    encoder: str  # the codec to encode with: "h264", "h265", "mjpeg"; "" when copied
+    why: str  # a sentence for people
+
+
 # --- who it is ----------------------------------------------------------------------------
 
 

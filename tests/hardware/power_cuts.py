@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import shlex
 import statistics
@@ -28,8 +27,9 @@ import attrs
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
+from lab_machine import LabError, Live, lab_options, parse  # noqa: E402
 from power_cuts_files import inspect_all  # noqa: E402
-from power_cuts_machine import GUEST, LabError, Live, Machine  # noqa: E402
+from power_cuts_machine import GUEST, LIVE, CutMachine  # noqa: E402
 from support.cut_judge import After, Footage, Limits, judge, read_after, seams  # noqa: E402
 from support.cut_witness import Before, understand  # noqa: E402
 
@@ -77,7 +77,7 @@ class Row:
 class Run:
     """One machine, cut again and again, and all that was ever seen in it."""
 
-    machine: Machine
+    machine: CutMachine
     when: str
     rotation: int  # seconds
     dice: random.Random
@@ -113,7 +113,7 @@ class Run:
             seconds = self.dice.uniform(1.0, max(12.0, self.rotation))
             time.sleep(seconds)
             return f"after {seconds:.1f} s"
-        live = Live(self.machine)
+        live = Live(self.machine, LIVE)
         try:
             kinds = ["created"]
             if self.when == "seal":
@@ -135,7 +135,7 @@ class Run:
             seconds = self.dice.uniform(0.0, 15.0)
             time.sleep(seconds)
             return f", {seconds:.1f} s"
-        live = Live(self.machine)
+        live = Live(self.machine, LIVE)
         try:
             live.wait("created", seconds=300)
         finally:
@@ -232,32 +232,28 @@ def report(rows: list[Row], run: Run) -> None:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--lab", default=os.environ.get("CAMLAB_COMMAND"), help="its command")
+    parser = lab_options(__doc__)
     parser.add_argument("--cuts", type=int, default=20)
     parser.add_argument("--cameras", type=int, default=4)
     parser.add_argument("--volatile", action="store_true", help="the disk's cache is lost, too")
     parser.add_argument("--when", choices=tuple(ROTATION_SECONDS), default="random")
     parser.add_argument("--durability", choices=tuple(LEAST_ROTATION_SECONDS), default="1s")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="write all rows to this file")
-    options = parser.parse_args()
-    if not options.lab:
-        parser.error("--lab or $CAMLAB_COMMAND must say how to drive the machine")
-    return options
+    return parse(parser)
 
 
 def run_all(options: argparse.Namespace, folder: Path) -> list[Row]:
     """Make all cuts, printing each row when it is known."""
     cameras = [f"camera{number}" for number in range(options.cameras)]
-    machine = Machine(shlex.split(options.lab), cameras, options.volatile)
+    volatile = ["--volatile"] * options.volatile
+    machine = CutMachine(shlex.split(options.lab), volatile, cameras=cameras)
     rotation = max(ROTATION_SECONDS[options.when], LEAST_ROTATION_SECONDS[options.durability])
     run = Run(machine, options.when, rotation, random.Random(options.seed), folder)
     run.limits = Limits(durability=UNSYNCED_SECONDS.get(options.durability, float(rotation)))
     rows: list[Row] = []
     machine.start(fresh=True)
     try:
-        machine.install(rotation, options.durability)
+        machine.set_up(rotation, options.durability)
         machine.look({})
         machine.guest("start", *cameras)
         print(HEADER, flush=True)

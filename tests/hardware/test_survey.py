@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -75,23 +76,34 @@ def find(devices: tuple[Device, ...], serial: str) -> Device | None:
     return next((d for d in devices if d.usb is not None and d.usb.serial == serial), None)
 
 
-async def timed(survey: Survey, begin: list[str], serial: str, *, there: bool) -> float:
-    """Do something and measure how long after its effect in /dev the survey shows it."""
+async def timed(survey: Survey, words: list[str], serial: str, *, there: bool) -> float:
+    """Plug or unplug; measure how long after the nodes changed the survey shows it."""
+    before = set(list_nodes(SYSTEM))
+    done = threading.Event()
+
+    def see_change() -> float:
+        while set(list_nodes(SYSTEM)) == before and not done.wait(0.002):
+            pass
+        return time.monotonic()
+
     changed: list[float] = []
 
-    def watch_nodes() -> None:
-        before = set(list_nodes(SYSTEM))
-        do(*begin)
-        while set(list_nodes(SYSTEM)) == before:
-            time.sleep(0.005)
-        changed.append(time.monotonic())
+    async def watch_nodes() -> None:
+        changed.append(await trio.to_thread.run_sync(see_change))
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(trio.to_thread.run_sync, watch_nodes)
+        nursery.start_soon(watch_nodes)
+        begun = time.monotonic()
+        nursery.start_soon(trio.to_thread.run_sync, partial(do, *words))
         await survey.present.wait_until(lambda all_: (find(all_, serial) is not None) == there)
         seen = time.monotonic()
-    seconds = seen - changed[0]
-    print(f"{' '.join(begin)}: shown after {seconds:.2f} s", flush=True)
+        done.set()
+    seconds = max(0.0, seen - changed[0])
+    print(
+        f"{' '.join(words)}: shown {seconds:.3f} s after the node changed,"
+        f" {seen - begun:.3f} s after the command began",
+        flush=True,
+    )
     return seconds
 
 

@@ -2,39 +2,144 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import structlog.testing
 import trio
 from media_ffmpeg import PROGRAMS, run
 from support.disk import roomy_disk
-from support.rtsp import open_rtsp_server
+from support.rtsp import RtspServer, open_rtsp_server
 
+from camd.camera.actor import Camera
 from camd.camera.roster import open_cameras
-from camd.config.schema import CameraConfig, Config, FfmpegConfig, StorageConfig
+from camd.config.schema import (
+    CameraConfig,
+    Config,
+    FfmpegConfig,
+    ServerConfig,
+    StorageConfig,
+)
 from camd.errors import SOURCE_UNAVAILABLE, Refusal
-from camd.model import CameraId, CameraState, Cause, Event, RecordingWish, RtspSource
+from camd.media import command
+from camd.media.report import parse_probe
+from camd.model import (
+    CameraId,
+    CameraState,
+    Cause,
+    Event,
+    RecordingWish,
+    RtspSource,
+    Session,
+    SessionState,
+)
 from camd.runtime.fanout import Fanout
 from camd.storage.actor import open_storage
 
 WISH = RecordingWish("tester")
+PROGRAM = PROGRAMS[1].values[0]
 
 
-def _config(folder: Path, program: str, url: str) -> Config:
-    storage = StorageConfig(folder / "recordings", state_dir=folder, block_percent=95)
+@asynccontextmanager
+async def recording_camera(
+    folder: Path, program: str, url: str, *, stall: float = 10.0
+) -> AsyncIterator[Camera]:
+    """Run a camera that records `url` into `folder`."""
+    storage_config = StorageConfig(folder / "recordings", state_dir=folder, block_percent=95)
     camera = CameraConfig(CameraId("gate"), RtspSource(url))
-    return Config(storage=storage, ffmpeg=FfmpegConfig(Path(program)), cameras=(camera,))
+    ffmpeg = FfmpegConfig(Path(program), stall_timeout=timedelta(seconds=stall))
+    server = ServerConfig(progress_interval=timedelta(seconds=1))
+    config = Config(storage=storage_config, server=server, ffmpeg=ffmpeg, cameras=(camera,))
+    assert "s3cret" not in repr(config)
+    events = Fanout[Event]()
+    async with (
+        open_storage(config.storage, events, roomy_disk()) as storage,
+        open_cameras(config, storage, events) as cameras,
+    ):
+        yield cameras.find("gate")
+
+
+def _film(folder: Path, name: str, *arguments: str) -> Path:
+    """Make a film with a key frame every half second."""
+    path = folder / name
+    picture = ("-f", "lavfi", "-i", "testsrc2=size=160x90:rate=20")
+    tone = ("-f", "lavfi", "-i", "sine=frequency=440:sample_rate=8000")
+    done = run(PROGRAM, *picture, *tone, "-t", "20", *arguments, str(path))
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+_H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-g", "10")
+_X265 = "keyint=10:bframes=0:log-level=error"  # RTP tells presentation times only
+_H265 = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", _X265)
+FILMS = {
+    "h264-aac.mp4": ("h264", *_H264, "-c:a", "aac", "-ar", "48000"),
+    "h264-alaw.mov": ("h264", *_H264, "-c:a", "pcm_alaw"),
+    "h265-mulaw.mov": ("hevc", *_H265, "-tag:v", "hvc1", "-c:a", "pcm_mulaw"),
+}
 
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A film with a key frame every half second."""
-    path = tmp_path_factory.mktemp("film") / "film.mp4"
-    picture = "testsrc2=size=160x90:rate=20"
-    arguments = f"-f lavfi -i {picture} -t 5 -c:v libx264 -preset ultrafast -g 10 {path}"
-    done = run(PROGRAMS[1].values[0], *arguments.split())
-    assert done.returncode == 0, done.stderr
-    return path
+    """A film of H.264 and AAC."""
+    name = "h264-aac.mp4"
+    return _film(tmp_path_factory.mktemp("film"), name, *FILMS[name][1:])
+
+
+async def _begun(camera: Camera, files: int) -> Session:
+    """Wait until the session has so many files, and return it."""
+    status = await camera.published.wait_until(
+        lambda s: s.session is not None and len(s.session.segments) >= files
+    )
+    assert status.session is not None
+    return status.session
+
+
+def _complaints(program: str, path: Path) -> bytes:
+    """Return what FFmpeg has to say against a recording when it plays it."""
+    played = run(program, "-i", str(path), "-fps_mode", "passthrough", "-f", "null", "-")
+    assert played.returncode == 0, played.stderr
+    return played.stderr
+
+
+# --- what is delivered --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("parameters", [True, False], ids=["described", "in-band"])
+@pytest.mark.parametrize("name", FILMS)
+async def test_pictures_are_copied_and_sound_is_kept(
+    tmp_path: Path, name: str, parameters: bool
+) -> None:
+    """H.264 and H.265 are copied, AAC too, telephone sound becomes AAC; whatever the SDP holds."""
+    codec, *arguments = FILMS[name]
+    path = _film(tmp_path, name, *arguments)
+    with trio.fail_after(60):
+        async with (
+            open_rtsp_server(
+                PROGRAM, path, codec=codec, audio=True, parameters=parameters
+            ) as server,
+            recording_camera(tmp_path, PROGRAM, server.url) as camera,
+        ):
+            await camera.start_recording(WISH)
+            await camera.published.wait_until(
+                lambda s: s.session is not None and s.session.frames_written > 30
+            )
+            ended = await camera.stop_recording()
+    (segment,) = ended.segments
+    recorded = tmp_path / "recordings" / segment.filename
+    found = parse_probe(run(PROGRAM, "-v", "info", "-i", str(recorded)).stderr.decode())
+    assert (found.video_codec, found.width, found.height) == (codec, 160, 90)
+    assert found.audio_codec == "aac"
+    assert segment.frames > 30
+    assert _complaints(PROGRAM, recorded) == b""
+    assert server.transports == {"RTP/AVP/TCP"}
+
+
+# --- interruptions ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -42,46 +147,160 @@ async def test_a_stream_is_copied_and_survives_the_connection(
     tmp_path: Path, film: Path, program: str
 ) -> None:
     """When the camera drops the connection, the session goes on in a new file, with a gap."""
-    events = Fanout[Event]()
     with trio.fail_after(60):
-        async with open_rtsp_server(program, film, credentials="user:s3cret") as server:
-            config = _config(tmp_path, program, server.url)
-            async with (
-                open_storage(config.storage, events, roomy_disk()) as storage,
-                open_cameras(config, storage, events) as cameras,
-            ):
-                camera = cameras.find("gate")
-                begun = await camera.start_recording(WISH)
-                server.hang_up()
-                await camera.published.wait_until(lambda s: s.state is CameraState.RESTING)
-                await camera.published.wait_until(
-                    lambda s: s.session is not None and len(s.session.segments) > 1
-                )
-                ended = await camera.stop_recording()
+        async with (
+            open_rtsp_server(program, film, credentials="user:s3cret") as server,
+            recording_camera(tmp_path, program, server.url) as camera,
+        ):
+            begun = await camera.start_recording(WISH)
+            server.hang_up()
+            await camera.published.wait_until(lambda s: s.state is CameraState.RESTING)
+            await _begun(camera, 2)
+            ended = await camera.stop_recording()
     assert ended.session_id == begun.session_id
     assert [segment.codec for segment in ended.segments] == ["avc1"] * len(ended.segments)
     (gap,) = ended.gaps
     assert gap.cause in (Cause.CAMERA_LOST, Cause.ENCODER_EXIT)
     assert ended.frames_captured == ended.frames_written > 0
     for segment in ended.segments:
-        played = run(program, "-i", str(storage.folder / segment.filename), "-f", "null", "-")
-        assert (played.returncode, played.stderr) == (0, b"")
+        recorded = tmp_path / "recordings" / segment.filename
+        assert _complaints(program, recorded) == b""
 
 
-async def test_wrong_credentials_are_refused_and_never_told(tmp_path: Path, film: Path) -> None:
-    """A camera that does not let us in is a refusal, in whose words the password is missing."""
-    program = PROGRAMS[1].values[0]
-    events = Fanout[Event]()
+async def _reset(server: RtspServer) -> None:
+    await trio.lowlevel.checkpoint()
+    server.reset()
+
+
+async def _freeze(server: RtspServer) -> None:
+    await trio.lowlevel.checkpoint()
+    server.frozen = True
+
+
+async def _thaw(server: RtspServer) -> None:
+    await trio.lowlevel.checkpoint()
+    server.frozen = False
+
+
+async def _nothing(server: RtspServer) -> None:
+    await trio.lowlevel.checkpoint()
+
+
+Deed = Callable[[RtspServer], Awaitable[None]]
+
+
+@pytest.mark.parametrize(
+    ("harm", "heal", "words", "cause"),
+    [
+        (_reset, _nothing, {"closed", "ended"}, Cause.CAMERA_LOST),
+        (_freeze, _thaw, {"stalled"}, Cause.CAMERA_STALLED),
+        (
+            RtspServer.go_away,
+            RtspServer.come_back,
+            {"closed", "ended", "connection_refused"},
+            Cause.CAMERA_LOST,
+        ),
+    ],
+    ids=["reset", "frozen", "gone"],
+)
+async def test_a_session_goes_on_behind_an_interruption(
+    tmp_path: Path, film: Path, harm: Deed, heal: Deed, words: set[str], cause: Cause
+) -> None:
+    """Each kind has its own trouble; the ledger has one gap, and the session one more file."""
     with trio.fail_after(60):
-        async with open_rtsp_server(program, film, credentials="user:right") as server:
-            url = server.url.replace("right", "wr0ng")
-            config = _config(tmp_path, program, url)
-            async with (
-                open_storage(config.storage, events, roomy_disk()) as storage,
-                open_cameras(config, storage, events) as cameras,
-            ):
-                with pytest.raises(Refusal) as refused:
-                    await cameras.find("gate").start_recording(WISH)
-    assert refused.value.kind is SOURCE_UNAVAILABLE
-    assert refused.value.data["cause"] == "unauthorised"
-    assert "wr0ng" not in repr(refused.value) + repr(config)
+        async with (
+            open_rtsp_server(PROGRAM, film) as server,
+            recording_camera(tmp_path, PROGRAM, server.url, stall=2.0) as camera,
+        ):
+            begun = await camera.start_recording(WISH)
+            await harm(server)
+            status = await camera.published.wait_until(
+                lambda s: s.session is not None and s.session.state is SessionState.WAITING
+            )
+            assert status.trouble is not None
+            assert status.trouble.cause in words
+            await heal(server)
+            await _begun(camera, 2)
+            ended = await camera.stop_recording()
+    assert ended.session_id == begun.session_id
+    assert [gap.cause for gap in ended.gaps] == [cause]
+    assert ended.frames_captured == ended.frames_written > 0
+
+
+# --- refusals -----------------------------------------------------------------------------
+
+
+async def _refused(folder: Path, url: str) -> tuple[str, str]:
+    """Ask for a recording that cannot begin; return the refusal's cause, and all that was said."""
+    with structlog.testing.capture_logs() as said, trio.fail_after(60):
+        async with recording_camera(folder, PROGRAM, url) as camera:
+            with pytest.raises(Refusal) as refused:
+                await camera.start_recording(WISH)
+            assert refused.value.kind is SOURCE_UNAVAILABLE
+            shown = repr((refused.value, refused.value.data, camera.status, said))
+    return str(refused.value.data["cause"]), shown
+
+
+@pytest.mark.parametrize(
+    ("refusal", "cause"),
+    [
+        ("404 Not Found", "not_found"),
+        ("454 Session Not Found", "server_error"),
+        ("503 Service Unavailable", "server_error"),
+        ("403 Forbidden", "unauthorised"),
+    ],
+)
+async def test_what_the_server_answers_is_understood(
+    tmp_path: Path, film: Path, refusal: str, cause: str
+) -> None:
+    """A stream that is not there is told from a server that cannot serve it now."""
+    async with open_rtsp_server(PROGRAM, film) as server:
+        server.refusal = refusal
+        assert (await _refused(tmp_path, server.url))[0] == cause
+
+
+async def test_a_server_that_never_answers_is_said(
+    tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection on which nothing comes is given up after the time-out."""
+    monkeypatch.setattr(command, "SOCKET_TIMEOUT_MICROS", 500_000)
+    async with open_rtsp_server(PROGRAM, film) as server:
+        server.mute = True
+        assert (await _refused(tmp_path, server.url))[0] == "timed_out"
+        assert server.connections > 0
+
+
+async def test_a_host_that_cannot_be_found_is_said(tmp_path: Path) -> None:
+    """Names that end in .invalid never exist (RFC 6761)."""
+    assert (await _refused(tmp_path, "rtsp://camera.invalid/x"))[0] == "unreachable"
+
+
+async def test_a_port_where_nobody_listens_is_said(tmp_path: Path) -> None:
+    """The host is there, the server is not."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"rtsp://127.0.0.1:{taken.getsockname()[1]}/x"
+        assert (await _refused(tmp_path, url))[0] == "connection_refused"
+
+
+@pytest.mark.parametrize(
+    ("url", "credentials", "query"),
+    [
+        ("right", "user:right", "?token=s3cret-1"),
+        ("right", "user:right", "?channel=1&password=s3cret%202"),
+        ("s3cret%40%2F", "user:right", ""),
+    ],
+)
+async def test_wrong_credentials_are_refused_and_never_told(
+    tmp_path: Path, film: Path, url: str, credentials: str, query: str
+) -> None:
+    """A camera that does not let us in is a refusal; no word, status or log line has a secret."""
+    async with open_rtsp_server(PROGRAM, film, credentials=credentials) as server:
+        server.query = query
+        server.credentials = "user:other"
+        asked = server.url.replace("other", url)
+        cause, shown = await _refused(tmp_path, asked)
+    assert cause == "unauthorised"
+    assert "s3cret" not in shown
+    assert "right" not in shown
+    assert "127.0.0.1" in shown

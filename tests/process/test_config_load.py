@@ -46,10 +46,12 @@ def test_a_whole_file_becomes_a_configuration(tmp_path: Path) -> None:
             bitrate = "4M"
             [[camera]]
             source = "v4l2:/dev/video0"
+            controls = { power_line_frequency = "50 Hz" }
             """,
         ),
         {},
     )
+    assert config.cameras[1].controls == (("power_line_frequency", "50 Hz"),)
     assert config.file == tmp_path / "camd.toml"
     assert config.server.listen == ("127.0.0.1:0", "unix:/run/camd/camd.sock")
     assert config.recording.rotation == timedelta(minutes=10)
@@ -62,6 +64,14 @@ def test_a_whole_file_becomes_a_configuration(tmp_path: Path) -> None:
     assert gate.source == FileSource(tmp_path / "clip.mp4")
     assert (other.id, other.source) == ("camera0", V4l2Source(Path("/dev/video0")))
     assert (other.device, other.name) == ("", "")  # seen when it is there
+
+
+def test_only_cameras_of_this_machine_have_controls(tmp_path: Path) -> None:
+    """A stream has none; a camera that is found by itself may."""
+    text = "camera = [{source = 'test:', controls = {gain = 1}}, {id = 'a', controls = {gain = 1}}]"
+    assert mistakes_of(tmp_path, text) == (
+        "camera[0].controls: only cameras of this machine have controls",
+    )
 
 
 def test_default_ids_leave_out_those_that_are_taken(tmp_path: Path) -> None:

@@ -10,8 +10,16 @@ import media_ffmpeg as ffmpeg
 import pytest
 
 from camd.config.schema import CameraConfig
-from camd.media.command import capture_arguments, probe_arguments, remux_arguments
-from camd.media.report import classify, parse_encoders, parse_line, parse_probe, parse_version
+from camd.media.command import Order, capture_arguments, probe_arguments, remux_arguments
+from camd.media.encoding import SOFTWARE
+from camd.media.report import (
+    ProbeResult,
+    classify,
+    parse_encoders,
+    parse_line,
+    parse_probe,
+    parse_version,
+)
 from camd.model import CameraId, FileSource, RtspSource, TestSource, V4l2Source
 
 SMALL = TestSource(320, 180, 30.0, audio=True)
@@ -34,12 +42,10 @@ def capture(program, source, *, copy=False, probe=None, **settings):
     version = parse_version(ask(program, "-version"))
     settings.setdefault("output_options", ("-t", "1.2"))
     camera = CameraConfig(CameraId("c"), source, **settings)
-    command = capture_arguments(
-        *(program, camera, timedelta(milliseconds=200)),
-        copy=copy,
-        ffmpeg_version=version,
-        probe=probe,
-    )
+    encoder = SOFTWARE.get(camera.codec, SOFTWARE["h264"])
+    short = timedelta(milliseconds=200)
+    order = Order(program, version, short, copy, encoder, probe or ProbeResult())
+    command = capture_arguments(camera, order)
     done = subprocess.run(command, capture_output=True, timeout=60, check=False)
     said = [parse_line(line) for line in done.stderr.decode().splitlines()]
     return done, said
@@ -74,6 +80,69 @@ def test_a_file_is_copied_and_looped(program, tmp_path):
     _, fragments = ffmpeg.events(done.stdout)
     assert sum(fragment.frames for fragment in fragments) >= 70
     assert fragments[-1].end_seconds == pytest.approx(2.5, abs=0.2)
+
+
+def damaged(program, path):
+    """Write pictures as a bad cable delivers them; return how many can still be told apart."""
+    good = ffmpeg.run(
+        *(program, "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25", "-t", "2"),
+        *("-c:v", "mjpeg", "-f", "mjpeg", "pipe:1"),
+    ).stdout
+    pictures = [b"\xff\xd8" + rest for rest in good.split(b"\xff\xd8")[1:]]
+    for number, picture in enumerate(pictures):
+        match number % 5:
+            case 1:
+                pictures[number] = picture[: len(picture) // 3]
+            case 2:
+                pictures[number] = picture[:600] + bytes(400) + picture[1000:]
+            case 3:
+                pictures[number] = picture[:2] + bytes(300) + picture[302:]
+    path.write_bytes(b"".join(pictures))
+    return len(pictures)
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_damaged_pictures_do_not_end_a_capture(program, tmp_path, copy):
+    """Three in five are cut, overwritten or without a header: the others are all there."""
+    path = tmp_path / "bad.mjpeg"
+    count = damaged(program, path)
+    probe = ProbeResult("mjpeg")
+    source = FileSource(path, loop=False, speed=10.0)
+    done, said = capture(program, source, copy=copy, probe=probe, output_options=())
+    init, fragments = ffmpeg.events(done.stdout)
+    assert done.returncode == 0
+    assert init.video.codec == ("jpeg" if copy else "avc1")
+    assert bool([message for message in said if message.severe]) != copy
+    frames = sum(fragment.frames for fragment in fragments)
+    assert count * 2 / 5 <= frames <= count
+    assert fragments[-1].end_seconds == pytest.approx(frames / 25, rel=0.3)
+
+
+def unsteady(program, path):
+    """Write twenty pictures of a camera that is early once and late once."""
+    jitter = "settb=1/1000000,setpts=PTS+if(eq(N\\,5)\\,-80000\\,if(eq(N\\,9)\\,37000))"
+    mode = "-fps_mode" if parse_version(ask(program, "-version")) >= (5, 1) else "-vsync"
+    ffmpeg.run(
+        *(program, "-f", "lavfi", "-i", f"testsrc2=size=320x180:rate=10,{jitter}", "-t", "2"),
+        *("-c:v", "mjpeg", "-enc_time_base", "1:90000", mode, "passthrough", "-y", str(path)),
+    )
+
+
+@pytest.mark.parametrize("codec", ["h264", "h265", "mjpeg"])
+def test_encoded_pictures_keep_the_times_at_which_they_were_taken(program, tmp_path, codec):
+    """Two pictures within one period of the nominal rate stay two, where they were."""
+    path = tmp_path / "unsteady.mkv"
+    unsteady(program, path)
+    source = FileSource(path, loop=False, speed=10.0)
+    done, said = capture(program, source, codec=codec, output_options=())
+    assert not [message for message in said if message.severe]
+    init, fragments = ffmpeg.events(done.stdout)
+    assert sum(fragment.frames for fragment in fragments) == 20
+    film = tmp_path / "film.mp4"
+    film.write_bytes(done.stdout)
+    times = sorted(packet[0] for packet in ffmpeg.packets(program, film, "v"))
+    assert times[5] - times[4] == pytest.approx(20_000, abs=2000)
+    assert times[9] - times[8] == pytest.approx(137_000, abs=2000)
 
 
 def test_a_sealed_segment_becomes_matroska(program, tmp_path):

@@ -96,6 +96,11 @@ def test_every_default_is_a_value_that_the_readers_take() -> None:
         ("camera = [{source = 'test:', bitrate = '4MB'}]", "camera[0].bitrate: '4MB' is not"),
         ("camera = [{source = 'test:', input_options = '-an'}]", "must be a list"),
         ("camera = [{source = 'test:', width = 5}]", "camera[0].width: unknown key"),
+        ("camera = [{id = 'a', controls = 'gain=1'}]", "camera[0].controls: must be a table"),
+        ("camera = [{id = 'a', controls = {Gain = 1}}]", "'Gain' must be a name such as"),
+        ("camera = [{id = 'a', controls = {gain = 1.5}}]", "gain must be a whole number, true"),
+        ("camera = [{id = 'a', controls = {gain = [1]}}]", "text in quotes, not a list"),
+        ("camera = [{id = 'a', controls = {gain = 9223372036854775808}}]", "gain is not a number"),
     ],
 )
 def test_a_mistake_is_named_by_its_path(text: str, mistake: str) -> None:
@@ -155,6 +160,20 @@ def test_relative_paths_start_where_people_expect() -> None:
     assert server.tls_key == Path("/home/eve/key.pem")  # type: ignore[attr-defined]
     assert storage.recordings_dir == Path("/var/lib/camd/rec")  # type: ignore[attr-defined]
     assert storage.snapshots_dir == Path("/srv/snapshots")  # type: ignore[attr-defined]
+
+
+def test_controls_keep_their_order_and_their_types() -> None:
+    """Numbers, texts, and flags as 0 and 1."""
+    result = read(
+        """
+        [[camera]]
+        source = "v4l2:/dev/video0"
+        controls = { exposure_auto = "manual", gain = -3, focus_auto = false, mirror = true }
+        """
+    )
+    controls = result.cameras[0].controls
+    assert controls == (("exposure_auto", "manual"), ("gain", -3), ("focus_auto", 0), ("mirror", 1))
+    assert {type(value) for _, value in controls} == {int, str}
 
 
 # --- the environment ----------------------------------------------------------------------
@@ -292,3 +311,12 @@ def test_changes_name_keys_and_never_values() -> None:
     old = Config()
     new = attrs.evolve(old, auth=attrs.evolve(old.auth, jwt_secret="s" * 32))
     assert compare(old, new).restart_needed == ("auth.jwt_secret",)
+
+
+def test_an_encoder_is_a_name_or_left_to_the_trial() -> None:
+    """FFmpeg's names are small letters, digits and underscores; nothing else gets that far."""
+    given = read('ffmpeg.encoder = "h264_vaapi"').sections["ffmpeg"]
+    assert given.encoder == "h264_vaapi"  # type: ignore[attr-defined]
+    assert read("").sections["ffmpeg"].encoder == "auto"  # type: ignore[attr-defined]
+    mistake = only_mistake('ffmpeg.encoder = "libx264 -preset"')
+    assert mistake.startswith('ffmpeg.encoder: must be "auto" or a name such as "h264_vaapi"')

@@ -5,37 +5,48 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import attrs
 import pytest
 
 from camd.config.schema import CameraConfig
-from camd.media.command import capture_arguments, probe_arguments, redact, remux_arguments
+from camd.media.command import (
+    Order,
+    Sound,
+    capture_arguments,
+    probe_arguments,
+    redact,
+    remux_arguments,
+)
+from camd.media.encoding import SOFTWARE
 from camd.media.report import (
     Message,
     ProbeResult,
     classify,
     parse_encoders,
+    parse_inputs,
     parse_line,
     parse_probe,
     parse_version,
 )
-from camd.model import CameraId, Cause, FileSource, RtspSource, TestSource, V4l2Source
+from camd.model import CameraId, Cause, Choice, FileSource, RtspSource, TestSource, V4l2Source
 
 HALF = timedelta(milliseconds=500)
 URL = "rtsp://user:p@ss@host:554/live?x=1"
 
 
-def command(source, *, copy=False, version=(5, 1), probe=None, input_format="", **settings):
+def command(source, *, copy=False, version=(5, 1), probe=None, **settings):
     """Build a camera's command as one text with spaces."""
+    names = ("choice", "encoder", "node", "sound", "wall_ahead")
+    given = {name: settings.pop(name) for name in names if name in settings}
+    encoder = SOFTWARE.get(settings.get("codec", "auto"), SOFTWARE["h264"])
+    order = Order("ffmpeg", version, HALF, copy, encoder, probe or ProbeResult())
     camera = CameraConfig(CameraId("c"), source, **settings)
-    return " ".join(
-        capture_arguments(
-            *("ffmpeg", camera, HALF),
-            copy=copy,
-            ffmpeg_version=version,
-            probe=probe,
-            input_format=input_format,
-        )
-    )
+    return " ".join(capture_arguments(camera, attrs.evolve(order, **given)))
+
+
+def asked(input_format, width=640, height=480, fps=30.0):
+    """Make a choice of what a camera is asked for."""
+    return Choice("", input_format, width, height, fps, True, "", "")
 
 
 def test_every_command_writes_fragments_with_wall_times_to_its_stdout():
@@ -44,7 +55,7 @@ def test_every_command_writes_fragments_with_wall_times_to_its_stdout():
     assert said.startswith("ffmpeg -hide_banner -nostdin -nostats -loglevel level+info ")
     assert "-movflags frag_keyframe+empty_moov+default_base_moof -frag_duration 500000" in said
     assert said.endswith("-flush_packets 1 -write_prft wallclock -f mp4 pipe:1")
-    assert "-fps_mode passthrough" in said
+    assert "-fps_mode passthrough -max_error_rate 1" in said
     assert "-min_frag_duration" not in said
 
 
@@ -68,14 +79,23 @@ def test_every_command_writes_fragments_with_wall_times_to_its_stdout():
             ["-c:v copy", "-c:a aac"],
         ),
         (
-            command(V4l2Source(Path("/dev/v")), width=640, height=480, fps=30, input_format="h264"),
+            command(V4l2Source(Path("/dev/v")), choice=asked("h264")),
             ["-input_format h264 -video_size 640x480 -framerate 30 -i /dev/v"],
         ),
         (
-            command(V4l2Source(Path("/dev/v")), copy=True, input_format="mjpeg"),
+            command(V4l2Source(Path("/dev/v")), copy=True, choice=asked("mjpeg")),
             ["-c:v copy", "-min_frag_duration 500000"],
         ),
-        (command(V4l2Source(Path("/dev/v")), audio="alsa:hw:1"), ["-f alsa -i hw:1", "1:a:0"]),
+        (
+            command(V4l2Source(Path("/dev/v")), sound=Sound("alsa", "hw:1"), wall_ahead=1e9),
+            ["-itsoffset -1000000000.000000 -isync 0 -f alsa -i hw:1", "1:a:0", "-c:a aac"],
+        ),
+        (
+            command(V4l2Source(Path("/dev/v")), width=640, height=480, fps=30),
+            ["-video_size 640x480 -framerate 30 -i /dev/v"],
+        ),
+        (command(V4l2Source(Path("/dev/v"))), ["-enc_time_base:v 1/90000"]),
+        (command(V4l2Source(), node=Path("/dev/v7")), ["-f v4l2 -thread_queue_size 64 -i /dev/v7"]),
         (command(TestSource(), codec="h265"), ["libx265 -tag:v hvc1", "open-gop=0"]),
         (command(TestSource(), codec="mjpeg"), ["-c:v mjpeg", "-min_frag_duration"]),
         (command(TestSource(), bitrate=4_000_000), ["-b:v 4000000", "-force_key_frames"]),
@@ -141,6 +161,8 @@ def test_log_lines_carry_their_level(line, message):
         (["ioctl(VIDIOC_DQBUF): Input/output error"], 0, "io_error"),
         (["ioctl(VIDIOC_STREAMON): No space left on device"], 1, "no_bandwidth"),
         (["ioctl(VIDIOC_STREAMON): Device or resource busy", "x: Input/output error"], 1, "busy"),
+        (["cannot open audio device hw:1 (Device or resource busy)"], 1, "audio_unavailable"),
+        (["ALSA read error: No such device"], 0, "lost"),
         (["Cannot open video device /dev/v: Permission denied"], 1, "no_permission"),
         (["/dev/v: No such file or directory"], 1, "not_found"),
         (["Cannot find a proper format for codec 'none'"], 1, "unsupported_format"),
@@ -209,3 +231,19 @@ def test_versions_and_encoders_are_read():
     assert parse_version("") == (0, 0)
     listing = "Encoders:\n V..... = Video\n ------\n V....D libx264   H.264\n A....D aac   AAC\n"
     assert parse_encoders(listing) == {"libx264", "aac"}
+
+
+def test_inputs_are_read():
+    """Devices that only show or play are none; one may have two names."""
+    listing = "Devices:\n D. = Demuxing supported\n .E = Muxing supported\n --\n DE alsa  ALSA\n"
+    listing += "  E sdl,sdl2  SDL2\n D  lavfi  x\n DE video4linux2,v4l2 Video4Linux2\n"
+    assert parse_inputs(listing) == {"alsa", "lavfi", "video4linux2", "v4l2"}
+
+
+def test_only_a_stream_that_is_encoded_is_watched_for_its_rate():
+    """Copying needs no frame rate, and guessing it takes a second at every start."""
+    quick = "-fpsprobesize 0 -rtsp_transport tcp"
+    assert quick in command(RtspSource(URL), copy=True, probe=ProbeResult("h264"))
+    assert quick in " ".join(probe_arguments("ffmpeg", RtspSource(URL)))
+    assert "-fpsprobesize" not in command(RtspSource(URL))
+    assert "-fpsprobesize" not in command(FileSource(Path("x")), copy=True)

@@ -1,16 +1,39 @@
-"""A small RTSP server (RFC 2326) that relays what an FFmpeg sends it by RTP, over TCP."""
+"""A small RTSP server (RFC 2326) that relays what an FFmpeg sends it by RTP, over TCP.
+
+It can also do what cameras do when they are unwell: refuse, fall silent, hang up, go away.
+"""
 
 from __future__ import annotations
 
 import base64
 import contextlib
 import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import attrs
 import trio
+import trio.testing
+
+PLAYER = "-v error -nostdin -re -stream_loop -1 -i"
+GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
+
+
+@attrs.define(eq=False)
+class Client:
+    """A connection, and on which channels it wants which tracks."""
+
+    stream: trio.SocketStream
+    turn: trio.Lock = attrs.field(factory=trio.Lock)
+    channels: dict[int, int] = attrs.field(factory=dict)
+    playing: bool = False
+
+    async def send(self, data: bytes) -> None:
+        """Write `data` as a whole."""
+        async with self.turn:
+            await self.stream.send_all(data)
 
 
 @attrs.define(eq=False)
@@ -19,103 +42,196 @@ class RtspServer:
 
     port: int
     credentials: str = ""  # "user:password" asked for by Basic authentication
+    query: str = ""  # what the URL ends with
     sdp: str = ""
-    clients: list[trio.SocketStream] = attrs.field(factory=list)
-    _turns: dict[trio.SocketStream, trio.Lock] = attrs.field(factory=dict)
+    refusal: str = ""  # "404 Not Found": the answer to DESCRIBE
+    mute: bool = False  # takes connections, and answers nothing
+    frozen: bool = False  # stays connected, and delivers nothing
+    connections: int = 0  # so far
+    transports: set[str] = attrs.field(factory=set)  # that were asked for
+    clients: list[Client] = attrs.field(factory=list)
+    nursery: trio.Nursery | None = None
+    _listening: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
     @property
     def url(self) -> str:
         """Where to connect, credentials included."""
         user = f"{self.credentials}@" if self.credentials else ""
-        return f"rtsp://{user}127.0.0.1:{self.port}/film"
+        return f"rtsp://{user}127.0.0.1:{self.port}/film{self.query}"
+
+    # --- conversation ---
 
     async def serve_client(self, stream: trio.SocketStream) -> None:
         """Answer requests; after PLAY, the relay writes between the answers."""
+        client = Client(stream)
+        self.connections += 1
+        self.clients.append(client)
         head = b""
-        self._turns[stream] = trio.Lock()
-        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        with contextlib.suppress(*GONE):
             while chunk := await stream.receive_some(65536):
                 head += chunk
-                while b"\r\n\r\n" in head:
-                    request, _, head = head.partition(b"\r\n\r\n")
-                    await self._answer(stream, request.lstrip(b"$").decode("latin-1"))
-        if stream in self.clients:
-            self.clients.remove(stream)
+                while request := _next_request(head):
+                    text, head = request
+                    if text and not self.mute:
+                        await self._answer(client, text)
+        if client in self.clients:
+            self.clients.remove(client)
 
-    async def _answer(self, stream: trio.SocketStream, request: str) -> None:
-        lines = request.split("\r\n")
-        method = next((line.split()[0] for line in lines if "RTSP/1.0" in line), "")
+    async def _answer(self, client: Client, request: str) -> None:
+        first, *lines = request.split("\r\n")
+        method, target, _ = first.split(" ", 2)
         headers = dict(line.split(": ", 1) for line in lines if ": " in line)
         reply = [f"CSeq: {headers.get('CSeq', '0')}", "Session: 1"]
         wanted = "Basic " + base64.b64encode(self.credentials.encode()).decode()
+        status, body = "200 OK", ""
         if self.credentials and headers.get("Authorization") != wanted:
-            head = ["RTSP/1.0 401 Unauthorized", *reply, 'WWW-Authenticate: Basic realm="film"']
-            await self._send(stream, ("\r\n".join(head) + "\r\n\r\n").encode())
-            return
-        body = ""
+            status = "401 Unauthorized"
+            reply.append('WWW-Authenticate: Basic realm="film"')
+        elif self.refusal and method == "DESCRIBE":
+            status = self.refusal
+        else:
+            body = self._obey(client, method, target, headers.get("Transport", ""), reply)
+        text = "\r\n".join([f"RTSP/1.0 {status}", *reply]) + "\r\n\r\n" + body
+        await client.send(text.encode())
+        client.playing = client.playing or (method == "PLAY" and status == "200 OK")
+
+    def _obey(
+        self, client: Client, method: str, target: str, transport: str, reply: list[str]
+    ) -> str:
+        """Do what a request asks for; add to the reply's head, and return its body."""
         match method:
             case "OPTIONS":
                 reply.append("Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN")
             case "DESCRIBE":
-                body = self.sdp
-                reply += ["Content-Type: application/sdp", f"Content-Length: {len(body)}"]
+                reply += ["Content-Type: application/sdp", f"Content-Length: {len(self.sdp)}"]
+                return self.sdp
             case "SETUP":
-                reply.append("Transport: RTP/AVP/TCP;unicast;interleaved=0-1")
-        text = "\r\n".join(["RTSP/1.0 200 OK", *reply]) + "\r\n\r\n" + body
-        await self._send(stream, text.encode())
-        if method == "PLAY":
-            self.clients.append(stream)
+                self.transports.add(transport.split(";", maxsplit=1)[0])
+                channels = transport.partition("interleaved=")[2].split(";")[0]
+                client.channels[int(target[-1])] = int(channels.split("-")[0])
+                reply.append(f"Transport: RTP/AVP/TCP;unicast;interleaved={channels}")
+        return ""
 
-    async def _send(self, stream: trio.SocketStream, data: bytes) -> None:
-        async with self._turns[stream]:
-            await stream.send_all(data)
-
-    async def relay(self, rtp: trio.socket.SocketType) -> None:
-        """Pass RTP packets on, framed for channel 0 (RFC 2326, 10.12)."""
+    async def relay(self, rtp: trio.socket.SocketType, track: int) -> None:
+        """Pass RTP packets on, framed for the client's channel (RFC 2326, 10.12)."""
         while True:
             packet = await rtp.recv(65536)
             for client in tuple(self.clients):
-                try:
-                    await self._send(client, b"$\0" + len(packet).to_bytes(2, "big") + packet)
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    with contextlib.suppress(ValueError):
-                        self.clients.remove(client)
+                if self.frozen or not client.playing or track not in client.channels:
+                    continue
+                head = b"$" + bytes((client.channels[track],)) + len(packet).to_bytes(2, "big")
+                with contextlib.suppress(*GONE):
+                    await client.send(head + packet)
+
+    # --- trouble ---
 
     def hang_up(self) -> None:
-        """Drop every client's connection, as a camera that loses power does."""
-        for client in tuple(self.clients):
-            client.socket.shutdown(socket.SHUT_RDWR)
-        self.clients.clear()
+        """End every client's connection, as a server that is stopped does."""
+        for client in self.clients:
+            client.playing = False
+            with contextlib.suppress(OSError):
+                client.stream.socket.shutdown(socket.SHUT_RDWR)
+
+    def reset(self) -> None:
+        """Break every client's connection (TCP RST), as a camera that has crashed does."""
+        for client in self.clients:
+            client.playing = False
+            linger = struct.pack("ii", 1, 0)
+            client.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            client.stream.socket.close()
+
+    async def go_away(self) -> None:
+        """Close the port and all connections."""
+        self._listening.cancel()
+        self.hang_up()
+        await trio.testing.wait_all_tasks_blocked()
+
+    async def come_back(self) -> None:
+        """Listen on the same port again."""
+        self._serve(await trio.open_tcp_listeners(self.port, host="127.0.0.1"))
+
+    def _serve(self, listeners: list[trio.SocketListener]) -> None:
+        assert self.nursery is not None
+        self._listening = trio.CancelScope()
+        self.nursery.start_soon(self._listen, listeners, self._listening)
+
+    async def _listen(self, listeners: list[trio.SocketListener], scope: trio.CancelScope) -> None:
+        with scope:
+            await trio.serve_listeners(self.serve_client, listeners, handler_nursery=self.nursery)
+
+
+def _next_request(head: bytes) -> tuple[str, bytes] | None:
+    """Take a request off `head`, or a packet ("") that a client sends; None: more is to come."""
+    if head[:1] == b"$":
+        end = 4 + int.from_bytes(head[2:4], "big")
+        return ("", head[end:]) if len(head) >= max(4, end) else None
+    request, found, rest = head.partition(b"\r\n\r\n")
+    return (request.decode("latin-1"), rest) if found else None
+
+
+def _with_tracks(sdp: str, *, parameters: bool) -> str:
+    """Name the tracks of a description; without `parameters`, only the packets have them."""
+    lines: list[str] = []
+    for line in sdp.splitlines():
+        if line.startswith("SDP:") or not line:
+            continue
+        if line.startswith("m=") and (tracks := sum(each[:2] == "m=" for each in lines)):
+            lines.append(f"a=control:track{tracks - 1}")
+        if not parameters and line.startswith("a=fmtp:") and "sprop" in line:
+            line = line.split(" ")[0] + " packetization-mode=1"
+        lines.append(line)
+    tracks = sum(line.startswith("m=") for line in lines)
+    return "\r\n".join([*lines, f"a=control:track{tracks - 1}"]) + "\r\n"
+
+
+async def _udp() -> trio.socket.SocketType:
+    rtp = trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    rtp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+    await rtp.bind(("127.0.0.1", 0))
+    return rtp
 
 
 @asynccontextmanager
 async def open_rtsp_server(
-    ffmpeg: str, film: Path, *, credentials: str = ""
+    ffmpeg: str,
+    film: Path,
+    *,
+    credentials: str = "",
+    codec: str = "h264",
+    audio: bool = False,
+    parameters: bool = True,
 ) -> AsyncIterator[RtspServer]:
-    """Play `film` over and over in real time while the block runs."""
-    rtp = trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    rtp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-    await rtp.bind(("127.0.0.1", 0))
+    """Play `film` over and over in real time while the block runs.
+
+    `parameters` False leaves the codec's out of the description, as some cameras do.
+    """
+    tracks = [await _udp() for _ in range(2 if audio else 1)]
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     server = RtspServer(listeners[0].socket.getsockname()[1], credentials)
     sdp = film.with_suffix(".sdp")
-    command = f"{ffmpeg} -v error -nostdin -re -stream_loop -1 -i {film} -an -c:v copy"
-    target = f"-f rtp -sdp_file {sdp} rtp://127.0.0.1:{rtp.getsockname()[1]}"
-    player = await trio.lowlevel.open_process([*command.split(), *target.split()])
+    sdp.unlink(missing_ok=True)
+    ports = [rtp.getsockname()[1] for rtp in tracks]
+    command = f"{ffmpeg} {PLAYER} {film} -map 0:v -c:v copy -bsf:v {codec}_mp4toannexb"
+    command += f" -sdp_file {sdp} -f rtp rtp://127.0.0.1:{ports[0]}"
+    if audio:
+        command += f" -map 0:a -c:a copy -f rtp rtp://127.0.0.1:{ports[1]}"
+    player = await trio.lowlevel.open_process(command.split())
     try:
         async with trio.open_nursery() as nursery:
+            server.nursery = nursery
             with trio.fail_after(20):
                 # Another program writes it, so there is nothing to wait for but the file.
-                while not (sdp.exists() and "m=video" in sdp.read_text()):  # noqa: ASYNC110
+                while not (sdp.exists() and sdp.read_text().count("m=") == len(tracks)):  # noqa: ASYNC110
                     await trio.sleep(0.02)
-            lines = [line for line in sdp.read_text().splitlines() if not line.startswith("SDP:")]
-            server.sdp = "\r\n".join([*lines, "a=control:track1"]) + "\r\n"
-            nursery.start_soon(server.relay, rtp)
-            nursery.start_soon(trio.serve_listeners, server.serve_client, listeners)
+            server.sdp = _with_tracks(sdp.read_text(), parameters=parameters)
+            for number, rtp in enumerate(tracks):
+                nursery.start_soon(server.relay, rtp, number)
+            server._serve(listeners)
             yield server
             nursery.cancel_scope.cancel()
     finally:
         player.kill()
         with trio.CancelScope(shield=True), trio.move_on_after(5):
             await player.wait()
-        rtp.close()
+        for rtp in tracks:
+            rtp.close()

@@ -1,0 +1,225 @@
+"""Which of a camera's formats, sizes and rates it is asked for, and why.
+
+The rule. A wish for size or rate is honoured exactly or refused with what is possible. Without
+one: fluent first (24 frames/s and more count alike), then the largest picture, then the highest
+rate up to 30; copied pictures up to 1920x1080, encoded ones up to 1280x720, because small
+machines must keep up. `auto` copies H.264, else encodes MJPEG, else raw pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from camd.devices.modes import INPUT_FORMATS, Mode, distance, modes, unreadable
+from camd.model import Capabilities, Choice
+
+MOST_FPS = 30.0
+FLUENT_FPS = 24.0
+COPIED_PIXELS = 1920 * 1080
+ENCODED_PIXELS = 1280 * 720
+NEAREST = 3  # how many sizes are suggested
+
+_NAMES = {"h264": "H.264", "h265": "H.265", "mjpeg": "MJPEG"}
+_H264, _MJPEG = frozenset(("h264",)), frozenset(("mjpeg",))
+_OTHERS = frozenset(
+    name for name in INPUT_FORMATS.values() if name.startswith(("gray", "bayer"))
+)  # raw pictures without colours, or with colours still to be made
+_COLOURED = frozenset(INPUT_FORMATS.values()) - _OTHERS - _H264 - _MJPEG
+
+
+@attrs.frozen
+class Wish:
+    """What a camera's entry asks for; None and `auto` leave it to the rule."""
+
+    width: int | None = None
+    height: int | None = None
+    fps: float | None = None
+    codec: str = "auto"  # auto | copy | h264 | h265 | mjpeg
+
+
+@attrs.frozen
+class Unsupported:
+    """The wish cannot be honoured, and what can."""
+
+    message: str  # a sentence for people
+    possible: tuple[str, ...]  # "MJPEG 1280x720: 30, 15 frames/s", the nearest first
+    sizes: tuple[tuple[int, int], ...] = ()  # the nearest ones
+    rates: tuple[float, ...] = ()  # of the wished size, highest first
+
+
+@attrs.frozen
+class _Way:
+    """Some of the camera's formats, and what is to become of them."""
+
+    input_formats: frozenset[str]
+    encoder: str = ""  # "": copied
+
+    def takes(self, mode: Mode) -> bool:
+        """Whether this way begins with such pictures."""
+        return mode.input_format in self.input_formats
+
+
+def _ways(codec: str) -> tuple[_Way, ...]:
+    """List the ways to `codec`, the best first."""
+    match codec:
+        case "copy":
+            return _Way(_H264), _Way(_MJPEG)
+        case "mjpeg":
+            return _Way(_MJPEG), *_encoded("mjpeg", _COLOURED, _OTHERS, _H264)
+        case "h265":  # FFmpeg's V4L2 input has no H.265 that could be copied
+            return _encoded("h265", _MJPEG, _COLOURED, _OTHERS, _H264)
+        case _:
+            return _Way(_H264), *_encoded("h264", _MJPEG, _COLOURED, _OTHERS)
+
+
+def _encoded(encoder: str, *inputs: frozenset[str]) -> tuple[_Way, ...]:
+    return tuple(_Way(input_formats, encoder) for input_formats in inputs)
+
+
+def choose(capabilities: Capabilities, wish: Wish) -> Choice | Unsupported:
+    """Choose what to ask a camera for, by the rule above."""
+    width, height = wish.width or 0, wish.height or 0
+    offered = modes(capabilities, width, height)
+    if not offered:
+        return _nothing(capabilities)
+    ways = _ways(wish.codec)
+    for way in ways:
+        candidates = [mode for mode in offered if way.takes(mode) and _honours(mode, wish)]
+        if candidates:
+            return _choice(candidates, offered, way, wish)
+    return _refusal([mode for mode in offered if any(way.takes(mode) for way in ways)], wish) or (
+        Unsupported(
+            f"The camera delivers only what has to be encoded ({_formats(offered)}), which codec "
+            '"copy" forbids',
+            tuple(f'{mode} with codec "h264"' for mode in _described(offered)),
+        )
+    )
+
+
+def _honours(mode: Mode, wish: Wish) -> bool:
+    size = (
+        not wish.width
+        or not wish.height
+        or (mode.width, mode.height)
+        == (
+            wish.width,
+            wish.height,
+        )
+    )
+    return size and (not wish.fps or mode.rate(wish.fps) is not None)
+
+
+def _choice(candidates: Sequence[Mode], offered: Sequence[Mode], way: _Way, wish: Wish) -> Choice:
+    most = ENCODED_PIXELS if way.encoder else COPIED_PIXELS
+    best = max(candidates, key=lambda mode: _merit(mode, most, wish))
+    fps = (best.rate(wish.fps) if wish.fps else best.best_rate(MOST_FPS)) or 0.0
+    return Choice(
+        fourcc=best.fourcc,
+        input_format=best.input_format,
+        width=best.width,
+        height=best.height,
+        fps=fps,
+        copied=not way.encoder,
+        encoder=way.encoder,
+        why=_why(best, fps, offered, way, wish),
+    )
+
+
+def _merit(mode: Mode, most_pixels: int, wish: Wish) -> tuple[object, ...]:
+    """Order modes by the rule; where all pictures are too large, the smallest wins."""
+    rate = (mode.rate(wish.fps) if wish.fps else mode.best_rate(MOST_FPS)) or 0.0
+    if mode.pixels > most_pixels:
+        return (False, 0.0, -mode.pixels, rate)
+    return (True, min(rate, FLUENT_FPS), mode.pixels, rate)
+
+
+# --- words --------------------------------------------------------------------------------
+
+
+def name_of(input_format: str, fourcc: str) -> str:
+    """Name a format for people."""
+    return _NAMES.get(input_format, fourcc)
+
+
+def _why(mode: Mode, fps: float, offered: Sequence[Mode], way: _Way, wish: Wish) -> str:
+    format_name, where = name_of(mode.input_format, mode.fourcc), _at(mode, fps)
+    if not way.encoder:
+        return f"{format_name} from the camera{where and ' at ' + where}: copied"
+    wanted = _NAMES[way.encoder]
+    if any(each.input_format == way.encoder for each in offered):
+        reason = f"the camera has no {wanted} of the size and rate that are asked for"
+    else:
+        reason = f"the camera has no {wanted}"
+    made = "" if wish.codec == "auto" else f" as {wanted}"
+    return f"{reason}; {format_name}{where and ' at ' + where}, encoded{made}"
+
+
+def _at(mode: Mode, fps: float) -> str:
+    size = f"{mode.width}x{mode.height}" if mode.pixels else ""
+    rate = f"{_number(fps)} frames/s" if fps else ""
+    return ", ".join(part for part in (size, rate) if part)
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def _rates_of(mode: Mode) -> tuple[float, ...]:
+    if mode.rates.limits is not None:
+        return tuple(sorted({*mode.rates.listed, *mode.rates.limits}, reverse=True))
+    return tuple(sorted(mode.rates.listed, reverse=True))
+
+
+def _rates_text(mode: Mode) -> str:
+    if mode.rates.limits is not None:
+        low, high = mode.rates.limits
+        return f"{_number(low)} to {_number(high)} frames/s"
+    numbers = ", ".join(_number(rate) for rate in _rates_of(mode))
+    return f"{numbers} frames/s" if numbers else "at the driver's own rate"
+
+
+def _described(offered: Sequence[Mode]) -> tuple[str, ...]:
+    return tuple(
+        f"{name_of(mode.input_format, mode.fourcc)} {mode.width}x{mode.height}: {_rates_text(mode)}"
+        for mode in offered
+    )
+
+
+def _formats(offered: Sequence[Mode]) -> str:
+    return ", ".join(dict.fromkeys(name_of(mode.input_format, mode.fourcc) for mode in offered))
+
+
+def _nothing(capabilities: Capabilities) -> Unsupported:
+    names = ", ".join(unreadable(capabilities))
+    why = f"none that FFmpeg can read ({names})" if names else "no format at all"
+    return Unsupported(f"The camera offers {why}", ())
+
+
+def _refusal(usable: Sequence[Mode], wish: Wish) -> Unsupported | None:
+    """Say what is possible; None when no format is usable, whatever its size."""
+    if not usable:
+        return None
+    codec = "" if wish.codec == "auto" else f' with codec "{wish.codec}"'
+    if not wish.width or not wish.height:
+        rates = tuple(sorted({rate for mode in usable for rate in _rates_of(mode)}, reverse=True))
+        message = f"The camera does not offer {_number(wish.fps or 0.0)} frames/s{codec}"
+        return Unsupported(message, _described(usable), rates=rates)
+    same = [mode for mode in usable if (mode.width, mode.height) == (wish.width, wish.height)]
+    if same:
+        rates = tuple(sorted({rate for mode in same for rate in _rates_of(mode)}, reverse=True))
+        message = (
+            f"The camera does not offer {wish.width}x{wish.height} at "
+            f"{_number(wish.fps or 0.0)} frames/s{codec}; there it offers "
+            + " or ".join(dict.fromkeys(_rates_text(mode) for mode in same))
+        )
+        return Unsupported(message, _described(same), rates=rates)
+    near = sorted(usable, key=lambda mode: distance(mode, wish.width or 0, wish.height or 0))
+    sizes = tuple(dict.fromkeys((mode.width, mode.height) for mode in near))[:NEAREST]
+    message = (
+        f"The camera does not offer {wish.width}x{wish.height}{codec}; the nearest: "
+        + ", ".join(f"{width}x{height}" for width, height in sizes)
+    )
+    shown = [mode for mode in near if (mode.width, mode.height) in sizes]
+    return Unsupported(message, _described(shown), sizes=sizes)

@@ -1,0 +1,74 @@
+"""Runs `pytest tests/hardware` in a machine of a lab: with no camera, vivid, and USB cameras.
+
+    python tests/hardware/hardware_tests.py --lab COMMAND [--patience FACTOR] [STAGE..]
+                                            [--pytest ARGUMENTS]
+
+On top of what camera_lab.py asks for, the machine has the kernel's test driver `vivid`. Exit
+status: 0, 1 when a test failed or none was run, 2 when the lab failed.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+
+from camera_lab import CameraLab  # noqa: E402
+from lab_machine import HERE, PYTHON, ROOT, LabError, Machine, lab_options, parse  # noqa: E402
+
+PACKAGES = ("pytest>=8.2", "pytest-trio>=0.8", "pytest-timeout>=2.3", "hypothesis>=6.100")
+STAGES = {
+    "nothing": "true",
+    "vivid": "modprobe vivid n_devs=2 node_types=0x1,0x1",
+    "usb": "uvc-camera start one --serial TEST1"
+    " && uvc-camera start two --serial TEST2 --modes mjpeg:640x360@10/5"
+    " && uvc-camera start bare --modes yuyv:320x180@10/5",
+}
+COUNTS = re.compile(r"\b(\d+) (passed|failed|skipped|errors?|xfailed|xpassed)\b")
+
+
+def project() -> dict[str, str]:
+    """Read what the tests need, besides camd."""
+    tests = [*(ROOT / "tests").glob("*.py"), *(ROOT / "tests/support").glob("*.py")]
+    tests += [*(ROOT / "tests/hardware").glob("*.py"), ROOT / "tests/pure/media_streams.py"]
+    paths = [ROOT / "pyproject.toml", *tests]
+    return {f"project/{path.relative_to(ROOT)}": path.read_text() for path in paths}
+
+
+def run_stage(lab: CameraLab, stage: str, arguments: str) -> bool:
+    """Plug in what belongs to a stage and run the tests; whether all went as it should."""
+    lab.plug_all({})
+    lab.machine.ssh(f"modprobe -r vivid; {STAGES[stage]}; udevadm settle")
+    command = (
+        f"cd {HERE}/project && CAMD_TEST_PATIENCE={lab.patience:g} {PYTHON} -m pytest"
+        f" tests/hardware -v -rs -p no:cacheprovider {arguments} 2>&1; true"
+    )
+    print(f"== {stage}", flush=True)
+    said = lab.machine.ssh(command, seconds=3600)
+    print(said, flush=True)
+    counts = {word: int(n) for n, word in COUNTS.findall(said.strip().splitlines()[-1])}
+    enough = bool(counts) if stage == "nothing" else "passed" in counts
+    return enough and set(counts) <= {"passed", "skipped"}
+
+
+def main() -> int:
+    parser = lab_options(__doc__)
+    parser.add_argument("stages", nargs="*", choices=[*STAGES, []], metavar="STAGE")
+    parser.add_argument("--pytest", default="", help="more arguments, such as '-k controls'")
+    options = parse(parser)
+    lab = CameraLab(Machine(shlex.split(options.lab)), options.patience)
+    try:
+        lab.machine.ssh("systemctl stop camd-watch camd 2>/dev/null; true")
+        lab.machine.install(project(), *PACKAGES)
+        well = [run_stage(lab, stage, options.pytest) for stage in options.stages or STAGES]
+    except LabError as error:
+        print(f"The lab failed: {error}")
+        return 2
+    return int(not all(well))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

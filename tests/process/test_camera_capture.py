@@ -1,0 +1,298 @@
+"""From a camera's seat to the command of its child, with programs that only name themselves."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+import attrs
+import media_ffmpeg as ffmpeg
+import pytest
+import trio
+
+from camd.camera.capture import Capture, Plan
+from camd.camera.encoders import EncoderChoice, Verdict
+from camd.camera.program import Program
+from camd.camera.run import Patience, Run
+from camd.config.schema import CameraConfig, Config
+from camd.media.encoding import SOFTWARE
+from camd.media.fragments import Fragment, Init
+from camd.media.report import parse_inputs
+from camd.model import (
+    CameraId,
+    Capabilities,
+    Cause,
+    Device,
+    FrameSize,
+    PixelFormat,
+    Rates,
+    RtspSource,
+    Seat,
+    Trouble,
+    V4l2Source,
+    VideoFormat,
+)
+
+CAMERA = CameraId("camera0")
+GONE = Trouble("swapped", "Another camera is in its place", "", Cause.CAMERA_SWAPPED)
+
+
+def capabilities(fourcc: str = "MJPG") -> Capabilities:
+    """Describe a camera with one format of one size."""
+    size = FrameSize(640, 480, Rates((30.0, 15.0)))
+    return Capabilities("uvcvideo", "C", "usb", (PixelFormat(fourcc, "", True, (size,)),))
+
+
+def seated(fourcc: str = "MJPG", **device: object) -> Seat:
+    """Seat the camera on a device."""
+    plugged = Device(Path("/dev/video7"), 1, "C", capabilities=capabilities(fourcc))
+    return Seat(CAMERA, attrs.evolve(plugged, **device))
+
+
+@attrs.define(eq=False)
+class Known:
+    """What the program can do, without asking it."""
+
+    encoder: bool = True
+    devices: frozenset[str] = frozenset(("alsa",))
+    asked: list[str] = attrs.field(factory=list)
+
+    async def find(self, program: Program, codec: str) -> EncoderChoice:
+        """Answer at once."""
+        await trio.lowlevel.checkpoint()
+        self.asked.append(codec)
+        found = SOFTWARE[codec] if self.encoder else None
+        return EncoderChoice(codec, found, () if found else (Verdict("libx264", "slow"),))
+
+    async def inputs(self, program: Program) -> frozenset[str]:
+        """Answer at once."""
+        await trio.lowlevel.checkpoint()
+        return self.devices
+
+
+async def find_program() -> Program:
+    """Find a program that is never run."""
+    await trio.lowlevel.checkpoint()
+    return Program(Path("/usr/bin/ffmpeg"), (5, 1))
+
+
+def capturing(seat: Seat | None, known: Known | None = None, **settings: object) -> Capture:
+    """Make the capture of a V4L2 camera that has this seat."""
+    config = CameraConfig(CAMERA, V4l2Source(), **settings)  # type: ignore[arg-type]
+    found = known or Known()
+    return Capture(config, Config(), find_program, abilities=found, seat=lambda: seat)
+
+
+async def planned(capture: Capture) -> str:
+    """Plan, and return the command as one text."""
+    plan = await capture.plan()
+    assert isinstance(plan, Plan), plan
+    return " ".join(plan.arguments)
+
+
+async def troubled(capture: Capture) -> Trouble:
+    """Plan, and return why that is not possible."""
+    plan = await capture.plan()
+    assert isinstance(plan, Trouble)
+    return plan
+
+
+async def test_the_seats_device_is_asked_for_what_was_chosen() -> None:
+    """Node, format, size and rate are all given, and the encoder is the one that was found."""
+    known = Known()
+    capture = capturing(seated(), known)
+    said = await planned(capture)
+    assert "-input_format mjpeg -video_size 640x480 -framerate 30 -i /dev/video7" in said
+    assert "-c:v libx264" in said
+    assert "-fps_mode passthrough" in said
+    assert known.asked == ["h264"]
+    assert capture.chosen is not None
+    assert capture.wanted == VideoFormat("", 640, 480, 30.0)
+    assert not capture.absent
+    assert capture.path is None
+
+
+async def test_what_the_camera_encodes_is_copied() -> None:
+    """No encoder is looked for."""
+    known = Known()
+    said = await planned(capturing(seated("H264"), known))
+    assert "-input_format h264" in said
+    assert "-c:v copy" in said
+    assert known.asked == []
+
+
+async def test_without_any_seat_the_path_counts() -> None:
+    """A camera that is named by its node is asked for what its entry says."""
+    config = CameraConfig(CAMERA, V4l2Source(Path("/dev/null")), width=320, height=240, fps=10)
+    capture = Capture(config, Config(), find_program)
+    assert "-video_size 320x240 -framerate 10 -i /dev/null" in await planned(capture)
+    assert capture.chosen is None
+
+
+async def test_a_seat_without_a_device_answers_with_its_trouble() -> None:
+    """The camera is absent, whatever its node's name."""
+    capture = capturing(Seat(CAMERA, None, trouble=GONE))
+    assert await troubled(capture) is GONE
+    assert capture.absent
+    assert (await troubled(capturing(Seat(CAMERA, None)))).cause == "not_found"
+    unnamed = capturing(None)
+    assert unnamed.absent
+    assert (await troubled(unnamed)).ledger_cause is Cause.CAMERA_LOST
+
+
+async def test_a_device_that_could_not_be_asked_answers_with_its_trouble() -> None:
+    """It is there, so it is not absent; without a word of trouble it is simply tried."""
+    trouble = Trouble("no_permission", "", "")
+    capture = capturing(seated(capabilities=None, trouble=trouble))
+    assert await troubled(capture) is trouble
+    assert not capture.absent
+    assert "-i /dev/video7" in await planned(capturing(seated(capabilities=None)))
+
+
+async def test_a_wish_that_is_not_offered_is_a_trouble_with_what_is_possible() -> None:
+    """Clients and the ledger get the cause, people a sentence."""
+    capture = capturing(seated(), width=800, height=600)
+    trouble = await troubled(capture)
+    assert (trouble.cause, trouble.ledger_cause) == (
+        "unsupported_format",
+        Cause.UNSUPPORTED_FORMAT,
+    )
+    assert trouble.possible == ("MJPEG 640x480: 30, 15 frames/s",)
+    assert trouble.possible[0] in trouble.suggestion
+    assert capture.chosen is None
+    assert not capture.absent
+
+
+async def test_where_no_encoder_works_that_is_said() -> None:
+    """With what was tried."""
+    trouble = await troubled(capturing(seated(), Known(encoder=False)))
+    assert trouble.cause == "no_encoder"
+    assert "libx264: slow" in trouble.suggestion
+
+
+def test_a_choice_is_made_once_for_a_device() -> None:
+    """Looking at the status costs nothing, even where the device is described anew each time."""
+    config = CameraConfig(CAMERA, V4l2Source())
+    capture = Capture(config, Config(), find_program, seat=seated)
+    assert capture.chosen is not None
+    assert capture.chosen is capture.chosen
+
+
+async def test_another_device_is_chosen_for_anew() -> None:
+    """A camera that is replaced by another model is asked for what that one offers."""
+    seats = [seated()]
+    config = CameraConfig(CAMERA, V4l2Source())
+    capture = Capture(config, Config(), find_program, seat=lambda: seats[-1])
+    assert capture.chosen is not None
+    assert capture.chosen.input_format == "mjpeg"
+    seats.append(seated("H264"))
+    assert capture.chosen is not None
+    assert capture.chosen.input_format == "h264"
+
+
+@pytest.mark.parametrize(
+    ("came", "words"),
+    [
+        (VideoFormat("avc1", 640, 480, 0.0), ""),
+        (VideoFormat("avc1", 640, 480, 28.0), ""),
+        (VideoFormat("avc1", 640, 480, 15.0), "asked for 30 frames/s and delivers 15.0"),
+        (VideoFormat("avc1", 320, 240, 0.0), "asked for 640x480 and delivers 320x240"),
+        (VideoFormat("avc1", 0, 0, 0.0), ""),
+    ],
+)
+def test_what_comes_is_compared_with_what_was_asked_for(came: VideoFormat, words: str) -> None:
+    """Drivers replace size and rate without a word; the warning goes when it is right again."""
+    capture = capturing(seated())
+    capture.compare(came)
+    assert bool(capture.warnings) == bool(words)
+    assert words in "".join(capture.warnings)
+    capture.compare(VideoFormat("avc1", 640, 480, 30.0))
+    assert capture.warnings == ()
+
+
+async def test_sound_comes_from_the_cameras_own_card() -> None:
+    """With times that can be compared; where FFmpeg cannot, the picture goes alone."""
+    seat = seated(sound_card="C920")
+    said = await planned(capturing(seat, audio="auto"))
+    assert "-isync 0 -f alsa -i plughw:CARD=C920 -map 0:v:0 -map 1:a:0" in said
+    ahead = -float(said.partition("-itsoffset ")[2].partition(" ")[0])
+    assert ahead == pytest.approx(time.time() - time.monotonic(), abs=5)
+    silent = capturing(seat, Known(devices=frozenset()), audio="auto")
+    assert "alsa" not in await planned(silent)
+    assert "cannot capture from alsa" in silent.warnings[0]
+
+
+def test_what_a_session_will_need_is_guessed_by_codec() -> None:
+    """Pictures that are compressed one by one take more."""
+    h264 = capturing(seated()).expected_bytes_per_second
+    assert capturing(seated(), codec="copy").expected_bytes_per_second > 5 * h264
+    assert capturing(seated(), bitrate=800_000).expected_bytes_per_second == 100_000
+    streams = Capture(CameraConfig(CAMERA, RtspSource("rtsp://h/")), Config(), find_program)
+    assert streams.expected_bytes_per_second == pytest.approx(345_600)
+
+
+# --- with a real FFmpeg -------------------------------------------------------------------
+
+
+@attrs.define(eq=False)
+class Heap:
+    """Takes what a child delivers."""
+
+    frames: int = 0
+    sound: bool = False
+
+    def begin(self, init: Init) -> None:
+        """Look whether there is sound."""
+        self.sound = init.audio is not None
+
+    def deliver(self, fragment: Fragment) -> None:
+        """Count the frames."""
+        self.frames += fragment.frames
+
+
+async def nothing(*_: object) -> None:
+    """Take news that nobody needs."""
+    await trio.lowlevel.checkpoint()
+
+
+@pytest.fixture(params=ffmpeg.PROGRAMS)
+def program(request: pytest.FixtureRequest) -> Program:
+    """One of the FFmpegs of this machine that can capture from ALSA."""
+    command = (request.param, "-hide_banner", "-devices")
+    said = subprocess.run(command, capture_output=True, timeout=60, check=False).stdout.decode()
+    if "alsa" not in parse_inputs(said):
+        pytest.skip("this FFmpeg cannot capture from ALSA")
+    return Program(Path(request.param), (5, 1))
+
+
+async def test_a_sound_device_that_fails_costs_one_try(program: Program) -> None:
+    """The next child records the picture alone, and the status says why."""
+    capture = capturing(seated(), audio="hw:CARD=Nothing")
+    with trio.fail_after(60):
+        said = (await capture.plan()).arguments  # type: ignore[union-attr]
+        sound = said[said.index("alsa") - 1 :]
+        picture = ("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30")
+        command = (str(program.path), "-nostdin", "-loglevel", "level+info", *picture, *sound)
+        trouble = await Run(Heap(), Patience(20, 20), nothing, nothing).live(command)
+        assert trouble is not None
+        assert trouble.cause == "audio_unavailable"
+        capture.learn(trouble)
+        again = await capture.plan()
+    assert isinstance(again, Plan)
+    assert "alsa" not in again.arguments
+    assert "hw:CARD=Nothing does not work" in capture.warnings[0]
+
+
+async def test_sound_from_alsa_is_recorded(program: Program) -> None:
+    """ALSA's own `null` device delivers silence, which arrives as an audio track."""
+    heap = Heap()
+    with trio.fail_after(60):
+        said = (await capturing(seated(), audio="alsa:null").plan()).arguments  # type: ignore[union-attr]
+        start, stop = said.index("v4l2") - 1, said.index("/dev/video7") + 1
+        picture = ("-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30")
+        command = (*said[1:start], *picture, *said[stop:-3], "-t", "1", *said[-3:])
+        run = Run(heap, Patience(20, 20), nothing, nothing, may_end=True)
+        await run.live((str(program.path), *command))
+    assert heap.sound
+    assert heap.frames == 30

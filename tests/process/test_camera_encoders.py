@@ -1,0 +1,177 @@
+"""Which encoder is taken: by trial, once, and what is said of the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import media_ffmpeg as ffmpeg
+import pytest
+import trio
+import trio.testing
+
+from camd.camera import encoders as module
+from camd.camera.encoders import EncoderChoice, Encoders
+from camd.camera.program import FfmpegMissingError, Program, find_ffmpeg
+from camd.config.schema import FfmpegConfig
+from camd.media.encoding import TABLE, encoder_named
+
+
+def acting(tmp_path: Path, built_in: str, script: str) -> Program:
+    """Write a program that names its encoders, notes each start, and then does `script`."""
+    path = tmp_path / "ffmpeg"
+    listing = "".join(f"echo ' V....D {name} x'; " for name in built_in.split())
+    path.write_text(
+        f"""#!/bin/sh
+case "$*" in *-encoders*) {listing} exit 0;; esac
+echo started >>{tmp_path}/starts
+{script}
+"""
+    )
+    path.chmod(0o755)
+    return Program(path, (5, 1))
+
+
+def starts(tmp_path: Path) -> int:
+    """Count the trials."""
+    noted = tmp_path / "starts"
+    return len(noted.read_text().splitlines()) if noted.exists() else 0
+
+
+@pytest.mark.parametrize("codec", ["h264", "h265"])
+@pytest.mark.parametrize("program", ffmpeg.PROGRAMS)
+async def test_this_machines_encoder_is_found_by_trial(
+    tmp_path: Path, program: str, codec: str
+) -> None:
+    """Without hardware the encoder in software passes, and each other one has its reason."""
+    with trio.fail_after(60):
+        found = await find_ffmpeg(FfmpegConfig(path=Path(program)))
+        choice = await Encoders(dev=tmp_path).find(found, codec)
+    assert choice.encoder is not None
+    assert choice.encoder.name == {"h264": "libx264", "h265": "libx265"}[codec]
+    names = [verdict.name for verdict in choice.verdicts]
+    in_order = [each.name for each in TABLE if each.codec == codec]
+    assert names == in_order[: len(names)]
+    assert all(v.why in ("no such hardware", "not in this FFmpeg") for v in choice.verdicts[:-1])
+    assert choice.verdicts[-1].seconds
+
+
+async def test_hardware_that_is_there_is_tried_and_may_fail(tmp_path: Path) -> None:
+    """A node alone is no encoder: FFmpeg's first word of complaint is kept."""
+    (tmp_path / "dri").mkdir()
+    (tmp_path / "dri" / "renderD128").touch()
+    (tmp_path / "video10").touch()
+    with trio.fail_after(60):
+        found = await find_ffmpeg(FfmpegConfig(path=Path(ffmpeg.PROGRAMS[1].values[0])))
+        choice = await Encoders(dev=tmp_path).find(found, "h264")
+    said = {verdict.name: verdict.why for verdict in choice.verdicts}
+    assert said["h264_v4l2m2m"] == "no such hardware"
+    assert said["h264_vaapi"] not in ("", "no such hardware")
+    assert "libx264 (h264_v4l2m2m: no such hardware; h264_vaapi: " in choice.summary
+
+
+async def test_an_encoder_is_tried_once_however_many_ask(tmp_path: Path) -> None:
+    """Cameras that start together share one search, and later ones its result."""
+    program = acting(tmp_path, "libx264", "exit 3")
+    tried = Encoders(dev=tmp_path)
+    found: list[EncoderChoice] = []
+
+    async def ask() -> None:
+        found.append(await tried.find(program, "h264"))
+
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(ask)
+        await ask()
+    assert starts(tmp_path) == 1
+    assert len({id(choice) for choice in found}) == 1
+    assert found[0].encoder is None
+    assert "libx264: exit status 3" in found[0].summary
+    assert tried.known == (found[0],)
+
+
+async def test_a_search_that_is_cancelled_is_taken_over(tmp_path: Path) -> None:
+    """Who waits for it is not left waiting for ever."""
+    gate = tmp_path / "gate"
+    program = acting(tmp_path, "libx264", f"[ -e {gate} ] && exit 3; touch {gate}; sleep 60")
+    tried = Encoders(dev=tmp_path)
+    scope = trio.CancelScope()
+
+    async def give_up() -> None:
+        with scope:
+            await tried.find(program, "h264")
+
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(give_up)
+            while not gate.exists():  # noqa: ASYNC110 - another process makes it
+                await trio.sleep(0.01)
+            nursery.start_soon(tried.find, program, "h264")
+            await trio.testing.wait_all_tasks_blocked()
+            scope.cancel()
+    assert tried.known[0].verdicts[-2].why == "exit status 3"
+    assert starts(tmp_path) == 2
+
+
+async def test_an_encoder_that_hangs_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trial is bounded; one that delivered nothing is not taken."""
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.3)
+    program = acting(tmp_path, "libx264", "exec sleep 60")
+    with trio.fail_after(30):
+        choice = await Encoders(dev=tmp_path).find(program, "h264")
+    assert choice.encoder is None
+    assert choice.verdicts[-2].why == "not done within 0.3 s"
+
+
+async def test_where_all_are_slow_the_fastest_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow machine records what it can."""
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.5)
+    program = acting(tmp_path, "libx264", "echo something; exec sleep 60")
+    with trio.fail_after(30):
+        choice = await Encoders(dev=tmp_path).find(program, "h264")
+    assert choice.encoder == encoder_named("libx264")
+
+
+async def test_a_configured_encoder_is_not_tried(tmp_path: Path) -> None:
+    """It counts for its own codec; the other one is searched for as ever."""
+    program = acting(tmp_path, "libx265", "exit 3")
+    tried = Encoders("h264_vaapi", tmp_path)
+    (tmp_path / "dri").mkdir()
+    (tmp_path / "dri" / "renderD129").touch()
+    with trio.fail_after(30):
+        choice = await tried.find(program, "h264")
+        other = await tried.find(program, "h265")
+    assert choice.encoder is not None
+    assert (choice.encoder.name, choice.encoder.node) == (
+        "h264_vaapi",
+        str(tmp_path / "dri" / "renderD129"),
+    )
+    assert other.verdicts[-1].why == "exit status 3"
+    assert starts(tmp_path) == 1
+
+
+async def test_a_program_that_went_away_is_said(tmp_path: Path) -> None:
+    """The search ends with the error, and the next one begins anew."""
+    tried = Encoders(dev=tmp_path)
+    gone = Program(tmp_path / "gone", (5, 1))
+    with trio.fail_after(30):
+        for _ in range(2):
+            with pytest.raises(FfmpegMissingError):
+                await tried.find(gone, "h264")
+    assert tried.known == ()
+
+
+@pytest.mark.parametrize("program", ffmpeg.PROGRAMS)
+async def test_inputs_are_asked_once(program: str) -> None:
+    """Every FFmpeg on Linux captures from V4L2; what it says is kept."""
+    with trio.fail_after(30):
+        found = await find_ffmpeg(FfmpegConfig(path=Path(program)))
+        tried = Encoders()
+        inputs = await tried.inputs(found)
+        assert await tried.inputs(found) is inputs
+    assert {"v4l2", "lavfi"} <= inputs
+    assert "xv" not in inputs  # it only shows

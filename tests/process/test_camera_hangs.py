@@ -1,0 +1,98 @@
+"""Children that do what children must not: each is ended in bounded time, sessions go on."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import trio
+from media_ffmpeg import PROGRAMS
+from support.bad_child import make_bad_child
+from support.disk import roomy_disk
+
+from camd.camera import run
+from camd.camera.actor import Camera
+from camd.camera.roster import open_cameras
+from camd.config.schema import CameraConfig, Config, FfmpegConfig, StorageConfig
+from camd.model import (
+    CameraId,
+    CameraState,
+    Cause,
+    Event,
+    RecordingWish,
+    Session,
+    TestSource,
+)
+from camd.runtime import spawn
+from camd.runtime.fanout import Fanout
+from camd.storage.actor import open_storage
+
+STALL = timedelta(seconds=3)
+
+
+def _open_files() -> dict[str, str]:
+    """Name everything that this process has open."""
+    found = {}
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            found[link.name] = str(link.readlink())
+        except FileNotFoundError:
+            continue  # the folder that is being listed
+    return found
+
+
+@pytest.mark.parametrize(
+    ("way", "word", "cause"),
+    [
+        ("deaf", "stalled", Cause.CAMERA_STALLED),
+        ("stopped", "stalled", Cause.CAMERA_STALLED),
+        ("mute", "mute", Cause.ENCODER_EXIT),
+        ("garbage", "bad_stream", Cause.ENCODER_EXIT),
+        ("floods", "unknown", Cause.ENCODER_EXIT),
+    ],
+)
+async def test_a_child_that_misbehaves_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, word: str, cause: Cause
+) -> None:
+    """Never two children, no zombie and no descriptor left, and the same session goes on."""
+    monkeypatch.setattr(spawn, "TERMINATE_PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(run, "END_PATIENCE_SECONDS", 0.5)
+    program, notes = make_bad_child(tmp_path, PROGRAMS[1].values[0], way)
+    storage_config = StorageConfig(tmp_path / "recordings", state_dir=tmp_path, block_percent=95)
+    camera_config = CameraConfig(CameraId("gate"), TestSource(160, 90, 20))
+    ffmpeg = FfmpegConfig(program, stall_timeout=STALL)
+    config = Config(storage=storage_config, ffmpeg=ffmpeg, cameras=(camera_config,))
+    events = Fanout[Event]()
+    before = _open_files()
+    with trio.fail_after(60):
+        async with (
+            open_storage(config.storage, events, roomy_disk()) as storage,
+            open_cameras(config, storage, events) as cameras,
+        ):
+            begun, trouble, ended = await _record_through(cameras.find("gate"))
+    assert trouble == word
+    assert ended.session_id == begun.session_id
+    assert [gap.cause for gap in ended.gaps if gap.cause is not Cause.FRAMES_DROPPED_BY_SOURCE] == [
+        cause
+    ]
+    assert ended.frames_captured == ended.frames_written > 0
+    lives = [line.split(":") for line in notes.read_text(encoding="utf-8").split()]
+    assert [how for _, how in lives] == ["alone"] * len(lives)
+    assert len(lives) == 2
+    assert [pid for pid, _ in lives if _exists(pid)] == []
+    assert _open_files() == before
+
+
+def _exists(pid: str) -> bool:
+    """Say whether there is such a process, a zombie included."""
+    return Path(f"/proc/{pid}").exists()
+
+
+async def _record_through(camera: Camera) -> tuple[Session, str, Session]:
+    """Record until the second child delivers; return what was begun, the trouble, what ended."""
+    begun = await camera.start_recording(RecordingWish("tester"))
+    status = await camera.published.wait_until(lambda s: s.state is CameraState.RESTING)
+    assert status.trouble is not None
+    await camera.published.wait_until(lambda s: s.session and len(s.session.segments) > 1)
+    return begun, status.trouble.cause, await camera.stop_recording()

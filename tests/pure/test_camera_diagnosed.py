@@ -1,0 +1,81 @@
+"""What is known of a trouble, in sentences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from camd.camera.diagnosis import Access, Facts, explain
+from camd.media import trouble as t
+
+NODE = Path("/dev/video3")
+
+
+@attrs.frozen
+class Found:
+    """What a search for holders gives."""
+
+    holders: tuple[Any, ...]
+    complete: bool
+
+
+@attrs.frozen
+class Somebody:
+    """A process that has a node open."""
+
+    pid: int = 9
+    program: str = "obs"
+    user: str = "bob"
+
+
+@pytest.mark.parametrize(
+    ("found", "message", "suggestion"),
+    [
+        (
+            Found((Somebody(),), complete=False),
+            "obs (process 9, user bob) uses the camera",
+            "End it, or give camd another camera.",
+        ),
+        (
+            Found((), complete=True),
+            "Another program used the camera a moment ago",
+            "It is tried again by itself.",
+        ),
+        (
+            Found((), complete=False),
+            "Another user's program uses the camera",
+            "`sudo fuser -v /dev/video3` says which one; end it, or give camd another camera.",
+        ),
+    ],
+)
+def test_a_busy_camera_has_a_holder(found: Found, message: str, suggestion: str) -> None:
+    """Its name where this user may see it, else how to learn it."""
+    trouble = explain(t.BUSY, Facts(present=True, holders=found), NODE)
+    assert (trouble.message, trouble.suggestion) == (message, suggestion)
+
+
+@pytest.mark.parametrize(
+    ("access", "words"),
+    [
+        (Access("video", True, False, "camd", False), "`sudo usermod -aG video camd`"),
+        (Access("video", True, False, "camd", True), "start the service again"),
+        (Access("video", True, True, "camd", True), "DeviceAllow=char-video4linux rw"),
+        (Access("root", True, False, "camd", False), "udev rule"),
+        (Access("video", False, False, "camd", False), "udev rule"),
+    ],
+)
+def test_how_to_get_access_is_said(access: Access, words: str) -> None:
+    """The command fits the node: its group, its mode, the service's unit."""
+    trouble = explain(t.NO_PERMISSION, Facts(present=True, access=access), NODE)
+    assert words in trouble.suggestion
+    assert trouble.suggestion.endswith(".")
+    assert attrs.evolve(trouble, suggestion="") == attrs.evolve(t.NO_PERMISSION, suggestion="")
+
+
+def test_what_nobody_found_out_changes_nothing() -> None:
+    """Without facts the trouble stays as FFmpeg told it."""
+    for row in t.TABLE:
+        assert explain(row.trouble, Facts(), NODE) == row.trouble

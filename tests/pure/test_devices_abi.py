@@ -1,0 +1,174 @@
+"""The bytes of videodev2.h, compared with what a kernel said and with its compiler's sizes."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from camd.devices import abi
+
+# What kernel 6.1 on x86-64 answered; zeroes at the end are left out.
+UVC_CAPABILITY = (
+    "757663766964656f00000000000000004c61622043616d6572613a204c61622043616d657261000000000000"
+    "000000007573622d766863695f6863642e302d3100000000000000000000000000000000c00106000100a084"
+    "01002004"
+)
+UVC_FORMAT = (
+    "0000000001000000010000004d6f74696f6e2d4a504547000000000000000000000000000000000000000000"
+    "4d4a5047"
+)
+UVC_SIZE = "000000004d4a504701000000800200006801"
+UVC_RATE = "000000004d4a5047800200006801000001000000010000000f"
+VIVID_MENU_CONTROL = (
+    "00f0f0000300000054657374205061747465726e000000000000000000000000000000000000000000000000"
+    "00000000150000000000000001000000000000000000000000000000000000000400000001"
+)
+VIVID_WIDE_CONTROL = (
+    "03f9980005000000496e7465676572203634204269747300000000000000000000000000000000000000000000"
+    "000080ffffffffffffff7f01000000000000000000000000000000000000000800000001"
+)
+VIVID_CHOICE = "00f0f000010000003130302520436f6c6f72626172"
+VIVID_NUMBER_CHOICE = "07f99800080000002a"
+
+
+def answer(text: str, layout: struct.Struct) -> bytes:
+    """Complete an answer with the zeroes at its end."""
+    return bytes.fromhex(text).ljust(layout.size, b"\0")
+
+
+def test_sizes_and_numbers_are_the_kernels() -> None:
+    """A C compiler with linux/videodev2.h on 64 bits gives exactly these."""
+    sizes = {
+        abi.CAPABILITY: 104,
+        abi.FORMAT: 64,
+        abi.FRAME_SIZE: 44,
+        abi.FRAME_INTERVAL: 52,
+        abi.QUERY_CONTROL: 232,
+        abi.QUERY_MENU: 44,
+        abi.CONTROL_VALUE: 20,
+    }
+    assert {layout: layout.size for layout in sizes} == sizes
+    assert abi.QUERYCAP == 0x80685600
+    assert abi.ENUM_FMT == 0xC0405602
+    assert abi.ENUM_FRAMESIZES == 0xC02C564A
+    assert abi.ENUM_FRAMEINTERVALS == 0xC034564B
+    assert abi.QUERY_EXT_CTRL == 0xC0E85667
+    assert abi.QUERYMENU == 0xC02C5625
+
+
+@pytest.mark.skipif(struct.calcsize("P") != 8, reason="the pointer in it has another size")
+def test_the_list_of_values_has_its_pointer_where_64_bits_want_it() -> None:
+    """Four bytes of padding, then the address; the numbers of the two calls follow the size."""
+    assert abi.control_list(0x1122334455667788)[:4] == bytes(4)
+    assert abi.control_list(0x1122334455667788)[4:8] == struct.pack("=I", 1)
+    assert abi.control_list(0x1122334455667788)[8:24] == bytes(16)
+    assert abi.control_list(0x1122334455667788)[24:] == struct.pack("=Q", 0x1122334455667788)
+    assert (abi.G_EXT_CTRLS, abi.S_EXT_CTRLS) == (0xC0205647, 0xC0205648)
+
+
+def test_a_real_capability_is_read() -> None:
+    """Names, and the node's own capabilities instead of its device's."""
+    facts = abi.read_capability(answer(UVC_CAPABILITY, abi.CAPABILITY))
+    assert (facts.driver, facts.card) == ("uvcvideo", "Lab Camera: Lab Camera")
+    assert (facts.bus_info, facts.caps) == ("usb-vhci_hcd.0-1", 0x04200001)
+    assert facts.is_camera
+
+
+def test_real_formats_sizes_and_rates_are_read() -> None:
+    """What a UVC camera listed is what comes out."""
+    entry = abi.read_format(answer(UVC_FORMAT, abi.FORMAT))
+    assert (abi.fourcc(entry.code), entry.description) == ("MJPG", "Motion-JPEG")
+    assert entry.flags & abi.FORMAT_COMPRESSED
+    assert abi.read_size(answer(UVC_SIZE, abi.FRAME_SIZE)) == abi.SizeEntry((640, 360), (640, 360))
+    assert abi.read_rate(answer(UVC_RATE, abi.FRAME_INTERVAL)) == abi.RateEntry(15, 15, True)
+
+
+def test_real_controls_are_read() -> None:
+    """Names, limits of 64 bits, entries of menus and of menus of numbers."""
+    menu = abi.read_control(answer(VIVID_MENU_CONTROL, abi.QUERY_CONTROL))
+    assert (menu.number, menu.type, menu.label) == (0xF0F000, abi.TYPE_MENU, "Test Pattern")
+    assert (menu.minimum, menu.maximum, menu.step, menu.default) == (0, 21, 1, 0)
+    assert (menu.element_bytes, menu.dimensions, menu.is_simple) == (4, 0, True)
+    wide = abi.read_control(answer(VIVID_WIDE_CONTROL, abi.QUERY_CONTROL))
+    assert (wide.minimum, wide.maximum) == (-(2**63), 2**63 - 1)
+    choice = answer(VIVID_CHOICE, abi.QUERY_MENU)
+    assert abi.read_choice(choice, abi.TYPE_MENU) == "100% Colorbar"
+    number = answer(VIVID_NUMBER_CHOICE, abi.QUERY_MENU)
+    assert abi.read_choice(number, abi.TYPE_INTEGER_MENU) == "42"
+
+
+@pytest.mark.parametrize(
+    ("whole", "device", "camera"),
+    [
+        (0x84A00001, 0x04200001, True),  # UVC, its capture node
+        (0x84A00001, 0x04A00000, False),  # UVC, its metadata node
+        (0x04000001, 0, True),  # an old driver without device_caps
+        (0x84000001, 0x04001000, True),  # multi-planar
+        (0x84000003, 0x04000003, True),  # v4l2loopback without exclusive_caps
+        (0x84000001, 0x04000002, False),  # output
+        (0x84000011, 0x04000010, False),  # VBI
+        (0x84040001, 0x00040000, False),  # radio
+        (0x84008001, 0x04008000, False),  # memory to memory
+        (0x84005000, 0x04005000, False),  # the same, multi-planar
+        (0x94000001, 0x14000001, False),  # touch
+    ],
+)
+def test_what_is_a_camera_is_said_by_the_nodes_own_capabilities(
+    whole: int, device: int, camera: bool
+) -> None:
+    """The whole device's capabilities count only where the node has none of its own."""
+    raw = abi.CAPABILITY.pack(b"d", b"c", b"b", 0, whole, device)
+    assert abi.read_capability(raw).is_camera is camera
+
+
+def test_ranges_of_sizes_and_rates_are_read() -> None:
+    """Stepwise and continuous: limits in the kernel's order, shortest interval first."""
+    raw = abi.FRAME_SIZE.pack(0, 0, 3, 16, 1920, 2, 18, 1080, 4)
+    assert abi.read_size(raw) == abi.SizeEntry((16, 18), (1920, 1080), (2, 4))
+    raw = abi.FRAME_SIZE.pack(0, 0, 2, 16, 1920, 0, 18, 1080, 0)
+    assert abi.read_size(raw) == abi.SizeEntry((16, 18), (1920, 1080), (1, 1))
+    raw = abi.FRAME_INTERVAL.pack(0, 0, 0, 0, 3, 1, 60, 1, 5, 1, 60)
+    assert abi.read_rate(raw) == abi.RateEntry(5, 60, False)
+
+
+def test_odd_formats_have_a_name() -> None:
+    """Big-endian variants say so, spaces stay, and what cannot be printed is a question mark."""
+    assert abi.fourcc(int.from_bytes(b"Y16 ", "little") | 1 << 31) == "Y16 -BE"
+    assert abi.fourcc(0x01020304) == "????"
+
+
+@given(st.integers(-(2**31), 2**31 - 1))
+def test_numbers_of_32_bits_come_back(value: int) -> None:
+    """Also negative ones, in the structure's fixed 20 bytes."""
+    raw = abi.number_value(1, abi.TYPE_INTEGER, value)
+    assert len(raw) == 20
+    assert abi.read_number(raw, abi.TYPE_INTEGER) == value
+
+
+@given(st.integers(-(2**63), 2**63 - 1))
+def test_numbers_of_64_bits_come_back(value: int) -> None:
+    """The whole width, with its sign."""
+    raw = abi.number_value(1, abi.TYPE_INTEGER64, value)
+    assert abi.read_number(raw, abi.TYPE_INTEGER64) == value
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_bit_masks_have_no_sign(value: int) -> None:
+    """The highest bit is a bit."""
+    raw = abi.number_value(1, abi.TYPE_BITMASK, value)
+    assert abi.read_number(raw, abi.TYPE_BITMASK) == value
+
+
+@given(st.binary(min_size=232, max_size=232), st.sampled_from(range(12)))
+def test_any_answer_is_read(raw: bytes, kind: int) -> None:
+    """A driver's nonsense never raises: texts are not UTF-8, intervals have no denominator."""
+    abi.read_capability(raw)
+    abi.fourcc(abi.read_format(raw).code)
+    abi.read_size(raw)
+    abi.read_rate(raw)
+    assert isinstance(abi.read_control(raw).is_simple, bool)
+    abi.read_choice(raw, kind)
+    abi.read_number(raw, kind)

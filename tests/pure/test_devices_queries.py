@@ -1,0 +1,256 @@
+"""Nodes that a driver in memory plays: capabilities, controls, and drivers without manners."""
+
+from __future__ import annotations
+
+import errno
+from contextlib import suppress
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.v4l2_driver import (
+    METADATA,
+    NODE,
+    OUTPUT,
+    VIDEO,
+    FakeControl,
+    FakeDriver,
+    FakeFormat,
+    FakeSize,
+    webcam,
+)
+
+from camd.devices import abi
+from camd.devices.v4l2 import (
+    MOST_CALLS,
+    MOST_CHOICES,
+    MOST_FORMATS,
+    MOST_SIZES,
+    Kernel,
+    read_capabilities,
+    read_controls,
+    write_control,
+)
+from camd.model import (
+    Capabilities,
+    Control,
+    ControlKind,
+    FrameSize,
+    PixelFormat,
+    Rates,
+    SizeRange,
+)
+
+
+def capabilities(driver: FakeDriver) -> Capabilities | None:
+    """Ask what the node can do."""
+    return read_capabilities(NODE, driver.kernel())
+
+
+def test_a_webcam_is_described() -> None:
+    """Formats as the driver lists them, rates highest first; the node is closed afterwards."""
+    driver = webcam()
+    assert capabilities(driver) == Capabilities(
+        driver="fake",
+        card="Fake Camera",
+        bus_info="usb-fake-1",
+        formats=(
+            PixelFormat(
+                "MJPG", "Motion-JPEG", True, (FrameSize(640, 360, Rates((30.0, 15.0))),), None
+            ),
+            PixelFormat("YUYV", "YUYV 4:2:2", False, (FrameSize(320, 180, Rates((15.0,))),), None),
+        ),
+    )
+    assert (driver.opened, driver.open_now) == (1, 0)
+
+
+def test_rates_are_numbers_that_people_know() -> None:
+    """333333/10000000 s is 30 a second, and 1001/30000 is 29.97; the same one is listed once."""
+    odd = [(333333, 10_000_000), (1001, 30_000), (1, 30), (0, 1)]
+    driver = FakeDriver(formats=[FakeFormat("MJPG", "", True, [FakeSize((64, 48), odd)])])
+    described = capabilities(driver)
+    assert described is not None
+    assert described.formats[0].sizes[0].rates == Rates((30.0, 29.97))
+
+
+def test_ranges_of_sizes_and_rates_are_described() -> None:
+    """Rates of a range are those of its largest size."""
+    steps = FakeSize((16, 16), [(1, 60), (1, 1)], (1920, 1080), (2, 4), stepwise_intervals=True)
+    driver = FakeDriver(formats=[FakeFormat("YUYV", "", False, [steps])])
+    described = capabilities(driver)
+    assert described is not None
+    assert described.formats[0].sizes == ()
+    assert described.formats[0].size_range == SizeRange(
+        (16, 16), (1920, 1080), (2, 4), Rates(limits=(1.0, 60.0))
+    )
+
+
+@pytest.mark.parametrize("caps", [METADATA, OUTPUT])
+def test_other_nodes_of_a_camera_are_no_cameras(caps: int) -> None:
+    """None, although the whole device can capture; nothing more is asked of them."""
+    driver = FakeDriver(device_caps=caps, formats=webcam().formats)
+    assert capabilities(driver) is None
+    assert (driver.calls, driver.open_now) == (1, 0)
+
+
+def test_what_is_no_v4l2_node_is_no_camera() -> None:
+    """It does not know the call."""
+    assert capabilities(FakeDriver(not_v4l2=True)) is None
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EACCES, errno.EBUSY])
+def test_trouble_with_opening_goes_up_as_it_is(number: int) -> None:
+    """With the file's name, by which it can be told from trouble with a call."""
+    with pytest.raises(OSError, match=r".") as caught:
+        capabilities(FakeDriver(gone=number))
+    assert (caught.value.errno, caught.value.filename) == (number, str(NODE))
+
+
+def test_trouble_with_a_call_goes_up_and_the_node_is_closed() -> None:
+    """A camera that goes away in the middle of the list is not one with a short list."""
+    driver = webcam()
+    driver.control("Zoom Motor").unreadable = errno.ENODEV
+    with pytest.raises(OSError, match=r".") as caught:
+        read_controls(NODE, driver.kernel())
+    assert (caught.value.errno, caught.value.filename) == (errno.ENODEV, None)
+    assert driver.open_now == 0
+
+
+def test_a_driver_that_repeats_its_last_entry_for_ever_comes_to_an_end() -> None:
+    """Each list ends with what was in it."""
+    driver = webcam()
+    driver.endless = True
+    honest = webcam()
+    assert capabilities(driver) == capabilities(honest)
+    assert read_controls(NODE, driver.kernel()) == read_controls(NODE, honest.kernel())
+
+
+def test_lists_are_bounded() -> None:
+    """However many entries a driver makes up."""
+    many = [FakeSize((16 * n, 16)) for n in range(1, MOST_SIZES + 50)]
+    formats = [FakeFormat("MJPG", "the first", True, many)]
+    formats += [FakeFormat("none", f"number {n}") for n in range(MOST_FORMATS + 50)]
+    described = capabilities(FakeDriver(formats=formats))
+    assert described is not None
+    assert len(described.formats) == MOST_FORMATS
+    assert len(described.formats[0].sizes) == MOST_SIZES
+    wide = FakeControl(1, "Menu", abi.TYPE_MENU, 0, 2**31 - 1, menu={0: "a", 2**31 - 1: "b"})
+    driver = FakeDriver(controls=[wide])
+    (control,) = read_controls(NODE, driver.kernel())
+    assert control.choices == ((0, "a"),)
+    assert driver.calls < MOST_CHOICES + 10
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=10, deadline=None)
+def test_a_driver_that_talks_nonsense_is_listened_to_and_no_more(seed: int) -> None:
+    """Whatever it answers to whatever: values of the right types come out, in bounded time."""
+    chance, calls = Random(seed), 0
+    kinds = {
+        abi.QUERY_EXT_CTRL: (4, 12),
+        abi.ENUM_FRAMESIZES: (8, 3),
+        abi.ENUM_FRAMEINTERVALS: (16, 3),
+    }
+
+    def nonsense(descriptor: int, number: int, structure: bytearray) -> None:
+        nonlocal calls
+        calls += 1
+        structure[:] = chance.randbytes(len(structure))
+        if number == abi.QUERYCAP:
+            abi.CAPABILITY.pack_into(structure, 0, b"", b"", b"", 0, VIDEO, VIDEO)
+        if number in kinds:  # one that there is, so that the answer is not put aside at once
+            place, most = kinds[number]
+            structure[place : place + 4] = chance.randint(0, most).to_bytes(4, "little")
+        if number == abi.QUERY_EXT_CTRL:
+            structure[80:88] = bytes(8)  # no array
+
+    kernel = Kernel(lambda _: 7, nonsense, lambda _: None)
+    described = read_capabilities(NODE, kernel)
+    assert described is not None
+    assert len(described.formats) <= MOST_FORMATS
+    assert all(isinstance(one.name, str) for one in read_controls(NODE, kernel))
+    wanted = Control(1, "gain", "Gain", ControlKind.INTEGER, 0, 1, 1, 0, 0)
+    with suppress(OSError):
+        assert isinstance(write_control(NODE, wanted, 1, kernel), Control)
+    assert calls < 2 * MOST_CALLS
+
+
+def test_controls_are_listed_with_what_they_can_be_set_to() -> None:
+    """Name, kind, limits, choices and value; holes in a menu are left out."""
+    by_name = {control.name: control for control in read_controls(NODE, webcam().kernel())}
+    assert list(by_name) == [
+        *("brightness", "power_line_frequency", "zoom_motor"),
+        *("auto_exposure", "exposure_time_absolute", "focus_automatic_continuous"),
+    ]
+    exposure = by_name["auto_exposure"]
+    assert (exposure.kind, exposure.value, exposure.default) == (ControlKind.MENU, 3, 3)
+    assert exposure.choices == ((1, "Manual Mode"), (3, "Aperture Priority Mode"))
+    assert by_name["exposure_time_absolute"].inactive
+    zoom = by_name["zoom_motor"]
+    assert (zoom.minimum, zoom.maximum, zoom.step, zoom.inactive) == (0, 100, 10, False)
+
+
+def test_controls_that_are_no_single_value_are_left_out() -> None:
+    """Headings, arrays, structures, and what the driver has switched off."""
+    others = [
+        FakeControl(0x980001, "User Controls", abi.TYPE_CLASS),
+        FakeControl(0x980901, "Region", 0x0107),
+        FakeControl(0x980902, "Matrix", dimensions=2),
+        FakeControl(0x980903, "Old", flags=abi.FLAG_DISABLED),
+        FakeControl(0x980904, "Gain"),
+    ]
+    controls = read_controls(NODE, FakeDriver(controls=others).kernel())
+    assert [control.name for control in controls] == ["gain"]
+
+
+def test_values_that_cannot_be_read_are_none() -> None:
+    """Buttons, what can only be written, and what the camera refuses to say."""
+    controls = [
+        FakeControl(1, "Reset", abi.TYPE_BUTTON),
+        FakeControl(2, "Pan", flags=abi.FLAG_WRITE_ONLY),
+        FakeControl(3, "Tilt", unreadable=errno.EIO),
+        FakeControl(4, "Kept", flags=abi.FLAG_READ_ONLY),
+    ]
+    read = read_controls(NODE, FakeDriver(controls=controls).kernel())
+    assert [(each.name, each.value, each.read_only) for each in read] == [
+        *(("reset", None, False), ("pan", None, False)),
+        *(("tilt", None, False), ("kept", 128, True)),
+    ]
+
+
+def test_a_control_without_a_usable_label_has_a_name_all_the_same() -> None:
+    """Its number."""
+    (control,) = read_controls(NODE, FakeDriver(controls=[FakeControl(0x980900, "ß")]).kernel())
+    assert control.name == "control_00980900"
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (abi.TYPE_INTEGER, -5),
+        (abi.TYPE_INTEGER64, -(2**62)),
+        (abi.TYPE_BITMASK, 0x80000001),
+        (abi.TYPE_STRING, "grün"),
+    ],
+)
+def test_what_is_written_is_read_back(kind: int, value: int | str) -> None:
+    """Numbers of each width, and text."""
+    start = "old" if kind == abi.TYPE_STRING else 0
+    one = FakeControl(9, "Thing", kind, maximum=2**31, value=start, element_bytes=16)
+    driver = FakeDriver(controls=[one])
+    (control,) = read_controls(NODE, driver.kernel())
+    assert control.value == start
+    written = write_control(NODE, control, value, driver.kernel())
+    assert (written.value, driver.log) == (value, [("Thing", value)])
+    assert driver.open_now == 0
+
+
+def test_what_the_driver_refuses_goes_up() -> None:
+    """An inactive control says EACCES, without a file's name."""
+    driver = webcam()
+    by_name = {control.name: control for control in read_controls(NODE, driver.kernel())}
+    with pytest.raises(OSError, match=r".") as caught:
+        write_control(NODE, by_name["exposure_time_absolute"], 100, driver.kernel())
+    assert (caught.value.errno, caught.value.filename) == (errno.EACCES, None)
+    assert (driver.log, driver.open_now) == ([], 0)

@@ -1,0 +1,61 @@
+"""The judge of exchanged cameras sees each thing that can be wrong, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+from support.swap_judge import Chapter, judge_chapter, read_alarms, read_recorded
+
+CHAPTER = Chapter(
+    "stranger",
+    sizes={"camera1": "160x120"},
+    recorded={"camera1": ("160x120", "160x120")},
+    alarms=frozenset(("camera0",)),
+    alarmed=frozenset(("camera0",)),
+    sessions_before={"camera0": "s0", "camera1": "s1"},
+    sessions_after={"camera0": "s0", "camera1": "s1"},
+)
+
+
+def test_names_that_stayed_with_their_cameras_have_no_complaint() -> None:
+    """Own pictures, the due alarm, the same sessions: nothing to complain of."""
+    assert judge_chapter(CHAPTER) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"recorded": {}}, "camera1 recorded nothing"),
+        ({"recorded": {"camera1": ("320x180",)}}, "camera1 recorded 320x180, not 160x120"),
+        (
+            {"recorded": CHAPTER.recorded | {"camera0": ("176x144",)}},
+            "camera0 recorded 176x144, not nothing",
+        ),
+        ({"alarms": frozenset()}, "camera0 was not called swapped"),
+        ({"alarmed": frozenset()}, "camera0 was called swapped"),
+        ({"sessions_after": {"camera1": "s1"}}, "camera0: session s0 became None"),
+        ({"notes": ("waited for an alarm",)}, "waited for an alarm"),
+    ],
+)
+def test_a_name_that_went_astray_is_complained_of(changes: dict[str, Any], expected: str) -> None:
+    """Every check sees what it is for."""
+    assert judge_chapter(attrs.evolve(CHAPTER, **changes)) == [f"stranger: {expected}"]
+
+
+def test_alarms_and_recordings_are_read_from_what_is_told_since_a_moment() -> None:
+    """What is older does not count."""
+    lines = [
+        {"k": "camera", "t": 1.0, "c": "camera0", "cause": "swapped"},
+        {"k": "camera", "t": 2.0, "c": "camera1", "cause": "swapped"},
+        {"k": "camera", "t": 3.0, "c": "camera2", "cause": "lost"},
+        {"k": "news", "t": 3.0, "m": "camera_status_update", "cause": "swapped"},
+    ]
+    assert read_alarms(lines, 2.0) == {"camera1"}
+    files = [
+        {"filename": name, "camera_id": "camera0", "resolution": size}
+        for name, size in (("a", "1x1"), ("b", "2x2"), ("c", "3x3"))
+    ]
+    starts = {"a": 1.0, "b": 2.0, "c": 3.0}
+    assert read_recorded(files, starts, 2.0) == {"camera0": ("2x2", "3x3")}

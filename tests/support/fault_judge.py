@@ -1,0 +1,131 @@
+"""Judges what camd said and did about a camera's fault. Pure.
+
+Times are seconds since 1970 by the clock of the machine that records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import attrs
+from support.pull_judge import HARMLESS, Hole, Moment
+
+UNHEALTHY_SECONDS = 7.0  # without a durable byte, until a recording is called unhealthy
+
+
+@attrs.frozen
+class Expected:
+    """What a fault has to look like."""
+
+    causes: frozenset[str] = frozenset()  # one of these is shown, and no other; empty: none
+    ledger: frozenset[str] = frozenset()  # one of these per gap; empty: no gap
+    says: tuple[str, ...] = ()  # words in message or suggestion
+    also: frozenset[str] = frozenset()  # causes that may be shown as well
+    refuses: bool = False  # a start is refused
+    children: int = 1  # that run when all is well again
+
+
+@attrs.frozen
+class Shown:
+    """A trouble that the status or a refusal showed."""
+
+    cause: str
+    message: str
+    suggestion: str
+    after: float  # seconds after the fault began
+
+
+@attrs.frozen
+class Seen:
+    """What came of a fault."""
+
+    shown: tuple[Shown, ...] = ()
+    unhealthy: tuple[float, ...] = ()  # when a recording was called unhealthy
+    holes: tuple[Hole, ...] = ()
+    refused: bool = False
+    session_before: str = ""
+    session_after: str = ""
+    recovered_after: float | None = None  # seconds after the fault was over
+    children: int = 1  # when all was well again
+    children_left: int = 0  # after the stop
+    unaccounted: int = 0  # frames that are neither written nor ledgered
+
+
+def judge_fault(expected: Expected, seen: Seen) -> list[str]:
+    """Complain of everything that is not as expected."""
+    return [
+        *_causes(expected, seen.shown),
+        *_holes(expected, seen),
+        *_outcome(expected, seen),
+    ]
+
+
+def _causes(expected: Expected, shown: Iterable[Shown]) -> Iterator[str]:
+    names = [trouble.cause for trouble in shown]
+    if expected.causes and not expected.causes & set(names):
+        yield f"no trouble of {_names(expected.causes)} was shown, but {_names(names)}"
+    for trouble in shown:
+        if trouble.cause not in expected.causes | expected.also:
+            yield f"{trouble.cause} was shown: {trouble.message}"
+        if not trouble.message or not trouble.suggestion:
+            yield f"{trouble.cause} comes without words"
+    text = " ".join(f"{t.message} {t.suggestion}" for t in shown if t.cause in expected.causes)
+    for word in expected.says:
+        if word not in text:
+            yield f'nothing says "{word}": {text}'
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(sorted(set(names))) or "none"
+
+
+def _holes(expected: Expected, seen: Seen) -> Iterator[str]:
+    for hole in seen.holes:
+        if hole.cause in HARMLESS:
+            continue
+        if hole.cause not in expected.ledger:
+            yield f"the ledger says {hole.cause}, {hole.seconds:.2f} s"
+        if hole.end - hole.start > UNHEALTHY_SECONDS:
+            told = [t - hole.start for t in seen.unhealthy if hole.start <= t <= hole.end + 1.0]
+            if min(told, default=float("inf")) > UNHEALTHY_SECONDS:
+                when = f"after {min(told):.1f} s" if told else "never"
+                yield f"a gap of {hole.end - hole.start:.1f} s was called unhealthy {when}"
+    if expected.ledger and not any(hole.cause in expected.ledger for hole in seen.holes):
+        yield f"the ledger has no {_names(expected.ledger)}"
+
+
+def _outcome(expected: Expected, seen: Seen) -> Iterator[str]:
+    if expected.refuses and not seen.refused:
+        yield "the start was not refused"
+    if seen.refused and not expected.refuses:
+        yield "the start was refused"
+    if seen.recovered_after is None:
+        yield "it does not record again"
+    if seen.session_after != seen.session_before:
+        yield f"session {seen.session_before} became {seen.session_after or 'none'}"
+    if seen.children != expected.children:
+        yield f"{seen.children} capture processes"
+    if seen.children_left:
+        yield f"{seen.children_left} capture processes are left after the stop"
+    if seen.unaccounted:
+        yield f"{seen.unaccounted} frames are neither written nor ledgered"
+
+
+def read_shown(lines: Iterable[Mapping[str, Any]], camera: str, fault: Moment) -> tuple[Shown, ...]:
+    """Find the troubles that were told of a camera since its fault, each once."""
+    found: dict[tuple[str, str], Shown] = {}
+    for line in lines:
+        if line["k"] != "camera" or line["t"] < fault.since:
+            continue
+        if line["c"] == camera and line.get("cause"):
+            key = (line["cause"], line["message"])
+            after = line["t"] - fault.until
+            found.setdefault(key, Shown(*key, line["suggestion"] or "", after))
+    return tuple(found.values())
+
+
+def read_unhealthy(lines: Iterable[Mapping[str, Any]], camera: str) -> tuple[float, ...]:
+    """Find when a camera's recording was called unhealthy."""
+    mine = [line for line in lines if line["k"] == "camera" and line["c"] == camera]
+    return tuple(line["t"] for line in mine if line["recording"] and not line["recording_healthy"])
