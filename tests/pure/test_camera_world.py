@@ -60,12 +60,10 @@ class CameraWorld(RuleBasedStateMachine):
         before = self.now
         self.now = assign(self.world.devices, before.known, CONFIGURED)
         ids = {seat.camera_id for seat in self.now.seats}
-        for camera_id in self.shells.keys() - ids:
-            self.owners.pop(camera_id, None)  # its device got another id, as somebody said
+        for camera_id in self.shells.keys() - ids:  # its device got another id, as somebody said
             self.leave(self.shells[camera_id])
-        for camera_id in [*self.owners]:
-            if all(known.camera_id != camera_id for known in self.now.known):
-                del self.owners[camera_id]
+        kept = {known.camera_id for known in self.now.known}
+        self.owners = {known: owner for known, owner in self.owners.items() if known in kept}
         for seat in self.now.seats:
             if seat.camera_id == "gate" and seat.device is not None:  # it takes what comes
                 plugging = self.plugging(seat.device)
