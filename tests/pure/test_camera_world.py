@@ -20,6 +20,7 @@ from camd.model import CameraId, CameraState, Device
 from tests.support.camera_shell import STALLED, Shell
 from tests.support.camera_world import (
     ALL_PORTS,
+    FLEET,
     TABLE_PORTS,
     Child,
     Physical,
@@ -49,6 +50,7 @@ class CameraWorld(RuleBasedStateMachine):
         self.world = World()
         self.leases = Leases()
         self.now = Assignment()
+        self.adopted = ""
         self.shells: dict[str, Shell] = {}
         self.owners: dict[str, Owner] = {}
         self.look()
@@ -57,7 +59,7 @@ class CameraWorld(RuleBasedStateMachine):
 
     def look(self, *, adopted: str = "") -> None:
         """Survey, assign, and tell the cameras; judge every change of an owner."""
-        before = self.now
+        before, self.adopted = self.now, adopted
         self.now = assign(self.world.devices, before.known, CONFIGURED)
         ids = {seat.camera_id for seat in self.now.seats}
         for camera_id in self.shells.keys() - ids:  # its device got another id, as somebody said
@@ -90,6 +92,10 @@ class CameraWorld(RuleBasedStateMachine):
         """Say whether an id may belong to this camera, by what really happened."""
         owner = spread.get(camera_id)
         new, port = plugging.physical, plugging.port
+        if owner is None and camera_id.startswith("camera") and camera_id != self.adopted:
+            missing = [i for i, o in spread.items() if o.physical.looks == new.looks]
+            missing = [i for i in missing if i != "gate" and not self.seated(i)]
+            assert not missing, "a new number for what may be a known camera"
         if owner is not None and owner.physical is not new:
             assert owner.physical.looks == new.looks, "another camera under this name"
             lookalikes = [o for o in spread.values() if o.physical.looks == new.looks]
@@ -97,6 +103,9 @@ class CameraWorld(RuleBasedStateMachine):
             alone = len(lookalikes) == len(there) == 1
             assert port == owner.port or alone, "guessed which of two it is"
         self.owners[camera_id] = Owner(new, port)
+
+    def seated(self, camera_id: str) -> bool:
+        return any(seat.camera_id == camera_id and seat.device for seat in self.now.seats)
 
     def plugging(self, device: Device) -> Plugging:
         (found,) = (p for p in self.world.ports.values() if p.device.plugged == device.plugged)
@@ -233,6 +242,11 @@ class CameraWorld(RuleBasedStateMachine):
     def start_recording(self, camera: int) -> None:
         some(self.listed, camera).want(wanted=True)
 
+    @rule()
+    def record_all(self) -> None:
+        for shell in self.listed:
+            shell.want(wanted=True)
+
     @rule(camera=WHICH)
     def stop_recording(self, camera: int) -> None:
         some(self.listed, camera).want(wanted=False)
@@ -248,6 +262,18 @@ class CameraWorld(RuleBasedStateMachine):
     @rule(camera=WHICH)
     def read(self, camera: int) -> None:
         some(self.with_mail, camera).read()
+
+    @precondition(lambda self: self.with_mail)
+    @rule()
+    def read_all(self) -> None:
+        for shell in self.with_mail:
+            while shell.mailbox:
+                shell.read()
+
+    @rule()
+    def deliver_all(self) -> None:
+        for child in self.with_pictures:
+            self.pictures(child)
 
     @precondition(lambda self: self.now.offers)
     @rule(camera=WHICH, device=WHICH)
@@ -373,3 +399,29 @@ TestCameraWorld.__doc__ = (
     "Whatever happens in whatever order: one child a device, the right name, no session lost."
 )
 TestCameraWorld.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+
+
+def test_a_device_that_gets_another_camera_waits_for_the_old_ones_child() -> None:
+    """Who was told to end and hangs keeps the device; the new camera begins when it is gone."""
+    story = CameraWorld()
+    red, blue = FLEET[0], FLEET[1]
+    story.world.plug(red, "1")
+    story.look()
+    story.world.pull("1")
+    story.world.plug(blue, "1")
+    story.look()
+    door, camera = story.shells["door"], story.shells["camera0"]
+    story.read_all()
+    door.want(wanted=True)
+    assert door.child is not None
+    door.child.hangs = True
+    door.want(wanted=False)
+    camera.want(wanted=True)
+    story.say("camera0", *story.now.offered(CameraId("camera0")))
+    story.read_all()
+    assert story.world.children == [door.child]
+    assert camera.machine.state is CameraState.RESTING
+    door.child.hangs = False
+    story.settle_down()
+    assert [child.camera_id for child in story.world.children] == ["camera0"]
+    assert camera.records
