@@ -109,7 +109,7 @@ def _listed(one: Listed) -> views.View:
         "recognised_by": one.rung.value if one.rung is not None else None,
         "reason": one.reason,
         "candidates": list(one.candidates),
-        "held_by": [attrs.asdict(holder) for holder in one.holders.found],
+        "held_by": [attrs.asdict(holder) for holder in one.holders.holders],
         "held_by_complete": one.holders.complete,
     }
 

@@ -136,7 +136,7 @@ def test_encoded_pictures_keep_the_times_at_which_they_were_taken(program, tmp_p
     source = FileSource(path, loop=False, speed=10.0)
     done, said = capture(program, source, codec=codec, output_options=())
     assert not [message for message in said if message.severe]
-    init, fragments = ffmpeg.events(done.stdout)
+    _, fragments = ffmpeg.events(done.stdout)
     assert sum(fragment.frames for fragment in fragments) == 20
     film = tmp_path / "film.mp4"
     film.write_bytes(done.stdout)
