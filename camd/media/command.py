@@ -46,6 +46,9 @@ _OWN_HEADERS = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".webm"))
 _MOVFLAGS = "frag_keyframe+empty_moov+default_base_moof"
 _LATE_MOVFLAGS = "frag_keyframe+empty_moov+default_base_moof+delay_moov"
 _TRIAL = Picture(640, 360, 30.0)
+# Else an encoder counts in frames of the nominal rate: capture times are rounded to that, and two
+# frames that come close together end an MJPEG encoder ("Invalid pts").
+_FINE_TIMES = ("-enc_time_base", "1:90000")
 # A frame that cannot be decoded is dropped; however many, they are no reason to fail.
 _TOLERANT = ("-max_error_rate", "1")
 
@@ -220,7 +223,8 @@ def _encoded_video(camera: CameraConfig, order: Order) -> Arguments:
         width, height = width or order.probe.width, height or order.probe.height
         fps = fps or order.probe.fps
     picture = Picture(width, height, fps, camera.bitrate)
-    return encoding_arguments(order.encoder, picture, _filters(camera))
+    times = () if isinstance(source, TestSource) else _FINE_TIMES
+    return (*encoding_arguments(order.encoder, picture, _filters(camera)), *times)
 
 
 def _filters(camera: CameraConfig) -> Arguments:

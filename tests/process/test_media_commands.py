@@ -118,6 +118,33 @@ def test_damaged_pictures_do_not_end_a_capture(program, tmp_path, copy):
     assert fragments[-1].end_seconds == pytest.approx(frames / 25, rel=0.3)
 
 
+def unsteady(program, path):
+    """Write twenty pictures of a camera that is early once and late once."""
+    jitter = "settb=1/1000000,setpts=PTS+if(eq(N\\,5)\\,-80000\\,if(eq(N\\,9)\\,37000))"
+    mode = "-fps_mode" if parse_version(ask(program, "-version")) >= (5, 1) else "-vsync"
+    ffmpeg.run(
+        *(program, "-f", "lavfi", "-i", f"testsrc2=size=320x180:rate=10,{jitter}", "-t", "2"),
+        *("-c:v", "mjpeg", "-enc_time_base", "1:90000", mode, "passthrough", "-y", str(path)),
+    )
+
+
+@pytest.mark.parametrize("codec", ["h264", "h265", "mjpeg"])
+def test_encoded_pictures_keep_the_times_at_which_they_were_taken(program, tmp_path, codec):
+    """Two pictures within one period of the nominal rate stay two, where they were."""
+    path = tmp_path / "unsteady.mkv"
+    unsteady(program, path)
+    source = FileSource(path, loop=False, speed=10.0)
+    done, said = capture(program, source, codec=codec, output_options=())
+    assert not [message for message in said if message.severe]
+    _, fragments = ffmpeg.events(done.stdout)
+    assert sum(fragment.frames for fragment in fragments) == 20
+    film = tmp_path / "film.mp4"
+    film.write_bytes(done.stdout)
+    times = sorted(packet[0] for packet in ffmpeg.packets(program, film, "v"))
+    assert times[5] - times[4] == pytest.approx(20_000, abs=2000)
+    assert times[9] - times[8] == pytest.approx(137_000, abs=2000)
+
+
 def test_a_sealed_segment_becomes_matroska(program, tmp_path):
     """The remuxed file has every packet, and an existing one is left alone."""
     source, target = tmp_path / "a.mp4", tmp_path / "a.mkv"
