@@ -1,4 +1,4 @@
-"""Cameras on the wire: the list, and one camera's status."""
+"""Cameras on the wire: the list, one camera's status, and what it can do."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import attrs
 import msgspec
 
 from camd.api import views
+from camd.api.capabilities import capabilities
 from camd.camera.actor import Camera
 from camd.camera.roster import Cameras
 from camd.clock import monotonic
@@ -51,6 +52,14 @@ class CamerasApi:
                 "One camera, with counters and what it delivers.",
                 immediate=True,
             ),
+            Method(
+                "get_camera_capabilities",
+                Role.VIEWER,
+                ByDevice,
+                self.get_camera_capabilities,
+                "What a camera offers, and what it is asked for.",
+                immediate=True,
+            ),
         )
 
     async def get_camera_list(self, caller: Caller, params: Nothing) -> msgspec.Raw:
@@ -75,21 +84,25 @@ class CamerasApi:
         """Describe one camera."""
         return _detailed(self._cameras.find(params.device))
 
+    async def get_camera_capabilities(self, caller: Caller, params: ByDevice) -> views.View:
+        """Say what one camera can do."""
+        camera = self._cameras.find(params.device)
+        name = {"camera_id": camera.camera_id, "device": camera.status.device}
+        return name | _capabilities(camera)
+
 
 def _detailed(camera: Camera) -> views.View:
     status = camera.status
     since = status.streaming_since
-    video = status.video
-    size = views.resolution(video.width, video.height) if video else None
     return views.camera(status) | {
         "metrics": {
             "bytes_sent": status.bytes_captured,
             "readers": 1 if status.session else 0,
             "uptime": int(monotonic() - since) if since is not None else 0,
         },
-        "capabilities": {
-            "formats": [views.codec(video.codec)] if video else [],
-            "resolutions": [size] if size else [],
-            "fps_options": [round(video.fps, 2)] if video and video.fps else [],
-        },
+        "capabilities": _capabilities(camera),
     }
+
+
+def _capabilities(camera: Camera) -> views.View:
+    return capabilities(camera.status, camera.capture.seat(), camera.capture.chosen)

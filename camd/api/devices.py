@@ -8,11 +8,12 @@ import attrs
 
 from camd.api import views
 from camd.api.cameras import ByDevice
+from camd.api.capabilities import offered
 from camd.camera.roster import Cameras
 from camd.camera.seats import Seats
 from camd.devices.listing import Listed, list_devices
 from camd.errors import UNSUPPORTED, Refusal
-from camd.model import Capabilities, Device, Seat
+from camd.model import Device, Seat
 from camd.rpc.registry import Caller, Method, Nothing
 from camd.rpc.roles import Role
 
@@ -108,7 +109,7 @@ def _listed(one: Listed) -> views.View:
         "recognised_by": one.rung.value if one.rung is not None else None,
         "reason": one.reason,
         "candidates": list(one.candidates),
-        "held_by": [attrs.asdict(holder) for holder in one.holders.found],
+        "held_by": [attrs.asdict(holder) for holder in one.holders.holders],
         "held_by_complete": one.holders.complete,
     }
 
@@ -123,7 +124,7 @@ def _device(device: Device) -> views.View:
         "usb": attrs.asdict(usb) if usb is not None else None,
         "links": [str(link) for link in device.links],
         "sound_card": device.sound_card or None,
-        "modes": modes(can) if can is not None else [],
+        "modes": offered(can)["modes"] if can is not None else [],
     }
     if device.trouble is not None:
         view |= {
@@ -132,34 +133,6 @@ def _device(device: Device) -> views.View:
             "suggestion": device.trouble.suggestion,
         }
     return view
-
-
-def modes(can: Capabilities) -> list[views.View]:
-    """Every format and size that a device lists, with its rates in frames a second."""
-    listed = [
-        {
-            "format": pixels.fourcc,
-            "resolution": views.resolution(size.width, size.height),
-            "fps": [round(rate, 3) for rate in size.rates.listed],
-            "fps_range": size.rates.limits,
-        }
-        for pixels in can.formats
-        for size in pixels.sizes
-    ]
-    ranges = [
-        {
-            "format": pixels.fourcc,
-            "resolution_range": [
-                views.resolution(*pixels.size_range.least),
-                views.resolution(*pixels.size_range.largest),
-            ],
-            "fps": [round(rate, 3) for rate in pixels.size_range.rates.listed],
-            "fps_range": pixels.size_range.rates.limits,
-        }
-        for pixels in can.formats
-        if pixels.size_range is not None
-    ]
-    return [*listed, *ranges]
 
 
 def _absent(seat: Seat) -> views.View:

@@ -10,13 +10,23 @@ import attrs
 import structlog
 import trio
 
+from camd.camera.health import AWAITS_CAMERA, AWAITS_DISK, judge
 from camd.camera.queue import CaptureQueue, Finish, RunEnded
 from camd.camera.recorder import Recorder
 from camd.camera.rotation import Rotation
 from camd.camera.sessions import SessionBook
 from camd.clock import monotonic, now
 from camd.errors import RECORDING_FAILED, STORAGE_CRITICAL, Refusal
-from camd.model import Cause, RecordingNews, Segment, SegmentState, Session, SessionState
+from camd.media.trouble import STALLED
+from camd.model import (
+    Cause,
+    RecordingNews,
+    Segment,
+    SegmentState,
+    Session,
+    SessionState,
+    Trouble,
+)
 from camd.runtime.mailbox import Ask
 from camd.storage.actor import Storage
 from camd.storage.levels import space_facts
@@ -26,7 +36,6 @@ log = structlog.get_logger("camd.session")
 SHUTDOWN = "shutdown"  # why a session ended that the next life of the daemon continues
 TICK_SECONDS = 1.0
 CLOSE_SECONDS = 5.0  # for the session's row in the catalog
-UNHEALTHY_AFTER_SECONDS = 4.0  # without a durable byte, on top of the sync cadence
 DURABILITY_SECONDS: dict[str, float | None] = {
     "1s": 1.0,
     "5s": 5.0,
@@ -201,9 +210,9 @@ class Active:
         """Nothing more will come: write what is queued, and seal."""
         self.queue.put(Finish())
 
-    def give_up_waiting(self) -> None:
-        """Finish without the frames that were in flight; the ledger has them."""
-        self.queue.put(RunEnded(Cause.CAMERA_STALLED, "the camera did not deliver in time"))
+    def give_up_waiting(self, trouble: Trouble = STALLED) -> None:
+        """Finish without the frames that were in flight; the ledger has them, and `trouble`."""
+        self.queue.put(RunEnded(trouble.ledger_cause, trouble.message))
         self.finish()
 
     def refuse(self, refusal: Refusal) -> None:
@@ -232,9 +241,11 @@ class Active:
     async def _look_after_health(self) -> None:
         """I7: "recording" is said only while bytes become durable; say what is the case."""
         book = self.book
-        patience = UNHEALTHY_AFTER_SECONDS + (self.sync_seconds or 0.0)
-        latest = book.durable_at if self.sync_seconds is not None else book.written_at
-        book.healthy = latest is not None and monotonic() - latest < patience
+        health = judge(book.written_at, book.durable_at, self.sync_seconds, monotonic())
+        book.healthy = health.good
+        if not health.written and book.state is SessionState.RECORDING:
+            disk = self.queue.waiting_bytes > 0  # pictures are there, and are not taken
+            book.wait_for(AWAITS_DISK if disk else AWAITS_CAMERA)
         if (news := (book.state, book.healthy)) != self._reported:
             self._reported = news
             await self.report(Changed(self))

@@ -35,14 +35,16 @@ class Asked:
         """Choose for a device; None while nothing is known of one. Cheap when repeated."""
         if capabilities is None:
             return None
-        if self._last is None or self._last.to is not capabilities:
+        last = self._last
+        if last is None or (last.to is not capabilities and last.to != capabilities):
             camera = self.camera
             wish = Wish(camera.width, camera.height, camera.fps, camera.codec)
             answer = choose(capabilities, wish)
-            self._last, self.misfit = _Answer(capabilities, answer), ""
+            last = self._last = _Answer(capabilities, answer)
+            self.misfit = ""
             why = answer.why if isinstance(answer, Choice) else answer.message
             log.info("format_chosen", camera=camera.id, why=why)
-        return self._last.answer
+        return last.answer
 
     def compare(self, chosen: Choice | None, video: VideoFormat) -> None:
         """Compare what comes with what was asked for: drivers replace it in silence."""

@@ -15,6 +15,7 @@ from camd.camera.encoders import Abilities, Untried
 from camd.camera.program import FfmpegMissingError, Program
 from camd.camera.run import Launch
 from camd.camera.sound import Microphone
+from camd.clock import monotonic, now
 from camd.config.schema import CameraConfig, Config
 from camd.devices.formats import Unsupported
 from camd.media.command import Order, capture_arguments, probe_arguments
@@ -211,6 +212,7 @@ class Capture:
             node=device.node if device else None,
             choice=choice,
             sound=sound,
+            wall_ahead=now().timestamp() - monotonic(),
         )
 
     def learn(self, trouble: Trouble | None) -> None:

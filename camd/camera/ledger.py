@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from datetime import datetime, timedelta
 
 import attrs
@@ -9,9 +10,12 @@ import attrs
 from camd.camera.holes import Hole, HoleFinder
 from camd.camera.queue import Captured, RunEnded
 from camd.camera.sessions import Loss, SessionBook
+from camd.media.fragments import Fragment
 from camd.model import Cause, Gap
 
 SAME_MOMENT = timedelta(milliseconds=250)  # capture times closer than this are one moment
+JITTER_FRAGMENTS = 8  # one of so many was on time; only what even that one lags behind is true
+CLOCK_DRIFT = 0.002  # of the time: two clocks that differ, and no picture is missing
 
 
 @attrs.define(eq=False)
@@ -30,9 +34,15 @@ class Ledger:
     clock_was_set: bool = attrs.field(default=False, init=False)  # since the newest file began
     _set_by: timedelta = attrs.field(default=timedelta(0), init=False)  # since then
     _another_life: bool = attrs.field(default=False, init=False)  # of the daemon wrote last
+    _came_until: float = attrs.field(default=0.0, init=False)  # on the stream's timeline
     _in_hand: int = attrs.field(default=0, init=False)  # frames: neither written nor lost yet
     _loss: Loss | None = attrs.field(default=None, init=False)
     _run_over: RunEnded | None = attrs.field(default=None, init=False)
+    _aligned: datetime | None = attrs.field(default=None, init=False)  # by the clock, a file began
+    # When the stream's timeline began, by each of its newest fragments: late ones say later.
+    _zeros: deque[datetime] = attrs.field(
+        factory=lambda: deque(maxlen=JITTER_FRAGMENTS), init=False
+    )
 
     @property
     def undecided_frames(self) -> int:
@@ -52,13 +62,22 @@ class Ledger:
         if self.written_until is not None and not self._another_life:
             self.written_until += by
             self._set_by += by
+        self._aligned = self._aligned and self._aligned + by
+        self._zeros = deque([zero + by for zero in self._zeros], JITTER_FRAGMENTS)
         return self.book.clock_set(by, moment)
 
-    def begin(self, start: datetime) -> list[Gap]:
-        """A file begins at `start`; make the entries for what is missing before it."""
+    def begin(self, start: datetime, first: Fragment | None = None) -> list[Gap]:
+        """A file begins at `start` with `first`; make the entries for what is missing before it."""
         self.book.stepped_seconds += self._set_by.total_seconds()
         self.clock_was_set, self._set_by = False, timedelta(0)
-        return self.settle(start)
+        same_run, joins_on = self._run_over is None, start == self.written_until
+        entries = self.settle(start)
+        if same_run and not self._another_life:
+            hole = first.start_seconds - self._came_until if first and self._zeros else 0.0
+            entries += self._left_behind(start - timedelta(seconds=max(0.0, hole)))
+        if not joins_on:
+            self._aligned = start
+        return entries
 
     def took(self, frames: int) -> None:
         """Frames arrived; `wrote` or `lose` says what becomes of them, before others come."""
@@ -66,15 +85,36 @@ class Ledger:
         self._in_hand = frames
 
     def start_of(self, captured: Captured) -> datetime:
-        """When a segment that begins with this fragment begins: without a seam where none is."""
+        """When a segment that begins with this fragment begins: without a seam where none is.
+
+        A fragment that merely came late, as the ones before it did not, leaves no seam.
+        """
         until = self.written_until
-        return until if until and abs(captured.start - until) < SAME_MOMENT else captured.start
+        if until is None or captured.start < until - SAME_MOMENT:
+            return captured.start
+        on_time = min([_zero_of(captured), *self._zeros])
+        seam = on_time + timedelta(seconds=captured.fragment.start_seconds) - until
+        return until if seam < SAME_MOMENT else captured.start
 
     def wrote(self, captured: Captured, until: datetime) -> list[Gap]:
         """The fragment in hand is in a file, which ends at `until` of the time it began in."""
         self._in_hand, self._another_life = 0, False
         self.written_until = until + self._set_by
+        self._came_until = captured.fragment.end_seconds
+        self._zeros.append(_zero_of(captured))
         return self._dropped(self.holes.watch(captured.fragment, captured.start))
+
+    def _left_behind(self, until: datetime) -> list[Gap]:
+        """Make the entry for what a source that is slower than real time did not deliver.
+
+        Its capture times have no hole: they go on more slowly than the clock on the wall.
+        """
+        if self.written_until is None or not self._zeros:
+            return []
+        lag = min(self._zeros) + timedelta(seconds=self._came_until) - self.written_until
+        if lag < max(SAME_MOMENT, CLOCK_DRIFT * (until - (self._aligned or until))):
+            return []
+        return [self.book.left_out(self.written_until, until)]
 
     def close_holes(self) -> list[Gap]:
         """Make the entry for holes that were found so far: a file is complete."""
@@ -114,6 +154,7 @@ class Ledger:
 
         Until then the first cause stands, whatever keeps the next child from delivering.
         """
+        self._zeros.clear()
         if self._run_over is None or self._run_over.cause is None:
             self._run_over = over
 
@@ -125,6 +166,14 @@ class Ledger:
         self.written_until = max(loss.end, self.written_until or loss.end)
         return [self.book.lost(loss)]
 
+    def finish(self, until: datetime) -> list[Gap]:
+        """Make all entries: nothing comes any more."""
+        entries: list[Gap] = []
+        if self._loss is None and self._run_over is None and self._zeros:
+            latest = self._zeros[-1] + timedelta(seconds=self._came_until)
+            entries = self._left_behind(min(latest, until))
+        return entries + self.settle(until)
+
     def settle(self, until: datetime) -> list[Gap]:
         """Make all entries: footage goes on at `until`, or never."""
         entries = self.settle_losses()
@@ -133,3 +182,7 @@ class Ledger:
         if over is not None and over.cause is not None and until > start:
             entries.append(self.book.missed(start, until, over.cause))
         return entries
+
+
+def _zero_of(captured: Captured) -> datetime:
+    return captured.start - timedelta(seconds=captured.fragment.start_seconds)

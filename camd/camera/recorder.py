@@ -98,7 +98,7 @@ class Recorder:
                 await self._take(item)
         await self.accounts.enter(self._ledger.source_over())
         await self._seal()
-        await self.accounts.enter(self._ledger.settle(self.book.until or now()))
+        await self.accounts.enter(self._ledger.finish(self.book.until or now()))
         self._done = True
 
     async def _cut_short(self) -> None:
@@ -180,7 +180,7 @@ class Recorder:
         start = self._ledger.start_of(captured)
         # What is missing before the file is in the ledger before the file is there: after a crash
         # in between, another entry joins on; the other way round there would be a hole (I4).
-        await self.accounts.enter(self._ledger.begin(start))
+        await self.accounts.enter(self._ledger.begin(start, captured.fragment))
         self._open = await open_segment(
             self.storage,
             self.book,

@@ -16,7 +16,7 @@ from camd.camera.actor import Camera
 from camd.config.schema import CameraConfig, Config
 from camd.devices.adoption import AdoptionError, adopt, forget
 from camd.devices.assignment import Assignment, assign
-from camd.devices.bindings import BindingsFile
+from camd.devices.bindings import load_known, save_known
 from camd.devices.identity import Known
 from camd.errors import ALREADY_RECORDING, INVALID_PARAMS, SOURCE_UNAVAILABLE, Refusal
 from camd.model import CameraId, Device, Seat, V4l2Source
@@ -69,21 +69,18 @@ class Kept(Protocol):
 class KeptInFile:
     """The known cameras in a file of the state folder, which threads read and write."""
 
-    file: BindingsFile
+    file: Path
 
     async def load(self) -> tuple[Known, ...]:
-        """Read the file; nothing when there is none, or none that can be understood.
-
-        Raises OSError when it is there and cannot be read.
-        """
-        return await trio.to_thread.run_sync(self.file.load)
+        """Read the file; nothing when there is none, or none that can be understood."""
+        return await trio.to_thread.run_sync(load_known, self.file)
 
     async def save(self, known: tuple[Known, ...]) -> None:
         """Replace the file, durably, if anything is new."""
         try:
-            await trio.to_thread.run_sync(self.file.save, known)
+            await trio.to_thread.run_sync(save_known, self.file, known)
         except OSError as error:  # they are recognised for as long as the service runs
-            log.error("cameras_not_kept", file=str(self.file.path), error=str(error))
+            log.error("cameras_not_kept", file=str(self.file), error=str(error))
 
 
 @attrs.define(eq=False)

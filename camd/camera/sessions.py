@@ -137,7 +137,8 @@ class SessionBook:
             self.state is SessionState.STARTING and not self.reason
         ):
             self.state, self.reason = SessionState.RECORDING, ""
-        self.written_at = monotonic
+        if frames:  # sound alone is no recording
+            self.written_at = monotonic
         self.frames_written += frames
         self.bytes_written += size_bytes
         self.durable = False
@@ -171,6 +172,11 @@ class SessionBook:
         """Ledger frames that the source left out in so many seconds of a span; estimated."""
         cause = Cause.FRAMES_DROPPED_BY_SOURCE
         return self._ledger(start, end, frames, False, cause, "recorded what came", seconds)
+
+    def left_out(self, start: datetime, end: datetime) -> Gap:
+        """Ledger time that a source did not deliver, without a hole in its capture times."""
+        seconds = (end - start).total_seconds()
+        return self.dropped(start, end, seconds, round(seconds * self._frame_rate()))
 
     def clock_set(self, by: timedelta, moment: datetime) -> list[Gap]:
         """Ledger that the wall clock was set, at `moment` of the new time: nothing is missing.

@@ -177,10 +177,17 @@ def devices(rows: Iterable[Row]) -> Table:
             _cell(row.get("name")),
             _cell(row.get("camera_id") or maybe or "none"),
             _cell((row.get("usb") or {}).get("kernel_name") or row.get("bus")),
-            escape(", ".join(formats) or _text(row.get("cause"))),
+            escape(_few(formats) or _text(row.get("cause"))),
             escape(", ".join(holders)),
         )
     return table
+
+
+def _few(words: Iterable[str], most: int = 5) -> str:
+    """Write the first words, and how many more there are."""
+    every = list(words)
+    rest = f" and {len(every) - most} more" if len(every) > most else ""
+    return ", ".join(every[:most]) + rest
 
 
 def modes(rows: Iterable[Row]) -> Table:

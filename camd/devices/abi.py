@@ -206,7 +206,7 @@ class ControlFacts:
         """Whether it has one value that fits a number or a text, and is in use."""
         if self.flags & FLAG_DISABLED or self.dimensions:
             return False
-        if self.type == TYPE_CLASS or self.type > TYPE_INTEGER_MENU:
+        if self.type == TYPE_CLASS or not TYPE_INTEGER <= self.type <= TYPE_INTEGER_MENU:
             return False
         return bool(self.flags & FLAG_HAS_PAYLOAD) == (self.type == TYPE_STRING)
 

@@ -1,8 +1,8 @@
 """The known cameras in a file of the state folder: which number is which physical camera.
 
-Written whole and durably, and only when something changed. A file that cannot be understood is
-set aside under another name, so that nothing is lost and the service starts; one that a newer
-camd wrote is left alone, and nothing is written as long as it is there.
+Written whole and durably, and only when something changed. Reading changes nothing. Before a
+file that cannot be understood is replaced it is set aside under another name, so that nothing is
+lost; one that a newer camd wrote is left alone, and nothing is written as long as it is there.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from camd.runtime.replace import replace_file
 
 log = structlog.get_logger("camd.devices")
 
-FILE_NAME = "cameras.json"
+KNOWN_FILE = "cameras.json"
 VERSION = 1
 _MOST_BYTES = 1024 * 1024
 _MOST_ENTRIES = 1024
 _MOST_CHARACTERS = 1024  # of one value
 _ID = re.compile(r"[a-z0-9_-]{1,64}")
 _ASIDE = ".damaged"
+_MOST_ASIDE = 10
 
 
 class BindingsError(Exception):
@@ -98,62 +99,58 @@ def _text(value: object, where: str) -> str:
     return value
 
 
-@attrs.define(eq=False)
-class BindingsFile:
-    """The file in a state folder. One owner, one thread at a time; everything blocks."""
+def load_known(file: Path) -> tuple[Known, ...]:
+    """Read what is known; nothing when there is no file, or none that can be understood.
 
-    state_dir: Path
-    _saved: tuple[Known, ...] | None = attrs.field(default=None, init=False)  # None: unknown
-    _newer: bool = attrs.field(default=False, init=False)
+    Blocks. What is wrong is logged; the file stays as it is.
+    """
+    try:
+        return _read(file)
+    except FileNotFoundError:
+        return ()
+    except NewerError as error:
+        log.error("known_cameras_newer", file=str(file), error=str(error))
+    except BindingsError as error:
+        log.error("known_cameras_damaged", file=str(file), error=str(error))
+    except OSError as error:
+        log.error("known_cameras_unreadable", file=str(file), error=str(error))
+    return ()
 
-    @property
-    def path(self) -> Path:
-        """Where it is."""
-        return self.state_dir / FILE_NAME
 
-    def load(self) -> tuple[Known, ...]:
-        """Read what is known; no file, or none that can be understood, means nothing. Blocks.
+def save_known(file: Path, known: Sequence[Known]) -> bool:
+    """Keep what is known now, durably; False when that stands there, or must not be replaced.
 
-        Raises OSError when the file is there and cannot be read: going on without it would give
-        every number anew.
-        """
-        self._newer = False
-        try:
-            with self.path.open("rb") as stream:
-                content = stream.read(_MOST_BYTES + 1)
-        except FileNotFoundError:
-            self._saved = ()
-            return ()
-        try:
-            if len(content) > _MOST_BYTES:
-                raise BindingsError(f"is larger than {_MOST_BYTES} bytes")
-            self._saved = parse_bindings(content.decode())
-        except NewerError as error:
-            self._newer = True
-            log.error("bindings_newer", file=str(self.path), error=str(error))
-        except (BindingsError, UnicodeDecodeError) as error:
-            aside = self._set_aside()
-            log.error("bindings_damaged", file=str(aside), error=str(error))
-            self._saved = ()
-        return self._saved or ()
-
-    def save(self, known: Sequence[Known]) -> bool:
-        """Write what is known now, durably; False when that was there or must not be written.
-
-        Blocks for two syncs. Raises OSError; then the next call tries again.
-        """
-        if self._newer or tuple(known) == self._saved:
+    Blocks for two syncs. Raises OSError, also when what is there cannot be read.
+    """
+    try:
+        if _read(file) == tuple(known):
             return False
-        self._saved = None
-        self.state_dir.mkdir(parents=True, exist_ok=True)
-        replace_file(self.path, render_bindings(known))
-        self._saved = tuple(known)
-        return True
+    except FileNotFoundError:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except NewerError as error:
+        log.error("known_cameras_newer", file=str(file), error=str(error))
+        return False
+    except BindingsError as error:
+        aside = _set_aside(file)
+        log.error("known_cameras_set_aside", file=str(aside), error=str(error))
+    replace_file(file, render_bindings(known))
+    return True
 
-    def _set_aside(self) -> Path:
-        """Rename the file to a name that nobody has, so that a person can look at it."""
-        names = (self.path.with_name(f"{FILE_NAME}{_ASIDE}{n or ''}") for n in range(100))
-        aside = next((name for name in names if not name.exists()), None)
-        aside = aside or self.path.with_name(FILE_NAME + _ASIDE)
-        self.path.replace(aside)
-        return aside
+
+def _read(file: Path) -> tuple[Known, ...]:
+    """Raises OSError and BindingsError."""
+    with file.open("rb") as stream:
+        content = stream.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise BindingsError(f"is larger than {_MOST_BYTES} bytes")
+    try:
+        return parse_bindings(content.decode())
+    except UnicodeDecodeError as error:
+        raise BindingsError(f"is not UTF-8 text (byte {error.start})") from error
+
+
+def _set_aside(file: Path) -> Path:
+    """Rename the file to a name that nobody has, so that a person can look at it."""
+    names = [file.with_name(f"{file.name}{_ASIDE}{number or ''}") for number in range(_MOST_ASIDE)]
+    aside = next((name for name in names if not name.exists()), names[0])
+    return file.replace(aside)

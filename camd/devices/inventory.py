@@ -103,16 +103,13 @@ class Inventory:
         entry.asking, entry.late = True, False
         return Job(entry.sighting, entry.plugged)
 
-    def know(self, job: Job, facts: NodeFacts | None) -> bool:
-        """Take in a node's facts; return whether it has to be opened and asked, too."""
-        if (entry := self._find(job)) is None:
-            return False
-        entry.facts = facts or entry.facts
-        if facts is None:
-            self.hear(job, Answer(gone=True))
-        elif self._is_ignored(entry):
-            self.hear(job, Answer())
-        return entry.asking
+    def know(self, job: Job, facts: NodeFacts | None) -> Answer | None:
+        """Take in a node's facts; return the answer where the node need not be opened for it."""
+        entry = self._find(job)
+        if entry is None or facts is None:
+            return Answer(gone=True)
+        entry.facts = facts
+        return Answer() if self._is_ignored(entry) else None
 
     def hear(self, job: Job, answer: Answer) -> None:
         """Take in an answer, however late; one of a former life is nobody's."""
@@ -123,11 +120,13 @@ class Inventory:
         if answer.trouble is None:
             entry.capabilities = answer.capabilities
 
-    def lose_patience(self, job: Job) -> None:
-        """Take note that an answer takes too long."""
+    def lose_patience(self, job: Job) -> bool:
+        """Take note that an answer takes too long; return whether that is news."""
         entry = self._find(job)
-        if entry is not None and entry.asking:
-            entry.late = True
+        if entry is None or not entry.asking:
+            return False
+        entry.late = True
+        return entry.answer is None or entry.answer.trouble is None
 
     def _find(self, job: Job) -> _Entry | None:
         entry = self._entries.get(job.sighting.name)
@@ -157,7 +156,7 @@ class Inventory:
 
     def _show(self, entry: _Entry) -> Device | None:
         facts, trouble = entry.facts, entry.answer.trouble if entry.answer else None
-        if entry.late:
+        if entry.late and trouble is None:  # else it would be another one with every look
             trouble = hung(str(self._dev / entry.sighting.name))
         if facts is None or self._is_ignored(entry):
             return None

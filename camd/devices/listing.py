@@ -10,7 +10,7 @@ import trio
 
 from camd.config.schema import Config, DiscoveryConfig
 from camd.devices.assignment import Assignment, assign
-from camd.devices.bindings import BindingsFile
+from camd.devices.bindings import KNOWN_FILE, load_known
 from camd.devices.holders import Holders, find_holders
 from camd.devices.identity import natural
 from camd.devices.survey import open_survey
@@ -63,7 +63,7 @@ class Listing:
 
 async def look_around(config: Config) -> Listing:
     """Do what the service does when it starts, and change nothing; waits LOOK_SECONDS at most."""
-    known = await trio.to_thread.run_sync(BindingsFile(config.storage.state_dir).load)
+    known = await trio.to_thread.run_sync(load_known, config.storage.state_dir / KNOWN_FILE)
     async with open_survey(watched(config), query=read_capabilities) as survey:
         with trio.move_on_after(LOOK_SECONDS):
             await survey.settled.wait()

@@ -15,7 +15,8 @@ from camd.model import Capabilities, FrameSize, PixelFormat, Rates, SizeRange
 
 SAME_RATE = 0.01  # 30 and 30000/1001 are one rate
 
-# The kernel's four characters and FFmpeg's names, in FFmpeg's order where names repeat.
+# The kernel's four characters and FFmpeg's names, in FFmpeg's order where names repeat. Of raw
+# formats of equal merit the earlier one is taken. These are in FFmpeg 5.1 and 9 alike.
 INPUT_FORMATS = {
     "H264": "h264",
     "MJPG": "mjpeg",
@@ -31,14 +32,19 @@ INPUT_FORMATS = {
     "YVU9": "yuv410p",
     "BGR3": "bgr24",
     "RGB3": "rgb24",
+    "XR24": "bgr0",
     "BGR4": "bgr0",
+    "BX24": "0rgb",
     "RGB4": "0rgb",
+    "AR24": "bgra",
+    "BA24": "argb",
     "RGBP": "rgb565le",
     "RGBR": "rgb565be",
     "RGBO": "rgb555le",
     "RGBQ": "rgb555be",
     "GREY": "gray",
     "Y16": "gray16le",
+    "Z16": "gray16le",
     "BA81": "bayer_bggr8",
     "GBRG": "bayer_gbrg8",
     "GRBG": "bayer_grbg8",

@@ -69,7 +69,7 @@ class Seating:
 
     def unique(self, plugged: Plugged) -> bool:
         """Tell whether a free device is a camera of its own by its serial number."""
-        return has_unique_serial(plugged, self.plugged, self.everybody)
+        return has_unique_serial(plugged, self.plugged, self.everybody, self.permits)
 
     def tell(self, kind: NewsKind, camera_id: CameraId, text: str) -> None:
         """Add to the news."""
@@ -88,7 +88,7 @@ class Seating:
 
     def surest(self, plugged: Plugged) -> Rung | None:
         """Say by what a free device will be recognised, if by anything."""
-        return surest(plugged, self.plugged, self.everybody)
+        return surest(plugged, self.plugged, self.everybody, self.permits)
 
     def bind(self, camera_id: CameraId, plugged: Plugged, rung: Rung, why: str) -> None:
         """Give an id that nobody has to a device that nobody has."""

@@ -139,16 +139,19 @@ class _Surveyor:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._lose_patience, job)
             facts = await self._probe.read_facts(job.sighting)
-            if self._inventory.know(job, facts):
-                self._inventory.hear(job, await self._probe.ask(job.sighting))
+            answer = self._inventory.know(job, facts)
+            if answer is None:
+                answer = await self._probe.ask(job.sighting)
             nursery.cancel_scope.cancel()
+        # In one step: a look in between would ask again before this question is closed.
+        self._inventory.hear(job, answer)
         self._open.pop(job).set()
         self._publish()
 
     async def _lose_patience(self, job: Job) -> None:
         await trio.sleep(PATIENCE_SECONDS)
-        log.warning("device_does_not_answer", device=job.sighting.name)
-        self._inventory.lose_patience(job)
+        if self._inventory.lose_patience(job):
+            log.warning("device_does_not_answer", device=job.sighting.name)
         self._open[job].set()
         self._publish()
 

@@ -45,10 +45,7 @@ _COPIED_AUDIO = frozenset(("aac", "opus", "mp3", "ac3", "eac3", "alac", "flac"))
 _OWN_HEADERS = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".webm"))
 _MOVFLAGS = "frag_keyframe+empty_moov+default_base_moof"
 _LATE_MOVFLAGS = "frag_keyframe+empty_moov+default_base_moof+delay_moov"
-_TRIAL = Picture(640, 360, 30.0)
-# Else an encoder counts in frames of the nominal rate: capture times are rounded to that, and two
-# frames that come close together end an MJPEG encoder ("Invalid pts").
-_FINE_TIMES = ("-enc_time_base", "1:90000")
+_TRIAL = Picture(640, 360, 30.0, live=True)
 # A frame that cannot be decoded is dropped; however many, they are no reason to fail.
 _TOLERANT = ("-max_error_rate", "1")
 
@@ -222,9 +219,9 @@ def _encoded_video(camera: CameraConfig, order: Order) -> Arguments:
     else:
         width, height = width or order.probe.width, height or order.probe.height
         fps = fps or order.probe.fps
-    picture = Picture(width, height, fps, camera.bitrate)
-    times = () if isinstance(source, TestSource) else _FINE_TIMES
-    return (*encoding_arguments(order.encoder, picture, _filters(camera)), *times)
+    live = not isinstance(source, TestSource)
+    picture = Picture(width, height, fps, camera.bitrate, live)
+    return encoding_arguments(order.encoder, picture, _filters(camera))
 
 
 def _filters(camera: CameraConfig) -> Arguments:

@@ -2,7 +2,8 @@
 
 All are asked for the same: no delay, no B-frames, a key frame every second. Forced key frames
 follow the clock; `-g` counts frames, for encoders that ignore the first. Encoders in hardware
-choose a bit rate that is far too low unless they are told one.
+choose a bit rate that is far too low unless they are told one. Left alone, FFmpeg rounds times to
+the nominal frame rate before it encodes; live pictures keep theirs.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ KEY_FRAME_SECONDS = 1  # segments, viewers and pre-roll can only begin at key fr
 BITS_PER_PIXEL = 0.1  # of H.264 at ordinary quality
 LEAST_BITS_PER_SECOND = 500_000
 DEFAULT_PIXELS, DEFAULT_FPS = 1280 * 720, 30.0
+
+TIME_BASE = "1/90000"  # seconds: fine enough for any camera, and what RTSP has
 
 RENDER_NODES = "dri/renderD*"
 NVIDIA_NODES = "nvidia[0-9]*"
@@ -44,6 +47,7 @@ class Picture:
     height: int = 0
     fps: float = 0.0
     bitrate: int | None = None
+    live: bool = False  # comes when it comes, not at even intervals
 
     @property
     def usual_bitrate(self) -> int:
@@ -112,6 +116,7 @@ def encoding_arguments(encoder: Encoder, picture: Picture, filters: Arguments = 
         *encoder.options,
         *_key_frames(encoder, picture),
         *_rate(encoder, picture),
+        *(("-enc_time_base:v", TIME_BASE) if picture.live else ()),
     )
 
 

@@ -39,20 +39,19 @@ class Order:
     node: Path | None = None  # of a V4L2 camera; None: its source's path
     choice: Choice | None = None  # what a V4L2 camera is asked for
     sound: Sound | None = None  # what is recorded along with a V4L2 camera
+    wall_ahead: float = 0.0  # seconds from the monotonic clock to the wall clock, at this moment
 
 
 def v4l2_arguments(camera: CameraConfig, order: Order) -> Arguments:
     """Ask the device for everything, because FFmpeg picks what it is not told.
 
-    The kernel's monotonic capture times are kept, which is the default. Sound has the wall
-    clock's; beside it, frames get that as well, as `-ts abs` makes it of the kernel's times.
+    The kernel's monotonic capture times are kept, which is the default: `-ts abs` would make wall
+    times of them, wrong by as long as it is interrupted between reading two clocks.
     """
     asked = order.choice or Choice(
         "", "", camera.width or 0, camera.height or 0, camera.fps or 0.0, order.copy, "", ""
     )
     wanted: Arguments = ("-f", "v4l2", "-thread_queue_size", "64")
-    if order.sound:
-        wanted += ("-ts", "abs")
     if asked.input_format:
         wanted += ("-input_format", asked.input_format)
     if asked.width and asked.height:
@@ -65,13 +64,13 @@ def v4l2_arguments(camera: CameraConfig, order: Order) -> Arguments:
 def sound_arguments(order: Order) -> Arguments:
     """Open the sound device; its times are put in relation to the pictures'.
 
-    Without `-isync` both would begin at zero, and sound would be early by as long as opening the
-    sound device takes after the first picture.
+    By itself FFmpeg lets both begin at zero, and sound is early by as long as opening its device
+    takes after the first picture. `-isync` moves it by the difference of the first times, from
+    which the difference of the clocks has to come off: ALSA's times are wall times.
     """
     if order.sound is None:
         return ()
-    same_clock = ("-isync", "0") if order.version >= (5, 1) else ()
     return (
-        *("-thread_queue_size", "1024", *same_clock),
+        *("-thread_queue_size", "1024", "-itsoffset", f"{-order.wall_ahead:.6f}", "-isync", "0"),
         *("-f", order.sound.kind, "-i", order.sound.name),
     )

@@ -8,7 +8,16 @@ from collections.abc import Iterable
 import attrs
 
 from camd.media.redact import redact
-from camd.media.trouble import CRASHED, ENDED, FFMPEG_MISSING, IN_PASSING, KILLED, TABLE, UNKNOWN
+from camd.media.trouble import (
+    CRASHED,
+    ENDED,
+    FFMPEG_MISSING,
+    IN_PASSING,
+    KILLED,
+    REASON_OF_A_WARNING,
+    TABLE,
+    UNKNOWN,
+)
 from camd.model import Trouble
 
 _LEVELS = "quiet|panic|fatal|error|warning|info|verbose|debug|trace"
@@ -75,7 +84,7 @@ def classify(messages: Iterable[Message], exit_code: int | None) -> Trouble:
         return _signalled(-exit_code)
     said = [message for message in messages if message.text]
     severe = [message for message in said if message.severe]
-    reasons = [message for message in severe if not IN_PASSING.search(message.text)]
+    reasons = [message for message in said if _tells_why(message)]
     telling = reasons or (severe if exit_code else ()) or (() if severe else said)
     for row in TABLE:
         if any(row.pattern.search(message.text) for message in telling):
@@ -88,6 +97,12 @@ def classify(messages: Iterable[Message], exit_code: int | None) -> Trouble:
     if exit_code == 0:
         return ENDED
     return attrs.evolve(UNKNOWN, message=f"FFmpeg ended with code {exit_code}")
+
+
+def _tells_why(message: Message) -> bool:
+    if message.severe:
+        return not IN_PASSING.search(message.text)
+    return bool(REASON_OF_A_WARNING.search(message.text))
 
 
 def _signalled(number: int) -> Trouble:

@@ -79,7 +79,7 @@ CRASHED = Trouble(
 ENDED = Trouble(
     "ended",
     "The source came to its end",
-    "Check the source; a file can be repeated with loop.",
+    "A stream is connected to again by itself; a file can be repeated with loop.",
     Cause.CAMERA_LOST,
 )
 UNKNOWN = Trouble("unknown", "FFmpeg gave up", "Look for more in the service's log.")
@@ -276,6 +276,15 @@ STREAMS = (
             Cause.CAMERA_LOST,
         ),
     ),
+    _row(
+        r"rtsps?://\S+: Invalid data found|Error opening input file rtsps?://",
+        Trouble(
+            "no_stream",
+            "The server was reached, but gives no stream",
+            "Check that it speaks RTSP on that port; try the source with another player.",
+            Cause.SOURCE_UNREACHABLE,
+        ),
+    ),
 )
 
 ENCODERS = (
@@ -350,6 +359,9 @@ CONTENTS = (
 
 # An encoder's or a sound card's words hold those of a camera: "device busy", "permission denied".
 TABLE: tuple[Row, ...] = (*ENCODERS[:2], *SOUND, *DEVICES, ENCODERS[2], *STREAMS, *CONTENTS)
+
+# The reason why a stream broke off, which FFmpeg 9 tells as a warning and others do not.
+REASON_OF_A_WARNING = re.compile(r"Failed reading RTSP data")
 
 # What FFmpeg says of one packet, and goes on: never why it ended, when it says anything else.
 IN_PASSING = re.compile(

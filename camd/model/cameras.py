@@ -59,4 +59,4 @@ class CameraStatus:
     bytes_captured: int
     streaming_since: float | None  # clock.monotonic()
     restarts: int
-    warnings: tuple[str, ...] = ()  # what is not as it was asked for
+    warnings: tuple[str, ...] = ()  # what is not as it was asked for, for people

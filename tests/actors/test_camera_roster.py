@@ -9,6 +9,7 @@ import trio
 from support.camera_stage import ANN, Studio, films, find_program, jump_clocks, memory_storage
 from trio.testing import MockClock
 
+from camd.camera.encoders import Untried
 from camd.camera.roster import Cameras, open_cameras
 from camd.config.schema import CameraConfig, Config
 from camd.errors import Refusal
@@ -69,4 +70,5 @@ async def record_with(cameras: Cameras, studio: Studio, count: int) -> None:
             camera = cameras.add(CameraConfig(CameraId(f"camera{number}"), TestSource()))
             camera.capture.launch = studio.launch
             camera.capture.find_program = find_program
+            camera.capture.abilities = Untried()
             nursery.start_soon(camera.start_recording, ANN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
 
 import attrs
@@ -107,7 +108,6 @@ async def test_the_seats_device_is_asked_for_what_was_chosen() -> None:
     assert "-fps_mode passthrough" in said
     assert known.asked == ["h264"]
     assert capture.chosen is not None
-    assert capture.chosen is capture.chosen
     assert capture.wanted == VideoFormat("", 640, 480, 30.0)
     assert not capture.absent
     assert capture.path is None
@@ -171,6 +171,14 @@ async def test_where_no_encoder_works_that_is_said() -> None:
     assert "libx264: slow" in trouble.suggestion
 
 
+def test_a_choice_is_made_once_for_a_device() -> None:
+    """Looking at the status costs nothing, even where the device is described anew each time."""
+    config = CameraConfig(CAMERA, V4l2Source())
+    capture = Capture(config, Config(), find_program, seat=seated)
+    assert capture.chosen is not None
+    assert capture.chosen is capture.chosen
+
+
 async def test_another_device_is_chosen_for_anew() -> None:
     """A camera that is replaced by another model is asked for what that one offers."""
     seats = [seated()]
@@ -207,8 +215,9 @@ async def test_sound_comes_from_the_cameras_own_card() -> None:
     """With times that can be compared; where FFmpeg cannot, the picture goes alone."""
     seat = seated(sound_card="C920")
     said = await planned(capturing(seat, audio="auto"))
-    assert "-ts abs" in said
     assert "-isync 0 -f alsa -i plughw:CARD=C920 -map 0:v:0 -map 1:a:0" in said
+    ahead = -float(said.partition("-itsoffset ")[2].partition(" ")[0])
+    assert ahead == pytest.approx(time.time() - time.monotonic(), abs=5)
     silent = capturing(seat, Known(devices=frozenset()), audio="auto")
     assert "alsa" not in await planned(silent)
     assert "cannot capture from alsa" in silent.warnings[0]

@@ -66,6 +66,14 @@ def test_a_whole_file_becomes_a_configuration(tmp_path: Path) -> None:
     assert (other.device, other.name) == ("", "")  # seen when it is there
 
 
+def test_only_cameras_of_this_machine_have_controls(tmp_path: Path) -> None:
+    """A stream has none; a camera that is found by itself may."""
+    text = "camera = [{source = 'test:', controls = {gain = 1}}, {id = 'a', controls = {gain = 1}}]"
+    assert mistakes_of(tmp_path, text) == (
+        "camera[0].controls: only cameras of this machine have controls",
+    )
+
+
 def test_default_ids_leave_out_those_that_are_taken(tmp_path: Path) -> None:
     """A camera without an id never gets the id of another one."""
     config = load_config(

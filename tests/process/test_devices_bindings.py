@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from camd.devices.bindings import (
+    KNOWN_FILE,
     BindingsError,
-    BindingsFile,
     NewerError,
+    load_known,
     parse_bindings,
     render_bindings,
+    save_known,
 )
 from camd.devices.identity import Identity, Known
 from camd.model import CameraId
@@ -33,70 +35,64 @@ KNOWN = (NUMBERED, DOOR)
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
-    """The next life of the daemon knows the same cameras."""
-    assert BindingsFile(tmp_path / "state").load() == ()
-    file = BindingsFile(tmp_path / "state")
-    assert file.save(KNOWN)
-    assert BindingsFile(tmp_path / "state").load() == KNOWN
-    assert list((tmp_path / "state").iterdir()) == [file.path]
+    """The next life of the daemon knows the same cameras; a missing folder is made."""
+    file = tmp_path / "state" / KNOWN_FILE
+    assert load_known(file) == ()
+    assert save_known(file, KNOWN)
+    assert load_known(file) == KNOWN
+    assert list(file.parent.iterdir()) == [file]
 
 
 def test_it_is_written_only_when_something_changed(tmp_path: Path) -> None:
-    """A camera that comes and goes costs no write, in this life or the next."""
-    assert BindingsFile(tmp_path).save(KNOWN)
-    file = BindingsFile(tmp_path)
-    assert not file.save(file.load())
-    before = file.path.stat().st_ino
-    assert not file.save(KNOWN)
-    assert file.path.stat().st_ino == before
-    assert file.save((DOOR,))
-    assert not file.save((DOOR,))
-    assert file.path.stat().st_ino != before
-
-
-def test_a_write_that_failed_is_tried_again(tmp_path: Path) -> None:
-    """What could not be kept is not taken for kept."""
-    file = BindingsFile(tmp_path / "state")
-    file.state_dir.write_text("in the way")
-    with pytest.raises(FileExistsError):
-        file.save(KNOWN)
-    file.state_dir.unlink()
-    assert file.save(KNOWN)
+    """What stands there already costs no write."""
+    file = tmp_path / KNOWN_FILE
+    assert save_known(file, KNOWN)
+    before = file.stat().st_ino
+    assert not save_known(file, KNOWN)
+    assert file.stat().st_ino == before
+    assert save_known(file, (DOOR,))
+    assert file.stat().st_ino != before
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"\xff", b"[]", b"{", b"[" * 100_000, b" " * 2**20 + b"{}", b'{"version": 0}']
 )
-def test_a_damaged_file_is_set_aside(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_file_is_set_aside_before_it_is_replaced(tmp_path: Path, content: bytes) -> None:
     """The daemon starts without it, says so, and what was in it can be looked at."""
-    file = BindingsFile(tmp_path)
+    file = tmp_path / KNOWN_FILE
     for name in ("cameras.json.damaged", "cameras.json.damaged1"):
-        file.path.write_bytes(content)
+        file.write_bytes(content)
         with capture_logs() as logs:
-            assert file.load() == ()
-        assert [line["event"] for line in logs] == ["bindings_damaged"]
+            assert load_known(file) == ()
+            assert file.read_bytes() == content
+            assert save_known(file, KNOWN)
+        told = [line["event"] for line in logs]
+        assert told == ["known_cameras_damaged", "known_cameras_set_aside"]
         assert (tmp_path / name).read_bytes() == content
-    assert file.save(KNOWN)
+        assert load_known(file) == KNOWN
 
 
 def test_a_newer_file_is_left_alone(tmp_path: Path) -> None:
     """Whoever goes back to an older version finds the newer one's file untouched."""
-    file = BindingsFile(tmp_path)
+    file = tmp_path / KNOWN_FILE
     text = json.dumps({"version": 2, "more": True})
-    file.path.write_text(text)
+    file.write_text(text)
     with capture_logs() as logs:
-        assert file.load() == ()
-    assert [line["event"] for line in logs] == ["bindings_newer"]
-    assert not file.save(KNOWN)
-    assert file.path.read_text() == text
+        assert load_known(file) == ()
+        assert not save_known(file, KNOWN)
+    assert [line["event"] for line in logs] == ["known_cameras_newer"] * 2
+    assert file.read_text() == text
 
 
-def test_a_file_that_cannot_be_read_is_no_empty_one(tmp_path: Path) -> None:
-    """Numbers are not given anew because a folder stands in the way."""
-    file = BindingsFile(tmp_path)
-    file.path.mkdir()
+def test_a_file_that_cannot_be_read_is_not_replaced(tmp_path: Path) -> None:
+    """What is known is not thrown away because it cannot be seen at the moment."""
+    file = tmp_path / KNOWN_FILE
+    file.mkdir()
+    with capture_logs() as logs:
+        assert load_known(file) == ()
+    assert [line["event"] for line in logs] == ["known_cameras_unreadable"]
     with pytest.raises(IsADirectoryError):
-        file.load()
+        save_known(file, KNOWN)
 
 
 def change(path: str, value: object) -> str:

@@ -311,3 +311,12 @@ def test_changes_name_keys_and_never_values() -> None:
     old = Config()
     new = attrs.evolve(old, auth=attrs.evolve(old.auth, jwt_secret="s" * 32))
     assert compare(old, new).restart_needed == ("auth.jwt_secret",)
+
+
+def test_an_encoder_is_a_name_or_left_to_the_trial() -> None:
+    """FFmpeg's names are small letters, digits and underscores; nothing else gets that far."""
+    given = read('ffmpeg.encoder = "h264_vaapi"').sections["ffmpeg"]
+    assert given.encoder == "h264_vaapi"  # type: ignore[attr-defined]
+    assert read("").sections["ffmpeg"].encoder == "auto"  # type: ignore[attr-defined]
+    mistake = only_mistake('ffmpeg.encoder = "libx264 -preset"')
+    assert mistake.startswith('ffmpeg.encoder: must be "auto" or a name such as "h264_vaapi"')

@@ -105,6 +105,13 @@ def test_a_range_of_sizes_and_rates_is_understood() -> None:
     assert refused(sensor, width=640, height=480, fps=120).rates == (90.0, 1.0)
 
 
+def test_of_two_formats_under_one_name_the_one_that_ffmpeg_takes_counts() -> None:
+    """YU12 and YV12 are both yuv420p, and FFmpeg tries the first first."""
+    both = camera(offer("YV12", "1280x720@30"), offer("YU12", "640x480@30"))
+    assert chosen(both) == ("yuv420p", "640x480", 30.0, "h264")
+    assert refused(both, width=1280, height=720).sizes == ((640, 480),)
+
+
 def test_the_reason_is_a_sentence_for_people() -> None:
     """It names format, size, rate, and what becomes of the pictures."""
     encoded = "MJPEG at 1280x720, 30 frames/s, encoded"

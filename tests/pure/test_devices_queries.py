@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
+from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.v4l2_driver import (
     METADATA,
     NODE,
     OUTPUT,
+    VIDEO,
     FakeControl,
     FakeDriver,
     FakeFormat,
@@ -18,14 +23,24 @@ from support.v4l2_driver import (
 
 from camd.devices import abi
 from camd.devices.v4l2 import (
+    MOST_CALLS,
     MOST_CHOICES,
     MOST_FORMATS,
     MOST_SIZES,
+    Kernel,
     read_capabilities,
     read_controls,
     write_control,
 )
-from camd.model import Capabilities, ControlKind, FrameSize, PixelFormat, Rates, SizeRange
+from camd.model import (
+    Capabilities,
+    Control,
+    ControlKind,
+    FrameSize,
+    PixelFormat,
+    Rates,
+    SizeRange,
+)
 
 
 def capabilities(driver: FakeDriver) -> Capabilities | None:
@@ -125,6 +140,40 @@ def test_lists_are_bounded() -> None:
     (control,) = read_controls(NODE, driver.kernel())
     assert control.choices == ((0, "a"),)
     assert driver.calls < MOST_CHOICES + 10
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=10, deadline=None)
+def test_a_driver_that_talks_nonsense_is_listened_to_and_no_more(seed: int) -> None:
+    """Whatever it answers to whatever: values of the right types come out, in bounded time."""
+    chance, calls = Random(seed), 0
+    kinds = {
+        abi.QUERY_EXT_CTRL: (4, 12),
+        abi.ENUM_FRAMESIZES: (8, 3),
+        abi.ENUM_FRAMEINTERVALS: (16, 3),
+    }
+
+    def nonsense(descriptor: int, number: int, structure: bytearray) -> None:
+        nonlocal calls
+        calls += 1
+        structure[:] = chance.randbytes(len(structure))
+        if number == abi.QUERYCAP:
+            abi.CAPABILITY.pack_into(structure, 0, b"", b"", b"", 0, VIDEO, VIDEO)
+        if number in kinds:  # one that there is, so that the answer is not put aside at once
+            place, most = kinds[number]
+            structure[place : place + 4] = chance.randint(0, most).to_bytes(4, "little")
+        if number == abi.QUERY_EXT_CTRL:
+            structure[80:88] = bytes(8)  # no array
+
+    kernel = Kernel(lambda _: 7, nonsense, lambda _: None)
+    described = read_capabilities(NODE, kernel)
+    assert described is not None
+    assert len(described.formats) <= MOST_FORMATS
+    assert all(isinstance(one.name, str) for one in read_controls(NODE, kernel))
+    wanted = Control(1, "gain", "Gain", ControlKind.INTEGER, 0, 1, 1, 0, 0)
+    with suppress(OSError):
+        assert isinstance(write_control(NODE, wanted, 1, kernel), Control)
+    assert calls < 2 * MOST_CALLS
 
 
 def test_controls_are_listed_with_what_they_can_be_set_to() -> None:

@@ -36,7 +36,7 @@ URL = "rtsp://user:p@ss@host:554/live?x=1"
 
 def command(source, *, copy=False, version=(5, 1), probe=None, **settings):
     """Build a camera's command as one text with spaces."""
-    names = ("choice", "encoder", "node", "sound")
+    names = ("choice", "encoder", "node", "sound", "wall_ahead")
     given = {name: settings.pop(name) for name in names if name in settings}
     encoder = SOFTWARE.get(settings.get("codec", "auto"), SOFTWARE["h264"])
     order = Order("ffmpeg", version, HALF, copy, encoder, probe or ProbeResult())
@@ -87,13 +87,14 @@ def test_every_command_writes_fragments_with_wall_times_to_its_stdout():
             ["-c:v copy", "-min_frag_duration 500000"],
         ),
         (
-            command(V4l2Source(Path("/dev/v")), sound=Sound("alsa", "hw:1")),
-            ["-ts abs", "-isync 0 -f alsa -i hw:1", "1:a:0", "-c:a aac"],
+            command(V4l2Source(Path("/dev/v")), sound=Sound("alsa", "hw:1"), wall_ahead=1e9),
+            ["-itsoffset -1000000000.000000 -isync 0 -f alsa -i hw:1", "1:a:0", "-c:a aac"],
         ),
         (
             command(V4l2Source(Path("/dev/v")), width=640, height=480, fps=30),
             ["-video_size 640x480 -framerate 30 -i /dev/v"],
         ),
+        (command(V4l2Source(Path("/dev/v"))), ["-enc_time_base:v 1/90000"]),
         (command(V4l2Source(), node=Path("/dev/v7")), ["-f v4l2 -thread_queue_size 64 -i /dev/v7"]),
         (command(V4l2Source(), node=Path("/dev/v7")), ["-enc_time_base 1:90000"]),
         (command(TestSource(), codec="h265"), ["libx265 -tag:v hvc1", "open-gop=0"]),
@@ -238,3 +239,12 @@ def test_inputs_are_read():
     listing = "Devices:\n D. = Demuxing supported\n .E = Muxing supported\n --\n DE alsa  ALSA\n"
     listing += "  E sdl,sdl2  SDL2\n D  lavfi  x\n DE video4linux2,v4l2 Video4Linux2\n"
     assert parse_inputs(listing) == {"alsa", "lavfi", "video4linux2", "v4l2"}
+
+
+def test_only_a_stream_that_is_encoded_is_watched_for_its_rate():
+    """Copying needs no frame rate, and guessing it takes a second at every start."""
+    quick = "-fpsprobesize 0 -rtsp_transport tcp"
+    assert quick in command(RtspSource(URL), copy=True, probe=ProbeResult("h264"))
+    assert quick in " ".join(probe_arguments("ffmpeg", RtspSource(URL)))
+    assert "-fpsprobesize" not in command(RtspSource(URL))
+    assert "-fpsprobesize" not in command(FileSource(Path("x")), copy=True)

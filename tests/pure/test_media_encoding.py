@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import attrs
 import pytest
 from media_streams import FTYP, Sample, fragment, moov, trak, trex
@@ -19,7 +21,7 @@ from camd.media.encoding import (
     encoding_arguments,
 )
 from camd.media.trial import complaint
-from camd.model import CameraId, TestSource
+from camd.model import CameraId, TestSource, V4l2Source
 
 HEAD = FTYP + moov(trak(1, extra=box(b"avcC", bytes(8))), trex=trex(1))
 HD = Picture(1280, 720, 30.0)
@@ -64,7 +66,8 @@ def test_a_trial_has_the_options_of_a_capture() -> None:
     """Whatever an encoder is told when it captures, it was told when it was tried."""
     for encoder in TABLE:
         order = Order("ffmpeg", encoder=encoder)
-        camera = CameraConfig(CameraId("c"), TestSource(640, 360, 30.0))
+        source = V4l2Source(Path("/dev/video0"))
+        camera = CameraConfig(CameraId("c"), source, width=640, height=360, fps=30.0)
         capture, trial = capture_arguments(camera, order), trial_arguments("ffmpeg", encoder, 2)
         start = capture.index("-c:v")
         coded = capture[start : capture.index("-fps_mode")]

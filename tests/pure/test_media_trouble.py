@@ -38,6 +38,19 @@ def running(detail: str, words: str) -> list[list[str]]:
     ]
 
 
+def connecting(words: str, *details: str) -> list[list[str]]:
+    """Give what 4.2, 7 and 9 say when a stream cannot be opened."""
+    old = [f"[rtsp @ 0x55d1c0] [error] {detail}" for detail in details]
+    new = [
+        f"[in#0 @ 0x5581] [error] Error opening input: {words}",
+        "[error] Error opening input file rtsp://u:p@10.0.0.9/x.",
+        f"[fatal] Error opening input files: {words}",
+    ]
+    named = [line.replace("rtsp @", "in#0 @") for line in old]
+    return [[*old, f"[error] rtsp://u:p@10.0.0.9/x: {words}"], [*old, *new], [*named, *new]]
+
+
+READING = "[in#0/rtsp @ 0x5] [warning] Failed reading RTSP data: "  # from 9 on
 CANNOT_OPEN = "Cannot open video device /dev/video0: "
 CASES = {
     ("lost", Cause.CAMERA_LOST): [
@@ -103,6 +116,63 @@ CASES = {
         *opening("Invalid argument", "ioctl(VIDIOC_STREAMON): Invalid argument"),
         *running("ioctl(VIDIOC_DQBUF): Invalid argument", "Invalid argument"),
         *running("Unknown timestamps", "Input/output error"),
+    ],
+    ("unauthorised", Cause.SOURCE_UNREACHABLE): [
+        *connecting(
+            "Server returned 401 Unauthorized (authorization failed)",
+            "method OPTIONS failed: 401 Unauthorized",
+        ),
+        *connecting(
+            "Server returned 403 Forbidden (access denied)", "method SETUP failed: 403 (Forbidden)"
+        ),
+    ],
+    ("not_found", Cause.SOURCE_UNREACHABLE): [
+        *connecting("Server returned 404 Not Found", "method DESCRIBE failed: 404 Not Found"),
+        *connecting("Server returned 404 Not Found", "method DESCRIBE failed: 404 (Not Found)"),
+    ],
+    ("server_error", Cause.SOURCE_UNREACHABLE): [
+        *connecting(
+            "Server returned 5XX Server Error reply",
+            "method DESCRIBE failed: 503 Service Unavailable",
+        ),
+        *connecting(
+            "Server returned 4XX Client Error, but not one of 40{0,1,3,4}",
+            "method SETUP failed: 461 Unsupported Transport",
+        ),
+    ],
+    ("connection_refused", Cause.SOURCE_UNREACHABLE): [
+        *connecting(
+            "Connection refused",
+            "Connection to tcp://10.0.0.9:554?timeout=10000000 failed: Connection refused",
+        ),
+    ],
+    ("blocked", Cause.SOURCE_UNREACHABLE): [
+        *connecting(
+            "Operation not permitted",
+            "Connection to tcp://10.0.0.9:554?timeout=0 failed: Operation not permitted",
+        ),
+    ],
+    ("unreachable", Cause.SOURCE_UNREACHABLE): [
+        *connecting(
+            "Input/output error", "Failed to resolve hostname cam: Name or service not known"
+        ),
+        *connecting(
+            "No route to host", "Connection to tcp://10.0.0.9:554 failed: No route to host"
+        ),
+    ],
+    ("timed_out", Cause.SOURCE_UNREACHABLE): [
+        *connecting("Connection timed out", "Connection to tcp://10.0.0.9:554 failed: x"),
+        *connecting("Operation timed out", "Connection to tcp://10.0.0.9:554 failed: x"),
+        [f"{READING}Connection timed out", *connecting("Invalid data found")[2]],
+        ["[in#0/rtsp @ 0x5] [error] Error during demuxing: Connection timed out"],
+    ],
+    ("no_stream", Cause.SOURCE_UNREACHABLE): [
+        *connecting("Invalid data found when processing input"),
+    ],
+    ("closed", Cause.CAMERA_LOST): [
+        [f"{READING}End of file"],
+        [f"{READING}Connection reset by peer", f"{READING}End of file"],
+        ["[error] rtsp://u:p@10.0.0.9/x: End of file"],
     ],
     ("no_buffers", Cause.CAMERA_ERROR): [
         *opening("Cannot allocate memory", "ioctl(VIDIOC_REQBUFS): Cannot allocate memory"),

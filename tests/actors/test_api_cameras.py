@@ -1,0 +1,125 @@
+"""What clients are told of a camera's abilities, from its seat and its state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+import msgspec
+import pytest
+from support.camera_stage import ANN, CAMERA, Node, Stage, open_stage
+
+from camd.api.cameras import ByDevice, CamerasApi
+from camd.camera.actor import Camera
+from camd.model import (
+    CameraState,
+    Capabilities,
+    Device,
+    FrameSize,
+    PixelFormat,
+    Rates,
+    Seat,
+    SizeRange,
+    Trouble,
+)
+from camd.rpc.registry import Caller
+from camd.rpc.roles import Identity, Role, Via
+
+MJPEG = PixelFormat(
+    *("MJPG", "Motion-JPEG", True),
+    (FrameSize(640, 480, Rates((30.0, 15.0))), FrameSize(1280, 720, Rates((30000 / 1001,)))),
+)
+SENSOR = PixelFormat(
+    *("YUYV", "YUYV 4:2:2", False),
+    size_range=SizeRange((320, 240), (640, 480), (320, 240), Rates(limits=(1.0, 60.0))),
+)
+ODD = PixelFormat("pRAA", "10-bit Bayer", False, (FrameSize(640, 480),))
+
+
+@attrs.define(eq=False)
+class OneCamera:
+    """A roster of one."""
+
+    camera: Camera
+
+    def find(self, name: str) -> Camera:
+        """Find it, by whatever name."""
+        return self.camera
+
+
+def seat(*formats: PixelFormat) -> Seat:
+    """Seat the camera on a device that offers `formats`."""
+    found = Capabilities("uvcvideo", "Webcam", "usb", formats)
+    return Seat(CAMERA, Device(Path("/dev/video0"), 1, "Webcam", capabilities=found))
+
+
+async def ask(stage: Stage) -> dict[str, Any]:
+    """Call both methods as a client does; they agree."""
+    api = CamerasApi(OneCamera(stage.camera))  # type: ignore[arg-type]
+    caller = Caller(Identity("ann", Role.VIEWER, None, Via.API_KEY), "1")
+    answer = await api.get_camera_capabilities(caller, ByDevice("camera0"))
+    status = await api.get_camera_status(caller, ByDevice("camera0"))
+    assert answer.items() >= status["capabilities"].items()
+    return msgspec.json.decode(msgspec.json.encode(answer))  # type: ignore[no-any-return]
+
+
+async def test_what_the_driver_lists_is_shown_before_any_picture() -> None:
+    """Formats, sizes and rates, mode by mode, and the choice with its reason."""
+    async with open_stage(node=Node()) as stage:
+        stage.camera.capture.seat = lambda: seat(MJPEG, SENSOR, ODD)
+        shown = await ask(stage)
+    assert shown["camera_id"] == "camera0"
+    assert shown["formats"] == ["mjpeg", "yuyv422"]
+    assert shown["unreadable_formats"] == ["pRAA"]
+    assert shown["resolutions"] == ["1280x720", "640x480", "320x240"]
+    assert shown["fps_options"] == [60.0, 30.0, 29.97, 15.0, 1.0]
+    assert shown["modes"][0] == {"format": "mjpeg", "resolution": "1280x720", "fps": [29.97]}
+    assert shown["modes"][2]["fps_range"] == [1.0, 60.0]
+    assert shown["chosen"] == {
+        "format": "mjpeg",
+        "resolution": "1280x720",
+        "fps": 29.97,
+        "copied": False,
+        "codec": "h264",
+        "reason": "the camera has no H.264; MJPEG at 1280x720, 29.97 frames/s, encoded",
+    }
+    assert shown["validation_status"] == "provisional"
+
+
+async def test_pictures_confirm_it() -> None:
+    """Once the camera streams, what is said is known."""
+    here = seat(MJPEG)
+    async with open_stage(node=Node()) as stage:
+        stage.camera.capture.seat = lambda: here
+        await stage.camera.start_recording(ANN)
+        assert (await ask(stage))["validation_status"] == "confirmed"
+        await stage.camera.stop_recording()
+
+
+async def test_a_camera_that_is_gone_or_in_trouble_says_so() -> None:
+    """Nothing is claimed of what is not there."""
+    gone = Seat(CAMERA, None, trouble=Trouble("not_found", "", ""))
+    async with open_stage(node=Node()) as stage:
+        stage.camera.capture.seat = lambda: gone
+        shown = await ask(stage)
+        assert (shown["validation_status"], shown["formats"]) == ("disconnected", [])
+        assert shown["chosen"] is None
+    async with open_stage(node=Node(), always_on=True) as stage:
+        stage.camera.capture.seat = lambda: seat(ODD)
+        await stage.until(CameraState.RESTING)
+        shown = await ask(stage)
+    assert (shown["validation_status"], shown["chosen"]) == ("error", None)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_other_sources_show_what_they_deliver(streaming: bool) -> None:
+    """A synthetic picture has no driver to ask."""
+    async with open_stage(always_on=streaming) as stage:
+        if streaming:
+            await stage.until(CameraState.STREAMING)
+        shown = await ask(stage)
+    assert shown["validation_status"] == ("confirmed" if streaming else "none")
+    assert shown["formats"] == (["h264"] if streaming else [])
+    assert shown["resolutions"] == (["320x180"] if streaming else [])
+    assert len(shown["modes"]) == len(shown["formats"])

@@ -1,0 +1,229 @@
+"""Nodes, links, sound cards and holders, read from folders that look like the kernel's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.machine_folder import FakeMachine
+
+from camd.devices.facts import NodeFacts
+from camd.devices.holders import find_holders
+from camd.devices.inventory import MOST_NODES
+from camd.devices.probe import see
+from camd.devices.sound import read_cards
+from camd.devices.sysfs import list_nodes, read_facts, read_links, see_node
+from camd.model import UsbFacts
+
+PCI = "devices/pci0000:00/0000:00:14.0"
+VIVID = "devices/platform/vivid.0"
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> FakeMachine:
+    """A machine with two busses of one controller and nothing on them."""
+    machine = FakeMachine(tmp_path)
+    machine.add_hub(f"{PCI}/usb1", " 2.00")
+    machine.add_hub(f"{PCI}/usb2", " 3.10")
+    return machine
+
+
+def facts_of(machine: FakeMachine, number: int) -> NodeFacts:
+    """What is read of a node that is there."""
+    sighting = see_node(f"video{number}", machine.roots)
+    assert sighting is not None
+    facts = read_facts(sighting, machine.roots)
+    assert facts is not None
+    return facts
+
+
+def test_a_usb_camera_and_its_metadata_node(machine: FakeMachine) -> None:
+    """Both nodes have the facts of their USB device, and udev's word tells them apart."""
+    device = f"{PCI}/usb1/1-1/1-1.3"
+    machine.add_usb(device, serial="LAB0001\n", product="Lab Camera\n", manufacturer="Lab\n")
+    machine.add_node(4, f"{device}/1-1.3:1.0", label="Lab Camera: Lab Camera", says=":capture:")
+    machine.add_node(5, f"{device}/1-1.3:1.0", index=1, says=":")
+    facts = facts_of(machine, 4)
+    usb = UsbFacts("046d", "0825", "LAB0001", "0000:00:14.0-usb2-1.3", "1-1.3")
+    assert facts == NodeFacts(
+        *("Lab Camera: Lab Camera", 0, "81:4", "Lab Camera", "Lab", usb),
+        bus_path="usb-0000:00:14.0-1.3",
+        says_capture=True,
+    )
+    assert not facts_of(machine, 5).plausible
+
+
+def test_a_port_is_the_same_under_another_bus_number(machine: FakeMachine) -> None:
+    """Busses are numbered anew at each start; the port's name does not follow them."""
+    machine.add_hub(f"{PCI}/usb7", " 2.00")
+    for bus, number in ((1, 0), (7, 1), (2, 2)):
+        machine.add_usb(f"{PCI}/usb{bus}/{bus}-4")
+        machine.add_node(number, f"{PCI}/usb{bus}/{bus}-4/{bus}-4:1.0")
+    ports = [usb.port for number in range(3) if (usb := facts_of(machine, number).usb)]
+    assert ports == ["0000:00:14.0-usb2-4", "0000:00:14.0-usb2-4", "0000:00:14.0-usb3-4"]
+
+
+def test_odd_bytes_of_a_device_are_cleaned(machine: FakeMachine) -> None:
+    """A serial number of junk is none, and a name keeps what can be printed."""
+    machine.add_usb(f"{PCI}/usb1/1-2", serial="\udcff\udcfe\x00\n", product="  Cam\x01 \udcff 2 \n")
+    machine.add_node(0, f"{PCI}/usb1/1-2/1-2:1.0", label="x" * 5000)
+    facts = facts_of(machine, 0)
+    assert facts.usb is not None
+    assert facts.usb.serial == ""
+    assert facts.product == "Cam 2"
+    assert len(facts.label) == 512
+
+
+def test_nodes_of_other_busses_have_facts_too(machine: FakeMachine) -> None:
+    """Platform devices and virtual ones are told from USB and from each other."""
+    machine.add_node(0, VIVID, label="vivid-000-vid-cap")
+    machine.add_node(40, "devices/virtual", label="Dummy", says=":video_output:")
+    vivid, loop = facts_of(machine, 0), facts_of(machine, 40)
+    assert (vivid.usb, vivid.bus_path, vivid.virtual) == (None, "platform:vivid.0", False)
+    assert (loop.usb, loop.bus_path, loop.virtual) == (None, "", True)
+    assert vivid.plausible
+    assert not loop.plausible
+
+
+def test_a_node_that_vanishes_while_it_is_read_is_gone(machine: FakeMachine) -> None:
+    """Between seeing and reading a node may go: then there are no facts, and no error."""
+    machine.add_node(0, VIVID)
+    sighting = see_node("video0", machine.roots)
+    assert sighting is not None
+    machine.remove_node(0)
+    assert read_facts(sighting, machine.roots) is None
+    assert see_node("video0", machine.roots) is None
+
+
+def test_a_node_plugged_in_again_has_another_stamp(machine: FakeMachine) -> None:
+    """Under the same name and number it is told from the one before; a look alone is no change."""
+    machine.add_node(0, VIVID)
+    first = see_node("video0", machine.roots)
+    assert see_node("video0", machine.roots) == first
+    (machine.roots.dev / "video0").chmod(0o600)
+    assert see_node("video0", machine.roots) == first
+    machine.remove_node(0)
+    machine.add_node(0, VIVID)
+    again = see_node("video0", machine.roots)
+    assert first is not None
+    assert again is not None
+    assert again.folder == first.folder
+    assert again.stamp != first.stamp
+
+
+def test_a_node_that_sysfs_does_not_know_has_no_facts(machine: FakeMachine) -> None:
+    """A node that a container was left with is seen, and nothing is assumed of it."""
+    (machine.roots.dev / "video3").write_bytes(b"")
+    sighting = see_node("video3", machine.roots)
+    assert sighting is not None
+    assert sighting.folder == ""
+    assert read_facts(sighting, machine.roots) == NodeFacts()
+
+
+def test_only_video_nodes_are_listed_in_order(machine: FakeMachine) -> None:
+    """Links to nodes, other nodes and stray names are left out; ten comes after nine."""
+    for number in (10, 9):
+        machine.add_node(number, VIVID)
+    for name in ("vbi0", "video", "video-front"):
+        (machine.roots.dev / name).write_bytes(b"")
+    (machine.roots.dev / "video11").symlink_to("video9")
+    assert list_nodes(machine.roots) == ["video9", "video10", "video11"]
+    assert [sighting.name for sighting in see(machine.roots).nodes] == ["video9", "video10"]
+
+
+def test_links_of_a_node_are_found(machine: FakeMachine) -> None:
+    """Links by id come before those by path, and a link that moved belongs to the new node."""
+    by_path = machine.add_link("by-path", "pci-usb-0:1:1.0-video-index0", 0)
+    by_id = machine.add_link("by-id", "usb-Camera-video-index0", 0)
+    assert read_links(machine.roots) == {"video0": (by_id, by_path)}
+    machine.add_link("by-id", "usb-Camera-video-index0", 2)
+    assert read_links(machine.roots) == {"video0": (by_path,), "video2": (by_id,)}
+
+
+def test_a_crowd_of_nodes_is_bounded(machine: FakeMachine) -> None:
+    """Of more nodes than anybody has the first ones are seen, and the rest is counted."""
+    for number in range(MOST_NODES + 3):
+        (machine.roots.dev / f"video{number}").write_bytes(b"")
+    scene = see(machine.roots)
+    assert (len(scene.nodes), scene.left_out) == (MOST_NODES, 3)
+
+
+def test_a_machine_without_any_of_it_has_nothing(tmp_path: Path) -> None:
+    """Where there is no /dev, no sysfs and no udev, nothing is seen."""
+    scene = see(FakeMachine(tmp_path / "bare").roots)
+    assert (scene.nodes, dict(scene.links), dict(scene.cards)) == ((), {}, {})
+
+
+# --- sound cards ---------------------------------------------------------------------------
+
+
+def test_a_microphone_belongs_to_the_usb_device_of_its_camera(machine: FakeMachine) -> None:
+    """A card is found by the USB device that it shares, whatever interface it is; twins apart."""
+    for port, card, name in ((1, 2, "Camera"), (2, 10, "Camera_1")):
+        machine.add_usb(f"{PCI}/usb1/1-{port}")
+        machine.add_node(port, f"{PCI}/usb1/1-{port}/1-{port}:1.0")
+        machine.add_card(card, f"{PCI}/usb1/1-{port}/1-{port}:1.2", name)
+    machine.add_card(0, f"{PCI}/usb1/1-3/1-3:1.0", "Speaker", capture=False)
+    machine.add_card(1, "devices/pci0000:00/0000:00:1f.3", "PCH")
+    assert read_cards(machine.roots.sys) == {
+        f"{PCI}/usb1/1-1": "Camera",
+        f"{PCI}/usb1/1-2": "Camera_1",
+    }
+
+
+def test_of_two_cards_of_one_device_the_first_counts(machine: FakeMachine) -> None:
+    """The choice does not depend on the order of a folder."""
+    for card in (10, 9):
+        machine.add_card(card, f"{PCI}/usb1/1-1/1-1:1.{card}", f"Card{card}")
+    assert read_cards(machine.roots.sys) == {f"{PCI}/usb1/1-1": "Card9"}
+
+
+# --- holders -------------------------------------------------------------------------------
+
+
+def test_who_holds_a_node_is_named(tmp_path: Path) -> None:
+    """The process that has it open is found with its program and user, and can be left out."""
+    node = tmp_path / "video0"
+    node.write_bytes(b"")
+    wait = "import sys; f = open(sys.argv[1]); print(flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", wait, str(node)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        (holder,) = find_holders(node).holders
+        assert holder.pid == process.pid
+        assert holder.program.startswith("python")
+        assert holder.user
+        assert find_holders(node, without=[process.pid]).holders == ()
+        assert process.stdin is not None
+        process.stdin.close()
+    assert find_holders(node).holders == ()
+
+
+def test_processes_that_cannot_be_seen_make_the_answer_incomplete(tmp_path: Path) -> None:
+    """Files that may not be looked at, and a node that is not there, are said; the dead are not."""
+    node = tmp_path / "video0"
+    node.write_bytes(b"")
+    proc = tmp_path / "proc"
+    (proc / "7/fd").mkdir(parents=True)
+    (proc / "7/comm").write_text("cheese\n")
+    (proc / "7/fd/3").symlink_to(node)
+    (proc / "8").mkdir()  # it has ended: no files
+    (proc / "self").mkdir()
+    seen = find_holders(node, proc)
+    assert [(holder.pid, holder.program) for holder in seen.holders] == [(7, "cheese")]
+    assert seen.complete
+    (proc / "9").mkdir()
+    (proc / "9/fd").symlink_to("fd")  # cannot be listed, for another reason than its end
+    assert not find_holders(node, proc).complete
+    assert not find_holders(tmp_path / "video1", proc).complete
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look at every process")
+def test_other_users_processes_are_not_seen() -> None:
+    """Without root's rights the answer is marked as incomplete."""
+    assert not find_holders(Path("/dev/null")).complete

@@ -1,0 +1,326 @@
+"""What is listed after which looks and answers, and what is asked because of them."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from camd.devices.facts import NodeFacts, Sighting
+from camd.devices.inventory import Answer, Inventory, Job, Scene, matches, simplify
+from camd.devices.refusals import Access, denied, describe, hung, is_denied, is_foreign, is_gone
+from camd.model import Capabilities, Cause, Device, Trouble, UsbFacts
+
+DEV = Path("/dev")
+HUB = "devices/pci0000:00/0000:00:14.0/usb1"
+CAPABLE = Capabilities("uvcvideo", "Camera", "usb-0000:00:14.0-1", ())
+USB = UsbFacts("046d", "0825", "A1", "0000:00:14.0-usb2-1", "1-1")
+FACTS = NodeFacts(label="Camera", index=0, number="81:0", usb=USB, says_capture=True)
+BUSY = Trouble("busy", "", "", Cause.CAMERA_BUSY)
+
+
+def sighted(number: int, life: int = 0) -> Sighting:
+    """A node in one of its lives."""
+    folder = f"{HUB}/1-1/1-1:1.0/video4linux/video{number}"
+    return Sighting(f"video{number}", (1, life, 2, life), folder)
+
+
+def scene(*numbers: int, life: int = 0) -> Scene:
+    """A look that sees these nodes."""
+    return Scene(tuple(sighted(number, life) for number in numbers))
+
+
+def answered(
+    inventory: Inventory, job: Job, answer: Answer, facts: NodeFacts | None = FACTS
+) -> None:
+    """A node is asked and answers."""
+    inventory.hear(job, inventory.know(job, facts) or answer)
+
+
+def one(inventory: Inventory) -> Device:
+    """The only device that is listed."""
+    (device,) = inventory.devices
+    return device
+
+
+def test_what_captures_is_listed_in_the_order_of_numbers() -> None:
+    """Nodes that can capture are listed, number 10 after number 9; others are not."""
+    inventory = Inventory(DEV)
+    jobs = inventory.see(scene(10, 9, 2))
+    assert [job.sighting.name for job in jobs] == ["video10", "video9", "video2"]
+    assert not inventory.settled
+    for job, answer in zip(jobs, (Answer(CAPABLE), Answer(CAPABLE), Answer()), strict=True):
+        answered(inventory, job, answer)
+    assert [device.node.name for device in inventory.devices] == ["video9", "video10"]
+    assert inventory.settled
+
+
+def test_what_answered_is_not_asked_again() -> None:
+    """A look that shows the same asks nothing, whatever was answered for good."""
+    inventory = Inventory(DEV)
+    jobs = inventory.see(scene(0, 1))
+    assert inventory.see(scene(0, 1)) == []  # still being asked
+    answered(inventory, jobs[0], Answer(CAPABLE))
+    answered(inventory, jobs[1], Answer())
+    assert inventory.see(scene(0, 1)) == []
+
+
+@pytest.mark.parametrize("answer", [Answer(trouble=BUSY), Answer(gone=True)])
+def test_what_was_refused_is_asked_at_the_next_look(answer: Answer) -> None:
+    """A refusal need not last: the next look asks again, and the answer replaces the trouble."""
+    inventory = Inventory(DEV)
+    (job,) = inventory.see(scene(0))
+    answered(inventory, job, answer)
+    before = inventory.devices
+    (again,) = inventory.see(scene(0))
+    assert again == job
+    assert inventory.devices == before  # the trouble stays until the answer is there
+    answered(inventory, again, Answer(CAPABLE))
+    assert one(inventory).trouble is None
+    assert one(inventory).capabilities == CAPABLE
+
+
+def test_virtual_nodes_are_asked_at_every_look() -> None:
+    """A loopback becomes a camera, and ceases to be one, without a word."""
+    inventory = Inventory(DEV)
+    virtual = attrs.evolve(FACTS, virtual=True, usb=None)
+    shown = []
+    for answer in (Answer(), Answer(CAPABLE), Answer()):
+        (job,) = inventory.see(scene(40))
+        answered(inventory, job, answer, virtual)
+        shown.append(len(inventory.devices))
+    assert shown == [0, 1, 0]
+
+
+def test_a_replug_between_two_looks_is_another_life() -> None:
+    """The same name with another stamp counts as plugged anew and is asked anew."""
+    inventory = Inventory(DEV)
+    (job,) = inventory.see(scene(0))
+    answered(inventory, job, Answer(CAPABLE))
+    first = one(inventory).plugged
+    (again,) = inventory.see(scene(0, life=1))
+    assert inventory.devices == ()
+    assert not inventory.settled
+    answered(inventory, again, Answer(CAPABLE))
+    assert one(inventory).plugged > first
+
+
+def test_an_answer_of_a_former_life_is_nobodys() -> None:
+    """What comes late from a device that was unplugged meanwhile says nothing of the next one."""
+    inventory = Inventory(DEV)
+    (old,) = inventory.see(scene(0))
+    (new,) = inventory.see(scene(0, life=1))
+    answered(inventory, old, Answer(CAPABLE))
+    inventory.lose_patience(old)
+    assert inventory.devices == ()
+    assert not inventory.settled
+    answered(inventory, new, Answer(CAPABLE))
+    assert one(inventory).plugged == new.plugged
+
+
+def test_a_node_that_hangs_is_in_trouble_until_it_answers() -> None:
+    """It is listed as hung, asked no second time, and its late answer is used."""
+    inventory = Inventory(DEV)
+    (job,) = inventory.see(scene(0))
+    assert inventory.know(job, FACTS) is None
+    inventory.lose_patience(job)
+    assert one(inventory).trouble == hung("/dev/video0")
+    assert one(inventory).capabilities is None
+    assert inventory.settled
+    assert inventory.see(scene(0)) == []
+    assert inventory.ask_again("video0") == (job, False)
+    inventory.hear(job, Answer(CAPABLE))
+    assert one(inventory).trouble is None
+    assert one(inventory).capabilities == CAPABLE
+
+
+def test_a_trouble_stays_while_a_second_question_hangs() -> None:
+    """A camera that refuses slowly has one trouble, not two in turns."""
+    inventory = Inventory(DEV)
+    (job,) = inventory.see(scene(0))
+    answered(inventory, job, Answer(trouble=BUSY))
+    assert inventory.see(scene(0)) == [job]
+    assert not inventory.lose_patience(job)
+    assert one(inventory).trouble == BUSY
+    answered(inventory, job, Answer(trouble=BUSY))
+    assert one(inventory).trouble == BUSY
+
+
+@pytest.mark.parametrize("answer", [Answer(trouble=BUSY), None])
+def test_only_plausible_nodes_are_listed_without_capabilities(answer: Answer | None) -> None:
+    """A metadata node that hangs or is refused is not shown as a camera."""
+    inventory = Inventory(DEV)
+    (job,) = inventory.see(scene(1))
+    assert inventory.know(job, attrs.evolve(FACTS, index=1, says_capture=False)) is None
+    if answer is None:
+        inventory.lose_patience(job)
+    else:
+        inventory.hear(job, answer)
+    assert inventory.devices == ()
+    assert inventory.settled
+
+
+def test_capabilities_outlive_a_trouble() -> None:
+    """A camera that could be asked before and cannot now is listed with both."""
+    inventory = Inventory(DEV)
+    (job,) = inventory.see(scene(0))
+    answered(inventory, job, Answer(CAPABLE))
+    again, fresh = inventory.ask_again("video0")
+    assert again == job
+    assert fresh
+    answered(inventory, job, Answer(trouble=BUSY))
+    assert one(inventory).trouble == BUSY
+    assert one(inventory).capabilities == CAPABLE
+
+
+def test_what_is_gone_is_not_listed() -> None:
+    """Neither what no look shows nor what the kernel says is gone; and nobody waits for it."""
+    inventory = Inventory(DEV)
+    jobs = inventory.see(scene(0, 1))
+    answered(inventory, jobs[0], Answer(CAPABLE))
+    answered(inventory, jobs[1], Answer(CAPABLE), facts=None)
+    assert [device.node.name for device in inventory.devices] == ["video0"]
+    inventory.see(scene(1))
+    assert inventory.devices == ()
+    assert inventory.ask_again("video0") == (None, False)
+    assert inventory.find("video0") is None
+
+
+def test_links_and_sound_card_are_those_of_the_last_look() -> None:
+    """A link that moved to another node and a card that came later show without a question."""
+    inventory = Inventory(DEV)
+    (job,) = inventory.see(scene(0))
+    answered(inventory, job, Answer(CAPABLE))
+    assert one(inventory).sound_card == ""
+    link = Path("/dev/v4l/by-id/usb-x")
+    cards = {f"{HUB}/1-1": "Camera"}
+    assert inventory.see(Scene((sighted(0),), {"video0": (link,)}, cards)) == []
+    assert one(inventory).links == (link,)
+    assert one(inventory).sound_card == "Camera"
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        *("/dev/video0", "/dev/v4l/by-id/*", "1-1", "0000:00:14.0-usb2-1", "A1", "046d:0825"),
+        *("cam?ra", "*usb2-*"),
+    ],
+)
+def test_ignored_nodes_are_not_opened_and_not_listed(pattern: str) -> None:
+    """Node, link, either name of the port, serial number, model and name are compared."""
+    inventory = Inventory(DEV, (pattern,))
+    (job,) = inventory.see(
+        Scene((sighted(0),), {"video0": (Path("/dev/v4l/by-id/usb-x"),)}),
+    )
+    answer = inventory.know(job, FACTS)
+    assert answer == Answer()
+    inventory.hear(job, answer)
+    assert inventory.settled
+    assert inventory.devices == ()
+
+
+def test_patterns_that_fit_nothing_ignore_nothing() -> None:
+    """A pattern has to fit a whole name."""
+    assert not matches(["/dev/video", "1", "046d"], ["/dev/video0", "1-1", "046d:0825"])
+    assert matches(["/DEV/VIDEO?"], ["/dev/video0"])
+
+
+def test_names_that_say_the_same_twice_are_shortened() -> None:
+    """uvcvideo's doubled names are cut, names with a function of their own are not."""
+    assert simplify("Lab Camera: Lab Camera") == "Lab Camera"
+    assert simplify("Integrated Camera: Integrated C") == "Integrated Camera"
+    assert simplify("Integrated Camera: Integrated I") == "Integrated Camera: Integrated I"
+    assert simplify("vivid-000-vid-cap") == "vivid-000-vid-cap"
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("see"), st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1)))),
+        st.tuples(st.sampled_from(["yes", "no", "busy", "gone", "late"]), st.integers(0, 9)),
+    ),
+    max_size=40,
+)
+
+
+@given(STEPS)
+def test_no_life_is_asked_twice_at_a_time(steps: list[tuple[str, object]]) -> None:
+    """Whatever comes in whatever order: one question per life, growing counters, one entry each."""
+    inventory, open_jobs, asked = Inventory(DEV), list[Job](), set[int]()
+    answers = {"yes": Answer(CAPABLE), "no": Answer(), "busy": Answer(trouble=BUSY)}
+    for kind, what in steps:
+        if kind == "see":
+            assert isinstance(what, list)
+            jobs = inventory.see(Scene(tuple(sighted(n, life) for n, life in dict(what).items())))
+            for job in jobs:
+                assert job not in open_jobs
+                assert job.plugged in asked or job.plugged > max(asked, default=0)
+                asked.add(job.plugged)
+            open_jobs += jobs
+        elif open_jobs:
+            assert isinstance(what, int)
+            job = open_jobs[what % len(open_jobs)]
+            if kind == "late":
+                inventory.lose_patience(job)
+                continue
+            open_jobs.remove(job)
+            answered(inventory, job, answers.get(kind, Answer(gone=True)))
+        plugged = [device.plugged for device in inventory.devices]
+        assert len(set(plugged)) == len(plugged)
+    for job in open_jobs:
+        answered(inventory, job, Answer(CAPABLE))
+    assert inventory.settled or not [s for s in steps if s[0] == "see"]
+
+
+# --- refusals ------------------------------------------------------------------------------
+
+
+def test_errors_are_told_apart() -> None:
+    """Each errno of opening and asking has its meaning."""
+    assert all(is_gone(OSError(n, "")) for n in (errno.ENODEV, errno.ENOENT, errno.ENXIO))
+    assert not is_gone(OSError(errno.EIO, ""))
+    assert is_denied(PermissionError(errno.EACCES, ""))
+    assert is_denied(PermissionError(errno.EPERM, ""))
+    assert is_foreign(OSError(errno.ENOTTY, ""))
+    assert describe(OSError(errno.EBUSY, ""), "/dev/video0").cause == "busy"
+    broken = describe(OSError(errno.EIO, "Input/output error"), "/dev/video0")
+    assert broken.cause == "io_error"
+    assert broken.message == "/dev/video0 cannot be asked: Input/output error"
+
+
+@pytest.mark.parametrize(
+    ("access", "remedy"),
+    [
+        (Access("video", "camd"), "Run: sudo usermod -aG video camd; then start camd again."),
+        (Access("video", ""), "Run: sudo usermod -aG video USER; then start camd again."),
+        (
+            Access("video", "camd", member=True),
+            "Log in again, or restart the service: it is not in the group video yet.",
+        ),
+        (
+            Access("", "camd"),
+            "Give a group access: sudo chgrp video /dev/video0; sudo chmod g+rw /dev/video0",
+        ),
+        (
+            Access("video", "root", entitled=True),
+            "Allow the service the device, such as by DeviceAllow=char-video4linux rw.",
+        ),
+        (
+            Access("44", "camd", contained=True),
+            "Start the container with --device /dev/video0 --group-add 44.",
+        ),
+        (
+            Access("video", "root", entitled=True, contained=True),
+            "Start the container with --device /dev/video0.",
+        ),
+    ],
+)
+def test_a_want_of_permission_comes_with_its_remedy(access: Access, remedy: str) -> None:
+    """What to do depends on who we are, where we run, and whom the node admits."""
+    trouble = denied("/dev/video0", access)
+    assert trouble.cause == "no_permission"
+    assert trouble.ledger_cause is Cause.NO_PERMISSION
+    assert trouble.suggestion == remedy

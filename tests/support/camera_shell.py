@@ -1,0 +1,121 @@
+"""A camera's shell without event loop: carries out what the machine says, as Children does."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import attrs
+
+from camd.camera import machine as m
+from camd.devices.leases import Leases
+from camd.model import CameraState, Device, Seat, Trouble
+from tests.support.camera_world import Child, World
+
+BROKEN = Trouble("broken", "It broke", "Mend it.")
+BUSY = Trouble("busy", "It is still open", "Wait.")
+STALLED = Trouble("stalled", "It delivers nothing", "Shake it.")
+UNPLUGGED = Trouble("absent", "It is not there", "Plug it in.")
+
+
+@attrs.define(eq=False)
+class Shell:
+    """One camera: its machine, its mailbox, its seat, its child and its timer."""
+
+    camera_id: str
+    world: World
+    leases: Leases
+    seat: Seat
+    machine: m.Machine = attrs.field(factory=m.Machine)
+    mailbox: deque[m.Event | Seat] = attrs.field(factory=deque)
+    child: Child | None = None
+    resting: bool = False
+    session: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        if self.seat.device is None:
+            self.step(m.DeviceLost(self.seat.trouble or UNPLUGGED))
+
+    @property
+    def offered(self) -> Seat:
+        """The latest seat, heard of or not."""
+        seats = [item for item in self.mailbox if isinstance(item, Seat)]
+        return seats[-1] if seats else self.seat
+
+    @property
+    def end_is_under_way(self) -> bool:
+        """Whether the child has ended and the machine does not know."""
+        return any(isinstance(item, m.ChildEnded) for item in self.mailbox)
+
+    @property
+    def records(self) -> bool:
+        """Whether footage of the camera that has the seat goes into the session."""
+        device = self.seat.device
+        return (
+            self.session
+            and self.machine.state is CameraState.STREAMING
+            and self.child is not None
+            and device is not None
+            and self.child.plugging.device.plugged == device.plugged
+            and self.child.delivers
+        )
+
+    def want(self, *, wanted: bool) -> None:
+        """Start or stop a recording."""
+        self.session = wanted
+        self.step(m.Wanted() if wanted else m.Unwanted())
+
+    def read(self) -> None:
+        """Take the next message out of the mailbox."""
+        item = self.mailbox.popleft()
+        if isinstance(item, Seat):
+            self.sit(item)
+        else:
+            self.step(item)
+
+    def sit(self, seat: Seat) -> None:
+        """Change seats: another device is a loss first."""
+        before, after = self.seat.device, seat.device
+        self.seat = seat
+        if after is None:
+            self.step(m.DeviceLost(seat.trouble or UNPLUGGED))
+        elif before is None or before.plugged != after.plugged:
+            if before is not None:
+                self.step(m.DeviceLost(UNPLUGGED))
+            self.step(m.DeviceCame())
+
+    def step(self, event: m.Event) -> None:
+        """Let the machine answer, and do what it says."""
+        self.machine, actions = m.step(self.machine, event)
+        for action in actions:
+            match action:
+                case m.Action.SPAWN:
+                    assert self.child is None, "two children of one camera"
+                    assert not self.end_is_under_way, "the last one's end is not known yet"
+                    self.spawn(self.seat.device)
+                case m.Action.TERMINATE:
+                    if self.child is not None:
+                        self.child.told = True
+                case m.Action.REST:
+                    self.resting = True
+                case m.Action.WAKE:
+                    self.resting = False
+
+    def spawn(self, device: Device | None) -> None:
+        """Start a child, if the device is there and nobody else's child has it."""
+        if device is None or not any(d.plugged == device.plugged for d in self.world.devices):
+            self.mailbox.append(m.ChildEnded(BROKEN, absent=True))
+        elif self.leases.take(device, self.camera_id) is not None:  # type: ignore[arg-type]
+            self.mailbox.append(m.ChildEnded(BUSY))
+        else:
+            self.child = self.world.opened(device, self.camera_id)
+
+    def end_child(self) -> None:
+        """The child is gone, and says so."""
+        child = self.child
+        assert child is not None
+        self.world.children.remove(child)
+        self.leases.release(child.plugging.device, self.camera_id)  # type: ignore[arg-type]
+        self.child = None
+        trouble = None if child.told else BROKEN
+        absent = trouble is not None and not self.world.is_there(child.plugging)
+        self.mailbox.append(m.ChildEnded(trouble, absent))
