@@ -112,11 +112,11 @@ class Cameras:
         else:
             self.add(config)
 
-    async def remove(self, camera_id: CameraId) -> None:
-        """End a camera's actor; its recordings stay."""
+    def remove(self, camera_id: CameraId) -> None:
+        """End a camera's actor, in its own time; its recordings stay."""
         camera = self._cameras.pop(camera_id, None)
         if camera is not None:
-            await camera.close()
+            self._nursery.start_soon(camera.close)
 
     async def find_program(self) -> Program:
         """Find FFmpeg once; looked for again as long as it is missing, and when it went away."""

@@ -38,8 +38,8 @@ class Company(Protocol):
     def add(self, config: CameraConfig, seat: Seat | None = None) -> Camera:
         """Begin one."""
 
-    async def remove(self, camera_id: CameraId) -> None:
-        """End one."""
+    def remove(self, camera_id: CameraId) -> None:
+        """End one, in its own time."""
 
 
 class Surveyed(Protocol):
@@ -128,8 +128,9 @@ class Seats:
             device = self._meant(camera_id, node)
             for seat in self.assignment.seats:
                 side = self._cameras.get(seat.camera_id)
-                if side is not None and (seat.device == device or seat.camera_id == camera_id):
-                    _refuse_while_delivering(side)
+                concerned = seat.device == device or seat.camera_id == camera_id
+                if side is not None and concerned and seat.device is not None:
+                    _refuse_while_recording(side)
             try:
                 self._known = adopt(self.assignment, camera_id, device, self._config.cameras)
             except AdoptionError as error:
@@ -148,7 +149,7 @@ class Seats:
                 suggestion="Unplug it, or remove it from the configuration.",
                 camera_id=camera.camera_id,
             )
-        _refuse_while_delivering(camera, plugged=False)
+        _refuse_while_recording(camera)
         self._known = forget(self._known, camera.camera_id)
         await self._look(changed=True)
 
@@ -192,9 +193,9 @@ class Seats:
             self.assignment, self._known = found, found.known
             if changed:
                 await self._kept.save(found.known)
-            await self._tell_cameras(found)
+            self._tell_cameras(found)
 
-    async def _tell_cameras(self, found: Assignment) -> None:
+    def _tell_cameras(self, found: Assignment) -> None:
         configured = {camera.id: camera for camera in self._config.cameras}
         for seat in found.seats:
             camera = self._cameras.get(seat.camera_id)
@@ -206,14 +207,13 @@ class Seats:
         seated = {seat.camera_id for seat in found.seats}
         for camera in list(self._cameras):
             if isinstance(camera.config.source, V4l2Source) and camera.camera_id not in seated:
-                await self._cameras.remove(camera.camera_id)
+                self._cameras.remove(camera.camera_id)
 
 
-def _refuse_while_delivering(camera: Camera, *, plugged: bool = True) -> None:
-    """Refuse to change who a camera is while its footage is being recorded under that name."""
+def _refuse_while_recording(camera: Camera) -> None:
+    """Refuse to change who a camera is while footage is recorded under that name."""
     session = camera.status.session
-    has_device = camera.seat is not None and camera.seat.device is not None
-    if session is not None and has_device == plugged:
+    if session is not None:
         raise Refusal(
             ALREADY_RECORDING,
             camera_id=camera.camera_id,

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import enum
-import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import attrs
 import trio
 
-from camd.camera.program import FfmpegMissingError, encoders, find_ffmpeg
+from camd.camera.encoders import Encoders
+from camd.camera.program import FfmpegMissingError, find_ffmpeg
+from camd.cli.findings import Finding, Grade
+from camd.cli.plugged import judge_devices
 from camd.config.schema import CameraConfig, Config
 from camd.config.values import TcpAddress, parse_listen
+from camd.devices.listing import look_around
 from camd.errors import STORAGE_NO_INODES
 from camd.model import FileSource, RtspSource, V4l2Source
 from camd.storage.disk import Disk, PosixDisk
@@ -28,24 +29,6 @@ _RTSP_PATIENCE_SECONDS = 5
 _LOOPBACK = ("127.", "localhost", "::1")
 
 
-class Grade(enum.Enum):
-    """How bad a finding is."""
-
-    OK = "ok"
-    WARNING = "warning"
-    PROBLEM = "problem"
-
-
-@attrs.frozen
-class Finding:
-    """One thing that was looked at; `advice` says what to do, when something is to do."""
-
-    subject: str
-    grade: Grade
-    text: str
-    advice: str = ""
-
-
 async def inspect(config: Config) -> list[Finding]:
     """Look at everything that recording needs. Opens devices and folders, changes nothing."""
     findings = [
@@ -55,8 +38,9 @@ async def inspect(config: Config) -> list[Finding]:
     findings += await trio.to_thread.run_sync(lambda: list(inspect_folders(config)))
     findings += await inspect_ffmpeg(config)
     for camera in config.cameras:
-        findings.append(await inspect_source(camera))
-    return findings
+        if not isinstance(camera.source, V4l2Source):
+            findings.append(await inspect_source(camera))
+    return [*findings, *judge_devices(await look_around(config), config)]
 
 
 def inspect_access(config: Config) -> Iterator[Finding]:
@@ -189,19 +173,24 @@ async def inspect_ffmpeg(config: Config) -> list[Finding]:
     """Say which FFmpeg captures, and whether it can encode."""
     try:
         program = await find_ffmpeg(config.ffmpeg)
-        names = await encoders(program)
     except FfmpegMissingError as error:
         text, _, advice = str(error).partition("; ")
         return [Finding("ffmpeg", Grade.PROBLEM, text, advice[:1].upper() + advice[1:])]
     major, minor = program.version
     origin = " (bundled)" if program.bundled else ""
     findings = [Finding("ffmpeg", Grade.OK, f"{program.path}, version {major}.{minor}{origin}")]
-    if "libx264" not in names:
+    codecs = {"h264", *(c.codec for c in config.cameras if c.codec in ("h264", "h265"))}
+    tried = Encoders(config.ffmpeg.encoder)
+    for codec in sorted(codecs):
+        choice = await tried.find(program, codec)
+        if choice.encoder is not None:
+            findings.append(Finding(f"encoder {codec}", Grade.OK, choice.summary))
+            continue
         findings.append(
             Finding(
-                "ffmpeg",
+                f"encoder {codec}",
                 Grade.WARNING,
-                "it has no libx264, so only cameras that deliver H.264 or H.265 are recorded well",
+                f"{choice.summary}: only what cameras deliver in {codec} can be recorded in it",
                 "Install your distribution's full FFmpeg, or `pip install 'camd[ffmpeg]'`.",
             )
         )
@@ -209,13 +198,11 @@ async def inspect_ffmpeg(config: Config) -> list[Finding]:
 
 
 async def inspect_source(camera: CameraConfig) -> Finding:
-    """Say whether a camera's source is there and can be opened."""
+    """Say whether a file or a stream is there."""
     subject = f"camera {camera.id}"
     match camera.source:
         case FileSource(path=path):
             return await trio.to_thread.run_sync(_look_at_file, subject, path)
-        case V4l2Source(path=Path() as path):
-            return await trio.to_thread.run_sync(_look_at_node, subject, path)
         case RtspSource() as source:
             return await _look_at_rtsp(subject, source)
     return Finding(subject, Grade.OK, "a synthetic picture")
@@ -228,32 +215,6 @@ def _look_at_file(subject: str, path: Path) -> Finding:
         return Finding(
             subject, Grade.PROBLEM, f"{path} cannot be read", "Make it readable for this user."
         )
-    return Finding(subject, Grade.OK, str(path))
-
-
-_NODE_TROUBLE: dict[int, tuple[Grade, str, str]] = {
-    errno.ENOENT: (Grade.WARNING, "is not there", "Plug the camera in; it is used as it appears."),
-    errno.EACCES: (Grade.PROBLEM, "may not be opened", "Add the user to the group video."),
-    errno.EPERM: (Grade.PROBLEM, "may not be opened", "Allow the device (container, DeviceAllow)."),
-    errno.EBUSY: (Grade.WARNING, "is used by another program", "Close that program."),
-}
-
-
-def _look_at_node(
-    subject: str, path: Path, opener: Callable[[Path, int], int] = os.open
-) -> Finding:
-    try:
-        descriptor = opener(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        grade, text, advice = _NODE_TROUBLE.get(
-            error.errno or 0,
-            (Grade.PROBLEM, f"cannot be opened: {error.strerror}", "Check cabling and driver."),
-        )
-        return Finding(subject, grade, f"{path} {text}", advice)
-    mode = os.fstat(descriptor).st_mode
-    os.close(descriptor)
-    if not stat.S_ISCHR(mode):
-        return Finding(subject, Grade.PROBLEM, f"{path} is no device", "Correct its source.")
     return Finding(subject, Grade.OK, str(path))
 
 

@@ -11,9 +11,11 @@ import trio
 from rich.markup import escape
 
 from camd.cli.exits import Exit
-from camd.cli.inspection import Finding, Grade, inspect
+from camd.cli.findings import Finding, Grade
+from camd.cli.inspection import inspect
 from camd.cli.output import console, print_json
 from camd.cli.reach import config_option, configured, json_option
+from camd.logs import set_up_logging
 
 _MARKS = {Grade.OK: "[green]✓[/]", Grade.WARNING: "[yellow]![/]", Grade.PROBLEM: "[red]✗[/]"}
 
@@ -37,6 +39,7 @@ def check(config_path: Path | None, as_json: bool) -> None:
     Exits with 0 when recording will work, 78 for a wrong configuration, 1 for other problems.
     """
     config = configured(config_path)
+    set_up_logging("error")
     findings = trio.run(inspect, config)
     problems = [finding for finding in findings if finding.grade is Grade.PROBLEM]
     if as_json:

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from support.camera_company import Company, some
+from support.camera_shell import STALLED
+from support.camera_world import FLEET, is_unique
 
 from camd.camera import machine as m
 from camd.model import CameraId, CameraState
-from tests.support.camera_company import Company, some
-from tests.support.camera_shell import STALLED
-from tests.support.camera_world import FLEET, is_unique
 
 WHICH = st.integers(0, 1000)  # of some; what there is to choose from depends on the story
 

@@ -8,14 +8,14 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cabled import Machine, without_camera
+from support.plugged import CONTROLLER, MJPEG, RAW, denied, entry, usb_camera, vivid
 
 from camd.config.schema import CameraConfig
 from camd.devices.adoption import forget
 from camd.devices.assignment import MOST_CAMERAS, assign
 from camd.devices.identity import Known, look
 from camd.model import CameraId, Device, Rung, TestSource
-from tests.support.cabled import Machine, without_camera
-from tests.support.plugged import CONTROLLER, MJPEG, RAW, denied, entry, usb_camera, vivid
 
 BY_ID = Path("/dev/v4l/by-id/usb-Maker_6366-video-index0")
 

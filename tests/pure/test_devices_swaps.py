@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.cabled import Machine, without_camera
+from support.plugged import CONTROLLER, entry, usb_camera
 
 from camd.config.schema import CameraConfig
 from camd.devices.adoption import AdoptionError
 from camd.devices.words import NewsKind
 from camd.model import CameraId, Cause, TestSource
-from tests.support.cabled import Machine, without_camera
-from tests.support.plugged import CONTROLLER, entry, usb_camera
 
 BY_ID = Path("/dev/v4l/by-id/usb-Maker_6366-video-index0")
 

@@ -6,15 +6,15 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 import attrs
+from support.camera_shell import Shell
+from support.camera_world import ALL_PORTS, TABLE_PORTS, Child, Physical, Plugging, World
+from support.plugged import entry
 
 from camd.camera import machine as m
 from camd.devices.adoption import adopt
 from camd.devices.assignment import Assignment, assign
 from camd.devices.leases import Leases
 from camd.model import CameraId, Device
-from tests.support.camera_shell import Shell
-from tests.support.camera_world import ALL_PORTS, TABLE_PORTS, Child, Physical, Plugging, World
-from tests.support.plugged import entry
 
 CONFIGURED = (entry("door", serial="B2"), entry("gate", port="1-3", swap="accept"))
 T = TypeVar("T")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import deque
 
 import attrs
+from support.camera_world import Child, World
 
 from camd.camera import machine as m
 from camd.devices.leases import Leases
 from camd.model import CameraState, Device, Seat, Trouble
-from tests.support.camera_world import Child, World
 
 BROKEN = Trouble("broken", "It broke", "Mend it.")
 BUSY = Trouble("busy", "It is still open", "Wait.")

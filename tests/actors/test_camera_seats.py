@@ -1,0 +1,307 @@
+"""Cameras of this machine among others: they appear, take seats, lose them, and are adopted."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+from support.camera_stage import (
+    ANN,
+    MemoryStorage,
+    Studio,
+    find_program,
+    hangs,
+    jump_clocks,
+    memory_storage,
+)
+from support.plugged import entry, usb_camera
+from trio.testing import MockClock
+
+from camd.camera.actor import Camera
+from camd.camera.encoders import Untried
+from camd.camera.roster import Cameras
+from camd.camera.seats import Seats
+from camd.config.schema import CameraConfig, Config
+from camd.devices.identity import Known
+from camd.errors import Refusal
+from camd.model import (
+    CameraChanged,
+    CameraId,
+    CameraState,
+    Cause,
+    Device,
+    Event,
+    Seat,
+    TestSource,
+    V4l2Source,
+)
+from camd.runtime.fanout import Fanout
+from camd.runtime.published import Published
+
+A1, B2 = usb_camera(0, port="1", serial="A1"), usb_camera(2, port="2", serial="B2")
+
+
+@attrs.define(eq=False)
+class FakeSurvey:
+    """What is plugged in, as the test says."""
+
+    present: Published[tuple[Device, ...]] = attrs.field(
+        factory=lambda: Published[tuple[Device, ...]](())
+    )
+    settled: trio.Event = attrs.field(factory=trio.Event)
+    how: str = "by hand"
+
+    def plug(self, *devices: Device) -> None:
+        """Let these be plugged in, and no others."""
+        self.present.publish(devices)
+        self.settled.set()
+
+
+@attrs.define(eq=False)
+class KeptInMemory:
+    """Where known cameras survive the service."""
+
+    known: tuple[Known, ...] = ()
+
+    async def load(self) -> tuple[Known, ...]:
+        """Return what was kept."""
+        await trio.lowlevel.checkpoint()
+        return self.known
+
+    async def save(self, known: tuple[Known, ...]) -> None:
+        """Keep it."""
+        await trio.lowlevel.checkpoint()
+        self.known = known
+
+
+@attrs.define(eq=False)
+class StudioCameras(Cameras):
+    """A roster whose cameras play children."""
+
+    studio: Studio = attrs.field(factory=Studio)
+
+    def add(self, config: CameraConfig, seat: Seat | None = None) -> Camera:
+        """Start a camera on the stage."""
+        camera = super().add(config, seat)
+        camera.capture.launch, camera.capture.find_program = self.studio.launch, find_program
+        camera.capture.abilities = Untried()
+        return camera
+
+
+@attrs.define(eq=False)
+class House:
+    """Everything around a machine's cameras."""
+
+    cameras: StudioCameras
+    seats: Seats
+    survey: FakeSurvey
+    kept: KeptInMemory
+    storage: MemoryStorage
+    heard: list[Event]
+
+    async def camera(self, camera_id: str) -> Camera:
+        """Wait until a camera is there."""
+        while (camera := self.cameras.get(CameraId(camera_id))) is None:
+            await trio.lowlevel.checkpoint()
+        return camera
+
+    async def until(self, camera_id: str, state: CameraState) -> Camera:
+        """Wait until a camera is in a state."""
+        camera = await self.camera(camera_id)
+        await camera.published.wait_until(lambda status: status.state is state)
+        return camera
+
+
+@asynccontextmanager
+async def open_house(
+    *devices: Device, entries: tuple[CameraConfig, ...] = (), kept: KeptInMemory | None = None
+) -> AsyncIterator[House]:
+    """Run the cameras of a machine in which these devices are plugged in."""
+    events, heard = Fanout[Event](), list[Event]()
+    config, storage = Config(cameras=entries), memory_storage(events)
+    survey, kept = FakeSurvey(), kept or KeptInMemory()
+    survey.plug(*devices)
+    with events.subscribed(heard.append):
+        async with trio.open_nursery() as nursery:
+            cameras = StudioCameras(config, storage, events, nursery)
+            for camera in entries:
+                local = isinstance(camera.source, V4l2Source)
+                cameras.add(camera, Seat(camera.id, None) if local else None)
+            seats = Seats(config, cameras, survey, kept)
+            await seats.begin()
+            nursery.start_soon(seats.follow)
+            yield House(cameras, seats, survey, kept, storage, heard)
+            await cameras.close()
+            nursery.cancel_scope.cancel()
+    assert cameras.studio.alive == 0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClock:
+    """Nothing here takes any time."""
+    jump_clocks(monkeypatch)
+    return autojump_clock
+
+
+async def test_what_is_plugged_in_is_listed_and_announced(clock: MockClock) -> None:
+    """Without any configuration each camera has a number, its own name, its node and identity."""
+    async with open_house(A1) as house:
+        camera = await house.until("camera0", CameraState.IDLE)
+        status = camera.status
+        assert (status.device, status.name) == ("/dev/video0", A1.name)
+        assert status.identity == "usb:0c45:6366:A1"
+        house.survey.plug(A1, B2)
+        await house.until("camera1", CameraState.IDLE)
+        announced = [e.status.camera_id for e in house.heard if isinstance(e, CameraChanged)]
+        assert announced.count(CameraId("camera1")) >= 1
+        assert house.cameras.find("/dev/video2").camera_id == "camera1"
+        assert house.cameras.find(str(B2.links[0])).camera_id == "camera1"
+
+
+async def test_an_unplugged_camera_is_known_over_restarts(clock: MockClock) -> None:
+    """It is listed as absent, under its number and name, and its node is nobody's."""
+    async with open_house(A1, B2) as house:
+        house.survey.plug(B2)
+        await house.until("camera0", CameraState.ABSENT)
+    async with open_house(B2, kept=house.kept) as later:
+        camera = await later.until("camera0", CameraState.ABSENT)
+        assert (camera.status.name, camera.status.identity) == (A1.name, "usb:0c45:6366:A1")
+        assert (await later.until("camera1", CameraState.IDLE)).device == "/dev/video2"
+        with pytest.raises(Refusal):
+            later.cameras.find("/dev/video0")
+
+
+async def test_a_session_survives_a_replug_at_another_port_and_node(clock: MockClock) -> None:
+    """The same session goes on at once, in a new file, with the outage in the ledger."""
+    async with open_house(A1) as house:
+        camera = await house.until("camera0", CameraState.IDLE)
+        begun = await camera.start_recording(ANN)
+        await trio.sleep(5.2)
+        house.survey.plug()
+        await house.until("camera0", CameraState.ABSENT)
+        await trio.sleep(60)
+        assert not camera.status.session.healthy  # type: ignore[union-attr]
+        came = trio.current_time()
+        house.survey.plug(attrs.evolve(usb_camera(7, port="4", serial="A1"), plugged=9))
+        await house.until("camera0", CameraState.STREAMING)
+        assert trio.current_time() - came < 1
+        await trio.sleep(3)
+        ended = await camera.stop_recording()
+        assert ended.session_id == begun.session_id
+        assert len(ended.segments) == 2
+        (gap,) = ended.gaps
+        assert gap.cause is Cause.CAMERA_LOST
+        assert 59 < gap.duration_seconds < 62
+        assert house.cameras.studio.most_alive == 1
+
+
+async def test_a_stranger_in_its_place_does_not_record_as_the_old_one(clock: MockClock) -> None:
+    """The old camera raises the alarm, the stranger has a number of its own."""
+    async with open_house(A1) as house:
+        camera = await house.until("camera0", CameraState.IDLE)
+        await camera.start_recording(ANN)
+        house.survey.plug()
+        await house.until("camera0", CameraState.ABSENT)
+        stranger = attrs.evolve(usb_camera(0, port="1", serial="X9"), plugged=5)
+        house.survey.plug(stranger)
+        await camera.published.wait_until(
+            lambda s: s.trouble is not None and s.trouble.cause == "swapped"
+        )
+        assert (await house.until("camera1", CameraState.IDLE)).device == "/dev/video0"
+        await trio.sleep(100)
+        assert camera.status.state is CameraState.ABSENT
+        assert len(house.cameras.studio.children) == 1
+        with pytest.raises(Refusal) as caught:
+            await (await house.camera("camera0")).start_recording(ANN)
+        assert caught.value.kind.code == -1006  # the session waits
+
+
+async def test_an_adopted_device_goes_on_with_the_session(clock: MockClock) -> None:
+    """Whoever replaced a broken camera says so; the number that was only for it is gone."""
+    async with open_house(A1) as house:
+        camera = await house.until("camera0", CameraState.IDLE)
+        begun = await camera.start_recording(ANN)
+        stranger = attrs.evolve(usb_camera(0, port="1", serial="X9"), plugged=5)
+        house.survey.plug(stranger)
+        await house.until("camera1", CameraState.IDLE)
+        seat = await house.seats.adopt(CameraId("camera0"), Path("/dev/video0"))
+        assert seat.device == stranger
+        await house.until("camera0", CameraState.STREAMING)
+        assert house.cameras.get(CameraId("camera1")) is None
+        assert (await camera.stop_recording()).session_id == begun.session_id
+        assert [known.identity.serial for known in house.kept.known] == ["X9"]
+
+
+async def test_a_recording_camera_is_not_adopted_away(clock: MockClock) -> None:
+    """Who a camera is does not change under its footage."""
+    async with open_house(A1, B2) as house:
+        await (await house.until("camera1", CameraState.IDLE)).start_recording(ANN)
+        for camera_id, node in (("camera0", "/dev/video2"), ("camera1", "/dev/video0")):
+            with pytest.raises(Refusal) as caught:
+                await house.seats.adopt(CameraId(camera_id), Path(node))
+            assert caught.value.kind.code == -1006
+
+
+async def test_a_device_is_adopted_as_a_new_camera(clock: MockClock) -> None:
+    """An id that nobody has makes a camera; a node at which there is none is refused."""
+    async with open_house(A1) as house:
+        await house.until("camera0", CameraState.IDLE)
+        await house.seats.adopt(CameraId("gate"), Path("/dev/video0"))
+        assert (await house.until("gate", CameraState.IDLE)).device == "/dev/video0"
+        with pytest.raises(Refusal) as caught:
+            await house.seats.adopt(CameraId("gate"), Path("/dev/video8"))
+        assert caught.value.kind.code == -32006
+
+
+async def test_only_what_is_gone_can_be_forgotten(clock: MockClock) -> None:
+    """A number is free again when its camera is gone and somebody says that it stays away."""
+    async with open_house(A1, B2, entries=(entry("gate", serial="B2"),)) as house:
+        for camera_id in ("camera0", "gate"):
+            with pytest.raises(Refusal):
+                await house.seats.forget(await house.camera(camera_id))
+        house.survey.plug(B2)
+        await house.seats.forget(await house.until("camera0", CameraState.ABSENT))
+        assert house.cameras.get(CameraId("camera0")) is None
+        house.survey.plug(B2, attrs.evolve(A1, plugged=8))
+        await house.until("camera0", CameraState.IDLE)
+
+
+async def test_configured_and_other_cameras_stay_themselves(clock: MockClock) -> None:
+    """An entry has its device by its selector, with its settings; other sources have no seats."""
+    gate = attrs.evolve(entry("gate", serial="B2"), name="Gate")
+    hall = CameraConfig(CameraId("hall"), TestSource())
+    async with open_house(A1, B2, entries=(hall, gate)) as house:
+        assert [camera.camera_id for camera in house.cameras] == ["hall", "gate", "camera0"]
+        camera = await house.until("gate", CameraState.IDLE)
+        assert (camera.status.device, camera.status.name) == ("/dev/video2", "Gate")
+        assert (await house.camera("hall")).seat is None
+
+
+async def test_a_camera_that_was_configured_later_takes_its_device_over(clock: MockClock) -> None:
+    """A reload may name a camera that had only a number."""
+    async with open_house(B2) as house:
+        await house.until("camera0", CameraState.IDLE)
+        await house.seats.add(entry("gate", serial="B2"))
+        assert (await house.until("gate", CameraState.IDLE)).device == "/dev/video2"
+        assert house.cameras.get(CameraId("camera0")) is None
+
+
+async def test_the_device_is_free_before_another_camera_opens_it(clock: MockClock) -> None:
+    """A child that is slow to end keeps its device; the new owner waits for it."""
+    async with open_house(A1) as house:
+        camera = await house.until("camera0", CameraState.IDLE)
+        house.cameras.studio.then(hangs(2.0, deaf=True))
+        house.cameras.studio.immortal = True
+        await camera.start_recording(ANN)
+        await house.seats.add(entry("gate", serial="A1"))
+        gate = await house.camera("gate")
+        with pytest.raises(Refusal) as caught, trio.fail_after(60):
+            await gate.start_recording(ANN)
+        assert caught.value.data["cause"] == "busy"
+        assert house.cameras.studio.most_alive == 1
+        for child in house.cameras.studio.children:
+            child._killed.cancel()
