@@ -24,8 +24,8 @@ from camd.camera.desk import PatienceOver, SessionDesk
 from camd.camera.factory import SessionFactory
 from camd.camera.feed import Feed
 from camd.camera.settings import Settings
+from camd.camera.surroundings import Surroundings
 from camd.config.schema import CameraConfig, Config, RecordingConfig
-from camd.devices.leases import Leases
 from camd.errors import RECORDING_FAILED, SHUTTING_DOWN, Refusal
 from camd.model import (
     CameraChanged,
@@ -125,7 +125,7 @@ class Camera:
     _storage: Storage
     _events: Fanout[Event]
     capture: Capture
-    _leases: Leases = attrs.field(factory=Leases)
+    _around: Surroundings = attrs.field(factory=Surroundings)
     seat: Seat | None = None  # None: not a camera of this machine, or nobody looks what is there
     settings: Settings = attrs.field(
         default=attrs.Factory(
@@ -160,7 +160,7 @@ class Camera:
         feed = Feed(self._factory.ring())
         self._children = Children(
             *(self.capture, self._all.ffmpeg, self._mailbox.tell, feed),
-            *(self._leases, self._tune),
+            *(self._around, self._tune),
         )
         self._desk = SessionDesk(self._factory, self)
 
@@ -280,6 +280,7 @@ class Camera:
                 if self.seat is not None and self.seat.device is None:
                     self._children.step(m.DeviceLost(self.seat.trouble or UNPLUGGED))
                 self._publish()
+                nursery.start_soon(self.capture.prepare)
                 if self.stays_on:
                     self.step(m.Wanted())
                 while not (self._closing and self._desk.active is None and self._children.gone):
@@ -340,6 +341,7 @@ class Camera:
             if before is not None:
                 self.step(m.DeviceLost(UNPLUGGED))
             self.capture.forget()
+            self.go(self.capture.prepare)
             self.step(m.DeviceCame())
 
     async def _tune(self) -> None:

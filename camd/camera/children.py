@@ -12,12 +12,13 @@ import trio
 
 from camd.camera import machine as m
 from camd.camera.capture import Capture
+from camd.camera.diagnosis import diagnose
 from camd.camera.feed import Feed
 from camd.camera.queue import CaptureQueue, RunEnded
 from camd.camera.run import Patience, Run
+from camd.camera.surroundings import Surroundings
 from camd.config.schema import FfmpegConfig
-from camd.devices.leases import Leases
-from camd.model import CameraId, Cause, Trouble
+from camd.model import CameraId, Cause, Device, Trouble
 
 log = structlog.get_logger("camd.camera")
 
@@ -40,7 +41,7 @@ class Children:
     _ffmpeg: FfmpegConfig
     _tell: Callable[[m.Event | SourceEnded], Awaitable[None]]
     feed: Feed = attrs.field(factory=Feed)
-    leases: Leases = attrs.field(factory=Leases)  # shared by all cameras
+    around: Surroundings = attrs.field(factory=Surroundings)
     tune: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint  # set the device's controls
     machine: m.Machine = attrs.field(factory=m.Machine, init=False)
     nursery: trio.Nursery | None = attrs.field(default=None, init=False)
@@ -99,7 +100,7 @@ class Children:
     async def _live(self, run: Run) -> None:
         """Carry a child through its life, then say how it ended."""
         trouble = await self._attempt(run)
-        self._capture.learn(trouble)
+        self._capture.learn(trouble or self.machine.trouble)
         if not run.delivered:
             self._capture.forget()
         absent = trouble is not None and self._capture.absent
@@ -112,14 +113,13 @@ class Children:
 
     async def _attempt(self, run: Run) -> Trouble | None:
         """Plan, get the device for this camera alone, and let the child live."""
+        if self.machine.failures and self.around.look_again and (device := self._device):
+            await self.around.look_again(device.node)  # it may be another one since
         plan = await self._capture.plan()
-        if isinstance(plan, Trouble):
-            return plan
-        seat, camera_id = self._capture.seat(), self._capture.camera.id
-        device = seat.device if seat is not None else None
-        if run.stopping:
-            return None
-        if device is not None and (other := self.leases.take(device, camera_id)) is not None:
+        if isinstance(plan, Trouble) or run.stopping:
+            return plan if isinstance(plan, Trouble) else None
+        device, camera_id, leases = self._device, self._capture.camera.id, self.around.leases
+        if device is not None and (other := leases.take(device, camera_id)) is not None:
             return _let_go_late(other)
         try:
             await self.tune()
@@ -129,8 +129,24 @@ class Children:
                 nursery.cancel_scope.cancel()
         finally:
             if device is not None:
-                self.leases.release(device, camera_id)
-        return trouble
+                leases.release(device, camera_id)
+        return trouble and await self._diagnose(trouble, device)
+
+    @property
+    def _device(self) -> Device | None:
+        seat = self._capture.seat()
+        return seat.device if seat is not None else None
+
+    async def _diagnose(self, trouble: Trouble, device: Device | None) -> Trouble:
+        """Find out more about a child's end, where the machine knows more than FFmpeg."""
+        if self.around.find_holders is None:
+            return trouble
+        return await diagnose(
+            trouble,
+            device.node if device is not None else self._capture.path,
+            find_holders=self.around.find_holders,
+            neighbours=partial(self.around.neighbours, self._capture.camera.id),
+        )
 
     def _compare(self) -> None:
         """Look whether what comes is what was asked for."""

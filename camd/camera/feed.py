@@ -21,6 +21,38 @@ GOP_LIMIT_BYTES = 32 * 1024 * 1024
 RATE_SHARE = 0.1  # how much one fragment moves the measured rates
 
 
+@attrs.frozen
+class Pace:
+    """How much comes in how long, on average over the latest fragments.
+
+    Both are averaged, and not their ratio: the last fragment of a child may be a frame that lasts
+    no time, and is no reason to believe in hundreds of frames a second.
+    """
+
+    size_bytes: float = 0.0
+    frames: float = 0.0
+    seconds: float = 0.0
+
+    def after(self, fragment: Fragment) -> Pace:
+        """Take a fragment into account."""
+        share = RATE_SHARE if self.seconds else 1.0
+        return Pace(
+            self.size_bytes + share * (fragment.size_bytes - self.size_bytes),
+            self.frames + share * (fragment.frames - self.frames),
+            self.seconds + share * (fragment.duration_seconds - self.seconds),
+        )
+
+    @property
+    def fps(self) -> float:
+        """Frames a second."""
+        return self.frames / self.seconds
+
+    @property
+    def bytes_per_second(self) -> float:
+        """Bytes a second."""
+        return self.size_bytes / self.seconds
+
+
 @attrs.define(eq=False)
 class Feed:
     """The camera's stream: its format, its latest footage, its consumers."""
@@ -31,6 +63,7 @@ class Feed:
     bytes_captured: int = attrs.field(default=0, init=False)
     bytes_per_second: float | None = attrs.field(default=None, init=False)
     began_at: float | None = attrs.field(default=None, init=False)  # monotonic seconds
+    _pace: Pace = attrs.field(factory=Pace, init=False)
     _clock: ClockWatch = attrs.field(factory=ClockWatch, init=False)
     _queues: list[CaptureQueue] = attrs.field(factory=list, init=False)
     _waiting: list[CaptureQueue] = attrs.field(factory=list, init=False)  # for a key frame
@@ -78,7 +111,10 @@ class Feed:
         """A new child delivers."""
         self.init = init
         track = init.video
-        self.video = VideoFormat(track.codec, track.width, track.height, 0.0)
+        video = VideoFormat(track.codec, track.width, track.height, 0.0)
+        if self.video is None or attrs.evolve(self.video, fps=0.0) != video:
+            self._pace = Pace()
+        self.video = video
         self.began_at = monotonic()
         for queue in self._queues:
             queue.put(RunBegan(init))
@@ -106,18 +142,11 @@ class Feed:
 
     def _measure(self, fragment: Fragment) -> None:
         self.bytes_captured += fragment.size_bytes
-        seconds = fragment.duration_seconds
-        if self.video is None or seconds <= 0:
+        if self.video is None or fragment.duration_seconds <= 0:
             return
-        fps = fragment.frames / seconds
-        rate = fragment.size_bytes / seconds
-        if self.video.fps == 0.0:
-            self.video = attrs.evolve(self.video, fps=round(fps, 3))
-        else:
-            smooth = self.video.fps + RATE_SHARE * (fps - self.video.fps)
-            self.video = attrs.evolve(self.video, fps=round(smooth, 3))
-        old = self.bytes_per_second
-        self.bytes_per_second = rate if old is None else old + RATE_SHARE * (rate - old)
+        self._pace = self._pace.after(fragment)
+        self.video = attrs.evolve(self.video, fps=round(self._pace.fps, 3))
+        self.bytes_per_second = self._pace.bytes_per_second
 
     def _timed(self, fragment: Fragment) -> Captured:
         """Say when a fragment's frames were there: by its own reference, else by its arrival."""

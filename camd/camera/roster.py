@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,15 +17,17 @@ from camd.camera.program import Program, find_ffmpeg
 from camd.camera.resumption import Resumption
 from camd.camera.seats import KeptInFile, Seats
 from camd.camera.settings import Settings
+from camd.camera.surroundings import Surroundings
 from camd.camera.wishes import Wishes, load_wishes
 from camd.config.schema import CameraConfig, Config, RecordingConfig
 from camd.devices.bindings import KNOWN_FILE
-from camd.devices.leases import Leases
+from camd.devices.holders import find_holders
 from camd.devices.survey import Survey
 from camd.errors import CAMERA_UNKNOWN, Refusal
 from camd.model import (
     CameraChanged,
     CameraId,
+    CameraState,
     Event,
     Seat,
     V4l2Source,
@@ -46,7 +48,8 @@ class Cameras:
     _nursery: trio.Nursery
     _cameras: dict[CameraId, Camera] = attrs.field(factory=dict, init=False)
     _wishes: Wishes = attrs.field(factory=Wishes)
-    _leases: Leases = attrs.field(factory=Leases, init=False)
+    _survey: Survey | None = None
+    _around: Surroundings = attrs.field(init=False)
     seats: Seats | None = attrs.field(default=None, init=False)  # None: nobody looks what is there
     encoders: Encoders = attrs.field(
         default=attrs.Factory(
@@ -55,6 +58,12 @@ class Cameras:
         init=False,
     )
     _program: Program | None = attrs.field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        look_again = self._survey.look_again if self._survey is not None else None
+        self._around = Surroundings(
+            find_holders=find_holders, neighbours=self._neighbours, look_again=look_again
+        )
 
     def __iter__(self) -> Iterator[Camera]:
         return iter(self._cameras.values())
@@ -88,7 +97,7 @@ class Cameras:
         """Start a camera's actor, and tell everybody that it is there."""
         capture = Capture(config, self._config, self.find_program, abilities=self.encoders)
         camera = Camera(
-            *(config, self._config, self._storage, self._events, capture, self._leases, seat),
+            *(config, self._config, self._storage, self._events, capture, self._around, seat),
             settings=Settings(config.id, config.controls, self._wishes),
         )
         self._cameras[config.id] = camera
@@ -120,6 +129,18 @@ class Cameras:
             )
         return self._program
 
+    def _neighbours(self, camera_id: CameraId) -> Sequence[str]:
+        """Name the cameras that deliver over the same USB bus."""
+        bus = _bus(self.get(camera_id))
+        return [
+            other.name
+            for other in self
+            if other.camera_id != camera_id
+            and bus is not None
+            and _bus(other) == bus
+            and other.status.state is CameraState.STREAMING
+        ]
+
     async def reconfigure(self, recording: RecordingConfig) -> None:
         """Apply recording settings to every camera, running sessions included."""
         for camera in self:
@@ -130,6 +151,13 @@ class Cameras:
         async with trio.open_nursery() as nursery:
             for camera in self:
                 nursery.start_soon(camera.close)
+
+
+def _bus(camera: Camera | None) -> str | None:
+    """Say which controller, at which speed, a camera is on."""
+    seat = camera.seat if camera is not None else None
+    usb = seat.device.usb if seat is not None and seat.device is not None else None
+    return usb.port.rpartition("-")[0] if usb is not None else None
 
 
 def _names(camera: Camera) -> tuple[str, ...]:
@@ -165,7 +193,7 @@ async def open_cameras(
     if survey is not None:
         wishes = await trio.to_thread.run_sync(load_wishes, state_dir)
     async with trio.open_nursery() as nursery:
-        cameras = Cameras(config, storage, events, nursery, wishes)
+        cameras = Cameras(config, storage, events, nursery, wishes, survey)
         for camera in config.cameras:
             local = survey is not None and isinstance(camera.source, V4l2Source)
             cameras.add(camera, Seat(camera.id, None, trouble=UNPLUGGED) if local else None)

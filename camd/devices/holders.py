@@ -30,7 +30,7 @@ class Holder:
 class Holders:
     """Who has a node open."""
 
-    found: tuple[Holder, ...]
+    holders: tuple[Holder, ...]
     complete: bool  # False: some processes could not be looked at, and may hold it too
 
 

@@ -219,7 +219,7 @@ def _encoded_video(camera: CameraConfig, order: Order) -> Arguments:
     else:
         width, height = width or order.probe.width, height or order.probe.height
         fps = fps or order.probe.fps
-    live = isinstance(source, V4l2Source | RtspSource)
+    live = not isinstance(source, TestSource)
     picture = Picture(width, height, fps, camera.bitrate, live)
     return encoding_arguments(order.encoder, picture, _filters(camera))
 

@@ -40,7 +40,6 @@ source = "v4l2:/dev/v4l/by-id/usb-{MAKER}_{SERIAL}-video-index0"
 resolution = "320x180"
 fps = 10
 codec = "copy"
-input_options = ["-input_format", "mjpeg"]
 """
 USB_OPTIONS = f"--serial {SERIAL} --modes mjpeg:320x180@10"
 BEFORE_SECONDS = 6.0  # of recording before the fault
@@ -125,7 +124,9 @@ class Trial:
         facts = error.facts
         cause = facts["data"].get("cause") or str(facts["code"])
         words = (facts["message"], facts["data"].get("suggestion") or "")
-        self.refusals.append(Shown(cause, *words, 0.0))
+        shown = Shown(cause, *words, 0.0)
+        if shown not in self.refusals:
+            self.refusals.append(shown)
 
     def _provoke(self) -> None:
         self.fault = self.lab.act(self.scenario.begin)

@@ -9,6 +9,7 @@ what they say, and so are `do NAME FAULT`, where a script names one.
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import time
 from collections.abc import Callable, Mapping
@@ -34,7 +35,7 @@ User=camd-lab
 SupplementaryGroups=video audio
 StateDirectory=camd-lab
 RuntimeDirectory=camd-lab
-Environment=PYTHONPATH={HERE}/lib CAMD_LOG_LEVEL=debug
+Environment=PYTHONPATH={HERE}/lib CAMD_LOG_LEVEL={os.environ.get("CAMD_LOG_LEVEL", "info")}
 ExecStart=/usr/bin/python3 -m camd run --config {HERE}/camd.toml
 Restart=on-failure
 KillMode=mixed
@@ -62,7 +63,7 @@ requests_per_minute = 100000
 recordings_dir = "{RECORDINGS}"
 state_dir = "/var/lib/camd-lab"
 [recording]
-rotation = "1h"
+rotation = "10m"
 fragment = "500ms"
 [ffmpeg]
 start_timeout = "60s"

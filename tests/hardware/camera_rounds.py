@@ -48,7 +48,6 @@ source = "v4l2:{source}"
 resolution = "320x180"
 fps = {rate}
 codec = "copy"
-input_options = ["-input_format", "mjpeg"]
 """
 SOURCES = {
     "link": f"/dev/v4l/by-id/usb-{MAKER}_ROUND{{number}}-video-index0",

@@ -39,7 +39,6 @@ source = "v4l2:{source}"
 resolution = "{size}"
 fps = 10
 codec = "copy"
-input_options = ["-input_format", "mjpeg"]
 """
 SOURCES = {
     "link": f"/dev/v4l/by-id/usb-{MAKER}_{{serial}}-video-index0",

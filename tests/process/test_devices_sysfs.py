@@ -194,14 +194,14 @@ def test_who_holds_a_node_is_named(tmp_path: Path) -> None:
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        (holder,) = find_holders(node).found
+        (holder,) = find_holders(node).holders
         assert holder.pid == process.pid
         assert holder.program.startswith("python")
         assert holder.user
-        assert find_holders(node, without=[process.pid]).found == ()
+        assert find_holders(node, without=[process.pid]).holders == ()
         assert process.stdin is not None
         process.stdin.close()
-    assert find_holders(node).found == ()
+    assert find_holders(node).holders == ()
 
 
 def test_processes_that_cannot_be_seen_make_the_answer_incomplete(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_processes_that_cannot_be_seen_make_the_answer_incomplete(tmp_path: Path
     (proc / "8").mkdir()  # it has ended: no files
     (proc / "self").mkdir()
     seen = find_holders(node, proc)
-    assert [(holder.pid, holder.program) for holder in seen.found] == [(7, "cheese")]
+    assert [(holder.pid, holder.program) for holder in seen.holders] == [(7, "cheese")]
     assert seen.complete
     (proc / "9").mkdir()
     (proc / "9/fd").symlink_to("fd")  # cannot be listed, for another reason than its end

@@ -11,7 +11,7 @@ import pytest
 
 from camd.config.schema import CameraConfig
 from camd.media.command import Order, capture_arguments, probe_arguments, remux_arguments
-from camd.media.encoding import SOFTWARE
+from camd.media.encoding import SOFTWARE, Picture, encoding_arguments
 from camd.media.report import (
     ProbeResult,
     classify,
@@ -82,6 +82,21 @@ def test_a_file_is_copied_and_looped(program, tmp_path):
     assert fragments[-1].end_seconds == pytest.approx(2.5, abs=0.2)
 
 
+@pytest.mark.parametrize("live", [False, True])
+def test_live_pictures_keep_their_times_when_they_are_encoded(program, live):
+    """A camera that is slower than it says, and uneven, is recorded as it was."""
+    uneven = "testsrc2=size=320x180:rate=30,settb=1/90000,setpts='(N*0.1+0.013*mod(N,3))/TB'"
+    done = ffmpeg.run(
+        *(program, "-f", "lavfi", "-i", uneven, "-frames:v", "12", "-fps_mode", "passthrough"),
+        *encoding_arguments(SOFTWARE["h264"], Picture(320, 180, 30.0, live=live)),
+        *("-movflags", "frag_keyframe+empty_moov+default_base_moof", "-f", "mp4", "pipe:1"),
+    )
+    _, fragments = ffmpeg.events(done.stdout)
+    ticks = [ticks / f.timescale for f in fragments for ticks in f.video.durations]
+    true = [0.113, 0.113, 0.074] * 3 + [0.113, 0.113]
+    assert (ticks[:11] == pytest.approx(true, abs=0.001)) == live
+
+
 def damaged(program, path):
     """Write pictures as a bad cable delivers them; return how many can still be told apart."""
     good = ffmpeg.run(
@@ -116,6 +131,33 @@ def test_damaged_pictures_do_not_end_a_capture(program, tmp_path, copy):
     frames = sum(fragment.frames for fragment in fragments)
     assert count * 2 / 5 <= frames <= count
     assert fragments[-1].end_seconds == pytest.approx(frames / 25, rel=0.3)
+
+
+def unsteady(program, path):
+    """Write twenty pictures of a camera that is early once and late once."""
+    jitter = "settb=1/1000000,setpts=PTS+if(eq(N\\,5)\\,-80000\\,if(eq(N\\,9)\\,37000))"
+    mode = "-fps_mode" if parse_version(ask(program, "-version")) >= (5, 1) else "-vsync"
+    ffmpeg.run(
+        *(program, "-f", "lavfi", "-i", f"testsrc2=size=320x180:rate=10,{jitter}", "-t", "2"),
+        *("-c:v", "mjpeg", "-enc_time_base", "1:90000", mode, "passthrough", "-y", str(path)),
+    )
+
+
+@pytest.mark.parametrize("codec", ["h264", "h265", "mjpeg"])
+def test_encoded_pictures_keep_the_times_at_which_they_were_taken(program, tmp_path, codec):
+    """Two pictures within one period of the nominal rate stay two, where they were."""
+    path = tmp_path / "unsteady.mkv"
+    unsteady(program, path)
+    source = FileSource(path, loop=False, speed=10.0)
+    done, said = capture(program, source, codec=codec, output_options=())
+    assert not [message for message in said if message.severe]
+    _, fragments = ffmpeg.events(done.stdout)
+    assert sum(fragment.frames for fragment in fragments) == 20
+    film = tmp_path / "film.mp4"
+    film.write_bytes(done.stdout)
+    times = sorted(packet[0] for packet in ffmpeg.packets(program, film, "v"))
+    assert times[5] - times[4] == pytest.approx(20_000, abs=2000)
+    assert times[9] - times[8] == pytest.approx(137_000, abs=2000)
 
 
 def test_a_sealed_segment_becomes_matroska(program, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from fractions import Fraction
 
+import attrs
 import pytest
 from media_streams import prft
 from support.camera_films import EPOCH, FPS, Film, filmed, read
@@ -179,6 +180,27 @@ def test_a_single_odd_fragment_moves_the_rates_a_little() -> None:
     feed.deliver(heavy)
     rate = heavy.size_bytes / heavy.duration_seconds
     assert feed.bytes_per_second == pytest.approx(before + 0.1 * (rate - before))
+
+
+def test_a_frame_that_lasts_no_time_moves_the_rates_hardly() -> None:
+    """The last fragment of a child is short, however many bytes are in it."""
+    feed = fed(5)
+    before = feed.bytes_per_second
+    _, (last,) = filmed(1)
+    assert last.video is not None
+    feed.deliver(attrs.evolve(last, video=attrs.evolve(last.video, duration=1)))
+    assert feed.video is not None
+    assert feed.bytes_per_second == pytest.approx(before, rel=0.15)
+    assert feed.video.fps == pytest.approx(float(FPS), rel=0.15)
+
+
+def test_another_picture_is_measured_anew() -> None:
+    """What a smaller picture needs is not told by what a larger one took."""
+    feed = fed(5, frame_bytes=10_000)
+    init, fragments = filmed(5, frame_bytes=1000)
+    feed.begin(attrs.evolve(init, tracks=(attrs.evolve(init.video, width=160),)))
+    feed.deliver(fragments[0])
+    assert feed.bytes_per_second == pytest.approx(fragments[0].size_bytes * 2)
 
 
 def test_a_group_that_never_ends_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,26 @@
+"""What a camera's children need of the machine around them, and of the other cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import attrs
+
+from camd.camera.diagnosis import FindHolders
+from camd.devices.leases import Leases
+from camd.model import CameraId
+
+
+def _nobody(camera_id: CameraId) -> Sequence[str]:
+    return ()
+
+
+@attrs.frozen
+class Surroundings:
+    """Shared by all cameras; nothing of it has to be there."""
+
+    leases: Leases = attrs.field(factory=Leases)
+    find_holders: FindHolders | None = None  # who has a node open; without it nobody looks
+    neighbours: Callable[[CameraId], Sequence[str]] = _nobody  # who delivers over the same bus
+    look_again: Callable[[Path], Awaitable[object]] | None = None  # ask a node what it is now
