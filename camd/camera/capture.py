@@ -21,7 +21,7 @@ from camd.config.schema import CameraConfig, Config
 from camd.devices.formats import Unsupported
 from camd.media.command import Order, capture_arguments, probe_arguments
 from camd.media.encoding import SOFTWARE, Picture
-from camd.media.report import ProbeResult, parse_probe
+from camd.media.report import ProbeResult, parse_probe, parse_refusal
 from camd.model import (
     Cause,
     Choice,
@@ -182,7 +182,10 @@ class Capture:
         self, program: Program, device: Device | None, choice: Choice | None
     ) -> Order | Trouble:
         """Find out what the child is to be told. Raises FfmpegMissingError."""
-        found = self._found = self._found or await self._probe(program)
+        found = self._found or await self._probe(program)
+        if isinstance(found, Trouble):
+            return found
+        self._found = found
         codec = self.camera.codec
         copy = codec == "copy" or (codec == "auto" and found.video_codec in COPIED_CODECS)
         codec = "h264" if codec in ("auto", "copy") else codec
@@ -247,10 +250,11 @@ class Capture:
         """Probe again before the next child: what was known may not hold any more."""
         self._found = None
 
-    async def _probe(self, program: Program) -> ProbeResult:
+    async def _probe(self, program: Program) -> ProbeResult | Trouble:
         """Ask FFmpeg what a stream holds, so that H.264 and H.265 are kept as they are.
 
-        Devices are not opened twice for it. Empty when FFmpeg does not say, or not in time.
+        Devices are not opened twice for it. Empty when FFmpeg does not say, or not in time. What
+        a server refuses is not asked for again at once: it may count wrong passwords.
         """
         if not isinstance(self.camera.source, (FileSource, RtspSource)):
             return ProbeResult()
@@ -266,6 +270,9 @@ class Capture:
                 )
             except OSError:  # it went away since it was found; the child will say so
                 return ProbeResult()
-            return parse_probe(result.stderr.decode("utf-8", "replace"))
+            text = result.stderr.decode("utf-8", "replace")
+            found = parse_probe(text)
+            refused = isinstance(self.camera.source, RtspSource) and not found.streams
+            return parse_refusal(text) if refused else found
         log.warning("probe_took_too_long", camera=self.camera.id)
         return ProbeResult()

@@ -138,6 +138,12 @@ def parse_probe(text: str) -> ProbeResult:
     return result
 
 
+def parse_refusal(text: str) -> Trouble:
+    """Say why `ffmpeg -i SOURCE` described no stream; its lines carry no levels."""
+    said = [Message("error", parse_line(line).text) for line in text.splitlines()]
+    return classify(said, exit_code=1)
+
+
 def parse_version(text: str) -> tuple[int, int]:
     """Read major and minor from `ffmpeg -version`; (0, 0) when it says neither.
 

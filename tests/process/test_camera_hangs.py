@@ -65,7 +65,7 @@ async def test_a_child_that_misbehaves_is_replaced(
     config = Config(storage=storage_config, ffmpeg=ffmpeg, cameras=(camera_config,))
     events = Fanout[Event]()
     before = _open_files()
-    with trio.fail_after(60):
+    with trio.fail_after(40):
         async with (
             open_storage(config.storage, events, roomy_disk()) as storage,
             open_cameras(config, storage, events) as cameras,

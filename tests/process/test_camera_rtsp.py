@@ -267,7 +267,7 @@ async def test_a_server_that_never_answers_is_said(
     async with open_rtsp_server(PROGRAM, film) as server:
         server.mute = True
         assert (await _refused(tmp_path, server.url))[0] == "timed_out"
-        assert server.connections > 0
+        assert server.connections == 1
 
 
 async def test_a_host_that_cannot_be_found_is_said(tmp_path: Path) -> None:
@@ -300,7 +300,8 @@ async def test_wrong_credentials_are_refused_and_never_told(
         server.credentials = "user:other"
         asked = server.url.replace("other", url)
         cause, shown = await _refused(tmp_path, asked)
+        assert server.connections == 1  # a camera may lock out who is wrong too often
     assert cause == "unauthorised"
     assert "s3cret" not in shown
     assert "right" not in shown
-    assert "127.0.0.1" in shown
+    assert "Refusal" in shown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from camd.media.report import classify, parse_line
+from camd.media.report import classify, parse_line, parse_refusal
 from camd.media.trouble import IN_PASSING, NOTICED, TABLE
 from camd.model import Cause, Trouble
 
@@ -239,6 +239,13 @@ def test_a_signal_is_not_explained_by_older_words(code: int, cause: str) -> None
     trouble = classify([parse_line("[error] x: Connection refused")], code)
     assert trouble.cause == cause
     assert str(-code) in trouble.message
+
+
+def test_a_source_that_cannot_be_described_says_why() -> None:
+    """The words of a probe have no levels; they mean the same."""
+    said = "[rtsp @ 0x5] method DESCRIBE failed: 404 Not Found\nrtsp://a:b@c/d: Server returned 404"
+    assert parse_refusal(said).cause == "not_found"
+    assert parse_refusal("rtsp://a:b@c/d: New").message.endswith("//***@c/d: New")
 
 
 def test_words_that_nobody_knows_name_no_device() -> None:
