@@ -17,7 +17,6 @@ from camd.camera.rotation import Rotation
 from camd.camera.sessions import SessionBook
 from camd.clock import monotonic, now
 from camd.errors import RECORDING_FAILED, STORAGE_CRITICAL, Refusal
-from camd.media.trouble import STALLED
 from camd.model import (
     Cause,
     RecordingNews,
@@ -210,7 +209,7 @@ class Active:
         """Nothing more will come: write what is queued, and seal."""
         self.queue.put(Finish())
 
-    def give_up_waiting(self, trouble: Trouble = STALLED) -> None:
+    def give_up_waiting(self, trouble: Trouble) -> None:
         """Finish without the frames that were in flight; the ledger has them, and `trouble`."""
         self.queue.put(RunEnded(trouble.ledger_cause, trouble.message))
         self.finish()

@@ -29,6 +29,7 @@ from camd.errors import (
     UNSUPPORTED,
     Refusal,
 )
+from camd.media.trouble import STALLED
 from camd.model import RecordingNews, RecordingWish, Session, SessionState, Trouble
 from camd.runtime.mailbox import Ask
 
@@ -138,7 +139,7 @@ class SessionDesk:
         """Take what a session's tasks report; what is left of an older session is ignored."""
         active = message.active
         if isinstance(message, PatienceOver):
-            active.give_up_waiting()
+            active.give_up_waiting(self.floor.machine.trouble or STALLED)
         elif active is self.active:
             self._hear(message, active)
 

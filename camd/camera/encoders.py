@@ -6,10 +6,9 @@ streams without key frames, or too slowly.
 
 from __future__ import annotations
 
-import fcntl
 import os
-import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +18,7 @@ import trio
 
 from camd.camera.program import Program, encoders, inputs
 from camd.clock import monotonic
+from camd.devices.v4l2 import is_converter
 from camd.media.command import trial_arguments
 from camd.media.encoding import CODEC_NODES, SOFTWARE, TABLE, Encoder, encoder_named
 from camd.media.redact import redact
@@ -32,10 +32,6 @@ TRIAL_SECONDS = 2  # of video
 TRIAL_FRAMES = 60
 PATIENCE_SECONDS = 10.0
 LONGEST_WORDS = 120
-
-_QUERYCAP = 0x80685600  # VIDIOC_QUERYCAP, struct v4l2_capability of 104 bytes
-_M2M = 0x8000 | 0x4000  # V4L2_CAP_VIDEO_M2M, V4L2_CAP_VIDEO_M2M_MPLANE
-_DEVICE_CAPS = 0x80000000
 
 
 @attrs.frozen
@@ -232,16 +228,6 @@ def _codec_nodes(dev: Path) -> Iterator[Path]:
     for node in sorted(dev.glob(CODEC_NODES)):
         if "/usb" in os.path.realpath(f"/sys/class/video4linux/{node.name}"):
             continue
-        try:
-            descriptor = os.open(node, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
-            continue
-        try:
-            answer = fcntl.ioctl(descriptor, _QUERYCAP, bytes(104))
-        except OSError:
-            continue
-        finally:
-            os.close(descriptor)
-        whole, device = struct.unpack_from("=II", answer, 84)
-        if (device if whole & _DEVICE_CAPS else whole) & _M2M:
-            yield node
+        with suppress(OSError):
+            if is_converter(node):
+                yield node

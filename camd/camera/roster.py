@@ -57,6 +57,7 @@ class Cameras:
         ),
         init=False,
     )
+    _finding: trio.Lock = attrs.field(factory=trio.Lock, init=False)
     _program: Program | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -120,14 +121,15 @@ class Cameras:
 
     async def find_program(self) -> Program:
         """Find FFmpeg once; looked for again as long as it is missing, and when it went away."""
-        if self._program is None or not self._program.path.exists():
-            self._program = await find_ffmpeg(self._config.ffmpeg)
-            log.info(
-                "ffmpeg_found",
-                version=".".join(map(str, self._program.version)),
-                bundled=self._program.bundled,
-            )
-        return self._program
+        async with self._finding:  # who comes meanwhile waits for the same search
+            if self._program is None or not self._program.path.exists():
+                self._program = await find_ffmpeg(self._config.ffmpeg)
+                log.info(
+                    "ffmpeg_found",
+                    version=".".join(map(str, self._program.version)),
+                    bundled=self._program.bundled,
+                )
+            return self._program
 
     def _neighbours(self, camera_id: CameraId) -> Sequence[str]:
         """Name the cameras that deliver over the same USB bus."""

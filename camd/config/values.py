@@ -201,6 +201,10 @@ def _rtsp_source(url: str) -> RtspSource:
         raise wrong from None
     if not fine or any(character.isspace() or character < " " for character in url):
         raise wrong
+    if "@" in parts.path and "@" not in parts.netloc:  # the host would be the user's name
+        raise ValueError(
+            "user name and password of an rtsp source are percent-encoded: %2F stands for /"
+        )
     return RtspSource(url)
 
 

@@ -72,9 +72,13 @@ class NodeFacts:
 
         Codecs and scalers (memory to memory) and touch pads deliver frames too, and are none.
         """
-        other = CAP_VIDEO_M2M | CAP_VIDEO_M2M_MPLANE | CAP_TOUCH
         captures = self.caps & (CAP_VIDEO_CAPTURE | CAP_VIDEO_CAPTURE_MPLANE)
-        return bool(captures) and not self.caps & other
+        return bool(captures) and not self.caps & CAP_TOUCH and not self.is_converter
+
+    @property
+    def is_converter(self) -> bool:
+        """Whether it turns pictures into others, as codecs and scalers do (memory to memory)."""
+        return bool(self.caps & (CAP_VIDEO_M2M | CAP_VIDEO_M2M_MPLANE))
 
     @property
     def buffer_type(self) -> int:

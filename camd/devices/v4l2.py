@@ -121,6 +121,13 @@ def _opened(kernel: Kernel, path: Path) -> Iterator[_Node]:
 # --- capabilities -----------------------------------------------------------------------------
 
 
+def is_converter(path: Path, kernel: Kernel = KERNEL) -> bool:
+    """Tell whether a node is a codec or a scaler. Blocks. Raises OSError."""
+    with _opened(kernel, path) as node:
+        facts = abi.read_capability(node.call(abi.QUERYCAP, bytearray(abi.CAPABILITY.size)))
+    return facts.is_converter
+
+
 def read_capabilities(path: Path, kernel: Kernel = KERNEL) -> Capabilities | None:
     """Ask a node what it can do; None when it is no camera, or no V4L2 node at all.
 

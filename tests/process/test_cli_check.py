@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import socket
@@ -17,7 +16,7 @@ from support.disk import GaugedDisk
 from camd.cli import inspection, main
 from camd.cli.inspection import Grade
 from camd.config.schema import AuthConfig, CameraConfig, Config, ServerConfig, StorageConfig
-from camd.model import CameraId, FileSource, RtspSource, Source, TestSource, V4l2Source
+from camd.model import CameraId, FileSource, RtspSource, Source, TestSource
 from camd.storage.identity import Known, render_known
 
 GIB = 1 << 30
@@ -141,41 +140,20 @@ def test_a_secret_in_a_file_that_everybody_reads_is_warned_of(tmp_path: Path) ->
     assert list(inspection.inspect_access(config)) == []
 
 
-async def test_files_and_nodes_are_looked_at(tmp_path: Path) -> None:
-    """A file must be there; a node may come later; a node that is none is a mistake."""
+async def test_files_are_looked_at(tmp_path: Path) -> None:
+    """A file must be there."""
     clip = tmp_path / "clip.mp4"
     clip.touch()
     grades: dict[Source, Grade] = {
         TestSource(): Grade.OK,
         FileSource(clip): Grade.OK,
         FileSource(tmp_path / "none.mp4"): Grade.PROBLEM,
-        V4l2Source(tmp_path / "video0"): Grade.WARNING,
-        V4l2Source(clip): Grade.PROBLEM,
-        V4l2Source(Path("/dev/null")): Grade.OK,
     }
     with trio.fail_after(30):
         for source, grade in grades.items():
             found = await inspection.inspect_source(camera(source))
             assert found.grade is grade, found
             assert bool(found.advice) is (grade is not Grade.OK)
-
-
-@pytest.mark.parametrize(
-    ("number", "words"),
-    [
-        (errno.EACCES, "group video"),
-        (errno.EBUSY, "Close that program"),
-        (errno.ENODEV, "cabling and driver"),
-    ],
-)
-def test_a_node_that_cannot_be_opened_comes_with_advice(number: int, words: str) -> None:
-    """Each reason of the kernel has its own."""
-
-    def refuse(path: Path, flags: int) -> int:
-        raise OSError(number, os.strerror(number))
-
-    found = inspection._look_at_node("x", Path("/dev/video0"), refuse)
-    assert words in found.advice
 
 
 async def test_a_streams_host_is_tried_without_showing_credentials() -> None:

@@ -206,6 +206,7 @@ def test_a_wrong_source_is_told_what_would_be_right(text: str, words: str) -> No
         "rtsp://eve:hunter2@/",
         "rtsp://eve:hunter2@gate:99999/",
         "rtsp://eve:hunter2@gate/a b",
+        "rtsp://eve:12/hunter2@gate/a",
         "rtsp://eve:hunter2@[gate/",
     ],
 )
