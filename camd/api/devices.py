@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import attrs
@@ -13,9 +14,11 @@ from camd.camera.roster import Cameras
 from camd.camera.seats import Seats
 from camd.devices.listing import Listed, list_devices
 from camd.errors import UNSUPPORTED, Refusal
-from camd.model import Device, Seat
+from camd.model import CameraId, Device, Seat
 from camd.rpc.registry import Caller, Method, Nothing
 from camd.rpc.roles import Role
+
+_NEW_ID = re.compile(r"[a-z0-9_-]{1,64}")
 
 
 @attrs.frozen
@@ -68,12 +71,12 @@ class DevicesApi:
 
     async def adopt_camera(self, caller: Caller, params: Adoption) -> views.View:
         """Bind a camera to a device by hand."""
-        camera = self._cameras.find(params.device)
-        seat = await self._seats().adopt(camera, Path(params.node) if params.node else None)
+        camera_id = self._named(params.device)
+        seat = await self._seats().adopt(camera_id, Path(params.node) if params.node else None)
         device = str(seat.device.node) if seat.device is not None else None
         return {
             "device": device,
-            "camera_id": camera.camera_id,
+            "camera_id": camera_id,
             "reason": seat.reason,
             "success": seat.device is not None,
         }
@@ -83,6 +86,15 @@ class DevicesApi:
         camera = self._cameras.find(params.device)
         await self._seats().forget(camera)
         return {"camera_id": camera.camera_id, "success": True}
+
+    def _named(self, name: str) -> CameraId:
+        """Find the camera that is meant, or take the name as the id of a new one."""
+        try:
+            return self._cameras.find(name).camera_id
+        except Refusal:
+            if not _NEW_ID.fullmatch(name):
+                raise
+            return CameraId(name)
 
     def _seats(self) -> Seats:
         if self._cameras.seats is None:

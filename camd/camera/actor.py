@@ -280,6 +280,7 @@ class Camera:
                 if self.seat is not None and self.seat.device is None:
                     self._children.step(m.DeviceLost(self.seat.trouble or UNPLUGGED))
                 self._publish()
+                nursery.start_soon(self.capture.prepare)
                 if self.stays_on:
                     self.step(m.Wanted())
                 while not (self._closing and self._desk.active is None and self._children.gone):
@@ -340,6 +341,7 @@ class Camera:
             if before is not None:
                 self.step(m.DeviceLost(UNPLUGGED))
             self.capture.forget()
+            self.go(self.capture.prepare)
             self.step(m.DeviceCame())
 
     async def _tune(self) -> None:

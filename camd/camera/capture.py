@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -214,6 +215,13 @@ class Capture:
             sound=sound,
             wall_ahead=now().timestamp() - monotonic(),
         )
+
+    async def prepare(self) -> None:
+        """Find the program and the encoder that the next child needs, before somebody waits."""
+        chosen = self.chosen
+        if chosen is not None and chosen.encoder:
+            with suppress(FfmpegMissingError):
+                await self.abilities.find(await self.find_program(), chosen.encoder)
 
     def learn(self, trouble: Trouble | None) -> None:
         """Hear how a child ended; None: as it should."""

@@ -100,7 +100,7 @@ class Children:
     async def _live(self, run: Run) -> None:
         """Carry a child through its life, then say how it ended."""
         trouble = await self._attempt(run)
-        self._capture.learn(trouble)
+        self._capture.learn(trouble or self.machine.trouble)
         if not run.delivered:
             self._capture.forget()
         absent = trouble is not None and self._capture.absent

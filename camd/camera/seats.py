@@ -117,26 +117,26 @@ class Seats:
         self._config = attrs.evolve(self._config, cameras=(*self._config.cameras, camera))
         await self._look()
 
-    async def adopt(self, camera: Camera, node: Path | None) -> Seat:
+    async def adopt(self, camera_id: CameraId, node: Path | None) -> Seat:
         """Let a camera be the device at `node` from now on; kept over restarts.
 
-        Without `node` it is the one device that may be meant. Raises Refusal: no such device, or
-        several; it is another camera's by the configuration; a recording is running on it.
+        An id that no camera has makes a new one. Without `node` it is the one device that may be
+        meant. Raises Refusal: no such device, or several; it is another camera's by the
+        configuration; a recording is running on it.
         """
         async with self._one_at_a_time:
-            device = self._meant(camera.camera_id, node)
+            device = self._meant(camera_id, node)
             for seat in self.assignment.seats:
                 side = self._cameras.get(seat.camera_id)
-                if side is not None and (seat.device == device or side is camera):
+                if side is not None and (seat.device == device or seat.camera_id == camera_id):
                     _refuse_while_delivering(side)
             try:
-                self._known = adopt(self.assignment, camera.camera_id, device, self._config.cameras)
+                self._known = adopt(self.assignment, camera_id, device, self._config.cameras)
             except AdoptionError as error:
-                raise Refusal(INVALID_PARAMS, str(error), camera_id=camera.camera_id) from error
+                raise Refusal(INVALID_PARAMS, str(error), camera_id=camera_id) from error
         await self._look(changed=True)
-        log.info("camera_adopted", camera=camera.camera_id, device=str(device.node))
-        assert camera.seat is not None
-        return camera.seat
+        log.info("camera_adopted", camera=camera_id, device=str(device.node))
+        return next(seat for seat in self.assignment.seats if seat.camera_id == camera_id)
 
     async def forget(self, camera: Camera) -> None:
         """Forget a camera that is not there any more; its number is free again. Raises Refusal."""

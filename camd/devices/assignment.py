@@ -84,16 +84,24 @@ def assign(
     `auto` only cameras of the configuration have seats. The order of `devices` plays no part.
     """
     seating = open_seating(look(devices), known, entries)
-    for match in recognise(seating.everybody, seating.plugged, seating.permits):
-        seating.seat(match)
+    _recognise(seating)
     _follow_configuration(seating)
     everybody, absent, free = seating.everybody, seating.absent, seating.free
     for match in [*recognise_by_name(everybody, absent, free, seating.permits)]:
         seating.seat(match)
     _accept_strangers(seating)
+    _recognise(seating)  # a number that was the replaced camera's as well is unique now
     _judge_the_absent(seating)
     unseated = _number_newcomers(seating, auto=auto)
     return _answer(seating, unseated, auto=auto)
+
+
+def _recognise(seating: Seating) -> None:
+    """Seat the known cameras that can be recognised for sure, and have no device yet."""
+    absent, free = seating.absent, seating.free
+    for match in recognise(seating.everybody, seating.plugged, seating.permits):
+        if match.known in absent and match.plugged in free:
+            seating.seat(match)
 
 
 def _follow_configuration(seating: Seating) -> None:

@@ -51,9 +51,8 @@ def _by_serial(
     for camera in known:
         serial = camera.identity.serial
         found = [device for device in plugged if device.identity.alike(camera.identity)]
-        if not serial or len(found) != 1 or not permits(camera, found[0]):
-            continue
-        if len(_claimants(found[0], known, permits)) == 1:
+        twins = [other for other in known if other.identity.alike(camera.identity)]
+        if serial and len(found) == len(twins) == 1 and permits(camera, found[0]):
             reason = f"serial number {serial}, unique here"
             yield Match(camera, found[0], Rung.SERIAL, reason)
 
@@ -96,29 +95,17 @@ def recognise_by_name(
             yield Match(camera, found[0], Rung.NAME, reason)
 
 
-def _claimants(device: Plugged, known: Sequence[Known], permits: Permits) -> list[Known]:
-    """Return the cameras that this device may be, by all but its place.
-
-    A camera that the configuration ties to another place is none of them.
-    """
-    return [k for k in known if k.identity.alike(device.identity) and permits(k, device)]
-
-
-def has_unique_serial(
-    device: Plugged, plugged: Sequence[Plugged], known: Sequence[Known], permits: Permits
-) -> bool:
+def has_unique_serial(device: Plugged, plugged: Sequence[Plugged], known: Sequence[Known]) -> bool:
     """Tell whether a device's serial number is no known camera's and no other device's."""
     here = device.identity
     twins = sum(other.identity.alike(here) for other in plugged)
-    return bool(here.serial) and twins == 1 and not _claimants(device, known, permits)
+    return bool(here.serial) and twins == 1 and not any(k.identity.alike(here) for k in known)
 
 
-def surest(
-    device: Plugged, plugged: Sequence[Plugged], known: Sequence[Known], permits: Permits
-) -> Rung | None:
+def surest(device: Plugged, plugged: Sequence[Plugged], known: Sequence[Known]) -> Rung | None:
     """Say by what a new camera will be recognised; None when by nothing that can be seen now."""
     here = device.identity
-    if has_unique_serial(device, plugged, known, permits):
+    if has_unique_serial(device, plugged, known):
         return Rung.SERIAL
     there = [p for p in plugged if p.identity.alike(here) and p.identity.same_place(here)]
     if len(there) == 1:

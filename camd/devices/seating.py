@@ -68,8 +68,12 @@ class Seating:
         return plugged.identity.alike(known.identity) and self.permits(known, plugged)
 
     def unique(self, plugged: Plugged) -> bool:
-        """Tell whether a free device is a camera of its own by its serial number."""
-        return has_unique_serial(plugged, self.plugged, self.everybody, self.permits)
+        """Tell whether a free device is a camera of its own by its serial number.
+
+        A camera that the configuration ties to another place cannot be it.
+        """
+        rivals = [known for known in self.everybody if self.permits(known, plugged)]
+        return has_unique_serial(plugged, self.plugged, rivals)
 
     def tell(self, kind: NewsKind, camera_id: CameraId, text: str) -> None:
         """Add to the news."""
@@ -88,7 +92,7 @@ class Seating:
 
     def surest(self, plugged: Plugged) -> Rung | None:
         """Say by what a free device will be recognised, if by anything."""
-        return surest(plugged, self.plugged, self.everybody, self.permits)
+        return surest(plugged, self.plugged, self.everybody)
 
     def bind(self, camera_id: CameraId, plugged: Plugged, rung: Rung, why: str) -> None:
         """Give an id that nobody has to a device that nobody has."""

@@ -68,7 +68,7 @@ def unbound(camera_id: CameraId, source: V4l2Source) -> Trouble:
     return Trouble(
         ABSENT,
         "No camera has this id yet",
-        f"Give it one with `camd adopt {camera_id} DEVICE`, or write its source.",
+        f"Give it one with `camd adopt {camera_id} NODE`, or write its source.",
         Cause.CAMERA_LOST,
     )
 
@@ -140,7 +140,10 @@ def faceless(device: Plugged) -> Trouble:
 def may_be(cameras: Iterable[CameraId]) -> str:
     """Say of a device that it may be a known camera."""
     names = " or ".join(cameras)
-    return f"it may be {names}; say which: `camd adopt CAMERA DEVICE` (a new id makes a new camera)"
+    return (
+        f"it may be {names}; say which with `camd adopt CAMERA NODE`, or give it an entry of its "
+        "own, by its port"
+    )
 
 
 def stands_for(cameras: Iterable[CameraId]) -> str:

@@ -61,7 +61,7 @@ async def test_a_child_that_misbehaves_is_replaced(
     program, notes = make_bad_child(tmp_path, PROGRAMS[1].values[0], way)
     storage_config = StorageConfig(tmp_path / "recordings", state_dir=tmp_path, block_percent=95)
     camera_config = CameraConfig(CameraId("gate"), TestSource(160, 90, 20))
-    ffmpeg = FfmpegConfig(program, stall_timeout=STALL)
+    ffmpeg = FfmpegConfig(program, stall_timeout=STALL, encoder="libx264")
     config = Config(storage=storage_config, ffmpeg=ffmpeg, cameras=(camera_config,))
     events = Fanout[Event]()
     before = _open_files()

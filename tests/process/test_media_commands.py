@@ -11,7 +11,7 @@ import pytest
 
 from camd.config.schema import CameraConfig
 from camd.media.command import Order, capture_arguments, probe_arguments, remux_arguments
-from camd.media.encoding import SOFTWARE
+from camd.media.encoding import SOFTWARE, Picture, encoding_arguments
 from camd.media.report import (
     ProbeResult,
     classify,
@@ -80,6 +80,21 @@ def test_a_file_is_copied_and_looped(program, tmp_path):
     _, fragments = ffmpeg.events(done.stdout)
     assert sum(fragment.frames for fragment in fragments) >= 70
     assert fragments[-1].end_seconds == pytest.approx(2.5, abs=0.2)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_live_pictures_keep_their_times_when_they_are_encoded(program, live):
+    """A camera that is slower than it says, and uneven, is recorded as it was."""
+    uneven = "testsrc2=size=320x180:rate=30,settb=1/90000,setpts='(N*0.1+0.013*mod(N,3))/TB'"
+    done = ffmpeg.run(
+        *(program, "-f", "lavfi", "-i", uneven, "-frames:v", "12", "-fps_mode", "passthrough"),
+        *encoding_arguments(SOFTWARE["h264"], Picture(320, 180, 30.0, live=live)),
+        *("-movflags", "frag_keyframe+empty_moov+default_base_moof", "-f", "mp4", "pipe:1"),
+    )
+    _, fragments = ffmpeg.events(done.stdout)
+    ticks = [ticks / f.timescale for f in fragments for ticks in f.video.durations]
+    true = [0.113, 0.113, 0.074] * 3 + [0.113, 0.113]
+    assert (ticks[:11] == pytest.approx(true, abs=0.001)) == live
 
 
 def damaged(program, path):

@@ -6,133 +6,26 @@ which device, and what a camera does next.
 
 from __future__ import annotations
 
-import attrs
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from camd.camera import machine as m
-from camd.devices.adoption import adopt
-from camd.devices.assignment import Assignment, assign
-from camd.devices.leases import Leases
-from camd.model import CameraId, CameraState, Device
-from tests.support.camera_shell import STALLED, Shell
-from tests.support.camera_world import (
-    ALL_PORTS,
-    TABLE_PORTS,
-    Child,
-    Physical,
-    Plugging,
-    World,
-    is_unique,
-)
-from tests.support.plugged import entry
+from camd.model import CameraId, CameraState
+from tests.support.camera_company import Company, some
+from tests.support.camera_shell import STALLED
+from tests.support.camera_world import FLEET, is_unique
 
-CONFIGURED = (entry("door", serial="B2"), entry("gate", port="1-3", swap="accept"))
 WHICH = st.integers(0, 1000)  # of some; what there is to choose from depends on the story
 
 
-@attrs.frozen
-class Owner:
-    """The camera that an id belongs to, and where it was last under this id."""
-
-    physical: Physical
-    port: str
-
-
-class CameraWorld(RuleBasedStateMachine):
+class CameraWorld(Company, RuleBasedStateMachine):
     """Things happen to cameras; the ids' owners are kept here, by what really happened."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.world = World()
-        self.leases = Leases()
-        self.now = Assignment()
-        self.shells: dict[str, Shell] = {}
-        self.owners: dict[str, Owner] = {}
-        self.look()
-
-    # --- camd's part --------------------------------------------------------------------------
-
-    def look(self, *, adopted: str = "") -> None:
-        """Survey, assign, and tell the cameras; judge every change of an owner."""
-        before = self.now
-        self.now = assign(self.world.devices, before.known, CONFIGURED)
-        ids = {seat.camera_id for seat in self.now.seats}
-        for camera_id in self.shells.keys() - ids:
-            self.owners.pop(camera_id, None)  # its device got another id, as somebody said
-            self.leave(self.shells[camera_id])
-        for camera_id in [*self.owners]:
-            if all(known.camera_id != camera_id for known in self.now.known):
-                del self.owners[camera_id]
-        spread = {known: owner for known, owner in self.owners.items() if known != adopted}
-        for seat in self.now.seats:
-            if seat.device is not None:
-                self.judge(seat.camera_id, self.plugging(seat.device), spread)
-            shell = self.shells.get(seat.camera_id)
-            if shell is None:
-                self.shells[seat.camera_id] = Shell(seat.camera_id, self.world, self.leases, seat)
-            elif shell.offered != seat:
-                shell.mailbox.append(seat)
-
-    def leave(self, shell: Shell) -> None:
-        """End a camera that is no more; its child may take its time."""
-        if shell.session:
-            shell.want(wanted=False)
-        if shell.offered.device is not None:
-            shell.mailbox.append(attrs.evolve(shell.offered, device=None))
-
-    def judge(self, camera_id: str, plugging: Plugging, spread: dict[str, Owner]) -> None:
-        """Say whether an id may belong to this camera, by what really happened."""
-        owner = spread.get(camera_id)
-        new, port = plugging.physical, plugging.port
-        if owner is not None and owner.physical is not new and not self.accepted(camera_id, port):
-            assert owner.physical.looks == new.looks, "another camera under this name"
-            lookalikes = [o for o in spread.values() if o.physical.looks == new.looks]
-            there = [p for p in self.world.ports.values() if p.physical.looks == new.looks]
-            alone = len(lookalikes) == len(there) == 1
-            assert port == owner.port or alone, "guessed which of two it is"
-        self.owners[camera_id] = Owner(new, port)
-
-    def accepted(self, camera_id: str, port: str) -> bool:
-        return camera_id == "gate" and port == "3"
-
-    def plugging(self, device: Device) -> Plugging:
-        (found,) = (p for p in self.world.ports.values() if p.device.plugged == device.plugged)
-        return found
-
-    def say(self, camera_id: str, device: Device) -> None:
-        """Let a person say which camera is which."""
-        for seat in self.now.seats:
-            if seat.device == device:
-                self.owners.pop(seat.camera_id, None)
-        known = adopt(self.now, CameraId(camera_id), device, CONFIGURED)
-        self.now = attrs.evolve(self.now, known=known)
-        self.look(adopted=camera_id)
-
-    # --- what can be chosen from --------------------------------------------------------------
-
-    @property
-    def free_ports(self) -> list[str]:
-        return [port for port in TABLE_PORTS if port not in self.world.ports]
-
-    @property
-    def listed(self) -> list[Shell]:
-        return [self.shells[seat.camera_id] for seat in self.now.seats]
-
-    @property
-    def with_mail(self) -> list[Shell]:
-        return [shell for shell in self.shells.values() if shell.mailbox]
-
-    def able(self, *, told: bool | None = None) -> list[Child]:
-        """The children that do not hang."""
-        alive = [child for child in self.world.children if not child.hangs]
-        return [child for child in alive if told is None or child.told == told]
-
-    @property
-    def with_pictures(self) -> list[Child]:
-        return [child for child in self.able() if self.world.is_there(child.plugging)]
+        RuleBasedStateMachine.__init__(self)
+        Company.__init__(self)
 
     # --- cables -------------------------------------------------------------------------------
 
@@ -219,19 +112,16 @@ class CameraWorld(RuleBasedStateMachine):
         delivering = [c for c in self.world.children if c.delivers]
         self.shell(some(delivering, child)).mailbox.append(m.ChildSettled())
 
-    def pictures(self, child: Child) -> None:
-        if not child.delivers:
-            child.delivers = True
-            self.shell(child).mailbox.append(m.FragmentArrived())
-
-    def shell(self, child: Child) -> Shell:
-        return self.shells[child.camera_id]
-
     # --- people and time ----------------------------------------------------------------------
 
     @rule(camera=WHICH)
     def start_recording(self, camera: int) -> None:
         some(self.listed, camera).want(wanted=True)
+
+    @rule()
+    def record_all(self) -> None:
+        for shell in self.listed:
+            shell.want(wanted=True)
 
     @rule(camera=WHICH)
     def stop_recording(self, camera: int) -> None:
@@ -248,6 +138,18 @@ class CameraWorld(RuleBasedStateMachine):
     @rule(camera=WHICH)
     def read(self, camera: int) -> None:
         some(self.with_mail, camera).read()
+
+    @precondition(lambda self: self.with_mail)
+    @rule()
+    def read_all(self) -> None:
+        for shell in self.with_mail:
+            while shell.mailbox:
+                shell.read()
+
+    @rule()
+    def deliver_all(self) -> None:
+        for child in self.with_pictures:
+            self.pictures(child)
 
     @precondition(lambda self: self.now.offers)
     @rule(camera=WHICH, device=WHICH)
@@ -297,12 +199,11 @@ class CameraWorld(RuleBasedStateMachine):
             self.plugging(seat.device): seat.camera_id for seat in self.now.seats if seat.device
         }
         for plugging in self.world.ports.values():
-            if is_unique(plugging.physical):
-                known = [
-                    i for i, owner in self.owners.items() if owner.physical is plugging.physical
-                ]
+            looks = plugging.physical.looks
+            alike = [o for o in self.owners.values() if o.physical.looks == looks]
+            if is_unique(plugging.physical) and len(alike) < 2:  # it was a gate's, and went
                 assert plugging in seats, "a camera with its own serial number has no seat"
-                assert seats[plugging] in known
+                assert self.owners[seats[plugging]] in alike
 
     # --- the world heals ----------------------------------------------------------------------
 
@@ -329,48 +230,35 @@ class CameraWorld(RuleBasedStateMachine):
                 owner = self.owners[camera_id].physical
                 assert shell.child.plugging.physical is owner
 
-    def put_back(self) -> dict[str, tuple[str, bool]]:
-        """Plug in a camera for every id, where it was last, if the port is free.
-
-        Of cameras that look alike any will do. Returns their ports, and whether it is that one.
-        """
-        homes: dict[str, tuple[str, bool]] = {}
-        for camera_id in sorted(self.owners, key=lambda known: (known != "gate", known)):
-            owner = self.owners[camera_id]
-            alike = [p for p in self.world.unplugged if p.looks == owner.physical.looks]
-            if alike:
-                spare = [port for port in reversed(ALL_PORTS) if port not in self.world.ports]
-                spare = [port for port in spare if (port == "3") == (camera_id == "gate")]
-                at_home = owner.port in spare
-                port = owner.port if at_home else spare[0]
-                self.world.plug(owner.physical if owner.physical in alike else alike[0], port)
-                homes[camera_id] = (port, at_home)
-        return homes
-
-    def settle_down(self) -> None:
-        """Let everything happen that happens by itself."""
-        for _ in range(50):
-            for child in [*self.world.children]:
-                if child.told or not self.world.is_there(child.plugging):
-                    self.shell(child).end_child()
-                else:
-                    self.pictures(child)
-            for shell in self.shells.values():
-                if shell.resting:
-                    shell.resting = False
-                    shell.mailbox.append(m.RestOver())
-                while shell.mailbox:
-                    shell.read()
-
-
-def some(things, number: int):
-    """Choose one of several by a number."""
-    things = list(things)
-    return things[number % len(things)]
-
 
 TestCameraWorld = pytest.mark.filterwarnings("default")(CameraWorld.TestCase)
 TestCameraWorld.__doc__ = (
     "Whatever happens in whatever order: one child a device, the right name, no session lost."
 )
 TestCameraWorld.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+
+
+def test_a_device_that_gets_another_camera_waits_for_the_old_ones_child() -> None:
+    """Who was told to end and hangs keeps the device; the new camera begins when it is gone."""
+    story = CameraWorld()
+    red, blue = FLEET[0], FLEET[1]
+    story.world.plug(red, "1")
+    story.look()
+    story.world.pull("1")
+    story.world.plug(blue, "1")
+    story.look()
+    door, camera = story.shells["door"], story.shells["camera0"]
+    story.read_all()
+    door.want(wanted=True)
+    assert door.child is not None
+    door.child.hangs = True
+    door.want(wanted=False)
+    camera.want(wanted=True)
+    story.say("camera0", *story.now.offered(CameraId("camera0")))
+    story.read_all()
+    assert story.world.children == [door.child]
+    assert camera.machine.state is CameraState.RESTING
+    door.child.hangs = False
+    story.settle_down()
+    assert [child.camera_id for child in story.world.children] == ["camera0"]
+    assert camera.records

@@ -23,7 +23,7 @@ from camd.config.structure import (
     section_readers,
     structure,
 )
-from camd.model import CameraId, TestSource
+from camd.model import CameraId, TestSource, V4l2Source
 
 PLACES = Places(folder=Path("/etc/camd"), data=Path("/var/lib/camd"), home=Path("/home/eve"))
 
@@ -320,3 +320,23 @@ def test_an_encoder_is_a_name_or_left_to_the_trial() -> None:
     assert read("").sections["ffmpeg"].encoder == "auto"  # type: ignore[attr-defined]
     mistake = only_mistake('ffmpeg.encoder = "libx264 -preset"')
     assert mistake.startswith('ffmpeg.encoder: must be "auto" or a name such as "h264_vaapi"')
+
+
+def test_cameras_by_serial_number_or_port_are_different_cameras() -> None:
+    """Only the same words mean the same camera; entries without a source have none yet."""
+    sources = [V4l2Source(serial="A"), V4l2Source(serial="B"), V4l2Source(port="A"), V4l2Source()]
+    sources += [V4l2Source(), V4l2Source(serial="B")]
+    cameras = {
+        index: CameraConfig(CameraId(f"camera{index}"), source)
+        for index, source in enumerate(sources)
+    }
+    (mistake,) = check({}, cameras)
+    assert mistake.startswith("camera[5].source: camera[1] has this")
+
+
+def test_what_a_swap_means_is_one_of_two_words() -> None:
+    """Another camera in a known one's place raises the alarm, or is accepted."""
+    assert read("[[camera]]\nid = 'a'\nswap = 'accept'").cameras[0].swap == "accept"
+    assert read("[[camera]]\nid = 'a'").cameras[0].swap == "alarm"
+    mistake = only_mistake("[[camera]]\nid = 'a'\nswap = 'yes'")
+    assert "must be one of alarm, accept, not 'yes'" in mistake

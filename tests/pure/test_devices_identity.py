@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import attrs
@@ -11,54 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camd.config.schema import CameraConfig
-from camd.devices.adoption import AdoptionError, adopt, forget
-from camd.devices.assignment import MOST_CAMERAS, Assignment, assign
+from camd.devices.adoption import forget
+from camd.devices.assignment import MOST_CAMERAS, assign
 from camd.devices.identity import Known, look
-from camd.devices.words import NewsKind
-from camd.model import CameraId, Cause, Device, Rung, TestSource
+from camd.model import CameraId, Device, Rung, TestSource
+from tests.support.cabled import Machine, without_camera
 from tests.support.plugged import CONTROLLER, MJPEG, RAW, denied, entry, usb_camera, vivid
 
 BY_ID = Path("/dev/v4l/by-id/usb-Maker_6366-video-index0")
-
-
-class Machine:
-    """A machine with cameras: remembers what camd remembers."""
-
-    def __init__(self, *entries: CameraConfig, auto: bool = True) -> None:
-        self.entries: Sequence[CameraConfig] = entries
-        self.auto = auto
-        self.now = Assignment()
-
-    def has(self, *devices: Device) -> dict[str, str]:
-        """Plug exactly these devices in; return node or trouble of each camera."""
-        self.now = assign(devices, self.now.known, self.entries, auto=self.auto)
-        return self.seats
-
-    @property
-    def seats(self) -> dict[str, str]:
-        return {
-            seat.camera_id: seat.device.node.name if seat.device else f"({seat.trouble.cause})"
-            for seat in self.now.seats
-        }
-
-    def rung(self, camera_id: str) -> Rung | None:
-        return next(seat.rung for seat in self.now.seats if seat.camera_id == camera_id)
-
-    def trouble(self, camera_id: str):
-        return next(seat.trouble for seat in self.now.seats if seat.camera_id == camera_id)
-
-    def adopt(self, camera_id: str, device: Device) -> None:
-        known = adopt(self.now, CameraId(camera_id), device, self.entries)
-        self.now = attrs.evolve(self.now, known=known)
-
-    @property
-    def told(self) -> list[tuple[str, str]]:
-        return [(news.kind.name, news.camera_id) for news in self.now.news]
-
-
-def without_camera(machine: Machine) -> dict[str, tuple[str, ...]]:
-    """Return the devices that no camera has, with the cameras that they may be or replace."""
-    return {left.device.node.name: left.candidates for left in machine.now.unseated}
 
 
 # --- numbers ------------------------------------------------------------------------------
@@ -261,187 +220,6 @@ def test_both_eyes_of_one_device_are_cameras() -> None:
         ]
         assert machine.has(*renumbered) == {"camera0": "video1", "camera1": "video0"}
         assert machine.has(eyes[0]) == {"camera0": "video0", "camera1": "(absent)"}
-
-
-# --- the alarm ----------------------------------------------------------------------------
-
-
-def test_another_camera_at_a_known_port_raises_the_alarm() -> None:
-    """It does not record under the old one's name, and the message says what was expected."""
-    machine = Machine()
-    machine.has(usb_camera(0, serial="A"))
-    assert machine.has(usb_camera(0, serial="B")) == {"camera0": "(swapped)", "camera1": "video0"}
-    trouble = machine.trouble("camera0")
-    assert trouble.ledger_cause is Cause.CAMERA_SWAPPED
-    assert "usb:0c45:6366:A" in trouble.message
-    assert "usb:0c45:6366:B" in trouble.message
-    assert "camd adopt camera0" in trouble.suggestion
-    assert machine.has(usb_camera(0, serial="B"))["camera0"] == "(swapped)"
-    seats = machine.has(usb_camera(0, serial="A"))
-    assert seats == {"camera0": "video0", "camera1": "(swapped)"}
-
-
-def test_a_stranger_without_serial_number_gets_no_number_where_an_alarm_stands() -> None:
-    """It may be the replacement; it gets one when the old camera is there again."""
-    machine = Machine()
-    machine.has(usb_camera(0, port="1", serial="A"))
-    stranger = usb_camera(0, port="1", product="9230")
-    assert machine.has(stranger) == {"camera0": "(swapped)"}
-    assert without_camera(machine) == {"video0": ("camera0",)}
-    old = usb_camera(1, port="2", serial="A")
-    assert machine.has(stranger, old) == {"camera0": "video1", "camera1": "video0"}
-
-
-def test_a_replacement_is_adopted() -> None:
-    """It is the old camera from now on; the number that was made for it disappears."""
-    machine = Machine()
-    machine.has(usb_camera(0, serial="A"))
-    new = usb_camera(0, serial="B")
-    machine.has(new)
-    assert machine.now.offered(CameraId("camera0")) == (new,)
-    machine.adopt("camera0", new)
-    assert machine.has(new) == {"camera0": "video0"}
-    assert machine.has(usb_camera(3, port="7", serial="B")) == {"camera0": "video3"}
-
-
-def test_a_replacement_is_accepted_where_the_configuration_says_so() -> None:
-    """With swap = "accept" whatever is plugged in there takes over, and is remembered."""
-    machine = Machine(entry("door", port="1-1", swap="accept"))
-    machine.has(usb_camera(0, serial="A"))
-    assert machine.has(usb_camera(0, serial="B", product="9230")) == {"door": "video0"}
-    assert machine.told == [("REPLACED", "door")]
-    assert machine.now.known[0].identity.serial == "B"
-    assert machine.has(usb_camera(0, serial="B", product="9230")) == {"door": "video0"}
-    assert machine.told == []
-
-
-def test_a_camera_of_its_own_is_not_taken_over() -> None:
-    """swap = "accept" is for strangers: a known camera in another's port stays itself."""
-    machine = Machine(entry("camera0", swap="accept"))
-    machine.has(usb_camera(0, port="1", serial="A"), usb_camera(1, port="2", serial="B"))
-    seats = machine.has(usb_camera(0, port="1", serial="B"))
-    assert seats == {"camera0": "(swapped)", "camera1": "video0"}
-
-
-def test_what_may_be_another_absent_camera_is_not_accepted() -> None:
-    """One of two twins without number stands in a third one's port: nobody knows which."""
-    machine = Machine(entry("door", port="1-3", swap="accept"))
-    machine.has(*[usb_camera(n, port=str(n)) for n in (1, 2)], usb_camera(3, port="3", serial="A"))
-    seats = machine.has(usb_camera(1, port="3"))
-    assert seats == {"door": "(swapped)", "camera0": "(ambiguous)", "camera1": "(ambiguous)"}
-
-
-# --- the configuration --------------------------------------------------------------------
-
-
-def test_a_node_designates_the_camera_that_is_there_at_the_first_sight() -> None:
-    """Its settings follow the camera and not the node."""
-    machine = Machine(entry("door", path=Path("/dev/video0")))
-    machine.has(usb_camera(0, serial="A"), usb_camera(1, port="2", serial="B"))
-    seats = machine.has(usb_camera(1, serial="A"), usb_camera(0, port="2", serial="B"))
-    assert seats == {"door": "video1", "camera0": "video0"}
-
-
-def test_a_link_by_id_with_two_owners_is_ambiguous_until_a_port_is_remembered() -> None:
-    """Twins without serial number claim the same link; neither is guessed."""
-    twins = (usb_camera(0, port="1"), usb_camera(1, port="2"))
-    machine = Machine(entry("door", path=BY_ID))
-    assert machine.has(*twins) == {"door": "(ambiguous)"}
-    assert f"v4l2:port={CONTROLLER}1" in machine.trouble("door").suggestion
-    machine = Machine(entry("door", path=BY_ID))
-    assert machine.has(twins[1]) == {"door": "video1"}
-    assert machine.has(*twins) == {"door": "video1", "camera0": "video0"}
-
-
-def test_a_serial_number_in_the_configuration_is_that_camera_and_no_other() -> None:
-    """Several with it are ambiguous; a stranger is refused even where swap says "accept"."""
-    machine = Machine(entry("door", serial="A", swap="accept"))
-    assert machine.has(usb_camera(0, serial="B")) == {"door": "(absent)", "camera0": "video0"}
-    twins = (usb_camera(0, port="1", serial="A"), usb_camera(1, port="2", serial="A"))
-    assert machine.has(*twins)["door"] == "(ambiguous)"
-    assert machine.has(twins[0])["door"] == "video0"
-    assert machine.has(*twins)["door"] == "video0"
-    assert machine.has(usb_camera(0, port="1", serial="C"))["door"] == "(swapped)"
-    assert "correct its source" in machine.trouble("door").suggestion
-
-
-@pytest.mark.parametrize(
-    "port",
-    [
-        "1-1.3",
-        "0000:00:14.0-usb2-1.3",
-        "pci-0000:00:14.0-usb-0:1.3:1.0",
-        "pci-0000:00:14.0-usb-0:1.3:1.0-video-index0",
-        "/dev/v4l/by-path/pci-0000:00:14.0-usb-0:1.3:1.0-video-index0",
-    ],
-)
-def test_a_port_goes_by_all_its_names(port: str) -> None:
-    """As the kernel, as camd and as udev call it; the camera does not leave it."""
-    source = {"path": Path(port)} if port.startswith("/dev") else {"port": port}
-    machine = Machine(entry("door", **source))
-    assert machine.has(usb_camera(0, port="1.3")) == {"door": "video0"}
-    assert machine.has(usb_camera(0, port="1.4")) == {"door": "(absent)", "camera0": "video0"}
-
-
-def test_a_configured_camera_takes_its_device_from_a_mere_number() -> None:
-    """An entry for a camera that was found before: the entry's id is its name from now on."""
-    machine = Machine()
-    machine.has(usb_camera(0, serial="A"))
-    machine.entries = (entry("door", serial="A"),)
-    assert machine.has(usb_camera(0, serial="A")) == {"door": "video0"}
-    assert machine.told == [("FORGOTTEN", "camera0"), ("BOUND", "door")]
-
-
-def test_an_entry_that_is_changed_is_looked_for_anew() -> None:
-    """The old binding is dropped; the camera that it had is a camera with a number."""
-    cameras = (usb_camera(0, serial="A"), usb_camera(1, port="2", serial="B"))
-    machine = Machine(entry("door", serial="A"))
-    machine.has(*cameras)
-    machine.entries = (entry("door", serial="B"),)
-    assert machine.has(*cameras) == {"door": "video1", "camera1": "video0"}
-
-
-def test_two_entries_that_mean_one_device_do_not_share_it() -> None:
-    """The first has it, the second says who does."""
-    entries = (entry("door", serial="A"), entry("gate", path=Path("/dev/video0")))
-    machine = Machine(*entries)
-    assert machine.has(usb_camera(0, serial="A")) == {"door": "video0", "gate": "(taken)"}
-    assert "door" in machine.trouble("gate").message
-
-
-def test_an_adopted_device_is_not_taken_back_by_an_entry() -> None:
-    """A configured camera that lost its device by hand has none."""
-    machine = Machine(entry("door", path=Path("/dev/video0")))
-    camera = usb_camera(0, serial="A")
-    machine.has(camera)
-    machine.adopt("garden", camera)
-    assert machine.has(camera) == {"door": "(taken)", "garden": "video0"}
-
-
-def test_what_the_configuration_denies_is_not_adopted() -> None:
-    """Serial numbers, ports and other kinds of sources are changed where they are written."""
-    camera = usb_camera(0, serial="B")
-    stage = CameraConfig(CameraId("stage"), TestSource())
-    machine = Machine(entry("door", serial="A"), entry("gate", port="1-9"), stage)
-    machine.has(camera)
-    for camera_id in ("door", "gate", "stage"):
-        with pytest.raises(AdoptionError, match="configuration"):
-            machine.adopt(camera_id, camera)
-    with pytest.raises(AdoptionError, match="not plugged in"):
-        machine.adopt("camera5", usb_camera(9))
-
-
-def test_news_is_told_once() -> None:
-    """An alarm that lasts is no news."""
-    machine = Machine()
-    machine.has(usb_camera(0, serial="A"))
-    before = machine.now
-    machine.has(usb_camera(0, serial="B"))
-    kinds = [news.kind for news in machine.now.news_since(before)]
-    assert kinds == [NewsKind.BOUND, NewsKind.SWAPPED]
-    before = machine.now
-    machine.has(usb_camera(0, serial="B"))
-    assert machine.now.news_since(before) == ()
 
 
 # --- whatever is plugged in ---------------------------------------------------------------

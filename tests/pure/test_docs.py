@@ -38,6 +38,7 @@ def test_every_method_is_documented() -> None:
     """The API page has a row for each method that the daemon offers, and no other."""
     from camd.api.cameras import CamerasApi
     from camd.api.controls import ControlsApi
+    from camd.api.devices import DevicesApi
     from camd.api.files import FilesApi
     from camd.api.history import HistoryApi
     from camd.api.recordings import RecordingsApi
@@ -49,6 +50,7 @@ def test_every_method_is_documented() -> None:
     nouns = (
         CamerasApi(nothing),
         ControlsApi(nothing),
+        DevicesApi(nothing),
         RecordingsApi(nothing, nothing),
         HistoryApi(nothing, nothing),
         FilesApi(nothing),

@@ -96,7 +96,6 @@ def test_every_command_writes_fragments_with_wall_times_to_its_stdout():
         ),
         (command(V4l2Source(Path("/dev/v"))), ["-enc_time_base:v 1/90000"]),
         (command(V4l2Source(), node=Path("/dev/v7")), ["-f v4l2 -thread_queue_size 64 -i /dev/v7"]),
-        (command(V4l2Source(), node=Path("/dev/v7")), ["-enc_time_base 1:90000"]),
         (command(TestSource(), codec="h265"), ["libx265 -tag:v hvc1", "open-gop=0"]),
         (command(TestSource(), codec="mjpeg"), ["-c:v mjpeg", "-min_frag_duration"]),
         (command(TestSource(), bitrate=4_000_000), ["-b:v 4000000", "-force_key_frames"]),

@@ -1,0 +1,52 @@
+"""A machine with cameras, and what camd makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from camd.config.schema import CameraConfig
+from camd.devices.adoption import adopt
+from camd.devices.assignment import Assignment, assign
+from camd.model import CameraId, Device, Rung, Trouble
+
+
+class Machine:
+    """A machine with cameras: remembers what camd remembers."""
+
+    def __init__(self, *entries: CameraConfig, auto: bool = True) -> None:
+        self.entries: Sequence[CameraConfig] = entries
+        self.auto = auto
+        self.now = Assignment()
+
+    def has(self, *devices: Device) -> dict[str, str]:
+        """Plug exactly these devices in; return node or trouble of each camera."""
+        self.now = assign(devices, self.now.known, self.entries, auto=self.auto)
+        return self.seats
+
+    @property
+    def seats(self) -> dict[str, str]:
+        return {
+            seat.camera_id: seat.device.node.name if seat.device else f"({seat.trouble.cause})"
+            for seat in self.now.seats
+        }
+
+    def rung(self, camera_id: str) -> Rung | None:
+        return next(seat.rung for seat in self.now.seats if seat.camera_id == camera_id)
+
+    def trouble(self, camera_id: str) -> Trouble:
+        return next(seat.trouble for seat in self.now.seats if seat.camera_id == camera_id)
+
+    def adopt(self, camera_id: str, device: Device) -> None:
+        known = adopt(self.now, CameraId(camera_id), device, self.entries)
+        self.now = attrs.evolve(self.now, known=known)
+
+    @property
+    def told(self) -> list[tuple[str, str]]:
+        return [(news.kind.name, news.camera_id) for news in self.now.news]
+
+
+def without_camera(machine: Machine) -> dict[str, tuple[str, ...]]:
+    """Return the devices that no camera has, with the cameras that they may be or replace."""
+    return {left.device.node.name: left.candidates for left in machine.now.unseated}
