@@ -64,6 +64,15 @@ def _refused(causes: str, *says: str) -> Expected:
     return _expected(causes, refuses=True, says=says)
 
 
+def _held(who: str, *says: str) -> Scenario:
+    """Another program streams from the camera; `who` says whose."""
+    node = f"$(readlink -f /dev/v4l/by-id/*{SERIAL}-video-index0)"
+    hold = f"sh -c 'exec v4l2-ctl -d {node} --stream-mmap'"
+    begin = f"systemd-run -q --unit={HOLDER} {who} {hold} && sleep 4"
+    expected = _refused("busy", *says)
+    return Scenario("usb", begin, f"systemctl stop {HOLDER}", expected, when="before")
+
+
 SCENARIOS = {
     "disconnect": _vivid("disconnect=1", LOST, end=RELOAD),
     "unbound": Scenario(
@@ -112,21 +121,18 @@ SCENARIOS = {
         lasts=20.0,
     ),
     "vanish": Scenario(
-        *("usb", f"sleep 0.7; {_do('unplug')}", _do("plug")),
+        *("usb", _do("unplug"), _do("plug")),
         _refused("lost not_found absent vanished io_error"),
         when="starting",
     ),
     "hang_start": _usb(
-        "hang", _refused("stalled hung io_error"), "unplug;unhang;plug", when="before"
-    ),
-    "busy": Scenario(
-        "usb",
-        f"systemd-run -q --unit={HOLDER} sh -c 'exec v4l2-ctl -d $(readlink -f"
-        f" /dev/v4l/by-id/*{SERIAL}-video-index0) --stream-mmap' && sleep 4",
-        f"systemctl stop {HOLDER}",
-        _refused("busy", "v4l2-ctl"),
+        "hang",
+        attrs.evolve(_refused("stalled hung io_error"), also=_set("absent")),
+        "unplug;unhang;plug",
         when="before",
     ),
+    "busy": _held("--uid=camd-lab -p SupplementaryGroups=video", "v4l2-ctl"),
+    "busy_foreign": _held("", "user", "fuser"),
     "not_permitted": Scenario(
         "usb",
         f"chgrp disk $(readlink -f /dev/v4l/by-id/*{SERIAL}-video-index0)",

@@ -110,7 +110,7 @@ class Swap:
         since = self.lab.camera("SWAPA", "unplug").since
         self.lab.machine.ssh("uvc-camera do SWAPA quit")
         self.plug(STRANGER, 1)
-        notes = self._await("an alarm", lambda: mine in read_alarms(self.lab.lines, since))
+        notes = self._await("an alarm", lambda: mine in read_alarms(self.lab.latest))
         notes += self._await("the stranger's own id", lambda: self._know(STRANGER))
         self.lab.listen_for(ALARM_SECONDS)
         if (own := self.ids.get(STRANGER)) == mine:
@@ -128,8 +128,7 @@ class Swap:
         del self.ids["SWAPA"]
         self.ids[STRANGER] = mine
         notes = self._await_return(since, mine)
-        alarms = frozenset((mine,))  # until it was heard, it may be called so
-        self.judge("adoption", since, {mine: SIZES[STRANGER]}, alarmed=alarms, notes=notes)
+        self.judge("adoption", since, {mine: SIZES[STRANGER]}, notes=notes)
 
     def cut(self) -> None:
         """Cut the power; the cameras come in reverse order, so that their nodes change."""
@@ -187,12 +186,12 @@ class Swap:
         new = [name for name, start in starts.items() if start >= since]
         files = [self.lab.call("get_recording_info", filename=name) for name in new]
         statuses = {c: self.lab.call("get_recording_status", device=c) for c in self.sessions}
-        alarms = read_alarms(self.lab.lines, since)
+        alarms = read_alarms(self.lab.latest)
         chapter = Chapter(
             name,
             sizes,
             read_recorded(files, starts, since),
-            alarms | alarmed if name == "adoption" else alarms,
+            alarms,
             alarmed,
             self.sessions,
             {c: status["session_id"] for c, status in statuses.items() if status},

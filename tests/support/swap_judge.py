@@ -20,8 +20,8 @@ class Chapter:
     name: str
     sizes: Mapping[str, str]  # that each id's recordings must have; "" or missing: none at all
     recorded: Mapping[str, tuple[str, ...]]  # sizes of the files that began in it
-    alarms: frozenset[str] = frozenset()  # ids that were called swapped
-    alarmed: frozenset[str] = frozenset()  # ids that had to be
+    alarms: frozenset[str] = frozenset()  # ids that are called swapped in the end
+    alarmed: frozenset[str] = frozenset()  # ids that have to be
     sessions_before: Mapping[str, str] = attrs.field(factory=dict)
     sessions_after: Mapping[str, str] = attrs.field(factory=dict)
     notes: tuple[str, ...] = ()  # of the script: what did not come in time
@@ -41,21 +41,17 @@ def _complaints(chapter: Chapter) -> Iterator[str]:
         for wrong in sorted(set(recorded) - {size}):
             yield f"{camera} recorded {wrong}, not {size or 'nothing'}"
     for camera in sorted(chapter.alarms - chapter.alarmed):
-        yield f"{camera} was called swapped"
+        yield f"{camera} is called swapped"
     for camera in sorted(chapter.alarmed - chapter.alarms):
-        yield f"{camera} was not called swapped"
+        yield f"{camera} is not called swapped"
     for camera, session in sorted(chapter.sessions_before.items()):
         if chapter.sessions_after.get(camera) != session:
             yield f"{camera}: session {session} became {chapter.sessions_after.get(camera)}"
 
 
-def read_alarms(lines: Iterable[Mapping[str, Any]], since: float) -> frozenset[str]:
-    """Find the cameras that were called swapped since a moment."""
-    return frozenset(
-        line["c"]
-        for line in lines
-        if line["k"] == "camera" and line["t"] >= since and line.get("cause") in SWAPPED
-    )
+def read_alarms(latest: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
+    """Find the cameras that are called swapped; `latest` is the latest word on each."""
+    return frozenset(camera for camera, line in latest.items() if line["cause"] in SWAPPED)
 
 
 def read_recorded(
