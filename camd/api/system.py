@@ -9,11 +9,12 @@ import attrs
 from camd import __version__
 from camd.api import views
 from camd.api.recordings import FORMATS
+from camd.camera.actor import Camera
 from camd.camera.program import FfmpegMissingError, encoders
 from camd.camera.roster import Cameras
 from camd.clock import monotonic
 from camd.config.changes import Changes
-from camd.model import CameraState, StorageLevel, StorageStatus
+from camd.model import CameraState, StorageLevel, StorageStatus, V4l2Source
 from camd.rpc.registry import Caller, Method, Nothing
 from camd.rpc.roles import Role
 from camd.storage.actor import Storage
@@ -82,12 +83,7 @@ class SystemApi:
 
     def health(self) -> tuple[str, dict[str, tuple[str, str]]]:
         """Judge the service: its status, and status and details of each part."""
-        troubled = [
-            status.camera_id
-            for status in (camera.status for camera in self._cameras)
-            if status.state in (CameraState.RESTING, CameraState.ABSENT, CameraState.FAULTED)
-            or (status.session is not None and not status.session.healthy)
-        ]
+        troubled = [camera.camera_id for camera in self._cameras if _in_trouble(camera)]
         cameras = (
             ("degraded", f"in trouble: {', '.join(troubled)}") if troubled else ("healthy", "")
         )
@@ -140,6 +136,7 @@ class SystemApi:
             "max_cameras": MAX_CAMERAS,
             "ffmpeg_version": version,
             "encoders": interesting + [name for name in ("mjpeg",) if name in found],
+            "encoders_tried": {one.codec: one.summary for one in self._cameras.encoders.known},
         }
 
     async def reload_config(self, caller: Caller, params: Nothing) -> views.View:
@@ -150,6 +147,19 @@ class SystemApi:
             "restart_needed": list(changes.restart_needed),
             "success": True,
         }
+
+
+def _in_trouble(camera: Camera) -> bool:
+    """Whether a camera does not do what is expected of it.
+
+    One that was found by itself and is unplugged does, unless somebody records it.
+    """
+    status = camera.status
+    if status.session is not None and not status.session.healthy:
+        return True
+    if status.state is CameraState.ABSENT and camera.config.source == V4l2Source():
+        return status.trouble is not None and status.trouble.cause not in ("absent", "unplugged")
+    return status.state in (CameraState.RESTING, CameraState.ABSENT, CameraState.FAULTED)
 
 
 def _judge_storage(status: StorageStatus) -> tuple[str, str]:

@@ -409,6 +409,7 @@ def _gist(status: CameraStatus) -> tuple[object, ...]:
         status.trouble,
         status.device,
         status.identity,
+        status.warnings,
         (video.codec, video.width, video.height) if video else None,
         (session.session_id, session.state, session.healthy) if session else None,
     )

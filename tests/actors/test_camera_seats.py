@@ -2,142 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import attrs
 import pytest
 import trio
+from support.camera_house import open_house
 from support.camera_stage import (
     ANN,
-    MemoryStorage,
-    Studio,
-    find_program,
     hangs,
     jump_clocks,
-    memory_storage,
 )
 from support.plugged import entry, usb_camera
 from trio.testing import MockClock
 
-from camd.camera.actor import Camera
-from camd.camera.encoders import Untried
-from camd.camera.roster import Cameras
-from camd.camera.seats import Seats
-from camd.config.schema import CameraConfig, Config
-from camd.devices.identity import Known
+from camd.config.schema import CameraConfig
 from camd.errors import Refusal
 from camd.model import (
     CameraChanged,
     CameraId,
     CameraState,
     Cause,
-    Device,
-    Event,
-    Seat,
     TestSource,
-    V4l2Source,
 )
-from camd.runtime.fanout import Fanout
-from camd.runtime.published import Published
 
 A1, B2 = usb_camera(0, port="1", serial="A1"), usb_camera(2, port="2", serial="B2")
-
-
-@attrs.define(eq=False)
-class FakeSurvey:
-    """What is plugged in, as the test says."""
-
-    present: Published[tuple[Device, ...]] = attrs.field(
-        factory=lambda: Published[tuple[Device, ...]](())
-    )
-    settled: trio.Event = attrs.field(factory=trio.Event)
-    how: str = "by hand"
-
-    def plug(self, *devices: Device) -> None:
-        """Let these be plugged in, and no others."""
-        self.present.publish(devices)
-        self.settled.set()
-
-
-@attrs.define(eq=False)
-class KeptInMemory:
-    """Where known cameras survive the service."""
-
-    known: tuple[Known, ...] = ()
-
-    async def load(self) -> tuple[Known, ...]:
-        """Return what was kept."""
-        await trio.lowlevel.checkpoint()
-        return self.known
-
-    async def save(self, known: tuple[Known, ...]) -> None:
-        """Keep it."""
-        await trio.lowlevel.checkpoint()
-        self.known = known
-
-
-@attrs.define(eq=False)
-class StudioCameras(Cameras):
-    """A roster whose cameras play children."""
-
-    studio: Studio = attrs.field(factory=Studio)
-
-    def add(self, config: CameraConfig, seat: Seat | None = None) -> Camera:
-        """Start a camera on the stage."""
-        camera = super().add(config, seat)
-        camera.capture.launch, camera.capture.find_program = self.studio.launch, find_program
-        camera.capture.abilities = Untried()
-        return camera
-
-
-@attrs.define(eq=False)
-class House:
-    """Everything around a machine's cameras."""
-
-    cameras: StudioCameras
-    seats: Seats
-    survey: FakeSurvey
-    kept: KeptInMemory
-    storage: MemoryStorage
-    heard: list[Event]
-
-    async def camera(self, camera_id: str) -> Camera:
-        """Wait until a camera is there."""
-        while (camera := self.cameras.get(CameraId(camera_id))) is None:
-            await trio.lowlevel.checkpoint()
-        return camera
-
-    async def until(self, camera_id: str, state: CameraState) -> Camera:
-        """Wait until a camera is in a state."""
-        camera = await self.camera(camera_id)
-        await camera.published.wait_until(lambda status: status.state is state)
-        return camera
-
-
-@asynccontextmanager
-async def open_house(
-    *devices: Device, entries: tuple[CameraConfig, ...] = (), kept: KeptInMemory | None = None
-) -> AsyncIterator[House]:
-    """Run the cameras of a machine in which these devices are plugged in."""
-    events, heard = Fanout[Event](), list[Event]()
-    config, storage = Config(cameras=entries), memory_storage(events)
-    survey, kept = FakeSurvey(), kept or KeptInMemory()
-    survey.plug(*devices)
-    with events.subscribed(heard.append):
-        async with trio.open_nursery() as nursery:
-            cameras = StudioCameras(config, storage, events, nursery)
-            for camera in entries:
-                local = isinstance(camera.source, V4l2Source)
-                cameras.add(camera, Seat(camera.id, None) if local else None)
-            seats = Seats(config, cameras, survey, kept)
-            await seats.begin()
-            nursery.start_soon(seats.follow)
-            yield House(cameras, seats, survey, kept, storage, heard)
-            await cameras.close()
-            nursery.cancel_scope.cancel()
-    assert cameras.studio.alive == 0
 
 
 @pytest.fixture

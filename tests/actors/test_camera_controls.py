@@ -1,0 +1,74 @@
+"""A camera's controls: set before its child starts and when pictures come, after each replug."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+from support.camera_house import House, open_house
+from support.camera_stage import ANN, jump_clocks
+from support.plugged import usb_camera
+from trio.testing import MockClock
+
+from camd.camera.actor import Camera
+from camd.model import CameraState
+
+A1 = usb_camera(0, serial="A1")
+
+
+@attrs.define(eq=False)
+class FakeSettings:
+    """Settings that are set in no time, and say what they could not set."""
+
+    house: House
+    complaints: tuple[str, ...] = ()
+    applied: list[tuple[str, int]] = attrs.field(factory=list)  # node, and children until then
+
+    async def apply(self, node: Path) -> tuple[str, ...]:
+        """Remember when it was called."""
+        await trio.lowlevel.checkpoint()
+        self.applied.append((str(node), len(self.house.cameras.studio.children)))
+        return self.complaints
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClock:
+    """Nothing here takes any time."""
+    jump_clocks(monkeypatch)
+    return autojump_clock
+
+
+async def recording(house: House, settings: FakeSettings) -> Camera:
+    """Record with the one camera, whose settings these are."""
+    camera = await house.until("camera0", CameraState.IDLE)
+    camera.settings = settings  # type: ignore[assignment]
+    await camera.start_recording(ANN)
+    await trio.sleep(1)
+    return camera
+
+
+async def test_controls_are_set_before_each_child_and_once_pictures_come(
+    clock: MockClock,
+) -> None:
+    """A camera forgets its controls when it is unplugged; some take them only while streaming."""
+    async with open_house(A1) as house:
+        settings = FakeSettings(house)
+        await recording(house, settings)
+        assert settings.applied == [("/dev/video0", 0), ("/dev/video0", 1)]
+        house.survey.plug()
+        await house.until("camera0", CameraState.ABSENT)
+        house.survey.plug(attrs.evolve(usb_camera(6, serial="A1"), plugged=3))
+        await house.until("camera0", CameraState.STREAMING)
+        await trio.sleep(1)
+        assert settings.applied[2:] == [("/dev/video6", 1), ("/dev/video6", 2)]
+
+
+async def test_what_cannot_be_set_is_said_and_costs_no_footage(clock: MockClock) -> None:
+    """The status warns of it; the recording goes on."""
+    async with open_house(A1) as house:
+        settings = FakeSettings(house, complaints=("focus_absolute is not there",))
+        camera = await recording(house, settings)
+        assert "focus_absolute is not there" in camera.status.warnings
+        assert camera.status.state is CameraState.STREAMING

@@ -1,0 +1,63 @@
+"""Devices as clients and people see them."""
+
+from __future__ import annotations
+
+import io
+
+import msgspec
+from rich.console import Console
+from support.plugged import denied, usb_camera
+
+from camd.api.devices import listing
+from camd.cli import tables
+from camd.devices.assignment import assign
+from camd.devices.holders import Holder, Holders
+from camd.devices.listing import Listed
+from camd.model import CameraId, Rung
+
+A1, B2 = usb_camera(0, port="1", serial="A1"), usb_camera(2, port="2", serial="B2")
+HELD = Holders((Holder(77, "cheese", "ann"),), complete=False)
+
+
+def seen() -> dict[str, object]:
+    """List a camera that is held, one that may not be opened, and one that is away."""
+    known = assign([A1, B2], (), ()).known
+    found = assign([A1], known, ())
+    listed = (
+        Listed(A1, CameraId("camera0"), Rung.SERIAL, "serial number A1", (), HELD),
+        Listed(denied(B2), None, None, "it may be two", (CameraId("a"), CameraId("b")), HELD),
+    )
+    return msgspec.json.decode(msgspec.json.encode(listing(listed, found.seats, "udev")))
+
+
+def test_a_device_is_shown_with_its_camera_and_why() -> None:
+    """What is there, who holds it, what it can do, which id it has and why."""
+    first, second = seen()["devices"]
+    assert (first["device"], first["camera_id"]) == ("/dev/video0", "camera0")
+    assert (first["recognised_by"], first["reason"]) == ("serial", "serial number A1")
+    assert first["usb"]["serial"] == "A1"
+    assert first["held_by"] == [{"pid": 77, "program": "cheese", "user": "ann"}]
+    assert first["held_by_complete"] is False
+    assert {"format": "mjpeg", "resolution": "1280x720", "fps": []} in first["modes"]
+    assert second["camera_id"] is None
+    assert second["candidates"] == ["a", "b"]
+    assert (second["cause"], second["modes"]) == ("no_permission", [])
+
+
+def test_a_camera_that_is_away_is_shown_with_what_is_known_of_it() -> None:
+    """Its number, who it is, and what to do."""
+    (away,) = seen()["absent"]
+    assert (away["camera_id"], away["identity"]) == ("camera1", "usb:0c45:6366:B2")
+    assert away["cause"] == "absent"
+    assert away["suggestion"]
+
+
+def test_the_table_shows_who_is_who() -> None:
+    """One line a device: its camera, or those that it may be; who has it open."""
+    screen = io.StringIO()
+    Console(file=screen, width=200).print(tables.devices(seen()["devices"]))
+    lines = screen.getvalue().splitlines()
+    assert "camera0" in lines[1]
+    assert "cheese (77)" in lines[1]
+    assert "a?, b?" in lines[2]
+    assert "no_permission" in lines[2]
