@@ -250,3 +250,22 @@ async def test_a_daemon_that_goes_away_ends_the_commands(daemon: Daemon) -> None
             assert await trio.to_thread.run_sync(lambda: watch.process.wait(20)) == 3
             assert watch.process.stderr is not None
             assert "the connection was lost" in watch.process.stderr.read()
+
+
+async def test_devices_are_shown_with_and_without_the_service(daemon: Daemon) -> None:
+    """Where nothing is looked for nothing is there; whoever asks for more is told why not."""
+    with trio.fail_after(60):
+        for options in ((), ("--offline",)):
+            found = await parsed(daemon, "devices", *options)
+            assert (found["devices"], found["absent"]) == ([], [])
+        shown = await daemon.camd("devices")
+        assert "No camera is plugged in" in shown.stdout
+        for command in (
+            ("adopt", "camera0", "/dev/video9"),
+            ("adopt", "x y"),
+            ("forget", "camera0"),
+        ):
+            refused = await daemon.camd(*command)
+            assert refused.returncode not in (0, 1), command
+            assert "Traceback" not in refused.stderr
+        assert (await parsed(daemon, "status"))["total"] == 2
