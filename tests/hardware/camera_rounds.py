@@ -24,7 +24,7 @@ import attrs
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from camera_lab import MAKER, CameraLab  # noqa: E402
-from lab_machine import LabError, Machine, lab_options, parse  # noqa: E402
+from lab_machine import LabError, Machine, keep_trying, lab_options, parse  # noqa: E402
 from support.pull_judge import (  # noqa: E402
     Account,
     Limits,
@@ -89,9 +89,16 @@ class Rounds:
         return self.tally()
 
     def tally(self) -> Tally:
-        """Count what the service holds, once its children are all there."""
-        self.lab.listen_for(5.0)
-        return Tally(**self.lab.call("tally"))
+        """Count what the service holds, once it has one child for each camera and none on trial."""
+        found: list[Tally] = []
+
+        def counted() -> bool:
+            self.lab.listen_for(5.0)
+            found.append(Tally(**self.lab.call("tally")))
+            return found[-1].children == self.cameras
+
+        keep_trying(counted, 30.0 * self.lab.patience)
+        return found[-1]
 
     def round(self, number: int) -> Pull:
         """Unplug one camera, wait, plug it in, and wait until it records."""

@@ -189,7 +189,8 @@ def _leaks(before: Tally, after: Tally, limits: Limits) -> Iterator[str]:
 
 def summary(pulls: Sequence[Pull]) -> str:
     """Say how long the returns took, in seconds."""
-    lines = [f"{len(pulls)} rounds, {sum(p.back is not None for p in pulls)} recorded again"]
+    returned = sum(pull.back is not None for pull in pulls)
+    lines = [f"{len(pulls)} rounds" + (f", {returned} recorded again" if returned else "")]
     times = {
         "recording again after": [p.return_seconds for p in pulls],
         "called gone after": [p.gone and p.gone - p.pulled.until for p in pulls],
