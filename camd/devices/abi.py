@@ -49,12 +49,18 @@ QUERY_EXT_CTRL = _number(_READS_AND_WRITES, 103, QUERY_CONTROL)
 CAP_VIDEO_CAPTURE, CAP_VIDEO_OUTPUT = 0x1, 0x2
 CAP_VIDEO_CAPTURE_MPLANE = 0x1000
 CAP_VIDEO_M2M_MPLANE, CAP_VIDEO_M2M = 0x4000, 0x8000
+CAP_IO_MC = 0x20000000  # delivers nothing before somebody has set up a media graph
 CAP_META_CAPTURE = 0x00800000
 CAP_STREAMING = 0x04000000
 CAP_TOUCH = 0x10000000
 CAP_DEVICE_CAPS = 0x80000000  # the field device_caps is filled in
 
 BUFFER_VIDEO_CAPTURE, BUFFER_VIDEO_CAPTURE_MPLANE = 1, 9
+
+
+# Image processors that have one node for what goes in and others for what comes out, and so do not
+# call themselves memory to memory: those of the Raspberry Pi.
+_PROCESSORS = frozenset(("bcm2835-isp", "pispbe"))
 
 
 @attrs.frozen
@@ -73,7 +79,8 @@ class NodeFacts:
         Codecs and scalers (memory to memory) and touch pads deliver frames too, and are none.
         """
         captures = self.caps & (CAP_VIDEO_CAPTURE | CAP_VIDEO_CAPTURE_MPLANE)
-        return bool(captures) and not self.caps & CAP_TOUCH and not self.is_converter
+        other = self.is_converter or self.caps & (CAP_TOUCH | CAP_IO_MC)
+        return bool(captures) and not other and self.driver not in _PROCESSORS
 
     @property
     def is_converter(self) -> bool:

@@ -114,6 +114,7 @@ def test_real_controls_are_read() -> None:
         (0x84008001, 0x04008000, False),  # memory to memory
         (0x84005000, 0x04005000, False),  # the same, multi-planar
         (0x94000001, 0x14000001, False),  # touch
+        (0xA4000001, 0x24000001, False),  # delivers only through a media graph
     ],
 )
 def test_what_is_a_camera_is_said_by_the_nodes_own_capabilities(
@@ -122,6 +123,13 @@ def test_what_is_a_camera_is_said_by_the_nodes_own_capabilities(
     """The whole device's capabilities count only where the node has none of its own."""
     raw = abi.CAPABILITY.pack(b"d", b"c", b"b", 0, whole, device)
     assert abi.read_capability(raw).is_camera is camera
+
+
+@pytest.mark.parametrize("driver", [b"bcm2835-isp", b"pispbe"])
+def test_an_image_processor_is_no_camera(driver: bytes) -> None:
+    """Those of the Raspberry Pi have capture nodes out of which come only pictures put in."""
+    raw = abi.CAPABILITY.pack(driver, b"c", b"b", 0, 0x84000001, 0x04000001)
+    assert not abi.read_capability(raw).is_camera
 
 
 def test_ranges_of_sizes_and_rates_are_read() -> None:
