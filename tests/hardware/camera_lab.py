@@ -146,7 +146,8 @@ class CameraLab:
     def plug_all(self, cameras: Mapping[str, str]) -> None:
         """Plug in USB cameras: options by name; those there are go first."""
         self.machine.ssh(
-            "uvc-camera list | while read name rest; do uvc-camera do $name quit; done; sleep 1"
+            "for name in $(uvc-camera list | cut -d' ' -f1); do uvc-camera do $name quit; done;"
+            " sleep 1; udevadm settle"
         )
         for name, options in cameras.items():
             self.machine.ssh(f"uvc-camera start {name} {options}")

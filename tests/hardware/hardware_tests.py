@@ -46,8 +46,8 @@ def run_stage(lab: CameraLab, stage: str, arguments: str) -> bool:
     lab.machine.ssh(f"modprobe -r vivid; {STAGES[stage]}; udevadm settle")
     tool = "CAMD_TEST_CAMERA_TOOL=uvc-camera" if stage == "plugging" else ""
     command = (
-        f"cd {HERE}/project && {tool} CAMD_TEST_PATIENCE={lab.patience:g} {PYTHON} -m pytest"
-        f" tests/hardware -v -rs -p no:cacheprovider {arguments} 2>&1; true"
+        f"cd {HERE}/project && {tool} CAMD_TEST_PATIENCE={lab.patience:g} timeout 3500 {PYTHON}"
+        f" -m pytest tests/hardware -v -rs -p no:cacheprovider {arguments} 2>&1; true"
     )
     print(f"== {stage}", flush=True)
     said = lab.machine.ssh(command, seconds=3600)
