@@ -1,4 +1,4 @@
-"""The configuration that is in force while the service runs, and how another one is put in force."""
+"""The configuration that is in force, and how another one is put in force while we run."""
 
 from __future__ import annotations
 
