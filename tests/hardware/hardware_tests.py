@@ -1,10 +1,11 @@
-"""Runs `pytest tests/hardware` in a machine of a lab: with no camera, vivid, and USB cameras.
+"""Runs `pytest tests/hardware` in a machine of a lab: with no camera, with vivid, with USB cameras.
 
     python tests/hardware/hardware_tests.py --lab COMMAND [--patience FACTOR] [STAGE..]
                                             [--pytest ARGUMENTS]
 
-On top of what camera_lab.py asks for, the machine has the kernel's test driver `vivid`. Exit
-status: 0, 1 when a test failed or none was run, 2 when the lab failed.
+In the last stage, `plugging`, the tests plug cameras in and out by themselves. On top of what
+camera_lab.py asks for, the machine has the kernel's test driver `vivid`. Exit status: 0, 1 when a
+test failed or none was run, 2 when the lab failed.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ PACKAGES = ("pytest>=8.2", "pytest-trio>=0.8", "pytest-timeout>=2.3", "hypothesi
 STAGES = {
     "nothing": "true",
     "vivid": "modprobe vivid n_devs=2 node_types=0x1,0x1",
-    "usb": "uvc-camera start one --serial TEST1"
-    " && uvc-camera start two --serial TEST2 --modes mjpeg:640x360@10/5"
-    " && uvc-camera start bare --modes yuyv:320x180@10/5",
+    "usb": "uvc-camera start one --port 5 --serial TEST1"
+    " && uvc-camera start two --port 6 --serial TEST2 --modes mjpeg:640x360@10/5"
+    " && uvc-camera start bare --port 7 --modes yuyv:320x180@10/5",
+    "plugging": "true",
 }
 COUNTS = re.compile(r"\b(\d+) (passed|failed|skipped|errors?|xfailed|xpassed)\b")
 
@@ -42,8 +44,9 @@ def run_stage(lab: CameraLab, stage: str, arguments: str) -> bool:
     """Plug in what belongs to a stage and run the tests; whether all went as it should."""
     lab.plug_all({})
     lab.machine.ssh(f"modprobe -r vivid; {STAGES[stage]}; udevadm settle")
+    tool = "CAMD_TEST_CAMERA_TOOL=uvc-camera" if stage == "plugging" else ""
     command = (
-        f"cd {HERE}/project && CAMD_TEST_PATIENCE={lab.patience:g} {PYTHON} -m pytest"
+        f"cd {HERE}/project && {tool} CAMD_TEST_PATIENCE={lab.patience:g} {PYTHON} -m pytest"
         f" tests/hardware -v -rs -p no:cacheprovider {arguments} 2>&1; true"
     )
     print(f"== {stage}", flush=True)
