@@ -10,7 +10,6 @@ import sys
 import threading
 from pathlib import Path
 
-import attrs
 import structlog
 import trio
 
@@ -27,25 +26,24 @@ from camd.api.retention import RetentionApi
 from camd.api.storage import StorageApi
 from camd.api.system import SystemApi
 from camd.api.web import Web
-from camd.camera.roster import Cameras, open_cameras
-from camd.config.changes import Changes, compare, merge
+from camd.camera.roster import open_cameras
 from camd.config.load import load_config
 from camd.config.schema import Config
 from camd.devices.listing import watched
 from camd.devices.survey import open_survey
 from camd.devices.v4l2 import read_capabilities
-from camd.errors import INVALID_PARAMS, ConfigError, Refusal
+from camd.errors import ConfigError, Refusal
 from camd.front.listen import ListenError
 from camd.front.server import open_front
 from camd.logs import set_up_logging
 from camd.model import Event
+from camd.reload import LiveConfig
 from camd.rpc.notification import Notification
 from camd.rpc.registry import Registry
 from camd.runtime.fanout import Fanout
-from camd.storage.actor import Storage, open_storage
+from camd.storage.actor import open_storage
 from camd.storage.archive import FolderInUseError
 from camd.storage.cleanup import open_retention
-from camd.storage.levels import Thresholds
 from camd.storage.patrol import open_patrol
 
 log = structlog.get_logger("camd.daemon")
@@ -136,45 +134,6 @@ async def feed_watchdog() -> None:
     while period is not None:
         systemd.notify("WATCHDOG=1")
         await trio.sleep(period / 2)
-
-
-@attrs.define(eq=False)
-class LiveConfig:
-    """The configuration that is in force, and how it is replaced."""
-
-    config: Config
-    path: Path | None
-    cameras: Cameras
-    storage: Storage
-    _lock: trio.Lock = attrs.field(factory=trio.Lock, init=False)
-
-    async def reload(self) -> Changes:
-        """Read the file and the environment again; apply what can be. Raises Refusal."""
-        async with self._lock:
-            try:
-                new = await trio.to_thread.run_sync(load_config, self.path, dict(os.environ))
-            except ConfigError as error:
-                errors = [
-                    dict(zip(("path", "message"), m.split(": ", 1), strict=False))
-                    for m in error.mistakes
-                ]
-                raise Refusal(
-                    INVALID_PARAMS,
-                    "The configuration has mistakes; the old one stays in force",
-                    suggestion="Correct them and reload again.",
-                    errors=errors,
-                ) from None
-            changes = compare(self.config, new)
-            known = {camera.id for camera in self.config.cameras}
-            self.config = merge(self.config, new)
-            space = self.config.storage
-            self.storage.guard.reconfigure(Thresholds(space.warn_percent, space.block_percent))
-            await self.cameras.reconfigure(self.config.recording)
-            for camera in self.config.cameras:
-                if camera.id not in known:
-                    await self.cameras.take_in(camera)
-            log.info("reloaded", applied=changes.applied, restart_needed=changes.restart_needed)
-            return changes
 
 
 def run_daemon(config_path: Path | None) -> int:

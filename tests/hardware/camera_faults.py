@@ -134,6 +134,8 @@ class Trial:
 
     def _start_with_fault(self) -> str:
         """Ask for a start before the fault or right after; return its session, "" when refused."""
+        if self.scenario.before:
+            self.lab.act(self.scenario.before)
         if self.scenario.when == "before":
             self.fault = self.lab.act(self.scenario.begin)
             number = self._ask()

@@ -29,6 +29,7 @@ class Scenario:
     expected: Expected
     when: str = "recording"  # or "before" a start, or while "starting"
     lasts: float = 12.0  # seconds until `end`
+    before: str = ""  # what makes it possible, before a start
 
 
 def _set(of: str) -> frozenset[str]:
@@ -121,9 +122,10 @@ SCENARIOS = {
         lasts=20.0,
     ),
     "vanish": Scenario(
-        *("usb", _do("unplug"), _do("plug")),
+        *("usb", _do("unplug"), _do("plug;thaw")),
         _refused("lost not_found absent vanished io_error"),
         when="starting",
+        before=_do("freeze"),  # it must not be quicker than the fault
     ),
     "hang_start": _usb(
         "hang",

@@ -1,0 +1,59 @@
+"""The configuration that is in force, and how another one is put in force while we run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import attrs
+import structlog
+import trio
+
+from camd.camera.roster import Cameras
+from camd.config.changes import Changes, compare, merge
+from camd.config.load import load_config
+from camd.config.schema import Config
+from camd.errors import INVALID_PARAMS, ConfigError, Refusal
+from camd.storage.actor import Storage
+from camd.storage.levels import Thresholds
+
+log = structlog.get_logger("camd.daemon")
+
+
+@attrs.define(eq=False)
+class LiveConfig:
+    """The configuration that is in force, and how it is replaced."""
+
+    config: Config
+    path: Path | None
+    cameras: Cameras
+    storage: Storage
+    _lock: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+
+    async def reload(self) -> Changes:
+        """Read the file and the environment again; apply what can be. Raises Refusal."""
+        async with self._lock:
+            try:
+                new = await trio.to_thread.run_sync(load_config, self.path, dict(os.environ))
+            except ConfigError as error:
+                errors = [
+                    dict(zip(("path", "message"), m.split(": ", 1), strict=False))
+                    for m in error.mistakes
+                ]
+                raise Refusal(
+                    INVALID_PARAMS,
+                    "The configuration has mistakes; the old one stays in force",
+                    suggestion="Correct them and reload again.",
+                    errors=errors,
+                ) from None
+            changes = compare(self.config, new)
+            known = {camera.id for camera in self.config.cameras}
+            self.config = merge(self.config, new)
+            space = self.config.storage
+            self.storage.guard.reconfigure(Thresholds(space.warn_percent, space.block_percent))
+            await self.cameras.reconfigure(self.config.recording)
+            for camera in self.config.cameras:
+                if camera.id not in known:
+                    await self.cameras.take_in(camera)
+            log.info("reloaded", applied=changes.applied, restart_needed=changes.restart_needed)
+            return changes
