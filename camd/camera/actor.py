@@ -242,7 +242,10 @@ class Camera:
 
     async def reconfigure(self, recording: RecordingConfig) -> None:
         """Apply rotation and format; a running session goes on untouched."""
-        await self._ask(Reconfigure(recording))
+        try:
+            await self._mailbox.ask(Reconfigure(recording))
+        except ActorGoneError:  # it begins anew after a bug, with these
+            self._factory.recording = recording
 
     def take_seat(self, seat: Seat) -> None:
         """Use this device from now on, or wait for one; the loop hears of it in its turn."""

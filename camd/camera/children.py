@@ -11,7 +11,7 @@ import structlog
 import trio
 
 from camd.camera import machine as m
-from camd.camera.capture import Capture
+from camd.camera.capture import NOT_THERE, Capture, Plan
 from camd.camera.diagnosis import diagnose
 from camd.camera.feed import Feed
 from camd.camera.queue import CaptureQueue, RunEnded
@@ -113,11 +113,9 @@ class Children:
 
     async def _attempt(self, run: Run) -> Trouble | None:
         """Plan, get the device for this camera alone, and let the child live."""
-        if self.machine.failures and self.around.look_again and (device := self._device):
-            await self.around.look_again(device.node)  # it may be another one since
-        plan = await self._capture.plan()
-        if isinstance(plan, Trouble) or run.stopping:
-            return plan if isinstance(plan, Trouble) else None
+        plan = await self._plan(run)
+        if not isinstance(plan, Plan):
+            return plan
         device, camera_id, leases = self._device, self._capture.camera.id, self.around.leases
         if device is not None and (other := leases.take(device, camera_id)) is not None:
             return _let_go_late(other)
@@ -131,6 +129,23 @@ class Children:
             if device is not None:
                 leases.release(device, camera_id)
         return trouble and await self._diagnose(trouble, device)
+
+    async def _plan(self, run: Run) -> Plan | Trouble | None:
+        """Find out what to run; None: the child is not needed any more, and nobody waits."""
+        plan: Plan | Trouble | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_when_told, run, nursery.cancel_scope)
+            plan = await self._capture.plan() if await self._is_same_device() else NOT_THERE
+            nursery.cancel_scope.cancel()
+        return None if run.stopping else plan
+
+    async def _is_same_device(self) -> bool:
+        """Look again after a failure: the node may be another camera's, before anybody was told."""
+        device, look_again = self._device, self.around.look_again
+        if device is None or look_again is None or not self.machine.failures:
+            return True
+        found = await look_again(device.node)
+        return found is not None and found.plugged == device.plugged
 
     @property
     def _device(self) -> Device | None:
@@ -162,6 +177,12 @@ class Children:
         with scope:
             await trio.sleep(seconds * random.uniform(0.8, 1.2))
             await self._tell(m.RestOver())
+
+
+async def _cancel_when_told(run: Run, scope: trio.CancelScope) -> None:
+    """Wait for neither a probe nor a trial of encoders when the child is not needed any more."""
+    await run.wait_stop()
+    scope.cancel()
 
 
 def _let_go_late(other: CameraId) -> Trouble:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import attrs
@@ -78,8 +78,9 @@ class Cameras:
         if camera is None:
             camera = next((c for c in self if name in _names(c)), None)
         if camera is None and name.startswith("/dev/"):
-            real = Path(name).resolve()
-            camera = next((c for c in self if real == _node(c)), None)
+            with suppress(ValueError, OSError, RuntimeError):  # a NUL; links that go in circles
+                real = Path(name).resolve()
+                camera = next((c for c in self if real == _node(c)), None)
         if camera is None:
             raise Refusal(CAMERA_UNKNOWN, camera_id=name[:200])
         return camera
@@ -144,8 +145,9 @@ class Cameras:
         ]
 
     async def reconfigure(self, recording: RecordingConfig) -> None:
-        """Apply recording settings to every camera, running sessions included."""
-        for camera in self:
+        """Apply recording settings to every camera, running sessions and later ones included."""
+        self._config = attrs.evolve(self._config, recording=recording)
+        for camera in tuple(self):  # others may come and go meanwhile
             await camera.reconfigure(recording)
 
     async def close(self) -> None:

@@ -87,6 +87,10 @@ class Run:
         """Ask the child to end; what it still has to say is read to the end."""
         self._stop.set()
 
+    async def wait_stop(self) -> None:
+        """Wait until the child is told to end."""
+        await self._stop.wait()
+
     async def live(self, arguments: Sequence[str]) -> Trouble | None:
         """Run the child to its end; return why it ended, None when that was wanted.
 

@@ -9,7 +9,7 @@ import attrs
 
 from camd.camera.diagnosis import FindHolders
 from camd.devices.leases import Leases
-from camd.model import CameraId
+from camd.model import CameraId, Device
 
 
 def _nobody(camera_id: CameraId) -> Sequence[str]:
@@ -23,4 +23,4 @@ class Surroundings:
     leases: Leases = attrs.field(factory=Leases)
     find_holders: FindHolders | None = None  # who has a node open; without it nobody looks
     neighbours: Callable[[CameraId], Sequence[str]] = _nobody  # who delivers over the same bus
-    look_again: Callable[[Path], Awaitable[object]] | None = None  # ask a node what it is now
+    look_again: Callable[[Path], Awaitable[Device | None]] | None = None  # what a node is now

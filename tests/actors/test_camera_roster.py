@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
+from structlog.testing import capture_logs
 from support.camera_stage import ANN, Studio, films, find_program, jump_clocks, memory_storage
 from trio.testing import MockClock
 
+from camd.camera.actor import Camera
 from camd.camera.encoders import Untried
 from camd.camera.roster import Cameras, open_cameras
-from camd.config.schema import CameraConfig, Config
+from camd.config.schema import CameraConfig, Config, RecordingConfig
 from camd.errors import Refusal
-from camd.model import CameraId, Event, TestSource, V4l2Source
+from camd.model import CameraId, CameraState, Event, TestSource, V4l2Source
 from camd.runtime.fanout import Fanout
 
 CONFIG = Config(
@@ -41,7 +45,9 @@ async def test_cameras_are_found_by_id_device_and_node(clock: MockClock) -> None
         assert cameras.find("/dev/no-such-video") is cameras.find("hall")
 
 
-@pytest.mark.parametrize("name", ["", "gat", "Gate", "/dev/other-video", "../gate", "x" * 5000])
+@pytest.mark.parametrize(
+    "name", ["", "gat", "Gate", "/dev/other-video", "../gate", "x" * 5000, "/dev/\0"]
+)
 async def test_unknown_cameras_are_refused(clock: MockClock, name: str) -> None:
     """−32004, also for the empty name, which no camera has."""
     async with open_cameras(CONFIG, memory_storage(), Fanout[Event]()) as cameras:
@@ -60,6 +66,38 @@ async def test_cameras_close_at_the_same_time(clock: MockClock) -> None:
         before = trio.current_time()
     assert trio.current_time() - before < 1
     assert studio.alive == 0
+
+
+SHORT = RecordingConfig(rotation=timedelta(seconds=60))
+
+
+async def test_recording_settings_reach_cameras_that_come_meanwhile_and_later(
+    clock: MockClock,
+) -> None:
+    """A reload that meets a plugging ends well, and what comes later has the new settings too."""
+    async with open_cameras(CONFIG, memory_storage(), Fanout[Event]()) as cameras:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(cameras.reconfigure, SHORT)
+            await trio.lowlevel.checkpoint()
+            cameras.add(CameraConfig(CameraId("late"), TestSource()))
+        later = cameras.add(CameraConfig(CameraId("later"), TestSource()))
+        assert [camera._factory.recording.rotation for camera in cameras] == [SHORT.rotation] * 5
+        assert later._all == attrs.evolve(CONFIG, recording=SHORT)
+
+
+async def test_a_camera_that_begins_anew_after_a_bug_hinders_no_reload(
+    clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody answers for it; its next life has the new settings all the same."""
+    monkeypatch.setattr(Camera, "_handle", lambda self, ask: 1 / 0)
+    with capture_logs():
+        async with open_cameras(CONFIG, memory_storage(), Fanout[Event]()) as cameras:
+            gate = cameras.find("gate")
+            with pytest.raises(Refusal):
+                await gate.stop_recording()
+            await gate.published.wait_until(lambda status: status.state is CameraState.FAULTED)
+            await gate.reconfigure(SHORT)
+            assert gate._factory.recording.rotation == SHORT.rotation
 
 
 async def record_with(cameras: Cameras, studio: Studio, count: int) -> None:

@@ -10,12 +10,16 @@ import trio
 from support.camera_house import open_house
 from support.camera_stage import (
     ANN,
+    films,
     hangs,
     jump_clocks,
 )
+from support.camera_stage import find_program as stage_program
 from support.plugged import entry, usb_camera
 from trio.testing import MockClock
 
+from camd.camera.actor import Camera
+from camd.camera.program import Program
 from camd.config.schema import CameraConfig
 from camd.errors import Refusal
 from camd.model import (
@@ -23,6 +27,7 @@ from camd.model import (
     CameraId,
     CameraState,
     Cause,
+    Device,
     TestSource,
 )
 
@@ -194,3 +199,45 @@ async def test_the_device_is_free_before_another_camera_opens_it(clock: MockCloc
         assert house.cameras.studio.most_alive == 1
         for child in house.cameras.studio.children:
             child._killed.cancel()
+
+
+async def test_a_node_that_is_another_camera_by_now_is_not_opened(clock: MockClock) -> None:
+    """Between a swap and the word of it, the old camera's next child would film the stranger."""
+    async with open_house(A1) as house:
+        camera = await house.until("camera0", CameraState.IDLE)
+        house.cameras.studio.then(films(3.2))
+        stranger = attrs.evolve(usb_camera(0, port="1", serial="X9"), plugged=5)
+
+        async def look_again(node: Path) -> Device | None:
+            return stranger
+
+        camera._children.around = attrs.evolve(camera._children.around, look_again=look_again)
+        await camera.start_recording(ANN)
+        await trio.sleep(30)
+        assert len(house.cameras.studio.children) == 1
+        house.survey.plug(attrs.evolve(usb_camera(7, port="4", serial="A1"), plugged=9), stranger)
+        await house.until("camera0", CameraState.STREAMING)
+
+
+async def test_nobody_waits_for_a_plan_that_is_not_needed_any_more(clock: MockClock) -> None:
+    """A probe or a trial of encoders may take long; closing and unplugging do not."""
+    async with open_house(A1) as house:
+        camera = await house.until("camera0", CameraState.IDLE)
+
+        async def find_program() -> Program:
+            await trio.sleep(12)
+            return await stage_program()
+
+        camera.capture.find_program = find_program
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_refused, camera)
+            await house.until("camera0", CameraState.STARTING)
+            before = trio.current_time()
+            house.survey.plug()
+            await house.until("camera0", CameraState.ABSENT)
+            assert trio.current_time() - before < 1
+
+
+async def _refused(camera: Camera) -> None:
+    with pytest.raises(Refusal):
+        await camera.start_recording(ANN)
