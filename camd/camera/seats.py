@@ -124,6 +124,14 @@ class Seats:
         meant. Raises Refusal: no such device, or several; it is another camera's by the
         configuration; a recording is running on it.
         """
+        configured = any(entry.id == camera_id for entry in self._config.cameras)
+        if not configured and not self._config.discovery.v4l2:
+            raise Refusal(
+                INVALID_PARAMS,
+                "Only cameras of the configuration are used, and none has this id",
+                suggestion="Write an entry for it, or set discovery.v4l2 = true.",
+                camera_id=camera_id,
+            )
         async with self._one_at_a_time:
             device = self._meant(camera_id, node)
             for seat in self.assignment.seats:

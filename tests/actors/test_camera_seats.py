@@ -29,6 +29,7 @@ from camd.model import (
     Cause,
     Device,
     TestSource,
+    Trouble,
 )
 
 A1, B2 = usb_camera(0, port="1", serial="A1"), usb_camera(2, port="2", serial="B2")
@@ -241,3 +242,29 @@ async def test_nobody_waits_for_a_plan_that_is_not_needed_any_more(clock: MockCl
 async def _refused(camera: Camera) -> None:
     with pytest.raises(Refusal):
         await camera.start_recording(ANN)
+
+
+async def test_without_discovery_only_the_configuration_makes_cameras(clock: MockClock) -> None:
+    """Adopting a device as a new camera is refused; an entry may have it."""
+    async with open_house(A1, entries=(entry("gate"),), auto=False) as house:
+        with pytest.raises(Refusal) as caught:
+            await house.seats.adopt(CameraId("yard"), Path("/dev/video0"))
+        assert caught.value.kind.code == -32602
+        assert (await house.seats.adopt(CameraId("gate"), Path("/dev/video0"))).device == A1
+        assert [known.camera_id for known in house.kept.known] == ["gate"]
+
+
+async def test_a_device_that_can_be_used_by_now_is_used_at_once(clock: MockClock) -> None:
+    """A permission that was missing is given: whoever waits for the camera does not wait on."""
+    denied = Trouble("no_permission", "No", "Ask", Cause.NO_PERMISSION)
+    async with open_house(A1) as house:
+        camera = await house.until("camera0", CameraState.IDLE)
+        house.cameras.studio.then(films(3.2))
+        await camera.start_recording(ANN)
+        house.survey.plug(attrs.evolve(A1, trouble=denied, capabilities=None))
+        await trio.sleep(100)
+        assert camera.status.state is CameraState.RESTING
+        given = trio.current_time()
+        house.survey.plug(A1)
+        await house.until("camera0", CameraState.STREAMING)
+        assert trio.current_time() - given < 1

@@ -13,7 +13,7 @@ from camd.camera.actor import Camera
 from camd.camera.encoders import Untried
 from camd.camera.roster import Cameras
 from camd.camera.seats import Seats
-from camd.config.schema import CameraConfig, Config
+from camd.config.schema import CameraConfig, Config, DiscoveryConfig
 from camd.devices.identity import Known
 from camd.model import CameraId, CameraState, Device, Event, Seat, V4l2Source
 from camd.runtime.fanout import Fanout
@@ -93,11 +93,15 @@ class House:
 
 @asynccontextmanager
 async def open_house(
-    *devices: Device, entries: tuple[CameraConfig, ...] = (), kept: KeptInMemory | None = None
+    *devices: Device,
+    entries: tuple[CameraConfig, ...] = (),
+    kept: KeptInMemory | None = None,
+    auto: bool = True,
 ) -> AsyncIterator[House]:
     """Run the cameras of a machine in which these devices are plugged in."""
     events, heard = Fanout[Event](), list[Event]()
-    config, storage = Config(cameras=entries), memory_storage(events)
+    config = Config(cameras=entries, discovery=DiscoveryConfig(v4l2=auto))
+    storage = memory_storage(events)
     survey, kept = FakeSurvey(), kept or KeptInMemory()
     survey.plug(*devices)
     with events.subscribed(heard.append):
