@@ -7,7 +7,7 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
-from support.camera_house import open_house
+from support.camera_house import KeptInMemory, open_house
 from support.camera_stage import (
     ANN,
     films,
@@ -268,3 +268,40 @@ async def test_a_device_that_can_be_used_by_now_is_used_at_once(clock: MockClock
         house.survey.plug(A1)
         await house.until("camera0", CameraState.STREAMING)
         assert trio.current_time() - given < 1
+
+
+async def test_a_disk_that_hangs_keeps_no_camera_from_its_seat(clock: MockClock) -> None:
+    """Cameras lose and take their devices while what is known of them waits for the disk."""
+    async with open_house(A1) as house:
+        await (await house.until("camera0", CameraState.IDLE)).start_recording(ANN)
+        house.kept.seconds = 600
+        stranger = attrs.evolve(usb_camera(0, port="1", serial="X9"), plugged=5)
+        before = trio.current_time()
+        house.survey.plug(stranger)
+        await house.until("camera0", CameraState.ABSENT)
+        house.survey.plug(stranger, attrs.evolve(usb_camera(7, port="4", serial="A1"), plugged=9))
+        await house.until("camera0", CameraState.STREAMING)
+        assert trio.current_time() - before < 6
+        house.kept.seconds = 0
+        await trio.sleep(700)
+        assert [known.camera_id for known in house.kept.known] == ["camera0", "camera1"]
+
+
+async def test_what_could_not_be_kept_is_kept_later(clock: MockClock) -> None:
+    """A full disk has room again: the numbers survive the next restart all the same."""
+    kept = KeptInMemory(full=True)
+    async with open_house(A1, kept=kept) as house:
+        await house.until("camera0", CameraState.IDLE)
+        assert kept.known == ()
+        kept.full = False
+        await trio.sleep(60)
+        assert [known.camera_id for known in kept.known] == ["camera0"]
+
+
+async def test_a_camera_that_was_forgotten_stays_forgotten(clock: MockClock) -> None:
+    """Also when it was the only one, and nothing else has changed since the start."""
+    async with open_house(A1) as house:
+        await house.until("camera0", CameraState.IDLE)
+    async with open_house(kept=house.kept) as later:
+        await later.seats.forget(await later.until("camera0", CameraState.ABSENT))
+        assert later.kept.known == ()
