@@ -344,8 +344,14 @@ class Camera:
             if before is not None:
                 self.step(m.DeviceLost(UNPLUGGED))
             self.capture.forget()
-            self.go(self.capture.prepare)
-            self.step(m.DeviceCame())
+            self._welcome()
+        elif before.trouble is not None and after.trouble is None:  # such as a permission
+            self._welcome()
+
+    def _welcome(self) -> None:
+        """Use the device at once if it is needed, and be prepared if not."""
+        self.go(self.capture.prepare)
+        self.step(m.DeviceCame())
 
     async def _tune(self) -> None:
         """Set the controls that are wished for; a camera records without them as well."""

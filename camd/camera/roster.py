@@ -13,9 +13,10 @@ import trio
 from camd.camera.actor import UNPLUGGED, Camera
 from camd.camera.capture import Capture
 from camd.camera.encoders import Encoders
+from camd.camera.keeping import Keeping, KeptInFile
 from camd.camera.program import Program, find_ffmpeg
 from camd.camera.resumption import Resumption
-from camd.camera.seats import KeptInFile, Seats
+from camd.camera.seats import Seats
 from camd.camera.settings import Settings
 from camd.camera.surroundings import Surroundings
 from camd.camera.wishes import Wishes, load_wishes
@@ -202,7 +203,9 @@ async def open_cameras(
             local = survey is not None and isinstance(camera.source, V4l2Source)
             cameras.add(camera, Seat(camera.id, None, trouble=UNPLUGGED) if local else None)
         if survey is not None:
-            cameras.seats = Seats(config, cameras, survey, KeptInFile(state_dir / KNOWN_FILE))
+            keeping = Keeping(KeptInFile(state_dir / KNOWN_FILE))
+            await nursery.start(keeping.serve)
+            cameras.seats = Seats(config, cameras, survey, keeping)
             await cameras.seats.begin()
             nursery.start_soon(cameras.seats.follow)
         nursery.start_soon(Resumption(config, storage, cameras).resume_sessions)

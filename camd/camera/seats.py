@@ -13,10 +13,10 @@ import structlog
 import trio
 
 from camd.camera.actor import Camera
+from camd.camera.keeping import Keeping
 from camd.config.schema import CameraConfig, Config
 from camd.devices.adoption import AdoptionError, adopt, forget
 from camd.devices.assignment import Assignment, assign
-from camd.devices.bindings import load_known, save_known
 from camd.devices.identity import Known
 from camd.errors import ALREADY_RECORDING, INVALID_PARAMS, SOURCE_UNAVAILABLE, Refusal
 from camd.model import CameraId, Device, Seat, V4l2Source
@@ -55,34 +55,6 @@ class Surveyed(Protocol):
     def how(self) -> str: ...
 
 
-class Kept(Protocol):
-    """Where the known cameras are kept over restarts."""
-
-    async def load(self) -> tuple[Known, ...]:
-        """Return what was kept last."""
-
-    async def save(self, known: tuple[Known, ...]) -> None:
-        """Keep this from now on."""
-
-
-@attrs.frozen
-class KeptInFile:
-    """The known cameras in a file of the state folder, which threads read and write."""
-
-    file: Path
-
-    async def load(self) -> tuple[Known, ...]:
-        """Read the file; nothing when there is none, or none that can be understood."""
-        return await trio.to_thread.run_sync(load_known, self.file)
-
-    async def save(self, known: tuple[Known, ...]) -> None:
-        """Replace the file, durably, if anything is new."""
-        try:
-            await trio.to_thread.run_sync(save_known, self.file, known)
-        except OSError as error:  # they are recognised for as long as the service runs
-            log.error("cameras_not_kept", file=str(self.file), error=str(error))
-
-
 @attrs.define(eq=False)
 class Seats:
     """The owner of the known cameras. Cameras are told of their seats; the rest is asked for."""
@@ -90,7 +62,7 @@ class Seats:
     _config: Config
     _cameras: Company
     survey: Surveyed
-    _kept: Kept
+    _keeping: Keeping
     assignment: Assignment = attrs.field(factory=Assignment, init=False)
     _known: tuple[Known, ...] = attrs.field(default=(), init=False)
     _one_at_a_time: trio.Lock = attrs.field(factory=trio.Lock, init=False)
@@ -100,7 +72,7 @@ class Seats:
 
         Waits until all devices have answered, for FIRST_LOOK_SECONDS at most.
         """
-        self._known = await self._kept.load()
+        self._known = await self._keeping.kept.load()
         with trio.move_on_after(FIRST_LOOK_SECONDS):
             await self.survey.settled.wait()
         await self._look()
@@ -124,6 +96,14 @@ class Seats:
         meant. Raises Refusal: no such device, or several; it is another camera's by the
         configuration; a recording is running on it.
         """
+        configured = any(entry.id == camera_id for entry in self._config.cameras)
+        if not configured and not self._config.discovery.v4l2:
+            raise Refusal(
+                INVALID_PARAMS,
+                "Only cameras of the configuration are used, and none has this id",
+                suggestion="Write an entry for it, or set discovery.v4l2 = true.",
+                camera_id=camera_id,
+            )
         async with self._one_at_a_time:
             device = self._meant(camera_id, node)
             for seat in self.assignment.seats:
@@ -179,7 +159,10 @@ class Seats:
         )
 
     async def _look(self, *, changed: bool = False) -> None:
-        """Assign the seats, keep what is known, and tell the cameras."""
+        """Assign the seats, keep what is known, and tell the cameras.
+
+        They are told although the disk does not take it: a stranger must not be filmed meanwhile.
+        """
         async with self._one_at_a_time:
             found = assign(
                 self.survey.present.value,
@@ -192,7 +175,7 @@ class Seats:
             changed = changed or found.known != self._known
             self.assignment, self._known = found, found.known
             if changed:
-                await self._kept.save(found.known)
+                await self._keeping.keep(found.known)
             self._tell_cameras(found)
 
     def _tell_cameras(self, found: Assignment) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
-from support.camera_house import open_house
+from support.camera_house import KeptInMemory, open_house
 from support.camera_stage import (
     ANN,
     films,
@@ -29,6 +29,7 @@ from camd.model import (
     Cause,
     Device,
     TestSource,
+    Trouble,
 )
 
 A1, B2 = usb_camera(0, port="1", serial="A1"), usb_camera(2, port="2", serial="B2")
@@ -241,3 +242,66 @@ async def test_nobody_waits_for_a_plan_that_is_not_needed_any_more(clock: MockCl
 async def _refused(camera: Camera) -> None:
     with pytest.raises(Refusal):
         await camera.start_recording(ANN)
+
+
+async def test_without_discovery_only_the_configuration_makes_cameras(clock: MockClock) -> None:
+    """Adopting a device as a new camera is refused; an entry may have it."""
+    async with open_house(A1, entries=(entry("gate"),), auto=False) as house:
+        with pytest.raises(Refusal) as caught:
+            await house.seats.adopt(CameraId("yard"), Path("/dev/video0"))
+        assert caught.value.kind.code == -32602
+        assert (await house.seats.adopt(CameraId("gate"), Path("/dev/video0"))).device == A1
+        assert [known.camera_id for known in house.kept.known] == ["gate"]
+
+
+async def test_a_device_that_can_be_used_by_now_is_used_at_once(clock: MockClock) -> None:
+    """A permission that was missing is given: whoever waits for the camera does not wait on."""
+    denied = Trouble("no_permission", "No", "Ask", Cause.NO_PERMISSION)
+    async with open_house(A1) as house:
+        camera = await house.until("camera0", CameraState.IDLE)
+        house.cameras.studio.then(films(3.2))
+        await camera.start_recording(ANN)
+        house.survey.plug(attrs.evolve(A1, trouble=denied, capabilities=None))
+        await trio.sleep(100)
+        assert camera.status.state is CameraState.RESTING
+        given = trio.current_time()
+        house.survey.plug(A1)
+        await house.until("camera0", CameraState.STREAMING)
+        assert trio.current_time() - given < 1
+
+
+async def test_a_disk_that_hangs_keeps_no_camera_from_its_seat(clock: MockClock) -> None:
+    """Cameras lose and take their devices while what is known of them waits for the disk."""
+    async with open_house(A1) as house:
+        await (await house.until("camera0", CameraState.IDLE)).start_recording(ANN)
+        house.kept.seconds = 600
+        stranger = attrs.evolve(usb_camera(0, port="1", serial="X9"), plugged=5)
+        before = trio.current_time()
+        house.survey.plug(stranger)
+        await house.until("camera0", CameraState.ABSENT)
+        house.survey.plug(stranger, attrs.evolve(usb_camera(7, port="4", serial="A1"), plugged=9))
+        await house.until("camera0", CameraState.STREAMING)
+        assert trio.current_time() - before < 6
+        house.kept.seconds = 0
+        await trio.sleep(700)
+        assert [known.camera_id for known in house.kept.known] == ["camera0", "camera1"]
+
+
+async def test_what_could_not_be_kept_is_kept_later(clock: MockClock) -> None:
+    """A full disk has room again: the numbers survive the next restart all the same."""
+    kept = KeptInMemory(full=True)
+    async with open_house(A1, kept=kept) as house:
+        await house.until("camera0", CameraState.IDLE)
+        assert kept.known == ()
+        kept.full = False
+        await trio.sleep(60)
+        assert [known.camera_id for known in kept.known] == ["camera0"]
+
+
+async def test_a_camera_that_was_forgotten_stays_forgotten(clock: MockClock) -> None:
+    """Also when it was the only one, and nothing else has changed since the start."""
+    async with open_house(A1) as house:
+        await house.until("camera0", CameraState.IDLE)
+    async with open_house(kept=house.kept) as later:
+        await later.seats.forget(await later.until("camera0", CameraState.ABSENT))
+        assert later.kept.known == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,9 +12,10 @@ from support.camera_stage import MemoryStorage, Studio, find_program, memory_sto
 
 from camd.camera.actor import Camera
 from camd.camera.encoders import Untried
+from camd.camera.keeping import Keeping
 from camd.camera.roster import Cameras
 from camd.camera.seats import Seats
-from camd.config.schema import CameraConfig, Config
+from camd.config.schema import CameraConfig, Config, DiscoveryConfig
 from camd.devices.identity import Known
 from camd.model import CameraId, CameraState, Device, Event, Seat, V4l2Source
 from camd.runtime.fanout import Fanout
@@ -41,6 +43,8 @@ class KeptInMemory:
     """Where known cameras survive the service."""
 
     known: tuple[Known, ...] = ()
+    seconds: float = 0.0  # that saving takes
+    full: bool = False
 
     async def load(self) -> tuple[Known, ...]:
         """Return what was kept."""
@@ -49,7 +53,9 @@ class KeptInMemory:
 
     async def save(self, known: tuple[Known, ...]) -> None:
         """Keep it."""
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(self.seconds)
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
         self.known = known
 
 
@@ -93,11 +99,15 @@ class House:
 
 @asynccontextmanager
 async def open_house(
-    *devices: Device, entries: tuple[CameraConfig, ...] = (), kept: KeptInMemory | None = None
+    *devices: Device,
+    entries: tuple[CameraConfig, ...] = (),
+    kept: KeptInMemory | None = None,
+    auto: bool = True,
 ) -> AsyncIterator[House]:
     """Run the cameras of a machine in which these devices are plugged in."""
     events, heard = Fanout[Event](), list[Event]()
-    config, storage = Config(cameras=entries), memory_storage(events)
+    config = Config(cameras=entries, discovery=DiscoveryConfig(v4l2=auto))
+    storage = memory_storage(events)
     survey, kept = FakeSurvey(), kept or KeptInMemory()
     survey.plug(*devices)
     with events.subscribed(heard.append):
@@ -106,7 +116,9 @@ async def open_house(
             for camera in entries:
                 local = isinstance(camera.source, V4l2Source)
                 cameras.add(camera, Seat(camera.id, None) if local else None)
-            seats = Seats(config, cameras, survey, kept)
+            keeping = Keeping(kept)
+            await nursery.start(keeping.serve)
+            seats = Seats(config, cameras, survey, keeping)
             await seats.begin()
             nursery.start_soon(seats.follow)
             yield House(cameras, seats, survey, kept, storage, heard)
