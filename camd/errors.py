@@ -57,7 +57,7 @@ CAMERA_UNKNOWN = ErrorKind(
     "camera_unknown",
     "Camera not found",
     False,
-    "Call get_camera_list for the ids that exist.",
+    "get_camera_list, or `camd status`, shows the ids that exist.",
 )
 SOURCE_UNAVAILABLE = ErrorKind(
     -32006,
@@ -81,7 +81,11 @@ RECORDING_FAILED = ErrorKind(
     "Look at the camera's status for the cause.",
 )
 FILE_NOT_FOUND = ErrorKind(
-    -1005, "file_not_found", "File not found", False, "Call list_recordings for the names."
+    -1005,
+    "file_not_found",
+    "File not found",
+    False,
+    "list_recordings, or `camd ls`, shows the names.",
 )
 ALREADY_RECORDING = ErrorKind(
     -1006,
@@ -108,7 +112,11 @@ FILE_IN_USE = ErrorKind(
     -1011, "file_in_use", "The file is being recorded", True, "Wait until its session has ended."
 )
 FILE_PINNED = ErrorKind(
-    -1012, "file_pinned", "The file is pinned", False, "Call unpin_recording first."
+    -1012,
+    "file_pinned",
+    "The file is pinned",
+    False,
+    "unpin_recording, or `camd unpin`, lets it go.",
 )
 FILE_LEASED = ErrorKind(
     -1013,
@@ -160,7 +168,11 @@ REMOVAL_FAILED = ErrorKind(
     "Check the recordings volume and the folder's permissions; nothing else was touched.",
 )
 NOT_RECORDING = ErrorKind(
-    -1020, "not_recording", "Camera is not recording", False, "Call start_recording first."
+    -1020,
+    "not_recording",
+    "Camera is not recording",
+    False,
+    "get_camera_list, or `camd status`, shows which do.",
 )
 SHUTTING_DOWN = ErrorKind(
     -1021, "shutting_down", "The service is stopping", True, "Connect again in a moment."

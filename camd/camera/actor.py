@@ -356,9 +356,10 @@ class Camera:
     async def _tune(self) -> None:
         """Set the controls that are wished for; a camera records without them as well."""
         if self.node is not None:
-            self._untuned = await self.settings.apply(self.node)
-            if self._untuned:
-                log.warning("controls_not_set", camera=self.camera_id, why=self._untuned)
+            why = await self.settings.apply(self.node)
+            if why and why != self._untuned:
+                log.warning("controls_not_set", camera=self.camera_id, why=why)
+            self._untuned = why
 
     # --- the desk's floor ---
 

@@ -55,8 +55,10 @@ class EncoderChoice:
     def summary(self) -> str:
         """The choice and why the others were not taken, for people."""
         name = self.encoder.name if self.encoder else "none works"
-        others = "; ".join(f"{each.name}: {each.why}" for each in self.verdicts if each.why)
-        return f"{name} ({others})" if others else name
+        why = {each.name: each.why for each in self.verdicts if each.why}
+        itself = why.pop(name, "")  # it is the fastest, where all are slow
+        others = "; ".join(f"{other}: {reason}" for other, reason in why.items())
+        return name + (f" ({others})" if others else "") + (f", {itself}" if itself else "")
 
 
 class Abilities(Protocol):

@@ -39,7 +39,7 @@ RECORDING_SECONDS = 6
 _SIGNED_FROM = 48  # a receipt's hash covers everything from this byte on
 
 
-@click.command()
+@click.command(short_help="Show camd at work with two synthetic cameras.")
 @click.option(
     "--dir",
     "folder",

@@ -17,7 +17,7 @@ from camd.devices.listing import look_around
 from camd.logs import set_up_logging
 
 
-@click.command()
+@click.command(short_help="Show the cameras that are plugged in.")
 @click.option("--all", "everything", is_flag=True, help="With every format, size and rate.")
 @click.option("--offline", is_flag=True, help="Look without asking the service.")
 @remote_options
@@ -71,7 +71,7 @@ def _remarks(device: dict[str, Any]) -> list[str]:
     return lines
 
 
-@click.command()
+@click.command(short_help="Say which device CAMERA is from now on.")
 @click.argument("camera")
 @click.argument("node", required=False)
 @remote_options
@@ -84,7 +84,7 @@ def adopt(reach: Reach, camera: str, node: str | None) -> None:
     console().print(f"{answer['camera_id']} is {answer['device']}: {answer['reason']}")
 
 
-@click.command()
+@click.command(short_help="Forget a camera that is gone for good.")
 @click.argument("camera")
 @remote_options
 def forget(reach: Reach, camera: str) -> None:

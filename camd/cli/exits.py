@@ -77,7 +77,9 @@ def refused(code: int, message: str, data: object, hint: str = "") -> Refused | 
     lines = [f"{message} ({code})"]
     for mistake in details.get("errors") or ():
         words = mistake.values() if isinstance(mistake, dict) else [mistake]
-        lines.append(": ".join(map(str, words)))
+        said = [str(each) for each in words]
+        if " ".join(said) not in message:
+            lines.append(": ".join(said))
     reason = details.get("reason") or details.get("cause")
     if isinstance(reason, str) and reason:
         lines.append(f"reason: {reason}")

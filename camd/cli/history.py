@@ -13,7 +13,7 @@ from camd.cli.output import console, print_json
 from camd.cli.reach import Reach, ask, json_option, page_options, remote_options
 
 
-@click.command()
+@click.command(short_help="List sessions, newest first.")
 @page_options
 @remote_options
 @json_option

@@ -108,7 +108,7 @@ def inspect_folder(subject: str, folder: Path) -> Finding:
             f"Run as the service's user, or give it the folder: chown USER {existing}",
         )
     if existing != folder:
-        return Finding(subject, Grade.OK, f"{folder} (will be made at the start)")
+        return Finding(subject, Grade.OK, f"{folder} (will be made when needed)")
     return Finding(subject, Grade.OK, str(folder))
 
 

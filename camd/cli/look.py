@@ -61,6 +61,8 @@ def status(reach: Reach, as_json: bool) -> None:
         out.print()
     if cameras["cameras"]:
         out.print(tables.cameras(cameras["cameras"]))
+        for line in (line for camera in cameras["cameras"] for line in tables.remarks(camera)):
+            out.print(line, soft_wrap=True)
     else:
         out.print(
             "No cameras. Plug one in, or add a [[camera]] to the configuration.", markup=False

@@ -109,7 +109,7 @@ def session_receipt(infos: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-@click.command()
+@click.command(short_help="Record CAMERA until Ctrl-C, or for a time.")
 @click.argument("camera")
 @click.option("--for", "seconds", callback=whole_seconds, metavar="DURATION", help="Such as 10m.")
 @click.option("--format", "container", type=click.Choice(["mp4", "mkv"]), help="Of the files.")
@@ -150,7 +150,7 @@ def record(
     _print_receipt(talk(reach, conversation), as_json=as_json)
 
 
-@click.command()
+@click.command(short_help="Stop the recording of CAMERA.")
 @click.argument("camera")
 @remote_options
 @json_option

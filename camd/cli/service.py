@@ -20,7 +20,7 @@ from camd.logs import set_up_logging
 _MARKS = {Grade.OK: "[green]✓[/]", Grade.WARNING: "[yellow]![/]", Grade.PROBLEM: "[red]✗[/]"}
 
 
-@click.command()
+@click.command(short_help="Run the service in the foreground.")
 @config_option
 def run(config_path: Path | None) -> None:
     """Run the service in the foreground until SIGTERM or Ctrl-C; SIGHUP reloads."""
@@ -29,7 +29,7 @@ def run(config_path: Path | None) -> None:
     sys.exit(run_daemon(config_path))
 
 
-@click.command()
+@click.command(short_help="Look for what would keep it from recording.")
 @config_option
 @json_option
 def check(config_path: Path | None, as_json: bool) -> None:

@@ -81,9 +81,7 @@ def cameras(rows: Iterable[Row]) -> Table:
             picture += f" @ {row['fps']:g}"
         recording = ""
         if row.get("recording"):
-            healthy = row.get("recording_healthy", True)
-            mark = "[red]●[/] " if healthy else "[yellow]not durable![/] "
-            recording = mark + escape(_text(row.get("current_file")) or "waiting")
+            recording = _recording(row)
         table.add_row(
             _cell(row.get("camera_id")),
             _cell(row.get("name")),
@@ -94,6 +92,24 @@ def cameras(rows: Iterable[Row]) -> Table:
             file_size(row.get("file_size")) if recording else "",
         )
     return table
+
+
+def _recording(row: Row) -> str:
+    """Name the file that grows; while the camera delivers nothing, none does."""
+    file = escape(_text(row.get("current_file")))
+    if not file or row.get("cause"):
+        return "[yellow]waiting[/]"
+    healthy = row.get("recording_healthy", True)
+    return ("[red]●[/] " if healthy else "[yellow]not durable![/] ") + file
+
+
+def remarks(row: Row) -> list[str]:
+    """Say of a camera what its line has no room for: its trouble, what to do, warnings; markup."""
+    lines = [escape(_text(row[key])) for key in ("message", "suggestion") if row.get(key)]
+    lines += [f"warning: {escape(_text(warning))}" for warning in row.get("warnings") or ()]
+    if lines:
+        lines[0] = f"[bold]{_cell(row.get('camera_id'))}[/]: {lines[0]}"
+    return lines[:1] + [f"    {line}" for line in lines[1:]]
 
 
 def _camera_state(row: Row) -> str:

@@ -19,7 +19,7 @@ from camd.storage.audit import Audit, Progress, Verdict
 from camd.storage.complaints import Complaint
 
 
-@click.command()
+@click.command(short_help="Read recordings back and compare them.")
 @click.argument("files", nargs=-1, metavar="[FILE…]")
 @click.option("--fast", is_flag=True, help="Structure and accounts only: no file is read whole.")
 @config_option

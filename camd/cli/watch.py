@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import click
 from rich.markup import escape
 
@@ -13,7 +14,7 @@ from camd.cli.reach import Reach, json_option, remote_options, talk
 from camd.client import Client
 
 
-@click.command()
+@click.command(short_help="Show events as they happen, until Ctrl-C.")
 @remote_options
 @json_option
 def watch(reach: Reach, as_json: bool) -> None:
@@ -22,13 +23,31 @@ def watch(reach: Reach, as_json: bool) -> None:
     async def conversation(client: Client) -> None:
         out = console()
         messages().print("Waiting for events; Ctrl-C ends.")
+        news = News()
         async for method, params in client.notifications():
             if as_json:
                 print_json({"method": method, "params": params}, indent=None)
-            else:
-                out.print(event_line(method, params))
+            elif news.tells(method, params):
+                out.print(event_line(method, params), soft_wrap=True)
 
     talk(reach, conversation)
+
+
+@attrs.define(eq=False)
+class News:
+    """Which notifications say something that has not been on the screen yet."""
+
+    _latest: dict[object, tuple[object, ...]] = attrs.field(factory=dict, init=False)
+
+    def tells(self, method: str, params: dict[str, Any]) -> bool:
+        """Say whether a notification is worth a line; those of a camera come for details too."""
+        if method != "camera_status_update":
+            return True
+        camera = params.get("camera_id")
+        shown = tuple(params.get(key) for key in ("status", "state", "message"))
+        new = self._latest.get(camera) != shown
+        self._latest[camera] = shown
+        return new
 
 
 def event_line(method: str, params: dict[str, Any]) -> str:
@@ -38,7 +57,8 @@ def event_line(method: str, params: dict[str, Any]) -> str:
     match method:
         case "camera_status_update":
             state = escape(str(params.get("state") or "").lower())
-            parts = [camera, tables.word(params.get("status")), state]
+            message = escape(str(params.get("message") or ""))
+            parts = [camera, tables.word(params.get("status")), state, message]
         case "recording_status_update":
             parts = [
                 camera,

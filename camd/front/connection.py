@@ -197,7 +197,8 @@ class Connection:
                 with suppress(SocketClosedError):
                     await self._say_goodbye()
         await self.socket.close(ending.code, ending.reason)
-        _log.info("client_left", connection=self.id, code=ending.code, reason=ending.reason)
+        say = _log.debug if ending.code == 1000 else _log.info  # every command of the command line
+        say("client_left", connection=self.id, code=ending.code, reason=ending.reason)
 
     async def _say_goodbye(self) -> None:
         for id_text in self._running.values():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import attrs
 import pytest
+import structlog
 import trio
 from support.camera_house import House, open_house
 from support.camera_stage import ANN, jump_clocks
@@ -66,9 +67,12 @@ async def test_controls_are_set_before_each_child_and_once_pictures_come(
 
 
 async def test_what_cannot_be_set_is_said_and_costs_no_footage(clock: MockClock) -> None:
-    """The status warns of it; the recording goes on."""
+    """The status warns of it, the log says it once; the recording goes on."""
     async with open_house(A1) as house:
         settings = FakeSettings(house, complaints=("focus_absolute is not there",))
-        camera = await recording(house, settings)
+        with structlog.testing.capture_logs() as logs:
+            camera = await recording(house, settings)
+        assert len(settings.applied) == 2
+        assert [line["event"] for line in logs].count("controls_not_set") == 1
         assert "focus_absolute is not there" in camera.status.warnings
         assert camera.status.state is CameraState.STREAMING

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
 import media_ffmpeg as ffmpeg
 import pytest
 import trio
 import trio.testing
 
 from camd.camera import encoders as module
-from camd.camera.encoders import EncoderChoice, Encoders
+from camd.camera.encoders import EncoderChoice, Encoders, Verdict
 from camd.camera.program import FfmpegMissingError, Program, find_ffmpeg
 from camd.config.schema import FfmpegConfig
 from camd.media.encoding import TABLE, encoder_named
@@ -67,6 +68,15 @@ async def test_hardware_that_is_there_is_tried_and_may_fail(tmp_path: Path) -> N
     assert said["h264_v4l2m2m"] == "no such hardware"
     assert said["h264_vaapi"] not in ("", "no such hardware")
     assert "libx264 (h264_v4l2m2m: no such hardware; h264_vaapi: " in choice.summary
+
+
+def test_an_encoder_that_is_taken_although_slow_is_named_once() -> None:
+    """It is not among those that were not taken."""
+    verdicts = (Verdict("h264_qsv", "no such hardware"), Verdict("libx264", "slow", 3.0))
+    slow = EncoderChoice("h264", encoder_named("libx264"), verdicts)
+    assert slow.summary == "libx264 (h264_qsv: no such hardware), slow"
+    assert attrs.evolve(slow, encoder=None).summary.startswith("none works (h264_qsv: ")
+    assert attrs.evolve(slow, verdicts=()).summary == "libx264"
 
 
 async def test_an_encoder_is_tried_once_however_many_ask(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from camd.cli import tables
 from camd.cli.exits import Refused, Unauthenticated, misconfigured, refused
 from camd.cli.reach import Reach, client_address
 from camd.cli.record import progress_line
-from camd.cli.watch import event_line
+from camd.cli.watch import News, event_line
 from camd.config.schema import ServerConfig
 from camd.errors import TABLE
 
@@ -98,6 +98,29 @@ def test_a_recording_that_is_not_durable_is_not_shown_as_recording() -> None:
     assert "●" not in text
 
 
+def test_a_camera_that_is_away_is_waited_for_and_says_why() -> None:
+    """A recording without pictures is called that, and not a fault of the disk."""
+    away = {
+        **CAMERA,
+        "state": "ABSENT",
+        "recording_healthy": False,
+        "cause": "absent",
+        "message": "Webcam [A1] is not plugged in",
+        "suggestion": "Plug the camera in.",
+        "warnings": ["without sound"],
+    }
+    text = shown(tables.cameras([away]), width=80)
+    assert "waiting" in text
+    assert "durable" not in text
+    assert "camera0_2026" not in text
+    assert [shown(line).rstrip() for line in tables.remarks(away)] == [
+        "camera0: Webcam [A1] is not plugged in",
+        "    Plug the camera in.",
+        "    warning: without sound",
+    ]
+    assert tables.remarks(CAMERA) == []
+
+
 def test_a_hash_is_shown_whole_in_a_narrow_terminal() -> None:
     """A hash that is cut off cannot be compared; it goes on in the next line."""
     row = {"filename": "a.mp4", "duration": 2.0, "frames": 60, "size": 1234, "sha256": "0f" * 32}
@@ -176,6 +199,11 @@ def test_progress_is_one_line_that_also_says_when_nothing_is_written() -> None:
     [
         ("camera_status_update", CAMERA, "14:30:00  camera0  [green]CONNECTED[/]  streaming"),
         (
+            "camera_status_update",
+            {"camera_id": "camera0", "status": "ERROR", "state": "RESTING", "message": "Busy"},
+            "14:30:00  camera0  [red]ERROR[/]  resting  Busy",
+        ),
+        (
             "recording_status_update",
             {"camera_id": "camera0", "status": "GAP", "filename": "a.mp4", "reason": "camera_lost"},
             "14:30:00  camera0  [red]GAP[/]  a.mp4  camera_lost",
@@ -196,6 +224,17 @@ def test_progress_is_one_line_that_also_says_when_nothing_is_written() -> None:
 def test_an_event_is_one_line(method: str, params: dict[str, Any], line: str) -> None:
     """Time, who, what; an event that this version does not know is named."""
     assert event_line(method, {"time": "2026-01-15T14:30:00.5Z", **params}) == line
+
+
+def test_a_camera_is_told_again_only_when_its_line_would_differ() -> None:
+    """Its sizes and rates change all the time, and are in no line; other events are all told."""
+    news, method = News(), "camera_status_update"
+    assert news.tells(method, CAMERA)
+    assert not news.tells(method, {**CAMERA, "file_size": 99})
+    assert news.tells(method, {**CAMERA, "camera_id": "camera1"})
+    assert news.tells(method, {**CAMERA, "message": "The camera went away"})
+    assert news.tells(method, CAMERA)
+    assert all(news.tells("recording_status_update", {"camera_id": "camera0"}) for _ in range(2))
 
 
 @pytest.mark.parametrize("kind", TABLE, ids=lambda kind: kind.name)
@@ -222,6 +261,9 @@ def test_a_refusal_tells_what_is_wrong_why_and_what_to_do() -> None:
         "  Close the other program.",
     ]
     assert refused(-1, "No", None).message == "No (-1)"
+    one = {"errors": [{"path": "value", "message": "must be at least 1"}]}
+    said = "Invalid params: value must be at least 1"
+    assert refused(-32602, said, one).message == f"{said} (-32602)"  # once is enough
     assert refused(-32001, "Who?", {}, "try sudo").message == "Who? (-32001)\n  try sudo"
 
 
