@@ -10,7 +10,7 @@ import structlog
 import trio
 
 from camd.camera.roster import Cameras
-from camd.config.changes import Changes, compare, merge
+from camd.config.changes import Changes, compare, merge, postpone
 from camd.config.load import load_config
 from camd.config.schema import Config
 from camd.errors import INVALID_PARAMS, ConfigError, Refusal
@@ -52,8 +52,11 @@ class LiveConfig:
             space = self.config.storage
             self.storage.guard.reconfigure(Thresholds(space.warn_percent, space.block_percent))
             await self.cameras.reconfigure(self.config.recording)
-            for camera in self.config.cameras:
-                if camera.id not in known:
-                    await self.cameras.take_in(camera)
+            added = [camera for camera in self.config.cameras if camera.id not in known]
+            waiting = [camera for camera in added if not await self.cameras.take_in(camera)]
+            if waiting:  # a later reload tries again, when nothing is recorded any more
+                cameras = tuple(camera for camera in self.config.cameras if camera not in waiting)
+                self.config = attrs.evolve(self.config, cameras=cameras)
+                changes = postpone(changes, [camera.id for camera in waiting])
             log.info("reloaded", applied=changes.applied, restart_needed=changes.restart_needed)
             return changes

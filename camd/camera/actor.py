@@ -17,7 +17,7 @@ import structlog
 import trio
 
 from camd.camera import machine as m
-from camd.camera.active import Admitted, Began, Changed, Over, Report, TimeIsUp
+from camd.camera.active import SHUTDOWN, Admitted, Began, Changed, Over, Report, TimeIsUp
 from camd.camera.capture import Capture
 from camd.camera.children import Children, SourceEnded
 from camd.camera.desk import PatienceOver, SessionDesk
@@ -100,6 +100,8 @@ class Seated:
 @attrs.frozen
 class Close:
     """End the session and the child; answered when both are gone."""
+
+    reason: str
 
 
 Message = (
@@ -252,11 +254,11 @@ class Camera:
         if self._offered.value != seat:
             self._offered.publish(seat)
 
-    async def close(self) -> None:
-        """End session and child in order; bounded."""
+    async def close(self, reason: str = SHUTDOWN) -> None:
+        """End session and child in order; bounded. The session says the reason."""
         with trio.move_on_after(CLOSE_PATIENCE_SECONDS):
             try:
-                await self._mailbox.ask(Close())
+                await self._mailbox.ask(Close(reason))
             except ActorGoneError:
                 return
 
@@ -313,9 +315,9 @@ class Camera:
                 ask.answer(None)
             case Seated(seat):
                 self._sit(seat)
-            case Close():
+            case Close(reason):
                 self._closing.append(ask)
-                self._desk.close()
+                self._desk.close(reason)
                 self.step(m.Unwanted())
             case SourceEnded(queues):
                 self._desk.source_ended(queues)

@@ -15,7 +15,7 @@ import structlog
 import trio
 
 from camd.camera import machine as m
-from camd.camera.active import SHUTDOWN, Active, Admitted, Began, Changed, Over, Report, TimeIsUp
+from camd.camera.active import Active, Admitted, Began, Changed, Over, Report, TimeIsUp
 from camd.camera.factory import SessionFactory
 from camd.camera.feed import Feed
 from camd.camera.queue import CaptureQueue
@@ -123,10 +123,10 @@ class SessionDesk:
         self.active.await_end(ask)
         self.end("stopped")
 
-    def close(self) -> None:
-        """End the session for a shutdown, and begin no other."""
+    def close(self, reason: str) -> None:
+        """End the session, and begin no other."""
         self.closing = True
-        self.end(SHUTDOWN)
+        self.end(reason)
 
     def use_rotation(self) -> None:
         """Cut a running session as the configuration says now."""

@@ -38,6 +38,8 @@ from camd.storage.actor import Storage
 
 log = structlog.get_logger("camd.cameras")
 
+REMOVED = "camera_removed"  # why a session ended whose camera has another name now
+
 
 @attrs.define(eq=False)
 class Cameras:
@@ -108,18 +110,19 @@ class Cameras:
         self._events.publish(CameraChanged(camera.status))
         return camera
 
-    async def take_in(self, config: CameraConfig) -> None:
-        """Start the actor of a camera that was configured just now."""
-        if self.seats is not None and isinstance(config.source, V4l2Source):
-            await self.seats.add(config)
-        else:
+    async def take_in(self, config: CameraConfig) -> bool:
+        """Start the actor of a camera that was configured just now; False: as `Seats.add`."""
+        if self.seats is not None and not await self.seats.add(config):
+            return False
+        if config.id not in self._cameras:
             self.add(config)
+        return True
 
     def remove(self, camera_id: CameraId) -> None:
         """End a camera's actor, in its own time; its recordings stay."""
         camera = self._cameras.pop(camera_id, None)
         if camera is not None:
-            self._nursery.start_soon(camera.close)
+            self._nursery.start_soon(camera.close, REMOVED)
 
     async def find_program(self) -> Program:
         """Find FFmpeg once; looked for again as long as it is missing, and when it went away."""

@@ -84,10 +84,26 @@ class Seats:
             await self._look()
             await self.survey.present.wait_until(partial(operator.is_not, seen))
 
-    async def add(self, camera: CameraConfig) -> None:
-        """Take a camera that the configuration has now."""
-        self._config = attrs.evolve(self._config, cameras=(*self._config.cameras, camera))
+    async def add(self, camera: CameraConfig) -> bool:
+        """Take a camera that the configuration has now, of whatever kind its source is.
+
+        A camera that was only numbered gives way to it; False, and nothing is changed, while that
+        one records.
+        """
+        former = self._cameras.get(camera.id)
+        async with self._one_at_a_time:
+            config = attrs.evolve(self._config, cameras=(*self._config.cameras, camera))
+            staying = {seat.camera_id for seat in self._assign(config).seats} - {camera.id}
+            leaving = [side for side in self._cameras if side.seat is not None]
+            leaving = [side for side in leaving if side.camera_id not in staying]
+            if any(side.status.session is not None for side in leaving):
+                return False
+            self._config = config
+        if former is not None:  # it begins anew, as it is configured
+            self._cameras.remove(camera.id)
+            await former.close()
         await self._look()
+        return True
 
     async def adopt(self, camera_id: CameraId, node: Path | None) -> Seat:
         """Let a camera be the device at `node` from now on; kept over restarts.
@@ -164,12 +180,7 @@ class Seats:
         They are told although the disk does not take it: a stranger must not be filmed meanwhile.
         """
         async with self._one_at_a_time:
-            found = assign(
-                self.survey.present.value,
-                self._known,
-                self._config.cameras,
-                auto=self._config.discovery.v4l2,
-            )
+            found = self._assign(self._config)
             for news in found.news_since(self.assignment):
                 log.info(news.kind.value, camera=news.camera_id, text=news.text)
             changed = changed or found.known != self._known
@@ -177,6 +188,11 @@ class Seats:
             if changed:
                 await self._keeping.keep(found.known)
             self._tell_cameras(found)
+
+    def _assign(self, config: Config) -> Assignment:
+        """Decide who has what by a configuration."""
+        present, auto = self.survey.present.value, config.discovery.v4l2
+        return assign(present, self._known, config.cameras, auto=auto)
 
     def _tell_cameras(self, found: Assignment) -> None:
         configured = {camera.id: camera for camera in self._config.cameras}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import attrs
 
 from camd.config.environment import SECTIONS
@@ -37,6 +39,15 @@ def compare(old: Config, new: Config) -> Changes:
     return Changes(
         applied=tuple([path for path in changed if path in _LIVE] + added),
         restart_needed=tuple([path for path in changed if path not in _LIVE] + others),
+    )
+
+
+def postpone(changes: Changes, cameras: Collection[str]) -> Changes:
+    """Return what is the case when these new cameras have to wait for a restart."""
+    waiting = [f"camera.{name}" for name in cameras]
+    return Changes(
+        applied=tuple(path for path in changes.applied if path not in waiting),
+        restart_needed=(*changes.restart_needed, *waiting),
     )
 
 

@@ -28,11 +28,14 @@ from camd.model import (
     CameraState,
     Cause,
     Device,
+    SessionState,
     TestSource,
     Trouble,
 )
 
 A1, B2 = usb_camera(0, port="1", serial="A1"), usb_camera(2, port="2", serial="B2")
+
+OTHER = CameraConfig(CameraId("camera0"), TestSource())
 
 
 @pytest.fixture
@@ -192,7 +195,8 @@ async def test_the_device_is_free_before_another_camera_opens_it(clock: MockCloc
         house.cameras.studio.then(hangs(2.0, deaf=True))
         house.cameras.studio.immortal = True
         await camera.start_recording(ANN)
-        await house.seats.add(entry("gate", serial="A1"))
+        await camera.stop_recording()
+        assert await house.seats.add(entry("gate", serial="A1"))
         gate = await house.camera("gate")
         with pytest.raises(Refusal) as caught, trio.fail_after(60):
             await gate.start_recording(ANN)
@@ -305,3 +309,32 @@ async def test_a_camera_that_was_forgotten_stays_forgotten(clock: MockClock) -> 
     async with open_house(kept=house.kept) as later:
         await later.seats.forget(await later.until("camera0", CameraState.ABSENT))
         assert later.kept.known == ()
+
+
+@pytest.mark.parametrize(
+    "config", [entry("gate", serial="A1"), entry("camera0", serial="A1"), OTHER], ids=lambda c: c.id
+)
+async def test_a_reload_ends_no_recording(clock: MockClock, config: CameraConfig) -> None:
+    """An entry for a camera that records under its number has to wait, and is taken later."""
+    async with open_house(A1) as house:
+        camera = await house.until("camera0", CameraState.IDLE)
+        begun = await camera.start_recording(ANN)
+        assert not await house.cameras.take_in(config)
+        await trio.sleep(5)
+        ended = await camera.stop_recording()
+        assert (ended.session_id, ended.gaps) == (begun.session_id, ())
+        assert await house.cameras.take_in(config)
+        assert (await house.camera(config.id)).config == config
+        names = {camera.camera_id for camera in house.cameras}
+        assert names == ({"camera0", "camera1"} if config is OTHER else {config.id})
+
+
+async def test_a_session_ends_with_a_camera_that_is_no_more(clock: MockClock) -> None:
+    """It says why, and no later life continues it under a number that is another camera's then."""
+    async with open_house(A1) as house:
+        camera = await house.until("camera0", CameraState.IDLE)
+        await camera.start_recording(ANN)
+        house.cameras.remove(camera.camera_id)
+        await camera.published.wait_until(lambda status: status.session is None)
+        last = house.storage.sessions[-1]
+        assert (last.state, last.reason) == (SessionState.ENDED, "camera_removed")

@@ -11,7 +11,7 @@ import tomli
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camd.config.changes import compare, merge
+from camd.config.changes import Changes, compare, merge, postpone
 from camd.config.checks import check
 from camd.config.environment import SECTIONS, read_environment
 from camd.config.schema import CameraConfig, Config, MediaMtxConfig, RecordingConfig
@@ -290,6 +290,12 @@ def test_another_preroll_needs_a_restart() -> None:
     changes = compare(Config(), new)
     assert changes.applied == ()
     assert changes.restart_needed == ("recording.preroll", "recording.preroll_size")
+
+
+def test_a_camera_that_cannot_be_taken_now_needs_a_restart() -> None:
+    """What is told is what is the case."""
+    changes = Changes(applied=("recording.rotation", "camera.c", "camera.d"))
+    assert postpone(changes, ["d"]) == Changes(("recording.rotation", "camera.c"), ("camera.d",))
 
 
 def test_what_runs_after_a_reload_is_the_old_with_the_applied_changes() -> None:

@@ -118,7 +118,7 @@ async def open_house(
                 cameras.add(camera, Seat(camera.id, None) if local else None)
             keeping = Keeping(kept)
             await nursery.start(keeping.serve)
-            seats = Seats(config, cameras, survey, keeping)
+            cameras.seats = seats = Seats(config, cameras, survey, keeping)
             await seats.begin()
             nursery.start_soon(seats.follow)
             yield House(cameras, seats, survey, kept, storage, heard)
