@@ -16,6 +16,7 @@ import trio
 from trio_websocket import WebSocketConnection, open_websocket_url
 
 URL = os.environ.get("CAMD_URL", "ws://127.0.0.1:8002/ws")
+TOKEN = os.environ.get("CAMD_TOKEN", "")
 SECONDS = 10
 
 
@@ -39,7 +40,7 @@ async def call(socket: WebSocketConnection, method: str, **params: object) -> An
 async def main(camera: str) -> None:
     """Start, wait, stop."""
     async with open_websocket_url(URL) as socket:
-        await call(socket, "authenticate", auth_token=os.environ["CAMD_TOKEN"])
+        await call(socket, "authenticate", auth_token=TOKEN)
         started = await call(socket, "start_recording", device=camera)
         print(f"session {started['session_id']}")
         await trio.sleep(SECONDS)
@@ -53,4 +54,6 @@ async def main(camera: str) -> None:
 
 
 if __name__ == "__main__":
+    if not TOKEN:
+        sys.exit("Set CAMD_TOKEN to a key: the service's own is in admin.key in its state folder.")
     trio.run(main, sys.argv[1] if len(sys.argv) > 1 else "camera0")

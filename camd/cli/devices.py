@@ -67,7 +67,7 @@ def _remarks(device: dict[str, Any]) -> list[str]:
     """Say what a line of the table has no room for."""
     lines = [str(device["reason"])] if device["reason"] else []
     if device.get("message"):
-        lines.append(f"{device['message']} {device['suggestion']}")
+        lines.append(f"{device['message']}. {device['suggestion']}")
     return lines
 
 

@@ -39,6 +39,7 @@ _COLOURS = {
 }
 
 
+_WHOLE = ("file", "device")  # columns of names that somebody copies: others are folded for them
 _LENGTHS = ("duration", "uptime", "interval", "pending_seconds")  # of time
 
 
@@ -280,7 +281,10 @@ def _table(*columns: str) -> Table:
     for name in columns:
         right = name.startswith(">")
         table.add_column(
-            name.removeprefix(">"), justify="right" if right else "left", overflow="fold"
+            name.removeprefix(">"),
+            justify="right" if right else "left",
+            overflow="fold",
+            no_wrap=name in _WHOLE,
         )
     return table
 

@@ -125,8 +125,9 @@ def _identity(device: Device, claims: Counter[str]) -> Identity:
     link = min((name for name in by_path_names(device) if claims[name] == 1), default="")
     formats = fingerprint(device.capabilities)
     usb = device.usb
-    if usb is None:
-        return Identity(device.name, bus_info=device.bus_info, link=link, formats=formats)
+    if usb is None:  # until a driver has answered, its address is guessed, and may be another one
+        address = device.bus_info if device.capabilities is not None else ""
+        return Identity(device.name, bus_info=address, link=link, formats=formats)
     return Identity(
         device.name, usb.vendor, usb.product, usb.serial, usb.port, link=link, formats=formats
     )

@@ -128,6 +128,17 @@ def test_a_hash_is_shown_whole_in_a_narrow_terminal() -> None:
     assert "0f" * 32 in "".join(line.split()[-1] for line in lines)
 
 
+def test_a_file_name_is_shown_whole_in_a_narrow_terminal() -> None:
+    """It can be copied from the list; the other columns are folded, at their spaces."""
+    row = {"filename": "camera0_2026-01-15_14-30-00.mp4", "duration": 5025, "frames": 150_750}
+    row |= {"start_time": "2026-01-15T14:30:00Z", "file_size": 10**9, "status": "completed"}
+    lines = shown(tables.recordings([row]), width=80).splitlines()
+    assert lines[1].startswith("camera0_2026-01-15_14-30-00.mp4  2026-01-15 ")
+    assert lines[2].split() == ["14:30:00"]
+    hashed = shown(tables.receipt_files([{**row, "sha256": "0f" * 32}]), width=80)
+    assert "camera0_2026-01-15_14-30-00.mp4 " in hashed
+
+
 def test_a_gap_shows_its_cause_and_whether_its_frames_are_counted() -> None:
     """An estimate is called one."""
     gap = {"from": "2026-01-15T14:30:00.123Z", "duration": 2.5, "frames": 75, "exact": False}

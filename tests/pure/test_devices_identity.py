@@ -280,6 +280,17 @@ def test_what_is_decided_stays(situation) -> None:
     assert again.known == now.known
 
 
+def test_an_address_that_no_driver_has_told_is_not_kept() -> None:
+    """The first look may be too early; who was bound by a guess would be ambiguous from then on."""
+    machine = Machine()
+    cards = [vivid(number, number) for number in range(2)]
+    assert machine.has(*map(denied, cards)) == {}
+    assert machine.has(*cards) == {"camera0": "video0", "camera1": "video1"}
+    alone = attrs.evolve(vivid(5, 5), links=(Path("/dev/v4l/by-path/platform-csi-video-index0"),))
+    machine = Machine()
+    assert machine.has(denied(alone)) == machine.has(alone) == {"camera0": "video5"}
+
+
 def test_who_a_camera_is_in_one_word() -> None:
     """Serial number, else port; bus address of those that are not USB; else the name."""
     nameless = attrs.evolve(vivid(9, 9), bus_info="", links=())

@@ -66,8 +66,8 @@ def vivid(number: int, instance: int) -> Device:
 
 
 def denied(device: Device) -> Device:
-    """Take the permission to open a device away: sysfs alone speaks of it."""
-    bus_info = device.bus_info if device.usb else ""
+    """Take the permission to open a device away: sysfs alone speaks of it, and guesses its bus."""
+    bus_info = device.bus_info if device.usb else "platform:vivid.0"
     return attrs.evolve(device, capabilities=None, trouble=DENIED, bus_info=bus_info)
 
 
