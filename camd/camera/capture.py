@@ -143,9 +143,9 @@ class Capture:
     @property
     def expected_bytes_per_second(self) -> float:
         """What a session will need, before anything has been measured."""
-        if self.camera.bitrate:
-            return self.camera.bitrate / 8.0
         wanted, chosen = self.wanted, self.chosen
+        if self.camera.bitrate and (chosen is None or not chosen.copied):
+            return self.camera.bitrate / 8.0
         usual = Picture(wanted.width, wanted.height, wanted.fps).usual_bitrate / 8.0
         copied_mjpeg = chosen is not None and chosen.copied and chosen.input_format == "mjpeg"
         if copied_mjpeg or self.camera.codec == "mjpeg":

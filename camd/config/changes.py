@@ -7,7 +7,8 @@ from collections.abc import Collection
 import attrs
 
 from camd.config.environment import SECTIONS
-from camd.config.schema import Config
+from camd.config.schema import CameraConfig, Config
+from camd.model import V4l2Source
 
 _SECTIONS = tuple(SECTIONS)
 _LIVE = frozenset(
@@ -34,11 +35,13 @@ def compare(old: Config, new: Config) -> Changes:
     changed = [path for section in _SECTIONS for path in _changed_keys(old, new, section)]
     before = {camera.id: camera for camera in old.cameras}
     after = {camera.id: camera for camera in new.cameras}
-    added = [f"camera.{name}" for name in after if name not in before]
+    added = [f"camera.{camera.id}" for camera in new.cameras if _is_taken(old, camera)]
+    waiting = [f"camera.{name}" for name in after if name not in before]
+    waiting = [path for path in waiting if path not in added]
     others = [f"camera.{name}" for name in before if after.get(name) != before[name]]
     return Changes(
         applied=tuple([path for path in changed if path in _LIVE] + added),
-        restart_needed=tuple([path for path in changed if path not in _LIVE] + others),
+        restart_needed=tuple([path for path in changed if path not in _LIVE] + others + waiting),
     )
 
 
@@ -59,9 +62,16 @@ def merge(old: Config, new: Config) -> Config:
         value = getattr(getattr(new, section), key)
         part = attrs.evolve(getattr(merged, section), **{key: value})
         merged = attrs.evolve(merged, **{section: part})
-    known = {camera.id for camera in old.cameras}
-    added = tuple(camera for camera in new.cameras if camera.id not in known)
+    added = tuple(camera for camera in new.cameras if _is_taken(old, camera))
     return attrs.evolve(merged, cameras=old.cameras + added)
+
+
+def _is_taken(old: Config, camera: CameraConfig) -> bool:
+    """Tell whether a running service takes a camera: a new one that it is able to find."""
+    if any(camera.id == known.id for known in old.cameras):
+        return False
+    looks = old.discovery.v4l2 or any(isinstance(c.source, V4l2Source) for c in old.cameras)
+    return looks or not isinstance(camera.source, V4l2Source)
 
 
 def _changed_keys(old: Config, new: Config, section: str) -> list[str]:

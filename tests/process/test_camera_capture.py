@@ -226,7 +226,10 @@ async def test_sound_comes_from_the_cameras_own_card() -> None:
 def test_what_a_session_will_need_is_guessed_by_codec() -> None:
     """Pictures that are compressed one by one take more."""
     h264 = capturing(seated()).expected_bytes_per_second
-    assert capturing(seated(), codec="copy").expected_bytes_per_second > 5 * h264
+    copied = capturing(seated(), codec="copy").expected_bytes_per_second
+    assert copied > 5 * h264
+    wished = capturing(seated(), codec="copy", bitrate=800_000)  # nobody can make it less
+    assert wished.expected_bytes_per_second == copied
     assert capturing(seated(), bitrate=800_000).expected_bytes_per_second == 100_000
     streams = Capture(CameraConfig(CAMERA, RtspSource("rtsp://h/")), Config(), find_program)
     assert streams.expected_bytes_per_second == pytest.approx(345_600)

@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 from camd.config.changes import Changes, compare, merge, postpone
 from camd.config.checks import check
 from camd.config.environment import SECTIONS, read_environment
-from camd.config.schema import CameraConfig, Config, MediaMtxConfig, RecordingConfig
+from camd.config.schema import (
+    CameraConfig,
+    Config,
+    DiscoveryConfig,
+    MediaMtxConfig,
+    RecordingConfig,
+)
 from camd.config.structure import (
     CameraTable,
     Places,
@@ -296,6 +302,19 @@ def test_a_camera_that_cannot_be_taken_now_needs_a_restart() -> None:
     """What is told is what is the case."""
     changes = Changes(applied=("recording.rotation", "camera.c", "camera.d"))
     assert postpone(changes, ["d"]) == Changes(("recording.rotation", "camera.c"), ("camera.d",))
+
+
+def test_a_service_that_looks_for_no_devices_takes_no_camera_of_this_machine() -> None:
+    """It would never find it: that needs a restart; streams are taken at once."""
+    blind = Config(discovery=DiscoveryConfig(v4l2=False))
+    usb = CameraConfig(CameraId("usb"), V4l2Source(serial="A1"))
+    film = CameraConfig(CameraId("film"), TestSource())
+    new = attrs.evolve(blind, cameras=(usb, film))
+    assert compare(blind, new) == Changes(("camera.film",), ("camera.usb",))
+    assert merge(blind, new).cameras == (film,)
+    seeing = attrs.evolve(blind, cameras=(CameraConfig(CameraId("a"), V4l2Source(port="1-1")),))
+    more = attrs.evolve(seeing, cameras=(*seeing.cameras, usb))
+    assert compare(seeing, more).applied == ("camera.usb",)
 
 
 def test_what_runs_after_a_reload_is_the_old_with_the_applied_changes() -> None:
