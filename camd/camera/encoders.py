@@ -120,7 +120,9 @@ class Encoders:
         try:
             search.choice = await self._search(program, codec)
         finally:
-            if search.choice is None:  # cancelled: one of those who wait searches anew
+            if search.choice is None or search.choice.encoder is None:
+                # Cancelled, or none works at the moment, such as on a busy machine: who asks
+                # next searches anew.
                 del self._searches[key]
             search.over.set()
         log.info("encoder_chosen", codec=codec, encoder=search.choice.summary)

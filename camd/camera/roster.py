@@ -119,10 +119,11 @@ class Cameras:
         return True
 
     def remove(self, camera_id: CameraId) -> None:
-        """End a camera's actor, in its own time; its recordings stay."""
+        """End a camera's actor, in its own time; its recordings stay, its settings do not."""
         camera = self._cameras.pop(camera_id, None)
         if camera is not None:
             self._nursery.start_soon(camera.close, REMOVED)
+            self._nursery.start_soon(self._wishes.forget, camera_id)
 
     async def find_program(self) -> Program:
         """Find FFmpeg once; looked for again as long as it is missing, and when it went away."""

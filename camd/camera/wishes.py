@@ -43,16 +43,30 @@ class Wishes:
             kept = {name: value for name, value in values.items() if value is not None}
             everything = {**self._kept, camera_id: kept}
             everything = {camera: values for camera, values in everything.items() if values}
-            text = msgspec.json.format(msgspec.json.encode(everything)).decode() + "\n"
             try:
-                await trio.to_thread.run_sync(self._save, text)
+                await self._replace(everything)
             except OSError as error:
                 raise Refusal(
                     INTERNAL_ERROR,
                     f"The camera has the setting, but it cannot be kept: {error.strerror}",
                     suggestion="Check the state folder; the setting is lost at the next start.",
                 ) from error
-            self._kept = everything
+
+    async def forget(self, camera_id: CameraId) -> None:
+        """Forget all that is kept of a camera: another one may have its id next."""
+        async with self._one:
+            if camera_id not in self._kept:
+                return
+            others = {camera: v for camera, v in self._kept.items() if camera != camera_id}
+            try:
+                await self._replace(others)
+            except OSError as error:
+                log.error("controls_not_forgotten", camera=camera_id, error=str(error))
+
+    async def _replace(self, everything: dict[str, Values]) -> None:
+        text = msgspec.json.format(msgspec.json.encode(everything)).decode() + "\n"
+        await trio.to_thread.run_sync(self._save, text)
+        self._kept = everything
 
 
 def load_wishes(state_dir: Path) -> Wishes:

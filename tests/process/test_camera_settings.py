@@ -363,3 +363,16 @@ async def test_a_damaged_file_is_set_aside(tmp_path: Path, text: str) -> None:
     with trio.fail_after(20):
         await wishes.keep(CAMERA, "gain", 3)
     assert load_wishes(tmp_path).of(CAMERA) == {"gain": 3}
+
+
+async def test_a_forgotten_camera_leaves_no_settings_to_whoever_has_its_id_next() -> None:
+    """Settings follow the camera, never the number; a full disk is no reason to fail."""
+    saved: list[str] = []
+    wishes = Wishes(saved.append)
+    await wishes.keep(CameraId("camera0"), "gain", 7)
+    await wishes.keep(CameraId("camera1"), "gain", 9)
+    await wishes.forget(CameraId("camera0"))
+    await wishes.forget(CameraId("camera8"))
+    assert wishes.of(CameraId("camera0")) == {}
+    assert json.loads(saved[-1]) == {"camera1": {"gain": 9}}
+    assert len(saved) == 3
