@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from camd.api.cameras import ByDevice
 from camd.api.capabilities import offered
 from camd.camera.roster import Cameras
 from camd.camera.seats import Seats
+from camd.devices.holders import Holder
 from camd.devices.listing import Listed, list_devices
 from camd.errors import UNSUPPORTED, Refusal
 from camd.model import CameraId, Device, Seat
@@ -121,8 +123,17 @@ def _listed(one: Listed) -> views.View:
         "recognised_by": one.rung.value if one.rung is not None else None,
         "reason": one.reason,
         "candidates": list(one.candidates),
-        "held_by": [attrs.asdict(holder) for holder in one.holders.holders],
+        "held_by": [_holder(holder) for holder in one.holders.holders],
         "held_by_complete": one.holders.complete,
+    }
+
+
+def _holder(holder: Holder) -> views.View:
+    return {
+        "pid": holder.pid,
+        "program": holder.program,
+        "user": holder.user,
+        "camd": os.getpid() in (holder.pid, holder.parent),  # this service's own capture
     }
 
 

@@ -56,7 +56,7 @@ def camera(status: CameraStatus) -> View:
         "device": status.device,
         "device_path": status.device,
         "identity": status.identity,
-        "status": _CONNECTION.get(status.state, "CONNECTED"),
+        "status": _connection(status),
         "state": status.state.value,
         "name": status.name,
         "resolution": resolution(shown.width, shown.height),
@@ -78,6 +78,13 @@ def camera(status: CameraStatus) -> View:
             "suggestion": trouble.suggestion,
         }
     return view
+
+
+def _connection(status: CameraStatus) -> str:
+    """Whether a camera can be used; one that waits to be wanted may have an obstacle."""
+    if status.state is CameraState.IDLE and status.trouble is not None:
+        return "ERROR"
+    return _CONNECTION.get(status.state, "CONNECTED")
 
 
 def resolution(width: int, height: int) -> str | None:

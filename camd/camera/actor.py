@@ -209,7 +209,7 @@ class Camera:
             name=self.name,
             identity=(self.seat.identity if self.seat else "") or self.config.id,
             state=CameraState.FAULTED if self._faulted else machine.state,
-            trouble=CRASHED if self._faulted else machine.trouble,
+            trouble=CRASHED if self._faulted else machine.trouble or self._obstacle,
             video=feed.video,
             wanted=self.capture.wanted,
             session=active.snapshot() if active else None,
@@ -218,6 +218,11 @@ class Camera:
             restarts=self._restarts,
             warnings=(*self.capture.warnings, *self._untuned),
         )
+
+    @property
+    def _obstacle(self) -> Trouble | None:
+        """What a camera that rests in peace would meet when it is wanted."""
+        return self.capture.obstacle if self.machine.state is CameraState.IDLE else None
 
     async def start_recording(self, wish: RecordingWish) -> Session:
         """Begin a session; returns when its first frames are on disk.

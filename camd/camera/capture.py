@@ -113,6 +113,14 @@ class Capture:
         return answer if isinstance(answer, Choice) else None
 
     @property
+    def obstacle(self) -> Trouble | None:
+        """What would keep the next child from recording, as far as that is known before."""
+        seat, answer = self._seat, self._choose()
+        if isinstance(answer, Unsupported):
+            return unsupported(answer)
+        return seat.device.trouble if seat is not None and seat.device is not None else None
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What is not as it was asked for, in sentences for people."""
         return tuple(text for text in (self._asked.misfit, self._microphone.warning) if text)

@@ -188,7 +188,10 @@ def devices(rows: Iterable[Row]) -> Table:
     for row in rows:
         maybe = ", ".join(f"{camera}?" for camera in row.get("candidates", ()))
         formats = dict.fromkeys(_text(mode.get("format")) for mode in row.get("modes", ()))
-        holders = [f"{one.get('program')} ({one.get('pid')})" for one in row.get("held_by", ())]
+        holders = [
+            "camd" if one.get("camd") else f"{one.get('program')} ({one.get('pid')})"
+            for one in row.get("held_by", ())
+        ]
         table.add_row(
             _cell(row.get("device")),
             _cell(row.get("name")),

@@ -31,10 +31,10 @@ def adopt(
     found = (p for p in look(now.devices) if (p.device.node, p.device.plugged) == plugging)
     plugged = next(found, None)
     if plugged is None:
-        raise AdoptionError(f"{device.node} is not plugged in any more")
+        raise AdoptionError("The device is not plugged in any more")
     if not allows_adoption(source, plugged):
         raise AdoptionError(
-            f"{camera_id} is {str(source)!r} in the configuration, and {device.node} is not; "
+            f"{camera_id} is {str(source)!r} in the configuration, and the device is not; "
             "correct the source there"
         )
     holder = next((seat.camera_id for seat in now.seats if seat.device == plugged.device), None)

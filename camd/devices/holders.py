@@ -24,6 +24,7 @@ class Holder:
     pid: int
     program: str
     user: str
+    parent: int = 0  # the process that started it; 0 when nobody knows
 
 
 @attrs.frozen
@@ -84,12 +85,18 @@ def _same(wanted: os.stat_result, other: os.stat_result) -> bool:
 
 
 def _describe(pid: int, proc: Path) -> Holder:
-    program = clean(read_bytes(proc / str(pid) / "comm"))
+    program, parent = clean(read_bytes(proc / str(pid) / "comm")), _parent(pid, proc)
     try:
         number = (proc / str(pid)).stat().st_uid
     except OSError:
-        return Holder(pid, program, "")
+        return Holder(pid, program, "", parent)
     try:
-        return Holder(pid, program, pwd.getpwuid(number).pw_name)
+        return Holder(pid, program, pwd.getpwuid(number).pw_name, parent)
     except KeyError:
-        return Holder(pid, program, str(number))
+        return Holder(pid, program, str(number), parent)
+
+
+def _parent(pid: int, proc: Path) -> int:
+    """Read the parent from /proc/PID/stat, where the name before it may hold anything."""
+    fields = read_bytes(proc / str(pid) / "stat").rpartition(b")")[2].split()
+    return int(fields[1]) if len(fields) > 1 and fields[1].isdigit() else 0

@@ -157,7 +157,7 @@ class Inventory:
     def _show(self, entry: _Entry) -> Device | None:
         facts, trouble = entry.facts, entry.answer.trouble if entry.answer else None
         if entry.late and trouble is None:  # else it would be another one with every look
-            trouble = hung(str(self._dev / entry.sighting.name))
+            trouble = hung()
         if facts is None or self._is_ignored(entry):
             return None
         if entry.capabilities is None and (trouble is None or not facts.plausible):

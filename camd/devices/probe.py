@@ -97,7 +97,7 @@ def ask(node: Path, query: Query) -> Answer:
             return Answer()
         if refusals.is_denied(error):
             return Answer(trouble=refusals.denied(str(node), read_access(node)))
-        return Answer(trouble=refusals.describe(error, str(node)))
+        return Answer(trouble=refusals.describe(error))
 
 
 def read_access(node: Path) -> refusals.Access:

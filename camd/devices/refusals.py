@@ -38,11 +38,11 @@ def is_denied(error: OSError) -> bool:
     return error.errno in (errno.EACCES, errno.EPERM)
 
 
-def hung(node: str) -> Trouble:
+def hung() -> Trouble:
     """Describe a node whose driver does not answer."""
     return Trouble(
         "hung",
-        f"{node} does not answer",
+        "The camera's driver does not answer",
         "Unplug the camera and plug it in again; if that does not help, power it off.",
         Cause.CAMERA_HUNG,
     )
@@ -52,7 +52,7 @@ def denied(node: str, access: Access) -> Trouble:
     """Describe a node that we may not open, and what gives access to it."""
     return Trouble(
         "no_permission",
-        f"{access.user or 'The service'} may not open {node}",
+        f"{access.user or 'The service'} may not open the camera",
         _remedy(node, access),
         Cause.NO_PERMISSION,
     )
@@ -71,18 +71,18 @@ def _remedy(node: str, access: Access) -> str:
     return f"Run: sudo usermod -aG {access.group} {access.user or 'USER'}; then start camd again."
 
 
-def describe(error: OSError, node: str) -> Trouble:
+def describe(error: OSError) -> Trouble:
     """Describe any other error of a node."""
     if error.errno == errno.EBUSY:
         return Trouble(
             "busy",
-            f"{node} is used by another program",
+            "Another program uses the camera",
             "End the program that has the camera open.",
             Cause.CAMERA_BUSY,
         )
     return Trouble(
         "io_error",
-        f"{node} cannot be asked: {error.strerror or error}",
+        f"The camera cannot be asked what it is: {error.strerror or error}",
         "Check the camera's cable and power, and try another port.",
         Cause.CAMERA_ERROR,
     )

@@ -156,7 +156,7 @@ def _list(devices: Sequence[Plugged]) -> str:
 
 
 def _device(plugged: Plugged) -> str:
-    return f"{_who(plugged.identity)} at {plugged.device.node}"
+    return _who(plugged.identity)
 
 
 def _who(identity: Identity) -> str:

@@ -15,9 +15,10 @@ from support.camera_stage import (
     jump_clocks,
 )
 from support.camera_stage import find_program as stage_program
-from support.plugged import entry, usb_camera
+from support.plugged import denied, entry, usb_camera
 from trio.testing import MockClock
 
+from camd.api import views
 from camd.camera.actor import Camera
 from camd.camera.program import Program
 from camd.config.schema import CameraConfig
@@ -338,3 +339,20 @@ async def test_a_session_ends_with_a_camera_that_is_no_more(clock: MockClock) ->
         await camera.published.wait_until(lambda status: status.session is None)
         last = house.storage.sessions[-1]
         assert (last.state, last.reason) == (SessionState.ENDED, "camera_removed")
+
+
+async def test_a_camera_that_waits_says_what_would_keep_it_from_recording(clock: MockClock) -> None:
+    """No permission, or a size that it does not have: seen before somebody needs it."""
+    wish = attrs.evolve(entry("gate", serial="B2"), width=1920, height=1080)
+    async with open_house(denied(A1), B2, entries=(wish,)) as house:
+        for camera_id, cause in (("camera0", "no_permission"), ("gate", "unsupported_format")):
+            camera = await house.until(camera_id, CameraState.IDLE)
+            assert camera.status.trouble is not None
+            assert camera.status.trouble.cause == cause
+            assert views.camera(camera.status)["status"] == "ERROR"
+        with pytest.raises(Refusal) as caught:
+            await (await house.camera("gate")).start_recording(ANN)
+        assert caught.value.kind.code == -32008
+        assert caught.value.data["possible"]
+        house.survey.plug(A1, B2)
+        await (await house.camera("camera0")).published.wait_until(lambda s: s.trouble is None)

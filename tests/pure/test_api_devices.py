@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 
 import msgspec
 from rich.console import Console
@@ -36,7 +37,8 @@ def test_a_device_is_shown_with_its_camera_and_why() -> None:
     assert (first["device"], first["camera_id"]) == ("/dev/video0", "camera0")
     assert (first["recognised_by"], first["reason"]) == ("serial", "serial number A1")
     assert first["usb"]["serial"] == "A1"
-    assert first["held_by"] == [{"pid": 77, "program": "cheese", "user": "ann"}]
+    (holder,) = first["held_by"]
+    assert holder == {"pid": 77, "program": "cheese", "user": "ann", "camd": False}
     assert first["held_by_complete"] is False
     assert {"format": "mjpeg", "resolution": "1280x720", "fps": []} in first["modes"]
     assert second["camera_id"] is None
@@ -50,6 +52,18 @@ def test_a_camera_that_is_away_is_shown_with_what_is_known_of_it() -> None:
     assert (away["camera_id"], away["identity"]) == ("camera1", "usb:0c45:6366:B2")
     assert away["cause"] == "absent"
     assert away["suggestion"]
+
+
+def test_the_services_own_capture_is_no_other_program() -> None:
+    """A child of the service that holds a camera is shown as the service itself."""
+    ours = Holders((Holder(78, "ffmpeg", "camd", os.getpid()),), complete=True)
+    found = assign([A1], (), ())
+    listed = (Listed(A1, CameraId("camera0"), Rung.SERIAL, "", (), ours),)
+    (device,) = listing(listed, found.seats, "udev")["devices"]
+    assert device["held_by"][0]["camd"] is True
+    screen = io.StringIO()
+    Console(file=screen, width=200).print(tables.devices([device]))
+    assert "ffmpeg" not in screen.getvalue()
 
 
 def test_the_table_shows_who_is_who() -> None:
