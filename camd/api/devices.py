@@ -16,11 +16,10 @@ from camd.camera.seats import Seats
 from camd.devices.holders import Holder
 from camd.devices.listing import Listed, list_devices
 from camd.errors import UNSUPPORTED, Refusal
-from camd.model import CameraId, Device, Seat
+from camd.model import CameraId, Device, Seat, Trouble
+from camd.model.ids import ID_PATTERN
 from camd.rpc.registry import Caller, Method, Nothing
 from camd.rpc.roles import Role
-
-_NEW_ID = re.compile(r"[a-z0-9_-]{1,64}")
 
 
 @attrs.frozen
@@ -94,7 +93,7 @@ class DevicesApi:
         try:
             return self._cameras.find(name).camera_id
         except Refusal:
-            if not _NEW_ID.fullmatch(name):
+            if not re.fullmatch(ID_PATTERN, name):
                 raise
             return CameraId(name)
 
@@ -150,20 +149,10 @@ def _device(device: Device) -> views.View:
         "modes": offered(can)["modes"] if can is not None else [],
     }
     if device.trouble is not None:
-        view |= {
-            "cause": device.trouble.cause,
-            "message": device.trouble.message,
-            "suggestion": device.trouble.suggestion,
-        }
+        view |= views.trouble(device.trouble)
     return view
 
 
 def _absent(seat: Seat) -> views.View:
-    trouble = seat.trouble
-    return {
-        "camera_id": seat.camera_id,
-        "identity": seat.identity or None,
-        "cause": trouble.cause if trouble is not None else "absent",
-        "message": trouble.message if trouble is not None else "",
-        "suggestion": trouble.suggestion if trouble is not None else "",
-    }
+    view: views.View = {"camera_id": seat.camera_id, "identity": seat.identity or None}
+    return view | views.trouble(seat.trouble or Trouble("absent", "", ""))

@@ -22,6 +22,7 @@ from camd.model import (
     SessionSummary,
     StorageLevel,
     StorageStatus,
+    Trouble,
 )
 from camd.storage.levels import notice_of
 from camd.storage.pins import Pin
@@ -48,7 +49,7 @@ _CODEC_NAMES = {"avc1": "h264", "avc3": "h264", "hvc1": "h265", "hev1": "h265", 
 
 def camera(status: CameraStatus) -> View:
     """One camera, as in every list, answer and notification."""
-    session, trouble = status.session, status.trouble
+    session = status.session
     shown = status.video or status.wanted
     current = session.current if session else None
     view: View = {
@@ -71,13 +72,14 @@ def camera(status: CameraStatus) -> View:
         "recording_healthy": session is not None and session.healthy,
         "warnings": list(status.warnings),
     }
-    if trouble is not None:
-        view |= {
-            "cause": trouble.cause,
-            "message": trouble.message,
-            "suggestion": trouble.suggestion,
-        }
+    if status.trouble is not None:
+        view |= trouble(status.trouble)
     return view
+
+
+def trouble(found: Trouble) -> View:
+    """Why something does not work, and what to do."""
+    return {"cause": found.cause, "message": found.message, "suggestion": found.suggestion}
 
 
 def _connection(status: CameraStatus) -> str:

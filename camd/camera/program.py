@@ -63,10 +63,7 @@ async def encoders(program: Program) -> frozenset[str]:
 
     Raises FfmpegMissingError when it does not run any more.
     """
-    try:
-        return parse_encoders(await _output(program.path, "-encoders"))
-    except _UnusableError as error:
-        raise FfmpegMissingError(f"{program.path} {error}") from error
+    return parse_encoders(await _ask(program, "-encoders"))
 
 
 async def inputs(program: Program) -> frozenset[str]:
@@ -74,8 +71,13 @@ async def inputs(program: Program) -> frozenset[str]:
 
     Raises FfmpegMissingError when it does not run any more.
     """
+    return parse_inputs(await _ask(program, "-devices"))
+
+
+async def _ask(program: Program, option: str) -> str:
+    """Ask a program that was seen to run before. Raises FfmpegMissingError."""
     try:
-        return parse_inputs(await _output(program.path, "-devices"))
+        return await _output(program.path, option)
     except _UnusableError as error:
         raise FfmpegMissingError(f"{program.path} {error}") from error
 

@@ -13,7 +13,7 @@ import trio
 
 from camd.errors import INTERNAL_ERROR, Refusal
 from camd.model import CameraId
-from camd.runtime.replace import replace_file
+from camd.runtime.replace import replace_file, set_aside
 
 log = structlog.get_logger("camd.controls")
 
@@ -89,9 +89,8 @@ def _store(path: Path, text: str) -> None:
 
 
 def _set_aside(path: Path) -> None:
-    aside = path.with_name(f"{path.name}.damaged")
     try:
-        path.replace(aside)
+        aside = set_aside(path)
     except OSError as error:
         log.error("controls_not_set_aside", file=str(path), error=str(error))
     else:

@@ -16,6 +16,7 @@ from camd.config.environment import SECTIONS
 from camd.config.readers import Reader
 from camd.config.values import RATE_LIMITS, did_you_mean, parse_source
 from camd.model import Source
+from camd.model.ids import ID_PATTERN
 
 T = TypeVar("T")
 
@@ -125,9 +126,7 @@ def camera_readers(places: Places) -> dict[str, Reader]:
     """Return how every key of a `[[camera]]` table is read."""
     return {
         "source": lambda value: parse_source(readers.text(value), places.folder, places.home),
-        "id": readers.matching(
-            "[a-z0-9_-]{1,64}", "1 to 64 small letters, digits, hyphens or underscores"
-        ),
+        "id": readers.matching(ID_PATTERN, "1 to 64 small letters, digits, hyphens or underscores"),
         "device": readers.text,
         "name": readers.text,
         "resolution": readers.optional(readers.resolution),

@@ -17,7 +17,8 @@ import structlog
 
 from camd.devices.identity import Identity, Known, natural
 from camd.model import CameraId
-from camd.runtime.replace import replace_file
+from camd.model.ids import ID_PATTERN
+from camd.runtime.replace import replace_file, set_aside
 
 log = structlog.get_logger("camd.devices")
 
@@ -26,9 +27,6 @@ VERSION = 1
 _MOST_BYTES = 1024 * 1024
 _MOST_ENTRIES = 1024
 _MOST_CHARACTERS = 1024  # of one value
-_ID = re.compile(r"[a-z0-9_-]{1,64}")
-_ASIDE = ".damaged"
-_MOST_ASIDE = 10
 
 
 class BindingsError(Exception):
@@ -76,7 +74,7 @@ def parse_bindings(text: str) -> tuple[Known, ...]:
 def _known(raw: object, where: str) -> Known:
     fields = _fields(raw, {"id", "selector", "adopted", "identity"}, where)
     camera_id = _text(fields["id"], f"{where}.id")
-    if not _ID.fullmatch(camera_id):
+    if not re.fullmatch(ID_PATTERN, camera_id):
         raise BindingsError(f"{where}.id: is no camera's id")
     if not isinstance(fields["adopted"], bool):
         raise BindingsError(f"{where}.adopted: must be true or false")
@@ -131,7 +129,7 @@ def save_known(file: Path, known: Sequence[Known]) -> bool:
         log.error("known_cameras_newer", file=str(file), error=str(error))
         return False
     except BindingsError as error:
-        aside = _set_aside(file)
+        aside = set_aside(file)
         log.error("known_cameras_set_aside", file=str(aside), error=str(error))
     replace_file(file, render_bindings(known))
     return True
@@ -147,10 +145,3 @@ def _read(file: Path) -> tuple[Known, ...]:
         return parse_bindings(content.decode())
     except UnicodeDecodeError as error:
         raise BindingsError(f"is not UTF-8 text (byte {error.start})") from error
-
-
-def _set_aside(file: Path) -> Path:
-    """Rename the file to a name that nobody has, so that a person can look at it."""
-    names = [file.with_name(f"{file.name}{_ASIDE}{number or ''}") for number in range(_MOST_ASIDE)]
-    aside = next((name for name in names if not name.exists()), names[0])
-    return file.replace(aside)

@@ -26,7 +26,3 @@ class Leases:
         """The camera's child is gone."""
         if self._holders.get(device.plugged) == camera_id:
             del self._holders[device.plugged]
-
-    def holder(self, device: Device) -> CameraId | None:
-        """Name the camera whose child has the device open."""
-        return self._holders.get(device.plugged)

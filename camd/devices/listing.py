@@ -37,19 +37,20 @@ class Listed:
 async def list_devices(found: Assignment) -> tuple[Listed, ...]:
     """Describe every device that is plugged in, by node; waits HOLDERS_SECONDS at most."""
     holders = await _look_for_holders(found.devices)
+
+    def held(device: Device) -> Holders:
+        return holders.get(device.plugged, _NOBODY_LOOKED)
+
     seated = [
-        Listed(seat.device, seat.camera_id, seat.rung, seat.reason, (), _NOBODY_LOOKED)
+        Listed(seat.device, seat.camera_id, seat.rung, seat.reason, (), held(seat.device))
         for seat in found.seats
         if seat.device is not None
     ]
     others = [
-        Listed(left.device, None, None, left.reason, left.candidates, _NOBODY_LOOKED)
+        Listed(left.device, None, None, left.reason, left.candidates, held(left.device))
         for left in found.unseated
     ]
-    listed = sorted([*seated, *others], key=lambda one: natural(str(one.device.node)))
-    return tuple(
-        attrs.evolve(one, holders=holders.get(one.device.plugged, _NOBODY_LOOKED)) for one in listed
-    )
+    return tuple(sorted([*seated, *others], key=lambda one: natural(str(one.device.node))))
 
 
 @attrs.frozen

@@ -6,6 +6,8 @@ import os
 import secrets
 from pathlib import Path
 
+_MOST_ASIDE = 10
+
 
 def replace_file(path: Path, text: str, mode: int = 0o640) -> None:
     """Put `text` into `path`, durably, all of it or nothing; its folder must exist.
@@ -28,3 +30,12 @@ def replace_file(path: Path, text: str, mode: int = 0o640) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def set_aside(file: Path) -> Path:
+    """Rename a damaged file to a name that nobody has, so that a person can look at it.
+
+    Blocks. Raises OSError.
+    """
+    names = [file.with_name(f"{file.name}.damaged{number or ''}") for number in range(_MOST_ASIDE)]
+    return file.replace(next((name for name in names if not name.exists()), names[0]))
