@@ -118,12 +118,16 @@ class Cameras:
             self.add(config)
         return True
 
-    def remove(self, camera_id: CameraId) -> None:
-        """End a camera's actor, in its own time; its recordings stay, its settings do not."""
+    def remove(self, camera_id: CameraId, *, for_good: bool = True) -> None:
+        """End a camera's actor, in its own time; its recordings stay.
+
+        For good: its settings go as well, since its id may be another camera's next.
+        """
         camera = self._cameras.pop(camera_id, None)
         if camera is not None:
             self._nursery.start_soon(camera.close, REMOVED)
-            self._nursery.start_soon(self._wishes.forget, camera_id)
+            if for_good:
+                self._nursery.start_soon(self._wishes.forget, camera_id)
 
     async def find_program(self) -> Program:
         """Find FFmpeg once; looked for again as long as it is missing, and when it went away."""

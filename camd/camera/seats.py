@@ -38,7 +38,7 @@ class Company(Protocol):
     def add(self, config: CameraConfig, seat: Seat | None = None) -> Camera:
         """Begin one."""
 
-    def remove(self, camera_id: CameraId) -> None:
+    def remove(self, camera_id: CameraId, *, for_good: bool = True) -> None:
         """End one, in its own time."""
 
 
@@ -100,7 +100,7 @@ class Seats:
                 return False
             self._config = config
         if former is not None:  # it begins anew, as it is configured
-            self._cameras.remove(camera.id)
+            self._cameras.remove(camera.id, for_good=False)
             await former.close()
         await self._look()
         return True

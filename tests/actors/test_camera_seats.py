@@ -21,6 +21,7 @@ from trio.testing import MockClock
 from camd.api import views
 from camd.camera.actor import Camera
 from camd.camera.program import Program
+from camd.camera.wishes import Wishes
 from camd.config.schema import CameraConfig
 from camd.errors import Refusal
 from camd.model import (
@@ -356,3 +357,29 @@ async def test_a_camera_that_waits_says_what_would_keep_it_from_recording(clock:
         assert caught.value.data["possible"]
         house.survey.plug(A1, B2)
         await (await house.camera("camera0")).published.wait_until(lambda s: s.trouble is None)
+
+
+@attrs.define(eq=False)
+class RememberingWishes(Wishes):
+    """Wishes that note whose are forgotten."""
+
+    forgotten: list[str] = attrs.field(factory=list)
+
+    async def forget(self, camera_id: CameraId) -> None:
+        """Note it."""
+        await trio.lowlevel.checkpoint()
+        self.forgotten.append(camera_id)
+
+
+async def test_settings_go_with_a_number_but_not_with_a_new_entry_for_it(clock: MockClock) -> None:
+    """A camera that only gets an entry stays itself; a number that is free takes nothing along."""
+    async with open_house(A1, B2) as house:
+        house.cameras._wishes = wishes = RememberingWishes()
+        await house.until("camera1", CameraState.IDLE)
+        assert await house.seats.add(entry("camera0"))
+        await house.until("camera0", CameraState.IDLE)
+        assert wishes.forgotten == []
+        assert await house.seats.add(entry("gate", serial="B2"))
+        await house.until("gate", CameraState.IDLE)
+        await trio.testing.wait_all_tasks_blocked()
+        assert wishes.forgotten == ["camera1"]
