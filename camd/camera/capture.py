@@ -132,6 +132,18 @@ class Capture:
         return isinstance(source, FileSource) and not source.loop
 
     @property
+    def live(self) -> bool:
+        """Whether the source has a clock of its own: time stamps that may be wrong."""
+        return isinstance(self.camera.source, (RtspSource, V4l2Source))
+
+    @property
+    def speed(self) -> float | None:
+        """How many times faster than real time the source is read; None for one that is live."""
+        if isinstance(self.camera.source, FileSource):
+            return self.camera.source.speed
+        return None if self.live else 1.0
+
+    @property
     def loops(self) -> bool:
         """Whether the source is a file that is played over and over."""
         return isinstance(self.camera.source, FileSource) and self.camera.source.loop

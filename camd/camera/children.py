@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import random
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -15,7 +16,7 @@ from camd.camera.capture import NOT_THERE, Capture, Plan
 from camd.camera.diagnosis import diagnose
 from camd.camera.feed import Feed
 from camd.camera.queue import CaptureQueue, RunEnded
-from camd.camera.run import Patience, Run
+from camd.camera.run import Brake, Patience, Run
 from camd.camera.surroundings import Surroundings
 from camd.config.schema import FfmpegConfig
 from camd.model import CameraId, Cause, Device, Trouble
@@ -30,6 +31,11 @@ class SourceEnded:
     queues: tuple[CaptureQueue, ...]
 
 
+@attrs.frozen
+class WarningsChanged:
+    """What is said about the stream's times is another thing."""
+
+
 @attrs.define(eq=False)
 class Children:
     """The machine, the child there is, and the feed that it fills.
@@ -39,7 +45,7 @@ class Children:
 
     _capture: Capture
     _ffmpeg: FfmpegConfig
-    _tell: Callable[[m.Event | SourceEnded], Awaitable[None]]
+    _tell: Callable[[m.Event | SourceEnded | WarningsChanged], Awaitable[None]]
     feed: Feed = attrs.field(factory=Feed)
     around: Surroundings = attrs.field(factory=Surroundings)
     tune: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint  # set the device's controls
@@ -88,6 +94,7 @@ class Children:
             stalled=lambda trouble: self._tell(m.ChildStalled(trouble)),
             may_end=self._capture.may_end,
             launch=self._capture.launch,
+            brake=Brake(self._capture.speed) if self._capture.speed is not None else None,
         )
         self._go(partial(self._live, self._run))
 
@@ -123,6 +130,7 @@ class Children:
             await self.tune()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._settle)
+                nursery.start_soon(self._tell_warnings)
                 trouble = await run.live(plan.arguments)
                 nursery.cancel_scope.cancel()
         finally:
@@ -172,6 +180,13 @@ class Children:
         await trio.sleep(m.SETTLED_SECONDS)
         self._compare()
         await self._tell(m.ChildSettled())
+
+    async def _tell_warnings(self) -> None:
+        """Let the camera publish what is said about the stream's times, whenever it changes."""
+        told = self.feed.warnings.value
+        while True:
+            told = await self.feed.warnings.wait_until(partial(operator.ne, told))
+            await self._tell(WarningsChanged())
 
     async def _take_rest(self, scope: trio.CancelScope, seconds: float) -> None:
         with scope:

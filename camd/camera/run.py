@@ -15,6 +15,7 @@ import attrs
 import structlog
 import trio
 
+from camd.camera.timeline import arrivals
 from camd.clock import monotonic
 from camd.media.boxes import MediaError
 from camd.media.fragments import Fragment, FragmentReader, Init
@@ -32,6 +33,12 @@ END_PATIENCE_SECONDS = 5.0  # from the end of its output to its own
 LONGEST_LINE_BYTES = 8192
 LAST_LOOK_SECONDS = 0.1  # when it was this program that slept, what came meanwhile is in the pipe
 GATHER_SECONDS = 0.02  # a fragment comes in many writes; reading them at once saves wake-ups
+# At first FFmpeg hands on at once what it has looked at; when its first frame was there is known
+# only when that is over.
+QUIET_SECONDS = 0.05
+GATHERED_SECONDS = 2.0
+AHEAD_SECONDS = 1.0  # so far a source may be ahead of real time before it is braked
+LONGEST_BRAKE_SECONDS = 0.5
 
 NOT_EXECUTED = (126, 127)  # what setpriv(1), as any shell, says of a program that cannot be run
 
@@ -45,8 +52,8 @@ class Consumer(Protocol):
     def begin(self, init: Init) -> None:
         """The stream's description is here."""
 
-    def deliver(self, fragment: Fragment) -> object:
-        """A fragment is here."""
+    def deliver(self, fragment: Fragment, arrived: float) -> object:
+        """A fragment is here; its last frame arrived then, in monotonic seconds."""
 
 
 @attrs.frozen
@@ -55,6 +62,26 @@ class Patience:
 
     start_seconds: float
     stall_seconds: float
+
+
+@attrs.define(eq=False)
+class Brake:
+    """How far a source is ahead of real time. It is told of each fragment; pure.
+
+    A file has no clock of its own: read faster than `speed` times real time, it would fill the
+    disk. FFmpeg does not slow a file down that has no time stamps.
+    """
+
+    speed: float
+    _begin: float | None = attrs.field(default=None, init=False)
+    _played: float = attrs.field(default=0.0, init=False)
+
+    def ahead_seconds(self, fragment: Fragment, now: float) -> float:
+        """Say for how long to wait before the next fragment is read; 0 or less: not at all."""
+        if self._begin is None:
+            self._begin = now
+        self._played += fragment.duration_seconds
+        return self._played / self.speed - (now - self._begin) - AHEAD_SECONDS
 
 
 @attrs.define(eq=False)
@@ -67,6 +94,10 @@ class Run:
     stalled: Callable[[Trouble], Awaitable[None]]
     may_end: bool = False  # the source has an end; all others are live, and never end well
     launch: Launch = open_child
+    brake: Brake | None = None  # for sources that are not live
+    _arrived: float = attrs.field(default=0.0, init=False)  # when the latest fragment did
+    _read_at: float = attrs.field(default=0.0, init=False)  # when there was something to read
+    _waiting: list[Init | Fragment] = attrs.field(factory=list, init=False)
     _heard_all: trio.Event = attrs.field(factory=trio.Event, init=False)
     _stop: trio.Event = attrs.field(factory=trio.Event, init=False)
     _words: deque[Message] = attrs.field(factory=lambda: deque(maxlen=LAST_WORDS), init=False)
@@ -130,42 +161,66 @@ class Run:
         deadline here, whatever it still delivers: `_end_when_told` sees to it.
         """
         reader = FragmentReader()
-        deadline = monotonic() + self.patience.start_seconds
+        self._arrived = monotonic()
+        deadline = self._arrived + self.patience.start_seconds
         while True:
             chunk: bytes | None = None
-            with trio.move_on_after(max(LAST_LOOK_SECONDS, deadline - monotonic())):
+            patience = max(LAST_LOOK_SECONDS, deadline - monotonic())
+            with trio.move_on_after(QUIET_SECONDS if self._waiting else patience):
                 chunk = await child.read_output()
+            if chunk and self._trouble is None:
+                self._read_at = monotonic()
+                self._parse(reader, chunk)
+            pictures = await self._hand_on(quiet=not chunk)
             if chunk == b"":
                 return
-            if chunk and self._trouble is None and await self._parse(reader, chunk):
+            if pictures:
                 if deadline != float("inf"):
                     deadline = monotonic() + self.patience.stall_seconds
-            elif chunk and not self.stopping:  # the rest is on its way, in many small writes
-                await trio.sleep(GATHER_SECONDS)
-            if chunk is None or monotonic() >= deadline:
+            elif chunk and not self._waiting and not self.stopping:
+                await trio.sleep(GATHER_SECONDS)  # the rest is on its way, in many small writes
+            if monotonic() >= deadline:
                 deadline = float("inf")
                 if not self.stopping:
                     await self.stalled(STALLED)
 
-    async def _parse(self, reader: FragmentReader, chunk: bytes) -> bool:
-        """Hand on what `chunk` completes; True when there were pictures in it."""
+    def _parse(self, reader: FragmentReader, chunk: bytes) -> None:
+        """Keep what `chunk` completes, to be handed on."""
         try:
-            events = reader.feed(chunk)
+            self._waiting += reader.feed(chunk)
         except MediaError as error:
             log.error("stream_unreadable", error=str(error))
             self._trouble = attrs.evolve(BAD_STREAM, message=f"{BAD_STREAM.message}: {error}")
             self.stop()
+
+    async def _hand_on(self, *, quiet: bool) -> bool:
+        """Hand on what waits; True when there were pictures in it.
+
+        The first fragments of a live source wait until nothing comes for a moment (`quiet`).
+        """
+        live = self.brake is None
+        holding = live and not self._fragments and not quiet and not self.stopping
+        if holding and monotonic() - self._arrived < GATHERED_SECONDS:
             return False
-        pictures = 0
-        for event in events:
+        waiting, self._waiting = self._waiting, []
+        fragments = [event for event in waiting if isinstance(event, Fragment)]
+        times = iter(arrivals(fragments, self._read_at, self._arrived))
+        pictures, ahead = 0, 0.0
+        for event in waiting:
             if isinstance(event, Init):
                 self.consumer.begin(event)
-            else:
-                self.consumer.deliver(event)
-                pictures += event.frames
-                if event.frames and not self._fragments:
-                    self._fragments = 1
-                    await self.streaming()
+                continue
+            self._arrived = next(times)
+            self.consumer.deliver(event, self._arrived)
+            pictures += event.frames
+            if self.brake is not None:
+                ahead = self.brake.ahead_seconds(event, monotonic())
+            if event.frames and not self._fragments:
+                self._fragments = 1
+                await self.streaming()
+        if ahead > 0 and not self.stopping:
+            with trio.move_on_after(min(ahead, LONGEST_BRAKE_SECONDS)):
+                await self._stop.wait()
         return pictures > 0
 
     async def _wait(self, child: Child) -> int:
