@@ -86,8 +86,12 @@ class Children:
 
     def _spawn(self) -> None:
         assert self._run is None
+        self._run = self._new_run()
+        self._go(partial(self._live, self._run))
+
+    def _new_run(self) -> Run:
         start, stall = self._ffmpeg.start_timeout, self._ffmpeg.stall_timeout
-        self._run = Run(
+        return Run(
             consumer=self.feed,
             patience=Patience(start.total_seconds(), stall.total_seconds()),
             streaming=self._streaming,
@@ -96,17 +100,23 @@ class Children:
             launch=self._capture.launch,
             brake=Brake(self._capture.speed) if self._capture.speed is not None else None,
         )
-        self._go(partial(self._live, self._run))
 
     async def _streaming(self) -> None:
         """The first pictures are here; some drivers take controls only now."""
         self._compare()
+        self._capture.without_sound(delivered=True)
         await self._tell(m.FragmentArrived())
         self._go(self.tune)
 
     async def _live(self, run: Run) -> None:
         """Carry a child through its life, then say how it ended."""
         trouble = await self._attempt(run)
+        retried = run.wanted and self._capture.tries_without_sound(trouble, delivered=run.delivered)
+        if retried:
+            log.warning("tried_without_sound", camera=self._capture.camera.id)
+            self._run = run = self._new_run()
+            trouble = await self._attempt(run)
+            self._capture.without_sound(delivered=run.delivered)
         self._capture.learn(trouble or self.machine.trouble)
         if not run.delivered:
             self._capture.forget()
@@ -131,7 +141,7 @@ class Children:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._settle)
                 nursery.start_soon(self._tell_warnings)
-                trouble = await run.live(plan.arguments)
+                trouble = await run.live(plan.arguments, plan.sound_seconds)
                 nursery.cancel_scope.cancel()
         finally:
             if device is not None:

@@ -21,7 +21,7 @@ from camd.media.boxes import MediaError
 from camd.media.fragments import Fragment, FragmentReader, Init
 from camd.media.redact import redact
 from camd.media.report import Message, classify, parse_line
-from camd.media.trouble import BAD_STREAM, FFMPEG_MISSING, HUNG, MUTE, STALLED
+from camd.media.trouble import BAD_STREAM, FFMPEG_MISSING, HUNG, MUTE, SOUND_MISSING, STALLED
 from camd.model import Trouble
 from camd.runtime.spawn import Child, open_child
 
@@ -98,6 +98,9 @@ class Run:
     _arrived: float = attrs.field(default=0.0, init=False)  # when the latest fragment did
     _read_at: float = attrs.field(default=0.0, init=False)  # when there was something to read
     _waiting: list[Init | Fragment] = attrs.field(factory=list, init=False)
+    wanted: bool = attrs.field(default=True, init=False)  # until `stop` is called
+    _opened: trio.Event = attrs.field(factory=trio.Event, init=False)  # the source, by FFmpeg
+    _described: trio.Event = attrs.field(factory=trio.Event, init=False)  # the header is here
     _heard_all: trio.Event = attrs.field(factory=trio.Event, init=False)
     _stop: trio.Event = attrs.field(factory=trio.Event, init=False)
     _words: deque[Message] = attrs.field(factory=lambda: deque(maxlen=LAST_WORDS), init=False)
@@ -116,21 +119,27 @@ class Run:
 
     def stop(self) -> None:
         """Ask the child to end; what it still has to say is read to the end."""
+        self.wanted = False
         self._stop.set()
 
     async def wait_stop(self) -> None:
         """Wait until the child is told to end."""
         await self._stop.wait()
 
-    async def live(self, arguments: Sequence[str]) -> Trouble | None:
+    async def live(
+        self, arguments: Sequence[str], sound_seconds: float | None = None
+    ) -> Trouble | None:
         """Run the child to its end; return why it ended, None when that was wanted.
 
-        A source that has been played to its end also ends with None if it said nothing.
+        A source that has been played to its end also ends with None if it said nothing. When its
+        header is not there `sound_seconds` after the source was opened, it waits for sound.
         """
         try:
             async with self.launch(arguments) as child, trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch_errors, child)
                 nursery.start_soon(self._end_when_told, child)
+                if sound_seconds is not None:
+                    nursery.start_soon(self._await_sound, sound_seconds)
                 await self._read(child)
                 status = await self._wait(child)
                 with trio.move_on_after(LAST_WORDS_SECONDS):
@@ -188,10 +197,12 @@ class Run:
         """Keep what `chunk` completes, to be handed on."""
         try:
             self._waiting += reader.feed(chunk)
+            if self._waiting:
+                self._described.set()
         except MediaError as error:
             log.error("stream_unreadable", error=str(error))
             self._trouble = attrs.evolve(BAD_STREAM, message=f"{BAD_STREAM.message}: {error}")
-            self.stop()
+            self._stop.set()
 
     async def _hand_on(self, *, quiet: bool) -> bool:
         """Hand on what waits; True when there were pictures in it.
@@ -237,6 +248,15 @@ class Run:
         await self.stalled(HUNG)
         return await child.wait()  # never a second child on a device that one still holds
 
+    async def _await_sound(self, seconds: float) -> None:
+        await self._opened.wait()
+        with trio.move_on_after(seconds):
+            await self._described.wait()
+            return
+        if not self.stopping:
+            self._trouble = self._trouble or SOUND_MISSING
+            self._stop.set()
+
     async def _end_when_told(self, child: Child) -> None:
         await self._stop.wait()
         if await child.end() is None:
@@ -258,6 +278,8 @@ class Run:
         text = line[:LONGEST_LINE_BYTES].decode("utf-8", "replace").strip()
         if text:
             message = parse_line(text)
+            if message.text.startswith("Input #0"):
+                self._opened.set()
             self._words.append(message)
             log.debug("said", level=message.level, text=redact(message.text))
 

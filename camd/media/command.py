@@ -196,12 +196,17 @@ def _has_second_input(camera: CameraConfig, order: Order) -> bool:
     return False
 
 
+def _takes_sound(camera: CameraConfig, order: Order) -> bool:
+    streams = isinstance(camera.source, FileSource | RtspSource)
+    return streams and camera.audio != "off" and order.with_sound
+
+
 def _maps(camera: CameraConfig, order: Order) -> Arguments:
-    """Take the first video and, where there is one and `audio` is not "off", the first audio."""
+    """Take the first video and, where there is one and it is wanted, the first audio."""
     maps: Arguments = ("-map", "0:v:0")
     if _has_second_input(camera, order):
         maps += ("-map", "1:a:0")
-    elif camera.audio != "off" and isinstance(camera.source, FileSource | RtspSource):
+    elif _takes_sound(camera, order):
         maps += ("-map", "0:a:0?")
     return (*maps, "-map_chapters", "-1")
 
