@@ -39,6 +39,8 @@ PAUSE_SECONDS = 1.0  # between arrivals: frames are missing, nothing is spread o
 PAUSE_SHARE = 0.6  # of a lateness, in one interval between arrivals: that was a pause
 ODD = 8.0  # times the usual interval: no interval of a steady stream
 LEAST_INTERVAL_SECONDS = 0.004  # between frames; less is no frame rate
+LONGEST_INTERVAL_SECONDS = 100.0  # between frames; more is a step of the stamps
+JUMPS = 3  # within the time of a proof: nothing that these stamps say can be trusted
 STILL_SAMPLES = 3  # that last no time, before the stamps are said to stand still
 GUESSED_INTERVAL_SECONDS = 0.04  # between frames of which nothing is known
 SLEW = 0.5  # spread samples last at most so much more or less than usual
@@ -94,6 +96,7 @@ class TrackTimeline:
     _distrusted: float = attrs.field(default=0.0, init=False)  # since when
     _still: int = attrs.field(default=0, init=False)  # samples in a row whose stamps stand still
     _arrivals: deque[_Arrival] = attrs.field(factory=deque, init=False)
+    _jumps: deque[float] = attrs.field(factory=lambda: deque(maxlen=JUMPS), init=False)
 
     def place(self, run: Run, arrived: float) -> tuple[Times | None, Fault | None]:
         """Say when the samples are played (None: as stamped), and what was wrong."""
@@ -177,7 +180,7 @@ class TrackTimeline:
         if still and self._usual:
             return
         here = float(median_low(run.durations))
-        if here < LEAST_INTERVAL_SECONDS * self.timescale:
+        if not LEAST_INTERVAL_SECONDS < here / self.timescale < LONGEST_INTERVAL_SECONDS:
             return
         self._usual = here if not self._usual else self._usual + 0.1 * (here - self._usual)
 
@@ -233,6 +236,10 @@ class TrackTimeline:
         self, run: Run, arrived: float, before: float | None, odd: list[int], *, back: bool
     ) -> tuple[Times | None, Fault]:
         """Put the usual interval in the place of jumps; distrust the stamps if none explains it."""
+        self._jumps.append(arrived)
+        if len(self._jumps) == JUMPS and arrived - self._jumps[0] < PROOF_SECONDS:
+            self._jumps.clear()
+            return self._distrust(run, arrived, before), Fault.JUMPED
         usual = round(self._usual or GUESSED_INTERVAL_SECONDS * self.timescale)
         durations = array("I", run.durations)
         for index in odd:
@@ -308,6 +315,15 @@ class TrackTimeline:
         return Times(self._out_end + (0 if behind else pause), durations, composition)
 
 
+def _sane_length(run: Run) -> int:
+    """How many ticks the samples last, but for those that last no time of any camera."""
+    usual = median_low(run.durations)
+    longest = round(LONGEST_INTERVAL_SECONDS * run.timescale)
+    if usual > longest:
+        usual = round(GUESSED_INTERVAL_SECONDS * run.timescale)
+    return sum(usual if ticks > longest else ticks for ticks in run.durations)
+
+
 def _shared(stamped: array[int], length: int) -> array[int]:
     """Divide `length` ticks like the stamps do, or evenly where they make no sense."""
     middle = median_low(stamped)
@@ -367,6 +383,6 @@ class Timeline:
     def _track(self, run: Run, arrived: float) -> TrackTimeline:
         if run.track_id not in self._tracks:
             if self._zero is None:
-                self._zero = arrived - (run.decode_time + run.duration) / run.timescale
+                self._zero = arrived - (run.decode_time + _sane_length(run)) / run.timescale
             self._tracks[run.track_id] = TrackTimeline(run.timescale, self._zero)
         return self._tracks[run.track_id]

@@ -22,7 +22,7 @@ from camd.media.encoding import (
 )
 from camd.media.order import Order, Sound, sound_arguments, v4l2_arguments
 from camd.media.redact import redact
-from camd.media.stamps import setpts_filter, setts_filter
+from camd.media.stamps import SOUND_SECONDS, setpts_filter, setts_filter
 from camd.model import FileSource, RtspSource, Source, TestSource, V4l2Source
 
 __all__ = [
@@ -258,7 +258,11 @@ def _audio(camera: CameraConfig, order: Order) -> Arguments:
         isinstance(source, FileSource) and source.path.suffix.lower() in _OWN_HEADERS
     )
     if known and order.probe.audio_codec in _COPIED_AUDIO:
-        return ("-c:a", "copy", *(("-bsf:a", setts_filter()) if _strange(source) else ()))
+        return (
+            "-c:a",
+            "copy",
+            *(("-bsf:a", setts_filter(SOUND_SECONDS)) if _strange(source) else ()),
+        )
     steady = ("-af", setpts_filter("asetpts")) if _strange(source) else ()
     return (*steady, "-c:a", "aac", "-b:a", "96k")
 

@@ -10,14 +10,16 @@ stamps are moved (ffmpeg-bitstream-filters(1), setts; ffmpeg-utils(1), expressio
 from __future__ import annotations
 
 MARK_SECONDS = 1000
+SOUND_SECONDS = 0.02  # sound goes on so much later: nobody has to be told of its steps
 LONGEST_SECONDS = 100  # a step forward by more than this is a mark as well
 BACK_SECONDS = 1  # what goes back by less is put behind the one before it
 BEGIN_SECONDS = 10  # a track that begins further from zero than this begins at zero
 
 
-def setts_filter() -> str:
-    """Give the bitstream filter for a track that is copied."""
-    decode = _growing("DTS", "eq(DTS,NOPTS)", "PREV_OUTDTS", f"PREV_OUTDTS+{MARK_SECONDS}/TB")
+def setts_filter(step_seconds: float = MARK_SECONDS) -> str:
+    """Give the bitstream filter for a track that is copied; a step becomes one of so long."""
+    step = f"PREV_OUTDTS+{step_seconds:g}/TB"
+    decode = _growing("DTS", "eq(DTS,NOPTS)", "PREV_OUTDTS", step)
     delay = "if(eq(PTS,NOPTS)+eq(DTS,NOPTS)+gt(abs(PTS-DTS)*TB,10),0,PTS-DTS)"
     return f"setts=dts='{decode}':pts='{decode}+{delay}'"
 
