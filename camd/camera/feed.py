@@ -15,6 +15,7 @@ from camd.camera.queue import Captured, CaptureQueue, ClockStepped, RunBegan, Ru
 from camd.camera.steps import ClockWatch
 from camd.clock import from_unix_micros, monotonic, now
 from camd.media.fragments import Fragment, Init
+from camd.media.reheader import Reheader, sets_in_header
 from camd.model import VideoFormat
 
 GOP_LIMIT_BYTES = 32 * 1024 * 1024
@@ -64,6 +65,7 @@ class Feed:
     bytes_per_second: float | None = attrs.field(default=None, init=False)
     began_at: float | None = attrs.field(default=None, init=False)  # monotonic seconds
     _pace: Pace = attrs.field(factory=Pace, init=False)
+    _reheader: Reheader | None = attrs.field(default=None, init=False)
     _clock: ClockWatch = attrs.field(factory=ClockWatch, init=False)
     _queues: list[CaptureQueue] = attrs.field(factory=list, init=False)
     _waiting: list[CaptureQueue] = attrs.field(factory=list, init=False)  # for a key frame
@@ -109,19 +111,27 @@ class Feed:
 
     def begin(self, init: Init) -> None:
         """A new child delivers."""
+        init = sets_in_header(init)
+        self._reheader = Reheader(init)
+        self._describe(init)
+        self.began_at = monotonic()
+        for queue in self._queues:
+            queue.put(RunBegan(init))
+
+    def _describe(self, init: Init) -> None:
+        """From here on, pictures are what this header says."""
         self.init = init
         track = init.video
         video = VideoFormat(track.codec, track.width, track.height, 0.0)
         if self.video is None or attrs.evolve(self.video, fps=0.0) != video:
             self._pace = Pace()
         self.video = video
-        self.began_at = monotonic()
-        for queue in self._queues:
-            queue.put(RunBegan(init))
 
     def deliver(self, fragment: Fragment) -> Captured:
         """Hand a fragment to every consumer."""
-        captured = self._timed(fragment)
+        if self._reheader is not None and (init := self._reheader.take(fragment)):
+            self._describe(init)
+        captured = attrs.evolve(self._timed(fragment), init=self.init)
         self.ring.add(captured)
         self._measure(fragment)
         if fragment.starts_with_sync:

@@ -209,7 +209,8 @@ def _maps(camera: CameraConfig, order: Order) -> Arguments:
 
 
 def _copied_video(codec: str) -> Arguments:
-    return ("-c:v", "copy", *(("-tag:v", "hvc1") if codec == "hevc" else ()))
+    """Keep parameter sets in samples, where their changes are seen; FFmpeg drops them in hvc1."""
+    return ("-c:v", "copy", *(("-tag:v", "hev1") if codec == "hevc" else ()))
 
 
 def _encoded_video(camera: CameraConfig, order: Order) -> Arguments:

@@ -72,7 +72,7 @@ def test_every_command_writes_fragments_with_wall_times_to_its_stdout():
         (command(RtspSource(URL), version=(4, 4)), ["-stimeout", "-vsync passthrough"]),
         (
             command(RtspSource(URL), copy=True, probe=ProbeResult("hevc", audio_codec="aac")),
-            ["-c:v copy -tag:v hvc1", "-c:a copy"],
+            ["-c:v copy -tag:v hev1", "-c:a copy"],
         ),
         (
             command(RtspSource(URL), copy=True, probe=ProbeResult("h264", audio_codec="pcm_alaw")),
