@@ -18,6 +18,7 @@ from camd.camera.steps import ClockWatch
 from camd.camera.timeline import Timeline
 from camd.clock import from_unix_micros, monotonic, now
 from camd.media.fragments import Fragment, Init
+from camd.media.reheader import Reheader, sets_in_header
 from camd.model import VideoFormat
 from camd.runtime.published import Published
 
@@ -76,6 +77,7 @@ class Feed:
     bytes_per_second: float | None = attrs.field(default=None, init=False)
     began_at: float | None = attrs.field(default=None, init=False)  # monotonic seconds
     _pace: Pace = attrs.field(factory=Pace, init=False)
+    _reheader: Reheader | None = attrs.field(default=None, init=False)
     _clock: ClockWatch = attrs.field(factory=ClockWatch, init=False)
     _queues: list[CaptureQueue] = attrs.field(factory=list, init=False)
     _waiting: list[CaptureQueue] = attrs.field(factory=list, init=False)  # for a key frame
@@ -121,12 +123,9 @@ class Feed:
 
     def begin(self, init: Init) -> None:
         """A new child delivers."""
-        self.init = init
-        track = init.video
-        video = VideoFormat(track.codec, track.width, track.height, 0.0)
-        if self.video is None or attrs.evolve(self.video, fps=0.0) != video:
-            self._pace = Pace()
-        self.video = video
+        init = sets_in_header(init)
+        self._reheader = Reheader(init)
+        self._describe(init)
         self.began_at = monotonic()
         self.source_clock.clear()
         self.warnings.publish(())
@@ -135,13 +134,24 @@ class Feed:
         for queue in self._queues:
             queue.put(RunBegan(init))
 
+    def _describe(self, init: Init) -> None:
+        """From here on, pictures are what this header says."""
+        self.init = init
+        track = init.video
+        video = VideoFormat(track.codec, track.width, track.height, 0.0)
+        if self.video is None or attrs.evolve(self.video, fps=0.0) != video:
+            self._pace = Pace()
+        self.video = video
+
     def deliver(self, fragment: Fragment, arrived: float | None = None) -> Captured:
         """Hand a fragment to every consumer.
 
         `arrived` is when its last frame was there, in monotonic seconds; by default now.
         """
+        if self._reheader is not None and (init := self._reheader.take(fragment)):
+            self._describe(init)
         captured = self._timed(fragment, monotonic() if arrived is None else arrived)
-        fragment = captured.fragment
+        captured, fragment = attrs.evolve(captured, init=self.init), captured.fragment
         self.ring.add(captured)
         self._measure(fragment)
         if fragment.starts_with_sync:

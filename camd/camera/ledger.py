@@ -30,7 +30,8 @@ class Ledger:
     book: SessionBook
     holes: HoleFinder = attrs.field(factory=HoleFinder)
     written_until: datetime | None = attrs.field(default=None, init=False)
-    latest_cause: Cause = attrs.field(default=Cause.STORAGE_ERROR, init=False)
+    # Why frames that wait for a key frame have to: until something else is lost, for the source.
+    latest_cause: Cause = attrs.field(default=Cause.FRAMES_DROPPED_BY_SOURCE, init=False)
     clock_was_set: bool = attrs.field(default=False, init=False)  # since the newest file began
     _set_by: timedelta = attrs.field(default=timedelta(0), init=False)  # since then
     _another_life: bool = attrs.field(default=False, init=False)  # of the daemon wrote last
@@ -155,6 +156,7 @@ class Ledger:
         Until then the first cause stands, whatever keeps the next child from delivering.
         """
         self._zeros.clear()
+        self.latest_cause = over.cause or Cause.FRAMES_DROPPED_BY_SOURCE
         if self._run_over is None or self._run_over.cause is None:
             self._run_over = over
 

@@ -21,15 +21,19 @@ DEFAULT_LIMIT_BYTES = 64 * 1024 * 1024
 
 @attrs.frozen
 class Captured:
-    """A fragment, and when its first frame was there (wall clock, UTC)."""
+    """A fragment, and when its first frame was there (wall clock, UTC).
+
+    `init` is the header that it needs; None: the one that its run began with.
+    """
 
     fragment: Fragment
     start: datetime
     end: datetime
+    init: Init | None = None
 
     def moved(self, by: timedelta) -> Captured:
         """Tell its times on a clock that was set by so much."""
-        return Captured(self.fragment, self.start + by, self.end + by)
+        return Captured(self.fragment, self.start + by, self.end + by, self.init)
 
 
 @attrs.frozen

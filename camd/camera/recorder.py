@@ -30,6 +30,7 @@ from camd.camera.sessions import Loss, SessionBook
 from camd.clock import monotonic, now
 from camd.media.fragments import Init
 from camd.media.mp4 import SegmentError
+from camd.media.reheader import one_file
 from camd.model import Cause, Gap, RecordingNews, Segment, SegmentState
 from camd.storage.actor import Storage
 
@@ -113,6 +114,7 @@ class Recorder:
             case RunBegan(init):
                 self._init = init
             case Captured():
+                self._init = item.init or self._init
                 self._ledger.took(item.fragment.frames)
                 await self._capture(item)
             case Overflowed(start, end, frames):
@@ -146,6 +148,8 @@ class Recorder:
             if self._open is not None and fragment.starts_with_sync and self._due(captured):
                 await self._rotate()
             if self._open is None:
+                if not fragment.frames:
+                    return  # sound before the first picture is not missing anywhere
                 if not fragment.starts_with_sync:
                     cause = self._ledger.latest_cause
                     self._ledger.lose_fragment(captured, cause, "waited for the next key frame")
@@ -159,9 +163,12 @@ class Recorder:
             await self._does_not_fit(error, captured)
 
     def _due(self, captured: Captured) -> bool:
-        """Whether to cut here: by time or size, or since the file's times are no longer true."""
+        """Whether to cut here: by time or size, or the file's header or times are not true here."""
         assert self._open is not None
+        assert self._init is not None
         fragment = captured.fragment
+        if not one_file(self._open.file.index.init, self._init):
+            return True
         return self._ledger.clock_was_set or self.rotation.due(
             number=self._open.number,
             seconds=fragment.start_seconds - self._open.begin_seconds,

@@ -44,8 +44,11 @@ _ALERT = ("-stats_period", "0.05")
 _INTRA_ONLY = frozenset(("mjpeg", "png", "jpeg2000", "prores", "ffv1", "rawvideo"))
 _COPIED_AUDIO = frozenset(("aac", "opus", "mp3", "ac3", "eac3", "alac", "flac"))
 _OWN_HEADERS = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".webm"))
-_MOVFLAGS = "frag_keyframe+empty_moov+default_base_moof"
-_LATE_MOVFLAGS = "frag_keyframe+empty_moov+default_base_moof+delay_moov"
+_MOVFLAGS = "frag_keyframe+empty_moov+default_base_moof+frag_discont"
+_LATE_MOVFLAGS = _MOVFLAGS + "+delay_moov"
+# By default each track's first sample is moved to zero and lasts until its second one. So told,
+# FFmpeg writes the decode times as they are, whatever track begins first.
+_TRUE_STARTS = ("-use_editlist", "0", "-avoid_negative_ts", "make_non_negative")
 _TRIAL = Picture(640, 360, 30.0, live=True)
 # A frame that cannot be decoded is dropped; however many, they are no reason to fail.
 _TOLERANT = ("-max_error_rate", "1")
@@ -212,7 +215,8 @@ def _maps(camera: CameraConfig, order: Order) -> Arguments:
 
 
 def _copied_video(codec: str, source: Source) -> Arguments:
-    tag = ("-tag:v", "hvc1") if codec == "hevc" else ()
+    """Keep parameter sets in samples, where their changes are seen; FFmpeg drops them in hvc1."""
+    tag = ("-tag:v", "hev1") if codec == "hevc" else ()
     return ("-c:v", "copy", *tag, *(("-bsf:v", setts_filter()) if _strange(source) else ()))
 
 
@@ -275,6 +279,7 @@ def _fragments(fragment: timedelta, *, intra_only: bool, late_header: bool) -> A
     return (
         *("-max_interleave_delta", micros),
         *("-movflags", _LATE_MOVFLAGS if late_header else _MOVFLAGS),
+        *_TRUE_STARTS,
         *("-frag_duration", micros, *shortest),
         *("-flush_packets", "1", "-write_prft", "wallclock"),
     )

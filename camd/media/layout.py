@@ -18,6 +18,7 @@ from camd.media.tables import SampleTable
 from camd.media.tracks import Init, need, read_timescale
 
 MOVIE_TIMESCALE = 90_000
+_MAX_TICKS = 0x7FFF_FFFF_FFFF_FFFF
 _EPOCH_OFFSET_SECONDS = 2_082_844_800  # from 1904-01-01, where these boxes count from, to 1970
 _UNIT_MATRIX = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 
@@ -36,7 +37,7 @@ class Edit:
     @property
     def presented_ticks(self) -> int:
         """When the track's presentation ends, in the time scale of the movie header."""
-        return movie_ticks(self.delay) + movie_ticks(self.duration, up=True)
+        return min(movie_ticks(self.delay) + movie_ticks(self.duration, up=True), _MAX_TICKS)
 
     def encode(self) -> bytes:
         """Build the `edts` box; nothing when the track simply starts at zero."""
@@ -53,7 +54,7 @@ class Edit:
 def movie_ticks(seconds: Fraction, *, up: bool = False) -> int:
     """Convert seconds to the time scale of the movie header, to the nearest tick or upwards."""
     ticks = seconds * MOVIE_TIMESCALE
-    return math.ceil(ticks) if up else round(ticks)
+    return min(math.ceil(ticks) if up else round(ticks), _MAX_TICKS)
 
 
 def growing_moov(init: Init, edits: Mapping[int, Edit], start_micros: int) -> bytes:

@@ -26,7 +26,7 @@ from camd.media.fragments import Fragment, Init
 from camd.media.identity import SegmentIdentity
 from camd.media.layout import Edit, final_moov, growing_moov
 from camd.media.runs import Run
-from camd.media.tables import SampleTable, SegmentError
+from camd.media.tables import MAX_OFFSET_SECONDS, SampleTable, SegmentError
 from camd.media.tracks import need
 
 __all__ = ["FTYP_SIZE", "HASHED_FROM", "SegmentError", "SegmentIndex"]
@@ -142,7 +142,15 @@ class SegmentIndex:
         for run in runs:
             if run.track_id not in self._tables:
                 raise SegmentError(f"the segment has no track {run.track_id}")
-            self._tables[run.track_id].check(run)
+            self._tables[run.track_id].check(run, self._place(run))
+
+    def _place(self, run: Run) -> int:
+        """Say where a run begins; what all tracks had so far helps with one that has nothing."""
+        table = self._tables[run.track_id]
+        if table.samples:
+            return table.place(run)
+        ends = [each.end_seconds for each in self._tables.values() if each.samples]
+        return table.place(run, max(ends, default=table.zero))
 
     def render(self, fragment: Fragment, synced_bytes: int = 0) -> list[bytes]:
         """Return what to write next: the fragment's moof moved, its mdat as it is, its check box.
@@ -156,7 +164,7 @@ class SegmentIndex:
         struct.pack_into(">I", moved, header.payload + 4, self._sequence + 1)
         for run in fragment.runs:
             form = ">Q" if run.tfdt_size == 8 else ">I"
-            struct.pack_into(form, moved, run.tfdt_at, self._tables[run.track_id].decode_time(run))
+            struct.pack_into(form, moved, run.tfdt_at, self._place(run))
         moof = bytes(moved)
         checksum = checksum_of((moof, fragment.mdat), synced_bytes)
         check = _CHECK.pack(CHECK_SIZE, b"free", _CHECK_MARK, checksum, synced_bytes)
@@ -165,8 +173,8 @@ class SegmentIndex:
     def record(self, runs: Iterable[Run], size_bytes: int) -> None:
         """Record that a fragment, moof and mdat of `size_bytes`, stands behind everything else."""
         self._sequence += 1
-        for run in runs:
-            self._tables[run.track_id].add(run, self._size)
+        for run, begin in [(run, self._place(run)) for run in runs]:
+            self._tables[run.track_id].add(run, self._size, begin)
         self._size += size_bytes + CHECK_SIZE
 
     def final_moov(self) -> bytes:
@@ -197,7 +205,11 @@ def _plan(init: Init, first: Fragment) -> tuple[dict[int, SampleTable], dict[int
     begun = {}
     for run in first.runs:
         begun[run.track_id] = SampleTable(tracks[run.track_id], run.decode_time)
-        begun[run.track_id].add(run, 0)
+        begun[run.track_id].add(run, 0, 0)
+    pictures = begun[init.video.track_id].start_seconds
+    for table in begun.values():
+        if abs(table.start_seconds - pictures) > MAX_OFFSET_SECONDS:
+            table.zero += pictures - table.start_seconds
     zero = min(table.start_seconds for table in begun.values())
     edits = {
         track_id: Edit(table.start_seconds - zero, table.media_time)
@@ -206,7 +218,7 @@ def _plan(init: Init, first: Fragment) -> tuple[dict[int, SampleTable], dict[int
     tables = {}
     for track_id, track in tracks.items():
         if track_id in begun:
-            tables[track_id] = SampleTable(track, begun[track_id].base)
+            tables[track_id] = SampleTable(track, begun[track_id].base, begun[track_id].zero)
         else:
             base = round((zero - track.delay - LATE_MARGIN_SECONDS) * track.timescale)
             tables[track_id] = SampleTable(track, base)

@@ -131,7 +131,7 @@ def _read_traf(
     if tfdt is not None:
         (version,) = unpack("B", moof, tfdt.payload, tfdt.end)
         collected.tfdt_at, collected.tfdt_size = tfdt.payload + 4, 8 if version else 4
-        form = "Q" if version else "I"
+        form = "q" if version else "I"  # times before zero are negative, whatever 8.8.12 says
         (collected.decode_time,) = unpack(form, moof, collected.tfdt_at, tfdt.end)
     return collected, position
 
@@ -184,7 +184,7 @@ def _read_trun(
     collected.sizes += sizes
     intra_only = collected.track.intra_only
     collected.sync += bytes(intra_only or not word & _NON_SYNC for word in flags)
-    collected.composition += _signed(columns.get(0x800), full >> 24, count)
+    collected.composition += _signed(columns.get(0x800), count)
     if count:
         collected.chunks.append(Chunk(count, start))
     return start + sum(sizes)
@@ -209,12 +209,10 @@ def big_endian(typecode: Literal["I", "i", "Q"], data: bytes) -> array[int]:
     return words
 
 
-def _signed(column: array[int] | None, version: int, count: int) -> array[int]:
-    """Composition offsets are unsigned in version 0 and signed in version 1."""
+def _signed(column: array[int] | None, count: int) -> array[int]:
+    """Read composition offsets as signed; those of version 0 would be hours if they were not."""
     if column is None:
         return array("i", (0,)) * count
-    if version == 0 and any(value >> 31 for value in column):
-        raise FragmentError("a composition offset beyond 31 bits")
     return array("i", column.tobytes())
 
 

@@ -13,7 +13,8 @@ MARK_SECONDS = 1000
 SOUND_SECONDS = 0.02  # sound goes on so much later: nobody has to be told of its steps
 LONGEST_SECONDS = 100  # a step forward by more than this is a mark as well
 BACK_SECONDS = 1  # what goes back by less is put behind the one before it
-BEGIN_SECONDS = 10  # a track that begins further from zero than this begins at zero
+BEGIN_SECONDS = 10  # tracks are moved by so much, so that no time is negative; one that begins
+# further from zero than this begins just there
 
 
 def setts_filter(step_seconds: float = MARK_SECONDS) -> str:
@@ -37,7 +38,7 @@ def setpts_filter(name: str) -> str:
 def _growing(stamp: str, unknown: str, before: str, after_step: str) -> str:
     """Give an expression for `stamp`, moved so that it always grows; `ld(0)` is by how much."""
     moved = f"{stamp}+ld(0)"
-    begin = f"if(gt(abs({stamp}*TB),{BEGIN_SECONDS}),-{stamp},0)"
+    begin = f"{BEGIN_SECONDS}/TB-if(gt(abs({stamp}*TB),{BEGIN_SECONDS}),{stamp},0)"
     steps = f"lt({moved},{before}-{BACK_SECONDS}/TB)+gt({moved},{before}+{LONGEST_SECONDS}/TB)"
     move = f"if(eq(N,0),st(0,{begin}),if({steps},st(0,{after_step}-({stamp})),0))"
     grown = f"if(eq(N,0),{moved},max({moved},{before}+1))"

@@ -18,7 +18,9 @@ from camd.media.boxes import MediaError, full_box
 from camd.media.runs import Run
 from camd.media.tracks import Track
 
-_MAX_DELTA = 0xFFFF_FFFF
+_MAX_DELTA = 0x7FFF_FFFF  # ticks: longer ones are read as negative by common demuxers
+
+MAX_OFFSET_SECONDS = 600  # from track to track: more is no offset, but another clock
 
 
 class SegmentError(MediaError):
@@ -65,13 +67,15 @@ class RunLengths:
 class SampleTable:
     """What becomes of one track: samples in, sample tables out.
 
-    `base` is the stream's decode time that is zero in the growing file. All other times are
-    ticks behind it.
+    `base` is the stream's decode time that is zero in the growing file, where `zero` seconds are
+    on the timeline of all tracks. All other times are ticks behind it. When the stream's times
+    jump by what no file can hold, or back, `base` jumps along: the samples join on.
     """
 
-    def __init__(self, track: Track, base: int) -> None:
+    def __init__(self, track: Track, base: int, zero: Fraction | None = None) -> None:
         self.track = track
         self.base = base
+        self.zero = track.delay + Fraction(base, track.timescale) if zero is None else zero
         self.begin = 0  # decode time of the first sample
         self.end = 0  # decode time behind the last sample
         self._first_presented = 0  # presentation time of the first sample
@@ -104,8 +108,12 @@ class SampleTable:
     @property
     def start_seconds(self) -> Fraction:
         """When `media_time` is presented, on the stream's timeline."""
-        ticks = self.base + self.begin + self.media_time
-        return self.track.delay + Fraction(ticks, self.track.timescale)
+        return self.zero + Fraction(self.begin + self.media_time, self.track.timescale)
+
+    @property
+    def end_seconds(self) -> Fraction:
+        """When the last sample ends to be decoded, on the stream's timeline."""
+        return self.zero + Fraction(self.end, self.track.timescale)
 
     @property
     def presented_seconds(self) -> Fraction:
@@ -113,28 +121,41 @@ class SampleTable:
         ticks = self._presented_until - self.begin - self.media_time
         return Fraction(max(0, ticks), self.track.timescale)
 
-    def decode_time(self, run: Run) -> int:
-        """What the growing file says about when `run` begins."""
-        return max(0, run.decode_time - self.base)
+    def place(self, run: Run, seconds: Fraction = Fraction(0)) -> int:
+        """Say at which decode time of the file `run` begins, if it is appended.
 
-    def check(self, run: Run) -> None:
-        """Raise SegmentError when `run` cannot follow."""
-        if run.timescale != self.track.timescale:
-            raise SegmentError(f"track {run.track_id} has another time scale")
-        if run.decode_time - self.base - self.end > _MAX_DELTA:
-            raise SegmentError(f"a hole in track {run.track_id} is too long for one file")
-        if run.tfdt_size == 4 and self.decode_time(run) > 0xFFFF_FFFF:
-            raise SegmentError(f"track {run.track_id} is too long for 32-bit decode times")
-
-    def add(self, run: Run, position: int) -> None:
-        """Take the samples of `run`, whose moof begins at `position` of the file."""
+        That is where it begins in the stream, unless its samples would last less than nothing or
+        longer than a file can say; then it joins on: to the sample before it, or, when it is the
+        first one, to what the other tracks have at `seconds`.
+        """
         start = run.decode_time - self.base
         if not self._sizes:
-            self.begin = self.end = self._presented_until = start
-            self._first_presented = start + (run.composition[0] if run.composition else 0)
+            joined = max(0, round((seconds - self.zero) * self.track.timescale))
+            far = abs(start - joined) > MAX_OFFSET_SECONDS * self.track.timescale
+            return joined if start < 0 or far else start
+        hole, last = start - self.end, self._durations.values[-1]
+        if hole < -last or last + hole > max(last, _MAX_DELTA):
+            return self.end
+        return max(start, self.end - last + min(last, 1))
+
+    def check(self, run: Run, begin: int) -> None:
+        """Raise SegmentError when `run` cannot follow at `begin`."""
+        if run.timescale != self.track.timescale:
+            raise SegmentError(f"track {run.track_id} has another time scale")
+        if run.tfdt_size == 4 and begin > 0xFFFF_FFFF:
+            raise SegmentError(f"track {run.track_id} is too long for 32-bit decode times")
+
+    def add(self, run: Run, position: int, begin: int) -> None:
+        """Take the samples of `run`, which lies at `position` of the file and `begin`s there."""
+        if not self._sizes:
+            self.base = run.decode_time - begin
+            self.begin = self.end = self._presented_until = begin
+            self._first_presented = begin + (run.composition[0] if run.composition else 0)
             self._presented_from = self._first_presented
-        elif start != self.end:
-            self._bridge(start - self.end)
+        elif begin != self.end:
+            self._bridge(begin - self.end)
+        elif abs(run.decode_time - self.base - begin) > self._durations.values[-1]:
+            self.base = run.decode_time - begin
         self._present(run)
         number = len(self._sizes) + 1
         self._sync.extend(number + index for index, sync in enumerate(run.sync) if sync)
@@ -162,11 +183,10 @@ class SampleTable:
         yield _counted(b"co64", 0, len(self._offsets), _big_endian(self._offsets))
 
     def _bridge(self, hole: int) -> None:
-        """Let the last sample last until the next begins; shortened, it keeps one tick."""
-        last = self._durations.values[-1]
-        bridged = min(max(last + hole, min(last, 1)), _MAX_DELTA)
+        """Let the last sample last until the next one begins; see `place`."""
+        bridged = self._durations.values[-1] + hole
         self._durations.replace_last(bridged)
-        self.end += bridged - last
+        self.end += hole
 
     def _present(self, run: Run) -> None:
         """Widen the time in which the track is presented by what `run` adds."""

@@ -26,7 +26,8 @@ PROGRAMS = [
 _PICTURE = ("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30")
 _TONE = ("-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000")
 _FRAGMENTS = (
-    *("-movflags", "frag_keyframe+empty_moov+default_base_moof", "-frag_duration", "500000"),
+    *("-movflags", "frag_keyframe+empty_moov+default_base_moof+frag_discont"),
+    *("-use_editlist", "0", "-avoid_negative_ts", "make_non_negative", "-frag_duration", "500000"),
     *("-flush_packets", "1", "-write_prft", "wallclock", "-f", "mp4", "pipe:1"),
 )
 _H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-g", "30", "-pix_fmt", "yuv420p")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
+import attrs
 import media_ffmpeg as ffmpeg
 import pytest
 
 from camd.media.boxes import MediaError
-from camd.media.fragments import Fragment, FragmentReader
+from camd.media.fragments import Fragment, FragmentReader, Init
 from camd.media.mp4 import CHECK_SIZE, SegmentIndex
 from camd.media.repair import survey
 from camd.media.stored import probe, read_segment_head, sealed_moov_offset
@@ -181,3 +183,36 @@ def test_random_tails_never_read_as_fragments(recorded):
     with pytest.raises(MediaError):
         reader.feed(b"\x00\x00\x00\x03junk")
     assert reader.position == len(data) - CHECK_SIZE
+
+
+def jumped(init: Init, fragment: Fragment, seconds: int) -> Fragment:
+    """Tell a fragment's times on a clock that was set by so much."""
+    moof, runs = bytearray(fragment.moof), []
+    for run in fragment.runs:
+        time = run.decode_time + seconds * run.timescale
+        struct.pack_into(">q", moof, run.tfdt_at, time)
+        runs.append(attrs.evolve(run, decode_time=time))
+    video = next((run for run in runs if run.track_id == init.video.track_id), None)
+    return attrs.evolve(fragment, moof=bytes(moof), runs=tuple(runs), video=video)
+
+
+@pytest.mark.parametrize("jump", [10**9, -(10**9), -30, 300])
+def test_a_stream_whose_times_jump_makes_a_file_that_plays(program, tmp_path, jump):
+    """All packets are there, growing and sealed, and sound stays with its pictures."""
+    init, fragments = ffmpeg.events(ffmpeg.encode(program, "h264-aac", seconds=2))
+    moved = [jumped(init, each, jump if at >= 2 else 0) for at, each in enumerate(fragments)]
+    index, grown = ffmpeg.grow(init, moved)
+    growing, sealed = tmp_path / "growing.mp4", tmp_path / "sealed.mp4"
+    growing.write_bytes(grown)
+    sealed.write_bytes(ffmpeg.seal(index, grown))
+    hole = jump if jump == 300 else 0
+    assert float(index.duration) == pytest.approx(2 + hole, abs=0.05)
+    for path in (growing, sealed):
+        found = [ffmpeg.packets(program, path, kind) for kind in "va"]
+        assert [len(each) for each in found] == [
+            sum(run.count for each in fragments for run in each.runs if run.track_id == track)
+            for track in (1, 2)
+        ]
+        ends = [max(time for time, *_ in each) for each in found]
+        assert ends[0] == pytest.approx((2 + hole) * 1e6, abs=200_000)
+        assert ends[1] == pytest.approx(ends[0], abs=100_000)

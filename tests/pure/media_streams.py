@@ -85,7 +85,7 @@ def trun(samples: list[Sample], data_offset: int, version: int = 1) -> bytes:
 def traf(track_id: int, decode_time: int, *truns: bytes) -> bytes:
     """Build a track's part of a fragment, with a 64-bit decode time."""
     tfhd = full_box(b"tfhd", 0, 0x20000, u32(track_id))
-    return box(b"traf", tfhd, full_box(b"tfdt", 1, 0, struct.pack(">Q", decode_time)), *truns)
+    return box(b"traf", tfhd, full_box(b"tfdt", 1, 0, struct.pack(">q", decode_time)), *truns)
 
 
 def fragment(*tracks: tuple[int, int, list[Sample]], sequence: int = 1) -> bytes:

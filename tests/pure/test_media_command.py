@@ -53,7 +53,7 @@ def test_every_command_writes_fragments_with_wall_times_to_its_stdout():
     """The parts that the reader of the stream relies on are always there."""
     said = command(TestSource())
     assert said.startswith("ffmpeg -hide_banner -nostdin -nostats -loglevel level+info ")
-    assert "-movflags frag_keyframe+empty_moov+default_base_moof -frag_duration 500000" in said
+    assert "-movflags frag_keyframe+empty_moov+default_base_moof+frag_discont " in said
     assert said.endswith("-flush_packets 1 -write_prft wallclock -f mp4 pipe:1")
     assert "-fps_mode passthrough -max_error_rate 1" in said
     assert "-min_frag_duration" not in said
@@ -72,7 +72,7 @@ def test_every_command_writes_fragments_with_wall_times_to_its_stdout():
         (command(RtspSource(URL), version=(4, 4)), ["-stimeout", "-vsync passthrough"]),
         (
             command(RtspSource(URL), copy=True, probe=ProbeResult("hevc", audio_codec="aac")),
-            ["-c:v copy -tag:v hvc1", "-c:a copy"],
+            ["-c:v copy -tag:v hev1", "-c:a copy"],
         ),
         (
             command(RtspSource(URL), copy=True, probe=ProbeResult("h264", audio_codec="pcm_alaw")),

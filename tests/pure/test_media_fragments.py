@@ -180,8 +180,8 @@ def test_runs_without_an_offset_follow_one_another():
     assert [(c.count, c.offset) for c in found.runs[1].chunks] == [(2, start + size + 70)]
 
 
-def test_composition_offsets_are_unsigned_in_version_0():
-    """Version 0 refuses what only makes sense as a negative offset; version 1 takes it."""
+def test_composition_offsets_are_signed_in_every_version():
+    """A picture that is shown before it is decoded is no reason to refuse a stream."""
 
     def stream(version):
         moof = lambda at: box(  # noqa: E731
@@ -191,9 +191,14 @@ def test_composition_offsets_are_unsigned_in_version_0():
         )
         return build.VIDEO_ONLY + moof(len(moof(0)) + 8) + box(b"mdat", bytes(4))
 
-    assert samples(read(stream(1))[1], 1) == [Sample(4, offset=-512)]
-    with pytest.raises(FragmentError, match="composition"):
-        read(stream(0))
+    for version in (0, 1):
+        assert samples(read(stream(version))[1], 1) == [Sample(4, offset=-512)]
+
+
+def test_decode_times_before_zero_are_negative():
+    """FFmpeg writes them so where a track begins before the first one that it has written."""
+    _, found = read(build.VIDEO_ONLY + build.fragment((1, -512, GOP)))
+    assert found.start_seconds == -512 / 15360
 
 
 def test_intra_only_samples_are_sync_samples_whatever_their_flags():

@@ -1,0 +1,73 @@
+"""A stream that is joined between two key frames: the disk is not blamed for what came before."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from media_streams import VIDEO_AND_AUDIO, Sample, fragment
+from support.camera_films import FPS, TICKS
+from support.camera_stage import ANN, FakeChild, Part, jump_clocks, open_stage
+from trio.testing import MockClock
+
+from camd.model import Cause, Session
+
+SOUND = [Sample(10, 1024) for _ in range(23)]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClock:
+    """Nothing here takes any time."""
+    jump_clocks(monkeypatch)
+    return autojump_clock
+
+
+def joined(*, frames_before: int) -> Part:
+    """Play a child that has sound for two seconds before its first key frame.
+
+    `frames_before` pictures come shortly before that one.
+    """
+
+    async def part(child: FakeChild) -> int:
+        child.write(VIDEO_AND_AUDIO)
+        for number in range(400):
+            await trio.sleep(0.5)
+            if child.told_to_end.is_set():
+                break
+            tracks = [(2, number * 24_000, SOUND)]
+            first = 20 - frames_before
+            if number == 3 and frames_before:
+                early = [Sample(100, TICKS, sync=False)] * frames_before
+                tracks.append((1, first * TICKS, early))
+            if number >= 4:
+                picture = [Sample(100, TICKS, sync=not at and not number % 2) for at in range(5)]
+                tracks.append((1, number * 5 * TICKS, picture))
+            child.write(fragment(*tracks))
+        return 255
+
+    return part
+
+
+async def _record(frames_before: int) -> Session:
+    async with open_stage(joined(frames_before=frames_before)) as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(8.2)
+        session = await stage.camera.stop_recording()
+        assert session.frames_captured == session.frames_written + sum(
+            gap.frames for gap in session.gaps
+        )
+        return session
+
+
+async def test_sound_before_the_first_picture_is_not_missing(clock: MockClock) -> None:
+    """Nothing is entered into the ledger for a session that has just begun."""
+    session = await _record(0)
+    assert session.gaps == ()
+    assert session.frames_written > 3 * FPS
+
+
+async def test_pictures_before_the_first_key_frame_are_laid_to_the_source(clock: MockClock) -> None:
+    """They are counted, and no disk is blamed for them."""
+    session = await _record(3)
+    assert [(gap.cause, gap.frames) for gap in session.gaps] == [
+        (Cause.FRAMES_DROPPED_BY_SOURCE, 3)
+    ]

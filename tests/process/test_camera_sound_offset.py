@@ -1,0 +1,65 @@
+"""Sound and picture keep their offset to each other, from the first frame of the first file on."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import media_ffmpeg as ffmpeg
+import pytest
+import trio
+from support.camera_set import WISH, open_set
+from support.flash_beep import PERIOD, make_film, measure
+
+from camd.config.schema import RecordingConfig
+from camd.model import FileSource, Session
+
+EVERY_SECOND = RecordingConfig(rotation=timedelta(seconds=1))
+TOLERANCE = 0.005
+PCM = ("-c:a", "pcm_s16le")
+
+FILMS = {
+    "b-frames": ("film.mp4", {"b_frames": 2}),
+    "no-b-frames": ("film.mp4", {}),
+    "encoded-sound": ("film.mov", {"b_frames": 2, "sound": PCM}),
+    "opus": ("film.mkv", {"sound": ("-c:a", "libopus")}),
+    "early-sound": ("film.mp4", {"b_frames": 2, "picture_late": 0.55}),
+    "late-sound": ("film.mp4", {"b_frames": 2, "sound_late": 0.6}),
+}
+
+
+@pytest.fixture(params=ffmpeg.PROGRAMS)
+def program(request: pytest.FixtureRequest) -> str:
+    """One of the FFmpegs of this machine."""
+    path: str = request.param
+    return path
+
+
+async def recorded(program: str, folder: Path, film: Path) -> Session:
+    """Record a film as fast as it can be read, with a file for each second."""
+    source = FileSource(film, loop=False, speed=40)
+    with trio.fail_after(60):
+        async with open_set(program, folder, source, recording=EVERY_SECOND) as stage:
+            await stage.camera.start_recording(WISH)
+            return await stage.ended()
+
+
+@pytest.mark.parametrize("kind", FILMS)
+async def test_sound_is_as_late_in_every_file_as_in_the_source(
+    program: str, kind: str, tmp_path: Path
+) -> None:
+    """Each beep is within 5 ms where it was beside its flash, and packets join on to each other."""
+    name, options = FILMS[kind]
+    film = make_film(tmp_path / name, **options)
+    source = measure(program, film)
+    session = await recorded(program, tmp_path, film)
+    files = [measure(program, tmp_path / segment.filename) for segment in session.segments]
+    assert len(files) >= 3
+    assert sum(len(each.flashes) for each in files) == len(source.flashes)
+    for each in files:
+        assert each.lags
+        assert each.lags == pytest.approx([source.lags[-1]] * len(each.lags), abs=TOLERANCE)
+        intervals = [after - at for at, after in pairwise(each.flashes)]
+        assert intervals == pytest.approx([PERIOD] * len(intervals), abs=0.001)
+        assert each.uneven < 0.002
