@@ -32,6 +32,7 @@ from camd.media.fragments import Init
 from camd.media.mp4 import SegmentError
 from camd.model import Cause, Gap, RecordingNews, Segment, SegmentState
 from camd.storage.actor import Storage
+from camd.storage.levels import Need
 
 log = structlog.get_logger("camd.recorder")
 
@@ -259,12 +260,12 @@ class Recorder:
         self.book.synced(monotonic())
 
     async def _rotate(self) -> None:
-        """Seal, and promise room for the next segment of a session without an end."""
+        """Seal, and promise room for the next minute of a session without an end."""
         assert self._open is not None
-        if self.book.wish.duration is None:
-            next_bytes = self.rotation.max_seconds * self._open.bytes_per_second
-            self.storage.guard.renew(self.book.session_id, next_bytes)
+        need = Need(self._open.bytes_per_second, None)
         await self._seal()
+        if self.book.wish.duration is None:
+            self.storage.guard.renew(self.book.session_id, need.bytes)
 
     async def _seal(self) -> None:
         """Seal the open segment, if there is one; a failure leaves it playable, and is told."""

@@ -81,6 +81,7 @@ class SessionBook:
     state: SessionState = attrs.field(default=SessionState.STARTING, init=False)
     reason: str = attrs.field(default="", init=False)
     warnings: tuple[str, ...] = attrs.field(default=(), init=False)
+    fits_seconds: int | None = attrs.field(default=None, init=False)  # when it was admitted
     until: datetime | None = attrs.field(default=None, init=False)  # footage is wanted
     ended: datetime | None = attrs.field(default=None, init=False)
     frames_captured: int = attrs.field(default=0, init=False)
@@ -295,6 +296,7 @@ class SessionBook:
             preroll_seconds=self.preroll_seconds,
             stepped_seconds=self.stepped_seconds,
             warnings=self.warnings,
+            fits_seconds=self.fits_seconds,
             boot_id=self.boot_id if self.first_frame_at is not None else "",
             monotonic_start=self.first_frame_at or 0.0,
         )

@@ -121,6 +121,7 @@ class Session:
     warnings: tuple[str, ...] = ()
     boot_id: str = ""  # of the boot in which it began
     monotonic_start: float = 0.0  # seconds of that boot's monotonic clock
+    fits_seconds: int | None = None  # for how long there was room when it was admitted
 
     @property
     def current(self) -> Segment | None:

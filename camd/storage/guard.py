@@ -23,7 +23,9 @@ from camd.runtime.published import Published
 from camd.storage import probe
 from camd.storage.disk import Disk
 from camd.storage.levels import (
+    Admission,
     Fault,
+    Need,
     Thresholds,
     Usage,
     admit,
@@ -81,20 +83,20 @@ class Guard:
 
     # --- admission ---
 
-    async def admit(self, session: SessionId, rate: float, seconds: float) -> tuple[str, ...]:
-        """Promise room for `seconds` at `rate` bytes/s, judged on a fresh sample.
+    async def admit(self, session: SessionId, need: Need) -> Admission:
+        """Promise room for a recording, judged on a fresh sample.
 
-        Returns warnings for the answer. Waits for at most twice the probe's patience. Raises
-        Refusal −1010, −1008, or why the volume cannot be used; then nothing was promised.
+        Waits for at most twice the probe's patience. Raises Refusal −1010, −1008, or why the
+        volume cannot be used; then nothing was promised.
         """
         await self.refresh()
-        warnings = admit(self._status(), rate, seconds)
-        self._promises[session] = rate * seconds
-        return warnings
+        admission = admit(self._status(), need)
+        self._promises[session] = need.bytes
+        return admission
 
     def renew(self, session: SessionId, size_bytes: float) -> None:
-        """Promise room for the next segment of a session that runs already."""
-        self._promises[session] = max(size_bytes, self._promises.get(session, 0.0))
+        """Promise so much room to a session that runs already, instead of what is left."""
+        self._promises[session] = size_bytes
 
     def release(self, session: SessionId) -> None:
         """Take a session's promise back."""

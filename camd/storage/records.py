@@ -71,7 +71,7 @@ def encode(records: Iterable[Record]) -> bytes:
 
 def _encode_line(record: Record) -> bytes:
     if isinstance(record, SessionNoted):
-        bare = attrs.evolve(record.session, segments=(), gaps=(), warnings=())
+        bare = attrs.evolve(record.session, segments=(), gaps=(), warnings=(), fits_seconds=None)
         record = SessionNoted(bare)
     text = _CONVERTER.dumps({"kind": _NAMES[type(record)], "fact": record})
     return b"%08x %s\n" % (zlib.crc32(text), text)
