@@ -71,6 +71,8 @@ class Guard:
     _next: trio.Event = attrs.field(factory=trio.Event, init=False)  # the next sample is there
     _hurry: trio.Event = attrs.field(factory=trio.Event, init=False)
     stored_bytes: int = attrs.field(default=0, init=False)
+    notes_waiting: int = attrs.field(default=0, init=False)
+    notes_lost: int = attrs.field(default=0, init=False)
     published: Published[StorageStatus] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -263,6 +265,8 @@ class Guard:
             sync_latency=latency.syncs(),
             pending_seconds=round(latency.pending_seconds(now), 3),
             slow=latency.slow(now),
+            notes_waiting=self.notes_waiting,
+            notes_lost=self.notes_lost,
         )
         return attrs.evolve(status, seconds_until_blocked=seconds_until_blocked(status))
 
