@@ -20,7 +20,7 @@ from camd.camera import machine as m
 from camd.camera.active import SHUTDOWN, Admitted, Began, Changed, Over, Report, TimeIsUp
 from camd.camera.capture import Capture
 from camd.camera.children import Children, SourceEnded
-from camd.camera.desk import PatienceOver, SessionDesk
+from camd.camera.desk import INTERNAL_ERROR, PatienceOver, SessionDesk
 from camd.camera.factory import SessionFactory
 from camd.camera.feed import Feed
 from camd.camera.settings import Settings
@@ -52,7 +52,7 @@ log = structlog.get_logger("camd.camera")
 
 CLOSE_PATIENCE_SECONDS = 15.0
 CRASHED = Trouble(
-    "internal_error",
+    INTERNAL_ERROR,
     "The camera's own task failed and is being restarted",
     "Look for the traceback in the service's log.",
 )

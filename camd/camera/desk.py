@@ -35,6 +35,7 @@ from camd.runtime.mailbox import Ask
 
 log = structlog.get_logger("camd.camera")
 
+INTERNAL_ERROR = "internal_error"  # why a session ended in which camd itself failed
 STOP_PATIENCE_SECONDS = 4.0  # for frames in flight; then the session ends with what there is
 
 
@@ -159,13 +160,19 @@ class SessionDesk:
             self.end("source_ended")
 
     def crash(self) -> None:
-        """The camera's loop failed: nobody will finish the session any more."""
+        """The camera's loop failed: nobody will finish the session any more.
+
+        Its tasks have sealed and noted it already, and could not know why they had to.
+        """
         if self.active is not None:
-            book = self.active.book
-            book.ended, book.state, book.reason = now(), SessionState.ENDED, "internal_error"
-            self._tell(self.active, RecordingNews.ERROR, "", "internal_error")
-            self.factory.storage.guard.release(book.session_id)
-            self.active = None
+            active, self.active = self.active, None
+            book, storage = active.book, self.factory.storage
+            book.ended = book.ended or now()
+            book.state, book.reason = SessionState.ENDED, INTERNAL_ERROR
+            if book.segments:
+                storage.note_session_soon(active.snapshot())
+            self._tell(active, RecordingNews.ERROR, "", INTERNAL_ERROR)
+            storage.guard.release(book.session_id)
 
     def end(self, reason: str) -> None:
         """Take what is still in flight, then seal: all frames until now belong to the session."""

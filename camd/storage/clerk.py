@@ -116,32 +116,35 @@ class Clerk:
             self.opened += 1
         archive.catch_up()
         while self._stale:
-            older = self._stale.pop()
-            older.close()  # it tries once more
-            archive.inherit(older)
-            self._given_up += older.lost
+            older = self._stale[0]
+            try:
+                older.close()  # it tries once more
+            finally:
+                archive.inherit(older)
+                self._given_up += older.lost
+                self._stale.remove(older)
         archive.flush()
-        self._refused = archive.trouble
         self._write_notes(archive)
         return archive
 
     def _write_notes(self, archive: Archive) -> None:
         """Do what waits to be noted, in order, until something refuses."""
-        while self._refused is None and (note := self._notes.first) is not None:
+        refused: OSError | sqlite3.Error | None = None
+        while refused is None and (note := self._notes.first) is not None:
             keep = False
             try:
                 note.work(archive)
-                self._refused = archive.trouble
             except OSError as error:
-                self._refused, keep = error, True
+                refused, keep = error, True
             except sqlite3.Error as error:
                 if keep := is_damage(error):
                     raise
-                self._refused, keep = error, isinstance(error, sqlite3.OperationalError)
+                refused, keep = error, isinstance(error, sqlite3.OperationalError)
             finally:
                 if not keep:
                     self._notes.settle([note])
-        if self._refused is None:
+        self._refused = refused or archive.trouble
+        if not self.waiting:
             self.settled()
             if archive.take_dropped() + self._notes.take_dropped():
                 self.opened += 1  # files tell what was given up: somebody has to look at them
@@ -208,7 +211,8 @@ class Clerk:
     @property
     def waiting(self) -> int:
         """How many notes wait for the disk."""
-        return len(self._notes) + (self._archive.behind if self._archive is not None else 0)
+        archives = [*self._stale, *([self._archive] if self._archive is not None else [])]
+        return len(self._notes) + sum(archive.behind for archive in archives)
 
     @property
     def lost(self) -> int:
