@@ -19,6 +19,7 @@ from camd.model import (
     Session,
     SessionId,
     SessionState,
+    clock_was_set,
 )
 
 OLDEST_FIRST_FRAME_SECONDS = 30.0  # a source whose clock says more than that is wrong
@@ -187,9 +188,7 @@ class SessionBook:
         if self.first_frame_at is None:
             self.started += by
             return []
-        way, seconds = ("forward", by) if by > timedelta(0) else ("back", -by)
-        action = f"the clock was set {way} by {seconds.total_seconds():.3f} s; began a new file"
-        return [self._ledger(moment, moment, 0, True, Cause.CLOCK_STEP, action)]
+        return [self._ledger(moment, moment, 0, True, Cause.CLOCK_STEP, clock_was_set(by))]
 
     def cut_off(self, wanted_until: datetime | None, at_most: timedelta) -> Gap | None:
         """Ledger what a session lacks that a life of the daemon left behind and none continues.

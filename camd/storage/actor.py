@@ -272,6 +272,10 @@ class Storage:
             raise Refusal(FILE_NOT_FOUND, filename=filename)
         return segment
 
+    async def miss(self, filename: str) -> None:
+        """Take note that a file is gone which nobody asked camd to remove, if that is so."""
+        await self._stock.miss([filename])
+
     async def _bounded(self, work: Callable[[], T], filename: str) -> T:
         with trio.move_on_after(PATIENCE_SECONDS):
             try:

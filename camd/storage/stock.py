@@ -229,7 +229,7 @@ class Stocktaker:
         known = self.archive.catalog.segment(found.filename)
         if known is None or found.outcome is not Outcome.EMPTY:
             return found, []
-        lost = SegmentRemoved(found.filename, "nothing of it reached the disk")
+        lost = SegmentRemoved.of(known, "nothing of it reached the disk")
         return attrs.evolve(found, bytes_changed=-known.size_bytes), [lost]
 
     def _twin_of(self, segment: Segment, twin: Segment) -> tuple[Finding, list[Record]]:
@@ -245,7 +245,7 @@ class Stocktaker:
             frames=segment.frames,
             bytes_changed=segment.size_bytes - twin.size_bytes,
         )
-        moved = SegmentRemoved(twin.filename, f"is called {segment.filename} now")
+        moved = SegmentRemoved.of(twin, f"is called {segment.filename} now")
         return finding, [SegmentNoted(segment), moved]
 
     def miss(self, names: Iterable[str]) -> list[Finding]:
@@ -262,7 +262,7 @@ class Stocktaker:
                 catalog.put_segment(attrs.evolve(segment, state=SegmentState.MISSING))
             lost = -segment.size_bytes
             findings.append(
-                Finding(name, Outcome.MISSING, "not in the folder", 0, segment.frames, lost)
+                Finding(name, Outcome.MISSING, "removed outside of camd", 0, segment.frames, lost)
             )
         return findings
 

@@ -133,7 +133,7 @@ class Stocktaking:
             findings += await self._look_at(names)
             self.report = RecoveryReport.of(findings, began, None, tries=tries)
         for names in in_batches(stock.missing, BATCH):
-            findings += await self._miss(names)
+            findings += await self.miss(names)
         self._finish(findings)
 
     async def _look_at_unread(self) -> None:
@@ -168,7 +168,8 @@ class Stocktaking:
         self._unread += tuple(finding.filename for finding in found if finding.passing)
         return found
 
-    async def _miss(self, names: Sequence[str]) -> list[Finding]:
+    async def miss(self, names: Sequence[str]) -> list[Finding]:
+        """Take note of files that are gone; those that are there after all, are not."""
         return self._told(await self.clerk.ask(lambda a: self._taker(a).miss(names)))
 
     def _told(self, findings: list[Finding]) -> list[Finding]:
