@@ -47,6 +47,7 @@ from camd.runtime.mailbox import ActorGoneError, Ask, Mailbox
 from camd.runtime.published import Published
 from camd.runtime.supervise import supervise
 from camd.storage.actor import Storage
+from camd.storage.trust import Arrival
 
 log = structlog.get_logger("camd.camera")
 
@@ -76,6 +77,7 @@ class Resume:
     """Continue a session that another life of the daemon began; answered with whether."""
 
     session: Session
+    arrival: Arrival | None  # of its last frame, where that is known
 
 
 @attrs.frozen
@@ -234,9 +236,12 @@ class Camera:
         session: Session = await self._ask(StartRecording(wish))
         return session
 
-    async def resume(self, session: Session) -> bool:
-        """Continue a session under its own id; False when another one runs already."""
-        resumed: bool = await self._ask(Resume(session))
+    async def resume(self, session: Session, arrival: Arrival | None = None) -> bool:
+        """Continue a session under its own id; False when another one runs already.
+
+        `arrival` is that of its last frame, where its newest file tells it.
+        """
+        resumed: bool = await self._ask(Resume(session, arrival))
         return resumed
 
     async def stop_recording(self) -> Session:
@@ -312,8 +317,8 @@ class Camera:
                 self._desk.start(wish, ask)
             case StopRecording():
                 self._desk.stop(ask)
-            case Resume(session):
-                ask.answer(self._desk.resume(session))
+            case Resume(session, arrival):
+                ask.answer(self._desk.resume(session, arrival))
             case Reconfigure(recording):
                 self._factory.recording = recording
                 self._desk.use_rotation()

@@ -18,7 +18,8 @@ from camd.camera import machine as m
 from camd.camera.active import Active, Admitted, Began, Changed, Over, Report, TimeIsUp
 from camd.camera.factory import SessionFactory
 from camd.camera.feed import Feed
-from camd.camera.queue import CaptureQueue
+from camd.camera.queue import CaptureQueue, ClockFound
+from camd.camera.reckoning import Reckoning
 from camd.camera.sessions import Moment, SessionBook
 from camd.clock import boot_id, monotonic, now
 from camd.errors import (
@@ -32,6 +33,7 @@ from camd.errors import (
 from camd.media.trouble import STALLED
 from camd.model import RecordingNews, RecordingWish, Session, SessionState, Trouble
 from camd.runtime.mailbox import Ask
+from camd.storage.trust import Arrival
 
 log = structlog.get_logger("camd.camera")
 
@@ -105,13 +107,20 @@ class SessionDesk:
             self.floor.feed.look_at_clock()
             self._run(self.factory.new_book(wish)).join(ask)
 
-    def resume(self, session: Session) -> bool:
-        """Continue a session of an earlier life; False when another one runs already."""
+    def resume(self, session: Session, arrival: Arrival | None) -> bool:
+        """Continue a session of an earlier life; False when another one runs already.
+
+        `arrival` is that of its last frame, where its newest file tells it.
+        """
         if self.active is not None or self.closing:
             return False
-        book = SessionBook.resumed(session, Moment(now(), monotonic(), boot_id()))
+        moment = Moment(now(), monotonic(), boot_id())
+        book = SessionBook.resumed(session, moment)
+        there = Reckoning.of(book, moment, arrival)
         active = self._run(book)
-        active.recorder.resume()
+        active.recorder.resume(there)
+        if there.untold:
+            active.queue.put(ClockFound(there.untold, moment.wall))
         self.floor.go(active.keep_time)
         log.info("session_resumed", camera=book.camera_id, session=book.session_id)
         return True

@@ -18,6 +18,7 @@ from camd.camera.opened import OpenSegment, open_segment
 from camd.camera.queue import (
     Captured,
     CaptureQueue,
+    ClockFound,
     ClockStepped,
     Finish,
     Item,
@@ -25,6 +26,7 @@ from camd.camera.queue import (
     RunBegan,
     RunEnded,
 )
+from camd.camera.reckoning import Reckoning
 from camd.camera.rotation import Rotation
 from camd.camera.sessions import Loss, SessionBook
 from camd.clock import monotonic, now
@@ -65,13 +67,13 @@ class Recorder:
         self._ledger = Ledger(self.book, self.holes)
         self.accounts = Accounts(self.book, self.storage, self.observer)
 
-    def resume(self) -> None:
+    def resume(self, there: Reckoning) -> None:
         """Continue a session with segments: the time since the newest one is `daemon_down`.
 
         Unless the ledger has some of it: a kill may come between an entry and the next frame.
         """
         self._number = self.book.segments[-1].number + 1
-        self._ledger.resume(self.book.accounted_until)
+        self._ledger.resume(there.until, there.moved, exact=there.exact)
 
     async def record(self) -> None:
         """Write until Finish comes out of the queue; then everything is sealed and ledgered.
@@ -122,6 +124,8 @@ class Recorder:
                 why = "dropped the oldest frames in memory"
                 self._ledger.lose(Loss(start, end, frames, Cause.STORAGE_SLOW, why))
                 await self.accounts.enter(self._ledger.settle_losses())
+            case ClockFound(by, moment):
+                await self.accounts.enter(self.book.clock_set(by, moment))
             case ClockStepped(by, moment):
                 await self.accounts.enter(self._ledger.set_clock(by, moment))
             case RunEnded():

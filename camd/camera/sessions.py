@@ -190,12 +190,15 @@ class SessionBook:
             return []
         return [self._ledger(moment, moment, 0, True, Cause.CLOCK_STEP, clock_was_set(by))]
 
-    def cut_off(self, wanted_until: datetime | None, at_most: timedelta) -> Gap | None:
+    def cut_off(
+        self, wanted_until: datetime | None, at_most: timedelta, start: datetime | None = None
+    ) -> Gap | None:
         """Ledger what a session lacks that a life of the daemon left behind and none continues.
 
-        Where nobody knows until when it was wanted, that is what could be lost `at_most`.
+        Where nobody knows until when it was wanted, that is what could be lost `at_most`. `start`
+        is where the account ends, told on the clock of `wanted_until`.
         """
-        start = self.accounted_until
+        start = start or self.accounted_until
         if wanted_until is None:
             frames = round(at_most.total_seconds() * self._frame_rate())
             why = "sealed what there was; so much is missing at most"

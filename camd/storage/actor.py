@@ -59,6 +59,8 @@ from camd.storage.pins import Pins
 from camd.storage.records import GapNoted, SegmentNoted, SegmentRemoved, SessionNoted
 from camd.storage.stock import RecoveryReport
 from camd.storage.stocktaking import Stocktaking
+from camd.storage.timekeeper import arrival_of
+from camd.storage.trust import Arrival
 from camd.storage.volume import Volume
 from camd.storage.watched import WatchedDisk
 
@@ -271,6 +273,10 @@ class Storage:
         if segment is None:
             raise Refusal(FILE_NOT_FOUND, filename=filename)
         return segment
+
+    async def arrival(self, segment: Segment) -> Arrival | None:
+        """Read when a recording's last frame arrived; None when its file does not tell it."""
+        return await self.on_disk(lambda: arrival_of(self.disk, self.folder, segment))
 
     async def miss(self, filename: str) -> None:
         """Take note that a file is gone which nobody asked camd to remove, if that is so."""
