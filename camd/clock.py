@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -37,6 +38,37 @@ def boot_id() -> str:
         return ""
 
 
+def boottime() -> float:
+    """Seconds of CLOCK_BOOTTIME: as CLOCK_MONOTONIC, and goes on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class _Timex(ctypes.Structure):
+    """The beginning of struct timex, and room for the rest of it (adjtimex(2))."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_byte * 256),
+    )
+
+
+_UNSYNCHRONISED = 0x0040  # STA_UNSYNC; the kernel sets it too when somebody sets the clock
+
+
 def synchronised() -> bool:
-    """Whether a time service says that the wall clock is right (systemd's marker file)."""
+    """Whether the kernel says that a time service keeps the wall clock right (adjtimex(2)).
+
+    Where it may not be asked, whether systemd's own service has said so.
+    """
+    facts = _Timex()
+    try:
+        if ctypes.CDLL(None).adjtimex(ctypes.byref(facts)) >= 0:
+            return not facts.status & _UNSYNCHRONISED
+    except (OSError, AttributeError):
+        pass
     return Path("/run/systemd/timesync/synchronized").exists()

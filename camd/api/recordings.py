@@ -256,6 +256,7 @@ def _started(device: str, session: Session) -> views.View:
         "duration": limit,
         "format": session.format,
         "preroll_achieved": session.preroll_seconds,
+        "fits_seconds": session.fits_seconds,
         "warnings": list(session.warnings),
         "success": True,
         "recording": {

@@ -31,7 +31,7 @@ class PolicyWish:
 
 @attrs.frozen
 class CleanupWish:
-    """How to clean up; `force` overrides the brake."""
+    """How to clean up; `force` overrides the brake, and believes the clock."""
 
     force: bool = False
 
@@ -93,6 +93,8 @@ class RetentionApi:
         return _policy(self._retention.policy) | {
             "interval": config.interval.total_seconds(),
             "brake_percent": config.brake_percent,
+            "clock_trusted": not self._retention.doubt,
+            "clock": self._retention.doubt or "trusted",
             "last_run": views.cleanup_receipt(last) if last else None,
         }
 
@@ -101,6 +103,8 @@ class RetentionApi:
         plan = await self._retention.preview()
         would = plan.policy.removes and not plan.braked
         message = f"{len(plan.going)} files would be removed" if would else outcome(plan, 0, 0)
+        if would and plan.waiting_files:
+            message += f"; {plan.waits}"
         return _plan(plan) | {
             "cleanup_executed": False,
             "files_deleted": 0,
@@ -160,4 +164,6 @@ def _plan(plan: CleanupPlan) -> views.View:
         "space_short": plan.short_bytes,
         "enough": plan.enough,
         "braked": plan.braked,
+        "files_waiting": plan.waiting_files,
+        "clock": plan.clock or "trusted",
     }

@@ -222,6 +222,8 @@ def storage(status: StorageStatus) -> View:
         "sync_latency": attrs.asdict(status.sync_latency),
         "pending_seconds": status.pending_seconds,
         "slow": status.slow,
+        "notes_waiting": status.notes_waiting,
+        "notes_lost": status.notes_lost,
     }
     if notice is not None:
         view |= {
@@ -239,6 +241,8 @@ def recovery(report: RecoveryReport | None) -> View | None:
     return {
         "began": report.began,
         "ended": report.ended,
+        "tries": report.tries,
+        "trouble": report.trouble or None,
         "files": report.files,
         "counts": report.counted,
         "findings": [

@@ -28,7 +28,7 @@ from camd.model import (
 )
 from camd.runtime.mailbox import Ask
 from camd.storage.actor import Storage
-from camd.storage.levels import space_facts
+from camd.storage.levels import Need, space_facts
 
 log = structlog.get_logger("camd.session")
 
@@ -156,15 +156,15 @@ class Active:
 
     async def run(self, bytes_per_second: float, rotation: Rotation) -> None:
         """Get room, record until the queue is finished, convert, and report the end."""
-        wish = self.book.wish
-        seconds = wish.duration.total_seconds() if wish.duration else rotation.max_seconds
-        seconds += wish.preroll_seconds
         guard, session_id = self.storage.guard, self.book.session_id
+        need = self._need(bytes_per_second, rotation)
         try:
             if self.book.first_frame_at is None:
-                self.book.warnings += await guard.admit(session_id, bytes_per_second, seconds)
+                admission = await guard.admit(session_id, need)
+                self.book.warnings += admission.warnings
+                self.book.fits_seconds = admission.fits_seconds
             else:  # it was admitted once; when there is no room now, it waits
-                guard.renew(session_id, bytes_per_second * seconds)
+                guard.renew(session_id, need.bytes)
         except Refusal as refusal:
             self.refusal = refusal
         else:
@@ -179,6 +179,18 @@ class Active:
                 with trio.CancelScope(shield=True), trio.move_on_after(CLOSE_SECONDS):
                     await self._close_book()
         await self.report(Over(self))
+
+    def _need(self, bytes_per_second: float, rotation: Rotation) -> Need:
+        """Say what room the session needs: one that goes on needs what is left of its time."""
+        wish, seconds = self.book.wish, None
+        preroll = wish.preroll_seconds
+        if wish.duration is not None:
+            seconds = wish.duration.total_seconds()
+        if self.book.first_frame_at is not None:
+            elapsed = monotonic() - self.book.first_frame_at
+            seconds = None if seconds is None else max(0.0, seconds + preroll - elapsed)
+            preroll = 0.0
+        return Need(bytes_per_second, seconds, preroll, rotation.max_seconds)
 
     async def _close_book(self) -> None:
         book = self.book

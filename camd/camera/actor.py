@@ -20,7 +20,7 @@ from camd.camera import machine as m
 from camd.camera.active import SHUTDOWN, Admitted, Began, Changed, Over, Report, TimeIsUp
 from camd.camera.capture import Capture
 from camd.camera.children import Children, SourceEnded, WarningsChanged
-from camd.camera.desk import PatienceOver, SessionDesk
+from camd.camera.desk import INTERNAL_ERROR, PatienceOver, SessionDesk
 from camd.camera.factory import SessionFactory
 from camd.camera.feed import Feed
 from camd.camera.settings import Settings
@@ -48,12 +48,13 @@ from camd.runtime.mailbox import ActorGoneError, Ask, Mailbox
 from camd.runtime.published import Published
 from camd.runtime.supervise import supervise
 from camd.storage.actor import Storage
+from camd.storage.trust import Arrival
 
 log = structlog.get_logger("camd.camera")
 
 CLOSE_PATIENCE_SECONDS = 15.0
 CRASHED = Trouble(
-    "internal_error",
+    INTERNAL_ERROR,
     "The camera's own task failed and is being restarted",
     "Look for the traceback in the service's log.",
 )
@@ -77,6 +78,7 @@ class Resume:
     """Continue a session that another life of the daemon began; answered with whether."""
 
     session: Session
+    arrival: Arrival | None  # of its last frame, where that is known
 
 
 @attrs.frozen
@@ -237,9 +239,12 @@ class Camera:
         session: Session = await self._ask(StartRecording(wish))
         return session
 
-    async def resume(self, session: Session) -> bool:
-        """Continue a session under its own id; False when another one runs already."""
-        resumed: bool = await self._ask(Resume(session))
+    async def resume(self, session: Session, arrival: Arrival | None = None) -> bool:
+        """Continue a session under its own id; False when another one runs already.
+
+        `arrival` is that of its last frame, where its newest file tells it.
+        """
+        resumed: bool = await self._ask(Resume(session, arrival))
         return resumed
 
     async def stop_recording(self) -> Session:
@@ -315,8 +320,8 @@ class Camera:
                 self._desk.start(wish, ask)
             case StopRecording():
                 self._desk.stop(ask)
-            case Resume(session):
-                ask.answer(self._desk.resume(session))
+            case Resume(session, arrival):
+                ask.answer(self._desk.resume(session, arrival))
             case Reconfigure(recording):
                 self._factory.recording = recording
                 self._desk.use_rotation()

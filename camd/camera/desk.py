@@ -18,7 +18,8 @@ from camd.camera import machine as m
 from camd.camera.active import Active, Admitted, Began, Changed, Over, Report, TimeIsUp
 from camd.camera.factory import SessionFactory
 from camd.camera.feed import Feed
-from camd.camera.queue import CaptureQueue
+from camd.camera.queue import CaptureQueue, ClockFound
+from camd.camera.reckoning import Reckoning
 from camd.camera.sessions import Moment, SessionBook
 from camd.clock import boot_id, monotonic, now
 from camd.errors import (
@@ -32,9 +33,11 @@ from camd.errors import (
 from camd.media.trouble import STALLED
 from camd.model import RecordingNews, RecordingWish, Session, SessionState, Trouble
 from camd.runtime.mailbox import Ask
+from camd.storage.trust import Arrival
 
 log = structlog.get_logger("camd.camera")
 
+INTERNAL_ERROR = "internal_error"  # why a session ended in which camd itself failed
 STOP_PATIENCE_SECONDS = 4.0  # for frames in flight; then the session ends with what there is
 
 
@@ -104,13 +107,20 @@ class SessionDesk:
             self.floor.feed.look_at_clock()
             self._run(self.factory.new_book(wish)).join(ask)
 
-    def resume(self, session: Session) -> bool:
-        """Continue a session of an earlier life; False when another one runs already."""
+    def resume(self, session: Session, arrival: Arrival | None) -> bool:
+        """Continue a session of an earlier life; False when another one runs already.
+
+        `arrival` is that of its last frame, where its newest file tells it.
+        """
         if self.active is not None or self.closing:
             return False
-        book = SessionBook.resumed(session, Moment(now(), monotonic(), boot_id()))
+        moment = Moment(now(), monotonic(), boot_id())
+        book = SessionBook.resumed(session, moment)
+        there = Reckoning.of(book, moment, arrival)
         active = self._run(book)
-        active.recorder.resume()
+        active.recorder.resume(there)
+        if there.untold:
+            active.queue.put(ClockFound(there.untold, moment.wall))
         self.floor.go(active.keep_time)
         log.info("session_resumed", camera=book.camera_id, session=book.session_id)
         return True
@@ -159,13 +169,19 @@ class SessionDesk:
             self.end("source_ended")
 
     def crash(self) -> None:
-        """The camera's loop failed: nobody will finish the session any more."""
+        """The camera's loop failed: nobody will finish the session any more.
+
+        Its tasks have sealed and noted it already, and could not know why they had to.
+        """
         if self.active is not None:
-            book = self.active.book
-            book.ended, book.state, book.reason = now(), SessionState.ENDED, "internal_error"
-            self._tell(self.active, RecordingNews.ERROR, "", "internal_error")
-            self.factory.storage.guard.release(book.session_id)
-            self.active = None
+            active, self.active = self.active, None
+            book, storage = active.book, self.factory.storage
+            book.ended = book.ended or now()
+            book.state, book.reason = SessionState.ENDED, INTERNAL_ERROR
+            if book.segments:
+                storage.note_session_soon(active.snapshot())
+            self._tell(active, RecordingNews.ERROR, "", INTERNAL_ERROR)
+            storage.guard.release(book.session_id)
 
     def end(self, reason: str) -> None:
         """Take what is still in flight, then seal: all frames until now belong to the session."""

@@ -36,6 +36,7 @@ class Ledger:
     clock_was_set: bool = attrs.field(default=False, init=False)  # since the newest file began
     _set_by: timedelta = attrs.field(default=timedelta(0), init=False)  # since then
     _another_life: bool = attrs.field(default=False, init=False)  # of the daemon wrote last
+    _by_this_clock: bool = attrs.field(default=True, init=False)  # is what is written
     _came_until: float = attrs.field(default=0.0, init=False)  # on the stream's timeline
     _placed: bool = attrs.field(default=False, init=False)  # the newest times follow arrival
     _in_hand: int = attrs.field(default=0, init=False)  # frames: neither written nor lost yet
@@ -52,9 +53,13 @@ class Ledger:
         """Frames that are in hand, or lost and not entered yet."""
         return self._in_hand + (self._loss.frames if self._loss else 0)
 
-    def resume(self, until: datetime) -> None:
-        """Another life of the daemon wrote until then, by a clock that was another one."""
+    def resume(
+        self, until: datetime, moved: timedelta = timedelta(0), *, exact: bool = False
+    ) -> None:
+        """Another life of the daemon wrote until then, and the clock was `moved` since its last
+        file began; not `exact`: nobody knows whether `until` is by the clock as it is now."""
         self.written_until, self._another_life = until, True
+        self._by_this_clock, self._set_by = exact, moved
         self.run_ended(RunEnded(Cause.DAEMON_DOWN, "the service was not running"))
 
     def set_clock(self, by: timedelta, moment: datetime) -> list[Gap]:
@@ -62,8 +67,9 @@ class Ledger:
         self.clock_was_set = True
         self.holes.move(by)
         self._loss = self._loss and self._loss.moved(by)
-        if self.written_until is not None and not self._another_life:
+        if self.written_until is not None and self._by_this_clock:
             self.written_until += by
+        if self.written_until is not None and (self._by_this_clock or not self._another_life):
             self._set_by += by
         self._aligned = self._aligned and self._aligned + by
         self._zeros = deque([zero + by for zero in self._zeros], JITTER_FRAGMENTS)
@@ -102,7 +108,7 @@ class Ledger:
 
     def wrote(self, captured: Captured, until: datetime) -> list[Gap]:
         """The fragment in hand is in a file, which ends at `until` of the time it began in."""
-        self._in_hand, self._another_life = 0, False
+        self._in_hand, self._another_life, self._by_this_clock = 0, False, True
         self.written_until = until + self._set_by
         self._came_until = captured.fragment.end_seconds
         self._zeros.append(_zero_of(captured))

@@ -9,7 +9,7 @@ import attrs
 import structlog
 
 from camd import __version__
-from camd.camera.sessions import SessionBook
+from camd.camera.sessions import OLDEST_FIRST_FRAME_SECONDS, SessionBook
 from camd.clock import boot_id, monotonic, now, synchronised, to_unix_micros
 from camd.media.fragments import Fragment, Init
 from camd.media.identity import SegmentIdentity
@@ -127,13 +127,15 @@ async def open_segment(
 
     Waits for the disk. Raises OSError, and SegmentError when no file can begin so.
     """
+    age = (now() - start).total_seconds()
+    oldest = OLDEST_FIRST_FRAME_SECONDS + book.wish.preroll_seconds
     story = SegmentIdentity(
         camera_id=book.camera_id,
         identity=identity,
         session_id=book.session_id,
         number=number,
         start_micros=to_unix_micros(start),
-        monotonic_start=monotonic(),
+        monotonic_start=monotonic() - min(max(0.0, age), oldest),
         boot_id=boot_id(),
         synchronised=synchronised(),
         software=f"camd {__version__}",

@@ -64,6 +64,14 @@ class ClockStepped:
 
 
 @attrs.frozen
+class ClockFound:
+    """The wall clock was set while the daemon was down; whoever goes on knows that already."""
+
+    by: timedelta
+    at: datetime
+
+
+@attrs.frozen
 class Overflowed:
     """Frames that the disk was too slow for, here."""
 
@@ -77,7 +85,7 @@ class Finish:
     """Nothing will come any more."""
 
 
-Item = Captured | RunBegan | RunEnded | ClockStepped | Overflowed | Finish
+Item = Captured | RunBegan | RunEnded | ClockFound | ClockStepped | Overflowed | Finish
 
 
 @attrs.define(eq=False)

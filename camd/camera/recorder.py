@@ -18,6 +18,7 @@ from camd.camera.opened import OpenSegment, open_segment
 from camd.camera.queue import (
     Captured,
     CaptureQueue,
+    ClockFound,
     ClockStepped,
     Finish,
     Item,
@@ -25,6 +26,7 @@ from camd.camera.queue import (
     RunBegan,
     RunEnded,
 )
+from camd.camera.reckoning import Reckoning
 from camd.camera.rotation import Rotation
 from camd.camera.sessions import Loss, SessionBook
 from camd.clock import monotonic, now
@@ -33,6 +35,7 @@ from camd.media.mp4 import SegmentError
 from camd.media.reheader import one_file
 from camd.model import Cause, Gap, RecordingNews, Segment, SegmentState
 from camd.storage.actor import Storage
+from camd.storage.levels import Need
 
 log = structlog.get_logger("camd.recorder")
 
@@ -65,13 +68,13 @@ class Recorder:
         self._ledger = Ledger(self.book, self.holes)
         self.accounts = Accounts(self.book, self.storage, self.observer)
 
-    def resume(self) -> None:
+    def resume(self, there: Reckoning) -> None:
         """Continue a session with segments: the time since the newest one is `daemon_down`.
 
         Unless the ledger has some of it: a kill may come between an entry and the next frame.
         """
         self._number = self.book.segments[-1].number + 1
-        self._ledger.resume(self.book.accounted_until)
+        self._ledger.resume(there.until, there.moved, exact=there.exact)
 
     async def record(self) -> None:
         """Write until Finish comes out of the queue; then everything is sealed and ledgered.
@@ -123,6 +126,8 @@ class Recorder:
                 why = "dropped the oldest frames in memory"
                 self._ledger.lose(Loss(start, end, frames, Cause.STORAGE_SLOW, why))
                 await self.accounts.enter(self._ledger.settle_losses())
+            case ClockFound(by, moment):
+                await self.accounts.enter(self.book.clock_set(by, moment))
             case ClockStepped(by, moment):
                 await self.accounts.enter(self._ledger.set_clock(by, moment))
             case RunEnded():
@@ -266,12 +271,12 @@ class Recorder:
         self.book.synced(monotonic())
 
     async def _rotate(self) -> None:
-        """Seal, and promise room for the next segment of a session without an end."""
+        """Seal, and promise room for the next minute of a session without an end."""
         assert self._open is not None
-        if self.book.wish.duration is None:
-            next_bytes = self.rotation.max_seconds * self._open.bytes_per_second
-            self.storage.guard.renew(self.book.session_id, next_bytes)
+        need = Need(self._open.bytes_per_second, None)
         await self._seal()
+        if self.book.wish.duration is None:
+            self.storage.guard.renew(self.book.session_id, need.bytes)
 
     async def _seal(self) -> None:
         """Seal the open segment, if there is one; a failure leaves it playable, and is told."""

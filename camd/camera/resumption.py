@@ -9,11 +9,13 @@ import attrs
 
 from camd.camera.active import DURABILITY_SECONDS, SHUTDOWN
 from camd.camera.actor import Camera
+from camd.camera.reckoning import Reckoning, arrival_by_session
 from camd.camera.sessions import Moment, SessionBook
 from camd.clock import boot_id, monotonic, now
 from camd.config.schema import Config
 from camd.model import CameraId, Cause, Session, SessionState
 from camd.storage.actor import Storage
+from camd.storage.trust import Arrival
 
 
 class Company(Protocol):
@@ -42,7 +44,17 @@ class Resumption:
         end = moment.planned_end_of(session)
         if camera is None or not session.segments or (end is not None and end <= moment.wall):
             return False
-        return self._config.recording.resume_sessions and await camera.resume(session)
+        if not self._config.recording.resume_sessions:
+            return False
+        return await camera.resume(session, await self._arrival(session))
+
+    async def _arrival(self, session: Session) -> Arrival | None:
+        """Find out when a session's last frame arrived: from its newest file, or its beginning."""
+        if not session.segments:
+            return None
+        found = await self._storage.arrival(session.segments[-1])
+        book = SessionBook.resumed(session, _now())
+        return found or arrival_by_session(book, session.boot_id, session.monotonic_start)
 
     async def _close_session(self, session: Session) -> None:
         """End a session that is not continued; the footage that it lacks goes into the ledger."""
@@ -51,8 +63,10 @@ class Resumption:
         until = book.segments[-1].end if book.segments else session.start
         wanted_until = self._wanted_until(session, moment)
         if wanted_until is not None or session.reason != SHUTDOWN:
-            gap = book.cut_off(wanted_until, self._most_lost(session, moment))
-            await self._storage.note_gaps([gap] if gap is not None else [])
+            there = Reckoning.of(book, moment, await self._arrival(session))
+            gaps = book.clock_set(there.untold, moment.wall) if there.untold else []
+            gap = book.cut_off(wanted_until, self._most_lost(session, moment), there.until)
+            await self._storage.note_gaps([*gaps, *([gap] if gap is not None else [])])
         book.end_for(Cause.DAEMON_DOWN.value, until)
         book.ended, book.state = until, SessionState.ENDED
         await self._storage.note_session(book.snapshot(monotonic()))

@@ -19,6 +19,7 @@ from camd.model import (
     Session,
     SessionId,
     SessionState,
+    clock_was_set,
 )
 
 OLDEST_FIRST_FRAME_SECONDS = 30.0  # a source whose clock says more than that is wrong
@@ -81,6 +82,7 @@ class SessionBook:
     state: SessionState = attrs.field(default=SessionState.STARTING, init=False)
     reason: str = attrs.field(default="", init=False)
     warnings: tuple[str, ...] = attrs.field(default=(), init=False)
+    fits_seconds: int | None = attrs.field(default=None, init=False)  # when it was admitted
     until: datetime | None = attrs.field(default=None, init=False)  # footage is wanted
     ended: datetime | None = attrs.field(default=None, init=False)
     frames_captured: int = attrs.field(default=0, init=False)
@@ -186,16 +188,17 @@ class SessionBook:
         if self.first_frame_at is None:
             self.started += by
             return []
-        way, seconds = ("forward", by) if by > timedelta(0) else ("back", -by)
-        action = f"the clock was set {way} by {seconds.total_seconds():.3f} s; began a new file"
-        return [self._ledger(moment, moment, 0, True, Cause.CLOCK_STEP, action)]
+        return [self._ledger(moment, moment, 0, True, Cause.CLOCK_STEP, clock_was_set(by))]
 
-    def cut_off(self, wanted_until: datetime | None, at_most: timedelta) -> Gap | None:
+    def cut_off(
+        self, wanted_until: datetime | None, at_most: timedelta, start: datetime | None = None
+    ) -> Gap | None:
         """Ledger what a session lacks that a life of the daemon left behind and none continues.
 
-        Where nobody knows until when it was wanted, that is what could be lost `at_most`.
+        Where nobody knows until when it was wanted, that is what could be lost `at_most`. `start`
+        is where the account ends, told on the clock of `wanted_until`.
         """
-        start = self.accounted_until
+        start = start or self.accounted_until
         if wanted_until is None:
             frames = round(at_most.total_seconds() * self._frame_rate())
             why = "sealed what there was; so much is missing at most"
@@ -295,6 +298,7 @@ class SessionBook:
             preroll_seconds=self.preroll_seconds,
             stepped_seconds=self.stepped_seconds,
             warnings=self.warnings,
+            fits_seconds=self.fits_seconds,
             boot_id=self.boot_id if self.first_frame_at is not None else "",
             monotonic_start=self.first_frame_at or 0.0,
         )

@@ -18,6 +18,8 @@ _PLAN = {
     "space_to_free": "space to free",
     "share_percent": "share of all recordings",
     "files_kept": "files that must stay",
+    "files_waiting": "of them wait for the clock",
+    "clock": "clock",
     "space_short": "space over the limit afterwards",
     "message": "outcome",
 }
@@ -28,6 +30,7 @@ _POLICY = {
     "max_size_gb": "largest size of all, in GB",
     "interval": "runs every",
     "brake_percent": "at once at most (percent)",
+    "clock": "clock",
 }
 _LAST_RUN = {"ended": "last run", "asked_by": "asked for by", "message": "outcome"}
 
@@ -105,7 +108,7 @@ def unpin(reach: Reach, as_json: bool, name: str) -> None:
 
 @click.command()
 @click.option("--preview", is_flag=True, help="Only show what would go.")
-@click.option("--force", is_flag=True, help="Remove more at once than the brake allows.")
+@click.option("--force", is_flag=True, help="Override the brake, and believe the clock.")
 @remote_options
 @json_option
 def cleanup(reach: Reach, as_json: bool, preview: bool, force: bool) -> None:

@@ -28,8 +28,11 @@ def verify(files: tuple[str, ...], fast: bool, config_path: Path | None, as_json
     """Check recordings: structure, hashes, and that index, ledger and files agree.
 
     Checks all that there is, or the FILEs. The service may run meanwhile: what it is recording is
-    left out, and nothing is changed. Exits with 0 when all is well, with 1 when something is to
-    be done.
+    left out, and nothing is changed. What camd removed is no finding. Warnings (!) say what
+    somebody else removed, or what is not camd's; findings (✗) what is to be looked after.
+
+    Exits with 0 when there are no findings, warnings or not; with 1 when there are, when a FILE
+    is not there, or when the folder cannot be listed.
     """
     folder = configured(config_path).storage.recordings_dir
     names = [_name_in(folder, file) for file in files]
@@ -77,6 +80,9 @@ def summary(verdict: Verdict) -> str:
     if verdict.busy:
         parts.append(f"{len(verdict.busy)} being recorded")
     bad = sum(not complaint.fault.harmless for complaint in verdict.complaints)
+    warnings = len(verdict.complaints) - bad
+    if warnings and not bad:
+        parts.append(f"{warnings} warning{'s' if warnings > 1 else ''}")
     parts.append(f"{bad} to look after" if bad else "all is well")
     return ", ".join(parts) + "."
 

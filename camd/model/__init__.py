@@ -41,6 +41,7 @@ from camd.model.recordings import (
     SessionState,
     SessionSummary,
     StoredFile,
+    clock_was_set,
 )
 from camd.model.sources import FileSource, RtspSource, Source, TestSource, V4l2Source
 from camd.model.storage import CleanupReceipt, StorageLevel, StorageStatus, SyncLatency
@@ -93,4 +94,5 @@ __all__ = [
     "UsbFacts",
     "V4l2Source",
     "VideoFormat",
+    "clock_was_set",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -33,6 +34,15 @@ class Cause(enum.Enum):
     FRAMES_DROPPED_BY_SOURCE = "frames_dropped_by_source"
 
 
+def clock_was_set(by: timedelta) -> str:
+    """Say that the clock was set by so much, in words that `Gap.stepped` understands."""
+    way, seconds = ("forward", by) if by > timedelta(0) else ("back", -by)
+    return f"the clock was set {way} by {seconds.total_seconds():.3f} s; began a new file"
+
+
+_STEP = re.compile(r"the clock was set (forward|back) by (\d+\.\d+) s", re.ASCII)
+
+
 @attrs.frozen
 class Gap:
     """One ledger entry: footage that a session should hold and no file does."""
@@ -46,6 +56,15 @@ class Gap:
     exact: bool  # False: `frames` is estimated from the frame rate
     cause: Cause
     action: str  # what camd did about it, for people
+
+    @property
+    def stepped(self) -> timedelta:
+        """By how much the clock was set, forward or back, as `action` says; 0 for other causes."""
+        found = _STEP.match(self.action) if self.cause is Cause.CLOCK_STEP else None
+        if found is None:
+            return timedelta(0)
+        by = timedelta(seconds=float(found[2]))
+        return by if found[1] == "forward" else -by
 
     @property
     def lost_footage(self) -> bool:
@@ -121,6 +140,7 @@ class Session:
     warnings: tuple[str, ...] = ()
     boot_id: str = ""  # of the boot in which it began
     monotonic_start: float = 0.0  # seconds of that boot's monotonic clock
+    fits_seconds: int | None = None  # for how long there was room when it was admitted
 
     @property
     def current(self) -> Segment | None:

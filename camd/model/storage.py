@@ -68,6 +68,8 @@ class StorageStatus:
     sync_latency: SyncLatency = SyncLatency()
     pending_seconds: float = 0.0  # age of the oldest call to the disk that has not returned
     slow: bool = False  # such a call takes, or took within half a minute, a second or longer
+    notes_waiting: int = 0  # what could not be written into index and journal yet
+    notes_lost: int = 0  # since the start: too many waited
 
 
 @attrs.frozen

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
+from types import MappingProxyType
 
 import attrs
 
@@ -14,6 +15,8 @@ from camd.storage.records import NO_SCARS, Scars
 
 SEAM = timedelta(milliseconds=500)  # less than this between two files is no hole: clocks drift
 _SAME_SECONDS = 0.001
+NONE_REMOVED: Mapping[int, int] = MappingProxyType({})
+_MOST_STEPS = 20  # of the clock between two files that are tried together
 _OPEN = (SegmentState.OPEN, SegmentState.INTERRUPTED)
 
 
@@ -37,10 +40,13 @@ class SessionAccount:
     frames_written: int
 
 
-def judge_session(account: SessionAccount) -> list[Complaint]:
+def judge_session(
+    account: SessionAccount, removed: Mapping[int, int] = NONE_REMOVED
+) -> list[Complaint]:
     """Look for time that no file and no ledger entry covers, and for sums that do not add up.
 
-    The newest file of a session that goes on is left out: its entries may come later.
+    `removed` are the frames of segments that camd has removed, by number: they are no loss. The
+    newest file of a session that goes on is left out: its entries may come later.
     """
     session = account.session
     found = list[Complaint]()
@@ -51,18 +57,22 @@ def judge_session(account: SessionAccount) -> list[Complaint]:
     over = session.state is SessionState.ENDED
     settled = [s for s in session.segments if over or s.state not in _OPEN]
     files = sorted(settled, key=lambda segment: segment.number)
+    steps = [gap.stepped for gap in session.gaps if gap.cause is Cause.CLOCK_STEP]
     for before, after in pairwise(files):
         if before.number == after.number:
             complain(Fault.OVERLAP, f"{before.filename} and {after.filename} have one number")
             continue
-        for fault, text in _judge_seam(before, after, session.gaps):
+        if any(number in removed for number in range(before.number + 1, after.number)):
+            continue
+        for fault, text in _judge_seam(before, after, session.gaps, steps):
             complain(fault, text)
     for gap in session.gaps:
-        seconds = (gap.end - gap.start).total_seconds()
-        if seconds < 0 or gap.frames < 0 or abs(seconds - gap.duration_seconds) > _SAME_SECONDS:
+        if not _consistent(gap):
             complain(Fault.SUMS, f"the entry from {_moment(gap.start)} contradicts itself", REINDEX)
     if over:
-        written = sum(segment.frames for segment in session.segments)
+        there = {segment.number for segment in session.segments}
+        gone = sum(frames for number, frames in removed.items() if number not in there)
+        written = sum(segment.frames for segment in session.segments) + gone
         lost = sum(gap.frames for gap in session.gaps if gap.exact)
         noted = f"{account.frames_captured} frames were captured, {account.frames_written} written"
         if (account.frames_captured, account.frames_written) != (written + lost, written):
@@ -70,23 +80,61 @@ def judge_session(account: SessionAccount) -> list[Complaint]:
     return found
 
 
+def _consistent(gap: Gap) -> bool:
+    """Whether an entry's length fits its ends; of a span with holes only some is missing."""
+    seconds = (gap.end - gap.start).total_seconds()
+    more = gap.duration_seconds - seconds
+    part = gap.cause is Cause.FRAMES_DROPPED_BY_SOURCE and gap.duration_seconds >= 0
+    fits = more <= _SAME_SECONDS if part else abs(more) <= _SAME_SECONDS
+    return seconds >= 0 and gap.frames >= 0 and fits
+
+
 def _judge_seam(
-    before: Segment, after: Segment, gaps: Sequence[Gap]
-) -> Iterator[tuple[Fault, str]]:
-    between = f"between {before.filename} and {after.filename}"
-    stepped = any(gap.cause is Cause.CLOCK_STEP for gap in gaps)
-    if before.end - after.start > SEAM and not stepped:
-        seconds = (before.end - after.start).total_seconds()
-        yield (
-            Fault.OVERLAP,
-            f"{after.filename} begins {seconds:.3f} s before {before.filename} ends",
-        )
-    for start, end in uncovered(before.end, after.start, gaps):
-        seconds = (end - start).total_seconds()
+    before: Segment, after: Segment, gaps: Sequence[Gap], steps: list[timedelta]
+) -> list[tuple[Fault, str]]:
+    """Judge what lies between two files; `steps` of the clock that explain it are taken out.
+
+    The end of the first file is by the clock as it was before a step, the rest by the one after.
+    """
+    found = _faults_between(before, after, gaps, timedelta(0))
+    for taken in _runs(steps):
+        if not found:
+            break
+        by = sum((steps[at] for at in taken), timedelta(0))
+        if not (explained := _faults_between(before, after, gaps, by)):
+            found = explained
+            for at in reversed(taken):
+                del steps[at]
+    return found
+
+
+def _runs(steps: Sequence[timedelta]) -> list[range]:
+    """Say which steps may lie between two files: one, or several in a row."""
+    most = min(len(steps), _MOST_STEPS)
+    return [
+        range(first, first + length)
+        for length in range(1, most + 1)
+        for first in range(most)
+        if first + length <= most
+    ]
+
+
+def _faults_between(
+    before: Segment, after: Segment, gaps: Sequence[Gap], stepped: timedelta
+) -> list[tuple[Fault, str]]:
+    found = list[tuple[Fault, str]]()
+    end, between = before.end + stepped, f"between {before.filename} and {after.filename}"
+    if end - after.start > SEAM:
+        seconds = (end - after.start).total_seconds()
+        text = f"{after.filename} begins {seconds:.3f} s before {before.filename} ends"
+        found.append((Fault.OVERLAP, text))
+    for start, until in uncovered(end, after.start, gaps):
+        seconds = (until - start).total_seconds()
         text = (
             f"{seconds:.3f} s from {_moment(start)} are in no file and no ledger entry, {between}"
         )
-        yield Fault.UNCOVERED, text
+        found.append((Fault.UNCOVERED, text))
+    return found
 
 
 def uncovered(

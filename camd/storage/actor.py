@@ -45,7 +45,12 @@ from camd.model import (
 from camd.runtime.fanout import Fanout
 from camd.runtime.published import Published
 from camd.storage.archive import Archive
-from camd.storage.clerk import PATIENCE_SECONDS, Clerk
+from camd.storage.clerk import (
+    FIRST_RETRY_SECONDS,
+    LONGEST_RETRY_SECONDS,
+    PATIENCE_SECONDS,
+    Clerk,
+)
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.guard import Guard
 from camd.storage.levels import Thresholds
@@ -54,6 +59,8 @@ from camd.storage.pins import Pins
 from camd.storage.records import GapNoted, SegmentNoted, SegmentRemoved, SessionNoted
 from camd.storage.stock import RecoveryReport
 from camd.storage.stocktaking import Stocktaking
+from camd.storage.timekeeper import arrival_of
+from camd.storage.trust import Arrival
 from camd.storage.volume import Volume
 from camd.storage.watched import WatchedDisk
 
@@ -70,6 +77,7 @@ class Growing:
 
     segment: Segment
     durable_bytes: int
+    over: bool = False  # it grows no more, and the index has to be told
 
 
 @attrs.define(eq=False)
@@ -93,6 +101,7 @@ class Storage:
             *(self.disk, self.folder, self.clerk, self.guard, self.on_disk, self.leased),
             growing=lambda: frozenset(self._growing),
         )
+        self.clerk.settled = self._settled
 
     @property
     def status(self) -> StorageStatus:
@@ -125,29 +134,50 @@ class Storage:
 
     async def note_segment(self, segment: Segment) -> None:
         """Put a segment into the archive as it is now."""
+        before = self._growing.get(segment.filename)
+        if before is not None and segment.state is not SegmentState.OPEN:
+            # It is shown as it is, whatever the index says until it has been told.
+            sealed = segment.state is SegmentState.SEALED
+            durable_bytes = segment.size_bytes if sealed else before.durable_bytes
+            self._growing[segment.filename] = Growing(segment, durable_bytes, over=True)
         if segment.state is SegmentState.SEALED:
             await self.clerk.note(SegmentNoted(segment))
         else:
-            await self.clerk.tell(lambda archive: archive.note_open(segment))
-        if segment.state is not SegmentState.OPEN:
-            self._growing.pop(segment.filename, None)
+            if segment.state is SegmentState.INTERRUPTED:
+                self._stock.look_again()
+            await self.clerk.tell(lambda archive: archive.note_open(segment), told_by_files=True)
+
+    def _settled(self) -> None:
+        """The index knows everything: it says what files are that do not grow any more."""
+        for name, growing in list(self._growing.items()):
+            if growing.over:
+                del self._growing[name]
 
     async def note_replaced(self, old: str, new: Segment) -> None:
-        """Put `new` into the archive in place of the file `old`, which is to go; pins stay."""
+        """Put `new` into the archive in place of the file `old`, which is to go; pins stay.
+
+        Returns when that is durable: however long the disk refuses.
+        """
 
         def replace(archive: Archive) -> None:
             Pins.of(self.disk, self.folder).carry_over(old, new.filename, now())
-            archive.note(SegmentNoted(new), SegmentRemoved(old, f"became {new.filename}"))
+            archive.accept(SegmentNoted(new), SegmentRemoved(old, f"became {new.filename}"))
 
         await self.clerk.tell(replace)
+        await self.clerk.wait_settled()
 
     async def note_session(self, session: Session) -> None:
         """Put a session's facts into the archive."""
-        await self.clerk.note(SessionNoted(session))
+        await self.clerk.note(_noted(session))
+
+    def note_session_soon(self, session: Session) -> None:
+        """Put a session's facts into the archive as soon as that works; never waits."""
+        self.clerk.tell_soon(lambda archive: archive.accept(_noted(session)))
 
     async def note_gaps(self, gaps: Sequence[Gap]) -> None:
         """Write entries into the ledger."""
-        await self.clerk.note(*map(GapNoted, gaps))
+        if gaps:
+            await self.clerk.note(*map(GapNoted, gaps))
 
     # --- reading, for clients ---
 
@@ -180,14 +210,17 @@ class Storage:
     async def unfinished_sessions(self) -> tuple[Session, ...]:
         """Read what the last life of the daemon left unfinished, newest first.
 
-        Waits until its files have been made right; empty when the index cannot be read.
+        Waits until its files have been made right, and until the index can be read.
         """
         await self._stock.taken.wait()
-        try:
-            return await self.clerk.read(lambda archive: archive.catalog.unfinished_sessions())
-        except Refusal as refusal:
-            log.error("sessions_unknown", error=refusal.message)
-            return ()
+        delay = FIRST_RETRY_SECONDS
+        while True:
+            try:
+                return await self.clerk.read(lambda archive: archive.catalog.unfinished_sessions())
+            except Refusal as refusal:
+                log.error("sessions_unknown", error=refusal.message)
+            await trio.sleep(delay)
+            delay = min(LONGEST_RETRY_SECONDS, delay * 2)
 
     async def stored_file(self, filename: str) -> StoredFile:
         """Find a recording that may be read. Raises Refusal: no such file, or not a file name."""
@@ -241,6 +274,14 @@ class Storage:
             raise Refusal(FILE_NOT_FOUND, filename=filename)
         return segment
 
+    async def arrival(self, segment: Segment) -> Arrival | None:
+        """Read when a recording's last frame arrived; None when its file does not tell it."""
+        return await self.on_disk(lambda: arrival_of(self.disk, self.folder, segment))
+
+    async def miss(self, filename: str) -> None:
+        """Take note that a file is gone which nobody asked camd to remove, if that is so."""
+        await self._stock.miss([filename])
+
     async def _bounded(self, work: Callable[[], T], filename: str) -> T:
         with trio.move_on_after(PATIENCE_SECONDS):
             try:
@@ -251,6 +292,11 @@ class Storage:
                 self.guard.suspect()
                 raise Refusal(STORAGE_UNRESPONSIVE, "The file cannot be read") from error
         raise Refusal(STORAGE_UNRESPONSIVE)
+
+
+def _noted(session: Session) -> SessionNoted:
+    """Say what is noted of a session: its files and gaps have notes of their own."""
+    return SessionNoted(attrs.evolve(session, segments=(), gaps=()))
 
 
 def _facts(path: Path) -> tuple[int, datetime]:
@@ -286,6 +332,7 @@ async def open_storage(
             await guard.refresh()
             if storage.clerk.in_use is not None:
                 raise storage.clerk.in_use
+            nursery.start_soon(storage.clerk.serve)
             await nursery.start(storage._stock.serve)
             yield storage
             nursery.cancel_scope.cancel()

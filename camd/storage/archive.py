@@ -17,8 +17,9 @@ import attrs
 import structlog
 
 from camd.model import Segment
+from camd.storage.backlog import Backlog
 from camd.storage.catalog import Catalog
-from camd.storage.database import put_aside
+from camd.storage.database import is_damage, put_aside
 from camd.storage.disk import Disk
 from camd.storage.journal import Journal
 from camd.storage.records import Record, SegmentNoted
@@ -31,6 +32,11 @@ MOST_PENDING = 10_000  # records that wait for a disk on which nothing can be wr
 
 
 FileId = tuple[int, int]  # device, inode
+
+
+def told_by_a_file(record: Record) -> bool:
+    """Whether a file tells the same by itself: Matroska files do not."""
+    return isinstance(record, SegmentNoted) and record.segment.filename.endswith(".mp4")
 
 
 def file_id(path: Path) -> FileId | None:
@@ -57,8 +63,13 @@ class Archive:
     _lock: int
     folder_id: FileId | None
     _caught_up: bool = attrs.field(default=False, init=False)
-    _unwritten: list[Record] = attrs.field(factory=list, init=False)  # the journal lacks them
-    _unapplied: list[Record] = attrs.field(factory=list, init=False)  # the index lacks them
+    _unwritten: Backlog[Record] = attrs.field(init=False)  # the journal lacks them
+    _unapplied: Backlog[Record] = attrs.field(init=False)  # the index lacks them
+    trouble: OSError | sqlite3.Error | None = attrs.field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._unwritten = Backlog(MOST_PENDING, told_by_a_file)
+        self._unapplied = Backlog(MOST_PENDING, told_by_a_file)
 
     @classmethod
     def open(cls, disk: Disk, recordings: Path, *, reindex: bool = False) -> Archive:
@@ -103,49 +114,109 @@ class Archive:
         self.catalog.interrupt()
         self._caught_up = True
 
+    # --- what is noted ---
+
+    @property
+    def behind(self) -> int:
+        """How many facts wait for the disk, in memory."""
+        return max(len(self._unwritten), len(self._unapplied))
+
+    @property
+    def lost(self) -> int:
+        """How many facts were given up because too many waited, and no file tells them."""
+        return self._unwritten.lost
+
+    def take_dropped(self) -> int:
+        """Say how many facts were given up since the last time that the files tell."""
+        return self._unwritten.take_dropped() + self._unapplied.take_dropped()
+
     def note(self, *records: Record) -> None:
         """Make records durable, and put them into the index.
 
         Raises OSError or sqlite3.Error when one of the two refuses: the other one has them all
         the same, and what is behind is written with the next ones (see `flush`).
         """
-        self._unwritten = [*self._unwritten, *records][-MOST_PENDING:]
-        self._unapplied = [*self._unapplied, *records][-MOST_PENDING:]
-        refused: OSError | None = None
+        self._unwritten.add(*records)
+        self._unapplied.add(*records)
+        self._write()
+
+    def accept(self, *records: Record) -> None:
+        """Take records over, and write them now or as soon as that works; see `trouble`.
+
+        Raises sqlite3.Error for an index that is damaged.
+        """
+        self._unwritten.add(*records)
+        self._unapplied.add(*records)
+        self.flush()
+
+    def note_open(self, segment: Segment) -> None:
+        """Put a segment into the index that is not final: its file tells the rest.
+
+        Now or as soon as that works. Raises sqlite3.Error for an index that is damaged.
+        """
+        self._unapplied.add(SegmentNoted(segment))
+        self.flush()
+
+    def flush(self) -> None:
+        """Try again to write what the disk has refused, if there is anything.
+
+        Raises sqlite3.Error for an index that is damaged.
+        """
+        self.trouble = None
+        if not self.behind:
+            return
         try:
-            self.journal.append(self._unwritten)
-            self._unwritten = []
+            self._write()
+        except OSError as error:
+            self.trouble = error
+        except sqlite3.Error as error:
+            if is_damage(error):
+                raise
+            self.trouble = error
+
+    def _write(self) -> None:
+        refused: OSError | None = None
+        unwritten, unapplied = self._unwritten.all(), self._unapplied.all()
+        try:
+            self.journal.append(unwritten)
+            self._unwritten.settle(unwritten)
         except OSError as error:
             refused = error
         place = self.catalog.place if refused else self.journal.place
-        self.catalog.apply(self._unapplied, place)
-        self._unapplied = []
+        self.catalog.apply(unapplied, place)
+        self._unapplied.settle(unapplied)
         if refused is not None:
             raise refused
 
-    def flush(self) -> None:
-        """Try again to write what the disk has refused, if there is anything."""
-        if self._unwritten or self._unapplied:
-            with suppress(OSError, sqlite3.Error):
-                self.note()
+    def inherit(self, older: Archive) -> None:
+        """Take over what an archive of the same folder could not write; it is closed afterwards.
 
-    def note_open(self, segment: Segment) -> None:
-        """Put a segment into the index that is not final: its file tells the rest."""
-        self.catalog.put_segment(segment)
+        Of the files, only those that are here: the others are another disk's.
+        """
+        for record in older._unwritten.all():
+            match record:
+                case SegmentNoted(segment):
+                    here = self.journal.disk.exists(self.folder.parent / segment.filename)
+                case _:
+                    here = True
+            if here:
+                self._unwritten.add(record)
+                self._unapplied.add(record)
 
     def note_hash(self, segment: Segment) -> None:
         """Note a hash that was computed later; of a file that is gone meanwhile, nothing.
 
-        Raises OSError, sqlite3.Error.
+        As `accept`; raises sqlite3.Error when the index cannot be read.
         """
         known = self.catalog.segment(segment.filename)
         if known is not None and attrs.evolve(known, sha256=segment.sha256) == segment:
-            self.note(SegmentNoted(segment))
+            self.accept(SegmentNoted(segment))
 
     def close(self) -> None:
         """Close everything and unlock the folder."""
         if self._caught_up:
-            self.flush()
+            with suppress(sqlite3.Error):  # the journal tells it again
+                self.flush()
         self.journal.close()
         self.catalog.close()
         os.close(self._lock)

@@ -17,7 +17,7 @@ from camd.storage.accounts import judge_index, judge_session, judge_stranger
 from camd.storage.complaints import Complaint, Fault
 from camd.storage.examine import examine
 from camd.storage.glance import Glance
-from camd.storage.naming import is_plain
+from camd.storage.naming import is_plain, may_be_footage
 from camd.storage.reading import ReadingDisk
 from camd.storage.verify import Seen, Shape, judge_file
 
@@ -77,7 +77,7 @@ class Audit:
 
         Raises OSError when the folder itself cannot be listed.
         """
-        there = [name for name in os.listdir(self.folder) if not name.startswith(".")]
+        there = self._there()
         self._glance = Glance.open(self.folder)
         try:
             if not names:
@@ -97,6 +97,16 @@ class Audit:
             self._glance.close()
         files, busy = self._at.files, tuple(self._busy)
         return Verdict(files, self._read_bytes, busy, tuple(self._complaints))
+
+    def _there(self) -> list[str]:
+        """Name what may be a recording; folders such as `lost+found` are not camd's."""
+        with os.scandir(self.folder) as entries:
+            return [
+                entry.name
+                for entry in entries
+                if not entry.name.startswith(".")
+                and (entry.is_file(follow_symlinks=False) or may_be_footage(entry.name))
+            ]
 
     def _read(self, size_bytes: int, seconds: float) -> None:
         self._read_bytes += size_bytes
@@ -136,9 +146,11 @@ class Audit:
         known = self._glance.catalog.segment(name)
         expected = known.sha256 if known else None
         seen = examine(self._disk, self.folder / name, fast=self.fast, expected=expected)
-        if seen.shape is Shape.GONE and known is None and asked:
-            missing = Complaint(name, Fault.MISSING, "is not in the folder", "Check its name.")
-            return seen, [missing]
+        if seen.shape is Shape.GONE and asked:
+            text, advice = "is not in the folder", "Check its name."
+            if known is not None:
+                text, advice = "was removed outside of camd", "Put it back, under any name."
+            return seen, [Complaint(name, Fault.MISSING, text, advice)]
         return seen, judge_file(seen, known, self._twin(seen, known))
 
     def _twin(self, seen: Seen, known: Segment | None) -> str | None:
@@ -157,8 +169,15 @@ class Audit:
     def _check_sessions(self) -> None:
         if self._glance.stale:
             self._glance = self._glance.again()
-        for account in self._glance.sessions():
-            self._tell(judge_session(account))
+        suspects = {
+            account.session.session_id: account
+            for account in self._glance.sessions()
+            if judge_session(account)
+        }
+        # What camd removed itself is no hole: the journal tells, and is long.
+        removed = self._glance.removed(suspects) if suspects else {}
+        for session_id, account in suspects.items():
+            self._tell(judge_session(account, removed.get(session_id, {})))
         self._tell([judge_stranger(name) for name in self._glance.strangers()])
 
 

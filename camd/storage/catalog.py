@@ -30,8 +30,10 @@ from camd.storage.journal import Place
 from camd.storage.pages import gaps_page, segments_page, sessions_page
 from camd.storage.records import GapNoted, Record, SegmentNoted, SegmentRemoved, SessionNoted
 from camd.storage.rows import (
+    Beginning,
     Dated,
     Values,
+    beginning_of,
     gap_of,
     gap_row,
     segment_of,
@@ -230,6 +232,14 @@ class Catalog:
             "SELECT * FROM sessions WHERE session_id = ?", (session_id,)
         ).fetchone()
         return self._session(row) if row else None
+
+    def beginning(self, session_id: SessionId) -> Beginning | None:
+        """Look up when a session began."""
+        row = self._db.execute(
+            "SELECT start_us, boot_id, monotonic_start FROM sessions WHERE session_id = ?",
+            (session_id,),
+        ).fetchone()
+        return beginning_of(row) if row else None
 
     def unfinished_sessions(self) -> tuple[Session, ...]:
         """Read the sessions that no one has ended, newest first, with segments and gaps."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -23,11 +23,15 @@ from camd.storage.keeping import Keeper
 from camd.storage.receipts import append_receipt, load_policy, save_policy
 from camd.storage.removal import Removal
 from camd.storage.retention import MOST_LISTED, CleanupPlan, Planner, Policy, outcome
+from camd.storage.rows import Beginning
 from camd.storage.stock import in_batches
+from camd.storage.timekeeper import Timekeeper, arrival_of
+from camd.storage.trust import Arrival, ClockTrust
 
 log = structlog.get_logger("camd.retention")
 
 FIRST_SECONDS = 300.0  # after the start: cameras and recovery come first
+LOOK_SECONDS = 60.0  # between two looks at the clocks
 CHUNK = 500  # segments that are looked at between two other readers of the index
 BATCH = 8  # files that go between two other users of the archive, and before a shutdown
 RECEIPT_SECONDS = 5.0
@@ -73,8 +77,12 @@ class Retention:
     events: Fanout[Event]
     in_use: InUse
     policy: Policy = attrs.field(factory=Policy)
+    timekeeper: Timekeeper | None = None  # None: the clock is believed
     last: CleanupReceipt | None = attrs.field(default=None, init=False)  # of this life
     _one: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+    _looking: trio.CapacityLimiter = attrs.field(
+        factory=partial(trio.CapacityLimiter, 1), init=False
+    )
 
     async def set_policy(self, policy: Policy) -> None:
         """Put another policy in force; durable when this returns. Raises Refusal.
@@ -96,8 +104,28 @@ class Retention:
         """Say what a run would do now; changes nothing. Raises Refusal."""
         return await self._plan(self.policy, self.config.brake_percent)
 
+    @property
+    def doubt(self) -> str:
+        """Why the wall clock is not believed, as of the last look at it; "" when it is."""
+        return "" if self.timekeeper is None else self.timekeeper.trust.doubt
+
+    async def watch_clock(self) -> None:
+        """Look at the clocks for ever, so that no step is missed."""
+        while True:
+            await trio.sleep(LOOK_SECONDS)
+            await self._look_at_clock()
+
+    async def _look_at_clock(self) -> ClockTrust | None:
+        if self.timekeeper is None:
+            return None
+        return await trio.to_thread.run_sync(
+            self.timekeeper.look, limiter=self._looking, abandon_on_cancel=True
+        )
+
     async def clean_up(self, asked_by: str, *, force: bool = False) -> Cleanup:
-        """Carry the policy out once; `force` overrides the brake. Raises Refusal.
+        """Carry the policy out once; `force` overrides the brake, and believes the clock.
+
+        Raises Refusal.
 
         Waits for a run that goes on. What became busy meanwhile stays. When the caller is
         cancelled, the run ends between two batches of files, with its receipt.
@@ -105,7 +133,7 @@ class Retention:
         async with self._one:
             began, policy, tally = now(), self.policy, _Tally()
             brake = float("inf") if force else self.config.brake_percent
-            plan = await self._plan(policy, brake)
+            plan = await self._plan(policy, brake, believe=force)
             executed = policy.removes and not plan.braked
             try:
                 if executed:
@@ -130,10 +158,14 @@ class Retention:
 
     # --- planning ---
 
-    async def _plan(self, policy: Policy, brake_percent: float) -> CleanupPlan:
+    async def _plan(
+        self, policy: Policy, brake_percent: float, *, believe: bool = False
+    ) -> CleanupPlan:
         clerk, in_use = self.storage.clerk, self.in_use()
         total = await clerk.read(lambda archive: _total_bytes(archive, in_use))
-        planner = Planner(policy, total, now(), brake_percent)
+        trust = await self._look_at_clock()
+        moment, doubt = (now(), "") if trust is None else (trust.reading.wall, trust.doubt)
+        planner = Planner(policy, total, moment, brake_percent, "" if believe else doubt)
         behind: Segment | None = None
         while not planner.done:
             segments = await clerk.read(partial(_oldest, behind=behind))
@@ -142,8 +174,29 @@ class Retention:
             behind, in_use = segments[-1], self.in_use()
             pins = await Keeper(self.storage).pins([s.filename for s in segments])
             busy = {s.filename for s in segments if s.filename in in_use or self.storage.busy(s)}
-            planner.take(segments, pins, busy)
+            young = set[str]()
+            if trust is not None:
+                aged = [s for s in planner.aged(segments) if s.filename not in busy]
+                young = await self._young(aged, trust, policy, believe)
+            planner.take(segments, pins, busy, young)
         return planner.plan()
+
+    async def _young(
+        self, aged: Sequence[Segment], trust: ClockTrust, policy: Policy, believe: bool
+    ) -> set[str]:
+        """Name those that are not as old as their dates say, by when they arrived here."""
+        disk, folder = self.storage.disk, self.storage.folder
+        told = await self.storage.on_disk(lambda: [arrival_of(disk, folder, s) for s in aged])
+        silent = {s.session_id for s, each in zip(aged, told, strict=True) if each is None}
+        sessions = await self.storage.clerk.read(
+            lambda archive: {s: archive.catalog.beginning(s) for s in silent}
+        )
+        most, young = timedelta(days=policy.max_age_days or 0), set[str]()
+        for segment, each in zip(aged, told, strict=True):
+            arrival = each or _by_session(segment, sessions.get(segment.session_id))
+            if trust.age(segment.end, arrival, believe=believe) < most:
+                young.add(segment.filename)
+        return young
 
     # --- doing ---
 
@@ -173,6 +226,14 @@ class Retention:
         self.events.publish(CleanupEnded(receipt))
         disk = self.storage.disk
         await self.storage.clerk.tell(lambda archive: append_receipt(disk, archive.folder, receipt))
+
+
+def _by_session(segment: Segment, beginning: Beginning | None) -> Arrival | None:
+    """Say when a file arrived that does not tell it, as a Matroska file, by its session's start."""
+    if beginning is None or not beginning.boot_id:
+        return None
+    since = max(0.0, (segment.end - beginning.start).total_seconds())
+    return Arrival(beginning.boot_id, beginning.monotonic + since)
 
 
 def _oldest(archive: Archive, behind: Segment | None) -> tuple[Segment, ...]:
@@ -216,8 +277,10 @@ async def open_retention(
 ) -> AsyncIterator[Retention]:
     """Carry out the stored policy while the block runs; a run ends between two files."""
     policy = await trio.to_thread.run_sync(load_policy, state_dir)
-    retention = Retention(storage, config, state_dir, events, in_use, policy)
+    timekeeper = await trio.to_thread.run_sync(Timekeeper.open, state_dir)
+    retention = Retention(storage, config, state_dir, events, in_use, policy, timekeeper)
     async with trio.open_nursery() as nursery:
+        nursery.start_soon(retention.watch_clock)
         nursery.start_soon(retention.run_when_due)
         yield retention
         nursery.cancel_scope.cancel()

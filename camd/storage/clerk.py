@@ -1,6 +1,7 @@
 """The archive's one thread, as the event loop sees it: asked with patience, never in parallel.
 
 An index that turns out to be damaged is put aside and rebuilt, while clients are told to wait.
+What cannot be noted now is noted later, in order.
 """
 
 from __future__ import annotations
@@ -16,7 +17,17 @@ import structlog
 import trio
 
 from camd.errors import STORAGE_MISSING, STORAGE_UNRESPONSIVE, Refusal
-from camd.storage.archive import FOLDER, INDEX, Archive, FolderInUseError, file_id
+from camd.storage.archive import (
+    FOLDER,
+    INDEX,
+    MOST_PENDING,
+    Archive,
+    FolderInUseError,
+    file_id,
+    told_by_a_file,
+)
+from camd.storage.backlog import Backlog
+from camd.storage.database import is_damage
 from camd.storage.disk import Disk
 from camd.storage.guard import Guard
 from camd.storage.records import Record
@@ -26,6 +37,20 @@ log = structlog.get_logger("camd.storage")
 T = TypeVar("T")
 
 PATIENCE_SECONDS = 10.0
+FIRST_RETRY_SECONDS = 1.0  # until what could not be noted is tried again; then twice as long …
+LONGEST_RETRY_SECONDS = 30.0  # … and so on
+
+
+@attrs.frozen(eq=False)
+class Note:
+    """Something to be noted: what is done to the archive, and whether the files tell it too."""
+
+    work: Callable[[Archive], None]
+    told_by_files: bool = False
+
+
+def _nothing(archive: Archive) -> None:
+    """Ask the archive for nothing: what waits is written on the way."""
 
 
 @attrs.define(eq=False)
@@ -41,10 +66,20 @@ class Clerk:
     guard: Guard
     opened: int = attrs.field(default=0, init=False)
     in_use: FolderInUseError | None = attrs.field(default=None, init=False)
+    settled: Callable[[], None] = lambda: None  # in the archive's thread: everything is noted
+    _notes: Backlog[Note] = attrs.field(init=False)
+    _refused: OSError | sqlite3.Error | None = attrs.field(default=None, init=False)
+    _told: str = attrs.field(default="", init=False)  # the trouble that the log has
+    _behind: trio.Event = attrs.field(factory=trio.Event, init=False)  # something waits
+    _tried: trio.Event = attrs.field(factory=trio.Event, init=False)  # somebody has asked
+    _given_up: int = attrs.field(default=0, init=False)  # notes, by archives that are gone
     _archive: Archive | None = attrs.field(default=None, init=False)
     _stale: list[Archive] = attrs.field(factory=list, init=False)  # of folders that are gone
     _damaged: bool = attrs.field(default=False, init=False)
     _one: trio.CapacityLimiter = attrs.field(factory=partial(trio.CapacityLimiter, 1), init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._notes = Backlog(MOST_PENDING, lambda note: note.told_by_files)
 
     # --- which archive ---
 
@@ -75,20 +110,54 @@ class Clerk:
 
     def _repaired(self, archive: Archive) -> Archive:
         """Do in the archive's thread what has to be done before it is used."""
-        while self._stale:
-            self._stale.pop().close()
         if self._damaged and archive is self._archive:
             self._damaged = False
             archive.begin_again()
             self.opened += 1
         archive.catch_up()
+        while self._stale:
+            older = self._stale[0]
+            try:
+                older.close()  # it tries once more
+            finally:
+                archive.inherit(older)
+                self._given_up += older.lost
+                self._stale.remove(older)
         archive.flush()
+        self._write_notes(archive)
         return archive
+
+    def _write_notes(self, archive: Archive) -> None:
+        """Do what waits to be noted, in order, until something refuses."""
+        refused: OSError | sqlite3.Error | None = None
+        while refused is None and (note := self._notes.first) is not None:
+            keep = False
+            try:
+                note.work(archive)
+            except OSError as error:
+                refused, keep = error, True
+            except sqlite3.Error as error:
+                if keep := is_damage(error):
+                    raise
+                refused, keep = error, isinstance(error, sqlite3.OperationalError)
+            finally:
+                if not keep:
+                    self._notes.settle([note])
+        self._refused = refused or archive.trouble
+        if not self.waiting:
+            self.settled()
+            if archive.take_dropped() + self._notes.take_dropped():
+                self.opened += 1  # files tell what was given up: somebody has to look at them
 
     async def close(self) -> None:
         """Close the archive; a caller who gives up leaves that to the thread."""
 
         def close() -> None:
+            try:
+                if self._archive is not None and len(self._notes):
+                    self._repaired(self._archive)
+            except (OSError, sqlite3.Error) as error:
+                log.error("notes_lost", count=self.waiting, error=str(error))
             for archive in (*self._stale, self._archive):
                 if archive is not None:
                     archive.close()
@@ -100,17 +169,21 @@ class Clerk:
     async def ask(self, work: Callable[[Archive], T], *, abandon: bool = False) -> T:
         """Let `work` have the archive, in its thread; waits as long as the disk likes.
 
-        When the index turns out to be damaged, it is rebuilt and `work` done again.
-        Raises Refusal when there is no archive, and what `work` raises.
+        What waited to be noted is written first, if that works. When the index turns out to be
+        damaged, it is rebuilt and `work` done again. Raises Refusal when there is no archive, and
+        what `work` raises.
         """
         try:
+            try:
+                return await self._ask(work, abandon)
+            except sqlite3.DatabaseError as error:
+                if not is_damage(error):
+                    raise
+                log.error("index_damaged", error=str(error))
+                self._damaged = True
             return await self._ask(work, abandon)
-        except sqlite3.DatabaseError as error:
-            if not is_damage(error):
-                raise
-            log.error("index_damaged", error=str(error))
-            self._damaged = True
-        return await self._ask(work, abandon)
+        finally:
+            self._take_note()
 
     async def _ask(self, work: Callable[[Archive], T], abandon: bool) -> T:
         if self._archive is None:
@@ -128,25 +201,81 @@ class Clerk:
         with trio.move_on_after(PATIENCE_SECONDS):
             try:
                 return await self.ask(read, abandon=True)
-            except sqlite3.Error as error:
+            except (OSError, sqlite3.Error) as error:
                 self.guard.suspect()
                 raise Refusal(STORAGE_UNRESPONSIVE, "The index cannot be read") from error
         raise Refusal(STORAGE_UNRESPONSIVE)
 
+    # --- noting ---
+
+    @property
+    def waiting(self) -> int:
+        """How many notes wait for the disk."""
+        archives = [*self._stale, *([self._archive] if self._archive is not None else [])]
+        return len(self._notes) + sum(archive.behind for archive in archives)
+
+    @property
+    def lost(self) -> int:
+        """How many notes were given up since the start: too many waited for the disk."""
+        return self._given_up + self._notes.lost + (self._archive.lost if self._archive else 0)
+
     async def note(self, *records: Record) -> None:
-        """Write facts down. A failure is logged: files tell their own story, no footage is lost."""
-        await self.tell(lambda archive: archive.note(*records))
+        """Write facts down, now or as soon as the disk takes them; see `tell`."""
+        told = all(map(told_by_a_file, records))
+        await self.tell(lambda archive: archive.accept(*records), told_by_files=told)
 
-    async def tell(self, write: Callable[[Archive], None]) -> None:
-        """Let `write` change the archive; a failure is logged."""
+    async def tell(self, write: Callable[[Archive], None], *, told_by_files: bool = False) -> None:
+        """Let `write` change the archive, behind all that was told before.
+
+        Returns when it was tried. When it fails, that is logged, and it is tried again until it
+        works; `write` must bear that. When MOST_PENDING wait, those are given up first that are
+        `told_by_files`, then the oldest.
+        """
+        self._notes.add(Note(write, told_by_files))
+        await self._deliver()
+
+    def tell_soon(self, write: Callable[[Archive], None]) -> None:
+        """Let `write` change the archive as with `tell`, and do not wait for that."""
+        self._notes.add(Note(write))
+        self._behind.set()
+
+    async def wait_settled(self) -> None:
+        """Wait until everything that was told is written, however long the disk refuses."""
+        while self.waiting:
+            await self._tried.wait()
+
+    async def serve(self) -> None:
+        """Try again for ever what could not be noted, more and more rarely."""
+        while True:
+            await self._behind.wait()
+            delay = 0.0
+            while self.waiting:
+                await trio.sleep(delay)
+                await self._deliver()
+                delay = min(LONGEST_RETRY_SECONDS, max(FIRST_RETRY_SECONDS, delay * 2))
+            self._behind = trio.Event()
+
+    async def _deliver(self) -> None:
+        """Write what waits, if that works."""
+        trouble: Exception | None = None
         try:
-            await self.ask(write)
+            await self.ask(_nothing)
         except (OSError, sqlite3.Error, Refusal) as error:
-            log.error("archive_write_failed", error=str(error))
-            self.guard.suspect(error if isinstance(error, OSError) else None)
+            trouble = error
+        trouble = trouble or self._refused
+        if trouble is None:
+            self._told = ""
+        elif str(trouble) != self._told:  # once, however often it is tried
+            self._told = str(trouble)
+            log.error("archive_write_failed", error=str(trouble), waiting=self.waiting)
+            self.guard.suspect(trouble if isinstance(trouble, OSError) else None)
 
-
-def is_damage(error: sqlite3.DatabaseError) -> bool:
-    """Whether an error says that the database itself is broken, and not the disk or the query."""
-    code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    def _take_note(self) -> None:
+        """Tell everybody how much waits; somebody has just asked the archive."""
+        if self.lost > self.guard.notes_lost:
+            log.error("notes_lost", count=self.lost, most=MOST_PENDING)
+        self.guard.notes_waiting, self.guard.notes_lost = self.waiting, self.lost
+        if self.waiting:
+            self._behind.set()
+        self._tried.set()
+        self._tried = trio.Event()

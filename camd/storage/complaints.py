@@ -18,7 +18,8 @@ class Fault(enum.Enum):
     UNREADABLE = "unreadable"
     INTERRUPTED = "interrupted"
     STATE = "state"
-    MISSING = "missing"
+    MISSING = "missing"  # a file that was asked for by name
+    REMOVED = "removed"  # by somebody else than camd
     UNKNOWN = "unknown"
     COPY = "copy"
     RENAMED = "renamed"
@@ -36,7 +37,9 @@ class Fault(enum.Enum):
     @property
     def harmless(self) -> bool:
         """Whether nothing is lost and nothing has to be done."""
-        return self in (Fault.FOREIGN, Fault.UNHASHED, Fault.UNACCOUNTED, Fault.TORN)
+        return self in (
+            *(Fault.FOREIGN, Fault.UNHASHED, Fault.UNACCOUNTED, Fault.TORN, Fault.REMOVED),
+        )
 
 
 @attrs.frozen

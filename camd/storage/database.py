@@ -47,3 +47,9 @@ def _free_name(path: Path) -> Path:
         number += 1
         free = path.with_name(f"{path.name}.{number}")
     return free
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether an error says that the database itself is broken, and not the disk or the query."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

@@ -7,7 +7,8 @@ all: what the journal says is enough to make one.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote
@@ -21,7 +22,7 @@ from camd.storage.catalog import Catalog
 from camd.storage.disk import Disk
 from camd.storage.journal import Journal, Place
 from camd.storage.reading import ReadingDisk
-from camd.storage.records import Record, Scars, decode, scars
+from camd.storage.records import Record, Removals, Removed, Scars, decode, scars
 from camd.storage.rows import SCHEMA, SCHEMA_VERSION, gap_of, segment_of, session_of
 
 _STRANGE = (sqlite3.Error, ValueError, TypeError, OverflowError)  # what rows of garbage raise
@@ -83,6 +84,19 @@ class Glance:
             " (SELECT session_id FROM sessions) ORDER BY session_id"
         )
         return tuple(session_id for (session_id,) in rows)
+
+    def removed(self, session_ids: Container[str]) -> dict[str, Removed]:
+        """Say which segments of these sessions camd has removed: reads the whole journal.
+
+        Raises nothing; what cannot be read tells nothing.
+        """
+        disk = ReadingDisk(heed_locks=False)
+        journal, found = Journal(disk, self.folder / FOLDER), Removals(session_ids)
+        with suppress(OSError):
+            for number in journal.numbers():
+                with suppress(OSError):
+                    found.read(_whole(disk, journal.path(number)))
+        return found.found
 
     def close(self) -> None:
         """Forget everything."""

@@ -23,7 +23,9 @@ from camd.runtime.published import Published
 from camd.storage import probe
 from camd.storage.disk import Disk
 from camd.storage.levels import (
+    Admission,
     Fault,
+    Need,
     Thresholds,
     Usage,
     admit,
@@ -69,6 +71,8 @@ class Guard:
     _next: trio.Event = attrs.field(factory=trio.Event, init=False)  # the next sample is there
     _hurry: trio.Event = attrs.field(factory=trio.Event, init=False)
     stored_bytes: int = attrs.field(default=0, init=False)
+    notes_waiting: int = attrs.field(default=0, init=False)
+    notes_lost: int = attrs.field(default=0, init=False)
     published: Published[StorageStatus] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -81,20 +85,20 @@ class Guard:
 
     # --- admission ---
 
-    async def admit(self, session: SessionId, rate: float, seconds: float) -> tuple[str, ...]:
-        """Promise room for `seconds` at `rate` bytes/s, judged on a fresh sample.
+    async def admit(self, session: SessionId, need: Need) -> Admission:
+        """Promise room for a recording, judged on a fresh sample.
 
-        Returns warnings for the answer. Waits for at most twice the probe's patience. Raises
-        Refusal −1010, −1008, or why the volume cannot be used; then nothing was promised.
+        Waits for at most twice the probe's patience. Raises Refusal −1010, −1008, or why the
+        volume cannot be used; then nothing was promised.
         """
         await self.refresh()
-        warnings = admit(self._status(), rate, seconds)
-        self._promises[session] = rate * seconds
-        return warnings
+        admission = admit(self._status(), need)
+        self._promises[session] = need.bytes
+        return admission
 
     def renew(self, session: SessionId, size_bytes: float) -> None:
-        """Promise room for the next segment of a session that runs already."""
-        self._promises[session] = max(size_bytes, self._promises.get(session, 0.0))
+        """Promise so much room to a session that runs already, instead of what is left."""
+        self._promises[session] = size_bytes
 
     def release(self, session: SessionId) -> None:
         """Take a session's promise back."""
@@ -261,6 +265,8 @@ class Guard:
             sync_latency=latency.syncs(),
             pending_seconds=round(latency.pending_seconds(now), 3),
             slow=latency.slow(now),
+            notes_waiting=self.notes_waiting,
+            notes_lost=self.notes_lost,
         )
         return attrs.evolve(status, seconds_until_blocked=seconds_until_blocked(status))
 

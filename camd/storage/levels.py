@@ -7,6 +7,7 @@ unprivileged writer may still use, so the file system's own reserve counts as us
 from __future__ import annotations
 
 import errno
+import math
 from typing import Any
 
 import attrs
@@ -27,6 +28,10 @@ from camd.model import StorageLevel, StorageStatus
 HYSTERESIS_PERCENT = 1.0
 CRITICAL_PERCENT = 95.0
 SEAL_RESERVE_BYTES = 8 * 1024 * 1024
+OPEN_ENDED_SECONDS = 60.0  # of room for a recording without a duration, over and over
+_SCARCE_SECONDS = 3600.0  # it is told when there is room for less
+_LONGEST_FORECAST_SECONDS = 1e9  # of what fits; beyond that a number says nothing
+_SECONDS_IN_MINUTE = 60
 _FEWEST_INODES = 100
 _INODE_SHARE = 1000  # a thousandth of all inodes …
 _SMALL_INODE_SHARE = 10  # … but never more than a tenth, however small the volume
@@ -178,22 +183,74 @@ def room_below_block(status: StorageStatus) -> int:
     return max(0, line - used - status.promised_bytes - SEAL_RESERVE_BYTES)
 
 
-def admit(status: StorageStatus, rate: float, seconds: float) -> tuple[str, ...]:
-    """Decide on a recording of `seconds` at `rate` bytes/s: warnings for the answer.
+@attrs.frozen
+class Need:
+    """What a recording needs: `rate` bytes per second, for how long, and for what came before.
 
-    Raises Refusal: −1010 at the block line or above, −1008 when it would not fit below it, and
-    why when the volume cannot be used.
+    Without `seconds` it goes on until somebody stops it: then a minute is enough to begin.
+    """
+
+    rate: float
+    seconds: float | None
+    preroll_seconds: float = 0.0
+    file_seconds: float = 0.0  # after so long the next file begins
+
+    @property
+    def bytes(self) -> float:
+        """How much room is promised."""
+        seconds = OPEN_ENDED_SECONDS if self.seconds is None else self.seconds
+        return self.rate * (seconds + self.preroll_seconds)
+
+    def fits_seconds(self, room: int) -> int | None:
+        """Say how long a recording fits into so many bytes; None when nobody can say."""
+        fits = room / self.rate - self.preroll_seconds if self.rate > 0 else math.inf
+        return int(max(0.0, fits)) if fits < _LONGEST_FORECAST_SECONDS else None
+
+
+@attrs.frozen
+class Admission:
+    """A recording may begin. `fits_seconds` is for how long there is room; None: very long."""
+
+    warnings: tuple[str, ...] = ()
+    fits_seconds: int | None = None
+
+
+def admit(status: StorageStatus, need: Need) -> Admission:
+    """Decide on a recording; what its asker should know is in the answer.
+
+    Raises Refusal: −1010 at the block line or above, and when not even a minute fits below it;
+    −1008 when a duration that was asked for does not fit; and why when the volume cannot be used.
     """
     facts = space_facts(status)
     notice = notice_of(status)
     if notice is not None and status.level is not StorageLevel.LOW:
         raise Refusal(notice.kind, notice.message, suggestion=notice.suggestion, **facts)
     room = room_below_block(status)
-    if rate * seconds > room:
-        raise Refusal(STORAGE_LOW, **facts, fits_seconds=int(room / rate))
+    fits = need.fits_seconds(room)
+    if need.bytes > room:
+        facts |= {"fits_seconds": fits}
+        if need.seconds is not None:
+            raise Refusal(STORAGE_LOW, **facts)
+        message = f"{STORAGE_CRITICAL.message}: there is no room for a minute of recording"
+        raise Refusal(STORAGE_CRITICAL, message, **facts)
+    warnings: tuple[str, ...] = ()
     if status.level is StorageLevel.LOW:
-        return (f"Storage space is low: {status.used_percent:.1f} % used",)
-    return ()
+        warnings += (f"Storage space is low: {status.used_percent:.1f} % used",)
+    scarce = max(_SCARCE_SECONDS, need.file_seconds)
+    if need.seconds is None and fits is not None and fits < scarce:
+        warnings += (
+            f"There is room for about {_spoken(fits)} of this recording until "
+            f"{status.block_percent:g} % of the storage volume are used",
+        )
+    return Admission(warnings, fits)
+
+
+def _spoken(seconds: int) -> str:
+    """Say a length of time in words, rounded down."""
+    if seconds < _SECONDS_IN_MINUTE * 2:
+        return f"{seconds} s"
+    minutes = seconds // _SECONDS_IN_MINUTE
+    return f"{minutes} min" if minutes < 2 * 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def space_facts(status: StorageStatus) -> dict[str, Any]:

@@ -42,6 +42,11 @@ def is_recording(name: str) -> bool:
     return len(name) <= MAX_NAME_LENGTH and _NAME.fullmatch(name) is not None
 
 
+def may_be_footage(name: str) -> bool:
+    """Whether a name is that of a recording, or of one that somebody renamed."""
+    return name.endswith((".mp4", ".mkv"))
+
+
 def is_plain(name: str) -> bool:
     """Whether a client's `name` is one path component and nothing else.
 

@@ -30,7 +30,7 @@ from camd.storage.complaints import Complaint
 from camd.storage.examine import examine
 from camd.storage.reading import ReadingDisk
 from camd.storage.rounds import Pace, Round, Rounds, decode_rounds, encode_rounds
-from camd.storage.verify import Seen, judge_file
+from camd.storage.verify import Seen, Shape, judge_file
 
 log = structlog.get_logger("camd.patrol")
 
@@ -106,6 +106,9 @@ class Patrol:
             return current.passed(segment)
         with self.storage.leased(name):
             seen = await self._look_at(segment)
+        if seen.shape is Shape.GONE:
+            await self.storage.miss(name)
+            return current.passed(segment)
         known = await self.storage.clerk.read(lambda archive: archive.catalog.segment(name))
         if known != segment:  # removed, converted or hashed meanwhile: the next round's affair
             return current.passed(segment)

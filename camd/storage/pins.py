@@ -12,12 +12,9 @@ from pathlib import Path
 
 import attrs
 import msgspec
-import structlog
 
 from camd.storage.archive import FOLDER as ARCHIVE
 from camd.storage.disk import Disk
-
-log = structlog.get_logger("camd.storage")
 
 FOLDER = "pins"  # beside the index
 _NEW = ".new"  # no recording has a hidden name
@@ -141,10 +138,7 @@ class Pins:
         return True
 
     def carry_over(self, old: str, new: str, now: datetime) -> None:
-        """Let the pin of a recording keep what takes its place, too; a failure is logged."""
+        """Let the pin of a recording keep what takes its place, too. Raises OSError."""
         pin = self.find(old, now)
-        try:
-            if pin is not None:
-                self.put(new, pin)
-        except OSError as error:
-            log.error("pin_lost", filename=new, error=str(error))
+        if pin is not None:
+            self.put(new, pin)

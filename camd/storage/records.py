@@ -7,7 +7,7 @@ power cut has mixed up does not pass for a line, and spoils no other one.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -37,6 +37,14 @@ class SegmentRemoved:
 
     filename: str
     why: str
+    session_id: str = ""
+    number: int = -1
+    frames: int = 0
+
+    @classmethod
+    def of(cls, segment: Segment, why: str) -> SegmentRemoved:
+        """Say that a segment's file is about to be removed."""
+        return cls(segment.filename, why, segment.session_id, segment.number, segment.frames)
 
 
 @attrs.frozen
@@ -71,7 +79,7 @@ def encode(records: Iterable[Record]) -> bytes:
 
 def _encode_line(record: Record) -> bytes:
     if isinstance(record, SessionNoted):
-        bare = attrs.evolve(record.session, segments=(), gaps=(), warnings=())
+        bare = attrs.evolve(record.session, segments=(), gaps=(), warnings=(), fits_seconds=None)
         record = SessionNoted(bare)
     text = _CONVERTER.dumps({"kind": _NAMES[type(record)], "fact": record})
     return b"%08x %s\n" % (zlib.crc32(text), text)
@@ -140,3 +148,44 @@ def _read(line: dict[str, Any]) -> Record | None:
     except (BaseValidationError, KeyError, TypeError, ValueError):
         return None
     return record
+
+
+Removed = dict[int, int]  # frames by the number of the segment
+
+
+@attrs.define(eq=False)
+class Removals:
+    """Which segments of some sessions were removed, from the journal's lines, read in order."""
+
+    wanted: Container[str]  # ids of sessions
+    found: dict[str, Removed] = attrs.field(factory=dict, init=False)
+    _named: dict[str, tuple[str, int, int]] = attrs.field(factory=dict, init=False)
+
+    def read(self, data: bytes) -> None:
+        """Read on."""
+        for line in data.split(b"\n"):
+            if b'"kind":"segment"' in line or b'"kind":"removed"' in line:
+                for record in decode(line) if self._concerns(line) else ():
+                    self._take(record)
+
+    def _concerns(self, line: bytes) -> bool:
+        """Look at a line without making values of it, which takes most of the time."""
+        fact = (_checked(line) or {}).get("fact")
+        if not isinstance(fact, dict):
+            return False
+        told = fact.get("segment") or fact
+        if not isinstance(told, dict):
+            return False
+        return told.get("session_id") in self.wanted or told.get("filename") in self._named
+
+    def _take(self, record: Record) -> None:
+        match record:
+            case SegmentNoted(segment) if segment.session_id in self.wanted:
+                place = (segment.session_id, segment.number, segment.frames)
+                self._named[segment.filename] = place
+            case SegmentRemoved(filename, _, session_id, number, frames):
+                told = (session_id, number, frames) if session_id else None
+                place_or_none = self._named.pop(filename, None) or told
+                if place_or_none is not None:
+                    session_id, number, frames = place_or_none
+                    self.found.setdefault(session_id, {})[number] = frames

@@ -82,7 +82,7 @@ class Remover:
 
     def _remove(self, going: Sequence[Segment], why: str) -> list[Removal]:
         try:
-            self.archive.note(*(SegmentRemoved(segment.filename, why) for segment in going))
+            self.archive.note(*(SegmentRemoved.of(segment, why) for segment in going))
         except OSError as error:
             self._note_again(going)
             return [_failed(segment, error) for segment in going]

@@ -59,6 +59,7 @@ class Reason(enum.Enum):
     PINNED = "pinned"
     BUSY = "busy"  # recorded, read, converted, or the newest of a running session
     INTERRUPTED = "interrupted"  # a crash left it, and it is not sealed
+    CLOCK = "clock"  # it is too old by its date and the clock, and not by the time that passed
 
 
 @attrs.frozen
@@ -92,11 +93,19 @@ class CleanupPlan:
     freed_bytes: int
     short_bytes: int  # how much more should go by size, and cannot
     braked: bool  # it would take too much at once: then nothing goes
+    waiting_files: int = 0  # of those that stay: old only by a clock that is not believed
+    clock: str = ""  # why the clock is not believed; "" when it is
 
     @property
     def enough(self) -> bool:
         """Whether the policy is kept afterwards, as far as size goes."""
         return self.short_bytes == 0
+
+    @property
+    def waits(self) -> str:
+        """How many files wait because of the clock, and why, in words."""
+        why = self.clock or "they were recorded while the clock was wrong"
+        return f"{self.waiting_files} wait, as they are not that old: {why}"
 
     @property
     def share_percent(self) -> float:
@@ -116,9 +125,11 @@ class Planner:
     total_bytes: int
     now: datetime
     brake_percent: float
+    clock: str = ""  # why it is not believed
     _going: list[Going] = attrs.field(factory=list, init=False)
     _staying: list[Staying] = attrs.field(factory=list, init=False)
     _staying_files: int = attrs.field(default=0, init=False)
+    _waiting_files: int = attrs.field(default=0, init=False)
     _freed_bytes: int = attrs.field(default=0, init=False)
     _done: bool = attrs.field(default=False, init=False)
 
@@ -143,10 +154,25 @@ class Planner:
         allowed = int(self.policy.max_size_gb * BYTES_PER_GB)
         return self.total_bytes - self._freed_bytes - allowed
 
+    def aged(self, segments: Iterable[Segment]) -> list[Segment]:
+        """Name those of the next segments that are too old by their dates and the clock."""
+        cutoff = self._cutoff
+        if cutoff is None:
+            return []
+        there = (segment for segment in segments if segment.state is not SegmentState.MISSING)
+        return [segment for segment in there if segment.end < cutoff]
+
     def take(
-        self, segments: Iterable[Segment], pinned: Container[str], busy: Container[str]
+        self,
+        segments: Iterable[Segment],
+        pinned: Container[str],
+        busy: Container[str],
+        young: Container[str] = (),
     ) -> None:
-        """Decide about the next segments; names in `pinned` and `busy` stay."""
+        """Decide about the next segments; names in `pinned` and `busy` stay.
+
+        `young` are those that are not as old as their dates and the clock say.
+        """
         for segment in segments:
             cutoff = self._cutoff
             if self.done or (cutoff is not None and segment.start >= cutoff):
@@ -155,16 +181,16 @@ class Planner:
             if segment.state is SegmentState.MISSING:
                 continue
             if cutoff is None or segment.end < cutoff:
-                self._decide(segment, pinned, busy)
+                self._decide(segment, _reason(segment, pinned, busy, young))
 
-    def _decide(self, segment: Segment, pinned: Container[str], busy: Container[str]) -> None:
+    def _decide(self, segment: Segment, reason: Reason | None) -> None:
         name, size = segment.filename, segment.size_bytes
-        reason = _reason(segment, pinned, busy)
         if reason is None:
             self._going.append(Going(name, segment.camera_id, segment.start, size))
             self._freed_bytes += size
             return
         self._staying_files += 1
+        self._waiting_files += reason is Reason.CLOCK
         if len(self._staying) < MOST_LISTED:
             self._staying.append(Staying(name, size, reason))
 
@@ -179,15 +205,21 @@ class Planner:
             freed_bytes=self._freed_bytes,
             short_bytes=max(0, self._excess_bytes),
             braked=self._freed_bytes * 100 > self.brake_percent * self.total_bytes,
+            waiting_files=self._waiting_files,
+            clock=self.clock,
         )
 
 
-def _reason(segment: Segment, pinned: Container[str], busy: Container[str]) -> Reason | None:
+def _reason(
+    segment: Segment, pinned: Container[str], busy: Container[str], young: Container[str]
+) -> Reason | None:
     if segment.filename in busy or segment.state is SegmentState.OPEN:
         return Reason.BUSY
     if segment.state is SegmentState.INTERRUPTED:
         return Reason.INTERRUPTED
-    return Reason.PINNED if segment.filename in pinned else None
+    if segment.filename in pinned:
+        return Reason.PINNED
+    return Reason.CLOCK if segment.filename in young else None
 
 
 def mistakes_of(policy: Policy) -> list[tuple[str, str]]:
@@ -220,6 +252,8 @@ def outcome(plan: CleanupPlan, removed: int, freed_bytes: int, trouble: str = ""
         parts.append(f"{plan.staying_files} stay that the policy would take")
     if not plan.enough:
         parts.append(f"{plan.short_bytes} bytes more than the policy allows are left")
+    if plan.waiting_files:
+        parts.append(plan.waits)
     if trouble:
         parts.append(f"stopped before the end: {trouble}")
     return "; ".join(parts)

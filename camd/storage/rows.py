@@ -9,6 +9,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
+import attrs
+
 from camd.clock import from_unix_micros, to_unix_micros
 from camd.model import (
     CameraId,
@@ -186,6 +188,20 @@ def session_of(row: Row, segments: tuple[Segment, ...], gaps: tuple[Gap, ...]) -
         stepped_seconds=row["stepped_seconds"],
         preroll_seconds=row["preroll_seconds"],
     )
+
+
+@attrs.frozen
+class Beginning:
+    """When a session began: wall time, and seconds of a boot's monotonic clock."""
+
+    start: datetime
+    boot_id: str
+    monotonic: float
+
+
+def beginning_of(row: Row) -> Beginning:
+    """Read when a session began from its row of `sessions`."""
+    return Beginning(from_unix_micros(row["start_us"]), row["boot_id"], row["monotonic_start"])
 
 
 def summary_of(row: Row) -> SessionSummary:

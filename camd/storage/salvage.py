@@ -107,6 +107,8 @@ class Salvage:
                 failed.append((segment.filename, error.strerror or str(error)))
                 continue
             archive.note_hash(attrs.evolve(segment, sha256=digest))
+            if archive.trouble is not None:
+                raise archive.trouble
         return len(waiting) - len(failed), failed
 
     def _counted(self, at: Hashed) -> Callable[[int, float], None]:

@@ -7,6 +7,7 @@ only itself (I6).
 from __future__ import annotations
 
 import enum
+import errno
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from datetime import datetime
@@ -24,6 +25,15 @@ from camd.storage.recovery import Recovered, recover
 
 MOST_FINDINGS = 1000  # in a report; all are counted
 _SETTLED = (SegmentState.OPEN, SegmentState.SEALED)
+
+
+# Of a file that is none, or not ours to read: it is so until somebody changes that.
+_LASTING = (errno.EISDIR, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENXIO)
+
+
+def is_passing(error: OSError) -> bool:
+    """Whether an error may be over the next time, without anybody touching the file."""
+    return error.errno not in (*_LASTING, errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 class Outcome(enum.Enum):
@@ -49,6 +59,7 @@ class Finding:
     torn_bytes: int = 0  # behind its last whole fragment, cut off
     frames: int = 0
     bytes_changed: int = 0  # of what the index counts
+    passing: bool = False  # the disk refused, and may not the next time
 
 
 @attrs.frozen
@@ -61,6 +72,8 @@ class RecoveryReport:
     files: int  # that were looked at or missed
     counts: dict[Outcome, int]
     findings: tuple[Finding, ...]  # the first MOST_FINDINGS
+    tries: int = 1
+    trouble: str = ""  # why it failed or is not complete, and is tried again; "" otherwise
 
     @classmethod
     def of(
@@ -70,11 +83,13 @@ class RecoveryReport:
         ended: datetime | None,
         *,
         dry_run: bool = False,
+        tries: int = 1,
     ) -> RecoveryReport:
         """Sum findings up."""
         found = tuple(findings)
         counts = Counter(finding.outcome for finding in found)
-        return cls(began, ended, dry_run, len(found), dict(counts), found[:MOST_FINDINGS])
+        listed = found[:MOST_FINDINGS]
+        return cls(began, ended, dry_run, len(found), dict(counts), listed, tries)
 
     @property
     def counted(self) -> dict[str, int]:
@@ -122,7 +137,8 @@ def inspect_file(disk: Disk, path: Path, *, repair: bool = True) -> Recovered | 
     except (BlockingIOError, FileNotFoundError):
         return None
     except OSError as error:
-        return Finding(name, Outcome.UNREADABLE, error.strerror or str(error))
+        why = error.strerror or str(error)
+        return Finding(name, Outcome.UNREADABLE, why, passing=is_passing(error))
     if recovered is None:
         return Finding(name, Outcome.EMPTY if is_recording(name) else Outcome.FOREIGN, "left alone")
     return recovered
@@ -195,6 +211,8 @@ class Stocktaker:
         fresh.setdefault(place, segment)
         if twin is not None and twin.filename != segment.filename:
             return self._twin_of(segment, twin)
+        if known is not None and not known.certain:  # a sync failed, and nobody can take that back
+            segment = attrs.evolve(segment, certain=False)
         before = known.size_bytes if known and known.state is not SegmentState.MISSING else 0
         finding = Finding(
             segment.filename,
@@ -211,7 +229,7 @@ class Stocktaker:
         known = self.archive.catalog.segment(found.filename)
         if known is None or found.outcome is not Outcome.EMPTY:
             return found, []
-        lost = SegmentRemoved(found.filename, "nothing of it reached the disk")
+        lost = SegmentRemoved.of(known, "nothing of it reached the disk")
         return attrs.evolve(found, bytes_changed=-known.size_bytes), [lost]
 
     def _twin_of(self, segment: Segment, twin: Segment) -> tuple[Finding, list[Record]]:
@@ -227,7 +245,7 @@ class Stocktaker:
             frames=segment.frames,
             bytes_changed=segment.size_bytes - twin.size_bytes,
         )
-        moved = SegmentRemoved(twin.filename, f"is called {segment.filename} now")
+        moved = SegmentRemoved.of(twin, f"is called {segment.filename} now")
         return finding, [SegmentNoted(segment), moved]
 
     def miss(self, names: Iterable[str]) -> list[Finding]:
@@ -244,7 +262,7 @@ class Stocktaker:
                 catalog.put_segment(attrs.evolve(segment, state=SegmentState.MISSING))
             lost = -segment.size_bytes
             findings.append(
-                Finding(name, Outcome.MISSING, "not in the folder", 0, segment.frames, lost)
+                Finding(name, Outcome.MISSING, "removed outside of camd", 0, segment.frames, lost)
             )
         return findings
 

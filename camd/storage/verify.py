@@ -11,6 +11,7 @@ from camd.clock import to_unix_micros
 from camd.media.identity import SegmentIdentity
 from camd.model import Segment, SegmentState
 from camd.storage.complaints import RECOVER, REINDEX, RESTORE, Complaint, Fault
+from camd.storage.naming import may_be_footage
 
 _SAME_SECONDS = 0.001  # durations that differ by less are rounded differently
 _OPEN = (SegmentState.OPEN, SegmentState.INTERRUPTED)
@@ -59,8 +60,10 @@ def judge_file(seen: Seen, known: Segment | None, twin: str | None = None) -> li
     match seen.shape:
         case Shape.BUSY:
             return []
+        case Shape.UNREADABLE if known is None and not may_be_footage(seen.filename):
+            return complain(Fault.FOREIGN, "is no recording of camd's", "It is left alone.")
         case Shape.GONE:
-            return complain(Fault.MISSING, *_missing(known)) if known else []
+            return complain(Fault.REMOVED, *_removed(known)) if known else []
         case Shape.UNREADABLE:
             return complain(
                 Fault.UNREADABLE,
@@ -83,11 +86,11 @@ def judge_file(seen: Seen, known: Segment | None, twin: str | None = None) -> li
     return [*_judge_state(seen, known), *_judge_content(seen, known)]
 
 
-def _missing(known: Segment | None) -> tuple[str, str]:
-    at = f" ({known.frames} frames from {known.start:%Y-%m-%d %H:%M:%S})" if known else ""
+def _removed(known: Segment) -> tuple[str, str]:
+    at = f"{known.frames} frames from {known.start:%Y-%m-%d %H:%M:%S}"
     return (
-        f"is not in the folder, and the index knows it{at}",
-        "Put it back, under any name; what stays away is listed as missing.",
+        f"was removed outside of camd ({at})",
+        "Put it back, under any name, or let camd forget it: `camd rm`.",
     )
 
 

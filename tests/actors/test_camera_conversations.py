@@ -10,7 +10,9 @@ import trio
 from support.camera_stage import (
     ANN,
     BOB,
+    VOLUME_BYTES,
     Node,
+    Stage,
     at,
     films,
     hangs,
@@ -34,6 +36,9 @@ from camd.model import (
     Session,
     SessionState,
 )
+from camd.storage.levels import SEAL_RESERVE_BYTES, Usage
+
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
@@ -169,6 +174,44 @@ async def test_a_source_that_delivers_nothing_is_a_refusal(clock: MockClock) -> 
         assert (refusal.kind.code, refusal.data["cause"]) == (-32006, "stalled")
         assert trio.current_time() == 5
         await stage.until(CameraState.IDLE)
+
+
+def leave_room_for(stage: Stage, seconds: float) -> None:
+    """Let so much of this camera's recording fit below the block line."""
+    needed = stage.camera.expected_bytes_per_second * seconds + SEAL_RESERVE_BYTES
+    available = VOLUME_BYTES // 10 + int(needed) + 1
+    stage.disk.volume = Usage(VOLUME_BYTES, available)
+    stage.guard.look()
+
+
+async def test_an_open_end_begins_where_a_minute_fits(clock: MockClock) -> None:
+    """Nobody asked for a whole file: 13 minutes are enough to begin and for another file, and
+    the answer says that they are all; a duration that does not fit is refused as -1008."""
+    async with open_stage(recording=RecordingConfig(rotation=timedelta(hours=1))) as stage:
+        leave_room_for(stage, 780)
+        refusal = await refused(stage.camera.start_recording(attrs.evolve(ANN, duration=HOUR)))
+        assert (refusal.kind.code, refusal.data["fits_seconds"]) == (-1008, 780)
+        session = await stage.camera.start_recording(ANN)
+        assert session.fits_seconds == 780
+        assert any("about 13 min" in warning for warning in session.warnings)
+        minute = stage.camera.expected_bytes_per_second * 60
+        assert 0 < stage.guard.status.promised_bytes <= minute
+    async with open_stage() as stage:
+        leave_room_for(stage, 50)
+        refusal = await refused(stage.camera.start_recording(ANN))
+        assert (refusal.kind.code, refusal.data["fits_seconds"]) == (-1010, 50)
+
+
+async def test_a_rotation_promises_another_minute_only(clock: MockClock) -> None:
+    """What a session without an end is promised does not grow with the length of its files."""
+    async with open_stage(recording=RecordingConfig(rotation=timedelta(minutes=10))) as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep(601)
+        session = stage.camera.status.session
+        assert session is not None
+        assert len(session.segments) == 2
+        per_second = session.segments[0].size_bytes / session.segments[0].duration_seconds
+        assert 50 * per_second < stage.guard.status.promised_bytes <= 60 * per_second
 
 
 async def test_a_volume_without_room_is_a_refusal(clock: MockClock) -> None:

@@ -34,6 +34,7 @@ from camd.model import (
     CameraState,
     Cause,
     Gap,
+    RecordingChanged,
     SegmentState,
     Session,
     SessionState,
@@ -461,8 +462,15 @@ async def test_a_bug_ends_the_session_and_the_camera_starts_anew(
         assert segment.frames == 25
         assert stage.storage.still_growing == []
         assert stage.storage.status.promised_bytes == 0
-        assert stage.storage.sessions[-1].state is SessionState.ENDED
-        assert stage.storage.sessions[-1].reason == "interrupted"
+        noted = stage.storage.sessions[-1]
+        assert (noted.state, noted.reason) == (SessionState.ENDED, "internal_error")
+        assert noted.end == segment.end
+        assert (noted.frames_captured, noted.frames_written) == (25, 25)
+        assert stage.news[-1] == "ERROR internal_error"
+        told = [event for event in stage.heard if isinstance(event, RecordingChanged)][-1]
+        assert attrs.evolve(told.session, elapsed_seconds=0) == attrs.evolve(
+            noted, elapsed_seconds=0
+        )
 
         session = await stage.camera.start_recording(ANN)
         assert trio.current_time() == 5.0  # a second's delay, and the first fragment

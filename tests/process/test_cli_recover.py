@@ -119,7 +119,7 @@ def test_what_was_made_right_is_right(shelf: Shelf) -> None:
     assert torn is not None
     assert (torn.state, torn.frames) == (SegmentState.SEALED, 6)
     assert torn.sha256 == signature((shelf.folder / torn.filename).read_bytes())
-    assert complaints(shelf) == {"copy", "missing", "foreign", "empty", "unaccounted"}
+    assert complaints(shelf) == {"copy", "removed", "foreign", "empty", "unaccounted"}
 
 
 def test_people_read_what_is_done_file_by_file(shelf: Shelf) -> None:

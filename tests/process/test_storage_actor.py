@@ -32,6 +32,7 @@ from camd.model import (
 from camd.runtime.fanout import Fanout
 from camd.storage.actor import Storage, open_storage
 from camd.storage.disk import Disk, PosixDisk
+from camd.storage.levels import Need
 from camd.storage.naming import candidates
 from camd.storage.segment import SegmentFile
 
@@ -134,7 +135,8 @@ async def test_an_index_that_cannot_be_made_costs_no_recording(tmp_path: Path) -
     (folder / ".camd").touch()
     async with opened(folder) as storage:
         assert storage.status.level is OK
-        assert await storage.guard.admit(SessionId("s0"), 1.0, 1.0) == ()
+        admission = await storage.guard.admit(SessionId("s0"), Need(1.0, 1.0))
+        assert admission.warnings == ()
         assert await refused(storage.list_recordings, ALL) == -1014
 
 

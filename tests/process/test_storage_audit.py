@@ -20,6 +20,7 @@ from camd.storage.complaints import Complaint, Fault
 from camd.storage.examine import examine
 from camd.storage.glance import Glance
 from camd.storage.reading import ReadingDisk
+from camd.storage.records import SegmentRemoved
 from camd.storage.verify import Shape
 
 
@@ -65,6 +66,66 @@ def test_an_empty_folder_and_one_without_an_archive_are_clean(tmp_path: Path) ->
     assert check(Shelf(tmp_path / "made")).clean
 
 
+def test_what_camd_removed_itself_is_no_finding(shelf: Shelf) -> None:
+    """Files that a person or a policy had removed, first, in the middle, last or all of a session:
+    its sums and seams are as they should be without them; one that is only gone is a warning."""
+    made = {}
+    for session_id in ("first", "middle", "last", "all", "outside"):
+        made[session_id] = [shelf.put(number, session_id) for number in range(4)]
+        shelf.note(session(session_id, files=4))
+    going = [*made["first"][:1], *made["middle"][1:3], *made["last"][3:], *made["all"]]
+    with shelf.archive() as archive:
+        for each in going:
+            (shelf.folder / each.filename).unlink()
+            archive.note(SegmentRemoved.of(each, "retention: older than 30 days"))
+    files = made["outside"]
+    assert check(shelf).complaints == ()
+    (shelf.folder / files[2].filename).unlink()
+    verdict = check(shelf)
+    assert [(c.subject, c.fault) for c in verdict.complaints] == [
+        (files[2].filename, Fault.REMOVED)
+    ]
+    assert "removed outside of camd" in verdict.complaints[0].text
+    assert verdict.clean
+    assert not check(shelf, files[2].filename).clean  # nothing is left to be checked
+
+
+def test_a_file_that_only_the_index_lost_is_a_hole(shelf: Shelf) -> None:
+    """Unless camd has removed it, a file between two others is missed, and so are its frames."""
+    files = [shelf.put(number, "s1", apart=0.3 if number < 2 else 3.0) for number in range(3)]
+    shelf.note(session("s1", files=3))
+    with shelf.archive() as archive:
+        archive.catalog.drop_segment(files[1].filename)
+        (shelf.folder / files[1].filename).unlink()
+    assert {c.fault for c in check(shelf).complaints} == {Fault.UNCOVERED, Fault.SUMS}
+
+
+def test_what_older_versions_noted_of_removals_is_understood(shelf: Shelf) -> None:
+    """A removal that names the file alone is that of the segment which was noted by this name."""
+    files = [shelf.put(number, "s1", apart=0.3) for number in range(3)]
+    shelf.note(session("s1", files=3))
+    with shelf.archive() as archive:
+        (shelf.folder / files[1].filename).unlink()
+        archive.note(SegmentRemoved(files[1].filename, "asked for"))
+    assert check(shelf).complaints == ()
+
+
+FURNITURE = ("lost+found", ".Trash-1000", "System Volume Information", ".snapshot", "$RECYCLE.BIN")
+
+
+def test_what_file_systems_put_there_is_left_alone(shelf: Shelf) -> None:
+    """Folders and unreadable files that can be no footage are no findings, or harmless ones."""
+    for name in FURNITURE:
+        (shelf.folder / name).mkdir(mode=0)
+    (shelf.folder / "aquota.user").write_text("x")
+    (shelf.folder / "aquota.user").chmod(0)
+    os.mkfifo(shelf.folder / "pipe")
+    (shelf.folder / "link").symlink_to("lost+found")
+    verdict = check(shelf)
+    assert verdict.clean
+    assert {c.subject for c in verdict.complaints} <= {"aquota.user"}
+
+
 def test_every_kind_of_file_gets_its_finding(shelf: Shelf) -> None:
     """Foreign, truncated, empty, unreadable, renamed, copied, unknown, missing: one line each."""
     a, b = (shelf.put(number, f"s{number}") for number in (2, 3))
@@ -94,8 +155,8 @@ def test_every_kind_of_file_gets_its_finding(shelf: Shelf) -> None:
         "copy.mp4": Fault.COPY,
         b.filename: Fault.HASH,
         cut.filename: Fault.DAMAGED,
-        gone.filename: Fault.MISSING,
-        moved.filename: Fault.MISSING,
+        gone.filename: Fault.REMOVED,
+        moved.filename: Fault.REMOVED,
         "moved.mp4": Fault.RENAMED,
         empty.filename: Fault.DAMAGED,
         unknown.filename: Fault.UNKNOWN,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,22 @@ import attrs
 import pytest
 import trio
 from support.disk import MemoryDisk, roomy_disk
-from support.footage import NOON, segment
+from support.footage import NOON, WHO, footage, segment, session
 
-from camd.clock import now
+from camd.clock import boot_id, monotonic, now
 from camd.config.schema import RetentionConfig, StorageConfig
 from camd.errors import Refusal
-from camd.model import CleanupEnded, CleanupReceipt, Event, RecordingQuery, Segment
+from camd.media.mp4 import SegmentIndex
+from camd.model import (
+    CleanupEnded,
+    CleanupReceipt,
+    Event,
+    RecordingQuery,
+    Segment,
+    SessionId,
+)
 from camd.runtime.fanout import Fanout
-from camd.storage import cleanup
+from camd.storage import cleanup, timekeeper
 from camd.storage.actor import Storage, open_storage
 from camd.storage.cleanup import Retention, open_retention
 from camd.storage.disk import PosixDisk
@@ -33,7 +43,8 @@ from camd.storage.receipts import (
     load_policy,
     save_policy,
 )
-from camd.storage.retention import Policy, PolicyType
+from camd.storage.retention import Policy, PolicyType, Reason
+from camd.storage.segment import SegmentFile
 
 AGE = Policy(PolicyType.AGE, True, max_age_days=30)
 SIZE = Policy(PolicyType.SIZE, True, max_size_gb=8e-6)  # 8000 bytes
@@ -194,6 +205,87 @@ async def test_the_brake_stops_a_run_that_takes_too_much(tmp_path: Path) -> None
         assert [line["braked"] for line in stage.receipts()] == [True, True]
         assert (await stage.retention.clean_up("ann", force=True)).executed
         assert await stage.names() == named(*YOUNG)
+
+
+def arrived(folder: Path, number: int, **story: Any) -> Segment:
+    """Write a recording that arrived just now in this boot, and describe it."""
+    init, fragments = footage(1)
+    told = {"number": number, "boot_id": boot_id(), "monotonic_start": monotonic()} | story
+    who = attrs.evolve(WHO, **told)
+    index = SegmentIndex(init, fragments[0], who)
+    name = f"camera0_now{number}.mp4"
+    file = SegmentFile.create(PosixDisk(), folder, repeat(name), index, fragments[0])
+    file.seal()
+    file.close()
+    made = attrs.evolve(film(0), filename=name, number=number, start=now(), end=now())
+    return attrs.evolve(made, size_bytes=file.size_bytes)
+
+
+async def test_a_step_of_the_clock_removes_nothing_that_is_young(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the clock set 400 days ahead, what was recorded in this boot and before stays; preview,
+    policy and receipt say why. Somebody who forces it believes the clock for what came before;
+    what arrived in this boot is young for certain."""
+    async with opened(tmp_path, AGE, [*OLD, *YOUNG]) as stage:
+        mine = arrived(stage.folder, 1)
+        await stage.storage.note_segment(mine)
+        os.utime(stage.folder / mine.filename, (0, 0))  # what a file's dates say is nothing
+        monkeypatch.setattr(timekeeper, "now", lambda: now() + timedelta(days=400))
+        preview = await stage.retention.preview()
+        assert [each.filename for each in preview.going] == named(*OLD)
+        assert {each.filename: each.reason for each in preview.staying} == {
+            each.filename: Reason.CLOCK for each in (*YOUNG, mine)
+        }
+        assert "set while the machine was running" in preview.clock
+        assert stage.retention.doubt == preview.clock
+        receipt = (await stage.retention.clean_up("schedule")).receipt
+        assert await stage.names() == named(*YOUNG, mine)
+        assert "3 wait, as they are not that old: the clock was set" in receipt.message
+        forced = await stage.retention.clean_up("ann", force=True)
+        assert await stage.names() == named(mine)
+        assert (forced.plan.clock, forced.plan.waiting_files) == ("", 1)
+        assert json.loads((tmp_path / "state" / "clock.json").read_text())["stepped_at"]
+
+
+async def test_a_step_that_is_taken_back_leaves_no_doubt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then everything is as before; and a restart of the service remembers either."""
+    async with opened(tmp_path, AGE, OLD) as stage:
+        with monkeypatch.context() as patch:
+            patch.setattr(timekeeper, "now", lambda: now() + timedelta(days=400))
+            assert (await stage.retention.preview()).clock
+            again = timekeeper.Timekeeper.open(tmp_path / "state")
+            assert again.trust.doubt
+        assert not (await stage.retention.preview()).clock
+        assert timekeeper.Timekeeper.open(tmp_path / "state").trust.doubt == ""
+
+
+async def test_a_file_with_the_date_of_a_clock_without_battery_is_young(tmp_path: Path) -> None:
+    """Recorded in this boot before the clock was right, an MP4 tells itself when it arrived, and a
+    Matroska file by its session."""
+    async with opened(tmp_path, AGE, []) as stage:
+        long_ago = {"start": NOON - timedelta(days=9000), "end": NOON - timedelta(days=9000)}
+        mine = attrs.evolve(arrived(stage.folder, 1), **long_ago)
+        mkv = attrs.evolve(mine, filename="camera0_then.mkv", number=2)
+        (stage.folder / mkv.filename).write_bytes(bytes(1000))
+        foreign = attrs.evolve(mkv, filename="camera0_other.mkv", session_id=SessionId("other"))
+        (stage.folder / foreign.filename).write_bytes(bytes(1000))
+        for each in (mine, mkv, foreign):
+            await stage.storage.note_segment(each)
+        begun = session(
+            session_id=mine.session_id,
+            start=mine.start,
+            boot_id=boot_id(),
+            monotonic_start=monotonic(),
+        )
+        await stage.storage.note_session(begun)
+        preview = await stage.retention.preview()
+        assert {each.filename for each in preview.staying} == set(named(mine, mkv))
+        assert preview.clock == ""
+        assert "recorded while the clock was wrong" in preview.waits
+        assert [each.filename for each in preview.going] == named(foreign)  # nothing is known of it
 
 
 @pytest.mark.parametrize("policy", [Policy(), attrs.evolve(AGE, enabled=False)])

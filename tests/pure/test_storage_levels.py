@@ -14,6 +14,7 @@ from camd.model import StorageLevel, StorageStatus
 from camd.storage.levels import (
     SEAL_RESERVE_BYTES,
     Fault,
+    Need,
     Thresholds,
     Usage,
     admit,
@@ -231,7 +232,7 @@ def test_every_level_but_ok_says_what_to_do(level: StorageLevel) -> None:
 def test_a_volume_in_trouble_admits_nothing(level: StorageLevel) -> None:
     """A start is refused with the code of the level."""
     with pytest.raises(Refusal) as refused:
-        admit(status(level=level), 1.0, 1.0)
+        admit(status(level=level), Need(1.0, 1.0))
     assert refused.value.kind.code == CODES[level.value]
 
 
@@ -242,7 +243,7 @@ def test_a_volume_in_trouble_admits_nothing(level: StorageLevel) -> None:
 def test_nothing_starts_at_the_block_line(percent: float) -> None:
     """At blocked and above a start is refused as -1010, with the facts."""
     with pytest.raises(Refusal) as refused:
-        admit(status(percent), 1.0, 1.0)
+        admit(status(percent), Need(1.0, 1.0))
     assert refused.value.kind is STORAGE_CRITICAL
     assert refused.value.kind.code == -1010
     assert refused.value.details["usage_percent"] == percent
@@ -251,7 +252,7 @@ def test_nothing_starts_at_the_block_line(percent: float) -> None:
 def test_a_held_block_refuses_too() -> None:
     """Below the line, but not yet by the hysteresis, blocked still refuses."""
     with pytest.raises(Refusal) as refused:
-        admit(status(89.5, level=BLOCKED), 1.0, 1.0)
+        admit(status(89.5, level=BLOCKED), Need(1.0, 1.0))
     assert refused.value.kind.code == -1010
 
 
@@ -259,9 +260,9 @@ def test_what_does_not_fit_is_told_how_much_would() -> None:
     """Beyond the room below the block line the answer is -1008 and the seconds that fit."""
     volume = status(50.0)
     room = 40 * GIGA - SEAL_RESERVE_BYTES
-    assert admit(volume, 1e6, room / 1e6) == ()
+    assert admit(volume, Need(1e6, room / 1e6)).warnings == ()
     with pytest.raises(Refusal) as refused:
-        admit(volume, 1e6, room / 1e6 + 1)
+        admit(volume, Need(1e6, room / 1e6 + 1))
     assert refused.value.kind is STORAGE_LOW
     assert refused.value.kind.code == -1008
     assert refused.value.details["fits_seconds"] == room // 1_000_000
@@ -270,8 +271,67 @@ def test_what_does_not_fit_is_told_how_much_would() -> None:
 
 def test_a_low_volume_warns_and_admits() -> None:
     """At low a start is allowed, and its answer says how full the volume is."""
-    (warning,) = admit(status(85.25), 1e6, 60)
+    (warning,) = admit(status(85.25), Need(1e6, 60)).warnings
     assert "85.2" in warning
+
+
+def test_an_open_end_needs_room_for_a_minute_only() -> None:
+    """Nobody asked for the whole interval until the next file: a minute is enough, however long
+    a file may be, and what fits is told in a warning; less than a minute is refused as -1010."""
+    volume = status(50.0)
+    room = room_below_block(volume)
+    fits_13_minutes = room / 780.5
+    admission = admit(volume, Need(fits_13_minutes, None, file_seconds=86_400.0))
+    assert admission.fits_seconds == 780
+    assert admission.warnings == (
+        "There is room for about 13 min of this recording until 90 % of the storage volume are "
+        "used",
+    )
+    assert admit(volume, Need(room / 60, None)).fits_seconds in (59, 60)
+    with pytest.raises(Refusal) as refused:
+        admit(volume, Need(room / 59.5, None))
+    assert refused.value.kind is STORAGE_CRITICAL
+    assert refused.value.details["fits_seconds"] == 59
+    with pytest.raises(Refusal) as refused:
+        admit(volume, Need(fits_13_minutes, 3600.0))
+    assert refused.value.kind is STORAGE_LOW
+    assert refused.value.details["fits_seconds"] == 780
+
+
+@pytest.mark.parametrize(
+    ("fits", "file_seconds", "words"),
+    [
+        (3599.5, 1800.0, "59 min"),
+        (3600.5, 1800.0, None),  # enough for now
+        (7300.0, 7200.0, None),
+        (7100.0, 7200.0, "118 min"),  # not even one file
+        (9000.0, 86_400.0, "2 h 30 min"),
+        (100.0, 1800.0, "100 s"),
+    ],
+)
+def test_an_open_end_warns_when_little_fits(
+    fits: float, file_seconds: float, words: str | None
+) -> None:
+    """Less than an hour, or than one file, is told; a volume that is low says both."""
+    for percent in (50.0, 85.0):
+        volume = status(percent)
+        need = Need(room_below_block(volume) / fits, None, file_seconds=file_seconds)
+        warnings = admit(volume, need).warnings
+        assert [("room for" in each) for each in warnings] == (
+            [False] * (percent > 80) + [True] * (words is not None)
+        )
+        assert words is None or f"about {words} of" in warnings[-1]
+
+
+def test_what_fits_leaves_room_for_what_came_before() -> None:
+    """The seconds that would fit are a duration: pre-roll comes on top of it."""
+    volume = status(50.0)
+    rate = room_below_block(volume) / 100.5
+    with pytest.raises(Refusal) as refused:
+        admit(volume, Need(rate, 95.0, preroll_seconds=10.0))
+    fits = refused.value.details["fits_seconds"]
+    assert fits == 90
+    assert admit(volume, Need(rate, fits, preroll_seconds=10.0)).fits_seconds == 90
 
 
 def test_promises_to_others_count_as_used() -> None:
@@ -279,7 +339,7 @@ def test_promises_to_others_count_as_used() -> None:
     volume = status(50.0, promised_bytes=39 * GIGA)
     assert room_below_block(volume) == GIGA - SEAL_RESERVE_BYTES
     with pytest.raises(Refusal) as refused:
-        admit(volume, 1e6, 1000)
+        admit(volume, Need(1e6, 1000))
     assert refused.value.details["fits_seconds"] == 991
 
 
@@ -299,11 +359,11 @@ def test_promises_never_cross_the_block_line(
     for rate, seconds in wishes:
         now = attrs.evolve(volume, promised_bytes=int(promised))
         try:
-            admit(now, rate, seconds)
+            admit(now, Need(rate, seconds))
         except Refusal as refusal:
             fits = refusal.details["fits_seconds"]
             assert 0 <= fits <= seconds
-            admit(now, rate, fits * (1 - 1e-12))
+            admit(now, Need(rate, fits * (1 - 1e-12)))
         else:
             promised += rate * seconds
             line = total * block / 100

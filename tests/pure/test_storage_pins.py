@@ -122,7 +122,8 @@ def test_a_pin_that_fails_leaves_the_older_one() -> None:
 
 
 def test_what_takes_a_recordings_place_is_pinned_as_it_was() -> None:
-    """An MKV inherits the pin of its MP4; without one nothing is made; trouble is survived."""
+    """An MKV inherits the pin of its MP4; without one nothing is made; trouble is told, so that it
+    is tried again."""
     disk, markers = memory()
     markers.carry_over(NAME, "a.mkv", NOON)
     assert markers.among(["a.mkv"], NOON) == {}
@@ -130,7 +131,8 @@ def test_what_takes_a_recordings_place_is_pinned_as_it_was() -> None:
     markers.carry_over(NAME, "a.mkv", NOON)
     assert markers.find("a.mkv", NOON) == OLD
     disk.fail(*range(2, 9))
-    markers.carry_over(NAME, "b.mkv", NOON)
+    with pytest.raises(OSError, match="space"):
+        markers.carry_over(NAME, "b.mkv", NOON)
     disk.faults.clear()
     assert markers.find("b.mkv", NOON) is None
     assert markers.find(NAME, NOON) == OLD

@@ -12,7 +12,7 @@ from support.footage import NOON, WHO, segment
 from support.shelf import gap, session
 
 from camd.clock import from_unix_micros
-from camd.model import Cause, SegmentState, SessionState
+from camd.model import Cause, Gap, SegmentState, SessionState, clock_was_set
 from camd.storage.accounts import (
     SEAM,
     JournalFacts,
@@ -73,7 +73,7 @@ def seen(**facts: object) -> Seen:
     [
         (SEALED, KNOWN, []),
         (seen(shape=Shape.BUSY), None, []),
-        (seen(shape=Shape.GONE), KNOWN, [Fault.MISSING]),
+        (seen(shape=Shape.GONE), KNOWN, [Fault.REMOVED]),
         (seen(shape=Shape.GONE), None, []),
         (seen(shape=Shape.UNREADABLE, broken="EIO"), KNOWN, [Fault.UNREADABLE]),
         (seen(shape=Shape.FOREIGN), None, [Fault.FOREIGN]),
@@ -170,7 +170,40 @@ def test_an_overlap_is_a_fault_unless_the_clock_was_stepped() -> None:
     """Two files of one session never hold the same time."""
     overlapping = files((0, 10), (8, 20))
     assert judged(overlapping) == [Fault.OVERLAP]
-    assert judged(overlapping, (gap(10, 10, cause=Cause.CLOCK_STEP),)) == []
+    assert judged(overlapping, (step(8, -2),)) == []
+    assert judged(overlapping, (step(8, -1),)) == [Fault.OVERLAP]
+
+
+def step(at: float, by: float) -> Gap:
+    """Describe that the clock was set by so many seconds, at a moment of the new time."""
+    words = clock_was_set(timedelta(seconds=by))
+    return gap(at, at, cause=Cause.CLOCK_STEP, action=words, exact=True)
+
+
+@pytest.mark.parametrize("by", [3600.0, -3600.0, 3.5, -3.5, 0.6])
+def test_a_step_of_the_clock_is_neither_hole_nor_overlap(by: float) -> None:
+    """Between two files the clock may be set, forward or back; what is missing beside that, or
+    without that, is still found, and a step explains one seam only."""
+    stepped = files((0, 10), (10 + by, 20 + by), (20 + by, 30 + by))
+    entry = step(10 + by, by)
+    assert entry.stepped == timedelta(seconds=by)
+    assert judged(stepped, (entry,)) == []
+    assert judged(stepped) != []
+    lost = files((0, 10), (15 + by, 20 + by))  # the camera was away for 5 s as well
+    assert judged(lost, (entry,)) != []
+    assert judged(lost, (entry, gap(10 + by, 15 + by))) == []
+    twice = files((0, 10), (10 + by, 20 + by), (20 + 2 * by, 30 + 2 * by))
+    assert judged(twice, (entry,)) != []
+    assert judged(twice, (entry, step(20 + 2 * by, by))) == []
+    both = files((0, 10), (10 + by + 7, 20))  # two steps while nothing was recorded
+    assert judged(both[:1] + both[1:], (entry, step(10 + by + 7, 7.0))) == []
+
+
+def test_a_span_with_holes_is_longer_than_what_is_missing_in_it() -> None:
+    """An entry about frames that a source left out has the span, and how much of it is missing."""
+    holes = {"cause": Cause.FRAMES_DROPPED_BY_SOURCE, "duration_seconds": 2.0}
+    assert judged(files((0, 10)), (gap(1, 9, **holes),)) == []
+    assert judged(files((0, 10)), (gap(1, 2, **holes),)) == [Fault.SUMS]
 
 
 def test_two_files_with_one_number_are_a_fault() -> None:

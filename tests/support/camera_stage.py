@@ -340,6 +340,10 @@ class MemoryStorage(Storage):
         await trio.lowlevel.checkpoint()
         self.sessions.append(session)
 
+    def note_session_soon(self, session: Session) -> None:
+        """Remember a session."""
+        self.sessions.append(session)
+
     async def note_gaps(self, gaps: Sequence[Gap]) -> None:
         """Remember entries of the ledger."""
         await trio.lowlevel.checkpoint()

@@ -1,0 +1,174 @@
+"""How far retention believes the wall clock: how old recordings are by the time that passed. Pure.
+
+The wall clock may be years off until something sets it, and may be set by anybody at any time.
+What a machine knows for certain is how long it has been running (CLOCK_BOOTTIME). So retention
+keeps a time of its own. It runs with the machine, takes the wall clock over when that has been
+synchronised for a while, and follows no step ahead before. While the machine is off it believes
+the wall clock, and without synchronisation no more than a day.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import attrs
+import msgspec
+from cattrs import BaseValidationError
+from cattrs.preconf.msgspec import make_converter
+
+from camd.clock import from_unix_micros
+
+SETTLED_SECONDS = 3600.0  # after a step, so long a clock must be synchronised to be believed
+LONGEST_DOWN = timedelta(days=1)  # that is believed without synchronisation
+AHEAD = timedelta(seconds=60)  # less is not worth a word
+MOST_BOOTS = 500  # that are remembered, the latest
+_STEP_SECONDS = 5.0
+_DRIFT = 0.001  # of the time between two looks
+_CONVERTER = make_converter()
+
+
+@attrs.frozen
+class Reading:
+    """All clocks at one moment. `boottime` and `monotonic` are seconds of this boot."""
+
+    wall: datetime
+    boottime: float  # with the time that the machine slept
+    boot_id: str
+    synchronised: bool
+
+
+@attrs.frozen
+class Arrival:
+    """When a recording's last frame arrived, by the monotonic clock of the boot of then."""
+
+    boot_id: str
+    monotonic_end: float
+
+
+@attrs.frozen
+class Boot:
+    """A boot of this machine: when it began (in seconds since 1970), as far as is known."""
+
+    boot_id: str
+    began: float
+    certain: bool  # the clock was synchronised some time
+
+
+@attrs.frozen
+class ClockTrust:
+    """What time it is at most, and how that is known."""
+
+    reading: Reading
+    credible: datetime
+    stepped_at: float | None = None  # boottime of the latest step in this boot
+    boots: tuple[Boot, ...] = ()
+
+    @classmethod
+    def first(cls, reading: Reading) -> ClockTrust:
+        """Begin: nothing is known but what the clock says."""
+        return cls(reading, reading.wall)._dated()
+
+    def then(self, reading: Reading) -> ClockTrust:
+        """Look again, in the same boot or a later one."""
+        before = self.reading
+        by_wall = (reading.wall - before.wall).total_seconds()
+        if reading.boot_id == before.boot_id:
+            passed, stepped_at = max(0.0, reading.boottime - before.boottime), self.stepped_at
+            if abs(by_wall - passed) > _STEP_SECONDS + _DRIFT * passed:
+                stepped_at = reading.boottime
+        else:
+            most = reading.boottime + LONGEST_DOWN.total_seconds()
+            passed, stepped_at = max(reading.boottime, min(by_wall, most)), None
+        credible = self.credible + timedelta(seconds=passed)
+        seen = attrs.evolve(self, reading=reading, credible=credible, stepped_at=stepped_at)
+        return seen._synchronised()._dated()
+
+    @property
+    def _settled(self) -> bool:
+        """Whether the wall clock is believed: something keeps it right, and it was not set."""
+        at = self.reading.boottime
+        fresh = self.stepped_at is not None and at - self.stepped_at < SETTLED_SECONDS
+        return self.reading.synchronised and not fresh
+
+    def _synchronised(self) -> ClockTrust:
+        """Take the wall clock over; what was wrong until now was so in earlier boots, too."""
+        if not self._settled:
+            return self
+        wrong = (self.reading.wall - self.credible).total_seconds()
+        boots = tuple(
+            boot if boot.certain or wrong <= 0 else attrs.evolve(boot, began=boot.began + wrong)
+            for boot in self.boots
+        )
+        return attrs.evolve(self, credible=self.reading.wall, boots=boots)
+
+    def _dated(self) -> ClockTrust:
+        """Remember when this boot began."""
+        this, known = self.reading.boot_id, {boot.boot_id: boot for boot in self.boots}
+        certain = self._settled or (this in known and known[this].certain)
+        began = self.credible.timestamp() - self.reading.boottime
+        others = [boot for boot in self.boots if boot.boot_id != this]
+        boots = (*others, Boot(this, began, certain))[-MOST_BOOTS:]
+        return attrs.evolve(self, boots=boots if this else tuple(others))
+
+    # --- what retention asks ---
+
+    @property
+    def now(self) -> datetime:
+        """What time it is, as far as that is believed."""
+        return min(self.reading.wall, self.credible)
+
+    @property
+    def doubt(self) -> str:
+        """Say why the wall clock is not believed; "" when it is."""
+        ahead = self.reading.wall - self.credible
+        if ahead <= AHEAD:
+            return ""
+        if self.stepped_at is not None:
+            why = "was set while the machine was running"
+        else:
+            why = "moved while the machine was off"
+        kept = "" if self.reading.synchronised else ", and nothing says that it is synchronised"
+        return (
+            f"the clock {why}, and is {_spoken(ahead)} ahead of the time that passed{kept}; "
+            "recordings are as old as the time that passed until it has been synchronised for an "
+            "hour"
+        )
+
+    def age(self, end: datetime, arrival: Arrival | None, *, believe: bool = False) -> timedelta:
+        """Say how old a recording is at most that ended at `end` of the wall clock of then.
+
+        With `believe`, the wall clock is right now, because somebody says so; what was recorded
+        in this boot is not older than by the clock that nobody can set, all the same.
+        """
+        reading = self.reading
+        if arrival is not None and arrival.boot_id and arrival.boot_id == reading.boot_id:
+            return timedelta(seconds=reading.boottime - arrival.monotonic_end)
+        now = reading.wall if believe else self.now
+        for boot in self.boots:
+            if arrival is not None and boot.boot_id == arrival.boot_id:
+                end = from_unix_micros(int((boot.began + arrival.monotonic_end) * 1e6))
+        return now - end
+
+
+def _spoken(span: timedelta) -> str:
+    days, seconds = span.days, span.seconds
+    if days:
+        return f"{days} days" if days > 1 else f"1 day and {seconds // 3600} hours"
+    if seconds >= 3600:
+        return f"{seconds / 3600:.1f} hours"
+    return f"{seconds // 60} minutes"
+
+
+def encode_trust(trust: ClockTrust) -> str:
+    """Write what the next life should know."""
+    text: bytes = _CONVERTER.dumps(trust)
+    return text.decode() + "\n"
+
+
+def decode_trust(data: bytes) -> ClockTrust | None:
+    """Read it; None for what cannot be read."""
+    try:
+        trust: ClockTrust = _CONVERTER.loads(data, ClockTrust)
+    except (msgspec.DecodeError, BaseValidationError, ValueError, TypeError, KeyError):
+        return None
+    return trust

@@ -1,0 +1,433 @@
+"""What a failing disk refuses is done later: every step of recovery, and every kind of note."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from support.disk import GaugedDisk, roomy_disk
+from support.footage import WHO, footage, gap, session
+
+from camd.api import views
+from camd.config.schema import StorageConfig
+from camd.errors import Refusal
+from camd.media.mp4 import SegmentIndex
+from camd.model import (
+    Event,
+    RecordingQuery,
+    Segment,
+    SegmentState,
+    SessionId,
+    SessionState,
+)
+from camd.runtime.fanout import Fanout
+from camd.storage import clerk, guard, stocktaking
+from camd.storage.actor import Storage, open_storage
+from camd.storage.archive import FOLDER
+from camd.storage.catalog import Catalog
+from camd.storage.disk import PosixDisk
+from camd.storage.journal import Journal
+from camd.storage.keeping import Keeper
+from camd.storage.pins import Pin, Pins
+from camd.storage.segment import SegmentFile
+from camd.storage.stock import Outcome, Stocktaker
+
+ALL = RecordingQuery(limit=1000)
+INIT, FRAGMENTS = footage(3)
+NAME = "camera0_2026-01-15_14-30-00.mp4"
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try again at once."""
+    for module in (clerk, stocktaking):
+        monkeypatch.setattr(module, "FIRST_RETRY_SECONDS", 0.01)
+        monkeypatch.setattr(module, "LONGEST_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(guard, "IDLE_SAMPLE_SECONDS", 0.05)
+    monkeypatch.setattr(guard, "TRIAL_SECONDS", 0.01)
+
+
+@asynccontextmanager
+async def opened(folder: Path, disk: GaugedDisk | None = None) -> AsyncIterator[Storage]:
+    """Run storage over `folder`."""
+    config = StorageConfig(folder, state_dir=folder.parent / "state")
+    with trio.fail_after(20):
+        async with open_storage(config, Fanout[Event](), disk or roomy_disk()) as storage:
+            yield storage
+
+
+def film(folder: Path, name: str = NAME, *, number: int = 0, seal: bool = False) -> Path:
+    """Record a file, as a service would that is gone now."""
+    folder.mkdir(exist_ok=True)
+    index = SegmentIndex(INIT, FRAGMENTS[0], attrs.evolve(WHO, number=number))
+    file = SegmentFile.create(PosixDisk(), folder, repeat(name), index, FRAGMENTS[0])
+    file.append(FRAGMENTS[1:])
+    if seal:
+        file.seal()
+    file.close()
+    return folder / name
+
+
+class Moody:
+    """A method that fails some times, or until somebody says otherwise."""
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, owner: type, name: str, error: Exception
+    ) -> None:
+        self.times: float = float("inf")
+        self.failed = 0
+        original = getattr(owner, name)
+
+        def method(*args: Any, **kwargs: Any) -> Any:
+            if self.times > 0:
+                self.times -= 1
+                self.failed += 1
+                raise error
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, method)
+
+
+BROKEN = OSError(errno.EIO, os.strerror(errno.EIO))
+INDEX_BROKEN = sqlite3.OperationalError("disk I/O error")
+
+# --- recovery -----------------------------------------------------------------------------
+
+STEPS: dict[str, tuple[type, str, Exception]] = {
+    "the folder is listed": (Stocktaker, "compare", BROKEN),
+    "the index is read": (Catalog, "total_bytes", INDEX_BROKEN),
+    "the journal is read": (Journal, "read", BROKEN),
+    "a file is opened": (GaugedDisk, "open", BROKEN),
+    "what was found is noted": (Stocktaker, "settle", BROKEN),
+    "what is missing is noted": (Stocktaker, "miss", INDEX_BROKEN),
+    "the index is read for the first listing": (Catalog, "timeline", INDEX_BROKEN),
+    "what has no hash is looked up": (Catalog, "unhashed", INDEX_BROKEN),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("times", [1, 4])
+async def test_recovery_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, times: int
+) -> None:
+    """An error of the disk at any step ends nothing: the file is sealed, in the index and hashed,
+    and a file that is gone is marked, as soon as the disk works."""
+    folder = tmp_path / "recordings"
+    gone = film(folder, "camera0_gone.mp4", number=1, seal=True)
+    async with opened(folder) as storage:
+        await storage.unfinished_sessions()
+    gone.unlink()
+    film(folder)
+    owner, name, error = STEPS[step]
+    moody = Moody(monkeypatch, owner, name, error)
+    moody.times = times
+    async with opened(folder) as storage:
+        while not (rows := await known(storage)) or rows[-1].sha256 is None:  # noqa: ASYNC110
+            await trio.sleep(0.01)
+        assert moody.failed == times
+        assert {row.filename: row.state for row in rows} == {
+            gone.name: SegmentState.MISSING,
+            NAME: SegmentState.SEALED,
+        }
+
+
+async def known(storage: Storage) -> list[Segment]:
+    """Read the rows of the index, past everything that a listing needs; none while it fails."""
+    try:
+        names = await storage.clerk.ask(lambda archive: archive.catalog.filenames())
+        found = [
+            await storage.clerk.ask(lambda a, name=name: a.catalog.segment(name))  # type: ignore[misc]
+            for name in names
+        ]
+    except (OSError, sqlite3.Error, Refusal):
+        return []
+    rows = [row for row in found if row is not None]
+    return sorted(rows, key=lambda row: row.filename, reverse=True) if len(rows) == 2 else []
+
+
+async def test_a_search_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The status tells why and how often it was tried; when it is over, nothing is left of that."""
+    folder = tmp_path / "recordings"
+    film(folder)
+    moody = Moody(monkeypatch, Stocktaker, "compare", BROKEN)
+    async with opened(folder) as storage:
+        while moody.failed < 3:  # noqa: ASYNC110
+            await trio.sleep(0.01)
+        shown = views.recovery(storage.recovery)
+        assert shown is not None
+        assert shown["ended"] is None
+        assert shown["trouble"] == str(BROKEN)
+        assert shown["tries"] >= 2
+        assert not storage._stock.taken.is_set()
+        moody.times = 0
+        await storage.unfinished_sessions()
+        shown = views.recovery(storage.recovery)
+        assert shown is not None
+        assert (shown["trouble"], shown["counts"]) == (None, {"sealed": 1})
+
+
+async def test_sessions_do_not_wait_for_ever_for_a_folder_that_cannot_be_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After some time they go on without; the search goes on, too."""
+    monkeypatch.setattr(stocktaking, "PATIENCE_SECONDS", 0.05)
+    folder = tmp_path / "recordings"
+    async with opened(folder) as storage:
+        await storage.note_session(session())
+    moody = Moody(monkeypatch, Stocktaker, "compare", BROKEN)
+    async with opened(folder) as storage:
+        assert len(await storage.unfinished_sessions()) == 1
+        assert moody.failed
+
+
+async def test_a_file_that_cannot_be_read_is_tried_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the disk refuses to read is looked at again; what nobody can read is not."""
+    folder = tmp_path / "recordings"
+    bad, good = film(folder), film(folder, "camera0_good.mp4", number=1, seal=True)
+    (folder / "folder.mp4").mkdir()
+    looked: list[str] = []
+    original = GaugedDisk.open
+
+    def open_or_fail(self: GaugedDisk, path: Path) -> Any:
+        looked.append(path.name)
+        if path == bad and looked.count(bad.name) < 4:
+            raise BROKEN
+        return original(self, path)
+
+    monkeypatch.setattr(GaugedDisk, "open", open_or_fail)
+    async with opened(folder) as storage:
+        while looked.count(bad.name) < 4:  # noqa: ASYNC110
+            await trio.sleep(0.01)
+        while storage.recovery is None or storage.recovery.trouble:  # noqa: ASYNC110
+            await trio.sleep(0.01)
+        assert {f.filename: f.outcome for f in storage.recovery.findings} == {
+            "folder.mp4": Outcome.UNREADABLE,
+            good.name: Outcome.ADOPTED,
+            bad.name: Outcome.SEALED,
+        }
+        assert looked.count("folder.mp4") == 1
+
+
+async def test_a_folder_that_appears_later_is_recovered_then(tmp_path: Path) -> None:
+    """A service that began without its folder takes stock of it as soon as it is there."""
+    folder, away = tmp_path / "recordings", tmp_path / "away"
+    folder.touch()  # no folder can be made there
+    film(away)
+    async with opened(folder) as storage:
+        assert storage.recovery is None
+        await storage.note_session(session())  # nowhere to write it
+        assert storage.clerk.waiting == 1
+        folder.unlink()
+        away.rename(folder)
+        await storage.unfinished_sessions()
+        assert storage.recovery is not None
+        assert storage.recovery.counted == {"sealed": 1}
+        await storage.clerk.wait_settled()
+        assert [s.session_id for s in await storage.unfinished_sessions()] == ["s0"]
+
+
+# --- notes --------------------------------------------------------------------------------
+
+
+def row(state: SegmentState) -> Segment:
+    """Describe the file that is being recorded."""
+    return Segment(
+        *(NAME, WHO.camera_id, SessionId("s0"), 0),
+        start=gap(0).start,
+        end=gap(1).start,
+        duration_seconds=1.0,
+        frames=9,
+        size_bytes=1000,
+        state=state,
+        codec="avc1",
+        width=320,
+        height=180,
+        sha256="00" if state is SegmentState.SEALED else None,
+        modified=gap(1).start,
+    )
+
+
+@asynccontextmanager
+async def recording(tmp_path: Path) -> AsyncIterator[Storage]:
+    """Run storage with a file that is being recorded."""
+    async with opened(tmp_path / "recordings") as storage:
+        await storage.unfinished_sessions()
+        await storage.note_segment(row(SegmentState.OPEN))
+        storage.growing(row(SegmentState.OPEN), 500)
+        yield storage
+
+
+Break = Callable[[pytest.MonkeyPatch], Moody]
+BREAKS: dict[str, tuple[type, str, Exception]] = {
+    "index": (Catalog, "apply", INDEX_BROKEN),
+    "journal": (Journal, "append", BROKEN),
+    "pins": (Pins, "put", BROKEN),
+}
+
+
+@pytest.mark.parametrize("broken", ["index", "journal"])
+@pytest.mark.parametrize("state", [SegmentState.SEALED, SegmentState.INTERRUPTED])
+async def test_a_file_is_not_being_recorded_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str, state: SegmentState
+) -> None:
+    """While its end cannot be noted it is shown as it is; when the disk works it is noted without
+    anybody asking, and may be removed."""
+    async with recording(tmp_path) as storage:
+        moody = Moody(monkeypatch, *BREAKS[broken])
+        await storage.note_segment(row(state))
+        (shown,) = (await storage.list_recordings(ALL)).segments
+        assert shown.state is state
+        if broken == "index" or state is SegmentState.SEALED:
+            await storage.guard.refresh()
+            assert storage.status.notes_waiting > 0
+            assert views.storage(storage.status)["notes_waiting"] > 0
+        moody.times = 0
+        await storage.clerk.wait_settled()
+        assert storage.status.notes_waiting == 0
+        monkeypatch.undo()
+        found = await storage.clerk.ask(lambda archive: archive.catalog.segment(NAME))
+        assert found is not None
+        assert found.state is not SegmentState.OPEN
+        assert storage._growing == {}
+
+
+NOTES: dict[str, Callable[[Storage], Any]] = {
+    "gap": lambda storage: storage.note_gaps([gap(1), gap(2)]),
+    "session": lambda storage: storage.note_session(ENDED),
+    "segment": lambda storage: storage.note_segment(row(SegmentState.SEALED)),
+}
+ENDED = session(state=SessionState.ENDED)
+
+
+@pytest.mark.parametrize("broken", ["index", "journal"])
+async def test_every_kind_of_note_is_written_later_and_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """Sessions, gaps and files: all are in index and journal when the disk works again, in the
+    order in which they were told, each once."""
+    async with recording(tmp_path) as storage:
+        await storage.note_session(session())
+        moody = Moody(monkeypatch, *BREAKS[broken])
+        for note in NOTES.values():
+            await note(storage)
+        moody.times = 0
+        await storage.clerk.wait_settled()
+        told = await storage.clerk.ask(lambda a: [r for rs, _ in a.journal.read() for r in rs])
+        kinds = [type(record).__name__ for record in told]
+        assert kinds[-4:] == ["GapNoted", "GapNoted", "SessionNoted", "SegmentNoted"]
+        assert len(kinds) == 5
+        assert await storage.unfinished_sessions() == ()
+        assert (await storage.gaps(ALL)).total == 2
+
+
+async def test_notes_survive_a_caller_who_gives_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A note that was told is written although nobody waits for it, even at the very end."""
+    folder = tmp_path / "recordings"
+    async with opened(folder) as storage:
+        await storage.unfinished_sessions()
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await storage.note_gaps([gap(1)])
+        assert (await storage.gaps(ALL)).total == 1
+        monkeypatch.setattr(clerk, "FIRST_RETRY_SECONDS", 30.0)
+        moody = Moody(monkeypatch, Pins, "put", BROKEN)
+        await storage.clerk.tell(lambda a: Pins.of(storage.disk, folder).put(NAME, Pin()))
+        assert moody.failed
+        moody.times = 0
+    assert (folder / FOLDER / "pins" / NAME).exists()
+
+
+async def test_an_mkv_has_its_pin_before_its_mp4_may_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the pin cannot be carried over, the replacement is not noted, and its maker waits."""
+    mkv = attrs.evolve(row(SegmentState.SEALED), filename=NAME.replace("mp4", "mkv"))
+    async with recording(tmp_path) as storage:
+        await storage.note_segment(row(SegmentState.SEALED))
+        await Keeper(storage).pin(NAME, Pin("evidence"))
+        moody = Moody(monkeypatch, Pins, "put", BROKEN)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(storage.note_replaced, NAME, mkv)
+            while moody.failed < 3:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            assert (await storage.list_recordings(ALL)).segments[0].filename == NAME
+            moody.times = 0
+        assert (await storage.list_recordings(ALL)).segments[0].filename == mkv.filename
+        assert [p.reason for p in (await Keeper(storage).pins([mkv.filename])).values()] == [
+            "evidence"
+        ]
+
+
+async def test_a_file_that_could_not_be_sealed_is_sealed_when_the_disk_works(
+    tmp_path: Path,
+) -> None:
+    """No restart is needed; what a sync refused stays uncertain."""
+    folder = tmp_path / "recordings"
+    async with opened(folder) as storage:
+        await storage.unfinished_sessions()
+        path = film(folder)
+        made = attrs.evolve(row(SegmentState.INTERRUPTED), certain=False)
+        await storage.note_segment(made)
+        while (found := (await storage.list_recordings(ALL)).segments[0]).sha256 is None:  # noqa: ASYNC110
+            await trio.sleep(0.01)
+        assert (found.state, found.certain) == (SegmentState.SEALED, False)
+        assert found.size_bytes == path.stat().st_size
+
+
+async def test_what_an_older_archive_could_not_write_the_next_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fails and comes back as another file system loses no entry of the ledger."""
+    folder, away = tmp_path / "recordings", tmp_path / "away"
+    async with opened(folder) as storage:
+        await storage.unfinished_sessions()
+        moody = Moody(monkeypatch, Journal, "append", BROKEN)
+        await storage.note_gaps([gap(1)])
+        folder.rename(away)
+        film(folder)  # another one in its place
+        while storage.clerk.opened < 2 or storage.clerk._stale:  # noqa: ASYNC110
+            await trio.sleep(0.01)
+        moody.times = 0
+        await storage.clerk.wait_settled()
+        assert (await storage.gaps(ALL)).total == 1
+
+
+async def test_too_many_notes_are_told_and_files_are_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the bound the files' notes go first, and the files are searched when the disk works; what
+    nothing else tells is counted in the status."""
+    monkeypatch.setattr("camd.storage.archive.MOST_PENDING", 3)
+    folder = tmp_path / "recordings"
+    async with opened(folder) as storage:
+        await storage.unfinished_sessions()
+        with monkeypatch.context() as patch:
+            moody = Moody(patch, Journal, "append", BROKEN)
+            apply = Moody(patch, Catalog, "apply", INDEX_BROKEN)
+            film(folder, seal=True)
+            await storage.note_segment(row(SegmentState.SEALED))
+            await storage.note_gaps([gap(1), gap(2), gap(3)])
+            assert storage.status.notes_lost == 0
+            await storage.note_gaps([gap(4), gap(5)])
+            await storage.guard.refresh()
+            assert storage.status.notes_lost == 2
+            moody.times = apply.times = 0
+            await storage.clerk.wait_settled()
+            assert [g.start for g in (await storage.gaps(ALL)).gaps] == [
+                gap(n).start for n in (5, 4, 3)
+            ]
+            while not (await storage.list_recordings(ALL)).total:  # noqa: ASYNC110
+                await trio.sleep(0.01)
