@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import attrs
@@ -11,6 +12,7 @@ import structlog
 from camd import __version__
 from camd.camera.sessions import SessionBook
 from camd.clock import boot_id, monotonic, now, synchronised, to_unix_micros
+from camd.media.boxes import MediaError
 from camd.media.fragments import Fragment, Init
 from camd.media.identity import SegmentIdentity
 from camd.media.mp4 import SegmentIndex
@@ -92,17 +94,68 @@ class OpenSegment:
     async def seal(self, storage: Storage) -> OSError | None:
         """Seal and close the file; return why that failed: it is closed all the same, and plays.
 
-        Waits for the disk. On a full one the guard's reserve makes room.
+        Waits for the disk. On a full one the guard's reserve makes room. Where the file may not
+        become larger (EFBIG), it stays open: see `split`.
         """
         try:
             await storage.on_disk(lambda: self._seal(storage.guard))
         except OSError as error:
-            log.error("seal_failed", file=self.name, error=str(error))
-            storage.guard.suspect(error)
+            if error.errno != errno.EFBIG:
+                log.error("seal_failed", file=self.name, error=str(error))
+                storage.guard.suspect(error)
             return error
         return None
 
+    async def close(self, storage: Storage) -> None:
+        """Close a file that could not be sealed. Waits for the disk."""
+        with suppress(OSError):
+            await storage.on_disk(self.file.close)
+
+    async def split(
+        self, storage: Storage, book: SessionBook, init: Init, number: int
+    ) -> OpenSegment | None:
+        """Move the newest groups of pictures into a file of their own, so that there is room.
+
+        None when that cannot be. The new file is durable before anything is taken off this one:
+        a crash in between leaves frames twice, and none nowhere. Waits for the disk. Raises
+        OSError; then this file is as it was.
+        """
+
+        def move() -> OpenSegment | None:
+            file = self.file
+            if file.limit_bytes is not None:
+                storage.disk.learn_largest_file(storage.folder, file.limit_bytes)
+            if (mark := file.cut_for_limit()) is None:
+                return None
+            before, (first, *rest) = file.index_before(mark), file.fragments_behind(mark)
+            start = self.start + timedelta(seconds=before.duration_seconds)
+            identity = before.identity.identity
+            moved = _create(storage, book, identity, init, first, start, number)
+            try:
+                moved.file.append(rest)
+                moved.file.sync()
+                file.cut(mark, before)
+            except OSError:
+                moved.file.close()
+                storage.disk.unlink(moved.file.path)
+                raise
+            return moved
+
+        try:
+            return await storage.on_disk(move)
+        except MediaError as error:
+            raise OSError(errno.EIO, str(error)) from error
+
     def _seal(self, guard: Guard) -> None:
+        try:
+            self._seal_with(guard)
+        except OSError as error:
+            if error.errno != errno.EFBIG:
+                self.file.close()
+            raise
+        self.file.close()
+
+    def _seal_with(self, guard: Guard) -> None:
         try:
             self.file.seal()
         except OSError as error:
@@ -110,8 +163,6 @@ class OpenSegment:
                 raise
             guard.give_reserve()
             self.file.seal()
-        finally:
-            self.file.close()
 
 
 async def open_segment(
@@ -127,6 +178,20 @@ async def open_segment(
 
     Waits for the disk. Raises OSError, and SegmentError when no file can begin so.
     """
+    return await storage.on_disk(
+        lambda: _create(storage, book, identity, init, first, start, number)
+    )
+
+
+def _create(
+    storage: Storage,
+    book: SessionBook,
+    identity: str,
+    init: Init,
+    first: Fragment,
+    start: datetime,
+    number: int,
+) -> OpenSegment:
     story = SegmentIdentity(
         camera_id=book.camera_id,
         identity=identity,
@@ -140,7 +205,5 @@ async def open_segment(
     )
     index = SegmentIndex(init, first, story)
     names = candidates(book.camera_id, start)
-    file = await storage.on_disk(
-        lambda: SegmentFile.create(storage.disk, storage.folder, names, index, first)
-    )
+    file = SegmentFile.create(storage.disk, storage.folder, names, index, first)
     return OpenSegment(file, book.camera_id, book.session_id, number, first.start_seconds, start)

@@ -6,6 +6,8 @@ ledger (I4), and it says "recording" only while bytes become durable (I7).
 
 from __future__ import annotations
 
+import errno
+
 import attrs
 import structlog
 import trio
@@ -154,7 +156,8 @@ class Recorder:
             else:
                 await self._append(captured)
         except OSError as error:
-            await self._write_failed(error, captured)
+            if error.errno != errno.EFBIG or not await self._go_on_in_another(captured):
+                await self._write_failed(error, captured)
         except SegmentError as error:
             await self._does_not_fit(error, captured)
 
@@ -162,7 +165,9 @@ class Recorder:
         """Whether to cut here: by time or size, or since the file's times are no longer true."""
         assert self._open is not None
         fragment = captured.fragment
-        return self._ledger.clock_was_set or self.rotation.due(
+        if self._ledger.clock_was_set or self._open.file.ends_before(fragment):
+            return True
+        return self.rotation.due(
             number=self._open.number,
             seconds=fragment.start_seconds - self._open.begin_seconds,
             size_bytes=self._open.file.size_bytes,
@@ -237,6 +242,47 @@ class Recorder:
         else:
             self._ledger.lose_fragment(captured, Cause.ENCODER_EXIT, str(error))
 
+    async def _go_on_in_another(self, captured: Captured) -> bool:
+        """Write a fragment that the open file may not grow by; False when there is no such file.
+
+        Nothing is lost where a group of pictures begins with it, or the newest one in the file
+        can be moved into the next.
+        """
+        if self._open is None:
+            return False
+        log.info("file_size_limit_met", session=self.book.session_id, file=self._open.name)
+        opened = self._open
+        if captured.fragment.starts_with_sync:
+            await self._seal()
+        else:
+            moved = await self._split(opened)
+            await (self._seal_file(opened) if moved else self._seal())
+            if not moved:
+                why = "a file may not become so large; waited for the next key frame"
+                self._ledger.lose_fragment(captured, Cause.STORAGE_ERROR, why)
+                return True
+        await self._capture(captured)
+        return True
+
+    async def _split(self, opened: OpenSegment) -> bool:
+        """Move the newest pictures of a file into the next one, which is open then."""
+        assert self._init is not None
+        try:
+            moved = await opened.split(self.storage, self.book, self._init, self._number)
+        except OSError as error:
+            log.error("split_failed", file=opened.name, error=str(error))
+            return False
+        if moved is None:
+            return False
+        self._open = moved
+        self._number += 1
+        self.book.replace(opened.account(SegmentState.OPEN))
+        account = moved.account(SegmentState.OPEN)
+        self.book.replace(account)
+        self.storage.growing(account, moved.file.synced_bytes)
+        await self.accounts.announce(account)
+        return True
+
     # --- durability ---
 
     def _until_sync(self) -> float:
@@ -268,11 +314,20 @@ class Recorder:
 
     async def _seal(self) -> None:
         """Seal the open segment, if there is one; a failure leaves it playable, and is told."""
-        if self._open is None:
-            return
-        opened, self._open, self._sync_due = self._open, None, None
+        while self._open is not None:
+            opened, self._open, self._sync_due = self._open, None, None
+            await self._seal_file(opened)
+
+    async def _seal_file(self, opened: OpenSegment) -> None:
+        """Seal one file; what has no room in it is then in another one, which is open."""
         before, state = opened.file.size_bytes, SegmentState.SEALED
-        if (error := await opened.seal(self.storage)) is None:
+        error = await opened.seal(self.storage)
+        if error is not None and error.errno == errno.EFBIG:
+            if self._open is None and await self._split(opened):
+                error = await opened.seal(self.storage)
+            if error is not None:
+                await opened.close(self.storage)
+        if error is None:
             self.book.synced(monotonic())
         else:
             state = SegmentState.INTERRUPTED

@@ -113,6 +113,13 @@ class SampleTable:
         ticks = self._presented_until - self.begin - self.media_time
         return Fraction(max(0, ticks), self.track.timescale)
 
+    @property
+    def most_bytes(self) -> int:
+        """How large `boxes` are, at most."""
+        numbers = len(self._sizes) + len(self._sync) + len(self._chunks) + 2 * len(self._offsets)
+        pairs = len(self._durations.counts) + len(self._composition.counts)
+        return 4 * numbers + 8 * pairs + 6 * 20
+
     def decode_time(self, run: Run) -> int:
         """What the growing file says about when `run` begins."""
         return max(0, run.decode_time - self.base)
