@@ -20,7 +20,7 @@ from camd.model import CameraId, Segment, SegmentState, SessionId
 from camd.storage.actor import Storage
 from camd.storage.guard import Guard
 from camd.storage.naming import candidates
-from camd.storage.segment import SegmentFile
+from camd.storage.segment import Harm, SegmentFile
 
 log = structlog.get_logger("camd.recorder")
 
@@ -77,10 +77,12 @@ class OpenSegment:
     async def append(self, storage: Storage, fragment: Fragment, *, sync: bool) -> OSError | None:
         """Append a fragment and sync; return why the sync failed: the fragment is in all the same.
 
-        Waits for the disk. Raises OSError when the fragment is not in the file.
+        Waits for the disk. Raises OSError when the fragment is not in the file, HarmedError when
+        somebody else has done something to the file.
         """
 
         def write() -> OSError | None:
+            self.file.look()
             self.file.append([fragment])
             try:
                 if sync:
@@ -95,7 +97,7 @@ class OpenSegment:
         """Seal and close the file; return why that failed: it is closed all the same, and plays.
 
         Waits for the disk. On a full one the guard's reserve makes room. Where the file may not
-        become larger (EFBIG), it stays open: see `split`.
+        become larger (EFBIG), it stays open: see `split`. Raises HarmedError; then it stays open.
         """
         try:
             await storage.on_disk(lambda: self._seal(storage.guard))
@@ -106,17 +108,44 @@ class OpenSegment:
             return error
         return None
 
+    async def settle(self, storage: Storage, harm: Harm) -> Segment:
+        """Close a file that others have done something to, and describe what is left of it.
+
+        What was moved is sealed where it is; what was cut short, if anything whole is left.
+        Waits for the disk.
+        """
+
+        def finish() -> SegmentState:
+            try:
+                if harm is Harm.CUT:
+                    self.file.give_up_torn()
+                if harm is not Harm.REMOVED:
+                    self.file.seal()
+            except OSError as error:
+                log.error("seal_failed", file=self.name, error=str(error))
+                return SegmentState.MISSING if harm is Harm.CUT else SegmentState.INTERRUPTED
+            finally:
+                self.file.close()
+            return SegmentState.SEALED if harm is Harm.CUT else SegmentState.MISSING
+
+        state = await storage.on_disk(finish)
+        account = self.account(state)
+        if harm is Harm.REMOVED or (harm is Harm.CUT and state is SegmentState.MISSING):
+            nothing = {"frames": 0, "size_bytes": 0, "sha256": None, "duration_seconds": 0.0}
+            return attrs.evolve(account, end=account.start, **nothing)
+        return account
+
     async def close(self, storage: Storage) -> None:
         """Close a file that could not be sealed. Waits for the disk."""
         with suppress(OSError):
             await storage.on_disk(self.file.close)
 
     async def split(
-        self, storage: Storage, book: SessionBook, init: Init, number: int
+        self, storage: Storage, book: SessionBook, init: Init, number: int, *, harmed: bool = False
     ) -> OpenSegment | None:
         """Move the newest groups of pictures into a file of their own, so that there is room.
 
-        None when that cannot be. The new file is durable before anything is taken off this one:
+        With `harmed`, the newest one, out of a file that is not in the folder any more. None when that cannot be. The new file is durable before anything is taken off this one:
         a crash in between leaves frames twice, and none nowhere. Waits for the disk. Raises
         OSError; then this file is as it was.
         """
@@ -125,7 +154,8 @@ class OpenSegment:
             file = self.file
             if file.limit_bytes is not None:
                 storage.disk.learn_largest_file(storage.folder, file.limit_bytes)
-            if (mark := file.cut_for_limit()) is None:
+            mark = file.newest_mark if harmed else file.cut_for_limit()
+            if mark is None:
                 return None
             before, (first, *rest) = file.index_before(mark), file.fragments_behind(mark)
             start = self.start + timedelta(seconds=before.duration_seconds)
@@ -148,6 +178,8 @@ class OpenSegment:
 
     def _seal(self, guard: Guard) -> None:
         try:
+            with suppress(OSError):  # a volume that is not there: the seal itself will say
+                self.file.look()
             self._seal_with(guard)
         except OSError as error:
             if error.errno != errno.EFBIG:

@@ -34,6 +34,7 @@ from camd.media.fragments import Init
 from camd.media.mp4 import SegmentError
 from camd.model import Cause, Gap, RecordingNews, Segment, SegmentState
 from camd.storage.actor import Storage
+from camd.storage.segment import Harm, HarmedError
 
 log = structlog.get_logger("camd.recorder")
 
@@ -160,6 +161,9 @@ class Recorder:
                 await self._write_failed(error, captured)
         except SegmentError as error:
             await self._does_not_fit(error, captured)
+        except HarmedError as error:
+            await self._harmed(error.harm)
+            await self._capture(captured)
 
     def _due(self, captured: Captured) -> bool:
         """Whether to cut here: by time or size, or since the file's times are no longer true."""
@@ -264,11 +268,13 @@ class Recorder:
         await self._capture(captured)
         return True
 
-    async def _split(self, opened: OpenSegment) -> bool:
+    async def _split(self, opened: OpenSegment, *, harmed: bool = False) -> bool:
         """Move the newest pictures of a file into the next one, which is open then."""
         assert self._init is not None
         try:
-            moved = await opened.split(self.storage, self.book, self._init, self._number)
+            moved = await opened.split(
+                self.storage, self.book, self._init, self._number, harmed=harmed
+            )
         except OSError as error:
             log.error("split_failed", file=opened.name, error=str(error))
             return False
@@ -320,8 +326,12 @@ class Recorder:
 
     async def _seal_file(self, opened: OpenSegment) -> None:
         """Seal one file; what has no room in it is then in another one, which is open."""
+        try:
+            error = await opened.seal(self.storage)
+        except HarmedError as harmed:
+            await self._settle_harm(opened, harmed.harm)
+            return
         before, state = opened.file.size_bytes, SegmentState.SEALED
-        error = await opened.seal(self.storage)
         if error is not None and error.errno == errno.EFBIG:
             if self._open is None and await self._split(opened):
                 error = await opened.seal(self.storage)
@@ -340,6 +350,37 @@ class Recorder:
         self.accounts.check(self._ledger.undecided_frames)
         if state is SegmentState.SEALED:
             self.observer.sealed(account)
+
+    # --- what others do to the file ---
+
+    async def _harmed(self, harm: Harm) -> None:
+        """Go on in another file, at once where the newest pictures can still be read."""
+        assert self._open is not None
+        opened, self._open, self._sync_due = self._open, None, None
+        if harm is not Harm.CUT:
+            await self._split(opened, harmed=True)
+        await self._settle_harm(opened, harm)
+
+    async def _settle_harm(self, opened: OpenSegment, harm: Harm) -> None:
+        """Say what is left of a file, and enter what is not."""
+        log.error("file_harmed", file=opened.name, what=harm.value)
+        until, frames = opened.end, opened.file.index.frames
+        left = await opened.settle(self.storage, harm)
+        self.book.replace(left)
+        if lost := frames - left.frames:
+            self.book.unwrote(lost)
+            start = left.end if left.frames else left.start
+            action = f"{opened.name} {harm.value} by somebody else; began a new file"
+            loss = Loss(start, until, lost, Cause.FILE_REMOVED, action)
+            await self.accounts.enter([self.book.lost(loss)])
+        await self.storage.note_segment(left)
+        self.accounts.tell_error(f"{opened.name} {harm.value}")
+        if self._open is None:
+            self._ledger.latest_cause = Cause.FILE_REMOVED
+            self.book.wait_for(f"the file {harm.value}")
+        else:
+            self._synced()
+        self.accounts.check(self._ledger.undecided_frames)
 
     # --- trouble ---
 

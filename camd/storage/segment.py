@@ -6,6 +6,7 @@ kept here. All of it is synchronous, for one thread at a time.
 
 from __future__ import annotations
 
+import enum
 import errno
 import hashlib
 from collections import deque
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import attrs
 
+from camd.media.boxes import MediaError
 from camd.media.fragments import Fragment
 from camd.media.mp4 import CHECK_SIZE, FTYP_SIZE, HASHED_FROM, SegmentIndex
 from camd.media.repair import read_fragments, survey
@@ -30,6 +32,22 @@ class FileTooLargeError(OSError):
 
     def __init__(self) -> None:
         super().__init__(errno.EFBIG, "The file may not become larger")
+
+
+class Harm(enum.Enum):
+    """What others do to a file while it is recorded, in words for the ledger."""
+
+    REMOVED = "was removed or replaced"
+    MOVED = "was renamed or moved"
+    CUT = "was cut short"
+
+
+class HarmedError(Exception):
+    """Somebody else has done something to the file; nothing was written."""
+
+    def __init__(self, harm: Harm) -> None:
+        super().__init__(harm.value)
+        self.harm = harm
 
 
 @attrs.frozen
@@ -54,6 +72,9 @@ class SegmentFile:
     doubtful: bool = attrs.field(default=False, init=False)  # a sync failed; see `_settle`
     _torn: bool = attrs.field(default=False, init=False)  # bytes behind `size_bytes` may be there
     _moov: bytes | None = attrs.field(default=None, init=False)  # once it is durable at the end
+    harm: Harm | None = attrs.field(default=None, init=False)  # that was noticed
+    _hash_known: bool = attrs.field(default=True, init=False)
+    _named: bool = attrs.field(default=False, init=False)  # its name led to it in the beginning
     limit_bytes: int | None = attrs.field(default=None, init=False)  # of the file; None: unknown
     _marks: deque[Mark] = attrs.field(factory=lambda: deque(maxlen=_MARKS), init=False)
     _group_at: int = attrs.field(default=0, init=False)  # where the newest group begins
@@ -86,6 +107,7 @@ class SegmentFile:
                 segment.limit_bytes = disk.largest_file(directory)
                 segment._begin(first)
                 disk.sync_directory(directory)
+                segment._named = file.standing(path).here
             except OSError:
                 with suppress(OSError):
                     file.close()
@@ -112,6 +134,46 @@ class SegmentFile:
                 self._begin_group()
             self._write(self.index.render(fragment, self.synced_bytes))
             self.index.record(fragment.runs, fragment.size_bytes)
+
+    # --- what others do to it ---
+
+    def look(self) -> None:
+        """Raise HarmedError, once, when the file is not where and as it was left.
+
+        Raises OSError too: FileNotFoundError when the volume is not there any more.
+        """
+        if self.harm is not None:
+            return
+        standing = self._file.standing(self.path)
+        if not standing.linked:
+            self.harm = Harm.REMOVED
+        elif self._named and not standing.here:  # some file systems number files anew
+            self.harm = Harm.MOVED
+        elif standing.size_bytes < self.size_bytes:
+            self.harm = Harm.CUT
+        if self.harm is not None:
+            raise HarmedError(self.harm)
+
+    @property
+    def newest_mark(self) -> Mark | None:
+        """Where the newest group of pictures begins; None: with the file."""
+        return self._marks[-1] if self._marks else None
+
+    def give_up_torn(self) -> int:
+        """Count on no more than what a file that was cut short still holds; return frames lost.
+
+        Its hash is not known then. Raises OSError: nothing whole is left.
+        """
+        frames = self.index.frames
+        try:
+            found = survey(self._file.read, self._file.size())
+        except MediaError as error:
+            raise OSError(errno.EIO, "Nothing whole is left of it") from error
+        if found is None:
+            raise OSError(errno.EIO, "Nothing whole is left of it")
+        self._shrink(found.index, found.whole_bytes)
+        self._torn, self._hash_known = True, False
+        return frames - self.index.frames
 
     # --- how large it may become ---
 
@@ -240,7 +302,7 @@ class SegmentFile:
         self._hash.update(self._moov)
         self.size_bytes += len(self._moov)
         self.synced_bytes = self.size_bytes
-        self.sha256 = self._hash.hexdigest()
+        self.sha256 = self._hash.hexdigest() if self._hash_known else None
 
     def _put_moov(self) -> bytes:
         moov = self.index.final_moov()

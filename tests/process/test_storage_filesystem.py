@@ -5,14 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from camd.storage import disk as disks
 from camd.storage import filesystem
-from camd.storage.disk import PosixDisk
+from camd.storage.disk import PosixDisk, Standing
 from camd.storage.filesystem import FAT_LIMIT_BYTES, largest_file, move_exclusively, type_of_mount
 
 MOUNTS = """\
@@ -117,3 +119,46 @@ def test_an_error_that_says_something_else_is_told(
     monkeypatch.undo()
     with pytest.raises(FileNotFoundError):
         move_exclusively(tmp_path / "none", tmp_path / "name")
+
+
+def test_a_file_that_others_touch_says_so(tmp_path: Path) -> None:
+    """Removal, renaming, replacing and cutting show on the open file, a lost volume is an error."""
+    disk = PosixDisk()
+    path, other = tmp_path / "name", tmp_path / "other"
+    file = disk.create(path)
+    file.append([b"12345"])
+    assert file.standing(path) == Standing(5, linked=True, here=True)
+    path.rename(other)
+    assert file.standing(path) == Standing(5, linked=True, here=False)
+    path.write_text("mine")
+    assert file.standing(path) == Standing(5, linked=True, here=False)
+    os.truncate(other, 2)
+    assert file.standing(other) == Standing(2, linked=True, here=True)
+    other.unlink()
+    assert file.standing(path) == Standing(2, linked=False, here=False)
+    file.close()
+
+
+def test_a_folder_that_is_removed_with_its_file_says_so(tmp_path: Path) -> None:
+    """A file whose folder is gone is gone; it is no trouble of the volume."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    file = PosixDisk().create(folder / "name")
+    shutil.rmtree(folder)
+    assert file.standing(folder / "name") == Standing(0, linked=False, here=False)
+    file.close()
+
+
+def test_a_volume_that_is_not_there_is_no_removal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where another file system shows, the file is still on its own: nobody has removed it."""
+    folder = tmp_path / "mount"
+    folder.mkdir()
+    file = PosixDisk().create(folder / "name")
+    folder.rename(tmp_path / "away")
+    assert file.standing(folder / "name") == Standing(0, linked=True, here=False)
+    monkeypatch.setattr(disks, "_nearest", lambda path: os.stat("/proc"))
+    with pytest.raises(FileNotFoundError, match="volume is not there"):
+        file.standing(folder / "name")
+    file.close()
