@@ -131,8 +131,8 @@ class OpenSegment:
         state = await storage.on_disk(finish)
         account = self.account(state)
         if harm is Harm.REMOVED or (harm is Harm.CUT and state is SegmentState.MISSING):
-            nothing = {"frames": 0, "size_bytes": 0, "sha256": None, "duration_seconds": 0.0}
-            return attrs.evolve(account, end=account.start, **nothing)
+            account = attrs.evolve(account, frames=0, size_bytes=0, sha256=None)
+            return attrs.evolve(account, end=account.start, duration_seconds=0.0)
         return account
 
     async def close(self, storage: Storage) -> None:
@@ -145,7 +145,8 @@ class OpenSegment:
     ) -> OpenSegment | None:
         """Move the newest groups of pictures into a file of their own, so that there is room.
 
-        With `harmed`, the newest one, out of a file that is not in the folder any more. None when that cannot be. The new file is durable before anything is taken off this one:
+        With `harmed`, the newest one, out of a file that is not in the folder any more. None when
+        that cannot be. The new file is durable before anything is taken off this one:
         a crash in between leaves frames twice, and none nowhere. Waits for the disk. Raises
         OSError; then this file is as it was.
         """

@@ -43,10 +43,7 @@ class DiskFile(Protocol):
         """When it was last written to, UTC."""
 
     def standing(self, path: Path) -> Standing:
-        """Say what is left of the file that was created at `path`. Raises OSError.
-
-        FileNotFoundError means that the volume is not there any more.
-        """
+        """Say what is left of the file that was created at `path`. Raises OSError."""
 
     def read(self, offset: int, size: int) -> bytes:
         """Read `size` bytes, fewer at the end of the file. Moves nothing."""
@@ -131,10 +128,6 @@ class PosixFile:
             here = os.path.samestat(path.lstat(), facts)
         except (FileNotFoundError, NotADirectoryError):
             here = False
-            if facts.st_nlink and _nearest(path).st_dev != facts.st_dev:
-                raise FileNotFoundError(
-                    errno.ENOENT, "The recordings volume is not there"
-                ) from None
         return Standing(facts.st_size, facts.st_nlink > 0, here)
 
     def read(self, offset: int, size: int) -> bytes:
@@ -175,13 +168,6 @@ class PosixFile:
 
 
 _LEARNED: dict[int, int] = {}  # st_dev: how large a file became there, at most
-
-
-def _nearest(path: Path) -> os.stat_result:
-    """stat(2) of a path, or of the nearest folder above it that there is."""
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    return path.stat()
 
 
 class PosixDisk:

@@ -65,6 +65,7 @@ class SegmentFile:
     path: Path
     index: SegmentIndex
     _file: DiskFile
+    _disk: Disk
     _hash: hashlib._Hash = attrs.field(factory=hashlib.sha256, init=False)
     size_bytes: int = attrs.field(default=0, init=False)
     synced_bytes: int = attrs.field(default=0, init=False)
@@ -74,6 +75,7 @@ class SegmentFile:
     _moov: bytes | None = attrs.field(default=None, init=False)  # once it is durable at the end
     harm: Harm | None = attrs.field(default=None, init=False)  # that was noticed
     _hash_known: bool = attrs.field(default=True, init=False)
+    _device: int = attrs.field(default=0, init=False)  # that it was created on
     _named: bool = attrs.field(default=False, init=False)  # its name led to it in the beginning
     limit_bytes: int | None = attrs.field(default=None, init=False)  # of the file; None: unknown
     _marks: deque[Mark] = attrs.field(factory=lambda: deque(maxlen=_MARKS), init=False)
@@ -102,11 +104,12 @@ class SegmentFile:
                 file = disk.create(path)
             except FileExistsError:
                 continue
-            segment = cls(path, index, file)
+            segment = cls(path, index, file, disk)
             try:
                 segment.limit_bytes = disk.largest_file(directory)
                 segment._begin(first)
                 disk.sync_directory(directory)
+                segment._device = disk.place(directory).device
                 segment._named = file.standing(path).here
             except OSError:
                 with suppress(OSError):
@@ -148,11 +151,17 @@ class SegmentFile:
         if not standing.linked:
             self.harm = Harm.REMOVED
         elif self._named and not standing.here:  # some file systems number files anew
+            self._confirm_volume()
             self.harm = Harm.MOVED
         elif standing.size_bytes < self.size_bytes:
             self.harm = Harm.CUT
         if self.harm is not None:
             raise HarmedError(self.harm)
+
+    def _confirm_volume(self) -> None:
+        """Raise FileNotFoundError when another file system is where this one was."""
+        if self._disk.place(self.path.parent).device != self._device:
+            raise FileNotFoundError(errno.ENOENT, "The recordings volume is not there")
 
     @property
     def newest_mark(self) -> Mark | None:

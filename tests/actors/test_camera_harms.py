@@ -172,3 +172,23 @@ async def test_a_file_that_is_cut_short_keeps_what_is_whole(clock: MockClock, si
             assert len(stage.disk.files[first].data) == whole.size_bytes
             assert gap.start == whole.end
         adds_up(stage, session)
+
+
+async def test_a_volume_that_goes_is_no_removal(clock: MockClock) -> None:
+    """Where another file system shows, nobody has removed the file: it is on its own, whole."""
+    async with open_stage() as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(5.2)
+        first = newest(stage)
+        away = stage.disk.files.pop(first)
+        stage.disk.files[Path("/elsewhere") / first.name] = away
+        stage.disk.device = 2
+        await trio.sleep_until(5.7)
+        stage.disk.device = 1
+        stage.disk.files[first] = away
+        await trio.sleep_until(9.2)
+        session = await stage.camera.stop_recording()
+        assert {gap.cause for gap in session.gaps} == {Cause.STORAGE_ERROR}
+        assert session.segments[0].state is SegmentState.SEALED
+        assert session.segments[0].frames == 50
+        adds_up(stage, session)

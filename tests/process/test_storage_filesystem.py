@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from camd.storage import disk as disks
 from camd.storage import filesystem
 from camd.storage.disk import PosixDisk, Standing
 from camd.storage.filesystem import FAT_LIMIT_BYTES, largest_file, move_exclusively, type_of_mount
@@ -146,19 +145,4 @@ def test_a_folder_that_is_removed_with_its_file_says_so(tmp_path: Path) -> None:
     file = PosixDisk().create(folder / "name")
     shutil.rmtree(folder)
     assert file.standing(folder / "name") == Standing(0, linked=False, here=False)
-    file.close()
-
-
-def test_a_volume_that_is_not_there_is_no_removal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where another file system shows, the file is still on its own: nobody has removed it."""
-    folder = tmp_path / "mount"
-    folder.mkdir()
-    file = PosixDisk().create(folder / "name")
-    folder.rename(tmp_path / "away")
-    assert file.standing(folder / "name") == Standing(0, linked=True, here=False)
-    monkeypatch.setattr(disks, "_nearest", lambda path: os.stat("/proc"))
-    with pytest.raises(FileNotFoundError, match="volume is not there"):
-        file.standing(folder / "name")
     file.close()

@@ -90,6 +90,7 @@ class MemoryDisk:
     steps: list[str] = attrs.field(factory=list)
     faults: dict[int, int] = attrs.field(factory=dict)  # number of the step: errno
     open_files: int = 0
+    device: int = 1
     hard_limit: int | None = None  # of a file's size; nobody knows it before it is met
     known_limit: int | None = None
 
@@ -169,6 +170,10 @@ class MemoryDisk:
     def learn_largest_file(self, folder: Path, size: int) -> None:
         """Know it from now on."""
         self.known_limit = min(size, self.known_limit or size)
+
+    def place(self, path: Path) -> Place:
+        """Tell that all of it is one file system, or what the test has put into `device`."""
+        return Place(Path("/"), self.device)
 
     def usage(self, path: Path) -> Usage:
         """Tell what the test has put into `volume`."""

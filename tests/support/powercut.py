@@ -15,6 +15,7 @@ import attrs
 from hypothesis import strategies as st
 
 from camd.storage.disk import Standing
+from camd.storage.identity import Place
 from camd.storage.levels import Usage
 
 BLOCK = 512
@@ -126,6 +127,9 @@ class RecordingDisk:
 
     def learn_largest_file(self, folder: Path, size: int) -> None:
         pass
+
+    def place(self, path: Path) -> Place:
+        return Place(Path("/"), 1)
 
     def usage(self, path: Path) -> Usage:
         return Usage(10**9, 10**9)
