@@ -32,11 +32,16 @@ class Fault(enum.Enum):
     UNHASHED = "unhashed"
     UNACCOUNTED = "unaccounted"
     TORN = "torn"
+    UNFINISHED = "unfinished"
+    UNDECODABLE = "undecodable"
 
     @property
     def harmless(self) -> bool:
         """Whether nothing is lost and nothing has to be done."""
-        return self in (Fault.FOREIGN, Fault.UNHASHED, Fault.UNACCOUNTED, Fault.TORN)
+        return self in (
+            *(Fault.FOREIGN, Fault.UNHASHED, Fault.UNACCOUNTED, Fault.TORN),
+            Fault.UNFINISHED,
+        )
 
 
 @attrs.frozen
