@@ -103,6 +103,7 @@ class Active:
     recorder: Recorder = attrs.field(init=False)
     refusal: Refusal | None = attrs.field(default=None, init=False)
     ending: bool = attrs.field(default=False, init=False)
+    admitted: bool = attrs.field(default=False, init=False)  # storage has promised room
     _starts: list[Ask[Any]] = attrs.field(factory=list, init=False)
     _stops: list[Ask[Any]] = attrs.field(factory=list, init=False)
     _reported: tuple[SessionState, bool] | None = attrs.field(default=None, init=False)
