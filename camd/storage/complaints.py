@@ -55,6 +55,7 @@ class Complaint:
 
 
 RESTORE = "Put it back from a copy if there is one; else keep it, players show what is left."
+TRY = "Nothing of it is lost; players that read parameter sets in the stream (FFmpeg) may show it."
 RECOVER = "It is put right when the service starts, or by `camd recover` while it is stopped."
 REINDEX = "Stop the service and run `camd recover --reindex`."
 REPORT = "No footage is lost by this message alone; keep the files, and report it."
