@@ -134,6 +134,8 @@ class SessionDesk:
     def close(self, reason: str) -> None:
         """End the session, and begin no other."""
         self.closing = True
+        if self.active is not None:
+            self.active.hurry()
         self.end(reason)
 
     def use_rotation(self) -> None:
@@ -218,7 +220,7 @@ class SessionDesk:
         match report:
             case Admitted():
                 active.admitted = True
-                if not active.ending:
+                if not active.ending and not active.queue.finished:
                     self.floor.step(m.Wanted())
             case Began():
                 active.answer_starts()

@@ -57,6 +57,8 @@ def judge_file(seen: Seen, known: Segment | None, twin: str | None = None) -> li
     def complain(fault: Fault, text: str, advice: str) -> list[Complaint]:
         return [Complaint(seen.filename, fault, text, advice)]
 
+    if known is not None and known.state is SegmentState.MISSING and not known.frames:
+        known = None  # it was taken away while it was recorded: the ledger has what it held
     match seen.shape:
         case Shape.BUSY:
             return []

@@ -17,13 +17,13 @@ from click.testing import CliRunner
 from support.camera_set import WISH, check_receipt, open_set, packets
 from support.disk import roomy_disk
 
-from camd.camera import remux
+from camd.camera import active, remux
 from camd.camera.conversions import Conversions
 from camd.camera.program import Program
 from camd.cli.recover import recover
 from camd.cli.verify import verify
 from camd.config.schema import Config, FfmpegConfig, RecordingConfig, StorageConfig
-from camd.model import Segment, TestSource
+from camd.model import Segment, Session, TestSource
 from camd.runtime.fanout import Fanout
 from camd.storage import filesystem
 from camd.storage.actor import Storage, open_storage
@@ -152,6 +152,35 @@ async def test_a_conversion_that_is_cut_short_leaves_nothing(tmp_path: Path) -> 
     assert files(folder) == [left.filename]
     with pytest.raises(ProcessLookupError):
         os.kill(int(await trio.Path(pids).read_text()), 0)
+
+
+async def test_a_conversion_does_not_hold_up_the_end_of_the_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has a few seconds; whoever waits for the stop gets the MP4, and it is no error."""
+    monkeypatch.setattr(active, "CONVERSION_SECONDS", 0.3)
+    folder = tmp_path / "recordings"
+    program = script(tmp_path, "exec sleep 100")
+    receipts: list[Session] = []
+    with trio.fail_after(20):
+        async with (
+            open_set(program, folder, TestSource(160, 90, 25), recording=MATROSKA) as stage,
+            trio.open_nursery() as nursery,
+        ):
+            await stage.camera.start_recording(WISH)
+            await stage.grow(10)
+
+            async def stop() -> None:
+                receipts.append(await stage.camera.stop_recording())
+
+            nursery.start_soon(stop)
+            while not stage.storage.converting:  # noqa: ASYNC110 - nobody publishes it
+                await trio.sleep(0.01)
+            await stage.camera.close()
+    (segment,) = receipts[0].segments
+    assert files(folder) == [segment.filename]
+    assert segment.filename.endswith(".mp4")
+    assert stage.news == ["STARTED", "STOPPED stopped"]
 
 
 async def test_verify_and_recover_name_what_is_left(
