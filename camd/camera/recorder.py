@@ -375,6 +375,8 @@ class Recorder:
             await self.accounts.enter([self.book.lost(loss)])
         await self.storage.note_segment(left)
         self.accounts.tell_error(f"{opened.name} {harm.value}")
+        if left.state is SegmentState.SEALED:
+            self.observer.sealed(left)
         if self._open is None:
             self._ledger.latest_cause = Cause.FILE_REMOVED
             self.book.wait_for(f"the file {harm.value}")
