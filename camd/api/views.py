@@ -183,6 +183,7 @@ def receipt(session: Session) -> View:
                 "frames": s.frames,
                 "size": s.size_bytes,
                 "sha256": s.sha256,
+                "status": s.state.value,
             }
             for s in session.segments
         ],

@@ -35,6 +35,7 @@ log = structlog.get_logger("camd.session")
 SHUTDOWN = "shutdown"  # why a session ended that the next life of the daemon continues
 TICK_SECONDS = 1.0
 CLOSE_SECONDS = 5.0  # for the session's row in the catalog
+CONVERSION_SECONDS = 5.0  # for conversions at the end of the service: they are made again
 DURABILITY_SECONDS: dict[str, float | None] = {
     "1s": 1.0,
     "5s": 5.0,
@@ -103,10 +104,13 @@ class Active:
     recorder: Recorder = attrs.field(init=False)
     refusal: Refusal | None = attrs.field(default=None, init=False)
     ending: bool = attrs.field(default=False, init=False)
+    admitted: bool = attrs.field(default=False, init=False)  # storage has promised room
     _starts: list[Ask[Any]] = attrs.field(factory=list, init=False)
     _stops: list[Ask[Any]] = attrs.field(factory=list, init=False)
     _reported: tuple[SessionState, bool] | None = attrs.field(default=None, init=False)
     _clock: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _conversions: list[trio.CancelScope] = attrs.field(factory=list, init=False)
+    _patience: float = attrs.field(default=float("inf"), init=False)  # for a conversion, seconds
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
 
     # --- who waits ---
@@ -292,13 +296,23 @@ class Active:
             assert self._nursery is not None
             self._nursery.start_soon(self._convert, segment)
 
+    def hurry(self) -> None:
+        """The service ends: what takes long to convert is converted after the next start."""
+        self._patience = CONVERSION_SECONDS
+        for scope in self._conversions:
+            scope.deadline = min(scope.deadline, trio.current_time() + CONVERSION_SECONDS)
+
     async def _convert(self, segment: Segment) -> None:
         assert self.convert is not None
-        converted = await self.convert(segment)
-        if converted is None:
-            self.news(RecordingNews.ERROR, segment.filename, "conversion failed; the MP4 stays")
-        else:
+        converted = None
+        with trio.move_on_after(self._patience) as scope:
+            self._conversions.append(scope)
+            converted = await self.convert(segment)
+        self._conversions.remove(scope)
+        if converted is not None:
             self.book.replace(converted)
+        elif not scope.cancelled_caught:
+            self.news(RecordingNews.ERROR, segment.filename, "conversion failed; the MP4 stays")
 
 
 Teller = Callable[[Active, RecordingNews, str, str], None]

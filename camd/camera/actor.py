@@ -39,6 +39,7 @@ from camd.model import (
     RecordingNews,
     RecordingWish,
     Seat,
+    Segment,
     Session,
     Trouble,
     V4l2Source,
@@ -377,6 +378,12 @@ class Camera:
             if why and why != self._untuned:
                 log.warning("controls_not_set", camera=self.camera_id, why=why)
             self._untuned = why
+
+    def file_replaced(self, made: Segment) -> None:
+        """Tell a running session that one of its files, of an earlier life, has become another."""
+        active = self._desk.active
+        if active is not None and active.book.session_id == made.session_id:
+            active.book.replace(made)
 
     # --- the desk's floor ---
 

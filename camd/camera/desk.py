@@ -25,6 +25,7 @@ from camd.clock import boot_id, monotonic, now
 from camd.errors import (
     ALREADY_RECORDING,
     NOT_RECORDING,
+    RECORDING_FAILED,
     SHUTTING_DOWN,
     SOURCE_UNAVAILABLE,
     UNSUPPORTED,
@@ -88,16 +89,23 @@ class SessionDesk:
     floor: Floor
     active: Active | None = attrs.field(default=None, init=False)
     closing: bool = attrs.field(default=False, init=False)
+    _later: list[tuple[RecordingWish, Ask[Any]]] = attrs.field(factory=list, init=False)
 
     # --- what is asked for ---
 
     def start(self, wish: RecordingWish, ask: Ask[Any]) -> None:
-        """Begin a session, join the one that has the wish's key, or refuse."""
+        """Begin a session, join the one that has the wish's key, or refuse.
+
+        While the one with that key is ending, the start waits for its end, and begins another.
+        """
         active, camera_id = self.active, self.factory.camera_id
         if self.closing:
             ask.refuse(Refusal(SHUTTING_DOWN, camera_id=camera_id))
         elif active is not None and wish.key is not None and wish.key == active.book.wish.key:
-            active.join(ask)
+            if active.ending:
+                self._later.append((wish, ask))
+            else:
+                active.join(ask)
         elif active is not None:
             owner, session_id = active.book.wish.owner, active.book.session_id
             ask.refuse(
@@ -136,6 +144,8 @@ class SessionDesk:
     def close(self, reason: str) -> None:
         """End the session, and begin no other."""
         self.closing = True
+        if self.active is not None:
+            self.active.hurry()
         self.end(reason)
 
     def use_rotation(self) -> None:
@@ -164,8 +174,12 @@ class SessionDesk:
             active.refuse(_refusal(trouble, self.factory.camera_id))
 
     def source_ended(self, queues: Sequence[CaptureQueue]) -> None:
-        """A source that plays once has been played, into `queues`."""
-        if self.active is not None and self.active.queue in queues:
+        """A source that plays once has been played, into `queues`.
+
+        A session that waits for room goes on with what is played next.
+        """
+        active = self.active
+        if active is not None and active.admitted and active.queue in queues:
             self.end("source_ended")
 
     def crash(self) -> None:
@@ -182,6 +196,11 @@ class SessionDesk:
                 storage.note_session_soon(active.snapshot())
             self._tell(active, RecordingNews.ERROR, "", INTERNAL_ERROR)
             storage.guard.release(book.session_id)
+        waiting, self._later = self._later, []
+        for _, ask in waiting:
+            ask.refuse(
+                Refusal(RECORDING_FAILED, camera_id=self.factory.camera_id, cause=INTERNAL_ERROR)
+            )
 
     def end(self, reason: str) -> None:
         """Take what is still in flight, then seal: all frames until now belong to the session."""
@@ -193,7 +212,7 @@ class SessionDesk:
         if not floor.machine.has_child:
             active.finish()
             return
-        if floor.stays_on and not self.closing:
+        if (floor.stays_on or not active.admitted) and not self.closing:
             active.queue.finish_after_next()
         else:
             floor.step(m.Unwanted())
@@ -206,6 +225,9 @@ class SessionDesk:
     def _run(self, book: SessionBook) -> Active:
         floor = self.floor
         self.active = active = self.factory.make(book, floor.tell, self._tell)
+        # Before there is room: what is captured while storage thinks is wanted, and is kept.
+        preroll = timedelta(seconds=book.wish.preroll_seconds)
+        floor.feed.attach(active.queue, book.started - preroll)
         rate = floor.feed.bytes_per_second or floor.expected_bytes_per_second
         floor.go(partial(active.run, rate, self.factory.rotation()))
         return active
@@ -213,9 +235,8 @@ class SessionDesk:
     def _hear(self, report: Report, active: Active) -> None:
         match report:
             case Admitted():
-                if not active.queue.finished:
-                    preroll = timedelta(seconds=active.book.wish.preroll_seconds)
-                    self.floor.feed.attach(active.queue, active.book.started - preroll)
+                active.admitted = True
+                if not active.ending and not active.queue.finished:
                     self.floor.step(m.Wanted())
             case Began():
                 active.answer_starts()
@@ -228,6 +249,12 @@ class SessionDesk:
             case Changed():
                 pass  # the camera publishes its status after every message
 
+    def _begin_later(self) -> None:
+        """Let those begin who waited for the end of a session with their key."""
+        waiting, self._later = self._later, []
+        for wish, ask in waiting:
+            self.start(wish, ask)
+
     def _session_over(self, active: Active) -> None:
         self.active = None
         self.floor.feed.detach(active.queue)
@@ -238,6 +265,7 @@ class SessionDesk:
             self._tell(active, RecordingNews.STOPPED, last, active.book.reason)
         if not self.floor.stays_on or self.closing:
             self.floor.step(m.Unwanted())
+        self._begin_later()
 
     def _tell(self, active: Active, news: RecordingNews, filename: str, reason: str) -> None:
         self.floor.announce(active.snapshot(), news, filename, reason)

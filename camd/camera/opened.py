@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import attrs
@@ -11,6 +12,7 @@ import structlog
 from camd import __version__
 from camd.camera.sessions import OLDEST_FIRST_FRAME_SECONDS, SessionBook
 from camd.clock import boot_id, monotonic, now, synchronised, to_unix_micros
+from camd.media.boxes import MediaError
 from camd.media.fragments import Fragment, Init
 from camd.media.identity import SegmentIdentity
 from camd.media.mp4 import SegmentIndex
@@ -18,7 +20,7 @@ from camd.model import CameraId, Segment, SegmentState, SessionId
 from camd.storage.actor import Storage
 from camd.storage.guard import Guard
 from camd.storage.naming import candidates
-from camd.storage.segment import SegmentFile
+from camd.storage.segment import Harm, SegmentFile
 
 log = structlog.get_logger("camd.recorder")
 
@@ -75,10 +77,12 @@ class OpenSegment:
     async def append(self, storage: Storage, fragment: Fragment, *, sync: bool) -> OSError | None:
         """Append a fragment and sync; return why the sync failed: the fragment is in all the same.
 
-        Waits for the disk. Raises OSError when the fragment is not in the file.
+        Waits for the disk. Raises OSError when the fragment is not in the file, HarmedError when
+        somebody else has done something to the file.
         """
 
         def write() -> OSError | None:
+            self.file.look()
             self.file.append([fragment])
             try:
                 if sync:
@@ -92,17 +96,99 @@ class OpenSegment:
     async def seal(self, storage: Storage) -> OSError | None:
         """Seal and close the file; return why that failed: it is closed all the same, and plays.
 
-        Waits for the disk. On a full one the guard's reserve makes room.
+        Waits for the disk. On a full one the guard's reserve makes room. Where the file may not
+        become larger (EFBIG), it stays open: see `split`. Raises HarmedError; then it stays open.
         """
         try:
             await storage.on_disk(lambda: self._seal(storage.guard))
         except OSError as error:
-            log.error("seal_failed", file=self.name, error=str(error))
-            storage.guard.suspect(error)
+            if error.errno != errno.EFBIG:
+                log.error("seal_failed", file=self.name, error=str(error))
+                storage.guard.suspect(error)
             return error
         return None
 
+    async def settle(self, storage: Storage, harm: Harm) -> Segment:
+        """Close a file that others have done something to, and describe what is left of it.
+
+        What was moved is sealed where it is; what was cut short, if anything whole is left.
+        Waits for the disk.
+        """
+
+        def finish() -> SegmentState:
+            try:
+                if harm is Harm.CUT:
+                    self.file.give_up_torn()
+                if harm is not Harm.REMOVED:
+                    self.file.seal()
+            except OSError as error:
+                log.error("seal_failed", file=self.name, error=str(error))
+                return SegmentState.MISSING if harm is Harm.CUT else SegmentState.INTERRUPTED
+            finally:
+                self.file.close()
+            return SegmentState.SEALED if harm is Harm.CUT else SegmentState.MISSING
+
+        state = await storage.on_disk(finish)
+        account = self.account(state)
+        if harm is Harm.REMOVED or (harm is Harm.CUT and state is SegmentState.MISSING):
+            account = attrs.evolve(account, frames=0, size_bytes=0, sha256=None)
+            return attrs.evolve(account, end=account.start, duration_seconds=0.0)
+        return account
+
+    async def close(self, storage: Storage) -> None:
+        """Close a file that could not be sealed. Waits for the disk."""
+        with suppress(OSError):
+            await storage.on_disk(self.file.close)
+
+    async def split(
+        self, storage: Storage, book: SessionBook, init: Init, number: int, *, harmed: bool = False
+    ) -> OpenSegment | None:
+        """Move the newest groups of pictures into a file of their own, so that there is room.
+
+        With `harmed`, the newest one, out of a file that is not in the folder any more. None when
+        that cannot be. The new file is durable before anything is taken off this one:
+        a crash in between leaves frames twice, and none nowhere. Waits for the disk. Raises
+        OSError; then this file is as it was.
+        """
+
+        def move() -> OpenSegment | None:
+            file = self.file
+            if file.limit_bytes is not None:
+                storage.disk.learn_largest_file(storage.folder, file.limit_bytes)
+            mark = file.newest_mark if harmed else file.cut_for_limit()
+            if mark is None:
+                return None
+            before, (first, *rest) = file.index_before(mark), file.fragments_behind(mark)
+            start = self.start + timedelta(seconds=before.duration_seconds)
+            identity = before.identity.identity
+            moved = _create(storage, book, identity, init, first, start, number)
+            try:
+                moved.file.append(rest)
+                moved.file.sync()
+                file.cut(mark, before)
+            except OSError:
+                moved.file.close()
+                storage.disk.unlink(moved.file.path)
+                raise
+            return moved
+
+        try:
+            return await storage.on_disk(move)
+        except MediaError as error:
+            raise OSError(errno.EIO, str(error)) from error
+
     def _seal(self, guard: Guard) -> None:
+        try:
+            with suppress(OSError):  # a volume that is not there: the seal itself will say
+                self.file.look()
+            self._seal_with(guard)
+        except OSError as error:
+            if error.errno != errno.EFBIG:
+                self.file.close()
+            raise
+        self.file.close()
+
+    def _seal_with(self, guard: Guard) -> None:
         try:
             self.file.seal()
         except OSError as error:
@@ -110,8 +196,6 @@ class OpenSegment:
                 raise
             guard.give_reserve()
             self.file.seal()
-        finally:
-            self.file.close()
 
 
 async def open_segment(
@@ -127,6 +211,20 @@ async def open_segment(
 
     Waits for the disk. Raises OSError, and SegmentError when no file can begin so.
     """
+    return await storage.on_disk(
+        lambda: _create(storage, book, identity, init, first, start, number)
+    )
+
+
+def _create(
+    storage: Storage,
+    book: SessionBook,
+    identity: str,
+    init: Init,
+    first: Fragment,
+    start: datetime,
+    number: int,
+) -> OpenSegment:
     age = (now() - start).total_seconds()
     oldest = OLDEST_FIRST_FRAME_SECONDS + book.wish.preroll_seconds
     story = SegmentIdentity(
@@ -142,7 +240,5 @@ async def open_segment(
     )
     index = SegmentIndex(init, first, story)
     names = candidates(book.camera_id, start)
-    file = await storage.on_disk(
-        lambda: SegmentFile.create(storage.disk, storage.folder, names, index, first)
-    )
+    file = SegmentFile.create(storage.disk, storage.folder, names, index, first)
     return OpenSegment(file, book.camera_id, book.session_id, number, first.start_seconds, start)

@@ -6,6 +6,8 @@ ledger (I4), and it says "recording" only while bytes become durable (I7).
 
 from __future__ import annotations
 
+import errno
+
 import attrs
 import structlog
 import trio
@@ -36,6 +38,7 @@ from camd.media.reheader import one_file
 from camd.model import Cause, Gap, RecordingNews, Segment, SegmentState
 from camd.storage.actor import Storage
 from camd.storage.levels import Need
+from camd.storage.segment import Harm, HarmedError
 
 log = structlog.get_logger("camd.recorder")
 
@@ -163,9 +166,13 @@ class Recorder:
             else:
                 await self._append(captured)
         except OSError as error:
-            await self._write_failed(error, captured)
+            if error.errno != errno.EFBIG or not await self._go_on_in_another(captured):
+                await self._write_failed(error, captured)
         except SegmentError as error:
             await self._does_not_fit(error, captured)
+        except HarmedError as error:
+            await self._harmed(error.harm)
+            await self._capture(captured)
 
     def _due(self, captured: Captured) -> bool:
         """Whether to cut here: by time or size, or the file's header or times are not true here."""
@@ -174,7 +181,9 @@ class Recorder:
         fragment = captured.fragment
         if not one_file(self._open.file.index.init, self._init):
             return True
-        return self._ledger.clock_was_set or self.rotation.due(
+        if self._ledger.clock_was_set or self._open.file.ends_before(fragment):
+            return True
+        return self.rotation.due(
             number=self._open.number,
             seconds=fragment.start_seconds - self._open.begin_seconds,
             size_bytes=self._open.file.size_bytes,
@@ -249,6 +258,49 @@ class Recorder:
         else:
             self._ledger.lose_fragment(captured, Cause.ENCODER_EXIT, str(error))
 
+    async def _go_on_in_another(self, captured: Captured) -> bool:
+        """Write a fragment that the open file may not grow by; False when there is no such file.
+
+        Nothing is lost where a group of pictures begins with it, or the newest one in the file
+        can be moved into the next.
+        """
+        if self._open is None:
+            return False
+        log.info("file_size_limit_met", session=self.book.session_id, file=self._open.name)
+        opened = self._open
+        if captured.fragment.starts_with_sync:
+            await self._seal()
+        else:
+            moved = await self._split(opened)
+            await (self._seal_file(opened) if moved else self._seal())
+            if not moved:
+                why = "a file may not become so large; waited for the next key frame"
+                self._ledger.lose_fragment(captured, Cause.STORAGE_ERROR, why)
+                return True
+        await self._capture(captured)
+        return True
+
+    async def _split(self, opened: OpenSegment, *, harmed: bool = False) -> bool:
+        """Move the newest pictures of a file into the next one, which is open then."""
+        assert self._init is not None
+        try:
+            moved = await opened.split(
+                self.storage, self.book, self._init, self._number, harmed=harmed
+            )
+        except OSError as error:
+            log.error("split_failed", file=opened.name, error=str(error))
+            return False
+        if moved is None:
+            return False
+        self._open = moved
+        self._number += 1
+        self.book.replace(opened.account(SegmentState.OPEN))
+        account = moved.account(SegmentState.OPEN)
+        self.book.replace(account)
+        self.storage.growing(account, moved.file.synced_bytes)
+        await self.accounts.announce(account)
+        return True
+
     # --- durability ---
 
     def _until_sync(self) -> float:
@@ -280,11 +332,24 @@ class Recorder:
 
     async def _seal(self) -> None:
         """Seal the open segment, if there is one; a failure leaves it playable, and is told."""
-        if self._open is None:
+        while self._open is not None:
+            opened, self._open, self._sync_due = self._open, None, None
+            await self._seal_file(opened)
+
+    async def _seal_file(self, opened: OpenSegment) -> None:
+        """Seal one file; what has no room in it is then in another one, which is open."""
+        try:
+            error = await opened.seal(self.storage)
+        except HarmedError as harmed:
+            await self._settle_harm(opened, harmed.harm)
             return
-        opened, self._open, self._sync_due = self._open, None, None
         before, state = opened.file.size_bytes, SegmentState.SEALED
-        if (error := await opened.seal(self.storage)) is None:
+        if error is not None and error.errno == errno.EFBIG:
+            if self._open is None and await self._split(opened):
+                error = await opened.seal(self.storage)
+            if error is not None:
+                await opened.close(self.storage)
+        if error is None:
             self.book.synced(monotonic())
         else:
             state = SegmentState.INTERRUPTED
@@ -297,6 +362,39 @@ class Recorder:
         self.accounts.check(self._ledger.undecided_frames)
         if state is SegmentState.SEALED:
             self.observer.sealed(account)
+
+    # --- what others do to the file ---
+
+    async def _harmed(self, harm: Harm) -> None:
+        """Go on in another file, at once where the newest pictures can still be read."""
+        assert self._open is not None
+        opened, self._open, self._sync_due = self._open, None, None
+        if harm is not Harm.CUT:
+            await self._split(opened, harmed=True)
+        await self._settle_harm(opened, harm)
+
+    async def _settle_harm(self, opened: OpenSegment, harm: Harm) -> None:
+        """Say what is left of a file, and enter what is not."""
+        log.error("file_harmed", file=opened.name, what=harm.value)
+        until, frames = opened.end, opened.file.index.frames
+        left = await opened.settle(self.storage, harm)
+        self.book.replace(left)
+        if lost := frames - left.frames:
+            self.book.unwrote(lost)
+            start = left.end if left.frames else left.start
+            action = f"{opened.name} {harm.value} by somebody else; began a new file"
+            loss = Loss(start, until, lost, Cause.FILE_REMOVED, action)
+            await self.accounts.enter([self.book.lost(loss)])
+        await self.storage.note_segment(left)
+        self.accounts.tell_error(f"{opened.name} {harm.value}")
+        if left.state is SegmentState.SEALED:
+            self.observer.sealed(left)
+        if self._open is None:
+            self._ledger.latest_cause = Cause.FILE_REMOVED
+            self.book.wait_for(f"the file {harm.value}")
+        else:
+            self._synced()
+        self.accounts.check(self._ledger.undecided_frames)
 
     # --- trouble ---
 

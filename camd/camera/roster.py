@@ -12,6 +12,7 @@ import trio
 
 from camd.camera.actor import UNPLUGGED, Camera
 from camd.camera.capture import Capture
+from camd.camera.conversions import Conversions
 from camd.camera.encoders import Encoders
 from camd.camera.keeping import Keeping, KeptInFile
 from camd.camera.program import Program, find_ffmpeg
@@ -217,6 +218,7 @@ async def open_cameras(
             await cameras.seats.begin()
             nursery.start_soon(cameras.seats.follow)
         nursery.start_soon(Resumption(config, storage, cameras).resume_sessions)
+        nursery.start_soon(Conversions(config, storage, cameras).catch_up)
         try:
             yield cameras
         finally:

@@ -146,6 +146,11 @@ class SessionBook:
         self.durable = False
         self.replace(segment)
 
+    def unwrote(self, frames: int) -> None:
+        """Count frames out again that were in a file, and that somebody has taken away."""
+        self.frames_written -= frames
+        self.durable, self.durable_at, self.healthy = False, None, False
+
     def synced(self, monotonic: float) -> None:
         """Everything written so far is on stable storage."""
         self.durable = True

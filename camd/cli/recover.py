@@ -30,6 +30,10 @@ _MEANINGS = {  # what is done, and what a dry run says of it
     Outcome.EMPTY: ("holds no footage, left alone", "holds no footage, left alone"),
     Outcome.FOREIGN: ("not camd's, left alone", "not camd's, left alone"),
     Outcome.UNREADABLE: ("cannot be read, left alone", "cannot be read, left alone"),
+    Outcome.UNFINISHED: (
+        "an MKV that was cut short, removed",
+        "an MKV that was cut short, would be removed",
+    ),
     Outcome.MISSING: ("gone, listed as missing", "gone, would be listed as missing"),
 }
 _COLOURS = {Outcome.SEALED: "green", Outcome.ADOPTED: "green", Outcome.RENAMED: "green"}
@@ -45,7 +49,8 @@ def recover(dry_run: bool, reindex: bool, config_path: Path | None, as_json: boo
     """Make a recordings folder right that no service has.
 
     Seals what was interrupted, takes into the index what it does not know, marks what is gone,
-    and hashes what has no hash; the service does the same when it starts. Nothing is deleted.
+    and hashes what has no hash; the service does the same when it starts. Nothing is deleted but
+    Matroska files whose making was cut short.
     --reindex makes a new index out of the journal and the files; the old one stays beside it.
 
     Exits with 0 when all is right now; with 1 when something could not be done or, with

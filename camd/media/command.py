@@ -105,11 +105,12 @@ def remux_arguments(program: str, source: Path, target: Path) -> Arguments:
     """Build the command that turns a sealed segment into Matroska without encoding.
 
     An existing `target` is left alone; as FFmpeg 9 calls that success (5.1 does not), the caller
-    looks for it first.
+    looks for it first. A line goes to stdout for each packet, so that it ends when nobody reads.
     """
     return (
-        *(program, *_BANNER, "-n", "-i", f"file:{source}", "-map", "0", "-c", "copy"),
-        *("-f", "matroska", f"file:{target}"),
+        *(program, *_BANNER, "-n", "-i", f"file:{source}"),
+        *("-map", "0", "-c", "copy", "-flush_packets", "1", "-f", "framecrc", "pipe:1"),
+        *("-map", "0", "-c", "copy", "-f", "matroska", f"file:{target}"),
     )
 
 

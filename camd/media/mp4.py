@@ -34,6 +34,7 @@ __all__ = ["FTYP_SIZE", "HASHED_FROM", "SegmentError", "SegmentIndex"]
 FTYP_SIZE = 32
 HASHED_FROM = 48  # a segment's hash covers everything from this byte on: what sealing keeps
 LATE_MARGIN_SECONDS = 1
+_TRACK_SIZE = 256  # what a track's headers and edit list grow by in the final index, and more
 
 CHECK_SIZE = 24
 _CHECK = struct.Struct(">I4s4sIQ")  # size, "free", mark, CRC-32, synced bytes
@@ -130,6 +131,16 @@ class SegmentIndex:
     def end(self) -> datetime:
         """Wall time behind the last frame: the start and the duration, whatever the clock did."""
         return self.start + timedelta(seconds=self.duration_seconds)
+
+    @property
+    def most_moov_bytes(self) -> int:
+        """How large the final `moov` would be now, at most."""
+        tables = self._tables.values()
+        return len(self.init.moov) + sum(table.most_bytes + _TRACK_SIZE for table in tables)
+
+    def in_stream(self, run: Run) -> Run:
+        """Turn a run as it stands in the file back into what came: the time of the stream."""
+        return attrs.evolve(run, decode_time=run.decode_time + self._tables[run.track_id].base)
 
     def append(self, fragment: Fragment) -> list[bytes]:
         """Do both: return what `render` does, and record it as written."""

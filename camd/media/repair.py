@@ -72,6 +72,24 @@ def survey(read: Read, size: int, *, every: bool = False) -> Survey | None:
     return Survey(index, whole, size - whole, count)
 
 
+def read_fragments(read: Read, start: int, end: int, index: SegmentIndex) -> list[Fragment]:
+    """Read the fragments that a growing file holds between two bytes, as they came.
+
+    `index` is the file's. Raises MediaError, and what `read` raises.
+    """
+    fragments = []
+    track = index.init.video
+    for found in _walk(read, start, end):
+        runs = tuple(
+            index.in_stream(run)
+            for run in read_moof(found.moof, index.init, found.media_at, found.size)
+        )
+        video = next((run for run in runs if run.track_id == track.track_id), None)
+        mdat = read(found.start + len(found.moof), found.size - len(found.moof))
+        fragments.append(Fragment(found.moof, mdat, runs, video, track.timescale))
+    return fragments
+
+
 def read_head(read: Read) -> tuple[Init, SegmentIdentity, int]:
     """Read what a segment begins with, and where its first fragment lies. Raises MediaError."""
     head = read(0, HEAD_SIZE)

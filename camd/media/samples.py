@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import Literal
 
+import attrs
+
 from camd.media.boxes import Span, children
 from camd.media.tables import SegmentError
 from camd.media.tracks import need
@@ -51,6 +53,35 @@ def _check_track(moov: bytes, stbl: Span, begin: int, end: int) -> None:
         at += count
     if at != samples:
         raise SegmentError("its chunks hold fewer samples than there are")
+
+
+@attrs.frozen
+class Place:
+    """Where a sample lies in the file; `number` counts from 1."""
+
+    number: int
+    offset: int
+    size: int
+
+
+def sync_samples(moov: bytes, stbl: Span) -> Iterator[Place]:
+    """Yield where a track's sync samples lie, in order; every sample when all are (8.6.2).
+
+    The tables must agree: see `check_samples`. Raises MediaError.
+    """
+    tables = {span.kind: span for span in children(moov, stbl.payload, stbl.end)}
+    sizes = _sizes(moov, need(moov, b"stsz", within=stbl))
+    wide = b"co64" in tables
+    offsets = _entries(moov, need(moov, b"co64" if wide else b"stco", within=stbl), "IQ"[wide])  # type: ignore[arg-type]
+    sync = set(_entries(moov, tables[b"stss"], "I")) if b"stss" in tables else None
+    number = 0
+    for offset, count in zip(offsets, _chunks(moov, stbl, len(offsets)), strict=True):
+        at = offset
+        for size in sizes[number : number + count]:
+            number += 1
+            if sync is None or number in sync:
+                yield Place(number, at, size)
+            at += size
 
 
 def _chunks(moov: bytes, stbl: Span, chunks: int) -> Iterator[int]:

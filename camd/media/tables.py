@@ -121,6 +121,13 @@ class SampleTable:
         ticks = self._presented_until - self.begin - self.media_time
         return Fraction(max(0, ticks), self.track.timescale)
 
+    @property
+    def most_bytes(self) -> int:
+        """How large `boxes` are, at most."""
+        numbers = len(self._sizes) + len(self._sync) + len(self._chunks) + 2 * len(self._offsets)
+        pairs = len(self._durations.counts) + len(self._composition.counts)
+        return 4 * numbers + 8 * pairs + 6 * 20
+
     def place(self, run: Run, seconds: Fraction = Fraction(0)) -> int:
         """Say at which decode time of the file `run` begins, if it is appended.
 

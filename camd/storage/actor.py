@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -54,7 +54,8 @@ from camd.storage.clerk import (
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.guard import Guard
 from camd.storage.levels import Thresholds
-from camd.storage.naming import is_plain, with_extension
+from camd.storage.naming import is_plain, part_of, with_extension
+from camd.storage.parts import parts_in
 from camd.storage.pins import Pins
 from camd.storage.records import GapNoted, SegmentNoted, SegmentRemoved, SessionNoted
 from camd.storage.stock import RecoveryReport
@@ -93,6 +94,7 @@ class Storage:
         factory=partial(trio.CapacityLimiter, WRITER_THREADS), init=False
     )
     _growing: dict[str, Growing] = attrs.field(factory=dict, init=False)
+    converting: set[str] = attrs.field(factory=set, init=False)  # MP4s of which an MKV is made
     _leases: Counter[str] = attrs.field(factory=Counter, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -267,9 +269,10 @@ class Storage:
             return self._growing[filename].segment
         segment = await self.clerk.read(lambda archive: archive.catalog.segment(filename))
         if segment is None and filename.endswith(".mkv"):
-            # An MKV is made when its segment is sealed; until then the MP4 stands for it.
-            growing = self._growing.get(with_extension(filename, "mp4"))
-            segment = growing.segment if growing else None
+            # An MKV is made when its segment is sealed; until it is there the MP4 stands for it.
+            name = with_extension(filename, "mp4")
+            growing = self._growing.get(name)
+            segment = growing.segment if growing else await self._promised(name)
         if segment is None:
             raise Refusal(FILE_NOT_FOUND, filename=filename)
         return segment
@@ -281,6 +284,42 @@ class Storage:
     async def miss(self, filename: str) -> None:
         """Take note that a file is gone which nobody asked camd to remove, if that is so."""
         await self._stock.miss([filename])
+
+    async def _promised(self, name: str) -> Segment | None:
+        """Look up an MP4 of which an MKV is to be made."""
+
+        def look(archive: Archive) -> Segment | None:
+            wished = archive.catalog.is_to_be_mkv(name)
+            return archive.catalog.segment(name) if wished else None
+
+        return await self.clerk.read(look)
+
+    async def knows(self, filename: str) -> bool:
+        """Whether the index has a file of this name. Raises Refusal."""
+        return await self.clerk.read(lambda archive: archive.catalog.segment(filename)) is not None
+
+    async def unconverted(self) -> tuple[Segment, ...]:
+        """List the MP4s of which an MKV was asked for that was never made, oldest first.
+
+        Waits until what a crash left has been made right; removes what is left of MKVs that were
+        being made. Empty when the index cannot be read.
+        """
+        await self._stock.taken.wait()
+        await self.on_disk(self._remove_parts)
+        try:
+            return await self.clerk.read(lambda archive: archive.catalog.to_convert())
+        except Refusal as refusal:
+            log.error("conversions_unknown", error=refusal.message)
+            return ()
+
+    def _remove_parts(self) -> None:
+        """Remove the MKVs that were not finished, but for those that are being made now."""
+        busy = {part_of(name) for name in tuple(self.converting)}
+        for name in parts_in(self.folder):
+            if Path(name).name not in busy:
+                with suppress(OSError):
+                    self.disk.unlink(self.folder / name)
+                    log.info("part_removed", file=name)
 
     async def _bounded(self, work: Callable[[], T], filename: str) -> T:
         with trio.move_on_after(PATIENCE_SECONDS):

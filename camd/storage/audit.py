@@ -18,6 +18,7 @@ from camd.storage.complaints import Complaint, Fault
 from camd.storage.examine import examine
 from camd.storage.glance import Glance
 from camd.storage.naming import is_plain, may_be_footage
+from camd.storage.parts import parts_in
 from camd.storage.reading import ReadingDisk
 from camd.storage.verify import Seen, Shape, judge_file
 
@@ -93,6 +94,7 @@ class Audit:
                 self.progress(self._at)
             if not names:
                 self._check_sessions()
+                self._check_parts()
         finally:
             self._glance.close()
         files, busy = self._at.files, tuple(self._busy)
@@ -125,6 +127,13 @@ class Audit:
         glance = self._glance
         known = files + len(glance.catalog.filenames()) + bool(glance.journal.files)
         self._tell(judge_index(glance.index_trouble, glance.journal, known))
+
+    def _check_parts(self) -> None:
+        """Name the Matroska files that were being made when the service ended."""
+        for name in parts_in(self.folder):
+            text = "is what is left of a conversion that was cut short, or is going on"
+            advice = "It is removed when the service starts, and made again."
+            self._tell([Complaint(name, Fault.UNFINISHED, text, advice)])
 
     def _check_file(self, name: str, *, asked: bool) -> None:
         """Check one file; a complaint stands when the index did not change meanwhile."""

@@ -156,6 +156,25 @@ class Catalog:
             for segment in self.segments_in(SegmentState.OPEN):
                 self._put_segment(attrs.evolve(segment, state=SegmentState.INTERRUPTED))
 
+    def to_convert(self) -> tuple[Segment, ...]:
+        """List MP4s of sessions that asked for Matroska, oldest first."""
+        rows = self._db.execute(
+            "SELECT segments.* FROM sessions CROSS JOIN segments USING (session_id)"
+            " WHERE sessions.format = 'mkv' AND segments.state = 'completed'"
+            " AND segments.filename LIKE '%.mp4' ORDER BY segments.start_us"
+        )
+        return tuple(map(segment_of, rows))
+
+    def is_to_be_mkv(self, filename: str) -> bool:
+        """Whether an MKV was asked for in the place of this file."""
+        return bool(
+            self._db.execute(
+                "SELECT 1 FROM segments JOIN sessions USING (session_id)"
+                " WHERE segments.filename = ? AND sessions.format = 'mkv'",
+                (filename,),
+            ).fetchone()
+        )
+
     def unhashed(self) -> tuple[Segment, ...]:
         """Return sealed segments whose hash is not known, oldest first."""
         rows = self._db.execute(

@@ -33,12 +33,15 @@ class Fault(enum.Enum):
     UNHASHED = "unhashed"
     UNACCOUNTED = "unaccounted"
     TORN = "torn"
+    UNFINISHED = "unfinished"
+    UNDECODABLE = "undecodable"
 
     @property
     def harmless(self) -> bool:
         """Whether nothing is lost and nothing has to be done."""
         return self in (
             *(Fault.FOREIGN, Fault.UNHASHED, Fault.UNACCOUNTED, Fault.TORN, Fault.REMOVED),
+            Fault.UNFINISHED,
         )
 
 
@@ -53,6 +56,7 @@ class Complaint:
 
 
 RESTORE = "Put it back from a copy if there is one; else keep it, players show what is left."
+TRY = "Nothing of it is lost; players that read parameter sets in the stream (FFmpeg) may show it."
 RECOVER = "It is put right when the service starts, or by `camd recover` while it is stopped."
 REINDEX = "Stop the service and run `camd recover --reindex`."
 REPORT = "No footage is lost by this message alone; keep the files, and report it."

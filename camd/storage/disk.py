@@ -5,6 +5,7 @@ All of it is synchronous and may block for as long as the disk likes: callers ru
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Sequence
@@ -15,8 +16,20 @@ from typing import Protocol
 
 import attrs
 
+from camd.storage.filesystem import largest_file, move_exclusively
 from camd.storage.identity import Place
 from camd.storage.levels import Usage
+
+_NO_SYNC = (errno.EINVAL, errno.EOPNOTSUPP)  # of a folder, on file systems that have no such thing
+
+
+@attrs.frozen
+class Standing:
+    """What others have left of a file that is open. `linked`: it has a name, whichever."""
+
+    size_bytes: int
+    linked: bool
+    here: bool  # the name that it was given leads to it
 
 
 class DiskFile(Protocol):
@@ -28,6 +41,9 @@ class DiskFile(Protocol):
 
     def modified(self) -> datetime:
         """When it was last written to, UTC."""
+
+    def standing(self, path: Path) -> Standing:
+        """Say what is left of the file that was created at `path`. Raises OSError."""
 
     def read(self, offset: int, size: int) -> bytes:
         """Read `size` bytes, fewer at the end of the file. Moves nothing."""
@@ -75,6 +91,15 @@ class Disk(Protocol):
     def replace(self, path: Path, target: Path) -> None:
         """Give a file another name in the same directory, in place of what had it."""
 
+    def move(self, path: Path, target: Path) -> None:
+        """Give a file another name in the same directory. Raises FileExistsError: it is taken."""
+
+    def largest_file(self, folder: Path) -> int | None:
+        """How large a file may become here, in bytes; None: no limit is known. Raises OSError."""
+
+    def learn_largest_file(self, folder: Path, size: int) -> None:
+        """Remember that a file could not become larger than `size` (EFBIG). Raises OSError."""
+
     def usage(self, path: Path) -> Usage:
         """Sample the volume that `path` is on (statvfs(3))."""
 
@@ -95,6 +120,15 @@ class PosixFile:
     def modified(self) -> datetime:
         """fstat(2)."""
         return datetime.fromtimestamp(os.fstat(self._fd).st_mtime, UTC)
+
+    def standing(self, path: Path) -> Standing:
+        """fstat(2), lstat(2)."""
+        facts = os.fstat(self._fd)
+        try:
+            here = os.path.samestat(path.lstat(), facts)
+        except (FileNotFoundError, NotADirectoryError):
+            here = False
+        return Standing(facts.st_size, facts.st_nlink > 0, here)
 
     def read(self, offset: int, size: int) -> bytes:
         """pread(2), repeated until it is enough."""
@@ -133,6 +167,9 @@ class PosixFile:
         os.close(self._fd)
 
 
+_LEARNED: dict[int, int] = {}  # st_dev: how large a file became there, at most
+
+
 class PosixDisk:
     """The real thing."""
 
@@ -164,10 +201,13 @@ class PosixDisk:
         return os.path.lexists(path)
 
     def sync_directory(self, path: Path) -> None:
-        """fsync(2) on the directory's descriptor."""
+        """fsync(2) on the directory's descriptor, where the file system has that."""
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(fd)
+        except OSError as error:
+            if error.errno not in _NO_SYNC:
+                raise
         finally:
             os.close(fd)
 
@@ -182,6 +222,20 @@ class PosixDisk:
     def replace(self, path: Path, target: Path) -> None:
         """rename(2): whoever looks finds the one or the other."""
         path.replace(target)
+
+    def move(self, path: Path, target: Path) -> None:
+        """renameat2(2), or what stands in for it."""
+        move_exclusively(path, target)
+
+    def largest_file(self, folder: Path) -> int | None:
+        """The least of all limits that are known."""
+        known = largest_file(folder), _LEARNED.get(folder.stat().st_dev)
+        return min((limit for limit in known if limit is not None), default=None)
+
+    def learn_largest_file(self, folder: Path, size: int) -> None:
+        """Remember a limit until the process ends, for this file system."""
+        device = folder.stat().st_dev
+        _LEARNED[device] = min(size, _LEARNED.get(device, size))
 
     def usage(self, path: Path) -> Usage:
         """statvfs(3); `f_bavail` is what an unprivileged process may use."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import attrs
 
 from camd.media.boxes import MediaError, children
+from camd.media.decodable import undecodable
 from camd.media.mp4 import HASHED_FROM
 from camd.media.repair import Survey, survey
 from camd.media.samples import check_samples
@@ -68,7 +69,7 @@ def _structure(file: DiskFile, seen: Seen, fast: bool) -> Seen:
         return attrs.evolve(seen, shape=Shape.EMPTY if ours else Shape.FOREIGN)
     if moov_offset is None:
         return _interrupted(file, seen, fast)
-    return _sealed(file, attrs.evolve(seen, shape=Shape.SEALED), head, moov_offset)
+    return _sealed(file, attrs.evolve(seen, shape=Shape.SEALED), head, moov_offset, fast)
 
 
 def _interrupted(file: DiskFile, seen: Seen, fast: bool) -> Seen:
@@ -96,7 +97,7 @@ def _described(seen: Seen, found: Survey) -> Seen:
     )
 
 
-def _sealed(file: DiskFile, seen: Seen, head: bytes, moov_offset: int) -> Seen:
+def _sealed(file: DiskFile, seen: Seen, head: bytes, moov_offset: int, fast: bool) -> Seen:
     """Read a sealed file's tables, and follow the fragments that its media data still hold."""
     lacking = moov_offset + 8 - seen.size_bytes
     if lacking > 0:
@@ -118,7 +119,11 @@ def _sealed(file: DiskFile, seen: Seen, head: bytes, moov_offset: int) -> Seen:
     if contents.frames != seen.frames:
         text = f"is damaged: its index has {contents.frames} frames, its fragments {seen.frames}"
         return attrs.evolve(seen, broken=text)
-    return attrs.evolve(seen, duration_seconds=contents.duration_seconds)
+    return attrs.evolve(
+        seen,
+        duration_seconds=contents.duration_seconds,
+        undecodable=undecodable(file.read, moov, every=not fast),
+    )
 
 
 def _whole(file: DiskFile, seen: Seen, fast: bool, expected: str | None) -> Seen:

@@ -210,7 +210,7 @@ class Guard:
     def _prepare(self, usage: Usage) -> None:
         try:
             self.prepare()
-            probe.keep_reserve(self.folder, usage)
+            probe.keep_reserve(self.folder, usage, self._disk)
             self._complaint = ""
         except OSError as error:  # costs the index or the reserve, no footage
             if self._complaint != str(error):

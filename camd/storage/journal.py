@@ -6,6 +6,7 @@ they are all that it takes to rebuild the index (I6).
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -83,9 +84,20 @@ class Journal:
         """Add records behind all others; durable when this returns. Raises OSError.
 
         After an error some of them may be there; whatever is, is whole lines or none of them.
+        A file that may not become larger is followed by the next one.
         """
         if not records:
             return
+        try:
+            self._append(records)
+        except OSError as error:
+            if error.errno != errno.EFBIG or not self.place.offset:
+                raise
+            self.place = Place(self.place.file + 1)
+            self._torn = False
+            self._append(records)
+
+    def _append(self, records: Sequence[Record]) -> None:
         file = self._writable()
         lines = encode(records)
         if self._torn:  # an empty line ends whatever stands there

@@ -37,6 +37,17 @@ def with_extension(filename: str, extension: str) -> str:
     return f"{filename.rpartition('.')[0]}.{extension}"
 
 
+def part_of(filename: str) -> str:
+    """Name the file that an MKV is written into while it is made of `filename`."""
+    return f"{with_extension(filename, 'mkv')}.part"
+
+
+def is_part(name: str) -> bool:
+    """Whether camd has given this name to an MKV that was being made."""
+    whole = name.removeprefix(".").removesuffix(".part")
+    return name.endswith(".mkv.part") and is_recording(whole)
+
+
 def is_recording(name: str) -> bool:
     """Whether camd could have given this name; anything else in the folder is foreign."""
     return len(name) <= MAX_NAME_LENGTH and _NAME.fullmatch(name) is not None

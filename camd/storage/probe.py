@@ -74,13 +74,15 @@ def reserve_of(folder: Path) -> Path:
     return folder / ".camd" / "reserve"
 
 
-def keep_reserve(folder: Path, usage: Usage) -> None:
+def keep_reserve(folder: Path, usage: Usage, disk: Disk) -> None:
     """Hold some blocks back, so that sealing finds room on a volume that is full.
 
     Raises OSError; then there is no reserve.
     """
     reserve = reserve_of(folder)
     size = min(SEAL_RESERVE_BYTES, usage.total_bytes // _RESERVE_SHARE)
+    if (largest := disk.largest_file(folder)) is not None:
+        size = min(size, largest)
     if reserve.exists() or usage.available_bytes < 4 * size:
         return
     fd = os.open(reserve, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -14,11 +14,15 @@ from camd.clock import now
 from camd.storage.archive import Archive
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.glance import Glance
+from camd.storage.parts import parts_in
 from camd.storage.reading import ReadingDisk
 from camd.storage.recovery import hash_file
 from camd.storage.stock import Books, Finding, Outcome, RecoveryReport, Stocktaker, take_stock
 
-_WORK = (Outcome.SEALED, Outcome.ADOPTED, Outcome.RENAMED, Outcome.MISSING)
+_WORK = (
+    *(Outcome.SEALED, Outcome.ADOPTED, Outcome.RENAMED, Outcome.MISSING),
+    Outcome.UNFINISHED,
+)
 
 
 @attrs.frozen
@@ -68,13 +72,27 @@ class Salvage:
         began = now()
         with self._books() as (disk, books):
             taker = Stocktaker(disk, self.folder, books, repair=not self.dry_run)
-            findings = take_stock(taker, self.tell)
+            findings = take_stock(taker, self.tell) + self._clear_parts(disk)
             report = RecoveryReport.of(findings, began, now(), dry_run=self.dry_run)
             if isinstance(books, Archive):
                 hashed, failed = self._hash_all(books)
             else:
                 hashed, failed = len(books.catalog.unhashed()), []
         return Salvaged(report, hashed, tuple(failed))
+
+    def _clear_parts(self, disk: Disk) -> list[Finding]:
+        """Remove the Matroska files whose making was cut short: the MP4s are there."""
+        findings = []
+        for name in parts_in(self.folder):
+            finding = Finding(name, Outcome.UNFINISHED)
+            if not self.dry_run:
+                try:
+                    disk.unlink(self.folder / name)
+                except OSError as error:
+                    finding = Finding(name, Outcome.UNREADABLE, error.strerror or str(error))
+            findings.append(finding)
+            self.tell(finding)
+        return findings
 
     @contextmanager
     def _books(self) -> Iterator[tuple[Disk, Books]]:

@@ -6,16 +6,56 @@ kept here. All of it is synchronous, for one thread at a time.
 
 from __future__ import annotations
 
+import enum
+import errno
 import hashlib
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import attrs
 
+from camd.media.boxes import MediaError
 from camd.media.fragments import Fragment
-from camd.media.mp4 import FTYP_SIZE, HASHED_FROM, SegmentIndex
+from camd.media.mp4 import CHECK_SIZE, FTYP_SIZE, HASHED_FROM, SegmentIndex
+from camd.media.repair import read_fragments, survey
 from camd.storage.disk import Disk, DiskFile
+
+_MARKS = 64  # places where the file could be cut, the newest ones
+_SLACK = 1024  # bytes between what fits and the limit
+_GROUP_INDEX = 16 * 1024  # what a group of pictures adds to the final index, and more
+
+
+class FileTooLargeError(OSError):
+    """A fragment would make the file larger than the file system lets it be, or its index would."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EFBIG, "The file may not become larger")
+
+
+class Harm(enum.Enum):
+    """What others do to a file while it is recorded, in words for the ledger."""
+
+    REMOVED = "was removed or replaced"
+    MOVED = "was renamed or moved"
+    CUT = "was cut short"
+
+
+class HarmedError(Exception):
+    """Somebody else has done something to the file; nothing was written."""
+
+    def __init__(self, harm: Harm) -> None:
+        super().__init__(harm.value)
+        self.harm = harm
+
+
+@attrs.frozen
+class Mark:
+    """Where a group of pictures begins in a growing file, and the hash of what is before it."""
+
+    size_bytes: int
+    digest: hashlib._Hash
 
 
 @attrs.define(eq=False)
@@ -25,6 +65,7 @@ class SegmentFile:
     path: Path
     index: SegmentIndex
     _file: DiskFile
+    _disk: Disk
     _hash: hashlib._Hash = attrs.field(factory=hashlib.sha256, init=False)
     size_bytes: int = attrs.field(default=0, init=False)
     synced_bytes: int = attrs.field(default=0, init=False)
@@ -32,6 +73,14 @@ class SegmentFile:
     doubtful: bool = attrs.field(default=False, init=False)  # a sync failed; see `_settle`
     _torn: bool = attrs.field(default=False, init=False)  # bytes behind `size_bytes` may be there
     _moov: bytes | None = attrs.field(default=None, init=False)  # once it is durable at the end
+    harm: Harm | None = attrs.field(default=None, init=False)  # that was noticed
+    _hash_known: bool = attrs.field(default=True, init=False)
+    _device: int = attrs.field(default=0, init=False)  # that it was created on
+    _named: bool = attrs.field(default=False, init=False)  # its name led to it in the beginning
+    limit_bytes: int | None = attrs.field(default=None, init=False)  # of the file; None: unknown
+    _marks: deque[Mark] = attrs.field(factory=lambda: deque(maxlen=_MARKS), init=False)
+    _group_at: int = attrs.field(default=0, init=False)  # where the newest group begins
+    _largest_group: int = attrs.field(default=0, init=False)
 
     @classmethod
     def create(
@@ -55,10 +104,13 @@ class SegmentFile:
                 file = disk.create(path)
             except FileExistsError:
                 continue
-            segment = cls(path, index, file)
+            segment = cls(path, index, file, disk)
             try:
+                segment.limit_bytes = disk.largest_file(directory)
                 segment._begin(first)
                 disk.sync_directory(directory)
+                segment._device = disk.place(directory).device
+                segment._named = file.standing(path).here
             except OSError:
                 with suppress(OSError):
                     file.close()
@@ -77,11 +129,120 @@ class SegmentFile:
         """Append whole fragments, in order.
 
         Raises OSError; the fragments before the one that failed are in the file and counted
-        by `index`, that one and those behind it are neither.
+        by `index`, that one and those behind it are neither. With EFBIG the next file must begin.
         """
         for fragment in fragments:
+            self._check_room(fragment)
+            if fragment.starts_with_sync:
+                self._begin_group()
             self._write(self.index.render(fragment, self.synced_bytes))
             self.index.record(fragment.runs, fragment.size_bytes)
+
+    # --- what others do to it ---
+
+    def look(self) -> None:
+        """Raise HarmedError, once, when the file is not where and as it was left.
+
+        Raises OSError too: FileNotFoundError when the volume is not there any more.
+        """
+        if self.harm is not None:
+            return
+        standing = self._file.standing(self.path)
+        if not standing.linked:
+            self.harm = Harm.REMOVED
+        elif self._named and not standing.here:  # some file systems number files anew
+            self._confirm_volume()
+            self.harm = Harm.MOVED
+        elif standing.size_bytes < self.size_bytes:
+            self.harm = Harm.CUT
+        if self.harm is not None:
+            raise HarmedError(self.harm)
+
+    def _confirm_volume(self) -> None:
+        """Raise FileNotFoundError when another file system is where this one was."""
+        if self._disk.place(self.path.parent).device != self._device:
+            raise FileNotFoundError(errno.ENOENT, "The recordings volume is not there")
+
+    @property
+    def newest_mark(self) -> Mark | None:
+        """Where the newest group of pictures begins; None: with the file."""
+        return self._marks[-1] if self._marks else None
+
+    def give_up_torn(self) -> int:
+        """Count on no more than what a file that was cut short still holds; return frames lost.
+
+        Its hash is not known then. Raises OSError: nothing whole is left.
+        """
+        frames = self.index.frames
+        try:
+            found = survey(self._file.read, self._file.size())
+        except MediaError as error:
+            raise OSError(errno.EIO, "Nothing whole is left of it") from error
+        if found is None:
+            raise OSError(errno.EIO, "Nothing whole is left of it")
+        self._shrink(found.index, found.whole_bytes)
+        self._torn, self._hash_known = True, False
+        return frames - self.index.frames
+
+    # --- how large it may become ---
+
+    def ends_before(self, fragment: Fragment) -> bool:
+        """Whether to cut before the group of pictures that begins with `fragment`.
+
+        Another group of the largest one's size, and the final index, may have no room behind it.
+        """
+        if self.limit_bytes is None:
+            return False
+        largest = max(self._largest_group, self.size_bytes - self._group_at)
+        group = max(largest * 5 // 4, fragment.size_bytes + CHECK_SIZE)
+        moov = self.index.most_moov_bytes + _GROUP_INDEX
+        return self.size_bytes + group + moov + _SLACK > self.limit_bytes
+
+    def _check_room(self, fragment: Fragment) -> None:
+        """Raise FileTooLargeError when this would leave no room for the final index."""
+        if self.limit_bytes is None:
+            return
+        after = self.size_bytes + fragment.size_bytes + CHECK_SIZE
+        samples = sum(run.count for run in fragment.runs)
+        moov = self.index.most_moov_bytes + 24 * samples + 32 * len(fragment.runs)
+        if after + moov + _SLACK > self.limit_bytes:
+            raise FileTooLargeError
+
+    def _begin_group(self) -> None:
+        self._largest_group = max(self._largest_group, self.size_bytes - self._group_at)
+        self._group_at = self.size_bytes
+        self._marks.append(Mark(self.size_bytes, self._hash.copy()))
+
+    def cut_for_limit(self) -> Mark | None:
+        """Say where the file could be cut so that it can be sealed; None: nowhere."""
+        limit = self.size_bytes if self.limit_bytes is None else self.limit_bytes
+        room = limit - self.index.most_moov_bytes - _SLACK
+        return next((mark for mark in reversed(self._marks) if mark.size_bytes <= room), None)
+
+    def fragments_behind(self, mark: Mark) -> list[Fragment]:
+        """Read back what came since a mark. Raises OSError, MediaError."""
+        return read_fragments(self._file.read, mark.size_bytes, self.size_bytes, self.index)
+
+    def index_before(self, mark: Mark) -> SegmentIndex:
+        """Read the index back that the file had at a mark. Raises OSError, MediaError."""
+        return self._index_of(mark.size_bytes)
+
+    def cut(self, mark: Mark, index: SegmentIndex) -> None:
+        """Take everything off behind a mark; `index` is the one before it. Raises OSError."""
+        self._file.truncate(mark.size_bytes)
+        self._shrink(index, mark.size_bytes)
+        self._hash = mark.digest
+
+    def _index_of(self, size: int) -> SegmentIndex:
+        found = survey(self._file.read, size)
+        if found is None or found.whole_bytes != size:
+            raise OSError(errno.EIO, "What was written cannot be read back")
+        return found.index
+
+    def _shrink(self, index: SegmentIndex, size: int) -> None:
+        self.index, self.size_bytes, self._torn = index, size, False
+        self.synced_bytes = min(self.synced_bytes, size)
+        self._marks = deque((mark for mark in self._marks if mark.size_bytes < size), _MARKS)
 
     def _write(self, pieces: Sequence[bytes | memoryview], *, first: bool = False) -> None:
         self._put(pieces)
@@ -97,9 +258,17 @@ class SegmentFile:
             self._torn = False
         try:
             self._file.append(pieces)
-        except OSError:
+        except OSError as error:
+            if error.errno == errno.EFBIG:
+                self._meet_limit()
             self._cut()
             raise
+
+    def _meet_limit(self) -> None:
+        """Learn how large a file may be: what could be written of the last piece is in it."""
+        with suppress(OSError):
+            met = max(self.size_bytes, self._file.size())
+            self.limit_bytes = met if self.limit_bytes is None else min(met, self.limit_bytes)
 
     def _cut(self) -> None:
         """Cut off what does not count; if that fails too, it comes before the next write."""
@@ -142,7 +311,7 @@ class SegmentFile:
         self._hash.update(self._moov)
         self.size_bytes += len(self._moov)
         self.synced_bytes = self.size_bytes
-        self.sha256 = self._hash.hexdigest()
+        self.sha256 = self._hash.hexdigest() if self._hash_known else None
 
     def _put_moov(self) -> bytes:
         moov = self.index.final_moov()

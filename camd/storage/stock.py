@@ -47,6 +47,7 @@ class Outcome(enum.Enum):
     FOREIGN = "foreign"  # not camd's; left alone
     UNREADABLE = "unreadable"  # left alone, looked at again at the next start
     MISSING = "missing"  # the index knows it, and it is gone
+    UNFINISHED = "unfinished"  # what was left of a Matroska file; removed
 
 
 @attrs.frozen

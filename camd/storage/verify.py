@@ -10,7 +10,7 @@ import attrs
 from camd.clock import to_unix_micros
 from camd.media.identity import SegmentIdentity
 from camd.model import Segment, SegmentState
-from camd.storage.complaints import RECOVER, REINDEX, RESTORE, Complaint, Fault
+from camd.storage.complaints import RECOVER, REINDEX, RESTORE, TRY, Complaint, Fault
 from camd.storage.naming import may_be_footage
 
 _SAME_SECONDS = 0.001  # durations that differ by less are rounded differently
@@ -44,6 +44,7 @@ class Seen:
     duration_seconds: float = 0.0
     whole_bytes: int = 0  # up to where an interrupted one is whole
     sha256: str | None = None  # None: not computed
+    undecodable: str = ""  # why its own header does not do for its pictures
     damaged_at: int | None = None  # where the first fragment lies that is not as it was written
 
 
@@ -57,6 +58,8 @@ def judge_file(seen: Seen, known: Segment | None, twin: str | None = None) -> li
     def complain(fault: Fault, text: str, advice: str) -> list[Complaint]:
         return [Complaint(seen.filename, fault, text, advice)]
 
+    if known is not None and known.state is SegmentState.MISSING and not known.frames:
+        known = None  # it was taken away while it was recorded: the ledger has what it held
     match seen.shape:
         case Shape.BUSY:
             return []
@@ -81,9 +84,10 @@ def judge_file(seen: Seen, known: Segment | None, twin: str | None = None) -> li
             return complain(Fault.DAMAGED, f"{what}, and the index knows one", RESTORE)
     if seen.broken:
         return complain(Fault.DAMAGED, seen.broken, RESTORE)
+    found = complain(Fault.UNDECODABLE, seen.undecodable, TRY) if seen.undecodable else []
     if known is None:
-        return complain(*_stranger(seen, twin))
-    return [*_judge_state(seen, known), *_judge_content(seen, known)]
+        return [*complain(*_stranger(seen, twin)), *found]
+    return [*_judge_state(seen, known), *_judge_content(seen, known), *found]
 
 
 def _removed(known: Segment) -> tuple[str, str]:

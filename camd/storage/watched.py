@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 
 from camd.clock import monotonic
-from camd.storage.disk import Disk, DiskFile
+from camd.storage.disk import Disk, DiskFile, Standing
 from camd.storage.identity import Place
 from camd.storage.latency import Latency, Operation
 from camd.storage.levels import Usage
@@ -69,6 +69,11 @@ class WatchedFile:
         """Look at its time."""
         self._watch.step()
         return self._file.modified()
+
+    def standing(self, path: Path) -> Standing:
+        """Look whether it is where it was."""
+        self._watch.step()
+        return self._file.standing(path)
 
     def read(self, offset: int, size: int) -> bytes:
         """Read a part."""
@@ -150,6 +155,22 @@ class WatchedDisk:
         """Rename."""
         self._watch.step()
         self._disk.replace(path, target)
+
+    def move(self, path: Path, target: Path) -> None:
+        """Rename exclusively, on the right volume or not at all."""
+        self._watch.step()
+        self._confirm(path.parent)
+        self._disk.move(path, target)
+
+    def largest_file(self, folder: Path) -> int | None:
+        """Look a limit up."""
+        self._watch.step()
+        return self._disk.largest_file(folder)
+
+    def learn_largest_file(self, folder: Path, size: int) -> None:
+        """Remember a limit."""
+        self._watch.step()
+        self._disk.learn_largest_file(folder, size)
 
     def usage(self, path: Path) -> Usage:
         """Sample the volume."""

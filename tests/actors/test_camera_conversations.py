@@ -377,13 +377,18 @@ async def test_a_source_that_has_been_played_ends_its_session(clock: MockClock) 
 
 
 async def test_the_end_of_one_film_does_not_end_the_next_session(clock: MockClock) -> None:
-    """A session that is being admitted when the film ends begins with the next one."""
+    """A session that is being admitted when the film ends goes on with the next one."""
     async with open_stage(plays_once(3.0), always_on=True, once=True) as stage:
         await trio.sleep_until(2.9)
         stage.guard.seconds = 0.2
         session = await stage.camera.start_recording(ANN)
-        assert trio.current_time() == pytest.approx(3.6)
-        assert session.state is SessionState.RECORDING
+        assert trio.current_time() == pytest.approx(3.1)
+        await trio.sleep_until(5.2)
+        assert stage.camera.status.session is not None
+        assert stage.camera.status.session.session_id == session.session_id
+        assert stage.camera.status.session.state is SessionState.RECORDING
+        session = await stage.camera.stop_recording()
+        assert [segment.frames for segment in session.segments] == [10, 25]
 
 
 # --- always on ----------------------------------------------------------------------------

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
 from itertools import accumulate
 from pathlib import Path
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ from support.footage import NOON, WHO, footage, growing_bytes, sealed_bytes
 from camd.media.mp4 import HASHED_FROM, SegmentIndex
 from camd.model import CameraId
 from camd.storage.naming import candidates
-from camd.storage.segment import SegmentFile
+from camd.storage.segment import FileTooLargeError, SegmentFile
 
 FOLDER = Path("/disk")
 INIT, FRAGMENTS = footage(4)
@@ -247,3 +249,41 @@ def test_a_sync_that_failed_once_is_never_forgotten() -> None:
     segment.sync()
     segment.seal()
     assert (segment.doubtful, segment.sha256 is not None) == (True, True)
+
+
+# --- limits ---
+
+
+@pytest.mark.parametrize("kept", [1, 2, 3])
+def test_a_segment_that_is_cut_at_a_mark_is_as_if_nothing_had_come_behind(kept: int) -> None:
+    """What is cut off is read back as it came, and the rest seals to the very same bytes."""
+    disk = MemoryDisk()
+    segment = create(disk)
+    segment.append(FRAGMENTS[1:])
+    mark = segment._marks[kept - 1]
+    assert segment.fragments_behind(mark) == [
+        attrs.evolve(each, moof=moved.moof, wall_micros=None)
+        for each, moved in zip(FRAGMENTS[kept:], segment.fragments_behind(mark), strict=True)
+    ]
+    segment.cut(mark, segment.index_before(mark))
+    segment.seal()
+    expected = sealed_bytes(INIT, FRAGMENTS[:kept], FIRST)
+    assert content(disk, segment) == expected
+    assert segment.sha256 == hashlib.sha256(expected[HASHED_FROM:]).hexdigest()
+
+
+def test_no_fragment_takes_the_room_of_the_final_index() -> None:
+    """Whatever the limit, what was appended can be sealed within it."""
+    whole_size = len(sealed_bytes(INIT, FRAGMENTS, FIRST))
+    refused = set()
+    for limit in range(
+        len(growing_bytes(INIT, FRAGMENTS[:1], FIRST)) + 3000, whole_size + 3000, 50
+    ):
+        disk = MemoryDisk(known_limit=limit, hard_limit=limit)
+        segment = create(disk)
+        with contextlib.suppress(FileTooLargeError):
+            segment.append(FRAGMENTS[1:])
+        refused.add(segment.index.frames)
+        segment.seal()
+        assert len(content(disk, segment)) <= limit
+    assert len(refused) > 1

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import attrs
 
-from camd.storage.disk import PosixDisk, PosixFile
+from camd.storage.disk import PosixDisk, PosixFile, Standing
 from camd.storage.identity import Place
 from camd.storage.levels import Usage
 
@@ -34,6 +34,12 @@ class MemoryFile:
         """Say always the same."""
         return MODIFIED
 
+    def standing(self, path: Path) -> Standing:
+        """Look the file up by its name."""
+        named = self._disk.files.get(path)
+        linked = any(file is self for file in self._disk.files.values())
+        return Standing(len(self.data), linked, named is self)
+
     def read(self, offset: int, size: int) -> bytes:
         """Read; a fault comes here too."""
         self._disk.step("read")
@@ -42,6 +48,11 @@ class MemoryFile:
     def append(self, pieces: Sequence[bytes | memoryview]) -> None:
         """Write all pieces; a fault comes when half of the bytes are there."""
         whole = b"".join(bytes(piece) for piece in pieces)
+        largest = self._disk.hard_limit
+        if largest is not None and len(self.data) + len(whole) > largest:
+            self.data += whole[: max(0, largest - len(self.data))]
+            self._disk.steps.append("append")
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
         try:
             self._disk.step("append")
         except OSError:
@@ -79,6 +90,9 @@ class MemoryDisk:
     steps: list[str] = attrs.field(factory=list)
     faults: dict[int, int] = attrs.field(factory=dict)  # number of the step: errno
     open_files: int = 0
+    device: int = 1
+    hard_limit: int | None = None  # of a file's size; nobody knows it before it is met
+    known_limit: int | None = None
 
     def fail(self, *numbers: int, code: int = errno.ENOSPC) -> None:
         """Let the steps of these numbers fail, counted from the next one as 0."""
@@ -139,6 +153,27 @@ class MemoryDisk:
         self._need(path, self.files)
         self.step("replace")
         self.files[target] = self.files.pop(path)
+
+    def move(self, path: Path, target: Path) -> None:
+        """Move a file to a name that is free."""
+        self._need(path, self.files)
+        if target in self.files:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+        self.step("move")
+        self.files[target] = self.files.pop(path)
+
+    def largest_file(self, folder: Path) -> int | None:
+        """Tell what is known."""
+        self._need(folder, self.folders)
+        return self.known_limit
+
+    def learn_largest_file(self, folder: Path, size: int) -> None:
+        """Know it from now on."""
+        self.known_limit = min(size, self.known_limit or size)
+
+    def place(self, path: Path) -> Place:
+        """Tell that all of it is one file system, or what the test has put into `device`."""
+        return Place(Path("/"), self.device)
 
     def usage(self, path: Path) -> Usage:
         """Tell what the test has put into `volume`."""

@@ -14,6 +14,8 @@ from pathlib import Path
 import attrs
 from hypothesis import strategies as st
 
+from camd.storage.disk import Standing
+from camd.storage.identity import Place
 from camd.storage.levels import Usage
 
 BLOCK = 512
@@ -41,6 +43,11 @@ class RecordingFile:
 
     def modified(self) -> datetime:
         return MODIFIED
+
+    def standing(self, path: Path) -> Standing:
+        here = self._disk.files.get(path) is self._data
+        linked = any(data is self._data for data in self._disk.files.values())
+        return Standing(len(self._data), linked, here)
 
     def read(self, offset: int, size: int) -> bytes:
         return bytes(self._data[offset : offset + size])
@@ -109,6 +116,20 @@ class RecordingDisk:
     def replace(self, path: Path, target: Path) -> None:
         self.note("replace", path, target)
         self.files[target] = self.files.pop(path)
+
+    def move(self, path: Path, target: Path) -> None:
+        if target in self.files:
+            raise FileExistsError(target)
+        self.replace(path, target)
+
+    def largest_file(self, folder: Path) -> int | None:
+        return None
+
+    def learn_largest_file(self, folder: Path, size: int) -> None:
+        pass
+
+    def place(self, path: Path) -> Place:
+        return Place(Path("/"), 1)
 
     def usage(self, path: Path) -> Usage:
         return Usage(10**9, 10**9)

@@ -1,0 +1,60 @@
+"""Makes the Matroska files that an earlier life of the daemon was asked for and did not finish."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Protocol
+
+import attrs
+import structlog
+
+from camd.camera.actor import Camera
+from camd.camera.program import FfmpegMissingError, Program, find_ffmpeg
+from camd.camera.remux import to_mkv
+from camd.config.schema import Config
+from camd.errors import Refusal
+from camd.model import CameraId, Segment
+from camd.storage.actor import Storage
+
+log = structlog.get_logger("camd.remux")
+
+
+class Company(Protocol):
+    """Whoever knows the cameras."""
+
+    def get(self, camera_id: CameraId) -> Camera | None:
+        """Look a camera up by its id."""
+
+
+@attrs.frozen
+class Conversions:
+    """What is to be converted, one file after the other."""
+
+    _config: Config
+    _storage: Storage
+    _cameras: Company
+
+    async def catch_up(self) -> None:
+        """Convert what waits; a file that cannot be converted stays, and is tried next time."""
+        waiting = await self._storage.unconverted()
+        if not waiting:
+            return
+        try:
+            program = await find_ffmpeg(self._config.ffmpeg)
+        except FfmpegMissingError as error:
+            log.error("mkv_failed", files=len(waiting), error=str(error))
+            return
+        for segment in waiting:
+            await self._convert(program, segment)
+
+    async def _convert(self, program: Program, segment: Segment) -> None:
+        with suppress(Refusal):  # its own session may have been quicker
+            if not await self._storage.knows(segment.filename):
+                return
+        made = await to_mkv(program, self._storage, segment)
+        if made is None:
+            return
+        log.info("mkv_made", file=made.filename)
+        camera = self._cameras.get(segment.camera_id)
+        if camera is not None:
+            camera.file_replaced(made)

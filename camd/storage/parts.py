@@ -1,0 +1,25 @@
+"""Where Matroska files lie while they are made, and what a crash leaves of them."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from camd.storage.archive import FOLDER
+from camd.storage.naming import is_part, part_of
+
+
+def part_path(recordings: Path, filename: str) -> Path:
+    """Say where the MKV of a segment is written while it is made."""
+    return recordings / FOLDER / part_of(filename)
+
+
+def parts_in(recordings: Path) -> list[str]:
+    """Name what is left of MKVs, relative to the folder; also where earlier versions had them."""
+    found: list[str] = []
+    for folder in (FOLDER, ""):
+        with suppress(OSError):
+            names = sorted(os.listdir(recordings / folder))
+            found += (str(Path(folder, name)) for name in names if is_part(name))
+    return found

@@ -1,0 +1,194 @@
+"""What others do to the file that is being recorded is noticed, told, and costs what it must."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+from support.camera_stage import ANN, FOLDER, Stage, at, films, jump_clocks, open_stage
+from trio.testing import MockClock
+
+from camd.api.views import receipt
+from camd.media.stored import sealed_moov_offset
+from camd.model import Cause, SegmentState, Session, SessionState
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClock:
+    """Nothing here takes any time."""
+    jump_clocks(monkeypatch)
+    return autojump_clock
+
+
+def newest(stage: Stage) -> Path:
+    """Name the file that is being recorded."""
+    session = stage.camera.status.session
+    assert session is not None
+    return FOLDER / session.segments[-1].filename
+
+
+def adds_up(stage: Stage, session: Session) -> None:
+    """I4: what was captured is in files that are there, or in the ledger."""
+    lost = sum(gap.frames for gap in session.gaps if gap.exact)
+    assert session.frames_captured == session.frames_written + lost
+    assert session.frames_written == sum(segment.frames for segment in session.segments)
+    assert list(session.gaps) == stage.storage.gaps
+    assert stage.storage.still_growing == []
+    assert stage.disk.open_files == 0
+
+
+async def long_groups(child: object) -> int:
+    """Play a child with a key frame every five seconds."""
+    child.film.group = 50  # type: ignore[attr-defined]
+    return await films()(child)  # type: ignore[arg-type]
+
+
+async def test_a_file_that_is_removed_is_missed_within_a_second(clock: MockClock) -> None:
+    """The next file begins at once, with the newest group of pictures; the rest is ledgered."""
+    async with open_stage(long_groups) as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(13.2)
+        first = newest(stage)
+        del stage.disk.files[first]
+        await trio.sleep_until(14.2)
+        assert newest(stage) in stage.disk.files
+        (gap,) = stage.storage.gaps
+        assert (gap.cause, gap.exact, gap.frames) == (Cause.FILE_REMOVED, True, 100)
+        assert (gap.start, gap.end) == (at(0), at(10))
+        assert first.name in gap.action
+        assert "removed" in gap.action
+        await trio.sleep_until(15.2)
+        assert stage.camera.status.session is not None
+        assert stage.camera.status.session.healthy
+        session = await stage.camera.stop_recording()
+        assert [s.state for s in session.segments] == [SegmentState.MISSING, SegmentState.SEALED]
+        assert [s.frames for s in session.segments] == [0, 52]
+        assert session.segments[1].start == at(10)
+        adds_up(stage, session)
+        assert any("was removed" in news for news in stage.news)
+        assert any(news == "GAP file_removed" for news in stage.news)
+
+
+async def test_a_first_group_that_is_removed_is_waited_behind(clock: MockClock) -> None:
+    """Until the next key frame the session says that it waits, and is not healthy."""
+    async with open_stage(long_groups) as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(2.2)
+        del stage.disk.files[newest(stage)]
+        status = await stage.camera.published.wait_until(
+            lambda status: status.session and status.session.state is SessionState.WAITING
+        )
+        assert trio.current_time() < 4.2
+        assert not status.session.healthy
+        assert "removed" in status.session.reason
+        await trio.sleep_until(7.2)
+        session = await stage.camera.stop_recording()
+        assert {gap.cause for gap in session.gaps} == {Cause.FILE_REMOVED}
+        assert sum(gap.frames for gap in session.gaps) == 50
+        assert [segment.frames for segment in session.segments] == [0, 22]
+        adds_up(stage, session)
+
+
+async def test_a_file_removed_right_before_the_stop_is_not_called_durable(
+    clock: MockClock,
+) -> None:
+    """The receipt says what is gone, also where nothing was written since."""
+    async with open_stage() as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(5.0)
+        stopped = trio.Event()
+        ended: list[Session] = []
+
+        async def stop() -> None:
+            ended.append(await stage.camera.stop_recording())
+            stopped.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stop)
+            await trio.lowlevel.checkpoint()
+            del stage.disk.files[newest(stage)]
+        (session,) = ended
+        assert session.segments[0].state is SegmentState.MISSING
+        assert not receipt(session)["durable"]
+        assert sum(gap.frames for gap in session.gaps) + session.frames_written == 50
+        adds_up(stage, session)
+
+
+async def test_a_file_that_is_renamed_keeps_its_pictures(clock: MockClock) -> None:
+    """It is sealed where it is, and the session goes on under a name of its own."""
+    async with open_stage() as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(5.2)
+        first = newest(stage)
+        stage.disk.files[FOLDER / "mine.mp4"] = moved = stage.disk.files.pop(first)
+        await trio.sleep_until(8.2)
+        session = await stage.camera.stop_recording()
+        assert session.gaps == ()
+        assert [s.state for s in session.segments] == [SegmentState.MISSING, SegmentState.SEALED]
+        assert [s.frames for s in session.segments] == [40, 42]
+        assert sealed_moov_offset(bytes(moved.data)) is not None
+        assert not receipt(session)["durable"]
+        adds_up(stage, session)
+
+
+async def test_a_file_that_is_replaced_is_left_to_whoever_did_it(clock: MockClock) -> None:
+    """The other file stays as it is, byte by byte."""
+    async with open_stage() as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(5.2)
+        first = newest(stage)
+        del stage.disk.files[first]
+        stage.disk.create(first).append([b"mine"])
+        await trio.sleep_until(8.2)
+        session = await stage.camera.stop_recording()
+        assert bytes(stage.disk.files[first].data) == b"mine"
+        (gap,) = session.gaps
+        assert (gap.cause, gap.frames) == (Cause.FILE_REMOVED, 40)
+        stage.disk.files[first].close()
+        adds_up(stage, session)
+
+
+@pytest.mark.parametrize("size", [0, 5, 900, 2500, 4000])
+async def test_a_file_that_is_cut_short_keeps_what_is_whole(clock: MockClock, size: int) -> None:
+    """What is left is sealed and plays; the frames that were cut off are ledgered exactly."""
+    async with open_stage() as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(5.2)
+        first = newest(stage)
+        assert len(stage.disk.files[first].data) > 5000
+        del stage.disk.files[first].data[size:]
+        await trio.sleep_until(8.2)
+        session = await stage.camera.stop_recording()
+        (gap,) = session.gaps
+        assert (gap.cause, gap.exact) == (Cause.FILE_REMOVED, True)
+        assert gap.end == at(5.0)
+        whole = session.segments[0]
+        assert whole.frames + gap.frames == 50
+        assert (whole.frames > 0) == (size >= 2500)
+        if whole.frames:
+            assert whole.state is SegmentState.SEALED
+            assert whole.sha256 is None
+            assert len(stage.disk.files[first].data) == whole.size_bytes
+            assert gap.start == whole.end
+        adds_up(stage, session)
+
+
+async def test_a_volume_that_goes_is_no_removal(clock: MockClock) -> None:
+    """Where another file system shows, nobody has removed the file: it is on its own, whole."""
+    async with open_stage() as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(5.2)
+        first = newest(stage)
+        away = stage.disk.files.pop(first)
+        stage.disk.files[Path("/elsewhere") / first.name] = away
+        stage.disk.device = 2
+        await trio.sleep_until(5.7)
+        stage.disk.device = 1
+        stage.disk.files[first] = away
+        await trio.sleep_until(9.2)
+        session = await stage.camera.stop_recording()
+        assert {gap.cause for gap in session.gaps} == {Cause.STORAGE_ERROR}
+        assert session.segments[0].state is SegmentState.SEALED
+        assert session.segments[0].frames == 50
+        adds_up(stage, session)

@@ -1,0 +1,100 @@
+"""A file may not become as large as one likes, as on FAT: no frame is lost, and no disk blamed."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from support.camera_stage import ANN, films, jump_clocks, open_stage
+from trio.testing import MockClock
+
+from camd.media.stored import sealed_moov_offset
+from camd.model import Cause, SegmentState, Session, StorageLevel
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClock:
+    """Nothing here takes any time."""
+    jump_clocks(monkeypatch)
+    return autojump_clock
+
+
+def is_whole(session: Session, frames: int) -> None:
+    """Every frame is in a sealed file, and the files join without a seam."""
+    assert session.gaps == ()
+    assert {segment.state for segment in session.segments} == {SegmentState.SEALED}
+    assert sum(segment.frames for segment in session.segments) == frames
+    assert session.frames_captured == session.frames_written == frames
+    assert [s.number for s in session.segments] == list(range(len(session.segments)))
+    for before, after in zip(session.segments, session.segments[1:], strict=False):
+        assert before.end == after.start
+
+
+async def test_a_known_limit_is_never_met(clock: MockClock) -> None:
+    """The next file begins at a key frame while pictures and final index still have room."""
+    async with open_stage() as stage:
+        stage.disk.known_limit = stage.disk.hard_limit = 40_000
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(60.2)
+        session = await stage.camera.stop_recording()
+        is_whole(session, 602)
+        stage.check(session)
+        assert 3 < len(session.segments) < 12
+        assert all(s.frames % 10 == 0 for s in session.segments[:-1])
+        for file in stage.disk.files.values():
+            assert len(file.data) <= 40_000
+            assert sealed_moov_offset(bytes(file.data)) is not None
+
+
+@pytest.mark.parametrize("limit", range(30_000, 34_000, 250))
+async def test_a_limit_that_is_met_costs_nothing(clock: MockClock, limit: int) -> None:
+    """Wherever EFBIG comes, the newest pictures move into the next file; it comes once only."""
+    async with open_stage() as stage:
+        stage.disk.hard_limit = limit
+        levels: list[StorageLevel] = []
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(80.2)
+        levels.append(stage.storage.status.level)
+        session = await stage.camera.stop_recording()
+        is_whole(session, 802)
+        stage.check(session)
+        assert levels == [StorageLevel.OK]
+        assert limit - 1000 <= (stage.disk.known_limit or 0) <= limit
+        assert "ERROR" not in " ".join(stage.news)
+        assert not any(news.startswith("GAP") for news in stage.news)
+        for file in stage.disk.files.values():
+            assert len(file.data) <= limit
+            assert sealed_moov_offset(bytes(file.data)) is not None
+
+
+async def test_a_final_index_without_room_moves_pictures_too(clock: MockClock) -> None:
+    """A stop seals although only the final index is too much for the file."""
+    async with open_stage() as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(20.2)
+        (file,) = stage.disk.files.values()
+        stage.disk.hard_limit = len(file.data) + 300
+        session = await stage.camera.stop_recording()
+        is_whole(session, 202)
+        stage.check(session)
+        assert len(session.segments) > 1
+        assert session.durable
+
+
+async def test_a_group_of_pictures_that_no_file_holds_is_ledgered(clock: MockClock) -> None:
+    """Where no key frame comes before the limit, what has no room is counted, and no pause made."""
+
+    async def long_groups(child: object) -> int:
+        child.film.group = 2000  # type: ignore[attr-defined]
+        return await films()(child)  # type: ignore[arg-type]
+
+    async with open_stage(long_groups) as stage:
+        stage.disk.hard_limit = 30_000
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(60.2)
+        session = await stage.camera.stop_recording()
+        (gap,) = session.gaps
+        assert (gap.cause, gap.exact) == (Cause.STORAGE_ERROR, True)
+        assert "may not become so large" in gap.action
+        assert sum(segment.frames for segment in session.segments) + gap.frames == 602
+        assert stage.storage.status.level is StorageLevel.OK
+        stage.check(session)

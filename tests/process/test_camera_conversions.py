@@ -1,0 +1,222 @@
+"""Matroska files that a daemon could not finish are made by its next life, and nothing is left."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import imageio_ffmpeg
+import pytest
+import trio
+from click.testing import CliRunner
+from support.camera_set import WISH, check_receipt, open_set, packets
+from support.disk import roomy_disk
+
+from camd.camera import active, remux
+from camd.camera.conversions import Conversions
+from camd.camera.program import Program
+from camd.cli.recover import recover
+from camd.cli.verify import verify
+from camd.config.schema import Config, FfmpegConfig, RecordingConfig, StorageConfig
+from camd.model import Segment, Session, TestSource
+from camd.runtime.fanout import Fanout
+from camd.storage import filesystem
+from camd.storage.actor import Storage, open_storage
+
+BUNDLED = Path(imageio_ffmpeg.get_ffmpeg_exe())
+MATROSKA = RecordingConfig(format="mkv")
+
+
+def script(folder: Path, text: str) -> Path:
+    """Write an FFmpeg that does something else when it is to make Matroska."""
+    path = folder / "ffmpeg"
+    path.write_text(f'#!/bin/sh\ncase "$*" in *matroska*) {text};; esac\nexec {BUNDLED} "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+async def record(folder: Path, program: Path = BUNDLED) -> Segment:
+    """Record a short session that is to become Matroska; return its file."""
+    async with open_set(program, folder, TestSource(160, 90, 25), recording=MATROSKA) as stage:
+        await stage.camera.start_recording(WISH)
+        await stage.grow(10)
+        (segment,) = (await stage.camera.stop_recording()).segments
+    return segment
+
+
+class Nobody:
+    """No cameras."""
+
+    def get(self, camera_id: object) -> None:
+        """Know none."""
+
+
+@asynccontextmanager
+async def storage_of(folder: Path) -> AsyncIterator[Storage]:
+    """Open what is known of a folder, as the next life does."""
+    config = StorageConfig(recordings_dir=folder, state_dir=folder / ".state")
+    async with open_storage(config, Fanout(), roomy_disk()) as storage:
+        yield storage
+
+
+async def catch_up(storage: Storage) -> None:
+    """Make what was not made."""
+    config = Config(ffmpeg=FfmpegConfig(path=BUNDLED))
+    await Conversions(config, storage, Nobody()).catch_up()
+
+
+def files(folder: Path) -> list[str]:
+    """List recordings, and what hides among them."""
+    found = [*folder.iterdir(), *(folder / ".camd").iterdir()]
+    return sorted(path.name for path in found if "camera0" in path.name)
+
+
+async def test_what_was_cut_short_is_made_at_the_next_start(tmp_path: Path) -> None:
+    """The promised name is found all the time, parts go, and modes are those of the MP4."""
+    folder = tmp_path / "recordings"
+    with trio.fail_after(60):
+        left = await record(folder, script(tmp_path, "exit 1"))
+        assert left.filename.endswith(".mp4")
+        before = packets(BUNDLED, folder / left.filename)
+        mode = stat.S_IMODE((folder / left.filename).stat().st_mode)
+        assert mode == 0o640
+        mkv = left.filename.replace(".mp4", ".mkv")
+        for part in (folder / f".{mkv}.part", folder / ".camd" / f"{mkv}.part"):
+            part.write_bytes(b"half")
+        async with storage_of(folder) as storage:
+            assert (await storage.stored_file(mkv)).filename == left.filename
+            await catch_up(storage)
+            found, _ = await storage.recording(mkv)
+    assert files(folder) == [mkv]
+    made = folder / mkv
+    assert packets(BUNDLED, made) == before
+    assert stat.S_IMODE(made.stat().st_mode) == mode
+    assert (found.number, found.frames, found.session_id) == (0, left.frames, left.session_id)
+    assert found.sha256 == hashlib.sha256(made.read_bytes()[48:]).hexdigest()
+
+
+async def test_a_whole_mkv_that_was_not_noted_is_taken_over(tmp_path: Path) -> None:
+    """Killed between the last name and the index, the daemon makes no second MKV of it."""
+    folder = tmp_path / "recordings"
+    with trio.fail_after(60):
+        left = await record(folder, script(tmp_path, "exit 1"))
+        mkv = folder / left.filename.replace(".mp4", ".mkv")
+        async with storage_of(folder) as storage:
+            source = folder / left.filename
+            await trio.run_process([str(BUNDLED), "-v", "error", "-i", source, "-c", "copy", mkv])
+            ours = await trio.Path(mkv).read_bytes()
+            await catch_up(storage)
+            assert (await storage.recording(mkv.name))[0].size_bytes == len(ours)
+    assert files(folder) == [mkv.name]
+    assert mkv.read_bytes() == ours
+
+
+async def test_a_conversion_without_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FAT and others have neither links nor modes: the MKV is made all the same."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(os, "fchmod", refuse)
+    monkeypatch.setattr(filesystem, "_rename_noreplace", refuse)
+    with trio.fail_after(60):
+        made = await record(tmp_path)
+    assert files(tmp_path) == [made.filename]
+    assert made.filename.endswith(".mkv")
+    assert len(packets(BUNDLED, tmp_path / made.filename)["video"]) == made.frames
+
+
+async def test_a_conversion_that_is_cut_short_leaves_nothing(tmp_path: Path) -> None:
+    """When the daemon stops in the middle, its child ends, the part goes and the MP4 stays."""
+    folder, pids = tmp_path / "recordings", tmp_path / "pids"
+    with trio.fail_after(60):
+        left = await record(folder, script(tmp_path, "exit 1"))
+        part = folder / ".camd" / left.filename.replace(".mp4", ".mkv.part")
+        program = script(tmp_path, f"echo $$ > {pids}; echo half > {part}; exec sleep 100")
+        async with storage_of(folder) as storage, trio.open_nursery() as nursery:
+            nursery.start_soon(remux.to_mkv, Program(program, (5, 1)), storage, left)
+            while not part.exists():  # noqa: ASYNC110 - another process writes it
+                await trio.sleep(0.01)
+            assert storage.converting == {left.filename}
+            assert await remux.to_mkv(Program(program, (5, 1)), storage, left) is None
+            nursery.cancel_scope.cancel()
+        assert storage.converting == set()
+    assert files(folder) == [left.filename]
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(await trio.Path(pids).read_text()), 0)
+
+
+async def test_a_conversion_does_not_hold_up_the_end_of_the_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has a few seconds; whoever waits for the stop gets the MP4, and it is no error."""
+    monkeypatch.setattr(active, "CONVERSION_SECONDS", 0.3)
+    folder = tmp_path / "recordings"
+    program = script(tmp_path, "exec sleep 100")
+    receipts: list[Session] = []
+    with trio.fail_after(20):
+        async with (
+            open_set(program, folder, TestSource(160, 90, 25), recording=MATROSKA) as stage,
+            trio.open_nursery() as nursery,
+        ):
+            await stage.camera.start_recording(WISH)
+            await stage.grow(10)
+
+            async def stop() -> None:
+                receipts.append(await stage.camera.stop_recording())
+
+            nursery.start_soon(stop)
+            while not stage.storage.converting:  # noqa: ASYNC110 - nobody publishes it
+                await trio.sleep(0.01)
+            await stage.camera.close()
+    (segment,) = receipts[0].segments
+    assert files(folder) == [segment.filename]
+    assert segment.filename.endswith(".mp4")
+    assert stage.news == ["STARTED", "STOPPED stopped"]
+
+
+async def test_verify_and_recover_name_what_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part is no mystery to whoever looks: both say what it is, and recovery removes it."""
+    folder = tmp_path / "recordings"
+    with trio.fail_after(60):
+        left = await record(folder, script(tmp_path, "exit 1"))
+    part = folder / ".camd" / left.filename.replace(".mp4", ".mkv.part")
+    part.write_bytes(b"half")
+    configuration = tmp_path / "camd.toml"
+    configuration.write_text(
+        f'[storage]\nrecordings_dir = "{folder}"\nstate_dir = "{tmp_path / "state"}"\n'
+    )
+    monkeypatch.setenv("COLUMNS", "300")
+    chosen = ["--config", str(configuration)]
+    run = CliRunner().invoke
+    result = run(verify, chosen)
+    assert "conversion that was cut short" in result.output
+    assert result.exit_code == 0
+    result = run(recover, [*chosen, "--dry-run"])
+    assert "would be removed" in result.output
+    assert (result.exit_code, part.exists()) == (1, True)
+    result = run(recover, chosen)
+    assert (result.exit_code, part.exists()) == (0, False)
+
+
+async def test_a_receipt_is_right_after_a_conversion(tmp_path: Path) -> None:
+    """The file that a stop names is the MKV, as it is on the disk."""
+    with trio.fail_after(60):
+        async with open_set(
+            BUNDLED, tmp_path, TestSource(160, 90, 25), recording=MATROSKA
+        ) as stage:
+            await stage.camera.start_recording(WISH)
+            session = await stage.camera.stop_recording()
+    (path,) = check_receipt(tmp_path, session)
+    assert path.suffix == ".mkv"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640

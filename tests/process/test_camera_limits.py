@@ -1,0 +1,74 @@
+"""A real limit of a file's size (RLIMIT_FSIZE) costs a real recording nothing."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import imageio_ffmpeg
+import media_ffmpeg as ffmpeg
+import pytest
+import trio
+from support.camera_set import WISH, check_receipt, joined, open_set, packets
+
+from camd.config.schema import RecordingConfig
+from camd.model import FileSource, StorageLevel
+from camd.storage import disk as disks
+
+BUNDLED = Path(imageio_ffmpeg.get_ffmpeg_exe())
+LIMIT = 2_500_000
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty seconds of pictures at 4 Mbit/s with B-frames and sound, a key frame each second."""
+    path = tmp_path_factory.mktemp("film") / "film.mp4"
+    done = ffmpeg.run(
+        *(str(BUNDLED), "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25"),
+        *("-f", "lavfi", "-i", "sine=frequency=440:sample_rate=16000", "-t", "20"),
+        *("-c:v", "libx264", "-preset", "ultrafast", "-b:v", "4M", "-g", "25"),
+        *("-bf", "2", "-sc_threshold", "0", "-c:a", "aac", "-b:a", "32k"),
+        *("-x264-params", "nal-hrd=cbr:vbv-maxrate=4000:vbv-bufsize=4000", str(path)),
+    )
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+@contextmanager
+def limited(size: int) -> Iterator[None]:
+    """Let no file of this process, or of its children, become larger."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("container", ["mp4", "mkv"])
+@pytest.mark.parametrize("known", [True, False])
+async def test_every_packet_is_in_files_below_the_limit(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool, container: str
+) -> None:
+    """Nothing is lost, nothing is ledgered, no disk is blamed; known beforehand or met."""
+    monkeypatch.setattr(disks, "_LEARNED", {})
+    if not known:
+        monkeypatch.setattr(disks, "largest_file", lambda folder: None)
+    levels: set[StorageLevel] = set()
+    source = FileSource(film, loop=False, speed=20)
+    recording = RecordingConfig(format=container)
+    with trio.fail_after(60), limited(LIMIT):
+        async with open_set(BUNDLED, tmp_path, source, recording=recording) as stage:
+            await stage.camera.start_recording(WISH)
+            session = await stage.ended()
+            levels.add(stage.storage.status.level)
+    files = list(check_receipt(tmp_path, session))
+    assert session.gaps == ()
+    assert levels == {StorageLevel.OK}
+    assert 4 <= len(files) <= 10
+    assert {path.suffix for path in files} == {f".{container}"}
+    assert all(path.stat().st_size <= LIMIT for path in files)
+    assert joined(BUNDLED, files) == packets(BUNDLED, film)
+    assert not any(news.startswith("ERROR") for news in stage.news)
