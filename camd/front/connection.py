@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -18,6 +18,7 @@ from camd.errors import INTERNAL_ERROR, RATE_LIMITED, SHUTTING_DOWN, Refusal
 from camd.front.bucket import TokenBucket
 from camd.front.gate import Gate
 from camd.front.guard import guarded
+from camd.front.hold import Held, Hold
 from camd.front.outbox import Outbox, OutboxFullError
 from camd.front.websocket import GOING_AWAY, POLICY, SocketClosedError, WebSocket
 from camd.rpc import codec
@@ -71,6 +72,26 @@ class _Ending:
     reason: str
 
 
+@attrs.frozen
+class _CallLink:
+    """The way back to a client for one call; see `ClientLink`."""
+
+    connection: Connection
+    turn: int | None  # None: nothing is answered, so nothing has to wait
+
+    def narrow(self, wanted: Callable[[Notification], bool] | None) -> None:
+        self.connection.narrow(wanted)
+
+    def notify(self, notification: Notification) -> None:
+        own = f"call {self.turn}"
+        self.hold(own)
+        self.connection.notify(attrs.evolve(notification, about=(*notification.about, own)))
+
+    def hold(self, subject: str) -> None:
+        if self.turn is not None:
+            self.connection.hold(self.turn, subject)
+
+
 @attrs.define(eq=False)
 class _Batch:
     """Collects the answers to one batch; `send` gets them in one array when all are there."""
@@ -98,10 +119,12 @@ class Connection:
     outbox: Outbox = attrs.field(factory=Outbox)
     _gate: Gate = attrs.field(init=False)
     _bucket: TokenBucket = attrs.field(init=False)
-    _caller: Caller | None = attrs.field(default=None, init=False)
     _wanted: Callable[[Notification], bool] | None = attrs.field(default=None, init=False)
     _running: dict[int, bytes | None] = attrs.field(factory=dict, init=False)  # ids of calls
     _number: int = attrs.field(default=0, init=False)
+    _turn: int = attrs.field(default=0, init=False)  # of messages
+    _hold: Hold = attrs.field(factory=Hold, init=False)
+    _told: set[str] = attrs.field(factory=set, init=False)  # methods with unknown parameters
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _ending: _Ending | None = attrs.field(default=None, init=False)
 
@@ -133,7 +156,7 @@ class Connection:
         if not self._gate.is_open or (self._wanted and not self._wanted(notification)):
             return
         self.service.traffic.notifications += 1
-        self._put(text, notification.coalesce_key)
+        self._put_news(self._hold.pass_on(notification, text))
 
     def end(self, code: int = GOING_AWAY, reason: str = "the service is stopping") -> None:
         """Send the client away; when the service stops, what is queued still goes out first."""
@@ -146,9 +169,14 @@ class Connection:
         self._wanted = wanted
 
     def notify(self, notification: Notification) -> None:
-        """See `ClientLink`."""
+        """Send news to this client alone."""
         if self._gate.is_open:
-            self._put(str(codec.encode_notification(notification), "utf-8"))
+            text = str(codec.encode_notification(notification), "utf-8")
+            self._put_news(self._hold.pass_on(notification, text))
+
+    def hold(self, turn: int, subject: str) -> None:
+        """Keep news about `subject` back until the message of this turn is answered."""
+        self._hold.claim(turn, subject, trio.current_time())
 
     # --- the tasks
 
@@ -158,20 +186,23 @@ class Connection:
             if len(self.outbox) >= READ_AHEAD:
                 await self.outbox.wait_below(READ_AHEAD)
             incoming = codec.decode(await self.socket.receive())
+            self._turn += 1
+            send = partial(self._send, self._turn)
             if incoming.batch:
-                batch = _Batch(len(incoming.calls), self._send)
+                batch = _Batch(len(incoming.calls), send)
                 for call in incoming.calls:
                     answer = await self._start(call, batch.finish, nursery)
                     if answer is not Later.LATER:
                         batch.finish(answer)
                 continue
-            answer = await self._start(incoming.calls[0], self._send, nursery)
-            if answer is Later.LATER or answer is None:
+            answer = await self._start(incoming.calls[0], send, nursery)
+            if answer is Later.LATER:
                 continue
-            if self.socket.sending or self.outbox:
-                self._send(answer)
+            if answer is None or self.socket.sending or self.outbox:
+                send(answer)
             else:  # nothing is before it: sent from here, without waking the writer
                 await self.socket.send(str(answer, "utf-8"))
+                self._put_news(self._hold.answered(self._turn))
 
     async def _write(self) -> None:
         while True:
@@ -182,6 +213,7 @@ class Connection:
         while True:
             for _ in range(3):
                 await trio.sleep(PING_SECONDS / 3)
+                self._put_news(self._hold.overdue(trio.current_time()))
                 if self.socket.stalled_seconds >= STALL_SECONDS:
                     self.end(POLICY, "the client does not read")
             with trio.move_on_after(PONG_SECONDS) as patience:
@@ -205,6 +237,7 @@ class Connection:
             answer = self._refused(id_text, Refusal(SHUTTING_DOWN))
             if answer is not None:
                 await self.socket.send(str(answer, "utf-8"))
+        self._put_news(self._hold.everything())
         while self.outbox:
             await self.socket.send(self.outbox.take_nowait())
 
@@ -238,9 +271,9 @@ class Connection:
             return self._gate.authenticate(call.params)
         service = self.service
         identity = self._gate.admit(call.params)
-        if self._caller is None or self._caller.identity is not identity:
-            self._caller = Caller(identity, self.id, self)
-        ready = service.registry.prepare(call.method, call.params, self._caller)
+        turn = None if call.id is None else self._turn
+        caller = Caller(identity, self.id, _CallLink(self, turn))
+        ready = service.registry.prepare(call.method, call.params, caller)
         if not ready.method.immediate and len(self._running) >= service.max_calls_in_flight:
             message = f"More than {service.max_calls_in_flight} calls are in flight"
             raise Refusal(RATE_LIMITED, message, retry_after_ms=BUSY_RETRY_MS)
@@ -255,6 +288,7 @@ class Connection:
 
     async def _run(self, id_text: bytes | None, ready: Ready) -> bytes | None:
         began = trio.current_time()
+        self._note_unknown(ready)
         outcome = await guarded(
             partial(_result, id_text, ready),
             "call_crashed",
@@ -276,9 +310,25 @@ class Connection:
             return None
         return codec.encode_refusal(id_text, refusal, null_result=self._gate.null_result)
 
-    def _send(self, answer: bytes | None) -> None:
+    def _note_unknown(self, ready: Ready) -> None:
+        """Log parameters that a method does not have, once for each method."""
+        name = ready.method.name
+        if ready.unknown and name not in self._told:
+            self._told.add(name)
+            _log.info(
+                "unknown_parameters", connection=self.id, method=name, names=list(ready.unknown)
+            )
+
+    def _send(self, turn: int, answer: bytes | None) -> None:
+        """Queue an answer, then the news that waited for it."""
         if answer is not None:
             self._put(str(answer, "utf-8"))
+        self._put_news(self._hold.answered(turn))
+
+    def _put_news(self, items: Sequence[Held]) -> None:
+        for item in items:
+            if self._gate.is_open:
+                self._put(item.text, item.notification.coalesce_key)
 
     def _put(self, text: str, key: str | None = None) -> None:
         try:
@@ -293,4 +343,4 @@ async def _result(id_text: bytes | None, ready: Ready) -> bytes | None:
         result = await ready.method.handler(ready.caller, ready.params)
     except ActorGoneError:
         raise Refusal(SHUTTING_DOWN) from None
-    return None if id_text is None else codec.encode_result(id_text, result)
+    return None if id_text is None else codec.encode_result(id_text, ready.warned(result))

@@ -84,8 +84,23 @@ async def narrow(caller: Caller, params: Nothing) -> object:
     return None
 
 
+@attrs.frozen
+class Work:
+    seconds: float = 1.0
+    about: str = "camera camera0"
+
+
+async def work(caller: Caller, params: Work) -> object:
+    """Work on something for a time; what is published about it meanwhile is this call's doing."""
+    caller.link.hold(params.about)
+    if params.seconds:
+        await trio.sleep(params.seconds)
+    return {"done": True}
+
+
 REGISTRY = Registry(
     [
+        Method("work", Role.VIEWER, Work, work, ""),
         Method("ping", Role.VIEWER, Nothing, ping, "", immediate=True),
         Method("wait", Role.VIEWER, Wait, wait, ""),
         Method("crash", Role.VIEWER, Nothing, crash, ""),
@@ -179,8 +194,10 @@ class Stage:
             yield peer
             await trio.aclose_forcefully(stream)
 
-    def publish(self, method: str, *, key: str | None = None, **params: object) -> None:
-        self.front.deliver(Notification(method, params, key))
+    def publish(
+        self, method: str, *, key: str | None = None, about: str = "", **params: object
+    ) -> None:
+        self.front.deliver(Notification(method, params, key, (about,) if about else ()))
 
 
 def make_front(

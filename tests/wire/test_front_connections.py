@@ -116,11 +116,11 @@ async def test_a_stalled_send_ends_the_connection(autojump_clock: MockClock) -> 
 
 
 async def test_a_client_may_want_less(autojump_clock: MockClock) -> None:
-    """A filter narrows published news; what is sent to one client alone comes before the answer."""
+    """A filter narrows published news; what is sent to one client alone follows the answer."""
     async with open_stage() as stage, stage.peer() as peer:
         await peer.send(id=1, method="narrow")
-        assert (await peer.receive())["method"] == "missed"
         assert (await peer.receive())["id"] == 1
+        assert (await peer.receive())["method"] == "missed"
         stage.publish("unwanted", seq=1)
         stage.publish("wanted", seq=2)
         assert (await peer.receive())["method"] == "wanted"
