@@ -8,8 +8,8 @@ from typing import Protocol
 import attrs
 
 from camd.api import views
-from camd.api.events import about_camera
 from camd.api.cameras import ByDevice
+from camd.api.events import about_camera
 from camd.camera.settings import Settings
 from camd.errors import SOURCE_UNAVAILABLE, Refusal
 from camd.model import CameraId, Control, ControlKind

@@ -22,7 +22,6 @@ from camd.model import (
 from camd.rpc.notification import Notification
 from camd.runtime.fanout import Fanout
 
-
 STORAGE = "storage"
 RETENTION = "retention"
 
