@@ -7,7 +7,6 @@ and without progress while sending.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 
 import attrs
@@ -24,7 +23,7 @@ from camd.front.exchange import (
     scope_of,
 )
 from camd.front.guard import guarded
-from camd.front.upgrade import Denial, check_upgrade, wants_upgrade
+from camd.front.upgrade import Denial, check_upgrade, plain_head, wants_upgrade
 
 _RECEIVE_BYTES = 64 * 1024
 _SEND_PIECE = 256 * 1024  # progress is measured in pieces of this size
@@ -74,6 +73,7 @@ class HttpConnection:
     _h11: h11.Connection = attrs.field(init=False)
     _first: bool = attrs.field(default=True, init=False)
     _gone: bool = attrs.field(default=False, init=False)  # nothing can be sent any more
+    _head_only: bool = attrs.field(default=False, init=False)  # the request was HEAD
     _unsent: list[bytes] = attrs.field(factory=list, init=False)
     _body_bytes: int = attrs.field(default=0, init=False)
     _body_deadline: float = attrs.field(default=0.0, init=False)
@@ -128,6 +128,7 @@ class HttpConnection:
             while True:
                 event = self._h11.next_event()
                 if isinstance(event, h11.Request):
+                    self._head_only = event.method == b"HEAD"
                     if sum(len(name) + len(value) + 4 for name, value in event.headers) > (
                         limits.head_bytes  # h11 lets more pass when it comes in one piece
                     ):
@@ -167,9 +168,8 @@ class HttpConnection:
                 _log.info("upgrade_refused", status=denial.status, why=denial.text)
             await self._deny(denial)
             return
-        lines = [b"GET " + request.target + b" HTTP/1.1", *(b"%b: %b" % h for h in headers)]
-        head = b"\r\n".join(lines) + b"\r\n\r\n"
-        await self.site.upgrade(self.stream, Upgrade(head, bytes(self._h11.trailing_data[0])))
+        rest = bytes(self._h11.trailing_data[0])
+        await self.site.upgrade(self.stream, Upgrade(plain_head(headers), rest))
 
     # --- responses
 
@@ -201,7 +201,7 @@ class HttpConnection:
         """Answer without asking the application, then end the connection."""
         if self._gone or self._h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return
-        body = denial.text.encode() + b"\n"
+        body = denial.text.encode("ascii", "backslashreplace") + b"\n"
         headers = [
             (b"content-type", b"text/plain; charset=utf-8"),
             (b"content-length", b"%d" % len(body)),
@@ -209,7 +209,7 @@ class HttpConnection:
             *(denial.headers or ((b"connection", b"close"),)),
         ]
         await self.send_event(h11.Response(status_code=denial.status, headers=headers))
-        with suppress(h11.LocalProtocolError):  # in answer to HEAD there is no body
+        if not self._head_only:
             await self.send_event(h11.Data(data=body))
         await self.send_event(h11.EndOfMessage())
         await self._linger()

@@ -39,9 +39,23 @@ def check_upgrade(
         return Denial(426, "WebSocket version 13 is needed.", ((b"sec-websocket-version", b"13"),))
     if not _valid_key(_all(headers, b"sec-websocket-key")):
         return Denial(400, "Sec-WebSocket-Key is missing or malformed.")
+    if _all(headers, b"transfer-encoding") or set(_all(headers, b"content-length")) - {"0"}:
+        return Denial(400, "A WebSocket starts without a body.")
     if not origin_allowed(headers, origins):
         return Denial(403, "Web pages of this origin may not connect.")
     return None
+
+
+def plain_head(headers: Headers) -> bytes:
+    """Write a checked request anew for the WebSocket library, without anything else in it.
+
+    What else clients send (other bytes than ASCII, extensions with odd parameters) upsets it.
+    """
+    (key,) = _all(headers, b"sec-websocket-key")
+    return (
+        "GET / HTTP/1.1\r\nHost: camd\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+    ).encode("ascii")
 
 
 def origin_allowed(headers: Headers, origins: Sequence[str]) -> bool:
