@@ -204,7 +204,7 @@ class Run:
         if text:
             message = parse_line(text)
             self._words.append(message)
-            log.debug("said", level=message.level, text=redact(message.text))
+            log.debug("said", severity=message.level, text=redact(message.text))
 
 
 def _missing(why: str) -> Trouble:

@@ -88,7 +88,7 @@ class Stocktaking:
         for names in in_batches(stock.missing, BATCH):
             findings += await self._miss(names)
         self.report = RecoveryReport.of(findings, began, now())
-        log.info("recovery_over", **self.report.counted)
+        log.info("recovery_over", counts=self.report.counted)
         self.guard.suspect()  # the next sample tells what the recordings take now
 
     async def _look_at(self, names: Sequence[str]) -> list[Finding]:

@@ -15,9 +15,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 METHODS = (b"HEAD", b"GET", b"POST", b"CONNECT", b"OPTIONS", b"TRACE", b"A" * 5000)
 PATHS = (b"/ws", b"/hello", b"/echo", b"*", b"http://x/ws", b"/ws?x", b"ws", b"/%ff%00", b"x:443")
 SOCKET = b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
-HANDSHAKE = (
-    SOCKET + b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
-)
+HANDSHAKE = SOCKET + b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
 HEADERS = (
     b"\r\n",
     b"Content-Length: 99999999\r\n\r\n",
@@ -97,9 +95,9 @@ async def test_odd_headers_keep_nobody_from_a_websocket(
 
 
 frames = st.builds(
-    lambda first, payload, mask: bytes([first, (0x80 if mask else 0) | len(payload)])
-    + (bytes(4) if mask else b"")
-    + payload,
+    lambda first, payload, mask: (
+        bytes([first, (0x80 if mask else 0) | len(payload)]) + (bytes(4) if mask else b"") + payload
+    ),
     st.integers(0, 255),
     st.binary(max_size=20) | st.integers(0, 5000).map(lambda code: code.to_bytes(2, "big") + b"\n"),
     st.sampled_from([True, True, True, False]),
