@@ -92,9 +92,7 @@ def _load(auth: AuthConfig, state_dir: Path) -> Authenticator:
         return Authenticator(enabled=False)
     file = KeyFile(auth.keys_file or state_dir / KEYS_FILE)
     try:
-        made = first_key(file, state_dir, now=clock.now())
-        if made is not None:
-            _log.info("admin_key_written", path=str(made))
+        _leave_local_key(file, state_dir)
         secret = auth.jwt_secret
         if not secret and auth.jwt_secret_file is not None:
             secret = auth.jwt_secret_file.read_text(encoding="utf-8").strip()
@@ -104,6 +102,19 @@ def _load(auth: AuthConfig, state_dir: Path) -> Authenticator:
     authenticator = Authenticator(True, secret, keys, file)
     authenticator.refresh()
     return authenticator
+
+
+def _leave_local_key(file: KeyFile, state_dir: Path) -> None:
+    """Make the first start's key; a file of keys that others keep for us may be read-only."""
+    try:
+        made = first_key(file, state_dir, now=clock.now())
+    except OSError as error:
+        if file.version() is None:
+            raise
+        _log.warning("admin_key_not_written", error=str(error), keys=str(file.path))
+        return
+    if made is not None:
+        _log.info("admin_key_written", path=str(made))
 
 
 async def _serve_refresh(authenticator: Authenticator) -> None:

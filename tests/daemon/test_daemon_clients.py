@@ -370,3 +370,17 @@ def wait_news(socket: ClientConnection, status: str) -> None:
     """Read news up to one of a recording's."""
     while json.loads(socket.recv(timeout=20))["params"].get("status") != status:
         pass
+
+
+async def test_a_key_that_was_added_first_keeps_nobody_out(new_daemon: NewDaemon) -> None:
+    """`camd keys add` before the first start: that key counts, and the command line gets in."""
+    daemon = new_daemon()
+    daemon.configure(cameras=[small_camera()])
+    with trio.fail_after(40):
+        added = await daemon.camd("keys", "add", "gate", "--role", "viewer")
+        assert added.returncode == 0, added.stderr
+        await daemon.start()
+        shown = await daemon.camd("status")
+        assert shown.returncode == 0, shown.stderr
+        async with daemon.client(added.stdout.strip()) as viewer:
+            assert await viewer.call("ping") == "pong"
