@@ -11,6 +11,7 @@ import structlog
 import trio
 
 from camd import clock
+from camd.access.failures import Failures
 from camd.access.keys import KEYS_FILE, ApiKey, KeyFile, KeyFileError, find_key, first_key
 from camd.access.reasons import AccessRefusedError, Reason
 from camd.access.tokens import check_token
@@ -33,6 +34,7 @@ class Authenticator:
     jwt_secret: str = attrs.field(default="", repr=False)
     keys: tuple[ApiKey, ...] = attrs.field(default=(), repr=False)
     file: KeyFile | None = None
+    failures: Failures = attrs.field(factory=Failures)
     generation: int = attrs.field(default=0, init=False)
     _version: object = attrs.field(default=None, init=False)
 
@@ -50,6 +52,15 @@ class Authenticator:
         if key.identity.expired(now):
             raise AccessRefusedError(Reason.EXPIRED)
         return key.identity
+
+    async def slow_down(self, address: str, reason: Reason) -> None:
+        """Count a refused key of `address` (see `group_of`), and wait as long as its answer must."""
+        now = trio.current_time()
+        seconds = self.failures.note(address, reason, now)
+        count = self.failures.unsaid(now)
+        if count:
+            _log.warning("wrong_keys", count=count, address=address, reason=reason.value)
+        await trio.sleep(seconds)
 
     def revoked(self, identity: Identity) -> bool:
         """Whether the API key that `identity` came with is not there any more."""

@@ -14,13 +14,14 @@ import trio
 
 from camd import clock
 from camd.access.authenticator import Authenticator
+from camd.access.failures import LOCAL
 from camd.errors import INTERNAL_ERROR, RATE_LIMITED, SHUTTING_DOWN, Refusal
 from camd.front.bucket import TokenBucket
 from camd.front.gate import Gate
 from camd.front.guard import guarded
 from camd.front.hold import Held, Hold
 from camd.front.outbox import Outbox, OutboxFullError
-from camd.front.websocket import GOING_AWAY, POLICY, SocketClosedError, WebSocket
+from camd.front.websocket import GOING_AWAY, POLICY, TRY_LATER, SocketClosedError, WebSocket
 from camd.rpc import codec
 from camd.rpc.codec import BadCall, Call
 from camd.rpc.notification import Notification
@@ -35,6 +36,7 @@ PONG_SECONDS = 10.0
 STALL_SECONDS = 20.0  # one message that takes longer to send ends the connection
 GOODBYE_SECONDS = 1.0
 BUSY_RETRY_MS = 100
+MOST_WRONG_KEYS = 10  # of one connection
 READ_AHEAD = 32  # messages that may wait for a client from whom calls are still taken
 _log = structlog.get_logger("camd.front")
 
@@ -58,6 +60,7 @@ class Service:
     max_message_bytes: int = 1024 * 1024
     legacy_dialect: str = "auto"
     now: Callable[[], float] = unix_now
+    authentication_seconds: float = 10.0
 
 
 class Later(enum.Enum):
@@ -115,6 +118,8 @@ class Connection:
     service: Service
     socket: WebSocket
     identity: Identity | None = None  # known from the socket itself, as on a Unix socket
+    seat: Callable[[Identity], bool] = lambda identity: True  # False: there is no place
+    address: str = LOCAL  # as `group_of` names it
     id: str = attrs.field(factory=lambda: str(uuid.uuid4()))
     outbox: Outbox = attrs.field(factory=Outbox)
     _gate: Gate = attrs.field(init=False)
@@ -124,6 +129,9 @@ class Connection:
     _number: int = attrs.field(default=0, init=False)
     _turn: int = attrs.field(default=0, init=False)  # of messages
     _hold: Hold = attrs.field(factory=Hold, init=False)
+    _settled: bool = attrs.field(default=False, init=False)  # has shown a key
+    _keyless: int = attrs.field(default=0, init=False)  # looks at it since a key last counted
+    _wrong_keys: int = attrs.field(default=0, init=False)
     _told: set[str] = attrs.field(factory=set, init=False)  # methods with unknown parameters
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _ending: _Ending | None = attrs.field(default=None, init=False)
@@ -141,9 +149,13 @@ class Connection:
         """Run until the client leaves or is sent away; then the socket is closed."""
         try:
             with self._scope:
+                with suppress(Refusal):  # then it is over already
+                    self._settle()
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._write)
                     nursery.start_soon(self._watch)
+                    if not self._settled:
+                        nursery.start_soon(self._await_key)
                     await self._read(nursery)
         except* SocketClosedError as group:
             closed = group.exceptions[0]
@@ -198,8 +210,8 @@ class Connection:
             answer = await self._start(incoming.calls[0], send, nursery)
             if answer is Later.LATER:
                 continue
-            if answer is None or self.socket.sending or self.outbox:
-                send(answer)
+            if answer is None or self._ending or self.socket.sending or self.outbox:
+                send(answer)  # a send that is cancelled would spoil the close frame
             else:  # nothing is before it: sent from here, without waking the writer
                 await self.socket.send(str(answer, "utf-8"))
                 self._put_news(self._hold.answered(self._turn))
@@ -214,12 +226,25 @@ class Connection:
             for _ in range(3):
                 await trio.sleep(PING_SECONDS / 3)
                 self._put_news(self._hold.overdue(trio.current_time()))
+                self._check_key()
                 if self.socket.stalled_seconds >= STALL_SECONDS:
                     self.end(POLICY, "the client does not read")
             with trio.move_on_after(PONG_SECONDS) as patience:
                 await self.socket.ping()
             if patience.cancelled_caught:
                 self.end(POLICY, "no answer to a ping")
+
+    async def _await_key(self) -> None:
+        """Send the client away when it shows no key in time."""
+        await trio.sleep(self.service.authentication_seconds)
+        if not self._settled:
+            self.end(POLICY, "not authenticated in time")
+
+    def _check_key(self) -> None:
+        """Send the client away whose key counts no longer, and who had time to show another."""
+        self._keyless = 0 if self._gate.is_open else self._keyless + 1
+        if self._settled and self._keyless > 1:
+            self.end(POLICY, "the key counts no longer")
 
     async def _leave(self) -> None:
         """Refuse the calls that still run, send what is queued, close; all within a bound."""
@@ -250,9 +275,12 @@ class Connection:
         self.service.traffic.requests += 1
         try:
             ready = self._admit(call)
+            self._settle()
         except Refusal as refusal:
+            await self._slow_down()
             return self._refused(call.id, refusal)
         if isinstance(ready, dict):
+            await self._slow_down()
             return None if call.id is None else codec.encode_result(call.id, ready)
         if ready.method.immediate:
             return await self._run(call.id, ready)
@@ -278,6 +306,26 @@ class Connection:
             message = f"More than {service.max_calls_in_flight} calls are in flight"
             raise Refusal(RATE_LIMITED, message, retry_after_ms=BUSY_RETRY_MS)
         return ready
+
+    def _settle(self) -> None:
+        """Take a place among those who are known. Raises Refusal when there is none."""
+        identity = self._gate.identity
+        if identity is None:
+            return
+        if not self.seat(identity):
+            self.end(TRY_LATER, "too many connections")
+            raise Refusal(RATE_LIMITED, "Too many connections", retry_after_ms=BUSY_RETRY_MS)
+        self._settled = True
+
+    async def _slow_down(self) -> None:
+        """After a wrong key, wait; after too many of them the client must go."""
+        reason, self._gate.refused = self._gate.refused, None
+        if reason is None:
+            return
+        self._wrong_keys += 1
+        await self.service.authenticator.slow_down(self.address, reason)
+        if self._wrong_keys >= MOST_WRONG_KEYS:
+            self.end(POLICY, "too many wrong keys")
 
     async def _run_apart(
         self, number: int, id_text: bytes | None, ready: Ready, done: Done

@@ -23,7 +23,8 @@ from camd.front.exchange import (
     scope_of,
 )
 from camd.front.guard import guarded
-from camd.front.upgrade import Denial, check_upgrade, plain_head, wants_upgrade
+from camd.front.upgrade import Denial, check_host, check_upgrade, plain_head, wants_upgrade
+from camd.rpc.roles import Identity
 
 _RECEIVE_BYTES = 64 * 1024
 _SEND_PIECE = 256 * 1024  # progress is measured in pieces of this size
@@ -60,6 +61,8 @@ class Site:
     path: str = "/ws"
     origins: tuple[str, ...] = ()
     upgrade: Callable[[trio.abc.Stream, Upgrade], Awaitable[None]] | None = None
+    admitted: Callable[[Identity], object] | None = None  # told when a request shows a key
+    names: frozenset[str] | None = None  # by which browsers may call us; None: by any
     limits: HttpLimits = HttpLimits()
 
 
@@ -162,7 +165,10 @@ class HttpConnection:
     async def _upgrade(self, request: h11.Request) -> None:
         assert self.site.upgrade is not None
         headers = list(request.headers)
-        denial = check_upgrade(request.method, request.http_version, headers, self.site.origins)
+        denial = check_upgrade(
+            *(request.method, request.http_version, headers),
+            *(self.site.origins, self.site.names),
+        )
         if denial is not None:
             if wants_upgrade(headers):
                 _log.info("upgrade_refused", status=denial.status, why=denial.text)
@@ -178,9 +184,14 @@ class HttpConnection:
         if int(length) > self.site.limits.body_bytes:
             await self._deny(Denial(413, "The request's body is too large."))
             return
+        denial = check_host(list(request.headers), self.site.names)
+        if denial is not None:
+            await self._deny(denial)
+            return
         exchange = Exchange(request, self)
         scope = scope_of(request, self.ends)
-        await guarded(
+        scope["state"]["admitted"] = self.site.admitted
+        outcome = await guarded(
             partial(self.site.app, scope, exchange.receive, exchange.send),
             "request_crashed",
             expected=lambda: self._gone,
@@ -188,7 +199,11 @@ class HttpConnection:
             path=scope["path"],
         )
         self._responded.set()
-        if not exchange.started and not self._gone:
+        if exchange.started or self._gone:
+            return
+        if outcome.exhausted:
+            await self._deny(Denial(503, "The service has too many files open; try later."))
+        else:
             await self._deny(Denial(500, "The service failed to answer."))
 
     def _skip_body(self) -> None:

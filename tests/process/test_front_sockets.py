@@ -257,12 +257,15 @@ async def test_the_one_too_many_is_closed_with_1013() -> None:
 
     def clients() -> None:
         with connect(url(front)) as first, connect(url(front)) as second:
-            with connect(url(front)) as third, pytest.raises(ConnectionClosed) as closed:
-                third.recv(timeout=10)
-            assert closed.value.rcvd is not None
-            assert closed.value.rcvd.code == 1013
             talk(first)
             talk(second)
+            with connect(url(front)) as third, pytest.raises(ConnectionClosed) as closed:
+                call(third, "authenticate", auth_token=token())
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1013
+            with connect(url(front)) as fourth:  # places are kept for administrators
+                assert call(fourth, "rule", auth_token=token(Role.ADMIN))["result"] == "pong"
+            assert call(first, "ping")["result"] == "pong"
 
     async with running(max_connections=2) as front:
         await apart(clients)
