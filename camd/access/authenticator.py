@@ -54,7 +54,7 @@ class Authenticator:
         return key.identity
 
     async def slow_down(self, address: str, reason: Reason) -> None:
-        """Count a refused key of `address` (see `group_of`), and wait as long as its answer must."""
+        """Count a refused key of `address` (see `group_of`); wait as long as its answer must."""
         now = trio.current_time()
         seconds = self.failures.note(address, reason, now)
         count = self.failures.unsaid(now)

@@ -192,7 +192,8 @@ async def open_front(
     """Serve clients while the block runs; raises ListenError before it begins.
 
     With `inherited` sockets, the addresses of `config.listen` are left alone. `max_sockets` bounds
-    all connections together, whatever `config` says. Leaving the block closes the doors, tells the clients (close code 1001) and takes two seconds at most.
+    all connections together, whatever `config` says. Leaving the block closes the doors, tells the
+    clients (close code 1001) and takes two seconds at most.
     """
     service = Service(
         registry,
