@@ -111,7 +111,7 @@ class Web:
             token = headers.get("x-api-key", "")
         identity = self._access.check(token.strip(), now().timestamp())
         assert identity.role.includes(Role.VIEWER)
-        admitted = request.scope["state"].get("admitted")
+        admitted = request.scope.get("state", {}).get("admitted")
         if admitted is not None:
             admitted(identity)
 

@@ -36,6 +36,7 @@ PONG_SECONDS = 10.0
 STALL_SECONDS = 20.0  # one message that takes longer to send ends the connection
 GOODBYE_SECONDS = 1.0
 BUSY_RETRY_MS = 100
+STRANGER_BYTES = 64 * 1024  # of a message from somebody who has not authenticated
 MOST_WRONG_KEYS = 10  # of one connection
 READ_AHEAD = 32  # messages that may wait for a client from whom calls are still taken
 _log = structlog.get_logger("camd.front")
@@ -149,6 +150,7 @@ class Connection:
         """Run until the client leaves or is sent away; then the socket is closed."""
         try:
             with self._scope:
+                self.socket.limit(min(STRANGER_BYTES, self.service.max_message_bytes))
                 with suppress(Refusal):  # then it is over already
                     self._settle()
                 async with trio.open_nursery() as nursery:
@@ -315,7 +317,9 @@ class Connection:
         if not self.seat(identity):
             self.end(TRY_LATER, "too many connections")
             raise Refusal(RATE_LIMITED, "Too many connections", retry_after_ms=BUSY_RETRY_MS)
-        self._settled = True
+        if not self._settled:
+            self._settled = True
+            self.socket.limit(self.service.max_message_bytes)
 
     async def _slow_down(self) -> None:
         """After a wrong key, wait; after too many of them the client must go."""

@@ -49,7 +49,9 @@ async def guarded(
     except* Exception as group:
         outcome.crashed = True
         outcome.exhausted = descriptors.exhausted(group)
-        if not expected() and not outcome.exhausted:
+        if outcome.exhausted:
+            _log.warning("descriptors_exhausted", during=event, **fields)
+        elif not expected():
             _log.exception(event, **fields)
     return outcome
 

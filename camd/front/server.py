@@ -238,21 +238,26 @@ async def _serve_door(
 ) -> None:
     """Accept connections for ever; without descriptors, quietly try again a little later."""
     failures = front.service.authenticator.failures
+    async with door.listener:  # closed as soon as nobody accepts any more
+        while True:
+            transport = await _next(door, front)
+            stream: SocketStream = transport
+            if tls is not None and not door.is_unix:
+                stream = trio.SSLStream(transport, tls, server_side=True, https_compatible=True)
+            clients.start_soon(_accept, front, with_calls, stream)
+            if not door.is_unix and (pause := failures.pace(trio.current_time())):
+                await trio.sleep(pause)
+
+
+async def _next(door: Door, front: Front) -> trio.SocketStream:
     while True:
         try:
-            transport = await door.listener.accept()
+            return await door.listener.accept()
         except OSError as error:
             if not descriptors.exhausted(error):
                 raise
-            front.exhausted()
-            await trio.sleep(_EXHAUSTED_SECONDS)
-            continue
-        stream: SocketStream = transport
-        if tls is not None and not door.is_unix:
-            stream = trio.SSLStream(transport, tls, server_side=True, https_compatible=True)
-        clients.start_soon(_accept, front, with_calls, stream)
-        if not door.is_unix and (pause := failures.pace(trio.current_time())):
-            await trio.sleep(pause)
+        front.exhausted()
+        await trio.sleep(_EXHAUSTED_SECONDS)
 
 
 def _places(config: ServerConfig, max_sockets: int | None) -> Places:
