@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -21,6 +20,7 @@ from camd.front.gate import Gate
 from camd.front.guard import guarded
 from camd.front.hold import Held, Hold
 from camd.front.outbox import Outbox, OutboxFullError
+from camd.front.turn import Batch, CallLink, Done, Later
 from camd.front.websocket import GOING_AWAY, POLICY, TRY_LATER, SocketClosedError, WebSocket
 from camd.rpc import codec
 from camd.rpc.codec import BadCall, Call
@@ -40,8 +40,6 @@ STRANGER_BYTES = 64 * 1024  # of a message from somebody who has not authenticat
 MOST_WRONG_KEYS = 10  # of one connection
 READ_AHEAD = 32  # messages that may wait for a client from whom calls are still taken
 _log = structlog.get_logger("camd.front")
-
-Done = Callable[[bytes | None], None]
 
 
 def unix_now() -> float:
@@ -64,52 +62,10 @@ class Service:
     authentication_seconds: float = 10.0
 
 
-class Later(enum.Enum):
-    """In place of an answer: it will come from the call's own task."""
-
-    LATER = enum.auto()
-
-
 @attrs.frozen
 class _Ending:
     code: int
     reason: str
-
-
-@attrs.frozen
-class _CallLink:
-    """The way back to a client for one call; see `ClientLink`."""
-
-    connection: Connection
-    turn: int | None  # None: nothing is answered, so nothing has to wait
-
-    def narrow(self, wanted: Callable[[Notification], bool] | None) -> None:
-        self.connection.narrow(wanted)
-
-    def notify(self, notification: Notification) -> None:
-        own = f"call {self.turn}"
-        self.hold(own)
-        self.connection.notify(attrs.evolve(notification, about=(*notification.about, own)))
-
-    def hold(self, subject: str) -> None:
-        if self.turn is not None:
-            self.connection.hold(self.turn, subject)
-
-
-@attrs.define(eq=False)
-class _Batch:
-    """Collects the answers to one batch; `send` gets them in one array when all are there."""
-
-    missing: int
-    send: Done
-    _answers: list[bytes] = attrs.field(factory=list, init=False)
-
-    def finish(self, answer: bytes | None) -> None:
-        self.missing -= 1
-        if answer is not None:
-            self._answers.append(answer)
-        if not self.missing:
-            self.send(codec.encode_batch(self._answers) if self._answers else None)
 
 
 @attrs.define(eq=False)
@@ -203,7 +159,7 @@ class Connection:
             self._turn += 1
             send = partial(self._send, self._turn)
             if incoming.batch:
-                batch = _Batch(len(incoming.calls), send)
+                batch = Batch(len(incoming.calls), send)
                 for call in incoming.calls:
                     answer = await self._start(call, batch.finish, nursery)
                     if answer is not Later.LATER:
@@ -302,7 +258,7 @@ class Connection:
         service = self.service
         identity = self._gate.admit(call.params)
         turn = None if call.id is None else self._turn
-        caller = Caller(identity, self.id, _CallLink(self, turn))
+        caller = Caller(identity, self.id, CallLink(self, turn))
         ready = service.registry.prepare(call.method, call.params, caller)
         if not ready.method.immediate and len(self._running) >= service.max_calls_in_flight:
             message = f"More than {service.max_calls_in_flight} calls are in flight"
