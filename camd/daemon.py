@@ -40,6 +40,7 @@ from camd.model import Event
 from camd.reload import LiveConfig
 from camd.rpc.notification import Notification
 from camd.rpc.registry import Registry
+from camd.runtime import descriptors
 from camd.runtime.fanout import Fanout
 from camd.storage.actor import open_storage
 from camd.storage.archive import FolderInUseError
@@ -58,6 +59,7 @@ async def serve(config: Config, config_path: Path | None) -> None:
     Raises ListenError, FolderInUseError, ConfigError before it began.
     """
     events, notifications = Fanout[Event](), Fanout[Notification]()
+    files = descriptors.raise_limit()
     async with (
         open_access(config.auth, config.storage.state_dir) as access,
         open_storage(config.storage, events) as storage,
@@ -85,6 +87,7 @@ async def serve(config: Config, config_path: Path | None) -> None:
                 app=web.app(),
                 inherited=systemd.inherited_sockets(os.environ),
                 legacy_dialect=config.auth.legacy_dialect,
+                max_sockets=descriptors.for_sockets(files),
             ) as front:
                 web.ready = True
                 gc.freeze()  # what is here now stays; the collector need not look at it again

@@ -1,4 +1,8 @@
-"""How the daemon logs: events with fields, one line each, to stderr."""
+"""How the daemon logs: events with fields, one line each, to stderr.
+
+Values come from clients, cameras and file names too, so control characters in them are escaped
+here, where a line is made, and nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -11,37 +15,87 @@ from typing import Any
 import structlog
 
 _PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}  # syslog(3)
+_TRACE = "exception"
+_LONGEST_VALUE = 4096  # characters
+_CLEAN = (bool, int, float, type(None))
+
+# What the processors below and structlog's own put into an event: no event may bring these.
+RESERVED_KEYS = frozenset({"event", "level", "logger", "timestamp", "exception", "stack"})
 
 
 def set_up_logging(level: str, environ: Mapping[str, str] = os.environ) -> None:
     """Send structured events to stderr: coloured on a terminal, with priorities for journald.
 
-    Levels are those of `logging`: debug, info, warning, error.
+    Levels are those of `logging`: debug, info, warning, error. Lines of other libraries, which log
+    through `logging`, are made in the same way.
     """
-    logging.basicConfig(stream=sys.stderr, level=level.upper(), format="%(message)s")
-    processors: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.filter_by_level,
+    times: list[Any] = []
+    render: Any = _for_journald
+    if not environ.get("JOURNAL_STREAM"):  # journald adds the time, and reads the priority
+        times = [structlog.processors.TimeStamper(fmt="iso", utc=True)]
+        render = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            # Never the one that shows local variables: they hold secrets, and megabytes.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
+    facts: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
+        *times,
+        structlog.processors.format_exc_info,
     ]
-    if environ.get("JOURNAL_STREAM"):  # journald adds the time, and reads the priority
-        processors += [structlog.processors.format_exc_info, _for_journald]
-    else:
-        processors += [
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(),
-                # Never the one that shows local variables: they hold secrets, and megabytes.
-                exception_formatter=structlog.dev.plain_traceback,
-            ),
-        ]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                escape_values,
+                render,
+            ],
+            foreign_pre_chain=facts,
+        )
+    )
+    logging.basicConfig(level=level.upper(), handlers=[handler])
     structlog.configure(
-        processors=processors,
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.filter_by_level,
+            *facts,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def escape_values(logger: Any, name: str, event: MutableMapping[str, Any]) -> Any:
+    """Escape what would break a line or steer a terminal, in every value; shorten long ones.
+
+    A traceback keeps its lines, indented, so that none of them looks like an event.
+    """
+    for key, value in event.items():
+        if key == _TRACE:
+            event[key] = "\n".join(f"  {_escaped(line)}" for line in str(value).splitlines())
+        elif isinstance(value, str):
+            event[key] = _escaped(value)
+        elif not isinstance(value, _CLEAN) and not _harmless(value):
+            event[key] = _escaped(str(value))
+    return event
+
+
+def _harmless(value: object) -> bool:
+    """Whether an object can be shown, whichever way a renderer makes text of it."""
+    shown = str(value), repr(value)
+    return all(text.isprintable() and len(text) <= _LONGEST_VALUE for text in shown)
+
+
+def _escaped(text: str) -> str:
+    if len(text) > _LONGEST_VALUE:
+        text = text[:_LONGEST_VALUE] + "…"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 _render = structlog.processors.LogfmtRenderer(key_order=["event"], bool_as_flag=False)
@@ -50,6 +104,6 @@ _render = structlog.processors.LogfmtRenderer(key_order=["event"], bool_as_flag=
 def _for_journald(logger: Any, name: str, event: MutableMapping[str, Any]) -> str:
     """Prefix each line by its priority (sd-daemon(3)), so that `journalctl -p` works."""
     mark = f"<{_PRIORITIES.get(str(event.pop('level', 'info')), 6)}>"
-    trace = event.pop("exception", None)
+    trace = event.pop(_TRACE, None)
     lines = [str(_render(logger, name, event)), *(str(trace).splitlines() if trace else [])]
     return "\n".join(mark + line for line in lines)

@@ -11,6 +11,7 @@ import structlog
 import trio
 
 from camd import clock
+from camd.access.failures import Failures
 from camd.access.keys import KEYS_FILE, ApiKey, KeyFile, KeyFileError, find_key, first_key
 from camd.access.reasons import AccessRefusedError, Reason
 from camd.access.tokens import check_token
@@ -33,6 +34,7 @@ class Authenticator:
     jwt_secret: str = attrs.field(default="", repr=False)
     keys: tuple[ApiKey, ...] = attrs.field(default=(), repr=False)
     file: KeyFile | None = None
+    failures: Failures = attrs.field(factory=Failures)
     generation: int = attrs.field(default=0, init=False)
     _version: object = attrs.field(default=None, init=False)
 
@@ -50,6 +52,15 @@ class Authenticator:
         if key.identity.expired(now):
             raise AccessRefusedError(Reason.EXPIRED)
         return key.identity
+
+    async def slow_down(self, address: str, reason: Reason) -> None:
+        """Count a refused key of `address` (see `group_of`); wait as long as its answer must."""
+        now = trio.current_time()
+        seconds = self.failures.note(address, reason, now)
+        count = self.failures.unsaid(now)
+        if count:
+            _log.warning("wrong_keys", count=count, address=address, reason=reason.value)
+        await trio.sleep(seconds)
 
     def revoked(self, identity: Identity) -> bool:
         """Whether the API key that `identity` came with is not there any more."""
@@ -92,9 +103,7 @@ def _load(auth: AuthConfig, state_dir: Path) -> Authenticator:
         return Authenticator(enabled=False)
     file = KeyFile(auth.keys_file or state_dir / KEYS_FILE)
     try:
-        made = first_key(file, state_dir, now=clock.now())
-        if made is not None:
-            _log.info("admin_key_written", path=str(made))
+        _leave_local_key(file, state_dir)
         secret = auth.jwt_secret
         if not secret and auth.jwt_secret_file is not None:
             secret = auth.jwt_secret_file.read_text(encoding="utf-8").strip()
@@ -104,6 +113,19 @@ def _load(auth: AuthConfig, state_dir: Path) -> Authenticator:
     authenticator = Authenticator(True, secret, keys, file)
     authenticator.refresh()
     return authenticator
+
+
+def _leave_local_key(file: KeyFile, state_dir: Path) -> None:
+    """Make the first start's key; a file of keys that others keep for us may be read-only."""
+    try:
+        made = first_key(file, state_dir, now=clock.now())
+    except OSError as error:
+        if file.version() is None:
+            raise
+        _log.warning("admin_key_not_written", error=str(error), keys=str(file.path))
+        return
+    if made is not None:
+        _log.info("admin_key_written", path=str(made))
 
 
 async def _serve_refresh(authenticator: Authenticator) -> None:

@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import hashlib
 import hmac
+import itertools
 import json
 import os
 import secrets
@@ -25,6 +26,7 @@ from camd.runtime.replace import replace_file
 PREFIX = "camd_"
 KEYS_FILE = "keys.toml"
 ADMIN_KEY_FILE = "admin.key"
+_LOCAL_KEY = "local_key_made"  # in the file: the first start has left its key
 _HEADING = "# API keys of camd: `camd keys add|list|revoke`. The keys themselves are not kept.\n"
 
 
@@ -95,9 +97,9 @@ def _utc(moment: datetime) -> datetime:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
 
-def render_keys(keys: Sequence[ApiKey]) -> str:
-    """Write the file's text; `parse_keys` reads it back."""
-    parts = [_HEADING]
+def render_keys(keys: Sequence[ApiKey], *, local_key: bool = False) -> str:
+    """Write the file's text; `parse_keys` reads it back. `local_key`: see `first_key`."""
+    parts = [_HEADING, f"{_LOCAL_KEY} = true\n" if local_key else ""]
     for key in keys:
         parts.append(
             "\n[[key]]\n"
@@ -127,6 +129,15 @@ class KeyFile:
         except KeyFileError as error:
             raise KeyFileError(f"{self.path}: {error}") from error
 
+    def has_local_key(self) -> bool:
+        """Whether the first start has left its key, as far as the file says so."""
+        try:
+            return tomllib.loads(self.path.read_text(encoding="utf-8")).get(_LOCAL_KEY) is True
+        except FileNotFoundError:
+            return False
+        except (OSError, ValueError) as error:
+            raise KeyFileError(f"{self.path}: {error}") from error
+
     def version(self) -> tuple[int, int, int] | None:
         """Tell whether the file is another one now, without reading it; None: no file."""
         try:
@@ -143,26 +154,27 @@ class KeyFile:
         if not name.isprintable() or not 1 <= len(name.strip()) <= 64:
             raise ValueError("a key's name has 1 to 64 printable characters")
         secret = new_secret()
-        with self._locked():
+        with self.locked():
             keys = self.load()
             if any(key.name == name for key in keys):
                 raise ValueError(f"there is a key called {name} already")
             key = ApiKey(name, role, digest(secret), created, expires)
-            write_private(self.path, render_keys((*keys, key)))
+            write_private(self.path, render_keys((*keys, key), local_key=self.has_local_key()))
         return secret
 
     def revoke(self, name: str) -> bool:
         """Forget the key called `name`; False when there is none."""
-        with self._locked():
+        with self.locked():
             keys = self.load()
             left = tuple(key for key in keys if key.name != name)
             if len(left) == len(keys):
                 return False
-            write_private(self.path, render_keys(left))
+            write_private(self.path, render_keys(left, local_key=self.has_local_key()))
         return True
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from changing the file while the block runs."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -175,19 +187,42 @@ class KeyFile:
 def first_key(file: KeyFile, state_dir: Path, *, now: datetime) -> Path | None:
     """At the very first start make an admin key and leave it in `state_dir/admin.key`.
 
-    The command line on the same machine finds it there. Returns that path, or None when there
-    is a file of keys already, be it an empty one.
+    The command line on the same machine finds it there. Returns that path, or None when it was
+    made before, be it revoked since; keys that somebody added before the first start stay.
+    Raises OSError, also for a file of keys that may not be written; KeyFileError.
     """
-    if file.version() is not None:
+    if file.has_local_key():
         return None
-    secret = new_secret()
-    state_dir.mkdir(parents=True, exist_ok=True)
     clear = state_dir / ADMIN_KEY_FILE
-    write_private(clear, secret + "\n")  # first: a crash in between makes a new pair next time
-    key = ApiKey("admin", Role.ADMIN, digest(secret), now, None)
-    file.path.parent.mkdir(parents=True, exist_ok=True)
-    write_private(file.path, render_keys((key,)))
+    state_dir.mkdir(parents=True, exist_ok=True)
+    secret = new_secret()
+    with file.locked():
+        keys = file.load()
+        if any(key.sha256 == _digest_in(clear) for key in keys):
+            return None  # made before such files said so
+        taken = {key.name for key in keys}
+        name = next(name for name in _admin_names() if name not in taken)
+        write_private(clear, secret + "\n")  # first: a crash in between makes a new pair next time
+        key = ApiKey(name, Role.ADMIN, digest(secret), now, None)
+        try:
+            write_private(file.path, render_keys((*keys, key), local_key=True))
+        except OSError:
+            clear.unlink(missing_ok=True)  # a key that nobody knows helps nobody
+            raise
     return clear
+
+
+def _admin_names() -> Iterator[str]:
+    yield "admin"
+    for number in itertools.count(1):
+        yield f"local-admin{number}"
+
+
+def _digest_in(clear: Path) -> str | None:
+    try:
+        return digest(clear.read_text(encoding="ascii").strip())
+    except (FileNotFoundError, UnicodeError):
+        return None
 
 
 def write_private(path: Path, text: str) -> None:

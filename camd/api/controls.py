@@ -9,6 +9,7 @@ import attrs
 
 from camd.api import views
 from camd.api.cameras import ByDevice
+from camd.api.events import about_camera
 from camd.camera.settings import Settings
 from camd.errors import SOURCE_UNAVAILABLE, Refusal
 from camd.model import CameraId, Control, ControlKind
@@ -84,6 +85,7 @@ class ControlsApi:
         """Set one control."""
         camera = self._cameras.find(params.device)
         settings = camera.settings
+        caller.link.hold(about_camera(camera.camera_id))
         control = await settings.change(_node_of(camera), params.control, params.value)
         return {
             "device": params.device,

@@ -18,6 +18,7 @@ from camd.devices.listing import Listed, list_devices
 from camd.errors import UNSUPPORTED, Refusal
 from camd.model import CameraId, Device, Seat, Trouble
 from camd.model.ids import ID_PATTERN
+from camd.rpc.notification import EVERYTHING
 from camd.rpc.registry import Caller, Method, Nothing
 from camd.rpc.roles import Role
 
@@ -73,6 +74,7 @@ class DevicesApi:
     async def adopt_camera(self, caller: Caller, params: Adoption) -> views.View:
         """Bind a camera to a device by hand."""
         camera_id = self._named(params.device)
+        caller.link.hold(EVERYTHING)  # other cameras lose their device by it
         seat = await self._seats().adopt(camera_id, Path(params.node) if params.node else None)
         device = str(seat.device.node) if seat.device is not None else None
         return {
@@ -85,6 +87,7 @@ class DevicesApi:
     async def forget_camera(self, caller: Caller, params: ByDevice) -> views.View:
         """Forget a camera."""
         camera = self._cameras.find(params.device)
+        caller.link.hold(EVERYTHING)
         await self._seats().forget(camera)
         return {"camera_id": camera.camera_id, "success": True}
 

@@ -11,6 +11,7 @@ from camd.api import views
 from camd.clock import now
 from camd.model import (
     CameraChanged,
+    CameraId,
     CleanupEnded,
     DamageFound,
     Event,
@@ -20,6 +21,14 @@ from camd.model import (
 )
 from camd.rpc.notification import Notification
 from camd.runtime.fanout import Fanout
+
+STORAGE = "storage"
+RETENTION = "retention"
+
+
+def about_camera(camera_id: CameraId) -> str:
+    """Name what news of one camera are about; calls hold them by it."""
+    return f"camera {camera_id}"
 
 
 @attrs.define(eq=False)
@@ -39,7 +48,7 @@ class Announcer:
         self._seq += 1
         method, params, key = render(event)
         params |= {"seq": self._seq, "time": now()}
-        self.notifications.publish(Notification(method, params, key))
+        self.notifications.publish(Notification(method, params, key, _about(event)))
 
 
 def render(event: Event) -> tuple[str, views.View, str | None]:
@@ -55,6 +64,19 @@ def render(event: Event) -> tuple[str, views.View, str | None]:
             return "retention_update", views.cleanup_receipt(receipt), None
         case DamageFound():
             return "patrol_update", _damage(event), None
+
+
+def _about(event: Event) -> tuple[str, ...]:
+    match event:
+        case CameraChanged(status):
+            return (about_camera(status.camera_id),)
+        case RecordingChanged():
+            return (about_camera(event.session.camera_id),)
+        case StorageChanged():
+            return (STORAGE,)
+        case CleanupEnded():
+            return (RETENTION,)
+    return ()
 
 
 def _progress_key(event: RecordingChanged) -> str | None:

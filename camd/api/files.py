@@ -7,6 +7,7 @@ from datetime import datetime
 import attrs
 
 from camd.api import views
+from camd.api.events import STORAGE
 from camd.api.recordings import ByName
 from camd.clock import now
 from camd.rpc.params import ParamError, refuse
@@ -71,6 +72,7 @@ class FilesApi:
 
     async def delete_recording(self, caller: Caller, params: ByName) -> views.View:
         """Remove a file; answered when it is gone for good."""
+        caller.link.hold(STORAGE)
         removal = await Keeper(self._storage).remove_one(
             params.filename, f"{caller.name} asked for it"
         )

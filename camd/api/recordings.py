@@ -8,6 +8,7 @@ import attrs
 
 from camd.api import views
 from camd.api.cameras import DEVICE, ByDevice
+from camd.api.events import about_camera
 from camd.camera.roster import Cameras
 from camd.errors import INVALID_PARAMS, UNSUPPORTED, Refusal
 from camd.model import CameraId, RecordingQuery, RecordingWish, Session, SessionId
@@ -142,11 +143,13 @@ class RecordingsApi:
             preroll=None if params.preroll is None else timedelta(seconds=params.preroll),
         )
         camera = self._cameras.find(params.device)
+        caller.link.hold(about_camera(camera.camera_id))
         return _started(camera.status.device, await camera.start_recording(wish))
 
     async def stop_recording(self, caller: Caller, params: ByDevice) -> views.View:
         """Stop the session and give a receipt."""
         camera = self._cameras.find(params.device)
+        caller.link.hold(about_camera(camera.camera_id))
         session = await camera.stop_recording()
         times = views.SessionTimes.of(session)
         return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from camd.api import views
+from camd.api.events import RETENTION, STORAGE
 from camd.rpc.params import ParamError, refuse
 from camd.rpc.registry import Caller, Method, Nothing
 from camd.rpc.roles import Role
@@ -82,6 +83,7 @@ class RetentionApi:
         policy = Policy(params.policy_type, params.enabled, params.max_age_days, params.max_size_gb)
         if mistakes := mistakes_of(policy):
             raise refuse([ParamError(field, sentence) for field, sentence in mistakes])
+        caller.link.hold(RETENTION)
         await self._retention.set_policy(policy)
         state = "enabled" if policy.enabled else "disabled"
         message = f"Retention policy {policy.type.value} is stored and {state}: {policy.rule}"
@@ -115,6 +117,8 @@ class RetentionApi:
 
     async def cleanup_old_files(self, caller: Caller, params: CleanupWish) -> views.View:
         """Do it."""
+        caller.link.hold(RETENTION)
+        caller.link.hold(STORAGE)
         done = await self._retention.clean_up(caller.name, force=params.force)
         receipt = done.receipt
         return _plan(done.plan) | {

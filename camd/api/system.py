@@ -15,6 +15,7 @@ from camd.camera.roster import Cameras
 from camd.clock import monotonic
 from camd.config.changes import Changes
 from camd.model import CameraState, StorageLevel, StorageStatus, V4l2Source
+from camd.rpc.notification import EVERYTHING
 from camd.rpc.registry import Caller, Method, Nothing
 from camd.rpc.roles import Role
 from camd.storage.actor import Storage
@@ -141,6 +142,7 @@ class SystemApi:
 
     async def reload_config(self, caller: Caller, params: Nothing) -> views.View:
         """Apply a changed configuration; running sessions go on untouched."""
+        caller.link.hold(EVERYTHING)
         changes = await self._reload()
         return {
             "applied": list(changes.applied),

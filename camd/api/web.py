@@ -15,6 +15,7 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from camd.access.authenticator import Authenticator
+from camd.access.failures import group_of
 from camd.access.reasons import AccessRefusedError
 from camd.clock import now
 from camd.errors import FILE_NOT_FOUND, INVALID_PARAMS, Refusal
@@ -75,8 +76,10 @@ class Web:
     async def recording(self, request: Request) -> Response:
         """Serve a recording, or of a growing one what is durable."""
         try:
-            self._admit(request.headers)
+            self._admit(request)
         except AccessRefusedError as error:
+            host = request.client.host if request.client is not None else None
+            await self._access.slow_down(group_of(host), error.reason)
             return JSONResponse(
                 {"error": "unauthorized", "reason": error.reason.value},
                 HTTPStatus.UNAUTHORIZED,
@@ -100,13 +103,17 @@ class Web:
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=kept)
         return response
 
-    def _admit(self, headers: Mapping[str, str]) -> None:
-        """Check who asks. Raises AccessRefusedError."""
+    def _admit(self, request: Request) -> None:
+        """Check who asks, and tell the server that it is no stranger. Raises AccessRefusedError."""
+        headers = request.headers
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             token = headers.get("x-api-key", "")
         identity = self._access.check(token.strip(), now().timestamp())
         assert identity.role.includes(Role.VIEWER)
+        admitted = request.scope.get("state", {}).get("admitted")
+        if admitted is not None:
+            admitted(identity)
 
 
 class LeasedResponse(Response):

@@ -281,7 +281,7 @@ class Run:
             if message.text.startswith("Input #0"):
                 self._opened.set()
             self._words.append(message)
-            log.debug("said", level=message.level, text=redact(message.text))
+            log.debug("said", severity=message.level, text=redact(message.text))
 
 
 def _missing(why: str) -> Trouble:

@@ -21,7 +21,10 @@ class ServerConfig:
     max_calls_in_flight: int = 32
     max_message_bytes: int = 1024 * 1024
     requests_per_minute: int = 600
+    max_unauthenticated: int = 256  # connections, for authentication_timeout at most
+    authentication_timeout: timedelta = timedelta(seconds=10)
     origins: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()  # names of ours, for browsers without authentication
     tls_cert: Path | None = None
     tls_key: Path | None = None
     progress_interval: timedelta = timedelta(seconds=5)

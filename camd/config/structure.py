@@ -68,7 +68,12 @@ def section_readers(places: Places) -> dict[str, dict[str, Reader]]:
             "max_calls_in_flight": readers.whole(1, 1024),
             "max_message_bytes": readers.size(_KIB, 64 * _KIB**2),
             "requests_per_minute": readers.whole(1, 10_000_000),
+            "max_unauthenticated": readers.whole(1, 100_000),
+            "authentication_timeout": readers.duration(_SECOND, 600 * _SECOND),
             "origins": readers.several(readers.origin),
+            "hosts": readers.several(
+                readers.matching("[A-Za-z0-9_.-]+", 'a host name such as "recorder.local"')
+            ),
             "tls_cert": readers.optional(file),
             "tls_key": readers.optional(file),
             "progress_interval": readers.duration(_SECOND / 10, 3600 * _SECOND),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import enum
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -14,12 +13,15 @@ import trio
 
 from camd import clock
 from camd.access.authenticator import Authenticator
+from camd.access.failures import LOCAL
 from camd.errors import INTERNAL_ERROR, RATE_LIMITED, SHUTTING_DOWN, Refusal
 from camd.front.bucket import TokenBucket
 from camd.front.gate import Gate
 from camd.front.guard import guarded
+from camd.front.hold import Held, Hold
 from camd.front.outbox import Outbox, OutboxFullError
-from camd.front.websocket import GOING_AWAY, POLICY, SocketClosedError, WebSocket
+from camd.front.turn import Batch, CallLink, Done, Later
+from camd.front.websocket import GOING_AWAY, POLICY, TRY_LATER, SocketClosedError, WebSocket
 from camd.rpc import codec
 from camd.rpc.codec import BadCall, Call
 from camd.rpc.notification import Notification
@@ -34,10 +36,10 @@ PONG_SECONDS = 10.0
 STALL_SECONDS = 20.0  # one message that takes longer to send ends the connection
 GOODBYE_SECONDS = 1.0
 BUSY_RETRY_MS = 100
+STRANGER_BYTES = 64 * 1024  # of a message from somebody who has not authenticated
+MOST_WRONG_KEYS = 10  # of one connection
 READ_AHEAD = 32  # messages that may wait for a client from whom calls are still taken
 _log = structlog.get_logger("camd.front")
-
-Done = Callable[[bytes | None], None]
 
 
 def unix_now() -> float:
@@ -57,12 +59,7 @@ class Service:
     max_message_bytes: int = 1024 * 1024
     legacy_dialect: str = "auto"
     now: Callable[[], float] = unix_now
-
-
-class Later(enum.Enum):
-    """In place of an answer: it will come from the call's own task."""
-
-    LATER = enum.auto()
+    authentication_seconds: float = 10.0
 
 
 @attrs.frozen
@@ -72,36 +69,27 @@ class _Ending:
 
 
 @attrs.define(eq=False)
-class _Batch:
-    """Collects the answers to one batch; `send` gets them in one array when all are there."""
-
-    missing: int
-    send: Done
-    _answers: list[bytes] = attrs.field(factory=list, init=False)
-
-    def finish(self, answer: bytes | None) -> None:
-        self.missing -= 1
-        if answer is not None:
-            self._answers.append(answer)
-        if not self.missing:
-            self.send(codec.encode_batch(self._answers) if self._answers else None)
-
-
-@attrs.define(eq=False)
 class Connection:
     """One client. `serve` runs it; the server delivers news to it and may end it."""
 
     service: Service
     socket: WebSocket
     identity: Identity | None = None  # known from the socket itself, as on a Unix socket
+    seat: Callable[[Identity], bool] = lambda identity: True  # False: there is no place
+    address: str = LOCAL  # as `group_of` names it
     id: str = attrs.field(factory=lambda: str(uuid.uuid4()))
     outbox: Outbox = attrs.field(factory=Outbox)
     _gate: Gate = attrs.field(init=False)
     _bucket: TokenBucket = attrs.field(init=False)
-    _caller: Caller | None = attrs.field(default=None, init=False)
     _wanted: Callable[[Notification], bool] | None = attrs.field(default=None, init=False)
     _running: dict[int, bytes | None] = attrs.field(factory=dict, init=False)  # ids of calls
     _number: int = attrs.field(default=0, init=False)
+    _turn: int = attrs.field(default=0, init=False)  # of messages
+    _hold: Hold = attrs.field(factory=Hold, init=False)
+    _settled: bool = attrs.field(default=False, init=False)  # has shown a key
+    _keyless: int = attrs.field(default=0, init=False)  # looks at it since a key last counted
+    _wrong_keys: int = attrs.field(default=0, init=False)
+    _told: set[str] = attrs.field(factory=set, init=False)  # methods with unknown parameters
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _ending: _Ending | None = attrs.field(default=None, init=False)
 
@@ -118,9 +106,14 @@ class Connection:
         """Run until the client leaves or is sent away; then the socket is closed."""
         try:
             with self._scope:
+                self.socket.limit(min(STRANGER_BYTES, self.service.max_message_bytes))
+                with suppress(Refusal):  # then it is over already
+                    self._settle()
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._write)
                     nursery.start_soon(self._watch)
+                    if not self._settled:
+                        nursery.start_soon(self._await_key)
                     await self._read(nursery)
         except* SocketClosedError as group:
             closed = group.exceptions[0]
@@ -133,7 +126,7 @@ class Connection:
         if not self._gate.is_open or (self._wanted and not self._wanted(notification)):
             return
         self.service.traffic.notifications += 1
-        self._put(text, notification.coalesce_key)
+        self._put_news(self._hold.pass_on(notification, text))
 
     def end(self, code: int = GOING_AWAY, reason: str = "the service is stopping") -> None:
         """Send the client away; when the service stops, what is queued still goes out first."""
@@ -146,9 +139,14 @@ class Connection:
         self._wanted = wanted
 
     def notify(self, notification: Notification) -> None:
-        """See `ClientLink`."""
+        """Send news to this client alone."""
         if self._gate.is_open:
-            self._put(str(codec.encode_notification(notification), "utf-8"))
+            text = str(codec.encode_notification(notification), "utf-8")
+            self._put_news(self._hold.pass_on(notification, text))
+
+    def hold(self, turn: int, subject: str) -> None:
+        """Keep news about `subject` back until the message of this turn is answered."""
+        self._hold.claim(turn, subject, trio.current_time())
 
     # --- the tasks
 
@@ -158,20 +156,23 @@ class Connection:
             if len(self.outbox) >= READ_AHEAD:
                 await self.outbox.wait_below(READ_AHEAD)
             incoming = codec.decode(await self.socket.receive())
+            self._turn += 1
+            send = partial(self._send, self._turn)
             if incoming.batch:
-                batch = _Batch(len(incoming.calls), self._send)
+                batch = Batch(len(incoming.calls), send)
                 for call in incoming.calls:
                     answer = await self._start(call, batch.finish, nursery)
                     if answer is not Later.LATER:
                         batch.finish(answer)
                 continue
-            answer = await self._start(incoming.calls[0], self._send, nursery)
-            if answer is Later.LATER or answer is None:
+            answer = await self._start(incoming.calls[0], send, nursery)
+            if answer is Later.LATER:
                 continue
-            if self.socket.sending or self.outbox:
-                self._send(answer)
+            if answer is None or self._ending or self.socket.sending or self.outbox:
+                send(answer)  # a send that is cancelled would spoil the close frame
             else:  # nothing is before it: sent from here, without waking the writer
                 await self.socket.send(str(answer, "utf-8"))
+                self._put_news(self._hold.answered(self._turn))
 
     async def _write(self) -> None:
         while True:
@@ -182,12 +183,26 @@ class Connection:
         while True:
             for _ in range(3):
                 await trio.sleep(PING_SECONDS / 3)
+                self._put_news(self._hold.overdue(trio.current_time()))
+                self._check_key()
                 if self.socket.stalled_seconds >= STALL_SECONDS:
                     self.end(POLICY, "the client does not read")
             with trio.move_on_after(PONG_SECONDS) as patience:
                 await self.socket.ping()
             if patience.cancelled_caught:
                 self.end(POLICY, "no answer to a ping")
+
+    async def _await_key(self) -> None:
+        """Send the client away when it shows no key in time."""
+        await trio.sleep(self.service.authentication_seconds)
+        if not self._settled:
+            self.end(POLICY, "not authenticated in time")
+
+    def _check_key(self) -> None:
+        """Send the client away whose key counts no longer, and who had time to show another."""
+        self._keyless = 0 if self._gate.is_open else self._keyless + 1
+        if self._settled and self._keyless > 1:
+            self.end(POLICY, "the key counts no longer")
 
     async def _leave(self) -> None:
         """Refuse the calls that still run, send what is queued, close; all within a bound."""
@@ -205,6 +220,7 @@ class Connection:
             answer = self._refused(id_text, Refusal(SHUTTING_DOWN))
             if answer is not None:
                 await self.socket.send(str(answer, "utf-8"))
+        self._put_news(self._hold.everything())
         while self.outbox:
             await self.socket.send(self.outbox.take_nowait())
 
@@ -217,9 +233,12 @@ class Connection:
         self.service.traffic.requests += 1
         try:
             ready = self._admit(call)
+            self._settle()
         except Refusal as refusal:
+            await self._slow_down()
             return self._refused(call.id, refusal)
         if isinstance(ready, dict):
+            await self._slow_down()
             return None if call.id is None else codec.encode_result(call.id, ready)
         if ready.method.immediate:
             return await self._run(call.id, ready)
@@ -238,13 +257,35 @@ class Connection:
             return self._gate.authenticate(call.params)
         service = self.service
         identity = self._gate.admit(call.params)
-        if self._caller is None or self._caller.identity is not identity:
-            self._caller = Caller(identity, self.id, self)
-        ready = service.registry.prepare(call.method, call.params, self._caller)
+        turn = None if call.id is None else self._turn
+        caller = Caller(identity, self.id, CallLink(self, turn))
+        ready = service.registry.prepare(call.method, call.params, caller)
         if not ready.method.immediate and len(self._running) >= service.max_calls_in_flight:
             message = f"More than {service.max_calls_in_flight} calls are in flight"
             raise Refusal(RATE_LIMITED, message, retry_after_ms=BUSY_RETRY_MS)
         return ready
+
+    def _settle(self) -> None:
+        """Take a place among those who are known. Raises Refusal when there is none."""
+        identity = self._gate.identity
+        if identity is None:
+            return
+        if not self.seat(identity):
+            self.end(TRY_LATER, "too many connections")
+            raise Refusal(RATE_LIMITED, "Too many connections", retry_after_ms=BUSY_RETRY_MS)
+        if not self._settled:
+            self._settled = True
+            self.socket.limit(self.service.max_message_bytes)
+
+    async def _slow_down(self) -> None:
+        """After a wrong key, wait; after too many of them the client must go."""
+        reason, self._gate.refused = self._gate.refused, None
+        if reason is None:
+            return
+        self._wrong_keys += 1
+        await self.service.authenticator.slow_down(self.address, reason)
+        if self._wrong_keys >= MOST_WRONG_KEYS:
+            self.end(POLICY, "too many wrong keys")
 
     async def _run_apart(
         self, number: int, id_text: bytes | None, ready: Ready, done: Done
@@ -255,6 +296,7 @@ class Connection:
 
     async def _run(self, id_text: bytes | None, ready: Ready) -> bytes | None:
         began = trio.current_time()
+        self._note_unknown(ready)
         outcome = await guarded(
             partial(_result, id_text, ready),
             "call_crashed",
@@ -276,9 +318,25 @@ class Connection:
             return None
         return codec.encode_refusal(id_text, refusal, null_result=self._gate.null_result)
 
-    def _send(self, answer: bytes | None) -> None:
+    def _note_unknown(self, ready: Ready) -> None:
+        """Log parameters that a method does not have, once for each method."""
+        name = ready.method.name
+        if ready.unknown and name not in self._told:
+            self._told.add(name)
+            _log.info(
+                "unknown_parameters", connection=self.id, method=name, names=list(ready.unknown)
+            )
+
+    def _send(self, turn: int, answer: bytes | None) -> None:
+        """Queue an answer, then the news that waited for it."""
         if answer is not None:
             self._put(str(answer, "utf-8"))
+        self._put_news(self._hold.answered(turn))
+
+    def _put_news(self, items: Sequence[Held]) -> None:
+        for item in items:
+            if self._gate.is_open:
+                self._put(item.text, item.notification.coalesce_key)
 
     def _put(self, text: str, key: str | None = None) -> None:
         try:
@@ -293,4 +351,4 @@ async def _result(id_text: bytes | None, ready: Ready) -> bytes | None:
         result = await ready.method.handler(ready.caller, ready.params)
     except ActorGoneError:
         raise Refusal(SHUTTING_DOWN) from None
-    return None if id_text is None else codec.encode_result(id_text, result)
+    return None if id_text is None else codec.encode_result(id_text, ready.warned(result))

@@ -31,6 +31,7 @@ class Gate:
     now: Callable[[], float]  # seconds since 1970
     identity: Identity | None = None
     null_result: bool = attrs.field(init=False)  # errors carry "result": null, too
+    refused: Reason | None = attrs.field(default=None, init=False)  # why the last key was
     _generation: int = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -82,6 +83,7 @@ class Gate:
         try:
             identity = self.authenticator.check(token, self.now())
         except AccessRefusedError as error:
+            self.refused = error.reason
             raise _refusal(error.reason) from None
         return identity
 

@@ -9,6 +9,7 @@ import attrs
 import structlog
 
 from camd.errors import Refusal
+from camd.runtime import descriptors
 
 T = TypeVar("T")
 _log = structlog.get_logger("camd.front")
@@ -16,11 +17,12 @@ _log = structlog.get_logger("camd.front")
 
 @attrs.define(eq=False)
 class Outcome(Generic[T]):
-    """How a guarded function ended: with a value, with a refusal, or with a bug."""
+    """How a guarded function ended: with a value, a refusal, a bug, or for want of descriptors."""
 
     value: T | None = None
     refusal: Refusal | None = None
     crashed: bool = False
+    exhausted: bool = False  # no descriptors were left, which is no bug
 
 
 def _never() -> bool:
@@ -44,9 +46,12 @@ async def guarded(
         outcome.value = await run()
     except* Refusal as group:
         outcome.refusal = _first(group)
-    except* Exception:
+    except* Exception as group:
         outcome.crashed = True
-        if not expected():
+        outcome.exhausted = descriptors.exhausted(group)
+        if outcome.exhausted:
+            _log.warning("descriptors_exhausted", during=event, **fields)
+        elif not expected():
             _log.exception(event, **fields)
     return outcome
 

@@ -7,7 +7,6 @@ and without progress while sending.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 
 import attrs
@@ -24,7 +23,8 @@ from camd.front.exchange import (
     scope_of,
 )
 from camd.front.guard import guarded
-from camd.front.upgrade import Denial, check_upgrade, wants_upgrade
+from camd.front.upgrade import Denial, check_host, check_upgrade, plain_head, wants_upgrade
+from camd.rpc.roles import Identity
 
 _RECEIVE_BYTES = 64 * 1024
 _SEND_PIECE = 256 * 1024  # progress is measured in pieces of this size
@@ -61,6 +61,8 @@ class Site:
     path: str = "/ws"
     origins: tuple[str, ...] = ()
     upgrade: Callable[[trio.abc.Stream, Upgrade], Awaitable[None]] | None = None
+    admitted: Callable[[Identity], object] | None = None  # told when a request shows a key
+    names: frozenset[str] | None = None  # by which browsers may call us; None: by any
     limits: HttpLimits = HttpLimits()
 
 
@@ -74,6 +76,7 @@ class HttpConnection:
     _h11: h11.Connection = attrs.field(init=False)
     _first: bool = attrs.field(default=True, init=False)
     _gone: bool = attrs.field(default=False, init=False)  # nothing can be sent any more
+    _head_only: bool = attrs.field(default=False, init=False)  # the request was HEAD
     _unsent: list[bytes] = attrs.field(factory=list, init=False)
     _body_bytes: int = attrs.field(default=0, init=False)
     _body_deadline: float = attrs.field(default=0.0, init=False)
@@ -128,6 +131,7 @@ class HttpConnection:
             while True:
                 event = self._h11.next_event()
                 if isinstance(event, h11.Request):
+                    self._head_only = event.method == b"HEAD"
                     if sum(len(name) + len(value) + 4 for name, value in event.headers) > (
                         limits.head_bytes  # h11 lets more pass when it comes in one piece
                     ):
@@ -161,15 +165,17 @@ class HttpConnection:
     async def _upgrade(self, request: h11.Request) -> None:
         assert self.site.upgrade is not None
         headers = list(request.headers)
-        denial = check_upgrade(request.method, request.http_version, headers, self.site.origins)
+        denial = check_upgrade(
+            *(request.method, request.http_version, headers),
+            *(self.site.origins, self.site.names),
+        )
         if denial is not None:
             if wants_upgrade(headers):
                 _log.info("upgrade_refused", status=denial.status, why=denial.text)
             await self._deny(denial)
             return
-        lines = [b"GET " + request.target + b" HTTP/1.1", *(b"%b: %b" % h for h in headers)]
-        head = b"\r\n".join(lines) + b"\r\n\r\n"
-        await self.site.upgrade(self.stream, Upgrade(head, bytes(self._h11.trailing_data[0])))
+        rest = bytes(self._h11.trailing_data[0])
+        await self.site.upgrade(self.stream, Upgrade(plain_head(headers), rest))
 
     # --- responses
 
@@ -178,9 +184,14 @@ class HttpConnection:
         if int(length) > self.site.limits.body_bytes:
             await self._deny(Denial(413, "The request's body is too large."))
             return
+        denial = check_host(list(request.headers), self.site.names)
+        if denial is not None:
+            await self._deny(denial)
+            return
         exchange = Exchange(request, self)
         scope = scope_of(request, self.ends)
-        await guarded(
+        scope["state"]["admitted"] = self.site.admitted
+        outcome = await guarded(
             partial(self.site.app, scope, exchange.receive, exchange.send),
             "request_crashed",
             expected=lambda: self._gone,
@@ -188,7 +199,11 @@ class HttpConnection:
             path=scope["path"],
         )
         self._responded.set()
-        if not exchange.started and not self._gone:
+        if exchange.started or self._gone:
+            return
+        if outcome.exhausted:
+            await self._deny(Denial(503, "The service has too many files open; try later."))
+        else:
             await self._deny(Denial(500, "The service failed to answer."))
 
     def _skip_body(self) -> None:
@@ -201,7 +216,7 @@ class HttpConnection:
         """Answer without asking the application, then end the connection."""
         if self._gone or self._h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return
-        body = denial.text.encode() + b"\n"
+        body = denial.text.encode("ascii", "backslashreplace") + b"\n"
         headers = [
             (b"content-type", b"text/plain; charset=utf-8"),
             (b"content-length", b"%d" % len(body)),
@@ -209,7 +224,7 @@ class HttpConnection:
             *(denial.headers or ((b"connection", b"close"),)),
         ]
         await self.send_event(h11.Response(status_code=denial.status, headers=headers))
-        with suppress(h11.LocalProtocolError):  # in answer to HEAD there is no body
+        if not self._head_only:
             await self.send_event(h11.Data(data=body))
         await self.send_event(h11.EndOfMessage())
         await self._linger()

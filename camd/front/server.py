@@ -13,22 +13,29 @@ import structlog
 import trio
 
 from camd.access.authenticator import Authenticator
+from camd.access.failures import group_of
 from camd.config.schema import ServerConfig
 from camd.front.connection import Connection, Service
 from camd.front.exchange import AsgiApp, Endpoints
 from camd.front.guard import guarded
+from camd.front.hosts import own_names
 from camd.front.http import HttpConnection, Site, Upgrade
 from camd.front.listen import Door, open_doors, peer_identity, tls_context
+from camd.front.places import KEPT, Guest, Places
 from camd.front.websocket import TRY_LATER, open_server_websocket
 from camd.rpc import codec
 from camd.rpc.notification import Notification
 from camd.rpc.registry import Registry
 from camd.rpc.roles import Identity
 from camd.rpc.traffic import Traffic
+from camd.runtime import descriptors
 from camd.runtime.fanout import Fanout
 
 STOP_SECONDS = 2.0
-_SPARE_CONNECTIONS = 64  # for plain HTTP beside a full house of WebSockets
+_EXHAUSTED_SECONDS = 0.25  # before the next try to accept, when no descriptors are left
+_SAY_SECONDS = 60.0
+_CUT_SECONDS = 0.5
+_LEAVING = 32  # connections that are being closed and have no place any more
 _log = structlog.get_logger("camd.front")
 
 SocketStream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
@@ -41,12 +48,13 @@ class Front:
 
     site: Site
     service: Service
-    max_connections: int = 1000
+    places: Places = attrs.field(factory=Places)
     addresses: tuple[str, ...] = ()
     health_addresses: tuple[str, ...] = ()
     _clients: set[Connection] = attrs.field(factory=set, init=False)
     _streams: set[HttpConnection] = attrs.field(factory=set, init=False)
     _stopping: bool = attrs.field(default=False, init=False)
+    _exhausted_said: float = attrs.field(default=float("-inf"), init=False)
 
     @property
     def connections(self) -> int:
@@ -67,35 +75,67 @@ class Front:
 
         `identity` is who the socket itself says the client is.
         """
-        site = attrs.evolve(self.site, upgrade=partial(self._serve_websocket, identity))
-        await self.serve_site(stream, ends, site)
+        await self._serve(stream, ends, identity, with_calls=True)
 
-    async def serve_site(self, stream: trio.abc.Stream, ends: Endpoints, site: Site) -> None:
+    async def serve_site(self, stream: trio.abc.Stream, ends: Endpoints) -> None:
         """Serve HTTP on one connection until it ends, whatever happens on it; then close it."""
+        await self._serve(stream, ends, None, with_calls=False)
+
+    async def _serve(
+        self,
+        stream: trio.abc.Stream,
+        ends: Endpoints,
+        identity: Identity | None,
+        *,
+        with_calls: bool,
+    ) -> None:
+        scope = trio.CancelScope()
+        guest = Guest(group_of(ends.client[0] if ends.client else None), lambda: self._cut(scope))
+        site = attrs.evolve(self.site, admitted=partial(self.places.settle, guest))
+        if with_calls:
+            site = attrs.evolve(site, upgrade=partial(self._serve_websocket, guest, identity))
         http = HttpConnection(stream, site, ends)
         try:
-            if self._stopping or len(self._streams) >= self.max_connections + _SPARE_CONNECTIONS:
-                self.service.traffic.refused_connections += 1
+            if self._stopping:
                 return
+            self._enter(guest, identity)
             self._streams.add(http)
-            await guarded(http.serve, "connection_crashed", client=ends.client)
+            with scope:
+                await guarded(http.serve, "connection_crashed", client=ends.client)
         finally:
             self._streams.discard(http)
+            self.places.leave(guest)
             await trio.aclose_forcefully(stream)
 
+    def _enter(self, guest: Guest, identity: Identity | None) -> None:
+        """Give a guest a place: whom the socket itself names is no stranger."""
+        if identity is None or not self.places.settle(guest, identity):
+            self.places.enter(guest)
+        self.service.traffic.refused_connections = self.places.turned_away
+
     async def _serve_websocket(
-        self, identity: Identity | None, stream: trio.abc.Stream, upgrade: Upgrade
+        self,
+        guest: Guest,
+        identity: Identity | None,
+        stream: trio.abc.Stream,
+        upgrade: Upgrade,
     ) -> None:
         traffic, limit = self.service.traffic, self.service.max_message_bytes
         async with open_server_websocket(
             stream, head=upgrade.head, rest=upgrade.rest, max_message_bytes=limit
         ) as ws:
-            if self._stopping or self.connections >= self.max_connections:
-                traffic.refused_connections += 1
-                _log.warning("too_many_connections", limit=self.max_connections)
-                await ws.close(TRY_LATER, "too many connections")
-                return
-            connection = Connection(self.service, ws, identity)
+            connection = Connection(
+                self.service, ws, identity, partial(self._seat, guest), guest.address
+            )
+            cut = guest.send_away
+
+            def send_away() -> None:
+                connection.end(TRY_LATER, "too many connections have not authenticated")
+                cut()
+
+            guest.send_away = send_away
+            if self._stopping:
+                connection.end()
             self._clients.add(connection)
             traffic.connections = self.connections
             try:
@@ -103,6 +143,29 @@ class Front:
             finally:
                 self._clients.discard(connection)
                 traffic.connections = self.connections
+
+    def _cut(self, scope: trio.CancelScope) -> None:
+        """End a connection: soon, so that it can be told why; at once when there are too many."""
+        most = self.places.most_known + self.places.most_strangers + KEPT + _LEAVING
+        crowded = len(self._streams) > most
+        scope.deadline = trio.current_time() + (0.0 if crowded else _CUT_SECONDS)
+
+    def _seat(self, guest: Guest, identity: Identity) -> bool:
+        seated = self.places.settle(guest, identity)
+        if not seated:
+            _log.warning("too_many_connections", limit=self.places.most_known)
+        self.service.traffic.refused_connections = self.places.turned_away
+        return seated
+
+    def exhausted(self) -> None:
+        """Make room when no descriptors are left: one stranger must go. Says so once a minute."""
+        self.places.make_room()
+        now = trio.current_time()
+        if now - self._exhausted_said >= _SAY_SECONDS:
+            self._exhausted_said = now
+            _log.warning(
+                "descriptors_exhausted", known=self.places.known, strangers=self.places.strangers
+            )
 
     def stop(self) -> None:
         """Tell everybody that it is over; responses under way may be finished."""
@@ -124,11 +187,13 @@ async def open_front(
     inherited: Sequence[socket.socket] = (),
     legacy_dialect: str = "auto",
     traffic: Traffic | None = None,
+    max_sockets: int | None = None,
 ) -> AsyncIterator[Front]:
     """Serve clients while the block runs; raises ListenError before it begins.
 
-    With `inherited` sockets, the addresses of `config.listen` are left alone. Leaving the block
-    closes the doors, tells the clients (close code 1001) and takes two seconds at most.
+    With `inherited` sockets, the addresses of `config.listen` are left alone. `max_sockets` bounds
+    all connections together, whatever `config` says. Leaving the block closes the doors, tells the
+    clients (close code 1001) and takes two seconds at most.
     """
     service = Service(
         registry,
@@ -138,21 +203,22 @@ async def open_front(
         config.requests_per_minute,
         config.max_message_bytes,
         legacy_dialect,
+        authentication_seconds=config.authentication_timeout.total_seconds(),
     )
-    site = Site(app, config.path, config.origins)
+    places = _places(config, max_sockets)
     tls = tls_context(config.tls_cert, config.tls_key) if config.tls_cert else None
     health = (config.health_listen,) if config.health_listen else ()
     async with (
         open_doors(() if inherited else config.listen, inherited) as main_doors,
         open_doors(health) as health_doors,
     ):
-        front = Front(
-            site,
-            service,
-            config.max_connections,
-            tuple(door.address for door in main_doors),
-            tuple(door.address for door in health_doors),
+        addresses = tuple(door.address for door in main_doors)
+        names = own_names(config.hosts, (*config.listen, *addresses))
+        site = Site(
+            *(app, config.path, config.origins), names=None if authenticator.enabled else names
         )
+        health_addresses = tuple(door.address for door in health_doors)
+        front = Front(site, service, places, addresses, health_addresses)
         _log.info("listening", addresses=front.addresses, health=front.health_addresses)
         with notifications.subscribed(front.deliver):
             async with trio.open_nursery() as clients:
@@ -170,11 +236,39 @@ async def open_front(
 async def _serve_door(
     door: Door, tls: ssl.SSLContext | None, front: Front, with_calls: bool, clients: trio.Nursery
 ) -> None:
-    listener: trio.abc.Listener[SocketStream] = door.listener
-    if tls is not None and not door.is_unix:
-        listener = trio.SSLListener(door.listener, tls, https_compatible=True)
-    accept = partial(_accept, front, with_calls)
-    await trio.serve_listeners(accept, [listener], handler_nursery=clients)
+    """Accept connections for ever; without descriptors, quietly try again a little later."""
+    failures = front.service.authenticator.failures
+    async with door.listener:  # closed as soon as nobody accepts any more
+        while True:
+            transport = await _next(door, front)
+            stream: SocketStream = transport
+            if tls is not None and not door.is_unix:
+                stream = trio.SSLStream(transport, tls, server_side=True, https_compatible=True)
+            clients.start_soon(_accept, front, with_calls, stream)
+            if not door.is_unix and (pause := failures.pace(trio.current_time())):
+                await trio.sleep(pause)
+
+
+async def _next(door: Door, front: Front) -> trio.SocketStream:
+    while True:
+        try:
+            return await door.listener.accept()
+        except OSError as error:
+            if not descriptors.exhausted(error):
+                raise
+        front.exhausted()
+        await trio.sleep(_EXHAUSTED_SECONDS)
+
+
+def _places(config: ServerConfig, max_sockets: int | None) -> Places:
+    """Share out what may be connected at a time."""
+    known, strangers = config.max_connections, config.max_unauthenticated
+    if max_sockets is not None:
+        strangers = min(strangers, max(1, max_sockets // 4))
+        known = max(1, min(known, max_sockets - strangers - KEPT))
+    if known < config.max_connections:
+        _log.warning("connections_limited", limit=known, configured=config.max_connections)
+    return Places(known, strangers)
 
 
 async def _accept(front: Front, with_calls: bool, stream: SocketStream) -> None:
@@ -184,7 +278,7 @@ async def _accept(front: Front, with_calls: bool, stream: SocketStream) -> None:
     if with_calls:
         await front.serve_stream(stream, ends, peer_identity(sock))
     else:
-        await front.serve_site(stream, ends, front.site)
+        await front.serve_site(stream, ends)
 
 
 def _scheme(stream: SocketStream) -> str:

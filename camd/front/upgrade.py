@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 import attrs
+
+from camd.front.hosts import host_of, is_own
 
 Headers = Sequence[tuple[bytes, bytes]]  # names in lower case
 
@@ -27,9 +28,16 @@ def wants_upgrade(headers: Headers) -> bool:
 
 
 def check_upgrade(
-    method: bytes, http_version: bytes, headers: Headers, origins: Sequence[str]
+    method: bytes,
+    http_version: bytes,
+    headers: Headers,
+    origins: Sequence[str],
+    names: frozenset[str] | None = None,
 ) -> Denial | None:
-    """Check the whole request; None: it may become a WebSocket."""
+    """Check the whole request; None: it may become a WebSocket.
+
+    `names` are those by which browsers may call us; None: by any, since they need a key.
+    """
     if not wants_upgrade(headers) or "upgrade" not in _tokens(headers, b"connection"):
         needed = ((b"upgrade", b"websocket"), (b"connection", b"upgrade"))
         return Denial(426, "This path speaks WebSocket.", needed)
@@ -39,12 +47,36 @@ def check_upgrade(
         return Denial(426, "WebSocket version 13 is needed.", ((b"sec-websocket-version", b"13"),))
     if not _valid_key(_all(headers, b"sec-websocket-key")):
         return Denial(400, "Sec-WebSocket-Key is missing or malformed.")
-    if not origin_allowed(headers, origins):
+    if _all(headers, b"transfer-encoding") or set(_all(headers, b"content-length")) - {"0"}:
+        return Denial(400, "A WebSocket starts without a body.")
+    if not origin_allowed(headers, origins, names):
         return Denial(403, "Web pages of this origin may not connect.")
     return None
 
 
-def origin_allowed(headers: Headers, origins: Sequence[str]) -> bool:
+def plain_head(headers: Headers) -> bytes:
+    """Write a checked request anew for the WebSocket library, without anything else in it.
+
+    What else clients send (other bytes than ASCII, extensions with odd parameters) upsets it.
+    """
+    (key,) = _all(headers, b"sec-websocket-key")
+    return (
+        "GET / HTTP/1.1\r\nHost: camd\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+    ).encode("ascii")
+
+
+def check_host(headers: Headers, names: frozenset[str] | None) -> Denial | None:
+    """Check by which name a request calls us; None: it may go on."""
+    hosts = _all(headers, b"host")
+    if names is None or not hosts or is_own(hosts[0], names):
+        return None
+    return Denial(403, "This host name is not known here; server.hosts may name it.")
+
+
+def origin_allowed(
+    headers: Headers, origins: Sequence[str], names: frozenset[str] | None = None
+) -> bool:
     """Let in who is no browser (no Origin), pages of our own host, and configured origins."""
     found = _all(headers, b"origin")
     if not found:
@@ -55,14 +87,9 @@ def origin_allowed(headers: Headers, origins: Sequence[str]) -> bool:
     if any(allowed in ("*", origin) for allowed in (o.rstrip("/").lower() for o in origins)):
         return True
     hosts = _all(headers, b"host")
-    return len(hosts) == 1 and _host(origin) is not None and _host(origin) == _host(f"//{hosts[0]}")
-
-
-def _host(url: str) -> str | None:
-    try:
-        return urlsplit(url).hostname
-    except ValueError:
-        return None
+    if len(hosts) != 1 or check_host(headers, names) is not None:
+        return False
+    return host_of(origin) is not None and host_of(origin) == host_of(f"//{hosts[0]}")
 
 
 def _all(headers: Headers, name: bytes) -> list[str]:

@@ -90,6 +90,11 @@ class WebSocket:
     _sending: int = attrs.field(default=0, init=False)
     _progress: float = attrs.field(default=0.0, init=False)
 
+    def limit(self, max_message_bytes: int) -> None:
+        """Take messages of another size from now on, up to what the socket was opened with."""
+        if self._stream.meter is not None:
+            self._stream.meter.max_message_bytes = max_message_bytes
+
     @property
     def intact(self) -> bool:
         """Whether nothing is being sent, nor was cancelled half-way."""

@@ -1,7 +1,8 @@
 """Parameters from outside become attrs values, without coercion and with errors that name them.
 
 The fields of a parameters class say what is accepted. A field's metadata may hold `name` (what
-clients call it, where Python cannot) and `aliases` (other names for the same thing).
+clients call it, where Python cannot) and `aliases` (other names for the same thing). What no field
+is called is left out and named: clients send what other services want.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import cattrs
 from camd.errors import INVALID_PARAMS, Refusal
 
 _EXACT_FLOAT = 2.0**53
+_MOST_NAMES = 8  # of unknown parameters that are named to the client
+_NAME_CHARACTERS = 40
 
 
 @attrs.frozen
@@ -185,8 +188,21 @@ class ParamsReader:
                 self._spellings[spelling] = field
         self._empty = None if any(f.required for f in self._fields.values()) else kind()
 
+    def unknown(self, params: Mapping[str, object]) -> tuple[str, ...]:
+        """Name what `params` holds and the method does not know: a few names, short, escaped."""
+        if not params:
+            return ()
+        names = [name for name in params if name not in self._spellings]
+        shown = [printable(name, _NAME_CHARACTERS) for name in names[:_MOST_NAMES]]
+        if len(names) > _MOST_NAMES:
+            shown.append(f"and {len(names) - _MOST_NAMES} more")
+        return tuple(shown)
+
     def read(self, params: Mapping[str, object]) -> object:
-        """Give the parameters as a value of the method's class, or raise a Refusal."""
+        """Give the parameters as a value of the method's class, or raise a Refusal.
+
+        Unknown ones are left out.
+        """
         if not params and self._empty is not None:
             return self._empty
         errors: list[ParamError] = []
@@ -216,8 +232,6 @@ class ParamsReader:
     ) -> None:
         field = self._spellings.get(spelling)
         if field is None:
-            known = ", ".join(self._spellings) or "none"
-            errors.append(ParamError(spelling, f"is not a parameter of this method ({known})"))
             return
         earlier = spelled.setdefault(field.name, spelling)
         try:
@@ -240,6 +254,12 @@ class ParamsReader:
                 public = spelled.get(name, field.public)
                 return ParamError(public, text.removeprefix(f"'{name}' "))
         return ParamError("", text)
+
+
+def printable(text: str, most: int) -> str:
+    """Shorten text from outside to `most` characters and escape what cannot be shown."""
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:most])
+    return shown if len(text) <= most else shown + "…"
 
 
 def _words(error: Exception) -> str:

@@ -20,7 +20,10 @@ class ClientLink(Protocol):
         """Send only published notifications that `wanted` accepts; None: all of them again."""
 
     def notify(self, notification: Notification) -> None:
-        """Send a notification to this client alone; queued before the call's answer."""
+        """Send a notification to this client alone; queued behind the call's answer."""
+
+    def hold(self, subject: str) -> None:
+        """Keep news about `subject` from this client until the call is answered."""
 
 
 class NoLink:
@@ -30,6 +33,9 @@ class NoLink:
         """Do nothing."""
 
     def notify(self, notification: Notification) -> None:
+        """Do nothing."""
+
+    def hold(self, subject: str) -> None:
         """Do nothing."""
 
 
@@ -69,11 +75,22 @@ class Method:
 
 @attrs.frozen
 class Ready:
-    """A call that may be made: by whom, of what, and its parameters as a value."""
+    """A call that may be made: by whom, of what, and its parameters as a value.
+
+    `unknown` names parameters that the method does not have; they are ignored.
+    """
 
     caller: Caller
     method: Method
     params: object
+    unknown: tuple[str, ...] = ()
+
+    def warned(self, result: object) -> object:
+        """Give the result with a warning for each ignored parameter, where it has a place."""
+        if not self.unknown or not isinstance(result, dict):
+            return result
+        said = [f"unknown parameter, ignored: {name}" for name in self.unknown]
+        return {**result, "warnings": [*result.get("warnings", ()), *said]}
 
 
 class Registry:
@@ -101,7 +118,7 @@ class Registry:
         role = caller.identity.role
         if not role.includes(method.role):
             raise Refusal(FORBIDDEN, required=method.role.value, role=role.value)
-        return Ready(caller, method, reader.read(params))
+        return Ready(caller, method, reader.read(params), reader.unknown(params))
 
     async def call(self, name: str, params: Mapping[str, object], caller: Caller) -> object:
         """Check a call and make it; raises Refusal. For callers without a connection."""

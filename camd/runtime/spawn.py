@@ -23,6 +23,8 @@ from typing import IO
 import attrs
 import trio
 
+from camd.runtime import descriptors
+
 PIPE_BYTES = 1024 * 1024  # F_SETPIPE_SZ: what an unprivileged process may ask for
 TERMINATE_PATIENCE_SECONDS = 3.0
 KILL_PATIENCE_SECONDS = 2.0
@@ -52,6 +54,7 @@ def _popen(arguments: Sequence[str]) -> subprocess.Popen[bytes]:
         start_new_session=True,
         close_fds=True,
     )
+    descriptors.lower_for_child(process.pid)
     assert process.stdout is not None
     with suppress(OSError):  # over the user's share of pipe memory: the default size works too
         fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, PIPE_BYTES)

@@ -240,7 +240,7 @@ class Guard:
         self.published.publish(status)
         if level is not before:
             reason = status.reason or None
-            log.info("storage_level", level=level.value, before=before.value, reason=reason)
+            log.info("storage_level", now=level.value, before=before.value, reason=reason)
             self._events.publish(StorageChanged(status))
 
     def _status(self) -> StorageStatus:

@@ -155,7 +155,7 @@ class Stocktaking:
         self.report = RecoveryReport.of(findings, self.report.began, now(), tries=self.report.tries)
         if self._unread:
             self._tell(trouble=f"{len(self._unread)} files cannot be read yet")
-        log.info("recovery_over", **self.report.counted)
+        log.info("recovery_over", counts=self.report.counted)
         self.guard.suspect()  # the next sample tells what the recordings take now
 
     async def _look_at(self, names: Sequence[str]) -> list[Finding]:

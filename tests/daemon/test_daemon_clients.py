@@ -157,7 +157,12 @@ CALLS: dict[str, tuple[str, dict[str, object], int, str]] = {
         -32602,
         "only one duration",
     ),
-    "extra parameter": ("ping", {"loud": True}, -32602, "loud"),
+    "extra beside a wrong one": (
+        "start_recording",
+        {"device": "camera1", "filename": "a.mp4", "duration": "5"},
+        -32602,
+        "duration",
+    ),
     "no time": ("list_recordings", {"from": "yesterday"}, -32602, "from"),
     "unknown format": ("start_recording", {"device": "camera1", "format": "avi"}, -32008, "avi"),
     "unknown camera": ("start_recording", {"device": "camera9"}, -32004, "Camera not found"),
@@ -336,3 +341,46 @@ async def test_the_same_key_joins_the_session(daemon: Daemon) -> None:
                 await client.call("start_recording", device="camera0", key="shift-2")
             assert refused.value.code == -1006
             assert len(daemon.children()) == 1
+
+
+async def test_an_answer_comes_before_the_news_that_its_call_causes(daemon: Daemon) -> None:
+    """Simple clients take the first frame for the answer; what they send too much is ignored."""
+
+    def converse() -> None:
+        with connect(daemon.url) as socket:
+            assert "result" in ask(socket, "authenticate", auth_token=daemon.key)
+            socket.send(json.dumps(request("start_recording", device="camera0", filename="my.mp4")))
+            started = json.loads(socket.recv(timeout=20))
+            assert started["result"]["status"] == "STARTED"
+            assert any("filename" in warning for warning in started["result"]["warnings"])
+            wait_news(socket, "STARTED")
+            socket.send(json.dumps(request("stop_recording", device="camera0")))
+            stopped: dict[str, Any] = {}
+            while "result" not in stopped:  # progress may have been under way
+                stopped = json.loads(socket.recv(timeout=20))
+                assert stopped.get("params", {}).get("status") != "STOPPED"
+            wait_news(socket, "STOPPED")
+            assert ask(socket, "ping", anything={"at": "all"})["result"] == "pong"
+
+    with trio.fail_after(40):
+        await trio.to_thread.run_sync(converse)
+
+
+def wait_news(socket: ClientConnection, status: str) -> None:
+    """Read news up to one of a recording's."""
+    while json.loads(socket.recv(timeout=20))["params"].get("status") != status:
+        pass
+
+
+async def test_a_key_that_was_added_first_keeps_nobody_out(new_daemon: NewDaemon) -> None:
+    """`camd keys add` before the first start: that key counts, and the command line gets in."""
+    daemon = new_daemon()
+    daemon.configure(cameras=[small_camera()])
+    with trio.fail_after(40):
+        added = await daemon.camd("keys", "add", "gate", "--role", "viewer")
+        assert added.returncode == 0, added.stderr
+        await daemon.start()
+        shown = await daemon.camd("status")
+        assert shown.returncode == 0, shown.stderr
+        async with daemon.client(added.stdout.strip()) as viewer:
+            assert await viewer.call("ping") == "pong"

@@ -8,11 +8,12 @@ import socket
 import ssl
 import stat
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 import trio
 import trustme
 from starlette.applications import Starlette
@@ -170,6 +171,41 @@ async def test_tls_needs_only_certificate_and_key(tmp_path: Path) -> None:
             assert await ours.call("ping") == "pong"
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n",
+        bytes(range(256)) * 300,
+        b"\x16\x03\x01",  # half a record
+        b"\x16\x03\x01\x00\x04\x01\x00\x00\x00",  # an empty ClientHello
+        b"\x15\x03\x03\x00\x02\x02\x28",  # an alert
+    ],
+)
+async def test_whatever_comes_instead_of_tls_is_no_bug(tmp_path: Path, sent: bytes) -> None:
+    """A stranger who breaks the handshake, or leaves in it, leaves no traceback."""
+    authority = trustme.CA()
+    cert = authority.issue_cert("127.0.0.1")
+    cert.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    cert.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    files = {"tls_cert": tmp_path / "cert.pem", "tls_key": tmp_path / "key.pem"}
+
+    def client() -> None:
+        for half in (False, True):
+            with socket.create_connection((host, int(port)), 10) as raw, suppress(ConnectionError):
+                raw.sendall(sent)
+                if half:
+                    raw.shutdown(socket.SHUT_WR)
+                    raw.recv(4096)
+
+    with structlog.testing.capture_logs() as logs:
+        async with running(**files) as front:
+            host, port = front.addresses[0].split(":")
+            await apart(client)
+            await until(lambda: not front._streams)
+    assert not [line for line in logs if "exc_info" in line]
+
+
 def http(sock: socket.socket, data: bytes) -> bytes:
     sock.sendall(data)
     answer = bytearray()
@@ -257,12 +293,15 @@ async def test_the_one_too_many_is_closed_with_1013() -> None:
 
     def clients() -> None:
         with connect(url(front)) as first, connect(url(front)) as second:
-            with connect(url(front)) as third, pytest.raises(ConnectionClosed) as closed:
-                third.recv(timeout=10)
-            assert closed.value.rcvd is not None
-            assert closed.value.rcvd.code == 1013
             talk(first)
             talk(second)
+            with connect(url(front)) as third, pytest.raises(ConnectionClosed) as closed:
+                call(third, "authenticate", auth_token=token())
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1013
+            with connect(url(front)) as fourth:  # places are kept for administrators
+                assert call(fourth, "rule", auth_token=token(Role.ADMIN))["result"] == "pong"
+            assert call(first, "ping")["result"] == "pong"
 
     async with running(max_connections=2) as front:
         await apart(clients)

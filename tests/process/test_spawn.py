@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
 import shutil
 import signal
@@ -79,6 +80,19 @@ async def test_a_child_reads_nothing_of_ours() -> None:
     async with bounded(), open_child(["cat"]) as child:
         assert await everything(child.read_output) == b""
         assert await child.wait() == 0
+
+
+async def test_a_child_gets_the_usual_limit_of_open_files() -> None:
+    """However many files we may have open, a child that uses select(2) finds what it expects."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard <= 1024:
+        pytest.skip("the system's own limit is not higher than the usual one")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        async with bounded(), open_child(sh("until [ $(ulimit -Sn) = 1024 ]; do :; done")) as child:
+            assert await child.wait() == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def test_death_by_a_signal_is_a_negative_status() -> None:

@@ -119,8 +119,6 @@ def test_parameters_become_a_value() -> None:
         ("topics", [1]),
         ("from", "yesterday"),
         ("from", 5),
-        ("since", "2026-01-15T14:30:00Z"),  # the field's name, which is not the client's
-        ("unknown", 1),
     ],
 )
 def test_nothing_is_coerced(name: str, value: object) -> None:
@@ -130,12 +128,38 @@ def test_nothing_is_coerced(name: str, value: object) -> None:
 
 def test_all_mistakes_are_listed_at_once() -> None:
     """A caller need not find them one by one."""
-    assert errors({"quality": "x", "zzz": 1}) == {
+    assert errors({"quality": "x", "ratio": "y", "zzz": 1}) == {
         "device": "is required",
         "quality": "must be a whole number",
-        "zzz": "is not a parameter of this method (device, camera_id, quality, ratio, "
-        "enabled, format, note, topics, from)",
+        "ratio": "must be a number",
     }
+
+
+def test_unknown_parameters_are_named_and_change_nothing() -> None:
+    """What clients send for other services is ignored, also a field's name inside of us."""
+    params = {"device": "camera0", "filename": "a.mp4", "since": "2026-01-15T14:30:00Z"}
+    ready = REGISTRY.prepare("everything", params, caller())
+    assert ready.params == Everything(CameraId("camera0"))
+    assert ready.unknown == ("filename", "since")
+    assert REGISTRY.prepare("look", {"anything": [{}]}, caller()).unknown == ("anything",)
+
+
+def test_names_of_unknown_parameters_are_bounded_and_escaped() -> None:
+    """A name of a megabyte, a thousand of them, or one that holds escapes: a short list."""
+    ready = REGISTRY.prepare("look", {"x" * 10**6: 1, "a\n\x1b[31m\u202e": 2}, caller())
+    assert ready.unknown == ("x" * 40 + "…", "a\\n\\x1b[31m\\u202e")
+    many = REGISTRY.prepare("look", {f"name{n}": n for n in range(1000)}, caller()).unknown
+    assert many == (*(f"name{n}" for n in range(8)), "and 992 more")
+
+
+def test_a_result_says_what_was_ignored_where_it_has_a_place() -> None:
+    """An object gets `warnings`, behind those that it has; what is no object stays as it is."""
+    ready = REGISTRY.prepare("look", {"filename": "a.mp4"}, caller())
+    said = "unknown parameter, ignored: filename"
+    assert ready.warned({"a": 1, "warnings": ["old"]}) == {"a": 1, "warnings": ["old", said]}
+    assert ready.warned({"a": 1}) == {"a": 1, "warnings": [said]}
+    assert ready.warned("pong") == "pong"
+    assert REGISTRY.prepare("look", {}, caller()).warned({"a": 1}) == {"a": 1}
 
 
 def test_a_validators_words_reach_the_client() -> None:
@@ -168,13 +192,13 @@ def test_nobody_reaches_a_method_above_their_role(role: Role, name: str) -> None
     """A lower role is refused before its parameters are looked at."""
     method = next(method for method in REGISTRY.methods if method.name == name)
     order = [Role.VIEWER, Role.OPERATOR, Role.ADMIN]
-    with pytest.raises(Refusal) as caught:
-        REGISTRY.prepare(name, {"nonsense": 1}, caller(role))
     if order.index(role) >= order.index(method.role):
-        assert caught.value.kind.code == -32602
-    else:
-        assert caught.value.kind.code == -32003
-        assert caught.value.details == {"required": method.role.value, "role": role.value}
+        assert REGISTRY.prepare(name, {"device": "camera0"}, caller(role)).method is method
+        return
+    with pytest.raises(Refusal) as caught:
+        REGISTRY.prepare(name, {"device": 1}, caller(role))
+    assert caught.value.kind.code == -32003
+    assert caught.value.details == {"required": method.role.value, "role": role.value}
 
 
 def test_two_methods_cannot_share_a_name() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -23,11 +25,12 @@ from camd.errors import CAMERA_UNKNOWN, Refusal
 from camd.front.connection import Service
 from camd.front.exchange import Endpoints
 from camd.front.http import HttpLimits, Site
+from camd.front.places import Places
 from camd.front.server import Front
 from camd.front.websocket import WebSocket, open_client_websocket
 from camd.rpc.notification import Notification
 from camd.rpc.registry import Caller, Method, Nothing, Registry
-from camd.rpc.roles import Role
+from camd.rpc.roles import Identity, Role, Via
 
 SECRET = "s" * 32
 START = 1_800_000_000
@@ -84,8 +87,23 @@ async def narrow(caller: Caller, params: Nothing) -> object:
     return None
 
 
+@attrs.frozen
+class Work:
+    seconds: float = 1.0
+    about: str = "camera camera0"
+
+
+async def work(caller: Caller, params: Work) -> object:
+    """Work on something for a time; what is published about it meanwhile is this call's doing."""
+    caller.link.hold(params.about)
+    if params.seconds:
+        await trio.sleep(params.seconds)
+    return {"done": True}
+
+
 REGISTRY = Registry(
     [
+        Method("work", Role.VIEWER, Work, work, ""),
         Method("ping", Role.VIEWER, Nothing, ping, "", immediate=True),
         Method("wait", Role.VIEWER, Wait, wait, ""),
         Method("crash", Role.VIEWER, Nothing, crash, ""),
@@ -123,8 +141,20 @@ async def endless(request: Request) -> Response:
     return StreamingResponse(Endless())
 
 
+async def known(request: Request) -> Response:
+    """Give bytes for ever to somebody who has shown a key."""
+    request.scope["state"]["admitted"](Identity("ann", Role.VIEWER, None, Via.JWT))
+    return StreamingResponse(Endless())
+
+
+async def short_of_files(request: Request) -> Response:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
 APP = Starlette(
     routes=[
+        Route("/known", known),
+        Route("/short", short_of_files),
         Route("/hello", hello),
         Route("/echo", echo, methods=["POST"]),
         Route("/broken", broken),
@@ -159,17 +189,20 @@ class Stage:
     front: Front
     nursery: trio.Nursery
 
-    def connect(self, *, lockstep: bool = False) -> trio.abc.Stream:
+    def connect(self, *, lockstep: bool = False, client: str | None = None) -> trio.abc.Stream:
         """Open a stream to the front, as a socket would; in lockstep nothing is buffered."""
+        ends = NOBODY if client is None else Endpoints((client, 1), None)
         pair = trio.testing.lockstep_stream_pair if lockstep else trio.testing.memory_stream_pair
         ours, theirs = pair()
-        self.nursery.start_soon(self.front.serve_stream, theirs, NOBODY)
+        self.nursery.start_soon(self.front.serve_stream, theirs, ends)
         return ours
 
     @asynccontextmanager
-    async def peer(self, *, lockstep: bool = False, known: bool = True) -> AsyncIterator[Peer]:
+    async def peer(
+        self, *, lockstep: bool = False, known: bool = True, client: str | None = None
+    ) -> AsyncIterator[Peer]:
         """Open a WebSocket; `known`: with a token that was accepted."""
-        stream = self.connect(lockstep=lockstep)
+        stream = self.connect(lockstep=lockstep, client=client)
         async with open_client_websocket(
             stream, host="camera.local", path="/ws", max_message_bytes=2**24
         ) as socket:
@@ -179,8 +212,10 @@ class Stage:
             yield peer
             await trio.aclose_forcefully(stream)
 
-    def publish(self, method: str, *, key: str | None = None, **params: object) -> None:
-        self.front.deliver(Notification(method, params, key))
+    def publish(
+        self, method: str, *, key: str | None = None, about: str = "", **params: object
+    ) -> None:
+        self.front.deliver(Notification(method, params, key, (about,) if about else ()))
 
 
 def make_front(
@@ -188,12 +223,16 @@ def make_front(
     keys: tuple[ApiKey, ...] = (),
     origins: tuple[str, ...] = (),
     limits: HttpLimits | None = None,
+    places: Places | None = None,
+    names: frozenset[str] | None = None,
+    enabled: bool = True,
     **service: Any,
 ) -> Front:
-    authenticator = Authenticator(jwt_secret=SECRET, keys=keys)
+    authenticator = Authenticator(enabled=enabled, jwt_secret=SECRET, keys=keys)
     return Front(
-        Site(APP, origins=origins, limits=limits or HttpLimits()),
+        Site(APP, origins=origins, limits=limits or HttpLimits(), names=names),
         Service(REGISTRY, authenticator, now=now, **service),
+        places or Places(),
     )
 
 

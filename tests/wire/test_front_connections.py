@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import structlog
 import trio
-from front_stage import UPGRADE, Stage, open_stage, read_all
+from front_stage import UPGRADE, Stage, open_stage, read_all, token
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from camd.front.places import Places
 from camd.front.websocket import SocketClosedError
 
 
@@ -59,7 +62,9 @@ async def test_a_dead_client_is_dropped(autojump_clock: MockClock) -> None:
     """Who answers no ping is gone 40 seconds after the last sign of life."""
     async with open_stage() as stage:
         with structlog.testing.capture_logs() as logs:
-            await upgraded(stage)
+            stream, _ = await upgraded(stage)
+            call = {"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {"auth_token": token()}}
+            await stream.send_all(frame(1, json.dumps(call).encode()))
             await trio.sleep(39.9)
             assert stage.front.connections == 1
             await trio.sleep(5)  # the close frame is not answered either
@@ -116,11 +121,11 @@ async def test_a_stalled_send_ends_the_connection(autojump_clock: MockClock) -> 
 
 
 async def test_a_client_may_want_less(autojump_clock: MockClock) -> None:
-    """A filter narrows published news; what is sent to one client alone comes before the answer."""
+    """A filter narrows published news; what is sent to one client alone follows the answer."""
     async with open_stage() as stage, stage.peer() as peer:
         await peer.send(id=1, method="narrow")
-        assert (await peer.receive())["method"] == "missed"
         assert (await peer.receive())["id"] == 1
+        assert (await peer.receive())["method"] == "missed"
         stage.publish("unwanted", seq=1)
         stage.publish("wanted", seq=2)
         assert (await peer.receive())["method"] == "wanted"
@@ -196,12 +201,11 @@ async def test_a_client_that_breaks_off_leaves_nothing_behind(autojump_clock: Mo
 
 async def test_the_one_too_many_is_told_to_try_later(autojump_clock: MockClock) -> None:
     """Past the limit the socket is closed with 1013; a place that gets free is given away."""
-    async with open_stage() as stage:
-        stage.front.max_connections = 1
+    async with open_stage(places=Places(most_known=1)) as stage:
         async with stage.peer() as first:
             async with stage.peer(known=False) as second:
                 with pytest.raises(SocketClosedError) as closed:
-                    await second.receive()
+                    await second.call("authenticate", auth_token=token())
                 assert closed.value.code == 1013
             assert (await first.call("ping"))["result"] == "pong"
         await trio.sleep(3)

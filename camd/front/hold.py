@@ -1,0 +1,89 @@
+"""Which news wait for the answer to the call that causes them, and for how long.
+
+Simple clients take the first message after a call for its answer. So while a call runs, news about
+what it works on are kept back from its own connection; they follow the answer, in their order.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import attrs
+
+from camd.rpc.notification import EVERYTHING, Notification
+
+HOLD_SECONDS = 30.0  # a call that takes longer keeps nothing back any more
+MOST_HELD = 64  # past it, everything goes out at once
+
+
+@attrs.frozen
+class Held:
+    """One notification, as it is sent."""
+
+    notification: Notification
+    text: str = attrs.field(repr=False)
+
+
+@attrs.define(eq=False)
+class _Claim:
+    since: float
+    subjects: set[str] = attrs.field(factory=set)
+
+
+@attrs.define(eq=False)
+class Hold:
+    """The news that one connection's calls keep back; `turn` numbers what gets one answer.
+
+    Bounded by number (newer states replace older ones under the same key) and by time. Times are
+    seconds of any clock that does not step.
+    """
+
+    _claims: dict[int, _Claim] = attrs.field(factory=dict, init=False)
+    _held: OrderedDict[str | int, Held] = attrs.field(factory=OrderedDict, init=False)
+    _number: int = attrs.field(default=0, init=False)
+
+    def claim(self, turn: int, subject: str, now: float) -> None:
+        """Keep news about `subject` back until this turn is answered."""
+        self._claims.setdefault(turn, _Claim(now)).subjects.add(subject)
+
+    def pass_on(self, notification: Notification, text: str) -> Sequence[Held]:
+        """Take one in; give what is to be sent now: this one, nothing, or everything."""
+        item = Held(notification, text)
+        if not self._claimed(notification):
+            return (item,)
+        self._number += 1
+        key = notification.coalesce_key
+        if key is not None:
+            self._held.pop(key, None)
+        self._held[self._number if key is None else key] = item
+        if len(self._held) <= MOST_HELD:
+            return ()
+        self._claims.clear()
+        return self._free()
+
+    def answered(self, turn: int) -> Sequence[Held]:
+        """End what a turn keeps back; give what nobody else does, the oldest first."""
+        if self._claims.pop(turn, None) is None:
+            return ()
+        return self._free()
+
+    def overdue(self, now: float) -> Sequence[Held]:
+        """End what was kept back for too long; give what is free by that."""
+        late = [turn for turn, claim in self._claims.items() if now - claim.since >= HOLD_SECONDS]
+        for turn in late:
+            del self._claims[turn]
+        return self._free() if late else ()
+
+    def everything(self) -> Sequence[Held]:
+        """End all of it."""
+        self._claims.clear()
+        return self._free()
+
+    def _claimed(self, notification: Notification) -> bool:
+        about = {EVERYTHING, *notification.about}
+        return any(not about.isdisjoint(claim.subjects) for claim in self._claims.values())
+
+    def _free(self) -> Sequence[Held]:
+        free = [key for key, item in self._held.items() if not self._claimed(item.notification)]
+        return [self._held.pop(key) for key in free]

@@ -1,0 +1,90 @@
+"""Who may stay connected: few who have not shown a key, and places kept for administrators.
+
+Strangers are people who have not authenticated, on a WebSocket or over HTTP. When there are too
+many of them, the oldest of the address that has the most must go, so that a newcomer always gets
+in: whoever has a key shows it within milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+import attrs
+
+from camd.rpc.roles import Identity, Role, Via
+
+KEPT = 8  # beyond the limit, for administrators with a key and for the local command line
+
+
+@attrs.define(eq=False)
+class Guest:
+    """One connection; `send_away` ends it, and may be replaced as it becomes something else."""
+
+    address: str  # as `group_of` names it
+    send_away: Callable[[], None]
+
+
+@attrs.define(eq=False)
+class Places:
+    """The places of one server."""
+
+    most_known: int = 1000
+    most_strangers: int = 256
+    turned_away: int = attrs.field(default=0, init=False)
+    _strangers: dict[str, OrderedDict[Guest, None]] = attrs.field(factory=dict, init=False)
+    _count: int = attrs.field(default=0, init=False)  # of strangers
+    _known: set[Guest] = attrs.field(factory=set, init=False)
+
+    @property
+    def strangers(self) -> int:
+        """How many have not authenticated."""
+        return self._count
+
+    @property
+    def known(self) -> int:
+        """How many have."""
+        return len(self._known)
+
+    def enter(self, guest: Guest) -> None:
+        """Let a stranger in; when there are too many, another one is sent away."""
+        self._strangers.setdefault(guest.address, OrderedDict())[guest] = None
+        self._count += 1
+        if self._count > self.most_strangers:
+            self.make_room()
+
+    def make_room(self) -> None:
+        """Send the oldest stranger away, of the address that has the most of them."""
+        if not self._strangers:
+            return
+        crowd = max(self._strangers.values(), key=len)
+        guest = next(iter(crowd))
+        self._forget_stranger(guest)
+        self.turned_away += 1
+        guest.send_away()
+
+    def settle(self, guest: Guest, identity: Identity) -> bool:
+        """Give a guest who has shown a key a place of the others; False: there is none."""
+        if guest in self._known:
+            return True
+        administers = identity.role is Role.ADMIN and identity.via is not Via.ANONYMOUS
+        if len(self._known) >= self.most_known + (KEPT if administers else 0):
+            self.turned_away += 1
+            return False
+        self._forget_stranger(guest)
+        self._known.add(guest)
+        return True
+
+    def leave(self, guest: Guest) -> None:
+        """Free a guest's place; fine when it has none any more."""
+        self._known.discard(guest)
+        self._forget_stranger(guest)
+
+    def _forget_stranger(self, guest: Guest) -> None:
+        crowd = self._strangers.get(guest.address)
+        if crowd is None or guest not in crowd:
+            return
+        del crowd[guest]
+        self._count -= 1
+        if not crowd:
+            del self._strangers[guest.address]
