@@ -34,6 +34,7 @@ from camd.model import (
     V4l2Source,
     VideoFormat,
 )
+from camd.runtime.looking import Looks
 from camd.runtime.spawn import open_child
 
 log = structlog.get_logger("camd.camera")
@@ -80,6 +81,7 @@ class Capture:
     _found: ProbeResult | None = attrs.field(default=None, init=False)
     _microphone: Microphone = attrs.field(init=False)
     _asked: Asked = attrs.field(init=False)
+    _looks: Looks = attrs.field(factory=Looks, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._microphone = Microphone(self.camera.audio)
@@ -91,18 +93,17 @@ class Capture:
         source = self.camera.source
         return source.path if isinstance(source, (FileSource, V4l2Source)) else None
 
-    @property
-    def absent(self) -> bool:
+    async def is_absent(self) -> bool:
         """Whether the source's device, file or node is missing at this moment.
 
         One that cannot be looked at may be there: FFmpeg says better what is wrong with it.
         """
         if (seat := self._seat) is not None:
             return seat.device is None
-        if isinstance(self.camera.source, V4l2Source) and self.path is None:
-            return True
+        if (path := self.path) is None:
+            return isinstance(self.camera.source, V4l2Source)
         try:
-            return self.path is not None and not self.path.exists()
+            return not await self._looks.ask(path.exists, otherwise=True)
         except OSError:
             return False
 
@@ -167,7 +168,7 @@ class Capture:
         this is the first time that one is needed.
         """
         seat = self._seat
-        if self.absent:
+        if await self.is_absent():
             return (seat and seat.trouble) or NOT_THERE
         device = seat.device if seat else None
         answer = self._choose()

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import attrs
 import structlog
+import trio
 
 from camd import __version__
 from camd.camera.sessions import SessionBook
@@ -135,7 +136,7 @@ async def open_segment(
         start_micros=to_unix_micros(start),
         monotonic_start=monotonic(),
         boot_id=boot_id(),
-        synchronised=synchronised(),
+        synchronised=await trio.to_thread.run_sync(synchronised),
         software=f"camd {__version__}",
     )
     index = SegmentIndex(init, first, story)

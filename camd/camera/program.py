@@ -45,7 +45,7 @@ async def find_ffmpeg(config: FfmpegConfig) -> Program:
             ) from error
     tried = []
     for bundled, find in ((False, _system_path), (True, _bundled_path)):
-        path = await trio.to_thread.run_sync(find)
+        path = await trio.to_thread.run_sync(find, abandon_on_cancel=True)
         if path is None:
             continue
         try:
