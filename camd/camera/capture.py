@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
 import attrs
 import structlog
-import trio
 
 from camd.camera.asked import Asked, unsupported
 from camd.camera.encoders import Abilities, Untried
@@ -34,6 +32,7 @@ from camd.model import (
     V4l2Source,
     VideoFormat,
 )
+from camd.runtime.asking import ask_program
 from camd.runtime.looking import Looks
 from camd.runtime.spawn import open_child
 
@@ -268,20 +267,14 @@ class Capture:
         if not isinstance(self.camera.source, (FileSource, RtspSource)):
             return ProbeResult()
         arguments = probe_arguments(str(program.path), self.camera.source, program.version)
-        with trio.move_on_after(PROBE_PATIENCE_SECONDS):
-            try:
-                result = await trio.run_process(
-                    arguments,
-                    stdin=subprocess.DEVNULL,
-                    capture_stdout=True,
-                    capture_stderr=True,
-                    check=False,
-                )
-            except OSError:  # it went away since it was found; the child will say so
-                return ProbeResult()
-            text = result.stderr.decode("utf-8", "replace")
-            found = parse_probe(text)
-            refused = isinstance(self.camera.source, RtspSource) and not found.streams
-            return parse_refusal(text) if refused else found
-        log.warning("probe_took_too_long", camera=self.camera.id)
-        return ProbeResult()
+        try:
+            answer = await ask_program(arguments, PROBE_PATIENCE_SECONDS)
+        except OSError:  # it went away since it was found; the child will say so
+            return ProbeResult()
+        if answer.status is None and not answer.flooded:
+            log.warning("probe_took_too_long", camera=self.camera.id)
+            return ProbeResult()
+        text = answer.errors.decode("utf-8", "replace")
+        found = parse_probe(text)
+        refused = isinstance(self.camera.source, RtspSource) and not found.streams
+        return parse_refusal(text) if refused else found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 - else imported on the event loop, at the first look-up
 import errno
 import os
 import secrets
