@@ -57,4 +57,4 @@ async def test_others_have_their_turns_while_a_full_pipe_is_parsed(autojump_cloc
         nursery.start_soon(look)
         await run.live([])
     assert counter.fragments == count
-    assert len(seen) >= TURNS
+    assert len(seen) >= TURNS // 3
