@@ -77,10 +77,10 @@ class Capture:
     launch: Launch = open_child  # how a child is started; tests put another one here
     abilities: Abilities = attrs.field(factory=Untried)
     seat: Callable[[], Seat | None] = _no_seat
+    looks: Looks = attrs.field(factory=Looks)
     _found: ProbeResult | None = attrs.field(default=None, init=False)
     _microphone: Microphone = attrs.field(init=False)
     _asked: Asked = attrs.field(init=False)
-    _looks: Looks = attrs.field(factory=Looks, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._microphone = Microphone(self.camera.audio)
@@ -102,7 +102,7 @@ class Capture:
         if (path := self.path) is None:
             return isinstance(self.camera.source, V4l2Source)
         try:
-            return not await self._looks.ask(path.exists, otherwise=True)
+            return not await self.looks.ask(path.exists, otherwise=True)
         except OSError:
             return False
 

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 
 import attrs
 import structlog
-import trio
 
 from camd import __version__
 from camd.camera.sessions import SessionBook
@@ -128,20 +127,22 @@ async def open_segment(
 
     Waits for the disk. Raises OSError, and SegmentError when no file can begin so.
     """
-    story = SegmentIdentity(
-        camera_id=book.camera_id,
-        identity=identity,
-        session_id=book.session_id,
-        number=number,
-        start_micros=to_unix_micros(start),
-        monotonic_start=monotonic(),
-        boot_id=boot_id(),
-        synchronised=await trio.to_thread.run_sync(synchronised),
-        software=f"camd {__version__}",
-    )
-    index = SegmentIndex(init, first, story)
-    names = candidates(book.camera_id, start)
-    file = await storage.on_disk(
-        lambda: SegmentFile.create(storage.disk, storage.folder, names, index, first)
-    )
+    began, names = monotonic(), candidates(book.camera_id, start)
+
+    def create() -> SegmentFile:
+        story = SegmentIdentity(
+            camera_id=book.camera_id,
+            identity=identity,
+            session_id=book.session_id,
+            number=number,
+            start_micros=to_unix_micros(start),
+            monotonic_start=began,
+            boot_id=boot_id(),
+            synchronised=synchronised(),  # looks at a file
+            software=f"camd {__version__}",
+        )
+        index = SegmentIndex(init, first, story)
+        return SegmentFile.create(storage.disk, storage.folder, names, index, first)
+
+    file = await storage.on_disk(create)
     return OpenSegment(file, book.camera_id, book.session_id, number, first.start_seconds, start)

@@ -6,14 +6,18 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 import attrs
+import structlog
 
 from camd.camera.active import DURABILITY_SECONDS, SHUTDOWN
 from camd.camera.actor import Camera
 from camd.camera.sessions import Moment, SessionBook
 from camd.clock import boot_id, monotonic, now
 from camd.config.schema import Config
+from camd.errors import Refusal
 from camd.model import CameraId, Cause, Session, SessionState
 from camd.storage.actor import Storage
+
+log = structlog.get_logger("camd.camera")
 
 
 class Company(Protocol):
@@ -42,7 +46,13 @@ class Resumption:
         end = moment.planned_end_of(session)
         if camera is None or not session.segments or (end is not None and end <= moment.wall):
             return False
-        return self._config.recording.resume_sessions and await camera.resume(session)
+        if not self._config.recording.resume_sessions:
+            return False
+        try:
+            return await camera.resume(session)
+        except Refusal as refusal:  # a bug ended the camera's actor, or the service stops
+            log.error("not_resumed", session=session.session_id, why=refusal.message)
+            return False
 
     async def _close_session(self, session: Session) -> None:
         """End a session that is not continued; the footage that it lacks goes into the ledger."""
