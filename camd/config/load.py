@@ -16,7 +16,7 @@ import attrs
 import tomli
 
 from camd.config.checks import check
-from camd.config.environment import Overlay, read_environment
+from camd.config.environment import Overlay, name_variables, read_environment
 from camd.config.files import read_small_file
 from camd.config.readers import SECRET_BYTES
 from camd.config.schema import AuthConfig, CameraConfig, Config, StorageConfig
@@ -49,7 +49,8 @@ def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
     cameras = _with_defaults(structured.cameras)
     mistakes += check(structured.sections, cameras)
     if mistakes:
-        raise ConfigError(tuple(mistakes))
+        named = (name_variables(mistake, overlay.variables) for mistake in mistakes)
+        raise ConfigError(tuple(named))
     return Config(cameras=tuple(cameras.values()), file=file, **structured.sections)  # type: ignore[arg-type]
 
 
@@ -122,7 +123,7 @@ def _with_secret_from_file(
         return {}
     if auth.jwt_secret:
         if ("auth", "jwt_secret") not in overlay.values:
-            mistakes.append("auth.jwt_secret: stands beside jwt_secret_file; keep one of them")
+            mistakes.append("auth.jwt_secret: stands beside auth.jwt_secret_file; keep one of them")
         return {}
     try:
         secret = read_small_file(auth.jwt_secret_file, _SECRET_FILE_BYTES).decode().strip()
