@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import time
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -30,8 +31,12 @@ def to_unix_micros(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
+@cache
 def boot_id() -> str:
-    """The kernel's id of this boot (Documentation/admin-guide/sysctl/kernel.rst, random)."""
+    """The kernel's id of this boot (Documentation/admin-guide/sysctl/kernel.rst, random).
+
+    Blocks the first time: the service asks before its event loop runs.
+    """
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:

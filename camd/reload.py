@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -13,11 +14,13 @@ from camd.camera.roster import Cameras
 from camd.config.changes import Changes, compare, merge, postpone
 from camd.config.load import load_config
 from camd.config.schema import Config
-from camd.errors import INVALID_PARAMS, ConfigError, Refusal
+from camd.errors import INVALID_PARAMS, STORAGE_UNRESPONSIVE, ConfigError, Refusal
 from camd.storage.actor import Storage
 from camd.storage.levels import Thresholds
 
 log = structlog.get_logger("camd.daemon")
+
+READ_PATIENCE_SECONDS = 10.0
 
 
 @attrs.define(eq=False)
@@ -29,23 +32,14 @@ class LiveConfig:
     cameras: Cameras
     storage: Storage
     _lock: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+    _reader: trio.CapacityLimiter = attrs.field(
+        factory=partial(trio.CapacityLimiter, 1), init=False
+    )
 
     async def reload(self) -> Changes:
         """Read the file and the environment again; apply what can be. Raises Refusal."""
         async with self._lock:
-            try:
-                new = await trio.to_thread.run_sync(load_config, self.path, dict(os.environ))
-            except ConfigError as error:
-                errors = [
-                    dict(zip(("path", "message"), m.split(": ", 1), strict=False))
-                    for m in error.mistakes
-                ]
-                raise Refusal(
-                    INVALID_PARAMS,
-                    "The configuration has mistakes; the old one stays in force",
-                    suggestion="Correct them and reload again.",
-                    errors=errors,
-                ) from None
+            new = await self._read()
             changes = compare(self.config, new)
             known = {camera.id for camera in self.config.cameras}
             self.config = merge(self.config, new)
@@ -60,3 +54,39 @@ class LiveConfig:
                 changes = postpone(changes, [camera.id for camera in waiting])
             log.info("reloaded", applied=changes.applied, restart_needed=changes.restart_needed)
             return changes
+
+    async def _read(self) -> Config:
+        """Read the configuration, with patience for a disk that hangs. Raises Refusal.
+
+        A thread that the disk holds is left behind, and keeps the place of later ones.
+        """
+        with trio.move_on_after(READ_PATIENCE_SECONDS):
+            try:
+                return await trio.to_thread.run_sync(
+                    load_config,
+                    self.path,
+                    dict(os.environ),
+                    limiter=self._reader,
+                    abandon_on_cancel=True,
+                )
+            except ConfigError as error:
+                raise _refusal(error) from None
+        raise Refusal(
+            STORAGE_UNRESPONSIVE,
+            f"The configuration cannot be read within {READ_PATIENCE_SECONDS:g} s; the old one "
+            "stays in force",
+            suggestion="Look after the disk that the file is on, and reload again.",
+        )
+
+
+def _refusal(error: ConfigError) -> Refusal:
+    errors = [
+        dict(zip(("path", "message"), mistake.split(": ", 1), strict=False))
+        for mistake in error.mistakes
+    ]
+    return Refusal(
+        INVALID_PARAMS,
+        "The configuration has mistakes; the old one stays in force",
+        suggestion="Correct them and reload again.",
+        errors=errors,
+    )

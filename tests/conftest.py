@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from pathlib import Path
 
+os.environ["TZ"] = "UTC"  # whatever this machine has: commands show times in the local zone
+time.tzset()
 sys.path.append(str(Path(__file__).parent / "pure"))

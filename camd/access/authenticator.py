@@ -15,11 +15,13 @@ from camd.access.failures import Failures
 from camd.access.keys import KEYS_FILE, ApiKey, KeyFile, KeyFileError, find_key, first_key
 from camd.access.reasons import AccessRefusedError, Reason
 from camd.access.tokens import check_token
+from camd.config.files import read_small_file
 from camd.config.schema import AuthConfig
 from camd.errors import ConfigError
 from camd.rpc.roles import ANONYMOUS, Identity, Via
 
 _REFRESH_SECONDS = 2.0
+_SECRET_BYTES = 64 * 1024
 _log = structlog.get_logger("camd.access")
 
 
@@ -91,7 +93,7 @@ async def open_access(auth: AuthConfig, state_dir: Path) -> AsyncIterator[Authen
     At the first start an admin key is left in `state_dir`. Raises ConfigError when a file that
     `[auth]` names cannot be used.
     """
-    authenticator = await trio.to_thread.run_sync(_load, auth, state_dir)
+    authenticator = await trio.to_thread.run_sync(_load, auth, state_dir, abandon_on_cancel=True)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_serve_refresh, authenticator)
         yield authenticator
@@ -106,7 +108,7 @@ def _load(auth: AuthConfig, state_dir: Path) -> Authenticator:
         _leave_local_key(file, state_dir)
         secret = auth.jwt_secret
         if not secret and auth.jwt_secret_file is not None:
-            secret = auth.jwt_secret_file.read_text(encoding="utf-8").strip()
+            secret = read_small_file(auth.jwt_secret_file, _SECRET_BYTES).decode().strip()
         keys = file.load()
     except (OSError, UnicodeError, KeyFileError) as error:
         raise ConfigError((f"auth: {error}",)) from error

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import attrs
 
+from camd.config.files import read_small_file
 from camd.rpc.roles import Identity, Role, Via
 from camd.runtime.replace import replace_file
 
@@ -27,6 +28,7 @@ PREFIX = "camd_"
 KEYS_FILE = "keys.toml"
 ADMIN_KEY_FILE = "admin.key"
 _LOCAL_KEY = "local_key_made"  # in the file: the first start has left its key
+_MOST_BYTES = 16 * 1024 * 1024
 _HEADING = "# API keys of camd: `camd keys add|list|revoke`. The keys themselves are not kept.\n"
 
 
@@ -121,7 +123,7 @@ class KeyFile:
     def load(self) -> tuple[ApiKey, ...]:
         """Read all keys; no file means none. Raises KeyFileError."""
         try:
-            return parse_keys(self.path.read_text(encoding="utf-8"))
+            return parse_keys(read_small_file(self.path, _MOST_BYTES).decode())
         except FileNotFoundError:
             return ()
         except (OSError, UnicodeError) as error:

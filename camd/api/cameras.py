@@ -82,11 +82,11 @@ class CamerasApi:
 
     async def get_camera_status(self, caller: Caller, params: ByDevice) -> views.View:
         """Describe one camera."""
-        return _detailed(self._cameras.find(params.device))
+        return _detailed(await self._cameras.locate(params.device))
 
     async def get_camera_capabilities(self, caller: Caller, params: ByDevice) -> views.View:
         """Say what one camera can do."""
-        camera = self._cameras.find(params.device)
+        camera = await self._cameras.locate(params.device)
         name = {"camera_id": camera.camera_id, "device": camera.status.device}
         return name | _capabilities(camera)
 

@@ -33,7 +33,7 @@ class Controlled(Protocol):
 class Roster(Protocol):
     """Finds cameras."""
 
-    def find(self, name: str) -> Controlled:
+    async def locate(self, name: str) -> Controlled:
         """Look a camera up by any of its names. Raises Refusal."""
         ...
 
@@ -73,7 +73,7 @@ class ControlsApi:
 
     async def get_camera_controls(self, caller: Caller, params: ByDevice) -> views.View:
         """List a camera's controls."""
-        camera = self._cameras.find(params.device)
+        camera = await self._cameras.locate(params.device)
         controls = await camera.settings.read(_node_of(camera))
         return {
             "device": params.device,
@@ -83,7 +83,7 @@ class ControlsApi:
 
     async def set_camera_control(self, caller: Caller, params: ControlWish) -> views.View:
         """Set one control."""
-        camera = self._cameras.find(params.device)
+        camera = await self._cameras.locate(params.device)
         settings = camera.settings
         caller.link.hold(about_camera(camera.camera_id))
         control = await settings.change(_node_of(camera), params.control, params.value)

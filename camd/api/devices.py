@@ -73,7 +73,7 @@ class DevicesApi:
 
     async def adopt_camera(self, caller: Caller, params: Adoption) -> views.View:
         """Bind a camera to a device by hand."""
-        camera_id = self._named(params.device)
+        camera_id = await self._named(params.device)
         caller.link.hold(EVERYTHING)  # other cameras lose their device by it
         seat = await self._seats().adopt(camera_id, Path(params.node) if params.node else None)
         device = str(seat.device.node) if seat.device is not None else None
@@ -86,15 +86,15 @@ class DevicesApi:
 
     async def forget_camera(self, caller: Caller, params: ByDevice) -> views.View:
         """Forget a camera."""
-        camera = self._cameras.find(params.device)
+        camera = await self._cameras.locate(params.device)
         caller.link.hold(EVERYTHING)
         await self._seats().forget(camera)
         return {"camera_id": camera.camera_id, "success": True}
 
-    def _named(self, name: str) -> CameraId:
+    async def _named(self, name: str) -> CameraId:
         """Find the camera that is meant, or take the name as the id of a new one."""
         try:
-            return self._cameras.find(name).camera_id
+            return (await self._cameras.locate(name)).camera_id
         except Refusal:
             if not re.fullmatch(ID_PATTERN, name):
                 raise

@@ -41,7 +41,7 @@ class HistoryApi:
 
     async def get_sessions(self, caller: Caller, params: Page) -> views.View:
         """List sessions; a running one as it is now."""
-        page = await self._storage.sessions(query_of(self._cameras, params))
+        page = await self._storage.sessions(await query_of(self._cameras, params))
         running = {
             session.session_id: SessionSummary.of(session)
             for session in (camera.status.session for camera in self._cameras)
@@ -56,7 +56,7 @@ class HistoryApi:
 
     async def get_gaps(self, caller: Caller, params: Page) -> views.View:
         """List ledger entries."""
-        page = await self._storage.gaps(query_of(self._cameras, params))
+        page = await self._storage.gaps(await query_of(self._cameras, params))
         return {
             "gaps": [views.gap(entry) for entry in page.gaps],
             "total": page.total,

@@ -142,13 +142,13 @@ class RecordingsApi:
             key=params.key,
             preroll=None if params.preroll is None else timedelta(seconds=params.preroll),
         )
-        camera = self._cameras.find(params.device)
+        camera = await self._cameras.locate(params.device)
         caller.link.hold(about_camera(camera.camera_id))
         return _started(camera.status.device, await camera.start_recording(wish))
 
     async def stop_recording(self, caller: Caller, params: ByDevice) -> views.View:
         """Stop the session and give a receipt."""
-        camera = self._cameras.find(params.device)
+        camera = await self._cameras.locate(params.device)
         caller.link.hold(about_camera(camera.camera_id))
         session = await camera.stop_recording()
         times = views.SessionTimes.of(session)
@@ -170,7 +170,7 @@ class RecordingsApi:
 
     async def get_recording_status(self, caller: Caller, params: ByDevice) -> views.View | None:
         """Describe the running session."""
-        status = self._cameras.find(params.device).status
+        status = (await self._cameras.locate(params.device)).status
         session = status.session
         if session is None:
             return None
@@ -200,7 +200,7 @@ class RecordingsApi:
 
     async def list_recordings(self, caller: Caller, params: Page) -> views.View:
         """List recorded files."""
-        page = await self._storage.list_recordings(query_of(self._cameras, params))
+        page = await self._storage.list_recordings(await query_of(self._cameras, params))
         pins = await Keeper(self._storage).pins([s.filename for s in page.segments])
         return {
             "files": [views.stored(s, pins.get(s.filename)) for s in page.segments],
@@ -224,12 +224,12 @@ class RecordingsApi:
         }
 
 
-def query_of(cameras: Cameras, page: Page) -> RecordingQuery:
+async def query_of(cameras: Cameras, page: Page) -> RecordingQuery:
     """Say what a page asks for; a camera that is no longer configured may still have recordings."""
     camera_id = None
     if page.camera is not None:
         try:
-            camera_id = cameras.find(page.camera).camera_id
+            camera_id = (await cameras.locate(page.camera)).camera_id
         except Refusal:
             camera_id = CameraId(page.camera)
     return RecordingQuery(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
+from functools import cache
 from http import HTTPStatus
 
+import anyio
 import attrs
+import trio
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
@@ -116,6 +120,13 @@ class Web:
             admitted(identity)
 
 
+@cache
+def _load_file_reader() -> None:
+    """Import what reads files for Starlette, which it would else do on the event loop. Blocks."""
+    importlib.import_module("anyio._backends._trio")
+    _ = anyio.open_file  # newer versions import when they are asked for it
+
+
 class LeasedResponse(Response):
     """Holds a file's lease from before it is looked up until all of it is sent."""
 
@@ -149,6 +160,7 @@ class DurableFileResponse(FileResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send what the head promised and not a byte more, should the file have grown."""
+        await trio.to_thread.run_sync(_load_file_reader)
         left = 0
 
         async def send_promised(message: Message) -> None:

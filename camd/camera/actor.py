@@ -259,7 +259,7 @@ class Camera:
     async def reconfigure(self, recording: RecordingConfig) -> None:
         """Apply rotation and format; a running session goes on untouched."""
         try:
-            await self._mailbox.ask(Reconfigure(recording))
+            await self._post(Reconfigure(recording))
         except ActorGoneError:  # it begins anew after a bug, with these
             self._factory.recording = recording
 
@@ -272,16 +272,29 @@ class Camera:
         """End session and child in order; bounded. The session says the reason."""
         with trio.move_on_after(CLOSE_PATIENCE_SECONDS):
             try:
-                await self._mailbox.ask(Close(reason))
+                await self._post(Close(reason))
             except ActorGoneError:
-                return
+                self._closed = True  # between two lives there is nothing to end, nor to begin
 
     async def _ask(self, message: Message) -> Any:
         try:
-            return await self._mailbox.ask(message)
+            return await self._post(message)
         except ActorGoneError:
-            kind = SHUTTING_DOWN if self._closed else RECORDING_FAILED
-            raise Refusal(kind, camera_id=self.camera_id, cause="restarting") from None
+            if self._closed:
+                raise Refusal(SHUTTING_DOWN, camera_id=self.camera_id) from None
+            raise Refusal(
+                RECORDING_FAILED,
+                CRASHED.message,
+                suggestion="Try again in a moment; the traceback is in the service's log.",
+                camera_id=self.camera_id,
+                cause="restarting",
+            ) from None
+
+    async def _post(self, message: Message) -> Any:
+        """Ask the loop. Raises ActorGoneError at once while a bug's delay keeps it from living."""
+        if self._faulted:
+            raise ActorGoneError
+        return await self._mailbox.ask(message)
 
     # --- the loop ---
 
@@ -290,6 +303,8 @@ class Camera:
         await supervise(f"camera {self.camera_id}", self._live, self._crashed)
 
     async def _live(self) -> None:
+        if self._closed:
+            return
         with self._mailbox.opened():
             async with trio.open_nursery() as nursery:
                 self._nursery = self._children.nursery = nursery

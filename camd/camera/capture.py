@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
 import attrs
 import structlog
-import trio
 
 from camd.camera.asked import Asked, unsupported
 from camd.camera.encoders import Abilities, Untried
@@ -35,6 +33,8 @@ from camd.model import (
     V4l2Source,
     VideoFormat,
 )
+from camd.runtime.asking import ask_program
+from camd.runtime.looking import Looks
 from camd.runtime.spawn import open_child
 
 log = structlog.get_logger("camd.camera")
@@ -83,6 +83,7 @@ class Capture:
     launch: Launch = open_child  # how a child is started; tests put another one here
     abilities: Abilities = attrs.field(factory=Untried)
     seat: Callable[[], Seat | None] = _no_seat
+    looks: Looks = attrs.field(factory=Looks)
     _found: ProbeResult | None = attrs.field(default=None, init=False)
     _microphone: Microphone = attrs.field(init=False)
     _stream_sound: StreamSound = attrs.field(init=False)
@@ -99,18 +100,17 @@ class Capture:
         source = self.camera.source
         return source.path if isinstance(source, (FileSource, V4l2Source)) else None
 
-    @property
-    def absent(self) -> bool:
+    async def is_absent(self) -> bool:
         """Whether the source's device, file or node is missing at this moment.
 
         One that cannot be looked at may be there: FFmpeg says better what is wrong with it.
         """
         if (seat := self._seat) is not None:
             return seat.device is None
-        if isinstance(self.camera.source, V4l2Source) and self.path is None:
-            return True
+        if (path := self.path) is None:
+            return isinstance(self.camera.source, V4l2Source)
         try:
-            return self.path is not None and not self.path.exists()
+            return not await self.looks.ask(path.exists, otherwise=True)
         except OSError:
             return False
 
@@ -188,7 +188,7 @@ class Capture:
         this is the first time that one is needed.
         """
         seat = self._seat
-        if self.absent:
+        if await self.is_absent():
             return (seat and seat.trouble) or NOT_THERE
         device = seat.device if seat else None
         answer = self._choose()
@@ -309,20 +309,14 @@ class Capture:
         if not isinstance(self.camera.source, (FileSource, RtspSource)):
             return ProbeResult()
         arguments = probe_arguments(str(program.path), self.camera.source, program.version)
-        with trio.move_on_after(PROBE_PATIENCE_SECONDS):
-            try:
-                result = await trio.run_process(
-                    arguments,
-                    stdin=subprocess.DEVNULL,
-                    capture_stdout=True,
-                    capture_stderr=True,
-                    check=False,
-                )
-            except OSError:  # it went away since it was found; the child will say so
-                return ProbeResult()
-            text = result.stderr.decode("utf-8", "replace")
-            found = parse_probe(text)
-            refused = isinstance(self.camera.source, RtspSource) and not found.streams
-            return parse_refusal(text) if refused else found
-        log.warning("probe_took_too_long", camera=self.camera.id)
-        return ProbeResult()
+        try:
+            answer = await ask_program(arguments, PROBE_PATIENCE_SECONDS)
+        except OSError:  # it went away since it was found; the child will say so
+            return ProbeResult()
+        if answer.status is None and not answer.flooded:
+            log.warning("probe_took_too_long", camera=self.camera.id)
+            return ProbeResult()
+        text = answer.errors.decode("utf-8", "replace")
+        found = parse_probe(text)
+        refused = isinstance(self.camera.source, RtspSource) and not found.streams
+        return parse_refusal(text) if refused else found

@@ -120,7 +120,7 @@ class Children:
         self._capture.learn(trouble or self.machine.trouble)
         if not run.delivered:
             self._capture.forget()
-        absent = trouble is not None and self._capture.absent
+        absent = trouble is not None and await self._capture.is_absent()
         queues = self.feed.queues
         self.feed.end(_run_ended(trouble or self.machine.trouble, absent=absent))
         self._run = None

@@ -31,6 +31,8 @@ log = structlog.get_logger("camd.camera")
 TRIAL_SECONDS = 2  # of video
 TRIAL_FRAMES = 60
 PATIENCE_SECONDS = 10.0
+MOST_BYTES = 64 * 1024 * 1024
+LAST_WORDS_SECONDS = 1.0  # a process that it left may hold the pipe
 LONGEST_WORDS = 120
 
 
@@ -176,13 +178,16 @@ async def _try(encoder: Encoder, arguments: tuple[str, ...]) -> Verdict:
         try:
             async with open_child(arguments) as child, trio.open_nursery() as nursery:
                 nursery.start_soon(trial.hear, child)
-                await trial.read(child)
-                status = await child.wait()
+                if await trial.read(child):
+                    status = await child.wait()
+                nursery.cancel_scope.deadline = trio.current_time() + LAST_WORDS_SECONDS
         except OSError as error:
             return Verdict(encoder.name, f"cannot be run: {error.strerror}")
     if scope.cancelled_caught:
         seconds = PATIENCE_SECONDS if trial.began else None
         return Verdict(encoder.name, f"not done within {PATIENCE_SECONDS:g} s", seconds)
+    if status is None:
+        return Verdict(encoder.name, "delivers without end")
     if status != 0:
         return Verdict(encoder.name, trial.last_words or f"exit status {status}")
     if why := complaint(bytes(trial.stream), encoder.codec, TRIAL_FRAMES):
@@ -199,10 +204,14 @@ class _Trial:
     began: float = 0.0  # monotonic seconds of the first bytes
     _said: bytearray = attrs.field(factory=bytearray)
 
-    async def read(self, child: Child) -> None:
+    async def read(self, child: Child) -> bool:
+        """Read to the end; False when there is none within what such a stream may have."""
         while chunk := await child.read_output():
             self.began = self.began or monotonic()
             self.stream += chunk
+            if len(self.stream) > MOST_BYTES:
+                return False
+        return True
 
     async def hear(self, child: Child) -> None:
         while chunk := await child.read_errors():

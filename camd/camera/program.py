@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import shutil
-import subprocess
 from pathlib import Path
 
 import attrs
@@ -12,6 +11,8 @@ import trio
 
 from camd.config.schema import FfmpegConfig
 from camd.media.report import parse_encoders, parse_inputs, parse_version
+from camd.runtime.asking import ask_program
+from camd.runtime.spawn import NOT_EXECUTED
 
 _PATIENCE_SECONDS = 15  # the first run of a 170 MB program from a slow SD card
 
@@ -45,7 +46,7 @@ async def find_ffmpeg(config: FfmpegConfig) -> Program:
             ) from error
     tried = []
     for bundled, find in ((False, _system_path), (True, _bundled_path)):
-        path = await trio.to_thread.run_sync(find)
+        path = await trio.to_thread.run_sync(find, abandon_on_cancel=True)
         if path is None:
             continue
         try:
@@ -96,17 +97,19 @@ async def _version(path: Path) -> tuple[int, int]:
 async def _output(path: Path, option: str) -> str:
     command = [str(path), "-hide_banner", option]
     try:
-        with trio.fail_after(_PATIENCE_SECONDS):
-            done = await trio.run_process(
-                command, capture_stdout=True, stderr=subprocess.DEVNULL, check=False
-            )
+        answer = await ask_program(command, _PATIENCE_SECONDS)
     except OSError as error:
         raise _UnusableError(f"cannot be run: {error.strerror}") from error
-    except trio.TooSlowError as error:
-        raise _UnusableError(f"did not answer within {_PATIENCE_SECONDS} s") from error
-    if done.returncode != 0:
-        raise _UnusableError(f"ended with exit status {done.returncode}")
-    return done.stdout.decode(errors="replace")
+    if answer.flooded:
+        raise _UnusableError(f"answers {option} without end")
+    if answer.status is None:
+        raise _UnusableError(f"did not answer within {_PATIENCE_SECONDS} s")
+    if answer.status in NOT_EXECUTED and answer.errors:
+        why = answer.errors.decode(errors="replace").splitlines()[-1].rpartition(": ")[2]
+        raise _UnusableError(f"cannot be run: {why}")
+    if answer.status != 0:
+        raise _UnusableError(f"ended with exit status {answer.status}")
+    return answer.output.decode(errors="replace")
 
 
 def _system_path() -> Path | None:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 import attrs
+import structlog
 
 from camd.camera.active import DURABILITY_SECONDS, SHUTDOWN
 from camd.camera.actor import Camera
@@ -13,9 +14,12 @@ from camd.camera.reckoning import Reckoning, arrival_by_session
 from camd.camera.sessions import Moment, SessionBook
 from camd.clock import boot_id, monotonic, now
 from camd.config.schema import Config
+from camd.errors import Refusal
 from camd.model import CameraId, Cause, Session, SessionState
 from camd.storage.actor import Storage
 from camd.storage.trust import Arrival
+
+log = structlog.get_logger("camd.camera")
 
 
 class Company(Protocol):
@@ -46,7 +50,11 @@ class Resumption:
             return False
         if not self._config.recording.resume_sessions:
             return False
-        return await camera.resume(session, await self._arrival(session))
+        try:
+            return await camera.resume(session, await self._arrival(session))
+        except Refusal as refusal:  # a bug ended the camera's actor, or the service stops
+            log.error("not_resumed", session=session.session_id, why=refusal.message)
+            return False
 
     async def _arrival(self, session: Session) -> Arrival | None:
         """Find out when a session's last frame arrived: from its newest file, or its beginning."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -35,10 +37,13 @@ from camd.model import (
     V4l2Source,
 )
 from camd.runtime.fanout import Fanout
+from camd.runtime.looking import Looks
 from camd.storage.actor import Storage
 
 log = structlog.get_logger("camd.cameras")
 
+_LINK_LOOKS = 4  # at a time
+_LINK_SECONDS = 2.0
 REMOVED = "camera_removed"  # why a session ended whose camera has another name now
 
 
@@ -63,6 +68,8 @@ class Cameras:
     )
     _finding: trio.Lock = attrs.field(factory=trio.Lock, init=False)
     _program: Program | None = attrs.field(default=None, init=False)
+    _looks: Looks = attrs.field(factory=Looks, init=False)
+    _links: Looks = attrs.field(factory=partial(Looks, _LINK_LOOKS, _LINK_SECONDS), init=False)
 
     def __attrs_post_init__(self) -> None:
         look_again = self._survey.look_again if self._survey is not None else None
@@ -77,17 +84,28 @@ class Cameras:
         return len(self._cameras)
 
     def find(self, name: str) -> Camera:
-        """Look a camera up by id, device, node or link. Raises Refusal (−32004)."""
+        """Look a camera up by id, device, node or known link. Raises Refusal (−32004)."""
         camera = self.get(CameraId(name))
         if camera is None:
             camera = next((c for c in self if name in _names(c)), None)
-        if camera is None and name.startswith("/dev/"):
-            with suppress(ValueError, OSError, RuntimeError):  # a NUL; links that go in circles
-                real = Path(name).resolve()
-                camera = next((c for c in self if real == _node(c)), None)
         if camera is None:
             raise Refusal(CAMERA_UNKNOWN, camera_id=name[:200])
         return camera
+
+    async def locate(self, name: str) -> Camera:
+        """Look a camera up as `find` does, else by where a link below /dev leads.
+
+        Waits for the file system, with patience. Raises Refusal (−32004).
+        """
+        try:
+            return self.find(name)
+        except Refusal:
+            below_dev = name.startswith("/dev/") and ".." not in name.split("/")
+            if not below_dev:
+                raise
+        nodes = {camera.camera_id: node for camera in self if (node := _node(camera))}
+        found = await self._links.ask(partial(_owner_of, name, nodes), None)
+        return self.find(found or name)
 
     def get(self, camera_id: CameraId) -> Camera | None:
         """Look a camera up by its id alone."""
@@ -133,7 +151,7 @@ class Cameras:
     async def find_program(self) -> Program:
         """Find FFmpeg once; looked for again as long as it is missing, and when it went away."""
         async with self._finding:  # who comes meanwhile waits for the same search
-            if self._program is None or not self._program.path.exists():
+            if self._program is None or not await self._is_there(self._program):
                 self._program = await find_ffmpeg(self._config.ffmpeg)
                 log.info(
                     "ffmpeg_found",
@@ -141,6 +159,10 @@ class Cameras:
                     bundled=self._program.bundled,
                 )
             return self._program
+
+    async def _is_there(self, program: Program) -> bool:
+        """Whether the program can be run still; on a disk that hangs nobody knows better."""
+        return await self._looks.ask(program.path.exists, otherwise=True)
 
     def _neighbours(self, camera_id: CameraId) -> Sequence[str]:
         """Name the cameras that deliver over the same USB bus."""
@@ -189,8 +211,15 @@ def _node(camera: Camera) -> Path | None:
     seat, source = camera.seat, camera.config.source
     if seat is not None:
         return seat.device.node if seat.device is not None else None
-    path = source.path if isinstance(source, V4l2Source) else None
-    return path.resolve() if path is not None else None
+    return source.path if isinstance(source, V4l2Source) else None
+
+
+def _owner_of(link: str, nodes: Mapping[CameraId, Path]) -> CameraId | None:
+    """Find the camera whose node a link leads to. Blocks."""
+    with suppress(ValueError, OSError):  # such as a NUL in the name
+        real = os.path.realpath(link)  # unlike Path.resolve, at peace with links in circles
+        return next((who for who, node in nodes.items() if os.path.realpath(node) == real), None)
+    return None
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ afterwards, from the exit status and the last words, why it ended.
 
 from __future__ import annotations
 
+import signal
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -23,7 +24,7 @@ from camd.media.redact import redact
 from camd.media.report import Message, classify, parse_line
 from camd.media.trouble import BAD_STREAM, FFMPEG_MISSING, HUNG, MUTE, SOUND_MISSING, STALLED
 from camd.model import Trouble
-from camd.runtime.spawn import Child, open_child
+from camd.runtime.spawn import NOT_EXECUTED, Child, open_child
 
 log = structlog.get_logger("camd.ffmpeg")
 
@@ -31,6 +32,7 @@ LAST_WORDS = 100
 LAST_WORDS_SECONDS = 1.0  # a grandchild could hold the pipe open
 END_PATIENCE_SECONDS = 5.0  # from the end of its output to its own
 LONGEST_LINE_BYTES = 8192
+ERRORS_BYTES = 65536
 LAST_LOOK_SECONDS = 0.1  # when it was this program that slept, what came meanwhile is in the pipe
 GATHER_SECONDS = 0.02  # a fragment comes in many writes; reading them at once saves wake-ups
 # At first FFmpeg hands on at once what it has looked at; when its first frame was there is known
@@ -40,8 +42,8 @@ GATHERED_SECONDS = 2.0
 AHEAD_SECONDS = 1.0  # so far a source may be ahead of real time before it is braked
 LONGEST_BRAKE_SECONDS = 0.5
 
-NOT_EXECUTED = (126, 127)  # what setpriv(1), as any shell, says of a program that cannot be run
-
+REST_SECONDS = 2.0  # for processes that the child left behind, and that hold its pipe
+TURN_BYTES = 32 * 1024  # parsed before others have their turn: a stream may be nothing but headers
 
 Launch = Callable[[Sequence[str]], AbstractAsyncContextManager[Child]]
 
@@ -106,6 +108,8 @@ class Run:
     _words: deque[Message] = attrs.field(factory=lambda: deque(maxlen=LAST_WORDS), init=False)
     _trouble: Trouble | None = attrs.field(default=None, init=False)
     _fragments: int = attrs.field(default=0, init=False)
+    _cut_off: bool = attrs.field(default=False, init=False)  # what comes now is not the child's
+    _look: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
 
     @property
     def stopping(self) -> bool:
@@ -138,6 +142,7 @@ class Run:
             async with self.launch(arguments) as child, trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch_errors, child)
                 nursery.start_soon(self._end_when_told, child)
+                nursery.start_soon(self._end_rest, child)
                 if sound_seconds is not None:
                     nursery.start_soon(self._await_sound, sound_seconds)
                 await self._read(child)
@@ -174,14 +179,17 @@ class Run:
         deadline = self._arrived + self.patience.start_seconds
         while True:
             chunk: bytes | None = None
+            last = self._cut_off
             patience = max(LAST_LOOK_SECONDS, deadline - monotonic())
-            with trio.move_on_after(QUIET_SECONDS if self._waiting else patience):
+            if last or self._waiting:
+                patience = LAST_LOOK_SECONDS if last else QUIET_SECONDS
+            with trio.move_on_after(patience) as self._look:
                 chunk = await child.read_output()
             if chunk and self._trouble is None:
                 self._read_at = monotonic()
-                self._parse(reader, chunk)
+                await self._parse(reader, chunk)
             pictures = await self._hand_on(quiet=not chunk)
-            if chunk == b"":
+            if chunk == b"" or (last and chunk is None):
                 return
             if pictures:
                 if deadline != float("inf"):
@@ -193,16 +201,20 @@ class Run:
                 if not self.stopping:
                     await self.stalled(STALLED)
 
-    def _parse(self, reader: FragmentReader, chunk: bytes) -> None:
-        """Keep what `chunk` completes, to be handed on."""
-        try:
-            self._waiting += reader.feed(chunk)
+    async def _parse(self, reader: FragmentReader, chunk: bytes) -> None:
+        """Keep what `chunk` completes, to be handed on; others have their turn meanwhile."""
+        for start in range(0, len(chunk), TURN_BYTES):
+            if start:
+                await trio.lowlevel.checkpoint()
+            try:
+                self._waiting += reader.feed(memoryview(chunk)[start : start + TURN_BYTES])
+            except MediaError as error:
+                log.error("stream_unreadable", error=str(error))
+                self._trouble = attrs.evolve(BAD_STREAM, message=f"{BAD_STREAM.message}: {error}")
+                self._stop.set()
+                return
             if self._waiting:
                 self._described.set()
-        except MediaError as error:
-            log.error("stream_unreadable", error=str(error))
-            self._trouble = attrs.evolve(BAD_STREAM, message=f"{BAD_STREAM.message}: {error}")
-            self._stop.set()
 
     async def _hand_on(self, *, quiet: bool) -> bool:
         """Hand on what waits; True when there were pictures in it.
@@ -263,14 +275,26 @@ class Run:
             log.error("child_hung", pid=child.pid)
             await self.stalled(HUNG)
 
+    async def _end_rest(self, child: Child) -> None:
+        """End what the child left behind: its pipe must end, and its device be free, after it."""
+        await child.wait()
+        await trio.sleep(REST_SECONDS)
+        log.warning("child_left_processes", pid=child.pid)
+        child.signal(signal.SIGKILL)
+        await trio.sleep(LAST_WORDS_SECONDS)
+        self._cut_off = True
+        self._look.cancel()
+
     async def _watch_errors(self, child: Child) -> None:
         """Read the child's stderr, which it would block on otherwise; keep the last words."""
         rest = b""
-        while chunk := await child.read_errors():
+        while chunk := await child.read_errors(ERRORS_BYTES):
             *lines, rest = (rest + chunk).split(b"\n")
             rest = rest[-LONGEST_LINE_BYTES:]
-            for line in lines:
+            for line in [line for line in lines if line.strip()][-LAST_WORDS:]:
                 self._hear(line)
+            if len(chunk) == ERRORS_BYTES:  # it says more than anybody can read
+                await trio.sleep(GATHER_SECONDS)
         self._hear(rest)
         self._heard_all.set()
 

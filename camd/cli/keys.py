@@ -15,12 +15,14 @@ from rich.table import Table
 from camd import clock
 from camd.access.keys import KeyFile, KeyFileError
 from camd.access.tokens import mint_token
+from camd.cli import times
 from camd.cli.exits import Failed, Misconfigured
 from camd.cli.output import console, messages, print_json
 from camd.cli.reach import config_option, configured, json_option
 from camd.config.values import parse_duration
 from camd.rpc.roles import Role
 
+_MINUTE = "%Y-%m-%d %H:%M"
 _ROLES = [role.value for role in Role]
 
 
@@ -61,6 +63,7 @@ def add(config_path: Path | None, name: str, role: str, valid: timedelta | None)
 
 
 @keys.command("list")
+@times.utc_option
 @config_option
 @json_option
 def list_keys(config_path: Path | None, as_json: bool) -> None:
@@ -84,11 +87,11 @@ def list_keys(config_path: Path | None, as_json: bool) -> None:
     table = Table("name", "role", "created", "expires", box=None, pad_edge=False)
     for key in found:
         expired = key.identity.expired(clock.now().timestamp())
-        expires = f"{key.expires:%Y-%m-%d %H:%M}" if key.expires else "never"
+        expires = times.shown(key.expires, _MINUTE) if key.expires else "never"
         table.add_row(
             escape(key.name),
             key.role.value,
-            f"{key.created:%Y-%m-%d %H:%M}",
+            times.shown(key.created, _MINUTE),
             f"[red]{expires}[/]" if expired else expires,
         )
     console().print(table)

@@ -18,6 +18,7 @@ import click
 import trio
 
 from camd.access.keys import ADMIN_KEY_FILE
+from camd.cli import times
 from camd.cli.exits import Unreachable, misconfigured, refused
 from camd.client import (
     CannotConnectError,
@@ -98,6 +99,7 @@ def remote_options(command: F) -> F:
 
     options = (
         config_option,
+        times.utc_option,
         click.option(
             "--server",
             metavar="URL",
@@ -137,8 +139,14 @@ def page_options(command: F) -> F:
     options = (
         click.option("--camera", metavar="CAMERA", help="Only this camera's."),
         click.option("--session", "session_id", metavar="ID", help="Only this session's."),
-        click.option("--from", "from", metavar="TIME", help="Not older: 2026-01-15T14:30:00Z."),
-        click.option("--to", "to", metavar="TIME", help="Not newer."),
+        click.option(
+            "--from",
+            "from",
+            metavar="TIME",
+            callback=times.wished,
+            help="Not older: '2026-01-15 15:30', or with its zone, as 2026-01-15T14:30:00Z.",
+        ),
+        click.option("--to", "to", metavar="TIME", callback=times.wished, help="Not newer."),
         click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True),
         click.option("--offset", type=click.IntRange(0), default=0, show_default=True),
     )

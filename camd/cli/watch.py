@@ -8,7 +8,7 @@ import attrs
 import click
 from rich.markup import escape
 
-from camd.cli import tables
+from camd.cli import tables, times
 from camd.cli.output import console, messages, print_json
 from camd.cli.reach import Reach, json_option, remote_options, talk
 from camd.client import Client
@@ -52,7 +52,7 @@ class News:
 
 def event_line(method: str, params: dict[str, Any]) -> str:
     """Say one notification in one line, with rich's markup."""
-    time = str(params.get("time") or "")[11:19]
+    time = times.moment(params.get("time"), "%H:%M:%S")
     camera = escape(str(params.get("camera_id") or ""))
     match method:
         case "camera_status_update":

@@ -23,7 +23,9 @@ def _check_server(server: ServerConfig) -> list[str]:
     mistakes = []
     if (server.tls_cert is None) != (server.tls_key is None):
         missing = "tls_cert" if server.tls_cert is None else "tls_key"
-        mistakes.append(f"server.{missing}: is missing; TLS needs tls_cert and tls_key, or neither")
+        mistakes.append(
+            f"server.{missing}: is missing; TLS needs both server.tls_cert and server.tls_key"
+        )
     if server.health_listen in server.listen and not server.health_listen.endswith(":0"):
         mistakes.append(
             "server.health_listen: is an address of server.listen, where health is served anyway; "
@@ -42,8 +44,8 @@ def _check_storage(storage: StorageConfig) -> list[str]:
     folders = (storage.recordings_dir, storage.snapshots_dir, storage.state_dir)
     if len(set(folders)) < len(folders):
         mistakes.append(
-            "storage.recordings_dir: recordings_dir, snapshots_dir and state_dir must be three "
-            "different folders"
+            "storage.recordings_dir: must be another folder than storage.snapshots_dir and "
+            "storage.state_dir; all three must be different"
         )
     return mistakes
 

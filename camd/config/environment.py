@@ -41,6 +41,7 @@ _ALIASES = {
     "CAMERA_SERVICE_JWT_SECRET": ("auth", "jwt_secret"),
 }
 _ROTATION_MINUTES = "RECORDING_ROTATION_MINUTES"
+_PLACE = re.compile(r"(?<![\w./])([a-z0-9]+)\.([a-z0-9_]+)\b(?! \(from )")
 _VARIABLE = re.compile(r"CAMD_([A-Z0-9_]+?)__([A-Z0-9_]+)")
 
 
@@ -82,6 +83,16 @@ def read_environment(environ: Mapping[str, str]) -> Overlay:
         variables={place: variable for place, (variable, _) in found.items()},
         mistakes=tuple(mistakes),
     )
+
+
+def name_variables(mistake: str, variables: Mapping[tuple[str, str], str]) -> str:
+    """Put the variable behind each `section.key` in a sentence that came from the environment."""
+
+    def with_origin(match: re.Match[str]) -> str:
+        variable = variables.get((match[1], match[2]))
+        return f"{match[0]} (from {variable})" if variable else match[0]
+
+    return _PLACE.sub(with_origin, mistake)
 
 
 def _key_types(section: str) -> dict[str, object]:

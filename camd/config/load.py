@@ -16,7 +16,8 @@ import attrs
 import tomli
 
 from camd.config.checks import check
-from camd.config.environment import Overlay, read_environment
+from camd.config.environment import Overlay, name_variables, read_environment
+from camd.config.files import read_small_file
 from camd.config.readers import SECRET_BYTES
 from camd.config.schema import AuthConfig, CameraConfig, Config, StorageConfig
 from camd.config.structure import CameraTable, Places, Structured, structure
@@ -48,7 +49,8 @@ def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
     cameras = _with_defaults(structured.cameras)
     mistakes += check(structured.sections, cameras)
     if mistakes:
-        raise ConfigError(tuple(mistakes))
+        named = (name_variables(mistake, overlay.variables) for mistake in mistakes)
+        raise ConfigError(tuple(named))
     return Config(cameras=tuple(cameras.values()), file=file, **structured.sections)  # type: ignore[arg-type]
 
 
@@ -95,9 +97,7 @@ def _user_folder(environ: Mapping[str, str], variable: str, below_home: str) -> 
 
 def _read_toml(file: Path) -> dict[str, object]:
     try:
-        with file.open("rb") as stream:
-            content = stream.read(_FILE_BYTES)
-        return tomli.loads(content.decode())
+        return tomli.loads(read_small_file(file, _FILE_BYTES).decode())
     except OSError as error:
         raise ConfigError((f"{file}: cannot be read: {error.strerror}",)) from error
     except UnicodeDecodeError as error:
@@ -123,11 +123,10 @@ def _with_secret_from_file(
         return {}
     if auth.jwt_secret:
         if ("auth", "jwt_secret") not in overlay.values:
-            mistakes.append("auth.jwt_secret: stands beside jwt_secret_file; keep one of them")
+            mistakes.append("auth.jwt_secret: stands beside auth.jwt_secret_file; keep one of them")
         return {}
     try:
-        with auth.jwt_secret_file.open("rb") as stream:
-            secret = stream.read(_SECRET_FILE_BYTES).decode().strip()
+        secret = read_small_file(auth.jwt_secret_file, _SECRET_FILE_BYTES).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
         mistakes.append(f"auth.jwt_secret_file: {auth.jwt_secret_file} cannot be read: {reason}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 - else imported on the event loop, at the first look-up
 import errno
 import os
 import secrets
@@ -19,6 +20,7 @@ from camd.rpc.roles import Identity, Role, Via
 
 UNIX_PREFIX = "unix:"
 _BACKLOG = 512
+_REMOVE_SECONDS = 1.0
 _UCRED = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
 
 
@@ -95,7 +97,8 @@ async def open_doors(
 async def _listen(address: Address, stack: AsyncExitStack) -> list[Door]:
     if address.path is not None:
         listener = await _listen_unix(address, address.path)
-        stack.callback(_remove, address.path, _inode(address.path))
+        inode = await trio.to_thread.run_sync(_inode, address.path)
+        stack.push_async_callback(_remove, address.path, inode)
         await stack.enter_async_context(listener)
         return [Door(address.text, listener)]
     listeners = await trio.open_tcp_listeners(address.port, host=address.host, backlog=_BACKLOG)
@@ -125,9 +128,10 @@ def _translated(address: Address, error: OSError) -> ListenError:
 
 
 async def _listen_unix(address: Address, path: Path) -> trio.SocketListener:
-    if _is_socket(address, path) and await _answers(path):
+    if await trio.to_thread.run_sync(_is_socket, address, path) and await _answers(path):
         raise AddressInUseError(address.text)
-    return trio.SocketListener(trio.socket.from_stdlib_socket(_bind(path)))
+    sock = await trio.to_thread.run_sync(_bind, path)
+    return trio.SocketListener(trio.socket.from_stdlib_socket(sock))
 
 
 def _is_socket(address: Address, path: Path) -> bool:
@@ -166,10 +170,16 @@ def _inode(path: Path) -> int:
     return path.stat().st_ino
 
 
-def _remove(path: Path, inode: int) -> None:
-    with suppress(OSError):
-        if path.stat().st_ino == inode:  # else somebody replaced it
-            path.unlink()
+async def _remove(path: Path, inode: int) -> None:
+    """Remove our socket; on a disk that hangs it stays, which the next start can do with."""
+
+    def remove() -> None:
+        with suppress(OSError):
+            if path.stat().st_ino == inode:  # else somebody replaced it
+                path.unlink()
+
+    with trio.CancelScope(shield=True), trio.move_on_after(_REMOVE_SECONDS):
+        await trio.to_thread.run_sync(remove, abandon_on_cancel=True)
 
 
 def tls_context(cert: Path, key: Path | None) -> ssl.SSLContext:

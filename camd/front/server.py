@@ -206,7 +206,10 @@ async def open_front(
         authentication_seconds=config.authentication_timeout.total_seconds(),
     )
     places = _places(config, max_sockets)
-    tls = tls_context(config.tls_cert, config.tls_key) if config.tls_cert else None
+    tls = None
+    if config.tls_cert is not None:
+        load = partial(tls_context, config.tls_cert, config.tls_key)
+        tls = await trio.to_thread.run_sync(load, abandon_on_cancel=True)
     health = (config.health_listen,) if config.health_listen else ()
     async with (
         open_doors(() if inherited else config.listen, inherited) as main_doors,

@@ -15,6 +15,7 @@ DEFAULT_LIMITS: Mapping[bytes, int] = {
     b"mdat": 64 * _MIB,
 }
 DEFAULT_LIMIT = _MIB
+MAX_CHILDREN = 1000
 
 _PRINTABLE = frozenset(range(0x20, 0x7F))
 
@@ -165,10 +166,15 @@ class BoxReader:
 def children(data: bytes | memoryview, start: int = 0, end: int | None = None) -> Iterator[Span]:
     """Walk the boxes that fill `data[start:end]` exactly. Raises BoxError when they do not.
 
-    A size of 0 is refused: only the last box of a file may have it.
+    A size of 0 is refused: only the last box of a file may have it. So are more boxes than
+    MAX_CHILDREN: walking them would take seconds.
     """
     end = len(data) if end is None else end
+    left = MAX_CHILDREN
     while start < end:
+        left -= 1
+        if left < 0:
+            raise BoxError(f"more than {MAX_CHILDREN} boxes in one container")
         header = _read_header(data, start, end)
         if header is None or header.size == 0 or start + header.size > end:
             raise BoxError(f"a box at {start} does not fit into its container")

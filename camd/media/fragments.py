@@ -10,6 +10,7 @@ from camd.media.tracks import Init, Track, read_init, unpack
 
 __all__ = ["Fragment", "FragmentError", "FragmentReader", "Init", "Run", "Track"]
 
+MAX_IDLE_BOXES = 1000  # that carry no samples, one behind the other
 NTP_OFFSET_SECONDS = 2_208_988_800  # from 1900-01-01 to 1970-01-01
 _WRITTEN = 0x18  # prft flags: the time is when the fragment was written
 
@@ -85,6 +86,7 @@ class FragmentReader:
         self._moof: bytes | None = None
         self._reference: _Reference | None = None
         self._error: MediaError | None = None
+        self._idle = 0  # boxes since the last fragment
         self._seen = 0
         self._position = 0
 
@@ -101,6 +103,9 @@ class FragmentReader:
         try:
             for box in self._boxes.feed(chunk):
                 self._seen += len(box.data)
+                self._idle += 1
+                if self._idle > MAX_IDLE_BOXES:
+                    raise FragmentError(f"{MAX_IDLE_BOXES} boxes in a row without a fragment")
                 if event := self._receive(box):
                     self._position = self._seen
                     events.append(event)
@@ -154,6 +159,7 @@ class FragmentReader:
         video = next((run for run in runs if run.track_id == track.track_id), None)
         wall = _wall_of_video(self._reference, runs, video)
         self._moof = self._reference = None
+        self._idle = 0
         return Fragment(moof, mdat.data, runs, video, track.timescale, wall)
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 import attrs
 
 from camd.media.boxes import MediaError, Span, children, find
-from camd.media.tracks import Defaults, Init, Track, unpack
+from camd.media.tracks import MAX_TRACKS, Defaults, Init, Track, unpack
 
 MAX_SAMPLES = 100_000  # of all tracks of one fragment
 
@@ -96,9 +96,10 @@ def read_moof(moof: bytes, init: Init, payload: int, end: int) -> tuple[Run, ...
     top = find(moof, b"moof")
     if top is None or find(moof, b"moof", b"mfhd") is None:
         raise FragmentError("a moof without its header")
-    for traf in children(moof, top.payload, top.end):
-        if traf.kind != b"traf":
-            continue
+    trafs = [span for span in children(moof, top.payload, top.end) if span.kind == b"traf"]
+    if len(trafs) > MAX_TRACKS:
+        raise FragmentError(f"a fragment of {len(trafs)} tracks, at most {MAX_TRACKS} are allowed")
+    for traf in trafs:
         collected, position = _read_traf(moof, traf, tracks, position, room)
         room -= len(collected.sizes)
         if not collected.sizes:

@@ -28,6 +28,7 @@ from camd.runtime import descriptors
 PIPE_BYTES = 1024 * 1024  # F_SETPIPE_SZ: what an unprivileged process may ask for
 TERMINATE_PATIENCE_SECONDS = 3.0
 KILL_PATIENCE_SECONDS = 2.0
+NOT_EXECUTED = (126, 127)  # what setpriv(1), as any shell, says of a program that cannot be run
 
 _forker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fork")
 
@@ -78,10 +79,15 @@ async def _fork(arguments: Sequence[str]) -> subprocess.Popen[bytes]:
 
 @attrs.define(eq=False)
 class Child:
-    """A running child: its pipes, its end. The process group is its own."""
+    """A running child: its pipes, its end. The process group is its own.
+
+    It stays unreaped until the block of `open_child` ends: so long its number is nobody else's,
+    and the processes that it left behind can be signalled by it.
+    """
 
     _process: subprocess.Popen[bytes]
     _pidfd: int
+    _status: int | None = attrs.field(default=None, init=False)
     _ended: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     @property
@@ -102,20 +108,22 @@ class Child:
     async def wait(self) -> int:
         """Wait until the child has ended: its exit status, or minus the signal's number."""
         await self._ended.wait()
-        assert self._process.returncode is not None
-        return self._process.returncode
+        assert self._status is not None
+        return self._status
 
-    async def _reap(self) -> None:
+    async def _notice_end(self) -> None:
         """Notice the child's end; the one task that waits on the pidfd (pidfd_open(2))."""
-        while self._process.poll() is None:
+        how = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        while (found := os.waitid(os.P_PID, self.pid, how)) is None:  # noqa: ASYNC222 - WNOHANG
             await trio.lowlevel.wait_readable(self._pidfd)
+        exited = found.si_code == os.CLD_EXITED
+        self._status = found.si_status if exited else -found.si_status
         self._ended.set()
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the child's process group, if it still runs."""
-        if self._process.poll() is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, number)
+        """Send a signal to the child's process group: to the child, and to those it left."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
 
     async def end(self) -> int | None:
         """Ask the child to end, then make it; None when even SIGKILL did not end it in time.
@@ -132,6 +140,9 @@ class Child:
         return None
 
     def _close(self) -> None:
+        self.signal(signal.SIGKILL)
+        if self._status is not None:
+            self._process.wait()  # it has ended: nothing is waited for
         for pipe in (self._process.stdout, self._process.stderr):
             if pipe is not None:
                 trio.lowlevel.notify_closing(pipe)
@@ -163,7 +174,7 @@ async def open_child(arguments: Sequence[str]) -> AsyncIterator[Child]:
     child = Child(process, os.pidfd_open(process.pid))
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(child._reap)
+            nursery.start_soon(child._notice_end)
             yield child
             nursery.cancel_scope.cancel()
     finally:
@@ -181,7 +192,7 @@ async def _drain_and_end(child: Child) -> None:
             pass
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(child._reap)
+        nursery.start_soon(child._notice_end)
         nursery.start_soon(drain)
         nursery.start_soon(partial(_discard_errors, child))
         await child.end()

@@ -6,7 +6,6 @@ new, catches up by reading on.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 from contextlib import suppress
@@ -17,6 +16,7 @@ import attrs
 import structlog
 
 from camd.model import Segment
+from camd.runtime.locked import FolderInUseError, lock_file
 from camd.storage.backlog import Backlog
 from camd.storage.catalog import Catalog
 from camd.storage.database import is_damage, put_aside
@@ -25,6 +25,8 @@ from camd.storage.journal import Journal
 from camd.storage.records import Record, SegmentNoted
 
 log = structlog.get_logger("camd.storage")
+
+__all__ = ["FOLDER", "INDEX", "Archive", "FileId", "FolderInUseError", "file_id"]
 
 FOLDER = ".camd"  # in the recordings folder
 INDEX = "index.sqlite"
@@ -46,10 +48,6 @@ def file_id(path: Path) -> FileId | None:
     except OSError:
         return None
     return facts.st_dev, facts.st_ino
-
-
-class FolderInUseError(OSError):
-    """Another process has this recordings folder."""
 
 
 @attrs.define(eq=False)
@@ -79,7 +77,7 @@ class Archive:
         """
         folder = recordings / FOLDER
         folder.mkdir(mode=0o750, exist_ok=True)
-        lock = _lock(folder / "lock")
+        lock = lock_file(folder / "lock", recordings)
         try:
             if reindex and (folder / INDEX).exists():
                 put_aside(folder / INDEX)
@@ -220,19 +218,3 @@ class Archive:
         self.journal.close()
         self.catalog.close()
         os.close(self._lock)
-
-
-def _lock(path: Path) -> int:
-    """Take the folder, for as long as the descriptor is open (flock(2)); says who has it."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        owner = os.pread(fd, 20, 0).decode("ascii", "replace").strip() or "unknown"
-        os.close(fd)
-        raise FolderInUseError(f"{path.parent.parent} is used by process {owner}") from None
-    except OSError as error:
-        log.warning("folder_not_locked", error=str(error))  # not every file system has locks
-    with suppress(OSError):
-        os.pwrite(fd, f"{os.getpid():<19}\n".encode(), 0)
-    return fd

@@ -43,7 +43,7 @@ class OneCamera:
 
     camera: Camera
 
-    def find(self, name: str) -> Camera:
+    async def locate(self, name: str) -> Camera:
         """Find it, by whatever name."""
         return self.camera
 

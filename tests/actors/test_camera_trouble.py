@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -28,7 +29,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from camd.camera.queue import CaptureQueue
 from camd.config.schema import RecordingConfig
-from camd.errors import Refusal
+from camd.errors import RECORDING_FAILED, SHUTTING_DOWN, Refusal
 from camd.model import (
     CameraChanged,
     CameraState,
@@ -472,11 +473,40 @@ async def test_a_bug_ends_the_session_and_the_camera_starts_anew(
             noted, elapsed_seconds=0
         )
 
+        for ask in (stage.camera.stop_recording, partial(stage.camera.start_recording, ANN)):
+            with pytest.raises(Refusal) as refused:
+                await ask()
+            assert refused.value.kind is RECORDING_FAILED
+            assert refused.value.data["cause"] == "restarting"
+        assert trio.current_time() == 3.5  # nobody waits for the next life
+
+        await stage.camera.published.wait_until(lambda s: s.state is not CameraState.FAULTED)
         session = await stage.camera.start_recording(ANN)
         assert trio.current_time() == 5.0  # a second's delay, and the first fragment
         assert session.state is SessionState.RECORDING
         assert session_of(other).gaps == ()
         assert other.camera.status.restarts == 0
+
+
+async def test_a_camera_that_is_closed_between_two_lives_has_no_further_one(
+    clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing returns at once, and whoever asks afterwards is told that it stops."""
+    async with open_stage() as stage:
+        monkeypatch.setattr(type(stage.camera), "_handle", lambda self, ask: 1 / 0)
+        with capture_logs():
+            with pytest.raises(Refusal):
+                await stage.camera.start_recording(ANN)
+            await stage.until(CameraState.FAULTED)
+        before = trio.current_time()
+        await stage.camera.close()
+        assert trio.current_time() == before
+        with pytest.raises(Refusal) as refused:
+            await stage.camera.start_recording(ANN)
+        assert refused.value.kind is SHUTTING_DOWN
+        await trio.sleep(120)
+        assert stage.camera.status.restarts == 1
+        assert stage.camera.status.state is CameraState.FAULTED
 
 
 def _raise_in(culprit: object, original: Any) -> Any:

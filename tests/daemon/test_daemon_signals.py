@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -74,7 +75,8 @@ async def test_a_second_signal_ends_a_stop_that_takes_long(
 
 async def freeze(pid: int) -> None:
     """Stop a process as a hanging driver would: it does not react to SIGTERM any more."""
-    await trio.run_process(["kill", "-STOP", str(pid)])
+    await trio.lowlevel.checkpoint()
+    os.kill(pid, signal.SIGSTOP)
 
 
 async def test_a_child_that_does_not_react_does_not_stop_the_stop(daemon: Daemon) -> None:

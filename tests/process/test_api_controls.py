@@ -48,7 +48,7 @@ class Stage:
         self.camera = PlayedCamera(camera_id, self.node, owner)
         self.registry = Registry(ControlsApi(self).methods())
 
-    def find(self, name: str) -> PlayedCamera:
+    async def locate(self, name: str) -> PlayedCamera:
         """Know one camera."""
         if name not in ("camera0", str(NODE)):
             raise Refusal(CAMERA_UNKNOWN, camera_id=name)

@@ -109,7 +109,7 @@ async def test_the_seats_device_is_asked_for_what_was_chosen() -> None:
     assert known.asked == ["h264"]
     assert capture.chosen is not None
     assert capture.wanted == VideoFormat("", 640, 480, 30.0)
-    assert not capture.absent
+    assert not await capture.is_absent()
     assert capture.path is None
 
 
@@ -134,10 +134,10 @@ async def test_a_seat_without_a_device_answers_with_its_trouble() -> None:
     """The camera is absent, whatever its node's name."""
     capture = capturing(Seat(CAMERA, None, trouble=GONE))
     assert await troubled(capture) is GONE
-    assert capture.absent
+    assert await capture.is_absent()
     assert (await troubled(capturing(Seat(CAMERA, None)))).cause == "not_found"
     unnamed = capturing(None)
-    assert unnamed.absent
+    assert await unnamed.is_absent()
     assert (await troubled(unnamed)).ledger_cause is Cause.CAMERA_LOST
 
 
@@ -146,7 +146,7 @@ async def test_a_device_that_could_not_be_asked_answers_with_its_trouble() -> No
     trouble = Trouble("no_permission", "", "")
     capture = capturing(seated(capabilities=None, trouble=trouble))
     assert await troubled(capture) is trouble
-    assert not capture.absent
+    assert not await capture.is_absent()
     assert "-i /dev/video7" in await planned(capturing(seated(capabilities=None)))
 
 
@@ -161,7 +161,7 @@ async def test_a_wish_that_is_not_offered_is_a_trouble_with_what_is_possible() -
     assert trouble.possible == ("MJPEG 640x480: 30, 15 frames/s",)
     assert trouble.possible[0] in trouble.suggestion
     assert capture.chosen is None
-    assert not capture.absent
+    assert not await capture.is_absent()
 
 
 async def test_where_no_encoder_works_that_is_said() -> None:

@@ -153,7 +153,7 @@ def test_ls_asks_for_what_the_options_say(service: FakeService) -> None:
     """Options that are not given are not sent."""
     service.answers = {"list_recordings": {"files": [FILE], "total": 3}}
     result = camd(service, "ls", "--camera", "camera0", "--limit", "1", "--from", "2026-01-01")
-    wanted = {"limit": 1, "offset": 0, "camera": "camera0", "from": "2026-01-01"}
+    wanted = {"limit": 1, "offset": 0, "camera": "camera0", "from": "2026-01-01T00:00:00Z"}
     assert service.calls == [("list_recordings", wanted)]
     assert str(FILE["filename"]) in result.stdout
     assert "1 of 3 recordings" in result.stdout
@@ -338,8 +338,8 @@ def test_watch_shows_events_until_the_service_goes(service: FakeService) -> None
     result = camd(service, "watch")
     assert result.exit_code == 3
     assert result.stdout.splitlines() == [
-        "14:30:00  camera0  CONNECTED  idle",
-        "14:30:00  storage  blocked",
+        "14:30:00 UTC  camera0  CONNECTED  idle",
+        "14:30:00 UTC  storage  blocked",
     ]
     lines = camd(service, "watch", "--json").stdout.splitlines()
     assert [json.loads(line)["method"] for line in lines] == [method for method, _ in service.news]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -197,7 +198,7 @@ def test_mistakes_of_file_environment_and_combinations_come_together(tmp_path: P
         "CAMD_AUTH__ENABLD",
         "recording.format",
         "server.tls_key",
-        "storage.warn_percent",
+        "storage.warn_percent (from STORAGE_WARN_PERCENT)",
         "camera[1].source",
         "camera[2].codec",
     ]
@@ -215,7 +216,7 @@ def test_mistakes_of_file_environment_and_combinations_come_together(tmp_path: P
             "camera[1].device: 'a' is taken by camera[0]",
         ),
         ("[server]\nhealth_listen = '127.0.0.1:8002'", "server.health_listen: is an address"),
-        ("[storage]\nstate_dir = 'recordings'", "three different folders"),
+        ("[storage]\nstate_dir = 'recordings'", "all three must be different"),
         ("[storage]\nblock_percent = 80", "storage.warn_percent: 80 must be below"),
     ],
 )
@@ -243,3 +244,69 @@ def test_a_secret_file_must_be_readable_long_enough_and_alone(tmp_path: Path) ->
     assert "keep one of them" in mistakes_of(tmp_path, both)[0]
     config = load_config(write(tmp_path, text), {"CAMERA_SERVICE_JWT_SECRET": "e" * 32})
     assert config.auth.jwt_secret == "e" * 32
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "words"),
+    [
+        (
+            "[storage]\nblock_percent = 50",
+            {"STORAGE_WARN_PERCENT": "70"},
+            "storage.warn_percent (from STORAGE_WARN_PERCENT): 70 must be below "
+            "storage.block_percent, which is 50",
+        ),
+        (
+            "[storage]\nwarn_percent = 70",
+            {"CAMD_STORAGE__BLOCK_PERCENT": "50"},
+            "storage.warn_percent: 70 must be below "
+            "storage.block_percent (from CAMD_STORAGE__BLOCK_PERCENT), which is 50",
+        ),
+        (
+            "",
+            {"CAMD_SERVER__TLS_CERT": "/cert.pem"},
+            "server.tls_key: is missing; "
+            "TLS needs both server.tls_cert (from CAMD_SERVER__TLS_CERT)",
+        ),
+        (
+            "",
+            {"CAMD_AUTH__JWT_SECRET_FILE": "/nowhere"},
+            "auth.jwt_secret_file (from CAMD_AUTH__JWT_SECRET_FILE): /nowhere cannot be read",
+        ),
+        (
+            "",
+            {"STORAGE_WARN_PERCENT": "much"},
+            "storage.warn_percent (from STORAGE_WARN_PERCENT): must be a number",
+        ),
+    ],
+)
+def test_a_mistake_from_the_environment_names_its_variable(
+    tmp_path: Path, text: str, environ: dict[str, str], words: str
+) -> None:
+    """Whether one value is wrong or two do not go together, and whichever of them came from it."""
+    (mistake,) = mistakes_of(tmp_path, text, **environ)
+    assert mistake.startswith(words)
+    assert mistake.count("(from ") == 1
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (os.mkfifo, "is a FIFO, not a file"),
+        (os.mkdir, "is a directory, not a file"),
+        (lambda path: path.symlink_to("/dev/zero"), "is a character device, not a file"),
+        (lambda path: path.write_bytes(b"#" * (4 * 1024 * 1024 + 1)), "is larger than 4194304 by"),
+    ],
+    ids=["fifo", "directory", "device", "large"],
+)
+def test_what_is_no_small_file_is_refused_with_words(
+    tmp_path: Path, make: Callable[[Path], object], words: str
+) -> None:
+    """The configuration and the file of a secret: nothing is waited for, nor read without end."""
+    make(tmp_path / "camd.toml")
+    with pytest.raises(ConfigError, match=words):
+        load_config(tmp_path / "camd.toml", {})
+    make(tmp_path / "secret")
+    text = f"[auth]\njwt_secret_file = '{tmp_path}/secret'"
+    (tmp_path / "other").mkdir()
+    (mistake,) = mistakes_of(tmp_path / "other", text)
+    assert words.removesuffix(" 4194304 by") in mistake

@@ -208,28 +208,28 @@ def test_progress_is_one_line_that_also_says_when_nothing_is_written() -> None:
 @pytest.mark.parametrize(
     ("method", "params", "line"),
     [
-        ("camera_status_update", CAMERA, "14:30:00  camera0  [green]CONNECTED[/]  streaming"),
+        ("camera_status_update", CAMERA, "14:30:00 UTC  camera0  [green]CONNECTED[/]  streaming"),
         (
             "camera_status_update",
             {"camera_id": "camera0", "status": "ERROR", "state": "RESTING", "message": "Busy"},
-            "14:30:00  camera0  [red]ERROR[/]  resting  Busy",
+            "14:30:00 UTC  camera0  [red]ERROR[/]  resting  Busy",
         ),
         (
             "recording_status_update",
             {"camera_id": "camera0", "status": "GAP", "filename": "a.mp4", "reason": "camera_lost"},
-            "14:30:00  camera0  [red]GAP[/]  a.mp4  camera_lost",
+            "14:30:00 UTC  camera0  [red]GAP[/]  a.mp4  camera_lost",
         ),
         (
             "storage_status_update",
             {"threshold_status": "blocked", "used_percent": 91.25, "message": "Storage space"},
-            "14:30:00  storage  [red]blocked[/]  91.2 % used  Storage space",
+            "14:30:00 UTC  storage  [red]blocked[/]  91.2 % used  Storage space",
         ),
         (
             "patrol_update",
             {"status": "ERROR", "filename": "a.mp4", "message": "a.mp4 is not what was recorded"},
-            "14:30:00  patrol  [red]ERROR[/]  a.mp4 is not what was recorded",
+            "14:30:00 UTC  patrol  [red]ERROR[/]  a.mp4 is not what was recorded",
         ),
-        ("something_new", {}, "14:30:00  something_new"),
+        ("something_new", {}, "14:30:00 UTC  something_new"),
     ],
 )
 def test_an_event_is_one_line(method: str, params: dict[str, Any], line: str) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from media_streams import Sample
 
 from camd.media.boxes import MediaError, box, full_box
-from camd.media.fragments import Fragment, FragmentError, FragmentReader, Init
+from camd.media.fragments import MAX_IDLE_BOXES, Fragment, FragmentError, FragmentReader, Init
 from camd.media.tracks import InitError, NoVideoError
 
 GOP = build.group(5)
@@ -276,3 +276,34 @@ def test_a_promise_of_too_many_samples_is_refused_without_making_them():
     moof = box(b"moof", full_box(b"mfhd", 0, 0, build.u32(1)), build.traf(1, 0, trun))
     with pytest.raises(FragmentError, match="more than"):
         read(build.VIDEO_ONLY + moof + box(b"mdat"))
+
+
+def test_a_stream_of_boxes_without_samples_is_refused_soon():
+    """Headers alone keep the reader busy for no longer than a bounded number of them takes."""
+    reader = FragmentReader()
+    reader.feed(build.VIDEO_ONLY + build.fragment((1, 0, GOP)))
+    reader.feed(box(b"free") * MAX_IDLE_BOXES)
+    with pytest.raises(FragmentError, match="in a row"):
+        reader.feed(box(b"free") * 131072)
+
+
+def test_boxes_between_fragments_count_from_the_last_fragment():
+    """However many there are altogether, as long as fragments come."""
+    piece = box(b"free") * (MAX_IDLE_BOXES - 10) + build.fragment((1, 0, GOP))
+    reader = FragmentReader()
+    reader.feed(build.VIDEO_ONLY)
+    assert all(len(reader.feed(piece)) == 1 for _ in range(5))
+
+
+@pytest.mark.parametrize("many", ["in the moof", "in a traf", "trafs"])
+def test_a_moof_full_of_boxes_is_refused_without_walking_them(many):
+    """Half a million boxes fit into the bytes that a moof may have."""
+    header = full_box(b"mfhd", 0, 0, build.u32(1))
+    inside = {
+        "in the moof": box(b"free") * 100_000,
+        "in a traf": box(b"traf", box(b"free") * 100_000),
+        "trafs": build.traf(1, 0, build.trun(build.group(1), 0)) * 100,
+    }
+    stream = build.VIDEO_ONLY + box(b"moof", header, inside[many]) + box(b"mdat", bytes(100))
+    with pytest.raises(MediaError, match=r"more than 1000|at most"):
+        read(stream)

@@ -40,6 +40,7 @@ from camd.model import (
 )
 from camd.runtime import spawn
 from camd.runtime.fanout import Fanout
+from camd.runtime.looking import Looks
 from camd.storage.actor import Storage
 from camd.storage.guard import Guard
 from camd.storage.levels import Thresholds, Usage, level_of
@@ -372,6 +373,14 @@ class Node:
         return "/dev/video0"
 
 
+class AtOnce(Looks):
+    """Looks at nodes that are played, without a thread, which an autojump clock does not know."""
+
+    async def ask(self, look: Callable[[], T], otherwise: T) -> T:
+        """Look."""
+        return look()
+
+
 @attrs.define(eq=False)
 class OnceCapture(Capture):
     """A camera whose film is played once."""
@@ -493,6 +502,7 @@ async def open_stage(
     studio = Studio(deque(parts))
     camera_config = CameraConfig(CAMERA, source, always_on=always_on)
     capture = (OnceCapture if once else Capture)(camera_config, config, find_program, studio.launch)
+    capture.looks = AtOnce()
     camera = Camera(camera_config, config, storage, events, capture)
     with events.subscribed(heard.append):
         async with trio.open_nursery() as nursery:

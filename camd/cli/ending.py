@@ -1,0 +1,133 @@
+"""How a command ends: with its exit status, whatever becomes of what it prints, or of it.
+
+A result that cannot be printed fails the command with one sentence; a reader who has gone needs
+none. Ctrl-C ends with 130. What goes to stderr is lost when it cannot be written.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import signal
+import sys
+from collections.abc import Collection
+
+import click
+
+from camd import signals
+from camd.cli.exits import Exit
+
+_STDOUT, _STDERR = 1, 2
+
+
+class OutputError(Exception):
+    """Standard output cannot be written. No OSError: it is no trouble with a file of camd's."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(os.strerror(number))
+        self.number = number
+
+
+class Output(io.RawIOBase):
+    """A standard stream whose failures are told once as OutputError, or never."""
+
+    def __init__(self, descriptor: int, *, closed: bool, tells: bool) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._trouble = errno.EBADF if closed else 0
+        self._tells = tells
+
+    def writable(self) -> bool:
+        """Say that it can be written."""
+        return True
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        """Say whether somebody looks."""
+        return os.isatty(self._descriptor)
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]  # any buffer
+        """Write what the descriptor takes. Raises OutputError."""
+        if not self._trouble:
+            try:
+                return os.write(self._descriptor, data)
+            except OSError as error:
+                self._trouble = error.errno or errno.EIO
+        if self._tells:
+            self._tells = False  # what is still buffered has nowhere to go
+            raise OutputError(self._trouble)
+        return len(data)
+
+
+def run_command(command: click.Command, closed: Collection[int] = ()) -> int:
+    """Run the command line and return its exit status; `closed` descriptors cannot be printed to.
+
+    Replaces the standard streams, and ends with a handler for SIGINT that ends the process.
+    """
+    sys.stdout = _stream(sys.stdout, Output(_STDOUT, closed=_STDOUT in closed, tells=True))
+    sys.stderr = _stream(sys.stderr, Output(_STDERR, closed=_STDERR in closed, tells=False))
+    try:
+        status = _run(command)
+    except KeyboardInterrupt:
+        status = signals.INTERRUPTED
+    except OutputError as error:
+        status = _unprinted(error)
+    except BaseExceptionGroup as group:
+        status = _status_of(group)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signals.end_at_once(signals.INTERRUPTED, [signal.SIGINT])
+    return status
+
+
+def _run(command: click.Command) -> int:
+    """Let click run the command; flush what it printed, so that failures are found."""
+    if sys.argv[1:2] != ["run"]:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        result = command.main(prog_name="camd", standalone_mode=False)
+        status = result if isinstance(result, int) else Exit.OK
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else Exit.OK
+    except click.ClickException as failure:
+        failure.show()
+        status = failure.exit_code
+    except click.Abort as abort:
+        if not isinstance(abort.__cause__, EOFError):
+            raise KeyboardInterrupt from None
+        click.echo("Aborted: the answer is missing.", err=True)
+        status = Exit.FAILED
+    sys.stdout.flush()
+    return int(status)
+
+
+def _status_of(group: BaseExceptionGroup[BaseException]) -> int:
+    """Find what ended a command among what ended with it; a bug travels on."""
+    if group.subgroup(KeyboardInterrupt) is not None:
+        return signals.INTERRUPTED
+    found: BaseException | None = group.subgroup(OutputError)
+    if found is None:
+        raise group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    assert isinstance(found, OutputError)
+    return _unprinted(found)
+
+
+def _unprinted(error: OutputError) -> int:
+    if error.number != errno.EPIPE:  # who read it has enough, as `head` has
+        click.echo(f"camd: standard output cannot be written: {error}", err=True)
+    return Exit.FAILED
+
+
+def _stream(before: io.TextIOBase | object, output: Output) -> io.TextIOWrapper:
+    """Print to `output` as `before` would, or as UTF-8 where that was closed."""
+    return io.TextIOWrapper(
+        io.BufferedWriter(output),  # type: ignore[type-var]  # a RawIOBase, as it wants
+        encoding=getattr(before, "encoding", None) or "utf-8",
+        errors=getattr(before, "errors", None) or "backslashreplace",
+        line_buffering=output.isatty() or not output._tells,
+    )

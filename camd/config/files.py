@@ -1,0 +1,43 @@
+"""How small files that a person names are read: regular files only, and never without end.
+
+Opening a FIFO waits until somebody writes, and some devices act when they are opened.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+_KINDS = (
+    (stat.S_ISDIR, "is a directory, not a file"),
+    (stat.S_ISFIFO, "is a FIFO, not a file"),
+    (stat.S_ISSOCK, "is a socket, not a file"),
+    (stat.S_ISBLK, "is a block device, not a file"),
+    (stat.S_ISCHR, "is a character device, not a file"),
+)
+
+
+def what_it_is(mode: int) -> str:
+    """Say what a mode of stat(2) stands for: "is a directory, not a file"; "" for a file."""
+    return next((words for is_kind, words in _KINDS if is_kind(mode)), "")
+
+
+def read_small_file(path: Path, most_bytes: int) -> bytes:
+    """Read a whole file. Blocks as long as the file system does.
+
+    Raises OSError, whose `strerror` says why, also for what is no file or is too large.
+    """
+    _refuse_others(path, path.stat().st_mode)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        _refuse_others(path, os.fstat(descriptor).st_mode)  # it may be another one by now
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise OSError(0, f"is larger than {most_bytes} bytes", str(path))
+    return content
+
+
+def _refuse_others(path: Path, mode: int) -> None:
+    if words := what_it_is(mode):
+        raise OSError(0, words, str(path))

@@ -1,0 +1,73 @@
+"""How a folder is kept from a second process: a lock on a file in it (flock(2)).
+
+The kernel lets go of it when the process ends, whatever ends it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import structlog
+import trio
+
+log = structlog.get_logger("camd.runtime")
+
+STATE_LOCK = "lock"
+_CLOSE_SECONDS = 2
+
+
+class FolderInUseError(OSError):
+    """Another process has this folder."""
+
+
+def lock_file(path: Path, folder: Path) -> int:
+    """Lock `folder` by its file `path` for as long as the returned descriptor is open.
+
+    Blocks on the disk. Raises FolderInUseError, which says who has it, and OSError. Where the
+    file system has no locks, that is logged and nobody is kept out.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.pread(fd, 20, 0).decode("ascii", "replace").strip() or "unknown"
+        os.close(fd)
+        raise FolderInUseError(f"{folder} is used by process {owner}") from None
+    except OSError as error:
+        log.warning("folder_not_locked", folder=str(folder), error=str(error))
+    with suppress(OSError):
+        os.pwrite(fd, f"{os.getpid():<19}\n".encode(), 0)
+    return fd
+
+
+@asynccontextmanager
+async def open_state(state_dir: Path) -> AsyncIterator[None]:
+    """Keep other services out of `state_dir` while the block runs; the folder is made if missing.
+
+    Raises FolderInUseError. A folder that cannot be written keeps nobody out; who needs to write
+    into it says what is wrong with it.
+    """
+    lock = await trio.to_thread.run_sync(_lock_state, state_dir, abandon_on_cancel=True)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            with trio.CancelScope(shield=True), trio.move_on_after(_CLOSE_SECONDS):
+                await trio.to_thread.run_sync(os.close, lock, abandon_on_cancel=True)
+
+
+def _lock_state(state_dir: Path) -> int | None:
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True)
+        return lock_file(state_dir / STATE_LOCK, state_dir)
+    except FolderInUseError as error:
+        raise FolderInUseError(
+            f"{error}; stop that one, or give each service a storage.state_dir of its own"
+        ) from None
+    except OSError as error:
+        log.warning("folder_not_locked", folder=str(state_dir), error=str(error))
+    return None

@@ -1,0 +1,60 @@
+"""What a child delivers is parsed in turns: everybody else goes on meanwhile."""
+
+from __future__ import annotations
+
+import media_streams as build
+import trio
+from support.camera_stage import FakeChild, Studio
+
+from camd.camera.run import TURN_BYTES, Patience, Run
+from camd.media.fragments import Fragment, Init
+from camd.model import Trouble
+
+TURNS = 16
+
+
+class Counter:
+    """Counts fragments."""
+
+    fragments = 0
+
+    def begin(self, init: Init) -> None:
+        """Take the stream's description."""
+
+    def deliver(self, fragment: Fragment) -> None:
+        """Count one."""
+        self.fragments += 1
+
+
+async def ignore() -> None:
+    """Hear that pictures come."""
+
+
+async def shrug(trouble: Trouble) -> None:
+    """Hear that nothing comes."""
+
+
+async def test_others_have_their_turns_while_a_full_pipe_is_parsed(autojump_clock) -> None:
+    """One read that holds thousands of fragments is no reason to let anybody wait."""
+    small = build.fragment((1, 0, build.group(1, 1)))
+    count = TURNS * TURN_BYTES // len(small)
+
+    async def part(child: FakeChild) -> int:
+        await trio.lowlevel.checkpoint()
+        child.write(build.VIDEO_ONLY + small * count)
+        return 0
+
+    studio, counter, seen = Studio(), Counter(), set()
+    studio.then(part)
+    run = Run(counter, Patience(60, 60), ignore, shrug, launch=studio.launch)
+
+    async def look() -> None:
+        while counter.fragments < count:
+            seen.add(counter.fragments)
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(look)
+        await run.live([])
+    assert counter.fragments == count
+    assert len(seen) >= TURNS // 3

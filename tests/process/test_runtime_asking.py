@@ -1,0 +1,146 @@
+"""What a program says is bounded in bytes and time, and what it leaves behind ends with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import trio
+
+from camd.camera.program import FfmpegMissingError, find_ffmpeg
+from camd.camera.run import Patience, Run
+from camd.config.schema import FfmpegConfig
+from camd.media.fragments import Fragment, Init
+from camd.model import Trouble
+from camd.runtime import spawn
+from camd.runtime.asking import ask_program
+
+KEPT = 4096
+
+
+def sh(script: str) -> list[str]:
+    """Return the arguments that run a shell script."""
+    return ["/bin/sh", "-c", script]
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there and has not ended."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"
+
+
+async def wait_gone(pid: int) -> None:
+    """Wait until a process that somebody else reaps has ended."""
+    while runs(pid):  # noqa: ASYNC110 - no child of ours
+        await trio.sleep(0.01)
+
+
+@pytest.mark.parametrize("stream", [1, 2])
+async def test_a_program_that_never_stops_talking_is_ended(stream: int) -> None:
+    """The beginning of what it says is kept, and no more of it, on either stream."""
+    with trio.fail_after(20):
+        answer = await ask_program(sh(f"while :; do echo word; done >&{stream}"), 60, KEPT)
+    assert answer.flooded
+    assert answer.status is None
+    said = (answer.output, answer.errors)
+    assert [len(each) for each in said] == ([KEPT, 0] if stream == 1 else [0, KEPT])
+
+
+async def test_a_program_that_takes_too_long_is_ended() -> None:
+    """What it said by then is there; there is no status."""
+    with trio.fail_after(20):
+        answer = await ask_program(sh("echo $$; exec sleep 1000"), 0.5)
+    assert answer.status is None
+    assert not answer.flooded
+    assert not runs(int(answer.output))
+
+
+async def test_what_a_program_leaves_behind_is_not_waited_for() -> None:
+    """A process that holds its pipes ends with it, even one that does not heed SIGTERM."""
+    script = "(trap '' TERM; exec sleep 1000) & echo $!; echo done >&2; exit 3"
+    with trio.fail_after(20):
+        before = trio.current_time()
+        answer = await ask_program(sh(script), 60)
+        assert trio.current_time() - before < 10
+        assert (answer.status, answer.errors) == (3, b"done\n")
+        await wait_gone(int(answer.output))
+
+
+@pytest.mark.parametrize("stream", [1, 2])
+async def test_an_ffmpeg_whose_version_has_no_end_is_none(tmp_path: Path, stream: int) -> None:
+    """It is refused with words."""
+    path = tmp_path / "ffmpeg"
+    path.write_text(f"#!/bin/sh\nwhile :; do echo word; done >&{stream}\n", encoding="utf-8")
+    path.chmod(0o755)
+    with (
+        trio.fail_after(30),
+        pytest.raises(FfmpegMissingError, match="answers -version without end"),
+    ):
+        await find_ffmpeg(FfmpegConfig(path=path))
+
+
+class Nobody:
+    """Takes nothing."""
+
+    def begin(self, init: Init) -> None:
+        """Take it."""
+
+    def deliver(self, fragment: Fragment) -> None:
+        """Take it."""
+
+
+async def ignore() -> None:
+    """Hear that pictures come."""
+
+
+async def shrug(trouble: Trouble) -> None:
+    """Hear that nothing comes."""
+
+
+@pytest.mark.parametrize(
+    "holder",
+    ["(trap '' TERM; exec sleep 1000)", "setsid sh -c \"trap '' TERM; exec sleep 1000\""],
+    ids=["group", "session"],
+)
+async def test_a_capture_ends_although_its_pipe_is_held(
+    holder: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A process that the child left, in its group or outside of it, costs a stop seconds only."""
+    monkeypatch.setattr(spawn, "TERMINATE_PATIENCE_SECONDS", 0.2)
+    note = tmp_path / "pid"
+    script = f"{holder} & echo $! > {note}.new; mv {note}.new {note}; exec sleep 1000"
+    run = Run(Nobody(), Patience(60, 60), ignore, shrug)
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run.live, sh(script))
+            while not note.exists():  # noqa: ASYNC110 - another process writes it
+                await trio.sleep(0.01)
+            before = trio.current_time()
+            run.stop()
+        assert trio.current_time() - before < 8
+        left = int(note.read_text(encoding="ascii"))
+        if "setsid" in holder:
+            os.kill(left, signal.SIGKILL)  # nothing tells whose it is
+        await wait_gone(left)
+
+
+async def test_endless_complaints_leave_the_event_loop_to_others() -> None:
+    """A child that fills its stderr costs the others no more than moments."""
+    run = Run(Nobody(), Patience(60, 60), ignore, shrug)
+    longest = 0.0
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run.live, sh("while :; do echo x; done >&2"))
+            for _ in range(20):
+                before = time.monotonic()
+                await trio.sleep(0.02)
+                longest = max(longest, time.monotonic() - before)
+            run.stop()
+    assert longest < 1.0
+    assert len(run._words) <= 100
