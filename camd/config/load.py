@@ -96,7 +96,9 @@ def _user_folder(environ: Mapping[str, str], variable: str, below_home: str) -> 
 def _read_toml(file: Path) -> dict[str, object]:
     try:
         with file.open("rb") as stream:
-            content = stream.read(_FILE_BYTES)
+            content = stream.read(_FILE_BYTES + 1)
+        if len(content) > _FILE_BYTES:
+            raise ConfigError((f"{file}: is larger than {_FILE_BYTES} bytes; shorten it",))
         return tomli.loads(content.decode())
     except OSError as error:
         raise ConfigError((f"{file}: cannot be read: {error.strerror}",)) from error

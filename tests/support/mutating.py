@@ -96,8 +96,8 @@ def calls(source: str, *names: str) -> list[ast.Call]:
     return sorted(named, key=_start)
 
 
-def tests_in(file: Path) -> set[str]:
-    """Name the test functions of a file."""
+def functions_in(file: Path) -> set[str]:
+    """Name the functions of a file."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
     return {node.name for node in ast.walk(tree) if isinstance(node, functions)}

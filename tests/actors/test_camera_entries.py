@@ -1,0 +1,165 @@
+"""Each way to lose footage has its own entry in the ledger, with the cause that it really had."""
+
+from __future__ import annotations
+
+import errno
+from datetime import timedelta
+
+import attrs
+import pytest
+import trio
+from structlog.testing import capture_logs
+from support.camera_stage import (
+    ANN,
+    FakeChild,
+    MemoryStorage,
+    Part,
+    at,
+    films,
+    hangs,
+    jump_clocks,
+    memory_storage,
+    open_stage,
+)
+from trio.testing import MockClock
+
+from camd.camera.resumption import Resumption
+from camd.config.schema import Config
+from camd.model import Cause, Session, SessionState
+from camd.storage.segment import SegmentFile
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClock:
+    """Nothing here takes any time."""
+    jump_clocks(monkeypatch)
+    return autojump_clock
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [
+        (errno.ENOSPC, Cause.STORAGE_FULL),
+        (errno.EDQUOT, Cause.STORAGE_FULL),
+        (errno.EIO, Cause.STORAGE_ERROR),
+        (errno.EROFS, Cause.STORAGE_ERROR),
+    ],
+)
+async def test_each_error_of_the_disk_has_its_cause(
+    clock: MockClock, code: int, cause: Cause
+) -> None:
+    """No room is `storage_full`, everything else `storage_error`; both count exactly."""
+    async with open_stage() as stage:
+        await stage.camera.start_recording(ANN)
+        stage.disk.fail(0, code=code)
+        await trio.sleep_until(6.2)
+        session = await stage.camera.stop_recording()
+        stage.check(session)
+        (gap,) = session.gaps
+        assert (gap.cause, gap.exact) == (cause, True)
+        assert gap.frames == session.frames_captured - session.frames_written > 0
+
+
+def _leaps(frames: int) -> Part:
+    """Play a child whose decode times leap ahead once, where no picture can be decoded alone."""
+
+    async def part(child: FakeChild) -> int:
+        child.write(child.film.head)
+        for number in range(12):
+            await trio.sleep(0.5)
+            if number == 5:
+                child.film.skip(frames)
+            child.write(child.film.next(5))
+        await child.told_to_end.wait()
+        return 255
+
+    return part
+
+
+async def test_a_fragment_that_fits_into_no_file_is_in_the_ledger(clock: MockClock) -> None:
+    """Decode times that no file can hold cost what cannot begin a file, and nothing uncounted."""
+    async with open_stage(_leaps(3_000_000)) as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(6.3)
+        session = await stage.camera.stop_recording()
+        stage.check(session)
+        assert session.frames_captured == 60
+        assert sum(gap.frames for gap in session.gaps if gap.exact) in (0, 5)
+
+
+async def test_what_an_interrupted_recorder_had_in_hand_is_in_the_ledger(
+    clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug in the middle of a write: the fragment is neither in the file nor forgotten."""
+    append, bugs = SegmentFile.append, [RuntimeError("a bug")]
+
+    def buggy(segment, fragments):  # type: ignore[no-untyped-def]
+        if trio.current_time() > 3.2 and bugs:
+            raise bugs.pop()
+        append(segment, fragments)
+
+    monkeypatch.setattr(SegmentFile, "append", buggy)
+    with capture_logs() as logs:
+        async with open_stage() as stage:
+            await stage.camera.start_recording(ANN)
+            await trio.sleep_until(3.9)
+        assert "actor_crashed" in {entry["event"] for entry in logs}
+        session = stage.storage.sessions[-1]
+        assert (session.state, session.reason) == (SessionState.ENDED, "interrupted")
+        (gap,) = stage.storage.gaps
+        assert (gap.frames, gap.exact, gap.cause) == (5, True, Cause.STORAGE_ERROR)
+        assert session.frames_captured == session.frames_written + 5
+
+
+async def test_the_first_cause_of_an_outage_stands(clock: MockClock) -> None:
+    """A child that died is why footage is missing, although the next one hangs and another too."""
+    async with open_stage(films(2.2), hangs(), hangs(), films()) as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(30)
+        session = await stage.camera.stop_recording()
+        stage.check(session)
+        assert [gap.cause for gap in session.gaps] == [Cause.ENCODER_EXIT]
+
+
+@attrs.define(eq=False)
+class Remembering(MemoryStorage):
+    """Storage that still knows a session of an earlier life."""
+
+    left: tuple[Session, ...] = ()
+
+    async def unfinished_sessions(self) -> tuple[Session, ...]:
+        """Return it."""
+        await trio.lowlevel.checkpoint()
+        return self.left
+
+
+class Nobody:
+    """A configuration without cameras."""
+
+    def get(self, camera_id: object) -> None:
+        """Know none."""
+
+
+@pytest.mark.parametrize("limit", [None, timedelta(seconds=60)])
+async def test_a_session_that_nothing_continues_says_what_it_lacks(
+    clock: MockClock, limit: timedelta | None
+) -> None:
+    """`daemon_down`: all that was asked for, or at most what such an end can cost."""
+    async with open_stage() as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(3.2)
+        ended = await stage.camera.stop_recording()
+    running = attrs.evolve(
+        *(ended,), state=SessionState.RECORDING, reason="", end=None, duration_limit=limit
+    )
+    await trio.sleep_until(100)
+    made = memory_storage()
+    storage = Remembering(made.folder, made.disk, made.guard, left=(running,))
+    await Resumption(Config(), storage, Nobody()).resume_sessions()
+    (gap,) = storage.gaps
+    (closed,) = storage.sessions
+    assert (gap.cause, gap.exact) == (Cause.DAEMON_DOWN, False)
+    assert gap.start == ended.segments[-1].end
+    assert gap.end == (at(60.0) if limit else gap.start + timedelta(seconds=0.5))
+    assert closed.state is SessionState.ENDED
+    assert closed.gaps == (*ended.gaps, gap)
