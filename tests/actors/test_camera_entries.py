@@ -163,3 +163,52 @@ async def test_a_session_that_nothing_continues_says_what_it_lacks(
     assert gap.end == (at(60.0) if limit else gap.start + timedelta(seconds=0.5))
     assert closed.state is SessionState.ENDED
     assert closed.gaps == (*ended.gaps, gap)
+
+
+async def test_an_outage_that_ends_on_a_full_disk_has_its_own_entry(clock: MockClock) -> None:
+    """What no child delivered, and what the next one delivered in vain, are two things: together
+    they fill the time between two files."""
+    async with open_stage(films(2.2), films()) as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(2.3)
+        stage.fill(96)
+        await trio.sleep_until(6.4)
+        stage.fill(10)
+        await trio.sleep_until(9.2)
+        session = await stage.camera.stop_recording()
+        stage.check(session)
+        first, second = session.segments
+        outage, loss = session.gaps
+        assert [(gap.cause, gap.exact) for gap in session.gaps] == [
+            (Cause.ENCODER_EXIT, False),
+            (Cause.STORAGE_FULL, True),
+        ]
+        assert [gap.start for gap in session.gaps] == [first.end, outage.end]
+        assert loss.end == second.start
+        assert loss.frames == round(loss.duration_seconds * 10)
+
+
+def _begins_within_a_group(child_frames: int) -> Part:
+    """Play a child whose first pictures cannot be decoded alone."""
+
+    async def part(child: FakeChild) -> int:
+        child.film.skip(child_frames)
+        return await films()(child)
+
+    return part
+
+
+async def test_frames_before_the_first_key_frame_have_the_cause_of_their_outage(
+    clock: MockClock,
+) -> None:
+    """A child that joins its camera within a group of pictures: nothing is wrong with the disk."""
+    async with open_stage(films(2.2), _begins_within_a_group(5)) as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(9.2)
+        session = await stage.camera.stop_recording()
+        stage.check(session)
+        first, second = session.segments
+        outage, loss = session.gaps
+        assert [gap.cause for gap in session.gaps] == [Cause.ENCODER_EXIT] * 2
+        assert (outage.start, outage.end, loss.end) == (first.end, loss.start, second.start)
+        assert (loss.exact, loss.frames) == (True, 5)

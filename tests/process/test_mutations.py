@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.mutating import Mutation, NotThereOnceError, calls, mutated, place_of, functions_in
+from support.mutating import Mutation, NotThereOnceError, calls, functions_in, mutated, place_of
 from support.mutation_table import MUTATIONS
 
 from camd.model import Cause
@@ -86,7 +86,10 @@ def test_code_is_found_however_it_is_written() -> None:
     """Line breaks, quotes and comments do not matter; what is not there once is an error."""
     source = "class A:\n    def b(self):\n        print('x',  # a word\n            1)\n        return 2\n"
     mutation = Mutation("n", "P.", "a.py:A.b", 'print("x", 1)', "", ("t",))
-    assert mutated(mutation, source) == "class A:\n    def b(self):\n        (None)\n        return 2\n"
+    assert (
+        mutated(mutation, source)
+        == "class A:\n    def b(self):\n        (None)\n        return 2\n"
+    )
     both = Mutation("n", "P.", "a.py:A.b", 'print("x", 1)\nreturn 2', "", ("t",))
     assert mutated(both, source) == "class A:\n    def b(self):\n        pass\n"
     for where, old in (("a.py:A.b", "print(1)"), ("a.py:A.c", "2"), ("a.py", "1 + 1")):

@@ -638,9 +638,9 @@ _break(
 _break(
     "outage: no entry",
     "What a child did not deliver is an entry when footage goes on, or the session ends.",
-    f"{LEDGER}.settle",
-    "entries.append(self.book.missed(start, until, over.cause))",
-    "",
+    f"{LEDGER}._settle_outage",
+    "[self.book.missed(start, until, over.cause)]",
+    "[]",
     f"{TROUBLE}::test_a_session_outlives_its_child",
 )
 _break(
@@ -650,6 +650,22 @@ _break(
     "self._run_over is None or self._run_over.cause is None",
     "True",
     f"{ENTRIES}::test_the_first_cause_of_an_outage_stands",
+)
+_break(
+    "outage: gone behind a loss",
+    "An outage that ends in frames that cannot be written keeps its own entry.",
+    f"{LEDGER}.settle_losses",
+    "self._settle_outage(loss.start)",
+    "[]",
+    f"{ENTRIES}::test_an_outage_that_ends_on_a_full_disk_has_its_own_entry",
+)
+_break(
+    "outage: cause of what waits for a key frame",
+    "Frames that wait for a key frame behind an outage have the outage's cause.",
+    f"{LEDGER}.run_ended",
+    "self.latest_cause = over.cause or self.latest_cause",
+    "",
+    f"{ENTRIES}::test_frames_before_the_first_key_frame_have_the_cause_of_their_outage",
 )
 _break(
     "outage: file before its entry",
@@ -1178,7 +1194,7 @@ _break(
     "bound: samples of a fragment",
     "A promise of too many samples is refused without making them.",
     "camd/media/runs.py",
-    "raise FragmentError(f\"a fragment with more than {MAX_SAMPLES} samples\")",
+    'raise FragmentError(f"a fragment with more than {MAX_SAMPLES} samples")',
     "",
     f"{FRAGMENTS}::test_a_promise_of_too_many_samples_is_refused_without_making_them",
 )
