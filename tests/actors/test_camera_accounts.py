@@ -201,10 +201,7 @@ def check_lengths(session: Session, world: World, ended: float) -> None:
     silence = world.longest_silence(ended)
     for gap in outages(session):
         assert gap.duration_seconds >= 0
-        if gap.exact:
-            most = gap.frames / FPS + world.left_out / FPS
-        else:
-            most = silence
+        most = (gap.frames + world.left_out) / FPS if gap.exact else silence
         assert gap.duration_seconds <= most + FRAGMENT_SECONDS, gap
 
 
@@ -222,7 +219,8 @@ def tell(session: Session) -> str:
     """Write a receipt down, for whoever looks into a failure."""
     zero = at(0)
     lines = [
-        f"{(each.start - zero).total_seconds():8.2f} {(each.end - zero).total_seconds():8.2f} {what}"
+        f"{(each.start - zero).total_seconds():8.2f}"
+        f" {(each.end - zero).total_seconds():8.2f} {what}"
         for each, what in [
             *((s, f"file, {s.frames} frames") for s in session.segments),
             *((g, f"{g.cause.value}, {g.frames} frames, {g.exact}") for g in session.gaps),

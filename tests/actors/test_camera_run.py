@@ -113,7 +113,7 @@ async def test_only_the_last_words_are_kept(clock: MockClock) -> None:
 
 
 async def test_a_pipe_that_stays_open_delays_the_end_by_a_second(clock: MockClock) -> None:
-    """A grandchild may hold stderr for as long as it likes: the child's end is told all the same."""
+    """A grandchild may hold stderr for ever: the child's end is told all the same."""
     begun = trio.current_time()
     with trio.move_on_after(100):
         await lived(Talker([b"[error] last words\n"], closes_errors=False))

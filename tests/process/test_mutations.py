@@ -84,14 +84,12 @@ def test_every_cause_has_its_mutation(cause: str) -> None:
 
 def test_code_is_found_however_it_is_written() -> None:
     """Line breaks, quotes and comments do not matter; what is not there once is an error."""
-    source = "class A:\n    def b(self):\n        print('x',  # a word\n            1)\n        return 2\n"
+    head = "class A:\n    def b(self):\n"
+    source = head + "        print('x',  # a word\n            1)\n        return 2\n"
     mutation = Mutation("n", "P.", "a.py:A.b", 'print("x", 1)', "", ("t",))
-    assert (
-        mutated(mutation, source)
-        == "class A:\n    def b(self):\n        (None)\n        return 2\n"
-    )
+    assert mutated(mutation, source) == head + "        (None)\n        return 2\n"
     both = Mutation("n", "P.", "a.py:A.b", 'print("x", 1)\nreturn 2', "", ("t",))
-    assert mutated(both, source) == "class A:\n    def b(self):\n        pass\n"
+    assert mutated(both, source) == head + "        pass\n"
     for where, old in (("a.py:A.b", "print(1)"), ("a.py:A.c", "2"), ("a.py", "1 + 1")):
         with pytest.raises(NotThereOnceError):
             mutated(Mutation("n", "P.", where, old, "", ("t",)), source)

@@ -783,8 +783,8 @@ _break(
     "ledger: lost frames not settled",
     "Lost frames are an entry, with their exact number.",
     f"{LEDGER}.settle_losses",
-    "[self.book.lost(loss)]",
-    "[]",
+    "[*entries, self.book.lost(loss)]",
+    "entries",
     f"{TROUBLE}::test_no_frame_is_unaccounted_for_when_the_disk_fails",
 )
 _break(
