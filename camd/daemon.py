@@ -41,6 +41,7 @@ from camd.reload import LiveConfig
 from camd.rpc.notification import Notification
 from camd.rpc.registry import Registry
 from camd.runtime.fanout import Fanout
+from camd.runtime.pipes import open_pipes
 from camd.storage.actor import open_storage
 from camd.storage.archive import FolderInUseError
 from camd.storage.cleanup import open_retention
@@ -62,7 +63,8 @@ async def serve(config: Config, config_path: Path | None) -> None:
         open_access(config.auth, config.storage.state_dir) as access,
         open_storage(config.storage, events) as storage,
         open_survey(watched(config), query=read_capabilities) as survey,
-        open_cameras(config, storage, events, survey) as cameras,
+        open_pipes() as pipes,
+        open_cameras(config, storage, events, survey, pipes) as cameras,
         open_retention(
             *(config.retention, config.storage.state_dir, storage, events, cameras.newest_files)
         ) as retention,

@@ -29,7 +29,14 @@ from support.mutation_table import MUTATIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("camd", "tests", "examples", "systemd", "docs", "bench", "pyproject.toml", "README.md")
-PATIENCE_SECONDS = 300
+PATIENCE_SECONDS = 600
+HANGS_AFTER_SECONDS = 60  # of one test
+# Without its bounds, code may take all memory of the machine.
+LIMITED = """
+import resource, sys, pytest
+resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+sys.exit(pytest.main(sys.argv[1:]))
+"""
 NOT_COLLECTED = (2, 3, 4, 5)  # pytest's own exit statuses: no test has run
 
 
@@ -56,7 +63,8 @@ class Copy:
         environment = os.environ | {"PYTHONPATH": str(self.folder), "HYPOTHESIS_PROFILE": ""}
         if not keep:
             environment["PYTHONDONTWRITEBYTECODE"] = "1"
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *ids]
+        command = [sys.executable, "-c", LIMITED, "-x", "-q", "-p", "no:cacheprovider"]
+        command += ["-o", f"timeout={HANGS_AFTER_SECONDS}", *ids]
         try:
             done = subprocess.run(
                 command,

@@ -88,6 +88,7 @@ class Children:
             stalled=lambda trouble: self._tell(m.ChildStalled(trouble)),
             may_end=self._capture.may_end,
             launch=self._capture.launch,
+            pipes=self.around.pipes,
         )
         self._go(partial(self._live, self._run))
 

@@ -22,6 +22,7 @@ from camd.media.redact import redact
 from camd.media.report import Message, classify, parse_line
 from camd.media.trouble import BAD_STREAM, FFMPEG_MISSING, HUNG, MUTE, STALLED
 from camd.model import Trouble
+from camd.runtime.pipes import Flow, Pipes, Reading, capacity
 from camd.runtime.spawn import Child, open_child
 
 log = structlog.get_logger("camd.ffmpeg")
@@ -67,11 +68,15 @@ class Run:
     stalled: Callable[[Trouble], Awaitable[None]]
     may_end: bool = False  # the source has an end; all others are live, and never end well
     launch: Launch = open_child
+    pipes: Pipes | None = None  # who reads the output when nobody waits for it
     _heard_all: trio.Event = attrs.field(factory=trio.Event, init=False)
     _stop: trio.Event = attrs.field(factory=trio.Event, init=False)
     _words: deque[Message] = attrs.field(factory=lambda: deque(maxlen=LAST_WORDS), init=False)
     _trouble: Trouble | None = attrs.field(default=None, init=False)
     _fragments: int = attrs.field(default=0, init=False)
+    _deadline: float = attrs.field(default=0.0, init=False)  # monotonic seconds
+    _reader: FragmentReader = attrs.field(factory=FragmentReader, init=False)
+    _reading: Reading | None = attrs.field(default=None, init=False)  # in rounds
 
     @property
     def stopping(self) -> bool:
@@ -86,6 +91,8 @@ class Run:
     def stop(self) -> None:
         """Ask the child to end; what it still has to say is read to the end."""
         self._stop.set()
+        if self._reading is not None:
+            self._reading.release()
 
     async def wait_stop(self) -> None:
         """Wait until the child is told to end."""
@@ -129,33 +136,73 @@ class Run:
         Only pictures count as progress: sound alone is a stall. Who was told to end has no
         deadline here, whatever it still delivers: `_end_when_told` sees to it.
         """
-        reader = FragmentReader()
-        deadline = monotonic() + self.patience.start_seconds
+        self._deadline = monotonic() + self.patience.start_seconds
+        flow = Flow(capacity(child.output)) if self.pipes is not None else None
         while True:
+            if self.pipes is not None and flow is not None and self._may_wait(flow):
+                await self._read_in_rounds(self.pipes, child, flow)
             chunk: bytes | None = None
-            with trio.move_on_after(max(LAST_LOOK_SECONDS, deadline - monotonic())):
+            with trio.move_on_after(max(LAST_LOOK_SECONDS, self._deadline - monotonic())):
                 chunk = await child.read_output()
             if chunk == b"":
                 return
-            if chunk and self._trouble is None and await self._parse(reader, chunk):
-                if deadline != float("inf"):
-                    deadline = monotonic() + self.patience.stall_seconds
+            if chunk and flow is not None:
+                flow.came(len(chunk), monotonic())
+            if chunk and self._trouble is None and await self._parse(chunk):
+                self._progressed()
             elif chunk and not self.stopping:  # the rest is on its way, in many small writes
                 await trio.sleep(GATHER_SECONDS)
-            if chunk is None or monotonic() >= deadline:
-                deadline = float("inf")
+            if chunk is None or monotonic() >= self._deadline:
+                self._deadline = float("inf")
                 if not self.stopping:
                     await self.stalled(STALLED)
 
-    async def _parse(self, reader: FragmentReader, chunk: bytes) -> bool:
+    def _progressed(self) -> None:
+        if self._deadline != float("inf"):
+            self._deadline = monotonic() + self.patience.stall_seconds
+
+    def _may_wait(self, flow: Flow) -> bool:
+        """Whether nobody waits for what comes next: neither a start, nor the child's end."""
+        usual = self.delivered and self._trouble is None and not self.stopping
+        return usual and not flow.hasty and self._deadline != float("inf")
+
+    async def _read_in_rounds(self, pipes: Pipes, child: Child, flow: Flow) -> None:
+        """Let the output be read with that of others, until that will not do any more.
+
+        The end of the output is left for whoever reads next, who meets it again.
+        """
+
+        def take(chunk: memoryview) -> bool:
+            flow.found(len(chunk), monotonic())
+            if self._hand_on(chunk):
+                self._progressed()
+            return len(chunk) > 0 and self._may_wait(flow)
+
+        with pipes.reading(child.output, take) as reading:
+            self._reading = reading
+            while not reading.over.is_set() and monotonic() < self._deadline:
+                with trio.move_on_after(self._deadline - monotonic()):
+                    await reading.over.wait()
+        self._reading = None
+        reading.check()
+
+    async def _parse(self, chunk: bytes) -> bool:
         """Hand on what `chunk` completes; True when there were pictures in it."""
+        pictures = self._hand_on(chunk)
+        if pictures and not self._fragments:
+            self._fragments = 1
+            await self.streaming()
+        return pictures > 0
+
+    def _hand_on(self, chunk: bytes | memoryview) -> int:
+        """Hand on what `chunk` completes; return how many pictures there were in it."""
         try:
-            events = reader.feed(chunk)
+            events = self._reader.feed(chunk)
         except MediaError as error:
             log.error("stream_unreadable", error=str(error))
             self._trouble = attrs.evolve(BAD_STREAM, message=f"{BAD_STREAM.message}: {error}")
             self.stop()
-            return False
+            return 0
         pictures = 0
         for event in events:
             if isinstance(event, Init):
@@ -163,10 +210,7 @@ class Run:
             else:
                 self.consumer.deliver(event)
                 pictures += event.frames
-                if event.frames and not self._fragments:
-                    self._fragments = 1
-                    await self.streaming()
-        return pictures > 0
+        return pictures
 
     async def _wait(self, child: Child) -> int:
         """Wait for the child's end after its pipe has closed; insist after a while."""

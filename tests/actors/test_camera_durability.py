@@ -40,7 +40,7 @@ async def test_a_power_cut_costs_the_durability_and_a_fragment(
         begun = trio.current_time()
         await stage.camera.start_recording(ANN)
         worst = 0.0
-        for _ in range(300):
+        for _ in range(160):
             await trio.sleep(0.25)
             filmed = trio.current_time() - begun
             worst = max(worst, filmed - durable_frames(stage) / FPS)
@@ -116,3 +116,18 @@ async def test_what_is_said_to_be_durable_is(clock: MockClock, seconds: float) -
             assert durable == (file.durable == bytes(file.data))
             seen.add(durable)
         assert seen == {True, False}
+
+
+async def test_a_recorder_that_is_never_idle_syncs_all_the_same(clock: MockClock) -> None:
+    """A disk that is just as fast as the camera: what is written is durable soon, although the
+    next fragment waits already."""
+    async with open_stage() as stage:
+        await stage.camera.start_recording(ANN)
+        stage.storage.seconds = FRAGMENT_SECONDS
+        (file,) = stage.disk.files.values()
+        for _ in range(100):
+            await trio.sleep(0.3)
+            written = frames_in(bytes(file.data))[0] / FPS
+            assert written - frames_in(file.durable)[0] / FPS <= 1.0 + FRAGMENT_SECONDS
+        stage.storage.seconds = 0.0
+        stage.check(await stage.camera.stop_recording())

@@ -13,6 +13,7 @@ from support.camera_stage import (
     ANN,
     FakeChild,
     MemoryStorage,
+    Node,
     Part,
     at,
     films,
@@ -20,12 +21,14 @@ from support.camera_stage import (
     jump_clocks,
     memory_storage,
     open_stage,
+    refuses,
+    skips,
 )
 from trio.testing import MockClock
 
 from camd.camera.resumption import Resumption
 from camd.config.schema import Config
-from camd.model import Cause, Session, SessionState
+from camd.model import CameraState, Cause, Session, SessionState
 from camd.storage.segment import SegmentFile
 
 
@@ -212,3 +215,31 @@ async def test_frames_before_the_first_key_frame_have_the_cause_of_their_outage(
         assert [gap.cause for gap in session.gaps] == [Cause.ENCODER_EXIT] * 2
         assert (outage.start, outage.end, loss.end) == (first.end, loss.start, second.start)
         assert (loss.exact, loss.frames) == (True, 5)
+
+
+async def test_a_camera_that_is_gone_is_lost_whatever_its_child_said(clock: MockClock) -> None:
+    """FFmpeg may just die of it: what is not there any more was lost."""
+    node = Node()
+    async with open_stage(films(2.2, status=-9), node=node) as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(2.1)
+        node.there.append(False)
+        await trio.sleep_until(12)
+        node.there.append(True)
+        await stage.until(CameraState.STREAMING)
+        await trio.sleep(1.2)
+        session = await stage.camera.stop_recording()
+        assert [gap.cause for gap in session.gaps] == [Cause.CAMERA_LOST]
+
+
+async def test_what_a_child_left_out_is_told_when_it_has_died(clock: MockClock) -> None:
+    """Nothing more will come that could make a hole look different: it is entered at once."""
+    async with open_stage(skips(5.0, frames=10)) as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(7.2)
+        stage.studio.then(refuses("[error] Device or resource busy"))
+        stage.studio.children[0]._killed.cancel()
+        await trio.sleep_until(7.4)
+        (gap,) = stage.storage.gaps
+        assert (gap.cause, gap.frames) == (Cause.FRAMES_DROPPED_BY_SOURCE, 10)
+        stage.check(await stage.camera.stop_recording())

@@ -11,12 +11,13 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from support.camera_films import Film
 from trio.testing import MockClock
 
 from camd import clock as camd_clock
 from camd.camera import run as module
 from camd.camera.run import Patience, Run
-from camd.media.trouble import MUTE
+from camd.media.trouble import MUTE, STALLED
 from camd.model import Trouble
 
 
@@ -34,12 +35,19 @@ class Talker:
     errors: list[bytes]
     closes_errors: bool = True
     ends: bool = True  # by itself
+    film: list[bytes] | None = None  # what it delivers, before it is silent; None: its end
     pid: int = 1000
     _told: trio.Event = attrs.field(factory=trio.Event)
 
     async def read_output(self, size: int = 0) -> bytes:
-        """Be at the end."""
-        await trio.lowlevel.checkpoint()
+        """Hand out the film, half a second apart, or be at the end."""
+        if self.film is None:
+            await trio.lowlevel.checkpoint()
+        elif self.film:
+            await trio.sleep(0.5)
+            return self.film.pop()
+        else:
+            await self._told.wait()
         return b""
 
     async def read_errors(self, size: int = 0) -> bytes:
@@ -67,26 +75,29 @@ class Nobody:
     """Who gets nothing."""
 
     def begin(self, init: object) -> None:
-        """Never called."""
+        """Take no note."""
 
     def deliver(self, fragment: object) -> None:
-        """Never called."""
+        """Take no note."""
 
 
-async def lived(child: Talker) -> tuple[Run, Trouble | None]:
-    """Let a child live; return its run, and why it ended."""
+async def lived(child: Talker, stalls: list[float] | None = None) -> tuple[Run, Trouble | None]:
+    """Let a child live; return its run, and why it ended. It may stall where that is collected."""
 
     @asynccontextmanager
     async def launch(arguments: Sequence[str]) -> AsyncIterator[Any]:
         yield child
 
     async def streaming() -> None:
-        raise AssertionError("there was nothing")
+        await trio.lowlevel.checkpoint()
 
     async def stalled(trouble: Trouble) -> None:
-        raise AssertionError(trouble)
+        assert stalls is not None, trouble
+        assert trouble == STALLED
+        stalls.append(trio.current_time())
+        run.stop()
 
-    run = Run(Nobody(), Patience(100.0, 100.0), streaming, stalled, launch=launch)
+    run = Run(Nobody(), Patience(20.0, 7.0), streaming, stalled, launch=launch)
     return run, await run.live(())
 
 
@@ -127,3 +138,22 @@ async def test_a_child_that_closes_its_output_and_stays_is_ended(clock: MockCloc
         _, trouble = await lived(Talker([], ends=False))
         assert trouble == MUTE
     assert trio.current_time() - begun == module.END_PATIENCE_SECONDS == 5.0
+
+
+async def test_a_child_that_never_delivers_is_told(clock: MockClock) -> None:
+    """The time for starting is the configured one."""
+    stalls: list[float] = []
+    with trio.move_on_after(100):
+        await lived(Talker([], ends=False, film=[]), stalls)
+    assert stalls == [20.0]
+
+
+async def test_a_child_that_falls_silent_is_told(clock: MockClock) -> None:
+    """From its last pictures on, whatever it had delivered before."""
+    stalls: list[float] = []
+    film = Film()
+    pieces = [film.head + film.next(5), film.next(5), film.next(5)]
+    with trio.move_on_after(100):
+        await lived(Talker([], ends=False, film=pieces[::-1]), stalls)
+    assert len(stalls) == 1
+    assert 1.5 + 7.0 <= stalls[0] < 1.5 + 7.2
