@@ -1,10 +1,11 @@
 """What recording costs: CPU of camd and its children against bare FFmpeg, and memory.
 
-    python bench/recording.py [--seconds 30] [--cameras 1,4,16]
+    python bench/recording.py [--seconds 30] [--cameras 1,4,16] [--compare]
 
 Every camera is the same 1080p H.264 film of 8 Mbit/s, read in real time and copied. Beside it, in
 the same run, as many `ffmpeg -c copy -f segment` read the same film. The daemon's share of a core
-for each camera should stay below 1 %.
+for each camera should stay below 1 %. With `--compare` also what the daemon takes when each
+child's pipe is waited for by itself, instead of all being read in rounds.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import time
 from pathlib import Path
 
 from running import children, cpu_seconds, find_ffmpeg, make_film, running
+
+NO_ROUNDS = "from camd.runtime import pipes; pipes.FILLED_SHARE = 0.0"
 
 
 def bare(film: Path, count: int, seconds: float) -> float:
@@ -39,10 +42,12 @@ def bare(film: Path, count: int, seconds: float) -> float:
     return used
 
 
-def recorded(film: Path, count: int, seconds: float) -> tuple[float, float, int, int]:
+def recorded(
+    film: Path, count: int, seconds: float, before: str = ""
+) -> tuple[float, float, int, int]:
     """CPU seconds of the daemon and of its children; private KiB idle and while recording."""
     cameras = "".join(f'[[camera]]\nsource = "file:{film}"\n' for _ in range(count))
-    with running(cameras) as camd:
+    with running(cameras, before=before) as camd:
         idle = camd.memory_kib()
         for number in range(count):
             camd.call("start_recording", device=f"camera{number}")
@@ -63,9 +68,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--cameras", default="1,4,16")
+    parser.add_argument("--compare", action="store_true", help="with reading without rounds")
     options = parser.parse_args()
-    print("cameras  daemon    children  bare FFmpeg  (camd+children)/bare  daemon     memory")
-    print("         % of a core each    each         ratio                 per camera per camera")
+    print("cameras  daemon    children  bare FFmpeg  both / bare  daemon     memory    CPU")
+    print("         % of a core each    each         ratio        per camera each      s/min")
     with tempfile.TemporaryDirectory() as folder:
         film = Path(folder) / "film.mp4"
         make_film(film, size="1920x1080", rate=30, bitrate="8M", seconds=20)
@@ -75,11 +81,20 @@ def main() -> None:
             percent = 100 / options.seconds
             print(
                 f"{count:7}  {daemon * percent:7.2f}%  {child * percent / count:7.2f}%"
-                f"  {other * percent / count:10.2f}%  {(daemon + child) / max(other, 0.01):20.2f}"
-                f"  {daemon * percent / count:8.2f}%  {(busy - idle) / 1024 / count:6.1f} MiB",
+                f"  {other * percent / count:10.2f}%  {(daemon + child) / max(other, 0.01):11.2f}"
+                f"  {daemon * percent / count:8.2f}%  {(busy - idle) / 1024 / count:6.1f} MiB"
+                f"  {daemon * 60 / options.seconds / count:5.2f}",
                 flush=True,
             )
-    print("aims:                                                            < 1 %      < 4 MB")
+            if options.compare:
+                alone, *_ = recorded(film, count, options.seconds, NO_ROUNDS)
+                print(
+                    f"{'':9}each pipe waited for by itself:{'':15}"
+                    f"  {alone * percent / count:8.2f}%  {'':10}"
+                    f"  {alone * 60 / options.seconds / count:5.2f}",
+                    flush=True,
+                )
+    print("aims:                                                   < 1 %      < 4 MB")
 
 
 if __name__ == "__main__":

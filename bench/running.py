@@ -71,8 +71,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(cameras: str, **settings: str) -> Iterator[Camd]:
-    """Run camd with `[[camera]]` tables in TOML and settings as `section__key`."""
+def running(cameras: str, *, before: str = "", **settings: str) -> Iterator[Camd]:
+    """Run camd with `[[camera]]` tables in TOML and settings as `section__key`.
+
+    `before` is Python that the daemon runs first.
+    """
     port = free_port()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -85,7 +88,8 @@ def running(cameras: str, **settings: str) -> Iterator[Camd]:
             "CAMD_LOG_LEVEL": "warning",
             **{f"CAMD_{key.upper()}": value for key, value in settings.items()},
         }
-        command = [sys.executable, "-m", "camd", "run", "--config", str(folder / "camd.toml")]
+        start = f"{before}\nfrom camd.cli import main\nmain()"
+        command = [sys.executable, "-c", start, "run", "--config", str(folder / "camd.toml")]
         daemon = subprocess.Popen(command, env=environ)
         try:
             url = f"ws://127.0.0.1:{port}/ws"

@@ -43,6 +43,7 @@ from camd.rpc.registry import Registry
 from camd.runtime import descriptors
 from camd.runtime.fanout import Fanout
 from camd.runtime.locked import FolderInUseError, open_state
+from camd.runtime.pipes import open_pipes
 from camd.storage.actor import open_storage
 from camd.storage.cleanup import open_retention
 from camd.storage.patrol import open_patrol
@@ -65,9 +66,10 @@ async def serve(config: Config, config_path: Path | None, orders: Orders) -> Non
             open_access(config.auth, config.storage.state_dir) as access,
             open_storage(config.storage, events) as storage,
             open_survey(watched(config), query=read_capabilities) as survey,
+            open_pipes() as pipes,
         ):
             orders.keep()
-            async with open_cameras(config, storage, events, survey) as cameras:
+            async with open_cameras(config, storage, events, survey, pipes) as cameras:
                 live = LiveConfig(config, config_path, cameras, storage)
                 await serve_clients(live, access, events, orders, sockets)
     log.info("stopped")

@@ -99,6 +99,7 @@ class Children:
             may_end=self._capture.may_end,
             launch=self._capture.launch,
             brake=Brake(self._capture.speed) if self._capture.speed is not None else None,
+            pipes=self.around.pipes,
         )
 
     async def _streaming(self) -> None:

@@ -177,8 +177,9 @@ class Ledger:
         if self._loss is None:
             return []
         loss, self._loss = self._loss, None
+        entries = self._settle_outage(loss.start)  # a child that is gone was gone until then
         self.written_until = max(loss.end, self.written_until or loss.end)
-        return [self.book.lost(loss)]
+        return [*entries, self.book.lost(loss)]
 
     def finish(self, until: datetime) -> list[Gap]:
         """Make all entries: nothing comes any more."""
@@ -190,12 +191,15 @@ class Ledger:
 
     def settle(self, until: datetime) -> list[Gap]:
         """Make all entries: footage goes on at `until`, or never."""
-        entries = self.settle_losses()
+        return self.settle_losses() + self._settle_outage(until)
+
+    def _settle_outage(self, until: datetime) -> list[Gap]:
+        """Make the entry for what no child delivered: one delivers at `until`, or never."""
         over, self._run_over = self._run_over, None
         start = self.written_until or self.book.started
-        if over is not None and over.cause is not None and until > start:
-            entries.append(self.book.missed(start, until, over.cause))
-        return entries
+        if over is None or over.cause is None or until <= start:
+            return []
+        return [self.book.missed(start, until, over.cause)]
 
 
 def _zero_of(captured: Captured) -> datetime:

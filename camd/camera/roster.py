@@ -38,6 +38,7 @@ from camd.model import (
 )
 from camd.runtime.fanout import Fanout
 from camd.runtime.looking import Looks
+from camd.runtime.pipes import Pipes
 from camd.storage.actor import Storage
 
 log = structlog.get_logger("camd.cameras")
@@ -58,6 +59,7 @@ class Cameras:
     _cameras: dict[CameraId, Camera] = attrs.field(factory=dict, init=False)
     _wishes: Wishes = attrs.field(factory=Wishes)
     _survey: Survey | None = None
+    _pipes: Pipes | None = None
     _around: Surroundings = attrs.field(init=False)
     seats: Seats | None = attrs.field(default=None, init=False)  # None: nobody looks what is there
     encoders: Encoders = attrs.field(
@@ -74,7 +76,10 @@ class Cameras:
     def __attrs_post_init__(self) -> None:
         look_again = self._survey.look_again if self._survey is not None else None
         self._around = Surroundings(
-            find_holders=find_holders, neighbours=self._neighbours, look_again=look_again
+            find_holders=find_holders,
+            neighbours=self._neighbours,
+            look_again=look_again,
+            pipes=self._pipes,
         )
 
     def __iter__(self) -> Iterator[Camera]:
@@ -224,19 +229,24 @@ def _owner_of(link: str, nodes: Mapping[CameraId, Path]) -> CameraId | None:
 
 @asynccontextmanager
 async def open_cameras(
-    config: Config, storage: Storage, events: Fanout[Event], survey: Survey | None = None
+    config: Config,
+    storage: Storage,
+    events: Fanout[Event],
+    survey: Survey | None = None,
+    pipes: Pipes | None = None,
 ) -> AsyncIterator[Cameras]:
     """Run one actor per camera while the block runs, and continue their unfinished sessions.
 
     With a survey, the cameras of this machine have the devices that it finds for them, and those
-    that are not configured appear; without one, a V4L2 source is opened as it is configured. On
-    the way out sessions are sealed and children ended, all cameras at once; bounded.
+    that are not configured appear; without one, a V4L2 source is opened as it is configured. With
+    `pipes`, what children deliver is read in rounds. On the way out sessions are sealed and
+    children ended, all cameras at once; bounded.
     """
     state_dir, wishes = config.storage.state_dir, Wishes()
     if survey is not None:
         wishes = await trio.to_thread.run_sync(load_wishes, state_dir)
     async with trio.open_nursery() as nursery:
-        cameras = Cameras(config, storage, events, nursery, wishes, survey)
+        cameras = Cameras(config, storage, events, nursery, wishes, survey, pipes)
         for camera in config.cameras:
             local = survey is not None and isinstance(camera.source, V4l2Source)
             cameras.add(camera, Seat(camera.id, None, trouble=UNPLUGGED) if local else None)

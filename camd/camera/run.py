@@ -24,6 +24,7 @@ from camd.media.redact import redact
 from camd.media.report import Message, classify, parse_line
 from camd.media.trouble import BAD_STREAM, FFMPEG_MISSING, HUNG, MUTE, SOUND_MISSING, STALLED
 from camd.model import Trouble
+from camd.runtime.pipes import Flow, Pipes, Reading, capacity
 from camd.runtime.spawn import NOT_EXECUTED, Child, open_child
 
 log = structlog.get_logger("camd.ffmpeg")
@@ -97,10 +98,12 @@ class Run:
     may_end: bool = False  # the source has an end; all others are live, and never end well
     launch: Launch = open_child
     brake: Brake | None = None  # for sources that are not live
+    pipes: Pipes | None = None  # who reads the output when nobody waits for it
+    wanted: bool = attrs.field(default=True, init=False)  # until `stop` is called
     _arrived: float = attrs.field(default=0.0, init=False)  # when the latest fragment did
     _read_at: float = attrs.field(default=0.0, init=False)  # when there was something to read
     _waiting: list[Init | Fragment] = attrs.field(factory=list, init=False)
-    wanted: bool = attrs.field(default=True, init=False)  # until `stop` is called
+    _ahead: float = attrs.field(default=0.0, init=False)  # seconds, of what the brake allows
     _opened: trio.Event = attrs.field(factory=trio.Event, init=False)  # the source, by FFmpeg
     _described: trio.Event = attrs.field(factory=trio.Event, init=False)  # the header is here
     _heard_all: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -110,6 +113,9 @@ class Run:
     _fragments: int = attrs.field(default=0, init=False)
     _cut_off: bool = attrs.field(default=False, init=False)  # what comes now is not the child's
     _look: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _deadline: float = attrs.field(default=0.0, init=False)  # monotonic seconds
+    _reader: FragmentReader = attrs.field(factory=FragmentReader, init=False)
+    _reading: Reading | None = attrs.field(default=None, init=False)  # in rounds
 
     @property
     def stopping(self) -> bool:
@@ -125,6 +131,8 @@ class Run:
         """Ask the child to end; what it still has to say is read to the end."""
         self.wanted = False
         self._stop.set()
+        if self._reading is not None:
+            self._reading.release()
 
     async def wait_stop(self) -> None:
         """Wait until the child is told to end."""
@@ -174,61 +182,99 @@ class Run:
         Only pictures count as progress: sound alone is a stall. Who was told to end has no
         deadline here, whatever it still delivers: `_end_when_told` sees to it.
         """
-        reader = FragmentReader()
         self._arrived = monotonic()
-        deadline = self._arrived + self.patience.start_seconds
+        self._deadline = self._arrived + self.patience.start_seconds
+        flow = Flow(capacity(child.output)) if self.pipes is not None else None
         while True:
+            if self.pipes is not None and flow is not None and self._may_wait(flow):
+                await self._read_in_rounds(self.pipes, child, flow)
             chunk: bytes | None = None
             last = self._cut_off
-            patience = max(LAST_LOOK_SECONDS, deadline - monotonic())
+            patience = max(LAST_LOOK_SECONDS, self._deadline - monotonic())
             if last or self._waiting:
                 patience = LAST_LOOK_SECONDS if last else QUIET_SECONDS
             with trio.move_on_after(patience) as self._look:
                 chunk = await child.read_output()
+            if chunk and flow is not None:
+                flow.came(len(chunk), monotonic())
             if chunk and self._trouble is None:
-                self._read_at = monotonic()
-                await self._parse(reader, chunk)
-            pictures = await self._hand_on(quiet=not chunk)
+                await self._parse(chunk)
+            pictures = self._hand_on(quiet=not chunk)
+            if pictures and not self._fragments:
+                self._fragments = 1
+                await self.streaming()
             if chunk == b"" or (last and chunk is None):
                 return
-            if pictures:
-                if deadline != float("inf"):
-                    deadline = monotonic() + self.patience.stall_seconds
-            elif chunk and not self._waiting and not self.stopping:
+            if not pictures and chunk and not self._waiting and not self.stopping:
                 await trio.sleep(GATHER_SECONDS)  # the rest is on its way, in many small writes
-            if monotonic() >= deadline:
-                deadline = float("inf")
+            await self._slow_down()
+            if monotonic() >= self._deadline:
+                self._deadline = float("inf")
                 if not self.stopping:
                     await self.stalled(STALLED)
 
-    async def _parse(self, reader: FragmentReader, chunk: bytes) -> None:
-        """Keep what `chunk` completes, to be handed on; others have their turn meanwhile."""
+    def _progressed(self) -> None:
+        if self._deadline != float("inf"):
+            self._deadline = monotonic() + self.patience.stall_seconds
+
+    def _may_wait(self, flow: Flow) -> bool:
+        """Whether nobody waits for what comes next: neither a start, nor the child's end."""
+        usual = self.delivered and self._trouble is None and not self.stopping
+        calm = usual and self._ahead <= 0 and not flow.hasty and not self._cut_off
+        return calm and self._deadline != float("inf")
+
+    async def _read_in_rounds(self, pipes: Pipes, child: Child, flow: Flow) -> None:
+        """Let the output be read with that of others, until that will not do any more.
+
+        The end of the output is left for whoever reads next, who meets it again.
+        """
+
+        def take(chunk: memoryview) -> bool:
+            flow.found(len(chunk), monotonic())
+            self._feed(chunk)
+            self._hand_on(quiet=True)
+            return len(chunk) > 0 and self._may_wait(flow)
+
+        with pipes.reading(child.output, take) as reading:
+            self._reading = reading
+            while not reading.over.is_set() and monotonic() < self._deadline:
+                with trio.move_on_after(self._deadline - monotonic()):
+                    await reading.over.wait()
+        self._reading = None
+        reading.check()
+
+    async def _parse(self, chunk: bytes) -> None:
+        """Take what `chunk` completes; others have their turn meanwhile."""
         for start in range(0, len(chunk), TURN_BYTES):
             if start:
                 await trio.lowlevel.checkpoint()
-            try:
-                self._waiting += reader.feed(memoryview(chunk)[start : start + TURN_BYTES])
-            except MediaError as error:
-                log.error("stream_unreadable", error=str(error))
-                self._trouble = attrs.evolve(BAD_STREAM, message=f"{BAD_STREAM.message}: {error}")
-                self._stop.set()
-                return
-            if self._waiting:
-                self._described.set()
+            if self._trouble is None:
+                self._feed(memoryview(chunk)[start : start + TURN_BYTES])
 
-    async def _hand_on(self, *, quiet: bool) -> bool:
-        """Hand on what waits; True when there were pictures in it.
+    def _feed(self, chunk: memoryview) -> None:
+        """Keep what `chunk` completes, to be handed on."""
+        self._read_at = monotonic()
+        try:
+            self._waiting += self._reader.feed(chunk)
+        except MediaError as error:
+            log.error("stream_unreadable", error=str(error))
+            self._trouble = attrs.evolve(BAD_STREAM, message=f"{BAD_STREAM.message}: {error}")
+            self._stop.set()
+        if self._waiting:
+            self._described.set()
+
+    def _hand_on(self, *, quiet: bool) -> int:
+        """Hand on what waits; return how many pictures there were in it.
 
         The first fragments of a live source wait until nothing comes for a moment (`quiet`).
         """
         live = self.brake is None
         holding = live and not self._fragments and not quiet and not self.stopping
         if holding and monotonic() - self._arrived < GATHERED_SECONDS:
-            return False
+            return 0
         waiting, self._waiting = self._waiting, []
         fragments = [event for event in waiting if isinstance(event, Fragment)]
-        times = iter(arrivals(fragments, self._read_at, self._arrived))
-        pictures, ahead = 0, 0.0
+        times, pictures = iter(arrivals(fragments, self._read_at, self._arrived)), 0
         for event in waiting:
             if isinstance(event, Init):
                 self.consumer.begin(event)
@@ -237,14 +283,17 @@ class Run:
             self.consumer.deliver(event, self._arrived)
             pictures += event.frames
             if self.brake is not None:
-                ahead = self.brake.ahead_seconds(event, monotonic())
-            if event.frames and not self._fragments:
-                self._fragments = 1
-                await self.streaming()
-        if ahead > 0 and not self.stopping:
-            with trio.move_on_after(min(ahead, LONGEST_BRAKE_SECONDS)):
+                self._ahead = self.brake.ahead_seconds(event, monotonic())
+        if pictures:
+            self._progressed()
+        return pictures
+
+    async def _slow_down(self) -> None:
+        """Leave in the pipe what comes too early."""
+        if self._ahead > 0 and not self.stopping:
+            with trio.move_on_after(min(self._ahead, LONGEST_BRAKE_SECONDS)):
                 await self._stop.wait()
-        return pictures > 0
+        self._ahead = 0.0
 
     async def _wait(self, child: Child) -> int:
         """Wait for the child's end after its pipe has closed; insist after a while."""
@@ -284,6 +333,8 @@ class Run:
         await trio.sleep(LAST_WORDS_SECONDS)
         self._cut_off = True
         self._look.cancel()
+        if self._reading is not None:
+            self._reading.release()
 
     async def _watch_errors(self, child: Child) -> None:
         """Read the child's stderr, which it would block on otherwise; keep the last words."""

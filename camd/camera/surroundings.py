@@ -10,6 +10,7 @@ import attrs
 from camd.camera.diagnosis import FindHolders
 from camd.devices.leases import Leases
 from camd.model import CameraId, Device
+from camd.runtime.pipes import Pipes
 
 
 def _nobody(camera_id: CameraId) -> Sequence[str]:
@@ -24,3 +25,4 @@ class Surroundings:
     find_holders: FindHolders | None = None  # who has a node open; without it nobody looks
     neighbours: Callable[[CameraId], Sequence[str]] = _nobody  # who delivers over the same bus
     look_again: Callable[[Path], Awaitable[Device | None]] | None = None  # what a node is now
+    pipes: Pipes | None = None  # where children's output is read in rounds

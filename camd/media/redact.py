@@ -9,14 +9,15 @@ from __future__ import annotations
 import re
 
 # `user@`, `user:password@` and `user:pa/ss@word@`; in `host:80/x@y` it is the path that goes.
-_USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s/?#]*:\S*|[^\s/?#]*)@")
+# Schemes are short, and a bound keeps a long word from being read once for each of its letters.
+_USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,31}://)(?:[^\s/?#]*:\S*|[^\s/?#]*)@")
 _HIDDEN = (
     "user|username|usr|login|pass|passwd|password|passphrase|pwd|psw|auth|authorization|token"
     "|secret|key|apikey|sig|signature|session|sessionid|credential|credentials"
 )
 # `?token=…`, `&api_key=…`, and the `/user=admin_password=…_channel=1` of some cameras.
 _NAMED = re.compile(
-    rf"([?&;/_](?:[A-Za-z0-9]+[_-])*(?:{_HIDDEN})(?:=|%3[Dd]))[^\s&;]+", re.IGNORECASE
+    rf"([?&;/_](?:[A-Za-z0-9]{{1,64}}[_-]){{0,6}}(?:{_HIDDEN})(?:=|%3[Dd]))[^\s&;]+", re.IGNORECASE
 )
 _HEADER = re.compile(r"(Authorization: *)[^\r\n]+", re.IGNORECASE)
 

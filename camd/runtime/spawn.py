@@ -95,6 +95,12 @@ class Child:
         """The process id."""
         return self._process.pid
 
+    @property
+    def output(self) -> int:
+        """The descriptor of the child's stdout, which never blocks."""
+        assert self._process.stdout is not None
+        return self._process.stdout.fileno()
+
     async def read_output(self, size: int = PIPE_BYTES) -> bytes:
         """Wait for some of the child's stdout; empty at its end."""
         assert self._process.stdout is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 import trio
@@ -10,7 +10,9 @@ from structlog.testing import capture_logs
 from support.camera_stage import ANN, jump_clocks, open_stage
 from trio.testing import MockClock
 
+from camd.camera.ledger import Ledger
 from camd.config.schema import RecordingConfig
+from camd.model import Gap
 
 
 @pytest.fixture
@@ -56,3 +58,23 @@ async def test_frames_in_hand_or_pending_are_not_missing(clock: MockClock) -> No
         assert len(session.gaps) == 2
         assert [entry for entry in logs if entry["log_level"] == "error"] == []
         stage.check(session)
+
+
+async def test_frames_that_vanish_behind_the_last_seal_are_told_at_the_end(
+    clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug in the very last entry is an error, too, although no seal comes any more."""
+    async with open_stage() as stage:
+        await stage.camera.start_recording(ANN)
+        assert stage.camera._desk.active is not None
+        book, finish = stage.camera._desk.active.book, Ledger.finish
+
+        def forgetful(ledger: Ledger, until: datetime) -> list[Gap]:
+            book.captured(2)
+            return finish(ledger, until)
+
+        monkeypatch.setattr(Ledger, "finish", forgetful)
+        with capture_logs() as logs:
+            await stage.camera.stop_recording()
+        found = [entry for entry in logs if entry["event"] == "frames_unaccounted"]
+        assert [entry["unaccounted"] for entry in found] == [2]

@@ -79,6 +79,7 @@ async def test_asks_are_taken_in_order_and_a_full_mailbox_waits(autojump_clock) 
             for request in range(5):
                 nursery.start_soon(hear, mailbox, request, heard)
                 await wait_all_tasks_blocked()
+            assert mailbox._receive.statistics().current_buffer_used == 2
             for _ in range(5):
                 ask = await mailbox.receive()
                 taken.append(ask.request)

@@ -207,6 +207,10 @@ def test_a_recording_without_a_hash_is_held_against_its_checksums(shelf: Shelf) 
     (complaint,) = check(shelf, made.filename).complaints
     assert complaint.fault is Fault.DAMAGED
     assert "from byte" in complaint.text
+    damage(path, path.read_bytes().rindex(b"mdat") + 30)
+    assert found(shelf, made.filename) == {made.filename: Fault.UNHASHED}
+    damage(path)  # in what had been synced, which recovery would not read
+    assert found(shelf, made.filename) == {made.filename: Fault.DAMAGED}
 
 
 def test_a_file_that_is_asked_for_and_not_there(shelf: Shelf) -> None:

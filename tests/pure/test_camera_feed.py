@@ -216,3 +216,13 @@ def test_a_session_never_begins_inside_a_group(monkeypatch: pytest.MonkeyPatch) 
     for each in fragments[7:]:
         feed.deliver(each)
     assert shape(take_all(queue)) == ["RunBegan", "K", "p"]
+
+
+def test_a_group_without_an_end_costs_32_mebibytes() -> None:
+    """A camera that never sends another key frame makes nobody keep more than the bound."""
+    feed, (init, fragments) = Feed(), filmed(*[5] * 12, group=1000)
+    feed.begin(init)
+    media = bytes(5 * 1024 * 1024)
+    for each in fragments:
+        feed.deliver(attrs.evolve(each, mdat=media))
+        assert feed.ring.size_bytes <= 32 * 1024 * 1024

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 from support.camera_films import captured, filmed
@@ -19,6 +20,7 @@ from camd.camera.queue import (
 )
 
 INIT, _ = filmed(1)
+MEBIBYTE = 1024 * 1024
 
 
 def take(queue: CaptureQueue) -> Item | None:
@@ -196,3 +198,16 @@ def test_nothing_is_lost_or_doubled(
             kept = [item for item in given_ if isinstance(item, Captured)]
             before = kept[kept.index(behind) - 1]
             assert behind.fragment.starts_with_sync or before not in taken
+
+
+def test_a_disk_that_hangs_for_ever_costs_64_mebibytes() -> None:
+    """However much comes while nothing can be written, no more than the default bound waits."""
+    queue, _, picture = CaptureQueue(), *filmed(1)
+    media = bytes(8 * MEBIBYTE)
+    (large,) = captured([attrs.evolve(each, mdat=media) for each in picture])
+    for _ in range(40):
+        queue.put(large)
+        assert queue.waiting_bytes <= 64 * MEBIBYTE
+    items = take_all(queue)
+    assert frames(items) == 40
+    assert len(items) == 8

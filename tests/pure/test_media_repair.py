@@ -139,3 +139,23 @@ def test_the_check_box_costs_little() -> None:
     header = SegmentIndex(INIT, FRAGMENTS[0], WHO).header
     media = sum(fragment.size_bytes for fragment in FRAGMENTS)
     assert len(file) == len(header) + media + COUNT * CHECK_SIZE
+
+
+def test_a_check_box_that_is_damaged_itself_vouches_for_nothing() -> None:
+    """Whichever bit of a check box behind the last sync is turned over, its fragment is gone."""
+    file, ends = _written()
+    for at in range(ends[2] - CHECK_SIZE, ends[2]):
+        damaged = bytearray(file)
+        damaged[at] ^= 1
+        found = _survey(bytes(damaged))
+        assert found is not None
+        assert found.fragments == 2, f"byte {at - ends[2]} of the box"
+
+
+def test_a_free_box_of_somebody_else_vouches_for_nothing() -> None:
+    """A free box of the same size, but without the mark, ends what is ours."""
+    file, ends = _written(COUNT)
+    at = ends[-1] - CHECK_SIZE + 8
+    found = _survey(file[:at] + b"abcd" + file[at + 4 :])
+    assert found is not None
+    assert found.fragments == COUNT - 1

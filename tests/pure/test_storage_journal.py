@@ -189,3 +189,21 @@ def test_a_session_that_ended_is_the_latest_word() -> None:
     journal = Journal.open(disk, FOLDER)
     journal.append([SessionNoted(session()), SessionNoted(ended)])
     assert noted(disk)[-1] == SessionNoted(ended)
+
+
+def test_a_name_that_could_not_be_synced_is_synced_later() -> None:
+    """A file whose name is not durable yet is made so before a line in it is promised."""
+    disk = RecordingDisk()
+    disk.create(FOLDER / "journal-000001.jsonl")  # and the power went, or the sync failed
+    journal = Journal.open(disk, FOLDER)
+    journal.append(RECORDS[:1])
+    assert noted(disk.barely()) == RECORDS[:1]
+
+
+def test_a_changed_digit_makes_a_line_invalid() -> None:
+    """A line that still is what a line looks like, but says something else, is passed over."""
+    line = encode(RECORDS[:1])
+    at = next(n for n, byte in enumerate(line[9:], 9) if chr(byte).isdigit())
+    changed = line[:at] + (b"1" if line[at : at + 1] != b"1" else b"2") + line[at + 1 :]
+    assert list(decode(line)) == RECORDS[:1]
+    assert list(decode(changed)) == []

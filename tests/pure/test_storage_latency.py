@@ -68,3 +68,11 @@ def test_only_the_latest_syncs_count(seconds: list[float]) -> None:
     assert found.count == len(recent)
     assert (found.latest, found.worst) == (round(seconds[-1], 6), round(max(recent), 6))
     assert min(recent) - 1e-6 <= found.median <= found.p95 <= found.worst
+
+
+def test_old_syncs_are_forgotten() -> None:
+    """The worst of long ago is not the worst of now, and takes no memory."""
+    latency = Latency()
+    for seconds in (9.0, *[0.01] * WINDOW_SYNCS):
+        latency.synced(seconds)
+    assert latency.syncs() == SyncLatency(WINDOW_SYNCS, 0.01, 0.01, 0.01, 0.01)

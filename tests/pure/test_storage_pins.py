@@ -152,3 +152,20 @@ def test_a_power_cut_never_unpins(data: st.DataObject) -> None:
     left = disk.after_power_cut(data.draw, at_least=second if again else first)
     found = Pins.of(left, RECORDINGS).find(NAME, NOON)
     assert found == NEW if again else found in (OLD, NEW)
+
+
+def test_the_first_pin_makes_its_folder_durable() -> None:
+    """The folder of the pins is made when it is needed, and its own name is synced."""
+    disk = RecordingDisk()
+    Pins.of(disk, RECORDINGS).put(NAME, OLD)
+    made = disk.log.index(("make_folder", RECORDINGS / ".camd" / "pins"))
+    assert ("sync_directory", RECORDINGS / ".camd") in disk.log[made:]
+
+
+def test_a_pin_that_was_dropped_does_not_come_back() -> None:
+    """The power may go the moment after: what was unpinned stays so."""
+    disk = RecordingDisk()
+    markers = Pins.of(disk, RECORDINGS)
+    markers.put(NAME, OLD)
+    assert markers.drop(NAME)
+    assert disk.barely().files == {}

@@ -133,3 +133,12 @@ def test_foreign_files_are_left_alone() -> None:
         operations = len(disk.log)
         assert _recover(disk) is None
         assert (len(disk.log), bytes(disk.files[PATH])) == (operations, content)
+
+
+def test_what_was_recovered_stays_so_after_a_power_cut() -> None:
+    """A file that was reported as sealed in place is sealed, whenever the power goes then."""
+    disk, _ = _recorded([True] * COUNT, seal=False)
+    disk = disk.settled()
+    assert _recover(disk) is not None
+    sealed, _ = _recorded([True] * COUNT, seal=True)
+    assert disk.barely().files == sealed.files

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from support.disk import MemoryDisk
 from support.footage import NOON, WHO, footage, growing_bytes, sealed_bytes
 
-from camd.media.mp4 import HASHED_FROM, SegmentIndex
+from camd.media.mp4 import CHECK_SIZE, HASHED_FROM, SegmentIndex, read_check
 from camd.model import CameraId
 from camd.storage.naming import candidates
 from camd.storage.segment import FileTooLargeError, SegmentFile
@@ -249,6 +249,27 @@ def test_a_sync_that_failed_once_is_never_forgotten() -> None:
     segment.sync()
     segment.seal()
     assert (segment.doubtful, segment.sha256 is not None) == (True, True)
+
+
+# --- what a file says of itself ---
+
+
+def test_a_file_calls_durable_what_was_synced() -> None:
+    """Behind each fragment stands how much was on stable storage when it was written: recovery
+    does not read that again, so it must never be more."""
+    disk = MemoryDisk()
+    segment = create(disk)
+    durable, ends = [0], [segment.size_bytes]
+    for number, fragment in enumerate(FRAGMENTS[1:]):
+        if number == 1:
+            segment.sync()
+        durable.append(len(disk.files[segment.path].durable))
+        segment.append([fragment])
+        ends.append(segment.size_bytes)
+    data = content(disk, segment)
+    checks = [read_check(data[end - CHECK_SIZE : end]) for end in ends]
+    assert [check and check.synced_bytes for check in checks] == durable
+    assert durable[1] == ends[0] < durable[2] == ends[1] == durable[3] < ends[2]
 
 
 # --- limits ---

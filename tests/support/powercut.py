@@ -151,6 +151,13 @@ class RecordingDisk:
         cut = draw(st.integers(at_least, len(self.log)), label="operations before the cut")
         return self.cut_at(cut, draw)
 
+    def barely(self) -> RecordingDisk:
+        """Cut the power now; return the disk that has what it must have, and nothing else."""
+        left = RecordingDisk()
+        for path, contents in _replayed(self.log).durable.items():
+            left.files[path] = bytearray(contents.durable)
+        return left
+
     def cut_at(self, cut: int, draw: st.DrawFn) -> RecordingDisk:
         """Cut the power behind the first `cut` operations."""
         names = _replayed(self.log[:cut])

@@ -36,6 +36,13 @@ def test_the_meter_adds_up_fragments_wherever_the_stream_is_cut(
     assert all(meter.feed(piece) for piece in pieces) == all(sum(m) <= limit for m in sizes)
 
 
+@pytest.mark.parametrize("opcode", [8, 9, 10])
+def test_a_control_frame_is_short(opcode: int) -> None:
+    """A ping, pong or close of more than 125 bytes is refused at its header (RFC 6455, 5.5)."""
+    assert FrameMeter(1000).feed(frame(opcode, bytes(125)))
+    assert not FrameMeter(1000).feed(frame(opcode, bytes(126))[:8])
+
+
 @given(st.binary(max_size=500))
 def test_the_meter_ends_on_any_bytes(data: bytes) -> None:
     """Garbage passes or is refused; it never loops or raises."""

@@ -1,0 +1,279 @@
+"""Whatever a camera, its clock and its disk do, in whatever order: the account is right (I4).
+
+A camera's whole actor records lives that are drawn: children that deliver, leave frames out, die,
+hang or cannot be opened; a disk that fails, is slow or full; a wall clock that is set.
+"""
+
+from __future__ import annotations
+
+import errno
+from datetime import datetime, timedelta
+
+import attrs
+import pytest
+import trio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+from support.camera_films import FPS
+from support.camera_stage import (
+    ANN,
+    FOLDER,
+    FakeChild,
+    Part,
+    Stage,
+    Wall,
+    at,
+    jump_clocks,
+    open_stage,
+    refuses,
+)
+from trio.testing import MockClock
+
+from camd.camera import factory
+from camd.config.schema import RecordingConfig
+from camd.model import Cause, Gap, Session, SessionState
+
+FRAGMENT_SECONDS = 1.0  # the longest that is drawn
+SOURCE = (Cause.FRAMES_DROPPED_BY_SOURCE, Cause.CLOCK_STEP)  # no outage, and within files
+ROTATION = RecordingConfig(rotation=timedelta(seconds=3))
+
+
+@attrs.frozen
+class Life:
+    """One child: fragments of so many frames, or so many left out (negative); and its end."""
+
+    steps: tuple[int, ...]
+    hangs: bool
+    refused: int  # tries of the next child that fail
+
+
+@attrs.frozen
+class Blow:
+    """What happens to disk or clock, after so many seconds: a word and a number."""
+
+    after: float
+    kind: str
+    value: float
+
+
+LIVES = st.builds(
+    Life,
+    st.lists(st.integers(-30, 10).filter(bool), min_size=1, max_size=12).map(tuple),
+    st.booleans(),
+    st.integers(0, 2),
+)
+BLOWS = st.builds(
+    Blow,
+    st.floats(0.1, 6.0).map(lambda seconds: round(seconds, 1)),
+    *[st.sampled_from(["full", "fails", "fails twice", "slow"]), st.integers(0, 5)],
+)
+STEPS = st.builds(
+    Blow, st.floats(0.1, 6.0), st.just("set"), st.sampled_from([-3600, -2, 0.7, 5, 86400])
+)
+
+
+@attrs.define
+class World:
+    """What was filmed and delivered, in seconds since the test began."""
+
+    filmed: list[tuple[float, float]] = attrs.field(factory=list)
+    left_out: int = 0
+
+    def part(self, life: Life) -> Part:
+        """Play a life."""
+
+        async def part(child: FakeChild) -> int:
+            child.write(child.film.head)
+            for count in life.steps:
+                begun = trio.current_time()
+                with trio.move_on_after(abs(count) / FPS):
+                    await child.told_to_end.wait()
+                if child.told_to_end.is_set():
+                    return 255
+                if count < 0:
+                    child.film.skip(-count)
+                    self.left_out -= count
+                else:
+                    child.write(child.film.next(count))
+                    self.filmed.append((begun, begun + count / FPS))
+            if life.hangs:
+                await child.told_to_end.wait()
+                return 255
+            return -9
+
+        return part
+
+    def steady(self) -> Part:
+        """Play a child that delivers for as long as it may."""
+
+        async def part(child: FakeChild) -> int:
+            child.write(child.film.head)
+            while not child.told_to_end.is_set():
+                begun = trio.current_time()
+                with trio.move_on_after(0.5):
+                    await child.told_to_end.wait()
+                if frames := round((trio.current_time() - begun) * FPS):
+                    child.write(child.film.next(frames))
+                    self.filmed.append((begun, begun + frames / FPS))
+            return 255
+
+        return part
+
+    def longest_silence(self, until: float) -> float:
+        """Say for how long nothing came at most."""
+        ends = [0.0, *(end for _, end in self.filmed)]
+        starts = [*(start for start, _ in self.filmed), until]
+        return max(start - end for end, start in zip(ends, starts, strict=True))
+
+
+async def strike(stage: Stage, wall: Wall, blow: Blow) -> None:
+    """Let it happen."""
+    await trio.sleep(blow.after)
+    match blow.kind:
+        case "full":
+            stage.fill(96)
+            await trio.sleep(blow.value)
+            stage.fill(10)
+        case "fails":
+            stage.disk.fail(int(blow.value), code=errno.EIO)
+        case "fails twice":
+            stage.disk.fail(int(blow.value), int(blow.value) + 1, code=errno.ENOSPC)
+        case "slow":
+            stage.storage.seconds = blow.value
+            await trio.sleep(2 * blow.value)
+            stage.storage.seconds = 0.0
+        case "set":
+            wall.step(seconds=blow.value)
+
+
+async def recorded(
+    lives: list[Life], blows: list[Blow], wall: Wall
+) -> tuple[Session, World, float]:
+    """Record a session through all of it; return its receipt, and the world, and how long."""
+    world, parts = World(), []
+    wall.ahead = timedelta(0)
+    for life in lives:
+        parts += [world.part(life), *[refuses("[error] No such device")] * life.refused]
+    parts += [world.steady()] * 50
+    with capture_logs() as logs, trio.fail_after(600):
+        async with open_stage(world.steady(), recording=ROTATION) as stage:
+            stage.studio.parts.clear()
+            stage.studio.then(world.part(Life((5,), False, 0)), *parts)
+            await stage.camera.start_recording(ANN)
+            for blow in blows:
+                await strike(stage, wall, blow)
+            await trio.sleep(60)
+            stage.disk.faults.clear()
+            stage.guard._failure = None  # as a trial of the disk would find
+            stage.guard.look()
+            await stage.camera.published.wait_until(
+                lambda s: s.session is not None and s.session.state is SessionState.RECORDING
+            )
+            await trio.sleep(3)
+            session = await stage.camera.stop_recording()
+            ended = trio.current_time()
+            told = {FOLDER / segment.filename for segment in session.segments}
+            for path in set(stage.disk.files) - told:  # nor could it be removed again
+                assert stage.disk.steps.count("unlink") > 0
+                del stage.disk.files[path]
+            stage.check(session)
+    assert [entry for entry in logs if entry["event"] == "frames_unaccounted"] == []
+    return session, world, ended
+
+
+def outages(session: Session) -> list[Gap]:
+    """Return the entries that stand for time between files."""
+    return [gap for gap in session.gaps if gap.cause not in SOURCE]
+
+
+def check_sums(session: Session, world: World) -> None:
+    """captured = written + ledgered; and files are as long as what is in them."""
+    delivered = sum(round((end - start) * FPS) for start, end in world.filmed)
+    assert session.frames_captured == delivered
+    written = session.frames_written / FPS
+    length = sum(segment.duration_seconds for segment in session.segments)
+    assert written - 0.01 <= length <= written + world.left_out / FPS + 0.01
+
+
+def check_lengths(session: Session, world: World, ended: float) -> None:
+    """No entry is longer than the outage that made it."""
+    silence = world.longest_silence(ended)
+    for gap in outages(session):
+        assert gap.duration_seconds >= 0
+        most = (gap.frames + world.left_out) / FPS if gap.exact else silence
+        assert gap.duration_seconds <= most + FRAGMENT_SECONDS, gap
+
+
+def check_places(session: Session) -> None:
+    """Entries and files follow each other, without holes and overlaps of more than a fragment."""
+    spans = [(each.start, each.end) for each in (*session.segments, *outages(session))]
+    spans.sort()
+    until: datetime = spans[0][0]
+    for start, end in spans:
+        assert abs((start - until).total_seconds()) <= FRAGMENT_SECONDS, spans
+        until = max(until, end)
+
+
+def tell(session: Session) -> str:
+    """Write a receipt down, for whoever looks into a failure."""
+    zero = at(0)
+    lines = [
+        f"{(each.start - zero).total_seconds():8.2f}"
+        f" {(each.end - zero).total_seconds():8.2f} {what}"
+        for each, what in [
+            *((s, f"file, {s.frames} frames") for s in session.segments),
+            *((g, f"{g.cause.value}, {g.frames} frames, {g.exact}") for g in session.gaps),
+        ]
+    ]
+    return "\n".join(sorted(lines))
+
+
+@pytest.fixture
+def wall(monkeypatch: pytest.MonkeyPatch) -> Wall:
+    """The wall clock may be set, and the queue is full after a few seconds."""
+    monkeypatch.setattr(factory, "DEFAULT_LIMIT_BYTES", 6000)
+    return jump_clocks(monkeypatch)
+
+
+BOUNDED = settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+@BOUNDED
+@given(lives=st.lists(LIVES, max_size=4), blows=st.lists(BLOWS, max_size=4))
+def test_files_and_ledger_make_up_the_session(
+    wall: Wall, lives: list[Life], blows: list[Blow]
+) -> None:
+    """I4: captured = written + ledgered; entries are as long as their outages, and fill what is
+    between files without overlapping them."""
+    session, world, ended = trio.run(
+        recorded, lives, blows, wall, clock=MockClock(autojump_threshold=0)
+    )
+    try:
+        check_sums(session, world)
+        check_lengths(session, world, ended)
+        check_places(session)
+    except AssertionError as error:
+        error.add_note(tell(session))
+        raise
+
+
+@BOUNDED
+@given(lives=st.lists(LIVES, max_size=3), blows=st.lists(BLOWS | STEPS, max_size=4))
+def test_a_clock_that_is_set_changes_no_sum_and_no_length(
+    wall: Wall, lives: list[Life], blows: list[Blow]
+) -> None:
+    """I4 with a wall clock that jumps: sums, lengths and durations are those of the footage."""
+    session, world, ended = trio.run(
+        recorded, lives, blows, wall, clock=MockClock(autojump_threshold=0)
+    )
+    try:
+        check_sums(session, world)
+        check_lengths(session, world, ended)
+    except AssertionError as error:
+        error.add_note(tell(session))
+        raise

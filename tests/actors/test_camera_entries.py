@@ -1,0 +1,245 @@
+"""Each way to lose footage has its own entry in the ledger, with the cause that it really had."""
+
+from __future__ import annotations
+
+import errno
+from datetime import timedelta
+
+import attrs
+import pytest
+import trio
+from structlog.testing import capture_logs
+from support.camera_stage import (
+    ANN,
+    FakeChild,
+    MemoryStorage,
+    Node,
+    Part,
+    at,
+    films,
+    hangs,
+    jump_clocks,
+    memory_storage,
+    open_stage,
+    refuses,
+    skips,
+)
+from trio.testing import MockClock
+
+from camd.camera.resumption import Resumption
+from camd.config.schema import Config
+from camd.model import CameraState, Cause, Session, SessionState
+from camd.storage.segment import SegmentFile
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClock:
+    """Nothing here takes any time."""
+    jump_clocks(monkeypatch)
+    return autojump_clock
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [
+        (errno.ENOSPC, Cause.STORAGE_FULL),
+        (errno.EDQUOT, Cause.STORAGE_FULL),
+        (errno.EIO, Cause.STORAGE_ERROR),
+        (errno.EROFS, Cause.STORAGE_ERROR),
+    ],
+)
+async def test_each_error_of_the_disk_has_its_cause(
+    clock: MockClock, code: int, cause: Cause
+) -> None:
+    """No room is `storage_full`, everything else `storage_error`; both count exactly."""
+    async with open_stage() as stage:
+        await stage.camera.start_recording(ANN)
+        stage.disk.fail(0, code=code)
+        await trio.sleep_until(6.2)
+        session = await stage.camera.stop_recording()
+        stage.check(session)
+        (gap,) = session.gaps
+        assert (gap.cause, gap.exact) == (cause, True)
+        assert gap.frames == session.frames_captured - session.frames_written > 0
+
+
+def _leaps(frames: int) -> Part:
+    """Play a child whose decode times leap ahead once, where no picture can be decoded alone."""
+
+    async def part(child: FakeChild) -> int:
+        child.write(child.film.head)
+        for number in range(12):
+            await trio.sleep(0.5)
+            if number == 5:
+                child.film.skip(frames)
+            child.write(child.film.next(5))
+        await child.told_to_end.wait()
+        return 255
+
+    return part
+
+
+async def test_a_fragment_that_fits_into_no_file_is_in_the_ledger(clock: MockClock) -> None:
+    """Decode times that no file can hold cost what cannot begin a file, and nothing uncounted."""
+    async with open_stage(_leaps(3_000_000)) as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(6.3)
+        session = await stage.camera.stop_recording()
+        stage.check(session)
+        assert session.frames_captured == 60
+        assert sum(gap.frames for gap in session.gaps if gap.exact) in (0, 5)
+
+
+async def test_what_an_interrupted_recorder_had_in_hand_is_in_the_ledger(
+    clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug in the middle of a write: the fragment is neither in the file nor forgotten."""
+    append, bugs = SegmentFile.append, [RuntimeError("a bug")]
+
+    def buggy(segment, fragments):  # type: ignore[no-untyped-def]
+        if trio.current_time() > 3.2 and bugs:
+            raise bugs.pop()
+        append(segment, fragments)
+
+    monkeypatch.setattr(SegmentFile, "append", buggy)
+    with capture_logs() as logs:
+        async with open_stage() as stage:
+            await stage.camera.start_recording(ANN)
+            await trio.sleep_until(3.9)
+        assert "actor_crashed" in {entry["event"] for entry in logs}
+        session = stage.storage.sessions[-1]
+        assert (session.state, session.reason) == (SessionState.ENDED, "interrupted")
+        (gap,) = stage.storage.gaps
+        assert (gap.frames, gap.exact, gap.cause) == (5, True, Cause.STORAGE_ERROR)
+        assert session.frames_captured == session.frames_written + 5
+
+
+async def test_the_first_cause_of_an_outage_stands(clock: MockClock) -> None:
+    """A child that died is why footage is missing, although the next one hangs and another too."""
+    async with open_stage(films(2.2), hangs(), hangs(), films()) as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(30)
+        session = await stage.camera.stop_recording()
+        stage.check(session)
+        assert [gap.cause for gap in session.gaps] == [Cause.ENCODER_EXIT]
+
+
+@attrs.define(eq=False)
+class Remembering(MemoryStorage):
+    """Storage that still knows a session of an earlier life."""
+
+    left: tuple[Session, ...] = ()
+
+    async def unfinished_sessions(self) -> tuple[Session, ...]:
+        """Return it."""
+        await trio.lowlevel.checkpoint()
+        return self.left
+
+
+class Nobody:
+    """A configuration without cameras."""
+
+    def get(self, camera_id: object) -> None:
+        """Know none."""
+
+
+@pytest.mark.parametrize("limit", [None, timedelta(seconds=60)])
+async def test_a_session_that_nothing_continues_says_what_it_lacks(
+    clock: MockClock, limit: timedelta | None
+) -> None:
+    """`daemon_down`: all that was asked for, or at most what such an end can cost."""
+    async with open_stage() as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(3.2)
+        ended = await stage.camera.stop_recording()
+    running = attrs.evolve(
+        *(ended,), state=SessionState.RECORDING, reason="", end=None, duration_limit=limit
+    )
+    await trio.sleep_until(100)
+    made = memory_storage()
+    storage = Remembering(made.folder, made.disk, made.guard, left=(running,))
+    await Resumption(Config(), storage, Nobody()).resume_sessions()
+    (gap,) = storage.gaps
+    (closed,) = storage.sessions
+    assert (gap.cause, gap.exact) == (Cause.DAEMON_DOWN, False)
+    assert gap.start == ended.segments[-1].end
+    assert gap.end == (at(60.0) if limit else gap.start + timedelta(seconds=0.5))
+    assert closed.state is SessionState.ENDED
+    assert closed.gaps == (*ended.gaps, gap)
+
+
+async def test_an_outage_that_ends_on_a_full_disk_has_its_own_entry(clock: MockClock) -> None:
+    """What no child delivered, and what the next one delivered in vain, are two things: together
+    they fill the time between two files."""
+    async with open_stage(films(2.2), films()) as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(2.3)
+        stage.fill(96)
+        await trio.sleep_until(6.4)
+        stage.fill(10)
+        await trio.sleep_until(9.2)
+        session = await stage.camera.stop_recording()
+        stage.check(session)
+        first, second = session.segments
+        outage, loss = session.gaps
+        assert [(gap.cause, gap.exact) for gap in session.gaps] == [
+            (Cause.ENCODER_EXIT, False),
+            (Cause.STORAGE_FULL, True),
+        ]
+        assert [gap.start for gap in session.gaps] == [first.end, outage.end]
+        assert loss.end == second.start
+        assert loss.frames == round(loss.duration_seconds * 10)
+
+
+def _begins_within_a_group(child_frames: int) -> Part:
+    """Play a child whose first pictures cannot be decoded alone."""
+
+    async def part(child: FakeChild) -> int:
+        child.film.skip(child_frames)
+        return await films()(child)
+
+    return part
+
+
+async def test_frames_before_the_first_key_frame_have_the_cause_of_their_outage(
+    clock: MockClock,
+) -> None:
+    """A child that joins its camera within a group of pictures: nothing is wrong with the disk."""
+    async with open_stage(films(2.2), _begins_within_a_group(5)) as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(9.2)
+        session = await stage.camera.stop_recording()
+        stage.check(session)
+        first, second = session.segments
+        outage, loss = session.gaps
+        assert [gap.cause for gap in session.gaps] == [Cause.ENCODER_EXIT] * 2
+        assert (outage.start, outage.end, loss.end) == (first.end, loss.start, second.start)
+        assert (loss.exact, loss.frames) == (True, 5)
+
+
+async def test_a_camera_that_is_gone_is_lost_whatever_its_child_said(clock: MockClock) -> None:
+    """FFmpeg may just die of it: what is not there any more was lost."""
+    node = Node()
+    async with open_stage(films(2.2, status=-9), node=node) as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(2.1)
+        node.there.append(False)
+        await trio.sleep_until(12)
+        node.there.append(True)
+        await stage.until(CameraState.STREAMING)
+        await trio.sleep(1.2)
+        session = await stage.camera.stop_recording()
+        assert [gap.cause for gap in session.gaps] == [Cause.CAMERA_LOST]
+
+
+async def test_what_a_child_left_out_is_told_when_it_has_died(clock: MockClock) -> None:
+    """Nothing more will come that could make a hole look different: it is entered at once."""
+    async with open_stage(skips(5.0, frames=10)) as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(7.2)
+        stage.studio.then(refuses("[error] Device or resource busy"))
+        stage.studio.children[0]._killed.cancel()
+        await trio.sleep_until(7.4)
+        (gap,) = stage.storage.gaps
+        assert (gap.cause, gap.frames) == (Cause.FRAMES_DROPPED_BY_SOURCE, 10)
+        stage.check(await stage.camera.stop_recording())

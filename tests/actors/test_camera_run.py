@@ -1,0 +1,159 @@
+"""A child that talks too much, or does not end: what of it is kept, and how long is waited."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from support.camera_films import Film
+from trio.testing import MockClock
+
+from camd import clock as camd_clock
+from camd.camera import run as module
+from camd.camera.run import Patience, Run
+from camd.media.trouble import MUTE, STALLED
+from camd.model import Trouble
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClock:
+    """Nothing here takes any time."""
+    monkeypatch.setattr(camd_clock, "time", SimpleNamespace(monotonic=trio.current_time))
+    return autojump_clock
+
+
+@attrs.define(eq=False)
+class Talker:
+    """A child that delivers nothing, and says what it is told to."""
+
+    errors: list[bytes]
+    closes_errors: bool = True
+    ends: bool = True  # by itself
+    film: list[bytes] | None = None  # what it delivers, before it is silent; None: its end
+    pid: int = 1000
+    _told: trio.Event = attrs.field(factory=trio.Event)
+
+    async def read_output(self, size: int = 0) -> bytes:
+        """Hand out the film, half a second apart, or be at the end."""
+        if self.film is None:
+            await trio.lowlevel.checkpoint()
+        elif self.film:
+            await trio.sleep(0.5)
+            return self.film.pop()
+        else:
+            await self._told.wait()
+        return b""
+
+    async def read_errors(self, size: int = 0) -> bytes:
+        """Hand out the next piece."""
+        await trio.lowlevel.checkpoint()
+        if self.errors:
+            return self.errors.pop()
+        if not self.closes_errors:
+            await trio.sleep_forever()
+        return b""
+
+    async def wait(self) -> int:
+        """Wait for the end."""
+        if not self.ends:
+            await self._told.wait()
+        return 1
+
+    async def end(self) -> int | None:
+        """End when asked."""
+        self._told.set()
+        return await self.wait()
+
+
+class Nobody:
+    """Who gets nothing."""
+
+    def begin(self, init: object) -> None:
+        """Take no note."""
+
+    def deliver(self, fragment: object) -> None:
+        """Take no note."""
+
+
+async def lived(child: Talker, stalls: list[float] | None = None) -> tuple[Run, Trouble | None]:
+    """Let a child live; return its run, and why it ended. It may stall where that is collected."""
+
+    @asynccontextmanager
+    async def launch(arguments: Sequence[str]) -> AsyncIterator[Any]:
+        yield child
+
+    async def streaming() -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def stalled(trouble: Trouble) -> None:
+        assert stalls is not None, trouble
+        assert trouble == STALLED
+        stalls.append(trio.current_time())
+        run.stop()
+
+    run = Run(Nobody(), Patience(20.0, 7.0), streaming, stalled, launch=launch)
+    return run, await run.live(())
+
+
+async def test_a_line_without_an_end_takes_no_memory(clock: MockClock) -> None:
+    """However much comes without a newline, what is kept of it is bounded."""
+    chunk = b"x" * 65536
+    child = Talker([b" No such device\n", *[chunk] * 200])
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        await lived(child)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak - before < 1_000_000 < 200 * len(chunk)
+
+
+async def test_only_the_last_words_are_kept(clock: MockClock) -> None:
+    """Of many lines the last hundred are left, each of a bounded length."""
+    lines = [b"[error] line %06d %s\n" % (number, b"y" * 20_000) for number in range(300)]
+    run, _ = await lived(Talker(list(reversed(lines))))
+    assert [word.text[:11] for word in run._words] == [f"line {n:06}" for n in range(200, 300)]
+    assert all(len(word.text) <= module.LONGEST_LINE_BYTES for word in run._words)
+
+
+async def test_a_pipe_that_stays_open_delays_the_end_by_a_second(clock: MockClock) -> None:
+    """A grandchild may hold stderr for ever: the child's end is told all the same."""
+    begun = trio.current_time()
+    with trio.move_on_after(100):
+        await lived(Talker([b"[error] last words\n"], closes_errors=False))
+    assert trio.current_time() - begun == module.LAST_WORDS_SECONDS == 1.0
+
+
+async def test_a_child_that_closes_its_output_and_stays_is_ended(clock: MockClock) -> None:
+    """It is waited for during five seconds, then told to end, and that is its trouble."""
+    begun = trio.current_time()
+    with trio.move_on_after(100):
+        _, trouble = await lived(Talker([], ends=False))
+        assert trouble == MUTE
+    assert trio.current_time() - begun == module.END_PATIENCE_SECONDS == 5.0
+
+
+async def test_a_child_that_never_delivers_is_told(clock: MockClock) -> None:
+    """The time for starting is the configured one."""
+    stalls: list[float] = []
+    with trio.move_on_after(100):
+        await lived(Talker([], ends=False, film=[]), stalls)
+    assert stalls == [20.0]
+
+
+async def test_a_child_that_falls_silent_is_told(clock: MockClock) -> None:
+    """From its last pictures on, whatever it had delivered before."""
+    stalls: list[float] = []
+    film = Film()
+    pieces = [film.head + film.next(5), film.next(5), film.next(5)]
+    with trio.move_on_after(100):
+        await lived(Talker([], ends=False, film=pieces[::-1]), stalls)
+    assert len(stalls) == 1
+    assert 1.5 + 7.0 <= stalls[0] < 1.5 + 7.2

@@ -1,0 +1,329 @@
+"""Real pipes, read in rounds: nothing is lost, nobody waits for long, and one hurts no other."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+import trio.lowlevel
+from support.camera_films import Film, frames_in
+
+from camd.camera.run import Patience, Run
+from camd.media.fragments import Fragment, Init
+from camd.media.trouble import BAD_STREAM, STALLED
+from camd.model import Trouble
+from camd.runtime import pipes as module
+from camd.runtime.pipes import Pipes, capacity, open_pipes
+
+
+@asynccontextmanager
+async def rounds() -> AsyncIterator[Pipes]:
+    """Make rounds, bounded by the real clock."""
+    with trio.fail_after(20):
+        async with open_pipes() as pipes:
+            yield pipes
+
+
+@contextmanager
+def pipe() -> Iterator[tuple[int, int]]:
+    """Make a pipe whose reading end does not block."""
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    try:
+        yield reading, writing
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+@attrs.define(eq=False)
+class Heap:
+    """Takes everything, until so much is there; the empty end included."""
+
+    enough: int
+    data: bytearray = attrs.field(factory=bytearray)
+    ended: bool = False
+
+    def take(self, chunk: memoryview) -> bool:
+        """Add a piece."""
+        self.data += chunk
+        self.ended = not len(chunk)
+        return not self.ended and len(self.data) < self.enough
+
+
+async def test_every_byte_of_every_pipe_arrives_in_order() -> None:
+    """Sixteen writers, each of more than its pipe holds: what comes out is what went in."""
+    sent = [bytes([number]) * 400_000 + bytes(range(256)) for number in range(16)]
+    heaps = [Heap(len(data)) for data in sent]
+
+    async def write(fd: int, data: bytes) -> None:
+        async with trio.lowlevel.FdStream(os.dup(fd)) as stream:
+            await stream.send_all(data)
+
+    async def read(pipes: Pipes, data: bytes, heap: Heap) -> None:
+        with pipe() as (reading, writing):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(write, writing, data)
+                with pipes.reading(reading, heap.take) as turns:
+                    await turns.over.wait()
+                turns.check()
+
+    async with rounds() as pipes, trio.open_nursery() as nursery:
+        for data, heap in zip(sent, heaps, strict=True):
+            nursery.start_soon(read, pipes, data, heap)
+    assert [bytes(heap.data) for heap in heaps] == sent
+    assert not pipes._readings
+
+
+async def test_an_end_is_told_within_a_round() -> None:
+    """What came before it comes first; then the empty piece, no later than the next round."""
+    heap = Heap(1000)
+    async with rounds() as pipes:
+        with pipe() as (reading, writing):
+            end = os.open(f"/proc/self/fd/{reading}", os.O_RDONLY | os.O_NONBLOCK)
+            os.write(writing, b"last words")
+        try:
+            with pipes.reading(end, heap.take) as turns:
+                await turns.over.wait()
+                turns.check()
+        finally:
+            os.close(end)
+    assert (bytes(heap.data), heap.ended) == (b"last words", True)
+
+
+async def test_an_error_comes_out_where_the_pipe_is_read() -> None:
+    """A descriptor that cannot be read, and a bug of one reader, end nobody else's reading."""
+    good = Heap(4)
+
+    def buggy(chunk: memoryview) -> bool:
+        raise ZeroDivisionError
+
+    async with rounds() as pipes:
+        with (
+            pipe() as (reading, writing),
+            pipe() as (other, to_other),
+            pipes.reading(reading, good.take) as turns,
+        ):
+            with pipes.reading(to_other, good.take) as failing:  # its writing end
+                await failing.over.wait()
+                with pytest.raises(OSError, match="Bad file descriptor"):
+                    failing.check()
+            os.write(to_other, b"x")
+            with pipes.reading(other, buggy) as failing:
+                await failing.over.wait()
+                with pytest.raises(ZeroDivisionError):
+                    failing.check()
+            os.write(writing, b"good")
+            await turns.over.wait()
+            turns.check()
+    assert bytes(good.data) == b"good"
+
+
+def test_a_pipe_that_is_never_empty_is_left_for_the_next_round() -> None:
+    """Whoever writes as fast as it is read gets so much of a round, and no more."""
+    heap, ends = Heap(1 << 40), []
+    with Path("/dev/zero").open("rb", buffering=0) as endless:
+        turns = module.Reading(endless.fileno(), lambda chunk: heap.take(chunk[:1]))
+        for _ in range(3):
+            turns.turn(memoryview(bytearray(module.BUFFER_BYTES)))
+            ends.append(len(heap.data) * module.BUFFER_BYTES)
+    assert ends == [module.MOST_BYTES * number for number in (1, 2, 3)]
+
+
+async def test_a_pipe_that_is_left_is_not_read_any_more() -> None:
+    """What is in it then is whoever's who reads next."""
+    heap = Heap(1000)
+    async with rounds() as pipes:
+        with pipe() as (reading, writing):
+            with pipes.reading(reading, heap.take):
+                pass
+            os.write(writing, b"mine")
+            await trio.sleep(3 * module.ROUND_SECONDS)
+            assert os.read(reading, 100) == b"mine"
+    assert not heap.data
+
+
+async def test_without_pipes_nobody_wakes_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An idle service makes no rounds."""
+    woken: list[int] = []
+
+    class Counting(trio.abc.Instrument):
+        def after_io_wait(self, timeout: float) -> None:
+            woken.append(1)
+
+    async with rounds():
+        await trio.lowlevel.checkpoint()
+        counting = Counting()
+        trio.lowlevel.add_instrument(counting)
+        await trio.sleep(5 * module.ROUND_SECONDS)
+        trio.lowlevel.remove_instrument(counting)
+    assert len(woken) <= 2
+
+
+def test_a_pipe_tells_what_it_holds() -> None:
+    """As it was set, rounded up by the kernel."""
+    with pipe() as (reading, _):
+        assert capacity(reading) in (4096, 8192, 65536)
+
+
+# --- a child's output ---------------------------------------------------------------------
+
+CHILD = """
+import sys, time
+for step in sys.argv[1:]:
+    if step.startswith("/"):
+        sys.stdout.buffer.write(open(step, "rb").read())
+        sys.stdout.flush()
+    else:
+        time.sleep(float(step))
+"""
+
+
+@attrs.define(eq=False)
+class Watching:
+    """Takes what a child delivers, and lets others wait for it."""
+
+    frames: int = 0
+    media: bytearray = attrs.field(factory=bytearray)
+    in_rounds: list[bool] = attrs.field(factory=list)
+    run: Run | None = None
+    told: list[Trouble] = attrs.field(factory=list)
+    more: trio.Event = attrs.field(factory=trio.Event)
+
+    def begin(self, init: Init) -> None:
+        """Take note of nothing."""
+
+    def deliver(self, fragment: Fragment) -> None:
+        """Count."""
+        assert self.run is not None
+        self.frames += fragment.frames
+        self.media += fragment.mdat[8:]
+        self.in_rounds.append(self.run._reading is not None)
+        self.more.set()
+        self.more = trio.Event()
+
+    async def streaming(self) -> None:
+        """Hear of the first pictures."""
+        await trio.lowlevel.checkpoint()
+
+    async def stalled(self, trouble: Trouble) -> None:
+        """Hear of trouble, and end the child as the machine would."""
+        self.told.append(trouble)
+        assert self.run is not None
+        self.run.stop()
+        await trio.lowlevel.checkpoint()
+
+
+def watched(pipes: Pipes, stall: float = 10.0) -> tuple[Run, Watching]:
+    """Make a run whose output is read in rounds."""
+    watching = Watching()
+    run = Run(
+        *(watching, Patience(15.0, stall), watching.streaming, watching.stalled),
+        may_end=True,
+        pipes=pipes,
+    )
+    watching.run = run
+    return run, watching
+
+
+def script(folder: Path, *steps: bytes | float) -> list[str]:
+    """Make a child that writes these bytes and sleeps in between."""
+    words = []
+    for number, step in enumerate(steps):
+        if isinstance(step, bytes):
+            file = folder / f"{number}"
+            file.write_bytes(step)
+            words.append(str(file))
+        else:
+            words.append(str(step))
+    return [sys.executable, "-c", CHILD, *words]
+
+
+async def test_a_childs_output_is_read_in_rounds_once_it_delivers(tmp_path: Path) -> None:
+    """The first pictures are read at once; all that comes is handed on, to the last fragment."""
+    film = Film(frame_bytes=20_000)
+    steps: list[bytes | float] = [film.head + film.next(5)]
+    for _ in range(8):
+        steps += [0.15, film.next(5)]
+    async with rounds() as pipes:
+        run, watching = watched(pipes)
+        assert await run.live(script(tmp_path, *steps)) is None
+    assert watching.frames == 45
+    assert bytes(watching.media) == frames_in(_file(film))[1]
+    assert watching.in_rounds[0] is False
+    assert sum(watching.in_rounds) >= 6
+
+
+def _file(film: Film) -> bytes:
+    """Put a film's bytes where `frames_in` looks for those of a file."""
+    data = film.head + b"".join(film.sent)
+    return data[:32] + bytes([0, 0, 0, 16]) + b"free" + bytes(8) + data[32:]
+
+
+async def test_a_large_fragment_is_read_without_waiting(tmp_path: Path) -> None:
+    """A child that writes more than its pipe holds is not kept waiting round after round."""
+    film = Film(frame_bytes=1_000_000)
+    steps: list[bytes | float] = [film.head + film.next(5)]
+    for _ in range(4):
+        steps += [0.2, film.next(5)]
+    async with rounds() as pipes:
+        run, watching = watched(pipes)
+        assert await run.live(script(tmp_path, *steps)) is None
+    assert watching.frames == 25
+    assert False in watching.in_rounds[1:]
+
+
+async def test_a_stop_is_not_delayed_by_rounds(tmp_path: Path) -> None:
+    """When the next round never comes: who told the child to end reads it to its end at once."""
+    film = Film()
+    command = script(tmp_path, film.head + film.next(5) + film.next(5), 60.0)
+    begun = trio.Event()
+
+    class Idle(Pipes):
+        @contextmanager
+        def reading(self, fd: int, take: module.Take) -> Iterator[module.Reading]:
+            with super().reading(fd, take) as reading:
+                begun.set()
+                yield reading
+
+    run, watching = watched(Idle())
+
+    async def stop() -> None:
+        await begun.wait()
+        run.stop()
+
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stop)
+            assert await run.live(command) is None
+    assert watching.frames == 10
+
+
+async def test_a_child_that_falls_silent_in_a_round_is_noticed(tmp_path: Path) -> None:
+    """A stall is told after its time, as if the child had been read all the while."""
+    film = Film()
+    async with rounds() as pipes:
+        run, watching = watched(pipes, stall=0.6)
+        begun = trio.current_time()
+        assert await run.live(script(tmp_path, film.head + film.next(5), 60.0)) is None
+        assert trio.current_time() - begun < 15
+    assert watching.told == [STALLED]
+    assert watching.frames == 5
+
+
+async def test_garbage_in_a_round_ends_the_child(tmp_path: Path) -> None:
+    """What cannot be read is the child's trouble; what came before it is there."""
+    film = Film()
+    steps = (film.head + film.next(5), 0.4, film.next(5), 0.4, b"\xff" * 100, 60.0)
+    async with rounds() as pipes:
+        run, watching = watched(pipes)
+        trouble = await run.live(script(tmp_path, *steps))
+    assert trouble is not None
+    assert trouble.cause == BAD_STREAM.cause
+    assert watching.frames == 10

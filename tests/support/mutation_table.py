@@ -1,0 +1,1282 @@
+"""What must not be taken away from camd: each sync, each checksum, each entry, each bound.
+
+`tests/mutations.py` takes each away. A mutation says what promise it breaks in one sentence, and
+which tests have to notice. Whoever adds a sync or a checksum adds its mutation here:
+`tests/process/test_mutations.py` asks for it.
+"""
+
+from __future__ import annotations
+
+from support.mutating import Mutation
+
+SEGMENT = "camd/storage/segment.py"
+JOURNAL = "camd/storage/journal.py"
+RECORDER = "camd/camera/recorder.py:Recorder"
+LEDGER = "camd/camera/ledger.py:Ledger"
+BOOK = "camd/camera/sessions.py:SessionBook"
+
+DURABILITY = "tests/actors/test_camera_durability.py"
+SYNCS = "tests/process/test_storage_syncs.py"
+SEGMENTS = "tests/pure/test_storage_segment.py"
+POWER_CUTS = "tests/pure/test_storage_powercut.py"
+CRASHES = "tests/pure/test_storage_crashes.py"
+JOURNALS = "tests/pure/test_storage_journal.py"
+PINS = "tests/pure/test_storage_pins.py"
+REMOVAL = "tests/pure/test_storage_removal.py"
+RECEIPTS = "tests/pure/test_storage_receipts.py"
+REPAIR = "tests/pure/test_media_repair.py"
+TROUBLE = "tests/actors/test_camera_trouble.py"
+TALKS = "tests/actors/test_camera_conversations.py"
+HEALTH = "tests/actors/test_camera_health.py"
+CLOCK = "tests/actors/test_camera_clock.py"
+DROPPED = "tests/actors/test_camera_dropped.py"
+SEAMS = "tests/actors/test_camera_seams.py"
+PAST = "tests/actors/test_camera_past.py"
+SUM = "tests/actors/test_camera_sum.py"
+ENTRIES = "tests/actors/test_camera_entries.py"
+PIPES = "tests/process/test_runtime_pipes.py"
+RUN = "tests/actors/test_camera_run.py"
+QUEUE = "tests/pure/test_camera_queue.py"
+SESSIONS = "tests/pure/test_camera_sessions.py"
+BOXES = "tests/pure/test_media_boxes.py"
+FRAGMENTS = "tests/pure/test_media_fragments.py"
+PARTS = "tests/wire/test_front_parts.py"
+CALLS = "tests/wire/test_front_calls.py"
+CONNECTIONS = "tests/wire/test_front_connections.py"
+HTTP = "tests/wire/test_front_http.py"
+SPAWN = "tests/process/test_spawn.py"
+BOUNDS = "tests/process/test_bounds.py"
+
+_made: list[Mutation] = []
+
+
+def _break(name: str, promise: str, where: str, old: str, new: str, *tests: str) -> None:
+    _made.append(Mutation(name, promise, where, old, new, tests))
+
+
+# --- syncs ----------------------------------------------------------------------------------
+
+_break(
+    "disk: fdatasync",
+    "A sync of a recording is a system call.",
+    "camd/storage/disk.py:PosixFile.sync",
+    "os.fdatasync(self._fd)",
+    "",
+    f"{SYNCS}::test_the_syncs_of_a_recording_reach_the_kernel",
+)
+_break(
+    "disk: fsync of the folder",
+    "A sync of a folder is a system call.",
+    "camd/storage/disk.py:PosixDisk.sync_directory",
+    "os.fsync(fd)",
+    "",
+    f"{SYNCS}::test_the_syncs_of_a_recording_reach_the_kernel",
+)
+_break(
+    "watched: sync",
+    "The disk whose calls are timed passes a sync on.",
+    "camd/storage/watched.py:WatchedFile.sync",
+    "self._file.sync()",
+    "",
+    f"{SYNCS}::test_the_syncs_of_a_recording_reach_the_kernel",
+)
+_break(
+    "watched: sync of the folder",
+    "The disk whose calls are timed passes a sync of a folder on.",
+    "camd/storage/watched.py:WatchedDisk.sync_directory",
+    "self._disk.sync_directory(path)",
+    "",
+    f"{SYNCS}::test_the_syncs_of_a_recording_reach_the_kernel",
+)
+_break(
+    "replace: sync of the bytes",
+    "A small file is whole on the disk before it takes the old one's name.",
+    "camd/runtime/replace.py:replace_file",
+    "os.fsync(descriptor)",
+    "",
+    f"{SYNCS}::test_a_small_file_is_whole_before_it_has_its_name",
+)
+_break(
+    "replace: sync before the flush",
+    "All bytes of a small file are with the kernel when it is synced.",
+    "camd/runtime/replace.py:replace_file",
+    "file.flush()",
+    "",
+    f"{SYNCS}::test_a_small_file_is_whole_before_it_has_its_name",
+)
+_break(
+    "replace: sync of the folder",
+    "The new name of a small file survives a power cut.",
+    "camd/runtime/replace.py:replace_file",
+    "os.fsync(folder)",
+    "",
+    f"{SYNCS}::test_a_small_file_is_whole_before_it_has_its_name",
+)
+_break(
+    "segment: sync of the first fragment",
+    "A file's first fragment is durable when the start is answered.",
+    f"{SEGMENT}:SegmentFile._begin",
+    "self.sync()",
+    "",
+    f"{SEGMENTS}::test_a_segment_is_never_seen_without_footage",
+    f"{DURABILITY}::test_a_start_is_answered_by_what_is_durable",
+)
+_break(
+    "segment: sync of the folder",
+    "A file's name is durable when the start is answered.",
+    f"{SEGMENT}:SegmentFile.create",
+    "disk.sync_directory(directory)",
+    "",
+    f"{POWER_CUTS}::test_a_power_cut_costs_only_what_was_not_synced",
+    f"{DURABILITY}::test_a_start_is_answered_by_what_is_durable",
+)
+_break(
+    "segment: sync",
+    "A sync makes everything durable that was appended before it.",
+    f"{SEGMENT}:SegmentFile.sync",
+    "self._settle()",
+    "",
+    f"{POWER_CUTS}::test_a_power_cut_costs_only_what_was_not_synced",
+)
+_break(
+    "segment: the sync itself",
+    "What settles a segment is a sync.",
+    f"{SEGMENT}:SegmentFile._settle",
+    "self._file.sync()",
+    "",
+    f"{POWER_CUTS}::test_a_power_cut_costs_only_what_was_not_synced",
+)
+_break(
+    "segment: a failed sync forgotten",
+    "A file of which a sync failed is never called durable.",
+    f"{SEGMENT}:SegmentFile._settle",
+    "self.doubtful = True",
+    "",
+    f"{SEGMENTS}::test_a_sync_that_failed_once_is_never_forgotten",
+)
+_break(
+    "segment: sync between moov and header",
+    "The final index is durable before the 16 bytes hide the old one.",
+    f"{SEGMENT}:SegmentFile._put_moov",
+    "self._settle()",
+    "",
+    f"{SEGMENTS}::test_the_final_index_is_durable_before_the_old_one_is_hidden",
+    f"{POWER_CUTS}::test_a_power_cut_costs_only_what_was_not_synced",
+)
+_break(
+    "segment: sync of the seal",
+    "A seal is durable when it is answered.",
+    f"{SEGMENT}:SegmentFile.seal",
+    "self._settle()",
+    "",
+    f"{SEGMENTS}::test_a_sealed_segment_is_what_a_receipt_says",
+    f"{DURABILITY}::test_a_file_is_durable_before_the_next_one_begins",
+)
+_break(
+    "segment: header before moov",
+    "The old index is not hidden before the new one is there.",
+    f"{SEGMENT}:SegmentFile.seal",
+    """
+    if self._moov is None:
+        self._moov = self._put_moov()
+    self._file.overwrite(FTYP_SIZE, self.index.seal_header(self.size_bytes))
+    """,
+    """
+    self._file.overwrite(FTYP_SIZE, self.index.seal_header(self.size_bytes))
+    if self._moov is None:
+        self._moov = self._put_moov()
+    """,
+    f"{SEGMENTS}::test_the_final_index_is_durable_before_the_old_one_is_hidden",
+    f"{POWER_CUTS}::test_a_power_cut_costs_only_what_was_not_synced",
+)
+_break(
+    "segment: more said than synced",
+    "What counts as durable is what was appended before the sync began.",
+    f"{SEGMENT}:SegmentFile.append",
+    "self._write(self.index.render(fragment, self.synced_bytes))",
+    "self._write(self.index.render(fragment, self.size_bytes))",
+    f"{SEGMENTS}::test_a_file_calls_durable_what_was_synced",
+)
+_break(
+    "append: sync that is due",
+    "What was written is synced within the durability.",
+    "camd/camera/opened.py:OpenSegment.append",
+    "self.file.sync()",
+    "",
+    f"{DURABILITY}::test_a_recorder_that_is_never_idle_syncs_all_the_same",
+)
+_break(
+    "recorder: sync never due",
+    "A write begins the time after which it must be synced.",
+    f"{RECORDER}._append",
+    "self._sync_due = monotonic() + self.sync_seconds",
+    "",
+    f"{DURABILITY}::test_a_power_cut_costs_the_durability_and_a_fragment",
+)
+_break(
+    "recorder: sync in silence",
+    "What was written is synced although nothing comes behind it.",
+    f"{RECORDER}._sync",
+    "await self.storage.on_disk(file.sync)",
+    "",
+    f"{DURABILITY}::test_the_last_fragments_are_synced_although_nothing_follows",
+)
+_break(
+    "recorder: no time for the sync",
+    "A recorder that waits for frames wakes up for the sync.",
+    f"{RECORDER}._record",
+    "trio.move_on_after(self._until_sync())",
+    "trio.CancelScope()",
+    f"{DURABILITY}::test_the_last_fragments_are_synced_although_nothing_follows",
+)
+_break(
+    "recorder: seal at a rotation",
+    "A file is sealed and durable before the next one begins.",
+    f"{RECORDER}._rotate",
+    "await self._seal()",
+    "setattr(self, '_open', None)",
+    f"{DURABILITY}::test_a_file_is_durable_before_the_next_one_begins",
+)
+_break(
+    "journal: sync",
+    "A line of the journal is durable when that is said.",
+    f"{JOURNAL}:Journal.append",
+    "file.sync()",
+    "",
+    f"{JOURNALS}::test_a_power_cut_costs_no_line_that_was_promised",
+)
+_break(
+    "journal: sync of the folder",
+    "A new file of the journal survives a power cut.",
+    f"{JOURNAL}:Journal._begun",
+    "self.disk.sync_directory(self.folder)",
+    "",
+    f"{JOURNALS}::test_a_power_cut_costs_no_line_that_was_promised",
+)
+_break(
+    "journal: sync of the folder again",
+    "A file of the journal whose name was never synced is synced before lines go into it.",
+    f"{JOURNAL}:Journal._continued",
+    "self.disk.sync_directory(self.folder)",
+    "",
+    f"{JOURNALS}::test_a_name_that_could_not_be_synced_is_synced_later",
+)
+_break(
+    "pins: sync of their folder",
+    "The folder of the pins is there after a power cut.",
+    "camd/storage/pins.py:Pins.put",
+    "self.disk.sync_directory(self.folder.parent)",
+    "",
+    f"{PINS}::test_the_first_pin_makes_its_folder_durable",
+)
+_break(
+    "pins: sync of the marker",
+    "A pin that was answered holds after a power cut.",
+    "camd/storage/pins.py:Pins.put",
+    "file.sync()",
+    "",
+    f"{PINS}::test_a_power_cut_never_unpins",
+)
+_break(
+    "pins: sync of the name",
+    "The name of a pin that was answered is durable.",
+    "camd/storage/pins.py:Pins.put",
+    "self.disk.sync_directory(self.folder)",
+    "",
+    f"{PINS}::test_a_power_cut_never_unpins",
+)
+_break(
+    "pins: sync of a drop",
+    "A pin that was taken away does not come back.",
+    "camd/storage/pins.py:Pins.drop",
+    "self.disk.sync_directory(self.folder)",
+    "",
+    f"{PINS}::test_a_pin_that_was_dropped_does_not_come_back",
+)
+_break(
+    "receipts: sync",
+    "The receipt of a cleanup survives a power cut.",
+    "camd/storage/receipts.py:append_receipt",
+    "file.sync()",
+    "",
+    f"{RECEIPTS}::test_a_receipt_that_was_written_survives_a_power_cut",
+)
+_break(
+    "receipts: sync of the folder",
+    "The first receipt survives a power cut.",
+    "camd/storage/receipts.py:_opened",
+    "disk.sync_directory(folder)",
+    "",
+    f"{RECEIPTS}::test_a_receipt_that_was_written_survives_a_power_cut",
+)
+_break(
+    "trial: sync",
+    "A disk that takes bytes and cannot keep them does not work.",
+    "camd/storage/probe.py:writing_works",
+    "file.sync()",
+    "",
+    f"{SYNCS}::test_a_trial_that_cannot_be_synced_has_failed",
+)
+_break(
+    "recovery: sync between moov and header",
+    "Recovery, cut off by a power cut, loses nothing that it had found.",
+    "camd/storage/recovery.py:_seal",
+    "file.append([moov])\nfile.sync()",
+    "file.append([moov])",
+    f"{POWER_CUTS}::test_a_power_cut_during_recovery_is_recovered_from",
+)
+_break(
+    "recovery: sync of the seal",
+    "A file that recovery has reported as sealed is sealed after a power cut.",
+    "camd/storage/recovery.py:_seal",
+    "file.overwrite(FTYP_SIZE, found.index.seal_header(found.whole_bytes))\nfile.sync()",
+    "file.overwrite(FTYP_SIZE, found.index.seal_header(found.whole_bytes))",
+    f"{POWER_CUTS}::test_what_was_recovered_stays_so_after_a_power_cut",
+)
+_break(
+    "removal: sync of the folder",
+    "What was removed does not come back.",
+    "camd/storage/removal.py:Remover._synced",
+    "self.disk.sync_directory(self.folder)",
+    "",
+    f"{REMOVAL}::test_a_power_cut_leaves_file_and_entry_or_neither",
+    f"{REMOVAL}::test_what_is_removed_is_gone_and_nothing_else",
+)
+_break(
+    "mkv: sync of the bytes",
+    "An MP4 goes only when the bytes of its MKV are durable.",
+    "camd/camera/remux.py:_publish",
+    "os.fsync(file.fileno())",
+    "",
+    f"{SYNCS}::test_an_mp4_goes_when_its_mkv_is_durable",
+)
+_break(
+    "mkv: sync of the name",
+    "An MP4 goes only when the name of its MKV is durable.",
+    "camd/camera/remux.py:_publish",
+    "storage.disk.sync_directory(part.parent)",
+    "",
+    f"{SYNCS}::test_an_mp4_goes_when_its_mkv_is_durable",
+)
+_break(
+    "mkv: sync of the removal",
+    "An MP4 whose MKV is known does not come back.",
+    "camd/camera/remux.py:_remove",
+    "storage.disk.sync_directory(source.parent)",
+    "",
+    f"{SYNCS}::test_an_mp4_goes_when_its_mkv_is_durable",
+)
+
+# --- checksums ------------------------------------------------------------------------------
+
+_break(
+    "check box: no checksum written",
+    "A fragment's checksum is over its bytes.",
+    "camd/media/mp4.py:SegmentIndex.render",
+    "checksum_of((moof, fragment.mdat), synced_bytes)",
+    "0",
+    f"{REPAIR}::test_a_file_cut_anywhere_keeps_every_whole_fragment",
+)
+_break(
+    "check box: media left out",
+    "A fragment's checksum covers its pictures.",
+    "camd/media/mp4.py:checksum_of",
+    "checksum = zlib.crc32(piece, checksum)",
+    "break",
+    f"{REPAIR}::test_damage_behind_the_last_sync_is_found",
+)
+_break(
+    "check box: synced bytes left out",
+    "A fragment's checksum covers what it says about the last sync.",
+    "camd/media/mp4.py:checksum_of",
+    'zlib.crc32(synced_bytes.to_bytes(8, "big"), checksum)',
+    "checksum",
+    f"{REPAIR}::test_a_check_box_that_is_damaged_itself_vouches_for_nothing",
+)
+_break(
+    "check box: mark",
+    "A free box of somebody else is no check box.",
+    "camd/media/mp4.py:read_check",
+    """
+    if (size, kind, mark) != (CHECK_SIZE, b"free", _CHECK_MARK):
+        return None
+    """,
+    "",
+    f"{REPAIR}::test_a_free_box_of_somebody_else_vouches_for_nothing",
+)
+_break(
+    "recovery: checksum not compared",
+    "A fragment that a power cut has damaged is not taken for a whole one.",
+    "camd/media/repair.py:_intact",
+    "checksum_of(pieces(), fragment.synced_bytes) == fragment.checksum",
+    "True",
+    f"{REPAIR}::test_damage_behind_the_last_sync_is_found",
+    f"{POWER_CUTS}::test_a_power_cut_costs_only_what_was_not_synced",
+)
+_break(
+    "recovery: damaged fragments kept",
+    "Footage behind a damaged fragment is not joined to what is before it.",
+    "camd/media/repair.py:survey",
+    """
+    if (every or fragment.end > durable) and not _intact(read, fragment):
+        break
+    """,
+    "",
+    f"{REPAIR}::test_damage_behind_the_last_sync_is_found",
+)
+_break(
+    "verify: only what was not synced",
+    "A verification reads every fragment.",
+    "camd/media/repair.py:survey",
+    "every or fragment.end > durable",
+    "fragment.end > durable",
+    "tests/process/test_storage_audit.py"
+    "::test_a_recording_without_a_hash_is_held_against_its_checksums",
+)
+_break(
+    "verify: hash not compared",
+    "A recording whose bytes have changed is found by its hash.",
+    "camd/storage/verify.py",
+    "seen.sha256 is None or seen.sha256 == known.sha256",
+    "True",
+    "tests/process/test_storage_audit.py::test_fast_trusts_the_media_and_still_reads_the_structure",
+)
+_break(
+    "hash: first bytes left out",
+    "The hash of a receipt covers the file from byte 48 on.",
+    f"{SEGMENT}:SegmentFile._write",
+    "self._hash.update(fresh)",
+    "",
+    f"{SEGMENTS}::test_a_sealed_segment_is_what_a_receipt_says",
+)
+_break(
+    "hash: final index left out",
+    "The hash of a receipt covers the final index.",
+    f"{SEGMENT}:SegmentFile.seal",
+    "self._hash.update(self._moov)",
+    "",
+    f"{SEGMENTS}::test_a_sealed_segment_is_what_a_receipt_says",
+)
+_break(
+    "journal: no checksum written",
+    "Each line of the journal is guarded by the CRC-32 of its text.",
+    "camd/storage/records.py",
+    'b"%08x %s\\n" % (zlib.crc32(text), text)',
+    'b"%08x %s\\n" % (0, text)',
+    f"{JOURNALS}::test_records_come_out_as_they_went_in",
+)
+_break(
+    "journal: checksum not compared",
+    "A line that was damaged is passed over.",
+    "camd/storage/records.py",
+    'space != b" " or check != b"%08x" % zlib.crc32(text)',
+    'space != b" "',
+    f"{JOURNALS}::test_damage_costs_only_the_lines_it_hits",
+    f"{JOURNALS}::test_a_changed_digit_makes_a_line_invalid",
+)
+_break(
+    "journal: line behind a torn one",
+    "What a crash has torn spoils no line that comes behind it.",
+    f"{JOURNAL}:Journal.append",
+    'lines = b"\\n" + lines',
+    "pass",
+    f"{JOURNALS}::test_a_power_cut_costs_no_line_that_was_promised",
+)
+_break(
+    "mkv: packets not compared",
+    "An MP4 stays when its MKV does not hold the same packets.",
+    "camd/camera/remux.py:_convert",
+    "not packets or packets != await _packets(program, part)",
+    "False",
+    f"{SYNCS}::test_an_mp4_stays_when_its_mkv_holds_something_else",
+)
+
+# --- entries of the ledger ------------------------------------------------------------------
+
+_break(
+    "ledger: captured not counted",
+    "Every frame that arrives is counted.",
+    f"{LEDGER}.took",
+    "self.book.captured(frames)",
+    "",
+    f"{TROUBLE}::test_a_session_outlives_its_child",
+)
+_break(
+    "ledger: entry not kept",
+    "An entry stands in the session's account.",
+    f"{BOOK}._ledger",
+    "self.gaps.append(gap)",
+    "",
+    f"{SESSIONS}::test_captured_is_written_and_ledgered",
+)
+_break(
+    "ledger: entry not stored",
+    "An entry of the session's account is in the archive.",
+    "camd/camera/accounts.py:Accounts.enter",
+    "await self.storage.note_gaps(gaps)",
+    "",
+    f"{TROUBLE}::test_a_session_outlives_its_child",
+)
+_break(
+    "ledger: entry not told",
+    "Who listens hears of every entry.",
+    "camd/camera/accounts.py:Accounts.enter",
+    "self.observer.news(RecordingNews.GAP, self._newest_name(), gap.cause.value)",
+    "",
+    f"{TALKS}::test_news_comes_in_the_order_of_what_happened",
+)
+_break(
+    "ledger: sum not checked at a seal",
+    "An error in the sum of frames is told at the next seal.",
+    f"{RECORDER}._seal",
+    "self.accounts.check(self._ledger.undecided_frames)",
+    "",
+    f"{SUM}::test_frames_that_vanish_are_told_at_the_next_seal",
+)
+_break(
+    "ledger: sum not checked at the end",
+    "An error in the sum of frames is told at the end.",
+    "camd/camera/active.py:Active._close_book",
+    "self.recorder.accounts.check()",
+    "",
+    f"{SUM}::test_frames_that_vanish_behind_the_last_seal_are_told_at_the_end",
+)
+_break(
+    "storage_slow",
+    "Frames that the queue had to drop are in the ledger.",
+    f"{RECORDER}._take",
+    "self._ledger.lose(Loss(start, end, frames, Cause.STORAGE_SLOW, why))",
+    "",
+    f"{TROUBLE}::test_a_slow_disk_costs_the_oldest_frames_and_says_so",
+)
+_break(
+    "storage_slow: no marker",
+    "What the queue drops leaves a marker that says how many frames it had.",
+    "camd/camera/queue.py:CaptureQueue._drop_oldest_gop",
+    "self._items.insert(first, Overflowed(start, end, frames))",
+    "",
+    f"{QUEUE}::test_a_full_queue_drops_its_oldest_group",
+)
+_break(
+    "storage_full: paused",
+    "Frames that come while a full disk pauses a session are in the ledger, exactly.",
+    f"{RECORDER}._capture",
+    'self._ledger.lose_fragment(captured, stopped_by, "paused until storage is usable again")',
+    "",
+    f"{TROUBLE}::test_a_critical_volume_pauses_a_session",
+)
+_break(
+    "storage_full: not named",
+    "A pause at the critical line is told as a full disk.",
+    "camd/camera/brake.py:Brake.stopped_by",
+    "level is StorageLevel.CRITICAL",
+    "False",
+    f"{TROUBLE}::test_a_critical_volume_pauses_a_session",
+)
+_break(
+    "storage_full: ENOSPC not named",
+    "A write that finds no room is told as a full disk.",
+    "camd/camera/brake.py:Brake.failed",
+    "error.errno in _NO_ROOM",
+    "False",
+    f"{ENTRIES}::test_each_error_of_the_disk_has_its_cause",
+)
+_break(
+    "storage_error",
+    "The fragment that could not be written is in the ledger.",
+    f"{RECORDER}._write_failed",
+    'self._ledger.lose_fragment(captured, cause, "sealed the file, tried again later")',
+    "",
+    f"{TROUBLE}::test_no_frame_is_unaccounted_for_when_the_disk_fails",
+)
+_break(
+    "storage_error: named as full",
+    "Any other error of the disk is told as an error.",
+    "camd/camera/brake.py:Brake.failed",
+    "Cause.STORAGE_ERROR",
+    "Cause.STORAGE_FULL",
+    f"{ENTRIES}::test_each_error_of_the_disk_has_its_cause",
+)
+_break(
+    "ledger: rest of a group",
+    "Frames that wait for a key frame behind a loss are in the ledger, exactly.",
+    f"{RECORDER}._capture",
+    'self._ledger.lose_fragment(captured, cause, "waited for the next key frame")',
+    "",
+    f"{TROUBLE}::test_no_frame_is_unaccounted_for_when_the_disk_fails",
+)
+_break(
+    "ledger: what fits into no file",
+    "A fragment that no file can take is in the ledger.",
+    f"{RECORDER}._does_not_fit",
+    "self._ledger.lose_fragment(captured, Cause.ENCODER_EXIT, str(error))",
+    "",
+    f"{ENTRIES}::test_a_fragment_that_fits_into_no_file_is_in_the_ledger",
+)
+_break(
+    "ledger: cut short",
+    "The fragment that a second signal or a bug finds in hand is in the ledger.",
+    f"{RECORDER}._cut_short",
+    'self._ledger.lose_in_hand(now(), "was interrupted")',
+    "False",
+    f"{ENTRIES}::test_what_an_interrupted_recorder_had_in_hand_is_in_the_ledger",
+)
+_break(
+    "encoder_exit",
+    "The time from one child's last frame to the next one's first is in the ledger.",
+    f"{RECORDER}._take",
+    "self._ledger.run_ended(item)",
+    "",
+    f"{TROUBLE}::test_a_session_outlives_its_child",
+)
+_break(
+    "encoder_exit: nobody told",
+    "A session hears that its camera's child has ended.",
+    "camd/camera/feed.py:Feed.end",
+    "queue.put(ended)",
+    "",
+    f"{TROUBLE}::test_a_session_outlives_its_child",
+)
+_break(
+    "outage: no entry",
+    "What a child did not deliver is an entry when footage goes on, or the session ends.",
+    f"{LEDGER}._settle_outage",
+    "[self.book.missed(start, until, over.cause)]",
+    "[]",
+    f"{TROUBLE}::test_a_session_outlives_its_child",
+)
+_break(
+    "outage: its first cause lost",
+    "The first cause of an outage stands, whatever keeps the next child from delivering.",
+    f"{LEDGER}.run_ended",
+    "self._run_over is None or self._run_over.cause is None",
+    "True",
+    f"{ENTRIES}::test_the_first_cause_of_an_outage_stands",
+)
+_break(
+    "outage: gone behind a loss",
+    "An outage that ends in frames that cannot be written keeps its own entry.",
+    f"{LEDGER}.settle_losses",
+    "self._settle_outage(loss.start)",
+    "[]",
+    f"{ENTRIES}::test_an_outage_that_ends_on_a_full_disk_has_its_own_entry",
+)
+_break(
+    "outage: cause of what waits for a key frame",
+    "Frames that wait for a key frame behind an outage have the outage's cause.",
+    f"{LEDGER}.run_ended",
+    "self.latest_cause = over.cause or self.latest_cause",
+    "",
+    f"{ENTRIES}::test_frames_before_the_first_key_frame_have_the_cause_of_their_outage",
+)
+_break(
+    "outage: file before its entry",
+    "What is missing before a file is in the ledger before the file is there.",
+    f"{RECORDER}._begin",
+    "await self.accounts.enter(self._ledger.begin(start, captured.fragment))",
+    "self._ledger.begin(start, captured.fragment)",
+    f"{TROUBLE}::test_an_outage_is_in_the_ledger_before_the_file_behind_it",
+)
+_break(
+    "camera_lost",
+    "A camera that is gone is told as lost, and not as a dead child.",
+    "camd/camera/children.py:_run_ended",
+    "Cause.CAMERA_LOST if absent else trouble.ledger_cause",
+    "trouble.ledger_cause",
+    f"{ENTRIES}::test_a_camera_that_is_gone_is_lost_whatever_its_child_said",
+)
+_break(
+    "camera_stalled",
+    "A camera that delivers nothing is told as stalled.",
+    "camd/media/trouble.py",
+    "Cause.CAMERA_STALLED",
+    "Cause.ENCODER_EXIT",
+    f"{TROUBLE}::test_a_camera_that_hangs_is_started_again",
+)
+_break(
+    "camera_stalled: not noticed",
+    "A camera that delivers nothing is noticed.",
+    "camd/camera/run.py:Run._read",
+    "await self.stalled(STALLED)",
+    "",
+    f"{TROUBLE}::test_a_camera_that_hangs_is_started_again",
+)
+_break(
+    "camera_hung",
+    "A child that SIGKILL does not end is told.",
+    "camd/camera/run.py:Run._end_when_told",
+    "await self.stalled(HUNG)",
+    "",
+    f"{HEALTH}::test_a_hung_child_leaves_the_session_waiting",
+)
+_break(
+    "daemon_down",
+    "The time in which camd did not run is in the ledger of a session that goes on.",
+    f"{LEDGER}.resume",
+    'self.run_ended(RunEnded(Cause.DAEMON_DOWN, "the service was not running"))',
+    "",
+    f"{TROUBLE}::test_an_outage_is_in_the_ledger_once",
+)
+_break(
+    "daemon_down: not continued",
+    "What a session lacks that nothing continues is in the ledger.",
+    "camd/camera/resumption.py:Resumption._close_session",
+    "await self._storage.note_gaps([gap] if gap is not None else [])",
+    "",
+    f"{ENTRIES}::test_a_session_that_nothing_continues_says_what_it_lacks",
+)
+_break(
+    "clock_step",
+    "A step of the wall clock is in the ledger.",
+    f"{RECORDER}._take",
+    "await self.accounts.enter(self._ledger.set_clock(by, moment))",
+    "self._ledger.set_clock(by, moment)",
+    f"{CLOCK}::test_a_new_file_begins_and_no_frame_is_lost",
+)
+_break(
+    "clock_step: not noticed",
+    "A session hears of a step of the wall clock.",
+    "camd/camera/feed.py:Feed.look_at_clock",
+    "queue.put(ClockStepped(step, wall))",
+    "",
+    f"{CLOCK}::test_a_new_file_begins_and_no_frame_is_lost",
+)
+_break(
+    "frames_dropped_by_source: within a file",
+    "Frames that a source left out are in the ledger when it has calmed down.",
+    f"{RECORDER}._append",
+    "await self.accounts.enter(dropped)",
+    "",
+    f"{DROPPED}::test_a_hole_is_told_when_the_camera_has_calmed_down",
+)
+_break(
+    "frames_dropped_by_source: at a seal",
+    "Holes that were found are in the ledger when their file is sealed.",
+    f"{RECORDER}._seal",
+    "await self.accounts.enter(self._ledger.close_holes())",
+    "",
+    f"{DROPPED}::test_holes_are_entered_at_every_seal_and_at_the_end",
+)
+_break(
+    "frames_dropped_by_source: of a dead child",
+    "What a child left out before it died has its own entry.",
+    f"{RECORDER}._take",
+    "await self.accounts.enter(self._ledger.source_over())",
+    "",
+    f"{ENTRIES}::test_what_a_child_left_out_is_told_when_it_has_died",
+)
+_break(
+    "frames_dropped_by_source: too slow",
+    "What a source slower than real time did not deliver is in the ledger.",
+    f"{LEDGER}._left_behind",
+    "[self.book.left_out(self.written_until, until)]",
+    "[]",
+    f"{SEAMS}::test_a_source_slower_than_real_time_is_in_the_ledger",
+)
+_break(
+    "ledger: nothing at the end",
+    "What is missing at the end of a session is in the ledger.",
+    f"{RECORDER}._record",
+    "await self.accounts.enter(self._ledger.finish(self.book.until or now()))",
+    "",
+    f"{TALKS}::test_stopping_while_the_camera_rests",
+)
+_break(
+    "ledger: lost frames not settled",
+    "Lost frames are an entry, with their exact number.",
+    f"{LEDGER}.settle_losses",
+    "[*entries, self.book.lost(loss)]",
+    "entries",
+    f"{TROUBLE}::test_no_frame_is_unaccounted_for_when_the_disk_fails",
+)
+_break(
+    "ledger: what the disk refused",
+    "An entry that the disk refused is written with the next one.",
+    "camd/storage/archive.py:Archive.note",
+    "self._unwritten = [*self._unwritten, *records][-MOST_PENDING:]",
+    "self._unwritten = [*records][-MOST_PENDING:]",
+    "tests/pure/test_storage_archive.py::test_what_the_disk_refuses_is_written_with_the_next_note",
+)
+_break(
+    "ledger: index does not catch up",
+    "An entry that only the journal has is in the index after the start.",
+    "camd/storage/archive.py:Archive.catch_up",
+    "self.catalog.apply(records, place)",
+    "",
+    "tests/pure/test_storage_archive.py::test_an_index_that_lags_behind_catches_up",
+)
+_break(
+    "health: no look at what is durable",
+    "A session is called healthy only while bytes become durable.",
+    "camd/camera/active.py:Active._look_after_health",
+    "book.healthy = health.good",
+    "book.healthy = True",
+    f"{TROUBLE}::test_a_disk_that_never_syncs_is_not_healthy",
+)
+_break(
+    "removal: file before its entry",
+    "A removal is in the journal before the file goes.",
+    "camd/storage/removal.py:Remover._remove",
+    "self.archive.note(*(SegmentRemoved(segment.filename, why) for segment in going))",
+    "",
+    f"{REMOVAL}::test_what_is_removed_is_gone_and_nothing_else",
+)
+
+# --- bounds ---------------------------------------------------------------------------------
+
+_break(
+    "bound: queue",
+    "What waits for the disk is bounded in bytes.",
+    "camd/camera/queue.py:CaptureQueue.put",
+    "self._bytes > self.limit_bytes and self._drop_oldest_gop()",
+    "False",
+    f"{QUEUE}::test_a_full_queue_drops_its_oldest_group",
+)
+_break(
+    "bound: queue of a session",
+    "A disk that hangs costs at most 64 MiB of memory a camera.",
+    "camd/camera/queue.py",
+    "DEFAULT_LIMIT_BYTES = 64 * 1024 * 1024",
+    "DEFAULT_LIMIT_BYTES = 1 << 60",
+    f"{QUEUE}::test_a_disk_that_hangs_for_ever_costs_64_mebibytes",
+)
+_break(
+    "bound: pre-roll",
+    "The past that is kept is bounded in bytes.",
+    "camd/camera/preroll.py:Ring.add",
+    "self.size_bytes > self.limit_bytes or self._second_begins_by(needed)",
+    "self._second_begins_by(needed)",
+    "tests/pure/test_camera_preroll.py::test_memory_is_bounded",
+)
+_break(
+    "bound: pre-roll in time",
+    "No more of the past is kept than may be asked for.",
+    "camd/camera/preroll.py:Ring.add",
+    "self.size_bytes > self.limit_bytes or self._second_begins_by(needed)",
+    "self.size_bytes > self.limit_bytes",
+    "tests/pure/test_camera_preroll.py::test_no_more_than_needed_is_kept",
+)
+_break(
+    "bound: pre-roll of a session",
+    "The configured size of the past holds.",
+    "camd/camera/feed.py",
+    "GOP_LIMIT_BYTES = 32 * 1024 * 1024",
+    "GOP_LIMIT_BYTES = 1 << 60",
+    "tests/pure/test_camera_feed.py::test_a_group_without_an_end_costs_32_mebibytes",
+)
+_break(
+    "bound: box sizes",
+    "A box that says that it is larger than allowed is refused at its header.",
+    "camd/media/boxes.py:BoxReader._check_limit",
+    "size > limit",
+    "False",
+    f"{BOXES}::test_impossible_or_oversized_headers_raise_at_once",
+)
+_break(
+    "bound: boxes without a size",
+    "A box that reaches to the end of the stream is bounded, too.",
+    "camd/media/boxes.py:BoxReader._split",
+    "self._check_limit(self._header.kind, len(self._buffer))",
+    "",
+    f"{BOXES}::test_limits_hold_for_boxes_without_a_size_too",
+)
+_break(
+    "bound: mdat",
+    "A fragment of a child is at most 64 MiB.",
+    "camd/media/boxes.py",
+    "64 * _MIB",
+    "64 * _MIB * _MIB",
+    f"{BOUNDS}::test_a_child_cannot_make_a_box_grow_without_end",
+)
+_break(
+    "bound: boxes of no known kind",
+    "A box that nobody knows is at most 1 MiB.",
+    "camd/media/boxes.py",
+    "DEFAULT_LIMIT = _MIB",
+    "DEFAULT_LIMIT = _MIB * _MIB",
+    f"{BOUNDS}::test_a_child_cannot_make_a_box_grow_without_end",
+)
+_break(
+    "bound: boxes of a damaged file",
+    "A damaged size in a file makes nobody read gigabytes.",
+    "camd/media/repair.py:_size_of",
+    "size if header[4:8] == kind and 8 <= size <= DEFAULT_LIMITS[kind] else 0",
+    "size if header[4:8] == kind and 8 <= size else 0",
+    f"{BOUNDS}::test_a_damaged_size_makes_nobody_read_gigabytes",
+)
+_break(
+    "bound: final index of a file",
+    "A file whose index seems to be enormous is not read into memory.",
+    "camd/storage/recovery.py:_adopt",
+    "not moov_offset < size <= moov_offset + MOOV_LIMIT",
+    "not moov_offset < size",
+    f"{BOUNDS}::test_a_file_with_an_enormous_index_is_not_read",
+)
+_break(
+    "bound: words of a child, each",
+    "A line of stderr without an end takes no memory.",
+    "camd/camera/run.py:Run._watch_errors",
+    "rest = rest[-LONGEST_LINE_BYTES:]",
+    "",
+    f"{RUN}::test_a_line_without_an_end_takes_no_memory",
+)
+_break(
+    "bound: words of a child, all",
+    "Only the last words of a child are kept.",
+    "camd/camera/run.py:Run",
+    "lambda: deque(maxlen=LAST_WORDS)",
+    "deque",
+    f"{RUN}::test_only_the_last_words_are_kept",
+)
+_break(
+    "bound: wait for the last words",
+    "A grandchild that holds the pipe of stderr delays the end by a second at most.",
+    "camd/camera/run.py:Run.live",
+    "trio.move_on_after(LAST_WORDS_SECONDS)",
+    "trio.CancelScope()",
+    f"{RUN}::test_a_pipe_that_stays_open_delays_the_end_by_a_second",
+)
+_break(
+    "bound: wait for the end of a mute child",
+    "A child that closes its output and goes on is ended.",
+    "camd/camera/run.py:Run._wait",
+    "trio.move_on_after(END_PATIENCE_SECONDS)",
+    "trio.CancelScope()",
+    f"{RUN}::test_a_child_that_closes_its_output_and_stays_is_ended",
+)
+_break(
+    "bound: silence of a camera",
+    "A camera that stops delivering is noticed after the configured time.",
+    "camd/camera/run.py:Run._progressed",
+    "self._deadline = monotonic() + self.patience.stall_seconds",
+    'self._deadline = float("inf")',
+    f"{RUN}::test_a_child_that_falls_silent_is_told",
+)
+_break(
+    "bound: silence at the start",
+    "A camera that never delivers is given up after the configured time.",
+    "camd/camera/run.py:Run._read",
+    "self._deadline = monotonic() + self.patience.start_seconds",
+    'self._deadline = float("inf")',
+    f"{RUN}::test_a_child_that_never_delivers_is_told",
+)
+_break(
+    "bound: silence in rounds",
+    "A camera that falls silent is noticed although its pipe is read in rounds.",
+    "camd/camera/run.py:Run._read_in_rounds",
+    "trio.move_on_after(self._deadline - monotonic())",
+    "trio.CancelScope()",
+    f"{PIPES}::test_a_child_that_falls_silent_in_a_round_is_noticed",
+)
+_break(
+    "bound: pipe that fills up",
+    "A pipe that would fill up between two rounds is read as soon as it can be.",
+    "camd/camera/run.py:Run._may_wait",
+    'usual and not flow.hasty and self._deadline != float("inf")',
+    'usual and self._deadline != float("inf")',
+    f"{PIPES}::test_a_large_fragment_is_read_without_waiting",
+)
+_break(
+    "bound: one pipe in a round",
+    "A child that always has more does not keep the others waiting.",
+    "camd/runtime/pipes.py:Reading.turn",
+    "left -= max(1, size)",
+    "left -= 1",
+    f"{PIPES}::test_a_pipe_that_is_never_empty_is_left_for_the_next_round",
+)
+_break(
+    "bound: end of a child",
+    "A stop does not wait for the next round.",
+    "camd/camera/run.py:Run.stop",
+    "self._reading.release()",
+    "",
+    f"{PIPES}::test_a_stop_is_not_delayed_by_rounds",
+)
+_break(
+    "bound: SIGTERM",
+    "A child that does not hear SIGTERM is killed.",
+    "camd/runtime/spawn.py:Child.end",
+    "trio.move_on_after(patience)",
+    "trio.CancelScope()",
+    f"{SPAWN}::test_a_child_that_ignores_the_request_is_killed",
+)
+_break(
+    "bound: wait for frames in flight",
+    "A stop waits four seconds for frames of a camera that is stuck.",
+    "camd/camera/desk.py",
+    "await trio.sleep(STOP_PATIENCE_SECONDS)",
+    "await trio.sleep_forever()",
+    f"{TALKS}::test_stopping_while_the_camera_is_stuck",
+)
+_break(
+    "bound: retries of a disk",
+    "A disk that goes on failing is tried more and more rarely, up to a bound.",
+    "camd/camera/brake.py:Brake.failed",
+    "min(LONGEST_RETRY_SECONDS, self._retry_delay * 2)",
+    "self._retry_delay * 2",
+    "tests/pure/test_camera_brake.py::test_each_error_in_a_row_waits_longer",
+)
+_break(
+    "bound: size of a file",
+    "No file grows beyond the size that was asked for.",
+    "camd/camera/rotation.py:Rotation.due",
+    "self.max_bytes is not None and size_bytes + next_bytes > self.max_bytes",
+    "False",
+    f"{SESSIONS}::test_rotation_is_due_by_time_or_size",
+)
+_break(
+    "bound: mailbox",
+    "Who asks an actor whose mailbox is full waits.",
+    "camd/runtime/mailbox.py:Mailbox.__attrs_post_init__",
+    "trio.open_memory_channel(self.size)",
+    'trio.open_memory_channel(float("inf"))',
+    "tests/actors/test_runtime_mailbox.py::test_asks_are_taken_in_order_and_a_full_mailbox_waits",
+)
+_break(
+    "bound: outbox, messages",
+    "So many messages wait for a client at most.",
+    "camd/front/outbox.py:Outbox.put",
+    "len(self._items) >= self.max_messages",
+    "False",
+    f"{PARTS}::test_an_outbox_is_bounded_by_number_and_by_size",
+)
+_break(
+    "bound: outbox, characters",
+    "So many characters wait for a client at most.",
+    "camd/front/outbox.py:Outbox.put",
+    "self._items and self._characters + len(text) > self.max_characters",
+    "False",
+    f"{PARTS}::test_an_outbox_is_bounded_by_number_and_by_size",
+)
+_break(
+    "bound: message of a client",
+    "A message that is larger than allowed ends its connection.",
+    "camd/front/frames.py:FrameMeter._begin_frame",
+    "self._message_bytes > self.max_message_bytes or self._fragments > self.max_fragments",
+    "self._fragments > self.max_fragments",
+    f"{PARTS}::test_the_meter_adds_up_fragments_wherever_the_stream_is_cut",
+)
+_break(
+    "bound: fragments of a message",
+    "A message of too many fragments ends its connection.",
+    "camd/front/frames.py:FrameMeter._begin_frame",
+    "self._message_bytes > self.max_message_bytes or self._fragments > self.max_fragments",
+    "self._message_bytes > self.max_message_bytes",
+    f"{CONNECTIONS}::test_a_flood_of_empty_fragments_is_cut_off",
+)
+_break(
+    "bound: message in one frame",
+    "The limit holds for a message in one short frame, too.",
+    "camd/front/frames.py:FrameMeter.feed",
+    "size - 6 <= self.max_message_bytes",
+    "True",
+    f"{PARTS}::test_the_meter_adds_up_fragments_wherever_the_stream_is_cut",
+)
+_break(
+    "bound: control frames",
+    "A control frame has at most 125 bytes.",
+    "camd/front/frames.py:FrameMeter._begin_frame",
+    "length <= 125",
+    "True",
+    f"{PARTS}::test_a_control_frame_is_short",
+)
+_break(
+    "bound: id of a call",
+    "An id that must come back is bounded.",
+    "camd/rpc/codec.py:_valid_id",
+    'len(text) > MAX_ID_BYTES or text[:1] in b"[{tf"',
+    'text[:1] in b"[{tf"',
+    "tests/pure/test_rpc_codec.py::test_an_id_of_another_kind_is_refused",
+)
+_break(
+    "bound: calls in flight",
+    "A client has so many calls in flight at most.",
+    "camd/front/connection.py:Connection._admit",
+    "not ready.method.immediate and len(self._running) >= service.max_calls_in_flight",
+    "False",
+    f"{CALLS}::test_more_calls_than_allowed_at_a_time_are_refused",
+)
+_break(
+    "bound: connections",
+    "So many clients are connected at most.",
+    "camd/front/server.py:Front._serve_websocket",
+    "self._stopping or self.connections >= self.max_connections",
+    "self._stopping",
+    f"{CONNECTIONS}::test_the_one_too_many_is_told_to_try_later",
+)
+_break(
+    "bound: no answer to a ping",
+    "A client that does not answer pings is dropped.",
+    "camd/front/connection.py:Connection._watch",
+    "trio.move_on_after(PONG_SECONDS)",
+    "trio.CancelScope()",
+    f"{CONNECTIONS}::test_a_dead_client_is_dropped",
+)
+_break(
+    "bound: client that does not read",
+    "A client that takes nothing is dropped.",
+    "camd/front/connection.py:Connection._watch",
+    "self.socket.stalled_seconds >= STALL_SECONDS",
+    "False",
+    f"{CONNECTIONS}::test_a_stalled_send_ends_the_connection",
+)
+_break(
+    "bound: half a handshake",
+    "A handshake that is not finished is not waited for.",
+    "camd/front/http.py:HttpConnection._next_request",
+    "trio.move_on_after(limits.head_seconds)",
+    "trio.CancelScope()",
+    f"{CONNECTIONS}::test_half_a_handshake_is_not_waited_for",
+)
+_break(
+    "bound: body of a request",
+    "A body that is larger than allowed is not read.",
+    "camd/front/http.py:HttpConnection._respond",
+    "int(length) > self.site.limits.body_bytes",
+    "False",
+    f"{HTTP}::test_what_cannot_be_served_is_answered",
+)
+_break(
+    "bound: idle connection",
+    "A connection on which nothing happens ends.",
+    "camd/front/http.py:HttpConnection._next_request",
+    "trio.move_on_after(patience)",
+    "trio.CancelScope()",
+    f"{HTTP}::test_an_idle_connection_ends",
+)
+_break(
+    "bound: download that stalls",
+    "A client that takes nothing of its download is dropped.",
+    "camd/front/http.py:HttpConnection._send_piece",
+    "trio.move_on_after(self.site.limits.stall_seconds)",
+    "trio.CancelScope()",
+    f"{HTTP}::test_a_reader_that_stalls_is_dropped",
+)
+_break(
+    "bound: rate of calls",
+    "A client that calls too often is told when to go on.",
+    "camd/front/connection.py:Connection._admit",
+    "self._bucket.per_minute and (wait_ms := self._bucket.take(trio.current_time()))",
+    "False",
+    f"{CALLS}::test_the_rate_limit_says_when_to_go_on",
+)
+_break(
+    "bound: facts that wait for the disk",
+    "While nothing can be written, so many facts wait in memory at most.",
+    "camd/storage/archive.py:Archive.note",
+    "self._unwritten = [*self._unwritten, *records][-MOST_PENDING:]",
+    "self._unwritten = [*self._unwritten, *records]",
+    "tests/pure/test_storage_archive.py::test_the_facts_that_wait_for_the_disk_are_bounded",
+)
+_break(
+    "bound: file of the journal",
+    "A journal that is long enough goes on in another file.",
+    f"{JOURNAL}:Journal._writable",
+    "self.place.offset >= FILE_LIMIT_BYTES",
+    "False",
+    f"{JOURNALS}::test_a_long_journal_has_several_files",
+)
+_break(
+    "bound: marker of a pin",
+    "A marker that somebody made enormous is not read whole.",
+    "camd/storage/pins.py:Pins.find",
+    "file.read(0, _MOST_BYTES)",
+    "file.read(0, 1 << 40)",
+    f"{BOUNDS}::test_an_enormous_marker_is_a_pin_and_is_not_read_whole",
+)
+_break(
+    "bound: answer of the index",
+    "A question to an index that does not answer is refused.",
+    "camd/storage/clerk.py:Clerk.read",
+    "trio.move_on_after(PATIENCE_SECONDS)",
+    "trio.CancelScope()",
+    f"{BOUNDS}::test_an_index_that_does_not_answer_is_a_refusal",
+)
+_break(
+    "bound: look at a volume",
+    "A volume that does not answer a look is unresponsive.",
+    "camd/storage/guard.py:Guard._impatience",
+    "await trio.sleep(PROBE_PATIENCE_SECONDS)",
+    "await trio.sleep_forever()",
+    "tests/process/test_storage_guard.py::test_a_hung_volume_is_a_level_until_it_answers",
+)
+_break(
+    "bound: call to the disk",
+    "A call to the disk that does not return is a level.",
+    "camd/storage/guard.py:Guard._assess",
+    "pending >= HUNG_SECONDS",
+    "False",
+    "tests/process/test_storage_hangs.py::test_a_sync_that_hangs_delays_nobody_and_shows",
+)
+_break(
+    "bound: syncs that are remembered",
+    "The times of the latest syncs are kept, and no more.",
+    "camd/storage/latency.py",
+    "lambda: deque(maxlen=WINDOW_SYNCS)",
+    "deque",
+    "tests/pure/test_storage_latency.py::test_old_syncs_are_forgotten",
+)
+_break(
+    "bound: intervals that wait",
+    "What the search for holes remembers is bounded.",
+    "camd/camera/holes.py",
+    "lambda: deque(maxlen=WINDOW)",
+    "deque",
+    "tests/pure/test_camera_holes.py::test_memory_is_bounded",
+)
+_break(
+    "bound: samples of a fragment",
+    "A promise of too many samples is refused without making them.",
+    "camd/media/runs.py",
+    'raise FragmentError(f"a fragment with more than {MAX_SAMPLES} samples")',
+    "",
+    f"{FRAGMENTS}::test_a_promise_of_too_many_samples_is_refused_without_making_them",
+)
+_break(
+    "bound: configuration",
+    "A configuration without an end is refused.",
+    "camd/config/load.py:_read_toml",
+    """
+    if len(content) > _FILE_BYTES:
+        raise ConfigError((f"{file}: is larger than {_FILE_BYTES} bytes; shorten it",))
+    """,
+    "",
+    f"{BOUNDS}::test_a_configuration_without_an_end_is_refused",
+)
+_break(
+    "bound: bindings of cameras",
+    "A file of known cameras that is enormous is set aside.",
+    "camd/devices/bindings.py:_read",
+    """
+    if len(content) > _MOST_BYTES:
+        raise BindingsError(f"is larger than {_MOST_BYTES} bytes")
+    """,
+    "",
+    f"{BOUNDS}::test_an_enormous_list_of_cameras_is_set_aside",
+)
+_break(
+    "bound: room that was promised",
+    "A start is refused when what was asked for does not fit.",
+    "camd/storage/guard.py:Guard.admit",
+    "self._promises[session] = rate * seconds",
+    "",
+    "tests/process/test_storage_guard.py::test_room_is_promised_once",
+)
+_break(
+    "bound: use of a volume",
+    "A volume that is full has the level that says so.",
+    "camd/storage/levels.py:level_of",
+    "percent >= line or (held and percent > line - HYSTERESIS_PERCENT)",
+    "False",
+    f"{TALKS}::test_a_volume_without_room_is_a_refusal",
+)
+_break(
+    "bound: several files of one name",
+    "A name is never taken twice.",
+    "camd/storage/disk.py:PosixDisk.create",
+    "os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC",
+    "os.O_RDWR | os.O_CREAT | os.O_CLOEXEC",
+    "tests/process/test_storage_disk.py::test_creation_is_exclusive",
+)
+
+MUTATIONS = tuple(_made)
