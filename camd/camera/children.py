@@ -18,6 +18,7 @@ from camd.camera.queue import CaptureQueue, RunEnded
 from camd.camera.run import Patience, Run
 from camd.camera.surroundings import Surroundings
 from camd.config.schema import FfmpegConfig
+from camd.media.trouble import CHANGED
 from camd.model import CameraId, Cause, Device, Trouble
 
 log = structlog.get_logger("camd.camera")
@@ -80,29 +81,43 @@ class Children:
 
     def _spawn(self) -> None:
         assert self._run is None
+        self._run = self._new_run()
+        self._go(partial(self._live, self._run))
+
+    def _new_run(self) -> Run:
         start, stall = self._ffmpeg.start_timeout, self._ffmpeg.stall_timeout
-        self._run = Run(
+        return Run(
             consumer=self.feed,
-            patience=Patience(start.total_seconds(), stall.total_seconds()),
+            patience=Patience(
+                start.total_seconds(), stall.total_seconds(), self._capture.connect_steps
+            ),
             streaming=self._streaming,
             stalled=lambda trouble: self._tell(m.ChildStalled(trouble)),
+            waiting=lambda trouble: self._tell(m.ChildWaits(trouble)),
             may_end=self._capture.may_end,
             launch=self._capture.launch,
         )
-        self._go(partial(self._live, self._run))
 
     async def _streaming(self) -> None:
         """The first pictures are here; some drivers take controls only now."""
         self._compare()
         await self._tell(m.FragmentArrived())
+        if self.feed.init is not None and not self._capture.began(self.feed.init):
+            await self._tell(m.ChildStalled(CHANGED))
         self._go(self.tune)
 
     async def _live(self, run: Run) -> None:
         """Carry a child through its life, then say how it ended."""
         trouble = await self._attempt(run)
+        while not (run.stopping or run.delivered) and self._capture.tries_otherwise(trouble):
+            log.info(
+                "tried_otherwise", camera=self._capture.camera.id, cause=trouble and trouble.cause
+            )
+            self._run = run = self._new_run()
+            trouble = await self._attempt(run)
         self._capture.learn(trouble or self.machine.trouble)
         if not run.delivered:
-            self._capture.forget()
+            self._capture.doubt(trouble or self.machine.trouble)
         absent = trouble is not None and self._capture.absent
         queues = self.feed.queues
         self.feed.end(_run_ended(trouble or self.machine.trouble, absent=absent))
@@ -128,7 +143,17 @@ class Children:
         finally:
             if device is not None:
                 leases.release(device, camera_id)
+        if trouble is not None and not run.stopping:
+            trouble = await self._explain(run, trouble)
         return trouble and await self._diagnose(trouble, device)
+
+    async def _explain(self, run: Run, trouble: Trouble) -> Trouble:
+        """Ask the source itself, unless the child is not needed any more."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_when_told, run, nursery.cancel_scope)
+            trouble = await self._capture.explain(trouble, delivered=run.delivered)
+            nursery.cancel_scope.cancel()
+        return trouble
 
     async def _plan(self, run: Run) -> Plan | Trouble | None:
         """Find out what to run; None: the child is not needed any more, and nobody waits."""

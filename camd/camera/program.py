@@ -74,10 +74,18 @@ async def inputs(program: Program) -> frozenset[str]:
     return parse_inputs(await _ask(program, "-devices"))
 
 
-async def _ask(program: Program, option: str) -> str:
+async def knows_tls_verify(program: Program) -> bool:
+    """Tell whether `program` can be told to verify an rtsps server's certificate, or not to.
+
+    Raises FfmpegMissingError when it does not run any more.
+    """
+    return "-tls_verify" in await _ask(program, "-h", "demuxer=rtsp")
+
+
+async def _ask(program: Program, *options: str) -> str:
     """Ask a program that was seen to run before. Raises FfmpegMissingError."""
     try:
-        return await _output(program.path, option)
+        return await _output(program.path, *options)
     except _UnusableError as error:
         raise FfmpegMissingError(f"{program.path} {error}") from error
 
@@ -93,8 +101,8 @@ async def _version(path: Path) -> tuple[int, int]:
     return version
 
 
-async def _output(path: Path, option: str) -> str:
-    command = [str(path), "-hide_banner", option]
+async def _output(path: Path, *options: str) -> str:
+    command = [str(path), "-hide_banner", *options]
     try:
         with trio.fail_after(_PATIENCE_SECONDS):
             done = await trio.run_process(

@@ -20,7 +20,14 @@ from camd.media.boxes import MediaError
 from camd.media.fragments import Fragment, FragmentReader, Init
 from camd.media.redact import redact
 from camd.media.report import Message, classify, parse_line
-from camd.media.trouble import BAD_STREAM, FFMPEG_MISSING, HUNG, MUTE, STALLED
+from camd.media.trouble import (
+    BAD_STREAM,
+    FFMPEG_MISSING,
+    HUNG,
+    MUTE,
+    STALLED,
+    WAITING_FOR_KEY_FRAME,
+)
 from camd.model import Trouble
 from camd.runtime.spawn import Child, open_child
 
@@ -51,10 +58,14 @@ class Consumer(Protocol):
 
 @attrs.frozen
 class Patience:
-    """How long nothing may come, in seconds: before the first fragment, and between two."""
+    """How long nothing may come, in seconds: before the first fragment, and between two.
+
+    FFmpeg itself gives up a connection when one of its `steps` takes `start_seconds`.
+    """
 
     start_seconds: float
     stall_seconds: float
+    steps: int = 1
 
 
 @attrs.define(eq=False)
@@ -65,6 +76,7 @@ class Run:
     patience: Patience
     streaming: Callable[[], Awaitable[None]]
     stalled: Callable[[Trouble], Awaitable[None]]
+    waiting: Callable[[Trouble], Awaitable[None]] | None = None  # alive, without a key frame
     may_end: bool = False  # the source has an end; all others are live, and never end well
     launch: Launch = open_child
     _heard_all: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -72,6 +84,7 @@ class Run:
     _words: deque[Message] = attrs.field(factory=lambda: deque(maxlen=LAST_WORDS), init=False)
     _trouble: Trouble | None = attrs.field(default=None, init=False)
     _fragments: int = attrs.field(default=0, init=False)
+    _early: int = attrs.field(default=0, init=False)  # pictures before the first key frame
 
     @property
     def stopping(self) -> bool:
@@ -126,11 +139,14 @@ class Run:
     async def _read(self, child: Child) -> None:
         """Parse the child's output until its end; after a parse error it is only drained.
 
-        Only pictures count as progress: sound alone is a stall. Who was told to end has no
+        Only pictures count as progress: sound alone is a stall. Those before the first key frame
+        show that the source is alive, and are not recorded. Who was told to end has no
         deadline here, whatever it still delivers: `_end_when_told` sees to it.
         """
         reader = FragmentReader()
-        deadline = monotonic() + self.patience.start_seconds
+        patience = self.patience
+        deadline = monotonic() + patience.start_seconds * patience.steps
+        key_frame_due = float("inf")
         while True:
             chunk: bytes | None = None
             with trio.move_on_after(max(LAST_LOOK_SECONDS, deadline - monotonic())):
@@ -139,9 +155,14 @@ class Run:
                 return
             if chunk and self._trouble is None and await self._parse(reader, chunk):
                 if deadline != float("inf"):
-                    deadline = monotonic() + self.patience.stall_seconds
+                    alive = patience.stall_seconds if self._fragments else patience.start_seconds
+                    deadline = monotonic() + max(alive, patience.stall_seconds)
+                key_frame_due = min(key_frame_due, monotonic() + patience.start_seconds)
             elif chunk and not self.stopping:  # the rest is on its way, in many small writes
                 await trio.sleep(GATHER_SECONDS)
+            if self._early and not self._fragments and monotonic() >= key_frame_due:
+                key_frame_due += patience.start_seconds
+                await self._say_waiting()
             if chunk is None or monotonic() >= deadline:
                 deadline = float("inf")
                 if not self.stopping:
@@ -160,6 +181,9 @@ class Run:
         for event in events:
             if isinstance(event, Init):
                 self.consumer.begin(event)
+            elif not self._fragments and event.frames and not event.starts_with_sync:
+                pictures += event.frames  # alive, but nothing can be recorded before a key frame
+                self._early += event.frames
             else:
                 self.consumer.deliver(event)
                 pictures += event.frames
@@ -167,6 +191,11 @@ class Run:
                     self._fragments = 1
                     await self.streaming()
         return pictures > 0
+
+    async def _say_waiting(self) -> None:
+        """Tell that nothing can be recorded yet; a start waits no longer."""
+        if self.waiting is not None and not self.stopping:
+            await self.waiting(WAITING_FOR_KEY_FRAME)
 
     async def _wait(self, child: Child) -> int:
         """Wait for the child's end after its pipe has closed; insist after a while."""

@@ -225,7 +225,7 @@ def _has_bare_password(url: str) -> bool:
 
 def _is_host(rest: str) -> bool:
     """Tell whether what stands before the first `/` is a host with a port, or without."""
-    return re.fullmatch(r"(\[[^\]]*\]|[^:]*)(:[0-9]*)?", rest.split("/")[0]) is not None
+    return re.fullmatch(r"(\[[^\]]*\]|[^:]*)(:[0-9]*)?", rest.partition("/")[0]) is not None
 
 
 def _file_source(text: str, folder: Path, home: Path | None) -> FileSource:

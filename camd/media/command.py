@@ -139,9 +139,9 @@ def probe_arguments(
             asked = ("-i", f"file:{source.path}")
         case TestSource():
             asked = ("-f", "lavfi", "-i", _picture(source))
+    own = _with_options(options, asked)[len(options) :]
     # Whatever the options say of the log, the description has to be in it.
-    quiet = _with_options(options, asked)
-    return (program, "-hide_banner", "-nostdin", *quiet[:-2], "-loglevel", "info", *quiet[-2:])
+    return (program, "-hide_banner", "-nostdin", *options, "-loglevel", "info", *own)
 
 
 def _with_options(options: Arguments, own: Arguments) -> Arguments:
@@ -264,7 +264,7 @@ def _copied_video(codec: str, source: Source) -> Arguments:
     alive, and what it is waited for.
     """
     early = ("-copyinkf:v",) if isinstance(source, RtspSource) else ()
-    return ("-c:v", "copy", *early, *(("-tag:v", "hvc1") if codec == "hevc" else ()))
+    return ("-c:v", "copy", *(("-tag:v", "hvc1") if codec == "hevc" else ()), *early)
 
 
 def _encoded_video(camera: CameraConfig, order: Order) -> Arguments:
