@@ -73,7 +73,9 @@ class Children:
         if before.state is not self.machine.state:
             trouble, camera = self.machine.trouble, self._capture.camera.id
             cause = trouble.cause if trouble else None
-            log.info("camera_state", camera=camera, state=self.machine.state.value, cause=cause)
+            same = trouble is not None and before.trouble == trouble
+            tell = log.debug if same else log.info  # not each of many tries in vain
+            tell("camera_state", camera=camera, state=self.machine.state.value, cause=cause)
 
     def _go(self, task: Callable[[], Awaitable[None]]) -> None:
         assert self.nursery is not None
