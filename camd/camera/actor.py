@@ -227,8 +227,10 @@ class Camera:
 
     @property
     def _obstacle(self) -> Trouble | None:
-        """What a camera that rests in peace would meet when it is wanted."""
-        return self.capture.obstacle if self.machine.state is CameraState.IDLE else None
+        """What a camera that nobody needs would meet when it is wanted, or met the last time."""
+        if self.machine.state is not CameraState.IDLE:
+            return None
+        return self.capture.obstacle or self.machine.past
 
     async def start_recording(self, wish: RecordingWish) -> Session:
         """Begin a session; returns when its first frames are on disk.
@@ -427,6 +429,8 @@ class Camera:
         self._children.step(event)
         if not self._children.machine.has_child:
             self._desk.child_is_gone(self._children.machine.trouble)
+        elif isinstance(event, m.ChildWaits):
+            self._desk.child_waits(event.trouble)
 
     def go(self, task: Callable[[], Awaitable[None]]) -> None:
         """Start a task that ends with the camera's life."""

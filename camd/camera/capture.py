@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 import attrs
 import structlog
 
 from camd.camera.asked import Asked, unsupported
+from camd.camera.conversation import explain_stream, still_refuses
 from camd.camera.encoders import Abilities, Untried
-from camd.camera.program import FfmpegMissingError, Program
+from camd.camera.known import Known, KnownSources, key_of
+from camd.camera.paths import FileFacts, look_at_file
+from camd.camera.program import FfmpegMissingError, Program, knows_tls_verify
 from camd.camera.run import Launch
 from camd.camera.sound import Microphone
 from camd.camera.stream_sound import StreamSound
 from camd.clock import monotonic, now
 from camd.config.schema import CameraConfig, Config
 from camd.devices.formats import Unsupported
-from camd.media.command import Order, capture_arguments, probe_arguments
+from camd.media.command import Order, Reach, capture_arguments, probe_arguments
 from camd.media.encoding import SOFTWARE, Picture
+from camd.media.fragments import Init
 from camd.media.report import ProbeResult, parse_probe, parse_refusal
+from camd.media.trouble import ABSENT, BEGUN_ANEW
 from camd.model import (
     Cause,
     Choice,
@@ -40,7 +46,15 @@ from camd.runtime.spawn import open_child
 log = structlog.get_logger("camd.camera")
 
 COPIED_CODECS = ("h264", "hevc")
-PROBE_PATIENCE_SECONDS = 15.0
+# How long what was described before is looked at again: FFmpeg needs a frame of each stream.
+SHORT_ANALYSIS = timedelta(milliseconds=100)
+# What says nothing about the contents of a source: what is known of it stays.
+CONNECTION_CAUSES = frozenset(
+    ("connection_refused", "unreachable", "timed_out", "blocked", "unauthorised", "closed")
+) | frozenset(("ended", "server_busy", "server_unavailable", "tls_failed", "no_rtsp", "stalled"))
+STEPS = 4  # of a connection, each with FFmpeg's time-out: connect, DESCRIBE, SETUP, PLAY
+ANALYSIS_SECONDS = 6.0  # FFmpeg looks for up to 5 s at what comes
+CONTAINER_NAMES = {"avc1": "h264", "avc3": "h264", "hvc1": "hevc", "hev1": "hevc"}
 LEAST_BYTES_PER_SECOND = 125_000.0
 SOUND_SECONDS = 4.0  # sound that is announced comes sooner
 MJPEG_FACTOR = 10  # how much more than H.264 it takes
@@ -84,7 +98,15 @@ class Capture:
     abilities: Abilities = attrs.field(factory=Untried)
     seat: Callable[[], Seat | None] = _no_seat
     looks: Looks = attrs.field(factory=Looks)
+    memory: KnownSources = attrs.field(factory=KnownSources)
     _found: ProbeResult | None = attrs.field(default=None, init=False)
+    _transport: str = attrs.field(default="tcp", init=False)  # the one that is tried or works
+    _hurried: bool = attrs.field(default=False, init=False)  # the last plan relied on what is known
+    _patient: bool = attrs.field(default=False, init=False)  # that failed, and is done no more
+    _copies: bool = attrs.field(default=False, init=False)  # what the last plan does
+    _last: Trouble | None = attrs.field(default=None, init=False)  # how the last child ended
+    _facts: FileFacts | None = attrs.field(default=None, init=False)
+    _missing: bool = attrs.field(default=False, init=False)  # the file, when it was looked for
     _microphone: Microphone = attrs.field(init=False)
     _stream_sound: StreamSound = attrs.field(init=False)
     _asked: Asked = attrs.field(init=False)
@@ -93,6 +115,8 @@ class Capture:
         self._microphone = Microphone(self.camera.audio)
         self._stream_sound = StreamSound(self.camera.audio != "off")
         self._asked = Asked(self.camera)
+        if self.camera.transport != "auto":
+            self._transport = self.camera.transport
 
     @property
     def path(self) -> Path | None:
@@ -107,6 +131,8 @@ class Capture:
         """
         if (seat := self._seat) is not None:
             return seat.device is None
+        if isinstance(self.camera.source, FileSource):
+            return self._missing
         if (path := self.path) is None:
             return isinstance(self.camera.source, V4l2Source)
         try:
@@ -153,6 +179,11 @@ class Capture:
         return None if self.live else 1.0
 
     @property
+    def connect_steps(self) -> int:
+        """How many steps a connection takes, each of which may take as long as a start."""
+        return STEPS if isinstance(self.camera.source, RtspSource) else 1
+
+    @property
     def loops(self) -> bool:
         """Whether the source is a file that is played over and over."""
         return isinstance(self.camera.source, FileSource) and self.camera.source.loop
@@ -188,6 +219,8 @@ class Capture:
         this is the first time that one is needed.
         """
         seat = self._seat
+        if isinstance(self.camera.source, FileSource) and (wrong := await self._look_at_path()):
+            return wrong
         if await self.is_absent():
             return (seat and seat.trouble) or NOT_THERE
         device = seat.device if seat else None
@@ -223,16 +256,28 @@ class Capture:
         self, program: Program, device: Device | None, choice: Choice | None
     ) -> Order | Trouble:
         """Find out what the child is to be told. Raises FfmpegMissingError."""
-        found = self._found or await self._probe(program)
+        reach = await self._reach(program)
+        if isinstance(reach, Trouble):
+            return reach
+        known = self._remembered()
+        found = self._found or (known and known.probe) or await self._probe(program, reach)
         if isinstance(found, Trouble):
             return found
         self._found = found
+        # What was described already is not looked at for long, unless that failed once.
+        self._hurried = bool(found.video_codec and found.width) and not self._patient
+        reach = attrs.evolve(
+            reach,
+            transport=self._transport,
+            analysis=SHORT_ANALYSIS if self._hurried else None,
+        )
         codec = self.camera.codec
         copy = codec == "copy" or (codec == "auto" and found.video_codec in COPIED_CODECS)
         codec = "h264" if codec in ("auto", "copy") else codec
         if choice is not None:
             copy, codec = choice.copied, choice.encoder or codec
         encoder = SOFTWARE[codec]
+        self._copies = copy
         if not copy:
             found_encoder = await self.abilities.find(program, codec)
             if found_encoder.encoder is None:
@@ -258,6 +303,7 @@ class Capture:
             choice=choice,
             sound=sound,
             with_sound=self._stream_sound.choose(found, monotonic()),
+            reach=reach,
             wall_ahead=now().timestamp() - monotonic(),
         )
 
@@ -271,6 +317,7 @@ class Capture:
     def learn(self, trouble: Trouble | None) -> None:
         """Hear how a child ended; None: as it should."""
         self._microphone.learn(trouble)
+        self._last = trouble
 
     def tries_without_sound(self, trouble: Trouble | None, *, delivered: bool) -> bool:
         """Whether a child that ended so is followed at once by one without sound."""
@@ -299,8 +346,123 @@ class Capture:
     def forget(self) -> None:
         """Probe again before the next child: what was known may not hold any more."""
         self._found = None
+        self.memory.forget(self._key)
 
-    async def _probe(self, program: Program) -> ProbeResult | Trouble:
+    def tries_otherwise(self, trouble: Trouble | None) -> bool:
+        """Whether a child that ended so, without a picture, is followed at once by another one.
+
+        By one that takes the other transport, or by one that relies on nothing that is remembered.
+        """
+        if trouble is None or trouble.cause in CONNECTION_CAUSES:
+            return False
+        if self._changes_transport(trouble):
+            return True
+        if not self._hurried:
+            return False
+        self._patient = True
+        self.forget()
+        return True
+
+    def doubt(self, trouble: Trouble | None) -> None:
+        """Ask the source anew after a child without pictures, unless that says nothing of it."""
+        if trouble is None or trouble.cause not in CONNECTION_CAUSES:
+            self.forget()
+
+    def _changes_transport(self, trouble: Trouble) -> bool:
+        """Take UDP from now on where the server refuses TCP and the entry leaves the choice."""
+        refused = trouble.cause in ("unsupported_transport", "server_busy")
+        free = self.camera.transport == "auto" and "-rtsp_transport" not in (
+            self.camera.input_options
+        )
+        stream = isinstance(self.camera.source, RtspSource)
+        if not (refused and free and stream and self._transport == "tcp"):
+            return False
+        self._transport = "udp"
+        log.info("transport_changed", camera=self.camera.id, transport="udp")
+        return True
+
+    def began(self, init: Init) -> bool:
+        """Hear what a child delivers; False: it is not what the child was made for.
+
+        What comes is remembered, and replaces what was.
+        """
+        found, video = self._found, init.video
+        if found is None or not self._key:
+            return True
+        codec = CONTAINER_NAMES.get(video.codec, found.video_codec)
+        if self._copies and self.camera.codec == "auto" and video.codec not in CONTAINER_NAMES:
+            self.forget()  # it was copied because it had been H.264 or H.265
+            return False
+        if self._copies:
+            found = attrs.evolve(found, video_codec=codec, width=video.width, height=video.height)
+        self._found = found
+        known = Known(
+            *(found.video_codec, found.width, found.height, found.fps, found.audio_codec),
+            self._transport,
+        )
+        self.memory.learn(self._key, known)
+        return True
+
+    async def explain(self, trouble: Trouble, *, delivered: bool) -> Trouble:
+        """Say more of why a child ended, where the source itself shows it; bounded."""
+        source = self.camera.source
+        if self.loops and delivered and trouble.cause in ("no_permission", "ended"):
+            return BEGUN_ANEW  # FFmpeg cannot go back in it: "Operation not permitted"
+        if isinstance(source, RtspSource) and not delivered:
+            return await explain_stream(trouble, source.url)
+        return trouble
+
+    @property
+    def _key(self) -> str:
+        return key_of(self.camera.source, self._facts)
+
+    def _remembered(self) -> Known | None:
+        """What is known of the source from an earlier connection or life."""
+        known = self.memory.find(self._key)
+        if known is not None and self.camera.transport == "auto":
+            self._transport = known.transport
+        return known
+
+    async def _look_at_path(self) -> Trouble | None:
+        """Look what a file source's path is; None: a file that can be read."""
+        assert self.path is not None
+        found = await look_at_file(self.path, self.looks)
+        self._missing = isinstance(found, Trouble) and found.cause == ABSENT.cause
+        if isinstance(found, Trouble):
+            return NOT_THERE if self._missing else found
+        self._facts = found
+        return None
+
+    async def _reach(self, program: Program) -> Reach | Trouble:
+        """Find out how the source's server is to be reached. Raises FfmpegMissingError.
+
+        A port that refused the last connection is tried without a child first.
+        """
+        source, last = self.camera.source, self._last
+        refused = last is not None and last.cause == "connection_refused"
+        if refused and isinstance(source, RtspSource) and await still_refuses(source.url):
+            assert last is not None
+            return last
+        ffmpeg, verify = self.config.ffmpeg, self.camera.tls_verify
+        if verify is not None and not await knows_tls_verify(program):
+            if verify:
+                return Trouble(
+                    "bad_option",
+                    "This FFmpeg cannot verify the certificate of an rtsps server",
+                    "Install a newer FFmpeg, or remove tls_verify from this camera's entry.",
+                )
+            verify = None  # it never verifies
+        patience = max(ffmpeg.start_timeout, ffmpeg.stall_timeout)
+        return Reach(self._transport, patience, verify)
+
+    async def _probe(self, program: Program, reach: Reach) -> ProbeResult | Trouble:
+        """Ask a source what it holds; over the other transport where the first is refused."""
+        found = await self._ask(program, reach)
+        if isinstance(found, Trouble) and self._changes_transport(found):
+            found = await self._ask(program, attrs.evolve(reach, transport=self._transport))
+        return await self.explain(found, delivered=False) if isinstance(found, Trouble) else found
+
+    async def _ask(self, program: Program, reach: Reach) -> ProbeResult | Trouble:
         """Ask FFmpeg what a stream holds, so that H.264 and H.265 are kept as they are.
 
         Devices are not opened twice for it. Empty when FFmpeg does not say, or not in time. What
@@ -308,9 +470,14 @@ class Capture:
         """
         if not isinstance(self.camera.source, (FileSource, RtspSource)):
             return ProbeResult()
-        arguments = probe_arguments(str(program.path), self.camera.source, program.version)
+        arguments = probe_arguments(
+            *(str(program.path), self.camera.source, program.version),
+            options=self.camera.input_options,
+            reach=reach,
+        )
+        seconds = STEPS * reach.patience.total_seconds() + ANALYSIS_SECONDS
         try:
-            answer = await ask_program(arguments, PROBE_PATIENCE_SECONDS)
+            answer = await ask_program(arguments, seconds)
         except OSError:  # it went away since it was found; the child will say so
             return ProbeResult()
         if answer.status is None and not answer.flooded:

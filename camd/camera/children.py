@@ -19,6 +19,7 @@ from camd.camera.queue import CaptureQueue, RunEnded
 from camd.camera.run import Brake, Patience, Run
 from camd.camera.surroundings import Surroundings
 from camd.config.schema import FfmpegConfig
+from camd.media.trouble import CHANGED
 from camd.model import CameraId, Cause, Device, Trouble
 
 log = structlog.get_logger("camd.camera")
@@ -78,7 +79,9 @@ class Children:
         if before.state is not self.machine.state:
             trouble, camera = self.machine.trouble, self._capture.camera.id
             cause = trouble.cause if trouble else None
-            log.info("camera_state", camera=camera, state=self.machine.state.value, cause=cause)
+            same = trouble is not None and before.trouble == trouble
+            tell = log.debug if same else log.info  # not each of many tries in vain
+            tell("camera_state", camera=camera, state=self.machine.state.value, cause=cause)
 
     def _go(self, task: Callable[[], Awaitable[None]]) -> None:
         assert self.nursery is not None
@@ -93,9 +96,12 @@ class Children:
         start, stall = self._ffmpeg.start_timeout, self._ffmpeg.stall_timeout
         return Run(
             consumer=self.feed,
-            patience=Patience(start.total_seconds(), stall.total_seconds()),
+            patience=Patience(
+                start.total_seconds(), stall.total_seconds(), self._capture.connect_steps
+            ),
             streaming=self._streaming,
             stalled=lambda trouble: self._tell(m.ChildStalled(trouble)),
+            waiting=lambda trouble: self._tell(m.ChildWaits(trouble)),
             may_end=self._capture.may_end,
             launch=self._capture.launch,
             brake=Brake(self._capture.speed) if self._capture.speed is not None else None,
@@ -107,20 +113,20 @@ class Children:
         self._compare()
         self._capture.without_sound(delivered=True)
         await self._tell(m.FragmentArrived())
+        if self.feed.init is not None and not self._capture.began(self.feed.init):
+            await self._tell(m.ChildStalled(CHANGED))
         self._go(self.tune)
 
     async def _live(self, run: Run) -> None:
         """Carry a child through its life, then say how it ended."""
         trouble = await self._attempt(run)
-        retried = run.wanted and self._capture.tries_without_sound(trouble, delivered=run.delivered)
-        if retried:
-            log.warning("tried_without_sound", camera=self._capture.camera.id)
+        while run.wanted and not run.delivered and self._tries_again(trouble):
             self._run = run = self._new_run()
             trouble = await self._attempt(run)
-            self._capture.without_sound(delivered=run.delivered)
+        self._capture.without_sound(delivered=run.delivered)
         self._capture.learn(trouble or self.machine.trouble)
         if not run.delivered:
-            self._capture.forget()
+            self._capture.doubt(trouble or self.machine.trouble)
         absent = trouble is not None and await self._capture.is_absent()
         queues = self.feed.queues
         self.feed.end(_run_ended(trouble or self.machine.trouble, absent=absent))
@@ -128,6 +134,17 @@ class Children:
         await self._tell(m.ChildEnded(trouble, absent))
         if trouble is None and not run.stopping:
             await self._tell(SourceEnded(queues))
+
+    def _tries_again(self, trouble: Trouble | None) -> bool:
+        """Whether a child that delivered nothing is followed at once by one that does otherwise."""
+        camera, cause = self._capture.camera.id, trouble.cause if trouble else None
+        if self._capture.tries_without_sound(trouble, delivered=False):
+            log.warning("tried_without_sound", camera=camera, cause=cause)
+            return True
+        if self._capture.tries_otherwise(trouble):
+            log.info("tried_otherwise", camera=camera, cause=cause)
+            return True
+        return False
 
     async def _attempt(self, run: Run) -> Trouble | None:
         """Plan, get the device for this camera alone, and let the child live."""
@@ -147,7 +164,17 @@ class Children:
         finally:
             if device is not None:
                 leases.release(device, camera_id)
+        if trouble is not None and not run.stopping:
+            trouble = await self._explain(run, trouble)
         return trouble and await self._diagnose(trouble, device)
+
+    async def _explain(self, run: Run, trouble: Trouble) -> Trouble:
+        """Ask the source itself, unless the child is not needed any more."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_when_told, run, nursery.cancel_scope)
+            trouble = await self._capture.explain(trouble, delivered=run.delivered)
+            nursery.cancel_scope.cancel()
+        return trouble
 
     async def _plan(self, run: Run) -> Plan | Trouble | None:
         """Find out what to run; None: the child is not needed any more, and nobody waits."""

@@ -173,6 +173,12 @@ class SessionDesk:
         elif trouble is not None and active.book.state is SessionState.STARTING:
             active.refuse(_refusal(trouble, self.factory.camera_id))
 
+    def child_waits(self, trouble: Trouble) -> None:
+        """The source is alive without anything to record: a session that has not begun is told."""
+        active = self.active
+        if active and not active.ending and active.book.state is SessionState.STARTING:
+            active.refuse(_refusal(trouble, self.factory.camera_id))
+
     def source_ended(self, queues: Sequence[CaptureQueue]) -> None:
         """A source that plays once has been played, into `queues`.
 

@@ -14,8 +14,14 @@ import attrs
 from camd.model import CameraState, Trouble
 
 FIRST_REST_SECONDS = 0.5
+SHORT_REST_SECONDS = 0.2  # behind what comes and goes: a server is asked often at first
+SHORT_REST_GROWTH = 1.1
 LONGEST_REST_SECONDS = 30.0
 SETTLED_SECONDS = 10.0
+
+COMES_AND_GOES = frozenset(
+    ("connection_refused", "closed", "ended", "unreachable", "server_unavailable", "begun_anew")
+)
 
 
 # --- events: what the world did -----------------------------------------------------------
@@ -44,6 +50,13 @@ class ChildSettled:
 @attrs.frozen
 class ChildStalled:
     """The child lives and delivers nothing."""
+
+    trouble: Trouble
+
+
+@attrs.frozen
+class ChildWaits:
+    """The child lives and its source delivers, but nothing that can be recorded yet."""
 
     trouble: Trouble
 
@@ -79,6 +92,7 @@ Event = (
     | FragmentArrived
     | ChildSettled
     | ChildStalled
+    | ChildWaits
     | ChildEnded
     | RestOver
     | DeviceLost
@@ -90,6 +104,7 @@ EVENTS: tuple[type[Event], ...] = (
     FragmentArrived,
     ChildSettled,
     ChildStalled,
+    ChildWaits,
     ChildEnded,
     RestOver,
     DeviceLost,
@@ -121,10 +136,20 @@ class Machine:
     present: bool = True  # False: there is no device, and its coming will be told
     failures: int = 0
     trouble: Trouble | None = None
+    streamed: bool = False  # whether the last child delivered before it ended
+    # The last trouble, until the camera works or is another one.
+    past: Trouble | None = attrs.field(default=None, eq=False)
 
     @property
     def rest_seconds(self) -> float:
-        """The pause before the next try: doubling, bounded; jitter is the shell's."""
+        """The pause before the next try: none at first, then growing; jitter is the shell's."""
+        if self.trouble is not None and self.trouble.cause in COMES_AND_GOES:
+            if self.streamed and self.failures <= 1:
+                return 0.0
+            if self.streamed and self.trouble.cause == "begun_anew":
+                return SHORT_REST_SECONDS
+            tries = min(max(0, self.failures - 1), 100)
+            return min(LONGEST_REST_SECONDS, SHORT_REST_SECONDS * SHORT_REST_GROWTH**tries)
         exponent = min(max(0, self.failures - 1), 16)
         return min(LONGEST_REST_SECONDS, FIRST_REST_SECONDS * 2.0**exponent)
 
@@ -140,7 +165,11 @@ Rule = Callable[[Machine, Event], Step]
 
 def step(machine: Machine, event: Event) -> Step:
     """Answer `event`: the machine afterwards, and what to do."""
-    return TABLE[machine.state, type(event)](machine, event)
+    after, actions = TABLE[machine.state, type(event)](machine, event)
+    past = after.trouble or after.past
+    if isinstance(event, DeviceCame | FragmentArrived):
+        past = after.trouble
+    return (after if past is after.past else attrs.evolve(after, past=past)), actions
 
 
 def _stay(machine: Machine, event: Event) -> Step:
@@ -202,13 +231,14 @@ def _terminate_stalled(machine: Machine, event: Event) -> Step:
         state=CameraState.STOPPING,
         failures=machine.failures + 1,
         trouble=event.trouble,
+        streamed=machine.state is CameraState.STREAMING,
     )
     return after, (Action.TERMINATE,)
 
 
 def _show_trouble(machine: Machine, event: Event) -> Step:
-    """The child was told to end and does not: nothing more can be done, but it can be seen."""
-    assert isinstance(event, ChildStalled)
+    """The child waits, or was told to end and does not: nothing can be done, but be seen."""
+    assert isinstance(event, ChildStalled | ChildWaits)
     return attrs.evolve(machine, trouble=event.trouble), ()
 
 
@@ -218,7 +248,12 @@ def _child_ended(machine: Machine, event: Event) -> Step:
     if event.trouble is None:  # a source that was played to its end
         done = attrs.evolve(machine, state=CameraState.IDLE, wanted=False, failures=0, trouble=None)
         return done, ()
-    failed = attrs.evolve(machine, failures=machine.failures + 1, trouble=event.trouble)
+    failed = attrs.evolve(
+        machine,
+        failures=machine.failures + 1,
+        trouble=event.trouble,
+        streamed=machine.state is CameraState.STREAMING,
+    )
     return _rest(failed, absent=event.absent)
 
 
@@ -282,6 +317,7 @@ TABLE: dict[tuple[CameraState, type[Event]], Rule] = {
     (_S.STARTING, Unwanted): _terminate,
     (_S.STARTING, FragmentArrived): _stream,
     (_S.STARTING, ChildStalled): _terminate_stalled,
+    (_S.STARTING, ChildWaits): _show_trouble,
     (_S.STARTING, ChildEnded): _child_ended,
     (_S.STREAMING, Wanted): _want,
     (_S.STREAMING, Unwanted): _terminate,

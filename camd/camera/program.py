@@ -75,10 +75,18 @@ async def inputs(program: Program) -> frozenset[str]:
     return parse_inputs(await _ask(program, "-devices"))
 
 
-async def _ask(program: Program, option: str) -> str:
+async def knows_tls_verify(program: Program) -> bool:
+    """Tell whether `program` can be told to verify an rtsps server's certificate, or not to.
+
+    Raises FfmpegMissingError when it does not run any more.
+    """
+    return "-tls_verify" in await _ask(program, "-h", "demuxer=rtsp")
+
+
+async def _ask(program: Program, *options: str) -> str:
     """Ask a program that was seen to run before. Raises FfmpegMissingError."""
     try:
-        return await _output(program.path, option)
+        return await _output(program.path, *options)
     except _UnusableError as error:
         raise FfmpegMissingError(f"{program.path} {error}") from error
 
@@ -94,14 +102,14 @@ async def _version(path: Path) -> tuple[int, int]:
     return version
 
 
-async def _output(path: Path, option: str) -> str:
-    command = [str(path), "-hide_banner", option]
+async def _output(path: Path, *options: str) -> str:
+    command = [str(path), "-hide_banner", *options]
     try:
         answer = await ask_program(command, _PATIENCE_SECONDS)
     except OSError as error:
         raise _UnusableError(f"cannot be run: {error.strerror}") from error
     if answer.flooded:
-        raise _UnusableError(f"answers {option} without end")
+        raise _UnusableError(f"answers {' '.join(options)} without end")
     if answer.status is None:
         raise _UnusableError(f"did not answer within {_PATIENCE_SECONDS} s")
     if answer.status in NOT_EXECUTED and answer.errors:

@@ -17,6 +17,7 @@ from camd.camera.capture import Capture
 from camd.camera.conversions import Conversions
 from camd.camera.encoders import Encoders
 from camd.camera.keeping import Keeping, KeptInFile
+from camd.camera.known import SOURCES_FILE, KnownSources
 from camd.camera.program import Program, find_ffmpeg
 from camd.camera.resumption import Resumption
 from camd.camera.seats import Seats
@@ -61,6 +62,7 @@ class Cameras:
     _survey: Survey | None = None
     _pipes: Pipes | None = None
     _around: Surroundings = attrs.field(init=False)
+    _memory: KnownSources = attrs.field(factory=KnownSources)
     seats: Seats | None = attrs.field(default=None, init=False)  # None: nobody looks what is there
     encoders: Encoders = attrs.field(
         default=attrs.Factory(
@@ -124,7 +126,11 @@ class Cameras:
 
     def add(self, config: CameraConfig, seat: Seat | None = None) -> Camera:
         """Start a camera's actor, and tell everybody that it is there."""
-        capture = Capture(config, self._config, self.find_program, abilities=self.encoders)
+        capture = Capture(
+            *(config, self._config, self.find_program),
+            abilities=self.encoders,
+            memory=self._memory,
+        )
         camera = Camera(
             *(config, self._config, self._storage, self._events, capture, self._around, seat),
             settings=Settings(config.id, config.controls, self._wishes),
@@ -245,8 +251,11 @@ async def open_cameras(
     state_dir, wishes = config.storage.state_dir, Wishes()
     if survey is not None:
         wishes = await trio.to_thread.run_sync(load_wishes, state_dir)
+    memory = KnownSources(state_dir / SOURCES_FILE)
+    await memory.load()
     async with trio.open_nursery() as nursery:
-        cameras = Cameras(config, storage, events, nursery, wishes, survey, pipes)
+        cameras = Cameras(config, storage, events, nursery, wishes, survey, pipes, memory)
+        nursery.start_soon(memory.serve)
         for camera in config.cameras:
             local = survey is not None and isinstance(camera.source, V4l2Source)
             cameras.add(camera, Seat(camera.id, None, trouble=UNPLUGGED) if local else None)

@@ -22,7 +22,15 @@ from camd.media.boxes import MediaError
 from camd.media.fragments import Fragment, FragmentReader, Init
 from camd.media.redact import redact
 from camd.media.report import Message, classify, parse_line
-from camd.media.trouble import BAD_STREAM, FFMPEG_MISSING, HUNG, MUTE, SOUND_MISSING, STALLED
+from camd.media.trouble import (
+    BAD_STREAM,
+    FFMPEG_MISSING,
+    HUNG,
+    MUTE,
+    SOUND_MISSING,
+    STALLED,
+    WAITING_FOR_KEY_FRAME,
+)
 from camd.model import Trouble
 from camd.runtime.pipes import Flow, Pipes, Reading, capacity
 from camd.runtime.spawn import NOT_EXECUTED, Child, open_child
@@ -61,10 +69,14 @@ class Consumer(Protocol):
 
 @attrs.frozen
 class Patience:
-    """How long nothing may come, in seconds: before the first fragment, and between two."""
+    """How long nothing may come, in seconds: before the first fragment, and between two.
+
+    FFmpeg itself gives up a connection when one of its `steps` takes `start_seconds`.
+    """
 
     start_seconds: float
     stall_seconds: float
+    steps: int = 1
 
 
 @attrs.define(eq=False)
@@ -95,6 +107,7 @@ class Run:
     patience: Patience
     streaming: Callable[[], Awaitable[None]]
     stalled: Callable[[Trouble], Awaitable[None]]
+    waiting: Callable[[Trouble], Awaitable[None]] | None = None  # alive, without a key frame
     may_end: bool = False  # the source has an end; all others are live, and never end well
     launch: Launch = open_child
     brake: Brake | None = None  # for sources that are not live
@@ -116,6 +129,7 @@ class Run:
     _deadline: float = attrs.field(default=0.0, init=False)  # monotonic seconds
     _reader: FragmentReader = attrs.field(factory=FragmentReader, init=False)
     _reading: Reading | None = attrs.field(default=None, init=False)  # in rounds
+    _early: int = attrs.field(default=0, init=False)  # pictures before the first key frame
 
     @property
     def stopping(self) -> bool:
@@ -179,11 +193,13 @@ class Run:
     async def _read(self, child: Child) -> None:
         """Parse the child's output until its end; after a parse error it is only drained.
 
-        Only pictures count as progress: sound alone is a stall. Who was told to end has no
+        Only pictures count as progress: sound alone is a stall. Those before the first key frame
+        show that the source is alive, and are not recorded. Who was told to end has no
         deadline here, whatever it still delivers: `_end_when_told` sees to it.
         """
         self._arrived = monotonic()
-        self._deadline = self._arrived + self.patience.start_seconds
+        self._deadline = self._arrived + self.patience.start_seconds * self.patience.steps
+        key_frame_due = float("inf")
         flow = Flow(capacity(child.output)) if self.pipes is not None else None
         while True:
             if self.pipes is not None and flow is not None and self._may_wait(flow):
@@ -199,23 +215,32 @@ class Run:
                 flow.came(len(chunk), monotonic())
             if chunk and self._trouble is None:
                 await self._parse(chunk)
+            before = self.delivered
             pictures = self._hand_on(quiet=not chunk)
-            if pictures and not self._fragments:
-                self._fragments = 1
+            if self.delivered and not before:
                 await self.streaming()
             if chunk == b"" or (last and chunk is None):
                 return
             if not pictures and chunk and not self._waiting and not self.stopping:
                 await trio.sleep(GATHER_SECONDS)  # the rest is on its way, in many small writes
             await self._slow_down()
+            if self._early and not self._fragments:
+                key_frame_due = min(key_frame_due, monotonic() + self.patience.start_seconds)
+                if monotonic() >= key_frame_due:
+                    key_frame_due += self.patience.start_seconds
+                    await self._say_waiting()
             if monotonic() >= self._deadline:
                 self._deadline = float("inf")
                 if not self.stopping:
                     await self.stalled(STALLED)
 
     def _progressed(self) -> None:
-        if self._deadline != float("inf"):
-            self._deadline = monotonic() + self.patience.stall_seconds
+        if self._deadline == float("inf"):
+            return
+        seconds = self.patience.stall_seconds
+        if not self._fragments:  # it is alive, and waits for a key frame
+            seconds = max(seconds, self.patience.start_seconds)
+        self._deadline = monotonic() + seconds
 
     def _may_wait(self, flow: Flow) -> bool:
         """Whether nobody waits for what comes next: neither a start, nor the child's end."""
@@ -280,8 +305,12 @@ class Run:
                 self.consumer.begin(event)
                 continue
             self._arrived = next(times)
-            self.consumer.deliver(event, self._arrived)
             pictures += event.frames
+            if not self._fragments and event.frames and not event.starts_with_sync:
+                self._early += event.frames  # alive, but no recording begins before a key frame
+                continue
+            self.consumer.deliver(event, self._arrived)
+            self._fragments += event.frames > 0
             if self.brake is not None:
                 self._ahead = self.brake.ahead_seconds(event, monotonic())
         if pictures:
@@ -294,6 +323,11 @@ class Run:
             with trio.move_on_after(min(self._ahead, LONGEST_BRAKE_SECONDS)):
                 await self._stop.wait()
         self._ahead = 0.0
+
+    async def _say_waiting(self) -> None:
+        """Tell that nothing can be recorded yet; a start waits no longer."""
+        if self.waiting is not None and not self.stopping:
+            await self.waiting(WAITING_FOR_KEY_FRAME)
 
     async def _wait(self, child: Child) -> int:
         """Wait for the child's end after its pipe has closed; insist after a while."""

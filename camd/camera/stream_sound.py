@@ -31,7 +31,7 @@ class StreamSound:
 
     def choose(self, found: ProbeResult, now: float) -> bool:
         """Decide for the next child; `now` is monotonic seconds."""
-        if not self.wanted or not found.audio_codec:
+        if not self.wanted or (found.video_codec and not found.audio_codec):
             self.warning, self.included = "", False
         elif found.audio_codec in UNKNOWN_CODECS:
             self.warning = "Recorded without sound: FFmpeg does not know its codec"

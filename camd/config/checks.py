@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from camd.config.schema import CameraConfig, ServerConfig, StorageConfig
-from camd.model import TestSource, V4l2Source
+from camd.model import RtspSource, TestSource, V4l2Source
 
 
 def check(sections: Mapping[str, object], cameras: Mapping[int, CameraConfig]) -> list[str]:
@@ -58,6 +58,7 @@ def _check_cameras(cameras: Mapping[int, CameraConfig]) -> list[str]:
     for index, camera in cameras.items():
         if camera.controls and not isinstance(camera.source, V4l2Source):
             mistakes.append(f"camera[{index}].controls: only cameras of this machine have controls")
+        mistakes += _check_stream(f"camera[{index}]", camera)
         if isinstance(camera.source, V4l2Source) and (words := str(camera.source)):
             owner = nodes.setdefault(words, index)
             if owner != index:
@@ -75,4 +76,17 @@ def _check_cameras(cameras: Mapping[int, CameraConfig]) -> list[str]:
                 f"camera[{index}].codec: a synthetic source has no stream to copy; "
                 'choose "auto", "h264", "h265" or "mjpeg"'
             )
+    return mistakes
+
+
+def _check_stream(path: str, camera: CameraConfig) -> list[str]:
+    """What is about a connection needs a source that is connected to."""
+    mistakes = []
+    stream = isinstance(camera.source, RtspSource)
+    if camera.transport != "auto" and not stream:
+        mistakes.append(f"{path}.transport: only rtsp and rtsps sources have a transport")
+    if camera.tls_verify is not None and not (
+        isinstance(camera.source, RtspSource) and camera.source.url.lower().startswith("rtsps:")
+    ):
+        mistakes.append(f"{path}.tls_verify: only rtsps sources have a certificate to verify")
     return mistakes

@@ -165,6 +165,8 @@ def _camera(table: CameraTable, camera_id: str) -> CameraConfig:
         always_on=table.always_on,
         controls=table.controls,
         swap=table.swap,
+        transport=table.transport,
+        tls_verify=table.tls_verify,
         input_options=table.input_options,
         output_options=table.output_options,
     )

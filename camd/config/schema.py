@@ -128,6 +128,8 @@ class CameraConfig:
     always_on: bool = False
     controls: tuple[tuple[str, int | str], ...] = ()  # of the driver, by name; in this order
     swap: str = "alarm"  # alarm | accept: another camera where this one was
+    transport: str = "auto"  # auto | tcp | udp: how RTP comes; auto: UDP when TCP is refused
+    tls_verify: bool | None = None  # of an rtsps server's certificate; None: as FFmpeg does
     input_options: tuple[str, ...] = attrs.field(default=(), repr=False)
     output_options: tuple[str, ...] = attrs.field(default=(), repr=False)
 

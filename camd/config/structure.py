@@ -50,6 +50,8 @@ class CameraTable:
     always_on: bool = False
     controls: tuple[tuple[str, int | str], ...] = ()
     swap: str = "alarm"
+    transport: str = "auto"
+    tls_verify: bool | None = None
     input_options: tuple[str, ...] = attrs.field(default=(), repr=False)
     output_options: tuple[str, ...] = attrs.field(default=(), repr=False)
 
@@ -142,6 +144,8 @@ def camera_readers(places: Places) -> dict[str, Reader]:
         "always_on": readers.flag,
         "controls": readers.controls,
         "swap": readers.choice("alarm", "accept"),
+        "transport": readers.choice("auto", "tcp", "udp"),
+        "tls_verify": readers.flag,
         "input_options": readers.several(readers.text),
         "output_options": readers.several(readers.text),
     }

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
 
@@ -198,22 +198,49 @@ def _rtsp_source(url: str) -> RtspSource:
         parts = urlsplit(url)
         fine = bool(parts.hostname) and parts.port != 0  # reading the port checks it
     except ValueError:
-        raise wrong from None
-    if not fine or any(character.isspace() or character < " " for character in url):
-        raise wrong
-    if "@" in parts.path and "@" not in parts.netloc:  # the host would be the user's name
+        fine = False
+    spaced = any(character.isspace() or character < " " for character in url)
+    if _has_bare_password(url) or (spaced and "@" in url):
         raise ValueError(
-            "user name and password of an rtsp source are percent-encoded: %2F stands for /"
+            "user name and password of an rtsp source are percent-encoded: write %23 for #, "
+            "%2F for /, %3F for ?, %40 for @, %3A for :, %20 for a space, and %25 for % itself"
         )
+    if not fine or spaced:
+        raise wrong
     return RtspSource(url)
 
 
+def _has_bare_password(url: str) -> bool:
+    """Tell whether a character of a user name or password ends the host too early.
+
+    What stands before the first of `/?#` has no `@` then, and something behind it has.
+    """
+    _, _, rest = url.partition("://")
+    found = re.search("[/?#]", rest)
+    if found is None or "@" in rest[: found.start()]:
+        return found is not None and found[0] == "#" and "@" in rest[found.end() :]
+    behind = rest[found.end() :]
+    return "@" in (re.split("[?#]", behind)[0] if found[0] == "/" and _is_host(rest) else behind)
+
+
+def _is_host(rest: str) -> bool:
+    """Tell whether what stands before the first `/` is a host with a port, or without."""
+    return re.fullmatch(r"(\[[^\]]*\]|[^:]*)(:[0-9]*)?", rest.partition("/")[0]) is not None
+
+
 def _file_source(text: str, folder: Path, home: Path | None) -> FileSource:
+    """Read a path, percent-encoded where it has to be (RFC 8089): %3F for ?, %25 for %."""
     name, _, query = text.partition("?")
     if name.startswith("//"):
         name = name[2:]
         if not name.startswith("/"):
             raise ValueError('write a file as "file:/path.mp4", with one slash or with three')
+    try:
+        name = unquote(name, errors="strict")
+    except UnicodeDecodeError:
+        raise ValueError("a file's name is percent-encoded UTF-8: %C3%A9 stands for é") from None
+    if any(character < " " or character == "\x7f" for character in name):
+        raise ValueError("a file's name must not have control characters")
     if not name:
         raise ValueError('a file source names a file, such as "file:/srv/clip.mp4"')
     options = _options(query, ("loop", "speed"))

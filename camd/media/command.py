@@ -20,13 +20,14 @@ from camd.media.encoding import (
     device_arguments,
     encoding_arguments,
 )
-from camd.media.order import Order, Sound, sound_arguments, v4l2_arguments
+from camd.media.order import Order, Reach, Sound, sound_arguments, v4l2_arguments
 from camd.media.redact import redact
 from camd.media.stamps import SOUND_SECONDS, setpts_filter, setts_filter
 from camd.model import FileSource, RtspSource, Source, TestSource, V4l2Source
 
 __all__ = [
     "Order",
+    "Reach",
     "Sound",
     "capture_arguments",
     "hash_arguments",
@@ -36,14 +37,16 @@ __all__ = [
     "trial_arguments",
 ]
 
-SOCKET_TIMEOUT_MICROS = 10_000_000
-
 # By default pictures wait for sound for 10 s, and a kill costs as much.
 INTERLEAVING_MICROS = "200000"
 
 _BANNER = ("-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+info")
 # From 7.0 on FFmpeg looks for signals only this often; half a second is its default.
 _ALERT = ("-stats_period", "0.05")
+_SAME_MEANING = {
+    "-stimeout": "-timeout",
+    **dict.fromkeys(("-re", "-readrate_initial_burst", "-readrate_catchup"), "-readrate"),
+}
 _INTRA_ONLY = frozenset(("mjpeg", "png", "jpeg2000", "prores", "ffv1", "rawvideo"))
 _COPIED_AUDIO = frozenset(("aac", "opus", "mp3", "ac3", "eac3", "alac", "flac"))
 _OWN_HEADERS = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".webm"))
@@ -69,9 +72,10 @@ def capture_arguments(camera: CameraConfig, order: Order) -> Arguments:
         *_BANNER,
         *_ALERT,
         *(() if order.copy else device_arguments(order.encoder)),
-        *camera.input_options,
-        *(_haste(camera.source) if order.copy else ()),
-        *_input(camera, order),
+        *_with_options(
+            camera.input_options,
+            (*(_haste(camera.source, order.reach) if order.copy else ()), *_input(camera, order)),
+        ),
         *_maps(camera, order),
         *(_copied_video(codec, camera.source) if order.copy else _encoded_video(camera, order)),
         *passthrough,
@@ -123,19 +127,52 @@ def hash_arguments(program: str, source: Path) -> Arguments:
 
 
 def probe_arguments(
-    program: str, source: Source, ffmpeg_version: tuple[int, int] = (5, 1)
+    program: str,
+    source: Source,
+    ffmpeg_version: tuple[int, int] = (5, 1),
+    *,
+    options: Arguments = (),
+    reach: Reach = Reach(),  # noqa: B008 - frozen
 ) -> Arguments:
-    """Build the command that describes `source` on stderr and ends with code 1: see `report`."""
+    """Build the command that describes `source` on stderr and ends with code 1: see `report`.
+
+    `options` are the camera's own input options, as for its capture.
+    """
     match source:
         case RtspSource():
-            haste = _haste(source)
-            return (program, "-hide_banner", "-nostdin", *haste, *_rtsp(source, ffmpeg_version))
+            asked = (*_haste(source, reach), *_rtsp(source, ffmpeg_version, reach))
         case V4l2Source():
-            return (program, "-hide_banner", "-nostdin", "-f", "v4l2", "-i", str(source.path))
+            asked = ("-f", "v4l2", "-i", str(source.path))
         case FileSource():
-            return (program, "-hide_banner", "-nostdin", "-i", f"file:{source.path}")
+            asked = ("-i", f"file:{source.path}")
         case TestSource():
-            return (program, "-hide_banner", "-nostdin", "-f", "lavfi", "-i", _picture(source))
+            asked = ("-f", "lavfi", "-i", _picture(source))
+    own = _with_options(options, asked)[len(options) :]
+    # Whatever the options say of the log, the description has to be in it.
+    return (program, "-hide_banner", "-nostdin", *options, "-loglevel", "info", *own)
+
+
+def _with_options(options: Arguments, own: Arguments) -> Arguments:
+    """Put a camera's options before the first input; camd's own give way to those of one name."""
+    first = own.index("-i")
+    given = {_meaning(word) for word in options if _is_name(word)}
+    kept: list[str] = []
+    wanted = True
+    for word in own[:first]:
+        wanted = _meaning(word) not in given if _is_name(word) else wanted
+        if wanted:
+            kept.append(word)
+    return (*options, *kept, *own[first:])
+
+
+def _is_name(word: str) -> bool:
+    return word[:1] == "-" and word[1:2].isalpha()
+
+
+def _meaning(name: str) -> str:
+    """Say what an option is about: without its stream, and one word for several that are one."""
+    name = name.partition(":")[0]
+    return _SAME_MEANING.get(name, name)
 
 
 def _input(camera: CameraConfig, order: Order) -> Arguments:
@@ -150,7 +187,7 @@ def _input(camera: CameraConfig, order: Order) -> Arguments:
             repeat = ("-stream_loop", "-1") if loop else ()
             return (*_pace(speed, version), *repeat, "-i", f"file:{path}")
         case RtspSource() as source:
-            return _rtsp(source, version)
+            return _rtsp(source, version, order.reach)
         case V4l2Source(path=path):
             node = str(order.node or path)
             return (*v4l2_arguments(camera, order), "-i", node, *sound_arguments(order))
@@ -179,19 +216,34 @@ def _pace(speed: float, version: tuple[int, int]) -> Arguments:
     return pace
 
 
-def _haste(source: Source) -> Arguments:
-    """Do not watch a stream for a second to guess its frame rate: only an encoder needs that."""
-    return ("-fpsprobesize", "0") if isinstance(source, RtspSource) else ()
+def _haste(source: Source, reach: Reach) -> Arguments:
+    """Do not watch a stream for a second to guess its frame rate: only an encoder needs that.
+
+    What is known already is not found out again.
+    """
+    if not isinstance(source, RtspSource):
+        return ()
+    haste: Arguments = ("-fpsprobesize", "0")
+    if reach.analysis is not None:
+        haste += ("-analyzeduration", _micros(reach.analysis))
+    return haste
 
 
-def _rtsp(source: RtspSource, version: tuple[int, int]) -> Arguments:
+def _rtsp(source: RtspSource, version: tuple[int, int], reach: Reach) -> Arguments:
     if not source.url.lower().startswith(("rtsp://", "rtsps://")):
         return ("-i", source.url)
     timeout = "-timeout" if version >= (5, 0) else "-stimeout"
+    verify: Arguments = ()
+    if reach.tls_verify is not None:
+        verify = ("-tls_verify", "1" if reach.tls_verify else "0")
     return (
-        *("-rtsp_transport", "tcp", timeout, str(SOCKET_TIMEOUT_MICROS)),
+        *("-rtsp_transport", reach.transport, timeout, _micros(reach.patience), *verify),
         *("-i", source.url),
     )
+
+
+def _micros(duration: timedelta) -> str:
+    return str(max(1, round(duration / timedelta(microseconds=1))))
 
 
 def _has_second_input(camera: CameraConfig, order: Order) -> bool:
@@ -219,9 +271,14 @@ def _maps(camera: CameraConfig, order: Order) -> Arguments:
 
 
 def _copied_video(codec: str, source: Source) -> Arguments:
-    """Keep parameter sets in samples, where their changes are seen; FFmpeg drops them in hvc1."""
+    """Take pictures as they come, and keep parameter sets in samples, where their changes are seen.
+
+    Those before a stream's first key frame too: they are not recorded, but they show that it is
+    alive, and what it is waited for.
+    """
     tag = ("-tag:v", "hev1") if codec == "hevc" else ()
-    return ("-c:v", "copy", *tag, *(("-bsf:v", setts_filter()) if _strange(source) else ()))
+    strange = ("-copyinkf:v", "-bsf:v", setts_filter()) if _strange(source) else ()
+    return ("-c:v", "copy", *tag, *strange)
 
 
 def _strange(source: Source) -> bool:

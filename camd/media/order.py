@@ -27,6 +27,16 @@ class Sound:
 
 
 @attrs.frozen
+class Reach:
+    """How a stream's server is reached, and how much of the stream is looked at first."""
+
+    transport: str = "tcp"  # tcp | udp
+    patience: timedelta = timedelta(seconds=20)  # for every step of the connection
+    tls_verify: bool | None = None  # None: FFmpeg's default, or it cannot be told
+    analysis: timedelta | None = None  # of what was described before; None: as FFmpeg does
+
+
+@attrs.frozen
 class Order:
     """What a child is told beyond what the camera's entry says."""
 
@@ -40,6 +50,7 @@ class Order:
     choice: Choice | None = None  # what a V4L2 camera is asked for
     sound: Sound | None = None  # what is recorded along with a V4L2 camera
     with_sound: bool = True  # whether the sound of a stream or file is recorded
+    reach: Reach = Reach()
     wall_ahead: float = 0.0  # seconds from the monotonic clock to the wall clock, at this moment
 
 

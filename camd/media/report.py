@@ -37,6 +37,7 @@ _VERSION = re.compile(r"^ffmpeg version n?(\d+)\.(\d+)", re.MULTILINE)
 _LIBRARY = re.compile(r"^\s*libavutil\s+(\d+)\.", re.MULTILINE)
 _ENCODER = re.compile(r"^\s[VAS][A-Z.]{5}\s(\S+)", re.MULTILINE)
 _INPUT = re.compile(r"^\sD[E ]\s(\S+)", re.MULTILINE)
+_LONGEST_DETAIL = 80
 _FIRST_LIBRARY_MAJOR = 52  # libavutil 56 came with FFmpeg 4, 57 with 5, and so on
 
 
@@ -87,8 +88,9 @@ def classify(messages: Iterable[Message], exit_code: int | None) -> Trouble:
     reasons = [message for message in said if _tells_why(message)]
     telling = reasons or (severe if exit_code else ()) or (() if severe else said)
     for row in TABLE:
-        if any(row.pattern.search(message.text) for message in telling):
-            return row.trouble
+        matches = [row.pattern.search(message.text) for message in telling]
+        if match := next((match for match in matches if match), None):
+            return _with_details(row.trouble, match)
     if reasons:
         text = _DEVICE.sub("the device", redact(reasons[-1].text))
         return attrs.evolve(UNKNOWN, message=f"{UNKNOWN.message}: {text}")
@@ -97,6 +99,15 @@ def classify(messages: Iterable[Message], exit_code: int | None) -> Trouble:
     if exit_code == 0:
         return ENDED
     return attrs.evolve(UNKNOWN, message=f"FFmpeg ended with code {exit_code}")
+
+
+def _with_details(trouble: Trouble, match: re.Match[str]) -> Trouble:
+    """Add what the server said, where a row has a place for it."""
+    said = " ".join(text for text in match.groupdict("").values() if text)
+    if not said:
+        return trouble
+    words = redact(said.replace("(", "").replace(")", "").strip())[:_LONGEST_DETAIL]
+    return attrs.evolve(trouble, message=f"{trouble.message}: {words}")
 
 
 def _tells_why(message: Message) -> bool:

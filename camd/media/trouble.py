@@ -39,10 +39,24 @@ LOST = Trouble(
     "Check its cable and power; it is used again as soon as it is back.",
     Cause.CAMERA_LOST,
 )
+NOT_A_FILE = Trouble(
+    "not_a_file",
+    "The source's path is no file",
+    "Name a media file; write v4l2:/dev/… for a camera of this machine.",
+    Cause.CAMERA_LOST,
+)
 STALLED = Trouble(
     "stalled",
     "The camera is there but delivers no pictures",
-    "Check the camera's cabling and power; it is tried again by itself.",
+    "Check the camera's cabling and power; it is tried again by itself. For one that delivers "
+    "rarely, raise ffmpeg.stall_timeout and ffmpeg.start_timeout.",
+    Cause.CAMERA_STALLED,
+)
+WAITING_FOR_KEY_FRAME = Trouble(
+    "waiting_for_key_frame",
+    "The source delivers pictures, but no key frame yet: a recording begins with one",
+    "Have the camera send key frames more often (1 to 4 s), or raise ffmpeg.start_timeout above "
+    "their distance; with always_on = true a start need not wait for one.",
     Cause.CAMERA_STALLED,
 )
 SOUND_MISSING = Trouble(
@@ -88,10 +102,23 @@ ENDED = Trouble(
     "A stream is connected to again by itself; a file can be repeated with loop.",
     Cause.CAMERA_LOST,
 )
+BEGUN_ANEW = Trouble(
+    "begun_anew",
+    "The source's file was played to its end, and FFmpeg cannot go back to its beginning",
+    "It is begun anew by itself; in a container it is repeated without a gap: "
+    "`ffmpeg -i FILE -c copy FILE.mp4`.",
+    Cause.CAMERA_LOST,
+)
+CHANGED = Trouble(
+    "stream_changed",
+    "The source delivers another codec than it did before",
+    "Nothing: it is asked anew by itself.",
+    Cause.CAMERA_LOST,
+)
 UNKNOWN = Trouble("unknown", "FFmpeg gave up", "Look for more in the service's log.")
 NOTICED = (
-    *(ABSENT, LOST, STALLED, SOUND_MISSING, HUNG, MUTE, BAD_STREAM),
-    *(FFMPEG_MISSING, KILLED, CRASHED, ENDED, UNKNOWN),
+    *(ABSENT, NOT_A_FILE, LOST, STALLED, WAITING_FOR_KEY_FRAME, SOUND_MISSING, HUNG, MUTE),
+    *(BAD_STREAM, FFMPEG_MISSING, KILLED, CRASHED, ENDED, BEGUN_ANEW, CHANGED, UNKNOWN),
 )
 
 # --- what FFmpeg says ---------------------------------------------------------------------
@@ -210,6 +237,33 @@ STREAMS = (
         ),
     ),
     _row(
+        r"method SETUP failed: 461\b|Nonmatching transport|rtsps?://\S+: Protocol not supported",
+        Trouble(
+            "unsupported_transport",
+            "The server does not send the stream by the transport that was asked for",
+            'Set transport = "auto" for this camera, or the other one of "tcp" and "udp".',
+            Cause.SOURCE_UNREACHABLE,
+        ),
+    ),
+    _row(
+        r"method \w+ failed: 453\b",
+        Trouble(
+            "server_busy",
+            "The server has no bandwidth left for another client",
+            "End another client of the camera, or choose a smaller stream of it.",
+            Cause.SOURCE_UNREACHABLE,
+        ),
+    ),
+    _row(
+        r"method \w+ failed: 503\b|Service Unavailable",
+        Trouble(
+            "server_unavailable",
+            "The server is there, but does not serve the stream at the moment",
+            "It may serve few clients at a time, or be starting; it is tried again by itself.",
+            Cause.SOURCE_UNREACHABLE,
+        ),
+    ),
+    _row(
         r"\b404\b.*([Nn]ot [Ff]ound|failed)|failed: 404\b",
         Trouble(
             "not_found",
@@ -219,11 +273,12 @@ STREAMS = (
         ),
     ),
     _row(
-        r"Server returned|method \w+ failed: \d{3}\b|Nonmatching transport",
+        r"method \w+ failed: (?P<said>\d{3}\b.*)|Server returned (?P<more>\d{3}\b.*)"
+        r"|Server returned",
         Trouble(
             "server_error",
-            "The server does not serve the stream at the moment",
-            "Check the source with another player; a camera may serve few clients at a time.",
+            "The server refused to serve the stream",
+            "Check the source with another player; look at the camera's own log.",
             Cause.SOURCE_UNREACHABLE,
         ),
     ),
@@ -232,7 +287,8 @@ STREAMS = (
         Trouble(
             "tls_failed",
             "No secure connection to the source could be made",
-            "Check the source's certificate, and that it speaks RTSP over TLS on that port.",
+            "Check the source's certificate, and that it speaks RTSP over TLS on that port; "
+            "tls_verify = false for this camera takes any certificate.",
             Cause.SOURCE_UNREACHABLE,
         ),
     ),
@@ -265,11 +321,11 @@ STREAMS = (
         ),
     ),
     _row(
-        r"timed out|[Tt]imeout",
+        r"timed out|[Tt]imeout|rtsps?://\S+: Operation not permitted",
         Trouble(
             "timed_out",
             "The source does not answer",
-            "Check that its host is on and reachable.",
+            "Check that its host is on and reachable; for a slow one, raise ffmpeg.start_timeout.",
             Cause.SOURCE_UNREACHABLE,
         ),
     ),
@@ -289,6 +345,15 @@ STREAMS = (
             "The server was reached, but gives no stream",
             "Check that it speaks RTSP on that port; try the source with another player.",
             Cause.SOURCE_UNREACHABLE,
+        ),
+    ),
+    _row(
+        r"dimensions not set|unspecified size",
+        Trouble(
+            "no_description",
+            "The source neither says what its pictures are like, nor sent one that does so",
+            "Have the camera send key frames more often, or raise ffmpeg.start_timeout.",
+            Cause.CAMERA_STALLED,
         ),
     ),
 )

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog.testing
@@ -15,6 +16,7 @@ from media_ffmpeg import PROGRAMS, run
 from support.disk import roomy_disk
 from support.rtsp import RtspServer, open_rtsp_server
 
+from camd.camera import conversation
 from camd.camera.actor import Camera
 from camd.camera.roster import open_cameras
 from camd.config.schema import (
@@ -25,7 +27,6 @@ from camd.config.schema import (
     StorageConfig,
 )
 from camd.errors import SOURCE_UNAVAILABLE, Refusal
-from camd.media import command
 from camd.media.report import parse_probe
 from camd.model import (
     CameraId,
@@ -35,7 +36,6 @@ from camd.model import (
     RecordingWish,
     RtspSource,
     Session,
-    SessionState,
 )
 from camd.runtime.fanout import Fanout
 from camd.storage.actor import open_storage
@@ -46,12 +46,22 @@ PROGRAM = PROGRAMS[1].values[0]
 
 @asynccontextmanager
 async def recording_camera(
-    folder: Path, program: str, url: str, *, stall: float = 10.0
+    folder: Path,
+    program: str,
+    url: str,
+    *,
+    stall: float = 10.0,
+    start: float = 20.0,
+    **entry: Any,
 ) -> AsyncIterator[Camera]:
     """Run a camera that records `url` into `folder`."""
     storage_config = StorageConfig(folder / "recordings", state_dir=folder, block_percent=95)
-    camera = CameraConfig(CameraId("gate"), RtspSource(url))
-    ffmpeg = FfmpegConfig(Path(program), stall_timeout=timedelta(seconds=stall))
+    camera = CameraConfig(CameraId("gate"), RtspSource(url), **entry)
+    ffmpeg = FfmpegConfig(
+        Path(program),
+        stall_timeout=timedelta(seconds=stall),
+        start_timeout=timedelta(seconds=start),
+    )
     server = ServerConfig(progress_interval=timedelta(seconds=1))
     config = Config(storage=storage_config, server=server, ffmpeg=ffmpeg, cameras=(camera,))
     assert "s3cret" not in repr(config)
@@ -215,7 +225,7 @@ async def test_a_session_goes_on_behind_an_interruption(
             begun = await camera.start_recording(WISH)
             await harm(server)
             status = await camera.published.wait_until(
-                lambda s: s.session is not None and s.session.state is SessionState.WAITING
+                lambda s: s.session is not None and s.trouble is not None
             )
             assert status.trouble is not None
             assert status.trouble.cause in words
@@ -230,10 +240,10 @@ async def test_a_session_goes_on_behind_an_interruption(
 # --- refusals -----------------------------------------------------------------------------
 
 
-async def _refused(folder: Path, url: str) -> tuple[str, str]:
+async def _refused(folder: Path, url: str, **settings: Any) -> tuple[str, str]:
     """Ask for a recording that cannot begin; return the refusal's cause, and all that was said."""
     with structlog.testing.capture_logs() as said, trio.fail_after(60):
-        async with recording_camera(folder, PROGRAM, url) as camera:
+        async with recording_camera(folder, PROGRAM, url, **settings) as camera:
             with pytest.raises(Refusal) as refused:
                 await camera.start_recording(WISH)
             assert refused.value.kind is SOURCE_UNAVAILABLE
@@ -246,7 +256,9 @@ async def _refused(folder: Path, url: str) -> tuple[str, str]:
     [
         ("404 Not Found", "not_found"),
         ("454 Session Not Found", "server_error"),
-        ("503 Service Unavailable", "server_error"),
+        ("453 Not Enough Bandwidth", "server_busy"),
+        ("500 Internal Server Error", "server_error"),
+        ("503 Service Unavailable", "server_unavailable"),
         ("403 Forbidden", "unauthorised"),
     ],
 )
@@ -262,12 +274,13 @@ async def test_what_the_server_answers_is_understood(
 async def test_a_server_that_never_answers_is_said(
     tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection on which nothing comes is given up after the time-out."""
-    monkeypatch.setattr(command, "SOCKET_TIMEOUT_MICROS", 500_000)
+    """A connection on which nothing comes is given up after the configured time."""
+    monkeypatch.setattr(conversation, "STEP_SECONDS", 0.3)
     async with open_rtsp_server(PROGRAM, film) as server:
         server.mute = True
-        assert (await _refused(tmp_path, server.url))[0] == "timed_out"
-        assert server.connections == 1
+        cause, said = await _refused(tmp_path, server.url, start=1.0, stall=1.0)
+        assert cause == "timed_out"
+        assert "does not answer OPTIONS" in said
 
 
 async def test_a_host_that_cannot_be_found_is_said(tmp_path: Path) -> None:
@@ -300,7 +313,7 @@ async def test_wrong_credentials_are_refused_and_never_told(
         server.credentials = "user:other"
         asked = server.url.replace("other", url)
         cause, shown = await _refused(tmp_path, asked)
-        assert server.connections == 1  # a camera may lock out who is wrong too often
+        assert server.wrong_passwords == 1  # a camera may lock out who is wrong too often
     assert cause == "unauthorised"
     assert "s3cret" not in shown
     assert "right" not in shown

@@ -68,7 +68,7 @@ def test_every_command_writes_fragments_with_wall_times_to_its_stdout():
         (command(FileSource(Path("a b.mp4"))), ["-re -stream_loop -1 -i file:a b.mp4"]),
         (command(FileSource(Path("x"), speed=2.0, loop=False)), ["-readrate 2 -i file:x"]),
         (command(FileSource(Path("x")), width=8, height=6, fps=5), ["-vf fps=5,scale=8:6"]),
-        (command(RtspSource(URL)), ["-rtsp_transport tcp -timeout 10000000", "-map 0:a:0?"]),
+        (command(RtspSource(URL)), ["-rtsp_transport tcp -timeout 20000000", "-map 0:a:0?"]),
         (command(RtspSource(URL), version=(4, 4)), ["-stimeout", "-vsync passthrough"]),
         (
             command(RtspSource(URL), copy=True, probe=ProbeResult("hevc", audio_codec="aac")),

@@ -133,12 +133,32 @@ CASES = {
     ("server_error", Cause.SOURCE_UNREACHABLE): [
         *connecting(
             "Server returned 5XX Server Error reply",
+            "method DESCRIBE failed: 500 Internal Server Error",
+        ),
+        *connecting("Server returned 400 Bad Request"),
+    ],
+    ("server_unavailable", Cause.SOURCE_UNREACHABLE): [
+        *connecting(
+            "Server returned 5XX Server Error reply",
             "method DESCRIBE failed: 503 Service Unavailable",
         ),
+    ],
+    ("server_busy", Cause.SOURCE_UNREACHABLE): [
+        *connecting(
+            "Server returned 4XX Client Error, but not one of 40{0,1,3,4}",
+            "method SETUP failed: 453 (Not Enough Bandwidth)",
+        ),
+    ],
+    ("unsupported_transport", Cause.SOURCE_UNREACHABLE): [
         *connecting(
             "Server returned 4XX Client Error, but not one of 40{0,1,3,4}",
             "method SETUP failed: 461 Unsupported Transport",
         ),
+        *connecting("Protocol not supported", "method SETUP failed: 461 (Unsupported Transport)"),
+        *connecting("Invalid data found when processing input", "Nonmatching transport in reply"),
+    ],
+    ("no_description", Cause.CAMERA_STALLED): [
+        ["[mp4 @ 0x5] [error] dimensions not set", "[error] Could not write header: Invalid arg"],
     ],
     ("connection_refused", Cause.SOURCE_UNREACHABLE): [
         *connecting(
@@ -165,6 +185,7 @@ CASES = {
         *connecting("Operation timed out", "Connection to tcp://10.0.0.9:554 failed: x"),
         [f"{READING}Connection timed out", *connecting("Invalid data found")[2]],
         ["[in#0/rtsp @ 0x5] [error] Error during demuxing: Connection timed out"],
+        ["[error] rtsp://u:p@10.0.0.9/x: Operation not permitted"],  # no answer to PLAY
     ],
     ("no_stream", Cause.SOURCE_UNREACHABLE): [
         *connecting("Invalid data found when processing input"),

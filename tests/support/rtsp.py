@@ -48,6 +48,7 @@ class RtspServer:
     mute: bool = False  # takes connections, and answers nothing
     frozen: bool = False  # stays connected, and delivers nothing
     connections: int = 0  # so far
+    wrong_passwords: int = 0  # that were tried
     transports: set[str] = attrs.field(factory=set)  # that were asked for
     clients: list[Client] = attrs.field(factory=list)
     nursery: trio.Nursery | None = None
@@ -85,6 +86,7 @@ class RtspServer:
         wanted = "Basic " + base64.b64encode(self.credentials.encode()).decode()
         status, body = "200 OK", ""
         if self.credentials and headers.get("Authorization") != wanted:
+            self.wrong_passwords += "Authorization" in headers
             status = "401 Unauthorized"
             reply.append('WWW-Authenticate: Basic realm="film"')
         elif self.refusal and method == "DESCRIBE":
