@@ -5,18 +5,22 @@ from __future__ import annotations
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import imageio_ffmpeg
 import media_ffmpeg as ffmpeg
 import pytest
 import trio
 from support.camera_set import WISH, open_set
-from support.flash_beep import PERIOD, make_film, measure
+from support.film_rtsp import open_film_server
+from support.flash_beep import PERIOD, Marks, make_film, measure
 
 from camd.config.schema import RecordingConfig
-from camd.model import FileSource, Session
+from camd.model import CameraStatus, FileSource, RtspSource, Session
 
 EVERY_SECOND = RecordingConfig(rotation=timedelta(seconds=1))
 TOLERANCE = 0.005
+BUNDLED = imageio_ffmpeg.get_ffmpeg_exe()
 PCM = ("-c:a", "pcm_s16le")
 
 FILMS = {
@@ -63,3 +67,36 @@ async def test_sound_is_as_late_in_every_file_as_in_the_source(
         intervals = [after - at for at, after in pairwise(each.flashes)]
         assert intervals == pytest.approx([PERIOD] * len(intervals), abs=0.001)
         assert each.uneven < 0.002
+
+
+async def from_camera(
+    program: str, folder: Path, film: Path, seconds: float, **played: Any
+) -> list[Marks]:
+    """Record a camera that plays a film; return when each file flashes and beeps."""
+    async with open_film_server(BUNDLED, film, **played) as server:
+        source = RtspSource(server.url)
+        with trio.fail_after(60):
+            async with open_set(program, folder, source, recording=EVERY_SECOND) as stage:
+                await stage.camera.start_recording(WISH)
+                await stage.camera.published.wait_until(
+                    lambda status: status.session is not None and recorded_of(status) >= seconds
+                )
+                session = await stage.camera.stop_recording()
+    return [measure(program, folder / segment.filename) for segment in session.segments]
+
+
+def recorded_of(status: CameraStatus) -> float:
+    """Say how many seconds are in files."""
+    assert status.session is not None
+    return sum(segment.duration_seconds for segment in status.session.segments)
+
+
+async def test_a_camera_that_is_joined_between_key_frames_keeps_its_offset(
+    program: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Sound is there from the start, pictures a second and a half later, where they belong."""
+    film = make_film(tmp_path_factory.mktemp("film") / "film.mp4", seconds=9, b_frames=2, gop=40)
+    files = await from_camera(program, tmp_path, film, 3, join=0.45)
+    assert sum(len(each.lags) for each in files) >= 4
+    for each in files:
+        assert each.lags == pytest.approx([0.0] * len(each.lags), abs=TOLERANCE)
