@@ -71,6 +71,7 @@ def camera(status: CameraStatus) -> View:
         "file_size": current.size_bytes if current else 0,
         "recording_healthy": session is not None and session.healthy,
         "warnings": list(status.warnings),
+        "source_clock_offset": status.source_clock_offset,
     }
     if status.trouble is not None:
         view |= trouble(status.trouble)

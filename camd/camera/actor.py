@@ -19,12 +19,13 @@ import trio
 from camd.camera import machine as m
 from camd.camera.active import SHUTDOWN, Admitted, Began, Changed, Over, Report, TimeIsUp
 from camd.camera.capture import Capture
-from camd.camera.children import Children, SourceEnded
+from camd.camera.children import Children, SourceEnded, WarningsChanged
 from camd.camera.desk import PatienceOver, SessionDesk
 from camd.camera.factory import SessionFactory
 from camd.camera.feed import Feed
 from camd.camera.settings import Settings
 from camd.camera.surroundings import Surroundings
+from camd.camera.timeline import Timeline
 from camd.config.schema import CameraConfig, Config, RecordingConfig
 from camd.errors import RECORDING_FAILED, SHUTTING_DOWN, Refusal
 from camd.model import (
@@ -112,6 +113,7 @@ Message = (
     | Seated
     | Close
     | SourceEnded
+    | WarningsChanged
     | PatienceOver
     | Report
     | m.Event
@@ -159,7 +161,7 @@ class Camera:
 
     def _begin_anew(self) -> None:
         self._mailbox = Mailbox()
-        feed = Feed(self._factory.ring())
+        feed = Feed(self._factory.ring(), Timeline() if self.capture.live else None)
         self._children = Children(
             *(self.capture, self._all.ffmpeg, self._mailbox.tell, feed),
             *(self._around, self._tune),
@@ -216,7 +218,8 @@ class Camera:
             bytes_captured=feed.bytes_captured,
             streaming_since=feed.began_at,
             restarts=self._restarts,
-            warnings=(*self.capture.warnings, *self._untuned),
+            warnings=(*self.capture.warnings, *self._untuned, *feed.warnings.value),
+            source_clock_offset=feed.source_clock.offset_seconds,
         )
 
     @property
@@ -326,6 +329,8 @@ class Camera:
                 self.step(m.Unwanted())
             case SourceEnded(queues):
                 self._desk.source_ended(queues)
+            case WarningsChanged():
+                pass  # the status that is published below has them
             case (
                 PatienceOver() | Admitted() | Began() | Over() | Changed() | TimeIsUp()
             ) as report:

@@ -16,6 +16,7 @@ from camd.camera.encoders import Abilities, Untried
 from camd.camera.program import FfmpegMissingError, Program
 from camd.camera.run import Launch
 from camd.camera.sound import Microphone
+from camd.camera.stream_sound import StreamSound
 from camd.clock import monotonic, now
 from camd.config.schema import CameraConfig, Config
 from camd.devices.formats import Unsupported
@@ -41,6 +42,7 @@ log = structlog.get_logger("camd.camera")
 COPIED_CODECS = ("h264", "hevc")
 PROBE_PATIENCE_SECONDS = 15.0
 LEAST_BYTES_PER_SECOND = 125_000.0
+SOUND_SECONDS = 4.0  # sound that is announced comes sooner
 MJPEG_FACTOR = 10  # how much more than H.264 it takes
 
 NOT_THERE = Trouble(
@@ -55,9 +57,13 @@ ProgramFinder = Callable[[], Awaitable[Program]]
 
 @attrs.frozen
 class Plan:
-    """What to run."""
+    """What to run. `sound_seconds` is how long its header may wait for sound; None: as it likes.
+
+    The time counts from when FFmpeg has opened the source.
+    """
 
     arguments: tuple[str, ...]
+    sound_seconds: float | None = None
 
 
 def _no_seat() -> Seat | None:
@@ -79,10 +85,12 @@ class Capture:
     seat: Callable[[], Seat | None] = _no_seat
     _found: ProbeResult | None = attrs.field(default=None, init=False)
     _microphone: Microphone = attrs.field(init=False)
+    _stream_sound: StreamSound = attrs.field(init=False)
     _asked: Asked = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._microphone = Microphone(self.camera.audio)
+        self._stream_sound = StreamSound(self.camera.audio != "off")
         self._asked = Asked(self.camera)
 
     @property
@@ -123,13 +131,26 @@ class Capture:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is not as it was asked for, in sentences for people."""
-        return tuple(text for text in (self._asked.misfit, self._microphone.warning) if text)
+        told = (self._asked.misfit, self._microphone.warning, self._stream_sound.warning)
+        return tuple(text for text in told if text)
 
     @property
     def may_end(self) -> bool:
         """Whether the source has an end: a file that is played once."""
         source = self.camera.source
         return isinstance(source, FileSource) and not source.loop
+
+    @property
+    def live(self) -> bool:
+        """Whether the source has a clock of its own: time stamps that may be wrong."""
+        return isinstance(self.camera.source, (RtspSource, V4l2Source))
+
+    @property
+    def speed(self) -> float | None:
+        """How many times faster than real time the source is read; None for one that is live."""
+        if isinstance(self.camera.source, FileSource):
+            return self.camera.source.speed
+        return None if self.live else 1.0
 
     @property
     def loops(self) -> bool:
@@ -184,7 +205,19 @@ class Capture:
                 "FFmpeg was not found",
                 f"Install FFmpeg, pip install 'camd[ffmpeg]', or set ffmpeg.path ({error}).",
             )
-        return order if isinstance(order, Trouble) else Plan(capture_arguments(self.camera, order))
+        if isinstance(order, Trouble):
+            return order
+        return Plan(capture_arguments(self.camera, order), self._sound_seconds(order))
+
+    def _sound_seconds(self, order: Order) -> float | None:
+        """How long the header may wait for sound, once the source is open.
+
+        Pictures that are decoded make it wait for a key frame as well.
+        """
+        if not (self.live and order.with_sound):
+            return None
+        start = self.config.ffmpeg.start_timeout.total_seconds()
+        return min(SOUND_SECONDS, start / 2) if order.copy else start / 2
 
     async def _order(
         self, program: Program, device: Device | None, choice: Choice | None
@@ -224,6 +257,7 @@ class Capture:
             node=device.node if device else None,
             choice=choice,
             sound=sound,
+            with_sound=self._stream_sound.choose(found, monotonic()),
             wall_ahead=now().timestamp() - monotonic(),
         )
 
@@ -237,6 +271,14 @@ class Capture:
     def learn(self, trouble: Trouble | None) -> None:
         """Hear how a child ended; None: as it should."""
         self._microphone.learn(trouble)
+
+    def tries_without_sound(self, trouble: Trouble | None, *, delivered: bool) -> bool:
+        """Whether a child that ended so is followed at once by one without sound."""
+        return trouble is not None and self._stream_sound.suspect(trouble, delivered=delivered)
+
+    def without_sound(self, *, delivered: bool) -> None:
+        """Hear that the child that was tried without sound has delivered pictures, or none."""
+        self._stream_sound.learn(monotonic(), delivered=delivered)
 
     def compare(self, video: VideoFormat) -> None:
         """Compare what comes with what the camera was asked for: drivers replace it in silence.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import random
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -15,7 +16,7 @@ from camd.camera.capture import NOT_THERE, Capture, Plan
 from camd.camera.diagnosis import diagnose
 from camd.camera.feed import Feed
 from camd.camera.queue import CaptureQueue, RunEnded
-from camd.camera.run import Patience, Run
+from camd.camera.run import Brake, Patience, Run
 from camd.camera.surroundings import Surroundings
 from camd.config.schema import FfmpegConfig
 from camd.model import CameraId, Cause, Device, Trouble
@@ -30,6 +31,11 @@ class SourceEnded:
     queues: tuple[CaptureQueue, ...]
 
 
+@attrs.frozen
+class WarningsChanged:
+    """What is said about the stream's times is another thing."""
+
+
 @attrs.define(eq=False)
 class Children:
     """The machine, the child there is, and the feed that it fills.
@@ -39,7 +45,7 @@ class Children:
 
     _capture: Capture
     _ffmpeg: FfmpegConfig
-    _tell: Callable[[m.Event | SourceEnded], Awaitable[None]]
+    _tell: Callable[[m.Event | SourceEnded | WarningsChanged], Awaitable[None]]
     feed: Feed = attrs.field(factory=Feed)
     around: Surroundings = attrs.field(factory=Surroundings)
     tune: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint  # set the device's controls
@@ -80,26 +86,37 @@ class Children:
 
     def _spawn(self) -> None:
         assert self._run is None
+        self._run = self._new_run()
+        self._go(partial(self._live, self._run))
+
+    def _new_run(self) -> Run:
         start, stall = self._ffmpeg.start_timeout, self._ffmpeg.stall_timeout
-        self._run = Run(
+        return Run(
             consumer=self.feed,
             patience=Patience(start.total_seconds(), stall.total_seconds()),
             streaming=self._streaming,
             stalled=lambda trouble: self._tell(m.ChildStalled(trouble)),
             may_end=self._capture.may_end,
             launch=self._capture.launch,
+            brake=Brake(self._capture.speed) if self._capture.speed is not None else None,
         )
-        self._go(partial(self._live, self._run))
 
     async def _streaming(self) -> None:
         """The first pictures are here; some drivers take controls only now."""
         self._compare()
+        self._capture.without_sound(delivered=True)
         await self._tell(m.FragmentArrived())
         self._go(self.tune)
 
     async def _live(self, run: Run) -> None:
         """Carry a child through its life, then say how it ended."""
         trouble = await self._attempt(run)
+        retried = run.wanted and self._capture.tries_without_sound(trouble, delivered=run.delivered)
+        if retried:
+            log.warning("tried_without_sound", camera=self._capture.camera.id)
+            self._run = run = self._new_run()
+            trouble = await self._attempt(run)
+            self._capture.without_sound(delivered=run.delivered)
         self._capture.learn(trouble or self.machine.trouble)
         if not run.delivered:
             self._capture.forget()
@@ -123,7 +140,8 @@ class Children:
             await self.tune()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._settle)
-                trouble = await run.live(plan.arguments)
+                nursery.start_soon(self._tell_warnings)
+                trouble = await run.live(plan.arguments, plan.sound_seconds)
                 nursery.cancel_scope.cancel()
         finally:
             if device is not None:
@@ -172,6 +190,13 @@ class Children:
         await trio.sleep(m.SETTLED_SECONDS)
         self._compare()
         await self._tell(m.ChildSettled())
+
+    async def _tell_warnings(self) -> None:
+        """Let the camera publish what is said about the stream's times, whenever it changes."""
+        told = self.feed.warnings.value
+        while True:
+            told = await self.feed.warnings.wait_until(partial(operator.ne, told))
+            await self._tell(WarningsChanged())
 
     async def _take_rest(self, scope: trio.CancelScope, seconds: float) -> None:
         with scope:

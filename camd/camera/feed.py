@@ -9,14 +9,20 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import attrs
+import structlog
 
 from camd.camera.preroll import Ring
 from camd.camera.queue import Captured, CaptureQueue, ClockStepped, RunBegan, RunEnded
+from camd.camera.source_clock import SourceClock
 from camd.camera.steps import ClockWatch
+from camd.camera.timeline import Timeline
 from camd.clock import from_unix_micros, monotonic, now
 from camd.media.fragments import Fragment, Init
 from camd.media.reheader import Reheader, sets_in_header
 from camd.model import VideoFormat
+from camd.runtime.published import Published
+
+log = structlog.get_logger("camd.camera")
 
 GOP_LIMIT_BYTES = 32 * 1024 * 1024
 RATE_SHARE = 0.1  # how much one fragment moves the measured rates
@@ -56,9 +62,15 @@ class Pace:
 
 @attrs.define(eq=False)
 class Feed:
-    """The camera's stream: its format, its latest footage, its consumers."""
+    """The camera's stream: its format, its latest footage, its consumers.
+
+    `timeline` is for sources whose time stamps somebody else makes; without it they are kept.
+    """
 
     ring: Ring = attrs.field(factory=lambda: Ring(0.0, GOP_LIMIT_BYTES))
+    timeline: Timeline | None = None
+    source_clock: SourceClock = attrs.field(factory=SourceClock, init=False)
+    warnings: Published[tuple[str, ...]] = attrs.field(factory=lambda: Published(()), init=False)
     init: Init | None = attrs.field(default=None, init=False)
     video: VideoFormat | None = attrs.field(default=None, init=False)
     bytes_captured: int = attrs.field(default=0, init=False)
@@ -115,6 +127,10 @@ class Feed:
         self._reheader = Reheader(init)
         self._describe(init)
         self.began_at = monotonic()
+        self.source_clock.clear()
+        self.warnings.publish(())
+        if self.timeline is not None:
+            self.timeline.begin(init)
         for queue in self._queues:
             queue.put(RunBegan(init))
 
@@ -127,11 +143,15 @@ class Feed:
             self._pace = Pace()
         self.video = video
 
-    def deliver(self, fragment: Fragment) -> Captured:
-        """Hand a fragment to every consumer."""
+    def deliver(self, fragment: Fragment, arrived: float | None = None) -> Captured:
+        """Hand a fragment to every consumer.
+
+        `arrived` is when its last frame was there, in monotonic seconds; by default now.
+        """
         if self._reheader is not None and (init := self._reheader.take(fragment)):
             self._describe(init)
-        captured = attrs.evolve(self._timed(fragment), init=self.init)
+        captured = self._timed(fragment, monotonic() if arrived is None else arrived)
+        captured, fragment = attrs.evolve(captured, init=self.init), captured.fragment
         self.ring.add(captured)
         self._measure(fragment)
         if fragment.starts_with_sync:
@@ -158,11 +178,28 @@ class Feed:
         self.video = attrs.evolve(self.video, fps=round(self._pace.fps, 3))
         self.bytes_per_second = self._pace.bytes_per_second
 
-    def _timed(self, fragment: Fragment) -> Captured:
-        """Say when a fragment's frames were there: by its own reference, else by its arrival."""
-        length = timedelta(seconds=fragment.duration_seconds)
+    def _warn(self) -> None:
+        """Say what is wrong with the times that the source gives, in sentences for people."""
+        fault = self.timeline.fault if self.timeline is not None else None
+        told = (fault.value if fault is not None else "", self.source_clock.warning)
+        warnings = tuple(text for text in told if text)
+        if warnings != self.warnings.value:
+            self.warnings.publish(warnings)
+
+    def _timed(self, fragment: Fragment, arrived: float) -> Captured:
+        """Say when a fragment's frames were there, by its arrival, and when they are played.
+
+        What a source says about wall time is shown, and used for nothing.
+        """
         wall = self.look_at_clock()
-        if fragment.wall_micros is None:
-            return Captured(fragment, wall - length, wall)
-        end = self._clock.corrected(from_unix_micros(fragment.wall_micros) + length)
-        return Captured(fragment, end - length, end)
+        end = wall - timedelta(seconds=max(0.0, monotonic() - arrived))
+        if fragment.wall_micros is not None and self.timeline is not None:
+            said = from_unix_micros(fragment.wall_micros)
+            self.source_clock.look(said + timedelta(seconds=fragment.duration_seconds), end)
+        if self.timeline is not None:
+            before = self.timeline.faults
+            fragment = self.timeline.place(fragment, arrived)
+            if self.timeline.faults != before and self.timeline.fault is not None:
+                log.warning("time_stamps_corrected", fault=self.timeline.fault.name.lower())
+            self._warn()
+        return Captured(fragment, end - timedelta(seconds=fragment.duration_seconds), end)

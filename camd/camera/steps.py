@@ -12,17 +12,14 @@ import attrs
 
 STEP_SECONDS = 0.5  # less is no step
 TORN_SECONDS = 0.1  # two clocks that were read further apart say nothing about each other
-LATE_SECONDS = 30.0  # how long after a step something may come that was stamped before it
 
 
 @attrs.define(eq=False)
 class ClockWatch:
-    """Compares the clocks each time they are read; keeps the latest step."""
+    """Compares the clocks each time they are read."""
 
     _wall: datetime | None = attrs.field(default=None, init=False)
     _monotonic: float = attrs.field(default=0.0, init=False)
-    _step: timedelta = attrs.field(default=timedelta(0), init=False)
-    _noticed_at: float = attrs.field(default=0.0, init=False)
 
     def look(self, before: float, wall: datetime, after: float) -> timedelta:
         """Say by how much the clock was set since the last look; forward is positive.
@@ -37,16 +34,4 @@ class ClockWatch:
         self._wall, self._monotonic = wall, before
         if abs(step.total_seconds()) < STEP_SECONDS:
             return timedelta(0)
-        self._step, self._noticed_at = step, before
         return step
-
-    def corrected(self, said: datetime) -> datetime:
-        """Tell a moment of just now on the clock as it is now.
-
-        What another process stamped shortly before a step, and is read after it, is far off the
-        present, but for the step.
-        """
-        if self._wall is None or self._monotonic - self._noticed_at > LATE_SECONDS:
-            return said
-        moved = said + self._step
-        return moved if abs(moved - self._wall) < abs(said - self._wall) else said

@@ -22,6 +22,7 @@ from camd.media.encoding import (
 )
 from camd.media.order import Order, Sound, sound_arguments, v4l2_arguments
 from camd.media.redact import redact
+from camd.media.stamps import SOUND_SECONDS, setpts_filter, setts_filter
 from camd.model import FileSource, RtspSource, Source, TestSource, V4l2Source
 
 __all__ = [
@@ -69,7 +70,7 @@ def capture_arguments(camera: CameraConfig, order: Order) -> Arguments:
         *(_haste(camera.source) if order.copy else ()),
         *_input(camera, order),
         *_maps(camera, order),
-        *(_copied_video(codec) if order.copy else _encoded_video(camera, order)),
+        *(_copied_video(codec, camera.source) if order.copy else _encoded_video(camera, order)),
         *passthrough,
         *_TOLERANT,
         *_audio(camera, order),
@@ -198,19 +199,30 @@ def _has_second_input(camera: CameraConfig, order: Order) -> bool:
     return False
 
 
+def _takes_sound(camera: CameraConfig, order: Order) -> bool:
+    streams = isinstance(camera.source, FileSource | RtspSource)
+    return streams and camera.audio != "off" and order.with_sound
+
+
 def _maps(camera: CameraConfig, order: Order) -> Arguments:
-    """Take the first video and, where there is one and `audio` is not "off", the first audio."""
+    """Take the first video and, where there is one and it is wanted, the first audio."""
     maps: Arguments = ("-map", "0:v:0")
     if _has_second_input(camera, order):
         maps += ("-map", "1:a:0")
-    elif camera.audio != "off" and isinstance(camera.source, FileSource | RtspSource):
+    elif _takes_sound(camera, order):
         maps += ("-map", "0:a:0?")
     return (*maps, "-map_chapters", "-1")
 
 
-def _copied_video(codec: str) -> Arguments:
+def _copied_video(codec: str, source: Source) -> Arguments:
     """Keep parameter sets in samples, where their changes are seen; FFmpeg drops them in hvc1."""
-    return ("-c:v", "copy", *(("-tag:v", "hev1") if codec == "hevc" else ()))
+    tag = ("-tag:v", "hev1") if codec == "hevc" else ()
+    return ("-c:v", "copy", *tag, *(("-bsf:v", setts_filter()) if _strange(source) else ()))
+
+
+def _strange(source: Source) -> bool:
+    """Whether somebody else's clock makes the time stamps."""
+    return isinstance(source, RtspSource)
 
 
 def _encoded_video(camera: CameraConfig, order: Order) -> Arguments:
@@ -232,7 +244,7 @@ def _filters(camera: CameraConfig) -> Arguments:
     """Bring files and streams to the configured size and rate; cameras were asked for them."""
     if not isinstance(camera.source, FileSource | RtspSource):
         return ()
-    filters = []
+    filters = [setpts_filter("setpts")] if _strange(camera.source) else []
     if camera.fps:
         filters.append(f"fps={camera.fps:g}")
     if camera.width and camera.height:
@@ -250,15 +262,22 @@ def _audio(camera: CameraConfig, order: Order) -> Arguments:
         isinstance(source, FileSource) and source.path.suffix.lower() in _OWN_HEADERS
     )
     if known and order.probe.audio_codec in _COPIED_AUDIO:
-        return ("-c:a", "copy")
-    return ("-c:a", "aac", "-b:a", "96k")
+        return (
+            "-c:a",
+            "copy",
+            *(("-bsf:a", setts_filter(SOUND_SECONDS)) if _strange(source) else ()),
+        )
+    steady = ("-af", setpts_filter("asetpts")) if _strange(source) else ()
+    return (*steady, "-c:a", "aac", "-b:a", "96k")
 
 
 def _fragments(fragment: timedelta, *, intra_only: bool, late_header: bool) -> Arguments:
     """Cut at key frames and after `fragment`; where every frame is one, not before `fragment`."""
     micros = str(max(1, round(fragment / timedelta(microseconds=1))))
     shortest = ("-min_frag_duration", micros) if intra_only else ()
+    # By default pictures wait for sound for 10 s; a kill would cost as much.
     return (
+        *("-max_interleave_delta", micros),
         *("-movflags", _LATE_MOVFLAGS if late_header else _MOVFLAGS),
         *_TRUE_STARTS,
         *("-frag_duration", micros, *shortest),

@@ -39,6 +39,7 @@ class Order:
     node: Path | None = None  # of a V4L2 camera; None: its source's path
     choice: Choice | None = None  # what a V4L2 camera is asked for
     sound: Sound | None = None  # what is recorded along with a V4L2 camera
+    with_sound: bool = True  # whether the sound of a stream or file is recorded
     wall_ahead: float = 0.0  # seconds from the monotonic clock to the wall clock, at this moment
 
 

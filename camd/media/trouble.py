@@ -45,6 +45,12 @@ STALLED = Trouble(
     "Check the camera's cabling and power; it is tried again by itself.",
     Cause.CAMERA_STALLED,
 )
+SOUND_MISSING = Trouble(
+    "sound_missing",
+    "The source announces sound that does not come, and pictures wait for it",
+    'It is recorded without sound by itself; audio = "off" of this camera spares the wait.',
+    Cause.CAMERA_STALLED,
+)
 HUNG = Trouble(
     "hung",
     "The capture process does not end, even when killed",
@@ -84,7 +90,7 @@ ENDED = Trouble(
 )
 UNKNOWN = Trouble("unknown", "FFmpeg gave up", "Look for more in the service's log.")
 NOTICED = (
-    *(ABSENT, LOST, STALLED, HUNG, MUTE, BAD_STREAM),
+    *(ABSENT, LOST, STALLED, SOUND_MISSING, HUNG, MUTE, BAD_STREAM),
     *(FFMPEG_MISSING, KILLED, CRASHED, ENDED, UNKNOWN),
 )
 

@@ -60,3 +60,4 @@ class CameraStatus:
     streaming_since: float | None  # clock.monotonic()
     restarts: int
     warnings: tuple[str, ...] = ()  # what is not as it was asked for, for people
+    source_clock_offset: float | None = None  # seconds ahead of ours; None: it says nothing

@@ -249,7 +249,7 @@ class Heap:
         """Look whether there is sound."""
         self.sound = init.audio is not None
 
-    def deliver(self, fragment: Fragment) -> None:
+    def deliver(self, fragment: Fragment, arrived: float) -> None:
         """Count the frames."""
         self.frames += fragment.frames
 

@@ -14,6 +14,7 @@ from test_camera_queue import shape, take_all
 from camd.camera import feed as feed_module
 from camd.camera.feed import Feed
 from camd.camera.queue import Captured, CaptureQueue, RunBegan, RunEnded
+from camd.camera.timeline import Timeline
 from camd.model import Cause, VideoFormat
 
 LOST = RunEnded(Cause.CAMERA_LOST, "gone")
@@ -84,20 +85,27 @@ def test_nothing_of_a_child_that_is_gone_is_handed_on() -> None:
     assert captured.fragment is first
 
 
-def test_times_come_from_the_reference_in_the_stream() -> None:
-    """Where the child says when a fragment was written, its frames were there just before."""
+def test_what_the_stream_says_of_wall_time_names_nothing() -> None:
+    """A source whose clock is an hour behind is told of; its frames were there when they came."""
     film = Film()
     said = EPOCH - timedelta(hours=1)
-    data = film.head + prft(1, Fraction(int(said.timestamp()))) + film.next(5)
-    init, (fragment,) = read(data)
-    feed = Feed()
+    data = film.head + b"".join(
+        prft(1, Fraction(int(said.timestamp()))) + film.next(5) for _ in range(3)
+    )
+    init, fragments = read(data)
+    feed = Feed(timeline=Timeline())
     feed.begin(init)
-    captured = feed.deliver(fragment)
-    assert captured.start == said - timedelta(seconds=5 / FPS)
-    assert captured.end == said
+    for fragment in fragments:
+        captured = feed.deliver(fragment)
+        assert captured.end == EPOCH
+    assert feed.source_clock.offset_seconds == -3600
+    assert feed.warnings.value == (
+        "The camera's clock is 60 minutes behind this machine's; "
+        "files are named by this machine's clock",
+    )
 
 
-def test_times_come_from_the_arrival_otherwise() -> None:
+def test_times_come_from_the_arrival() -> None:
     """The last frame of a fragment was there when the fragment was."""
     feed = Feed()
     init, (fragment,) = filmed(5)
@@ -111,7 +119,7 @@ def test_times_come_from_the_arrival_otherwise() -> None:
 def test_a_step_of_the_clock_is_told_before_what_comes_after_it(
     hours: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever is attached hears of it in order; what is held, or still under way, is moved."""
+    """Whoever is attached hears of it in order; what is held, is moved."""
     step = timedelta(hours=hours)
     film = Film()
     data = film.head + b"".join(
@@ -124,28 +132,13 @@ def test_a_step_of_the_clock_is_told_before_what_comes_after_it(
     feed.attach(running)
     feed.deliver(pieces[0])
     monkeypatch.setattr(feed_module, "now", lambda: EPOCH + step)
-    feed.deliver(pieces[1])  # written before the step
+    feed.deliver(pieces[1])
     feed.deliver(pieces[2])
     feed.attach(later)
     assert shape(take_all(running)) == ["RunBegan", "K", "ClockStepped", "p", "K"]
     ends = [item.end for item in take_all(later) if isinstance(item, Captured)]
-    assert ends == [EPOCH + timedelta(seconds=1) + step]
+    assert ends == [EPOCH + step]
     assert feed.look_at_clock() == EPOCH + step
-
-
-def test_what_comes_right_after_a_small_step_is_not_moved(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A fragment began before now by its whole length: that is no sign of the old time."""
-    feed, film, step = Feed(), Film(), timedelta(seconds=0.5)
-    monkeypatch.setattr(feed_module, "now", lambda: EPOCH)
-    feed.look_at_clock()
-    monkeypatch.setattr(feed_module, "now", lambda: EPOCH + step)
-    written = Fraction(int(EPOCH.timestamp())) + Fraction(45, 100)
-    init, (fragment,) = read(film.head + prft(1, written) + film.next(5))
-    feed.begin(init)
-    captured = feed.deliver(fragment)
-    assert (captured.end - EPOCH).total_seconds() == pytest.approx(0.45, abs=1e-5)
 
 
 def test_what_is_held_follows_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:

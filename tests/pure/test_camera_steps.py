@@ -1,4 +1,4 @@
-"""Steps of the wall clock: told from slewing and from slow machines; late stamps are corrected."""
+"""Steps of the wall clock: told from slewing and from slow machines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.camera_films import EPOCH
 
-from camd.camera.steps import LATE_SECONDS, STEP_SECONDS, TORN_SECONDS, ClockWatch
+from camd.camera.steps import STEP_SECONDS, TORN_SECONDS, ClockWatch
 
 NONE = timedelta(0)
 
@@ -51,24 +51,3 @@ def test_clocks_that_were_not_read_together_say_nothing() -> None:
     assert watch.look(10.5, EPOCH + seconds(late), late) == NONE
     assert look(watch, 20) == NONE
     assert look(watch, 21, 2) == seconds(2)
-
-
-@pytest.mark.parametrize("by", [5.0, -5.0, 86400.0 * 365])
-def test_what_was_stamped_before_a_step_is_corrected(by: float) -> None:
-    """A fragment on its way when the clock was set belongs into the new time."""
-    watch = ClockWatch()
-    look(watch, 10)
-    look(watch, 10.5, by)
-    assert watch.corrected(EPOCH + seconds(10.2)) == EPOCH + seconds(10.2 + by)
-    assert watch.corrected(EPOCH + seconds(10.4 + by)) == EPOCH + seconds(10.4 + by)
-
-
-def test_a_source_that_is_wrong_for_good_is_not_corrected() -> None:
-    """Without a step, and long after one, what a source says is believed."""
-    watch, said = ClockWatch(), EPOCH - timedelta(hours=1)
-    assert watch.corrected(said) == said
-    look(watch, 10)
-    assert watch.corrected(said) == said
-    look(watch, 11, 3600)
-    look(watch, 12 + LATE_SECONDS, 3600)
-    assert watch.corrected(said) == said

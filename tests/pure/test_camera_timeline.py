@@ -1,0 +1,297 @@
+"""Whatever stamps a source gives its frames, they are played at the speed at which they arrived."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import pairwise
+
+import attrs
+import media_streams as build
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from media_streams import Sample
+
+from camd.camera.timeline import Fault, Timeline
+from camd.media.fragments import Fragment, FragmentReader, Init
+
+SCALE = 15360
+RATE = 20  # frames a second, as they arrive
+FRAME = 1 / RATE
+FRAMES = 10  # in each fragment
+MARK = 1000.0  # what FFmpeg is told to put in the place of steps that its muxer cannot write
+
+
+@attrs.frozen
+class Frame:
+    """One frame: when it arrived, and what its source stamped it with, in seconds."""
+
+    arrived: float
+    stamp: float
+
+
+def steady(seconds: float, *, pace: float = 1.0, begin: float = 0.0) -> list[Frame]:
+    """Frames whose stamps run `pace` times as fast as they arrive."""
+    count = round(seconds * RATE)
+    return [Frame(begin + n * FRAME, n * FRAME * pace) for n in range(count)]
+
+
+def then(before: list[Frame], after: list[Frame], *, step: float = 0.0, pause: float = 0.0):
+    """Join two stretches: stamps step by `step` in between, arrivals pause."""
+    arrived, stamp = before[-1].arrived + FRAME + pause, before[-1].stamp + FRAME + step
+    return before + [
+        Frame(each.arrived - after[0].arrived + arrived, each.stamp - after[0].stamp + stamp)
+        for each in after
+    ]
+
+
+def muxed(frames: list[Frame], size: int = FRAMES) -> Iterable[tuple[Fragment, float]]:
+    """Make fragments as FFmpeg does: steps that it cannot write are marks, times only grow."""
+    times, offset = [], 0.0
+    for frame in frames:
+        at = frame.stamp + offset
+        if times and not times[-1] - 1.0 <= at <= times[-1] + 100.0:
+            offset = times[-1] + MARK - frame.stamp
+            at = times[-1] + MARK
+        times.append(max(at, times[-1] + 1 / SCALE) if times else at)
+    ticks = [round(at * SCALE) for at in times]
+    ticks.append(ticks[-1] + SCALE // RATE)
+    reader = FragmentReader()
+    reader.feed(build.VIDEO_ONLY)
+    for first in range(0, len(frames), size):
+        last = min(first + size, len(frames))
+        samples = [
+            Sample(20, max(1, ticks[n + 1] - ticks[n]), sync=n == first) for n in range(first, last)
+        ]
+        (fragment,) = reader.feed(build.fragment((1, ticks[first], samples)))
+        assert isinstance(fragment, Fragment)
+        # FFmpeg writes a fragment when the frame behind it is there.
+        there = frames[last].arrived if last < len(frames) else frames[-1].arrived + FRAME
+        yield fragment, there
+
+
+def begun() -> Timeline:
+    """A timeline of a capture that has begun."""
+    (init,) = FragmentReader().feed(build.VIDEO_ONLY)
+    assert isinstance(init, Init)
+    timeline = Timeline()
+    timeline.begin(init)
+    return timeline
+
+
+def played(frames: list[Frame], timeline: Timeline | None = None) -> list[float]:
+    """When each frame is played, in seconds from the first one's arrival."""
+    timeline, times = timeline or begun(), []
+    for fragment, arrived in muxed(frames):
+        placed = timeline.place(fragment, arrived)
+        assert placed.video is not None
+        ticks = placed.video.decode_time
+        for duration in placed.video.durations:
+            times.append(ticks / SCALE)
+            ticks += duration
+    assert len(times) == len(frames)
+    return times
+
+
+def off(frames: list[Frame], times: list[float]) -> float:
+    """By how much the worst frame is played at another time than when it arrived."""
+    zero = frames[0].arrived - times[0]
+    return max(abs(f.arrived - zero - t) for f, t in zip(frames, times, strict=True))
+
+
+def longest(times: list[float]) -> float:
+    """How long a picture stands still at most."""
+    return max(b - a for a, b in pairwise(times))
+
+
+def test_stamps_that_keep_time_are_not_touched():
+    """Fragments of a source whose clock differs by 100 ppm pass as they are, for an hour."""
+    timeline = begun()
+    for fragment, arrived in muxed(steady(3600, pace=1.0001)):
+        assert timeline.place(fragment, arrived) is fragment
+    assert timeline.fault is None
+
+
+@pytest.mark.parametrize("step", [-3600.0, -5.0, -1.5, 1.5, 5.0, 600.0, 36000.0])
+def test_a_step_of_the_stamps_is_cut(step):
+    """Stamps that step for good, either way, move no frame from where it belongs, and are told."""
+    frames = then(steady(8), steady(12), step=step)
+    timeline = begun()
+    times = played(frames, timeline)
+    assert off(frames, times) < 0.1
+    assert longest(times) < 0.2
+    assert timeline.fault is Fault.JUMPED
+
+
+@pytest.mark.parametrize("stray", [-600.0, 3.0, 600.0])
+def test_a_single_stray_moves_nothing(stray):
+    """One frame with a wild stamp does not move those behind it."""
+    frames = steady(20)
+    frames[207] = Frame(frames[207].arrived, frames[207].stamp + stray)
+    times = played(frames)
+    assert off(frames, times) < 0.2
+    assert longest(times) < 0.2
+
+
+@pytest.mark.parametrize("pace", [0.5, 0.8, 0.95, 1.05, 1.25, 2.0])
+def test_stamps_with_another_pace_are_played_at_the_speed_of_arrival(pace):
+    """A camera that declares a rate which it does not keep plays at real speed."""
+    frames = steady(60, pace=pace)
+    timeline = begun()
+    times = played(frames, timeline)
+    assert off(frames, times) < 2.0 + 2 * max(0.0, 1.0 - pace)
+    assert times[-1] - times[0] == pytest.approx(60, abs=1.5)
+    assert timeline.fault is Fault.PACE
+    assert longest(times) < 0.2
+
+
+def test_stamps_that_stand_still_are_replaced():
+    """Frames that are all stamped alike are spread over the time in which they came."""
+    frames = steady(10) + [Frame(10 + n * FRAME, 10.0) for n in range(400)]
+    timeline = begun()
+    times = played(frames, timeline)
+    assert off(frames, times) < 1.0
+    assert timeline.fault is Fault.STANDING
+    assert sum(b - a < 0.005 for a, b in pairwise(times)) < FRAMES
+
+
+def test_a_pause_that_is_stamped_stays_where_it_is():
+    """Frames that never came, with stamps that count the time, are a hole and no fault."""
+    frames = then(steady(8), steady(8), step=12.0, pause=12.0)
+    timeline = begun()
+    times = played(frames, timeline)
+    assert off(frames, times) < 0.1
+    assert timeline.fault is None
+
+
+def test_a_pause_that_is_not_stamped_is_put_back():
+    """A camera whose stamps count frames, not time, paused: what follows is where it belongs."""
+    frames = then(steady(8), steady(16), pause=6.0)
+    timeline = begun()
+    times = played(frames, timeline)
+    assert times[-1] - times[0] == pytest.approx(frames[-1].arrived, abs=0.5)
+    assert timeline.fault is Fault.PAUSED
+
+
+def test_a_stall_that_is_made_up_for_changes_nothing():
+    """A network that stalled and caught up moves no frame: all keep their own stamps."""
+    frames = [
+        Frame(max(each.arrived, min(13.0 + (each.arrived - 8.0) / 8, 13.7)), each.stamp)
+        if 8 < each.arrived < 13.7
+        else each
+        for each in steady(30)
+    ]
+    timeline = begun()
+    assert played(frames, timeline) == pytest.approx([each.stamp for each in frames], abs=0.001)
+    assert timeline.fault is None
+
+
+def test_what_was_held_back_at_the_start_keeps_its_stamps():
+    """FFmpeg looks at a stream for seconds, then hands on all at once: nothing is wrong."""
+    frames = [Frame(max(each.arrived, 4.0), each.stamp) for each in steady(20)]
+    timeline = begun()
+    assert played(frames, timeline) == pytest.approx([each.stamp for each in frames], abs=0.001)
+    assert timeline.fault is None
+
+
+def test_stamps_are_trusted_again_when_they_keep_time():
+    """After a stretch of wrong pace, frames are played as they are stamped once more."""
+    frames = then(steady(20, pace=1.5), steady(60))
+    times = played(frames)
+    tail = [b - a for a, b in pairwise(times[-400:])]
+    assert tail == pytest.approx([FRAME] * 399, abs=0.001)
+
+
+def test_a_track_with_a_wild_clock_leaves_the_other_alone():
+    """Sound that says 1970 is played with the pictures among which it arrived."""
+    reader = FragmentReader()
+    (init,) = reader.feed(build.VIDEO_AND_AUDIO)
+    timeline = Timeline()
+    timeline.begin(init)
+    wild = 48000 * 1_000_000
+    for n in range(40):
+        pictures = [Sample(20, SCALE // RATE, sync=k == 0) for k in range(FRAMES)]
+        sound = [Sample(9, 960) for _ in range(25)]
+        step = wild if n >= 20 else 0
+        (fragment,) = reader.feed(
+            build.fragment((1, n * SCALE // 2, pictures), (2, n * 24000 + step, sound))
+        )
+        placed = timeline.place(fragment, 100 + n / 2)
+        video, audio = placed.runs
+        assert video.decode_time == n * SCALE // 2
+        assert audio.decode_time / 48000 == pytest.approx(n / 2, abs=0.05)
+    assert timeline.fault is None
+
+
+stretches = st.one_of(
+    st.tuples(st.just("steady"), st.floats(2, 20), st.floats(0.4, 2.5)),
+    st.tuples(st.just("step"), st.floats(2, 10), st.floats(-100000, 100000)),
+    st.tuples(st.just("pause"), st.floats(2, 10), st.floats(0, 10)),
+    st.tuples(st.just("hole"), st.floats(2, 10), st.floats(0, 10)),
+    st.tuples(st.just("still"), st.floats(1, 10), st.just(0.0)),
+    st.tuples(st.just("stray"), st.floats(1, 5), st.floats(-1000, 1000)),
+)
+
+
+def film(parts: list[tuple[str, float, float]]) -> list[Frame]:
+    """Make the frames of a source from what it does one after the other."""
+    frames = steady(2)
+    for kind, seconds, value in parts:
+        more = steady(seconds)
+        if kind == "steady":
+            frames = then(frames, steady(seconds, pace=value))
+        elif kind == "step":
+            frames = then(frames, more, step=value)
+        elif kind == "pause":
+            frames = then(frames, more, pause=value)
+        elif kind == "hole":
+            frames = then(frames, more, step=value, pause=value)
+        elif kind == "still":
+            frames = then(frames, [attrs.evolve(each, stamp=0.0) for each in more])
+        else:
+            more[len(more) // 2] = attrs.evolve(more[len(more) // 2], stamp=value)
+            frames = then(frames, more)
+    return then(frames, steady(2))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(stretches, min_size=1, max_size=8))
+def test_whatever_the_stamps_are_frames_play_when_they_arrived(parts):
+    """Jumps, strays, drifts, pauses and standing still: time on the timeline is time of arrival."""
+    frames = film(parts)
+    times = played(frames)
+    assert all(b > a for a, b in pairwise(times))
+    span = frames[-1].arrived - frames[0].arrived
+    assert times[-1] - times[0] == pytest.approx(span, rel=0.1, abs=4.0)
+    assert off(frames, times) < 12.0
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2**40), st.lists(st.integers(0, 2**31), min_size=1, max_size=5)),
+        max_size=20,
+    ),
+    st.lists(st.floats(0, 5), min_size=20, max_size=20),
+)
+def test_any_numbers_come_out_as_times_that_grow(numbers, pauses):
+    """Fragments with arbitrary decode times and durations are placed, in order, none lost."""
+    reader, timeline, arrived, last = FragmentReader(), Timeline(), 50.0, None
+    (init,) = reader.feed(build.VIDEO_ONLY)
+    timeline.begin(init)
+    for (decode_time, durations), pause in zip(numbers, pauses, strict=False):
+        samples = [Sample(7, ticks) for ticks in durations]
+        (fragment,) = reader.feed(build.fragment((1, decode_time, samples)))
+        arrived += pause
+        placed = timeline.place(fragment, arrived)
+        assert placed.frames == len(durations)
+        (again,) = _read_back(placed)
+        assert again.video.durations == placed.video.durations
+        assert last is None or placed.video.decode_time >= last
+        last = placed.video.decode_time + placed.video.duration - placed.video.durations[-1]
+
+
+def _read_back(placed: Fragment) -> list[Fragment]:
+    """What a reader finds in the boxes of a fragment, whose decode times a writer fills in."""
+    reader = FragmentReader()
+    reader.feed(build.VIDEO_ONLY)
+    return [each for each in reader.feed(placed.moof + placed.mdat) if isinstance(each, Fragment)]
