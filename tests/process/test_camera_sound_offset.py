@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +13,7 @@ import media_ffmpeg as ffmpeg
 import pytest
 import trio
 from support.camera_set import WISH, open_set
-from support.film_rtsp import open_film_server
+from support.film_rtsp import PICTURE, Unit, open_film_server
 from support.flash_beep import PERIOD, Marks, make_film, measure
 
 from camd.config.schema import RecordingConfig
@@ -100,3 +101,21 @@ async def test_a_camera_that_is_joined_between_key_frames_keeps_its_offset(
     assert sum(len(each.lags) for each in files) >= 4
     for each in files:
         assert each.lags == pytest.approx([0.0] * len(each.lags), abs=TOLERANCE)
+
+
+async def test_pictures_that_stop_for_a_while_come_back_beside_their_sound(
+    program: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """After two seconds of sound alone, each flash has its beep again."""
+    film = make_film(tmp_path_factory.mktemp("film") / "film.mp4", seconds=9)
+    files = await from_camera(program, tmp_path, film, 5, sends=outside(2.0, 4.0))
+    shown = [flash for each in files for flash in each.flashes]
+    lags = [lag for each in files for lag in each.lags]
+    print(*files, sep="\n")
+    assert len(shown) - 2 <= len(lags) <= len(shown)
+    assert lags == pytest.approx([0.0] * len(lags), abs=TOLERANCE)
+
+
+def outside(begin: float, end: float) -> Callable[[Unit], bool]:
+    """Leave pictures out between two moments of the film."""
+    return lambda unit: unit.track != PICTURE or not begin <= unit.shown < end

@@ -18,7 +18,7 @@ AAC = ("-c:a", "aac", "-b:a", "96k")
 
 _BUNDLED = imageio_ffmpeg.get_ffmpeg_exe()
 _LOUD = 6_000  # of 32768
-_WARM_UP = 0.021  # seconds: a decoder needs the packet before the first one to be exact
+_WARM_UP = 0.043  # seconds: what a decoder makes of the first two packets is not exact
 _FLASH = f"color=black:size=160x90:rate={FPS},drawbox=color=white:t=fill:enable='lt(mod(n,10),1)'"
 _BEEP = f"aevalsrc='if(lt(mod(t,0.5),0.05),0.8*cos(2*PI*1000*t),0)':sample_rate={RATE}"
 _ONE_PIXEL = "format=gray,lut='if(gt(val,128),255,0)',scale=2:2:flags=neighbor"
