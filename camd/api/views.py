@@ -152,6 +152,7 @@ def segment(found: Segment) -> View:
         "start_time": found.start,
         "end_time": found.end,
         "frames": found.frames,
+        "leading_frames": found.leading_frames,
         "status": found.state.value,
     }
 
@@ -181,6 +182,7 @@ def receipt(session: Session) -> View:
                 "end_time": s.end,
                 "duration": round(s.duration_seconds, 6),
                 "frames": s.frames,
+                "leading_frames": s.leading_frames,
                 "size": s.size_bytes,
                 "sha256": s.sha256,
                 "status": s.state.value,

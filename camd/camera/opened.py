@@ -72,6 +72,7 @@ class OpenSegment:
             height=track.height,
             modified=now(),
             certain=not self.file.doubtful,
+            leading_frames=index.leading_frames,
         )
 
     async def append(self, storage: Storage, fragment: Fragment, *, sync: bool) -> OSError | None:

@@ -25,6 +25,7 @@ from camd.media.boxes import box
 from camd.media.fragments import Fragment, Init
 from camd.media.identity import SegmentIdentity
 from camd.media.layout import Edit, final_moov, growing_moov
+from camd.media.leading import leading_frames
 from camd.media.runs import Run
 from camd.media.tables import MAX_OFFSET_SECONDS, SampleTable, SegmentError
 from camd.media.tracks import need
@@ -95,6 +96,7 @@ class SegmentIndex:
             raise SegmentError("a segment begins with a key frame")
         self.init = init
         self.identity = identity
+        self.leading_frames = leading_frames(init, first)
         self._tables, edits = _plan(init, first)
         self._video = self._tables[init.video.track_id]
         moov = growing_moov(init, edits, identity.start_micros)

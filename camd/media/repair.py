@@ -9,6 +9,7 @@ import attrs
 from camd.media.boxes import DEFAULT_LIMITS, MediaError
 from camd.media.fragments import Fragment
 from camd.media.identity import SegmentIdentity
+from camd.media.leading import leading_frames
 from camd.media.mp4 import CHECK_SIZE, HASHED_FROM, SegmentIndex, checksum_of, read_check
 from camd.media.runs import read_moof
 from camd.media.stored import HEAD_SIZE, read_segment_head
@@ -63,7 +64,7 @@ def survey(read: Read, size: int, *, every: bool = False) -> Survey | None:
         if (every or fragment.end > durable) and not _intact(read, fragment):
             break
         try:
-            index = _take(index, init, identity, fragment)
+            index = _take(read, index, init, identity, fragment)
         except MediaError:
             break
         whole, count = fragment.end + CHECK_SIZE, count + 1
@@ -102,6 +103,26 @@ def read_head(read: Read) -> tuple[Init, SegmentIdentity, int]:
     for _ in ("moov", "uuid"):
         at += int.from_bytes(head[at : at + 4], "big")
     return init, identity, at
+
+
+def leading_frames_of(read: Read, size: int) -> int | None:
+    """Count the frames at the beginning of a segment that cannot be shown; None: nobody knows.
+
+    Its fragments, sealed or not, lie within `size` bytes. Reads the first one. Raises MediaError
+    when the file does not begin as a segment, and what `read` raises.
+    """
+    init, _, start = read_head(read)
+    found = _find(read, start, size)
+    return leading_frames(init, _fragment(read, init, found)) if found else None
+
+
+def _fragment(read: Read, init: Init, found: _Found) -> Fragment:
+    """Read a whole fragment. Raises MediaError."""
+    runs = read_moof(found.moof, init, found.media_at, found.size)
+    track = init.video
+    video = next((run for run in runs if run.track_id == track.track_id), None)
+    mdat = read(found.start + len(found.moof), found.size - len(found.moof))
+    return Fragment(found.moof, mdat, runs, video, track.timescale)
 
 
 def _walk(read: Read, at: int, size: int) -> Iterator[_Found]:
@@ -152,14 +173,16 @@ def _intact(read: Read, fragment: _Found) -> bool:
 
 
 def _take(
-    index: SegmentIndex | None, init: Init, identity: SegmentIdentity, found: _Found
+    read: Read,
+    index: SegmentIndex | None,
+    init: Init,
+    identity: SegmentIdentity,
+    found: _Found,
 ) -> SegmentIndex:
     """Record a fragment; the first one makes the index. Raises MediaError."""
     runs = read_moof(found.moof, init, found.media_at, found.size)
     if index is None:
-        track = init.video
-        video = next((run for run in runs if run.track_id == track.track_id), None)
-        first = Fragment(found.moof, b"", runs, video, track.timescale)
+        first = _fragment(read, init, found)
         index = SegmentIndex(init, first, identity, header_size=found.start)
     index.check(runs)
     index.record(runs, found.size)

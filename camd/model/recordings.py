@@ -102,6 +102,7 @@ class Segment:
     height: int
     modified: datetime
     certain: bool = True  # False: a sync failed, and what the kernel had then may be lost
+    leading_frames: int | None = None  # at its beginning, that cannot be shown; None: unknown
 
 
 class SessionState(enum.Enum):

@@ -15,7 +15,7 @@ from camd.clock import from_unix_micros
 from camd.media.boxes import DEFAULT_LIMITS, MediaError
 from camd.media.identity import SegmentIdentity
 from camd.media.mp4 import FTYP_SIZE, HASHED_FROM
-from camd.media.repair import Survey, survey
+from camd.media.repair import Survey, leading_frames_of, survey
 from camd.media.stored import HEAD_SIZE, SegmentSummary, probe, sealed_moov_offset
 from camd.model import CameraId, Segment, SegmentState, SessionId
 from camd.storage.disk import Disk, DiskFile
@@ -83,7 +83,8 @@ def _described(name: str, found: Survey, size: int, modified: datetime) -> Segme
         tracks=index.init.tracks,
         identity=index.identity,
     )
-    return _segment(name, contents, index.identity, size, modified)
+    told = _segment(name, contents, index.identity, size, modified)
+    return attrs.evolve(told, leading_frames=index.leading_frames)
 
 
 def _adopt(
@@ -97,6 +98,8 @@ def _adopt(
     if contents.identity is None:
         return None
     segment = _segment(name, contents, contents.identity, size, modified)
+    leading = leading_frames_of(file.read, moov_offset)
+    segment = attrs.evolve(segment, leading_frames=leading)
     return Recovered(segment, 0, "adopted", adopted=True)
 
 

@@ -25,7 +25,7 @@ from camd.model import (
 )
 from camd.storage.timeline import NEVER, Span
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 SCHEMA = """
 CREATE TABLE segments (
   filename TEXT PRIMARY KEY, camera_id TEXT NOT NULL, session_id TEXT NOT NULL,
@@ -33,7 +33,7 @@ CREATE TABLE segments (
   duration_seconds REAL NOT NULL, frames INTEGER NOT NULL, size_bytes INTEGER NOT NULL,
   sha256 TEXT, state TEXT NOT NULL, codec TEXT NOT NULL, width INTEGER NOT NULL,
   height INTEGER NOT NULL, modified_us INTEGER NOT NULL, certain INTEGER NOT NULL,
-  until_us INTEGER NOT NULL
+  until_us INTEGER NOT NULL, leading_frames INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX segments_by_start ON segments (start_us, filename, camera_id, until_us);
 CREATE INDEX segments_by_camera ON segments (camera_id, start_us, filename);
@@ -107,6 +107,7 @@ def segment_row(s: Segment) -> Values:
         to_unix_micros(s.modified),
         s.certain,
         until,
+        s.leading_frames,
     )
 
 
@@ -129,6 +130,7 @@ def segment_of(row: Row) -> Segment:
         height=row["height"],
         modified=from_unix_micros(row["modified_us"]),
         certain=bool(row["certain"]),
+        leading_frames=row["leading_frames"],
     )
 
 

@@ -1,0 +1,108 @@
+"""A file that begins where no decoder can begin at once says how many frames that costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import media_ffmpeg as ffmpeg
+import pytest
+
+from camd.media.leading import leading_frames
+from camd.media.mp4 import HASHED_FROM
+from camd.media.repair import leading_frames_of, survey
+from camd.media.stored import sealed_moov_offset
+
+BUNDLED = str(ffmpeg.PROGRAMS[1].values[0])
+_264 = "-c:v libx264 -preset veryfast -x264-params scenecut=0:keyint=20"
+_265 = "-c:v libx265 -preset ultrafast -tag:v hvc1 -x265-params log-level=error:keyint=20"
+OPEN = {"h264-open": f"{_264}:open-gop=1:bframes=2:b-adapt=0", "h265-open": f"{_265}:bframes=2"}
+CLOSED = {
+    "h264": f"{_264}:bframes=2",
+    "h265": f"{_265}:open-gop=0:bframes=2",
+    "mjpeg": "-c:v mjpeg",
+}
+
+
+def films(options: str, folder: Path) -> list[tuple[int | None, int, Path]]:
+    """Record a stream in files of two seconds; return what each says, its frames, and where."""
+    done = ffmpeg.run(
+        *(BUNDLED, "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=10", "-t", "6"),
+        *("-pix_fmt", "yuvj420p" if "mjpeg" in options else "yuv420p", *options.split()),
+        *("-movflags", "frag_keyframe+empty_moov+default_base_moof", "-f", "mp4", "pipe:1"),
+    )
+    assert done.returncode == 0, done.stderr
+    init, fragments = ffmpeg.events(done.stdout)
+    made = []
+    for number, group in enumerate(ffmpeg.cut(fragments)):
+        index, grown = ffmpeg.grow(init, group, number)
+        path = folder / f"{number}.mp4"
+        path.write_bytes(ffmpeg.seal(index, grown))
+        again = survey(lambda at, size, grown=grown: grown[at : at + size], len(grown))
+        assert again is not None
+        assert again.index.leading_frames == index.leading_frames
+        made.append((index.leading_frames, index.frames, path))
+    assert len(made) >= 2
+    return made
+
+
+def decoded(path: Path) -> int:
+    """Count the pictures that a decoder shows of a file."""
+    done = ffmpeg.run(
+        BUNDLED, "-i", str(path), "-fps_mode", "passthrough", "-f", "framehash", "-hash", "md5", "-"
+    )
+    return sum(not line.startswith(b"#") for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_files_that_begin_with_a_true_key_frame_lose_nothing(name: str, tmp_path: Path) -> None:
+    """Every frame is shown, and every file says so."""
+    for leading, frames, path in films(CLOSED[name], tmp_path):
+        assert leading == 0
+        assert decoded(path) == frames
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_an_open_group_says_how_many_frames_lack_their_references(
+    name: str, tmp_path: Path
+) -> None:
+    """The first file is whole; in the others, what is said is what a decoder leaves out."""
+    first, *others = films(OPEN[name], tmp_path)
+    assert first[0] == 0
+    for leading, frames, path in others:
+        assert leading in (1, 2)  # pictures between two others, at most
+        if name == "h265-open":  # decoders of H.264 show such frames, with errors
+            assert decoded(path) == frames - leading
+
+
+def test_a_stream_that_is_refreshed_bit_by_bit_says_when_pictures_are_right(
+    tmp_path: Path,
+) -> None:
+    """It has no key frame but the first one, and is cut at its recovery points all the same."""
+    first, *others = films(f"{_264}:bframes=0:intra-refresh=1", tmp_path)
+    assert first[0] == 0
+    assert others
+    for leading, frames, _ in others:
+        assert leading is not None
+        assert 0 < leading < frames
+
+
+def test_the_count_is_read_back_from_a_sealed_file(tmp_path: Path) -> None:
+    """Nothing but the file is needed for it."""
+    for leading, _, path in films(OPEN["h265-open"], tmp_path):
+        data = path.read_bytes()
+        end = sealed_moov_offset(data[:HASHED_FROM])
+        assert end is not None
+        assert leading_frames_of(lambda at, size, data=data: data[at : at + size], end) == leading
+
+
+def test_samples_that_are_damaged_tell_nothing(tmp_path: Path) -> None:
+    """A file whose first samples cannot be read does not pretend to be whole."""
+    done = ffmpeg.run(
+        *(BUNDLED, "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=10", "-t", "1"),
+        *("-pix_fmt", "yuv420p", *_264.split(), "-movflags"),
+        *("frag_keyframe+empty_moov+default_base_moof", "-f", "mp4", "pipe:1"),
+    )
+    init, fragments = ffmpeg.events(done.stdout)
+    broken = attrs.evolve(fragments[0], mdat=b"\xff" * len(fragments[0].mdat))
+    assert leading_frames(init, broken) is None
