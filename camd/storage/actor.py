@@ -371,7 +371,7 @@ async def open_storage(
             await guard.refresh()
             if storage.clerk.in_use is not None:
                 raise storage.clerk.in_use
-            nursery.start_soon(storage.clerk.serve)
+            await nursery.start(storage.clerk.serve)
             await nursery.start(storage._stock.serve)
             yield storage
             nursery.cancel_scope.cancel()

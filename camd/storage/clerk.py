@@ -244,8 +244,9 @@ class Clerk:
         while self.waiting:
             await self._tried.wait()
 
-    async def serve(self) -> None:
+    async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Try again for ever what could not be noted, more and more rarely."""
+        task_status.started()
         while True:
             await self._behind.wait()
             delay = 0.0

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
+import attrs
 import pytest
 import trio
 from support.camera_stage import (
@@ -25,6 +26,8 @@ from trio.testing import MockClock
 from camd.api.views import SessionTimes
 from camd.config.schema import RecordingConfig
 from camd.model import CameraChanged, Cause, Gap, RecordingWish, Session, SessionState
+from camd.storage.accounts import SessionAccount, judge_session
+from camd.storage.trust import Arrival
 
 STEPS = [
     timedelta(days=365),
@@ -280,3 +283,37 @@ async def test_a_step_between_two_sessions(clock: MockClock, wall: Wall, step: t
         assert session.gaps == ()
         assert session.elapsed_seconds == 3.5
         stage.check(session)
+
+
+async def test_a_step_while_the_daemon_was_down(
+    clock: MockClock, wall: Wall, step: timedelta
+) -> None:
+    """The ledger has the outage as long as it was, and that the clock was set; the session is as
+    long as it was, in all."""
+    async with open_stage() as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(3.2)
+        session = await stage.camera.stop_recording()
+        left = attrs.evolve(session, state=SessionState.WAITING, end=None)
+        seconds = (session.segments[-1].end - at(0)).total_seconds()
+        await trio.sleep_until(9.0)
+        wall.step(seconds=step.total_seconds())
+        assert await stage.camera.resume(left, Arrival(left.boot_id, seconds))
+        await trio.sleep_until(12.2)
+        session = await stage.camera.stop_recording()
+        first, second = session.segments
+        (outage,) = outages(session)
+        assert outage.end == second.start
+        if abs(step) >= timedelta(seconds=2):  # a file tells no better when it arrived
+            true = (second.start - step - first.end).total_seconds()
+            assert 5 < outage.duration_seconds < 7
+            assert outage.duration_seconds == pytest.approx(true, abs=1e-3)
+            assert session.stepped_seconds == step.total_seconds()
+            assert [gap.stepped for gap in session.gaps] == [step, timedelta(0)]
+        assert stage.storage.gaps == list(session.gaps)
+        assert judge_session(account_of(session)) == []
+
+
+def account_of(session: Session) -> SessionAccount:
+    """Account for a session as a check of the folder does."""
+    return SessionAccount(session, session.frames_captured, session.frames_written)
