@@ -268,13 +268,11 @@ class Recorder:
         await self._capture(captured)
         return True
 
-    async def _split(self, opened: OpenSegment, *, harmed: bool = False) -> bool:
+    async def _split(self, opened: OpenSegment, harm: Harm | None = None) -> bool:
         """Move the newest pictures of a file into the next one, which is open then."""
         assert self._init is not None
         try:
-            moved = await opened.split(
-                self.storage, self.book, self._init, self._number, harmed=harmed
-            )
+            moved = await opened.split(self.storage, self.book, self._init, self._number, harm)
         except OSError as error:
             log.error("split_failed", file=opened.name, error=str(error))
             return False
@@ -358,13 +356,13 @@ class Recorder:
         assert self._open is not None
         opened, self._open, self._sync_due = self._open, None, None
         if harm is not Harm.CUT:
-            await self._split(opened, harmed=True)
+            await self._split(opened, harm)
         await self._settle_harm(opened, harm)
 
     async def _settle_harm(self, opened: OpenSegment, harm: Harm) -> None:
         """Say what is left of a file, and enter what is not."""
         log.error("file_harmed", file=opened.name, what=harm.value)
-        until, frames = opened.end, opened.file.index.frames
+        until, frames = opened.end, opened.file.index.frames - opened.file.frames_moved
         left = await opened.settle(self.storage, harm)
         self.book.replace(left)
         if lost := frames - left.frames:
