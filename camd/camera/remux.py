@@ -152,7 +152,7 @@ def _keep(buffer: bytearray, some: bytes) -> None:
 def _publish(
     storage: Storage, segment: Segment, source: Path, part: Path, names: Iterator[str]
 ) -> Segment:
-    """Make the file durable, and give it the first name that is free (I5).
+    """Make the file durable, hash it, and give it the first name that is free (I5).
 
     The name of the MP4 need not be: a segment of the same second may have had it before, and
     have become Matroska since.
@@ -161,11 +161,12 @@ def _publish(
         with suppress(OSError):  # not every file system has modes
             os.fchmod(file.fileno(), stat.S_IMODE(source.stat().st_mode))
         os.fsync(file.fileno())
+    made = _described(segment, part)  # before it has its name: then it is noted at once
     for name in names:
         with suppress(FileExistsError):
             storage.disk.move(part, storage.folder / name)
             storage.disk.sync_directory(storage.folder)
-            return _described(segment, storage.folder / name)
+            return attrs.evolve(made, filename=name)
     raise AssertionError("names never end")
 
 

@@ -27,6 +27,7 @@ log = structlog.get_logger("camd.storage")
 
 FOLDER = ".camd"  # in the recordings folder
 INDEX = "index.sqlite"
+LOCK = "lock"
 MOST_PENDING = 10_000  # records that wait for a disk on which nothing can be written
 
 
@@ -68,7 +69,7 @@ class Archive:
         """
         folder = recordings / FOLDER
         folder.mkdir(mode=0o750, exist_ok=True)
-        lock = _lock(folder / "lock")
+        lock = _lock(folder / LOCK)
         try:
             if reindex and (folder / INDEX).exists():
                 put_aside(folder / INDEX)

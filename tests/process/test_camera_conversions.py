@@ -25,7 +25,7 @@ from camd.cli.verify import verify
 from camd.config.schema import Config, FfmpegConfig, RecordingConfig, StorageConfig
 from camd.model import Segment, Session, TestSource
 from camd.runtime.fanout import Fanout
-from camd.storage import filesystem
+from camd.storage import filesystem, parts
 from camd.storage.actor import Storage, open_storage
 
 BUNDLED = Path(imageio_ffmpeg.get_ffmpeg_exe())
@@ -197,6 +197,11 @@ async def test_verify_and_recover_name_what_is_left(
         f'[storage]\nrecordings_dir = "{folder}"\nstate_dir = "{tmp_path / "state"}"\n'
     )
     monkeypatch.setenv("COLUMNS", "300")
+    async with storage_of(folder):
+        part.write_bytes(b"going on")  # behind the search that removes what was left
+        assert list(parts.parts_in(folder)) == [f".camd/{part.name}"]
+        assert parts.held(folder)
+    assert not parts.held(folder)
     chosen = ["--config", str(configuration)]
     run = CliRunner().invoke
     result = run(verify, chosen)
