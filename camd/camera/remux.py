@@ -65,6 +65,17 @@ async def to_mkv(program: Program, storage: Storage, segment: Segment) -> Segmen
     return None
 
 
+async def remove_superseded(program: Program, storage: Storage, name: str) -> bool:
+    """Remove an MP4 whose MKV is noted already, if it holds the same packets. Raises OSError."""
+    source, made = storage.folder / name, storage.folder / with_extension(name, "mkv")
+    with storage.leased(name), storage.leased(made.name):
+        packets = await _packets(program, source)
+        if not packets or packets != await _packets(program, made):
+            return False
+        await storage.on_disk(lambda: _remove(storage, source))
+    return True
+
+
 def _forget(part: Path) -> None:
     with suppress(OSError):
         part.unlink(missing_ok=True)

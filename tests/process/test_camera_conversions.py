@@ -116,6 +116,24 @@ async def test_a_whole_mkv_that_was_not_noted_is_taken_over(tmp_path: Path) -> N
     assert mkv.read_bytes() == ours
 
 
+async def test_an_mp4_that_its_mkv_has_outlived_goes_at_the_next_start(tmp_path: Path) -> None:
+    """Killed right before the removal, the daemon leaves both; a copy of a person's stays."""
+    folder = tmp_path / "recordings"
+    with trio.fail_after(60):
+        left = await record(folder, script(tmp_path, "exit 1"))
+        mp4 = trio.Path(folder / left.filename)
+        content = await mp4.read_bytes()
+        async with storage_of(folder) as storage:
+            await catch_up(storage)
+        assert not await mp4.exists()
+        await mp4.write_bytes(content)
+        await mp4.with_name("mine.mp4").write_bytes(content)
+        async with storage_of(folder) as storage:
+            await catch_up(storage)
+    assert files(folder) == [left.filename.replace(".mp4", ".mkv")]
+    assert await mp4.with_name("mine.mp4").read_bytes() == content
+
+
 async def test_a_conversion_without_hard_links(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
