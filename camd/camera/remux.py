@@ -35,6 +35,7 @@ from camd.storage.parts import part_path
 log = structlog.get_logger("camd.remux")
 
 PATIENCE_SECONDS = 600.0
+SLOWEST_BYTES_PER_SECOND = 1_000_000  # of a disk for which a large file waits longer
 _MOST_OUTPUT = 64 * 1024  # bytes of a program's words that are kept
 _HASH = re.compile(r"^\d+,[va],\w+=([0-9a-f]+)$", re.MULTILINE)
 
@@ -49,13 +50,15 @@ async def to_mkv(program: Program, storage: Storage, segment: Segment) -> Segmen
         return None
     storage.converting.add(name)
     source, part = storage.folder / name, part_path(storage.folder, name)
+    patience = PATIENCE_SECONDS + segment.size_bytes / SLOWEST_BYTES_PER_SECOND
     try:
-        with storage.leased(name), trio.move_on_after(PATIENCE_SECONDS):
+        with storage.leased(name), trio.move_on_after(patience):
             if (made := await _made_before(program, storage, segment, source)) is not None:
                 return await _replace(storage, segment, source, made)
             await storage.on_disk(lambda: part.unlink(missing_ok=True))  # of a crash
             made = await _convert(program, storage, segment, source, part)
             return await _replace(storage, segment, source, made)
+        log.error("mkv_failed", file=name, error=f"it took longer than {patience:.0f} s")
     except (OSError, Refusal) as error:
         log.error("mkv_failed", file=with_extension(name, "mkv"), error=str(error))
     finally:

@@ -14,6 +14,7 @@ import imageio_ffmpeg
 import pytest
 import trio
 from click.testing import CliRunner
+from structlog.testing import capture_logs
 from support.camera_set import WISH, check_receipt, open_set, packets
 from support.disk import roomy_disk
 
@@ -199,6 +200,19 @@ async def test_a_conversion_does_not_hold_up_the_end_of_the_service(
     assert files(folder) == [segment.filename]
     assert segment.filename.endswith(".mp4")
     assert stage.news == ["STARTED", "STOPPED stopped"]
+
+
+async def test_a_conversion_that_hangs_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends in its time, which grows with the file; the MP4 stays and the log says why."""
+    monkeypatch.setattr(remux, "PATIENCE_SECONDS", 0.2)
+    folder = tmp_path / "recordings"
+    with trio.fail_after(30), capture_logs() as logs:
+        left = await record(folder, script(tmp_path, "exec sleep 100"))
+    assert files(folder) == [left.filename]
+    (entry,) = [entry for entry in logs if entry["event"] == "mkv_failed"]
+    assert "took longer" in entry["error"]
 
 
 async def test_verify_and_recover_name_what_is_left(
