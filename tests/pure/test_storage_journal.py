@@ -189,3 +189,17 @@ def test_a_session_that_ended_is_the_latest_word() -> None:
     journal = Journal.open(disk, FOLDER)
     journal.append([SessionNoted(session()), SessionNoted(ended)])
     assert noted(disk)[-1] == SessionNoted(ended)
+
+
+def test_a_file_that_may_not_grow_is_followed_by_the_next() -> None:
+    """Wherever the limit of a file's size cuts a line, every record is durable and read once."""
+    whole = sum(len(encode([record])) for record in RECORDS)
+    for limit in range(max(len(encode([record])) for record in RECORDS) + 1, whole, 37):
+        disk = MemoryDisk(hard_limit=limit)
+        journal = Journal.open(disk, FOLDER)
+        for record in RECORDS:
+            journal.append([record])
+        journal.close()
+        assert noted(disk) == RECORDS
+        assert len(Journal(disk, FOLDER).numbers()) > 1
+        assert all(len(file.data) <= limit for file in disk.files.values())
