@@ -10,7 +10,7 @@ import structlog
 
 from camd.camera.actor import Camera
 from camd.camera.program import FfmpegMissingError, Program, find_ffmpeg
-from camd.camera.remux import to_mkv
+from camd.camera.remux import remove_superseded, to_mkv
 from camd.config.schema import Config
 from camd.errors import Refusal
 from camd.model import CameraId, Segment
@@ -36,14 +36,19 @@ class Conversions:
 
     async def catch_up(self) -> None:
         """Convert what waits; a file that cannot be converted stays, and is tried next time."""
+        superseded = await self._storage.superseded()
         waiting = await self._storage.unconverted()
-        if not waiting:
+        if not waiting and not superseded:
             return
         try:
             program = await find_ffmpeg(self._config.ffmpeg)
         except FfmpegMissingError as error:
             log.error("mkv_failed", files=len(waiting), error=str(error))
             return
+        for name in superseded:
+            with suppress(OSError):
+                if await remove_superseded(program, self._storage, name):
+                    log.info("mp4_removed", file=name)
         for segment in waiting:
             await self._convert(program, segment)
 

@@ -142,11 +142,11 @@ class OpenSegment:
             await storage.on_disk(self.file.close)
 
     async def split(
-        self, storage: Storage, book: SessionBook, init: Init, number: int, *, harmed: bool = False
+        self, storage: Storage, book: SessionBook, init: Init, number: int, harm: Harm | None = None
     ) -> OpenSegment | None:
         """Move the newest groups of pictures into a file of their own, so that there is room.
 
-        With `harmed`, the newest one, out of a file that is not in the folder any more. None when
+        With `harm`, the newest one, out of a file that is not in the folder any more. None when
         that cannot be. The new file is durable before anything is taken off this one:
         a crash in between leaves frames twice, and none nowhere. Waits for the disk. Raises
         OSError; then this file is as it was.
@@ -156,17 +156,21 @@ class OpenSegment:
             file = self.file
             if file.limit_bytes is not None:
                 storage.disk.learn_largest_file(storage.folder, file.limit_bytes)
-            mark = file.newest_mark if harmed else file.cut_for_limit()
-            if mark is None:
+            mark = file.newest_mark if harm else file.cut_for_limit()
+            if mark is None and harm is not Harm.REMOVED:
                 return None
-            before, (first, *rest) = file.index_before(mark), file.fragments_behind(mark)
-            start = self.start + timedelta(seconds=before.duration_seconds)
-            identity = before.identity.identity
+            first, *rest = file.fragments_behind(mark)
+            before = file.index_before(mark) if mark else None
+            start = self.start + timedelta(seconds=before.duration_seconds if before else 0.0)
+            identity = file.index.identity.identity
             moved = _create(storage, book, identity, init, first, start, number)
             try:
                 moved.file.append(rest)
                 moved.file.sync()
-                file.cut(mark, before)
+                if mark and before:
+                    file.cut(mark, before)
+                else:
+                    file.frames_moved = file.index.frames
             except OSError:
                 moved.file.close()
                 storage.disk.unlink(moved.file.path)
@@ -240,6 +244,7 @@ def _create(
         software=f"camd {__version__}",
     )
     index = SegmentIndex(init, first, story)
-    names = candidates(book.camera_id, start)
+    taken = {segment.filename for segment in book.segments}  # also what was taken away
+    names = (name for name in candidates(book.camera_id, start) if name not in taken)
     file = SegmentFile.create(storage.disk, storage.folder, names, index, first)
     return OpenSegment(file, book.camera_id, book.session_id, number, first.start_seconds, start)

@@ -280,13 +280,12 @@ class Recorder:
         await self._capture(captured)
         return True
 
-    async def _split(self, opened: OpenSegment, *, harmed: bool = False) -> bool:
+    async def _split(self, opened: OpenSegment, harm: Harm | None = None) -> bool:
         """Move the newest pictures of a file into the next one, which is open then."""
         assert self._init is not None
+        before = opened.file.size_bytes
         try:
-            moved = await opened.split(
-                self.storage, self.book, self._init, self._number, harmed=harmed
-            )
+            moved = await opened.split(self.storage, self.book, self._init, self._number, harm)
         except OSError as error:
             log.error("split_failed", file=opened.name, error=str(error))
             return False
@@ -297,6 +296,8 @@ class Recorder:
         self.book.replace(opened.account(SegmentState.OPEN))
         account = moved.account(SegmentState.OPEN)
         self.book.replace(account)
+        grown = moved.file.size_bytes + opened.file.size_bytes - before
+        self.storage.guard.wrote(self.book.session_id, grown)
         self.storage.growing(account, moved.file.synced_bytes)
         await self.accounts.announce(account)
         return True
@@ -338,14 +339,15 @@ class Recorder:
 
     async def _seal_file(self, opened: OpenSegment) -> None:
         """Seal one file; what has no room in it is then in another one, which is open."""
+        before, state = opened.file.size_bytes, SegmentState.SEALED
         try:
             error = await opened.seal(self.storage)
         except HarmedError as harmed:
             await self._settle_harm(opened, harmed.harm)
             return
-        before, state = opened.file.size_bytes, SegmentState.SEALED
         if error is not None and error.errno == errno.EFBIG:
             if self._open is None and await self._split(opened):
+                before = opened.file.size_bytes
                 error = await opened.seal(self.storage)
             if error is not None:
                 await opened.close(self.storage)
@@ -370,14 +372,17 @@ class Recorder:
         assert self._open is not None
         opened, self._open, self._sync_due = self._open, None, None
         if harm is not Harm.CUT:
-            await self._split(opened, harmed=True)
+            await self._split(opened, harm)
         await self._settle_harm(opened, harm)
 
     async def _settle_harm(self, opened: OpenSegment, harm: Harm) -> None:
         """Say what is left of a file, and enter what is not."""
         log.error("file_harmed", file=opened.name, what=harm.value)
-        until, frames = opened.end, opened.file.index.frames
+        until, frames = opened.end, opened.file.index.frames - opened.file.frames_moved
+        before = opened.file.size_bytes
         left = await opened.settle(self.storage, harm)
+        there = 0 if left.state is SegmentState.MISSING else left.size_bytes
+        self.storage.guard.stored_bytes += there - before
         self.book.replace(left)
         if lost := frames - left.frames:
             self.book.unwrote(lost)

@@ -35,6 +35,7 @@ from camd.storage.parts import part_path
 log = structlog.get_logger("camd.remux")
 
 PATIENCE_SECONDS = 600.0
+SLOWEST_BYTES_PER_SECOND = 1_000_000  # of a disk for which a large file waits longer
 _MOST_OUTPUT = 64 * 1024  # bytes of a program's words that are kept
 _HASH = re.compile(r"^\d+,[va],\w+=([0-9a-f]+)$", re.MULTILINE)
 
@@ -49,13 +50,15 @@ async def to_mkv(program: Program, storage: Storage, segment: Segment) -> Segmen
         return None
     storage.converting.add(name)
     source, part = storage.folder / name, part_path(storage.folder, name)
+    patience = PATIENCE_SECONDS + segment.size_bytes / SLOWEST_BYTES_PER_SECOND
     try:
-        with storage.leased(name), trio.move_on_after(PATIENCE_SECONDS):
+        with storage.leased(name), trio.move_on_after(patience):
             if (made := await _made_before(program, storage, segment, source)) is not None:
                 return await _replace(storage, segment, source, made)
             await storage.on_disk(lambda: part.unlink(missing_ok=True))  # of a crash
             made = await _convert(program, storage, segment, source, part)
             return await _replace(storage, segment, source, made)
+        log.error("mkv_failed", file=name, error=f"it took longer than {patience:.0f} s")
     except (OSError, Refusal) as error:
         log.error("mkv_failed", file=with_extension(name, "mkv"), error=str(error))
     finally:
@@ -63,6 +66,17 @@ async def to_mkv(program: Program, storage: Storage, segment: Segment) -> Segmen
         with trio.CancelScope(shield=True), trio.move_on_after(5):
             await trio.to_thread.run_sync(_forget, part, abandon_on_cancel=True)
     return None
+
+
+async def remove_superseded(program: Program, storage: Storage, name: str) -> bool:
+    """Remove an MP4 whose MKV is noted already, if it holds the same packets. Raises OSError."""
+    source, made = storage.folder / name, storage.folder / with_extension(name, "mkv")
+    with storage.leased(name), storage.leased(made.name):
+        packets = await _packets(program, source)
+        if not packets or packets != await _packets(program, made):
+            return False
+        await storage.on_disk(lambda: _remove(storage, source))
+    return True
 
 
 def _forget(part: Path) -> None:
@@ -152,7 +166,7 @@ def _keep(buffer: bytearray, some: bytes) -> None:
 def _publish(
     storage: Storage, segment: Segment, source: Path, part: Path, names: Iterator[str]
 ) -> Segment:
-    """Make the file durable, and give it the first name that is free (I5).
+    """Make the file durable, hash it, and give it the first name that is free (I5).
 
     The name of the MP4 need not be: a segment of the same second may have had it before, and
     have become Matroska since.
@@ -161,11 +175,12 @@ def _publish(
         with suppress(OSError):  # not every file system has modes
             os.fchmod(file.fileno(), stat.S_IMODE(source.stat().st_mode))
         os.fsync(file.fileno())
+    made = _described(segment, part)  # before it has its name: then it is noted at once
     for name in names:
         with suppress(FileExistsError):
             storage.disk.move(part, storage.folder / name)
             storage.disk.sync_directory(storage.folder)
-            return _described(segment, storage.folder / name)
+            return attrs.evolve(made, filename=name)
     raise AssertionError("names never end")
 
 

@@ -58,7 +58,7 @@ from camd.storage.naming import is_plain, part_of, with_extension
 from camd.storage.parts import parts_in
 from camd.storage.pins import Pins
 from camd.storage.records import GapNoted, SegmentNoted, SegmentRemoved, SessionNoted
-from camd.storage.stock import RecoveryReport
+from camd.storage.stock import Outcome, RecoveryReport
 from camd.storage.stocktaking import Stocktaking
 from camd.storage.timekeeper import arrival_of
 from camd.storage.trust import Arrival
@@ -311,6 +311,20 @@ class Storage:
         except Refusal as refusal:
             log.error("conversions_unknown", error=refusal.message)
             return ()
+
+    async def superseded(self) -> tuple[str, ...]:
+        """Name the MP4s that are still there beside the MKV that has taken their place.
+
+        A kill right before the removal leaves them. Waits until the folder has been searched.
+        """
+        await self._stock.taken.wait()
+        findings = self._stock.report.findings if self._stock.report else ()
+        return tuple(
+            each.filename
+            for each in findings
+            if each.outcome is Outcome.COPY
+            and each.detail == f"a copy of {with_extension(each.filename, 'mkv')}"
+        )
 
     def _remove_parts(self) -> None:
         """Remove the MKVs that were not finished, but for those that are being made now."""

@@ -30,6 +30,7 @@ __all__ = ["FOLDER", "INDEX", "Archive", "FileId", "FolderInUseError", "file_id"
 
 FOLDER = ".camd"  # in the recordings folder
 INDEX = "index.sqlite"
+LOCK = "lock"
 MOST_PENDING = 10_000  # records that wait for a disk on which nothing can be written
 
 
@@ -77,7 +78,7 @@ class Archive:
         """
         folder = recordings / FOLDER
         folder.mkdir(mode=0o750, exist_ok=True)
-        lock = lock_file(folder / "lock", recordings)
+        lock = lock_file(folder / LOCK, recordings)
         try:
             if reindex and (folder / INDEX).exists():
                 put_aside(folder / INDEX)

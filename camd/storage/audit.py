@@ -18,7 +18,7 @@ from camd.storage.complaints import Complaint, Fault
 from camd.storage.examine import examine
 from camd.storage.glance import Glance
 from camd.storage.naming import is_plain, may_be_footage
-from camd.storage.parts import parts_in
+from camd.storage.parts import held, parts_in
 from camd.storage.reading import ReadingDisk
 from camd.storage.verify import Seen, Shape, judge_file
 
@@ -130,8 +130,8 @@ class Audit:
 
     def _check_parts(self) -> None:
         """Name the Matroska files that were being made when the service ended."""
-        for name in parts_in(self.folder):
-            text = "is what is left of a conversion that was cut short, or is going on"
+        for name in [] if held(self.folder) else parts_in(self.folder):
+            text = "is what is left of a conversion that was cut short"
             advice = "It is removed when the service starts, and made again."
             self._tell([Complaint(name, Fault.UNFINISHED, text, advice)])
 

@@ -105,7 +105,10 @@ class Journal:
         try:
             file.append([lines])
             file.sync()
-        except OSError:
+        except OSError as error:
+            if error.errno == errno.EFBIG:
+                with suppress(OSError):  # it goes into the next file, and stands there alone
+                    file.truncate(self.place.offset)
             self.close()  # the next line begins by looking at what is there
             raise
         self._torn = False

@@ -6,13 +6,27 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from camd.storage.archive import FOLDER
+from camd.storage.archive import FOLDER, LOCK
 from camd.storage.naming import is_part, part_of
 
 
 def part_path(recordings: Path, filename: str) -> Path:
     """Say where the MKV of a segment is written while it is made."""
     return recordings / FOLDER / part_of(filename)
+
+
+def held(recordings: Path) -> bool:
+    """Whether a service has the folder: then parts in it are being written (proc_locks(5)).
+
+    Takes no lock, so that it is in nobody's way; False also where nobody can tell.
+    """
+    try:
+        facts = (recordings / FOLDER / LOCK).stat()
+        locks = Path("/proc/locks").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    device = facts.st_dev
+    return f" {os.major(device):02x}:{os.minor(device):02x}:{facts.st_ino} " in locks
 
 
 def parts_in(recordings: Path) -> list[str]:

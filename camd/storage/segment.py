@@ -73,6 +73,7 @@ class SegmentFile:
     doubtful: bool = attrs.field(default=False, init=False)  # a sync failed; see `_settle`
     _torn: bool = attrs.field(default=False, init=False)  # bytes behind `size_bytes` may be there
     _moov: bytes | None = attrs.field(default=None, init=False)  # once it is durable at the end
+    frames_moved: int = attrs.field(default=0, init=False)  # into another file, uncut here
     harm: Harm | None = attrs.field(default=None, init=False)  # that was noticed
     _hash_known: bool = attrs.field(default=True, init=False)
     _device: int = attrs.field(default=0, init=False)  # that it was created on
@@ -219,9 +220,10 @@ class SegmentFile:
         room = limit - self.index.most_moov_bytes - _SLACK
         return next((mark for mark in reversed(self._marks) if mark.size_bytes <= room), None)
 
-    def fragments_behind(self, mark: Mark) -> list[Fragment]:
-        """Read back what came since a mark. Raises OSError, MediaError."""
-        return read_fragments(self._file.read, mark.size_bytes, self.size_bytes, self.index)
+    def fragments_behind(self, mark: Mark | None) -> list[Fragment]:
+        """Read back what came since a mark, or all of it. Raises OSError, MediaError."""
+        start = len(self.index.header) if mark is None else mark.size_bytes
+        return read_fragments(self._file.read, start, self.size_bytes, self.index)
 
     def index_before(self, mark: Mark) -> SegmentIndex:
         """Read the index back that the file had at a mark. Raises OSError, MediaError."""

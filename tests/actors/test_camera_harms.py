@@ -34,6 +34,8 @@ def adds_up(stage: Stage, session: Session) -> None:
     assert session.frames_captured == session.frames_written + lost
     assert session.frames_written == sum(segment.frames for segment in session.segments)
     assert list(session.gaps) == stage.storage.gaps
+    kept = [s for s in session.segments if s.state is not SegmentState.MISSING]
+    assert stage.guard.stored_bytes == sum(segment.size_bytes for segment in kept)
     assert stage.storage.still_growing == []
     assert stage.disk.open_files == 0
 
@@ -70,23 +72,40 @@ async def test_a_file_that_is_removed_is_missed_within_a_second(clock: MockClock
         assert any(news == "GAP file_removed" for news in stage.news)
 
 
-async def test_a_first_group_that_is_removed_is_waited_behind(clock: MockClock) -> None:
-    """Until the next key frame the session says that it waits, and is not healthy."""
+async def test_a_first_group_that_is_removed_is_not_lost(clock: MockClock) -> None:
+    """All of it can still be read: it is in the next file, under a name of its own."""
     async with open_stage(long_groups) as stage:
         await stage.camera.start_recording(ANN)
         await trio.sleep_until(2.2)
         del stage.disk.files[newest(stage)]
+        await trio.sleep_until(7.2)
+        session = await stage.camera.stop_recording()
+        assert session.gaps == ()
+        assert [segment.frames for segment in session.segments] == [0, 72]
+        first, second = (segment.filename for segment in session.segments)
+        assert second == first.replace(".mp4", "_1.mp4")
+        assert not receipt(session)["durable"]
+        adds_up(stage, session)
+
+
+async def test_what_cannot_be_read_back_is_waited_behind(clock: MockClock) -> None:
+    """Until the next key frame the session says that it waits, and is not healthy."""
+    async with open_stage(long_groups) as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(2.2)
+        del stage.disk.files[newest(stage)].data[3000:]
         status = await stage.camera.published.wait_until(
             lambda status: status.session and status.session.state is SessionState.WAITING
         )
         assert trio.current_time() < 4.2
         assert not status.session.healthy
-        assert "removed" in status.session.reason
+        assert "cut short" in status.session.reason
         await trio.sleep_until(7.2)
         session = await stage.camera.stop_recording()
         assert {gap.cause for gap in session.gaps} == {Cause.FILE_REMOVED}
-        assert sum(gap.frames for gap in session.gaps) == 50
-        assert [segment.frames for segment in session.segments] == [0, 22]
+        whole, *_ = session.segments
+        assert sum(gap.frames for gap in session.gaps) == 50 - whole.frames
+        assert session.segments[-1].frames == 22
         adds_up(stage, session)
 
 

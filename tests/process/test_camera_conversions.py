@@ -14,6 +14,7 @@ import imageio_ffmpeg
 import pytest
 import trio
 from click.testing import CliRunner
+from structlog.testing import capture_logs
 from support.camera_set import WISH, check_receipt, open_set, packets
 from support.disk import roomy_disk
 
@@ -25,7 +26,7 @@ from camd.cli.verify import verify
 from camd.config.schema import Config, FfmpegConfig, RecordingConfig, StorageConfig
 from camd.model import Segment, Session, TestSource
 from camd.runtime.fanout import Fanout
-from camd.storage import filesystem
+from camd.storage import filesystem, parts
 from camd.storage.actor import Storage, open_storage
 
 BUNDLED = Path(imageio_ffmpeg.get_ffmpeg_exe())
@@ -116,6 +117,24 @@ async def test_a_whole_mkv_that_was_not_noted_is_taken_over(tmp_path: Path) -> N
     assert mkv.read_bytes() == ours
 
 
+async def test_an_mp4_that_its_mkv_has_outlived_goes_at_the_next_start(tmp_path: Path) -> None:
+    """Killed right before the removal, the daemon leaves both; a copy of a person's stays."""
+    folder = tmp_path / "recordings"
+    with trio.fail_after(60):
+        left = await record(folder, script(tmp_path, "exit 1"))
+        mp4 = trio.Path(folder / left.filename)
+        content = await mp4.read_bytes()
+        async with storage_of(folder) as storage:
+            await catch_up(storage)
+        assert not await mp4.exists()
+        await mp4.write_bytes(content)
+        await mp4.with_name("mine.mp4").write_bytes(content)
+        async with storage_of(folder) as storage:
+            await catch_up(storage)
+    assert files(folder) == [left.filename.replace(".mp4", ".mkv")]
+    assert await mp4.with_name("mine.mp4").read_bytes() == content
+
+
 async def test_a_conversion_without_hard_links(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,6 +202,19 @@ async def test_a_conversion_does_not_hold_up_the_end_of_the_service(
     assert stage.news == ["STARTED", "STOPPED stopped"]
 
 
+async def test_a_conversion_that_hangs_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends in its time, which grows with the file; the MP4 stays and the log says why."""
+    monkeypatch.setattr(remux, "PATIENCE_SECONDS", 0.2)
+    folder = tmp_path / "recordings"
+    with trio.fail_after(30), capture_logs() as logs:
+        left = await record(folder, script(tmp_path, "exec sleep 100"))
+    assert files(folder) == [left.filename]
+    (entry,) = [entry for entry in logs if entry["event"] == "mkv_failed"]
+    assert "took longer" in entry["error"]
+
+
 async def test_verify_and_recover_name_what_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,6 +229,11 @@ async def test_verify_and_recover_name_what_is_left(
         f'[storage]\nrecordings_dir = "{folder}"\nstate_dir = "{tmp_path / "state"}"\n'
     )
     monkeypatch.setenv("COLUMNS", "300")
+    async with storage_of(folder):
+        part.write_bytes(b"going on")  # behind the search that removes what was left
+        assert list(parts.parts_in(folder)) == [f".camd/{part.name}"]
+        assert parts.held(folder)
+    assert not parts.held(folder)
     chosen = ["--config", str(configuration)]
     run = CliRunner().invoke
     result = run(verify, chosen)

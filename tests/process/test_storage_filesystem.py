@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import resource
@@ -146,3 +147,17 @@ def test_a_folder_that_is_removed_with_its_file_says_so(tmp_path: Path) -> None:
     shutil.rmtree(folder)
     assert file.standing(folder / "name") == Standing(0, linked=False, here=False)
     file.close()
+
+
+@pytest.mark.parametrize(("code", "fails"), [(errno.EINVAL, False), (errno.EIO, True)])
+def test_a_folder_that_cannot_be_synced_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, fails: bool
+) -> None:
+    """Some file systems have no such thing; an error of the disk is told all the same."""
+
+    def refuse(fd: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="error") if fails else contextlib.nullcontext():
+        PosixDisk().sync_directory(tmp_path)

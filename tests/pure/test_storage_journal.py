@@ -207,3 +207,17 @@ def test_a_changed_digit_makes_a_line_invalid() -> None:
     changed = line[:at] + (b"1" if line[at : at + 1] != b"1" else b"2") + line[at + 1 :]
     assert list(decode(line)) == RECORDS[:1]
     assert list(decode(changed)) == []
+
+
+def test_a_file_that_may_not_grow_is_followed_by_the_next() -> None:
+    """Wherever the limit of a file's size cuts a line, every record is durable and read once."""
+    whole = sum(len(encode([record])) for record in RECORDS)
+    for limit in range(max(len(encode([record])) for record in RECORDS) + 1, whole, 37):
+        disk = MemoryDisk(hard_limit=limit)
+        journal = Journal.open(disk, FOLDER)
+        for record in RECORDS:
+            journal.append([record])
+        journal.close()
+        assert noted(disk) == RECORDS
+        assert len(Journal(disk, FOLDER).numbers()) > 1
+        assert all(len(file.data) <= limit for file in disk.files.values())
