@@ -126,7 +126,10 @@ class Connection:
         if not self._gate.is_open or (self._wanted and not self._wanted(notification)):
             return
         self.service.traffic.notifications += 1
-        self._put_news(self._hold.pass_on(notification, text))
+        if self._hold.idle:
+            self._put(text, notification.coalesce_key)
+        else:
+            self._put_news(self._hold.pass_on(notification, text))
 
     def end(self, code: int = GOING_AWAY, reason: str = "the service is stopping") -> None:
         """Send the client away; when the service stops, what is queued still goes out first."""

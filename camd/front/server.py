@@ -101,11 +101,19 @@ class Front:
             self._enter(guest, identity)
             self._streams.add(http)
             with scope:
+                if identity is None:
+                    await self._hesitate(guest)
                 await guarded(http.serve, "connection_crashed", client=ends.client)
         finally:
             self._streams.discard(http)
             self.places.leave(guest)
             await trio.aclose_forcefully(stream)
+
+    async def _hesitate(self, guest: Guest) -> None:
+        """Let those wait a moment from whose address too many wrong keys came."""
+        now = trio.current_time()
+        if seconds := self.service.authenticator.failures.hesitation(guest.address, now):
+            await trio.sleep(seconds)
 
     def _enter(self, guest: Guest, identity: Identity | None) -> None:
         """Give a guest a place: whom the socket itself names is no stranger."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from camd.access.failures import (
     ALL_BURST,
     BURST,
+    HESITATION_SECONDS,
     LOCAL,
     LOG_SECONDS,
     LONGEST_SECONDS,
@@ -101,7 +102,10 @@ def test_wrong_keys_wait_longer_the_more_there_are() -> None:
     assert failures.note("a", WRONG, 0.0) == 1 / PER_SECOND
     assert max(failures.note("a", WRONG, 0.0) for _ in range(1000)) == LONGEST_SECONDS
     assert failures.note("b", WRONG, 0.0) == 0.0
-    assert failures.note("a", WRONG, 1e6) == 0.0  # long ago
+    assert failures.hesitation("a", 0.0) == HESITATION_SECONDS
+    assert failures.hesitation("b", 0.0) == failures.hesitation("c", 0.0) == 0.0
+    assert failures.note("a", WRONG, 130.0) == 0.0  # two minutes later
+    assert failures.hesitation("a", 130.0) == 0.0
 
 
 def test_no_key_and_an_old_key_are_no_guess() -> None:
