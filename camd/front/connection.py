@@ -76,6 +76,7 @@ class Connection:
     socket: WebSocket
     identity: Identity | None = None  # known from the socket itself, as on a Unix socket
     seat: Callable[[Identity], bool] = lambda identity: True  # False: there is no place
+    demote: Callable[[], None] = lambda: None  # told when a wrong key was shown
     address: str = LOCAL  # as `group_of` names it
     id: str = attrs.field(factory=lambda: str(uuid.uuid4()))
     outbox: Outbox = attrs.field(factory=Outbox)
@@ -286,6 +287,7 @@ class Connection:
         if reason is None:
             return
         self._wrong_keys += 1
+        self.demote()
         await self.service.authenticator.slow_down(self.address, reason)
         if self._wrong_keys >= MOST_WRONG_KEYS:
             self.end(POLICY, "too many wrong keys")

@@ -62,6 +62,7 @@ class Site:
     origins: tuple[str, ...] = ()
     upgrade: Callable[[trio.abc.Stream, Upgrade], Awaitable[None]] | None = None
     admitted: Callable[[Identity], object] | None = None  # told when a request shows a key
+    refused: Callable[[], object] | None = None  # told when it shows a wrong one
     names: frozenset[str] | None = None  # by which browsers may call us; None: by any
     limits: HttpLimits = HttpLimits()
 
@@ -190,7 +191,7 @@ class HttpConnection:
             return
         exchange = Exchange(request, self)
         scope = scope_of(request, self.ends)
-        scope["state"]["admitted"] = self.site.admitted
+        scope["state"] |= {"admitted": self.site.admitted, "refused": self.site.refused}
         outcome = await guarded(
             partial(self.site.app, scope, exchange.receive, exchange.send),
             "request_crashed",

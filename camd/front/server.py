@@ -91,7 +91,11 @@ class Front:
     ) -> None:
         scope = trio.CancelScope()
         guest = Guest(group_of(ends.client[0] if ends.client else None), lambda: self._cut(scope))
-        site = attrs.evolve(self.site, admitted=partial(self.places.settle, guest))
+        site = attrs.evolve(
+            self.site,
+            admitted=partial(self.places.settle, guest),
+            refused=partial(self.places.demote, guest),
+        )
         if with_calls:
             site = attrs.evolve(site, upgrade=partial(self._serve_websocket, guest, identity))
         http = HttpConnection(stream, site, ends)
@@ -133,7 +137,8 @@ class Front:
             stream, head=upgrade.head, rest=upgrade.rest, max_message_bytes=limit
         ) as ws:
             connection = Connection(
-                self.service, ws, identity, partial(self._seat, guest), guest.address
+                *(self.service, ws, identity),
+                *(partial(self._seat, guest), partial(self.places.demote, guest), guest.address),
             )
             cut = guest.send_away
 

@@ -78,6 +78,19 @@ def test_the_busiest_address_makes_room() -> None:
     assert house.places.turned_away == 6
 
 
+def test_who_has_shown_a_wrong_key_makes_room_first() -> None:
+    """Guesses that wait for their answer do not push out who has not shown a key yet."""
+    house = House(10, 4)
+    first, *guessing = [house.enter("203.0.113.9") for _ in range(4)]
+    for guest in guessing:
+        house.places.demote(guest)
+    for _ in range(3):
+        house.enter("203.0.113.9")
+    assert first in house.inside
+    assert not set(guessing) & set(house.inside)
+    house.places.demote(guessing[0])  # has gone: nothing happens
+
+
 def test_places_beyond_the_limit_are_for_administrators_with_a_key() -> None:
     """Others are refused there, and so is everybody when authentication is off."""
     places = Places(1, 10)
