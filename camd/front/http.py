@@ -118,6 +118,7 @@ class HttpConnection:
 
     async def _next_request(self) -> h11.Request | None:
         limits = self.site.limits
+        self._head_only = False
         if self._finishing:
             return None
         if self._h11.our_state is h11.IDLE and not self._h11.trailing_data[0]:

@@ -79,6 +79,18 @@ async def test_an_answer_to_head_has_no_body(
         assert body == b""
 
 
+async def test_garbage_behind_a_head_request_is_answered(autojump_clock: MockClock) -> None:
+    """What was asked before does not change how a broken request is answered."""
+    async with open_stage() as stage:
+        stream = stage.connect()
+        with structlog.testing.capture_logs() as logs:
+            await stream.send_all(b"HEAD /hello HTTP/1.1\r\nHost: x\r\n\r\n")
+            await stream.receive_some(9000)
+            await stream.send_all(b"\xff\xff\r\n\r\n")
+            assert (await read_all(stream)).startswith(b"HTTP/1.1 400")
+        assert not [line for line in logs if "exc_info" in line]
+
+
 @pytest.mark.parametrize(
     "header",
     [
