@@ -1,7 +1,7 @@
 """How wrong keys are slowed down: by the address that they come from, and all together.
 
-A good key is never refused here: whoever guesses waits for each answer, and connections are taken
-more slowly while many guess.
+A good key is never refused here: whoever guesses waits for each answer, new connections from the
+same address are served a moment later, and while many guess all of them are taken more slowly.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from camd.access.reasons import Reason
 BURST = 5  # wrong keys of one address that are answered at once
 PER_SECOND = 0.5  # after that; what is faster waits …
 LONGEST_SECONDS = 10.0  # … for so long at most
+MOST_DEBT = 60.0  # keys of one address that are remembered: it is forgiven after two minutes
+HESITATION_SECONDS = 0.5  # before a connection is served whose address is too fast
 ALL_BURST = 50
 ALL_PER_SECOND = 5.0
-PACE_SECONDS = 0.05  # between two connections, while all together are too fast
+PACE_SECONDS = 0.003  # between two connections, while all together are too fast
 MOST_ADDRESSES = 1024
 LOG_SECONDS = 10.0
 LOCAL = "local"
@@ -58,6 +60,10 @@ class _Debt:
         self.updated = now
         return self.keys
 
+    def add(self, now: float, most: float) -> float:
+        self.keys = min(most, self.at(now) + 1)
+        return self.keys
+
 
 @attrs.define(eq=False)
 class Failures:
@@ -76,10 +82,14 @@ class Failures:
         self._debts[address] = debt  # the latest is the last
         if len(self._debts) > MOST_ADDRESSES:
             self._debts.popitem(last=False)
-        for each in (debt, self._all):
-            each.keys = each.at(now) + 1
+        self._all.add(now, 2 * ALL_BURST)
         self._unsaid += 1
-        return min(LONGEST_SECONDS, max(0.0, debt.keys - BURST) / PER_SECOND)
+        return min(LONGEST_SECONDS, max(0.0, debt.add(now, MOST_DEBT) - BURST) / PER_SECOND)
+
+    def hesitation(self, address: str, now: float) -> float:
+        """Give the seconds before a connection from `address` is served: 0 for most."""
+        debt = self._debts.get(address)
+        return HESITATION_SECONDS if debt is not None and debt.at(now) > BURST else 0.0
 
     def unsaid(self, now: float) -> int:
         """Give how many were counted since this was last asked; 0 when that is too soon."""

@@ -83,6 +83,7 @@ class Web:
             self._admit(request)
         except AccessRefusedError as error:
             host = request.client.host if request.client is not None else None
+            _tell(request, "refused")
             await self._access.slow_down(group_of(host), error.reason)
             return JSONResponse(
                 {"error": "unauthorized", "reason": error.reason.value},
@@ -115,9 +116,14 @@ class Web:
             token = headers.get("x-api-key", "")
         identity = self._access.check(token.strip(), now().timestamp())
         assert identity.role.includes(Role.VIEWER)
-        admitted = request.scope.get("state", {}).get("admitted")
-        if admitted is not None:
-            admitted(identity)
+        _tell(request, "admitted", identity)
+
+
+def _tell(request: Request, what: str, *arguments: object) -> None:
+    """Tell the server, where it wants to know."""
+    listener = request.scope.get("state", {}).get(what)
+    if listener is not None:
+        listener(*arguments)
 
 
 @cache

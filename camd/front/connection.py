@@ -76,6 +76,7 @@ class Connection:
     socket: WebSocket
     identity: Identity | None = None  # known from the socket itself, as on a Unix socket
     seat: Callable[[Identity], bool] = lambda identity: True  # False: there is no place
+    demote: Callable[[], None] = lambda: None  # told when a wrong key was shown
     address: str = LOCAL  # as `group_of` names it
     id: str = attrs.field(factory=lambda: str(uuid.uuid4()))
     outbox: Outbox = attrs.field(factory=Outbox)
@@ -126,7 +127,10 @@ class Connection:
         if not self._gate.is_open or (self._wanted and not self._wanted(notification)):
             return
         self.service.traffic.notifications += 1
-        self._put_news(self._hold.pass_on(notification, text))
+        if self._hold.idle:
+            self._put(text, notification.coalesce_key)
+        else:
+            self._put_news(self._hold.pass_on(notification, text))
 
     def end(self, code: int = GOING_AWAY, reason: str = "the service is stopping") -> None:
         """Send the client away; when the service stops, what is queued still goes out first."""
@@ -283,6 +287,7 @@ class Connection:
         if reason is None:
             return
         self._wrong_keys += 1
+        self.demote()
         await self.service.authenticator.slow_down(self.address, reason)
         if self._wrong_keys >= MOST_WRONG_KEYS:
             self.end(POLICY, "too many wrong keys")

@@ -15,9 +15,10 @@ import attrs
 from camd.access.authenticator import Authenticator
 from camd.access.reasons import AccessRefusedError, Reason
 from camd.errors import NOT_AUTHENTICATED, Refusal
-from camd.rpc.params import ParamError, refuse
+from camd.rpc.params import ParamError, refuse, unknown_names, warned
 from camd.rpc.roles import ANONYMOUS, Identity
 
+_PARAMETERS = ("auth_token", "token", "auth_type")
 _KINDS = (None, "jwt", "api_key", "auto")
 
 
@@ -64,6 +65,11 @@ class Gate:
 
     def authenticate(self, params: dict[str, Any]) -> dict[str, object]:
         """Answer the method `authenticate`; raises Refusal where the dialect has errors."""
+        answer = warned(self._authenticate(params), unknown_names(params, _PARAMETERS))
+        assert isinstance(answer, dict)
+        return answer
+
+    def _authenticate(self, params: dict[str, Any]) -> dict[str, object]:
         legacy = self._speaks_legacy(params)
         if legacy and self.dialect != "never":
             self.null_result = True

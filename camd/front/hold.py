@@ -43,6 +43,11 @@ class Hold:
     _held: OrderedDict[str | int, Held] = attrs.field(factory=OrderedDict, init=False)
     _number: int = attrs.field(default=0, init=False)
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is kept back at present."""
+        return not self._claims
+
     def claim(self, turn: int, subject: str, now: float) -> None:
         """Keep news about `subject` back until this turn is answered."""
         self._claims.setdefault(turn, _Claim(now)).subjects.add(subject)

@@ -62,6 +62,7 @@ class Site:
     origins: tuple[str, ...] = ()
     upgrade: Callable[[trio.abc.Stream, Upgrade], Awaitable[None]] | None = None
     admitted: Callable[[Identity], object] | None = None  # told when a request shows a key
+    refused: Callable[[], object] | None = None  # told when it shows a wrong one
     names: frozenset[str] | None = None  # by which browsers may call us; None: by any
     limits: HttpLimits = HttpLimits()
 
@@ -117,6 +118,7 @@ class HttpConnection:
 
     async def _next_request(self) -> h11.Request | None:
         limits = self.site.limits
+        self._head_only = False
         if self._finishing:
             return None
         if self._h11.our_state is h11.IDLE and not self._h11.trailing_data[0]:
@@ -190,7 +192,7 @@ class HttpConnection:
             return
         exchange = Exchange(request, self)
         scope = scope_of(request, self.ends)
-        scope["state"]["admitted"] = self.site.admitted
+        scope["state"] |= {"admitted": self.site.admitted, "refused": self.site.refused}
         outcome = await guarded(
             partial(self.site.app, scope, exchange.receive, exchange.send),
             "request_crashed",

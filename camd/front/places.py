@@ -2,7 +2,7 @@
 
 Strangers are people who have not authenticated, on a WebSocket or over HTTP. When there are too
 many of them, the oldest of the address that has the most must go, so that a newcomer always gets
-in: whoever has a key shows it within milliseconds.
+in: whoever has a key shows it within milliseconds. Who has shown a wrong one goes before that.
 """
 
 from __future__ import annotations
@@ -62,6 +62,12 @@ class Places:
         self._forget_stranger(guest)
         self.turned_away += 1
         guest.send_away()
+
+    def demote(self, guest: Guest) -> None:
+        """Let a stranger be the first to go: a wrong key was shown."""
+        crowd = self._strangers.get(guest.address)
+        if crowd is not None and guest in crowd:
+            crowd.move_to_end(guest, last=False)
 
     def settle(self, guest: Guest, identity: Identity) -> bool:
         """Give a guest who has shown a key a place of the others; False: there is none."""

@@ -91,7 +91,11 @@ class Front:
     ) -> None:
         scope = trio.CancelScope()
         guest = Guest(group_of(ends.client[0] if ends.client else None), lambda: self._cut(scope))
-        site = attrs.evolve(self.site, admitted=partial(self.places.settle, guest))
+        site = attrs.evolve(
+            self.site,
+            admitted=partial(self.places.settle, guest),
+            refused=partial(self.places.demote, guest),
+        )
         if with_calls:
             site = attrs.evolve(site, upgrade=partial(self._serve_websocket, guest, identity))
         http = HttpConnection(stream, site, ends)
@@ -101,11 +105,19 @@ class Front:
             self._enter(guest, identity)
             self._streams.add(http)
             with scope:
+                if identity is None:
+                    await self._hesitate(guest)
                 await guarded(http.serve, "connection_crashed", client=ends.client)
         finally:
             self._streams.discard(http)
             self.places.leave(guest)
             await trio.aclose_forcefully(stream)
+
+    async def _hesitate(self, guest: Guest) -> None:
+        """Let those wait a moment from whose address too many wrong keys came."""
+        now = trio.current_time()
+        if seconds := self.service.authenticator.failures.hesitation(guest.address, now):
+            await trio.sleep(seconds)
 
     def _enter(self, guest: Guest, identity: Identity | None) -> None:
         """Give a guest a place: whom the socket itself names is no stranger."""
@@ -125,7 +137,8 @@ class Front:
             stream, head=upgrade.head, rest=upgrade.rest, max_message_bytes=limit
         ) as ws:
             connection = Connection(
-                self.service, ws, identity, partial(self._seat, guest), guest.address
+                *(self.service, ws, identity),
+                *(partial(self._seat, guest), partial(self.places.demote, guest), guest.address),
             )
             cut = guest.send_away
 

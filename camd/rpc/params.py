@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -190,13 +190,7 @@ class ParamsReader:
 
     def unknown(self, params: Mapping[str, object]) -> tuple[str, ...]:
         """Name what `params` holds and the method does not know: a few names, short, escaped."""
-        if not params:
-            return ()
-        names = [name for name in params if name not in self._spellings]
-        shown = [printable(name, _NAME_CHARACTERS) for name in names[:_MOST_NAMES]]
-        if len(names) > _MOST_NAMES:
-            shown.append(f"and {len(names) - _MOST_NAMES} more")
-        return tuple(shown)
+        return unknown_names(params, self._spellings) if params else ()
 
     def read(self, params: Mapping[str, object]) -> object:
         """Give the parameters as a value of the method's class, or raise a Refusal.
@@ -254,6 +248,23 @@ class ParamsReader:
                 public = spelled.get(name, field.public)
                 return ParamError(public, text.removeprefix(f"'{name}' "))
         return ParamError("", text)
+
+
+def unknown_names(params: Mapping[str, object], known: Container[str]) -> tuple[str, ...]:
+    """Name what is not `known`: a few names, short, escaped."""
+    names = [name for name in params if name not in known]
+    shown = [printable(name, _NAME_CHARACTERS) for name in names[:_MOST_NAMES]]
+    if len(names) > _MOST_NAMES:
+        shown.append(f"and {len(names) - _MOST_NAMES} more")
+    return tuple(shown)
+
+
+def warned(result: object, unknown: tuple[str, ...]) -> object:
+    """Give a result with a warning for each ignored parameter, where it has a place."""
+    if not unknown or not isinstance(result, dict):
+        return result
+    said = [f"unknown parameter, ignored: {name}" for name in unknown]
+    return {**result, "warnings": [*result.get("warnings", ()), *said]}
 
 
 def printable(text: str, most: int) -> str:

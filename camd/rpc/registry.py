@@ -9,7 +9,7 @@ import attrs
 
 from camd.errors import FORBIDDEN, METHOD_NOT_FOUND, Refusal
 from camd.rpc.notification import Notification
-from camd.rpc.params import Nothing, ParamsReader
+from camd.rpc.params import Nothing, ParamsReader, warned
 from camd.rpc.roles import ANONYMOUS, Identity, Role
 
 
@@ -87,10 +87,7 @@ class Ready:
 
     def warned(self, result: object) -> object:
         """Give the result with a warning for each ignored parameter, where it has a place."""
-        if not self.unknown or not isinstance(result, dict):
-            return result
-        said = [f"unknown parameter, ignored: {name}" for name in self.unknown]
-        return {**result, "warnings": [*result.get("warnings", ()), *said]}
+        return warned(result, self.unknown)
 
 
 class Registry:

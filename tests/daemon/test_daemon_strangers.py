@@ -19,6 +19,12 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 CROWD = 400
+SENT = (
+    b"",
+    b"GET /ws HTTP/1.1\r\nHost: x\r\n",
+    b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+)
 FILES = 256  # the daemon's limit in the test: much less than there are strangers
 
 
@@ -29,13 +35,13 @@ def where(daemon: Daemon) -> tuple[str, int]:
 
 @contextmanager
 def crowd(daemon: Daemon, count: int) -> Iterator[list[socket.socket]]:
-    """Hold half-open connections, half of them in the middle of a request."""
+    """Hold connections: silent ones, some in the middle of a request, and deaf WebSockets."""
     with ExitStack() as stack:
         made = []
         for number in range(count):
             sock = stack.enter_context(socket.create_connection(where(daemon), 20))
             with suppress(ConnectionError):  # sent away already
-                sock.sendall(b"GET /ws HTTP/1.1\r\nHost: x\r\n" if number % 2 else b"")
+                sock.sendall(SENT[number % len(SENT)])
             made.append(sock)
         yield made
 

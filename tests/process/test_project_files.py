@@ -14,8 +14,10 @@ import pytest
 import tomli
 
 from camd.config.load import load_config
-from camd.config.schema import Config
+from camd.config.schema import Config, ServerConfig
 from camd.config.structure import Places, camera_readers, section_readers
+from camd.front.places import KEPT
+from camd.runtime.descriptors import for_sockets
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "camd.toml"
@@ -59,6 +61,13 @@ def test_the_service_keeps_what_the_daemon_relies_on() -> None:
     assert service["WatchdogSec"] == "30"
     assert service["ExecReload"] == "kill -HUP $MAINPID"
     assert service["ExecStart"] == "/usr/bin/camd run --config /etc/camd/camd.toml"
+
+
+def test_the_service_has_files_for_all_its_clients() -> None:
+    """The limit of the unit has room for as many connections as are configured by default."""
+    hard = int(unit("camd.service")["Service"]["LimitNOFILE"].rpartition(":")[2])
+    server = ServerConfig()
+    assert for_sockets(hard) > server.max_connections + server.max_unauthenticated + KEPT
 
 
 def test_the_socket_unit_listens_where_clients_expect() -> None:

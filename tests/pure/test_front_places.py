@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from camd.access.failures import (
     ALL_BURST,
     BURST,
+    HESITATION_SECONDS,
     LOCAL,
     LOG_SECONDS,
     LONGEST_SECONDS,
@@ -77,6 +78,19 @@ def test_the_busiest_address_makes_room() -> None:
     assert house.places.turned_away == 6
 
 
+def test_who_has_shown_a_wrong_key_makes_room_first() -> None:
+    """Guesses that wait for their answer do not push out who has not shown a key yet."""
+    house = House(10, 4)
+    first, *guessing = [house.enter("203.0.113.9") for _ in range(4)]
+    for guest in guessing:
+        house.places.demote(guest)
+    for _ in range(3):
+        house.enter("203.0.113.9")
+    assert first in house.inside
+    assert not set(guessing) & set(house.inside)
+    house.places.demote(guessing[0])  # has gone: nothing happens
+
+
 def test_places_beyond_the_limit_are_for_administrators_with_a_key() -> None:
     """Others are refused there, and so is everybody when authentication is off."""
     places = Places(1, 10)
@@ -101,7 +115,10 @@ def test_wrong_keys_wait_longer_the_more_there_are() -> None:
     assert failures.note("a", WRONG, 0.0) == 1 / PER_SECOND
     assert max(failures.note("a", WRONG, 0.0) for _ in range(1000)) == LONGEST_SECONDS
     assert failures.note("b", WRONG, 0.0) == 0.0
-    assert failures.note("a", WRONG, 1e6) == 0.0  # long ago
+    assert failures.hesitation("a", 0.0) == HESITATION_SECONDS
+    assert failures.hesitation("b", 0.0) == failures.hesitation("c", 0.0) == 0.0
+    assert failures.note("a", WRONG, 130.0) == 0.0  # two minutes later
+    assert failures.hesitation("a", 130.0) == 0.0
 
 
 def test_no_key_and_an_old_key_are_no_guess() -> None:

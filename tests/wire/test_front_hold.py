@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 import trio
-from front_stage import Peer, Stage, open_stage
+from front_stage import Peer, Stage, open_stage, token
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from camd.front.hold import HOLD_SECONDS, MOST_HELD
@@ -140,6 +140,8 @@ async def test_unknown_parameters_are_ignored_and_said(autojump_clock: MockClock
         with structlog.testing.capture_logs() as logs:
             for _ in range(3):
                 assert (await peer.call("ping", **{"loud\n": True}))["result"] == "pong"
+        answer = await peer.call("authenticate", auth_token=token(), client="panel")
+        assert answer["result"]["warnings"] == ["unknown parameter, ignored: client"]
         (line,) = logs
         assert (line["event"], line["method"]) == ("unknown_parameters", "ping")
         assert line["names"] == ["loud\\n"]
