@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,6 +15,7 @@ from camd.camera.encoders import Encoders
 from camd.camera.program import FfmpegMissingError, find_ffmpeg
 from camd.cli.findings import Finding, Grade
 from camd.cli.plugged import judge_devices
+from camd.config.files import what_it_is
 from camd.config.schema import CameraConfig, Config
 from camd.config.values import TcpAddress, parse_listen
 from camd.devices.listing import look_around
@@ -32,15 +33,19 @@ _LOOPBACK = ("127.", "localhost", "::1")
 async def inspect(config: Config) -> list[Finding]:
     """Look at everything that recording needs. Opens devices and folders, changes nothing."""
     findings = [
-        Finding("configuration", Grade.OK, str(config.file or "no file: built-in defaults")),
-        *inspect_access(config),
+        Finding("configuration", Grade.OK, str(config.file or "no file: built-in defaults"))
     ]
-    findings += await trio.to_thread.run_sync(lambda: list(inspect_folders(config)))
+    for look in (inspect_access, inspect_folders):  # Ctrl-C leaves a disk that hangs behind
+        findings += await trio.to_thread.run_sync(_all_of, look, config, abandon_on_cancel=True)
     findings += await inspect_ffmpeg(config)
     for camera in config.cameras:
         if not isinstance(camera.source, V4l2Source):
             findings.append(await inspect_source(camera))
     return [*findings, *judge_devices(await look_around(config), config)]
+
+
+def _all_of(look: Callable[[Config], Iterable[Finding]], config: Config) -> list[Finding]:
+    return list(look(config))
 
 
 def inspect_access(config: Config) -> Iterator[Finding]:
@@ -202,15 +207,23 @@ async def inspect_source(camera: CameraConfig) -> Finding:
     subject = f"camera {camera.id}"
     match camera.source:
         case FileSource(path=path):
-            return await trio.to_thread.run_sync(_look_at_file, subject, path)
+            return await trio.to_thread.run_sync(
+                _look_at_file, subject, path, abandon_on_cancel=True
+            )
         case RtspSource() as source:
             return await _look_at_rtsp(subject, source)
     return Finding(subject, Grade.OK, "a synthetic picture")
 
 
 def _look_at_file(subject: str, path: Path) -> Finding:
-    if not path.is_file():
-        return Finding(subject, Grade.PROBLEM, f"there is no file {path}", "Correct its source.")
+    try:
+        words = what_it_is(path.stat().st_mode)
+    except OSError as error:
+        gone = isinstance(error, (FileNotFoundError, NotADirectoryError))
+        text = f"there is no file {path}" if gone else f"{path} cannot be read: {error.strerror}"
+        return Finding(subject, Grade.PROBLEM, text, "Correct its source.")
+    if words:
+        return Finding(subject, Grade.PROBLEM, f"{path} {words}", "Correct its source.")
     if not os.access(path, os.R_OK):
         return Finding(
             subject, Grade.PROBLEM, f"{path} cannot be read", "Make it readable for this user."
