@@ -21,6 +21,7 @@ from camd.config.values import TcpAddress, parse_listen
 from camd.devices.listing import look_around
 from camd.errors import STORAGE_NO_INODES
 from camd.model import FileSource, RtspSource, V4l2Source
+from camd.storage.archive import misplaced_folders
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.identity import Verdict
 from camd.storage.levels import Fault, Usage
@@ -83,6 +84,8 @@ def inspect_folders(config: Config) -> Iterator[Finding]:
     folders = (storage.recordings_dir, storage.snapshots_dir, storage.state_dir)
     for key, folder in zip(("recordings_dir", "snapshots_dir", "state_dir"), folders, strict=True):
         yield inspect_folder(f"storage.{key}", folder)
+    for path in misplaced_folders(storage.recordings_dir):
+        yield Finding("index", Grade.PROBLEM, f"{path} is a directory, not a file", "Move it away.")
     try:
         yield inspect_volume(config, PosixDisk())
     except OSError as error:
