@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,11 +15,13 @@ from camd.camera.encoders import Encoders
 from camd.camera.program import FfmpegMissingError, find_ffmpeg
 from camd.cli.findings import Finding, Grade
 from camd.cli.plugged import judge_devices
+from camd.config.files import what_it_is
 from camd.config.schema import CameraConfig, Config
 from camd.config.values import TcpAddress, parse_listen
 from camd.devices.listing import look_around
 from camd.errors import STORAGE_NO_INODES
 from camd.model import FileSource, RtspSource, V4l2Source
+from camd.storage.archive import misplaced_folders
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.identity import Verdict
 from camd.storage.levels import Fault, Usage
@@ -32,15 +34,19 @@ _LOOPBACK = ("127.", "localhost", "::1")
 async def inspect(config: Config) -> list[Finding]:
     """Look at everything that recording needs. Opens devices and folders, changes nothing."""
     findings = [
-        Finding("configuration", Grade.OK, str(config.file or "no file: built-in defaults")),
-        *inspect_access(config),
+        Finding("configuration", Grade.OK, str(config.file or "no file: built-in defaults"))
     ]
-    findings += await trio.to_thread.run_sync(lambda: list(inspect_folders(config)))
+    for look in (inspect_access, inspect_folders):  # Ctrl-C leaves a disk that hangs behind
+        findings += await trio.to_thread.run_sync(_all_of, look, config, abandon_on_cancel=True)
     findings += await inspect_ffmpeg(config)
     for camera in config.cameras:
         if not isinstance(camera.source, V4l2Source):
             findings.append(await inspect_source(camera))
     return [*findings, *judge_devices(await look_around(config), config)]
+
+
+def _all_of(look: Callable[[Config], Iterable[Finding]], config: Config) -> list[Finding]:
+    return list(look(config))
 
 
 def inspect_access(config: Config) -> Iterator[Finding]:
@@ -78,6 +84,8 @@ def inspect_folders(config: Config) -> Iterator[Finding]:
     folders = (storage.recordings_dir, storage.snapshots_dir, storage.state_dir)
     for key, folder in zip(("recordings_dir", "snapshots_dir", "state_dir"), folders, strict=True):
         yield inspect_folder(f"storage.{key}", folder)
+    for path in misplaced_folders(storage.recordings_dir):
+        yield Finding("index", Grade.PROBLEM, f"{path} is a directory, not a file", "Move it away.")
     try:
         yield inspect_volume(config, PosixDisk())
     except OSError as error:
@@ -202,15 +210,23 @@ async def inspect_source(camera: CameraConfig) -> Finding:
     subject = f"camera {camera.id}"
     match camera.source:
         case FileSource(path=path):
-            return await trio.to_thread.run_sync(_look_at_file, subject, path)
+            return await trio.to_thread.run_sync(
+                _look_at_file, subject, path, abandon_on_cancel=True
+            )
         case RtspSource() as source:
             return await _look_at_rtsp(subject, source)
     return Finding(subject, Grade.OK, "a synthetic picture")
 
 
 def _look_at_file(subject: str, path: Path) -> Finding:
-    if not path.is_file():
-        return Finding(subject, Grade.PROBLEM, f"there is no file {path}", "Correct its source.")
+    try:
+        words = what_it_is(path.stat().st_mode)
+    except OSError as error:
+        gone = isinstance(error, (FileNotFoundError, NotADirectoryError))
+        text = f"there is no file {path}" if gone else f"{path} cannot be read: {error.strerror}"
+        return Finding(subject, Grade.PROBLEM, text, "Correct its source.")
+    if words:
+        return Finding(subject, Grade.PROBLEM, f"{path} {words}", "Correct its source.")
     if not os.access(path, os.R_OK):
         return Finding(
             subject, Grade.PROBLEM, f"{path} cannot be read", "Make it readable for this user."

@@ -18,7 +18,13 @@ from camd.cli.output import console, messages, print_json
 from camd.cli.progress import Meter, printable, shown
 from camd.cli.reach import config_option, configured, json_option
 from camd.cli.tables import file_size
-from camd.storage.archive import FOLDER, FolderInUseError
+from camd.storage.archive import (
+    FOLDER,
+    INDEX,
+    NOT_A_FILE,
+    FolderInUseError,
+    misplaced_folders,
+)
 from camd.storage.salvage import Hashed, Salvage, Salvaged
 from camd.storage.stock import Finding, Outcome
 
@@ -57,6 +63,7 @@ def recover(dry_run: bool, reindex: bool, config_path: Path | None, as_json: boo
     --dry-run, is to be done.
     """
     folder = configured(config_path).storage.recordings_dir
+    refuse_misplaced(folder, but_index=reindex)
     if not dry_run:
         _refuse_for_others(folder)
     out = console()
@@ -76,7 +83,7 @@ def recover(dry_run: bool, reindex: bool, config_path: Path | None, as_json: boo
             "is to do; the service does the same by itself when it starts."
         ) from None
     except OSError as error:
-        raise Failed(f"{folder}: {error.strerror or error}") from None
+        raise Failed(f"{error.filename or folder}: {error.strerror or error}") from None
     except sqlite3.Error as error:
         raise Failed(
             f"the index cannot be used: {error}\n  `camd recover --reindex` puts it aside and "
@@ -87,6 +94,13 @@ def recover(dry_run: bool, reindex: bool, config_path: Path | None, as_json: boo
     else:
         _print(salvaged)
     sys.exit(Exit.FAILED if salvaged.to_do else Exit.OK)
+
+
+def refuse_misplaced(recordings: Path, *, but_index: bool = False) -> None:
+    """End the command when a directory stands where index, journal or lock should be."""
+    for path in misplaced_folders(recordings):
+        if not (but_index and path.name == INDEX):
+            raise Failed(f"{path} {NOT_A_FILE}")
 
 
 def _refuse_for_others(folder: Path) -> None:

@@ -13,6 +13,7 @@ from camd.cli.exits import Exit, Failed
 from camd.cli.output import console, messages, print_json
 from camd.cli.progress import Meter, printable, shown
 from camd.cli.reach import config_option, configured, json_option
+from camd.cli.recover import refuse_misplaced
 from camd.cli.tables import file_size
 from camd.runtime import priority
 from camd.storage.audit import Audit, Progress, Verdict
@@ -36,6 +37,7 @@ def verify(files: tuple[str, ...], fast: bool, config_path: Path | None, as_json
     """
     folder = configured(config_path).storage.recordings_dir
     names = [_name_in(folder, file) for file in files]
+    refuse_misplaced(folder)
     priority.be_nice()
     out = console()
 

@@ -388,7 +388,15 @@ ENCODERS = (
 
 CONTENTS = (
     _row(r"Permission denied|Operation not permitted", NO_PERMISSION),
-    _row(r"No such file or directory|Is a directory", ABSENT),
+    _row(r"No such file or directory", ABSENT),
+    _row(
+        r"Is a directory",
+        attrs.evolve(
+            ABSENT,
+            message="The source is a directory, not a file",
+            suggestion="Correct the camera's source in the configuration.",
+        ),
+    ),
     _row(
         r"Could not find tag for codec|codec not currently supported in container",
         Trouble(

@@ -6,6 +6,7 @@ new, catches up by reading on.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from contextlib import suppress
@@ -26,11 +27,21 @@ from camd.storage.records import Record, SegmentNoted
 
 log = structlog.get_logger("camd.storage")
 
-__all__ = ["FOLDER", "INDEX", "Archive", "FileId", "FolderInUseError", "file_id"]
+__all__ = [
+    "FOLDER",
+    "INDEX",
+    "NOT_A_FILE",
+    "Archive",
+    "FileId",
+    "FolderInUseError",
+    "file_id",
+    "misplaced_folders",
+]
 
 FOLDER = ".camd"  # in the recordings folder
 INDEX = "index.sqlite"
 LOCK = "lock"
+NOT_A_FILE = "is a directory, not a file; move it away"
 MOST_PENDING = 10_000  # records that wait for a disk on which nothing can be written
 
 
@@ -49,6 +60,13 @@ def file_id(path: Path) -> FileId | None:
     except OSError:
         return None
     return facts.st_dev, facts.st_ino
+
+
+def misplaced_folders(recordings: Path) -> list[Path]:
+    """Name the directories that stand where index, journal or lock should be. Blocks."""
+    folder = recordings / FOLDER
+    files = [folder / INDEX, folder / "lock", *sorted(folder.glob("journal-*.jsonl"))]
+    return [path for path in files if path.is_dir()]
 
 
 @attrs.define(eq=False)
@@ -78,6 +96,9 @@ class Archive:
         """
         folder = recordings / FOLDER
         folder.mkdir(mode=0o750, exist_ok=True)
+        for path in misplaced_folders(recordings):
+            if not (reindex and path.name == INDEX):  # which is put aside, whatever it is
+                raise IsADirectoryError(errno.EISDIR, NOT_A_FILE, str(path))
         lock = lock_file(folder / LOCK, recordings)
         try:
             if reindex and (folder / INDEX).exists():

@@ -1,0 +1,92 @@
+"""A directory where a file should be is named as what it is, by every command that meets it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+from click.testing import CliRunner, Result
+
+from camd.camera.run import Patience, Run
+from camd.cli import main
+from camd.media.trouble import ABSENT
+from camd.model import Trouble
+from camd.storage.archive import FOLDER, Archive
+from camd.storage.disk import PosixDisk
+
+FILES = ["index.sqlite", "lock", "journal-000001.jsonl"]
+NOTE = "is a directory, not a file"
+
+
+def camd(folder: Path, *command: str) -> Result:
+    """Run a command with a configuration in `folder`."""
+    file = folder / "camd.toml"
+    text = f'[[camera]]\nid = "gate"\nsource = "file:{folder}"\n'
+    file.write_text(text, encoding="utf-8")
+    (folder / "recordings").mkdir(exist_ok=True)
+    return CliRunner().invoke(main, [*command, "--config", str(file)])
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("command", [["verify"], ["recover"], ["recover", "--dry-run"], ["check"]])
+def test_a_directory_in_the_place_of_an_account_is_named(
+    tmp_path: Path, name: str, command: list[str]
+) -> None:
+    """Which one it is, and that it is to go; nothing is said to be well."""
+    path = tmp_path / "recordings" / FOLDER / name
+    path.mkdir(parents=True)
+    result = camd(tmp_path, *command)
+    assert result.exit_code == 1
+    assert f"{path} {NOTE}" in result.output
+    assert path.is_dir()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_service_is_told_which_path_it_is(tmp_path: Path, name: str) -> None:
+    """Instead of a database that cannot be opened."""
+    path = tmp_path / FOLDER / name
+    path.mkdir(parents=True)
+    with pytest.raises(IsADirectoryError, match=NOTE) as caught:
+        Archive.open(PosixDisk(), tmp_path)
+    assert caught.value.filename == str(path)
+
+
+def test_a_new_index_puts_the_directory_aside(tmp_path: Path) -> None:
+    """`--reindex` does with it as with any other index that is none."""
+    path = tmp_path / "recordings" / FOLDER / "index.sqlite"
+    path.mkdir(parents=True)
+    assert camd(tmp_path, "recover", "--reindex").exit_code == 0
+    assert path.is_file()
+
+
+def test_a_directory_as_a_source_is_named_by_check(tmp_path: Path) -> None:
+    """It is there, so it is not called missing."""
+    assert f"camera gate: {tmp_path} {NOTE}" in camd(tmp_path, "check").output
+
+
+class Nobody:
+    """Takes nothing."""
+
+    def begin(self, init: object) -> None:
+        """Take it."""
+
+    def deliver(self, fragment: object) -> None:
+        """Take it."""
+
+
+async def test_a_directory_as_a_source_is_named_by_the_service() -> None:
+    """As FFmpeg finds it."""
+
+    async def hear(trouble: Trouble) -> None:
+        raise AssertionError(trouble)
+
+    run = Run(Nobody(), Patience(20, 20), trio.lowlevel.checkpoint, hear)
+    words = "[error] /srv: Is a directory"
+    with trio.fail_after(20):
+        trouble = await run.live(["/bin/sh", "-c", f"echo '{words}' >&2; exit 1"])
+    assert trouble is not None
+    assert (trouble.cause, trouble.message) == (
+        ABSENT.cause,
+        "The source is a directory, not a file",
+    )
