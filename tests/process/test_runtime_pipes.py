@@ -292,7 +292,7 @@ async def test_a_stop_is_not_delayed_by_rounds(tmp_path: Path) -> None:
                 begun.set()
                 yield reading
 
-    run, watching = watched(Idle())
+    run, watching = watched(Idle(), stall=1000.0)
 
     async def stop() -> None:
         await begun.wait()

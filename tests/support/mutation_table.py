@@ -1118,7 +1118,7 @@ _break(
     "camd/front/connection.py:Connection._watch",
     "self.socket.stalled_seconds >= STALL_SECONDS",
     "False",
-    f"{CONNECTIONS}::test_a_stalled_send_ends_the_connection",
+    f"{CONNECTIONS}::test_a_client_that_takes_nothing_more_is_told_why",
 )
 _break(
     "bound: half a handshake",

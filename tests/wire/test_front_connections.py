@@ -116,8 +116,20 @@ async def test_a_stalled_send_ends_the_connection(autojump_clock: MockClock) -> 
     async with open_stage() as stage:
         ours = stage.connect(lockstep=True)
         await ours.send_all(UPGRADE + b"\r\n")
-        await trio.sleep(35)  # no ping is overdue yet
+        await trio.sleep(60)
         assert stage.front.connections == 0
+
+
+async def test_a_client_that_takes_nothing_more_is_told_why(autojump_clock: MockClock) -> None:
+    """Long before its queue is full, and before a ping is overdue."""
+    async with open_stage() as stage:
+        with structlog.testing.capture_logs() as logs:
+            async with stage.peer(lockstep=True):
+                for seq in range(20):
+                    stage.publish("event", seq=seq)
+                await trio.sleep(35)
+                assert stage.front.connections == 0
+        assert ends_of(logs) == [(1008, "the client does not read")]
 
 
 async def test_a_client_may_want_less(autojump_clock: MockClock) -> None:
