@@ -14,7 +14,7 @@ from camd.camera.actor import UNPLUGGED, Camera
 from camd.camera.capture import Capture
 from camd.camera.encoders import Encoders
 from camd.camera.keeping import Keeping, KeptInFile
-from camd.camera.known import SOURCES_FILE, KnownSources
+from camd.camera.known import PATIENCE_SECONDS, SOURCES_FILE, KnownSources
 from camd.camera.program import Program, find_ffmpeg
 from camd.camera.resumption import Resumption
 from camd.camera.seats import Seats
@@ -231,4 +231,6 @@ async def open_cameras(
         finally:
             with trio.CancelScope(shield=True), trio.move_on_after(20):
                 await cameras.close()
+            with trio.CancelScope(shield=True), trio.move_on_after(PATIENCE_SECONDS):
+                await memory.save()
         nursery.cancel_scope.cancel()
