@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import attrs
+
 from camd.camera import machine as m
+from camd.camera import paths
 from camd.devices import words
 from camd.devices.identity import Identity, Known, look
 from camd.errors import TABLE
+from camd.media import rtsp
 from camd.media import trouble as t
 from camd.model import CameraId, Cause, Device, Trouble, UsbFacts, V4l2Source
 
@@ -128,9 +132,27 @@ _SEATS = (
     words.ambiguous(_LOST, _FOUND),
     words.taken(V4l2Source(port="1-1"), _LOST.camera_id, _FOUND[0]),
 )
+_UNSURE = Trouble("unauthorised", "", "", Cause.SOURCE_UNREACHABLE)
+_ADDRESS = rtsp.Address("camera", 554, "rtsp://camera:554/x", tls=False, with_credentials=False)
+_SEEN = (
+    rtsp.Seen((rtsp.Answer("DESCRIBE", status=401, challenges=("Digest algorithm=SHA-256",)),)),
+    rtsp.Seen((rtsp.Answer("DESCRIBE", status=401, challenges=("Basic",)),)),
+    rtsp.Seen(certificate="self-signed certificate"),
+)
+_STRANGE = (
+    rtsp.Seen((rtsp.Answer("OPTIONS", b"HTTP/1.1 400 Bad Request"),)),
+    rtsp.Seen((rtsp.Answer("OPTIONS", timed_out=True),)),
+    rtsp.Seen((rtsp.Answer("OPTIONS"),)),
+)
+_LOOKS = (
+    *(rtsp.explain(_UNSURE, _ADDRESS, seen) for seen in _SEEN),
+    *(rtsp.explain(attrs.evolve(_UNSURE, cause="no_stream"), _ADDRESS, seen) for seen in _STRANGE),
+    *(paths.EMPTY, paths.FORBIDDEN, paths.HANGS),
+)
 _FAULTS: tuple[tuple[str, Iterable[Trouble]], ...] = (
     ("Cameras of this machine", [row.trouble for row in (*t.DEVICES, *t.SOUND)]),
     ("Streams", [row.trouble for row in t.STREAMS]),
+    ("What a look at a stream's server or a file shows", _LOOKS),
     ("FFmpeg and its encoders", [row.trouble for row in t.ENCODERS]),
     ("Any source", [row.trouble for row in t.CONTENTS]),
     ("What camd notices by itself", t.NOTICED),

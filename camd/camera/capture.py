@@ -9,6 +9,7 @@ from pathlib import Path
 
 import attrs
 import structlog
+import trio
 
 from camd.camera.asked import Asked, unsupported
 from camd.camera.conversation import explain_stream, still_refuses
@@ -54,6 +55,13 @@ CONNECTION_CAUSES = frozenset(
 ) | frozenset(("ended", "server_busy", "server_unavailable", "tls_failed", "no_rtsp", "stalled"))
 STEPS = 4  # of a connection, each with FFmpeg's time-out: connect, DESCRIBE, SETUP, PLAY
 ANALYSIS_SECONDS = 6.0  # FFmpeg looks for up to 5 s at what comes
+LOOK_AFTER_SECONDS = 4.0
+NO_ANSWER = Trouble(
+    "timed_out",
+    "The source does not describe its stream in time",
+    "Check that it speaks RTSP on that port; for a slow one, raise ffmpeg.start_timeout.",
+    Cause.SOURCE_UNREACHABLE,
+)
 CONTAINER_NAMES = {"avc1": "h264", "avc3": "h264", "hvc1": "hevc", "hev1": "hevc"}
 LEAST_BYTES_PER_SECOND = 125_000.0
 SOUND_SECONDS = 4.0  # sound that is announced comes sooner
@@ -457,10 +465,28 @@ class Capture:
 
     async def _probe(self, program: Program, reach: Reach) -> ProbeResult | Trouble:
         """Ask a source what it holds; over the other transport where the first is refused."""
-        found = await self._ask(program, reach)
+        found = await self._ask_watched(program, reach)
         if isinstance(found, Trouble) and self._changes_transport(found):
             found = await self._ask(program, attrs.evolve(reach, transport=self._transport))
         return await self.explain(found, delivered=False) if isinstance(found, Trouble) else found
+
+    async def _ask_watched(self, program: Program, reach: Reach) -> ProbeResult | Trouble:
+        """Ask FFmpeg, and look ourselves when that takes long: it may talk with a stranger."""
+        found: ProbeResult | Trouble = ProbeResult()
+        async with trio.open_nursery() as nursery:
+
+            async def look() -> None:
+                nonlocal found
+                await trio.sleep(LOOK_AFTER_SECONDS)
+                seen = await self.explain(NO_ANSWER, delivered=False)
+                if seen.cause == "no_rtsp":
+                    found = seen
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(look)
+            found = await self._ask(program, reach)
+            nursery.cancel_scope.cancel()
+        return found
 
     async def _ask(self, program: Program, reach: Reach) -> ProbeResult | Trouble:
         """Ask FFmpeg what a stream holds, so that H.264 and H.265 are kept as they are.
@@ -480,10 +506,10 @@ class Capture:
             answer = await ask_program(arguments, seconds)
         except OSError:  # it went away since it was found; the child will say so
             return ProbeResult()
+        stream = isinstance(self.camera.source, RtspSource)
         if answer.status is None and not answer.flooded:
             log.warning("probe_took_too_long", camera=self.camera.id)
-            return ProbeResult()
+            return NO_ANSWER if stream else ProbeResult()
         text = answer.errors.decode("utf-8", "replace")
         found = parse_probe(text)
-        refused = isinstance(self.camera.source, RtspSource) and not found.streams
-        return parse_refusal(text) if refused else found
+        return parse_refusal(text) if stream and not found.streams else found

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import operator
-from functools import partial
 from pathlib import Path
 
 import attrs
@@ -69,7 +67,10 @@ class KnownSources:
     """What is known of all sources; shared by all cameras. `file` None: it is kept nowhere."""
 
     file: Path | None = None
-    _entries: Published[_Entries] = attrs.field(factory=lambda: Published[_Entries]({}), init=False)
+    _saved: _Entries = attrs.field(factory=dict, init=False)
+    _entries: Published[_Entries] = attrs.field(
+        default=attrs.Factory(lambda known: Published(known._saved), takes_self=True), init=False
+    )
 
     def find(self, key: str) -> Known | None:
         """Look a source up."""
@@ -94,22 +95,31 @@ class KnownSources:
             return
         with trio.move_on_after(PATIENCE_SECONDS):
             found = await trio.to_thread.run_sync(_load, self.file, abandon_on_cancel=True)
+            self._saved = found
             self._entries.publish(found)
 
     async def serve(self) -> None:
         """Write what is learned, the latest only, until cancelled; errors cost the hint alone."""
-        saved = self._entries.value
         while self.file is not None:
-            await self._entries.wait_until(partial(operator.is_not, saved))
+            await self._entries.wait_until(lambda latest: latest is not self._saved)
             await trio.sleep(GATHER_SECONDS)
-            latest = self._entries.value
-            try:
-                await trio.to_thread.run_sync(replace_file, self.file, render(latest))
-            except OSError as error:
-                log.warning("sources_not_kept", error=str(error))
+            if not await self.save():
                 await trio.sleep(AGAIN_SECONDS)
-            else:
-                saved = latest
+
+    async def save(self) -> bool:
+        """Write what is not written yet; False when that cannot be done. Waits for the disk."""
+        latest = self._entries.value
+        if self.file is None or latest is self._saved:
+            return True
+        try:
+            await trio.to_thread.run_sync(
+                replace_file, self.file, render(latest), abandon_on_cancel=True
+            )
+        except OSError as error:
+            log.warning("sources_not_kept", error=str(error))
+            return False
+        self._saved = latest
+        return True
 
 
 def key_of(source: Source, facts: FileFacts | None = None) -> str:

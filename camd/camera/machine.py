@@ -15,7 +15,7 @@ from camd.model import CameraState, Trouble
 
 FIRST_REST_SECONDS = 0.5
 SHORT_REST_SECONDS = 0.2  # behind what comes and goes: a server is asked often at first
-SHORT_REST_GROWTH = 1.1
+SHORT_REST_GROWTH = 1.08
 LONGEST_REST_SECONDS = 30.0
 SETTLED_SECONDS = 10.0
 

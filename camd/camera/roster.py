@@ -17,7 +17,7 @@ from camd.camera.capture import Capture
 from camd.camera.conversions import Conversions
 from camd.camera.encoders import Encoders
 from camd.camera.keeping import Keeping, KeptInFile
-from camd.camera.known import SOURCES_FILE, KnownSources
+from camd.camera.known import PATIENCE_SECONDS, SOURCES_FILE, KnownSources
 from camd.camera.program import Program, find_ffmpeg
 from camd.camera.resumption import Resumption
 from camd.camera.seats import Seats
@@ -272,4 +272,6 @@ async def open_cameras(
         finally:
             with trio.CancelScope(shield=True), trio.move_on_after(20):
                 await cameras.close()
+            with trio.CancelScope(shield=True), trio.move_on_after(PATIENCE_SECONDS):
+                await memory.save()
         nursery.cancel_scope.cancel()

@@ -12,15 +12,17 @@ from urllib.parse import urlsplit
 import trio
 
 from camd.camera.encoders import Encoders
+from camd.camera.paths import look_at_file
 from camd.camera.program import FfmpegMissingError, find_ffmpeg
 from camd.cli.findings import Finding, Grade
 from camd.cli.plugged import judge_devices
-from camd.config.files import what_it_is
 from camd.config.schema import CameraConfig, Config
 from camd.config.values import TcpAddress, parse_listen
 from camd.devices.listing import look_around
 from camd.errors import STORAGE_NO_INODES
-from camd.model import FileSource, RtspSource, V4l2Source
+from camd.media.trouble import ABSENT
+from camd.model import FileSource, RtspSource, Trouble, V4l2Source
+from camd.runtime.looking import Looks
 from camd.storage.archive import misplaced_folders
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.identity import Verdict
@@ -210,28 +212,20 @@ async def inspect_source(camera: CameraConfig) -> Finding:
     subject = f"camera {camera.id}"
     match camera.source:
         case FileSource(path=path):
-            return await trio.to_thread.run_sync(
-                _look_at_file, subject, path, abandon_on_cancel=True
-            )
+            return await _look_at_file(subject, path)
         case RtspSource() as source:
             return await _look_at_rtsp(subject, source)
     return Finding(subject, Grade.OK, "a synthetic picture")
 
 
-def _look_at_file(subject: str, path: Path) -> Finding:
-    try:
-        words = what_it_is(path.stat().st_mode)
-    except OSError as error:
-        gone = isinstance(error, (FileNotFoundError, NotADirectoryError))
-        text = f"there is no file {path}" if gone else f"{path} cannot be read: {error.strerror}"
-        return Finding(subject, Grade.PROBLEM, text, "Correct its source.")
-    if words:
-        return Finding(subject, Grade.PROBLEM, f"{path} {words}", "Correct its source.")
-    if not os.access(path, os.R_OK):
-        return Finding(
-            subject, Grade.PROBLEM, f"{path} cannot be read", "Make it readable for this user."
-        )
-    return Finding(subject, Grade.OK, str(path))
+async def _look_at_file(subject: str, path: Path) -> Finding:
+    found = await look_at_file(path, Looks())
+    if not isinstance(found, Trouble):
+        return Finding(subject, Grade.OK, str(path))
+    if found.cause == ABSENT.cause:
+        return Finding(subject, Grade.PROBLEM, f"there is no file {path}", "Correct its source.")
+    text = f"{found.message[:1].lower()}{found.message[1:]}: {path}"
+    return Finding(subject, Grade.PROBLEM, text, found.suggestion)
 
 
 async def _look_at_rtsp(subject: str, source: RtspSource) -> Finding:

@@ -30,7 +30,7 @@ class FileSource:
 
 @attrs.frozen
 class RtspSource:
-    """An RTSP stream over TCP. The URL may hold credentials, so `repr` leaves it out."""
+    """An RTSP stream. The URL may hold credentials, so `repr` leaves it out."""
 
     url: str = attrs.field(repr=False)
 

@@ -239,7 +239,7 @@ async def test_a_stopped_ffmpeg_is_replaced(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "cause"),
-    [("missing.mp4", "not_found"), ("text.mp4", "unreadable"), ("folder", "not_found")],
+    [("missing.mp4", "not_found"), ("text.mp4", "unreadable"), ("folder", "not_a_file")],
 )
 async def test_sources_that_hold_no_video(
     program: str, tmp_path: Path, name: str, cause: str
@@ -316,7 +316,7 @@ async def test_without_ffmpeg(tmp_path: Path) -> None:
     assert "ffmpeg.path" in refusal.suggestion
 
 
-@pytest.mark.parametrize("source", [SMALL, FileSource(Path("/dev/null"))], ids=["test", "file"])
+@pytest.mark.parametrize("source", [SMALL, FileSource(Path(__file__))], ids=["test", "file"])
 async def test_an_ffmpeg_that_went_away(tmp_path: Path, source: TestSource | FileSource) -> None:
     """A program that was found and is gone when it is needed says so, and crashes nothing."""
     program = Program(tmp_path / "removed", (5, 1))

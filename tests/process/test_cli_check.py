@@ -141,13 +141,17 @@ def test_a_secret_in_a_file_that_everybody_reads_is_warned_of(tmp_path: Path) ->
 
 
 async def test_files_are_looked_at(tmp_path: Path) -> None:
-    """A file must be there."""
+    """A file must be there, and hold something; a pipe is none."""
     clip = tmp_path / "clip.mp4"
-    clip.touch()
+    clip.write_bytes(b"film")
+    (tmp_path / "empty.mp4").touch()
+    os.mkfifo(tmp_path / "fifo")
     grades: dict[Source, Grade] = {
         TestSource(): Grade.OK,
         FileSource(clip): Grade.OK,
         FileSource(tmp_path / "none.mp4"): Grade.PROBLEM,
+        FileSource(tmp_path / "empty.mp4"): Grade.PROBLEM,
+        FileSource(tmp_path / "fifo"): Grade.PROBLEM,
     }
     with trio.fail_after(30):
         for source, grade in grades.items():

@@ -24,6 +24,7 @@ EVENTS: dict[str, m.Event] = {
     "fragment": m.FragmentArrived(),
     "settled": m.ChildSettled(),
     "stalled": m.ChildStalled(STALLED),
+    "waits": m.ChildWaits(STALLED),
     "finished": m.ChildEnded(None),
     "failed": m.ChildEnded(BROKEN),
     "vanished": m.ChildEnded(BROKEN, absent=True),
@@ -131,6 +132,51 @@ def test_rests_double_up_to_a_bound() -> None:
         machine, _ = step(machine, EVENTS["rest over"])
     assert rests == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
     assert attrs.evolve(machine, failures=10**9).rest_seconds == 30
+
+
+REFUSED = Trouble("connection_refused", "Nobody answers", "Start it.")
+
+
+def test_a_stream_that_broke_off_is_tried_at_once_and_then_ever_less_often() -> None:
+    """A server that was away for three seconds is found within half a second; 30 s is the end."""
+    machine, rests = Machine(CameraState.STREAMING, wanted=True), []
+    for _ in range(70):
+        machine, _ = step(machine, m.ChildEnded(REFUSED))
+        rests.append(machine.rest_seconds)
+        machine, _ = step(machine, EVENTS["rest over"])
+    assert rests[0] == 0.0
+    assert rests[1:] == sorted(rests[1:])
+    assert rests[-1] == 30.0
+    away, tries = 0.0, 0
+    while away < 3.0:
+        tries += 1
+        away += rests[tries]
+    assert rests[tries] <= 0.5
+
+
+def test_a_stream_that_never_began_is_not_asked_twice_at_once() -> None:
+    """A camera may count who comes too often."""
+    machine, _ = step(Machine(CameraState.STARTING, wanted=True), m.ChildEnded(REFUSED))
+    assert machine.rest_seconds == 0.2
+
+
+def test_a_child_that_waits_says_so_and_lives() -> None:
+    """A source that is alive is neither ended nor counted as a failure."""
+    machine, actions = step(Machine(CameraState.STARTING, wanted=True), EVENTS["waits"])
+    assert (machine.state, machine.trouble, actions) == (CameraState.STARTING, STALLED, ())
+    machine, _ = step(machine, EVENTS["fragment"])
+    assert (machine.trouble, machine.failures) == (None, 0)
+
+
+def test_the_last_trouble_is_kept_until_the_camera_works_or_is_another_one() -> None:
+    """A camera that nobody needs any more still tells why it did not deliver."""
+    machine = Machine(CameraState.STARTING, wanted=True)
+    for event in ("failed", "unwanted", "wanted"):
+        machine, _ = step(machine, EVENTS[event])
+        assert machine.past == BROKEN
+    assert step(machine, EVENTS["fragment"])[0].past is None
+    idle, _ = step(Machine(past=BROKEN), EVENTS["device came"])
+    assert idle.past is None
 
 
 LOST = Machine(CameraState.ABSENT, wanted=True, present=False, trouble=GONE)

@@ -151,6 +151,8 @@ def test_a_wrong_resolution_is_refused(text: str) -> None:
         ("file:a b.mp4", FileSource(FOLDER / "a b.mp4")),
         ("file:~/a.mp4", FileSource(Path("/home/eve/a.mp4"))),
         ("file:a.mp4?loop=false&speed=10", FileSource(FOLDER / "a.mp4", loop=False, speed=10)),
+        ("file:a%3Fb%23c%25.mp4?loop=false", FileSource(FOLDER / "a?b#c%.mp4", loop=False)),
+        ("file:a#b 100%.mp4", FileSource(FOLDER / "a#b 100%.mp4")),
         ("test:", TestSource()),
         (
             "test:?size=640x360&rate=12.5&audio=true",
@@ -182,6 +184,9 @@ def test_an_rtsp_source_keeps_its_url_and_hides_it() -> None:
         ("file:", "names a file"),
         ("file://host/a.mp4", "one slash or with three"),
         ("file:~/a.mp4", "home folder"),
+        ("file:a%0Ab", "control characters"),
+        ("file:a%00b", "control characters"),
+        ("file:%ff", "UTF-8"),
         ("file:a.mp4?lop=true", "did you mean 'loop'"),
         ("file:a.mp4?loop=yes", "true or false"),
         ("file:a.mp4?loop=true&loop=true", "twice"),
@@ -216,6 +221,22 @@ def test_a_refused_url_is_not_repeated(text: str) -> None:
         values.parse_source(text, FOLDER)
     assert "hunter2" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    "url", ["p#w@h/x", "p/w@h/x", "p?w@h/x", "1#w@h:554/x", "1/2@h/x", "p w@h"]
+)
+def test_a_password_that_was_not_encoded_is_told_how(url: str) -> None:
+    """Each character that ends a host too early: the sentence says what to write for it."""
+    with pytest.raises(ValueError, match="%23 for #, %2F for /, %3F for") as caught:
+        values.parse_source(f"rtsp://eve:{url}", FOLDER)
+    assert "eve" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["h/x?mail=a@b", "u:p%23@h/x@y", "h:554/x?q=@", "u:a@b:c@h/x"])
+def test_an_at_sign_elsewhere_is_no_password(url: str) -> None:
+    """Queries and paths may have one."""
+    assert values.parse_source(f"rtsp://{url}", FOLDER) == RtspSource(f"rtsp://{url}")
 
 
 @given(st.text(st.characters(max_codepoint=0x2FF), max_size=60))

@@ -11,6 +11,7 @@ import pytest
 from camd.config.schema import CameraConfig
 from camd.media.command import (
     Order,
+    Reach,
     Sound,
     capture_arguments,
     probe_arguments,
@@ -36,7 +37,7 @@ URL = "rtsp://user:p@ss@host:554/live?x=1"
 
 def command(source, *, copy=False, version=(5, 1), probe=None, **settings):
     """Build a camera's command as one text with spaces."""
-    names = ("choice", "encoder", "node", "sound", "wall_ahead")
+    names = ("choice", "encoder", "node", "sound", "reach", "wall_ahead")
     given = {name: settings.pop(name) for name in names if name in settings}
     encoder = SOFTWARE.get(settings.get("codec", "auto"), SOFTWARE["h264"])
     order = Order("ffmpeg", version, HALF, copy, encoder, probe or ProbeResult())
@@ -109,6 +110,35 @@ def test_settings_become_arguments(said, parts):
     """Each source and setting is said in FFmpeg's words."""
     for part in parts:
         assert part in said
+
+
+@pytest.mark.parametrize(
+    ("options", "kept", "left_out"),
+    [
+        (("-rtsp_transport", "udp"), "-timeout 20000000", "-rtsp_transport tcp"),
+        (("-stimeout", "5"), "-rtsp_transport tcp", "-timeout 20000000"),
+        (("-fpsprobesize", "9"), "-analyzeduration 100000", "-fpsprobesize 0"),
+        (("-analyzeduration", "1"), "-fpsprobesize 0", "-analyzeduration 100000"),
+        (("-tls_verify", "0"), "-timeout 20000000", "-tls_verify 1"),
+    ],
+)
+def test_what_a_user_says_leaves_ours_out(options, kept, left_out):
+    """An option of one meaning stands there once, for the capture and for the probe alike."""
+    reach = Reach(tls_verify=True, analysis=timedelta(milliseconds=100))
+    source = RtspSource(URL.replace("rtsp:", "rtsps:"))
+    probe = probe_arguments("ffmpeg", source, options=options, reach=reach)
+    capture = command(source, copy=True, reach=reach, input_options=options)
+    for said in (capture, " ".join(probe)):
+        assert " ".join(options) in said
+        assert kept in said
+        assert left_out not in said
+
+
+def test_a_file_is_read_as_fast_as_the_user_says():
+    """One word about the pace leaves out all of ours."""
+    said = command(FileSource(Path("x")), version=(9, 0), input_options=("-readrate", "3"))
+    assert "-readrate 3 -stream_loop -1 -i" in said
+    assert "-readrate_initial_burst" not in said
 
 
 def test_audio_can_be_switched_off():

@@ -8,10 +8,12 @@ from __future__ import annotations
 import base64
 import contextlib
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import attrs
 import trio
@@ -25,9 +27,10 @@ GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 class Client:
     """A connection, and on which channels it wants which tracks."""
 
-    stream: trio.SocketStream
+    stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]
     turn: trio.Lock = attrs.field(factory=trio.Lock)
     channels: dict[int, int] = attrs.field(factory=dict)
+    ports: dict[int, int] = attrs.field(factory=dict)  # that take a track by UDP
     playing: bool = False
 
     async def send(self, data: bytes) -> None:
@@ -45,10 +48,16 @@ class RtspServer:
     query: str = ""  # what the URL ends with
     sdp: str = ""
     refusal: str = ""  # "404 Not Found": the answer to DESCRIBE
+    challenge: str = 'Basic realm="film"'  # what is asked for when credentials are
+    tcp: bool = True  # whether it sends RTP over the connection
+    udp: bool = False  # whether it sends RTP by UDP
+    pauses: dict[str, float] = attrs.field(factory=dict)  # seconds before a method's answer
+    tls: ssl.SSLContext | None = None
     mute: bool = False  # takes connections, and answers nothing
     frozen: bool = False  # stays connected, and delivers nothing
     connections: int = 0  # so far
     wrong_passwords: int = 0  # that were tried
+    refusals: int = 0  # of a transport
     transports: set[str] = attrs.field(factory=set)  # that were asked for
     clients: list[Client] = attrs.field(factory=list)
     nursery: trio.Nursery | None = None
@@ -58,12 +67,16 @@ class RtspServer:
     def url(self) -> str:
         """Where to connect, credentials included."""
         user = f"{self.credentials}@" if self.credentials else ""
-        return f"rtsp://{user}127.0.0.1:{self.port}/film{self.query}"
+        secure = "s" if self.tls else ""
+        return f"rtsp{secure}://{user}127.0.0.1:{self.port}/film{self.query}"
 
     # --- conversation ---
 
-    async def serve_client(self, stream: trio.SocketStream) -> None:
+    async def serve_client(self, tcp: trio.SocketStream) -> None:
         """Answer requests; after PLAY, the relay writes between the answers."""
+        stream: trio.SocketStream | trio.SSLStream[trio.SocketStream] = tcp
+        if self.tls is not None:
+            stream = trio.SSLStream(tcp, self.tls, server_side=True)
         client = Client(stream)
         self.connections += 1
         self.clients.append(client)
@@ -85,12 +98,18 @@ class RtspServer:
         reply = [f"CSeq: {headers.get('CSeq', '0')}", "Session: 1"]
         wanted = "Basic " + base64.b64encode(self.credentials.encode()).decode()
         status, body = "200 OK", ""
+        await trio.sleep(self.pauses.get(method, 0.0))
         if self.credentials and headers.get("Authorization") != wanted:
             self.wrong_passwords += "Authorization" in headers
             status = "401 Unauthorized"
-            reply.append('WWW-Authenticate: Basic realm="film"')
+            reply.append(f"WWW-Authenticate: {self.challenge}")
         elif self.refusal and method == "DESCRIBE":
             status = self.refusal
+        elif method == "SETUP" and not (
+            self.tcp if "TCP" in headers.get("Transport", "") else self.udp
+        ):
+            status = "461 Unsupported Transport"
+            self.refusals += 1
         else:
             body = self._obey(client, method, target, headers.get("Transport", ""), reply)
         text = "\r\n".join([f"RTSP/1.0 {status}", *reply]) + "\r\n\r\n" + body
@@ -109,6 +128,14 @@ class RtspServer:
                 return self.sdp
             case "SETUP":
                 self.transports.add(transport.split(";", maxsplit=1)[0])
+                if "TCP" not in transport:
+                    ports = transport.partition("client_port=")[2].split(";")[0]
+                    client.ports[int(target[-1])] = int(ports.split("-")[0])
+                    mine = f"{self.port}-{self.port + 1}"  # nothing is sent there
+                    reply.append(
+                        f"Transport: RTP/AVP;unicast;client_port={ports};server_port={mine}"
+                    )
+                    return ""
                 channels = transport.partition("interleaved=")[2].split(";")[0]
                 client.channels[int(target[-1])] = int(channels.split("-")[0])
                 reply.append(f"Transport: RTP/AVP/TCP;unicast;interleaved={channels}")
@@ -119,7 +146,11 @@ class RtspServer:
         while True:
             packet = await rtp.recv(65536)
             for client in tuple(self.clients):
-                if self.frozen or not client.playing or track not in client.channels:
+                if self.frozen or not client.playing:
+                    continue
+                if track in client.ports:
+                    await rtp.sendto(packet, ("127.0.0.1", client.ports[track]))
+                if track not in client.channels:
                     continue
                 head = b"$" + bytes((client.channels[track],)) + len(packet).to_bytes(2, "big")
                 with contextlib.suppress(*GONE):
@@ -131,6 +162,7 @@ class RtspServer:
         """End every client's connection, as a server that is stopped does."""
         for client in self.clients:
             client.playing = False
+            assert isinstance(client.stream, trio.SocketStream)
             with contextlib.suppress(OSError):
                 client.stream.socket.shutdown(socket.SHUT_RDWR)
 
@@ -139,6 +171,7 @@ class RtspServer:
         for client in self.clients:
             client.playing = False
             linger = struct.pack("ii", 1, 0)
+            assert isinstance(client.stream, trio.SocketStream)
             client.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             client.stream.socket.close()
 
@@ -202,14 +235,16 @@ async def open_rtsp_server(
     codec: str = "h264",
     audio: bool = False,
     parameters: bool = True,
+    **faults: Any,
 ) -> AsyncIterator[RtspServer]:
     """Play `film` over and over in real time while the block runs.
 
-    `parameters` False leaves the codec's out of the description, as some cameras do.
+    `parameters` False leaves the codec's out of the description, as some cameras do; `faults` are
+    fields of the server.
     """
     tracks = [await _udp() for _ in range(2 if audio else 1)]
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    server = RtspServer(listeners[0].socket.getsockname()[1], credentials)
+    server = RtspServer(listeners[0].socket.getsockname()[1], credentials, **faults)
     sdp = film.with_suffix(".sdp")
     sdp.unlink(missing_ok=True)
     ports = [rtp.getsockname()[1] for rtp in tracks]

@@ -1,0 +1,329 @@
+"""How a source is opened, and what is said when it cannot be: servers and paths of every kind."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+import trio
+import trustme
+from media_ffmpeg import PROGRAMS, run
+from support.camera_set import WISH, open_set
+from support.rtsp import open_rtsp_server
+from test_camera_rtsp import recording_camera
+
+from camd.camera import capture, conversation
+from camd.camera.known import SOURCES_FILE
+from camd.errors import Refusal
+from camd.model import CameraState, Cause, FileSource, Session, Trouble
+
+BUNDLED = PROGRAMS[1].values[0]
+H264 = ("-c:v", "libx264", "-preset", "ultrafast")
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversation, "STEP_SECONDS", 1.0)
+    monkeypatch.setattr(capture, "LOOK_AFTER_SECONDS", 2.0)
+
+
+def make(path: Path, *arguments: str, rate: int = 20, seconds: int = 20) -> Path:
+    """Make a small film without sound."""
+    picture = f"testsrc2=size=160x90:rate={rate}"
+    done = run(BUNDLED, "-f", "lavfi", "-i", picture, "-t", str(seconds), *arguments, str(path))
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A film with a key frame every half second."""
+    return make(tmp_path_factory.mktemp("film") / "film.mp4", *H264, "-g", "10")
+
+
+async def recorded(folder: Path, program: str, url: str, **entry: object) -> Session:
+    """Record a little of a stream."""
+    with trio.fail_after(60):
+        async with recording_camera(folder, program, url, **entry) as camera:
+            await camera.start_recording(WISH)
+            return await camera.stop_recording()
+
+
+async def refused(folder: Path, url: str, program: str = BUNDLED, **entry: object) -> Refusal:
+    """Ask for a recording that cannot begin, and return why."""
+    with trio.fail_after(60):
+        async with recording_camera(folder, program, url, **entry) as camera:
+            with pytest.raises(Refusal) as caught:
+                await camera.start_recording(WISH)
+            status = await camera.published.wait_until(lambda s: s.state is CameraState.IDLE)
+            assert status.trouble is not None  # it is kept while nobody needs the camera
+            assert status.trouble.cause == caught.value.data["cause"]
+    return caught.value
+
+
+# --- what a user can say ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize(
+    "entry",
+    [{}, {"transport": "udp"}, {"input_options": ("-rtsp_transport", "udp")}],
+    ids=["auto", "transport", "option"],
+)
+async def test_a_camera_that_sends_by_udp_only_is_recorded(
+    tmp_path: Path, film: Path, program: str, entry: dict[str, object]
+) -> None:
+    """UDP is tried after a refusal by itself, and at once where it is asked for, in any way."""
+    async with open_rtsp_server(BUNDLED, film, tcp=False, udp=True) as server:
+        ended = await recorded(tmp_path, program, server.url, **entry)
+        assert ended.frames_written > 0
+        assert server.transports == {"RTP/AVP/UDP"}
+        assert server.refusals == (1 if not entry else 0)
+
+
+async def test_a_transport_that_is_named_is_not_replaced(tmp_path: Path, film: Path) -> None:
+    """With transport = "tcp" a refusal of TCP is said, and UDP is not tried."""
+    async with open_rtsp_server(BUNDLED, film, tcp=False, udp=True) as server:
+        refusal = await refused(tmp_path, server.url, transport="tcp")
+        assert server.transports == set()
+    assert refusal.data["cause"] == "unsupported_transport"
+    assert "transport" in refusal.suggestion
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{"tls_verify": False}, {"input_options": ("-tls_verify", "0")}],
+    ids=["key", "option"],
+)
+async def test_a_certificate_of_its_own_is_taken_where_that_is_allowed(
+    tmp_path: Path, film: Path, entry: dict[str, object]
+) -> None:
+    """By default FFmpeg decides; the refusal names the key; the key and the option work."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    async with open_rtsp_server(BUNDLED, film, tls=context) as server:
+        if "tls_verify" in entry:
+            refusal = await refused(tmp_path / "refused", server.url)
+            assert refusal.data["cause"] == "tls_failed"
+            assert "certificate is not trusted" in str(refusal)
+            assert "tls_verify = false" in refusal.suggestion
+        assert (await recorded(tmp_path, BUNDLED, server.url, **entry)).frames_written > 0
+
+
+async def test_a_password_with_every_character_is_sent_as_it_is_meant(
+    tmp_path: Path, film: Path
+) -> None:
+    """Percent-encoded in the URL, the camera gets what it expects."""
+    async with open_rtsp_server(BUNDLED, film, credentials="eve:1#s/s?@:%") as server:
+        url = f"rtsp://eve:1%23s%2Fs%3F%40%3A%25@127.0.0.1:{server.port}/film"
+        assert (await recorded(tmp_path, BUNDLED, url)).frames_written > 0
+        assert server.wrong_passwords == 0
+
+
+async def test_a_server_that_takes_long_is_waited_for_as_configured(
+    tmp_path: Path, film: Path
+) -> None:
+    """A step may take as long as start_timeout says; more is a time-out, and the step is named."""
+    async with open_rtsp_server(BUNDLED, film, pauses={"SETUP": 1.5}) as server:
+        refusal = await refused(tmp_path / "short", server.url, start=1.0, stall=1.0)
+        assert refusal.data["cause"] == "timed_out"
+        assert "answers DESCRIBE" in str(refusal)
+        ended = await recorded(tmp_path, BUNDLED, server.url, start=6.0, stall=6.0)
+        assert ended.frames_written > 0
+
+
+# --- refusals -----------------------------------------------------------------------------
+
+
+async def test_an_authentication_that_ffmpeg_lacks_is_told_from_a_wrong_password(
+    tmp_path: Path, film: Path
+) -> None:
+    """Digest with SHA-256 alone: nobody has to look for a mistake in the password."""
+    challenge = 'Digest realm="film", nonce="5f", algorithm="SHA-256"'
+    async with open_rtsp_server(
+        BUNDLED, film, credentials="eve:hunter2", challenge=challenge
+    ) as server:
+        refusal = await refused(tmp_path, server.url)
+    assert refusal.data["cause"] == "unsupported_authentication"
+    assert "SHA-256" in str(refusal)
+    assert "hunter2" not in repr((refusal, refusal.data))
+
+
+async def test_a_url_without_a_password_is_told_so(tmp_path: Path, film: Path) -> None:
+    """Who wrote none is not told to correct it."""
+    async with open_rtsp_server(BUNDLED, film, credentials="eve:x") as server:
+        refusal = await refused(tmp_path, f"rtsp://127.0.0.1:{server.port}/film")
+    assert (refusal.data["cause"], "asks for" in str(refusal)) == ("unauthorised", True)
+
+
+@asynccontextmanager
+async def stranger(
+    says: bytes, *, greets: bool = False, hangs_up: bool = False
+) -> AsyncIterator[str]:
+    """Serve something that is no RTSP; yield its URL as a user would write it."""
+
+    async def serve(stream: trio.SocketStream) -> None:
+        async with stream:
+            if greets:
+                await stream.send_all(says)
+            while not hangs_up and await stream.receive_some(4096):
+                if says:
+                    await stream.send_all(says)
+
+    async def quiet(stream: trio.SocketStream) -> None:
+        with suppress(trio.BrokenResourceError):
+            await serve(stream)
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, quiet, [listener])
+        yield f"rtsp://127.0.0.1:{listener.socket.getsockname()[1]}/film"
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize(
+    ("says", "how", "cause", "words"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", {}, "no_rtsp", "HTTP"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", {"greets": True}, "no_rtsp", "SSH"),
+        (b"\0\xff" * 40, {}, "no_rtsp", "no RTSP"),
+        (b"", {}, "timed_out", "does not answer OPTIONS"),
+        (b"", {"hangs_up": True}, "closed", "closes the connection"),
+    ],
+    ids=["http", "ssh", "noise", "silence", "hangs up"],
+)
+async def test_who_speaks_no_rtsp_is_called_what_it_is(
+    tmp_path: Path, program: str, says: bytes, how: dict[str, bool], cause: str, words: str
+) -> None:
+    """Each has its own cause and words, with every FFmpeg."""
+    async with stranger(says, **how) as url:
+        refusal = await refused(tmp_path, url, program, start=1.0, stall=1.0)
+    assert refusal.data["cause"] == cause
+    assert words in str(refusal)
+
+
+# --- pictures that are late ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+async def test_a_start_says_that_it_waits_for_a_key_frame(tmp_path: Path, program: str) -> None:
+    """Pictures show that the camera is alive; it is neither called silent nor ended for it."""
+    path = make(tmp_path / "rare.mp4", *H264, "-g", "1000", rate=5, seconds=120)
+    async with open_rtsp_server(BUNDLED, path) as server, trio.open_nursery() as nursery:
+        with trio.fail_after(60):
+            async with recording_camera(
+                tmp_path, program, server.url, start=2.0, always_on=True
+            ) as camera:
+                with pytest.raises(Refusal) as caught:
+                    await camera.start_recording(WISH)
+                assert caught.value.data["cause"] == "waiting_for_key_frame"
+                assert "start_timeout" in caught.value.suggestion
+                assert camera.status.state is CameraState.STARTING  # and waits on
+        nursery.cancel_scope.cancel()
+
+
+# --- what is remembered -------------------------------------------------------------------
+
+
+async def test_a_known_source_is_asked_once_only(tmp_path: Path, film: Path) -> None:
+    """Neither a second start nor another life of the service connects twice; no secret is kept."""
+    async with open_rtsp_server(BUNDLED, film, credentials="eve:hunter2") as server:
+        with trio.fail_after(60):
+            async with recording_camera(tmp_path, BUNDLED, server.url) as camera:
+                await camera.start_recording(WISH)
+                await camera.stop_recording()
+                assert server.connections == 2  # to see what there is, and to record it
+                await camera.start_recording(WISH)
+                await camera.stop_recording()
+                assert server.connections == 3
+                kept = tmp_path / SOURCES_FILE
+                while not kept.exists():  # noqa: ASYNC110 - it is written a moment later
+                    await trio.sleep(0.05)
+            async with recording_camera(tmp_path, BUNDLED, server.url) as camera:
+                await camera.start_recording(WISH)
+                await camera.stop_recording()
+                assert server.connections == 4
+    text = kept.read_text()
+    assert '"h264"' in text
+    assert not any(word in text for word in ("hunter2", "eve", "127.0.0.1", "film"))
+
+
+async def test_what_is_remembered_and_not_true_any_more_costs_no_recording(
+    tmp_path: Path, film: Path
+) -> None:
+    """A camera that changed its codec is asked anew within the same start."""
+    async with open_rtsp_server(BUNDLED, film) as server:
+        await recorded(tmp_path, BUNDLED, server.url)
+        with trio.fail_after(60):
+            async with recording_camera(tmp_path, BUNDLED, server.url) as camera:
+                (key,) = camera.capture.memory._entries.value
+                known = camera.capture.memory.find(key)
+                assert known is not None
+                false = type(known)("mjpeg", 16, 16, 5.0, "pcm_alaw")
+                camera.capture.memory.learn(key, false)
+                session = await camera.start_recording(WISH)
+                assert session.segments[0].codec == "avc1"
+                await camera.stop_recording()
+                await camera.start_recording(WISH)
+                await camera.stop_recording()
+
+
+# --- paths --------------------------------------------------------------------------------
+
+
+def _fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+
+
+@pytest.mark.parametrize(
+    ("make_it", "cause", "words"),
+    [
+        (_fifo, "not_a_file", "FIFO"),
+        (_socket, "not_a_file", "a socket"),
+        (Path.mkdir, "not_a_file", "a folder"),
+        (Path.touch, "unreadable", "empty"),
+        (lambda path: path.symlink_to("/dev/zero"), "not_a_file", "a device"),
+        (lambda path: path.symlink_to(path), "not_a_file", "symbolic links"),
+        (lambda path: None, "not_found", "not there"),
+    ],
+    ids=["fifo", "socket", "folder", "empty", "device", "circle", "nothing"],
+)
+async def test_a_path_is_called_what_it_is_at_once(
+    tmp_path: Path, make_it: object, cause: str, words: str
+) -> None:
+    """Whatever is there: no FFmpeg waits for it, and the refusal says what it is."""
+    path = tmp_path / "x.sock"
+    make_it(path)  # type: ignore[operator]
+    with trio.fail_after(10):
+        async with open_set("/no/ffmpeg/is/needed", tmp_path / "r", FileSource(path)) as stage:
+            with pytest.raises(Refusal) as caught:
+                await stage.camera.start_recording(WISH)
+            await stage.until(CameraState.IDLE)
+            assert isinstance(stage.camera.status.trouble, Trouble)
+    assert (caught.value.data["cause"], words in str(caught.value)) == (cause, True)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+async def test_a_raw_file_is_played_again(tmp_path: Path, program: str) -> None:
+    """FFmpeg cannot go back in it: it is begun anew, and nobody's permissions are blamed."""
+    path = make(tmp_path / "raw%3F.h264", *H264, "-g", "10", "-f", "h264", seconds=2)
+    with trio.fail_after(60):
+        async with open_set(program, tmp_path / "r", FileSource(path)) as stage:
+            await stage.camera.start_recording(WISH)
+            await stage.camera.published.wait_until(
+                lambda s: s.session is not None and len(s.session.segments) > 1
+            )
+            ended = await stage.camera.stop_recording()
+    assert {gap.cause for gap in ended.gaps} <= {Cause.CAMERA_LOST}  # a short one is a seam
+    assert ended.frames_captured == ended.frames_written

@@ -1,0 +1,56 @@
+"""What is remembered of sources: by what name, in which form, and that it is only a hint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from camd.camera.known import Known, KnownSources, key_of, parse, render
+from camd.camera.paths import FileFacts
+from camd.model import FileSource, RtspSource, TestSource, V4l2Source
+
+KNOWN = Known("h264", 1920, 1080, 25.0, "aac", "udp")
+
+
+def test_a_password_does_not_change_the_name_of_a_source() -> None:
+    """The name is made without credentials: it tells nothing about them."""
+    one, other = (key_of(RtspSource(f"rtsp://eve:{word}@cam/x")) for word in ("right", "wrong"))
+    assert one == other != key_of(RtspSource("rtsp://eve:right@cam/y"))
+    assert len(one) == 32
+
+
+def test_a_file_that_changed_is_another_source() -> None:
+    """Size and time of change count; without them, and for devices, nothing is remembered."""
+    file = FileSource(Path("/x.mp4"))
+    assert key_of(file, FileFacts(1, 2)) != key_of(file, FileFacts(1, 3))
+    assert {key_of(file), key_of(TestSource()), key_of(V4l2Source())} == {""}
+
+
+def test_what_is_written_is_read_again() -> None:
+    """Both ways agree."""
+    assert parse(render({"a": KNOWN})) == {"a": KNOWN}
+    assert KNOWN.probe.audio_codec == "aac"
+
+
+@given(st.text(max_size=40))
+@pytest.mark.parametrize("frame", ["{}", '{{"version": 1, "sources": {{"a": {}}}}}'])
+def test_any_text_is_read_or_refused(frame: str, text: str) -> None:
+    """A damaged file costs the hint, never more."""
+    try:
+        parse(frame.format(text))
+    except ValueError:
+        return
+
+
+async def test_only_what_is_new_is_kept_and_the_oldest_goes() -> None:
+    """The same again changes nothing; there is an end to it."""
+    memory = KnownSources()
+    for number in range(1100):
+        memory.learn(f"{number}", KNOWN)
+    assert (memory.find("0"), memory.find("1099")) == (None, KNOWN)
+    memory.forget("1099")
+    memory.learn("", KNOWN)
+    assert (memory.find("1099"), memory.find("")) == (None, None)

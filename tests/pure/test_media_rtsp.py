@@ -1,0 +1,98 @@
+"""RTSP answers, and what they tell of a stream that FFmpeg could not open."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from camd.media.rtsp import Address, Answer, Seen, address_of, explain, read_answer, request
+from camd.model import Cause, Trouble
+
+ADDRESS = Address("10.0.0.9", 554, "rtsp://10.0.0.9:554/x", tls=False, with_credentials=True)
+
+
+def trouble(cause: str) -> Trouble:
+    """Make a trouble as FFmpeg's words give it."""
+    return Trouble(cause, "Something", "Do something.", Cause.SOURCE_UNREACHABLE)
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port", "bare"),
+    [
+        ("rtsp://u:p@cam/x?y=1", "cam", 554, "rtsp://cam:554/x?y=1"),
+        ("RTSPS://u@[::1]:7/x", "::1", 7, "rtsps://[::1]:7/x"),
+        ("rtsps://cam", "cam", 322, "rtsps://cam:322"),
+    ],
+)
+def test_a_url_is_taken_apart_without_its_credentials(
+    url: str, host: str, port: int, bare: str
+) -> None:
+    """Requests of our own never carry a password."""
+    found = address_of(url)
+    assert found is not None
+    assert (found.host, found.port, found.url) == (host, port, bare)
+    assert b"p@" not in request("DESCRIBE", found, 2)
+
+
+@given(st.text(max_size=60))
+def test_any_url_has_an_address_or_none(text: str) -> None:
+    """Nothing that a user wrote ends with an exception."""
+    for url in (text, f"rtsp://{text}"):
+        address_of(url)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_an_answer(data: bytes) -> None:
+    """A server may say what it likes, and is explained all the same."""
+    answer = read_answer("OPTIONS", data, timed_out=False)
+    for cause in ("no_stream", "unauthorised", "timed_out"):
+        assert explain(trouble(cause), ADDRESS, Seen((answer,))).message
+
+
+def refused(*challenges: str) -> Seen:
+    """Make what is seen of a server that asks for credentials."""
+    lines = "".join(f"WWW-Authenticate: {text}\r\n" for text in challenges)
+    data = f"RTSP/1.0 401 Unauthorized\r\nCSeq: 2\r\n{lines}\r\n".encode()
+    return Seen((read_answer("DESCRIBE", data, timed_out=False),))
+
+
+@pytest.mark.parametrize(
+    ("challenges", "cause"),
+    [
+        (('Digest realm="a", nonce="b", algorithm=SHA-256',), "unsupported_authentication"),
+        (('Digest realm="a", algorithm="SHA-512-256"',), "unsupported_authentication"),
+        (('Digest realm="a", algorithm="SHA-256"', 'Digest realm="a"'), "unauthorised"),
+        (('Digest realm="a", algorithm="SHA-256"', 'Basic realm="a"'), "unauthorised"),
+        (('Digest realm="a", algorithm=MD5',), "unauthorised"),
+        (('Basic realm="a"',), "unauthorised"),
+    ],
+)
+def test_a_digest_that_ffmpeg_lacks_is_named(challenges: tuple[str, ...], cause: str) -> None:
+    """As long as one of the ways that are offered is known, the password was wrong."""
+    found = explain(trouble("unauthorised"), ADDRESS, refused(*challenges))
+    assert found.cause == cause
+
+
+@pytest.mark.parametrize(
+    ("answer", "cause", "words"),
+    [
+        (Answer("OPTIONS", b"HTTP/1.1 400 Bad"), "no_rtsp", "HTTP"),
+        (Answer("OPTIONS", b"\x15\x03\x01\0\2"), "no_rtsp", "TLS"),
+        (Answer("OPTIONS", b"\0\0"), "no_rtsp", "no RTSP"),
+        (Answer("OPTIONS", timed_out=True), "timed_out", "OPTIONS"),
+        (Answer("DESCRIBE", timed_out=True), "timed_out", "DESCRIBE"),
+        (Answer("OPTIONS"), "closed", "without an answer"),
+    ],
+)
+def test_a_stranger_is_called_what_it_is(answer: Answer, cause: str, words: str) -> None:
+    """Each kind of answer has its own cause and words."""
+    found = explain(trouble("no_stream"), ADDRESS, Seen((answer,)))
+    assert (found.cause, words in found.message) == (cause, True)
+
+
+def test_a_certificate_names_the_key_that_takes_it() -> None:
+    """What OpenSSL says is in the message; what to do about it in the suggestion."""
+    found = explain(trouble("tls_failed"), ADDRESS, Seen(certificate="certificate has expired"))
+    assert "has expired" in found.message
+    assert "tls_verify = false" in found.suggestion
