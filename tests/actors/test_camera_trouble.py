@@ -190,6 +190,23 @@ async def test_an_outage_is_in_the_ledger_once(clock: MockClock) -> None:
         stage.check(session)
 
 
+async def test_a_session_that_goes_on_is_promised_what_is_left_of_its_time(
+    clock: MockClock,
+) -> None:
+    """Room for the hours that are over is nobody's any more."""
+    async with open_stage() as stage:
+        await stage.camera.start_recording(attrs.evolve(ANN, duration=timedelta(seconds=100)))
+        await trio.sleep_until(3.2)
+        session = await stage.camera.stop_recording()
+        left = attrs.evolve(session, state=SessionState.WAITING, end=None)
+        await trio.sleep_until(90.0)
+        assert await stage.camera.resume(left)
+        await wait_all_tasks_blocked()
+        rate = stage.camera.feed.bytes_per_second or stage.camera.expected_bytes_per_second
+        promised = stage.storage.status.promised_bytes
+        assert 9 * rate < promised < 11 * rate
+
+
 async def test_an_outage_is_in_the_ledger_before_the_file_behind_it(
     clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
