@@ -34,7 +34,7 @@ from camd.devices.v4l2 import read_capabilities
 from camd.errors import ConfigError, Refusal
 from camd.front.listen import ListenError
 from camd.front.server import open_front
-from camd.logs import set_up_logging
+from camd.logs import DRAIN_SECONDS, Unhurried, set_up_logging
 from camd.model import Event
 from camd.orders import Orders
 from camd.reload import LiveConfig
@@ -146,9 +146,10 @@ async def feed_watchdog() -> None:
 
 def run_daemon(config_path: Path | None) -> int:
     """Run the daemon in this process; returns its exit status: 0, 1, or 78 for a bad config."""
-    orders = Orders()
+    stream = Unhurried(sys.stderr.fileno())
+    orders = Orders(stream.drain)
     orders.receive()
-    set_up_logging(os.environ.get("CAMD_LOG_LEVEL", "info"))
+    set_up_logging(os.environ.get("CAMD_LOG_LEVEL", "info"), stream=stream)
     faulthandler.enable()  # the watchdog's SIGABRT leaves a traceback
     try:
         config = load_config(config_path, dict(os.environ))
@@ -159,6 +160,7 @@ def run_daemon(config_path: Path | None) -> int:
         cause = _only(error)
         if not isinstance(cause, (ConfigError, ListenError, FolderInUseError)):
             raise
+        stream.drain(DRAIN_SECONDS)
         print(f"camd: {cause}", file=sys.stderr)  # noqa: T201 - for whoever started us by hand
         return EX_CONFIG if isinstance(cause, ConfigError) else 1
     return 0

@@ -6,14 +6,22 @@ here, where a line is made, and nowhere else.
 
 from __future__ import annotations
 
+import atexit
+import io
 import logging
 import os
+import queue
 import sys
+import threading
+import time
 from collections.abc import Mapping, MutableMapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO
 
 import structlog
 
+MOST_TEXTS = 10_000  # that wait to be written
+DRAIN_SECONDS = 1.0  # at the end of the process
 _PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}  # syslog(3)
 _TRACE = "exception"
 _LONGEST_VALUE = 4096  # characters
@@ -23,11 +31,55 @@ _CLEAN = (bool, int, float, type(None))
 RESERVED_KEYS = frozenset({"event", "level", "logger", "timestamp", "exception", "stack"})
 
 
-def set_up_logging(level: str, environ: Mapping[str, str] = os.environ) -> None:
+class Unhurried(io.TextIOBase):
+    """A stream whose writers never wait: a thread writes, and what it cannot keep up with is lost.
+
+    Whoever should read the log, or the disk below it, may have stopped; nothing else may.
+    """
+
+    def __init__(self, descriptor: int, most_texts: int = MOST_TEXTS) -> None:
+        super().__init__()
+        self._descriptor, self._most_texts = descriptor, most_texts
+        self._texts: queue.SimpleQueue[str] = queue.SimpleQueue()  # may be used in signal handlers
+        self._lost = self._taken = self._written = 0
+        threading.Thread(target=self._serve, name="log", daemon=True).start()
+        atexit.register(self.drain, DRAIN_SECONDS)
+
+    def write(self, text: str) -> int:
+        """Take a text; never waits."""
+        if self._texts.qsize() >= self._most_texts:
+            self._lost += 1
+        else:
+            self._taken += 1
+            self._texts.put(text)
+        return len(text)
+
+    def drain(self, seconds: float) -> None:
+        """Wait until everything is written, but not for long. Blocks."""
+        deadline = time.monotonic() + seconds
+        while self._written < self._taken and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+    def _serve(self) -> None:
+        while True:
+            text = self._texts.get()
+            if self._lost:
+                lost, self._lost = self._lost, 0
+                text = f"{lost} log lines lost: nobody took them\n{text}"
+            left = text.encode("utf-8", "backslashreplace")
+            with suppress(OSError):  # there is nobody whom this could be told
+                while left:
+                    left = left[os.write(self._descriptor, left) :]
+            self._written += 1
+
+
+def set_up_logging(
+    level: str, environ: Mapping[str, str] = os.environ, stream: TextIO | Unhurried | None = None
+) -> None:
     """Send structured events to stderr: coloured on a terminal, with priorities for journald.
 
     Levels are those of `logging`: debug, info, warning, error. Lines of other libraries, which log
-    through `logging`, are made in the same way.
+    through `logging`, are made in the same way. `stream` is another one than stderr.
     """
     times: list[Any] = []
     render: Any = _for_journald
@@ -44,7 +96,7 @@ def set_up_logging(level: str, environ: Mapping[str, str] = os.environ) -> None:
         *times,
         structlog.processors.format_exc_info,
     ]
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processors=[

@@ -10,7 +10,7 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import attrs
@@ -22,12 +22,14 @@ from camd import signals
 log = structlog.get_logger("camd.daemon")
 
 STOP_SECONDS = 28  # below TimeoutStopSec; a disk that hangs must not keep the process for ever
+_DRAIN_SECONDS = 0.2
 
 
 @attrs.define(eq=False)
 class Orders:
     """The orders of one life of the service. Signal handlers write, the event loop reads."""
 
+    _drain: Callable[[float], None]  # the log
     _signals: int = attrs.field(default=0, init=False)  # that said stop
     _reload_early: bool = attrs.field(default=False, init=False)
     _token: trio.lowlevel.TrioToken | None = attrs.field(default=None, init=False)
@@ -85,6 +87,7 @@ class Orders:
         if self._signals > 1:
             try:
                 log.warning("stopped_at_once", signal=signal.Signals(number).name)
+                self._drain(_DRAIN_SECONDS)
             finally:  # growing files play as they are, and children end with us
                 os._exit(1)
         # Its thread needs nothing from Python, and says where everybody hangs.

@@ -80,7 +80,8 @@ def watch(report: int) -> None:
     resolve = socket.getaddrinfo
 
     def getaddrinfo(*arguments: Any, **named: Any) -> Any:
-        if not (named.get("flags") or arguments[5]) & socket.AI_NUMERICHOST:
+        flags = named.get("flags") or (arguments[5] if len(arguments) > 5 else 0)
+        if not flags & socket.AI_NUMERICHOST:
             note(f"getaddrinfo {arguments[:1]}")  # else it asks nobody
         return resolve(*arguments, **named)
 

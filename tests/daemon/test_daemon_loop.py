@@ -92,7 +92,7 @@ async def use(daemon: Daemon, path: Path) -> None:
 
 
 ON_THE_LOOP = """
-import os, socket, sqlite3, sys, trio
+import encodings.idna, os, socket, sqlite3, sys, trio
 import loop_watch
 report = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT, 0o600)
 loop_watch.watch(report)

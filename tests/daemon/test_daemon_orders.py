@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -214,3 +215,30 @@ async def test_a_second_daemon_on_the_same_state_is_refused(
         assert await daemon.wait_end() == -signal.SIGKILL
         await other.start()  # the lock goes with its process
         await other.stop()
+
+
+OVER_A_PIPE = "import os, sys; os.dup2(int(sys.argv[1]), 2); os.execv(sys.argv[2], sys.argv[2:])"
+
+
+async def test_a_log_that_nobody_reads_holds_nothing_up(new_daemon: NewDaemon) -> None:
+    """With a full pipe as its stderr the daemon starts, records, reloads and stops as ever."""
+    daemon = new_daemon()
+    daemon.configure(cameras=[small_camera()])
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(write, bytes(4096))
+    os.set_blocking(write, True)
+    command = [sys.executable, "-c", OVER_A_PIPE, str(write), *daemon.run_command]
+    with trio.fail_after(40):
+        await daemon.start(command, pass_fds=[write])
+        async with daemon.client() as client, listening(client) as news:
+            await client.call("start_recording", device="camera0")
+            await news.recording("ROTATED")
+            await client.call("reload_config")
+        await daemon.stop()
+    os.close(read)
+    os.close(write)
+    for path in daemon.recordings.glob("*.mp4"):
+        assert await frames_in(path) > 0
