@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Protocol
 
 import attrs
@@ -107,7 +107,8 @@ class Run:
             async with self.launch(arguments) as child, trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch_errors, child)
                 nursery.start_soon(self._end_when_told, child)
-                await self._read(child)
+                with self.pipes.interest() if self.pipes is not None else nullcontext():
+                    await self._read(child)
                 status = await self._wait(child)
                 with trio.move_on_after(LAST_WORDS_SECONDS):
                     await self._heard_all.wait()
@@ -139,7 +140,7 @@ class Run:
         self._deadline = monotonic() + self.patience.start_seconds
         flow = Flow(capacity(child.output)) if self.pipes is not None else None
         while True:
-            if self.pipes is not None and flow is not None and self._may_wait(flow):
+            if self.pipes is not None and flow is not None and self._may_wait(self.pipes, flow):
                 await self._read_in_rounds(self.pipes, child, flow)
             chunk: bytes | None = None
             with trio.move_on_after(max(LAST_LOOK_SECONDS, self._deadline - monotonic())):
@@ -161,9 +162,10 @@ class Run:
         if self._deadline != float("inf"):
             self._deadline = monotonic() + self.patience.stall_seconds
 
-    def _may_wait(self, flow: Flow) -> bool:
-        """Whether nobody waits for what comes next: neither a start, nor the child's end."""
+    def _may_wait(self, pipes: Pipes, flow: Flow) -> bool:
+        """Whether nobody waits for what comes next, neither a start nor an end, and it pays."""
         usual = self.delivered and self._trouble is None and not self.stopping
+        usual = usual and pipes.worthwhile
         return usual and not flow.hasty and self._deadline != float("inf")
 
     async def _read_in_rounds(self, pipes: Pipes, child: Child, flow: Flow) -> None:
@@ -176,7 +178,7 @@ class Run:
             flow.found(len(chunk), monotonic())
             if self._hand_on(chunk):
                 self._progressed()
-            return len(chunk) > 0 and self._may_wait(flow)
+            return len(chunk) > 0 and self._may_wait(pipes, flow)
 
         with pipes.reading(child.output, take) as reading:
             self._reading = reading
