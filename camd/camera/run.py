@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Protocol
 
 import attrs
@@ -167,7 +167,8 @@ class Run:
                 nursery.start_soon(self._end_rest, child)
                 if sound_seconds is not None:
                     nursery.start_soon(self._await_sound, sound_seconds)
-                await self._read(child)
+                with self.pipes.interest() if self.pipes is not None else nullcontext():
+                    await self._read(child)
                 status = await self._wait(child)
                 with trio.move_on_after(LAST_WORDS_SECONDS):
                     await self._heard_all.wait()
@@ -202,7 +203,7 @@ class Run:
         key_frame_due = float("inf")
         flow = Flow(capacity(child.output)) if self.pipes is not None else None
         while True:
-            if self.pipes is not None and flow is not None and self._may_wait(flow):
+            if self.pipes is not None and flow is not None and self._may_wait(self.pipes, flow):
                 await self._read_in_rounds(self.pipes, child, flow)
             chunk: bytes | None = None
             last = self._cut_off
@@ -242,11 +243,11 @@ class Run:
             seconds = max(seconds, self.patience.start_seconds)
         self._deadline = monotonic() + seconds
 
-    def _may_wait(self, flow: Flow) -> bool:
-        """Whether nobody waits for what comes next: neither a start, nor the child's end."""
+    def _may_wait(self, pipes: Pipes, flow: Flow) -> bool:
+        """Whether nobody waits for what comes next, neither a start nor an end, and it pays."""
         usual = self.delivered and self._trouble is None and not self.stopping
         calm = usual and self._ahead <= 0 and not flow.hasty and not self._cut_off
-        return calm and self._deadline != float("inf")
+        return calm and pipes.worthwhile and self._deadline != float("inf")
 
     async def _read_in_rounds(self, pipes: Pipes, child: Child, flow: Flow) -> None:
         """Let the output be read with that of others, until that will not do any more.
@@ -258,7 +259,7 @@ class Run:
             flow.found(len(chunk), monotonic())
             self._feed(chunk)
             self._hand_on(quiet=True)
-            return len(chunk) > 0 and self._may_wait(flow)
+            return len(chunk) > 0 and self._may_wait(pipes, flow)
 
         with pipes.reading(child.output, take) as reading:
             self._reading = reading

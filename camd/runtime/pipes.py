@@ -24,6 +24,7 @@ WINDOW_SECONDS = 2.0  # over which a rate is measured: writers write in bursts
 BUFFER_BYTES = 1024 * 1024
 MOST_BYTES = 4 * BUFFER_BYTES  # of one pipe in one round
 TURN_SECONDS = 0.005  # without letting others run
+FEWEST = 8  # pipes that make rounds pay: each by itself wakes us once for each of its fragments
 
 Take = Callable[[memoryview], bool]
 
@@ -114,11 +115,27 @@ class Reading:
 class Pipes:
     """The pipes that are read in rounds; without any there are no rounds."""
 
+    _fewest: int = FEWEST
+    _interested: int = attrs.field(default=0, init=False)
     _readings: set[Reading] = attrs.field(factory=set, init=False)
     _some: trio.Event = attrs.field(factory=trio.Event, init=False)
     _buffer: memoryview = attrs.field(
         factory=lambda: memoryview(bytearray(BUFFER_BYTES)), init=False
     )
+
+    @property
+    def worthwhile(self) -> bool:
+        """Whether there are so many pipes that rounds cost less than waiting for each."""
+        return self._interested >= self._fewest
+
+    @contextmanager
+    def interest(self) -> Iterator[None]:
+        """Count as somebody who might read in rounds while the block runs."""
+        self._interested += 1
+        try:
+            yield
+        finally:
+            self._interested -= 1
 
     @contextmanager
     def reading(self, fd: int, take: Take) -> Iterator[Reading]:
@@ -157,9 +174,9 @@ class Pipes:
 
 
 @asynccontextmanager
-async def open_pipes() -> AsyncIterator[Pipes]:
-    """Make rounds while the block runs."""
-    pipes = Pipes()
+async def open_pipes(fewest: int = FEWEST) -> AsyncIterator[Pipes]:
+    """Make rounds while the block runs, where there are so many pipes at least."""
+    pipes = Pipes(fewest)
     async with trio.open_nursery() as nursery:
         await nursery.start(pipes.serve)
         yield pipes

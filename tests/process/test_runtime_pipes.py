@@ -26,7 +26,7 @@ from camd.runtime.pipes import Pipes, capacity, open_pipes
 async def rounds() -> AsyncIterator[Pipes]:
     """Make rounds, bounded by the real clock."""
     with trio.fail_after(20):
-        async with open_pipes() as pipes:
+        async with open_pipes(fewest=1) as pipes:
             yield pipes
 
 
@@ -292,7 +292,7 @@ async def test_a_stop_is_not_delayed_by_rounds(tmp_path: Path) -> None:
                 begun.set()
                 yield reading
 
-    run, watching = watched(Idle(), stall=1000.0)
+    run, watching = watched(Idle(1), stall=1000.0)
 
     async def stop() -> None:
         await begun.wait()
@@ -327,3 +327,20 @@ async def test_garbage_in_a_round_ends_the_child(tmp_path: Path) -> None:
     assert trouble is not None
     assert trouble.cause == BAD_STREAM.cause
     assert watching.frames == 10
+
+
+async def test_few_pipes_are_waited_for_each_by_itself(tmp_path: Path) -> None:
+    """Rounds cost more than they save where few children deliver; a second one may change that."""
+    film, other = Film(), Film()
+    with trio.fail_after(20):
+        async with open_pipes(fewest=2) as pipes:
+            run, watching = watched(pipes)
+            steps = [0.25, film.next(5)] * 3
+            assert await run.live(script(tmp_path, film.head + film.next(5), *steps)) is None
+            assert True not in watching.in_rounds
+            run, watching = watched(pipes)
+            steps = [0.25, other.next(5)] * 3
+            with pipes.interest():
+                assert await run.live(script(tmp_path, other.head + other.next(5), *steps)) is None
+            assert True in watching.in_rounds
+            assert not pipes.worthwhile

@@ -1,0 +1,119 @@
+"""What reading the pipes of many captures costs: in rounds, and each pipe waited for by itself.
+
+    python bench/reading.py [--seconds 20] [--cameras 1,4,16]
+
+As many FFmpegs as cameras copy a 1080p H.264 film of 8 Mbit/s in real time, as camd starts them;
+their output is parsed into fragments and counted, nothing else. CPU seconds of this process for
+each camera and minute, and how often it woke up in a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import attrs
+import trio
+from running import find_ffmpeg, make_film
+
+from camd.camera.run import Patience, Run
+from camd.config.schema import CameraConfig
+from camd.logs import set_up_logging
+from camd.media.command import Order, capture_arguments
+from camd.media.encoding import SOFTWARE
+from camd.media.report import ProbeResult
+from camd.model import CameraId, FileSource
+from camd.runtime.pipes import Pipes, open_pipes
+
+
+@attrs.define(eq=False)
+class Counter:
+    """Takes fragments and forgets them."""
+
+    frames: int = 0
+
+    def begin(self, init: object) -> None:
+        """Take no note."""
+
+    def deliver(self, fragment: object) -> None:
+        """Count."""
+        self.frames += fragment.frames  # type: ignore[attr-defined]
+
+
+@attrs.define(eq=False)
+class Wakes(trio.abc.Instrument):
+    """Counts how often the event loop had slept."""
+
+    count: int = 0
+
+    def after_io_wait(self, timeout: float) -> None:
+        """Count."""
+        self.count += timeout > 0
+
+
+async def nothing(*_: object) -> None:
+    """Hear of what nobody needs."""
+    await trio.lowlevel.checkpoint()
+
+
+async def read(
+    command: tuple[str, ...], count: int, seconds: float, *, rounds: bool
+) -> tuple[float, float]:
+    """Read `count` captures; return CPU seconds and wakes, each per second."""
+    counters, wakes = [Counter() for _ in range(count)], Wakes()
+    async with open_pipes() as pipes, trio.open_nursery() as nursery:
+        shared: Pipes | None = pipes if rounds else None
+        for counter in counters:
+            run = Run(counter, Patience(30, 30), nothing, nothing, pipes=shared)
+            nursery.start_soon(run.live, command)
+        await trio.sleep(5)
+        trio.lowlevel.add_instrument(wakes)
+        cpu, begun = time.process_time(), time.monotonic()
+        await trio.sleep(seconds)
+        cpu, took = time.process_time() - cpu, time.monotonic() - begun
+        trio.lowlevel.remove_instrument(wakes)
+        assert all(counter.frames > 30 * seconds * 0.8 for counter in counters)
+        nursery.cancel_scope.cancel()
+    return cpu / took, wakes.count / took
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--cameras", default="1,4,16")
+    options = parser.parse_args()
+    set_up_logging("error")
+    print("cameras  each by itself:  wakes   in rounds:       wakes   ratio")
+    print("         CPU s/min each   a sec.  CPU s/min each   a sec.  of CPU")
+    with tempfile.TemporaryDirectory() as folder:
+        film = Path(folder) / "film.mp4"
+        make_film(film, size="1920x1080", rate=30, bitrate="8M", seconds=20)
+        camera = CameraConfig(CameraId("camera0"), FileSource(film))
+        order = Order(
+            program=find_ffmpeg(),
+            version=(5, 1),
+            fragment=timedelta(seconds=0.5),
+            copy=True,
+            encoder=SOFTWARE["h264"],
+            probe=ProbeResult(),
+        )
+        command = capture_arguments(camera, order)
+        for count in map(int, options.cameras.split(",")):
+            ask = partial(read, command, count, options.seconds)
+            (alone, often), (shared, rarely) = (
+                trio.run(partial(ask, rounds=rounds)) for rounds in (False, True)
+            )
+            print(
+                f"{count:7}  {alone * 60 / count:14.3f}  {often:6.0f}"
+                f"  {shared * 60 / count:15.3f}  {rarely:6.0f}  {shared / max(alone, 1e-9):6.2f}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
