@@ -15,7 +15,12 @@ from camd.camera.capture import Capture
 from camd.camera.encoders import Encoders
 from camd.camera.keeping import Keeping, KeptInFile
 from camd.camera.known import PATIENCE_SECONDS, SOURCES_FILE, KnownSources
-from camd.camera.program import Program, find_ffmpeg
+from camd.camera.program import (
+    Program,
+    find_ffmpeg,
+    is_still_the_one,
+    look_at_program,
+)
 from camd.camera.resumption import Resumption
 from camd.camera.seats import Seats
 from camd.camera.settings import Settings
@@ -139,13 +144,26 @@ class Cameras:
         """Find FFmpeg once; looked for again as long as it is missing, and when it went away."""
         async with self._finding:  # who comes meanwhile waits for the same search
             if self._program is None or not self._program.path.exists():
+                self._program = await self._recall_program()
+            if self._program is None:
                 self._program = await find_ffmpeg(self._config.ffmpeg)
+                seen = await trio.to_thread.run_sync(look_at_program, self._program)
+                self._memory.learn_program(seen)
                 log.info(
                     "ffmpeg_found",
                     version=".".join(map(str, self._program.version)),
                     bundled=self._program.bundled,
                 )
             return self._program
+
+    async def _recall_program(self) -> Program | None:
+        """Return the FFmpeg that the last life of the daemon used, if it is the same file still."""
+        seen, self._memory.program = self._memory.program, None
+        if seen is None:
+            return None
+        same = await trio.to_thread.run_sync(is_still_the_one, seen, self._config.ffmpeg)
+        self._memory.program = seen if same else None
+        return seen.program if same else None
 
     def _neighbours(self, camera_id: CameraId) -> Sequence[str]:
         """Name the cameras that deliver over the same USB bus."""
@@ -215,7 +233,7 @@ async def open_cameras(
     await memory.load()
     async with trio.open_nursery() as nursery:
         cameras = Cameras(config, storage, events, nursery, wishes, survey, memory)
-        nursery.start_soon(memory.serve)
+        await nursery.start(memory.serve)
         for camera in config.cameras:
             local = survey is not None and isinstance(camera.source, V4l2Source)
             cameras.add(camera, Seat(camera.id, None, trouble=UNPLUGGED) if local else None)
