@@ -41,22 +41,6 @@ def nothing_bundled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib, "import_module", refuse)
 
 
-async def test_the_configured_program_is_taken(tmp_path: Path) -> None:
-    """It wins over what is on the PATH, and its version is read."""
-    path = fake(tmp_path, "echo ffmpeg version n9.0.2 Copyright", "own")
-    with trio.fail_after(30):
-        program = await find_ffmpeg(FfmpegConfig(path=path))
-    assert program == Program(path, (9, 0), bundled=False)
-
-
-@pytest.mark.parametrize(
-    ("script", "words"),
-    [
-        (None, "cannot be run: No such file or directory"),
-        ("exit 3", "ended with exit status 3"),
-        ("echo hello", "does not say that it is FFmpeg"),
-    ],
-)
 def test_a_program_that_is_the_same_file_still_needs_no_second_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,6 +59,22 @@ def test_a_program_that_is_the_same_file_still_needs_no_second_trial(
     assert not is_still_the_one(seen, FfmpegConfig())
 
 
+async def test_the_configured_program_is_taken(tmp_path: Path) -> None:
+    """It wins over what is on the PATH, and its version is read."""
+    path = fake(tmp_path, "echo ffmpeg version n9.0.2 Copyright", "own")
+    with trio.fail_after(30):
+        program = await find_ffmpeg(FfmpegConfig(path=path))
+    assert program == Program(path, (9, 0), bundled=False)
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        (None, "cannot be run: No such file or directory"),
+        ("exit 3", "ended with exit status 3"),
+        ("echo hello", "does not say that it is FFmpeg"),
+    ],
+)
 async def test_a_configured_program_that_does_not_do_is_not_replaced(
     tmp_path: Path, script: str | None, words: str
 ) -> None:
