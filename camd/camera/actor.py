@@ -20,7 +20,7 @@ from camd.camera import machine as m
 from camd.camera.active import SHUTDOWN, Admitted, Began, Changed, Over, Report, TimeIsUp
 from camd.camera.capture import Capture
 from camd.camera.children import Children, SourceEnded
-from camd.camera.desk import PatienceOver, SessionDesk
+from camd.camera.desk import PatienceOver, SessionDesk, StartTooLong
 from camd.camera.factory import SessionFactory
 from camd.camera.feed import Feed
 from camd.camera.settings import Settings
@@ -113,6 +113,7 @@ Message = (
     | Close
     | SourceEnded
     | PatienceOver
+    | StartTooLong
     | Report
     | m.Event
 )
@@ -329,7 +330,13 @@ class Camera:
             case SourceEnded(queues):
                 self._desk.source_ended(queues)
             case (
-                PatienceOver() | Admitted() | Began() | Over() | Changed() | TimeIsUp()
+                PatienceOver()
+                | StartTooLong()
+                | Admitted()
+                | Began()
+                | Over()
+                | Changed()
+                | TimeIsUp()
             ) as report:
                 self._desk.hear(report)
             case event:
@@ -405,7 +412,7 @@ class Camera:
         assert self._nursery is not None
         self._nursery.start_soon(task)
 
-    async def tell(self, message: Report | PatienceOver) -> None:
+    async def tell(self, message: Report | PatienceOver | StartTooLong) -> None:
         """Put a message into the mailbox."""
         await self._mailbox.tell(message)
 

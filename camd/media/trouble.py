@@ -59,6 +59,13 @@ WAITING_FOR_KEY_FRAME = Trouble(
     "their distance; with always_on = true a start need not wait for one.",
     Cause.CAMERA_STALLED,
 )
+NO_PICTURE_YET = Trouble(
+    "no_picture_yet",
+    "No picture that can be recorded has come in time",
+    "Raise ffmpeg.start_timeout for a slow source, or one that delivers rarely; with "
+    "always_on = true it is captured before a start.",
+    Cause.CAMERA_STALLED,
+)
 HUNG = Trouble(
     "hung",
     "The capture process does not end, even when killed",
@@ -111,7 +118,17 @@ CHANGED = Trouble(
 )
 UNKNOWN = Trouble("unknown", "FFmpeg gave up", "Look for more in the service's log.")
 NOTICED = (
-    *(ABSENT, NOT_A_FILE, LOST, STALLED, WAITING_FOR_KEY_FRAME, HUNG, MUTE, BAD_STREAM),
+    *(
+        ABSENT,
+        NOT_A_FILE,
+        LOST,
+        STALLED,
+        WAITING_FOR_KEY_FRAME,
+        NO_PICTURE_YET,
+        HUNG,
+        MUTE,
+        BAD_STREAM,
+    ),
     *(FFMPEG_MISSING, KILLED, CRASHED, ENDED, BEGUN_ANEW, CHANGED, UNKNOWN),
 )
 
