@@ -20,7 +20,7 @@ from camd.camera import machine as m
 from camd.camera.active import SHUTDOWN, Admitted, Began, Changed, Over, Report, TimeIsUp
 from camd.camera.capture import Capture
 from camd.camera.children import Children, SourceEnded, WarningsChanged
-from camd.camera.desk import INTERNAL_ERROR, PatienceOver, SessionDesk
+from camd.camera.desk import INTERNAL_ERROR, PatienceOver, SessionDesk, StartTooLong
 from camd.camera.factory import SessionFactory
 from camd.camera.feed import Feed
 from camd.camera.settings import Settings
@@ -118,6 +118,7 @@ Message = (
     | SourceEnded
     | WarningsChanged
     | PatienceOver
+    | StartTooLong
     | Report
     | m.Event
 )
@@ -355,7 +356,13 @@ class Camera:
             case WarningsChanged():
                 pass  # the status that is published below has them
             case (
-                PatienceOver() | Admitted() | Began() | Over() | Changed() | TimeIsUp()
+                PatienceOver()
+                | StartTooLong()
+                | Admitted()
+                | Began()
+                | Over()
+                | Changed()
+                | TimeIsUp()
             ) as report:
                 self._desk.hear(report)
             case event:
@@ -437,7 +444,7 @@ class Camera:
         assert self._nursery is not None
         self._nursery.start_soon(task)
 
-    async def tell(self, message: Report | PatienceOver) -> None:
+    async def tell(self, message: Report | PatienceOver | StartTooLong) -> None:
         """Put a message into the mailbox."""
         await self._mailbox.tell(message)
 

@@ -31,20 +31,35 @@ from camd.errors import (
     UNSUPPORTED,
     Refusal,
 )
-from camd.media.trouble import STALLED
-from camd.model import RecordingNews, RecordingWish, Session, SessionState, Trouble
+from camd.media.trouble import NO_PICTURE_YET, STALLED
+from camd.model import (
+    CameraState,
+    RecordingNews,
+    RecordingWish,
+    Session,
+    SessionState,
+    Trouble,
+)
 from camd.runtime.mailbox import Ask
 from camd.storage.trust import Arrival
 
 log = structlog.get_logger("camd.camera")
 
 INTERNAL_ERROR = "internal_error"  # why a session ended in which camd itself failed
+START_SECONDS = 60.0  # or ffmpeg.start_timeout, when that is longer: then a start is answered
 STOP_PATIENCE_SECONDS = 4.0  # for frames in flight; then the session ends with what there is
 
 
 @attrs.frozen
 class PatienceOver:
     """Frames in flight took too long to come."""
+
+    active: Active
+
+
+@attrs.frozen
+class StartTooLong:
+    """Whoever asked for a recording has waited long enough for its first frame."""
 
     active: Active
 
@@ -74,7 +89,7 @@ class Floor(Protocol):
     def go(self, task: Callable[[], Awaitable[None]]) -> None:
         """Start a task of the camera."""
 
-    async def tell(self, message: Report | PatienceOver) -> None:
+    async def tell(self, message: Report | PatienceOver | StartTooLong) -> None:
         """Put a message into the camera's mailbox."""
 
     def announce(self, session: Session, news: RecordingNews, filename: str, reason: str) -> None:
@@ -113,7 +128,9 @@ class SessionDesk:
             )
         else:
             self.floor.feed.look_at_clock()
-            self._run(self.factory.new_book(wish)).join(ask)
+            active = self._run(self.factory.new_book(wish))
+            active.join(ask)
+            self.floor.go(partial(self._bound_start, active))
 
     def resume(self, session: Session, arrival: Arrival | None) -> bool:
         """Continue a session of an earlier life; False when another one runs already.
@@ -155,9 +172,14 @@ class SessionDesk:
 
     # --- what happens ---
 
-    def hear(self, message: Report | PatienceOver) -> None:
+    def hear(self, message: Report | PatienceOver | StartTooLong) -> None:
         """Take what a session's tasks report; what is left of an older session is ignored."""
         active = message.active
+        if isinstance(message, StartTooLong):
+            machine, new = self.floor.machine, active.book.state is SessionState.STARTING
+            if active is self.active and new and machine.state is not CameraState.STREAMING:
+                self.floor.step(m.ChildWaits(machine.trouble or NO_PICTURE_YET))
+            return
         if isinstance(message, PatienceOver):
             active.give_up_waiting(self.floor.machine.trouble or STALLED)
         elif active is self.active:
@@ -223,6 +245,11 @@ class SessionDesk:
         else:
             floor.step(m.Unwanted())
         floor.go(partial(self._lose_patience, active))
+
+    async def _bound_start(self, active: Active) -> None:
+        timeout = self.factory.config.ffmpeg.start_timeout.total_seconds()
+        await trio.sleep(max(timeout, START_SECONDS))
+        await self.floor.tell(StartTooLong(active))
 
     async def _lose_patience(self, active: Active) -> None:
         await trio.sleep(STOP_PATIENCE_SECONDS)

@@ -16,6 +16,7 @@ import structlog
 import trio
 
 from camd.camera.paths import FileFacts
+from camd.camera.program import Program, SeenProgram
 from camd.media.redact import redact
 from camd.media.report import ProbeResult
 from camd.model import FileSource, RtspSource, Source
@@ -67,6 +68,7 @@ class KnownSources:
     """What is known of all sources; shared by all cameras. `file` None: it is kept nowhere."""
 
     file: Path | None = None
+    program: SeenProgram | None = attrs.field(default=None, init=False)  # FFmpeg, the last time
     _saved: _Entries = attrs.field(factory=dict, init=False)
     _entries: Published[_Entries] = attrs.field(
         default=attrs.Factory(lambda known: Published(known._saved), takes_self=True), init=False
@@ -83,6 +85,12 @@ class KnownSources:
             kept = list(entries.items())[-(_MOST_ENTRIES - 1) :]
             self._entries.publish({**dict(kept), key: known})
 
+    def learn_program(self, seen: SeenProgram | None) -> None:
+        """Keep which FFmpeg was found."""
+        if seen is not None and seen != self.program:
+            self.program = seen
+            self._entries.publish(dict(self._entries.value))
+
     def forget(self, key: str) -> None:
         """Ask the source anew the next time."""
         if key in self._entries.value:
@@ -95,11 +103,12 @@ class KnownSources:
             return
         with trio.move_on_after(PATIENCE_SECONDS):
             found = await trio.to_thread.run_sync(_load, self.file, abandon_on_cancel=True)
-            self._saved = found
-            self._entries.publish(found)
+            self._saved, self.program = found
+            self._entries.publish(self._saved)
 
-    async def serve(self) -> None:
+    async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write what is learned, the latest only, until cancelled; errors cost the hint alone."""
+        task_status.started()
         while self.file is not None:
             await self._entries.wait_until(lambda latest: latest is not self._saved)
             await trio.sleep(GATHER_SECONDS)
@@ -113,7 +122,7 @@ class KnownSources:
             return True
         try:
             await trio.to_thread.run_sync(
-                replace_file, self.file, render(latest), abandon_on_cancel=True
+                replace_file, self.file, render(latest, self.program), abandon_on_cancel=True
             )
         except OSError as error:
             log.warning("sources_not_kept", error=str(error))
@@ -134,13 +143,20 @@ def key_of(source: Source, facts: FileFacts | None = None) -> str:
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
 
 
-def render(entries: _Entries) -> str:
+def render(entries: _Entries, seen: SeenProgram | None = None) -> str:
     """Write the file's text; `parse` reads it back."""
     sources = {key: attrs.asdict(known) for key, known in entries.items()}
-    return json.dumps({"version": VERSION, "sources": sources}, indent=1) + "\n"
+    program = None
+    if seen is not None:
+        program = [
+            *(str(seen.program.path), *seen.program.version, seen.program.bundled),
+            *(seen.size_bytes, seen.changed_ns),
+        ]
+    whole = {"version": VERSION, "ffmpeg": program, "sources": sources}
+    return json.dumps(whole, indent=1) + "\n"
 
 
-def parse(text: str) -> _Entries:
+def parse(text: str) -> tuple[_Entries, SeenProgram | None]:
     """Read the file's text; raises ValueError for anything that `render` does not write."""
     found = json.loads(text)
     if not isinstance(found, dict) or found.get("version") != VERSION:
@@ -148,7 +164,18 @@ def parse(text: str) -> _Entries:
     sources = found.get("sources")
     if not isinstance(sources, dict) or len(sources) > _MOST_ENTRIES:
         raise ValueError("has no sources")
-    return {key: _known(raw) for key, raw in sources.items()}
+    entries = {key: _known(raw) for key, raw in sources.items()}
+    return entries, _program(found.get("ffmpeg"))
+
+
+def _program(raw: object) -> SeenProgram | None:
+    if raw is None:
+        return None
+    kinds = (str, int, int, bool, int, int)
+    if not isinstance(raw, list) or [type(each) for each in raw] != list(kinds):
+        raise ValueError("ffmpeg is written in another way")
+    path, major, minor, bundled, size, changed = raw
+    return SeenProgram(Program(Path(path), (major, minor), bundled), size, changed)
 
 
 def _known(raw: object) -> Known:
@@ -164,12 +191,12 @@ def _known(raw: object) -> Known:
     return Known(**raw)
 
 
-def _load(file: Path) -> _Entries:
+def _load(file: Path) -> tuple[_Entries, SeenProgram | None]:
     try:
         with file.open("rb") as stream:
             return parse(stream.read(_MOST_BYTES).decode())
     except FileNotFoundError:
-        return {}
+        return {}, None
     except (OSError, ValueError, RecursionError) as error:
         log.warning("sources_not_read", why=str(error))
-        return {}
+        return {}, None

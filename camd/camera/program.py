@@ -30,6 +30,32 @@ class Program:
     bundled: bool = False
 
 
+@attrs.frozen
+class SeenProgram:
+    """An FFmpeg that ran, and what its file was like: the same file needs no second trial."""
+
+    program: Program
+    size_bytes: int
+    changed_ns: int
+
+
+def look_at_program(program: Program) -> SeenProgram | None:
+    """Take note of the file of a program that has been seen to run. Blocks."""
+    try:
+        status = program.path.stat()
+    except OSError:
+        return None
+    return SeenProgram(program, status.st_size, status.st_mtime_ns)
+
+
+def is_still_the_one(seen: SeenProgram, config: FfmpegConfig) -> bool:
+    """Tell whether a search would find this program again, unchanged. Blocks."""
+    wanted = config.path or _system_path()
+    if wanted is not None:
+        return wanted == seen.program.path and look_at_program(seen.program) == seen
+    return seen.program.bundled and look_at_program(seen.program) == seen
+
+
 async def find_ffmpeg(config: FfmpegConfig) -> Program:
     """Return the FFmpeg to use, after running `ffmpeg -version`; bounded in time.
 

@@ -18,7 +18,12 @@ from camd.camera.conversions import Conversions
 from camd.camera.encoders import Encoders
 from camd.camera.keeping import Keeping, KeptInFile
 from camd.camera.known import PATIENCE_SECONDS, SOURCES_FILE, KnownSources
-from camd.camera.program import Program, find_ffmpeg
+from camd.camera.program import (
+    Program,
+    find_ffmpeg,
+    is_still_the_one,
+    look_at_program,
+)
 from camd.camera.resumption import Resumption
 from camd.camera.seats import Seats
 from camd.camera.settings import Settings
@@ -163,7 +168,11 @@ class Cameras:
         """Find FFmpeg once; looked for again as long as it is missing, and when it went away."""
         async with self._finding:  # who comes meanwhile waits for the same search
             if self._program is None or not await self._is_there(self._program):
+                self._program = await self._recall_program()
+            if self._program is None:
                 self._program = await find_ffmpeg(self._config.ffmpeg)
+                seen = await trio.to_thread.run_sync(look_at_program, self._program)
+                self._memory.learn_program(seen)
                 log.info(
                     "ffmpeg_found",
                     version=".".join(map(str, self._program.version)),
@@ -174,6 +183,15 @@ class Cameras:
     async def _is_there(self, program: Program) -> bool:
         """Whether the program can be run still; on a disk that hangs nobody knows better."""
         return await self._looks.ask(program.path.exists, otherwise=True)
+
+    async def _recall_program(self) -> Program | None:
+        """Return the FFmpeg that the last life of the daemon used, if it is the same file still."""
+        seen, self._memory.program = self._memory.program, None
+        if seen is None:
+            return None
+        same = await trio.to_thread.run_sync(is_still_the_one, seen, self._config.ffmpeg)
+        self._memory.program = seen if same else None
+        return seen.program if same else None
 
     def _neighbours(self, camera_id: CameraId) -> Sequence[str]:
         """Name the cameras that deliver over the same USB bus."""
@@ -255,7 +273,7 @@ async def open_cameras(
     await memory.load()
     async with trio.open_nursery() as nursery:
         cameras = Cameras(config, storage, events, nursery, wishes, survey, pipes, memory)
-        nursery.start_soon(memory.serve)
+        await nursery.start(memory.serve)
         for camera in config.cameras:
             local = survey is not None and isinstance(camera.source, V4l2Source)
             cameras.add(camera, Seat(camera.id, None, trouble=UNPLUGGED) if local else None)

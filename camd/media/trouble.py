@@ -65,6 +65,13 @@ SOUND_MISSING = Trouble(
     'It is recorded without sound by itself; audio = "off" of this camera spares the wait.',
     Cause.CAMERA_STALLED,
 )
+NO_PICTURE_YET = Trouble(
+    "no_picture_yet",
+    "No picture that can be recorded has come in time",
+    "Raise ffmpeg.start_timeout for a slow source, or one that delivers rarely; with "
+    "always_on = true it is captured before a start.",
+    Cause.CAMERA_STALLED,
+)
 HUNG = Trouble(
     "hung",
     "The capture process does not end, even when killed",
@@ -117,8 +124,9 @@ CHANGED = Trouble(
 )
 UNKNOWN = Trouble("unknown", "FFmpeg gave up", "Look for more in the service's log.")
 NOTICED = (
-    *(ABSENT, NOT_A_FILE, LOST, STALLED, WAITING_FOR_KEY_FRAME, SOUND_MISSING, HUNG, MUTE),
-    *(BAD_STREAM, FFMPEG_MISSING, KILLED, CRASHED, ENDED, BEGUN_ANEW, CHANGED, UNKNOWN),
+    *(ABSENT, NOT_A_FILE, LOST, STALLED, WAITING_FOR_KEY_FRAME, NO_PICTURE_YET, SOUND_MISSING),
+    *(HUNG, MUTE, BAD_STREAM, FFMPEG_MISSING, KILLED, CRASHED, ENDED, BEGUN_ANEW, CHANGED),
+    UNKNOWN,
 )
 
 # --- what FFmpeg says ---------------------------------------------------------------------

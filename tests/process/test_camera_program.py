@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 import trio
 
-from camd.camera.program import FfmpegMissingError, Program, encoders, find_ffmpeg
+from camd.camera.program import (
+    FfmpegMissingError,
+    Program,
+    encoders,
+    find_ffmpeg,
+    is_still_the_one,
+    look_at_program,
+)
 from camd.config.schema import FfmpegConfig
 
 VERSION = "echo ffmpeg version 5.1.6-0+deb12u1"
@@ -32,6 +39,24 @@ def nothing_bundled(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ImportError(name)
 
     monkeypatch.setattr(importlib, "import_module", refuse)
+
+
+def test_a_program_that_is_the_same_file_still_needs_no_second_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the one that a search would find, and unchanged; else there is a search."""
+    path = fake(tmp_path, VERSION)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    seen = look_at_program(Program(path, (5, 1)))
+    assert seen is not None
+    assert is_still_the_one(seen, FfmpegConfig())
+    assert is_still_the_one(seen, FfmpegConfig(path=path))
+    assert not is_still_the_one(seen, FfmpegConfig(path=tmp_path / "other"))
+    path.write_text("#!/bin/sh\necho another\n")
+    assert not is_still_the_one(seen, FfmpegConfig())
+    path.unlink()
+    assert look_at_program(seen.program) is None
+    assert not is_still_the_one(seen, FfmpegConfig())
 
 
 async def test_the_configured_program_is_taken(tmp_path: Path) -> None:

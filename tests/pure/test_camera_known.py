@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from camd.camera.known import Known, KnownSources, key_of, parse, render
 from camd.camera.paths import FileFacts
+from camd.camera.program import Program, SeenProgram
 from camd.model import FileSource, RtspSource, TestSource, V4l2Source
 
 KNOWN = Known("h264", 1920, 1080, 25.0, "aac", "udp")
@@ -31,7 +32,9 @@ def test_a_file_that_changed_is_another_source() -> None:
 
 def test_what_is_written_is_read_again() -> None:
     """Both ways agree."""
-    assert parse(render({"a": KNOWN})) == {"a": KNOWN}
+    seen = SeenProgram(Program(Path("/usr/bin/ffmpeg"), (5, 1)), 300_000, 12)
+    for program in (None, seen):
+        assert parse(render({"a": KNOWN}, program)) == ({"a": KNOWN}, program)
     assert KNOWN.probe.audio_codec == "aac"
 
 
