@@ -196,10 +196,13 @@ class Feed:
         if fragment.wall_micros is not None and self.timeline is not None:
             said = from_unix_micros(fragment.wall_micros)
             self.source_clock.look(said + timedelta(seconds=fragment.duration_seconds), end)
+        turned = False
         if self.timeline is not None:
             before = self.timeline.faults
             fragment = self.timeline.place(fragment, arrived)
+            turned = self.timeline.turned
             if self.timeline.faults != before and self.timeline.fault is not None:
                 log.warning("time_stamps_corrected", fault=self.timeline.fault.name.lower())
             self._warn()
-        return Captured(fragment, end - timedelta(seconds=fragment.duration_seconds), end)
+        start = end - timedelta(seconds=fragment.duration_seconds)
+        return Captured(fragment, start, end, placed=self.timeline is not None, turned=turned)

@@ -14,6 +14,7 @@ from camd.media.fragments import Fragment
 from camd.model import Cause, Gap
 
 SAME_MOMENT = timedelta(milliseconds=250)  # capture times closer than this are one moment
+SAME_PLACE = timedelta(seconds=1)  # what follows its arrival has no seam that is shorter
 JITTER_FRAGMENTS = 8  # one of so many was on time; only what even that one lags behind is true
 CLOCK_DRIFT = 0.002  # of the time: two clocks that differ, and no picture is missing
 
@@ -36,6 +37,7 @@ class Ledger:
     _set_by: timedelta = attrs.field(default=timedelta(0), init=False)  # since then
     _another_life: bool = attrs.field(default=False, init=False)  # of the daemon wrote last
     _came_until: float = attrs.field(default=0.0, init=False)  # on the stream's timeline
+    _placed: bool = attrs.field(default=False, init=False)  # the newest times follow arrival
     _in_hand: int = attrs.field(default=0, init=False)  # frames: neither written nor lost yet
     _loss: Loss | None = attrs.field(default=None, init=False)
     _run_over: RunEnded | None = attrs.field(default=None, init=False)
@@ -91,11 +93,12 @@ class Ledger:
         A fragment that merely came late, as the ones before it did not, leaves no seam.
         """
         until = self.written_until
-        if until is None or captured.start < until - SAME_MOMENT:
+        least = SAME_PLACE if captured.placed else SAME_MOMENT
+        if until is None or captured.start < until - least:
             return captured.start
         on_time = min([_zero_of(captured), *self._zeros])
         seam = on_time + timedelta(seconds=captured.fragment.start_seconds) - until
-        return until if seam < SAME_MOMENT else captured.start
+        return until if seam < least else captured.start
 
     def wrote(self, captured: Captured, until: datetime) -> list[Gap]:
         """The fragment in hand is in a file, which ends at `until` of the time it began in."""
@@ -103,14 +106,17 @@ class Ledger:
         self.written_until = until + self._set_by
         self._came_until = captured.fragment.end_seconds
         self._zeros.append(_zero_of(captured))
-        return self._dropped(self.holes.watch(captured.fragment, captured.start))
+        self._placed = captured.placed
+        turned = self.holes.run_over() if captured.turned else []
+        return self._dropped(turned + self.holes.watch(captured.fragment, captured.start))
 
     def _left_behind(self, until: datetime) -> list[Gap]:
         """Make the entry for what a source that is slower than real time did not deliver.
 
-        Its capture times have no hole: they go on more slowly than the clock on the wall.
+        Its capture times have no hole: they go on more slowly than the clock on the wall. Times
+        that follow their arrival never do.
         """
-        if self.written_until is None or not self._zeros:
+        if self.written_until is None or not self._zeros or self._placed:
             return []
         lag = min(self._zeros) + timedelta(seconds=self._came_until) - self.written_until
         if lag < max(SAME_MOMENT, CLOCK_DRIFT * (until - (self._aligned or until))):

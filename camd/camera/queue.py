@@ -23,17 +23,21 @@ DEFAULT_LIMIT_BYTES = 64 * 1024 * 1024
 class Captured:
     """A fragment, and when its first frame was there (wall clock, UTC).
 
-    `init` is the header that it needs; None: the one that its run began with.
+    `init` is the header that it needs; None: the one that its run began with. `placed` says that
+    its times were compared with its arrival, and follow it; `turned` that from here on they come
+    from another clock, so that intervals before and behind are no measure for each other.
     """
 
     fragment: Fragment
     start: datetime
     end: datetime
     init: Init | None = None
+    placed: bool = False
+    turned: bool = False
 
     def moved(self, by: timedelta) -> Captured:
         """Tell its times on a clock that was set by so much."""
-        return Captured(self.fragment, self.start + by, self.end + by, self.init)
+        return attrs.evolve(self, start=self.start + by, end=self.end + by)
 
 
 @attrs.frozen

@@ -357,6 +357,7 @@ class Timeline:
     _video: int = attrs.field(default=0, init=False)
     _zero: float | None = attrs.field(default=None, init=False)
     fault: Fault | None = attrs.field(default=None, init=False)  # the latest of this capture
+    turned: bool = attrs.field(default=False, init=False)  # the latest fragment of the video
     faults: int = attrs.field(default=0, init=False)  # how many there were, of all captures
 
     def begin(self, init: Init) -> None:
@@ -371,9 +372,14 @@ class Timeline:
         that of the fragment before.
         """
         changes: dict[int, Times] = {}
+        self.turned = False
         runs = sorted(fragment.runs, key=lambda run: run.track_id != self._video)
         for run in runs:
-            times, fault = self._track(run, arrived).place(run, arrived)
+            track = self._track(run, arrived)
+            trusted = track.trusted
+            times, fault = track.place(run, arrived)
+            if run.track_id == self._video and track.trusted != trusted:
+                self.turned = True
             if times is not None:
                 changes[run.track_id] = times
             if fault is not None and run.track_id == self._video:

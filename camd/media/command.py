@@ -38,6 +38,9 @@ __all__ = [
 
 SOCKET_TIMEOUT_MICROS = 10_000_000
 
+# By default pictures wait for sound for 10 s, and a kill costs as much.
+INTERLEAVING_MICROS = "200000"
+
 _BANNER = ("-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+info")
 # From 7.0 on FFmpeg looks for signals only this often; half a second is its default.
 _ALERT = ("-stats_period", "0.05")
@@ -275,9 +278,8 @@ def _fragments(fragment: timedelta, *, intra_only: bool, late_header: bool) -> A
     """Cut at key frames and after `fragment`; where every frame is one, not before `fragment`."""
     micros = str(max(1, round(fragment / timedelta(microseconds=1))))
     shortest = ("-min_frag_duration", micros) if intra_only else ()
-    # By default pictures wait for sound for 10 s; a kill would cost as much.
     return (
-        *("-max_interleave_delta", micros),
+        *("-max_interleave_delta", INTERLEAVING_MICROS),
         *("-movflags", _LATE_MOVFLAGS if late_header else _MOVFLAGS),
         *_TRUE_STARTS,
         *("-frag_duration", micros, *shortest),
