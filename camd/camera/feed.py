@@ -17,6 +17,7 @@ from camd.camera.source_clock import SourceClock
 from camd.camera.steps import ClockWatch
 from camd.camera.timeline import Timeline
 from camd.clock import from_unix_micros, monotonic, now
+from camd.media.first_samples import in_place
 from camd.media.fragments import Fragment, Init
 from camd.media.reheader import Reheader, sets_in_header
 from camd.model import VideoFormat
@@ -148,6 +149,7 @@ class Feed:
 
         `arrived` is when its last frame was there, in monotonic seconds; by default now.
         """
+        fragment = in_place(fragment)
         if self._reheader is not None and (init := self._reheader.take(fragment)):
             self._describe(init)
         captured = self._timed(fragment, monotonic() if arrived is None else arrived)

@@ -73,7 +73,7 @@ def capture_arguments(camera: CameraConfig, order: Order) -> Arguments:
         *(_haste(camera.source) if order.copy else ()),
         *_input(camera, order),
         *_maps(camera, order),
-        *(_copied_video(codec, camera.source) if order.copy else _encoded_video(camera, order)),
+        *(_copied_video(codec, camera, order) if order.copy else _encoded_video(camera, order)),
         *passthrough,
         *_TOLERANT,
         *_audio(camera, order),
@@ -217,10 +217,13 @@ def _maps(camera: CameraConfig, order: Order) -> Arguments:
     return (*maps, "-map_chapters", "-1")
 
 
-def _copied_video(codec: str, source: Source) -> Arguments:
+def _copied_video(codec: str, camera: CameraConfig, order: Order) -> Arguments:
     """Keep parameter sets in samples, where their changes are seen; FFmpeg drops them in hvc1."""
     tag = ("-tag:v", "hev1") if codec == "hevc" else ()
-    return ("-c:v", "copy", *tag, *(("-bsf:v", setts_filter()) if _strange(source) else ()))
+    if not _strange(camera.source):
+        return ("-c:v", "copy", *tag)
+    beside_sound = _takes_sound(camera, order) and bool(order.probe.audio_codec)
+    return ("-c:v", "copy", *tag, "-bsf:v", setts_filter(beside_sound=beside_sound))
 
 
 def _strange(source: Source) -> bool:

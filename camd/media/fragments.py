@@ -18,7 +18,8 @@ _WRITTEN = 0x18  # prft flags: the time is when the fragment was written
 class Fragment:
     """One moof and its mdat. Times are on the decode timeline of the stream's video track.
 
-    `wall_micros` is when the first video sample was there, in microseconds since 1970.
+    `wall_micros` is when the first video sample was there, in microseconds since 1970; `shown`
+    is its presentation time in ticks, where the stream says it.
     """
 
     moof: bytes = attrs.field(repr=False)
@@ -27,6 +28,7 @@ class Fragment:
     video: Run | None
     timescale: int  # of the video track
     wall_micros: int | None = None
+    shown: int | None = None
 
     @property
     def starts_with_sync(self) -> bool:
@@ -68,6 +70,7 @@ class _Reference:
     track_id: int
     flags: int
     wall_micros: int
+    media_time: int  # of its first sample, in ticks
 
 
 class FragmentReader:
@@ -153,16 +156,19 @@ class FragmentReader:
         track = self._init.video
         video = next((run for run in runs if run.track_id == track.track_id), None)
         wall = _wall_of_video(self._reference, runs, video)
+        named = self._reference is not None and self._reference.track_id == track.track_id
+        shown = self._reference.media_time if self._reference is not None and named else None
         self._moof = self._reference = None
-        return Fragment(moof, mdat.data, runs, video, track.timescale, wall)
+        return Fragment(moof, mdat.data, runs, video, track.timescale, wall, shown)
 
 
 def _read_reference(box: Box) -> _Reference:
     version, high, low, track_id, ntp = unpack("BBHIQ", box.data, box.header_size, len(box.data))
-    unpack("Q" if version else "I", box.data, box.header_size + 16, len(box.data))
+    form = "q" if version else "I"
+    (media_time,) = unpack(form, box.data, box.header_size + 16, len(box.data))
     seconds, fraction = divmod(ntp, 1 << 32)
     micros = (seconds - NTP_OFFSET_SECONDS) * 1_000_000 + (fraction * 1_000_000 >> 32)
-    return _Reference(track_id, high << 16 | low, micros)
+    return _Reference(track_id, high << 16 | low, micros, media_time)
 
 
 def _wall_of_video(
@@ -170,9 +176,8 @@ def _wall_of_video(
 ) -> int | None:
     """Move a reference to the first video sample.
 
-    FFmpeg names the first sample of the fragment in its own, unshifted time, which is of no use
-    on the stream's timeline; what counts is that it is the first sample. With the flags 0x18
-    the clock was read when the fragment was complete, so the fragment's length comes off.
+    It is about the first sample of the fragment. With the flags 0x18 the clock was read when the
+    fragment was complete, so the fragment's length comes off.
     """
     named = next((run for run in runs if reference and run.track_id == reference.track_id), None)
     if reference is None or named is None or video is None:

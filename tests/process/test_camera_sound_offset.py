@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ import media_ffmpeg as ffmpeg
 import pytest
 import trio
 from support.camera_set import WISH, open_set
-from support.film_rtsp import open_film_server
-from support.flash_beep import PERIOD, Marks, make_film, measure
+from support.film_rtsp import PICTURE, Unit, open_film_server
+from support.flash_beep import FPS, Marks, make_film, measure
 
 from camd.config.schema import RecordingConfig
 from camd.model import CameraStatus, FileSource, RtspSource, Session
@@ -62,11 +62,16 @@ async def test_sound_is_as_late_in_every_file_as_in_the_source(
     assert len(files) >= 3
     assert sum(len(each.flashes) for each in files) == len(source.flashes)
     for each in files:
-        assert each.lags
-        assert each.lags == pytest.approx([source.lags[-1]] * len(each.lags), abs=TOLERANCE)
-        intervals = [after - at for at, after in pairwise(each.flashes)]
-        assert intervals == pytest.approx([PERIOD] * len(intervals), abs=0.001)
-        assert each.uneven < 0.002
+        check(each, source.lags[-1])
+
+
+def check(file: Marks, lag: float) -> None:
+    """See to it that every beep is so late, and that no picture or sound is out of turn."""
+    assert file.lags == pytest.approx([lag] * len(file.lags), abs=TOLERANCE)
+    assert file.lags
+    whole = file.intervals[:-2]  # a stop comes between pictures and what they refer to
+    assert whole == pytest.approx([1 / FPS] * len(whole), abs=0.002)
+    assert file.uneven < 0.002
 
 
 async def from_camera(
@@ -91,12 +96,37 @@ def recorded_of(status: CameraStatus) -> float:
     return sum(segment.duration_seconds for segment in status.session.segments)
 
 
-async def test_a_camera_that_is_joined_between_key_frames_keeps_its_offset(
+@pytest.mark.parametrize(
+    ("film", "played"),
+    [({"b_frames": 2, "gop": 40}, {"join": 0.45}), ({"picture_late": 0.6}, {})],
+    ids=["joined", "begins-with-key-frame"],
+)
+async def test_sound_before_the_first_picture_of_a_camera_keeps_its_offset(
+    program: str,
+    film: dict[str, Any],
+    played: dict[str, Any],
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """The first picture is where it belongs, whether or not the camera began with a key frame."""
+    path = make_film(tmp_path_factory.mktemp("film") / "film.mp4", seconds=9, **film)
+    source = measure(program, path)
+    for each in await from_camera(program, tmp_path, path, 2.5, **played):
+        check(each, source.lags[-1])
+
+
+async def test_pictures_that_stop_for_a_while_come_back_beside_their_sound(
     program: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Sound is there from the start, pictures a second and a half later, where they belong."""
-    film = make_film(tmp_path_factory.mktemp("film") / "film.mp4", seconds=9, b_frames=2, gop=40)
-    files = await from_camera(program, tmp_path, film, 3, join=0.45)
-    assert sum(len(each.lags) for each in files) >= 4
+    """After two seconds of sound alone, each flash has its beep again."""
+    film = make_film(tmp_path_factory.mktemp("film") / "film.mp4", seconds=9)
+    files = await from_camera(program, tmp_path, film, 5, sends=outside(2.0, 4.0))
+    assert sum(len(each.flashes) for each in files) >= 6
     for each in files:
+        assert len(each.lags) == len(each.flashes)
         assert each.lags == pytest.approx([0.0] * len(each.lags), abs=TOLERANCE)
+
+
+def outside(begin: float, end: float) -> Callable[[Unit], bool]:
+    """Leave pictures out between two moments of the film."""
+    return lambda unit: unit.track != PICTURE or not begin <= unit.shown < end

@@ -18,9 +18,8 @@ AAC = ("-c:a", "aac", "-b:a", "96k")
 
 _BUNDLED = imageio_ffmpeg.get_ffmpeg_exe()
 _LOUD = 6_000  # of 32768
-_WARM_UP = 0.021  # seconds: a decoder needs the packet before the first one to be exact
-_FLASH = f"color=black:size=160x90:rate={FPS},drawbox=color=white:t=fill:enable='lt(mod(n,10),1)'"
-_BEEP = f"aevalsrc='if(lt(mod(t,0.5),0.05),0.8*cos(2*PI*1000*t),0)':sample_rate={RATE}"
+_FLASH = f"color=black:size=160x90:rate={FPS},drawbox=color=white:t=fill:enable='eq(mod(n,10),5)'"
+_BEEP = f"aevalsrc='if(between(mod(t,0.5),0.25,0.3),0.8*sin(2*PI*1000*t),0)':sample_rate={RATE}"
 _ONE_PIXEL = "format=gray,lut='if(gt(val,128),255,0)',scale=2:2:flags=neighbor"
 
 
@@ -28,22 +27,20 @@ _ONE_PIXEL = "format=gray,lut='if(gt(val,128),255,0)',scale=2:2:flags=neighbor"
 class Marks:
     """When a file flashes and beeps, in seconds of its own presentation.
 
-    `uneven` is the longest time, in seconds, by which a packet of sound misses the end of the one
-    before it; players that do not look at times are wrong by as much.
+    `intervals` are how long each picture but the last is shown. `uneven` is the longest time by
+    which a packet of sound misses the end of the one before it; players that do not look at times
+    are wrong by as much.
     """
 
     flashes: tuple[float, ...]
     beeps: tuple[float, ...]
+    intervals: tuple[float, ...]
     uneven: float
 
     @property
     def lags(self) -> list[float]:
-        """By how much each beep is later than its flash, in seconds.
-
-        What sounds as the file begins is left out: its own beginning is in the file before.
-        """
-        beeps = [beep for beep in self.beeps if beep > _WARM_UP]
-        pairs = ((flash, beep) for flash in self.flashes for beep in beeps)
+        """By how much each beep is later than its flash, in seconds."""
+        pairs = ((flash, beep) for flash in self.flashes for beep in self.beeps)
         return [beep - flash for flash, beep in pairs if abs(beep - flash) < PERIOD / 2]
 
 
@@ -57,7 +54,10 @@ def make_film(
     picture_late: float = 0.0,
     sound_late: float = 0.0,
 ) -> Path:
-    """Make a film whose first frame flashes; a track may be late by so many seconds."""
+    """Make a film that flashes and beeps a quarter of a second into each half; see PERIOD.
+
+    A track may be late by so many seconds.
+    """
     done = ffmpeg.run(
         *(_BUNDLED, "-itsoffset", f"{picture_late}", "-f", "lavfi", "-i", _FLASH),
         *("-itsoffset", f"{sound_late}", "-f", "lavfi", "-i", _BEEP, "-t", f"{seconds}"),
@@ -86,7 +86,8 @@ def measure(program: str, path: Path) -> Marks:
     heard = list(_rows(done.stdout.decode()))
     gaps = [abs(after[0] - at - length) for (at, length, _), after in pairwise(heard)]
     beeps = [heard[0][0] + at for at in _onsets(sound.read_bytes())]
-    return Marks(tuple(flashes), tuple(beeps), max(gaps))
+    intervals = [after[0] - at for (at, *_), after in pairwise(seen)]
+    return Marks(tuple(flashes), tuple(beeps), tuple(intervals), max(gaps))
 
 
 _HASHES = ("-avoid_negative_ts", "disabled", "-f", "framehash", "-hash", "md5")
