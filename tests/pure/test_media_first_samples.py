@@ -43,6 +43,12 @@ def test_a_picture_is_put_where_the_stream_says_that_it_is_shown() -> None:
     assert found.start_seconds == 14_608 / 15_360
 
 
+def test_times_before_zero_are_written_as_such() -> None:
+    """A track that began before the first one is put back as well."""
+    found = in_place(read((1, -10_000, PICTURES), shown=-9_000))
+    assert times(found) == [(-9_000, [4120, 512, 512])]
+
+
 def test_reordered_pictures_are_shown_later_than_they_are_decoded() -> None:
     """What is compared is the time of presentation."""
     pictures = [Sample(9, 5120, offset=1024), Sample(8, 512, sync=False, offset=512)]
