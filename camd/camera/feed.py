@@ -78,7 +78,6 @@ class Feed:
     bytes_per_second: float | None = attrs.field(default=None, init=False)
     began_at: float | None = attrs.field(default=None, init=False)  # monotonic seconds
     _pace: Pace = attrs.field(factory=Pace, init=False)
-    _pictures: bool = attrs.field(default=False, init=False)  # have come from this child
     _reheader: Reheader | None = attrs.field(default=None, init=False)
     _clock: ClockWatch = attrs.field(factory=ClockWatch, init=False)
     _queues: list[CaptureQueue] = attrs.field(factory=list, init=False)
@@ -129,7 +128,6 @@ class Feed:
         self._reheader = Reheader(init)
         self._describe(init)
         self.began_at = monotonic()
-        self._pictures = False
         self.source_clock.clear()
         self.warnings.publish(())
         if self.timeline is not None:
@@ -151,9 +149,7 @@ class Feed:
 
         `arrived` is when its last frame was there, in monotonic seconds; by default now.
         """
-        fresh = self.timeline is not None and not self._pictures
-        fragment = in_place(fragment, unstamped=fresh)
-        self._pictures = self._pictures or fragment.frames > 0
+        fragment = in_place(fragment)
         if self._reheader is not None and (init := self._reheader.take(fragment)):
             self._describe(init)
         captured = self._timed(fragment, monotonic() if arrived is None else arrived)

@@ -77,7 +77,7 @@ def capture_arguments(camera: CameraConfig, order: Order) -> Arguments:
             (*(_haste(camera.source, order.reach) if order.copy else ()), *_input(camera, order)),
         ),
         *_maps(camera, order),
-        *(_copied_video(codec, camera.source) if order.copy else _encoded_video(camera, order)),
+        *(_copied_video(codec, camera, order) if order.copy else _encoded_video(camera, order)),
         *passthrough,
         *_TOLERANT,
         *_audio(camera, order),
@@ -270,15 +270,18 @@ def _maps(camera: CameraConfig, order: Order) -> Arguments:
     return (*maps, "-map_chapters", "-1")
 
 
-def _copied_video(codec: str, source: Source) -> Arguments:
+def _copied_video(codec: str, camera: CameraConfig, order: Order) -> Arguments:
     """Take pictures as they come, and keep parameter sets in samples, where their changes are seen.
 
-    Those before a stream's first key frame too: they are not recorded, but they show that it is
-    alive, and what it is waited for.
+    FFmpeg drops them in hvc1. Pictures before a stream's first key frame are taken too: they are
+    not recorded, but they show that it is alive, and what it is waited for.
     """
     tag = ("-tag:v", "hev1") if codec == "hevc" else ()
-    strange = ("-copyinkf:v", "-bsf:v", setts_filter()) if _strange(source) else ()
-    return ("-c:v", "copy", *tag, *strange)
+    if not _strange(camera.source):
+        return ("-c:v", "copy", *tag)
+    beside_sound = _takes_sound(camera, order) and bool(order.probe.audio_codec)
+    stamps = setts_filter(beside_sound=beside_sound)
+    return ("-c:v", "copy", *tag, "-copyinkf:v", "-bsf:v", stamps)
 
 
 def _strange(source: Source) -> bool:

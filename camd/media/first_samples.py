@@ -11,23 +11,14 @@ from camd.media.fragments import Fragment
 from camd.media.restamp import Times, restamp
 from camd.media.runs import Run
 
-ALIKE = 1.25  # intervals between pictures that differ by less are alike
 _LONGER = 2  # times the next sample of sound: more is a pause, and no length of a packet
 
 
-def in_place(fragment: Fragment, *, unstamped: bool = False) -> Fragment:
-    """Put back the first samples that were moved; the fragment itself when none was.
-
-    With `unstamped`, the first picture had no time when it came: FFmpeg has given it zero.
-    """
+def in_place(fragment: Fragment) -> Fragment:
+    """Put back the first samples that were moved; the fragment itself when none was."""
     times = {}
     for run in fragment.runs:
-        if run is fragment.video and unstamped:
-            late = _late_beginning(run)
-        elif run is fragment.video:
-            late = _late_picture(run, fragment.shown)
-        else:
-            late = _late_sound(run)
+        late = _late_picture(run, fragment.shown) if run is fragment.video else _late_sound(run)
         if late:
             durations = run.durations[:]
             durations[0] -= late
@@ -41,15 +32,6 @@ def _late_picture(run: Run, shown: int | None) -> int:
         return 0
     late = shown - run.decode_time - (run.composition[0] if run.composition else 0)
     return late if 0 < late <= run.durations[0] else 0
-
-
-def _late_beginning(run: Run) -> int:
-    """By how much the first of all pictures outlasts those behind it, if these are all alike."""
-    first, *others = run.durations
-    usual = max(others[:-1], default=0)  # how long the last one lasts may be a guess
-    if len(others) < 3 or usual > ALIKE * min(others[:-1]) or first <= ALIKE * usual:
-        return 0
-    return first - others[0]
 
 
 def _late_sound(run: Run) -> int:

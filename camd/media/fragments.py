@@ -182,9 +182,8 @@ def _wall_of_video(
 ) -> int | None:
     """Move a reference to the first video sample.
 
-    FFmpeg names the first sample of the fragment in its own, unshifted time, which is of no use
-    on the stream's timeline; what counts is that it is the first sample. With the flags 0x18
-    the clock was read when the fragment was complete, so the fragment's length comes off.
+    It is about the first sample of the fragment. With the flags 0x18 the clock was read when the
+    fragment was complete, so the fragment's length comes off.
     """
     named = next((run for run in runs if reference and run.track_id == reference.track_id), None)
     if reference is None or named is None or video is None:

@@ -95,7 +95,7 @@ def _traf_size(run: Run) -> int:
 
 def _traf(run: Run) -> bytes:
     tfhd = full_box(b"tfhd", 0, _DEFAULT_BASE_IS_MOOF, struct.pack(">I", run.track_id))
-    tfdt = full_box(b"tfdt", 1, 0, struct.pack(">Q", run.decode_time))
+    tfdt = full_box(b"tfdt", 1, 0, struct.pack(">q", run.decode_time))
     composition = run.composition or array("i", bytes(4 * run.count))
     table: array[int] = array("I", bytes(_TRUN_SAMPLE_SIZE * run.count))
     table[0::4] = run.durations

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import attrs
 import media_ffmpeg as ffmpeg
 import pytest
+import trio
+from support.camera_set import WISH, open_set
 
+from camd.config.schema import RecordingConfig
 from camd.media.leading import leading_frames
 from camd.media.mp4 import HASHED_FROM
 from camd.media.repair import leading_frames_of, survey
 from camd.media.stored import sealed_moov_offset
+from camd.model import FileSource
 
 BUNDLED = str(ffmpeg.PROGRAMS[1].values[0])
 _264 = "-c:v libx264 -preset veryfast -x264-params scenecut=0:keyint=20"
@@ -85,6 +90,31 @@ def test_a_stream_that_is_refreshed_bit_by_bit_says_when_pictures_are_right(
     for leading, frames, _ in others:
         assert leading is not None
         assert 0 < leading < frames
+
+
+async def test_a_camera_without_key_frames_is_recorded_and_cut(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """It is cut at its recovery points, loses nothing, and each file says what cannot be shown."""
+    film = tmp_path_factory.mktemp("film") / "film.ts"
+    done = ffmpeg.run(
+        *(BUNDLED, "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=10", "-t", "8"),
+        *("-pix_fmt", "yuv420p", *f"{_264}:bframes=0:intra-refresh=1".split(), str(film)),
+    )
+    assert done.returncode == 0, done.stderr
+    every_second = RecordingConfig(rotation=timedelta(seconds=1))
+    with trio.fail_after(60):
+        source = FileSource(film, loop=False, speed=8)
+        async with open_set(BUNDLED, tmp_path, source, recording=every_second) as stage:
+            await stage.camera.start_recording(WISH)
+            session = await stage.ended()
+            stored, _ = await stage.storage.recording(session.segments[1].filename)
+    assert session.gaps == ()
+    assert [(each.frames, bool(each.leading_frames)) for each in session.segments] == [
+        (20, False),
+        *[(20, True)] * 3,
+    ]
+    assert stored.leading_frames == session.segments[1].leading_frames
 
 
 def test_the_count_is_read_back_from_a_sealed_file(tmp_path: Path) -> None:

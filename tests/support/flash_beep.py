@@ -27,9 +27,9 @@ _ONE_PIXEL = "format=gray,lut='if(gt(val,128),255,0)',scale=2:2:flags=neighbor"
 class Marks:
     """When a file flashes and beeps, in seconds of its own presentation.
 
-    `intervals` are how long each picture but the last is shown; `uneven` is the longest time, in
-    seconds, by which a packet of sound misses the end of the one before it; players that do not
-    look at times are wrong by as much.
+    `intervals` are how long each picture but the last is shown. `uneven` is the longest time by
+    which a packet of sound misses the end of the one before it; players that do not look at times
+    are wrong by as much.
     """
 
     flashes: tuple[float, ...]
