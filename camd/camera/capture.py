@@ -121,7 +121,8 @@ class Capture:
 
     def __attrs_post_init__(self) -> None:
         self._microphone = Microphone(self.camera.audio)
-        self._stream_sound = StreamSound(self.camera.audio != "off")
+        streams = isinstance(self.camera.source, (FileSource, RtspSource))
+        self._stream_sound = StreamSound(streams and self.camera.audio != "off")
         self._asked = Asked(self.camera)
         if self.camera.transport != "auto":
             self._transport = self.camera.transport

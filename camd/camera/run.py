@@ -307,11 +307,11 @@ class Run:
                 continue
             self._arrived = next(times)
             pictures += event.frames
-            if not self._fragments and event.frames and not event.starts_with_sync:
-                self._early += event.frames  # alive, but no recording begins before a key frame
-                continue
             self.consumer.deliver(event, self._arrived)
-            self._fragments += event.frames > 0
+            if self._fragments or event.starts_with_sync:
+                self._fragments += event.frames > 0
+            else:
+                self._early += event.frames  # alive, but no recording begins before a key frame
             if self.brake is not None:
                 self._ahead = self.brake.ahead_seconds(event, monotonic())
         if pictures:

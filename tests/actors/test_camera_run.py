@@ -77,7 +77,7 @@ class Nobody:
     def begin(self, init: object) -> None:
         """Take no note."""
 
-    def deliver(self, fragment: object) -> None:
+    def deliver(self, fragment: object, arrived: float) -> None:
         """Take no note."""
 
 

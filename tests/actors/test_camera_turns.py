@@ -21,7 +21,7 @@ class Counter:
     def begin(self, init: Init) -> None:
         """Take the stream's description."""
 
-    def deliver(self, fragment: Fragment) -> None:
+    def deliver(self, fragment: Fragment, arrived: float) -> None:
         """Count one."""
         self.fragments += 1
 
