@@ -39,7 +39,7 @@ class Counter:
     def begin(self, init: object) -> None:
         """Take no note."""
 
-    def deliver(self, fragment: object) -> None:
+    def deliver(self, fragment: object, arrived: float) -> None:
         """Count."""
         self.frames += fragment.frames  # type: ignore[attr-defined]
 

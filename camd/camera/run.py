@@ -52,6 +52,7 @@ AHEAD_SECONDS = 1.0  # so far a source may be ahead of real time before it is br
 LONGEST_BRAKE_SECONDS = 0.5
 
 REST_SECONDS = 2.0  # for processes that the child left behind, and that hold its pipe
+TURN_FRAGMENTS = 100  # handed on, likewise
 TURN_BYTES = 32 * 1024  # parsed before others have their turn: a stream may be nothing but headers
 
 Launch = Callable[[Sequence[str]], AbstractAsyncContextManager[Child]]
@@ -216,10 +217,7 @@ class Run:
                 flow.came(len(chunk), monotonic())
             if chunk and self._trouble is None:
                 await self._parse(chunk)
-            before = self.delivered
-            pictures = self._hand_on(quiet=not chunk)
-            if self.delivered and not before:
-                await self.streaming()
+            pictures = await self._hand_on_in_turns(quiet=not chunk)
             if chunk == b"" or (last and chunk is None):
                 return
             if not pictures and chunk and not self._waiting and not self.stopping:
@@ -289,8 +287,20 @@ class Run:
         if self._waiting:
             self._described.set()
 
-    def _hand_on(self, *, quiet: bool) -> int:
-        """Hand on what waits; return how many pictures there were in it.
+    async def _hand_on_in_turns(self, *, quiet: bool) -> bool:
+        """Hand on what waits, while others have their turns; True if there were pictures in it."""
+        before, pictures, left = self.delivered, 0, -1
+        while len(self._waiting) not in (0, left):
+            if left >= 0:
+                await trio.lowlevel.checkpoint()
+            left = len(self._waiting)
+            pictures += self._hand_on(quiet=quiet or pictures > 0, most=TURN_FRAGMENTS)
+        if self.delivered and not before:
+            await self.streaming()
+        return pictures > 0
+
+    def _hand_on(self, *, quiet: bool, most: int | None = None) -> int:
+        """Hand on what waits, or so much of it; return how many pictures there were in it.
 
         The first fragments of a live source wait until nothing comes for a moment (`quiet`).
         """
@@ -298,8 +308,8 @@ class Run:
         holding = live and not self._fragments and not quiet and not self.stopping
         if holding and monotonic() - self._arrived < GATHERED_SECONDS:
             return 0
-        waiting, self._waiting = self._waiting, []
-        fragments = [event for event in waiting if isinstance(event, Fragment)]
+        fragments = [event for event in self._waiting if isinstance(event, Fragment)]
+        waiting, self._waiting = self._waiting[:most], self._waiting[most or len(self._waiting) :]
         times, pictures = iter(arrivals(fragments, self._read_at, self._arrived)), 0
         for event in waiting:
             if isinstance(event, Init):

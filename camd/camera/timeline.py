@@ -36,6 +36,7 @@ LEAST_RATE_SECONDS = 0.2  # less says nothing about a rate
 PROOF_SECONDS = 10.0  # stamps are trusted again when they kept pace for so long …
 PROOF = 0.02  # … within this share
 PAUSE_SECONDS = 1.0  # between arrivals: frames are missing, nothing is spread over it
+PAUSE_WINDOW_SECONDS = 1.2  # behind a pause, what is not made up for by then never is
 PAUSE_SHARE = 0.6  # of a lateness, in one interval between arrivals: that was a pause
 ODD = 8.0  # times the usual interval: no interval of a steady stream
 LEAST_INTERVAL_SECONDS = 0.004  # between frames; less is no frame rate
@@ -198,13 +199,25 @@ class TrackTimeline:
 
     def _lateness(self, arrived: float) -> float:
         """How late even the least late fragment of a window was; 0 while it is being made up."""
-        recent = [each for each in self._arrivals if arrived - each.at <= WINDOW_SECONDS]
-        older = len(recent) < len(self._arrivals)
-        if not older or len(recent) < 3:
+        recent = self._behind_pause()
+        if not recent or arrived - recent[0].at < PAUSE_WINDOW_SECONDS:
+            recent = [each for each in self._arrivals if arrived - each.at <= WINDOW_SECONDS]
+            if len(recent) == len(self._arrivals):
+                return 0.0
+        if len(recent) < 3:
             return 0.0
         lags = [each.lag for each in recent]
         made_up = lags[0] - lags[-1] > 0.05 * (recent[-1].at - recent[0].at)
         return 0.0 if made_up else min(lags)
+
+    def _behind_pause(self) -> list[_Arrival]:
+        """What arrived since the latest pause; empty without one. Stalls are made up for at once."""
+        arrivals = list(self._arrivals)
+        for index in range(len(arrivals) - 1, 0, -1):
+            waited = arrivals[index].at - arrivals[index - 1].at
+            if waited > PAUSE_SECONDS + arrivals[index].seconds:
+                return arrivals[index:]
+        return []
 
     def _pace(self, arrivals: Iterable[_Arrival]) -> float:
         """Stamped seconds for each second of arrival; 0 where nothing can be said."""

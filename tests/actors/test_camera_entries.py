@@ -108,7 +108,7 @@ async def test_what_an_interrupted_recorder_had_in_hand_is_in_the_ledger(
             await trio.sleep_until(3.9)
         assert "actor_crashed" in {entry["event"] for entry in logs}
         session = stage.storage.sessions[-1]
-        assert (session.state, session.reason) == (SessionState.ENDED, "interrupted")
+        assert (session.state, session.reason) == (SessionState.ENDED, "internal_error")
         (gap,) = stage.storage.gaps
         assert (gap.frames, gap.exact, gap.cause) == (5, True, Cause.STORAGE_ERROR)
         assert session.frames_captured == session.frames_written + 5

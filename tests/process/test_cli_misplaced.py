@@ -71,7 +71,7 @@ class Nobody:
     def begin(self, init: object) -> None:
         """Take it."""
 
-    def deliver(self, fragment: object) -> None:
+    def deliver(self, fragment: object, arrived: float) -> None:
         """Take it."""
 
 

@@ -91,7 +91,7 @@ class Nobody:
     def begin(self, init: Init) -> None:
         """Take it."""
 
-    def deliver(self, fragment: Fragment) -> None:
+    def deliver(self, fragment: Fragment, arrived: float) -> None:
         """Take it."""
 
 

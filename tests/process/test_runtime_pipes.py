@@ -199,7 +199,7 @@ class Watching:
     def begin(self, init: Init) -> None:
         """Take note of nothing."""
 
-    def deliver(self, fragment: Fragment) -> None:
+    def deliver(self, fragment: Fragment, arrived: float) -> None:
         """Count."""
         assert self.run is not None
         self.frames += fragment.frames

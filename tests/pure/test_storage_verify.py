@@ -75,7 +75,7 @@ def seen(**facts: object) -> Seen:
         (seen(shape=Shape.BUSY), None, []),
         (seen(shape=Shape.GONE), KNOWN, [Fault.REMOVED]),
         (seen(shape=Shape.GONE), None, []),
-        (seen(shape=Shape.GONE), known(state=SegmentState.MISSING), [Fault.MISSING]),
+        (seen(shape=Shape.GONE), known(state=SegmentState.MISSING), [Fault.REMOVED]),
         (seen(shape=Shape.GONE), known(state=SegmentState.MISSING, frames=0), []),
         (seen(shape=Shape.FOREIGN), known(state=SegmentState.MISSING, frames=0), [Fault.FOREIGN]),
         (seen(undecodable="has no key frame"), KNOWN, [Fault.UNDECODABLE]),
