@@ -137,7 +137,7 @@ class TrackTimeline:
         elif (late := self._lateness(arrived)) > BEHIND_SECONDS:
             if self._paused_for(late):
                 self._offset += round(late * self.timescale)
-                self._arrivals.clear()
+                self._begin_anew(0.0)
                 return self._shifted(run), Fault.PAUSED
             return self._distrust(run, arrived, before), Fault.PACE
         else:
@@ -271,9 +271,15 @@ class TrackTimeline:
             else:
                 start += round(lag * self.timescale)
         self._offset = start + sum(durations) - run.decode_time - run.duration
-        self._arrivals.clear()
+        self._begin_anew(max(0.0, lag) if lag <= AHEAD_SECONDS else 0.0)
         changed = None if durations == run.durations else durations
         return Times(start, changed), Fault.JUMPED
+
+    def _begin_anew(self, lag: float) -> None:
+        """Forget what arrived, but for the latest: it is late by `lag` now."""
+        latest = self._arrivals[-1]
+        self._arrivals.clear()
+        self._arrivals.append(attrs.evolve(latest, lag=lag))
 
     def _trust(self, run: Run) -> None:
         self.trusted = True
