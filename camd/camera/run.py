@@ -114,6 +114,7 @@ class Run:
     brake: Brake | None = None  # for sources that are not live
     pipes: Pipes | None = None  # who reads the output when nobody waits for it
     wanted: bool = attrs.field(default=True, init=False)  # until `stop` is called
+    begun: trio.Event = attrs.field(factory=trio.Event, init=False)  # the first fragment is here
     _arrived: float = attrs.field(default=0.0, init=False)  # when the latest fragment did
     _read_at: float = attrs.field(default=0.0, init=False)  # when there was something to read
     _waiting: list[Init | Fragment] = attrs.field(factory=list, init=False)
@@ -296,6 +297,7 @@ class Run:
             left = len(self._waiting)
             pictures += self._hand_on(quiet=quiet or pictures > 0, most=TURN_FRAGMENTS)
         if self.delivered and not before:
+            self.begun.set()
             await self.streaming()
         return pictures > 0
 
