@@ -28,6 +28,7 @@ from camd.media.trouble import (
     HUNG,
     MUTE,
     SOUND_MISSING,
+    SOUND_ONLY,
     STALLED,
     WAITING_FOR_KEY_FRAME,
 )
@@ -50,6 +51,7 @@ QUIET_SECONDS = 0.05
 GATHERED_SECONDS = 2.0
 AHEAD_SECONDS = 1.0  # so far a source may be ahead of real time before it is braked
 LONGEST_BRAKE_SECONDS = 0.5
+SOUND_STARTS = 2  # so many times its time more has a start from its first sound on
 
 REST_SECONDS = 2.0  # for processes that the child left behind, and that hold its pipe
 TURN_FRAGMENTS = 100  # handed on, likewise
@@ -72,7 +74,8 @@ class Consumer(Protocol):
 class Patience:
     """How long nothing may come, in seconds: before the first fragment, and between two.
 
-    FFmpeg itself gives up a connection when one of its `steps` takes `start_seconds`.
+    FFmpeg itself gives up a connection when one of its `steps` takes `start_seconds`. Before the
+    first picture sound counts as well, for SOUND_STARTS times `start_seconds` from the first on.
     """
 
     start_seconds: float
@@ -132,6 +135,7 @@ class Run:
     _reader: FragmentReader = attrs.field(factory=FragmentReader, init=False)
     _reading: Reading | None = attrs.field(default=None, init=False)  # in rounds
     _early: int = attrs.field(default=0, init=False)  # pictures before the first key frame
+    _sound_since: float | None = attrs.field(default=None, init=False)  # without any picture
 
     @property
     def stopping(self) -> bool:
@@ -196,9 +200,10 @@ class Run:
     async def _read(self, child: Child) -> None:
         """Parse the child's output until its end; after a parse error it is only drained.
 
-        Only pictures count as progress: sound alone is a stall. Those before the first key frame
-        show that the source is alive, and are not recorded. Who was told to end has no
-        deadline here, whatever it still delivers: `_end_when_told` sees to it.
+        Only pictures count as progress: sound alone is a stall, but at a start, which it gives
+        more time. Pictures before the first key frame show that the source is alive, and are not
+        recorded. Who was told to end has no deadline here, whatever it still delivers:
+        `_end_when_told` sees to it.
         """
         self._arrived = monotonic()
         self._deadline = self._arrived + self.patience.start_seconds * self.patience.steps
@@ -232,9 +237,18 @@ class Run:
             if monotonic() >= self._deadline:
                 self._deadline = float("inf")
                 if not self.stopping:
-                    await self.stalled(STALLED)
+                    await self.stalled(STALLED if self._sound_since is None else SOUND_ONLY)
+
+    def _sounded(self) -> None:
+        """Sound is here, and no picture has ever been: that is life, but not for long."""
+        now, start = monotonic(), self.patience.start_seconds
+        if self._sound_since is None:
+            self._sound_since = now
+        longest = self._sound_since + SOUND_STARTS * start
+        self._deadline = max(self._deadline, min(now + start, longest))
 
     def _progressed(self) -> None:
+        self._sound_since = None
         if self._deadline == float("inf"):
             return
         seconds = self.patience.stall_seconds
@@ -328,6 +342,8 @@ class Run:
                 self._ahead = self.brake.ahead_seconds(event, monotonic())
         if pictures:
             self._progressed()
+        elif not self.delivered and not self._early and any(each.runs for each in fragments[:most]):
+            self._sounded()
         return pictures
 
     async def _slow_down(self) -> None:

@@ -11,13 +11,14 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from media_streams import VIDEO_AND_AUDIO, Sample, fragment
 from support.camera_films import Film
 from trio.testing import MockClock
 
 from camd import clock as camd_clock
 from camd.camera import run as module
 from camd.camera.run import Patience, Run
-from camd.media.trouble import MUTE, STALLED
+from camd.media.trouble import MUTE, SOUND_ONLY, STALLED
 from camd.model import Trouble
 
 
@@ -41,7 +42,7 @@ class Talker:
 
     async def read_output(self, size: int = 0) -> bytes:
         """Hand out the film, half a second apart, or be at the end."""
-        if self.film is None:
+        if self.film is None or self._told.is_set():
             await trio.lowlevel.checkpoint()
         elif self.film:
             await trio.sleep(0.5)
@@ -81,7 +82,9 @@ class Nobody:
         """Take no note."""
 
 
-async def lived(child: Talker, stalls: list[float] | None = None) -> tuple[Run, Trouble | None]:
+async def lived(
+    child: Talker, stalls: list[float] | None = None, why: Trouble = STALLED
+) -> tuple[Run, Trouble | None]:
     """Let a child live; return its run, and why it ended. It may stall where that is collected."""
 
     @asynccontextmanager
@@ -93,7 +96,7 @@ async def lived(child: Talker, stalls: list[float] | None = None) -> tuple[Run, 
 
     async def stalled(trouble: Trouble) -> None:
         assert stalls is not None, trouble
-        assert trouble == STALLED
+        assert trouble == why
         stalls.append(trio.current_time())
         run.stop()
 
@@ -157,3 +160,43 @@ async def test_a_child_that_falls_silent_is_told(clock: MockClock) -> None:
         await lived(Talker([], ends=False, film=pieces[::-1]), stalls)
     assert len(stalls) == 1
     assert 1.5 + 7.0 <= stalls[0] < 1.5 + 7.2
+
+
+def sounds(count: int) -> list[bytes]:
+    """Make fragments of half a second in which there is sound alone."""
+    packets = [Sample(10, 1024) for _ in range(23)]
+    return [
+        fragment((2, number * 23 * 1024, packets), sequence=number + 1) for number in range(count)
+    ]
+
+
+async def test_a_start_has_more_time_while_sound_arrives(clock: MockClock) -> None:
+    """A camera whose pictures come long after its sound is not given up, nor restarted."""
+    stalls: list[float] = []
+    pieces = [VIDEO_AND_AUDIO, *sounds(60), Film().next(5)]
+    with trio.move_on_after(200):
+        run, _ = await lived(Talker([], ends=False, film=pieces[::-1]), stalls)
+    assert run.delivered
+    assert len(stalls) == 1
+    assert 31.0 + 7.0 <= stalls[0] < 1.1 * 31.0 + 7.2
+
+
+async def test_sound_that_stops_is_no_life(clock: MockClock) -> None:
+    """The time for starting runs again from the last of it."""
+    stalls: list[float] = []
+    pieces = [VIDEO_AND_AUDIO, *sounds(9)]
+    with trio.move_on_after(200):
+        await lived(Talker([], ends=False, film=pieces[::-1]), stalls, SOUND_ONLY)
+    assert len(stalls) == 1
+    assert 5.0 + 20.0 <= stalls[0] < 1.1 * 5.0 + 20.2
+
+
+async def test_a_camera_frozen_beside_its_sound_is_found_out(clock: MockClock) -> None:
+    """Sound that never ends gives a start three times its time, and the trouble says so."""
+    stalls: list[float] = []
+    pieces = [VIDEO_AND_AUDIO, *sounds(400)]
+    with trio.move_on_after(300):
+        run, _ = await lived(Talker([], ends=False, film=pieces[::-1]), stalls, SOUND_ONLY)
+    assert not run.delivered
+    assert len(stalls) == 1
+    assert 40.0 < stalls[0] <= 3 * 20.0
