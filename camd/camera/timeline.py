@@ -211,7 +211,7 @@ class TrackTimeline:
         return 0.0 if made_up else min(lags)
 
     def _behind_pause(self) -> list[_Arrival]:
-        """What arrived since the latest pause; empty without one. Stalls are made up for at once."""
+        """What arrived since the latest pause; empty without one."""
         arrivals = list(self._arrivals)
         for index in range(len(arrivals) - 1, 0, -1):
             waited = arrivals[index].at - arrivals[index - 1].at
@@ -372,7 +372,6 @@ class Timeline:
     """All tracks of one capture after another. `place` is called for each fragment in order."""
 
     _tracks: dict[int, TrackTimeline] = attrs.field(factory=dict, init=False)
-    _scales: dict[int, int] = attrs.field(factory=dict, init=False)
     _video: int = attrs.field(default=0, init=False)
     _zero: float | None = attrs.field(default=None, init=False)
     fault: Fault | None = attrs.field(default=None, init=False)  # the latest of this capture
