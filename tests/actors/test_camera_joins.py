@@ -6,10 +6,12 @@ import pytest
 import trio
 from media_streams import VIDEO_AND_AUDIO, Sample, fragment
 from support.camera_films import FPS, TICKS
-from support.camera_stage import ANN, FakeChild, Part, jump_clocks, open_stage
+from support.camera_stage import ANN, FakeChild, Part, films, jump_clocks, open_stage
 from trio.testing import MockClock
 
-from camd.model import Cause, Session
+from camd.camera import desk, factory
+from camd.errors import Refusal
+from camd.model import CameraState, Cause, Session
 
 SOUND = [Sample(10, 1024) for _ in range(23)]
 
@@ -71,3 +73,26 @@ async def test_pictures_before_the_first_key_frame_are_laid_to_the_source(clock:
     assert [(gap.cause, gap.frames) for gap in session.gaps] == [
         (Cause.FRAMES_DROPPED_BY_SOURCE, 3)
     ]
+
+
+async def test_a_start_inside_a_group_that_never_ends_is_answered(
+    clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A camera that streams without another key frame keeps nobody waiting for ever."""
+    monkeypatch.setattr(desk, "START_SECONDS", 6.0)
+    monkeypatch.setattr(factory, "GOP_LIMIT_BYTES", 3000)
+
+    async def endless(child: FakeChild) -> int:
+        child.film.group = 10**9
+        return await films()(child)
+
+    async with open_stage(endless, always_on=True) as stage:
+        await stage.until(CameraState.STREAMING)
+        await trio.sleep(10)
+        begun = trio.current_time()
+        with trio.fail_after(30), pytest.raises(Refusal) as caught:
+            await stage.camera.start_recording(ANN)
+        assert caught.value.data["cause"] == "waiting_for_key_frame"
+        assert trio.current_time() - begun < 7
+        assert stage.camera.status.state is CameraState.STREAMING
+        assert stage.camera.status.session is None
