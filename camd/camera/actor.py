@@ -228,7 +228,7 @@ class Camera:
 
     @property
     def _obstacle(self) -> Trouble | None:
-        """What a camera that nobody needs would meet when it is wanted, or met the last time."""
+        """What would keep a camera that is not in use from delivering, or did so the last time."""
         if self.machine.state is not CameraState.IDLE:
             return None
         return self.capture.obstacle or self.machine.past

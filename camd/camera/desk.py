@@ -59,7 +59,7 @@ class PatienceOver:
 
 @attrs.frozen
 class StartTooLong:
-    """Whoever asked for a recording has waited long enough for its first frame."""
+    """A start has waited long enough for its first frame."""
 
     active: Active
 
@@ -211,7 +211,7 @@ class SessionDesk:
             self.end("source_ended")
 
     def crash(self) -> None:
-        """The camera's loop failed: nobody will finish the session any more.
+        """The camera's loop failed: its session will not be finished any more.
 
         Its tasks have sealed and noted it already, and could not know why they had to.
         """

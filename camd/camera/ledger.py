@@ -57,7 +57,7 @@ class Ledger:
         self, until: datetime, moved: timedelta = timedelta(0), *, exact: bool = False
     ) -> None:
         """Another life of the daemon wrote until then, and the clock was `moved` since its last
-        file began; not `exact`: nobody knows whether `until` is by the clock as it is now."""
+        file began; not `exact`: it is not known whether `until` is by the clock as it is now."""
         self.written_until, self._another_life = until, True
         self._by_this_clock, self._set_by = exact, moved
         self.run_ended(RunEnded(Cause.DAEMON_DOWN, "the service was not running"))

@@ -112,7 +112,7 @@ class Run:
     may_end: bool = False  # the source has an end; all others are live, and never end well
     launch: Launch = open_child
     brake: Brake | None = None  # for sources that are not live
-    pipes: Pipes | None = None  # who reads the output when nobody waits for it
+    pipes: Pipes | None = None  # reads the output in rounds when nothing waits for it
     wanted: bool = attrs.field(default=True, init=False)  # until `stop` is called
     _arrived: float = attrs.field(default=0.0, init=False)  # when the latest fragment did
     _read_at: float = attrs.field(default=0.0, init=False)  # when there was something to read
@@ -242,7 +242,7 @@ class Run:
         self._deadline = monotonic() + seconds
 
     def _may_wait(self, pipes: Pipes, flow: Flow) -> bool:
-        """Whether nobody waits for what comes next, neither a start nor an end, and it pays."""
+        """Whether neither a start nor an end waits for what comes next, and rounds cost less."""
         usual = self.delivered and self._trouble is None and not self.stopping
         calm = usual and self._ahead <= 0 and not flow.hasty and not self._cut_off
         return calm and pipes.worthwhile and self._deadline != float("inf")
@@ -250,7 +250,7 @@ class Run:
     async def _read_in_rounds(self, pipes: Pipes, child: Child, flow: Flow) -> None:
         """Let the output be read with that of others, until that will not do any more.
 
-        The end of the output is left for whoever reads next, who meets it again.
+        The end of the output is not taken here: the next read meets it again.
         """
 
         def take(chunk: memoryview) -> bool:
@@ -389,7 +389,7 @@ class Run:
             rest = rest[-LONGEST_LINE_BYTES:]
             for line in [line for line in lines if line.strip()][-LAST_WORDS:]:
                 self._hear(line)
-            if len(chunk) == ERRORS_BYTES:  # it says more than anybody can read
+            if len(chunk) == ERRORS_BYTES:  # it writes faster than lines are of use
                 await trio.sleep(GATHER_SECONDS)
         self._hear(rest)
         self._heard_all.set()

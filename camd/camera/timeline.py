@@ -2,9 +2,9 @@
 
 The stamps of a source say best how frames lie to each other, as long as they go on like the
 clock of this machine. At every fragment both are compared. Stamps that jump are cut back to the
-usual interval; stamps that lose a pause get it back; where stamps run faster or slower than
-time, stand still or stray, the samples are spread over the time in which they arrived, until
-the stamps have proved themselves again.
+usual interval; stamps that leave out a pause get it back; where stamps run faster or slower than
+time, stand still or jump again and again, the samples are spread over the time in which they
+arrived, until the stamps have kept pace with time for long enough.
 
 Seconds of arrival are monotonic. "Lag" is how much later a fragment arrived than its stamps say.
 """
@@ -24,7 +24,7 @@ from camd.media.fragments import Fragment, Init
 from camd.media.restamp import Times, restamp
 from camd.media.runs import Run
 
-AHEAD_SECONDS = 1.0  # nothing arrives before it happened: stamps that say so are wrong
+AHEAD_SECONDS = 1.0  # no frame arrives before it was made: stamps that say so are wrong
 BEHIND_SECONDS = 0.75  # what the least late fragment of a window may be late
 WINDOW_SECONDS = 3.0  # a stall of the network is over, or is caught up with, within this
 SETTLING_SECONDS = 3.0  # a stream begins with what FFmpeg or a server has held back …
@@ -100,7 +100,10 @@ class TrackTimeline:
     _jumps: deque[float] = attrs.field(factory=lambda: deque(maxlen=JUMPS), init=False)
 
     def place(self, run: Run, arrived: float) -> tuple[Times | None, Fault | None]:
-        """Say when the samples are played (None: as stamped), and what was wrong."""
+        """Say when the samples are played (None: as stamped), and what was wrong (None: nothing).
+
+        `arrived` is when the last sample was there, in monotonic seconds.
+        """
         if self._began is None:
             self._began = arrived
         gap = 0 if self._in_end is None else run.decode_time - self._in_end
@@ -211,7 +214,7 @@ class TrackTimeline:
         return 0.0 if made_up else min(lags)
 
     def _behind_pause(self) -> list[_Arrival]:
-        """What arrived since the latest pause; empty without one. Stalls are made up for at once."""
+        """What arrived since the latest pause between arrivals; empty without one."""
         arrivals = list(self._arrivals)
         for index in range(len(arrivals) - 1, 0, -1):
             waited = arrivals[index].at - arrivals[index - 1].at

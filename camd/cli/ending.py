@@ -47,7 +47,7 @@ class Output(io.RawIOBase):
         return self._descriptor
 
     def isatty(self) -> bool:
-        """Say whether somebody looks."""
+        """Say whether the output goes to a terminal."""
         return os.isatty(self._descriptor)
 
     def write(self, data: bytes) -> int:  # type: ignore[override]  # any buffer

@@ -120,7 +120,7 @@ class Front:
             await trio.sleep(seconds)
 
     def _enter(self, guest: Guest, identity: Identity | None) -> None:
-        """Give a guest a place: whom the socket itself names is no stranger."""
+        """Give a connection a place; one that the socket itself identifies is no stranger."""
         if identity is None or not self.places.settle(guest, identity):
             self.places.enter(guest)
         self.service.traffic.refused_connections = self.places.turned_away
@@ -254,7 +254,7 @@ async def _serve_door(
 ) -> None:
     """Accept connections for ever; without descriptors, quietly try again a little later."""
     failures = front.service.authenticator.failures
-    async with door.listener:  # closed as soon as nobody accepts any more
+    async with door.listener:  # closed as soon as nothing accepts any more
         while True:
             transport = await _next(door, front)
             stream: SocketStream = transport
