@@ -99,7 +99,8 @@ class Ledger:
         A fragment that merely came late, as the ones before it did not, leaves no seam.
         """
         until = self.written_until
-        least = SAME_PLACE if captured.placed else SAME_MOMENT
+        same_run = self._run_over is None
+        least = SAME_PLACE if captured.placed and same_run else SAME_MOMENT
         if until is None or captured.start < until - least:
             return captured.start
         on_time = min([_zero_of(captured), *self._zeros])

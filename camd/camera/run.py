@@ -49,7 +49,6 @@ GATHER_SECONDS = 0.02  # a fragment comes in many writes; reading them at once s
 QUIET_SECONDS = 0.05
 GATHERED_SECONDS = 2.0
 AHEAD_SECONDS = 1.0  # so far a source may be ahead of real time before it is braked
-LONGEST_BRAKE_SECONDS = 0.5
 
 REST_SECONDS = 2.0  # for processes that the child left behind, and that hold its pipe
 TURN_FRAGMENTS = 100  # handed on, likewise
@@ -331,8 +330,9 @@ class Run:
     async def _slow_down(self) -> None:
         """Leave in the pipe what comes too early."""
         if self._ahead > 0 and not self.stopping:
-            with trio.move_on_after(min(self._ahead, LONGEST_BRAKE_SECONDS)):
+            with trio.move_on_after(self._ahead):
                 await self._stop.wait()
+            self._progressed()
         self._ahead = 0.0
 
     async def _say_waiting(self) -> None:

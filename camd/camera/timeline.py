@@ -214,7 +214,7 @@ class TrackTimeline:
         return 0.0 if made_up else min(lags)
 
     def _behind_pause(self) -> list[_Arrival]:
-        """What arrived since the latest pause between arrivals; empty without one."""
+        """What arrived since the latest pause; empty without one. Stalls are made up for."""
         arrivals = list(self._arrivals)
         for index in range(len(arrivals) - 1, 0, -1):
             waited = arrivals[index].at - arrivals[index - 1].at
