@@ -121,8 +121,9 @@ class Recorder:
                 self._init = init
             case Captured():
                 self._init = item.init or self._init
-                self._ledger.took(item.fragment.frames)
-                await self._capture(item)
+                if self.book.segments or self._began_with(item):
+                    self._ledger.took(item.fragment.frames)
+                    await self._capture(item)
             case Overflowed(start, end, frames):
                 self._ledger.took(frames)
                 await self._seal()
@@ -140,6 +141,13 @@ class Recorder:
                 self._ledger.run_ended(item)
                 if item.cause is not None:
                     self.book.wait_for(item.reason)
+
+    def _began_with(self, captured: Captured) -> bool:
+        """Whether a session without a file can begin here, or has lost frames that are counted.
+
+        A session begins with a key frame; what a source sends before that is not part of it.
+        """
+        return captured.fragment.starts_with_sync or self.book.frames_captured > 0
 
     # --- fragments ---
 
