@@ -277,7 +277,7 @@ class Camera:
             try:
                 await self._post(Close(reason))
             except ActorGoneError:
-                self._closed = True  # between two lives there is nothing to end, nor to begin
+                self._closed = True  # it waits after a bug: there is nothing to end
 
     async def _ask(self, message: Message) -> Any:
         try:

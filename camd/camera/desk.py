@@ -196,7 +196,7 @@ class SessionDesk:
             active.refuse(_refusal(trouble, self.factory.camera_id))
 
     def child_waits(self, trouble: Trouble) -> None:
-        """The source is alive without anything to record: a session that has not begun is told."""
+        """The source delivers without a key frame: a session that has not begun is refused."""
         active = self.active
         if active and not active.ending and active.book.state is SessionState.STARTING:
             active.refuse(_refusal(trouble, self.factory.camera_id))

@@ -107,7 +107,7 @@ class Run:
     patience: Patience
     streaming: Callable[[], Awaitable[None]]
     stalled: Callable[[Trouble], Awaitable[None]]
-    waiting: Callable[[Trouble], Awaitable[None]] | None = None  # alive, without a key frame
+    waiting: Callable[[Trouble], Awaitable[None]] | None = None  # no key frame has come
     may_end: bool = False  # the source has an end; all others are live, and never end well
     launch: Launch = open_child
     brake: Brake | None = None  # for sources that are not live
@@ -236,7 +236,7 @@ class Run:
         if self._deadline == float("inf"):
             return
         seconds = self.patience.stall_seconds
-        if not self._fragments:  # it is alive, and waits for a key frame
+        if not self._fragments:  # it delivers, and a key frame is waited for
             seconds = max(seconds, self.patience.start_seconds)
         self._deadline = monotonic() + seconds
 
@@ -320,7 +320,7 @@ class Run:
             if self._fragments or event.starts_with_sync:
                 self._fragments += event.frames > 0
             else:
-                self._early += event.frames  # alive, but no recording begins before a key frame
+                self._early += event.frames  # no recording begins before a key frame
             if self.brake is not None:
                 self._ahead = self.brake.ahead_seconds(event, monotonic())
         if pictures:

@@ -30,7 +30,7 @@ class OutputError(Exception):
 
 
 class Output(io.RawIOBase):
-    """A standard stream whose failures are told once as OutputError, or never."""
+    """A standard stream whose first failure raises OutputError, or none does."""
 
     def __init__(self, descriptor: int, *, closed: bool, tells: bool) -> None:
         super().__init__()

@@ -171,7 +171,10 @@ class Front:
         return seated
 
     def exhausted(self) -> None:
-        """Make room when no descriptors are left: one stranger must go. Says so once a minute."""
+        """Make room when no descriptors are left: close one connection without a key.
+
+        Logs that once a minute.
+        """
         self.places.make_room()
         now = trio.current_time()
         if now - self._exhausted_said >= _SAY_SECONDS:
