@@ -62,7 +62,7 @@ class _Timex(ctypes.Structure):
     )
 
 
-_UNSYNCHRONISED = 0x0040  # STA_UNSYNC; the kernel sets it too when somebody sets the clock
+_UNSYNCHRONISED = 0x0040  # STA_UNSYNC; the kernel sets it too when the clock is set
 
 
 def synchronised() -> bool:

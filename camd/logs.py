@@ -34,7 +34,7 @@ RESERVED_KEYS = frozenset({"event", "level", "logger", "timestamp", "exception",
 class Unhurried(io.TextIOBase):
     """A stream whose writers never wait: a thread writes, and what it cannot keep up with is lost.
 
-    Whoever should read the log, or the disk below it, may have stopped; nothing else may.
+    The reader of the log, or the disk below it, may stop; the daemon must not stop with it.
     """
 
     def __init__(self, descriptor: int, most_texts: int = MOST_TEXTS) -> None:
@@ -67,7 +67,7 @@ class Unhurried(io.TextIOBase):
                 lost, self._lost = self._lost, 0
                 text = f"{lost} log lines lost: nobody took them\n{text}"
             left = text.encode("utf-8", "backslashreplace")
-            with suppress(OSError):  # there is nobody whom this could be told
+            with suppress(OSError):  # there is no other place to report it
                 while left:
                     left = left[os.write(self._descriptor, left) :]
             self._written += 1

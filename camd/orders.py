@@ -90,7 +90,7 @@ class Orders:
                 self._drain(_DRAIN_SECONDS)
             finally:  # growing files play as they are, and children end with us
                 os._exit(1)
-        # Its thread needs nothing from Python, and says where everybody hangs.
+        # Its thread needs nothing from Python, and prints where each thread hangs.
         faulthandler.dump_traceback_later(STOP_SECONDS, exit=True, file=2)
         self._tell(number)
 

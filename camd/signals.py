@@ -15,7 +15,7 @@ INTERRUPTED = 128 + signal.SIGINT  # the exit status, as shells say it
 
 
 def end_at_once(status: int, numbers: Iterable[signal.Signals]) -> None:
-    """Let these signals end the process with `status` and without a word.
+    """Let these signals end the process with `status`, without a message.
 
     For as long as nothing was begun that would have to be ended in order.
     """

@@ -1,7 +1,7 @@
 """How wrong keys are slowed down: by the address that they come from, and all together.
 
-A good key is never refused here: whoever guesses waits for each answer, new connections from the
-same address are served a moment later, and while many guess all of them are taken more slowly.
+A right key is never refused here: a client that guesses waits for each answer, new connections of
+its address are served half a second later, and while many guess all are taken more slowly.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ MOST_ADDRESSES = 1024
 LOG_SECONDS = 10.0
 LOCAL = "local"
 
-# Who has no credentials, or old ones, does not guess.
+# A client without credentials, or with old ones, does not guess.
 _NO_GUESS = (Reason.MISSING, Reason.EXPIRED, Reason.NOT_YET_VALID)
 
 
 def group_of(host: str | None) -> str:
-    """Name whom an address belongs to, as far as it tells: all of a /64 for IPv6.
+    """Name the group that an address is counted with: itself, or for IPv6 its /64.
 
     None stands for a Unix socket.
     """

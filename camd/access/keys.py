@@ -190,7 +190,7 @@ def first_key(file: KeyFile, state_dir: Path, *, now: datetime) -> Path | None:
     """At the very first start make an admin key and leave it in `state_dir/admin.key`.
 
     The command line on the same machine finds it there. Returns that path, or None when it was
-    made before, be it revoked since; keys that somebody added before the first start stay.
+    made before, be it revoked since; keys that were added before the first start stay.
     Raises OSError, also for a file of keys that may not be written; KeyFileError.
     """
     if file.has_local_key():
@@ -209,7 +209,7 @@ def first_key(file: KeyFile, state_dir: Path, *, now: datetime) -> Path | None:
         try:
             write_private(file.path, render_keys((*keys, key), local_key=True))
         except OSError:
-            clear.unlink(missing_ok=True)  # a key that nobody knows helps nobody
+            clear.unlink(missing_ok=True)  # a file whose key is not stored is of no use
             raise
     return clear
 

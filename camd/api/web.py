@@ -109,7 +109,10 @@ class Web:
         return response
 
     def _admit(self, request: Request) -> None:
-        """Check who asks, and tell the server that it is no stranger. Raises AccessRefusedError."""
+        """Check the key of a request, and tell the server that there is one.
+
+        Raises AccessRefusedError.
+        """
         headers = request.headers
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":

@@ -228,7 +228,7 @@ class Camera:
 
     @property
     def _obstacle(self) -> Trouble | None:
-        """What a camera that nobody needs would meet when it is wanted, or met the last time."""
+        """What would keep a camera that is not in use from delivering, or did so the last time."""
         if self.machine.state is not CameraState.IDLE:
             return None
         return self.capture.obstacle or self.machine.past
@@ -277,7 +277,7 @@ class Camera:
             try:
                 await self._post(Close(reason))
             except ActorGoneError:
-                self._closed = True  # between two lives there is nothing to end, nor to begin
+                self._closed = True  # it waits after a bug: there is nothing to end
 
     async def _ask(self, message: Message) -> Any:
         try:

@@ -492,7 +492,7 @@ class Capture:
         return await self.explain(found, delivered=False) if isinstance(found, Trouble) else found
 
     async def _ask_watched(self, program: Program, reach: Reach) -> ProbeResult | Trouble:
-        """Ask FFmpeg, and look ourselves when that takes long: it may talk with a stranger."""
+        """Ask FFmpeg; when that takes long, find out whether the server speaks another protocol."""
         found: ProbeResult | Trouble = ProbeResult()
         async with trio.open_nursery() as nursery:
 

@@ -20,7 +20,7 @@ log = structlog.get_logger("camd.remux")
 
 
 class Company(Protocol):
-    """Whoever knows the cameras."""
+    """All cameras."""
 
     def get(self, camera_id: CameraId) -> Camera | None:
         """Look a camera up by its id."""

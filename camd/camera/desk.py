@@ -59,7 +59,7 @@ class PatienceOver:
 
 @attrs.frozen
 class StartTooLong:
-    """Whoever asked for a recording has waited long enough for its first frame."""
+    """A start has waited long enough for its first frame."""
 
     active: Active
 
@@ -202,7 +202,7 @@ class SessionDesk:
             active.refuse(_refusal(trouble, self.factory.camera_id))
 
     def child_waits(self, trouble: Trouble) -> None:
-        """The source is alive without anything to record: a session that has not begun is told."""
+        """The source delivers without a key frame: a session that has not begun is refused."""
         active = self.active
         if active and not active.ending and active.book.state is SessionState.STARTING:
             active.refuse(_refusal(trouble, self.factory.camera_id))
@@ -217,7 +217,7 @@ class SessionDesk:
             self.end("source_ended")
 
     def crash(self) -> None:
-        """The camera's loop failed: nobody will finish the session any more.
+        """The camera's loop failed: its session will not be finished any more.
 
         Its tasks have sealed and noted it already, and could not know why they had to.
         """

@@ -65,7 +65,7 @@ class Pace:
 class Feed:
     """The camera's stream: its format, its latest footage, its consumers.
 
-    `timeline` is for sources whose time stamps somebody else makes; without it they are kept.
+    `timeline` is for live sources, whose stamps another clock makes; without it they are kept.
     """
 
     ring: Ring = attrs.field(factory=lambda: Ring(0.0, GOP_LIMIT_BYTES))
@@ -173,6 +173,8 @@ class Feed:
         self.began_at = None
         self._waiting.clear()
         self.ring.clear()
+        self.source_clock.clear()
+        self.warnings.publish(())
         for queue in self._queues:
             queue.put(ended)
 

@@ -1,6 +1,6 @@
 """What sources were found to hold, kept over restarts: so that none is asked twice at a start.
 
-A hint, never the truth: who uses it looks whether what comes is that, and forgets it if not. The
+A hint that may be wrong: its user compares it with what comes, and forgets it if that differs. The
 file holds no URL and no path, but a hash of each, made without user name, password and values
 that are named like secrets.
 """

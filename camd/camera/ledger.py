@@ -57,7 +57,7 @@ class Ledger:
         self, until: datetime, moved: timedelta = timedelta(0), *, exact: bool = False
     ) -> None:
         """Another life of the daemon wrote until then, and the clock was `moved` since its last
-        file began; not `exact`: nobody knows whether `until` is by the clock as it is now."""
+        file began; not `exact`: it is not known whether `until` is by the clock as it is now."""
         self.written_until, self._another_life = until, True
         self._by_this_clock, self._set_by = exact, moved
         self.run_ended(RunEnded(Cause.DAEMON_DOWN, "the service was not running"))
@@ -99,7 +99,8 @@ class Ledger:
         A fragment that merely came late, as the ones before it did not, leaves no seam.
         """
         until = self.written_until
-        least = SAME_PLACE if captured.placed else SAME_MOMENT
+        same_run = self._run_over is None
+        least = SAME_PLACE if captured.placed and same_run else SAME_MOMENT
         if until is None or captured.start < until - least:
             return captured.start
         on_time = min([_zero_of(captured), *self._zeros])

@@ -56,7 +56,7 @@ class ChildStalled:
 
 @attrs.frozen
 class ChildWaits:
-    """The child lives and its source delivers, but nothing that can be recorded yet."""
+    """The child runs and its source delivers, but no key frame yet."""
 
     trouble: Trouble
 
@@ -237,7 +237,7 @@ def _terminate_stalled(machine: Machine, event: Event) -> Step:
 
 
 def _show_trouble(machine: Machine, event: Event) -> Step:
-    """The child waits, or was told to end and does not: nothing can be done, but be seen."""
+    """Show why a child waits, or that it was told to end and does not; nothing else can be done."""
     assert isinstance(event, ChildStalled | ChildWaits)
     return attrs.evolve(machine, trouble=event.trouble), ()
 

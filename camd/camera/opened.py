@@ -79,7 +79,7 @@ class OpenSegment:
         """Append a fragment and sync; return why the sync failed: the fragment is in all the same.
 
         Waits for the disk. Raises OSError when the fragment is not in the file, HarmedError when
-        somebody else has done something to the file.
+        the file was removed, moved or cut by another program.
         """
 
         def write() -> OSError | None:

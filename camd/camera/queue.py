@@ -65,7 +65,7 @@ class ClockStepped:
 
 @attrs.frozen
 class ClockFound:
-    """The wall clock was set while the daemon was down; whoever goes on knows that already."""
+    """The wall clock was set while the daemon was down; times of what follows are right already."""
 
     by: timedelta
     at: datetime

@@ -121,8 +121,9 @@ class Recorder:
                 self._init = init
             case Captured():
                 self._init = item.init or self._init
-                self._ledger.took(item.fragment.frames)
-                await self._capture(item)
+                if self.book.segments or self._began_with(item):
+                    self._ledger.took(item.fragment.frames)
+                    await self._capture(item)
             case Overflowed(start, end, frames):
                 self._ledger.took(frames)
                 await self._seal()
@@ -140,6 +141,13 @@ class Recorder:
                 self._ledger.run_ended(item)
                 if item.cause is not None:
                     self.book.wait_for(item.reason)
+
+    def _began_with(self, captured: Captured) -> bool:
+        """Whether a session without a file can begin here, or has lost frames that are counted.
+
+        A session begins with a key frame; what a source sends before that is not part of it.
+        """
+        return captured.fragment.starts_with_sync or self.book.frames_captured > 0
 
     # --- fragments ---
 
@@ -282,10 +290,10 @@ class Recorder:
 
     async def _split(self, opened: OpenSegment, harm: Harm | None = None) -> bool:
         """Move the newest pictures of a file into the next one, which is open then."""
-        assert self._init is not None
         before = opened.file.size_bytes
         try:
-            moved = await opened.split(self.storage, self.book, self._init, self._number, harm)
+            init = opened.file.index.init  # the header of what is in it, not of what comes
+            moved = await opened.split(self.storage, self.book, init, self._number, harm)
         except OSError as error:
             log.error("split_failed", file=opened.name, error=str(error))
             return False

@@ -96,7 +96,7 @@ async def _made_before(
     try:
         same = packets and packets == await _packets(program, path)
     except OSError:
-        return None  # it is no media file: somebody else's
+        return None  # it is no media file, and not camd's
     return await storage.on_disk(lambda: _described(segment, path)) if same else None
 
 

@@ -181,7 +181,7 @@ class Cameras:
             return self._program
 
     async def _is_there(self, program: Program) -> bool:
-        """Whether the program can be run still; on a disk that hangs nobody knows better."""
+        """Whether the program can be run still; on a disk that hangs it is taken to be so."""
         return await self._looks.ask(program.path.exists, otherwise=True)
 
     async def _recall_program(self) -> Program | None:

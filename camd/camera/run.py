@@ -50,7 +50,6 @@ GATHER_SECONDS = 0.02  # a fragment comes in many writes; reading them at once s
 QUIET_SECONDS = 0.05
 GATHERED_SECONDS = 2.0
 AHEAD_SECONDS = 1.0  # so far a source may be ahead of real time before it is braked
-LONGEST_BRAKE_SECONDS = 0.5
 SOUND_STARTS = 2  # so many times its time more has a start from its first sound on
 
 REST_SECONDS = 2.0  # for processes that the child left behind, and that hold its pipe
@@ -111,11 +110,11 @@ class Run:
     patience: Patience
     streaming: Callable[[], Awaitable[None]]
     stalled: Callable[[Trouble], Awaitable[None]]
-    waiting: Callable[[Trouble], Awaitable[None]] | None = None  # alive, without a key frame
+    waiting: Callable[[Trouble], Awaitable[None]] | None = None  # no key frame has come
     may_end: bool = False  # the source has an end; all others are live, and never end well
     launch: Launch = open_child
     brake: Brake | None = None  # for sources that are not live
-    pipes: Pipes | None = None  # who reads the output when nobody waits for it
+    pipes: Pipes | None = None  # reads the output in rounds when nothing waits for it
     wanted: bool = attrs.field(default=True, init=False)  # until `stop` is called
     begun: trio.Event = attrs.field(factory=trio.Event, init=False)  # the first fragment is here
     _arrived: float = attrs.field(default=0.0, init=False)  # when the latest fragment did
@@ -252,12 +251,12 @@ class Run:
         if self._deadline == float("inf"):
             return
         seconds = self.patience.stall_seconds
-        if not self._fragments:  # it is alive, and waits for a key frame
+        if not self._fragments:  # it delivers, and a key frame is waited for
             seconds = max(seconds, self.patience.start_seconds)
         self._deadline = monotonic() + seconds
 
     def _may_wait(self, pipes: Pipes, flow: Flow) -> bool:
-        """Whether nobody waits for what comes next, neither a start nor an end, and it pays."""
+        """Whether neither a start nor an end waits for what comes next, and rounds cost less."""
         usual = self.delivered and self._trouble is None and not self.stopping
         calm = usual and self._ahead <= 0 and not flow.hasty and not self._cut_off
         return calm and pipes.worthwhile and self._deadline != float("inf")
@@ -265,7 +264,7 @@ class Run:
     async def _read_in_rounds(self, pipes: Pipes, child: Child, flow: Flow) -> None:
         """Let the output be read with that of others, until that will not do any more.
 
-        The end of the output is left for whoever reads next, who meets it again.
+        The end of the output is not taken here: the next read meets it again.
         """
 
         def take(chunk: memoryview) -> bool:
@@ -337,7 +336,7 @@ class Run:
             if self._fragments or event.starts_with_sync:
                 self._fragments += event.frames > 0
             else:
-                self._early += event.frames  # alive, but no recording begins before a key frame
+                self._early += event.frames  # no recording begins before a key frame
             if self.brake is not None:
                 self._ahead = self.brake.ahead_seconds(event, monotonic())
         if pictures:
@@ -349,8 +348,9 @@ class Run:
     async def _slow_down(self) -> None:
         """Leave in the pipe what comes too early."""
         if self._ahead > 0 and not self.stopping:
-            with trio.move_on_after(min(self._ahead, LONGEST_BRAKE_SECONDS)):
+            with trio.move_on_after(self._ahead):
                 await self._stop.wait()
+            self._progressed()
         self._ahead = 0.0
 
     async def _say_waiting(self) -> None:
@@ -407,7 +407,7 @@ class Run:
             rest = rest[-LONGEST_LINE_BYTES:]
             for line in [line for line in lines if line.strip()][-LAST_WORDS:]:
                 self._hear(line)
-            if len(chunk) == ERRORS_BYTES:  # it says more than anybody can read
+            if len(chunk) == ERRORS_BYTES:  # it writes faster than lines are of use
                 await trio.sleep(GATHER_SECONDS)
         self._hear(rest)
         self._heard_all.set()

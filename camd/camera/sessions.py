@@ -147,7 +147,7 @@ class SessionBook:
         self.replace(segment)
 
     def unwrote(self, frames: int) -> None:
-        """Count frames out again that were in a file, and that somebody has taken away."""
+        """Count frames out again that were in a file, and that another program has removed."""
         self.frames_written -= frames
         self.durable, self.durable_at, self.healthy = False, None, False
 
@@ -200,7 +200,7 @@ class SessionBook:
     ) -> Gap | None:
         """Ledger what a session lacks that a life of the daemon left behind and none continues.
 
-        Where nobody knows until when it was wanted, that is what could be lost `at_most`. `start`
+        Where it is not known until when it was wanted, that is what can be lost `at_most`. `start`
         is where the account ends, told on the clock of `wanted_until`.
         """
         start = start or self.accounted_until

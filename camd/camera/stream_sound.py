@@ -1,6 +1,6 @@
 """Whether the next child records the sound that comes with a stream or a file. Pure.
 
-Sound is never worth a picture. A codec that FFmpeg does not know is left out; a child that
+Sound never costs a picture. A codec that FFmpeg does not know is left out; a child that
 delivered nothing while it was to record sound is followed at once by one without. When that one
 delivers, the sound was the reason: it is left out, and tried again by a later child.
 """

@@ -2,9 +2,9 @@
 
 The stamps of a source say best how frames lie to each other, as long as they go on like the
 clock of this machine. At every fragment both are compared. Stamps that jump are cut back to the
-usual interval; stamps that lose a pause get it back; where stamps run faster or slower than
-time, stand still or stray, the samples are spread over the time in which they arrived, until
-the stamps have proved themselves again.
+usual interval; stamps that leave out a pause get it back; where stamps run faster or slower than
+time, stand still or jump again and again, the samples are spread over the time in which they
+arrived, until the stamps have kept pace with time for long enough.
 
 Seconds of arrival are monotonic. "Lag" is how much later a fragment arrived than its stamps say.
 """
@@ -24,7 +24,7 @@ from camd.media.fragments import Fragment, Init
 from camd.media.restamp import Times, restamp
 from camd.media.runs import Run
 
-AHEAD_SECONDS = 1.0  # nothing arrives before it happened: stamps that say so are wrong
+AHEAD_SECONDS = 1.0  # no frame arrives before it was made: stamps that say so are wrong
 BEHIND_SECONDS = 0.75  # what the least late fragment of a window may be late
 WINDOW_SECONDS = 3.0  # a stall of the network is over, or is caught up with, within this
 SETTLING_SECONDS = 3.0  # a stream begins with what FFmpeg or a server has held back …
@@ -36,6 +36,7 @@ LEAST_RATE_SECONDS = 0.2  # less says nothing about a rate
 PROOF_SECONDS = 10.0  # stamps are trusted again when they kept pace for so long …
 PROOF = 0.02  # … within this share
 PAUSE_SECONDS = 1.0  # between arrivals: frames are missing, nothing is spread over it
+TOLD_SECONDS = 600.0  # how long a fault is told that is over
 PAUSE_WINDOW_SECONDS = 1.2  # behind a pause, what is not made up for by then never is
 PAUSE_SHARE = 0.6  # of a lateness, in one interval between arrivals: that was a pause
 ODD = 8.0  # times the usual interval: no interval of a steady stream
@@ -51,7 +52,8 @@ GAIN = 0.25  # of what is lacking or too much, in each fragment
 class Fault(enum.Enum):
     """What is wrong with time stamps; the value is what users read."""
 
-    JUMPED = "The camera's time stamps jumped; frames are timed by when they arrived"
+    JUMPED = "The camera's time stamps jumped; the jump was left out"
+    UNSTEADY = "The camera's time stamps jump again and again; frames are timed by their arrival"
     PACE = "The camera's time stamps do not keep real time; frames are timed by when they arrived"
     STANDING = "The camera's time stamps stand still; frames are timed by when they arrived"
     PAUSED = "The camera's time stamps left out a pause; it was put back"
@@ -100,7 +102,10 @@ class TrackTimeline:
     _jumps: deque[float] = attrs.field(factory=lambda: deque(maxlen=JUMPS), init=False)
 
     def place(self, run: Run, arrived: float) -> tuple[Times | None, Fault | None]:
-        """Say when the samples are played (None: as stamped), and what was wrong."""
+        """Say when the samples are played (None: as stamped), and what was wrong (None: nothing).
+
+        `arrived` is when the last sample was there, in monotonic seconds.
+        """
         if self._began is None:
             self._began = arrived
         gap = 0 if self._in_end is None else run.decode_time - self._in_end
@@ -211,7 +216,7 @@ class TrackTimeline:
         return 0.0 if made_up else min(lags)
 
     def _behind_pause(self) -> list[_Arrival]:
-        """What arrived since the latest pause; empty without one."""
+        """What arrived since the latest pause; empty without one. Stalls are made up for."""
         arrivals = list(self._arrivals)
         for index in range(len(arrivals) - 1, 0, -1):
             waited = arrivals[index].at - arrivals[index - 1].at
@@ -252,7 +257,7 @@ class TrackTimeline:
         self._jumps.append(arrived)
         if len(self._jumps) == JUMPS and arrived - self._jumps[0] < PROOF_SECONDS:
             self._jumps.clear()
-            return self._distrust(run, arrived, before), Fault.JUMPED
+            return self._distrust(run, arrived, before), Fault.UNSTEADY
         usual = round(self._usual or GUESSED_INTERVAL_SECONDS * self.timescale)
         durations = array("I", run.durations)
         for index in odd:
@@ -374,7 +379,8 @@ class Timeline:
     _tracks: dict[int, TrackTimeline] = attrs.field(factory=dict, init=False)
     _video: int = attrs.field(default=0, init=False)
     _zero: float | None = attrs.field(default=None, init=False)
-    fault: Fault | None = attrs.field(default=None, init=False)  # the latest of this capture
+    fault: Fault | None = attrs.field(default=None, init=False)  # the latest, until it is old
+    _faulted_at: float = attrs.field(default=0.0, init=False)
     turned: bool = attrs.field(default=False, init=False)  # the latest fragment of the video
     faults: int = attrs.field(default=0, init=False)  # how many there were, of all captures
 
@@ -401,7 +407,10 @@ class Timeline:
             if times is not None:
                 changes[run.track_id] = times
             if fault is not None and run.track_id == self._video:
-                self.fault, self.faults = fault, self.faults + 1
+                self.fault, self.faults, self._faulted_at = fault, self.faults + 1, arrived
+        video = self._tracks.get(self._video)
+        if arrived - self._faulted_at > TOLD_SECONDS and video is not None and video.trusted:
+            self.fault = None
         return restamp(fragment, changes) if changes else fragment
 
     def _track(self, run: Run, arrived: float) -> TrackTimeline:

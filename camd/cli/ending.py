@@ -30,7 +30,7 @@ class OutputError(Exception):
 
 
 class Output(io.RawIOBase):
-    """A standard stream whose failures are told once as OutputError, or never."""
+    """A standard stream whose first failure raises OutputError, or none does."""
 
     def __init__(self, descriptor: int, *, closed: bool, tells: bool) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Output(io.RawIOBase):
         return self._descriptor
 
     def isatty(self) -> bool:
-        """Say whether somebody looks."""
+        """Say whether the output goes to a terminal."""
         return os.isatty(self._descriptor)
 
     def write(self, data: bytes) -> int:  # type: ignore[override]  # any buffer

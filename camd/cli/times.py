@@ -1,4 +1,4 @@
-"""How moments are shown: in the zone of whoever looks, named, or in UTC where that is asked for.
+"""How moments are shown: in the local zone, with its name, or in UTC where that is asked for.
 
 What a command prints as JSON keeps the service's own form, which is UTC.
 """
@@ -65,7 +65,7 @@ def moment(text: object, form: str = "%Y-%m-%d %H:%M:%S") -> str:
 
 
 def wished(_: click.Context, param: click.Parameter, value: str | None) -> Any:
-    """Read a moment for an option; without a zone it is in that of whoever typed it."""
+    """Read a moment for an option; without a zone it is in the local one."""
     if value is None:
         return None
     try:

@@ -1,6 +1,6 @@
 """How small files that a person names are read: regular files only, and never without end.
 
-Opening a FIFO waits until somebody writes, and some devices act when they are opened.
+Opening a FIFO waits until another process writes, and some devices act when they are opened.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class Hold:
         return self._free()
 
     def answered(self, turn: int) -> Sequence[Held]:
-        """End what a turn keeps back; give what nobody else does, the oldest first."""
+        """End what a turn keeps back; give what no other turn does, the oldest first."""
         if self._claims.pop(turn, None) is None:
             return ()
         return self._free()

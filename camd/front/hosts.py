@@ -1,4 +1,4 @@
-"""By which names browsers may call us while nobody has to authenticate.
+"""By which names browsers may call the service while clients need not authenticate.
 
 A web page can let its own host name point at our address (DNS rebinding); then its origin and the
 Host header agree, and only the name tells that it is not ours. An address as Host cannot be made

@@ -175,7 +175,7 @@ async def _remove(path: Path, inode: int) -> None:
 
     def remove() -> None:
         with suppress(OSError):
-            if path.stat().st_ino == inode:  # else somebody replaced it
+            if path.stat().st_ino == inode:  # else another process replaced it
                 path.unlink()
 
     with trio.CancelScope(shield=True), trio.move_on_after(_REMOVE_SECONDS):

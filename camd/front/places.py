@@ -1,8 +1,8 @@
 """Who may stay connected: few who have not shown a key, and places kept for administrators.
 
-Strangers are people who have not authenticated, on a WebSocket or over HTTP. When there are too
-many of them, the oldest of the address that has the most must go, so that a newcomer always gets
-in: whoever has a key shows it within milliseconds. Who has shown a wrong one goes before that.
+Strangers are connections that have not authenticated, WebSocket or HTTP. When there are too many of
+them, the oldest one of the address that has the most is closed, so that a new one always gets in: a
+client with a key shows it within milliseconds. One that has shown a wrong key is closed first.
 """
 
 from __future__ import annotations

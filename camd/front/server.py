@@ -120,7 +120,7 @@ class Front:
             await trio.sleep(seconds)
 
     def _enter(self, guest: Guest, identity: Identity | None) -> None:
-        """Give a guest a place: whom the socket itself names is no stranger."""
+        """Give a connection a place; one that the socket itself identifies is no stranger."""
         if identity is None or not self.places.settle(guest, identity):
             self.places.enter(guest)
         self.service.traffic.refused_connections = self.places.turned_away
@@ -171,7 +171,10 @@ class Front:
         return seated
 
     def exhausted(self) -> None:
-        """Make room when no descriptors are left: one stranger must go. Says so once a minute."""
+        """Make room when no descriptors are left: close one connection without a key.
+
+        Logs that once a minute.
+        """
         self.places.make_room()
         now = trio.current_time()
         if now - self._exhausted_said >= _SAY_SECONDS:
@@ -254,7 +257,7 @@ async def _serve_door(
 ) -> None:
     """Accept connections for ever; without descriptors, quietly try again a little later."""
     failures = front.service.authenticator.failures
-    async with door.listener:  # closed as soon as nobody accepts any more
+    async with door.listener:  # closed as soon as nothing accepts any more
         while True:
             transport = await _next(door, front)
             stream: SocketStream = transport

@@ -109,7 +109,7 @@ def remux_arguments(program: str, source: Path, target: Path) -> Arguments:
     """Build the command that turns a sealed segment into Matroska without encoding.
 
     An existing `target` is left alone; as FFmpeg 9 calls that success (5.1 does not), the caller
-    looks for it first. A line goes to stdout for each packet, so that it ends when nobody reads.
+    looks for it first. A line goes to stdout for each packet, so that it ends with its reader.
     """
     return (
         *(program, *_BANNER, "-n", "-i", f"file:{source}"),
@@ -285,7 +285,7 @@ def _copied_video(codec: str, camera: CameraConfig, order: Order) -> Arguments:
 
 
 def _strange(source: Source) -> bool:
-    """Whether somebody else's clock makes the time stamps."""
+    """Whether a clock that is not this machine's makes the time stamps."""
     return isinstance(source, RtspSource)
 
 

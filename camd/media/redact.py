@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 # `user@`, `user:password@` and `user:pa/ss@word@`; in `host:80/x@y` it is the path that goes.
-# Schemes are short, and a bound keeps a long word from being read once for each of its letters.
+# Schemes are short; without a bound, a long word would be scanned once for each of its letters.
 _USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,31}://)(?:[^\s/?#]*:\S*|[^\s/?#]*)@")
 _HIDDEN = (
     "user|username|usr|login|pass|passwd|password|passphrase|pwd|psw|auth|authorization|token"

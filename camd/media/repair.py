@@ -106,7 +106,7 @@ def read_head(read: Read) -> tuple[Init, SegmentIdentity, int]:
 
 
 def leading_frames_of(read: Read, size: int) -> int | None:
-    """Count the frames at the beginning of a segment that cannot be shown; None: nobody knows.
+    """Count the frames at the beginning of a segment that cannot be shown; None: not known.
 
     Its fragments, sealed or not, lie within `size` bytes. Reads the first one. Raises MediaError
     when the file does not begin as a segment, and what `read` raises.

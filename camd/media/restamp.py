@@ -43,7 +43,7 @@ class Times:
 def restamp(fragment: Fragment, times: Mapping[int, Times]) -> Fragment:
     """Give the samples of the tracks in `times` their new times; other tracks keep theirs.
 
-    Where only decode times differ, the boxes stay as they are: whoever writes the fragment puts
+    Where only decode times differ, the boxes stay as they are: the writer of the fragment puts
     the decode times of its runs into them. Raises ValueError where counts do not agree.
     """
     runs = tuple(

@@ -2,15 +2,16 @@
 
 A muxer writes times that only grow: after a step back FFmpeg gives each frame one tick more than
 the one before, and what really happened is lost. So a step is passed on as a step forward by
-`MARK_SECONDS`, which no camera makes; whoever reads the fragments knows what it means. Variables
-of an expression keep their value from packet to packet, so that the first one holds by how much
-stamps are moved (ffmpeg-bitstream-filters(1), setts; ffmpeg-utils(1), expression evaluation).
+`MARK_SECONDS`, which no camera makes; the timeline, which gets the fragments, takes it out.
+Variables of an expression keep their value from packet to packet, so that the first one holds by
+how much stamps are moved (ffmpeg-bitstream-filters(1), setts; ffmpeg-utils(1), expression
+evaluation).
 """
 
 from __future__ import annotations
 
 MARK_SECONDS = 1000
-SOUND_SECONDS = 0.02  # sound goes on so much later: nobody has to be told of its steps
+SOUND_SECONDS = 0.02  # sound goes on so much later: its steps are not reported
 LONGEST_SECONDS = 100  # a step forward by more than this is a mark as well
 BACK_SECONDS = 1  # what goes back by less is put behind the one before it
 GUESSED_SECONDS = 0.04  # that a picture lasts of which nothing is known

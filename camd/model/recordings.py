@@ -29,7 +29,7 @@ class Cause(enum.Enum):
     STORAGE_SLOW = "storage_slow"
     STORAGE_FULL = "storage_full"
     STORAGE_ERROR = "storage_error"
-    FILE_REMOVED = "file_removed"  # somebody took away the file that was being recorded
+    FILE_REMOVED = "file_removed"  # another program removed the file that was being recorded
     DAEMON_DOWN = "daemon_down"
     CLOCK_STEP = "clock_step"
     FRAMES_DROPPED_BY_SOURCE = "frames_dropped_by_source"

@@ -75,7 +75,7 @@ class Method:
 
 @attrs.frozen
 class Ready:
-    """A call that may be made: by whom, of what, and its parameters as a value.
+    """A call that may be made: the caller, the method, and its parameters as a value.
 
     `unknown` names parameters that the method does not have; they are ignored.
     """

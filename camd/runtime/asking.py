@@ -48,7 +48,7 @@ class _Ear:
 async def ask_program(
     arguments: Sequence[str], seconds: float, most_bytes: int = MOST_BYTES
 ) -> Answer:
-    """Run a program and return what it said, after `seconds` and its end's patience at the latest.
+    """Run a program and return its output, after `seconds` and the time that its end may take.
 
     Its process group ends with it. Raises OSError when it cannot be executed.
     """

@@ -1,6 +1,6 @@
-"""How many files this process may have open, and for whom: recordings first, then clients.
+"""How many files this process may have open, and for what: recordings first, then clients.
 
-Whoever runs out of descriptors cannot open the next segment, so clients get a share that leaves
+A process without descriptors cannot open the next segment, so clients get a share that leaves
 enough for everything else.
 """
 

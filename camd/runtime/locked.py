@@ -28,7 +28,7 @@ def lock_file(path: Path, folder: Path) -> int:
     """Lock `folder` by its file `path` for as long as the returned descriptor is open.
 
     Blocks on the disk. Raises FolderInUseError, which says who has it, and OSError. Where the
-    file system has no locks, that is logged and nobody is kept out.
+    file system has no locks, that is logged and no other process is kept out.
     """
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     try:
@@ -48,7 +48,7 @@ def lock_file(path: Path, folder: Path) -> int:
 async def open_state(state_dir: Path) -> AsyncIterator[None]:
     """Keep other services out of `state_dir` while the block runs; the folder is made if missing.
 
-    Raises FolderInUseError. A folder that cannot be written keeps nobody out; who needs to write
+    Raises FolderInUseError. A folder that cannot be written keeps no process out; what has to write
     into it says what is wrong with it.
     """
     lock = await trio.to_thread.run_sync(_lock_state, state_dir, abandon_on_cancel=True)

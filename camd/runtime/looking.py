@@ -15,9 +15,9 @@ PATIENCE_SECONDS = 5.0
 
 @attrs.define(eq=False)
 class Looks:
-    """Looks at the file system in threads, so many at a time, and each with patience.
+    """Looks at the file system in threads: so many at a time, each waited for so long.
 
-    A thread that hangs is left behind and keeps its place, so that hanging ones never pile up.
+    A thread that hangs is waited for no more and keeps its place, so that their number is bounded.
     """
 
     places: int = 1

@@ -2,7 +2,7 @@
 
 Waking up costs more than reading. Ten times a second every pipe is read without waiting, into one
 shared buffer, and what came is handed on at once, in the same task. A pipe that would fill up
-between two rounds is given back to whoever reads it (`Flow`).
+between two rounds is given back to its own reader (`Flow`).
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class Pipes:
 
     @contextmanager
     def interest(self) -> Iterator[None]:
-        """Count as somebody who might read in rounds while the block runs."""
+        """Count one more pipe that might be read in rounds, while the block runs."""
         self._interested += 1
         try:
             yield

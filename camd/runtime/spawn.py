@@ -81,7 +81,7 @@ async def _fork(arguments: Sequence[str]) -> subprocess.Popen[bytes]:
 class Child:
     """A running child: its pipes, its end. The process group is its own.
 
-    It stays unreaped until the block of `open_child` ends: so long its number is nobody else's,
+    It stays unreaped until the block of `open_child` ends: so long no other process has its number,
     and the processes that it left behind can be signalled by it.
     """
 

@@ -282,7 +282,7 @@ class Storage:
         return await self.on_disk(lambda: arrival_of(self.disk, self.folder, segment))
 
     async def miss(self, filename: str) -> None:
-        """Take note that a file is gone which nobody asked camd to remove, if that is so."""
+        """Take note that a file is gone without camd having removed it, if that is so."""
         await self._stock.miss([filename])
 
     async def _promised(self, name: str) -> Segment | None:

@@ -66,7 +66,7 @@ class Backlog(Generic[T]):
             return dropped
 
     def settle(self, notes: list[T]) -> None:
-        """Take these out: they are written, or nobody wants them any more."""
+        """Take these out: they are written, or not wanted any more."""
         with self._lock:
             gone = set(map(id, notes))
             self._waiting = [note for note in self._waiting if id(note) not in gone]

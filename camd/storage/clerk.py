@@ -57,8 +57,8 @@ def _nothing(archive: Archive) -> None:
 class Clerk:
     """Keeps the archive of the folder that is there now. The guard is told of every failure.
 
-    `opened` grows whenever there is another archive, or another index in it: then somebody has
-    to take stock.
+    `opened` grows whenever there is another archive, or another index in it: then the folder
+    has to be searched.
     """
 
     disk: Disk
@@ -71,7 +71,7 @@ class Clerk:
     _refused: OSError | sqlite3.Error | None = attrs.field(default=None, init=False)
     _told: str = attrs.field(default="", init=False)  # the trouble that the log has
     _behind: trio.Event = attrs.field(factory=trio.Event, init=False)  # something waits
-    _tried: trio.Event = attrs.field(factory=trio.Event, init=False)  # somebody has asked
+    _tried: trio.Event = attrs.field(factory=trio.Event, init=False)  # a note was tried
     _given_up: int = attrs.field(default=0, init=False)  # notes, by archives that are gone
     _archive: Archive | None = attrs.field(default=None, init=False)
     _stale: list[Archive] = attrs.field(factory=list, init=False)  # of folders that are gone
@@ -147,7 +147,7 @@ class Clerk:
         if not self.waiting:
             self.settled()
             if archive.take_dropped() + self._notes.take_dropped():
-                self.opened += 1  # files tell what was given up: somebody has to look at them
+                self.opened += 1  # files tell what was given up: the folder has to be searched
 
     async def close(self) -> None:
         """Close the archive; a caller who gives up leaves that to the thread."""

@@ -19,7 +19,7 @@ class Fault(enum.Enum):
     INTERRUPTED = "interrupted"
     STATE = "state"
     MISSING = "missing"  # a file that was asked for by name
-    REMOVED = "removed"  # by somebody else than camd
+    REMOVED = "removed"  # by another program than camd
     UNKNOWN = "unknown"
     COPY = "copy"
     RENAMED = "renamed"

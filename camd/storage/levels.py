@@ -187,7 +187,7 @@ def room_below_block(status: StorageStatus) -> int:
 class Need:
     """What a recording needs: `rate` bytes per second, for how long, and for what came before.
 
-    Without `seconds` it goes on until somebody stops it: then a minute is enough to begin.
+    Without `seconds` it goes on until it is stopped: then a minute is enough to begin.
     """
 
     rate: float
@@ -202,7 +202,7 @@ class Need:
         return self.rate * (seconds + self.preroll_seconds)
 
     def fits_seconds(self, room: int) -> int | None:
-        """Say how long a recording fits into so many bytes; None when nobody can say."""
+        """Say how long a recording fits into so many bytes; None: too long for a forecast."""
         fits = room / self.rate - self.preroll_seconds if self.rate > 0 else math.inf
         return int(max(0.0, fits)) if fits < _LONGEST_FORECAST_SECONDS else None
 

@@ -54,7 +54,7 @@ def is_recording(name: str) -> bool:
 
 
 def may_be_footage(name: str) -> bool:
-    """Whether a name is that of a recording, or of one that somebody renamed."""
+    """Whether a name is that of a recording, or of one that was renamed."""
     return name.endswith((".mp4", ".mkv"))
 
 

@@ -18,7 +18,7 @@ def part_path(recordings: Path, filename: str) -> Path:
 def held(recordings: Path) -> bool:
     """Whether a service has the folder: then parts in it are being written (proc_locks(5)).
 
-    Takes no lock, so that it is in nobody's way; False also where nobody can tell.
+    Takes no lock, so that it delays no process; False also where that cannot be told.
     """
     try:
         facts = (recordings / FOLDER / LOCK).stat()

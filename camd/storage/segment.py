@@ -43,7 +43,7 @@ class Harm(enum.Enum):
 
 
 class HarmedError(Exception):
-    """Somebody else has done something to the file; nothing was written."""
+    """Another program has removed, moved or cut the file; nothing was written."""
 
     def __init__(self, harm: Harm) -> None:
         super().__init__(harm.value)

@@ -27,12 +27,12 @@ MOST_FINDINGS = 1000  # in a report; all are counted
 _SETTLED = (SegmentState.OPEN, SegmentState.SEALED)
 
 
-# Of a file that is none, or not ours to read: it is so until somebody changes that.
+# Of a file that is none, or not ours to read: it is so until a person changes that.
 _LASTING = (errno.EISDIR, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENXIO)
 
 
 def is_passing(error: OSError) -> bool:
-    """Whether an error may be over the next time, without anybody touching the file."""
+    """Whether an error may be over the next time, although the file was not changed."""
     return error.errno not in (*_LASTING, errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
@@ -212,7 +212,7 @@ class Stocktaker:
         fresh.setdefault(place, segment)
         if twin is not None and twin.filename != segment.filename:
             return self._twin_of(segment, twin)
-        if known is not None and not known.certain:  # a sync failed, and nobody can take that back
+        if known is not None and not known.certain:  # a sync failed, for good
             segment = attrs.evolve(segment, certain=False)
         before = known.size_bytes if known and known.state is not SegmentState.MISSING else 0
         finding = Finding(

@@ -59,7 +59,7 @@ class Stocktaking:
     growing: Callable[[], Container[str]]  # what is being recorded at the moment
     report: RecoveryReport | None = attrs.field(default=None, init=False)
     _of: int = attrs.field(default=0, init=False)  # of which opening stock was taken last
-    _again: bool = attrs.field(default=False, init=False)  # somebody could not seal a file
+    _again: bool = attrs.field(default=False, init=False)  # a file could not be sealed
     _searched: bool = attrs.field(default=False, init=False)  # but for the files that follow
     _unread: tuple[str, ...] = attrs.field(default=(), init=False)  # the disk refused to read them
     taken: trio.Event = attrs.field(factory=trio.Event, init=False)

@@ -1,6 +1,6 @@
 """How far retention believes the wall clock: how old recordings are by the time that passed. Pure.
 
-The wall clock may be years off until something sets it, and may be set by anybody at any time.
+The wall clock may be years off until it is set, and it may be set at any time.
 What a machine knows for certain is how long it has been running (CLOCK_BOOTTIME). So retention
 keeps a time of its own. It runs with the machine, takes the wall clock over when that has been
 synchronised for a while, and follows no step ahead before. While the machine is off it believes
@@ -137,8 +137,8 @@ class ClockTrust:
     def age(self, end: datetime, arrival: Arrival | None, *, believe: bool = False) -> timedelta:
         """Say how old a recording is at most that ended at `end` of the wall clock of then.
 
-        With `believe`, the wall clock is right now, because somebody says so; what was recorded
-        in this boot is not older than by the clock that nobody can set, all the same.
+        With `believe`, the wall clock is taken to be right. What was recorded in this boot is not
+        older than by the clock that cannot be set, all the same.
         """
         reading = self.reading
         if arrival is not None and arrival.boot_id and arrival.boot_id == reading.boot_id:

@@ -107,6 +107,7 @@ async def open_set(
     disk: Disk | None = None,
     state_dir: Path | None = None,
     found: Program | None = None,
+    input_options: tuple[str, ...] = (),
 ) -> AsyncIterator[Set]:
     """Run one camera that records into `folder` while the block runs.
 
@@ -131,7 +132,9 @@ async def open_set(
 
     events: Fanout[Event] = Fanout()
     heard: list[Event] = []
-    camera_config = CameraConfig(CameraId("camera0"), source, codec=codec, audio=audio)
+    camera_config = CameraConfig(
+        CameraId("camera0"), source, codec=codec, audio=audio, input_options=input_options
+    )
     with events.subscribed(heard.append):
         async with open_storage(config.storage, events, disk or roomy_disk()) as storage:
             capture = Capture(camera_config, config, find_program, launch)

@@ -115,6 +115,9 @@ class _Player:
     units: list[Unit]
     join: float
     sends: Callable[[Unit], bool]
+    stamp: Callable[[Unit], float]  # what a sample is stamped with, in seconds
+    due: Callable[[float], float]  # when it is sent, by when it should be
+    clocks: tuple[float, float]  # how far the wall clocks of the tracks are off
     _numbers: list[int] = attrs.field(factory=lambda: [7, 77], init=False)
 
     async def play(self, client: Client) -> None:
@@ -122,18 +125,19 @@ class _Player:
         with contextlib.suppress(*GONE):
             for track, clock in enumerate(CLOCKS):
                 stamp = round(self.join * clock) + 1000
-                report = (0x80, 200, 6, track + 1, _NTP_SECONDS, 0, stamp, 1, 1)
+                seconds = round(_NTP_SECONDS + self.clocks[track]) & 0xFFFF_FFFF
+                report = (0x80, 200, 6, track + 1, seconds, 0, stamp, 1, 1)
                 await _send(client, track, struct.pack(">BBHIIIIII", *report), control=1)
             for unit in self.units:
                 if unit.sent < self.join or not self.sends(unit):
                     continue
-                await trio.sleep_until(began + unit.sent)
+                await trio.sleep_until(began + self.due(unit.sent))
                 for payload, marker in payloads(unit):
                     await _send(client, unit.track, self._packet(unit, payload, marker))
 
     def _packet(self, unit: Unit, payload: bytes, marker: bool) -> bytes:
         number, self._numbers[unit.track] = self._numbers[unit.track], self._numbers[unit.track] + 1
-        stamp = (round(unit.shown * CLOCKS[unit.track]) + 1000) & 0xFFFF_FFFF
+        stamp = (round(self.stamp(unit) * CLOCKS[unit.track]) + 1000) & 0xFFFF_FFFF
         kind = marker << 7 | 96 + unit.track
         return struct.pack(">BBHII", 0x80, kind, number & 0xFFFF, stamp, unit.track + 1) + payload
 
@@ -165,13 +169,20 @@ async def open_film_server(
     *,
     join: float = 0.0,
     sends: Callable[[Unit], bool] = lambda unit: True,
+    stamp: Callable[[Unit], float] = lambda unit: unit.shown,
+    due: Callable[[float], float] = lambda at: at,
+    clocks: tuple[float, float] = (0.0, 0.0),
+    sound: str = "mpeg4-generic/48000/1",
 ) -> AsyncIterator[FilmServer]:
-    """Serve `film` from `join` seconds on while the block runs; `sends` leaves samples out."""
+    """Serve `film` from `join` seconds on while the block runs; `sends` leaves samples out.
+
+    `sound` is what the description calls the sound's codec.
+    """
     init, units = await trio.to_thread.run_sync(units_of, program, film)
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listeners[0].socket.getsockname()[1]
-    server = FilmServer(port, player=lambda: _Player(units, join, sends))
-    server.sdp = description(init)
+    server = FilmServer(port, player=lambda: _Player(units, join, sends, stamp, due, clocks))
+    server.sdp = description(init).replace("mpeg4-generic/48000/1", sound)
     async with trio.open_nursery() as nursery:
         server.nursery = nursery
         server._serve(listeners)

@@ -1,0 +1,139 @@
+"""Cameras with clocks, stamps and sound as real ones have them: every second is where it was."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import media_ffmpeg as ffmpeg
+import pytest
+import trio
+from support.camera_set import WISH, open_set
+from support.film_rtsp import PICTURE, SOUND, open_film_server
+from support.flash_beep import make_film
+
+from camd.camera.timeline import Fault
+from camd.config.schema import RecordingConfig
+from camd.model import CameraStatus, Cause, FileSource, RtspSource, Session
+
+ROTATION = RecordingConfig(rotation=timedelta(seconds=3))
+SECONDS = 6.0  # of recording, behind the first picture
+STEP_AT = 2.5  # seconds of the film
+HOUR = 3600.0
+
+JUMPED, STANDING, PACE = (fault.value for fault in (Fault.JUMPED, Fault.STANDING, Fault.PACE))
+
+# What a camera does, and a word of what its status says about it.
+STAMPS: dict[str, tuple[dict[str, Any], str]] = {
+    "steps-back": ({"stamp": lambda u: u.shown + HOUR - HOUR * (u.shown > STEP_AT)}, JUMPED),
+    "steps-forward": ({"stamp": lambda u: u.shown + 600 * (u.shown > STEP_AT)}, JUMPED),
+    "stands-still": (
+        {"stamp": lambda u: min(u.shown, STEP_AT) if u.track == PICTURE else u.shown},
+        STANDING,
+    ),
+    "half-speed": ({"stamp": lambda u: u.shown / 2 if u.track == PICTURE else u.shown}, PACE),
+    "another-year": ({"clocks": (-5e7, -5e7)}, "clock"),
+    "sound-of-another-year": ({"clocks": (0.0, -1.7e9)}, "clock"),
+    "sound-never-comes": ({"sends": lambda u: u.track == PICTURE}, ""),
+    "sound-stops": ({"sends": lambda u: u.track == PICTURE or u.shown < STEP_AT}, ""),
+    "sound-unknown": ({"sound": "X-VENDOR/48000"}, "without sound"),
+    "sound-strays": (
+        {"stamp": lambda u: u.shown * 7919 % 80_000 if u.track == SOUND else u.shown},
+        "",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Half a minute of pictures and sound, with a key frame every half second."""
+    path: Path = make_film(tmp_path_factory.mktemp("film") / "film.mp4", seconds=30, gop=10)
+    return path
+
+
+async def recorded(
+    program: str, folder: Path, film: Path, played: dict[str, Any]
+) -> tuple[Session, CameraStatus, tuple[datetime, datetime]]:
+    """Record a camera for some seconds; return what came of it, and when it began and ended."""
+    async with open_film_server(program, film, **played) as server:
+        source = RtspSource(server.url)
+        async with open_set(program, folder, source, recording=ROTATION) as stage:
+            await stage.camera.start_recording(WISH)
+            began = datetime.now(UTC)
+            await trio.sleep(SECONDS)
+            status = stage.camera.status
+            session = await stage.camera.stop_recording()
+            return session, status, (began, datetime.now(UTC))
+
+
+@pytest.mark.parametrize("program", ffmpeg.PROGRAMS)
+async def test_what_is_strange_costs_nothing_and_is_told(
+    program: str, film: Path, tmp_path: Path
+) -> None:
+    """Files last as long as it took, are named by when it was, and the status says what is odd."""
+    found: dict[str, Any] = {}
+    for name in STAMPS:
+        tmp_path.joinpath(name).mkdir()
+
+    async def look(name: str) -> None:
+        found[name] = await recorded(program, tmp_path / name, film, STAMPS[name][0])
+
+    with trio.fail_after(90):
+        async with trio.open_nursery() as nursery:
+            for name in STAMPS:
+                nursery.start_soon(look, name)
+    wrong = {name: why for name, result in found.items() if (why := _complaint(name, *result))}
+    assert wrong == {}
+
+
+def _complaint(
+    name: str, session: Session, status: CameraStatus, span: tuple[datetime, datetime]
+) -> str:
+    """Say what a user would object to; empty when there is nothing."""
+    word = STAMPS[name][1]
+    if word and not any(word in warning for warning in status.warnings):
+        return f"not told: {status.warnings}"
+    took = (span[1] - span[0]).total_seconds()
+    lasts = sum(segment.duration_seconds for segment in session.segments)
+    if not took - 2.5 < lasts < took + 6:  # what was held back at the start comes on top
+        return f"{took:.1f} s play in {lasts:.1f} s"
+    missing = [gap for gap in session.gaps if gap.frames or gap.duration_seconds > 0.1]
+    if any(gap.cause is not Cause.FRAMES_DROPPED_BY_SOURCE for gap in missing):
+        return f"blamed for nothing: {missing}"
+    if sum(gap.duration_seconds for gap in missing) > 0.5 and name != "half-speed":
+        return f"frames that never were: {missing}"
+    early, late = span[0] - timedelta(seconds=12), span[1] + timedelta(seconds=1)
+    if not all(early < segment.start < late for segment in session.segments):
+        return f"named by another clock: {session.segments[0].start}"
+    return ""
+
+
+@pytest.fixture(scope="module")
+def heavy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A film of which a second is larger than what waits in a pipe."""
+    path = tmp_path_factory.mktemp("heavy") / "film.mp4"
+    picture = "testsrc2=size=640x360:rate=20,noise=alls=60:allf=t"
+    done = ffmpeg.run(
+        *(ffmpeg.PROGRAMS[1].values[0], "-f", "lavfi", "-i", picture, "-t", "3", "-c:v", "libx264"),
+        *("-preset", "ultrafast", "-qp", "10", "-g", "10", str(path)),
+    )
+    assert done.returncode == 0, done.stderr
+    assert path.stat().st_size > 3 * 1024 * 1024
+    return path
+
+
+@pytest.mark.parametrize("program", ffmpeg.PROGRAMS)
+async def test_a_file_that_ffmpeg_reads_too_fast_is_braked(
+    program: str, heavy: Path, tmp_path: Path
+) -> None:
+    """A file that nothing slows down, and that is played over and over, does not fill the disk."""
+    options = ("-readrate", "0")  # as if it had no time stamps
+    with trio.fail_after(60):
+        async with open_set(program, tmp_path, FileSource(heavy), input_options=options) as stage:
+            await stage.camera.start_recording(WISH)
+            began = trio.current_time()
+            await trio.sleep(3)
+            session = await stage.camera.stop_recording()
+            took = trio.current_time() - began
+    assert sum(segment.duration_seconds for segment in session.segments) < took + 4

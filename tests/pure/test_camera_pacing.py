@@ -1,0 +1,26 @@
+"""What is read at once arrived one after the other; a source that is too fast is braked."""
+
+from __future__ import annotations
+
+from support.camera_films import filmed
+
+from camd.camera.run import Brake
+from camd.camera.timeline import arrivals
+
+
+def test_fragments_of_one_read_arrived_one_after_the_other() -> None:
+    """The newest just now, the others earlier by what lies behind them, none before the last."""
+    _, fragments = filmed(5, 5, 5)  # half a second each
+    assert arrivals(fragments, 100.0, 0.0) == [99.0, 99.5, 100.0]
+    assert arrivals(fragments, 100.0, 99.2) == [99.2, 99.5, 100.0]
+    assert arrivals([], 100.0, 99.0) == []
+
+
+def test_a_source_may_be_ahead_by_a_second_and_no_more() -> None:
+    """By how much it is further, at its own speed, the next fragment is left in the pipe."""
+    _, fragments = filmed(*[5] * 8)
+    brake, twice = Brake(1.0), Brake(2.0)
+    waits = [brake.ahead_seconds(each, 10.0) for each in fragments]
+    assert waits == [-0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
+    assert [twice.ahead_seconds(each, 10.0) for each in fragments][-1] == 1.0
+    assert brake.ahead_seconds(fragments[0], 14.0) == -0.5
