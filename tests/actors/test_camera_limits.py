@@ -7,8 +7,10 @@ import trio
 from support.camera_stage import ANN, films, jump_clocks, open_stage
 from trio.testing import MockClock
 
+from camd.media.mp4 import SegmentIndex
 from camd.media.stored import sealed_moov_offset
 from camd.model import Cause, SegmentState, Session, StorageLevel
+from camd.storage.segment import Mark, SegmentFile
 
 
 @pytest.fixture
@@ -66,6 +68,28 @@ async def test_a_limit_that_is_met_costs_nothing(clock: MockClock, limit: int) -
         for file in stage.disk.files.values():
             assert len(file.data) <= limit
             assert sealed_moov_offset(bytes(file.data)) is not None
+
+
+async def test_pictures_are_durable_where_they_go_before_they_are_taken_off(
+    clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut while they move leaves them twice, and never nowhere."""
+    async with open_stage() as stage:
+        cuts: list[bool] = []
+
+        def cut(file: SegmentFile, mark: Mark, index: SegmentIndex) -> None:
+            _, moved = stage.disk.files.values()
+            cuts.append(bytes(moved.data) == moved.durable)
+            really_cut(file, mark, index)
+
+        really_cut = SegmentFile.cut
+        monkeypatch.setattr(SegmentFile, "cut", cut)
+        stage.disk.hard_limit = 40_150
+        await stage.camera.start_recording(ANN)
+        while not cuts:
+            await trio.sleep(0.5)
+        assert cuts == [True]
+        stage.check(await stage.camera.stop_recording())
 
 
 async def test_a_final_index_without_room_moves_pictures_too(clock: MockClock) -> None:
