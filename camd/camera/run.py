@@ -121,6 +121,7 @@ class Run:
     _read_at: float = attrs.field(default=0.0, init=False)  # when there was something to read
     _waiting: list[Init | Fragment] = attrs.field(factory=list, init=False)
     _ahead: float = attrs.field(default=0.0, init=False)  # seconds, of what the brake allows
+    _braked_until: float = attrs.field(default=0.0, init=False)  # monotonic seconds
     _opened: trio.Event = attrs.field(factory=trio.Event, init=False)  # the source, by FFmpeg
     _described: trio.Event = attrs.field(factory=trio.Event, init=False)  # the header is here
     _heard_all: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -348,8 +349,10 @@ class Run:
     async def _slow_down(self) -> None:
         """Leave in the pipe what comes too early."""
         if self._ahead > 0 and not self.stopping:
+            self._braked_until = monotonic() + self._ahead
             with trio.move_on_after(self._ahead):
                 await self._stop.wait()
+            self._braked_until = monotonic()
             self._progressed()
         self._ahead = 0.0
 
@@ -390,7 +393,12 @@ class Run:
     async def _end_rest(self, child: Child) -> None:
         """End what the child left behind: its pipe must end, and its device be free, after it."""
         await child.wait()
-        await trio.sleep(REST_SECONDS)
+        ended = monotonic()
+        while True:  # what is left in the pipe while it is braked holds it as well
+            left = max(ended, self._braked_until) + REST_SECONDS - monotonic()
+            if left <= 0:
+                break
+            await trio.sleep(min(left, REST_SECONDS))
         log.warning("child_left_processes", pid=child.pid)
         child.signal(signal.SIGKILL)
         await trio.sleep(LAST_WORDS_SECONDS)

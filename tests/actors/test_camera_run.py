@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import tracemalloc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -17,7 +18,7 @@ from trio.testing import MockClock
 
 from camd import clock as camd_clock
 from camd.camera import run as module
-from camd.camera.run import Patience, Run
+from camd.camera.run import Brake, Patience, Run
 from camd.media.trouble import MUTE, SOUND_ONLY, STALLED
 from camd.model import Trouble
 
@@ -38,6 +39,7 @@ class Talker:
     ends: bool = True  # by itself
     film: list[bytes] | None = None  # what it delivers, before it is silent; None: its end
     pid: int = 1000
+    signals: list[signal.Signals] = attrs.field(factory=list)
     _told: trio.Event = attrs.field(factory=trio.Event)
 
     async def read_output(self, size: int = 0) -> bytes:
@@ -66,6 +68,10 @@ class Talker:
             await self._told.wait()
         return 1
 
+    def signal(self, number: signal.Signals) -> None:
+        """Take note of a signal."""
+        self.signals.append(number)
+
     async def end(self) -> int | None:
         """End when asked."""
         self._told.set()
@@ -83,7 +89,10 @@ class Nobody:
 
 
 async def lived(
-    child: Talker, stalls: list[float] | None = None, why: Trouble = STALLED
+    child: Talker,
+    stalls: list[float] | None = None,
+    why: Trouble = STALLED,
+    brake: Brake | None = None,
 ) -> tuple[Run, Trouble | None]:
     """Let a child live; return its run, and why it ended. It may stall where that is collected."""
 
@@ -100,7 +109,7 @@ async def lived(
         stalls.append(trio.current_time())
         run.stop()
 
-    run = Run(Nobody(), Patience(20.0, 7.0), streaming, stalled, launch=launch)
+    run = Run(Nobody(), Patience(20.0, 7.0), streaming, stalled, launch=launch, brake=brake)
     return run, await run.live(())
 
 
@@ -200,3 +209,15 @@ async def test_a_camera_frozen_beside_its_sound_is_found_out(clock: MockClock) -
     assert not run.delivered
     assert len(stalls) == 1
     assert 40.0 < stalls[0] <= 3 * 20.0
+
+
+async def test_what_is_braked_was_not_left_behind(clock: MockClock) -> None:
+    """A child that ends long before its output is read has left no process that holds its pipe."""
+    film = Film()
+    minute = film.head + b"".join(film.next(5) for _ in range(120))
+    child = Talker([], film=[minute, film.next(5), b""][::-1])
+    with trio.fail_after(200):
+        run, _ = await lived(child, brake=Brake(1.0))
+    assert trio.current_time() > 59.0
+    assert run.delivered
+    assert child.signals == []
