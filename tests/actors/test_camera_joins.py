@@ -95,3 +95,22 @@ async def test_a_start_inside_a_group_that_never_ends_is_answered(
         assert trio.current_time() - begun < 7
         assert stage.camera.status.state is CameraState.STREAMING
         assert stage.camera.status.session is None
+
+
+async def test_a_start_with_sound_alone_is_refused_by_its_name(clock: MockClock) -> None:
+    """It is waited for three times as long as for silence at the most, and told what is missing."""
+
+    async def frozen(child: FakeChild) -> int:
+        child.write(VIDEO_AND_AUDIO)
+        for number in range(1000):
+            child.write(fragment((2, number * 23 * 1024, SOUND), sequence=number + 1))
+            with trio.move_on_after(0.5):
+                await child.told_to_end.wait()
+                return 255
+        return 1
+
+    async with open_stage(frozen) as stage:
+        with trio.fail_after(30), pytest.raises(Refusal) as caught:
+            await stage.camera.start_recording(ANN)
+        assert caught.value.data["cause"] == "sound_only"
+        assert 5 < trio.current_time() <= 15.5
