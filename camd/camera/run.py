@@ -119,6 +119,7 @@ class Run:
     begun: trio.Event = attrs.field(factory=trio.Event, init=False)  # the first fragment is here
     _arrived: float = attrs.field(default=0.0, init=False)  # when the latest fragment did
     _read_at: float = attrs.field(default=0.0, init=False)  # when there was something to read
+    _held_since: float = attrs.field(default=0.0, init=False)  # the first of what waits
     _waiting: list[Init | Fragment] = attrs.field(factory=list, init=False)
     _ahead: float = attrs.field(default=0.0, init=False)  # seconds, of what the brake allows
     _braked_until: float = attrs.field(default=0.0, init=False)  # monotonic seconds
@@ -322,8 +323,10 @@ class Run:
         """
         live = self.brake is None
         holding = live and not self._fragments and not quiet and not self.stopping
-        if holding and monotonic() - self._arrived < GATHERED_SECONDS:
-            return 0
+        if holding and self._waiting:
+            self._held_since = self._held_since or monotonic()
+            if monotonic() - self._held_since < GATHERED_SECONDS:
+                return 0
         fragments = [event for event in self._waiting if isinstance(event, Fragment)]
         waiting, self._waiting = self._waiting[:most], self._waiting[most or len(self._waiting) :]
         times, pictures = iter(arrivals(fragments, self._read_at, self._arrived)), 0
