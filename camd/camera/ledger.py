@@ -82,6 +82,8 @@ class Ledger:
         self.book.stepped_seconds += self._set_by.total_seconds()
         self.clock_was_set, self._set_by = False, timedelta(0)
         same_run, joins_on = self._run_over is None, start == self.written_until
+        if self._loss is not None:  # of this run: what was waited for is here only now
+            self._loss = attrs.evolve(self._loss, end=max(self._loss.end, start))
         entries = self.settle(start)
         if same_run and not self._another_life:
             hole = first.start_seconds - self._came_until if first and self._zeros else 0.0
@@ -180,7 +182,10 @@ class Ledger:
         if self._loss is None:
             return []
         loss, self._loss = self._loss, None
+        same_run = self._run_over is None and not self._another_life
         entries = self._settle_outage(loss.start)  # a child that is gone was gone until then
+        if same_run and self.written_until and loss.start - self.written_until > SAME_PLACE:
+            entries.append(self.book.left_out(self.written_until, loss.start))
         self.written_until = max(loss.end, self.written_until or loss.end)
         return [*entries, self.book.lost(loss)]
 

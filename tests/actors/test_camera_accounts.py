@@ -207,12 +207,16 @@ def check_lengths(session: Session, world: World, ended: float) -> None:
 
 def check_places(session: Session) -> None:
     """Entries and files follow each other, without holes and overlaps of more than a fragment."""
-    spans = [(each.start, each.end) for each in (*session.segments, *outages(session))]
-    spans.sort()
-    until: datetime = spans[0][0]
-    for start, end in spans:
-        assert abs((start - until).total_seconds()) <= FRAGMENT_SECONDS, spans
-        until = max(until, end)
+    apart = [(each.start, each.end) for each in (*session.segments, *outages(session))]
+    left_out = [(gap.start, gap.end) for gap in session.gaps if gap.cause in SOURCE]
+    for spans, least in ((apart + left_out, None), (apart, -FRAGMENT_SECONDS)):
+        spans.sort()
+        until: datetime = spans[0][0]
+        for start, end in spans:
+            seconds = (start - until).total_seconds()
+            assert least is None or seconds >= least, spans
+            assert least is not None or seconds <= FRAGMENT_SECONDS, spans
+            until = max(until, end)
 
 
 def tell(session: Session) -> str:
