@@ -16,7 +16,7 @@ from trio.testing import MockClock
 
 from camd import clock as camd_clock
 from camd.camera import run as module
-from camd.camera.run import Patience, Run
+from camd.camera.run import Brake, Patience, Run
 from camd.media.trouble import MUTE, STALLED
 from camd.model import Trouble
 
@@ -81,7 +81,23 @@ class Nobody:
         """Take no note."""
 
 
-async def lived(child: Talker, stalls: list[float] | None = None) -> tuple[Run, Trouble | None]:
+@attrs.define(eq=False)
+class Watcher(Nobody):
+    """Who looks at the clock at each fragment."""
+
+    moments: list[float] = attrs.field(factory=list)
+
+    def deliver(self, fragment: object, arrived: float) -> None:
+        """Take note of when."""
+        self.moments.append(trio.current_time())
+
+
+async def lived(
+    child: Talker,
+    stalls: list[float] | None = None,
+    consumer: Nobody | None = None,
+    brake: Brake | None = None,
+) -> tuple[Run, Trouble | None]:
     """Let a child live; return its run, and why it ended. It may stall where that is collected."""
 
     @asynccontextmanager
@@ -97,7 +113,8 @@ async def lived(child: Talker, stalls: list[float] | None = None) -> tuple[Run, 
         stalls.append(trio.current_time())
         run.stop()
 
-    run = Run(Nobody(), Patience(20.0, 7.0), streaming, stalled, launch=launch)
+    patience = Patience(20.0, 7.0)
+    run = Run(consumer or Nobody(), patience, streaming, stalled, launch=launch, brake=brake)
     return run, await run.live(())
 
 
@@ -157,3 +174,16 @@ async def test_a_child_that_falls_silent_is_told(clock: MockClock) -> None:
         await lived(Talker([], ends=False, film=pieces[::-1]), stalls)
     assert len(stalls) == 1
     assert 1.5 + 7.0 <= stalls[0] < 1.5 + 7.2
+
+
+async def test_a_file_that_comes_too_fast_is_left_in_its_pipe(clock: MockClock) -> None:
+    """It delivers a second in half of one: what is ahead by more than a second is not read yet."""
+    film, watcher, stalls = Film(), Watcher(), list[float]()
+    pieces = [film.head + film.next(10), *(film.next(10) for _ in range(29))]
+    with trio.move_on_after(100):
+        await lived(Talker([], ends=False, film=pieces[::-1]), stalls, watcher, Brake(1.0))
+    first, *later = watcher.moments
+    assert len(later) == 29
+    for number, moment in enumerate(later, 1):
+        assert number - 1 <= moment - first <= number
+    assert len(stalls) == 1

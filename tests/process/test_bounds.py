@@ -13,6 +13,7 @@ import trio
 from structlog.testing import capture_logs
 from support.footage import NOON, WHO, footage
 
+from camd.camera import remux
 from camd.config.load import load_config
 from camd.config.schema import StorageConfig
 from camd.devices import bindings
@@ -101,9 +102,22 @@ def test_a_configuration_without_an_end_is_refused(tmp_path: Path) -> None:
     file.write_text("#" * 63 + "\n", encoding="utf-8")
     load_config(file, {})
     file.write_text(("#" * 63 + "\n") * 70_000 + "nonsense\n", encoding="utf-8")
-    for path in (file, Path("/dev/zero")):
+    with (tmp_path / "sparse.toml").open("wb") as sparse:
+        sparse.truncate(1 << 40)
+    for path in (file, tmp_path / "sparse.toml"):
         with pytest.raises(ConfigError, match="larger than"):
             load_config(path, {})
+    with pytest.raises(ConfigError, match="not a file"):
+        load_config(Path("/dev/zero"), {})
+
+
+def test_a_program_that_talks_without_end_takes_no_memory() -> None:
+    """Of what a conversion's FFmpeg says, the end is kept, and no more than so much."""
+    words = bytearray()
+    for number in range(300):
+        remux._keep(words, b"%1000d" % number)
+    assert len(words) == remux._MOST_OUTPUT == 64 * 1024
+    assert words.endswith(b" 299")
 
 
 def test_an_enormous_list_of_cameras_is_set_aside(tmp_path: Path) -> None:

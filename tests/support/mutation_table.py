@@ -14,6 +14,10 @@ JOURNAL = "camd/storage/journal.py"
 RECORDER = "camd/camera/recorder.py:Recorder"
 LEDGER = "camd/camera/ledger.py:Ledger"
 BOOK = "camd/camera/sessions.py:SessionBook"
+OPENED = "camd/camera/opened.py:OpenSegment"
+TRACK = "camd/camera/timeline.py:TrackTimeline"
+FAILURES = "camd/access/failures.py:Failures"
+CONNECTION = "camd/front/connection.py:Connection"
 
 DURABILITY = "tests/actors/test_camera_durability.py"
 SYNCS = "tests/process/test_storage_syncs.py"
@@ -46,6 +50,12 @@ CONNECTIONS = "tests/wire/test_front_connections.py"
 HTTP = "tests/wire/test_front_http.py"
 SPAWN = "tests/process/test_spawn.py"
 BOUNDS = "tests/process/test_bounds.py"
+LIMITS = "tests/actors/test_camera_limits.py"
+HARMS = "tests/actors/test_camera_harms.py"
+TIMELINE = "tests/pure/test_camera_timeline.py"
+STRANGERS = "tests/wire/test_front_strangers.py"
+PLACES = "tests/pure/test_front_places.py"
+HOLD = "tests/wire/test_front_hold.py"
 
 _made: list[Mutation] = []
 
@@ -238,9 +248,17 @@ _break(
     f"{DURABILITY}::test_a_file_is_durable_before_the_next_one_begins",
 )
 _break(
+    "split: sync of what was moved",
+    "Pictures are durable in the next file before they are cut off the one before.",
+    f"{OPENED}.split",
+    "moved.file.sync()",
+    "",
+    f"{LIMITS}::test_pictures_are_durable_in_the_next_file_before_they_are_cut_off",
+)
+_break(
     "journal: sync",
     "A line of the journal is durable when that is said.",
-    f"{JOURNAL}:Journal.append",
+    f"{JOURNAL}:Journal._append",
     "file.sync()",
     "",
     f"{JOURNALS}::test_a_power_cut_costs_no_line_that_was_promised",
@@ -354,7 +372,7 @@ _break(
     "mkv: sync of the name",
     "An MP4 goes only when the name of its MKV is durable.",
     "camd/camera/remux.py:_publish",
-    "storage.disk.sync_directory(part.parent)",
+    "storage.disk.sync_directory(storage.folder)",
     "",
     f"{SYNCS}::test_an_mp4_goes_when_its_mkv_is_durable",
 )
@@ -477,7 +495,7 @@ _break(
 _break(
     "journal: line behind a torn one",
     "What a crash has torn spoils no line that comes behind it.",
-    f"{JOURNAL}:Journal.append",
+    f"{JOURNAL}:Journal._append",
     'lines = b"\\n" + lines',
     "pass",
     f"{JOURNALS}::test_a_power_cut_costs_no_line_that_was_promised",
@@ -528,7 +546,7 @@ _break(
 _break(
     "ledger: sum not checked at a seal",
     "An error in the sum of frames is told at the next seal.",
-    f"{RECORDER}._seal",
+    f"{RECORDER}._seal_file",
     "self.accounts.check(self._ledger.undecided_frames)",
     "",
     f"{SUM}::test_frames_that_vanish_are_told_at_the_next_seal",
@@ -598,6 +616,54 @@ _break(
     f"{ENTRIES}::test_each_error_of_the_disk_has_its_cause",
 )
 _break(
+    "storage_error: larger than a file may be",
+    "Frames that have no room in a file, and cannot be moved to the next one, are in the ledger.",
+    f"{RECORDER}._go_on_in_another",
+    "self._ledger.lose_fragment(captured, Cause.STORAGE_ERROR, why)",
+    "",
+    f"{LIMITS}::test_a_group_of_pictures_that_no_file_holds_is_ledgered",
+)
+_break(
+    "file_removed",
+    "Frames of a file that somebody has removed are in the ledger, exactly.",
+    f"{RECORDER}._settle_harm",
+    "await self.accounts.enter([self.book.lost(loss)])",
+    "",
+    f"{HARMS}::test_a_file_that_is_removed_is_missed_within_a_second",
+)
+_break(
+    "file_removed: counted as written",
+    "Frames of a file that somebody has removed do not count as written.",
+    f"{RECORDER}._settle_harm",
+    "self.book.unwrote(lost)",
+    "",
+    f"{HARMS}::test_a_file_that_is_removed_is_missed_within_a_second",
+)
+_break(
+    "file_removed: not noticed",
+    "A file that is removed while it is recorded is noticed before the next fragment.",
+    f"{OPENED}.append",
+    "self.file.look()",
+    "",
+    f"{HARMS}::test_a_file_that_is_removed_is_missed_within_a_second",
+)
+_break(
+    "file_removed: not noticed at a seal",
+    "A file that is removed right before its seal is not called durable.",
+    f"{OPENED}._seal",
+    "self.file.look()",
+    "",
+    f"{HARMS}::test_a_file_removed_right_before_the_stop_is_not_called_durable",
+)
+_break(
+    "file_removed: cause of what waits for a key frame",
+    "Frames that wait for a key frame behind a file that was cut have its cause.",
+    f"{RECORDER}._settle_harm",
+    "self._ledger.latest_cause = Cause.FILE_REMOVED",
+    "",
+    f"{HARMS}::test_what_cannot_be_read_back_is_waited_behind",
+)
+_break(
     "ledger: rest of a group",
     "Frames that wait for a key frame behind a loss are in the ledger, exactly.",
     f"{RECORDER}._capture",
@@ -665,7 +731,7 @@ _break(
     "outage: cause of what waits for a key frame",
     "Frames that wait for a key frame behind an outage have the outage's cause.",
     f"{LEDGER}.run_ended",
-    "self.latest_cause = over.cause or self.latest_cause",
+    "self.latest_cause = over.cause or Cause.FRAMES_DROPPED_BY_SOURCE",
     "",
     f"{ENTRIES}::test_frames_before_the_first_key_frame_have_the_cause_of_their_outage",
 )
@@ -688,7 +754,7 @@ _break(
 _break(
     "camera_stalled",
     "A camera that delivers nothing is told as stalled.",
-    "camd/media/trouble.py",
+    "camd/media/trouble.py:STALLED",
     "Cause.CAMERA_STALLED",
     "Cause.ENCODER_EXIT",
     f"{TROUBLE}::test_a_camera_that_hangs_is_started_again",
@@ -721,7 +787,7 @@ _break(
     "daemon_down: not continued",
     "What a session lacks that nothing continues is in the ledger.",
     "camd/camera/resumption.py:Resumption._close_session",
-    "await self._storage.note_gaps([gap] if gap is not None else [])",
+    "await self._storage.note_gaps([*gaps, *([gap] if gap is not None else [])])",
     "",
     f"{ENTRIES}::test_a_session_that_nothing_continues_says_what_it_lacks",
 )
@@ -732,6 +798,14 @@ _break(
     "await self.accounts.enter(self._ledger.set_clock(by, moment))",
     "self._ledger.set_clock(by, moment)",
     f"{CLOCK}::test_a_new_file_begins_and_no_frame_is_lost",
+)
+_break(
+    "clock_step: while camd did not run",
+    "A step of the wall clock between two lives of the daemon is in the ledger.",
+    f"{RECORDER}._take",
+    "await self.accounts.enter(self.book.clock_set(by, moment))",
+    "",
+    f"{CLOCK}::test_a_step_while_the_daemon_was_down",
 )
 _break(
     "clock_step: not noticed",
@@ -752,7 +826,7 @@ _break(
 _break(
     "frames_dropped_by_source: at a seal",
     "Holes that were found are in the ledger when their file is sealed.",
-    f"{RECORDER}._seal",
+    f"{RECORDER}._seal_file",
     "await self.accounts.enter(self._ledger.close_holes())",
     "",
     f"{DROPPED}::test_holes_are_entered_at_every_seal_and_at_the_end",
@@ -792,9 +866,9 @@ _break(
 _break(
     "ledger: what the disk refused",
     "An entry that the disk refused is written with the next one.",
-    "camd/storage/archive.py:Archive.note",
-    "self._unwritten = [*self._unwritten, *records][-MOST_PENDING:]",
-    "self._unwritten = [*records][-MOST_PENDING:]",
+    "camd/storage/archive.py:Archive._write",
+    "refused = error",
+    "refused = error\nself._unwritten.settle(unwritten)",
     "tests/pure/test_storage_archive.py::test_what_the_disk_refuses_is_written_with_the_next_note",
 )
 _break(
@@ -804,6 +878,60 @@ _break(
     "self.catalog.apply(records, place)",
     "",
     "tests/pure/test_storage_archive.py::test_an_index_that_lags_behind_catches_up",
+)
+_break(
+    "ledger: given up and not counted",
+    "A fact that is given up because too many wait is counted.",
+    "camd/storage/backlog.py:Backlog._drop_one",
+    "self.lost += 1",
+    "",
+    "tests/pure/test_storage_backlog.py::test_what_files_tell_goes_first_then_the_oldest",
+)
+_break(
+    "timeline: jumps not cut",
+    "Stamps that jump move no frame from where it belongs.",
+    f"{TRACK}._placed",
+    """
+    if back or lag < -(BURST_SECONDS if burst else AHEAD_SECONDS):
+        return self._cut_back(run, arrived, before, odd, back=back)
+    """,
+    "",
+    f"{TIMELINE}::test_a_step_of_the_stamps_is_cut",
+)
+_break(
+    "timeline: jumps without an end",
+    "Stamps that jump again and again are replaced by times of arrival.",
+    f"{TRACK}._cut_back",
+    "len(self._jumps) == JUMPS and arrived - self._jumps[0] < PROOF_SECONDS",
+    "False",
+    f"{TIMELINE}::test_stamps_that_jump_again_and_again_are_replaced",
+)
+_break(
+    "timeline: pauses not put back",
+    "A pause that the stamps leave out is where it was.",
+    f"{TRACK}._placed",
+    "self._paused_for(late)",
+    "False",
+    f"{TIMELINE}::test_a_pause_that_is_not_stamped_is_put_back",
+)
+_break(
+    "timeline: another pace",
+    "Stamps that run slower than time are replaced by times of arrival.",
+    f"{TRACK}._placed",
+    "return self._distrust(run, arrived, before), Fault.PACE",
+    "pass",
+    f"{TIMELINE}::test_stamps_with_another_pace_are_played_at_the_speed_of_arrival",
+)
+_break(
+    "timeline: stamps that stand still",
+    "Stamps that stand still are replaced by times of arrival.",
+    f"{TRACK}._placed",
+    """
+    if still:
+        return self._distrust(run, arrived, before), Fault.STANDING
+    """,
+    "",
+    f"{TIMELINE}::test_stamps_that_stand_still_are_replaced",
 )
 _break(
     "health: no look at what is durable",
@@ -817,7 +945,7 @@ _break(
     "removal: file before its entry",
     "A removal is in the journal before the file goes.",
     "camd/storage/removal.py:Remover._remove",
-    "self.archive.note(*(SegmentRemoved(segment.filename, why) for segment in going))",
+    "self.archive.note(*(SegmentRemoved.of(segment, why) for segment in going))",
     "",
     f"{REMOVAL}::test_what_is_removed_is_gone_and_nothing_else",
 )
@@ -913,6 +1041,38 @@ _break(
     f"{BOUNDS}::test_a_file_with_an_enormous_index_is_not_read",
 )
 _break(
+    "bound: speed of a file",
+    "A file that nothing slows down is at most a second ahead of real time.",
+    "camd/camera/run.py:Brake.ahead_seconds",
+    "self._played / self.speed - (now - self._begin) - AHEAD_SECONDS",
+    "0.0",
+    "tests/pure/test_camera_pacing.py::test_a_source_may_be_ahead_by_a_second_and_no_more",
+)
+_break(
+    "bound: speed of a file, its pipe",
+    "What a file delivers too early is left in its pipe.",
+    "camd/camera/run.py:Run._read",
+    "await self._slow_down()",
+    "",
+    f"{RUN}::test_a_file_that_comes_too_fast_is_left_in_its_pipe",
+)
+_break(
+    "bound: arrivals that are remembered",
+    "What is remembered of a stream's arrivals is bounded.",
+    f"{TRACK}._note",
+    "len(self._arrivals) > 2 and arrived - self._arrivals[1].at > keep",
+    "False",
+    f"{TIMELINE}::test_memory_is_bounded",
+)
+_break(
+    "bound: words of a conversion",
+    "Only the end of what a conversion's FFmpeg says is kept.",
+    "camd/camera/remux.py:_keep",
+    "del buffer[:-_MOST_OUTPUT]",
+    "",
+    f"{BOUNDS}::test_a_program_that_talks_without_end_takes_no_memory",
+)
+_break(
     "bound: words of a child, each",
     "A line of stderr without an end takes no memory.",
     "camd/camera/run.py:Run._watch_errors",
@@ -948,7 +1108,7 @@ _break(
     "bound: silence of a camera",
     "A camera that stops delivering is noticed after the configured time.",
     "camd/camera/run.py:Run._progressed",
-    "self._deadline = monotonic() + self.patience.stall_seconds",
+    "self._deadline = monotonic() + seconds",
     'self._deadline = float("inf")',
     f"{RUN}::test_a_child_that_falls_silent_is_told",
 )
@@ -956,7 +1116,7 @@ _break(
     "bound: silence at the start",
     "A camera that never delivers is given up after the configured time.",
     "camd/camera/run.py:Run._read",
-    "self._deadline = monotonic() + self.patience.start_seconds",
+    "self._deadline = self._arrived + self.patience.start_seconds * self.patience.steps",
     'self._deadline = float("inf")',
     f"{RUN}::test_a_child_that_never_delivers_is_told",
 )
@@ -972,8 +1132,8 @@ _break(
     "bound: pipe that fills up",
     "A pipe that would fill up between two rounds is read as soon as it can be.",
     "camd/camera/run.py:Run._may_wait",
-    'usual and not flow.hasty and self._deadline != float("inf")',
-    'usual and self._deadline != float("inf")',
+    "usual and self._ahead <= 0 and not flow.hasty and not self._cut_off",
+    "usual and self._ahead <= 0 and not self._cut_off",
     f"{PIPES}::test_a_large_fragment_is_read_without_waiting",
 )
 _break(
@@ -1099,10 +1259,115 @@ _break(
 _break(
     "bound: connections",
     "So many clients are connected at most.",
-    "camd/front/server.py:Front._serve_websocket",
-    "self._stopping or self.connections >= self.max_connections",
-    "self._stopping",
+    "camd/front/places.py:Places.settle",
+    "len(self._known) >= self.most_known + (KEPT if administers else 0)",
+    "False",
     f"{CONNECTIONS}::test_the_one_too_many_is_told_to_try_later",
+)
+_break(
+    "bound: clients that have not authenticated",
+    "So many clients that have not authenticated are connected at most.",
+    "camd/front/places.py:Places.enter",
+    "self._count > self.most_strangers",
+    "False",
+    f"{PLACES}::test_the_busiest_address_makes_room",
+    f"{STRANGERS}::test_a_websocket_that_must_make_room_is_told",
+)
+_break(
+    "bound: time to authenticate",
+    "A client that does not authenticate in time must go.",
+    f"{CONNECTION}._await_key",
+    'self.end(POLICY, "not authenticated in time")',
+    "",
+    f"{STRANGERS}::test_who_shows_no_key_in_time_must_go",
+)
+_break(
+    "bound: time without a valid key",
+    "A client whose key has expired or was revoked must go.",
+    f"{CONNECTION}._check_key",
+    'self.end(POLICY, "the key counts no longer")',
+    "",
+    f"{STRANGERS}::test_who_has_no_valid_key_any_more_must_go",
+)
+_break(
+    "bound: message of a client that has not authenticated",
+    "A client that has not authenticated sends small messages only.",
+    f"{CONNECTION}.serve",
+    "self.socket.limit(min(STRANGER_BYTES, self.service.max_message_bytes))",
+    "",
+    f"{STRANGERS}::test_strangers_may_not_send_much",
+)
+_break(
+    "bound: rate of wrong keys",
+    "A client that shows wrong keys waits for its answers.",
+    f"{CONNECTION}._slow_down",
+    "await self.service.authenticator.slow_down(self.address, reason)",
+    "",
+    f"{STRANGERS}::test_wrong_keys_are_slowed_down_and_logged",
+)
+_break(
+    "bound: wrong keys of a connection",
+    "A connection on which so many wrong keys were shown ends.",
+    f"{CONNECTION}._slow_down",
+    "self._wrong_keys >= MOST_WRONG_KEYS",
+    "False",
+    f"{STRANGERS}::test_wrong_keys_are_slowed_down_and_logged",
+)
+_break(
+    "bound: rate of wrong keys of an address",
+    "The more wrong keys come from an address, the longer it waits.",
+    f"{FAILURES}.note",
+    "min(LONGEST_SECONDS, max(0.0, debt.add(now, MOST_DEBT) - BURST) / PER_SECOND)",
+    "0.0",
+    f"{PLACES}::test_wrong_keys_wait_longer_the_more_there_are",
+)
+_break(
+    "bound: wait for a wrong key",
+    "However many wrong keys come from an address, a wait ends.",
+    f"{FAILURES}.note",
+    "min(LONGEST_SECONDS, max(0.0, debt.add(now, MOST_DEBT) - BURST) / PER_SECOND)",
+    "max(0.0, debt.add(now, MOST_DEBT) - BURST) / PER_SECOND",
+    f"{PLACES}::test_wrong_keys_wait_longer_the_more_there_are",
+)
+_break(
+    "bound: connections of an address with wrong keys",
+    "New connections of an address that showed many wrong keys wait.",
+    f"{FAILURES}.hesitation",
+    "HESITATION_SECONDS if debt is not None and debt.at(now) > BURST else 0.0",
+    "0.0",
+    f"{PLACES}::test_wrong_keys_wait_longer_the_more_there_are",
+)
+_break(
+    "bound: wrong keys of all addresses",
+    "While wrong keys come from many addresses, connections are taken more slowly.",
+    f"{FAILURES}.pace",
+    "PACE_SECONDS if self._all.at(now) > ALL_BURST else 0.0",
+    "0.0",
+    f"{PLACES}::test_many_addresses_slow_connections_down_and_take_no_memory",
+)
+_break(
+    "bound: addresses with wrong keys",
+    "So many addresses with wrong keys are remembered at most.",
+    f"{FAILURES}.note",
+    "len(self._debts) > MOST_ADDRESSES",
+    "False",
+    f"{PLACES}::test_many_addresses_slow_connections_down_and_take_no_memory",
+)
+_break(
+    "bound: news that wait for an answer",
+    "So many news wait for the answer of a call at most.",
+    "camd/front/hold.py:Hold.pass_on",
+    "len(self._held) <= MOST_HELD",
+    "True",
+    f"{HOLD}::test_what_waits_is_bounded",
+)
+_break(
+    "bound: wait for an answer",
+    "A call that does not end keeps news back for a time only.",
+    "camd/front/hold.py:Hold.overdue",
+    "now - claim.since >= HOLD_SECONDS",
+    "False",
+    f"{HOLD}::test_a_call_that_hangs_holds_news_for_a_time_only",
 )
 _break(
     "bound: no answer to a ping",
@@ -1163,10 +1428,11 @@ _break(
 _break(
     "bound: facts that wait for the disk",
     "While nothing can be written, so many facts wait in memory at most.",
-    "camd/storage/archive.py:Archive.note",
-    "self._unwritten = [*self._unwritten, *records][-MOST_PENDING:]",
-    "self._unwritten = [*self._unwritten, *records]",
+    "camd/storage/backlog.py:Backlog.add",
+    "len(self._waiting) > self.most",
+    "False",
     "tests/pure/test_storage_archive.py::test_the_facts_that_wait_for_the_disk_are_bounded",
+    "tests/pure/test_storage_backlog.py::test_what_files_tell_goes_first_then_the_oldest",
 )
 _break(
     "bound: file of the journal",
@@ -1235,12 +1501,20 @@ _break(
 _break(
     "bound: configuration",
     "A configuration without an end is refused.",
-    "camd/config/load.py:_read_toml",
+    "camd/config/files.py:read_small_file",
     """
-    if len(content) > _FILE_BYTES:
-        raise ConfigError((f"{file}: is larger than {_FILE_BYTES} bytes; shorten it",))
+    if len(content) > most_bytes:
+        raise OSError(0, f"is larger than {most_bytes} bytes", str(path))
     """,
     "",
+    f"{BOUNDS}::test_a_configuration_without_an_end_is_refused",
+)
+_break(
+    "bound: configuration, what is read",
+    "A configuration without an end is not read whole.",
+    "camd/config/files.py:read_small_file",
+    "file.read(most_bytes + 1)",
+    "file.read()",
     f"{BOUNDS}::test_a_configuration_without_an_end_is_refused",
 )
 _break(
@@ -1258,7 +1532,7 @@ _break(
     "bound: room that was promised",
     "A start is refused when what was asked for does not fit.",
     "camd/storage/guard.py:Guard.admit",
-    "self._promises[session] = rate * seconds",
+    "self._promises[session] = need.bytes",
     "",
     "tests/process/test_storage_guard.py::test_room_is_promised_once",
 )
