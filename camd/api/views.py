@@ -13,6 +13,7 @@ import attrs
 from camd.model import (
     CameraState,
     CameraStatus,
+    Cause,
     CleanupReceipt,
     Gap,
     Segment,
@@ -192,7 +193,8 @@ def receipt(session: Session) -> View:
         "gaps": [gap(entry) for entry in session.gaps],
         "frames_captured": session.frames_captured,
         "frames_written": session.frames_written,
-        "durable": all(s.state is SegmentState.SEALED and s.certain for s in session.segments),
+        "durable": all(s.state is SegmentState.SEALED and s.certain for s in session.segments)
+        and not any(entry.cause is Cause.FILE_REMOVED for entry in session.gaps),
     }
 
 

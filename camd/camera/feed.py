@@ -169,6 +169,8 @@ class Feed:
         self.began_at = None
         self._waiting.clear()
         self.ring.clear()
+        self.source_clock.clear()
+        self.warnings.publish(())
         for queue in self._queues:
             queue.put(ended)
 

@@ -290,10 +290,10 @@ class Recorder:
 
     async def _split(self, opened: OpenSegment, harm: Harm | None = None) -> bool:
         """Move the newest pictures of a file into the next one, which is open then."""
-        assert self._init is not None
         before = opened.file.size_bytes
         try:
-            moved = await opened.split(self.storage, self.book, self._init, self._number, harm)
+            init = opened.file.index.init  # the header of what is in it, not of what comes
+            moved = await opened.split(self.storage, self.book, init, self._number, harm)
         except OSError as error:
             log.error("split_failed", file=opened.name, error=str(error))
             return False

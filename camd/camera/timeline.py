@@ -36,6 +36,7 @@ LEAST_RATE_SECONDS = 0.2  # less says nothing about a rate
 PROOF_SECONDS = 10.0  # stamps are trusted again when they kept pace for so long …
 PROOF = 0.02  # … within this share
 PAUSE_SECONDS = 1.0  # between arrivals: frames are missing, nothing is spread over it
+TOLD_SECONDS = 600.0  # how long a fault is told that is over
 PAUSE_WINDOW_SECONDS = 1.2  # behind a pause, what is not made up for by then never is
 PAUSE_SHARE = 0.6  # of a lateness, in one interval between arrivals: that was a pause
 ODD = 8.0  # times the usual interval: no interval of a steady stream
@@ -51,7 +52,8 @@ GAIN = 0.25  # of what is lacking or too much, in each fragment
 class Fault(enum.Enum):
     """What is wrong with time stamps; the value is what users read."""
 
-    JUMPED = "The camera's time stamps jumped; frames are timed by when they arrived"
+    JUMPED = "The camera's time stamps jumped; the jump was left out"
+    UNSTEADY = "The camera's time stamps jump again and again; frames are timed by their arrival"
     PACE = "The camera's time stamps do not keep real time; frames are timed by when they arrived"
     STANDING = "The camera's time stamps stand still; frames are timed by when they arrived"
     PAUSED = "The camera's time stamps left out a pause; it was put back"
@@ -255,7 +257,7 @@ class TrackTimeline:
         self._jumps.append(arrived)
         if len(self._jumps) == JUMPS and arrived - self._jumps[0] < PROOF_SECONDS:
             self._jumps.clear()
-            return self._distrust(run, arrived, before), Fault.JUMPED
+            return self._distrust(run, arrived, before), Fault.UNSTEADY
         usual = round(self._usual or GUESSED_INTERVAL_SECONDS * self.timescale)
         durations = array("I", run.durations)
         for index in odd:
@@ -378,7 +380,8 @@ class Timeline:
     _scales: dict[int, int] = attrs.field(factory=dict, init=False)
     _video: int = attrs.field(default=0, init=False)
     _zero: float | None = attrs.field(default=None, init=False)
-    fault: Fault | None = attrs.field(default=None, init=False)  # the latest of this capture
+    fault: Fault | None = attrs.field(default=None, init=False)  # the latest, until it is old
+    _faulted_at: float = attrs.field(default=0.0, init=False)
     turned: bool = attrs.field(default=False, init=False)  # the latest fragment of the video
     faults: int = attrs.field(default=0, init=False)  # how many there were, of all captures
 
@@ -405,7 +408,10 @@ class Timeline:
             if times is not None:
                 changes[run.track_id] = times
             if fault is not None and run.track_id == self._video:
-                self.fault, self.faults = fault, self.faults + 1
+                self.fault, self.faults, self._faulted_at = fault, self.faults + 1, arrived
+        video = self._tracks.get(self._video)
+        if arrived - self._faulted_at > TOLD_SECONDS and video is not None and video.trusted:
+            self.fault = None
         return restamp(fragment, changes) if changes else fragment
 
     def _track(self, run: Run, arrived: float) -> TrackTimeline:

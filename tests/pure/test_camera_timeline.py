@@ -223,6 +223,30 @@ def test_stamps_are_trusted_again_when_they_keep_time():
     assert tail == pytest.approx([FRAME] * 399, abs=0.001)
 
 
+def test_stamps_that_jump_again_and_again_are_not_trusted():
+    """Frames with random stamps are played when they arrived."""
+    frames = [
+        attrs.evolve(frame, stamp=number * 7919 % 8009 * 1.0)
+        for number, frame in enumerate(steady(30))
+    ]
+    timeline = begun()
+    times = played(frames, timeline)
+    assert off(frames, times) < 3.0
+    assert timeline.fault is Fault.UNSTEADY
+
+
+def test_a_fault_that_is_over_is_told_for_ten_minutes():
+    """A single jump is no warning for as long as the camera runs."""
+    frames = then(steady(8), steady(700), step=600)
+    timeline, told = begun(), []
+    for fragment, arrived in muxed(frames):
+        timeline.place(fragment, arrived)
+        told.append((arrived, timeline.fault))
+    first, last = (times[end] for end in (0, -1) for times in [[at for at, f in told if f]])
+    assert last - first == pytest.approx(600, abs=1)
+    assert told[-1][1] is None
+
+
 def test_a_track_with_a_wild_clock_leaves_the_other_alone():
     """Sound that says 1970 is played with the pictures among which it arrived."""
     reader = FragmentReader()
