@@ -17,6 +17,7 @@ from camd.config.schema import StorageConfig
 from camd.model import Event
 from camd.runtime.fanout import Fanout
 from camd.runtime.replace import replace_file
+from camd.storage import disk
 from camd.storage.actor import open_storage
 from camd.storage.disk import PosixDisk, PosixFile
 from camd.storage.probe import writing_works
@@ -72,6 +73,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Kernel:
         monkeypatch.setattr(os, name, kernel.synced(getattr(os, name)))
     for name in ("replace", "link", "unlink"):
         monkeypatch.setattr(os, name, kernel.named(getattr(os, name)))
+    monkeypatch.setattr(disk, "move_exclusively", kernel.named(disk.move_exclusively))
     return kernel
 
 
@@ -137,8 +139,8 @@ async def test_an_mp4_goes_when_its_mkv_is_durable(kernel: Kernel, tmp_path: Pat
             steps = list(kernel.steps)
     assert mkv is not None
     assert (folder / mkv.filename).read_bytes() == bytes(1000)
-    part = steps.index(f"fsync recordings/.{mkv.filename}.part 1000")
-    link = steps.index(f"link recordings/{mkv.filename}")
+    part = steps.index(f"fsync recordings/.camd/{mkv.filename}.part 1000")
+    link = steps.index(f"move_exclusively recordings/{mkv.filename}")
     named = steps.index("fsync recordings", link)
     noted = next(n for n, s in enumerate(steps) if s.startswith("fdatasync recordings/.camd/journ"))
     gone = steps.index(f"unlink recordings/{made.filename}")

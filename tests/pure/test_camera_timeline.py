@@ -130,7 +130,7 @@ def test_stamps_that_jump_again_and_again_are_replaced():
         frames = then(frames, steady(2), step=5.0)
     timeline = begun()
     times = played(frames, timeline)
-    assert (timeline.fault, timeline.faults) == (Fault.JUMPED, 3)
+    assert (timeline.fault, timeline.faults) == (Fault.UNSTEADY, 3)
     assert off(frames, times) < 1.0
 
 

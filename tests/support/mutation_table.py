@@ -1515,7 +1515,7 @@ _break(
     "camd/config/files.py:read_small_file",
     "file.read(most_bytes + 1)",
     "file.read()",
-    f"{BOUNDS}::test_a_configuration_without_an_end_is_refused",
+    f"{BOUNDS}::test_an_enormous_configuration_is_not_read_whole",
 )
 _break(
     "bound: bindings of cameras",
