@@ -55,6 +55,7 @@ HARMS = "tests/actors/test_camera_harms.py"
 TIMELINE = "tests/pure/test_camera_timeline.py"
 STRANGERS = "tests/wire/test_front_strangers.py"
 PLACES = "tests/pure/test_front_places.py"
+ASKING = "tests/process/test_runtime_asking.py"
 HOLD = "tests/wire/test_front_hold.py"
 
 _made: list[Mutation] = []
@@ -872,6 +873,15 @@ _break(
     "tests/pure/test_storage_archive.py::test_what_the_disk_refuses_is_written_with_the_next_note",
 )
 _break(
+    "ledger: what another folder refused",
+    "An entry that a folder could not take, which is gone, is in the folder in its place.",
+    "camd/storage/clerk.py",
+    "archive.inherit(older)",
+    "",
+    "tests/process/test_storage_later.py"
+    "::test_what_an_older_archive_could_not_write_the_next_one_does",
+)
+_break(
     "ledger: index does not catch up",
     "An entry that only the journal has is in the index after the start.",
     "camd/storage/archive.py:Archive.catch_up",
@@ -1025,6 +1035,30 @@ _break(
     f"{BOUNDS}::test_a_child_cannot_make_a_box_grow_without_end",
 )
 _break(
+    "bound: boxes without footage",
+    "A stream of boxes without samples is refused.",
+    "camd/media/fragments.py:FragmentReader",
+    "self._idle > MAX_IDLE_BOXES",
+    "False",
+    f"{FRAGMENTS}::test_a_stream_of_boxes_without_samples_is_refused_soon",
+)
+_break(
+    "bound: boxes in a box",
+    "A box with too many boxes in it is refused without walking them.",
+    "camd/media/boxes.py:children",
+    "left < 0",
+    "False",
+    f"{FRAGMENTS}::test_a_moof_full_of_boxes_is_refused_without_walking_them",
+)
+_break(
+    "bound: NAL units of a sample",
+    "A sample of too many NAL units is refused.",
+    "camd/media/nal_units.py:walk",
+    "range(MAX_NAL_UNITS)",
+    "range(1 << 40)",
+    "tests/pure/test_media_parameter_sets.py::test_a_sample_of_endless_units_is_refused",
+)
+_break(
     "bound: boxes of a damaged file",
     "A damaged size in a file makes nobody read gigabytes.",
     "camd/media/repair.py:_size_of",
@@ -1063,6 +1097,38 @@ _break(
     "len(self._arrivals) > 2 and arrived - self._arrivals[1].at > keep",
     "False",
     f"{TIMELINE}::test_memory_is_bounded",
+)
+_break(
+    "bound: words of a program",
+    "A program that is asked something, and does not stop talking, is ended.",
+    "camd/runtime/asking.py:_Ear.hear",
+    "len(heard) >= self.most_bytes",
+    "False",
+    f"{ASKING}::test_a_program_that_never_stops_talking_is_ended",
+)
+_break(
+    "bound: time of a program",
+    "A program that is asked something, and takes too long, is ended.",
+    "camd/runtime/asking.py:ask_program",
+    "trio.move_on_after(seconds)",
+    "trio.CancelScope()",
+    f"{ASKING}::test_a_program_that_takes_too_long_is_ended",
+)
+_break(
+    "bound: what a child leaves behind",
+    "A process that a child left, and that holds its pipe, delays the end by seconds only.",
+    "camd/camera/run.py:Run.live",
+    "nursery.start_soon(self._end_rest, child)",
+    "",
+    f"{ASKING}::test_a_capture_ends_although_its_pipe_is_held",
+)
+_break(
+    "bound: what is parsed at once",
+    "Others have their turns while a full pipe is parsed.",
+    "camd/camera/run.py:Run._parse",
+    "await trio.lowlevel.checkpoint()",
+    "",
+    "tests/actors/test_camera_turns.py::test_others_have_their_turns_while_a_full_pipe_is_parsed",
 )
 _break(
     "bound: words of a conversion",
@@ -1249,6 +1315,14 @@ _break(
     "tests/pure/test_rpc_codec.py::test_an_id_of_another_kind_is_refused",
 )
 _break(
+    "bound: calls of a batch",
+    "A batch of too many calls is refused.",
+    "camd/rpc/codec.py:_batch",
+    "len(parts) > MAX_BATCH",
+    "False",
+    "tests/pure/test_rpc_codec.py::test_what_is_no_request_is_refused",
+)
+_break(
     "bound: calls in flight",
     "A client has so many calls in flight at most.",
     "camd/front/connection.py:Connection._admit",
@@ -1433,6 +1507,22 @@ _break(
     "False",
     "tests/pure/test_storage_archive.py::test_the_facts_that_wait_for_the_disk_are_bounded",
     "tests/pure/test_storage_backlog.py::test_what_files_tell_goes_first_then_the_oldest",
+)
+_break(
+    "bound: problems of a round",
+    "So many problems of a round of verification are kept at most.",
+    "camd/storage/rounds.py:Round.checked",
+    "(*self.problems, *found)[:MOST_PROBLEMS]",
+    "(*self.problems, *found)",
+    "tests/pure/test_storage_rounds.py::test_a_round_counts_what_was_checked",
+)
+_break(
+    "bound: files of a plan",
+    "So many files that stay are listed in a plan at most.",
+    "camd/storage/retention.py",
+    "len(self._staying) < MOST_LISTED",
+    "True",
+    "tests/pure/test_storage_retention.py::test_a_long_list_of_what_stays_is_cut",
 )
 _break(
     "bound: file of the journal",
