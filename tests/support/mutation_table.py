@@ -654,7 +654,7 @@ _break(
     f"{OPENED}._seal",
     "self.file.look()",
     "",
-    f"{HARMS}::test_a_file_removed_right_before_the_stop_is_not_called_durable",
+    f"{HARMS}::test_a_file_removed_right_before_a_rotation_is_not_called_sealed",
 )
 _break(
     "file_removed: cause of what waits for a key frame",
