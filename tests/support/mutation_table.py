@@ -1131,6 +1131,14 @@ _break(
     "tests/actors/test_camera_turns.py::test_others_have_their_turns_while_a_full_pipe_is_parsed",
 )
 _break(
+    "bound: what is handed on at once",
+    "Others have their turns while what was read at once is handed on.",
+    "camd/camera/run.py:Run._hand_on_in_turns",
+    "await trio.lowlevel.checkpoint()",
+    "",
+    "tests/actors/test_camera_turns.py::test_others_have_their_turns_while_a_full_pipe_is_parsed",
+)
+_break(
     "bound: words of a conversion",
     "Only the end of what a conversion's FFmpeg says is kept.",
     "camd/camera/remux.py:_keep",
