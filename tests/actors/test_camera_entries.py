@@ -6,6 +6,7 @@ import errno
 from datetime import timedelta
 
 import attrs
+import media_streams as build
 import pytest
 import trio
 from structlog.testing import capture_logs
@@ -27,7 +28,7 @@ from support.camera_stage import (
 from trio.testing import MockClock
 
 from camd.camera.resumption import Resumption
-from camd.config.schema import Config
+from camd.config.schema import Config, RecordingConfig
 from camd.model import CameraState, Cause, Session, SessionState
 from camd.storage.segment import SegmentFile
 
@@ -63,15 +64,14 @@ async def test_each_error_of_the_disk_has_its_cause(
         assert gap.frames == session.frames_captured - session.frames_written > 0
 
 
-def _leaps(frames: int) -> Part:
-    """Play a child whose decode times leap ahead once, where no picture can be decoded alone."""
+def _leaps(leaps: dict[int, int]) -> Part:
+    """Play a child whose decode times leap ahead, so many frames before fragments of a number."""
 
     async def part(child: FakeChild) -> int:
         child.write(child.film.head)
         for number in range(12):
             await trio.sleep(0.5)
-            if number == 5:
-                child.film.skip(frames)
+            child.film.skip(leaps.get(number, 0))
             child.write(child.film.next(5))
         await child.told_to_end.wait()
         return 255
@@ -79,15 +79,38 @@ def _leaps(frames: int) -> Part:
     return part
 
 
-async def test_a_fragment_that_fits_into_no_file_is_in_the_ledger(clock: MockClock) -> None:
+def _traf_of_32_bits(track_id: int, decode_time: int, *truns: bytes) -> bytes:
+    """Build a track's part of a fragment whose decode time begins anew at 2³²."""
+    tfhd = build.full_box(b"tfhd", 0, 0x20000, build.u32(track_id))
+    tfdt = build.full_box(b"tfdt", 0, 0, build.u32(decode_time % 2**32))
+    return build.box(b"traf", tfhd, tfdt, *truns)
+
+
+async def test_a_fragment_that_fits_into_no_file_is_in_the_ledger(
+    clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Decode times that no file can hold cost what cannot begin a file, and nothing uncounted."""
-    async with open_stage(_leaps(3_000_000)) as stage:
+    monkeypatch.setattr(build, "traf", _traf_of_32_bits)
+    recording = RecordingConfig(rotation=timedelta(days=10))
+    async with open_stage(_leaps({3: 1_398_090, 5: 1_398_080}), recording=recording) as stage:
         await stage.camera.start_recording(ANN)
         await trio.sleep_until(6.3)
         session = await stage.camera.stop_recording()
         stage.check(session)
         assert session.frames_captured == 60
-        assert sum(gap.frames for gap in session.gaps if gap.exact) in (0, 5)
+        (gap,) = [gap for gap in session.gaps if gap.exact]
+        assert (gap.cause, gap.frames) == (Cause.ENCODER_EXIT, 5)
+        assert "too long" in gap.action
+
+
+async def test_a_leap_that_no_file_can_hold_costs_no_frame(clock: MockClock) -> None:
+    """What is behind it joins on to what is before it."""
+    async with open_stage(_leaps({5: 3_000_000})) as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(6.3)
+        session = await stage.camera.stop_recording()
+        stage.check(session)
+        assert session.frames_captured == session.frames_written == 60
 
 
 async def test_what_an_interrupted_recorder_had_in_hand_is_in_the_ledger(

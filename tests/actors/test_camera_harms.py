@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from support.camera_stage import ANN, FOLDER, Stage, at, films, jump_clocks, ope
 from trio.testing import MockClock
 
 from camd.api.views import receipt
+from camd.config.schema import RecordingConfig
 from camd.media.stored import sealed_moov_offset
 from camd.model import Cause, SegmentState, Session, SessionState
 
@@ -131,6 +133,28 @@ async def test_a_file_removed_right_before_the_stop_is_not_called_durable(
         assert session.segments[0].state is SegmentState.MISSING
         assert not receipt(session)["durable"]
         assert sum(gap.frames for gap in session.gaps) + session.frames_written == 50
+        adds_up(stage, session)
+
+
+async def test_a_file_removed_right_before_a_rotation_is_not_called_sealed(
+    clock: MockClock,
+) -> None:
+    """A seal looks, too: what the next fragment would have told goes into the next file."""
+    recording = RecordingConfig(rotation=timedelta(seconds=2))
+    async with open_stage(recording=recording) as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(4.2)
+        second = newest(stage)
+        del stage.disk.files[second]
+        await trio.sleep_until(5.2)
+        session = await stage.camera.stop_recording()
+        states = [segment.state for segment in session.segments]
+        assert states == [SegmentState.SEALED, SegmentState.MISSING, SegmentState.SEALED]
+        assert session.segments[1].filename == second.name
+        (gap,) = session.gaps
+        assert (gap.cause, gap.exact, gap.frames) == (Cause.FILE_REMOVED, True, 20)
+        assert (gap.start, gap.end) == (at(2), at(4))
+        assert not receipt(session)["durable"]
         adds_up(stage, session)
 
 

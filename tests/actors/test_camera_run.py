@@ -88,10 +88,22 @@ class Nobody:
         """Take no note."""
 
 
+@attrs.define(eq=False)
+class Watcher(Nobody):
+    """Looks at the clock at each fragment."""
+
+    moments: list[float] = attrs.field(factory=list)
+
+    def deliver(self, fragment: object, arrived: float) -> None:
+        """Take note of when."""
+        self.moments.append(trio.current_time())
+
+
 async def lived(
     child: Talker,
     stalls: list[float] | None = None,
     why: Trouble = STALLED,
+    consumer: Nobody | None = None,
     brake: Brake | None = None,
 ) -> tuple[Run, Trouble | None]:
     """Let a child live; return its run, and why it ended. It may stall where that is collected."""
@@ -109,7 +121,8 @@ async def lived(
         stalls.append(trio.current_time())
         run.stop()
 
-    run = Run(Nobody(), Patience(20.0, 7.0), streaming, stalled, launch=launch, brake=brake)
+    patience = Patience(20.0, 7.0)
+    run = Run(consumer or Nobody(), patience, streaming, stalled, launch=launch, brake=brake)
     return run, await run.live(())
 
 
@@ -221,3 +234,18 @@ async def test_what_is_braked_was_not_left_behind(clock: MockClock) -> None:
     assert trio.current_time() > 59.0
     assert run.delivered
     assert child.signals == []
+
+
+async def test_a_file_that_comes_too_fast_is_left_in_its_pipe(clock: MockClock) -> None:
+    """It delivers a second in half of one: what is ahead by more than a second is not read yet."""
+    film, watcher, stalls = Film(), Watcher(), list[float]()
+    pieces = [film.head + film.next(10), *(film.next(10) for _ in range(29))]
+    with trio.move_on_after(100):
+        await lived(
+            Talker([], ends=False, film=pieces[::-1]), stalls, consumer=watcher, brake=Brake(1.0)
+        )
+    first, *later = watcher.moments
+    assert len(later) == 29
+    for number, moment in enumerate(later, 1):
+        assert number - 1 <= moment - first <= number
+    assert len(stalls) == 1

@@ -44,17 +44,20 @@ async def test_others_have_their_turns_while_a_full_pipe_is_parsed(autojump_cloc
         child.write(build.VIDEO_ONLY + small * count)
         return 0
 
-    studio, counter, seen = Studio(), Counter(), set()
+    studio, counter, seen, parsed = Studio(), Counter(), set(), set()
     studio.then(part)
     run = Run(counter, Patience(60, 60), ignore, shrug, launch=studio.launch)
 
     async def look() -> None:
         while counter.fragments < count:
             seen.add(counter.fragments)
+            if not counter.fragments:
+                parsed.add(len(run._waiting))
             await trio.lowlevel.checkpoint()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(look)
         await run.live([])
     assert counter.fragments == count
+    assert len(parsed) >= TURNS // 3, "before anything was handed on"
     assert len(seen) >= TURNS // 3

@@ -13,6 +13,7 @@ import trio
 from structlog.testing import capture_logs
 from support.footage import NOON, WHO, footage
 
+from camd.camera import remux
 from camd.config.load import load_config
 from camd.config.schema import StorageConfig
 from camd.devices import bindings
@@ -104,6 +105,23 @@ def test_a_configuration_without_an_end_is_refused(tmp_path: Path) -> None:
     for path, words in ((file, "larger than"), (Path("/dev/zero"), "is a character device")):
         with pytest.raises(ConfigError, match=words):
             load_config(path, {})
+
+
+def test_an_enormous_configuration_is_not_read_whole(tmp_path: Path) -> None:
+    """It is refused, however much more there is: nobody has memory for a file of a terabyte."""
+    with (tmp_path / "camd.toml").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ConfigError, match="larger than"):
+        load_config(tmp_path / "camd.toml", {})
+
+
+def test_a_program_that_talks_without_end_takes_no_memory() -> None:
+    """Of what a conversion's FFmpeg says, the end is kept, and no more than so much."""
+    words = bytearray()
+    for number in range(300):
+        remux._keep(words, b"%1000d" % number)
+    assert len(words) == remux._MOST_OUTPUT == 64 * 1024
+    assert words.endswith(b" 299")
 
 
 def test_an_enormous_list_of_cameras_is_set_aside(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_every_checksum_has_its_mutation() -> None:
     "cause",
     [
         *("camera_lost", "camera_stalled", "camera_hung", "encoder_exit", "daemon_down"),
-        *("storage_slow", "storage_full", "storage_error"),
+        *("storage_slow", "storage_full", "storage_error", "file_removed"),
         *("clock_step", "frames_dropped_by_source"),
     ],
 )

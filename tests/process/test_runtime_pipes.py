@@ -279,8 +279,11 @@ async def test_a_large_fragment_is_read_without_waiting(tmp_path: Path) -> None:
     assert False in watching.in_rounds[1:]
 
 
-async def test_a_stop_is_not_delayed_by_rounds(tmp_path: Path) -> None:
+async def test_a_stop_is_not_delayed_by_rounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """When the next round never comes: who told the child to end reads it to its end at once."""
+    monkeypatch.setattr("camd.camera.run.REST_SECONDS", 1000.0)  # which ends a reading as well
     film = Film()
     command = script(tmp_path, film.head + film.next(5) + film.next(5), 60.0)
     begun = trio.Event()

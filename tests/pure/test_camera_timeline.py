@@ -123,6 +123,17 @@ def test_a_step_of_the_stamps_is_cut(step):
     assert timeline.fault is Fault.JUMPED
 
 
+def test_stamps_that_jump_again_and_again_are_replaced():
+    """From the third jump in a short time on, none is cut: frames are timed by their arrival."""
+    frames = steady(8)
+    for _ in range(6):
+        frames = then(frames, steady(2), step=5.0)
+    timeline = begun()
+    times = played(frames, timeline)
+    assert (timeline.fault, timeline.faults) == (Fault.UNSTEADY, 3)
+    assert off(frames, times) < 1.0
+
+
 @pytest.mark.parametrize("stray", [-600.0, 3.0, 600.0])
 def test_a_single_stray_moves_nothing(stray):
     """One frame with a wild stamp does not move those behind it."""
@@ -192,6 +203,16 @@ def test_what_was_held_back_at_the_start_keeps_its_stamps():
     timeline = begun()
     assert played(frames, timeline) == pytest.approx([each.stamp for each in frames], abs=0.001)
     assert timeline.fault is None
+
+
+@pytest.mark.parametrize("pace", [1.0, 1.5])
+def test_memory_is_bounded(pace):
+    """However long a stream is, trusted or not, its latest seconds are remembered, and no more."""
+    timeline, most = begun(), 0
+    for fragment, arrived in muxed(steady(120, pace=pace)):
+        timeline.place(fragment, arrived)
+        most = max(most, *(len(track._arrivals) for track in timeline._tracks.values()))
+    assert 10 < most < 30
 
 
 def test_stamps_are_trusted_again_when_they_keep_time():

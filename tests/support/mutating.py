@@ -18,9 +18,9 @@ import attrs
 class Mutation:
     """One deletion, the promise that it breaks, and the tests of which one must fail.
 
-    `where` is a file and, behind a colon, the class or function: `camd/a.py:Class.method`. `old`
-    is an expression or some statements that stand there once; `new` takes their place, by default
-    nothing.
+    `where` is a file and, behind a colon, the class, function or constant in which it is to be:
+    `camd/a.py:Class.method`. `old` is an expression or some statements that stand there once; `new`
+    takes their place, by default nothing.
     """
 
     name: str
@@ -112,11 +112,18 @@ def _name(function: ast.expr) -> str:
 def _scope(tree: ast.AST, mutation: Mutation) -> ast.AST:
     kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     for name in filter(None, mutation.scope.split(".")):
-        named = [n for n in ast.iter_child_nodes(tree) if isinstance(n, kinds) and n.name == name]
+        inner = ast.iter_child_nodes(tree)
+        named = [n for n in inner if (isinstance(n, kinds) and n.name == name) or _sets(n, name)]
         if len(named) != 1:
             raise NotThereOnceError(f"{mutation.where} is there {len(named)} times")
         tree = named[0]
     return tree
+
+
+def _sets(node: ast.AST, name: str) -> bool:
+    """Whether this is `name = …`."""
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    return any(isinstance(target, ast.Name) and target.id == name for target in targets)
 
 
 def _sequences(scope: ast.AST, wanted: list[str]) -> Iterator[Place]:

@@ -14,6 +14,10 @@ JOURNAL = "camd/storage/journal.py"
 RECORDER = "camd/camera/recorder.py:Recorder"
 LEDGER = "camd/camera/ledger.py:Ledger"
 BOOK = "camd/camera/sessions.py:SessionBook"
+OPENED = "camd/camera/opened.py:OpenSegment"
+TRACK = "camd/camera/timeline.py:TrackTimeline"
+FAILURES = "camd/access/failures.py:Failures"
+CONNECTION = "camd/front/connection.py:Connection"
 
 DURABILITY = "tests/actors/test_camera_durability.py"
 SYNCS = "tests/process/test_storage_syncs.py"
@@ -47,6 +51,13 @@ CONNECTIONS = "tests/wire/test_front_connections.py"
 HTTP = "tests/wire/test_front_http.py"
 SPAWN = "tests/process/test_spawn.py"
 BOUNDS = "tests/process/test_bounds.py"
+LIMITS = "tests/actors/test_camera_limits.py"
+HARMS = "tests/actors/test_camera_harms.py"
+TIMELINE = "tests/pure/test_camera_timeline.py"
+STRANGERS = "tests/wire/test_front_strangers.py"
+PLACES = "tests/pure/test_front_places.py"
+ASKING = "tests/process/test_runtime_asking.py"
+HOLD = "tests/wire/test_front_hold.py"
 
 _made: list[Mutation] = []
 
@@ -607,6 +618,54 @@ _break(
     f"{ENTRIES}::test_each_error_of_the_disk_has_its_cause",
 )
 _break(
+    "storage_error: larger than a file may be",
+    "Frames that have no room in a file, and cannot be moved to the next one, are in the ledger.",
+    f"{RECORDER}._go_on_in_another",
+    "self._ledger.lose_fragment(captured, Cause.STORAGE_ERROR, why)",
+    "",
+    f"{LIMITS}::test_a_group_of_pictures_that_no_file_holds_is_ledgered",
+)
+_break(
+    "file_removed",
+    "Frames of a file that somebody has removed are in the ledger, exactly.",
+    f"{RECORDER}._settle_harm",
+    "await self.accounts.enter([self.book.lost(loss)])",
+    "",
+    f"{HARMS}::test_a_file_that_is_removed_is_missed_within_a_second",
+)
+_break(
+    "file_removed: counted as written",
+    "Frames of a file that somebody has removed do not count as written.",
+    f"{RECORDER}._settle_harm",
+    "self.book.unwrote(lost)",
+    "",
+    f"{HARMS}::test_a_file_that_is_removed_is_missed_within_a_second",
+)
+_break(
+    "file_removed: not noticed",
+    "A file that is removed while it is recorded is noticed before the next fragment.",
+    f"{OPENED}.append",
+    "self.file.look()",
+    "",
+    f"{HARMS}::test_a_file_that_is_removed_is_missed_within_a_second",
+)
+_break(
+    "file_removed: not noticed at a seal",
+    "A file that is removed right before its seal is not called durable.",
+    f"{OPENED}._seal",
+    "self.file.look()",
+    "",
+    f"{HARMS}::test_a_file_removed_right_before_a_rotation_is_not_called_sealed",
+)
+_break(
+    "file_removed: cause of what waits for a key frame",
+    "Frames that wait for a key frame behind a file that was cut have its cause.",
+    f"{RECORDER}._settle_harm",
+    "self._ledger.latest_cause = Cause.FILE_REMOVED",
+    "",
+    f"{HARMS}::test_what_cannot_be_read_back_is_waited_behind",
+)
+_break(
     "ledger: rest of a group",
     "Frames that wait for a key frame behind a loss are in the ledger, exactly.",
     f"{RECORDER}._capture",
@@ -697,17 +756,9 @@ _break(
 _break(
     "camera_stalled",
     "A camera that delivers nothing is told as stalled.",
-    "camd/media/trouble.py",
-    """
-    STALLED = Trouble(
-        "stalled",
-        "The camera is there but delivers no pictures",
-        "Check the camera's cabling and power; it is tried again by itself. For one that delivers "
-        "rarely, raise ffmpeg.stall_timeout and ffmpeg.start_timeout.",
-        Cause.CAMERA_STALLED,
-    )
-    """,
-    'STALLED = Trouble("stalled", "It delivers nothing", "Wait.", Cause.ENCODER_EXIT)',
+    "camd/media/trouble.py:STALLED",
+    "Cause.CAMERA_STALLED",
+    "Cause.ENCODER_EXIT",
     f"{TROUBLE}::test_a_camera_that_hangs_is_started_again",
 )
 _break(
@@ -749,6 +800,14 @@ _break(
     "await self.accounts.enter(self._ledger.set_clock(by, moment))",
     "self._ledger.set_clock(by, moment)",
     f"{CLOCK}::test_a_new_file_begins_and_no_frame_is_lost",
+)
+_break(
+    "clock_step: while camd did not run",
+    "A step of the wall clock between two lives of the daemon is in the ledger.",
+    f"{RECORDER}._take",
+    "await self.accounts.enter(self.book.clock_set(by, moment))",
+    "",
+    f"{CLOCK}::test_a_step_while_the_daemon_was_down",
 )
 _break(
     "clock_step: not noticed",
@@ -811,8 +870,17 @@ _break(
     "An entry that the disk refused is written with the next one.",
     "camd/storage/archive.py:Archive._write",
     "refused = error",
-    "refused = error; self._unwritten.settle(unwritten)",
+    "refused = error\nself._unwritten.settle(unwritten)",
     "tests/pure/test_storage_archive.py::test_what_the_disk_refuses_is_written_with_the_next_note",
+)
+_break(
+    "ledger: what another folder refused",
+    "An entry that a folder could not take, which is gone, is in the folder in its place.",
+    "camd/storage/clerk.py",
+    "archive.inherit(older)",
+    "",
+    "tests/process/test_storage_later.py"
+    "::test_what_an_older_archive_could_not_write_the_next_one_does",
 )
 _break(
     "ledger: index does not catch up",
@@ -821,6 +889,60 @@ _break(
     "self.catalog.apply(records, place)",
     "",
     "tests/pure/test_storage_archive.py::test_an_index_that_lags_behind_catches_up",
+)
+_break(
+    "ledger: given up and not counted",
+    "A fact that is given up because too many wait is counted.",
+    "camd/storage/backlog.py:Backlog._drop_one",
+    "self.lost += 1",
+    "",
+    "tests/pure/test_storage_backlog.py::test_what_files_tell_goes_first_then_the_oldest",
+)
+_break(
+    "timeline: jumps not cut",
+    "Stamps that jump move no frame from where it belongs.",
+    f"{TRACK}._placed",
+    """
+    if back or lag < -(BURST_SECONDS if burst else AHEAD_SECONDS):
+        return self._cut_back(run, arrived, before, odd, back=back)
+    """,
+    "",
+    f"{TIMELINE}::test_a_step_of_the_stamps_is_cut",
+)
+_break(
+    "timeline: jumps without an end",
+    "Stamps that jump again and again are replaced by times of arrival.",
+    f"{TRACK}._cut_back",
+    "len(self._jumps) == JUMPS and arrived - self._jumps[0] < PROOF_SECONDS",
+    "False",
+    f"{TIMELINE}::test_stamps_that_jump_again_and_again_are_replaced",
+)
+_break(
+    "timeline: pauses not put back",
+    "A pause that the stamps leave out is where it was.",
+    f"{TRACK}._placed",
+    "self._paused_for(late)",
+    "False",
+    f"{TIMELINE}::test_a_pause_that_is_not_stamped_is_put_back",
+)
+_break(
+    "timeline: another pace",
+    "Stamps that run slower than time are replaced by times of arrival.",
+    f"{TRACK}._placed",
+    "return self._distrust(run, arrived, before), Fault.PACE",
+    "pass",
+    f"{TIMELINE}::test_stamps_with_another_pace_are_played_at_the_speed_of_arrival",
+)
+_break(
+    "timeline: stamps that stand still",
+    "Stamps that stand still are replaced by times of arrival.",
+    f"{TRACK}._placed",
+    """
+    if still:
+        return self._distrust(run, arrived, before), Fault.STANDING
+    """,
+    "",
+    f"{TIMELINE}::test_stamps_that_stand_still_are_replaced",
 )
 _break(
     "health: no look at what is durable",
@@ -914,6 +1036,30 @@ _break(
     f"{BOUNDS}::test_a_child_cannot_make_a_box_grow_without_end",
 )
 _break(
+    "bound: boxes without footage",
+    "A stream of boxes without samples is refused.",
+    "camd/media/fragments.py:FragmentReader",
+    "self._idle > MAX_IDLE_BOXES",
+    "False",
+    f"{FRAGMENTS}::test_a_stream_of_boxes_without_samples_is_refused_soon",
+)
+_break(
+    "bound: boxes in a box",
+    "A box with too many boxes in it is refused without walking them.",
+    "camd/media/boxes.py:children",
+    "left < 0",
+    "False",
+    f"{FRAGMENTS}::test_a_moof_full_of_boxes_is_refused_without_walking_them",
+)
+_break(
+    "bound: NAL units of a sample",
+    "A sample of too many NAL units is refused.",
+    "camd/media/nal_units.py:walk",
+    "range(MAX_NAL_UNITS)",
+    "range(1 << 40)",
+    "tests/pure/test_media_parameter_sets.py::test_a_sample_of_endless_units_is_refused",
+)
+_break(
     "bound: boxes of a damaged file",
     "A damaged size in a file makes nobody read gigabytes.",
     "camd/media/repair.py:_size_of",
@@ -928,6 +1074,78 @@ _break(
     "not moov_offset < size <= moov_offset + MOOV_LIMIT",
     "not moov_offset < size",
     f"{BOUNDS}::test_a_file_with_an_enormous_index_is_not_read",
+)
+_break(
+    "bound: speed of a file",
+    "A file that nothing slows down is at most a second ahead of real time.",
+    "camd/camera/run.py:Brake.ahead_seconds",
+    "self._played / self.speed - (now - self._begin) - AHEAD_SECONDS",
+    "0.0",
+    "tests/pure/test_camera_pacing.py::test_a_source_may_be_ahead_by_a_second_and_no_more",
+)
+_break(
+    "bound: speed of a file, its pipe",
+    "What a file delivers too early is left in its pipe.",
+    "camd/camera/run.py:Run._read",
+    "await self._slow_down()",
+    "",
+    f"{RUN}::test_a_file_that_comes_too_fast_is_left_in_its_pipe",
+)
+_break(
+    "bound: arrivals that are remembered",
+    "What is remembered of a stream's arrivals is bounded.",
+    f"{TRACK}._note",
+    "len(self._arrivals) > 2 and arrived - self._arrivals[1].at > keep",
+    "False",
+    f"{TIMELINE}::test_memory_is_bounded",
+)
+_break(
+    "bound: words of a program",
+    "A program that is asked something, and does not stop talking, is ended.",
+    "camd/runtime/asking.py:_Ear.hear",
+    "len(heard) >= self.most_bytes",
+    "False",
+    f"{ASKING}::test_a_program_that_never_stops_talking_is_ended",
+)
+_break(
+    "bound: time of a program",
+    "A program that is asked something, and takes too long, is ended.",
+    "camd/runtime/asking.py:ask_program",
+    "trio.move_on_after(seconds)",
+    "trio.CancelScope()",
+    f"{ASKING}::test_a_program_that_takes_too_long_is_ended",
+)
+_break(
+    "bound: what a child leaves behind",
+    "A process that a child left, and that holds its pipe, delays the end by seconds only.",
+    "camd/camera/run.py:Run.live",
+    "nursery.start_soon(self._end_rest, child)",
+    "",
+    f"{ASKING}::test_a_capture_ends_although_its_pipe_is_held",
+)
+_break(
+    "bound: what is parsed at once",
+    "Others have their turns while a full pipe is parsed.",
+    "camd/camera/run.py:Run._parse",
+    "await trio.lowlevel.checkpoint()",
+    "",
+    "tests/actors/test_camera_turns.py::test_others_have_their_turns_while_a_full_pipe_is_parsed",
+)
+_break(
+    "bound: what is handed on at once",
+    "Others have their turns while what was read at once is handed on.",
+    "camd/camera/run.py:Run._hand_on_in_turns",
+    "await trio.lowlevel.checkpoint()",
+    "",
+    "tests/actors/test_camera_turns.py::test_others_have_their_turns_while_a_full_pipe_is_parsed",
+)
+_break(
+    "bound: words of a conversion",
+    "Only the end of what a conversion's FFmpeg says is kept.",
+    "camd/camera/remux.py:_keep",
+    "del buffer[:-_MOST_OUTPUT]",
+    "",
+    f"{BOUNDS}::test_a_program_that_talks_without_end_takes_no_memory",
 )
 _break(
     "bound: words of a child, each",
@@ -1114,6 +1332,14 @@ _break(
     "tests/pure/test_rpc_codec.py::test_an_id_of_another_kind_is_refused",
 )
 _break(
+    "bound: calls of a batch",
+    "A batch of too many calls is refused.",
+    "camd/rpc/codec.py:_batch",
+    "len(parts) > MAX_BATCH",
+    "False",
+    "tests/pure/test_rpc_codec.py::test_what_is_no_request_is_refused",
+)
+_break(
     "bound: calls in flight",
     "A client has so many calls in flight at most.",
     "camd/front/connection.py:Connection._admit",
@@ -1128,6 +1354,111 @@ _break(
     "len(self._known) >= self.most_known + (KEPT if administers else 0)",
     "False",
     f"{CONNECTIONS}::test_the_one_too_many_is_told_to_try_later",
+)
+_break(
+    "bound: clients that have not authenticated",
+    "So many clients that have not authenticated are connected at most.",
+    "camd/front/places.py:Places.enter",
+    "self._count > self.most_strangers",
+    "False",
+    f"{PLACES}::test_the_busiest_address_makes_room",
+    f"{STRANGERS}::test_a_websocket_that_must_make_room_is_told",
+)
+_break(
+    "bound: time to authenticate",
+    "A client that does not authenticate in time must go.",
+    f"{CONNECTION}._await_key",
+    'self.end(POLICY, "not authenticated in time")',
+    "",
+    f"{STRANGERS}::test_who_shows_no_key_in_time_must_go",
+)
+_break(
+    "bound: time without a valid key",
+    "A client whose key has expired or was revoked must go.",
+    f"{CONNECTION}._check_key",
+    'self.end(POLICY, "the key counts no longer")',
+    "",
+    f"{STRANGERS}::test_who_has_no_valid_key_any_more_must_go",
+)
+_break(
+    "bound: message of a client that has not authenticated",
+    "A client that has not authenticated sends small messages only.",
+    f"{CONNECTION}.serve",
+    "self.socket.limit(min(STRANGER_BYTES, self.service.max_message_bytes))",
+    "",
+    f"{STRANGERS}::test_strangers_may_not_send_much",
+)
+_break(
+    "bound: rate of wrong keys",
+    "A client that shows wrong keys waits for its answers.",
+    f"{CONNECTION}._slow_down",
+    "await self.service.authenticator.slow_down(self.address, reason)",
+    "",
+    f"{STRANGERS}::test_wrong_keys_are_slowed_down_and_logged",
+)
+_break(
+    "bound: wrong keys of a connection",
+    "A connection on which so many wrong keys were shown ends.",
+    f"{CONNECTION}._slow_down",
+    "self._wrong_keys >= MOST_WRONG_KEYS",
+    "False",
+    f"{STRANGERS}::test_wrong_keys_are_slowed_down_and_logged",
+)
+_break(
+    "bound: rate of wrong keys of an address",
+    "The more wrong keys come from an address, the longer it waits.",
+    f"{FAILURES}.note",
+    "min(LONGEST_SECONDS, max(0.0, debt.add(now, MOST_DEBT) - BURST) / PER_SECOND)",
+    "0.0",
+    f"{PLACES}::test_wrong_keys_wait_longer_the_more_there_are",
+)
+_break(
+    "bound: wait for a wrong key",
+    "However many wrong keys come from an address, a wait ends.",
+    f"{FAILURES}.note",
+    "min(LONGEST_SECONDS, max(0.0, debt.add(now, MOST_DEBT) - BURST) / PER_SECOND)",
+    "max(0.0, debt.add(now, MOST_DEBT) - BURST) / PER_SECOND",
+    f"{PLACES}::test_wrong_keys_wait_longer_the_more_there_are",
+)
+_break(
+    "bound: connections of an address with wrong keys",
+    "New connections of an address that showed many wrong keys wait.",
+    f"{FAILURES}.hesitation",
+    "HESITATION_SECONDS if debt is not None and debt.at(now) > BURST else 0.0",
+    "0.0",
+    f"{PLACES}::test_wrong_keys_wait_longer_the_more_there_are",
+)
+_break(
+    "bound: wrong keys of all addresses",
+    "While wrong keys come from many addresses, connections are taken more slowly.",
+    f"{FAILURES}.pace",
+    "PACE_SECONDS if self._all.at(now) > ALL_BURST else 0.0",
+    "0.0",
+    f"{PLACES}::test_many_addresses_slow_connections_down_and_take_no_memory",
+)
+_break(
+    "bound: addresses with wrong keys",
+    "So many addresses with wrong keys are remembered at most.",
+    f"{FAILURES}.note",
+    "len(self._debts) > MOST_ADDRESSES",
+    "False",
+    f"{PLACES}::test_many_addresses_slow_connections_down_and_take_no_memory",
+)
+_break(
+    "bound: news that wait for an answer",
+    "So many news wait for the answer of a call at most.",
+    "camd/front/hold.py:Hold.pass_on",
+    "len(self._held) <= MOST_HELD",
+    "True",
+    f"{HOLD}::test_what_waits_is_bounded",
+)
+_break(
+    "bound: wait for an answer",
+    "A call that does not end keeps news back for a time only.",
+    "camd/front/hold.py:Hold.overdue",
+    "now - claim.since >= HOLD_SECONDS",
+    "False",
+    f"{HOLD}::test_a_call_that_hangs_holds_news_for_a_time_only",
 )
 _break(
     "bound: no answer to a ping",
@@ -1192,6 +1523,23 @@ _break(
     "len(self._waiting) > self.most",
     "False",
     "tests/pure/test_storage_archive.py::test_the_facts_that_wait_for_the_disk_are_bounded",
+    "tests/pure/test_storage_backlog.py::test_what_files_tell_goes_first_then_the_oldest",
+)
+_break(
+    "bound: problems of a round",
+    "So many problems of a round of verification are kept at most.",
+    "camd/storage/rounds.py:Round.checked",
+    "(*self.problems, *found)[:MOST_PROBLEMS]",
+    "(*self.problems, *found)",
+    "tests/pure/test_storage_rounds.py::test_a_round_counts_what_was_checked",
+)
+_break(
+    "bound: files of a plan",
+    "So many files that stay are listed in a plan at most.",
+    "camd/storage/retention.py",
+    "len(self._staying) < MOST_LISTED",
+    "True",
+    "tests/pure/test_storage_retention.py::test_a_long_list_of_what_stays_is_cut",
 )
 _break(
     "bound: file of the journal",
@@ -1261,9 +1609,20 @@ _break(
     "bound: configuration",
     "A configuration without an end is refused.",
     "camd/config/files.py:read_small_file",
-    "len(content) > most_bytes",
-    "False",
+    """
+    if len(content) > most_bytes:
+        raise OSError(0, f"is larger than {most_bytes} bytes", str(path))
+    """,
+    "",
     f"{BOUNDS}::test_a_configuration_without_an_end_is_refused",
+)
+_break(
+    "bound: configuration, what is read",
+    "A configuration without an end is not read whole.",
+    "camd/config/files.py:read_small_file",
+    "file.read(most_bytes + 1)",
+    "file.read()",
+    f"{BOUNDS}::test_an_enormous_configuration_is_not_read_whole",
 )
 _break(
     "bound: bindings of cameras",

@@ -148,12 +148,13 @@ def test_any_frames_end_without_a_traceback(sent: list[bytes]) -> None:
 
 
 async def closed_with(peer: Peer) -> int:
-    """Wait for the end of a connection; give the close code."""
-    try:
-        while True:
-            await peer.receive()
-    except SocketClosedError as closed:
-        return closed.code
+    """Wait for the end of a connection, an hour at most; give the close code."""
+    with trio.fail_after(3600):
+        try:
+            while True:
+                await peer.receive()
+        except SocketClosedError as closed:
+            return closed.code
 
 
 async def test_who_shows_no_key_in_time_must_go(autojump_clock: MockClock) -> None:
