@@ -236,7 +236,7 @@ class TrackTimeline:
         longest = max(
             (later.at - earlier.at - later.seconds for earlier, later in pairs), default=0
         )
-        return longest > PAUSE_SHARE * seconds
+        return longest > max(PAUSE_SECONDS, PAUSE_SHARE * seconds)
 
     def _follow_drift(self, arrived: float, before: float | None, lag: float) -> None:
         """Two clocks never agree for long: move zero along, by no more than clocks may differ."""

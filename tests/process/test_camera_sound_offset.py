@@ -63,12 +63,12 @@ async def test_sound_is_as_late_in_every_file_as_in_the_source(
     assert sum(len(each.flashes) for each in files) == len(source.flashes)
     for each in files:
         check(each, source.lags[-1])
+    assert sum(len(each.lags) for each in files) >= 2
 
 
 def check(file: Marks, lag: float) -> None:
     """See to it that every beep is so late, and that no picture or sound is out of turn."""
     assert file.lags == pytest.approx([lag] * len(file.lags), abs=TOLERANCE)
-    assert file.lags
     whole = file.intervals[:-2]  # a stop comes between pictures and what they refer to
     assert whole == pytest.approx([1 / FPS] * len(whole), abs=0.002)
     assert file.uneven < 0.002
@@ -111,8 +111,10 @@ async def test_sound_before_the_first_picture_of_a_camera_keeps_its_offset(
     """The first picture is where it belongs, whether or not the camera began with a key frame."""
     path = make_film(tmp_path_factory.mktemp("film") / "film.mp4", seconds=9, **film)
     source = measure(program, path)
-    for each in await from_camera(program, tmp_path, path, 2.5, **played):
+    files = await from_camera(program, tmp_path, path, 2.5, **played)
+    for each in files:  # the last one may end between a flash and its beep
         check(each, source.lags[-1])
+    assert sum(len(each.lags) for each in files) >= 2
 
 
 async def test_pictures_that_stop_for_a_while_come_back_beside_their_sound(
