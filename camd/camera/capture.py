@@ -53,6 +53,10 @@ SHORT_ANALYSIS = timedelta(milliseconds=100)
 CONNECTION_CAUSES = frozenset(
     ("connection_refused", "unreachable", "timed_out", "blocked", "unauthorised", "closed")
 ) | frozenset(("ended", "server_busy", "server_unavailable", "tls_failed", "no_rtsp", "stalled"))
+# What comes before a transport is asked for, and says nothing of it.
+NOT_REACHED = frozenset(
+    ("connection_refused", "unreachable", "blocked", "unauthorised", "server_unavailable")
+) | frozenset(("tls_failed", "no_rtsp"))
 STEPS = 4  # of a connection, each with FFmpeg's time-out: connect, DESCRIBE, SETUP, PLAY
 ANALYSIS_SECONDS = 6.0  # FFmpeg looks for up to 5 s at what comes
 LOOK_AFTER_SECONDS = 4.0
@@ -362,20 +366,27 @@ class Capture:
 
         By one that takes the other transport, or by one that relies on nothing that is remembered.
         """
-        if trouble is None or trouble.cause in CONNECTION_CAUSES:
+        if trouble is None:
             return False
         if self._changes_transport(trouble):
             return True
-        if not self._hurried:
+        if trouble.cause in CONNECTION_CAUSES or not self._hurried:
             return False
         self._patient = True
         self.forget()
         return True
 
     def doubt(self, trouble: Trouble | None) -> None:
-        """Ask the source anew after a child without pictures, unless that says nothing of it."""
-        if trouble is None or trouble.cause not in CONNECTION_CAUSES:
+        """Ask the source anew after a child without pictures, unless that says nothing of it.
+
+        UDP that was chosen here and brought nothing is left again. None: it was called off.
+        """
+        if trouble is None:
+            return
+        if trouble.cause not in CONNECTION_CAUSES:
             self.forget()
+        if self.camera.transport == "auto" and trouble.cause not in NOT_REACHED:
+            self._take_transport("tcp")
 
     def _changes_transport(self, trouble: Trouble) -> bool:
         """Take UDP from now on where the server refuses TCP and the entry leaves the choice."""
@@ -386,9 +397,15 @@ class Capture:
         stream = isinstance(self.camera.source, RtspSource)
         if not (refused and free and stream and self._transport == "tcp"):
             return False
-        self._transport = "udp"
+        self._take_transport("udp")
         log.info("transport_changed", camera=self.camera.id, transport="udp")
         return True
+
+    def _take_transport(self, transport: str) -> None:
+        """Use this one from now on, whatever is remembered of an earlier connection."""
+        self._transport, known = transport, self.memory.find(self._key)
+        if known is not None:
+            self.memory.learn(self._key, attrs.evolve(known, transport=transport))
 
     def began(self, init: Init) -> bool:
         """Hear what a child delivers; False: it is not what the child was made for.
@@ -404,6 +421,9 @@ class Capture:
             return False
         if self._copies:
             found = attrs.evolve(found, video_codec=codec, width=video.width, height=video.height)
+        if not found.video_codec:  # no probe could tell; the next one may
+            self._found = None
+            return True
         self._found = found
         known = Known(
             *(found.video_codec, found.width, found.height, found.fps, found.audio_codec),

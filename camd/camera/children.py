@@ -157,7 +157,7 @@ class Children:
         try:
             await self.tune()
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._settle)
+                nursery.start_soon(self._settle, run)
                 nursery.start_soon(self._tell_warnings)
                 trouble = await run.live(plan.arguments, plan.sound_seconds)
                 nursery.cancel_scope.cancel()
@@ -214,7 +214,8 @@ class Children:
         if self.feed.video is not None:
             self._capture.compare(self.feed.video)
 
-    async def _settle(self) -> None:
+    async def _settle(self, run: Run) -> None:
+        await run.begun.wait()
         await trio.sleep(m.SETTLED_SECONDS)
         self._compare()
         await self._tell(m.ChildSettled())

@@ -31,7 +31,7 @@ from camd.errors import (
     UNSUPPORTED,
     Refusal,
 )
-from camd.media.trouble import NO_PICTURE_YET, STALLED
+from camd.media.trouble import NO_PICTURE_YET, STALLED, WAITING_FOR_KEY_FRAME
 from camd.model import (
     CameraState,
     RecordingNews,
@@ -176,14 +176,20 @@ class SessionDesk:
         """Take what a session's tasks report; what is left of an older session is ignored."""
         active = message.active
         if isinstance(message, StartTooLong):
-            machine, new = self.floor.machine, active.book.state is SessionState.STARTING
-            if active is self.active and new and machine.state is not CameraState.STREAMING:
-                self.floor.step(m.ChildWaits(machine.trouble or NO_PICTURE_YET))
-            return
-        if isinstance(message, PatienceOver):
+            if active is self.active and active.book.state is SessionState.STARTING:
+                self._give_up_start(active)
+        elif isinstance(message, PatienceOver):
             active.give_up_waiting(self.floor.machine.trouble or STALLED)
         elif active is self.active:
             self._hear(message, active)
+
+    def _give_up_start(self, active: Active) -> None:
+        """Refuse a start that waits for pictures, or in the midst of them for a key frame."""
+        machine = self.floor.machine
+        if machine.state is not CameraState.STREAMING:
+            self.floor.step(m.ChildWaits(machine.trouble or NO_PICTURE_YET))
+        elif self.floor.feed.awaits_key_frame(active.queue):
+            active.refuse(_refusal(WAITING_FOR_KEY_FRAME, self.factory.camera_id))
 
     def child_is_gone(self, trouble: Trouble | None) -> None:
         """A session that has not begun is refused, one that ends is finished, others wait."""

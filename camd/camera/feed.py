@@ -106,6 +106,10 @@ class Feed:
             queue.put(captured)
         return sum(captured.fragment.frames for captured in held)
 
+    def awaits_key_frame(self, queue: CaptureQueue) -> bool:
+        """Whether `queue` gets nothing before the next key frame."""
+        return queue in self._waiting
+
     def detach(self, queue: CaptureQueue) -> None:
         """Stop filling `queue`."""
         for queues in (self._queues, self._waiting):

@@ -38,6 +38,7 @@ class Ledger:
     _another_life: bool = attrs.field(default=False, init=False)  # of the daemon wrote last
     _by_this_clock: bool = attrs.field(default=True, init=False)  # is what is written
     _came_until: float = attrs.field(default=0.0, init=False)  # on the stream's timeline
+    _arrived: datetime | None = attrs.field(default=None, init=False)  # the newest frame
     _placed: bool = attrs.field(default=False, init=False)  # the newest times follow arrival
     _in_hand: int = attrs.field(default=0, init=False)  # frames: neither written nor lost yet
     _loss: Loss | None = attrs.field(default=None, init=False)
@@ -72,6 +73,7 @@ class Ledger:
         if self.written_until is not None and (self._by_this_clock or not self._another_life):
             self._set_by += by
         self._aligned = self._aligned and self._aligned + by
+        self._arrived = self._arrived and self._arrived + by
         self._zeros = deque([zero + by for zero in self._zeros], JITTER_FRAGMENTS)
         return self.book.clock_set(by, moment)
 
@@ -113,7 +115,7 @@ class Ledger:
         self.written_until = until + self._set_by
         self._came_until = captured.fragment.end_seconds
         self._zeros.append(_zero_of(captured))
-        self._placed = captured.placed
+        self._placed, self._arrived = captured.placed, captured.end
         turned = self.holes.run_over() if captured.turned else []
         return self._dropped(turned + self.holes.watch(captured.fragment, captured.start))
 
@@ -195,12 +197,18 @@ class Ledger:
         return self.settle_losses() + self._settle_outage(until)
 
     def _settle_outage(self, until: datetime) -> list[Gap]:
-        """Make the entry for what no child delivered: one delivers at `until`, or never."""
+        """Make the entry for what no child delivered: one delivers at `until`, or never.
+
+        A file ends by the times in it, and may have begun late by its first arrival: what was
+        between the last arrival and `until` is missing all the same.
+        """
         over, self._run_over = self._run_over, None
         start = self.written_until or self.book.started
-        if over is None or over.cause is None or until <= start:
+        if over is None or over.cause is None:
             return []
-        return [self.book.missed(start, until, over.cause)]
+        if self._placed and self._arrived is not None and not self._another_life:
+            start = min(start, max(self._arrived, start - SAME_PLACE))
+        return [self.book.missed(start, until, over.cause)] if until > start else []
 
 
 def _zero_of(captured: Captured) -> datetime:

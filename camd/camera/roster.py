@@ -171,8 +171,8 @@ class Cameras:
                 self._program = await self._recall_program()
             if self._program is None:
                 self._program = await find_ffmpeg(self._config.ffmpeg)
-                seen = await trio.to_thread.run_sync(look_at_program, self._program)
-                self._memory.learn_program(seen)
+                look = partial(look_at_program, self._program)
+                self._memory.learn_program(await self._looks.ask(look, otherwise=None))
                 log.info(
                     "ffmpeg_found",
                     version=".".join(map(str, self._program.version)),
@@ -189,7 +189,8 @@ class Cameras:
         seen, self._memory.program = self._memory.program, None
         if seen is None:
             return None
-        same = await trio.to_thread.run_sync(is_still_the_one, seen, self._config.ffmpeg)
+        look = partial(is_still_the_one, seen, self._config.ffmpeg)
+        same = await self._looks.ask(look, otherwise=False)
         self._memory.program = seen if same else None
         return seen.program if same else None
 
@@ -268,7 +269,7 @@ async def open_cameras(
     """
     state_dir, wishes = config.storage.state_dir, Wishes()
     if survey is not None:
-        wishes = await trio.to_thread.run_sync(load_wishes, state_dir)
+        wishes = await trio.to_thread.run_sync(load_wishes, state_dir, abandon_on_cancel=True)
     memory = KnownSources(state_dir / SOURCES_FILE)
     await memory.load()
     async with trio.open_nursery() as nursery:

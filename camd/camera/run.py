@@ -28,6 +28,7 @@ from camd.media.trouble import (
     HUNG,
     MUTE,
     SOUND_MISSING,
+    SOUND_ONLY,
     STALLED,
     WAITING_FOR_KEY_FRAME,
 )
@@ -49,6 +50,7 @@ GATHER_SECONDS = 0.02  # a fragment comes in many writes; reading them at once s
 QUIET_SECONDS = 0.05
 GATHERED_SECONDS = 2.0
 AHEAD_SECONDS = 1.0  # so far a source may be ahead of real time before it is braked
+SOUND_STARTS = 2  # so many times its time more has a start from its first sound on
 
 REST_SECONDS = 2.0  # for processes that the child left behind, and that hold its pipe
 TURN_FRAGMENTS = 100  # handed on, likewise
@@ -71,7 +73,8 @@ class Consumer(Protocol):
 class Patience:
     """How long nothing may come, in seconds: before the first fragment, and between two.
 
-    FFmpeg itself gives up a connection when one of its `steps` takes `start_seconds`.
+    FFmpeg itself gives up a connection when one of its `steps` takes `start_seconds`. Before the
+    first picture sound counts as well, for SOUND_STARTS times `start_seconds` from the first on.
     """
 
     start_seconds: float
@@ -113,10 +116,13 @@ class Run:
     brake: Brake | None = None  # for sources that are not live
     pipes: Pipes | None = None  # reads the output in rounds when nothing waits for it
     wanted: bool = attrs.field(default=True, init=False)  # until `stop` is called
+    begun: trio.Event = attrs.field(factory=trio.Event, init=False)  # the first fragment is here
     _arrived: float = attrs.field(default=0.0, init=False)  # when the latest fragment did
     _read_at: float = attrs.field(default=0.0, init=False)  # when there was something to read
+    _held_since: float = attrs.field(default=0.0, init=False)  # the first of what waits
     _waiting: list[Init | Fragment] = attrs.field(factory=list, init=False)
     _ahead: float = attrs.field(default=0.0, init=False)  # seconds, of what the brake allows
+    _braked_until: float = attrs.field(default=0.0, init=False)  # monotonic seconds
     _opened: trio.Event = attrs.field(factory=trio.Event, init=False)  # the source, by FFmpeg
     _described: trio.Event = attrs.field(factory=trio.Event, init=False)  # the header is here
     _heard_all: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -130,6 +136,7 @@ class Run:
     _reader: FragmentReader = attrs.field(factory=FragmentReader, init=False)
     _reading: Reading | None = attrs.field(default=None, init=False)  # in rounds
     _early: int = attrs.field(default=0, init=False)  # pictures before the first key frame
+    _sound_since: float | None = attrs.field(default=None, init=False)  # without any picture
 
     @property
     def stopping(self) -> bool:
@@ -194,9 +201,10 @@ class Run:
     async def _read(self, child: Child) -> None:
         """Parse the child's output until its end; after a parse error it is only drained.
 
-        Only pictures count as progress: sound alone is a stall. Those before the first key frame
-        show that the source is alive, and are not recorded. Who was told to end has no
-        deadline here, whatever it still delivers: `_end_when_told` sees to it.
+        Only pictures count as progress: sound alone is a stall, but at a start, which it gives
+        more time. Pictures before the first key frame show that the source is alive, and are not
+        recorded. Who was told to end has no deadline here, whatever it still delivers:
+        `_end_when_told` sees to it.
         """
         self._arrived = monotonic()
         self._deadline = self._arrived + self.patience.start_seconds * self.patience.steps
@@ -230,9 +238,18 @@ class Run:
             if monotonic() >= self._deadline:
                 self._deadline = float("inf")
                 if not self.stopping:
-                    await self.stalled(STALLED)
+                    await self.stalled(STALLED if self._sound_since is None else SOUND_ONLY)
+
+    def _sounded(self) -> None:
+        """Sound is here, and no picture has ever been: that is life, but not for long."""
+        now, start = monotonic(), self.patience.start_seconds
+        if self._sound_since is None:
+            self._sound_since = now
+        longest = self._sound_since + SOUND_STARTS * start
+        self._deadline = max(self._deadline, min(now + start, longest))
 
     def _progressed(self) -> None:
+        self._sound_since = None
         if self._deadline == float("inf"):
             return
         seconds = self.patience.stall_seconds
@@ -295,6 +312,7 @@ class Run:
             left = len(self._waiting)
             pictures += self._hand_on(quiet=quiet or pictures > 0, most=TURN_FRAGMENTS)
         if self.delivered and not before:
+            self.begun.set()
             await self.streaming()
         return pictures > 0
 
@@ -305,8 +323,10 @@ class Run:
         """
         live = self.brake is None
         holding = live and not self._fragments and not quiet and not self.stopping
-        if holding and monotonic() - self._arrived < GATHERED_SECONDS:
-            return 0
+        if holding and self._waiting:
+            self._held_since = self._held_since or monotonic()
+            if monotonic() - self._held_since < GATHERED_SECONDS:
+                return 0
         fragments = [event for event in self._waiting if isinstance(event, Fragment)]
         waiting, self._waiting = self._waiting[:most], self._waiting[most or len(self._waiting) :]
         times, pictures = iter(arrivals(fragments, self._read_at, self._arrived)), 0
@@ -325,13 +345,17 @@ class Run:
                 self._ahead = self.brake.ahead_seconds(event, monotonic())
         if pictures:
             self._progressed()
+        elif not self.delivered and not self._early and any(each.runs for each in fragments[:most]):
+            self._sounded()
         return pictures
 
     async def _slow_down(self) -> None:
         """Leave in the pipe what comes too early."""
         if self._ahead > 0 and not self.stopping:
+            self._braked_until = monotonic() + self._ahead
             with trio.move_on_after(self._ahead):
                 await self._stop.wait()
+            self._braked_until = monotonic()
             self._progressed()
         self._ahead = 0.0
 
@@ -372,7 +396,12 @@ class Run:
     async def _end_rest(self, child: Child) -> None:
         """End what the child left behind: its pipe must end, and its device be free, after it."""
         await child.wait()
-        await trio.sleep(REST_SECONDS)
+        ended = monotonic()
+        while True:  # what is left in the pipe while it is braked holds it as well
+            left = max(ended, self._braked_until) + REST_SECONDS - monotonic()
+            if left <= 0:
+                break
+            await trio.sleep(min(left, REST_SECONDS))
         log.warning("child_left_processes", pid=child.pid)
         child.signal(signal.SIGKILL)
         await trio.sleep(LAST_WORDS_SECONDS)

@@ -47,7 +47,7 @@ class Microphone:
             self._failed = ""
         elif trouble.cause == "audio_unavailable":
             self._failed = "it cannot be opened"
-        elif trouble.cause == "stalled":
+        elif trouble.cause in ("stalled", "sound_only"):
             self._failed = "the camera stalled with it" if self._sound else ""
 
     def _choose(self, device: Device | None, inputs: frozenset[str]) -> Sound | None:

@@ -377,7 +377,6 @@ class Timeline:
     """All tracks of one capture after another. `place` is called for each fragment in order."""
 
     _tracks: dict[int, TrackTimeline] = attrs.field(factory=dict, init=False)
-    _scales: dict[int, int] = attrs.field(factory=dict, init=False)
     _video: int = attrs.field(default=0, init=False)
     _zero: float | None = attrs.field(default=None, init=False)
     fault: Fault | None = attrs.field(default=None, init=False)  # the latest, until it is old

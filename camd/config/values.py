@@ -196,7 +196,8 @@ def _rtsp_source(url: str) -> RtspSource:
     wrong = ValueError('an rtsp source is a URL such as "rtsp://user:password@host:554/stream"')
     try:
         parts = urlsplit(url)
-        fine = bool(parts.hostname) and parts.port != 0  # reading the port checks it
+        # Reading the port checks it; a name that DNS cannot hold raises UnicodeError (RFC 3490).
+        fine = bool((parts.hostname or "").encode("idna")) and parts.port != 0
     except ValueError:
         fine = False
     spaced = any(character.isspace() or character < " " for character in url)

@@ -52,6 +52,13 @@ STALLED = Trouble(
     "rarely, raise ffmpeg.stall_timeout and ffmpeg.start_timeout.",
     Cause.CAMERA_STALLED,
 )
+SOUND_ONLY = Trouble(
+    "sound_only",
+    "The source delivers sound, but no pictures",
+    "Check the camera's pictures elsewhere, and its cabling and power; it is tried again by "
+    "itself. For one whose pictures come late, raise ffmpeg.start_timeout.",
+    Cause.CAMERA_STALLED,
+)
 WAITING_FOR_KEY_FRAME = Trouble(
     "waiting_for_key_frame",
     "The source delivers pictures, but no key frame yet: a recording begins with one",
@@ -124,8 +131,19 @@ CHANGED = Trouble(
 )
 UNKNOWN = Trouble("unknown", "FFmpeg gave up", "Look for more in the service's log.")
 NOTICED = (
-    *(ABSENT, NOT_A_FILE, LOST, STALLED, WAITING_FOR_KEY_FRAME, NO_PICTURE_YET, SOUND_MISSING),
-    *(HUNG, MUTE, BAD_STREAM, FFMPEG_MISSING, KILLED, CRASHED, ENDED, BEGUN_ANEW, CHANGED),
+    *(ABSENT, NOT_A_FILE, LOST, STALLED, SOUND_ONLY, WAITING_FOR_KEY_FRAME, NO_PICTURE_YET),
+    *(
+        SOUND_MISSING,
+        HUNG,
+        MUTE,
+        BAD_STREAM,
+        FFMPEG_MISSING,
+        KILLED,
+        CRASHED,
+        ENDED,
+        BEGUN_ANEW,
+        CHANGED,
+    ),
     UNKNOWN,
 )
 

@@ -6,10 +6,12 @@ import pytest
 import trio
 from media_streams import VIDEO_AND_AUDIO, Sample, fragment
 from support.camera_films import FPS, TICKS
-from support.camera_stage import ANN, FakeChild, Part, jump_clocks, open_stage
+from support.camera_stage import ANN, FakeChild, Part, films, jump_clocks, open_stage
 from trio.testing import MockClock
 
-from camd.model import Session
+from camd.camera import desk, factory
+from camd.errors import Refusal
+from camd.model import CameraState, Session
 
 SOUND = [Sample(10, 1024) for _ in range(23)]
 
@@ -70,3 +72,45 @@ async def test_a_session_begins_with_the_first_key_frame(clock: MockClock) -> No
     session = await _record(3)
     assert session.gaps == ()
     assert session.frames_written > 3 * FPS
+
+
+async def test_a_start_inside_a_group_that_never_ends_is_answered(
+    clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A camera that streams without another key frame keeps nobody waiting for ever."""
+    monkeypatch.setattr(desk, "START_SECONDS", 6.0)
+    monkeypatch.setattr(factory, "GOP_LIMIT_BYTES", 3000)
+
+    async def endless(child: FakeChild) -> int:
+        child.film.group = 10**9
+        return await films()(child)
+
+    async with open_stage(endless, always_on=True) as stage:
+        await stage.until(CameraState.STREAMING)
+        await trio.sleep(10)
+        begun = trio.current_time()
+        with trio.fail_after(30), pytest.raises(Refusal) as caught:
+            await stage.camera.start_recording(ANN)
+        assert caught.value.data["cause"] == "waiting_for_key_frame"
+        assert trio.current_time() - begun < 7
+        assert stage.camera.status.state is CameraState.STREAMING
+        assert stage.camera.status.session is None
+
+
+async def test_a_start_with_sound_alone_is_refused_by_its_name(clock: MockClock) -> None:
+    """It is waited for three times as long as for silence at the most, and told what is missing."""
+
+    async def frozen(child: FakeChild) -> int:
+        child.write(VIDEO_AND_AUDIO)
+        for number in range(1000):
+            child.write(fragment((2, number * 23 * 1024, SOUND), sequence=number + 1))
+            with trio.move_on_after(0.5):
+                await child.told_to_end.wait()
+                return 255
+        return 1
+
+    async with open_stage(frozen) as stage:
+        with trio.fail_after(30), pytest.raises(Refusal) as caught:
+            await stage.camera.start_recording(ANN)
+        assert caught.value.data["cause"] == "sound_only"
+        assert 5 < trio.current_time() <= 15.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import tracemalloc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -11,13 +12,14 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from media_streams import VIDEO_AND_AUDIO, Sample, fragment
 from support.camera_films import Film
 from trio.testing import MockClock
 
 from camd import clock as camd_clock
 from camd.camera import run as module
 from camd.camera.run import Brake, Patience, Run
-from camd.media.trouble import MUTE, STALLED
+from camd.media.trouble import MUTE, SOUND_ONLY, STALLED
 from camd.model import Trouble
 
 
@@ -37,11 +39,12 @@ class Talker:
     ends: bool = True  # by itself
     film: list[bytes] | None = None  # what it delivers, before it is silent; None: its end
     pid: int = 1000
+    signals: list[signal.Signals] = attrs.field(factory=list)
     _told: trio.Event = attrs.field(factory=trio.Event)
 
     async def read_output(self, size: int = 0) -> bytes:
         """Hand out the film, half a second apart, or be at the end."""
-        if self.film is None:
+        if self.film is None or self._told.is_set():
             await trio.lowlevel.checkpoint()
         elif self.film:
             await trio.sleep(0.5)
@@ -64,6 +67,10 @@ class Talker:
         if not self.ends:
             await self._told.wait()
         return 1
+
+    def signal(self, number: signal.Signals) -> None:
+        """Take note of a signal."""
+        self.signals.append(number)
 
     async def end(self) -> int | None:
         """End when asked."""
@@ -95,8 +102,9 @@ class Watcher(Nobody):
 async def lived(
     child: Talker,
     stalls: list[float] | None = None,
-    consumer: Nobody | None = None,
+    why: Trouble = STALLED,
     brake: Brake | None = None,
+    consumer: Nobody | None = None,
 ) -> tuple[Run, Trouble | None]:
     """Let a child live; return its run, and why it ended. It may stall where that is collected."""
 
@@ -109,7 +117,7 @@ async def lived(
 
     async def stalled(trouble: Trouble) -> None:
         assert stalls is not None, trouble
-        assert trouble == STALLED
+        assert trouble == why
         stalls.append(trio.current_time())
         run.stop()
 
@@ -181,9 +189,62 @@ async def test_a_file_that_comes_too_fast_is_left_in_its_pipe(clock: MockClock) 
     film, watcher, stalls = Film(), Watcher(), list[float]()
     pieces = [film.head + film.next(10), *(film.next(10) for _ in range(29))]
     with trio.move_on_after(100):
-        await lived(Talker([], ends=False, film=pieces[::-1]), stalls, watcher, Brake(1.0))
+        child = Talker([], ends=False, film=pieces[::-1])
+        await lived(child, stalls, brake=Brake(1.0), consumer=watcher)
     first, *later = watcher.moments
     assert len(later) == 29
     for number, moment in enumerate(later, 1):
         assert number - 1 <= moment - first <= number
     assert len(stalls) == 1
+
+
+def sounds(count: int) -> list[bytes]:
+    """Make fragments of half a second in which there is sound alone."""
+    packets = [Sample(10, 1024) for _ in range(23)]
+    return [
+        fragment((2, number * 23 * 1024, packets), sequence=number + 1) for number in range(count)
+    ]
+
+
+async def test_a_start_has_more_time_while_sound_arrives(clock: MockClock) -> None:
+    """A camera whose pictures come long after its sound is not given up, nor restarted."""
+    stalls: list[float] = []
+    pieces = [VIDEO_AND_AUDIO, *sounds(60), Film().next(5)]
+    with trio.move_on_after(200):
+        run, _ = await lived(Talker([], ends=False, film=pieces[::-1]), stalls)
+    assert run.delivered
+    assert len(stalls) == 1
+    assert 31.0 + 7.0 <= stalls[0] < 1.1 * 31.0 + 7.2
+
+
+async def test_sound_that_stops_is_no_life(clock: MockClock) -> None:
+    """The time for starting runs again from the last of it."""
+    stalls: list[float] = []
+    pieces = [VIDEO_AND_AUDIO, *sounds(9)]
+    with trio.move_on_after(200):
+        await lived(Talker([], ends=False, film=pieces[::-1]), stalls, SOUND_ONLY)
+    assert len(stalls) == 1
+    assert 5.0 + 20.0 <= stalls[0] < 1.1 * 5.0 + 20.2
+
+
+async def test_a_camera_frozen_beside_its_sound_is_found_out(clock: MockClock) -> None:
+    """Sound that never ends gives a start three times its time, and the trouble says so."""
+    stalls: list[float] = []
+    pieces = [VIDEO_AND_AUDIO, *sounds(400)]
+    with trio.move_on_after(300):
+        run, _ = await lived(Talker([], ends=False, film=pieces[::-1]), stalls, SOUND_ONLY)
+    assert not run.delivered
+    assert len(stalls) == 1
+    assert 40.0 < stalls[0] <= 3 * 20.0
+
+
+async def test_what_is_braked_was_not_left_behind(clock: MockClock) -> None:
+    """A child that ends long before its output is read has left no process that holds its pipe."""
+    film = Film()
+    minute = film.head + b"".join(film.next(5) for _ in range(120))
+    child = Talker([], film=[minute, film.next(5), b""][::-1])
+    with trio.fail_after(200):
+        run, _ = await lived(child, brake=Brake(1.0))
+    assert trio.current_time() > 59.0
+    assert run.delivered
+    assert child.signals == []

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from support.camera_stage import (
     ANN,
     BOB,
+    FakeChild,
     Node,
     Stage,
     at,
@@ -27,6 +28,7 @@ from support.camera_stage import (
 )
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from camd.camera import machine
 from camd.camera.queue import CaptureQueue
 from camd.config.schema import RecordingConfig
 from camd.errors import RECORDING_FAILED, SHUTTING_DOWN, Refusal
@@ -136,6 +138,26 @@ async def test_failures_in_a_row_are_tried_ever_more_slowly(clock: MockClock) ->
             await trio.sleep_until(50)
         pauses = [round(two - one, 3) for one, two in pairwise(births)]
         assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 12.7]
+
+
+async def test_a_start_that_takes_long_does_not_keep_failures(
+    clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time that settles a child begins with its first pictures, not with its process."""
+    monkeypatch.setattr(machine, "SETTLED_SECONDS", 3.0)
+    failing = [refuses("[error] Input/output error", after=0.0) for _ in range(3)]
+
+    async def late(child: FakeChild) -> int:
+        await trio.sleep(4.0)
+        return await films()(child)
+
+    async with open_stage(*failing, late, always_on=True) as stage:
+        await stage.until(CameraState.STREAMING)
+        streaming = trio.current_time()
+        await trio.sleep_until(streaming + 2.9)
+        assert stage.camera.machine.failures == 3
+        await trio.sleep_until(streaming + 3.1)
+        assert stage.camera.machine.failures == 0
 
 
 async def test_garbage_is_not_recorded(clock: MockClock) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from camd.camera.sound import Microphone
 from camd.media.order import Sound
+from camd.media.trouble import SOUND_ONLY
 from camd.model import Device, Trouble
 
 WEBCAM = Device(Path("/dev/video0"), 1, "Webcam", sound_card="C920")
@@ -64,11 +65,12 @@ def test_another_plugging_is_another_chance() -> None:
     assert microphone.choose(REPLUGGED, ALL) == OWN
 
 
-def test_a_stall_is_blamed_on_the_sound_once() -> None:
-    """Sound that stops coming stops the picture; a camera that stalls without it is at fault."""
+@pytest.mark.parametrize("first", [STALLED, SOUND_ONLY])
+def test_a_stall_is_blamed_on_the_sound_once(first: Trouble) -> None:
+    """It may stop the picture, coming or not; a camera that stalls without it is at fault."""
     microphone = Microphone("auto")
     microphone.choose(WEBCAM, ALL)
-    microphone.learn(STALLED)
+    microphone.learn(first)
     assert microphone.choose(WEBCAM, ALL) is None
     assert "stalled" in microphone.warning
     microphone.learn(STALLED)

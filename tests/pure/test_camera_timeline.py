@@ -268,6 +268,38 @@ def test_a_track_with_a_wild_clock_leaves_the_other_alone():
     assert timeline.fault is None
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.one_of(st.just(0.0), st.floats(-0.5, 0.5), st.floats(-100_000, 100_000)),
+        min_size=30,
+        max_size=60,
+    )
+)
+def test_whatever_the_stamps_of_sound_are_the_pictures_stay_and_sound_is_beside_them(steps):
+    """Sound whose stamps step at every fragment touches no picture, and is never far from them."""
+    reader, timeline = FragmentReader(), Timeline()
+    (init,) = reader.feed(build.VIDEO_AND_AUDIO)
+    timeline.begin(init)
+    at, end = 0, 0
+    for number, step in enumerate(steps):
+        # FFmpeg is told to let sound go on where its stamps step back, or far forward.
+        moved = at + round(step * 48000)
+        at = moved if at - 48000 <= moved <= at + 4_800_000 else at + 960
+        at = max(at, end)
+        pictures = [Sample(20, SCALE // RATE, sync=not k) for k in range(FRAMES)]
+        sound = [Sample(9, 960) for _ in range(25)]
+        (fragment,) = reader.feed(
+            build.fragment((1, number * SCALE // 2, pictures), (2, at, sound), sequence=number + 1)
+        )
+        placed = timeline.place(fragment, 100 + number / 2)
+        video, audio = placed.runs
+        assert video == fragment.video
+        assert audio.decode_time / 48000 == pytest.approx(number / 2, abs=6.0)
+        at, end = at + 24000, at + 24000
+    assert timeline.fault is None
+
+
 stretches = st.one_of(
     st.tuples(st.just("steady"), st.floats(2, 20), st.floats(0.4, 2.5)),
     st.tuples(st.just("step"), st.floats(2, 10), st.floats(-100000, 100000)),

@@ -213,6 +213,8 @@ def test_a_wrong_source_is_told_what_would_be_right(text: str, words: str) -> No
         "rtsp://eve:hunter2@gate/a b",
         "rtsp://eve:12/hunter2@gate/a",
         "rtsp://eve:hunter2@[gate/",
+        "rtsp://eve:hunter2@gate..local/",
+        f"rtsp://eve:hunter2@{'gate' * 20}/",
     ],
 )
 def test_a_refused_url_is_not_repeated(text: str) -> None:

@@ -1,0 +1,142 @@
+"""What a capture remembers of its source, and what makes it doubt that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import trio
+from media_streams import VIDEO_ONLY
+from support.camera_films import read
+
+from camd.camera import capture as module
+from camd.camera.capture import Capture, Plan
+from camd.camera.encoders import EncoderChoice
+from camd.camera.known import Known, KnownSources, key_of
+from camd.camera.program import Program
+from camd.config.schema import CameraConfig, Config
+from camd.media.encoding import SOFTWARE
+from camd.media.trouble import BAD_STREAM, STALLED
+from camd.model import CameraId, FileSource, RtspSource, Source, Trouble
+from camd.runtime.asking import Answer
+
+SOURCE = RtspSource("rtsp://127.0.0.1:9/film")
+FOUND = b"  Stream #0:0: Video: h264 (Main), yuv420p(progressive), 640x360, 10 fps, 10 tbr\n"
+
+
+def trouble(cause: str) -> Trouble:
+    """Name a cause; nothing else of a trouble matters here."""
+    return Trouble(cause, "words", "advice")
+
+
+async def find_program() -> Program:
+    """Find a program that is never run."""
+    await trio.lowlevel.checkpoint()
+    return Program(Path("/usr/bin/ffmpeg"), (5, 1))
+
+
+class OneEncoder:
+    """What the program can do, without asking it."""
+
+    async def find(self, program: Program, codec: str) -> EncoderChoice:
+        """Answer at once."""
+        await trio.lowlevel.checkpoint()
+        return EncoderChoice(codec, SOFTWARE[codec], ())
+
+    async def inputs(self, program: Program) -> frozenset[str]:
+        """Answer at once."""
+        await trio.lowlevel.checkpoint()
+        return frozenset()
+
+
+def capturing(
+    source: Source = SOURCE, known: Known | None = None, transport: str = "auto"
+) -> Capture:
+    """Make the capture of a source of which so much is known."""
+    memory = KnownSources()
+    if known is not None:
+        memory.learn(key_of(source), known)
+    camera = CameraConfig(CameraId("camera0"), source, transport=transport)
+    return Capture(camera, Config(), find_program, abilities=OneEncoder(), memory=memory)
+
+
+async def planned(capture: Capture) -> str:
+    """Plan, and return the command as one text."""
+    plan = await capture.plan()
+    assert isinstance(plan, Plan), plan
+    return " ".join(plan.arguments)
+
+
+def known_by(transport: str) -> Known:
+    """Say what is known of a source that delivered by this transport."""
+    return Known("h264", 640, 360, 10.0, "", transport)
+
+
+@pytest.mark.parametrize("cause", ["stalled", "timed_out", "closed", "server_busy"])
+async def test_udp_that_brings_nothing_is_left_again(cause: str) -> None:
+    """A firewall may have come into its way: the next try is by TCP, with what else is known."""
+    capture = capturing(known=known_by("udp"))
+    assert "-rtsp_transport udp" in await planned(capture)
+    assert not capture._changes_transport(trouble(cause))
+    capture.doubt(trouble(cause))
+    assert "-rtsp_transport tcp" in await planned(capture)
+    assert "-rtsp_transport tcp" in await planned(capture)
+
+
+@pytest.mark.parametrize(
+    "cause", ["connection_refused", "unreachable", "unauthorised", "server_unavailable"]
+)
+async def test_a_server_that_is_not_reached_says_nothing_of_the_transport(cause: str) -> None:
+    """What worked is tried again."""
+    capture = capturing(known=known_by("udp"))
+    await planned(capture)
+    capture.doubt(trouble(cause))
+    assert "-rtsp_transport udp" in await planned(capture)
+
+
+async def test_udp_that_was_asked_for_stays() -> None:
+    """The entry decides, whatever comes."""
+    capture = capturing(known=known_by("tcp"), transport="udp")
+    await planned(capture)
+    capture.doubt(STALLED)
+    assert "-rtsp_transport udp" in await planned(capture)
+
+
+@pytest.mark.parametrize("cause", ["unsupported_transport", "server_busy"])
+async def test_udp_is_tried_at_once_where_a_known_source_refuses_tcp(cause: str) -> None:
+    """As for one that is asked first; once, and not for ever."""
+    capture = capturing(known=known_by("tcp"))
+    await planned(capture)
+    assert capture.tries_otherwise(trouble(cause))
+    assert "-rtsp_transport udp" in await planned(capture)
+
+
+async def test_a_start_that_was_called_off_says_nothing_of_the_source() -> None:
+    """What is known stays: the next start is as quick."""
+    capture = capturing(known=known_by("tcp"))
+    await planned(capture)
+    capture.doubt(None)
+    assert capture.memory.find(key_of(SOURCE)) == known_by("tcp")
+    capture.doubt(BAD_STREAM)
+    assert capture.memory.find(key_of(SOURCE)) is None
+
+
+async def test_what_no_probe_could_tell_is_not_remembered(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A disk that was slow once is no reason to encode for ever what could be copied."""
+    path = tmp_path / "film.mp4"
+    path.write_bytes(b"film")
+    capture = capturing(FileSource(path))
+    answers = [Answer(None, b"", b""), Answer(1, b"", FOUND)]
+
+    async def ask(arguments: Sequence[str], seconds: float) -> Answer:
+        await trio.lowlevel.checkpoint()
+        return answers.pop(0)
+
+    monkeypatch.setattr(module, "ask_program", ask)
+    assert "-c:v libx264" in await planned(capture)
+    assert capture.began(read(VIDEO_ONLY)[0])
+    assert "-c:v copy" in await planned(capture)
+    assert answers == []

@@ -1,0 +1,58 @@
+"""Looking for FFmpeg on a disk that does not answer: whoever waits may go away at any time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+from support.camera_stage import memory_storage
+
+from camd.camera import roster as module
+from camd.camera.program import Program, SeenProgram
+from camd.camera.roster import Cameras
+from camd.config.schema import Config, FfmpegConfig
+from camd.model import Event
+from camd.runtime.fanout import Fanout
+
+PROGRAM = Program(Path("/usr/bin/ffmpeg"), (5, 1))
+
+
+@pytest.fixture
+def disk() -> Iterator[threading.Event]:
+    """A disk that answers when this is set, at the end of the test at the latest."""
+    answers = threading.Event()
+    yield answers
+    answers.set()
+
+
+@pytest.mark.parametrize("look", ["is_still_the_one", "look_at_program"])
+async def test_a_disk_that_hangs_keeps_nobody_who_looks_for_ffmpeg(
+    disk: threading.Event, monkeypatch: pytest.MonkeyPatch, look: str
+) -> None:
+    """A stop in the middle of the search is not held up by it."""
+    looking = threading.Event()
+
+    def hang(*_: object) -> None:
+        looking.set()
+        disk.wait(60)
+
+    async def find(_: FfmpegConfig) -> Program:
+        await trio.lowlevel.checkpoint()
+        return PROGRAM
+
+    monkeypatch.setattr(module, look, hang)
+    monkeypatch.setattr(module, "find_ffmpeg", find)
+    async with trio.open_nursery() as nursery:
+        cameras = Cameras(Config(), memory_storage(), Fanout[Event](), nursery)
+        if look == "is_still_the_one":
+            cameras._memory.program = SeenProgram(PROGRAM, 1, 1)
+        nursery.start_soon(cameras.find_program)
+        assert await trio.to_thread.run_sync(looking.wait, 60)
+        watchdog = threading.Timer(20, disk.set)
+        watchdog.start()
+        nursery.cancel_scope.cancel()
+    watchdog.cancel()
+    assert not disk.is_set()
