@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
 import trio
-from support.camera_films import frames_in
 from support.camera_stage import ANN, films, jump_clocks, open_stage
-from support.disk import MemoryFile
 from trio.testing import MockClock
 
-from camd.config.schema import RecordingConfig
 from camd.media.mp4 import SegmentIndex
 from camd.media.stored import sealed_moov_offset
 from camd.model import Cause, SegmentState, Session, StorageLevel
@@ -95,32 +90,6 @@ async def test_pictures_are_durable_where_they_go_before_they_are_taken_off(
         stage.check(await stage.camera.stop_recording())
         assert cuts[0]
         assert all(cuts)
-
-
-async def test_pictures_are_durable_in_the_next_file_before_they_are_cut_off(
-    clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """I2: the moment a file is cut, what was moved is in the next one, and synced, bit for bit."""
-    cut, moved, durable = MemoryFile.truncate, list[int](), list[bool]()
-
-    def truncate(file: MemoryFile, size: int) -> None:
-        newest = list(stage.disk.files.values())[-1]
-        if newest is not file:
-            moved.append(frames_in(bytes(newest.data))[0])
-            durable.append(newest.durable == bytes(newest.data))
-        cut(file, size)
-
-    monkeypatch.setattr(MemoryFile, "truncate", truncate)
-    for limit in range(30_000, 33_000, 250):
-        recording = RecordingConfig(rotation=timedelta(hours=1))
-        async with open_stage(recording=recording, durability="segment") as stage:
-            stage.disk.hard_limit = limit
-            await stage.camera.start_recording(ANN)
-            await trio.sleep(40)
-            session = await stage.camera.stop_recording()
-            is_whole(session, session.frames_captured)
-    assert all(durable)
-    assert max(moved) > 5, "more than the first fragment, which is synced by itself"
 
 
 async def test_a_final_index_without_room_moves_pictures_too(clock: MockClock) -> None:

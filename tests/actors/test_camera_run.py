@@ -90,7 +90,7 @@ class Nobody:
 
 @attrs.define(eq=False)
 class Watcher(Nobody):
-    """Looks at the clock at each fragment."""
+    """Who looks at the clock at each fragment."""
 
     moments: list[float] = attrs.field(factory=list)
 
@@ -103,8 +103,8 @@ async def lived(
     child: Talker,
     stalls: list[float] | None = None,
     why: Trouble = STALLED,
-    consumer: Nobody | None = None,
     brake: Brake | None = None,
+    consumer: Nobody | None = None,
 ) -> tuple[Run, Trouble | None]:
     """Let a child live; return its run, and why it ended. It may stall where that is collected."""
 
@@ -184,6 +184,20 @@ async def test_a_child_that_falls_silent_is_told(clock: MockClock) -> None:
     assert 1.5 + 7.0 <= stalls[0] < 1.5 + 7.2
 
 
+async def test_a_file_that_comes_too_fast_is_left_in_its_pipe(clock: MockClock) -> None:
+    """It delivers a second in half of one: what is ahead by more than a second is not read yet."""
+    film, watcher, stalls = Film(), Watcher(), list[float]()
+    pieces = [film.head + film.next(10), *(film.next(10) for _ in range(29))]
+    with trio.move_on_after(100):
+        child = Talker([], ends=False, film=pieces[::-1])
+        await lived(child, stalls, brake=Brake(1.0), consumer=watcher)
+    first, *later = watcher.moments
+    assert len(later) == 29
+    for number, moment in enumerate(later, 1):
+        assert number - 1 <= moment - first <= number
+    assert len(stalls) == 1
+
+
 def sounds(count: int) -> list[bytes]:
     """Make fragments of half a second in which there is sound alone."""
     packets = [Sample(10, 1024) for _ in range(23)]
@@ -234,18 +248,3 @@ async def test_what_is_braked_was_not_left_behind(clock: MockClock) -> None:
     assert trio.current_time() > 59.0
     assert run.delivered
     assert child.signals == []
-
-
-async def test_a_file_that_comes_too_fast_is_left_in_its_pipe(clock: MockClock) -> None:
-    """It delivers a second in half of one: what is ahead by more than a second is not read yet."""
-    film, watcher, stalls = Film(), Watcher(), list[float]()
-    pieces = [film.head + film.next(10), *(film.next(10) for _ in range(29))]
-    with trio.move_on_after(100):
-        await lived(
-            Talker([], ends=False, film=pieces[::-1]), stalls, consumer=watcher, brake=Brake(1.0)
-        )
-    first, *later = watcher.moments
-    assert len(later) == 29
-    for number, moment in enumerate(later, 1):
-        assert number - 1 <= moment - first <= number
-    assert len(stalls) == 1
