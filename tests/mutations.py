@@ -158,6 +158,8 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="how many at the same time")
     options = parser.parse_args()
     mutations = chosen(options.only)
+    if not mutations:  # and without a test, all would be run
+        parser.error("no mutation has such a word in its name or file; see --list")
     if options.list:
         for mutation in mutations:
             print(f"{mutation.name:32} {mutation.promise}")
