@@ -119,7 +119,12 @@ async def stream_rounds(options: argparse.Namespace, folder: Path, film: Path) -
         finally:
             daemon.clean_up()
     gaps = sorted(stopped["receipt"]["gaps"], key=lambda gap: gap["from"])
-    missing = [gap["duration"] for gap in gaps]
+    missing: list[float] = []
+    for before, gap in zip([None, *gaps], gaps, strict=False):
+        if before is not None and before["to"] == gap["from"]:  # it waited for a key frame
+            missing[-1] += gap["duration"]
+        else:
+            missing.append(gap["duration"])
     assert len(missing) == 2 * options.rounds, gaps
     holes = missing[::2]
     late = [hole - seconds for hole, seconds in zip(missing[1::2], absent, strict=True)]
