@@ -146,7 +146,7 @@ class TrackTimeline:
                 return self._shifted(run), Fault.PAUSED
             return self._distrust(run, arrived, before), Fault.PACE
         else:
-            self._follow_drift(arrived, before, lag)
+            self._follow_drift(arrived, before, lag if lag < 0 else late)
         return self._shifted(run), None
 
     # --- what is seen ---
@@ -238,11 +238,10 @@ class TrackTimeline:
         )
         return longest > max(PAUSE_SECONDS, PAUSE_SHARE * seconds)
 
-    def _follow_drift(self, arrived: float, before: float | None, lag: float) -> None:
+    def _follow_drift(self, arrived: float, before: float | None, off: float) -> None:
         """Two clocks never agree for long: move zero along, by no more than clocks may differ."""
         most = DRIFT * (arrived - before) if before is not None else 0.0
-        late = self._lateness(arrived)
-        self.zero += max(-most, min(most, lag if lag < 0 else late))
+        self.zero += max(-most, min(most, off))
 
     # --- what is done ---
 
