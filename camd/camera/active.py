@@ -101,6 +101,7 @@ class Active:
     sync_seconds: float | None
     end_on_storage_error: bool
     resumable: bool
+    stall_seconds: float = 0.0  # so long a camera may be silent
     recorder: Recorder = attrs.field(init=False)
     refusal: Refusal | None = attrs.field(default=None, init=False)
     ending: bool = attrs.field(default=False, init=False)
@@ -256,7 +257,10 @@ class Active:
     async def _look_after_health(self) -> None:
         """I7: "recording" is said only while bytes become durable; say what is the case."""
         book = self.book
-        health = judge(book.written_at, book.durable_at, self.sync_seconds, monotonic())
+        health = judge(
+            *(book.written_at, book.durable_at, self.sync_seconds),
+            *(monotonic(), self.stall_seconds),
+        )
         book.healthy = health.good
         if not health.written and book.state is SessionState.RECORDING:
             disk = self.queue.waiting_bytes > 0  # pictures are there, and are not taken

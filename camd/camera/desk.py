@@ -46,7 +46,6 @@ from camd.storage.trust import Arrival
 log = structlog.get_logger("camd.camera")
 
 INTERNAL_ERROR = "internal_error"  # why a session ended in which camd itself failed
-START_SECONDS = 60.0  # or ffmpeg.start_timeout, when that is longer: then a start is answered
 STOP_PATIENCE_SECONDS = 4.0  # for frames in flight; then the session ends with what there is
 
 
@@ -253,8 +252,7 @@ class SessionDesk:
         floor.go(partial(self._lose_patience, active))
 
     async def _bound_start(self, active: Active) -> None:
-        timeout = self.factory.config.ffmpeg.start_timeout.total_seconds()
-        await trio.sleep(max(timeout, START_SECONDS))
+        await trio.sleep(self.factory.answer_timeout.total_seconds())
         await self.floor.tell(StartTooLong(active))
 
     async def _lose_patience(self, active: Active) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 
 import attrs
 import structlog
@@ -72,6 +73,11 @@ class SessionFactory:
         recording = self.recording
         return Rotation.of(self.camera_id, recording.rotation, recording.max_file_size)
 
+    @property
+    def answer_timeout(self) -> timedelta:
+        """How long a start waits for its first picture before it is refused."""
+        return max(self.recording.answer_timeout, self.config.ffmpeg.start_timeout)
+
     def make(self, book: SessionBook, report: Reporter, tell: Teller) -> Active:
         """Make the running half of a session; nothing runs yet."""
         active = Active(
@@ -85,6 +91,7 @@ class SessionFactory:
             sync_seconds=DURABILITY_SECONDS[self.config.storage.durability],
             end_on_storage_error=self.recording.on_storage_error == "end",
             resumable=self.recording.resume_sessions,
+            stall_seconds=self.config.ffmpeg.stall_timeout.total_seconds(),
         )
         active.recorder = Recorder(
             identity=self.camera_id,

@@ -13,6 +13,7 @@ from camd.model import V4l2Source
 _SECTIONS = tuple(SECTIONS)
 _LIVE = frozenset(
     {
+        "recording.answer_timeout",
         "recording.format",
         "recording.max_file_size",
         "recording.rotation",

@@ -66,6 +66,7 @@ class RecordingConfig:
     fragment: timedelta = timedelta(milliseconds=500)
     resume_sessions: bool = True
     on_storage_error: str = "wait"  # wait | end
+    answer_timeout: timedelta = timedelta(seconds=60)  # of a start that waits for pictures
 
 
 @attrs.frozen

@@ -105,6 +105,7 @@ def section_readers(places: Places) -> dict[str, dict[str, Reader]]:
             "fragment": readers.duration(_SECOND / 10, 5 * _SECOND),
             "resume_sessions": readers.flag,
             "on_storage_error": readers.choice("wait", "end"),
+            "answer_timeout": readers.duration(_SECOND, 3600 * _SECOND),
         },
         "retention": {
             "interval": readers.duration(60 * _SECOND, 7 * day),

@@ -75,8 +75,9 @@ SOUND_MISSING = Trouble(
 NO_PICTURE_YET = Trouble(
     "no_picture_yet",
     "No picture that can be recorded has come in time",
-    "Raise ffmpeg.start_timeout for a slow source, or one that delivers rarely; with "
-    "always_on = true it is captured before a start.",
+    "Raise recording.answer_timeout for a slow source, or one that delivers rarely, and "
+    "ffmpeg.start_timeout where it stays silent for longer; with always_on = true it is captured "
+    "before a start.",
     Cause.CAMERA_STALLED,
 )
 HUNG = Trouble(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 import trio
 from media_streams import VIDEO_AND_AUDIO, Sample, fragment
@@ -9,7 +11,8 @@ from support.camera_films import FPS, TICKS
 from support.camera_stage import ANN, FakeChild, Part, films, jump_clocks, open_stage
 from trio.testing import MockClock
 
-from camd.camera import desk, factory
+from camd.camera import factory
+from camd.config.schema import RecordingConfig
 from camd.errors import Refusal
 from camd.model import CameraState, Session
 
@@ -78,16 +81,17 @@ async def test_a_start_inside_a_group_that_never_ends_is_answered(
     clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A camera that streams without another key frame keeps nobody waiting for ever."""
-    monkeypatch.setattr(desk, "START_SECONDS", 6.0)
     monkeypatch.setattr(factory, "GOP_LIMIT_BYTES", 3000)
 
     async def endless(child: FakeChild) -> int:
         child.film.group = 10**9
         return await films()(child)
 
-    async with open_stage(endless, always_on=True) as stage:
+    recording = RecordingConfig(answer_timeout=timedelta(hours=1))
+    async with open_stage(endless, always_on=True, recording=recording) as stage:
         await stage.until(CameraState.STREAMING)
         await trio.sleep(10)
+        await stage.camera.reconfigure(RecordingConfig(answer_timeout=timedelta(seconds=6)))
         begun = trio.current_time()
         with trio.fail_after(30), pytest.raises(Refusal) as caught:
             await stage.camera.start_recording(ANN)

@@ -23,6 +23,7 @@ from camd.config.schema import (
     CameraConfig,
     Config,
     FfmpegConfig,
+    RecordingConfig,
     ServerConfig,
     StorageConfig,
 )
@@ -52,6 +53,7 @@ async def recording_camera(
     *,
     stall: float = 10.0,
     start: float = 20.0,
+    answer: float = 60.0,
     **entry: Any,
 ) -> AsyncIterator[Camera]:
     """Run a camera that records `url` into `folder`."""
@@ -63,7 +65,14 @@ async def recording_camera(
         start_timeout=timedelta(seconds=start),
     )
     server = ServerConfig(progress_interval=timedelta(seconds=1))
-    config = Config(storage=storage_config, server=server, ffmpeg=ffmpeg, cameras=(camera,))
+    recording = RecordingConfig(answer_timeout=timedelta(seconds=answer))
+    config = Config(
+        storage=storage_config,
+        server=server,
+        recording=recording,
+        ffmpeg=ffmpeg,
+        cameras=(camera,),
+    )
     assert "s3cret" not in repr(config)
     events = Fanout[Event]()
     async with (

@@ -17,7 +17,7 @@ from support.camera_set import WISH, open_set
 from support.rtsp import open_rtsp_server
 from test_camera_rtsp import recording_camera
 
-from camd.camera import capture, conversation, desk
+from camd.camera import capture, conversation
 from camd.camera.known import SOURCES_FILE
 from camd.errors import Refusal
 from camd.model import CameraState, Cause, FileSource, Session, Trouble
@@ -228,11 +228,8 @@ async def test_a_start_says_that_it_waits_for_a_key_frame(tmp_path: Path, progra
         nursery.cancel_scope.cancel()
 
 
-async def test_a_start_is_answered_in_time_whatever_the_source_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_start_is_answered_in_time_whatever_the_source_does(tmp_path: Path) -> None:
     """A source that is neither dead nor delivers keeps nobody waiting for ever."""
-    monkeypatch.setattr(desk, "START_SECONDS", 1.0)
     program = tmp_path / "ffmpeg"
     says = "Stream #0:0: Video: h264, yuv420p, 64x64, 5 fps"
     program.write_text(
@@ -240,9 +237,10 @@ async def test_a_start_is_answered_in_time_whatever_the_source_does(
         f"*pipe:1*) exec sleep 60;;\n*) echo '{says}' >&2;;\nesac\n"
     )
     program.chmod(0o755)
-    refusal = await refused(tmp_path / "r", "rtsp://127.0.0.1:9/x", str(program), start=1.0)
+    url = "rtsp://127.0.0.1:9/x"
+    refusal = await refused(tmp_path / "r", url, str(program), start=1.0, answer=1.0)
     assert refusal.data["cause"] == "no_picture_yet"
-    assert "start_timeout" in refusal.suggestion
+    assert "answer_timeout" in refusal.suggestion
 
 
 # --- what is remembered -------------------------------------------------------------------

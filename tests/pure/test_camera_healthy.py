@@ -8,6 +8,23 @@ from camd.camera.health import judge
 
 
 @pytest.mark.parametrize(
+    ("written", "durable", "stall", "good"),
+    [
+        (94.0, 94.1, 10.0, False),
+        (86.0, 86.1, 30.0, True),
+        (84.0, 84.1, 30.0, False),
+        (86.0, 84.1, 30.0, False),
+        (94.9, 96.0, 3.0, False),
+    ],
+)
+def test_a_camera_that_may_be_silent_for_long_is_healthy_for_half_of_it(
+    written: float, durable: float, stall: float, good: bool
+) -> None:
+    """Between its rare pictures nothing is left to sync; what is left unsynced is told soon."""
+    assert judge(written, durable, 1.0, 100.0, stall).good is good
+
+
+@pytest.mark.parametrize(
     ("written", "durable", "cadence", "good"),
     [
         (99.0, 99.0, 1.0, True),
