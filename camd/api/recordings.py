@@ -219,6 +219,7 @@ class RecordingsApi:
             "codec": views.codec(found.codec),
             "resolution": views.resolution(found.width, found.height),
             "sha256": found.sha256,
+            "durable": found.durable,
             "segment_number": found.number,
             "gaps": [views.gap(entry) for entry in gaps],
         }

@@ -13,17 +13,16 @@ import attrs
 from camd.model import (
     CameraState,
     CameraStatus,
-    Cause,
     CleanupReceipt,
     Gap,
     Segment,
-    SegmentState,
     Session,
     SessionState,
     SessionSummary,
     StorageLevel,
     StorageStatus,
     Trouble,
+    are_durable,
 )
 from camd.storage.levels import notice_of
 from camd.storage.pins import Pin
@@ -193,8 +192,9 @@ def receipt(session: Session) -> View:
         "gaps": [gap(entry) for entry in session.gaps],
         "frames_captured": session.frames_captured,
         "frames_written": session.frames_written,
-        "durable": all(s.state is SegmentState.SEALED and s.certain for s in session.segments)
-        and not any(entry.cause is Cause.FILE_REMOVED for entry in session.gaps),
+        "durable": are_durable(
+            (s.durable for s in session.segments), (entry.cause.value for entry in session.gaps)
+        ),
     }
 
 

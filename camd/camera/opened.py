@@ -26,6 +26,17 @@ log = structlog.get_logger("camd.recorder")
 
 
 @attrs.frozen
+class Beginning:
+    """What a file begins with: `first` starts with a key frame, which was there at `start`."""
+
+    identity: str
+    init: Init
+    first: Fragment
+    start: datetime
+    number: int  # of the file in its session
+
+
+@attrs.frozen
 class OpenSegment:
     """One growing file, its place in the session, and where it begins."""
 
@@ -163,7 +174,7 @@ class OpenSegment:
             before = file.index_before(mark) if mark else None
             start = self.start + timedelta(seconds=before.duration_seconds if before else 0.0)
             identity = file.index.identity.identity
-            moved = _create(storage, book, identity, init, first, start, number)
+            moved = _create(storage, book, Beginning(identity, init, first, start, number))
             try:
                 moved.file.append(rest)
                 moved.file.sync()
@@ -203,38 +214,21 @@ class OpenSegment:
             self.file.seal()
 
 
-async def open_segment(
-    storage: Storage,
-    book: SessionBook,
-    identity: str,
-    init: Init,
-    first: Fragment,
-    start: datetime,
-    number: int,
-) -> OpenSegment:
-    """Create the file with the fragment that it begins with, a key frame at `start`; durable.
+async def open_segment(storage: Storage, book: SessionBook, beginning: Beginning) -> OpenSegment:
+    """Create the file with the fragment that it begins with; durable.
 
     Waits for the disk. Raises OSError, and SegmentError when no file can begin so.
     """
-    return await storage.on_disk(
-        lambda: _create(storage, book, identity, init, first, start, number)
-    )
+    return await storage.on_disk(lambda: _create(storage, book, beginning))
 
 
-def _create(
-    storage: Storage,
-    book: SessionBook,
-    identity: str,
-    init: Init,
-    first: Fragment,
-    start: datetime,
-    number: int,
-) -> OpenSegment:
+def _create(storage: Storage, book: SessionBook, beginning: Beginning) -> OpenSegment:
+    first, start, number = beginning.first, beginning.start, beginning.number
     age = (now() - start).total_seconds()
     oldest = OLDEST_FIRST_FRAME_SECONDS + book.wish.preroll_seconds
     story = SegmentIdentity(
         camera_id=book.camera_id,
-        identity=identity,
+        identity=beginning.identity,
         session_id=book.session_id,
         number=number,
         start_micros=to_unix_micros(start),
@@ -243,7 +237,7 @@ def _create(
         synchronised=synchronised(),
         software=f"camd {__version__}",
     )
-    index = SegmentIndex(init, first, story)
+    index = SegmentIndex(beginning.init, first, story)
     taken = {segment.filename for segment in book.segments}  # also what was taken away
     names = (name for name in candidates(book.camera_id, start) if name not in taken)
     file = SegmentFile.create(storage.disk, storage.folder, names, index, first)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import stat
 from functools import partial
 from pathlib import Path
 
 import attrs
 
+from camd.config.files import what_it_is
 from camd.media import trouble as t
 from camd.model import Cause, Trouble
 from camd.runtime.looking import Looks
@@ -30,13 +30,6 @@ FORBIDDEN = Trouble(
     "The service may not read the source's file",
     "Let the service's user read the file, and enter the folders above it.",
     Cause.NO_PERMISSION,
-)
-_KINDS = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a named pipe (FIFO), which cannot be read twice"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a disk's device"),
 )
 
 
@@ -66,9 +59,8 @@ def _look(path: Path) -> FileFacts | Trouble:
         return FORBIDDEN
     except OSError as error:
         return attrs.evolve(t.NOT_A_FILE, message=f"The source's path is no file: {error.strerror}")
-    for is_kind, name in _KINDS:
-        if is_kind(status.st_mode):
-            return attrs.evolve(t.NOT_A_FILE, message=f"The source's path is {name}, not a file")
+    if words := what_it_is(status.st_mode):
+        return attrs.evolve(t.NOT_A_FILE, message=f"The source's path {words}")
     if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
         return FORBIDDEN
     if not status.st_size:

@@ -16,7 +16,7 @@ from camd.camera.accounts import Accounts, Observer
 from camd.camera.brake import Brake
 from camd.camera.holes import HoleFinder
 from camd.camera.ledger import Ledger
-from camd.camera.opened import OpenSegment, open_segment
+from camd.camera.opened import Beginning, OpenSegment, open_segment
 from camd.camera.queue import (
     Captured,
     CaptureQueue,
@@ -210,15 +210,8 @@ class Recorder:
         # What is missing before the file is in the ledger before the file is there: after a crash
         # in between, another entry joins on; the other way round there would be a hole (I4).
         await self.accounts.enter(self._ledger.begin(start, captured.fragment))
-        self._open = await open_segment(
-            self.storage,
-            self.book,
-            self.identity,
-            self._init,
-            captured.fragment,
-            start,
-            self._number,
-        )
+        beginning = Beginning(self.identity, self._init, captured.fragment, start, self._number)
+        self._open = await open_segment(self.storage, self.book, beginning)
         self._number += 1
         account, dropped = self._wrote(captured, self._open.file.size_bytes)
         self._synced()

@@ -22,6 +22,7 @@ from camd.cli.output import console, messages, print_json
 from camd.cli.reach import Reach, ask, json_option, remote_options, talk
 from camd.client import Client
 from camd.config.values import parse_duration
+from camd.model import are_durable
 
 _PROGRESS_SECONDS = 0.5
 _LONGEST = timedelta(days=1)
@@ -105,7 +106,9 @@ def session_receipt(infos: list[dict[str, Any]]) -> dict[str, Any]:
         "files": [{key: info.get(key) for key in keys} for info in sized],
         "gaps": gaps,
         "frames_written": sum(info.get("frames") or 0 for info in infos),
-        "durable": all(info.get("sha256") for info in infos),
+        "durable": are_durable(
+            (info.get("durable") is True for info in infos), (gap.get("cause") for gap in gaps)
+        ),
     }
 
 

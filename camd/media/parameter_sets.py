@@ -107,12 +107,6 @@ def key_of(nal: bytes, codec: Codec) -> tuple[SetKind, int]:
     return kind, fields.take(4) if kind is SetKind.VIDEO else fields.number()
 
 
-def picture_size(sps: bytes, codec: Codec) -> tuple[int, int]:
-    """Return width and height of the pictures, cropped, in pixels. Raises NalError."""
-    sequence = read_sequence(sps, codec)
-    return sequence.width, sequence.height
-
-
 def read_sequence(sps: bytes, codec: Codec) -> SequenceSet:
     """Read a sequence parameter set, header included. Raises NalError."""
     if not sps or kind_of(sps[0], codec) is not SetKind.SEQUENCE:

@@ -41,6 +41,7 @@ from camd.model.recordings import (
     SessionState,
     SessionSummary,
     StoredFile,
+    are_durable,
     clock_was_set,
 )
 from camd.model.sources import FileSource, RtspSource, Source, TestSource, V4l2Source
@@ -94,5 +95,6 @@ __all__ = [
     "UsbFacts",
     "V4l2Source",
     "VideoFormat",
+    "are_durable",
     "clock_was_set",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -103,6 +104,19 @@ class Segment:
     modified: datetime
     certain: bool = True  # False: a sync failed, and what the kernel had then may be lost
     leading_frames: int | None = None  # at its beginning, that cannot be shown; None: unknown
+
+    @property
+    def durable(self) -> bool:
+        """Whether it is final, and survives a power cut as a whole."""
+        return self.state is SegmentState.SEALED and self.certain
+
+
+def are_durable(files: Iterable[bool], causes: Iterable[str]) -> bool:
+    """Tell whether a session survives a power cut: each of its files does, and none was removed.
+
+    `files` says of each file whether it is durable; `causes` are those of the session's gaps.
+    """
+    return all(files) and Cause.FILE_REMOVED.value not in causes
 
 
 class SessionState(enum.Enum):

@@ -306,9 +306,9 @@ def _socket(path: Path) -> None:
     [
         (_fifo, "not_a_file", "FIFO"),
         (_socket, "not_a_file", "a socket"),
-        (Path.mkdir, "not_a_file", "a folder"),
+        (Path.mkdir, "not_a_file", "a directory"),
         (Path.touch, "unreadable", "empty"),
-        (lambda path: path.symlink_to("/dev/zero"), "not_a_file", "a device"),
+        (lambda path: path.symlink_to("/dev/zero"), "not_a_file", "a character device"),
         (lambda path: path.symlink_to(path), "not_a_file", "symbolic links"),
         (lambda path: None, "not_found", "not there"),
     ],

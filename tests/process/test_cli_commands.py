@@ -280,6 +280,28 @@ def test_a_recording_that_failed_is_no_success(
     assert words in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("durable", "cause", "words"),
+    [
+        (True, "camera_lost", "in files, durable"),
+        (False, "camera_lost", "not yet durable"),
+        (True, "file_removed", "not yet durable"),
+    ],
+)
+def test_a_recording_that_ended_by_itself_is_durable_if_the_service_says_so(
+    service: FakeService, durable: bool, cause: str, words: str
+) -> None:
+    """A hash alone is no promise: a sync may have failed, or a file may have been removed."""
+    gap = {"from": "2026-01-15T14:30:00Z", "to": "2026-01-15T14:30:01Z", "cause": cause}
+    service.answers = {
+        "start_recording": STARTED,
+        "get_recording_status": None,
+        "list_recordings": {"files": [FILE], "total": 1},
+        "get_recording_info": {**FILE, "durable": durable, "gaps": [gap]},
+    }
+    assert words in camd(service, "record", "camera0").output
+
+
 @pytest.mark.parametrize("duration", ["0s", "1.5s", "25h", "soon"])
 def test_a_duration_that_the_service_would_refuse_is_a_usage_error(duration: str) -> None:
     """2, before anything is connected."""

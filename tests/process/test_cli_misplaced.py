@@ -62,7 +62,7 @@ def test_a_new_index_puts_the_directory_aside(tmp_path: Path) -> None:
 
 def test_a_directory_as_a_source_is_named_by_check(tmp_path: Path) -> None:
     """It is there, so it is not called missing."""
-    assert "the source's path is a folder, not a file" in camd(tmp_path, "check").output
+    assert "the source's path is a directory, not a file" in camd(tmp_path, "check").output
 
 
 class Nobody:

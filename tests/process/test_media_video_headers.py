@@ -11,7 +11,7 @@ import pytest
 from camd.media.boxes import children
 from camd.media.fragments import Fragment, Init
 from camd.media.nal_units import NalError
-from camd.media.parameter_sets import Codec, SetKind, key_of, kind_of, parameter_sets, picture_size
+from camd.media.parameter_sets import Codec, SetKind, key_of, kind_of, parameter_sets, read_sequence
 from camd.media.video_header import (
     Header,
     contradiction,
@@ -106,12 +106,12 @@ def test_what_a_stream_says_of_itself_is_read(name, encoded):
             (SetKind.SEQUENCE, 0),
             (SetKind.PICTURE, 0),
         }
-        sizes = {
-            picture_size(nal, header.codec)
+        sequences = [
+            read_sequence(nal, header.codec)
             for nal in found
             if kind_of(nal[0], header.codec) is SetKind.SEQUENCE
-        }
-        assert sizes == {(width, height)}
+        ]
+        assert {(each.width, each.height) for each in sequences} == {(width, height)}
         assert contradiction(header, found) == ""
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from camd.media.boxes import MediaError, box
 from camd.media.nal_units import MAX_NAL_UNITS, Fields, NalError, read_from, walk
-from camd.media.parameter_sets import Codec, key_of, parameter_sets, picture_size, read_sequence
+from camd.media.parameter_sets import Codec, key_of, parameter_sets, read_sequence
 from camd.media.video_header import contradiction, header_trouble, header_with, read_header
 
 # Made by libx264 for 318x178.
@@ -51,9 +51,9 @@ def test_any_bytes_end_or_raise(data: bytes, codec: Codec) -> None:
     header = b"\x67" if codec is Codec.H264 else b"\x42\x01"
     for nal in (data, header + data):
         with contextlib.suppress(NalError):
-            width, height = picture_size(nal, codec)
-            assert 0 < width <= 32768
-            assert 0 < height <= 32768
+            sequence = read_sequence(nal, codec)
+            assert 0 < sequence.width <= 32768
+            assert 0 < sequence.height <= 32768
         with contextlib.suppress(NalError):
             key_of(nal, codec)
 
