@@ -57,6 +57,8 @@ CONNECTION_CAUSES = frozenset(
 NOT_REACHED = frozenset(
     ("connection_refused", "unreachable", "blocked", "unauthorised", "server_unavailable")
 ) | frozenset(("tls_failed", "no_rtsp"))
+RARE_FPS = 1.0  # FFmpeg's usual look would take as long as seven pictures
+LOOK_PICTURES = 8  # that FFmpeg's look at a stream may take: seven, and the end of the last one
 STEPS = 4  # of a connection, each with FFmpeg's time-out: connect, DESCRIBE, SETUP, PLAY
 ANALYSIS_SECONDS = 6.0  # FFmpeg looks for up to 5 s at what comes
 LOOK_AFTER_SECONDS = 4.0
@@ -115,6 +117,7 @@ class Capture:
     _transport: str = attrs.field(default="tcp", init=False)  # the one that is tried or works
     _hurried: bool = attrs.field(default=False, init=False)  # the last plan relied on what is known
     _patient: bool = attrs.field(default=False, init=False)  # that failed, and is done no more
+    _rare: bool = attrs.field(default=False, init=False)  # less than a picture a second came
     _copies: bool = attrs.field(default=False, init=False)  # what the last plan does
     _last: Trouble | None = attrs.field(default=None, init=False)  # how the last child ended
     _facts: FileFacts | None = attrs.field(default=None, init=False)
@@ -283,6 +286,7 @@ class Capture:
             reach,
             transport=self._transport,
             analysis=SHORT_ANALYSIS if self._hurried else None,
+            rare=self._rare and self._hurried,
         )
         codec = self.camera.codec
         copy = codec == "copy" or (codec == "auto" and found.video_codec in COPIED_CODECS)
@@ -345,6 +349,8 @@ class Capture:
 
         A rate of 0 is one that has not been measured yet.
         """
+        if video.fps:
+            self._rare = video.fps < RARE_FPS
         self._asked.compare(self.chosen, video)
 
     @property
@@ -509,6 +515,12 @@ class Capture:
             nursery.cancel_scope.cancel()
         return found
 
+    def _probe_seconds(self, reach: Reach) -> float:
+        """How long FFmpeg may look at a source that answers in time, and delivers in time."""
+        patience = reach.patience.total_seconds()
+        pictures = LOOK_PICTURES if isinstance(self.camera.source, RtspSource) else 0
+        return (STEPS + pictures) * patience + ANALYSIS_SECONDS
+
     async def _ask(self, program: Program, reach: Reach) -> ProbeResult | Trouble:
         """Ask FFmpeg what a stream holds, so that H.264 and H.265 are kept as they are.
 
@@ -522,12 +534,14 @@ class Capture:
             options=self.camera.input_options,
             reach=reach,
         )
-        seconds = STEPS * reach.patience.total_seconds() + ANALYSIS_SECONDS
+        seconds = self._probe_seconds(reach)
+        asked = monotonic()
         try:
             answer = await ask_program(arguments, seconds)
         except OSError:  # it went away since it was found; the child will say so
             return ProbeResult()
         stream = isinstance(self.camera.source, RtspSource)
+        self._rare = stream and monotonic() - asked > LOOK_PICTURES / RARE_FPS
         if answer.status is None and not answer.flooded:
             log.warning("probe_took_too_long", camera=self.camera.id)
             return NO_ANSWER if stream else ProbeResult()

@@ -19,7 +19,7 @@ from camd.camera.queue import CaptureQueue, RunEnded
 from camd.camera.run import Brake, Patience, Run
 from camd.camera.surroundings import Surroundings
 from camd.config.schema import FfmpegConfig
-from camd.media.trouble import CHANGED
+from camd.media.trouble import CHANGED, STALLED
 from camd.model import CameraId, Cause, Device, Trouble
 
 log = structlog.get_logger("camd.camera")
@@ -129,7 +129,10 @@ class Children:
             self._capture.doubt(trouble or self.machine.trouble)
         absent = trouble is not None and await self._capture.is_absent()
         queues = self.feed.queues
-        self.feed.end(_run_ended(trouble or self.machine.trouble, absent=absent))
+        why = trouble or self.machine.trouble
+        if run.killed:  # it waited for a picture, and what it still held is lost
+            why = why or STALLED
+        self.feed.end(_run_ended(why, absent=absent))
         self._run = None
         await self._tell(m.ChildEnded(trouble, absent))
         if trouble is None and not run.stopping:

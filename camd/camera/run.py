@@ -116,6 +116,7 @@ class Run:
     brake: Brake | None = None  # for sources that are not live
     pipes: Pipes | None = None  # reads the output in rounds when nothing waits for it
     wanted: bool = attrs.field(default=True, init=False)  # until `stop` is called
+    killed: bool = attrs.field(default=False, init=False)  # told to end, it did not
     begun: trio.Event = attrs.field(factory=trio.Event, init=False)  # the first fragment is here
     _arrived: float = attrs.field(default=0.0, init=False)  # when the latest fragment did
     _read_at: float = attrs.field(default=0.0, init=False)  # when there was something to read
@@ -177,6 +178,7 @@ class Run:
                 with self.pipes.interest() if self.pipes is not None else nullcontext():
                     await self._read(child)
                 status = await self._wait(child)
+                self.killed = self.stopping and status == -signal.SIGKILL
                 with trio.move_on_after(LAST_WORDS_SECONDS):
                     await self._heard_all.wait()
                 nursery.cancel_scope.cancel()

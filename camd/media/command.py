@@ -55,6 +55,7 @@ _LATE_MOVFLAGS = _MOVFLAGS + "+delay_moov"
 # By default each track's first sample is moved to zero and lasts until its second one. So told,
 # FFmpeg writes the decode times as they are, whatever track begins first.
 _TRUE_STARTS = ("-use_editlist", "0", "-avoid_negative_ts", "make_non_negative")
+_LEAST_PROBE = "32"  # bytes; FFmpeg takes no less
 _TRIAL = Picture(640, 360, 30.0, live=True)
 # A frame that cannot be decoded is dropped; however many, they are no reason to fail.
 _TOLERANT = ("-max_error_rate", "1")
@@ -226,6 +227,8 @@ def _haste(source: Source, reach: Reach) -> Arguments:
     haste: Arguments = ("-fpsprobesize", "0")
     if reach.analysis is not None:
         haste += ("-analyzeduration", _micros(reach.analysis))
+    if reach.rare:  # otherwise FFmpeg takes seven pictures, and invents their decode times
+        haste += ("-probesize", _LEAST_PROBE)
     return haste
 
 

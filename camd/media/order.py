@@ -34,6 +34,7 @@ class Reach:
     patience: timedelta = timedelta(seconds=20)  # for every step of the connection
     tls_verify: bool | None = None  # None: FFmpeg's default, or it cannot be told
     analysis: timedelta | None = None  # of what was described before; None: as FFmpeg does
+    rare: bool = False  # pictures come rarely: the first one has to do
 
 
 @attrs.frozen

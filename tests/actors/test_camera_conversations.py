@@ -326,6 +326,20 @@ async def test_stopping_while_the_camera_is_stuck(clock: MockClock) -> None:
         await stage.until(CameraState.IDLE)
 
 
+async def test_what_a_killed_child_still_held_is_told(clock: MockClock) -> None:
+    """One that waits for its source cannot be ended otherwise, and its last pictures are lost."""
+    async with open_stage(hangs(2.0, deaf=True)) as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(4.0)
+        session = await stage.camera.stop_recording()
+        assert trio.current_time() == 7.0
+        (gap,) = session.gaps
+        assert (gap.cause, gap.start, gap.end) == (Cause.CAMERA_STALLED, at(2.0), at(4.0))
+        stage.check(session)
+        await stage.until(CameraState.IDLE)
+        assert stage.camera.status.trouble is None
+
+
 async def test_a_second_session_uses_the_camera_again(clock: MockClock) -> None:
     """After a stop the next start works, even before the old child is quite gone."""
     async with open_stage() as stage:

@@ -228,6 +228,33 @@ async def test_a_start_says_that_it_waits_for_a_key_frame(tmp_path: Path, progra
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("program", PROGRAMS)
+async def test_rare_pictures_of_a_camera_that_declares_more_are_played_as_they_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    """FFmpeg's look at seven pictures is not made again by the capture, which would spoil them."""
+    monkeypatch.setattr(capture, "RARE_FPS", 4.0)
+    steady, path = tmp_path / "steady.mp4", tmp_path / "rare.mp4"
+    make(steady, *H264, "-g", "1", rate=25, seconds=4)
+    done = run(BUNDLED, "-itsscale", "10", "-i", str(steady), "-c", "copy", str(path))
+    assert done.returncode == 0, done.stderr
+    with trio.fail_after(60):
+        async with (
+            open_rtsp_server(BUNDLED, path) as server,
+            recording_camera(tmp_path / "r", program, server.url) as camera,
+        ):
+            await camera.start_recording(WISH)
+            status = await camera.published.wait_until(
+                lambda s: s.session is not None and s.session.frames_written >= 6
+            )
+            assert status.warnings == ()
+            ended = await camera.stop_recording()
+    assert ended.gaps == ()
+    assert ended.frames_captured == ended.frames_written
+    (segment,) = ended.segments
+    assert segment.duration_seconds == pytest.approx(0.4 * segment.frames, abs=0.6)
+
+
 async def test_a_start_is_answered_in_time_whatever_the_source_does(tmp_path: Path) -> None:
     """A source that is neither dead nor delivers keeps nobody waiting for ever."""
     program = tmp_path / "ffmpeg"

@@ -134,6 +134,16 @@ def test_what_a_user_says_leaves_ours_out(options, kept, left_out):
         assert left_out not in said
 
 
+def test_a_stream_of_rare_pictures_is_looked_at_for_the_first_one():
+    """Not for seven of them; the user's word about it counts more."""
+    source, reach = RtspSource(URL), Reach(rare=True)
+    assert "-probesize 32" in command(source, copy=True, reach=reach)
+    assert "-probesize" not in command(source, copy=True, reach=Reach())
+    said = command(source, copy=True, reach=reach, input_options=("-probesize", "9000"))
+    assert "-probesize 9000" in said
+    assert "-probesize 32" not in said
+
+
 def test_a_file_is_read_as_fast_as_the_user_says():
     """One word about the pace leaves out all of ours."""
     said = command(FileSource(Path("x")), version=(9, 0), input_options=("-readrate", "3"))
