@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
-from statistics import median
+from statistics import fmean, median
 
 import attrs
 
@@ -20,7 +20,9 @@ from camd.media.fragments import Fragment
 LONGER = 1.75  # times what is usual: one missing frame makes it 2, the seam of a loop below 1.7
 WINDOW = 64  # intervals that say what is usual: two seconds of most cameras
 LEAST_KNOWN = 16  # intervals; with fewer, nothing is usual yet
-FORESIGHT = 16  # intervals behind a long one that are awaited before it is judged
+FORESIGHT = 16  # intervals behind a long one that are awaited before it is judged …
+LONGEST_FORESIGHT = 80  # … while it is being made up for; a step of more than a second is cut before
+TINY = 0.25  # times the mean: no camera's interval, but a stamp that was put behind the one before
 USUAL_SHARE = 0.85  # more long ones than the rest of this are a cadence
 SHORT = 0.75  # times the median: such intervals make up for a late frame
 MISSING = 0.75  # of a frame's time must be missing, so that it counts as a frame
@@ -65,6 +67,7 @@ class HoleFinder:
 
     least_seconds: float = 0.0
     _before: deque[float] = attrs.field(factory=lambda: deque(maxlen=WINDOW), init=False)
+    _kept: deque[float] = attrs.field(factory=lambda: deque(maxlen=WINDOW), init=False)  # no holes
     _waiting: deque[_Interval] = attrs.field(factory=deque, init=False)
     _last: float | None = attrs.field(default=None, init=False)  # decode time of the last frame
     _entry: Hole | None = attrs.field(default=None, init=False)
@@ -77,7 +80,7 @@ class HoleFinder:
             if self._last is not None and at > self._last:
                 came = start + timedelta(seconds=at - fragment.start_seconds)
                 self._waiting.append(_Interval(at - self._last, at, came))
-                if len(self._waiting) > FORESIGHT:
+                while len(self._waiting) > FORESIGHT and not self._is_made_up_for():
                     self._judge()
             self._last = at
         if self._entry is None or self._last is None or self._last < self._entry_end + self._calm:
@@ -95,6 +98,7 @@ class HoleFinder:
         """Forget what was usual: the next child, or nothing, comes. Returns what is complete."""
         self.interrupt()
         self._before.clear()
+        self._kept.clear()
         return self.close()
 
     def close(self) -> list[Hole]:
@@ -112,9 +116,25 @@ class HoleFinder:
         interval = self._waiting.popleft()
         hole = self._hole(interval)
         self._before.append(interval.seconds)
+        self._kept.append(interval.seconds - (hole.seconds if hole is not None else 0.0))
         if hole is not None:
             self._entry = self._entry.and_then(hole) if self._entry else hole
             self._entry_end = interval.end
+
+    def _is_made_up_for(self) -> bool:
+        """Whether frames still come too soon, behind some that came too late."""
+        if len(self._before) < LEAST_KNOWN or len(self._waiting) > LONGEST_FORESIGHT:
+            return False
+        return self._waiting[-1].seconds < TINY * fmean(self._kept)
+
+    def _frame(self, shortest: float) -> float:
+        """How long a frame usually lasts.
+
+        That is the median, but not of stamps that stray to and fro: most intervals are tiny then,
+        and some are long, and only their mean says how often frames come.
+        """
+        usual, mean = median(self._before), fmean(self._kept)
+        return max(usual, mean) if shortest < TINY * mean else usual
 
     def _hole(self, interval: _Interval) -> Hole | None:
         if len(self._before) < LEAST_KNOWN or not self._waiting:
@@ -122,10 +142,10 @@ class HoleFinder:
         if interval.seconds < LONGER * min(self._before):  # the cheap way to say no
             return None
         after = [each.seconds for each in self._waiting]
-        frame = median(self._before)
+        neighbours = (*list(self._before)[-2:], *after)
+        frame = self._frame(min(neighbours))
         if interval.seconds < LONGER * max(_usual(self._before), median(after)):
             return None
-        neighbours = (*list(self._before)[-2:], *after)
         made_up = sum(frame - each for each in neighbours if each < SHORT * frame)
         missing = interval.seconds - frame - made_up
         if missing < max(self.least_seconds, MISSING * frame):
