@@ -204,13 +204,14 @@ class Feed:
         if fragment.wall_micros is not None and self.timeline is not None:
             said = from_unix_micros(fragment.wall_micros)
             self.source_clock.look(said + timedelta(seconds=fragment.duration_seconds), end)
-        turned = False
+        turned = spread = False
         if self.timeline is not None:
             before = self.timeline.faults
             fragment = self.timeline.place(fragment, arrived)
-            turned = self.timeline.turned
+            turned, spread = self.timeline.turned, self.timeline.spread
             if self.timeline.faults != before and self.timeline.fault is not None:
                 log.warning("time_stamps_corrected", fault=self.timeline.fault.name.lower())
             self._warn()
         start = end - timedelta(seconds=fragment.duration_seconds)
-        return Captured(fragment, start, end, placed=self.timeline is not None, turned=turned)
+        placed = self.timeline is not None
+        return Captured(fragment, start, end, placed=placed, turned=turned, spread=spread)

@@ -21,7 +21,13 @@ LONGER = 1.75  # times what is usual: one missing frame makes it 2, the seam of 
 WINDOW = 64  # intervals that say what is usual: two seconds of most cameras
 LEAST_KNOWN = 16  # intervals; with fewer, nothing is usual yet
 FORESIGHT = 16  # intervals behind a long one that are awaited before it is judged …
-LONGEST_FORESIGHT = 80  # … while it is being made up for; a step of more than a second is cut before
+LONGEST_FORESIGHT = (
+    80  # … while it is being made up for; a step of more than a second is cut before
+)
+STRAYS = (
+    1 / 8
+)  # more tiny ones than this: stamps stray, and only the mean says how often frames come
+VAGUE_SECONDS = 1.0  # of times that are no stamps, or stray, less says nothing
 TINY = 0.25  # times the mean: no camera's interval, but a stamp that was put behind the one before
 USUAL_SHARE = 0.85  # more long ones than the rest of this are a cadence
 SHORT = 0.75  # times the median: such intervals make up for a late frame
@@ -56,6 +62,7 @@ class _Interval:
     seconds: float
     end: float
     came: datetime
+    spread: bool  # over the time in which frames arrived, whatever their stamps say
 
 
 @attrs.define(eq=False)
@@ -74,12 +81,15 @@ class HoleFinder:
     _entry_end: float = attrs.field(default=0.0, init=False)  # decode time
     _calm: float = attrs.field(default=FIRST_CALM_SECONDS, init=False)
 
-    def watch(self, fragment: Fragment, start: datetime) -> list[Hole]:
-        """Look at a fragment that began at `start`; return the entries that are complete."""
+    def watch(self, fragment: Fragment, start: datetime, *, spread: bool = False) -> list[Hole]:
+        """Look at a fragment that began at `start`; return the entries that are complete.
+
+        `spread` says that its frames are timed by their arrival.
+        """
         for at in _frame_times(fragment):
             if self._last is not None and at > self._last:
                 came = start + timedelta(seconds=at - fragment.start_seconds)
-                self._waiting.append(_Interval(at - self._last, at, came))
+                self._waiting.append(_Interval(at - self._last, at, came, spread))
                 while len(self._waiting) > FORESIGHT and not self._is_made_up_for():
                     self._judge()
             self._last = at
@@ -127,15 +137,6 @@ class HoleFinder:
             return False
         return self._waiting[-1].seconds < TINY * fmean(self._kept)
 
-    def _frame(self, shortest: float) -> float:
-        """How long a frame usually lasts.
-
-        That is the median, but not of stamps that stray to and fro: most intervals are tiny then,
-        and some are long, and only their mean says how often frames come.
-        """
-        usual, mean = median(self._before), fmean(self._kept)
-        return max(usual, mean) if shortest < TINY * mean else usual
-
     def _hole(self, interval: _Interval) -> Hole | None:
         if len(self._before) < LEAST_KNOWN or not self._waiting:
             return None
@@ -143,12 +144,16 @@ class HoleFinder:
             return None
         after = [each.seconds for each in self._waiting]
         neighbours = (*list(self._before)[-2:], *after)
-        frame = self._frame(min(neighbours))
+        frame, mean = median(self._before), fmean(self._kept)
+        vague = interval.spread
+        if sum(each < TINY * mean for each in self._before) > STRAYS * len(self._before):
+            frame, vague = max(frame, mean), True
         if interval.seconds < LONGER * max(_usual(self._before), median(after)):
             return None
         made_up = sum(frame - each for each in neighbours if each < SHORT * frame)
         missing = interval.seconds - frame - made_up
-        if missing < max(self.least_seconds, MISSING * frame):
+        least = max(self.least_seconds, VAGUE_SECONDS) if vague else self.least_seconds
+        if missing < max(least, MISSING * frame):
             return None
         due = interval.came - timedelta(seconds=interval.seconds - frame)
         return Hole(due, interval.came, missing, max(1, round(missing / frame)))

@@ -119,7 +119,8 @@ class Ledger:
         self._zeros.append(_zero_of(captured))
         self._placed, self._arrived = captured.placed, captured.end
         turned = self.holes.run_over() if captured.turned else []
-        return self._dropped(turned + self.holes.watch(captured.fragment, captured.start))
+        found = self.holes.watch(captured.fragment, captured.start, spread=captured.spread)
+        return self._dropped(turned + found)
 
     def _left_behind(self, until: datetime) -> list[Gap]:
         """Make the entry for what a source that is slower than real time did not deliver.

@@ -25,7 +25,8 @@ class Captured:
 
     `init` is the header that it needs; None: the one that its run began with. `placed` says that
     its times were compared with its arrival, and follow it; `turned` that from here on they come
-    from another clock, so that intervals before and behind are no measure for each other.
+    from another clock, so that intervals before and behind are no measure for each other; `spread`
+    that its pictures are timed by their arrival alone.
     """
 
     fragment: Fragment
@@ -34,6 +35,7 @@ class Captured:
     init: Init | None = None
     placed: bool = False
     turned: bool = False
+    spread: bool = False
 
     def moved(self, by: timedelta) -> Captured:
         """Tell its times on a clock that was set by so much."""

@@ -383,6 +383,12 @@ class Timeline:
     turned: bool = attrs.field(default=False, init=False)  # the latest fragment of the video
     faults: int = attrs.field(default=0, init=False)  # how many there were, of all captures
 
+    @property
+    def spread(self) -> bool:
+        """Whether pictures are timed by their arrival at the moment, and not by their stamps."""
+        video = self._tracks.get(self._video)
+        return video is not None and not video.trusted
+
     def begin(self, init: Init) -> None:
         """Another capture delivers: nothing that was known holds any more."""
         self._tracks.clear()

@@ -1,0 +1,78 @@
+"""Stamps of every kind, from the stream to the ledger: no entry is longer than what was missing."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.footage import NOON
+from test_camera_timeline import RATE, Frame, begun, muxed, steady, then
+
+from camd.camera.ledger import Ledger
+from camd.camera.queue import Captured
+from camd.camera.sessions import SessionBook
+from camd.model import CameraId, Cause, Gap, RecordingWish, SessionId
+
+ROTATION_SECONDS = 20.0
+
+
+def ledgered(frames: list[Frame], size: int = 10) -> list[Gap]:
+    """Record frames as a live stream, into files of 20 s; return what the ledger says of it."""
+    began = frames[0].arrived
+    book = SessionBook(SessionId("s"), CameraId("c"), RecordingWish("ann"), "mp4", NOON)
+    ledger, timeline, gaps = Ledger(book), begun(), []
+    start, zero = NOON, 0.0
+    for fragment, arrived in muxed(frames, size):
+        placed = timeline.place(fragment, arrived)
+        end = NOON + timedelta(seconds=arrived - began)
+        captured = Captured(
+            placed,
+            end - timedelta(seconds=placed.duration_seconds),
+            end,
+            placed=True,
+            turned=timeline.turned,
+            spread=timeline.spread,
+        )
+        ledger.took(placed.frames)
+        if not book.frames_written or placed.start_seconds - zero >= ROTATION_SECONDS:
+            gaps += ledger.close_holes()
+            start, zero = ledger.start_of(captured), placed.start_seconds
+            gaps += ledger.begin(start, placed)
+        gaps += ledger.wrote(captured, start + timedelta(seconds=placed.end_seconds - zero))
+        book.frames_written += placed.frames
+    assert book.frames_captured == len(frames)
+    return [*gaps, *ledger.source_over()]
+
+
+def strayed(frames: list[Frame], seed: int, spread: float) -> list[Frame]:
+    """Stamp each frame wrong by a time of its own, up to `spread` seconds either way."""
+    dice = random.Random(seed)
+    return [attrs.evolve(f, stamp=f.stamp + dice.uniform(-spread, spread)) for f in frames]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from([0.02, 0.1, 0.2, 0.35, 0.5, 0.8, 1.0, 1.4, 3.0, 30.0, 1000.0]),
+    st.sampled_from([1, 5, 10, 20]),
+)
+def test_stamps_that_stray_are_no_loss(seed: int, spread: float, size: int) -> None:
+    """Each frame is stamped wrong at random, and all frames came: the ledger stays empty."""
+    assert ledgered(strayed(steady(45), seed, spread), size) == []
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.1, 0.2, 0.35])
+@pytest.mark.parametrize("seed", range(5))
+def test_frames_that_are_missing_among_stamps_that_stray_are_told(seed: int, spread: float) -> None:
+    """An outage of seconds has its entry, and that is no longer than the outage."""
+    outage = 5.0
+    frames = then(steady(15), steady(15), step=outage, pause=outage)
+    gaps = ledgered(strayed(frames, seed, spread))
+    assert {gap.cause for gap in gaps} == {Cause.FRAMES_DROPPED_BY_SOURCE}
+    told = sum(gap.frames for gap in gaps)
+    assert (outage - 2 * spread - 1.0) * RATE < told <= (outage + 2 * spread) * RATE
+    assert all((gap.end - gap.start).total_seconds() <= outage + 2 * spread + 0.1 for gap in gaps)
