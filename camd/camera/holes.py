@@ -24,11 +24,11 @@ FORESIGHT = 16  # intervals behind a long one that are awaited before it is judg
 LONGEST_FORESIGHT = (
     80  # … while it is being made up for; a step of more than a second is cut before
 )
-STRAYS = (
+STRAYS = 1 / 8  # more tiny intervals than this: stamps stray, and their mean says how many come
     1 / 8
 )  # more tiny ones than this: stamps stray, and only the mean says how often frames come
 VAGUE_SECONDS = 1.0  # of times that are no stamps, or stray, less says nothing
-TINY = 0.25  # times the mean: no camera's interval, but a stamp that was put behind the one before
+TINY = 0.25  # times the mean: no interval of a camera, but a stamp behind a later one
 USUAL_SHARE = 0.85  # more long ones than the rest of this are a cadence
 SHORT = 0.75  # times the median: such intervals make up for a late frame
 MISSING = 0.75  # of a frame's time must be missing, so that it counts as a frame
