@@ -21,12 +21,8 @@ LONGER = 1.75  # times what is usual: one missing frame makes it 2, the seam of 
 WINDOW = 64  # intervals that say what is usual: two seconds of most cameras
 LEAST_KNOWN = 16  # intervals; with fewer, nothing is usual yet
 FORESIGHT = 16  # intervals behind a long one that are awaited before it is judged …
-LONGEST_FORESIGHT = (
-    80  # … while it is being made up for; a step of more than a second is cut before
-)
+LONGEST_FORESIGHT = 80  # … while it is being made up for; longer steps are cut before
 STRAYS = 1 / 8  # more tiny intervals than this: stamps stray, and their mean says how many come
-    1 / 8
-)  # more tiny ones than this: stamps stray, and only the mean says how often frames come
 VAGUE_SECONDS = 1.0  # of times that are no stamps, or stray, less says nothing
 TINY = 0.25  # times the mean: no interval of a camera, but a stamp behind a later one
 USUAL_SHARE = 0.85  # more long ones than the rest of this are a cadence
