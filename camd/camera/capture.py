@@ -70,7 +70,8 @@ NO_ANSWER = Trouble(
 )
 CONTAINER_NAMES = {"avc1": "h264", "avc3": "h264", "hvc1": "hevc", "hev1": "hevc"}
 LEAST_BYTES_PER_SECOND = 125_000.0
-SOUND_SECONDS = 4.0  # sound that is announced comes sooner
+SOUND_SECONDS = 4.0  # sound that is announced comes sooner …
+SOUND_SHARE = 0.2  # … or within this share of the time for a start, where that is long
 MJPEG_FACTOR = 10  # how much more than H.264 it takes
 
 NOT_THERE = Trouble(
@@ -266,7 +267,8 @@ class Capture:
         if not (self.live and order.with_sound):
             return None
         start = self.config.ffmpeg.start_timeout.total_seconds()
-        return min(SOUND_SECONDS, start / 2) if order.copy else start / 2
+        usual = max(min(SOUND_SECONDS, start / 2), SOUND_SHARE * start)
+        return usual if order.copy else start / 2
 
     async def _order(
         self, program: Program, device: Device | None, choice: Choice | None

@@ -161,7 +161,7 @@ def _explain_stranger(trouble: Trouble, answer: Answer) -> Trouble:
         return attrs.evolve(
             trouble,
             cause="timed_out",
-            message=f"The source takes connections, but does not answer {answer.request}",
+            message=f"The source takes connections, but does not answer {answer.request} in time",
             suggestion="Check that it speaks RTSP on that port; for a slow one, raise "
             "ffmpeg.start_timeout.",
             ledger_cause=Cause.SOURCE_UNREACHABLE,

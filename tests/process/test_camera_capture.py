@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import attrs
@@ -15,10 +16,11 @@ from camd.camera.capture import Capture, Plan
 from camd.camera.encoders import EncoderChoice, Verdict
 from camd.camera.program import Program
 from camd.camera.run import Patience, Run
-from camd.config.schema import CameraConfig, Config
+from camd.config.schema import CameraConfig, Config, FfmpegConfig
 from camd.media.encoding import SOFTWARE
 from camd.media.fragments import Fragment, Init
-from camd.media.report import parse_inputs
+from camd.media.order import Order
+from camd.media.report import ProbeResult, parse_inputs
 from camd.model import (
     CameraId,
     Capabilities,
@@ -221,6 +223,31 @@ async def test_sound_comes_from_the_cameras_own_card() -> None:
     silent = capturing(seat, Known(devices=frozenset()), audio="auto")
     assert "alsa" not in await planned(silent)
     assert "cannot capture from alsa" in silent.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("start", "copied", "encoded"), [(2, 1.0, 1.0), (20, 4.0, 10.0), (60, 12.0, 30.0)]
+)
+def test_sound_is_waited_for_as_the_time_for_a_start_says(
+    start: int, copied: float, encoded: float
+) -> None:
+    """Four seconds as a rule; whoever allows a start more allows its sound more."""
+    entry = CameraConfig(CAMERA, RtspSource("rtsp://h/"))
+    config = Config(ffmpeg=FfmpegConfig(start_timeout=timedelta(seconds=start)))
+    capture = Capture(entry, config, find_program)
+    assert capture._sound_seconds(Order("ffmpeg", copy=True)) == copied
+    assert capture._sound_seconds(Order("ffmpeg")) == encoded
+    assert capture._sound_seconds(Order("ffmpeg", with_sound=False)) is None
+
+
+async def test_a_stream_that_was_measured_as_rare_is_looked_at_for_one_picture() -> None:
+    """Until it is measured as another one; a rate that is not measured yet says nothing."""
+    entry = CameraConfig(CAMERA, RtspSource("rtsp://h/"))
+    capture = Capture(entry, Config(), find_program)
+    capture._found = ProbeResult("h264", 640, 480, 25.0)
+    for fps, rare in ((0.0, False), (0.08, True), (0.0, True), (25.0, False)):
+        capture.compare(VideoFormat("avc1", 640, 480, fps))
+        assert ("-probesize 32" in await planned(capture)) is rare
 
 
 def test_what_a_session_will_need_is_guessed_by_codec() -> None:
