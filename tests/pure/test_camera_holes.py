@@ -17,6 +17,7 @@ from camd.camera.holes import (
     FIRST_CALM_SECONDS,
     FORESIGHT,
     LEAST_KNOWN,
+    LONGEST_FORESIGHT,
     WINDOW,
     Hole,
     HoleFinder,
@@ -208,3 +209,6 @@ def test_memory_is_bounded() -> None:
     finder = HoleFinder()
     watch(finder, stream(([FRAME] * 30 + [FRAME * 4]) * 200))
     assert len(finder._before) + len(finder._waiting) <= MANY
+    assert len(finder._kept) <= WINDOW
+    watch(finder, stream([FRAME] * 100 + [1] * 2000))  # as if a late frame were made up for
+    assert len(finder._waiting) <= LONGEST_FORESIGHT + 1
