@@ -290,6 +290,13 @@ def test_changes_are_split_by_what_a_running_service_takes() -> None:
     )
 
 
+def test_how_long_a_start_waits_is_taken_by_a_running_service() -> None:
+    """A start that was refused too early need not wait for a restart."""
+    new = Config(recording=RecordingConfig(answer_timeout=timedelta(minutes=5)))
+    assert compare(Config(), new) == Changes(("recording.answer_timeout",), ())
+    assert merge(Config(), new) == new
+
+
 def test_another_preroll_needs_a_restart() -> None:
     """What a camera keeps in memory is laid out when it starts."""
     new = Config(recording=RecordingConfig(preroll=timedelta(seconds=5), preroll_size=2**20))
