@@ -163,7 +163,7 @@ async def test_a_stream_is_copied_and_survives_the_connection(
             recording_camera(tmp_path, program, server.url) as camera,
         ):
             begun = await camera.start_recording(WISH)
-            server.hang_up()
+            await server.hang_up()
             await camera.published.wait_until(lambda s: s.state is CameraState.RESTING)
             await _begun(camera, 2)
             ended = await camera.stop_recording()
