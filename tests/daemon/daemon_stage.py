@@ -12,7 +12,6 @@ import http.client
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -38,9 +37,10 @@ SIGNED_FROM = 48  # a receipt's hash covers everything from this byte on
 FRAME_RATE = 30
 FRAGMENT_FRAMES = 15  # half a second
 
-# The suite runs with any FFmpeg that this variable names; without it as users have it.
+# The suite runs with any FFmpeg that this variable names; without it daemons find their own, and
+# files are looked at with the one that starts sooner.
 CHOSEN_FFMPEG = os.environ.get("TEST_FFMPEG", "")
-FFMPEG = CHOSEN_FFMPEG or shutil.which("ffmpeg") or imageio_ffmpeg.get_ffmpeg_exe()
+FFMPEG = CHOSEN_FFMPEG or imageio_ffmpeg.get_ffmpeg_exe()
 
 Settings = Mapping[str, Mapping[str, object]]
 
