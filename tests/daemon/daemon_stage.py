@@ -50,6 +50,11 @@ def small_camera(**keys: object) -> dict[str, object]:
     return {"source": "test:?size=160x120&rate=30", **keys}
 
 
+def hasty_camera(film: Path) -> dict[str, object]:
+    """Describe a camera that copies a film eight times as fast as it plays, over and over."""
+    return {"source": f"file:{film}?speed=8", "codec": "copy"}
+
+
 def configuration(
     settings: Settings, cameras: Sequence[Mapping[str, object]], thresholds: Settings
 ) -> str:
