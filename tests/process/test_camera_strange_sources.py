@@ -24,7 +24,7 @@ HOUR = 3600.0
 
 STAMPED = tuple(fault.value for fault in Fault)  # which one depends on how quick the machine is
 CLOCK, SOUNDLESS, NOTHING = ("clock",), ("without sound",), ()
-AT_A_TIME = 5  # cameras: the machine has to keep up with all of them
+AT_A_TIME = 4  # cameras: the machine has to keep up with all of them
 
 # What a camera does, and words of which its status has to say one.
 STAMPS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
