@@ -46,9 +46,7 @@ class _Commands(click.Group):
         return command
 
 
-@click.group(
-    cls=_Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]}
-)
+@click.group(cls=_Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="camd")
 def main() -> None:
     """Record cameras: every frame is in a file, or in the ledger that says why not.
