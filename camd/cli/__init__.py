@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import click
 
 from camd import __version__
-from camd.cli.controls import controls
-from camd.cli.demo import demo
-from camd.cli.devices import adopt, devices, forget
 from camd.cli.exits import EPILOG
-from camd.cli.history import gaps, sessions
-from camd.cli.keys import keys, token
-from camd.cli.look import info, ls, status, storage
-from camd.cli.record import record, stop
-from camd.cli.recover import recover
-from camd.cli.retention import cleanup, pin, retention, rm, unpin
-from camd.cli.service import check, run
-from camd.cli.verify import verify
-from camd.cli.watch import watch
 
 __all__ = ["main"]
 
+# Which module has which command. A module is imported when its command is run, or `--help` asks
+# what it does: a command that only talks to the service starts without the half of the program
+# that records.
+_MODULES = {
+    **dict.fromkeys(("adopt", "devices", "forget"), "devices"),
+    **dict.fromkeys(("check", "run"), "service"),
+    **dict.fromkeys(("cleanup", "pin", "retention", "rm", "unpin"), "retention"),
+    "controls": "controls",
+    "demo": "demo",
+    **dict.fromkeys(("gaps", "sessions"), "history"),
+    **dict.fromkeys(("info", "ls", "status", "storage"), "look"),
+    **dict.fromkeys(("keys", "token"), "keys"),
+    **dict.fromkeys(("record", "stop"), "record"),
+    "recover": "recover",
+    "verify": "verify",
+    "watch": "watch",
+}
 
-@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+
+class _Commands(click.Group):
+    """The commands, each of which is the object of its name in its module."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name them in alphabetical order."""
+        return sorted(_MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None: there is none of this name."""
+        if cmd_name not in _MODULES:
+            return None
+        command = getattr(import_module(f"camd.cli.{_MODULES[cmd_name]}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=_Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="camd")
 def main() -> None:
     """Record cameras: every frame is in a file, or in the ledger that says why not.
@@ -31,14 +55,3 @@ def main() -> None:
     real. `camd verify` and `camd recover` look at the recordings themselves. The other commands
     talk to the service that runs on this machine.
     """
-
-
-_COMMANDS = (
-    *(demo, run, check, status, record, stop),
-    *(ls, info, sessions, gaps, rm, pin, unpin),
-    *(devices, adopt, forget),
-    *(storage, cleanup, retention, watch, controls),
-    *(verify, recover, keys, token),
-)
-for command in _COMMANDS:
-    main.add_command(command)

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import trio
-from support.camera_stage import ANN, FOLDER, Stage, at, films, jump_clocks, open_stage
+from support.camera_stage import (
+    ANN,
+    FOLDER,
+    RECORDING,
+    Part,
+    Stage,
+    at,
+    films,
+    jump_clocks,
+    open_stage,
+)
 from trio.testing import MockClock
 
 from camd.api.views import receipt
@@ -42,6 +54,17 @@ def adds_up(stage: Stage, session: Session) -> None:
     assert stage.disk.open_files == 0
 
 
+@asynccontextmanager
+async def recorded_until(
+    moment: float, *parts: Part, recording: RecordingConfig = RECORDING
+) -> AsyncIterator[tuple[Stage, Path]]:
+    """Record until then; give the stage, and the name of the file that is being recorded."""
+    async with open_stage(*parts, recording=recording) as stage:
+        await stage.camera.start_recording(ANN)
+        await trio.sleep_until(moment)
+        yield stage, newest(stage)
+
+
 async def long_groups(child: object) -> int:
     """Play a child with a key frame every five seconds."""
     child.film.group = 50  # type: ignore[attr-defined]
@@ -50,10 +73,7 @@ async def long_groups(child: object) -> int:
 
 async def test_a_file_that_is_removed_is_missed_within_a_second(clock: MockClock) -> None:
     """The next file begins at once, with the newest group of pictures; the rest is ledgered."""
-    async with open_stage(long_groups) as stage:
-        await stage.camera.start_recording(ANN)
-        await trio.sleep_until(13.2)
-        first = newest(stage)
+    async with recorded_until(13.2, long_groups) as (stage, first):
         del stage.disk.files[first]
         await trio.sleep_until(14.2)
         assert newest(stage) in stage.disk.files
@@ -76,10 +96,8 @@ async def test_a_file_that_is_removed_is_missed_within_a_second(clock: MockClock
 
 async def test_a_first_group_that_is_removed_is_not_lost(clock: MockClock) -> None:
     """All of it can still be read: it is in the next file, under a name of its own."""
-    async with open_stage(long_groups) as stage:
-        await stage.camera.start_recording(ANN)
-        await trio.sleep_until(2.2)
-        del stage.disk.files[newest(stage)]
+    async with recorded_until(2.2, long_groups) as (stage, gone):
+        del stage.disk.files[gone]
         await trio.sleep_until(7.2)
         session = await stage.camera.stop_recording()
         assert session.gaps == ()
@@ -92,10 +110,8 @@ async def test_a_first_group_that_is_removed_is_not_lost(clock: MockClock) -> No
 
 async def test_what_cannot_be_read_back_is_waited_behind(clock: MockClock) -> None:
     """Until the next key frame the session says that it waits, and is not healthy."""
-    async with open_stage(long_groups) as stage:
-        await stage.camera.start_recording(ANN)
-        await trio.sleep_until(2.2)
-        del stage.disk.files[newest(stage)].data[3000:]
+    async with recorded_until(2.2, long_groups) as (stage, first):
+        del stage.disk.files[first].data[3000:]
         status = await stage.camera.published.wait_until(
             lambda status: status.session and status.session.state is SessionState.WAITING
         )
@@ -141,10 +157,7 @@ async def test_a_file_removed_right_before_a_rotation_is_not_called_sealed(
 ) -> None:
     """A seal looks, too: what the next fragment would have told goes into the next file."""
     recording = RecordingConfig(rotation=timedelta(seconds=2))
-    async with open_stage(recording=recording) as stage:
-        await stage.camera.start_recording(ANN)
-        await trio.sleep_until(4.2)
-        second = newest(stage)
+    async with recorded_until(4.2, recording=recording) as (stage, second):
         del stage.disk.files[second]
         await trio.sleep_until(5.2)
         session = await stage.camera.stop_recording()
@@ -160,10 +173,7 @@ async def test_a_file_removed_right_before_a_rotation_is_not_called_sealed(
 
 async def test_a_file_that_is_renamed_keeps_its_pictures(clock: MockClock) -> None:
     """It is sealed where it is, and the session goes on under a name of its own."""
-    async with open_stage() as stage:
-        await stage.camera.start_recording(ANN)
-        await trio.sleep_until(5.2)
-        first = newest(stage)
+    async with recorded_until(5.2) as (stage, first):
         stage.disk.files[FOLDER / "mine.mp4"] = moved = stage.disk.files.pop(first)
         await trio.sleep_until(8.2)
         session = await stage.camera.stop_recording()
@@ -177,10 +187,7 @@ async def test_a_file_that_is_renamed_keeps_its_pictures(clock: MockClock) -> No
 
 async def test_a_file_that_is_replaced_is_left_to_whoever_did_it(clock: MockClock) -> None:
     """The other file stays as it is, byte by byte."""
-    async with open_stage() as stage:
-        await stage.camera.start_recording(ANN)
-        await trio.sleep_until(5.2)
-        first = newest(stage)
+    async with recorded_until(5.2) as (stage, first):
         del stage.disk.files[first]
         stage.disk.create(first).append([b"mine"])
         await trio.sleep_until(8.2)
@@ -195,10 +202,7 @@ async def test_a_file_that_is_replaced_is_left_to_whoever_did_it(clock: MockCloc
 @pytest.mark.parametrize("size", [0, 5, 900, 2500, 4000])
 async def test_a_file_that_is_cut_short_keeps_what_is_whole(clock: MockClock, size: int) -> None:
     """What is left is sealed and plays; the frames that were cut off are ledgered exactly."""
-    async with open_stage() as stage:
-        await stage.camera.start_recording(ANN)
-        await trio.sleep_until(5.2)
-        first = newest(stage)
+    async with recorded_until(5.2) as (stage, first):
         assert len(stage.disk.files[first].data) > 5000
         del stage.disk.files[first].data[size:]
         await trio.sleep_until(8.2)
@@ -219,10 +223,7 @@ async def test_a_file_that_is_cut_short_keeps_what_is_whole(clock: MockClock, si
 
 async def test_a_volume_that_goes_is_no_removal(clock: MockClock) -> None:
     """Where another file system shows, nobody has removed the file: it is on its own, whole."""
-    async with open_stage() as stage:
-        await stage.camera.start_recording(ANN)
-        await trio.sleep_until(5.2)
-        first = newest(stage)
+    async with recorded_until(5.2) as (stage, first):
         away = stage.disk.files.pop(first)
         stage.disk.files[Path("/elsewhere") / first.name] = away
         stage.disk.device = 2

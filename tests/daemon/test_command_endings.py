@@ -93,11 +93,15 @@ def interrupt(*_):
     time.sleep(20)
     raise AssertionError("not interrupted")
 """
+IMPORTED = """
+class Finder:
+    def find_spec(self, name, path, target=None):
+        if name == "{}": interrupt()
+sys.meta_path.insert(0, Finder())
+"""
 MOMENTS = {
-    "imports": "class Finder:\n"
-    "    def find_spec(self, name, path, target=None):\n"
-    "        if name == 'camd.cli.look': interrupt()\n"
-    "sys.meta_path.insert(0, Finder())\n",
+    "imports": IMPORTED.format("camd.cli.exits"),
+    "imports of a command": IMPORTED.format("camd.cli.inspection"),
     "reading": "import camd.config.load as load\nload.read_small_file = interrupt\n",
     "checking": "import camd.cli.inspection as i\ni.inspect_access = interrupt\n",
     "in a thread": "import camd.cli.inspection as i, threading\n"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
+from pathlib import Path
 from typing import Any
 
 import trio
 from conftest import NewDaemon
-from daemon_stage import Daemon, listening, small_camera
+from daemon_stage import Daemon, hasty_camera, listening
 
 PATROL = {"patrol": {"enabled": True, "interval": "1m"}}
 
@@ -80,17 +81,20 @@ async def test_what_a_kill_left_is_said_recovered_and_then_right(daemon: Daemon)
         assert (found["files"], found["ended"] is not None) == (0, True)
 
 
-async def test_the_patrol_tells_clients_of_damage(new_daemon: NewDaemon) -> None:
+async def test_the_patrol_tells_clients_of_damage(
+    new_daemon: NewDaemon, clip: tuple[Path, list[str]]
+) -> None:
     """A bit that changed while nobody looked is an event, an error in the log, and in the
     status; a stop in the middle of everything is a clean one."""
     daemon = new_daemon()
-    daemon.configure(cameras=[small_camera()])
+    cameras = [hasty_camera(clip[0])]
+    daemon.configure(cameras=cameras)
     with trio.fail_after(60):
         await daemon.start()
         names = await _recorded(daemon)
         await daemon.stop()
         _spoil(daemon, names[0])
-        daemon.configure(PATROL, cameras=[small_camera()])
+        daemon.configure(PATROL, cameras=cameras)
         await daemon.start()
         await daemon.wait_log("patrol_over")
         made = (await daemon.call("get_status"))["patrol"]["last_round"]

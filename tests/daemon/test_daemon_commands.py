@@ -105,18 +105,20 @@ async def test_record_for_a_time_prints_a_receipt_that_is_true(shared_daemon: Da
     assert abs(sum(file["duration"] for file in receipt["files"]) - 2) <= 0.5
 
 
-async def test_ctrl_c_stops_a_recording_and_prints_its_receipt(daemon: Daemon) -> None:
+async def test_ctrl_c_stops_a_recording_and_prints_its_receipt(shared_daemon: Daemon) -> None:
     """The recording is stopped, not left behind, and the command succeeds."""
     with trio.fail_after(40):
-        async with running(daemon, "record", "camera0", "--json") as record:
+        async with running(shared_daemon, "record", "camera0", "--json") as record:
             await record.line("Recording camera0 into", errors=True)
             code, out, _ = await record.interrupt()
         assert code == 0
-        await check_receipt(daemon, json.loads(out))
-        assert await daemon.call("get_recording_status", device="camera0") is None
+        await check_receipt(shared_daemon, json.loads(out))
+        assert await shared_daemon.call("get_recording_status", device="camera0") is None
 
 
-async def test_ctrl_c_while_the_camera_starts_leaves_nothing_recording(daemon: Daemon) -> None:
+async def test_ctrl_c_while_the_camera_starts_leaves_nothing_recording(
+    daemon: Daemon,
+) -> None:
     """Pressed before the first frame is there, it stops the recording all the same."""
     with trio.fail_after(40):
         async with daemon.client() as client, listening(client) as news:
@@ -128,16 +130,16 @@ async def test_ctrl_c_while_the_camera_starts_leaves_nothing_recording(daemon: D
         await check_receipt(daemon, json.loads(out))
 
 
-async def test_stop_ends_what_somebody_else_records(daemon: Daemon) -> None:
+async def test_stop_ends_what_somebody_else_records(shared_daemon: Daemon) -> None:
     """Whoever started it, `stop` prints the receipt, and `record` tells the end of it as well."""
     with trio.fail_after(40):
-        async with running(daemon, "record", "camera1") as record:
+        async with running(shared_daemon, "record", "camera1") as record:
             await record.line("Recording camera1 into", errors=True)
-            done = await daemon.camd("stop", "camera1")
+            done = await shared_daemon.camd("stop", "camera1")
             assert done.returncode == 0
             assert "captured frames are in files, durable." in done.stdout
             assert await trio.to_thread.run_sync(lambda: record.process.wait(20)) == 0
-        again = await daemon.camd("stop", "camera1")
+        again = await shared_daemon.camd("stop", "camera1")
         assert again.returncode == 4
         assert "not recording" in again.stderr
 
@@ -252,20 +254,20 @@ async def test_a_daemon_that_goes_away_ends_the_commands(daemon: Daemon) -> None
             assert "the connection was lost" in watch.process.stderr.read()
 
 
-async def test_devices_are_shown_with_and_without_the_service(daemon: Daemon) -> None:
+async def test_devices_are_shown_with_and_without_the_service(shared_daemon: Daemon) -> None:
     """Where nothing is looked for nothing is there; whoever asks for more is told why not."""
     with trio.fail_after(60):
         for options in ((), ("--offline",)):
-            found = await parsed(daemon, "devices", *options)
+            found = await parsed(shared_daemon, "devices", *options)
             assert (found["devices"], found["absent"]) == ([], [])
-        shown = await daemon.camd("devices")
+        shown = await shared_daemon.camd("devices")
         assert "No camera is plugged in" in shown.stdout
         for command in (
             ("adopt", "camera0", "/dev/video9"),
             ("adopt", "x y"),
             ("forget", "camera0"),
         ):
-            refused = await daemon.camd(*command)
+            refused = await shared_daemon.camd(*command)
             assert refused.returncode not in (0, 1), command
             assert "Traceback" not in refused.stderr
-        assert (await parsed(daemon, "status"))["total"] == 2
+        assert (await parsed(shared_daemon, "status"))["total"] == 2

@@ -6,51 +6,58 @@ import signal
 from pathlib import Path
 
 import imageio_ffmpeg
-import pytest
 import trio
 from conftest import NewDaemon
-from daemon_stage import frames_in, listening, small_camera
+from daemon_stage import Daemon, frames_in, listening, small_camera
 
 BUNDLED = imageio_ffmpeg.get_ffmpeg_exe()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 async def test_what_a_dead_daemon_was_converting_is_made_by_the_next(
-    new_daemon: NewDaemon, tmp_path: Path, number: signal.Signals
+    new_daemon: NewDaemon, tmp_path: Path
 ) -> None:
-    """The promised name answers all the time, no part and no child is left, and modes are kept."""
-    program, lazy = tmp_path / "ffmpeg", tmp_path / "lazy"
+    """After SIGKILL and after SIGTERM: the promised name answers all the time, no part and no
+    child is left, and modes are kept."""
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            for number in (signal.SIGKILL, signal.SIGTERM):
+                place = tmp_path / number.name
+                place.mkdir()
+                nursery.start_soon(is_made_by_the_next, new_daemon(), place, number)
+
+
+async def is_made_by_the_next(daemon: Daemon, place: Path, number: signal.Signals) -> None:
+    """End a daemon while it converts, and wait for what the next one makes."""
+    program, lazy = place / "ffmpeg", place / "lazy"
     lazy.touch()
     program.write_text(
         f'#!/bin/sh\ncase "$*" in *matroska*) [ -e {lazy} ] && for last; do :; done && '
         f'echo half > "${{last#file:}}" && exec sleep 60;; esac\nexec {BUNDLED} "$@"\n'
     )
     program.chmod(0o755)
-    daemon = new_daemon()
     daemon.configure({"ffmpeg": {"path": str(program)}}, [small_camera()])
     part_folder = daemon.recordings / ".camd"
-    with trio.fail_after(60):
-        await daemon.start()
-        async with daemon.client() as client, listening(client) as news:
-            started = await client.call("start_recording", device="camera0", format="mkv")
-            await news.recording("ROTATED")
-            while not list(part_folder.glob("*.part")):  # noqa: ASYNC110 - a child writes it
-                await trio.sleep(0.02)
-        daemon.signal(number)
-        await daemon.wait_end()
-        assert await trio.to_thread.run_sync(daemon.wait_no_children, 2.0) == []
-        lazy.unlink()
-        await daemon.start()
-        async with daemon.client() as client:
-            name = started["filename"]
-            assert name.endswith(".mkv")
+    await daemon.start()
+    async with daemon.client() as client, listening(client) as news:
+        started = await client.call("start_recording", device="camera0", format="mkv")
+        await news.recording("ROTATED")
+        while not list(part_folder.glob("*.part")):  # noqa: ASYNC110 - a child writes it
+            await trio.sleep(0.02)
+    daemon.signal(number)
+    await daemon.wait_end()
+    assert await trio.to_thread.run_sync(daemon.wait_no_children, 2.0) == []
+    lazy.unlink()
+    await daemon.start()
+    async with daemon.client() as client:
+        name = started["filename"]
+        assert name.endswith(".mkv")
+        info = await client.call("get_recording_info", filename=name)
+        while not info["filename"].endswith(".mkv"):
+            await trio.sleep(0.05)
             info = await client.call("get_recording_info", filename=name)
-            while not info["filename"].endswith(".mkv"):
-                await trio.sleep(0.05)
-                info = await client.call("get_recording_info", filename=name)
-            while list(daemon.recordings.glob("*.mp4")):  # noqa: ASYNC110 - one after the other
-                await trio.sleep(0.05)
-        await daemon.stop()
+        while list(daemon.recordings.glob("*.mp4")):  # noqa: ASYNC110 - one after the other
+            await trio.sleep(0.05)
+    await daemon.stop()
     made = daemon.recordings / name
     assert await frames_in(made) == info["frames"]
     assert made.stat().st_mode & 0o777 == 0o640

@@ -33,27 +33,31 @@ async def _recording(client: Client) -> dict[str, Any]:
     return status
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-async def test_a_session_goes_on_in_the_next_life(
-    new_daemon: NewDaemon, number: signal.Signals
-) -> None:
-    """Same id, same owner, and one gap, `daemon_down`, between the two lives' files."""
-    daemon = _configured(new_daemon)
+async def test_a_session_goes_on_in_the_next_life(new_daemon: NewDaemon) -> None:
+    """After SIGKILL and after SIGTERM: same id, same owner, and one gap, `daemon_down`, between
+    the two lives' files."""
     with trio.fail_after(60):
-        await daemon.start()
-        async with daemon.client() as client, listening(client) as news:
-            started = await client.call("start_recording", device="camera0", key="k")
-            await news.recording("ROTATED")
-            daemon.signal(number)
-            await daemon.wait_end()
-        await daemon.start()
-        async with daemon.client() as client:
-            running = await _recording(client)
-            for file in running["files"]:
-                if file["status"] == "completed":  # a recovered one's hash comes when it was read
-                    await hash_of(client, file["filename"])
-            again = await client.call("start_recording", device="camera0", key="k")
-            stopped = await client.call("stop_recording", device="camera0")
+        async with trio.open_nursery() as nursery:
+            for number in (signal.SIGKILL, signal.SIGTERM):
+                nursery.start_soon(goes_on, _configured(new_daemon), number)
+
+
+async def goes_on(daemon: Daemon, number: signal.Signals) -> None:
+    """End a daemon that records, and look at the session when the next one has stopped it."""
+    await daemon.start()
+    async with daemon.client() as client, listening(client) as news:
+        started = await client.call("start_recording", device="camera0", key="k")
+        await news.recording("ROTATED")
+        daemon.signal(number)
+        await daemon.wait_end()
+    await daemon.start()
+    async with daemon.client() as client:
+        running = await _recording(client)
+        for file in running["files"]:
+            if file["status"] == "completed":  # a recovered one's hash comes when it was read
+                await hash_of(client, file["filename"])
+        again = await client.call("start_recording", device="camera0", key="k")
+        stopped = await client.call("stop_recording", device="camera0")
     assert running["session_id"] == again["session_id"] == started["session_id"]
     assert stopped["session_id"] == started["session_id"]
     assert stopped["start_time"] == started["start_time"]

@@ -5,12 +5,24 @@ from __future__ import annotations
 import json
 import signal
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
-from daemon_stage import Daemon, listening
+from conftest import NewDaemon
+from daemon_stage import Daemon, hasty_camera, listening
 
 from camd.client import Client, ConnectionLostError
+
+
+@pytest.fixture
+async def hasty(new_daemon: NewDaemon, clip: tuple[Path, list[str]]) -> Daemon:
+    """Run a daemon that has many files soon."""
+    made = new_daemon()
+    made.configure(cameras=[hasty_camera(clip[0])])
+    await made.start()
+    return made
 
 
 async def recorded(daemon: Daemon, files: int) -> list[str]:
@@ -43,8 +55,9 @@ async def parsed(daemon: Daemon, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-async def test_commands_remove_pin_and_clean_up(daemon: Daemon) -> None:
+async def test_commands_remove_pin_and_clean_up(hasty: Daemon) -> None:
     """From rm to a forced cleanup, as a user types them; a restart changes nothing."""
+    daemon = hasty
     with trio.fail_after(90):
         names = await recorded(daemon, 4)
         assert (await daemon.camd("rm", "--yes", names[0])).returncode == 0
@@ -77,9 +90,10 @@ async def test_commands_remove_pin_and_clean_up(daemon: Daemon) -> None:
         assert (await parsed(daemon, "info", names[1]))["pin"]["reason"] == "evidence"
 
 
-async def test_a_kill_in_the_middle_leaves_no_half(daemon: Daemon) -> None:
+async def test_a_kill_in_the_middle_leaves_no_half(hasty: Daemon) -> None:
     """After SIGKILL while files are removed, the list is what is there, and what was answered is
     gone."""
+    daemon = hasty
     answered: list[str] = []
 
     async def remove(client: Client, name: str) -> None:

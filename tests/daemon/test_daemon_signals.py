@@ -21,34 +21,41 @@ from camd.client import RemoteError, open_client
 ACTIVATE = shutil.which("systemd-socket-activate") or "/usr/bin/systemd-socket-activate"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_stops_the_daemon_and_seals_what_it_records(
-    daemon: Daemon, number: signal.Signals
-) -> None:
-    """Exit status 0, no child, every file final with the hash that the next start tells."""
+async def test_a_signal_stops_the_daemon_and_seals_what_it_records(new_daemon: NewDaemon) -> None:
+    """SIGTERM or SIGINT: exit status 0, no child, every file final with the hash that the next
+    start tells."""
     with trio.fail_after(40):
-        async with daemon.client() as client, listening(client) as news:
-            for camera in ("camera0", "camera1"):
-                await client.call("start_recording", device=camera)
-            await news.recording("ROTATED")
-            daemon.signal(number)
-            assert await daemon.wait_end(10) == 0
-            stopped = [params for _, params in news.items if params.get("status") == "STOPPED"]
-            assert {params["reason"] for params in stopped} <= {"shutdown"}
-        assert daemon.children() == []
-        assert "Traceback" not in daemon.log
-        await daemon.start()
-        async with daemon.client() as client:
-            listed = (await client.call("list_recordings"))["files"]
-            assert {file["filename"] for file in listed} == {
-                path.name for path in daemon.recordings.glob("*.mp4")
-            }
-            for file in listed:
-                assert file["status"] == "completed"
-                info = await client.call("get_recording_info", filename=file["filename"])
-                path = daemon.recordings / file["filename"]
-                assert info["sha256"] == signature(path)
-                assert await frames_in(path) == file["frames"]
+        async with trio.open_nursery() as nursery:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                nursery.start_soon(stops_and_seals, new_daemon(), number)
+
+
+async def stops_and_seals(daemon: Daemon, number: signal.Signals) -> None:
+    """Record with two cameras, send the signal, and compare what is there with what is told."""
+    daemon.configure(cameras=[small_camera(), small_camera()])
+    await daemon.start()
+    async with daemon.client() as client, listening(client) as news:
+        for camera in ("camera0", "camera1"):
+            await client.call("start_recording", device=camera)
+        await news.recording("ROTATED")
+        daemon.signal(number)
+        assert await daemon.wait_end(10) == 0
+        stopped = [params for _, params in news.items if params.get("status") == "STOPPED"]
+        assert {params["reason"] for params in stopped} <= {"shutdown"}
+    assert daemon.children() == []
+    assert "Traceback" not in daemon.log
+    await daemon.start()
+    async with daemon.client() as client:
+        listed = (await client.call("list_recordings"))["files"]
+        assert {file["filename"] for file in listed} == {
+            path.name for path in daemon.recordings.glob("*.mp4")
+        }
+        for file in listed:
+            assert file["status"] == "completed"
+            info = await client.call("get_recording_info", filename=file["filename"])
+            path = daemon.recordings / file["filename"]
+            assert info["sha256"] == signature(path)
+            assert await frames_in(path) == file["frames"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -202,12 +209,16 @@ async def test_the_daemon_plays_its_part_under_systemd(
         ready = next(notice for notice in notices if "READY=1" in notice)
         assert f"127.0.0.1:{port}" in ready
         assert f"unix:{path}" in ready
-        async with open_client(f"ws://127.0.0.1:{port}/ws", daemon.key) as client:
-            assert await client.call("ping") == "pong"
-        async with open_client(f"unix:{path}") as client:  # the peer's user is proof enough
-            started: dict[str, Any] = await client.call("start_recording", device="camera0")
-            assert started["status"] == "STARTED"
-        await daemon.stop_and_hear("STOPPING=1")
+        async with trio.open_nursery() as nursery:
+            # Beside all that follows: what nobody takes fills the socket, and more is lost.
+            nursery.start_soon(daemon.wait_notice, "STOPPING=1")
+            async with open_client(f"ws://127.0.0.1:{port}/ws", daemon.key) as client:
+                assert await client.call("ping") == "pong"
+            async with open_client(f"unix:{path}") as client:  # the peer's user is proof enough
+                started: dict[str, Any] = await client.call("start_recording", device="camera0")
+                assert started["status"] == "STARTED"
+            daemon.signal(signal.SIGTERM)
+        assert await daemon.wait_end() == 0, daemon.log
     assert path.exists()  # it is systemd's
 
 

@@ -7,6 +7,8 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -26,19 +28,20 @@ def demo(*arguments: str, **environ: str) -> subprocess.Popen[str]:
     )
 
 
-def test_the_demo_records_proves_it_and_ends(tmp_path: Path) -> None:
-    """With --once: exit 0, receipts whose hashes were checked, and the files stay in --dir."""
-    with demo("--dir", str(tmp_path), "--once") as process:
-        output, _ = process.communicate(timeout=100)
-    assert process.returncode == 0, output
-    assert "captured frames are in files, durable." in output
-    files = list((tmp_path / "recordings").glob("camera*.mp4"))
-    assert f"All {len(files)} files are on disk with the hashes of their receipts." in output
-    assert len(files) >= 6  # two cameras, about 6 s, a new file every 2 s
-    key = (tmp_path / "state" / "admin.key").read_text(encoding="ascii").strip()
-    assert key not in output
+Once = tuple[Path, subprocess.Popen[str]]
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Once]:
+    """Start a demonstration that ends by itself; it goes on beside the other tests."""
+    folder = tmp_path_factory.mktemp("once")
+    with demo("--dir", str(folder), "--once") as process:
+        yield folder, process
+        with suppress(ProcessLookupError):
+            process.terminate()  # it ends what it has started
+
+
+@pytest.mark.usefixtures("once")
 def test_the_demo_leaves_a_running_service_until_it_is_told_to_end(tmp_path: Path) -> None:
     """The printed configuration finds the service; SIGTERM ends both, and the folder goes."""
     with demo(TMPDIR=str(tmp_path)) as process:
@@ -58,6 +61,19 @@ def test_the_demo_leaves_a_running_service_until_it_is_told_to_end(tmp_path: Pat
         assert process.wait(60) == 0, rest
     assert "Stopping." in rest
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_demo_records_proves_it_and_ends(once: Once) -> None:
+    """With --once: exit 0, receipts whose hashes were checked, and the files stay in --dir."""
+    folder, process = once
+    output, _ = process.communicate(timeout=100)
+    assert process.returncode == 0, output
+    assert "captured frames are in files, durable." in output
+    files = list((folder / "recordings").glob("camera*.mp4"))
+    assert f"All {len(files)} files are on disk with the hashes of their receipts." in output
+    assert len(files) >= 6  # two cameras, about 6 s, a new file every 2 s
+    key = (folder / "state" / "admin.key").read_text(encoding="ascii").strip()
+    assert key not in output
 
 
 def test_the_demo_says_what_is_missing(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ def run(program: str, *arguments: str, given: bytes = b"") -> subprocess.Complet
     )
 
 
+@functools.cache
 def encode(program: str, name: str, seconds: float = 6) -> bytes:
     """Make a fragmented stream."""
     done = run(program, *ENCODINGS[name], "-t", str(seconds), *_FRAGMENTS)
@@ -106,21 +107,32 @@ def cut(fragments: list[Fragment], seconds: float = 2) -> list[list[Fragment]]:
     return segments
 
 
-@functools.cache
-def packets(program: str, path: Path, stream: str) -> tuple[tuple[int, int, str], ...]:
+Packet = tuple[int, int, str]
+
+
+def packets(program: str, path: Path, stream: str) -> tuple[Packet, ...]:
     """Time, size and hash of every packet of `path`, presentation times in microseconds."""
+    return tuple(_packets(program, path)[stream])
+
+
+@functools.cache
+def _packets(program: str, path: Path) -> dict[str, list[Packet]]:
+    """Look at the first track of each kind; the kinds are v and a."""
     done = run(
-        *(program, "-i", str(path), "-map", f"0:{stream}:0", "-c", "copy", "-copyts"),
+        *(program, "-i", str(path), "-map", "0:v:0", "-map", "0:a:0?", "-c", "copy", "-copyts"),
         *("-avoid_negative_ts", "disabled", "-f", "framehash", "-hash", "md5", "-"),
     )
     assert done.returncode == 0, done.stderr
-    rows = []
-    base = 0.0
+    rows: dict[str, list[Packet]] = {"v": [], "a": []}
+    bases: dict[str, float] = {}
     for line in done.stdout.decode().splitlines():
-        if line.startswith("#tb 0:"):
-            numerator, denominator = line.split(":")[1].split("/")
-            base = int(numerator) / int(denominator)
+        if line.startswith("#tb "):
+            number, _, base = line.removeprefix("#tb ").partition(": ")
+            numerator, denominator = base.split("/")
+            bases[number] = int(numerator) / int(denominator)
         if not line.startswith("#"):
-            _, _, time, _, size, digest, *_ = (part.strip() for part in line.split(","))
-            rows.append((round(int(time) * base * 1e6), int(size), digest))
-    return tuple(rows)
+            number, _, time, _, size, digest, *_ = (part.strip() for part in line.split(","))
+            rows["va"[int(number)]].append(
+                (round(int(time) * bases[number] * 1e6), int(size), digest)
+            )
+    return rows

@@ -186,36 +186,50 @@ async def stranger(
         nursery.cancel_scope.cancel()
 
 
+STRANGERS: dict[str, tuple[bytes, dict[str, bool], str, str]] = {
+    "http": (b"HTTP/1.1 400 Bad Request\r\n\r\n", {}, "no_rtsp", "HTTP"),
+    "ssh": (b"SSH-2.0-OpenSSH_9.2\r\n", {"greets": True}, "no_rtsp", "SSH"),
+    "noise": (b"\0\xff" * 40, {}, "no_rtsp", "no RTSP"),
+    "silence": (b"", {}, "timed_out", "does not answer OPTIONS"),
+    "hangs up": (b"", {"hangs_up": True}, "closed", "closes the connection"),
+}
+
+
 @pytest.mark.parametrize("program", PROGRAMS)
-@pytest.mark.parametrize(
-    ("says", "how", "cause", "words"),
-    [
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", {}, "no_rtsp", "HTTP"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", {"greets": True}, "no_rtsp", "SSH"),
-        (b"\0\xff" * 40, {}, "no_rtsp", "no RTSP"),
-        (b"", {}, "timed_out", "does not answer OPTIONS"),
-        (b"", {"hangs_up": True}, "closed", "closes the connection"),
-    ],
-    ids=["http", "ssh", "noise", "silence", "hangs up"],
-)
-async def test_who_speaks_no_rtsp_is_called_what_it_is(
-    tmp_path: Path, program: str, says: bytes, how: dict[str, bool], cause: str, words: str
-) -> None:
+async def test_who_speaks_no_rtsp_is_called_what_it_is(tmp_path: Path, program: str) -> None:
     """Each has its own cause and words, with every FFmpeg."""
-    async with stranger(says, **how) as url:
-        refusal = await refused(tmp_path, url, program, start=1.0, stall=1.0)
-    assert refusal.data["cause"] == cause
-    assert words in str(refusal)
+    found: dict[str, Refusal] = {}
+
+    async def ask(name: str) -> None:
+        says, how, *_ = STRANGERS[name]
+        seconds = 1.0 if name == "silence" else 10.0  # the others end it themselves
+        async with stranger(says, **how) as url:
+            found[name] = await refused(tmp_path / name, url, program, start=seconds, stall=seconds)
+
+    async with trio.open_nursery() as nursery:
+        for name in STRANGERS:
+            nursery.start_soon(ask, name)
+    for name, (_, _, cause, words) in STRANGERS.items():
+        assert found[name].data["cause"] == cause
+        assert words in str(found[name])
 
 
 # --- pictures that are late ---------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def rare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two minutes of pictures with one key frame."""
+    path = tmp_path_factory.mktemp("film") / "rare.mp4"
+    return make(path, *H264, "-g", "1000", rate=5, seconds=120)
+
+
 @pytest.mark.parametrize("program", PROGRAMS)
-async def test_a_start_says_that_it_waits_for_a_key_frame(tmp_path: Path, program: str) -> None:
+async def test_a_start_says_that_it_waits_for_a_key_frame(
+    tmp_path: Path, rare: Path, program: str
+) -> None:
     """Pictures show that the camera is alive; it is neither called silent nor ended for it."""
-    path = make(tmp_path / "rare.mp4", *H264, "-g", "1000", rate=5, seconds=120)
-    async with open_rtsp_server(BUNDLED, path) as server, trio.open_nursery() as nursery:
+    async with open_rtsp_server(BUNDLED, rare) as server, trio.open_nursery() as nursery:
         with trio.fail_after(60):
             async with recording_camera(
                 tmp_path, program, server.url, start=2.0, always_on=True

@@ -245,15 +245,29 @@ def script(folder: Path, *steps: bytes | float) -> list[str]:
     return [sys.executable, "-c", CHILD, *words]
 
 
+async def followed(
+    folder: Path, *steps: bytes | float, stall: float = 10.0
+) -> tuple[Watching, Trouble | None]:
+    """Read such a child to its end; return what came of it, and its trouble."""
+    async with rounds() as pipes:
+        run, watching = watched(pipes, stall)
+        trouble = await run.live(script(folder, *steps))
+    return watching, trouble
+
+
+def played(film: Film, pause: float, times: int) -> list[bytes | float]:
+    """Let half a second of a film come, and more of it so many times, each after a pause."""
+    steps: list[bytes | float] = [film.head + film.next(5)]
+    for _ in range(times):
+        steps += [pause, film.next(5)]
+    return steps
+
+
 async def test_a_childs_output_is_read_in_rounds_once_it_delivers(tmp_path: Path) -> None:
     """The first pictures are read at once; all that comes is handed on, to the last fragment."""
     film = Film(frame_bytes=20_000)
-    steps: list[bytes | float] = [film.head + film.next(5)]
-    for _ in range(8):
-        steps += [0.15, film.next(5)]
-    async with rounds() as pipes:
-        run, watching = watched(pipes)
-        assert await run.live(script(tmp_path, *steps)) is None
+    watching, trouble = await followed(tmp_path, *played(film, 0.15, 8))
+    assert trouble is None
     assert watching.frames == 45
     assert bytes(watching.media) == frames_in(_file(film))[1]
     assert watching.in_rounds[0] is False
@@ -269,12 +283,8 @@ def _file(film: Film) -> bytes:
 async def test_a_large_fragment_is_read_without_waiting(tmp_path: Path) -> None:
     """A child that writes more than its pipe holds is not kept waiting round after round."""
     film = Film(frame_bytes=1_000_000)
-    steps: list[bytes | float] = [film.head + film.next(5)]
-    for _ in range(4):
-        steps += [0.2, film.next(5)]
-    async with rounds() as pipes:
-        run, watching = watched(pipes)
-        assert await run.live(script(tmp_path, *steps)) is None
+    watching, trouble = await followed(tmp_path, *played(film, 0.2, 4))
+    assert trouble is None
     assert watching.frames == 25
     assert False in watching.in_rounds[1:]
 
@@ -311,11 +321,10 @@ async def test_a_stop_is_not_delayed_by_rounds(
 async def test_a_child_that_falls_silent_in_a_round_is_noticed(tmp_path: Path) -> None:
     """A stall is told after its time, as if the child had been read all the while."""
     film = Film()
-    async with rounds() as pipes:
-        run, watching = watched(pipes, stall=0.6)
-        begun = trio.current_time()
-        assert await run.live(script(tmp_path, film.head + film.next(5), 60.0)) is None
-        assert trio.current_time() - begun < 15
+    begun = trio.current_time()
+    watching, trouble = await followed(tmp_path, film.head + film.next(5), 60.0, stall=0.6)
+    assert trouble is None
+    assert trio.current_time() - begun < 15
     assert watching.told == [STALLED]
     assert watching.frames == 5
 
@@ -323,10 +332,8 @@ async def test_a_child_that_falls_silent_in_a_round_is_noticed(tmp_path: Path) -
 async def test_garbage_in_a_round_ends_the_child(tmp_path: Path) -> None:
     """What cannot be read is the child's trouble; what came before it is there."""
     film = Film()
-    steps = (film.head + film.next(5), 0.4, film.next(5), 0.4, b"\xff" * 100, 60.0)
-    async with rounds() as pipes:
-        run, watching = watched(pipes)
-        trouble = await run.live(script(tmp_path, *steps))
+    steps = (*played(film, 0.4, 1), 0.4, b"\xff" * 100, 60.0)
+    watching, trouble = await followed(tmp_path, *steps)
     assert trouble is not None
     assert trouble.cause == BAD_STREAM.cause
     assert watching.frames == 10
@@ -338,12 +345,10 @@ async def test_few_pipes_are_waited_for_each_by_itself(tmp_path: Path) -> None:
     with trio.fail_after(20):
         async with open_pipes(fewest=2) as pipes:
             run, watching = watched(pipes)
-            steps = [0.25, film.next(5)] * 3
-            assert await run.live(script(tmp_path, film.head + film.next(5), *steps)) is None
+            assert await run.live(script(tmp_path, *played(film, 0.25, 3))) is None
             assert True not in watching.in_rounds
             run, watching = watched(pipes)
-            steps = [0.25, other.next(5)] * 3
             with pipes.interest():
-                assert await run.live(script(tmp_path, other.head + other.next(5), *steps)) is None
+                assert await run.live(script(tmp_path, *played(other, 0.25, 3))) is None
             assert True in watching.in_rounds
             assert not pipes.worthwhile

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import attrs
@@ -14,11 +15,11 @@ from support.footage import segment
 from camd.camera.program import Program
 from camd.camera.remux import to_mkv
 from camd.config.schema import StorageConfig
-from camd.model import Event
+from camd.model import Event, Segment
 from camd.runtime.fanout import Fanout
 from camd.runtime.replace import replace_file
 from camd.storage import disk
-from camd.storage.actor import open_storage
+from camd.storage.actor import Storage, open_storage
 from camd.storage.disk import PosixDisk, PosixFile
 from camd.storage.probe import writing_works
 from camd.storage.receipts import save_policy
@@ -122,21 +123,30 @@ def test_a_policy_is_durable_when_it_is_answered(kernel: Kernel, tmp_path: Path)
     assert (renamed, named) == ("replace retention.json", "fsync .")
 
 
-async def test_an_mp4_goes_when_its_mkv_is_durable(kernel: Kernel, tmp_path: Path) -> None:
-    """I5: bytes, then the new name, then the ledger of files; and only then the old one goes."""
-    folder = tmp_path / "recordings"
-    program = tmp_path / "ffmpeg"
-    program.write_text(COPIER)
-    program.chmod(0o755)
-    config = StorageConfig(recordings_dir=folder, state_dir=tmp_path / "state")
+@asynccontextmanager
+async def before_a_conversion(
+    place: Path, copier: str
+) -> AsyncIterator[tuple[Program, Storage, Segment]]:
+    """Write a program that passes for FFmpeg, and note a sealed file in `place`/recordings."""
+    path, folder = place / "ffmpeg", place / "recordings"
+    path.write_text(copier)
+    path.chmod(0o755)
+    config = StorageConfig(recordings_dir=folder, state_dir=place / "state")
     with trio.fail_after(60):
         async with open_storage(config, Fanout[Event]()) as storage:
             made = segment(size_bytes=1000)
             (folder / made.filename).write_bytes(bytes(1000))
             await storage.note_segment(made)
-            kernel.steps.clear()
-            mkv = await to_mkv(Program(program, (5, 1)), storage, made)
-            steps = list(kernel.steps)
+            yield Program(path, (5, 1)), storage, made
+
+
+async def test_an_mp4_goes_when_its_mkv_is_durable(kernel: Kernel, tmp_path: Path) -> None:
+    """I5: bytes, then the new name, then the ledger of files; and only then the old one goes."""
+    folder = tmp_path / "recordings"
+    async with before_a_conversion(tmp_path, COPIER) as (program, storage, made):
+        kernel.steps.clear()
+        mkv = await to_mkv(program, storage, made)
+        steps = list(kernel.steps)
     assert mkv is not None
     assert (folder / mkv.filename).read_bytes() == bytes(1000)
     part = steps.index(f"fsync recordings/.camd/{mkv.filename}.part 1000")
@@ -167,14 +177,8 @@ def test_a_trial_that_cannot_be_synced_has_failed(tmp_path: Path) -> None:
 async def test_an_mp4_stays_when_its_mkv_holds_something_else(tmp_path: Path) -> None:
     """I5: packets are compared before the MP4 goes; where they differ, nothing is left of the
     conversion."""
-    folder, program = tmp_path / "recordings", tmp_path / "ffmpeg"
-    program.write_text(COPIER.replace("SHA256=ab", 'SHA256=ab$(echo "$*" | cksum | cut -c1-6)'))
-    program.chmod(0o755)
-    config = StorageConfig(recordings_dir=folder, state_dir=tmp_path / "state")
-    with trio.fail_after(60):
-        async with open_storage(config, Fanout[Event]()) as storage:
-            made = segment(size_bytes=1000)
-            (folder / made.filename).write_bytes(bytes(1000))
-            await storage.note_segment(made)
-            assert await to_mkv(Program(program, (5, 1)), storage, made) is None
+    folder = tmp_path / "recordings"
+    liar = COPIER.replace("SHA256=ab", 'SHA256=ab$(echo "$*" | cksum | cut -c1-6)')
+    async with before_a_conversion(tmp_path, liar) as (program, storage, made):
+        assert await to_mkv(program, storage, made) is None
     assert [path.name for path in folder.iterdir() if path.is_file()] == [made.filename]

@@ -79,7 +79,7 @@ def ledgered(gaps: object) -> int:
     return sum(gap.frames for gap in gaps if gap.exact)  # type: ignore[attr-defined]
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=800, deadline=None)
 @given(SCRIPTS, st.data())
 def test_a_start_after_a_power_cut_restores_the_invariants(
     script: list[str], data: st.DataObject
@@ -101,7 +101,7 @@ def test_a_start_after_a_power_cut_restores_the_invariants(
     assert archive.catalog.page(RecordingQuery()) == rows
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(SCRIPTS, st.data())
 def test_a_power_cut_during_the_start_is_recovered_from(
     script: list[str], data: st.DataObject
@@ -118,7 +118,7 @@ def test_a_power_cut_during_the_start_is_recovered_from(
     check(life, cut, left, archive)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(SCRIPTS, st.booleans())
 def test_without_a_cut_an_index_from_nothing_is_the_index(script: list[str], forget: bool) -> None:
     """I6: rebuilt from the files and the journal, the index says what the old one said."""

@@ -46,6 +46,7 @@ from camd.storage.disk import Disk
 
 WISH = RecordingWish("tester")
 _TWO = ThreadPoolExecutor(2)
+_AT_A_TIME = 10  # files that one FFmpeg looks at
 
 
 @attrs.define(eq=False)
@@ -156,29 +157,38 @@ def _alive(children: Sequence[Child]) -> list[int]:
 Packets = dict[str, list[tuple[int, str]]]
 
 
-def packets(program: str, path: Path) -> Packets:
-    """Hash each stream's packets in order, and decode everything: no word of complaint."""
+def packets(program: str, *paths: Path) -> Packets:
+    """Hash each stream's packets in order, and decode everything: no word of complaint.
+
+    What several files hold is joined in the order given.
+    """
+    inputs = [word for path in paths for word in ("-i", str(path))]
+    mapped = [word for number in range(len(paths)) for word in ("-map", str(number))]
     done = ffmpeg.run(
-        *(program, "-i", str(path), "-map", "0", "-c", "copy", "-f", "framehash", "-hash", "md5"),
-        *("-", "-map", "0", "-f", "null", "-"),
+        *(program, *inputs, *mapped, "-c", "copy", "-f", "framehash", "-hash", "md5", "-"),
+        *(*mapped, "-f", "null", "-"),
     )
-    assert (done.returncode, done.stderr) == (0, b""), (path, done.stderr)
-    kinds: dict[str, str] = {}
-    found: Packets = {"video": [], "audio": []}
+    assert (done.returncode, done.stderr) == (0, b""), (paths, done.stderr)
+    kinds: dict[str, str] = {}  # of the streams, which are in the order of the files
+    held: dict[str, list[tuple[int, str]]] = {}
     for line in done.stdout.decode().splitlines():
         if line.startswith("#media_type"):
             number, _, kind = line.removeprefix("#media_type ").partition(": ")
-            kinds[number] = kind
+            kinds[number], held[number] = kind, []
         elif line and not line.startswith("#"):
             number, _, _, _, size, digest, *_ = (part.strip() for part in line.split(","))
-            found[kinds[number]].append((int(size), digest))
+            held[number].append((int(size), digest))
+    found: Packets = {"video": [], "audio": []}
+    for number, kind in kinds.items():
+        found[kind] += held[number]
     return found
 
 
 def joined(program: str, paths: Sequence[Path]) -> Packets:
-    """Join what several files hold, in the order given."""
+    """Join what many files hold, in the order given."""
     whole: Packets = {"video": [], "audio": []}
-    for part in _TWO.map(lambda path: packets(program, path), paths):
+    some = [paths[at : at + _AT_A_TIME] for at in range(0, len(paths), _AT_A_TIME)]
+    for part in _TWO.map(lambda few: packets(program, *few), some):
         for kind, found in part.items():
             whole[kind] += found
     return whole

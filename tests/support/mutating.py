@@ -7,6 +7,7 @@ matter.
 from __future__ import annotations
 
 import ast
+import functools
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,9 +59,10 @@ class NotThereOnceError(Exception):
     """The code that a mutation means is not there, or is there several times."""
 
 
+@functools.cache
 def place_of(mutation: Mutation, source: str) -> Place:
     """Find the one place that a mutation means. Raises NotThereOnceError."""
-    scope = _scope(ast.parse(source), mutation)
+    scope = _scope(_parsed(source), mutation)
     pattern = ast.parse(textwrap.dedent(mutation.old)).body
     if len(pattern) == 1 and isinstance(only := pattern[0], ast.Expr):
         wanted = ast.dump(only.value)
@@ -91,16 +93,26 @@ def mutated(mutation: Mutation, source: str) -> str:
 
 def calls(source: str, *names: str) -> list[ast.Call]:
     """Find the calls of functions or methods by their last names, in the order of the file."""
-    found = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    found = [node for node in ast.walk(_parsed(source)) if isinstance(node, ast.Call)]
     named = [node for node in found if _name(node.func) in names]
     return sorted(named, key=_start)
 
 
 def functions_in(file: Path) -> set[str]:
     """Name the functions of a file."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    return set(_functions(file.read_text(encoding="utf-8")))
+
+
+@functools.cache
+def _functions(source: str) -> frozenset[str]:
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
-    return {node.name for node in ast.walk(tree) if isinstance(node, functions)}
+    return frozenset(n.name for n in ast.walk(_parsed(source)) if isinstance(n, functions))
+
+
+@functools.cache
+def _parsed(source: str) -> ast.Module:
+    """Parse a file once; nobody changes its tree."""
+    return ast.parse(source)
 
 
 def _name(function: ast.expr) -> str:

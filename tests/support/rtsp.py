@@ -20,6 +20,7 @@ import trio
 import trio.testing
 
 PLAYER = "-v error -nostdin -re -stream_loop -1 -i"
+MARKER = 0x80  # in an RTP packet's second byte: the last packet of a picture (RFC 6184, 5.1)
 GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
@@ -62,6 +63,7 @@ class RtspServer:
     clients: list[Client] = attrs.field(factory=list)
     nursery: trio.Nursery | None = None
     _listening: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    _picture: trio.Lock = attrs.field(factory=trio.Lock)  # held from its first packet to its last
 
     @property
     def url(self) -> str:
@@ -114,7 +116,9 @@ class RtspServer:
             body = self._obey(client, method, target, headers.get("Transport", ""), reply)
         text = "\r\n".join([f"RTSP/1.0 {status}", *reply]) + "\r\n\r\n" + body
         await client.send(text.encode())
-        client.playing = client.playing or (method == "PLAY" and status == "200 OK")
+        if method == "PLAY" and status == "200 OK":
+            async with self._picture:
+                client.playing = True
 
     def _obey(
         self, client: Client, method: str, target: str, transport: str, reply: list[str]
@@ -142,29 +146,44 @@ class RtspServer:
         return ""
 
     async def relay(self, rtp: trio.socket.SocketType, track: int) -> None:
-        """Pass RTP packets on, framed for the client's channel (RFC 2326, 10.12)."""
+        """Pass RTP packets on, a picture or some sound at a time."""
         while True:
             packet = await rtp.recv(65536)
-            for client in tuple(self.clients):
-                if self.frozen or not client.playing:
-                    continue
-                if track in client.ports:
-                    await rtp.sendto(packet, ("127.0.0.1", client.ports[track]))
-                if track not in client.channels:
-                    continue
-                head = b"$" + bytes((client.channels[track],)) + len(packet).to_bytes(2, "big")
-                with contextlib.suppress(*GONE):
-                    await client.send(head + packet)
+            if track:
+                await self._pass_on(rtp, track, packet)
+                continue
+            async with self._picture:
+                await self._pass_on(rtp, track, packet)
+                while not packet[1] & MARKER:
+                    packet = await rtp.recv(65536)
+                    await self._pass_on(rtp, track, packet)
+
+    async def _pass_on(self, rtp: trio.socket.SocketType, track: int, packet: bytes) -> None:
+        """Send a packet to whoever plays, framed for the channel (RFC 2326, 10.12) or by UDP."""
+        for client in tuple(self.clients):
+            if self.frozen or not client.playing:
+                continue
+            if track in client.ports:
+                await rtp.sendto(packet, ("127.0.0.1", client.ports[track]))
+            if track not in client.channels:
+                continue
+            head = b"$" + bytes((client.channels[track],)) + len(packet).to_bytes(2, "big")
+            with contextlib.suppress(*GONE):
+                await client.send(head + packet)
 
     # --- trouble ---
 
-    def hang_up(self) -> None:
-        """End every client's connection, as a server that is stopped does."""
-        for client in self.clients:
-            client.playing = False
-            assert isinstance(client.stream, trio.SocketStream)
-            with contextlib.suppress(OSError):
-                client.stream.socket.shutdown(socket.SHUT_RDWR)
+    async def hang_up(self) -> None:
+        """End every client's stream behind a whole picture, as a server that is stopped does.
+
+        Half a picture would be in the recording, and whoever plays it would complain.
+        """
+        async with self._picture:
+            for client in self.clients:
+                client.playing = False
+                assert isinstance(client.stream, trio.SocketStream)
+                with contextlib.suppress(OSError):
+                    client.stream.socket.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
         """Break every client's connection (TCP RST), as a camera that has crashed does."""
@@ -178,7 +197,7 @@ class RtspServer:
     async def go_away(self) -> None:
         """Close the port and all connections."""
         self._listening.cancel()
-        self.hang_up()
+        await self.hang_up()
         await trio.testing.wait_all_tasks_blocked()
 
     async def come_back(self) -> None:
