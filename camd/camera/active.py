@@ -33,6 +33,7 @@ from camd.storage.levels import Need, space_facts
 log = structlog.get_logger("camd.session")
 
 SHUTDOWN = "shutdown"  # why a session ended that the next life of the daemon continues
+INTERRUPTED = "interrupted"  # the same, when the daemon failed or was ended at once
 TICK_SECONDS = 1.0
 CLOSE_SECONDS = 5.0  # for the session's row in the catalog
 CONVERSION_SECONDS = 5.0  # for conversions at the end of the service: they are made again
@@ -200,7 +201,7 @@ class Active:
     async def _close_book(self) -> None:
         book = self.book
         if book.until is None:
-            book.end_for("interrupted", now())
+            book.end_for(INTERRUPTED, now())
         book.ended, book.state = now(), SessionState.ENDED
         if book.segments:
             book.ended = book.segments[-1].end
@@ -216,9 +217,9 @@ class Active:
                     self.book.replace((await self.storage.recording(segment.filename))[0])
 
     def _final(self) -> Session:
-        """What is kept of the session: one that only the shutdown ends is to be continued."""
+        """What is kept of the session: one that only the daemon's end ends is to be continued."""
         session = self.snapshot()
-        if self.resumable and session.reason == SHUTDOWN:
+        if self.resumable and session.reason in (SHUTDOWN, INTERRUPTED):
             return attrs.evolve(session, state=SessionState.WAITING, end=None)
         return session
 

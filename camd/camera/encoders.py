@@ -6,7 +6,6 @@ streams without key frames, or too slowly.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ import trio
 
 from camd.camera.program import Program, encoders, inputs
 from camd.clock import monotonic
+from camd.devices.sysfs import follow
 from camd.devices.v4l2 import is_converter
 from camd.media.command import trial_arguments
 from camd.media.encoding import CODEC_NODES, SOFTWARE, TABLE, Encoder, encoder_named
@@ -239,7 +239,7 @@ def _codec_nodes(dev: Path) -> Iterator[Path]:
     USB devices are never asked: they are cameras, and may hang.
     """
     for node in sorted(dev.glob(CODEC_NODES)):
-        if "/usb" in os.path.realpath(f"/sys/class/video4linux/{node.name}"):
+        if "/usb" in follow(Path("/sys/class/video4linux", node.name)):
             continue
         with suppress(OSError):
             if is_converter(node):

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from camd.devices.facts import clean, find_usb_place
-from camd.devices.sysfs import read_bytes
+from camd.devices.sysfs import follow, read_bytes
 
 _CARD = re.compile(r"card[0-9]{1,4}")
 _CAPTURE = re.compile(r"pcmC[0-9]+D[0-9]+c")
@@ -27,8 +27,8 @@ def read_cards(sys: Path = Path("/sys")) -> Mapping[str, str]:
     root = os.path.realpath(sys)
     found: dict[str, str] = {}
     for card in _names(sys / "class/sound", _CARD):
-        folder = os.path.realpath(sys / "class/sound" / card)
-        place = find_usb_place(os.path.relpath(folder, root))
+        folder = follow(sys / "class/sound" / card)
+        place = find_usb_place(os.path.relpath(folder, root)) if folder else None
         if place is None or not _names(Path(folder), _CAPTURE):
             continue
         if name := clean(read_bytes(Path(folder) / "id")):

@@ -6,7 +6,6 @@ its node is published, and its answer is used whenever it comes.
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,7 +18,7 @@ import trio
 from camd.config.schema import DiscoveryConfig
 from camd.devices.inventory import MOST_NODES, Inventory, Job
 from camd.devices.probe import Probe, Query, ThreadProbe
-from camd.devices.sysfs import SYSTEM, Roots
+from camd.devices.sysfs import SYSTEM, Roots, follow
 from camd.devices.watch import open_watch
 from camd.model import Device
 from camd.runtime.mailbox import Mailbox
@@ -109,8 +108,7 @@ class _Surveyor:
             self._nursery.start_soon(self._look_again, ask.request.node, ask.answer)
 
     async def _look_again(self, node: Path, answer: Callable[[object], None]) -> None:
-        # Unlike Path.resolve, realpath is at peace with links that go round in circles.
-        target = await trio.to_thread.run_sync(os.path.realpath, node, abandon_on_cancel=True)
+        target = await trio.to_thread.run_sync(follow, node, abandon_on_cancel=True)
         name = Path(target).name
         await self._look()
         job, fresh = self._inventory.ask_again(name)

@@ -95,9 +95,21 @@ def _find_folder(name: str, facts: os.stat_result, roots: Roots) -> str:
         number = f"{os.major(facts.st_rdev)}:{os.minor(facts.st_rdev)}"
         if read_bytes(link / "dev").strip() != number.encode():
             link = roots.sys / "dev/char" / number
-    root, folder = os.path.realpath(roots.sys), os.path.realpath(link)
+    root, folder = os.path.realpath(roots.sys), follow(link)
     known = "/video4linux/" in folder and Path(folder).is_dir()
     return os.path.relpath(folder, root) if known else ""
+
+
+def follow(link: Path) -> str:
+    """Follow a link to its end; "" when it goes away meanwhile.
+
+    Unlike Path.resolve, realpath is at peace with links that go round in circles; but between its
+    look at a link and its reading of it, the link may go, and then it raises.
+    """
+    try:
+        return os.path.realpath(link)
+    except OSError:
+        return ""
 
 
 def read_links(roots: Roots) -> Mapping[str, tuple[Path, ...]]:

@@ -209,7 +209,7 @@ def try_all(lab: CameraLab, names: Sequence[str]) -> dict[str, dict[str, Any]]:
         trial = Trial(lab, SCENARIOS[name])
         try:
             seen = trial.run()
-            complaints = judge_fault(trial.scenario.expected, seen)
+            complaints = judge_fault(trial.scenario.expected, seen, lab.patience)
         except LabError as error:
             seen, complaints = Seen(tuple(trial.refusals)), [str(error)]
         finally:

@@ -26,7 +26,13 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from camera_lab import MAKER, CameraLab, RefusedError  # noqa: E402
 from lab_machine import LabError, Machine, lab_options, parse  # noqa: E402
-from support.swap_judge import Chapter, judge_chapter, read_alarms, read_recorded  # noqa: E402
+from support.swap_judge import (  # noqa: E402
+    Chapter,
+    judge_chapter,
+    read_alarms,
+    read_recorded,
+    records_again,
+)
 
 SIZES = {"SWAPA": "320x180", "SWAPB": "160x120", "SWAPC": "176x144"}  # by serial number
 STRANGER = "SWAPC"
@@ -154,14 +160,10 @@ class Swap:
         return []
 
     def _await_return(self, since: float, *cameras: str) -> list[str]:
-        """Wait until cameras record after a gap; return what did not come."""
+        """Wait until cameras record in another file; return what did not come."""
 
         def back(camera: str) -> bool:
-            return any(
-                line["k"] == "news" and line["status"] == "GAP" and line["camera_id"] == camera
-                for line in self.lab.lines
-                if line["t"] > since
-            )
+            return records_again(self.lab.lines, camera, since)
 
         return [
             note

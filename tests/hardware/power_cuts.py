@@ -19,6 +19,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,7 @@ class Row:
     unplayable: int
     resumed: str
     losses: dict[str, float]
+    unsynced: dict[str, float]
     complaints: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -160,13 +162,13 @@ class Run:
         return read_after(answer, dict(self.files), torn_bytes(answer["log"]))
 
     def _row(self, number: int, planned: str, lives: list[Before], after: After) -> Row:
-        verdicts = [judge(before, after, self.limits) for before in lives]
+        boots = [life.boot for life in lives]
+        verdicts = [
+            judge(before, after, self.limits, frozenset(boots[number:]))
+            for number, before in enumerate(lives, 1)
+        ]
         before, going = lives[-1], {c: status.session for c, status in after.status.items()}
-        losses = {
-            f"{life}:{camera}": loss
-            for life, verdict in enumerate(verdicts)
-            for camera, loss in verdict.losses.items()
-        }
+        losses = by_life(verdict.losses for verdict in verdicts)
         kind, moment = before.last_trigger
         resumed = sum(going.get(c) == session for c, session in before.running.items())
         notes = [*before.news, *(seam for seam in seams(after) if seam not in self.remarked)]
@@ -187,6 +189,7 @@ class Run:
             unplayable=self.unplayable,
             resumed=f"{resumed}/{len(before.running)}",
             losses=losses,
+            unsynced=by_life(verdict.unsynced for verdict in verdicts),
             complaints=tuple(dict.fromkeys(complaints)),
             notes=tuple(notes),
         )
@@ -203,6 +206,12 @@ class Run:
         before.durable.clear()  # of what this life has written no cut took anything
         self.files.clear()
         return self._row(0, "the end", [before], self._look(before))
+
+
+def by_life(lives: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Bring together what was measured of each camera in each life, as `0:camera0`."""
+    numbered = enumerate(lives)
+    return {f"{life}:{camera}": s for life, found in numbered for camera, s in found.items()}
 
 
 def torn_bytes(log: list[str]) -> dict[str, int]:
@@ -225,6 +234,8 @@ def report(rows: list[Row], run: Run) -> None:
         worst, median = losses[-1], statistics.median(losses)
         over = sum(loss > ideal for loss in losses)
         print(f"raw loss: median {median:.2f} s, worst {worst:.2f} s; over {ideal} s: {over}")
+        unsynced = max(seconds for row in cuts for seconds in row.unsynced.values())
+        print(f"of what was called written, at most the last {unsynced:.2f} s are lost")
     print(f"recovered: {sum(row.recovered for row in cuts)} files,", end=" ")
     print(f"{sum(row.torn_bytes for row in cuts)} torn bytes;", end=" ")
     print(f"without footage: {sum(file.hollow for file in run.files.values())}")
@@ -251,8 +262,8 @@ def run_all(options: argparse.Namespace, folder: Path) -> list[Row]:
     run = Run(machine, options.when, rotation, random.Random(options.seed), folder)
     run.limits = Limits(durability=UNSYNCED_SECONDS.get(options.durability, float(rotation)))
     rows: list[Row] = []
-    machine.start(fresh=True)
     try:
+        machine.start(fresh=True)
         machine.set_up(rotation, options.durability)
         machine.look({})
         machine.guest("start", *cameras)

@@ -15,7 +15,7 @@ from camd.devices.holders import find_holders
 from camd.devices.inventory import MOST_NODES
 from camd.devices.probe import see
 from camd.devices.sound import read_cards
-from camd.devices.sysfs import list_nodes, read_facts, read_links, see_node
+from camd.devices.sysfs import follow, list_nodes, read_facts, read_links, see_node
 from camd.model import UsbFacts
 
 PCI = "devices/pci0000:00/0000:00:14.0"
@@ -54,6 +54,25 @@ def test_a_usb_camera_and_its_metadata_node(machine: FakeMachine) -> None:
         says_capture=True,
     )
     assert not facts_of(machine, 5).plausible
+
+
+def test_a_node_that_goes_while_its_link_is_followed(
+    machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link that was there a moment ago, and is gone when it is read, ends no look and no list."""
+    machine.add_usb(f"{PCI}/usb1/1-2")
+    machine.add_node(0, f"{PCI}/usb1/1-2/1-2:1.0")
+    machine.add_usb(f"{PCI}/usb1/1-4")
+    machine.add_card(2, f"{PCI}/usb1/1-4/1-4:1.2", "Mic")
+
+    def gone(path: object, **_: object) -> str:
+        raise FileNotFoundError(2, "No such file or directory", str(path))
+
+    monkeypatch.setattr(os, "readlink", gone)
+    sighting = see_node("video0", machine.roots)
+    assert sighting is None or not sighting.folder
+    assert read_cards(machine.roots.sys) == {}
+    assert follow(machine.roots.sys / "class/video4linux/video0") == ""
 
 
 def test_a_port_is_the_same_under_another_bus_number(machine: FakeMachine) -> None:

@@ -95,6 +95,15 @@ def test_a_short_gap_need_not_be_called_unhealthy() -> None:
     assert judge_fault(EXPECTED, seen) == []
 
 
+def test_a_slow_machine_is_given_time_to_tell_that_a_recording_is_unhealthy() -> None:
+    """Patience is for what the machine takes on top of camd's own five seconds."""
+    late = attrs.evolve(SEEN, unhealthy=(108.5,))
+    assert judge_fault(EXPECTED, late) == ["a gap of 30.0 s was called unhealthy after 8.5 s"]
+    assert judge_fault(EXPECTED, late, 2.0) == []
+    later = attrs.evolve(SEEN, unhealthy=(109.5,))
+    assert judge_fault(EXPECTED, later, 2.0) == ["a gap of 30.0 s was called unhealthy after 9.5 s"]
+
+
 def _line(moment: float, camera: str = "camera0", **facts: object) -> dict[str, Any]:
     words = {"cause": None, "message": None, "suggestion": None}
     health = {"recording": True, "recording_healthy": True}

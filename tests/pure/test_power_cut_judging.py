@@ -78,6 +78,26 @@ def test_the_clock_of_a_source_is_set_by_its_freshest_footage(
     assert judge(late, AFTER, LIMITS).losses == {"camera0": pytest.approx(1.0 + ahead)}
 
 
+def test_frames_of_a_later_life_make_up_for_none_that_were_durable() -> None:
+    """Where two cuts are judged together, the second life's files are not the first one's."""
+    between = attrs.evolve(FILE_B, boot="boot-between")
+    complaints = judge(BEFORE, _with_file(between), LIMITS, frozenset({"boot-between"})).complaints
+    assert "I2 session: 115 frames were durable, 80 are left" in complaints
+
+
+def test_how_long_lost_frames_had_been_written_is_told_however_late_the_source_runs() -> None:
+    """From when frames were first called written that are gone, up to the cut; 0 if none are."""
+    written = {"session": [(110.0, 118), (112.2, 120), (112.4, 121), (112.8, 125)]}
+    before = attrs.evolve(BEFORE, written=written)
+    assert judge(before, AFTER, LIMITS).unsynced == {"camera0": pytest.approx(0.6)}
+    assert judge(BEFORE, AFTER, LIMITS).unsynced == {"camera0": 0.0}
+    late = attrs.evolve(before, cut_at=119.0, longest_sync=4.0)
+    assert judge(late, AFTER, LIMITS).complaints == (
+        "I2 camera0 lost 7.00 s, bound 4.70 s; the machine took 4.00 s;"
+        " what is lost was written in the last 6.60 s",
+    )
+
+
 def test_files_of_one_life_that_do_not_join_are_remarked_upon() -> None:
     """A hole in time within one life shows, unless the ledger has it."""
     late = _with_file(attrs.evolve(FILE_B, start=109.0))
@@ -300,6 +320,7 @@ def test_promises_are_read_from_the_last_life_on_the_console() -> None:
     assert before.cut_at == 63.05
     assert before.running == {"camera0": "s1"}
     assert before.durable == {"s1": 30}
+    assert before.written == {"s1": [(60.0, 10), (62.0, 30), (63.0, 40)]}
     assert before.sealed == {"a.mp4": Promised("a.mp4", 5, "x", 80)}
     assert (before.longest_sync, before.longest_lag) == (0.9, pytest.approx(0.2))
     assert before.last_trigger == ("created", 61.5)

@@ -160,6 +160,27 @@ def test_the_story_of_a_round_is_read_from_what_was_told() -> None:
     assert read_pull(bare, lines[:4]) == attrs.evolve(bare, gone=100.5)
 
 
+def test_a_gap_of_frames_that_the_source_dropped_is_no_return() -> None:
+    """A camera is back with the gap of its absence, not with one of dropped frames before that."""
+    bare = attrs.evolve(PULL, gone=None, listed=None, back=None)
+    told = "recording_status_update"
+    lines = [
+        _news(100.5, "DISCONNECTED"),
+        _news(105.5, "GAP", told) | {"reason": "frames_dropped_by_source"},
+        _news(106.0, "CONNECTED"),
+        _news(107.0, "GAP", told) | {"reason": "camera_lost"},
+    ]
+    assert read_pull(bare, lines) == PULL
+
+
+def test_a_camera_is_called_present_after_it_was_called_gone() -> None:
+    """Where the pull is told only after the plug, the status from before it is no return."""
+    bare = attrs.evolve(PULL, gone=None, listed=None, back=None)
+    stale = {"k": "camera", "t": 105.1, "c": "camera0", "status": "CONNECTED"}
+    lines = [stale, _news(105.3, "DISCONNECTED"), _news(106.0, "CONNECTED")]
+    assert read_pull(bare, lines) == attrs.evolve(bare, gone=105.3, listed=106.0)
+
+
 def test_an_account_is_read_from_the_answer_to_a_stop() -> None:
     """Times become seconds, and only frames that the ledger has exactly count as lost."""
     times = {"from": "1970-01-01T00:01:00Z", "to": "1970-01-01T00:02:00Z", "duration": 60.0}

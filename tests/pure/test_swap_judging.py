@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 import pytest
-from support.swap_judge import Chapter, judge_chapter, read_alarms, read_recorded
+from support.swap_judge import Chapter, judge_chapter, read_alarms, read_recorded, records_again
 
 CHAPTER = Chapter(
     "stranger",
@@ -58,3 +58,15 @@ def test_alarms_and_recordings_are_read_from_what_was_told() -> None:
     ]
     starts = {"a": 1.0, "b": 2.0, "c": 3.0}
     assert read_recorded(files, starts, 2.0) == {"camera0": ("2x2", "3x3")}
+
+
+def test_a_session_goes_on_when_its_next_file_is_there() -> None:
+    """Neither a gap nor another camera's file is a return, nor what was told before."""
+
+    def told(moment: float, status: str, camera: str = "camera0") -> dict[str, Any]:
+        return {"k": "news", "t": moment, "status": status, "camera_id": camera}
+
+    before = told(99.0, "ROTATED")
+    others = [told(101.0, "GAP"), told(102.0, "ROTATED", "camera1"), {"k": "torn", "t": 103.0}]
+    assert not records_again([before, *others], "camera0", 100.0)
+    assert records_again([before, *others, told(104.0, "ROTATED")], "camera0", 100.0)

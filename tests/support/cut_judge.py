@@ -87,8 +87,12 @@ class Limits:
 
     def bound(self, before: Before) -> float:
         """Seconds of footage that a cut may cost, on a machine of this speed."""
-        slow = before.longest_sync + max(0.0, before.longest_lag - self.fragment)
-        return self.durability + self.fragment + BEAT_SECONDS + min(slow, self.slowness)
+        slow = min(self.slow(before), self.slowness)
+        return self.durability + self.fragment + BEAT_SECONDS + slow
+
+    def slow(self, before: Before) -> float:
+        """Seconds that the machine itself took, whether they may be excused or not."""
+        return before.longest_sync + max(0.0, before.longest_lag - self.fragment)
 
 
 @attrs.frozen
@@ -98,22 +102,30 @@ class Verdict:
     losses: Mapping[str, float]  # seconds, by camera that was recording
     bound: float
     complaints: tuple[str, ...]
+    unsynced: Mapping[str, float] = attrs.field(factory=dict)  # seconds, by camera
 
 
-def judge(before: Before, after: After, limits: Limits) -> Verdict:
-    """Compare; `after.files` holds all files that were ever looked into."""
+def judge(
+    before: Before, after: After, limits: Limits, later: frozenset[str] = frozenset()
+) -> Verdict:
+    """Compare; `after.files` holds all files that were ever looked into.
+
+    `later` names the boots between `before` and `after`: what they recorded makes up for nothing.
+    """
+    later |= {after.boot}
     losses = dict(_losses(before, after))
     bound = limits.bound(before)
     complaints = [
-        *(f"I2 {c} lost {s:.2f} s, bound {bound:.2f} s" for c, s in losses.items() if s > bound),
+        *_losses_over(losses, before, after, limits, later),
         *_promises(before.sealed.values(), after),
-        *_durable_frames(before, after),
+        *_durable_frames(before, after, later),
         *(c for receipt in before.receipts.values() for c in check_receipt(receipt, after.files)),
         *_files(after),
         *_sessions(before, after, limits),
         *_ledger(after),
     ]
-    return Verdict(losses, bound, tuple(complaints))
+    unsynced = {camera: _written_and_lost(camera, before, after, later) for camera in losses}
+    return Verdict(losses, bound, tuple(complaints), unsynced)
 
 
 def _losses(before: Before, after: After) -> Iterator[tuple[str, float]]:
@@ -122,6 +134,36 @@ def _losses(before: Before, after: After) -> Iterator[tuple[str, float]]:
         ends = [f.end for f in _of_session(after, session) if f.boot == before.boot]
         if ends:
             yield camera, before.cut_at - max(ends) + before.ahead.get(camera, 0.0)
+
+
+def _losses_over(
+    losses: Mapping[str, float], before: Before, after: After, limits: Limits, later: frozenset[str]
+) -> Iterator[str]:
+    """Complain of what was lost beyond the bound, and say what the machine had to do with it."""
+    bound, slow = limits.bound(before), limits.slow(before)
+    for camera, loss in losses.items():
+        if loss > bound:
+            written = _written_and_lost(camera, before, after, later)
+            yield (
+                f"I2 {camera} lost {loss:.2f} s, bound {bound:.2f} s; the machine took"
+                f" {slow:.2f} s; what is lost was written in the last {written:.2f} s"
+            )
+
+
+def _written_and_lost(camera: str, before: Before, after: After, later: frozenset[str]) -> float:
+    """Say how long before the cut frames were first called written that are gone.
+
+    That is so however late the source runs. Seconds; 0 when all that was called written is there.
+    """
+    session = before.running[camera]
+    found = _frames_left(session, after, later)
+    gone = [moment for moment, frames in before.written.get(session, ()) if frames > found]
+    return before.cut_at - min(gone) if gone else 0.0
+
+
+def _frames_left(session: str, after: After, later: frozenset[str]) -> int:
+    """Count the frames in a session's files that are not of a later life."""
+    return sum(file.frames for file in _of_session(after, session) if file.boot not in later)
 
 
 def _of_session(after: After, session: str) -> list[Footage]:
@@ -141,10 +183,10 @@ def _promises(promises: Iterable[Promised], after: After) -> Iterator[str]:
             yield f"I8 {promised.filename} has {found.frames} frames, not {promised.frames}"
 
 
-def _durable_frames(before: Before, after: After) -> Iterator[str]:
+def _durable_frames(before: Before, after: After, later: frozenset[str]) -> Iterator[str]:
     """Frames that were called durable are in the files of that life or an earlier one."""
     for session, frames in before.durable.items():
-        found = sum(f.frames for f in _of_session(after, session) if f.boot != after.boot)
+        found = _frames_left(session, after, later)
         if found < frames:
             yield f"I2 {session}: {frames} frames were durable, {found} are left"
 

@@ -52,6 +52,7 @@ class Before:
     running: dict[str, str] = attrs.field(factory=dict)  # camera: session, which must go on
     undecided: set[str] = attrs.field(factory=set)  # cameras that were told to start or stop
     durable: dict[str, int] = attrs.field(factory=dict)  # session: frames, the most
+    written: dict[str, list[tuple[float, int]]] = attrs.field(factory=dict)  # session: when, frames
     sealed: dict[str, Promised] = attrs.field(factory=dict)
     receipts: dict[str, Receipt] = attrs.field(factory=dict)  # by session
     longest_sync: float = 0.0  # seconds
@@ -130,6 +131,7 @@ def _take_status(before: Before, fact: Mapping[str, Any]) -> None:
     camera, session = fact["c"], fact["id"]
     if fact["d"]:
         before.durable[session] = max(before.durable.get(session, 0), fact["n"])
+    before.written.setdefault(session, []).append((fact["t"], fact["n"]))
     if fact["s"] == "RECORDING" and fact["t"] > before.cut_at - RECENT_SECONDS:
         # A synthetic source runs late where the processor cannot keep up, and early where its
         # first frame was dated late: its clock is set by the freshest footage that was seen.

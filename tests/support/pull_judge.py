@@ -214,12 +214,14 @@ def read_pull(pull: Pull, lines: Iterable[Mapping[str, Any]]) -> Pull:
         if line.get("camera_id", line.get("c")) != pull.camera or line["t"] < pull.pulled.since:
             continue
         if line["k"] == "news" and line["m"] == "recording_status_update":
-            if line["status"] == "GAP" and line["t"] >= pull.plugged.since and back is None:
+            told = line["status"] == "GAP" and line.get("reason") not in HARMLESS
+            if told and line["t"] >= pull.plugged.since and back is None:
                 back = line["t"]
         elif line["k"] in ("news", "camera"):
             if gone is None and line["status"] == "DISCONNECTED":
                 gone = line["t"]
-            if listed is None and line["t"] >= pull.plugged.since and line["status"] == "CONNECTED":
+            there = line["status"] == "CONNECTED" and line["t"] >= pull.plugged.since
+            if there and gone is not None and listed is None:
                 listed = line["t"]
     return attrs.evolve(pull, gone=gone, listed=listed, back=back)
 

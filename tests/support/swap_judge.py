@@ -54,6 +54,18 @@ def read_alarms(latest: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
     return frozenset(camera for camera, line in latest.items() if line["cause"] in SWAPPED)
 
 
+def records_again(lines: Iterable[Mapping[str, Any]], camera: str, since: float) -> bool:
+    """Find whether a camera's session has gone on in another file, whose first frames are there.
+
+    A gap is told before that, and one of frames that the source dropped says nothing of a return.
+    """
+    return any(
+        line["k"] == "news" and line["status"] == "ROTATED" and line["camera_id"] == camera
+        for line in lines
+        if line["t"] > since
+    )
+
+
 def read_recorded(
     files: Iterable[Mapping[str, Any]], starts: Mapping[str, float], since: float
 ) -> dict[str, tuple[str, ...]]:
