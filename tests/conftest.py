@@ -7,6 +7,11 @@ import sys
 import time
 from pathlib import Path
 
+from hypothesis import settings
+
 os.environ["TZ"] = "UTC"  # whatever this machine has: commands show times in the local zone
 time.tzset()
 sys.path.append(str(Path(__file__).parent / "pure"))
+# How long an example takes is the machine's affair: no test fails for its slowness.
+settings.register_profile("camd", deadline=None)
+settings.load_profile("camd")
