@@ -20,14 +20,14 @@ import attrs
 import trio
 from running import find_ffmpeg, make_film
 
-from camd.camera.run import Patience, Run
+from camd.camera.run import CaptureProcess, CaptureTimeouts
 from camd.config.schema import CameraConfig
 from camd.logs import set_up_logging
-from camd.media.command import Order, capture_arguments
+from camd.media.command import CaptureOptions, capture_arguments
 from camd.media.encoding import SOFTWARE
 from camd.media.report import ProbeResult
 from camd.model import CameraId, FileSource
-from camd.runtime.pipes import Pipes, open_pipes
+from camd.runtime.pipes import PipePoller, open_pipe_poller
 
 
 @attrs.define(eq=False)
@@ -65,10 +65,10 @@ async def read(
 ) -> tuple[float, float]:
     """Read `count` captures; return CPU seconds and wakes, each per second."""
     counters, wakes = [Counter() for _ in range(count)], Wakes()
-    async with open_pipes() as pipes, trio.open_nursery() as nursery:
-        shared: Pipes | None = pipes if rounds else None
+    async with open_pipe_poller() as pipes, trio.open_nursery() as nursery:
+        shared: PipePoller | None = pipes if rounds else None
         for counter in counters:
-            run = Run(counter, Patience(30, 30), nothing, nothing, pipes=shared)
+            run = CaptureProcess(counter, CaptureTimeouts(30, 30), nothing, nothing, pipes=shared)
             nursery.start_soon(run.live, command)
         await trio.sleep(5)
         trio.lowlevel.add_instrument(wakes)
@@ -94,7 +94,7 @@ def main() -> None:
         film = Path(folder) / "film.mp4"
         make_film(film, size="1920x1080", rate=30, bitrate="8M", seconds=20)
         camera = CameraConfig(CameraId("camera0"), FileSource(film))
-        order = Order(
+        order = CaptureOptions(
             program=find_ffmpeg(),
             version=(5, 1),
             fragment=timedelta(seconds=0.5),

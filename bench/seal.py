@@ -30,10 +30,10 @@ import attrs
 from running import find_ffmpeg
 
 from camd.media.fragments import Fragment, FragmentReader, Init
-from camd.media.identity import SegmentIdentity
+from camd.media.identity import SegmentMetadata
 from camd.media.mp4 import FTYP_SIZE, SegmentIndex
-from camd.media.runs import Run
-from camd.media.stored import HEAD_SIZE, probe
+from camd.media.runs import TrackRun
+from camd.media.stored import HEAD_SIZE, summarise
 from camd.storage.disk import PosixDisk
 
 HEAD = (
@@ -51,7 +51,7 @@ CONTENTS = {
     "video, audio": ("-bf", "0", "-c:a", "aac"),
     "B-frames, audio, jitter": ("-bf", "2", "-c:a", "aac"),
 }
-WHO = SegmentIdentity(
+WHO = SegmentMetadata(
     *("camera0", "usb-1", "5f0c", 0, 1_768_487_400_000_000, 7.25, "boot"),
     synchronised=True,
     software="camd",
@@ -86,7 +86,7 @@ def template(content: str) -> tuple[Init, list[Fragment]]:
     return init, fragments
 
 
-def later(run: Run, starts: dict[int, int], dice: random.Random | None) -> Run:
+def later(run: TrackRun, starts: dict[int, int], dice: random.Random | None) -> TrackRun:
     """Move a run to where its track goes on; with dice, shake every duration a little."""
     durations = run.durations
     if dice is not None:
@@ -156,7 +156,7 @@ def seal(index: SegmentIndex, path: Path) -> tuple[float, bytes]:
     file.overwrite(FTYP_SIZE, index.seal_header(index.size_bytes))
     file.sync()
     seconds = time.perf_counter() - began
-    found = probe(file.read(0, HEAD_SIZE), file.read(index.size_bytes, len(moov)))
+    found = summarise(file.read(0, HEAD_SIZE), file.read(index.size_bytes, len(moov)))
     assert found.frames == index.frames
     file.close()
     path.unlink()

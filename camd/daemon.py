@@ -16,44 +16,44 @@ from camd.access.authenticator import Authenticator, open_access
 from camd.api.cameras import CamerasApi
 from camd.api.controls import ControlsApi
 from camd.api.devices import DevicesApi
-from camd.api.events import Announcer
+from camd.api.events import EventPublisher
 from camd.api.files import FilesApi
 from camd.api.history import HistoryApi
 from camd.api.recordings import RecordingsApi
 from camd.api.retention import RetentionApi
 from camd.api.storage import StorageApi
 from camd.api.system import SystemApi
-from camd.api.web import Web
+from camd.api.web import HttpApp
 from camd.camera.roster import open_cameras
 from camd.clock import boot_id
 from camd.config.load import load_config
 from camd.config.schema import Config
-from camd.devices.listing import watched
-from camd.devices.survey import open_survey
+from camd.devices.listing import nodes_to_watch
+from camd.devices.survey import open_monitor
 from camd.devices.v4l2 import read_capabilities
 from camd.errors import ConfigError, Refusal
 from camd.front.listen import ListenError
-from camd.front.server import open_front
-from camd.logs import DRAIN_SECONDS, Unhurried, set_up_logging
+from camd.front.server import open_server
+from camd.logs import DRAIN_SECONDS, NonBlockingStream, set_up_logging
 from camd.model import Event
-from camd.orders import Orders
+from camd.orders import ServiceSignals
 from camd.reload import LiveConfig
 from camd.rpc.notification import Notification
 from camd.rpc.registry import Registry
 from camd.runtime import descriptors
 from camd.runtime.fanout import Fanout
 from camd.runtime.locked import FolderInUseError, open_state
-from camd.runtime.pipes import open_pipes
+from camd.runtime.pipes import open_pipe_poller
 from camd.storage.actor import open_storage
 from camd.storage.cleanup import open_retention
-from camd.storage.patrol import open_patrol
+from camd.storage.patrol import open_scrub
 
 log = structlog.get_logger("camd.daemon")
 
 EX_CONFIG = 78  # sysexits.h: systemd does not start us again with it
 
 
-async def serve(config: Config, config_path: Path | None, orders: Orders) -> None:
+async def serve(config: Config, config_path: Path | None, orders: ServiceSignals) -> None:
     """Run everything until there is an order to stop.
 
     Raises ListenError, FolderInUseError, ConfigError before it began.
@@ -65,8 +65,8 @@ async def serve(config: Config, config_path: Path | None, orders: Orders) -> Non
             open_state(config.storage.state_dir),
             open_access(config.auth, config.storage.state_dir) as access,
             open_storage(config.storage, events) as storage,
-            open_survey(watched(config), query=read_capabilities) as survey,
-            open_pipes() as pipes,
+            open_monitor(nodes_to_watch(config), query=read_capabilities) as survey,
+            open_pipe_poller() as pipes,
         ):
             orders.keep()
             async with open_cameras(config, storage, events, survey, pipes) as cameras:
@@ -76,7 +76,11 @@ async def serve(config: Config, config_path: Path | None, orders: Orders) -> Non
 
 
 async def serve_clients(
-    live: LiveConfig, access: Authenticator, events: Fanout[Event], orders: Orders, sockets: int
+    live: LiveConfig,
+    access: Authenticator,
+    events: Fanout[Event],
+    orders: ServiceSignals,
+    sockets: int,
 ) -> None:
     """Do what is done for clients and in the background, until there is an order to stop.
 
@@ -89,7 +93,7 @@ async def serve_clients(
             open_retention(
                 *(config.retention, state_dir, storage, events, cameras.newest_files)
             ) as retention,
-            open_patrol(config.patrol, storage, state_dir, events) as patrol,
+            open_scrub(config.patrol, storage, state_dir, events) as patrol,
         ):
             system = SystemApi(cameras, storage, live.reload, patrol)
             nouns = (
@@ -97,9 +101,9 @@ async def serve_clients(
                 *(StorageApi(storage), HistoryApi(cameras, storage), FilesApi(storage)),
                 *(RetentionApi(retention), ControlsApi(cameras), DevicesApi(cameras)),
             )
-            web = Web(storage, access, system.health)
-            with Announcer(notifications).listening(events):
-                async with open_front(
+            web = HttpApp(storage, access, system.health)
+            with EventPublisher(notifications).listening(events):
+                async with open_server(
                     config.server,
                     registry=Registry(method for noun in nouns for method in noun.methods()),
                     authenticator=access,
@@ -117,7 +121,7 @@ async def serve_clients(
                     systemd.notify("STOPPING=1")
 
 
-async def carry_out(orders: Orders, live: LiveConfig) -> None:
+async def carry_out(orders: ServiceSignals, live: LiveConfig) -> None:
     """Return when there is an order to stop; reload and feed the watchdog meanwhile."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(feed_watchdog)
@@ -126,7 +130,7 @@ async def carry_out(orders: Orders, live: LiveConfig) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def _reload_when_told(orders: Orders, live: LiveConfig) -> None:
+async def _reload_when_told(orders: ServiceSignals, live: LiveConfig) -> None:
     while True:
         await orders.wait_reload()
         try:
@@ -146,8 +150,8 @@ async def feed_watchdog() -> None:
 
 def run_daemon(config_path: Path | None) -> int:
     """Run the daemon in this process; returns its exit status: 0, 1, or 78 for a bad config."""
-    stream = Unhurried(sys.stderr.fileno())
-    orders = Orders(stream.drain)
+    stream = NonBlockingStream(sys.stderr.fileno())
+    orders = ServiceSignals(stream.drain)
     orders.receive()
     set_up_logging(os.environ.get("CAMD_LOG_LEVEL", "info"), stream=stream)
     faulthandler.enable()  # the watchdog's SIGABRT leaves a traceback

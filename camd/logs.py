@@ -31,7 +31,7 @@ _CLEAN = (bool, int, float, type(None))
 RESERVED_KEYS = frozenset({"event", "level", "logger", "timestamp", "exception", "stack"})
 
 
-class Unhurried(io.TextIOBase):
+class NonBlockingStream(io.TextIOBase):
     """A stream whose writers never wait: a thread writes, and what it cannot keep up with is lost.
 
     The reader of the log, or the disk below it, may stop; the daemon must not stop with it.
@@ -74,7 +74,9 @@ class Unhurried(io.TextIOBase):
 
 
 def set_up_logging(
-    level: str, environ: Mapping[str, str] = os.environ, stream: TextIO | Unhurried | None = None
+    level: str,
+    environ: Mapping[str, str] = os.environ,
+    stream: TextIO | NonBlockingStream | None = None,
 ) -> None:
     """Send structured events to stderr: coloured on a terminal, with priorities for journald.
 

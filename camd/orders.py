@@ -26,7 +26,7 @@ _DRAIN_SECONDS = 0.2
 
 
 @attrs.define(eq=False)
-class Orders:
+class ServiceSignals:
     """The orders of one life of the service. Signal handlers write, the event loop reads."""
 
     _drain: Callable[[float], None]  # the log

@@ -11,7 +11,7 @@ import structlog
 import trio
 
 from camd.camera.roster import Cameras
-from camd.config.changes import Changes, compare, merge, postpone
+from camd.config.changes import ConfigChanges, compare, merge, postpone
 from camd.config.load import load_config
 from camd.config.schema import Config
 from camd.errors import INVALID_PARAMS, STORAGE_UNRESPONSIVE, ConfigError, Refusal
@@ -36,7 +36,7 @@ class LiveConfig:
         factory=partial(trio.CapacityLimiter, 1), init=False
     )
 
-    async def reload(self) -> Changes:
+    async def reload(self) -> ConfigChanges:
         """Read the file and the environment again; apply what can be. Raises Refusal."""
         async with self._lock:
             new = await self._read()

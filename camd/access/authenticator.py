@@ -11,14 +11,14 @@ import structlog
 import trio
 
 from camd import clock
-from camd.access.failures import Failures
+from camd.access.failures import LoginThrottle
 from camd.access.keys import KEYS_FILE, ApiKey, KeyFile, KeyFileError, find_key, first_key
-from camd.access.reasons import AccessRefusedError, Reason
+from camd.access.reasons import AccessRefusedError, AuthFailure
 from camd.access.tokens import check_token
 from camd.config.files import read_small_file
 from camd.config.schema import AuthConfig
 from camd.errors import ConfigError
-from camd.rpc.roles import ANONYMOUS, Identity, Via
+from camd.rpc.roles import ANONYMOUS, AuthMethod, Principal
 
 _REFRESH_SECONDS = 2.0
 _SECRET_BYTES = 64 * 1024
@@ -36,26 +36,26 @@ class Authenticator:
     jwt_secret: str = attrs.field(default="", repr=False)
     keys: tuple[ApiKey, ...] = attrs.field(default=(), repr=False)
     file: KeyFile | None = None
-    failures: Failures = attrs.field(factory=Failures)
+    failures: LoginThrottle = attrs.field(factory=LoginThrottle)
     generation: int = attrs.field(default=0, init=False)
     _version: object = attrs.field(default=None, init=False)
 
-    def check(self, token: str, now: float) -> Identity:
+    def check(self, token: str, now: float) -> Principal:
         """Say who `token` belongs to; raises AccessRefusedError. `now`: seconds since 1970."""
         if not self.enabled:
             return ANONYMOUS
         if not token:
-            raise AccessRefusedError(Reason.MISSING)
+            raise AccessRefusedError(AuthFailure.MISSING)
         if token.count(".") == 2:  # no API key has dots
             return check_token(token, self.jwt_secret, now)
         key = find_key(self.keys, token)
         if key is None:
-            raise AccessRefusedError(Reason.UNKNOWN_KEY)
+            raise AccessRefusedError(AuthFailure.UNKNOWN_KEY)
         if key.identity.expired(now):
-            raise AccessRefusedError(Reason.EXPIRED)
+            raise AccessRefusedError(AuthFailure.EXPIRED)
         return key.identity
 
-    async def slow_down(self, address: str, reason: Reason) -> None:
+    async def slow_down(self, address: str, reason: AuthFailure) -> None:
         """Count a refused key of `address` (see `group_of`); wait as long as its answer must."""
         now = trio.current_time()
         seconds = self.failures.note(address, reason, now)
@@ -64,9 +64,9 @@ class Authenticator:
             _log.warning("wrong_keys", count=count, address=address, reason=reason.value)
         await trio.sleep(seconds)
 
-    def revoked(self, identity: Identity) -> bool:
+    def revoked(self, identity: Principal) -> bool:
         """Whether the API key that `identity` came with is not there any more."""
-        if identity.via is not Via.API_KEY:
+        if identity.via is not AuthMethod.API_KEY:
             return False
         return all(key.sha256 != identity.credential for key in self.keys)
 

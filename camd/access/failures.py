@@ -11,7 +11,7 @@ from collections import OrderedDict
 
 import attrs
 
-from camd.access.reasons import Reason
+from camd.access.reasons import AuthFailure
 
 BURST = 5  # wrong keys of one address that are answered at once
 PER_SECOND = 0.5  # after that; what is faster waits …
@@ -26,7 +26,7 @@ LOG_SECONDS = 10.0
 LOCAL = "local"
 
 # A client without credentials, or with old ones, does not guess.
-_NO_GUESS = (Reason.MISSING, Reason.EXPIRED, Reason.NOT_YET_VALID)
+_NO_GUESS = (AuthFailure.MISSING, AuthFailure.EXPIRED, AuthFailure.NOT_YET_VALID)
 
 
 def group_of(host: str | None) -> str:
@@ -48,7 +48,7 @@ def group_of(host: str | None) -> str:
 
 
 @attrs.define(eq=False)
-class _Debt:
+class _FailureScore:
     """Grows by one with each wrong key and shrinks with time, in keys."""
 
     per_second: float
@@ -66,19 +66,19 @@ class _Debt:
 
 
 @attrs.define(eq=False)
-class Failures:
+class LoginThrottle:
     """Counts wrong keys. Times are seconds of any clock that does not step."""
 
-    _debts: OrderedDict[str, _Debt] = attrs.field(factory=OrderedDict, init=False)
-    _all: _Debt = attrs.field(factory=lambda: _Debt(ALL_PER_SECOND), init=False)
+    _debts: OrderedDict[str, _FailureScore] = attrs.field(factory=OrderedDict, init=False)
+    _all: _FailureScore = attrs.field(factory=lambda: _FailureScore(ALL_PER_SECOND), init=False)
     _unsaid: int = attrs.field(default=0, init=False)
     _said: float = attrs.field(default=float("-inf"), init=False)
 
-    def note(self, address: str, reason: Reason, now: float) -> float:
+    def note(self, address: str, reason: AuthFailure, now: float) -> float:
         """Count one; give the seconds that its answer has to wait."""
         if reason in _NO_GUESS:
             return 0.0
-        debt = self._debts.pop(address, None) or _Debt(PER_SECOND, updated=now)
+        debt = self._debts.pop(address, None) or _FailureScore(PER_SECOND, updated=now)
         self._debts[address] = debt  # the latest is the last
         if len(self._debts) > MOST_ADDRESSES:
             self._debts.popitem(last=False)

@@ -21,7 +21,7 @@ from pathlib import Path
 import attrs
 
 from camd.config.files import read_small_file
-from camd.rpc.roles import Identity, Role, Via
+from camd.rpc.roles import AuthMethod, Principal, Role
 from camd.runtime.replace import replace_file
 
 PREFIX = "camd_"
@@ -47,10 +47,10 @@ class ApiKey:
     expires: datetime | None = None
 
     @property
-    def identity(self) -> Identity:
+    def identity(self) -> Principal:
         """Who comes with this key."""
         expires_at = self.expires.timestamp() if self.expires else None
-        return Identity(self.name, self.role, expires_at, Via.API_KEY, self.sha256)
+        return Principal(self.name, self.role, expires_at, AuthMethod.API_KEY, self.sha256)
 
 
 def new_secret() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 
 
-class Reason(enum.Enum):
+class AuthFailure(enum.Enum):
     """One word per way to fail."""
 
     MISSING = "missing"  # no credentials were given
@@ -24,6 +24,6 @@ class Reason(enum.Enum):
 class AccessRefusedError(Exception):
     """The credentials do not count; `reason` says why, in one word."""
 
-    def __init__(self, reason: Reason) -> None:
+    def __init__(self, reason: AuthFailure) -> None:
         super().__init__(reason.value)
         self.reason = reason

@@ -7,8 +7,8 @@ from typing import Any
 
 import jwt
 
-from camd.access.reasons import AccessRefusedError, Reason
-from camd.rpc.roles import Identity, Role, Via
+from camd.access.reasons import AccessRefusedError, AuthFailure
+from camd.rpc.roles import AuthMethod, Principal, Role
 
 MIN_SECRET_BYTES = 32  # RFC 7518, 3.2: a key of the hash's size or larger
 MAX_TOKEN_CHARACTERS = 8192
@@ -44,39 +44,39 @@ def mint_token(secret: str, *, user_id: str, role: Role, now: float, lifetime: f
     return jwt.encode(claims, secret, algorithm=ALGORITHM)
 
 
-def check_token(token: str, secret: str, now: float) -> Identity:
+def check_token(token: str, secret: str, now: float) -> Principal:
     """Read a token and say who sent it; raises AccessRefusedError."""
     if not usable_secret(secret):
-        raise AccessRefusedError(Reason.NO_SECRET)
+        raise AccessRefusedError(AuthFailure.NO_SECRET)
     claims = _verified_claims(token, secret)
     user_id, role = claims["user_id"], _role(claims["role"])
     issued, expires = _moment(claims["iat"]), _moment(claims["exp"])
     if not isinstance(user_id, str) or not user_id or role is None:
-        raise AccessRefusedError(Reason.INVALID_CLAIM)
+        raise AccessRefusedError(AuthFailure.INVALID_CLAIM)
     if issued is None or expires is None:
-        raise AccessRefusedError(Reason.INVALID_CLAIM)
+        raise AccessRefusedError(AuthFailure.INVALID_CLAIM)
     if now >= expires:
-        raise AccessRefusedError(Reason.EXPIRED)
+        raise AccessRefusedError(AuthFailure.EXPIRED)
     if "nbf" in claims:
         not_before = _moment(claims["nbf"])
         if not_before is None or now < not_before:
-            raise AccessRefusedError(Reason.NOT_YET_VALID)
-    return Identity(user_id, role, expires, Via.JWT)
+            raise AccessRefusedError(AuthFailure.NOT_YET_VALID)
+    return Principal(user_id, role, expires, AuthMethod.JWT)
 
 
 def _verified_claims(token: str, secret: str) -> dict[str, Any]:
     if len(token) > MAX_TOKEN_CHARACTERS:
-        raise AccessRefusedError(Reason.MALFORMED)
+        raise AccessRefusedError(AuthFailure.MALFORMED)
     try:
         return dict(jwt.decode(token, secret, algorithms=[ALGORITHM], options=_OPTIONS))
     except jwt.InvalidAlgorithmError:
-        raise AccessRefusedError(Reason.WRONG_ALGORITHM) from None
+        raise AccessRefusedError(AuthFailure.WRONG_ALGORITHM) from None
     except jwt.InvalidSignatureError:
-        raise AccessRefusedError(Reason.INVALID_SIGNATURE) from None
+        raise AccessRefusedError(AuthFailure.INVALID_SIGNATURE) from None
     except jwt.MissingRequiredClaimError:
-        raise AccessRefusedError(Reason.MISSING_CLAIM) from None
+        raise AccessRefusedError(AuthFailure.MISSING_CLAIM) from None
     except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
-        raise AccessRefusedError(Reason.MALFORMED) from None
+        raise AccessRefusedError(AuthFailure.MALFORMED) from None
 
 
 def _role(value: object) -> Role | None:

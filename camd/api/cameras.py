@@ -10,7 +10,7 @@ from camd.api.capabilities import capabilities
 from camd.camera.actor import Camera
 from camd.camera.roster import Cameras
 from camd.clock import monotonic
-from camd.rpc.registry import Caller, Method, Nothing
+from camd.rpc.registry import Caller, Method, NoParams
 from camd.rpc.roles import Role
 
 LIST_SECONDS = 0.1
@@ -39,7 +39,7 @@ class CamerasApi:
             Method(
                 "get_camera_list",
                 Role.VIEWER,
-                Nothing,
+                NoParams,
                 self.get_camera_list,
                 "All cameras with their state, recording included.",
                 immediate=True,
@@ -62,7 +62,7 @@ class CamerasApi:
             ),
         )
 
-    async def get_camera_list(self, caller: Caller, params: Nothing) -> msgspec.Raw:
+    async def get_camera_list(self, caller: Caller, params: NoParams) -> msgspec.Raw:
         """List all cameras.
 
         Consoles ask for it all the time, so the text is kept for as long as no camera has

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from camd.api import views
-from camd.devices.modes import Mode, modes, unreadable
-from camd.model import CameraState, CameraStatus, Capabilities, Choice, Seat
+from camd.devices.modes import CaptureMode, modes, unreadable
+from camd.model import CameraState, CameraStatus, Capabilities, FormatChoice, MatchState
 
 _IN_TROUBLE = (CameraState.RESTING, CameraState.FAULTED)
 
 
-def capabilities(status: CameraStatus, seat: Seat | None, chosen: Choice | None) -> views.View:
+def capabilities(
+    status: CameraStatus, seat: MatchState | None, chosen: FormatChoice | None
+) -> views.View:
     """Say what the camera's device offers; of other sources, what they deliver at the moment."""
     device = seat.device if seat else None
     known = device.capabilities if device else None
@@ -22,7 +24,7 @@ def capabilities(status: CameraStatus, seat: Seat | None, chosen: Choice | None)
     }
 
 
-def _validation(status: CameraStatus, seat: Seat | None, known: bool) -> str:
+def _validation(status: CameraStatus, seat: MatchState | None, known: bool) -> str:
     """How sure it is: what the driver says is provisional until pictures come."""
     if status.state is CameraState.ABSENT or (seat is not None and seat.device is None):
         return "disconnected"
@@ -60,7 +62,7 @@ def _of_stream(status: CameraStatus) -> views.View:
     }
 
 
-def _mode(mode: Mode) -> views.View:
+def _mode(mode: CaptureMode) -> views.View:
     view: views.View = {
         "format": mode.input_format,
         "resolution": views.resolution(mode.width, mode.height),
@@ -71,7 +73,7 @@ def _mode(mode: Mode) -> views.View:
     return view
 
 
-def _choice(chosen: Choice) -> views.View:
+def _choice(chosen: FormatChoice) -> views.View:
     return {
         "format": chosen.input_format,
         "resolution": views.resolution(chosen.width, chosen.height),
@@ -91,7 +93,7 @@ def _resolutions(sizes: Iterable[tuple[int, int]]) -> list[str]:
     return [text for text in texts if text is not None]
 
 
-def _rates_of(mode: Mode) -> tuple[float, ...]:
+def _rates_of(mode: CaptureMode) -> tuple[float, ...]:
     return (*mode.rates.listed, *(mode.rates.limits or ()))
 
 

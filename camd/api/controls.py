@@ -10,14 +10,14 @@ import attrs
 from camd.api import views
 from camd.api.cameras import ByDevice
 from camd.api.events import about_camera
-from camd.camera.settings import Settings
+from camd.camera.settings import CameraControls
 from camd.errors import SOURCE_UNAVAILABLE, Refusal
 from camd.model import CameraId, Control, ControlKind
 from camd.rpc.registry import Caller, Method
 from camd.rpc.roles import Role
 
 
-class Controlled(Protocol):
+class ControllableCamera(Protocol):
     """What is needed of a camera; `node` is None while it has none, or never has one."""
 
     @property
@@ -27,19 +27,19 @@ class Controlled(Protocol):
     def node(self) -> Path | None: ...
 
     @property
-    def settings(self) -> Settings: ...
+    def settings(self) -> CameraControls: ...
 
 
-class Roster(Protocol):
+class ControllableCameras(Protocol):
     """Finds cameras."""
 
-    async def locate(self, name: str) -> Controlled:
+    async def locate(self, name: str) -> ControllableCamera:
         """Look a camera up by any of its names. Raises Refusal."""
         ...
 
 
 @attrs.frozen
-class ControlWish(ByDevice):
+class ControlRequest(ByDevice):
     """Which control is to have which value; null gives it its default."""
 
     control: str
@@ -50,7 +50,7 @@ class ControlWish(ByDevice):
 class ControlsApi:
     """Handlers over the cameras' settings."""
 
-    _cameras: Roster
+    _cameras: ControllableCameras
 
     def methods(self) -> tuple[Method, ...]:
         """What this noun offers."""
@@ -65,7 +65,7 @@ class ControlsApi:
             Method(
                 "set_camera_control",
                 Role.OPERATOR,
-                ControlWish,
+                ControlRequest,
                 self.set_camera_control,
                 "Set a control; it is kept, and set again whenever the camera starts.",
             ),
@@ -81,7 +81,7 @@ class ControlsApi:
             "controls": [_control(each, camera.settings) for each in controls],
         }
 
-    async def set_camera_control(self, caller: Caller, params: ControlWish) -> views.View:
+    async def set_camera_control(self, caller: Caller, params: ControlRequest) -> views.View:
         """Set one control."""
         camera = await self._cameras.locate(params.device)
         settings = camera.settings
@@ -95,7 +95,7 @@ class ControlsApi:
         }
 
 
-def _node_of(camera: Controlled) -> Path:
+def _node_of(camera: ControllableCamera) -> Path:
     if camera.node is None:
         raise Refusal(
             SOURCE_UNAVAILABLE,
@@ -107,7 +107,7 @@ def _node_of(camera: Controlled) -> Path:
     return camera.node
 
 
-def _control(control: Control, settings: Settings) -> views.View:
+def _control(control: Control, settings: CameraControls) -> views.View:
     wish = settings.wish_for(control)
     without = control.kind in (ControlKind.STRING, ControlKind.BUTTON)
     return {

@@ -12,19 +12,19 @@ from camd.api import views
 from camd.api.cameras import ByDevice
 from camd.api.capabilities import offered
 from camd.camera.roster import Cameras
-from camd.camera.seats import Seats
+from camd.camera.seats import DeviceBinder
 from camd.devices.holders import Holder
-from camd.devices.listing import Listed, list_devices
+from camd.devices.listing import ListedDevice, list_devices
 from camd.errors import UNSUPPORTED, Refusal
-from camd.model import CameraId, Device, Seat, Trouble
+from camd.model import CameraId, Device, MatchState, Problem
 from camd.model.ids import ID_PATTERN
 from camd.rpc.notification import EVERYTHING
-from camd.rpc.registry import Caller, Method, Nothing
+from camd.rpc.registry import Caller, Method, NoParams
 from camd.rpc.roles import Role
 
 
 @attrs.frozen
-class Adoption(ByDevice):
+class AdoptRequest(ByDevice):
     """Which camera is to be which device: a node or a link; none where only one can be meant."""
 
     node: str | None = None
@@ -42,14 +42,14 @@ class DevicesApi:
             Method(
                 "get_devices",
                 Role.OPERATOR,
-                Nothing,
+                NoParams,
                 self.get_devices,
                 "What is plugged in: which camera each device is and why, and who has it open.",
             ),
             Method(
                 "adopt_camera",
                 Role.ADMIN,
-                Adoption,
+                AdoptRequest,
                 self.adopt_camera,
                 "Let a camera be the device at a node from now on, kept over restarts.",
             ),
@@ -62,7 +62,7 @@ class DevicesApi:
             ),
         )
 
-    async def get_devices(self, caller: Caller, params: Nothing) -> views.View:
+    async def get_devices(self, caller: Caller, params: NoParams) -> views.View:
         """List what is plugged in, and the cameras that have no device."""
         seats = self._cameras.seats
         if seats is None:
@@ -71,7 +71,7 @@ class DevicesApi:
             await list_devices(seats.assignment), seats.assignment.seats, seats.survey.how
         )
 
-    async def adopt_camera(self, caller: Caller, params: Adoption) -> views.View:
+    async def adopt_camera(self, caller: Caller, params: AdoptRequest) -> views.View:
         """Bind a camera to a device by hand."""
         camera_id = await self._named(params.device)
         caller.link.hold(EVERYTHING)  # other cameras lose their device by it
@@ -100,7 +100,7 @@ class DevicesApi:
                 raise
             return CameraId(name)
 
-    def _seats(self) -> Seats:
+    def _seats(self) -> DeviceBinder:
         if self._cameras.seats is None:
             raise Refusal(
                 UNSUPPORTED,
@@ -110,7 +110,9 @@ class DevicesApi:
         return self._cameras.seats
 
 
-def listing(listed: tuple[Listed, ...], seats: tuple[Seat, ...], how: str) -> views.View:
+def listing(
+    listed: tuple[ListedDevice, ...], seats: tuple[MatchState, ...], how: str
+) -> views.View:
     """What is plugged in, and who is missing, as a whole."""
     return {
         "devices": [_listed(one) for one in listed],
@@ -119,7 +121,7 @@ def listing(listed: tuple[Listed, ...], seats: tuple[Seat, ...], how: str) -> vi
     }
 
 
-def _listed(one: Listed) -> views.View:
+def _listed(one: ListedDevice) -> views.View:
     return _device(one.device) | {
         "camera_id": one.camera_id,
         "recognised_by": one.rung.value if one.rung is not None else None,
@@ -156,6 +158,6 @@ def _device(device: Device) -> views.View:
     return view
 
 
-def _absent(seat: Seat) -> views.View:
+def _absent(seat: MatchState) -> views.View:
     view: views.View = {"camera_id": seat.camera_id, "identity": seat.identity or None}
-    return view | views.trouble(seat.trouble or Trouble("absent", "", ""))
+    return view | views.trouble(seat.trouble or Problem("absent", "", ""))

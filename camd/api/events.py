@@ -16,7 +16,7 @@ from camd.model import (
     DamageFound,
     Event,
     RecordingChanged,
-    RecordingNews,
+    RecordingEventKind,
     StorageChanged,
 )
 from camd.rpc.notification import Notification
@@ -32,7 +32,7 @@ def about_camera(camera_id: CameraId) -> str:
 
 
 @attrs.define(eq=False)
-class Announcer:
+class EventPublisher:
     """Turns events into notifications, in order, numbered from 1."""
 
     notifications: Fanout[Notification]
@@ -80,14 +80,14 @@ def _about(event: Event) -> tuple[str, ...]:
 
 
 def _progress_key(event: RecordingChanged) -> str | None:
-    if event.news is RecordingNews.PROGRESS:
+    if event.news is RecordingEventKind.PROGRESS:
         return f"progress:{event.session.session_id}"
     return None
 
 
 def _recording(event: RecordingChanged) -> views.View:
     session, current = event.session, event.session.current
-    started = event.news is RecordingNews.STARTED
+    started = event.news is RecordingEventKind.STARTED
     return {
         "device": event.device,
         "device_path": event.device,

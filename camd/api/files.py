@@ -14,14 +14,14 @@ from camd.rpc.params import ParamError, refuse
 from camd.rpc.registry import Caller, Method
 from camd.rpc.roles import Role
 from camd.storage.actor import Storage
-from camd.storage.keeping import Keeper
+from camd.storage.keeping import FileActions
 from camd.storage.pins import Pin
 
 LONGEST_REASON = 1000
 
 
 @attrs.frozen
-class PinWish:
+class PinRequest:
     """Which file stays, why, and until when (for ever without it)."""
 
     filename: str
@@ -57,14 +57,14 @@ class FilesApi:
             Method(
                 "pin_recording",
                 operator,
-                PinWish,
+                PinRequest,
                 self.pin_recording,
                 "Keep a recorded file from being removed, for ever or until a time.",
             ),
             Method(
                 "unpin_recording",
                 operator,
-                PinWish,
+                PinRequest,
                 self.unpin_recording,
                 "Take a recorded file's pin away.",
             ),
@@ -73,7 +73,7 @@ class FilesApi:
     async def delete_recording(self, caller: Caller, params: ByName) -> views.View:
         """Remove a file; answered when it is gone for good."""
         caller.link.hold(STORAGE)
-        removal = await Keeper(self._storage).remove_one(
+        removal = await FileActions(self._storage).remove_one(
             params.filename, f"{caller.name} asked for it"
         )
         return {
@@ -83,13 +83,13 @@ class FilesApi:
             "space_freed": removal.freed_bytes,
         }
 
-    async def pin_recording(self, caller: Caller, params: PinWish) -> views.View:
+    async def pin_recording(self, caller: Caller, params: PinRequest) -> views.View:
         """Pin a file, in place of an older pin; answered when it is durable."""
         pin = params.pin(caller.name, now())
-        segment = await Keeper(self._storage).pin(params.filename, pin)
+        segment = await FileActions(self._storage).pin(params.filename, pin)
         return views.stored(segment, pin) | {"pin": views.pin(pin)}
 
-    async def unpin_recording(self, caller: Caller, params: PinWish) -> views.View:
+    async def unpin_recording(self, caller: Caller, params: PinRequest) -> views.View:
         """Unpin a file; fine when it is not pinned. What else was said is not looked at."""
-        segment = await Keeper(self._storage).unpin(params.filename)
+        segment = await FileActions(self._storage).unpin(params.filename)
         return views.stored(segment, None) | {"pin": None}

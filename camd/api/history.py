@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from camd.api import views
-from camd.api.recordings import Page, query_of
+from camd.api.recordings import PageRequest, query_of
 from camd.camera.roster import Cameras
 from camd.model import SessionSummary
 from camd.rpc.registry import Caller, Method
@@ -26,20 +26,20 @@ class HistoryApi:
             Method(
                 "get_sessions",
                 Role.VIEWER,
-                Page,
+                PageRequest,
                 self.get_sessions,
                 "Sessions, newest first, each with how much of it is in files.",
             ),
             Method(
                 "get_gaps",
                 Role.VIEWER,
-                Page,
+                PageRequest,
                 self.get_gaps,
                 "The ledger, newest first: footage that is missing, and why.",
             ),
         )
 
-    async def get_sessions(self, caller: Caller, params: Page) -> views.View:
+    async def get_sessions(self, caller: Caller, params: PageRequest) -> views.View:
         """List sessions; a running one as it is now."""
         page = await self._storage.sessions(await query_of(self._cameras, params))
         running = {
@@ -54,7 +54,7 @@ class HistoryApi:
             "offset": params.offset,
         }
 
-    async def get_gaps(self, caller: Caller, params: Page) -> views.View:
+    async def get_gaps(self, caller: Caller, params: PageRequest) -> views.View:
         """List ledger entries."""
         page = await self._storage.gaps(await query_of(self._cameras, params))
         return {

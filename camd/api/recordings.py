@@ -11,11 +11,11 @@ from camd.api.cameras import DEVICE, ByDevice
 from camd.api.events import about_camera
 from camd.camera.roster import Cameras
 from camd.errors import INVALID_PARAMS, UNSUPPORTED, Refusal
-from camd.model import CameraId, RecordingQuery, RecordingWish, Session, SessionId
+from camd.model import CameraId, RecordingQuery, RecordingRequest, Session, SessionId
 from camd.rpc.registry import Caller, Method
 from camd.rpc.roles import Role
 from camd.storage.actor import Storage
-from camd.storage.keeping import Keeper
+from camd.storage.keeping import FileActions
 from camd.storage.naming import with_extension
 
 LONGEST_SECONDS = 86_400
@@ -24,7 +24,7 @@ _UNITS = {"duration": 1, "duration_seconds": 1, "duration_minutes": 60, "duratio
 
 
 @attrs.frozen
-class Start:
+class StartRequest:
     """What to record, for how long (one of the durations; whole; at most a day), and as what.
 
     `preroll` is how many seconds of the past to begin with.
@@ -62,7 +62,7 @@ class Start:
 
 
 @attrs.frozen
-class Page:
+class PageRequest:
     """Which recordings, sessions or gaps: a page, and what they have in common."""
 
     limit: int = attrs.field(
@@ -98,7 +98,7 @@ class RecordingsApi:
             Method(
                 "start_recording",
                 operator,
-                Start,
+                StartRequest,
                 self.start_recording,
                 "Start a recording; answered when its first frames are on disk.",
             ),
@@ -120,7 +120,7 @@ class RecordingsApi:
             Method(
                 "list_recordings",
                 viewer,
-                Page,
+                PageRequest,
                 self.list_recordings,
                 "Recorded files, newest first.",
             ),
@@ -133,9 +133,9 @@ class RecordingsApi:
             ),
         )
 
-    async def start_recording(self, caller: Caller, params: Start) -> views.View:
+    async def start_recording(self, caller: Caller, params: StartRequest) -> views.View:
         """Start a session."""
-        wish = RecordingWish(
+        wish = RecordingRequest(
             owner=caller.name,
             duration=params.limit(),
             format=_format(params.format),
@@ -198,10 +198,10 @@ class RecordingsApi:
             "durable": session.durable,
         }
 
-    async def list_recordings(self, caller: Caller, params: Page) -> views.View:
+    async def list_recordings(self, caller: Caller, params: PageRequest) -> views.View:
         """List recorded files."""
         page = await self._storage.list_recordings(await query_of(self._cameras, params))
-        pins = await Keeper(self._storage).pins([s.filename for s in page.segments])
+        pins = await FileActions(self._storage).pins([s.filename for s in page.segments])
         return {
             "files": [views.stored(s, pins.get(s.filename)) for s in page.segments],
             "total": page.total,
@@ -212,7 +212,7 @@ class RecordingsApi:
     async def get_recording_info(self, caller: Caller, params: ByName) -> views.View:
         """Describe one file."""
         found, gaps = await self._storage.recording(params.filename)
-        pin = (await Keeper(self._storage).pins([found.filename])).get(found.filename)
+        pin = (await FileActions(self._storage).pins([found.filename])).get(found.filename)
         return views.stored(found, pin) | {
             "pin": views.pin(pin),
             "created_time": found.start,
@@ -225,7 +225,7 @@ class RecordingsApi:
         }
 
 
-async def query_of(cameras: Cameras, page: Page) -> RecordingQuery:
+async def query_of(cameras: Cameras, page: PageRequest) -> RecordingQuery:
     """Say what a page asks for; a camera that is no longer configured may still have recordings."""
     camera_id = None
     if page.camera is not None:

@@ -7,21 +7,21 @@ import attrs
 from camd.api import views
 from camd.api.events import RETENTION, STORAGE
 from camd.rpc.params import ParamError, refuse
-from camd.rpc.registry import Caller, Method, Nothing
+from camd.rpc.registry import Caller, Method, NoParams
 from camd.rpc.roles import Role
 from camd.storage.cleanup import Retention
 from camd.storage.retention import (
     MOST_LISTED,
     CleanupPlan,
-    Policy,
     PolicyType,
+    RetentionPolicy,
     mistakes_of,
     outcome,
 )
 
 
 @attrs.frozen
-class PolicyWish:
+class PolicyRequest:
     """The policy that is to be in force."""
 
     policy_type: PolicyType
@@ -31,7 +31,7 @@ class PolicyWish:
 
 
 @attrs.frozen
-class CleanupWish:
+class CleanupRequest:
     """How to clean up; `force` overrides the brake, and believes the clock."""
 
     force: bool = False
@@ -50,14 +50,14 @@ class RetentionApi:
             Method(
                 "set_retention_policy",
                 admin,
-                PolicyWish,
+                PolicyRequest,
                 self.set_retention_policy,
                 "Decide which recordings are removed by themselves; durable when answered.",
             ),
             Method(
                 "get_retention_policy",
                 admin,
-                Nothing,
+                NoParams,
                 self.get_retention_policy,
                 "The retention policy, and what its last run did.",
                 immediate=True,
@@ -65,22 +65,24 @@ class RetentionApi:
             Method(
                 "preview_cleanup",
                 admin,
-                Nothing,
+                NoParams,
                 self.preview_cleanup,
                 "What the policy would remove now, and what it would leave; changes nothing.",
             ),
             Method(
                 "cleanup_old_files",
                 admin,
-                CleanupWish,
+                CleanupRequest,
                 self.cleanup_old_files,
                 "Carry the policy out once; answered with a receipt.",
             ),
         )
 
-    async def set_retention_policy(self, caller: Caller, params: PolicyWish) -> views.View:
+    async def set_retention_policy(self, caller: Caller, params: PolicyRequest) -> views.View:
         """Put a policy in force."""
-        policy = Policy(params.policy_type, params.enabled, params.max_age_days, params.max_size_gb)
+        policy = RetentionPolicy(
+            params.policy_type, params.enabled, params.max_age_days, params.max_size_gb
+        )
         if mistakes := mistakes_of(policy):
             raise refuse([ParamError(field, sentence) for field, sentence in mistakes])
         caller.link.hold(RETENTION)
@@ -89,7 +91,7 @@ class RetentionApi:
         message = f"Retention policy {policy.type.value} is stored and {state}: {policy.rule}"
         return _policy(policy) | {"message": message}
 
-    async def get_retention_policy(self, caller: Caller, params: Nothing) -> views.View:
+    async def get_retention_policy(self, caller: Caller, params: NoParams) -> views.View:
         """Show the policy."""
         config, last = self._retention.config, self._retention.last
         return _policy(self._retention.policy) | {
@@ -100,7 +102,7 @@ class RetentionApi:
             "last_run": views.cleanup_receipt(last) if last else None,
         }
 
-    async def preview_cleanup(self, caller: Caller, params: Nothing) -> views.View:
+    async def preview_cleanup(self, caller: Caller, params: NoParams) -> views.View:
         """Show what would be done."""
         plan = await self._retention.preview()
         would = plan.policy.removes and not plan.braked
@@ -115,7 +117,7 @@ class RetentionApi:
             "receipt": None,
         }
 
-    async def cleanup_old_files(self, caller: Caller, params: CleanupWish) -> views.View:
+    async def cleanup_old_files(self, caller: Caller, params: CleanupRequest) -> views.View:
         """Do it."""
         caller.link.hold(RETENTION)
         caller.link.hold(STORAGE)
@@ -130,7 +132,7 @@ class RetentionApi:
         }
 
 
-def _policy(policy: Policy) -> views.View:
+def _policy(policy: RetentionPolicy) -> views.View:
     return {
         "policy_type": policy.type.value,
         "enabled": policy.enabled,

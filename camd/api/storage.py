@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from camd.api import views
-from camd.rpc.registry import Caller, Method, Nothing
+from camd.rpc.registry import Caller, Method, NoParams
 from camd.rpc.roles import Role
 from camd.storage.actor import Storage
 
@@ -22,13 +22,13 @@ class StorageApi:
             Method(
                 "get_storage_info",
                 Role.ADMIN,
-                Nothing,
+                NoParams,
                 self.get_storage_info,
                 "Space, thresholds, promises and a forecast for the recordings volume.",
                 immediate=True,
             ),
         )
 
-    async def get_storage_info(self, caller: Caller, params: Nothing) -> views.View:
+    async def get_storage_info(self, caller: Caller, params: NoParams) -> views.View:
         """Describe the volume, as of the last sample."""
         return views.storage(self._storage.status)

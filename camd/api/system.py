@@ -13,13 +13,13 @@ from camd.camera.actor import Camera
 from camd.camera.program import FfmpegMissingError, encoders
 from camd.camera.roster import Cameras
 from camd.clock import monotonic
-from camd.config.changes import Changes
+from camd.config.changes import ConfigChanges
 from camd.model import CameraState, StorageLevel, StorageStatus, V4l2Source
 from camd.rpc.notification import EVERYTHING
-from camd.rpc.registry import Caller, Method, Nothing
+from camd.rpc.registry import Caller, Method, NoParams
 from camd.rpc.roles import Role
 from camd.storage.actor import Storage
-from camd.storage.patrol import Patrol
+from camd.storage.patrol import Scrub
 
 MAX_CAMERAS = 64
 CAPABILITIES = (
@@ -46,18 +46,18 @@ class SystemApi:
 
     _cameras: Cameras
     _storage: Storage
-    _reload: Callable[[], Awaitable[Changes]]
-    _patrol: Patrol | None = None
+    _reload: Callable[[], Awaitable[ConfigChanges]]
+    _patrol: Scrub | None = None
     _started: float = attrs.field(factory=monotonic, init=False)
 
     def methods(self) -> tuple[Method, ...]:
         """What this noun offers."""
         return (
-            Method("ping", Role.VIEWER, Nothing, self.ping, "Answers pong.", immediate=True),
+            Method("ping", Role.VIEWER, NoParams, self.ping, "Answers pong.", immediate=True),
             Method(
                 "get_status",
                 Role.ADMIN,
-                Nothing,
+                NoParams,
                 self.get_status,
                 "How the service and its parts are.",
                 immediate=True,
@@ -65,20 +65,20 @@ class SystemApi:
             Method(
                 "get_server_info",
                 Role.ADMIN,
-                Nothing,
+                NoParams,
                 self.get_server_info,
                 "What this service is and can do.",
             ),
             Method(
                 "reload_config",
                 Role.ADMIN,
-                Nothing,
+                NoParams,
                 self.reload_config,
                 "Read the configuration again and apply what can be applied.",
             ),
         )
 
-    async def ping(self, caller: Caller, params: Nothing) -> str:
+    async def ping(self, caller: Caller, params: NoParams) -> str:
         """Answer at once."""
         return "pong"
 
@@ -97,7 +97,7 @@ class SystemApi:
         order = ("healthy", "degraded", "unhealthy")
         return max((state for state, _ in parts.values()), key=order.index), parts
 
-    async def get_status(self, caller: Caller, params: Nothing) -> views.View:
+    async def get_status(self, caller: Caller, params: NoParams) -> views.View:
         """Describe the service."""
         overall, parts = self.health()
         camera_status, storage_status = parts["camera_monitor"][0], parts["storage"][0]
@@ -116,10 +116,10 @@ class SystemApi:
             "recording": sum(camera.status.session is not None for camera in self._cameras),
             "recovery": views.recovery(self._storage.recovery),
             "patrol": self._patrol
-            and views.patrol(self._patrol.rounds, enabled=self._patrol.config.enabled),
+            and views.scrub(self._patrol.rounds, enabled=self._patrol.config.enabled),
         }
 
-    async def get_server_info(self, caller: Caller, params: Nothing) -> views.View:
+    async def get_server_info(self, caller: Caller, params: NoParams) -> views.View:
         """Describe the software, FFmpeg included."""
         try:
             program = await self._cameras.find_program()
@@ -140,7 +140,7 @@ class SystemApi:
             "encoders_tried": {one.codec: one.summary for one in self._cameras.encoders.known},
         }
 
-    async def reload_config(self, caller: Caller, params: Nothing) -> views.View:
+    async def reload_config(self, caller: Caller, params: NoParams) -> views.View:
         """Apply a changed configuration; running sessions go on untouched."""
         caller.link.hold(EVERYTHING)
         changes = await self._reload()

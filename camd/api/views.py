@@ -15,18 +15,18 @@ from camd.model import (
     CameraStatus,
     CleanupReceipt,
     Gap,
+    Problem,
     Segment,
     Session,
     SessionState,
     SessionSummary,
     StorageLevel,
     StorageStatus,
-    Trouble,
     are_durable,
 )
-from camd.storage.levels import notice_of
+from camd.storage.levels import message_of
 from camd.storage.pins import Pin
-from camd.storage.rounds import Round, Rounds
+from camd.storage.rounds import ScrubProgress, ScrubRound
 from camd.storage.stock import RecoveryReport
 
 View = dict[str, Any]
@@ -78,7 +78,7 @@ def camera(status: CameraStatus) -> View:
     return view
 
 
-def trouble(found: Trouble) -> View:
+def trouble(found: Problem) -> View:
     """Why something does not work, and what to do."""
     return {"cause": found.cause, "message": found.message, "suggestion": found.suggestion}
 
@@ -204,7 +204,7 @@ def storage(status: StorageStatus) -> View:
     `code`, `message` and `suggestion` are there whenever the level is not ok.
     """
     percent = round(status.used_percent, 2)
-    level, notice = status.level, notice_of(status)
+    level, notice = status.level, message_of(status)
     view: View = {
         "total_space": status.total_bytes,
         "used_space": status.used_bytes,
@@ -263,7 +263,7 @@ def recovery(report: RecoveryReport | None) -> View | None:
     }
 
 
-def patrol(rounds: Rounds, *, enabled: bool) -> View:
+def scrub(rounds: ScrubProgress, *, enabled: bool) -> View:
     """How far the patrol is, and what it found."""
     return {
         "enabled": enabled,
@@ -273,7 +273,7 @@ def patrol(rounds: Rounds, *, enabled: bool) -> View:
     }
 
 
-def _round(made: Round | None) -> View | None:
+def _round(made: ScrubRound | None) -> View | None:
     if made is None:
         return None
     return {

@@ -34,7 +34,7 @@ _MEGABYTE = 1 << 20
 
 
 @attrs.define(eq=False)
-class Web:
+class HttpApp:
     """Handlers for HTTP requests."""
 
     _storage: Storage

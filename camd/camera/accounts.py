@@ -11,13 +11,13 @@ import attrs
 import structlog
 
 from camd.camera.sessions import SessionBook
-from camd.model import Cause, Gap, RecordingNews, Segment
+from camd.model import Cause, Gap, RecordingEventKind, Segment
 from camd.storage.actor import Storage
 
 log = structlog.get_logger("camd.session")
 
 
-class Observer(Protocol):
+class SessionObserver(Protocol):
     """Who wants to know how the session goes."""
 
     async def began(self) -> None:
@@ -29,24 +29,24 @@ class Observer(Protocol):
     def sealed(self, segment: Segment) -> None:
         """A segment is final and durable."""
 
-    def news(self, news: RecordingNews, filename: str, reason: str = "") -> None:
+    def news(self, news: RecordingEventKind, filename: str, reason: str = "") -> None:
         """Something that clients are told."""
 
 
 @attrs.define(eq=False)
-class Accounts:
+class SessionAccounts:
     """What one recorder has to say about its session."""
 
     book: SessionBook
     storage: Storage
-    observer: Observer
+    observer: SessionObserver
 
     async def enter(self, gaps: list[Gap]) -> None:
         """Write entries into the ledger, and tell; a start that is refused leaves none behind."""
         if gaps and self.book.first_frame_at is not None:
             await self.storage.note_gaps(gaps)
             for gap in gaps:
-                self.observer.news(RecordingNews.GAP, self._newest_name(), gap.cause.value)
+                self.observer.news(RecordingEventKind.GAP, self._newest_name(), gap.cause.value)
 
     async def announce(self, segment: Segment) -> None:
         """Tell of a file whose first frames are on disk: the session has begun, or goes on."""
@@ -54,12 +54,12 @@ class Accounts:
         if segment.number == 0:
             await self.observer.began()
         else:
-            self.observer.news(RecordingNews.ROTATED, segment.filename)
+            self.observer.news(RecordingEventKind.ROTATED, segment.filename)
 
     def tell_error(self, reason: str) -> None:
         """Tell of trouble; before the first frame it is in the refusal instead."""
         if self.book.first_frame_at is not None:
-            self.observer.news(RecordingNews.ERROR, self._newest_name(), reason)
+            self.observer.news(RecordingEventKind.ERROR, self._newest_name(), reason)
 
     def check(self, undecided: int = 0) -> None:
         """Say once when the sum is wrong; frames whose fate is undecided are not missing."""

@@ -10,25 +10,25 @@ import attrs
 import structlog
 import trio
 
-from camd.camera.health import AWAITS_CAMERA, AWAITS_DISK, judge
-from camd.camera.queue import CaptureQueue, Finish, RunEnded
-from camd.camera.recorder import Recorder
+from camd.camera.health import AWAITS_CAMERA, AWAITS_DISK, judge_health
+from camd.camera.queue import CaptureEnded, CaptureQueue, EndOfInput
+from camd.camera.recorder import SessionWriter
 from camd.camera.rotation import Rotation
 from camd.camera.sessions import SessionBook
 from camd.clock import monotonic, now
 from camd.errors import RECORDING_FAILED, STORAGE_CRITICAL, Refusal
 from camd.model import (
     Cause,
-    RecordingNews,
+    Problem,
+    RecordingEventKind,
     Segment,
     SegmentState,
     Session,
     SessionState,
-    Trouble,
 )
 from camd.runtime.mailbox import Ask
 from camd.storage.actor import Storage
-from camd.storage.levels import Need, space_facts
+from camd.storage.levels import SpaceNeed, space_facts
 
 log = structlog.get_logger("camd.session")
 
@@ -49,47 +49,47 @@ DURABILITY_SECONDS: dict[str, float | None] = {
 
 
 @attrs.frozen
-class Admitted:
+class SessionAdmitted:
     """Storage has promised room; frames may come."""
 
-    active: Active
+    active: RecordingSession
 
 
 @attrs.frozen
-class Began:
+class SessionBegan:
     """The first frames are on disk."""
 
-    active: Active
+    active: RecordingSession
 
 
 @attrs.frozen
-class Over:
+class SessionOver:
     """Everything is sealed and ledgered; nothing of the session runs any more."""
 
-    active: Active
+    active: RecordingSession
 
 
 @attrs.frozen
-class Changed:
+class SessionChanged:
     """Its health, its state or its newest file is another one."""
 
-    active: Active
+    active: RecordingSession
 
 
 @attrs.frozen
-class TimeIsUp:
+class DurationElapsed:
     """The duration that was asked for is over."""
 
-    active: Active
+    active: RecordingSession
 
 
-Report = Admitted | Began | Over | Changed | TimeIsUp
-Reporter = Callable[[Report], Awaitable[None]]
+SessionReport = SessionAdmitted | SessionBegan | SessionOver | SessionChanged | DurationElapsed
+Reporter = Callable[[SessionReport], Awaitable[None]]
 Finished = Callable[[Segment], Awaitable[Segment | None]]
 
 
 @attrs.define(eq=False)
-class Active:
+class RecordingSession:
     """One running session. Its camera decides; this carries out and reports."""
 
     book: SessionBook
@@ -103,7 +103,7 @@ class Active:
     end_on_storage_error: bool
     resumable: bool
     stall_seconds: float = 0.0  # so long a camera may be silent
-    recorder: Recorder = attrs.field(init=False)
+    recorder: SessionWriter = attrs.field(init=False)
     refusal: Refusal | None = attrs.field(default=None, init=False)
     ending: bool = attrs.field(default=False, init=False)
     admitted: bool = attrs.field(default=False, init=False)  # storage has promised room
@@ -174,7 +174,7 @@ class Active:
         except Refusal as refusal:
             self.refusal = refusal
         else:
-            await self.report(Admitted(self))
+            await self.report(SessionAdmitted(self))
             try:
                 async with trio.open_nursery() as nursery:
                     self._nursery = nursery
@@ -184,9 +184,9 @@ class Active:
                 self._clock.cancel()
                 with trio.CancelScope(shield=True), trio.move_on_after(CLOSE_SECONDS):
                     await self._close_book()
-        await self.report(Over(self))
+        await self.report(SessionOver(self))
 
-    def _need(self, bytes_per_second: float, rotation: Rotation) -> Need:
+    def _need(self, bytes_per_second: float, rotation: Rotation) -> SpaceNeed:
         """Say what room the session needs: one that goes on needs what is left of its time."""
         wish, seconds = self.book.wish, None
         preroll = wish.preroll_seconds
@@ -196,7 +196,7 @@ class Active:
             elapsed = monotonic() - self.book.first_frame_at
             seconds = None if seconds is None else max(0.0, seconds + preroll - elapsed)
             preroll = 0.0
-        return Need(bytes_per_second, seconds, preroll, rotation.max_seconds)
+        return SpaceNeed(bytes_per_second, seconds, preroll, rotation.max_seconds)
 
     async def _close_book(self) -> None:
         book = self.book
@@ -225,11 +225,11 @@ class Active:
 
     def finish(self) -> None:
         """Nothing more will come: write what is queued, and seal."""
-        self.queue.put(Finish())
+        self.queue.put(EndOfInput())
 
-    def give_up_waiting(self, trouble: Trouble) -> None:
+    def give_up_waiting(self, trouble: Problem) -> None:
         """Finish without the frames that were in flight; the ledger has them, and `trouble`."""
-        self.queue.put(RunEnded(trouble.ledger_cause, trouble.message))
+        self.queue.put(CaptureEnded(trouble.ledger_cause, trouble.message))
         self.finish()
 
     def refuse(self, refusal: Refusal) -> None:
@@ -252,13 +252,13 @@ class Active:
                 await self._look_after_health()
                 if monotonic() >= progress_at:
                     progress_at += self.progress_seconds
-                    self.news(RecordingNews.PROGRESS, self._newest_name())
-            await self.report(TimeIsUp(self))
+                    self.news(RecordingEventKind.PROGRESS, self._newest_name())
+            await self.report(DurationElapsed(self))
 
     async def _look_after_health(self) -> None:
         """I7: "recording" is said only while bytes become durable; say what is the case."""
         book = self.book
-        health = judge(
+        health = judge_health(
             *(book.written_at, book.durable_at, self.sync_seconds),
             *(monotonic(), self.stall_seconds),
         )
@@ -268,7 +268,7 @@ class Active:
             book.wait_for(AWAITS_DISK if disk else AWAITS_CAMERA)
         if (news := (book.state, book.healthy)) != self._reported:
             self._reported = news
-            await self.report(Changed(self))
+            await self.report(SessionChanged(self))
 
     def _newest_name(self) -> str:
         return self.book.segments[-1].filename if self.book.segments else ""
@@ -279,7 +279,7 @@ class Active:
         """The first frames are on disk."""
         self.book.healthy = self.book.durable_at is not None
         await self.storage.note_session(self.snapshot())
-        await self.report(Began(self))
+        await self.report(SessionBegan(self))
 
     def failed(self, cause: Cause) -> None:
         """Storage refused: a session that has not begun is refused; others wait, or end."""
@@ -291,7 +291,7 @@ class Active:
             self.book.end_for(cause.value, now())
             self.finish()
 
-    def news(self, news: RecordingNews, filename: str, reason: str = "") -> None:
+    def news(self, news: RecordingEventKind, filename: str, reason: str = "") -> None:
         """Something that clients are told."""
         self.tell(self, news, filename, reason)
 
@@ -317,7 +317,9 @@ class Active:
         if converted is not None:
             self.book.replace(converted)
         elif not scope.cancelled_caught:
-            self.news(RecordingNews.ERROR, segment.filename, "conversion failed; the MP4 stays")
+            self.news(
+                RecordingEventKind.ERROR, segment.filename, "conversion failed; the MP4 stays"
+            )
 
 
-Teller = Callable[[Active, RecordingNews, str, str], None]
+Teller = Callable[[RecordingSession, RecordingEventKind, str, str], None]

@@ -17,15 +17,23 @@ import structlog
 import trio
 
 from camd.camera import machine as m
-from camd.camera.active import SHUTDOWN, Admitted, Began, Changed, Over, Report, TimeIsUp
-from camd.camera.capture import Capture
-from camd.camera.children import Children, SourceEnded, WarningsChanged
-from camd.camera.desk import INTERNAL_ERROR, PatienceOver, SessionDesk, StartTooLong
+from camd.camera.active import (
+    SHUTDOWN,
+    DurationElapsed,
+    SessionAdmitted,
+    SessionBegan,
+    SessionChanged,
+    SessionOver,
+    SessionReport,
+)
+from camd.camera.capture import CapturePlanner
+from camd.camera.children import CaptureSupervisor, SourceEnded, WarningsChanged
+from camd.camera.desk import INTERNAL_ERROR, DrainTimedOut, SessionControl, StartTimedOut
 from camd.camera.factory import SessionFactory
-from camd.camera.feed import Feed
-from camd.camera.settings import Settings
-from camd.camera.surroundings import Surroundings
-from camd.camera.timeline import Timeline
+from camd.camera.feed import StreamHub
+from camd.camera.settings import CameraControls
+from camd.camera.surroundings import CaptureEnvironment
+from camd.camera.timeline import StreamTimeline
 from camd.config.schema import CameraConfig, Config, RecordingConfig
 from camd.errors import RECORDING_FAILED, SHUTTING_DOWN, Refusal
 from camd.model import (
@@ -35,13 +43,13 @@ from camd.model import (
     CameraStatus,
     Cause,
     Event,
+    MatchState,
+    Problem,
     RecordingChanged,
-    RecordingNews,
-    RecordingWish,
-    Seat,
+    RecordingEventKind,
+    RecordingRequest,
     Segment,
     Session,
-    Trouble,
     V4l2Source,
 )
 from camd.runtime.fanout import Fanout
@@ -49,17 +57,17 @@ from camd.runtime.mailbox import ActorGoneError, Ask, Mailbox
 from camd.runtime.published import Published
 from camd.runtime.supervise import supervise
 from camd.storage.actor import Storage
-from camd.storage.trust import Arrival
+from camd.storage.trust import FootageArrival
 
 log = structlog.get_logger("camd.camera")
 
 CLOSE_PATIENCE_SECONDS = 15.0
-CRASHED = Trouble(
+CRASHED = Problem(
     INTERNAL_ERROR,
     "The camera's own task failed and is being restarted",
     "Look for the traceback in the service's log.",
 )
-UNPLUGGED = Trouble(
+UNPLUGGED = Problem(
     "unplugged",
     "The camera is not plugged in",
     "Plug it in; it is used as soon as it is there.",
@@ -71,7 +79,7 @@ UNPLUGGED = Trouble(
 class StartRecording:
     """Begin a session."""
 
-    wish: RecordingWish
+    wish: RecordingRequest
 
 
 @attrs.frozen
@@ -79,7 +87,7 @@ class Resume:
     """Continue a session that another life of the daemon began; answered with whether."""
 
     session: Session
-    arrival: Arrival | None  # of its last frame, where that is known
+    arrival: FootageArrival | None  # of its last frame, where that is known
 
 
 @attrs.frozen
@@ -95,10 +103,10 @@ class Reconfigure:
 
 
 @attrs.frozen
-class Seated:
+class DeviceBound:
     """The camera has this device now, or none."""
 
-    seat: Seat
+    seat: MatchState
 
 
 @attrs.frozen
@@ -108,19 +116,19 @@ class Close:
     reason: str
 
 
-Message = (
+CameraMessage = (
     StartRecording
     | StopRecording
     | Resume
     | Reconfigure
-    | Seated
+    | DeviceBound
     | Close
     | SourceEnded
     | WarningsChanged
-    | PatienceOver
-    | StartTooLong
-    | Report
-    | m.Event
+    | DrainTimedOut
+    | StartTimedOut
+    | SessionReport
+    | m.CaptureEvent
 )
 
 
@@ -132,22 +140,24 @@ class Camera:
     _all: Config
     _storage: Storage
     _events: Fanout[Event]
-    capture: Capture
-    _around: Surroundings = attrs.field(factory=Surroundings)
-    seat: Seat | None = None  # None: not a camera of this machine, or nobody looks what is there
-    settings: Settings = attrs.field(
+    capture: CapturePlanner
+    _around: CaptureEnvironment = attrs.field(factory=CaptureEnvironment)
+    seat: MatchState | None = (
+        None  # None: not a camera of this machine, or nobody looks what is there
+    )
+    settings: CameraControls = attrs.field(
         default=attrs.Factory(
-            lambda camera: Settings(camera.config.id, camera.config.controls), takes_self=True
+            lambda camera: CameraControls(camera.config.id, camera.config.controls), takes_self=True
         )
     )
     _factory: SessionFactory = attrs.field(init=False)
-    _mailbox: Mailbox[Message] = attrs.field(factory=Mailbox, init=False)
-    _children: Children = attrs.field(init=False)
-    _desk: SessionDesk = attrs.field(init=False)
+    _mailbox: Mailbox[CameraMessage] = attrs.field(factory=Mailbox, init=False)
+    _children: CaptureSupervisor = attrs.field(init=False)
+    _desk: SessionControl = attrs.field(init=False)
     _untuned: tuple[str, ...] = attrs.field(default=(), init=False)  # what controls were not set
-    _offered: Published[Seat | None] = attrs.field(init=False)
+    _offered: Published[MatchState | None] = attrs.field(init=False)
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
-    _closing: list[Ask[Message]] = attrs.field(factory=list, init=False)
+    _closing: list[Ask[CameraMessage]] = attrs.field(factory=list, init=False)
     _closed: bool = attrs.field(default=False, init=False)
     _faulted: bool = attrs.field(default=False, init=False)
     _restarts: int = attrs.field(default=0, init=False)
@@ -165,12 +175,12 @@ class Camera:
 
     def _begin_anew(self) -> None:
         self._mailbox = Mailbox()
-        feed = Feed(self._factory.ring(), Timeline() if self.capture.live else None)
-        self._children = Children(
+        feed = StreamHub(self._factory.ring(), StreamTimeline() if self.capture.live else None)
+        self._children = CaptureSupervisor(
             *(self.capture, self._all.ffmpeg, self._mailbox.tell, feed),
             *(self._around, self._tune),
         )
-        self._desk = SessionDesk(self._factory, self)
+        self._desk = SessionControl(self._factory, self)
 
     # --- the handle ---
 
@@ -227,13 +237,13 @@ class Camera:
         )
 
     @property
-    def _obstacle(self) -> Trouble | None:
+    def _obstacle(self) -> Problem | None:
         """What would keep a camera that is not in use from delivering, or did so the last time."""
         if self.machine.state is not CameraState.IDLE:
             return None
         return self.capture.obstacle or self.machine.past
 
-    async def start_recording(self, wish: RecordingWish) -> Session:
+    async def start_recording(self, wish: RecordingRequest) -> Session:
         """Begin a session; returns when its first frames are on disk.
 
         With the key of the running session, returns that one. Raises Refusal: recording
@@ -243,7 +253,7 @@ class Camera:
         session: Session = await self._ask(StartRecording(wish))
         return session
 
-    async def resume(self, session: Session, arrival: Arrival | None = None) -> bool:
+    async def resume(self, session: Session, arrival: FootageArrival | None = None) -> bool:
         """Continue a session under its own id; False when another one runs already.
 
         `arrival` is that of its last frame, where its newest file tells it.
@@ -266,7 +276,7 @@ class Camera:
         except ActorGoneError:  # it begins anew after a bug, with these
             self._factory.recording = recording
 
-    def take_seat(self, seat: Seat) -> None:
+    def take_seat(self, seat: MatchState) -> None:
         """Use this device from now on, or wait for one; the loop hears of it in its turn."""
         if self._offered.value != seat:
             self._offered.publish(seat)
@@ -279,7 +289,7 @@ class Camera:
             except ActorGoneError:
                 self._closed = True  # it waits after a bug: there is nothing to end
 
-    async def _ask(self, message: Message) -> Any:
+    async def _ask(self, message: CameraMessage) -> Any:
         try:
             return await self._post(message)
         except ActorGoneError:
@@ -293,7 +303,7 @@ class Camera:
                 cause="restarting",
             ) from None
 
-    async def _post(self, message: Message) -> Any:
+    async def _post(self, message: CameraMessage) -> Any:
         """Ask the loop. Raises ActorGoneError at once while a bug's delay keeps it from living."""
         if self._faulted:
             raise ActorGoneError
@@ -333,7 +343,7 @@ class Camera:
         self._faulted, self._restarts = True, self._restarts + 1
         self._publish()
 
-    def _handle(self, ask: Ask[Message]) -> None:
+    def _handle(self, ask: Ask[CameraMessage]) -> None:
         match ask.request:
             case StartRecording(wish):
                 self._desk.start(wish, ask)
@@ -345,7 +355,7 @@ class Camera:
                 self._factory.recording = recording
                 self._desk.use_rotation()
                 ask.answer(None)
-            case Seated(seat):
+            case DeviceBound(seat):
                 self._sit(seat)
             case Close(reason):
                 self._closing.append(ask)
@@ -356,27 +366,27 @@ class Camera:
             case WarningsChanged():
                 pass  # the status that is published below has them
             case (
-                PatienceOver()
-                | StartTooLong()
-                | Admitted()
-                | Began()
-                | Over()
-                | Changed()
-                | TimeIsUp()
+                DrainTimedOut()
+                | StartTimedOut()
+                | SessionAdmitted()
+                | SessionBegan()
+                | SessionOver()
+                | SessionChanged()
+                | DurationElapsed()
             ) as report:
                 self._desk.hear(report)
             case event:
                 self.step(event)
         self._publish()
 
-    async def _hear_of_seats(self, seat: Seat | None) -> None:
+    async def _hear_of_seats(self, seat: MatchState | None) -> None:
         """Take the latest seat to the loop, whenever it is another one."""
         while True:
             seat = await self._offered.wait_until(partial(operator.is_not, seat))
             if seat is not None:
-                await self._mailbox.tell(Seated(seat))
+                await self._mailbox.tell(DeviceBound(seat))
 
-    def _sit(self, seat: Seat) -> None:
+    def _sit(self, seat: MatchState) -> None:
         """Change seats: another device is a loss first, so that no child stays on the old one."""
         before = self.seat.device if self.seat is not None else None
         self.seat, after = seat, seat.device
@@ -412,12 +422,12 @@ class Camera:
     # --- the desk's floor ---
 
     @property
-    def feed(self) -> Feed:
+    def feed(self) -> StreamHub:
         """What the camera delivers."""
         return self._children.feed
 
     @property
-    def machine(self) -> m.Machine:
+    def machine(self) -> m.CaptureState:
         """Where the camera stands."""
         return self._children.machine
 
@@ -431,7 +441,7 @@ class Camera:
         """What a session will need, before anything was measured."""
         return self.capture.expected_bytes_per_second
 
-    def step(self, event: m.Event) -> None:
+    def step(self, event: m.CaptureEvent) -> None:
         """Let the machine answer `event`; a session hears when no child is left."""
         self._children.step(event)
         if not self._children.machine.has_child:
@@ -444,11 +454,13 @@ class Camera:
         assert self._nursery is not None
         self._nursery.start_soon(task)
 
-    async def tell(self, message: Report | PatienceOver | StartTooLong) -> None:
+    async def tell(self, message: SessionReport | DrainTimedOut | StartTimedOut) -> None:
         """Put a message into the mailbox."""
         await self._mailbox.tell(message)
 
-    def announce(self, session: Session, news: RecordingNews, filename: str, reason: str) -> None:
+    def announce(
+        self, session: Session, news: RecordingEventKind, filename: str, reason: str
+    ) -> None:
         """Tell everybody what happened to a session."""
         self._events.publish(RecordingChanged(news, self.device, session, filename, reason))
         self._publish()

@@ -6,8 +6,8 @@ import attrs
 import structlog
 
 from camd.config.schema import CameraConfig
-from camd.devices.formats import Unsupported, Wish, choose
-from camd.model import Capabilities, Cause, Choice, Trouble, VideoFormat
+from camd.devices.formats import FormatRequest, UnsupportedFormat, choose
+from camd.model import Capabilities, Cause, FormatChoice, Problem, VideoFormat
 
 log = structlog.get_logger("camd.camera")
 
@@ -16,37 +16,37 @@ FEWEST_FRAMES = 0.9  # of the rate that was asked for
 
 
 @attrs.frozen
-class _Answer:
+class _Negotiated:
     """What was chosen for a device."""
 
     to: Capabilities
-    answer: Choice | Unsupported
+    answer: FormatChoice | UnsupportedFormat
 
 
 @attrs.define(eq=False)
-class Asked:
+class FormatNegotiation:
     """One camera's choice, made once per device, and how the stream differs from it."""
 
     camera: CameraConfig
     misfit: str = attrs.field(default="", init=False)  # a sentence for people; "" when all fits
-    _last: _Answer | None = attrs.field(default=None, init=False)
+    _last: _Negotiated | None = attrs.field(default=None, init=False)
 
-    def answer(self, capabilities: Capabilities | None) -> Choice | Unsupported | None:
+    def answer(self, capabilities: Capabilities | None) -> FormatChoice | UnsupportedFormat | None:
         """Choose for a device; None while nothing is known of one. Cheap when repeated."""
         if capabilities is None:
             return None
         last = self._last
         if last is None or (last.to is not capabilities and last.to != capabilities):
             camera = self.camera
-            wish = Wish(camera.width, camera.height, camera.fps, camera.codec)
+            wish = FormatRequest(camera.width, camera.height, camera.fps, camera.codec)
             answer = choose(capabilities, wish)
-            last = self._last = _Answer(capabilities, answer)
+            last = self._last = _Negotiated(capabilities, answer)
             self.misfit = ""
-            why = answer.why if isinstance(answer, Choice) else answer.message
+            why = answer.why if isinstance(answer, FormatChoice) else answer.message
             log.info("format_chosen", camera=camera.id, why=why)
         return last.answer
 
-    def compare(self, chosen: Choice | None, video: VideoFormat) -> None:
+    def compare(self, chosen: FormatChoice | None, video: VideoFormat) -> None:
         """Compare what comes with what was asked for: drivers replace it in silence."""
         misfit = _misfit(chosen, video)
         if misfit and misfit != self.misfit:
@@ -54,19 +54,19 @@ class Asked:
         self.misfit = misfit
 
 
-def unsupported(answer: Unsupported) -> Trouble:
+def unsupported(answer: UnsupportedFormat) -> Problem:
     """Turn a refused wish into a camera's trouble."""
     possible = answer.possible[:MOST_POSSIBLE]
     if possible:
         suggestion = f"Ask for one of these: {'; '.join(possible)}."
     else:
         suggestion = "Use another camera, or another of its nodes."
-    return Trouble(
+    return Problem(
         "unsupported_format", answer.message, suggestion, Cause.UNSUPPORTED_FORMAT, possible
     )
 
 
-def _misfit(chosen: Choice | None, video: VideoFormat) -> str:
+def _misfit(chosen: FormatChoice | None, video: VideoFormat) -> str:
     if chosen is None:
         return ""
     asked, came = (chosen.width, chosen.height), (video.width, video.height)

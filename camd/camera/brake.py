@@ -16,7 +16,7 @@ _TRIED_ALL_THE_SAME = (StorageLevel.UNRESPONSIVE, StorageLevel.FAILING)
 
 
 @attrs.define(eq=False)
-class Brake:
+class WriteBackoff:
     """Paused or not, and since which kind of trouble. Times are seconds of the monotonic clock."""
 
     paused: Cause | None = attrs.field(default=None, init=False)

@@ -11,37 +11,37 @@ import attrs
 import structlog
 import trio
 
-from camd.camera.asked import Asked, unsupported
+from camd.camera.asked import FormatNegotiation, unsupported
 from camd.camera.conversation import explain_stream, still_refuses
-from camd.camera.encoders import Abilities, Untried
-from camd.camera.known import Known, KnownSources, key_of
+from camd.camera.encoders import EncoderAbilities, UntriedEncoders
+from camd.camera.known import SourceCache, SourceFacts, key_of
 from camd.camera.paths import FileFacts, look_at_file
-from camd.camera.program import FfmpegMissingError, Program, knows_tls_verify
+from camd.camera.program import FFmpegBinary, FfmpegMissingError, knows_tls_verify
 from camd.camera.run import Launch
 from camd.camera.sound import Microphone
 from camd.camera.stream_sound import StreamSound
 from camd.clock import monotonic, now
 from camd.config.schema import CameraConfig, Config
-from camd.devices.formats import Unsupported
-from camd.media.command import Order, Reach, capture_arguments, probe_arguments
-from camd.media.encoding import SOFTWARE, Picture
+from camd.devices.formats import UnsupportedFormat
+from camd.media.command import CaptureOptions, StreamAccess, capture_arguments, probe_arguments
+from camd.media.encoding import SOFTWARE, EncoderInput
 from camd.media.fragments import Init
 from camd.media.report import ProbeResult, parse_probe, parse_refusal
 from camd.media.trouble import ABSENT, BEGUN_ANEW
 from camd.model import (
     Cause,
-    Choice,
     Device,
     FileSource,
+    FormatChoice,
+    MatchState,
+    Problem,
     RtspSource,
-    Seat,
     TestSource,
-    Trouble,
     V4l2Source,
     VideoFormat,
 )
-from camd.runtime.asking import ask_program
-from camd.runtime.looking import Looks
+from camd.runtime.asking import run_program
+from camd.runtime.looking import PathLookup
 from camd.runtime.spawn import open_child
 
 log = structlog.get_logger("camd.camera")
@@ -62,7 +62,7 @@ LOOK_PICTURES = 8  # that FFmpeg's look at a stream may take: seven, and the end
 STEPS = 4  # of a connection, each with FFmpeg's time-out: connect, DESCRIBE, SETUP, PLAY
 ANALYSIS_SECONDS = 6.0  # FFmpeg looks for up to 5 s at what comes
 LOOK_AFTER_SECONDS = 4.0
-NO_ANSWER = Trouble(
+NO_ANSWER = Problem(
     "timed_out",
     "The source does not describe its stream in time",
     "Check that it speaks RTSP on that port; for a slow one, raise ffmpeg.start_timeout.",
@@ -74,18 +74,18 @@ SOUND_SECONDS = 4.0  # sound that is announced comes sooner …
 SOUND_SHARE = 0.2  # … or within this share of the time for a start, where that is long
 MJPEG_FACTOR = 10  # how much more than H.264 it takes
 
-NOT_THERE = Trouble(
+NOT_THERE = Problem(
     "not_found",
     "The camera's source is not there",
     "Plug the camera in, or correct its source in the configuration.",
     Cause.CAMERA_LOST,
 )
 
-ProgramFinder = Callable[[], Awaitable[Program]]
+ProgramFinder = Callable[[], Awaitable[FFmpegBinary]]
 
 
 @attrs.frozen
-class Plan:
+class CapturePlan:
     """What to run. `sound_seconds` is how long its header may wait for sound; None: as it likes.
 
     The time counts from when FFmpeg has opened the source.
@@ -95,12 +95,12 @@ class Plan:
     sound_seconds: float | None = None
 
 
-def _no_seat() -> Seat | None:
+def _no_seat() -> MatchState | None:
     return None
 
 
 @attrs.define(eq=False)
-class Capture:
+class CapturePlanner:
     """One camera's way to FFmpeg. `find_program` and `abilities` are shared by all cameras.
 
     `seat` says which device the camera has at the moment; None: it is named by its path alone.
@@ -110,28 +110,28 @@ class Capture:
     config: Config
     find_program: ProgramFinder
     launch: Launch = open_child  # how a child is started; tests put another one here
-    abilities: Abilities = attrs.field(factory=Untried)
-    seat: Callable[[], Seat | None] = _no_seat
-    looks: Looks = attrs.field(factory=Looks)
-    memory: KnownSources = attrs.field(factory=KnownSources)
+    abilities: EncoderAbilities = attrs.field(factory=UntriedEncoders)
+    seat: Callable[[], MatchState | None] = _no_seat
+    looks: PathLookup = attrs.field(factory=PathLookup)
+    memory: SourceCache = attrs.field(factory=SourceCache)
     _found: ProbeResult | None = attrs.field(default=None, init=False)
     _transport: str = attrs.field(default="tcp", init=False)  # the one that is tried or works
     _hurried: bool = attrs.field(default=False, init=False)  # the last plan relied on what is known
     _patient: bool = attrs.field(default=False, init=False)  # that failed, and is done no more
     _rare: bool = attrs.field(default=False, init=False)  # less than a picture a second came
     _copies: bool = attrs.field(default=False, init=False)  # what the last plan does
-    _last: Trouble | None = attrs.field(default=None, init=False)  # how the last child ended
+    _last: Problem | None = attrs.field(default=None, init=False)  # how the last child ended
     _facts: FileFacts | None = attrs.field(default=None, init=False)
     _missing: bool = attrs.field(default=False, init=False)  # the file, when it was looked for
     _microphone: Microphone = attrs.field(init=False)
     _stream_sound: StreamSound = attrs.field(init=False)
-    _asked: Asked = attrs.field(init=False)
+    _asked: FormatNegotiation = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._microphone = Microphone(self.camera.audio)
         streams = isinstance(self.camera.source, (FileSource, RtspSource))
         self._stream_sound = StreamSound(streams and self.camera.audio != "off")
-        self._asked = Asked(self.camera)
+        self._asked = FormatNegotiation(self.camera)
         if self.camera.transport != "auto":
             self._transport = self.camera.transport
 
@@ -158,16 +158,16 @@ class Capture:
             return False
 
     @property
-    def chosen(self) -> Choice | None:
+    def chosen(self) -> FormatChoice | None:
         """What the device that the camera has is asked for; None without one, or if refused."""
         answer = self._choose()
-        return answer if isinstance(answer, Choice) else None
+        return answer if isinstance(answer, FormatChoice) else None
 
     @property
-    def obstacle(self) -> Trouble | None:
+    def obstacle(self) -> Problem | None:
         """What would keep the next child from recording, as far as that is known before."""
         seat, answer = self._seat, self._choose()
-        if isinstance(answer, Unsupported):
+        if isinstance(answer, UnsupportedFormat):
             return unsupported(answer)
         return seat.device.trouble if seat is not None and seat.device is not None else None
 
@@ -223,13 +223,13 @@ class Capture:
         wanted, chosen = self.wanted, self.chosen
         if self.camera.bitrate and (chosen is None or not chosen.copied):
             return self.camera.bitrate / 8.0
-        usual = Picture(wanted.width, wanted.height, wanted.fps).usual_bitrate / 8.0
+        usual = EncoderInput(wanted.width, wanted.height, wanted.fps).usual_bitrate / 8.0
         copied_mjpeg = chosen is not None and chosen.copied and chosen.input_format == "mjpeg"
         if copied_mjpeg or self.camera.codec == "mjpeg":
             usual *= MJPEG_FACTOR
         return max(LEAST_BYTES_PER_SECOND, usual)
 
-    async def plan(self) -> Plan | Trouble:
+    async def plan(self) -> CapturePlan | Problem:
         """Decide what to run.
 
         Waits for a probe where the source's codec matters, and for the encoders' trial when
@@ -242,7 +242,7 @@ class Capture:
             return (seat and seat.trouble) or NOT_THERE
         device = seat.device if seat else None
         answer = self._choose()
-        if isinstance(answer, Unsupported):
+        if isinstance(answer, UnsupportedFormat):
             return unsupported(answer)
         if answer is None and device is not None and device.trouble is not None:
             return device.trouble
@@ -250,16 +250,16 @@ class Capture:
             program = await self.find_program()
             order = await self._order(program, device, answer)
         except FfmpegMissingError as error:
-            return Trouble(
+            return Problem(
                 "ffmpeg_missing",
                 "FFmpeg was not found",
                 f"Install FFmpeg, pip install 'camd[ffmpeg]', or set ffmpeg.path ({error}).",
             )
-        if isinstance(order, Trouble):
+        if isinstance(order, Problem):
             return order
-        return Plan(capture_arguments(self.camera, order), self._sound_seconds(order))
+        return CapturePlan(capture_arguments(self.camera, order), self._sound_seconds(order))
 
-    def _sound_seconds(self, order: Order) -> float | None:
+    def _sound_seconds(self, order: CaptureOptions) -> float | None:
         """How long the header may wait for sound, once the source is open.
 
         Pictures that are decoded make it wait for a key frame as well.
@@ -271,15 +271,15 @@ class Capture:
         return usual if order.copy else start / 2
 
     async def _order(
-        self, program: Program, device: Device | None, choice: Choice | None
-    ) -> Order | Trouble:
+        self, program: FFmpegBinary, device: Device | None, choice: FormatChoice | None
+    ) -> CaptureOptions | Problem:
         """Find out what the child is to be told. Raises FfmpegMissingError."""
         reach = await self._reach(program)
-        if isinstance(reach, Trouble):
+        if isinstance(reach, Problem):
             return reach
         known = self._remembered()
         found = self._found or (known and known.probe) or await self._probe(program, reach)
-        if isinstance(found, Trouble):
+        if isinstance(found, Problem):
             return found
         self._found = found
         # What was described already is not looked at for long, unless that failed once.
@@ -300,7 +300,7 @@ class Capture:
         if not copy:
             found_encoder = await self.abilities.find(program, codec)
             if found_encoder.encoder is None:
-                return Trouble(
+                return Problem(
                     "no_encoder",
                     f"No encoder for {codec} works on this machine",
                     f"Install your distribution's full FFmpeg: {found_encoder.summary}.",
@@ -311,7 +311,7 @@ class Capture:
             sound = self._microphone.choose(device, await self.abilities.inputs(program))
             if self._microphone.warning:
                 log.warning("no_sound", camera=self.camera.id, why=self._microphone.warning)
-        return Order(
+        return CaptureOptions(
             program=str(program.path),
             version=program.version,
             fragment=self.config.recording.fragment,
@@ -333,12 +333,12 @@ class Capture:
             with suppress(FfmpegMissingError):
                 await self.abilities.find(await self.find_program(), chosen.encoder)
 
-    def learn(self, trouble: Trouble | None) -> None:
+    def learn(self, trouble: Problem | None) -> None:
         """Hear how a child ended; None: as it should."""
         self._microphone.learn(trouble)
         self._last = trouble
 
-    def tries_without_sound(self, trouble: Trouble | None, *, delivered: bool) -> bool:
+    def tries_without_sound(self, trouble: Problem | None, *, delivered: bool) -> bool:
         """Whether a child that ended so is followed at once by one without sound."""
         return trouble is not None and self._stream_sound.suspect(trouble, delivered=delivered)
 
@@ -356,10 +356,10 @@ class Capture:
         self._asked.compare(self.chosen, video)
 
     @property
-    def _seat(self) -> Seat | None:
+    def _seat(self) -> MatchState | None:
         return self.seat() if isinstance(self.camera.source, V4l2Source) else None
 
-    def _choose(self) -> Choice | Unsupported | None:
+    def _choose(self) -> FormatChoice | UnsupportedFormat | None:
         """Choose for the device that the camera has; None while nothing is known of one."""
         seat = self._seat
         return self._asked.answer(seat.device.capabilities if seat and seat.device else None)
@@ -369,7 +369,7 @@ class Capture:
         self._found = None
         self.memory.forget(self._key)
 
-    def tries_otherwise(self, trouble: Trouble | None) -> bool:
+    def tries_otherwise(self, trouble: Problem | None) -> bool:
         """Whether a child that ended so, without a picture, is followed at once by another one.
 
         By one that takes the other transport, or by one that relies on nothing that is remembered.
@@ -384,7 +384,7 @@ class Capture:
         self.forget()
         return True
 
-    def doubt(self, trouble: Trouble | None) -> None:
+    def doubt(self, trouble: Problem | None) -> None:
         """Ask the source anew after a child without pictures, unless that says nothing of it.
 
         UDP that was chosen here and brought nothing is left again. None: it was called off.
@@ -396,7 +396,7 @@ class Capture:
         if self.camera.transport == "auto" and trouble.cause not in NOT_REACHED:
             self._take_transport("tcp")
 
-    def _changes_transport(self, trouble: Trouble) -> bool:
+    def _changes_transport(self, trouble: Problem) -> bool:
         """Take UDP from now on where the server refuses TCP and the entry leaves the choice."""
         refused = trouble.cause in ("unsupported_transport", "server_busy")
         free = self.camera.transport == "auto" and "-rtsp_transport" not in (
@@ -433,14 +433,14 @@ class Capture:
             self._found = None
             return True
         self._found = found
-        known = Known(
+        known = SourceFacts(
             *(found.video_codec, found.width, found.height, found.fps, found.audio_codec),
             self._transport,
         )
         self.memory.learn(self._key, known)
         return True
 
-    async def explain(self, trouble: Trouble, *, delivered: bool) -> Trouble:
+    async def explain(self, trouble: Problem, *, delivered: bool) -> Problem:
         """Say more of why a child ended, where the source itself shows it; bounded."""
         source = self.camera.source
         if self.loops and delivered and trouble.cause in ("no_permission", "ended"):
@@ -453,24 +453,24 @@ class Capture:
     def _key(self) -> str:
         return key_of(self.camera.source, self._facts)
 
-    def _remembered(self) -> Known | None:
+    def _remembered(self) -> SourceFacts | None:
         """What is known of the source from an earlier connection or life."""
         known = self.memory.find(self._key)
         if known is not None and self.camera.transport == "auto":
             self._transport = known.transport
         return known
 
-    async def _look_at_path(self) -> Trouble | None:
+    async def _look_at_path(self) -> Problem | None:
         """Look what a file source's path is; None: a file that can be read."""
         assert self.path is not None
         found = await look_at_file(self.path, self.looks)
-        self._missing = isinstance(found, Trouble) and found.cause == ABSENT.cause
-        if isinstance(found, Trouble):
+        self._missing = isinstance(found, Problem) and found.cause == ABSENT.cause
+        if isinstance(found, Problem):
             return NOT_THERE if self._missing else found
         self._facts = found
         return None
 
-    async def _reach(self, program: Program) -> Reach | Trouble:
+    async def _reach(self, program: FFmpegBinary) -> StreamAccess | Problem:
         """Find out how the source's server is to be reached. Raises FfmpegMissingError.
 
         A port that refused the last connection is tried without a child first.
@@ -483,25 +483,27 @@ class Capture:
         ffmpeg, verify = self.config.ffmpeg, self.camera.tls_verify
         if verify is not None and not await knows_tls_verify(program):
             if verify:
-                return Trouble(
+                return Problem(
                     "bad_option",
                     "This FFmpeg cannot verify the certificate of an rtsps server",
                     "Install a newer FFmpeg, or remove tls_verify from this camera's entry.",
                 )
             verify = None  # it never verifies
         patience = max(ffmpeg.start_timeout, ffmpeg.stall_timeout)
-        return Reach(self._transport, patience, verify)
+        return StreamAccess(self._transport, patience, verify)
 
-    async def _probe(self, program: Program, reach: Reach) -> ProbeResult | Trouble:
+    async def _probe(self, program: FFmpegBinary, reach: StreamAccess) -> ProbeResult | Problem:
         """Ask a source what it holds; over the other transport where the first is refused."""
         found = await self._ask_watched(program, reach)
-        if isinstance(found, Trouble) and self._changes_transport(found):
+        if isinstance(found, Problem) and self._changes_transport(found):
             found = await self._ask(program, attrs.evolve(reach, transport=self._transport))
-        return await self.explain(found, delivered=False) if isinstance(found, Trouble) else found
+        return await self.explain(found, delivered=False) if isinstance(found, Problem) else found
 
-    async def _ask_watched(self, program: Program, reach: Reach) -> ProbeResult | Trouble:
+    async def _ask_watched(
+        self, program: FFmpegBinary, reach: StreamAccess
+    ) -> ProbeResult | Problem:
         """Ask FFmpeg; when that takes long, find out whether the server speaks another protocol."""
-        found: ProbeResult | Trouble = ProbeResult()
+        found: ProbeResult | Problem = ProbeResult()
         async with trio.open_nursery() as nursery:
 
             async def look() -> None:
@@ -517,13 +519,13 @@ class Capture:
             nursery.cancel_scope.cancel()
         return found
 
-    def _probe_seconds(self, reach: Reach) -> float:
+    def _probe_seconds(self, reach: StreamAccess) -> float:
         """How long FFmpeg may look at a source that answers in time, and delivers in time."""
         patience = reach.patience.total_seconds()
         pictures = LOOK_PICTURES if isinstance(self.camera.source, RtspSource) else 0
         return (STEPS + pictures) * patience + ANALYSIS_SECONDS
 
-    async def _ask(self, program: Program, reach: Reach) -> ProbeResult | Trouble:
+    async def _ask(self, program: FFmpegBinary, reach: StreamAccess) -> ProbeResult | Problem:
         """Ask FFmpeg what a stream holds, so that H.264 and H.265 are kept as they are.
 
         Devices are not opened twice for it. Empty when FFmpeg does not say, or not in time. What
@@ -539,7 +541,7 @@ class Capture:
         seconds = self._probe_seconds(reach)
         asked = monotonic()
         try:
-            answer = await ask_program(arguments, seconds)
+            answer = await run_program(arguments, seconds)
         except OSError:  # it went away since it was found; the child will say so
             return ProbeResult()
         stream = isinstance(self.camera.source, RtspSource)

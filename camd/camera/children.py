@@ -12,15 +12,15 @@ import structlog
 import trio
 
 from camd.camera import machine as m
-from camd.camera.capture import NOT_THERE, Capture, Plan
+from camd.camera.capture import NOT_THERE, CapturePlan, CapturePlanner
 from camd.camera.diagnosis import diagnose
-from camd.camera.feed import Feed
-from camd.camera.queue import CaptureQueue, RunEnded
-from camd.camera.run import Brake, Patience, Run
-from camd.camera.surroundings import Surroundings
+from camd.camera.feed import StreamHub
+from camd.camera.queue import CaptureEnded, CaptureQueue
+from camd.camera.run import CaptureProcess, CaptureTimeouts, ReadThrottle
+from camd.camera.surroundings import CaptureEnvironment
 from camd.config.schema import FfmpegConfig
 from camd.media.trouble import CHANGED, STALLED
-from camd.model import CameraId, Cause, Device, Trouble
+from camd.model import CameraId, Cause, Device, Problem
 
 log = structlog.get_logger("camd.camera")
 
@@ -38,21 +38,21 @@ class WarningsChanged:
 
 
 @attrs.define(eq=False)
-class Children:
+class CaptureSupervisor:
     """The machine, the child there is, and the feed that it fills.
 
     `tell` takes what happens to the camera's mailbox; `step` is called from its loop only.
     """
 
-    _capture: Capture
+    _capture: CapturePlanner
     _ffmpeg: FfmpegConfig
-    _tell: Callable[[m.Event | SourceEnded | WarningsChanged], Awaitable[None]]
-    feed: Feed = attrs.field(factory=Feed)
-    around: Surroundings = attrs.field(factory=Surroundings)
+    _tell: Callable[[m.CaptureEvent | SourceEnded | WarningsChanged], Awaitable[None]]
+    feed: StreamHub = attrs.field(factory=StreamHub)
+    around: CaptureEnvironment = attrs.field(factory=CaptureEnvironment)
     tune: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint  # set the device's controls
-    machine: m.Machine = attrs.field(factory=m.Machine, init=False)
+    machine: m.CaptureState = attrs.field(factory=m.CaptureState, init=False)
     nursery: trio.Nursery | None = attrs.field(default=None, init=False)
-    _run: Run | None = attrs.field(default=None, init=False)
+    _run: CaptureProcess | None = attrs.field(default=None, init=False)
     _rest: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
 
     @property
@@ -60,21 +60,21 @@ class Children:
         """Whether no child exists."""
         return self._run is None
 
-    def step(self, event: m.Event) -> None:
+    def step(self, event: m.CaptureEvent) -> None:
         """Let the machine answer `event`, and do what it says."""
         before = self.machine
         self.machine, actions = m.step(before, event)
         for action in actions:
             match action:
-                case m.Action.SPAWN:
+                case m.CaptureAction.SPAWN:
                     self._spawn()
-                case m.Action.TERMINATE:
+                case m.CaptureAction.TERMINATE:
                     if self._run is not None:  # else its end is in the mailbox already
                         self._run.stop()
-                case m.Action.REST:
+                case m.CaptureAction.REST:
                     self._rest = trio.CancelScope()
                     self._go(partial(self._take_rest, self._rest, self.machine.rest_seconds))
-                case m.Action.WAKE:
+                case m.CaptureAction.WAKE:
                     self._rest.cancel()
         if before.state is not self.machine.state:
             trouble, camera = self.machine.trouble, self._capture.camera.id
@@ -92,11 +92,11 @@ class Children:
         self._run = self._new_run()
         self._go(partial(self._live, self._run))
 
-    def _new_run(self) -> Run:
+    def _new_run(self) -> CaptureProcess:
         start, stall = self._ffmpeg.start_timeout, self._ffmpeg.stall_timeout
-        return Run(
+        return CaptureProcess(
             consumer=self.feed,
-            patience=Patience(
+            patience=CaptureTimeouts(
                 start.total_seconds(), stall.total_seconds(), self._capture.connect_steps
             ),
             streaming=self._streaming,
@@ -104,7 +104,7 @@ class Children:
             waiting=lambda trouble: self._tell(m.ChildWaits(trouble)),
             may_end=self._capture.may_end,
             launch=self._capture.launch,
-            brake=Brake(self._capture.speed) if self._capture.speed is not None else None,
+            brake=ReadThrottle(self._capture.speed) if self._capture.speed is not None else None,
             pipes=self.around.pipes,
         )
 
@@ -117,7 +117,7 @@ class Children:
             await self._tell(m.ChildStalled(CHANGED))
         self._go(self.tune)
 
-    async def _live(self, run: Run) -> None:
+    async def _live(self, run: CaptureProcess) -> None:
         """Carry a child through its life, then say how it ended."""
         trouble = await self._attempt(run)
         while run.wanted and not run.delivered and self._tries_again(trouble):
@@ -138,7 +138,7 @@ class Children:
         if trouble is None and not run.stopping:
             await self._tell(SourceEnded(queues))
 
-    def _tries_again(self, trouble: Trouble | None) -> bool:
+    def _tries_again(self, trouble: Problem | None) -> bool:
         """Whether a child that delivered nothing is followed at once by one that does otherwise."""
         camera, cause = self._capture.camera.id, trouble.cause if trouble else None
         if self._capture.tries_without_sound(trouble, delivered=False):
@@ -149,10 +149,10 @@ class Children:
             return True
         return False
 
-    async def _attempt(self, run: Run) -> Trouble | None:
+    async def _attempt(self, run: CaptureProcess) -> Problem | None:
         """Plan, get the device for this camera alone, and let the child live."""
         plan = await self._plan(run)
-        if not isinstance(plan, Plan):
+        if not isinstance(plan, CapturePlan):
             return plan
         device, camera_id, leases = self._device, self._capture.camera.id, self.around.leases
         if device is not None and (other := leases.take(device, camera_id)) is not None:
@@ -171,7 +171,7 @@ class Children:
             trouble = await self._explain(run, trouble)
         return trouble and await self._diagnose(trouble, device)
 
-    async def _explain(self, run: Run, trouble: Trouble) -> Trouble:
+    async def _explain(self, run: CaptureProcess, trouble: Problem) -> Problem:
         """Ask the source itself, unless the child is not needed any more."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_when_told, run, nursery.cancel_scope)
@@ -179,9 +179,9 @@ class Children:
             nursery.cancel_scope.cancel()
         return trouble
 
-    async def _plan(self, run: Run) -> Plan | Trouble | None:
+    async def _plan(self, run: CaptureProcess) -> CapturePlan | Problem | None:
         """Find out what to run; None: the child is not needed any more, and nobody waits."""
-        plan: Plan | Trouble | None = None
+        plan: CapturePlan | Problem | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_when_told, run, nursery.cancel_scope)
             plan = await self._capture.plan() if await self._is_same_device() else NOT_THERE
@@ -201,7 +201,7 @@ class Children:
         seat = self._capture.seat()
         return seat.device if seat is not None else None
 
-    async def _diagnose(self, trouble: Trouble, device: Device | None) -> Trouble:
+    async def _diagnose(self, trouble: Problem, device: Device | None) -> Problem:
         """Find out more about a child's end, where the machine knows more than FFmpeg."""
         if self.around.find_holders is None:
             return trouble
@@ -217,7 +217,7 @@ class Children:
         if self.feed.video is not None:
             self._capture.compare(self.feed.video)
 
-    async def _settle(self, run: Run) -> None:
+    async def _settle(self, run: CaptureProcess) -> None:
         await run.begun.wait()
         await trio.sleep(m.SETTLED_SECONDS)
         self._compare()
@@ -236,14 +236,14 @@ class Children:
             await self._tell(m.RestOver())
 
 
-async def _cancel_when_told(run: Run, scope: trio.CancelScope) -> None:
+async def _cancel_when_told(run: CaptureProcess, scope: trio.CancelScope) -> None:
     """Wait for neither a probe nor a trial of encoders when the child is not needed any more."""
     await run.wait_stop()
     scope.cancel()
 
 
-def _let_go_late(other: CameraId) -> Trouble:
-    return Trouble(
+def _let_go_late(other: CameraId) -> Problem:
+    return Problem(
         "busy",
         f"The device is still open for camera {other}, to which it belonged before",
         "Nothing: it is tried again by itself.",
@@ -251,7 +251,7 @@ def _let_go_late(other: CameraId) -> Trouble:
     )
 
 
-def _run_ended(trouble: Trouble | None, *, absent: bool) -> RunEnded:
+def _run_ended(trouble: Problem | None, *, absent: bool) -> CaptureEnded:
     if trouble is None:
-        return RunEnded(None, "")
-    return RunEnded(Cause.CAMERA_LOST if absent else trouble.ledger_cause, trouble.message)
+        return CaptureEnded(None, "")
+    return CaptureEnded(Cause.CAMERA_LOST if absent else trouble.ledger_cause, trouble.message)

@@ -8,15 +8,15 @@ import trio
 
 from camd.media.rtsp import (
     MOST_BYTES,
-    Address,
-    Answer,
-    Seen,
+    RtspAddress,
+    RtspFindings,
+    RtspResponse,
     address_of,
     explain,
     read_answer,
     request,
 )
-from camd.model import Trouble
+from camd.model import Problem
 
 STEP_SECONDS = 3.0
 ABOUT_STREAMS = frozenset(
@@ -24,7 +24,7 @@ ABOUT_STREAMS = frozenset(
 )
 
 
-async def explain_stream(trouble: Trouble, url: str) -> Trouble:
+async def explain_stream(trouble: Problem, url: str) -> Problem:
     """Ask the server without credentials, and say more of `trouble`, where it shows something.
 
     Takes at most a few times STEP_SECONDS, and may be cancelled at any time.
@@ -62,7 +62,7 @@ def _refused(error: BaseException) -> bool:
     return bool(group) and all(isinstance(each, ConnectionRefusedError) for each in group)
 
 
-async def _look(address: Address, trouble: Trouble) -> Seen | None:
+async def _look(address: RtspAddress, trouble: Problem) -> RtspFindings | None:
     """Connect and ask; None when there is no connection, of which FFmpeg has said it all."""
     try:
         with trio.fail_after(STEP_SECONDS):
@@ -81,8 +81,8 @@ async def _look(address: Address, trouble: Trouble) -> Seen | None:
 
 
 async def _look_behind_tls(
-    tcp: trio.SocketStream, address: Address, trouble: Trouble
-) -> Seen | None:
+    tcp: trio.SocketStream, address: RtspAddress, trouble: Problem
+) -> RtspFindings | None:
     verified = ssl.create_default_context()
     if trouble.cause != "tls_failed":  # what FFmpeg takes is no matter
         verified.check_hostname, verified.verify_mode = False, ssl.CERT_NONE
@@ -95,13 +95,13 @@ async def _look_behind_tls(
     except trio.BrokenResourceError as error:
         cause = error.__cause__
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return Seen(certificate=cause.verify_message)
+            return RtspFindings(certificate=cause.verify_message)
         return None
     return await _ask(stream, address)
 
 
-async def _ask(stream: trio.abc.Stream, address: Address) -> Seen:
-    answers: list[Answer] = []
+async def _ask(stream: trio.abc.Stream, address: RtspAddress) -> RtspFindings:
+    answers: list[RtspResponse] = []
     for number, method in enumerate(("OPTIONS", "DESCRIBE"), start=1):
         data, timed_out = b"", False
         try:
@@ -119,4 +119,4 @@ async def _ask(stream: trio.abc.Stream, address: Address) -> Seen:
         answers.append(read_answer(method, data, timed_out=timed_out))
         if not answers[-1].status:
             break
-    return Seen(tuple(answers))
+    return RtspFindings(tuple(answers))

@@ -9,7 +9,7 @@ import attrs
 import structlog
 
 from camd.camera.actor import Camera
-from camd.camera.program import FfmpegMissingError, Program, find_ffmpeg
+from camd.camera.program import FFmpegBinary, FfmpegMissingError, find_ffmpeg
 from camd.camera.remux import remove_superseded, to_mkv
 from camd.config.schema import Config
 from camd.errors import Refusal
@@ -19,7 +19,7 @@ from camd.storage.actor import Storage
 log = structlog.get_logger("camd.remux")
 
 
-class Company(Protocol):
+class RunningCameras(Protocol):
     """All cameras."""
 
     def get(self, camera_id: CameraId) -> Camera | None:
@@ -27,12 +27,12 @@ class Company(Protocol):
 
 
 @attrs.frozen
-class Conversions:
+class PendingConversions:
     """What is to be converted, one file after the other."""
 
     _config: Config
     _storage: Storage
-    _cameras: Company
+    _cameras: RunningCameras
 
     async def catch_up(self) -> None:
         """Convert what waits; a file that cannot be converted stays, and is tried next time."""
@@ -52,7 +52,7 @@ class Conversions:
         for segment in waiting:
             await self._convert(program, segment)
 
-    async def _convert(self, program: Program, segment: Segment) -> None:
+    async def _convert(self, program: FFmpegBinary, segment: Segment) -> None:
         with suppress(Refusal):  # its own session may have been quicker
             if not await self._storage.knows(segment.filename):
                 return

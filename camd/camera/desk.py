@@ -1,6 +1,6 @@
 """The session that a camera has, or none: who may begin it, what ends it, and who hears of it.
 
-Synchronous: the camera's loop calls it, and what it wants done it asks of its `Floor`.
+Synchronous: the camera's loop calls it, and what it wants done it asks of its `CameraPort`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,20 @@ import structlog
 import trio
 
 from camd.camera import machine as m
-from camd.camera.active import Active, Admitted, Began, Changed, Over, Report, TimeIsUp
+from camd.camera.active import (
+    DurationElapsed,
+    RecordingSession,
+    SessionAdmitted,
+    SessionBegan,
+    SessionChanged,
+    SessionOver,
+    SessionReport,
+)
 from camd.camera.factory import SessionFactory
-from camd.camera.feed import Feed
+from camd.camera.feed import StreamHub
 from camd.camera.queue import CaptureQueue, ClockFound
-from camd.camera.reckoning import Reckoning
-from camd.camera.sessions import Moment, SessionBook
+from camd.camera.reckoning import ResumePoint
+from camd.camera.sessions import BootMoment, SessionBook
 from camd.clock import boot_id, monotonic, now
 from camd.errors import (
     ALREADY_RECORDING,
@@ -34,14 +42,14 @@ from camd.errors import (
 from camd.media.trouble import NO_PICTURE_YET, STALLED, WAITING_FOR_KEY_FRAME
 from camd.model import (
     CameraState,
-    RecordingNews,
-    RecordingWish,
+    Problem,
+    RecordingEventKind,
+    RecordingRequest,
     Session,
     SessionState,
-    Trouble,
 )
 from camd.runtime.mailbox import Ask
-from camd.storage.trust import Arrival
+from camd.storage.trust import FootageArrival
 
 log = structlog.get_logger("camd.camera")
 
@@ -50,28 +58,28 @@ STOP_PATIENCE_SECONDS = 4.0  # for frames in flight; then the session ends with 
 
 
 @attrs.frozen
-class PatienceOver:
+class DrainTimedOut:
     """Frames in flight took too long to come."""
 
-    active: Active
+    active: RecordingSession
 
 
 @attrs.frozen
-class StartTooLong:
+class StartTimedOut:
     """A start has waited long enough for its first frame."""
 
-    active: Active
+    active: RecordingSession
 
 
-class Floor(Protocol):
+class CameraPort(Protocol):
     """What a desk needs of its camera."""
 
     @property
-    def feed(self) -> Feed:
+    def feed(self) -> StreamHub:
         """What the camera delivers."""
 
     @property
-    def machine(self) -> m.Machine:
+    def machine(self) -> m.CaptureState:
         """Where the camera stands."""
 
     @property
@@ -82,32 +90,34 @@ class Floor(Protocol):
     def expected_bytes_per_second(self) -> float:
         """What a session will need, before anything was measured."""
 
-    def step(self, event: m.Event) -> None:
+    def step(self, event: m.CaptureEvent) -> None:
         """Tell the machine."""
 
     def go(self, task: Callable[[], Awaitable[None]]) -> None:
         """Start a task of the camera."""
 
-    async def tell(self, message: Report | PatienceOver | StartTooLong) -> None:
+    async def tell(self, message: SessionReport | DrainTimedOut | StartTimedOut) -> None:
         """Put a message into the camera's mailbox."""
 
-    def announce(self, session: Session, news: RecordingNews, filename: str, reason: str) -> None:
+    def announce(
+        self, session: Session, news: RecordingEventKind, filename: str, reason: str
+    ) -> None:
         """Tell everybody who listens."""
 
 
 @attrs.define(eq=False)
-class SessionDesk:
+class SessionControl:
     """The one session of one camera."""
 
     factory: SessionFactory
-    floor: Floor
-    active: Active | None = attrs.field(default=None, init=False)
+    floor: CameraPort
+    active: RecordingSession | None = attrs.field(default=None, init=False)
     closing: bool = attrs.field(default=False, init=False)
-    _later: list[tuple[RecordingWish, Ask[Any]]] = attrs.field(factory=list, init=False)
+    _later: list[tuple[RecordingRequest, Ask[Any]]] = attrs.field(factory=list, init=False)
 
     # --- what is asked for ---
 
-    def start(self, wish: RecordingWish, ask: Ask[Any]) -> None:
+    def start(self, wish: RecordingRequest, ask: Ask[Any]) -> None:
         """Begin a session, join the one that has the wish's key, or refuse.
 
         While the one with that key is ending, the start waits for its end, and begins another.
@@ -131,16 +141,16 @@ class SessionDesk:
             active.join(ask)
             self.floor.go(partial(self._bound_start, active))
 
-    def resume(self, session: Session, arrival: Arrival | None) -> bool:
+    def resume(self, session: Session, arrival: FootageArrival | None) -> bool:
         """Continue a session of an earlier life; False when another one runs already.
 
         `arrival` is that of its last frame, where its newest file tells it.
         """
         if self.active is not None or self.closing:
             return False
-        moment = Moment(now(), monotonic(), boot_id())
+        moment = BootMoment(now(), monotonic(), boot_id())
         book = SessionBook.resumed(session, moment)
-        there = Reckoning.of(book, moment, arrival)
+        there = ResumePoint.of(book, moment, arrival)
         active = self._run(book)
         active.recorder.resume(there)
         if there.untold:
@@ -171,18 +181,18 @@ class SessionDesk:
 
     # --- what happens ---
 
-    def hear(self, message: Report | PatienceOver | StartTooLong) -> None:
+    def hear(self, message: SessionReport | DrainTimedOut | StartTimedOut) -> None:
         """Take what a session's tasks report; what is left of an older session is ignored."""
         active = message.active
-        if isinstance(message, StartTooLong):
+        if isinstance(message, StartTimedOut):
             if active is self.active and active.book.state is SessionState.STARTING:
                 self._give_up_start(active)
-        elif isinstance(message, PatienceOver):
+        elif isinstance(message, DrainTimedOut):
             active.give_up_waiting(self.floor.machine.trouble or STALLED)
         elif active is self.active:
             self._hear(message, active)
 
-    def _give_up_start(self, active: Active) -> None:
+    def _give_up_start(self, active: RecordingSession) -> None:
         """Refuse a start that waits for pictures, or in the midst of them for a key frame."""
         machine = self.floor.machine
         if machine.state is not CameraState.STREAMING:
@@ -190,7 +200,7 @@ class SessionDesk:
         elif self.floor.feed.awaits_key_frame(active.queue):
             active.refuse(_refusal(WAITING_FOR_KEY_FRAME, self.factory.camera_id))
 
-    def child_is_gone(self, trouble: Trouble | None) -> None:
+    def child_is_gone(self, trouble: Problem | None) -> None:
         """A session that has not begun is refused, one that ends is finished, others wait."""
         active = self.active
         if active is None:
@@ -200,7 +210,7 @@ class SessionDesk:
         elif trouble is not None and active.book.state is SessionState.STARTING:
             active.refuse(_refusal(trouble, self.factory.camera_id))
 
-    def child_waits(self, trouble: Trouble) -> None:
+    def child_waits(self, trouble: Problem) -> None:
         """The source delivers without a key frame: a session that has not begun is refused."""
         active = self.active
         if active and not active.ending and active.book.state is SessionState.STARTING:
@@ -227,7 +237,7 @@ class SessionDesk:
             book.state, book.reason = SessionState.ENDED, INTERNAL_ERROR
             if book.segments:
                 storage.note_session_soon(active.snapshot())
-            self._tell(active, RecordingNews.ERROR, "", INTERNAL_ERROR)
+            self._tell(active, RecordingEventKind.ERROR, "", INTERNAL_ERROR)
             storage.guard.release(book.session_id)
         waiting, self._later = self._later, []
         for _, ask in waiting:
@@ -251,15 +261,15 @@ class SessionDesk:
             floor.step(m.Unwanted())
         floor.go(partial(self._lose_patience, active))
 
-    async def _bound_start(self, active: Active) -> None:
+    async def _bound_start(self, active: RecordingSession) -> None:
         await trio.sleep(self.factory.answer_timeout.total_seconds())
-        await self.floor.tell(StartTooLong(active))
+        await self.floor.tell(StartTimedOut(active))
 
-    async def _lose_patience(self, active: Active) -> None:
+    async def _lose_patience(self, active: RecordingSession) -> None:
         await trio.sleep(STOP_PATIENCE_SECONDS)
-        await self.floor.tell(PatienceOver(active))
+        await self.floor.tell(DrainTimedOut(active))
 
-    def _run(self, book: SessionBook) -> Active:
+    def _run(self, book: SessionBook) -> RecordingSession:
         floor = self.floor
         self.active = active = self.factory.make(book, floor.tell, self._tell)
         # Before there is room: what is captured while storage thinks is wanted, and is kept.
@@ -269,21 +279,21 @@ class SessionDesk:
         floor.go(partial(active.run, rate, self.factory.rotation()))
         return active
 
-    def _hear(self, report: Report, active: Active) -> None:
+    def _hear(self, report: SessionReport, active: RecordingSession) -> None:
         match report:
-            case Admitted():
+            case SessionAdmitted():
                 active.admitted = True
                 if not active.ending and not active.queue.finished:
                     self.floor.step(m.Wanted())
-            case Began():
+            case SessionBegan():
                 active.answer_starts()
-                self._tell(active, RecordingNews.STARTED, active.book.segments[0].filename, "")
+                self._tell(active, RecordingEventKind.STARTED, active.book.segments[0].filename, "")
                 self.floor.go(active.keep_time)
-            case TimeIsUp():
+            case DurationElapsed():
                 self.end("duration")
-            case Over():
+            case SessionOver():
                 self._session_over(active)
-            case Changed():
+            case SessionChanged():
                 pass  # the camera publishes its status after every message
 
     def _begin_later(self) -> None:
@@ -292,23 +302,25 @@ class SessionDesk:
         for wish, ask in waiting:
             self.start(wish, ask)
 
-    def _session_over(self, active: Active) -> None:
+    def _session_over(self, active: RecordingSession) -> None:
         self.active = None
         self.floor.feed.detach(active.queue)
         began = bool(active.book.segments)
         active.answer_all()
         if began:
             last = active.book.segments[-1].filename
-            self._tell(active, RecordingNews.STOPPED, last, active.book.reason)
+            self._tell(active, RecordingEventKind.STOPPED, last, active.book.reason)
         if not self.floor.stays_on or self.closing:
             self.floor.step(m.Unwanted())
         self._begin_later()
 
-    def _tell(self, active: Active, news: RecordingNews, filename: str, reason: str) -> None:
+    def _tell(
+        self, active: RecordingSession, news: RecordingEventKind, filename: str, reason: str
+    ) -> None:
         self.floor.announce(active.snapshot(), news, filename, reason)
 
 
-def _refusal(trouble: Trouble, camera_id: str) -> Refusal:
+def _refusal(trouble: Problem, camera_id: str) -> Refusal:
     """Say to whoever wanted to record why the camera does not deliver."""
     kind = UNSUPPORTED if trouble.possible else SOURCE_UNAVAILABLE
     facts = {"possible": list(trouble.possible)} if trouble.possible else {}

@@ -17,7 +17,7 @@ import structlog
 import trio
 
 from camd.media import trouble as t
-from camd.model import Trouble
+from camd.model import Problem
 
 log = structlog.get_logger("camd.camera")
 
@@ -31,7 +31,7 @@ _ABOUT_NODES = frozenset(
 )
 
 
-class Holder(Protocol):
+class HolderLike(Protocol):
     """A process that has a node open."""
 
     @property
@@ -47,11 +47,11 @@ class Holder(Protocol):
         """Who runs it; "" when nobody knows."""
 
 
-class Holders(Protocol):
+class HoldersLike(Protocol):
     """Who has a node open, as far as this user may see it."""
 
     @property
-    def holders(self) -> Sequence[Holder]:
+    def holders(self) -> Sequence[HolderLike]:
         """Those who were found."""
 
     @property
@@ -59,12 +59,12 @@ class Holders(Protocol):
         """Whether no process was hidden."""
 
 
-FindHolders = Callable[[Path], Holders]
+FindHolders = Callable[[Path], HoldersLike]
 Names = Callable[[], Sequence[str]]
 
 
 @attrs.frozen
-class Access:
+class AccessLike:
     """Who may open a node, and whether this process is among them."""
 
     group: str
@@ -75,25 +75,25 @@ class Access:
 
 
 @attrs.frozen
-class Facts:
+class DiagnosisFacts:
     """What was found out. None: it was not asked for, or nobody could tell in time."""
 
     present: bool | None = None
-    holders: Holders | None = None
-    access: Access | None = None
+    holders: HoldersLike | None = None
+    access: AccessLike | None = None
     neighbours: tuple[str, ...] = ()  # cameras that deliver over the same bus
     offered: tuple[str, ...] = ()  # what could be asked for
 
 
 async def diagnose(
-    trouble: Trouble,
+    trouble: Problem,
     node: Path | None,
     *,
     find_holders: FindHolders | None = None,
     neighbours: Names = tuple,
     offered: Names = tuple,
     patience_seconds: float = PATIENCE_SECONDS,
-) -> Trouble:
+) -> Problem:
     """Say more of why a camera's child ended, where the machine can tell; else the same.
 
     `find_holders` may block and is called in a thread; `neighbours` and `offered` are called at
@@ -101,11 +101,11 @@ async def diagnose(
     """
     if node is None or trouble.cause not in _ABOUT_NODES:
         return trouble
-    said = Facts()
+    said = DiagnosisFacts()
     if trouble.cause == t.NO_BANDWIDTH.cause:
-        said = Facts(neighbours=tuple(neighbours()))
+        said = DiagnosisFacts(neighbours=tuple(neighbours()))
     elif trouble.cause == t.UNSUPPORTED_FORMAT.cause:
-        said = Facts(offered=tuple(offered()))
+        said = DiagnosisFacts(offered=tuple(offered()))
     look = partial(_look, trouble.cause, node, find_holders)
     with trio.move_on_after(patience_seconds):
         seen = await trio.to_thread.run_sync(look, abandon_on_cancel=True, limiter=_looking)
@@ -116,7 +116,7 @@ async def diagnose(
     return explain(trouble, said, node)
 
 
-def explain(trouble: Trouble, facts: Facts, node: Path) -> Trouble:
+def explain(trouble: Problem, facts: DiagnosisFacts, node: Path) -> Problem:
     """Compose what is known of `trouble` into its message and suggestion. Pure."""
     if facts.present is False:
         return trouble if trouble.cause in (t.VANISHED.cause, t.ABSENT.cause) else t.LOST
@@ -133,7 +133,7 @@ def explain(trouble: Trouble, facts: Facts, node: Path) -> Trouble:
     return trouble
 
 
-def _held(trouble: Trouble, found: Holders, node: Path) -> Trouble:
+def _held(trouble: Problem, found: HoldersLike, node: Path) -> Problem:
     if found.holders:
         names = _listed([_described(holder) for holder in found.holders])
         one = len(found.holders) == 1
@@ -155,12 +155,12 @@ def _held(trouble: Trouble, found: Holders, node: Path) -> Trouble:
     )
 
 
-def _described(holder: Holder) -> str:
+def _described(holder: HolderLike) -> str:
     owner = f", user {holder.user}" if holder.user else ""
     return f"{holder.program} (process {holder.pid}{owner})"
 
 
-def _how_to_get_in(access: Access) -> str:
+def _how_to_get_in(access: AccessLike) -> str:
     """Say what gives this process access to a node."""
     if access.permitted:
         return "The service's unit forbids it: add `DeviceAllow=char-video4linux rw` to it."
@@ -185,9 +185,9 @@ def _listed(names: Sequence[str]) -> str:
 # --- looking ------------------------------------------------------------------------------
 
 
-def _look(cause: str, node: Path, find_holders: FindHolders | None) -> Facts:
+def _look(cause: str, node: Path, find_holders: FindHolders | None) -> DiagnosisFacts:
     """Find out what matters for `cause`. Blocks, in a driver that hangs for ever."""
-    facts = Facts(present=node.exists())
+    facts = DiagnosisFacts(present=node.exists())
     if cause == t.BUSY.cause and find_holders is not None:
         with suppress(OSError):
             facts = attrs.evolve(facts, holders=find_holders(node))
@@ -197,7 +197,7 @@ def _look(cause: str, node: Path, find_holders: FindHolders | None) -> Facts:
     return facts
 
 
-def look_at_access(node: Path) -> Access:
+def look_at_access(node: Path) -> AccessLike:
     """Find out who may open `node`. Asks the system's databases of users, which may block.
 
     Raises OSError when the node is gone.
@@ -208,7 +208,7 @@ def look_at_access(node: Path) -> Access:
     with suppress(KeyError):
         members = grp.getgrgid(status.st_gid).gr_mem
     both = stat.S_IRGRP | stat.S_IWGRP
-    return Access(
+    return AccessLike(
         group=group,
         group_may=status.st_mode & both == both,
         permitted=os.access(node, os.R_OK | os.W_OK, effective_ids=True),

@@ -15,7 +15,7 @@ import attrs
 import structlog
 import trio
 
-from camd.camera.program import Program, encoders, inputs
+from camd.camera.program import FFmpegBinary, encoders, inputs
 from camd.clock import monotonic
 from camd.devices.sysfs import follow
 from camd.devices.v4l2 import is_converter
@@ -23,7 +23,7 @@ from camd.media.command import trial_arguments
 from camd.media.encoding import CODEC_NODES, SOFTWARE, TABLE, Encoder, encoder_named
 from camd.media.redact import redact
 from camd.media.report import parse_line
-from camd.media.trial import complaint
+from camd.media.trial import trial_mistake
 from camd.runtime.spawn import Child, open_child
 
 log = structlog.get_logger("camd.camera")
@@ -37,7 +37,7 @@ LONGEST_WORDS = 120
 
 
 @attrs.frozen
-class Verdict:
+class TrialResult:
     """How one encoder did. `why` is "" when it passed."""
 
     name: str
@@ -51,7 +51,7 @@ class EncoderChoice:
 
     codec: str
     encoder: Encoder | None  # None: none works
-    verdicts: tuple[Verdict, ...] = ()  # of those that were tried, in order
+    verdicts: tuple[TrialResult, ...] = ()  # of those that were tried, in order
 
     @property
     def summary(self) -> str:
@@ -63,25 +63,25 @@ class EncoderChoice:
         return name + (f" ({others})" if others else "") + (f", {itself}" if itself else "")
 
 
-class Abilities(Protocol):
+class EncoderAbilities(Protocol):
     """What an FFmpeg can do on this machine."""
 
-    async def find(self, program: Program, codec: str) -> EncoderChoice:
+    async def find(self, program: FFmpegBinary, codec: str) -> EncoderChoice:
         """Return what to encode `codec` with."""
 
-    async def inputs(self, program: Program) -> frozenset[str]:
+    async def inputs(self, program: FFmpegBinary) -> frozenset[str]:
         """Return the kinds of devices that can be captured from."""
 
 
-class Untried:
+class UntriedEncoders:
     """Encoders in software, without a trial."""
 
-    async def find(self, program: Program, codec: str) -> EncoderChoice:
+    async def find(self, program: FFmpegBinary, codec: str) -> EncoderChoice:
         """Return the one in software."""
         await trio.lowlevel.checkpoint()
         return EncoderChoice(codec, SOFTWARE[codec])
 
-    async def inputs(self, program: Program) -> frozenset[str]:
+    async def inputs(self, program: FFmpegBinary) -> frozenset[str]:
         """Ask the program. Raises FfmpegMissingError."""
         return await inputs(program)
 
@@ -93,13 +93,13 @@ class _Search:
 
 
 @attrs.define(eq=False)
-class Encoders:
+class EncoderTrials:
     """What was found per FFmpeg and codec; shared by all cameras. `wish` is [ffmpeg] encoder."""
 
     wish: str = "auto"
     dev: Path = Path("/dev")
-    _searches: dict[tuple[Program, str], _Search] = attrs.field(factory=dict, init=False)
-    _inputs: dict[Program, frozenset[str]] = attrs.field(factory=dict, init=False)
+    _searches: dict[tuple[FFmpegBinary, str], _Search] = attrs.field(factory=dict, init=False)
+    _inputs: dict[FFmpegBinary, frozenset[str]] = attrs.field(factory=dict, init=False)
 
     @property
     def known(self) -> tuple[EncoderChoice, ...]:
@@ -107,7 +107,7 @@ class Encoders:
         found = [search.choice for search in self._searches.values()]
         return tuple(choice for choice in found if choice is not None)
 
-    async def find(self, program: Program, codec: str) -> EncoderChoice:
+    async def find(self, program: FFmpegBinary, codec: str) -> EncoderChoice:
         """Return what to encode `codec` with; tries the encoders when first asked.
 
         Others who ask meanwhile wait for the same search. Takes up to PATIENCE_SECONDS per
@@ -130,13 +130,13 @@ class Encoders:
         log.info("encoder_chosen", codec=codec, encoder=search.choice.summary)
         return search.choice
 
-    async def inputs(self, program: Program) -> frozenset[str]:
+    async def inputs(self, program: FFmpegBinary) -> frozenset[str]:
         """Return the kinds of devices that can be captured from. Raises FfmpegMissingError."""
         if program not in self._inputs:
             self._inputs[program] = await inputs(program)
         return self._inputs[program]
 
-    async def _search(self, program: Program, codec: str) -> EncoderChoice:
+    async def _search(self, program: FFmpegBinary, codec: str) -> EncoderChoice:
         if codec == "mjpeg":
             return EncoderChoice(codec, SOFTWARE[codec])
         if self.wish != "auto" and encoder_named(self.wish).codec == codec:
@@ -144,7 +144,7 @@ class Encoders:
             node = await trio.to_thread.run_sync(_find_node, self.dev, encoder.nodes)
             return EncoderChoice(codec, attrs.evolve(encoder, node=node))
         built_in = await encoders(program)
-        verdicts: list[Verdict] = []
+        verdicts: list[TrialResult] = []
         slow: list[tuple[float, Encoder]] = []
         for candidate in (each for each in TABLE if each.codec == codec):
             encoder, verdict = await self._judge(program, candidate, built_in)
@@ -157,22 +157,22 @@ class Encoders:
         return EncoderChoice(codec, best[1], tuple(verdicts))
 
     async def _judge(
-        self, program: Program, encoder: Encoder, built_in: frozenset[str]
-    ) -> tuple[Encoder, Verdict]:
+        self, program: FFmpegBinary, encoder: Encoder, built_in: frozenset[str]
+    ) -> tuple[Encoder, TrialResult]:
         if encoder.name not in built_in:
-            return encoder, Verdict(encoder.name, "not in this FFmpeg")
+            return encoder, TrialResult(encoder.name, "not in this FFmpeg")
         if encoder.nodes:
             node = await trio.to_thread.run_sync(_find_node, self.dev, encoder.nodes)
             if not node:
-                return encoder, Verdict(encoder.name, "no such hardware")
+                return encoder, TrialResult(encoder.name, "no such hardware")
             encoder = attrs.evolve(encoder, node=node)
         arguments = trial_arguments(str(program.path), encoder, TRIAL_SECONDS, program.version)
         return encoder, await _try(encoder, arguments)
 
 
-async def _try(encoder: Encoder, arguments: tuple[str, ...]) -> Verdict:
+async def _try(encoder: Encoder, arguments: tuple[str, ...]) -> TrialResult:
     """Run one trial. The time counts from the first bytes on, when the encoder is open."""
-    trial = _Trial()
+    trial = _TrialOutput()
     status: int | None = None
     with trio.move_on_after(PATIENCE_SECONDS) as scope:
         try:
@@ -182,22 +182,22 @@ async def _try(encoder: Encoder, arguments: tuple[str, ...]) -> Verdict:
                     status = await child.wait()
                 nursery.cancel_scope.deadline = trio.current_time() + LAST_WORDS_SECONDS
         except OSError as error:
-            return Verdict(encoder.name, f"cannot be run: {error.strerror}")
+            return TrialResult(encoder.name, f"cannot be run: {error.strerror}")
     if scope.cancelled_caught:
         seconds = PATIENCE_SECONDS if trial.began else None
-        return Verdict(encoder.name, f"not done within {PATIENCE_SECONDS:g} s", seconds)
+        return TrialResult(encoder.name, f"not done within {PATIENCE_SECONDS:g} s", seconds)
     if status is None:
-        return Verdict(encoder.name, "delivers without end")
+        return TrialResult(encoder.name, "delivers without end")
     if status != 0:
-        return Verdict(encoder.name, trial.last_words or f"exit status {status}")
-    if why := complaint(bytes(trial.stream), encoder.codec, TRIAL_FRAMES):
-        return Verdict(encoder.name, why)
+        return TrialResult(encoder.name, trial.last_words or f"exit status {status}")
+    if why := trial_mistake(bytes(trial.stream), encoder.codec, TRIAL_FRAMES):
+        return TrialResult(encoder.name, why)
     seconds = monotonic() - trial.began
-    return Verdict(encoder.name, "" if seconds < TRIAL_SECONDS else "slow", seconds)
+    return TrialResult(encoder.name, "" if seconds < TRIAL_SECONDS else "slow", seconds)
 
 
 @attrs.define(eq=False)
-class _Trial:
+class _TrialOutput:
     """What the child of a trial delivers and says."""
 
     stream: bytearray = attrs.field(factory=bytearray)

@@ -8,20 +8,20 @@ from datetime import timedelta
 import attrs
 import structlog
 
-from camd.camera.active import DURABILITY_SECONDS, Active, Reporter, Teller
-from camd.camera.capture import Capture
+from camd.camera.active import DURABILITY_SECONDS, RecordingSession, Reporter, Teller
+from camd.camera.capture import CapturePlanner
 from camd.camera.feed import GOP_LIMIT_BYTES
-from camd.camera.holes import HoleFinder
-from camd.camera.preroll import Ring
+from camd.camera.holes import DropDetector
+from camd.camera.preroll import PrerollBuffer
 from camd.camera.program import FfmpegMissingError
 from camd.camera.queue import DEFAULT_LIMIT_BYTES, CaptureQueue
-from camd.camera.recorder import Recorder
+from camd.camera.recorder import SessionWriter
 from camd.camera.remux import to_mkv
 from camd.camera.rotation import Rotation
 from camd.camera.sessions import SessionBook
 from camd.clock import boot_id, now
 from camd.config.schema import Config, RecordingConfig
-from camd.model import CameraId, RecordingWish, Segment, SessionId
+from camd.model import CameraId, RecordingRequest, Segment, SessionId
 from camd.storage.actor import Storage
 
 log = structlog.get_logger("camd.camera")
@@ -37,9 +37,9 @@ class SessionFactory:
     config: Config
     recording: RecordingConfig
     storage: Storage
-    capture: Capture
+    capture: CapturePlanner
 
-    def new_book(self, wish: RecordingWish) -> SessionBook:
+    def new_book(self, wish: RecordingRequest) -> SessionBook:
         """Open the book of a session that somebody wishes for."""
         kept = self.recording.preroll
         wished = kept if wish.preroll is None else wish.preroll
@@ -56,12 +56,12 @@ class SessionFactory:
             book.warnings = (f"Pre-roll: {asked:g} s were asked for, {there:g} s are kept",)
         return book
 
-    def ring(self) -> Ring:
+    def ring(self) -> PrerollBuffer:
         """Make the memory that sessions begin from."""
         recording = self.recording
         if not recording.preroll:
-            return Ring(0.0, GOP_LIMIT_BYTES)
-        return Ring(recording.preroll.total_seconds(), recording.preroll_size)
+            return PrerollBuffer(0.0, GOP_LIMIT_BYTES)
+        return PrerollBuffer(recording.preroll.total_seconds(), recording.preroll_size)
 
     def _queue(self) -> CaptureQueue:
         """Make a queue that has room for the pre-roll, which comes into it at once."""
@@ -78,9 +78,9 @@ class SessionFactory:
         """How long a start waits for its first picture before it is refused."""
         return max(self.recording.answer_timeout, self.config.ffmpeg.start_timeout)
 
-    def make(self, book: SessionBook, report: Reporter, tell: Teller) -> Active:
+    def make(self, book: SessionBook, report: Reporter, tell: Teller) -> RecordingSession:
         """Make the running half of a session; nothing runs yet."""
-        active = Active(
+        active = RecordingSession(
             book=book,
             queue=self._queue(),
             storage=self.storage,
@@ -93,7 +93,7 @@ class SessionFactory:
             resumable=self.recording.resume_sessions,
             stall_seconds=self.config.ffmpeg.stall_timeout.total_seconds(),
         )
-        active.recorder = Recorder(
+        active.recorder = SessionWriter(
             identity=self.camera_id,
             book=book,
             queue=active.queue,
@@ -101,7 +101,7 @@ class SessionFactory:
             observer=active,
             rotation=self.rotation(),
             sync_seconds=active.sync_seconds,
-            holes=HoleFinder(SEAM_SECONDS if self.capture.loops else 0.0),
+            holes=DropDetector(SEAM_SECONDS if self.capture.loops else 0.0),
         )
         return active
 

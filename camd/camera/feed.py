@@ -11,11 +11,17 @@ from datetime import datetime, timedelta
 import attrs
 import structlog
 
-from camd.camera.preroll import Ring
-from camd.camera.queue import Captured, CaptureQueue, ClockStepped, RunBegan, RunEnded
+from camd.camera.preroll import PrerollBuffer
+from camd.camera.queue import (
+    CaptureBegan,
+    CapturedFragment,
+    CaptureEnded,
+    CaptureQueue,
+    ClockStepped,
+)
 from camd.camera.source_clock import SourceClock
-from camd.camera.steps import ClockWatch
-from camd.camera.timeline import Timeline
+from camd.camera.steps import ClockStepDetector
+from camd.camera.timeline import StreamTimeline
 from camd.clock import from_unix_micros, monotonic, now
 from camd.media.first_samples import in_place
 from camd.media.fragments import Fragment, Init
@@ -30,7 +36,7 @@ RATE_SHARE = 0.1  # how much one fragment moves the measured rates
 
 
 @attrs.frozen
-class Pace:
+class ArrivalRate:
     """How much comes in how long, on average over the latest fragments.
 
     Both are averaged, and not their ratio: the last fragment of a child may be a frame that lasts
@@ -41,10 +47,10 @@ class Pace:
     frames: float = 0.0
     seconds: float = 0.0
 
-    def after(self, fragment: Fragment) -> Pace:
+    def after(self, fragment: Fragment) -> ArrivalRate:
         """Take a fragment into account."""
         share = RATE_SHARE if self.seconds else 1.0
-        return Pace(
+        return ArrivalRate(
             self.size_bytes + share * (fragment.size_bytes - self.size_bytes),
             self.frames + share * (fragment.frames - self.frames),
             self.seconds + share * (fragment.duration_seconds - self.seconds),
@@ -62,14 +68,14 @@ class Pace:
 
 
 @attrs.define(eq=False)
-class Feed:
+class StreamHub:
     """The camera's stream: its format, its latest footage, its consumers.
 
     `timeline` is for live sources, whose stamps another clock makes; without it they are kept.
     """
 
-    ring: Ring = attrs.field(factory=lambda: Ring(0.0, GOP_LIMIT_BYTES))
-    timeline: Timeline | None = None
+    ring: PrerollBuffer = attrs.field(factory=lambda: PrerollBuffer(0.0, GOP_LIMIT_BYTES))
+    timeline: StreamTimeline | None = None
     source_clock: SourceClock = attrs.field(factory=SourceClock, init=False)
     warnings: Published[tuple[str, ...]] = attrs.field(factory=lambda: Published(()), init=False)
     init: Init | None = attrs.field(default=None, init=False)
@@ -77,9 +83,9 @@ class Feed:
     bytes_captured: int = attrs.field(default=0, init=False)
     bytes_per_second: float | None = attrs.field(default=None, init=False)
     began_at: float | None = attrs.field(default=None, init=False)  # monotonic seconds
-    _pace: Pace = attrs.field(factory=Pace, init=False)
+    _pace: ArrivalRate = attrs.field(factory=ArrivalRate, init=False)
     _reheader: Reheader | None = attrs.field(default=None, init=False)
-    _clock: ClockWatch = attrs.field(factory=ClockWatch, init=False)
+    _clock: ClockStepDetector = attrs.field(factory=ClockStepDetector, init=False)
     _queues: list[CaptureQueue] = attrs.field(factory=list, init=False)
     _waiting: list[CaptureQueue] = attrs.field(factory=list, init=False)  # for a key frame
 
@@ -98,7 +104,7 @@ class Feed:
         self._queues.append(queue)
         if self.init is None:
             return 0
-        queue.put(RunBegan(self.init))
+        queue.put(CaptureBegan(self.init))
         held = self.ring.since(wall if since is None else since)
         if not held:
             self._waiting.append(queue)
@@ -137,7 +143,7 @@ class Feed:
         if self.timeline is not None:
             self.timeline.begin(init)
         for queue in self._queues:
-            queue.put(RunBegan(init))
+            queue.put(CaptureBegan(init))
 
     def _describe(self, init: Init) -> None:
         """From here on, pictures are what this header says."""
@@ -145,10 +151,10 @@ class Feed:
         track = init.video
         video = VideoFormat(track.codec, track.width, track.height, 0.0)
         if self.video is None or attrs.evolve(self.video, fps=0.0) != video:
-            self._pace = Pace()
+            self._pace = ArrivalRate()
         self.video = video
 
-    def deliver(self, fragment: Fragment, arrived: float | None = None) -> Captured:
+    def deliver(self, fragment: Fragment, arrived: float | None = None) -> CapturedFragment:
         """Hand a fragment to every consumer.
 
         `arrived` is when its last frame was there, in monotonic seconds; by default now.
@@ -167,7 +173,7 @@ class Feed:
                 queue.put(captured)
         return captured
 
-    def end(self, ended: RunEnded) -> None:
+    def end(self, ended: CaptureEnded) -> None:
         """The child is gone."""
         self.init = None
         self.began_at = None
@@ -194,7 +200,7 @@ class Feed:
         if warnings != self.warnings.value:
             self.warnings.publish(warnings)
 
-    def _timed(self, fragment: Fragment, arrived: float) -> Captured:
+    def _timed(self, fragment: Fragment, arrived: float) -> CapturedFragment:
         """Say when a fragment's frames were there, by its arrival, and when they are played.
 
         What a source says about wall time is shown, and used for nothing.
@@ -214,4 +220,4 @@ class Feed:
             self._warn()
         start = end - timedelta(seconds=fragment.duration_seconds)
         placed = self.timeline is not None
-        return Captured(fragment, start, end, placed=placed, turned=turned, spread=spread)
+        return CapturedFragment(fragment, start, end, placed=placed, turned=turned, spread=spread)

@@ -12,7 +12,7 @@ AWAITS_CAMERA = "the camera delivers no pictures"
 
 
 @attrs.frozen
-class Health:
+class RecordingHealth:
     """Whether pictures were written, and became durable, a moment ago."""
 
     written: bool
@@ -24,13 +24,13 @@ class Health:
         return self.written and self.durable
 
 
-def judge(
+def judge_health(
     written_at: float | None,
     durable_at: float | None,
     sync_seconds: float | None,
     time: float,
     stall_seconds: float = 0.0,
-) -> Health:
+) -> RecordingHealth:
     """Judge by when pictures were last written and synced; all on one clock, in seconds.
 
     Durable bytes alone would hide a camera that is silent for as long as the cadence of syncs;
@@ -40,7 +40,7 @@ def judge(
     """
     patience = UNHEALTHY_AFTER_SECONDS + (sync_seconds or 0.0)
     all_synced = None not in (written_at, durable_at) and _ago(durable_at, written_at or 0.0) <= 0
-    return Health(
+    return RecordingHealth(
         written=_ago(written_at, time) < max(WRITTEN_WITHIN_SECONDS, STALL_SHARE * stall_seconds),
         durable=sync_seconds is None or all_synced or _ago(durable_at, time) < patience,
     )

@@ -33,7 +33,7 @@ LONGEST_CALM_SECONDS = 300.0  # … up to this
 
 
 @attrs.frozen
-class Hole:
+class DroppedFrames:
     """Frames that never came, in one place or in several close to each other."""
 
     start: datetime  # when the first one was due
@@ -41,12 +41,12 @@ class Hole:
     seconds: float  # without a frame, within the span
     frames: int  # estimated from the rate
 
-    def and_then(self, later: Hole) -> Hole:
+    def and_then(self, later: DroppedFrames) -> DroppedFrames:
         """Both, as one."""
         seconds, frames = self.seconds + later.seconds, self.frames + later.frames
-        return Hole(self.start, later.end, seconds, frames)
+        return DroppedFrames(self.start, later.end, seconds, frames)
 
-    def moved(self, by: timedelta) -> Hole:
+    def moved(self, by: timedelta) -> DroppedFrames:
         """Tell its times on a clock that was set by so much."""
         return attrs.evolve(self, start=self.start + by, end=self.end + by)
 
@@ -62,7 +62,7 @@ class _Interval:
 
 
 @attrs.define(eq=False)
-class HoleFinder:
+class DropDetector:
     """Watches the frames of one session; what it finds comes out as entries for the ledger.
 
     `least_seconds` is how long a hole must be: a file that is played over and over has a seam.
@@ -73,11 +73,13 @@ class HoleFinder:
     _kept: deque[float] = attrs.field(factory=lambda: deque(maxlen=WINDOW), init=False)  # no holes
     _waiting: deque[_Interval] = attrs.field(factory=deque, init=False)
     _last: float | None = attrs.field(default=None, init=False)  # decode time of the last frame
-    _entry: Hole | None = attrs.field(default=None, init=False)
+    _entry: DroppedFrames | None = attrs.field(default=None, init=False)
     _entry_end: float = attrs.field(default=0.0, init=False)  # decode time
     _calm: float = attrs.field(default=FIRST_CALM_SECONDS, init=False)
 
-    def watch(self, fragment: Fragment, start: datetime, *, spread: bool = False) -> list[Hole]:
+    def watch(
+        self, fragment: Fragment, start: datetime, *, spread: bool = False
+    ) -> list[DroppedFrames]:
         """Look at a fragment that began at `start`; return the entries that are complete.
 
         `spread` says that its frames are timed by their arrival.
@@ -100,14 +102,14 @@ class HoleFinder:
             self._judge()
         self._last = None
 
-    def run_over(self) -> list[Hole]:
+    def run_over(self) -> list[DroppedFrames]:
         """Forget what was usual: the next child, or nothing, comes. Returns what is complete."""
         self.interrupt()
         self._before.clear()
         self._kept.clear()
         return self.close()
 
-    def close(self) -> list[Hole]:
+    def close(self) -> list[DroppedFrames]:
         """Complete the entry that is open, if there is one."""
         entry, self._entry = self._entry, None
         return [entry] if entry else []
@@ -133,7 +135,7 @@ class HoleFinder:
             return False
         return self._waiting[-1].seconds < TINY * fmean(self._kept)
 
-    def _hole(self, interval: _Interval) -> Hole | None:
+    def _hole(self, interval: _Interval) -> DroppedFrames | None:
         if len(self._before) < LEAST_KNOWN or not self._waiting:
             return None
         if interval.seconds < LONGER * min(self._before):  # the cheap way to say no
@@ -152,7 +154,7 @@ class HoleFinder:
         if missing < max(least, MISSING * frame):
             return None
         due = interval.came - timedelta(seconds=interval.seconds - frame)
-        return Hole(due, interval.came, missing, max(1, round(missing / frame)))
+        return DroppedFrames(due, interval.came, missing, max(1, round(missing / frame)))
 
 
 def _frame_times(fragment: Fragment) -> Iterator[float]:

@@ -12,7 +12,7 @@ import structlog
 import trio
 
 from camd.devices.bindings import load_known, save_known
-from camd.devices.identity import Known
+from camd.devices.identity import KnownCamera
 from camd.runtime.published import Published
 
 log = structlog.get_logger("camd.cameras")
@@ -21,43 +21,43 @@ PATIENCE_SECONDS = 2.0
 AGAIN_SECONDS = 30.0  # until the next try
 
 
-class Kept(Protocol):
+class BindingFile(Protocol):
     """Where the known cameras are kept."""
 
-    async def load(self) -> tuple[Known, ...]:
+    async def load(self) -> tuple[KnownCamera, ...]:
         """Return what was kept last."""
 
-    async def save(self, known: tuple[Known, ...]) -> None:
+    async def save(self, known: tuple[KnownCamera, ...]) -> None:
         """Keep this from now on. Raises OSError."""
 
 
 @attrs.frozen
-class KeptInFile:
+class BindingFileOnDisk:
     """The known cameras in a file of the state folder, which threads read and write."""
 
     file: Path
 
-    async def load(self) -> tuple[Known, ...]:
+    async def load(self) -> tuple[KnownCamera, ...]:
         """Read the file; nothing when there is none, or none that can be understood."""
         return await trio.to_thread.run_sync(load_known, self.file)
 
-    async def save(self, known: tuple[Known, ...]) -> None:
+    async def save(self, known: tuple[KnownCamera, ...]) -> None:
         """Replace the file, durably, if anything is new. Raises OSError."""
         await trio.to_thread.run_sync(save_known, self.file, known)
 
 
-_Latest = tuple[Known, ...] | None  # None: none yet
+_Latest = tuple[KnownCamera, ...] | None  # None: none yet
 
 
 @attrs.define(eq=False)
-class Keeping:
+class BindingStore:
     """The latest known cameras on their way to the disk (keep the latest only)."""
 
-    kept: Kept
+    kept: BindingFile
     _wanted: Published[_Latest] = attrs.field(factory=lambda: Published[_Latest](None), init=False)
     _tried: Published[_Latest] = attrs.field(factory=lambda: Published[_Latest](None), init=False)
 
-    async def keep(self, known: tuple[Known, ...]) -> None:
+    async def keep(self, known: tuple[KnownCamera, ...]) -> None:
         """Keep these from now on; returns when they are, or cannot be, or after the patience."""
         self._wanted.publish(known)
         with trio.move_on_after(PATIENCE_SECONDS):

@@ -16,7 +16,7 @@ import structlog
 import trio
 
 from camd.camera.paths import FileFacts
-from camd.camera.program import Program, SeenProgram
+from camd.camera.program import FFmpegBinary, KnownBinary
 from camd.media.redact import redact
 from camd.media.report import ProbeResult
 from camd.model import FileSource, RtspSource, Source
@@ -36,7 +36,7 @@ _TRANSPORTS = ("tcp", "udp")
 
 
 @attrs.frozen
-class Known:
+class SourceFacts:
     """What was found the last time that a source delivered."""
 
     video_codec: str
@@ -60,32 +60,32 @@ class Known:
         )
 
 
-_Entries = dict[str, Known]
+_Entries = dict[str, SourceFacts]
 
 
 @attrs.define(eq=False)
-class KnownSources:
+class SourceCache:
     """What is known of all sources; shared by all cameras. `file` None: it is kept nowhere."""
 
     file: Path | None = None
-    program: SeenProgram | None = attrs.field(default=None, init=False)  # FFmpeg, the last time
+    program: KnownBinary | None = attrs.field(default=None, init=False)  # FFmpeg, the last time
     _saved: _Entries = attrs.field(factory=dict, init=False)
     _entries: Published[_Entries] = attrs.field(
         default=attrs.Factory(lambda known: Published(known._saved), takes_self=True), init=False
     )
 
-    def find(self, key: str) -> Known | None:
+    def find(self, key: str) -> SourceFacts | None:
         """Look a source up."""
         return self._entries.value.get(key)
 
-    def learn(self, key: str, known: Known) -> None:
+    def learn(self, key: str, known: SourceFacts) -> None:
         """Keep what a source delivers; the oldest entry goes when there are too many."""
         if key and self.find(key) != known:
             entries = {name: each for name, each in self._entries.value.items() if name != key}
             kept = list(entries.items())[-(_MOST_ENTRIES - 1) :]
             self._entries.publish({**dict(kept), key: known})
 
-    def learn_program(self, seen: SeenProgram | None) -> None:
+    def learn_program(self, seen: KnownBinary | None) -> None:
         """Keep which FFmpeg was found."""
         if seen is not None and seen != self.program:
             self.program = seen
@@ -143,7 +143,7 @@ def key_of(source: Source, facts: FileFacts | None = None) -> str:
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
 
 
-def render(entries: _Entries, seen: SeenProgram | None = None) -> str:
+def render(entries: _Entries, seen: KnownBinary | None = None) -> str:
     """Write the file's text; `parse` reads it back."""
     sources = {key: attrs.asdict(known) for key, known in entries.items()}
     program = None
@@ -156,7 +156,7 @@ def render(entries: _Entries, seen: SeenProgram | None = None) -> str:
     return json.dumps(whole, indent=1) + "\n"
 
 
-def parse(text: str) -> tuple[_Entries, SeenProgram | None]:
+def parse(text: str) -> tuple[_Entries, KnownBinary | None]:
     """Read the file's text; raises ValueError for anything that `render` does not write."""
     found = json.loads(text)
     if not isinstance(found, dict) or found.get("version") != VERSION:
@@ -168,18 +168,18 @@ def parse(text: str) -> tuple[_Entries, SeenProgram | None]:
     return entries, _program(found.get("ffmpeg"))
 
 
-def _program(raw: object) -> SeenProgram | None:
+def _program(raw: object) -> KnownBinary | None:
     if raw is None:
         return None
     kinds = (str, int, int, bool, int, int)
     if not isinstance(raw, list) or [type(each) for each in raw] != list(kinds):
         raise ValueError("ffmpeg is written in another way")
     path, major, minor, bundled, size, changed = raw
-    return SeenProgram(Program(Path(path), (major, minor), bundled), size, changed)
+    return KnownBinary(FFmpegBinary(Path(path), (major, minor), bundled), size, changed)
 
 
-def _known(raw: object) -> Known:
-    fields = attrs.fields_dict(Known)
+def _known(raw: object) -> SourceFacts:
+    fields = attrs.fields_dict(SourceFacts)
     kinds: dict[str, type | tuple[type, ...]] = {"width": int, "height": int, "fps": (int, float)}
     if not isinstance(raw, dict) or raw.keys() != fields.keys():
         raise ValueError("an entry has other fields")
@@ -188,10 +188,10 @@ def _known(raw: object) -> Known:
             raise ValueError(f"{name} has another type")
     if raw["transport"] not in _TRANSPORTS:
         raise ValueError("transport is another word")
-    return Known(**raw)
+    return SourceFacts(**raw)
 
 
-def _load(file: Path) -> tuple[_Entries, SeenProgram | None]:
+def _load(file: Path) -> tuple[_Entries, KnownBinary | None]:
     try:
         with file.open("rb") as stream:
             return parse(stream.read(_MOST_BYTES).decode())

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from camd.camera.holes import Hole, HoleFinder
-from camd.camera.queue import Captured, RunEnded
-from camd.camera.sessions import Loss, SessionBook
+from camd.camera.holes import DropDetector, DroppedFrames
+from camd.camera.queue import CapturedFragment, CaptureEnded
+from camd.camera.sessions import FrameLoss, SessionBook
 from camd.media.fragments import Fragment
 from camd.model import Cause, Gap
 
@@ -20,7 +20,7 @@ CLOCK_DRIFT = 0.002  # of the time: two clocks that differ, and no picture is mi
 
 
 @attrs.define(eq=False)
-class Ledger:
+class GapLedger:
     """The open losses of one session, and where its footage ends. Pure.
 
     An entry covers a hole as a whole: it is made when footage goes on, or the session ends. All
@@ -29,7 +29,7 @@ class Ledger:
     """
 
     book: SessionBook
-    holes: HoleFinder = attrs.field(factory=HoleFinder)
+    holes: DropDetector = attrs.field(factory=DropDetector)
     written_until: datetime | None = attrs.field(default=None, init=False)
     # Why frames that wait for a key frame have to: until something else is lost, for the source.
     latest_cause: Cause = attrs.field(default=Cause.FRAMES_DROPPED_BY_SOURCE, init=False)
@@ -41,8 +41,8 @@ class Ledger:
     _arrived: datetime | None = attrs.field(default=None, init=False)  # the newest frame
     _placed: bool = attrs.field(default=False, init=False)  # the newest times follow arrival
     _in_hand: int = attrs.field(default=0, init=False)  # frames: neither written nor lost yet
-    _loss: Loss | None = attrs.field(default=None, init=False)
-    _run_over: RunEnded | None = attrs.field(default=None, init=False)
+    _loss: FrameLoss | None = attrs.field(default=None, init=False)
+    _run_over: CaptureEnded | None = attrs.field(default=None, init=False)
     _aligned: datetime | None = attrs.field(default=None, init=False)  # by the clock, a file began
     # When the stream's timeline began, by each of its newest fragments: late ones say later.
     _zeros: deque[datetime] = attrs.field(
@@ -61,7 +61,7 @@ class Ledger:
         file began; not `exact`: it is not known whether `until` is by the clock as it is now."""
         self.written_until, self._another_life = until, True
         self._by_this_clock, self._set_by = exact, moved
-        self.run_ended(RunEnded(Cause.DAEMON_DOWN, "the service was not running"))
+        self.run_ended(CaptureEnded(Cause.DAEMON_DOWN, "the service was not running"))
 
     def set_clock(self, by: timedelta, moment: datetime) -> list[Gap]:
         """The wall clock was set, at `moment` of the new time; make the entry that says so."""
@@ -97,7 +97,7 @@ class Ledger:
         self.book.captured(frames)
         self._in_hand = frames
 
-    def start_of(self, captured: Captured) -> datetime:
+    def start_of(self, captured: CapturedFragment) -> datetime:
         """When a segment that begins with this fragment begins: without a seam where none is.
 
         A fragment that merely came late, as the ones before it did not, leaves no seam.
@@ -111,7 +111,7 @@ class Ledger:
         seam = on_time + timedelta(seconds=captured.fragment.start_seconds) - until
         return until if seam < least else captured.start
 
-    def wrote(self, captured: Captured, until: datetime) -> list[Gap]:
+    def wrote(self, captured: CapturedFragment, until: datetime) -> list[Gap]:
         """The fragment in hand is in a file, which ends at `until` of the time it began in."""
         self._in_hand, self._another_life, self._by_this_clock = 0, False, True
         self.written_until = until + self._set_by
@@ -143,32 +143,32 @@ class Ledger:
         """Make the entry for holes in what one child delivered: it delivers nothing more."""
         return self._dropped(self.holes.run_over())
 
-    def _dropped(self, holes: list[Hole]) -> list[Gap]:
+    def _dropped(self, holes: list[DroppedFrames]) -> list[Gap]:
         return [
             self.book.dropped(hole.start, hole.end, hole.seconds, hole.frames) for hole in holes
         ]
 
-    def lose(self, loss: Loss) -> None:
+    def lose(self, loss: FrameLoss) -> None:
         """The frames in hand cannot be written."""
         self._in_hand = 0
         self.holes.interrupt()
         self.latest_cause = loss.cause
         self._loss = loss if self._loss is None else self._loss.and_then(loss)
 
-    def lose_fragment(self, captured: Captured, cause: Cause, action: str) -> None:
+    def lose_fragment(self, captured: CapturedFragment, cause: Cause, action: str) -> None:
         """The fragment in hand cannot be written."""
         frames = captured.fragment.frames
-        self.lose(Loss(captured.start, captured.end, frames, cause, action))
+        self.lose(FrameLoss(captured.start, captured.end, frames, cause, action))
 
     def lose_in_hand(self, until: datetime, action: str) -> bool:
         """Whatever happens to the frames in hand: they are lost. False when there are none."""
         if not self._in_hand:
             return False
         start = self.written_until or self.book.started
-        self.lose(Loss(start, until, self._in_hand, Cause.STORAGE_ERROR, action))
+        self.lose(FrameLoss(start, until, self._in_hand, Cause.STORAGE_ERROR, action))
         return True
 
-    def run_ended(self, over: RunEnded) -> None:
+    def run_ended(self, over: CaptureEnded) -> None:
         """The child is gone: what comes until the next one delivers may be missing.
 
         Until then the first cause stands, whatever keeps the next child from delivering.
@@ -217,5 +217,5 @@ class Ledger:
         return [self.book.missed(start, until, over.cause)] if until > start else []
 
 
-def _zero_of(captured: Captured) -> datetime:
+def _zero_of(captured: CapturedFragment) -> datetime:
     return captured.start - timedelta(seconds=captured.fragment.start_seconds)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import attrs
 
-from camd.model import CameraState, Trouble
+from camd.model import CameraState, Problem
 
 FIRST_REST_SECONDS = 0.5
 SHORT_REST_SECONDS = 0.2  # behind what comes and goes: a server is asked often at first
@@ -51,21 +51,21 @@ class ChildSettled:
 class ChildStalled:
     """The child lives and delivers nothing."""
 
-    trouble: Trouble
+    trouble: Problem
 
 
 @attrs.frozen
 class ChildWaits:
     """The child runs and its source delivers, but no key frame yet."""
 
-    trouble: Trouble
+    trouble: Problem
 
 
 @attrs.frozen
 class ChildEnded:
     """The child is gone, its pipe drained. `trouble` None: it ended as it should."""
 
-    trouble: Trouble | None
+    trouble: Problem | None
     absent: bool = False  # the device is not there
 
 
@@ -78,7 +78,7 @@ class RestOver:
 class DeviceLost:
     """The camera has no device any more: unplugged, or another one is in its place."""
 
-    trouble: Trouble
+    trouble: Problem
 
 
 @attrs.frozen
@@ -86,7 +86,7 @@ class DeviceCame:
     """The camera has a device, or another one than a moment ago."""
 
 
-Event = (
+CaptureEvent = (
     Wanted
     | Unwanted
     | FragmentArrived
@@ -98,7 +98,7 @@ Event = (
     | DeviceLost
     | DeviceCame
 )
-EVENTS: tuple[type[Event], ...] = (
+EVENTS: tuple[type[CaptureEvent], ...] = (
     Wanted,
     Unwanted,
     FragmentArrived,
@@ -115,7 +115,7 @@ EVENTS: tuple[type[Event], ...] = (
 # --- actions: what the actor is to do -----------------------------------------------------
 
 
-class Action(enum.Enum):
+class CaptureAction(enum.Enum):
     """One thing to do, in the order given."""
 
     SPAWN = "spawn"  # start a child; there is none
@@ -128,17 +128,17 @@ class Action(enum.Enum):
 
 
 @attrs.frozen
-class Machine:
+class CaptureState:
     """Where a camera stands. `failures` in a row decide how long it rests."""
 
     state: CameraState = CameraState.IDLE
     wanted: bool = False
     present: bool = True  # False: there is no device, and its coming will be told
     failures: int = 0
-    trouble: Trouble | None = None
+    trouble: Problem | None = None
     streamed: bool = False  # whether the last child delivered before it ended
     # The last trouble, until the camera works or is another one.
-    past: Trouble | None = attrs.field(default=None, eq=False)
+    past: Problem | None = attrs.field(default=None, eq=False)
 
     @property
     def rest_seconds(self) -> float:
@@ -159,11 +159,11 @@ class Machine:
         return self.state in (CameraState.STARTING, CameraState.STREAMING, CameraState.STOPPING)
 
 
-Step = tuple[Machine, tuple[Action, ...]]
-Rule = Callable[[Machine, Event], Step]
+Step = tuple[CaptureState, tuple[CaptureAction, ...]]
+Rule = Callable[[CaptureState, CaptureEvent], Step]
 
 
-def step(machine: Machine, event: Event) -> Step:
+def step(machine: CaptureState, event: CaptureEvent) -> Step:
     """Answer `event`: the machine afterwards, and what to do."""
     after, actions = TABLE[machine.state, type(event)](machine, event)
     past = after.trouble or after.past
@@ -172,59 +172,59 @@ def step(machine: Machine, event: Event) -> Step:
     return (after if past is after.past else attrs.evolve(after, past=past)), actions
 
 
-def _stay(machine: Machine, event: Event) -> Step:
+def _stay(machine: CaptureState, event: CaptureEvent) -> Step:
     return machine, ()
 
 
-def _want(machine: Machine, event: Event) -> Step:
+def _want(machine: CaptureState, event: CaptureEvent) -> Step:
     return attrs.evolve(machine, wanted=True), ()
 
 
-def _unwant(machine: Machine, event: Event) -> Step:
+def _unwant(machine: CaptureState, event: CaptureEvent) -> Step:
     return attrs.evolve(machine, wanted=False), ()
 
 
-def _spawn(machine: Machine, event: Event) -> Step:
-    return attrs.evolve(machine, state=CameraState.STARTING, wanted=True), (Action.SPAWN,)
+def _spawn(machine: CaptureState, event: CaptureEvent) -> Step:
+    return attrs.evolve(machine, state=CameraState.STARTING, wanted=True), (CaptureAction.SPAWN,)
 
 
-def _wake_and_spawn(machine: Machine, event: Event) -> Step:
+def _wake_and_spawn(machine: CaptureState, event: CaptureEvent) -> Step:
     after, actions = _spawn(machine, event)
-    return after, (Action.WAKE, *actions)
+    return after, (CaptureAction.WAKE, *actions)
 
 
-def _want_absent(machine: Machine, event: Event) -> Step:
+def _want_absent(machine: CaptureState, event: CaptureEvent) -> Step:
     """Wait for the device when its coming will be told; else look whether it is there."""
     return (_wake_and_spawn if machine.present else _want)(machine, event)
 
 
-def _look_again(machine: Machine, event: Event) -> Step:
+def _look_again(machine: CaptureState, event: CaptureEvent) -> Step:
     return _spawn(machine, event) if machine.present else (machine, ())
 
 
-def _give_up_absent(machine: Machine, event: Event) -> Step:
+def _give_up_absent(machine: CaptureState, event: CaptureEvent) -> Step:
     return (_give_up if machine.present else _unwant)(machine, event)
 
 
-def _give_up(machine: Machine, event: Event) -> Step:
+def _give_up(machine: CaptureState, event: CaptureEvent) -> Step:
     after = attrs.evolve(machine, state=CameraState.IDLE, wanted=False, failures=0, trouble=None)
-    return after, (Action.WAKE,)
+    return after, (CaptureAction.WAKE,)
 
 
-def _stream(machine: Machine, event: Event) -> Step:
+def _stream(machine: CaptureState, event: CaptureEvent) -> Step:
     return attrs.evolve(machine, state=CameraState.STREAMING, trouble=None), ()
 
 
-def _settle(machine: Machine, event: Event) -> Step:
+def _settle(machine: CaptureState, event: CaptureEvent) -> Step:
     return attrs.evolve(machine, failures=0), ()
 
 
-def _terminate(machine: Machine, event: Event) -> Step:
+def _terminate(machine: CaptureState, event: CaptureEvent) -> Step:
     after = attrs.evolve(machine, state=CameraState.STOPPING, wanted=False, trouble=None)
-    return after, (Action.TERMINATE,)
+    return after, (CaptureAction.TERMINATE,)
 
 
-def _terminate_stalled(machine: Machine, event: Event) -> Step:
+def _terminate_stalled(machine: CaptureState, event: CaptureEvent) -> Step:
     assert isinstance(event, ChildStalled)
     after = attrs.evolve(
         machine,
@@ -233,16 +233,16 @@ def _terminate_stalled(machine: Machine, event: Event) -> Step:
         trouble=event.trouble,
         streamed=machine.state is CameraState.STREAMING,
     )
-    return after, (Action.TERMINATE,)
+    return after, (CaptureAction.TERMINATE,)
 
 
-def _show_trouble(machine: Machine, event: Event) -> Step:
+def _show_trouble(machine: CaptureState, event: CaptureEvent) -> Step:
     """Show why a child waits, or that it was told to end and does not; nothing else can be done."""
     assert isinstance(event, ChildStalled | ChildWaits)
     return attrs.evolve(machine, trouble=event.trouble), ()
 
 
-def _child_ended(machine: Machine, event: Event) -> Step:
+def _child_ended(machine: CaptureState, event: CaptureEvent) -> Step:
     """The child ended by itself."""
     assert isinstance(event, ChildEnded)
     if event.trouble is None:  # a source that was played to its end
@@ -257,7 +257,7 @@ def _child_ended(machine: Machine, event: Event) -> Step:
     return _rest(failed, absent=event.absent)
 
 
-def _stopped_child_ended(machine: Machine, event: Event) -> Step:
+def _stopped_child_ended(machine: CaptureState, event: CaptureEvent) -> Step:
     """The child ended because it was told to."""
     if not machine.present:
         return _rest(machine, absent=True)
@@ -268,50 +268,50 @@ def _stopped_child_ended(machine: Machine, event: Event) -> Step:
     return _rest(machine, absent=isinstance(event, ChildEnded) and event.absent)
 
 
-def _rest(machine: Machine, *, absent: bool) -> Step:
+def _rest(machine: CaptureState, *, absent: bool) -> Step:
     if not machine.present:
         return attrs.evolve(machine, state=CameraState.ABSENT, failures=0), ()
     if not machine.wanted:
         return attrs.evolve(machine, state=CameraState.IDLE, failures=0), ()
     state = CameraState.ABSENT if absent else CameraState.RESTING
-    return attrs.evolve(machine, state=state), (Action.REST,)
+    return attrs.evolve(machine, state=state), (CaptureAction.REST,)
 
 
-def _lose(machine: Machine, event: Event) -> Step:
+def _lose(machine: CaptureState, event: CaptureEvent) -> Step:
     """No child exists: wait for the device, however long that takes."""
     assert isinstance(event, DeviceLost)
     after = attrs.evolve(
         machine, state=CameraState.ABSENT, present=False, failures=0, trouble=event.trouble
     )
-    return after, (Action.WAKE,)
+    return after, (CaptureAction.WAKE,)
 
 
-def _lose_child(machine: Machine, event: Event) -> Step:
+def _lose_child(machine: CaptureState, event: CaptureEvent) -> Step:
     """The child's device is gone: end it, though most end by themselves."""
     assert isinstance(event, DeviceLost)
     after = attrs.evolve(machine, state=CameraState.STOPPING, present=False, trouble=event.trouble)
-    return after, (Action.TERMINATE,)
+    return after, (CaptureAction.TERMINATE,)
 
 
-def _lose_stopping(machine: Machine, event: Event) -> Step:
+def _lose_stopping(machine: CaptureState, event: CaptureEvent) -> Step:
     assert isinstance(event, DeviceLost)
     return attrs.evolve(machine, present=False, trouble=machine.trouble or event.trouble), ()
 
 
-def _come(machine: Machine, event: Event) -> Step:
+def _come(machine: CaptureState, event: CaptureEvent) -> Step:
     return attrs.evolve(machine, present=True), ()
 
 
-def _come_back(machine: Machine, event: Event) -> Step:
+def _come_back(machine: CaptureState, event: CaptureEvent) -> Step:
     """A device is there and no child: no reason to wait any longer."""
     here = attrs.evolve(machine, present=True, failures=0, trouble=None)
     if not machine.wanted:
-        return attrs.evolve(here, state=CameraState.IDLE), (Action.WAKE,)
+        return attrs.evolve(here, state=CameraState.IDLE), (CaptureAction.WAKE,)
     return _wake_and_spawn(here, event)
 
 
 _S = CameraState
-TABLE: dict[tuple[CameraState, type[Event]], Rule] = {
+TABLE: dict[tuple[CameraState, type[CaptureEvent]], Rule] = {
     (_S.IDLE, Wanted): _spawn,
     (_S.STARTING, Wanted): _want,
     (_S.STARTING, Unwanted): _terminate,

@@ -14,13 +14,13 @@ from camd.camera.sessions import OLDEST_FIRST_FRAME_SECONDS, SessionBook
 from camd.clock import boot_id, monotonic, now, synchronised, to_unix_micros
 from camd.media.boxes import MediaError
 from camd.media.fragments import Fragment, Init
-from camd.media.identity import SegmentIdentity
+from camd.media.identity import SegmentMetadata
 from camd.media.mp4 import SegmentIndex
 from camd.model import CameraId, Segment, SegmentState, SessionId
 from camd.storage.actor import Storage
-from camd.storage.guard import Guard
+from camd.storage.guard import SpaceMonitor
 from camd.storage.naming import candidates
-from camd.storage.segment import Harm, SegmentFile
+from camd.storage.segment import FileHarm, SegmentFile
 
 log = structlog.get_logger("camd.recorder")
 
@@ -37,7 +37,7 @@ class Beginning:
 
 
 @attrs.frozen
-class OpenSegment:
+class SegmentWriter:
     """One growing file, its place in the session, and where it begins."""
 
     file: SegmentFile
@@ -120,7 +120,7 @@ class OpenSegment:
             return error
         return None
 
-    async def settle(self, storage: Storage, harm: Harm) -> Segment:
+    async def settle(self, storage: Storage, harm: FileHarm) -> Segment:
         """Close a file that others have done something to, and describe what is left of it.
 
         What was moved is sealed where it is; what was cut short, if anything whole is left.
@@ -129,20 +129,20 @@ class OpenSegment:
 
         def finish() -> SegmentState:
             try:
-                if harm is Harm.CUT:
+                if harm is FileHarm.CUT:
                     self.file.give_up_torn()
-                if harm is not Harm.REMOVED:
+                if harm is not FileHarm.REMOVED:
                     self.file.seal()
             except OSError as error:
                 log.error("seal_failed", file=self.name, error=str(error))
-                return SegmentState.MISSING if harm is Harm.CUT else SegmentState.INTERRUPTED
+                return SegmentState.MISSING if harm is FileHarm.CUT else SegmentState.INTERRUPTED
             finally:
                 self.file.close()
-            return SegmentState.SEALED if harm is Harm.CUT else SegmentState.MISSING
+            return SegmentState.SEALED if harm is FileHarm.CUT else SegmentState.MISSING
 
         state = await storage.on_disk(finish)
         account = self.account(state)
-        if harm is Harm.REMOVED or (harm is Harm.CUT and state is SegmentState.MISSING):
+        if harm is FileHarm.REMOVED or (harm is FileHarm.CUT and state is SegmentState.MISSING):
             account = attrs.evolve(account, frames=0, size_bytes=0, sha256=None)
             return attrs.evolve(account, end=account.start, duration_seconds=0.0)
         return account
@@ -153,8 +153,13 @@ class OpenSegment:
             await storage.on_disk(self.file.close)
 
     async def split(
-        self, storage: Storage, book: SessionBook, init: Init, number: int, harm: Harm | None = None
-    ) -> OpenSegment | None:
+        self,
+        storage: Storage,
+        book: SessionBook,
+        init: Init,
+        number: int,
+        harm: FileHarm | None = None,
+    ) -> SegmentWriter | None:
         """Move the newest groups of pictures into a file of their own, so that there is room.
 
         With `harm`, the newest one, out of a file that is not in the folder any more. None when
@@ -163,12 +168,12 @@ class OpenSegment:
         OSError; then this file is as it was.
         """
 
-        def move() -> OpenSegment | None:
+        def move() -> SegmentWriter | None:
             file = self.file
             if file.limit_bytes is not None:
                 storage.disk.learn_largest_file(storage.folder, file.limit_bytes)
             mark = file.newest_mark if harm else file.cut_for_limit()
-            if mark is None and harm is not Harm.REMOVED:
+            if mark is None and harm is not FileHarm.REMOVED:
                 return None
             first, *rest = file.fragments_behind(mark)
             before = file.index_before(mark) if mark else None
@@ -193,7 +198,7 @@ class OpenSegment:
         except MediaError as error:
             raise OSError(errno.EIO, str(error)) from error
 
-    def _seal(self, guard: Guard) -> None:
+    def _seal(self, guard: SpaceMonitor) -> None:
         try:
             with suppress(OSError):  # a volume that is not there: the seal itself will say
                 self.file.look()
@@ -204,7 +209,7 @@ class OpenSegment:
             raise
         self.file.close()
 
-    def _seal_with(self, guard: Guard) -> None:
+    def _seal_with(self, guard: SpaceMonitor) -> None:
         try:
             self.file.seal()
         except OSError as error:
@@ -214,7 +219,7 @@ class OpenSegment:
             self.file.seal()
 
 
-async def open_segment(storage: Storage, book: SessionBook, beginning: Beginning) -> OpenSegment:
+async def open_segment(storage: Storage, book: SessionBook, beginning: Beginning) -> SegmentWriter:
     """Create the file with the fragment that it begins with; durable.
 
     Waits for the disk. Raises OSError, and SegmentError when no file can begin so.
@@ -222,11 +227,11 @@ async def open_segment(storage: Storage, book: SessionBook, beginning: Beginning
     return await storage.on_disk(lambda: _create(storage, book, beginning))
 
 
-def _create(storage: Storage, book: SessionBook, beginning: Beginning) -> OpenSegment:
+def _create(storage: Storage, book: SessionBook, beginning: Beginning) -> SegmentWriter:
     first, start, number = beginning.first, beginning.start, beginning.number
     age = (now() - start).total_seconds()
     oldest = OLDEST_FIRST_FRAME_SECONDS + book.wish.preroll_seconds
-    story = SegmentIdentity(
+    story = SegmentMetadata(
         camera_id=book.camera_id,
         identity=beginning.identity,
         session_id=book.session_id,
@@ -241,4 +246,4 @@ def _create(storage: Storage, book: SessionBook, beginning: Beginning) -> OpenSe
     taken = {segment.filename for segment in book.segments}  # also what was taken away
     names = (name for name in candidates(book.camera_id, start) if name not in taken)
     file = SegmentFile.create(storage.disk, storage.folder, names, index, first)
-    return OpenSegment(file, book.camera_id, book.session_id, number, first.start_seconds, start)
+    return SegmentWriter(file, book.camera_id, book.session_id, number, first.start_seconds, start)

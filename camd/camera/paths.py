@@ -8,24 +8,24 @@ from pathlib import Path
 
 import attrs
 
-from camd.config.files import what_it_is
+from camd.config.files import kind_of_path
 from camd.media import trouble as t
-from camd.model import Cause, Trouble
-from camd.runtime.looking import Looks
+from camd.model import Cause, Problem
+from camd.runtime.looking import PathLookup
 
-HANGS = Trouble(
+HANGS = Problem(
     "disk_hangs",
     "The disk or network share that the source's file is on does not answer",
     "Check the disk or the mount; it is tried again by itself.",
     Cause.CAMERA_LOST,
 )
-EMPTY = Trouble(
+EMPTY = Problem(
     "unreadable",
     "The source's file is empty",
     "Wait until it is written, or name another file.",
     Cause.UNSUPPORTED_FORMAT,
 )
-FORBIDDEN = Trouble(
+FORBIDDEN = Problem(
     "no_permission",
     "The service may not read the source's file",
     "Let the service's user read the file, and enter the folders above it.",
@@ -41,7 +41,7 @@ class FileFacts:
     changed_ns: int
 
 
-async def look_at_file(path: Path, looks: Looks) -> FileFacts | Trouble:
+async def look_at_file(path: Path, looks: PathLookup) -> FileFacts | Problem:
     """Say what is at `path`; never opens it, as a FIFO's writer would notice.
 
     Waits for the disk, with the patience of `looks`.
@@ -49,7 +49,7 @@ async def look_at_file(path: Path, looks: Looks) -> FileFacts | Trouble:
     return await looks.ask(partial(_look, path), otherwise=HANGS)
 
 
-def _look(path: Path) -> FileFacts | Trouble:
+def _look(path: Path) -> FileFacts | Problem:
     """Look. Blocks, on a mount that is dead for ever."""
     try:
         status = path.stat()
@@ -59,7 +59,7 @@ def _look(path: Path) -> FileFacts | Trouble:
         return FORBIDDEN
     except OSError as error:
         return attrs.evolve(t.NOT_A_FILE, message=f"The source's path is no file: {error.strerror}")
-    if words := what_it_is(status.st_mode):
+    if words := kind_of_path(status.st_mode):
         return attrs.evolve(t.NOT_A_FILE, message=f"The source's path {words}")
     if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
         return FORBIDDEN

@@ -10,14 +10,14 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from camd.camera.queue import Captured
+from camd.camera.queue import CapturedFragment
 
 # A start is answered with footage from before it was asked for, although storage is asked first.
 MARGIN_SECONDS = 2.0
 
 
 @attrs.define(eq=False)
-class Ring:
+class PrerollBuffer:
     """Holds what is needed to begin `seconds` ago, but never more than `limit_bytes`.
 
     With 0 seconds it holds what came since the last key frame. When there is more than the limit,
@@ -26,10 +26,10 @@ class Ring:
 
     seconds: float
     limit_bytes: int
-    _groups: deque[list[Captured]] = attrs.field(factory=deque, init=False)
+    _groups: deque[list[CapturedFragment]] = attrs.field(factory=deque, init=False)
     size_bytes: int = attrs.field(default=0, init=False)
 
-    def add(self, captured: Captured) -> None:
+    def add(self, captured: CapturedFragment) -> None:
         """Keep a fragment, unless the beginning of its group is not held any more."""
         if captured.fragment.starts_with_sync:
             self._groups.append([])
@@ -46,7 +46,7 @@ class Ring:
     def _second_begins_by(self, moment: datetime) -> bool:
         return len(self._groups) > 1 and self._groups[1][0].start <= moment
 
-    def since(self, moment: datetime) -> list[Captured]:
+    def since(self, moment: datetime) -> list[CapturedFragment]:
         """Give the latest group that begins at `moment` or before, and all behind it.
 
         Where none does, everything; empty when nothing is held.

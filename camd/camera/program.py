@@ -11,7 +11,7 @@ import trio
 
 from camd.config.schema import FfmpegConfig
 from camd.media.report import parse_encoders, parse_inputs, parse_version
-from camd.runtime.asking import ask_program
+from camd.runtime.asking import run_program
 from camd.runtime.spawn import NOT_EXECUTED
 
 _PATIENCE_SECONDS = 15  # the first run of a 170 MB program from a slow SD card
@@ -22,7 +22,7 @@ class FfmpegMissingError(Exception):
 
 
 @attrs.frozen
-class Program:
+class FFmpegBinary:
     """An FFmpeg that has been seen to run."""
 
     path: Path
@@ -31,24 +31,24 @@ class Program:
 
 
 @attrs.frozen
-class SeenProgram:
+class KnownBinary:
     """An FFmpeg that ran, and what its file was like: the same file needs no second trial."""
 
-    program: Program
+    program: FFmpegBinary
     size_bytes: int
     changed_ns: int
 
 
-def look_at_program(program: Program) -> SeenProgram | None:
+def look_at_program(program: FFmpegBinary) -> KnownBinary | None:
     """Take note of the file of a program that has been seen to run. Blocks."""
     try:
         status = program.path.stat()
     except OSError:
         return None
-    return SeenProgram(program, status.st_size, status.st_mtime_ns)
+    return KnownBinary(program, status.st_size, status.st_mtime_ns)
 
 
-def is_still_the_one(seen: SeenProgram, config: FfmpegConfig) -> bool:
+def is_still_the_one(seen: KnownBinary, config: FfmpegConfig) -> bool:
     """Tell whether a search would find this program again, unchanged. Blocks."""
     wanted = config.path or _system_path()
     if wanted is not None:
@@ -56,7 +56,7 @@ def is_still_the_one(seen: SeenProgram, config: FfmpegConfig) -> bool:
     return seen.program.bundled and look_at_program(seen.program) == seen
 
 
-async def find_ffmpeg(config: FfmpegConfig) -> Program:
+async def find_ffmpeg(config: FfmpegConfig) -> FFmpegBinary:
     """Return the FFmpeg to use, after running `ffmpeg -version`; bounded in time.
 
     A program that the configuration names is taken or refused, never replaced by another one.
@@ -64,7 +64,7 @@ async def find_ffmpeg(config: FfmpegConfig) -> Program:
     """
     if config.path is not None:
         try:
-            return Program(config.path, await _version(config.path))
+            return FFmpegBinary(config.path, await _version(config.path))
         except _UnusableError as error:
             raise FfmpegMissingError(
                 f"ffmpeg.path: {config.path} {error}; correct the path, or remove it to have "
@@ -76,7 +76,7 @@ async def find_ffmpeg(config: FfmpegConfig) -> Program:
         if path is None:
             continue
         try:
-            return Program(path, await _version(path), bundled)
+            return FFmpegBinary(path, await _version(path), bundled)
         except _UnusableError as error:
             tried.append(f" ({path} {error})")
     raise FfmpegMissingError(
@@ -85,7 +85,7 @@ async def find_ffmpeg(config: FfmpegConfig) -> Program:
     )
 
 
-async def encoders(program: Program) -> frozenset[str]:
+async def encoders(program: FFmpegBinary) -> frozenset[str]:
     """Return the names of the encoders that `program` was built with, such as libx264.
 
     Raises FfmpegMissingError when it does not run any more.
@@ -93,7 +93,7 @@ async def encoders(program: Program) -> frozenset[str]:
     return parse_encoders(await _ask(program, "-encoders"))
 
 
-async def inputs(program: Program) -> frozenset[str]:
+async def inputs(program: FFmpegBinary) -> frozenset[str]:
     """Return the devices that `program` can capture from, such as alsa and v4l2.
 
     Raises FfmpegMissingError when it does not run any more.
@@ -101,7 +101,7 @@ async def inputs(program: Program) -> frozenset[str]:
     return parse_inputs(await _ask(program, "-devices"))
 
 
-async def knows_tls_verify(program: Program) -> bool:
+async def knows_tls_verify(program: FFmpegBinary) -> bool:
     """Tell whether `program` can be told to verify an rtsps server's certificate, or not to.
 
     Raises FfmpegMissingError when it does not run any more.
@@ -109,7 +109,7 @@ async def knows_tls_verify(program: Program) -> bool:
     return "-tls_verify" in await _ask(program, "-h", "demuxer=rtsp")
 
 
-async def _ask(program: Program, *options: str) -> str:
+async def _ask(program: FFmpegBinary, *options: str) -> str:
     """Ask a program that was seen to run before. Raises FfmpegMissingError."""
     try:
         return await _output(program.path, *options)
@@ -131,7 +131,7 @@ async def _version(path: Path) -> tuple[int, int]:
 async def _output(path: Path, *options: str) -> str:
     command = [str(path), "-hide_banner", *options]
     try:
-        answer = await ask_program(command, _PATIENCE_SECONDS)
+        answer = await run_program(command, _PATIENCE_SECONDS)
     except OSError as error:
         raise _UnusableError(f"cannot be run: {error.strerror}") from error
     if answer.flooded:

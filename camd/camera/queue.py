@@ -20,7 +20,7 @@ DEFAULT_LIMIT_BYTES = 64 * 1024 * 1024
 
 
 @attrs.frozen
-class Captured:
+class CapturedFragment:
     """A fragment, and when its first frame was there (wall clock, UTC).
 
     `init` is the header that it needs; None: the one that its run began with. `placed` says that
@@ -37,20 +37,20 @@ class Captured:
     turned: bool = False
     spread: bool = False
 
-    def moved(self, by: timedelta) -> Captured:
+    def moved(self, by: timedelta) -> CapturedFragment:
         """Tell its times on a clock that was set by so much."""
         return attrs.evolve(self, start=self.start + by, end=self.end + by)
 
 
 @attrs.frozen
-class RunBegan:
+class CaptureBegan:
     """A child delivers its first bytes; everything behind belongs to it."""
 
     init: Init
 
 
 @attrs.frozen
-class RunEnded:
+class CaptureEnded:
     """The child is gone; `cause` says why footage will be missing, None: nothing is missing."""
 
     cause: Cause | None
@@ -74,7 +74,7 @@ class ClockFound:
 
 
 @attrs.frozen
-class Overflowed:
+class QueueOverflowed:
     """Frames that the disk was too slow for, here."""
 
     start: datetime
@@ -83,11 +83,19 @@ class Overflowed:
 
 
 @attrs.frozen
-class Finish:
+class EndOfInput:
     """Nothing will come any more."""
 
 
-Item = Captured | RunBegan | RunEnded | ClockFound | ClockStepped | Overflowed | Finish
+QueueItem = (
+    CapturedFragment
+    | CaptureBegan
+    | CaptureEnded
+    | ClockFound
+    | ClockStepped
+    | QueueOverflowed
+    | EndOfInput
+)
 
 
 @attrs.define(eq=False)
@@ -95,7 +103,7 @@ class CaptureQueue:
     """Filled without waiting by the camera, emptied by its recorder."""
 
     limit_bytes: int = DEFAULT_LIMIT_BYTES
-    _items: deque[Item] = attrs.field(factory=deque, init=False)
+    _items: deque[QueueItem] = attrs.field(factory=deque, init=False)
     _bytes: int = attrs.field(default=0, init=False)
     _arrived: trio.Event = attrs.field(factory=trio.Event, init=False)
     _last_call: bool = attrs.field(default=False, init=False)
@@ -106,18 +114,18 @@ class CaptureQueue:
         """How much waits to be written."""
         return self._bytes
 
-    def put(self, item: Item) -> None:
+    def put(self, item: QueueItem) -> None:
         """Add an item; after Finish nothing is added any more."""
         if self.finished:
             return
-        self.finished = isinstance(item, Finish)
+        self.finished = isinstance(item, EndOfInput)
         self._items.append(item)
-        if isinstance(item, Captured):
+        if isinstance(item, CapturedFragment):
             self._bytes += item.fragment.size_bytes
             while self._bytes > self.limit_bytes and self._drop_oldest_gop():
                 pass
             if self._last_call:
-                self._items.append(Finish())
+                self._items.append(EndOfInput())
                 self.finished = True
         self._arrived.set()
 
@@ -127,13 +135,17 @@ class CaptureQueue:
 
     def _drop_oldest_gop(self) -> bool:
         """Replace the oldest GOP by a marker; False when nothing may be dropped."""
-        first = next((i for i, x in enumerate(self._items) if isinstance(x, Captured)), None)
+        first = next(
+            (i for i, x in enumerate(self._items) if isinstance(x, CapturedFragment)), None
+        )
         if first is None or first == len(self._items) - 1:
             return False
-        dropped: list[Captured] = []
+        dropped: list[CapturedFragment] = []
         while first < len(self._items):
             item = self._items[first]
-            if not isinstance(item, Captured) or (dropped and item.fragment.starts_with_sync):
+            if not isinstance(item, CapturedFragment) or (
+                dropped and item.fragment.starts_with_sync
+            ):
                 break
             dropped.append(item)
             del self._items[first]
@@ -141,18 +153,18 @@ class CaptureQueue:
         frames = sum(item.fragment.frames for item in dropped)
         start, end = dropped[0].start, dropped[-1].end
         before = self._items[first - 1] if first else None
-        if isinstance(before, Overflowed):
-            self._items[first - 1] = Overflowed(before.start, end, before.frames + frames)
+        if isinstance(before, QueueOverflowed):
+            self._items[first - 1] = QueueOverflowed(before.start, end, before.frames + frames)
         else:
-            self._items.insert(first, Overflowed(start, end, frames))
+            self._items.insert(first, QueueOverflowed(start, end, frames))
         return True
 
-    async def get(self) -> Item:
+    async def get(self) -> QueueItem:
         """Wait for the next item."""
         while not self._items:
             self._arrived = trio.Event()
             await self._arrived.wait()
         item = self._items.popleft()
-        if isinstance(item, Captured):
+        if isinstance(item, CapturedFragment):
             self._bytes -= item.fragment.size_bytes
         return item

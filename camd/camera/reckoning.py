@@ -10,15 +10,15 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from camd.camera.sessions import Moment, SessionBook
-from camd.storage.trust import Arrival
+from camd.camera.sessions import BootMoment, SessionBook
+from camd.storage.trust import FootageArrival
 
 STEP_SECONDS = 2.0  # less is how exactly a file tells when it arrived
 _NONE = timedelta(0)
 
 
 @attrs.frozen
-class Reckoning:
+class ResumePoint:
     """`until` is where the account ends; the clock was set by `moved` since the newest file began.
 
     Of that, no entry of the ledger says `untold` yet. `exact`: it is by the monotonic clock.
@@ -30,7 +30,9 @@ class Reckoning:
     exact: bool = False
 
     @classmethod
-    def of(cls, book: SessionBook, moment: Moment, arrival: Arrival | None) -> Reckoning:
+    def of(
+        cls, book: SessionBook, moment: BootMoment, arrival: FootageArrival | None
+    ) -> ResumePoint:
         """Compare the clocks; `arrival` is that of the newest file's last frame, if it is known."""
         until = book.accounted_until
         if not book.segments:
@@ -53,11 +55,13 @@ class Reckoning:
         return cls(min(there, max(by_file, moment.wall)), moved, untold, exact=True)
 
 
-def arrival_by_session(book: SessionBook, boot_id: str, monotonic_start: float) -> Arrival | None:
+def arrival_by_session(
+    book: SessionBook, boot_id: str, monotonic_start: float
+) -> FootageArrival | None:
     """Say when the newest file's last frame arrived, where the file does not tell it."""
     if not book.segments or not boot_id:
         return None
     newest = book.segments[-1]
     steps = sum((gap.stepped for gap in book.gaps if gap.start <= newest.start), _NONE)
     since = newest.end - book.started - steps
-    return Arrival(boot_id, monotonic_start + since.total_seconds())
+    return FootageArrival(boot_id, monotonic_start + since.total_seconds())

@@ -12,33 +12,33 @@ import attrs
 import structlog
 import trio
 
-from camd.camera.accounts import Accounts, Observer
-from camd.camera.brake import Brake
-from camd.camera.holes import HoleFinder
-from camd.camera.ledger import Ledger
-from camd.camera.opened import Beginning, OpenSegment, open_segment
+from camd.camera.accounts import SessionAccounts, SessionObserver
+from camd.camera.brake import WriteBackoff
+from camd.camera.holes import DropDetector
+from camd.camera.ledger import GapLedger
+from camd.camera.opened import Beginning, SegmentWriter, open_segment
 from camd.camera.queue import (
-    Captured,
+    CaptureBegan,
+    CapturedFragment,
+    CaptureEnded,
     CaptureQueue,
     ClockFound,
     ClockStepped,
-    Finish,
-    Item,
-    Overflowed,
-    RunBegan,
-    RunEnded,
+    EndOfInput,
+    QueueItem,
+    QueueOverflowed,
 )
-from camd.camera.reckoning import Reckoning
+from camd.camera.reckoning import ResumePoint
 from camd.camera.rotation import Rotation
-from camd.camera.sessions import Loss, SessionBook
+from camd.camera.sessions import FrameLoss, SessionBook
 from camd.clock import monotonic, now
 from camd.media.fragments import Init
 from camd.media.mp4 import SegmentError
 from camd.media.reheader import one_file
-from camd.model import Cause, Gap, RecordingNews, Segment, SegmentState
+from camd.model import Cause, Gap, RecordingEventKind, Segment, SegmentState
 from camd.storage.actor import Storage
-from camd.storage.levels import Need
-from camd.storage.segment import Harm, HarmedError
+from camd.storage.levels import SpaceNeed
+from camd.storage.segment import FileHarm, FileHarmedError
 
 log = structlog.get_logger("camd.recorder")
 
@@ -46,32 +46,32 @@ CUT_SHORT_SECONDS = 5.0
 
 
 @attrs.define(eq=False)
-class Recorder:
+class SessionWriter:
     """One session's writer. `rotation` may be replaced while it runs."""
 
     identity: str
     book: SessionBook
     queue: CaptureQueue
     storage: Storage
-    observer: Observer
+    observer: SessionObserver
     rotation: Rotation
     sync_seconds: float | None  # None: only when a segment is sealed
-    holes: HoleFinder = attrs.field(factory=HoleFinder)
+    holes: DropDetector = attrs.field(factory=DropDetector)
     _init: Init | None = attrs.field(default=None, init=False)
-    _open: OpenSegment | None = attrs.field(default=None, init=False)
+    _open: SegmentWriter | None = attrs.field(default=None, init=False)
     _number: int = attrs.field(default=0, init=False)
     _sync_due: float | None = attrs.field(default=None, init=False)  # monotonic seconds
-    _brake: Brake = attrs.field(factory=Brake, init=False)
-    _ledger: Ledger = attrs.field(init=False)
-    accounts: Accounts = attrs.field(init=False)
+    _brake: WriteBackoff = attrs.field(factory=WriteBackoff, init=False)
+    _ledger: GapLedger = attrs.field(init=False)
+    accounts: SessionAccounts = attrs.field(init=False)
     _finishing: bool = attrs.field(default=False, init=False)
     _done: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._ledger = Ledger(self.book, self.holes)
-        self.accounts = Accounts(self.book, self.storage, self.observer)
+        self._ledger = GapLedger(self.book, self.holes)
+        self.accounts = SessionAccounts(self.book, self.storage, self.observer)
 
-    def resume(self, there: Reckoning) -> None:
+    def resume(self, there: ResumePoint) -> None:
         """Continue a session with segments: the time since the newest one is `daemon_down`.
 
         Unless the ledger has some of it: a kill may come between an entry and the next frame.
@@ -94,10 +94,10 @@ class Recorder:
 
     async def _record(self) -> None:
         while not self._finishing:
-            item: Item | None = None
+            item: QueueItem | None = None
             with trio.move_on_after(self._until_sync()):
                 item = await self.queue.get()
-            if isinstance(item, Finish):
+            if isinstance(item, EndOfInput):
                 self._finishing = True
             elif item is None:
                 await self._sync()
@@ -112,29 +112,29 @@ class Recorder:
         """Account for the fragment that was in hand, then finish as usual."""
         if self._ledger.lose_in_hand(now(), "was interrupted"):
             await self._seal()
-        self.queue.put(Finish())
+        self.queue.put(EndOfInput())
         await self._record()
 
-    async def _take(self, item: Item) -> None:
+    async def _take(self, item: QueueItem) -> None:
         match item:
-            case RunBegan(init):
+            case CaptureBegan(init):
                 self._init = init
-            case Captured():
+            case CapturedFragment():
                 self._init = item.init or self._init
                 if self.book.segments or self._began_with(item):
                     self._ledger.took(item.fragment.frames)
                     await self._capture(item)
-            case Overflowed(start, end, frames):
+            case QueueOverflowed(start, end, frames):
                 self._ledger.took(frames)
                 await self._seal()
                 why = "dropped the oldest frames in memory"
-                self._ledger.lose(Loss(start, end, frames, Cause.STORAGE_SLOW, why))
+                self._ledger.lose(FrameLoss(start, end, frames, Cause.STORAGE_SLOW, why))
                 await self.accounts.enter(self._ledger.settle_losses())
             case ClockFound(by, moment):
                 await self.accounts.enter(self.book.clock_set(by, moment))
             case ClockStepped(by, moment):
                 await self.accounts.enter(self._ledger.set_clock(by, moment))
-            case RunEnded():
+            case CaptureEnded():
                 await self.accounts.enter(self._ledger.source_over())
                 await self._seal()
                 await self.accounts.enter(self._ledger.settle_losses())
@@ -142,7 +142,7 @@ class Recorder:
                 if item.cause is not None:
                     self.book.wait_for(item.reason)
 
-    def _began_with(self, captured: Captured) -> bool:
+    def _began_with(self, captured: CapturedFragment) -> bool:
         """Whether a session without a file can begin here, or has lost frames that are counted.
 
         A session begins with a key frame; what a source sends before that is not part of it.
@@ -151,7 +151,7 @@ class Recorder:
 
     # --- fragments ---
 
-    async def _capture(self, captured: Captured) -> None:
+    async def _capture(self, captured: CapturedFragment) -> None:
         """Write a fragment, or count it as lost."""
         fragment = captured.fragment
         level = self.storage.published.value.level
@@ -178,11 +178,11 @@ class Recorder:
                 await self._write_failed(error, captured)
         except SegmentError as error:
             await self._does_not_fit(error, captured)
-        except HarmedError as error:
+        except FileHarmedError as error:
             await self._harmed(error.harm)
             await self._capture(captured)
 
-    def _due(self, captured: Captured) -> bool:
+    def _due(self, captured: CapturedFragment) -> bool:
         """Whether to cut here: by time or size, or the file's header or times are not true here."""
         assert self._open is not None
         assert self._init is not None
@@ -199,7 +199,7 @@ class Recorder:
             frame_seconds=fragment.duration_seconds / max(1, fragment.frames),
         )
 
-    async def _begin(self, captured: Captured) -> None:
+    async def _begin(self, captured: CapturedFragment) -> None:
         """Open a segment with a fragment that starts with a key frame. Raises OSError.
 
         The first fragment of a segment is synced at once: "started" means durable (I7), and a
@@ -219,7 +219,7 @@ class Recorder:
         await self.accounts.enter(dropped)
         self._brake.worked()
 
-    async def _append(self, captured: Captured) -> None:
+    async def _append(self, captured: CapturedFragment) -> None:
         """Append to the open segment, and sync when it is due.
 
         Raises OSError when the fragment is not in the file; a sync that fails is dealt with here.
@@ -239,7 +239,7 @@ class Recorder:
         else:
             self._brake.worked()
 
-    def _wrote(self, captured: Captured, grown: int) -> tuple[Segment, list[Gap]]:
+    def _wrote(self, captured: CapturedFragment, grown: int) -> tuple[Segment, list[Gap]]:
         """Account for a fragment that is in the file; what it shows to be missing is returned."""
         assert self._open is not None
         self.storage.guard.wrote(self.book.session_id, grown)
@@ -249,7 +249,7 @@ class Recorder:
         self.storage.growing(account, self._open.file.synced_bytes)
         return account, dropped
 
-    async def _does_not_fit(self, error: SegmentError, captured: Captured) -> None:
+    async def _does_not_fit(self, error: SegmentError, captured: CapturedFragment) -> None:
         """A fragment cannot follow in this file (a long hole, other tracks): begin another."""
         log.warning("segment_ended", session=self.book.session_id, why=str(error))
         begun = self._open is not None
@@ -259,7 +259,7 @@ class Recorder:
         else:
             self._ledger.lose_fragment(captured, Cause.ENCODER_EXIT, str(error))
 
-    async def _go_on_in_another(self, captured: Captured) -> bool:
+    async def _go_on_in_another(self, captured: CapturedFragment) -> bool:
         """Write a fragment that the open file may not grow by; False when there is no such file.
 
         Nothing is lost where a group of pictures begins with it, or the newest one in the file
@@ -281,7 +281,7 @@ class Recorder:
         await self._capture(captured)
         return True
 
-    async def _split(self, opened: OpenSegment, harm: Harm | None = None) -> bool:
+    async def _split(self, opened: SegmentWriter, harm: FileHarm | None = None) -> bool:
         """Move the newest pictures of a file into the next one, which is open then."""
         before = opened.file.size_bytes
         try:
@@ -327,7 +327,7 @@ class Recorder:
     async def _rotate(self) -> None:
         """Seal, and promise room for the next minute of a session without an end."""
         assert self._open is not None
-        need = Need(self._open.bytes_per_second, None)
+        need = SpaceNeed(self._open.bytes_per_second, None)
         await self._seal()
         if self.book.wish.duration is None:
             self.storage.guard.renew(self.book.session_id, need.bytes)
@@ -338,12 +338,12 @@ class Recorder:
             opened, self._open, self._sync_due = self._open, None, None
             await self._seal_file(opened)
 
-    async def _seal_file(self, opened: OpenSegment) -> None:
+    async def _seal_file(self, opened: SegmentWriter) -> None:
         """Seal one file; what has no room in it is then in another one, which is open."""
         before, state = opened.file.size_bytes, SegmentState.SEALED
         try:
             error = await opened.seal(self.storage)
-        except HarmedError as harmed:
+        except FileHarmedError as harmed:
             await self._settle_harm(opened, harmed.harm)
             return
         if error is not None and error.errno == errno.EFBIG:
@@ -356,7 +356,9 @@ class Recorder:
             self.book.synced(monotonic())
         else:
             state = SegmentState.INTERRUPTED
-            self.observer.news(RecordingNews.ERROR, opened.name, f"seal failed: {error.strerror}")
+            self.observer.news(
+                RecordingEventKind.ERROR, opened.name, f"seal failed: {error.strerror}"
+            )
         self.storage.guard.wrote(self.book.session_id, opened.file.size_bytes - before)
         account = opened.account(state)
         self.book.replace(account)
@@ -368,15 +370,15 @@ class Recorder:
 
     # --- what others do to the file ---
 
-    async def _harmed(self, harm: Harm) -> None:
+    async def _harmed(self, harm: FileHarm) -> None:
         """Go on in another file, at once where the newest pictures can still be read."""
         assert self._open is not None
         opened, self._open, self._sync_due = self._open, None, None
-        if harm is not Harm.CUT:
+        if harm is not FileHarm.CUT:
             await self._split(opened, harm)
         await self._settle_harm(opened, harm)
 
-    async def _settle_harm(self, opened: OpenSegment, harm: Harm) -> None:
+    async def _settle_harm(self, opened: SegmentWriter, harm: FileHarm) -> None:
         """Say what is left of a file, and enter what is not."""
         log.error("file_harmed", file=opened.name, what=harm.value)
         until, frames = opened.end, opened.file.index.frames - opened.file.frames_moved
@@ -389,7 +391,7 @@ class Recorder:
             self.book.unwrote(lost)
             start = left.end if left.frames else left.start
             action = f"{opened.name} {harm.value} by somebody else; began a new file"
-            loss = Loss(start, until, lost, Cause.FILE_REMOVED, action)
+            loss = FrameLoss(start, until, lost, Cause.FILE_REMOVED, action)
             await self.accounts.enter([self.book.lost(loss)])
         await self.storage.note_segment(left)
         self.accounts.tell_error(f"{opened.name} {harm.value}")
@@ -413,7 +415,7 @@ class Recorder:
         self.accounts.tell_error(f"storage: {reason}")
         self.observer.failed(cause)
 
-    async def _write_failed(self, error: OSError, captured: Captured | None) -> None:
+    async def _write_failed(self, error: OSError, captured: CapturedFragment | None) -> None:
         """Seal what is there, ledger the fragment, and try again later."""
         cause = self._brake.failed(error, monotonic())
         log.error("write_failed", session=self.book.session_id, error=str(error))

@@ -21,7 +21,7 @@ import attrs
 import structlog
 import trio
 
-from camd.camera.program import Program
+from camd.camera.program import FFmpegBinary
 from camd.clock import now
 from camd.errors import Refusal
 from camd.media.command import hash_arguments, remux_arguments
@@ -40,7 +40,7 @@ _MOST_OUTPUT = 64 * 1024  # bytes of a program's words that are kept
 _HASH = re.compile(r"^\d+,[va],\w+=([0-9a-f]+)$", re.MULTILINE)
 
 
-async def to_mkv(program: Program, storage: Storage, segment: Segment) -> Segment | None:
+async def to_mkv(program: FFmpegBinary, storage: Storage, segment: Segment) -> Segment | None:
     """Convert a sealed segment; return what replaces it, None when the MP4 had to stay.
 
     Takes as long as copying the file does; runs FFmpeg twice more to compare the packets.
@@ -68,7 +68,7 @@ async def to_mkv(program: Program, storage: Storage, segment: Segment) -> Segmen
     return None
 
 
-async def remove_superseded(program: Program, storage: Storage, name: str) -> bool:
+async def remove_superseded(program: FFmpegBinary, storage: Storage, name: str) -> bool:
     """Remove an MP4 whose MKV is noted already, if it holds the same packets. Raises OSError."""
     source, made = storage.folder / name, storage.folder / with_extension(name, "mkv")
     with storage.leased(name), storage.leased(made.name):
@@ -85,7 +85,7 @@ def _forget(part: Path) -> None:
 
 
 async def _made_before(
-    program: Program, storage: Storage, segment: Segment, source: Path
+    program: FFmpegBinary, storage: Storage, segment: Segment, source: Path
 ) -> Segment | None:
     """Take over a whole MKV that the last life of the daemon had made, and not noted."""
     name = with_extension(segment.filename, "mkv")
@@ -101,7 +101,7 @@ async def _made_before(
 
 
 async def _convert(
-    program: Program, storage: Storage, segment: Segment, source: Path, part: Path
+    program: FFmpegBinary, storage: Storage, segment: Segment, source: Path, part: Path
 ) -> Segment:
     await _run(remux_arguments(str(program.path), source, part))
     packets = await _packets(program, source)
@@ -126,7 +126,7 @@ def _remove(storage: Storage, source: Path) -> None:
     storage.disk.sync_directory(source.parent)
 
 
-async def _packets(program: Program, path: Path) -> list[str]:
+async def _packets(program: FFmpegBinary, path: Path) -> list[str]:
     """Hash each stream's packets, whatever the container."""
     output = await _run(hash_arguments(str(program.path), path))
     return _HASH.findall(output.decode("ascii", "replace"))

@@ -10,19 +10,19 @@ import structlog
 
 from camd.camera.active import DURABILITY_SECONDS, SHUTDOWN
 from camd.camera.actor import Camera
-from camd.camera.reckoning import Reckoning, arrival_by_session
-from camd.camera.sessions import Moment, SessionBook
+from camd.camera.reckoning import ResumePoint, arrival_by_session
+from camd.camera.sessions import BootMoment, SessionBook
 from camd.clock import boot_id, monotonic, now
 from camd.config.schema import Config
 from camd.errors import Refusal
 from camd.model import CameraId, Cause, Session, SessionState
 from camd.storage.actor import Storage
-from camd.storage.trust import Arrival
+from camd.storage.trust import FootageArrival
 
 log = structlog.get_logger("camd.camera")
 
 
-class Company(Protocol):
+class ResumableCameras(Protocol):
     """Whoever knows the cameras."""
 
     def get(self, camera_id: CameraId) -> Camera | None:
@@ -30,12 +30,12 @@ class Company(Protocol):
 
 
 @attrs.frozen
-class Resumption:
+class SessionResumption:
     """Continues sessions, or closes them with what they lack."""
 
     _config: Config
     _storage: Storage
-    _cameras: Company
+    _cameras: ResumableCameras
 
     async def resume_sessions(self) -> None:
         """Continue what the last life of the daemon left unfinished; close what is over."""
@@ -56,7 +56,7 @@ class Resumption:
             log.error("not_resumed", session=session.session_id, why=refusal.message)
             return False
 
-    async def _arrival(self, session: Session) -> Arrival | None:
+    async def _arrival(self, session: Session) -> FootageArrival | None:
         """Find out when a session's last frame arrived: from its newest file, or its beginning."""
         if not session.segments:
             return None
@@ -71,7 +71,7 @@ class Resumption:
         until = book.segments[-1].end if book.segments else session.start
         wanted_until = self._wanted_until(session, moment)
         if wanted_until is not None or session.reason != SHUTDOWN:
-            there = Reckoning.of(book, moment, await self._arrival(session))
+            there = ResumePoint.of(book, moment, await self._arrival(session))
             gaps = book.clock_set(there.untold, moment.wall) if there.untold else []
             gap = book.cut_off(wanted_until, self._most_lost(session, moment), there.until)
             await self._storage.note_gaps([*gaps, *([gap] if gap is not None else [])])
@@ -79,14 +79,14 @@ class Resumption:
         book.ended, book.state = until, SessionState.ENDED
         await self._storage.note_session(book.snapshot(monotonic()))
 
-    def _wanted_until(self, session: Session, moment: Moment) -> datetime | None:
+    def _wanted_until(self, session: Session, moment: BootMoment) -> datetime | None:
         """Until when a session that is over should have recorded; None: nobody knows."""
         end = moment.planned_end_of(session)
         if end is None or not self._config.recording.resume_sessions:
             return None
         return min(end, moment.wall)
 
-    def _most_lost(self, session: Session, moment: Moment) -> timedelta:
+    def _most_lost(self, session: Session, moment: BootMoment) -> timedelta:
         """How much captured footage a life may have lost at its end (I2).
 
         The fragment in flight; and when the machine went down as well, what was not synced yet.
@@ -99,5 +99,5 @@ class Resumption:
         return unsynced + recording.fragment
 
 
-def _now() -> Moment:
-    return Moment(now(), monotonic(), boot_id())
+def _now() -> BootMoment:
+    return BootMoment(now(), monotonic(), boot_id())

@@ -13,38 +13,38 @@ import structlog
 import trio
 
 from camd.camera.actor import UNPLUGGED, Camera
-from camd.camera.capture import Capture
-from camd.camera.conversions import Conversions
-from camd.camera.encoders import Encoders
-from camd.camera.keeping import Keeping, KeptInFile
-from camd.camera.known import PATIENCE_SECONDS, SOURCES_FILE, KnownSources
+from camd.camera.capture import CapturePlanner
+from camd.camera.conversions import PendingConversions
+from camd.camera.encoders import EncoderTrials
+from camd.camera.keeping import BindingFileOnDisk, BindingStore
+from camd.camera.known import PATIENCE_SECONDS, SOURCES_FILE, SourceCache
 from camd.camera.program import (
-    Program,
+    FFmpegBinary,
     find_ffmpeg,
     is_still_the_one,
     look_at_program,
 )
-from camd.camera.resumption import Resumption
-from camd.camera.seats import Seats
-from camd.camera.settings import Settings
-from camd.camera.surroundings import Surroundings
-from camd.camera.wishes import Wishes, load_wishes
+from camd.camera.resumption import SessionResumption
+from camd.camera.seats import DeviceBinder
+from camd.camera.settings import CameraControls
+from camd.camera.surroundings import CaptureEnvironment
+from camd.camera.wishes import ControlStore, load_controls
 from camd.config.schema import CameraConfig, Config, RecordingConfig
 from camd.devices.bindings import KNOWN_FILE
 from camd.devices.holders import find_holders
-from camd.devices.survey import Survey
+from camd.devices.survey import DeviceMonitor
 from camd.errors import CAMERA_UNKNOWN, Refusal
 from camd.model import (
     CameraChanged,
     CameraId,
     CameraState,
     Event,
-    Seat,
+    MatchState,
     V4l2Source,
 )
 from camd.runtime.fanout import Fanout
-from camd.runtime.looking import Looks
-from camd.runtime.pipes import Pipes
+from camd.runtime.looking import PathLookup
+from camd.runtime.pipes import PipePoller
 from camd.storage.actor import Storage
 
 log = structlog.get_logger("camd.cameras")
@@ -63,26 +63,30 @@ class Cameras:
     _events: Fanout[Event]
     _nursery: trio.Nursery
     _cameras: dict[CameraId, Camera] = attrs.field(factory=dict, init=False)
-    _wishes: Wishes = attrs.field(factory=Wishes)
-    _survey: Survey | None = None
-    _pipes: Pipes | None = None
-    _around: Surroundings = attrs.field(init=False)
-    _memory: KnownSources = attrs.field(factory=KnownSources)
-    seats: Seats | None = attrs.field(default=None, init=False)  # None: nobody looks what is there
-    encoders: Encoders = attrs.field(
+    _wishes: ControlStore = attrs.field(factory=ControlStore)
+    _survey: DeviceMonitor | None = None
+    _pipes: PipePoller | None = None
+    _around: CaptureEnvironment = attrs.field(init=False)
+    _memory: SourceCache = attrs.field(factory=SourceCache)
+    seats: DeviceBinder | None = attrs.field(
+        default=None, init=False
+    )  # None: nobody looks what is there
+    encoders: EncoderTrials = attrs.field(
         default=attrs.Factory(
-            lambda cameras: Encoders(cameras._config.ffmpeg.encoder), takes_self=True
+            lambda cameras: EncoderTrials(cameras._config.ffmpeg.encoder), takes_self=True
         ),
         init=False,
     )
     _finding: trio.Lock = attrs.field(factory=trio.Lock, init=False)
-    _program: Program | None = attrs.field(default=None, init=False)
-    _looks: Looks = attrs.field(factory=Looks, init=False)
-    _links: Looks = attrs.field(factory=partial(Looks, _LINK_LOOKS, _LINK_SECONDS), init=False)
+    _program: FFmpegBinary | None = attrs.field(default=None, init=False)
+    _looks: PathLookup = attrs.field(factory=PathLookup, init=False)
+    _links: PathLookup = attrs.field(
+        factory=partial(PathLookup, _LINK_LOOKS, _LINK_SECONDS), init=False
+    )
 
     def __attrs_post_init__(self) -> None:
         look_again = self._survey.look_again if self._survey is not None else None
-        self._around = Surroundings(
+        self._around = CaptureEnvironment(
             find_holders=find_holders,
             neighbours=self._neighbours,
             look_again=look_again,
@@ -129,16 +133,16 @@ class Cameras:
         newest = [session.current for session in sessions if session is not None]
         return {segment.filename: segment.size_bytes for segment in newest if segment is not None}
 
-    def add(self, config: CameraConfig, seat: Seat | None = None) -> Camera:
+    def add(self, config: CameraConfig, seat: MatchState | None = None) -> Camera:
         """Start a camera's actor, and tell everybody that it is there."""
-        capture = Capture(
+        capture = CapturePlanner(
             *(config, self._config, self.find_program),
             abilities=self.encoders,
             memory=self._memory,
         )
         camera = Camera(
             *(config, self._config, self._storage, self._events, capture, self._around, seat),
-            settings=Settings(config.id, config.controls, self._wishes),
+            settings=CameraControls(config.id, config.controls, self._wishes),
         )
         self._cameras[config.id] = camera
         self._nursery.start_soon(camera.serve)
@@ -146,7 +150,7 @@ class Cameras:
         return camera
 
     async def take_in(self, config: CameraConfig) -> bool:
-        """Start the actor of a camera that was configured just now; False: as `Seats.add`."""
+        """Start the actor of a newly configured camera; False: as `DeviceBinder.add`."""
         if self.seats is not None and not await self.seats.add(config):
             return False
         if config.id not in self._cameras:
@@ -164,7 +168,7 @@ class Cameras:
             if for_good:
                 self._nursery.start_soon(self._wishes.forget, camera_id)
 
-    async def find_program(self) -> Program:
+    async def find_program(self) -> FFmpegBinary:
         """Find FFmpeg once; looked for again as long as it is missing, and when it went away."""
         async with self._finding:  # who comes meanwhile waits for the same search
             if self._program is None or not await self._is_there(self._program):
@@ -180,11 +184,11 @@ class Cameras:
                 )
             return self._program
 
-    async def _is_there(self, program: Program) -> bool:
+    async def _is_there(self, program: FFmpegBinary) -> bool:
         """Whether the program can be run still; on a disk that hangs it is taken to be so."""
         return await self._looks.ask(program.path.exists, otherwise=True)
 
-    async def _recall_program(self) -> Program | None:
+    async def _recall_program(self) -> FFmpegBinary | None:
         """Return the FFmpeg that the last life of the daemon used, if it is the same file still."""
         seen, self._memory.program = self._memory.program, None
         if seen is None:
@@ -257,8 +261,8 @@ async def open_cameras(
     config: Config,
     storage: Storage,
     events: Fanout[Event],
-    survey: Survey | None = None,
-    pipes: Pipes | None = None,
+    survey: DeviceMonitor | None = None,
+    pipes: PipePoller | None = None,
 ) -> AsyncIterator[Cameras]:
     """Run one actor per camera while the block runs, and continue their unfinished sessions.
 
@@ -267,25 +271,25 @@ async def open_cameras(
     `pipes`, what children deliver is read in rounds. On the way out sessions are sealed and
     children ended, all cameras at once; bounded.
     """
-    state_dir, wishes = config.storage.state_dir, Wishes()
+    state_dir, wishes = config.storage.state_dir, ControlStore()
     if survey is not None:
-        wishes = await trio.to_thread.run_sync(load_wishes, state_dir, abandon_on_cancel=True)
-    memory = KnownSources(state_dir / SOURCES_FILE)
+        wishes = await trio.to_thread.run_sync(load_controls, state_dir, abandon_on_cancel=True)
+    memory = SourceCache(state_dir / SOURCES_FILE)
     await memory.load()
     async with trio.open_nursery() as nursery:
         cameras = Cameras(config, storage, events, nursery, wishes, survey, pipes, memory)
         await nursery.start(memory.serve)
         for camera in config.cameras:
             local = survey is not None and isinstance(camera.source, V4l2Source)
-            cameras.add(camera, Seat(camera.id, None, trouble=UNPLUGGED) if local else None)
+            cameras.add(camera, MatchState(camera.id, None, trouble=UNPLUGGED) if local else None)
         if survey is not None:
-            keeping = Keeping(KeptInFile(state_dir / KNOWN_FILE))
+            keeping = BindingStore(BindingFileOnDisk(state_dir / KNOWN_FILE))
             await nursery.start(keeping.serve)
-            cameras.seats = Seats(config, cameras, survey, keeping)
+            cameras.seats = DeviceBinder(config, cameras, survey, keeping)
             await cameras.seats.begin()
             nursery.start_soon(cameras.seats.follow)
-        nursery.start_soon(Resumption(config, storage, cameras).resume_sessions)
-        nursery.start_soon(Conversions(config, storage, cameras).catch_up)
+        nursery.start_soon(SessionResumption(config, storage, cameras).resume_sessions)
+        nursery.start_soon(PendingConversions(config, storage, cameras).catch_up)
         try:
             yield cameras
         finally:

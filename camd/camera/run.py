@@ -21,7 +21,7 @@ from camd.clock import monotonic
 from camd.media.boxes import MediaError
 from camd.media.fragments import Fragment, FragmentReader, Init
 from camd.media.redact import redact
-from camd.media.report import Message, classify, parse_line
+from camd.media.report import LogLine, classify, parse_line
 from camd.media.trouble import (
     BAD_STREAM,
     FFMPEG_MISSING,
@@ -32,8 +32,8 @@ from camd.media.trouble import (
     STALLED,
     WAITING_FOR_KEY_FRAME,
 )
-from camd.model import Trouble
-from camd.runtime.pipes import Flow, Pipes, Reading, capacity
+from camd.model import Problem
+from camd.runtime.pipes import PipeFlow, PipePoller, PolledPipe, capacity
 from camd.runtime.spawn import NOT_EXECUTED, Child, open_child
 
 log = structlog.get_logger("camd.ffmpeg")
@@ -59,7 +59,7 @@ TURN_BYTES = 32 * 1024  # parsed before others have their turn: a stream may be 
 Launch = Callable[[Sequence[str]], AbstractAsyncContextManager[Child]]
 
 
-class Consumer(Protocol):
+class FragmentSink(Protocol):
     """Who gets what the child delivers."""
 
     def begin(self, init: Init) -> None:
@@ -70,7 +70,7 @@ class Consumer(Protocol):
 
 
 @attrs.frozen
-class Patience:
+class CaptureTimeouts:
     """How long nothing may come, in seconds: before the first fragment, and between two.
 
     FFmpeg itself gives up a connection when one of its `steps` takes `start_seconds`. Before the
@@ -83,7 +83,7 @@ class Patience:
 
 
 @attrs.define(eq=False)
-class Brake:
+class ReadThrottle:
     """How far a source is ahead of real time. It is told of each fragment; pure.
 
     A file has no clock of its own: read faster than `speed` times real time, it would fill the
@@ -103,18 +103,18 @@ class Brake:
 
 
 @attrs.define(eq=False)
-class Run:
+class CaptureProcess:
     """One child. `stop` may be called at any time; `live` returns when the child is gone."""
 
-    consumer: Consumer
-    patience: Patience
+    consumer: FragmentSink
+    patience: CaptureTimeouts
     streaming: Callable[[], Awaitable[None]]
-    stalled: Callable[[Trouble], Awaitable[None]]
-    waiting: Callable[[Trouble], Awaitable[None]] | None = None  # no key frame has come
+    stalled: Callable[[Problem], Awaitable[None]]
+    waiting: Callable[[Problem], Awaitable[None]] | None = None  # no key frame has come
     may_end: bool = False  # the source has an end; all others are live, and never end well
     launch: Launch = open_child
-    brake: Brake | None = None  # for sources that are not live
-    pipes: Pipes | None = None  # reads the output in rounds when nothing waits for it
+    brake: ReadThrottle | None = None  # for sources that are not live
+    pipes: PipePoller | None = None  # reads the output in rounds when nothing waits for it
     wanted: bool = attrs.field(default=True, init=False)  # until `stop` is called
     killed: bool = attrs.field(default=False, init=False)  # told to end, it did not
     begun: trio.Event = attrs.field(factory=trio.Event, init=False)  # the first fragment is here
@@ -128,14 +128,14 @@ class Run:
     _described: trio.Event = attrs.field(factory=trio.Event, init=False)  # the header is here
     _heard_all: trio.Event = attrs.field(factory=trio.Event, init=False)
     _stop: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _words: deque[Message] = attrs.field(factory=lambda: deque(maxlen=LAST_WORDS), init=False)
-    _trouble: Trouble | None = attrs.field(default=None, init=False)
+    _words: deque[LogLine] = attrs.field(factory=lambda: deque(maxlen=LAST_WORDS), init=False)
+    _trouble: Problem | None = attrs.field(default=None, init=False)
     _fragments: int = attrs.field(default=0, init=False)
     _cut_off: bool = attrs.field(default=False, init=False)  # what comes now is not the child's
     _look: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _deadline: float = attrs.field(default=0.0, init=False)  # monotonic seconds
     _reader: FragmentReader = attrs.field(factory=FragmentReader, init=False)
-    _reading: Reading | None = attrs.field(default=None, init=False)  # in rounds
+    _reading: PolledPipe | None = attrs.field(default=None, init=False)  # in rounds
     _early: int = attrs.field(default=0, init=False)  # pictures before the first key frame
     _sound_since: float | None = attrs.field(default=None, init=False)  # without any picture
 
@@ -162,7 +162,7 @@ class Run:
 
     async def live(
         self, arguments: Sequence[str], sound_seconds: float | None = None
-    ) -> Trouble | None:
+    ) -> Problem | None:
         """Run the child to its end; return why it ended, None when that was wanted.
 
         A source that has been played to its end also ends with None if it said nothing. When its
@@ -211,7 +211,7 @@ class Run:
         self._arrived = monotonic()
         self._deadline = self._arrived + self.patience.start_seconds * self.patience.steps
         key_frame_due = float("inf")
-        flow = Flow(capacity(child.output)) if self.pipes is not None else None
+        flow = PipeFlow(capacity(child.output)) if self.pipes is not None else None
         while True:
             if self.pipes is not None and flow is not None and self._may_wait(self.pipes, flow):
                 await self._read_in_rounds(self.pipes, child, flow)
@@ -259,13 +259,13 @@ class Run:
             seconds = max(seconds, self.patience.start_seconds)
         self._deadline = monotonic() + seconds
 
-    def _may_wait(self, pipes: Pipes, flow: Flow) -> bool:
+    def _may_wait(self, pipes: PipePoller, flow: PipeFlow) -> bool:
         """Whether neither a start nor an end waits for what comes next, and rounds cost less."""
         usual = self.delivered and self._trouble is None and not self.stopping
         calm = usual and self._ahead <= 0 and not flow.hasty and not self._cut_off
         return calm and pipes.worthwhile and self._deadline != float("inf")
 
-    async def _read_in_rounds(self, pipes: Pipes, child: Child, flow: Flow) -> None:
+    async def _read_in_rounds(self, pipes: PipePoller, child: Child, flow: PipeFlow) -> None:
         """Let the output be read with that of others, until that will not do any more.
 
         The end of the output is not taken here: the next read meets it again.
@@ -435,5 +435,5 @@ class Run:
             log.debug("said", severity=message.level, text=redact(message.text))
 
 
-def _missing(why: str) -> Trouble:
+def _missing(why: str) -> Problem:
     return attrs.evolve(FFMPEG_MISSING, message=f"FFmpeg cannot be run: {why}")

@@ -13,13 +13,13 @@ import structlog
 import trio
 
 from camd.camera.actor import Camera
-from camd.camera.keeping import Keeping
+from camd.camera.keeping import BindingStore
 from camd.config.schema import CameraConfig, Config
 from camd.devices.adoption import AdoptionError, adopt, forget
 from camd.devices.assignment import Assignment, assign
-from camd.devices.identity import Known
+from camd.devices.identity import KnownCamera
 from camd.errors import ALREADY_RECORDING, INVALID_PARAMS, SOURCE_UNAVAILABLE, Refusal
-from camd.model import CameraId, Device, Seat, V4l2Source
+from camd.model import CameraId, Device, MatchState, V4l2Source
 from camd.runtime.published import Published
 
 log = structlog.get_logger("camd.cameras")
@@ -27,7 +27,7 @@ log = structlog.get_logger("camd.cameras")
 FIRST_LOOK_SECONDS = 0.5  # the service waits no longer for slow devices; they come when they come
 
 
-class Company(Protocol):
+class BoundCameras(Protocol):
     """What is needed of all cameras together."""
 
     def __iter__(self) -> Iterator[Camera]: ...
@@ -35,14 +35,14 @@ class Company(Protocol):
     def get(self, camera_id: CameraId) -> Camera | None:
         """Look a camera up by its id."""
 
-    def add(self, config: CameraConfig, seat: Seat | None = None) -> Camera:
+    def add(self, config: CameraConfig, seat: MatchState | None = None) -> Camera:
         """Begin one."""
 
     def remove(self, camera_id: CameraId, *, for_good: bool = True) -> None:
         """End one, in its own time."""
 
 
-class Surveyed(Protocol):
+class PluggedDevices(Protocol):
     """What is plugged in at the moment."""
 
     @property
@@ -56,15 +56,15 @@ class Surveyed(Protocol):
 
 
 @attrs.define(eq=False)
-class Seats:
+class DeviceBinder:
     """The owner of the known cameras. Cameras are told of their seats; the rest is asked for."""
 
     _config: Config
-    _cameras: Company
-    survey: Surveyed
-    _keeping: Keeping
+    _cameras: BoundCameras
+    survey: PluggedDevices
+    _keeping: BindingStore
     assignment: Assignment = attrs.field(factory=Assignment, init=False)
-    _known: tuple[Known, ...] = attrs.field(default=(), init=False)
+    _known: tuple[KnownCamera, ...] = attrs.field(default=(), init=False)
     _one_at_a_time: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
     async def begin(self) -> None:
@@ -105,7 +105,7 @@ class Seats:
         await self._look()
         return True
 
-    async def adopt(self, camera_id: CameraId, node: Path | None) -> Seat:
+    async def adopt(self, camera_id: CameraId, node: Path | None) -> MatchState:
         """Let a camera be the device at `node` from now on; kept over restarts.
 
         An id that no camera has makes a new one. Without `node` it is the one device that may be

@@ -14,7 +14,7 @@ from camd.model import (
     CameraId,
     Cause,
     Gap,
-    RecordingWish,
+    RecordingRequest,
     Segment,
     Session,
     SessionId,
@@ -26,7 +26,7 @@ OLDEST_FIRST_FRAME_SECONDS = 30.0  # a source whose clock says more than that is
 
 
 @attrs.frozen
-class Moment:
+class BootMoment:
     """A moment by all clocks: wall time, and seconds of the monotonic clock of one boot."""
 
     wall: datetime
@@ -48,7 +48,7 @@ class Moment:
 
 
 @attrs.frozen
-class Loss:
+class FrameLoss:
     """Frames that arrived and could not be written."""
 
     start: datetime
@@ -57,11 +57,11 @@ class Loss:
     cause: Cause
     action: str
 
-    def moved(self, by: timedelta) -> Loss:
+    def moved(self, by: timedelta) -> FrameLoss:
         """Tell its times on a clock that was set by so much."""
         return attrs.evolve(self, start=self.start + by, end=self.end + by)
 
-    def and_then(self, more: Loss) -> Loss:
+    def and_then(self, more: FrameLoss) -> FrameLoss:
         """Both, as one: the first one's cause is why the second one happened."""
         end = max(self.end, more.end)
         return attrs.evolve(self, end=end, frames=self.frames + more.frames)
@@ -73,7 +73,7 @@ class SessionBook:
 
     session_id: SessionId
     camera_id: CameraId
-    wish: RecordingWish
+    wish: RecordingRequest
     format: str
     started: datetime
     boot_id: str = ""  # whose monotonic clock the times below are by
@@ -98,9 +98,9 @@ class SessionBook:
     _known_error: int = attrs.field(default=0, init=False)  # in the sum of frames
 
     @classmethod
-    def resumed(cls, session: Session, moment: Moment) -> SessionBook:
+    def resumed(cls, session: Session, moment: BootMoment) -> SessionBook:
         """Open the book of a session again that another life of the daemon began."""
-        wish = RecordingWish(
+        wish = RecordingRequest(
             *(session.owner, session.duration_limit, session.format, session.key),
             preroll=timedelta(seconds=session.preroll_seconds),
         )
@@ -166,7 +166,7 @@ class SessionBook:
 
     # --- gaps ---
 
-    def lost(self, loss: Loss) -> Gap:
+    def lost(self, loss: FrameLoss) -> Gap:
         """Ledger frames that were captured and not written; their number is exact."""
         return self._ledger(loss.start, loss.end, loss.frames, True, loss.cause, loss.action)
 

@@ -17,7 +17,7 @@ import attrs
 import structlog
 import trio
 
-from camd.camera.wishes import Wishes
+from camd.camera.wishes import ControlStore
 from camd.devices.controls import (
     Given,
     driver_value,
@@ -51,7 +51,7 @@ _HUNG = "The camera's driver does not answer"
 
 
 @attrs.frozen
-class Wish:
+class WantedControl:
     """A value that a control is to have, and who wants it so: configuration or client."""
 
     value: int | str
@@ -73,12 +73,12 @@ class _Call:
 
 
 @attrs.define(eq=False)
-class Settings:
+class CameraControls:
     """The owner of one camera's wished controls."""
 
     camera_id: CameraId
     _configured: Sequence[tuple[str, int | str]]
-    _kept: Wishes = attrs.field(factory=Wishes)
+    _kept: ControlStore = attrs.field(factory=ControlStore)
     _read: Callable[[Path], tuple[Control, ...]] = read_controls
     _write: Callable[[Path, Control, int | str], Control] = write_control
     _patience_seconds: float = PATIENCE_SECONDS
@@ -88,13 +88,13 @@ class Settings:
 
     # --- wishes ---
 
-    def wishes(self) -> dict[str, Wish]:
+    def wishes(self) -> dict[str, WantedControl]:
         """Return all wishes, by the name that a control's older and newer names share."""
-        configured = {known_as(n): Wish(v, CONFIGURATION) for n, v in self._configured}
+        configured = {known_as(n): WantedControl(v, CONFIGURATION) for n, v in self._configured}
         kept = self._kept.of(self.camera_id)
-        return configured | {known_as(n): Wish(v, CLIENT) for n, v in kept.items()}
+        return configured | {known_as(n): WantedControl(v, CLIENT) for n, v in kept.items()}
 
-    def wish_for(self, control: Control) -> Wish | None:
+    def wish_for(self, control: Control) -> WantedControl | None:
         """Return the wish for one control, as the driver takes it where that can be said."""
         wish = self.wishes().get(known_as(control.name))
         if wish is None:
@@ -176,7 +176,7 @@ class Settings:
                 return control  # while it has no effect, nothing is lost
             raise
 
-    def _apply(self, node: Path, wishes: Mapping[str, Wish]) -> tuple[str, ...]:
+    def _apply(self, node: Path, wishes: Mapping[str, WantedControl]) -> tuple[str, ...]:
         controls = self._read(node)
         sentences: list[str] = []
         wanted: list[tuple[Control, int | str]] = []

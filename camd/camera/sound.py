@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import attrs
 
-from camd.media.order import Sound
-from camd.model import Device, Trouble
+from camd.media.order import SoundInput
+from camd.model import Device, Problem
 
 _KINDS = ("alsa", "pulse")
 
@@ -19,7 +19,7 @@ class Microphone:
 
     wish: str
     warning: str = attrs.field(default="", init=False)  # why there is no sound, for people
-    _sound: Sound | None = attrs.field(default=None, init=False)  # of the last child
+    _sound: SoundInput | None = attrs.field(default=None, init=False)  # of the last child
     _failed: str = attrs.field(default="", init=False)  # why the next one goes without
     _plugged: int | None = attrs.field(default=None, init=False)  # of the device that failed
 
@@ -28,7 +28,7 @@ class Microphone:
         """Whether sound is asked for at all."""
         return self.wish not in ("", "off")
 
-    def choose(self, device: Device | None, inputs: frozenset[str]) -> Sound | None:
+    def choose(self, device: Device | None, inputs: frozenset[str]) -> SoundInput | None:
         """Decide for the next child; `inputs` are the kinds that FFmpeg can capture from."""
         plugged = device.plugged if device else None
         if plugged != self._plugged:
@@ -37,7 +37,7 @@ class Microphone:
         self._sound = self._choose(device, inputs)
         return self._sound
 
-    def learn(self, trouble: Trouble | None) -> None:
+    def learn(self, trouble: Problem | None) -> None:
         """Hear how the last child ended; None: as it should.
 
         A camera that stalls is tried without sound, which may be what it stalled for; when it
@@ -50,14 +50,16 @@ class Microphone:
         elif trouble.cause in ("stalled", "sound_only"):
             self._failed = "the camera stalled with it" if self._sound else ""
 
-    def _choose(self, device: Device | None, inputs: frozenset[str]) -> Sound | None:
+    def _choose(self, device: Device | None, inputs: frozenset[str]) -> SoundInput | None:
         if not self.wished:
             return None
         card = device.sound_card if device else ""
         if self.wish == "auto" and not card:
             self.warning = "Recorded without sound: the camera has no sound card of its own"
             return None
-        sound = Sound("alsa", f"plughw:CARD={card}") if self.wish == "auto" else _named(self.wish)
+        sound = (
+            SoundInput("alsa", f"plughw:CARD={card}") if self.wish == "auto" else _named(self.wish)
+        )
         if sound.kind not in inputs:
             self.warning = (
                 f"Recorded without sound: this FFmpeg cannot capture from {sound.kind}; "
@@ -70,7 +72,7 @@ class Microphone:
         return sound
 
 
-def _named(wish: str) -> Sound:
+def _named(wish: str) -> SoundInput:
     """Read "alsa:hw:1", "pulse:default", or ALSA's name alone."""
     kind, _, name = wish.partition(":")
-    return Sound(kind, name) if kind in _KINDS else Sound("alsa", wish)
+    return SoundInput(kind, name) if kind in _KINDS else SoundInput("alsa", wish)

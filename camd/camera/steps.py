@@ -15,7 +15,7 @@ TORN_SECONDS = 0.1  # two clocks that were read further apart say nothing about 
 
 
 @attrs.define(eq=False)
-class ClockWatch:
+class ClockStepDetector:
     """Compares the clocks each time they are read."""
 
     _wall: datetime | None = attrs.field(default=None, init=False)

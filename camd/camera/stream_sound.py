@@ -11,7 +11,7 @@ import attrs
 
 from camd.media.report import ProbeResult
 from camd.media.trouble import SOUND_MISSING
-from camd.model import Cause, Trouble
+from camd.model import Cause, Problem
 
 TRIED_AGAIN_SECONDS = 600.0
 UNKNOWN_CODECS = ("none", "unknown")
@@ -45,7 +45,7 @@ class StreamSound:
             self.included = not waits
         return self.included
 
-    def suspect(self, trouble: Trouble, *, delivered: bool) -> bool:
+    def suspect(self, trouble: Problem, *, delivered: bool) -> bool:
         """Hear why a child ended; True when one without sound should be tried at once."""
         if delivered or not self.included:
             return False

@@ -8,9 +8,9 @@ from pathlib import Path
 import attrs
 
 from camd.camera.diagnosis import FindHolders
-from camd.devices.leases import Leases
+from camd.devices.leases import DeviceLeases
 from camd.model import CameraId, Device
-from camd.runtime.pipes import Pipes
+from camd.runtime.pipes import PipePoller
 
 
 def _nobody(camera_id: CameraId) -> Sequence[str]:
@@ -18,11 +18,11 @@ def _nobody(camera_id: CameraId) -> Sequence[str]:
 
 
 @attrs.frozen
-class Surroundings:
+class CaptureEnvironment:
     """Shared by all cameras; nothing of it has to be there."""
 
-    leases: Leases = attrs.field(factory=Leases)
+    leases: DeviceLeases = attrs.field(factory=DeviceLeases)
     find_holders: FindHolders | None = None  # who has a node open; without it nobody looks
     neighbours: Callable[[CameraId], Sequence[str]] = _nobody  # who delivers over the same bus
     look_again: Callable[[Path], Awaitable[Device | None]] | None = None  # what a node is now
-    pipes: Pipes | None = None  # where children's output is read in rounds
+    pipes: PipePoller | None = None  # where children's output is read in rounds

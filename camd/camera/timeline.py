@@ -21,8 +21,8 @@ from statistics import median_low
 import attrs
 
 from camd.media.fragments import Fragment, Init
-from camd.media.restamp import Times, restamp
-from camd.media.runs import Run
+from camd.media.restamp import SampleTimes, restamp
+from camd.media.runs import TrackRun
 
 AHEAD_SECONDS = 1.0  # no frame arrives before it was made: stamps that say so are wrong
 BEHIND_SECONDS = 0.75  # what the least late fragment of a window may be late
@@ -49,7 +49,7 @@ SLEW = 0.5  # spread samples last at most so much more or less than usual
 GAIN = 0.25  # of what is lacking or too much, in each fragment
 
 
-class Fault(enum.Enum):
+class TimestampFault(enum.Enum):
     """What is wrong with time stamps; the value is what users read."""
 
     JUMPED = "The camera's time stamps jumped; the jump was left out"
@@ -101,7 +101,9 @@ class TrackTimeline:
     _arrivals: deque[_Arrival] = attrs.field(factory=deque, init=False)
     _jumps: deque[float] = attrs.field(factory=lambda: deque(maxlen=JUMPS), init=False)
 
-    def place(self, run: Run, arrived: float) -> tuple[Times | None, Fault | None]:
+    def place(
+        self, run: TrackRun, arrived: float
+    ) -> tuple[SampleTimes | None, TimestampFault | None]:
         """Say when the samples are played (None: as stamped), and what was wrong (None: nothing).
 
         `arrived` is when the last sample was there, in monotonic seconds.
@@ -119,8 +121,8 @@ class TrackTimeline:
         return times, fault
 
     def _placed(
-        self, run: Run, arrived: float, gap: int, back: bool
-    ) -> tuple[Times | None, Fault | None]:
+        self, run: TrackRun, arrived: float, gap: int, back: bool
+    ) -> tuple[SampleTimes | None, TimestampFault | None]:
         odd = self._odd(run, gap)
         before = self._arrivals[-1].at if self._arrivals else None
         lag = self._lag(run.decode_time + self._offset + run.duration, arrived)
@@ -133,7 +135,7 @@ class TrackTimeline:
         if not self.trusted:
             return self._spread(run, arrived, before), None
         if still:
-            return self._distrust(run, arrived, before), Fault.STANDING
+            return self._distrust(run, arrived, before), TimestampFault.STANDING
         burst = not odd and self._is_burst(run, arrived, before)
         if back or lag < -(BURST_SECONDS if burst else AHEAD_SECONDS):
             return self._cut_back(run, arrived, before, odd, back=back)
@@ -143,8 +145,8 @@ class TrackTimeline:
             if self._paused_for(late):
                 self._offset += round(late * self.timescale)
                 self._begin_anew(0.0)
-                return self._shifted(run), Fault.PAUSED
-            return self._distrust(run, arrived, before), Fault.PACE
+                return self._shifted(run), TimestampFault.PAUSED
+            return self._distrust(run, arrived, before), TimestampFault.PACE
         else:
             self._follow_drift(arrived, before, lag if lag < 0 else late)
         return self._shifted(run), None
@@ -154,7 +156,7 @@ class TrackTimeline:
     def _lag(self, end: int, arrived: float) -> float:
         return arrived - self.zero - end / self.timescale
 
-    def _is_burst(self, run: Run, arrived: float, before: float | None) -> bool:
+    def _is_burst(self, run: TrackRun, arrived: float, before: float | None) -> bool:
         """Whether this was held back at the start: it comes much faster than it was made."""
         assert self._began is not None
         if before is None or arrived - self._began > SETTLING_SECONDS:
@@ -166,7 +168,7 @@ class TrackTimeline:
         usual = self._usual or GUESSED_INTERVAL_SECONDS * self.timescale
         return max(ODD * usual, AHEAD_SECONDS * self.timescale)
 
-    def _odd(self, run: Run, gap: int) -> list[int]:
+    def _odd(self, run: TrackRun, gap: int) -> list[int]:
         """Which samples last suspiciously long; -1 stands for the time before the first one."""
         longest = self._longest_usual()
         odd = [-1] if gap > longest else []
@@ -174,7 +176,7 @@ class TrackTimeline:
             odd += [index for index, ticks in enumerate(run.durations) if ticks > longest]
         return odd
 
-    def _note(self, run: Run, arrived: float, lag: float, *, regular: bool) -> None:
+    def _note(self, run: TrackRun, arrived: float, lag: float, *, regular: bool) -> None:
         """Remember an arrival, as long as it says something about the pace."""
         seconds = run.duration / self.timescale
         self._arrivals.append(_Arrival(arrived, seconds, run.count, lag, regular))
@@ -182,7 +184,7 @@ class TrackTimeline:
         while len(self._arrivals) > 2 and arrived - self._arrivals[1].at > keep:
             self._arrivals.popleft()
 
-    def _learn_usual(self, run: Run, *, still: bool) -> None:
+    def _learn_usual(self, run: TrackRun, *, still: bool) -> None:
         if still and self._usual:
             return
         here = float(median_low(run.durations))
@@ -190,7 +192,7 @@ class TrackTimeline:
             return
         self._usual = here if not self._usual else self._usual + 0.1 * (here - self._usual)
 
-    def _stands_still(self, run: Run, arrived: float, before: float | None) -> bool:
+    def _stands_still(self, run: TrackRun, arrived: float, before: float | None) -> bool:
         """Whether stamps hardly move while time goes on; a single frame may last no time."""
         interval, passed = run.duration / run.count, GUESSED_INTERVAL_SECONDS
         if before is not None:
@@ -245,18 +247,18 @@ class TrackTimeline:
 
     # --- what is done ---
 
-    def _shifted(self, run: Run) -> Times | None:
+    def _shifted(self, run: TrackRun) -> SampleTimes | None:
         """Keep the stamps; only their zero may be another one."""
-        return Times(run.decode_time + self._offset) if self._offset else None
+        return SampleTimes(run.decode_time + self._offset) if self._offset else None
 
     def _cut_back(
-        self, run: Run, arrived: float, before: float | None, odd: list[int], *, back: bool
-    ) -> tuple[Times | None, Fault]:
+        self, run: TrackRun, arrived: float, before: float | None, odd: list[int], *, back: bool
+    ) -> tuple[SampleTimes | None, TimestampFault]:
         """Put the usual interval in the place of jumps; distrust the stamps if none explains it."""
         self._jumps.append(arrived)
         if len(self._jumps) == JUMPS and arrived - self._jumps[0] < PROOF_SECONDS:
             self._jumps.clear()
-            return self._distrust(run, arrived, before), Fault.UNSTEADY
+            return self._distrust(run, arrived, before), TimestampFault.UNSTEADY
         usual = round(self._usual or GUESSED_INTERVAL_SECONDS * self.timescale)
         durations = array("I", run.durations)
         for index in odd:
@@ -268,7 +270,7 @@ class TrackTimeline:
             start += round(lag * self.timescale)
             start = max(0, start)
         elif not (odd or back) or lag < -AHEAD_SECONDS:
-            return self._distrust(run, arrived, before), Fault.PACE
+            return self._distrust(run, arrived, before), TimestampFault.PACE
         elif lag > AHEAD_SECONDS:  # it paused as well
             if index := max(odd, default=-1) + 1:
                 durations[index - 1] += round(lag * self.timescale)
@@ -277,7 +279,7 @@ class TrackTimeline:
         self._offset = start + sum(durations) - run.decode_time - run.duration
         self._begin_anew(max(0.0, lag) if lag <= AHEAD_SECONDS else 0.0)
         changed = None if durations == run.durations else durations
-        return Times(start, changed), Fault.JUMPED
+        return SampleTimes(start, changed), TimestampFault.JUMPED
 
     def _begin_anew(self, lag: float) -> None:
         """Forget what arrived, but for the latest: it is late by `lag` now."""
@@ -285,11 +287,11 @@ class TrackTimeline:
         self._arrivals.clear()
         self._arrivals.append(attrs.evolve(latest, lag=lag))
 
-    def _trust(self, run: Run) -> None:
+    def _trust(self, run: TrackRun) -> None:
         self.trusted = True
         self._offset = self._out_end - run.decode_time
 
-    def _distrust(self, run: Run, arrived: float, before: float | None) -> Times:
+    def _distrust(self, run: TrackRun, arrived: float, before: float | None) -> SampleTimes:
         self.trusted, self._distrusted = False, arrived
         return self._spread(run, arrived, before)
 
@@ -313,7 +315,7 @@ class TrackTimeline:
             return passed * self.timescale / samples
         return self._usual or GUESSED_INTERVAL_SECONDS * self.timescale
 
-    def _spread(self, run: Run, arrived: float, before: float | None) -> Times:
+    def _spread(self, run: TrackRun, arrived: float, before: float | None) -> SampleTimes:
         """Let the samples last as long as it took them to arrive.
 
         FFmpeg hands on a fragment when the frame behind it is there: a pause may be in front of
@@ -335,10 +337,10 @@ class TrackTimeline:
         composition = _scaled(run, durations)
         if behind:
             durations[-1] += pause
-        return Times(self._out_end + (0 if behind else pause), durations, composition)
+        return SampleTimes(self._out_end + (0 if behind else pause), durations, composition)
 
 
-def _sane_length(run: Run) -> int:
+def _sane_length(run: TrackRun) -> int:
     """How many ticks the samples last, but for those that last no time of any camera."""
     usual = median_low(run.durations)
     longest = round(LONGEST_INTERVAL_SECONDS * run.timescale)
@@ -362,7 +364,7 @@ def _shared(stamped: array[int], length: int) -> array[int]:
     return shares
 
 
-def _scaled(run: Run, durations: array[int]) -> array[int] | None:
+def _scaled(run: TrackRun, durations: array[int]) -> array[int] | None:
     """Move the composition offsets along with the durations that they are multiples of."""
     if not run.composition:
         return None
@@ -372,13 +374,15 @@ def _scaled(run: Run, durations: array[int]) -> array[int] | None:
 
 
 @attrs.define(eq=False)
-class Timeline:
+class StreamTimeline:
     """All tracks of one capture after another. `place` is called for each fragment in order."""
 
     _tracks: dict[int, TrackTimeline] = attrs.field(factory=dict, init=False)
     _video: int = attrs.field(default=0, init=False)
     _zero: float | None = attrs.field(default=None, init=False)
-    fault: Fault | None = attrs.field(default=None, init=False)  # the latest, until it is old
+    fault: TimestampFault | None = attrs.field(
+        default=None, init=False
+    )  # the latest, until it is old
     _faulted_at: float = attrs.field(default=0.0, init=False)
     turned: bool = attrs.field(default=False, init=False)  # the latest fragment of the video
     faults: int = attrs.field(default=0, init=False)  # how many there were, of all captures
@@ -400,7 +404,7 @@ class Timeline:
         `arrived` is when its last sample was there, in monotonic seconds, and never less than
         that of the fragment before.
         """
-        changes: dict[int, Times] = {}
+        changes: dict[int, SampleTimes] = {}
         self.turned = False
         runs = sorted(fragment.runs, key=lambda run: run.track_id != self._video)
         for run in runs:
@@ -418,7 +422,7 @@ class Timeline:
             self.fault = None
         return restamp(fragment, changes) if changes else fragment
 
-    def _track(self, run: Run, arrived: float) -> TrackTimeline:
+    def _track(self, run: TrackRun, arrived: float) -> TrackTimeline:
         if run.track_id not in self._tracks:
             if self._zero is None:
                 self._zero = arrived - (run.decode_time + _sane_length(run)) / run.timescale

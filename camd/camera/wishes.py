@@ -23,7 +23,7 @@ Values = dict[str, int | str]  # by the control's name
 
 
 @attrs.define(eq=False)
-class Wishes:
+class ControlStore:
     """What is kept, of all cameras. `save` makes a text durable: it blocks, may raise OSError."""
 
     _save: Callable[[str], None] = lambda text: None
@@ -69,7 +69,7 @@ class Wishes:
         self._kept = everything
 
 
-def load_wishes(state_dir: Path) -> Wishes:
+def load_controls(state_dir: Path) -> ControlStore:
     """Read what is kept; a file that cannot be understood is set aside. Blocks; never fails."""
     path = state_dir / WISHES
     kept: dict[str, Values] = {}
@@ -80,7 +80,7 @@ def load_wishes(state_dir: Path) -> Wishes:
     except (OSError, ValueError) as error:  # msgspec's errors are ValueErrors
         log.error("controls_unreadable", file=str(path), error=str(error))
         _set_aside(path)
-    return Wishes(partial(_store, path), kept)
+    return ControlStore(partial(_store, path), kept)
 
 
 def _store(path: Path, text: str) -> None:

@@ -9,9 +9,9 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from camd.cli.exits import Refused, refused
+from camd.cli.exits import CallRefused, refused
 from camd.cli.output import console, print_json
-from camd.cli.reach import Reach, ask, json_option, remote_options, talk
+from camd.cli.reach import ServiceAccess, ask, json_option, remote_options, talk
 from camd.client import Client, NotAuthenticatedError, RemoteError
 
 _MOST_CHOICES = 12  # shown in a table
@@ -22,7 +22,7 @@ _MOST_CHOICES = 12  # shown in a table
 @click.argument("settings", nargs=-1, metavar="[NAME=VALUE]...")
 @remote_options
 @json_option
-def controls(reach: Reach, as_json: bool, camera: str, settings: tuple[str, ...]) -> None:
+def controls(reach: ServiceAccess, as_json: bool, camera: str, settings: tuple[str, ...]) -> None:
     """Show the controls of CAMERA, or set some.
 
     They are set one by one, in the given order, kept, and set again whenever the camera starts.
@@ -48,7 +48,9 @@ def _wish(text: str) -> tuple[str, str | None]:
     return name, value or None
 
 
-def _set(reach: Reach, camera: str, wishes: list[tuple[str, str | None]], as_json: bool) -> None:
+def _set(
+    reach: ServiceAccess, camera: str, wishes: list[tuple[str, str | None]], as_json: bool
+) -> None:
     done: list[dict[str, Any]] = []
     failures: list[tuple[str, RemoteError]] = []
 
@@ -77,7 +79,7 @@ def _set(reach: Reach, camera: str, wishes: list[tuple[str, str | None]], as_jso
             inactive = "" if each.get("active", True) else "  (no effect at present)"
             console().print(escape(f"{each.get('name')} = {_value(each)}{inactive}"))
     if failures:
-        raise Refused("\n".join(_why(name, error) for name, error in failures))
+        raise CallRefused("\n".join(_why(name, error) for name, error in failures))
 
 
 def _why(name: str, error: RemoteError) -> str:

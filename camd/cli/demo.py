@@ -19,12 +19,12 @@ from rich.markup import escape
 
 from camd.camera.program import FfmpegMissingError, find_ffmpeg
 from camd.cli import tables
-from camd.cli.exits import Failed
+from camd.cli.exits import CommandFailed
 from camd.cli.output import console
 from camd.cli.reach import run_to_end
 from camd.cli.record import complain, print_receipt, progress_line
 from camd.cli.stage import (
-    Stage,
+    DemoService,
     free_port,
     last_words,
     open_service,
@@ -54,19 +54,19 @@ def demo(folder: Path | None, once: bool) -> None:
     stays up to be tried out; Ctrl-C ends it.
     """
     with _folder(folder) as place:
-        stage = Stage(place, free_port(), console())
+        stage = DemoService(place, free_port(), console())
         try:
             run_to_end(lambda: perform(stage, once=once))
-        except Failed as failure:
-            raise Failed("\n  ".join([failure.message, *last_words(stage)])) from None
+        except CommandFailed as failure:
+            raise CommandFailed("\n  ".join([failure.message, *last_words(stage)])) from None
 
 
-async def perform(stage: Stage, *, once: bool) -> None:
+async def perform(stage: DemoService, *, once: bool) -> None:
     """Play everything, from the start of the service to its end."""
     try:
         program = await find_ffmpeg(FfmpegConfig())
     except FfmpegMissingError as error:
-        raise Failed(str(error)) from None
+        raise CommandFailed(str(error)) from None
     version = ".".join(map(str, program.version))
     stage.say(f"[bold]1.[/] FFmpeg {version} is at {escape(str(program.path))}.")
     stage.write_configuration()
@@ -83,7 +83,7 @@ async def perform(stage: Stage, *, once: bool) -> None:
             stage.say("Stopping.")
 
 
-async def record_both(stage: Stage, client: Client) -> dict[str, dict[str, Any]]:
+async def record_both(stage: DemoService, client: Client) -> dict[str, dict[str, Any]]:
     """Record both cameras for some seconds with live progress; return the receipts."""
     receipts: dict[str, dict[str, Any]] = {}
     started: dict[str, str] = {}
@@ -113,7 +113,7 @@ async def record_both(stage: Stage, client: Client) -> dict[str, dict[str, Any]]
     return {camera: receipts[camera] for camera in CAMERAS}
 
 
-async def _show_progress(stage: Stage, client: Client) -> None:
+async def _show_progress(stage: DemoService, client: Client) -> None:
     live = Live(console=stage.out, transient=True, auto_refresh=False)
     interval = 0.25 if stage.out.is_terminal else 2.0
     end = trio.current_time() + RECORDING_SECONDS
@@ -132,7 +132,7 @@ async def _show_progress(stage: Stage, client: Client) -> None:
         live.stop()
 
 
-async def show_results(stage: Stage, client: Client, receipts: Mapping[str, Any]) -> None:
+async def show_results(stage: DemoService, client: Client, receipts: Mapping[str, Any]) -> None:
     """Show receipts, check each hash against its file, show the space."""
     for camera, receipt in receipts.items():
         stage.say(f"\n[bold]{camera}[/]")
@@ -141,7 +141,7 @@ async def show_results(stage: Stage, client: Client, receipts: Mapping[str, Any]
         for file in receipt["files"]:
             path = stage.folder / "recordings" / file["filename"]
             if await trio.to_thread.run_sync(signature, path) != file["sha256"]:
-                raise Failed(f"{path} is not what the receipt says")
+                raise CommandFailed(f"{path} is not what the receipt says")
     files = sum(len(receipt["files"]) for receipt in receipts.values())
     stage.say(f"\n[bold]6.[/] All {files} files are on disk with the hashes of their receipts.")
     space = await client.call("get_storage_info")
@@ -160,7 +160,7 @@ def signature(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def show_next_steps(stage: Stage, receipts: Mapping[str, Any]) -> None:
+def show_next_steps(stage: DemoService, receipts: Mapping[str, Any]) -> None:
     """Print commands that work as they stand."""
     name = receipts[CAMERAS[0]]["files"][0]["filename"]
     file = shlex.quote(str(stage.folder / "recordings" / name))

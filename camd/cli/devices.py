@@ -10,9 +10,9 @@ from rich.markup import escape
 
 from camd.api.devices import listing
 from camd.cli import tables
-from camd.cli.exits import Unreachable
+from camd.cli.exits import ServiceUnreachable
 from camd.cli.output import console, messages, print_json
-from camd.cli.reach import Reach, ask, configured, json_option, remote_options
+from camd.cli.reach import ServiceAccess, ask, configured, json_option, remote_options
 from camd.devices.listing import look_around
 from camd.logs import set_up_logging
 
@@ -22,7 +22,7 @@ from camd.logs import set_up_logging
 @click.option("--offline", is_flag=True, help="Look without asking the service.")
 @remote_options
 @json_option
-def devices(reach: Reach, everything: bool, offline: bool, as_json: bool) -> None:
+def devices(reach: ServiceAccess, everything: bool, offline: bool, as_json: bool) -> None:
     """Show the cameras that are plugged in: who each is and why, what it can do, who has it open.
 
     Asks the service; where none runs, looks as the service would when it starts.
@@ -49,15 +49,15 @@ def devices(reach: Reach, everything: bool, offline: bool, as_json: bool) -> Non
         )
 
 
-def _ask_or_look(reach: Reach) -> Any:
+def _ask_or_look(reach: ServiceAccess) -> Any:
     try:
         return ask(reach, "get_devices")
-    except Unreachable:
+    except ServiceUnreachable:
         messages().print("The service does not run; this is what it would find.")
         return _look(reach)
 
 
-def _look(reach: Reach) -> Any:
+def _look(reach: ServiceAccess) -> Any:
     set_up_logging("error")
     found = trio.run(look_around, configured(reach.config_path))
     return listing(found.devices, found.seats, found.how)
@@ -75,7 +75,7 @@ def _remarks(device: dict[str, Any]) -> list[str]:
 @click.argument("camera")
 @click.argument("node", required=False)
 @remote_options
-def adopt(reach: Reach, camera: str, node: str | None) -> None:
+def adopt(reach: ServiceAccess, camera: str, node: str | None) -> None:
     """Let CAMERA be the device at NODE from now on, such as after a broken one was replaced.
 
     Without NODE it is the one device that may be meant. `camd devices` shows both.
@@ -87,7 +87,7 @@ def adopt(reach: Reach, camera: str, node: str | None) -> None:
 @click.command(short_help="Forget a camera that is gone for good.")
 @click.argument("camera")
 @remote_options
-def forget(reach: Reach, camera: str) -> None:
+def forget(reach: ServiceAccess, camera: str) -> None:
     """Forget CAMERA, which was found by itself and is gone for good; its recordings stay."""
     ask(reach, "forget_camera", device=camera)
     console().print(f"{camera} is forgotten")

@@ -16,7 +16,7 @@ from collections.abc import Collection
 import click
 
 from camd import signals
-from camd.cli.exits import Exit
+from camd.cli.exits import ExitCode
 
 _STDOUT, _STDERR = 1, 2
 
@@ -29,7 +29,7 @@ class OutputError(Exception):
         self.number = number
 
 
-class Output(io.RawIOBase):
+class CheckedOutput(io.RawIOBase):
     """A standard stream whose first failure raises OutputError, or none does."""
 
     def __init__(self, descriptor: int, *, closed: bool, tells: bool) -> None:
@@ -68,8 +68,8 @@ def run_command(command: click.Command, closed: Collection[int] = ()) -> int:
 
     Replaces the standard streams, and ends with a handler for SIGINT that ends the process.
     """
-    sys.stdout = _stream(sys.stdout, Output(_STDOUT, closed=_STDOUT in closed, tells=True))
-    sys.stderr = _stream(sys.stderr, Output(_STDERR, closed=_STDERR in closed, tells=False))
+    sys.stdout = _stream(sys.stdout, CheckedOutput(_STDOUT, closed=_STDOUT in closed, tells=True))
+    sys.stderr = _stream(sys.stderr, CheckedOutput(_STDERR, closed=_STDERR in closed, tells=False))
     try:
         status = _run(command)
     except KeyboardInterrupt:
@@ -89,9 +89,9 @@ def _run(command: click.Command) -> int:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         result = command.main(prog_name="camd", standalone_mode=False)
-        status = result if isinstance(result, int) else Exit.OK
+        status = result if isinstance(result, int) else ExitCode.OK
     except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else Exit.OK
+        status = end.code if isinstance(end.code, int) else ExitCode.OK
     except click.ClickException as failure:
         failure.show()
         status = failure.exit_code
@@ -99,7 +99,7 @@ def _run(command: click.Command) -> int:
         if not isinstance(abort.__cause__, EOFError):
             raise KeyboardInterrupt from None
         click.echo("Aborted: the answer is missing.", err=True)
-        status = Exit.FAILED
+        status = ExitCode.FAILED
     sys.stdout.flush()
     return int(status)
 
@@ -120,10 +120,10 @@ def _status_of(group: BaseExceptionGroup[BaseException]) -> int:
 def _unprinted(error: OutputError) -> int:
     if error.number != errno.EPIPE:  # who read it has enough, as `head` has
         click.echo(f"camd: standard output cannot be written: {error}", err=True)
-    return Exit.FAILED
+    return ExitCode.FAILED
 
 
-def _stream(before: io.TextIOBase | object, output: Output) -> io.TextIOWrapper:
+def _stream(before: io.TextIOBase | object, output: CheckedOutput) -> io.TextIOWrapper:
     """Print to `output` as `before` would, or as UTF-8 where that was closed."""
     return io.TextIOWrapper(
         io.BufferedWriter(output),  # type: ignore[type-var]  # a RawIOBase, as it wants

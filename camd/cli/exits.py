@@ -10,7 +10,7 @@ import click
 from camd.errors import NOT_AUTHENTICATED
 
 
-class Exit(enum.IntEnum):
+class ExitCode(enum.IntEnum):
     """What a program that calls `camd` can tell apart."""
 
     OK = 0
@@ -35,34 +35,34 @@ Exit codes:
 """
 
 
-class Failed(click.ClickException):
+class CommandFailed(click.ClickException):
     """Ends the command with a sentence on stderr and an exit code; the base of the others."""
 
-    exit_code: ClassVar[int] = Exit.FAILED
+    exit_code: ClassVar[int] = ExitCode.FAILED
 
 
-class Unreachable(Failed):
+class ServiceUnreachable(CommandFailed):
     """The service cannot be reached, or was lost."""
 
-    exit_code: ClassVar[int] = Exit.UNREACHABLE
+    exit_code: ClassVar[int] = ExitCode.UNREACHABLE
 
 
-class Refused(Failed):
+class CallRefused(CommandFailed):
     """The service said no."""
 
-    exit_code: ClassVar[int] = Exit.REFUSED
+    exit_code: ClassVar[int] = ExitCode.REFUSED
 
 
-class Unauthenticated(Failed):
+class Unauthenticated(CommandFailed):
     """The service did not accept the token."""
 
-    exit_code: ClassVar[int] = Exit.UNAUTHENTICATED
+    exit_code: ClassVar[int] = ExitCode.UNAUTHENTICATED
 
 
-class Misconfigured(Failed):
+class Misconfigured(CommandFailed):
     """The configuration is wrong, or lacks what the command needs."""
 
-    exit_code: ClassVar[int] = Exit.CONFIGURATION
+    exit_code: ClassVar[int] = ExitCode.CONFIGURATION
 
 
 def misconfigured(mistakes: tuple[str, ...]) -> Misconfigured:
@@ -71,7 +71,7 @@ def misconfigured(mistakes: tuple[str, ...]) -> Misconfigured:
     return Misconfigured("\n  ".join([f"the configuration has {count}:", *mistakes]))
 
 
-def refused(code: int, message: str, data: object, hint: str = "") -> Refused | Unauthenticated:
+def refused(code: int, message: str, data: object, hint: str = "") -> CallRefused | Unauthenticated:
     """Turn an error that the service answered into a failure: what, why, what to do."""
     details = data if isinstance(data, dict) else {}
     lines = [f"{message} ({code})"]
@@ -86,5 +86,5 @@ def refused(code: int, message: str, data: object, hint: str = "") -> Refused | 
     if details.get("suggestion"):
         lines.append(str(details["suggestion"]))
     if code != NOT_AUTHENTICATED.code:
-        return Refused("\n  ".join(lines))
+        return CallRefused("\n  ".join(lines))
     return Unauthenticated("\n  ".join([*lines, hint] if hint else lines))

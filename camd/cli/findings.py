@@ -16,7 +16,7 @@ class Grade(enum.Enum):
 
 
 @attrs.frozen
-class Finding:
+class CheckFinding:
     """One thing that was looked at; `advice` says what to do, when something is to do."""
 
     subject: str

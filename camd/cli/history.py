@@ -10,14 +10,14 @@ from rich.table import Table
 
 from camd.cli import tables
 from camd.cli.output import console, print_json
-from camd.cli.reach import Reach, ask, json_option, page_options, remote_options
+from camd.cli.reach import ServiceAccess, ask, json_option, page_options, remote_options
 
 
 @click.command(short_help="List sessions, newest first.")
 @page_options
 @remote_options
 @json_option
-def sessions(reach: Reach, as_json: bool, **page: object) -> None:
+def sessions(reach: ServiceAccess, as_json: bool, **page: object) -> None:
     """List sessions, newest first, with how much of each is in files."""
     _show(reach, as_json, "get_sessions", "sessions", tables.sessions, page)
 
@@ -26,13 +26,13 @@ def sessions(reach: Reach, as_json: bool, **page: object) -> None:
 @page_options
 @remote_options
 @json_option
-def gaps(reach: Reach, as_json: bool, **page: object) -> None:
+def gaps(reach: ServiceAccess, as_json: bool, **page: object) -> None:
     """List footage that is missing, newest first, and why."""
     _show(reach, as_json, "get_gaps", "gaps", tables.gaps, page)
 
 
 def _show(
-    reach: Reach,
+    reach: ServiceAccess,
     as_json: bool,
     method: str,
     noun: str,

@@ -11,32 +11,32 @@ from urllib.parse import urlsplit
 
 import trio
 
-from camd.camera.encoders import Encoders
+from camd.camera.encoders import EncoderTrials
 from camd.camera.paths import look_at_file
 from camd.camera.program import FfmpegMissingError, find_ffmpeg
-from camd.cli.findings import Finding, Grade
+from camd.cli.findings import CheckFinding, Grade
 from camd.cli.plugged import judge_devices
 from camd.config.schema import CameraConfig, Config
 from camd.config.values import TcpAddress, parse_listen
 from camd.devices.listing import look_around
 from camd.errors import STORAGE_NO_INODES
 from camd.media.trouble import ABSENT
-from camd.model import FileSource, RtspSource, Trouble, V4l2Source
-from camd.runtime.looking import Looks
+from camd.model import FileSource, Problem, RtspSource, V4l2Source
+from camd.runtime.looking import PathLookup
 from camd.storage.archive import misplaced_folders
 from camd.storage.disk import Disk, PosixDisk
-from camd.storage.identity import Verdict
-from camd.storage.levels import Fault, Usage
-from camd.storage.volume import examine, recall
+from camd.storage.identity import VolumeRecognition
+from camd.storage.levels import Usage, VolumeFault
+from camd.storage.volume import identify_volume, recall_volume
 
 _RTSP_PATIENCE_SECONDS = 5
 _LOOPBACK = ("127.", "localhost", "::1")
 
 
-async def inspect(config: Config) -> list[Finding]:
+async def inspect(config: Config) -> list[CheckFinding]:
     """Look at everything that recording needs. Opens devices and folders, changes nothing."""
     findings = [
-        Finding("configuration", Grade.OK, str(config.file or "no file: built-in defaults"))
+        CheckFinding("configuration", Grade.OK, str(config.file or "no file: built-in defaults"))
     ]
     for look in (inspect_access, inspect_folders):  # Ctrl-C leaves a disk that hangs behind
         findings += await trio.to_thread.run_sync(_all_of, look, config, abandon_on_cancel=True)
@@ -47,24 +47,24 @@ async def inspect(config: Config) -> list[Finding]:
     return [*findings, *judge_devices(await look_around(config), config)]
 
 
-def _all_of(look: Callable[[Config], Iterable[Finding]], config: Config) -> list[Finding]:
+def _all_of(look: Callable[[Config], Iterable[CheckFinding]], config: Config) -> list[CheckFinding]:
     return list(look(config))
 
 
-def inspect_access(config: Config) -> Iterator[Finding]:
+def inspect_access(config: Config) -> Iterator[CheckFinding]:
     """Say what is open to whom."""
     addresses = [parse_listen(text) for text in config.server.listen]
     hosts = [address.host for address in addresses if isinstance(address, TcpAddress)]
     outside = [host for host in hosts if not host.startswith(_LOOPBACK)]
     if outside and not config.auth.enabled:
-        yield Finding(
+        yield CheckFinding(
             "auth.enabled",
             Grade.WARNING,
             f"everybody who reaches {', '.join(outside)} may do everything",
             "Set auth.enabled = true, or listen on 127.0.0.1 only.",
         )
     if outside and config.server.tls_cert is None:
-        yield Finding(
+        yield CheckFinding(
             "server.tls_cert",
             Grade.WARNING,
             "tokens and pictures cross the network in the clear",
@@ -72,7 +72,7 @@ def inspect_access(config: Config) -> Iterator[Finding]:
         )
     file, secret = config.file, config.auth.jwt_secret
     if file and secret and file.stat().st_mode & stat.S_IROTH and secret in file.read_text():
-        yield Finding(
+        yield CheckFinding(
             "auth.jwt_secret",
             Grade.WARNING,
             f"everybody on this machine can read {file}",
@@ -80,74 +80,78 @@ def inspect_access(config: Config) -> Iterator[Finding]:
         )
 
 
-def inspect_folders(config: Config) -> Iterator[Finding]:
+def inspect_folders(config: Config) -> Iterator[CheckFinding]:
     """Say for each folder whether it can be written, and whether there is space."""
     storage = config.storage
     folders = (storage.recordings_dir, storage.snapshots_dir, storage.state_dir)
     for key, folder in zip(("recordings_dir", "snapshots_dir", "state_dir"), folders, strict=True):
         yield inspect_folder(f"storage.{key}", folder)
     for path in misplaced_folders(storage.recordings_dir):
-        yield Finding("index", Grade.PROBLEM, f"{path} is a directory, not a file", "Move it away.")
+        yield CheckFinding(
+            "index", Grade.PROBLEM, f"{path} is a directory, not a file", "Move it away."
+        )
     try:
         yield inspect_volume(config, PosixDisk())
     except OSError as error:
         text = f"cannot be found out: {error.strerror}"
-        yield Finding("volume", Grade.PROBLEM, text, "Check the disk, as the service's user.")
+        yield CheckFinding("volume", Grade.PROBLEM, text, "Check the disk, as the service's user.")
     try:
         volume = os.statvfs(_existing(storage.recordings_dir))
         yield grade_space(config, volume)
         yield from grade_inodes(volume)
     except OSError as error:
-        yield Finding(
+        yield CheckFinding(
             "space", Grade.PROBLEM, f"cannot be found out: {error.strerror}", "Check the disk."
         )
 
 
-def inspect_folder(subject: str, folder: Path) -> Finding:
+def inspect_folder(subject: str, folder: Path) -> CheckFinding:
     """Say whether files can be made in a folder, or the folder itself."""
     existing = _existing(folder)
     if not existing.is_dir():
-        return Finding(
+        return CheckFinding(
             subject, Grade.PROBLEM, f"{existing} is not a folder", "Name another path, or move it."
         )
     if not os.access(existing, os.W_OK | os.X_OK):
-        return Finding(
+        return CheckFinding(
             subject,
             Grade.PROBLEM,
             f"{existing} cannot be written by this user",
             f"Run as the service's user, or give it the folder: chown USER {existing}",
         )
     if existing != folder:
-        return Finding(subject, Grade.OK, f"{folder} (will be made when needed)")
-    return Finding(subject, Grade.OK, str(folder))
+        return CheckFinding(subject, Grade.OK, f"{folder} (will be made when needed)")
+    return CheckFinding(subject, Grade.OK, str(folder))
 
 
-def inspect_volume(config: Config, disk: Disk) -> Finding:
+def inspect_volume(config: Config, disk: Disk) -> CheckFinding:
     """Say whether the recordings folder is on the disk where it should be. Raises OSError."""
     storage = config.storage
     known = None
     with suppress(OSError):  # as in the service: what cannot be recalled is not known
-        known = recall(storage.state_dir, storage.recordings_dir)
-    found = examine(storage.recordings_dir, disk, known, require_mount=storage.require_mount)
+        known = recall_volume(storage.state_dir, storage.recordings_dir)
+    found = identify_volume(
+        storage.recordings_dir, disk, known, require_mount=storage.require_mount
+    )
     where = f"a mount of its own, {found.place.top}" if found.place.own_mount else "the root disk"
     match found.verdict:
-        case Fault(reason=reason, suggestion=suggestion):
-            return Finding("volume", Grade.PROBLEM, reason, suggestion)
-        case Verdict.CHANGED:
+        case VolumeFault(reason=reason, suggestion=suggestion):
+            return CheckFinding("volume", Grade.PROBLEM, reason, suggestion)
+        case VolumeRecognition.CHANGED:
             grade, text = Grade.WARNING, f"another one than last time, on {where}"
-        case Verdict.NEW if known is not None:
+        case VolumeRecognition.NEW if known is not None:
             grade, text = Grade.WARNING, f"a new one, on {where}; it is marked at the start"
         case _:
             grade, text = Grade.OK, f"on {where}"
     advice = "Nothing, if you have changed the disk." if grade is Grade.WARNING else ""
-    return Finding("volume", grade, text, advice)
+    return CheckFinding("volume", grade, text, advice)
 
 
-def grade_inodes(volume: os.statvfs_result) -> Iterator[Finding]:
+def grade_inodes(volume: os.statvfs_result) -> Iterator[CheckFinding]:
     """Say when hardly any more files can be made, from statvfs(2)."""
     usage = Usage(0, 0, volume.f_favail if volume.f_files else -1, total_inodes=volume.f_files)
     if usage.short_of_inodes(already=False):
-        yield Finding(
+        yield CheckFinding(
             "inodes",
             Grade.PROBLEM,
             f"{usage.free_inodes} are free; below {usage.inode_line} no recording starts",
@@ -155,7 +159,7 @@ def grade_inodes(volume: os.statvfs_result) -> Iterator[Finding]:
         )
 
 
-def grade_space(config: Config, volume: os.statvfs_result) -> Finding:
+def grade_space(config: Config, volume: os.statvfs_result) -> CheckFinding:
     """Say whether recordings may start, from statvfs(2) of the recordings folder."""
     total = volume.f_blocks * volume.f_frsize
     available = volume.f_bavail * volume.f_frsize
@@ -163,41 +167,43 @@ def grade_space(config: Config, volume: os.statvfs_result) -> Finding:
     text = f"{used:.1f} % used, {available / 1e9:.1f} GB available"
     storage = config.storage
     if used >= storage.block_percent:
-        return Finding(
+        return CheckFinding(
             "space",
             Grade.PROBLEM,
             f"{text}; from {storage.block_percent:g} % on no recording starts",
             "Free space, choose another recordings_dir, or raise storage.block_percent.",
         )
     if used >= storage.warn_percent:
-        return Finding(
+        return CheckFinding(
             "space",
             Grade.WARNING,
             f"{text}; clients are warned from {storage.warn_percent:g} % on",
             "Free space soon.",
         )
-    return Finding("space", Grade.OK, text)
+    return CheckFinding("space", Grade.OK, text)
 
 
-async def inspect_ffmpeg(config: Config) -> list[Finding]:
+async def inspect_ffmpeg(config: Config) -> list[CheckFinding]:
     """Say which FFmpeg captures, and whether it can encode."""
     try:
         program = await find_ffmpeg(config.ffmpeg)
     except FfmpegMissingError as error:
         text, _, advice = str(error).partition("; ")
-        return [Finding("ffmpeg", Grade.PROBLEM, text, advice[:1].upper() + advice[1:])]
+        return [CheckFinding("ffmpeg", Grade.PROBLEM, text, advice[:1].upper() + advice[1:])]
     major, minor = program.version
     origin = " (bundled)" if program.bundled else ""
-    findings = [Finding("ffmpeg", Grade.OK, f"{program.path}, version {major}.{minor}{origin}")]
+    findings = [
+        CheckFinding("ffmpeg", Grade.OK, f"{program.path}, version {major}.{minor}{origin}")
+    ]
     codecs = {"h264", *(c.codec for c in config.cameras if c.codec in ("h264", "h265"))}
-    tried = Encoders(config.ffmpeg.encoder)
+    tried = EncoderTrials(config.ffmpeg.encoder)
     for codec in sorted(codecs):
         choice = await tried.find(program, codec)
         if choice.encoder is not None:
-            findings.append(Finding(f"encoder {codec}", Grade.OK, choice.summary))
+            findings.append(CheckFinding(f"encoder {codec}", Grade.OK, choice.summary))
             continue
         findings.append(
-            Finding(
+            CheckFinding(
                 f"encoder {codec}",
                 Grade.WARNING,
                 f"{choice.summary}: only what cameras deliver in {codec} can be recorded in it",
@@ -207,7 +213,7 @@ async def inspect_ffmpeg(config: Config) -> list[Finding]:
     return findings
 
 
-async def inspect_source(camera: CameraConfig) -> Finding:
+async def inspect_source(camera: CameraConfig) -> CheckFinding:
     """Say whether a file or a stream is there."""
     subject = f"camera {camera.id}"
     match camera.source:
@@ -215,20 +221,22 @@ async def inspect_source(camera: CameraConfig) -> Finding:
             return await _look_at_file(subject, path)
         case RtspSource() as source:
             return await _look_at_rtsp(subject, source)
-    return Finding(subject, Grade.OK, "a synthetic picture")
+    return CheckFinding(subject, Grade.OK, "a synthetic picture")
 
 
-async def _look_at_file(subject: str, path: Path) -> Finding:
-    found = await look_at_file(path, Looks())
-    if not isinstance(found, Trouble):
-        return Finding(subject, Grade.OK, str(path))
+async def _look_at_file(subject: str, path: Path) -> CheckFinding:
+    found = await look_at_file(path, PathLookup())
+    if not isinstance(found, Problem):
+        return CheckFinding(subject, Grade.OK, str(path))
     if found.cause == ABSENT.cause:
-        return Finding(subject, Grade.PROBLEM, f"there is no file {path}", "Correct its source.")
+        return CheckFinding(
+            subject, Grade.PROBLEM, f"there is no file {path}", "Correct its source."
+        )
     text = f"{found.message[:1].lower()}{found.message[1:]}: {path}"
-    return Finding(subject, Grade.PROBLEM, text, found.suggestion)
+    return CheckFinding(subject, Grade.PROBLEM, text, found.suggestion)
 
 
-async def _look_at_rtsp(subject: str, source: RtspSource) -> Finding:
+async def _look_at_rtsp(subject: str, source: RtspSource) -> CheckFinding:
     """Connect to the stream's host; credentials and path are not tried, nor shown."""
     parts = urlsplit(source.url)
     host, port = parts.hostname or "", parts.port or (322 if parts.scheme == "rtsps" else 554)
@@ -238,13 +246,13 @@ async def _look_at_rtsp(subject: str, source: RtspSource) -> Finding:
             await stream.aclose()
     except (OSError, trio.TooSlowError) as error:
         reason = "no answer" if isinstance(error, trio.TooSlowError) else str(error)
-        return Finding(
+        return CheckFinding(
             subject,
             Grade.WARNING,
             f"{host}:{port} cannot be reached: {reason}",
             "Check the address, the network and the camera's power; it is tried again by itself.",
         )
-    return Finding(subject, Grade.OK, f"{host}:{port} answers")
+    return CheckFinding(subject, Grade.OK, f"{host}:{port} answers")
 
 
 def _existing(path: Path) -> Path:

@@ -16,7 +16,7 @@ from camd import clock
 from camd.access.keys import KeyFile, KeyFileError
 from camd.access.tokens import mint_token
 from camd.cli import times
-from camd.cli.exits import Failed, Misconfigured
+from camd.cli.exits import CommandFailed, Misconfigured
 from camd.cli.output import console, messages, print_json
 from camd.cli.reach import config_option, configured, json_option
 from camd.config.values import parse_duration
@@ -57,7 +57,7 @@ def add(config_path: Path | None, name: str, role: str, valid: timedelta | None)
             expires = created + valid if valid else None
             secret = file.add(name, Role(role), created=created, expires=expires)
         except (ValueError, OverflowError) as error:
-            raise Failed(str(error)) from None
+            raise CommandFailed(str(error)) from None
     messages().print(f"The key {escape(name)}, for {role}s. Keep it: it is not shown again.")
     click.echo(secret)
 
@@ -87,11 +87,11 @@ def list_keys(config_path: Path | None, as_json: bool) -> None:
     table = Table("name", "role", "created", "expires", box=None, pad_edge=False)
     for key in found:
         expired = key.identity.expired(clock.now().timestamp())
-        expires = times.shown(key.expires, _MINUTE) if key.expires else "never"
+        expires = times.format_time(key.expires, _MINUTE) if key.expires else "never"
         table.add_row(
             escape(key.name),
             key.role.value,
-            times.shown(key.created, _MINUTE),
+            times.format_time(key.created, _MINUTE),
             f"[red]{expires}[/]" if expired else expires,
         )
     console().print(table)
@@ -104,7 +104,7 @@ def revoke(config_path: Path | None, name: str) -> None:
     """Take the key called NAME away; whoever uses it is disconnected."""
     with _key_file(config_path) as file:
         if not file.revoke(name):
-            raise Failed(f"there is no key called {name}; `camd keys list` shows them")
+            raise CommandFailed(f"there is no key called {name}; `camd keys list` shows them")
     messages().print(f"The key {escape(name)} is revoked.")
 
 
@@ -135,7 +135,7 @@ def _key_file(config_path: Path | None) -> Iterator[KeyFile]:
         yield KeyFile(path)
         _hand_over(path)
     except (KeyFileError, OSError) as error:
-        raise Failed(f"the keys cannot be used: {error}") from None
+        raise CommandFailed(f"the keys cannot be used: {error}") from None
 
 
 def _hand_over(path: Path) -> None:

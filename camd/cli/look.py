@@ -8,7 +8,7 @@ import click
 
 from camd.cli import tables
 from camd.cli.output import console, print_json
-from camd.cli.reach import Reach, ask, json_option, page_options, remote_options, talk
+from camd.cli.reach import ServiceAccess, ask, json_option, page_options, remote_options, talk
 from camd.client import Client, RemoteError
 from camd.errors import FORBIDDEN
 
@@ -39,7 +39,7 @@ _SERVICE = {"status": "service", "version": "version", "uptime": "up for", "comp
 @click.command()
 @remote_options
 @json_option
-def status(reach: Reach, as_json: bool) -> None:
+def status(reach: ServiceAccess, as_json: bool) -> None:
     """Show the service and its cameras."""
 
     async def conversation(client: Client) -> tuple[Any, Any]:
@@ -73,7 +73,7 @@ def status(reach: Reach, as_json: bool) -> None:
 @page_options
 @remote_options
 @json_option
-def ls(reach: Reach, as_json: bool, **page: Any) -> None:
+def ls(reach: ServiceAccess, as_json: bool, **page: Any) -> None:
     """List recordings, newest first."""
     answer = ask(reach, "list_recordings", **page)
     if as_json:
@@ -91,7 +91,7 @@ def ls(reach: Reach, as_json: bool, **page: Any) -> None:
 @click.argument("name")
 @remote_options
 @json_option
-def info(reach: Reach, as_json: bool, name: str) -> None:
+def info(reach: ServiceAccess, as_json: bool, name: str) -> None:
     """Show everything about the recording NAME."""
     details = ask(reach, "get_recording_info", filename=name)
     if as_json:
@@ -107,7 +107,7 @@ def info(reach: Reach, as_json: bool, name: str) -> None:
 @click.command()
 @remote_options
 @json_option
-def storage(reach: Reach, as_json: bool) -> None:
+def storage(reach: ServiceAccess, as_json: bool) -> None:
     """Show the space for recordings and how long it lasts."""
     space = ask(reach, "get_storage_info")
     if as_json:

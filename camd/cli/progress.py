@@ -19,7 +19,7 @@ _STEP_SECONDS = 0.2  # nobody reads faster
 
 
 @attrs.define(eq=False)
-class Meter(Generic[T]):
+class ProgressMeter(Generic[T]):
     """Passes progress on as a line, but not more often than somebody can read."""
 
     line: Callable[[T, float], str]  # what to say of it after so many seconds
@@ -37,7 +37,7 @@ class Meter(Generic[T]):
 
 
 @contextmanager
-def shown(out: Console, meter: Meter[T]) -> Iterator[Callable[[T], None]]:
+def show_progress(out: Console, meter: ProgressMeter[T]) -> Iterator[Callable[[T], None]]:
     """Show progress while the block runs."""
     if not out.is_terminal:
         yield meter.take
@@ -51,5 +51,5 @@ def shown(out: Console, meter: Meter[T]) -> Iterator[Callable[[T], None]]:
 
 def printable(name: str) -> str:
     """Make a file's name printable, whatever its bytes are."""
-    shown = name.encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown)
+    show_progress = name.encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in show_progress)

@@ -19,7 +19,7 @@ import trio
 
 from camd.access.keys import ADMIN_KEY_FILE
 from camd.cli import times
-from camd.cli.exits import Unreachable, misconfigured, refused
+from camd.cli.exits import ServiceUnreachable, misconfigured, refused
 from camd.client import (
     CannotConnectError,
     Client,
@@ -40,7 +40,7 @@ _INTERRUPTED = 128 + signal.SIGINT  # as shells say it
 
 
 @attrs.frozen
-class Reach:
+class ServiceAccess:
     """Where the service is and who we are there. The token stays out of `repr`."""
 
     address: str
@@ -57,15 +57,15 @@ def configured(config_path: Path | None) -> Config:
         raise misconfigured(error.mistakes) from None
 
 
-def find_reach(config_path: Path | None, server: str | None, token: str | None) -> Reach:
+def find_service(config_path: Path | None, server: str | None, token: str | None) -> ServiceAccess:
     """Fill in from the configuration what the command line does not say."""
     if server and token:
-        return Reach(server, token, "", config_path)
+        return ServiceAccess(server, token, "", config_path)
     config = configured(config_path)
     hint = ""
     if not token and config.auth.enabled:
         token, hint = _admin_key(config.storage.state_dir / ADMIN_KEY_FILE)
-    return Reach(server or client_address(config.server), token, hint, config_path)
+    return ServiceAccess(server or client_address(config.server), token, hint, config_path)
 
 
 def client_address(server: ServerConfig) -> str:
@@ -95,7 +95,7 @@ def remote_options(command: F) -> F:
     def with_reach(
         *args: object, config_path: Path | None, server: str | None, token: str | None, **kw: object
     ) -> object:
-        return command(*args, reach=find_reach(config_path, server, token), **kw)
+        return command(*args, reach=find_service(config_path, server, token), **kw)
 
     options = (
         config_option,
@@ -143,10 +143,10 @@ def page_options(command: F) -> F:
             "--from",
             "from",
             metavar="TIME",
-            callback=times.wished,
+            callback=times.read_time,
             help="Not older: '2026-01-15 15:30', or with its zone, as 2026-01-15T14:30:00Z.",
         ),
-        click.option("--to", "to", metavar="TIME", callback=times.wished, help="Not newer."),
+        click.option("--to", "to", metavar="TIME", callback=times.read_time, help="Not newer."),
         click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True),
         click.option("--offset", type=click.IntRange(0), default=0, show_default=True),
     )
@@ -162,7 +162,7 @@ def json_option(command: F) -> F:
     )
 
 
-def talk(reach: Reach, conversation: Callable[[Client], Awaitable[T]]) -> T:
+def talk(reach: ServiceAccess, conversation: Callable[[Client], Awaitable[T]]) -> T:
     """Connect, hold the conversation, return its result; every failure becomes an exit."""
 
     async def main() -> T:
@@ -181,7 +181,7 @@ def run_to_end(main: Callable[[], Awaitable[T]], hint: str = "") -> T:
         raise (_failure(leaf, hint) if leaf is not None else error) from None
 
 
-def ask(reach: Reach, method: str, **params: object) -> Any:
+def ask(reach: ServiceAccess, method: str, **params: object) -> Any:
     """Call one method and return its result; parameters that are None are left out."""
     given = {name: value for name, value in params.items() if value is not None}
     return talk(reach, lambda client: client.call(method, **given))
@@ -192,12 +192,12 @@ def _failure(error: BaseException, hint: str) -> BaseException:
         case RemoteError():
             return refused(error.code, error.message, error.data, hint)
         case CannotConnectError():
-            return Unreachable(
+            return ServiceUnreachable(
                 f"{error}\n  Is the service running? `camd run` starts it, and `camd check` looks "
                 "for what is wrong."
             )
         case ConnectionLostError():
-            return Unreachable(f"the connection was lost: {error}")
+            return ServiceUnreachable(f"the connection was lost: {error}")
         case KeyboardInterrupt():
             return click.exceptions.Exit(_INTERRUPTED)
     return error

@@ -17,9 +17,9 @@ from rich.markup import escape
 from rich.text import Text
 
 from camd.cli import tables
-from camd.cli.exits import Failed
+from camd.cli.exits import CommandFailed
 from camd.cli.output import console, messages, print_json
-from camd.cli.reach import Reach, ask, json_option, remote_options, talk
+from camd.cli.reach import ServiceAccess, ask, json_option, remote_options, talk
 from camd.client import Client
 from camd.config.values import parse_duration
 from camd.model import are_durable
@@ -43,7 +43,7 @@ def whole_seconds(_: click.Context, param: click.Parameter, value: str | None) -
 
 
 @attrs.define(eq=False)
-class Recording:
+class FollowedRecording:
     """One recording that this command started: follow it to its end, then account for it."""
 
     client: Client
@@ -120,7 +120,7 @@ def session_receipt(infos: list[dict[str, Any]]) -> dict[str, Any]:
 @remote_options
 @json_option
 def record(
-    reach: Reach,
+    reach: ServiceAccess,
     as_json: bool,
     camera: str,
     seconds: int | None,
@@ -148,7 +148,7 @@ def record(
             live = Live(console=say, transient=True, auto_refresh=False)
             with live if say.is_terminal else nullcontext():
                 show = partial(_show, live) if say.is_terminal else _show_nothing
-                return await Recording(client, camera, started, show, signals).follow()
+                return await FollowedRecording(client, camera, started, show, signals).follow()
 
     _print_receipt(talk(reach, conversation), as_json=as_json)
 
@@ -157,7 +157,7 @@ def record(
 @click.argument("camera")
 @remote_options
 @json_option
-def stop(reach: Reach, as_json: bool, camera: str) -> None:
+def stop(reach: ServiceAccess, as_json: bool, camera: str) -> None:
     """Stop the recording of CAMERA, whoever started it, and print the receipt."""
     result = ask(reach, "stop_recording", device=camera)
     if as_json:
@@ -202,10 +202,12 @@ def _print_receipt(receipt: dict[str, Any], *, as_json: bool) -> None:
 def complain(receipt: dict[str, Any]) -> None:
     """End the command when a receipt shows no recording, or one that is not complete."""
     if not receipt["files"]:
-        raise Failed("nothing was recorded")
+        raise CommandFailed("nothing was recorded")
     open_files = [file["filename"] for file in receipt["files"] if not file.get("sha256")]
     if open_files:
-        raise Failed(f"not complete: {', '.join(open_files)}; see `camd status` for the cause")
+        raise CommandFailed(
+            f"not complete: {', '.join(open_files)}; see `camd status` for the cause"
+        )
 
 
 def print_receipt(receipt: dict[str, Any]) -> None:

@@ -13,9 +13,9 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from camd.cli.exits import Exit, Failed
+from camd.cli.exits import CommandFailed, ExitCode
 from camd.cli.output import console, messages, print_json
-from camd.cli.progress import Meter, printable, shown
+from camd.cli.progress import ProgressMeter, printable, show_progress
 from camd.cli.reach import config_option, configured, json_option
 from camd.cli.tables import file_size
 from camd.storage.archive import (
@@ -25,25 +25,25 @@ from camd.storage.archive import (
     FolderInUseError,
     misplaced_folders,
 )
-from camd.storage.salvage import Hashed, Salvage, Salvaged
-from camd.storage.stock import Finding, Outcome
+from camd.storage.salvage import HashingProgress, OfflineRecovery, OfflineResult
+from camd.storage.stock import FileOutcome, ReconcileFinding
 
 _MEANINGS = {  # what is done, and what a dry run says of it
-    Outcome.SEALED: ("sealed in place", "would be sealed in place"),
-    Outcome.ADOPTED: ("taken into the index", "would be taken into the index"),
-    Outcome.RENAMED: ("known by its new name", "would be known by its new name"),
-    Outcome.COPY: ("a copy, left alone", "a copy, left alone"),
-    Outcome.EMPTY: ("holds no footage, left alone", "holds no footage, left alone"),
-    Outcome.FOREIGN: ("not camd's, left alone", "not camd's, left alone"),
-    Outcome.UNREADABLE: ("cannot be read, left alone", "cannot be read, left alone"),
-    Outcome.UNFINISHED: (
+    FileOutcome.SEALED: ("sealed in place", "would be sealed in place"),
+    FileOutcome.ADOPTED: ("taken into the index", "would be taken into the index"),
+    FileOutcome.RENAMED: ("known by its new name", "would be known by its new name"),
+    FileOutcome.COPY: ("a copy, left alone", "a copy, left alone"),
+    FileOutcome.EMPTY: ("holds no footage, left alone", "holds no footage, left alone"),
+    FileOutcome.FOREIGN: ("not camd's, left alone", "not camd's, left alone"),
+    FileOutcome.UNREADABLE: ("cannot be read, left alone", "cannot be read, left alone"),
+    FileOutcome.UNFINISHED: (
         "an MKV that was cut short, removed",
         "an MKV that was cut short, would be removed",
     ),
-    Outcome.MISSING: ("gone, listed as missing", "gone, would be listed as missing"),
+    FileOutcome.MISSING: ("gone, listed as missing", "gone, would be listed as missing"),
 }
-_COLOURS = {Outcome.SEALED: "green", Outcome.ADOPTED: "green", Outcome.RENAMED: "green"}
-_COLOURS |= {Outcome.UNREADABLE: "red", Outcome.MISSING: "red"}
+_COLOURS = {FileOutcome.SEALED: "green", FileOutcome.ADOPTED: "green", FileOutcome.RENAMED: "green"}
+_COLOURS |= {FileOutcome.UNREADABLE: "red", FileOutcome.MISSING: "red"}
 
 
 @click.command()
@@ -68,39 +68,39 @@ def recover(dry_run: bool, reindex: bool, config_path: Path | None, as_json: boo
         _refuse_for_others(folder)
     out = console()
 
-    def tell(finding: Finding) -> None:
+    def tell(finding: ReconcileFinding) -> None:
         if not as_json:
-            out.print(line_of(finding, dry_run=dry_run), soft_wrap=True)
+            out.print(recovered_line(finding, dry_run=dry_run), soft_wrap=True)
 
     try:
-        with shown(messages(), Meter(hashing_line)) as progress:
-            salvaged = Salvage(folder, dry_run, reindex, tell, progress).run()
+        with show_progress(messages(), ProgressMeter(hashing_line)) as progress:
+            salvaged = OfflineRecovery(folder, dry_run, reindex, tell, progress).run()
     except KeyboardInterrupt:
         raise click.exceptions.Exit(128 + signal.SIGINT) from None
     except FolderInUseError as error:
-        raise Failed(
+        raise CommandFailed(
             f"{error}\n  Stop it first (`systemctl stop camd`), or see with --dry-run what there "
             "is to do; the service does the same by itself when it starts."
         ) from None
     except OSError as error:
-        raise Failed(f"{error.filename or folder}: {error.strerror or error}") from None
+        raise CommandFailed(f"{error.filename or folder}: {error.strerror or error}") from None
     except sqlite3.Error as error:
-        raise Failed(
+        raise CommandFailed(
             f"the index cannot be used: {error}\n  `camd recover --reindex` puts it aside and "
             "makes a new one out of the journal and the files."
         ) from None
     if as_json:
-        print_json(as_values(salvaged))
+        print_json(recover_values(salvaged))
     else:
         _print(salvaged)
-    sys.exit(Exit.FAILED if salvaged.to_do else Exit.OK)
+    sys.exit(ExitCode.FAILED if salvaged.to_do else ExitCode.OK)
 
 
 def refuse_misplaced(recordings: Path, *, but_index: bool = False) -> None:
     """End the command when a directory stands where index, journal or lock should be."""
     for path in misplaced_folders(recordings):
         if not (but_index and path.name == INDEX):
-            raise Failed(f"{path} {NOT_A_FILE}")
+            raise CommandFailed(f"{path} {NOT_A_FILE}")
 
 
 def _refuse_for_others(folder: Path) -> None:
@@ -115,13 +115,15 @@ def _refuse_for_others(folder: Path) -> None:
             name = pwd.getpwuid(owner).pw_name
         except KeyError:
             name = f"#{owner}"
-        raise Failed(f"{folder} belongs to the user {name}\n  Run: sudo -u '{name}' camd recover")
+        raise CommandFailed(
+            f"{folder} belongs to the user {name}\n  Run: sudo -u '{name}' camd recover"
+        )
 
 
-def line_of(finding: Finding, *, dry_run: bool) -> str:
+def recovered_line(finding: ReconcileFinding, *, dry_run: bool) -> str:
     """Say in one line what became of a file, with rich's markup."""
     words = [_MEANINGS[finding.outcome][dry_run]]
-    if finding.outcome in (Outcome.COPY, Outcome.RENAMED, Outcome.UNREADABLE):
+    if finding.outcome in (FileOutcome.COPY, FileOutcome.RENAMED, FileOutcome.UNREADABLE):
         words.append(escape(printable(finding.detail)))
     if finding.frames:
         words.append(f"{finding.frames} frames")
@@ -132,14 +134,14 @@ def line_of(finding: Finding, *, dry_run: bool) -> str:
     return f"[{colour}]{finding.outcome.value:<10}[/] [bold]{name}[/]  {', '.join(words)}"
 
 
-def hashing_line(at: Hashed, seconds: float) -> str:
+def hashing_line(at: HashingProgress, seconds: float) -> str:
     """Say how far hashing has come."""
     return (
         f"hashing {at.number} of {at.total}  {printable(at.filename)}  {file_size(at.read_bytes)}"
     )
 
 
-def _print(salvaged: Salvaged) -> None:
+def _print(salvaged: OfflineResult) -> None:
     """Print the report."""
     out, report = console(), salvaged.report
     if report.counts:
@@ -160,7 +162,7 @@ def _print(salvaged: Salvaged) -> None:
         out.print("Nothing is to be done.")
 
 
-def as_values(salvaged: Salvaged) -> dict[str, object]:
+def recover_values(salvaged: OfflineResult) -> dict[str, object]:
     """Turn a result into values for JSON."""
     report = salvaged.report
     return {

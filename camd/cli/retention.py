@@ -8,9 +8,9 @@ import click
 from rich.markup import escape
 
 from camd.cli import tables
-from camd.cli.exits import Refused, refused
+from camd.cli.exits import CallRefused, refused
 from camd.cli.output import console, messages, print_json
-from camd.cli.reach import Reach, ask, json_option, remote_options, talk
+from camd.cli.reach import ServiceAccess, ask, json_option, remote_options, talk
 from camd.client import Client, NotAuthenticatedError, RemoteError
 
 _PLAN = {
@@ -40,7 +40,7 @@ _LAST_RUN = {"ended": "last run", "asked_by": "asked for by", "message": "outcom
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @remote_options
 @json_option
-def rm(reach: Reach, as_json: bool, names: tuple[str, ...], yes: bool) -> None:
+def rm(reach: ServiceAccess, as_json: bool, names: tuple[str, ...], yes: bool) -> None:
     """Remove the recordings NAME, for good.
 
     One that is recorded, read or pinned stays; the others go.
@@ -70,7 +70,7 @@ def rm(reach: Reach, as_json: bool, names: tuple[str, ...], yes: bool) -> None:
             size = tables.file_size(each.get("space_freed"))
             console().print(f"{escape(str(each.get('filename')))} removed, {size} freed")
     if failures:
-        raise Refused("\n".join(_why(error) for error in failures))
+        raise CallRefused("\n".join(_why(error) for error in failures))
 
 
 def _why(error: RemoteError) -> str:
@@ -83,7 +83,9 @@ def _why(error: RemoteError) -> str:
 @click.option("--until", metavar="TIME", help="Until when: 2026-01-15T14:30:00Z.  [default: ever]")
 @remote_options
 @json_option
-def pin(reach: Reach, as_json: bool, name: str, reason: str | None, until: str | None) -> None:
+def pin(
+    reach: ServiceAccess, as_json: bool, name: str, reason: str | None, until: str | None
+) -> None:
     """Keep the recording NAME: nobody and no policy removes it."""
     found = ask(reach, "pin_recording", filename=name, reason=reason, until=until)
     if as_json:
@@ -97,7 +99,7 @@ def pin(reach: Reach, as_json: bool, name: str, reason: str | None, until: str |
 @click.argument("name")
 @remote_options
 @json_option
-def unpin(reach: Reach, as_json: bool, name: str) -> None:
+def unpin(reach: ServiceAccess, as_json: bool, name: str) -> None:
     """Take the pin of the recording NAME away."""
     found = ask(reach, "unpin_recording", filename=name)
     if as_json:
@@ -111,7 +113,7 @@ def unpin(reach: Reach, as_json: bool, name: str) -> None:
 @click.option("--force", is_flag=True, help="Override the brake, and believe the clock.")
 @remote_options
 @json_option
-def cleanup(reach: Reach, as_json: bool, preview: bool, force: bool) -> None:
+def cleanup(reach: ServiceAccess, as_json: bool, preview: bool, force: bool) -> None:
     """Carry out the retention policy now."""
     if preview and force:
         raise click.UsageError("--preview changes nothing; there is nothing to force")
@@ -150,7 +152,7 @@ def retention() -> None:
 @retention.command()
 @remote_options
 @json_option
-def show(reach: Reach, as_json: bool) -> None:
+def show(reach: ServiceAccess, as_json: bool) -> None:
     """Show the policy, and what its last run did."""
     policy = ask(reach, "get_retention_policy")
     if as_json:
@@ -170,7 +172,12 @@ def show(reach: Reach, as_json: bool) -> None:
 @remote_options
 @json_option
 def set_policy(
-    reach: Reach, as_json: bool, policy_type: str, days: float | None, gb: float | None, off: bool
+    reach: ServiceAccess,
+    as_json: bool,
+    policy_type: str,
+    days: float | None,
+    gb: float | None,
+    off: bool,
 ) -> None:
     """Set the policy: TYPE is age, size or manual.
 

@@ -10,8 +10,8 @@ import click
 import trio
 from rich.markup import escape
 
-from camd.cli.exits import Exit
-from camd.cli.findings import Finding, Grade
+from camd.cli.exits import ExitCode
+from camd.cli.findings import CheckFinding, Grade
 from camd.cli.inspection import inspect
 from camd.cli.output import console, print_json
 from camd.cli.reach import config_option, configured, json_option
@@ -50,10 +50,10 @@ def check(config_path: Path | None, as_json: bool) -> None:
             out.print(_line(finding), soft_wrap=True)
         out.print("All is well." if not problems else f"{len(problems)} to repair.")
     if problems:
-        sys.exit(Exit.FAILED)
+        sys.exit(ExitCode.FAILED)
 
 
-def _line(finding: Finding) -> str:
+def _line(finding: CheckFinding) -> str:
     text = f"{_MARKS[finding.grade]} [bold]{escape(finding.subject)}[/]: {escape(finding.text)}"
     return f"{text}\n    {escape(finding.advice)}" if finding.advice else text
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from camd.access.keys import ADMIN_KEY_FILE
-from camd.cli.exits import Failed
+from camd.cli.exits import CommandFailed
 from camd.client import CannotConnectError, open_client
 
 _START_SECONDS = 30
@@ -55,7 +55,7 @@ source = "test:?size=320x240&rate=15"
 
 
 @attrs.frozen
-class Stage:
+class DemoService:
     """Where the demonstration plays: its folder, its port, and where its words go."""
 
     folder: Path
@@ -82,7 +82,9 @@ class Stage:
         if self.config_file.exists():
             with self.config_file.open(encoding="utf-8") as file:
                 if file.readline().rstrip() != HEADING:
-                    raise Failed(f"{self.config_file} is not the demo's; choose another --dir")
+                    raise CommandFailed(
+                        f"{self.config_file} is not the demo's; choose another --dir"
+                    )
         text = f"{HEADING}\n{CONFIGURATION.format(port=self.port)}"
         self.config_file.write_text(text, encoding="utf-8")
 
@@ -92,7 +94,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_service(stage: Stage) -> AsyncIterator[subprocess.Popen[bytes]]:
+async def open_service(stage: DemoService) -> AsyncIterator[subprocess.Popen[bytes]]:
     """Run the service as a child while the block runs; it ends in order, and with us."""
     command = [sys.executable, "-m", "camd", "run", "--config", str(stage.config_file)]
     stage.say(f"[bold]2.[/] Starting the service: {escape(shlex.join(command))}")
@@ -117,7 +119,7 @@ async def open_service(stage: Stage) -> AsyncIterator[subprocess.Popen[bytes]]:
         service.kill()
 
 
-async def wait_ready(stage: Stage, service: subprocess.Popen[bytes], address: str) -> str:
+async def wait_ready(stage: DemoService, service: subprocess.Popen[bytes], address: str) -> str:
     """Wait until the service lets us in, and return the key. Raises Failed."""
     with trio.move_on_after(_START_SECONDS):
         while service.poll() is None:
@@ -130,10 +132,10 @@ async def wait_ready(stage: Stage, service: subprocess.Popen[bytes], address: st
                 await trio.sleep(0.05)
     code = service.poll()
     fate = "does not answer" if code is None else f"ended with exit status {code}"
-    raise Failed(f"the service {fate}")
+    raise CommandFailed(f"the service {fate}")
 
 
-def last_words(stage: Stage) -> list[str]:
+def last_words(stage: DemoService) -> list[str]:
     """Return the end of what the service said."""
     try:
         text = stage.log_file.read_text(encoding="utf-8", errors="replace")
@@ -148,7 +150,7 @@ async def wait_for_end(service: subprocess.Popen[bytes]) -> None:
 
         async def watch_service() -> None:
             await _wait(service)
-            raise Failed(f"the service ended with exit status {service.returncode}")
+            raise CommandFailed(f"the service ended with exit status {service.returncode}")
 
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             nursery.start_soon(watch_service)

@@ -21,8 +21,8 @@ _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 def utc_option(command: F) -> F:
     """Add `--utc`; whatever shows a moment heeds it."""
 
-    def remember(context: click.Context, _: click.Parameter, wished: bool) -> None:
-        context.meta[_UTC] = wished
+    def remember(context: click.Context, _: click.Parameter, read_time: bool) -> None:
+        context.meta[_UTC] = read_time
 
     return click.option(
         "--utc",
@@ -40,13 +40,13 @@ def in_utc() -> bool:
     return bool(context is not None and context.meta.get(_UTC))
 
 
-def shown(moment: datetime, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+def format_time(format_moment: datetime, form: str = "%Y-%m-%d %H:%M:%S") -> str:
     """Write a moment with its zone: "2026-01-15 15:30:00 CET"."""
-    local = moment.astimezone(UTC if in_utc() else None)
+    local = format_moment.astimezone(UTC if in_utc() else None)
     return f"{local:{form}} {local.tzname()}"
 
 
-def parsed(text: object) -> datetime | None:
+def parse_time(text: object) -> datetime | None:
     """Read a moment as the service writes it; None when it is something else."""
     if not isinstance(text, str) or not _MOMENT.fullmatch(text):
         return None
@@ -56,15 +56,15 @@ def parsed(text: object) -> datetime | None:
         return None
 
 
-def moment(text: object, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+def format_moment(text: object, form: str = "%Y-%m-%d %H:%M:%S") -> str:
     """Show what the service says of a moment; what is none stays as it is."""
-    found = parsed(text)
+    found = parse_time(text)
     if found is not None:
-        return shown(found, form)
+        return format_time(found, form)
     return "" if text is None else str(text)
 
 
-def wished(_: click.Context, param: click.Parameter, value: str | None) -> Any:
+def read_time(_: click.Context, param: click.Parameter, value: str | None) -> Any:
     """Read a moment for an option; without a zone it is in the local one."""
     if value is None:
         return None

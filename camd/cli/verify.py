@@ -9,15 +9,15 @@ from pathlib import Path
 import click
 from rich.markup import escape
 
-from camd.cli.exits import Exit, Failed
+from camd.cli.exits import CommandFailed, ExitCode
 from camd.cli.output import console, messages, print_json
-from camd.cli.progress import Meter, printable, shown
+from camd.cli.progress import ProgressMeter, printable, show_progress
 from camd.cli.reach import config_option, configured, json_option
 from camd.cli.recover import refuse_misplaced
 from camd.cli.tables import file_size
 from camd.runtime import priority
-from camd.storage.audit import Audit, Progress, Verdict
-from camd.storage.complaints import Complaint
+from camd.storage.audit import CheckProgress, CheckResult, FolderCheck
+from camd.storage.complaints import Finding
 
 
 @click.command(short_help="Read recordings back and compare them.")
@@ -41,22 +41,22 @@ def verify(files: tuple[str, ...], fast: bool, config_path: Path | None, as_json
     priority.be_nice()
     out = console()
 
-    def complain(complaint: Complaint) -> None:
+    def complain(complaint: Finding) -> None:
         if not as_json:
-            out.print(line_of(complaint), soft_wrap=True)
+            out.print(finding_line(complaint), soft_wrap=True)
 
     try:
-        with shown(messages(), Meter(progress_line)) as progress:
-            verdict = Audit(folder, fast, progress, complain).run(names)
+        with show_progress(messages(), ProgressMeter(verify_progress)) as progress:
+            verdict = FolderCheck(folder, fast, progress, complain).run(names)
     except KeyboardInterrupt:
         raise click.exceptions.Exit(128 + signal.SIGINT) from None
     except OSError as error:
-        raise Failed(f"{folder} cannot be listed: {error.strerror or error}") from None
+        raise CommandFailed(f"{folder} cannot be listed: {error.strerror or error}") from None
     if as_json:
-        print_json(as_values(verdict))
+        print_json(verify_values(verdict))
     else:
         out.print(summary(verdict))
-    sys.exit(Exit.OK if verdict.clean else Exit.FAILED)
+    sys.exit(ExitCode.OK if verdict.clean else ExitCode.FAILED)
 
 
 def _name_in(folder: Path, file: str) -> str:
@@ -69,14 +69,14 @@ def _name_in(folder: Path, file: str) -> str:
     return path.name
 
 
-def line_of(complaint: Complaint) -> str:
+def finding_line(complaint: Finding) -> str:
     """Say one complaint in one line, with rich's markup."""
     mark = "[yellow]![/]" if complaint.fault.harmless else "[red]✗[/]"
     subject, text = escape(printable(complaint.subject)), escape(complaint.text)
     return f"{mark} [bold]{subject}[/] {text}. {escape(complaint.advice)}"
 
 
-def summary(verdict: Verdict) -> str:
+def summary(verdict: CheckResult) -> str:
     """Sum a check up in one line."""
     parts = [f"{verdict.files} files checked"]
     if verdict.busy:
@@ -89,7 +89,7 @@ def summary(verdict: Verdict) -> str:
     return ", ".join(parts) + "."
 
 
-def as_values(verdict: Verdict) -> dict[str, object]:
+def verify_values(verdict: CheckResult) -> dict[str, object]:
     """Turn a verdict into values for JSON."""
     return {
         "clean": verdict.clean,
@@ -109,7 +109,7 @@ def as_values(verdict: Verdict) -> dict[str, object]:
     }
 
 
-def progress_line(at: Progress, seconds: float) -> str:
+def verify_progress(at: CheckProgress, seconds: float) -> str:
     """Say how far a check has come after so many seconds."""
     parts = [
         f"{at.files} of {at.files_total} files",

@@ -10,20 +10,20 @@ from rich.markup import escape
 
 from camd.cli import tables, times
 from camd.cli.output import console, messages, print_json
-from camd.cli.reach import Reach, json_option, remote_options, talk
+from camd.cli.reach import ServiceAccess, json_option, remote_options, talk
 from camd.client import Client
 
 
 @click.command(short_help="Show events as they happen, until Ctrl-C.")
 @remote_options
 @json_option
-def watch(reach: Reach, as_json: bool) -> None:
+def watch(reach: ServiceAccess, as_json: bool) -> None:
     """Show events as they happen, until Ctrl-C; with --json one object a line."""
 
     async def conversation(client: Client) -> None:
         out = console()
         messages().print("Waiting for events; Ctrl-C ends.")
-        news = News()
+        news = EventFilter()
         async for method, params in client.notifications():
             if as_json:
                 print_json({"method": method, "params": params}, indent=None)
@@ -34,7 +34,7 @@ def watch(reach: Reach, as_json: bool) -> None:
 
 
 @attrs.define(eq=False)
-class News:
+class EventFilter:
     """Which notifications say something that has not been on the screen yet."""
 
     _latest: dict[object, tuple[object, ...]] = attrs.field(factory=dict, init=False)
@@ -52,7 +52,7 @@ class News:
 
 def event_line(method: str, params: dict[str, Any]) -> str:
     """Say one notification in one line, with rich's markup."""
-    time = times.moment(params.get("time"), "%H:%M:%S")
+    time = times.format_moment(params.get("time"), "%H:%M:%S")
     camera = escape(str(params.get("camera_id") or ""))
     match method:
         case "camera_status_update":

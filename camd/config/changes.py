@@ -24,14 +24,14 @@ _LIVE = frozenset(
 
 
 @attrs.frozen
-class Changes:
+class ConfigChanges:
     """Paths of changed keys (`recording.rotation`, `camera.gate`); never their values."""
 
     applied: tuple[str, ...] = ()
     restart_needed: tuple[str, ...] = ()
 
 
-def compare(old: Config, new: Config) -> Changes:
+def compare(old: Config, new: Config) -> ConfigChanges:
     """Return what differs, split by whether it can be applied while the service runs."""
     changed = [path for section in _SECTIONS for path in _changed_keys(old, new, section)]
     before = {camera.id: camera for camera in old.cameras}
@@ -40,16 +40,16 @@ def compare(old: Config, new: Config) -> Changes:
     waiting = [f"camera.{name}" for name in after if name not in before]
     waiting = [path for path in waiting if path not in added]
     others = [f"camera.{name}" for name in before if after.get(name) != before[name]]
-    return Changes(
+    return ConfigChanges(
         applied=tuple([path for path in changed if path in _LIVE] + added),
         restart_needed=tuple([path for path in changed if path not in _LIVE] + others + waiting),
     )
 
 
-def postpone(changes: Changes, cameras: Collection[str]) -> Changes:
+def postpone(changes: ConfigChanges, cameras: Collection[str]) -> ConfigChanges:
     """Return what is the case when these new cameras have to wait for a restart."""
     waiting = [f"camera.{name}" for name in cameras]
-    return Changes(
+    return ConfigChanges(
         applied=tuple(path for path in changes.applied if path not in waiting),
         restart_needed=(*changes.restart_needed, *waiting),
     )

@@ -14,9 +14,9 @@ from camd.config.schema import (
     DiscoveryConfig,
     FfmpegConfig,
     MediaMtxConfig,
-    PatrolConfig,
     RecordingConfig,
     RetentionConfig,
+    ScrubConfig,
     ServerConfig,
     StorageConfig,
 )
@@ -28,7 +28,7 @@ SECTIONS: dict[str, type] = {
     "storage": StorageConfig,
     "recording": RecordingConfig,
     "retention": RetentionConfig,
-    "patrol": PatrolConfig,
+    "patrol": ScrubConfig,
     "ffmpeg": FfmpegConfig,
     "discovery": DiscoveryConfig,
     "mediamtx": MediaMtxConfig,
@@ -46,7 +46,7 @@ _VARIABLE = re.compile(r"CAMD_([A-Z0-9_]+?)__([A-Z0-9_]+)")
 
 
 @attrs.frozen
-class Overlay:
+class EnvironmentOverlay:
     """Raw values from the environment, the variable behind each, and what is wrong there."""
 
     values: dict[tuple[str, str], object] = attrs.field(repr=False)
@@ -54,7 +54,7 @@ class Overlay:
     mistakes: tuple[str, ...]
 
 
-def read_environment(environ: Mapping[str, str]) -> Overlay:
+def read_environment(environ: Mapping[str, str]) -> EnvironmentOverlay:
     """Collect what the environment says about configuration keys, as TOML would say it."""
     found: dict[tuple[str, str], tuple[str, object]] = {}
     mistakes: list[str] = []
@@ -78,7 +78,7 @@ def read_environment(environ: Mapping[str, str]) -> Overlay:
         else:
             value = _as_toml(_key_types(section)[key], environ[variable])
             found[section, key] = (variable, value)
-    return Overlay(
+    return EnvironmentOverlay(
         values={place: value for place, (_, value) in found.items()},
         variables={place: variable for place, (variable, _) in found.items()},
         mistakes=tuple(mistakes),

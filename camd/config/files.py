@@ -18,7 +18,7 @@ _KINDS = (
 )
 
 
-def what_it_is(mode: int) -> str:
+def kind_of_path(mode: int) -> str:
     """Say what a mode of stat(2) stands for: "is a directory, not a file"; "" for a file."""
     return next((words for is_kind, words in _KINDS if is_kind(mode)), "")
 
@@ -39,5 +39,5 @@ def read_small_file(path: Path, most_bytes: int) -> bytes:
 
 
 def _refuse_others(path: Path, mode: int) -> None:
-    if words := what_it_is(mode):
+    if words := kind_of_path(mode):
         raise OSError(0, words, str(path))

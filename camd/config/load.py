@@ -16,11 +16,11 @@ import attrs
 import tomli
 
 from camd.config.checks import check
-from camd.config.environment import Overlay, name_variables, read_environment
+from camd.config.environment import EnvironmentOverlay, name_variables, read_environment
 from camd.config.files import read_small_file
 from camd.config.readers import SECRET_BYTES
 from camd.config.schema import AuthConfig, CameraConfig, Config, StorageConfig
-from camd.config.structure import CameraTable, Places, Structured, structure
+from camd.config.structure import CameraTable, PathBases, Structured, structure
 from camd.errors import ConfigError
 from camd.model import CameraId, V4l2Source
 
@@ -41,7 +41,7 @@ def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
     raw = {} if file is None else _read_toml(file)
     overlay = read_environment(environ)
     _lay_over(raw, overlay)
-    places = find_places(file, environ)
+    places = find_path_bases(file, environ)
     structured = structure(raw, overlay.variables, places)
     mistakes = [*overlay.mistakes, *structured.mistakes]
     structured.sections.update(_with_secret_from_file(structured, overlay, mistakes))
@@ -72,18 +72,18 @@ def find_file(
     return None
 
 
-def find_places(file: Path | None, environ: Mapping[str, str]) -> Places:
+def find_path_bases(file: Path | None, environ: Mapping[str, str]) -> PathBases:
     """Return where relative paths start, for a configuration file or for none."""
     home = Path(environ["HOME"]) if environ.get("HOME") else None
     user_data = _user_folder(environ, "XDG_DATA_HOME", ".local/share") or _SYSTEM_DATA
     if file is None:
         data = _SYSTEM_DATA if os.geteuid() == 0 else user_data
-        return Places(folder=data, data=data, home=home)
+        return PathBases(folder=data, data=data, home=home)
     if file.is_relative_to("/etc"):
-        return Places(folder=file.parent, data=_SYSTEM_DATA, home=home)
+        return PathBases(folder=file.parent, data=_SYSTEM_DATA, home=home)
     if file.parent == _user_folder(environ, "XDG_CONFIG_HOME", ".config"):
-        return Places(folder=file.parent, data=user_data, home=home)
-    return Places(folder=file.parent, data=file.parent, home=home)
+        return PathBases(folder=file.parent, data=user_data, home=home)
+    return PathBases(folder=file.parent, data=file.parent, home=home)
 
 
 def _user_folder(environ: Mapping[str, str], variable: str, below_home: str) -> Path | None:
@@ -106,7 +106,7 @@ def _read_toml(file: Path) -> dict[str, object]:
         raise ConfigError((f"{file}: is not valid TOML: {error}",)) from error
 
 
-def _lay_over(raw: dict[str, object], overlay: Overlay) -> None:
+def _lay_over(raw: dict[str, object], overlay: EnvironmentOverlay) -> None:
     """Put the environment's values over the file's."""
     for (section, key), value in overlay.values.items():
         table = raw.setdefault(section, {})
@@ -115,7 +115,7 @@ def _lay_over(raw: dict[str, object], overlay: Overlay) -> None:
 
 
 def _with_secret_from_file(
-    structured: Structured, overlay: Overlay, mistakes: list[str]
+    structured: Structured, overlay: EnvironmentOverlay, mistakes: list[str]
 ) -> dict[str, object]:
     """Return the section [auth] with the content of `jwt_secret_file` as its secret."""
     auth = structured.sections.get("auth")
@@ -172,7 +172,7 @@ def _camera(table: CameraTable, camera_id: str) -> CameraConfig:
     )
 
 
-def _complete(sections: dict[str, object], places: Places) -> None:
+def _complete(sections: dict[str, object], places: PathBases) -> None:
     """Make the default folders absolute, and give the keys' file its place."""
     storage, auth = sections.get("storage"), sections.get("auth")
     if not isinstance(storage, StorageConfig):

@@ -100,15 +100,15 @@ def duration(low: timedelta, high: timedelta) -> Reader:
 
 def size(low: int, high: int) -> Reader:
     """Read a number of bytes within bounds, such as "2GiB"."""
-    return _quantity(parse_size, 'a size such as "2GiB"', low, high)
+    return _quantity_reader(parse_size, 'a size such as "2GiB"', low, high)
 
 
 def bitrate(low: int, high: int) -> Reader:
     """Read bits per second within bounds, such as "4M"."""
-    return _quantity(parse_bitrate, 'a bit rate such as "4M"', low, high)
+    return _quantity_reader(parse_bitrate, 'a bit rate such as "4M"', low, high)
 
 
-def _quantity(parse: Callable[[str | int], int], what: str, low: int, high: int) -> Reader:
+def _quantity_reader(parse: Callable[[str | int], int], what: str, low: int, high: int) -> Reader:
     def read(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, str | int):
             raise ValueError(f"must be {what}, not {kind_of(value)}")

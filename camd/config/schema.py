@@ -78,7 +78,7 @@ class RetentionConfig:
 
 
 @attrs.frozen
-class PatrolConfig:
+class ScrubConfig:
     """Section `[patrol]`: reading recordings again, to know of damage early."""
 
     enabled: bool = False
@@ -144,7 +144,7 @@ class Config:
     storage: StorageConfig = StorageConfig()
     recording: RecordingConfig = RecordingConfig()
     retention: RetentionConfig = RetentionConfig()
-    patrol: PatrolConfig = PatrolConfig()
+    patrol: ScrubConfig = ScrubConfig()
     ffmpeg: FfmpegConfig = FfmpegConfig()
     discovery: DiscoveryConfig = DiscoveryConfig()
     mediamtx: MediaMtxConfig | None = None

@@ -26,7 +26,7 @@ _TIB = 1024**4
 
 
 @attrs.frozen
-class Places:
+class PathBases:
     """Where relative paths start."""
 
     folder: Path  # of the configuration file: certificates, secrets, sources
@@ -56,7 +56,7 @@ class CameraTable:
     output_options: tuple[str, ...] = attrs.field(default=(), repr=False)
 
 
-def section_readers(places: Places) -> dict[str, dict[str, Reader]]:
+def section_readers(places: PathBases) -> dict[str, dict[str, Reader]]:
     """Return how every key of every section is read, with its bounds."""
     file = readers.path(places.folder, places.home)
     data = readers.path(places.data, places.home)
@@ -130,7 +130,7 @@ def section_readers(places: Places) -> dict[str, dict[str, Reader]]:
     }
 
 
-def camera_readers(places: Places) -> dict[str, Reader]:
+def camera_readers(places: PathBases) -> dict[str, Reader]:
     """Return how every key of a `[[camera]]` table is read."""
     return {
         "source": lambda value: parse_source(readers.text(value), places.folder, places.home),
@@ -165,7 +165,7 @@ class Structured:
 
 
 def structure(
-    raw: Mapping[str, object], variables: Mapping[tuple[str, str], str], places: Places
+    raw: Mapping[str, object], variables: Mapping[tuple[str, str], str], places: PathBases
 ) -> Structured:
     """Read a whole raw configuration; `variables` names what came from the environment."""
     result = Structured()
@@ -195,7 +195,7 @@ def structure(
     return result
 
 
-def _converter(places: Places) -> Converter:
+def _converter(places: PathBases) -> Converter:
     converter = Converter(detailed_validation=True, forbid_extra_keys=True)
     sections = section_readers(places)
     tables = [(cls, sections[name]) for name, cls in SECTIONS.items()]

@@ -64,7 +64,7 @@ _PROCESSORS = frozenset(("bcm2835-isp", "pispbe"))
 
 
 @attrs.frozen
-class NodeFacts:
+class NodeCapability:
     """The answer to QUERYCAP. `caps` are this node's own, not those of its whole device."""
 
     driver: str
@@ -95,11 +95,11 @@ class NodeFacts:
         return BUFFER_VIDEO_CAPTURE_MPLANE
 
 
-def read_capability(answer: bytes) -> NodeFacts:
+def read_capability(answer: bytes) -> NodeCapability:
     """Read struct v4l2_capability."""
     driver, card, bus, _, whole, device = CAPABILITY.unpack_from(answer)
     caps = device if whole & CAP_DEVICE_CAPS else whole
-    return NodeFacts(_text(driver), _text(card), _text(bus), caps)
+    return NodeCapability(_text(driver), _text(card), _text(bus), caps)
 
 
 # --- what it delivers -------------------------------------------------------------------------

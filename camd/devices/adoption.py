@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from camd.config.schema import CameraConfig
 from camd.devices.assignment import MOST_CAMERAS, Assignment
-from camd.devices.identity import Known, look, natural
+from camd.devices.identity import KnownCamera, look, natural
 from camd.devices.selectors import allows_adoption
 from camd.model import CameraId, Device, V4l2Source
 
@@ -17,7 +17,7 @@ class AdoptionError(Exception):
 
 def adopt(
     now: Assignment, camera_id: CameraId, device: Device, entries: Sequence[CameraConfig]
-) -> tuple[Known, ...]:
+) -> tuple[KnownCamera, ...]:
     """Give `camera_id` to `device`; return what is known then, for the next `assign`.
 
     Whoever had the device loses it: a camera that was only numbered is forgotten, one of the
@@ -43,10 +43,10 @@ def adopt(
         raise AdoptionError(f"{MOST_CAMERAS} cameras are known already; forget one first")
     held = now.identity(holder) if holder is not None else None
     selector = str(source) if source is not None else ""
-    bound = Known(camera_id, held or plugged.identity, selector, adopted=True)
+    bound = KnownCamera(camera_id, held or plugged.identity, selector, adopted=True)
     return tuple(sorted((*others, bound), key=lambda known: natural(known.camera_id)))
 
 
-def forget(known: Sequence[Known], camera_id: CameraId) -> tuple[Known, ...]:
+def forget(known: Sequence[KnownCamera], camera_id: CameraId) -> tuple[KnownCamera, ...]:
     """Forget what was bound to an id; its number is free again."""
     return tuple(camera for camera in known if camera.camera_id != camera_id)

@@ -13,18 +13,18 @@ import attrs
 
 from camd.config.schema import CameraConfig
 from camd.devices import words
-from camd.devices.identity import Identity, Known, Plugged, look, natural
-from camd.devices.ladder import Match, recognise, recognise_by_name
-from camd.devices.seating import Seating, open_seating
+from camd.devices.identity import DeviceIdentity, KnownCamera, PluggedDevice, look, natural
+from camd.devices.ladder import RecognisedCamera, recognise, recognise_by_name
+from camd.devices.seating import PartialAssignment, open_assignment
 from camd.devices.selectors import allows_adoption, designates
-from camd.devices.words import News, NewsKind
-from camd.model import CameraId, Device, Rung, Seat, V4l2Source
+from camd.devices.words import MatchMessage, MatchMessageKind
+from camd.model import CameraId, Device, MatchedBy, MatchState, V4l2Source
 
 MOST_CAMERAS = 256  # that are remembered
 
 
 @attrs.frozen
-class Unseated:
+class UnboundDevice:
     """A device that is no camera at present, and why."""
 
     device: Device
@@ -33,7 +33,7 @@ class Unseated:
 
 
 @attrs.frozen
-class Offer:
+class AdoptionOffer:
     """The devices that a camera without one could be given by hand."""
 
     camera_id: CameraId
@@ -44,11 +44,11 @@ class Offer:
 class Assignment:
     """Who has what. `known` is to be kept, and given to the next call."""
 
-    seats: tuple[Seat, ...] = ()  # the configured cameras, then the others by number
-    unseated: tuple[Unseated, ...] = ()
-    known: tuple[Known, ...] = ()
-    offers: tuple[Offer, ...] = ()
-    news: tuple[News, ...] = ()  # a trouble is news as long as it lasts
+    seats: tuple[MatchState, ...] = ()  # the configured cameras, then the others by number
+    unseated: tuple[UnboundDevice, ...] = ()
+    known: tuple[KnownCamera, ...] = ()
+    offers: tuple[AdoptionOffer, ...] = ()
+    news: tuple[MatchMessage, ...] = ()  # a trouble is news as long as it lasts
 
     @property
     def devices(self) -> tuple[Device, ...]:
@@ -56,7 +56,7 @@ class Assignment:
         seated = [seat.device for seat in self.seats if seat.device is not None]
         return *seated, *(left.device for left in self.unseated)
 
-    def news_since(self, before: Assignment | None) -> tuple[News, ...]:
+    def news_since(self, before: Assignment | None) -> tuple[MatchMessage, ...]:
         """Return the news that were none at the call before."""
         old = before.news if before is not None else ()
         return tuple(item for item in self.news if item not in old)
@@ -65,7 +65,7 @@ class Assignment:
         """Return the devices that a camera without one could be given by hand."""
         return next((offer.devices for offer in self.offers if offer.camera_id == camera_id), ())
 
-    def identity(self, camera_id: CameraId) -> Identity | None:
+    def identity(self, camera_id: CameraId) -> DeviceIdentity | None:
         """Return what is remembered of a camera; None when no device was ever bound to it."""
         found = (known.identity for known in self.known if known.camera_id == camera_id)
         return next(found, None)
@@ -73,7 +73,7 @@ class Assignment:
 
 def assign(
     devices: Sequence[Device],
-    known: Sequence[Known],
+    known: Sequence[KnownCamera],
     entries: Sequence[CameraConfig],
     *,
     auto: bool = True,
@@ -83,7 +83,7 @@ def assign(
     `known` is what the last call returned, `entries` are all cameras of the configuration. Without
     `auto` only cameras of the configuration have seats. The order of `devices` plays no part.
     """
-    seating = open_seating(look(devices), known, entries)
+    seating = open_assignment(look(devices), known, entries)
     _recognise(seating)
     _follow_configuration(seating)
     everybody, absent, free = seating.everybody, seating.absent, seating.free
@@ -96,7 +96,7 @@ def assign(
     return _answer(seating, unseated, auto=auto)
 
 
-def _recognise(seating: Seating) -> None:
+def _recognise(seating: PartialAssignment) -> None:
     """Seat the known cameras that can be recognised for sure, and have no device yet."""
     absent, free = seating.absent, seating.free
     for match in recognise(seating.everybody, seating.plugged, seating.permits):
@@ -104,7 +104,7 @@ def _recognise(seating: Seating) -> None:
             seating.seat(match)
 
 
-def _follow_configuration(seating: Seating) -> None:
+def _follow_configuration(seating: PartialAssignment) -> None:
     """Look for the cameras that have an entry and were never found.
 
     A camera that was only numbered gives way; one of another entry, or adopted, does not.
@@ -121,7 +121,9 @@ def _follow_configuration(seating: Seating) -> None:
             _follow(seating, camera_id, source, found[0])
 
 
-def _follow(seating: Seating, camera_id: CameraId, source: V4l2Source, plugged: Plugged) -> None:
+def _follow(
+    seating: PartialAssignment, camera_id: CameraId, source: V4l2Source, plugged: PluggedDevice
+) -> None:
     """Give a device to the entry that means it."""
     holder = seating.holder(plugged)
     if holder is not None and (holder.camera_id in seating.entries or holder.adopted):
@@ -141,9 +143,9 @@ def _follow(seating: Seating, camera_id: CameraId, source: V4l2Source, plugged: 
 # --- strangers at known places ------------------------------------------------------------
 
 
-def _accept_strangers(seating: Seating) -> None:
+def _accept_strangers(seating: PartialAssignment) -> None:
     """Let other cameras take over where the configuration says so, and it is clear who."""
-    takers: dict[Plugged, list[Known]] = {}
+    takers: dict[PluggedDevice, list[KnownCamera]] = {}
     for known in seating.absent:
         entry = seating.entries.get(known.camera_id)
         if entry is not None and entry.swap == "accept":
@@ -155,7 +157,7 @@ def _accept_strangers(seating: Seating) -> None:
             _take_over(seating, claimants[0], plugged)
 
 
-def _strangers_for(seating: Seating, known: Known) -> list[Plugged]:
+def _strangers_for(seating: PartialAssignment, known: KnownCamera) -> list[PluggedDevice]:
     """Return the devices that may take over from an absent camera."""
     others = [other for other in seating.absent if other is not known]
     source = seating.source(known.camera_id)
@@ -170,19 +172,19 @@ def _strangers_for(seating: Seating, known: Known) -> list[Plugged]:
     return same if len(found) > 1 else found
 
 
-def _take_over(seating: Seating, known: Known, plugged: Plugged) -> None:
+def _take_over(seating: PartialAssignment, known: KnownCamera, plugged: PluggedDevice) -> None:
     reason = f'in place of {known.identity.describe()}, by swap = "accept"'
-    rung = Rung.PORT if plugged.identity.usb else Rung.PATH
+    rung = MatchedBy.PORT if plugged.identity.usb else MatchedBy.PATH
     camera = attrs.evolve(known, identity=plugged.identity, adopted=False)
-    seating.seat(Match(camera, plugged, rung, reason))
+    seating.seat(RecognisedCamera(camera, plugged, rung, reason))
     text = f"{plugged.identity.describe()} {reason}"
-    seating.tell(NewsKind.REPLACED, known.camera_id, text)
+    seating.tell(MatchMessageKind.REPLACED, known.camera_id, text)
 
 
 # --- what is left open --------------------------------------------------------------------
 
 
-def _judge_the_absent(seating: Seating) -> None:
+def _judge_the_absent(seating: PartialAssignment) -> None:
     """Say of each known camera without a device why it has none."""
     free = seating.free
     for known in seating.absent:
@@ -198,7 +200,9 @@ def _judge_the_absent(seating: Seating) -> None:
             seating.troubles[camera_id] = words.absent(known.identity)
 
 
-def _raise_alarm(seating: Seating, known: Known, standing: Sequence[Plugged]) -> None:
+def _raise_alarm(
+    seating: PartialAssignment, known: KnownCamera, standing: Sequence[PluggedDevice]
+) -> None:
     """Say that a different camera is where a known one was."""
     camera_id, free = known.camera_id, seating.free
     source = seating.source(camera_id)
@@ -215,28 +219,28 @@ def _raise_alarm(seating: Seating, known: Known, standing: Sequence[Plugged]) ->
         seating.guarded.setdefault(plugged, []).append(camera_id)
 
 
-def _number_newcomers(seating: Seating, *, auto: bool) -> list[Unseated]:
+def _number_newcomers(seating: PartialAssignment, *, auto: bool) -> list[UnboundDevice]:
     """Give numbers to the devices that can be no known camera; return those that get none."""
     left = []
     for plugged in seating.free:
         suspects, guarded = seating.suspects.get(plugged, []), seating.guarded.get(plugged, [])
         rung = seating.surest(plugged)
         if suspects:
-            left.append(Unseated(plugged.device, words.may_be(suspects), tuple(suspects)))
+            left.append(UnboundDevice(plugged.device, words.may_be(suspects), tuple(suspects)))
         elif guarded and not seating.unique(plugged):
-            left.append(Unseated(plugged.device, words.stands_for(guarded), tuple(guarded)))
+            left.append(UnboundDevice(plugged.device, words.stands_for(guarded), tuple(guarded)))
         elif not auto:
-            left.append(Unseated(plugged.device, words.NOT_LISTED))
+            left.append(UnboundDevice(plugged.device, words.NOT_LISTED))
         elif len(seating.known) >= MOST_CAMERAS:
-            left.append(Unseated(plugged.device, f"{MOST_CAMERAS} cameras are known already"))
+            left.append(UnboundDevice(plugged.device, f"{MOST_CAMERAS} cameras are known already"))
         elif rung is None:
-            left.append(Unseated(plugged.device, words.faceless(plugged).message))
+            left.append(UnboundDevice(plugged.device, words.faceless(plugged).message))
         else:
             seating.bind(_lowest_number(seating), plugged, rung, "new, the lowest free number")
     return left
 
 
-def _lowest_number(seating: Seating) -> CameraId:
+def _lowest_number(seating: PartialAssignment) -> CameraId:
     """Return the first number that nobody has; an entry without a source waits for one."""
     number = 0
     while True:
@@ -250,11 +254,11 @@ def _lowest_number(seating: Seating) -> CameraId:
 # --- the answer ---------------------------------------------------------------------------
 
 
-def _answer(seating: Seating, unseated: list[Unseated], *, auto: bool) -> Assignment:
+def _answer(seating: PartialAssignment, unseated: list[UnboundDevice], *, auto: bool) -> Assignment:
     others = sorted((key for key in seating.known if key not in seating.entries), key=natural)
     if not auto:
         hidden = [seating.matches[key] for key in others if key in seating.matches]
-        unseated += [Unseated(match.plugged.device, words.NOT_LISTED) for match in hidden]
+        unseated += [UnboundDevice(match.plugged.device, words.NOT_LISTED) for match in hidden]
     listed = [*seating.entries, *(others if auto else ())]
     seats = tuple(_seat(seating, camera_id) for camera_id in listed)
     for seat in seats:
@@ -266,14 +270,16 @@ def _answer(seating: Seating, unseated: list[Unseated], *, auto: bool) -> Assign
         seats,
         tuple(sorted(unseated, key=lambda left: natural(str(left.device.node)))),
         tuple(sorted(seating.known.values(), key=lambda known: natural(known.camera_id))),
-        tuple(Offer(key, tuple(plugged.device for plugged in found)) for key, found in offers),
+        tuple(
+            AdoptionOffer(key, tuple(plugged.device for plugged in found)) for key, found in offers
+        ),
         tuple(seating.news),
     )
 
 
-def _seat(seating: Seating, camera_id: CameraId) -> Seat:
+def _seat(seating: PartialAssignment, camera_id: CameraId) -> MatchState:
     match, known = seating.matches.get(camera_id), seating.known.get(camera_id)
-    seat = Seat(camera_id, None)
+    seat = MatchState(camera_id, None)
     if known is not None:
         seat = attrs.evolve(seat, identity=known.identity.describe(), name=known.identity.name)
     if match is not None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import attrs
 import structlog
 
-from camd.devices.identity import Identity, Known, natural
+from camd.devices.identity import DeviceIdentity, KnownCamera, natural
 from camd.model import CameraId
 from camd.model.ids import ID_PATTERN
 from camd.runtime.replace import replace_file, set_aside
@@ -33,11 +33,11 @@ class BindingsError(Exception):
     """The text is not what `render_bindings` writes; the message says where."""
 
 
-class NewerError(BindingsError):
+class NewerBindingsError(BindingsError):
     """A newer version wrote it."""
 
 
-def render_bindings(known: Sequence[Known]) -> str:
+def render_bindings(known: Sequence[KnownCamera]) -> str:
     """Write the file's text; `parse_bindings` reads it back."""
     cameras = [
         {
@@ -51,7 +51,7 @@ def render_bindings(known: Sequence[Known]) -> str:
     return json.dumps({"version": VERSION, "cameras": cameras}, indent=2) + "\n"
 
 
-def parse_bindings(text: str) -> tuple[Known, ...]:
+def parse_bindings(text: str) -> tuple[KnownCamera, ...]:
     """Read the file's text, strictly; raises BindingsError."""
     try:
         found = json.loads(text)
@@ -61,7 +61,7 @@ def parse_bindings(text: str) -> tuple[Known, ...]:
     if type(version) is not int or version < 1:
         raise BindingsError("has no version")
     if version > VERSION:
-        raise NewerError(f"has version {version}, and this camd knows {VERSION}")
+        raise NewerBindingsError(f"has version {version}, and this camd knows {VERSION}")
     cameras = _fields(found, {"version", "cameras"}, "file")["cameras"]
     if not isinstance(cameras, list) or len(cameras) > _MOST_ENTRIES:
         raise BindingsError(f"cameras: must be a list of at most {_MOST_ENTRIES}")
@@ -71,18 +71,18 @@ def parse_bindings(text: str) -> tuple[Known, ...]:
     return tuple(sorted(known, key=lambda camera: natural(camera.camera_id)))
 
 
-def _known(raw: object, where: str) -> Known:
+def _known(raw: object, where: str) -> KnownCamera:
     fields = _fields(raw, {"id", "selector", "adopted", "identity"}, where)
     camera_id = _text(fields["id"], f"{where}.id")
     if not re.fullmatch(ID_PATTERN, camera_id):
         raise BindingsError(f"{where}.id: is no camera's id")
     if not isinstance(fields["adopted"], bool):
         raise BindingsError(f"{where}.adopted: must be true or false")
-    names = {field.name for field in attrs.fields(Identity)}
+    names = {field.name for field in attrs.fields(DeviceIdentity)}
     identity = _fields(fields["identity"], names, f"{where}.identity")
     texts = {name: _text(identity[name], f"{where}.identity.{name}") for name in names}
     selector = _text(fields["selector"], f"{where}.selector")
-    return Known(CameraId(camera_id), Identity(**texts), selector, fields["adopted"])
+    return KnownCamera(CameraId(camera_id), DeviceIdentity(**texts), selector, fields["adopted"])
 
 
 def _fields(raw: object, names: set[str], where: str) -> dict[str, object]:
@@ -97,7 +97,7 @@ def _text(value: object, where: str) -> str:
     return value
 
 
-def load_known(file: Path) -> tuple[Known, ...]:
+def load_known(file: Path) -> tuple[KnownCamera, ...]:
     """Read what is known; nothing when there is no file, or none that can be understood.
 
     Blocks. What is wrong is logged; the file stays as it is.
@@ -106,7 +106,7 @@ def load_known(file: Path) -> tuple[Known, ...]:
         return _read(file)
     except FileNotFoundError:
         return ()
-    except NewerError as error:
+    except NewerBindingsError as error:
         log.error("known_cameras_newer", file=str(file), error=str(error))
     except BindingsError as error:
         log.error("known_cameras_damaged", file=str(file), error=str(error))
@@ -115,7 +115,7 @@ def load_known(file: Path) -> tuple[Known, ...]:
     return ()
 
 
-def save_known(file: Path, known: Sequence[Known]) -> bool:
+def save_known(file: Path, known: Sequence[KnownCamera]) -> bool:
     """Keep what is known now, durably; False when that stands there, or must not be replaced.
 
     Blocks for two syncs. Raises OSError, also when what is there cannot be read.
@@ -125,7 +125,7 @@ def save_known(file: Path, known: Sequence[Known]) -> bool:
             return False
     except FileNotFoundError:
         file.parent.mkdir(parents=True, exist_ok=True)
-    except NewerError as error:
+    except NewerBindingsError as error:
         log.error("known_cameras_newer", file=str(file), error=str(error))
         return False
     except BindingsError as error:
@@ -135,7 +135,7 @@ def save_known(file: Path, known: Sequence[Known]) -> bool:
     return True
 
 
-def _read(file: Path) -> tuple[Known, ...]:
+def _read(file: Path) -> tuple[KnownCamera, ...]:
     """Raises OSError and BindingsError."""
     with file.open("rb") as stream:
         content = stream.read(_MOST_BYTES + 1)

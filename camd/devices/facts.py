@@ -15,7 +15,7 @@ _NUMBERED_AT_BOOT = re.compile(r"xhci-hcd\.[0-9]+(\.auto)?|.*\.auto")
 
 
 @attrs.frozen
-class Sighting:
+class NodeStat:
     """One video node in one look."""
 
     name: str  # "video0"
@@ -40,7 +40,7 @@ class UsbPlace:
 
 
 @attrs.frozen
-class NodeFacts:
+class SysfsFacts:
     """What sysfs and udev say of a node."""
 
     label: str = ""  # the driver's name for it

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import attrs
 
-from camd.devices.modes import INPUT_FORMATS, Mode, distance, modes, unreadable
-from camd.model import Capabilities, Choice
+from camd.devices.modes import INPUT_FORMATS, CaptureMode, distance, modes, unreadable
+from camd.model import Capabilities, FormatChoice
 
 MOST_FPS = 30.0
 FLUENT_FPS = 24.0
@@ -30,7 +30,7 @@ _COLOURED = frozenset(INPUT_FORMATS.values()) - _OTHERS - _H264 - _MJPEG
 
 
 @attrs.frozen
-class Wish:
+class FormatRequest:
     """What a camera's entry asks for; None and `auto` leave it to the rule."""
 
     width: int | None = None
@@ -40,7 +40,7 @@ class Wish:
 
 
 @attrs.frozen
-class Unsupported:
+class UnsupportedFormat:
     """The wish cannot be honoured, and what can."""
 
     message: str  # a sentence for people
@@ -56,7 +56,7 @@ class _Way:
     input_formats: frozenset[str]
     encoder: str = ""  # "": copied
 
-    def takes(self, mode: Mode) -> bool:
+    def takes(self, mode: CaptureMode) -> bool:
         """Whether this way begins with such pictures."""
         return mode.input_format in self.input_formats
 
@@ -78,7 +78,7 @@ def _encoded(encoder: str, *inputs: frozenset[str]) -> tuple[_Way, ...]:
     return tuple(_Way(input_formats, encoder) for input_formats in inputs)
 
 
-def choose(capabilities: Capabilities, wish: Wish) -> Choice | Unsupported:
+def choose(capabilities: Capabilities, wish: FormatRequest) -> FormatChoice | UnsupportedFormat:
     """Choose what to ask a camera for, by the rule above."""
     width, height = wish.width or 0, wish.height or 0
     offered = modes(capabilities, width, height)
@@ -90,7 +90,7 @@ def choose(capabilities: Capabilities, wish: Wish) -> Choice | Unsupported:
         if candidates:
             return _choice(candidates, offered, way, wish)
     return _refusal([mode for mode in offered if any(way.takes(mode) for way in ways)], wish) or (
-        Unsupported(
+        UnsupportedFormat(
             f"The camera delivers only what has to be encoded ({_formats(offered)}), which codec "
             '"copy" forbids',
             tuple(f'{mode} with codec "h264"' for mode in _described(offered)),
@@ -98,7 +98,7 @@ def choose(capabilities: Capabilities, wish: Wish) -> Choice | Unsupported:
     )
 
 
-def _honours(mode: Mode, wish: Wish) -> bool:
+def _honours(mode: CaptureMode, wish: FormatRequest) -> bool:
     size = (
         not wish.width
         or not wish.height
@@ -111,11 +111,16 @@ def _honours(mode: Mode, wish: Wish) -> bool:
     return size and (not wish.fps or mode.rate(wish.fps) is not None)
 
 
-def _choice(candidates: Sequence[Mode], offered: Sequence[Mode], way: _Way, wish: Wish) -> Choice:
+def _choice(
+    candidates: Sequence[CaptureMode],
+    offered: Sequence[CaptureMode],
+    way: _Way,
+    wish: FormatRequest,
+) -> FormatChoice:
     most = ENCODED_PIXELS if way.encoder else COPIED_PIXELS
     best = max(candidates, key=lambda mode: _merit(mode, most, wish))
     fps = (best.rate(wish.fps) if wish.fps else best.best_rate(MOST_FPS)) or 0.0
-    return Choice(
+    return FormatChoice(
         fourcc=best.fourcc,
         input_format=best.input_format,
         width=best.width,
@@ -127,7 +132,7 @@ def _choice(candidates: Sequence[Mode], offered: Sequence[Mode], way: _Way, wish
     )
 
 
-def _merit(mode: Mode, most_pixels: int, wish: Wish) -> tuple[object, ...]:
+def _merit(mode: CaptureMode, most_pixels: int, wish: FormatRequest) -> tuple[object, ...]:
     """Order modes by the rule; where all pictures are too large, the smallest wins."""
     rate = (mode.rate(wish.fps) if wish.fps else mode.best_rate(MOST_FPS)) or 0.0
     if mode.pixels > most_pixels:
@@ -143,7 +148,9 @@ def name_of(input_format: str, fourcc: str) -> str:
     return _NAMES.get(input_format, fourcc)
 
 
-def _why(mode: Mode, fps: float, offered: Sequence[Mode], way: _Way, wish: Wish) -> str:
+def _why(
+    mode: CaptureMode, fps: float, offered: Sequence[CaptureMode], way: _Way, wish: FormatRequest
+) -> str:
     format_name, where = name_of(mode.input_format, mode.fourcc), _at(mode, fps)
     if not way.encoder:
         return f"{format_name} from the camera{where and ' at ' + where}: copied"
@@ -156,7 +163,7 @@ def _why(mode: Mode, fps: float, offered: Sequence[Mode], way: _Way, wish: Wish)
     return f"{reason}; {format_name}{where and ' at ' + where}, encoded{made}"
 
 
-def _at(mode: Mode, fps: float) -> str:
+def _at(mode: CaptureMode, fps: float) -> str:
     size = f"{mode.width}x{mode.height}" if mode.pixels else ""
     rate = f"{_number(fps)} frames/s" if fps else ""
     return ", ".join(part for part in (size, rate) if part)
@@ -166,13 +173,13 @@ def _number(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
-def _rates_of(mode: Mode) -> tuple[float, ...]:
+def _rates_of(mode: CaptureMode) -> tuple[float, ...]:
     if mode.rates.limits is not None:
         return tuple(sorted({*mode.rates.listed, *mode.rates.limits}, reverse=True))
     return tuple(sorted(mode.rates.listed, reverse=True))
 
 
-def _rates_text(mode: Mode) -> str:
+def _rates_text(mode: CaptureMode) -> str:
     if mode.rates.limits is not None:
         low, high = mode.rates.limits
         return f"{_number(low)} to {_number(high)} frames/s"
@@ -180,24 +187,24 @@ def _rates_text(mode: Mode) -> str:
     return f"{numbers} frames/s" if numbers else "at the driver's own rate"
 
 
-def _described(offered: Sequence[Mode]) -> tuple[str, ...]:
+def _described(offered: Sequence[CaptureMode]) -> tuple[str, ...]:
     return tuple(
         f"{name_of(mode.input_format, mode.fourcc)} {mode.width}x{mode.height}: {_rates_text(mode)}"
         for mode in offered
     )
 
 
-def _formats(offered: Sequence[Mode]) -> str:
+def _formats(offered: Sequence[CaptureMode]) -> str:
     return ", ".join(dict.fromkeys(name_of(mode.input_format, mode.fourcc) for mode in offered))
 
 
-def _nothing(capabilities: Capabilities) -> Unsupported:
+def _nothing(capabilities: Capabilities) -> UnsupportedFormat:
     names = ", ".join(unreadable(capabilities))
     why = f"none that FFmpeg can read ({names})" if names else "no format at all"
-    return Unsupported(f"The camera offers {why}", ())
+    return UnsupportedFormat(f"The camera offers {why}", ())
 
 
-def _refusal(usable: Sequence[Mode], wish: Wish) -> Unsupported | None:
+def _refusal(usable: Sequence[CaptureMode], wish: FormatRequest) -> UnsupportedFormat | None:
     """Say what is possible; None when no format is usable, whatever its size."""
     if not usable:
         return None
@@ -205,7 +212,7 @@ def _refusal(usable: Sequence[Mode], wish: Wish) -> Unsupported | None:
     if not wish.width or not wish.height:
         rates = tuple(sorted({rate for mode in usable for rate in _rates_of(mode)}, reverse=True))
         message = f"The camera does not offer {_number(wish.fps or 0.0)} frames/s{codec}"
-        return Unsupported(message, _described(usable), rates=rates)
+        return UnsupportedFormat(message, _described(usable), rates=rates)
     same = [mode for mode in usable if (mode.width, mode.height) == (wish.width, wish.height)]
     if same:
         rates = tuple(sorted({rate for mode in same for rate in _rates_of(mode)}, reverse=True))
@@ -214,7 +221,7 @@ def _refusal(usable: Sequence[Mode], wish: Wish) -> Unsupported | None:
             f"{_number(wish.fps or 0.0)} frames/s{codec}; there it offers "
             + " or ".join(dict.fromkeys(_rates_text(mode) for mode in same))
         )
-        return Unsupported(message, _described(same), rates=rates)
+        return UnsupportedFormat(message, _described(same), rates=rates)
     near = sorted(usable, key=lambda mode: distance(mode, wish.width or 0, wish.height or 0))
     sizes = tuple(dict.fromkeys((mode.width, mode.height) for mode in near))[:NEAREST]
     message = (
@@ -222,4 +229,4 @@ def _refusal(usable: Sequence[Mode], wish: Wish) -> Unsupported | None:
         + ", ".join(f"{width}x{height}" for width, height in sizes)
     )
     shown = [mode for mode in near if (mode.width, mode.height) in sizes]
-    return Unsupported(message, _described(shown), sizes=sizes)
+    return UnsupportedFormat(message, _described(shown), sizes=sizes)

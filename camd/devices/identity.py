@@ -23,7 +23,7 @@ _FUNCTION = re.compile(r"(?:\d+\.\d+-)?video-index\d+$")
 
 
 @attrs.frozen
-class Identity:
+class DeviceIdentity:
     """What is remembered of a physical camera; "" for what it does not have or nobody could see."""
 
     name: str
@@ -58,7 +58,7 @@ class Identity:
         model = f"usb:{self.vendor}:{self.product}"
         return f"{model}:{self.serial}" if self.serial else f"{model}@{self.port}"
 
-    def same_model(self, other: Identity) -> bool:
+    def same_model(self, other: DeviceIdentity) -> bool:
         """Tell whether the two are of one make, and the same node of it."""
         if (self.vendor, self.product) != (other.vendor, other.product):
             return False
@@ -66,11 +66,11 @@ class Identity:
             return self.function == other.function and (self.usb or self.name == other.name)
         return self.name == other.name
 
-    def alike(self, other: Identity) -> bool:
+    def alike(self, other: DeviceIdentity) -> bool:
         """Tell whether nothing but the place could distinguish the two."""
         return self.same_model(other) and self.serial == other.serial
 
-    def same_place(self, other: Identity) -> bool:
+    def same_place(self, other: DeviceIdentity) -> bool:
         """Tell whether the two are plugged in at the same place."""
         if self.usb or other.usb:
             return bool(self.port) and self.port == other.port
@@ -78,7 +78,7 @@ class Identity:
             return self.bus_info == other.bus_info
         return bool(self.link) and self.link == other.link
 
-    def replaces(self, other: Identity) -> bool:
+    def replaces(self, other: DeviceIdentity) -> bool:
         """Tell whether it is a different camera where `other` was.
 
         Another node of the same device is none.
@@ -92,21 +92,21 @@ class Identity:
 
 
 @attrs.frozen
-class Known:
+class KnownCamera:
     """A camera's number or name, and the physical camera that it belongs to."""
 
     camera_id: CameraId
-    identity: Identity
+    identity: DeviceIdentity
     selector: str = ""  # the configured source through which it was bound; "" for none
     adopted: bool = False  # bound by hand: no entry takes the camera away
 
 
 @attrs.frozen(eq=False)
-class Plugged:
+class PluggedDevice:
     """A device that is plugged in, and who it is."""
 
     device: Device
-    identity: Identity
+    identity: DeviceIdentity
 
     @property
     def usb_name(self) -> str:
@@ -114,21 +114,21 @@ class Plugged:
         return self.device.usb.kernel_name if self.device.usb is not None else ""
 
 
-def look(devices: Iterable[Device]) -> tuple[Plugged, ...]:
+def look(devices: Iterable[Device]) -> tuple[PluggedDevice, ...]:
     """Say who each device is, in the order of their nodes, whatever order they come in."""
     ordered = sorted(devices, key=lambda device: natural(str(device.node)))
     claims = Counter(name for device in ordered for name in set(by_path_names(device)))
-    return tuple(Plugged(device, _identity(device, claims)) for device in ordered)
+    return tuple(PluggedDevice(device, _identity(device, claims)) for device in ordered)
 
 
-def _identity(device: Device, claims: Counter[str]) -> Identity:
+def _identity(device: Device, claims: Counter[str]) -> DeviceIdentity:
     link = min((name for name in by_path_names(device) if claims[name] == 1), default="")
     formats = fingerprint(device.capabilities)
     usb = device.usb
     if usb is None:  # until a driver has answered, its address is guessed, and may be another one
         address = device.bus_info if device.capabilities is not None else ""
-        return Identity(device.name, bus_info=address, link=link, formats=formats)
-    return Identity(
+        return DeviceIdentity(device.name, bus_info=address, link=link, formats=formats)
+    return DeviceIdentity(
         device.name, usb.vendor, usb.product, usb.serial, usb.port, link=link, formats=formats
     )
 
@@ -155,7 +155,7 @@ def fingerprint(capabilities: Capabilities | None) -> str:
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16]
 
 
-def refresh(before: Identity, now: Identity, device: Device) -> Identity:
+def refresh(before: DeviceIdentity, now: DeviceIdentity, device: Device) -> DeviceIdentity:
     """Remember a camera as it is now; what cannot be seen at present stays as it was."""
     return attrs.evolve(
         now,

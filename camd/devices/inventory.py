@@ -11,37 +11,37 @@ from pathlib import Path
 
 import attrs
 
-from camd.devices.facts import NodeFacts, Sighting, find_usb_place
+from camd.devices.facts import NodeStat, SysfsFacts, find_usb_place
 from camd.devices.refusals import hung
-from camd.model import Capabilities, Device, Trouble
+from camd.model import Capabilities, Device, Problem
 
 MOST_NODES = 256
 
 
 @attrs.frozen
-class Scene:
+class Scan:
     """Everything that one look sees without opening anything."""
 
-    nodes: tuple[Sighting, ...] = ()
+    nodes: tuple[NodeStat, ...] = ()
     links: Mapping[str, tuple[Path, ...]] = attrs.field(factory=dict)  # by the node's name
     cards: Mapping[str, str] = attrs.field(factory=dict)  # sound cards by USB device's folder
     left_out: int = 0  # nodes beyond MOST_NODES
 
 
 @attrs.frozen
-class Answer:
+class NodeAnswer:
     """What came of asking a node; nothing set: it is no capture node."""
 
     capabilities: Capabilities | None = None
-    trouble: Trouble | None = None
+    trouble: Problem | None = None
     gone: bool = False
 
 
 @attrs.frozen
-class Job:
+class QueryJob:
     """A node that has to be asked, in one of its lives."""
 
-    sighting: Sighting
+    sighting: NodeStat
     plugged: int
 
 
@@ -49,12 +49,12 @@ class Job:
 class _Entry:
     """One node in one of its lives."""
 
-    sighting: Sighting
+    sighting: NodeStat
     plugged: int
     asking: bool = False
     late: bool = False  # the question is open for longer than anybody should wait
-    facts: NodeFacts | None = None
-    answer: Answer | None = None
+    facts: SysfsFacts | None = None
+    answer: NodeAnswer | None = None
     capabilities: Capabilities | None = None  # the last ones of this life
 
     @property
@@ -72,10 +72,10 @@ class Inventory:
     _dev: Path
     _ignore: tuple[str, ...] = ()
     _entries: dict[str, _Entry] = attrs.field(factory=dict, init=False)
-    _scene: Scene | None = attrs.field(default=None, init=False)
+    _scene: Scan | None = attrs.field(default=None, init=False)
     _plugged: int = attrs.field(default=0, init=False)
 
-    def see(self, scene: Scene) -> list[Job]:
+    def see(self, scene: Scan) -> list[QueryJob]:
         """Take in a look; return what has to be asked because of it.
 
         That is what is new, and what had no answer that lasts; but nothing that is being asked.
@@ -91,27 +91,27 @@ class Inventory:
         self._entries = entries
         return [self._ask(e) for e in entries.values() if e.restless and not e.asking]
 
-    def ask_again(self, name: str) -> tuple[Job | None, bool]:
+    def ask_again(self, name: str) -> tuple[QueryJob | None, bool]:
         """Return the job of asking a node once more, and whether it has to be begun now."""
         entry = self._entries.get(name)
         if entry is None:
             return None, False
         fresh = not entry.asking
-        return (self._ask(entry) if fresh else Job(entry.sighting, entry.plugged)), fresh
+        return (self._ask(entry) if fresh else QueryJob(entry.sighting, entry.plugged)), fresh
 
-    def _ask(self, entry: _Entry) -> Job:
+    def _ask(self, entry: _Entry) -> QueryJob:
         entry.asking, entry.late = True, False
-        return Job(entry.sighting, entry.plugged)
+        return QueryJob(entry.sighting, entry.plugged)
 
-    def know(self, job: Job, facts: NodeFacts | None) -> Answer | None:
+    def know(self, job: QueryJob, facts: SysfsFacts | None) -> NodeAnswer | None:
         """Take in a node's facts; return the answer where the node need not be opened for it."""
         entry = self._find(job)
         if entry is None or facts is None:
-            return Answer(gone=True)
+            return NodeAnswer(gone=True)
         entry.facts = facts
-        return Answer() if self._is_ignored(entry) else None
+        return NodeAnswer() if self._is_ignored(entry) else None
 
-    def hear(self, job: Job, answer: Answer) -> None:
+    def hear(self, job: QueryJob, answer: NodeAnswer) -> None:
         """Take in an answer, however late; one of a former life is nobody's."""
         if (entry := self._find(job)) is None:
             return
@@ -120,7 +120,7 @@ class Inventory:
         if answer.trouble is None:
             entry.capabilities = answer.capabilities
 
-    def lose_patience(self, job: Job) -> bool:
+    def lose_patience(self, job: QueryJob) -> bool:
         """Take note that an answer takes too long; return whether that is news."""
         entry = self._find(job)
         if entry is None or not entry.asking:
@@ -128,7 +128,7 @@ class Inventory:
         entry.late = True
         return entry.answer is None or entry.answer.trouble is None
 
-    def _find(self, job: Job) -> _Entry | None:
+    def _find(self, job: QueryJob) -> _Entry | None:
         entry = self._entries.get(job.sighting.name)
         return entry if entry is not None and entry.plugged == job.plugged else None
 
@@ -164,7 +164,7 @@ class Inventory:
             return None
         return self._make_device(entry, facts, trouble)
 
-    def _make_device(self, entry: _Entry, facts: NodeFacts, trouble: Trouble | None) -> Device:
+    def _make_device(self, entry: _Entry, facts: SysfsFacts, trouble: Problem | None) -> Device:
         name, known = entry.sighting.name, entry.capabilities
         assert self._scene is not None
         place = find_usb_place(entry.sighting.folder)

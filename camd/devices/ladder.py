@@ -10,25 +10,25 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 import attrs
 
-from camd.devices.identity import Known, Plugged
-from camd.model import Rung
+from camd.devices.identity import KnownCamera, PluggedDevice
+from camd.model import MatchedBy
 
-Permits = Callable[[Known, Plugged], bool]
+Permits = Callable[[KnownCamera, PluggedDevice], bool]
 
 
 @attrs.frozen(eq=False)
-class Match:
+class RecognisedCamera:
     """A known camera, recognised."""
 
-    known: Known
-    plugged: Plugged
-    rung: Rung
+    known: KnownCamera
+    plugged: PluggedDevice
+    rung: MatchedBy
     reason: str
 
 
 def recognise(
-    known: Sequence[Known], plugged: Sequence[Plugged], permits: Permits
-) -> tuple[Match, ...]:
+    known: Sequence[KnownCamera], plugged: Sequence[PluggedDevice], permits: Permits
+) -> tuple[RecognisedCamera, ...]:
     """Recognise cameras by serial numbers, then by the places that they are known at."""
     by_serial = [*_by_serial(known, plugged, permits)]
     cameras, devices = _left(known, plugged, by_serial)
@@ -36,8 +36,10 @@ def recognise(
 
 
 def _left(
-    known: Sequence[Known], plugged: Sequence[Plugged], matches: Sequence[Match]
-) -> tuple[list[Known], list[Plugged]]:
+    known: Sequence[KnownCamera],
+    plugged: Sequence[PluggedDevice],
+    matches: Sequence[RecognisedCamera],
+) -> tuple[list[KnownCamera], list[PluggedDevice]]:
     """Return the cameras and the devices that the matches leave over."""
     seated = {match.known.camera_id for match in matches}
     used = {match.plugged for match in matches}
@@ -46,21 +48,21 @@ def _left(
 
 
 def _by_serial(
-    known: Sequence[Known], plugged: Sequence[Plugged], permits: Permits
-) -> Iterator[Match]:
+    known: Sequence[KnownCamera], plugged: Sequence[PluggedDevice], permits: Permits
+) -> Iterator[RecognisedCamera]:
     for camera in known:
         serial = camera.identity.serial
         found = [device for device in plugged if device.identity.alike(camera.identity)]
         twins = [other for other in known if other.identity.alike(camera.identity)]
         if serial and len(found) == len(twins) == 1 and permits(camera, found[0]):
             reason = f"serial number {serial}, unique here"
-            yield Match(camera, found[0], Rung.SERIAL, reason)
+            yield RecognisedCamera(camera, found[0], MatchedBy.SERIAL, reason)
 
 
 def _by_place(
-    known: Sequence[Known], plugged: Sequence[Plugged], permits: Permits
-) -> Iterator[Match]:
-    def fits(camera: Known, device: Plugged) -> bool:
+    known: Sequence[KnownCamera], plugged: Sequence[PluggedDevice], permits: Permits
+) -> Iterator[RecognisedCamera]:
+    def fits(camera: KnownCamera, device: PluggedDevice) -> bool:
         there, here = camera.identity, device.identity
         return there.same_place(here) and there.alike(here) and permits(camera, device)
 
@@ -68,17 +70,17 @@ def _by_place(
         found = [device for device in plugged if fits(camera, device)]
         if len(found) == 1 and sum(fits(other, found[0]) for other in known) == 1:
             here = found[0].identity
-            rung = Rung.PORT if here.usb else Rung.PATH
+            rung = MatchedBy.PORT if here.usb else MatchedBy.PATH
             what = "USB port" if here.usb else "bus address"
-            yield Match(camera, found[0], rung, f"the same model at {what} {here.place}")
+            yield RecognisedCamera(camera, found[0], rung, f"the same model at {what} {here.place}")
 
 
 def recognise_by_name(
-    known: Sequence[Known],
-    absent: Collection[Known],
-    plugged: Sequence[Plugged],
+    known: Sequence[KnownCamera],
+    absent: Collection[KnownCamera],
+    plugged: Sequence[PluggedDevice],
     permits: Permits,
-) -> Iterator[Match]:
+) -> Iterator[RecognisedCamera]:
     """Recognise cameras that are the only ones of their make, by name and formats.
 
     `absent` are those of `known` that have no device, `plugged` the devices that no camera has.
@@ -92,22 +94,26 @@ def recognise_by_name(
         look = (there.name, there.formats)
         if there.alike(here) and there.formats and look == (here.name, here.formats):
             reason = "the only camera of its name and formats, and the only one ever seen"
-            yield Match(camera, found[0], Rung.NAME, reason)
+            yield RecognisedCamera(camera, found[0], MatchedBy.NAME, reason)
 
 
-def has_unique_serial(device: Plugged, plugged: Sequence[Plugged], known: Sequence[Known]) -> bool:
+def has_unique_serial(
+    device: PluggedDevice, plugged: Sequence[PluggedDevice], known: Sequence[KnownCamera]
+) -> bool:
     """Tell whether a device's serial number is no known camera's and no other device's."""
     here = device.identity
     twins = sum(other.identity.alike(here) for other in plugged)
     return bool(here.serial) and twins == 1 and not any(k.identity.alike(here) for k in known)
 
 
-def surest(device: Plugged, plugged: Sequence[Plugged], known: Sequence[Known]) -> Rung | None:
+def surest(
+    device: PluggedDevice, plugged: Sequence[PluggedDevice], known: Sequence[KnownCamera]
+) -> MatchedBy | None:
     """Say by what a new camera will be recognised; None when by nothing that can be seen now."""
     here = device.identity
     if has_unique_serial(device, plugged, known):
-        return Rung.SERIAL
+        return MatchedBy.SERIAL
     there = [p for p in plugged if p.identity.alike(here) and p.identity.same_place(here)]
     if len(there) == 1:
-        return Rung.PORT if here.usb else Rung.PATH
+        return MatchedBy.PORT if here.usb else MatchedBy.PATH
     return None

@@ -12,7 +12,7 @@ from camd.model import CameraId, Device
 
 
 @attrs.define(eq=False)
-class Leases:
+class DeviceLeases:
     """Who has which device; by its plugging, since a node's name may come back."""
 
     _holders: dict[int, CameraId] = attrs.field(factory=dict, init=False)

@@ -13,9 +13,9 @@ from camd.devices.assignment import Assignment, assign
 from camd.devices.bindings import KNOWN_FILE, load_known
 from camd.devices.holders import Holders, find_holders
 from camd.devices.identity import natural
-from camd.devices.survey import open_survey
+from camd.devices.survey import open_monitor
 from camd.devices.v4l2 import read_capabilities
-from camd.model import CameraId, Device, Rung, Seat, V4l2Source
+from camd.model import CameraId, Device, MatchedBy, MatchState, V4l2Source
 
 LOOK_SECONDS = 3.0  # for the slowest device
 HOLDERS_SECONDS = 2.0  # to look through /proc
@@ -23,18 +23,18 @@ _NOBODY_LOOKED = Holders((), complete=False)
 
 
 @attrs.frozen
-class Listed:
+class ListedDevice:
     """One device, as a person wants to see it."""
 
     device: Device
     camera_id: CameraId | None
-    rung: Rung | None  # by what it was recognised
+    rung: MatchedBy | None  # by what it was recognised
     reason: str
     candidates: tuple[CameraId, ...]  # the cameras that it may be, where nobody can tell
     holders: Holders
 
 
-async def list_devices(found: Assignment) -> tuple[Listed, ...]:
+async def list_devices(found: Assignment) -> tuple[ListedDevice, ...]:
     """Describe every device that is plugged in, by node; waits HOLDERS_SECONDS at most."""
     holders = await _look_for_holders(found.devices)
 
@@ -42,38 +42,38 @@ async def list_devices(found: Assignment) -> tuple[Listed, ...]:
         return holders.get(device.plugged, _NOBODY_LOOKED)
 
     seated = [
-        Listed(seat.device, seat.camera_id, seat.rung, seat.reason, (), held(seat.device))
+        ListedDevice(seat.device, seat.camera_id, seat.rung, seat.reason, (), held(seat.device))
         for seat in found.seats
         if seat.device is not None
     ]
     others = [
-        Listed(left.device, None, None, left.reason, left.candidates, held(left.device))
+        ListedDevice(left.device, None, None, left.reason, left.candidates, held(left.device))
         for left in found.unseated
     ]
     return tuple(sorted([*seated, *others], key=lambda one: natural(str(one.device.node))))
 
 
 @attrs.frozen
-class Listing:
+class DeviceListing:
     """What is plugged in, the cameras' seats, and by what means it was found out."""
 
-    devices: tuple[Listed, ...]
-    seats: tuple[Seat, ...]
+    devices: tuple[ListedDevice, ...]
+    seats: tuple[MatchState, ...]
     how: str
 
 
-async def look_around(config: Config) -> Listing:
+async def look_around(config: Config) -> DeviceListing:
     """Do what the service does when it starts, and change nothing; waits LOOK_SECONDS at most."""
     known = await trio.to_thread.run_sync(load_known, config.storage.state_dir / KNOWN_FILE)
-    async with open_survey(watched(config), query=read_capabilities) as survey:
+    async with open_monitor(nodes_to_watch(config), query=read_capabilities) as survey:
         with trio.move_on_after(LOOK_SECONDS):
             await survey.settled.wait()
         present, how = survey.present.value, survey.how
         found = assign(present, known, config.cameras, auto=config.discovery.v4l2)
-        return Listing(await list_devices(found), found.seats, how)
+        return DeviceListing(await list_devices(found), found.seats, how)
 
 
-def watched(config: Config) -> DiscoveryConfig:
+def nodes_to_watch(config: Config) -> DiscoveryConfig:
     """Say what the survey is to look at: nothing where no camera of this machine is wanted."""
     local = any(isinstance(camera.source, V4l2Source) for camera in config.cameras)
     return attrs.evolve(config.discovery, v4l2=config.discovery.v4l2 or local)

@@ -59,7 +59,7 @@ _USUAL = (
 
 
 @attrs.frozen
-class Mode:
+class CaptureMode:
     """One size of one format that FFmpeg can ask for."""
 
     fourcc: str
@@ -97,7 +97,7 @@ class Mode:
         return max(fitting) if fitting else min(rates, default=0.0)
 
 
-def modes(capabilities: Capabilities, width: int = 0, height: int = 0) -> tuple[Mode, ...]:
+def modes(capabilities: Capabilities, width: int = 0, height: int = 0) -> tuple[CaptureMode, ...]:
     """List what can be asked for, in an order that does not depend on the driver's.
 
     Of a range of sizes these are the usual ones, the least, the largest, and the one that is
@@ -144,7 +144,7 @@ def _reachable(capabilities: Capabilities) -> list[PixelFormat]:
     return [each for each in capabilities.formats if each.fourcc.strip() in taken]
 
 
-def _modes_of(offered: PixelFormat, wished: tuple[int, int]) -> list[Mode]:
+def _modes_of(offered: PixelFormat, wished: tuple[int, int]) -> list[CaptureMode]:
     fourcc = offered.fourcc.strip()
     sizes = list(offered.sizes)
     if span := offered.size_range:
@@ -154,10 +154,11 @@ def _modes_of(offered: PixelFormat, wished: tuple[int, int]) -> list[Mode]:
     if not offered.sizes and not offered.size_range:
         sizes = [FrameSize(*wished)]
     return [
-        Mode(fourcc, INPUT_FORMATS[fourcc], size.width, size.height, size.rates) for size in sizes
+        CaptureMode(fourcc, INPUT_FORMATS[fourcc], size.width, size.height, size.rates)
+        for size in sizes
     ]
 
 
-def distance(mode: Mode, width: int, height: int) -> float:
+def distance(mode: CaptureMode, width: int, height: int) -> float:
     """Say how far a size is from a wished one, for the nearest of them."""
     return math.hypot(mode.width - width, mode.height - height)

@@ -15,11 +15,11 @@ import attrs
 import trio
 
 from camd.devices import refusals
-from camd.devices.facts import NodeFacts, Sighting
-from camd.devices.inventory import MOST_NODES, Answer, Scene
+from camd.devices.facts import NodeStat, SysfsFacts
+from camd.devices.inventory import MOST_NODES, NodeAnswer, Scan
 from camd.devices.sound import read_cards
 from camd.devices.sysfs import (
-    Roots,
+    SysfsRoots,
     list_nodes,
     read_facts,
     read_links,
@@ -35,16 +35,16 @@ T = TypeVar("T")
 _THREADS = 2 * MOST_NODES
 
 
-class Probe(Protocol):
+class DeviceProbe(Protocol):
     """How a survey looks and asks; a test puts its own world behind it."""
 
-    async def look(self) -> Scene:
+    async def look(self) -> Scan:
         """See what there is. Quick."""
 
-    async def read_facts(self, sighting: Sighting) -> NodeFacts | None:
+    async def read_facts(self, sighting: NodeStat) -> SysfsFacts | None:
         """Read what is said of a node; None when it is gone. May take for ever."""
 
-    async def ask(self, sighting: Sighting) -> Answer:
+    async def ask(self, sighting: NodeStat) -> NodeAnswer:
         """Open a node and ask what it can do. May take for ever."""
 
 
@@ -52,21 +52,21 @@ class Probe(Protocol):
 class ThreadProbe:
     """The real thing: each question in a thread of its own, left behind when cancelled."""
 
-    roots: Roots
+    roots: SysfsRoots
     query: Query
     _limiter: trio.CapacityLimiter = attrs.field(
         factory=lambda: trio.CapacityLimiter(_THREADS), init=False
     )
 
-    async def look(self) -> Scene:
+    async def look(self) -> Scan:
         """As `see`."""
         return await self._run(lambda: see(self.roots))
 
-    async def read_facts(self, sighting: Sighting) -> NodeFacts | None:
+    async def read_facts(self, sighting: NodeStat) -> SysfsFacts | None:
         """As `sysfs.read_facts`."""
         return await self._run(lambda: read_facts(sighting, self.roots))
 
-    async def ask(self, sighting: Sighting) -> Answer:
+    async def ask(self, sighting: NodeStat) -> NodeAnswer:
         """As `ask`."""
         return await self._run(lambda: ask(self.roots.dev / sighting.name, self.query))
 
@@ -74,11 +74,11 @@ class ThreadProbe:
         return await trio.to_thread.run_sync(work, limiter=self._limiter, abandon_on_cancel=True)
 
 
-def see(roots: Roots) -> Scene:
+def see(roots: SysfsRoots) -> Scan:
     """See what there is without opening anything; quick. Never raises OSError."""
     names = list_nodes(roots)
     sighted = (see_node(name, roots) for name in names[:MOST_NODES])
-    return Scene(
+    return Scan(
         nodes=tuple(sighting for sighting in sighted if sighting is not None),
         links=read_links(roots),
         cards=read_cards(roots.sys),
@@ -86,21 +86,21 @@ def see(roots: Roots) -> Scene:
     )
 
 
-def ask(node: Path, query: Query) -> Answer:
+def ask(node: Path, query: Query) -> NodeAnswer:
     """Ask a node what it can do, and put a refusal into words. Blocks; no OSError comes out."""
     try:
-        return Answer(query(node))
+        return NodeAnswer(query(node))
     except OSError as error:
         if refusals.is_gone(error):
-            return Answer(gone=True)
+            return NodeAnswer(gone=True)
         if refusals.is_foreign(error):
-            return Answer()
+            return NodeAnswer()
         if refusals.is_denied(error):
-            return Answer(trouble=refusals.denied(str(node), read_access(node)))
-        return Answer(trouble=refusals.describe(error))
+            return NodeAnswer(trouble=refusals.denied(str(node), read_access(node)))
+        return NodeAnswer(trouble=refusals.describe(error))
 
 
-def read_access(node: Path) -> refusals.Access:
+def read_access(node: Path) -> refusals.NodeAccess:
     """Read who may open a node, and who we are. May block, where users are on a server."""
     user = _name_user(os.geteuid())
     group, member, entitled = "", False, os.access(node, os.R_OK | os.W_OK, effective_ids=True)
@@ -109,7 +109,7 @@ def read_access(node: Path) -> refusals.Access:
         if facts.st_gid and facts.st_mode & stat.S_IRGRP and facts.st_mode & stat.S_IWGRP:
             listed = grp.getgrgid(facts.st_gid)
             group, member = listed.gr_name, user in listed.gr_mem
-    return refusals.Access(group, user, member, entitled, _is_contained())
+    return refusals.NodeAccess(group, user, member, entitled, _is_contained())
 
 
 def _name_user(number: int) -> str:

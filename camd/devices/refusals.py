@@ -6,14 +6,14 @@ import errno
 
 import attrs
 
-from camd.model import Cause, Trouble
+from camd.model import Cause, Problem
 
 _GONE = frozenset({errno.ENODEV, errno.ENOENT, errno.ENXIO})
 _FOREIGN = frozenset({errno.ENOTTY, errno.ENOTDIR, errno.EISDIR})  # no V4L2 node at all
 
 
 @attrs.frozen
-class Access:
+class NodeAccess:
     """Who may open a node, and who we are."""
 
     group: str  # of the node, "" when it gives its group no access
@@ -38,9 +38,9 @@ def is_denied(error: OSError) -> bool:
     return error.errno in (errno.EACCES, errno.EPERM)
 
 
-def hung() -> Trouble:
+def hung() -> Problem:
     """Describe a node whose driver does not answer."""
-    return Trouble(
+    return Problem(
         "hung",
         "The camera's driver does not answer",
         "Unplug the camera and plug it in again; if that does not help, power it off.",
@@ -48,9 +48,9 @@ def hung() -> Trouble:
     )
 
 
-def denied(node: str, access: Access) -> Trouble:
+def denied(node: str, access: NodeAccess) -> Problem:
     """Describe a node that we may not open, and what gives access to it."""
-    return Trouble(
+    return Problem(
         "no_permission",
         f"{access.user or 'The service'} may not open the camera",
         _remedy(node, access),
@@ -58,7 +58,7 @@ def denied(node: str, access: Access) -> Trouble:
     )
 
 
-def _remedy(node: str, access: Access) -> str:
+def _remedy(node: str, access: NodeAccess) -> str:
     if access.contained:
         group = f" --group-add {access.group}" if access.group and not access.entitled else ""
         return f"Start the container with --device {node}{group}."
@@ -71,16 +71,16 @@ def _remedy(node: str, access: Access) -> str:
     return f"Run: sudo usermod -aG {access.group} {access.user or 'USER'}; then start camd again."
 
 
-def describe(error: OSError) -> Trouble:
+def describe(error: OSError) -> Problem:
     """Describe any other error of a node."""
     if error.errno == errno.EBUSY:
-        return Trouble(
+        return Problem(
             "busy",
             "Another program uses the camera",
             "End the program that has the camera open.",
             Cause.CAMERA_BUSY,
         )
-    return Trouble(
+    return Problem(
         "io_error",
         f"The camera cannot be asked what it is: {error.strerror or error}",
         "Check the camera's cable and power, and try another port.",

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 
-from camd.devices.identity import Known, Plugged, by_path_names, is_by_path
+from camd.devices.identity import KnownCamera, PluggedDevice, by_path_names, is_by_path
 from camd.model import V4l2Source
 
 _NODE_PART = re.compile(r"-video-index\d+$")
 
 
-def designates(source: V4l2Source, plugged: Plugged) -> bool:
+def designates(source: V4l2Source, plugged: PluggedDevice) -> bool:
     """Tell whether the source's words fit this device; no words fit none."""
     device, identity = plugged.device, plugged.identity
     if source.path is not None:
@@ -30,7 +30,7 @@ def designates(source: V4l2Source, plugged: Plugged) -> bool:
     return source.port.rpartition("/")[2] in names or source.port in names
 
 
-def permits(source: V4l2Source | None, known: Known, plugged: Plugged) -> bool:
+def permits(source: V4l2Source | None, known: KnownCamera, plugged: PluggedDevice) -> bool:
     """Tell whether a camera that is bound through `source` may be this device.
 
     A kernel's name of a port may be another port's after a reboot, so the place is compared with
@@ -45,7 +45,7 @@ def permits(source: V4l2Source | None, known: Known, plugged: Plugged) -> bool:
     return True
 
 
-def allows_adoption(source: V4l2Source | None, plugged: Plugged) -> bool:
+def allows_adoption(source: V4l2Source | None, plugged: PluggedDevice) -> bool:
     """Tell whether a device may be bound by hand without contradicting the configuration."""
     fixed = source is not None and (bool(source.serial) or names_place(source))
     return not fixed or (source is not None and designates(source, plugged))

@@ -16,9 +16,9 @@ import structlog
 import trio
 
 from camd.config.schema import DiscoveryConfig
-from camd.devices.inventory import MOST_NODES, Inventory, Job
-from camd.devices.probe import Probe, Query, ThreadProbe
-from camd.devices.sysfs import SYSTEM, Roots, follow
+from camd.devices.inventory import MOST_NODES, Inventory, QueryJob
+from camd.devices.probe import DeviceProbe, Query, ThreadProbe
+from camd.devices.sysfs import SYSTEM, SysfsRoots, follow
 from camd.devices.watch import open_watch
 from camd.model import Device
 from camd.runtime.mailbox import Mailbox
@@ -29,7 +29,7 @@ log = structlog.get_logger("camd.devices")
 PATIENCE_SECONDS = 2.0  # for one node's answer
 
 
-class Watching(Protocol):
+class ChangeSource(Protocol):
     """What a survey needs of a watch."""
 
     @property
@@ -51,14 +51,14 @@ class _LookAgain:
 
 
 @attrs.define(eq=False)
-class Survey:
+class DeviceMonitor:
     """What is plugged in. The devices are in the order of their nodes' numbers."""
 
     present: Published[tuple[Device, ...]] = attrs.field(
         factory=lambda: Published[tuple[Device, ...]](()), init=False
     )
     settled: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _watch: Watching | None = None
+    _watch: ChangeSource | None = None
     _mailbox: Mailbox[_LookAgain] = attrs.field(factory=Mailbox, init=False)
 
     @property
@@ -82,16 +82,18 @@ class Survey:
 
 
 @attrs.define(eq=False)
-class _Surveyor:
+class _Monitor:
     """Looks, asks, and publishes what came of it."""
 
-    _survey: Survey
-    _watch: Watching
-    _probe: Probe
+    _survey: DeviceMonitor
+    _watch: ChangeSource
+    _probe: DeviceProbe
     _inventory: Inventory
     _nursery: trio.Nursery
     _looking: trio.Lock = attrs.field(factory=trio.Lock, init=False)  # the newest look comes last
-    _open: dict[Job, trio.Event] = attrs.field(factory=dict, init=False)  # set: nobody need wait
+    _open: dict[QueryJob, trio.Event] = attrs.field(
+        factory=dict, init=False
+    )  # set: nobody need wait
     _crowded: bool = attrs.field(default=False, init=False)
 
     async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -128,11 +130,11 @@ class _Surveyor:
                 self._begin(job)
             self._publish()
 
-    def _begin(self, job: Job) -> None:
+    def _begin(self, job: QueryJob) -> None:
         self._open[job] = trio.Event()
         self._nursery.start_soon(self._ask, job)
 
-    async def _ask(self, job: Job) -> None:
+    async def _ask(self, job: QueryJob) -> None:
         """Ask one node, however long that takes; after a while, say that it takes too long."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._lose_patience, job)
@@ -146,7 +148,7 @@ class _Surveyor:
         self._open.pop(job).set()
         self._publish()
 
-    async def _lose_patience(self, job: Job) -> None:
+    async def _lose_patience(self, job: QueryJob) -> None:
         await trio.sleep(PATIENCE_SECONDS)
         if self._inventory.lose_patience(job):
             log.warning("device_does_not_answer", device=job.sighting.name)
@@ -181,9 +183,9 @@ def _report(before: tuple[Device, ...], after: tuple[Device, ...]) -> None:
 
 
 @asynccontextmanager
-async def open_survey(
-    config: DiscoveryConfig, *, query: Query, roots: Roots = SYSTEM
-) -> AsyncIterator[Survey]:
+async def open_monitor(
+    config: DiscoveryConfig, *, query: Query, roots: SysfsRoots = SYSTEM
+) -> AsyncIterator[DeviceMonitor]:
     """Keep an account of what is plugged in while the block runs.
 
     `query` asks one node what it can do; it runs in a thread, may block for as long as the driver
@@ -191,27 +193,27 @@ async def open_survey(
     behind.
     """
     if not config.v4l2:
-        survey = Survey()
+        survey = DeviceMonitor()
         survey.settled.set()
         yield survey
         return
     async with (
         open_watch(roots) as watch,
-        run_survey(config, watch, ThreadProbe(roots, query), roots.dev) as survey,
+        run_monitor(config, watch, ThreadProbe(roots, query), roots.dev) as survey,
     ):
         log.info("devices_watched", how=watch.how)
         yield survey
 
 
 @asynccontextmanager
-async def run_survey(
-    config: DiscoveryConfig, watch: Watching, probe: Probe, dev: Path
-) -> AsyncIterator[Survey]:
+async def run_monitor(
+    config: DiscoveryConfig, watch: ChangeSource, probe: DeviceProbe, dev: Path
+) -> AsyncIterator[DeviceMonitor]:
     """Run a survey on any watch and probe; nodes are named as in the folder `dev`."""
-    survey = Survey(watch)
+    survey = DeviceMonitor(watch)
     inventory = Inventory(dev, config.ignore)
     async with trio.open_nursery() as nursery:
-        surveyor = _Surveyor(survey, watch, probe, inventory, nursery)
+        surveyor = _Monitor(survey, watch, probe, inventory, nursery)
         with survey._mailbox.opened():
             await nursery.start(surveyor.serve)
             yield survey

@@ -18,8 +18,8 @@ from pathlib import Path
 import attrs
 
 from camd.devices.facts import (
-    NodeFacts,
-    Sighting,
+    NodeStat,
+    SysfsFacts,
     UsbPlace,
     clean,
     find_bus_path,
@@ -36,7 +36,7 @@ _LINKS = 1024  # per folder
 
 
 @attrs.frozen
-class Roots:
+class SysfsRoots:
     """Where the kernel and udev show devices."""
 
     sys: Path = Path("/sys")
@@ -44,7 +44,7 @@ class Roots:
     udev: Path = Path("/run/udev")
 
 
-SYSTEM = Roots()
+SYSTEM = SysfsRoots()
 
 
 def read_bytes(path: Path, most: int = _ATTRIBUTE_BYTES) -> bytes:
@@ -61,7 +61,7 @@ def read_bytes(path: Path, most: int = _ATTRIBUTE_BYTES) -> bytes:
         os.close(fd)
 
 
-def list_nodes(roots: Roots) -> list[str]:
+def list_nodes(roots: SysfsRoots) -> list[str]:
     """List the names of video nodes in the order of their numbers."""
     try:
         names = os.listdir(roots.dev)
@@ -71,7 +71,7 @@ def list_nodes(roots: Roots) -> list[str]:
     return [name for _, name in numbered]
 
 
-def see_node(name: str, roots: Roots) -> Sighting | None:
+def see_node(name: str, roots: SysfsRoots) -> NodeStat | None:
     """Look at one node without opening it; None when it is gone, or a link to another."""
     try:
         facts = (roots.dev / name).lstat()
@@ -85,10 +85,10 @@ def see_node(name: str, roots: Roots) -> Sighting | None:
     except OSError:
         return None
     # Neither file system gives an inode's number to another one soon.
-    return Sighting(name, (facts.st_dev, facts.st_ino, facts.st_rdev, life), folder)
+    return NodeStat(name, (facts.st_dev, facts.st_ino, facts.st_rdev, life), folder)
 
 
-def _find_folder(name: str, facts: os.stat_result, roots: Roots) -> str:
+def _find_folder(name: str, facts: os.stat_result, roots: SysfsRoots) -> str:
     """Find the node's folder by its number: in a container its name may be another one."""
     link = roots.sys / "class/video4linux" / name
     if stat.S_ISCHR(facts.st_mode):
@@ -112,7 +112,7 @@ def follow(link: Path) -> str:
         return ""
 
 
-def read_links(roots: Roots) -> Mapping[str, tuple[Path, ...]]:
+def read_links(roots: SysfsRoots) -> Mapping[str, tuple[Path, ...]]:
     """Read which of udev's stable links point to which node, by the node's name."""
     found: dict[str, tuple[Path, ...]] = {}
     for folder in (roots.dev / "v4l/by-id", roots.dev / "v4l/by-path"):
@@ -127,17 +127,17 @@ def read_links(roots: Roots) -> Mapping[str, tuple[Path, ...]]:
     return found
 
 
-def read_facts(sighting: Sighting, roots: Roots) -> NodeFacts | None:
+def read_facts(sighting: NodeStat, roots: SysfsRoots) -> SysfsFacts | None:
     """Read what sysfs and udev say of a node; None when it is gone. May block: see above."""
     if not sighting.folder:
-        return NodeFacts()
+        return SysfsFacts()
     folder = roots.sys / sighting.folder
     index = read_bytes(folder / "index").strip()
     number = clean(read_bytes(folder / "dev"))
     udev = read_bytes(roots.udev / "data" / f"c{number}", _UDEV_BYTES).decode("utf-8", "replace")
     place = find_usb_place(sighting.folder)
     device = roots.sys / place.folder if place else folder
-    facts = NodeFacts(
+    facts = SysfsFacts(
         label=clean(read_bytes(folder / "name")),
         index=int(index) if index.isdigit() else None,
         number=number,
@@ -153,7 +153,7 @@ def read_facts(sighting: Sighting, roots: Roots) -> NodeFacts | None:
     return facts if folder.is_dir() else None
 
 
-def _read_usb(place: UsbPlace, roots: Roots) -> UsbFacts:
+def _read_usb(place: UsbPlace, roots: SysfsRoots) -> UsbFacts:
     device, hub = roots.sys / place.folder, roots.sys / place.hub
     generation = find_generation(clean(read_bytes(hub / "version")))
     return UsbFacts(

@@ -63,7 +63,7 @@ def _ioctl(descriptor: int, number: int, structure: bytearray) -> None:
 
 
 @attrs.frozen
-class Kernel:
+class V4l2Calls:
     """The three system calls that a query is made of; tests have a driver in their place."""
 
     open: Callable[[Path], int] = _open
@@ -71,14 +71,14 @@ class Kernel:
     close: Callable[[int], None] = os.close
 
 
-KERNEL = Kernel()
+KERNEL = V4l2Calls()
 
 
 @attrs.define(eq=False)
 class _Node:
     """An open node."""
 
-    kernel: Kernel
+    kernel: V4l2Calls
     descriptor: int
     calls: int = 0
 
@@ -110,7 +110,7 @@ class _Node:
 
 
 @contextmanager
-def _opened(kernel: Kernel, path: Path) -> Iterator[_Node]:
+def _opened(kernel: V4l2Calls, path: Path) -> Iterator[_Node]:
     descriptor = kernel.open(path)
     try:
         yield _Node(kernel, descriptor)
@@ -121,14 +121,14 @@ def _opened(kernel: Kernel, path: Path) -> Iterator[_Node]:
 # --- capabilities -----------------------------------------------------------------------------
 
 
-def is_converter(path: Path, kernel: Kernel = KERNEL) -> bool:
+def is_converter(path: Path, kernel: V4l2Calls = KERNEL) -> bool:
     """Tell whether a node is a codec or a scaler. Blocks. Raises OSError."""
     with _opened(kernel, path) as node:
         facts = abi.read_capability(node.call(abi.QUERYCAP, bytearray(abi.CAPABILITY.size)))
     return facts.is_converter
 
 
-def read_capabilities(path: Path, kernel: Kernel = KERNEL) -> Capabilities | None:
+def read_capabilities(path: Path, kernel: V4l2Calls = KERNEL) -> Capabilities | None:
     """Ask a node what it can do; None when it is no camera, or no V4L2 node at all.
 
     Metadata, output, VBI, radio and touch nodes and codecs are no cameras: the capabilities of
@@ -188,7 +188,7 @@ def _rates(node: _Node, code: int, size: tuple[int, int]) -> Rates:
 # --- controls ---------------------------------------------------------------------------------
 
 
-def read_controls(path: Path, kernel: Kernel = KERNEL) -> tuple[Control, ...]:
+def read_controls(path: Path, kernel: V4l2Calls = KERNEL) -> tuple[Control, ...]:
     """List a node's controls with their values. Blocks. Raises OSError.
 
     Arrays and other compound controls are left out. A value that cannot be read at the moment
@@ -199,7 +199,7 @@ def read_controls(path: Path, kernel: Kernel = KERNEL) -> tuple[Control, ...]:
 
 
 def write_control(
-    path: Path, control: Control, value: int | str, kernel: Kernel = KERNEL
+    path: Path, control: Control, value: int | str, kernel: V4l2Calls = KERNEL
 ) -> Control:
     """Set a control and return it as it is then, which the driver decides.
 

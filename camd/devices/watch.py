@@ -17,8 +17,8 @@ import pyudev
 import structlog
 import trio
 
-from camd.devices.facts import Sighting
-from camd.devices.sysfs import SYSTEM, Roots, list_nodes, see_node
+from camd.devices.facts import NodeStat
+from camd.devices.sysfs import SYSTEM, SysfsRoots, list_nodes, see_node
 
 log = structlog.get_logger("camd.devices")
 
@@ -29,7 +29,7 @@ _SUBSYSTEMS = ("video4linux", "sound")  # the microphone may come after the pict
 _AT_ONCE = 1000  # events read in one go
 
 
-class Announcer(Protocol):
+class ChangeAnnouncer(Protocol):
     """Something that says when devices come and go."""
 
     async def wait_event(self) -> None:
@@ -37,15 +37,15 @@ class Announcer(Protocol):
 
 
 @attrs.frozen
-class Glance:
+class NodesStat:
     """What is compared between two looks."""
 
-    nodes: tuple[Sighting, ...]
+    nodes: tuple[NodeStat, ...]
     modes: tuple[tuple[int, int, int], ...]  # of the nodes: mode, user, group
 
 
 @attrs.define(eq=False)
-class Watch:
+class ChangeWatch:
     """Wakes whoever wants to know that something may have changed."""
 
     how: str  # by what means, for people
@@ -60,13 +60,13 @@ class Watch:
 class _Watcher:
     """The loop behind a watch."""
 
-    watch: Watch
+    watch: ChangeWatch
     _wakes: trio.MemorySendChannel[None]
-    _look: Callable[[], Awaitable[Glance]]
+    _look: Callable[[], Awaitable[NodesStat]]
 
     async def serve(
         self,
-        announcer: Announcer | None,
+        announcer: ChangeAnnouncer | None,
         reason: str,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
@@ -80,7 +80,7 @@ class _Watcher:
         self.watch.how = _how(reason)
         await self._scan(known)
 
-    async def _listen(self, announcer: Announcer, known: Glance) -> Glance:
+    async def _listen(self, announcer: ChangeAnnouncer, known: NodesStat) -> NodesStat:
         """Wake at every event, and now and then without; return when events do not come.
 
         They do not where udev's messages are kept from us, as in a container with a network of
@@ -100,7 +100,7 @@ class _Watcher:
                 missed = seen.nodes != known.nodes
             known = seen
 
-    async def _scan(self, known: Glance) -> None:
+    async def _scan(self, known: NodesStat) -> None:
         """Wake when a look differs from the one before, and now and then when none does."""
         rested = 0.0
         while True:
@@ -153,7 +153,7 @@ def open_announcer(udev: Path = Path("/run/udev")) -> tuple[UdevAnnouncer | None
     return UdevAnnouncer(monitor), ""
 
 
-def glance(roots: Roots) -> Glance:
+def stat_nodes(roots: SysfsRoots) -> NodesStat:
     """Look at what is compared: blocks for less than a millisecond per node."""
     nodes, modes = [], []
     for name in list_nodes(roots):
@@ -163,7 +163,7 @@ def glance(roots: Roots) -> Glance:
             modes.append((facts.st_mode, facts.st_uid, facts.st_gid))
         if sighting is not None:
             nodes.append(sighting)
-    return Glance(tuple(nodes), tuple(modes))
+    return NodesStat(tuple(nodes), tuple(modes))
 
 
 def _how(reason: str) -> str:
@@ -173,11 +173,11 @@ def _how(reason: str) -> str:
 
 
 @asynccontextmanager
-async def open_watch(roots: Roots = SYSTEM) -> AsyncIterator[Watch]:
+async def open_watch(roots: SysfsRoots = SYSTEM) -> AsyncIterator[ChangeWatch]:
     """Watch for devices while the block runs; what comes after this has been entered counts."""
 
-    async def look() -> Glance:
-        return await trio.to_thread.run_sync(glance, roots, abandon_on_cancel=True)
+    async def look() -> NodesStat:
+        return await trio.to_thread.run_sync(stat_nodes, roots, abandon_on_cancel=True)
 
     announcer, reason = await trio.to_thread.run_sync(
         open_announcer, roots.udev, abandon_on_cancel=True
@@ -188,12 +188,12 @@ async def open_watch(roots: Roots = SYSTEM) -> AsyncIterator[Watch]:
 
 @asynccontextmanager
 async def run_watch(
-    look: Callable[[], Awaitable[Glance]], announcer: Announcer | None, reason: str = ""
-) -> AsyncIterator[Watch]:
+    look: Callable[[], Awaitable[NodesStat]], announcer: ChangeAnnouncer | None, reason: str = ""
+) -> AsyncIterator[ChangeWatch]:
     """Watch by any means; `reason` says why there is no announcer."""
     # Keep the latest only: two changes that nobody has looked at yet are one.
     send, receive = trio.open_memory_channel[None](1)
-    watch = Watch(_how(reason), receive)
+    watch = ChangeWatch(_how(reason), receive)
     async with trio.open_nursery() as nursery:
         await nursery.start(_Watcher(watch, send, look).serve, announcer, reason)
         yield watch

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from camd.devices.identity import Identity, Known, Plugged
-from camd.model import CameraId, Cause, Trouble, V4l2Source
+from camd.devices.identity import DeviceIdentity, KnownCamera, PluggedDevice
+from camd.model import CameraId, Cause, Problem, V4l2Source
 
 ABSENT = "absent"
 AMBIGUOUS = "ambiguous"
@@ -17,7 +17,7 @@ TAKEN = "taken"
 NOT_LISTED = "discovery.v4l2 is false, and no entry of the configuration means it"
 
 
-class NewsKind(enum.Enum):
+class MatchMessageKind(enum.Enum):
     """What changed, or needs somebody."""
 
     BOUND = "camera_bound"  # an id was given to a device
@@ -30,25 +30,25 @@ class NewsKind(enum.Enum):
 
 
 TOLD_TROUBLES = {
-    AMBIGUOUS: NewsKind.AMBIGUOUS,
-    SWAPPED: NewsKind.SWAPPED,
-    TAKEN: NewsKind.TAKEN,
+    AMBIGUOUS: MatchMessageKind.AMBIGUOUS,
+    SWAPPED: MatchMessageKind.SWAPPED,
+    TAKEN: MatchMessageKind.TAKEN,
 }
 
 
 @attrs.frozen
-class News:
+class MatchMessage:
     """One line for the log."""
 
-    kind: NewsKind
+    kind: MatchMessageKind
     camera_id: CameraId
     text: str
 
 
-def absent(identity: Identity) -> Trouble:
+def absent(identity: DeviceIdentity) -> Problem:
     """Say that a known camera is not plugged in."""
     place = f", last seen at {identity.place}" if identity.place else ""
-    return Trouble(
+    return Problem(
         ABSENT,
         f"{_who(identity)} is not plugged in{place}",
         "Plug the camera in.",
@@ -56,16 +56,16 @@ def absent(identity: Identity) -> Trouble:
     )
 
 
-def unbound(camera_id: CameraId, source: V4l2Source) -> Trouble:
+def unbound(camera_id: CameraId, source: V4l2Source) -> Problem:
     """Say that no device was ever found for an entry."""
     if str(source):
-        return Trouble(
+        return Problem(
             ABSENT,
             f"No camera fits {str(source)!r}",
             "Plug the camera in, or correct its source; `camd devices` shows what is there.",
             Cause.CAMERA_LOST,
         )
-    return Trouble(
+    return Problem(
         ABSENT,
         "No camera has this id yet",
         f"Give it one with `camd adopt {camera_id} NODE`, or write its source.",
@@ -74,8 +74,8 @@ def unbound(camera_id: CameraId, source: V4l2Source) -> Trouble:
 
 
 def swapped(
-    known: Known, standing: Sequence[Plugged], *, can_accept: bool, can_adopt: bool
-) -> Trouble:
+    known: KnownCamera, standing: Sequence[PluggedDevice], *, can_accept: bool, can_adopt: bool
+) -> Problem:
     """Say that a different camera is where a known one was."""
     camera_id, expected = known.camera_id, known.identity
     if not can_adopt:
@@ -84,7 +84,7 @@ def swapped(
         adopt = f'or take the new one: `camd adopt {camera_id}`, or swap = "accept"'
     else:
         adopt = f"or take the new one: `camd adopt {camera_id}`"
-    return Trouble(
+    return Problem(
         SWAPPED,
         f"Another camera is at {expected.place}: expected {_who(expected)}, found "
         f"{_list(standing)}",
@@ -93,9 +93,9 @@ def swapped(
     )
 
 
-def ambiguous(known: Known, candidates: Sequence[Plugged]) -> Trouble:
+def ambiguous(known: KnownCamera, candidates: Sequence[PluggedDevice]) -> Problem:
     """Say that a known camera may be one of several, or one of several may be this device."""
-    return Trouble(
+    return Problem(
         AMBIGUOUS,
         f"{_who(known.identity)} is not at {known.identity.place or 'its place'}, and nothing "
         f"tells whether it is {_list(candidates)}",
@@ -105,9 +105,11 @@ def ambiguous(known: Known, candidates: Sequence[Plugged]) -> Trouble:
     )
 
 
-def several_fit(camera_id: CameraId, source: V4l2Source, candidates: Sequence[Plugged]) -> Trouble:
+def several_fit(
+    camera_id: CameraId, source: V4l2Source, candidates: Sequence[PluggedDevice]
+) -> Problem:
     """Say that an entry's words fit more than one device."""
-    return Trouble(
+    return Problem(
         AMBIGUOUS,
         f"{str(source)!r} fits several: {_list(candidates)}",
         'Name the camera by its port, such as source = "v4l2:port='
@@ -117,9 +119,9 @@ def several_fit(camera_id: CameraId, source: V4l2Source, candidates: Sequence[Pl
     )
 
 
-def taken(source: V4l2Source, holder: CameraId, device: Plugged) -> Trouble:
+def taken(source: V4l2Source, holder: CameraId, device: PluggedDevice) -> Problem:
     """Say that an entry means a device that another camera has."""
-    return Trouble(
+    return Problem(
         TAKEN,
         f"{str(source)!r} is {_device(device)}, which is {holder}",
         "Correct the source of one of the two.",
@@ -127,9 +129,9 @@ def taken(source: V4l2Source, holder: CameraId, device: Plugged) -> Trouble:
     )
 
 
-def faceless(device: Plugged) -> Trouble:
+def faceless(device: PluggedDevice) -> Problem:
     """Say that nothing would recognise a device the next time."""
-    return Trouble(
+    return Problem(
         AMBIGUOUS,
         f"Nothing tells {_device(device)} from others: no serial number, no place of its own",
         "Let camd open the device (group video), or let udev make its links.",
@@ -151,13 +153,13 @@ def stands_for(cameras: Iterable[CameraId]) -> str:
     return f"it is where {' and '.join(cameras)} should be"
 
 
-def _list(devices: Sequence[Plugged]) -> str:
+def _list(devices: Sequence[PluggedDevice]) -> str:
     return " or ".join(_device(device) for device in devices)
 
 
-def _device(plugged: Plugged) -> str:
+def _device(plugged: PluggedDevice) -> str:
     return _who(plugged.identity)
 
 
-def _who(identity: Identity) -> str:
+def _who(identity: DeviceIdentity) -> str:
     return f"{identity.name} ({identity.describe()})"

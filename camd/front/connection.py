@@ -16,18 +16,18 @@ from camd.access.authenticator import Authenticator
 from camd.access.failures import LOCAL
 from camd.errors import INTERNAL_ERROR, RATE_LIMITED, SHUTTING_DOWN, Refusal
 from camd.front.bucket import TokenBucket
-from camd.front.gate import Gate
+from camd.front.gate import ConnectionAuth
 from camd.front.guard import guarded
-from camd.front.hold import Held, Hold
-from camd.front.outbox import Outbox, OutboxFullError
-from camd.front.turn import Batch, CallLink, Done, Later
+from camd.front.hold import HeldNotification, NotificationHold
+from camd.front.outbox import SendQueue, SendQueueFullError
+from camd.front.turn import BatchAnswers, CallLink, DeferredAnswer, Done
 from camd.front.websocket import GOING_AWAY, POLICY, TRY_LATER, SocketClosedError, WebSocket
 from camd.rpc import codec
 from camd.rpc.codec import BadCall, Call
 from camd.rpc.notification import Notification
-from camd.rpc.registry import Caller, Ready, Registry
-from camd.rpc.roles import Identity
-from camd.rpc.traffic import Traffic
+from camd.rpc.registry import Caller, PreparedCall, Registry
+from camd.rpc.roles import Principal
+from camd.rpc.traffic import CallStats
 from camd.runtime.mailbox import ActorGoneError
 
 AUTHENTICATE = "authenticate"
@@ -48,12 +48,12 @@ def unix_now() -> float:
 
 
 @attrs.frozen
-class Service:
+class ConnectionShared:
     """What all connections of one server share."""
 
     registry: Registry
     authenticator: Authenticator
-    traffic: Traffic = attrs.field(factory=Traffic)
+    traffic: CallStats = attrs.field(factory=CallStats)
     max_calls_in_flight: int = 32
     requests_per_minute: int = 600
     max_message_bytes: int = 1024 * 1024
@@ -72,21 +72,21 @@ class _Ending:
 class Connection:
     """One client. `serve` runs it; the server delivers news to it and may end it."""
 
-    service: Service
+    service: ConnectionShared
     socket: WebSocket
-    identity: Identity | None = None  # known from the socket itself, as on a Unix socket
-    seat: Callable[[Identity], bool] = lambda identity: True  # False: there is no place
+    identity: Principal | None = None  # known from the socket itself, as on a Unix socket
+    seat: Callable[[Principal], bool] = lambda identity: True  # False: there is no place
     demote: Callable[[], None] = lambda: None  # told when a wrong key was shown
     address: str = LOCAL  # as `group_of` names it
     id: str = attrs.field(factory=lambda: str(uuid.uuid4()))
-    outbox: Outbox = attrs.field(factory=Outbox)
-    _gate: Gate = attrs.field(init=False)
+    outbox: SendQueue = attrs.field(factory=SendQueue)
+    _gate: ConnectionAuth = attrs.field(init=False)
     _bucket: TokenBucket = attrs.field(init=False)
     _wanted: Callable[[Notification], bool] | None = attrs.field(default=None, init=False)
     _running: dict[int, bytes | None] = attrs.field(factory=dict, init=False)  # ids of calls
     _number: int = attrs.field(default=0, init=False)
     _turn: int = attrs.field(default=0, init=False)  # of messages
-    _hold: Hold = attrs.field(factory=Hold, init=False)
+    _hold: NotificationHold = attrs.field(factory=NotificationHold, init=False)
     _settled: bool = attrs.field(default=False, init=False)  # has shown a key
     _keyless: int = attrs.field(default=0, init=False)  # looks at it since a key last counted
     _wrong_keys: int = attrs.field(default=0, init=False)
@@ -96,7 +96,7 @@ class Connection:
 
     def __attrs_post_init__(self) -> None:
         service = self.service
-        self._gate = Gate(
+        self._gate = ConnectionAuth(
             service.authenticator, self.id, service.legacy_dialect, service.now, self.identity
         )
         self._bucket = TokenBucket(service.requests_per_minute)
@@ -163,14 +163,14 @@ class Connection:
             self._turn += 1
             send = partial(self._send, self._turn)
             if incoming.batch:
-                batch = Batch(len(incoming.calls), send)
+                batch = BatchAnswers(len(incoming.calls), send)
                 for call in incoming.calls:
                     answer = await self._start(call, batch.finish, nursery)
-                    if answer is not Later.LATER:
+                    if answer is not DeferredAnswer.LATER:
                         batch.finish(answer)
                 continue
             answer = await self._start(incoming.calls[0], send, nursery)
-            if answer is Later.LATER:
+            if answer is DeferredAnswer.LATER:
                 continue
             if answer is None or self._ending or self.socket.sending or self.outbox:
                 send(answer)  # a send that is cancelled would spoil the close frame
@@ -232,7 +232,7 @@ class Connection:
 
     async def _start(
         self, call: Call | BadCall, done: Done, nursery: trio.Nursery
-    ) -> bytes | Later | None:
+    ) -> bytes | DeferredAnswer | None:
         """Answer a call at once where that is possible; else a task of its own calls `done`."""
         self.service.traffic.requests += 1
         try:
@@ -249,9 +249,9 @@ class Connection:
         self._number += 1
         self._running[self._number] = call.id
         nursery.start_soon(self._run_apart, self._number, call.id, ready, done)
-        return Later.LATER
+        return DeferredAnswer.LATER
 
-    def _admit(self, call: Call | BadCall) -> Ready | dict[str, object]:
+    def _admit(self, call: Call | BadCall) -> PreparedCall | dict[str, object]:
         """Check everything that can be checked at once; `authenticate` gives its result."""
         if self._bucket.per_minute and (wait_ms := self._bucket.take(trio.current_time())):
             raise Refusal(RATE_LIMITED, retry_after_ms=wait_ms)
@@ -293,13 +293,13 @@ class Connection:
             self.end(POLICY, "too many wrong keys")
 
     async def _run_apart(
-        self, number: int, id_text: bytes | None, ready: Ready, done: Done
+        self, number: int, id_text: bytes | None, ready: PreparedCall, done: Done
     ) -> None:
         answer = await self._run(id_text, ready)
         del self._running[number]  # a call that is cancelled stays, for the goodbye
         done(answer)
 
-    async def _run(self, id_text: bytes | None, ready: Ready) -> bytes | None:
+    async def _run(self, id_text: bytes | None, ready: PreparedCall) -> bytes | None:
         began = trio.current_time()
         self._note_unknown(ready)
         outcome = await guarded(
@@ -323,7 +323,7 @@ class Connection:
             return None
         return codec.encode_refusal(id_text, refusal, null_result=self._gate.null_result)
 
-    def _note_unknown(self, ready: Ready) -> None:
+    def _note_unknown(self, ready: PreparedCall) -> None:
         """Log parameters that a method does not have, once for each method."""
         name = ready.method.name
         if ready.unknown and name not in self._told:
@@ -338,7 +338,7 @@ class Connection:
             self._put(str(answer, "utf-8"))
         self._put_news(self._hold.answered(turn))
 
-    def _put_news(self, items: Sequence[Held]) -> None:
+    def _put_news(self, items: Sequence[HeldNotification]) -> None:
         for item in items:
             if self._gate.is_open:
                 self._put(item.text, item.notification.coalesce_key)
@@ -346,11 +346,11 @@ class Connection:
     def _put(self, text: str, key: str | None = None) -> None:
         try:
             self.outbox.put(text, key)
-        except OutboxFullError as error:
+        except SendQueueFullError as error:
             self.end(POLICY, f"the client reads too slowly: {error}")
 
 
-async def _result(id_text: bytes | None, ready: Ready) -> bytes | None:
+async def _result(id_text: bytes | None, ready: PreparedCall) -> bytes | None:
     """Make the call and encode what comes back; what JSON cannot hold is a bug of the method."""
     try:
         result = await ready.method.handler(ready.caller, ready.params)

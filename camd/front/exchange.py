@@ -24,7 +24,7 @@ class ClientGoneError(OSError):
     """The client went away before its response was complete."""
 
 
-class Wire(Protocol):
+class ResponseStream(Protocol):
     """What an exchange needs of the connection that it runs on."""
 
     async def send_event(self, event: h11.Event) -> None:
@@ -73,7 +73,7 @@ class Exchange:
     """Runs an application for one request; `complete` tells whether it answered in full."""
 
     request: h11.Request
-    wire: Wire
+    wire: ResponseStream
     started: bool = attrs.field(default=False, init=False)
     complete: bool = attrs.field(default=False, init=False)
     _start: Message | None = attrs.field(default=None, init=False)

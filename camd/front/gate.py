@@ -13,26 +13,26 @@ from typing import Any
 import attrs
 
 from camd.access.authenticator import Authenticator
-from camd.access.reasons import AccessRefusedError, Reason
+from camd.access.reasons import AccessRefusedError, AuthFailure
 from camd.errors import NOT_AUTHENTICATED, Refusal
 from camd.rpc.params import ParamError, refuse, unknown_names, warned
-from camd.rpc.roles import ANONYMOUS, Identity
+from camd.rpc.roles import ANONYMOUS, Principal
 
 _PARAMETERS = ("auth_token", "token", "auth_type")
 _KINDS = (None, "jwt", "api_key", "auto")
 
 
 @attrs.define(eq=False)
-class Gate:
+class ConnectionAuth:
     """The identity of one connection, bound by the first credentials that count."""
 
     authenticator: Authenticator
     connection_id: str
     dialect: str  # auto | always | never
     now: Callable[[], float]  # seconds since 1970
-    identity: Identity | None = None
+    identity: Principal | None = None
     null_result: bool = attrs.field(init=False)  # errors carry "result": null, too
-    refused: Reason | None = attrs.field(default=None, init=False)  # why the last key was
+    refused: AuthFailure | None = attrs.field(default=None, init=False)  # why the last key was
     _generation: int = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -46,7 +46,7 @@ class Gate:
         """Whether this client may receive anything at this moment."""
         return self.identity is not None and self._trouble(self.identity) is None
 
-    def admit(self, params: dict[str, Any]) -> Identity:
+    def admit(self, params: dict[str, Any]) -> Principal:
         """Say who makes a call, or refuse; takes `auth_token` out of `params`."""
         token = params.pop("auth_token", None)
         if token is not None:
@@ -57,7 +57,7 @@ class Gate:
                 self.identity = identity
             return identity
         if self.identity is None:
-            raise Refusal(NOT_AUTHENTICATED, reason=Reason.MISSING.value)
+            raise Refusal(NOT_AUTHENTICATED, reason=AuthFailure.MISSING.value)
         trouble = self._trouble(self.identity)
         if trouble is not None:
             raise _refusal(trouble)
@@ -85,7 +85,7 @@ class Gate:
     def _speaks_legacy(self, params: dict[str, Any]) -> bool:
         return "token" in params and "auth_token" not in params
 
-    def _check(self, token: str) -> Identity:
+    def _check(self, token: str) -> Principal:
         try:
             identity = self.authenticator.check(token, self.now())
         except AccessRefusedError as error:
@@ -93,16 +93,16 @@ class Gate:
             raise _refusal(error.reason) from None
         return identity
 
-    def _trouble(self, identity: Identity) -> Reason | None:
+    def _trouble(self, identity: Principal) -> AuthFailure | None:
         if identity.expires_at is not None and identity.expired(self.now()):
-            return Reason.EXPIRED
+            return AuthFailure.EXPIRED
         if self._generation != self.authenticator.generation:
             if self.authenticator.revoked(identity):
-                return Reason.REVOKED
+                return AuthFailure.REVOKED
             self._generation = self.authenticator.generation
         return None
 
-    def _welcome(self, identity: Identity) -> dict[str, object]:
+    def _welcome(self, identity: Principal) -> dict[str, object]:
         expires_at = identity.expires_at
         return {
             "authenticated": True,
@@ -126,7 +126,7 @@ def _token_in(params: dict[str, Any]) -> str:
     return token
 
 
-def _refusal(reason: Reason) -> Refusal:
+def _refusal(reason: AuthFailure) -> Refusal:
     words = reason.value.replace("_", " ")
     return Refusal(NOT_AUTHENTICATED, f"Authentication failed: {words}", reason=reason.value)
 

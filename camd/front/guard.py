@@ -16,7 +16,7 @@ _log = structlog.get_logger("camd.front")
 
 
 @attrs.define(eq=False)
-class Outcome(Generic[T]):
+class GuardedOutcome(Generic[T]):
     """How a guarded function ended: with a value, a refusal, a bug, or for want of descriptors."""
 
     value: T | None = None
@@ -35,13 +35,13 @@ async def guarded(
     *,
     expected: Callable[[], bool] = _never,
     **fields: object,
-) -> Outcome[T]:
+) -> GuardedOutcome[T]:
     """Await `run()`; a bug is logged as `event` with `fields`. Cancellation passes through.
 
     Also takes apart what comes in groups, so that a bug that meets a shutdown is still only
     a line in the log. Where `expected()` is true, the exception only says what is known.
     """
-    outcome = Outcome[T]()
+    outcome = GuardedOutcome[T]()
     try:
         outcome.value = await run()
     except* Refusal as group:

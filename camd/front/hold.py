@@ -18,7 +18,7 @@ MOST_HELD = 64  # past it, everything goes out at once
 
 
 @attrs.frozen
-class Held:
+class HeldNotification:
     """One notification, as it is sent."""
 
     notification: Notification
@@ -26,21 +26,21 @@ class Held:
 
 
 @attrs.define(eq=False)
-class _Claim:
+class _HoldClaim:
     since: float
     subjects: set[str] = attrs.field(factory=set)
 
 
 @attrs.define(eq=False)
-class Hold:
+class NotificationHold:
     """The news that one connection's calls keep back; `turn` numbers what gets one answer.
 
     Bounded by number (newer states replace older ones under the same key) and by time. Times are
     seconds of any clock that does not step.
     """
 
-    _claims: dict[int, _Claim] = attrs.field(factory=dict, init=False)
-    _held: OrderedDict[str | int, Held] = attrs.field(factory=OrderedDict, init=False)
+    _claims: dict[int, _HoldClaim] = attrs.field(factory=dict, init=False)
+    _held: OrderedDict[str | int, HeldNotification] = attrs.field(factory=OrderedDict, init=False)
     _number: int = attrs.field(default=0, init=False)
 
     @property
@@ -50,11 +50,11 @@ class Hold:
 
     def claim(self, turn: int, subject: str, now: float) -> None:
         """Keep news about `subject` back until this turn is answered."""
-        self._claims.setdefault(turn, _Claim(now)).subjects.add(subject)
+        self._claims.setdefault(turn, _HoldClaim(now)).subjects.add(subject)
 
-    def pass_on(self, notification: Notification, text: str) -> Sequence[Held]:
+    def pass_on(self, notification: Notification, text: str) -> Sequence[HeldNotification]:
         """Take one in; give what is to be sent now: this one, nothing, or everything."""
-        item = Held(notification, text)
+        item = HeldNotification(notification, text)
         if not self._claimed(notification):
             return (item,)
         self._number += 1
@@ -67,20 +67,20 @@ class Hold:
         self._claims.clear()
         return self._free()
 
-    def answered(self, turn: int) -> Sequence[Held]:
+    def answered(self, turn: int) -> Sequence[HeldNotification]:
         """End what a turn keeps back; give what no other turn does, the oldest first."""
         if self._claims.pop(turn, None) is None:
             return ()
         return self._free()
 
-    def overdue(self, now: float) -> Sequence[Held]:
+    def overdue(self, now: float) -> Sequence[HeldNotification]:
         """End what was kept back for too long; give what is free by that."""
         late = [turn for turn, claim in self._claims.items() if now - claim.since >= HOLD_SECONDS]
         for turn in late:
             del self._claims[turn]
         return self._free() if late else ()
 
-    def everything(self) -> Sequence[Held]:
+    def everything(self) -> Sequence[HeldNotification]:
         """End all of it."""
         self._claims.clear()
         return self._free()
@@ -89,6 +89,6 @@ class Hold:
         about = {EVERYTHING, *notification.about}
         return any(not about.isdisjoint(claim.subjects) for claim in self._claims.values())
 
-    def _free(self) -> Sequence[Held]:
+    def _free(self) -> Sequence[HeldNotification]:
         free = [key for key, item in self._held.items() if not self._claimed(item.notification)]
         return [self._held.pop(key) for key in free]

@@ -24,7 +24,7 @@ from camd.front.exchange import (
 )
 from camd.front.guard import guarded
 from camd.front.upgrade import Denial, check_host, check_upgrade, plain_head, wants_upgrade
-from camd.rpc.roles import Identity
+from camd.rpc.roles import Principal
 
 _RECEIVE_BYTES = 64 * 1024
 _SEND_PIECE = 256 * 1024  # progress is measured in pieces of this size
@@ -46,7 +46,7 @@ class HttpLimits:
 
 
 @attrs.frozen
-class Upgrade:
+class UpgradeRequest:
     """A request that may become a WebSocket: its head, and what came right behind it."""
 
     head: bytes
@@ -54,14 +54,14 @@ class Upgrade:
 
 
 @attrs.frozen
-class Site:
+class HttpConfig:
     """What is served: the application, and one path for WebSockets where `upgrade` is given."""
 
     app: AsgiApp
     path: str = "/ws"
     origins: tuple[str, ...] = ()
-    upgrade: Callable[[trio.abc.Stream, Upgrade], Awaitable[None]] | None = None
-    admitted: Callable[[Identity], object] | None = None  # told when a request shows a key
+    upgrade: Callable[[trio.abc.Stream, UpgradeRequest], Awaitable[None]] | None = None
+    admitted: Callable[[Principal], object] | None = None  # told when a request shows a key
     refused: Callable[[], object] | None = None  # told when it shows a wrong one
     names: frozenset[str] | None = None  # by which browsers may call us; None: by any
     limits: HttpLimits = HttpLimits()
@@ -72,7 +72,7 @@ class HttpConnection:
     """One connection; `serve` runs it until it ends or becomes a WebSocket."""
 
     stream: trio.abc.Stream
-    site: Site
+    site: HttpConfig
     ends: Endpoints
     _h11: h11.Connection = attrs.field(init=False)
     _first: bool = attrs.field(default=True, init=False)
@@ -177,7 +177,7 @@ class HttpConnection:
             await self._deny(denial)
             return
         rest = bytes(self._h11.trailing_data[0])
-        await self.site.upgrade(self.stream, Upgrade(plain_head(headers), rest))
+        await self.site.upgrade(self.stream, UpgradeRequest(plain_head(headers), rest))
 
     # --- responses
 

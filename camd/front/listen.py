@@ -16,7 +16,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from camd.rpc.roles import Identity, Role, Via
+from camd.rpc.roles import AuthMethod, Principal, Role
 
 UNIX_PREFIX = "unix:"
 _BACKLOG = 512
@@ -40,7 +40,7 @@ class AddressInUseError(ListenError):
 
 
 @attrs.frozen
-class Address:
+class ListenAddress:
     """One place to listen: a Unix socket's path, or host and port (host None: all of them)."""
 
     text: str
@@ -49,10 +49,10 @@ class Address:
     port: int = 0
 
 
-def parse_address(text: str) -> Address:
+def parse_address(text: str) -> ListenAddress:
     """Read `127.0.0.1:8002`, `[::1]:8002`, `:8002` or `unix:/path`; raises ListenError."""
     if text.startswith(UNIX_PREFIX):
-        return Address(text, path=Path(text.removeprefix(UNIX_PREFIX)))
+        return ListenAddress(text, path=Path(text.removeprefix(UNIX_PREFIX)))
     host, colon, port = text.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise ListenError(text, "must be host:port or unix:/path")
@@ -60,11 +60,11 @@ def parse_address(text: str) -> Address:
         host = host[1:-1]
     elif ":" in host:
         raise ListenError(text, "an IPv6 address stands in brackets, as in [::1]:8002")
-    return Address(text, host=None if host in ("", "*") else host, port=int(port))
+    return ListenAddress(text, host=None if host in ("", "*") else host, port=int(port))
 
 
 @attrs.frozen
-class Door:
+class Listener:
     """A listening socket, and its address as people write it."""
 
     address: str
@@ -77,9 +77,9 @@ class Door:
 
 
 @asynccontextmanager
-async def open_doors(
+async def open_listeners(
     addresses: Sequence[str], inherited: Sequence[socket.socket] = ()
-) -> AsyncIterator[list[Door]]:
+) -> AsyncIterator[list[Listener]]:
     """Listen on all of them while the block runs, or on none; raises ListenError.
 
     `inherited` are sockets that somebody else opened for us (sd_listen_fds(3)).
@@ -94,23 +94,23 @@ async def open_doors(
         yield doors
 
 
-async def _listen(address: Address, stack: AsyncExitStack) -> list[Door]:
+async def _listen(address: ListenAddress, stack: AsyncExitStack) -> list[Listener]:
     if address.path is not None:
         listener = await _listen_unix(address, address.path)
         inode = await trio.to_thread.run_sync(_inode, address.path)
         stack.push_async_callback(_remove, address.path, inode)
         await stack.enter_async_context(listener)
-        return [Door(address.text, listener)]
+        return [Listener(address.text, listener)]
     listeners = await trio.open_tcp_listeners(address.port, host=address.host, backlog=_BACKLOG)
     for listener in listeners:
         await stack.enter_async_context(listener)
-    return [Door(_address_of(listener.socket), listener) for listener in listeners]
+    return [Listener(_address_of(listener.socket), listener) for listener in listeners]
 
 
-def _adopt(sock: socket.socket) -> Door:
+def _adopt(sock: socket.socket) -> Listener:
     sock.setblocking(False)
     listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
-    return Door(_address_of(listener.socket), listener)
+    return Listener(_address_of(listener.socket), listener)
 
 
 def _address_of(sock: trio.socket.SocketType) -> str:
@@ -121,20 +121,20 @@ def _address_of(sock: trio.socket.SocketType) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _translated(address: Address, error: OSError) -> ListenError:
+def _translated(address: ListenAddress, error: OSError) -> ListenError:
     if error.errno == errno.EADDRINUSE or "in use" in str(error):
         return AddressInUseError(address.text)
     return ListenError(address.text, error.strerror or str(error))
 
 
-async def _listen_unix(address: Address, path: Path) -> trio.SocketListener:
+async def _listen_unix(address: ListenAddress, path: Path) -> trio.SocketListener:
     if await trio.to_thread.run_sync(_is_socket, address, path) and await _answers(path):
         raise AddressInUseError(address.text)
     sock = await trio.to_thread.run_sync(_bind, path)
     return trio.SocketListener(trio.socket.from_stdlib_socket(sock))
 
 
-def _is_socket(address: Address, path: Path) -> bool:
+def _is_socket(address: ListenAddress, path: Path) -> bool:
     if path.exists() and not path.is_socket():
         raise ListenError(address.text, "there is a file that is no socket")
     return path.is_socket()
@@ -193,7 +193,7 @@ def tls_context(cert: Path, key: Path | None) -> ssl.SSLContext:
     return context
 
 
-def peer_identity(sock: trio.socket.SocketType) -> Identity | None:
+def peer_identity(sock: trio.socket.SocketType) -> Principal | None:
     """Who is on the other end of a Unix socket: our own user and root count as admin."""
     if sock.family != socket.AF_UNIX:
         return None
@@ -204,4 +204,4 @@ def peer_identity(sock: trio.socket.SocketType) -> Identity | None:
     _, uid, _ = _UCRED.unpack(raw)
     if uid not in (0, os.geteuid()):
         return None
-    return Identity(f"uid:{uid}", Role.ADMIN, None, Via.PEER)
+    return Principal(f"uid:{uid}", Role.ADMIN, None, AuthMethod.PEER)

@@ -8,12 +8,12 @@ import attrs
 import trio
 
 
-class OutboxFullError(Exception):
+class SendQueueFullError(Exception):
     """The client reads too slowly."""
 
 
 @attrs.define(eq=False)
-class Outbox:
+class SendQueue:
     """A queue for one writer. When full: states coalesce by key, else the client must go.
 
     A newer state goes to the end of the queue, so that sequence numbers only grow.
@@ -35,9 +35,9 @@ class Outbox:
         if key is not None:
             self._characters -= len(self._items.pop(key, ""))
         elif len(self._items) >= self.max_messages:
-            raise OutboxFullError(f"more than {self.max_messages} messages are waiting")
+            raise SendQueueFullError(f"more than {self.max_messages} messages are waiting")
         if self._items and self._characters + len(text) > self.max_characters:
-            raise OutboxFullError(f"more than {self.max_characters} characters are waiting")
+            raise SendQueueFullError(f"more than {self.max_characters} characters are waiting")
         self._number += 1
         self._items[self._number if key is None else key] = text
         self._characters += len(text)

@@ -12,13 +12,13 @@ from collections.abc import Callable
 
 import attrs
 
-from camd.rpc.roles import Identity, Role, Via
+from camd.rpc.roles import AuthMethod, Principal, Role
 
 KEPT = 8  # beyond the limit, for administrators with a key and for the local command line
 
 
 @attrs.define(eq=False)
-class Guest:
+class LimitedConnection:
     """One connection; `send_away` ends it, and may be replaced as it becomes something else."""
 
     address: str  # as `group_of` names it
@@ -26,15 +26,17 @@ class Guest:
 
 
 @attrs.define(eq=False)
-class Places:
+class ConnectionLimits:
     """The places of one server."""
 
     most_known: int = 1000
     most_strangers: int = 256
     turned_away: int = attrs.field(default=0, init=False)
-    _strangers: dict[str, OrderedDict[Guest, None]] = attrs.field(factory=dict, init=False)
+    _strangers: dict[str, OrderedDict[LimitedConnection, None]] = attrs.field(
+        factory=dict, init=False
+    )
     _count: int = attrs.field(default=0, init=False)  # of strangers
-    _known: set[Guest] = attrs.field(factory=set, init=False)
+    _known: set[LimitedConnection] = attrs.field(factory=set, init=False)
 
     @property
     def strangers(self) -> int:
@@ -46,7 +48,7 @@ class Places:
         """How many have."""
         return len(self._known)
 
-    def enter(self, guest: Guest) -> None:
+    def enter(self, guest: LimitedConnection) -> None:
         """Let a stranger in; when there are too many, another one is sent away."""
         self._strangers.setdefault(guest.address, OrderedDict())[guest] = None
         self._count += 1
@@ -63,17 +65,17 @@ class Places:
         self.turned_away += 1
         guest.send_away()
 
-    def demote(self, guest: Guest) -> None:
+    def demote(self, guest: LimitedConnection) -> None:
         """Let a stranger be the first to go: a wrong key was shown."""
         crowd = self._strangers.get(guest.address)
         if crowd is not None and guest in crowd:
             crowd.move_to_end(guest, last=False)
 
-    def settle(self, guest: Guest, identity: Identity) -> bool:
+    def settle(self, guest: LimitedConnection, identity: Principal) -> bool:
         """Give a guest who has shown a key a place of the others; False: there is none."""
         if guest in self._known:
             return True
-        administers = identity.role is Role.ADMIN and identity.via is not Via.ANONYMOUS
+        administers = identity.role is Role.ADMIN and identity.via is not AuthMethod.ANONYMOUS
         if len(self._known) >= self.most_known + (KEPT if administers else 0):
             self.turned_away += 1
             return False
@@ -81,12 +83,12 @@ class Places:
         self._known.add(guest)
         return True
 
-    def leave(self, guest: Guest) -> None:
+    def leave(self, guest: LimitedConnection) -> None:
         """Free a guest's place; fine when it has none any more."""
         self._known.discard(guest)
         self._forget_stranger(guest)
 
-    def _forget_stranger(self, guest: Guest) -> None:
+    def _forget_stranger(self, guest: LimitedConnection) -> None:
         crowd = self._strangers.get(guest.address)
         if crowd is None or guest not in crowd:
             return

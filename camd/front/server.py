@@ -15,19 +15,19 @@ import trio
 from camd.access.authenticator import Authenticator
 from camd.access.failures import group_of
 from camd.config.schema import ServerConfig
-from camd.front.connection import Connection, Service
+from camd.front.connection import Connection, ConnectionShared
 from camd.front.exchange import AsgiApp, Endpoints
 from camd.front.guard import guarded
 from camd.front.hosts import own_names
-from camd.front.http import HttpConnection, Site, Upgrade
-from camd.front.listen import Door, open_doors, peer_identity, tls_context
-from camd.front.places import KEPT, Guest, Places
+from camd.front.http import HttpConfig, HttpConnection, UpgradeRequest
+from camd.front.listen import Listener, open_listeners, peer_identity, tls_context
+from camd.front.places import KEPT, ConnectionLimits, LimitedConnection
 from camd.front.websocket import TRY_LATER, open_server_websocket
 from camd.rpc import codec
 from camd.rpc.notification import Notification
 from camd.rpc.registry import Registry
-from camd.rpc.roles import Identity
-from camd.rpc.traffic import Traffic
+from camd.rpc.roles import Principal
+from camd.rpc.traffic import CallStats
 from camd.runtime import descriptors
 from camd.runtime.fanout import Fanout
 
@@ -43,12 +43,12 @@ Accept = Callable[[SocketStream], Awaitable[None]]
 
 
 @attrs.define(eq=False)
-class Front:
+class Server:
     """The handle: where it listens and who is connected."""
 
-    site: Site
-    service: Service
-    places: Places = attrs.field(factory=Places)
+    site: HttpConfig
+    service: ConnectionShared
+    places: ConnectionLimits = attrs.field(factory=ConnectionLimits)
     addresses: tuple[str, ...] = ()
     health_addresses: tuple[str, ...] = ()
     _clients: set[Connection] = attrs.field(factory=set, init=False)
@@ -69,7 +69,7 @@ class Front:
                 client.deliver(notification, text)
 
     async def serve_stream(
-        self, stream: trio.abc.Stream, ends: Endpoints, identity: Identity | None = None
+        self, stream: trio.abc.Stream, ends: Endpoints, identity: Principal | None = None
     ) -> None:
         """Serve one connection until it ends, whatever happens on it; then close it.
 
@@ -85,12 +85,14 @@ class Front:
         self,
         stream: trio.abc.Stream,
         ends: Endpoints,
-        identity: Identity | None,
+        identity: Principal | None,
         *,
         with_calls: bool,
     ) -> None:
         scope = trio.CancelScope()
-        guest = Guest(group_of(ends.client[0] if ends.client else None), lambda: self._cut(scope))
+        guest = LimitedConnection(
+            group_of(ends.client[0] if ends.client else None), lambda: self._cut(scope)
+        )
         site = attrs.evolve(
             self.site,
             admitted=partial(self.places.settle, guest),
@@ -113,13 +115,13 @@ class Front:
             self.places.leave(guest)
             await trio.aclose_forcefully(stream)
 
-    async def _hesitate(self, guest: Guest) -> None:
+    async def _hesitate(self, guest: LimitedConnection) -> None:
         """Let those wait a moment from whose address too many wrong keys came."""
         now = trio.current_time()
         if seconds := self.service.authenticator.failures.hesitation(guest.address, now):
             await trio.sleep(seconds)
 
-    def _enter(self, guest: Guest, identity: Identity | None) -> None:
+    def _enter(self, guest: LimitedConnection, identity: Principal | None) -> None:
         """Give a connection a place; one that the socket itself identifies is no stranger."""
         if identity is None or not self.places.settle(guest, identity):
             self.places.enter(guest)
@@ -127,10 +129,10 @@ class Front:
 
     async def _serve_websocket(
         self,
-        guest: Guest,
-        identity: Identity | None,
+        guest: LimitedConnection,
+        identity: Principal | None,
         stream: trio.abc.Stream,
-        upgrade: Upgrade,
+        upgrade: UpgradeRequest,
     ) -> None:
         traffic, limit = self.service.traffic, self.service.max_message_bytes
         async with open_server_websocket(
@@ -163,7 +165,7 @@ class Front:
         crowded = len(self._streams) > most
         scope.deadline = trio.current_time() + (0.0 if crowded else _CUT_SECONDS)
 
-    def _seat(self, guest: Guest, identity: Identity) -> bool:
+    def _seat(self, guest: LimitedConnection, identity: Principal) -> bool:
         seated = self.places.settle(guest, identity)
         if not seated:
             _log.warning("too_many_connections", limit=self.places.most_known)
@@ -193,7 +195,7 @@ class Front:
 
 
 @asynccontextmanager
-async def open_front(
+async def open_server(
     config: ServerConfig,
     *,
     registry: Registry,
@@ -202,19 +204,19 @@ async def open_front(
     app: AsgiApp,
     inherited: Sequence[socket.socket] = (),
     legacy_dialect: str = "auto",
-    traffic: Traffic | None = None,
+    traffic: CallStats | None = None,
     max_sockets: int | None = None,
-) -> AsyncIterator[Front]:
+) -> AsyncIterator[Server]:
     """Serve clients while the block runs; raises ListenError before it begins.
 
     With `inherited` sockets, the addresses of `config.listen` are left alone. `max_sockets` bounds
     all connections together, whatever `config` says. Leaving the block closes the doors, tells the
     clients (close code 1001) and takes two seconds at most.
     """
-    service = Service(
+    service = ConnectionShared(
         registry,
         authenticator,
-        traffic or Traffic(),
+        traffic or CallStats(),
         config.max_calls_in_flight,
         config.requests_per_minute,
         config.max_message_bytes,
@@ -228,16 +230,16 @@ async def open_front(
         tls = await trio.to_thread.run_sync(load, abandon_on_cancel=True)
     health = (config.health_listen,) if config.health_listen else ()
     async with (
-        open_doors(() if inherited else config.listen, inherited) as main_doors,
-        open_doors(health) as health_doors,
+        open_listeners(() if inherited else config.listen, inherited) as main_doors,
+        open_listeners(health) as health_doors,
     ):
         addresses = tuple(door.address for door in main_doors)
         names = own_names(config.hosts, (*config.listen, *addresses))
-        site = Site(
+        site = HttpConfig(
             *(app, config.path, config.origins), names=None if authenticator.enabled else names
         )
         health_addresses = tuple(door.address for door in health_doors)
-        front = Front(site, service, places, addresses, health_addresses)
+        front = Server(site, service, places, addresses, health_addresses)
         _log.info("listening", addresses=front.addresses, health=front.health_addresses)
         with notifications.subscribed(front.deliver):
             async with trio.open_nursery() as clients:
@@ -253,7 +255,11 @@ async def open_front(
 
 
 async def _serve_door(
-    door: Door, tls: ssl.SSLContext | None, front: Front, with_calls: bool, clients: trio.Nursery
+    door: Listener,
+    tls: ssl.SSLContext | None,
+    front: Server,
+    with_calls: bool,
+    clients: trio.Nursery,
 ) -> None:
     """Accept connections for ever; without descriptors, quietly try again a little later."""
     failures = front.service.authenticator.failures
@@ -268,7 +274,7 @@ async def _serve_door(
                 await trio.sleep(pause)
 
 
-async def _next(door: Door, front: Front) -> trio.SocketStream:
+async def _next(door: Listener, front: Server) -> trio.SocketStream:
     while True:
         try:
             return await door.listener.accept()
@@ -279,7 +285,7 @@ async def _next(door: Door, front: Front) -> trio.SocketStream:
         await trio.sleep(_EXHAUSTED_SECONDS)
 
 
-def _places(config: ServerConfig, max_sockets: int | None) -> Places:
+def _places(config: ServerConfig, max_sockets: int | None) -> ConnectionLimits:
     """Share out what may be connected at a time."""
     known, strangers = config.max_connections, config.max_unauthenticated
     if max_sockets is not None:
@@ -287,10 +293,10 @@ def _places(config: ServerConfig, max_sockets: int | None) -> Places:
         known = max(1, min(known, max_sockets - strangers - KEPT))
     if known < config.max_connections:
         _log.warning("connections_limited", limit=known, configured=config.max_connections)
-    return Places(known, strangers)
+    return ConnectionLimits(known, strangers)
 
 
-async def _accept(front: Front, with_calls: bool, stream: SocketStream) -> None:
+async def _accept(front: Server, with_calls: bool, stream: SocketStream) -> None:
     transport = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
     sock = transport.socket
     ends = Endpoints(_name(sock.getpeername), _name(sock.getsockname), _scheme(stream))

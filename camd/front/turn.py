@@ -14,14 +14,14 @@ from camd.rpc.notification import Notification
 Done = Callable[[bytes | None], None]
 
 
-class Later(enum.Enum):
+class DeferredAnswer(enum.Enum):
     """In place of an answer: it will come from the call's own task."""
 
     LATER = enum.auto()
 
 
 @attrs.define(eq=False)
-class Batch:
+class BatchAnswers:
     """Collects the answers to one batch; `send` gets them in one array when all are there."""
 
     missing: int
@@ -37,7 +37,7 @@ class Batch:
             self.send(codec.encode_batch(self._answers) if self._answers else None)
 
 
-class Line(Protocol):
+class AnswerSink(Protocol):
     """What a call's link needs of its connection."""
 
     def narrow(self, wanted: Callable[[Notification], bool] | None) -> None:
@@ -54,7 +54,7 @@ class Line(Protocol):
 class CallLink:
     """The way back to a client for one call; see `ClientLink`."""
 
-    line: Line
+    line: AnswerSink
     turn: int | None  # of the message; None: nothing is answered, so nothing has to wait
 
     def narrow(self, wanted: Callable[[Notification], bool] | None) -> None:

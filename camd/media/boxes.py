@@ -43,7 +43,7 @@ class Box:
 
 
 @attrs.frozen
-class Span:
+class BoxSpan:
     """Where a box lies within some bytes: header at `start`, content from `payload` to `end`."""
 
     kind: bytes
@@ -163,7 +163,7 @@ class BoxReader:
         return Box(header.kind, header.header_size, data)
 
 
-def children(data: bytes | memoryview, start: int = 0, end: int | None = None) -> Iterator[Span]:
+def children(data: bytes | memoryview, start: int = 0, end: int | None = None) -> Iterator[BoxSpan]:
     """Walk the boxes that fill `data[start:end]` exactly. Raises BoxError when they do not.
 
     A size of 0 is refused: only the last box of a file may have it. So are more boxes than
@@ -178,13 +178,13 @@ def children(data: bytes | memoryview, start: int = 0, end: int | None = None) -
         header = _read_header(data, start, end)
         if header is None or header.size == 0 or start + header.size > end:
             raise BoxError(f"a box at {start} does not fit into its container")
-        yield Span(header.kind, start, start + header.header_size, start + header.size)
+        yield BoxSpan(header.kind, start, start + header.header_size, start + header.size)
         start += header.size
 
 
-def find(data: bytes | memoryview, *path: bytes) -> Span | None:
+def find(data: bytes | memoryview, *path: bytes) -> BoxSpan | None:
     """Follow `path` down from the boxes of `data`; the first of each kind, None if missing."""
-    span: Span | None = None
+    span: BoxSpan | None = None
     start, end = 0, len(data)
     for kind in path:
         span = next((s for s in children(data, start, end) if s.kind == kind), None)

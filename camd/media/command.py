@@ -16,19 +16,25 @@ from camd.config.schema import CameraConfig
 from camd.media.encoding import (
     Arguments,
     Encoder,
-    Picture,
+    EncoderInput,
     device_arguments,
     encoding_arguments,
 )
-from camd.media.order import Order, Reach, Sound, sound_arguments, v4l2_arguments
+from camd.media.order import (
+    CaptureOptions,
+    SoundInput,
+    StreamAccess,
+    sound_arguments,
+    v4l2_arguments,
+)
 from camd.media.redact import redact
 from camd.media.stamps import SOUND_SECONDS, setpts_filter, setts_filter
 from camd.model import FileSource, RtspSource, Source, TestSource, V4l2Source
 
 __all__ = [
-    "Order",
-    "Reach",
-    "Sound",
+    "CaptureOptions",
+    "SoundInput",
+    "StreamAccess",
     "capture_arguments",
     "hash_arguments",
     "probe_arguments",
@@ -56,12 +62,12 @@ _LATE_MOVFLAGS = _MOVFLAGS + "+delay_moov"
 # FFmpeg writes the decode times as they are, whatever track begins first.
 _TRUE_STARTS = ("-use_editlist", "0", "-avoid_negative_ts", "make_non_negative")
 _LEAST_PROBE = "32"  # bytes; FFmpeg takes no less
-_TRIAL = Picture(640, 360, 30.0, live=True)
+_TRIAL = EncoderInput(640, 360, 30.0, live=True)
 # A frame that cannot be decoded is dropped; however many, they are no reason to fail.
 _TOLERANT = ("-max_error_rate", "1")
 
 
-def capture_arguments(camera: CameraConfig, order: Order) -> Arguments:
+def capture_arguments(camera: CameraConfig, order: CaptureOptions) -> Arguments:
     """Build the command that captures `camera` and writes fragmented MP4 to its stdout."""
     choice, codec = order.choice, order.encoder.codec
     if order.copy:
@@ -101,7 +107,9 @@ def trial_arguments(
         *("-f", "lavfi", "-i", _picture(picture), "-map", "0:v:0", "-t", str(seconds)),
         *encoding_arguments(encoder, _TRIAL),
         *passthrough,
-        *_fragments(Order(program).fragment, intra_only=False, late_header=encoder.late_header),
+        *_fragments(
+            CaptureOptions(program).fragment, intra_only=False, late_header=encoder.late_header
+        ),
         *("-f", "mp4", "pipe:1"),
     )
 
@@ -133,7 +141,7 @@ def probe_arguments(
     ffmpeg_version: tuple[int, int] = (5, 1),
     *,
     options: Arguments = (),
-    reach: Reach = Reach(),  # noqa: B008 - frozen
+    reach: StreamAccess = StreamAccess(),  # noqa: B008 - frozen
 ) -> Arguments:
     """Build the command that describes `source` on stderr and ends with code 1: see `report`.
 
@@ -176,7 +184,7 @@ def _meaning(name: str) -> str:
     return _SAME_MEANING.get(name, name)
 
 
-def _input(camera: CameraConfig, order: Order) -> Arguments:
+def _input(camera: CameraConfig, order: CaptureOptions) -> Arguments:
     version = order.version
     match camera.source:
         case TestSource() as source:
@@ -217,7 +225,7 @@ def _pace(speed: float, version: tuple[int, int]) -> Arguments:
     return pace
 
 
-def _haste(source: Source, reach: Reach) -> Arguments:
+def _haste(source: Source, reach: StreamAccess) -> Arguments:
     """Do not watch a stream for a second to guess its frame rate: only an encoder needs that.
 
     What is known already is not found out again.
@@ -232,7 +240,7 @@ def _haste(source: Source, reach: Reach) -> Arguments:
     return haste
 
 
-def _rtsp(source: RtspSource, version: tuple[int, int], reach: Reach) -> Arguments:
+def _rtsp(source: RtspSource, version: tuple[int, int], reach: StreamAccess) -> Arguments:
     if not source.url.lower().startswith(("rtsp://", "rtsps://")):
         return ("-i", source.url)
     timeout = "-timeout" if version >= (5, 0) else "-stimeout"
@@ -249,7 +257,7 @@ def _micros(duration: timedelta) -> str:
     return str(max(1, round(duration / timedelta(microseconds=1))))
 
 
-def _has_second_input(camera: CameraConfig, order: Order) -> bool:
+def _has_second_input(camera: CameraConfig, order: CaptureOptions) -> bool:
     match camera.source:
         case TestSource(audio=audio):
             return audio
@@ -258,12 +266,12 @@ def _has_second_input(camera: CameraConfig, order: Order) -> bool:
     return False
 
 
-def _takes_sound(camera: CameraConfig, order: Order) -> bool:
+def _takes_sound(camera: CameraConfig, order: CaptureOptions) -> bool:
     streams = isinstance(camera.source, FileSource | RtspSource)
     return streams and camera.audio != "off" and order.with_sound
 
 
-def _maps(camera: CameraConfig, order: Order) -> Arguments:
+def _maps(camera: CameraConfig, order: CaptureOptions) -> Arguments:
     """Take the first video and, where there is one and it is wanted, the first audio."""
     maps: Arguments = ("-map", "0:v:0")
     if _has_second_input(camera, order):
@@ -273,7 +281,7 @@ def _maps(camera: CameraConfig, order: Order) -> Arguments:
     return (*maps, "-map_chapters", "-1")
 
 
-def _copied_video(codec: str, camera: CameraConfig, order: Order) -> Arguments:
+def _copied_video(codec: str, camera: CameraConfig, order: CaptureOptions) -> Arguments:
     """Take pictures as they come, and keep parameter sets in samples, where their changes are seen.
 
     FFmpeg drops them in hvc1. Pictures before a stream's first key frame are taken too: they are
@@ -292,7 +300,7 @@ def _strange(source: Source) -> bool:
     return isinstance(source, RtspSource)
 
 
-def _encoded_video(camera: CameraConfig, order: Order) -> Arguments:
+def _encoded_video(camera: CameraConfig, order: CaptureOptions) -> Arguments:
     source, choice = camera.source, order.choice
     width, height, fps = camera.width or 0, camera.height or 0, camera.fps or 0.0
     if choice:
@@ -303,7 +311,7 @@ def _encoded_video(camera: CameraConfig, order: Order) -> Arguments:
         width, height = width or order.probe.width, height or order.probe.height
         fps = fps or order.probe.fps
     live = not isinstance(source, TestSource)
-    picture = Picture(width, height, fps, camera.bitrate, live)
+    picture = EncoderInput(width, height, fps, camera.bitrate, live)
     return encoding_arguments(order.encoder, picture, _filters(camera))
 
 
@@ -319,7 +327,7 @@ def _filters(camera: CameraConfig) -> Arguments:
     return tuple(filters)
 
 
-def _audio(camera: CameraConfig, order: Order) -> Arguments:
+def _audio(camera: CameraConfig, order: CaptureOptions) -> Arguments:
     """Copy audio that MP4 can hold when its header comes with the source, else encode AAC."""
     maps = _maps(camera, order)
     if "1:a:0" not in maps and "0:a:0?" not in maps:

@@ -40,7 +40,7 @@ class Encoder:
 
 
 @attrs.frozen
-class Picture:
+class EncoderInput:
     """What is to be encoded: size in pixels, frames and bits per second; 0 when unknown."""
 
     width: int = 0
@@ -106,7 +106,9 @@ def device_arguments(encoder: Encoder) -> Arguments:
     return (encoder.node_option, encoder.node) if encoder.node_option and encoder.node else ()
 
 
-def encoding_arguments(encoder: Encoder, picture: Picture, filters: Arguments = ()) -> Arguments:
+def encoding_arguments(
+    encoder: Encoder, picture: EncoderInput, filters: Arguments = ()
+) -> Arguments:
     """Build what turns a picture into the encoder's stream, `filters` first."""
     chain = (*filters, *encoder.filters)
     return (
@@ -120,7 +122,7 @@ def encoding_arguments(encoder: Encoder, picture: Picture, filters: Arguments = 
     )
 
 
-def _key_frames(encoder: Encoder, picture: Picture) -> Arguments:
+def _key_frames(encoder: Encoder, picture: EncoderInput) -> Arguments:
     if encoder is MJPEG:
         return ()
     forced = ("-force_key_frames", f"expr:gte(t,n_forced*{KEY_FRAME_SECONDS})")
@@ -128,7 +130,7 @@ def _key_frames(encoder: Encoder, picture: Picture) -> Arguments:
     return (*forced, "-g", str(frames)) if encoder.told_rate else forced
 
 
-def _rate(encoder: Encoder, picture: Picture) -> Arguments:
+def _rate(encoder: Encoder, picture: EncoderInput) -> Arguments:
     if encoder is MJPEG and not picture.bitrate:
         return ("-q:v", "5")
     if not picture.bitrate and not encoder.told_rate:

@@ -8,8 +8,8 @@ the second one: after a pause of one track, that sample is played where the paus
 from __future__ import annotations
 
 from camd.media.fragments import Fragment
-from camd.media.restamp import Times, restamp
-from camd.media.runs import Run
+from camd.media.restamp import SampleTimes, restamp
+from camd.media.runs import TrackRun
 
 _LONGER = 2  # times the next sample of sound: more is a pause, and no length of a packet
 
@@ -22,11 +22,11 @@ def in_place(fragment: Fragment) -> Fragment:
         if late:
             durations = run.durations[:]
             durations[0] -= late
-            times[run.track_id] = Times(run.decode_time + late, durations)
+            times[run.track_id] = SampleTimes(run.decode_time + late, durations)
     return restamp(fragment, times) if times else fragment
 
 
-def _late_picture(run: Run, shown: int | None) -> int:
+def _late_picture(run: TrackRun, shown: int | None) -> int:
     """By how much the first picture is shown later than its place says, in ticks."""
     if shown is None:
         return 0
@@ -34,7 +34,7 @@ def _late_picture(run: Run, shown: int | None) -> int:
     return late if 0 < late <= run.durations[0] else 0
 
 
-def _late_sound(run: Run) -> int:
+def _late_sound(run: TrackRun) -> int:
     """By how much the first packet outlasts the next one, in ticks; packets are alike."""
     if run.count < 2 or run.durations[0] <= _LONGER * run.durations[1]:
         return 0

@@ -5,10 +5,10 @@ from __future__ import annotations
 import attrs
 
 from camd.media.boxes import Box, BoxReader, MediaError
-from camd.media.runs import FragmentError, Run, read_moof
+from camd.media.runs import FragmentError, TrackRun, read_moof
 from camd.media.tracks import Init, Track, read_init, unpack
 
-__all__ = ["Fragment", "FragmentError", "FragmentReader", "Init", "Run", "Track"]
+__all__ = ["Fragment", "FragmentError", "FragmentReader", "Init", "Track", "TrackRun"]
 
 MAX_IDLE_BOXES = 1000  # that carry no samples, one behind the other
 NTP_OFFSET_SECONDS = 2_208_988_800  # from 1900-01-01 to 1970-01-01
@@ -25,8 +25,8 @@ class Fragment:
 
     moof: bytes = attrs.field(repr=False)
     mdat: bytes = attrs.field(repr=False)
-    runs: tuple[Run, ...]
-    video: Run | None
+    runs: tuple[TrackRun, ...]
+    video: TrackRun | None
     timescale: int  # of the video track
     wall_micros: int | None = None
     shown: int | None = None
@@ -178,7 +178,7 @@ def _read_reference(box: Box) -> _Reference:
 
 
 def _wall_of_video(
-    reference: _Reference | None, runs: tuple[Run, ...], video: Run | None
+    reference: _Reference | None, runs: tuple[TrackRun, ...], video: TrackRun | None
 ) -> int | None:
     """Move a reference to the first video sample.
 

@@ -15,7 +15,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _USER_TYPE = uuid.UUID("7f3c9e52-5d0b-4a86-9b1e-c4a3d0f86b21").bytes
 
 
-class IdentityError(MediaError):
+class MetadataError(MediaError):
     """A box that is not camd's, is damaged, or comes from a later format."""
 
 
@@ -25,7 +25,7 @@ def wall_time(micros: int) -> datetime:
 
 
 @attrs.frozen
-class SegmentIdentity:
+class SegmentMetadata:
     """Who recorded a segment, when, and as which part of what.
 
     `start_micros` is the first frame's wall time in microseconds since 1970, `monotonic_start`
@@ -54,33 +54,33 @@ class SegmentIdentity:
         return box(b"uuid", _USER_TYPE, json.dumps(attrs.asdict(self)).encode())
 
 
-def is_identity(uuid_box: bytes | memoryview) -> bool:
+def is_metadata(uuid_box: bytes | memoryview) -> bool:
     """Whether a whole `uuid` box is camd's."""
     return bytes(uuid_box[4:24]) == b"uuid" + _USER_TYPE
 
 
-def decode_identity(uuid_box: bytes | memoryview) -> SegmentIdentity:
+def decode_metadata(uuid_box: bytes | memoryview) -> SegmentMetadata:
     """Read a whole `uuid` box; keys that a later version added are ignored.
 
     Raises IdentityError.
     """
-    if not is_identity(uuid_box):
-        raise IdentityError("not camd's box")
+    if not is_metadata(uuid_box):
+        raise MetadataError("not camd's box")
     try:
         values = json.loads(bytes(uuid_box[24:]))
     except (ValueError, RecursionError) as error:
-        raise IdentityError("the box holds no JSON") from error
+        raise MetadataError("the box holds no JSON") from error
     if not isinstance(values, dict) or values.get("version") != FORMAT_VERSION:
-        raise IdentityError("the box is of another version")
+        raise MetadataError("the box is of another version")
     try:
-        known = {name: values[name] for name in attrs.fields_dict(SegmentIdentity)}
+        known = {name: values[name] for name in attrs.fields_dict(SegmentMetadata)}
     except KeyError as error:
-        raise IdentityError(f"the box lacks {error}") from error
+        raise MetadataError(f"the box lacks {error}") from error
     for name, value in known.items():
         wanted = _TYPES[name]
         if isinstance(value, bool) != (wanted is bool) or not isinstance(value, wanted):
-            raise IdentityError(f"{name} is not what it should be")
-    return SegmentIdentity(**known)
+            raise MetadataError(f"{name} is not what it should be")
+    return SegmentMetadata(**known)
 
 
 _TYPES: dict[str, type | tuple[type, ...]] = {

@@ -13,7 +13,7 @@ from fractions import Fraction
 
 import attrs
 
-from camd.media.boxes import Span, box, children, full_box
+from camd.media.boxes import BoxSpan, box, children, full_box
 from camd.media.tables import SampleTable
 from camd.media.tracks import Init, need, read_timescale
 
@@ -101,7 +101,7 @@ def final_moov(
     return box(b"moov", *parts)
 
 
-def _content(span: Span) -> tuple[int, int]:
+def _content(span: BoxSpan) -> tuple[int, int]:
     return span.payload, span.end
 
 
@@ -114,7 +114,7 @@ def _movie_header(duration: int, next_track: int, start_micros: int) -> bytes:
     return full_box(b"mvhd", 1, 0, times, rate_and_volume, _UNIT_MATRIX, rest)
 
 
-def _growing_track(moov: bytes, trak: Span, edit: Edit | None) -> bytes:
+def _growing_track(moov: bytes, trak: BoxSpan, edit: Edit | None) -> bytes:
     parts = []
     for span in children(moov, *_content(trak)):
         if span.kind == b"tkhd":
@@ -125,7 +125,7 @@ def _growing_track(moov: bytes, trak: Span, edit: Edit | None) -> bytes:
     return box(b"trak", *parts)
 
 
-def _final_track(moov: bytes, trak: Span, table: SampleTable, edit: Edit) -> bytes:
+def _final_track(moov: bytes, trak: BoxSpan, table: SampleTable, edit: Edit) -> bytes:
     parts = []
     for span in children(moov, *_content(trak)):
         if span.kind == b"tkhd":
@@ -138,7 +138,7 @@ def _final_track(moov: bytes, trak: Span, table: SampleTable, edit: Edit) -> byt
     return box(b"trak", *parts)
 
 
-def _track_header(moov: bytes, tkhd: Span, duration: int) -> bytes:
+def _track_header(moov: bytes, tkhd: BoxSpan, duration: int) -> bytes:
     """Rewrite a `tkhd` (8.3.2) with 64-bit times; layer, matrix and size stay as they are."""
     version = moov[tkhd.payload]
     flags = int.from_bytes(moov[tkhd.payload + 1 : tkhd.payload + 4], "big")
@@ -149,7 +149,7 @@ def _track_header(moov: bytes, tkhd: Span, duration: int) -> bytes:
     return full_box(b"tkhd", 1, flags, times, tail)
 
 
-def _media(moov: bytes, mdia: Span, table: SampleTable) -> bytes:
+def _media(moov: bytes, mdia: BoxSpan, table: SampleTable) -> bytes:
     parts = []
     for span in children(moov, *_content(mdia)):
         if span.kind == b"mdhd":
@@ -164,7 +164,7 @@ def _media(moov: bytes, mdia: Span, table: SampleTable) -> bytes:
     return box(b"mdia", *parts)
 
 
-def _media_information(moov: bytes, minf: Span, table: SampleTable) -> bytes:
+def _media_information(moov: bytes, minf: BoxSpan, table: SampleTable) -> bytes:
     parts: list[bytes] = []
     for span in children(moov, *_content(minf)):
         if span.kind == b"stbl":

@@ -13,9 +13,9 @@ import attrs
 
 from camd.media.boxes import MediaError
 from camd.media.fragments import Fragment, Init
-from camd.media.nal_units import Fields, NalError, NalUnit, Read, read_from, walk
-from camd.media.parameter_sets import Codec
-from camd.media.video_header import Header, video_header
+from camd.media.nal_units import BitFields, NalError, NalUnit, Read, read_from, walk
+from camd.media.parameter_sets import VideoCodec
+from camd.media.video_header import VideoHeader, video_header
 
 _IDR, _SEI = 5, 6  # H.264 NAL unit types
 _RADL, _RASL = (6, 7), (8, 9)  # H.265: leading pictures that can be decoded, and others
@@ -29,8 +29,8 @@ class _Sample:
     units: tuple[NalUnit, ...]
     shown: int  # presentation time
 
-    def kinds(self, codec: Codec) -> set[int]:
-        if codec is Codec.H264:
+    def kinds(self, codec: VideoCodec) -> set[int]:
+        if codec is VideoCodec.H264:
             return {unit.header & 0x1F for unit in self.units}
         return {unit.header >> 1 & 0x3F for unit in self.units}
 
@@ -48,12 +48,12 @@ def leading_frames(init: Init, first: Fragment) -> int | None:
         if header is None:
             return 0
         samples = _samples(first, header)
-        return _h264(first, samples) if header.codec is Codec.H264 else _h265(samples)
+        return _h264(first, samples) if header.codec is VideoCodec.H264 else _h265(samples)
     except MediaError:
         return None
 
 
-def _samples(fragment: Fragment, header: Header) -> Iterator[_Sample]:
+def _samples(fragment: Fragment, header: VideoHeader) -> Iterator[_Sample]:
     assert fragment.video is not None
     run, at, time = fragment.video, 0, 0
     read = read_from(fragment.mdat)
@@ -69,7 +69,7 @@ def _samples(fragment: Fragment, header: Header) -> Iterator[_Sample]:
 
 def _h264(fragment: Fragment, samples: Iterator[_Sample]) -> int:
     first = next(samples)
-    if _IDR in first.kinds(Codec.H264):
+    if _IDR in first.kinds(VideoCodec.H264):
         return 0
     refreshed = _frames_to_recovery(first, read_from(fragment.mdat))
     early = 0
@@ -81,11 +81,11 @@ def _h264(fragment: Fragment, samples: Iterator[_Sample]) -> int:
 
 
 def _h265(samples: Iterator[_Sample]) -> int:
-    if not next(samples).kinds(Codec.H265).intersection(_CRA_OR_BLA):
+    if not next(samples).kinds(VideoCodec.H265).intersection(_CRA_OR_BLA):
         return 0
     count = 0
     for sample in samples:
-        kinds = sample.kinds(Codec.H265)
+        kinds = sample.kinds(VideoCodec.H265)
         if kinds.intersection(_RASL):
             count += 1
         elif not kinds.intersection(_RADL):
@@ -102,7 +102,7 @@ def _frames_to_recovery(sample: _Sample, read: Read) -> int:
         try:
             for kind, payload in _messages(data.replace(b"\x00\x00\x03", b"\x00\x00")):
                 if kind == _RECOVERY_POINT:
-                    return Fields(payload).number()
+                    return BitFields(payload).number()
         except NalError:
             continue
     return 0

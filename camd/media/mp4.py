@@ -23,10 +23,10 @@ import attrs
 
 from camd.media.boxes import box
 from camd.media.fragments import Fragment, Init
-from camd.media.identity import SegmentIdentity
+from camd.media.identity import SegmentMetadata
 from camd.media.layout import Edit, final_moov, growing_moov
 from camd.media.leading import leading_frames
-from camd.media.runs import Run
+from camd.media.runs import TrackRun
 from camd.media.tables import MAX_OFFSET_SECONDS, SampleTable, SegmentError
 from camd.media.tracks import need
 
@@ -46,7 +46,7 @@ _FREE = box(b"free", bytes(8))
 
 
 @attrs.frozen
-class Check:
+class FragmentCheck:
     """What stands behind a fragment: its CRC-32, and the bytes that were durable by then."""
 
     checksum: int
@@ -61,14 +61,14 @@ def checksum_of(pieces: Iterable[bytes], synced_bytes: int) -> int:
     return zlib.crc32(synced_bytes.to_bytes(8, "big"), checksum)
 
 
-def read_check(data: bytes) -> Check | None:
+def read_check(data: bytes) -> FragmentCheck | None:
     """Read a check box; None when the bytes are something else."""
     if len(data) != CHECK_SIZE:
         return None
     size, kind, mark, checksum, synced = _CHECK.unpack(data)
     if (size, kind, mark) != (CHECK_SIZE, b"free", _CHECK_MARK):
         return None
-    return Check(checksum, synced)
+    return FragmentCheck(checksum, synced)
 
 
 class SegmentIndex:
@@ -83,7 +83,7 @@ class SegmentIndex:
         self,
         init: Init,
         first: Fragment,
-        identity: SegmentIdentity,
+        identity: SegmentMetadata,
         *,
         header_size: int | None = None,
     ) -> None:
@@ -140,7 +140,7 @@ class SegmentIndex:
         tables = self._tables.values()
         return len(self.init.moov) + sum(table.most_bytes + _TRACK_SIZE for table in tables)
 
-    def in_stream(self, run: Run) -> Run:
+    def in_stream(self, run: TrackRun) -> TrackRun:
         """Turn a run as it stands in the file back into what came: the time of the stream."""
         return attrs.evolve(run, decode_time=run.decode_time + self._tables[run.track_id].base)
 
@@ -150,14 +150,14 @@ class SegmentIndex:
         self.record(fragment.runs, fragment.size_bytes)
         return pieces
 
-    def check(self, runs: Iterable[Run]) -> None:
+    def check(self, runs: Iterable[TrackRun]) -> None:
         """Raise SegmentError when a fragment of these runs cannot come next."""
         for run in runs:
             if run.track_id not in self._tables:
                 raise SegmentError(f"the segment has no track {run.track_id}")
             self._tables[run.track_id].check(run, self._place(run))
 
-    def _place(self, run: Run) -> int:
+    def _place(self, run: TrackRun) -> int:
         """Say where a run begins; what all tracks had so far helps with one that has nothing."""
         table = self._tables[run.track_id]
         if table.samples:
@@ -183,7 +183,7 @@ class SegmentIndex:
         check = _CHECK.pack(CHECK_SIZE, b"free", _CHECK_MARK, checksum, synced_bytes)
         return [moof, fragment.mdat, check]
 
-    def record(self, runs: Iterable[Run], size_bytes: int) -> None:
+    def record(self, runs: Iterable[TrackRun], size_bytes: int) -> None:
         """Record that a fragment, moof and mdat of `size_bytes`, stands behind everything else."""
         self._sequence += 1
         for run, begin in [(run, self._place(run)) for run in runs]:

@@ -59,7 +59,7 @@ def read_from(data: bytes) -> Read:
     return lambda offset, size: data[offset : offset + size]
 
 
-class Fields:
+class BitFields:
     """Reads the fields of a NAL unit one by one, without its emulation prevention bytes.
 
     Every method raises NalError when the unit ends before the field does.

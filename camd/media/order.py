@@ -10,13 +10,13 @@ import attrs
 from camd.config.schema import CameraConfig
 from camd.media.encoding import SOFTWARE, Arguments, Encoder
 from camd.media.report import ProbeResult
-from camd.model import Choice
+from camd.model import FormatChoice
 
 NOTHING_KNOWN = ProbeResult()
 
 
 @attrs.frozen
-class Sound:
+class SoundInput:
     """A sound device to record along with a camera."""
 
     kind: str  # FFmpeg's input: "alsa", "pulse"
@@ -27,7 +27,7 @@ class Sound:
 
 
 @attrs.frozen
-class Reach:
+class StreamAccess:
     """How a stream's server is reached, and how much of the stream is looked at first."""
 
     transport: str = "tcp"  # tcp | udp
@@ -38,7 +38,7 @@ class Reach:
 
 
 @attrs.frozen
-class Order:
+class CaptureOptions:
     """What a child is told beyond what the camera's entry says."""
 
     program: str
@@ -48,20 +48,20 @@ class Order:
     encoder: Encoder = SOFTWARE["h264"]  # else
     probe: ProbeResult = NOTHING_KNOWN  # what the source holds, as far as that is known
     node: Path | None = None  # of a V4L2 camera; None: its source's path
-    choice: Choice | None = None  # what a V4L2 camera is asked for
-    sound: Sound | None = None  # what is recorded along with a V4L2 camera
+    choice: FormatChoice | None = None  # what a V4L2 camera is asked for
+    sound: SoundInput | None = None  # what is recorded along with a V4L2 camera
     with_sound: bool = True  # whether the sound of a stream or file is recorded
-    reach: Reach = Reach()
+    reach: StreamAccess = StreamAccess()
     wall_ahead: float = 0.0  # seconds from the monotonic clock to the wall clock, at this moment
 
 
-def v4l2_arguments(camera: CameraConfig, order: Order) -> Arguments:
+def v4l2_arguments(camera: CameraConfig, order: CaptureOptions) -> Arguments:
     """Ask the device for everything, because FFmpeg picks what it is not told.
 
     The kernel's monotonic capture times are kept, which is the default: `-ts abs` would make wall
     times of them, wrong by as long as it is interrupted between reading two clocks.
     """
-    asked = order.choice or Choice(
+    asked = order.choice or FormatChoice(
         "", "", camera.width or 0, camera.height or 0, camera.fps or 0.0, order.copy, "", ""
     )
     wanted: Arguments = ("-f", "v4l2", "-thread_queue_size", "64")
@@ -74,7 +74,7 @@ def v4l2_arguments(camera: CameraConfig, order: Order) -> Arguments:
     return wanted
 
 
-def sound_arguments(order: Order) -> Arguments:
+def sound_arguments(order: CaptureOptions) -> Arguments:
     """Open the sound device; its times are put in relation to the pictures'.
 
     By itself FFmpeg lets both begin at zero, and sound is early by as long as opening its device

@@ -9,7 +9,7 @@ import enum
 
 import attrs
 
-from camd.media.nal_units import Fields, NalError, Read, read_from, walk
+from camd.media.nal_units import BitFields, NalError, Read, read_from, walk
 
 MAX_SIDE = 32_768  # pixels
 MAX_SET_SIZE = 0xFFFF  # what a header has room for
@@ -17,14 +17,14 @@ _BLOCK = 16  # pixels; the last block of a row or column may be shown in part
 _CHROMA_PROFILES = frozenset((100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135))
 
 
-class Codec(enum.Enum):
+class VideoCodec(enum.Enum):
     """Which of the two ways to write parameter sets."""
 
     H264 = "H.264"
     H265 = "H.265"
 
 
-class SetKind(enum.Enum):
+class ParameterSetKind(enum.Enum):
     """Which kind of parameter set, by the name that the standards have for it."""
 
     VIDEO = "VPS"
@@ -33,8 +33,12 @@ class SetKind(enum.Enum):
 
 
 KINDS = {
-    Codec.H264: {7: SetKind.SEQUENCE, 8: SetKind.PICTURE},
-    Codec.H265: {32: SetKind.VIDEO, 33: SetKind.SEQUENCE, 34: SetKind.PICTURE},
+    VideoCodec.H264: {7: ParameterSetKind.SEQUENCE, 8: ParameterSetKind.PICTURE},
+    VideoCodec.H265: {
+        32: ParameterSetKind.VIDEO,
+        33: ParameterSetKind.SEQUENCE,
+        34: ParameterSetKind.PICTURE,
+    },
 }
 
 
@@ -69,19 +73,19 @@ def _shows(said: int, cropped: int, coded: int) -> bool:
     return said == cropped or (cropped == coded and 0 <= coded - said < _BLOCK)
 
 
-def kind_of(header: int, codec: Codec) -> SetKind | None:
+def kind_of(header: int, codec: VideoCodec) -> ParameterSetKind | None:
     """Say which parameter set a NAL unit with this first byte is; None: something else."""
-    number = header & 0x1F if codec is Codec.H264 else header >> 1 & 0x3F
+    number = header & 0x1F if codec is VideoCodec.H264 else header >> 1 & 0x3F
     return KINDS[codec].get(number)
 
 
-def parameter_sets(sample: bytes, nal_length: int, codec: Codec) -> tuple[bytes, ...]:
+def parameter_sets(sample: bytes, nal_length: int, codec: VideoCodec) -> tuple[bytes, ...]:
     """Return the parameter sets in a sample, in order. Raises NalError: no NAL units."""
     return sets_within(read_from(sample), 0, len(sample), nal_length, codec)
 
 
 def sets_within(
-    read: Read, start: int, size: int, nal_length: int, codec: Codec
+    read: Read, start: int, size: int, nal_length: int, codec: VideoCodec
 ) -> tuple[bytes, ...]:
     """Return the parameter sets of the sample of `size` bytes at `start`, in order.
 
@@ -93,7 +97,7 @@ def sets_within(
     return tuple(read(unit.start, unit.size) for unit in units)
 
 
-def key_of(nal: bytes, codec: Codec) -> tuple[SetKind, int]:
+def key_of(nal: bytes, codec: VideoCodec) -> tuple[ParameterSetKind, int]:
     """Say which parameter set this is: a later one with the same key takes its place.
 
     Raises NalError.
@@ -101,22 +105,22 @@ def key_of(nal: bytes, codec: Codec) -> tuple[SetKind, int]:
     kind = kind_of(nal[0], codec) if nal else None
     if kind is None:
         raise NalError("not a parameter set")
-    if kind is SetKind.SEQUENCE:
+    if kind is ParameterSetKind.SEQUENCE:
         return kind, read_sequence(nal, codec).number
-    fields = Fields(nal[1 if codec is Codec.H264 else 2 :])
-    return kind, fields.take(4) if kind is SetKind.VIDEO else fields.number()
+    fields = BitFields(nal[1 if codec is VideoCodec.H264 else 2 :])
+    return kind, fields.take(4) if kind is ParameterSetKind.VIDEO else fields.number()
 
 
-def read_sequence(sps: bytes, codec: Codec) -> SequenceSet:
+def read_sequence(sps: bytes, codec: VideoCodec) -> SequenceSet:
     """Read a sequence parameter set, header included. Raises NalError."""
-    if not sps or kind_of(sps[0], codec) is not SetKind.SEQUENCE:
+    if not sps or kind_of(sps[0], codec) is not ParameterSetKind.SEQUENCE:
         raise NalError("not a sequence parameter set")
-    return _read_h264(sps) if codec is Codec.H264 else _read_h265(sps)
+    return _read_h264(sps) if codec is VideoCodec.H264 else _read_h265(sps)
 
 
 def _read_h264(sps: bytes) -> SequenceSet:
     """7.3.2.1.1."""
-    fields = Fields(sps[1:])
+    fields = BitFields(sps[1:])
     profile = fields.take(8)
     fields.skip(16)  # constraints, level
     number = fields.number()
@@ -147,7 +151,7 @@ def _read_h264(sps: bytes) -> SequenceSet:
     )
 
 
-def _skip_scaling(fields: Fields, lists: int) -> None:
+def _skip_scaling(fields: BitFields, lists: int) -> None:
     """7.3.2.1.1.1: pass over the scaling lists."""
     for number in range(lists):
         if not fields.flag():
@@ -159,7 +163,7 @@ def _skip_scaling(fields: Fields, lists: int) -> None:
             last = following or last
 
 
-def _skip_order(fields: Fields) -> None:
+def _skip_order(fields: BitFields) -> None:
     """Pass over how the order of output is coded."""
     order = fields.number()
     if order == 0:
@@ -177,7 +181,7 @@ def _skip_order(fields: Fields) -> None:
 
 def _read_h265(sps: bytes) -> SequenceSet:
     """7.3.2.2.1; of sub-layers only how much room they take."""
-    fields = Fields(sps[2:])
+    fields = BitFields(sps[2:])
     fields.skip(4)
     layers = fields.take(3)
     fields.skip(1 + 96)  # temporal_id_nesting_flag, general profile, tier and level
@@ -223,8 +227,8 @@ def _sequence(
     return SequenceSet(number, width, height, *coded, *depth, essence)
 
 
-def essence_of(nal: bytes, codec: Codec) -> object:
+def essence_of(nal: bytes, codec: VideoCodec) -> object:
     """Return what of a set counts when two are compared. Raises NalError."""
-    if kind_of(nal[0], codec) is SetKind.SEQUENCE:
+    if kind_of(nal[0], codec) is ParameterSetKind.SEQUENCE:
         return read_sequence(nal, codec).essence
     return nal.rstrip(b"\x00")

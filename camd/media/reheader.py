@@ -8,25 +8,25 @@ from __future__ import annotations
 
 import attrs
 
-from camd.media.boxes import MediaError, Span, children
+from camd.media.boxes import BoxSpan, MediaError, children
 from camd.media.fragments import Fragment, Init
 from camd.media.nal_units import NalError, read_from, walk
 from camd.media.parameter_sets import (
     KINDS,
     MAX_SET_SIZE,
-    Codec,
-    SetKind,
+    ParameterSetKind,
+    VideoCodec,
     essence_of,
     key_of,
     kind_of,
 )
 from camd.media.tracks import need, read_init, unpack
-from camd.media.video_header import Header, contradiction, init_with, video_header
+from camd.media.video_header import VideoHeader, contradiction, init_with, video_header
 
 MAX_SETS = 64  # of one stream that are remembered
 ENTRY_FIELDS = 78  # bytes of a visual sample entry before its boxes (ISO/IEC 14496-12, 12.1.3)
 
-_Sets = dict[tuple[SetKind, int], bytes]
+_Sets = dict[tuple[ParameterSetKind, int], bytes]
 
 
 def one_file(begun: Init, now: Init) -> bool:
@@ -40,7 +40,7 @@ def one_file(begun: Init, now: Init) -> bool:
     return old is not None and new is not None and not contradiction(old, new.sets)
 
 
-def _header(init: Init) -> Header | None:
+def _header(init: Init) -> VideoHeader | None:
     try:
         return video_header(init)
     except MediaError:
@@ -55,7 +55,7 @@ class Reheader:
     """
 
     init: Init
-    _header: Header | None = attrs.field(init=False)
+    _header: VideoHeader | None = attrs.field(init=False)
     _sets: _Sets = attrs.field(factory=dict, init=False)  # as the next sample would find them
     _changed: bool = attrs.field(default=False, init=False)  # other ones than in the header
     _seen: tuple[bytes, ...] = attrs.field(default=(), init=False)  # latest in a sample
@@ -86,7 +86,7 @@ class Reheader:
                 place, at = place + size, at + 1
         return needed
 
-    def _look(self, mdat: bytes, start: int, size: int, header: Header) -> None:
+    def _look(self, mdat: bytes, start: int, size: int, header: VideoHeader) -> None:
         """Remember the parameter sets that stand before the pictures of one sample."""
         found = []
         try:
@@ -103,7 +103,7 @@ class Reheader:
         for nal in found:
             self._remember(nal.rstrip(b"\0"), header.codec)
 
-    def _remember(self, nal: bytes, codec: Codec) -> None:
+    def _remember(self, nal: bytes, codec: VideoCodec) -> None:
         """Put a set behind all others: of several sequences, the latest one says the size."""
         try:
             key = key_of(nal, codec)
@@ -118,9 +118,11 @@ class Reheader:
         self._changed = self._changed or self._sequence != latest
 
     @property
-    def _sequence(self) -> tuple[SetKind, int] | None:
+    def _sequence(self) -> tuple[ParameterSetKind, int] | None:
         """The latest sequence parameter set."""
-        return next((key for key in reversed(self._sets) if key[0] is SetKind.SEQUENCE), None)
+        return next(
+            (key for key in reversed(self._sets) if key[0] is ParameterSetKind.SEQUENCE), None
+        )
 
     def _renew(self) -> Init | None:
         """Make the header that fits what was seen, unless the present one does."""
@@ -142,9 +144,9 @@ def sets_in_header(init: Init) -> Init:
     seen (ISO/IEC 14496-15 clause 8.4.1). Anything else is returned as it is.
     """
     header = _header(init)
-    if header is None or header.codec is not Codec.H265 or not header.in_samples:
+    if header is None or header.codec is not VideoCodec.H265 or not header.in_samples:
         return init
-    if {kind_of(nal[0], Codec.H265) for nal in header.sets} != set(SetKind):
+    if {kind_of(nal[0], VideoCodec.H265) for nal in header.sets} != set(ParameterSetKind):
         return init
     moov = bytearray(init.moov)
     stsd = _video_descriptions(init)
@@ -154,7 +156,7 @@ def sets_in_header(init: Init) -> Init:
     config = next(part for part in parts if part.kind == b"hvcC")
     at = config.payload + 23
     for _ in range(moov[at - 1]):
-        if moov[at] & 0x3F in KINDS[Codec.H265]:
+        if moov[at] & 0x3F in KINDS[VideoCodec.H265]:
             moov[at] |= 0x80  # array_completeness
         (units,) = unpack("H", init.moov, at + 1, config.end)
         at += 3
@@ -163,15 +165,15 @@ def sets_in_header(init: Init) -> Init:
     return read_init(init.ftyp, bytes(moov))
 
 
-def _video_descriptions(init: Init) -> Span:
+def _video_descriptions(init: Init) -> BoxSpan:
     top = need(init.moov, b"moov")
     traks = [s for s in children(init.moov, top.payload, top.end) if s.kind == b"trak"]
     trak = traks[init.tracks.index(init.video)]
     return need(init.moov, b"mdia", b"minf", b"stbl", b"stsd", within=trak)
 
 
-def _is_picture(header: int, codec: Codec) -> bool:
+def _is_picture(header: int, codec: VideoCodec) -> bool:
     """Whether a NAL unit with this first byte holds a part of a picture."""
-    if codec is Codec.H264:
+    if codec is VideoCodec.H264:
         return 1 <= header & 0x1F <= 5
     return header >> 1 & 0x3F < 32

@@ -8,7 +8,7 @@ import attrs
 
 from camd.media.boxes import DEFAULT_LIMITS, MediaError
 from camd.media.fragments import Fragment
-from camd.media.identity import SegmentIdentity
+from camd.media.identity import SegmentMetadata
 from camd.media.leading import leading_frames
 from camd.media.mp4 import CHECK_SIZE, HASHED_FROM, SegmentIndex, checksum_of, read_check
 from camd.media.runs import read_moof
@@ -22,7 +22,7 @@ _PIECE = 1 << 20
 
 
 @attrs.frozen
-class Survey:
+class InterruptedSegment:
     """What an interrupted segment still holds: `index` describes its first `whole_bytes`."""
 
     index: SegmentIndex
@@ -47,7 +47,7 @@ class _Found:
         return self.start + self.size
 
 
-def survey(read: Read, size: int, *, every: bool = False) -> Survey | None:
+def read_interrupted(read: Read, size: int, *, every: bool = False) -> InterruptedSegment | None:
     """Read an interrupted segment of `size` bytes; None when it has not one whole fragment.
 
     Of a sealed one, `size` is where its final `moov` begins. Reads the headers of everything, and
@@ -70,7 +70,7 @@ def survey(read: Read, size: int, *, every: bool = False) -> Survey | None:
         whole, count = fragment.end + CHECK_SIZE, count + 1
     if index is None or not index.frames:
         return None
-    return Survey(index, whole, size - whole, count)
+    return InterruptedSegment(index, whole, size - whole, count)
 
 
 def read_fragments(read: Read, start: int, end: int, index: SegmentIndex) -> list[Fragment]:
@@ -91,7 +91,7 @@ def read_fragments(read: Read, start: int, end: int, index: SegmentIndex) -> lis
     return fragments
 
 
-def read_head(read: Read) -> tuple[Init, SegmentIdentity, int]:
+def read_head(read: Read) -> tuple[Init, SegmentMetadata, int]:
     """Read what a segment begins with, and where its first fragment lies. Raises MediaError."""
     head = read(0, HEAD_SIZE)
     try:
@@ -176,7 +176,7 @@ def _take(
     read: Read,
     index: SegmentIndex | None,
     init: Init,
-    identity: SegmentIdentity,
+    identity: SegmentMetadata,
     found: _Found,
 ) -> SegmentIndex:
     """Record a fragment; the first one makes the index. Raises MediaError."""

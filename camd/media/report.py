@@ -18,7 +18,7 @@ from camd.media.trouble import (
     TABLE,
     UNKNOWN,
 )
-from camd.model import Trouble
+from camd.model import Problem
 
 _LEVELS = "quiet|panic|fatal|error|warning|info|verbose|debug|trace"
 _LINE = re.compile(rf"^(?:\[[^\]]* @ 0x[0-9a-fA-F]+\] ?)*(?:\[({_LEVELS})\] ?)?(.*)$", re.DOTALL)
@@ -42,7 +42,7 @@ _FIRST_LIBRARY_MAJOR = 52  # libavutil 56 came with FFmpeg 4, 57 with 5, and so 
 
 
 @attrs.frozen
-class Message:
+class LogLine:
     """One log line: how severe ("error", "info", …) and what, without addresses of objects."""
 
     level: str
@@ -68,14 +68,14 @@ class ProbeResult:
     streams: int = 0
 
 
-def parse_line(line: str) -> Message:
+def parse_line(line: str) -> LogLine:
     """Split a line of `-loglevel level+…`; a line without a level continues another one."""
     match = _LINE.match(line.rstrip("\r\n"))
     assert match is not None
-    return Message(match[1] or "info", match[2].strip())
+    return LogLine(match[1] or "info", match[2].strip())
 
 
-def classify(messages: Iterable[Message], exit_code: int | None) -> Trouble:
+def classify(messages: Iterable[LogLine], exit_code: int | None) -> Problem:
     """Say why a child ended that was not told to end, from its last messages.
 
     An exit code of 0 is no success: a camera that is pulled out ends FFmpeg that way. None
@@ -101,7 +101,7 @@ def classify(messages: Iterable[Message], exit_code: int | None) -> Trouble:
     return attrs.evolve(UNKNOWN, message=f"FFmpeg ended with code {exit_code}")
 
 
-def _with_details(trouble: Trouble, match: re.Match[str]) -> Trouble:
+def _with_details(trouble: Problem, match: re.Match[str]) -> Problem:
     """Add what the server said, where a row has a place for it."""
     said = " ".join(text for text in match.groupdict("").values() if text)
     if not said:
@@ -110,13 +110,13 @@ def _with_details(trouble: Trouble, match: re.Match[str]) -> Trouble:
     return attrs.evolve(trouble, message=f"{trouble.message}: {words}")
 
 
-def _tells_why(message: Message) -> bool:
+def _tells_why(message: LogLine) -> bool:
     if message.severe:
         return not IN_PASSING.search(message.text)
     return bool(REASON_OF_A_WARNING.search(message.text))
 
 
-def _signalled(number: int) -> Trouble:
+def _signalled(number: int) -> Problem:
     if number in _CRASHES:
         return attrs.evolve(CRASHED, message=f"{CRASHED.message} (signal {number})")
     return attrs.evolve(KILLED, message=f"FFmpeg was ended by signal {number}")
@@ -149,9 +149,9 @@ def parse_probe(text: str) -> ProbeResult:
     return result
 
 
-def parse_refusal(text: str) -> Trouble:
+def parse_refusal(text: str) -> Problem:
     """Say why `ffmpeg -i SOURCE` described no stream; its lines carry no levels."""
-    said = [Message("error", parse_line(line).text) for line in text.splitlines()]
+    said = [LogLine("error", parse_line(line).text) for line in text.splitlines()]
     return classify(said, exit_code=1)
 
 

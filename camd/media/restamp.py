@@ -13,7 +13,7 @@ import attrs
 
 from camd.media.boxes import box, full_box
 from camd.media.fragments import Fragment
-from camd.media.runs import Run, big_endian
+from camd.media.runs import TrackRun, big_endian
 from camd.media.tracks import need
 
 _TFHD_SIZE = 16
@@ -29,7 +29,7 @@ _NON_SYNC = 0x01010000  # sample_depends_on = 1, sample_is_non_sync_sample
 
 
 @attrs.frozen
-class Times:
+class SampleTimes:
     """Times of one track's samples in a fragment, in ticks of the track.
 
     `durations` and `composition` are None where they stay as they are.
@@ -40,7 +40,7 @@ class Times:
     composition: array[int] | None = None
 
 
-def restamp(fragment: Fragment, times: Mapping[int, Times]) -> Fragment:
+def restamp(fragment: Fragment, times: Mapping[int, SampleTimes]) -> Fragment:
     """Give the samples of the tracks in `times` their new times; other tracks keep theirs.
 
     Where only decode times differ, the boxes stay as they are: the writer of the fragment puts
@@ -58,7 +58,7 @@ def restamp(fragment: Fragment, times: Mapping[int, Times]) -> Fragment:
     return attrs.evolve(fragment, moof=moof, runs=runs, video=video)
 
 
-def _changed(run: Run, times: Times) -> Run:
+def _changed(run: TrackRun, times: SampleTimes) -> TrackRun:
     durations = run.durations if times.durations is None else times.durations
     composition = run.composition if times.composition is None else times.composition
     if len(durations) != run.count or (composition and len(composition) != run.count):
@@ -72,7 +72,7 @@ def _changed(run: Run, times: Times) -> Run:
     )
 
 
-def _build(old: bytes, runs: tuple[Run, ...]) -> tuple[bytes, tuple[Run, ...]]:
+def _build(old: bytes, runs: tuple[TrackRun, ...]) -> tuple[bytes, tuple[TrackRun, ...]]:
     """Build a `moof` of `runs`; returns it with the runs as they lie in it."""
     header = need(old, b"moof", b"mfhd")
     parts, placed = [old[header.start : header.end]], []
@@ -88,12 +88,12 @@ def _build(old: bytes, runs: tuple[Run, ...]) -> tuple[bytes, tuple[Run, ...]]:
     return box(b"moof", *parts), tuple(placed)
 
 
-def _traf_size(run: Run) -> int:
+def _traf_size(run: TrackRun) -> int:
     truns = len(run.chunks) * _TRUN_HEAD_SIZE + run.count * _TRUN_SAMPLE_SIZE
     return _BOX + _TFHD_SIZE + _TFDT_SIZE + truns
 
 
-def _traf(run: Run) -> bytes:
+def _traf(run: TrackRun) -> bytes:
     tfhd = full_box(b"tfhd", 0, _DEFAULT_BASE_IS_MOOF, struct.pack(">I", run.track_id))
     tfdt = full_box(b"tfdt", 1, 0, struct.pack(">q", run.decode_time))
     composition = run.composition or array("i", bytes(4 * run.count))

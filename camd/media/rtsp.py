@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from camd.media.redact import redact
-from camd.model import Cause, Trouble
+from camd.model import Cause, Problem
 
 MOST_BYTES = 8192  # of one answer
 _PORTS = {"rtsp": 554, "rtsps": 322}
@@ -26,7 +26,7 @@ _BANNERS = (
 
 
 @attrs.frozen
-class Address:
+class RtspAddress:
     """Where a stream is, without credentials."""
 
     host: str
@@ -37,7 +37,7 @@ class Address:
 
 
 @attrs.frozen
-class Answer:
+class RtspResponse:
     """What came for one request. `status` 0: not an RTSP answer."""
 
     request: str  # OPTIONS, DESCRIBE
@@ -48,14 +48,14 @@ class Answer:
 
 
 @attrs.frozen
-class Seen:
+class RtspFindings:
     """What a conversation of our own showed."""
 
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[RtspResponse, ...] = ()
     certificate: str = ""  # what is wrong with it, as OpenSSL says
 
 
-def address_of(url: str) -> Address | None:
+def address_of(url: str) -> RtspAddress | None:
     """Take a stream's URL apart; None where it cannot be."""
     try:
         parts = urlsplit(url)
@@ -69,30 +69,30 @@ def address_of(url: str) -> Address | None:
     shown = f"[{host}]" if ":" in host else host
     port = port or _PORTS[scheme]
     bare = f"{scheme}://{shown}:{port}{parts.path}{query}"
-    return Address(host, port, bare, scheme == "rtsps", "@" in parts.netloc)
+    return RtspAddress(host, port, bare, scheme == "rtsps", "@" in parts.netloc)
 
 
-def request(method: str, address: Address, number: int) -> bytes:
+def request(method: str, address: RtspAddress, number: int) -> bytes:
     """Write a request."""
     accept = "Accept: application/sdp\r\n" if method == "DESCRIBE" else ""
     text = f"{method} {address.url} RTSP/1.0\r\nCSeq: {number}\r\n{accept}User-Agent: camd\r\n\r\n"
     return text.encode("utf-8", "replace")
 
 
-def read_answer(method: str, data: bytes, *, timed_out: bool) -> Answer:
+def read_answer(method: str, data: bytes, *, timed_out: bool) -> RtspResponse:
     """Read what came for a request."""
     text = data.decode("latin-1")
     found = re.match(r"RTSP/1\.\d (\d{3})", text)
     if found is None:
-        return Answer(method, data, timed_out)
+        return RtspResponse(method, data, timed_out)
     head = text.partition("\r\n\r\n")[0]
     challenges = re.findall(
         r"^WWW-Authenticate:[ \t]*([^\r\n]+)", head, re.MULTILINE | re.IGNORECASE
     )
-    return Answer(method, data, timed_out, int(found[1]), tuple(challenges))
+    return RtspResponse(method, data, timed_out, int(found[1]), tuple(challenges))
 
 
-def explain(trouble: Trouble, address: Address, seen: Seen) -> Trouble:
+def explain(trouble: Problem, address: RtspAddress, seen: RtspFindings) -> Problem:
     """Say more of why a stream could not be opened, where a conversation showed it."""
     if seen.certificate:
         return attrs.evolve(
@@ -119,7 +119,7 @@ def explain(trouble: Trouble, address: Address, seen: Seen) -> Trouble:
     return trouble
 
 
-def _explain_refused(trouble: Trouble, address: Address, challenges: list[str]) -> Trouble:
+def _explain_refused(trouble: Problem, address: RtspAddress, challenges: list[str]) -> Problem:
     digests = [
         (match[1] if (match := _ALGORITHM.search(text)) else "")
         for text in challenges
@@ -144,7 +144,7 @@ def _explain_refused(trouble: Trouble, address: Address, challenges: list[str]) 
     return trouble
 
 
-def _explain_stranger(trouble: Trouble, answer: Answer) -> Trouble:
+def _explain_stranger(trouble: Problem, answer: RtspResponse) -> Problem:
     """Nothing came that is RTSP."""
     if answer.data:
         names = [name for pattern, name in _BANNERS if pattern.match(answer.data)]

@@ -8,8 +8,8 @@ from typing import Literal
 
 import attrs
 
-from camd.media.boxes import MediaError, Span, children, find
-from camd.media.tracks import MAX_TRACKS, Defaults, Init, Track, unpack
+from camd.media.boxes import BoxSpan, MediaError, children, find
+from camd.media.tracks import MAX_TRACKS, Init, SampleDefaults, Track, unpack
 
 MAX_SAMPLES = 100_000  # of all tracks of one fragment
 
@@ -21,7 +21,7 @@ class FragmentError(MediaError):
 
 
 @attrs.frozen
-class Chunk:
+class SampleChunk:
     """Samples that lie together: `count` of them, `offset` bytes behind the moof's first byte."""
 
     count: int
@@ -29,7 +29,7 @@ class Chunk:
 
 
 @attrs.frozen
-class Run:
+class TrackRun:
     """All samples of one track in one fragment, as arrays of equal length.
 
     Durations and offsets in ticks of the track; `composition` is empty when every offset is 0.
@@ -43,7 +43,7 @@ class Run:
     sizes: array[int] = attrs.field(repr=False)
     sync: bytes = attrs.field(repr=False)  # 1 for a sync sample, else 0
     composition: array[int] = attrs.field(repr=False)
-    chunks: tuple[Chunk, ...]
+    chunks: tuple[SampleChunk, ...]
     tfdt_at: int
     tfdt_size: int
     duration: int  # sum of `durations`
@@ -66,10 +66,10 @@ class _Collected:
     sizes: array[int] = attrs.field(factory=lambda: array("I"))
     sync: bytearray = attrs.field(factory=bytearray)
     composition: array[int] = attrs.field(factory=lambda: array("i"))
-    chunks: list[Chunk] = attrs.field(factory=list)
+    chunks: list[SampleChunk] = attrs.field(factory=list)
 
-    def finish(self) -> Run:
-        return Run(
+    def finish(self) -> TrackRun:
+        return TrackRun(
             track_id=self.track.track_id,
             timescale=self.track.timescale,
             decode_time=self.decode_time,
@@ -84,13 +84,13 @@ class _Collected:
         )
 
 
-def read_moof(moof: bytes, init: Init, payload: int, end: int) -> tuple[Run, ...]:
+def read_moof(moof: bytes, init: Init, payload: int, end: int) -> tuple[TrackRun, ...]:
     """Read a whole `moof` box whose `mdat` content lies from `payload` to `end` behind its start.
 
     Tracks without samples are left out. Raises MediaError.
     """
     tracks = {track.track_id: track for track in init.tracks}
-    runs: dict[int, Run] = {}
+    runs: dict[int, TrackRun] = {}
     position = 0  # where data goes on when a box does not say
     room = MAX_SAMPLES
     top = find(moof, b"moof")
@@ -113,7 +113,7 @@ def read_moof(moof: bytes, init: Init, payload: int, end: int) -> tuple[Run, ...
 
 
 def _read_traf(
-    moof: bytes, traf: Span, tracks: dict[int, Track], position: int, room: int
+    moof: bytes, traf: BoxSpan, tracks: dict[int, Track], position: int, room: int
 ) -> tuple[_Collected, int]:
     parts = list(children(moof, traf.payload, traf.end))
     tfhd = next((span for span in parts if span.kind == b"tfhd"), None)
@@ -137,7 +137,9 @@ def _read_traf(
     return collected, position
 
 
-def _read_tfhd(moof: bytes, tfhd: Span, tracks: dict[int, Track]) -> tuple[Track, Defaults, bool]:
+def _read_tfhd(
+    moof: bytes, tfhd: BoxSpan, tracks: dict[int, Track]
+) -> tuple[Track, SampleDefaults, bool]:
     flags, track_id = unpack("II", moof, tfhd.payload, tfhd.end)
     if flags & 0x1:
         raise FragmentError("a fragment with absolute data offsets cannot be moved")
@@ -152,14 +154,14 @@ def _read_tfhd(moof: bytes, tfhd: Span, tracks: dict[int, Track]) -> tuple[Track
             at += 4
     if values[0] != 1:
         raise FragmentError("a fragment uses a second sample description")
-    return track, Defaults(*values), bool(flags & 0x20000)
+    return track, SampleDefaults(*values), bool(flags & 0x20000)
 
 
 def _read_trun(
     moof: bytes,
-    span: Span,
+    span: BoxSpan,
     collected: _Collected,
-    defaults: Defaults,
+    defaults: SampleDefaults,
     bases: tuple[int, int],
     room: int,
 ) -> int:
@@ -187,7 +189,7 @@ def _read_trun(
     collected.sync += bytes(intra_only or not word & _NON_SYNC for word in flags)
     collected.composition += _signed(columns.get(0x800), count)
     if count:
-        collected.chunks.append(Chunk(count, start))
+        collected.chunks.append(SampleChunk(count, start))
     return start + sum(sizes)
 
 
@@ -217,7 +219,7 @@ def _signed(column: array[int] | None, count: int) -> array[int]:
     return array("i", column.tobytes())
 
 
-def _check_chunks(run: Run, payload: int, end: int) -> None:
+def _check_chunks(run: TrackRun, payload: int, end: int) -> None:
     """See to it that every sample lies inside the mdat."""
     first = 0
     for chunk in run.chunks:

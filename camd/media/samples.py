@@ -13,7 +13,7 @@ from typing import Literal
 
 import attrs
 
-from camd.media.boxes import Span, children
+from camd.media.boxes import BoxSpan, children
 from camd.media.tables import SegmentError
 from camd.media.tracks import need
 
@@ -30,7 +30,7 @@ def check_samples(moov: bytes, begin: int, end: int) -> None:
         _check_track(moov, need(moov, b"mdia", b"minf", b"stbl", within=trak), begin, end)
 
 
-def _check_track(moov: bytes, stbl: Span, begin: int, end: int) -> None:
+def _check_track(moov: bytes, stbl: BoxSpan, begin: int, end: int) -> None:
     tables = {span.kind: span for span in children(moov, stbl.payload, stbl.end)}
     sizes = _sizes(moov, need(moov, b"stsz", within=stbl))
     samples = len(sizes)
@@ -56,7 +56,7 @@ def _check_track(moov: bytes, stbl: Span, begin: int, end: int) -> None:
 
 
 @attrs.frozen
-class Place:
+class SampleLocation:
     """Where a sample lies in the file; `number` counts from 1."""
 
     number: int
@@ -64,7 +64,7 @@ class Place:
     size: int
 
 
-def sync_samples(moov: bytes, stbl: Span) -> Iterator[Place]:
+def sync_samples(moov: bytes, stbl: BoxSpan) -> Iterator[SampleLocation]:
     """Yield where a track's sync samples lie, in order; every sample when all are (8.6.2).
 
     The tables must agree: see `check_samples`. Raises MediaError.
@@ -80,11 +80,11 @@ def sync_samples(moov: bytes, stbl: Span) -> Iterator[Place]:
         for size in sizes[number : number + count]:
             number += 1
             if sync is None or number in sync:
-                yield Place(number, at, size)
+                yield SampleLocation(number, at, size)
             at += size
 
 
-def _chunks(moov: bytes, stbl: Span, chunks: int) -> Iterator[int]:
+def _chunks(moov: bytes, stbl: BoxSpan, chunks: int) -> Iterator[int]:
     """Yield how many samples each chunk holds (8.7.4)."""
     entries = _entries(moov, need(moov, b"stsc", within=stbl), "I", 3)
     firsts, counts = list(entries[0::3]), entries[1::3]
@@ -96,7 +96,7 @@ def _chunks(moov: bytes, stbl: Span, chunks: int) -> Iterator[int]:
             yield count
 
 
-def _sizes(moov: bytes, stsz: Span) -> array[int]:
+def _sizes(moov: bytes, stsz: BoxSpan) -> array[int]:
     """Read the sizes of all samples (8.7.3.2)."""
     common = _numbers(moov, stsz, "I", stsz.payload + 4, 2)
     if common[0]:
@@ -104,13 +104,15 @@ def _sizes(moov: bytes, stsz: Span) -> array[int]:
     return _numbers(moov, stsz, "I", stsz.payload + 12, common[1])
 
 
-def _entries(moov: bytes, table: Span, form: Literal["I", "Q"], width: int = 1) -> array[int]:
+def _entries(moov: bytes, table: BoxSpan, form: Literal["I", "Q"], width: int = 1) -> array[int]:
     """Read a table that begins with the number of its entries, each of `width` numbers."""
     (count,) = _numbers(moov, table, "I", table.payload + 4, 1)
     return _numbers(moov, table, form, table.payload + 8, count * width)
 
 
-def _numbers(moov: bytes, table: Span, form: Literal["I", "Q"], at: int, count: int) -> array[int]:
+def _numbers(
+    moov: bytes, table: BoxSpan, form: Literal["I", "Q"], at: int, count: int
+) -> array[int]:
     size = count * _ENTRY[form]
     if at + size > table.end:
         raise SegmentError("a table shorter than its count")

@@ -6,8 +6,8 @@ from fractions import Fraction
 
 import attrs
 
-from camd.media.boxes import BoxReader, MediaError, Span, children
-from camd.media.identity import SegmentIdentity, decode_identity
+from camd.media.boxes import BoxReader, BoxSpan, MediaError, children
+from camd.media.identity import SegmentMetadata, decode_metadata
 from camd.media.mp4 import FTYP_SIZE, HASHED_FROM
 from camd.media.tables import SegmentError
 from camd.media.tracks import Init, Track, need, read_init, unpack
@@ -25,7 +25,7 @@ class SegmentSummary:
     width: int
     height: int
     tracks: tuple[Track, ...]
-    identity: SegmentIdentity | None
+    identity: SegmentMetadata | None
 
 
 def sealed_moov_offset(head: bytes) -> int | None:
@@ -44,7 +44,7 @@ def sealed_moov_offset(head: bytes) -> int | None:
     raise SegmentError("the file is not laid out as a segment")
 
 
-def read_segment_head(data: bytes) -> tuple[Init, SegmentIdentity]:
+def read_segment_head(data: bytes) -> tuple[Init, SegmentMetadata]:
     """Read the head of a segment, sealed or growing; `data` may go on behind it.
 
     Raises MediaError when it is not there as a whole. To rebuild the index of a growing file,
@@ -55,10 +55,10 @@ def read_segment_head(data: bytes) -> tuple[Init, SegmentIdentity]:
     boxes = BoxReader().feed(data[HASHED_FROM : HASHED_FROM + HEAD_SIZE])
     if [box.kind for box in boxes[:2]] != [b"moov", b"uuid"]:
         raise SegmentError("the segment's head is not whole")
-    return read_init(data[:FTYP_SIZE], boxes[0].data), decode_identity(boxes[1].data)
+    return read_init(data[:FTYP_SIZE], boxes[0].data), decode_metadata(boxes[1].data)
 
 
-def probe(head: bytes, moov: bytes) -> SegmentSummary:
+def summarise(head: bytes, moov: bytes) -> SegmentSummary:
     """Summarise a sealed file from its first bytes (HEAD_SIZE will do) and its final `moov`.
 
     Any ordinary MP4's `moov` will do as well. Raises MediaError.
@@ -80,7 +80,7 @@ def probe(head: bytes, moov: bytes) -> SegmentSummary:
     )
 
 
-def _count(moov: bytes, stbl: Span) -> tuple[int, int]:
+def _count(moov: bytes, stbl: BoxSpan) -> tuple[int, int]:
     """Add up a track's samples and their durations (8.6.1.2)."""
     stts = need(moov, b"stts", within=stbl)
     (entries,) = unpack("I", moov, stts.payload + 4, stts.end)
@@ -91,7 +91,7 @@ def _count(moov: bytes, stbl: Span) -> tuple[int, int]:
     return sum(counts), sum(n * delta for n, delta in zip(counts, deltas, strict=True))
 
 
-def _find_identity(head: bytes) -> SegmentIdentity | None:
+def _find_identity(head: bytes) -> SegmentMetadata | None:
     try:
         return read_segment_head(head)[1]
     except MediaError:

@@ -15,7 +15,7 @@ from itertools import groupby
 from typing import Literal
 
 from camd.media.boxes import MediaError, full_box
-from camd.media.runs import Run
+from camd.media.runs import TrackRun
 from camd.media.tracks import Track
 
 _MAX_DELTA = 0x7FFF_FFFF  # ticks: longer ones are read as negative by common demuxers
@@ -128,7 +128,7 @@ class SampleTable:
         pairs = len(self._durations.counts) + len(self._composition.counts)
         return 4 * numbers + 8 * pairs + 6 * 20
 
-    def place(self, run: Run, seconds: Fraction = Fraction(0)) -> int:
+    def place(self, run: TrackRun, seconds: Fraction = Fraction(0)) -> int:
         """Say at which decode time of the file `run` begins, if it is appended.
 
         That is where it begins in the stream, unless its samples would last less than nothing or
@@ -145,14 +145,14 @@ class SampleTable:
             return self.end
         return max(start, self.end - last + min(last, 1))
 
-    def check(self, run: Run, begin: int) -> None:
+    def check(self, run: TrackRun, begin: int) -> None:
         """Raise SegmentError when `run` cannot follow at `begin`."""
         if run.timescale != self.track.timescale:
             raise SegmentError(f"track {run.track_id} has another time scale")
         if run.tfdt_size == 4 and begin > 0xFFFF_FFFF:
             raise SegmentError(f"track {run.track_id} is too long for 32-bit decode times")
 
-    def add(self, run: Run, position: int, begin: int) -> None:
+    def add(self, run: TrackRun, position: int, begin: int) -> None:
         """Take the samples of `run`, which lies at `position` of the file and `begin`s there."""
         if not self._sizes:
             self.base = run.decode_time - begin
@@ -195,7 +195,7 @@ class SampleTable:
         self._durations.replace_last(bridged)
         self.end += hole
 
-    def _present(self, run: Run) -> None:
+    def _present(self, run: TrackRun) -> None:
         """Widen the time in which the track is presented by what `run` adds."""
         if not run.composition:
             self._presented_from = min(self._presented_from, self.end)

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import attrs
 
-from camd.media.boxes import MediaError, Span, children, find
+from camd.media.boxes import BoxSpan, MediaError, children, find
 
 MAX_TRACKS = 8
 
@@ -30,7 +30,7 @@ class NoVideoError(InitError):
 
 
 @attrs.frozen
-class Defaults:
+class SampleDefaults:
     """What samples of a track are unless a fragment says otherwise (`trex`, 8.8.3)."""
 
     description: int = 1
@@ -52,7 +52,7 @@ class Track:
     sample_rate: int = 0
     channels: int = 0
     delay: Fraction = Fraction(0)  # seconds from media time to presentation, by the edit list
-    defaults: Defaults = Defaults()
+    defaults: SampleDefaults = SampleDefaults()
 
     @property
     def intra_only(self) -> bool:
@@ -90,7 +90,7 @@ def unpack(form: str, data: bytes | memoryview, start: int, end: int) -> tuple[i
     return values
 
 
-def need(data: bytes, *path: bytes, within: Span | None = None) -> Span:
+def need(data: bytes, *path: bytes, within: BoxSpan | None = None) -> BoxSpan:
     """Find a box that must be there, or raise InitError."""
     span = within
     for kind in path:
@@ -118,7 +118,7 @@ def read_init(ftyp: bytes, moov: bytes) -> Init:
     return init
 
 
-def read_timescale(moov: bytes, header: Span) -> int:
+def read_timescale(moov: bytes, header: BoxSpan) -> int:
     """Read the ticks per second of an `mvhd` or `mdhd` (8.2.2, 8.4.2)."""
     (version,) = unpack("B", moov, header.payload, header.end)
     (timescale,) = unpack("I", moov, header.payload + (20 if version else 12), header.end)
@@ -127,7 +127,7 @@ def read_timescale(moov: bytes, header: Span) -> int:
     return timescale
 
 
-def _read_defaults(moov: bytes) -> dict[int, Defaults]:
+def _read_defaults(moov: bytes) -> dict[int, SampleDefaults]:
     mvex = find(moov, b"moov", b"mvex")
     if mvex is None:
         return {}
@@ -135,12 +135,12 @@ def _read_defaults(moov: bytes) -> dict[int, Defaults]:
     for span in children(moov, mvex.payload, mvex.end):
         if span.kind == b"trex":
             track_id, *values = unpack("5I", moov, span.payload + 4, span.end)
-            defaults[track_id] = Defaults(*values)
+            defaults[track_id] = SampleDefaults(*values)
     return defaults
 
 
 def _read_track(
-    moov: bytes, trak: Span, movie_timescale: int, defaults: Mapping[int, Defaults]
+    moov: bytes, trak: BoxSpan, movie_timescale: int, defaults: Mapping[int, SampleDefaults]
 ) -> Track:
     tkhd = need(moov, b"tkhd", within=trak)
     (version,) = unpack("B", moov, tkhd.payload, tkhd.end)
@@ -154,13 +154,13 @@ def _read_track(
         timescale=timescale,
         codec="",
         delay=_read_delay(moov, trak, timescale, movie_timescale),
-        defaults=defaults.get(track_id, Defaults()),
+        defaults=defaults.get(track_id, SampleDefaults()),
     )
     stsd = need(moov, b"mdia", b"minf", b"stbl", b"stsd", within=trak)
     return _with_sample_entry(track, moov, stsd)
 
 
-def _with_sample_entry(track: Track, moov: bytes, stsd: Span) -> Track:
+def _with_sample_entry(track: Track, moov: bytes, stsd: BoxSpan) -> Track:
     """Complete `track` from the first entry of its sample descriptions (8.5.2, 12.1.3, 12.2.3)."""
     entry = next(children(moov, stsd.payload + 8, stsd.end), None)
     if entry is None:
@@ -180,7 +180,7 @@ def _with_sample_entry(track: Track, moov: bytes, stsd: Span) -> Track:
     return attrs.evolve(track, codec=codec)
 
 
-def _object_type(moov: bytes, entry: Span) -> int:
+def _object_type(moov: bytes, entry: BoxSpan) -> int:
     """Read which format an `mp4v` entry really holds (ISO/IEC 14496-1, 7.2.6); 0: unknown."""
     for span in children(moov, entry.payload + 78, entry.end):
         if span.kind != b"esds":
@@ -205,7 +205,7 @@ def _descriptor(moov: bytes, at: int, end: int, *, tag: int) -> int:
     raise InitError("a descriptor's size has no end")
 
 
-def _read_delay(moov: bytes, trak: Span, timescale: int, movie_timescale: int) -> Fraction:
+def _read_delay(moov: bytes, trak: BoxSpan, timescale: int, movie_timescale: int) -> Fraction:
     """Read by how much an edit list moves a track, in seconds (8.6.6).
 
     Empty edits move it back, the first real edit's media time moves it forward; a recording

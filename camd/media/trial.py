@@ -10,7 +10,7 @@ _ENTRIES = {"h264": ("avc1", b"avcC"), "h265": ("hvc1", b"hvcC")}
 _SLACK_SECONDS = 0.1
 
 
-def complaint(stream: bytes, codec: str, frames: int) -> str:
+def trial_mistake(stream: bytes, codec: str, frames: int) -> str:
     """Say in a few words why `stream` is not what a capture needs; "" when it is.
 
     It must be fragmented MP4 of `codec` with its parameters in the header, hold all frames, and

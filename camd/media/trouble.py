@@ -10,69 +10,69 @@ import re
 
 import attrs
 
-from camd.model import Cause, Trouble
+from camd.model import Cause, Problem
 
 
 @attrs.frozen
-class Row:
+class ErrorPattern:
     """A pattern in FFmpeg's error lines, and the trouble it stands for."""
 
     pattern: re.Pattern[str]
-    trouble: Trouble
+    trouble: Problem
 
 
-def _row(pattern: str, trouble: Trouble) -> Row:
-    return Row(re.compile(pattern), trouble)
+def _row(pattern: str, trouble: Problem) -> ErrorPattern:
+    return ErrorPattern(re.compile(pattern), trouble)
 
 
 # --- what camd notices by itself ----------------------------------------------------------
 
-ABSENT = Trouble(
+ABSENT = Problem(
     "not_found",
     "The source is not there",
     "Check that the camera is plugged in, or that the path is right.",
     Cause.CAMERA_LOST,
 )
-LOST = Trouble(
+LOST = Problem(
     "lost",
     "The camera went away",
     "Check its cable and power; it is used again as soon as it is back.",
     Cause.CAMERA_LOST,
 )
-NOT_A_FILE = Trouble(
+NOT_A_FILE = Problem(
     "not_a_file",
     "The source's path is no file",
     "Name a media file; write v4l2:/dev/… for a camera of this machine.",
     Cause.CAMERA_LOST,
 )
-STALLED = Trouble(
+STALLED = Problem(
     "stalled",
     "The camera is there but delivers no pictures",
     "Check the camera's cabling and power; it is tried again by itself. For one that delivers "
     "rarely, raise ffmpeg.stall_timeout and ffmpeg.start_timeout.",
     Cause.CAMERA_STALLED,
 )
-SOUND_ONLY = Trouble(
+SOUND_ONLY = Problem(
     "sound_only",
     "The source delivers sound, but no pictures",
     "Check the camera's pictures elsewhere, and its cabling and power; it is tried again by "
     "itself. For one whose pictures come late, raise ffmpeg.start_timeout.",
     Cause.CAMERA_STALLED,
 )
-WAITING_FOR_KEY_FRAME = Trouble(
+WAITING_FOR_KEY_FRAME = Problem(
     "waiting_for_key_frame",
     "The source delivers pictures, but no key frame yet: a recording begins with one",
     "Have the camera send key frames more often (1 to 4 s), or raise ffmpeg.start_timeout above "
     "their distance; with always_on = true a start need not wait for one.",
     Cause.CAMERA_STALLED,
 )
-SOUND_MISSING = Trouble(
+SOUND_MISSING = Problem(
     "sound_missing",
     "The source announces sound that does not come, and pictures wait for it",
     'It is recorded without sound by itself; audio = "off" of this camera spares the wait.',
     Cause.CAMERA_STALLED,
 )
-NO_PICTURE_YET = Trouble(
+NO_PICTURE_YET = Problem(
     "no_picture_yet",
     "No picture that can be recorded has come in time",
     "Raise recording.answer_timeout for a slow source, or one that delivers rarely, and "
@@ -80,57 +80,57 @@ NO_PICTURE_YET = Trouble(
     "before a start.",
     Cause.CAMERA_STALLED,
 )
-HUNG = Trouble(
+HUNG = Problem(
     "hung",
     "The capture process does not end, even when killed",
     "The driver is stuck; unplug the camera and plug it in again.",
     Cause.CAMERA_HUNG,
 )
-MUTE = Trouble(
+MUTE = Problem(
     "mute",
     "The capture process closed its output and went on running",
     "Look for more in the service's log; it was ended, and is started again.",
 )
-BAD_STREAM = Trouble(
+BAD_STREAM = Problem(
     "bad_stream",
     "FFmpeg delivered what is not fragmented MP4",
     "Check output_options of this camera.",
 )
-FFMPEG_MISSING = Trouble(
+FFMPEG_MISSING = Problem(
     "ffmpeg_missing",
     "FFmpeg could not be started",
     "Install FFmpeg, or name the program in [ffmpeg] path.",
 )
-KILLED = Trouble(
+KILLED = Problem(
     "killed",
     "FFmpeg was ended by a signal",
     "Look for a lack of memory in the system's log.",
 )
-CRASHED = Trouble(
+CRASHED = Problem(
     "crashed",
     "FFmpeg crashed",
     "Try another version of FFmpeg; look at input_options and output_options of this camera.",
 )
-ENDED = Trouble(
+ENDED = Problem(
     "ended",
     "The source came to its end",
     "A stream is connected to again by itself; a file can be repeated with loop.",
     Cause.CAMERA_LOST,
 )
-BEGUN_ANEW = Trouble(
+BEGUN_ANEW = Problem(
     "begun_anew",
     "The source's file was played to its end, and FFmpeg cannot go back to its beginning",
     "It is begun anew by itself; in a container it is repeated without a gap: "
     "`ffmpeg -i FILE -c copy FILE.mp4`.",
     Cause.CAMERA_LOST,
 )
-CHANGED = Trouble(
+CHANGED = Problem(
     "stream_changed",
     "The source delivers another codec than it did before",
     "Nothing: it is asked anew by itself.",
     Cause.CAMERA_LOST,
 )
-UNKNOWN = Trouble("unknown", "FFmpeg gave up", "Look for more in the service's log.")
+UNKNOWN = Problem("unknown", "FFmpeg gave up", "Look for more in the service's log.")
 NOTICED = (
     *(ABSENT, NOT_A_FILE, LOST, STALLED, SOUND_ONLY, WAITING_FOR_KEY_FRAME, NO_PICTURE_YET),
     *(
@@ -150,55 +150,55 @@ NOTICED = (
 
 # --- what FFmpeg says ---------------------------------------------------------------------
 
-BUSY = Trouble(
+BUSY = Problem(
     "busy",
     "Another program uses the camera",
     "End the program that has the camera open, or give camd another camera.",
     Cause.CAMERA_BUSY,
 )
-NO_PERMISSION = Trouble(
+NO_PERMISSION = Problem(
     "no_permission",
     "The service may not open the source",
     "Give the service's user access: for cameras, membership in the group video.",
     Cause.NO_PERMISSION,
 )
-NO_BANDWIDTH = Trouble(
+NO_BANDWIDTH = Problem(
     "no_bandwidth",
     "The bus has no bandwidth left for this camera",
     "Use another USB port or controller, a smaller size or rate, or a compressed format.",
     Cause.NO_BANDWIDTH,
 )
-NOT_A_CAMERA = Trouble(
+NOT_A_CAMERA = Problem(
     "unsupported_format",
     "The device's node does not deliver pictures",
     "Name the camera's capture node: its others carry metadata, or take pictures in.",
     Cause.UNSUPPORTED_FORMAT,
 )
-UNSUPPORTED_FORMAT = Trouble(
+UNSUPPORTED_FORMAT = Problem(
     "unsupported_format",
     "The device does not offer what was asked for",
     "Ask for a format that the camera offers.",
     Cause.UNSUPPORTED_FORMAT,
 )
-VANISHED = Trouble(
+VANISHED = Problem(
     "vanished",
     "The camera went away while it was being started",
     "Give it more power, such as a hub with its own supply, or a shorter cable.",
     Cause.CAMERA_LOST,
 )
-IO_ERROR = Trouble(
+IO_ERROR = Problem(
     "io_error",
     "The camera reported an error",
     "Unplug it and plug it in again; check its cable and power.",
     Cause.CAMERA_ERROR,
 )
-NO_BUFFERS = Trouble(
+NO_BUFFERS = Problem(
     "no_buffers",
     "The camera's driver has no memory for its pictures",
     "Use a smaller size; fewer cameras at a time need less of the kernel's memory.",
     Cause.CAMERA_ERROR,
 )
-DRIVER_ERROR = Trouble(
+DRIVER_ERROR = Problem(
     "driver_error",
     "The camera's driver refused to work and needs its node opened anew",
     "It is opened again by itself; if it stays, unplug the camera and plug it in again.",
@@ -236,7 +236,7 @@ SOUND = (
     _row(
         r"[Cc]annot open audio device|[Cc]annot set .*(channel|sample|access|buffer|period)"
         r"|pa_\w+ failed",
-        Trouble(
+        Problem(
             "audio_unavailable",
             "The camera's sound cannot be recorded",
             'Correct audio of this camera, end what else uses it, or set audio = "off".',
@@ -245,7 +245,7 @@ SOUND = (
     ),
     _row(
         r"Unknown input format: '?(alsa|pulse)",
-        Trouble(
+        Problem(
             "no_audio_support",
             "This FFmpeg cannot record sound",
             'Install your distribution\'s FFmpeg, or set audio = "off".',
@@ -256,7 +256,7 @@ SOUND = (
 STREAMS = (
     _row(
         r"\b401\b.*[Uu]nauthori[sz]ed|\b403\b.*Forbidden|authori[sz]ation failed",
-        Trouble(
+        Problem(
             "unauthorised",
             "The source refused the credentials",
             "Correct user name and password in the source's URL.",
@@ -265,7 +265,7 @@ STREAMS = (
     ),
     _row(
         r"method SETUP failed: 461\b|Nonmatching transport|rtsps?://\S+: Protocol not supported",
-        Trouble(
+        Problem(
             "unsupported_transport",
             "The server does not send the stream by the transport that was asked for",
             'Set transport = "auto" for this camera, or the other one of "tcp" and "udp".',
@@ -274,7 +274,7 @@ STREAMS = (
     ),
     _row(
         r"method \w+ failed: 453\b",
-        Trouble(
+        Problem(
             "server_busy",
             "The server has no bandwidth left for another client",
             "End another client of the camera, or choose a smaller stream of it.",
@@ -283,7 +283,7 @@ STREAMS = (
     ),
     _row(
         r"method \w+ failed: 503\b|Service Unavailable",
-        Trouble(
+        Problem(
             "server_unavailable",
             "The server is there, but does not serve the stream at the moment",
             "It may serve few clients at a time, or be starting; it is tried again by itself.",
@@ -292,7 +292,7 @@ STREAMS = (
     ),
     _row(
         r"\b404\b.*([Nn]ot [Ff]ound|failed)|failed: 404\b",
-        Trouble(
+        Problem(
             "not_found",
             "The server has no such stream",
             "Correct the path in the source's URL.",
@@ -302,7 +302,7 @@ STREAMS = (
     _row(
         r"method \w+ failed: (?P<said>\d{3}\b.*)|Server returned (?P<more>\d{3}\b.*)"
         r"|Server returned",
-        Trouble(
+        Problem(
             "server_error",
             "The server refused to serve the stream",
             "Check the source with another player; look at the camera's own log.",
@@ -311,7 +311,7 @@ STREAMS = (
     ),
     _row(
         r"[Cc]ertificate|SSL routines|\bTLS\b|[Hh]andshake",
-        Trouble(
+        Problem(
             "tls_failed",
             "No secure connection to the source could be made",
             "Check the source's certificate, and that it speaks RTSP over TLS on that port; "
@@ -321,7 +321,7 @@ STREAMS = (
     ),
     _row(
         r"Connection to \w+:\S+ failed: (Permission denied|Operation not permitted)",
-        Trouble(
+        Problem(
             "blocked",
             "This machine does not let the service connect to the source",
             "Check the firewall, and IPAddressAllow of the service's unit.",
@@ -330,7 +330,7 @@ STREAMS = (
     ),
     _row(
         r"Connection refused",
-        Trouble(
+        Problem(
             "connection_refused",
             "The source's host is there, but nothing answers on that port",
             "Check that the stream is being served, and on which port.",
@@ -340,7 +340,7 @@ STREAMS = (
     _row(
         r"Failed to resolve hostname|Name or service not known|Name does not resolve"
         r"|No route to host|[Nn]etwork (is )?unreachable|Host is unreachable|Network is down",
-        Trouble(
+        Problem(
             "unreachable",
             "The source's host cannot be reached",
             "Check the host's name and the network.",
@@ -349,7 +349,7 @@ STREAMS = (
     ),
     _row(
         r"timed out|[Tt]imeout|rtsps?://\S+: Operation not permitted",
-        Trouble(
+        Problem(
             "timed_out",
             "The source does not answer",
             "Check that its host is on and reachable; for a slow one, raise ffmpeg.start_timeout.",
@@ -358,7 +358,7 @@ STREAMS = (
     ),
     _row(
         r"Connection reset|Broken pipe|End of file",
-        Trouble(
+        Problem(
             "closed",
             "The source closed the connection",
             "Check the source; camd connects again by itself.",
@@ -367,7 +367,7 @@ STREAMS = (
     ),
     _row(
         r"rtsps?://\S+: Invalid data found|Error opening input file rtsps?://",
-        Trouble(
+        Problem(
             "no_stream",
             "The server was reached, but gives no stream",
             "Check that it speaks RTSP on that port; try the source with another player.",
@@ -376,7 +376,7 @@ STREAMS = (
     ),
     _row(
         r"dimensions not set|unspecified size",
-        Trouble(
+        Problem(
             "no_description",
             "The source neither says what its pictures are like, nor sent one that does so",
             "Have the camera send key frames more often, or raise ffmpeg.start_timeout.",
@@ -388,7 +388,7 @@ STREAMS = (
 ENCODERS = (
     _row(
         r"Unknown encoder|Encoder not found|Error selecting an encoder",
-        Trouble(
+        Problem(
             "no_encoder",
             "This FFmpeg lacks the encoder that is configured",
             "Install an FFmpeg that has it, or choose another codec.",
@@ -397,7 +397,7 @@ ENCODERS = (
     _row(
         r"/dev/dri/|VA display|VAAPI|nvcuda|libcuda|NVENC|[Nn]o capable devices|MFX session"
         r"|Could not find a valid device|Device creation failed|hardware device",
-        Trouble(
+        Problem(
             "encoder_unavailable",
             "The hardware encoder does not work",
             "Check its driver and the service's access to it, or choose another encoder.",
@@ -405,7 +405,7 @@ ENCODERS = (
     ),
     _row(
         r"Unrecognized option|Option \S+ not found|Error splitting the argument list",
-        Trouble(
+        Problem(
             "bad_option",
             "This FFmpeg does not know an option it was given",
             "Correct input_options and output_options of this camera.",
@@ -426,7 +426,7 @@ CONTENTS = (
     ),
     _row(
         r"Could not find tag for codec|codec not currently supported in container",
-        Trouble(
+        Problem(
             "unsupported_format",
             "MP4 cannot hold what the source delivers",
             'Have it encoded: codec = "h264", or set audio = "off".',
@@ -435,7 +435,7 @@ CONTENTS = (
     ),
     _row(
         r"matches no streams|does not contain any stream",
-        Trouble(
+        Problem(
             "no_video",
             "The source has no video",
             "Choose a source with a video stream.",
@@ -444,7 +444,7 @@ CONTENTS = (
     ),
     _row(
         r"Invalid data found when processing input|moov atom not found",
-        Trouble(
+        Problem(
             "unreadable",
             "The source holds nothing that FFmpeg can read",
             "Check the source with another player.",
@@ -454,7 +454,7 @@ CONTENTS = (
     _row(
         r"Error setting option|Unable to parse option|Error setting preset|Error opening encoder"
         r"|Error while opening encoder|Error initializing output stream|Invalid argument",
-        Trouble(
+        Problem(
             "bad_option",
             "FFmpeg does not accept the settings it was given",
             "Correct size, bitrate, codec and options of this camera.",
@@ -464,7 +464,14 @@ CONTENTS = (
 )
 
 # An encoder's or a sound card's words hold those of a camera: "device busy", "permission denied".
-TABLE: tuple[Row, ...] = (*ENCODERS[:2], *SOUND, *DEVICES, ENCODERS[2], *STREAMS, *CONTENTS)
+TABLE: tuple[ErrorPattern, ...] = (
+    *ENCODERS[:2],
+    *SOUND,
+    *DEVICES,
+    ENCODERS[2],
+    *STREAMS,
+    *CONTENTS,
+)
 
 # The reason why a stream broke off, which FFmpeg 9 tells as a warning and others do not.
 REASON_OF_A_WARNING = re.compile(r"Failed reading RTSP data")

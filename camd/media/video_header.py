@@ -17,9 +17,9 @@ from camd.media.boxes import MediaError, box, children
 from camd.media.nal_units import NalError
 from camd.media.parameter_sets import (
     KINDS,
-    Codec,
+    ParameterSetKind,
     SequenceSet,
-    SetKind,
+    VideoCodec,
     essence_of,
     key_of,
     kind_of,
@@ -28,15 +28,20 @@ from camd.media.parameter_sets import (
 from camd.media.tracks import Init, need, read_init, unpack
 
 _ENTRY_FIELDS = 78  # of a visual sample entry, before its boxes (ISO/IEC 14496-12, 12.1.3)
-_ENTRIES = {b"avc1": Codec.H264, b"avc3": Codec.H264, b"hvc1": Codec.H265, b"hev1": Codec.H265}
+_ENTRIES = {
+    b"avc1": VideoCodec.H264,
+    b"avc3": VideoCodec.H264,
+    b"hvc1": VideoCodec.H265,
+    b"hev1": VideoCodec.H265,
+}
 _IN_SAMPLES = (b"avc3", b"hev1")  # sample entries whose parameter sets may be in the samples
 
 
 @attrs.frozen
-class Header:
+class VideoHeader:
     """What a sample entry says about the video: its parameter sets, and the picture's size."""
 
-    codec: Codec
+    codec: VideoCodec
     in_samples: bool  # samples may bring other parameter sets (avc3, hev1)
     width: int
     height: int
@@ -44,7 +49,7 @@ class Header:
     sets: tuple[bytes, ...] = attrs.field(repr=False)
 
 
-def video_header(init: Init) -> Header | None:
+def video_header(init: Init) -> VideoHeader | None:
     """Read the header of the first video track; see `read_header`. Raises MediaError."""
     return read_header(_video_entry(init))
 
@@ -65,7 +70,7 @@ def _entry_span(init: Init) -> tuple[int, int]:
     return entry.start, entry.end
 
 
-def read_header(entry: bytes) -> Header | None:
+def read_header(entry: bytes) -> VideoHeader | None:
     """Read a whole sample entry; None when it has no place for parameter sets, as MJPEG has none.
 
     Raises MediaError.
@@ -75,13 +80,13 @@ def read_header(entry: bytes) -> Header | None:
     if top is None or codec is None:
         return None
     width, height = unpack("2H", entry, top.payload + 24, top.end)
-    kind = b"avcC" if codec is Codec.H264 else b"hvcC"
+    kind = b"avcC" if codec is VideoCodec.H264 else b"hvcC"
     parts = children(entry, top.payload + _ENTRY_FIELDS, top.end)
     config = next((entry[part.payload : part.end] for part in parts if part.kind == kind), None)
     if config is None:
         return None
-    nal_length, sets = _read_avcc(config) if codec is Codec.H264 else _read_hvcc(config)
-    return Header(codec, top.kind in _IN_SAMPLES, width, height, nal_length, sets)
+    nal_length, sets = _read_avcc(config) if codec is VideoCodec.H264 else _read_hvcc(config)
+    return VideoHeader(codec, top.kind in _IN_SAMPLES, width, height, nal_length, sets)
 
 
 def _read_avcc(config: bytes) -> tuple[int, tuple[bytes, ...]]:
@@ -97,7 +102,7 @@ def _read_hvcc(config: bytes) -> tuple[int, tuple[bytes, ...]]:
     """ISO/IEC 14496-15, 8.3.3.1.2."""
     (length,) = unpack("B", config, 21, len(config))
     arrays = _hvcc_arrays(config)
-    sets = [nal for number, nals in arrays if number in KINDS[Codec.H265] for nal in nals]
+    sets = [nal for number, nals in arrays if number in KINDS[VideoCodec.H265] for nal in nals]
     return (length & 3) + 1, tuple(sets)
 
 
@@ -127,7 +132,7 @@ def _take_sets(config: bytes, at: int, count: int) -> tuple[list[bytes], int]:
 # --- comparing, and making a header that fits ---
 
 
-def contradiction(header: Header, sets: tuple[bytes, ...]) -> str:
+def contradiction(header: VideoHeader, sets: tuple[bytes, ...]) -> str:
     """Say why a sample with these sets cannot be decoded with the header alone; "" when it can.
 
     Sets that repeat the header's are fine, and so is another way to show the same pictures (VUI).
@@ -140,7 +145,7 @@ def contradiction(header: Header, sets: tuple[bytes, ...]) -> str:
     try:
         found = {key_of(nal, codec): nal for nal in sets}
         for (kind, _), nal in found.items():
-            if kind is SetKind.SEQUENCE and (wrong := _size_trouble(nal, header)):
+            if kind is ParameterSetKind.SEQUENCE and (wrong := _size_trouble(nal, header)):
                 return wrong
     except NalError as error:
         return f"a parameter set in its samples is damaged: {error}"
@@ -154,7 +159,7 @@ def contradiction(header: Header, sets: tuple[bytes, ...]) -> str:
     return ""
 
 
-def header_trouble(header: Header) -> str:
+def header_trouble(header: VideoHeader) -> str:
     """Say what is wrong with a header by itself: sets that it lacks, or another size; "" if none.
 
     One whose sets are in the samples may lack them.
@@ -162,7 +167,7 @@ def header_trouble(header: Header) -> str:
     try:
         found = {key_of(nal, header.codec)[0] for nal in header.sets}
         for nal in header.sets:
-            is_sequence = kind_of(nal[0], header.codec) is SetKind.SEQUENCE
+            is_sequence = kind_of(nal[0], header.codec) is ParameterSetKind.SEQUENCE
             if is_sequence and (wrong := _size_trouble(nal, header)):
                 return wrong
     except NalError as error:
@@ -173,7 +178,7 @@ def header_trouble(header: Header) -> str:
     return f"its header lacks {' and '.join(lacking)}" if lacking else ""
 
 
-def _size_trouble(sps: bytes, header: Header) -> str:
+def _size_trouble(sps: bytes, header: VideoHeader) -> str:
     sequence = read_sequence(sps, header.codec)
     if sequence.shows(header.width, header.height):
         return ""
@@ -205,8 +210,8 @@ def header_with(entry: bytes, sets: tuple[bytes, ...]) -> bytes:
         raise NalError("a codec without parameter sets")
     codec = header.codec
     merged = {key_of(nal, codec): nal for nal in (*header.sets, *sets)}
-    given = [nal for nal in sets if kind_of(nal[0], codec) is SetKind.SEQUENCE]
-    sequences = given or [nal for key, nal in merged.items() if key[0] is SetKind.SEQUENCE]
+    given = [nal for nal in sets if kind_of(nal[0], codec) is ParameterSetKind.SEQUENCE]
+    sequences = given or [nal for key, nal in merged.items() if key[0] is ParameterSetKind.SEQUENCE]
     if not sequences:
         raise NalError("no sequence parameter set")
     sequence = read_sequence(sequences[-1], codec)
@@ -229,10 +234,10 @@ def header_with(entry: bytes, sets: tuple[bytes, ...]) -> bytes:
     return box(top.kind, *parts)
 
 
-Sets = dict[tuple[SetKind, int], bytes]
+Sets = dict[tuple[ParameterSetKind, int], bytes]
 
 
-def _of(sets: Sets, kind: SetKind) -> list[bytes]:
+def _of(sets: Sets, kind: ParameterSetKind) -> list[bytes]:
     return [nal for key, nal in sets.items() if key[0] is kind]
 
 
@@ -242,7 +247,7 @@ def _listed(sets: list[bytes]) -> bytes:
 
 def _avcc(old: bytes, sps: bytes, sequence: SequenceSet, sets: Sets) -> bytes:
     """Build an `avcC`; the length of lengths stays."""
-    sequences, pictures = _of(sets, SetKind.SEQUENCE), _of(sets, SetKind.PICTURE)
+    sequences, pictures = _of(sets, ParameterSetKind.SEQUENCE), _of(sets, ParameterSetKind.PICTURE)
     if len(sequences) > 31 or len(pictures) > 255:
         raise NalError("too many parameter sets for a header")
     config = bytes((1, sps[1], sps[2], sps[3], old[4], 0xE0 | len(sequences)))
@@ -270,12 +275,12 @@ def _hvcc(old: bytes, sps: bytes, sequence: SequenceSet, sets: Sets, in_samples:
             0xF8 | sequence.chroma_bits - 8,
         )
     )
-    others = [array for array in _hvcc_arrays(old) if array[0] not in KINDS[Codec.H265]]
-    arrays = [(number, _of(sets, kind)) for number, kind in KINDS[Codec.H265].items()]
+    others = [array for array in _hvcc_arrays(old) if array[0] not in KINDS[VideoCodec.H265]]
+    arrays = [(number, _of(sets, kind)) for number, kind in KINDS[VideoCodec.H265].items()]
     arrays = [(number, nals) for number, nals in [*arrays, *others] if nals]
     config += old[19:22] + bytes((len(arrays),))
     for number, nals in arrays:
-        complete = 0x80 if number in KINDS[Codec.H265] and not in_samples else 0
+        complete = 0x80 if number in KINDS[VideoCodec.H265] and not in_samples else 0
         config += struct.pack(">BH", complete | number, len(nals)) + _listed(nals)
     return config
 

@@ -23,7 +23,7 @@ class CameraState(enum.Enum):
 
 
 @attrs.frozen
-class Trouble:
+class Problem:
     """Why a camera does not deliver: a short machine word, a sentence, and what to do."""
 
     cause: str  # "busy", "not_found", "no_permission", "stalled", "ffmpeg_missing", …
@@ -52,7 +52,7 @@ class CameraStatus:
     name: str
     identity: str
     state: CameraState
-    trouble: Trouble | None
+    trouble: Problem | None
     video: VideoFormat | None
     wanted: VideoFormat  # what the configuration asks for; codec "" when left to camd
     session: Session | None

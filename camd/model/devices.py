@@ -7,7 +7,7 @@ from pathlib import Path
 
 import attrs
 
-from camd.model.cameras import Trouble
+from camd.model.cameras import Problem
 from camd.model.ids import CameraId
 
 # --- what a node can do -------------------------------------------------------------------
@@ -65,7 +65,7 @@ class Capabilities:
 
 
 @attrs.frozen
-class Choice:
+class FormatChoice:
     """What a camera is asked for, and what becomes of it."""
 
     fourcc: str
@@ -103,11 +103,11 @@ class Device:
     usb: UsbFacts | None = None
     links: tuple[Path, ...] = ()  # /dev/v4l/by-id/…, /dev/v4l/by-path/…
     capabilities: Capabilities | None = None  # None while nobody could ask it: see `trouble`
-    trouble: Trouble | None = None
+    trouble: Problem | None = None
     sound_card: str = ""  # the ALSA card of the same USB device, by its id; "" when it has none
 
 
-class Rung(enum.Enum):
+class MatchedBy(enum.Enum):
     """By what a camera was recognised, the surest first."""
 
     SERIAL = "serial"
@@ -117,14 +117,14 @@ class Rung(enum.Enum):
 
 
 @attrs.frozen
-class Seat:
+class MatchState:
     """Which device a camera has at the moment, and why; or why it has none."""
 
     camera_id: CameraId
     device: Device | None
-    rung: Rung | None = None
+    rung: MatchedBy | None = None
     reason: str = ""  # a sentence for people: "serial number LAB0001, unique here"
-    trouble: Trouble | None = None  # absent, swapped, ambiguous: set when there is no device
+    trouble: Problem | None = None  # absent, swapped, ambiguous: set when there is no device
     identity: str = ""  # of the physical camera, for people: "usb:0c45:6366:SN0001"
     name: str = ""  # what the camera calls itself, also while it is not there
 

@@ -11,7 +11,7 @@ from camd.model.recordings import Session
 from camd.model.storage import CleanupReceipt, StorageStatus
 
 
-class RecordingNews(enum.Enum):
+class RecordingEventKind(enum.Enum):
     """What happened to a session."""
 
     STARTED = "STARTED"
@@ -33,7 +33,7 @@ class CameraChanged:
 class RecordingChanged:
     """Something happened to a camera's session."""
 
-    news: RecordingNews
+    news: RecordingEventKind
     device: str
     session: Session
     filename: str

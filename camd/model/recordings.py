@@ -218,7 +218,7 @@ class SessionSummary:
 
 
 @attrs.frozen
-class RecordingWish:
+class RecordingRequest:
     """What a caller asks for when a recording is to start; None means "as configured"."""
 
     owner: str

@@ -26,7 +26,7 @@ _NAME_CHARACTERS = 40
 
 
 @attrs.frozen
-class Nothing:
+class NoParams:
     """No parameters."""
 
 

@@ -9,8 +9,8 @@ import attrs
 
 from camd.errors import FORBIDDEN, METHOD_NOT_FOUND, Refusal
 from camd.rpc.notification import Notification
-from camd.rpc.params import Nothing, ParamsReader, warned
-from camd.rpc.roles import ANONYMOUS, Identity, Role
+from camd.rpc.params import NoParams, ParamsReader, warned
+from camd.rpc.roles import ANONYMOUS, Principal, Role
 
 
 class ClientLink(Protocol):
@@ -43,7 +43,7 @@ class NoLink:
 class Caller:
     """Who calls, and on which connection."""
 
-    identity: Identity
+    identity: Principal
     connection_id: str
     link: ClientLink = attrs.field(factory=NoLink, repr=False)
 
@@ -74,7 +74,7 @@ class Method:
 
 
 @attrs.frozen
-class Ready:
+class PreparedCall:
     """A call that may be made: the caller, the method, and its parameters as a value.
 
     `unknown` names parameters that the method does not have; they are ignored.
@@ -105,7 +105,7 @@ class Registry:
         """All methods, by name."""
         return tuple(self._methods[name][0] for name in sorted(self._methods))
 
-    def prepare(self, name: str, params: Mapping[str, object], caller: Caller) -> Ready:
+    def prepare(self, name: str, params: Mapping[str, object], caller: Caller) -> PreparedCall:
         """Check a call; raise the Refusal that it deserves (unknown, forbidden, parameters)."""
         try:
             method, reader = self._methods[name]
@@ -115,7 +115,7 @@ class Registry:
         role = caller.identity.role
         if not role.includes(method.role):
             raise Refusal(FORBIDDEN, required=method.role.value, role=role.value)
-        return Ready(caller, method, reader.read(params), reader.unknown(params))
+        return PreparedCall(caller, method, reader.read(params), reader.unknown(params))
 
     async def call(self, name: str, params: Mapping[str, object], caller: Caller) -> object:
         """Check a call and make it; raises Refusal. For callers without a connection."""
@@ -130,7 +130,7 @@ __all__ = [
     "Handler",
     "Method",
     "NoLink",
-    "Nothing",
-    "Ready",
+    "NoParams",
+    "PreparedCall",
     "Registry",
 ]

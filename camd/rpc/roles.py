@@ -28,7 +28,7 @@ _RANK = {role: rank for rank, role in enumerate(Role)}
 _PERMISSIONS = ("view", "control", "admin")
 
 
-class Via(enum.Enum):
+class AuthMethod(enum.Enum):
     """How a caller showed who they are."""
 
     JWT = "jwt"
@@ -38,13 +38,13 @@ class Via(enum.Enum):
 
 
 @attrs.frozen
-class Identity:
+class Principal:
     """A caller whose credentials were checked."""
 
     name: str
     role: Role
     expires_at: float | None  # seconds since 1970, UTC; None: does not expire
-    via: Via
+    via: AuthMethod
     credential: str = attrs.field(default="", repr=False)  # an API key's hash
 
     def expired(self, now: float) -> bool:
@@ -52,4 +52,4 @@ class Identity:
         return self.expires_at is not None and now >= self.expires_at
 
 
-ANONYMOUS = Identity("anonymous", Role.ADMIN, None, Via.ANONYMOUS)
+ANONYMOUS = Principal("anonymous", Role.ADMIN, None, AuthMethod.ANONYMOUS)

@@ -6,7 +6,7 @@ import attrs
 
 
 @attrs.define(eq=False)
-class Traffic:
+class CallStats:
     """Counters of one server; the front writes them, everybody may read."""
 
     connections: int = 0

@@ -15,7 +15,7 @@ _CHUNK_BYTES = 65536
 
 
 @attrs.frozen
-class Answer:
+class ProgramOutput:
     """What a program said. `status` is None when it was ended: too slow, or saying too much."""
 
     status: int | None
@@ -25,7 +25,7 @@ class Answer:
 
 
 @attrs.define(eq=False)
-class _Ear:
+class _OutputReader:
     """Hears both streams of one program, up to a limit."""
 
     most_bytes: int
@@ -45,14 +45,14 @@ class _Ear:
             self.closed.set()
 
 
-async def ask_program(
+async def run_program(
     arguments: Sequence[str], seconds: float, most_bytes: int = MOST_BYTES
-) -> Answer:
+) -> ProgramOutput:
     """Run a program and return its output, after `seconds` and the time that its end may take.
 
     Its process group ends with it. Raises OSError when it cannot be executed.
     """
-    output, errors, ear = bytearray(), bytearray(), _Ear(most_bytes)
+    output, errors, ear = bytearray(), bytearray(), _OutputReader(most_bytes)
     status: int | None = None
     with trio.move_on_after(seconds):
         async with open_child(arguments) as child, trio.open_nursery() as nursery:
@@ -64,7 +64,7 @@ async def ask_program(
                 await ear.closed.wait()
             nursery.cancel_scope.cancel()
     flooded = ear.flooded.is_set()
-    return Answer(None if flooded else status, bytes(output), bytes(errors), flooded)
+    return ProgramOutput(None if flooded else status, bytes(output), bytes(errors), flooded)
 
 
 async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:

@@ -14,7 +14,7 @@ PATIENCE_SECONDS = 5.0
 
 
 @attrs.define(eq=False)
-class Looks:
+class PathLookup:
     """Looks at the file system in threads: so many at a time, each waited for so long.
 
     A thread that hangs is waited for no more and keeps its place, so that their number is bounded.

@@ -2,7 +2,7 @@
 
 Waking up costs more than reading. Ten times a second every pipe is read without waiting, into one
 shared buffer, and what came is handed on at once, in the same task. A pipe that would fill up
-between two rounds is given back to its own reader (`Flow`).
+between two rounds is given back to its own reader (`PipeFlow`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Take = Callable[[memoryview], bool]
 
 
 @attrs.define(eq=False)
-class Flow:
+class PipeFlow:
     """Whether a pipe can wait for the next round, by what came through it. Pure.
 
     Times are seconds of a clock that only goes forward.
@@ -69,7 +69,7 @@ class Flow:
 
 
 @attrs.define(eq=False)
-class Reading:
+class PolledPipe:
     """One pipe that is read in rounds until `over`: `take` wants no more, or reading failed."""
 
     _fd: int
@@ -112,12 +112,12 @@ class Reading:
 
 
 @attrs.define(eq=False)
-class Pipes:
+class PipePoller:
     """The pipes that are read in rounds; without any there are no rounds."""
 
     _fewest: int = FEWEST
     _interested: int = attrs.field(default=0, init=False)
-    _readings: set[Reading] = attrs.field(factory=set, init=False)
+    _readings: set[PolledPipe] = attrs.field(factory=set, init=False)
     _some: trio.Event = attrs.field(factory=trio.Event, init=False)
     _buffer: memoryview = attrs.field(
         factory=lambda: memoryview(bytearray(BUFFER_BYTES)), init=False
@@ -138,13 +138,13 @@ class Pipes:
             self._interested -= 1
 
     @contextmanager
-    def reading(self, fd: int, take: Take) -> Iterator[Reading]:
+    def reading(self, fd: int, take: Take) -> Iterator[PolledPipe]:
         """Read a pipe in rounds while the block runs; it must not block when it is read.
 
         `take` gets what came, empty at the pipe's end, and says whether it wants more; what it
         gets is overwritten afterwards. It must not take long: the other pipes wait.
         """
-        reading = Reading(fd, take)
+        reading = PolledPipe(fd, take)
         self._readings.add(reading)
         self._some.set()
         try:
@@ -174,9 +174,9 @@ class Pipes:
 
 
 @asynccontextmanager
-async def open_pipes(fewest: int = FEWEST) -> AsyncIterator[Pipes]:
+async def open_pipe_poller(fewest: int = FEWEST) -> AsyncIterator[PipePoller]:
     """Make rounds while the block runs, where there are so many pipes at least."""
-    pipes = Pipes(fewest)
+    pipes = PipePoller(fewest)
     async with trio.open_nursery() as nursery:
         await nursery.start(pipes.serve)
         yield pipes

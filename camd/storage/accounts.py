@@ -10,8 +10,8 @@ from types import MappingProxyType
 import attrs
 
 from camd.model import Cause, Gap, Segment, SegmentState, Session, SessionState
-from camd.storage.complaints import RECOVER, REINDEX, REPORT, Complaint, Fault
-from camd.storage.records import NO_SCARS, Scars
+from camd.storage.complaints import RECOVER, REINDEX, REPORT, Finding, FindingKind
+from camd.storage.records import NO_SCARS, JournalDamage
 
 SEAM = timedelta(milliseconds=500)  # less than this between two files is no hole: clocks drift
 _SAME_SECONDS = 0.001
@@ -28,11 +28,11 @@ class JournalFacts:
     missing: tuple[str, ...] = ()
     unreadable: tuple[tuple[str, str], ...] = ()  # and why
     short: bool = False  # the index has read further than it goes
-    scars: Scars = NO_SCARS
+    scars: JournalDamage = NO_SCARS
 
 
 @attrs.frozen
-class SessionAccount:
+class IndexedSession:
     """A session as the index has it, and the sums that were noted when it ended."""
 
     session: Session
@@ -41,18 +41,18 @@ class SessionAccount:
 
 
 def judge_session(
-    account: SessionAccount, removed: Mapping[int, int] = NONE_REMOVED
-) -> list[Complaint]:
+    account: IndexedSession, removed: Mapping[int, int] = NONE_REMOVED
+) -> list[Finding]:
     """Look for time that no file and no ledger entry covers, and for sums that do not add up.
 
     `removed` are the frames of segments that camd has removed, by number: they are no loss. The
     newest file of a session that goes on is left out: its entries may come later.
     """
     session = account.session
-    found = list[Complaint]()
+    found = list[Finding]()
 
-    def complain(fault: Fault, text: str, advice: str = REPORT) -> None:
-        found.append(Complaint(f"session {session.session_id}", fault, text, advice))
+    def complain(fault: FindingKind, text: str, advice: str = REPORT) -> None:
+        found.append(Finding(f"session {session.session_id}", fault, text, advice))
 
     over = session.state is SessionState.ENDED
     settled = [s for s in session.segments if over or s.state not in _OPEN]
@@ -60,7 +60,7 @@ def judge_session(
     steps = [gap.stepped for gap in session.gaps if gap.cause is Cause.CLOCK_STEP]
     for before, after in pairwise(files):
         if before.number == after.number:
-            complain(Fault.OVERLAP, f"{before.filename} and {after.filename} have one number")
+            complain(FindingKind.OVERLAP, f"{before.filename} and {after.filename} have one number")
             continue
         if any(number in removed for number in range(before.number + 1, after.number)):
             continue
@@ -68,7 +68,9 @@ def judge_session(
             complain(fault, text)
     for gap in session.gaps:
         if not _consistent(gap):
-            complain(Fault.SUMS, f"the entry from {_moment(gap.start)} contradicts itself", REINDEX)
+            complain(
+                FindingKind.SUMS, f"the entry from {_moment(gap.start)} contradicts itself", REINDEX
+            )
     if over:
         there = {segment.number for segment in session.segments}
         gone = sum(frames for number, frames in removed.items() if number not in there)
@@ -76,7 +78,7 @@ def judge_session(
         lost = sum(gap.frames for gap in session.gaps if gap.exact)
         noted = f"{account.frames_captured} frames were captured, {account.frames_written} written"
         if (account.frames_captured, account.frames_written) != (written + lost, written):
-            complain(Fault.SUMS, f"{noted}; files hold {written}, the ledger {lost}")
+            complain(FindingKind.SUMS, f"{noted}; files hold {written}, the ledger {lost}")
     return found
 
 
@@ -91,7 +93,7 @@ def _consistent(gap: Gap) -> bool:
 
 def _judge_seam(
     before: Segment, after: Segment, gaps: Sequence[Gap], steps: list[timedelta]
-) -> list[tuple[Fault, str]]:
+) -> list[tuple[FindingKind, str]]:
     """Judge what lies between two files; `steps` of the clock that explain it are taken out.
 
     The end of the first file is by the clock as it was before a step, the rest by the one after.
@@ -121,19 +123,19 @@ def _runs(steps: Sequence[timedelta]) -> list[range]:
 
 def _faults_between(
     before: Segment, after: Segment, gaps: Sequence[Gap], stepped: timedelta
-) -> list[tuple[Fault, str]]:
-    found = list[tuple[Fault, str]]()
+) -> list[tuple[FindingKind, str]]:
+    found = list[tuple[FindingKind, str]]()
     end, between = before.end + stepped, f"between {before.filename} and {after.filename}"
     if end - after.start > SEAM:
         seconds = (end - after.start).total_seconds()
         text = f"{after.filename} begins {seconds:.3f} s before {before.filename} ends"
-        found.append((Fault.OVERLAP, text))
+        found.append((FindingKind.OVERLAP, text))
     for start, until in uncovered(end, after.start, gaps):
         seconds = (until - start).total_seconds()
         text = (
             f"{seconds:.3f} s from {_moment(start)} are in no file and no ledger entry, {between}"
         )
-        found.append((Fault.UNCOVERED, text))
+        found.append((FindingKind.UNCOVERED, text))
     return found
 
 
@@ -158,47 +160,49 @@ def _moment(moment: datetime) -> str:
 # --- index and journal --------------------------------------------------------------------
 
 
-def judge_index(trouble: str, journal: JournalFacts, known: int) -> list[Complaint]:
+def judge_index(trouble: str, journal: JournalFacts, known: int) -> list[Finding]:
     """Say whether the index can be read, and the journal that it would be rebuilt from.
 
     `known` is how many files or sessions there are to know of.
     """
-    found = list[Complaint]()
+    found = list[Finding]()
 
-    def complain(fault: Fault, text: str, advice: str) -> None:
+    def complain(fault: FindingKind, text: str, advice: str) -> None:
         found.append(
-            Complaint(fault.value if fault is Fault.INDEX else "journal", fault, text, advice)
+            Finding(fault.value if fault is FindingKind.INDEX else "journal", fault, text, advice)
         )
 
     if trouble and known:
-        complain(Fault.INDEX, trouble, RECOVER if trouble == "is not there" else REINDEX)
+        complain(FindingKind.INDEX, trouble, RECOVER if trouble == "is not there" else REINDEX)
     lost = "What it said of sessions and their ledger is lost with it if the index is, too."
     if known and not journal.files:
-        complain(Fault.JOURNAL, "is not there", f"Put it back from a copy. {lost}")
+        complain(FindingKind.JOURNAL, "is not there", f"Put it back from a copy. {lost}")
     else:
         for name in journal.missing:
-            complain(Fault.JOURNAL, f"lacks {name}", f"Put it back from a copy. {lost}")
+            complain(FindingKind.JOURNAL, f"lacks {name}", f"Put it back from a copy. {lost}")
     for name, why in journal.unreadable:
-        complain(Fault.JOURNAL, f"{name} cannot be read: {why}", "Check permissions and the disk.")
+        complain(
+            FindingKind.JOURNAL, f"{name} cannot be read: {why}", "Check permissions and the disk."
+        )
     if journal.short:
-        complain(Fault.JOURNAL, "is shorter than it was", f"Put it back from a copy. {lost}")
+        complain(FindingKind.JOURNAL, "is shorter than it was", f"Put it back from a copy. {lost}")
     if journal.scars.damaged:
         text = f"has {journal.scars.damaged} damaged lines"
-        complain(Fault.JOURNAL, text, f"Check the disk. {lost}")
+        complain(FindingKind.JOURNAL, text, f"Check the disk. {lost}")
     if journal.scars.torn:
         text = f"has {journal.scars.torn} lines that a crash cut short"
-        complain(Fault.TORN, text, "Nothing was promised of them; nothing is to do.")
+        complain(FindingKind.TORN, text, "Nothing was promised of them; nothing is to do.")
     if journal.scars.unknown:
         text = f"has {journal.scars.unknown} lines of another version of camd"
-        complain(Fault.TORN, text, "They are kept, and read by that version.")
+        complain(FindingKind.TORN, text, "They are kept, and read by that version.")
     return found
 
 
-def judge_stranger(session_id: str) -> Complaint:
+def judge_stranger(session_id: str) -> Finding:
     """Say what is known of a session of which there are only files."""
-    return Complaint(
+    return Finding(
         f"session {session_id}",
-        Fault.UNACCOUNTED,
+        FindingKind.UNACCOUNTED,
         "is known by its files alone: its ledger is lost, or has not been written yet",
         "Nothing is to do; what its files do not hold is accounted for nowhere.",
     )

@@ -44,26 +44,26 @@ from camd.model import (
 )
 from camd.runtime.fanout import Fanout
 from camd.runtime.published import Published
-from camd.storage.archive import Archive
+from camd.storage.archive import RecordingIndex
 from camd.storage.clerk import (
     FIRST_RETRY_SECONDS,
     LONGEST_RETRY_SECONDS,
     PATIENCE_SECONDS,
-    Clerk,
+    IndexWorker,
 )
 from camd.storage.disk import Disk, PosixDisk
-from camd.storage.guard import Guard
+from camd.storage.guard import SpaceMonitor
 from camd.storage.levels import Thresholds
 from camd.storage.naming import is_plain, part_of, with_extension
 from camd.storage.parts import parts_in
 from camd.storage.pins import Pins
 from camd.storage.records import GapNoted, SegmentNoted, SegmentRemoved, SessionNoted
-from camd.storage.stock import Outcome, RecoveryReport
-from camd.storage.stocktaking import Stocktaking
+from camd.storage.stock import FileOutcome, RecoveryReport
+from camd.storage.stocktaking import BackgroundReconcile
 from camd.storage.timekeeper import arrival_of
-from camd.storage.trust import Arrival
+from camd.storage.trust import FootageArrival
 from camd.storage.volume import Volume
-from camd.storage.watched import WatchedDisk
+from camd.storage.watched import TimedDisk
 
 log = structlog.get_logger("camd.storage")
 
@@ -73,7 +73,7 @@ WRITER_THREADS = 64  # more than any camera count, so that hung writers do not s
 
 
 @attrs.frozen
-class Growing:
+class GrowingSegment:
     """A segment that is being written, and how much of it a power cut would leave."""
 
     segment: Segment
@@ -87,19 +87,19 @@ class Storage:
 
     folder: Path
     disk: Disk
-    guard: Guard
-    clerk: Clerk = attrs.field(init=False)
-    _stock: Stocktaking = attrs.field(init=False)
+    guard: SpaceMonitor
+    clerk: IndexWorker = attrs.field(init=False)
+    _stock: BackgroundReconcile = attrs.field(init=False)
     _writers: trio.CapacityLimiter = attrs.field(
         factory=partial(trio.CapacityLimiter, WRITER_THREADS), init=False
     )
-    _growing: dict[str, Growing] = attrs.field(factory=dict, init=False)
+    _growing: dict[str, GrowingSegment] = attrs.field(factory=dict, init=False)
     converting: set[str] = attrs.field(factory=set, init=False)  # MP4s of which an MKV is made
     _leases: Counter[str] = attrs.field(factory=Counter, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.clerk = Clerk(self.disk, self.folder, self.guard)
-        self._stock = Stocktaking(
+        self.clerk = IndexWorker(self.disk, self.folder, self.guard)
+        self._stock = BackgroundReconcile(
             *(self.disk, self.folder, self.clerk, self.guard, self.on_disk, self.leased),
             growing=lambda: frozenset(self._growing),
         )
@@ -132,7 +132,7 @@ class Storage:
 
     def growing(self, segment: Segment, durable_bytes: int) -> None:
         """Say how far an open segment has come; costs nothing and touches no disk."""
-        self._growing[segment.filename] = Growing(segment, durable_bytes)
+        self._growing[segment.filename] = GrowingSegment(segment, durable_bytes)
 
     async def note_segment(self, segment: Segment) -> None:
         """Put a segment into the archive as it is now."""
@@ -141,7 +141,7 @@ class Storage:
             # It is shown as it is, whatever the index says until it has been told.
             sealed = segment.state is SegmentState.SEALED
             durable_bytes = segment.size_bytes if sealed else before.durable_bytes
-            self._growing[segment.filename] = Growing(segment, durable_bytes, over=True)
+            self._growing[segment.filename] = GrowingSegment(segment, durable_bytes, over=True)
         if segment.state is SegmentState.SEALED:
             await self.clerk.note(SegmentNoted(segment))
         else:
@@ -161,7 +161,7 @@ class Storage:
         Returns when that is durable: however long the disk refuses.
         """
 
-        def replace(archive: Archive) -> None:
+        def replace(archive: RecordingIndex) -> None:
             Pins.of(self.disk, self.folder).carry_over(old, new.filename, now())
             archive.accept(SegmentNoted(new), SegmentRemoved(old, f"became {new.filename}"))
 
@@ -277,7 +277,7 @@ class Storage:
             raise Refusal(FILE_NOT_FOUND, filename=filename)
         return segment
 
-    async def arrival(self, segment: Segment) -> Arrival | None:
+    async def arrival(self, segment: Segment) -> FootageArrival | None:
         """Read when a recording's last frame arrived; None when its file does not tell it."""
         return await self.on_disk(lambda: arrival_of(self.disk, self.folder, segment))
 
@@ -288,7 +288,7 @@ class Storage:
     async def _promised(self, name: str) -> Segment | None:
         """Look up an MP4 of which an MKV is to be made."""
 
-        def look(archive: Archive) -> Segment | None:
+        def look(archive: RecordingIndex) -> Segment | None:
             wished = archive.catalog.is_to_be_mkv(name)
             return archive.catalog.segment(name) if wished else None
 
@@ -322,7 +322,7 @@ class Storage:
         return tuple(
             each.filename
             for each in findings
-            if each.outcome is Outcome.COPY
+            if each.outcome is FileOutcome.COPY
             and each.detail == f"a copy of {with_extension(each.filename, 'mkv')}"
         )
 
@@ -369,9 +369,9 @@ async def open_storage(
     """
     disk = disk or PosixDisk()
     thresholds = Thresholds(config.warn_percent, config.block_percent)
-    guard = Guard(config.recordings_dir, disk, thresholds, events)
+    guard = SpaceMonitor(config.recordings_dir, disk, thresholds, events)
     volume = Volume(config.recordings_dir, config.state_dir, config.require_mount, disk)
-    watched = WatchedDisk(disk, guard.watch, volume.confirm)
+    watched = TimedDisk(disk, guard.watch, volume.confirm)
     storage = Storage(config.recordings_dir, watched, guard)
 
     def prepare() -> None:

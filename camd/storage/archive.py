@@ -18,7 +18,7 @@ import structlog
 
 from camd.model import Segment
 from camd.runtime.locked import FolderInUseError, lock_file
-from camd.storage.backlog import Backlog
+from camd.storage.backlog import NoteBacklog
 from camd.storage.catalog import Catalog
 from camd.storage.database import is_damage, put_aside
 from camd.storage.disk import Disk
@@ -31,9 +31,9 @@ __all__ = [
     "FOLDER",
     "INDEX",
     "NOT_A_FILE",
-    "Archive",
     "FileId",
     "FolderInUseError",
+    "RecordingIndex",
     "file_id",
     "misplaced_folders",
 ]
@@ -70,7 +70,7 @@ def misplaced_folders(recordings: Path) -> list[Path]:
 
 
 @attrs.define(eq=False)
-class Archive:
+class RecordingIndex:
     """Index and journal of one folder, locked. Blocks on the disk; for one thread at a time."""
 
     lasting: ClassVar[bool] = True
@@ -80,16 +80,16 @@ class Archive:
     _lock: int
     folder_id: FileId | None
     _caught_up: bool = attrs.field(default=False, init=False)
-    _unwritten: Backlog[Record] = attrs.field(init=False)  # the journal lacks them
-    _unapplied: Backlog[Record] = attrs.field(init=False)  # the index lacks them
+    _unwritten: NoteBacklog[Record] = attrs.field(init=False)  # the journal lacks them
+    _unapplied: NoteBacklog[Record] = attrs.field(init=False)  # the index lacks them
     trouble: OSError | sqlite3.Error | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._unwritten = Backlog(MOST_PENDING, told_by_a_file)
-        self._unapplied = Backlog(MOST_PENDING, told_by_a_file)
+        self._unwritten = NoteBacklog(MOST_PENDING, told_by_a_file)
+        self._unapplied = NoteBacklog(MOST_PENDING, told_by_a_file)
 
     @classmethod
-    def open(cls, disk: Disk, recordings: Path, *, reindex: bool = False) -> Archive:
+    def open(cls, disk: Disk, recordings: Path, *, reindex: bool = False) -> RecordingIndex:
         """Lock the folder and open what is known of it; `reindex` begins with an empty index.
 
         Raises FolderInUseError, OSError, and sqlite3.Error when no index can be made.
@@ -208,7 +208,7 @@ class Archive:
         if refused is not None:
             raise refused
 
-    def inherit(self, older: Archive) -> None:
+    def inherit(self, older: RecordingIndex) -> None:
         """Take over what an archive of the same folder could not write; it is closed afterwards.
 
         Of the files, only those that are here: the others are another disk's.

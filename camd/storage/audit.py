@@ -14,20 +14,20 @@ import attrs
 
 from camd.model import Segment, SessionId
 from camd.storage.accounts import judge_index, judge_session, judge_stranger
-from camd.storage.complaints import Complaint, Fault
-from camd.storage.examine import examine
-from camd.storage.glance import Glance
+from camd.storage.complaints import Finding, FindingKind
+from camd.storage.examine import inspect_recording
+from camd.storage.glance import IndexSnapshot
 from camd.storage.naming import is_plain, may_be_footage
 from camd.storage.parts import held, parts_in
-from camd.storage.reading import ReadingDisk
-from camd.storage.verify import Seen, Shape, judge_file
+from camd.storage.reading import ReadOnlyDisk
+from camd.storage.verify import FileContents, FileShape, judge_file
 
 _LARGE = 1 << 20  # pieces in which files are read whole
 _LOOKS = 3  # at one file, while the index changes under it
 
 
 @attrs.frozen
-class Progress:
+class CheckProgress:
     """How far a check has come; sizes in bytes."""
 
     files: int
@@ -38,13 +38,13 @@ class Progress:
 
 
 @attrs.frozen
-class Verdict:
+class CheckResult:
     """What a check found. `busy` files are being recorded and were left out."""
 
     files: int
     read_bytes: int
     busy: tuple[str, ...]
-    complaints: tuple[Complaint, ...]
+    complaints: tuple[Finding, ...]
 
     @property
     def clean(self) -> bool:
@@ -53,7 +53,7 @@ class Verdict:
 
 
 @attrs.define(eq=False)
-class Audit:
+class FolderCheck:
     """One check of one folder. Blocks on the disk; for one thread at a time.
 
     `progress` is told often, `complain` of every complaint as soon as it stands.
@@ -61,31 +61,31 @@ class Audit:
 
     folder: Path
     fast: bool
-    progress: Callable[[Progress], None]
-    complain: Callable[[Complaint], None]
-    _disk: ReadingDisk = attrs.field(init=False)
-    _glance: Glance = attrs.field(init=False)
-    _at: Progress = attrs.field(default=Progress(0, 0, 0, 0), init=False)
+    progress: Callable[[CheckProgress], None]
+    complain: Callable[[Finding], None]
+    _disk: ReadOnlyDisk = attrs.field(init=False)
+    _glance: IndexSnapshot = attrs.field(init=False)
+    _at: CheckProgress = attrs.field(default=CheckProgress(0, 0, 0, 0), init=False)
     _read_bytes: int = attrs.field(default=0, init=False)  # of everything, structure included
     _busy: list[str] = attrs.field(factory=list, init=False)
-    _complaints: list[Complaint] = attrs.field(factory=list, init=False)
+    _complaints: list[Finding] = attrs.field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._disk = ReadingDisk(self._read)
+        self._disk = ReadOnlyDisk(self._read)
 
-    def run(self, names: Sequence[str] = ()) -> Verdict:
+    def run(self, names: Sequence[str] = ()) -> CheckResult:
         """Check the files of these `names`, or everything.
 
         Raises OSError when the folder itself cannot be listed.
         """
         there = self._there()
-        self._glance = Glance.open(self.folder)
+        self._glance = IndexSnapshot.open(self.folder)
         try:
             if not names:
                 self._check_index(len(there))
             wanted = names or sorted({*there, *self._glance.catalog.filenames()})
             sizes = [_size(self.folder / name) for name in wanted]
-            self._at = Progress(0, len(wanted), 0, sum(sizes))
+            self._at = CheckProgress(0, len(wanted), 0, sum(sizes))
             for name, size in zip(wanted, sizes, strict=True):
                 before = self._at
                 self._check_file(name, asked=bool(names))
@@ -98,7 +98,7 @@ class Audit:
         finally:
             self._glance.close()
         files, busy = self._at.files, tuple(self._busy)
-        return Verdict(files, self._read_bytes, busy, tuple(self._complaints))
+        return CheckResult(files, self._read_bytes, busy, tuple(self._complaints))
 
     def _there(self) -> list[str]:
         """Name what may be a recording; folders such as `lost+found` are not camd's."""
@@ -116,7 +116,7 @@ class Audit:
             self._at = attrs.evolve(self._at, done_bytes=self._at.done_bytes + size_bytes)
         self.progress(self._at)
 
-    def _tell(self, complaints: Sequence[Complaint]) -> None:
+    def _tell(self, complaints: Sequence[Finding]) -> None:
         self._complaints += complaints
         for complaint in complaints:
             self.complain(complaint)
@@ -133,7 +133,7 @@ class Audit:
         for name in [] if held(self.folder) else parts_in(self.folder):
             text = "is what is left of a conversion that was cut short"
             advice = "It is removed when the service starts, and made again."
-            self._tell([Complaint(name, Fault.UNFINISHED, text, advice)])
+            self._tell([Finding(name, FindingKind.UNFINISHED, text, advice)])
 
     def _check_file(self, name: str, *, asked: bool) -> None:
         """Check one file; a complaint stands when the index did not change meanwhile."""
@@ -143,26 +143,26 @@ class Audit:
             if not complaints or not self._glance.stale:
                 break
             self._glance = self._glance.again()
-        if seen.shape is Shape.BUSY:
+        if seen.shape is FileShape.BUSY:
             self._busy.append(name)
         self._tell(complaints)
 
-    def _look_at(self, name: str, asked: bool) -> tuple[Seen, list[Complaint]]:
+    def _look_at(self, name: str, asked: bool) -> tuple[FileContents, list[Finding]]:
         if not is_plain(name):
             text, advice = "has a name that nobody can ask for", "Rename it to have it looked at."
-            fault = Fault.UNKNOWN if asked else Fault.FOREIGN
-            return Seen(name, Shape.FOREIGN), [Complaint(name, fault, text, advice)]
+            fault = FindingKind.UNKNOWN if asked else FindingKind.FOREIGN
+            return FileContents(name, FileShape.FOREIGN), [Finding(name, fault, text, advice)]
         known = self._glance.catalog.segment(name)
         expected = known.sha256 if known else None
-        seen = examine(self._disk, self.folder / name, fast=self.fast, expected=expected)
-        if seen.shape is Shape.GONE and asked:
+        seen = inspect_recording(self._disk, self.folder / name, fast=self.fast, expected=expected)
+        if seen.shape is FileShape.GONE and asked:
             text, advice = "is not in the folder", "Check its name."
             if known is not None:
                 text, advice = "was removed outside of camd", "Put it back, under any name."
-            return seen, [Complaint(name, Fault.MISSING, text, advice)]
+            return seen, [Finding(name, FindingKind.MISSING, text, advice)]
         return seen, judge_file(seen, known, self._twin(seen, known))
 
-    def _twin(self, seen: Seen, known: Segment | None) -> str | None:
+    def _twin(self, seen: FileContents, known: Segment | None) -> str | None:
         """Name another file that holds the same segment, marked when it is gone."""
         if known is not None or seen.identity is None:
             return None

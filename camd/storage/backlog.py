@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 @attrs.define(eq=False)
-class Backlog(Generic[T]):
+class NoteBacklog(Generic[T]):
     """What waits, oldest first. May be used by several threads at a time.
 
     `told_elsewhere` says of a note that it can be found out again by looking at the files.

@@ -26,12 +26,12 @@ from camd.model import (
     SessionPage,
 )
 from camd.storage.database import connect, put_aside
-from camd.storage.journal import Place
+from camd.storage.journal import JournalPosition
 from camd.storage.pages import gaps_page, segments_page, sessions_page
 from camd.storage.records import GapNoted, Record, SegmentNoted, SegmentRemoved, SessionNoted
 from camd.storage.rows import (
-    Beginning,
-    Dated,
+    OrderedByTime,
+    SessionStart,
     Values,
     beginning_of,
     gap_of,
@@ -42,7 +42,7 @@ from camd.storage.rows import (
     session_row,
     span_of,
 )
-from camd.storage.timeline import NEVER, Timeline
+from camd.storage.timeline import NEVER, TimeIndex
 
 
 @attrs.define(eq=False)
@@ -50,7 +50,7 @@ class Catalog:
     """The open database. Every method blocks on the disk: call it in the catalog's thread."""
 
     _db: sqlite3.Connection
-    _timeline: Timeline | None = attrs.field(default=None, init=False)
+    _timeline: TimeIndex | None = attrs.field(default=None, init=False)
 
     @classmethod
     def open(cls, path: Path) -> Catalog:
@@ -84,12 +84,12 @@ class Catalog:
     # --- the journal's records ---
 
     @property
-    def place(self) -> Place:
+    def place(self) -> JournalPosition:
         """Up to where the journal has been applied."""
         row = self._db.execute("SELECT file, offset FROM journal").fetchone()
-        return Place(row["file"], row["offset"]) if row else Place()
+        return JournalPosition(row["file"], row["offset"]) if row else JournalPosition()
 
-    def apply(self, records: Iterable[Record], place: Place) -> None:
+    def apply(self, records: Iterable[Record], place: JournalPosition) -> None:
         """Take over what the journal says, up to `place`; all of it or nothing."""
         with self._changing():
             for record in records:
@@ -182,7 +182,7 @@ class Catalog:
         )
         return tuple(map(segment_of, rows))
 
-    def oldest(self, behind: Dated | None, limit: int) -> tuple[Segment, ...]:
+    def oldest(self, behind: OrderedByTime | None, limit: int) -> tuple[Segment, ...]:
         """Return the `limit` oldest segments of those that are newer than `behind`."""
         start = to_unix_micros(behind.start) if behind else -NEVER
         rows = self._db.execute(
@@ -213,11 +213,11 @@ class Catalog:
         """List ledger entries, newest first, and count all that match."""
         return gaps_page(self._db, query)
 
-    def timeline(self) -> Timeline:
+    def timeline(self) -> TimeIndex:
         """Return where in time all segments lie; the first call reads all of them."""
         if self._timeline is None:
             rows = self._db.execute("SELECT camera_id, start_us, until_us FROM segments")
-            self._timeline = Timeline.of(map(span_of, rows))
+            self._timeline = TimeIndex.of(map(span_of, rows))
         return self._timeline
 
     def _forget_time(self, filename: str) -> None:
@@ -252,7 +252,7 @@ class Catalog:
         ).fetchone()
         return self._session(row) if row else None
 
-    def beginning(self, session_id: SessionId) -> Beginning | None:
+    def beginning(self, session_id: SessionId) -> SessionStart | None:
         """Look up when a session began."""
         row = self._db.execute(
             "SELECT start_us, boot_id, monotonic_start FROM sessions WHERE session_id = ?",

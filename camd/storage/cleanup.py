@@ -18,15 +18,15 @@ from camd.errors import INTERNAL_ERROR, Refusal
 from camd.model import CleanupEnded, CleanupReceipt, Event, Segment, SegmentState
 from camd.runtime.fanout import Fanout
 from camd.storage.actor import Storage
-from camd.storage.archive import Archive
-from camd.storage.keeping import Keeper
+from camd.storage.archive import RecordingIndex
+from camd.storage.keeping import FileActions
 from camd.storage.receipts import append_receipt, load_policy, save_policy
 from camd.storage.removal import Removal
-from camd.storage.retention import MOST_LISTED, CleanupPlan, Planner, Policy, outcome
-from camd.storage.rows import Beginning
+from camd.storage.retention import MOST_LISTED, CleanupPlan, Planner, RetentionPolicy, outcome
+from camd.storage.rows import SessionStart
 from camd.storage.stock import in_batches
-from camd.storage.timekeeper import Timekeeper, arrival_of
-from camd.storage.trust import Arrival, ClockTrust
+from camd.storage.timekeeper import TrustedClock, arrival_of
+from camd.storage.trust import ClockTrust, FootageArrival
 
 log = structlog.get_logger("camd.retention")
 
@@ -41,7 +41,7 @@ InUse = Callable[[], Mapping[str, int]]  # newest files of running sessions, and
 
 
 @attrs.frozen
-class Cleanup:
+class CleanupRun:
     """A run: what was planned, whether it was carried out, and what came of it."""
 
     plan: CleanupPlan
@@ -76,15 +76,15 @@ class Retention:
     state_dir: Path
     events: Fanout[Event]
     in_use: InUse
-    policy: Policy = attrs.field(factory=Policy)
-    timekeeper: Timekeeper | None = None  # None: the clock is believed
+    policy: RetentionPolicy = attrs.field(factory=RetentionPolicy)
+    timekeeper: TrustedClock | None = None  # None: the clock is believed
     last: CleanupReceipt | None = attrs.field(default=None, init=False)  # of this life
     _one: trio.Lock = attrs.field(factory=trio.Lock, init=False)
     _looking: trio.CapacityLimiter = attrs.field(
         factory=partial(trio.CapacityLimiter, 1), init=False
     )
 
-    async def set_policy(self, policy: Policy) -> None:
+    async def set_policy(self, policy: RetentionPolicy) -> None:
         """Put another policy in force; durable when this returns. Raises Refusal.
 
         A run that goes on by the old one stops.
@@ -122,7 +122,7 @@ class Retention:
             self.timekeeper.look, limiter=self._looking, abandon_on_cancel=True
         )
 
-    async def clean_up(self, asked_by: str, *, force: bool = False) -> Cleanup:
+    async def clean_up(self, asked_by: str, *, force: bool = False) -> CleanupRun:
         """Carry the policy out once; `force` overrides the brake, and believes the clock.
 
         Raises Refusal.
@@ -142,7 +142,7 @@ class Retention:
                 receipt = _receipt(plan, tally, began, asked_by)
                 with trio.CancelScope(shield=True), trio.move_on_after(RECEIPT_SECONDS):
                     await self._leave(receipt, plan)
-            return Cleanup(plan, executed, receipt)
+            return CleanupRun(plan, executed, receipt)
 
     async def run_when_due(self, first_seconds: float = FIRST_SECONDS) -> None:
         """Clean up for ever: some time after the start, then once in every interval."""
@@ -159,7 +159,7 @@ class Retention:
     # --- planning ---
 
     async def _plan(
-        self, policy: Policy, brake_percent: float, *, believe: bool = False
+        self, policy: RetentionPolicy, brake_percent: float, *, believe: bool = False
     ) -> CleanupPlan:
         clerk, in_use = self.storage.clerk, self.in_use()
         total = await clerk.read(lambda archive: _total_bytes(archive, in_use))
@@ -172,7 +172,7 @@ class Retention:
             if not segments:
                 break
             behind, in_use = segments[-1], self.in_use()
-            pins = await Keeper(self.storage).pins([s.filename for s in segments])
+            pins = await FileActions(self.storage).pins([s.filename for s in segments])
             busy = {s.filename for s in segments if s.filename in in_use or self.storage.busy(s)}
             young = set[str]()
             if trust is not None:
@@ -182,7 +182,7 @@ class Retention:
         return planner.plan()
 
     async def _young(
-        self, aged: Sequence[Segment], trust: ClockTrust, policy: Policy, believe: bool
+        self, aged: Sequence[Segment], trust: ClockTrust, policy: RetentionPolicy, believe: bool
     ) -> set[str]:
         """Name those that are not as old as their dates say, by when they arrived here."""
         disk, folder = self.storage.disk, self.storage.folder
@@ -201,7 +201,7 @@ class Retention:
     # --- doing ---
 
     async def _carry_out(self, plan: CleanupPlan, tally: _Tally) -> None:
-        names, keeper = [each.filename for each in plan.going], Keeper(self.storage)
+        names, keeper = [each.filename for each in plan.going], FileActions(self.storage)
         tally.trouble = "whoever asked for it went away, or the service stops"  # until it is over
         for batch in in_batches(names, BATCH):
             if self.policy is not plan.policy:
@@ -228,19 +228,19 @@ class Retention:
         await self.storage.clerk.tell(lambda archive: append_receipt(disk, archive.folder, receipt))
 
 
-def _by_session(segment: Segment, beginning: Beginning | None) -> Arrival | None:
+def _by_session(segment: Segment, beginning: SessionStart | None) -> FootageArrival | None:
     """Say when a file arrived that does not tell it, as a Matroska file, by its session's start."""
     if beginning is None or not beginning.boot_id:
         return None
     since = max(0.0, (segment.end - beginning.start).total_seconds())
-    return Arrival(beginning.boot_id, beginning.monotonic + since)
+    return FootageArrival(beginning.boot_id, beginning.monotonic + since)
 
 
-def _oldest(archive: Archive, behind: Segment | None) -> tuple[Segment, ...]:
+def _oldest(archive: RecordingIndex, behind: Segment | None) -> tuple[Segment, ...]:
     return archive.catalog.oldest(behind, CHUNK)
 
 
-def _total_bytes(archive: Archive, in_use: Mapping[str, int]) -> int:
+def _total_bytes(archive: RecordingIndex, in_use: Mapping[str, int]) -> int:
     """Add up all recordings, with growing ones as long as they are now."""
     known = [archive.catalog.segment(name) for name in in_use]
     listed = sum(s.size_bytes for s in known if s and s.state is not SegmentState.MISSING)
@@ -277,7 +277,7 @@ async def open_retention(
 ) -> AsyncIterator[Retention]:
     """Carry out the stored policy while the block runs; a run ends between two files."""
     policy = await trio.to_thread.run_sync(load_policy, state_dir)
-    timekeeper = await trio.to_thread.run_sync(Timekeeper.open, state_dir)
+    timekeeper = await trio.to_thread.run_sync(TrustedClock.open, state_dir)
     retention = Retention(storage, config, state_dir, events, in_use, policy, timekeeper)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(retention.watch_clock)

@@ -21,15 +21,15 @@ from camd.storage.archive import (
     FOLDER,
     INDEX,
     MOST_PENDING,
-    Archive,
     FolderInUseError,
+    RecordingIndex,
     file_id,
     told_by_a_file,
 )
-from camd.storage.backlog import Backlog
+from camd.storage.backlog import NoteBacklog
 from camd.storage.database import is_damage
 from camd.storage.disk import Disk
-from camd.storage.guard import Guard
+from camd.storage.guard import SpaceMonitor
 from camd.storage.records import Record
 
 log = structlog.get_logger("camd.storage")
@@ -42,19 +42,19 @@ LONGEST_RETRY_SECONDS = 30.0  # … and so on
 
 
 @attrs.frozen(eq=False)
-class Note:
+class IndexNote:
     """Something to be noted: what is done to the archive, and whether the files tell it too."""
 
-    work: Callable[[Archive], None]
+    work: Callable[[RecordingIndex], None]
     told_by_files: bool = False
 
 
-def _nothing(archive: Archive) -> None:
+def _nothing(archive: RecordingIndex) -> None:
     """Ask the archive for nothing: what waits is written on the way."""
 
 
 @attrs.define(eq=False)
-class Clerk:
+class IndexWorker:
     """Keeps the archive of the folder that is there now. The guard is told of every failure.
 
     `opened` grows whenever there is another archive, or another index in it: then the folder
@@ -63,23 +63,23 @@ class Clerk:
 
     disk: Disk
     recordings: Path
-    guard: Guard
+    guard: SpaceMonitor
     opened: int = attrs.field(default=0, init=False)
     in_use: FolderInUseError | None = attrs.field(default=None, init=False)
     settled: Callable[[], None] = lambda: None  # in the archive's thread: everything is noted
-    _notes: Backlog[Note] = attrs.field(init=False)
+    _notes: NoteBacklog[IndexNote] = attrs.field(init=False)
     _refused: OSError | sqlite3.Error | None = attrs.field(default=None, init=False)
     _told: str = attrs.field(default="", init=False)  # the trouble that the log has
     _behind: trio.Event = attrs.field(factory=trio.Event, init=False)  # something waits
     _tried: trio.Event = attrs.field(factory=trio.Event, init=False)  # a note was tried
     _given_up: int = attrs.field(default=0, init=False)  # notes, by archives that are gone
-    _archive: Archive | None = attrs.field(default=None, init=False)
-    _stale: list[Archive] = attrs.field(factory=list, init=False)  # of folders that are gone
+    _archive: RecordingIndex | None = attrs.field(default=None, init=False)
+    _stale: list[RecordingIndex] = attrs.field(factory=list, init=False)  # of folders that are gone
     _damaged: bool = attrs.field(default=False, init=False)
     _one: trio.CapacityLimiter = attrs.field(factory=partial(trio.CapacityLimiter, 1), init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._notes = Backlog(MOST_PENDING, lambda note: note.told_by_files)
+        self._notes = NoteBacklog(MOST_PENDING, lambda note: note.told_by_files)
 
     # --- which archive ---
 
@@ -96,7 +96,7 @@ class Clerk:
                 self._damaged = True
             return
         try:
-            archive = Archive.open(self.disk, self.recordings)
+            archive = RecordingIndex.open(self.disk, self.recordings)
         except FolderInUseError as error:
             self.in_use = error
             raise
@@ -108,7 +108,7 @@ class Clerk:
         self._archive, self._damaged, self.in_use = archive, False, None
         self.opened += 1
 
-    def _repaired(self, archive: Archive) -> Archive:
+    def _repaired(self, archive: RecordingIndex) -> RecordingIndex:
         """Do in the archive's thread what has to be done before it is used."""
         if self._damaged and archive is self._archive:
             self._damaged = False
@@ -127,7 +127,7 @@ class Clerk:
         self._write_notes(archive)
         return archive
 
-    def _write_notes(self, archive: Archive) -> None:
+    def _write_notes(self, archive: RecordingIndex) -> None:
         """Do what waits to be noted, in order, until something refuses."""
         refused: OSError | sqlite3.Error | None = None
         while refused is None and (note := self._notes.first) is not None:
@@ -166,7 +166,7 @@ class Clerk:
 
     # --- asking ---
 
-    async def ask(self, work: Callable[[Archive], T], *, abandon: bool = False) -> T:
+    async def ask(self, work: Callable[[RecordingIndex], T], *, abandon: bool = False) -> T:
         """Let `work` have the archive, in its thread; waits as long as the disk likes.
 
         What waited to be noted is written first, if that works. When the index turns out to be
@@ -185,7 +185,7 @@ class Clerk:
         finally:
             self._take_note()
 
-    async def _ask(self, work: Callable[[Archive], T], abandon: bool) -> T:
+    async def _ask(self, work: Callable[[RecordingIndex], T], abandon: bool) -> T:
         if self._archive is None:
             raise Refusal(STORAGE_MISSING)
         archive = self._archive
@@ -196,7 +196,7 @@ class Clerk:
                 abandon_on_cancel=abandon,
             )
 
-    async def read(self, read: Callable[[Archive], T]) -> T:
+    async def read(self, read: Callable[[RecordingIndex], T]) -> T:
         """Look something up. Raises Refusal when that fails or takes too long."""
         with trio.move_on_after(PATIENCE_SECONDS):
             try:
@@ -224,19 +224,21 @@ class Clerk:
         told = all(map(told_by_a_file, records))
         await self.tell(lambda archive: archive.accept(*records), told_by_files=told)
 
-    async def tell(self, write: Callable[[Archive], None], *, told_by_files: bool = False) -> None:
+    async def tell(
+        self, write: Callable[[RecordingIndex], None], *, told_by_files: bool = False
+    ) -> None:
         """Let `write` change the archive, behind all that was told before.
 
         Returns when it was tried. When it fails, that is logged, and it is tried again until it
         works; `write` must bear that. When MOST_PENDING wait, those are given up first that are
         `told_by_files`, then the oldest.
         """
-        self._notes.add(Note(write, told_by_files))
+        self._notes.add(IndexNote(write, told_by_files))
         await self._deliver()
 
-    def tell_soon(self, write: Callable[[Archive], None]) -> None:
+    def tell_soon(self, write: Callable[[RecordingIndex], None]) -> None:
         """Let `write` change the archive as with `tell`, and do not wait for that."""
-        self._notes.add(Note(write))
+        self._notes.add(IndexNote(write))
         self._behind.set()
 
     async def wait_settled(self) -> None:

@@ -7,7 +7,7 @@ import enum
 import attrs
 
 
-class Fault(enum.Enum):
+class FindingKind(enum.Enum):
     """What can be wrong."""
 
     DAMAGED = "damaged"
@@ -40,17 +40,23 @@ class Fault(enum.Enum):
     def harmless(self) -> bool:
         """Whether nothing is lost and nothing has to be done."""
         return self in (
-            *(Fault.FOREIGN, Fault.UNHASHED, Fault.UNACCOUNTED, Fault.TORN, Fault.REMOVED),
-            Fault.UNFINISHED,
+            *(
+                FindingKind.FOREIGN,
+                FindingKind.UNHASHED,
+                FindingKind.UNACCOUNTED,
+                FindingKind.TORN,
+                FindingKind.REMOVED,
+            ),
+            FindingKind.UNFINISHED,
         )
 
 
 @attrs.frozen
-class Complaint:
+class Finding:
     """One thing that is not as it should be: about what, what it is, and what to do."""
 
     subject: str  # a file, a session, or a part of the index
-    fault: Fault
+    fault: FindingKind
     text: str
     advice: str
 

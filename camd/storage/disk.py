@@ -17,14 +17,14 @@ from typing import Protocol
 import attrs
 
 from camd.storage.filesystem import largest_file, move_exclusively
-from camd.storage.identity import Place
+from camd.storage.identity import FolderLocation
 from camd.storage.levels import Usage
 
 _NO_SYNC = (errno.EINVAL, errno.EOPNOTSUPP)  # of a folder, on file systems that have no such thing
 
 
 @attrs.frozen
-class Standing:
+class FileStanding:
     """What others have left of a file that is open. `linked`: it has a name, whichever."""
 
     size_bytes: int
@@ -42,7 +42,7 @@ class DiskFile(Protocol):
     def modified(self) -> datetime:
         """When it was last written to, UTC."""
 
-    def standing(self, path: Path) -> Standing:
+    def standing(self, path: Path) -> FileStanding:
         """Say what is left of the file that was created at `path`. Raises OSError."""
 
     def read(self, offset: int, size: int) -> bytes:
@@ -103,7 +103,7 @@ class Disk(Protocol):
     def usage(self, path: Path) -> Usage:
         """Sample the volume that `path` is on (statvfs(3))."""
 
-    def place(self, path: Path) -> Place:
+    def place(self, path: Path) -> FolderLocation:
         """Say on which file system `path` is, or would be made."""
 
 
@@ -121,14 +121,14 @@ class PosixFile:
         """fstat(2)."""
         return datetime.fromtimestamp(os.fstat(self._fd).st_mtime, UTC)
 
-    def standing(self, path: Path) -> Standing:
+    def standing(self, path: Path) -> FileStanding:
         """fstat(2), lstat(2)."""
         facts = os.fstat(self._fd)
         try:
             here = os.path.samestat(path.lstat(), facts)
         except (FileNotFoundError, NotADirectoryError):
             here = False
-        return Standing(facts.st_size, facts.st_nlink > 0, here)
+        return FileStanding(facts.st_size, facts.st_nlink > 0, here)
 
     def read(self, offset: int, size: int) -> bytes:
         """pread(2), repeated until it is enough."""
@@ -248,7 +248,7 @@ class PosixDisk:
             total_inodes=facts.f_files,
         )
 
-    def place(self, path: Path) -> Place:
+    def place(self, path: Path) -> FolderLocation:
         """Walk up from the path, or its nearest parent that exists, while st_dev is the same."""
         top = Path(os.path.realpath(path))  # unlike Path.resolve, at peace with loops
         while not top.exists() and top != top.parent:
@@ -256,4 +256,4 @@ class PosixDisk:
         device = top.stat().st_dev
         while top != top.parent and top.parent.stat().st_dev == device:
             top = top.parent
-        return Place(top, device)
+        return FolderLocation(top, device)

@@ -14,33 +14,35 @@ import attrs
 from camd.media.boxes import MediaError, children
 from camd.media.decodable import undecodable
 from camd.media.mp4 import HASHED_FROM
-from camd.media.repair import Survey, survey
+from camd.media.repair import InterruptedSegment, read_interrupted
 from camd.media.samples import check_samples
-from camd.media.stored import HEAD_SIZE, probe, sealed_moov_offset
+from camd.media.stored import HEAD_SIZE, sealed_moov_offset, summarise
 from camd.storage.disk import Disk, DiskFile
 from camd.storage.naming import is_recording
 from camd.storage.recovery import MOOV_LIMIT
-from camd.storage.verify import Seen, Shape
+from camd.storage.verify import FileContents, FileShape
 
 _PIECE = 1 << 20
 _EBML = b"\x1a\x45\xdf\xa3"  # RFC 8794, 8.1: what a Matroska file begins with
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
 
 
-def examine(disk: Disk, path: Path, *, fast: bool = False, expected: str | None = None) -> Seen:
+def inspect_recording(
+    disk: Disk, path: Path, *, fast: bool = False, expected: str | None = None
+) -> FileContents:
     """Look at a file: its structure, and unless `fast` every byte of it.
 
     `expected` is the hash that it should have; where it has another one, the damage is located.
     Raises nothing that the file or the disk could cause.
     """
-    seen = Seen(path.name, Shape.FOREIGN)
+    seen = FileContents(path.name, FileShape.FOREIGN)
     try:
         file = disk.open(path)
     except BlockingIOError:
-        return attrs.evolve(seen, shape=Shape.BUSY)
+        return attrs.evolve(seen, shape=FileShape.BUSY)
     except OSError as error:
         if error.errno in _NOT_THERE:
-            return attrs.evolve(seen, shape=Shape.GONE)
+            return attrs.evolve(seen, shape=FileShape.GONE)
         return _unreadable(seen, error)
     try:
         seen = attrs.evolve(seen, size_bytes=file.size())
@@ -51,43 +53,43 @@ def examine(disk: Disk, path: Path, *, fast: bool = False, expected: str | None 
         file.close()
 
 
-def _unreadable(seen: Seen, error: OSError) -> Seen:
-    return attrs.evolve(seen, shape=Shape.UNREADABLE, broken=error.strerror or str(error))
+def _unreadable(seen: FileContents, error: OSError) -> FileContents:
+    return attrs.evolve(seen, shape=FileShape.UNREADABLE, broken=error.strerror or str(error))
 
 
-def _structure(file: DiskFile, seen: Seen, fast: bool) -> Seen:
+def _structure(file: DiskFile, seen: FileContents, fast: bool) -> FileContents:
     """Find out what kind of file it is, and whether it hangs together."""
     head = file.read(0, HEAD_SIZE)
     ours = is_recording(seen.filename)
     if not head:
-        return attrs.evolve(seen, shape=Shape.EMPTY if ours else Shape.FOREIGN)
+        return attrs.evolve(seen, shape=FileShape.EMPTY if ours else FileShape.FOREIGN)
     if head.startswith(_EBML):
-        return attrs.evolve(seen, shape=Shape.MATROSKA)
+        return attrs.evolve(seen, shape=FileShape.MATROSKA)
     try:
         moov_offset = sealed_moov_offset(head)
     except MediaError:
-        return attrs.evolve(seen, shape=Shape.EMPTY if ours else Shape.FOREIGN)
+        return attrs.evolve(seen, shape=FileShape.EMPTY if ours else FileShape.FOREIGN)
     if moov_offset is None:
         return _interrupted(file, seen, fast)
-    return _sealed(file, attrs.evolve(seen, shape=Shape.SEALED), head, moov_offset, fast)
+    return _sealed(file, attrs.evolve(seen, shape=FileShape.SEALED), head, moov_offset, fast)
 
 
-def _interrupted(file: DiskFile, seen: Seen, fast: bool) -> Seen:
+def _interrupted(file: DiskFile, seen: FileContents, fast: bool) -> FileContents:
     """Follow the fragments of a segment that was never sealed."""
     try:
-        found = survey(file.read, seen.size_bytes)
-        intact = found if fast else survey(file.read, seen.size_bytes, every=True)
+        found = read_interrupted(file.read, seen.size_bytes)
+        intact = found if fast else read_interrupted(file.read, seen.size_bytes, every=True)
     except MediaError as error:
-        return attrs.evolve(seen, shape=Shape.EMPTY, broken=str(error))
+        return attrs.evolve(seen, shape=FileShape.EMPTY, broken=str(error))
     if found is None:
-        return attrs.evolve(seen, shape=Shape.EMPTY)
+        return attrs.evolve(seen, shape=FileShape.EMPTY)
     whole = intact.whole_bytes if intact else 0
     broken = "" if whole == found.whole_bytes else f"is damaged from byte {whole} on"
     told = _described(seen, found)
-    return attrs.evolve(told, shape=Shape.INTERRUPTED, broken=broken)
+    return attrs.evolve(told, shape=FileShape.INTERRUPTED, broken=broken)
 
 
-def _described(seen: Seen, found: Survey) -> Seen:
+def _described(seen: FileContents, found: InterruptedSegment) -> FileContents:
     return attrs.evolve(
         seen,
         identity=found.index.identity,
@@ -97,7 +99,9 @@ def _described(seen: Seen, found: Survey) -> Seen:
     )
 
 
-def _sealed(file: DiskFile, seen: Seen, head: bytes, moov_offset: int, fast: bool) -> Seen:
+def _sealed(
+    file: DiskFile, seen: FileContents, head: bytes, moov_offset: int, fast: bool
+) -> FileContents:
     """Read a sealed file's tables, and follow the fragments that its media data still hold."""
     lacking = moov_offset + 8 - seen.size_bytes
     if lacking > 0:
@@ -107,9 +111,9 @@ def _sealed(file: DiskFile, seen: Seen, head: bytes, moov_offset: int, fast: boo
     try:
         if [box.kind for box in children(moov)] != [b"moov"]:
             raise MediaError("what follows its media data is no index")
-        contents = probe(head, moov)
+        contents = summarise(head, moov)
         check_samples(moov, HASHED_FROM, moov_offset)
-        found = survey(file.read, moov_offset)
+        found = read_interrupted(file.read, moov_offset)
     except MediaError as error:
         return attrs.evolve(seen, broken=f"is damaged: {error}")
     if found is None or found.whole_bytes != moov_offset:
@@ -126,15 +130,15 @@ def _sealed(file: DiskFile, seen: Seen, head: bytes, moov_offset: int, fast: boo
     )
 
 
-def _whole(file: DiskFile, seen: Seen, fast: bool, expected: str | None) -> Seen:
+def _whole(file: DiskFile, seen: FileContents, fast: bool, expected: str | None) -> FileContents:
     """Read every byte: hash it when there is a hash to compare with, else trust the checksums."""
-    if fast or seen.broken or seen.shape not in (Shape.SEALED, Shape.MATROSKA):
+    if fast or seen.broken or seen.shape not in (FileShape.SEALED, FileShape.MATROSKA):
         return seen
     if expected is not None:
         seen = attrs.evolve(seen, sha256=_hashed(file))
-    if seen.shape is Shape.MATROSKA or (expected is not None and expected == seen.sha256):
+    if seen.shape is FileShape.MATROSKA or (expected is not None and expected == seen.sha256):
         return seen
-    found = survey(file.read, seen.whole_bytes, every=True)
+    found = read_interrupted(file.read, seen.whole_bytes, every=True)
     whole = found.whole_bytes if found else HASHED_FROM
     if whole == seen.whole_bytes:
         return seen

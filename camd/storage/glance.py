@@ -16,13 +16,13 @@ from urllib.parse import quote
 import attrs
 
 from camd.model import SessionId
-from camd.storage.accounts import JournalFacts, SessionAccount
+from camd.storage.accounts import IndexedSession, JournalFacts
 from camd.storage.archive import FOLDER, INDEX
 from camd.storage.catalog import Catalog
 from camd.storage.disk import Disk
-from camd.storage.journal import Journal, Place
-from camd.storage.reading import ReadingDisk
-from camd.storage.records import Record, Removals, Removed, Scars, decode, scars
+from camd.storage.journal import Journal, JournalPosition
+from camd.storage.reading import ReadOnlyDisk
+from camd.storage.records import JournalDamage, Record, Removals, Removed, count_damage, decode
 from camd.storage.rows import SCHEMA, SCHEMA_VERSION, gap_of, segment_of, session_of
 
 _STRANGE = (sqlite3.Error, ValueError, TypeError, OverflowError)  # what rows of garbage raise
@@ -31,7 +31,7 @@ Stamp = tuple[tuple[str, int, int], ...]
 
 
 @attrs.define(eq=False)
-class Glance:
+class IndexSnapshot:
     """An archive that forgets: what is noted in it stays in memory. For one thread at a time."""
 
     lasting: ClassVar[bool] = False
@@ -43,7 +43,7 @@ class Glance:
     _stamp: Stamp
 
     @classmethod
-    def open(cls, recordings: Path, *, reindex: bool = False) -> Glance:
+    def open(cls, recordings: Path, *, reindex: bool = False) -> IndexSnapshot:
         """Copy what is known of the folder; with `reindex` the journal alone is asked.
 
         Blocks on the disk, and raises nothing for what it finds there.
@@ -52,7 +52,7 @@ class Glance:
         stamp = _stamp_of(folder)
         db, trouble = (_blank(), "") if reindex else _copied(folder / INDEX)
         catalog = Catalog(db)
-        facts = _read_journal(ReadingDisk(heed_locks=False), folder, catalog)
+        facts = _read_journal(ReadOnlyDisk(heed_locks=False), folder, catalog)
         return cls(recordings, catalog, trouble, facts, db, stamp)
 
     @property
@@ -60,22 +60,22 @@ class Glance:
         """Whether index or journal changed since."""
         return _stamp_of(self.folder / FOLDER) != self._stamp
 
-    def again(self) -> Glance:
+    def again(self) -> IndexSnapshot:
         """Close this one and copy anew."""
         self.close()
-        return Glance.open(self.folder)
+        return IndexSnapshot.open(self.folder)
 
     def note(self, *records: Record) -> None:
         """Remember records for as long as this is open."""
         self.catalog.apply(records, self.catalog.place)
 
-    def sessions(self) -> Iterator[SessionAccount]:
+    def sessions(self) -> Iterator[IndexedSession]:
         """Read all sessions, oldest first, with their segments and ledger entries."""
         rows = self._db.execute("SELECT * FROM sessions ORDER BY start_us").fetchall()
         for row in rows:
             session = self.catalog.session(SessionId(row["session_id"]))
             if session is not None:
-                yield SessionAccount(session, row["frames_captured"], row["frames_written"])
+                yield IndexedSession(session, row["frames_captured"], row["frames_written"])
 
     def strangers(self) -> tuple[str, ...]:
         """Name sessions of which there are files, and nothing else."""
@@ -90,7 +90,7 @@ class Glance:
 
         Raises nothing; what cannot be read tells nothing.
         """
-        disk = ReadingDisk(heed_locks=False)
+        disk = ReadOnlyDisk(heed_locks=False)
         journal, found = Journal(disk, self.folder / FOLDER), Removals(session_ids)
         with suppress(OSError):
             for number in journal.numbers():
@@ -187,14 +187,14 @@ def _read_journal(disk: Disk, folder: Path, catalog: Catalog) -> JournalFacts:
     expected = range(1, max([*numbers, since.file]) + 1)
     missing = tuple(journal.path(n).name for n in expected if n not in numbers)
     unreadable: list[tuple[str, str]] = []
-    found, reached = Scars(), Place()
+    found, reached = JournalDamage(), JournalPosition()
     for number in numbers:
         try:
             data = _whole(disk, journal.path(number))
         except OSError as error:
             unreadable.append((journal.path(number).name, error.strerror or str(error)))
             continue
-        found, reached = found + scars(data), Place(number, len(data))
+        found, reached = found + count_damage(data), JournalPosition(number, len(data))
         known = since.offset if number == since.file else 0
         if number >= since.file:
             catalog.apply(decode(data[known:]), reached)

@@ -24,17 +24,17 @@ from camd.storage import probe
 from camd.storage.disk import Disk
 from camd.storage.levels import (
     Admission,
-    Fault,
-    Need,
+    SpaceNeed,
     Thresholds,
     Usage,
+    VolumeFault,
     admit,
     blames_volume,
+    classify_level,
     level_of,
     seconds_until_blocked,
-    weigh,
 )
-from camd.storage.watched import Watch
+from camd.storage.watched import IoTimer
 
 log = structlog.get_logger("camd.storage")
 
@@ -47,7 +47,7 @@ RATE_WINDOW_SECONDS = 10.0
 
 
 @attrs.define(eq=False)
-class Guard:
+class SpaceMonitor:
     """The level of the recordings volume, and who was promised how much of it."""
 
     folder: Path
@@ -55,12 +55,12 @@ class Guard:
     _thresholds: Thresholds
     _events: Fanout[Event]
     prepare: Callable[[], None] = lambda: None  # runs in the probe's thread, folder usable
-    identify: Callable[[], Fault | None] = lambda: None  # the same, before all else
-    watch: Watch = attrs.field(factory=Watch, init=False)
+    identify: Callable[[], VolumeFault | None] = lambda: None  # the same, before all else
+    watch: IoTimer = attrs.field(factory=IoTimer, init=False)
     _promises: dict[SessionId, float] = attrs.field(factory=dict, init=False)
     _usage: Usage = attrs.field(default=Usage(0, 0), init=False)
     _level: StorageLevel = attrs.field(default=StorageLevel.OK, init=False)
-    _fault: Fault | None = attrs.field(default=None, init=False)
+    _fault: VolumeFault | None = attrs.field(default=None, init=False)
     _failure: OSError | None = attrs.field(default=None, init=False)  # of a write, not yet over
     _trial_at: float = attrs.field(default=0.0, init=False)
     _mute: bool = attrs.field(default=False, init=False)  # a probe does not return
@@ -85,7 +85,7 @@ class Guard:
 
     # --- admission ---
 
-    async def admit(self, session: SessionId, need: Need) -> Admission:
+    async def admit(self, session: SessionId, need: SpaceNeed) -> Admission:
         """Promise room for a recording, judged on a fresh sample.
 
         Waits for at most twice the probe's patience. Raises Refusal −1010, −1008, or why the
@@ -196,8 +196,8 @@ class Guard:
             yield
             nursery.cancel_scope.cancel()
 
-    def _probe(self, trial: bool) -> probe.Sample:
-        sample = probe.look(self.folder, self._disk, self.identify)
+    def _probe(self, trial: bool) -> probe.VolumeSample:
+        sample = probe.sample_volume(self.folder, self._disk, self.identify)
         if sample.fault is not None:
             return sample
         if trial:
@@ -232,7 +232,7 @@ class Guard:
         hung = pending >= HUNG_SECONDS
         by_use = level_of(self._usage, self._thresholds, self._level)
         failing = self._failure is not None
-        self._judge(weigh(by_use, self._fault, hung=hung, failing=failing))
+        self._judge(classify_level(by_use, self._fault, hung=hung, failing=failing))
 
     def _judge(self, level: StorageLevel) -> None:
         before, self._level = self._level, level
@@ -270,14 +270,14 @@ class Guard:
         )
         return attrs.evolve(status, seconds_until_blocked=seconds_until_blocked(status))
 
-    def _explanation(self) -> Fault:
+    def _explanation(self) -> VolumeFault:
         """What is known of the level beyond its name."""
         if self._fault is not None and self._fault.level is self._level:
             return self._fault
         if self._failure is not None and self._level is StorageLevel.FAILING:
             why = self._failure.strerror or str(self._failure)
-            return Fault(self._level, f"Writing to the recordings volume fails: {why}")
-        return Fault(self._level)
+            return VolumeFault(self._level, f"Writing to the recordings volume fails: {why}")
+        return VolumeFault(self._level)
 
     def give_reserve(self) -> None:
         """Free the reserve for a seal; the next sample with room to spare takes it again.

@@ -14,13 +14,13 @@ from pathlib import Path
 import attrs
 
 from camd.model import StorageLevel
-from camd.storage.levels import Fault
+from camd.storage.levels import VolumeFault
 
 _ROOT = Path("/")
 
 
 @attrs.frozen
-class Place:
+class FolderLocation:
     """Where a folder is: the top of its file system, and that one's st_dev (stat(2)).
 
     The top is the last folder on the way up with the same st_dev: the mount point, or "/". A bind
@@ -38,7 +38,7 @@ class Place:
 
 
 @attrs.frozen
-class Known:
+class KnownVolume:
     """The volume that was used last: its id ("" when it could not be marked), and where it was."""
 
     volume_id: str
@@ -46,7 +46,7 @@ class Known:
     top: Path
 
 
-class Verdict(enum.Enum):
+class VolumeRecognition(enum.Enum):
     """How a volume that may be used was recognised."""
 
     SAME = "same"  # it is the one that is remembered
@@ -55,13 +55,13 @@ class Verdict(enum.Enum):
     CHANGED = "changed"  # it has another one's marker
 
 
-BARE = Fault(
+BARE = VolumeFault(
     StorageLevel.MISSING,
     "The disk of the recordings is not mounted: the folder is on the file system around it",
     "Mount the disk; recording goes on by itself. To record without it from now on, stop the "
     "service, remove volume.json from its state folder, and start it again.",
 )
-NO_MOUNT = Fault(
+NO_MOUNT = VolumeFault(
     StorageLevel.MISSING,
     "The recordings folder is on the root file system, and storage.require_mount forbids that",
     "Mount the disk; recording goes on by itself. To record without it, set "
@@ -70,8 +70,8 @@ NO_MOUNT = Fault(
 
 
 def decide(
-    place: Place, marker: str | None, known: Known | None, *, require_mount: bool
-) -> Verdict | Fault:
+    place: FolderLocation, marker: str | None, known: KnownVolume | None, *, require_mount: bool
+) -> VolumeRecognition | VolumeFault:
     """Say how the volume at `place` is recognised, or why it must not be touched.
 
     `marker` is the id that it bears, None when it has no marker.
@@ -79,12 +79,12 @@ def decide(
     if require_mount and not place.own_mount:
         return NO_MOUNT
     if known is None:
-        return Verdict.NEW if marker is None else Verdict.FOUND
+        return VolumeRecognition.NEW if marker is None else VolumeRecognition.FOUND
     if marker is not None and marker == known.volume_id:
-        return Verdict.SAME
+        return VolumeRecognition.SAME
     if known.top != place.top and known.top.is_relative_to(place.top):
         return BARE  # the file system that was here is gone, and the one around it shows
-    return Verdict.NEW if marker is None else Verdict.CHANGED
+    return VolumeRecognition.NEW if marker is None else VolumeRecognition.CHANGED
 
 
 def parse_marker(text: str) -> str | None:
@@ -96,17 +96,19 @@ def parse_marker(text: str) -> str | None:
     return found if isinstance(found, str) and found else None
 
 
-def parse_known(text: str, folder: Path) -> Known | None:
+def parse_known(text: str, folder: Path) -> KnownVolume | None:
     """Read what is remembered of `folder`; None when that is another folder's, or not readable."""
     try:
         found = json.loads(text)
-        known = Known(str(found["volume_id"]), Path(found["folder"]), Path(found["mount_point"]))
+        known = KnownVolume(
+            str(found["volume_id"]), Path(found["folder"]), Path(found["mount_point"])
+        )
     except (ValueError, KeyError, TypeError):
         return None
     return known if known.folder == folder else None
 
 
-def render_known(known: Known) -> str:
+def render_known(known: KnownVolume) -> str:
     """Write what is to be remembered."""
     facts = {
         "volume_id": known.volume_id,

@@ -22,7 +22,7 @@ _NAME = re.compile(r"journal-(\d{6})\.jsonl", re.ASCII)
 
 
 @attrs.frozen(order=True)
-class Place:
+class JournalPosition:
     """A place in the journal: everything before it is known."""
 
     file: int = 0
@@ -35,7 +35,9 @@ class Journal:
 
     disk: Disk
     folder: Path
-    place: Place = attrs.field(default=Place(1), init=False)  # where the next line goes
+    place: JournalPosition = attrs.field(
+        default=JournalPosition(1), init=False
+    )  # where the next line goes
     _file: DiskFile | None = attrs.field(default=None, init=False)
     _torn: bool = attrs.field(default=False, init=False)  # the file may not end with a line
 
@@ -44,7 +46,7 @@ class Journal:
         """Find the journal in `folder`, which must exist. Raises OSError."""
         journal = cls(disk, folder)
         if numbers := journal.numbers():
-            journal.place = Place(numbers[-1])
+            journal.place = JournalPosition(numbers[-1])
             journal._file = journal._continued()
         return journal
 
@@ -57,7 +59,9 @@ class Journal:
         """Say where a file of the journal is."""
         return self.folder / f"journal-{number:06}.jsonl"
 
-    def read(self, since: Place = Place()) -> Iterator[tuple[list[Record], Place]]:
+    def read(
+        self, since: JournalPosition = JournalPosition()
+    ) -> Iterator[tuple[list[Record], JournalPosition]]:
         """Read what stands behind `since`: a file's records, and the place behind them.
 
         Raises OSError.
@@ -67,7 +71,7 @@ class Journal:
                 continue
             offset = since.offset if number == since.file else 0
             size, data = self._read(number, offset)
-            yield list(decode(data)), Place(number, max(size, offset))
+            yield list(decode(data)), JournalPosition(number, max(size, offset))
 
     def _read(self, number: int, offset: int) -> tuple[int, bytes]:
         """Return a file's size and what stands behind `offset`."""
@@ -93,7 +97,7 @@ class Journal:
         except OSError as error:
             if error.errno != errno.EFBIG or not self.place.offset:
                 raise
-            self.place = Place(self.place.file + 1)
+            self.place = JournalPosition(self.place.file + 1)
             self._torn = False
             self._append(records)
 
@@ -112,7 +116,7 @@ class Journal:
             self.close()  # the next line begins by looking at what is there
             raise
         self._torn = False
-        self.place = Place(self.place.file, self.place.offset + len(lines))
+        self.place = JournalPosition(self.place.file, self.place.offset + len(lines))
 
     def close(self) -> None:
         """Close the file that is open."""
@@ -124,7 +128,7 @@ class Journal:
     def _writable(self) -> DiskFile:
         if self.place.offset >= FILE_LIMIT_BYTES:
             self.close()
-            self.place = Place(self.place.file + 1)
+            self.place = JournalPosition(self.place.file + 1)
         if self._file is None:
             self._file = self._continued() or self._begun()
         return self._file
@@ -151,5 +155,5 @@ class Journal:
         except OSError:
             file.close()
             raise
-        self.place = Place(self.place.file, size)
+        self.place = JournalPosition(self.place.file, size)
         return file

@@ -13,7 +13,7 @@ from camd.clock import now
 from camd.errors import STORAGE_UNRESPONSIVE, Refusal
 from camd.model import Segment
 from camd.storage.actor import Storage
-from camd.storage.archive import Archive
+from camd.storage.archive import RecordingIndex
 from camd.storage.pins import Pin, Pins
 from camd.storage.removal import Removal, Remover
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 @attrs.frozen
-class Keeper:
+class FileActions:
     """Pins and removals of one storage; all of it in the archive's thread, in order."""
 
     storage: Storage
@@ -58,7 +58,7 @@ class Keeper:
         """
         storage = self.storage
 
-        def remove(archive: Archive) -> list[Removal]:
+        def remove(archive: RecordingIndex) -> list[Removal]:
             remover = Remover(
                 *(storage.disk, storage.folder, archive, self._pins, storage.busy), now=now()
             )
@@ -81,7 +81,7 @@ class Keeper:
             raise answer.refusal()
         return answer
 
-    async def _change(self, work: Callable[[Archive], T]) -> T:
+    async def _change(self, work: Callable[[RecordingIndex], T]) -> T:
         try:
             return await self.storage.clerk.ask(work)
         except (OSError, sqlite3.Error) as error:

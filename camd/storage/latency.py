@@ -19,41 +19,41 @@ SLOW_MEMORY_SECONDS = 30.0  # … makes the disk slow for so long
 
 
 @attrs.define(eq=False)
-class Operation:
+class PendingOperation:
     """One operation that has not returned. Seconds of the monotonic clock."""
 
     since: float  # when its latest step began
 
 
 @attrs.define(eq=False)
-class Latency:
+class IoStats:
     """The account of operations. Times are seconds of the monotonic clock, handed in.
 
     `begin` and `end` belong to the event loop; `step` and `synced` are called in writers' threads
     and change one value each.
     """
 
-    _under_way: set[Operation] = attrs.field(factory=set, init=False)
+    _under_way: set[PendingOperation] = attrs.field(factory=set, init=False)
     _syncs: deque[float] = attrs.field(factory=lambda: deque(maxlen=WINDOW_SYNCS), init=False)
     _slow_at: float = attrs.field(default=-math.inf, init=False)
 
-    def begin(self, monotonic: float) -> Operation:
+    def begin(self, monotonic: float) -> PendingOperation:
         """Take note of an operation that begins."""
-        operation = Operation(monotonic)
+        operation = PendingOperation(monotonic)
         self._under_way.add(operation)
         return operation
 
-    def step(self, operation: Operation, monotonic: float) -> None:
+    def step(self, operation: PendingOperation, monotonic: float) -> None:
         """Take note that an operation goes on with another call."""
         self._judge(operation, monotonic)
         operation.since = monotonic
 
-    def end(self, operation: Operation, monotonic: float) -> None:
+    def end(self, operation: PendingOperation, monotonic: float) -> None:
         """Take note that an operation has returned or failed."""
         self._under_way.discard(operation)
         self._judge(operation, monotonic)
 
-    def _judge(self, operation: Operation, monotonic: float) -> None:
+    def _judge(self, operation: PendingOperation, monotonic: float) -> None:
         if monotonic - operation.since >= SLOW_SECONDS:
             self._slow_at = monotonic
 

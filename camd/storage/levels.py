@@ -116,7 +116,7 @@ def level_of(
 
 
 @attrs.frozen
-class Fault:
+class VolumeFault:
     """Why a volume cannot be used, found by looking at it; texts where more is known."""
 
     level: StorageLevel
@@ -124,7 +124,9 @@ class Fault:
     suggestion: str = ""
 
 
-def weigh(by_use: StorageLevel, fault: Fault | None, *, hung: bool, failing: bool) -> StorageLevel:
+def classify_level(
+    by_use: StorageLevel, fault: VolumeFault | None, *, hung: bool, failing: bool
+) -> StorageLevel:
     """Choose the level to show of all that is the matter.
 
     What stops running sessions goes first: a call that hangs on the lost disk must not hide that
@@ -157,7 +159,7 @@ _KINDS = {
 
 
 @attrs.frozen
-class Notice:
+class LevelMessage:
     """What people and programs are told about a level that is not ok."""
 
     kind: ErrorKind
@@ -165,7 +167,7 @@ class Notice:
     suggestion: str
 
 
-def notice_of(status: StorageStatus) -> Notice | None:
+def message_of(status: StorageStatus) -> LevelMessage | None:
     """Say what is the matter and what to do; None while all is well."""
     kind = _KINDS.get(status.level)
     if kind is None:
@@ -173,7 +175,7 @@ def notice_of(status: StorageStatus) -> Notice | None:
     suggestion = status.suggestion or kind.suggestion
     if status.level is StorageLevel.LOW:
         suggestion = "Free space on the recordings volume."
-    return Notice(kind, status.reason or kind.message, suggestion)
+    return LevelMessage(kind, status.reason or kind.message, suggestion)
 
 
 def room_below_block(status: StorageStatus) -> int:
@@ -184,7 +186,7 @@ def room_below_block(status: StorageStatus) -> int:
 
 
 @attrs.frozen
-class Need:
+class SpaceNeed:
     """What a recording needs: `rate` bytes per second, for how long, and for what came before.
 
     Without `seconds` it goes on until it is stopped: then a minute is enough to begin.
@@ -215,14 +217,14 @@ class Admission:
     fits_seconds: int | None = None
 
 
-def admit(status: StorageStatus, need: Need) -> Admission:
+def admit(status: StorageStatus, need: SpaceNeed) -> Admission:
     """Decide on a recording; what its asker should know is in the answer.
 
     Raises Refusal: −1010 at the block line or above, and when not even a minute fits below it;
     −1008 when a duration that was asked for does not fit; and why when the volume cannot be used.
     """
     facts = space_facts(status)
-    notice = notice_of(status)
+    notice = message_of(status)
     if notice is not None and status.level is not StorageLevel.LOW:
         raise Refusal(notice.kind, notice.message, suggestion=notice.suggestion, **facts)
     room = room_below_block(status)

@@ -13,7 +13,7 @@ import attrs
 from camd.clock import to_unix_micros
 from camd.model import GapPage, RecordingPage, RecordingQuery, Segment, SessionPage
 from camd.storage.rows import gap_of, segment_of, summary_of
-from camd.storage.timeline import Timeline
+from camd.storage.timeline import TimeIndex
 
 Database = sqlite3.Connection
 
@@ -32,7 +32,7 @@ SELECT sessions.*,
 FROM sessions"""  # noqa: S608
 
 
-def segments_page(db: Database, timeline: Timeline, query: RecordingQuery) -> RecordingPage:
+def segments_page(db: Database, timeline: TimeIndex, query: RecordingQuery) -> RecordingPage:
     """List segments; any page of any range takes the same time, thanks to the timeline."""
     since = None if query.since is None else to_unix_micros(query.since)
     until = None if query.until is None else to_unix_micros(query.until)
@@ -60,7 +60,7 @@ def segments_page(db: Database, timeline: Timeline, query: RecordingQuery) -> Re
     return RecordingPage(_segments(db, where, values, query.limit, position.skip), total)
 
 
-def _page_by_count(db: Database, timeline: Timeline, query: RecordingQuery) -> RecordingPage:
+def _page_by_count(db: Database, timeline: TimeIndex, query: RecordingQuery) -> RecordingPage:
     """List what is few by nature: a session's segments, or what lies around a moment."""
     where, values = _conditions(query, "until_us")
     if query.since is not None:

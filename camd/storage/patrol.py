@@ -18,7 +18,7 @@ import structlog
 import trio
 
 from camd.clock import monotonic, now
-from camd.config.schema import PatrolConfig
+from camd.config.schema import ScrubConfig
 from camd.errors import FILE_IN_USE, Refusal
 from camd.model import DamageFound, Event, Segment, SegmentState, StorageStatus
 from camd.runtime.fanout import Fanout
@@ -26,11 +26,17 @@ from camd.runtime.priority import idle_io
 from camd.runtime.published import Published
 from camd.runtime.replace import replace_file
 from camd.storage.actor import Storage
-from camd.storage.complaints import Complaint
-from camd.storage.examine import examine
-from camd.storage.reading import ReadingDisk
-from camd.storage.rounds import Pace, Round, Rounds, decode_rounds, encode_rounds
-from camd.storage.verify import Seen, Shape, judge_file
+from camd.storage.complaints import Finding
+from camd.storage.examine import inspect_recording
+from camd.storage.reading import ReadOnlyDisk
+from camd.storage.rounds import (
+    ScrubPace,
+    ScrubProgress,
+    ScrubRound,
+    decode_progress,
+    encode_progress,
+)
+from camd.storage.verify import FileContents, FileShape, judge_file
 
 log = structlog.get_logger("camd.patrol")
 
@@ -47,20 +53,22 @@ class _StoppedError(Exception):
 
 
 @attrs.define(eq=False)
-class Patrol:
+class Scrub:
     """The rounds, and who makes them. `published` is how far they are."""
 
-    config: PatrolConfig
+    config: ScrubConfig
     storage: Storage
     file: Path
     events: Fanout[Event]
-    published: Published[Rounds] = attrs.field(factory=lambda: Published(Rounds()), init=False)
+    published: Published[ScrubProgress] = attrs.field(
+        factory=lambda: Published(ScrubProgress()), init=False
+    )
     _saved_at: float = attrs.field(default=0.0, init=False)
     _one: trio.CapacityLimiter = attrs.field(factory=partial(trio.CapacityLimiter, 1), init=False)
     _pen: trio.CapacityLimiter = attrs.field(factory=partial(trio.CapacityLimiter, 1), init=False)
 
     @property
-    def rounds(self) -> Rounds:
+    def rounds(self) -> ScrubProgress:
         """How far it is; never waits."""
         return self.published.value
 
@@ -94,19 +102,19 @@ class Patrol:
             if monotonic() - self._saved_at >= SAVE_SECONDS:
                 await self.save()
 
-    def _now_at(self, current: Round) -> None:
+    def _now_at(self, current: ScrubRound) -> None:
         self.published.publish(attrs.evolve(self.rounds, current=current))
 
     # --- one file ---
 
-    async def _pass(self, current: Round, segment: Segment) -> Round:
+    async def _pass(self, current: ScrubRound, segment: Segment) -> ScrubRound:
         """Check a sealed file; go past others, which recovery looks after."""
         name = segment.filename
         if segment.state is not SegmentState.SEALED or self.storage.busy(segment) is FILE_IN_USE:
             return current.passed(segment)
         with self.storage.leased(name):
             seen = await self._look_at(segment)
-        if seen.shape is Shape.GONE:
+        if seen.shape is FileShape.GONE:
             await self.storage.miss(name)
             return current.passed(segment)
         known = await self.storage.clerk.read(lambda archive: archive.catalog.segment(name))
@@ -117,15 +125,15 @@ class Patrol:
             self._tell(complaint)
         return current.checked(segment, seen.size_bytes, found)
 
-    def _tell(self, complaint: Complaint) -> None:
+    def _tell(self, complaint: Finding) -> None:
         name, fault = complaint.subject, complaint.fault.value
         log.error("recording_damaged", filename=name, fault=fault, text=complaint.text)
         self.events.publish(DamageFound(name, fault, complaint.text, complaint.advice))
         self._saved_at = -SAVE_SECONDS  # a problem is saved at once
 
-    async def _look_at(self, segment: Segment) -> Seen:
+    async def _look_at(self, segment: Segment) -> FileContents:
         """Read a file in a thread, which is left behind when this is cancelled, and ends soon."""
-        stop, pace = threading.Event(), Pace(self.config.rate)
+        stop, pace = threading.Event(), ScrubPace(self.config.rate)
 
         def told(size_bytes: int, seconds: float) -> None:
             pause = pace.pause_after(size_bytes, seconds)
@@ -134,10 +142,10 @@ class Patrol:
                     raise _StoppedError
                 pause = _SLOW_SECONDS
 
-        def look() -> Seen:
+        def look() -> FileContents:
             with idle_io():
                 path = self.storage.folder / segment.filename
-                return examine(ReadingDisk(told), path, expected=segment.sha256)
+                return inspect_recording(ReadOnlyDisk(told), path, expected=segment.sha256)
 
         try:
             return await trio.to_thread.run_sync(look, limiter=self._one, abandon_on_cancel=True)
@@ -149,11 +157,11 @@ class Patrol:
     async def _load(self) -> None:
         with suppress(OSError):
             data = await trio.to_thread.run_sync(self.file.read_bytes, abandon_on_cancel=True)
-            self.published.publish(decode_rounds(data))
+            self.published.publish(decode_progress(data))
 
     async def save(self) -> None:
         """Note how far it is; a failure is logged, and costs repeating some files."""
-        self._saved_at, data = monotonic(), encode_rounds(self.rounds)
+        self._saved_at, data = monotonic(), encode_progress(self.rounds)
         try:
             await trio.to_thread.run_sync(
                 lambda: _replace(self.file, data), limiter=self._pen, abandon_on_cancel=True
@@ -173,11 +181,11 @@ def _replace(file: Path, data: bytes) -> None:
 
 
 @asynccontextmanager
-async def open_patrol(
-    config: PatrolConfig, storage: Storage, state_dir: Path, events: Fanout[Event]
-) -> AsyncIterator[Patrol]:
+async def open_scrub(
+    config: ScrubConfig, storage: Storage, state_dir: Path, events: Fanout[Event]
+) -> AsyncIterator[Scrub]:
     """Make rounds while the block runs, if the configuration wants any."""
-    patrol = Patrol(config, storage, state_dir / FILE, events)
+    patrol = Scrub(config, storage, state_dir / FILE, events)
     if not config.enabled:
         yield patrol
         return

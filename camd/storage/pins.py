@@ -35,12 +35,12 @@ class Pin:
         return self.until is None or now < self.until
 
 
-def encode(pin: Pin) -> bytes:
+def encode_pin(pin: Pin) -> bytes:
     """Write what stands in a marker."""
     return msgspec.json.encode(attrs.asdict(pin)) + b"\n"
 
 
-def decode(data: bytes) -> Pin:
+def decode_pin(data: bytes) -> Pin:
     """Read what stands in a marker; whatever cannot be read is as if it did not stand there."""
     try:
         said = msgspec.json.decode(data)
@@ -91,7 +91,7 @@ class Pins:
         except OSError:
             return Pin("the marker cannot be read")
         try:
-            pin = decode(file.read(0, _MOST_BYTES))
+            pin = decode_pin(file.read(0, _MOST_BYTES))
         except OSError:
             return Pin("the marker cannot be read")
         finally:
@@ -121,7 +121,7 @@ class Pins:
             self.disk.unlink(new)
         file = self.disk.create(new)
         try:
-            file.append([encode(pin)])
+            file.append([encode_pin(pin)])
             file.sync()
         finally:
             file.close()

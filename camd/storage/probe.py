@@ -15,39 +15,41 @@ import attrs
 
 from camd.model import StorageLevel
 from camd.storage.disk import Disk
-from camd.storage.levels import SEAL_RESERVE_BYTES, Fault, Usage, blames_volume
+from camd.storage.levels import SEAL_RESERVE_BYTES, Usage, VolumeFault, blames_volume
 
 _RESERVE_SHARE = 100  # at most one percent of a small volume is set aside
 _TRIAL = b"camd writes this to find out whether writing works\n"
 
 
 @attrs.frozen
-class Sample:
+class VolumeSample:
     """What a look has found. `works` is the outcome of a trial write, None without one."""
 
     usage: Usage
-    fault: Fault | None = None
+    fault: VolumeFault | None = None
     works: bool | None = None
 
 
-def look(folder: Path, disk: Disk, identify: Callable[[], Fault | None]) -> Sample:
+def sample_volume(
+    folder: Path, disk: Disk, identify: Callable[[], VolumeFault | None]
+) -> VolumeSample:
     """Say which volume the folder is on, whether it can be written, and how full it is."""
     try:
         # First of all: what is not our volume is not touched.
         if (fault := identify()) is not None:
-            return Sample(Usage(0, 0), fault)
+            return VolumeSample(Usage(0, 0), fault)
         if not stat.S_ISDIR(folder.stat().st_mode):
-            return Sample(Usage(0, 0), Fault(StorageLevel.MISSING))
+            return VolumeSample(Usage(0, 0), VolumeFault(StorageLevel.MISSING))
         usage = disk.usage(folder)
         if usage.read_only or not os.access(folder, os.W_OK | os.X_OK):
-            return Sample(usage, Fault(StorageLevel.READ_ONLY))
+            return VolumeSample(usage, VolumeFault(StorageLevel.READ_ONLY))
     except (FileNotFoundError, NotADirectoryError):
-        return Sample(Usage(0, 0), Fault(StorageLevel.MISSING))
+        return VolumeSample(Usage(0, 0), VolumeFault(StorageLevel.MISSING))
     except OSError as error:
         reason = f"The recordings volume cannot be read: {error.strerror}"
         advice = "Check that the disk is connected and healthy, then mount it again."
-        return Sample(Usage(0, 0), Fault(StorageLevel.MISSING, reason, advice))
-    return Sample(usage)
+        return VolumeSample(Usage(0, 0), VolumeFault(StorageLevel.MISSING, reason, advice))
+    return VolumeSample(usage)
 
 
 def writing_works(folder: Path, disk: Disk) -> bool:

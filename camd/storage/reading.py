@@ -24,7 +24,7 @@ def _nothing(size_bytes: int, seconds: float) -> None:
 
 
 @attrs.define(eq=False)
-class ReadingFile(PosixFile):
+class ReadOnlyFile(PosixFile):
     """A file that is open for reading; `told` hears of every read, and may raise to end it."""
 
     told: OnRead = _nothing
@@ -43,13 +43,13 @@ class ReadingFile(PosixFile):
 
 
 @attrs.define(eq=False)
-class ReadingDisk(PosixDisk):
+class ReadOnlyDisk(PosixDisk):
     """What a check needs of a file system: it cannot change anything."""
 
     told: OnRead = _nothing
     heed_locks: bool = True
 
-    def open(self, path: Path) -> ReadingFile:
+    def open(self, path: Path) -> ReadOnlyFile:
         """open(2) for reading; never follows a link, nor waits for a pipe's other end.
 
         What the kernel has of it in memory is dropped, so that the disk itself is asked. Raises
@@ -65,7 +65,7 @@ class ReadingDisk(PosixDisk):
             os.close(fd)
             raise
         _forget(fd)
-        return ReadingFile(fd, self.told)
+        return ReadOnlyFile(fd, self.told)
 
     def create(self, path: Path) -> NoReturn:
         """Refuse."""

@@ -14,7 +14,7 @@ import structlog
 from camd.access.keys import write_private
 from camd.model import CleanupReceipt
 from camd.storage.disk import Disk, DiskFile
-from camd.storage.retention import Policy, PolicyType, mistakes_of
+from camd.storage.retention import PolicyType, RetentionPolicy, mistakes_of
 
 log = structlog.get_logger("camd.retention")
 
@@ -31,23 +31,25 @@ class _Stored(msgspec.Struct, forbid_unknown_fields=True):
     max_size_gb: float | None = None
 
 
-def load_policy(state_dir: Path) -> Policy:
+def load_policy(state_dir: Path) -> RetentionPolicy:
     """Read the policy. Blocks. One that is not there, or not understood, removes nothing."""
     path = state_dir / POLICY_FILE
     try:
         stored = msgspec.json.decode(path.read_bytes(), type=_Stored)
-        policy = Policy(stored.policy_type, stored.enabled, stored.max_age_days, stored.max_size_gb)
+        policy = RetentionPolicy(
+            stored.policy_type, stored.enabled, stored.max_age_days, stored.max_size_gb
+        )
         if mistakes := mistakes_of(policy):
             raise ValueError("; ".join(f"{field} {sentence}" for field, sentence in mistakes))
     except FileNotFoundError:
-        return Policy()
+        return RetentionPolicy()
     except (OSError, ValueError) as error:  # msgspec's errors are ValueErrors
         log.error("retention_policy_unreadable", file=str(path), error=str(error))
-        return Policy()
+        return RetentionPolicy()
     return policy
 
 
-def save_policy(state_dir: Path, policy: Policy) -> None:
+def save_policy(state_dir: Path, policy: RetentionPolicy) -> None:
     """Store the policy, durably and all of it or nothing. Blocks. Raises OSError."""
     stored = _Stored(policy.type, policy.enabled, policy.max_age_days, policy.max_size_gb)
     state_dir.mkdir(parents=True, exist_ok=True)

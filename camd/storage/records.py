@@ -93,23 +93,23 @@ def decode(data: bytes) -> Iterator[Record]:
 
 
 @attrs.frozen
-class Scars:
+class JournalDamage:
     """Lines that say nothing: torn by a crash, damaged later, or from another version of camd."""
 
     torn: int = 0
     damaged: int = 0
     unknown: int = 0
 
-    def __add__(self, more: Scars) -> Scars:
+    def __add__(self, more: JournalDamage) -> JournalDamage:
         """Count both."""
         pairs = zip(attrs.astuple(self), attrs.astuple(more), strict=True)
-        return Scars(*map(sum, pairs))
+        return JournalDamage(*map(sum, pairs))
 
 
-NO_SCARS = Scars()
+NO_SCARS = JournalDamage()
 
 
-def scars(data: bytes) -> Scars:
+def count_damage(data: bytes) -> JournalDamage:
     """Count the lines that `decode` passes over.
 
     A crash leaves the beginning of a line, or zeros that a file system put there; a line with
@@ -124,7 +124,7 @@ def scars(data: bytes) -> Scars:
             damaged += 1
         else:
             torn += 1
-    return Scars(torn, damaged, unknown)
+    return JournalDamage(torn, damaged, unknown)
 
 
 def _checked(line: bytes) -> dict[str, Any] | None:

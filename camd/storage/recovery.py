@@ -13,10 +13,10 @@ import attrs
 
 from camd.clock import from_unix_micros
 from camd.media.boxes import DEFAULT_LIMITS, MediaError
-from camd.media.identity import SegmentIdentity
+from camd.media.identity import SegmentMetadata
 from camd.media.mp4 import FTYP_SIZE, HASHED_FROM
-from camd.media.repair import Survey, leading_frames_of, survey
-from camd.media.stored import HEAD_SIZE, SegmentSummary, probe, sealed_moov_offset
+from camd.media.repair import InterruptedSegment, leading_frames_of, read_interrupted
+from camd.media.stored import HEAD_SIZE, SegmentSummary, sealed_moov_offset, summarise
 from camd.model import CameraId, Segment, SegmentState, SessionId
 from camd.storage.disk import Disk, DiskFile
 
@@ -49,7 +49,7 @@ def recover(disk: Disk, path: Path, *, repair: bool = True) -> Recovered | None:
             moov_offset = sealed_moov_offset(head)
             if moov_offset is not None:
                 return _adopt(file, path.name, head, moov_offset, modified)
-            found = survey(file.read, file.size())
+            found = read_interrupted(file.read, file.size())
         except MediaError:
             return None
         if found is None:
@@ -61,7 +61,7 @@ def recover(disk: Disk, path: Path, *, repair: bool = True) -> Recovered | None:
         file.close()
 
 
-def _seal(file: DiskFile, found: Survey) -> int:
+def _seal(file: DiskFile, found: InterruptedSegment) -> int:
     """Cut off the torn tail and seal what is whole; returns the size afterwards."""
     file.truncate(found.whole_bytes)
     moov = found.index.final_moov()
@@ -72,7 +72,7 @@ def _seal(file: DiskFile, found: Survey) -> int:
     return found.whole_bytes + len(moov)
 
 
-def _described(name: str, found: Survey, size: int, modified: datetime) -> Segment:
+def _described(name: str, found: InterruptedSegment, size: int, modified: datetime) -> Segment:
     index, track = found.index, found.index.init.video
     contents = SegmentSummary(
         duration_seconds=index.duration_seconds,
@@ -94,7 +94,7 @@ def _adopt(
     size = file.size()
     if not moov_offset < size <= moov_offset + MOOV_LIMIT:
         return None
-    contents = probe(head, file.read(moov_offset, size - moov_offset))
+    contents = summarise(head, file.read(moov_offset, size - moov_offset))
     if contents.identity is None:
         return None
     segment = _segment(name, contents, contents.identity, size, modified)
@@ -104,7 +104,7 @@ def _adopt(
 
 
 def _segment(
-    name: str, contents: SegmentSummary, story: SegmentIdentity, size: int, modified: datetime
+    name: str, contents: SegmentSummary, story: SegmentMetadata, size: int, modified: datetime
 ) -> Segment:
     start = from_unix_micros(story.start_micros)
     return Segment(

@@ -16,7 +16,7 @@ import attrs
 
 from camd.errors import FILE_NOT_FOUND, FILE_PINNED, REMOVAL_FAILED, ErrorKind, Refusal
 from camd.model import Segment, SegmentState
-from camd.storage.archive import Archive
+from camd.storage.archive import RecordingIndex
 from camd.storage.disk import Disk
 from camd.storage.pins import Pins
 from camd.storage.records import SegmentNoted, SegmentRemoved
@@ -52,7 +52,7 @@ class Remover:
 
     disk: Disk
     folder: Path
-    archive: Archive
+    archive: RecordingIndex
     pins: Pins
     busy: Callable[[Segment], ErrorKind | None]
     now: datetime

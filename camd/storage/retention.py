@@ -28,7 +28,7 @@ class PolicyType(enum.Enum):
 
 
 @attrs.frozen
-class Policy:
+class RetentionPolicy:
     """What was asked for; without an enabled policy nothing goes by itself."""
 
     type: PolicyType = PolicyType.MANUAL
@@ -53,7 +53,7 @@ class Policy:
                 return "only by name"
 
 
-class Reason(enum.Enum):
+class KeptReason(enum.Enum):
     """Why a recording stays that the policy would take."""
 
     PINNED = "pinned"
@@ -63,7 +63,7 @@ class Reason(enum.Enum):
 
 
 @attrs.frozen
-class Going:
+class ToDelete:
     """A recording that goes."""
 
     filename: str
@@ -73,22 +73,22 @@ class Going:
 
 
 @attrs.frozen
-class Staying:
+class Kept:
     """A recording that the policy would take, and why it does not."""
 
     filename: str
     size_bytes: int
-    reason: Reason
+    reason: KeptReason
 
 
 @attrs.frozen
 class CleanupPlan:
     """What one run does. Everything that goes is listed, oldest first."""
 
-    policy: Policy
+    policy: RetentionPolicy
     total_bytes: int  # of all recordings before
-    going: tuple[Going, ...]
-    staying: tuple[Staying, ...]  # the first MOST_LISTED
+    going: tuple[ToDelete, ...]
+    staying: tuple[Kept, ...]  # the first MOST_LISTED
     staying_files: int
     freed_bytes: int
     short_bytes: int  # how much more should go by size, and cannot
@@ -121,13 +121,13 @@ class Planner:
     growing ones included; `brake_percent` is how much of it may go at once.
     """
 
-    policy: Policy
+    policy: RetentionPolicy
     total_bytes: int
     now: datetime
     brake_percent: float
     clock: str = ""  # why it is not believed
-    _going: list[Going] = attrs.field(factory=list, init=False)
-    _staying: list[Staying] = attrs.field(factory=list, init=False)
+    _going: list[ToDelete] = attrs.field(factory=list, init=False)
+    _staying: list[Kept] = attrs.field(factory=list, init=False)
     _staying_files: int = attrs.field(default=0, init=False)
     _waiting_files: int = attrs.field(default=0, init=False)
     _freed_bytes: int = attrs.field(default=0, init=False)
@@ -183,16 +183,16 @@ class Planner:
             if cutoff is None or segment.end < cutoff:
                 self._decide(segment, _reason(segment, pinned, busy, young))
 
-    def _decide(self, segment: Segment, reason: Reason | None) -> None:
+    def _decide(self, segment: Segment, reason: KeptReason | None) -> None:
         name, size = segment.filename, segment.size_bytes
         if reason is None:
-            self._going.append(Going(name, segment.camera_id, segment.start, size))
+            self._going.append(ToDelete(name, segment.camera_id, segment.start, size))
             self._freed_bytes += size
             return
         self._staying_files += 1
-        self._waiting_files += reason is Reason.CLOCK
+        self._waiting_files += reason is KeptReason.CLOCK
         if len(self._staying) < MOST_LISTED:
-            self._staying.append(Staying(name, size, reason))
+            self._staying.append(Kept(name, size, reason))
 
     def plan(self) -> CleanupPlan:
         """Return what was decided."""
@@ -212,17 +212,17 @@ class Planner:
 
 def _reason(
     segment: Segment, pinned: Container[str], busy: Container[str], young: Container[str]
-) -> Reason | None:
+) -> KeptReason | None:
     if segment.filename in busy or segment.state is SegmentState.OPEN:
-        return Reason.BUSY
+        return KeptReason.BUSY
     if segment.state is SegmentState.INTERRUPTED:
-        return Reason.INTERRUPTED
+        return KeptReason.INTERRUPTED
     if segment.filename in pinned:
-        return Reason.PINNED
-    return Reason.CLOCK if segment.filename in young else None
+        return KeptReason.PINNED
+    return KeptReason.CLOCK if segment.filename in young else None
 
 
-def mistakes_of(policy: Policy) -> list[tuple[str, str]]:
+def mistakes_of(policy: RetentionPolicy) -> list[tuple[str, str]]:
     """Return what is wrong with a policy: the field, and a sentence about it."""
     needed = {PolicyType.AGE: "max_age_days", PolicyType.SIZE: "max_size_gb"}.get(policy.type)
     found = []

@@ -10,7 +10,7 @@ from cattrs import BaseValidationError
 from cattrs.preconf.msgspec import make_converter
 
 from camd.model import Segment
-from camd.storage.complaints import Complaint
+from camd.storage.complaints import Finding
 
 MOST_PROBLEMS = 100  # are kept of a round; all are counted
 _SHARE = 3.0  # for every second of reading at least so many of leaving the disk alone
@@ -19,7 +19,7 @@ _CONVERTER = make_converter()
 
 
 @attrs.frozen
-class Mark:
+class ScrubPosition:
     """The file that was checked last."""
 
     start: datetime
@@ -27,22 +27,22 @@ class Mark:
 
 
 @attrs.frozen
-class Round:
+class ScrubRound:
     """One walk past all recordings, from the oldest to the newest."""
 
     began: datetime
     ended: datetime | None = None
-    at: Mark | None = None
+    at: ScrubPosition | None = None
     files: int = 0  # that were checked
     read_bytes: int = 0
     problem_count: int = 0
-    problems: tuple[Complaint, ...] = ()  # the first MOST_PROBLEMS
+    problems: tuple[Finding, ...] = ()  # the first MOST_PROBLEMS
 
-    def passed(self, segment: Segment) -> Round:
+    def passed(self, segment: Segment) -> ScrubRound:
         """Go past a file that is not to be checked."""
-        return attrs.evolve(self, at=Mark(segment.start, segment.filename))
+        return attrs.evolve(self, at=ScrubPosition(segment.start, segment.filename))
 
-    def checked(self, segment: Segment, read_bytes: int, found: list[Complaint]) -> Round:
+    def checked(self, segment: Segment, read_bytes: int, found: list[Finding]) -> ScrubRound:
         """Go past a file that was checked."""
         return attrs.evolve(
             self.passed(segment),
@@ -54,20 +54,20 @@ class Round:
 
 
 @attrs.frozen
-class Rounds:
+class ScrubProgress:
     """The round that is under way, and the last one that came to its end."""
 
-    current: Round | None = None
-    last: Round | None = None
+    current: ScrubRound | None = None
+    last: ScrubRound | None = None
 
-    def begun(self, moment: datetime) -> Rounds:
+    def begun(self, moment: datetime) -> ScrubProgress:
         """Go on with a round that was interrupted, or begin one."""
-        return self if self.current else attrs.evolve(self, current=Round(moment))
+        return self if self.current else attrs.evolve(self, current=ScrubRound(moment))
 
-    def over(self, moment: datetime) -> Rounds:
+    def over(self, moment: datetime) -> ScrubProgress:
         """End the round that is under way."""
         assert self.current is not None
-        return Rounds(None, attrs.evolve(self.current, ended=moment))
+        return ScrubProgress(None, attrs.evolve(self.current, ended=moment))
 
     def seconds_until_due(self, moment: datetime, interval: timedelta) -> float:
         """When the next round may begin or go on; 0: now. A clock that was set back is no wait."""
@@ -76,22 +76,22 @@ class Rounds:
         return max(0.0, (self.last.began + interval - moment).total_seconds())
 
 
-def encode_rounds(rounds: Rounds) -> bytes:
+def encode_progress(rounds: ScrubProgress) -> bytes:
     """Write what a restart should know."""
     return bytes(_CONVERTER.dumps(rounds)) + b"\n"
 
 
-def decode_rounds(data: bytes) -> Rounds:
+def decode_progress(data: bytes) -> ScrubProgress:
     """Read it; what cannot be read is no round at all."""
     try:
-        rounds: Rounds = _CONVERTER.loads(data, Rounds)
+        rounds: ScrubProgress = _CONVERTER.loads(data, ScrubProgress)
     except (msgspec.DecodeError, BaseValidationError, ValueError, TypeError, KeyError):
-        return Rounds()
+        return ScrubProgress()
     return rounds
 
 
 @attrs.define(eq=False)
-class Pace:
+class ScrubPace:
     """Says how long to leave the disk alone after a read.
 
     At most `rate` bytes a second on a fast disk, and a quarter of the time on a slow one.

@@ -23,7 +23,7 @@ from camd.model import (
     SessionState,
     SessionSummary,
 )
-from camd.storage.timeline import NEVER, Span
+from camd.storage.timeline import NEVER, TimeSpan
 
 SCHEMA_VERSION = 4
 SCHEMA = """
@@ -66,14 +66,14 @@ CREATE TABLE journal (file INTEGER NOT NULL, offset INTEGER NOT NULL);
 Values = tuple[object, ...]
 
 
-class Row(Protocol):
+class DatabaseRow(Protocol):
     """A row as SQLite hands it out: its columns by name."""
 
     def __getitem__(self, column: str, /) -> Any:
         """Return one column."""
 
 
-class Dated(Protocol):
+class OrderedByTime(Protocol):
     """What has a place in the order of recordings."""
 
     @property
@@ -111,7 +111,7 @@ def segment_row(s: Segment) -> Values:
     )
 
 
-def segment_of(row: Row) -> Segment:
+def segment_of(row: DatabaseRow) -> Segment:
     """Read a row of `segments`."""
     return Segment(
         filename=row["filename"],
@@ -134,9 +134,9 @@ def segment_of(row: Row) -> Segment:
     )
 
 
-def span_of(row: Row) -> Span:
+def span_of(row: DatabaseRow) -> TimeSpan:
     """Read when a recording begins and is over."""
-    return Span(row["camera_id"], row["start_us"], row["until_us"])
+    return TimeSpan(row["camera_id"], row["start_us"], row["until_us"])
 
 
 def session_row(s: Session) -> Values:
@@ -161,7 +161,7 @@ def session_row(s: Session) -> Values:
     )
 
 
-def session_of(row: Row, segments: tuple[Segment, ...], gaps: tuple[Gap, ...]) -> Session:
+def session_of(row: DatabaseRow, segments: tuple[Segment, ...], gaps: tuple[Gap, ...]) -> Session:
     """Read a row of `sessions`; frames are those of the segments and of the ledger (I4)."""
     kept = tuple(s for s in segments if s.state is not SegmentState.MISSING)
     written = sum(segment.frames for segment in segments)
@@ -193,7 +193,7 @@ def session_of(row: Row, segments: tuple[Segment, ...], gaps: tuple[Gap, ...]) -
 
 
 @attrs.frozen
-class Beginning:
+class SessionStart:
     """When a session began: wall time, and seconds of a boot's monotonic clock."""
 
     start: datetime
@@ -201,12 +201,12 @@ class Beginning:
     monotonic: float
 
 
-def beginning_of(row: Row) -> Beginning:
+def beginning_of(row: DatabaseRow) -> SessionStart:
     """Read when a session began from its row of `sessions`."""
-    return Beginning(from_unix_micros(row["start_us"]), row["boot_id"], row["monotonic_start"])
+    return SessionStart(from_unix_micros(row["start_us"]), row["boot_id"], row["monotonic_start"])
 
 
-def summary_of(row: Row) -> SessionSummary:
+def summary_of(row: DatabaseRow) -> SessionSummary:
     """Read a row of `sessions` with the sums of its segments and gaps."""
     limit, end = row["duration_limit"], row["end_us"]
     return SessionSummary(
@@ -244,7 +244,7 @@ def gap_row(gap: Gap) -> Values:
     )
 
 
-def gap_of(row: Row) -> Gap:
+def gap_of(row: DatabaseRow) -> Gap:
     """Read a row of `gaps`."""
     return Gap(
         camera_id=CameraId(row["camera_id"]),

@@ -11,22 +11,29 @@ from pathlib import Path
 import attrs
 
 from camd.clock import now
-from camd.storage.archive import Archive
+from camd.storage.archive import RecordingIndex
 from camd.storage.disk import Disk, PosixDisk
-from camd.storage.glance import Glance
+from camd.storage.glance import IndexSnapshot
 from camd.storage.parts import parts_in
-from camd.storage.reading import ReadingDisk
+from camd.storage.reading import ReadOnlyDisk
 from camd.storage.recovery import hash_file
-from camd.storage.stock import Books, Finding, Outcome, RecoveryReport, Stocktaker, take_stock
+from camd.storage.stock import (
+    FileOutcome,
+    ReconcileFinding,
+    Reconciler,
+    ReconcileTarget,
+    RecoveryReport,
+    reconcile_folder,
+)
 
 _WORK = (
-    *(Outcome.SEALED, Outcome.ADOPTED, Outcome.RENAMED, Outcome.MISSING),
-    Outcome.UNFINISHED,
+    *(FileOutcome.SEALED, FileOutcome.ADOPTED, FileOutcome.RENAMED, FileOutcome.MISSING),
+    FileOutcome.UNFINISHED,
 )
 
 
 @attrs.frozen
-class Hashed:
+class HashingProgress:
     """How far hashing has come: files, and bytes of the one that is being read."""
 
     filename: str
@@ -36,7 +43,7 @@ class Hashed:
 
 
 @attrs.frozen
-class Salvaged:
+class OfflineResult:
     """What was done, or with `report.dry_run` would be."""
 
     report: RecoveryReport
@@ -48,20 +55,20 @@ class Salvaged:
         """Whether anything is left: what was not done yet, and what could not be."""
         counts = self.report.counts
         waiting = self.report.dry_run and (self.hashed or any(map(counts.get, _WORK)))
-        return bool(waiting or self.unhashed or counts.get(Outcome.UNREADABLE))
+        return bool(waiting or self.unhashed or counts.get(FileOutcome.UNREADABLE))
 
 
 @attrs.frozen
-class Salvage:
+class OfflineRecovery:
     """One recovery of one folder. `tell` hears of every finding, `hashing` of progress."""
 
     folder: Path
     dry_run: bool
     reindex: bool
-    tell: Callable[[Finding], None]
-    hashing: Callable[[Hashed], None]
+    tell: Callable[[ReconcileFinding], None]
+    hashing: Callable[[HashingProgress], None]
 
-    def run(self) -> Salvaged:
+    def run(self) -> OfflineResult:
         """Do it; a dry run changes nothing, and may run beside a service.
 
         Blocks on the disk. Raises FolderInUseError, OSError when the folder is not there or
@@ -71,56 +78,58 @@ class Salvage:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.folder))
         began = now()
         with self._books() as (disk, books):
-            taker = Stocktaker(disk, self.folder, books, repair=not self.dry_run)
-            findings = take_stock(taker, self.tell) + self._clear_parts(disk)
+            taker = Reconciler(disk, self.folder, books, repair=not self.dry_run)
+            findings = reconcile_folder(taker, self.tell) + self._clear_parts(disk)
             report = RecoveryReport.of(findings, began, now(), dry_run=self.dry_run)
-            if isinstance(books, Archive):
+            if isinstance(books, RecordingIndex):
                 hashed, failed = self._hash_all(books)
             else:
                 hashed, failed = len(books.catalog.unhashed()), []
-        return Salvaged(report, hashed, tuple(failed))
+        return OfflineResult(report, hashed, tuple(failed))
 
-    def _clear_parts(self, disk: Disk) -> list[Finding]:
+    def _clear_parts(self, disk: Disk) -> list[ReconcileFinding]:
         """Remove the Matroska files whose making was cut short: the MP4s are there."""
         findings = []
         for name in parts_in(self.folder):
-            finding = Finding(name, Outcome.UNFINISHED)
+            finding = ReconcileFinding(name, FileOutcome.UNFINISHED)
             if not self.dry_run:
                 try:
                     disk.unlink(self.folder / name)
                 except OSError as error:
-                    finding = Finding(name, Outcome.UNREADABLE, error.strerror or str(error))
+                    finding = ReconcileFinding(
+                        name, FileOutcome.UNREADABLE, error.strerror or str(error)
+                    )
             findings.append(finding)
             self.tell(finding)
         return findings
 
     @contextmanager
-    def _books(self) -> Iterator[tuple[Disk, Books]]:
+    def _books(self) -> Iterator[tuple[Disk, ReconcileTarget]]:
         """Open what is known of the folder, and a disk that may do as much as we may."""
         if self.dry_run:
-            glance = Glance.open(self.folder, reindex=self.reindex)
+            glance = IndexSnapshot.open(self.folder, reindex=self.reindex)
             try:
                 glance.catalog.interrupt()
-                yield ReadingDisk(), glance
+                yield ReadOnlyDisk(), glance
             finally:
                 glance.close()
             return
         disk = PosixDisk()
-        archive = Archive.open(disk, self.folder, reindex=self.reindex)
+        archive = RecordingIndex.open(disk, self.folder, reindex=self.reindex)
         try:
             archive.catch_up()
             yield disk, archive
         finally:
             archive.close()
 
-    def _hash_all(self, archive: Archive) -> tuple[int, list[tuple[str, str]]]:
+    def _hash_all(self, archive: RecordingIndex) -> tuple[int, list[tuple[str, str]]]:
         """Hash what has no hash; what goes wrong with one file stays with it."""
         failed: list[tuple[str, str]] = []
         waiting = archive.catalog.unhashed()
         for number, segment in enumerate(waiting, 1):
-            at = Hashed(segment.filename, number, len(waiting))
+            at = HashingProgress(segment.filename, number, len(waiting))
             try:
-                digest = hash_file(ReadingDisk(self._counted(at)), self.folder / segment.filename)
+                digest = hash_file(ReadOnlyDisk(self._counted(at)), self.folder / segment.filename)
             except OSError as error:
                 failed.append((segment.filename, error.strerror or str(error)))
                 continue
@@ -129,7 +138,7 @@ class Salvage:
                 raise archive.trouble
         return len(waiting) - len(failed), failed
 
-    def _counted(self, at: Hashed) -> Callable[[int, float], None]:
+    def _counted(self, at: HashingProgress) -> Callable[[int, float], None]:
         """Pass on how much of a file was read."""
         read = 0
 

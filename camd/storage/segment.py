@@ -19,7 +19,7 @@ import attrs
 from camd.media.boxes import MediaError
 from camd.media.fragments import Fragment
 from camd.media.mp4 import CHECK_SIZE, FTYP_SIZE, HASHED_FROM, SegmentIndex
-from camd.media.repair import read_fragments, survey
+from camd.media.repair import read_fragments, read_interrupted
 from camd.storage.disk import Disk, DiskFile
 
 _MARKS = 64  # places where the file could be cut, the newest ones
@@ -34,7 +34,7 @@ class FileTooLargeError(OSError):
         super().__init__(errno.EFBIG, "The file may not become larger")
 
 
-class Harm(enum.Enum):
+class FileHarm(enum.Enum):
     """What others do to a file while it is recorded, in words for the ledger."""
 
     REMOVED = "was removed or replaced"
@@ -42,16 +42,16 @@ class Harm(enum.Enum):
     CUT = "was cut short"
 
 
-class HarmedError(Exception):
+class FileHarmedError(Exception):
     """Another program has removed, moved or cut the file; nothing was written."""
 
-    def __init__(self, harm: Harm) -> None:
+    def __init__(self, harm: FileHarm) -> None:
         super().__init__(harm.value)
         self.harm = harm
 
 
 @attrs.frozen
-class Mark:
+class GopMark:
     """Where a group of pictures begins in a growing file, and the hash of what is before it."""
 
     size_bytes: int
@@ -74,12 +74,12 @@ class SegmentFile:
     _torn: bool = attrs.field(default=False, init=False)  # bytes behind `size_bytes` may be there
     _moov: bytes | None = attrs.field(default=None, init=False)  # once it is durable at the end
     frames_moved: int = attrs.field(default=0, init=False)  # into another file, uncut here
-    harm: Harm | None = attrs.field(default=None, init=False)  # that was noticed
+    harm: FileHarm | None = attrs.field(default=None, init=False)  # that was noticed
     _hash_known: bool = attrs.field(default=True, init=False)
     _device: int = attrs.field(default=0, init=False)  # that it was created on
     _named: bool = attrs.field(default=False, init=False)  # its name led to it in the beginning
     limit_bytes: int | None = attrs.field(default=None, init=False)  # of the file; None: unknown
-    _marks: deque[Mark] = attrs.field(factory=lambda: deque(maxlen=_MARKS), init=False)
+    _marks: deque[GopMark] = attrs.field(factory=lambda: deque(maxlen=_MARKS), init=False)
     _group_at: int = attrs.field(default=0, init=False)  # where the newest group begins
     _largest_group: int = attrs.field(default=0, init=False)
 
@@ -150,14 +150,14 @@ class SegmentFile:
             return
         standing = self._file.standing(self.path)
         if not standing.linked:
-            self.harm = Harm.REMOVED
+            self.harm = FileHarm.REMOVED
         elif self._named and not standing.here:  # some file systems number files anew
             self._confirm_volume()
-            self.harm = Harm.MOVED
+            self.harm = FileHarm.MOVED
         elif standing.size_bytes < self.size_bytes:
-            self.harm = Harm.CUT
+            self.harm = FileHarm.CUT
         if self.harm is not None:
-            raise HarmedError(self.harm)
+            raise FileHarmedError(self.harm)
 
     def _confirm_volume(self) -> None:
         """Raise FileNotFoundError when another file system is where this one was."""
@@ -165,7 +165,7 @@ class SegmentFile:
             raise FileNotFoundError(errno.ENOENT, "The recordings volume is not there")
 
     @property
-    def newest_mark(self) -> Mark | None:
+    def newest_mark(self) -> GopMark | None:
         """Where the newest group of pictures begins; None: with the file."""
         return self._marks[-1] if self._marks else None
 
@@ -176,7 +176,7 @@ class SegmentFile:
         """
         frames = self.index.frames
         try:
-            found = survey(self._file.read, self._file.size())
+            found = read_interrupted(self._file.read, self._file.size())
         except MediaError as error:
             raise OSError(errno.EIO, "Nothing whole is left of it") from error
         if found is None:
@@ -212,31 +212,31 @@ class SegmentFile:
     def _begin_group(self) -> None:
         self._largest_group = max(self._largest_group, self.size_bytes - self._group_at)
         self._group_at = self.size_bytes
-        self._marks.append(Mark(self.size_bytes, self._hash.copy()))
+        self._marks.append(GopMark(self.size_bytes, self._hash.copy()))
 
-    def cut_for_limit(self) -> Mark | None:
+    def cut_for_limit(self) -> GopMark | None:
         """Say where the file could be cut so that it can be sealed; None: nowhere."""
         limit = self.size_bytes if self.limit_bytes is None else self.limit_bytes
         room = limit - self.index.most_moov_bytes - _SLACK
         return next((mark for mark in reversed(self._marks) if mark.size_bytes <= room), None)
 
-    def fragments_behind(self, mark: Mark | None) -> list[Fragment]:
+    def fragments_behind(self, mark: GopMark | None) -> list[Fragment]:
         """Read back what came since a mark, or all of it. Raises OSError, MediaError."""
         start = len(self.index.header) if mark is None else mark.size_bytes
         return read_fragments(self._file.read, start, self.size_bytes, self.index)
 
-    def index_before(self, mark: Mark) -> SegmentIndex:
+    def index_before(self, mark: GopMark) -> SegmentIndex:
         """Read the index back that the file had at a mark. Raises OSError, MediaError."""
         return self._index_of(mark.size_bytes)
 
-    def cut(self, mark: Mark, index: SegmentIndex) -> None:
+    def cut(self, mark: GopMark, index: SegmentIndex) -> None:
         """Take everything off behind a mark; `index` is the one before it. Raises OSError."""
         self._file.truncate(mark.size_bytes)
         self._shrink(index, mark.size_bytes)
         self._hash = mark.digest
 
     def _index_of(self, size: int) -> SegmentIndex:
-        found = survey(self._file.read, size)
+        found = read_interrupted(self._file.read, size)
         if found is None or found.whole_bytes != size:
             raise OSError(errno.EIO, "What was written cannot be read back")
         return found.index

@@ -36,7 +36,7 @@ def is_passing(error: OSError) -> bool:
     return error.errno not in (*_LASTING, errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
-class Outcome(enum.Enum):
+class FileOutcome(enum.Enum):
     """What was found out about a file, and done."""
 
     SEALED = "sealed"  # interrupted; sealed in place
@@ -51,11 +51,11 @@ class Outcome(enum.Enum):
 
 
 @attrs.frozen
-class Finding:
+class ReconcileFinding:
     """What became of one file."""
 
     filename: str
-    outcome: Outcome
+    outcome: FileOutcome
     detail: str = ""
     torn_bytes: int = 0  # behind its last whole fragment, cut off
     frames: int = 0
@@ -71,15 +71,15 @@ class RecoveryReport:
     ended: datetime | None
     dry_run: bool
     files: int  # that were looked at or missed
-    counts: dict[Outcome, int]
-    findings: tuple[Finding, ...]  # the first MOST_FINDINGS
+    counts: dict[FileOutcome, int]
+    findings: tuple[ReconcileFinding, ...]  # the first MOST_FINDINGS
     tries: int = 1
     trouble: str = ""  # why it failed or is not complete, and is tried again; "" otherwise
 
     @classmethod
     def of(
         cls,
-        findings: Iterable[Finding],
+        findings: Iterable[ReconcileFinding],
         began: datetime,
         ended: datetime | None,
         *,
@@ -99,14 +99,16 @@ class RecoveryReport:
 
 
 @attrs.frozen
-class Stock:
+class FolderDifference:
     """What is to be looked at: names in the folder, and names in the index without a file."""
 
     suspects: tuple[str, ...]
     missing: tuple[str, ...]
 
 
-def compare(names: Iterable[str], known: Iterable[str], interrupted: Iterable[str]) -> Stock:
+def compare_folder(
+    names: Iterable[str], known: Iterable[str], interrupted: Iterable[str]
+) -> FolderDifference:
     """Compare the names in a folder with those in the index.
 
     Suspects come with camd's own names first, so that of two files with the same content the one
@@ -116,7 +118,7 @@ def compare(names: Iterable[str], known: Iterable[str], interrupted: Iterable[st
     unknown = {name for name in there - known if is_plain(name) and name.endswith(".mp4")}
     suspects = (unknown | set(interrupted)) & there
     in_order = sorted(suspects, key=lambda name: (not is_recording(name), len(name), name))
-    return Stock(tuple(in_order), tuple(sorted(known - there)))
+    return FolderDifference(tuple(in_order), tuple(sorted(known - there)))
 
 
 Originals = dict[tuple[SessionId, int], Segment]  # by session and number
@@ -127,7 +129,9 @@ def in_batches(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
     return (names[at : at + size] for at in range(0, len(names), size))
 
 
-def inspect_file(disk: Disk, path: Path, *, repair: bool = True) -> Recovered | Finding | None:
+def inspect_file(
+    disk: Disk, path: Path, *, repair: bool = True
+) -> Recovered | ReconcileFinding | None:
     """Make one file right; a Finding when it cannot be, None when it is being written, or gone.
 
     Blocks on the disk. Without `repair` nothing is written.
@@ -139,13 +143,15 @@ def inspect_file(disk: Disk, path: Path, *, repair: bool = True) -> Recovered | 
         return None
     except OSError as error:
         why = error.strerror or str(error)
-        return Finding(name, Outcome.UNREADABLE, why, passing=is_passing(error))
+        return ReconcileFinding(name, FileOutcome.UNREADABLE, why, passing=is_passing(error))
     if recovered is None:
-        return Finding(name, Outcome.EMPTY if is_recording(name) else Outcome.FOREIGN, "left alone")
+        return ReconcileFinding(
+            name, FileOutcome.EMPTY if is_recording(name) else FileOutcome.FOREIGN, "left alone"
+        )
     return recovered
 
 
-class Books(Protocol):
+class ReconcileTarget(Protocol):
     """Where findings are noted: an Archive, or a copy in memory that forgets them."""
 
     catalog: Catalog
@@ -156,7 +162,7 @@ class Books(Protocol):
 
 
 @attrs.define(eq=False)
-class Stocktaker:
+class Reconciler:
     """Compares a folder with its archive, and puts into the archive what was found.
 
     For the archive's thread. Without `repair` nothing is written, and findings say what would be;
@@ -165,14 +171,14 @@ class Stocktaker:
 
     disk: Disk
     folder: Path
-    archive: Books
+    archive: ReconcileTarget
     repair: bool = True
 
     @property
     def _notes(self) -> bool:
         return self.repair or not self.archive.lasting
 
-    def compare(self, growing: Container[str] = ()) -> Stock:
+    def compare(self, growing: Container[str] = ()) -> FolderDifference:
         """Find out what is to be looked at; `growing` is being recorded at the moment.
 
         Raises OSError, sqlite3.Error.
@@ -180,13 +186,13 @@ class Stocktaker:
         catalog = self.archive.catalog
         gone = {segment.filename for segment in catalog.segments_in(SegmentState.MISSING)}
         broken = catalog.segments_in(SegmentState.OPEN, SegmentState.INTERRUPTED)
-        return compare(
+        return compare_folder(
             (name for name in self.disk.names(self.folder) if name not in growing),
             (name for name in catalog.filenames() if name not in gone and name not in growing),
             (segment.filename for segment in broken if segment.filename not in growing),
         )
 
-    def settle(self, found: Iterable[Recovered | Finding]) -> list[Finding]:
+    def settle(self, found: Iterable[Recovered | ReconcileFinding]) -> list[ReconcileFinding]:
         """Put what was found into the archive, all at once. Raises OSError, sqlite3.Error."""
         fresh: Originals = {}
         settled = [each for one in found if (each := self._settle(one, fresh)) is not None]
@@ -195,13 +201,13 @@ class Stocktaker:
         return [finding for finding, _ in settled]
 
     def _settle(
-        self, found: Recovered | Finding, fresh: Originals
-    ) -> tuple[Finding, list[Record]] | None:
+        self, found: Recovered | ReconcileFinding, fresh: Originals
+    ) -> tuple[ReconcileFinding, list[Record]] | None:
         """Say what a file is to the archive, and what the archive is to be told; None: nothing.
 
         `fresh` is what the archive is about to be told of other files.
         """
-        if isinstance(found, Finding):
+        if isinstance(found, ReconcileFinding):
             return self._lost(found)
         segment, catalog = found.segment, self.archive.catalog
         known = catalog.segment(segment.filename)
@@ -215,9 +221,9 @@ class Stocktaker:
         if known is not None and not known.certain:  # a sync failed, for good
             segment = attrs.evolve(segment, certain=False)
         before = known.size_bytes if known and known.state is not SegmentState.MISSING else 0
-        finding = Finding(
+        finding = ReconcileFinding(
             segment.filename,
-            Outcome.ADOPTED if found.adopted else Outcome.SEALED,
+            FileOutcome.ADOPTED if found.adopted else FileOutcome.SEALED,
             found.note,
             found.torn_bytes,
             segment.frames,
@@ -225,23 +231,25 @@ class Stocktaker:
         )
         return finding, [SegmentNoted(segment)]
 
-    def _lost(self, found: Finding) -> tuple[Finding, list[Record]]:
+    def _lost(self, found: ReconcileFinding) -> tuple[ReconcileFinding, list[Record]]:
         """Take a file out of the index that was counted, and of which nothing reached the disk."""
         known = self.archive.catalog.segment(found.filename)
-        if known is None or found.outcome is not Outcome.EMPTY:
+        if known is None or found.outcome is not FileOutcome.EMPTY:
             return found, []
         lost = SegmentRemoved.of(known, "nothing of it reached the disk")
         return attrs.evolve(found, bytes_changed=-known.size_bytes), [lost]
 
-    def _twin_of(self, segment: Segment, twin: Segment) -> tuple[Finding, list[Record]]:
+    def _twin_of(self, segment: Segment, twin: Segment) -> tuple[ReconcileFinding, list[Record]]:
         """Say what a file is that holds a segment which is known by another name."""
         if self.disk.exists(self.folder / twin.filename):
-            return Finding(segment.filename, Outcome.COPY, f"a copy of {twin.filename}"), []
+            return ReconcileFinding(
+                segment.filename, FileOutcome.COPY, f"a copy of {twin.filename}"
+            ), []
         if twin.size_bytes == segment.size_bytes:
             segment = attrs.evolve(segment, sha256=twin.sha256, certain=twin.certain)
-        finding = Finding(
+        finding = ReconcileFinding(
             segment.filename,
-            Outcome.RENAMED,
+            FileOutcome.RENAMED,
             f"was {twin.filename}",
             frames=segment.frames,
             bytes_changed=segment.size_bytes - twin.size_bytes,
@@ -249,12 +257,12 @@ class Stocktaker:
         moved = SegmentRemoved.of(twin, f"is called {segment.filename} now")
         return finding, [SegmentNoted(segment), moved]
 
-    def miss(self, names: Iterable[str]) -> list[Finding]:
+    def miss(self, names: Iterable[str]) -> list[ReconcileFinding]:
         """Mark files as missing that the index knows, and that really are not there.
 
         Raises sqlite3.Error.
         """
-        catalog, findings = self.archive.catalog, list[Finding]()
+        catalog, findings = self.archive.catalog, list[ReconcileFinding]()
         for name in names:
             segment = catalog.segment(name)
             if segment is None or self.disk.exists(self.folder / name):
@@ -263,21 +271,23 @@ class Stocktaker:
                 catalog.put_segment(attrs.evolve(segment, state=SegmentState.MISSING))
             lost = -segment.size_bytes
             findings.append(
-                Finding(name, Outcome.MISSING, "removed outside of camd", 0, segment.frames, lost)
+                ReconcileFinding(
+                    name, FileOutcome.MISSING, "removed outside of camd", 0, segment.frames, lost
+                )
             )
         return findings
 
 
-def take_stock(
-    taker: Stocktaker, progress: Callable[[Finding], None] = lambda _: None
-) -> list[Finding]:
+def reconcile_folder(
+    taker: Reconciler, progress: Callable[[ReconcileFinding], None] = lambda _: None
+) -> list[ReconcileFinding]:
     """Do all of it in this thread, for a folder that no service has.
 
     Raises OSError, sqlite3.Error.
     """
-    findings: list[Finding] = []
+    findings: list[ReconcileFinding] = []
 
-    def take(found: list[Finding]) -> None:
+    def take(found: list[ReconcileFinding]) -> None:
         findings.extend(found)
         for finding in found:
             progress(finding)

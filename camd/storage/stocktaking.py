@@ -18,15 +18,15 @@ import trio
 from camd.clock import monotonic, now
 from camd.errors import Refusal
 from camd.model import StorageStatus
-from camd.storage.archive import Archive
-from camd.storage.clerk import Clerk
+from camd.storage.archive import RecordingIndex
+from camd.storage.clerk import IndexWorker
 from camd.storage.disk import Disk
-from camd.storage.guard import Guard
+from camd.storage.guard import SpaceMonitor
 from camd.storage.recovery import Recovered, hash_file
 from camd.storage.stock import (
-    Finding,
+    ReconcileFinding,
+    Reconciler,
     RecoveryReport,
-    Stocktaker,
     in_batches,
     inspect_file,
     is_passing,
@@ -43,7 +43,7 @@ OnDisk = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 
 @attrs.define(eq=False)
-class Stocktaking:
+class BackgroundReconcile:
     """One folder's searches, one after the other.
 
     `taken` is set when the first search is over, or has failed for so long that recording should
@@ -52,8 +52,8 @@ class Stocktaking:
 
     disk: Disk
     folder: Path
-    clerk: Clerk
-    guard: Guard
+    clerk: IndexWorker
+    guard: SpaceMonitor
     on_disk: OnDisk
     leased: Callable[[str], AbstractContextManager[None]]
     growing: Callable[[], Container[str]]  # what is being recorded at the moment
@@ -123,7 +123,7 @@ class Stocktaking:
             self.report = attrs.evolve(self.report, **news)
 
     async def _search(self) -> None:
-        began, findings, self._unread = now(), list[Finding](), ()
+        began, findings, self._unread = now(), list[ReconcileFinding](), ()
         tries = 1 + (self.report.tries if self.searching and self.report else 0)
         self.report = RecoveryReport.of(findings, began, None, tries=tries)
         self.guard.stored_bytes = await self.clerk.ask(lambda a: a.catalog.total_bytes())
@@ -150,7 +150,7 @@ class Stocktaking:
         fresh = {finding.filename for finding in found}
         self._finish([*(f for f in older if f.filename not in fresh), *found])
 
-    def _finish(self, findings: list[Finding]) -> None:
+    def _finish(self, findings: list[ReconcileFinding]) -> None:
         assert self.report is not None
         self.report = RecoveryReport.of(findings, self.report.began, now(), tries=self.report.tries)
         if self._unread:
@@ -158,8 +158,8 @@ class Stocktaking:
         log.info("recovery_over", counts=self.report.counted)
         self.guard.suspect()  # the next sample tells what the recordings take now
 
-    async def _look_at(self, names: Sequence[str]) -> list[Finding]:
-        def inspect() -> list[Recovered | Finding]:
+    async def _look_at(self, names: Sequence[str]) -> list[ReconcileFinding]:
+        def inspect() -> list[Recovered | ReconcileFinding]:
             found = (inspect_file(self.disk, self.folder / name) for name in names)
             return [each for each in found if each is not None]
 
@@ -168,11 +168,11 @@ class Stocktaking:
         self._unread += tuple(finding.filename for finding in found if finding.passing)
         return found
 
-    async def miss(self, names: Sequence[str]) -> list[Finding]:
+    async def miss(self, names: Sequence[str]) -> list[ReconcileFinding]:
         """Take note of files that are gone; those that are there after all, are not."""
         return self._told(await self.clerk.ask(lambda a: self._taker(a).miss(names)))
 
-    def _told(self, findings: list[Finding]) -> list[Finding]:
+    def _told(self, findings: list[ReconcileFinding]) -> list[ReconcileFinding]:
         for finding in findings:
             self.guard.stored_bytes += finding.bytes_changed
             log.warning(
@@ -184,8 +184,8 @@ class Stocktaking:
             )
         return findings
 
-    def _taker(self, archive: Archive) -> Stocktaker:
-        return Stocktaker(self.disk, self.folder, archive)
+    def _taker(self, archive: RecordingIndex) -> Reconciler:
+        return Reconciler(self.disk, self.folder, archive)
 
     async def _hash_all(self) -> bool:
         """Hash what was recovered without a hash; what goes wrong with one file stays with it.

@@ -14,7 +14,7 @@ from camd.media.stored import HEAD_SIZE, read_segment_head
 from camd.model import Segment
 from camd.runtime.replace import replace_file
 from camd.storage.disk import Disk
-from camd.storage.trust import Arrival, ClockTrust, Reading, decode_trust, encode_trust
+from camd.storage.trust import ClockReading, ClockTrust, FootageArrival, decode_trust, encode_trust
 
 log = structlog.get_logger("camd.retention")
 
@@ -23,7 +23,7 @@ SAVE_SECONDS = 600.0  # of the time that passed, which a crash may cost
 
 
 @attrs.define(eq=False)
-class Timekeeper:
+class TrustedClock:
     """What is believed of the clocks. Everything blocks; for one thread at a time."""
 
     file: Path
@@ -32,7 +32,7 @@ class Timekeeper:
     _complaint: str = attrs.field(default="", init=False)
 
     @classmethod
-    def open(cls, state_dir: Path) -> Timekeeper:
+    def open(cls, state_dir: Path) -> TrustedClock:
         """Go on with what the last life knew, and look at the clocks."""
         known, file = None, state_dir / FILE
         with suppress(OSError):
@@ -71,12 +71,12 @@ class Timekeeper:
             self._complaint = str(error)
 
 
-def read_clocks() -> Reading:
+def read_clocks() -> ClockReading:
     """Read all clocks."""
-    return Reading(now(), boottime(), boot_id(), synchronised())
+    return ClockReading(now(), boottime(), boot_id(), synchronised())
 
 
-def arrival_of(disk: Disk, folder: Path, segment: Segment) -> Arrival | None:
+def arrival_of(disk: Disk, folder: Path, segment: Segment) -> FootageArrival | None:
     """Read when a recording arrived out of its head; None when it does not tell. Blocks."""
     try:
         file = disk.open(folder / segment.filename)
@@ -88,4 +88,4 @@ def arrival_of(disk: Disk, folder: Path, segment: Segment) -> Arrival | None:
         return None
     finally:
         file.close()
-    return Arrival(story.boot_id, story.monotonic_start + segment.duration_seconds)
+    return FootageArrival(story.boot_id, story.monotonic_start + segment.duration_seconds)

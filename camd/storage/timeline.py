@@ -16,7 +16,7 @@ NEVER = 2**62  # when a recording is over that is still growing
 
 
 @attrs.frozen
-class Span:
+class TimeSpan:
     """When a recording begins, and the moment from which on it is over; microseconds."""
 
     camera_id: str
@@ -25,7 +25,7 @@ class Span:
 
 
 @attrs.frozen
-class Position:
+class IndexPosition:
     """A row in the order "newest first": the `skip`-th of those that begin at `start`."""
 
     start: int
@@ -39,22 +39,22 @@ class _Column:
     starts: array[int] = attrs.field(factory=lambda: array("q"))
     untils: array[int] = attrs.field(factory=lambda: array("q"))
 
-    def extend(self, spans: Iterable[Span]) -> None:
+    def extend(self, spans: Iterable[TimeSpan]) -> None:
         both = [(span.start, span.until) for span in spans]
         self.starts = array("q", sorted([*self.starts, *(start for start, _ in both)]))
         self.untils = array("q", sorted([*self.untils, *(until for _, until in both)]))
 
-    def add(self, span: Span) -> None:
+    def add(self, span: TimeSpan) -> None:
         self.starts.insert(bisect_right(self.starts, span.start), span.start)
         self.untils.insert(bisect_right(self.untils, span.until), span.until)
 
-    def remove(self, span: Span) -> None:
+    def remove(self, span: TimeSpan) -> None:
         del self.starts[bisect_left(self.starts, span.start)]
         del self.untils[bisect_left(self.untils, span.until)]
 
 
 @attrs.define(eq=False)
-class Timeline:
+class TimeIndex:
     """The times of all recordings, and of each camera's."""
 
     _longest: int = attrs.field(default=0, init=False)  # no recording that is over lasted longer
@@ -63,10 +63,10 @@ class Timeline:
     _cameras: dict[str, _Column] = attrs.field(factory=dict, init=False)
 
     @classmethod
-    def of(cls, spans: Iterable[Span]) -> Timeline:
+    def of(cls, spans: Iterable[TimeSpan]) -> TimeIndex:
         """Make the timeline of many recordings at once."""
         timeline = cls()
-        by_camera: dict[str, list[Span]] = {}
+        by_camera: dict[str, list[TimeSpan]] = {}
         for span in spans:
             by_camera.setdefault(span.camera_id, []).append(span)
         for camera_id, some in by_camera.items():
@@ -76,20 +76,20 @@ class Timeline:
         timeline._all.extend(span for some in by_camera.values() for span in some)
         return timeline
 
-    def add(self, span: Span) -> None:
+    def add(self, span: TimeSpan) -> None:
         """Put a recording in."""
         self._measure(span)
         for column in (self._all, self._column(span.camera_id)):
             column.add(span)
 
-    def remove(self, span: Span) -> None:
+    def remove(self, span: TimeSpan) -> None:
         """Take a recording out that was put in like this."""
         if span.until == NEVER:
             self._growing.remove(span.start)
         for column in (self._all, self._column(span.camera_id)):
             column.remove(span)
 
-    def _measure(self, span: Span) -> None:
+    def _measure(self, span: TimeSpan) -> None:
         if span.until == NEVER:
             self._growing.append(span.start)
         else:
@@ -112,7 +112,9 @@ class Timeline:
         end = len(starts) if until is None else bisect_left(starts, until)
         return max(0, end - bisect_left(starts, since))
 
-    def position(self, camera_id: str | None, until: int | None, offset: int) -> Position | None:
+    def position(
+        self, camera_id: str | None, until: int | None, offset: int
+    ) -> IndexPosition | None:
         """Find what comes behind `offset` newer ones of those that begin before `until`."""
         starts = self._known(camera_id).starts
         end = len(starts) if until is None else bisect_left(starts, until)
@@ -120,7 +122,7 @@ class Timeline:
         if at < 0:
             return None
         start = starts[at]
-        return Position(start, min(bisect_right(starts, start), end) - 1 - at)
+        return IndexPosition(start, min(bisect_right(starts, start), end) - 1 - at)
 
     def _column(self, camera_id: str) -> _Column:
         return self._cameras.setdefault(camera_id, _Column())

@@ -28,7 +28,7 @@ _CONVERTER = make_converter()
 
 
 @attrs.frozen
-class Reading:
+class ClockReading:
     """All clocks at one moment. `boottime` and `monotonic` are seconds of this boot."""
 
     wall: datetime
@@ -38,7 +38,7 @@ class Reading:
 
 
 @attrs.frozen
-class Arrival:
+class FootageArrival:
     """When a recording's last frame arrived, by the monotonic clock of the boot of then."""
 
     boot_id: str
@@ -46,7 +46,7 @@ class Arrival:
 
 
 @attrs.frozen
-class Boot:
+class KnownBoot:
     """A boot of this machine: when it began (in seconds since 1970), as far as is known."""
 
     boot_id: str
@@ -58,17 +58,17 @@ class Boot:
 class ClockTrust:
     """What time it is at most, and how that is known."""
 
-    reading: Reading
+    reading: ClockReading
     credible: datetime
     stepped_at: float | None = None  # boottime of the latest step in this boot
-    boots: tuple[Boot, ...] = ()
+    boots: tuple[KnownBoot, ...] = ()
 
     @classmethod
-    def first(cls, reading: Reading) -> ClockTrust:
+    def first(cls, reading: ClockReading) -> ClockTrust:
         """Begin: nothing is known but what the clock says."""
         return cls(reading, reading.wall)._dated()
 
-    def then(self, reading: Reading) -> ClockTrust:
+    def then(self, reading: ClockReading) -> ClockTrust:
         """Look again, in the same boot or a later one."""
         before = self.reading
         by_wall = (reading.wall - before.wall).total_seconds()
@@ -107,7 +107,7 @@ class ClockTrust:
         certain = self._settled or (this in known and known[this].certain)
         began = self.credible.timestamp() - self.reading.boottime
         others = [boot for boot in self.boots if boot.boot_id != this]
-        boots = (*others, Boot(this, began, certain))[-MOST_BOOTS:]
+        boots = (*others, KnownBoot(this, began, certain))[-MOST_BOOTS:]
         return attrs.evolve(self, boots=boots if this else tuple(others))
 
     # --- what retention asks ---
@@ -134,7 +134,9 @@ class ClockTrust:
             "hour"
         )
 
-    def age(self, end: datetime, arrival: Arrival | None, *, believe: bool = False) -> timedelta:
+    def age(
+        self, end: datetime, arrival: FootageArrival | None, *, believe: bool = False
+    ) -> timedelta:
         """Say how old a recording is at most that ended at `end` of the wall clock of then.
 
         With `believe`, the wall clock is taken to be right. What was recorded in this boot is not

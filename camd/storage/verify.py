@@ -8,16 +8,16 @@ from collections.abc import Iterator
 import attrs
 
 from camd.clock import to_unix_micros
-from camd.media.identity import SegmentIdentity
+from camd.media.identity import SegmentMetadata
 from camd.model import Segment, SegmentState
-from camd.storage.complaints import RECOVER, REINDEX, RESTORE, TRY, Complaint, Fault
+from camd.storage.complaints import RECOVER, REINDEX, RESTORE, TRY, Finding, FindingKind
 from camd.storage.naming import may_be_footage
 
 _SAME_SECONDS = 0.001  # durations that differ by less are rounded differently
 _OPEN = (SegmentState.OPEN, SegmentState.INTERRUPTED)
 
 
-class Shape(enum.Enum):
+class FileShape(enum.Enum):
     """What kind of file it is."""
 
     SEALED = "sealed"
@@ -31,15 +31,15 @@ class Shape(enum.Enum):
 
 
 @attrs.frozen
-class Seen:
+class FileContents:
     """What a file holds. Fields that its shape does not have are None, or empty."""
 
     filename: str
-    shape: Shape
+    shape: FileShape
     size_bytes: int = 0
     read_bytes: int = 0
     broken: str = ""  # what is wrong with its structure, or why it cannot be read
-    identity: SegmentIdentity | None = None
+    identity: SegmentMetadata | None = None
     frames: int = 0
     duration_seconds: float = 0.0
     whole_bytes: int = 0  # up to where an interrupted one is whole
@@ -48,43 +48,45 @@ class Seen:
     damaged_at: int | None = None  # where the first fragment lies that is not as it was written
 
 
-def judge_file(seen: Seen, known: Segment | None, twin: str | None = None) -> list[Complaint]:
+def judge_file(seen: FileContents, known: Segment | None, twin: str | None = None) -> list[Finding]:
     """Compare a file with what the index knows of it.
 
     `twin` is the name of another file of the index with the same segment, "-" before it when
     that file is gone.
     """
 
-    def complain(fault: Fault, text: str, advice: str) -> list[Complaint]:
-        return [Complaint(seen.filename, fault, text, advice)]
+    def complain(fault: FindingKind, text: str, advice: str) -> list[Finding]:
+        return [Finding(seen.filename, fault, text, advice)]
 
     if known is not None and known.state is SegmentState.MISSING and not known.frames:
         known = None  # it was taken away while it was recorded: the ledger has what it held
     match seen.shape:
-        case Shape.BUSY:
+        case FileShape.BUSY:
             return []
-        case Shape.UNREADABLE if known is None and not may_be_footage(seen.filename):
-            return complain(Fault.FOREIGN, "is no recording of camd's", "It is left alone.")
-        case Shape.GONE:
-            return complain(Fault.REMOVED, *_removed(known)) if known else []
-        case Shape.UNREADABLE:
+        case FileShape.UNREADABLE if known is None and not may_be_footage(seen.filename):
+            return complain(FindingKind.FOREIGN, "is no recording of camd's", "It is left alone.")
+        case FileShape.GONE:
+            return complain(FindingKind.REMOVED, *_removed(known)) if known else []
+        case FileShape.UNREADABLE:
             return complain(
-                Fault.UNREADABLE,
+                FindingKind.UNREADABLE,
                 f"cannot be read: {seen.broken}",
                 "Check its permissions, and the disk (dmesg, smartctl).",
             )
-        case Shape.FOREIGN if known is None:
-            return complain(Fault.FOREIGN, "is no recording of camd's", "It is left alone.")
-        case Shape.EMPTY if known is None:
+        case FileShape.FOREIGN if known is None:
+            return complain(FindingKind.FOREIGN, "is no recording of camd's", "It is left alone.")
+        case FileShape.EMPTY if known is None:
             return complain(
-                Fault.EMPTY, "holds no footage", "Nothing can be saved; it may be removed by hand."
+                FindingKind.EMPTY,
+                "holds no footage",
+                "Nothing can be saved; it may be removed by hand.",
             )
-        case Shape.FOREIGN | Shape.EMPTY:
+        case FileShape.FOREIGN | FileShape.EMPTY:
             what = "is empty" if seen.size_bytes == 0 else "is no recording any more"
-            return complain(Fault.DAMAGED, f"{what}, and the index knows one", RESTORE)
+            return complain(FindingKind.DAMAGED, f"{what}, and the index knows one", RESTORE)
     if seen.broken:
-        return complain(Fault.DAMAGED, seen.broken, RESTORE)
-    found = complain(Fault.UNDECODABLE, seen.undecodable, TRY) if seen.undecodable else []
+        return complain(FindingKind.DAMAGED, seen.broken, RESTORE)
+    found = complain(FindingKind.UNDECODABLE, seen.undecodable, TRY) if seen.undecodable else []
     if known is None:
         return [*complain(*_stranger(seen, twin)), *found]
     return [*_judge_state(seen, known), *_judge_content(seen, known), *found]
@@ -98,74 +100,77 @@ def _removed(known: Segment) -> tuple[str, str]:
     )
 
 
-def _stranger(seen: Seen, twin: str | None) -> tuple[Fault, str, str]:
+def _stranger(seen: FileContents, twin: str | None) -> tuple[FindingKind, str, str]:
     """Say what a whole recording is that the index does not know by this name."""
     if twin is not None and twin.startswith("-"):
         text = f"is {twin[1:]}, renamed"
-        return Fault.RENAMED, text, f"Name it {twin[1:]} again, or: {RECOVER}"
+        return FindingKind.RENAMED, text, f"Name it {twin[1:]} again, or: {RECOVER}"
     if twin is not None:
         return (
-            Fault.COPY,
+            FindingKind.COPY,
             f"is a copy of {twin}",
             "It is left alone; remove it if it is not needed.",
         )
-    if seen.shape is Shape.MATROSKA:
+    if seen.shape is FileShape.MATROSKA:
         return (
-            Fault.UNKNOWN,
+            FindingKind.UNKNOWN,
             "is in neither index nor journal",
             "It plays, but cannot be listed: Matroska files do not tell their story.",
         )
-    if seen.shape is Shape.INTERRUPTED:
-        return Fault.INTERRUPTED, "was interrupted and is not sealed", RECOVER
-    return Fault.UNKNOWN, "is not in the index", RECOVER
+    if seen.shape is FileShape.INTERRUPTED:
+        return FindingKind.INTERRUPTED, "was interrupted and is not sealed", RECOVER
+    return FindingKind.UNKNOWN, "is not in the index", RECOVER
 
 
-def _judge_state(seen: Seen, known: Segment) -> Iterator[Complaint]:
+def _judge_state(seen: FileContents, known: Segment) -> Iterator[Finding]:
     """Compare what the index says of a file's life with the file."""
-    if seen.shape is Shape.INTERRUPTED:
+    if seen.shape is FileShape.INTERRUPTED:
         if known.state is SegmentState.SEALED:
             text = "is not sealed, and the index has it as sealed"
-            yield Complaint(seen.filename, Fault.STATE, text, REINDEX)
+            yield Finding(seen.filename, FindingKind.STATE, text, REINDEX)
             return
         torn = seen.size_bytes - seen.whole_bytes
         rest = f"; its last {torn} bytes are not whole" if torn else ""
         text = f"was interrupted and is not sealed{rest}"
-        yield Complaint(seen.filename, Fault.INTERRUPTED, text, RECOVER)
+        yield Finding(seen.filename, FindingKind.INTERRUPTED, text, RECOVER)
     elif known.state is SegmentState.MISSING:
-        yield Complaint(seen.filename, Fault.STATE, "is here, and listed as missing", RECOVER)
+        yield Finding(seen.filename, FindingKind.STATE, "is here, and listed as missing", RECOVER)
     elif known.state in _OPEN:
         text = f"is sealed, and listed as {known.state.value}"
-        yield Complaint(seen.filename, Fault.STATE, text, RECOVER)
+        yield Finding(seen.filename, FindingKind.STATE, text, RECOVER)
 
 
-def _judge_content(seen: Seen, known: Segment) -> Iterator[Complaint]:
+def _judge_content(seen: FileContents, known: Segment) -> Iterator[Finding]:
     """Compare what is in a file with what was in it when it was sealed."""
-    if known.state is not SegmentState.SEALED or seen.shape is Shape.INTERRUPTED:
+    if known.state is not SegmentState.SEALED or seen.shape is FileShape.INTERRUPTED:
         return
     if seen.size_bytes != known.size_bytes:
         text = f"has {seen.size_bytes} bytes, and had {known.size_bytes}"
-        yield Complaint(seen.filename, Fault.SIZE, text, RESTORE)
+        yield Finding(seen.filename, FindingKind.SIZE, text, RESTORE)
     if seen.identity is not None:
         yield from _judge_story(seen, seen.identity, known)
     if known.sha256 is None:
         text, advice = "has no hash yet", "The service computes it, or `camd recover`."
-        yield Complaint(seen.filename, Fault.UNHASHED, text, advice)
+        yield Finding(seen.filename, FindingKind.UNHASHED, text, advice)
     if seen.sha256 is None or seen.sha256 == known.sha256:
         return
     where = "" if seen.damaged_at is None else f", from byte {seen.damaged_at} on"
-    yield Complaint(
-        seen.filename, Fault.HASH, f"is not what was recorded: its SHA-256 differs{where}", RESTORE
+    yield Finding(
+        seen.filename,
+        FindingKind.HASH,
+        f"is not what was recorded: its SHA-256 differs{where}",
+        RESTORE,
     )
 
 
-def _judge_story(seen: Seen, story: SegmentIdentity, known: Segment) -> Iterator[Complaint]:
+def _judge_story(seen: FileContents, story: SegmentMetadata, known: Segment) -> Iterator[Finding]:
     """Compare an MP4's own story and sample tables with the index."""
     told = (story.camera_id, story.session_id, story.number, story.start_micros)
     expected = (known.camera_id, known.session_id, known.number, to_unix_micros(known.start))
     if told != expected:
         text = f"tells of {story.camera_id}, session {story.session_id}, file {story.number}"
         text = f"{text}; the index knows another recording by this name"
-        yield Complaint(seen.filename, Fault.IDENTITY, text, REINDEX)
+        yield Finding(seen.filename, FindingKind.IDENTITY, text, REINDEX)
         return
     apart = abs(seen.duration_seconds - known.duration_seconds)
     if seen.frames != known.frames or apart > _SAME_SECONDS:
@@ -173,4 +178,4 @@ def _judge_story(seen: Seen, story: SegmentIdentity, known: Segment) -> Iterator
             f"holds {seen.frames} frames in {seen.duration_seconds:.3f} s, and the index has "
             f"{known.frames} in {known.duration_seconds:.3f} s"
         )
-        yield Complaint(seen.filename, Fault.CONTENT, text, REINDEX)
+        yield Finding(seen.filename, FindingKind.CONTENT, text, REINDEX)

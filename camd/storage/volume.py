@@ -17,15 +17,15 @@ from camd.clock import now
 from camd.runtime.replace import replace_file
 from camd.storage.disk import Disk
 from camd.storage.identity import (
-    Known,
-    Place,
-    Verdict,
+    FolderLocation,
+    KnownVolume,
+    VolumeRecognition,
     decide,
     parse_known,
     parse_marker,
     render_known,
 )
-from camd.storage.levels import Fault
+from camd.storage.levels import VolumeFault
 
 log = structlog.get_logger("camd.storage")
 
@@ -34,19 +34,21 @@ REMEMBERED = "volume.json"
 
 
 @attrs.frozen
-class Finding:
+class VolumeFinding:
     """What was seen of a folder's volume, and what that means."""
 
-    place: Place
+    place: FolderLocation
     marker: str | None
-    verdict: Verdict | Fault
+    verdict: VolumeRecognition | VolumeFault
 
 
-def examine(folder: Path, disk: Disk, known: Known | None, *, require_mount: bool) -> Finding:
+def identify_volume(
+    folder: Path, disk: Disk, known: KnownVolume | None, *, require_mount: bool
+) -> VolumeFinding:
     """Look at the volume that the folder is on, or would be. Changes nothing. Raises OSError."""
     place = disk.place(folder)
     marker = read_marker(folder)
-    return Finding(place, marker, decide(place, marker, known, require_mount=require_mount))
+    return VolumeFinding(place, marker, decide(place, marker, known, require_mount=require_mount))
 
 
 def read_marker(folder: Path) -> str | None:
@@ -57,7 +59,7 @@ def read_marker(folder: Path) -> str | None:
         return None
 
 
-def recall(state_dir: Path, folder: Path) -> Known | None:
+def recall_volume(state_dir: Path, folder: Path) -> KnownVolume | None:
     """Return what is remembered of the folder's volume, None for nothing. Raises OSError."""
     try:
         text = (state_dir / REMEMBERED).read_text(encoding="utf-8", errors="replace")
@@ -74,15 +76,15 @@ class Volume:
     _state_dir: Path
     _require_mount: bool
     _disk: Disk
-    _known: Known | None = attrs.field(default=None, init=False)
+    _known: KnownVolume | None = attrs.field(default=None, init=False)
     _recalled: bool = attrs.field(default=False, init=False)
-    _found: Finding | None = attrs.field(default=None, init=False)  # the latest usable one
+    _found: VolumeFinding | None = attrs.field(default=None, init=False)  # the latest usable one
     _tried: int | None = attrs.field(default=None, init=False)  # st_dev; see `_make_folder`
     _device: int | None = attrs.field(default=None, init=False)  # where files may be created
     _saved: bool = attrs.field(default=False, init=False)
     _warned: set[str] = attrs.field(factory=set, init=False)
 
-    def identify(self) -> Fault | None:
+    def identify(self) -> VolumeFault | None:
         """Say why the folder must not be used; None: it is on the right volume, or on a new one.
 
         The folder is made when it is not there yet. Raises OSError.
@@ -90,11 +92,13 @@ class Volume:
         if not self._recalled:
             self._recall()
         try:
-            found = examine(self.folder, self._disk, self._known, require_mount=self._require_mount)
+            found = identify_volume(
+                self.folder, self._disk, self._known, require_mount=self._require_mount
+            )
         except OSError:
             self._device = None
             raise
-        if isinstance(found.verdict, Fault):
+        if isinstance(found.verdict, VolumeFault):
             self._device = self._tried = None
             return found.verdict
         self._make_folder(found.place)
@@ -106,12 +110,12 @@ class Volume:
     def _recall(self) -> None:
         self._recalled = True
         try:
-            self._known = recall(self._state_dir, self.folder)
+            self._known = recall_volume(self._state_dir, self.folder)
         except OSError as error:
             self._warn("volume_not_recalled", error)
         self._saved = self._known is not None
 
-    def _make_folder(self, place: Place) -> None:
+    def _make_folder(self, place: FolderLocation) -> None:
         """Make the folder once at the start, and once when a disk has come or was changed.
 
         A folder that is gone while its disk stays is not made again: somebody may have moved it.
@@ -133,17 +137,17 @@ class Volume:
         if (found := self._found) is None:
             return
         self.confirm(self.folder)
-        marker = self._mark() if found.verdict is Verdict.NEW else found.marker
+        marker = self._mark() if found.verdict is VolumeRecognition.NEW else found.marker
         self.confirm(self.folder)  # a marker in a bare mount point must never be a known one
         self._settle(found, marker)
 
-    def _settle(self, found: Finding, marker: str | None) -> None:
+    def _settle(self, found: VolumeFinding, marker: str | None) -> None:
         """Take a volume as the one in use."""
-        known = Known(marker or "", self.folder, found.place.top)
+        known = KnownVolume(marker or "", self.folder, found.place.top)
         if known == self._known and self._saved:
             return
         before = self._known.volume_id if self._known is not None else ""
-        if isinstance(found.verdict, Verdict) and known.volume_id != before:
+        if isinstance(found.verdict, VolumeRecognition) and known.volume_id != before:
             mount_point = str(known.top)
             log.info(f"volume_{found.verdict.value}", volume_id=marker, mount_point=mount_point)
         self._known, self._saved = known, self._remember(known)
@@ -168,7 +172,7 @@ class Volume:
             return None
         return volume_id
 
-    def _remember(self, known: Known) -> bool:
+    def _remember(self, known: KnownVolume) -> bool:
         try:
             self._state_dir.mkdir(parents=True, exist_ok=True)
             replace_file(self._state_dir / REMEMBERED, render_known(known))

@@ -11,20 +11,20 @@ from pathlib import Path
 import attrs
 
 from camd.clock import monotonic
-from camd.storage.disk import Disk, DiskFile, Standing
-from camd.storage.identity import Place
-from camd.storage.latency import Latency, Operation
+from camd.storage.disk import Disk, DiskFile, FileStanding
+from camd.storage.identity import FolderLocation
+from camd.storage.latency import IoStats, PendingOperation
 from camd.storage.levels import Usage
 
 # Trio hands a thread the context of the task that waits for it.
-_current: ContextVar[Operation | None] = ContextVar("operation", default=None)
+_current: ContextVar[PendingOperation | None] = ContextVar("operation", default=None)
 
 
 @attrs.define(eq=False)
-class Watch:
+class IoTimer:
     """Tells a Latency what happens, and when."""
 
-    latency: Latency = attrs.field(factory=Latency)
+    latency: IoStats = attrs.field(factory=IoStats)
 
     @contextmanager
     def operation(self) -> Iterator[None]:
@@ -54,11 +54,11 @@ class Watch:
 
 
 @attrs.define(eq=False)
-class WatchedFile:
+class TimedFile:
     """A DiskFile whose calls are timed."""
 
     _file: DiskFile
-    _watch: Watch
+    _watch: IoTimer
 
     def size(self) -> int:
         """As the file itself, and so all that follow."""
@@ -70,7 +70,7 @@ class WatchedFile:
         self._watch.step()
         return self._file.modified()
 
-    def standing(self, path: Path) -> Standing:
+    def standing(self, path: Path) -> FileStanding:
         """Look whether it is where it was."""
         self._watch.step()
         return self._file.standing(path)
@@ -107,23 +107,23 @@ class WatchedFile:
 
 
 @attrs.define(eq=False)
-class WatchedDisk:
+class TimedDisk:
     """A Disk whose calls are timed. `confirm` raises OSError where nothing may be created."""
 
     _disk: Disk
-    _watch: Watch
+    _watch: IoTimer
     _confirm: Callable[[Path], None]
 
-    def create(self, path: Path) -> WatchedFile:
+    def create(self, path: Path) -> TimedFile:
         """Create exclusively, on the right volume or not at all."""
         self._watch.step()
         self._confirm(path.parent)
-        return WatchedFile(self._disk.create(path), self._watch)
+        return TimedFile(self._disk.create(path), self._watch)
 
-    def open(self, path: Path) -> WatchedFile:
+    def open(self, path: Path) -> TimedFile:
         """Open what exists."""
         self._watch.step()
-        return WatchedFile(self._disk.open(path), self._watch)
+        return TimedFile(self._disk.open(path), self._watch)
 
     def names(self, folder: Path) -> list[str]:
         """List a directory."""
@@ -176,6 +176,6 @@ class WatchedDisk:
         """Sample the volume."""
         return self._disk.usage(path)
 
-    def place(self, path: Path) -> Place:
+    def place(self, path: Path) -> FolderLocation:
         """Find the file system."""
         return self._disk.place(path)

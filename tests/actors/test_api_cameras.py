@@ -17,14 +17,14 @@ from camd.model import (
     Capabilities,
     Device,
     FrameSize,
+    MatchState,
     PixelFormat,
+    Problem,
     Rates,
-    Seat,
     SizeRange,
-    Trouble,
 )
 from camd.rpc.registry import Caller
-from camd.rpc.roles import Identity, Role, Via
+from camd.rpc.roles import AuthMethod, Principal, Role
 
 MJPEG = PixelFormat(
     *("MJPG", "Motion-JPEG", True),
@@ -48,16 +48,16 @@ class OneCamera:
         return self.camera
 
 
-def seat(*formats: PixelFormat) -> Seat:
+def seat(*formats: PixelFormat) -> MatchState:
     """Seat the camera on a device that offers `formats`."""
     found = Capabilities("uvcvideo", "Webcam", "usb", formats)
-    return Seat(CAMERA, Device(Path("/dev/video0"), 1, "Webcam", capabilities=found))
+    return MatchState(CAMERA, Device(Path("/dev/video0"), 1, "Webcam", capabilities=found))
 
 
 async def ask(stage: Stage) -> dict[str, Any]:
     """Call both methods as a client does; they agree."""
     api = CamerasApi(OneCamera(stage.camera))  # type: ignore[arg-type]
-    caller = Caller(Identity("ann", Role.VIEWER, None, Via.API_KEY), "1")
+    caller = Caller(Principal("ann", Role.VIEWER, None, AuthMethod.API_KEY), "1")
     answer = await api.get_camera_capabilities(caller, ByDevice("camera0"))
     status = await api.get_camera_status(caller, ByDevice("camera0"))
     assert answer.items() >= status["capabilities"].items()
@@ -99,7 +99,7 @@ async def test_pictures_confirm_it() -> None:
 
 async def test_a_camera_that_is_gone_or_in_trouble_says_so() -> None:
     """Nothing is claimed of what is not there."""
-    gone = Seat(CAMERA, None, trouble=Trouble("not_found", "", ""))
+    gone = MatchState(CAMERA, None, trouble=Problem("not_found", "", ""))
     async with open_stage(node=Node()) as stage:
         stage.camera.capture.seat = lambda: gone
         shown = await ask(stage)

@@ -25,9 +25,9 @@ from trio.testing import MockClock
 
 from camd.api.views import SessionTimes
 from camd.config.schema import RecordingConfig
-from camd.model import CameraChanged, Cause, Gap, RecordingWish, Session, SessionState
-from camd.storage.accounts import SessionAccount, judge_session
-from camd.storage.trust import Arrival
+from camd.model import CameraChanged, Cause, Gap, RecordingRequest, Session, SessionState
+from camd.storage.accounts import IndexedSession, judge_session
+from camd.storage.trust import FootageArrival
 
 STEPS = [
     timedelta(days=365),
@@ -133,7 +133,7 @@ async def test_time_for_a_session_is_not_the_walls(
 ) -> None:
     """A timed session ends when its time is up, and is cut as often as without the step."""
     recording = RecordingConfig(rotation=timedelta(seconds=5))
-    wish = RecordingWish("ann", duration=timedelta(seconds=20))
+    wish = RecordingRequest("ann", duration=timedelta(seconds=20))
     async with open_stage(recording=recording) as stage:
         await stage.camera.start_recording(wish)
         await trio.sleep_until(12.2)
@@ -298,7 +298,7 @@ async def test_a_step_while_the_daemon_was_down(
         seconds = (session.segments[-1].end - at(0)).total_seconds()
         await trio.sleep_until(9.0)
         wall.step(seconds=step.total_seconds())
-        assert await stage.camera.resume(left, Arrival(left.boot_id, seconds))
+        assert await stage.camera.resume(left, FootageArrival(left.boot_id, seconds))
         await trio.sleep_until(12.2)
         session = await stage.camera.stop_recording()
         first, second = session.segments
@@ -314,6 +314,6 @@ async def test_a_step_while_the_daemon_was_down(
         assert judge_session(account_of(session)) == []
 
 
-def account_of(session: Session) -> SessionAccount:
+def account_of(session: Session) -> IndexedSession:
     """Account for a session as a check of the folder does."""
-    return SessionAccount(session, session.frames_captured, session.frames_written)
+    return IndexedSession(session, session.frames_captured, session.frames_written)

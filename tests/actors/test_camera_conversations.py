@@ -23,7 +23,7 @@ from support.camera_stage import (
 )
 from trio.testing import MockClock
 
-from camd.camera.queue import CaptureQueue, Finish
+from camd.camera.queue import CaptureQueue, EndOfInput
 from camd.camera.run import HUNG
 from camd.config.schema import RecordingConfig
 from camd.errors import Refusal
@@ -31,8 +31,8 @@ from camd.model import (
     CameraState,
     Cause,
     RecordingChanged,
-    RecordingNews,
-    RecordingWish,
+    RecordingEventKind,
+    RecordingRequest,
     Session,
     SessionState,
 )
@@ -61,11 +61,11 @@ async def test_a_queue_wakes_its_reader(clock: MockClock) -> None:
 
     async def put_later() -> None:
         await trio.sleep(3)
-        queue.put(Finish())
+        queue.put(EndOfInput())
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(put_later)
-        assert await queue.get() == Finish()
+        assert await queue.get() == EndOfInput()
     assert trio.current_time() == 3
 
 
@@ -95,7 +95,7 @@ async def test_of_many_starts_at_the_same_instant_one_wins(clock: MockClock) -> 
 
         async def start(number: int) -> None:
             try:
-                answer = await stage.camera.start_recording(RecordingWish(f"user{number}"))
+                answer = await stage.camera.start_recording(RecordingRequest(f"user{number}"))
                 answers.append(answer)
             except Refusal as refusal:
                 answers.append(refusal)
@@ -116,7 +116,7 @@ async def test_of_many_starts_at_the_same_instant_one_wins(clock: MockClock) -> 
 
 async def test_the_same_key_joins_the_running_session(clock: MockClock) -> None:
     """A client that asks again gets the session it has, while it starts and later."""
-    wish = RecordingWish("ann", key="k1")
+    wish = RecordingRequest("ann", key="k1")
     async with open_stage() as stage:
         sessions: list[Session] = []
 
@@ -356,7 +356,7 @@ async def test_a_second_session_uses_the_camera_again(clock: MockClock) -> None:
 async def test_a_timed_session_ends_by_itself(clock: MockClock) -> None:
     """It holds what was asked for, within a fragment."""
     async with open_stage() as stage:
-        wish = RecordingWish("ann", duration=timedelta(seconds=3.2))
+        wish = RecordingRequest("ann", duration=timedelta(seconds=3.2))
         await stage.camera.start_recording(wish)
         await stage.idle()
         session = stage.storage.sessions[-1]
@@ -369,7 +369,7 @@ async def test_a_timed_session_ends_by_itself(clock: MockClock) -> None:
 async def test_a_stopped_sessions_timer_does_not_end_the_next_one(clock: MockClock) -> None:
     """The clock of a session dies with it."""
     async with open_stage() as stage:
-        await stage.camera.start_recording(RecordingWish("ann", duration=timedelta(seconds=4)))
+        await stage.camera.start_recording(RecordingRequest("ann", duration=timedelta(seconds=4)))
         await stage.camera.stop_recording()
         second = await stage.camera.start_recording(BOB)
         await trio.sleep(30)
@@ -492,7 +492,7 @@ async def test_progress_is_told_every_five_seconds(clock: MockClock) -> None:
         began, told = trio.current_time(), []
 
         def listen(event: object) -> None:
-            if isinstance(event, RecordingChanged) and event.news is RecordingNews.PROGRESS:
+            if isinstance(event, RecordingChanged) and event.news is RecordingEventKind.PROGRESS:
                 told.append((trio.current_time() - began, event.session.frames_written))
 
         with stage.camera._events.subscribed(listen):

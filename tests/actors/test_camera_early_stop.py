@@ -11,9 +11,9 @@ from trio.testing import MockClock
 
 from camd.config.schema import RecordingConfig
 from camd.errors import Refusal
-from camd.model import RecordingWish, Session
+from camd.model import RecordingRequest, Session
 
-KEYED = RecordingWish("ann", key="k1")
+KEYED = RecordingRequest("ann", key="k1")
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ async def long_groups(child: object) -> int:
 
 
 async def start_and_stop(
-    stage: Stage, begin: float, end: float, wish: RecordingWish = ANN
+    stage: Stage, begin: float, end: float, wish: RecordingRequest = ANN
 ) -> list[Session | Refusal]:
     """Start at one moment and stop at another; return both answers, the start's first."""
     answers: dict[str, Session | Refusal] = {}

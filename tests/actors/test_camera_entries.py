@@ -27,7 +27,7 @@ from support.camera_stage import (
 )
 from trio.testing import MockClock
 
-from camd.camera.resumption import Resumption
+from camd.camera.resumption import SessionResumption
 from camd.config.schema import Config, RecordingConfig
 from camd.model import CameraState, Cause, Session, SessionState
 from camd.storage.segment import SegmentFile
@@ -181,7 +181,7 @@ async def test_a_session_that_nothing_continues_says_what_it_lacks(
     await trio.sleep_until(100)
     made = memory_storage()
     storage = Remembering(made.folder, made.disk, made.guard, left=(running,))
-    await Resumption(Config(), storage, Nobody()).resume_sessions()
+    await SessionResumption(Config(), storage, Nobody()).resume_sessions()
     (gap,) = storage.gaps
     (closed,) = storage.sessions
     assert (gap.cause, gap.exact) == (Cause.DAEMON_DOWN, False)

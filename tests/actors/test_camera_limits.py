@@ -10,7 +10,7 @@ from trio.testing import MockClock
 from camd.media.mp4 import SegmentIndex
 from camd.media.stored import sealed_moov_offset
 from camd.model import Cause, SegmentState, Session, StorageLevel
-from camd.storage.segment import Mark, SegmentFile
+from camd.storage.segment import GopMark, SegmentFile
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ async def test_pictures_are_durable_where_they_go_before_they_are_taken_off(
     async with open_stage() as stage:
         cuts: list[bool] = []
 
-        def cut(file: SegmentFile, mark: Mark, index: SegmentIndex) -> None:
+        def cut(file: SegmentFile, mark: GopMark, index: SegmentIndex) -> None:
             *_, moved = stage.disk.files.values()
             cuts.append(bytes(moved.data) == moved.durable)
             really_cut(file, mark, index)

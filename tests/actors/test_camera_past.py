@@ -20,7 +20,7 @@ from trio.testing import MockClock
 
 from camd.camera import factory
 from camd.config.schema import RecordingConfig
-from camd.model import CameraState, RecordingWish, Session
+from camd.model import CameraState, RecordingRequest, Session
 
 TEN = RecordingConfig(preroll=timedelta(seconds=10))
 
@@ -32,9 +32,9 @@ def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClo
     return autojump_clock
 
 
-def wish(seconds: float, **more: object) -> RecordingWish:
+def wish(seconds: float, **more: object) -> RecordingRequest:
     """Ask for so much of the past."""
-    return RecordingWish("ann", preroll=timedelta(seconds=seconds), **more)  # type: ignore[arg-type]
+    return RecordingRequest("ann", preroll=timedelta(seconds=seconds), **more)  # type: ignore[arg-type]
 
 
 def held(stage: Stage) -> int:

@@ -13,7 +13,7 @@ from support.camera_stage import ANN, Studio, films, find_program, jump_clocks, 
 from trio.testing import MockClock
 
 from camd.camera.actor import Camera
-from camd.camera.encoders import Untried
+from camd.camera.encoders import UntriedEncoders
 from camd.camera.roster import Cameras, open_cameras
 from camd.config.schema import CameraConfig, Config, RecordingConfig
 from camd.errors import Refusal
@@ -108,5 +108,5 @@ async def record_with(cameras: Cameras, studio: Studio, count: int) -> None:
             camera = cameras.add(CameraConfig(CameraId(f"camera{number}"), TestSource()))
             camera.capture.launch = studio.launch
             camera.capture.find_program = find_program
-            camera.capture.abilities = Untried()
+            camera.capture.abilities = UntriedEncoders()
             nursery.start_soon(camera.start_recording, ANN)

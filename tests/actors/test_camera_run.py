@@ -18,9 +18,9 @@ from trio.testing import MockClock
 
 from camd import clock as camd_clock
 from camd.camera import run as module
-from camd.camera.run import Brake, Patience, Run
+from camd.camera.run import CaptureProcess, CaptureTimeouts, ReadThrottle
 from camd.media.trouble import MUTE, SOUND_ONLY, STALLED
-from camd.model import Trouble
+from camd.model import Problem
 
 
 @pytest.fixture
@@ -102,10 +102,10 @@ class Watcher(Nobody):
 async def lived(
     child: Talker,
     stalls: list[float] | None = None,
-    why: Trouble = STALLED,
-    brake: Brake | None = None,
+    why: Problem = STALLED,
+    brake: ReadThrottle | None = None,
     consumer: Nobody | None = None,
-) -> tuple[Run, Trouble | None]:
+) -> tuple[CaptureProcess, Problem | None]:
     """Let a child live; return its run, and why it ended. It may stall where that is collected."""
 
     @asynccontextmanager
@@ -115,14 +115,16 @@ async def lived(
     async def streaming() -> None:
         await trio.lowlevel.checkpoint()
 
-    async def stalled(trouble: Trouble) -> None:
+    async def stalled(trouble: Problem) -> None:
         assert stalls is not None, trouble
         assert trouble == why
         stalls.append(trio.current_time())
         run.stop()
 
-    patience = Patience(20.0, 7.0)
-    run = Run(consumer or Nobody(), patience, streaming, stalled, launch=launch, brake=brake)
+    patience = CaptureTimeouts(20.0, 7.0)
+    run = CaptureProcess(
+        consumer or Nobody(), patience, streaming, stalled, launch=launch, brake=brake
+    )
     return run, await run.live(())
 
 
@@ -190,7 +192,7 @@ async def test_a_file_that_comes_too_fast_is_left_in_its_pipe(clock: MockClock) 
     pieces = [film.head + film.next(10), *(film.next(10) for _ in range(29))]
     with trio.move_on_after(100):
         child = Talker([], ends=False, film=pieces[::-1])
-        await lived(child, stalls, brake=Brake(1.0), consumer=watcher)
+        await lived(child, stalls, brake=ReadThrottle(1.0), consumer=watcher)
     first, *later = watcher.moments
     assert len(later) == 29
     for number, moment in enumerate(later, 1):
@@ -244,7 +246,7 @@ async def test_what_is_braked_was_not_left_behind(clock: MockClock) -> None:
     minute = film.head + b"".join(film.next(5) for _ in range(120))
     child = Talker([], film=[minute, film.next(5), b""][::-1])
     with trio.fail_after(200):
-        run, _ = await lived(child, brake=Brake(1.0))
+        run, _ = await lived(child, brake=ReadThrottle(1.0))
     assert trio.current_time() > 59.0
     assert run.delivered
     assert child.signals == []

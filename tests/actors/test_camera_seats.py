@@ -20,8 +20,8 @@ from trio.testing import MockClock
 
 from camd.api import views
 from camd.camera.actor import Camera
-from camd.camera.program import Program
-from camd.camera.wishes import Wishes
+from camd.camera.program import FFmpegBinary
+from camd.camera.wishes import ControlStore
 from camd.config.schema import CameraConfig
 from camd.errors import Refusal
 from camd.model import (
@@ -30,9 +30,9 @@ from camd.model import (
     CameraState,
     Cause,
     Device,
+    Problem,
     SessionState,
     TestSource,
-    Trouble,
 )
 
 A1, B2 = usb_camera(0, port="1", serial="A1"), usb_camera(2, port="2", serial="B2")
@@ -231,7 +231,7 @@ async def test_nobody_waits_for_a_plan_that_is_not_needed_any_more(clock: MockCl
     async with open_house(A1) as house:
         camera = await house.until("camera0", CameraState.IDLE)
 
-        async def find_program() -> Program:
+        async def find_program() -> FFmpegBinary:
             await trio.sleep(12)
             return await stage_program()
 
@@ -262,7 +262,7 @@ async def test_without_discovery_only_the_configuration_makes_cameras(clock: Moc
 
 async def test_a_device_that_can_be_used_by_now_is_used_at_once(clock: MockClock) -> None:
     """A permission that was missing is given: whoever waits for the camera does not wait on."""
-    denied = Trouble("no_permission", "No", "Ask", Cause.NO_PERMISSION)
+    denied = Problem("no_permission", "No", "Ask", Cause.NO_PERMISSION)
     async with open_house(A1) as house:
         camera = await house.until("camera0", CameraState.IDLE)
         house.cameras.studio.then(films(3.2))
@@ -360,7 +360,7 @@ async def test_a_camera_that_waits_says_what_would_keep_it_from_recording(clock:
 
 
 @attrs.define(eq=False)
-class RememberingWishes(Wishes):
+class RememberingWishes(ControlStore):
     """Wishes that note whose are forgotten."""
 
     forgotten: list[str] = attrs.field(factory=list)

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from support.camera_stage import ANN, jump_clocks, open_stage
 from trio.testing import MockClock
 
-from camd.camera.ledger import Ledger
+from camd.camera.ledger import GapLedger
 from camd.config.schema import RecordingConfig
 from camd.model import Gap
 
@@ -67,13 +67,13 @@ async def test_frames_that_vanish_behind_the_last_seal_are_told_at_the_end(
     async with open_stage() as stage:
         await stage.camera.start_recording(ANN)
         assert stage.camera._desk.active is not None
-        book, finish = stage.camera._desk.active.book, Ledger.finish
+        book, finish = stage.camera._desk.active.book, GapLedger.finish
 
-        def forgetful(ledger: Ledger, until: datetime) -> list[Gap]:
+        def forgetful(ledger: GapLedger, until: datetime) -> list[Gap]:
             book.captured(2)
             return finish(ledger, until)
 
-        monkeypatch.setattr(Ledger, "finish", forgetful)
+        monkeypatch.setattr(GapLedger, "finish", forgetful)
         with capture_logs() as logs:
             await stage.camera.stop_recording()
         found = [entry for entry in logs if entry["event"] == "frames_unaccounted"]

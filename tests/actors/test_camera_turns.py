@@ -6,9 +6,9 @@ import media_streams as build
 import trio
 from support.camera_stage import FakeChild, Studio
 
-from camd.camera.run import TURN_BYTES, Patience, Run
+from camd.camera.run import TURN_BYTES, CaptureProcess, CaptureTimeouts
 from camd.media.fragments import Fragment, Init
-from camd.model import Trouble
+from camd.model import Problem
 
 TURNS = 16
 
@@ -30,7 +30,7 @@ async def ignore() -> None:
     """Hear that pictures come."""
 
 
-async def shrug(trouble: Trouble) -> None:
+async def shrug(trouble: Problem) -> None:
     """Hear that nothing comes."""
 
 
@@ -46,7 +46,7 @@ async def test_others_have_their_turns_while_a_full_pipe_is_parsed(autojump_cloc
 
     studio, counter, seen, parsed = Studio(), Counter(), set(), set()
     studio.then(part)
-    run = Run(counter, Patience(60, 60), ignore, shrug, launch=studio.launch)
+    run = CaptureProcess(counter, CaptureTimeouts(60, 60), ignore, shrug, launch=studio.launch)
 
     async def look() -> None:
         while counter.fragments < count:

@@ -10,15 +10,15 @@ import trio
 import trio.lowlevel
 
 from camd.config.schema import DiscoveryConfig
-from camd.devices.facts import NodeFacts, Sighting
-from camd.devices.inventory import Answer, Scene
-from camd.devices.survey import PATIENCE_SECONDS, Survey, run_survey
-from camd.model import Capabilities, Cause, Device, Trouble
+from camd.devices.facts import NodeStat, SysfsFacts
+from camd.devices.inventory import NodeAnswer, Scan
+from camd.devices.survey import PATIENCE_SECONDS, DeviceMonitor, run_monitor
+from camd.model import Capabilities, Cause, Device, Problem
 
 DEV = Path("/dev")
 CAPABLE = Capabilities("uvcvideo", "Camera", "usb-0000:00:14.0-1", ())
-BUSY = Trouble("busy", "It is busy", "Wait", Cause.CAMERA_BUSY)
-FACTS = NodeFacts(label="Camera", index=0, says_capture=True)
+BUSY = Problem("busy", "It is busy", "Wait", Cause.CAMERA_BUSY)
+FACTS = SysfsFacts(label="Camera", index=0, says_capture=True)
 
 
 @attrs.define(eq=False)
@@ -42,29 +42,29 @@ class Desk:
         await self._changed.wait()
         self._changed = trio.Event()
 
-    async def look(self) -> Scene:
+    async def look(self) -> Scan:
         """What is there."""
         await trio.sleep(0.01)
-        return Scene(tuple(Sighting(name, (self.stamp,), "") for name in self.delays))
+        return Scan(tuple(NodeStat(name, (self.stamp,), "") for name in self.delays))
 
-    async def read_facts(self, sighting: Sighting) -> NodeFacts | None:
+    async def read_facts(self, sighting: NodeStat) -> SysfsFacts | None:
         """What is said of a node."""
         await trio.lowlevel.checkpoint()
         return FACTS
 
-    async def ask(self, sighting: Sighting) -> Answer:
+    async def ask(self, sighting: NodeStat) -> NodeAnswer:
         """What a node answers, after its delay."""
         self.asked.append(sighting.name)
         await trio.sleep(self.delays[sighting.name])
-        return Answer(trouble=BUSY) if self.refuses else Answer(CAPABLE)
+        return NodeAnswer(trouble=BUSY) if self.refuses else NodeAnswer(CAPABLE)
 
 
 def survey_of(desk: Desk):
     """Open a survey of a desk."""
-    return run_survey(DiscoveryConfig(), desk, desk, DEV)
+    return run_monitor(DiscoveryConfig(), desk, desk, DEV)
 
 
-async def history(survey: Survey, seconds: float) -> list[tuple[float, list[str]]]:
+async def history(survey: DeviceMonitor, seconds: float) -> list[tuple[float, list[str]]]:
     """What is listed from now on, as name or name!cause, with the time of each change."""
     begun, before, seen = trio.current_time(), None, []
 

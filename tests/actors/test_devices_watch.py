@@ -6,8 +6,8 @@ import attrs
 import pytest
 import trio
 
-from camd.devices.facts import Sighting
-from camd.devices.watch import Glance, Watch, run_watch
+from camd.devices.facts import NodeStat
+from camd.devices.watch import ChangeWatch, NodesStat, run_watch
 
 BY_EVENTS = "udev's events, and a look every 10 s"
 
@@ -20,9 +20,9 @@ class Desk:
     mode: int = 0o660
     voice: trio.Event = attrs.field(factory=trio.Event)
 
-    async def look(self) -> Glance:
+    async def look(self) -> NodesStat:
         """What is there."""
-        return Glance((Sighting("video0", (self.lives,), ""),), ((self.mode, 0, 44),))
+        return NodesStat((NodeStat("video0", (self.lives,), ""),), ((self.mode, 0, 44),))
 
     async def wait_event(self) -> None:
         """What is said."""
@@ -36,7 +36,7 @@ class Desk:
             self.voice.set()
 
 
-async def wakes(watch: Watch, seconds: float) -> list[float]:
+async def wakes(watch: ChangeWatch, seconds: float) -> list[float]:
     """The times at which a watch wakes, from now on."""
     begun, times = trio.current_time(), []
     with trio.move_on_after(seconds):

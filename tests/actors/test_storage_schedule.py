@@ -14,9 +14,9 @@ from camd.config.schema import RetentionConfig
 from camd.errors import STORAGE_UNRESPONSIVE, Refusal
 from camd.runtime.fanout import Fanout
 from camd.storage.cleanup import Retention
-from camd.storage.retention import Policy, PolicyType
+from camd.storage.retention import PolicyType, RetentionPolicy
 
-AGE = Policy(PolicyType.AGE, True, max_age_days=30)
+AGE = RetentionPolicy(PolicyType.AGE, True, max_age_days=30)
 HOUR = 3600.0
 
 
@@ -35,7 +35,7 @@ class Noted(Retention):
             raise Refusal(STORAGE_UNRESPONSIVE)
 
 
-def noted(policy: Policy, interval: timedelta = timedelta(hours=1)) -> Noted:
+def noted(policy: RetentionPolicy, interval: timedelta = timedelta(hours=1)) -> Noted:
     """Return retention without a storage."""
     config = RetentionConfig(interval=interval)
     return Noted(None, config, Path("/nowhere"), Fanout(), dict, policy)  # type: ignore[arg-type]
@@ -60,7 +60,11 @@ async def test_it_runs_a_while_after_the_start_and_then_regularly(
 
 async def test_without_an_enabled_policy_it_never_runs(autojump_clock: MockClock) -> None:
     """Off is off, and manual does nothing by itself."""
-    for policy in (Policy(), Policy(enabled=True), attrs.evolve(AGE, enabled=False)):
+    for policy in (
+        RetentionPolicy(),
+        RetentionPolicy(enabled=True),
+        attrs.evolve(AGE, enabled=False),
+    ):
         assert await run_for(noted(policy), 100 * HOUR) == []
 
 
@@ -68,7 +72,7 @@ async def test_a_policy_that_is_enabled_later_counts_from_the_next_time(
     autojump_clock: MockClock,
 ) -> None:
     """Nothing has to be restarted."""
-    retention = noted(Policy())
+    retention = noted(RetentionPolicy())
 
     async def enable() -> None:
         await trio.sleep(2 * HOUR)

@@ -13,8 +13,8 @@ from typing import Any
 import attrs
 
 from camd.media.boxes import MediaError
-from camd.media.repair import survey
-from camd.media.stored import HEAD_SIZE, probe, sealed_moov_offset
+from camd.media.repair import read_interrupted
+from camd.media.stored import HEAD_SIZE, sealed_moov_offset, summarise
 
 Receipt = Mapping[str, Any]
 
@@ -72,11 +72,11 @@ def remains(data: bytes) -> Remains:
     try:
         at = sealed_moov_offset(data)
         if at is not None:
-            summary = probe(data[:HEAD_SIZE], data[at:])
+            summary = summarise(data[:HEAD_SIZE], data[at:])
             assert summary.identity is not None
             length = timedelta(seconds=summary.duration_seconds)
             return Remains(Left.SEALED, summary.frames, summary.identity.start + length)
-        found = survey(lambda offset, size: data[offset : offset + size], len(data))
+        found = read_interrupted(lambda offset, size: data[offset : offset + size], len(data))
     except MediaError:
         return Remains(Left.EMPTY)
     if found is None:

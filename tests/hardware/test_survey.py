@@ -24,7 +24,7 @@ import trio
 
 from camd.config.schema import DiscoveryConfig
 from camd.devices.holders import find_holders
-from camd.devices.survey import Survey, open_survey
+from camd.devices.survey import DeviceMonitor, open_monitor
 from camd.devices.sysfs import SYSTEM, list_nodes
 from camd.model import Capabilities, Device
 
@@ -76,7 +76,7 @@ def find(devices: tuple[Device, ...], serial: str) -> Device | None:
     return next((d for d in devices if d.usb is not None and d.usb.serial == serial), None)
 
 
-async def timed(survey: Survey, words: list[str], serial: str, *, there: bool) -> float:
+async def timed(survey: DeviceMonitor, words: list[str], serial: str, *, there: bool) -> float:
     """Plug or unplug; measure how long after the nodes changed the survey shows it."""
     before = set(list_nodes(SYSTEM))
     done = threading.Event()
@@ -117,7 +117,7 @@ async def test_what_is_listed_are_the_capture_nodes() -> None:
                 expected.append(SYSTEM.dev / name)
     with trio.fail_after(20 * PATIENCE):
         begun = time.monotonic()
-        async with open_survey(DiscoveryConfig(), query=query) as survey:
+        async with open_monitor(DiscoveryConfig(), query=query) as survey:
             await survey.settled.wait()
             print(f"settled after {time.monotonic() - begun:.2f} s by {survey.how}")
             await survey.present.wait_until(
@@ -148,7 +148,7 @@ async def test_a_node_that_hangs_delays_nobody() -> None:
         return answer
 
     with trio.fail_after(60 * PATIENCE):
-        async with open_survey(DiscoveryConfig(), query=hangs_once) as survey:
+        async with open_monitor(DiscoveryConfig(), query=hangs_once) as survey:
             await survey.settled.wait()
             if not nodes:
                 pytest.skip("no video node of this machine captures")
@@ -166,7 +166,7 @@ async def test_plugging_and_unplugging_show_in_time(tool: Callable[..., str]) ->
     """A camera is listed within 2 s of its node, gone within 1 s, and each plugging counts."""
     lives, ports = set(), set()
     with trio.fail_after(300 * PATIENCE):
-        async with open_survey(DiscoveryConfig(), query=query) as survey:
+        async with open_monitor(DiscoveryConfig(), query=query) as survey:
             await survey.settled.wait()
             print(survey.how)
             for number in range(4):
@@ -200,10 +200,10 @@ async def test_twins_without_serial_are_told_apart_by_port(tool: Callable[..., s
     with trio.fail_after(200 * PATIENCE):
         await trio.to_thread.run_sync(tool, "start", "survey0", "--port", "0")
         await trio.to_thread.run_sync(tool, "start", "survey1", "--port", "2")
-        async with open_survey(DiscoveryConfig(), query=query) as survey:
+        async with open_monitor(DiscoveryConfig(), query=query) as survey:
             await survey.settled.wait()
             twins = [d for d in survey.present.value if d.usb is not None]
-            async with open_survey(
+            async with open_monitor(
                 DiscoveryConfig(ignore=(twins[0].usb.port,)), query=query
             ) as other:
                 await other.settled.wait()
@@ -236,7 +236,7 @@ async def test_a_camera_whose_firmware_hangs_delays_nobody(tool: Callable[..., s
     """Beside a camera that answers nothing any more, another one is plugged in and listed."""
     with trio.fail_after(300 * PATIENCE):
         await trio.to_thread.run_sync(tool, "start", "survey0", "--port", "0", "--serial", "HANGS")
-        async with open_survey(DiscoveryConfig(), query=query) as survey:
+        async with open_monitor(DiscoveryConfig(), query=query) as survey:
             await survey.settled.wait()
             await survey.present.wait_until(lambda all_: find(all_, "HANGS") is not None)
             device = find(survey.present.value, "HANGS")

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from camd.camera.settings import Settings
-from camd.camera.wishes import Wishes
+from camd.camera.settings import CameraControls
+from camd.camera.wishes import ControlStore
 from camd.devices.controls import driver_value
 from camd.devices.v4l2 import read_capabilities, read_controls, write_control
 from camd.model import CameraId, Capabilities, Control, ControlKind
@@ -180,7 +180,7 @@ async def test_settings_come_back(node: Path) -> None:
     control = next(c for c in _settable(node) if next(_others(c), None) is not None)
     other = next(_others(control))
     assert control.value is not None
-    owner = Settings(CameraId("camera0"), (), Wishes(lambda _: None))
+    owner = CameraControls(CameraId("camera0"), (), ControlStore(lambda _: None))
     with trio.fail_after(50 * PATIENCE):
         try:
             changed = await owner.change(node, control.name, other)

@@ -18,7 +18,7 @@ from camd.camera.program import find_ffmpeg
 from camd.camera.roster import open_cameras
 from camd.config.schema import CameraConfig, Config, FfmpegConfig, StorageConfig
 from camd.errors import SOURCE_UNAVAILABLE, Refusal
-from camd.model import CameraId, Event, RecordingWish, SegmentState, V4l2Source
+from camd.model import CameraId, Event, RecordingRequest, SegmentState, V4l2Source
 from camd.runtime.fanout import Fanout
 from camd.storage.actor import open_storage
 
@@ -70,7 +70,7 @@ async def test_a_camera_records(tmp_path: Path, node: Path) -> None:
         ):
             camera = cameras.find(str(node))
             begun = trio.current_time()
-            await camera.start_recording(RecordingWish("tester"))
+            await camera.start_recording(RecordingRequest("tester"))
             await trio.sleep(SECONDS)
             session = await camera.stop_recording()
             elapsed = trio.current_time() - begun
@@ -98,6 +98,6 @@ async def test_a_node_that_is_not_there_is_refused(tmp_path: Path) -> None:
             open_cameras(config, storage, events) as cameras,
         ):
             with pytest.raises(Refusal) as refused:
-                await cameras.find("camera0").start_recording(RecordingWish("tester"))
+                await cameras.find("camera0").start_recording(RecordingRequest("tester"))
     assert refused.value.kind is SOURCE_UNAVAILABLE
     assert refused.value.data["cause"] == "not_found"

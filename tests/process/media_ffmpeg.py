@@ -11,7 +11,7 @@ import imageio_ffmpeg
 import pytest
 
 from camd.media.fragments import Fragment, FragmentReader, Init
-from camd.media.identity import SegmentIdentity
+from camd.media.identity import SegmentMetadata
 from camd.media.mp4 import FTYP_SIZE, SegmentIndex
 
 PROGRAMS = [
@@ -70,9 +70,9 @@ def events(stream: bytes) -> tuple[Init, list[Fragment]]:
     return found[0], [event for event in found if isinstance(event, Fragment)]
 
 
-def identity(number: int) -> SegmentIdentity:
+def identity(number: int) -> SegmentMetadata:
     """Make up who recorded a segment."""
-    return SegmentIdentity(
+    return SegmentMetadata(
         *("camera0", "usb-1", "5f0c", number, 1_700_000_000_123_456 + number, 12.5, "boot"),
         synchronised=True,
         software="camd",

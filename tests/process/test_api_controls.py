@@ -13,13 +13,13 @@ import trio
 from support.v4l2_driver import NODE, FakeControl, FakeDriver, webcam
 
 from camd.api.controls import ControlsApi
-from camd.camera.settings import Settings
-from camd.camera.wishes import Wishes
+from camd.camera.settings import CameraControls
+from camd.camera.wishes import ControlStore
 from camd.devices import abi
 from camd.errors import CAMERA_UNKNOWN, Refusal
 from camd.model import CameraId
 from camd.rpc.registry import Caller, Registry
-from camd.rpc.roles import Identity, Role
+from camd.rpc.roles import Principal, Role
 
 
 @attrs.frozen
@@ -28,7 +28,7 @@ class PlayedCamera:
 
     camera_id: CameraId
     node: Path | None
-    settings: Settings
+    settings: CameraControls
 
 
 @attrs.define(eq=False)
@@ -42,9 +42,9 @@ class Stage:
     registry: Registry = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        wishes = Wishes(lambda _: None)
+        wishes = ControlStore(lambda _: None)
         driver, camera_id = self.driver, CameraId("camera0")
-        owner = Settings(camera_id, self.configured, wishes, driver.read, driver.write)
+        owner = CameraControls(camera_id, self.configured, wishes, driver.read, driver.write)
         self.camera = PlayedCamera(camera_id, self.node, owner)
         self.registry = Registry(ControlsApi(self).methods())
 
@@ -56,7 +56,7 @@ class Stage:
 
     async def call(self, method: str, role: Role = Role.OPERATOR, /, **params: object) -> Any:
         """Call a method as somebody with a role; the answer is one that JSON can hold."""
-        caller = Caller(Identity("ann", role, None, "test"), "test")
+        caller = Caller(Principal("ann", role, None, "test"), "test")
         with trio.fail_after(20):
             answer = await self.registry.call(method, {"device": "camera0", **params}, caller)
         return json.loads(msgspec.json.encode(answer))

@@ -24,7 +24,7 @@ from camd.config.schema import RetentionConfig, StorageConfig
 from camd.errors import Refusal
 from camd.model import CleanupEnded, Event, SegmentState
 from camd.rpc.registry import Caller, Registry
-from camd.rpc.roles import Identity, Role
+from camd.rpc.roles import Principal, Role
 from camd.runtime.fanout import Fanout
 from camd.storage.actor import Storage, open_storage
 from camd.storage.cleanup import Retention, open_retention
@@ -52,7 +52,7 @@ class Stage:
 
     async def call(self, method: str, role: Role = Role.ADMIN, /, **params: object) -> Any:
         """Call a method as somebody with a role."""
-        caller = Caller(Identity("ann", role, None, "test"), "test")
+        caller = Caller(Principal("ann", role, None, "test"), "test")
         return await self.registry.call(method, params, caller)
 
     async def refused(self, method: str, role: Role = Role.ADMIN, /, **params: object) -> Refusal:

@@ -20,7 +20,7 @@ from camd.devices import bindings
 from camd.errors import ConfigError, Refusal
 from camd.media.boxes import BoxError, BoxReader
 from camd.media.mp4 import SegmentIndex
-from camd.media.repair import survey
+from camd.media.repair import read_interrupted
 from camd.model import Event
 from camd.runtime.fanout import Fanout
 from camd.storage import clerk
@@ -69,7 +69,7 @@ def test_a_damaged_size_makes_nobody_read_gigabytes() -> None:
                 return data[at - start :][:size]
         return b""
 
-    assert survey(read, 1 << 40) is None
+    assert read_interrupted(read, 1 << 40) is None
 
 
 def test_a_file_with_an_enormous_index_is_not_read(tmp_path: Path) -> None:

@@ -12,14 +12,14 @@ import media_ffmpeg as ffmpeg
 import pytest
 import trio
 
-from camd.camera.capture import Capture, Plan
-from camd.camera.encoders import EncoderChoice, Verdict
-from camd.camera.program import Program
-from camd.camera.run import Patience, Run
+from camd.camera.capture import CapturePlan, CapturePlanner
+from camd.camera.encoders import EncoderChoice, TrialResult
+from camd.camera.program import FFmpegBinary
+from camd.camera.run import CaptureProcess, CaptureTimeouts
 from camd.config.schema import CameraConfig, Config, FfmpegConfig
 from camd.media.encoding import SOFTWARE
 from camd.media.fragments import Fragment, Init
-from camd.media.order import Order
+from camd.media.order import CaptureOptions
 from camd.media.report import ProbeResult, parse_inputs
 from camd.model import (
     CameraId,
@@ -27,17 +27,17 @@ from camd.model import (
     Cause,
     Device,
     FrameSize,
+    MatchState,
     PixelFormat,
+    Problem,
     Rates,
     RtspSource,
-    Seat,
-    Trouble,
     V4l2Source,
     VideoFormat,
 )
 
 CAMERA = CameraId("camera0")
-GONE = Trouble("swapped", "Another camera is in its place", "", Cause.CAMERA_SWAPPED)
+GONE = Problem("swapped", "Another camera is in its place", "", Cause.CAMERA_SWAPPED)
 
 
 def capabilities(fourcc: str = "MJPG") -> Capabilities:
@@ -46,10 +46,10 @@ def capabilities(fourcc: str = "MJPG") -> Capabilities:
     return Capabilities("uvcvideo", "C", "usb", (PixelFormat(fourcc, "", True, (size,)),))
 
 
-def seated(fourcc: str = "MJPG", **device: object) -> Seat:
+def seated(fourcc: str = "MJPG", **device: object) -> MatchState:
     """Seat the camera on a device."""
     plugged = Device(Path("/dev/video7"), 1, "C", capabilities=capabilities(fourcc))
-    return Seat(CAMERA, attrs.evolve(plugged, **device))
+    return MatchState(CAMERA, attrs.evolve(plugged, **device))
 
 
 @attrs.define(eq=False)
@@ -60,43 +60,45 @@ class Known:
     devices: frozenset[str] = frozenset(("alsa",))
     asked: list[str] = attrs.field(factory=list)
 
-    async def find(self, program: Program, codec: str) -> EncoderChoice:
+    async def find(self, program: FFmpegBinary, codec: str) -> EncoderChoice:
         """Answer at once."""
         await trio.lowlevel.checkpoint()
         self.asked.append(codec)
         found = SOFTWARE[codec] if self.encoder else None
-        return EncoderChoice(codec, found, () if found else (Verdict("libx264", "slow"),))
+        return EncoderChoice(codec, found, () if found else (TrialResult("libx264", "slow"),))
 
-    async def inputs(self, program: Program) -> frozenset[str]:
+    async def inputs(self, program: FFmpegBinary) -> frozenset[str]:
         """Answer at once."""
         await trio.lowlevel.checkpoint()
         return self.devices
 
 
-async def find_program() -> Program:
+async def find_program() -> FFmpegBinary:
     """Find a program that is never run."""
     await trio.lowlevel.checkpoint()
-    return Program(Path("/usr/bin/ffmpeg"), (5, 1))
+    return FFmpegBinary(Path("/usr/bin/ffmpeg"), (5, 1))
 
 
-def capturing(seat: Seat | None, known: Known | None = None, **settings: object) -> Capture:
+def capturing(
+    seat: MatchState | None, known: Known | None = None, **settings: object
+) -> CapturePlanner:
     """Make the capture of a V4L2 camera that has this seat."""
     config = CameraConfig(CAMERA, V4l2Source(), **settings)  # type: ignore[arg-type]
     found = known or Known()
-    return Capture(config, Config(), find_program, abilities=found, seat=lambda: seat)
+    return CapturePlanner(config, Config(), find_program, abilities=found, seat=lambda: seat)
 
 
-async def planned(capture: Capture) -> str:
+async def planned(capture: CapturePlanner) -> str:
     """Plan, and return the command as one text."""
     plan = await capture.plan()
-    assert isinstance(plan, Plan), plan
+    assert isinstance(plan, CapturePlan), plan
     return " ".join(plan.arguments)
 
 
-async def troubled(capture: Capture) -> Trouble:
+async def troubled(capture: CapturePlanner) -> Problem:
     """Plan, and return why that is not possible."""
     plan = await capture.plan()
-    assert isinstance(plan, Trouble)
+    assert isinstance(plan, Problem)
     return plan
 
 
@@ -127,17 +129,17 @@ async def test_what_the_camera_encodes_is_copied() -> None:
 async def test_without_any_seat_the_path_counts() -> None:
     """A camera that is named by its node is asked for what its entry says."""
     config = CameraConfig(CAMERA, V4l2Source(Path("/dev/null")), width=320, height=240, fps=10)
-    capture = Capture(config, Config(), find_program)
+    capture = CapturePlanner(config, Config(), find_program)
     assert "-video_size 320x240 -framerate 10 -i /dev/null" in await planned(capture)
     assert capture.chosen is None
 
 
 async def test_a_seat_without_a_device_answers_with_its_trouble() -> None:
     """The camera is absent, whatever its node's name."""
-    capture = capturing(Seat(CAMERA, None, trouble=GONE))
+    capture = capturing(MatchState(CAMERA, None, trouble=GONE))
     assert await troubled(capture) is GONE
     assert await capture.is_absent()
-    assert (await troubled(capturing(Seat(CAMERA, None)))).cause == "not_found"
+    assert (await troubled(capturing(MatchState(CAMERA, None)))).cause == "not_found"
     unnamed = capturing(None)
     assert await unnamed.is_absent()
     assert (await troubled(unnamed)).ledger_cause is Cause.CAMERA_LOST
@@ -145,7 +147,7 @@ async def test_a_seat_without_a_device_answers_with_its_trouble() -> None:
 
 async def test_a_device_that_could_not_be_asked_answers_with_its_trouble() -> None:
     """It is there, so it is not absent; without a word of trouble it is simply tried."""
-    trouble = Trouble("no_permission", "", "")
+    trouble = Problem("no_permission", "", "")
     capture = capturing(seated(capabilities=None, trouble=trouble))
     assert await troubled(capture) is trouble
     assert not await capture.is_absent()
@@ -176,7 +178,7 @@ async def test_where_no_encoder_works_that_is_said() -> None:
 def test_a_choice_is_made_once_for_a_device() -> None:
     """Looking at the status costs nothing, even where the device is described anew each time."""
     config = CameraConfig(CAMERA, V4l2Source())
-    capture = Capture(config, Config(), find_program, seat=seated)
+    capture = CapturePlanner(config, Config(), find_program, seat=seated)
     assert capture.chosen is not None
     assert capture.chosen is capture.chosen
 
@@ -185,7 +187,7 @@ async def test_another_device_is_chosen_for_anew() -> None:
     """A camera that is replaced by another model is asked for what that one offers."""
     seats = [seated()]
     config = CameraConfig(CAMERA, V4l2Source())
-    capture = Capture(config, Config(), find_program, seat=lambda: seats[-1])
+    capture = CapturePlanner(config, Config(), find_program, seat=lambda: seats[-1])
     assert capture.chosen is not None
     assert capture.chosen.input_format == "mjpeg"
     seats.append(seated("H264"))
@@ -234,16 +236,16 @@ def test_sound_is_waited_for_as_the_time_for_a_start_says(
     """Four seconds as a rule; whoever allows a start more allows its sound more."""
     entry = CameraConfig(CAMERA, RtspSource("rtsp://h/"))
     config = Config(ffmpeg=FfmpegConfig(start_timeout=timedelta(seconds=start)))
-    capture = Capture(entry, config, find_program)
-    assert capture._sound_seconds(Order("ffmpeg", copy=True)) == copied
-    assert capture._sound_seconds(Order("ffmpeg")) == encoded
-    assert capture._sound_seconds(Order("ffmpeg", with_sound=False)) is None
+    capture = CapturePlanner(entry, config, find_program)
+    assert capture._sound_seconds(CaptureOptions("ffmpeg", copy=True)) == copied
+    assert capture._sound_seconds(CaptureOptions("ffmpeg")) == encoded
+    assert capture._sound_seconds(CaptureOptions("ffmpeg", with_sound=False)) is None
 
 
 async def test_a_stream_that_was_measured_as_rare_is_looked_at_for_one_picture() -> None:
     """Until it is measured as another one; a rate that is not measured yet says nothing."""
     entry = CameraConfig(CAMERA, RtspSource("rtsp://h/"))
-    capture = Capture(entry, Config(), find_program)
+    capture = CapturePlanner(entry, Config(), find_program)
     capture._found = ProbeResult("h264", 640, 480, 25.0)
     for fps, rare in ((0.0, False), (0.08, True), (0.0, True), (25.0, False)):
         capture.compare(VideoFormat("avc1", 640, 480, fps))
@@ -258,7 +260,7 @@ def test_what_a_session_will_need_is_guessed_by_codec() -> None:
     wished = capturing(seated(), codec="copy", bitrate=800_000)  # nobody can make it less
     assert wished.expected_bytes_per_second == copied
     assert capturing(seated(), bitrate=800_000).expected_bytes_per_second == 100_000
-    streams = Capture(CameraConfig(CAMERA, RtspSource("rtsp://h/")), Config(), find_program)
+    streams = CapturePlanner(CameraConfig(CAMERA, RtspSource("rtsp://h/")), Config(), find_program)
     assert streams.expected_bytes_per_second == pytest.approx(345_600)
 
 
@@ -287,16 +289,16 @@ async def nothing(*_: object) -> None:
 
 
 @pytest.fixture(params=ffmpeg.PROGRAMS)
-def program(request: pytest.FixtureRequest) -> Program:
+def program(request: pytest.FixtureRequest) -> FFmpegBinary:
     """One of the FFmpegs of this machine that can capture from ALSA."""
     command = (request.param, "-hide_banner", "-devices")
     said = subprocess.run(command, capture_output=True, timeout=60, check=False).stdout.decode()
     if "alsa" not in parse_inputs(said):
         pytest.skip("this FFmpeg cannot capture from ALSA")
-    return Program(Path(request.param), (5, 1))
+    return FFmpegBinary(Path(request.param), (5, 1))
 
 
-async def test_a_sound_device_that_fails_costs_one_try(program: Program) -> None:
+async def test_a_sound_device_that_fails_costs_one_try(program: FFmpegBinary) -> None:
     """The next child records the picture alone, and the status says why."""
     capture = capturing(seated(), audio="hw:CARD=Nothing")
     with trio.fail_after(60):
@@ -304,17 +306,19 @@ async def test_a_sound_device_that_fails_costs_one_try(program: Program) -> None
         sound = said[said.index("alsa") - 1 :]
         picture = ("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30")
         command = (str(program.path), "-nostdin", "-loglevel", "level+info", *picture, *sound)
-        trouble = await Run(Heap(), Patience(20, 20), nothing, nothing).live(command)
+        trouble = await CaptureProcess(Heap(), CaptureTimeouts(20, 20), nothing, nothing).live(
+            command
+        )
         assert trouble is not None
         assert trouble.cause == "audio_unavailable"
         capture.learn(trouble)
         again = await capture.plan()
-    assert isinstance(again, Plan)
+    assert isinstance(again, CapturePlan)
     assert "alsa" not in again.arguments
     assert "hw:CARD=Nothing does not work" in capture.warnings[0]
 
 
-async def test_sound_from_alsa_is_recorded(program: Program) -> None:
+async def test_sound_from_alsa_is_recorded(program: FFmpegBinary) -> None:
     """ALSA's own `null` device delivers silence, which arrives as an audio track."""
     heap = Heap()
     with trio.fail_after(60):
@@ -322,7 +326,7 @@ async def test_sound_from_alsa_is_recorded(program: Program) -> None:
         start, stop = said.index("v4l2") - 1, said.index("/dev/video7") + 1
         picture = ("-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30")
         command = (*said[1:start], *picture, *said[stop:-3], "-t", "1", *said[-3:])
-        run = Run(heap, Patience(20, 20), nothing, nothing, may_end=True)
+        run = CaptureProcess(heap, CaptureTimeouts(20, 20), nothing, nothing, may_end=True)
         await run.live((str(program.path), *command))
     assert heap.sound
     assert heap.frames == 30

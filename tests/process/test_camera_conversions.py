@@ -19,8 +19,8 @@ from support.camera_set import WISH, check_receipt, open_set, packets
 from support.disk import roomy_disk
 
 from camd.camera import active, remux
-from camd.camera.conversions import Conversions
-from camd.camera.program import Program
+from camd.camera.conversions import PendingConversions
+from camd.camera.program import FFmpegBinary
 from camd.cli.recover import recover
 from camd.cli.verify import verify
 from camd.config.schema import Config, FfmpegConfig, RecordingConfig, StorageConfig
@@ -68,7 +68,7 @@ async def storage_of(folder: Path) -> AsyncIterator[Storage]:
 async def catch_up(storage: Storage) -> None:
     """Make what was not made."""
     config = Config(ffmpeg=FfmpegConfig(path=BUNDLED))
-    await Conversions(config, storage, Nobody()).catch_up()
+    await PendingConversions(config, storage, Nobody()).catch_up()
 
 
 def files(folder: Path) -> list[str]:
@@ -161,11 +161,11 @@ async def test_a_conversion_that_is_cut_short_leaves_nothing(tmp_path: Path) -> 
         part = folder / ".camd" / left.filename.replace(".mp4", ".mkv.part")
         program = script(tmp_path, f"echo $$ > {pids}; echo half > {part}; exec sleep 100")
         async with storage_of(folder) as storage, trio.open_nursery() as nursery:
-            nursery.start_soon(remux.to_mkv, Program(program, (5, 1)), storage, left)
+            nursery.start_soon(remux.to_mkv, FFmpegBinary(program, (5, 1)), storage, left)
             while not part.exists():  # noqa: ASYNC110 - another process writes it
                 await trio.sleep(0.01)
             assert storage.converting == {left.filename}
-            assert await remux.to_mkv(Program(program, (5, 1)), storage, left) is None
+            assert await remux.to_mkv(FFmpegBinary(program, (5, 1)), storage, left) is None
             nursery.cancel_scope.cancel()
         assert storage.converting == set()
     assert files(folder) == [left.filename]

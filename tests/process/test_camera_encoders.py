@@ -11,13 +11,13 @@ import trio
 import trio.testing
 
 from camd.camera import encoders as module
-from camd.camera.encoders import EncoderChoice, Encoders, Verdict
-from camd.camera.program import FfmpegMissingError, Program, find_ffmpeg
+from camd.camera.encoders import EncoderChoice, EncoderTrials, TrialResult
+from camd.camera.program import FFmpegBinary, FfmpegMissingError, find_ffmpeg
 from camd.config.schema import FfmpegConfig
 from camd.media.encoding import TABLE, encoder_named
 
 
-def acting(tmp_path: Path, built_in: str, script: str) -> Program:
+def acting(tmp_path: Path, built_in: str, script: str) -> FFmpegBinary:
     """Write a program that names its encoders, notes each start, and then does `script`."""
     path = tmp_path / "ffmpeg"
     listing = "".join(f"echo ' V....D {name} x'; " for name in built_in.split())
@@ -29,7 +29,7 @@ echo started >>{tmp_path}/starts
 """
     )
     path.chmod(0o755)
-    return Program(path, (5, 1))
+    return FFmpegBinary(path, (5, 1))
 
 
 def starts(tmp_path: Path) -> int:
@@ -46,7 +46,7 @@ async def test_this_machines_encoder_is_found_by_trial(
     """Without hardware the encoder in software passes, and each other one has its reason."""
     with trio.fail_after(60):
         found = await find_ffmpeg(FfmpegConfig(path=Path(program)))
-        choice = await Encoders(dev=tmp_path).find(found, codec)
+        choice = await EncoderTrials(dev=tmp_path).find(found, codec)
     assert choice.encoder is not None
     assert choice.encoder.name == {"h264": "libx264", "h265": "libx265"}[codec]
     names = [verdict.name for verdict in choice.verdicts]
@@ -63,7 +63,7 @@ async def test_hardware_that_is_there_is_tried_and_may_fail(tmp_path: Path) -> N
     (tmp_path / "video10").touch()
     with trio.fail_after(60):
         found = await find_ffmpeg(FfmpegConfig(path=Path(ffmpeg.PROGRAMS[1].values[0])))
-        choice = await Encoders(dev=tmp_path).find(found, "h264")
+        choice = await EncoderTrials(dev=tmp_path).find(found, "h264")
     said = {verdict.name: verdict.why for verdict in choice.verdicts}
     assert said["h264_v4l2m2m"] == "no such hardware"
     assert said["h264_vaapi"] not in ("", "no such hardware")
@@ -72,7 +72,7 @@ async def test_hardware_that_is_there_is_tried_and_may_fail(tmp_path: Path) -> N
 
 def test_an_encoder_that_is_taken_although_slow_is_named_once() -> None:
     """It is not among those that were not taken."""
-    verdicts = (Verdict("h264_qsv", "no such hardware"), Verdict("libx264", "slow", 3.0))
+    verdicts = (TrialResult("h264_qsv", "no such hardware"), TrialResult("libx264", "slow", 3.0))
     slow = EncoderChoice("h264", encoder_named("libx264"), verdicts)
     assert slow.summary == "libx264 (h264_qsv: no such hardware), slow"
     assert attrs.evolve(slow, encoder=None).summary.startswith("none works (h264_qsv: ")
@@ -82,7 +82,7 @@ def test_an_encoder_that_is_taken_although_slow_is_named_once() -> None:
 async def test_cameras_that_start_together_share_a_search(tmp_path: Path) -> None:
     """An encoder is tried once, however many ask."""
     program = acting(tmp_path, "libx264", "exit 3")
-    tried = Encoders(dev=tmp_path)
+    tried = EncoderTrials(dev=tmp_path)
     found: list[EncoderChoice] = []
 
     async def ask() -> None:
@@ -102,7 +102,7 @@ async def test_a_search_that_is_cancelled_is_taken_over(tmp_path: Path) -> None:
     """Who waits for it is not left waiting for ever."""
     gate = tmp_path / "gate"
     program = acting(tmp_path, "libx264", f"[ -e {gate} ] && exit 3; touch {gate}; sleep 60")
-    tried = Encoders(dev=tmp_path)
+    tried = EncoderTrials(dev=tmp_path)
     scope = trio.CancelScope()
 
     async def give_up() -> None:
@@ -129,7 +129,7 @@ async def test_a_search_that_is_cancelled_is_taken_over(tmp_path: Path) -> None:
 async def test_where_none_works_they_are_tried_again(tmp_path: Path) -> None:
     """A machine that was too busy at its start must not go without an encoder for ever."""
     program = acting(tmp_path, "libx264", "exit 3")
-    tried = Encoders(dev=tmp_path)
+    tried = EncoderTrials(dev=tmp_path)
     with trio.fail_after(30):
         for _ in range(2):
             assert (await tried.find(program, "h264")).encoder is None
@@ -144,7 +144,7 @@ async def test_an_encoder_that_hangs_is_given_up(
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.3)
     program = acting(tmp_path, "libx264", "exec sleep 60")
     with trio.fail_after(30):
-        choice = await Encoders(dev=tmp_path).find(program, "h264")
+        choice = await EncoderTrials(dev=tmp_path).find(program, "h264")
     assert choice.encoder is None
     assert choice.verdicts[-2].why == "not done within 0.3 s"
 
@@ -156,7 +156,7 @@ async def test_where_all_are_slow_the_fastest_is_taken(
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.5)
     program = acting(tmp_path, "libx264", "echo something; exec sleep 60")
     with trio.fail_after(30):
-        tried = Encoders(dev=tmp_path)
+        tried = EncoderTrials(dev=tmp_path)
         choice = await tried.find(program, "h264")
         assert await tried.find(program, "h264") is choice  # and not tried once more
     assert choice.encoder == encoder_named("libx264")
@@ -166,7 +166,7 @@ async def test_where_all_are_slow_the_fastest_is_taken(
 async def test_a_configured_encoder_is_not_tried(tmp_path: Path) -> None:
     """It counts for its own codec; the other one is searched for as ever."""
     program = acting(tmp_path, "libx265", "exit 3")
-    tried = Encoders("h264_vaapi", tmp_path)
+    tried = EncoderTrials("h264_vaapi", tmp_path)
     (tmp_path / "dri").mkdir()
     (tmp_path / "dri" / "renderD129").touch()
     with trio.fail_after(30):
@@ -183,8 +183,8 @@ async def test_a_configured_encoder_is_not_tried(tmp_path: Path) -> None:
 
 async def test_a_program_that_went_away_is_said(tmp_path: Path) -> None:
     """The search ends with the error, and the next one begins anew."""
-    tried = Encoders(dev=tmp_path)
-    gone = Program(tmp_path / "gone", (5, 1))
+    tried = EncoderTrials(dev=tmp_path)
+    gone = FFmpegBinary(tmp_path / "gone", (5, 1))
     with trio.fail_after(30):
         for _ in range(2):
             with pytest.raises(FfmpegMissingError):
@@ -197,7 +197,7 @@ async def test_inputs_are_asked_once(program: str) -> None:
     """Every FFmpeg on Linux captures from V4L2; what it says is kept."""
     with trio.fail_after(30):
         found = await find_ffmpeg(FfmpegConfig(path=Path(program)))
-        tried = Encoders()
+        tried = EncoderTrials()
         inputs = await tried.inputs(found)
         assert await tried.inputs(found) is inputs
     assert {"v4l2", "lavfi"} <= inputs

@@ -20,7 +20,7 @@ from camd.model import (
     CameraState,
     Cause,
     Event,
-    RecordingWish,
+    RecordingRequest,
     Session,
     TestSource,
 )
@@ -91,7 +91,7 @@ def _exists(pid: str) -> bool:
 
 async def _record_through(camera: Camera) -> tuple[Session, str, Session]:
     """Record until the second child delivers; return what was begun, the trouble, what ended."""
-    begun = await camera.start_recording(RecordingWish("tester"))
+    begun = await camera.start_recording(RecordingRequest("tester"))
     status = await camera.published.wait_until(lambda s: s.state is CameraState.RESTING)
     assert status.trouble is not None
     await camera.published.wait_until(lambda s: s.session and len(s.session.segments) > 1)

@@ -11,66 +11,66 @@ from media_streams import VIDEO_ONLY
 from support.camera_films import read
 
 from camd.camera import capture as module
-from camd.camera.capture import Capture, Plan
+from camd.camera.capture import CapturePlan, CapturePlanner
 from camd.camera.encoders import EncoderChoice
-from camd.camera.known import Known, KnownSources, key_of
-from camd.camera.program import Program
+from camd.camera.known import SourceCache, SourceFacts, key_of
+from camd.camera.program import FFmpegBinary
 from camd.config.schema import CameraConfig, Config
 from camd.media.encoding import SOFTWARE
 from camd.media.trouble import BAD_STREAM, STALLED
-from camd.model import CameraId, FileSource, RtspSource, Source, Trouble
-from camd.runtime.asking import Answer
+from camd.model import CameraId, FileSource, Problem, RtspSource, Source
+from camd.runtime.asking import ProgramOutput
 
 SOURCE = RtspSource("rtsp://127.0.0.1:9/film")
 FOUND = b"  Stream #0:0: Video: h264 (Main), yuv420p(progressive), 640x360, 10 fps, 10 tbr\n"
 
 
-def trouble(cause: str) -> Trouble:
+def trouble(cause: str) -> Problem:
     """Name a cause; nothing else of a trouble matters here."""
-    return Trouble(cause, "words", "advice")
+    return Problem(cause, "words", "advice")
 
 
-async def find_program() -> Program:
+async def find_program() -> FFmpegBinary:
     """Find a program that is never run."""
     await trio.lowlevel.checkpoint()
-    return Program(Path("/usr/bin/ffmpeg"), (5, 1))
+    return FFmpegBinary(Path("/usr/bin/ffmpeg"), (5, 1))
 
 
 class OneEncoder:
     """What the program can do, without asking it."""
 
-    async def find(self, program: Program, codec: str) -> EncoderChoice:
+    async def find(self, program: FFmpegBinary, codec: str) -> EncoderChoice:
         """Answer at once."""
         await trio.lowlevel.checkpoint()
         return EncoderChoice(codec, SOFTWARE[codec], ())
 
-    async def inputs(self, program: Program) -> frozenset[str]:
+    async def inputs(self, program: FFmpegBinary) -> frozenset[str]:
         """Answer at once."""
         await trio.lowlevel.checkpoint()
         return frozenset()
 
 
 def capturing(
-    source: Source = SOURCE, known: Known | None = None, transport: str = "auto"
-) -> Capture:
+    source: Source = SOURCE, known: SourceFacts | None = None, transport: str = "auto"
+) -> CapturePlanner:
     """Make the capture of a source of which so much is known."""
-    memory = KnownSources()
+    memory = SourceCache()
     if known is not None:
         memory.learn(key_of(source), known)
     camera = CameraConfig(CameraId("camera0"), source, transport=transport)
-    return Capture(camera, Config(), find_program, abilities=OneEncoder(), memory=memory)
+    return CapturePlanner(camera, Config(), find_program, abilities=OneEncoder(), memory=memory)
 
 
-async def planned(capture: Capture) -> str:
+async def planned(capture: CapturePlanner) -> str:
     """Plan, and return the command as one text."""
     plan = await capture.plan()
-    assert isinstance(plan, Plan), plan
+    assert isinstance(plan, CapturePlan), plan
     return " ".join(plan.arguments)
 
 
-def known_by(transport: str) -> Known:
+def known_by(transport: str) -> SourceFacts:
     """Say what is known of a source that delivered by this transport."""
-    return Known("h264", 640, 360, 10.0, "", transport)
+    return SourceFacts("h264", 640, 360, 10.0, "", transport)
 
 
 @pytest.mark.parametrize("cause", ["stalled", "timed_out", "closed", "server_busy"])
@@ -129,9 +129,9 @@ async def test_what_no_probe_could_tell_is_not_remembered(
     path = tmp_path / "film.mp4"
     path.write_bytes(b"film")
     capture = capturing(FileSource(path))
-    answers = [Answer(None, b"", b""), Answer(1, b"", FOUND)]
+    answers = [ProgramOutput(None, b"", b""), ProgramOutput(1, b"", FOUND)]
 
-    async def ask(arguments: Sequence[str], seconds: float) -> Answer:
+    async def ask(arguments: Sequence[str], seconds: float) -> ProgramOutput:
         await trio.lowlevel.checkpoint()
         return answers.pop(0)
 

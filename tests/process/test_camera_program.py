@@ -10,8 +10,8 @@ import pytest
 import trio
 
 from camd.camera.program import (
+    FFmpegBinary,
     FfmpegMissingError,
-    Program,
     encoders,
     find_ffmpeg,
     is_still_the_one,
@@ -47,7 +47,7 @@ def test_a_program_that_is_the_same_file_still_needs_no_second_trial(
     """It is the one that a search would find, and unchanged; else there is a search."""
     path = fake(tmp_path, VERSION)
     monkeypatch.setenv("PATH", str(tmp_path))
-    seen = look_at_program(Program(path, (5, 1)))
+    seen = look_at_program(FFmpegBinary(path, (5, 1)))
     assert seen is not None
     assert is_still_the_one(seen, FfmpegConfig())
     assert is_still_the_one(seen, FfmpegConfig(path=path))
@@ -64,7 +64,7 @@ async def test_the_configured_program_is_taken(tmp_path: Path) -> None:
     path = fake(tmp_path, "echo ffmpeg version n9.0.2 Copyright", "own")
     with trio.fail_after(30):
         program = await find_ffmpeg(FfmpegConfig(path=path))
-    assert program == Program(path, (9, 0), bundled=False)
+    assert program == FFmpegBinary(path, (9, 0), bundled=False)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ async def test_the_systems_program_is_taken_before_the_bundled_one(
     path = fake(tmp_path / "bin", VERSION)
     monkeypatch.setenv("PATH", str(path.parent))
     with trio.fail_after(30):
-        assert await find_ffmpeg(FfmpegConfig()) == Program(path, (5, 1), bundled=False)
+        assert await find_ffmpeg(FfmpegConfig()) == FFmpegBinary(path, (5, 1), bundled=False)
 
 
 async def test_the_bundled_program_stands_in_for_a_missing_or_broken_one(

@@ -11,13 +11,13 @@ import trio
 from support.camera_stage import memory_storage
 
 from camd.camera import roster as module
-from camd.camera.program import Program, SeenProgram
+from camd.camera.program import FFmpegBinary, KnownBinary
 from camd.camera.roster import Cameras
 from camd.config.schema import Config, FfmpegConfig
 from camd.model import Event
 from camd.runtime.fanout import Fanout
 
-PROGRAM = Program(Path("/usr/bin/ffmpeg"), (5, 1))
+PROGRAM = FFmpegBinary(Path("/usr/bin/ffmpeg"), (5, 1))
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ async def test_a_disk_that_hangs_keeps_nobody_who_looks_for_ffmpeg(
         looking.set()
         disk.wait(60)
 
-    async def find(_: FfmpegConfig) -> Program:
+    async def find(_: FfmpegConfig) -> FFmpegBinary:
         await trio.lowlevel.checkpoint()
         return PROGRAM
 
@@ -48,7 +48,7 @@ async def test_a_disk_that_hangs_keeps_nobody_who_looks_for_ffmpeg(
     async with trio.open_nursery() as nursery:
         cameras = Cameras(Config(), memory_storage(), Fanout[Event](), nursery)
         if look == "is_still_the_one":
-            cameras._memory.program = SeenProgram(PROGRAM, 1, 1)
+            cameras._memory.program = KnownBinary(PROGRAM, 1, 1)
         nursery.start_soon(cameras.find_program)
         assert await trio.to_thread.run_sync(looking.wait, 60)
         watchdog = threading.Timer(20, disk.set)

@@ -14,7 +14,7 @@ from support.camera_set import WISH, Packets, check_receipt, joined, open_set, p
 from support.disk import GaugedDisk
 
 from camd import clock
-from camd.camera.program import Program
+from camd.camera.program import FFmpegBinary
 from camd.config.schema import RecordingConfig
 from camd.errors import Refusal
 from camd.model import (
@@ -27,7 +27,7 @@ from camd.model import (
     TestSource,
 )
 from camd.runtime import spawn
-from camd.storage.keeping import Keeper
+from camd.storage.keeping import FileActions
 from camd.storage.pins import Pin
 
 RECENT = RecordingQuery()
@@ -262,7 +262,7 @@ async def refused(
     program: str | Path,
     folder: Path,
     source: FileSource | TestSource,
-    found: Program | None = None,
+    found: FFmpegBinary | None = None,
 ) -> Refusal:
     """Start a recording that must be refused, and return why."""
     with trio.fail_after(60):
@@ -319,7 +319,7 @@ async def test_without_ffmpeg(tmp_path: Path) -> None:
 @pytest.mark.parametrize("source", [SMALL, FileSource(Path(__file__))], ids=["test", "file"])
 async def test_an_ffmpeg_that_went_away(tmp_path: Path, source: TestSource | FileSource) -> None:
     """A program that was found and is gone when it is needed says so, and crashes nothing."""
-    program = Program(tmp_path / "removed", (5, 1))
+    program = FFmpegBinary(tmp_path / "removed", (5, 1))
     refusal = await refused(tmp_path, tmp_path / "recordings", source, program)
     assert (refusal.kind.code, refusal.data["cause"]) == (-32006, "ffmpeg_missing")
 
@@ -407,12 +407,12 @@ async def test_a_conversion_leases_its_segment(tmp_path: Path) -> None:
     with trio.fail_after(60):
         async with open_set(BUNDLED, tmp_path, SMALL, recording=recording, disk=disk) as stage:
             started = await stage.camera.start_recording(WISH)
-            await Keeper(stage.storage).pin(started.segments[0].filename, Pin("evidence"))
+            await FileActions(stage.storage).pin(started.segments[0].filename, Pin("evidence"))
             steps.clear()
             session = await stage.camera.stop_recording()
             (made,) = session.segments
             assert steps[-2:] == [".mp4", "sync"]
-            pins = await Keeper(stage.storage).pins([made.filename])
+            pins = await FileActions(stage.storage).pins([made.filename])
             assert pins[made.filename].reason == "evidence"
             assert stage.storage.busy(made) is None
     assert made.filename.endswith(".mkv")

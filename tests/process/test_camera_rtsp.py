@@ -34,14 +34,14 @@ from camd.model import (
     CameraState,
     Cause,
     Event,
-    RecordingWish,
+    RecordingRequest,
     RtspSource,
     Session,
 )
 from camd.runtime.fanout import Fanout
 from camd.storage.actor import open_storage
 
-WISH = RecordingWish("tester")
+WISH = RecordingRequest("tester")
 PROGRAM = PROGRAMS[1].values[0]
 
 

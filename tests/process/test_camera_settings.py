@@ -11,8 +11,8 @@ import pytest
 import trio
 from support.v4l2_driver import NODE, FakeControl, FakeDriver, webcam
 
-from camd.camera.settings import CLIENT, CONFIGURATION, Settings, Wish
-from camd.camera.wishes import WISHES, Wishes, load_wishes
+from camd.camera.settings import CLIENT, CONFIGURATION, CameraControls, WantedControl
+from camd.camera.wishes import WISHES, ControlStore, load_controls
 from camd.devices import abi
 from camd.errors import INTERNAL_ERROR, INVALID_PARAMS, SOURCE_UNAVAILABLE, UNSUPPORTED, Refusal
 from camd.model import CameraId
@@ -21,21 +21,21 @@ CAMERA = CameraId("camera0")
 FIXED = (("exposure_time_absolute", 200), ("exposure_auto", "manual"))
 
 
-def memory() -> tuple[Wishes, list[str]]:
+def memory() -> tuple[ControlStore, list[str]]:
     """Keep wishes in memory; the list has every text that was made durable."""
     saved: list[str] = []
-    return Wishes(saved.append), saved
+    return ControlStore(saved.append), saved
 
 
 def settings(
     driver: FakeDriver,
     configured: tuple[tuple[str, int | str], ...] = (),
-    wishes: Wishes | None = None,
+    wishes: ControlStore | None = None,
     patience: float = 30,
-) -> Settings:
+) -> CameraControls:
     """Make the settings of one camera."""
     kept = wishes or memory()[0]
-    return Settings(CAMERA, configured, kept, driver.read, driver.write, patience)
+    return CameraControls(CAMERA, configured, kept, driver.read, driver.write, patience)
 
 
 async def refused(driver: FakeDriver, name: str, value: int | str | bool) -> Refusal:
@@ -57,7 +57,7 @@ async def test_what_a_client_sets_is_set_and_kept() -> None:
         owner = settings(driver, wishes=wishes)
         control = await owner.change(NODE, "power_line_frequency", "50 Hz")
     assert (control.name, control.value) == ("power_line_frequency", 1)
-    assert owner.wish_for(control) == Wish(1, CLIENT)
+    assert owner.wish_for(control) == WantedControl(1, CLIENT)
     assert [json.loads(text) for text in saved] == [{"camera0": {"power_line_frequency": 1}}]
 
 
@@ -67,11 +67,11 @@ async def test_clients_go_over_the_configuration() -> None:
     owner = settings(driver, (("exposure_auto", "manual"),))
     with trio.fail_after(20):
         (auto,) = [c for c in await owner.read(NODE) if c.name == "auto_exposure"]
-        assert owner.wish_for(auto) == Wish(1, CONFIGURATION)
+        assert owner.wish_for(auto) == WantedControl(1, CONFIGURATION)
         auto = await owner.change(NODE, "auto_exposure", 3)
-        assert (auto.value, owner.wish_for(auto)) == (3, Wish(3, CLIENT))
+        assert (auto.value, owner.wish_for(auto)) == (3, WantedControl(3, CLIENT))
         auto = await owner.change(NODE, "exposure_auto", None)
-    assert (auto.value, owner.wish_for(auto)) == (1, Wish(1, CONFIGURATION))
+    assert (auto.value, owner.wish_for(auto)) == (1, WantedControl(1, CONFIGURATION))
 
 
 async def test_forgetting_without_a_configuration_sets_the_default() -> None:
@@ -112,7 +112,7 @@ async def test_what_cannot_be_kept_is_said() -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     driver = webcam()
-    owner = settings(driver, wishes=Wishes(full))
+    owner = settings(driver, wishes=ControlStore(full))
     with trio.fail_after(20), pytest.raises(Refusal) as caught:
         await owner.change(NODE, "brightness", 17)
     assert caught.value.kind is INTERNAL_ERROR
@@ -237,7 +237,7 @@ async def test_a_value_that_the_driver_changes_is_said() -> None:
     def rounding(node: Path, control: object, value: int | str) -> object:
         return driver.write(node, control, int(value) // 10 * 10)  # type: ignore[arg-type]
 
-    owner = Settings(CAMERA, (("brightness", 17),), memory()[0], driver.read, rounding)  # type: ignore[arg-type]
+    owner = CameraControls(CAMERA, (("brightness", 17),), memory()[0], driver.read, rounding)  # type: ignore[arg-type]
     with trio.fail_after(20):
         assert await owner.apply(NODE) == ("brightness was set to 17, and is 10",)
 
@@ -340,12 +340,12 @@ async def test_wishes_outlive_the_daemon(tmp_path: Path) -> None:
     """By camera id; the folder is made when it is missing."""
     state = tmp_path / "state"
     with trio.fail_after(20):
-        wishes = load_wishes(state)
+        wishes = load_controls(state)
         await wishes.keep(CAMERA, "brightness", 17)
         await wishes.keep(CameraId("gate"), "owner", "eve")
         await wishes.keep(CAMERA, "gain", 3)
         await wishes.keep(CAMERA, "gain", None)
-    again = load_wishes(state)
+    again = load_controls(state)
     assert (again.of(CAMERA), again.of(CameraId("gate"))) == ({"brightness": 17}, {"owner": "eve"})
     assert again.of(CameraId("camera1")) == {}
     assert [path.name for path in state.iterdir()] == [WISHES]
@@ -357,18 +357,18 @@ async def test_wishes_outlive_the_daemon(tmp_path: Path) -> None:
 async def test_a_damaged_file_is_set_aside(tmp_path: Path, text: str) -> None:
     """Nothing is known then, a copy stays for people, and the next wish is kept again."""
     (tmp_path / WISHES).write_text(text, encoding="latin-1")
-    wishes = load_wishes(tmp_path)
+    wishes = load_controls(tmp_path)
     assert wishes.of(CAMERA) == {}
     assert (tmp_path / f"{WISHES}.damaged").read_text(encoding="latin-1") == text
     with trio.fail_after(20):
         await wishes.keep(CAMERA, "gain", 3)
-    assert load_wishes(tmp_path).of(CAMERA) == {"gain": 3}
+    assert load_controls(tmp_path).of(CAMERA) == {"gain": 3}
 
 
 async def test_a_forgotten_camera_leaves_no_settings_to_whoever_has_its_id_next() -> None:
     """Settings follow the camera, never the number; a full disk is no reason to fail."""
     saved: list[str] = []
-    wishes = Wishes(saved.append)
+    wishes = ControlStore(saved.append)
     await wishes.keep(CameraId("camera0"), "gain", 7)
     await wishes.keep(CameraId("camera1"), "gain", 9)
     await wishes.forget(CameraId("camera0"))

@@ -20,7 +20,7 @@ from test_camera_rtsp import recording_camera
 from camd.camera import capture, conversation
 from camd.camera.known import SOURCES_FILE
 from camd.errors import Refusal
-from camd.model import CameraState, Cause, FileSource, Session, Trouble
+from camd.model import CameraState, Cause, FileSource, Problem, Session
 
 BUNDLED = PROGRAMS[1].values[0]
 H264 = ("-c:v", "libx264", "-preset", "ultrafast")
@@ -366,7 +366,7 @@ async def test_a_path_is_called_what_it_is_at_once(
             with pytest.raises(Refusal) as caught:
                 await stage.camera.start_recording(WISH)
             await stage.until(CameraState.IDLE)
-            assert isinstance(stage.camera.status.trouble, Trouble)
+            assert isinstance(stage.camera.status.trouble, Problem)
     assert (caught.value.data["cause"], words in str(caught.value)) == (cause, True)
 
 

@@ -13,7 +13,7 @@ from support.camera_set import WISH, open_set
 from support.film_rtsp import PICTURE, SOUND, open_film_server
 from support.flash_beep import make_film
 
-from camd.camera.timeline import Fault
+from camd.camera.timeline import TimestampFault
 from camd.config.schema import RecordingConfig
 from camd.model import CameraStatus, Cause, FileSource, RtspSource, Session
 
@@ -22,7 +22,9 @@ SECONDS = 5.0  # of recording, behind the first picture
 STEP_AT = 2.5  # seconds of the film
 HOUR = 3600.0
 
-STAMPED = tuple(fault.value for fault in Fault)  # which one depends on how quick the machine is
+STAMPED = tuple(
+    fault.value for fault in TimestampFault
+)  # which one depends on how quick the machine is
 CLOCK, SOUNDLESS, NOTHING = ("clock",), ("without sound",), ()
 AT_A_TIME = 4  # cameras: the machine has to keep up with all of them
 

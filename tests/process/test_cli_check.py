@@ -17,7 +17,7 @@ from camd.cli import inspection, main
 from camd.cli.inspection import Grade
 from camd.config.schema import AuthConfig, CameraConfig, Config, ServerConfig, StorageConfig
 from camd.model import CameraId, FileSource, RtspSource, Source, TestSource
-from camd.storage.identity import Known, render_known
+from camd.storage.identity import KnownVolume, render_known
 
 GIB = 1 << 30
 
@@ -105,7 +105,7 @@ def test_a_folder_beside_its_disk_is_found_before_the_start(
     state.mkdir()
     if marker is not None:
         (folder / ".camd" / "volume").write_text(f'{{"volume_id": "{marker}"}}')
-    (state / "volume.json").write_text(render_known(Known("a", folder, mount_point)))
+    (state / "volume.json").write_text(render_known(KnownVolume("a", folder, mount_point)))
     storage = StorageConfig(folder, tmp_path / "snapshots", state, require_mount=require)
     before = sorted(tmp_path.rglob("*"))
     disk = GaugedDisk(mounts={tmp_path / name: device for name, device in mounts.items()})
@@ -189,7 +189,7 @@ def test_the_command_tells_problems_by_its_exit_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """0 when recording will work and 1 when it will not, for people and for programs."""
-    plenty = inspection.Finding("space", Grade.OK, "plenty")
+    plenty = inspection.CheckFinding("space", Grade.OK, "plenty")
     monkeypatch.setattr(inspection, "grade_space", lambda *_: plenty)
     config = tmp_path / "camd.toml"
     config.write_text("camera = [{source = 'test:'}]", encoding="utf-8")

@@ -8,11 +8,11 @@ import pytest
 import trio
 from click.testing import CliRunner, Result
 
-from camd.camera.run import Patience, Run
+from camd.camera.run import CaptureProcess, CaptureTimeouts
 from camd.cli import main
 from camd.media.trouble import ABSENT
-from camd.model import Trouble
-from camd.storage.archive import FOLDER, Archive
+from camd.model import Problem
+from camd.storage.archive import FOLDER, RecordingIndex
 from camd.storage.disk import PosixDisk
 
 FILES = ["index.sqlite", "lock", "journal-000001.jsonl"]
@@ -48,7 +48,7 @@ def test_the_service_is_told_which_path_it_is(tmp_path: Path, name: str) -> None
     path = tmp_path / FOLDER / name
     path.mkdir(parents=True)
     with pytest.raises(IsADirectoryError, match=NOTE) as caught:
-        Archive.open(PosixDisk(), tmp_path)
+        RecordingIndex.open(PosixDisk(), tmp_path)
     assert caught.value.filename == str(path)
 
 
@@ -78,10 +78,10 @@ class Nobody:
 async def test_a_directory_as_a_source_is_named_by_the_service() -> None:
     """As FFmpeg finds it."""
 
-    async def hear(trouble: Trouble) -> None:
+    async def hear(trouble: Problem) -> None:
         raise AssertionError(trouble)
 
-    run = Run(Nobody(), Patience(20, 20), trio.lowlevel.checkpoint, hear)
+    run = CaptureProcess(Nobody(), CaptureTimeouts(20, 20), trio.lowlevel.checkpoint, hear)
     words = "[error] /srv: Is a directory"
     with trio.fail_after(20):
         trouble = await run.live(["/bin/sh", "-c", f"echo '{words}' >&2; exit 1"])

@@ -14,8 +14,8 @@ from support.shelf import MATROSKA, Shelf, gap, session, signature
 from camd.cli import main
 from camd.model import SegmentState
 from camd.storage.archive import FOLDER
-from camd.storage.audit import Audit
-from camd.storage.reading import ReadingFile
+from camd.storage.audit import FolderCheck
+from camd.storage.reading import ReadOnlyFile
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def outcomes(result: Result) -> dict[str, str]:
 
 def complaints(shelf: Shelf) -> set[str]:
     """Check the folder, and name what is wrong."""
-    verdict = Audit(shelf.folder, False, lambda _: None, lambda _: None).run()
+    verdict = FolderCheck(shelf.folder, False, lambda _: None, lambda _: None).run()
     return {complaint.fault.value for complaint in verdict.complaints}
 
 
@@ -240,12 +240,12 @@ def test_a_file_that_cannot_be_hashed_stays_without(
     """The others are hashed, the command says which one, and ends with 1."""
     bad, good = shelf.put(2, "s2", sha256=None), shelf.put(3, "s3", sha256=None)
 
-    def read(self: ReadingFile, offset: int, size: int) -> bytes:
+    def read(self: ReadOnlyFile, offset: int, size: int) -> bytes:
         if bad.filename in Path(f"/proc/self/fd/{self._fd}").readlink().name:
             raise OSError(5, "Input/output error")
         return os.pread(self._fd, size, offset)
 
-    monkeypatch.setattr(ReadingFile, "read", read)
+    monkeypatch.setattr(ReadOnlyFile, "read", read)
     result = run(shelf)
     assert result.exit_code == 1
     assert f"{bad.filename} cannot be hashed: Input/output error" in result.stdout

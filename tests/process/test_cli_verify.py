@@ -11,11 +11,11 @@ from click.testing import CliRunner, Result
 from support.shelf import Shelf, damage, session
 
 from camd.cli import main
-from camd.cli.progress import Meter, printable
-from camd.cli.verify import line_of, progress_line
+from camd.cli.progress import ProgressMeter, printable
+from camd.cli.verify import finding_line, verify_progress
 from camd.runtime import priority
-from camd.storage.audit import Progress
-from camd.storage.complaints import Complaint, Fault
+from camd.storage.audit import CheckProgress
+from camd.storage.complaints import Finding, FindingKind
 
 
 @pytest.fixture(autouse=True)
@@ -100,26 +100,26 @@ def test_a_folder_that_is_not_there_is_a_failure(shelf: Shelf) -> None:
 def test_names_of_any_bytes_are_printable() -> None:
     """Nothing that a name holds reaches the terminal as a command, or fails there."""
     assert printable("caf\udce9\x1b[2J\n.mp4") == r"caf\udce9\x1b[2J\n.mp4"
-    line = line_of(Complaint("a[b].mp4", Fault.SIZE, "has [1] bytes", "Look."))
+    line = finding_line(Finding("a[b].mp4", FindingKind.SIZE, "has [1] bytes", "Look."))
     assert r"a\[b].mp4" in line
 
 
 def test_progress_is_files_bytes_and_rate() -> None:
     """As far as it is known; structure that is read beside does not count twice."""
-    at = Progress(3, 10, 2_000_000, 4_000_000, "a.mp4")
-    assert progress_line(at, 4.0) == "3 of 10 files  2.0 MB of 4.0 MB  500.0 kB/s  a.mp4"
-    assert progress_line(Progress(0, 1, 9, 5), 0) == "0 of 1 files  5 B of 5 B"
+    at = CheckProgress(3, 10, 2_000_000, 4_000_000, "a.mp4")
+    assert verify_progress(at, 4.0) == "3 of 10 files  2.0 MB of 4.0 MB  500.0 kB/s  a.mp4"
+    assert verify_progress(CheckProgress(0, 1, 9, 5), 0) == "0 of 1 files  5 B of 5 B"
 
 
 def test_progress_is_shown_no_more_often_than_it_can_be_read() -> None:
     """A thousand small reads in a moment are one line."""
     lines: list[str] = []
-    meter = Meter(progress_line)
+    meter = ProgressMeter(verify_progress)
     meter.show = lines.append
     for done in range(1000):
-        meter.take(Progress(0, 1, done, 1000))
+        meter.take(CheckProgress(0, 1, done, 1000))
     assert 1 <= len(lines) < 100
-    assert meter.latest == Progress(0, 1, 999, 1000)
+    assert meter.latest == CheckProgress(0, 1, 999, 1000)
 
 
 def test_idle_io_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from camd.config.load import find_file, find_places, load_config
+from camd.config.load import find_file, find_path_bases, load_config
 from camd.config.schema import Config
 from camd.errors import ConfigError
 from camd.model import FileSource, V4l2Source
@@ -131,7 +131,7 @@ def test_recordings_do_not_go_into_a_place_for_configuration(
     file: str, folder: str, data: str
 ) -> None:
     """Below /etc and in the user's configuration folder, data starts elsewhere."""
-    places = find_places(Path(file), {"HOME": "/home/eve"})
+    places = find_path_bases(Path(file), {"HOME": "/home/eve"})
     assert (str(places.folder), str(places.data)) == (folder, data)
 
 
@@ -139,7 +139,7 @@ def test_xdg_variables_move_the_users_places(tmp_path: Path) -> None:
     """Absolute ones count; relative ones are ignored, as the specification says."""
     file = tmp_path / "c" / "camd" / "camd.toml"
     environ = {"XDG_CONFIG_HOME": str(tmp_path / "c"), "XDG_DATA_HOME": "data", "HOME": "/h"}
-    assert find_places(file, environ).data == Path("/h/.local/share/camd")
+    assert find_path_bases(file, environ).data == Path("/h/.local/share/camd")
 
 
 def test_a_file_that_is_named_must_exist(tmp_path: Path) -> None:

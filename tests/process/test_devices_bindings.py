@@ -13,24 +13,24 @@ from structlog.testing import capture_logs
 from camd.devices.bindings import (
     KNOWN_FILE,
     BindingsError,
-    NewerError,
+    NewerBindingsError,
     load_known,
     parse_bindings,
     render_bindings,
     save_known,
 )
-from camd.devices.identity import Identity, Known
+from camd.devices.identity import DeviceIdentity, KnownCamera
 from camd.model import CameraId
 
-DOOR = Known(
+DOOR = KnownCamera(
     CameraId("door"),
-    Identity(
+    DeviceIdentity(
         "Cam", "0c45", "6366", 'S"Ä\n', "0000:00:14.0-usb2-1", "", "pci-1", "0123456789abcdef"
     ),
     "port=1-1",
     adopted=True,
 )
-NUMBERED = Known(CameraId("camera0"), Identity("vivid", bus_info="platform:vivid-000"))
+NUMBERED = KnownCamera(CameraId("camera0"), DeviceIdentity("vivid", bus_info="platform:vivid-000"))
 KNOWN = (NUMBERED, DOOR)
 
 
@@ -138,7 +138,7 @@ def test_an_id_that_stands_there_twice_is_damage() -> None:
 
 def test_a_newer_version_may_look_different() -> None:
     """It is recognised by its version, whatever else stands there."""
-    with pytest.raises(NewerError, match="version 9"):
+    with pytest.raises(NewerBindingsError, match="version 9"):
         parse_bindings('{"version": 9}')
 
 
@@ -148,9 +148,9 @@ words = st.text(max_size=20)
 @given(
     st.lists(
         st.builds(
-            Known,
+            KnownCamera,
             st.from_regex("[a-z0-9_-]{1,64}", fullmatch=True).map(CameraId),
-            st.builds(Identity, *[words] * 8),
+            st.builds(DeviceIdentity, *[words] * 8),
             words,
             st.booleans(),
         ),
@@ -158,7 +158,7 @@ words = st.text(max_size=20)
         max_size=5,
     )
 )
-def test_any_camera_can_be_written(known: list[Known]) -> None:
+def test_any_camera_can_be_written(known: list[KnownCamera]) -> None:
     """Whatever letters a device calls itself by."""
     assert set(parse_bindings(render_bindings(known))) == set(known)
 

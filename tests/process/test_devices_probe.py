@@ -14,7 +14,7 @@ from support.machine_folder import FakeMachine
 
 from camd.config.schema import DiscoveryConfig
 from camd.devices.probe import Query, ask, read_access
-from camd.devices.survey import Survey, open_survey
+from camd.devices.survey import DeviceMonitor, open_monitor
 from camd.devices.watch import open_announcer
 from camd.model import Capabilities, Device
 from camd.runtime.mailbox import ActorGoneError
@@ -61,10 +61,10 @@ def plug(machine: FakeMachine, port: int, number: int) -> None:
 
 def survey_of(machine: FakeMachine, query: Query, config: DiscoveryConfig = ON):
     """Open a survey of a machine."""
-    return open_survey(config, query=query, roots=machine.roots)
+    return open_monitor(config, query=query, roots=machine.roots)
 
 
-async def shown(survey: Survey, *numbers: int) -> tuple[Device, ...]:
+async def shown(survey: DeviceMonitor, *numbers: int) -> tuple[Device, ...]:
     """Wait until these nodes are listed and nothing else."""
     wanted = [f"video{number}" for number in numbers]
     return await survey.present.wait_until(

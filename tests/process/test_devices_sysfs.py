@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.machine_folder import FakeMachine
 
-from camd.devices.facts import NodeFacts
+from camd.devices.facts import SysfsFacts
 from camd.devices.holders import find_holders
 from camd.devices.inventory import MOST_NODES
 from camd.devices.probe import see
@@ -31,7 +31,7 @@ def machine(tmp_path: Path) -> FakeMachine:
     return machine
 
 
-def facts_of(machine: FakeMachine, number: int) -> NodeFacts:
+def facts_of(machine: FakeMachine, number: int) -> SysfsFacts:
     """What is read of a node that is there."""
     sighting = see_node(f"video{number}", machine.roots)
     assert sighting is not None
@@ -48,7 +48,7 @@ def test_a_usb_camera_and_its_metadata_node(machine: FakeMachine) -> None:
     machine.add_node(5, f"{device}/1-1.3:1.0", index=1, says=":")
     facts = facts_of(machine, 4)
     usb = UsbFacts("046d", "0825", "LAB0001", "0000:00:14.0-usb2-1.3", "1-1.3")
-    assert facts == NodeFacts(
+    assert facts == SysfsFacts(
         *("Lab Camera: Lab Camera", 0, "81:4", "Lab Camera", "Lab", usb),
         bus_path="usb-0000:00:14.0-1.3",
         says_capture=True,
@@ -139,7 +139,7 @@ def test_a_node_that_sysfs_does_not_know_has_no_facts(machine: FakeMachine) -> N
     sighting = see_node("video3", machine.roots)
     assert sighting is not None
     assert sighting.folder == ""
-    assert read_facts(sighting, machine.roots) == NodeFacts()
+    assert read_facts(sighting, machine.roots) == SysfsFacts()
 
 
 def test_only_video_nodes_are_listed_in_order(machine: FakeMachine) -> None:

@@ -36,20 +36,20 @@ from camd.client import (
 )
 from camd.config.schema import AuthConfig, ServerConfig
 from camd.front.listen import AddressInUseError, ListenError
-from camd.front.server import Front, open_front
+from camd.front.server import Server, open_server
 from camd.rpc.notification import Notification
-from camd.rpc.registry import Caller, Method, Nothing, Registry
+from camd.rpc.registry import Caller, Method, NoParams, Registry
 from camd.rpc.roles import Role
 from camd.runtime.fanout import Fanout
 
 SECRET = "s" * 32
 
 
-async def ping(caller: Caller, params: Nothing) -> object:
+async def ping(caller: Caller, params: NoParams) -> object:
     return "pong"
 
 
-async def hang(caller: Caller, params: Nothing) -> object:
+async def hang(caller: Caller, params: NoParams) -> object:
     await trio.sleep_forever()
 
 
@@ -67,9 +67,9 @@ async def large(request: Request) -> Response:
 
 REGISTRY = Registry(
     [
-        Method("ping", Role.VIEWER, Nothing, ping, "", immediate=True),
-        Method("hang", Role.VIEWER, Nothing, hang, ""),
-        Method("rule", Role.ADMIN, Nothing, ping, ""),
+        Method("ping", Role.VIEWER, NoParams, ping, "", immediate=True),
+        Method("hang", Role.VIEWER, NoParams, hang, ""),
+        Method("rule", Role.ADMIN, NoParams, ping, ""),
     ]
 )
 APP = Starlette(
@@ -83,11 +83,11 @@ async def running(
     news: Fanout[Notification] | None = None,
     inherited: tuple[socket.socket, ...] = (),
     **config: Any,
-) -> AsyncIterator[Front]:
+) -> AsyncIterator[Server]:
     """Run a front on free ports of the loopback interface."""
     settings = {"listen": ("127.0.0.1:0",), "health_listen": "", **config}
     with trio.fail_after(30):
-        async with open_front(
+        async with open_server(
             ServerConfig(**settings),
             registry=REGISTRY,
             authenticator=Authenticator(jwt_secret=SECRET),
@@ -98,7 +98,7 @@ async def running(
             yield front
 
 
-def url(front: Front, scheme: str = "ws") -> str:
+def url(front: Server, scheme: str = "ws") -> str:
     return f"{scheme}://{front.addresses[0]}/ws"
 
 

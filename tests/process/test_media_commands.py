@@ -10,8 +10,8 @@ import media_ffmpeg as ffmpeg
 import pytest
 
 from camd.config.schema import CameraConfig
-from camd.media.command import Order, capture_arguments, probe_arguments, remux_arguments
-from camd.media.encoding import SOFTWARE, Picture, encoding_arguments
+from camd.media.command import CaptureOptions, capture_arguments, probe_arguments, remux_arguments
+from camd.media.encoding import SOFTWARE, EncoderInput, encoding_arguments
 from camd.media.report import (
     ProbeResult,
     classify,
@@ -44,7 +44,7 @@ def capture(program, source, *, copy=False, probe=None, **settings):
     camera = CameraConfig(CameraId("c"), source, **settings)
     encoder = SOFTWARE.get(camera.codec, SOFTWARE["h264"])
     short = timedelta(milliseconds=200)
-    order = Order(program, version, short, copy, encoder, probe or ProbeResult())
+    order = CaptureOptions(program, version, short, copy, encoder, probe or ProbeResult())
     command = capture_arguments(camera, order)
     done = subprocess.run(command, capture_output=True, timeout=60, check=False)
     said = [parse_line(line) for line in done.stderr.decode().splitlines()]
@@ -88,7 +88,7 @@ def test_live_pictures_keep_their_times_when_they_are_encoded(program, live):
     uneven = "testsrc2=size=320x180:rate=30,settb=1/90000,setpts='(N*0.1+0.013*mod(N,3))/TB'"
     done = ffmpeg.run(
         *(program, "-f", "lavfi", "-i", uneven, "-frames:v", "12", "-fps_mode", "passthrough"),
-        *encoding_arguments(SOFTWARE["h264"], Picture(320, 180, 30.0, live=live)),
+        *encoding_arguments(SOFTWARE["h264"], EncoderInput(320, 180, 30.0, live=live)),
         *("-movflags", "frag_keyframe+empty_moov+default_base_moof", "-f", "mp4", "pipe:1"),
     )
     _, fragments = ffmpeg.events(done.stdout)

@@ -10,9 +10,9 @@ from camd.media.decodable import undecodable
 from camd.media.fragments import Fragment, Init
 from camd.media.stored import sealed_moov_offset
 from camd.media.video_header import video_header
-from camd.storage.complaints import Fault
+from camd.storage.complaints import FindingKind
 from camd.storage.disk import PosixDisk
-from camd.storage.examine import examine
+from camd.storage.examine import inspect_recording
 from camd.storage.verify import judge_file
 
 BUNDLED = ffmpeg.PROGRAMS[1].values[0]
@@ -134,9 +134,12 @@ def test_verify_complains(tmp_path) -> None:
     init, fragments = stream("320x180")
     path = tmp_path / "camera0_2026-01-15_12-00-00.mp4"
     path.write_bytes(sealed(init, behind(fragments, stream("640x360")[1])))
-    seen = examine(PosixDisk(), path)
+    seen = inspect_recording(PosixDisk(), path)
     complaints = judge_file(seen, None)
-    assert [complaint.fault for complaint in complaints] == [Fault.UNKNOWN, Fault.UNDECODABLE]
+    assert [complaint.fault for complaint in complaints] == [
+        FindingKind.UNKNOWN,
+        FindingKind.UNDECODABLE,
+    ]
     assert "640x360" in complaints[1].text
     assert not complaints[1].fault.harmless
-    assert examine(PosixDisk(), path, fast=True).undecodable == ""
+    assert inspect_recording(PosixDisk(), path, fast=True).undecodable == ""

@@ -14,7 +14,7 @@ from support.camera_set import WISH, open_set
 from camd.config.schema import RecordingConfig
 from camd.media.leading import leading_frames
 from camd.media.mp4 import HASHED_FROM
-from camd.media.repair import leading_frames_of, survey
+from camd.media.repair import leading_frames_of, read_interrupted
 from camd.media.stored import sealed_moov_offset
 from camd.model import FileSource
 
@@ -43,7 +43,7 @@ def films(options: str, folder: Path) -> list[tuple[int | None, int, Path]]:
         index, grown = ffmpeg.grow(init, group, number)
         path = folder / f"{number}.mp4"
         path.write_bytes(ffmpeg.seal(index, grown))
-        again = survey(lambda at, size, grown=grown: grown[at : at + size], len(grown))
+        again = read_interrupted(lambda at, size, grown=grown: grown[at : at + size], len(grown))
         assert again is not None
         assert again.index.leading_frames == index.leading_frames
         made.append((index.leading_frames, index.frames, path))

@@ -12,14 +12,14 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camd.camera.feed import Feed
-from camd.camera.preroll import Ring
-from camd.camera.queue import Captured, CaptureQueue, Finish, RunBegan
+from camd.camera.feed import StreamHub
+from camd.camera.preroll import PrerollBuffer
+from camd.camera.queue import CaptureBegan, CapturedFragment, CaptureQueue, EndOfInput
 from camd.media.fragments import Fragment, Init
 from camd.media.nal_units import read_from, walk
 from camd.media.parameter_sets import kind_of
 from camd.media.reheader import Reheader, one_file, sets_in_header
-from camd.media.video_header import Header, video_header
+from camd.media.video_header import VideoHeader, video_header
 
 _264 = "-c:v libx264 -profile:v main -x264-params repeat-headers=1"
 _265 = "-c:v libx265 -tag:v hev1 -x265-params log-level=error:repeat-headers=1"
@@ -50,7 +50,7 @@ def stream(name: str) -> tuple[Init, tuple[Fragment, ...]]:
     return init, tuple(fragments)
 
 
-def header(init: Init) -> Header:
+def header(init: Init) -> VideoHeader:
     """Read what an init says about its video."""
     found = video_header(init)
     assert found is not None
@@ -116,7 +116,7 @@ def test_sets_in_another_order_are_the_same_sets() -> None:
     assert Reheader(init).take(reordered(small[0], header(init))) is None
 
 
-def reordered(fragment: Fragment, known: Header) -> Fragment:
+def reordered(fragment: Fragment, known: VideoHeader) -> Fragment:
     """Put the first sample's parameter sets in another order."""
     assert fragment.video is not None
     start = fragment.video.chunks[0].offset - len(fragment.moof)
@@ -173,17 +173,17 @@ def test_footage_that_is_held_keeps_its_own_header() -> None:
     """A recording that begins in the past has the old header first, then the new one."""
     init, small = stream("small")
     _, large = stream("large")
-    feed, queue = Feed(Ring(60.0, 1 << 20)), CaptureQueue()
+    feed, queue = StreamHub(PrerollBuffer(60.0, 1 << 20)), CaptureQueue()
     feed.begin(init)
     for fragment in (small[0], large[0], large[1]):
         feed.deliver(fragment)
     assert feed.video is not None
     assert (feed.video.width, feed.video.height) == (640, 360)
     feed.attach(queue, since=datetime(2000, 1, 1, tzinfo=UTC))
-    queue.put(Finish())
-    items = list(iter(lambda: trio.run(queue.get), Finish()))
-    assert items[0] == RunBegan(feed.init)
-    held = [size(item.init) for item in items[1:] if isinstance(item, Captured)]
+    queue.put(EndOfInput())
+    items = list(iter(lambda: trio.run(queue.get), EndOfInput()))
+    assert items[0] == CaptureBegan(feed.init)
+    held = [size(item.init) for item in items[1:] if isinstance(item, CapturedFragment)]
     assert held == [(320, 180), (640, 360), (640, 360)]
 
 

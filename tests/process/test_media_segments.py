@@ -12,8 +12,8 @@ import pytest
 from camd.media.boxes import MediaError
 from camd.media.fragments import Fragment, FragmentReader, Init
 from camd.media.mp4 import CHECK_SIZE, SegmentIndex
-from camd.media.repair import survey
-from camd.media.stored import probe, read_segment_head, sealed_moov_offset
+from camd.media.repair import read_interrupted
+from camd.media.stored import read_segment_head, sealed_moov_offset, summarise
 
 CODECS = {"h264-aac": "avc1", "h264-late-audio": "avc1", "mjpeg": "jpeg", "h265-opus": "hvc1"}
 CODECS["h265-open"] = "hvc1"
@@ -121,7 +121,7 @@ def test_a_sealed_segment_tells_what_it_is(recorded):
     for index, growing, sealed in made:
         data = sealed.read_bytes()
         offset = sealed_moov_offset(data[:48])
-        summary = probe(data[:65536], data[offset:])
+        summary = summarise(data[:65536], data[offset:])
         assert summary.identity == index.identity
         assert (summary.frames, summary.duration_seconds) == (index.frames, index.duration_seconds)
         assert (summary.codec, summary.width, summary.height) == (CODECS[name], 320, 180)
@@ -135,7 +135,7 @@ def test_a_growing_file_rebuilds_its_own_index(recorded):
     for index, growing, sealed in made:
         grown = growing.read_bytes()
         torn = grown + b"\0\0\1"
-        found = survey(lambda at, size, torn=torn: torn[at : at + size], len(torn))
+        found = read_interrupted(lambda at, size, torn=torn: torn[at : at + size], len(torn))
         assert found is not None
         assert (found.whole_bytes, found.torn_bytes) == (len(grown), 3)
         assert found.index.header == index.header

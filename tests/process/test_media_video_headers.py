@@ -11,9 +11,16 @@ import pytest
 from camd.media.boxes import children
 from camd.media.fragments import Fragment, Init
 from camd.media.nal_units import NalError
-from camd.media.parameter_sets import Codec, SetKind, key_of, kind_of, parameter_sets, read_sequence
+from camd.media.parameter_sets import (
+    ParameterSetKind,
+    VideoCodec,
+    key_of,
+    kind_of,
+    parameter_sets,
+    read_sequence,
+)
 from camd.media.video_header import (
-    Header,
+    VideoHeader,
     contradiction,
     header_trouble,
     header_with,
@@ -80,7 +87,7 @@ def first_sample(fragment: Fragment) -> bytes:
     return fragment.mdat[at : at + fragment.video.sizes[0]]
 
 
-def header_of(init: Init) -> Header:
+def header_of(init: Init) -> VideoHeader:
     """Read the header of a stream that has one."""
     header = video_header(init)
     assert header is not None
@@ -93,7 +100,7 @@ def test_what_a_stream_says_of_itself_is_read(name, encoded):
     init, fragments = encoded(name)
     header = header_of(init)
     width, height = map(int, STREAMS[name][1].split("x"))
-    assert header.codec is (Codec.H265 if "hevc" in name else Codec.H264)
+    assert header.codec is (VideoCodec.H265 if "hevc" in name else VideoCodec.H264)
     assert (header.width, header.height, header.nal_length) == (width, height, 4)
     assert header.in_samples == ("hevc" in name and name != "hevc-header")
     assert header_trouble(header) == ""
@@ -103,13 +110,13 @@ def test_what_a_stream_says_of_itself_is_read(name, encoded):
         if name == "hevc-header":  # FFmpeg 9 leaves them out of such samples
             found = header.sets
         assert {key_of(nal, header.codec) for nal in found} >= {
-            (SetKind.SEQUENCE, 0),
-            (SetKind.PICTURE, 0),
+            (ParameterSetKind.SEQUENCE, 0),
+            (ParameterSetKind.PICTURE, 0),
         }
         sequences = [
             read_sequence(nal, header.codec)
             for nal in found
-            if kind_of(nal[0], header.codec) is SetKind.SEQUENCE
+            if kind_of(nal[0], header.codec) is ParameterSetKind.SEQUENCE
         ]
         assert {(each.width, each.height) for each in sequences} == {(width, height)}
         assert contradiction(header, found) == ""
@@ -136,7 +143,7 @@ def test_a_header_made_anew_is_what_the_encoder_wrote(name, encoded):
     """From the sets in a sample and another stream's header comes, byte by byte, the right one."""
     init, fragments = encoded(name)
     header = header_of(init)
-    other = "hevc-layers" if header.codec is Codec.H265 else "interlaced"
+    other = "hevc-layers" if header.codec is VideoCodec.H265 else "interlaced"
     other = {"hevc-layers": "hevc", "interlaced": "main-cropped"}.get(name, other)
     sets = parameter_sets(first_sample(fragments[0]), 4, header.codec) or header.sets
     made = init_with(encoded(other)[0], sets)
@@ -187,7 +194,7 @@ def test_a_header_without_sets_is_told(encoded):
         ("hevc", True, ""),
     ):
         header = header_of(encoded(name)[0])
-        assert header_trouble(Header(header.codec, in_samples, 320, 180, 4, ())) == said
+        assert header_trouble(VideoHeader(header.codec, in_samples, 320, 180, 4, ())) == said
 
 
 def test_bytes_that_are_no_nal_units_are_told(encoded):
@@ -196,7 +203,7 @@ def test_bytes_that_are_no_nal_units_are_told(encoded):
     sample = first_sample(fragments[0])
     for wrong in (b"\0\0\0\1" + sample[4:], sample[:-1], sample + b"\0", sample[1:]):
         with pytest.raises(NalError):
-            parameter_sets(wrong, 4, Codec.H264)
+            parameter_sets(wrong, 4, VideoCodec.H264)
     assert list(children(init.moov))
     with pytest.raises(NalError, match="without parameter sets"):
         header_with(b"\0\0\0\x56jpeg" + bytes(78), ())

@@ -15,7 +15,7 @@ import tomli
 
 from camd.config.load import load_config
 from camd.config.schema import Config, ServerConfig
-from camd.config.structure import Places, camera_readers, section_readers
+from camd.config.structure import PathBases, camera_readers, section_readers
 from camd.front.places import KEPT
 from camd.runtime.descriptors import for_sockets
 
@@ -31,7 +31,7 @@ def test_the_example_configuration_loads() -> None:
 
 def test_the_example_configuration_shows_every_key_with_its_default() -> None:
     """A key that is added to the schema is added to the example, with the same default."""
-    places = Places(folder=EXAMPLE.parent, data=EXAMPLE.parent)
+    places = PathBases(folder=EXAMPLE.parent, data=EXAMPLE.parent)
     text = EXAMPLE.read_text(encoding="utf-8")
     shown = tomli.loads(re.sub(r"^# (?=\[mediamtx\]|api =|rtsp =)", "", text, flags=re.MULTILINE))
     assert shown.keys() == {*section_readers(places), "camera"}

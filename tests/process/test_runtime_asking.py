@@ -11,12 +11,12 @@ import pytest
 import trio
 
 from camd.camera.program import FfmpegMissingError, find_ffmpeg
-from camd.camera.run import Patience, Run
+from camd.camera.run import CaptureProcess, CaptureTimeouts
 from camd.config.schema import FfmpegConfig
 from camd.media.fragments import Fragment, Init
-from camd.model import Trouble
+from camd.model import Problem
 from camd.runtime import spawn
-from camd.runtime.asking import ask_program
+from camd.runtime.asking import run_program
 
 KEPT = 4096
 
@@ -45,7 +45,7 @@ async def wait_gone(pid: int) -> None:
 async def test_a_program_that_never_stops_talking_is_ended(stream: int) -> None:
     """The beginning of what it says is kept, and no more of it, on either stream."""
     with trio.fail_after(20):
-        answer = await ask_program(sh(f"while :; do echo word; done >&{stream}"), 60, KEPT)
+        answer = await run_program(sh(f"while :; do echo word; done >&{stream}"), 60, KEPT)
     assert answer.flooded
     assert answer.status is None
     said = (answer.output, answer.errors)
@@ -55,7 +55,7 @@ async def test_a_program_that_never_stops_talking_is_ended(stream: int) -> None:
 async def test_a_program_that_takes_too_long_is_ended() -> None:
     """What it said by then is there; there is no status."""
     with trio.fail_after(20):
-        answer = await ask_program(sh("echo $$; exec sleep 1000"), 0.5)
+        answer = await run_program(sh("echo $$; exec sleep 1000"), 0.5)
     assert answer.status is None
     assert not answer.flooded
     assert not runs(int(answer.output))
@@ -66,7 +66,7 @@ async def test_what_a_program_leaves_behind_is_not_waited_for() -> None:
     script = "(trap '' TERM; exec sleep 1000) & echo $!; echo done >&2; exit 3"
     with trio.fail_after(20):
         before = trio.current_time()
-        answer = await ask_program(sh(script), 60)
+        answer = await run_program(sh(script), 60)
         assert trio.current_time() - before < 10
         assert (answer.status, answer.errors) == (3, b"done\n")
         await wait_gone(int(answer.output))
@@ -99,7 +99,7 @@ async def ignore() -> None:
     """Hear that pictures come."""
 
 
-async def shrug(trouble: Trouble) -> None:
+async def shrug(trouble: Problem) -> None:
     """Hear that nothing comes."""
 
 
@@ -115,7 +115,7 @@ async def test_a_capture_ends_although_its_pipe_is_held(
     monkeypatch.setattr(spawn, "TERMINATE_PATIENCE_SECONDS", 0.2)
     note = tmp_path / "pid"
     script = f"{holder} & echo $! > {note}.new; mv {note}.new {note}; exec sleep 1000"
-    run = Run(Nobody(), Patience(60, 60), ignore, shrug)
+    run = CaptureProcess(Nobody(), CaptureTimeouts(60, 60), ignore, shrug)
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run.live, sh(script))
@@ -132,7 +132,7 @@ async def test_a_capture_ends_although_its_pipe_is_held(
 
 async def test_endless_complaints_leave_the_event_loop_to_others() -> None:
     """A child that fills its stderr costs the others no more than moments."""
-    run = Run(Nobody(), Patience(60, 60), ignore, shrug)
+    run = CaptureProcess(Nobody(), CaptureTimeouts(60, 60), ignore, shrug)
     longest = 0.0
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:

@@ -14,19 +14,19 @@ import trio
 import trio.lowlevel
 from support.camera_films import Film, frames_in
 
-from camd.camera.run import Patience, Run
+from camd.camera.run import CaptureProcess, CaptureTimeouts
 from camd.media.fragments import Fragment, Init
 from camd.media.trouble import BAD_STREAM, STALLED
-from camd.model import Trouble
+from camd.model import Problem
 from camd.runtime import pipes as module
-from camd.runtime.pipes import Pipes, capacity, open_pipes
+from camd.runtime.pipes import PipePoller, capacity, open_pipe_poller
 
 
 @asynccontextmanager
-async def rounds() -> AsyncIterator[Pipes]:
+async def rounds() -> AsyncIterator[PipePoller]:
     """Make rounds, bounded by the real clock."""
     with trio.fail_after(20):
-        async with open_pipes(fewest=1) as pipes:
+        async with open_pipe_poller(fewest=1) as pipes:
             yield pipes
 
 
@@ -66,7 +66,7 @@ async def test_every_byte_of_every_pipe_arrives_in_order() -> None:
         async with trio.lowlevel.FdStream(os.dup(fd)) as stream:
             await stream.send_all(data)
 
-    async def read(pipes: Pipes, data: bytes, heap: Heap) -> None:
+    async def read(pipes: PipePoller, data: bytes, heap: Heap) -> None:
         with pipe() as (reading, writing):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(write, writing, data)
@@ -129,7 +129,7 @@ def test_a_pipe_that_is_never_empty_is_left_for_the_next_round() -> None:
     """Whoever writes as fast as it is read gets so much of a round, and no more."""
     heap, ends = Heap(1 << 40), []
     with Path("/dev/zero").open("rb", buffering=0) as endless:
-        turns = module.Reading(endless.fileno(), lambda chunk: heap.take(chunk[:1]))
+        turns = module.PolledPipe(endless.fileno(), lambda chunk: heap.take(chunk[:1]))
         for _ in range(3):
             turns.turn(memoryview(bytearray(module.BUFFER_BYTES)))
             ends.append(len(heap.data) * module.BUFFER_BYTES)
@@ -192,8 +192,8 @@ class Watching:
     frames: int = 0
     media: bytearray = attrs.field(factory=bytearray)
     in_rounds: list[bool] = attrs.field(factory=list)
-    run: Run | None = None
-    told: list[Trouble] = attrs.field(factory=list)
+    run: CaptureProcess | None = None
+    told: list[Problem] = attrs.field(factory=list)
     more: trio.Event = attrs.field(factory=trio.Event)
 
     def begin(self, init: Init) -> None:
@@ -212,7 +212,7 @@ class Watching:
         """Hear of the first pictures."""
         await trio.lowlevel.checkpoint()
 
-    async def stalled(self, trouble: Trouble) -> None:
+    async def stalled(self, trouble: Problem) -> None:
         """Hear of trouble, and end the child as the machine would."""
         self.told.append(trouble)
         assert self.run is not None
@@ -220,11 +220,11 @@ class Watching:
         await trio.lowlevel.checkpoint()
 
 
-def watched(pipes: Pipes, stall: float = 10.0) -> tuple[Run, Watching]:
+def watched(pipes: PipePoller, stall: float = 10.0) -> tuple[CaptureProcess, Watching]:
     """Make a run whose output is read in rounds."""
     watching = Watching()
-    run = Run(
-        *(watching, Patience(15.0, stall), watching.streaming, watching.stalled),
+    run = CaptureProcess(
+        *(watching, CaptureTimeouts(15.0, stall), watching.streaming, watching.stalled),
         may_end=True,
         pipes=pipes,
     )
@@ -247,7 +247,7 @@ def script(folder: Path, *steps: bytes | float) -> list[str]:
 
 async def followed(
     folder: Path, *steps: bytes | float, stall: float = 10.0
-) -> tuple[Watching, Trouble | None]:
+) -> tuple[Watching, Problem | None]:
     """Read such a child to its end; return what came of it, and its trouble."""
     async with rounds() as pipes:
         run, watching = watched(pipes, stall)
@@ -298,9 +298,9 @@ async def test_a_stop_is_not_delayed_by_rounds(
     command = script(tmp_path, film.head + film.next(5) + film.next(5), 60.0)
     begun = trio.Event()
 
-    class Idle(Pipes):
+    class Idle(PipePoller):
         @contextmanager
-        def reading(self, fd: int, take: module.Take) -> Iterator[module.Reading]:
+        def reading(self, fd: int, take: module.Take) -> Iterator[module.PolledPipe]:
             with super().reading(fd, take) as reading:
                 begun.set()
                 yield reading
@@ -343,7 +343,7 @@ async def test_few_pipes_are_waited_for_each_by_itself(tmp_path: Path) -> None:
     """Rounds cost more than they save where few children deliver; a second one may change that."""
     film, other = Film(), Film()
     with trio.fail_after(20):
-        async with open_pipes(fewest=2) as pipes:
+        async with open_pipe_poller(fewest=2) as pipes:
             run, watching = watched(pipes)
             assert await run.live(script(tmp_path, *played(film, 0.25, 3))) is None
             assert True not in watching.in_rounds

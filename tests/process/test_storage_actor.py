@@ -17,7 +17,7 @@ import trio
 from support.disk import GaugedDisk
 from support.footage import NOON, WHO, footage, growing_bytes, sealed_bytes, segment
 
-from camd.camera.opened import OpenSegment
+from camd.camera.opened import SegmentWriter
 from camd.config.schema import StorageConfig
 from camd.errors import Refusal
 from camd.media.mp4 import HASHED_FROM, SegmentIndex
@@ -32,7 +32,7 @@ from camd.model import (
 from camd.runtime.fanout import Fanout
 from camd.storage.actor import Storage, open_storage
 from camd.storage.disk import Disk, PosixDisk
-from camd.storage.levels import Need
+from camd.storage.levels import SpaceNeed
 from camd.storage.naming import candidates
 from camd.storage.segment import SegmentFile
 
@@ -135,7 +135,7 @@ async def test_an_index_that_cannot_be_made_costs_no_recording(tmp_path: Path) -
     (folder / ".camd").touch()
     async with opened(folder) as storage:
         assert storage.status.level is OK
-        admission = await storage.guard.admit(SessionId("s0"), Need(1.0, 1.0))
+        admission = await storage.guard.admit(SessionId("s0"), SpaceNeed(1.0, 1.0))
         assert admission.warnings == ()
         assert await refused(storage.list_recordings, ALL) == -1014
 
@@ -320,7 +320,7 @@ async def test_a_segment_is_sealed_on_a_full_volume(volume: Path) -> None:
         index = SegmentIndex(init, fragments[0], WHO)
         names = candidates(CameraId("camera0"), NOON)
         file = SegmentFile.create(storage.disk, folder, names, index, fragments[0])
-        segment_now = OpenSegment(*(file, CameraId("camera0"), SessionId("s0"), 0, 0.0, NOON))
+        segment_now = SegmentWriter(*(file, CameraId("camera0"), SessionId("s0"), 0, 0.0, NOON))
         await storage.on_disk(lambda: file.append(begun[1:]))
         assert (folder / ".camd" / "reserve").exists()
         fill_to_the_brim(volume)

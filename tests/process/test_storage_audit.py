@@ -15,13 +15,13 @@ import pytest
 from support.shelf import MATROSKA, Shelf, damage, gap, session
 
 from camd.model import Segment, SegmentState
-from camd.storage.audit import Audit, Progress, Verdict
-from camd.storage.complaints import Complaint, Fault
-from camd.storage.examine import examine
-from camd.storage.glance import Glance
-from camd.storage.reading import ReadingDisk
+from camd.storage.audit import CheckProgress, CheckResult, FolderCheck
+from camd.storage.complaints import Finding, FindingKind
+from camd.storage.examine import inspect_recording
+from camd.storage.glance import IndexSnapshot
+from camd.storage.reading import ReadOnlyDisk
 from camd.storage.records import SegmentRemoved
-from camd.storage.verify import Shape
+from camd.storage.verify import FileShape
 
 
 @pytest.fixture
@@ -34,12 +34,12 @@ def shelf(tmp_path: Path) -> Shelf:
     return made
 
 
-def check(shelf: Shelf, *names: str, fast: bool = False) -> Verdict:
+def check(shelf: Shelf, *names: str, fast: bool = False) -> CheckResult:
     """Check the folder; everything in it stays as it is, times and all."""
     before = shelf.state()
-    told: list[Complaint] = []
-    progress: list[Progress] = []
-    verdict = Audit(shelf.folder, fast, progress.append, told.append).run(names)
+    told: list[Finding] = []
+    progress: list[CheckProgress] = []
+    verdict = FolderCheck(shelf.folder, fast, progress.append, told.append).run(names)
     assert shelf.state() == before
     assert tuple(told) == verdict.complaints
     if progress:
@@ -47,7 +47,7 @@ def check(shelf: Shelf, *names: str, fast: bool = False) -> Verdict:
     return verdict
 
 
-def found(shelf: Shelf, *names: str, fast: bool = False) -> dict[str, Fault]:
+def found(shelf: Shelf, *names: str, fast: bool = False) -> dict[str, FindingKind]:
     """Check the folder, and say what is wrong with what."""
     return {c.subject: c.fault for c in check(shelf, *names, fast=fast).complaints}
 
@@ -83,7 +83,7 @@ def test_what_camd_removed_itself_is_no_finding(shelf: Shelf) -> None:
     (shelf.folder / files[2].filename).unlink()
     verdict = check(shelf)
     assert [(c.subject, c.fault) for c in verdict.complaints] == [
-        (files[2].filename, Fault.REMOVED)
+        (files[2].filename, FindingKind.REMOVED)
     ]
     assert "removed outside of camd" in verdict.complaints[0].text
     assert verdict.clean
@@ -97,7 +97,7 @@ def test_a_file_that_only_the_index_lost_is_a_hole(shelf: Shelf) -> None:
     with shelf.archive() as archive:
         archive.catalog.drop_segment(files[1].filename)
         (shelf.folder / files[1].filename).unlink()
-    assert {c.fault for c in check(shelf).complaints} == {Fault.UNCOVERED, Fault.SUMS}
+    assert {c.fault for c in check(shelf).complaints} == {FindingKind.UNCOVERED, FindingKind.SUMS}
 
 
 def test_what_older_versions_noted_of_removals_is_understood(shelf: Shelf) -> None:
@@ -152,27 +152,27 @@ def test_every_kind_of_file_gets_its_finding(shelf: Shelf) -> None:
     files = found(shelf)
     sessions = {name: files.pop(name) for name in list(files) if name.startswith("session ")}
     assert files == {
-        "copy.mp4": Fault.COPY,
-        b.filename: Fault.HASH,
-        cut.filename: Fault.DAMAGED,
-        gone.filename: Fault.REMOVED,
-        moved.filename: Fault.REMOVED,
-        "moved.mp4": Fault.RENAMED,
-        empty.filename: Fault.DAMAGED,
-        unknown.filename: Fault.UNKNOWN,
-        unsealed.filename: Fault.INTERRUPTED,
-        wrong.filename: Fault.HASH,
-        "notes.txt": Fault.FOREIGN,
-        "film.mp4": Fault.FOREIGN,
-        "camera0_2026-01-15_13-00-00.mp4": Fault.EMPTY,
-        "camera0_2026-01-15_14-00-00.mkv": Fault.UNKNOWN,
-        "folder.mp4": Fault.UNREADABLE,
-        "link.mp4": Fault.UNREADABLE,
-        "pipe.mp4": Fault.UNREADABLE,
-        "caf\udce9.mp4": Fault.FOREIGN,
+        "copy.mp4": FindingKind.COPY,
+        b.filename: FindingKind.HASH,
+        cut.filename: FindingKind.DAMAGED,
+        gone.filename: FindingKind.REMOVED,
+        moved.filename: FindingKind.REMOVED,
+        "moved.mp4": FindingKind.RENAMED,
+        empty.filename: FindingKind.DAMAGED,
+        unknown.filename: FindingKind.UNKNOWN,
+        unsealed.filename: FindingKind.INTERRUPTED,
+        wrong.filename: FindingKind.HASH,
+        "notes.txt": FindingKind.FOREIGN,
+        "film.mp4": FindingKind.FOREIGN,
+        "camera0_2026-01-15_13-00-00.mp4": FindingKind.EMPTY,
+        "camera0_2026-01-15_14-00-00.mkv": FindingKind.UNKNOWN,
+        "folder.mp4": FindingKind.UNREADABLE,
+        "link.mp4": FindingKind.UNREADABLE,
+        "pipe.mp4": FindingKind.UNREADABLE,
+        "caf\udce9.mp4": FindingKind.FOREIGN,
     }
     assert movie.filename not in files
-    assert set(sessions.values()) == {Fault.UNACCOUNTED}
+    assert set(sessions.values()) == {FindingKind.UNACCOUNTED}
 
 
 def test_damage_anywhere_in_a_file_is_found(shelf: Shelf) -> None:
@@ -193,30 +193,30 @@ def test_fast_trusts_the_media_and_still_reads_the_structure(shelf: Shelf) -> No
     path = shelf.folder / name
     damage(path)
     assert found(shelf, fast=True) == {}
-    assert found(shelf) == {name: Fault.HASH}
+    assert found(shelf) == {name: FindingKind.HASH}
     os.truncate(path, path.stat().st_size - 9)
-    assert found(shelf, fast=True) == {name: Fault.DAMAGED}
+    assert found(shelf, fast=True) == {name: FindingKind.DAMAGED}
 
 
 def test_a_recording_without_a_hash_is_held_against_its_checksums(shelf: Shelf) -> None:
     """Recovered files have no hash at first: damage is seen all the same, and where."""
     made = shelf.put(2, "s2", sha256=None)
-    assert found(shelf, made.filename) == {made.filename: Fault.UNHASHED}
+    assert found(shelf, made.filename) == {made.filename: FindingKind.UNHASHED}
     path = shelf.folder / made.filename
     damage(path, path.read_bytes().rindex(b"mdat") + 30)
     (complaint,) = check(shelf, made.filename).complaints
-    assert complaint.fault is Fault.DAMAGED
+    assert complaint.fault is FindingKind.DAMAGED
     assert "from byte" in complaint.text
     damage(path, path.read_bytes().rindex(b"mdat") + 30)
-    assert found(shelf, made.filename) == {made.filename: Fault.UNHASHED}
+    assert found(shelf, made.filename) == {made.filename: FindingKind.UNHASHED}
     damage(path)  # in what had been synced, which recovery would not read
-    assert found(shelf, made.filename) == {made.filename: Fault.DAMAGED}
+    assert found(shelf, made.filename) == {made.filename: FindingKind.DAMAGED}
 
 
 def test_a_file_that_is_asked_for_and_not_there(shelf: Shelf) -> None:
     """Only what was asked for is checked, and a name that does not exist is said."""
     (shelf.folder / "notes.txt").touch()
-    assert found(shelf, "nothing.mp4") == {"nothing.mp4": Fault.MISSING}
+    assert found(shelf, "nothing.mp4") == {"nothing.mp4": FindingKind.MISSING}
 
 
 def test_files_that_are_recorded_are_left_out(shelf: Shelf) -> None:
@@ -229,7 +229,7 @@ def test_files_that_are_recorded_are_left_out(shelf: Shelf) -> None:
     verdict = check(shelf)
     file.close()
     assert verdict.busy == (growing.filename,)
-    assert [c.fault for c in verdict.complaints] == [Fault.SUMS]  # it is in an ended session
+    assert [c.fault for c in verdict.complaints] == [FindingKind.SUMS]  # it is in an ended session
 
 
 def test_holes_that_nobody_accounts_for_are_found(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_holes_that_nobody_accounts_for_are_found(tmp_path: Path) -> None:
     shelf.put(0, apart=5.0)
     shelf.put(1, apart=5.0)
     shelf.note(session(files=2))
-    assert found(shelf) == {"session s0": Fault.UNCOVERED}
+    assert found(shelf) == {"session s0": FindingKind.UNCOVERED}
     shelf.note(gap(0.3, 5.0))
     assert found(shelf) == {}
 
@@ -252,14 +252,14 @@ def test_it_works_while_the_service_has_the_index(shelf: Shelf) -> None:
         made = shelf.put(2, "s2", noted=False)
         archive.note_open(made)
         assert shelf.index.with_name(f"{shelf.index.name}-wal").stat().st_size > 0
-        assert found(shelf) == {"session s2": Fault.UNACCOUNTED}
+        assert found(shelf) == {"session s2": FindingKind.UNACCOUNTED}
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage" * 1000, b"SQLite format 3\0" + bytes(5000)])
 def test_an_index_of_garbage_is_one_finding(shelf: Shelf, content: bytes) -> None:
     """The journal alone is enough to judge everything else."""
     shelf.index.write_bytes(content)
-    assert found(shelf) == {"index": Fault.INDEX}
+    assert found(shelf) == {"index": FindingKind.INDEX}
 
 
 def test_rows_of_garbage_are_an_index_of_garbage(shelf: Shelf) -> None:
@@ -268,13 +268,13 @@ def test_rows_of_garbage_are_an_index_of_garbage(shelf: Shelf) -> None:
     with db:
         db.execute("UPDATE segments SET state = 'melted'")
     db.close()
-    assert found(shelf) == {"index": Fault.INDEX}
+    assert found(shelf) == {"index": FindingKind.INDEX}
 
 
 def test_an_index_that_is_gone_is_one_finding(shelf: Shelf) -> None:
     """Nothing is made in its place."""
     shelf.index.unlink()
-    assert found(shelf) == {"index": Fault.INDEX}
+    assert found(shelf) == {"index": FindingKind.INDEX}
 
 
 def test_an_index_that_lags_behind_is_no_finding(shelf: Shelf) -> None:
@@ -290,13 +290,17 @@ def test_a_journal_that_is_gone_or_damaged_is_found(shelf: Shelf) -> None:
     """Without it the index could not be rebuilt."""
     whole = shelf.journal.read_bytes()
     shelf.journal.write_bytes(whole.replace(b"camera0", b"camera1", 1))
-    assert found(shelf) == {"journal": Fault.JOURNAL}
+    assert found(shelf) == {"journal": FindingKind.JOURNAL}
     shelf.journal.write_bytes(whole[:-30])
-    assert {c.fault for c in check(shelf).complaints} == {Fault.JOURNAL, Fault.TORN}
+    assert {c.fault for c in check(shelf).complaints} == {FindingKind.JOURNAL, FindingKind.TORN}
     shelf.journal.unlink()
-    assert found(shelf) == {"journal": Fault.JOURNAL}
+    assert found(shelf) == {"journal": FindingKind.JOURNAL}
     shelf.index.unlink()
-    assert set(found(shelf).values()) == {Fault.INDEX, Fault.JOURNAL, Fault.UNKNOWN}
+    assert set(found(shelf).values()) == {
+        FindingKind.INDEX,
+        FindingKind.JOURNAL,
+        FindingKind.UNKNOWN,
+    }
 
 
 def crashed(shelf: Shelf) -> Segment:
@@ -315,7 +319,7 @@ def crashed(shelf: Shelf) -> Segment:
 def test_a_log_that_a_crash_left_is_read(shelf: Shelf) -> None:
     """The index with the log beside it is what the daemon had when it was killed."""
     made = crashed(shelf)
-    glance = Glance.open(shelf.folder)
+    glance = IndexSnapshot.open(shelf.folder)
     assert (glance.index_trouble, glance.catalog.segment(made.filename)) == ("", made)
     glance.close()
 
@@ -358,7 +362,7 @@ def test_a_folder_that_may_only_be_read_is_checked(readable: Path, killed: bool)
     made = crashed(shelf) if killed else None
     open_up(readable)
     with somebody():
-        assert found(shelf) == ({"session s2": Fault.UNACCOUNTED} if made else {})
+        assert found(shelf) == ({"session s2": FindingKind.UNACCOUNTED} if made else {})
     for part in ("-shm", "-wal"):
         shelf.index.with_name(shelf.index.name + part).unlink(missing_ok=True)
 
@@ -370,16 +374,20 @@ def test_what_may_not_be_read_is_a_finding(readable: Path) -> None:
     name = shelf.put(0).filename
     shelf.note(session())
 
-    def faults(forbidden: Path) -> list[Fault]:
+    def faults(forbidden: Path) -> list[FindingKind]:
         open_up(readable)
         forbidden.chmod(0)
         with somebody():
-            verdict = Audit(readable, False, lambda _: None, lambda _: None).run()
+            verdict = FolderCheck(readable, False, lambda _: None, lambda _: None).run()
         return [complaint.fault for complaint in verdict.complaints]
 
-    assert faults(readable / name) == [Fault.UNREADABLE]
-    assert faults(shelf.journal) == [Fault.JOURNAL]
-    assert faults(shelf.index.parent) == [Fault.INDEX, Fault.JOURNAL, Fault.UNKNOWN]
+    assert faults(readable / name) == [FindingKind.UNREADABLE]
+    assert faults(shelf.journal) == [FindingKind.JOURNAL]
+    assert faults(shelf.index.parent) == [
+        FindingKind.INDEX,
+        FindingKind.JOURNAL,
+        FindingKind.UNKNOWN,
+    ]
 
 
 def test_what_changes_meanwhile_is_looked_at_again(
@@ -387,17 +395,17 @@ def test_what_changes_meanwhile_is_looked_at_again(
 ) -> None:
     """A file that is adopted between the copy of the index and the look is no trouble."""
     made = shelf.put(2, "s2", noted=False)
-    told: list[Complaint] = []
+    told: list[Finding] = []
     looked: list[str] = []
 
     def examined(disk, path: Path, **options: object):
         if path.name == made.filename and not looked:
             looked.append(path.name)
             shelf.know(made)
-        return examine(disk, path, **options)  # type: ignore[arg-type]
+        return inspect_recording(disk, path, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr("camd.storage.audit.examine", examined)
-    Audit(shelf.folder, False, lambda _: None, told.append).run([made.filename])
+    FolderCheck(shelf.folder, False, lambda _: None, told.append).run([made.filename])
     assert (looked, told) == ([made.filename], [])
 
 
@@ -407,7 +415,7 @@ def test_what_changes_meanwhile_is_looked_at_again(
 def test_the_reading_disk_cannot_write(tmp_path: Path) -> None:
     """Neither make nor remove nor change a file."""
     (tmp_path / "a").write_bytes(b"abc")
-    disk = ReadingDisk()
+    disk = ReadOnlyDisk()
     file = disk.open(tmp_path / "a")
     for change in (
         lambda: file.append([b"x"]),
@@ -434,7 +442,7 @@ def test_every_read_is_told_and_may_be_ended(shelf: Shelf) -> None:
     before = len(os.listdir("/proc/self/fd"))
     path = next(shelf.folder.glob("*.mp4"))
     with pytest.raises(EnoughError):
-        examine(ReadingDisk(enough), path)
+        inspect_recording(ReadOnlyDisk(enough), path)
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -444,8 +452,8 @@ def test_an_error_of_the_disk_is_a_finding(shelf: Shelf) -> None:
     def broken(size_bytes: int, seconds: float) -> None:
         raise OSError(5, "Input/output error")
 
-    seen = examine(ReadingDisk(broken), next(shelf.folder.glob("*.mp4")))
-    assert (seen.shape, seen.broken) == (Shape.UNREADABLE, "Input/output error")
+    seen = inspect_recording(ReadOnlyDisk(broken), next(shelf.folder.glob("*.mp4")))
+    assert (seen.shape, seen.broken) == (FileShape.UNREADABLE, "Input/output error")
 
 
 def test_states_of_the_index_that_files_contradict(shelf: Shelf) -> None:
@@ -455,4 +463,4 @@ def test_states_of_the_index_that_files_contradict(shelf: Shelf) -> None:
         archive.note_open(attrs.evolve(one, state=SegmentState.INTERRUPTED))
         archive.catalog.put_segment(attrs.evolve(two, state=SegmentState.MISSING))
     files = found(shelf, one.filename, two.filename)
-    assert files == {one.filename: Fault.STATE, two.filename: Fault.STATE}
+    assert files == {one.filename: FindingKind.STATE, two.filename: FindingKind.STATE}

@@ -34,7 +34,7 @@ from camd.storage import cleanup, timekeeper
 from camd.storage.actor import Storage, open_storage
 from camd.storage.cleanup import Retention, open_retention
 from camd.storage.disk import PosixDisk
-from camd.storage.keeping import Keeper
+from camd.storage.keeping import FileActions
 from camd.storage.pins import Pin
 from camd.storage.receipts import (
     POLICY_FILE,
@@ -43,11 +43,11 @@ from camd.storage.receipts import (
     load_policy,
     save_policy,
 )
-from camd.storage.retention import Policy, PolicyType, Reason
+from camd.storage.retention import KeptReason, PolicyType, RetentionPolicy
 from camd.storage.segment import SegmentFile
 
-AGE = Policy(PolicyType.AGE, True, max_age_days=30)
-SIZE = Policy(PolicyType.SIZE, True, max_size_gb=8e-6)  # 8000 bytes
+AGE = RetentionPolicy(PolicyType.AGE, True, max_age_days=30)
+SIZE = RetentionPolicy(PolicyType.SIZE, True, max_size_gb=8e-6)  # 8000 bytes
 ALL = RecordingQuery(limit=1000)
 RECEIPT = CleanupReceipt(
     *(NOON, NOON, "ann", "age", "older than 30 days", 1, 1, 5, ("a.mp4",), 0, 0, 0),
@@ -94,7 +94,7 @@ def film(days_ago: int, size: int = 1000) -> Segment:
 
 @asynccontextmanager
 async def opened(
-    tmp_path: Path, policy: Policy, films: list[Segment], brake: float = 100
+    tmp_path: Path, policy: RetentionPolicy, films: list[Segment], brake: float = 100
 ) -> AsyncIterator[Stage]:
     """Run retention over a folder with some recordings."""
     folder, state, in_use = tmp_path / "recordings", tmp_path / "state", dict[str, int]()
@@ -166,7 +166,7 @@ async def test_what_is_pinned_or_in_use_stays(tmp_path: Path) -> None:
     """I5: neither goes, and the receipt counts them; so with what became busy after the plan."""
     films = [film(day) for day in range(50, 40, -1)]
     async with opened(tmp_path, AGE, films) as stage:
-        await Keeper(stage.storage).pin(films[0].filename, Pin("evidence"))
+        await FileActions(stage.storage).pin(films[0].filename, Pin("evidence"))
         (stage.folder / ".camd" / "pins" / films[1].filename).touch()  # by hand
         stage.in_use[films[2].filename] = 1000
         stage.storage.growing(films[3], 0)
@@ -181,7 +181,7 @@ async def test_what_becomes_busy_after_the_plan_is_skipped(tmp_path: Path) -> No
     async with opened(tmp_path, AGE, OLD) as stage:
         made = await stage.retention.preview()
         assert len(made.going) == 3
-        await Keeper(stage.storage).pin(OLD[0].filename, Pin())
+        await FileActions(stage.storage).pin(OLD[0].filename, Pin())
         stage.in_use[OLD[1].filename] = 1000
         tally = cleanup._Tally()
         with stage.storage.leased(OLD[2].filename):
@@ -235,7 +235,7 @@ async def test_a_step_of_the_clock_removes_nothing_that_is_young(
         preview = await stage.retention.preview()
         assert [each.filename for each in preview.going] == named(*OLD)
         assert {each.filename: each.reason for each in preview.staying} == {
-            each.filename: Reason.CLOCK for each in (*YOUNG, mine)
+            each.filename: KeptReason.CLOCK for each in (*YOUNG, mine)
         }
         assert "set while the machine was running" in preview.clock
         assert stage.retention.doubt == preview.clock
@@ -256,10 +256,10 @@ async def test_a_step_that_is_taken_back_leaves_no_doubt(
         with monkeypatch.context() as patch:
             patch.setattr(timekeeper, "now", lambda: now() + timedelta(days=400))
             assert (await stage.retention.preview()).clock
-            again = timekeeper.Timekeeper.open(tmp_path / "state")
+            again = timekeeper.TrustedClock.open(tmp_path / "state")
             assert again.trust.doubt
         assert not (await stage.retention.preview()).clock
-        assert timekeeper.Timekeeper.open(tmp_path / "state").trust.doubt == ""
+        assert timekeeper.TrustedClock.open(tmp_path / "state").trust.doubt == ""
 
 
 async def test_a_file_with_the_date_of_a_clock_without_battery_is_young(tmp_path: Path) -> None:
@@ -288,8 +288,8 @@ async def test_a_file_with_the_date_of_a_clock_without_battery_is_young(tmp_path
         assert [each.filename for each in preview.going] == named(foreign)  # nothing is known of it
 
 
-@pytest.mark.parametrize("policy", [Policy(), attrs.evolve(AGE, enabled=False)])
-async def test_without_a_policy_nothing_goes(tmp_path: Path, policy: Policy) -> None:
+@pytest.mark.parametrize("policy", [RetentionPolicy(), attrs.evolve(AGE, enabled=False)])
+async def test_without_a_policy_nothing_goes(tmp_path: Path, policy: RetentionPolicy) -> None:
     """Who asks is told so; force makes no difference."""
     async with opened(tmp_path, policy, OLD) as stage:
         done = await stage.retention.clean_up("ann", force=True)
@@ -335,7 +335,7 @@ async def test_a_new_policy_stops_a_run_by_the_old_one(tmp_path: Path, monkeypat
 
         def switch_off_at_the_second() -> dict[str, int]:
             if len(list(stage.folder.glob("*.mp4"))) < len(OLD):
-                stage.retention.policy = Policy()
+                stage.retention.policy = RetentionPolicy()
             return {}
 
         stage.retention.in_use = switch_off_at_the_second
@@ -371,7 +371,7 @@ async def test_one_run_at_a_time(tmp_path: Path) -> None:
 
 async def test_a_policy_survives_a_restart(tmp_path: Path) -> None:
     """It is in force again, to the last number."""
-    async with opened(tmp_path, Policy(), []) as stage:
+    async with opened(tmp_path, RetentionPolicy(), []) as stage:
         await stage.retention.set_policy(SIZE)
         assert stage.retention.policy == SIZE
     assert load_policy(tmp_path / "state") == SIZE
@@ -400,9 +400,9 @@ async def test_a_policy_that_cannot_be_stored_is_refused(tmp_path: Path) -> None
 def test_a_policy_that_is_not_understood_removes_nothing(tmp_path: Path, text: str) -> None:
     """Whatever stands there, a doubt is no reason to delete."""
     (tmp_path / POLICY_FILE).write_text(text, encoding="latin-1")
-    assert load_policy(tmp_path) == Policy()
+    assert load_policy(tmp_path) == RetentionPolicy()
     (tmp_path / POLICY_FILE).unlink()
-    assert load_policy(tmp_path) == Policy()
+    assert load_policy(tmp_path) == RetentionPolicy()
 
 
 def test_receipts_are_appended_as_whole_lines(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from support.disk import MemoryDisk
 
 from camd.storage.disk import Disk, PosixDisk, PosixFile
-from camd.storage.watched import Watch, WatchedDisk
+from camd.storage.watched import IoTimer, TimedDisk
 
 
 @attrs.frozen
@@ -30,7 +30,7 @@ def place(request, tmp_path: Path) -> Place:
     if request.param == "posix":
         return Place(PosixDisk(), tmp_path, Path.read_bytes)
     if request.param == "watched":
-        watched = WatchedDisk(PosixDisk(), Watch(), lambda _: None)
+        watched = TimedDisk(PosixDisk(), IoTimer(), lambda _: None)
         return Place(watched, tmp_path, Path.read_bytes)
     memory = MemoryDisk(folders={tmp_path})
     return Place(memory, tmp_path, lambda path: bytes(memory.files[path].data))

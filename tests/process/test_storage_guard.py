@@ -17,8 +17,8 @@ from camd.model import Event, SessionId, StorageLevel
 from camd.runtime.fanout import Fanout
 from camd.storage import guard as guard_module
 from camd.storage import probe as probe_module
-from camd.storage.guard import Guard
-from camd.storage.levels import SEAL_RESERVE_BYTES, Need, Thresholds, Usage
+from camd.storage.guard import SpaceMonitor
+from camd.storage.levels import SEAL_RESERVE_BYTES, SpaceNeed, Thresholds, Usage
 
 OK, LOW, BLOCKED, CRITICAL, MISSING, READ_ONLY, UNRESPONSIVE, NO_INODES, FAILING = StorageLevel
 GIGA = 1_000_000_000
@@ -29,7 +29,7 @@ SESSION, OTHER = SessionId("s0"), SessionId("s1")
 class Stage:
     """A guard at work, the volume under it, and the levels that were announced."""
 
-    guard: Guard
+    guard: SpaceMonitor
     disk: GaugedDisk
     folder: Path
     announced: list[StorageLevel]
@@ -51,7 +51,7 @@ class Stage:
     async def refused(self, seconds: float = 1.0, rate: float = 1000.0) -> Refusal:
         """Ask for room and return the refusal."""
         with pytest.raises(Refusal) as refused:
-            await self.guard.admit(SESSION, Need(rate, seconds))
+            await self.guard.admit(SESSION, SpaceNeed(rate, seconds))
         assert self.guard.status.promised_bytes == 0
         return refused.value
 
@@ -62,7 +62,7 @@ async def staged(folder: Path) -> AsyncIterator[Stage]:
     (folder / ".camd").mkdir(parents=True)
     disk = GaugedDisk(Usage(GIGA, GIGA))
     events: Fanout[Event] = Fanout()
-    stage = Stage(Guard(folder, disk, Thresholds(), events), disk, folder, [])
+    stage = Stage(SpaceMonitor(folder, disk, Thresholds(), events), disk, folder, [])
     with trio.fail_after(20), events.subscribed(lambda e: stage.announced.append(e.status.level)):
         async with trio.open_nursery() as nursery:
             await nursery.start(stage.guard.serve)
@@ -316,15 +316,15 @@ async def test_room_is_promised_once(stage: Stage) -> None:
     """What one session was promised another is not; released, it may be promised again."""
     await stage.sample(50)
     room = 400_000_000 - SEAL_RESERVE_BYTES
-    assert (await stage.guard.admit(OTHER, Need(1000.0, room / 1000 - 5))).warnings == ()
+    assert (await stage.guard.admit(OTHER, SpaceNeed(1000.0, room / 1000 - 5))).warnings == ()
     assert stage.guard.status.promised_bytes == room - 5000
     with pytest.raises(Refusal) as refused:
-        await stage.guard.admit(SESSION, Need(1000.0, 6))
+        await stage.guard.admit(SESSION, SpaceNeed(1000.0, 6))
     assert refused.value.kind.code == -1008
     assert refused.value.details["fits_seconds"] == 5
     stage.guard.release(OTHER)
     stage.guard.release(OTHER)
-    assert (await stage.guard.admit(SESSION, Need(1000.0, 6))).warnings == ()
+    assert (await stage.guard.admit(SESSION, SpaceNeed(1000.0, 6))).warnings == ()
 
 
 async def test_a_full_volume_refuses_and_a_low_one_warns(stage: Stage) -> None:
@@ -335,7 +335,7 @@ async def test_a_full_volume_refuses_and_a_low_one_warns(stage: Stage) -> None:
         assert refusal.kind.code == -1010
         assert refusal.details["usage_percent"] == percent
     stage.disk.fill(85)
-    (warning,) = (await stage.guard.admit(SESSION, Need(1000.0, 1.0))).warnings
+    (warning,) = (await stage.guard.admit(SESSION, SpaceNeed(1000.0, 1.0))).warnings
     assert "85.0" in warning
 
 
@@ -343,7 +343,7 @@ async def test_what_is_written_comes_off_the_promise(stage: Stage) -> None:
     """Bytes written shrink the promise, never below nothing, and feed sum, rate and forecast;
     the next segment renews it."""
     await stage.sample(50)
-    await stage.guard.admit(SESSION, Need(1000.0, 10))
+    await stage.guard.admit(SESSION, SpaceNeed(1000.0, 10))
     stage.guard.wrote(SESSION, 4000)
     stage.guard.wrote(OTHER, 500)
     status = stage.guard.status

@@ -18,12 +18,12 @@ from camd.clock import monotonic
 from camd.config.schema import StorageConfig
 from camd.errors import Refusal
 from camd.model import Event, SessionId, StorageLevel
-from camd.rpc.registry import Nothing
+from camd.rpc.registry import NoParams
 from camd.runtime.fanout import Fanout
 from camd.storage import guard as guard_module
 from camd.storage import latency as latency_module
 from camd.storage.actor import Storage, open_storage
-from camd.storage.levels import Need
+from camd.storage.levels import SpaceNeed
 
 SESSION = SessionId("s0")
 
@@ -82,7 +82,7 @@ async def test_a_sync_that_hangs_delays_nobody_and_shows(tmp_path: Path, soon: N
     synced, the status is told with the age of the hung call, starts are refused as -1016; when it
     returns, all is well again."""
     async with staged(tmp_path) as stage:
-        await stage.storage.guard.admit(SESSION, Need(1.0, 1.0))
+        await stage.storage.guard.admit(SESSION, SpaceNeed(1.0, 1.0))
         stage.disk.stick("bad.mp4")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stage.write, "bad.mp4")
@@ -90,10 +90,10 @@ async def test_a_sync_that_hangs_delays_nobody_and_shows(tmp_path: Path, soon: N
             with trio.fail_after(5):
                 await stage.write("good.mp4", times=50)
                 info = await StorageApi(stage.storage).get_storage_info(
-                    SimpleNamespace(), Nothing()
+                    SimpleNamespace(), NoParams()
                 )
                 with pytest.raises(Refusal) as refused:
-                    await stage.storage.guard.admit(SessionId("s1"), Need(1.0, 1.0))
+                    await stage.storage.guard.admit(SessionId("s1"), SpaceNeed(1.0, 1.0))
             assert refused.value.kind.code == -1016
             assert (info["threshold_status"], info["code"]) == ("unresponsive", -1016)
             assert info["pending_seconds"] >= 0.2

@@ -23,7 +23,7 @@ from camd.model import RecordingQuery, Segment, SegmentState
 from camd.runtime.fanout import Fanout
 from camd.storage.actor import Storage, open_storage
 from camd.storage.disk import PosixFile
-from camd.storage.keeping import Keeper
+from camd.storage.keeping import FileActions
 from camd.storage.pins import Pin
 
 INIT, FRAGMENTS = footage(3)
@@ -89,12 +89,12 @@ async def test_a_removed_recording_is_gone_for_good(tmp_path: Path) -> None:
     path = put(tmp_path)
     async with opened(tmp_path) as storage:
         assert storage.guard.stored_bytes == len(FILMED)
-        removal = await Keeper(storage).remove_one(NAME, "ann asked for it")
+        removal = await FileActions(storage).remove_one(NAME, "ann asked for it")
         assert (removal.freed_bytes, storage.guard.stored_bytes) == (len(FILMED), 0)
         assert not path.exists()
         assert await listed(storage) == []
-        assert await refused(Keeper(storage).remove_one, NAME, "again") == -1005
-        assert await refused(Keeper(storage).remove_one, "../x", "why") == -32602
+        assert await refused(FileActions(storage).remove_one, NAME, "again") == -1005
+        assert await refused(FileActions(storage).remove_one, "../x", "why") == -32602
     (tmp_path / ".camd" / "index.sqlite").unlink()
     async with opened(tmp_path) as storage:
         assert await listed(storage) == []
@@ -105,7 +105,7 @@ async def test_a_file_that_cannot_be_removed_stays_known(tmp_path: Path) -> None
     path = put(tmp_path)
     async with opened(tmp_path, StubbornDisk()) as storage:
         with pytest.raises(Refusal, match="not permitted") as refusal:
-            await Keeper(storage).remove_one(NAME, "why")
+            await FileActions(storage).remove_one(NAME, "why")
         assert refusal.value.kind.code == -1019
         assert refusal.value.data["filename"] == NAME
         assert (path.exists(), await listed(storage)) == (True, [NAME])
@@ -116,7 +116,7 @@ async def test_what_is_recorded_read_or_pinned_stays(tmp_path: Path) -> None:
     """I5: each has its own refusal, and when it is over the file can go."""
     path = put(tmp_path)
     async with opened(tmp_path) as storage:
-        keeper = Keeper(storage)
+        keeper = FileActions(storage)
         known = await storage.find(NAME)
         storage.growing(known, 100)
         assert await refused(keeper.remove_one, NAME, "why") == -1011
@@ -153,7 +153,7 @@ async def test_a_lease_taken_before_the_look_up_is_safe(tmp_path: Path) -> None:
             outcomes.add("read")
 
     async with opened(tmp_path) as storage:
-        keeper = Keeper(storage)
+        keeper = FileActions(storage)
         names = await listed(storage)
         assert len(names) == 20
         for name in names:
@@ -173,13 +173,13 @@ async def test_pins_hold_without_index_and_journal(tmp_path: Path) -> None:
         names = await listed(storage)
         assert len(names) == 2
         for name in names:
-            await Keeper(storage).pin(name, Pin("evidence", "ann", NOON, until))
+            await FileActions(storage).pin(name, Pin("evidence", "ann", NOON, until))
         (tmp_path / "camera1_2026-01-15_14-30-00.mp4").unlink()
     for file in (tmp_path / ".camd").iterdir():
         if file.is_file():
             file.unlink()
     async with opened(tmp_path) as storage:
-        keeper = Keeper(storage)
+        keeper = FileActions(storage)
         assert await keeper.pins(await listed(storage)) == {
             NAME: Pin("evidence", "ann", NOON, until)
         }
@@ -196,10 +196,10 @@ async def test_a_pin_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     put(tmp_path)
     async with opened(tmp_path) as storage:
         (tmp_path / ".camd" / "pins").touch()
-        assert await refused(Keeper(storage).pin, NAME, Pin()) == -1016
-        assert await refused(Keeper(storage).unpin, NAME) == -1016
-        assert await refused(Keeper(storage).remove_one, NAME, "why") == -1012
-        assert list(await Keeper(storage).pins([NAME])) == [NAME]
+        assert await refused(FileActions(storage).pin, NAME, Pin()) == -1016
+        assert await refused(FileActions(storage).unpin, NAME) == -1016
+        assert await refused(FileActions(storage).remove_one, NAME, "why") == -1012
+        assert list(await FileActions(storage).pins([NAME])) == [NAME]
 
 
 async def test_a_pin_goes_over_to_what_replaces_the_file(tmp_path: Path) -> None:
@@ -207,10 +207,10 @@ async def test_a_pin_goes_over_to_what_replaces_the_file(tmp_path: Path) -> None
     put(tmp_path)
     mkv: Segment = segment("camera0_2026-01-15_14-30-00.mkv")
     async with opened(tmp_path) as storage:
-        await Keeper(storage).pin(NAME, Pin("evidence"))
+        await FileActions(storage).pin(NAME, Pin("evidence"))
         await storage.note_replaced(NAME, mkv)
         assert await listed(storage) == [mkv.filename]
-        assert await refused(Keeper(storage).remove_one, mkv.filename, "why") == -1012
+        assert await refused(FileActions(storage).remove_one, mkv.filename, "why") == -1012
 
 
 async def test_files_that_are_being_recovered_stay(tmp_path: Path) -> None:
@@ -222,9 +222,9 @@ async def test_files_that_are_being_recovered_stay(tmp_path: Path) -> None:
         stock = storage._stock
         assert stock.report is not None
         stock.report = attrs.evolve(stock.report, ended=None)
-        assert await refused(Keeper(storage).remove_one, NAME, "why") == -1011
+        assert await refused(FileActions(storage).remove_one, NAME, "why") == -1011
         stock.report = attrs.evolve(stock.report, ended=NOON)
-        await Keeper(storage).remove_one(NAME, "why")
+        await FileActions(storage).remove_one(NAME, "why")
 
 
 async def test_a_file_is_leased_while_it_is_hashed(tmp_path: Path) -> None:

@@ -36,10 +36,10 @@ from camd.storage.archive import FOLDER
 from camd.storage.catalog import Catalog
 from camd.storage.disk import PosixDisk
 from camd.storage.journal import Journal
-from camd.storage.keeping import Keeper
+from camd.storage.keeping import FileActions
 from camd.storage.pins import Pin, Pins
 from camd.storage.segment import SegmentFile
-from camd.storage.stock import Outcome, Stocktaker
+from camd.storage.stock import FileOutcome, Reconciler
 
 ALL = RecordingQuery(limit=1000)
 INIT, FRAGMENTS = footage(3)
@@ -103,12 +103,12 @@ INDEX_BROKEN = sqlite3.OperationalError("disk I/O error")
 # --- recovery -----------------------------------------------------------------------------
 
 STEPS: dict[str, tuple[type, str, Exception]] = {
-    "the folder is listed": (Stocktaker, "compare", BROKEN),
+    "the folder is listed": (Reconciler, "compare", BROKEN),
     "the index is read": (Catalog, "total_bytes", INDEX_BROKEN),
     "the journal is read": (Journal, "read", BROKEN),
     "a file is opened": (GaugedDisk, "open", BROKEN),
-    "what was found is noted": (Stocktaker, "settle", BROKEN),
-    "what is missing is noted": (Stocktaker, "miss", INDEX_BROKEN),
+    "what was found is noted": (Reconciler, "settle", BROKEN),
+    "what is missing is noted": (Reconciler, "miss", INDEX_BROKEN),
     "the index is read for the first listing": (Catalog, "timeline", INDEX_BROKEN),
     "what has no hash is looked up": (Catalog, "unhashed", INDEX_BROKEN),
 }
@@ -158,7 +158,7 @@ async def test_a_search_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.M
     """The status tells why and how often it was tried; when it is over, nothing is left of that."""
     folder = tmp_path / "recordings"
     film(folder)
-    moody = Moody(monkeypatch, Stocktaker, "compare", BROKEN)
+    moody = Moody(monkeypatch, Reconciler, "compare", BROKEN)
     async with opened(folder) as storage:
         while moody.failed < 3:  # noqa: ASYNC110
             await trio.sleep(0.01)
@@ -183,7 +183,7 @@ async def test_sessions_do_not_wait_for_ever_for_a_folder_that_cannot_be_listed(
     folder = tmp_path / "recordings"
     async with opened(folder) as storage:
         await storage.note_session(session())
-    moody = Moody(monkeypatch, Stocktaker, "compare", BROKEN)
+    moody = Moody(monkeypatch, Reconciler, "compare", BROKEN)
     async with opened(folder) as storage:
         assert len(await storage.unfinished_sessions()) == 1
         assert moody.failed
@@ -212,9 +212,9 @@ async def test_a_file_that_cannot_be_read_is_tried_alone(
         while storage.recovery is None or storage.recovery.trouble:  # noqa: ASYNC110
             await trio.sleep(0.01)
         assert {f.filename: f.outcome for f in storage.recovery.findings} == {
-            "folder.mp4": Outcome.UNREADABLE,
-            good.name: Outcome.ADOPTED,
-            bad.name: Outcome.SEALED,
+            "folder.mp4": FileOutcome.UNREADABLE,
+            good.name: FileOutcome.ADOPTED,
+            bad.name: FileOutcome.SEALED,
         }
         assert looked.count("folder.mp4") == 1
 
@@ -357,7 +357,7 @@ async def test_an_mkv_has_its_pin_before_its_mp4_may_go(
     mkv = attrs.evolve(row(SegmentState.SEALED), filename=NAME.replace("mp4", "mkv"))
     async with recording(tmp_path) as storage:
         await storage.note_segment(row(SegmentState.SEALED))
-        await Keeper(storage).pin(NAME, Pin("evidence"))
+        await FileActions(storage).pin(NAME, Pin("evidence"))
         moody = Moody(monkeypatch, Pins, "put", BROKEN)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(storage.note_replaced, NAME, mkv)
@@ -366,7 +366,7 @@ async def test_an_mkv_has_its_pin_before_its_mp4_may_go(
             assert (await storage.list_recordings(ALL)).segments[0].filename == NAME
             moody.times = 0
         assert (await storage.list_recordings(ALL)).segments[0].filename == mkv.filename
-        assert [p.reason for p in (await Keeper(storage).pins([mkv.filename])).values()] == [
+        assert [p.reason for p in (await FileActions(storage).pins([mkv.filename])).values()] == [
             "evidence"
         ]
 

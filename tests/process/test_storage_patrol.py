@@ -16,17 +16,17 @@ import trio.lowlevel
 from support.disk import roomy_disk
 from support.shelf import MATROSKA, Shelf, damage, session
 
-from camd.config.schema import PatrolConfig, StorageConfig
+from camd.config.schema import ScrubConfig, StorageConfig
 from camd.errors import FILE_LEASED
 from camd.model import DamageFound, Event, SegmentState
 from camd.runtime.fanout import Fanout
 from camd.storage.actor import Storage, open_storage
-from camd.storage.complaints import Fault
-from camd.storage.examine import examine
-from camd.storage.patrol import FILE, Patrol, open_patrol
-from camd.storage.rounds import Rounds, decode_rounds, encode_rounds
+from camd.storage.complaints import FindingKind
+from camd.storage.examine import inspect_recording
+from camd.storage.patrol import FILE, Scrub, open_scrub
+from camd.storage.rounds import ScrubProgress, decode_progress, encode_progress
 
-FAST = PatrolConfig(enabled=True, rate=10**12)
+FAST = ScrubConfig(enabled=True, rate=10**12)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def noting(disk, path: Path, **options: object):
         names.append(path.name)
-        return examine(disk, path, **options)  # type: ignore[arg-type]
+        return inspect_recording(disk, path, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr("camd.storage.patrol.examine", noting)
     return names
@@ -54,8 +54,8 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @asynccontextmanager
 async def patrolling(
-    shelf: Shelf, config: PatrolConfig = FAST, events: Fanout[Event] | None = None
-) -> AsyncIterator[tuple[Patrol, Storage]]:
+    shelf: Shelf, config: ScrubConfig = FAST, events: Fanout[Event] | None = None
+) -> AsyncIterator[tuple[Scrub, Storage]]:
     """Run storage with a patrol, once stock has been taken."""
     told = events or Fanout[Event]()
     state = shelf.folder.parent / "state"
@@ -64,18 +64,18 @@ async def patrolling(
             StorageConfig(shelf.folder, state_dir=shelf.folder / ".state"), told, roomy_disk()
         ) as storage:
             await storage.unfinished_sessions()
-            async with open_patrol(config, storage, state, told) as patrol:
+            async with open_scrub(config, storage, state, told) as patrol:
                 yield patrol, storage
 
 
-async def over(patrol: Patrol) -> Rounds:
+async def over(patrol: Scrub) -> ScrubProgress:
     """Wait for the end of a round."""
     return await patrol.published.wait_until(lambda rounds: rounds.last is not None)
 
 
-def saved(shelf: Shelf) -> Rounds:
+def saved(shelf: Shelf) -> ScrubProgress:
     """Read what a restart would know."""
-    return decode_rounds((shelf.folder.parent / "state" / FILE).read_bytes())
+    return decode_progress((shelf.folder.parent / "state" / FILE).read_bytes())
 
 
 async def test_a_round_reads_every_recording_once(shelf: Shelf, looked: list[str]) -> None:
@@ -97,25 +97,25 @@ async def test_damage_is_told_and_stays_in_the_status(shelf: Shelf) -> None:
     """A changed bit is an event, and the round has it; a file that is gone is listed as missing."""
     names = sorted(path.name for path in shelf.folder.glob("*.mp4"))
     events, told = Fanout[Event](), list[Event]()
-    async with patrolling(shelf, PatrolConfig()) as (_, storage):
+    async with patrolling(shelf, ScrubConfig()) as (_, storage):
         damage(shelf.folder / names[1])
         (shelf.folder / names[2]).unlink()
         with events.subscribed(told.append):
-            async with open_patrol(FAST, storage, shelf.folder / "state", events) as patrol:
+            async with open_scrub(FAST, storage, shelf.folder / "state", events) as patrol:
                 rounds = await over(patrol)
                 gone = await storage.find(names[2])
     assert found_in(told) == [(names[1], "hash")]
     assert gone.state is SegmentState.MISSING
     assert rounds.last is not None
     problems = [(p.subject, p.fault) for p in rounds.last.problems]
-    assert problems == [(names[1], Fault.HASH)]
+    assert problems == [(names[1], FindingKind.HASH)]
 
 
 async def test_it_is_off_unless_it_is_wanted(shelf: Shelf, looked: list[str]) -> None:
     """By default nothing is read, and no file is written."""
-    async with patrolling(shelf, PatrolConfig()) as (patrol, storage):
+    async with patrolling(shelf, ScrubConfig()) as (patrol, storage):
         await storage.guard.refresh()
-        assert patrol.rounds == Rounds()
+        assert patrol.rounds == ScrubProgress()
     assert looked == []
     assert not (shelf.folder.parent / "state").exists()
 
@@ -126,7 +126,7 @@ async def test_a_restart_goes_on_where_it_was(shelf: Shelf, looked: list[str]) -
     large = attrs.evolve(movie, size_bytes=1 << 30)
     os.truncate(shelf.folder / movie.filename, large.size_bytes)
     shelf.know(large)
-    slow = PatrolConfig(enabled=True, rate=1_000_000)
+    slow = ScrubConfig(enabled=True, rate=1_000_000)
     async with patrolling(shelf, slow) as (patrol, storage):
         await patrol.published.wait_until(lambda r: r.current is not None and r.current.files == 3)
         while storage.busy(movie) is not FILE_LEASED:
@@ -154,7 +154,7 @@ async def test_it_rests_until_the_next_round_is_due(shelf: Shelf, looked: list[s
     assert rounds.last is not None
     earlier = attrs.evolve(rounds.last, began=rounds.last.began - timedelta(days=8))
     file = shelf.folder.parent / "state" / FILE
-    file.write_bytes(encode_rounds(attrs.evolve(rounds, last=earlier)))
+    file.write_bytes(encode_progress(attrs.evolve(rounds, last=earlier)))
     async with patrolling(shelf) as (patrol, _):
         await patrol.published.wait_until(
             lambda found: found.last is not None and found.last.began > rounds.last.began  # type: ignore[union-attr]
@@ -166,11 +166,11 @@ async def test_what_recovery_looks_after_is_passed(shelf: Shelf, looked: list[st
     """A file that is missing or being recorded is none of the patrol's."""
     names = sorted(path.name for path in shelf.folder.glob("*.mp4"))
     (shelf.folder / names[0]).unlink()
-    async with patrolling(shelf, PatrolConfig()) as (_, storage):
+    async with patrolling(shelf, ScrubConfig()) as (_, storage):
         assert (await storage.find(names[0])).state is SegmentState.MISSING
         growing = attrs.evolve(await storage.find(names[1]), state=SegmentState.OPEN)
         storage.growing(growing, 0)
-        async with open_patrol(FAST, storage, shelf.folder.parent / "state", Fanout()) as patrol:
+        async with open_scrub(FAST, storage, shelf.folder.parent / "state", Fanout()) as patrol:
             rounds = await over(patrol)
     assert looked == [names[2]]
     assert rounds.last is not None
@@ -189,7 +189,7 @@ async def test_what_changes_while_it_is_read_is_no_problem(
         if path.name == name:
             token.run_sync_soon(reading.set)
             assert go_on.wait(20)
-        return examine(disk, path, **options)  # type: ignore[arg-type]
+        return inspect_recording(disk, path, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr("camd.storage.patrol.examine", slowly)
     async with patrolling(shelf) as (patrol, storage):

@@ -25,7 +25,7 @@ from camd.storage.archive import FOLDER, INDEX, FolderInUseError
 from camd.storage.disk import PosixDisk
 from camd.storage.recovery import hash_file
 from camd.storage.segment import SegmentFile
-from camd.storage.stock import Finding, Outcome
+from camd.storage.stock import FileOutcome, ReconcileFinding
 
 ALL = RecordingQuery(limit=1000)
 INIT, FRAGMENTS = footage(3)
@@ -55,7 +55,7 @@ def film(folder: Path, number: int = 0, *, seal: bool = True) -> Path:
     return folder / name
 
 
-async def stock(storage: Storage) -> dict[str, Outcome]:
+async def stock(storage: Storage) -> dict[str, FileOutcome]:
     """Wait until stock has been taken; say what was found."""
     await storage.unfinished_sessions()
     assert storage.recovery is not None
@@ -94,14 +94,14 @@ async def test_what_a_crash_left_is_sealed_and_what_is_foreign_is_left(tmp_path:
     async with opened(tmp_path) as storage:
         found = await stock(storage)
         assert found == {
-            sealed.name: Outcome.ADOPTED,
-            torn.name: Outcome.SEALED,
-            "zz copy of it.mp4": Outcome.COPY,
-            "holiday.mp4": Outcome.FOREIGN,
-            "camera1_2026-01-15_14-30-00.mp4": Outcome.EMPTY,
-            "camera1_2026-01-15_14-31-00.mp4": Outcome.EMPTY,
-            "folder.mp4": Outcome.UNREADABLE,
-            "nowhere.mp4": Outcome.UNREADABLE,
+            sealed.name: FileOutcome.ADOPTED,
+            torn.name: FileOutcome.SEALED,
+            "zz copy of it.mp4": FileOutcome.COPY,
+            "holiday.mp4": FileOutcome.FOREIGN,
+            "camera1_2026-01-15_14-30-00.mp4": FileOutcome.EMPTY,
+            "camera1_2026-01-15_14-31-00.mp4": FileOutcome.EMPTY,
+            "folder.mp4": FileOutcome.UNREADABLE,
+            "nowhere.mp4": FileOutcome.UNREADABLE,
         }
         assert set(await rows(storage)) == {sealed.name, torn.name}
         for path in (sealed, torn):
@@ -121,7 +121,7 @@ async def test_a_renamed_file_keeps_its_place_and_its_hash(tmp_path: Path) -> No
         (old,) = (await rows(storage)).values()
     path.rename(tmp_path / "the door.mp4")
     async with opened(tmp_path) as storage:
-        assert await stock(storage) == {"the door.mp4": Outcome.RENAMED}
+        assert await stock(storage) == {"the door.mp4": FileOutcome.RENAMED}
         (new,) = (await rows(storage)).values()
     assert new == attrs.evolve(old, filename="the door.mp4", modified=new.modified)
 
@@ -135,14 +135,14 @@ async def test_a_file_that_is_gone_is_missing_until_it_is_back(tmp_path: Path) -
         await hashed(storage, path)
     path.rename(tmp_path / "away")
     async with opened(tmp_path) as storage:
-        assert await stock(storage) == {path.name: Outcome.MISSING}
+        assert await stock(storage) == {path.name: FileOutcome.MISSING}
         assert (await rows(storage))[path.name].state is SegmentState.MISSING
         await storage.published.wait_until(lambda status: status.recordings_bytes == 0)
     async with opened(tmp_path) as storage:
         assert await stock(storage) == {}
     (tmp_path / "away").rename(path)
     async with opened(tmp_path) as storage:
-        assert await stock(storage) == {path.name: Outcome.ADOPTED}
+        assert await stock(storage) == {path.name: FileOutcome.ADOPTED}
         assert (await rows(storage))[path.name].state is SegmentState.SEALED
 
 
@@ -241,7 +241,7 @@ async def test_what_is_being_recorded_is_not_looked_at(tmp_path: Path) -> None:
     file.seal()
     file.close()
     async with opened(tmp_path) as storage:
-        assert await stock(storage) == {"camera0_now.mp4": Outcome.ADOPTED}
+        assert await stock(storage) == {"camera0_now.mp4": FileOutcome.ADOPTED}
 
 
 async def test_many_findings_are_counted_and_some_are_kept(tmp_path: Path) -> None:
@@ -252,6 +252,6 @@ async def test_many_findings_are_counted_and_some_are_kept(tmp_path: Path) -> No
         await stock(storage)
         report = storage.recovery
     assert report is not None
-    assert report.counts == {Outcome.FOREIGN: 1100}
+    assert report.counts == {FileOutcome.FOREIGN: 1100}
     assert len(report.findings) == 1000
-    assert report.findings[0] == Finding("0.mp4", Outcome.FOREIGN, "left alone")
+    assert report.findings[0] == ReconcileFinding("0.mp4", FileOutcome.FOREIGN, "left alone")

@@ -12,7 +12,7 @@ import pytest
 import trio
 from support.footage import segment
 
-from camd.camera.program import Program
+from camd.camera.program import FFmpegBinary
 from camd.camera.remux import to_mkv
 from camd.config.schema import StorageConfig
 from camd.model import Event, Segment
@@ -23,7 +23,7 @@ from camd.storage.actor import Storage, open_storage
 from camd.storage.disk import PosixDisk, PosixFile
 from camd.storage.probe import writing_works
 from camd.storage.receipts import save_policy
-from camd.storage.retention import Policy, PolicyType
+from camd.storage.retention import PolicyType, RetentionPolicy
 
 # Prints one hash for whatever it is asked about, and copies what it is to convert.
 COPIER = """#!/bin/sh
@@ -117,7 +117,7 @@ def test_a_small_file_is_whole_before_it_has_its_name(kernel: Kernel, tmp_path: 
 
 def test_a_policy_is_durable_when_it_is_answered(kernel: Kernel, tmp_path: Path) -> None:
     """What somebody was told holds survives a power cut: it is synced, and so is its name."""
-    save_policy(tmp_path, Policy(PolicyType.AGE, True, max_age_days=3.0))
+    save_policy(tmp_path, RetentionPolicy(PolicyType.AGE, True, max_age_days=3.0))
     synced, renamed, named = kernel.steps
     assert synced.startswith("fsync .retention.json.")
     assert (renamed, named) == ("replace retention.json", "fsync .")
@@ -126,7 +126,7 @@ def test_a_policy_is_durable_when_it_is_answered(kernel: Kernel, tmp_path: Path)
 @asynccontextmanager
 async def before_a_conversion(
     place: Path, copier: str
-) -> AsyncIterator[tuple[Program, Storage, Segment]]:
+) -> AsyncIterator[tuple[FFmpegBinary, Storage, Segment]]:
     """Write a program that passes for FFmpeg, and note a sealed file in `place`/recordings."""
     path, folder = place / "ffmpeg", place / "recordings"
     path.write_text(copier)
@@ -137,7 +137,7 @@ async def before_a_conversion(
             made = segment(size_bytes=1000)
             (folder / made.filename).write_bytes(bytes(1000))
             await storage.note_segment(made)
-            yield Program(path, (5, 1)), storage, made
+            yield FFmpegBinary(path, (5, 1)), storage, made
 
 
 async def test_an_mp4_goes_when_its_mkv_is_durable(kernel: Kernel, tmp_path: Path) -> None:

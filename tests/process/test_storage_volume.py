@@ -34,8 +34,8 @@ from camd.model import (
 from camd.runtime.fanout import Fanout
 from camd.storage.actor import Storage, open_storage
 from camd.storage.disk import PosixDisk
-from camd.storage.identity import BARE, NO_MOUNT, Place
-from camd.storage.levels import Need
+from camd.storage.identity import BARE, NO_MOUNT, FolderLocation
+from camd.storage.levels import SpaceNeed
 from camd.storage.volume import Volume
 
 OK, MISSING = StorageLevel.OK, StorageLevel.MISSING
@@ -210,7 +210,7 @@ async def test_nothing_is_made_in_a_bare_mount_point(site: Site) -> None:
         assert storage.status.reason == BARE.reason
         assert "volume.json" in storage.status.suggestion
         with pytest.raises(Refusal) as refused:
-            await storage.guard.admit(SessionId("s0"), Need(1.0, 1.0))
+            await storage.guard.admit(SessionId("s0"), SpaceNeed(1.0, 1.0))
         assert (refused.value.kind.code, refused.value.message) == (-1014, BARE.reason)
         with pytest.raises(FileNotFoundError):
             await storage.on_disk(lambda: storage.disk.create(site.mount_point / "a.mp4"))
@@ -377,9 +377,9 @@ def test_a_link_is_followed_to_its_disk(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(shm / "camd-test-absent" / "recordings")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     device = shm.stat().st_dev
-    assert disk.place(tmp_path / "link") == Place(shm, device)
-    assert disk.place(tmp_path / "link" / "x") == Place(shm, device)
-    assert disk.place(Path("/")) == Place(Path("/"), Path("/").stat().st_dev)
+    assert disk.place(tmp_path / "link") == FolderLocation(shm, device)
+    assert disk.place(tmp_path / "link" / "x") == FolderLocation(shm, device)
+    assert disk.place(Path("/")) == FolderLocation(Path("/"), Path("/").stat().st_dev)
     assert disk.place(tmp_path / "loop") == disk.place(tmp_path)
 
 
@@ -484,7 +484,7 @@ async def test_a_volume_runs_out_of_inodes(few_inodes: Site) -> None:
             path.touch()
         assert await level(storage) is StorageLevel.NO_INODES
         with pytest.raises(Refusal) as refused:
-            await storage.guard.admit(SessionId("s0"), Need(1.0, 1.0))
+            await storage.guard.admit(SessionId("s0"), SpaceNeed(1.0, 1.0))
         assert refused.value.kind.code == -1017
         await storage.on_disk(lambda: file.append([b"footage"]))
         await storage.on_disk(file.close)

@@ -12,7 +12,7 @@ from support.disk import roomy_disk
 from support.footage import segment
 
 from camd.access.authenticator import open_access
-from camd.api.web import Web
+from camd.api.web import HttpApp
 from camd.config.schema import AuthConfig, StorageConfig
 from camd.errors import FILE_LEASED
 from camd.runtime.fanout import Fanout
@@ -21,7 +21,7 @@ from camd.storage.actor import Storage, open_storage
 SIZE = 5_000_000
 
 
-async def download(web: Web, storage: Storage, name: str, key: str) -> list[tuple[int, bool]]:
+async def download(web: HttpApp, storage: Storage, name: str, key: str) -> list[tuple[int, bool]]:
     """Ask for a file; return status or bytes of each message, and whether it was leased then."""
     seen: list[tuple[int, bool]] = []
 
@@ -56,7 +56,7 @@ async def test_a_download_leases_its_file_to_the_last_byte(tmp_path: Path) -> No
         ):
             await storage.unfinished_sessions()
             await storage.note_segment(known)
-            web = Web(storage, access, lambda: ("healthy", {}))
+            web = HttpApp(storage, access, lambda: ("healthy", {}))
             key = (tmp_path / "state" / "admin.key").read_text().strip()
             seen = await download(web, storage, "a.mp4", key)
             assert seen[0] == (200, True)

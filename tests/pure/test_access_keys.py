@@ -23,8 +23,8 @@ from camd.access.keys import (
     parse_keys,
     render_keys,
 )
-from camd.access.reasons import AccessRefusedError, Reason
-from camd.rpc.roles import Role, Via
+from camd.access.reasons import AccessRefusedError, AuthFailure
+from camd.rpc.roles import AuthMethod, Role
 
 CREATED = datetime(2026, 1, 15, 14, 30, tzinfo=UTC)
 NOW = CREATED.timestamp()
@@ -154,7 +154,7 @@ def test_a_running_service_notices_new_and_revoked_keys(tmp_path: Path) -> None:
     secret = file.add("gate", Role.VIEWER, created=CREATED, expires=None)
     gate.refresh()
     identity = gate.check(secret, NOW)
-    assert (identity.name, identity.via) == ("gate", Via.API_KEY)
+    assert (identity.name, identity.via) == ("gate", AuthMethod.API_KEY)
     generation = gate.generation
     gate.refresh()
     assert gate.generation == generation  # nothing has changed: nothing is read
@@ -164,7 +164,7 @@ def test_a_running_service_notices_new_and_revoked_keys(tmp_path: Path) -> None:
     assert gate.revoked(identity)
     with pytest.raises(AccessRefusedError) as caught:
         gate.check(secret, NOW)
-    assert caught.value.reason is Reason.UNKNOWN_KEY
+    assert caught.value.reason is AuthFailure.UNKNOWN_KEY
 
 
 def test_a_broken_file_keeps_the_keys_that_were_there(tmp_path: Path) -> None:
@@ -186,4 +186,4 @@ def test_a_key_expires(tmp_path: Path) -> None:
     assert gate.check(secret, NOW + 0.5).expires_at == NOW + 1
     with pytest.raises(AccessRefusedError) as caught:
         gate.check(secret, NOW + 1)
-    assert caught.value.reason is Reason.EXPIRED
+    assert caught.value.reason is AuthFailure.EXPIRED

@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camd.access.authenticator import Authenticator
-from camd.access.reasons import AccessRefusedError, Reason
+from camd.access.reasons import AccessRefusedError, AuthFailure
 from camd.access.tokens import check_token, mint_token
-from camd.rpc.roles import ANONYMOUS, Identity, Role, Via
+from camd.rpc.roles import ANONYMOUS, AuthMethod, Principal, Role
 
 SECRET = "s" * 32
 NOW = 1_800_000_000.25
 GOOD = {"user_id": "ann", "role": "operator", "iat": NOW - 5.5, "exp": NOW + 10.5}
 
 
-def reason(token: str, secret: str = SECRET, now: float = NOW) -> Reason:
+def reason(token: str, secret: str = SECRET, now: float = NOW) -> AuthFailure:
     with pytest.raises(AccessRefusedError) as caught:
         check_token(token, secret, now)
     return caught.value.reason
@@ -34,16 +34,16 @@ def signed(**changes: object) -> str:
 def test_a_minted_token_counts_until_it_expires() -> None:
     """Fractional seconds count; at `exp` itself it is over."""
     token = mint_token(SECRET, user_id="ann", role=Role.OPERATOR, now=NOW, lifetime=1.5)
-    assert check_token(token, SECRET, NOW + 1.4) == Identity(
-        "ann", Role.OPERATOR, NOW + 1.5, Via.JWT
+    assert check_token(token, SECRET, NOW + 1.4) == Principal(
+        "ann", Role.OPERATOR, NOW + 1.5, AuthMethod.JWT
     )
-    assert reason(token, now=NOW + 1.5) is Reason.EXPIRED
+    assert reason(token, now=NOW + 1.5) is AuthFailure.EXPIRED
 
 
 @pytest.mark.parametrize("claim", ["user_id", "role", "iat", "exp"])
 def test_every_claim_is_required(claim: str) -> None:
     """A token without one of them says which kind of mistake it is."""
-    assert reason(signed(**{claim: None})) is Reason.MISSING_CLAIM
+    assert reason(signed(**{claim: None})) is AuthFailure.MISSING_CLAIM
 
 
 @pytest.mark.parametrize(
@@ -62,36 +62,36 @@ def test_every_claim_is_required(claim: str) -> None:
 )
 def test_claims_of_the_wrong_kind_are_refused(claims: dict[str, object]) -> None:
     """Nothing is coerced, and nothing that never ends is believed."""
-    assert reason(signed(**claims)) is Reason.INVALID_CLAIM
+    assert reason(signed(**claims)) is AuthFailure.INVALID_CLAIM
 
 
 def test_other_algorithms_are_refused() -> None:
     """`none` and every other algorithm than HS256 do not count, signed or not."""
-    assert reason(jwt.encode(GOOD, "s" * 64, "HS512"), "s" * 64) is Reason.WRONG_ALGORITHM
-    assert reason(jwt.encode(GOOD, None, "none")) is Reason.WRONG_ALGORITHM
+    assert reason(jwt.encode(GOOD, "s" * 64, "HS512"), "s" * 64) is AuthFailure.WRONG_ALGORITHM
+    assert reason(jwt.encode(GOOD, None, "none")) is AuthFailure.WRONG_ALGORITHM
 
 
 def test_another_secret_or_a_changed_token_is_refused() -> None:
     """The signature covers the claims."""
     token = signed()
-    assert reason(token, "t" * 32) is Reason.INVALID_SIGNATURE
+    assert reason(token, "t" * 32) is AuthFailure.INVALID_SIGNATURE
     head, _, signature = token.split(".")
     forged = json.dumps({**GOOD, "role": "admin"}).encode()
     body = base64.urlsafe_b64encode(forged).rstrip(b"=").decode()
-    assert reason(f"{head}.{body}.{signature}") is Reason.INVALID_SIGNATURE
+    assert reason(f"{head}.{body}.{signature}") is AuthFailure.INVALID_SIGNATURE
 
 
 def test_a_short_secret_switches_tokens_off() -> None:
     """Below 32 bytes nothing is signed and nothing believed."""
     with pytest.raises(ValueError, match="32 bytes"):
         mint_token("short", user_id="a", role=Role.ADMIN, now=NOW, lifetime=1)
-    assert reason(signed(), "") is Reason.NO_SECRET
-    assert reason(signed(), "x" * 31) is Reason.NO_SECRET
+    assert reason(signed(), "") is AuthFailure.NO_SECRET
+    assert reason(signed(), "x" * 31) is AuthFailure.NO_SECRET
 
 
 def test_a_token_that_begins_later_does_not_count_yet() -> None:
     """`nbf` is honoured where it is given."""
-    assert reason(signed(nbf=NOW + 1)) is Reason.NOT_YET_VALID
+    assert reason(signed(nbf=NOW + 1)) is AuthFailure.NOT_YET_VALID
     assert check_token(signed(nbf=NOW - 1), SECRET, NOW).name == "ann"
 
 
@@ -102,7 +102,7 @@ def _part(text: str) -> str:
 @pytest.mark.parametrize("text", ["..", "a.b.c", _part("[" * 3000) + ".e30.x", "é.é.é"])
 def test_what_is_no_token_is_malformed(text: str) -> None:
     """Garbage, deep nesting and foreign alphabets are refused without a crash."""
-    assert reason(text) is Reason.MALFORMED
+    assert reason(text) is AuthFailure.MALFORMED
 
 
 @given(

@@ -13,8 +13,8 @@ from camd.api.devices import listing
 from camd.cli import tables
 from camd.devices.assignment import assign
 from camd.devices.holders import Holder, Holders
-from camd.devices.listing import Listed
-from camd.model import CameraId, Rung
+from camd.devices.listing import ListedDevice
+from camd.model import CameraId, MatchedBy
 
 A1, B2 = usb_camera(0, port="1", serial="A1"), usb_camera(2, port="2", serial="B2")
 HELD = Holders((Holder(77, "cheese", "ann"),), complete=False)
@@ -25,8 +25,8 @@ def seen() -> dict[str, object]:
     known = assign([A1, B2], (), ()).known
     found = assign([A1], known, ())
     listed = (
-        Listed(A1, CameraId("camera0"), Rung.SERIAL, "serial number A1", (), HELD),
-        Listed(denied(B2), None, None, "it may be two", (CameraId("a"), CameraId("b")), HELD),
+        ListedDevice(A1, CameraId("camera0"), MatchedBy.SERIAL, "serial number A1", (), HELD),
+        ListedDevice(denied(B2), None, None, "it may be two", (CameraId("a"), CameraId("b")), HELD),
     )
     return msgspec.json.decode(msgspec.json.encode(listing(listed, found.seats, "udev")))
 
@@ -58,7 +58,7 @@ def test_the_services_own_capture_is_no_other_program() -> None:
     """A child of the service that holds a camera is shown as the service itself."""
     ours = Holders((Holder(78, "ffmpeg", "camd", os.getpid()),), complete=True)
     found = assign([A1], (), ())
-    listed = (Listed(A1, CameraId("camera0"), Rung.SERIAL, "", (), ours),)
+    listed = (ListedDevice(A1, CameraId("camera0"), MatchedBy.SERIAL, "", (), ours),)
     (device,) = listing(listed, found.seats, "udev")["devices"]
     assert device["held_by"][0]["camd"] is True
     screen = io.StringIO()

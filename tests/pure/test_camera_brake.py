@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from camd.camera.brake import LONGEST_RETRY_SECONDS, Brake
+from camd.camera.brake import LONGEST_RETRY_SECONDS, WriteBackoff
 from camd.model import Cause, StorageLevel
 
 FULL, ERROR = Cause.STORAGE_FULL, Cause.STORAGE_ERROR
@@ -27,14 +27,14 @@ RESUMES = {
 @pytest.mark.parametrize("level", list(StorageLevel))
 def test_only_some_levels_stop_a_running_session(level: StorageLevel) -> None:
     """Critical, missing and read-only stop it; elsewhere its own writes say how it goes."""
-    assert Brake().stopped_by(level, 0.0) is STOPS.get(level)
+    assert WriteBackoff().stopped_by(level, 0.0) is STOPS.get(level)
 
 
 @pytest.mark.parametrize("level", list(StorageLevel))
 @pytest.mark.parametrize("paused", [FULL, ERROR])
 def test_a_pause_ends_where_its_reason_may_be_over(level: StorageLevel, paused: Cause) -> None:
     """For want of space it ends below the block line; after an error wherever writing may work."""
-    brake = Brake()
+    brake = WriteBackoff()
     brake.paused = paused
     resumes = paused in RESUMES.get(level, set())
     assert brake.stopped_by(level, 0.0) is (None if resumes else paused)
@@ -43,7 +43,7 @@ def test_a_pause_ends_where_its_reason_may_be_over(level: StorageLevel, paused: 
 
 def test_each_error_in_a_row_waits_longer() -> None:
     """A failing disk is tried at 1, 2, 4 … seconds, at most every 30; success begins anew."""
-    brake, now, waits = Brake(), 0.0, []
+    brake, now, waits = WriteBackoff(), 0.0, []
     for _ in range(7):
         brake.paused = brake.failed(OSError(errno.EIO, "words"), now)
         begun = now

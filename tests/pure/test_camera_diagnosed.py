@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
-from camd.camera.diagnosis import Access, Facts, explain
+from camd.camera.diagnosis import AccessLike, DiagnosisFacts, explain
 from camd.media import trouble as t
 
 NODE = Path("/dev/video3")
@@ -53,23 +53,23 @@ class Somebody:
 )
 def test_a_busy_camera_has_a_holder(found: Found, message: str, suggestion: str) -> None:
     """Its name where this user may see it, else how to learn it."""
-    trouble = explain(t.BUSY, Facts(present=True, holders=found), NODE)
+    trouble = explain(t.BUSY, DiagnosisFacts(present=True, holders=found), NODE)
     assert (trouble.message, trouble.suggestion) == (message, suggestion)
 
 
 @pytest.mark.parametrize(
     ("access", "words"),
     [
-        (Access("video", True, False, "camd", False), "`sudo usermod -aG video camd`"),
-        (Access("video", True, False, "camd", True), "start the service again"),
-        (Access("video", True, True, "camd", True), "DeviceAllow=char-video4linux rw"),
-        (Access("root", True, False, "camd", False), "udev rule"),
-        (Access("video", False, False, "camd", False), "udev rule"),
+        (AccessLike("video", True, False, "camd", False), "`sudo usermod -aG video camd`"),
+        (AccessLike("video", True, False, "camd", True), "start the service again"),
+        (AccessLike("video", True, True, "camd", True), "DeviceAllow=char-video4linux rw"),
+        (AccessLike("root", True, False, "camd", False), "udev rule"),
+        (AccessLike("video", False, False, "camd", False), "udev rule"),
     ],
 )
-def test_how_to_get_access_is_said(access: Access, words: str) -> None:
+def test_how_to_get_access_is_said(access: AccessLike, words: str) -> None:
     """The command fits the node: its group, its mode, the service's unit."""
-    trouble = explain(t.NO_PERMISSION, Facts(present=True, access=access), NODE)
+    trouble = explain(t.NO_PERMISSION, DiagnosisFacts(present=True, access=access), NODE)
     assert words in trouble.suggestion
     assert trouble.suggestion.endswith(".")
     assert attrs.evolve(trouble, suggestion="") == attrs.evolve(t.NO_PERMISSION, suggestion="")
@@ -78,4 +78,4 @@ def test_how_to_get_access_is_said(access: Access, words: str) -> None:
 def test_what_nobody_found_out_changes_nothing() -> None:
     """Without facts the trouble stays as FFmpeg told it."""
     for row in t.TABLE:
-        assert explain(row.trouble, Facts(), NODE) == row.trouble
+        assert explain(row.trouble, DiagnosisFacts(), NODE) == row.trouble

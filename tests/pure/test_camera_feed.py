@@ -12,12 +12,12 @@ from support.camera_films import EPOCH, FPS, Film, filmed, read
 from test_camera_queue import shape, take_all
 
 from camd.camera import feed as feed_module
-from camd.camera.feed import Feed
-from camd.camera.queue import Captured, CaptureQueue, RunBegan, RunEnded
-from camd.camera.timeline import Timeline
+from camd.camera.feed import StreamHub
+from camd.camera.queue import CaptureBegan, CapturedFragment, CaptureEnded, CaptureQueue
+from camd.camera.timeline import StreamTimeline
 from camd.model import Cause, VideoFormat
 
-LOST = RunEnded(Cause.CAMERA_LOST, "gone")
+LOST = CaptureEnded(Cause.CAMERA_LOST, "gone")
 
 
 @pytest.fixture(autouse=True)
@@ -27,9 +27,9 @@ def still_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed_module, "monotonic", lambda: 7.0)
 
 
-def fed(*counts: int, **film: int) -> Feed:
+def fed(*counts: int, **film: int) -> StreamHub:
     """Make a feed that got fragments of so many frames."""
-    feed = Feed()
+    feed = StreamHub()
     init, fragments = filmed(*counts, **film)
     feed.begin(init)
     for each in fragments:
@@ -41,7 +41,7 @@ def test_a_session_begins_with_the_last_key_frame() -> None:
     """It need not wait for the next one: what is shown at the moment is in it."""
     feed, queue = fed(5, 5, 5, 4), CaptureQueue()
     assert feed.attach(queue) == 9
-    assert shape(take_all(queue)) == ["RunBegan", "K", "p"]
+    assert shape(take_all(queue)) == ["CaptureBegan", "K", "p"]
 
 
 def test_what_comes_goes_to_everybody_who_is_attached() -> None:
@@ -56,18 +56,18 @@ def test_what_comes_goes_to_everybody_who_is_attached() -> None:
     feed.deliver(last)
     feed.end(LOST)
     assert feed.queues == (second,)
-    assert shape(take_all(first)) == ["RunBegan", "K", "p"]
-    assert shape(take_all(second)) == ["RunBegan", "K", "p", "K", "RunEnded"]
+    assert shape(take_all(first)) == ["CaptureBegan", "K", "p"]
+    assert shape(take_all(second)) == ["CaptureBegan", "K", "p", "K", "CaptureEnded"]
 
 
 def test_before_a_child_delivers_there_is_nothing_to_begin_with() -> None:
     """A consumer that came first gets everything from the stream's description on."""
-    feed, queue = Feed(), CaptureQueue()
+    feed, queue = StreamHub(), CaptureQueue()
     assert feed.attach(queue) == 0
     init, (first, *_) = filmed(5)
     feed.begin(init)
     feed.deliver(first)
-    assert shape(take_all(queue)) == ["RunBegan", "K"]
+    assert shape(take_all(queue)) == ["CaptureBegan", "K"]
 
 
 def test_nothing_of_a_child_that_is_gone_is_handed_on() -> None:
@@ -80,8 +80,8 @@ def test_nothing_of_a_child_that_is_gone_is_handed_on() -> None:
     feed.begin(init)
     feed.deliver(first)
     began, captured = take_all(queue)
-    assert began == RunBegan(init)
-    assert isinstance(captured, Captured)
+    assert began == CaptureBegan(init)
+    assert isinstance(captured, CapturedFragment)
     assert captured.fragment is first
 
 
@@ -93,7 +93,7 @@ def test_what_the_stream_says_of_wall_time_names_nothing() -> None:
         prft(1, Fraction(int(said.timestamp()))) + film.next(5) for _ in range(3)
     )
     init, fragments = read(data)
-    feed = Feed(timeline=Timeline())
+    feed = StreamHub(timeline=StreamTimeline())
     feed.begin(init)
     for fragment in fragments:
         captured = feed.deliver(fragment)
@@ -107,7 +107,7 @@ def test_what_the_stream_says_of_wall_time_names_nothing() -> None:
 
 def test_times_come_from_the_arrival() -> None:
     """The last frame of a fragment was there when the fragment was."""
-    feed = Feed()
+    feed = StreamHub()
     init, (fragment,) = filmed(5)
     feed.begin(init)
     captured = feed.deliver(fragment)
@@ -127,7 +127,7 @@ def test_a_step_of_the_clock_is_told_before_what_comes_after_it(
         for later in (timedelta(0), timedelta(seconds=1), timedelta(seconds=1) + step)
     )
     init, pieces = read(data)
-    feed, running, later = Feed(), CaptureQueue(), CaptureQueue()
+    feed, running, later = StreamHub(), CaptureQueue(), CaptureQueue()
     feed.begin(init)
     feed.attach(running)
     feed.deliver(pieces[0])
@@ -135,8 +135,8 @@ def test_a_step_of_the_clock_is_told_before_what_comes_after_it(
     feed.deliver(pieces[1])
     feed.deliver(pieces[2])
     feed.attach(later)
-    assert shape(take_all(running)) == ["RunBegan", "K", "ClockStepped", "p", "K"]
-    ends = [item.end for item in take_all(later) if isinstance(item, Captured)]
+    assert shape(take_all(running)) == ["CaptureBegan", "K", "ClockStepped", "p", "K"]
+    ends = [item.end for item in take_all(later) if isinstance(item, CapturedFragment)]
     assert ends == [EPOCH + step]
     assert feed.look_at_clock() == EPOCH + step
 
@@ -148,8 +148,8 @@ def test_what_is_held_follows_the_clock(monkeypatch: pytest.MonkeyPatch) -> None
     feed.look_at_clock()
     feed.attach(queue)
     began, *held = take_all(queue)
-    assert isinstance(began, RunBegan)
-    assert [item.end for item in held if isinstance(item, Captured)] == [
+    assert isinstance(began, CaptureBegan)
+    assert [item.end for item in held if isinstance(item, CapturedFragment)] == [
         EPOCH + timedelta(days=9)
     ] * 2
 
@@ -204,7 +204,7 @@ def test_a_group_that_never_ends_is_not_kept(monkeypatch: pytest.MonkeyPatch) ->
     init, (first, *_) = filmed(5)
     feed.begin(init)
     feed.deliver(first)
-    assert shape(take_all(queue)) == ["RunBegan", "RunBegan", "K"]
+    assert shape(take_all(queue)) == ["CaptureBegan", "CaptureBegan", "K"]
 
 
 def test_a_session_never_begins_inside_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,12 +215,12 @@ def test_a_session_never_begins_inside_a_group(monkeypatch: pytest.MonkeyPatch) 
     feed.attach(queue)
     for each in fragments[7:]:
         feed.deliver(each)
-    assert shape(take_all(queue)) == ["RunBegan", "K", "p"]
+    assert shape(take_all(queue)) == ["CaptureBegan", "K", "p"]
 
 
 def test_a_group_without_an_end_costs_32_mebibytes() -> None:
     """A camera that never sends another key frame makes nobody keep more than the bound."""
-    feed, (init, fragments) = Feed(), filmed(*[5] * 12, group=1000)
+    feed, (init, fragments) = StreamHub(), filmed(*[5] * 12, group=1000)
     feed.begin(init)
     media = bytes(5 * 1024 * 1024)
     for each in fragments:

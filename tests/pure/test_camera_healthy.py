@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from camd.camera.health import judge
+from camd.camera.health import judge_health
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ def test_a_camera_that_may_be_silent_for_long_is_healthy_for_half_of_it(
     written: float, durable: float, stall: float, good: bool
 ) -> None:
     """Between its rare pictures nothing is left to sync; what is left unsynced is told soon."""
-    assert judge(written, durable, 1.0, 100.0, stall).good is good
+    assert judge_health(written, durable, 1.0, 100.0, stall).good is good
 
 
 @pytest.mark.parametrize(
@@ -44,4 +44,4 @@ def test_both_must_be_recent(
     written: float | None, durable: float | None, cadence: float | None, good: bool
 ) -> None:
     """Pictures within five seconds, durable bytes within the cadence and four seconds."""
-    assert judge(written, durable, cadence, 100.0).good is good
+    assert judge_health(written, durable, cadence, 100.0).good is good

@@ -19,8 +19,8 @@ from camd.camera.holes import (
     LEAST_KNOWN,
     LONGEST_FORESIGHT,
     WINDOW,
-    Hole,
-    HoleFinder,
+    DropDetector,
+    DroppedFrames,
 )
 from camd.media.fragments import Fragment
 
@@ -44,7 +44,7 @@ def stream(ticks: list[int], sizes: Sequence[int] = (10,), guess: int = FRAME) -
     return read(b"".join(pieces))[1]
 
 
-def watch(finder: HoleFinder, fragments: list[Fragment]) -> list[Hole]:
+def watch(finder: DropDetector, fragments: list[Fragment]) -> list[DroppedFrames]:
     """Let fragments that came without delay be watched; return the entries that are complete."""
     found = []
     for each in fragments:
@@ -52,9 +52,9 @@ def watch(finder: HoleFinder, fragments: list[Fragment]) -> list[Hole]:
     return found
 
 
-def holes(ticks: list[int], finder: HoleFinder | None = None) -> list[Hole]:
+def holes(ticks: list[int], finder: DropDetector | None = None) -> list[DroppedFrames]:
     """Find everything there is in a stream that ends."""
-    finder = finder or HoleFinder()
+    finder = finder or DropDetector()
     return watch(finder, stream(ticks)) + finder.run_over()
 
 
@@ -76,7 +76,7 @@ def test_frames_that_never_came_are_counted(missing: int) -> None:
 def test_it_does_not_matter_where_fragments_are_cut(sizes: list[int]) -> None:
     """What a muxer guesses about the last frame of a fragment is not believed."""
     ticks = [FRAME] * 40 + [FRAME * 5] + [FRAME] * 40 + [FRAME * 3] + [FRAME] * 40
-    finder = HoleFinder()
+    finder = DropDetector()
     found = watch(finder, stream(ticks, sizes, guess=FRAME * 4)) + finder.run_over()
     assert [(hole.frames, round(hole.seconds, 6)) for hole in found] == [(6, 0.2)]
 
@@ -141,8 +141,8 @@ def test_the_last_interval_of_all_is_not_judged() -> None:
 def test_a_hole_must_be_longer_than_the_seam_of_a_loop() -> None:
     """A file that begins anew after its sound is over lacks nothing."""
     seams = ([FRAME] * 200 + [FRAME * 13]) * 5
-    assert holes(seams, HoleFinder(least_seconds=0.5)) == []
-    (hole,) = holes([FRAME] * 200 + [FRAME * 60] + [FRAME] * 50, HoleFinder(least_seconds=0.5))
+    assert holes(seams, DropDetector(least_seconds=0.5)) == []
+    (hole,) = holes([FRAME] * 200 + [FRAME * 60] + [FRAME] * 50, DropDetector(least_seconds=0.5))
     assert hole.frames == 59
 
 
@@ -159,7 +159,7 @@ def test_holes_close_to_each_other_are_one_entry() -> None:
 
 def test_an_entry_is_complete_when_it_has_been_calm() -> None:
     """Nobody has to wait for the end of the recording; each entry doubles the calm."""
-    finder = HoleFinder()
+    finder = DropDetector()
     ticks = [*calm(3), FRAME * 3, *calm(FIRST_CALM_SECONDS + 1)]
     assert [hole.frames for hole in watch(finder, stream(ticks))] == [2]
     assert finder.close() == []
@@ -171,7 +171,7 @@ def test_an_entry_is_complete_when_it_has_been_calm() -> None:
 def test_closing_in_between_loses_nothing() -> None:
     """A file that is sealed takes what was found so far; the rest goes into the next entry."""
     ticks = [*calm(3), FRAME * 3, *calm(1), FRAME * 5, *calm(2)]
-    finder, found = HoleFinder(), []
+    finder, found = DropDetector(), []
     for each in stream(ticks):
         found += watch(finder, [each]) + finder.close()
     assert [hole.frames for hole in found + finder.run_over()] == [2, 4]
@@ -179,7 +179,7 @@ def test_closing_in_between_loses_nothing() -> None:
 
 def test_what_is_missing_for_another_reason_is_no_hole() -> None:
     """Frames that the disk refused are accounted for already."""
-    finder = HoleFinder()
+    finder = DropDetector()
     pieces = stream([FRAME] * 199)
     found = watch(finder, pieces[:8])
     finder.interrupt()
@@ -188,14 +188,14 @@ def test_what_is_missing_for_another_reason_is_no_hole() -> None:
 
 def test_another_child_has_its_own_rate_and_its_own_time() -> None:
     """Between two children there is another entry, or none."""
-    finder = HoleFinder()
+    finder = DropDetector()
     found = watch(finder, stream([FRAME] * MANY)) + finder.run_over()
     assert found + watch(finder, stream([FRAME * 3] * MANY)) + finder.run_over() == []
 
 
 def test_times_follow_the_clock() -> None:
     """A clock that is set moves what has not been entered yet."""
-    finder, day = HoleFinder(), timedelta(days=1)
+    finder, day = DropDetector(), timedelta(days=1)
     pieces = stream([*calm(3), FRAME * 3, *calm(1), FRAME * 5, *[FRAME] * 9])
     assert watch(finder, pieces) == []
     finder.move(day)
@@ -206,7 +206,7 @@ def test_times_follow_the_clock() -> None:
 
 def test_memory_is_bounded() -> None:
     """Holes without end are numbers that grow, not lists."""
-    finder = HoleFinder()
+    finder = DropDetector()
     watch(finder, stream(([FRAME] * 30 + [FRAME * 4]) * 200))
     assert len(finder._before) + len(finder._waiting) <= MANY
     assert len(finder._kept) <= WINDOW

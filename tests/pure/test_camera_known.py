@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camd.camera.known import Known, KnownSources, key_of, parse, render
+from camd.camera.known import SourceCache, SourceFacts, key_of, parse, render
 from camd.camera.paths import FileFacts
-from camd.camera.program import Program, SeenProgram
+from camd.camera.program import FFmpegBinary, KnownBinary
 from camd.model import FileSource, RtspSource, TestSource, V4l2Source
 
-KNOWN = Known("h264", 1920, 1080, 25.0, "aac", "udp")
+KNOWN = SourceFacts("h264", 1920, 1080, 25.0, "aac", "udp")
 
 
 def test_a_password_does_not_change_the_name_of_a_source() -> None:
@@ -32,7 +32,7 @@ def test_a_file_that_changed_is_another_source() -> None:
 
 def test_what_is_written_is_read_again() -> None:
     """Both ways agree."""
-    seen = SeenProgram(Program(Path("/usr/bin/ffmpeg"), (5, 1)), 300_000, 12)
+    seen = KnownBinary(FFmpegBinary(Path("/usr/bin/ffmpeg"), (5, 1)), 300_000, 12)
     for program in (None, seen):
         assert parse(render({"a": KNOWN}, program)) == ({"a": KNOWN}, program)
     assert KNOWN.probe.audio_codec == "aac"
@@ -50,7 +50,7 @@ def test_any_text_is_read_or_refused(frame: str, text: str) -> None:
 
 async def test_only_what_is_new_is_kept_and_the_oldest_goes() -> None:
     """The same again changes nothing; there is an end to it."""
-    memory = KnownSources()
+    memory = SourceCache()
     for number in range(1100):
         memory.learn(f"{number}", KNOWN)
     assert (memory.find("0"), memory.find("1099")) == (None, KNOWN)

@@ -8,8 +8,8 @@ import pytest
 from support.camera_films import EPOCH, captured, filmed
 from test_camera_sessions import book, loss, segment
 
-from camd.camera.ledger import Ledger
-from camd.camera.queue import RunEnded
+from camd.camera.ledger import GapLedger
+from camd.camera.queue import CaptureEnded
 from camd.model import Cause
 
 HOUR = timedelta(hours=1)
@@ -20,9 +20,9 @@ def seconds(count: float) -> timedelta:
     return timedelta(seconds=count)
 
 
-def written() -> Ledger:
+def written() -> GapLedger:
     """Make the ledger of a session that has written for half a second."""
-    ledger = Ledger(book())
+    ledger = GapLedger(book())
     (piece,) = captured(filmed(5)[1])
     ledger.begin(piece.start)
     ledger.took(5)
@@ -35,7 +35,7 @@ def written() -> Ledger:
 def test_an_outage_keeps_its_length(step: timedelta) -> None:
     """What began before the clock was set began by as much earlier or later on the new clock."""
     ledger = written()
-    ledger.run_ended(RunEnded(Cause.CAMERA_LOST, "gone"))
+    ledger.run_ended(CaptureEnded(Cause.CAMERA_LOST, "gone"))
     ledger.set_clock(step, EPOCH + seconds(3) + step)
     (gap,) = ledger.begin(EPOCH + seconds(5) + step)
     assert (gap.start, gap.end) == (EPOCH + seconds(0.5) + step, EPOCH + seconds(5) + step)

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from camd.camera import machine as m
-from camd.camera.machine import Action, Machine, step
-from camd.model import CameraState, Trouble
+from camd.camera.machine import CaptureAction, CaptureState, step
+from camd.model import CameraState, Problem
 
-BROKEN = Trouble("broken", "It broke", "Mend it.")
-STALLED = Trouble("stalled", "It hangs", "Shake it.")
-GONE = Trouble("lost", "It was unplugged", "Plug it in.")
+BROKEN = Problem("broken", "It broke", "Mend it.")
+STALLED = Problem("stalled", "It hangs", "Shake it.")
+GONE = Problem("lost", "It was unplugged", "Plug it in.")
 
-EVENTS: dict[str, m.Event] = {
+EVENTS: dict[str, m.CaptureEvent] = {
     "wanted": m.Wanted(),
     "unwanted": m.Unwanted(),
     "fragment": m.FragmentArrived(),
@@ -78,7 +78,7 @@ WANTED_TABLE = {
 @pytest.mark.parametrize("state", WANTED_TABLE)
 def test_each_event_in_each_state(state: str, event: str) -> None:
     """A camera that is wanted goes from state to state as the table above says, and only so."""
-    before = Machine(CameraState(state), wanted=state != "IDLE")
+    before = CaptureState(CameraState(state), wanted=state != "IDLE")
     after, actions = step(before, EVENTS[event])
     told = " ".join([after.state.value, *(action.value for action in actions)])
     assert told == WANTED_TABLE[state].get(event, state)
@@ -93,53 +93,57 @@ def test_the_table_is_total() -> None:
 @pytest.mark.parametrize("event", ["finished", "failed", "vanished"])
 def test_a_child_that_was_told_to_end_leaves_an_unwanted_camera_idle(event: str) -> None:
     """Nothing is left of it: no failures, no trouble, no timer."""
-    before = Machine(CameraState.STOPPING, failures=3, trouble=STALLED)
-    assert step(before, EVENTS[event]) == (Machine(), ())
+    before = CaptureState(CameraState.STOPPING, failures=3, trouble=STALLED)
+    assert step(before, EVENTS[event]) == (CaptureState(), ())
 
 
 def test_a_stalled_child_is_replaced_after_a_rest() -> None:
     """Its end is a failure: the next one does not come at once."""
-    machine = Machine(CameraState.STREAMING, wanted=True)
+    machine = CaptureState(CameraState.STREAMING, wanted=True)
     machine, actions = step(machine, EVENTS["stalled"])
-    assert (actions, machine.trouble) == ((Action.TERMINATE,), STALLED)
+    assert (actions, machine.trouble) == ((CaptureAction.TERMINATE,), STALLED)
     machine, actions = step(machine, EVENTS["finished"])
-    assert (machine.state, machine.failures, actions) == (CameraState.RESTING, 1, (Action.REST,))
+    assert (machine.state, machine.failures, actions) == (
+        CameraState.RESTING,
+        1,
+        (CaptureAction.REST,),
+    )
     assert machine.trouble == STALLED
 
 
 def test_a_child_that_does_not_die_is_shown() -> None:
     """Whoever looks at a camera that cannot be stopped reads why."""
-    machine, _ = step(Machine(CameraState.STREAMING, wanted=True), EVENTS["unwanted"])
+    machine, _ = step(CaptureState(CameraState.STREAMING, wanted=True), EVENTS["unwanted"])
     machine, actions = step(machine, m.ChildStalled(STALLED))
     assert (machine.state, machine.trouble, actions) == (CameraState.STOPPING, STALLED, ())
 
 
 def test_a_fragment_clears_the_trouble_but_not_the_failures() -> None:
     """A camera that delivers one fragment and fails again must not be restarted at full speed."""
-    before = Machine(CameraState.STARTING, wanted=True, failures=4, trouble=BROKEN)
+    before = CaptureState(CameraState.STARTING, wanted=True, failures=4, trouble=BROKEN)
     after, _ = step(before, EVENTS["fragment"])
-    assert after == Machine(CameraState.STREAMING, wanted=True, failures=4)
+    assert after == CaptureState(CameraState.STREAMING, wanted=True, failures=4)
     assert step(after, EVENTS["settled"])[0].failures == 0
 
 
 def test_rests_double_up_to_a_bound() -> None:
     """Failures in a row rest 0.5, 1, 2, … and at most 30 seconds, for ever."""
-    machine, rests = Machine(CameraState.STARTING, wanted=True), []
+    machine, rests = CaptureState(CameraState.STARTING, wanted=True), []
     for _ in range(9):
         machine, actions = step(machine, EVENTS["failed"])
-        assert actions == (Action.REST,)
+        assert actions == (CaptureAction.REST,)
         rests.append(machine.rest_seconds)
         machine, _ = step(machine, EVENTS["rest over"])
     assert rests == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
     assert attrs.evolve(machine, failures=10**9).rest_seconds == 30
 
 
-REFUSED = Trouble("connection_refused", "Nobody answers", "Start it.")
+REFUSED = Problem("connection_refused", "Nobody answers", "Start it.")
 
 
 def test_a_stream_that_broke_off_is_tried_at_once_and_then_ever_less_often() -> None:
     """A server that was away for three seconds is found within half a second; 30 s is the end."""
-    machine, rests = Machine(CameraState.STREAMING, wanted=True), []
+    machine, rests = CaptureState(CameraState.STREAMING, wanted=True), []
     for _ in range(70):
         machine, _ = step(machine, m.ChildEnded(REFUSED))
         rests.append(machine.rest_seconds)
@@ -156,13 +160,13 @@ def test_a_stream_that_broke_off_is_tried_at_once_and_then_ever_less_often() -> 
 
 def test_a_stream_that_never_began_is_not_asked_twice_at_once() -> None:
     """A camera may count who comes too often."""
-    machine, _ = step(Machine(CameraState.STARTING, wanted=True), m.ChildEnded(REFUSED))
+    machine, _ = step(CaptureState(CameraState.STARTING, wanted=True), m.ChildEnded(REFUSED))
     assert machine.rest_seconds == 0.2
 
 
 def test_a_child_that_waits_says_so_and_lives() -> None:
     """A source that is alive is neither ended nor counted as a failure."""
-    machine, actions = step(Machine(CameraState.STARTING, wanted=True), EVENTS["waits"])
+    machine, actions = step(CaptureState(CameraState.STARTING, wanted=True), EVENTS["waits"])
     assert (machine.state, machine.trouble, actions) == (CameraState.STARTING, STALLED, ())
     machine, _ = step(machine, EVENTS["fragment"])
     assert (machine.trouble, machine.failures) == (None, 0)
@@ -170,16 +174,16 @@ def test_a_child_that_waits_says_so_and_lives() -> None:
 
 def test_the_last_trouble_is_kept_until_the_camera_works_or_is_another_one() -> None:
     """A camera that nobody needs any more still tells why it did not deliver."""
-    machine = Machine(CameraState.STARTING, wanted=True)
+    machine = CaptureState(CameraState.STARTING, wanted=True)
     for event in ("failed", "unwanted", "wanted"):
         machine, _ = step(machine, EVENTS[event])
         assert machine.past == BROKEN
     assert step(machine, EVENTS["fragment"])[0].past is None
-    idle, _ = step(Machine(past=BROKEN), EVENTS["device came"])
+    idle, _ = step(CaptureState(past=BROKEN), EVENTS["device came"])
     assert idle.past is None
 
 
-LOST = Machine(CameraState.ABSENT, wanted=True, present=False, trouble=GONE)
+LOST = CaptureState(CameraState.ABSENT, wanted=True, present=False, trouble=GONE)
 
 
 def test_a_camera_without_a_device_waits_for_one_and_does_not_try() -> None:
@@ -194,19 +198,19 @@ def test_a_device_that_comes_starts_what_is_wanted_at_once_and_afresh() -> None:
     """Earlier failures were another plugging's; a camera that nobody wants is just there."""
     after, actions = step(LOST, m.DeviceCame())
     assert (after, actions) == (
-        Machine(CameraState.STARTING, wanted=True),
-        (Action.WAKE, Action.SPAWN),
+        CaptureState(CameraState.STARTING, wanted=True),
+        (CaptureAction.WAKE, CaptureAction.SPAWN),
     )
     idle, _ = step(attrs.evolve(LOST, wanted=False), m.DeviceCame())
-    assert idle == Machine()
+    assert idle == CaptureState()
 
 
 def test_a_child_whose_device_was_lost_leaves_its_camera_absent() -> None:
     """However the child ends, the camera waits for the device, and says what happened to it."""
     for wanted in (True, False):
-        machine = Machine(CameraState.STREAMING, wanted=True)
+        machine = CaptureState(CameraState.STREAMING, wanted=True)
         machine, actions = step(machine, m.DeviceLost(GONE))
-        assert (machine.state, actions) == (CameraState.STOPPING, (Action.TERMINATE,))
+        assert (machine.state, actions) == (CameraState.STOPPING, (CaptureAction.TERMINATE,))
         machine, _ = step(machine, m.Wanted() if wanted else m.Unwanted())
         machine, actions = step(machine, m.ChildEnded(BROKEN))
         assert (machine, actions) == (attrs.evolve(LOST, wanted=wanted), ())
@@ -214,17 +218,17 @@ def test_a_child_whose_device_was_lost_leaves_its_camera_absent() -> None:
 
 def test_a_device_that_is_another_one_now_gets_a_child_of_its_own() -> None:
     """The old device's child ends first; then there is a short rest, and the next one comes."""
-    machine = Machine(CameraState.STREAMING, wanted=True)
+    machine = CaptureState(CameraState.STREAMING, wanted=True)
     for event in (m.DeviceLost(GONE), m.DeviceCame()):
         machine, _ = step(machine, event)
     machine, actions = step(machine, m.ChildEnded(BROKEN))
-    assert (machine.state, actions) == (CameraState.RESTING, (Action.REST,))
+    assert (machine.state, actions) == (CameraState.RESTING, (CaptureAction.REST,))
     assert machine.rest_seconds == 0.5
 
 
 def test_a_settled_child_that_fails_rests_shortly_again() -> None:
     """Failures long ago do not slow a camera down."""
-    machine = Machine(CameraState.STREAMING, wanted=True, failures=9)
+    machine = CaptureState(CameraState.STREAMING, wanted=True, failures=9)
     machine, _ = step(machine, EVENTS["settled"])
     machine, _ = step(machine, EVENTS["failed"])
     assert machine.rest_seconds == 0.5
@@ -235,30 +239,30 @@ class World(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.machine = Machine()
-        self.mailbox: deque[m.Event] = deque()
+        self.machine = CaptureState()
+        self.mailbox: deque[m.CaptureEvent] = deque()
         self.child = ""  # "lives", "told to end", or ""
         self.delivers = False
         self.resting = False
         self.somebody_wants = False
         self.plugged = True
 
-    def tell(self, event: m.Event) -> None:
+    def tell(self, event: m.CaptureEvent) -> None:
         self.machine, actions = step(self.machine, event)
         for action in actions:
             match action:
-                case Action.SPAWN:
+                case CaptureAction.SPAWN:
                     assert not self.child, "two children"
                     assert not self.end_is_under_way, "the last one's end is not known yet"
                     assert self.machine.present, "a child on no device"
                     self.child, self.delivers = "lives", False
-                case Action.TERMINATE:
+                case CaptureAction.TERMINATE:
                     assert self.child or self.end_is_under_way, "nothing to terminate"
                     self.child = self.child and "told to end"
-                case Action.REST:
+                case CaptureAction.REST:
                     assert not self.resting, "two rests"
                     self.resting = True
-                case Action.WAKE:
+                case CaptureAction.WAKE:
                     self.resting = False
 
     @property

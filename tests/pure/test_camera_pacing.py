@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from support.camera_films import filmed
 
-from camd.camera.run import Brake
+from camd.camera.run import ReadThrottle
 from camd.camera.timeline import arrivals
 
 
@@ -19,7 +19,7 @@ def test_fragments_of_one_read_arrived_one_after_the_other() -> None:
 def test_a_source_may_be_ahead_by_a_second_and_no_more() -> None:
     """By how much it is further, at its own speed, the next fragment is left in the pipe."""
     _, fragments = filmed(*[5] * 8)
-    brake, twice = Brake(1.0), Brake(2.0)
+    brake, twice = ReadThrottle(1.0), ReadThrottle(2.0)
     waits = [brake.ahead_seconds(each, 10.0) for each in fragments]
     assert waits == [-0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
     assert [twice.ahead_seconds(each, 10.0) for each in fragments][-1] == 1.0

@@ -9,28 +9,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.camera_films import EPOCH, FPS, captured, filmed
 
-from camd.api.recordings import Start
-from camd.camera.preroll import MARGIN_SECONDS, Ring
-from camd.camera.queue import Captured
+from camd.api.recordings import StartRequest
+from camd.camera.preroll import MARGIN_SECONDS, PrerollBuffer
+from camd.camera.queue import CapturedFragment
 from camd.errors import Refusal
 from camd.rpc.params import ParamsReader
 
 PLENTY = 10**9
 
 
-def pieces(*counts: int, group: int = 10) -> list[Captured]:
+def pieces(*counts: int, group: int = 10) -> list[CapturedFragment]:
     """Make fragments of so many frames, without a hole, ten frames a second."""
     return list(captured(filmed(*counts, group=group)[1]))
 
 
-def filled(ring: Ring, what: list[Captured]) -> Ring:
+def filled(ring: PrerollBuffer, what: list[CapturedFragment]) -> PrerollBuffer:
     """Put everything into the ring."""
     for piece in what:
         ring.add(piece)
     return ring
 
 
-def ago(what: list[Captured], seconds: float) -> list[Captured]:
+def ago(what: list[CapturedFragment], seconds: float) -> list[CapturedFragment]:
     """Say what a start must begin with that is asked for at the end of `what`."""
     moment = what[-1].end - timedelta(seconds=seconds)
     first = [n for n, each in enumerate(what) if each.fragment.starts_with_sync]
@@ -49,7 +49,7 @@ def test_a_start_begins_at_the_latest_key_frame_that_is_early_enough(
 ) -> None:
     """Whatever is asked for up to what is kept, and at any moment."""
     footage = pieces(*[5] * count, group=group)
-    ring = filled(Ring(kept, PLENTY), footage)
+    ring = filled(PrerollBuffer(kept, PLENTY), footage)
     asked = kept * share
     got = ring.since(footage[-1].end - timedelta(seconds=asked))
     assert got == ago(footage, asked)
@@ -59,7 +59,7 @@ def test_a_start_begins_at_the_latest_key_frame_that_is_early_enough(
 def test_no_more_than_needed_is_kept(count: int, kept: float) -> None:
     """A group whose successor begins early enough goes."""
     footage = pieces(*[5] * count)
-    ring = filled(Ring(kept, PLENTY), footage)
+    ring = filled(PrerollBuffer(kept, PLENTY), footage)
     held = ring.since(EPOCH - timedelta(days=1))
     margin = MARGIN_SECONDS if kept else 0.0
     assert sum(each.fragment.frames for each in held) <= (kept + margin + 1) * FPS + 10
@@ -70,7 +70,7 @@ def test_no_more_than_needed_is_kept(count: int, kept: float) -> None:
 def test_memory_is_bounded(count: int, limit: int, group: int) -> None:
     """Whole groups go, the oldest first; what is left begins with a key frame and has no hole."""
     footage = pieces(*[5] * count, group=group)
-    ring = Ring(60.0, limit)
+    ring = PrerollBuffer(60.0, limit)
     for number, piece in enumerate(footage):
         ring.add(piece)
         held = ring.since(EPOCH - timedelta(days=1))
@@ -82,14 +82,14 @@ def test_memory_is_bounded(count: int, limit: int, group: int) -> None:
 def test_a_group_that_is_too_large_is_not_kept() -> None:
     """Its rest is of no use either; the next key frame begins anew."""
     footage = pieces(*[5] * 12, group=50)
-    ring = filled(Ring(0.0, 4 * footage[0].fragment.size_bytes), footage)
+    ring = filled(PrerollBuffer(0.0, 4 * footage[0].fragment.size_bytes), footage)
     assert ring.since(footage[-1].end) == footage[10:]
 
 
 def test_when_nothing_is_early_enough_there_is_what_there_is() -> None:
     """More than is kept cannot be had, and nothing of nothing."""
     footage = pieces(5, 5, 5, 5)
-    ring = filled(Ring(30.0, PLENTY), footage)
+    ring = filled(PrerollBuffer(30.0, PLENTY), footage)
     assert ring.since(EPOCH - timedelta(seconds=20)) == footage
     ring.clear()
     assert (ring.since(EPOCH), ring.size_bytes) == ([], 0)
@@ -98,7 +98,7 @@ def test_when_nothing_is_early_enough_there_is_what_there_is() -> None:
 def test_what_is_kept_follows_the_clock() -> None:
     """After a step the same footage is found in the new time."""
     footage, day = pieces(*[5] * 8), timedelta(days=-1)
-    ring = filled(Ring(10.0, PLENTY), footage)
+    ring = filled(PrerollBuffer(10.0, PLENTY), footage)
     ring.move(day)
     assert ring.since(EPOCH + timedelta(seconds=2) + day) == [
         each.moved(day) for each in footage[4:]
@@ -111,8 +111,8 @@ def test_what_is_kept_follows_the_clock() -> None:
 @pytest.mark.parametrize("value", [0, 5, 2.5, None])
 def test_whole_and_broken_seconds_may_be_asked_for(value: float | None) -> None:
     """And nothing, which means what is configured."""
-    start = ParamsReader(Start).read({"device": "camera0", "preroll": value})
-    assert isinstance(start, Start)
+    start = ParamsReader(StartRequest).read({"device": "camera0", "preroll": value})
+    assert isinstance(start, StartRequest)
     assert start.preroll == value
 
 
@@ -120,7 +120,7 @@ def test_whole_and_broken_seconds_may_be_asked_for(value: float | None) -> None:
 def test_what_is_no_time_is_refused(value: object) -> None:
     """With the name of the parameter."""
     with pytest.raises(Refusal) as caught:
-        ParamsReader(Start).read({"device": "camera0", "preroll": value})
+        ParamsReader(StartRequest).read({"device": "camera0", "preroll": value})
     assert caught.value.kind.code == -32602
     errors = caught.value.data["errors"]
     assert isinstance(errors, list)

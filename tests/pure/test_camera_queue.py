@@ -10,33 +10,33 @@ from hypothesis import strategies as st
 from support.camera_films import captured, filmed
 
 from camd.camera.queue import (
-    Captured,
+    CaptureBegan,
+    CapturedFragment,
+    CaptureEnded,
     CaptureQueue,
-    Finish,
-    Item,
-    Overflowed,
-    RunBegan,
-    RunEnded,
+    EndOfInput,
+    QueueItem,
+    QueueOverflowed,
 )
 
 INIT, _ = filmed(1)
 MEBIBYTE = 1024 * 1024
 
 
-def take(queue: CaptureQueue) -> Item | None:
+def take(queue: CaptureQueue) -> QueueItem | None:
     """Get the next item, None when the caller would have to wait."""
     coroutine = queue.get()
     try:
         coroutine.send(None)
     except StopIteration as stop:
-        item: Item = stop.value
+        item: QueueItem = stop.value
         return item
     except RuntimeError:  # trio's: it would have to wait, and nothing runs here
         return None
     raise AssertionError("unreachable")
 
 
-def take_all(queue: CaptureQueue) -> list[Item]:
+def take_all(queue: CaptureQueue) -> list[QueueItem]:
     """Get everything there is."""
     items = []
     while (item := take(queue)) is not None:
@@ -44,20 +44,20 @@ def take_all(queue: CaptureQueue) -> list[Item]:
     return items
 
 
-def frames(items: list[Item]) -> int:
+def frames(items: list[QueueItem]) -> int:
     """Count the frames in items, those that were dropped included."""
-    fragments = sum(item.fragment.frames for item in items if isinstance(item, Captured))
-    return fragments + sum(item.frames for item in items if isinstance(item, Overflowed))
+    fragments = sum(item.fragment.frames for item in items if isinstance(item, CapturedFragment))
+    return fragments + sum(item.frames for item in items if isinstance(item, QueueOverflowed))
 
 
-def shape(items: list[Item]) -> list[str]:
+def shape(items: list[QueueItem]) -> list[str]:
     """Write items down: key frames as K, others as p, drops with their number of frames."""
     words = []
     for item in items:
         match item:
-            case Captured():
+            case CapturedFragment():
                 words.append("K" if item.fragment.starts_with_sync else "p")
-            case Overflowed():
+            case QueueOverflowed():
                 words.append(f"-{item.frames}")
             case _:
                 words.append(type(item).__name__)
@@ -67,7 +67,12 @@ def shape(items: list[Item]) -> list[str]:
 def test_items_come_out_in_order() -> None:
     """With room to spare the queue is a queue."""
     queue = CaptureQueue()
-    items = [RunBegan(INIT), *captured(filmed(5, 5, 5)[1]), RunEnded(None, ""), Finish()]
+    items = [
+        CaptureBegan(INIT),
+        *captured(filmed(5, 5, 5)[1]),
+        CaptureEnded(None, ""),
+        EndOfInput(),
+    ]
     for item in items:
         queue.put(item)
     assert take_all(queue) == items
@@ -83,7 +88,7 @@ def test_a_full_queue_drops_its_oldest_group() -> None:
     items = take_all(queue)
     assert shape(items) == ["-10", "K", "p", "K", "p"]
     marker = items[0]
-    assert marker == Overflowed(pieces[0].start, pieces[1].end, 10)
+    assert marker == QueueOverflowed(pieces[0].start, pieces[1].end, 10)
 
 
 def test_drops_behind_each_other_are_one() -> None:
@@ -119,19 +124,26 @@ def test_markers_of_runs_are_never_dropped() -> None:
     """A recorder must know of a new child, whatever became of the old one's footage."""
     first, second = (list(captured(filmed(5, 5)[1])) for _ in range(2))
     queue = CaptureQueue(limit_bytes=first[0].fragment.size_bytes * 2)
-    for item in [RunBegan(INIT), *first, RunEnded(None, ""), RunBegan(INIT), *second]:
+    for item in [CaptureBegan(INIT), *first, CaptureEnded(None, ""), CaptureBegan(INIT), *second]:
         queue.put(item)
-    assert shape(take_all(queue)) == ["RunBegan", "-10", "RunEnded", "RunBegan", "K", "p"]
+    assert shape(take_all(queue)) == [
+        "CaptureBegan",
+        "-10",
+        "CaptureEnded",
+        "CaptureBegan",
+        "K",
+        "p",
+    ]
 
 
 def test_finish_is_the_last_word() -> None:
     """What comes behind it is not the session's."""
     queue = CaptureQueue()
-    queue.put(Finish())
+    queue.put(EndOfInput())
     for piece in captured(filmed(5)[1]):
         queue.put(piece)
-    queue.put(Finish())
-    assert take_all(queue) == [Finish()]
+    queue.put(EndOfInput())
+    assert take_all(queue) == [EndOfInput()]
     assert queue.finished
 
 
@@ -144,7 +156,7 @@ def test_finish_after_next_takes_the_fragment_in_flight() -> None:
     assert not queue.finished
     for piece in pieces[1:]:
         queue.put(piece)
-    assert take_all(queue) == [pieces[0], pieces[1], Finish()]
+    assert take_all(queue) == [pieces[0], pieces[1], EndOfInput()]
 
 
 STEPS = st.lists(
@@ -169,9 +181,9 @@ def test_nothing_is_lost_or_doubled(
                     taken.append(item)
                 continue
             case "began":
-                item = RunBegan(INIT)
+                item = CaptureBegan(INIT)
             case "ended":
-                item = RunEnded(None, "")
+                item = CaptureEnded(None, "")
             case _:
                 item = next(pending)
         queue.put(item)
@@ -182,20 +194,23 @@ def test_nothing_is_lost_or_doubled(
     extra = next(iter(captured(filmed(3)[1])))
     queue.put(extra)
     if not last_call:
-        queue.put(Finish())
+        queue.put(EndOfInput())
     given_.append(extra)
     taken += take_all(queue)
 
     assert frames(taken) == frames(given_)
-    assert taken[-1] == Finish()
+    assert taken[-1] == EndOfInput()
     assert extra in taken
     ids = [id(item) for item in given_]
     came = [ids.index(id(item)) for item in taken if id(item) in ids]
     assert came == sorted(set(came))
-    assert {type(item) for item in taken} - {type(item) for item in given_} <= {Overflowed, Finish}
+    assert {type(item) for item in taken} - {type(item) for item in given_} <= {
+        QueueOverflowed,
+        EndOfInput,
+    }
     for marker, behind in pairwise(taken):
-        if isinstance(marker, Overflowed) and isinstance(behind, Captured):
-            kept = [item for item in given_ if isinstance(item, Captured)]
+        if isinstance(marker, QueueOverflowed) and isinstance(behind, CapturedFragment):
+            kept = [item for item in given_ if isinstance(item, CapturedFragment)]
             before = kept[kept.index(behind) - 1]
             assert behind.fragment.starts_with_sync or before not in taken
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from support.footage import NOON, segment
 from support.shelf import gap, session
 
-from camd.camera.ledger import Ledger
-from camd.camera.reckoning import Reckoning, arrival_by_session
-from camd.camera.sessions import Moment, SessionBook
+from camd.camera.ledger import GapLedger
+from camd.camera.reckoning import ResumePoint, arrival_by_session
+from camd.camera.sessions import BootMoment, SessionBook
 from camd.model import Cause, Gap, clock_was_set
-from camd.storage.trust import Arrival
+from camd.storage.trust import FootageArrival
 
 SECOND = timedelta(seconds=1)
 UP = 1000.0  # the monotonic clock at noon
@@ -25,12 +25,12 @@ def book(*gaps: Gap) -> SessionBook:
     """Open the book of a session again whose one file is from noon to ten seconds past."""
     one = segment("a.mp4", start=NOON, end=NOON + 10 * SECOND, duration_seconds=10.0, number=0)
     begun = session(start=NOON, segments=(one,), gaps=gaps, boot_id="b1", monotonic_start=UP)
-    return SessionBook.resumed(begun, Moment(NOON, UP, "b1"))
+    return SessionBook.resumed(begun, BootMoment(NOON, UP, "b1"))
 
 
-def later(seconds: float, stepped: float = 0.0, boot: str = "b1") -> Moment:
+def later(seconds: float, stepped: float = 0.0, boot: str = "b1") -> BootMoment:
     """Name the moment so long after noon, on a clock that was set by so much."""
-    return Moment(NOON + (seconds + stepped) * SECOND, UP + seconds, boot)
+    return BootMoment(NOON + (seconds + stepped) * SECOND, UP + seconds, boot)
 
 
 def step(at: datetime, by: float) -> Gap:
@@ -39,12 +39,12 @@ def step(at: datetime, by: float) -> Gap:
     return attrs.evolve(gap(0, 0, cause=Cause.CLOCK_STEP, action=words), start=at, end=at)
 
 
-ARRIVAL = Arrival("b1", UP + 10)
+ARRIVAL = FootageArrival("b1", UP + 10)
 
 
-def outage(account: SessionBook, there: Reckoning, moment: Moment) -> Gap:
+def outage(account: SessionBook, there: ResumePoint, moment: BootMoment) -> Gap:
     """Let a file begin at `moment`, and return the entry about the time before."""
-    ledger = Ledger(account)
+    ledger = GapLedger(account)
     ledger.resume(there.until, there.moved, exact=there.exact)
     (entry,) = ledger.begin(moment.wall)
     assert entry.cause is Cause.DAEMON_DOWN
@@ -56,7 +56,7 @@ def test_an_outage_within_one_boot_is_as_long_as_it_was(by: float) -> None:
     """A daemon that was down for 3 s while the clock was set has an entry of 3 s, and one that
     says that the clock was set."""
     account = book()
-    there = Reckoning.of(account, later(12, by), ARRIVAL)
+    there = ResumePoint.of(account, later(12, by), ARRIVAL)
     assert (there.untold, there.exact) == (by * SECOND, True)
     entry = outage(account, there, later(13, by))
     assert entry.duration_seconds == 3.0
@@ -68,7 +68,7 @@ def test_a_step_that_the_ledger_knows_is_told_once() -> None:
     """The file was not cut yet when the daemon was killed: the entry is there, the file is told in
     the old time."""
     account = book(step(NOON + 3605 * SECOND, 3600.0))
-    there = Reckoning.of(account, later(12, 3600.0), ARRIVAL)
+    there = ResumePoint.of(account, later(12, 3600.0), ARRIVAL)
     assert there.untold == timedelta(0)
     assert outage(account, there, later(13, 3600.0)).duration_seconds == 3.0
 
@@ -77,7 +77,7 @@ def test_an_entry_behind_the_newest_file_is_where_the_account_ends() -> None:
     """What it covers is not covered again, and a step after it moves it along."""
     entry = gap(10, 15, cause=Cause.CAMERA_LOST)
     account = book(entry)
-    there = Reckoning.of(account, later(20, 100.0), ARRIVAL)
+    there = ResumePoint.of(account, later(20, 100.0), ARRIVAL)
     assert there.until == NOON + 115 * SECOND
     assert outage(account, there, later(21, 100.0)).duration_seconds == 6.0
 
@@ -85,12 +85,12 @@ def test_an_entry_behind_the_newest_file_is_where_the_account_ends() -> None:
 def test_across_a_boot_only_a_clock_that_is_behind_is_known_to_be_set() -> None:
     """Then the outage has no known length, and is never negative; else the wall clock counts."""
     account = book()
-    there = Reckoning.of(account, later(500, -1000.0, "b2"), ARRIVAL)
+    there = ResumePoint.of(account, later(500, -1000.0, "b2"), ARRIVAL)
     assert (there.untold, there.exact) == (-510 * SECOND, False)
     entry = outage(account, there, later(501, -1000.0, "b2"))
     assert entry.duration_seconds == 1.0
     account = book()
-    there = Reckoning.of(account, later(500, 0.0, "b2"), ARRIVAL)
+    there = ResumePoint.of(account, later(500, 0.0, "b2"), ARRIVAL)
     assert outage(account, there, later(501, 0.0, "b2")).duration_seconds == 491.0
 
 
@@ -98,7 +98,7 @@ def test_a_file_that_does_not_tell_is_dated_by_its_session() -> None:
     """Such as a Matroska file, with the steps that came before it."""
     assert arrival_by_session(book(), "b1", UP) == ARRIVAL
     assert arrival_by_session(book(), "", 0.0) is None
-    assert arrival_by_session(book(step(NOON, 4.0)), "b1", UP) == Arrival("b1", UP + 6)
+    assert arrival_by_session(book(step(NOON, 4.0)), "b1", UP) == FootageArrival("b1", UP + 6)
 
 
 @given(
@@ -114,9 +114,9 @@ def test_no_entry_is_longer_than_the_outage(
     negative, in any boot."""
     account = book()
     boot = "b1" if same_boot else "b2"
-    arrival = Arrival("b1", UP + 10 + jitter)
-    there = Reckoning.of(account, later(10 + down, by, boot), arrival)
-    ledger = Ledger(account)
+    arrival = FootageArrival("b1", UP + 10 + jitter)
+    there = ResumePoint.of(account, later(10 + down, by, boot), arrival)
+    ledger = GapLedger(account)
     ledger.resume(there.until, there.moved, exact=there.exact)
     entries = ledger.begin(later(10 + down, by, boot).wall)
     assert all(entry.duration_seconds >= 0 for entry in entries)

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from support.camera_films import EPOCH
 
 from camd.camera.rotation import Rotation
-from camd.camera.sessions import OLDEST_FIRST_FRAME_SECONDS, Loss, Moment, SessionBook
+from camd.camera.sessions import OLDEST_FIRST_FRAME_SECONDS, BootMoment, FrameLoss, SessionBook
 from camd.model import (
     CameraId,
     Cause,
-    RecordingWish,
+    RecordingRequest,
     Segment,
     SegmentState,
     Session,
@@ -34,7 +34,7 @@ def seconds(count: float) -> timedelta:
 
 def book() -> SessionBook:
     """Open an account of a session that was asked for at EPOCH."""
-    wish = RecordingWish("ann", key="k")
+    wish = RecordingRequest("ann", key="k")
     return SessionBook(SessionId("s"), CAMERA, wish, "mp4", EPOCH)
 
 
@@ -59,9 +59,9 @@ def segment(number: int = 0, frames: int = 5, start: float = 0.0) -> Segment:
     )
 
 
-def loss(start: float, end: float, frames: int, cause: Cause = Cause.STORAGE_FULL) -> Loss:
+def loss(start: float, end: float, frames: int, cause: Cause = Cause.STORAGE_FULL) -> FrameLoss:
     """Describe frames that could not be written."""
-    return Loss(EPOCH + seconds(start), EPOCH + seconds(end), frames, cause, "paused")
+    return FrameLoss(EPOCH + seconds(start), EPOCH + seconds(end), frames, cause, "paused")
 
 
 # --- rotation -----------------------------------------------------------------------------
@@ -314,33 +314,33 @@ def test_time_goes_by_the_monotonic_clock_of_a_boot(
     wall: float, monotonic: float, boot: str, elapsed: float
 ) -> None:
     """Whether a session's time is over is not decided by a clock that somebody can set."""
-    moment = Moment(EPOCH + seconds(wall), monotonic, boot)
+    moment = BootMoment(EPOCH + seconds(wall), monotonic, boot)
     assert moment.since_start_of(left()) == elapsed
     assert moment.planned_end_of(left()) is None
     assert moment.planned_end_of(left(100.0)) == moment.wall + seconds(100 - elapsed)
     resumed = SessionBook.resumed(left(), moment)
     assert resumed.snapshot(monotonic + 1.0).elapsed_seconds == elapsed + 1.0
-    again = Moment(moment.wall + seconds(5), monotonic + 5, boot)
+    again = BootMoment(moment.wall + seconds(5), monotonic + 5, boot)
     assert again.since_start_of(resumed.snapshot(monotonic)) == (elapsed + 5 if boot else 65)
 
 
 def test_a_clock_that_was_set_before_the_boot_does_not_age_a_session() -> None:
     """What the clock was set by while the session ran comes off its age by the wall clock."""
-    moment = Moment(EPOCH + seconds(3660), 7.0, "b2")
+    moment = BootMoment(EPOCH + seconds(3660), 7.0, "b2")
     assert moment.since_start_of(left(stepped=3600.0)) == 60.0
 
 
 def test_a_pre_roll_is_not_taken_off_a_duration() -> None:
     """A timed session that goes on in another life is as long as was asked for when it began."""
     begun = attrs.evolve(left(100.0), preroll_seconds=8.0)
-    moment = Moment(EPOCH + seconds(60), 1060.0, "b1")
+    moment = BootMoment(EPOCH + seconds(60), 1060.0, "b1")
     assert moment.planned_end_of(begun) == moment.wall + seconds(100 + 8 - 60)
     assert SessionBook.resumed(begun, moment).snapshot(1060.0).preroll_seconds == 8.0
 
 
 def test_what_a_session_lacks_that_nothing_continues() -> None:
     """Up to when it was wanted; where nobody knows, at most what could be lost."""
-    opened = SessionBook.resumed(left(), Moment(EPOCH + seconds(99), 7.0, "b2"))
+    opened = SessionBook.resumed(left(), BootMoment(EPOCH + seconds(99), 7.0, "b2"))
     end = EPOCH + seconds(10)
     assert opened.cut_off(end - seconds(1), seconds(2)) is None
     missed = opened.cut_off(end + seconds(5), seconds(2))

@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from camd.camera.sound import Microphone
-from camd.media.order import Sound
+from camd.media.order import SoundInput
 from camd.media.trouble import SOUND_ONLY
-from camd.model import Device, Trouble
+from camd.model import Device, Problem
 
 WEBCAM = Device(Path("/dev/video0"), 1, "Webcam", sound_card="C920")
 REPLUGGED = Device(Path("/dev/video1"), 2, "Webcam", sound_card="C920")
 MUTE = Device(Path("/dev/video0"), 1, "Webcam")
 ALL = frozenset(("alsa", "pulse", "v4l2"))
-OWN = Sound("alsa", "plughw:CARD=C920")
-NO_SOUND = Trouble("audio_unavailable", "", "")
-STALLED = Trouble("stalled", "", "")
+OWN = SoundInput("alsa", "plughw:CARD=C920")
+NO_SOUND = Problem("audio_unavailable", "", "")
+STALLED = Problem("stalled", "", "")
 
 
 @pytest.mark.parametrize(
@@ -29,9 +29,9 @@ STALLED = Trouble("stalled", "", "")
         ("auto", MUTE, ALL, None, "has no sound card"),
         ("auto", None, ALL, None, "has no sound card"),
         ("auto", WEBCAM, frozenset(("v4l2",)), None, "cannot capture from alsa"),
-        ("alsa:hw:1", None, ALL, Sound("alsa", "hw:1"), ""),
-        ("hw:1", MUTE, ALL, Sound("alsa", "hw:1"), ""),
-        ("pulse:default", WEBCAM, ALL, Sound("pulse", "default"), ""),
+        ("alsa:hw:1", None, ALL, SoundInput("alsa", "hw:1"), ""),
+        ("hw:1", MUTE, ALL, SoundInput("alsa", "hw:1"), ""),
+        ("pulse:default", WEBCAM, ALL, SoundInput("pulse", "default"), ""),
         ("pulse:default", WEBCAM, frozenset(("alsa",)), None, "cannot capture from pulse"),
     ],
 )
@@ -50,7 +50,7 @@ def test_a_sound_device_that_fails_is_left_out_until_a_child_ended_well() -> Non
     microphone.learn(NO_SOUND)
     assert microphone.choose(WEBCAM, ALL) is None
     assert "alsa:plughw:CARD=C920 does not work (it cannot be opened)" in microphone.warning
-    microphone.learn(Trouble("lost", "", ""))
+    microphone.learn(Problem("lost", "", ""))
     assert microphone.choose(WEBCAM, ALL) is None
     microphone.learn(None)
     assert microphone.choose(WEBCAM, ALL) == OWN
@@ -66,7 +66,7 @@ def test_another_plugging_is_another_chance() -> None:
 
 
 @pytest.mark.parametrize("first", [STALLED, SOUND_ONLY])
-def test_a_stall_is_blamed_on_the_sound_once(first: Trouble) -> None:
+def test_a_stall_is_blamed_on_the_sound_once(first: Problem) -> None:
     """It may stop the picture, coming or not; a camera that stalls without it is at fault."""
     microphone = Microphone("auto")
     microphone.choose(WEBCAM, ALL)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.camera_films import EPOCH
 
-from camd.camera.steps import STEP_SECONDS, TORN_SECONDS, ClockWatch
+from camd.camera.steps import STEP_SECONDS, TORN_SECONDS, ClockStepDetector
 
 NONE = timedelta(0)
 
@@ -19,7 +19,7 @@ def seconds(count: float) -> timedelta:
     return timedelta(seconds=count)
 
 
-def look(watch: ClockWatch, monotonic: float, ahead: float = 0.0) -> timedelta:
+def look(watch: ClockStepDetector, monotonic: float, ahead: float = 0.0) -> timedelta:
     """Look when the wall clock is so much ahead of where it was."""
     return watch.look(monotonic, EPOCH + seconds(monotonic + ahead), monotonic)
 
@@ -27,7 +27,7 @@ def look(watch: ClockWatch, monotonic: float, ahead: float = 0.0) -> timedelta:
 @given(st.lists(st.tuples(st.floats(0.01, 1e5), st.floats(-0.49, 0.49)), max_size=30))
 def test_time_that_passes_is_no_step(looks: list[tuple[float, float]]) -> None:
     """However long nobody looked, and with every small correction."""
-    watch, at, ahead = ClockWatch(), 0.0, 0.0
+    watch, at, ahead = ClockStepDetector(), 0.0, 0.0
     for passed, nudge in looks:
         at, ahead = at + passed, ahead + nudge
         assert look(watch, at, ahead) == NONE
@@ -36,7 +36,7 @@ def test_time_that_passes_is_no_step(looks: list[tuple[float, float]]) -> None:
 @pytest.mark.parametrize("by", [STEP_SECONDS, -STEP_SECONDS, 3600.0, -86400.0 * 365])
 def test_a_step_is_noticed_once(by: float) -> None:
     """By how much, with its sign; the look after it finds nothing."""
-    watch = ClockWatch()
+    watch = ClockStepDetector()
     assert look(watch, 10) == NONE
     assert look(watch, 10.5, by) == seconds(by)
     assert look(watch, 11.0, by) == NONE
@@ -45,7 +45,7 @@ def test_a_step_is_noticed_once(by: float) -> None:
 
 def test_clocks_that_were_not_read_together_say_nothing() -> None:
     """A process that lost the processor between two readings has seen no step; it looks again."""
-    watch = ClockWatch()
+    watch = ClockStepDetector()
     assert look(watch, 10) == NONE
     late = 10.5 + TORN_SECONDS * 30
     assert watch.look(10.5, EPOCH + seconds(late), late) == NONE

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from support.footage import NOON
 from test_camera_timeline import RATE, Frame, begun, muxed, steady, then
 
-from camd.camera.ledger import Ledger
-from camd.camera.queue import Captured
+from camd.camera.ledger import GapLedger
+from camd.camera.queue import CapturedFragment
 from camd.camera.sessions import SessionBook
-from camd.model import CameraId, Cause, Gap, RecordingWish, SessionId
+from camd.model import CameraId, Cause, Gap, RecordingRequest, SessionId
 
 ROTATION_SECONDS = 20.0
 
@@ -23,13 +23,13 @@ ROTATION_SECONDS = 20.0
 def ledgered(frames: list[Frame], size: int = 10) -> list[Gap]:
     """Record frames as a live stream, into files of 20 s; return what the ledger says of it."""
     began = frames[0].arrived
-    book = SessionBook(SessionId("s"), CameraId("c"), RecordingWish("ann"), "mp4", NOON)
-    ledger, timeline, gaps = Ledger(book), begun(), []
+    book = SessionBook(SessionId("s"), CameraId("c"), RecordingRequest("ann"), "mp4", NOON)
+    ledger, timeline, gaps = GapLedger(book), begun(), []
     start, zero = NOON, 0.0
     for fragment, arrived in muxed(frames, size):
         placed = timeline.place(fragment, arrived)
         end = NOON + timedelta(seconds=arrived - began)
-        captured = Captured(
+        captured = CapturedFragment(
             placed,
             end - timedelta(seconds=placed.duration_seconds),
             end,

@@ -8,7 +8,7 @@ import pytest
 from camd.camera.stream_sound import TRIED_AGAIN_SECONDS, StreamSound
 from camd.media.report import ProbeResult
 from camd.media.trouble import ABSENT, CRASHED, SOUND_MISSING, STALLED, UNKNOWN
-from camd.model import Trouble
+from camd.model import Problem
 
 SOUND = ProbeResult(video_codec="h264", audio_codec="pcm_alaw", streams=2)
 
@@ -30,7 +30,7 @@ def test_an_unknown_codec_is_left_out_and_told() -> None:
 
 @pytest.mark.parametrize("trouble", [SOUND_MISSING, UNKNOWN, CRASHED])
 def test_a_child_that_delivered_nothing_with_sound_is_followed_by_one_without(
-    trouble: Trouble,
+    trouble: Problem,
 ) -> None:
     """When that one delivers, sound is left out with a warning, and tried again later."""
     sound = StreamSound(True)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from media_streams import Sample
 
-from camd.camera.timeline import Fault, Timeline
+from camd.camera.timeline import StreamTimeline, TimestampFault
 from camd.media.fragments import Fragment, FragmentReader, Init
 
 SCALE = 15360
@@ -70,16 +70,16 @@ def muxed(frames: list[Frame], size: int = FRAMES) -> Iterable[tuple[Fragment, f
         yield fragment, there
 
 
-def begun() -> Timeline:
+def begun() -> StreamTimeline:
     """A timeline of a capture that has begun."""
     (init,) = FragmentReader().feed(build.VIDEO_ONLY)
     assert isinstance(init, Init)
-    timeline = Timeline()
+    timeline = StreamTimeline()
     timeline.begin(init)
     return timeline
 
 
-def played(frames: list[Frame], timeline: Timeline | None = None) -> list[float]:
+def played(frames: list[Frame], timeline: StreamTimeline | None = None) -> list[float]:
     """When each frame is played, in seconds from the first one's arrival."""
     timeline, times = timeline or begun(), []
     for fragment, arrived in muxed(frames):
@@ -120,7 +120,7 @@ def test_a_step_of_the_stamps_is_cut(step):
     times = played(frames, timeline)
     assert off(frames, times) < 0.1
     assert longest(times) < 0.2
-    assert timeline.fault is Fault.JUMPED
+    assert timeline.fault is TimestampFault.JUMPED
 
 
 def test_stamps_that_jump_again_and_again_are_replaced():
@@ -130,7 +130,7 @@ def test_stamps_that_jump_again_and_again_are_replaced():
         frames = then(frames, steady(2), step=5.0)
     timeline = begun()
     times = played(frames, timeline)
-    assert (timeline.fault, timeline.faults) == (Fault.UNSTEADY, 3)
+    assert (timeline.fault, timeline.faults) == (TimestampFault.UNSTEADY, 3)
     assert off(frames, times) < 1.0
 
 
@@ -152,7 +152,7 @@ def test_stamps_with_another_pace_are_played_at_the_speed_of_arrival(pace):
     times = played(frames, timeline)
     assert off(frames, times) < 2.0 + 2 * max(0.0, 1.0 - pace)
     assert times[-1] - times[0] == pytest.approx(60, abs=1.5)
-    assert timeline.fault is Fault.PACE
+    assert timeline.fault is TimestampFault.PACE
     assert longest(times) < 0.2
 
 
@@ -162,7 +162,7 @@ def test_stamps_that_stand_still_are_replaced():
     timeline = begun()
     times = played(frames, timeline)
     assert off(frames, times) < 1.0
-    assert timeline.fault is Fault.STANDING
+    assert timeline.fault is TimestampFault.STANDING
     assert sum(b - a < 0.005 for a, b in pairwise(times)) < FRAMES
 
 
@@ -181,7 +181,7 @@ def test_a_pause_that_is_not_stamped_is_put_back():
     timeline = begun()
     times = played(frames, timeline)
     assert times[-1] - times[0] == pytest.approx(frames[-1].arrived, abs=0.5)
-    assert timeline.fault is Fault.PAUSED
+    assert timeline.fault is TimestampFault.PAUSED
 
 
 def test_a_stall_that_is_made_up_for_changes_nothing():
@@ -232,7 +232,7 @@ def test_stamps_that_jump_again_and_again_are_not_trusted():
     timeline = begun()
     times = played(frames, timeline)
     assert off(frames, times) < 3.0
-    assert timeline.fault is Fault.UNSTEADY
+    assert timeline.fault is TimestampFault.UNSTEADY
 
 
 def test_a_fault_that_is_over_is_told_for_ten_minutes():
@@ -251,7 +251,7 @@ def test_a_track_with_a_wild_clock_leaves_the_other_alone():
     """Sound that says 1970 is played with the pictures among which it arrived."""
     reader = FragmentReader()
     (init,) = reader.feed(build.VIDEO_AND_AUDIO)
-    timeline = Timeline()
+    timeline = StreamTimeline()
     timeline.begin(init)
     wild = 48000 * 1_000_000
     for n in range(40):
@@ -278,7 +278,7 @@ def test_a_track_with_a_wild_clock_leaves_the_other_alone():
 )
 def test_whatever_the_stamps_of_sound_are_the_pictures_stay_and_sound_is_beside_them(steps):
     """Sound whose stamps step at every fragment touches no picture, and is never far from them."""
-    reader, timeline = FragmentReader(), Timeline()
+    reader, timeline = FragmentReader(), StreamTimeline()
     (init,) = reader.feed(build.VIDEO_AND_AUDIO)
     timeline.begin(init)
     at, end = 0, 0
@@ -352,7 +352,7 @@ def test_whatever_the_stamps_are_frames_play_when_they_arrived(parts):
 )
 def test_any_numbers_come_out_as_times_that_grow(numbers, pauses):
     """Fragments with arbitrary decode times and durations are placed, in order, none lost."""
-    reader, timeline, arrived, last = FragmentReader(), Timeline(), 50.0, None
+    reader, timeline, arrived, last = FragmentReader(), StreamTimeline(), 50.0, None
     (init,) = reader.feed(build.VIDEO_ONLY)
     timeline.begin(init)
     for (decode_time, durations), pause in zip(numbers, pauses, strict=False):

@@ -11,8 +11,8 @@ from camd.cli.plugged import judge_devices
 from camd.config.schema import CameraConfig, Config
 from camd.devices.assignment import assign
 from camd.devices.holders import Holder, Holders
-from camd.devices.identity import Known
-from camd.devices.listing import Listed, Listing
+from camd.devices.identity import KnownCamera
+from camd.devices.listing import DeviceListing, ListedDevice
 from camd.model import CameraId, Device
 
 A1, B2 = usb_camera(0, port="1", serial="A1"), usb_camera(2, port="2", serial="B2")
@@ -23,14 +23,14 @@ CHEESE = Holders((Holder(77, "cheese", "ann"),), complete=True)
 def listing(
     *devices: Device,
     entries: tuple[CameraConfig, ...] = (),
-    known: tuple[Known, ...] = (),
+    known: tuple[KnownCamera, ...] = (),
     holders: Holders = NOBODY,
-) -> tuple[Listing, Config]:
+) -> tuple[DeviceListing, Config]:
     """Look at a machine in which these devices are plugged in."""
     found = assign(devices, known, entries)
     seated = {seat.device: seat for seat in found.seats if seat.device is not None}
     listed = [
-        Listed(
+        ListedDevice(
             device,
             seated[device].camera_id if device in seated else None,
             None,
@@ -40,7 +40,7 @@ def listing(
         )
         for device in devices
     ]
-    return Listing(tuple(listed), found.seats, "by hand"), Config(cameras=entries)
+    return DeviceListing(tuple(listed), found.seats, "by hand"), Config(cameras=entries)
 
 
 def test_a_camera_that_is_there_says_how_it_is_recorded() -> None:

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from camd.cli import tables
-from camd.cli.exits import Refused, Unauthenticated, misconfigured, refused
-from camd.cli.reach import Reach, client_address
+from camd.cli.exits import CallRefused, Unauthenticated, misconfigured, refused
+from camd.cli.reach import ServiceAccess, client_address
 from camd.cli.record import progress_line
-from camd.cli.watch import News, event_line
+from camd.cli.watch import EventFilter, event_line
 from camd.config.schema import ServerConfig
 from camd.errors import TABLE
 
@@ -239,7 +239,7 @@ def test_an_event_is_one_line(method: str, params: dict[str, Any], line: str) ->
 
 def test_a_camera_is_told_again_only_when_its_line_would_differ() -> None:
     """Its sizes and rates change all the time, and are in no line; other events are all told."""
-    news, method = News(), "camera_status_update"
+    news, method = EventFilter(), "camera_status_update"
     assert news.tells(method, CAMERA)
     assert not news.tells(method, {**CAMERA, "file_size": 99})
     assert news.tells(method, {**CAMERA, "camera_id": "camera1"})
@@ -252,7 +252,7 @@ def test_a_camera_is_told_again_only_when_its_line_would_differ() -> None:
 def test_every_error_of_the_service_has_an_exit_code(kind: Any) -> None:
     """Not authenticated is told apart from every other refusal."""
     failure = refused(kind.code, kind.message, {"suggestion": kind.suggestion})
-    expected = Unauthenticated if kind.name == "not_authenticated" else Refused
+    expected = Unauthenticated if kind.name == "not_authenticated" else CallRefused
     assert type(failure) is expected
     assert failure.message == f"{kind.message} ({kind.code})\n  {kind.suggestion}"
 
@@ -303,4 +303,4 @@ def test_clients_connect_to_the_first_address_that_is_listened_on(
 
 def test_a_token_does_not_show() -> None:
     """Tracebacks print values; this one leaves the token out."""
-    assert "hunter2" not in repr(Reach("ws://a", "hunter2"))
+    assert "hunter2" not in repr(ServiceAccess("ws://a", "hunter2"))

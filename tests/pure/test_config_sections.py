@@ -11,7 +11,7 @@ import tomli
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camd.config.changes import Changes, compare, merge, postpone
+from camd.config.changes import ConfigChanges, compare, merge, postpone
 from camd.config.checks import check
 from camd.config.environment import SECTIONS, read_environment
 from camd.config.schema import (
@@ -23,7 +23,7 @@ from camd.config.schema import (
 )
 from camd.config.structure import (
     CameraTable,
-    Places,
+    PathBases,
     Structured,
     camera_readers,
     section_readers,
@@ -31,7 +31,7 @@ from camd.config.structure import (
 )
 from camd.model import CameraId, TestSource, V4l2Source
 
-PLACES = Places(folder=Path("/etc/camd"), data=Path("/var/lib/camd"), home=Path("/home/eve"))
+PLACES = PathBases(folder=Path("/etc/camd"), data=Path("/var/lib/camd"), home=Path("/home/eve"))
 
 
 def read(text: str) -> Structured:
@@ -293,7 +293,7 @@ def test_changes_are_split_by_what_a_running_service_takes() -> None:
 def test_how_long_a_start_waits_is_taken_by_a_running_service() -> None:
     """A start that was refused too early need not wait for a restart."""
     new = Config(recording=RecordingConfig(answer_timeout=timedelta(minutes=5)))
-    assert compare(Config(), new) == Changes(("recording.answer_timeout",), ())
+    assert compare(Config(), new) == ConfigChanges(("recording.answer_timeout",), ())
     assert merge(Config(), new) == new
 
 
@@ -307,8 +307,10 @@ def test_another_preroll_needs_a_restart() -> None:
 
 def test_a_camera_that_cannot_be_taken_now_needs_a_restart() -> None:
     """What is told is what is the case."""
-    changes = Changes(applied=("recording.rotation", "camera.c", "camera.d"))
-    assert postpone(changes, ["d"]) == Changes(("recording.rotation", "camera.c"), ("camera.d",))
+    changes = ConfigChanges(applied=("recording.rotation", "camera.c", "camera.d"))
+    assert postpone(changes, ["d"]) == ConfigChanges(
+        ("recording.rotation", "camera.c"), ("camera.d",)
+    )
 
 
 def test_a_service_that_looks_for_no_devices_takes_no_camera_of_this_machine() -> None:
@@ -317,7 +319,7 @@ def test_a_service_that_looks_for_no_devices_takes_no_camera_of_this_machine() -
     usb = CameraConfig(CameraId("usb"), V4l2Source(serial="A1"))
     film = CameraConfig(CameraId("film"), TestSource())
     new = attrs.evolve(blind, cameras=(usb, film))
-    assert compare(blind, new) == Changes(("camera.film",), ("camera.usb",))
+    assert compare(blind, new) == ConfigChanges(("camera.film",), ("camera.usb",))
     assert merge(blind, new).cameras == (film,)
     seeing = attrs.evolve(blind, cameras=(CameraConfig(CameraId("a"), V4l2Source(port="1-1")),))
     more = attrs.evolve(seeing, cameras=(*seeing.cameras, usb))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camd.devices.facts import (
-    NodeFacts,
+    SysfsFacts,
     clean,
     find_bus_path,
     find_generation,
@@ -101,11 +101,11 @@ def test_udev_says_what_captures() -> None:
 
 def test_a_node_is_plausible_by_udev_or_else_by_its_index() -> None:
     """udev's opinion wins over the index; with neither, nothing is assumed."""
-    assert NodeFacts(index=0).plausible
-    assert not NodeFacts(index=1).plausible
-    assert not NodeFacts().plausible
-    assert not NodeFacts(index=0, says_capture=False).plausible
-    assert NodeFacts(index=1, says_capture=True).plausible
+    assert SysfsFacts(index=0).plausible
+    assert not SysfsFacts(index=1).plausible
+    assert not SysfsFacts().plausible
+    assert not SysfsFacts(index=0, says_capture=False).plausible
+    assert SysfsFacts(index=1, says_capture=True).plausible
 
 
 def test_texts_of_devices_are_cleaned() -> None:

@@ -9,9 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camd.devices.formats import COPIED_PIXELS, ENCODED_PIXELS, Unsupported, Wish, choose
+from camd.devices.formats import (
+    COPIED_PIXELS,
+    ENCODED_PIXELS,
+    FormatRequest,
+    UnsupportedFormat,
+    choose,
+)
 from camd.devices.modes import INPUT_FORMATS, in_range, modes
-from camd.model import Capabilities, Choice, FrameSize, PixelFormat, Rates, SizeRange
+from camd.model import Capabilities, FormatChoice, FrameSize, PixelFormat, Rates, SizeRange
 
 CODECS = ("auto", "copy", "h264", "h265", "mjpeg")
 
@@ -46,16 +52,16 @@ SMART = camera(*WEBCAM.formats, offer("H264", "1920x1080@30,15", "1280x720@30", 
 
 def chosen(capabilities: Capabilities, **wish: object) -> tuple[object, ...]:
     """Choose, and return the essence of it."""
-    choice = choose(capabilities, Wish(**wish))  # type: ignore[arg-type]
-    assert isinstance(choice, Choice), choice
+    choice = choose(capabilities, FormatRequest(**wish))  # type: ignore[arg-type]
+    assert isinstance(choice, FormatChoice), choice
     what = "copied" if choice.copied else choice.encoder
     return choice.input_format, f"{choice.width}x{choice.height}", choice.fps, what
 
 
-def refused(capabilities: Capabilities, **wish: object) -> Unsupported:
+def refused(capabilities: Capabilities, **wish: object) -> UnsupportedFormat:
     """Choose, and return the refusal."""
-    answer = choose(capabilities, Wish(**wish))  # type: ignore[arg-type]
-    assert isinstance(answer, Unsupported), answer
+    answer = choose(capabilities, FormatRequest(**wish))  # type: ignore[arg-type]
+    assert isinstance(answer, UnsupportedFormat), answer
     return answer
 
 
@@ -121,11 +127,11 @@ def test_the_reason_is_a_sentence_for_people() -> None:
         (WEBCAM, "h265"): f"the camera has no H.265; {encoded} as H.265",
     }
     for (capabilities, codec), sentence in words.items():
-        choice = choose(capabilities, Wish(codec=codec or "auto"))
-        assert isinstance(choice, Choice)
+        choice = choose(capabilities, FormatRequest(codec=codec or "auto"))
+        assert isinstance(choice, FormatChoice)
         assert choice.why == sentence
-    choice = choose(SMART, Wish(640, 480))
-    assert isinstance(choice, Choice)
+    choice = choose(SMART, FormatRequest(640, 480))
+    assert isinstance(choice, FormatChoice)
     assert choice.why.startswith("the camera has no H.264 of the size and rate that are asked for;")
 
 
@@ -178,11 +184,15 @@ CAMERAS = st.lists(FORMATS, max_size=5, unique_by=lambda each: each.fourcc).map(
     lambda formats: camera(*formats)
 )
 WISHES = st.builds(
-    Wish, st.none() | SIDE, st.none() | SIDE, st.none() | st.floats(1, 120), st.sampled_from(CODECS)
+    FormatRequest,
+    st.none() | SIDE,
+    st.none() | SIDE,
+    st.none() | st.floats(1, 120),
+    st.sampled_from(CODECS),
 )
 
 
-def is_offered(capabilities: Capabilities, choice: Choice) -> bool:
+def is_offered(capabilities: Capabilities, choice: FormatChoice) -> bool:
     """Look a choice up in what the driver said, the long way round."""
     for each in capabilities.formats:
         spans = [each.size_range] if each.size_range else []
@@ -195,7 +205,7 @@ def is_offered(capabilities: Capabilities, choice: Choice) -> bool:
     return False
 
 
-def _size(choice: Choice) -> tuple[int, int]:
+def _size(choice: FormatChoice) -> tuple[int, int]:
     return choice.width, choice.height
 
 
@@ -206,11 +216,11 @@ def _has_rate(rates: Rates, fps: float) -> bool:
 
 @given(CAMERAS, WISHES)
 def test_a_choice_is_always_something_that_the_camera_offers(
-    capabilities: Capabilities, wish: Wish
+    capabilities: Capabilities, wish: FormatRequest
 ) -> None:
     """Format, size and rate are the driver's; a wish is kept to 1 %; no answer is an error."""
     answer = choose(capabilities, wish)
-    if isinstance(answer, Unsupported):
+    if isinstance(answer, UnsupportedFormat):
         assert answer.message
         return
     assert is_offered(capabilities, answer)
@@ -235,13 +245,13 @@ def test_an_exact_wish_that_is_offered_is_never_refused(
     mode = data.draw(st.sampled_from(offered))
     rates = [*mode.rates.listed, *(mode.rates.limits or ())]
     fps = data.draw(st.sampled_from(rates)) if rates else None
-    answer = choose(capabilities, Wish(mode.width or 640, mode.height or 480, fps, codec))
-    assert isinstance(answer, Choice), answer
+    answer = choose(capabilities, FormatRequest(mode.width or 640, mode.height or 480, fps, codec))
+    assert isinstance(answer, FormatChoice), answer
 
 
 @given(CAMERAS, WISHES, st.integers())
 def test_the_order_of_the_drivers_lists_changes_nothing(
-    capabilities: Capabilities, wish: Wish, seed: int
+    capabilities: Capabilities, wish: FormatRequest, seed: int
 ) -> None:
     """Formats, sizes and rates may come in any order."""
     luck = random.Random(seed)
@@ -259,8 +269,8 @@ def test_the_order_of_the_drivers_lists_changes_nothing(
 @given(CAMERAS)
 def test_without_a_wish_small_machines_keep_up(capabilities: Capabilities) -> None:
     """Larger pictures than the rule allows are taken only where there are no smaller ones."""
-    answer = choose(capabilities, Wish())
-    if isinstance(answer, Choice):
+    answer = choose(capabilities, FormatRequest())
+    if isinstance(answer, FormatChoice):
         most = COPIED_PIXELS if answer.copied else ENCODED_PIXELS
         same = [m for m in modes(capabilities) if m.fourcc == answer.fourcc]
         assert answer.width * answer.height <= max(most, min(m.pixels for m in same))

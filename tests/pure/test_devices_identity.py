@@ -14,8 +14,8 @@ from support.plugged import CONTROLLER, MJPEG, RAW, denied, entry, usb_camera, v
 from camd.config.schema import CameraConfig
 from camd.devices.adoption import forget
 from camd.devices.assignment import MOST_CAMERAS, assign
-from camd.devices.identity import Known, look
-from camd.model import CameraId, Device, Rung, TestSource
+from camd.devices.identity import KnownCamera, look
+from camd.model import CameraId, Device, MatchedBy, TestSource
 
 BY_ID = Path("/dev/v4l/by-id/usb-Maker_6366-video-index0")
 
@@ -94,7 +94,7 @@ def test_a_reboot_that_renumbers_the_nodes_changes_nothing() -> None:
     seats = machine.has(vivid(0, 0), usb_camera(1, serial="A"), usb_camera(2, port="2"))
     assert seats == {"camera0": "video1", "camera1": "video2", "camera2": "video0"}
     rungs = [machine.rung(camera_id) for camera_id in seats]
-    assert rungs == [Rung.SERIAL, Rung.PORT, Rung.PATH]
+    assert rungs == [MatchedBy.SERIAL, MatchedBy.PORT, MatchedBy.PATH]
     assert machine.told == []
 
 
@@ -124,7 +124,7 @@ def test_twins_are_told_apart_by_their_ports(serial: str) -> None:
         usb_camera(0, port="2", serial=serial), usb_camera(1, port="1", serial=serial)
     )
     assert seats == {"camera0": "video1", "camera1": "video0"}
-    assert machine.rung("camera0") is Rung.PORT
+    assert machine.rung("camera0") is MatchedBy.PORT
 
 
 def test_a_twin_that_is_plugged_in_moves_nobody() -> None:
@@ -141,7 +141,7 @@ def test_the_only_camera_of_its_kind_is_found_in_another_port() -> None:
     machine = Machine()
     machine.has(usb_camera(0, port="1"))
     assert machine.has(usb_camera(0, port="2")) == {"camera0": "video0"}
-    assert machine.rung("camera0") is Rung.NAME
+    assert machine.rung("camera0") is MatchedBy.NAME
     assert machine.has(usb_camera(0, port="1"), usb_camera(1, port="2")) == {
         "camera0": "video1",
         "camera1": "video0",
@@ -258,7 +258,7 @@ def situations(draw: st.DrawFn) -> tuple[list[Device], list[Device], list[Camera
 def test_the_order_of_devices_plays_no_part(situation, random, auto: bool) -> None:
     """Any permutation of devices and bindings gives the same; nobody has two of the other."""
     first, second, entries = situation
-    known: tuple[Known, ...] = assign(first, (), entries, auto=auto).known
+    known: tuple[KnownCamera, ...] = assign(first, (), entries, auto=auto).known
     now = assign(second, known, entries, auto=auto)
     shuffled, mixed = random.sample(second, len(second)), random.sample(known, len(known))
     assert assign(shuffled, mixed, entries, auto=auto) == now

@@ -10,32 +10,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camd.devices.facts import NodeFacts, Sighting
-from camd.devices.inventory import Answer, Inventory, Job, Scene, matches, simplify
-from camd.devices.refusals import Access, denied, describe, hung, is_denied, is_foreign, is_gone
-from camd.model import Capabilities, Cause, Device, Trouble, UsbFacts
+from camd.devices.facts import NodeStat, SysfsFacts
+from camd.devices.inventory import Inventory, NodeAnswer, QueryJob, Scan, matches, simplify
+from camd.devices.refusals import NodeAccess, denied, describe, hung, is_denied, is_foreign, is_gone
+from camd.model import Capabilities, Cause, Device, Problem, UsbFacts
 
 DEV = Path("/dev")
 HUB = "devices/pci0000:00/0000:00:14.0/usb1"
 CAPABLE = Capabilities("uvcvideo", "Camera", "usb-0000:00:14.0-1", ())
 USB = UsbFacts("046d", "0825", "A1", "0000:00:14.0-usb2-1", "1-1")
-FACTS = NodeFacts(label="Camera", index=0, number="81:0", usb=USB, says_capture=True)
-BUSY = Trouble("busy", "", "", Cause.CAMERA_BUSY)
+FACTS = SysfsFacts(label="Camera", index=0, number="81:0", usb=USB, says_capture=True)
+BUSY = Problem("busy", "", "", Cause.CAMERA_BUSY)
 
 
-def sighted(number: int, life: int = 0) -> Sighting:
+def sighted(number: int, life: int = 0) -> NodeStat:
     """A node in one of its lives."""
     folder = f"{HUB}/1-1/1-1:1.0/video4linux/video{number}"
-    return Sighting(f"video{number}", (1, life, 2, life), folder)
+    return NodeStat(f"video{number}", (1, life, 2, life), folder)
 
 
-def scene(*numbers: int, life: int = 0) -> Scene:
+def scene(*numbers: int, life: int = 0) -> Scan:
     """A look that sees these nodes."""
-    return Scene(tuple(sighted(number, life) for number in numbers))
+    return Scan(tuple(sighted(number, life) for number in numbers))
 
 
 def answered(
-    inventory: Inventory, job: Job, answer: Answer, facts: NodeFacts | None = FACTS
+    inventory: Inventory, job: QueryJob, answer: NodeAnswer, facts: SysfsFacts | None = FACTS
 ) -> None:
     """A node is asked and answers."""
     inventory.hear(job, inventory.know(job, facts) or answer)
@@ -53,7 +53,9 @@ def test_what_captures_is_listed_in_the_order_of_numbers() -> None:
     jobs = inventory.see(scene(10, 9, 2))
     assert [job.sighting.name for job in jobs] == ["video10", "video9", "video2"]
     assert not inventory.settled
-    for job, answer in zip(jobs, (Answer(CAPABLE), Answer(CAPABLE), Answer()), strict=True):
+    for job, answer in zip(
+        jobs, (NodeAnswer(CAPABLE), NodeAnswer(CAPABLE), NodeAnswer()), strict=True
+    ):
         answered(inventory, job, answer)
     assert [device.node.name for device in inventory.devices] == ["video9", "video10"]
     assert inventory.settled
@@ -64,13 +66,13 @@ def test_what_answered_is_not_asked_again() -> None:
     inventory = Inventory(DEV)
     jobs = inventory.see(scene(0, 1))
     assert inventory.see(scene(0, 1)) == []  # still being asked
-    answered(inventory, jobs[0], Answer(CAPABLE))
-    answered(inventory, jobs[1], Answer())
+    answered(inventory, jobs[0], NodeAnswer(CAPABLE))
+    answered(inventory, jobs[1], NodeAnswer())
     assert inventory.see(scene(0, 1)) == []
 
 
-@pytest.mark.parametrize("answer", [Answer(trouble=BUSY), Answer(gone=True)])
-def test_what_was_refused_is_asked_at_the_next_look(answer: Answer) -> None:
+@pytest.mark.parametrize("answer", [NodeAnswer(trouble=BUSY), NodeAnswer(gone=True)])
+def test_what_was_refused_is_asked_at_the_next_look(answer: NodeAnswer) -> None:
     """A refusal need not last: the next look asks again, and the answer replaces the trouble."""
     inventory = Inventory(DEV)
     (job,) = inventory.see(scene(0))
@@ -79,7 +81,7 @@ def test_what_was_refused_is_asked_at_the_next_look(answer: Answer) -> None:
     (again,) = inventory.see(scene(0))
     assert again == job
     assert inventory.devices == before  # the trouble stays until the answer is there
-    answered(inventory, again, Answer(CAPABLE))
+    answered(inventory, again, NodeAnswer(CAPABLE))
     assert one(inventory).trouble is None
     assert one(inventory).capabilities == CAPABLE
 
@@ -89,7 +91,7 @@ def test_virtual_nodes_are_asked_at_every_look() -> None:
     inventory = Inventory(DEV)
     virtual = attrs.evolve(FACTS, virtual=True, usb=None)
     shown = []
-    for answer in (Answer(), Answer(CAPABLE), Answer()):
+    for answer in (NodeAnswer(), NodeAnswer(CAPABLE), NodeAnswer()):
         (job,) = inventory.see(scene(40))
         answered(inventory, job, answer, virtual)
         shown.append(len(inventory.devices))
@@ -100,12 +102,12 @@ def test_a_replug_between_two_looks_is_another_life() -> None:
     """The same name with another stamp counts as plugged anew and is asked anew."""
     inventory = Inventory(DEV)
     (job,) = inventory.see(scene(0))
-    answered(inventory, job, Answer(CAPABLE))
+    answered(inventory, job, NodeAnswer(CAPABLE))
     first = one(inventory).plugged
     (again,) = inventory.see(scene(0, life=1))
     assert inventory.devices == ()
     assert not inventory.settled
-    answered(inventory, again, Answer(CAPABLE))
+    answered(inventory, again, NodeAnswer(CAPABLE))
     assert one(inventory).plugged > first
 
 
@@ -114,11 +116,11 @@ def test_an_answer_of_a_former_life_is_nobodys() -> None:
     inventory = Inventory(DEV)
     (old,) = inventory.see(scene(0))
     (new,) = inventory.see(scene(0, life=1))
-    answered(inventory, old, Answer(CAPABLE))
+    answered(inventory, old, NodeAnswer(CAPABLE))
     inventory.lose_patience(old)
     assert inventory.devices == ()
     assert not inventory.settled
-    answered(inventory, new, Answer(CAPABLE))
+    answered(inventory, new, NodeAnswer(CAPABLE))
     assert one(inventory).plugged == new.plugged
 
 
@@ -133,7 +135,7 @@ def test_a_node_that_hangs_is_in_trouble_until_it_answers() -> None:
     assert inventory.settled
     assert inventory.see(scene(0)) == []
     assert inventory.ask_again("video0") == (job, False)
-    inventory.hear(job, Answer(CAPABLE))
+    inventory.hear(job, NodeAnswer(CAPABLE))
     assert one(inventory).trouble is None
     assert one(inventory).capabilities == CAPABLE
 
@@ -142,16 +144,16 @@ def test_a_trouble_stays_while_a_second_question_hangs() -> None:
     """A camera that refuses slowly has one trouble, not two in turns."""
     inventory = Inventory(DEV)
     (job,) = inventory.see(scene(0))
-    answered(inventory, job, Answer(trouble=BUSY))
+    answered(inventory, job, NodeAnswer(trouble=BUSY))
     assert inventory.see(scene(0)) == [job]
     assert not inventory.lose_patience(job)
     assert one(inventory).trouble == BUSY
-    answered(inventory, job, Answer(trouble=BUSY))
+    answered(inventory, job, NodeAnswer(trouble=BUSY))
     assert one(inventory).trouble == BUSY
 
 
-@pytest.mark.parametrize("answer", [Answer(trouble=BUSY), None])
-def test_only_plausible_nodes_are_listed_without_capabilities(answer: Answer | None) -> None:
+@pytest.mark.parametrize("answer", [NodeAnswer(trouble=BUSY), None])
+def test_only_plausible_nodes_are_listed_without_capabilities(answer: NodeAnswer | None) -> None:
     """A metadata node that hangs or is refused is not shown as a camera."""
     inventory = Inventory(DEV)
     (job,) = inventory.see(scene(1))
@@ -168,11 +170,11 @@ def test_capabilities_outlive_a_trouble() -> None:
     """A camera that could be asked before and cannot now is listed with both."""
     inventory = Inventory(DEV)
     (job,) = inventory.see(scene(0))
-    answered(inventory, job, Answer(CAPABLE))
+    answered(inventory, job, NodeAnswer(CAPABLE))
     again, fresh = inventory.ask_again("video0")
     assert again == job
     assert fresh
-    answered(inventory, job, Answer(trouble=BUSY))
+    answered(inventory, job, NodeAnswer(trouble=BUSY))
     assert one(inventory).trouble == BUSY
     assert one(inventory).capabilities == CAPABLE
 
@@ -181,8 +183,8 @@ def test_what_is_gone_is_not_listed() -> None:
     """Neither what no look shows nor what the kernel says is gone; and nobody waits for it."""
     inventory = Inventory(DEV)
     jobs = inventory.see(scene(0, 1))
-    answered(inventory, jobs[0], Answer(CAPABLE))
-    answered(inventory, jobs[1], Answer(CAPABLE), facts=None)
+    answered(inventory, jobs[0], NodeAnswer(CAPABLE))
+    answered(inventory, jobs[1], NodeAnswer(CAPABLE), facts=None)
     assert [device.node.name for device in inventory.devices] == ["video0"]
     inventory.see(scene(1))
     assert inventory.devices == ()
@@ -194,11 +196,11 @@ def test_links_and_sound_card_are_those_of_the_last_look() -> None:
     """A link that moved to another node and a card that came later show without a question."""
     inventory = Inventory(DEV)
     (job,) = inventory.see(scene(0))
-    answered(inventory, job, Answer(CAPABLE))
+    answered(inventory, job, NodeAnswer(CAPABLE))
     assert one(inventory).sound_card == ""
     link = Path("/dev/v4l/by-id/usb-x")
     cards = {f"{HUB}/1-1": "Camera"}
-    assert inventory.see(Scene((sighted(0),), {"video0": (link,)}, cards)) == []
+    assert inventory.see(Scan((sighted(0),), {"video0": (link,)}, cards)) == []
     assert one(inventory).links == (link,)
     assert one(inventory).sound_card == "Camera"
 
@@ -214,10 +216,10 @@ def test_ignored_nodes_are_not_opened_and_not_listed(pattern: str) -> None:
     """Node, link, either name of the port, serial number, model and name are compared."""
     inventory = Inventory(DEV, (pattern,))
     (job,) = inventory.see(
-        Scene((sighted(0),), {"video0": (Path("/dev/v4l/by-id/usb-x"),)}),
+        Scan((sighted(0),), {"video0": (Path("/dev/v4l/by-id/usb-x"),)}),
     )
     answer = inventory.know(job, FACTS)
-    assert answer == Answer()
+    assert answer == NodeAnswer()
     inventory.hear(job, answer)
     assert inventory.settled
     assert inventory.devices == ()
@@ -249,12 +251,12 @@ STEPS = st.lists(
 @given(STEPS)
 def test_no_life_is_asked_twice_at_a_time(steps: list[tuple[str, object]]) -> None:
     """Whatever comes in whatever order: one question per life, growing counters, one entry each."""
-    inventory, open_jobs, asked = Inventory(DEV), list[Job](), set[int]()
-    answers = {"yes": Answer(CAPABLE), "no": Answer(), "busy": Answer(trouble=BUSY)}
+    inventory, open_jobs, asked = Inventory(DEV), list[QueryJob](), set[int]()
+    answers = {"yes": NodeAnswer(CAPABLE), "no": NodeAnswer(), "busy": NodeAnswer(trouble=BUSY)}
     for kind, what in steps:
         if kind == "see":
             assert isinstance(what, list)
-            jobs = inventory.see(Scene(tuple(sighted(n, life) for n, life in dict(what).items())))
+            jobs = inventory.see(Scan(tuple(sighted(n, life) for n, life in dict(what).items())))
             for job in jobs:
                 assert job not in open_jobs
                 assert job.plugged in asked or job.plugged > max(asked, default=0)
@@ -267,11 +269,11 @@ def test_no_life_is_asked_twice_at_a_time(steps: list[tuple[str, object]]) -> No
                 inventory.lose_patience(job)
                 continue
             open_jobs.remove(job)
-            answered(inventory, job, answers.get(kind, Answer(gone=True)))
+            answered(inventory, job, answers.get(kind, NodeAnswer(gone=True)))
         plugged = [device.plugged for device in inventory.devices]
         assert len(set(plugged)) == len(plugged)
     for job in open_jobs:
-        answered(inventory, job, Answer(CAPABLE))
+        answered(inventory, job, NodeAnswer(CAPABLE))
     assert inventory.settled or not [s for s in steps if s[0] == "see"]
 
 
@@ -294,31 +296,31 @@ def test_errors_are_told_apart() -> None:
 @pytest.mark.parametrize(
     ("access", "remedy"),
     [
-        (Access("video", "camd"), "Run: sudo usermod -aG video camd; then start camd again."),
-        (Access("video", ""), "Run: sudo usermod -aG video USER; then start camd again."),
+        (NodeAccess("video", "camd"), "Run: sudo usermod -aG video camd; then start camd again."),
+        (NodeAccess("video", ""), "Run: sudo usermod -aG video USER; then start camd again."),
         (
-            Access("video", "camd", member=True),
+            NodeAccess("video", "camd", member=True),
             "Log in again, or restart the service: it is not in the group video yet.",
         ),
         (
-            Access("", "camd"),
+            NodeAccess("", "camd"),
             "Give a group access: sudo chgrp video /dev/video0; sudo chmod g+rw /dev/video0",
         ),
         (
-            Access("video", "root", entitled=True),
+            NodeAccess("video", "root", entitled=True),
             "Allow the service the device, such as by DeviceAllow=char-video4linux rw.",
         ),
         (
-            Access("44", "camd", contained=True),
+            NodeAccess("44", "camd", contained=True),
             "Start the container with --device /dev/video0 --group-add 44.",
         ),
         (
-            Access("video", "root", entitled=True, contained=True),
+            NodeAccess("video", "root", entitled=True, contained=True),
             "Start the container with --device /dev/video0.",
         ),
     ],
 )
-def test_a_want_of_permission_comes_with_its_remedy(access: Access, remedy: str) -> None:
+def test_a_want_of_permission_comes_with_its_remedy(access: NodeAccess, remedy: str) -> None:
     """What to do depends on who we are, where we run, and whom the node admits."""
     trouble = denied("/dev/video0", access)
     assert trouble.cause == "no_permission"

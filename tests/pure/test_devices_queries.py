@@ -27,7 +27,7 @@ from camd.devices.v4l2 import (
     MOST_CHOICES,
     MOST_FORMATS,
     MOST_SIZES,
-    Kernel,
+    V4l2Calls,
     read_capabilities,
     read_controls,
     write_control,
@@ -165,7 +165,7 @@ def test_a_driver_that_talks_nonsense_is_listened_to_and_no_more(seed: int) -> N
         if number == abi.QUERY_EXT_CTRL:
             structure[80:88] = bytes(8)  # no array
 
-    kernel = Kernel(lambda _: 7, nonsense, lambda _: None)
+    kernel = V4l2Calls(lambda _: 7, nonsense, lambda _: None)
     described = read_capabilities(NODE, kernel)
     assert described is not None
     assert len(described.formats) <= MOST_FORMATS

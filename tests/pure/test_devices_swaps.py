@@ -10,7 +10,7 @@ from support.plugged import CONTROLLER, entry, usb_camera
 
 from camd.config.schema import CameraConfig
 from camd.devices.adoption import AdoptionError
-from camd.devices.words import NewsKind
+from camd.devices.words import MatchMessageKind
 from camd.model import CameraId, Cause, TestSource
 
 BY_ID = Path("/dev/v4l/by-id/usb-Maker_6366-video-index0")
@@ -191,7 +191,7 @@ def test_news_is_told_once() -> None:
     before = machine.now
     machine.has(usb_camera(0, serial="B"))
     kinds = [news.kind for news in machine.now.news_since(before)]
-    assert kinds == [NewsKind.BOUND, NewsKind.SWAPPED]
+    assert kinds == [MatchMessageKind.BOUND, MatchMessageKind.SWAPPED]
     before = machine.now
     machine.has(usb_camera(0, serial="B"))
     assert machine.now.news_since(before) == ()

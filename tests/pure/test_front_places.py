@@ -17,31 +17,31 @@ from camd.access.failures import (
     LONGEST_SECONDS,
     MOST_ADDRESSES,
     PER_SECOND,
-    Failures,
+    LoginThrottle,
     group_of,
 )
-from camd.access.reasons import Reason
+from camd.access.reasons import AuthFailure
 from camd.front.hosts import is_own, own_names
-from camd.front.places import KEPT, Guest, Places
-from camd.rpc.roles import ANONYMOUS, Identity, Role, Via
+from camd.front.places import KEPT, ConnectionLimits, LimitedConnection
+from camd.rpc.roles import ANONYMOUS, AuthMethod, Principal, Role
 from camd.runtime.descriptors import exhausted, for_sockets
 
-WRONG = Reason.UNKNOWN_KEY
+WRONG = AuthFailure.UNKNOWN_KEY
 
 
-def identity(role: Role) -> Identity:
-    return Identity("ann", role, None, Via.API_KEY)
+def identity(role: Role) -> Principal:
+    return Principal("ann", role, None, AuthMethod.API_KEY)
 
 
 class House:
     """Places, and the guests that are in."""
 
     def __init__(self, known: int, strangers: int) -> None:
-        self.places = Places(known, strangers)
-        self.inside: list[Guest] = []
+        self.places = ConnectionLimits(known, strangers)
+        self.inside: list[LimitedConnection] = []
 
-    def enter(self, address: str) -> Guest:
-        guest = Guest(address, lambda: self.inside.remove(guest))
+    def enter(self, address: str) -> LimitedConnection:
+        guest = LimitedConnection(address, lambda: self.inside.remove(guest))
         self.inside.append(guest)
         self.places.enter(guest)
         return guest
@@ -53,7 +53,7 @@ def test_strangers_are_bounded_and_newcomers_get_in(
 ) -> None:
     """However they come, settle and leave: never too many, and whoever comes last is in."""
     house = House(2, most)
-    settled: list[Guest] = []
+    settled: list[LimitedConnection] = []
     for address, step in steps:
         if step == "e":
             newest = house.enter(address)
@@ -93,8 +93,8 @@ def test_who_has_shown_a_wrong_key_makes_room_first() -> None:
 
 def test_places_beyond_the_limit_are_for_administrators_with_a_key() -> None:
     """Others are refused there, and so is everybody when authentication is off."""
-    places = Places(1, 10)
-    guests = [Guest("a", lambda: None) for _ in range(KEPT + 4)]
+    places = ConnectionLimits(1, 10)
+    guests = [LimitedConnection("a", lambda: None) for _ in range(KEPT + 4)]
     for guest in guests:
         places.enter(guest)
     assert places.settle(guests[0], identity(Role.VIEWER))
@@ -110,7 +110,7 @@ def test_places_beyond_the_limit_are_for_administrators_with_a_key() -> None:
 
 def test_wrong_keys_wait_longer_the_more_there_are() -> None:
     """A few at once, then as many as the rate allows; another address waits for nothing."""
-    failures = Failures()
+    failures = LoginThrottle()
     assert [failures.note("a", WRONG, 0.0) for _ in range(BURST)] == [0.0] * BURST
     assert failures.note("a", WRONG, 0.0) == 1 / PER_SECOND
     assert max(failures.note("a", WRONG, 0.0) for _ in range(1000)) == LONGEST_SECONDS
@@ -123,15 +123,15 @@ def test_wrong_keys_wait_longer_the_more_there_are() -> None:
 
 def test_no_key_and_an_old_key_are_no_guess() -> None:
     """They are refused, and neither slowed down nor logged."""
-    failures = Failures()
-    for reason in (Reason.MISSING, Reason.EXPIRED, Reason.NOT_YET_VALID):
+    failures = LoginThrottle()
+    for reason in (AuthFailure.MISSING, AuthFailure.EXPIRED, AuthFailure.NOT_YET_VALID):
         assert not any(failures.note("a", reason, 0.0) for _ in range(1000))
     assert failures.unsaid(0.0) == 0
 
 
 def test_many_addresses_slow_connections_down_and_take_no_memory() -> None:
     """Guesses from everywhere are counted together; the table of addresses is bounded."""
-    failures = Failures()
+    failures = LoginThrottle()
     for number in range(ALL_BURST):
         failures.note(f"198.51.100.{number}", WRONG, 0.0)
     assert failures.pace(0.0) == 0.0
@@ -144,7 +144,7 @@ def test_many_addresses_slow_connections_down_and_take_no_memory() -> None:
 
 def test_the_log_says_at_once_and_then_seldom() -> None:
     """The first wrong key is said, the others are counted until the next line."""
-    failures, said = Failures(), []
+    failures, said = LoginThrottle(), []
     for tenth in range(int(LOG_SECONDS * 10 * 3)):
         failures.note("a", WRONG, tenth / 10)
         if count := failures.unsaid(tenth / 10):

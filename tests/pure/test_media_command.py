@@ -10,9 +10,9 @@ import pytest
 
 from camd.config.schema import CameraConfig
 from camd.media.command import (
-    Order,
-    Reach,
-    Sound,
+    CaptureOptions,
+    SoundInput,
+    StreamAccess,
     capture_arguments,
     probe_arguments,
     redact,
@@ -20,7 +20,7 @@ from camd.media.command import (
 )
 from camd.media.encoding import SOFTWARE
 from camd.media.report import (
-    Message,
+    LogLine,
     ProbeResult,
     classify,
     parse_encoders,
@@ -29,7 +29,7 @@ from camd.media.report import (
     parse_probe,
     parse_version,
 )
-from camd.model import CameraId, Cause, Choice, FileSource, RtspSource, TestSource, V4l2Source
+from camd.model import CameraId, Cause, FileSource, FormatChoice, RtspSource, TestSource, V4l2Source
 
 HALF = timedelta(milliseconds=500)
 URL = "rtsp://user:p@ss@host:554/live?x=1"
@@ -40,14 +40,14 @@ def command(source, *, copy=False, version=(5, 1), probe=None, **settings):
     names = ("choice", "encoder", "node", "sound", "reach", "wall_ahead")
     given = {name: settings.pop(name) for name in names if name in settings}
     encoder = SOFTWARE.get(settings.get("codec", "auto"), SOFTWARE["h264"])
-    order = Order("ffmpeg", version, HALF, copy, encoder, probe or ProbeResult())
+    order = CaptureOptions("ffmpeg", version, HALF, copy, encoder, probe or ProbeResult())
     camera = CameraConfig(CameraId("c"), source, **settings)
     return " ".join(capture_arguments(camera, attrs.evolve(order, **given)))
 
 
 def asked(input_format, width=640, height=480, fps=30.0):
     """Make a choice of what a camera is asked for."""
-    return Choice("", input_format, width, height, fps, True, "", "")
+    return FormatChoice("", input_format, width, height, fps, True, "", "")
 
 
 def test_every_command_writes_fragments_with_wall_times_to_its_stdout():
@@ -88,7 +88,7 @@ def test_every_command_writes_fragments_with_wall_times_to_its_stdout():
             ["-c:v copy", "-min_frag_duration 500000"],
         ),
         (
-            command(V4l2Source(Path("/dev/v")), sound=Sound("alsa", "hw:1"), wall_ahead=1e9),
+            command(V4l2Source(Path("/dev/v")), sound=SoundInput("alsa", "hw:1"), wall_ahead=1e9),
             ["-itsoffset -1000000000.000000 -isync 0 -f alsa -i hw:1", "1:a:0", "-c:a aac"],
         ),
         (
@@ -124,7 +124,7 @@ def test_settings_become_arguments(said, parts):
 )
 def test_what_a_user_says_leaves_ours_out(options, kept, left_out):
     """An option of one meaning stands there once, for the capture and for the probe alike."""
-    reach = Reach(tls_verify=True, analysis=timedelta(milliseconds=100))
+    reach = StreamAccess(tls_verify=True, analysis=timedelta(milliseconds=100))
     source = RtspSource(URL.replace("rtsp:", "rtsps:"))
     probe = probe_arguments("ffmpeg", source, options=options, reach=reach)
     capture = command(source, copy=True, reach=reach, input_options=options)
@@ -136,9 +136,9 @@ def test_what_a_user_says_leaves_ours_out(options, kept, left_out):
 
 def test_a_stream_of_rare_pictures_is_looked_at_for_the_first_one():
     """Not for seven of them; the user's word about it counts more."""
-    source, reach = RtspSource(URL), Reach(rare=True)
+    source, reach = RtspSource(URL), StreamAccess(rare=True)
     assert "-probesize 32" in command(source, copy=True, reach=reach)
-    assert "-probesize" not in command(source, copy=True, reach=Reach())
+    assert "-probesize" not in command(source, copy=True, reach=StreamAccess())
     said = command(source, copy=True, reach=reach, input_options=("-probesize", "9000"))
     assert "-probesize 9000" in said
     assert "-probesize 32" not in said
@@ -182,11 +182,11 @@ def test_credentials_leave_any_text(text, clean):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("[error] x: No such file\n", Message("error", "x: No such file")),
-        ("[tcp @ 0x5e] [warning] slow", Message("warning", "slow")),
-        ("[vist#0:0/mjpeg @ 0x5a] [dec:mjpeg @ 0x5b] [error] bad", Message("error", "bad")),
-        ("To ignore this, add a '?'", Message("info", "To ignore this, add a '?'")),
-        ("", Message("info", "")),
+        ("[error] x: No such file\n", LogLine("error", "x: No such file")),
+        ("[tcp @ 0x5e] [warning] slow", LogLine("warning", "slow")),
+        ("[vist#0:0/mjpeg @ 0x5a] [dec:mjpeg @ 0x5b] [error] bad", LogLine("error", "bad")),
+        ("To ignore this, add a '?'", LogLine("info", "To ignore this, add a '?'")),
+        ("", LogLine("info", "")),
     ],
 )
 def test_log_lines_carry_their_level(line, message):
@@ -234,7 +234,7 @@ def test_log_lines_carry_their_level(line, message):
 )
 def test_what_ffmpeg_said_last_becomes_a_cause(lines, code, cause):
     """Both versions' words lead to the same cause; no message names a device or a secret."""
-    trouble = classify([Message("error", line) for line in lines], code)
+    trouble = classify([LogLine("error", line) for line in lines], code)
     assert trouble.cause == cause
     assert trouble.message
     assert trouble.suggestion
@@ -244,8 +244,8 @@ def test_what_ffmpeg_said_last_becomes_a_cause(lines, code, cause):
 
 def test_a_camera_that_goes_is_ledgered_as_lost():
     """An option error is the encoder's affair, a pulled cable the camera's."""
-    assert classify([Message("error", "No such device")], 0).ledger_cause is Cause.CAMERA_LOST
-    assert classify([Message("fatal", "Unknown encoder 'x'")], 1).ledger_cause is Cause.ENCODER_EXIT
+    assert classify([LogLine("error", "No such device")], 0).ledger_cause is Cause.CAMERA_LOST
+    assert classify([LogLine("fatal", "Unknown encoder 'x'")], 1).ledger_cause is Cause.ENCODER_EXIT
 
 
 def test_a_source_is_described():

@@ -10,21 +10,21 @@ from media_streams import FTYP, Sample, fragment, moov, trak, trex
 
 from camd.config.schema import CameraConfig
 from camd.media.boxes import box
-from camd.media.command import Order, capture_arguments, trial_arguments
+from camd.media.command import CaptureOptions, capture_arguments, trial_arguments
 from camd.media.encoding import (
     MJPEG,
     SOFTWARE,
     TABLE,
-    Picture,
+    EncoderInput,
     device_arguments,
     encoder_named,
     encoding_arguments,
 )
-from camd.media.trial import complaint
+from camd.media.trial import trial_mistake
 from camd.model import CameraId, TestSource, V4l2Source
 
 HEAD = FTYP + moov(trak(1, extra=box(b"avcC", bytes(8))), trex=trex(1))
-HD = Picture(1280, 720, 30.0)
+HD = EncoderInput(1280, 720, 30.0)
 
 
 @pytest.mark.parametrize("encoder", TABLE, ids=lambda each: each.name)
@@ -56,7 +56,7 @@ def test_a_render_node_is_named_before_the_input_and_pictures_go_up_to_it() -> N
     vaapi = attrs.evolve(encoder_named("h264_vaapi"), node="/dev/dri/renderD128")
     assert device_arguments(vaapi) == ("-vaapi_device", "/dev/dri/renderD128")
     assert encoding_arguments(vaapi, HD, ("fps=5",))[:2] == ("-vf", "fps=5,format=nv12,hwupload")
-    order = Order("ffmpeg", encoder=vaapi)
+    order = CaptureOptions("ffmpeg", encoder=vaapi)
     command = capture_arguments(CameraConfig(CameraId("c"), TestSource()), order)
     assert command.index("-vaapi_device") < command.index("-i")
     assert device_arguments(SOFTWARE["h264"]) == ()
@@ -65,7 +65,7 @@ def test_a_render_node_is_named_before_the_input_and_pictures_go_up_to_it() -> N
 def test_a_trial_has_the_options_of_a_capture() -> None:
     """Whatever an encoder is told when it captures, it was told when it was tried."""
     for encoder in TABLE:
-        order = Order("ffmpeg", encoder=encoder)
+        order = CaptureOptions("ffmpeg", encoder=encoder)
         source = V4l2Source(Path("/dev/video0"))
         camera = CameraConfig(CameraId("c"), source, width=640, height=360, fps=30.0)
         capture, trial = capture_arguments(camera, order), trial_arguments("ffmpeg", encoder, 2)
@@ -119,11 +119,11 @@ def stream(*key_frames: int, frames: int = 60, each: int = 512) -> bytes:
 )
 def test_a_stream_must_be_whole_and_cuttable(made: bytes, why: str) -> None:
     """All frames, the first one a key frame, and one every second."""
-    assert complaint(made, "h264", 60) == why
+    assert trial_mistake(made, "h264", 60) == why
 
 
 def test_a_stream_must_be_what_was_asked_for() -> None:
     """The sample entry names the codec and carries its parameters."""
-    assert complaint(stream(0, 30), "h265", 60) == "wrong stream: avc1"
-    assert complaint(stream(0, 30).replace(b"avcC", b"free"), "h264", 60).startswith("wrong")
-    assert complaint(b"\x00\x00\x00\x08free" + b"no box", "h264", 60).startswith("unreadable")
+    assert trial_mistake(stream(0, 30), "h265", 60) == "wrong stream: avc1"
+    assert trial_mistake(stream(0, 30).replace(b"avcC", b"free"), "h264", 60).startswith("wrong")
+    assert trial_mistake(b"\x00\x00\x00\x08free" + b"no box", "h264", 60).startswith("unreadable")

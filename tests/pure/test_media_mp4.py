@@ -14,14 +14,14 @@ from media_streams import Sample
 
 from camd.media.boxes import MediaError, box, full_box
 from camd.media.fragments import Fragment, FragmentReader, Init
-from camd.media.identity import IdentityError, SegmentIdentity, decode_identity
+from camd.media.identity import MetadataError, SegmentMetadata, decode_metadata
 from camd.media.mp4 import CHECK_SIZE, SegmentError, SegmentIndex
-from camd.media.repair import survey
+from camd.media.repair import read_interrupted
 from camd.media.samples import check_samples
-from camd.media.stored import probe, read_segment_head, sealed_moov_offset
+from camd.media.stored import read_segment_head, sealed_moov_offset, summarise
 from camd.media.tracks import need, unpack
 
-WHO = SegmentIdentity(
+WHO = SegmentMetadata(
     *("camera0", "usb", "session", 3, 1_700_000_000_000_000, 7.25, "boot"),
     synchronised=False,
     software="camd 0",
@@ -236,7 +236,7 @@ def test_whatever_times_a_stream_has_a_file_holds_all_of_it(parts, sound_alone):
         assert found == []
         assert mine == run
     check_samples(final, 48, len(grown))
-    rebuilt = survey(lambda at, size: grown[at : at + size], len(grown), every=True)
+    rebuilt = read_interrupted(lambda at, size: grown[at : at + size], len(grown), every=True)
     assert rebuilt is not None
     assert rebuilt.whole_bytes == len(grown)
     again = rebuilt.index.final_moov()
@@ -294,16 +294,16 @@ def test_foreign_or_unusable_fragments_are_refused_and_leave_no_trace():
 def test_probing_a_final_moov_finds_frames_and_duration():
     """A foreign file's summary has no identity."""
     index, grown = record(build.VIDEO_ONLY + build.fragment((1, 0, build.group(4))))
-    summary = probe(grown, index.final_moov())
+    summary = summarise(grown, index.final_moov())
     assert (summary.frames, summary.duration_seconds) == (4, 4 * 512 / 15360)
     assert summary.identity == WHO
-    assert probe(b"", index.final_moov()).identity is None
+    assert summarise(b"", index.final_moov()).identity is None
     assert need(index.final_moov(), b"moov", b"mvhd").payload == 16
 
 
 @given(
     st.builds(
-        SegmentIdentity,
+        SegmentMetadata,
         st.text(),
         st.text(),
         st.text(),
@@ -317,7 +317,7 @@ def test_probing_a_final_moov_finds_frames_and_duration():
 )
 def test_identities_come_back_as_they_were(who):
     """Any text and number survives the box."""
-    assert decode_identity(who.encode()) == who
+    assert decode_metadata(who.encode()) == who
 
 
 @pytest.mark.parametrize(
@@ -334,8 +334,8 @@ def test_identities_come_back_as_they_were(who):
 )
 def test_damaged_identities_raise(broken):
     """Nothing but a whole box of this version is believed."""
-    with pytest.raises(IdentityError):
-        decode_identity(broken)
+    with pytest.raises(MetadataError):
+        decode_metadata(broken)
 
 
 @given(st.binary(max_size=300))

@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from camd.media.boxes import MediaError, box
-from camd.media.nal_units import MAX_NAL_UNITS, Fields, NalError, read_from, walk
-from camd.media.parameter_sets import Codec, key_of, parameter_sets, read_sequence
+from camd.media.nal_units import MAX_NAL_UNITS, BitFields, NalError, read_from, walk
+from camd.media.parameter_sets import VideoCodec, key_of, parameter_sets, read_sequence
 from camd.media.video_header import contradiction, header_trouble, header_with, read_header
 
 # Made by libx264 for 318x178.
@@ -21,15 +21,15 @@ ENTRY_FIELDS = bytes(24) + struct.pack(">HH", 320, 180) + bytes(50)
 
 def test_fields_are_read_without_emulation_prevention() -> None:
     """A 3 behind two zeros is no part of the fields, and the bits around it are in order."""
-    fields = Fields(bytes.fromhex("800000030140"))
+    fields = BitFields(bytes.fromhex("800000030140"))
     assert fields.flag()
     assert fields.take(23) == 0
     assert fields.take(8) == 1
     assert fields.number() == 1
     with pytest.raises(NalError):
-        Fields(b"\0").number()
+        BitFields(b"\0").number()
     with pytest.raises(NalError, match="too large"):
-        Fields(bytes(9)).number()
+        BitFields(bytes(9)).number()
 
 
 @pytest.mark.parametrize(
@@ -39,16 +39,16 @@ def test_fields_are_read_without_emulation_prevention() -> None:
 def test_numbers_are_exp_golomb_codes(bits: str, unsigned: int, signed: int) -> None:
     """The codes of H.264 table 9-3 and 9-4 have their values."""
     data = int(bits.ljust(16, "1"), 2).to_bytes(2, "big")
-    assert Fields(data).number() == unsigned
-    assert Fields(data).signed() == signed
+    assert BitFields(data).number() == unsigned
+    assert BitFields(data).signed() == signed
 
 
-@given(st.binary(max_size=300), st.sampled_from(list(Codec)))
-@example(b"\x67" + bytes(40), Codec.H264)
-@example(b"\x42\x01" + bytes(60), Codec.H265)
-def test_any_bytes_end_or_raise(data: bytes, codec: Codec) -> None:
+@given(st.binary(max_size=300), st.sampled_from(list(VideoCodec)))
+@example(b"\x67" + bytes(40), VideoCodec.H264)
+@example(b"\x42\x01" + bytes(60), VideoCodec.H265)
+def test_any_bytes_end_or_raise(data: bytes, codec: VideoCodec) -> None:
     """Whatever stands in a parameter set, reading it ends, with a size or a MediaError."""
-    header = b"\x67" if codec is Codec.H264 else b"\x42\x01"
+    header = b"\x67" if codec is VideoCodec.H264 else b"\x42\x01"
     for nal in (data, header + data):
         with contextlib.suppress(NalError):
             sequence = read_sequence(nal, codec)
@@ -58,9 +58,9 @@ def test_any_bytes_end_or_raise(data: bytes, codec: Codec) -> None:
             key_of(nal, codec)
 
 
-@given(st.binary(max_size=200), st.integers(1, 4), st.sampled_from(list(Codec)))
+@given(st.binary(max_size=200), st.integers(1, 4), st.sampled_from(list(VideoCodec)))
 def test_any_sample_is_walked_to_its_end_or_refused(
-    data: bytes, length_size: int, codec: Codec
+    data: bytes, length_size: int, codec: VideoCodec
 ) -> None:
     """NAL units that are returned fill the sample exactly."""
     with contextlib.suppress(NalError):
@@ -115,8 +115,8 @@ def test_an_entry_without_a_place_for_sets_has_no_header() -> None:
 
 def test_only_how_pictures_are_shown_may_differ() -> None:
     """Two SPS that differ in their VUI decode the same; in anything else they do not."""
-    same = read_sequence(H264, Codec.H264).essence
+    same = read_sequence(H264, VideoCodec.H264).essence
     other_timing = H264[:-3] + bytes((H264[-3] ^ 1,)) + H264[-2:]
-    assert read_sequence(other_timing, Codec.H264).essence == same
+    assert read_sequence(other_timing, VideoCodec.H264).essence == same
     another_level = H264[:3] + b"\x1e" + H264[4:]
-    assert read_sequence(another_level, Codec.H264).essence != same
+    assert read_sequence(another_level, VideoCodec.H264).essence != same

@@ -9,7 +9,7 @@ from support.footage import WHO, footage, sealed_bytes
 
 from camd.media.boxes import MediaError
 from camd.media.mp4 import CHECK_SIZE, FTYP_SIZE, SegmentIndex
-from camd.media.repair import Survey, survey
+from camd.media.repair import InterruptedSegment, read_interrupted
 
 COUNT = 6
 INIT, FRAGMENTS = footage(COUNT)
@@ -28,11 +28,11 @@ def _written(synced_after: int = 0) -> tuple[bytes, list[int]]:
     return data, ends
 
 
-def _survey(data: bytes) -> Survey | None:
-    return survey(lambda at, size: data[at : at + size], len(data))
+def _survey(data: bytes) -> InterruptedSegment | None:
+    return read_interrupted(lambda at, size: data[at : at + size], len(data))
 
 
-def _sealed(data: bytes, found: Survey) -> bytes:
+def _sealed(data: bytes, found: InterruptedSegment) -> bytes:
     """Seal what a survey found, as recovery does."""
     whole = data[: found.whole_bytes]
     header = found.index.seal_header(len(whole))
@@ -90,7 +90,7 @@ def test_only_what_was_not_synced_is_read() -> None:
         read.append((at, size))
         return file[at : at + size]
 
-    found = survey(note, len(file))
+    found = read_interrupted(note, len(file))
     assert found is not None
     assert found.fragments == COUNT
     media = [at for at, size in read if at < ends[-2] and size > 2000 and at > 1000]

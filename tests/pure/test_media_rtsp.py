@@ -6,15 +6,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camd.media.rtsp import Address, Answer, Seen, address_of, explain, read_answer, request
-from camd.model import Cause, Trouble
+from camd.media.rtsp import (
+    RtspAddress,
+    RtspFindings,
+    RtspResponse,
+    address_of,
+    explain,
+    read_answer,
+    request,
+)
+from camd.model import Cause, Problem
 
-ADDRESS = Address("10.0.0.9", 554, "rtsp://10.0.0.9:554/x", tls=False, with_credentials=True)
+ADDRESS = RtspAddress("10.0.0.9", 554, "rtsp://10.0.0.9:554/x", tls=False, with_credentials=True)
 
 
-def trouble(cause: str) -> Trouble:
+def trouble(cause: str) -> Problem:
     """Make a trouble as FFmpeg's words give it."""
-    return Trouble(cause, "Something", "Do something.", Cause.SOURCE_UNREACHABLE)
+    return Problem(cause, "Something", "Do something.", Cause.SOURCE_UNREACHABLE)
 
 
 @pytest.mark.parametrize(
@@ -47,14 +55,14 @@ def test_any_bytes_are_an_answer(data: bytes) -> None:
     """A server may say what it likes, and is explained all the same."""
     answer = read_answer("OPTIONS", data, timed_out=False)
     for cause in ("no_stream", "unauthorised", "timed_out"):
-        assert explain(trouble(cause), ADDRESS, Seen((answer,))).message
+        assert explain(trouble(cause), ADDRESS, RtspFindings((answer,))).message
 
 
-def refused(*challenges: str) -> Seen:
+def refused(*challenges: str) -> RtspFindings:
     """Make what is seen of a server that asks for credentials."""
     lines = "".join(f"WWW-Authenticate: {text}\r\n" for text in challenges)
     data = f"RTSP/1.0 401 Unauthorized\r\nCSeq: 2\r\n{lines}\r\n".encode()
-    return Seen((read_answer("DESCRIBE", data, timed_out=False),))
+    return RtspFindings((read_answer("DESCRIBE", data, timed_out=False),))
 
 
 @pytest.mark.parametrize(
@@ -77,22 +85,24 @@ def test_a_digest_that_ffmpeg_lacks_is_named(challenges: tuple[str, ...], cause:
 @pytest.mark.parametrize(
     ("answer", "cause", "words"),
     [
-        (Answer("OPTIONS", b"HTTP/1.1 400 Bad"), "no_rtsp", "HTTP"),
-        (Answer("OPTIONS", b"\x15\x03\x01\0\2"), "no_rtsp", "TLS"),
-        (Answer("OPTIONS", b"\0\0"), "no_rtsp", "no RTSP"),
-        (Answer("OPTIONS", timed_out=True), "timed_out", "OPTIONS"),
-        (Answer("DESCRIBE", timed_out=True), "timed_out", "DESCRIBE"),
-        (Answer("OPTIONS"), "closed", "without an answer"),
+        (RtspResponse("OPTIONS", b"HTTP/1.1 400 Bad"), "no_rtsp", "HTTP"),
+        (RtspResponse("OPTIONS", b"\x15\x03\x01\0\2"), "no_rtsp", "TLS"),
+        (RtspResponse("OPTIONS", b"\0\0"), "no_rtsp", "no RTSP"),
+        (RtspResponse("OPTIONS", timed_out=True), "timed_out", "OPTIONS"),
+        (RtspResponse("DESCRIBE", timed_out=True), "timed_out", "DESCRIBE"),
+        (RtspResponse("OPTIONS"), "closed", "without an answer"),
     ],
 )
-def test_a_stranger_is_called_what_it_is(answer: Answer, cause: str, words: str) -> None:
+def test_a_stranger_is_called_what_it_is(answer: RtspResponse, cause: str, words: str) -> None:
     """Each kind of answer has its own cause and words."""
-    found = explain(trouble("no_stream"), ADDRESS, Seen((answer,)))
+    found = explain(trouble("no_stream"), ADDRESS, RtspFindings((answer,)))
     assert (found.cause, words in found.message) == (cause, True)
 
 
 def test_a_certificate_names_the_key_that_takes_it() -> None:
     """What OpenSSL says is in the message; what to do about it in the suggestion."""
-    found = explain(trouble("tls_failed"), ADDRESS, Seen(certificate="certificate has expired"))
+    found = explain(
+        trouble("tls_failed"), ADDRESS, RtspFindings(certificate="certificate has expired")
+    )
     assert "has expired" in found.message
     assert "tls_verify = false" in found.suggestion

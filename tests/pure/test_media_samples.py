@@ -11,7 +11,7 @@ from support.shelf import FRAGMENTS, contents
 
 from camd.media.boxes import MediaError
 from camd.media.mp4 import HASHED_FROM
-from camd.media.repair import survey
+from camd.media.repair import read_interrupted
 from camd.media.samples import check_samples
 from camd.media.stored import sealed_moov_offset
 
@@ -55,7 +55,9 @@ def test_a_survey_of_every_byte_sees_what_a_quick_one_trusts() -> None:
     data = bytearray(contents(sealed=False))
 
     def look(*, every: bool) -> int:
-        found = survey(lambda at, size: bytes(data[at : at + size]), len(data), every=every)
+        found = read_interrupted(
+            lambda at, size: bytes(data[at : at + size]), len(data), every=every
+        )
         assert found is not None
         return found.whole_bytes
 

@@ -6,7 +6,7 @@ import pytest
 
 from camd.media.report import classify, parse_line, parse_refusal
 from camd.media.trouble import IN_PASSING, NOTICED, TABLE
-from camd.model import Cause, Trouble
+from camd.model import Cause, Problem
 
 V4L2 = "[video4linux2,v4l2 @ 0x55d1c0] [error] "  # 4 to 8
 INPUT = "[in#0/video4linux2,v4l2 @ 0x55d1c0] [error] "  # from 6.1 on, in other places from 9 on
@@ -276,12 +276,12 @@ def test_words_that_nobody_knows_name_no_device() -> None:
     assert message == "FFmpeg gave up: cannot frob the device at rtsp://***@h/x."
 
 
-def _all() -> list[Trouble]:
+def _all() -> list[Problem]:
     return [*(row.trouble for row in TABLE), *NOTICED]
 
 
 @pytest.mark.parametrize("trouble", _all(), ids=lambda trouble: trouble.cause)
-def test_every_trouble_says_what_to_do(trouble: Trouble) -> None:
+def test_every_trouble_says_what_to_do(trouble: Problem) -> None:
     """A message without a full stop, a suggestion with one, and a cause of one small word."""
     assert trouble.cause.replace("_", "").islower()
     assert trouble.message[0].isupper()

@@ -11,7 +11,7 @@ import attrs
 
 from camd.rpc.codec import encode_result
 from camd.rpc.openrpc import document
-from camd.rpc.registry import Caller, Method, Nothing
+from camd.rpc.registry import Caller, Method, NoParams
 from camd.rpc.roles import Role
 
 CameraId = NewType("CameraId", str)
@@ -37,7 +37,7 @@ def test_parameters_are_described_as_clients_name_them() -> None:
     """Names, aliases, types, what is required and who may call; and it is JSON."""
     methods = [
         Method("take_snapshot", Role.OPERATOR, Snapshot, nothing, "Take a picture."),
-        Method("ping", Role.VIEWER, Nothing, nothing, "Answer."),
+        Method("ping", Role.VIEWER, NoParams, nothing, "Answer."),
     ]
     described = document(methods, title="camd", version="1.0")
     text = json.loads(encode_result(b"1", described))["result"]

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camd.errors import Refusal
-from camd.rpc.registry import Caller, Method, Nothing, Registry
-from camd.rpc.roles import Identity, Role, Via
+from camd.rpc.registry import Caller, Method, NoParams, Registry
+from camd.rpc.roles import AuthMethod, Principal, Role
 
 CameraId = NewType("CameraId", str)
 
@@ -49,14 +49,14 @@ async def nothing(caller: Caller, params: Any) -> object:
 REGISTRY = Registry(
     [
         Method("everything", Role.OPERATOR, Everything, nothing, "Take everything."),
-        Method("look", Role.VIEWER, Nothing, nothing, "Look."),
-        Method("rule", Role.ADMIN, Nothing, nothing, "Rule."),
+        Method("look", Role.VIEWER, NoParams, nothing, "Look."),
+        Method("rule", Role.ADMIN, NoParams, nothing, "Rule."),
     ]
 )
 
 
 def caller(role: Role = Role.ADMIN) -> Caller:
-    return Caller(Identity("somebody", role, None, Via.JWT), "1")
+    return Caller(Principal("somebody", role, None, AuthMethod.JWT), "1")
 
 
 def read(**params: object) -> Everything:
@@ -211,7 +211,7 @@ def test_two_methods_cannot_share_a_name() -> None:
 def test_a_method_needs_a_role() -> None:
     """Forgetting it is found when the program starts, not when somebody calls."""
     with pytest.raises(TypeError):
-        Method("open_to_all", None, Nothing, nothing, "")  # type: ignore[arg-type]
+        Method("open_to_all", None, NoParams, nothing, "")  # type: ignore[arg-type]
 
 
 def test_permissions_grow_with_the_role() -> None:

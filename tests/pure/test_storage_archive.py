@@ -14,9 +14,9 @@ from support.footage import gap, segment, session
 from support.life import open_archive
 
 from camd.model import RecordingQuery, SegmentState, SessionId
-from camd.storage.archive import Archive
+from camd.storage.archive import RecordingIndex
 from camd.storage.catalog import Catalog
-from camd.storage.journal import Place
+from camd.storage.journal import JournalPosition
 from camd.storage.records import GapNoted, Record, SegmentNoted, SegmentRemoved, SessionNoted
 
 FOLDER = Path("/disk")
@@ -30,12 +30,12 @@ FACTS: list[Record] = [
 ]
 
 
-def opened(disk: MemoryDisk, index: bytes | None = None) -> Archive:
+def opened(disk: MemoryDisk, index: bytes | None = None) -> RecordingIndex:
     """Open the archive on a disk, with the index as it was at some time."""
     return open_archive(disk, index, FOLDER)
 
 
-def said(archive: Archive) -> tuple[object, ...]:
+def said(archive: RecordingIndex) -> tuple[object, ...]:
     """Return all that the index says."""
     catalog = archive.catalog
     return (
@@ -87,7 +87,7 @@ class FullIndex:
         self.full = True
         apply = catalog.apply
 
-        def apply_or_fail(records: Iterable[Record], place: Place) -> None:
+        def apply_or_fail(records: Iterable[Record], place: JournalPosition) -> None:
             if self.full:
                 raise sqlite3.OperationalError("database or disk is full")
             apply(records, place)

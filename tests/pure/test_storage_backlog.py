@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camd.storage.backlog import Backlog
+from camd.storage.backlog import NoteBacklog
 
 
 def in_files(note: str) -> bool:
@@ -15,7 +15,7 @@ def in_files(note: str) -> bool:
 
 def test_what_files_tell_goes_first_then_the_oldest() -> None:
     """Past the bound those go that can be found out again, oldest first, and all are counted."""
-    waiting = Backlog[str](4, in_files)
+    waiting = NoteBacklog[str](4, in_files)
     waiting.add("a", "B", "c", "D")
     waiting.add("e")
     assert (waiting.all(), waiting.lost) == (["a", "c", "D", "e"], 0)
@@ -31,7 +31,7 @@ def test_what_files_tell_goes_first_then_the_oldest() -> None:
 def test_order_is_kept_and_nothing_vanishes_untold(most: int, plan: list[str | int]) -> None:
     """Whatever comes and is written in between: what waits is in order, never more than the
     bound, and everything is waiting, written, or counted as given up."""
-    waiting = Backlog[str](most, in_files)
+    waiting = NoteBacklog[str](most, in_files)
     came, written, dropped = list[str](), 0, 0
     for number, step in enumerate(plan):
         if isinstance(step, str):

@@ -16,8 +16,8 @@ from support.powercut import RecordingDisk
 
 from camd.media.stored import sealed_moov_offset
 from camd.model import RecordingQuery, SegmentState, SessionId
-from camd.storage.archive import Archive
-from camd.storage.stock import Outcome
+from camd.storage.archive import RecordingIndex
+from camd.storage.stock import FileOutcome
 
 ACTIONS: dict[str, Callable[[Life], None]] = {
     "append": lambda life: life.append(sync=False),
@@ -37,7 +37,7 @@ def lived(script: list[str]) -> Life:
     return life
 
 
-def check(life: Life, cut: int, disk: RecordingDisk, archive: Archive) -> None:
+def check(life: Life, cut: int, disk: RecordingDisk, archive: RecordingIndex) -> None:
     """Compare what is there after a start with all that had been promised before the cut."""
     promised: dict[int, int] = {}
     for after, number, fragments in life.durable:
@@ -96,7 +96,7 @@ def test_a_start_after_a_power_cut_restores_the_invariants(
     before = {path: bytes(content) for path, content in disk.files.items()}
     rows = archive.catalog.page(RecordingQuery())
     _, again = recovered(disk, archive.catalog._db.serialize())
-    assert {finding.outcome for finding in again} <= {Outcome.EMPTY}
+    assert {finding.outcome for finding in again} <= {FileOutcome.EMPTY}
     assert disk.files == before
     assert archive.catalog.page(RecordingQuery()) == rows
 
@@ -137,6 +137,10 @@ def test_files_alone_make_an_index() -> None:
     life = lived(["append", "append", "seal", "append", "seal", "append", "append"])
     life.disk.files = {path: d for path, d in life.disk.files.items() if path.parent == FOLDER}
     archive, findings = recovered(life.disk, None)
-    assert [f.outcome for f in findings] == [Outcome.ADOPTED, Outcome.ADOPTED, Outcome.SEALED]
+    assert [f.outcome for f in findings] == [
+        FileOutcome.ADOPTED,
+        FileOutcome.ADOPTED,
+        FileOutcome.SEALED,
+    ]
     rows = archive.catalog.page(RecordingQuery()).segments
     assert [(row.number, row.frames // FRAMES) for row in rows] == [(2, 2), (1, 1), (0, 2)]

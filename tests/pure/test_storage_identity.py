@@ -11,24 +11,24 @@ from hypothesis import strategies as st
 from camd.storage.identity import (
     BARE,
     NO_MOUNT,
-    Known,
-    Place,
-    Verdict,
+    FolderLocation,
+    KnownVolume,
+    VolumeRecognition,
     decide,
     parse_known,
     parse_marker,
     render_known,
 )
-from camd.storage.levels import Fault
+from camd.storage.levels import VolumeFault
 
 FOLDER = Path("/mnt/usb/recordings")
-ROOT, HOME = Place(Path("/"), 1), Place(Path("/mnt"), 2)
-DISK = Place(Path("/mnt/usb"), 3)
-ELSEWHERE = Place(Path("/media/stick"), 4)
-ON_DISK = Known("a", FOLDER, DISK.top)
-ON_ROOT = Known("a", FOLDER, ROOT.top)
-UNMARKED = Known("", FOLDER, DISK.top)
-SAME, FOUND, NEW, CHANGED = Verdict
+ROOT, HOME = FolderLocation(Path("/"), 1), FolderLocation(Path("/mnt"), 2)
+DISK = FolderLocation(Path("/mnt/usb"), 3)
+ELSEWHERE = FolderLocation(Path("/media/stick"), 4)
+ON_DISK = KnownVolume("a", FOLDER, DISK.top)
+ON_ROOT = KnownVolume("a", FOLDER, ROOT.top)
+UNMARKED = KnownVolume("", FOLDER, DISK.top)
+SAME, FOUND, NEW, CHANGED = VolumeRecognition
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,10 @@ SAME, FOUND, NEW, CHANGED = Verdict
     ],
 )
 def test_a_volume_is_recognised(
-    place: Place, marker: str | None, known: Known | None, verdict: Verdict | Fault
+    place: FolderLocation,
+    marker: str | None,
+    known: KnownVolume | None,
+    verdict: VolumeRecognition | VolumeFault,
 ) -> None:
     """By its marker; without the right one, by where it is and where it was."""
     assert decide(place, marker, known, require_mount=False) is verdict
@@ -65,7 +68,7 @@ def test_a_volume_is_recognised(
     st.sampled_from([None, ON_DISK, ON_ROOT, UNMARKED]),
 )
 def test_a_required_mount_is_required_always(
-    place: Place, marker: str | None, known: Known | None
+    place: FolderLocation, marker: str | None, known: KnownVolume | None
 ) -> None:
     """On the root file system no marker and no memory helps; elsewhere nothing changes."""
     verdict = decide(place, marker, known, require_mount=True)

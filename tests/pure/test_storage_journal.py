@@ -17,7 +17,7 @@ from support.powercut import RecordingDisk
 
 from camd.model import SegmentState, SessionState
 from camd.storage import journal as journals
-from camd.storage.journal import Journal, Place
+from camd.storage.journal import Journal, JournalPosition
 from camd.storage.records import (
     GapNoted,
     Record,
@@ -29,7 +29,7 @@ from camd.storage.records import (
 )
 
 FOLDER = Path("/disk")
-BEGIN = Place()
+BEGIN = JournalPosition()
 RECORDS: list[Record] = [
     SegmentNoted(segment()),
     SegmentNoted(segment("ü\n.mp4", sha256=None, certain=False, state=SegmentState.MISSING)),
@@ -41,7 +41,7 @@ RECORDS: list[Record] = [
 ]
 
 
-def noted(disk: MemoryDisk | RecordingDisk, since: Place = BEGIN) -> list[Record]:
+def noted(disk: MemoryDisk | RecordingDisk, since: JournalPosition = BEGIN) -> list[Record]:
     """Read everything behind a place."""
     found = Journal(disk, FOLDER).read(since)
     return [record for records, _ in found for record in records]
@@ -128,7 +128,7 @@ def test_a_long_journal_has_several_files(monkeypatch: pytest.MonkeyPatch) -> No
     assert journal.numbers() == list(range(1, journal.place.file + 1))
     assert journal.place.file > 1
     assert noted(disk) == RECORDS
-    assert noted(disk, Place(2, 0)) == RECORDS[-len(noted(disk, Place(2, 0))) :]
+    assert noted(disk, JournalPosition(2, 0)) == RECORDS[-len(noted(disk, JournalPosition(2, 0))) :]
 
 
 def test_foreign_files_are_no_journal() -> None:
@@ -137,7 +137,7 @@ def test_foreign_files_are_no_journal() -> None:
     for name in ("journal-1.jsonl", "journal-000001.jsonl~", "index.sqlite"):
         disk.create(FOLDER / name).append([encode(RECORDS)])
     assert noted(disk) == []
-    assert Journal.open(disk, FOLDER).place == Place(1)
+    assert Journal.open(disk, FOLDER).place == JournalPosition(1)
 
 
 @pytest.mark.parametrize("faults", [(n,) for n in range(8)] + [(n, n + 1) for n in range(7)])

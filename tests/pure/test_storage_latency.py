@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camd.model import SyncLatency
-from camd.storage.latency import SLOW_MEMORY_SECONDS, WINDOW_SYNCS, Latency
+from camd.storage.latency import SLOW_MEMORY_SECONDS, WINDOW_SYNCS, IoStats
 
 
 def test_the_oldest_call_tells_the_age() -> None:
     """The age is that of the oldest operation that has not returned, and 0 when all have."""
-    latency = Latency()
+    latency = IoStats()
     assert latency.pending_seconds(100.0) == 0.0
     first, second = latency.begin(100.0), latency.begin(104.0)
     assert latency.pending_seconds(109.0) == 9.0
@@ -24,7 +24,7 @@ def test_the_oldest_call_tells_the_age() -> None:
 
 def test_an_operation_that_goes_on_is_young() -> None:
     """Each call to the disk is a sign of life: many short ones are not one that hangs."""
-    latency = Latency()
+    latency = IoStats()
     operation = latency.begin(0.0)
     for now in range(60):
         latency.step(operation, now * 0.9)
@@ -34,7 +34,7 @@ def test_an_operation_that_goes_on_is_young() -> None:
 
 def test_slow_is_a_second_and_is_remembered() -> None:
     """Slow begins when a call has taken a second and ends half a minute after the last such."""
-    latency = Latency()
+    latency = IoStats()
     operation = latency.begin(0.0)
     assert [latency.slow(now) for now in (0.9, 1.0)] == [False, True]
     latency.end(operation, 1.5)
@@ -50,7 +50,7 @@ def test_slow_is_a_second_and_is_remembered() -> None:
 
 def test_syncs_are_summed_up() -> None:
     """Latest, median, 95th percentile and worst; nothing is claimed before the first."""
-    latency = Latency()
+    latency = IoStats()
     assert latency.syncs() == SyncLatency(0, None, None, None, None)
     for hundredth in (*range(2, 101), 1):
         latency.synced(hundredth / 100)
@@ -60,7 +60,7 @@ def test_syncs_are_summed_up() -> None:
 @given(st.lists(st.floats(0, 1000), min_size=1, max_size=WINDOW_SYNCS * 2))
 def test_only_the_latest_syncs_count(seconds: list[float]) -> None:
     """The window is bounded, and the numbers stand in order whatever was measured."""
-    latency = Latency()
+    latency = IoStats()
     for each in seconds:
         latency.synced(each)
     recent = seconds[-WINDOW_SYNCS:]
@@ -72,7 +72,7 @@ def test_only_the_latest_syncs_count(seconds: list[float]) -> None:
 
 def test_old_syncs_are_forgotten() -> None:
     """The worst of long ago is not the worst of now, and takes no memory."""
-    latency = Latency()
+    latency = IoStats()
     for seconds in (9.0, *[0.01] * WINDOW_SYNCS):
         latency.synced(seconds)
     assert latency.syncs() == SyncLatency(WINDOW_SYNCS, 0.01, 0.01, 0.01, 0.01)

@@ -13,17 +13,17 @@ from camd.errors import STORAGE_CRITICAL, STORAGE_LOW, Refusal
 from camd.model import StorageLevel, StorageStatus
 from camd.storage.levels import (
     SEAL_RESERVE_BYTES,
-    Fault,
-    Need,
+    SpaceNeed,
     Thresholds,
     Usage,
+    VolumeFault,
     admit,
     blames_volume,
+    classify_level,
     level_of,
-    notice_of,
+    message_of,
     room_below_block,
     seconds_until_blocked,
-    weigh,
 )
 
 OK, LOW, BLOCKED, CRITICAL = list(StorageLevel)[:4]
@@ -177,8 +177,8 @@ def test_what_stops_sessions_is_never_hidden(
 ) -> None:
     """A lost disk and one that is critical show whatever else is the matter; hanging goes before
     failing, and both before what only stops starts."""
-    fault = Fault(found) if found else None
-    level = weigh(by_use, fault, hung=hung, failing=failing)
+    fault = VolumeFault(found) if found else None
+    level = classify_level(by_use, fault, hung=hung, failing=failing)
     if found is not None:
         assert level is found
     elif by_use is CRITICAL:
@@ -214,7 +214,7 @@ CODES = {
 @pytest.mark.parametrize("level", list(StorageLevel))
 def test_every_level_but_ok_says_what_to_do(level: StorageLevel) -> None:
     """Each has its code, a message and a suggestion, and those of the finding go before."""
-    notice = notice_of(status(level=level))
+    notice = message_of(status(level=level))
     if level is OK:
         assert notice is None
         return
@@ -222,7 +222,7 @@ def test_every_level_but_ok_says_what_to_do(level: StorageLevel) -> None:
     assert notice.kind.code == CODES[level.value]
     assert notice.message
     assert notice.suggestion
-    special = notice_of(status(level=level, reason="gone", suggestion="fetch it"))
+    special = message_of(status(level=level, reason="gone", suggestion="fetch it"))
     assert special is not None
     assert special.message == "gone"
     assert special.suggestion == ("fetch it" if level is not LOW else notice.suggestion)
@@ -232,7 +232,7 @@ def test_every_level_but_ok_says_what_to_do(level: StorageLevel) -> None:
 def test_a_volume_in_trouble_admits_nothing(level: StorageLevel) -> None:
     """A start is refused with the code of the level."""
     with pytest.raises(Refusal) as refused:
-        admit(status(level=level), Need(1.0, 1.0))
+        admit(status(level=level), SpaceNeed(1.0, 1.0))
     assert refused.value.kind.code == CODES[level.value]
 
 
@@ -243,7 +243,7 @@ def test_a_volume_in_trouble_admits_nothing(level: StorageLevel) -> None:
 def test_nothing_starts_at_the_block_line(percent: float) -> None:
     """At blocked and above a start is refused as -1010, with the facts."""
     with pytest.raises(Refusal) as refused:
-        admit(status(percent), Need(1.0, 1.0))
+        admit(status(percent), SpaceNeed(1.0, 1.0))
     assert refused.value.kind is STORAGE_CRITICAL
     assert refused.value.kind.code == -1010
     assert refused.value.details["usage_percent"] == percent
@@ -252,7 +252,7 @@ def test_nothing_starts_at_the_block_line(percent: float) -> None:
 def test_a_held_block_refuses_too() -> None:
     """Below the line, but not yet by the hysteresis, blocked still refuses."""
     with pytest.raises(Refusal) as refused:
-        admit(status(89.5, level=BLOCKED), Need(1.0, 1.0))
+        admit(status(89.5, level=BLOCKED), SpaceNeed(1.0, 1.0))
     assert refused.value.kind.code == -1010
 
 
@@ -260,9 +260,9 @@ def test_what_does_not_fit_is_told_how_much_would() -> None:
     """Beyond the room below the block line the answer is -1008 and the seconds that fit."""
     volume = status(50.0)
     room = 40 * GIGA - SEAL_RESERVE_BYTES
-    assert admit(volume, Need(1e6, room / 1e6)).warnings == ()
+    assert admit(volume, SpaceNeed(1e6, room / 1e6)).warnings == ()
     with pytest.raises(Refusal) as refused:
-        admit(volume, Need(1e6, room / 1e6 + 1))
+        admit(volume, SpaceNeed(1e6, room / 1e6 + 1))
     assert refused.value.kind is STORAGE_LOW
     assert refused.value.kind.code == -1008
     assert refused.value.details["fits_seconds"] == room // 1_000_000
@@ -271,7 +271,7 @@ def test_what_does_not_fit_is_told_how_much_would() -> None:
 
 def test_a_low_volume_warns_and_admits() -> None:
     """At low a start is allowed, and its answer says how full the volume is."""
-    (warning,) = admit(status(85.25), Need(1e6, 60)).warnings
+    (warning,) = admit(status(85.25), SpaceNeed(1e6, 60)).warnings
     assert "85.2" in warning
 
 
@@ -281,19 +281,19 @@ def test_an_open_end_needs_room_for_a_minute_only() -> None:
     volume = status(50.0)
     room = room_below_block(volume)
     fits_13_minutes = room / 780.5
-    admission = admit(volume, Need(fits_13_minutes, None, file_seconds=86_400.0))
+    admission = admit(volume, SpaceNeed(fits_13_minutes, None, file_seconds=86_400.0))
     assert admission.fits_seconds == 780
     assert admission.warnings == (
         "There is room for about 13 min of this recording until 90 % of the storage volume are "
         "used",
     )
-    assert admit(volume, Need(room / 60, None)).fits_seconds in (59, 60)
+    assert admit(volume, SpaceNeed(room / 60, None)).fits_seconds in (59, 60)
     with pytest.raises(Refusal) as refused:
-        admit(volume, Need(room / 59.5, None))
+        admit(volume, SpaceNeed(room / 59.5, None))
     assert refused.value.kind is STORAGE_CRITICAL
     assert refused.value.details["fits_seconds"] == 59
     with pytest.raises(Refusal) as refused:
-        admit(volume, Need(fits_13_minutes, 3600.0))
+        admit(volume, SpaceNeed(fits_13_minutes, 3600.0))
     assert refused.value.kind is STORAGE_LOW
     assert refused.value.details["fits_seconds"] == 780
 
@@ -315,7 +315,7 @@ def test_an_open_end_warns_when_little_fits(
     """Less than an hour, or than one file, is told; a volume that is low says both."""
     for percent in (50.0, 85.0):
         volume = status(percent)
-        need = Need(room_below_block(volume) / fits, None, file_seconds=file_seconds)
+        need = SpaceNeed(room_below_block(volume) / fits, None, file_seconds=file_seconds)
         warnings = admit(volume, need).warnings
         assert [("room for" in each) for each in warnings] == (
             [False] * (percent > 80) + [True] * (words is not None)
@@ -328,10 +328,10 @@ def test_what_fits_leaves_room_for_what_came_before() -> None:
     volume = status(50.0)
     rate = room_below_block(volume) / 100.5
     with pytest.raises(Refusal) as refused:
-        admit(volume, Need(rate, 95.0, preroll_seconds=10.0))
+        admit(volume, SpaceNeed(rate, 95.0, preroll_seconds=10.0))
     fits = refused.value.details["fits_seconds"]
     assert fits == 90
-    assert admit(volume, Need(rate, fits, preroll_seconds=10.0)).fits_seconds == 90
+    assert admit(volume, SpaceNeed(rate, fits, preroll_seconds=10.0)).fits_seconds == 90
 
 
 def test_promises_to_others_count_as_used() -> None:
@@ -339,7 +339,7 @@ def test_promises_to_others_count_as_used() -> None:
     volume = status(50.0, promised_bytes=39 * GIGA)
     assert room_below_block(volume) == GIGA - SEAL_RESERVE_BYTES
     with pytest.raises(Refusal) as refused:
-        admit(volume, Need(1e6, 1000))
+        admit(volume, SpaceNeed(1e6, 1000))
     assert refused.value.details["fits_seconds"] == 991
 
 
@@ -359,11 +359,11 @@ def test_promises_never_cross_the_block_line(
     for rate, seconds in wishes:
         now = attrs.evolve(volume, promised_bytes=int(promised))
         try:
-            admit(now, Need(rate, seconds))
+            admit(now, SpaceNeed(rate, seconds))
         except Refusal as refusal:
             fits = refusal.details["fits_seconds"]
             assert 0 <= fits <= seconds
-            admit(now, Need(rate, fits * (1 - 1e-12)))
+            admit(now, SpaceNeed(rate, fits * (1 - 1e-12)))
         else:
             promised += rate * seconds
             line = total * block / 100

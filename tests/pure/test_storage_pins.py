@@ -13,7 +13,7 @@ from support.disk import MemoryDisk
 from support.footage import NOON
 from support.powercut import RecordingDisk
 
-from camd.storage.pins import Pin, Pins, decode, encode
+from camd.storage.pins import Pin, Pins, decode_pin, encode_pin
 
 RECORDINGS = Path("/disk")
 NAME = "camera0_2026-01-15_12-00-00.mp4"
@@ -34,13 +34,13 @@ def memory() -> tuple[MemoryDisk, Pins]:
 @given(pins)
 def test_a_marker_says_what_was_written(pin: Pin) -> None:
     """Everything comes back as it was, to the microsecond."""
-    assert decode(encode(pin)) == pin
+    assert decode_pin(encode_pin(pin)) == pin
 
 
 @given(st.binary() | st.recursive(st.none() | st.text(), st.lists).map(repr).map(str.encode))
 def test_any_marker_can_be_read(data: bytes) -> None:
     """Nonsense is a pin without end, whatever it looks like."""
-    assert decode(data).counts(NOON)
+    assert decode_pin(data).counts(NOON)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_any_marker_can_be_read(data: bytes) -> None:
 )
 def test_a_marker_written_by_hand_is_understood(text: str, until: datetime | None) -> None:
     """Times without a zone are UTC; what is no time means for ever."""
-    assert decode(text.encode()) == Pin(until=until)
+    assert decode_pin(text.encode()) == Pin(until=until)
 
 
 def test_a_pin_counts_until_its_time() -> None:

@@ -25,7 +25,7 @@ from camd.errors import (
     ErrorKind,
 )
 from camd.model import Segment, SegmentState
-from camd.storage.archive import Archive
+from camd.storage.archive import RecordingIndex
 from camd.storage.catalog import Catalog
 from camd.storage.disk import Disk
 from camd.storage.journal import Journal
@@ -57,10 +57,10 @@ def fill(disk: Disk) -> None:
 
 
 @contextmanager
-def opened(disk: Disk) -> Iterator[Archive]:
+def opened(disk: Disk) -> Iterator[RecordingIndex]:
     """Open an archive over a disk in memory; the index knows what the journal says."""
     lock = os.open(os.devnull, os.O_RDONLY)
-    archive = Archive(
+    archive = RecordingIndex(
         HIDDEN, Catalog.open(Path(":memory:")), Journal.open(disk, HIDDEN), lock, None
     )
     archive.catch_up()
@@ -69,14 +69,14 @@ def opened(disk: Disk) -> Iterator[Archive]:
 
 
 @contextmanager
-def known(disk: Disk) -> Iterator[Archive]:
+def known(disk: Disk) -> Iterator[RecordingIndex]:
     """Open an archive that knows the recordings on the disk."""
     with opened(disk) as archive:
         archive.note(*(SegmentNoted(segment(name, size_bytes=len(CONTENT))) for name in FILES))
         yield archive
 
 
-def remover(disk: Disk, archive: Archive, busy: Busy = nobody) -> Remover:
+def remover(disk: Disk, archive: RecordingIndex, busy: Busy = nobody) -> Remover:
     """Return what is tested."""
     return Remover(disk, FOLDER, archive, Pins.of(disk, FOLDER), busy, NOON)
 
@@ -93,7 +93,7 @@ def there(disk: MemoryDisk | RecordingDisk) -> set[str]:
     return {path.name for path in disk.files if path.parent == FOLDER}
 
 
-def entries(archive: Archive) -> set[str]:
+def entries(archive: RecordingIndex) -> set[str]:
     """Name what the index knows."""
     return set(archive.catalog.filenames())
 

@@ -16,18 +16,18 @@ from camd.storage.retention import (
     BYTES_PER_GB,
     MOST_LISTED,
     CleanupPlan,
+    KeptReason,
     Planner,
-    Policy,
     PolicyType,
-    Reason,
+    RetentionPolicy,
     mistakes_of,
     outcome,
 )
 
 GB = BYTES_PER_GB
 DAY = timedelta(days=1)
-AGE = Policy(PolicyType.AGE, True, max_age_days=30)
-SIZE = Policy(PolicyType.SIZE, True, max_size_gb=5)
+AGE = RetentionPolicy(PolicyType.AGE, True, max_age_days=30)
+SIZE = RetentionPolicy(PolicyType.SIZE, True, max_size_gb=5)
 SEALED, MISSING = SegmentState.SEALED, SegmentState.MISSING
 
 
@@ -49,7 +49,7 @@ def counted(segments: Sequence[Segment]) -> int:
 
 
 def plan(
-    policy: Policy,
+    policy: RetentionPolicy,
     segments: Sequence[Segment],
     pinned: Sequence[str] = (),
     busy: Sequence[str] = (),
@@ -98,10 +98,10 @@ def test_what_stays_says_why() -> None:
     pinned, busy = [films[3].filename], [films[4].filename]
     found = plan(SIZE, films, pinned, busy)
     assert [(s.filename, s.reason) for s in found.staying] == [
-        (films[0].filename, Reason.BUSY),
-        (films[1].filename, Reason.INTERRUPTED),
-        (films[3].filename, Reason.PINNED),
-        (films[4].filename, Reason.BUSY),
+        (films[0].filename, KeptReason.BUSY),
+        (films[1].filename, KeptReason.INTERRUPTED),
+        (films[3].filename, KeptReason.PINNED),
+        (films[4].filename, KeptReason.BUSY),
     ]
     assert going(found) == [s.filename for s in films[5:9]]
     assert (found.total_bytes, found.staying_files, found.enough) == (9 * GB, 4, True)
@@ -114,8 +114,10 @@ def test_it_says_when_it_cannot_free_enough() -> None:
     assert "3000000000 bytes more than the policy allows are left" in outcome(found, 2, 2 * GB)
 
 
-@pytest.mark.parametrize("policy", [Policy(), Policy(enabled=True, max_age_days=1)])
-def test_a_manual_policy_takes_nothing(policy: Policy) -> None:
+@pytest.mark.parametrize(
+    "policy", [RetentionPolicy(), RetentionPolicy(enabled=True, max_age_days=1)]
+)
+def test_a_manual_policy_takes_nothing(policy: RetentionPolicy) -> None:
     """Whatever else it says."""
     planner = Planner(policy, counted(TEN), NOON, 0)
     assert planner.done
@@ -177,17 +179,17 @@ def test_outcomes_are_told() -> None:
     [
         (AGE, []),
         (SIZE, []),
-        (Policy(), []),
-        (Policy(PolicyType.AGE, True), ["max_age_days"]),
-        (Policy(PolicyType.AGE, False, max_size_gb=5), ["max_age_days"]),
-        (Policy(PolicyType.SIZE, True, max_age_days=5), ["max_size_gb"]),
-        (Policy(PolicyType.AGE, True, 0), ["max_age_days"]),
-        (Policy(PolicyType.AGE, True, 36_501), ["max_age_days"]),
-        (Policy(PolicyType.AGE, True, float("nan")), ["max_age_days"]),
-        (Policy(PolicyType.SIZE, True, -1, float("inf")), ["max_age_days", "max_size_gb"]),
+        (RetentionPolicy(), []),
+        (RetentionPolicy(PolicyType.AGE, True), ["max_age_days"]),
+        (RetentionPolicy(PolicyType.AGE, False, max_size_gb=5), ["max_age_days"]),
+        (RetentionPolicy(PolicyType.SIZE, True, max_age_days=5), ["max_size_gb"]),
+        (RetentionPolicy(PolicyType.AGE, True, 0), ["max_age_days"]),
+        (RetentionPolicy(PolicyType.AGE, True, 36_501), ["max_age_days"]),
+        (RetentionPolicy(PolicyType.AGE, True, float("nan")), ["max_age_days"]),
+        (RetentionPolicy(PolicyType.SIZE, True, -1, float("inf")), ["max_age_days", "max_size_gb"]),
     ],
 )
-def test_mistakes_are_named(policy: Policy, fields: list[str]) -> None:
+def test_mistakes_are_named(policy: RetentionPolicy, fields: list[str]) -> None:
     """A policy has what its type needs, and numbers that mean something."""
     assert [field for field, _ in mistakes_of(policy)] == fields
 
@@ -195,8 +197,12 @@ def test_mistakes_are_named(policy: Policy, fields: list[str]) -> None:
 # --- properties ---
 
 policies = st.one_of(
-    st.builds(Policy, st.just(PolicyType.AGE), st.just(True), st.floats(0.01, 50), st.none()),
-    st.builds(Policy, st.just(PolicyType.SIZE), st.just(True), st.none(), st.floats(0.01, 50)),
+    st.builds(
+        RetentionPolicy, st.just(PolicyType.AGE), st.just(True), st.floats(0.01, 50), st.none()
+    ),
+    st.builds(
+        RetentionPolicy, st.just(PolicyType.SIZE), st.just(True), st.none(), st.floats(0.01, 50)
+    ),
 )
 
 
@@ -215,7 +221,7 @@ def archives(draw: st.DrawFn) -> tuple[list[Segment], set[str], set[str]]:
 
 
 @given(policies, archives())
-def test_what_is_protected_is_never_taken(policy: Policy, archive) -> None:
+def test_what_is_protected_is_never_taken(policy: RetentionPolicy, archive) -> None:
     """I5: nothing pinned, busy, growing, interrupted or missing goes."""
     films, pinned, busy = archive
     sealed = {s.filename for s in films if s.state is SEALED}
@@ -223,7 +229,7 @@ def test_what_is_protected_is_never_taken(policy: Policy, archive) -> None:
 
 
 @given(policies, archives())
-def test_the_oldest_go_first(policy: Policy, archive) -> None:
+def test_the_oldest_go_first(policy: RetentionPolicy, archive) -> None:
     """What goes is the beginning of what may go, in order."""
     films, pinned, busy = archive
     allowed = [
@@ -236,7 +242,7 @@ def test_the_oldest_go_first(policy: Policy, archive) -> None:
 
 
 @given(policies, archives())
-def test_it_frees_enough_or_says_that_it_cannot(policy: Policy, archive) -> None:
+def test_it_frees_enough_or_says_that_it_cannot(policy: RetentionPolicy, archive) -> None:
     """Afterwards the policy holds, except for what must stay; and no file goes in vain."""
     films, pinned, busy = archive
     found = plan(policy, films, pinned, busy)
@@ -260,7 +266,7 @@ def test_it_frees_enough_or_says_that_it_cannot(policy: Policy, archive) -> None
 
 
 @given(policies, archives())
-def test_a_second_run_takes_nothing(policy: Policy, archive) -> None:
+def test_a_second_run_takes_nothing(policy: RetentionPolicy, archive) -> None:
     """When a plan is carried out, there is nothing left for the same policy."""
     films, pinned, busy = archive
     found = plan(policy, films, pinned, busy)
@@ -271,7 +277,7 @@ def test_a_second_run_takes_nothing(policy: Policy, archive) -> None:
 
 
 @given(policies, archives(), st.integers(1, 7))
-def test_pieces_make_the_same_plan(policy: Policy, archive, size: int) -> None:
+def test_pieces_make_the_same_plan(policy: RetentionPolicy, archive, size: int) -> None:
     """However the segments come, the plan is the same."""
     films, pinned, busy = archive
     planner = Planner(policy, counted(films), NOON, 100)

@@ -12,27 +12,27 @@ from support.footage import NOON, segment
 from camd.api import views
 from camd.api.events import render
 from camd.model import DamageFound
-from camd.storage.complaints import Complaint, Fault
+from camd.storage.complaints import Finding, FindingKind
 from camd.storage.rounds import (
     MOST_PROBLEMS,
-    Mark,
-    Pace,
-    Round,
-    Rounds,
-    decode_rounds,
-    encode_rounds,
+    ScrubPace,
+    ScrubPosition,
+    ScrubProgress,
+    ScrubRound,
+    decode_progress,
+    encode_progress,
 )
-from camd.storage.stock import Finding, Outcome, RecoveryReport
+from camd.storage.stock import FileOutcome, ReconcileFinding, RecoveryReport
 
 WEEK = timedelta(days=7)
-WRONG = Complaint("a.mp4", Fault.HASH, "is not what was recorded", "Put it back.")
+WRONG = Finding("a.mp4", FindingKind.HASH, "is not what was recorded", "Put it back.")
 
 
 def test_rounds_are_due_by_when_the_last_one_began() -> None:
     """At once for the first, for one that was interrupted, and when the clock was set back."""
-    assert Rounds().seconds_until_due(NOON, WEEK) == 0
-    assert Rounds(Round(NOON), Round(NOON)).seconds_until_due(NOON, WEEK) == 0
-    rested = Rounds().begun(NOON).over(NOON + timedelta(hours=5))
+    assert ScrubProgress().seconds_until_due(NOON, WEEK) == 0
+    assert ScrubProgress(ScrubRound(NOON), ScrubRound(NOON)).seconds_until_due(NOON, WEEK) == 0
+    rested = ScrubProgress().begun(NOON).over(NOON + timedelta(hours=5))
     assert rested.seconds_until_due(NOON + timedelta(days=6), WEEK) == 86400
     assert rested.seconds_until_due(NOON + timedelta(days=9), WEEK) == 0
     assert rested.seconds_until_due(NOON - timedelta(days=1), WEEK) == 0
@@ -40,20 +40,20 @@ def test_rounds_are_due_by_when_the_last_one_began() -> None:
 
 def test_a_round_counts_what_was_checked() -> None:
     """What was passed moves the mark alone; problems are counted beyond those that are kept."""
-    begun = Round(NOON).passed(segment("open.mp4"))
-    assert begun == Round(NOON, at=Mark(NOON, "open.mp4"))
+    begun = ScrubRound(NOON).passed(segment("open.mp4"))
+    assert begun == ScrubRound(NOON, at=ScrubPosition(NOON, "open.mp4"))
     for _ in range(MOST_PROBLEMS + 1):
         begun = begun.checked(segment("b.mp4"), 1000, [WRONG])
     assert (begun.files, begun.read_bytes) == (MOST_PROBLEMS + 1, 1000 * (MOST_PROBLEMS + 1))
     assert (begun.problem_count, len(begun.problems)) == (MOST_PROBLEMS + 1, MOST_PROBLEMS)
-    assert begun.at == Mark(NOON, "b.mp4")
+    assert begun.at == ScrubPosition(NOON, "b.mp4")
 
 
 def test_an_interrupted_round_goes_on_as_it_was() -> None:
     """A restart neither begins anew nor forgets what was found."""
-    current = Round(NOON).checked(segment(), 5, [WRONG])
-    rounds = Rounds(current, Round(NOON - WEEK, ended=NOON))
-    assert decode_rounds(encode_rounds(rounds)) == rounds
+    current = ScrubRound(NOON).checked(segment(), 5, [WRONG])
+    rounds = ScrubProgress(current, ScrubRound(NOON - WEEK, ended=NOON))
+    assert decode_progress(encode_progress(rounds)) == rounds
     assert rounds.begun(NOON + WEEK) == rounds
     assert rounds.over(NOON + WEEK).current is None
 
@@ -63,12 +63,12 @@ def test_an_interrupted_round_goes_on_as_it_was() -> None:
 )
 def test_a_file_of_garbage_is_no_round(data: bytes) -> None:
     """The patrol begins as if there had never been one."""
-    assert decode_rounds(data) == Rounds()
+    assert decode_progress(data) == ScrubProgress()
 
 
 def test_a_fast_disk_is_read_at_the_rate() -> None:
     """What was read, divided by reading and pausing, is what was configured."""
-    pace = Pace(1_000_000)
+    pace = ScrubPace(1_000_000)
     reading = 100 * 0.01
     pausing = sum(pace.pause_after(100_000, 0.01) for _ in range(100))
     assert pausing + reading == pytest.approx(10.0)
@@ -76,13 +76,13 @@ def test_a_fast_disk_is_read_at_the_rate() -> None:
 
 def test_a_slow_disk_is_left_alone_most_of_the_time() -> None:
     """Three quarters of it, whatever the rate would allow."""
-    assert Pace(10**12).pause_after(1 << 20, 2.0) == pytest.approx(6.0)
+    assert ScrubPace(10**12).pause_after(1 << 20, 2.0) == pytest.approx(6.0)
 
 
 @given(st.lists(st.tuples(st.integers(0, 1 << 20), st.floats(0, 5)), min_size=1))
 def test_pauses_are_never_shorter_than_they_are_owed(reads: list[tuple[int, float]]) -> None:
     """However the reads are cut, rate and share hold but for the shortest pause."""
-    pace = Pace(500_000)
+    pace = ScrubPace(500_000)
     paused = sum(pace.pause_after(size, seconds) for size, seconds in reads)
     seconds = sum(each for _, each in reads)
     assert paused >= 3 * seconds - 0.011
@@ -110,18 +110,22 @@ def test_damage_is_a_notification_of_its_own() -> None:
 
 def test_the_status_shows_rounds() -> None:
     """What runs, and what the last one found."""
-    shown = views.patrol(Rounds(None, Round(NOON).checked(segment(), 9, [WRONG])), enabled=True)
+    shown = views.scrub(
+        ScrubProgress(None, ScrubRound(NOON).checked(segment(), 9, [WRONG])), enabled=True
+    )
     assert (shown["enabled"], shown["running"], shown["current_round"]) == (True, False, None)
     last = shown["last_round"]
     assert (last["files_checked"], last["problem_count"]) == (1, 1)
     assert last["problems"][0]["filename"] == "a.mp4"
-    assert views.patrol(Rounds(Round(NOON)), enabled=True)["running"] is True
+    assert views.scrub(ScrubProgress(ScrubRound(NOON)), enabled=True)["running"] is True
 
 
 def test_the_status_shows_what_recovery_found() -> None:
     """Nothing before it began; then when, how many of what, and the first findings."""
     assert views.recovery(None) is None
-    found = [Finding(f"{n}.mp4", Outcome.SEALED, "sealed", 3, 90, 100) for n in range(30)]
+    found = [
+        ReconcileFinding(f"{n}.mp4", FileOutcome.SEALED, "sealed", 3, 90, 100) for n in range(30)
+    ]
     shown = views.recovery(RecoveryReport.of(found, NOON, None))
     assert shown is not None
     assert (shown["began"], shown["ended"], shown["files"]) == (NOON, None, 30)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camd.storage.timeline import NEVER, Position, Span, Timeline
+from camd.storage.timeline import NEVER, IndexPosition, TimeIndex, TimeSpan
 
 SPANS = st.builds(
-    lambda camera, start, length: Span(camera, start, NEVER if length == 9 else start + length),
+    lambda camera, start, length: TimeSpan(camera, start, NEVER if length == 9 else start + length),
     st.sampled_from("ab"),
     st.integers(0, 20),
     st.integers(1, 9),
@@ -16,7 +16,7 @@ SPANS = st.builds(
 MOMENTS = st.none() | st.integers(-1, 30)
 
 
-def begun(spans: list[Span], camera: str | None, until: int | None) -> list[Span]:
+def begun(spans: list[TimeSpan], camera: str | None, until: int | None) -> list[TimeSpan]:
     """Look at every recording: which ones of the camera begin before `until`, newest first."""
     some = [
         s for s in spans if camera in (None, s.camera_id) and (until is None or s.start < until)
@@ -33,15 +33,15 @@ def begun(spans: list[Span], camera: str | None, until: int | None) -> list[Span
     st.integers(0, 12),
 )
 def test_it_says_what_looking_at_all_would_say(
-    at_once: list[Span],
-    added: list[Span],
+    at_once: list[TimeSpan],
+    added: list[TimeSpan],
     camera: str | None,
     since: int | None,
     until: int | None,
     offset: int,
 ) -> None:
     """Made at once or bit by bit, with some taken out again: counts and positions are right."""
-    timeline = Timeline.of(at_once)
+    timeline = TimeIndex.of(at_once)
     for span in added:
         timeline.add(span)
     gone, kept = added[: len(added) // 2], at_once + added[len(added) // 2 :]
@@ -60,12 +60,12 @@ def test_it_says_what_looking_at_all_would_say(
         assert position is None
     else:
         start = fitting[offset].start
-        assert position == Position(start, offset - [s.start for s in fitting].index(start))
+        assert position == IndexPosition(start, offset - [s.start for s in fitting].index(start))
 
 
 def test_strange_cameras_cost_no_memory() -> None:
     """Asking for cameras that never recorded leaves nothing behind."""
-    timeline = Timeline.of([Span("a", 0, 1)])
+    timeline = TimeIndex.of([TimeSpan("a", 0, 1)])
     for number in range(100):
         assert timeline.count(f"x{number}", None, None) == 0
     assert list(timeline._cameras) == ["a"]

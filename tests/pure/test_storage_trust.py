@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camd.storage.trust import Arrival, ClockTrust, Reading, decode_trust, encode_trust
+from camd.storage.trust import ClockReading, ClockTrust, FootageArrival, decode_trust, encode_trust
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -28,7 +28,7 @@ class Machine:
 
     def look(self) -> ClockTrust:
         """Let retention look at the clocks."""
-        reading = Reading(self.true + self.off, self.up, f"boot{self.boot}", self.synchronised)
+        reading = ClockReading(self.true + self.off, self.up, f"boot{self.boot}", self.synchronised)
         self.trust = ClockTrust.first(reading) if self.trust is None else self.trust.then(reading)
         return self.trust
 
@@ -45,9 +45,9 @@ class Machine:
         self.off = self.off if off is None else off
         return self.look()
 
-    def film(self) -> tuple[datetime, Arrival, datetime]:
+    def film(self) -> tuple[datetime, FootageArrival, datetime]:
         """Record something that ends now: its stamp, its arrival, and when it really ended."""
-        return self.true + self.off, Arrival(f"boot{self.boot}", self.up), self.true
+        return self.true + self.off, FootageArrival(f"boot{self.boot}", self.up), self.true
 
 
 def test_a_clock_that_nobody_sets_is_believed() -> None:

@@ -15,27 +15,27 @@ from camd.clock import from_unix_micros
 from camd.model import Cause, Gap, SegmentState, SessionState, clock_was_set
 from camd.storage.accounts import (
     SEAM,
+    IndexedSession,
     JournalFacts,
-    SessionAccount,
     judge_index,
     judge_session,
     uncovered,
 )
-from camd.storage.complaints import Fault
+from camd.storage.complaints import FindingKind
 from camd.storage.records import (
     GapNoted,
-    Scars,
+    JournalDamage,
     SegmentNoted,
     SegmentRemoved,
     SessionNoted,
+    count_damage,
     decode,
     encode,
-    scars,
 )
-from camd.storage.verify import Seen, Shape, judge_file
+from camd.storage.verify import FileContents, FileShape, judge_file
 
-SEALED = Seen(
-    *("a.mp4", Shape.SEALED, 1000),
+SEALED = FileContents(
+    *("a.mp4", FileShape.SEALED, 1000),
     identity=WHO,
     frames=90,
     duration_seconds=3.0,
@@ -49,7 +49,7 @@ KNOWN = segment(
     frames=90,
     duration_seconds=3.0,
 )
-INTERRUPTED = attrs.evolve(SEALED, shape=Shape.INTERRUPTED, sha256=None)
+INTERRUPTED = attrs.evolve(SEALED, shape=FileShape.INTERRUPTED, sha256=None)
 
 
 def known(**facts: object):
@@ -57,13 +57,13 @@ def known(**facts: object):
     return attrs.evolve(KNOWN, **facts)
 
 
-def faults(complaints) -> list[Fault]:
+def faults(complaints) -> list[FindingKind]:
     """Name what is wrong; everything comes with words and advice."""
     assert all(c.text and c.advice.endswith(".") and "\n" not in c.text for c in complaints)
     return [complaint.fault for complaint in complaints]
 
 
-def seen(**facts: object) -> Seen:
+def seen(**facts: object) -> FileContents:
     """Describe a sealed file, but for what a test says."""
     return attrs.evolve(SEALED, **facts)
 
@@ -72,51 +72,55 @@ def seen(**facts: object) -> Seen:
     ("found", "expected", "wrong"),
     [
         (SEALED, KNOWN, []),
-        (seen(shape=Shape.BUSY), None, []),
-        (seen(shape=Shape.GONE), KNOWN, [Fault.REMOVED]),
-        (seen(shape=Shape.GONE), None, []),
-        (seen(shape=Shape.GONE), known(state=SegmentState.MISSING), [Fault.REMOVED]),
-        (seen(shape=Shape.GONE), known(state=SegmentState.MISSING, frames=0), []),
-        (seen(shape=Shape.FOREIGN), known(state=SegmentState.MISSING, frames=0), [Fault.FOREIGN]),
-        (seen(undecodable="has no key frame"), KNOWN, [Fault.UNDECODABLE]),
-        (seen(shape=Shape.UNREADABLE, broken="EIO"), KNOWN, [Fault.UNREADABLE]),
-        (seen(shape=Shape.FOREIGN), None, [Fault.FOREIGN]),
-        (seen(shape=Shape.FOREIGN), KNOWN, [Fault.DAMAGED]),
-        (seen(shape=Shape.EMPTY), None, [Fault.EMPTY]),
-        (seen(shape=Shape.EMPTY, size_bytes=0), KNOWN, [Fault.DAMAGED]),
-        (seen(broken="is cut short"), KNOWN, [Fault.DAMAGED]),
-        (seen(broken="is cut short"), None, [Fault.DAMAGED]),
-        (SEALED, None, [Fault.UNKNOWN]),
-        (SEALED, known(state=SegmentState.MISSING), [Fault.STATE]),
-        (SEALED, known(state=SegmentState.OPEN), [Fault.STATE]),
-        (SEALED, known(state=SegmentState.INTERRUPTED), [Fault.STATE]),
-        (INTERRUPTED, known(state=SegmentState.OPEN), [Fault.INTERRUPTED]),
-        (INTERRUPTED, KNOWN, [Fault.STATE]),
-        (INTERRUPTED, None, [Fault.INTERRUPTED]),
-        (SEALED, known(size_bytes=999), [Fault.SIZE]),
-        (SEALED, known(frames=89), [Fault.CONTENT]),
-        (SEALED, known(duration_seconds=3.002), [Fault.CONTENT]),
+        (seen(shape=FileShape.BUSY), None, []),
+        (seen(shape=FileShape.GONE), KNOWN, [FindingKind.REMOVED]),
+        (seen(shape=FileShape.GONE), None, []),
+        (seen(shape=FileShape.GONE), known(state=SegmentState.MISSING), [FindingKind.REMOVED]),
+        (seen(shape=FileShape.GONE), known(state=SegmentState.MISSING, frames=0), []),
+        (
+            seen(shape=FileShape.FOREIGN),
+            known(state=SegmentState.MISSING, frames=0),
+            [FindingKind.FOREIGN],
+        ),
+        (seen(undecodable="has no key frame"), KNOWN, [FindingKind.UNDECODABLE]),
+        (seen(shape=FileShape.UNREADABLE, broken="EIO"), KNOWN, [FindingKind.UNREADABLE]),
+        (seen(shape=FileShape.FOREIGN), None, [FindingKind.FOREIGN]),
+        (seen(shape=FileShape.FOREIGN), KNOWN, [FindingKind.DAMAGED]),
+        (seen(shape=FileShape.EMPTY), None, [FindingKind.EMPTY]),
+        (seen(shape=FileShape.EMPTY, size_bytes=0), KNOWN, [FindingKind.DAMAGED]),
+        (seen(broken="is cut short"), KNOWN, [FindingKind.DAMAGED]),
+        (seen(broken="is cut short"), None, [FindingKind.DAMAGED]),
+        (SEALED, None, [FindingKind.UNKNOWN]),
+        (SEALED, known(state=SegmentState.MISSING), [FindingKind.STATE]),
+        (SEALED, known(state=SegmentState.OPEN), [FindingKind.STATE]),
+        (SEALED, known(state=SegmentState.INTERRUPTED), [FindingKind.STATE]),
+        (INTERRUPTED, known(state=SegmentState.OPEN), [FindingKind.INTERRUPTED]),
+        (INTERRUPTED, KNOWN, [FindingKind.STATE]),
+        (INTERRUPTED, None, [FindingKind.INTERRUPTED]),
+        (SEALED, known(size_bytes=999), [FindingKind.SIZE]),
+        (SEALED, known(frames=89), [FindingKind.CONTENT]),
+        (SEALED, known(duration_seconds=3.002), [FindingKind.CONTENT]),
         (SEALED, known(duration_seconds=3.0005), []),
-        (SEALED, known(session_id="another"), [Fault.IDENTITY]),
-        (SEALED, known(number=1), [Fault.IDENTITY]),
-        (SEALED, known(sha256="cd" * 32), [Fault.HASH]),
+        (SEALED, known(session_id="another"), [FindingKind.IDENTITY]),
+        (SEALED, known(number=1), [FindingKind.IDENTITY]),
+        (SEALED, known(sha256="cd" * 32), [FindingKind.HASH]),
         (seen(sha256=None), known(sha256="cd" * 32), []),
-        (seen(sha256=None), known(sha256=None), [Fault.UNHASHED]),
-        (seen(shape=Shape.MATROSKA, identity=None), KNOWN, []),
-        (seen(shape=Shape.MATROSKA, identity=None, sha256="0"), KNOWN, [Fault.HASH]),
-        (seen(shape=Shape.MATROSKA, identity=None), None, [Fault.UNKNOWN]),
+        (seen(sha256=None), known(sha256=None), [FindingKind.UNHASHED]),
+        (seen(shape=FileShape.MATROSKA, identity=None), KNOWN, []),
+        (seen(shape=FileShape.MATROSKA, identity=None, sha256="0"), KNOWN, [FindingKind.HASH]),
+        (seen(shape=FileShape.MATROSKA, identity=None), None, [FindingKind.UNKNOWN]),
     ],
 )
-def test_a_file_is_judged_by_what_the_index_knows(found: Seen, expected, wrong) -> None:
+def test_a_file_is_judged_by_what_the_index_knows(found: FileContents, expected, wrong) -> None:
     """Each way to differ has its own name, and what is as it was has none."""
     assert faults(judge_file(found, expected)) == wrong
 
 
 def test_a_second_file_of_a_segment_is_a_copy_or_a_new_name() -> None:
     """Which one, depends on whether the file is there that the index knows."""
-    assert faults(judge_file(SEALED, None, "b.mp4")) == [Fault.COPY]
+    assert faults(judge_file(SEALED, None, "b.mp4")) == [FindingKind.COPY]
     (complaint,) = judge_file(SEALED, None, "-b.mp4")
-    assert complaint.fault is Fault.RENAMED
+    assert complaint.fault is FindingKind.RENAMED
     assert complaint.text == "is b.mp4, renamed"
 
 
@@ -146,12 +150,12 @@ def files(*spans: tuple[float, float], **facts: object):
     )
 
 
-def judged(segments, gaps=(), captured: int | None = None, **facts: object) -> list[Fault]:
+def judged(segments, gaps=(), captured: int | None = None, **facts: object) -> list[FindingKind]:
     """Judge a session of these files and ledger entries; its sums are right unless given."""
     written = sum(each.frames for each in segments)
     exact = sum(entry.frames for entry in gaps if entry.exact)
     total = written + exact if captured is None else captured
-    account = SessionAccount(session(segments=segments, gaps=gaps, **facts), total, written)
+    account = IndexedSession(session(segments=segments, gaps=gaps, **facts), total, written)
     return faults(judge_session(account))
 
 
@@ -163,19 +167,19 @@ def test_files_without_a_seam_are_all_right() -> None:
 def test_a_hole_needs_a_ledger_entry() -> None:
     """Time between two files is covered by entries, or said to be in neither."""
     apart = files((0, 10), (15, 20))
-    assert judged(apart) == [Fault.UNCOVERED]
+    assert judged(apart) == [FindingKind.UNCOVERED]
     assert judged(apart, (gap(10, 15),)) == []
     assert judged(apart, (gap(10, 12), gap(12.2, 15))) == []
-    assert judged(apart, (gap(10, 12),)) == [Fault.UNCOVERED]
-    assert judged(apart, (gap(11, 14),)) == [Fault.UNCOVERED, Fault.UNCOVERED]
+    assert judged(apart, (gap(10, 12),)) == [FindingKind.UNCOVERED]
+    assert judged(apart, (gap(11, 14),)) == [FindingKind.UNCOVERED, FindingKind.UNCOVERED]
 
 
 def test_an_overlap_is_a_fault_unless_the_clock_was_stepped() -> None:
     """Two files of one session never hold the same time."""
     overlapping = files((0, 10), (8, 20))
-    assert judged(overlapping) == [Fault.OVERLAP]
+    assert judged(overlapping) == [FindingKind.OVERLAP]
     assert judged(overlapping, (step(8, -2),)) == []
-    assert judged(overlapping, (step(8, -1),)) == [Fault.OVERLAP]
+    assert judged(overlapping, (step(8, -1),)) == [FindingKind.OVERLAP]
 
 
 def step(at: float, by: float) -> Gap:
@@ -207,13 +211,13 @@ def test_a_span_with_holes_is_longer_than_what_is_missing_in_it() -> None:
     """An entry about frames that a source left out has the span, and how much of it is missing."""
     holes = {"cause": Cause.FRAMES_DROPPED_BY_SOURCE, "duration_seconds": 2.0}
     assert judged(files((0, 10)), (gap(1, 9, **holes),)) == []
-    assert judged(files((0, 10)), (gap(1, 2, **holes),)) == [Fault.SUMS]
+    assert judged(files((0, 10)), (gap(1, 2, **holes),)) == [FindingKind.SUMS]
 
 
 def test_two_files_with_one_number_are_a_fault() -> None:
     """A segment is one file."""
     twice = tuple(attrs.evolve(each, number=0) for each in files((0, 10), (10, 20)))
-    assert judged(twice) == [Fault.OVERLAP]
+    assert judged(twice) == [FindingKind.OVERLAP]
 
 
 def test_the_newest_file_of_a_running_session_is_not_judged() -> None:
@@ -222,7 +226,7 @@ def test_the_newest_file_of_a_running_session_is_not_judged() -> None:
     growing = (first, attrs.evolve(second, state=SegmentState.OPEN))
     running = {"state": SessionState.RECORDING, "end": None}
     assert judged(growing, **running) == []
-    assert judged((first, second), **running) == [Fault.UNCOVERED]
+    assert judged((first, second), **running) == [FindingKind.UNCOVERED]
 
 
 def test_sums_have_to_add_up_when_a_session_is_over() -> None:
@@ -230,8 +234,8 @@ def test_sums_have_to_add_up_when_a_session_is_over() -> None:
     one = files((0, 10))
     exact = gap(10, 11, frames=5, exact=True)
     assert judged(one, (exact,)) == []
-    assert judged(one, (exact,), captured=9) == [Fault.SUMS]
-    assert judged(one, captured=10) == [Fault.SUMS]
+    assert judged(one, (exact,), captured=9) == [FindingKind.SUMS]
+    assert judged(one, captured=10) == [FindingKind.SUMS]
     assert judged(one, captured=0, state=SessionState.WAITING) == []
 
 
@@ -240,7 +244,7 @@ def test_sums_have_to_add_up_when_a_session_is_over() -> None:
 )
 def test_an_entry_that_contradicts_itself_is_a_fault(entry) -> None:
     """Its length is that between its ends, and neither time nor frames are negative."""
-    assert judged(files((0, 10)), (entry,), captured=9) == [Fault.SUMS]
+    assert judged(files((0, 10)), (entry,), captured=9) == [FindingKind.SUMS]
 
 
 moments = st.integers(0, 50).map(float)
@@ -269,14 +273,18 @@ def test_what_is_uncovered_is_what_no_gap_has(
     ("trouble", "journal", "wrong"),
     [
         ("", JournalFacts(1), []),
-        ("is not there", JournalFacts(1), [Fault.INDEX]),
-        ("cannot be read: garbage", JournalFacts(1), [Fault.INDEX]),
-        ("", JournalFacts(0), [Fault.JOURNAL]),
-        ("", JournalFacts(2, missing=("journal-000002.jsonl",)), [Fault.JOURNAL]),
-        ("", JournalFacts(1, unreadable=(("journal-000001.jsonl", "EIO"),)), [Fault.JOURNAL]),
-        ("", JournalFacts(1, short=True), [Fault.JOURNAL]),
-        ("", JournalFacts(1, scars=Scars(damaged=1)), [Fault.JOURNAL]),
-        ("", JournalFacts(1, scars=Scars(torn=1, unknown=1)), [Fault.TORN, Fault.TORN]),
+        ("is not there", JournalFacts(1), [FindingKind.INDEX]),
+        ("cannot be read: garbage", JournalFacts(1), [FindingKind.INDEX]),
+        ("", JournalFacts(0), [FindingKind.JOURNAL]),
+        ("", JournalFacts(2, missing=("journal-000002.jsonl",)), [FindingKind.JOURNAL]),
+        ("", JournalFacts(1, unreadable=(("journal-000001.jsonl", "EIO"),)), [FindingKind.JOURNAL]),
+        ("", JournalFacts(1, short=True), [FindingKind.JOURNAL]),
+        ("", JournalFacts(1, scars=JournalDamage(damaged=1)), [FindingKind.JOURNAL]),
+        (
+            "",
+            JournalFacts(1, scars=JournalDamage(torn=1, unknown=1)),
+            [FindingKind.TORN, FindingKind.TORN],
+        ),
     ],
 )
 def test_index_and_journal_are_judged(trouble: str, journal: JournalFacts, wrong) -> None:
@@ -302,18 +310,18 @@ def test_every_record_comes_back_as_it_was() -> None:
     """A timed session too: its limit is in the line, and is read from it."""
     data = encode(EVERYTHING)
     assert list(decode(data)) == EVERYTHING
-    assert scars(data) == Scars()
+    assert count_damage(data) == JournalDamage()
 
 
 def test_lines_without_meaning_are_told_apart() -> None:
     """A line that a crash cut, one that was damaged later, and one of a later version."""
     line = encode(EVERYTHING[:1])
-    assert scars(line[:50] + b"\n" + line) == Scars(torn=1)
-    assert scars(line + bytes(100)) == Scars(torn=1)
+    assert count_damage(line[:50] + b"\n" + line) == JournalDamage(torn=1)
+    assert count_damage(line + bytes(100)) == JournalDamage(torn=1)
     damaged = line.replace(b"a.mp4", b"b.mp4")
-    assert scars(damaged + line) == Scars(damaged=1)
+    assert count_damage(damaged + line) == JournalDamage(damaged=1)
     later = b'{"kind":"weather","fact":{}}'
-    assert scars(_checked_line(later)) == Scars(unknown=1)
+    assert count_damage(_checked_line(later)) == JournalDamage(unknown=1)
 
 
 def _checked_line(text: bytes) -> bytes:

@@ -9,7 +9,7 @@ import attrs
 from camd.config.schema import CameraConfig
 from camd.devices.adoption import adopt
 from camd.devices.assignment import Assignment, assign
-from camd.model import CameraId, Device, Rung, Trouble
+from camd.model import CameraId, Device, MatchedBy, Problem
 
 
 class Machine:
@@ -32,10 +32,10 @@ class Machine:
             for seat in self.now.seats
         }
 
-    def rung(self, camera_id: str) -> Rung | None:
+    def rung(self, camera_id: str) -> MatchedBy | None:
         return next(seat.rung for seat in self.now.seats if seat.camera_id == camera_id)
 
-    def trouble(self, camera_id: str) -> Trouble:
+    def trouble(self, camera_id: str) -> Problem:
         return next(seat.trouble for seat in self.now.seats if seat.camera_id == camera_id)
 
     def adopt(self, camera_id: str, device: Device) -> None:

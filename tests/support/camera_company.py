@@ -13,7 +13,7 @@ from support.plugged import entry
 from camd.camera import machine as m
 from camd.devices.adoption import adopt
 from camd.devices.assignment import Assignment, assign
-from camd.devices.leases import Leases
+from camd.devices.leases import DeviceLeases
 from camd.model import CameraId, Device
 
 CONFIGURED = (entry("door", serial="B2"), entry("gate", port="1-3", swap="accept"))
@@ -33,7 +33,7 @@ class Company:
 
     def __init__(self) -> None:
         self.world = World()
-        self.leases = Leases()
+        self.leases = DeviceLeases()
         self.now = Assignment()
         self.adopted = ""
         self.shells: dict[str, Shell] = {}

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import attrs
 from media_streams import VIDEO_ONLY, Sample, fragment
 
-from camd.camera.queue import Captured
+from camd.camera.queue import CapturedFragment
 from camd.media.fragments import Fragment, FragmentReader, Init
 
 TIMESCALE = 15360
@@ -59,11 +59,11 @@ def filmed(*counts: int, frame_bytes: int = 100, group: int = 10) -> tuple[Init,
     return read(film.head + b"".join(film.next(count) for count in counts))
 
 
-def captured(fragments: list[Fragment], since: datetime = EPOCH) -> Iterator[Captured]:
+def captured(fragments: list[Fragment], since: datetime = EPOCH) -> Iterator[CapturedFragment]:
     """Say of fragments that they were there from `since` on, without a hole."""
     for each in fragments:
         start = since + timedelta(seconds=each.start_seconds)
-        yield Captured(each, start, start + timedelta(seconds=each.duration_seconds))
+        yield CapturedFragment(each, start, start + timedelta(seconds=each.duration_seconds))
 
 
 def frames_in(data: bytes) -> tuple[int, bytes]:

@@ -11,13 +11,13 @@ import trio
 from support.camera_stage import MemoryStorage, Studio, find_program, memory_storage
 
 from camd.camera.actor import Camera
-from camd.camera.encoders import Untried
-from camd.camera.keeping import Keeping
+from camd.camera.encoders import UntriedEncoders
+from camd.camera.keeping import BindingStore
 from camd.camera.roster import Cameras
-from camd.camera.seats import Seats
+from camd.camera.seats import DeviceBinder
 from camd.config.schema import CameraConfig, Config, DiscoveryConfig
-from camd.devices.identity import Known
-from camd.model import CameraId, CameraState, Device, Event, Seat, V4l2Source
+from camd.devices.identity import KnownCamera
+from camd.model import CameraId, CameraState, Device, Event, MatchState, V4l2Source
 from camd.runtime.fanout import Fanout
 from camd.runtime.published import Published
 
@@ -42,16 +42,16 @@ class FakeSurvey:
 class KeptInMemory:
     """Where known cameras survive the service."""
 
-    known: tuple[Known, ...] = ()
+    known: tuple[KnownCamera, ...] = ()
     seconds: float = 0.0  # that saving takes
     full: bool = False
 
-    async def load(self) -> tuple[Known, ...]:
+    async def load(self) -> tuple[KnownCamera, ...]:
         """Return what was kept."""
         await trio.lowlevel.checkpoint()
         return self.known
 
-    async def save(self, known: tuple[Known, ...]) -> None:
+    async def save(self, known: tuple[KnownCamera, ...]) -> None:
         """Keep it."""
         await trio.sleep(self.seconds)
         if self.full:
@@ -65,11 +65,11 @@ class StudioCameras(Cameras):
 
     studio: Studio = attrs.field(factory=Studio)
 
-    def add(self, config: CameraConfig, seat: Seat | None = None) -> Camera:
+    def add(self, config: CameraConfig, seat: MatchState | None = None) -> Camera:
         """Start a camera on the stage."""
         camera = super().add(config, seat)
         camera.capture.launch, camera.capture.find_program = self.studio.launch, find_program
-        camera.capture.abilities = Untried()
+        camera.capture.abilities = UntriedEncoders()
         return camera
 
 
@@ -78,7 +78,7 @@ class House:
     """Everything around a machine's cameras."""
 
     cameras: StudioCameras
-    seats: Seats
+    seats: DeviceBinder
     survey: FakeSurvey
     kept: KeptInMemory
     storage: MemoryStorage
@@ -115,10 +115,10 @@ async def open_house(
             cameras = StudioCameras(config, storage, events, nursery)
             for camera in entries:
                 local = isinstance(camera.source, V4l2Source)
-                cameras.add(camera, Seat(camera.id, None) if local else None)
-            keeping = Keeping(kept)
+                cameras.add(camera, MatchState(camera.id, None) if local else None)
+            keeping = BindingStore(kept)
             await nursery.start(keeping.serve)
-            cameras.seats = seats = Seats(config, cameras, survey, keeping)
+            cameras.seats = seats = DeviceBinder(config, cameras, survey, keeping)
             await seats.begin()
             nursery.start_soon(seats.follow)
             yield House(cameras, seats, survey, kept, storage, heard)

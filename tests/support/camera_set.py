@@ -16,8 +16,8 @@ import trio
 from support.disk import roomy_disk
 
 from camd.camera.actor import Camera
-from camd.camera.capture import Capture
-from camd.camera.program import Program, find_ffmpeg
+from camd.camera.capture import CapturePlanner
+from camd.camera.program import FFmpegBinary, find_ffmpeg
 from camd.config.schema import (
     CameraConfig,
     Config,
@@ -26,13 +26,13 @@ from camd.config.schema import (
     ServerConfig,
     StorageConfig,
 )
-from camd.media.stored import probe, sealed_moov_offset
+from camd.media.stored import sealed_moov_offset, summarise
 from camd.model import (
     CameraId,
     CameraState,
     Event,
     RecordingChanged,
-    RecordingWish,
+    RecordingRequest,
     Segment,
     SegmentState,
     Session,
@@ -44,7 +44,7 @@ from camd.runtime.spawn import Child, open_child
 from camd.storage.actor import Storage, open_storage
 from camd.storage.disk import Disk
 
-WISH = RecordingWish("tester")
+WISH = RecordingRequest("tester")
 _TWO = ThreadPoolExecutor(2)
 _AT_A_TIME = 10  # files that one FFmpeg looks at
 
@@ -107,7 +107,7 @@ async def open_set(
     stall: float = 10.0,
     disk: Disk | None = None,
     state_dir: Path | None = None,
-    found: Program | None = None,
+    found: FFmpegBinary | None = None,
     input_options: tuple[str, ...] = (),
 ) -> AsyncIterator[Set]:
     """Run one camera that records into `folder` while the block runs.
@@ -128,7 +128,7 @@ async def open_set(
             children.append(child)
             yield child
 
-    async def find_program() -> Program:
+    async def find_program() -> FFmpegBinary:
         return found or await find_ffmpeg(config.ffmpeg)
 
     events: Fanout[Event] = Fanout()
@@ -138,7 +138,7 @@ async def open_set(
     )
     with events.subscribed(heard.append):
         async with open_storage(config.storage, events, disk or roomy_disk()) as storage:
-            capture = Capture(camera_config, config, find_program, launch)
+            capture = CapturePlanner(camera_config, config, find_program, launch)
             camera = Camera(camera_config, config, storage, events, capture)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(camera.serve)  # noqa: ASYNC113 - its mailbox takes calls
@@ -216,7 +216,7 @@ def check_file(folder: Path, segment: Segment) -> Path:
     if path.suffix == ".mp4":
         offset = sealed_moov_offset(data[:48])
         assert offset is not None
-        said = probe(data[:65536], data[offset:])
+        said = summarise(data[:65536], data[offset:])
         assert (said.frames, said.duration_seconds) == (segment.frames, segment.duration_seconds)
         assert said.identity is not None
         assert said.identity.session_id == segment.session_id

@@ -8,13 +8,13 @@ import attrs
 from support.camera_world import Child, World
 
 from camd.camera import machine as m
-from camd.devices.leases import Leases
-from camd.model import CameraState, Device, Seat, Trouble
+from camd.devices.leases import DeviceLeases
+from camd.model import CameraState, Device, MatchState, Problem
 
-BROKEN = Trouble("broken", "It broke", "Mend it.")
-BUSY = Trouble("busy", "It is still open", "Wait.")
-STALLED = Trouble("stalled", "It delivers nothing", "Shake it.")
-UNPLUGGED = Trouble("absent", "It is not there", "Plug it in.")
+BROKEN = Problem("broken", "It broke", "Mend it.")
+BUSY = Problem("busy", "It is still open", "Wait.")
+STALLED = Problem("stalled", "It delivers nothing", "Shake it.")
+UNPLUGGED = Problem("absent", "It is not there", "Plug it in.")
 
 
 @attrs.define(eq=False)
@@ -23,10 +23,10 @@ class Shell:
 
     camera_id: str
     world: World
-    leases: Leases
-    seat: Seat
-    machine: m.Machine = attrs.field(factory=m.Machine)
-    mailbox: deque[m.Event | Seat] = attrs.field(factory=deque)
+    leases: DeviceLeases
+    seat: MatchState
+    machine: m.CaptureState = attrs.field(factory=m.CaptureState)
+    mailbox: deque[m.CaptureEvent | MatchState] = attrs.field(factory=deque)
     child: Child | None = None
     resting: bool = False
     session: bool = False
@@ -36,9 +36,9 @@ class Shell:
             self.step(m.DeviceLost(self.seat.trouble or UNPLUGGED))
 
     @property
-    def offered(self) -> Seat:
+    def offered(self) -> MatchState:
         """The latest seat, heard of or not."""
-        seats = [item for item in self.mailbox if isinstance(item, Seat)]
+        seats = [item for item in self.mailbox if isinstance(item, MatchState)]
         return seats[-1] if seats else self.seat
 
     @property
@@ -67,12 +67,12 @@ class Shell:
     def read(self) -> None:
         """Take the next message out of the mailbox."""
         item = self.mailbox.popleft()
-        if isinstance(item, Seat):
+        if isinstance(item, MatchState):
             self.sit(item)
         else:
             self.step(item)
 
-    def sit(self, seat: Seat) -> None:
+    def sit(self, seat: MatchState) -> None:
         """Change seats: another device is a loss first."""
         before, after = self.seat.device, seat.device
         self.seat = seat
@@ -83,21 +83,21 @@ class Shell:
                 self.step(m.DeviceLost(UNPLUGGED))
             self.step(m.DeviceCame())
 
-    def step(self, event: m.Event) -> None:
+    def step(self, event: m.CaptureEvent) -> None:
         """Let the machine answer, and do what it says."""
         self.machine, actions = m.step(self.machine, event)
         for action in actions:
             match action:
-                case m.Action.SPAWN:
+                case m.CaptureAction.SPAWN:
                     assert self.child is None, "two children of one camera"
                     assert not self.end_is_under_way, "the last one's end is not known yet"
                     self.spawn(self.seat.device)
-                case m.Action.TERMINATE:
+                case m.CaptureAction.TERMINATE:
                     if self.child is not None:
                         self.child.told = True
-                case m.Action.REST:
+                case m.CaptureAction.REST:
                     self.resting = True
-                case m.Action.WAKE:
+                case m.CaptureAction.WAKE:
                     self.resting = False
 
     def spawn(self, device: Device | None) -> None:

@@ -20,10 +20,10 @@ from support.disk import MemoryDisk
 from camd import clock
 from camd.camera import children
 from camd.camera.actor import Camera
-from camd.camera.capture import Capture
-from camd.camera.program import Program
+from camd.camera.capture import CapturePlanner
+from camd.camera.program import FFmpegBinary
 from camd.config.schema import CameraConfig, Config, FfmpegConfig, RecordingConfig, StorageConfig
-from camd.media.stored import probe, sealed_moov_offset
+from camd.media.stored import sealed_moov_offset, summarise
 from camd.model import (
     CameraChanged,
     CameraId,
@@ -31,7 +31,7 @@ from camd.model import (
     Event,
     Gap,
     RecordingChanged,
-    RecordingWish,
+    RecordingRequest,
     Segment,
     SegmentState,
     Session,
@@ -40,9 +40,9 @@ from camd.model import (
 )
 from camd.runtime import spawn
 from camd.runtime.fanout import Fanout
-from camd.runtime.looking import Looks
+from camd.runtime.looking import PathLookup
 from camd.storage.actor import Storage
-from camd.storage.guard import Guard
+from camd.storage.guard import SpaceMonitor
 from camd.storage.levels import Thresholds, Usage, level_of
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ FOLDER = Path("/disk")
 VOLUME_BYTES = 10**12
 CAMERA = CameraId("camera0")
 RECORDING = RecordingConfig()
-ANN, BOB = RecordingWish("ann"), RecordingWish("bob")
+ANN, BOB = RecordingRequest("ann"), RecordingRequest("bob")
 
 
 @attrs.define(eq=False)
@@ -294,7 +294,7 @@ class Studio:
 
 
 @attrs.define(eq=False)
-class MemoryGuard(Guard):
+class MemoryGuard(SpaceMonitor):
     """A guard whose samples are taken when somebody asks, in so many seconds."""
 
     seconds: float = 0.0
@@ -373,7 +373,7 @@ class Node:
         return "/dev/video0"
 
 
-class AtOnce(Looks):
+class AtOnce(PathLookup):
     """Looks at nodes that are played, without a thread, which an autojump clock does not know."""
 
     async def ask(self, look: Callable[[], T], otherwise: T) -> T:
@@ -382,7 +382,7 @@ class AtOnce(Looks):
 
 
 @attrs.define(eq=False)
-class OnceCapture(Capture):
+class OnceCapture(CapturePlanner):
     """A camera whose film is played once."""
 
     @property
@@ -455,7 +455,7 @@ class Stage:
                 assert len(data) == segment.size_bytes
                 offset = sealed_moov_offset(data[:48])
                 assert offset is not None
-                assert probe(data[:65536], data[offset:]).frames == frames
+                assert summarise(data[:65536], data[offset:]).frames == frames
             assert self.storage.segments[segment.filename] == segment
         assert self.disk.open_files == 0
         assert self.storage.still_growing == []
@@ -501,7 +501,9 @@ async def open_stage(
     disk, guard = storage.disk, storage.guard
     studio = Studio(deque(parts))
     camera_config = CameraConfig(CAMERA, source, always_on=always_on)
-    capture = (OnceCapture if once else Capture)(camera_config, config, find_program, studio.launch)
+    capture = (OnceCapture if once else CapturePlanner)(
+        camera_config, config, find_program, studio.launch
+    )
     capture.looks = AtOnce()
     camera = Camera(camera_config, config, storage, events, capture)
     with events.subscribed(heard.append):
@@ -514,7 +516,7 @@ async def open_stage(
     assert studio.alive == 0
 
 
-async def find_program() -> Program:
+async def find_program() -> FFmpegBinary:
     """Find a program that is never run."""
     await trio.lowlevel.checkpoint()
-    return Program(Path("/usr/bin/ffmpeg"), (5, 1))
+    return FFmpegBinary(Path("/usr/bin/ffmpeg"), (5, 1))

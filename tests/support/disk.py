@@ -11,8 +11,8 @@ from pathlib import Path
 
 import attrs
 
-from camd.storage.disk import PosixDisk, PosixFile, Standing
-from camd.storage.identity import Place
+from camd.storage.disk import FileStanding, PosixDisk, PosixFile
+from camd.storage.identity import FolderLocation
 from camd.storage.levels import Usage
 
 MODIFIED = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -34,11 +34,11 @@ class MemoryFile:
         """Say always the same."""
         return MODIFIED
 
-    def standing(self, path: Path) -> Standing:
+    def standing(self, path: Path) -> FileStanding:
         """Look the file up by its name."""
         named = self._disk.files.get(path)
         linked = any(file is self for file in self._disk.files.values())
-        return Standing(len(self.data), linked, named is self)
+        return FileStanding(len(self.data), linked, named is self)
 
     def read(self, offset: int, size: int) -> bytes:
         """Read; a fault comes here too."""
@@ -171,9 +171,9 @@ class MemoryDisk:
         """Know it from now on."""
         self.known_limit = min(size, self.known_limit or size)
 
-    def place(self, path: Path) -> Place:
+    def place(self, path: Path) -> FolderLocation:
         """Tell that all of it is one file system, or what the test has put into `device`."""
-        return Place(Path("/"), self.device)
+        return FolderLocation(Path("/"), self.device)
 
     def usage(self, path: Path) -> Usage:
         """Tell what the test has put into `volume`."""
@@ -238,13 +238,13 @@ class GaugedDisk(PosixDisk):
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
         return GaugedFile(fd, self, path.name)
 
-    def place(self, path: Path) -> Place:
+    def place(self, path: Path) -> FolderLocation:
         """Say what the test has mounted where."""
         if not self.mounts:
             return super().place(path)
         tops = [top for top in self.mounts if path.is_relative_to(top)]
         top = max(tops, key=lambda top: len(top.parts))
-        return Place(top, self.mounts[top])
+        return FolderLocation(top, self.mounts[top])
 
     def check(self) -> None:
         """Fail when writing fails."""

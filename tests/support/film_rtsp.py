@@ -17,8 +17,8 @@ import media_ffmpeg as ffmpeg
 import trio
 from support.rtsp import GONE, Client, RtspServer
 
-from camd.media.fragments import Fragment, Init, Run
-from camd.media.parameter_sets import SetKind, kind_of
+from camd.media.fragments import Fragment, Init, TrackRun
+from camd.media.parameter_sets import ParameterSetKind, kind_of
 from camd.media.video_header import video_header
 
 PICTURE, SOUND = 0, 1
@@ -55,7 +55,7 @@ def units_of(program: str, film: Path) -> tuple[Init, list[Unit]]:
     return init, sorted(units, key=lambda unit: unit.sent)
 
 
-def _samples(fragment: Fragment, run: Run, init: Init) -> Iterator[Unit]:
+def _samples(fragment: Fragment, run: TrackRun, init: Init) -> Iterator[Unit]:
     track = PICTURE if run.track_id == init.video.track_id else SOUND
     time, at = run.decode_time, 0
     for chunk in run.chunks:
@@ -71,7 +71,7 @@ def description(init: Init) -> str:
     """Describe the tracks (RFC 6184, RFC 3640); sound is AAC of one channel at 48 kHz."""
     header = video_header(init)
     assert header is not None
-    sets = [nal for nal in header.sets if kind_of(nal[0], header.codec) in SetKind]
+    sets = [nal for nal in header.sets if kind_of(nal[0], header.codec) in ParameterSetKind]
     sprop = ",".join(base64.b64encode(nal).decode() for nal in sets)
     return "\r\n".join(
         (

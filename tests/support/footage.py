@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import media_streams as build
 
 from camd.media.fragments import Fragment, FragmentReader, Init
-from camd.media.identity import SegmentIdentity
+from camd.media.identity import SegmentMetadata
 from camd.media.mp4 import FTYP_SIZE, SegmentIndex
 from camd.model import (
     CameraId,
@@ -21,7 +21,7 @@ from camd.model import (
     SessionState,
 )
 
-WHO = SegmentIdentity(
+WHO = SegmentMetadata(
     *("camera0", "usb", "session", 0, 1_768_487_400_000_000, 7.25, "boot"),
     synchronised=True,
     software="camd 0",

@@ -12,7 +12,7 @@ from support.powercut import RecordingDisk
 from camd.clock import from_unix_micros
 from camd.media.mp4 import FTYP_SIZE, SegmentIndex
 from camd.model import Gap, Segment, SegmentState, SessionId
-from camd.storage.archive import Archive
+from camd.storage.archive import RecordingIndex
 from camd.storage.catalog import Catalog
 from camd.storage.disk import Disk
 from camd.storage.journal import Journal
@@ -20,7 +20,7 @@ from camd.storage.pins import Pins
 from camd.storage.records import GapNoted, SegmentNoted, SessionNoted
 from camd.storage.removal import Remover
 from camd.storage.segment import SegmentFile
-from camd.storage.stock import Finding, Stocktaker, take_stock
+from camd.storage.stock import ReconcileFinding, Reconciler, reconcile_folder
 
 FOLDER = Path("/disk")
 ARCHIVE = FOLDER / ".camd"
@@ -30,20 +30,22 @@ FRAMES = FRAGMENTS[0].frames
 MINUTE = 60_000_000
 
 
-def open_archive(disk: Disk, index: bytes | None = None, folder: Path = ARCHIVE) -> Archive:
+def open_archive(disk: Disk, index: bytes | None = None, folder: Path = ARCHIVE) -> RecordingIndex:
     """Open the archive of a disk, with an index as it was at some time, or with none."""
     catalog = Catalog.open(Path(":memory:"))
     if index is not None:
         catalog._db.deserialize(index)
-    archive = Archive(folder, catalog, Journal.open(disk, folder), -1, None)
+    archive = RecordingIndex(folder, catalog, Journal.open(disk, folder), -1, None)
     archive.catch_up()
     return archive
 
 
-def recovered(disk: RecordingDisk, index: bytes | None) -> tuple[Archive, list[Finding]]:
+def recovered(
+    disk: RecordingDisk, index: bytes | None
+) -> tuple[RecordingIndex, list[ReconcileFinding]]:
     """Start on a disk: open the archive and take stock."""
     archive = open_archive(disk, index)
-    return archive, take_stock(Stocktaker(disk, FOLDER, archive))
+    return archive, reconcile_folder(Reconciler(disk, FOLDER, archive))
 
 
 def _index(number: int) -> SegmentIndex:
@@ -56,7 +58,7 @@ class Life:
     """A session that is recorded. Each promise says behind which operation it was made."""
 
     disk: RecordingDisk = attrs.field(factory=RecordingDisk)
-    archive: Archive = attrs.field(init=False)
+    archive: RecordingIndex = attrs.field(init=False)
     durable: list[tuple[int, int, int]] = attrs.field(factory=list)  # file, fragments
     removing: list[tuple[int, int]] = attrs.field(factory=list)
     removed: list[tuple[int, int]] = attrs.field(factory=list)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from camd.devices.sysfs import Roots
+from camd.devices.sysfs import SysfsRoots
 
 
 class FakeMachine:
     """Nodes are files, and so are attributes; a node that is plugged in again is a new one."""
 
     def __init__(self, folder: Path) -> None:
-        self.roots = Roots(folder / "sys", folder / "dev", folder / "run")
+        self.roots = SysfsRoots(folder / "sys", folder / "dev", folder / "run")
         self._attic = folder / "attic"  # what was taken away keeps its inode's number here
         for name in ("sys/class/video4linux", "sys/class/sound", "dev/v4l", "run/data", "attic"):
             (folder / name).mkdir(parents=True)

@@ -11,12 +11,12 @@ from support.mutating import Mutation
 
 SEGMENT = "camd/storage/segment.py"
 JOURNAL = "camd/storage/journal.py"
-RECORDER = "camd/camera/recorder.py:Recorder"
-LEDGER = "camd/camera/ledger.py:Ledger"
+RECORDER = "camd/camera/recorder.py:SessionWriter"
+LEDGER = "camd/camera/ledger.py:GapLedger"
 BOOK = "camd/camera/sessions.py:SessionBook"
-OPENED = "camd/camera/opened.py:OpenSegment"
+OPENED = "camd/camera/opened.py:SegmentWriter"
 TRACK = "camd/camera/timeline.py:TrackTimeline"
-FAILURES = "camd/access/failures.py:Failures"
+FAILURES = "camd/access/failures.py:LoginThrottle"
 CONNECTION = "camd/front/connection.py:Connection"
 
 DURABILITY = "tests/actors/test_camera_durability.py"
@@ -86,7 +86,7 @@ _break(
 _break(
     "watched: sync",
     "The disk whose calls are timed passes a sync on.",
-    "camd/storage/watched.py:WatchedFile.sync",
+    "camd/storage/watched.py:TimedFile.sync",
     "self._file.sync()",
     "",
     f"{SYNCS}::test_the_syncs_of_a_recording_reach_the_kernel",
@@ -94,7 +94,7 @@ _break(
 _break(
     "watched: sync of the folder",
     "The disk whose calls are timed passes a sync of a folder on.",
-    "camd/storage/watched.py:WatchedDisk.sync_directory",
+    "camd/storage/watched.py:TimedDisk.sync_directory",
     "self._disk.sync_directory(path)",
     "",
     f"{SYNCS}::test_the_syncs_of_a_recording_reach_the_kernel",
@@ -186,7 +186,7 @@ _break(
 _break(
     "split: sync of what was moved",
     "Pictures are taken off a file when the one that they were moved into is durable.",
-    "camd/camera/opened.py:OpenSegment.split",
+    "camd/camera/opened.py:SegmentWriter.split",
     "moved.file.sync()",
     "",
     f"{LIMITS}::test_pictures_are_durable_where_they_go_before_they_are_taken_off",
@@ -219,7 +219,7 @@ _break(
 _break(
     "append: sync that is due",
     "What was written is synced within the durability.",
-    "camd/camera/opened.py:OpenSegment.append",
+    "camd/camera/opened.py:SegmentWriter.append",
     "self.file.sync()",
     "",
     f"{DURABILITY}::test_a_recorder_that_is_never_idle_syncs_all_the_same",
@@ -435,7 +435,7 @@ _break(
 _break(
     "recovery: damaged fragments kept",
     "Footage behind a damaged fragment is not joined to what is before it.",
-    "camd/media/repair.py:survey",
+    "camd/media/repair.py:read_interrupted",
     """
     if (every or fragment.end > durable) and not _intact(read, fragment):
         break
@@ -446,7 +446,7 @@ _break(
 _break(
     "verify: only what was not synced",
     "A verification reads every fragment.",
-    "camd/media/repair.py:survey",
+    "camd/media/repair.py:read_interrupted",
     "every or fragment.end > durable",
     "fragment.end > durable",
     "tests/process/test_storage_audit.py"
@@ -531,7 +531,7 @@ _break(
 _break(
     "ledger: entry not stored",
     "An entry of the session's account is in the archive.",
-    "camd/camera/accounts.py:Accounts.enter",
+    "camd/camera/accounts.py:SessionAccounts.enter",
     "await self.storage.note_gaps(gaps)",
     "",
     f"{TROUBLE}::test_a_session_outlives_its_child",
@@ -539,8 +539,8 @@ _break(
 _break(
     "ledger: entry not told",
     "Who listens hears of every entry.",
-    "camd/camera/accounts.py:Accounts.enter",
-    "self.observer.news(RecordingNews.GAP, self._newest_name(), gap.cause.value)",
+    "camd/camera/accounts.py:SessionAccounts.enter",
+    "self.observer.news(RecordingEventKind.GAP, self._newest_name(), gap.cause.value)",
     "",
     f"{TALKS}::test_news_comes_in_the_order_of_what_happened",
 )
@@ -555,7 +555,7 @@ _break(
 _break(
     "ledger: sum not checked at the end",
     "An error in the sum of frames is told at the end.",
-    "camd/camera/active.py:Active._close_book",
+    "camd/camera/active.py:RecordingSession._close_book",
     "self.recorder.accounts.check()",
     "",
     f"{SUM}::test_frames_that_vanish_behind_the_last_seal_are_told_at_the_end",
@@ -564,7 +564,7 @@ _break(
     "storage_slow",
     "Frames that the queue had to drop are in the ledger.",
     f"{RECORDER}._take",
-    "self._ledger.lose(Loss(start, end, frames, Cause.STORAGE_SLOW, why))",
+    "self._ledger.lose(FrameLoss(start, end, frames, Cause.STORAGE_SLOW, why))",
     "",
     f"{TROUBLE}::test_a_slow_disk_costs_the_oldest_frames_and_says_so",
 )
@@ -572,7 +572,7 @@ _break(
     "storage_slow: no marker",
     "What the queue drops leaves a marker that says how many frames it had.",
     "camd/camera/queue.py:CaptureQueue._drop_oldest_gop",
-    "self._items.insert(first, Overflowed(start, end, frames))",
+    "self._items.insert(first, QueueOverflowed(start, end, frames))",
     "",
     f"{QUEUE}::test_a_full_queue_drops_its_oldest_group",
 )
@@ -587,7 +587,7 @@ _break(
 _break(
     "storage_full: not named",
     "A pause at the critical line is told as a full disk.",
-    "camd/camera/brake.py:Brake.stopped_by",
+    "camd/camera/brake.py:WriteBackoff.stopped_by",
     "level is StorageLevel.CRITICAL",
     "False",
     f"{TROUBLE}::test_a_critical_volume_pauses_a_session",
@@ -595,7 +595,7 @@ _break(
 _break(
     "storage_full: ENOSPC not named",
     "A write that finds no room is told as a full disk.",
-    "camd/camera/brake.py:Brake.failed",
+    "camd/camera/brake.py:WriteBackoff.failed",
     "error.errno in _NO_ROOM",
     "False",
     f"{ENTRIES}::test_each_error_of_the_disk_has_its_cause",
@@ -611,7 +611,7 @@ _break(
 _break(
     "storage_error: named as full",
     "Any other error of the disk is told as an error.",
-    "camd/camera/brake.py:Brake.failed",
+    "camd/camera/brake.py:WriteBackoff.failed",
     "Cause.STORAGE_ERROR",
     "Cause.STORAGE_FULL",
     f"{ENTRIES}::test_each_error_of_the_disk_has_its_cause",
@@ -699,7 +699,7 @@ _break(
 _break(
     "encoder_exit: nobody told",
     "A session hears that its camera's child has ended.",
-    "camd/camera/feed.py:Feed.end",
+    "camd/camera/feed.py:StreamHub.end",
     "queue.put(ended)",
     "",
     f"{TROUBLE}::test_a_session_outlives_its_child",
@@ -763,7 +763,7 @@ _break(
 _break(
     "camera_stalled: not noticed",
     "A camera that delivers nothing is noticed.",
-    "camd/camera/run.py:Run._read",
+    "camd/camera/run.py:CaptureProcess._read",
     "await self.stalled(STALLED if self._sound_since is None else SOUND_ONLY)",
     "",
     f"{TROUBLE}::test_a_camera_that_hangs_is_started_again",
@@ -771,7 +771,7 @@ _break(
 _break(
     "camera_hung",
     "A child that SIGKILL does not end is told.",
-    "camd/camera/run.py:Run._end_when_told",
+    "camd/camera/run.py:CaptureProcess._end_when_told",
     "await self.stalled(HUNG)",
     "",
     f"{HEALTH}::test_a_hung_child_leaves_the_session_waiting",
@@ -780,14 +780,14 @@ _break(
     "daemon_down",
     "The time in which camd did not run is in the ledger of a session that goes on.",
     f"{LEDGER}.resume",
-    'self.run_ended(RunEnded(Cause.DAEMON_DOWN, "the service was not running"))',
+    'self.run_ended(CaptureEnded(Cause.DAEMON_DOWN, "the service was not running"))',
     "",
     f"{TROUBLE}::test_an_outage_is_in_the_ledger_once",
 )
 _break(
     "daemon_down: not continued",
     "What a session lacks that nothing continues is in the ledger.",
-    "camd/camera/resumption.py:Resumption._close_session",
+    "camd/camera/resumption.py:SessionResumption._close_session",
     "await self._storage.note_gaps([*gaps, *([gap] if gap is not None else [])])",
     "",
     f"{ENTRIES}::test_a_session_that_nothing_continues_says_what_it_lacks",
@@ -811,7 +811,7 @@ _break(
 _break(
     "clock_step: not noticed",
     "A session hears of a step of the wall clock.",
-    "camd/camera/feed.py:Feed.look_at_clock",
+    "camd/camera/feed.py:StreamHub.look_at_clock",
     "queue.put(ClockStepped(step, wall))",
     "",
     f"{CLOCK}::test_a_new_file_begins_and_no_frame_is_lost",
@@ -867,7 +867,7 @@ _break(
 _break(
     "ledger: what the disk refused",
     "An entry that the disk refused is written with the next one.",
-    "camd/storage/archive.py:Archive._write",
+    "camd/storage/archive.py:RecordingIndex._write",
     "refused = error",
     "refused = error\nself._unwritten.settle(unwritten)",
     "tests/pure/test_storage_archive.py::test_what_the_disk_refuses_is_written_with_the_next_note",
@@ -884,7 +884,7 @@ _break(
 _break(
     "ledger: index does not catch up",
     "An entry that only the journal has is in the index after the start.",
-    "camd/storage/archive.py:Archive.catch_up",
+    "camd/storage/archive.py:RecordingIndex.catch_up",
     "self.catalog.apply(records, place)",
     "",
     "tests/pure/test_storage_archive.py::test_an_index_that_lags_behind_catches_up",
@@ -892,7 +892,7 @@ _break(
 _break(
     "ledger: given up and not counted",
     "A fact that is given up because too many wait is counted.",
-    "camd/storage/backlog.py:Backlog._drop_one",
+    "camd/storage/backlog.py:NoteBacklog._drop_one",
     "self.lost += 1",
     "",
     "tests/pure/test_storage_backlog.py::test_what_files_tell_goes_first_then_the_oldest",
@@ -928,7 +928,7 @@ _break(
     "timeline: another pace",
     "Stamps that run slower than time are replaced by times of arrival.",
     f"{TRACK}._placed",
-    "return self._distrust(run, arrived, before), Fault.PACE",
+    "return self._distrust(run, arrived, before), TimestampFault.PACE",
     "pass",
     f"{TIMELINE}::test_stamps_with_another_pace_are_played_at_the_speed_of_arrival",
 )
@@ -938,7 +938,7 @@ _break(
     f"{TRACK}._placed",
     """
     if still:
-        return self._distrust(run, arrived, before), Fault.STANDING
+        return self._distrust(run, arrived, before), TimestampFault.STANDING
     """,
     "",
     f"{TIMELINE}::test_stamps_that_stand_still_are_replaced",
@@ -946,7 +946,7 @@ _break(
 _break(
     "health: no look at what is durable",
     "A session is called healthy only while bytes become durable.",
-    "camd/camera/active.py:Active._look_after_health",
+    "camd/camera/active.py:RecordingSession._look_after_health",
     "book.healthy = health.good",
     "book.healthy = True",
     f"{TROUBLE}::test_a_disk_that_never_syncs_is_not_healthy",
@@ -981,7 +981,7 @@ _break(
 _break(
     "bound: pre-roll",
     "The past that is kept is bounded in bytes.",
-    "camd/camera/preroll.py:Ring.add",
+    "camd/camera/preroll.py:PrerollBuffer.add",
     "self.size_bytes > self.limit_bytes or self._second_begins_by(needed)",
     "self._second_begins_by(needed)",
     "tests/pure/test_camera_preroll.py::test_memory_is_bounded",
@@ -989,7 +989,7 @@ _break(
 _break(
     "bound: pre-roll in time",
     "No more of the past is kept than may be asked for.",
-    "camd/camera/preroll.py:Ring.add",
+    "camd/camera/preroll.py:PrerollBuffer.add",
     "self.size_bytes > self.limit_bytes or self._second_begins_by(needed)",
     "self.size_bytes > self.limit_bytes",
     "tests/pure/test_camera_preroll.py::test_no_more_than_needed_is_kept",
@@ -1077,7 +1077,7 @@ _break(
 _break(
     "bound: speed of a file",
     "A file that nothing slows down is at most a second ahead of real time.",
-    "camd/camera/run.py:Brake.ahead_seconds",
+    "camd/camera/run.py:ReadThrottle.ahead_seconds",
     "self._played / self.speed - (now - self._begin) - AHEAD_SECONDS",
     "0.0",
     "tests/pure/test_camera_pacing.py::test_a_source_may_be_ahead_by_a_second_and_no_more",
@@ -1085,7 +1085,7 @@ _break(
 _break(
     "bound: speed of a file, its pipe",
     "What a file delivers too early is left in its pipe.",
-    "camd/camera/run.py:Run._read",
+    "camd/camera/run.py:CaptureProcess._read",
     "await self._slow_down()",
     "",
     f"{RUN}::test_a_file_that_comes_too_fast_is_left_in_its_pipe",
@@ -1101,7 +1101,7 @@ _break(
 _break(
     "bound: words of a program",
     "A program that is asked something, and does not stop talking, is ended.",
-    "camd/runtime/asking.py:_Ear.hear",
+    "camd/runtime/asking.py:_OutputReader.hear",
     "len(heard) >= self.most_bytes",
     "False",
     f"{ASKING}::test_a_program_that_never_stops_talking_is_ended",
@@ -1109,7 +1109,7 @@ _break(
 _break(
     "bound: time of a program",
     "A program that is asked something, and takes too long, is ended.",
-    "camd/runtime/asking.py:ask_program",
+    "camd/runtime/asking.py:run_program",
     "trio.move_on_after(seconds)",
     "trio.CancelScope()",
     f"{ASKING}::test_a_program_that_takes_too_long_is_ended",
@@ -1117,7 +1117,7 @@ _break(
 _break(
     "bound: what a child leaves behind",
     "A process that a child left, and that holds its pipe, delays the end by seconds only.",
-    "camd/camera/run.py:Run.live",
+    "camd/camera/run.py:CaptureProcess.live",
     "nursery.start_soon(self._end_rest, child)",
     "",
     f"{ASKING}::test_a_capture_ends_although_its_pipe_is_held",
@@ -1125,7 +1125,7 @@ _break(
 _break(
     "bound: what is parsed at once",
     "Others have their turns while a full pipe is parsed.",
-    "camd/camera/run.py:Run._parse",
+    "camd/camera/run.py:CaptureProcess._parse",
     "await trio.lowlevel.checkpoint()",
     "",
     "tests/actors/test_camera_turns.py::test_others_have_their_turns_while_a_full_pipe_is_parsed",
@@ -1133,7 +1133,7 @@ _break(
 _break(
     "bound: what is handed on at once",
     "Others have their turns while what was read at once is handed on.",
-    "camd/camera/run.py:Run._hand_on_in_turns",
+    "camd/camera/run.py:CaptureProcess._hand_on_in_turns",
     "await trio.lowlevel.checkpoint()",
     "",
     "tests/actors/test_camera_turns.py::test_others_have_their_turns_while_a_full_pipe_is_parsed",
@@ -1149,7 +1149,7 @@ _break(
 _break(
     "bound: words of a child, each",
     "A line of stderr without an end takes no memory.",
-    "camd/camera/run.py:Run._watch_errors",
+    "camd/camera/run.py:CaptureProcess._watch_errors",
     "rest = rest[-LONGEST_LINE_BYTES:]",
     "",
     f"{RUN}::test_a_line_without_an_end_takes_no_memory",
@@ -1157,7 +1157,7 @@ _break(
 _break(
     "bound: words of a child, all",
     "Only the last words of a child are kept.",
-    "camd/camera/run.py:Run",
+    "camd/camera/run.py:CaptureProcess",
     "lambda: deque(maxlen=LAST_WORDS)",
     "deque",
     f"{RUN}::test_only_the_last_words_are_kept",
@@ -1165,7 +1165,7 @@ _break(
 _break(
     "bound: wait for the last words",
     "A grandchild that holds the pipe of stderr delays the end by a second at most.",
-    "camd/camera/run.py:Run.live",
+    "camd/camera/run.py:CaptureProcess.live",
     "trio.move_on_after(LAST_WORDS_SECONDS)",
     "trio.CancelScope()",
     f"{RUN}::test_a_pipe_that_stays_open_delays_the_end_by_a_second",
@@ -1173,7 +1173,7 @@ _break(
 _break(
     "bound: wait for the end of a mute child",
     "A child that closes its output and goes on is ended.",
-    "camd/camera/run.py:Run._wait",
+    "camd/camera/run.py:CaptureProcess._wait",
     "trio.move_on_after(END_PATIENCE_SECONDS)",
     "trio.CancelScope()",
     f"{RUN}::test_a_child_that_closes_its_output_and_stays_is_ended",
@@ -1181,7 +1181,7 @@ _break(
 _break(
     "bound: silence of a camera",
     "A camera that stops delivering is noticed after the configured time.",
-    "camd/camera/run.py:Run._progressed",
+    "camd/camera/run.py:CaptureProcess._progressed",
     "self._deadline = monotonic() + seconds",
     'self._deadline = float("inf")',
     f"{RUN}::test_a_child_that_falls_silent_is_told",
@@ -1189,7 +1189,7 @@ _break(
 _break(
     "bound: silence at the start",
     "A camera that never delivers is given up after the configured time.",
-    "camd/camera/run.py:Run._read",
+    "camd/camera/run.py:CaptureProcess._read",
     "self._deadline = self._arrived + self.patience.start_seconds * self.patience.steps",
     'self._deadline = float("inf")',
     f"{RUN}::test_a_child_that_never_delivers_is_told",
@@ -1197,7 +1197,7 @@ _break(
 _break(
     "bound: sound without pictures",
     "Sound alone keeps a start going for so long at most.",
-    "camd/camera/run.py:Run._sounded",
+    "camd/camera/run.py:CaptureProcess._sounded",
     "min(now + start, longest)",
     "now + start",
     f"{RUN}::test_a_camera_frozen_beside_its_sound_is_found_out",
@@ -1205,7 +1205,7 @@ _break(
 _break(
     "bound: silence in rounds",
     "A camera that falls silent is noticed although its pipe is read in rounds.",
-    "camd/camera/run.py:Run._read_in_rounds",
+    "camd/camera/run.py:CaptureProcess._read_in_rounds",
     "trio.move_on_after(self._deadline - monotonic())",
     "trio.CancelScope()",
     f"{PIPES}::test_a_child_that_falls_silent_in_a_round_is_noticed",
@@ -1213,7 +1213,7 @@ _break(
 _break(
     "bound: pipe that fills up",
     "A pipe that would fill up between two rounds is read as soon as it can be.",
-    "camd/camera/run.py:Run._may_wait",
+    "camd/camera/run.py:CaptureProcess._may_wait",
     "usual and self._ahead <= 0 and not flow.hasty and not self._cut_off",
     "usual and self._ahead <= 0 and not self._cut_off",
     f"{PIPES}::test_a_large_fragment_is_read_without_waiting",
@@ -1221,7 +1221,7 @@ _break(
 _break(
     "bound: one pipe in a round",
     "A child that always has more does not keep the others waiting.",
-    "camd/runtime/pipes.py:Reading.turn",
+    "camd/runtime/pipes.py:PolledPipe.turn",
     "left -= max(1, size)",
     "left -= 1",
     f"{PIPES}::test_a_pipe_that_is_never_empty_is_left_for_the_next_round",
@@ -1229,7 +1229,7 @@ _break(
 _break(
     "bound: end of a child",
     "A stop does not wait for the next round.",
-    "camd/camera/run.py:Run.stop",
+    "camd/camera/run.py:CaptureProcess.stop",
     "self._reading.release()",
     "",
     f"{PIPES}::test_a_stop_is_not_delayed_by_rounds",
@@ -1253,7 +1253,7 @@ _break(
 _break(
     "bound: retries of a disk",
     "A disk that goes on failing is tried more and more rarely, up to a bound.",
-    "camd/camera/brake.py:Brake.failed",
+    "camd/camera/brake.py:WriteBackoff.failed",
     "min(LONGEST_RETRY_SECONDS, self._retry_delay * 2)",
     "self._retry_delay * 2",
     "tests/pure/test_camera_brake.py::test_each_error_in_a_row_waits_longer",
@@ -1277,7 +1277,7 @@ _break(
 _break(
     "bound: outbox, messages",
     "So many messages wait for a client at most.",
-    "camd/front/outbox.py:Outbox.put",
+    "camd/front/outbox.py:SendQueue.put",
     "len(self._items) >= self.max_messages",
     "False",
     f"{PARTS}::test_an_outbox_is_bounded_by_number_and_by_size",
@@ -1285,7 +1285,7 @@ _break(
 _break(
     "bound: outbox, characters",
     "So many characters wait for a client at most.",
-    "camd/front/outbox.py:Outbox.put",
+    "camd/front/outbox.py:SendQueue.put",
     "self._items and self._characters + len(text) > self.max_characters",
     "False",
     f"{PARTS}::test_an_outbox_is_bounded_by_number_and_by_size",
@@ -1349,7 +1349,7 @@ _break(
 _break(
     "bound: connections",
     "So many clients are connected at most.",
-    "camd/front/places.py:Places.settle",
+    "camd/front/places.py:ConnectionLimits.settle",
     "len(self._known) >= self.most_known + (KEPT if administers else 0)",
     "False",
     f"{CONNECTIONS}::test_the_one_too_many_is_told_to_try_later",
@@ -1357,7 +1357,7 @@ _break(
 _break(
     "bound: clients that have not authenticated",
     "So many clients that have not authenticated are connected at most.",
-    "camd/front/places.py:Places.enter",
+    "camd/front/places.py:ConnectionLimits.enter",
     "self._count > self.most_strangers",
     "False",
     f"{PLACES}::test_the_busiest_address_makes_room",
@@ -1446,7 +1446,7 @@ _break(
 _break(
     "bound: news that wait for an answer",
     "So many news wait for the answer of a call at most.",
-    "camd/front/hold.py:Hold.pass_on",
+    "camd/front/hold.py:NotificationHold.pass_on",
     "len(self._held) <= MOST_HELD",
     "True",
     f"{HOLD}::test_what_waits_is_bounded",
@@ -1454,7 +1454,7 @@ _break(
 _break(
     "bound: wait for an answer",
     "A call that does not end keeps news back for a time only.",
-    "camd/front/hold.py:Hold.overdue",
+    "camd/front/hold.py:NotificationHold.overdue",
     "now - claim.since >= HOLD_SECONDS",
     "False",
     f"{HOLD}::test_a_call_that_hangs_holds_news_for_a_time_only",
@@ -1518,7 +1518,7 @@ _break(
 _break(
     "bound: facts that wait for the disk",
     "While nothing can be written, so many facts wait in memory at most.",
-    "camd/storage/backlog.py:Backlog.add",
+    "camd/storage/backlog.py:NoteBacklog.add",
     "len(self._waiting) > self.most",
     "False",
     "tests/pure/test_storage_archive.py::test_the_facts_that_wait_for_the_disk_are_bounded",
@@ -1527,7 +1527,7 @@ _break(
 _break(
     "bound: problems of a round",
     "So many problems of a round of verification are kept at most.",
-    "camd/storage/rounds.py:Round.checked",
+    "camd/storage/rounds.py:ScrubRound.checked",
     "(*self.problems, *found)[:MOST_PROBLEMS]",
     "(*self.problems, *found)",
     "tests/pure/test_storage_rounds.py::test_a_round_counts_what_was_checked",
@@ -1559,7 +1559,7 @@ _break(
 _break(
     "bound: answer of the index",
     "A question to an index that does not answer is refused.",
-    "camd/storage/clerk.py:Clerk.read",
+    "camd/storage/clerk.py:IndexWorker.read",
     "trio.move_on_after(PATIENCE_SECONDS)",
     "trio.CancelScope()",
     f"{BOUNDS}::test_an_index_that_does_not_answer_is_a_refusal",
@@ -1567,7 +1567,7 @@ _break(
 _break(
     "bound: look at a volume",
     "A volume that does not answer a look is unresponsive.",
-    "camd/storage/guard.py:Guard._impatience",
+    "camd/storage/guard.py:SpaceMonitor._impatience",
     "await trio.sleep(PROBE_PATIENCE_SECONDS)",
     "await trio.sleep_forever()",
     "tests/process/test_storage_guard.py::test_a_hung_volume_is_a_level_until_it_answers",
@@ -1575,7 +1575,7 @@ _break(
 _break(
     "bound: call to the disk",
     "A call to the disk that does not return is a level.",
-    "camd/storage/guard.py:Guard._assess",
+    "camd/storage/guard.py:SpaceMonitor._assess",
     "pending >= HUNG_SECONDS",
     "False",
     "tests/process/test_storage_hangs.py::test_a_sync_that_hangs_delays_nobody_and_shows",
@@ -1653,7 +1653,7 @@ _break(
 _break(
     "bound: room that was promised",
     "A start is refused when what was asked for does not fit.",
-    "camd/storage/guard.py:Guard.admit",
+    "camd/storage/guard.py:SpaceMonitor.admit",
     "self._promises[session] = need.bytes",
     "",
     "tests/process/test_storage_guard.py::test_room_is_promised_once",

@@ -13,7 +13,7 @@ from camd.model import (
     Device,
     FrameSize,
     PixelFormat,
-    Trouble,
+    Problem,
     UsbFacts,
     V4l2Source,
 )
@@ -21,7 +21,7 @@ from camd.model import (
 CONTROLLER = "0000:00:14.0-usb2-"
 MJPEG = (PixelFormat("MJPG", "Motion-JPEG", True, (FrameSize(1280, 720), FrameSize(640, 480))),)
 RAW = (PixelFormat("YUYV", "YUYV 4:2:2", False, (FrameSize(640, 480),)),)
-DENIED = Trouble("no_permission", "It cannot be opened", "Join the group video.")
+DENIED = Problem("no_permission", "It cannot be opened", "Join the group video.")
 
 
 def usb_camera(

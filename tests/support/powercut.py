@@ -14,8 +14,8 @@ from pathlib import Path
 import attrs
 from hypothesis import strategies as st
 
-from camd.storage.disk import Standing
-from camd.storage.identity import Place
+from camd.storage.disk import FileStanding
+from camd.storage.identity import FolderLocation
 from camd.storage.levels import Usage
 
 BLOCK = 512
@@ -44,10 +44,10 @@ class RecordingFile:
     def modified(self) -> datetime:
         return MODIFIED
 
-    def standing(self, path: Path) -> Standing:
+    def standing(self, path: Path) -> FileStanding:
         here = self._disk.files.get(path) is self._data
         linked = any(data is self._data for data in self._disk.files.values())
-        return Standing(len(self._data), linked, here)
+        return FileStanding(len(self._data), linked, here)
 
     def read(self, offset: int, size: int) -> bytes:
         return bytes(self._data[offset : offset + size])
@@ -128,8 +128,8 @@ class RecordingDisk:
     def learn_largest_file(self, folder: Path, size: int) -> None:
         pass
 
-    def place(self, path: Path) -> Place:
-        return Place(Path("/"), 1)
+    def place(self, path: Path) -> FolderLocation:
+        return FolderLocation(Path("/"), 1)
 
     def usage(self, path: Path) -> Usage:
         return Usage(10**9, 10**9)

@@ -14,7 +14,7 @@ from support.footage import NOON, WHO, footage
 from camd.clock import to_unix_micros
 from camd.media.mp4 import FTYP_SIZE, HASHED_FROM, SegmentIndex
 from camd.model import Cause, Gap, Segment, SegmentState, Session, SessionId, SessionState
-from camd.storage.archive import FOLDER, INDEX, Archive
+from camd.storage.archive import FOLDER, INDEX, RecordingIndex
 from camd.storage.disk import PosixDisk
 from camd.storage.naming import stem
 from camd.storage.records import GapNoted, Record, SegmentNoted, SessionNoted
@@ -157,10 +157,10 @@ class Shelf:
             archive.note(*records)
 
     @contextmanager
-    def archive(self) -> Iterator[Archive]:
+    def archive(self) -> Iterator[RecordingIndex]:
         """Open the archive as the service does, but do not mark what is open."""
         self.folder.mkdir(exist_ok=True)
-        opened = Archive.open(self.disk, self.folder)
+        opened = RecordingIndex.open(self.disk, self.folder)
         try:
             yield opened
         finally:

@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 
 from camd.devices import abi
-from camd.devices.v4l2 import Kernel, read_controls, write_control
+from camd.devices.v4l2 import V4l2Calls, read_controls, write_control
 from camd.model import Control
 
 VIDEO, OUTPUT, METADATA = 0x04200001, 0x04200002, 0x04A00000
@@ -87,9 +87,9 @@ class FakeDriver:
 
     # --- as the code under test takes it ---
 
-    def kernel(self) -> Kernel:
+    def kernel(self) -> V4l2Calls:
         """Return the system calls that reach this driver."""
-        return Kernel(self.open, self.ioctl, self.close)
+        return V4l2Calls(self.open, self.ioctl, self.close)
 
     def read(self, node: Path) -> tuple[Control, ...]:
         """Read the controls, as `Settings` takes it."""

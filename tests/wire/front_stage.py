@@ -22,15 +22,15 @@ from camd.access.keys import ApiKey, digest
 from camd.access.tokens import mint_token
 from camd.clock import from_unix_micros
 from camd.errors import CAMERA_UNKNOWN, Refusal
-from camd.front.connection import Service
+from camd.front.connection import ConnectionShared
 from camd.front.exchange import Endpoints
-from camd.front.http import HttpLimits, Site
-from camd.front.places import Places
-from camd.front.server import Front
+from camd.front.http import HttpConfig, HttpLimits
+from camd.front.places import ConnectionLimits
+from camd.front.server import Server
 from camd.front.websocket import WebSocket, open_client_websocket
 from camd.rpc.notification import Notification
-from camd.rpc.registry import Caller, Method, Nothing, Registry
-from camd.rpc.roles import Identity, Role, Via
+from camd.rpc.registry import Caller, Method, NoParams, Registry
+from camd.rpc.roles import AuthMethod, Principal, Role
 
 SECRET = "s" * 32
 START = 1_800_000_000
@@ -60,7 +60,7 @@ class Wait:
     seconds: float = 1.0
 
 
-async def ping(caller: Caller, params: Nothing) -> object:
+async def ping(caller: Caller, params: NoParams) -> object:
     return "pong"
 
 
@@ -69,19 +69,19 @@ async def wait(caller: Caller, params: Wait) -> object:
     return params.seconds
 
 
-async def crash(caller: Caller, params: Nothing) -> object:
+async def crash(caller: Caller, params: NoParams) -> object:
     raise ZeroDivisionError("a bug")
 
 
-async def refuse(caller: Caller, params: Nothing) -> object:
+async def refuse(caller: Caller, params: NoParams) -> object:
     raise Refusal(CAMERA_UNKNOWN, camera_id="camera9")
 
 
-async def unknown_to_json(caller: Caller, params: Nothing) -> object:
+async def unknown_to_json(caller: Caller, params: NoParams) -> object:
     return object()
 
 
-async def narrow(caller: Caller, params: Nothing) -> object:
+async def narrow(caller: Caller, params: NoParams) -> object:
     caller.link.notify(Notification("missed", {"seq": 0}))
     caller.link.narrow(lambda notification: notification.method == "wanted")
     return None
@@ -104,13 +104,13 @@ async def work(caller: Caller, params: Work) -> object:
 REGISTRY = Registry(
     [
         Method("work", Role.VIEWER, Work, work, ""),
-        Method("ping", Role.VIEWER, Nothing, ping, "", immediate=True),
+        Method("ping", Role.VIEWER, NoParams, ping, "", immediate=True),
         Method("wait", Role.VIEWER, Wait, wait, ""),
-        Method("crash", Role.VIEWER, Nothing, crash, ""),
-        Method("refuse", Role.VIEWER, Nothing, refuse, ""),
-        Method("unknown_to_json", Role.VIEWER, Nothing, unknown_to_json, ""),
-        Method("narrow", Role.VIEWER, Nothing, narrow, ""),
-        Method("rule", Role.ADMIN, Nothing, ping, ""),
+        Method("crash", Role.VIEWER, NoParams, crash, ""),
+        Method("refuse", Role.VIEWER, NoParams, refuse, ""),
+        Method("unknown_to_json", Role.VIEWER, NoParams, unknown_to_json, ""),
+        Method("narrow", Role.VIEWER, NoParams, narrow, ""),
+        Method("rule", Role.ADMIN, NoParams, ping, ""),
     ]
 )
 
@@ -143,7 +143,7 @@ async def endless(request: Request) -> Response:
 
 async def known(request: Request) -> Response:
     """Give bytes for ever to somebody who has shown a key."""
-    request.scope["state"]["admitted"](Identity("ann", Role.VIEWER, None, Via.JWT))
+    request.scope["state"]["admitted"](Principal("ann", Role.VIEWER, None, AuthMethod.JWT))
     return StreamingResponse(Endless())
 
 
@@ -186,7 +186,7 @@ class Peer:
 
 @attrs.define(eq=False)
 class Stage:
-    front: Front
+    front: Server
     nursery: trio.Nursery
 
     def connect(self, *, lockstep: bool = False, client: str | None = None) -> trio.abc.Stream:
@@ -223,16 +223,16 @@ def make_front(
     keys: tuple[ApiKey, ...] = (),
     origins: tuple[str, ...] = (),
     limits: HttpLimits | None = None,
-    places: Places | None = None,
+    places: ConnectionLimits | None = None,
     names: frozenset[str] | None = None,
     enabled: bool = True,
     **service: Any,
-) -> Front:
+) -> Server:
     authenticator = Authenticator(enabled=enabled, jwt_secret=SECRET, keys=keys)
-    return Front(
-        Site(APP, origins=origins, limits=limits or HttpLimits(), names=names),
-        Service(REGISTRY, authenticator, now=now, **service),
-        places or Places(),
+    return Server(
+        HttpConfig(APP, origins=origins, limits=limits or HttpLimits(), names=names),
+        ConnectionShared(REGISTRY, authenticator, now=now, **service),
+        places or ConnectionLimits(),
     )
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, memory_stream_pair
 
 from camd.front.websocket import SocketClosedError, open_client_websocket
-from camd.rpc.roles import Identity, Role, Via
+from camd.rpc.roles import AuthMethod, Principal, Role
 
 
 async def test_a_ping_behind_a_slow_call_answers_at_once(autojump_clock: MockClock) -> None:
@@ -237,7 +237,7 @@ async def test_the_socket_itself_may_say_who_it_is(autojump_clock: MockClock) ->
     """An identity from the Unix socket's peer counts without a token."""
     async with open_stage() as stage:
         ours, theirs = memory_stream_pair()
-        root = Identity("uid:0", Role.ADMIN, None, Via.PEER)
+        root = Principal("uid:0", Role.ADMIN, None, AuthMethod.PEER)
         stage.nursery.start_soon(stage.front.serve_stream, theirs, NOBODY, root)
         async with open_client_websocket(
             ours, host="localhost", path="/ws", max_message_bytes=2**20

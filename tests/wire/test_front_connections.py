@@ -10,7 +10,7 @@ import trio
 from front_stage import UPGRADE, Stage, open_stage, read_all, token
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from camd.front.places import Places
+from camd.front.places import ConnectionLimits
 from camd.front.websocket import SocketClosedError
 
 
@@ -213,7 +213,7 @@ async def test_a_client_that_breaks_off_leaves_nothing_behind(autojump_clock: Mo
 
 async def test_the_one_too_many_is_told_to_try_later(autojump_clock: MockClock) -> None:
     """Past the limit the socket is closed with 1013; a place that gets free is given away."""
-    async with open_stage(places=Places(most_known=1)) as stage:
+    async with open_stage(places=ConnectionLimits(most_known=1)) as stage:
         async with stage.peer() as first:
             async with stage.peer(known=False) as second:
                 with pytest.raises(SocketClosedError) as closed:

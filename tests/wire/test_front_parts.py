@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from camd.front.bucket import TokenBucket
 from camd.front.frames import FrameMeter
-from camd.front.outbox import Outbox, OutboxFullError
+from camd.front.outbox import SendQueue, SendQueueFullError
 
 messages = st.lists(st.lists(st.integers(0, 70_000), min_size=1, max_size=4), max_size=4)
 
@@ -79,7 +79,7 @@ def test_no_limit_is_no_limit() -> None:
 
 async def test_an_outbox_keeps_order_and_the_latest_state(autojump_clock: MockClock) -> None:
     """A newer state takes the place of the older and goes to the end."""
-    outbox = Outbox()
+    outbox = SendQueue()
     for text, key in (("a1", "a"), ("x", None), ("b1", "b"), ("a2", "a"), ("y", None)):
         outbox.put(text, key)
     assert [await outbox.take() for _ in range(len(outbox))] == ["x", "b1", "a2", "y"]
@@ -87,14 +87,14 @@ async def test_an_outbox_keeps_order_and_the_latest_state(autojump_clock: MockCl
 
 def test_an_outbox_is_bounded_by_number_and_by_size() -> None:
     """Past either bound it is full; states of known keys still fit; one huge message does."""
-    outbox = Outbox(max_messages=2, max_characters=10)
+    outbox = SendQueue(max_messages=2, max_characters=10)
     outbox.put("x" * 50)
-    with pytest.raises(OutboxFullError):
+    with pytest.raises(SendQueueFullError):
         outbox.put("y")
     outbox.take_nowait()
     outbox.put("1")
     outbox.put("2", "key")
-    with pytest.raises(OutboxFullError):
+    with pytest.raises(SendQueueFullError):
         outbox.put("3")
     outbox.put("4", "key")
     assert [outbox.take_nowait(), outbox.take_nowait()] == ["1", "4"]
@@ -102,7 +102,7 @@ def test_an_outbox_is_bounded_by_number_and_by_size() -> None:
 
 async def test_an_outbox_says_when_it_has_room_again(autojump_clock) -> None:
     """Who waits for room goes on as soon as enough was taken, and not before."""
-    outbox = Outbox()
+    outbox = SendQueue()
     for number in range(3):
         outbox.put(str(number))
     heard = []

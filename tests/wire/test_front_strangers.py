@@ -18,9 +18,9 @@ from camd.access.failures import HESITATION_SECONDS, LOG_SECONDS
 from camd.front.connection import MOST_WRONG_KEYS, STRANGER_BYTES
 from camd.front.exchange import Endpoints
 from camd.front.hosts import own_names
-from camd.front.places import KEPT, Places
+from camd.front.places import KEPT, ConnectionLimits
 from camd.front.websocket import SocketClosedError, open_client_websocket
-from camd.rpc.roles import Identity, Role, Via
+from camd.rpc.roles import AuthMethod, Principal, Role
 
 METHODS = (b"HEAD", b"GET", b"POST", b"CONNECT", b"OPTIONS", b"TRACE", b"A" * 5000)
 PATHS = (b"/ws", b"/hello", b"/echo", b"*", b"http://x/ws", b"/ws?x", b"ws", b"/%ff%00", b"x:443")
@@ -201,7 +201,7 @@ async def crowd(stage: Stage, count: int, client: str) -> AsyncIterator[list[tri
 async def test_a_crowd_of_strangers_keeps_nobody_out(autojump_clock: MockClock) -> None:
     """The oldest of the busiest address goes; who has a key gets in, and whoever is in stays."""
     async with (
-        open_stage(places=Places(most_strangers=10)) as stage,
+        open_stage(places=ConnectionLimits(most_strangers=10)) as stage,
         stage.peer(client="192.0.2.1") as known,
         crowd(stage, 5, "198.51.100.7") as few,
         crowd(stage, 100, "203.0.113.9"),
@@ -220,7 +220,7 @@ async def test_a_crowd_of_strangers_keeps_nobody_out(autojump_clock: MockClock) 
 
 async def test_a_websocket_that_must_make_room_is_told(autojump_clock: MockClock) -> None:
     """It is closed with 1013, and does not hold its descriptor by not answering."""
-    async with open_stage(places=Places(most_strangers=1)) as stage:
+    async with open_stage(places=ConnectionLimits(most_strangers=1)) as stage:
         async with stage.peer(known=False) as first:
             stream = stage.connect()
             assert await closed_with(first) == 1013
@@ -236,7 +236,7 @@ async def test_a_websocket_that_must_make_room_is_told(autojump_clock: MockClock
 
 async def test_a_download_with_a_key_is_no_strangers(autojump_clock: MockClock) -> None:
     """A crowd of strangers does not end what somebody with a key reads."""
-    async with open_stage(places=Places(most_strangers=2)) as stage:
+    async with open_stage(places=ConnectionLimits(most_strangers=2)) as stage:
         stream = stage.connect(lockstep=True, client="192.0.2.1")
         await stream.send_all(b"GET /known HTTP/1.1\r\nHost: x\r\n\r\n")
         await stream.receive_some(1000)
@@ -247,14 +247,17 @@ async def test_a_download_with_a_key_is_no_strangers(autojump_clock: MockClock) 
 
 async def test_places_are_kept_for_administrators(autojump_clock: MockClock) -> None:
     """When all places are taken, administrators and the local command line get in, bounded, too."""
-    async with open_stage(places=Places(most_known=2)) as stage, AsyncExitStack() as stack:
+    async with (
+        open_stage(places=ConnectionLimits(most_known=2)) as stage,
+        AsyncExitStack() as stack,
+    ):
         for _ in range(2):
             await stack.enter_async_context(stage.peer())
         for _ in range(KEPT - 1):
             peer = await stack.enter_async_context(stage.peer(known=False))
             assert "result" in await peer.call("authenticate", auth_token=token(Role.ADMIN))
         ours, theirs = memory_stream_pair()
-        root = Identity("uid:0", Role.ADMIN, None, Via.PEER)
+        root = Principal("uid:0", Role.ADMIN, None, AuthMethod.PEER)
         ends = Endpoints(None, None)
         stage.nursery.start_soon(stage.front.serve_stream, theirs, ends, root)
         async with open_client_websocket(
