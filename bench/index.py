@@ -22,8 +22,8 @@ from pathlib import Path
 from running import Camd, running
 
 from camd.model import CameraId, Segment, SegmentState, SessionId
-from camd.storage.catalog import Catalog
-from camd.storage.rows import segment_row
+from camd.storage.index.catalog import Catalog
+from camd.storage.rules.rows import segment_row
 
 BEGIN = datetime(2016, 1, 1, tzinfo=UTC)
 CAMERAS = 4

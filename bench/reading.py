@@ -20,14 +20,14 @@ import attrs
 import trio
 from running import find_ffmpeg, make_film
 
-from camd.camera.run import CaptureProcess, CaptureTimeouts
+from camd.capture.process import CaptureProcess, CaptureTimeouts
 from camd.config.schema import CameraConfig
+from camd.ffmpeg.text.args import CaptureOptions, capture_arguments
+from camd.ffmpeg.text.encoder_table import SOFTWARE
+from camd.ffmpeg.text.output import ProbeResult
 from camd.logs import set_up_logging
-from camd.media.command import CaptureOptions, capture_arguments
-from camd.media.encoding import SOFTWARE
-from camd.media.report import ProbeResult
 from camd.model import CameraId, FileSource
-from camd.runtime.pipes import PipePoller, open_pipe_poller
+from camd.runtime.pipe_poller import PipePoller, open_pipe_poller
 
 
 @attrs.define(eq=False)

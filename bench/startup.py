@@ -34,8 +34,8 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from daemon_stage import Daemon, small_camera
 from support.footage import WHO, footage
 
-from camd.media.fragments import Fragment, Init
-from camd.media.mp4 import FTYP_SIZE, SegmentIndex
+from camd.mp4.fragments import Fragment, Init
+from camd.mp4.segment import FTYP_SIZE, SegmentIndex
 
 FIRST = datetime(2025, 1, 1, tzinfo=UTC)
 CAMERAS, FILES_PER_SESSION = 4, 100

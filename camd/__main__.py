@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-from camd import signals
+from camd import early_signals
 
 
 def main() -> None:
@@ -15,12 +15,12 @@ def main() -> None:
     A signal or Ctrl-C is answered from here on, also while the rest is being imported.
     """
     if sys.argv[1:2] == ["run"]:
-        signals.expect_service()
+        early_signals.expect_service()
     else:
-        signals.end_at_once(signals.INTERRUPTED, [signal.SIGINT])
+        early_signals.end_at_once(early_signals.INTERRUPTED, [signal.SIGINT])
     closed = fill_standard_descriptors()
     from camd.cli import main as command  # noqa: PLC0415 - takes a second on a small computer
-    from camd.cli.ending import run_command  # noqa: PLC0415
+    from camd.cli.exit import run_command  # noqa: PLC0415
 
     sys.exit(run_command(command, closed))
 

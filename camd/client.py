@@ -14,7 +14,7 @@ import attrs
 import msgspec
 import trio
 
-from camd.front.websocket import (
+from camd.server.websocket import (
     HandshakeRefusedError,
     SocketClosedError,
     WebSocket,

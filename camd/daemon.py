@@ -12,41 +12,37 @@ import structlog
 import trio
 
 from camd import __version__, systemd
-from camd.access.authenticator import Authenticator, open_access
-from camd.api.cameras import CamerasApi
-from camd.api.controls import ControlsApi
-from camd.api.devices import DevicesApi
-from camd.api.events import EventPublisher
-from camd.api.files import FilesApi
-from camd.api.history import HistoryApi
-from camd.api.recordings import RecordingsApi
-from camd.api.retention import RetentionApi
-from camd.api.storage import StorageApi
-from camd.api.system import SystemApi
-from camd.api.web import HttpApp
-from camd.camera.roster import open_cameras
+from camd.api.camera_methods import CamerasApi
+from camd.api.control_methods import ControlsApi
+from camd.api.device_methods import DevicesApi
+from camd.api.event_publisher import EventPublisher
+from camd.api.http_app import HttpApp
+from camd.api.recording_methods import HistoryApi, RecordingsApi
+from camd.api.retention_methods import FilesApi, RetentionApi
+from camd.api.system_methods import StorageApi, SystemApi
+from camd.auth.authenticator import Authenticator, open_access
+from camd.camera.cameras import open_cameras
 from camd.clock import boot_id
 from camd.config.load import load_config
 from camd.config.schema import Config
 from camd.devices.listing import nodes_to_watch
-from camd.devices.survey import open_monitor
-from camd.devices.v4l2 import read_capabilities
+from camd.devices.monitor import open_monitor
+from camd.devices.query import read_capabilities
 from camd.errors import ConfigError, Refusal
-from camd.front.listen import ListenError
-from camd.front.server import open_server
 from camd.logs import DRAIN_SECONDS, NonBlockingStream, set_up_logging
 from camd.model import Event
-from camd.orders import ServiceSignals
 from camd.reload import LiveConfig
-from camd.rpc.notification import Notification
-from camd.rpc.registry import Registry
-from camd.runtime import descriptors
-from camd.runtime.fanout import Fanout
-from camd.runtime.locked import FolderInUseError, open_state
-from camd.runtime.pipes import open_pipe_poller
-from camd.storage.actor import open_storage
-from camd.storage.cleanup import open_retention
-from camd.storage.patrol import open_scrub
+from camd.rpc.registry import Notification, Registry
+from camd.runtime import fd_limits
+from camd.runtime.broadcast import Fanout
+from camd.runtime.files import FolderInUseError, open_state
+from camd.runtime.pipe_poller import open_pipe_poller
+from camd.server.listeners import ListenError
+from camd.server.server import open_server
+from camd.service_signals import ServiceSignals
+from camd.storage.check.scrub import open_scrub
+from camd.storage.retention.cleanup import open_retention
+from camd.storage.storage import open_storage
 
 log = structlog.get_logger("camd.daemon")
 
@@ -59,7 +55,7 @@ async def serve(config: Config, config_path: Path | None, orders: ServiceSignals
     Raises ListenError, FolderInUseError, ConfigError before it began.
     """
     orders.attach()
-    events, sockets = Fanout[Event](), descriptors.for_sockets(descriptors.raise_limit())
+    events, sockets = Fanout[Event](), fd_limits.for_sockets(fd_limits.raise_limit())
     with orders.abandoning():
         async with (
             open_state(config.storage.state_dir),

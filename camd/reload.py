@@ -10,13 +10,13 @@ import attrs
 import structlog
 import trio
 
-from camd.camera.roster import Cameras
+from camd.camera.cameras import Cameras
 from camd.config.changes import ConfigChanges, compare, merge, postpone
 from camd.config.load import load_config
 from camd.config.schema import Config
 from camd.errors import INVALID_PARAMS, STORAGE_UNRESPONSIVE, ConfigError, Refusal
-from camd.storage.actor import Storage
-from camd.storage.levels import Thresholds
+from camd.storage.rules.levels import Thresholds
+from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.daemon")
 

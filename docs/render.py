@@ -11,13 +11,13 @@ from pathlib import Path
 
 import attrs
 
-from camd.camera import machine as m
-from camd.camera import paths
-from camd.devices import words
-from camd.devices.identity import DeviceIdentity, KnownCamera, look
+from camd.capture import file_source
+from camd.capture.rules import state as m
+from camd.devices.matching import messages
+from camd.devices.matching.identity import DeviceIdentity, KnownCamera, look
 from camd.errors import TABLE
-from camd.media import rtsp
-from camd.media import trouble as t
+from camd.ffmpeg.text import error_patterns as t
+from camd.ffmpeg.text import rtsp_messages
 from camd.model import CameraId, Cause, Device, Problem, UsbFacts, V4l2Source
 
 HERE = Path(__file__).parent
@@ -130,29 +130,42 @@ _FOUND = look(
     ]
 )
 _SEATS = (
-    words.absent(_LOST.identity),
-    words.swapped(_LOST, _FOUND, can_accept=True, can_adopt=True),
-    words.ambiguous(_LOST, _FOUND),
-    words.taken(V4l2Source(port="1-1"), _LOST.camera_id, _FOUND[0]),
+    messages.absent(_LOST.identity),
+    messages.swapped(_LOST, _FOUND, can_accept=True, can_adopt=True),
+    messages.ambiguous(_LOST, _FOUND),
+    messages.taken(V4l2Source(port="1-1"), _LOST.camera_id, _FOUND[0]),
 )
 _UNSURE = Problem("unauthorised", "", "", Cause.SOURCE_UNREACHABLE)
-_ADDRESS = rtsp.RtspAddress("camera", 554, "rtsp://camera:554/x", tls=False, with_credentials=False)
+_ADDRESS = rtsp_messages.RtspAddress(
+    "camera", 554, "rtsp://camera:554/x", tls=False, with_credentials=False
+)
 _SEEN = (
-    rtsp.RtspFindings(
-        (rtsp.RtspResponse("DESCRIBE", status=401, challenges=("Digest algorithm=SHA-256",)),)
+    rtsp_messages.RtspFindings(
+        (
+            rtsp_messages.RtspResponse(
+                "DESCRIBE", status=401, challenges=("Digest algorithm=SHA-256",)
+            ),
+        )
     ),
-    rtsp.RtspFindings((rtsp.RtspResponse("DESCRIBE", status=401, challenges=("Basic",)),)),
-    rtsp.RtspFindings(certificate="self-signed certificate"),
+    rtsp_messages.RtspFindings(
+        (rtsp_messages.RtspResponse("DESCRIBE", status=401, challenges=("Basic",)),)
+    ),
+    rtsp_messages.RtspFindings(certificate="self-signed certificate"),
 )
 _STRANGE = (
-    rtsp.RtspFindings((rtsp.RtspResponse("OPTIONS", b"HTTP/1.1 400 Bad Request"),)),
-    rtsp.RtspFindings((rtsp.RtspResponse("OPTIONS", timed_out=True),)),
-    rtsp.RtspFindings((rtsp.RtspResponse("OPTIONS"),)),
+    rtsp_messages.RtspFindings(
+        (rtsp_messages.RtspResponse("OPTIONS", b"HTTP/1.1 400 Bad Request"),)
+    ),
+    rtsp_messages.RtspFindings((rtsp_messages.RtspResponse("OPTIONS", timed_out=True),)),
+    rtsp_messages.RtspFindings((rtsp_messages.RtspResponse("OPTIONS"),)),
 )
 _LOOKS = (
-    *(rtsp.explain(_UNSURE, _ADDRESS, seen) for seen in _SEEN),
-    *(rtsp.explain(attrs.evolve(_UNSURE, cause="no_stream"), _ADDRESS, seen) for seen in _STRANGE),
-    *(paths.EMPTY, paths.FORBIDDEN, paths.HANGS),
+    *(rtsp_messages.explain(_UNSURE, _ADDRESS, seen) for seen in _SEEN),
+    *(
+        rtsp_messages.explain(attrs.evolve(_UNSURE, cause="no_stream"), _ADDRESS, seen)
+        for seen in _STRANGE
+    ),
+    *(file_source.EMPTY, file_source.FORBIDDEN, file_source.HANGS),
 )
 _FAULTS: tuple[tuple[str, Iterable[Problem]], ...] = (
     ("Cameras of this machine", [row.trouble for row in (*t.DEVICES, *t.SOUND)]),

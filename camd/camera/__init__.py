@@ -1,1 +1,1 @@
-"""One actor per camera: its state machine, its FFmpeg child, its session, its recorder."""
+"""One actor per camera, and all cameras together."""

@@ -8,13 +8,13 @@ from typing import Protocol
 import attrs
 import structlog
 
-from camd.camera.actor import Camera
-from camd.camera.program import FFmpegBinary, FfmpegMissingError, find_ffmpeg
-from camd.camera.remux import remove_superseded, to_mkv
+from camd.camera.camera import Camera
 from camd.config.schema import Config
 from camd.errors import Refusal
+from camd.ffmpeg.binary import FFmpegBinary, FfmpegMissingError, find_ffmpeg
 from camd.model import CameraId, Segment
-from camd.storage.actor import Storage
+from camd.recording.convert import remove_superseded, to_mkv
+from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.remux")
 

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from camd import __version__
-from camd.cli.exits import EPILOG
+from camd.cli.exit import EPILOG
 
-__all__ = ["main"]
+__all__ = ["config_option", "main"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 # Which module has which command. A module is imported when its command is run, or `--help` asks
 # what it does: a command that only talks to the service starts without the half of the program
 # that records.
 _MODULES = {
-    **dict.fromkeys(("adopt", "devices", "forget"), "devices"),
-    **dict.fromkeys(("check", "run"), "service"),
-    **dict.fromkeys(("cleanup", "pin", "retention", "rm", "unpin"), "retention"),
-    "controls": "controls",
+    **dict.fromkeys(("adopt", "controls", "devices", "forget"), "device_commands"),
+    "check": "check",
+    **dict.fromkeys(("cleanup", "pin", "retention", "rm", "unpin"), "retention_commands"),
     "demo": "demo",
-    **dict.fromkeys(("gaps", "sessions"), "history"),
-    **dict.fromkeys(("info", "ls", "status", "storage"), "look"),
-    **dict.fromkeys(("keys", "token"), "keys"),
+    **dict.fromkeys(("gaps", "info", "ls", "sessions", "status", "storage", "watch"), "show"),
+    **dict.fromkeys(("keys", "token"), "credentials"),
     **dict.fromkeys(("record", "stop"), "record"),
-    "recover": "recover",
-    "verify": "verify",
-    "watch": "watch",
+    **dict.fromkeys(("recover", "verify"), "folder_commands"),
 }
 
 
@@ -35,12 +37,12 @@ class _Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name them in alphabetical order."""
-        return sorted(_MODULES)
+        return sorted([*_MODULES, *super().list_commands(ctx)])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command; None: there is none of this name."""
         if cmd_name not in _MODULES:
-            return None
+            return super().get_command(ctx, cmd_name)
         command = getattr(import_module(f"camd.cli.{_MODULES[cmd_name]}"), cmd_name)
         assert isinstance(command, click.Command)
         return command
@@ -55,3 +57,25 @@ def main() -> None:
     real. `camd verify` and `camd recover` look at the recordings themselves. The other commands
     talk to the service that runs on this machine.
     """
+
+
+def config_option(command: F) -> F:
+    """Add the option that names the configuration file; it arrives as `config_path`."""
+    return click.option(
+        "--config",
+        "-c",
+        "config_path",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="The configuration.  [default: $CAMD_CONFIG, /etc/camd/camd.toml, "
+        "~/.config/camd/camd.toml, or built-in defaults]",
+    )(command)
+
+
+@main.command(short_help="Run the service in the foreground.")
+@config_option
+def run(config_path: Path | None) -> None:
+    """Run the service in the foreground until SIGTERM or Ctrl-C; SIGHUP reloads."""
+    from camd.daemon import run_daemon  # noqa: PLC0415 - other commands start faster without it
+
+    sys.exit(run_daemon(config_path))

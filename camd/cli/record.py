@@ -17,9 +17,9 @@ from rich.markup import escape
 from rich.text import Text
 
 from camd.cli import tables
-from camd.cli.exits import CommandFailed
-from camd.cli.output import console, messages, print_json
-from camd.cli.reach import ServiceAccess, ask, json_option, remote_options, talk
+from camd.cli.exit import CommandFailed
+from camd.cli.service_access import ServiceAccess, ask, json_option, remote_options, talk
+from camd.cli.terminal import console, messages, print_json
 from camd.client import Client
 from camd.config.values import parse_duration
 from camd.model import are_durable

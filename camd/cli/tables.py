@@ -12,7 +12,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from camd.cli import times
+from camd.cli import terminal
 
 Row = Mapping[str, Any]
 
@@ -127,7 +127,7 @@ def recordings(rows: Iterable[Row]) -> Table:
         status = word(row.get("status")) + (" pinned" if row.get("pinned") else "")
         table.add_row(
             _cell(row.get("filename")),
-            escape(times.format_moment(row.get("start_time") or row.get("modified_time"))),
+            escape(terminal.format_moment(row.get("start_time") or row.get("modified_time"))),
             clock_time(row.get("duration")),
             file_size(row.get("file_size")),
             _cell(row.get("frames")),
@@ -159,7 +159,7 @@ def sessions(rows: Iterable[Row]) -> Table:
         table.add_row(
             _cell(row.get("session_id")),
             _cell(row.get("camera_id")),
-            escape(times.format_moment(row.get("start_time"))),
+            escape(terminal.format_moment(row.get("start_time"))),
             clock_time(row.get("duration")),
             clock_time(row.get("missing_duration")),
             f"{coverage:g} %" if isinstance(coverage, int | float) else "",
@@ -176,7 +176,7 @@ def gaps(rows: Iterable[Row]) -> Table:
         frames = _cell(row.get("frames"))
         table.add_row(
             escape(
-                times.format_moment(row.get("start_time") or row.get("from") or row.get("start"))
+                terminal.format_moment(row.get("start_time") or row.get("from") or row.get("start"))
             ),
             clock_time(row.get("duration", row.get("duration_seconds"))),
             frames if row.get("exact", True) else f"about {frames}",
@@ -277,8 +277,8 @@ def _value(key: str, value: object) -> str:
         return latency(value)
     if isinstance(value, Mapping):
         return ", ".join(f"{escape(str(name))} {word(part)}" for name, part in value.items())
-    if times.parse_time(value) is not None:
-        return escape(times.format_moment(value))
+    if terminal.parse_time(value) is not None:
+        return escape(terminal.format_moment(value))
     if isinstance(value, list | tuple):
         return escape(", ".join(map(_text, value)))
     return word(value)

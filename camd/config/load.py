@@ -15,12 +15,11 @@ from pathlib import Path
 import attrs
 import tomli
 
-from camd.config.checks import check
 from camd.config.environment import EnvironmentOverlay, name_variables, read_environment
-from camd.config.files import read_small_file
-from camd.config.readers import SECRET_BYTES
+from camd.config.parse import CameraTable, PathBases, Structured, check, structure
 from camd.config.schema import AuthConfig, CameraConfig, Config, StorageConfig
-from camd.config.structure import CameraTable, PathBases, Structured, structure
+from camd.config.small_files import read_small_file
+from camd.config.values import SECRET_BYTES
 from camd.errors import ConfigError
 from camd.model import CameraId, V4l2Source
 

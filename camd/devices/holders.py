@@ -10,8 +10,9 @@ from pathlib import Path
 
 import attrs
 
-from camd.devices.facts import clean
 from camd.devices.sysfs import read_bytes
+from camd.devices.v4l2.node import clean
+from camd.model import CameraId, Device
 
 MOST_PROCESSES = 4096
 _MOST_FILES = 4096  # of one process
@@ -100,3 +101,23 @@ def _parent(pid: int, proc: Path) -> int:
     """Read the parent from /proc/PID/stat, where the name before it may hold anything."""
     fields = read_bytes(proc / str(pid) / "stat").rpartition(b")")[2].split()
     return int(fields[1]) if len(fields) > 1 and fields[1].isdigit() else 0
+
+
+# --- Which camera's child may have a device open: one at a time, whatever is decided meanwhile.
+
+
+@attrs.define(eq=False)
+class DeviceLeases:
+    """Who has which device; by its plugging, since a node's name may come back."""
+
+    _holders: dict[int, CameraId] = attrs.field(factory=dict, init=False)
+
+    def take(self, device: Device, camera_id: CameraId) -> CameraId | None:
+        """Give the device to a camera: None when it has it now, else whose it is."""
+        holder = self._holders.setdefault(device.plugged, camera_id)
+        return None if holder == camera_id else holder
+
+    def release(self, device: Device, camera_id: CameraId) -> None:
+        """The camera's child is gone."""
+        if self._holders.get(device.plugged) == camera_id:
+            del self._holders[device.plugged]

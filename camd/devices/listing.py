@@ -9,12 +9,12 @@ import attrs
 import trio
 
 from camd.config.schema import Config, DiscoveryConfig
-from camd.devices.assignment import Assignment, assign
-from camd.devices.bindings import KNOWN_FILE, load_known
+from camd.devices.binding_store import KNOWN_FILE, load_known
 from camd.devices.holders import Holders, find_holders
-from camd.devices.identity import natural
-from camd.devices.survey import open_monitor
-from camd.devices.v4l2 import read_capabilities
+from camd.devices.matching.identity import natural
+from camd.devices.matching.match import Assignment, assign
+from camd.devices.monitor import open_monitor
+from camd.devices.query import read_capabilities
 from camd.model import CameraId, Device, MatchedBy, MatchState, V4l2Source
 
 LOOK_SECONDS = 3.0  # for the slowest device

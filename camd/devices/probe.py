@@ -14,17 +14,17 @@ from typing import Protocol, TypeVar
 import attrs
 import trio
 
-from camd.devices import refusals
-from camd.devices.facts import NodeStat, SysfsFacts
-from camd.devices.inventory import MOST_NODES, NodeAnswer, Scan
-from camd.devices.sound import read_cards
 from camd.devices.sysfs import (
     SysfsRoots,
     list_nodes,
+    read_cards,
     read_facts,
     read_links,
     see_node,
 )
+from camd.devices.v4l2 import access
+from camd.devices.v4l2.inventory import MOST_NODES, NodeAnswer, Scan
+from camd.devices.v4l2.node import NodeStat, SysfsFacts
 from camd.model import Capabilities
 
 Query = Callable[[Path], Capabilities | None]  # blocks; None: no capture node; raises OSError
@@ -91,16 +91,16 @@ def ask(node: Path, query: Query) -> NodeAnswer:
     try:
         return NodeAnswer(query(node))
     except OSError as error:
-        if refusals.is_gone(error):
+        if access.is_gone(error):
             return NodeAnswer(gone=True)
-        if refusals.is_foreign(error):
+        if access.is_foreign(error):
             return NodeAnswer()
-        if refusals.is_denied(error):
-            return NodeAnswer(trouble=refusals.denied(str(node), read_access(node)))
-        return NodeAnswer(trouble=refusals.describe(error))
+        if access.is_denied(error):
+            return NodeAnswer(trouble=access.denied(str(node), read_access(node)))
+        return NodeAnswer(trouble=access.describe(error))
 
 
-def read_access(node: Path) -> refusals.NodeAccess:
+def read_access(node: Path) -> access.NodeAccess:
     """Read who may open a node, and who we are. May block, where users are on a server."""
     user = _name_user(os.geteuid())
     group, member, entitled = "", False, os.access(node, os.R_OK | os.W_OK, effective_ids=True)
@@ -109,7 +109,7 @@ def read_access(node: Path) -> refusals.NodeAccess:
         if facts.st_gid and facts.st_mode & stat.S_IRGRP and facts.st_mode & stat.S_IWGRP:
             listed = grp.getgrgid(facts.st_gid)
             group, member = listed.gr_name, user in listed.gr_mem
-    return refusals.NodeAccess(group, user, member, entitled, _is_contained())
+    return access.NodeAccess(group, user, member, entitled, _is_contained())
 
 
 def _name_user(number: int) -> str:

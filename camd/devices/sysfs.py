@@ -10,6 +10,7 @@ locked, drivers/media/v4l2-core/v4l2-dev.c for `name`, `index` and `dev`.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import attrs
 
-from camd.devices.facts import (
+from camd.devices.v4l2.node import (
     NodeStat,
     SysfsFacts,
     UsbPlace,
@@ -163,3 +164,34 @@ def _read_usb(place: UsbPlace, roots: SysfsRoots) -> UsbFacts:
         port=f"{place.controller}-{generation}-{place.ports}",
         kernel_name=place.kernel_name,
     )
+
+
+# --- Which sound card belongs to which USB device.
+
+_CARD = re.compile(r"card[0-9]{1,4}")
+_CAPTURE = re.compile(r"pcmC[0-9]+D[0-9]+c")
+
+
+def read_cards(sys: Path = Path("/sys")) -> Mapping[str, str]:
+    """Read the ids of cards that can record, by the folder of their USB device below `sys`.
+
+    Does not block. Of several cards of one device the first counts.
+    """
+    root = os.path.realpath(sys)
+    found: dict[str, str] = {}
+    for card in _names(sys / "class/sound", _CARD):
+        folder = follow(sys / "class/sound" / card)
+        place = find_usb_place(os.path.relpath(folder, root)) if folder else None
+        if place is None or not _names(Path(folder), _CAPTURE):
+            continue
+        if name := clean(read_bytes(Path(folder) / "id")):
+            found.setdefault(place.folder, name)
+    return found
+
+
+def _names(folder: Path, pattern: re.Pattern[str]) -> list[str]:
+    try:
+        names = [name for name in os.listdir(folder) if pattern.fullmatch(name)]
+    except OSError:
+        return []
+    return sorted(names, key=lambda name: (len(name), name))  # card2 before card10

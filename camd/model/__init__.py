@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from camd.model.cameras import CameraState, CameraStatus, Problem, VideoFormat
+from camd.model.camera_status import CameraState, CameraStatus, Problem, VideoFormat
 from camd.model.devices import (
     Capabilities,
     Control,
@@ -45,7 +45,7 @@ from camd.model.recordings import (
     clock_was_set,
 )
 from camd.model.sources import FileSource, RtspSource, Source, TestSource, V4l2Source
-from camd.model.storage import CleanupReceipt, StorageLevel, StorageStatus, SyncLatency
+from camd.model.storage_status import CleanupReceipt, StorageLevel, StorageStatus, SyncLatency
 
 __all__ = [
     "CameraChanged",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import attrs
 
-from camd.model.cameras import Problem
+from camd.model.camera_status import Problem
 from camd.model.ids import CameraId
 
 # --- what a node can do -------------------------------------------------------------------

@@ -6,9 +6,9 @@ import enum
 
 import attrs
 
-from camd.model.cameras import CameraStatus
+from camd.model.camera_status import CameraStatus
 from camd.model.recordings import Session
-from camd.model.storage import CleanupReceipt, StorageStatus
+from camd.model.storage_status import CleanupReceipt, StorageStatus
 
 
 class RecordingEventKind(enum.Enum):

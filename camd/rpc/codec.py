@@ -12,7 +12,7 @@ import attrs
 import msgspec
 
 from camd.errors import INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, Refusal
-from camd.rpc.notification import Notification
+from camd.rpc.registry import Notification
 
 MAX_BATCH = 50
 MAX_ID_BYTES = 256

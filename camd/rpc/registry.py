@@ -8,9 +8,30 @@ from typing import Any, Protocol
 import attrs
 
 from camd.errors import FORBIDDEN, METHOD_NOT_FOUND, Refusal
-from camd.rpc.notification import Notification
 from camd.rpc.params import NoParams, ParamsReader, warned
 from camd.rpc.roles import ANONYMOUS, Principal, Role
+
+# --- News that clients receive without having asked.
+
+EVERYTHING = "*"  # in place of a subject: a call that may cause any news
+
+
+@attrs.frozen
+class Notification:
+    """One JSON-RPC notification; `params` carries `seq` and `time`, added by its publisher.
+
+    Notifications with the same `coalesce_key` replace each other while they wait for a slow
+    client: only the latest state counts. `None` never coalesces. `about` names what it is about;
+    it waits for the answer to a call about the same.
+    """
+
+    method: str
+    params: object
+    coalesce_key: str | None = None
+    about: tuple[str, ...] = ()
+
+
+# --- The methods that there are: who may call each, with which parameters.
 
 
 class ClientLink(Protocol):
@@ -134,3 +155,29 @@ __all__ = [
     "PreparedCall",
     "Registry",
 ]
+
+
+# --- How much was asked, how long it took, how often it failed; for the metrics.
+
+
+@attrs.define(eq=False)
+class CallStats:
+    """Counters of one server; the front writes them, everybody may read."""
+
+    connections: int = 0
+    refused_connections: int = 0
+    requests: int = 0
+    errors: int = 0  # answered with an error, whatever its kind
+    crashes: int = 0  # of these, bugs
+    busy_seconds: float = 0.0
+    notifications: int = 0
+
+    @property
+    def average_response_ms(self) -> float:
+        """How long a call took on average."""
+        return self.busy_seconds / self.requests * 1000 if self.requests else 0.0
+
+    @property
+    def error_rate(self) -> float:
+        """The share of calls that were answered with an error, 0 to 1."""
+        return self.errors / self.requests if self.requests else 0.0

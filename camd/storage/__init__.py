@@ -1,1 +1,1 @@
-"""The disk: names, levels, segments being written, the catalog, and the guard over it all."""
+"""The recordings volume: its level, its files, and what is known about them."""

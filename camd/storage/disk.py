@@ -17,8 +17,8 @@ from typing import Protocol
 import attrs
 
 from camd.storage.filesystem import largest_file, move_exclusively
-from camd.storage.identity import FolderLocation
-from camd.storage.levels import Usage
+from camd.storage.rules.levels import Usage
+from camd.storage.rules.volume_identity import FolderLocation
 
 _NO_SYNC = (errno.EINVAL, errno.EOPNOTSUPP)  # of a folder, on file systems that have no such thing
 

@@ -14,9 +14,10 @@ import attrs
 import structlog
 
 from camd.clock import now
-from camd.runtime.replace import replace_file
+from camd.runtime.files import replace_file
 from camd.storage.disk import Disk
-from camd.storage.identity import (
+from camd.storage.rules.levels import VolumeFault
+from camd.storage.rules.volume_identity import (
     FolderLocation,
     KnownVolume,
     VolumeRecognition,
@@ -25,7 +26,6 @@ from camd.storage.identity import (
     parse_marker,
     render_known,
 )
-from camd.storage.levels import VolumeFault
 
 log = structlog.get_logger("camd.storage")
 

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 from support.camera_stage import ANN, CAMERA, Node, Stage, open_stage
 
-from camd.api.cameras import ByDevice, CamerasApi
-from camd.camera.actor import Camera
+from camd.api.camera_methods import ByDevice, CamerasApi
+from camd.camera.camera import Camera
 from camd.model import (
     CameraState,
     Capabilities,

@@ -30,9 +30,9 @@ from support.camera_stage import (
 )
 from trio.testing import MockClock
 
-from camd.camera import factory
 from camd.config.schema import RecordingConfig
 from camd.model import Cause, Gap, Session, SessionState
+from camd.recording import factory
 
 FRAGMENT_SECONDS = 1.0  # the longest that is drawn
 SOURCE = (Cause.FRAMES_DROPPED_BY_SOURCE, Cause.CLOCK_STEP)  # no outage, and within files

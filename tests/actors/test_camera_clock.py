@@ -23,11 +23,11 @@ from support.camera_stage import (
 )
 from trio.testing import MockClock
 
-from camd.api.views import SessionTimes
+from camd.api.result_fields import SessionTimes
 from camd.config.schema import RecordingConfig
 from camd.model import CameraChanged, Cause, Gap, RecordingRequest, Session, SessionState
-from camd.storage.accounts import IndexedSession, judge_session
-from camd.storage.trust import FootageArrival
+from camd.storage.check.rules.session_accounts import IndexedSession, judge_session
+from camd.storage.rules.clock_trust import FootageArrival
 
 STEPS = [
     timedelta(days=365),

@@ -13,7 +13,7 @@ from support.camera_stage import ANN, jump_clocks
 from support.plugged import usb_camera
 from trio.testing import MockClock
 
-from camd.camera.actor import Camera
+from camd.camera.camera import Camera
 from camd.model import CameraState
 
 A1 = usb_camera(0, serial="A1")

@@ -23,8 +23,8 @@ from support.camera_stage import (
 )
 from trio.testing import MockClock
 
-from camd.camera.queue import CaptureQueue, EndOfInput
-from camd.camera.run import HUNG
+from camd.capture.consumer import CaptureQueue, EndOfInput
+from camd.capture.process import HUNG
 from camd.config.schema import RecordingConfig
 from camd.errors import Refusal
 from camd.model import (
@@ -36,7 +36,7 @@ from camd.model import (
     Session,
     SessionState,
 )
-from camd.storage.levels import SEAL_RESERVE_BYTES, Usage
+from camd.storage.rules.levels import SEAL_RESERVE_BYTES, Usage
 
 HOUR = timedelta(hours=1)
 

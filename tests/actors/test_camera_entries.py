@@ -27,10 +27,10 @@ from support.camera_stage import (
 )
 from trio.testing import MockClock
 
-from camd.camera.resumption import SessionResumption
+from camd.camera.resume import SessionResumption
 from camd.config.schema import Config, RecordingConfig
 from camd.model import CameraState, Cause, Session, SessionState
-from camd.storage.segment import SegmentFile
+from camd.storage.segment_file import SegmentFile
 
 
 @pytest.fixture

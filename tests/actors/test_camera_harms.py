@@ -22,10 +22,10 @@ from support.camera_stage import (
 )
 from trio.testing import MockClock
 
-from camd.api.views import receipt
+from camd.api.result_fields import receipt
 from camd.config.schema import RecordingConfig
-from camd.media.stored import sealed_moov_offset
 from camd.model import Cause, SegmentState, Session, SessionState
+from camd.mp4.inspect import sealed_moov_offset
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ from support.camera_stage import (
 )
 from trio.testing import MockClock
 
-from camd.camera.health import AWAITS_CAMERA, AWAITS_DISK
-from camd.media.trouble import HUNG, STALLED
+from camd.ffmpeg.text.error_patterns import HUNG, STALLED
 from camd.model import CameraChanged, CameraState, Cause, SessionState
+from camd.recording.rules.durability import AWAITS_CAMERA, AWAITS_DISK
 
 
 @pytest.fixture

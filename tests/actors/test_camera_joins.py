@@ -11,10 +11,10 @@ from support.camera_films import FPS, TICKS
 from support.camera_stage import ANN, FakeChild, Part, films, jump_clocks, open_stage
 from trio.testing import MockClock
 
-from camd.camera import factory
 from camd.config.schema import RecordingConfig
 from camd.errors import Refusal
 from camd.model import CameraState, Session
+from camd.recording import factory
 
 SOUND = [Sample(10, 1024) for _ in range(23)]
 

@@ -7,10 +7,10 @@ import trio
 from support.camera_stage import ANN, films, jump_clocks, open_stage
 from trio.testing import MockClock
 
-from camd.media.mp4 import SegmentIndex
-from camd.media.stored import sealed_moov_offset
 from camd.model import Cause, SegmentState, Session, StorageLevel
-from camd.storage.segment import GopMark, SegmentFile
+from camd.mp4.inspect import sealed_moov_offset
+from camd.mp4.segment import SegmentIndex
+from camd.storage.segment_file import GopMark, SegmentFile
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from support.camera_stage import (
 )
 from trio.testing import MockClock
 
-from camd.camera import factory
 from camd.config.schema import RecordingConfig
 from camd.model import CameraState, RecordingRequest, Session
+from camd.recording import factory
 
 TEN = RecordingConfig(preroll=timedelta(seconds=10))
 

@@ -12,13 +12,13 @@ from structlog.testing import capture_logs
 from support.camera_stage import ANN, Studio, films, find_program, jump_clocks, memory_storage
 from trio.testing import MockClock
 
-from camd.camera.actor import Camera
-from camd.camera.encoders import UntriedEncoders
-from camd.camera.roster import Cameras, open_cameras
+from camd.camera.camera import Camera
+from camd.camera.cameras import Cameras, open_cameras
 from camd.config.schema import CameraConfig, Config, RecordingConfig
 from camd.errors import Refusal
+from camd.ffmpeg.encoder_trial import UntriedEncoders
 from camd.model import CameraId, CameraState, Event, TestSource, V4l2Source
-from camd.runtime.fanout import Fanout
+from camd.runtime.broadcast import Fanout
 
 CONFIG = Config(
     cameras=(

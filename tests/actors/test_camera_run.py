@@ -17,9 +17,9 @@ from support.camera_films import Film
 from trio.testing import MockClock
 
 from camd import clock as camd_clock
-from camd.camera import run as module
-from camd.camera.run import CaptureProcess, CaptureTimeouts, ReadThrottle
-from camd.media.trouble import MUTE, SOUND_ONLY, STALLED
+from camd.capture import process as module
+from camd.capture.process import CaptureProcess, CaptureTimeouts, ReadThrottle
+from camd.ffmpeg.text.error_patterns import MUTE, SOUND_ONLY, STALLED
 from camd.model import Problem
 
 

@@ -18,12 +18,12 @@ from support.camera_stage import find_program as stage_program
 from support.plugged import denied, entry, usb_camera
 from trio.testing import MockClock
 
-from camd.api import views
-from camd.camera.actor import Camera
-from camd.camera.program import FFmpegBinary
-from camd.camera.wishes import ControlStore
+from camd.api import result_fields
+from camd.camera.camera import Camera
+from camd.capture.controls import ControlStore
 from camd.config.schema import CameraConfig
 from camd.errors import Refusal
+from camd.ffmpeg.binary import FFmpegBinary
 from camd.model import (
     CameraChanged,
     CameraId,
@@ -350,7 +350,7 @@ async def test_a_camera_that_waits_says_what_would_keep_it_from_recording(clock:
             camera = await house.until(camera_id, CameraState.IDLE)
             assert camera.status.trouble is not None
             assert camera.status.trouble.cause == cause
-            assert views.camera(camera.status)["status"] == "ERROR"
+            assert result_fields.camera(camera.status)["status"] == "ERROR"
         with pytest.raises(Refusal) as caught:
             await (await house.camera("gate")).start_recording(ANN)
         assert caught.value.kind.code == -32008

@@ -10,9 +10,9 @@ from structlog.testing import capture_logs
 from support.camera_stage import ANN, jump_clocks, open_stage
 from trio.testing import MockClock
 
-from camd.camera.ledger import GapLedger
 from camd.config.schema import RecordingConfig
 from camd.model import Gap
+from camd.recording.rules.ledger import GapLedger
 
 
 @pytest.fixture

@@ -28,8 +28,8 @@ from support.camera_stage import (
 )
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from camd.camera import machine
-from camd.camera.queue import CaptureQueue
+from camd.capture.consumer import CaptureQueue
+from camd.capture.rules import state
 from camd.config.schema import RecordingConfig
 from camd.errors import RECORDING_FAILED, SHUTTING_DOWN, Refusal
 from camd.model import (
@@ -144,7 +144,7 @@ async def test_a_start_that_takes_long_does_not_keep_failures(
     clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The time that settles a child begins with its first pictures, not with its process."""
-    monkeypatch.setattr(machine, "SETTLED_SECONDS", 3.0)
+    monkeypatch.setattr(state, "SETTLED_SECONDS", 3.0)
     failing = [refuses("[error] Input/output error", after=0.0) for _ in range(3)]
 
     async def late(child: FakeChild) -> int:

@@ -6,9 +6,9 @@ import media_streams as build
 import trio
 from support.camera_stage import FakeChild, Studio
 
-from camd.camera.run import TURN_BYTES, CaptureProcess, CaptureTimeouts
-from camd.media.fragments import Fragment, Init
+from camd.capture.process import TURN_BYTES, CaptureProcess, CaptureTimeouts
 from camd.model import Problem
+from camd.mp4.fragments import Fragment, Init
 
 TURNS = 16
 

@@ -10,9 +10,9 @@ import trio
 import trio.lowlevel
 
 from camd.config.schema import DiscoveryConfig
-from camd.devices.facts import NodeStat, SysfsFacts
-from camd.devices.inventory import NodeAnswer, Scan
-from camd.devices.survey import PATIENCE_SECONDS, DeviceMonitor, run_monitor
+from camd.devices.monitor import PATIENCE_SECONDS, DeviceMonitor, run_monitor
+from camd.devices.v4l2.inventory import NodeAnswer, Scan
+from camd.devices.v4l2.node import NodeStat, SysfsFacts
 from camd.model import Capabilities, Cause, Device, Problem
 
 DEV = Path("/dev")

@@ -6,8 +6,8 @@ import attrs
 import pytest
 import trio
 
-from camd.devices.facts import NodeStat
-from camd.devices.watch import ChangeWatch, NodesStat, run_watch
+from camd.devices.monitor import ChangeWatch, NodesStat, run_watch
+from camd.devices.v4l2.node import NodeStat
 
 BY_EVENTS = "udev's events, and a look every 10 s"
 

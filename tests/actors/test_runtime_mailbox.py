@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from camd.runtime.mailbox import ActorGoneError, Ask, Mailbox
+from camd.runtime.actor import ActorGoneError, Ask, Mailbox
 
 
 class NoError(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
-from camd.runtime.published import Published
+from camd.runtime.broadcast import Published
 
 
 async def test_the_latest_value_is_there_without_waiting(autojump_clock) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from camd.runtime.supervise import supervise
+from camd.runtime.actor import supervise
 
 
 async def lives(*plan: float) -> tuple[list[float], int]:

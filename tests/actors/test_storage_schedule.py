@@ -12,9 +12,9 @@ from trio.testing import MockClock
 
 from camd.config.schema import RetentionConfig
 from camd.errors import STORAGE_UNRESPONSIVE, Refusal
-from camd.runtime.fanout import Fanout
-from camd.storage.cleanup import Retention
-from camd.storage.retention import PolicyType, RetentionPolicy
+from camd.runtime.broadcast import Fanout
+from camd.storage.retention.cleanup import Retention
+from camd.storage.rules.retention_plan import PolicyType, RetentionPolicy
 
 AGE = RetentionPolicy(PolicyType.AGE, True, max_age_days=30)
 HOUR = 3600.0

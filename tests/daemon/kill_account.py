@@ -12,9 +12,9 @@ from typing import Any
 
 import attrs
 
-from camd.media.boxes import MediaError
-from camd.media.repair import read_interrupted
-from camd.media.stored import HEAD_SIZE, sealed_moov_offset, summarise
+from camd.mp4.boxes import MediaError
+from camd.mp4.inspect import HEAD_SIZE, sealed_moov_offset, summarise
+from camd.mp4.recover import read_interrupted
 
 Receipt = Mapping[str, Any]
 

@@ -100,8 +100,8 @@ class Finder:
 sys.meta_path.insert(0, Finder())
 """
 MOMENTS = {
-    "imports": IMPORTED.format("camd.cli.exits"),
-    "imports of a command": IMPORTED.format("camd.cli.inspection"),
+    "imports": IMPORTED.format("camd.cli.exit"),
+    "imports of a command": IMPORTED.format("camd.cli.check"),
     "reading": "import camd.config.load as load\nload.read_small_file = interrupt\n",
     "checking": "import camd.cli.inspection as i\ni.inspect_access = interrupt\n",
     "in a thread": "import camd.cli.inspection as i, threading\n"

@@ -74,7 +74,7 @@ def test_the_first_lines_import_next_to_nothing() -> None:
     code = "import sys; import camd.__main__; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert "camd.signals" in loaded
+    assert "camd.early_signals" in loaded
     assert not loaded & {"trio", "click", "attrs", "structlog", "camd.cli", "camd.daemon"}
 
 

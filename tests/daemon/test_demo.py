@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from camd.cli.stage import environment
+from camd.cli.demo import environment
 
 
 def demo(*arguments: str, **environ: str) -> subprocess.Popen[str]:

@@ -14,9 +14,9 @@ from pathlib import Path
 import imageio_ffmpeg
 from support.cut_judge import Footage
 
-from camd.media.boxes import MediaError
-from camd.media.mp4 import HASHED_FROM
-from camd.media.stored import HEAD_SIZE, read_segment_head, sealed_moov_offset
+from camd.mp4.boxes import MediaError
+from camd.mp4.inspect import HEAD_SIZE, read_segment_head, sealed_moov_offset
+from camd.mp4.segment import HASHED_FROM
 
 FFMPEG = os.environ.get("TEST_FFMPEG") or shutil.which("ffmpeg") or imageio_ffmpeg.get_ffmpeg_exe()
 

@@ -24,7 +24,7 @@ import trio
 
 from camd.config.schema import DiscoveryConfig
 from camd.devices.holders import find_holders
-from camd.devices.survey import DeviceMonitor, open_monitor
+from camd.devices.monitor import DeviceMonitor, open_monitor
 from camd.devices.sysfs import SYSTEM, list_nodes
 from camd.model import Capabilities, Device
 

@@ -17,10 +17,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from camd.camera.settings import CameraControls
-from camd.camera.wishes import ControlStore
-from camd.devices.controls import driver_value
-from camd.devices.v4l2 import read_capabilities, read_controls, write_control
+from camd.capture.controls import CameraControls, ControlStore
+from camd.devices.query import read_capabilities, read_controls, write_control
+from camd.devices.v4l2.control_values import driver_value
 from camd.model import CameraId, Capabilities, Control, ControlKind
 
 PATIENCE = float(os.environ.get("CAMD_TEST_PATIENCE", "1"))

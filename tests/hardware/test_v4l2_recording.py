@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 import trio
 
-from camd.camera.program import find_ffmpeg
-from camd.camera.roster import open_cameras
+from camd.camera.cameras import open_cameras
 from camd.config.schema import CameraConfig, Config, FfmpegConfig, StorageConfig
 from camd.errors import SOURCE_UNAVAILABLE, Refusal
+from camd.ffmpeg.binary import find_ffmpeg
 from camd.model import CameraId, Event, RecordingRequest, SegmentState, V4l2Source
-from camd.runtime.fanout import Fanout
-from camd.storage.actor import open_storage
+from camd.runtime.broadcast import Fanout
+from camd.storage.storage import open_storage
 
 PATIENCE = float(os.environ.get("CAMD_TEST_PATIENCE", "1"))
 VIDIOC_QUERYCAP = 0x80685600  # _IOR('V', 0, struct v4l2_capability), 104 bytes

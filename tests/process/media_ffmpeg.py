@@ -10,9 +10,9 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
-from camd.media.fragments import Fragment, FragmentReader, Init
-from camd.media.identity import SegmentMetadata
-from camd.media.mp4 import FTYP_SIZE, SegmentIndex
+from camd.mp4.fragments import Fragment, FragmentReader, Init
+from camd.mp4.segment import FTYP_SIZE, SegmentIndex
+from camd.mp4.segment_metadata import SegmentMetadata
 
 PROGRAMS = [
     pytest.param(

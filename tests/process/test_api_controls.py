@@ -12,10 +12,9 @@ import pytest
 import trio
 from support.v4l2_driver import NODE, FakeControl, FakeDriver, webcam
 
-from camd.api.controls import ControlsApi
-from camd.camera.settings import CameraControls
-from camd.camera.wishes import ControlStore
-from camd.devices import abi
+from camd.api.control_methods import ControlsApi
+from camd.capture.controls import CameraControls, ControlStore
+from camd.devices.v4l2 import videodev2
 from camd.errors import CAMERA_UNKNOWN, Refusal
 from camd.model import CameraId
 from camd.rpc.registry import Caller, Registry
@@ -99,7 +98,7 @@ async def test_controls_are_listed_with_all_that_a_console_needs() -> None:
 
 async def test_a_button_has_neither_value_nor_default() -> None:
     """There is nothing to show, though the driver says zero."""
-    driver = FakeDriver(controls=[FakeControl(1, "Reset", abi.TYPE_BUTTON)])
+    driver = FakeDriver(controls=[FakeControl(1, "Reset", videodev2.TYPE_BUTTON)])
     (button,) = (await Stage(driver).call("get_camera_controls"))["controls"]
     assert (button["type"], button["value"], button["default"]) == ("button", None, None)
 

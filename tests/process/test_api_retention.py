@@ -15,19 +15,18 @@ import trio
 from support.disk import roomy_disk
 from support.footage import segment
 
-from camd.api.events import render
-from camd.api.files import FilesApi
-from camd.api.recordings import RecordingsApi
-from camd.api.retention import RetentionApi
+from camd.api.event_publisher import render
+from camd.api.recording_methods import RecordingsApi
+from camd.api.retention_methods import FilesApi, RetentionApi
 from camd.clock import now
 from camd.config.schema import RetentionConfig, StorageConfig
 from camd.errors import Refusal
 from camd.model import CleanupEnded, Event, SegmentState
 from camd.rpc.registry import Caller, Registry
 from camd.rpc.roles import Principal, Role
-from camd.runtime.fanout import Fanout
-from camd.storage.actor import Storage, open_storage
-from camd.storage.cleanup import Retention, open_retention
+from camd.runtime.broadcast import Fanout
+from camd.storage.retention.cleanup import Retention, open_retention
+from camd.storage.storage import Storage, open_storage
 
 NAMES = [f"camera0_{days}.mp4" for days in (40, 35, 5)]
 ROLES = {

@@ -13,21 +13,21 @@ import trio
 from structlog.testing import capture_logs
 from support.footage import NOON, WHO, footage
 
-from camd.camera import remux
 from camd.config.load import load_config
 from camd.config.schema import StorageConfig
-from camd.devices import bindings
+from camd.devices import binding_store
 from camd.errors import ConfigError, Refusal
-from camd.media.boxes import BoxError, BoxReader
-from camd.media.mp4 import SegmentIndex
-from camd.media.repair import read_interrupted
 from camd.model import Event
-from camd.runtime.fanout import Fanout
-from camd.storage import clerk
-from camd.storage.actor import open_storage
+from camd.mp4.boxes import BoxError, BoxReader
+from camd.mp4.recover import read_interrupted
+from camd.mp4.segment import SegmentIndex
+from camd.recording import convert
+from camd.runtime.broadcast import Fanout
 from camd.storage.disk import PosixDisk
-from camd.storage.pins import Pins
-from camd.storage.recovery import MOOV_LIMIT, recover
+from camd.storage.index import worker
+from camd.storage.recovery.file_recovery import MOOV_LIMIT, recover
+from camd.storage.removal import Pins
+from camd.storage.storage import open_storage
 
 MEBIBYTE = 1024 * 1024
 
@@ -119,8 +119,8 @@ def test_a_program_that_talks_without_end_takes_no_memory() -> None:
     """Of what a conversion's FFmpeg says, the end is kept, and no more than so much."""
     words = bytearray()
     for number in range(300):
-        remux._keep(words, b"%1000d" % number)
-    assert len(words) == remux._MOST_OUTPUT == 64 * 1024
+        convert._keep(words, b"%1000d" % number)
+    assert len(words) == convert._MOST_OUTPUT == 64 * 1024
     assert words.endswith(b" 299")
 
 
@@ -128,11 +128,11 @@ def test_an_enormous_list_of_cameras_is_set_aside(tmp_path: Path) -> None:
     """A file of known cameras that nobody can have written is damage, and is kept for people."""
     file = tmp_path / "cameras.json"
     with file.open("wb") as stream:
-        stream.write(b" " * (bindings._MOST_BYTES + 1))
+        stream.write(b" " * (binding_store._MOST_BYTES + 1))
     with capture_logs() as logs:
-        assert bindings.load_known(file) == ()
+        assert binding_store.load_known(file) == ()
     assert [entry["error"] for entry in logs] == ["is larger than 1048576 bytes"]
-    bindings.save_known(file, ())
+    binding_store.save_known(file, ())
     assert (tmp_path / "cameras.json.damaged").stat().st_size > MEBIBYTE
 
 
@@ -151,7 +151,7 @@ async def test_an_index_that_does_not_answer_is_a_refusal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client is told that the volume does not answer, while the question still hangs."""
-    monkeypatch.setattr(clerk, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(worker, "PATIENCE_SECONDS", 0.1)
     config = StorageConfig(recordings_dir=tmp_path / "recordings", state_dir=tmp_path)
     stuck = Stuck()
     with trio.fail_after(20):

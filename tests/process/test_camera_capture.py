@@ -12,15 +12,14 @@ import media_ffmpeg as ffmpeg
 import pytest
 import trio
 
-from camd.camera.capture import CapturePlan, CapturePlanner
-from camd.camera.encoders import EncoderChoice, TrialResult
-from camd.camera.program import FFmpegBinary
-from camd.camera.run import CaptureProcess, CaptureTimeouts
+from camd.capture.planner import CapturePlan, CapturePlanner
+from camd.capture.process import CaptureProcess, CaptureTimeouts
 from camd.config.schema import CameraConfig, Config, FfmpegConfig
-from camd.media.encoding import SOFTWARE
-from camd.media.fragments import Fragment, Init
-from camd.media.order import CaptureOptions
-from camd.media.report import ProbeResult, parse_inputs
+from camd.ffmpeg.binary import FFmpegBinary
+from camd.ffmpeg.encoder_trial import EncoderChoice, TrialResult
+from camd.ffmpeg.text.args import CaptureOptions
+from camd.ffmpeg.text.encoder_table import SOFTWARE
+from camd.ffmpeg.text.output import ProbeResult, parse_inputs
 from camd.model import (
     CameraId,
     Capabilities,
@@ -35,6 +34,7 @@ from camd.model import (
     V4l2Source,
     VideoFormat,
 )
+from camd.mp4.fragments import Fragment, Init
 
 CAMERA = CameraId("camera0")
 GONE = Problem("swapped", "Another camera is in its place", "", Cause.CAMERA_SWAPPED)

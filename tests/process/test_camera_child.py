@@ -11,8 +11,8 @@ import pytest
 import trio
 from support.camera_stage import FakeChild, Studio
 
-from camd.runtime import spawn
-from camd.runtime.spawn import open_child
+from camd.runtime import child_process
+from camd.runtime.child_process import open_child
 
 
 def _shell(script: str) -> Any:
@@ -80,7 +80,7 @@ async def test_a_child_ends_when_it_is_told_to(which: str) -> None:
 
 async def test_a_deaf_child_is_killed(which: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It gets its time, and no more."""
-    monkeypatch.setattr(spawn, "TERMINATE_PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(child_process, "TERMINATE_PATIENCE_SECONDS", 0.5)
     async with launched(which, "deaf") as child:
         assert await child.read_output() == b"ready"
         before = trio.current_time()

@@ -18,16 +18,16 @@ from structlog.testing import capture_logs
 from support.camera_set import WISH, check_receipt, open_set, packets
 from support.disk import roomy_disk
 
-from camd.camera import active, remux
 from camd.camera.conversions import PendingConversions
-from camd.camera.program import FFmpegBinary
-from camd.cli.recover import recover
-from camd.cli.verify import verify
+from camd.cli.folder_commands import recover, verify
 from camd.config.schema import Config, FfmpegConfig, RecordingConfig, StorageConfig
+from camd.ffmpeg.binary import FFmpegBinary
 from camd.model import Segment, Session, TestSource
-from camd.runtime.fanout import Fanout
-from camd.storage import filesystem, parts
-from camd.storage.actor import Storage, open_storage
+from camd.recording import convert, session
+from camd.runtime.broadcast import Fanout
+from camd.storage import filesystem
+from camd.storage.recovery import file_recovery
+from camd.storage.storage import Storage, open_storage
 
 BUNDLED = Path(imageio_ffmpeg.get_ffmpeg_exe())
 MATROSKA = RecordingConfig(format="mkv")
@@ -161,11 +161,11 @@ async def test_a_conversion_that_is_cut_short_leaves_nothing(tmp_path: Path) -> 
         part = folder / ".camd" / left.filename.replace(".mp4", ".mkv.part")
         program = script(tmp_path, f"echo $$ > {pids}; echo half > {part}; exec sleep 100")
         async with storage_of(folder) as storage, trio.open_nursery() as nursery:
-            nursery.start_soon(remux.to_mkv, FFmpegBinary(program, (5, 1)), storage, left)
+            nursery.start_soon(convert.to_mkv, FFmpegBinary(program, (5, 1)), storage, left)
             while not part.exists():  # noqa: ASYNC110 - another process writes it
                 await trio.sleep(0.01)
             assert storage.converting == {left.filename}
-            assert await remux.to_mkv(FFmpegBinary(program, (5, 1)), storage, left) is None
+            assert await convert.to_mkv(FFmpegBinary(program, (5, 1)), storage, left) is None
             nursery.cancel_scope.cancel()
         assert storage.converting == set()
     assert files(folder) == [left.filename]
@@ -177,7 +177,7 @@ async def test_a_conversion_does_not_hold_up_the_end_of_the_service(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has a few seconds; whoever waits for the stop gets the MP4, and it is no error."""
-    monkeypatch.setattr(active, "CONVERSION_SECONDS", 0.3)
+    monkeypatch.setattr(session, "CONVERSION_SECONDS", 0.3)
     folder = tmp_path / "recordings"
     program = script(tmp_path, "exec sleep 100")
     receipts: list[Session] = []
@@ -206,7 +206,7 @@ async def test_a_conversion_that_hangs_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It ends in its time, which grows with the file; the MP4 stays and the log says why."""
-    monkeypatch.setattr(remux, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(convert, "PATIENCE_SECONDS", 0.2)
     folder = tmp_path / "recordings"
     with trio.fail_after(30), capture_logs() as logs:
         left = await record(folder, script(tmp_path, "exec sleep 100"))
@@ -231,9 +231,9 @@ async def test_verify_and_recover_name_what_is_left(
     monkeypatch.setenv("COLUMNS", "300")
     async with storage_of(folder):
         part.write_bytes(b"going on")  # behind the search that removes what was left
-        assert list(parts.parts_in(folder)) == [f".camd/{part.name}"]
-        assert parts.held(folder)
-    assert not parts.held(folder)
+        assert list(file_recovery.parts_in(folder)) == [f".camd/{part.name}"]
+        assert file_recovery.held(folder)
+    assert not file_recovery.held(folder)
     chosen = ["--config", str(configuration)]
     run = CliRunner().invoke
     result = run(verify, chosen)

@@ -12,8 +12,8 @@ import attrs
 import pytest
 import trio
 
-from camd.camera.diagnosis import diagnose, look_at_access
-from camd.media import trouble as t
+from camd.capture.diagnosis import diagnose, look_at_access
+from camd.ffmpeg.text import error_patterns as t
 from camd.model import Cause
 
 

@@ -10,11 +10,11 @@ import pytest
 import trio
 import trio.testing
 
-from camd.camera import encoders as module
-from camd.camera.encoders import EncoderChoice, EncoderTrials, TrialResult
-from camd.camera.program import FFmpegBinary, FfmpegMissingError, find_ffmpeg
 from camd.config.schema import FfmpegConfig
-from camd.media.encoding import TABLE, encoder_named
+from camd.ffmpeg import encoder_trial as module
+from camd.ffmpeg.binary import FFmpegBinary, FfmpegMissingError, find_ffmpeg
+from camd.ffmpeg.encoder_trial import EncoderChoice, EncoderTrials, TrialResult
+from camd.ffmpeg.text.encoder_table import TABLE, encoder_named
 
 
 def acting(tmp_path: Path, built_in: str, script: str) -> FFmpegBinary:

@@ -11,9 +11,9 @@ from media_ffmpeg import PROGRAMS
 from support.bad_child import make_bad_child
 from support.disk import roomy_disk
 
-from camd.camera import run
-from camd.camera.actor import Camera
-from camd.camera.roster import open_cameras
+from camd.camera.camera import Camera
+from camd.camera.cameras import open_cameras
+from camd.capture import process
 from camd.config.schema import CameraConfig, Config, FfmpegConfig, StorageConfig
 from camd.model import (
     CameraId,
@@ -24,9 +24,9 @@ from camd.model import (
     Session,
     TestSource,
 )
-from camd.runtime import spawn
-from camd.runtime.fanout import Fanout
-from camd.storage.actor import open_storage
+from camd.runtime import child_process
+from camd.runtime.broadcast import Fanout
+from camd.storage.storage import open_storage
 
 STALL = timedelta(seconds=3)
 
@@ -56,8 +56,8 @@ async def test_a_child_that_misbehaves_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, word: str, cause: Cause
 ) -> None:
     """Never two children, no zombie and no descriptor left, and the same session goes on."""
-    monkeypatch.setattr(spawn, "TERMINATE_PATIENCE_SECONDS", 0.5)
-    monkeypatch.setattr(run, "END_PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(child_process, "TERMINATE_PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(process, "END_PATIENCE_SECONDS", 0.5)
     program, notes = make_bad_child(tmp_path, PROGRAMS[1].values[0], way)
     storage_config = StorageConfig(tmp_path / "recordings", state_dir=tmp_path, block_percent=95)
     camera_config = CameraConfig(CameraId("gate"), TestSource(160, 90, 20))

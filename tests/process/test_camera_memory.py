@@ -10,16 +10,16 @@ import trio
 from media_streams import VIDEO_ONLY
 from support.camera_films import read
 
-from camd.camera import capture as module
-from camd.camera.capture import CapturePlan, CapturePlanner
-from camd.camera.encoders import EncoderChoice
-from camd.camera.known import SourceCache, SourceFacts, key_of
-from camd.camera.program import FFmpegBinary
+from camd.capture import planner as module
+from camd.capture.planner import CapturePlan, CapturePlanner
+from camd.capture.source_cache import SourceCache, SourceFacts, key_of
 from camd.config.schema import CameraConfig, Config
-from camd.media.encoding import SOFTWARE
-from camd.media.trouble import BAD_STREAM, STALLED
+from camd.ffmpeg.binary import FFmpegBinary
+from camd.ffmpeg.encoder_trial import EncoderChoice
+from camd.ffmpeg.text.encoder_table import SOFTWARE
+from camd.ffmpeg.text.error_patterns import BAD_STREAM, STALLED
 from camd.model import CameraId, FileSource, Problem, RtspSource, Source
-from camd.runtime.asking import ProgramOutput
+from camd.runtime.query_process import ProgramOutput
 
 SOURCE = RtspSource("rtsp://127.0.0.1:9/film")
 FOUND = b"  Stream #0:0: Video: h264 (Main), yuv420p(progressive), 640x360, 10 fps, 10 tbr\n"

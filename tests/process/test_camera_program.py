@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from camd.camera.program import (
+from camd.config.schema import FfmpegConfig
+from camd.ffmpeg.binary import (
     FFmpegBinary,
     FfmpegMissingError,
     encoders,
@@ -17,7 +18,6 @@ from camd.camera.program import (
     is_still_the_one,
     look_at_program,
 )
-from camd.config.schema import FfmpegConfig
 
 VERSION = "echo ffmpeg version 5.1.6-0+deb12u1"
 
@@ -130,7 +130,7 @@ async def test_a_program_that_hangs_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Looking for FFmpeg is bounded in time."""
-    monkeypatch.setattr("camd.camera.program._PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("camd.ffmpeg.binary._PATIENCE_SECONDS", 0.2)
     path = fake(tmp_path, "exec sleep 60")
     with trio.fail_after(30), pytest.raises(FfmpegMissingError, match=r"within 0\.2 s"):
         await find_ffmpeg(FfmpegConfig(path=path))

@@ -10,12 +10,12 @@ import pytest
 import trio
 from support.camera_stage import memory_storage
 
-from camd.camera import roster as module
-from camd.camera.program import FFmpegBinary, KnownBinary
-from camd.camera.roster import Cameras
+from camd.camera import cameras as module
+from camd.camera.cameras import Cameras
 from camd.config.schema import Config, FfmpegConfig
+from camd.ffmpeg.binary import FFmpegBinary, KnownBinary
 from camd.model import Event
-from camd.runtime.fanout import Fanout
+from camd.runtime.broadcast import Fanout
 
 PROGRAM = FFmpegBinary(Path("/usr/bin/ffmpeg"), (5, 1))
 

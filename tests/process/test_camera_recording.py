@@ -14,9 +14,9 @@ from support.camera_set import WISH, Packets, check_receipt, joined, open_set, p
 from support.disk import GaugedDisk
 
 from camd import clock
-from camd.camera.program import FFmpegBinary
 from camd.config.schema import RecordingConfig
 from camd.errors import Refusal
+from camd.ffmpeg.binary import FFmpegBinary
 from camd.model import (
     CameraState,
     Cause,
@@ -26,9 +26,9 @@ from camd.model import (
     StorageLevel,
     TestSource,
 )
-from camd.runtime import spawn
-from camd.storage.keeping import FileActions
-from camd.storage.pins import Pin
+from camd.runtime import child_process
+from camd.storage.removal import Pin
+from camd.storage.storage import FileActions
 
 RECENT = RecordingQuery()
 BUNDLED = imageio_ffmpeg.get_ffmpeg_exe()
@@ -70,7 +70,7 @@ def original(film: Path) -> Packets:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait less for children that do not end."""
-    monkeypatch.setattr(spawn, "TERMINATE_PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(child_process, "TERMINATE_PATIENCE_SECONDS", 0.3)
 
 
 # --- rotation -----------------------------------------------------------------------------

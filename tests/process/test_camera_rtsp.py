@@ -16,9 +16,8 @@ from media_ffmpeg import PROGRAMS, run
 from support.disk import roomy_disk
 from support.rtsp import RtspServer, open_rtsp_server
 
-from camd.camera import conversation
-from camd.camera.actor import Camera
-from camd.camera.roster import open_cameras
+from camd.camera.camera import Camera
+from camd.camera.cameras import open_cameras
 from camd.config.schema import (
     CameraConfig,
     Config,
@@ -28,7 +27,8 @@ from camd.config.schema import (
     StorageConfig,
 )
 from camd.errors import SOURCE_UNAVAILABLE, Refusal
-from camd.media.report import parse_probe
+from camd.ffmpeg import rtsp_probe
+from camd.ffmpeg.text.output import parse_probe
 from camd.model import (
     CameraId,
     CameraState,
@@ -38,8 +38,8 @@ from camd.model import (
     RtspSource,
     Session,
 )
-from camd.runtime.fanout import Fanout
-from camd.storage.actor import open_storage
+from camd.runtime.broadcast import Fanout
+from camd.storage.storage import open_storage
 
 WISH = RecordingRequest("tester")
 PROGRAM = PROGRAMS[1].values[0]
@@ -307,7 +307,7 @@ async def test_a_server_that_never_answers_is_said(
     tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection on which nothing comes is given up after the configured time."""
-    monkeypatch.setattr(conversation, "STEP_SECONDS", 0.3)
+    monkeypatch.setattr(rtsp_probe, "STEP_SECONDS", 0.3)
     async with open_rtsp_server(PROGRAM, film) as server:
         server.mute = True
         cause, said = await _refused(tmp_path, server.url, start=1.0, stall=1.0)

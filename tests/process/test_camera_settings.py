@@ -11,9 +11,16 @@ import pytest
 import trio
 from support.v4l2_driver import NODE, FakeControl, FakeDriver, webcam
 
-from camd.camera.settings import CLIENT, CONFIGURATION, CameraControls, WantedControl
-from camd.camera.wishes import WISHES, ControlStore, load_controls
-from camd.devices import abi
+from camd.capture.controls import (
+    CLIENT,
+    CONFIGURATION,
+    WISHES,
+    CameraControls,
+    ControlStore,
+    WantedControl,
+    load_controls,
+)
+from camd.devices.v4l2 import videodev2
 from camd.errors import INTERNAL_ERROR, INVALID_PARAMS, SOURCE_UNAVAILABLE, UNSUPPORTED, Refusal
 from camd.model import CameraId
 
@@ -98,7 +105,7 @@ async def test_a_control_without_effect_can_be_forgotten() -> None:
 
 async def test_a_button_is_pressed_and_not_kept() -> None:
     """It would be pressed again at every start."""
-    driver = FakeDriver(controls=[FakeControl(1, "Pan, Reset", abi.TYPE_BUTTON)])
+    driver = FakeDriver(controls=[FakeControl(1, "Pan, Reset", videodev2.TYPE_BUTTON)])
     owner = settings(driver)
     with trio.fail_after(20):
         await owner.change(NODE, "pan_reset", True)
@@ -123,7 +130,7 @@ async def test_what_cannot_be_kept_is_said() -> None:
 async def test_wrong_wishes_are_refused_with_what_is_possible() -> None:
     """Values by parameter, names with the list of names; the driver is not written to."""
     driver = webcam()
-    driver.controls.append(FakeControl(0xA00000, "Serial", flags=abi.FLAG_READ_ONLY))
+    driver.controls.append(FakeControl(0xA00000, "Serial", flags=videodev2.FLAG_READ_ONLY))
     value = await refused(driver, "brightness", 256)
     assert value.kind is INVALID_PARAMS
     assert value.data["errors"] == [
@@ -214,7 +221,7 @@ async def test_what_is_inactive_is_tried_once_more() -> None:
 async def test_each_wish_that_cannot_be_met_has_its_sentence_and_the_others_are_met() -> None:
     """Unknown names, values that are not possible, refusals of the driver, buttons."""
     driver = webcam()
-    driver.controls.append(FakeControl(0xA00000, "Reset", abi.TYPE_BUTTON))
+    driver.controls.append(FakeControl(0xA00000, "Reset", videodev2.TYPE_BUTTON))
     driver.control("Zoom Motor").denied = errno.ERANGE
     wishes = (
         *(("contrast", 1), ("brightness", 300), ("reset", 1), ("zoom_motor", 10)),

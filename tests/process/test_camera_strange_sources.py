@@ -13,7 +13,7 @@ from support.camera_set import WISH, open_set
 from support.film_rtsp import PICTURE, SOUND, open_film_server
 from support.flash_beep import make_film
 
-from camd.camera.timeline import TimestampFault
+from camd.capture.rules.timestamps import TimestampFault
 from camd.config.schema import RecordingConfig
 from camd.model import CameraStatus, Cause, FileSource, RtspSource, Session
 

@@ -13,11 +13,11 @@ import trio
 from click.testing import CliRunner
 from support.disk import GaugedDisk
 
-from camd.cli import inspection, main
-from camd.cli.inspection import Grade
+from camd.cli import check, main
+from camd.cli.check import Grade
 from camd.config.schema import AuthConfig, CameraConfig, Config, ServerConfig, StorageConfig
 from camd.model import CameraId, FileSource, RtspSource, Source, TestSource
-from camd.storage.identity import KnownVolume, render_known
+from camd.storage.rules.volume_identity import KnownVolume, render_known
 
 GIB = 1 << 30
 
@@ -34,9 +34,9 @@ def volume(used_percent: int) -> os.statvfs_result:
 
 def test_a_folder_is_there_or_can_be_made(tmp_path: Path) -> None:
     """Both are right; the text says which."""
-    found = inspection.inspect_folder("x", tmp_path)
+    found = check.inspect_folder("x", tmp_path)
     assert (found.grade, found.text) == (Grade.OK, str(tmp_path))
-    found = inspection.inspect_folder("x", tmp_path / "a" / "b")
+    found = check.inspect_folder("x", tmp_path / "a" / "b")
     assert found.grade is Grade.OK
     assert "will be made" in found.text
 
@@ -47,9 +47,9 @@ def test_a_folder_that_is_a_file_or_may_not_be_written_is_a_problem(
     """Each comes with what to do."""
     file = tmp_path / "file"
     file.touch()
-    assert "is not a folder" in inspection.inspect_folder("x", file / "a").text
+    assert "is not a folder" in check.inspect_folder("x", file / "a").text
     monkeypatch.setattr(os, "access", lambda *_: False)
-    found = inspection.inspect_folder("x", tmp_path)
+    found = check.inspect_folder("x", tmp_path)
     assert (found.grade, "chown" in found.advice) == (Grade.PROBLEM, True)
 
 
@@ -59,7 +59,7 @@ def test_a_folder_that_is_a_file_or_may_not_be_written_is_a_problem(
 )
 def test_space_is_graded_by_the_configured_lines(used: int, grade: Grade) -> None:
     """Exactly on a line counts as past it, as in the service."""
-    found = inspection.grade_space(Config(), volume(used))
+    found = check.grade_space(Config(), volume(used))
     assert found.grade is grade
     assert f"{used}.0 % used" in found.text
 
@@ -71,9 +71,9 @@ def volume_of_files(free: int) -> os.statvfs_result:
 
 def test_a_want_of_inodes_is_a_problem() -> None:
     """Below the service's own line, and not where inodes are not counted."""
-    assert list(inspection.grade_inodes(volume_of_files(100))) == []
-    assert list(inspection.grade_inodes(volume(50))) == []
-    (found,) = inspection.grade_inodes(volume_of_files(99))
+    assert list(check.grade_inodes(volume_of_files(100))) == []
+    assert list(check.grade_inodes(volume(50))) == []
+    (found,) = check.grade_inodes(volume_of_files(99))
     assert (found.grade, "99 are free" in found.text) == (Grade.PROBLEM, True)
     assert found.advice
 
@@ -109,7 +109,7 @@ def test_a_folder_beside_its_disk_is_found_before_the_start(
     storage = StorageConfig(folder, tmp_path / "snapshots", state, require_mount=require)
     before = sorted(tmp_path.rglob("*"))
     disk = GaugedDisk(mounts={tmp_path / name: device for name, device in mounts.items()})
-    found = inspection.inspect_volume(Config(storage=storage), disk)
+    found = check.inspect_volume(Config(storage=storage), disk)
     assert found.grade is grade
     assert words in found.text
     assert bool(found.advice) is (grade is not Grade.OK)
@@ -121,8 +121,8 @@ def test_what_is_open_to_everybody_is_warned_of() -> None:
     server = ServerConfig(listen=("0.0.0.0:8002",))
     closed = Config(auth=AuthConfig(enabled=False))
     opened = attrs.evolve(closed, server=server)
-    assert list(inspection.inspect_access(closed)) == []
-    subjects = [finding.subject for finding in inspection.inspect_access(opened)]
+    assert list(check.inspect_access(closed)) == []
+    subjects = [finding.subject for finding in check.inspect_access(opened)]
     assert subjects == ["auth.enabled", "server.tls_cert"]
 
 
@@ -132,12 +132,12 @@ def test_a_secret_in_a_file_that_everybody_reads_is_warned_of(tmp_path: Path) ->
     file.write_text(f"[auth]\njwt_secret = '{'s' * 32}'", encoding="utf-8")
     file.chmod(0o644)
     config = Config(auth=AuthConfig(jwt_secret="s" * 32), file=file)
-    (found,) = inspection.inspect_access(config)
+    (found,) = check.inspect_access(config)
     assert found.advice == f"Run: chmod 640 {file}"
     other = attrs.evolve(config, auth=AuthConfig(jwt_secret="e" * 32))
-    assert list(inspection.inspect_access(other)) == []
+    assert list(check.inspect_access(other)) == []
     file.chmod(0o640)
-    assert list(inspection.inspect_access(config)) == []
+    assert list(check.inspect_access(config)) == []
 
 
 async def test_files_are_looked_at(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ async def test_files_are_looked_at(tmp_path: Path) -> None:
     }
     with trio.fail_after(30):
         for source, grade in grades.items():
-            found = await inspection.inspect_source(camera(source))
+            found = await check.inspect_source(camera(source))
             assert found.grade is grade, found
             assert bool(found.advice) is (grade is not Grade.OK)
 
@@ -166,9 +166,9 @@ async def test_a_streams_host_is_tried_without_showing_credentials() -> None:
         port = server.getsockname()[1]
         url = f"rtsp://eve:hunter2@127.0.0.1:{port}/secret"
         with trio.fail_after(30):
-            there = await inspection.inspect_source(camera(RtspSource(url)))
+            there = await check.inspect_source(camera(RtspSource(url)))
     with trio.fail_after(30):
-        gone = await inspection.inspect_source(camera(RtspSource(url)))
+        gone = await check.inspect_source(camera(RtspSource(url)))
     assert (there.grade, gone.grade) == (Grade.OK, Grade.WARNING)
     assert "hunter2" not in f"{there}{gone}"
     assert "secret" not in f"{there}{gone}"
@@ -179,7 +179,7 @@ async def test_a_missing_ffmpeg_is_a_problem_with_advice(tmp_path: Path) -> None
     config = Config()
     config = attrs.evolve(config, ffmpeg=attrs.evolve(config.ffmpeg, path=tmp_path / "ffmpeg"))
     with trio.fail_after(30):
-        (found,) = await inspection.inspect_ffmpeg(config)
+        (found,) = await check.inspect_ffmpeg(config)
     assert found.grade is Grade.PROBLEM
     assert "cannot be run: No such file or directory" in found.text
     assert found.advice.startswith("Correct the path")
@@ -189,8 +189,8 @@ def test_the_command_tells_problems_by_its_exit_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """0 when recording will work and 1 when it will not, for people and for programs."""
-    plenty = inspection.CheckFinding("space", Grade.OK, "plenty")
-    monkeypatch.setattr(inspection, "grade_space", lambda *_: plenty)
+    plenty = check.CheckFinding("space", Grade.OK, "plenty")
+    monkeypatch.setattr(check, "grade_space", lambda *_: plenty)
     config = tmp_path / "camd.toml"
     config.write_text("camera = [{source = 'test:'}]", encoding="utf-8")
     result = CliRunner().invoke(main, ["check", "-c", str(config)])
@@ -206,5 +206,5 @@ def test_the_command_tells_problems_by_its_exit_code(
 def test_nothing_is_changed_by_looking(tmp_path: Path) -> None:
     """Folders that are missing are still missing afterwards."""
     storage = StorageConfig(tmp_path / "a", tmp_path / "b", tmp_path / "c")
-    list(inspection.inspect_folders(Config(storage=storage)))
+    list(check.inspect_folders(Config(storage=storage)))
     assert list(tmp_path.iterdir()) == []

@@ -8,12 +8,12 @@ import pytest
 import trio
 from click.testing import CliRunner, Result
 
-from camd.camera.run import CaptureProcess, CaptureTimeouts
+from camd.capture.process import CaptureProcess, CaptureTimeouts
 from camd.cli import main
-from camd.media.trouble import ABSENT
+from camd.ffmpeg.text.error_patterns import ABSENT
 from camd.model import Problem
-from camd.storage.archive import FOLDER, RecordingIndex
 from camd.storage.disk import PosixDisk
+from camd.storage.index.recording_index import FOLDER, RecordingIndex
 
 FILES = ["index.sqlite", "lock", "journal-000001.jsonl"]
 NOTE = "is a directory, not a file"

@@ -13,9 +13,9 @@ from support.shelf import MATROSKA, Shelf, gap, session, signature
 
 from camd.cli import main
 from camd.model import SegmentState
-from camd.storage.archive import FOLDER
-from camd.storage.audit import FolderCheck
-from camd.storage.reading import ReadOnlyFile
+from camd.storage.check.folder import FolderCheck
+from camd.storage.check.recording_file import ReadOnlyFile
+from camd.storage.index.recording_index import FOLDER
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from click.testing import CliRunner, Result
 from support.shelf import Shelf, damage, session
 
 from camd.cli import main
-from camd.cli.progress import ProgressMeter, printable
-from camd.cli.verify import finding_line, verify_progress
+from camd.cli.folder_commands import finding_line, verify_progress
+from camd.cli.terminal import ProgressMeter, printable
 from camd.runtime import priority
-from camd.storage.audit import CheckProgress
-from camd.storage.complaints import Finding, FindingKind
+from camd.storage.check.folder import CheckProgress
+from camd.storage.check.rules.findings import Finding, FindingKind
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from camd.devices.bindings import (
+from camd.devices.binding_store import (
     KNOWN_FILE,
     BindingsError,
     NewerBindingsError,
@@ -19,7 +19,7 @@ from camd.devices.bindings import (
     render_bindings,
     save_known,
 )
-from camd.devices.identity import DeviceIdentity, KnownCamera
+from camd.devices.matching.identity import DeviceIdentity, KnownCamera
 from camd.model import CameraId
 
 DOOR = KnownCamera(

@@ -13,11 +13,10 @@ import trio
 from support.machine_folder import FakeMachine
 
 from camd.config.schema import DiscoveryConfig
+from camd.devices.monitor import DeviceMonitor, open_announcer, open_monitor
 from camd.devices.probe import Query, ask, read_access
-from camd.devices.survey import DeviceMonitor, open_monitor
-from camd.devices.watch import open_announcer
 from camd.model import Capabilities, Device
-from camd.runtime.mailbox import ActorGoneError
+from camd.runtime.actor import ActorGoneError
 
 USB = "devices/pci0000:00/0000:00:14.0/usb1"
 CAPABLE = Capabilities("uvcvideo", "Camera", "usb-0000:00:14.0-1", ())

@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 from support.machine_folder import FakeMachine
 
-from camd.devices.facts import SysfsFacts
 from camd.devices.holders import find_holders
-from camd.devices.inventory import MOST_NODES
 from camd.devices.probe import see
-from camd.devices.sound import read_cards
-from camd.devices.sysfs import follow, list_nodes, read_facts, read_links, see_node
+from camd.devices.sysfs import follow, list_nodes, read_cards, read_facts, read_links, see_node
+from camd.devices.v4l2.inventory import MOST_NODES
+from camd.devices.v4l2.node import SysfsFacts
 from camd.model import UsbFacts
 
 PCI = "devices/pci0000:00/0000:00:14.0"

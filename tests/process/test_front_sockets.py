@@ -24,9 +24,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect, unix_connect
 
 from camd import clock
-from camd.access.authenticator import Authenticator, open_access
-from camd.access.keys import KeyFile
-from camd.access.tokens import mint_token
+from camd.auth.authenticator import Authenticator, open_access
+from camd.auth.key_file import KeyFile
+from camd.auth.tokens import mint_token
 from camd.client import (
     CannotConnectError,
     ConnectionLostError,
@@ -35,12 +35,11 @@ from camd.client import (
     open_client,
 )
 from camd.config.schema import AuthConfig, ServerConfig
-from camd.front.listen import AddressInUseError, ListenError
-from camd.front.server import Server, open_server
-from camd.rpc.notification import Notification
-from camd.rpc.registry import Caller, Method, NoParams, Registry
+from camd.rpc.registry import Caller, Method, NoParams, Notification, Registry
 from camd.rpc.roles import Role
-from camd.runtime.fanout import Fanout
+from camd.runtime.broadcast import Fanout
+from camd.server.listeners import AddressInUseError, ListenError
+from camd.server.server import Server, open_server
 
 SECRET = "s" * 32
 

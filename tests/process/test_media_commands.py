@@ -10,9 +10,14 @@ import media_ffmpeg as ffmpeg
 import pytest
 
 from camd.config.schema import CameraConfig
-from camd.media.command import CaptureOptions, capture_arguments, probe_arguments, remux_arguments
-from camd.media.encoding import SOFTWARE, EncoderInput, encoding_arguments
-from camd.media.report import (
+from camd.ffmpeg.text.args import (
+    CaptureOptions,
+    capture_arguments,
+    probe_arguments,
+    remux_arguments,
+)
+from camd.ffmpeg.text.encoder_table import SOFTWARE, EncoderInput, encoding_arguments
+from camd.ffmpeg.text.output import (
     ProbeResult,
     classify,
     parse_encoders,

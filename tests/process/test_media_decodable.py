@@ -6,14 +6,12 @@ import attrs
 import media_ffmpeg as ffmpeg
 import pytest
 
-from camd.media.decodable import undecodable
-from camd.media.fragments import Fragment, Init
-from camd.media.stored import sealed_moov_offset
-from camd.media.video_header import video_header
-from camd.storage.complaints import FindingKind
+from camd.mp4.fragments import Fragment, Init
+from camd.mp4.h26x.sample_entry import video_header
+from camd.mp4.inspect import sealed_moov_offset, undecodable
+from camd.storage.check.recording_file import inspect_recording
+from camd.storage.check.rules.findings import FindingKind, judge_file
 from camd.storage.disk import PosixDisk
-from camd.storage.examine import inspect_recording
-from camd.storage.verify import judge_file
 
 BUNDLED = ffmpeg.PROGRAMS[1].values[0]
 REPEAT = ("-x264-params", "repeat-headers=1")

@@ -12,14 +12,13 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camd.camera.feed import StreamHub
-from camd.camera.preroll import PrerollBuffer
-from camd.camera.queue import CaptureBegan, CapturedFragment, CaptureQueue, EndOfInput
-from camd.media.fragments import Fragment, Init
-from camd.media.nal_units import read_from, walk
-from camd.media.parameter_sets import kind_of
-from camd.media.reheader import Reheader, one_file, sets_in_header
-from camd.media.video_header import VideoHeader, video_header
+from camd.capture.consumer import CaptureBegan, CapturedFragment, CaptureQueue, EndOfInput
+from camd.capture.hub import StreamHub
+from camd.capture.rules.preroll import PrerollBuffer
+from camd.mp4.fragments import Fragment, Init
+from camd.mp4.h26x.parameter_sets import kind_of, read_from, walk
+from camd.mp4.h26x.reheader import Reheader, one_file, sets_in_header
+from camd.mp4.h26x.sample_entry import VideoHeader, video_header
 
 _264 = "-c:v libx264 -profile:v main -x264-params repeat-headers=1"
 _265 = "-c:v libx265 -tag:v hev1 -x265-params log-level=error:repeat-headers=1"

@@ -9,11 +9,11 @@ import attrs
 import media_ffmpeg as ffmpeg
 import pytest
 
-from camd.media.boxes import MediaError
-from camd.media.fragments import Fragment, FragmentReader, Init
-from camd.media.mp4 import CHECK_SIZE, SegmentIndex
-from camd.media.repair import read_interrupted
-from camd.media.stored import read_segment_head, sealed_moov_offset, summarise
+from camd.mp4.boxes import MediaError
+from camd.mp4.fragments import Fragment, FragmentReader, Init
+from camd.mp4.inspect import read_segment_head, sealed_moov_offset, summarise
+from camd.mp4.recover import read_interrupted
+from camd.mp4.segment import CHECK_SIZE, SegmentIndex
 
 CODECS = {"h264-aac": "avc1", "h264-late-audio": "avc1", "mjpeg": "jpeg", "h265-opus": "hvc1"}
 CODECS["h265-open"] = "hvc1"

@@ -8,10 +8,10 @@ import attrs
 import media_ffmpeg as ffmpeg
 import pytest
 
-from camd.media.boxes import children
-from camd.media.fragments import Fragment, Init
-from camd.media.nal_units import NalError
-from camd.media.parameter_sets import (
+from camd.mp4.boxes import children
+from camd.mp4.fragments import Fragment, Init
+from camd.mp4.h26x.parameter_sets import (
+    NalError,
     ParameterSetKind,
     VideoCodec,
     key_of,
@@ -19,7 +19,7 @@ from camd.media.parameter_sets import (
     parameter_sets,
     read_sequence,
 )
-from camd.media.video_header import (
+from camd.mp4.h26x.sample_entry import (
     VideoHeader,
     contradiction,
     header_trouble,

@@ -14,10 +14,10 @@ import pytest
 import tomli
 
 from camd.config.load import load_config
+from camd.config.parse import PathBases, camera_readers, section_readers
 from camd.config.schema import Config, ServerConfig
-from camd.config.structure import PathBases, camera_readers, section_readers
-from camd.front.places import KEPT
-from camd.runtime.descriptors import for_sockets
+from camd.runtime.fd_limits import for_sockets
+from camd.server.rules.connection_limits import KEPT
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "camd.toml"

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import trio
 
-from camd.camera.program import FfmpegMissingError, find_ffmpeg
-from camd.camera.run import CaptureProcess, CaptureTimeouts
+from camd.capture.process import CaptureProcess, CaptureTimeouts
 from camd.config.schema import FfmpegConfig
-from camd.media.fragments import Fragment, Init
+from camd.ffmpeg.binary import FfmpegMissingError, find_ffmpeg
 from camd.model import Problem
-from camd.runtime import spawn
-from camd.runtime.asking import run_program
+from camd.mp4.fragments import Fragment, Init
+from camd.runtime import child_process
+from camd.runtime.query_process import run_program
 
 KEPT = 4096
 
@@ -112,7 +112,7 @@ async def test_a_capture_ends_although_its_pipe_is_held(
     holder: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A process that the child left, in its group or outside of it, costs a stop seconds only."""
-    monkeypatch.setattr(spawn, "TERMINATE_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(child_process, "TERMINATE_PATIENCE_SECONDS", 0.2)
     note = tmp_path / "pid"
     script = f"{holder} & echo $! > {note}.new; mv {note}.new {note}; exec sleep 1000"
     run = CaptureProcess(Nobody(), CaptureTimeouts(60, 60), ignore, shrug)

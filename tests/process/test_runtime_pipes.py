@@ -14,12 +14,12 @@ import trio
 import trio.lowlevel
 from support.camera_films import Film, frames_in
 
-from camd.camera.run import CaptureProcess, CaptureTimeouts
-from camd.media.fragments import Fragment, Init
-from camd.media.trouble import BAD_STREAM, STALLED
+from camd.capture.process import CaptureProcess, CaptureTimeouts
+from camd.ffmpeg.text.error_patterns import BAD_STREAM, STALLED
 from camd.model import Problem
-from camd.runtime import pipes as module
-from camd.runtime.pipes import PipePoller, capacity, open_pipe_poller
+from camd.mp4.fragments import Fragment, Init
+from camd.runtime import pipe_poller as module
+from camd.runtime.pipe_poller import PipePoller, capacity, open_pipe_poller
 
 
 @asynccontextmanager
@@ -293,7 +293,7 @@ async def test_a_stop_is_not_delayed_by_rounds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When the next round never comes: who told the child to end reads it to its end at once."""
-    monkeypatch.setattr("camd.camera.run.REST_SECONDS", 1000.0)  # which ends a reading as well
+    monkeypatch.setattr("camd.capture.process.REST_SECONDS", 1000.0)  # which ends a reading as well
     film = Film()
     command = script(tmp_path, film.head + film.next(5) + film.next(5), 60.0)
     begun = trio.Event()

@@ -16,8 +16,8 @@ import pytest
 import trio
 import trio.testing
 
-from camd.runtime import spawn
-from camd.runtime.spawn import Child, open_child
+from camd.runtime import child_process
+from camd.runtime.child_process import Child, open_child
 
 READY = b"ready\n"
 
@@ -33,13 +33,13 @@ async def bounded() -> AsyncIterator[None]:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let SIGKILL come soon after SIGTERM."""
-    monkeypatch.setattr(spawn, "TERMINATE_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(child_process, "TERMINATE_PATIENCE_SECONDS", 0.1)
 
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make SIGKILL come too late for any test."""
-    monkeypatch.setattr(spawn, "TERMINATE_PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr(child_process, "TERMINATE_PATIENCE_SECONDS", 60.0)
 
 
 def sh(script: str) -> list[str]:
@@ -108,7 +108,7 @@ async def test_death_by_a_signal_is_a_negative_status() -> None:
 async def test_a_program_that_cannot_be_run_is_an_error(monkeypatch, program, prefix) -> None:
     """A missing program or one that is none raises OSError, with and without a death signal."""
     if not prefix:
-        monkeypatch.setattr(spawn, "_death_signal_prefix", tuple)
+        monkeypatch.setattr(child_process, "_death_signal_prefix", tuple)
     async with bounded():
         with pytest.raises(OSError, match=program):
             async with open_child([program, "-version"]):
@@ -156,7 +156,7 @@ async def test_a_child_that_nothing_ends_is_admitted(hasty, monkeypatch) -> None
     """When SIGKILL does not help in time either, the caller is told instead of kept waiting."""
     async with bounded(), open_child(["sleep", "1000"]) as child:
         with monkeypatch.context() as patched:
-            patched.setattr(spawn, "KILL_PATIENCE_SECONDS", 0.1)
+            patched.setattr(child_process, "KILL_PATIENCE_SECONDS", 0.1)
             patched.setattr(Child, "signal", lambda self, number: None)
             assert await child.end() is None
 

@@ -17,10 +17,8 @@ import trio
 from support.disk import GaugedDisk
 from support.footage import NOON, WHO, footage, growing_bytes, sealed_bytes, segment
 
-from camd.camera.opened import SegmentWriter
 from camd.config.schema import StorageConfig
 from camd.errors import Refusal
-from camd.media.mp4 import HASHED_FROM, SegmentIndex
 from camd.model import (
     CameraId,
     Event,
@@ -29,12 +27,14 @@ from camd.model import (
     SessionId,
     StorageLevel,
 )
-from camd.runtime.fanout import Fanout
-from camd.storage.actor import Storage, open_storage
+from camd.mp4.segment import HASHED_FROM, SegmentIndex
+from camd.recording.segment_writer import SegmentWriter
+from camd.runtime.broadcast import Fanout
 from camd.storage.disk import Disk, PosixDisk
-from camd.storage.levels import SpaceNeed
-from camd.storage.naming import candidates
-from camd.storage.segment import SegmentFile
+from camd.storage.rules.levels import SpaceNeed
+from camd.storage.rules.naming import candidates
+from camd.storage.segment_file import SegmentFile
+from camd.storage.storage import Storage, open_storage
 
 OK, LOW, BLOCKED, CRITICAL, MISSING, READ_ONLY, UNRESPONSIVE, NO_INODES, FAILING = StorageLevel
 ALL = RecordingQuery()

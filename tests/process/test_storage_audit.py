@@ -15,13 +15,11 @@ import pytest
 from support.shelf import MATROSKA, Shelf, damage, gap, session
 
 from camd.model import Segment, SegmentState
-from camd.storage.audit import CheckProgress, CheckResult, FolderCheck
-from camd.storage.complaints import Finding, FindingKind
-from camd.storage.examine import inspect_recording
-from camd.storage.glance import IndexSnapshot
-from camd.storage.reading import ReadOnlyDisk
-from camd.storage.records import SegmentRemoved
-from camd.storage.verify import FileShape
+from camd.storage.check.folder import CheckProgress, CheckResult, FolderCheck
+from camd.storage.check.recording_file import ReadOnlyDisk, inspect_recording
+from camd.storage.check.rules.findings import FileShape, Finding, FindingKind
+from camd.storage.index.snapshot import IndexSnapshot
+from camd.storage.rules.journal_records import SegmentRemoved
 
 
 @pytest.fixture
@@ -404,7 +402,7 @@ def test_what_changes_meanwhile_is_looked_at_again(
             shelf.know(made)
         return inspect_recording(disk, path, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("camd.storage.audit.examine", examined)
+    monkeypatch.setattr("camd.storage.check.folder.examine", examined)
     FolderCheck(shelf.folder, False, lambda _: None, told.append).run([made.filename])
     assert (looked, told) == ([made.filename], [])
 

@@ -20,7 +20,6 @@ from support.footage import NOON, WHO, footage, segment, session
 from camd.clock import boot_id, monotonic, now
 from camd.config.schema import RetentionConfig, StorageConfig
 from camd.errors import Refusal
-from camd.media.mp4 import SegmentIndex
 from camd.model import (
     CleanupEnded,
     CleanupReceipt,
@@ -29,22 +28,22 @@ from camd.model import (
     Segment,
     SessionId,
 )
-from camd.runtime.fanout import Fanout
-from camd.storage import cleanup, timekeeper
-from camd.storage.actor import Storage, open_storage
-from camd.storage.cleanup import Retention, open_retention
+from camd.mp4.segment import SegmentIndex
+from camd.runtime.broadcast import Fanout
 from camd.storage.disk import PosixDisk
-from camd.storage.keeping import FileActions
-from camd.storage.pins import Pin
-from camd.storage.receipts import (
+from camd.storage.removal import Pin
+from camd.storage.retention import cleanup, trusted_clock
+from camd.storage.retention.cleanup import Retention, open_retention
+from camd.storage.retention.cleanup_log import (
     POLICY_FILE,
     RECEIPTS,
     append_receipt,
     load_policy,
     save_policy,
 )
-from camd.storage.retention import KeptReason, PolicyType, RetentionPolicy
-from camd.storage.segment import SegmentFile
+from camd.storage.rules.retention_plan import KeptReason, PolicyType, RetentionPolicy
+from camd.storage.segment_file import SegmentFile
+from camd.storage.storage import FileActions, Storage, open_storage
 
 AGE = RetentionPolicy(PolicyType.AGE, True, max_age_days=30)
 SIZE = RetentionPolicy(PolicyType.SIZE, True, max_size_gb=8e-6)  # 8000 bytes
@@ -231,7 +230,7 @@ async def test_a_step_of_the_clock_removes_nothing_that_is_young(
         mine = arrived(stage.folder, 1)
         await stage.storage.note_segment(mine)
         os.utime(stage.folder / mine.filename, (0, 0))  # what a file's dates say is nothing
-        monkeypatch.setattr(timekeeper, "now", lambda: now() + timedelta(days=400))
+        monkeypatch.setattr(trusted_clock, "now", lambda: now() + timedelta(days=400))
         preview = await stage.retention.preview()
         assert [each.filename for each in preview.going] == named(*OLD)
         assert {each.filename: each.reason for each in preview.staying} == {
@@ -254,12 +253,12 @@ async def test_a_step_that_is_taken_back_leaves_no_doubt(
     """Then everything is as before; and a restart of the service remembers either."""
     async with opened(tmp_path, AGE, OLD) as stage:
         with monkeypatch.context() as patch:
-            patch.setattr(timekeeper, "now", lambda: now() + timedelta(days=400))
+            patch.setattr(trusted_clock, "now", lambda: now() + timedelta(days=400))
             assert (await stage.retention.preview()).clock
-            again = timekeeper.TrustedClock.open(tmp_path / "state")
+            again = trusted_clock.TrustedClock.open(tmp_path / "state")
             assert again.trust.doubt
         assert not (await stage.retention.preview()).clock
-        assert timekeeper.TrustedClock.open(tmp_path / "state").trust.doubt == ""
+        assert trusted_clock.TrustedClock.open(tmp_path / "state").trust.doubt == ""
 
 
 async def test_a_file_with_the_date_of_a_clock_without_battery_is_young(tmp_path: Path) -> None:

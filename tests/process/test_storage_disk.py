@@ -12,7 +12,7 @@ import pytest
 from support.disk import MemoryDisk
 
 from camd.storage.disk import Disk, PosixDisk, PosixFile
-from camd.storage.watched import IoTimer, TimedDisk
+from camd.storage.timed_disk import IoTimer, TimedDisk
 
 
 @attrs.frozen

@@ -14,11 +14,11 @@ from support.disk import GaugedDisk
 
 from camd.errors import Refusal
 from camd.model import Event, SessionId, StorageLevel
-from camd.runtime.fanout import Fanout
-from camd.storage import guard as guard_module
-from camd.storage import probe as probe_module
-from camd.storage.guard import SpaceMonitor
-from camd.storage.levels import SEAL_RESERVE_BYTES, SpaceNeed, Thresholds, Usage
+from camd.runtime.broadcast import Fanout
+from camd.storage import space as guard_module
+from camd.storage import space as probe_module
+from camd.storage.rules.levels import SEAL_RESERVE_BYTES, SpaceNeed, Thresholds, Usage
+from camd.storage.space import SpaceMonitor
 
 OK, LOW, BLOCKED, CRITICAL, MISSING, READ_ONLY, UNRESPONSIVE, NO_INODES, FAILING = StorageLevel
 GIGA = 1_000_000_000

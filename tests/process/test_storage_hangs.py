@@ -13,17 +13,17 @@ import trio
 from structlog.testing import capture_logs
 from support.disk import GaugedDisk, roomy_disk
 
-from camd.api.storage import StorageApi
+from camd.api.system_methods import StorageApi
 from camd.clock import monotonic
 from camd.config.schema import StorageConfig
 from camd.errors import Refusal
 from camd.model import Event, SessionId, StorageLevel
 from camd.rpc.registry import NoParams
-from camd.runtime.fanout import Fanout
-from camd.storage import guard as guard_module
-from camd.storage import latency as latency_module
-from camd.storage.actor import Storage, open_storage
-from camd.storage.levels import SpaceNeed
+from camd.runtime.broadcast import Fanout
+from camd.storage import space as guard_module
+from camd.storage.rules import io_stats as latency_module
+from camd.storage.rules.levels import SpaceNeed
+from camd.storage.storage import Storage, open_storage
 
 SESSION = SessionId("s0")
 

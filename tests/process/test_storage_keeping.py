@@ -18,13 +18,12 @@ from support.footage import NOON, WHO, footage, segment
 from camd.clock import now
 from camd.config.schema import StorageConfig
 from camd.errors import FILE_LEASED, Refusal
-from camd.media.mp4 import FTYP_SIZE, SegmentIndex
 from camd.model import RecordingQuery, Segment, SegmentState
-from camd.runtime.fanout import Fanout
-from camd.storage.actor import Storage, open_storage
+from camd.mp4.segment import FTYP_SIZE, SegmentIndex
+from camd.runtime.broadcast import Fanout
 from camd.storage.disk import PosixFile
-from camd.storage.keeping import FileActions
-from camd.storage.pins import Pin
+from camd.storage.removal import Pin
+from camd.storage.storage import FileActions, Storage, open_storage
 
 INIT, FRAGMENTS = footage(3)
 NAME = "camera0_2026-01-15_14-30-00.mp4"

@@ -17,10 +17,9 @@ import trio
 from support.disk import GaugedDisk, roomy_disk
 from support.footage import WHO, footage, gap, session
 
-from camd.api import views
+from camd.api import result_fields
 from camd.config.schema import StorageConfig
 from camd.errors import Refusal
-from camd.media.mp4 import SegmentIndex
 from camd.model import (
     Event,
     RecordingQuery,
@@ -29,17 +28,19 @@ from camd.model import (
     SessionId,
     SessionState,
 )
-from camd.runtime.fanout import Fanout
-from camd.storage import clerk, guard, stocktaking
-from camd.storage.actor import Storage, open_storage
-from camd.storage.archive import FOLDER
-from camd.storage.catalog import Catalog
+from camd.mp4.segment import SegmentIndex
+from camd.runtime.broadcast import Fanout
+from camd.storage import space
 from camd.storage.disk import PosixDisk
-from camd.storage.journal import Journal
-from camd.storage.keeping import FileActions
-from camd.storage.pins import Pin, Pins
-from camd.storage.segment import SegmentFile
-from camd.storage.stock import FileOutcome, Reconciler
+from camd.storage.index import worker
+from camd.storage.index.catalog import Catalog
+from camd.storage.index.journal import Journal
+from camd.storage.index.recording_index import FOLDER
+from camd.storage.recovery import reconcile
+from camd.storage.recovery.reconcile import FileOutcome, Reconciler
+from camd.storage.removal import Pin, Pins
+from camd.storage.segment_file import SegmentFile
+from camd.storage.storage import FileActions, Storage, open_storage
 
 ALL = RecordingQuery(limit=1000)
 INIT, FRAGMENTS = footage(3)
@@ -49,11 +50,11 @@ NAME = "camera0_2026-01-15_14-30-00.mp4"
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again at once."""
-    for module in (clerk, stocktaking):
+    for module in (worker, reconcile):
         monkeypatch.setattr(module, "FIRST_RETRY_SECONDS", 0.01)
         monkeypatch.setattr(module, "LONGEST_RETRY_SECONDS", 0.05)
-    monkeypatch.setattr(guard, "IDLE_SAMPLE_SECONDS", 0.05)
-    monkeypatch.setattr(guard, "TRIAL_SECONDS", 0.01)
+    monkeypatch.setattr(space, "IDLE_SAMPLE_SECONDS", 0.05)
+    monkeypatch.setattr(space, "TRIAL_SECONDS", 0.01)
 
 
 @asynccontextmanager
@@ -162,7 +163,7 @@ async def test_a_search_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.M
     async with opened(folder) as storage:
         while moody.failed < 3:  # noqa: ASYNC110
             await trio.sleep(0.01)
-        shown = views.recovery(storage.recovery)
+        shown = result_fields.recovery(storage.recovery)
         assert shown is not None
         assert shown["ended"] is None
         assert shown["trouble"] == str(BROKEN)
@@ -170,7 +171,7 @@ async def test_a_search_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.M
         assert not storage._stock.taken.is_set()
         moody.times = 0
         await storage.unfinished_sessions()
-        shown = views.recovery(storage.recovery)
+        shown = result_fields.recovery(storage.recovery)
         assert shown is not None
         assert (shown["trouble"], shown["counts"]) == (None, {"sealed": 1})
 
@@ -179,7 +180,7 @@ async def test_sessions_do_not_wait_for_ever_for_a_folder_that_cannot_be_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After some time they go on without; the search goes on, too."""
-    monkeypatch.setattr(stocktaking, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(reconcile, "PATIENCE_SECONDS", 0.05)
     folder = tmp_path / "recordings"
     async with opened(folder) as storage:
         await storage.note_session(session())
@@ -291,7 +292,7 @@ async def test_a_file_is_not_being_recorded_for_ever(
         if broken == "index" or state is SegmentState.SEALED:
             await storage.guard.refresh()
             assert storage.status.notes_waiting > 0
-            assert views.storage(storage.status)["notes_waiting"] > 0
+            assert result_fields.storage(storage.status)["notes_waiting"] > 0
         moody.times = 0
         await storage.clerk.wait_settled()
         assert storage.status.notes_waiting == 0
@@ -342,7 +343,7 @@ async def test_notes_survive_a_caller_who_gives_up(
             scope.cancel()
             await storage.note_gaps([gap(1)])
         assert (await storage.gaps(ALL)).total == 1
-        monkeypatch.setattr(clerk, "FIRST_RETRY_SECONDS", 30.0)
+        monkeypatch.setattr(worker, "FIRST_RETRY_SECONDS", 30.0)
         moody = Moody(monkeypatch, Pins, "put", BROKEN)
         await storage.clerk.tell(lambda a: Pins.of(storage.disk, folder).put(NAME, Pin()))
         assert moody.failed
@@ -410,7 +411,7 @@ async def test_too_many_notes_are_told_and_files_are_looked_at_again(
 ) -> None:
     """At the bound the files' notes go first, and the files are searched when the disk works; what
     nothing else tells is counted in the status."""
-    monkeypatch.setattr("camd.storage.archive.MOST_PENDING", 3)
+    monkeypatch.setattr("camd.storage.index.recording_index.MOST_PENDING", 3)
     folder = tmp_path / "recordings"
     async with opened(folder) as storage:
         await storage.unfinished_sessions()

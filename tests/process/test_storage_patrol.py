@@ -19,12 +19,12 @@ from support.shelf import MATROSKA, Shelf, damage, session
 from camd.config.schema import ScrubConfig, StorageConfig
 from camd.errors import FILE_LEASED
 from camd.model import DamageFound, Event, SegmentState
-from camd.runtime.fanout import Fanout
-from camd.storage.actor import Storage, open_storage
-from camd.storage.complaints import FindingKind
-from camd.storage.examine import inspect_recording
-from camd.storage.patrol import FILE, Scrub, open_scrub
-from camd.storage.rounds import ScrubProgress, decode_progress, encode_progress
+from camd.runtime.broadcast import Fanout
+from camd.storage.check.recording_file import inspect_recording
+from camd.storage.check.rules.findings import FindingKind
+from camd.storage.check.rules.scrub_progress import ScrubProgress, decode_progress, encode_progress
+from camd.storage.check.scrub import FILE, Scrub, open_scrub
+from camd.storage.storage import Storage, open_storage
 
 FAST = ScrubConfig(enabled=True, rate=10**12)
 
@@ -48,7 +48,7 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(path.name)
         return inspect_recording(disk, path, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("camd.storage.patrol.examine", noting)
+    monkeypatch.setattr("camd.storage.check.scrub.examine", noting)
     return names
 
 
@@ -191,7 +191,7 @@ async def test_what_changes_while_it_is_read_is_no_problem(
             assert go_on.wait(20)
         return inspect_recording(disk, path, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("camd.storage.patrol.examine", slowly)
+    monkeypatch.setattr("camd.storage.check.scrub.examine", slowly)
     async with patrolling(shelf) as (patrol, storage):
         await reading.wait()
         assert storage.busy(await storage.find(name)) is FILE_LEASED

@@ -17,15 +17,15 @@ from support.disk import roomy_disk
 from support.footage import WHO, footage, gap, session
 
 from camd.config.schema import StorageConfig
-from camd.media.mp4 import SegmentIndex
 from camd.model import Event, RecordingQuery, Segment, SegmentState, SessionId
-from camd.runtime.fanout import Fanout
-from camd.storage.actor import Storage, open_storage
-from camd.storage.archive import FOLDER, INDEX, FolderInUseError
+from camd.mp4.segment import SegmentIndex
+from camd.runtime.broadcast import Fanout
 from camd.storage.disk import PosixDisk
-from camd.storage.recovery import hash_file
-from camd.storage.segment import SegmentFile
-from camd.storage.stock import FileOutcome, ReconcileFinding
+from camd.storage.index.recording_index import FOLDER, INDEX, FolderInUseError
+from camd.storage.recovery.file_recovery import hash_file
+from camd.storage.recovery.reconcile import FileOutcome, ReconcileFinding
+from camd.storage.segment_file import SegmentFile
+from camd.storage.storage import Storage, open_storage
 
 ALL = RecordingQuery(limit=1000)
 INIT, FRAGMENTS = footage(3)

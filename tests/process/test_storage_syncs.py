@@ -12,18 +12,18 @@ import pytest
 import trio
 from support.footage import segment
 
-from camd.camera.program import FFmpegBinary
-from camd.camera.remux import to_mkv
 from camd.config.schema import StorageConfig
+from camd.ffmpeg.binary import FFmpegBinary
 from camd.model import Event, Segment
-from camd.runtime.fanout import Fanout
-from camd.runtime.replace import replace_file
+from camd.recording.convert import to_mkv
+from camd.runtime.broadcast import Fanout
+from camd.runtime.files import replace_file
 from camd.storage import disk
-from camd.storage.actor import Storage, open_storage
 from camd.storage.disk import PosixDisk, PosixFile
-from camd.storage.probe import writing_works
-from camd.storage.receipts import save_policy
-from camd.storage.retention import PolicyType, RetentionPolicy
+from camd.storage.retention.cleanup_log import save_policy
+from camd.storage.rules.retention_plan import PolicyType, RetentionPolicy
+from camd.storage.space import writing_works
+from camd.storage.storage import Storage, open_storage
 
 # Prints one hash for whatever it is asked about, and copies what it is to convert.
 COPIER = """#!/bin/sh

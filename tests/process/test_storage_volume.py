@@ -31,11 +31,11 @@ from camd.model import (
     StorageLevel,
     TestSource,
 )
-from camd.runtime.fanout import Fanout
-from camd.storage.actor import Storage, open_storage
+from camd.runtime.broadcast import Fanout
 from camd.storage.disk import PosixDisk
-from camd.storage.identity import BARE, NO_MOUNT, FolderLocation
-from camd.storage.levels import SpaceNeed
+from camd.storage.rules.levels import SpaceNeed
+from camd.storage.rules.volume_identity import BARE, NO_MOUNT, FolderLocation
+from camd.storage.storage import Storage, open_storage
 from camd.storage.volume import Volume
 
 OK, MISSING = StorageLevel.OK, StorageLevel.MISSING

@@ -11,12 +11,12 @@ import trio
 from support.disk import roomy_disk
 from support.footage import segment
 
-from camd.access.authenticator import open_access
-from camd.api.web import HttpApp
+from camd.api.http_app import HttpApp
+from camd.auth.authenticator import open_access
 from camd.config.schema import AuthConfig, StorageConfig
 from camd.errors import FILE_LEASED
-from camd.runtime.fanout import Fanout
-from camd.storage.actor import Storage, open_storage
+from camd.runtime.broadcast import Fanout
+from camd.storage.storage import Storage, open_storage
 
 SIZE = 5_000_000
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import attrs
 
-from camd.media.boxes import box, full_box
+from camd.mp4.boxes import box, full_box
 
 NON_SYNC = 0x0101_0000
 SYNC = 0x0200_0000

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camd.access.authenticator import Authenticator
-from camd.access.keys import (
+from camd.auth.authenticator import Authenticator
+from camd.auth.key_file import (
     ApiKey,
     KeyFile,
     KeyFileError,
@@ -23,7 +23,7 @@ from camd.access.keys import (
     parse_keys,
     render_keys,
 )
-from camd.access.reasons import AccessRefusedError, AuthFailure
+from camd.auth.tokens import AccessRefusedError, AuthFailure
 from camd.rpc.roles import AuthMethod, Role
 
 CREATED = datetime(2026, 1, 15, 14, 30, tzinfo=UTC)

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camd.access.authenticator import Authenticator
-from camd.access.reasons import AccessRefusedError, AuthFailure
-from camd.access.tokens import check_token, mint_token
+from camd.auth.authenticator import Authenticator
+from camd.auth.tokens import AccessRefusedError, AuthFailure, check_token, mint_token
 from camd.rpc.roles import ANONYMOUS, AuthMethod, Principal, Role
 
 SECRET = "s" * 32

@@ -9,11 +9,11 @@ import msgspec
 from rich.console import Console
 from support.plugged import denied, usb_camera
 
-from camd.api.devices import listing
+from camd.api.device_methods import listing
 from camd.cli import tables
-from camd.devices.assignment import assign
 from camd.devices.holders import Holder, Holders
 from camd.devices.listing import ListedDevice
+from camd.devices.matching.match import assign
 from camd.model import CameraId, MatchedBy
 
 A1, B2 = usb_camera(0, port="1", serial="A1"), usb_camera(2, port="2", serial="B2")

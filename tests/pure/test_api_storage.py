@@ -8,9 +8,9 @@ import attrs
 import pytest
 from test_storage_levels import CODES, status
 
-from camd.api import views
-from camd.api.events import render
-from camd.api.system import _judge_storage
+from camd.api import result_fields
+from camd.api.event_publisher import render
+from camd.api.system_methods import _judge_storage
 from camd.model import StorageChanged, StorageLevel, SyncLatency
 
 NAMES = {"ok": "normal", "low": "warning"}
@@ -34,7 +34,7 @@ def test_a_level_is_an_event_with_code_and_advice(level: StorageLevel) -> None:
 def test_latency_goes_out_in_seconds() -> None:
     """The numbers stand under the names that clients are promised; JSON can hold them."""
     latency = SyncLatency(3, 0.25, 0.5, 0.75, 1.0)
-    shown = views.storage(status(sync_latency=latency, pending_seconds=12.5, slow=True))
+    shown = result_fields.storage(status(sync_latency=latency, pending_seconds=12.5, slow=True))
     assert shown["sync_latency"] == {
         "count": 3,
         "latest": 0.25,
@@ -43,7 +43,7 @@ def test_latency_goes_out_in_seconds() -> None:
         "worst": 1.0,
     }
     assert (shown["pending_seconds"], shown["slow"], shown["free_inodes"]) == (12.5, True, None)
-    assert json.dumps(views.storage(status()))
+    assert json.dumps(result_fields.storage(status()))
 
 
 @pytest.mark.parametrize("level", list(StorageLevel))

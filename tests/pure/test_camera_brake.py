@@ -6,8 +6,8 @@ import errno
 
 import pytest
 
-from camd.camera.brake import LONGEST_RETRY_SECONDS, WriteBackoff
 from camd.model import Cause, StorageLevel
+from camd.recording.rules.durability import LONGEST_RETRY_SECONDS, WriteBackoff
 
 FULL, ERROR = Cause.STORAGE_FULL, Cause.STORAGE_ERROR
 STOPS = {

@@ -8,8 +8,8 @@ from typing import Any
 import attrs
 import pytest
 
-from camd.camera.diagnosis import AccessLike, DiagnosisFacts, explain
-from camd.media import trouble as t
+from camd.capture.diagnosis import AccessLike, DiagnosisFacts, explain
+from camd.ffmpeg.text import error_patterns as t
 
 NODE = Path("/dev/video3")
 

@@ -11,10 +11,10 @@ from media_streams import prft
 from support.camera_films import EPOCH, FPS, Film, filmed, read
 from test_camera_queue import shape, take_all
 
-from camd.camera import feed as feed_module
-from camd.camera.feed import StreamHub
-from camd.camera.queue import CaptureBegan, CapturedFragment, CaptureEnded, CaptureQueue
-from camd.camera.timeline import StreamTimeline
+from camd.capture import hub as feed_module
+from camd.capture.consumer import CaptureBegan, CapturedFragment, CaptureEnded, CaptureQueue
+from camd.capture.hub import StreamHub
+from camd.capture.rules.timestamps import StreamTimeline
 from camd.model import Cause, VideoFormat
 
 LOST = CaptureEnded(Cause.CAMERA_LOST, "gone")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from camd.camera.health import judge_health
+from camd.recording.rules.durability import judge_health
 
 
 @pytest.mark.parametrize(

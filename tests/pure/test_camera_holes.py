@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.camera_films import EPOCH, TIMESCALE, read
 
-from camd.camera.holes import (
+from camd.mp4.fragments import Fragment
+from camd.recording.rules.drops import (
     FIRST_CALM_SECONDS,
     FORESIGHT,
     LEAST_KNOWN,
@@ -22,7 +23,6 @@ from camd.camera.holes import (
     DropDetector,
     DroppedFrames,
 )
-from camd.media.fragments import Fragment
 
 FRAME = 512  # ticks: 30 frames a second
 MANY = WINDOW + FORESIGHT

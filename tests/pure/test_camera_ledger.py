@@ -8,9 +8,9 @@ import pytest
 from support.camera_films import EPOCH, captured, filmed
 from test_camera_sessions import book, loss, segment
 
-from camd.camera.ledger import GapLedger
-from camd.camera.queue import CaptureEnded
+from camd.capture.consumer import CaptureEnded
 from camd.model import Cause
+from camd.recording.rules.ledger import GapLedger
 
 HOUR = timedelta(hours=1)
 

@@ -10,8 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from camd.camera import machine as m
-from camd.camera.machine import CaptureAction, CaptureState, step
+from camd.capture.rules import state as m
+from camd.capture.rules.state import CaptureAction, CaptureState, step
 from camd.model import CameraState, Problem
 
 BROKEN = Problem("broken", "It broke", "Mend it.")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from support.camera_films import filmed
 
-from camd.camera.run import ReadThrottle
-from camd.camera.timeline import arrivals
+from camd.capture.process import ReadThrottle
+from camd.capture.rules.timestamps import arrivals
 
 
 def test_fragments_of_one_read_arrived_one_after_the_other() -> None:

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.camera_films import EPOCH, FPS, captured, filmed
 
-from camd.api.recordings import StartRequest
-from camd.camera.preroll import MARGIN_SECONDS, PrerollBuffer
-from camd.camera.queue import CapturedFragment
+from camd.api.recording_methods import StartRequest
+from camd.capture.consumer import CapturedFragment
+from camd.capture.rules.preroll import MARGIN_SECONDS, PrerollBuffer
 from camd.errors import Refusal
 from camd.rpc.params import ParamsReader
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.camera_films import captured, filmed
 
-from camd.camera.queue import (
+from camd.capture.consumer import (
     CaptureBegan,
     CapturedFragment,
     CaptureEnded,

@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from support.footage import NOON, segment
 from support.shelf import gap, session
 
-from camd.camera.ledger import GapLedger
-from camd.camera.reckoning import ResumePoint, arrival_by_session
-from camd.camera.sessions import BootMoment, SessionBook
 from camd.model import Cause, Gap, clock_was_set
-from camd.storage.trust import FootageArrival
+from camd.recording.rules.book import BootMoment, SessionBook
+from camd.recording.rules.ledger import GapLedger, ResumePoint, arrival_by_session
+from camd.storage.rules.clock_trust import FootageArrival
 
 SECOND = timedelta(seconds=1)
 UP = 1000.0  # the monotonic clock at noon

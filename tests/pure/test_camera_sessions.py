@@ -10,8 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.camera_films import EPOCH
 
-from camd.camera.rotation import Rotation
-from camd.camera.sessions import OLDEST_FIRST_FRAME_SECONDS, BootMoment, FrameLoss, SessionBook
 from camd.model import (
     CameraId,
     Cause,
@@ -22,6 +20,8 @@ from camd.model import (
     SessionId,
     SessionState,
 )
+from camd.recording.rules.book import OLDEST_FIRST_FRAME_SECONDS, BootMoment, FrameLoss, SessionBook
+from camd.recording.rules.rotation import Rotation
 
 CAMERA = CameraId("camera0")
 FRAME = 0.1

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from camd.camera.sound import Microphone
-from camd.media.order import SoundInput
-from camd.media.trouble import SOUND_ONLY
+from camd.capture.rules.sound import Microphone
+from camd.ffmpeg.text.args import SoundInput
+from camd.ffmpeg.text.error_patterns import SOUND_ONLY
 from camd.model import Device, Problem
 
 WEBCAM = Device(Path("/dev/video0"), 1, "Webcam", sound_card="C920")

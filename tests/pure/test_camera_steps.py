@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.camera_films import EPOCH
 
-from camd.camera.steps import STEP_SECONDS, TORN_SECONDS, ClockStepDetector
+from camd.capture.rules.clocks import STEP_SECONDS, TORN_SECONDS, ClockStepDetector
 
 NONE = timedelta(0)
 

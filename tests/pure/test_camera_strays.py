@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from support.footage import NOON
 from test_camera_timeline import RATE, Frame, begun, muxed, steady, then
 
-from camd.camera.ledger import GapLedger
-from camd.camera.queue import CapturedFragment
-from camd.camera.sessions import SessionBook
+from camd.capture.consumer import CapturedFragment
 from camd.model import CameraId, Cause, Gap, RecordingRequest, SessionId
+from camd.recording.rules.book import SessionBook
+from camd.recording.rules.ledger import GapLedger
 
 ROTATION_SECONDS = 20.0
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from camd.camera.stream_sound import TRIED_AGAIN_SECONDS, StreamSound
-from camd.media.report import ProbeResult
-from camd.media.trouble import ABSENT, CRASHED, SOUND_MISSING, STALLED, UNKNOWN
+from camd.capture.rules.sound import TRIED_AGAIN_SECONDS, StreamSound
+from camd.ffmpeg.text.error_patterns import ABSENT, CRASHED, SOUND_MISSING, STALLED, UNKNOWN
+from camd.ffmpeg.text.output import ProbeResult
 from camd.model import Problem
 
 SOUND = ProbeResult(video_codec="h264", audio_codec="pcm_alaw", streams=2)

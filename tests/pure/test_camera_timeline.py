@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from media_streams import Sample
 
-from camd.camera.timeline import StreamTimeline, TimestampFault
-from camd.media.fragments import Fragment, FragmentReader, Init
+from camd.capture.rules.timestamps import StreamTimeline, TimestampFault
+from camd.mp4.fragments import Fragment, FragmentReader, Init
 
 SCALE = 15360
 RATE = 20  # frames a second, as they arrive

@@ -14,7 +14,7 @@ from support.camera_company import Company, some
 from support.camera_shell import STALLED
 from support.camera_world import FLEET, is_unique
 
-from camd.camera import machine as m
+from camd.capture.rules import state as m
 from camd.model import CameraId, CameraState
 
 WHICH = st.integers(0, 1000)  # of some; what there is to choose from depends on the story

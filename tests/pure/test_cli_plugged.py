@@ -6,13 +6,12 @@ import attrs
 import pytest
 from support.plugged import denied, entry, usb_camera
 
-from camd.cli.findings import Grade
-from camd.cli.plugged import judge_devices
+from camd.cli.check import Grade, judge_devices
 from camd.config.schema import CameraConfig, Config
-from camd.devices.assignment import assign
 from camd.devices.holders import Holder, Holders
-from camd.devices.identity import KnownCamera
 from camd.devices.listing import DeviceListing, ListedDevice
+from camd.devices.matching.identity import KnownCamera
+from camd.devices.matching.match import assign
 from camd.model import CameraId, Device
 
 A1, B2 = usb_camera(0, port="1", serial="A1"), usb_camera(2, port="2", serial="B2")

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from camd.cli import tables
-from camd.cli.exits import CallRefused, Unauthenticated, misconfigured, refused
-from camd.cli.reach import ServiceAccess, client_address
+from camd.cli.exit import CallRefused, Unauthenticated, misconfigured, refused
 from camd.cli.record import progress_line
-from camd.cli.watch import EventFilter, event_line
+from camd.cli.service_access import ServiceAccess, client_address
+from camd.cli.show import EventFilter, event_line
 from camd.config.schema import ServerConfig
 from camd.errors import TABLE
 

@@ -12,22 +12,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camd.config.changes import ConfigChanges, compare, merge, postpone
-from camd.config.checks import check
 from camd.config.environment import SECTIONS, read_environment
+from camd.config.parse import (
+    CameraTable,
+    PathBases,
+    Structured,
+    camera_readers,
+    check,
+    section_readers,
+    structure,
+)
 from camd.config.schema import (
     CameraConfig,
     Config,
     DiscoveryConfig,
     MediaMtxConfig,
     RecordingConfig,
-)
-from camd.config.structure import (
-    CameraTable,
-    PathBases,
-    Structured,
-    camera_readers,
-    section_readers,
-    structure,
 )
 from camd.model import CameraId, TestSource, V4l2Source
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camd.devices import abi
+from camd.devices.v4l2 import videodev2
 
 # What kernel 6.1 on x86-64 answered; zeroes at the end are left out.
 UVC_CAPABILITY = (
@@ -42,36 +42,36 @@ def answer(text: str, layout: struct.Struct) -> bytes:
 def test_sizes_and_numbers_are_the_kernels() -> None:
     """A C compiler with linux/videodev2.h on 64 bits gives exactly these."""
     sizes = {
-        abi.CAPABILITY: 104,
-        abi.FORMAT: 64,
-        abi.FRAME_SIZE: 44,
-        abi.FRAME_INTERVAL: 52,
-        abi.QUERY_CONTROL: 232,
-        abi.QUERY_MENU: 44,
-        abi.CONTROL_VALUE: 20,
+        videodev2.CAPABILITY: 104,
+        videodev2.FORMAT: 64,
+        videodev2.FRAME_SIZE: 44,
+        videodev2.FRAME_INTERVAL: 52,
+        videodev2.QUERY_CONTROL: 232,
+        videodev2.QUERY_MENU: 44,
+        videodev2.CONTROL_VALUE: 20,
     }
     assert {layout: layout.size for layout in sizes} == sizes
-    assert abi.QUERYCAP == 0x80685600
-    assert abi.ENUM_FMT == 0xC0405602
-    assert abi.ENUM_FRAMESIZES == 0xC02C564A
-    assert abi.ENUM_FRAMEINTERVALS == 0xC034564B
-    assert abi.QUERY_EXT_CTRL == 0xC0E85667
-    assert abi.QUERYMENU == 0xC02C5625
+    assert videodev2.QUERYCAP == 0x80685600
+    assert videodev2.ENUM_FMT == 0xC0405602
+    assert videodev2.ENUM_FRAMESIZES == 0xC02C564A
+    assert videodev2.ENUM_FRAMEINTERVALS == 0xC034564B
+    assert videodev2.QUERY_EXT_CTRL == 0xC0E85667
+    assert videodev2.QUERYMENU == 0xC02C5625
 
 
 @pytest.mark.skipif(struct.calcsize("P") != 8, reason="the pointer in it has another size")
 def test_the_list_of_values_has_its_pointer_where_64_bits_want_it() -> None:
     """Four bytes of padding, then the address; the numbers of the two calls follow the size."""
-    assert abi.control_list(0x1122334455667788)[:4] == bytes(4)
-    assert abi.control_list(0x1122334455667788)[4:8] == struct.pack("=I", 1)
-    assert abi.control_list(0x1122334455667788)[8:24] == bytes(16)
-    assert abi.control_list(0x1122334455667788)[24:] == struct.pack("=Q", 0x1122334455667788)
-    assert (abi.G_EXT_CTRLS, abi.S_EXT_CTRLS) == (0xC0205647, 0xC0205648)
+    assert videodev2.control_list(0x1122334455667788)[:4] == bytes(4)
+    assert videodev2.control_list(0x1122334455667788)[4:8] == struct.pack("=I", 1)
+    assert videodev2.control_list(0x1122334455667788)[8:24] == bytes(16)
+    assert videodev2.control_list(0x1122334455667788)[24:] == struct.pack("=Q", 0x1122334455667788)
+    assert (videodev2.G_EXT_CTRLS, videodev2.S_EXT_CTRLS) == (0xC0205647, 0xC0205648)
 
 
 def test_a_real_capability_is_read() -> None:
     """Names, and the node's own capabilities instead of its device's."""
-    facts = abi.read_capability(answer(UVC_CAPABILITY, abi.CAPABILITY))
+    facts = videodev2.read_capability(answer(UVC_CAPABILITY, videodev2.CAPABILITY))
     assert (facts.driver, facts.card) == ("uvcvideo", "Lab Camera: Lab Camera")
     assert (facts.bus_info, facts.caps) == ("usb-vhci_hcd.0-1", 0x04200001)
     assert facts.is_camera
@@ -79,25 +79,29 @@ def test_a_real_capability_is_read() -> None:
 
 def test_real_formats_sizes_and_rates_are_read() -> None:
     """What a UVC camera listed is what comes out."""
-    entry = abi.read_format(answer(UVC_FORMAT, abi.FORMAT))
-    assert (abi.fourcc(entry.code), entry.description) == ("MJPG", "Motion-JPEG")
-    assert entry.flags & abi.FORMAT_COMPRESSED
-    assert abi.read_size(answer(UVC_SIZE, abi.FRAME_SIZE)) == abi.SizeEntry((640, 360), (640, 360))
-    assert abi.read_rate(answer(UVC_RATE, abi.FRAME_INTERVAL)) == abi.RateEntry(15, 15, True)
+    entry = videodev2.read_format(answer(UVC_FORMAT, videodev2.FORMAT))
+    assert (videodev2.fourcc(entry.code), entry.description) == ("MJPG", "Motion-JPEG")
+    assert entry.flags & videodev2.FORMAT_COMPRESSED
+    assert videodev2.read_size(answer(UVC_SIZE, videodev2.FRAME_SIZE)) == videodev2.SizeEntry(
+        (640, 360), (640, 360)
+    )
+    assert videodev2.read_rate(answer(UVC_RATE, videodev2.FRAME_INTERVAL)) == videodev2.RateEntry(
+        15, 15, True
+    )
 
 
 def test_real_controls_are_read() -> None:
     """Names, limits of 64 bits, entries of menus and of menus of numbers."""
-    menu = abi.read_control(answer(VIVID_MENU_CONTROL, abi.QUERY_CONTROL))
-    assert (menu.number, menu.type, menu.label) == (0xF0F000, abi.TYPE_MENU, "Test Pattern")
+    menu = videodev2.read_control(answer(VIVID_MENU_CONTROL, videodev2.QUERY_CONTROL))
+    assert (menu.number, menu.type, menu.label) == (0xF0F000, videodev2.TYPE_MENU, "Test Pattern")
     assert (menu.minimum, menu.maximum, menu.step, menu.default) == (0, 21, 1, 0)
     assert (menu.element_bytes, menu.dimensions, menu.is_simple) == (4, 0, True)
-    wide = abi.read_control(answer(VIVID_WIDE_CONTROL, abi.QUERY_CONTROL))
+    wide = videodev2.read_control(answer(VIVID_WIDE_CONTROL, videodev2.QUERY_CONTROL))
     assert (wide.minimum, wide.maximum) == (-(2**63), 2**63 - 1)
-    choice = answer(VIVID_CHOICE, abi.QUERY_MENU)
-    assert abi.read_choice(choice, abi.TYPE_MENU) == "100% Colorbar"
-    number = answer(VIVID_NUMBER_CHOICE, abi.QUERY_MENU)
-    assert abi.read_choice(number, abi.TYPE_INTEGER_MENU) == "42"
+    choice = answer(VIVID_CHOICE, videodev2.QUERY_MENU)
+    assert videodev2.read_choice(choice, videodev2.TYPE_MENU) == "100% Colorbar"
+    number = answer(VIVID_NUMBER_CHOICE, videodev2.QUERY_MENU)
+    assert videodev2.read_choice(number, videodev2.TYPE_INTEGER_MENU) == "42"
 
 
 @pytest.mark.parametrize(
@@ -121,62 +125,62 @@ def test_what_is_a_camera_is_said_by_the_nodes_own_capabilities(
     whole: int, device: int, camera: bool
 ) -> None:
     """The whole device's capabilities count only where the node has none of its own."""
-    raw = abi.CAPABILITY.pack(b"d", b"c", b"b", 0, whole, device)
-    assert abi.read_capability(raw).is_camera is camera
+    raw = videodev2.CAPABILITY.pack(b"d", b"c", b"b", 0, whole, device)
+    assert videodev2.read_capability(raw).is_camera is camera
 
 
 @pytest.mark.parametrize("driver", [b"bcm2835-isp", b"pispbe"])
 def test_an_image_processor_is_no_camera(driver: bytes) -> None:
     """Those of the Raspberry Pi have capture nodes out of which come only pictures put in."""
-    raw = abi.CAPABILITY.pack(driver, b"c", b"b", 0, 0x84000001, 0x04000001)
-    assert not abi.read_capability(raw).is_camera
+    raw = videodev2.CAPABILITY.pack(driver, b"c", b"b", 0, 0x84000001, 0x04000001)
+    assert not videodev2.read_capability(raw).is_camera
 
 
 def test_ranges_of_sizes_and_rates_are_read() -> None:
     """Stepwise and continuous: limits in the kernel's order, shortest interval first."""
-    raw = abi.FRAME_SIZE.pack(0, 0, 3, 16, 1920, 2, 18, 1080, 4)
-    assert abi.read_size(raw) == abi.SizeEntry((16, 18), (1920, 1080), (2, 4))
-    raw = abi.FRAME_SIZE.pack(0, 0, 2, 16, 1920, 0, 18, 1080, 0)
-    assert abi.read_size(raw) == abi.SizeEntry((16, 18), (1920, 1080), (1, 1))
-    raw = abi.FRAME_INTERVAL.pack(0, 0, 0, 0, 3, 1, 60, 1, 5, 1, 60)
-    assert abi.read_rate(raw) == abi.RateEntry(5, 60, False)
+    raw = videodev2.FRAME_SIZE.pack(0, 0, 3, 16, 1920, 2, 18, 1080, 4)
+    assert videodev2.read_size(raw) == videodev2.SizeEntry((16, 18), (1920, 1080), (2, 4))
+    raw = videodev2.FRAME_SIZE.pack(0, 0, 2, 16, 1920, 0, 18, 1080, 0)
+    assert videodev2.read_size(raw) == videodev2.SizeEntry((16, 18), (1920, 1080), (1, 1))
+    raw = videodev2.FRAME_INTERVAL.pack(0, 0, 0, 0, 3, 1, 60, 1, 5, 1, 60)
+    assert videodev2.read_rate(raw) == videodev2.RateEntry(5, 60, False)
 
 
 def test_odd_formats_have_a_name() -> None:
     """Big-endian variants say so, spaces stay, and what cannot be printed is a question mark."""
-    assert abi.fourcc(int.from_bytes(b"Y16 ", "little") | 1 << 31) == "Y16 -BE"
-    assert abi.fourcc(0x01020304) == "????"
+    assert videodev2.fourcc(int.from_bytes(b"Y16 ", "little") | 1 << 31) == "Y16 -BE"
+    assert videodev2.fourcc(0x01020304) == "????"
 
 
 @given(st.integers(-(2**31), 2**31 - 1))
 def test_numbers_of_32_bits_come_back(value: int) -> None:
     """Also negative ones, in the structure's fixed 20 bytes."""
-    raw = abi.number_value(1, abi.TYPE_INTEGER, value)
+    raw = videodev2.number_value(1, videodev2.TYPE_INTEGER, value)
     assert len(raw) == 20
-    assert abi.read_number(raw, abi.TYPE_INTEGER) == value
+    assert videodev2.read_number(raw, videodev2.TYPE_INTEGER) == value
 
 
 @given(st.integers(-(2**63), 2**63 - 1))
 def test_numbers_of_64_bits_come_back(value: int) -> None:
     """The whole width, with its sign."""
-    raw = abi.number_value(1, abi.TYPE_INTEGER64, value)
-    assert abi.read_number(raw, abi.TYPE_INTEGER64) == value
+    raw = videodev2.number_value(1, videodev2.TYPE_INTEGER64, value)
+    assert videodev2.read_number(raw, videodev2.TYPE_INTEGER64) == value
 
 
 @given(st.integers(0, 2**32 - 1))
 def test_bit_masks_have_no_sign(value: int) -> None:
     """The highest bit is a bit."""
-    raw = abi.number_value(1, abi.TYPE_BITMASK, value)
-    assert abi.read_number(raw, abi.TYPE_BITMASK) == value
+    raw = videodev2.number_value(1, videodev2.TYPE_BITMASK, value)
+    assert videodev2.read_number(raw, videodev2.TYPE_BITMASK) == value
 
 
 @given(st.binary(min_size=232, max_size=232), st.sampled_from(range(12)))
 def test_any_answer_is_read(raw: bytes, kind: int) -> None:
     """A driver's nonsense never raises: texts are not UTF-8, intervals have no denominator."""
-    abi.read_capability(raw)
-    abi.fourcc(abi.read_format(raw).code)
-    abi.read_size(raw)
-    abi.read_rate(raw)
-    assert isinstance(abi.read_control(raw).is_simple, bool)
-    abi.read_choice(raw, kind)
-    abi.read_number(raw, kind)
+    videodev2.read_capability(raw)
+    videodev2.fourcc(videodev2.read_format(raw).code)
+    videodev2.read_size(raw)
+    videodev2.read_rate(raw)
+    assert isinstance(videodev2.read_control(raw).is_simple, bool)
+    videodev2.read_choice(raw, kind)
+    videodev2.read_number(raw, kind)

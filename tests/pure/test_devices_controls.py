@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camd.devices.controls import (
+from camd.devices.v4l2.control_values import (
     driver_value,
     find_control,
     in_order,

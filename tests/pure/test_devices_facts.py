@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camd.devices.facts import (
+from camd.devices.v4l2.node import (
     SysfsFacts,
     clean,
     find_bus_path,

@@ -9,14 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camd.devices.formats import (
+from camd.devices.v4l2.formats import (
     COPIED_PIXELS,
     ENCODED_PIXELS,
+    INPUT_FORMATS,
     FormatRequest,
     UnsupportedFormat,
     choose,
+    in_range,
+    modes,
 )
-from camd.devices.modes import INPUT_FORMATS, in_range, modes
 from camd.model import Capabilities, FormatChoice, FrameSize, PixelFormat, Rates, SizeRange
 
 CODECS = ("auto", "copy", "h264", "h265", "mjpeg")

@@ -12,9 +12,8 @@ from support.cabled import Machine, without_camera
 from support.plugged import CONTROLLER, MJPEG, RAW, denied, entry, usb_camera, vivid
 
 from camd.config.schema import CameraConfig
-from camd.devices.adoption import forget
-from camd.devices.assignment import MOST_CAMERAS, assign
-from camd.devices.identity import KnownCamera, look
+from camd.devices.matching.identity import KnownCamera, look
+from camd.devices.matching.match import MOST_CAMERAS, assign, forget
 from camd.model import CameraId, Device, MatchedBy, TestSource
 
 BY_ID = Path("/dev/v4l/by-id/usb-Maker_6366-video-index0")

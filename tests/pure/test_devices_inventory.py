@@ -10,9 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camd.devices.facts import NodeStat, SysfsFacts
-from camd.devices.inventory import Inventory, NodeAnswer, QueryJob, Scan, matches, simplify
-from camd.devices.refusals import NodeAccess, denied, describe, hung, is_denied, is_foreign, is_gone
+from camd.devices.v4l2.access import (
+    NodeAccess,
+    denied,
+    describe,
+    hung,
+    is_denied,
+    is_foreign,
+    is_gone,
+)
+from camd.devices.v4l2.inventory import Inventory, NodeAnswer, QueryJob, Scan, matches, simplify
+from camd.devices.v4l2.node import NodeStat, SysfsFacts
 from camd.model import Capabilities, Cause, Device, Problem, UsbFacts
 
 DEV = Path("/dev")

@@ -21,8 +21,7 @@ from support.v4l2_driver import (
     webcam,
 )
 
-from camd.devices import abi
-from camd.devices.v4l2 import (
+from camd.devices.query import (
     MOST_CALLS,
     MOST_CHOICES,
     MOST_FORMATS,
@@ -32,6 +31,7 @@ from camd.devices.v4l2 import (
     read_controls,
     write_control,
 )
+from camd.devices.v4l2 import videodev2
 from camd.model import (
     Capabilities,
     Control,
@@ -135,7 +135,7 @@ def test_lists_are_bounded() -> None:
     assert described is not None
     assert len(described.formats) == MOST_FORMATS
     assert len(described.formats[0].sizes) == MOST_SIZES
-    wide = FakeControl(1, "Menu", abi.TYPE_MENU, 0, 2**31 - 1, menu={0: "a", 2**31 - 1: "b"})
+    wide = FakeControl(1, "Menu", videodev2.TYPE_MENU, 0, 2**31 - 1, menu={0: "a", 2**31 - 1: "b"})
     driver = FakeDriver(controls=[wide])
     (control,) = read_controls(NODE, driver.kernel())
     assert control.choices == ((0, "a"),)
@@ -148,21 +148,21 @@ def test_a_driver_that_talks_nonsense_is_listened_to_and_no_more(seed: int) -> N
     """Whatever it answers to whatever: values of the right types come out, in bounded time."""
     chance, calls = Random(seed), 0
     kinds = {
-        abi.QUERY_EXT_CTRL: (4, 12),
-        abi.ENUM_FRAMESIZES: (8, 3),
-        abi.ENUM_FRAMEINTERVALS: (16, 3),
+        videodev2.QUERY_EXT_CTRL: (4, 12),
+        videodev2.ENUM_FRAMESIZES: (8, 3),
+        videodev2.ENUM_FRAMEINTERVALS: (16, 3),
     }
 
     def nonsense(descriptor: int, number: int, structure: bytearray) -> None:
         nonlocal calls
         calls += 1
         structure[:] = chance.randbytes(len(structure))
-        if number == abi.QUERYCAP:
-            abi.CAPABILITY.pack_into(structure, 0, b"", b"", b"", 0, VIDEO, VIDEO)
+        if number == videodev2.QUERYCAP:
+            videodev2.CAPABILITY.pack_into(structure, 0, b"", b"", b"", 0, VIDEO, VIDEO)
         if number in kinds:  # one that there is, so that the answer is not put aside at once
             place, most = kinds[number]
             structure[place : place + 4] = chance.randint(0, most).to_bytes(4, "little")
-        if number == abi.QUERY_EXT_CTRL:
+        if number == videodev2.QUERY_EXT_CTRL:
             structure[80:88] = bytes(8)  # no array
 
     kernel = V4l2Calls(lambda _: 7, nonsense, lambda _: None)
@@ -194,10 +194,10 @@ def test_controls_are_listed_with_what_they_can_be_set_to() -> None:
 def test_controls_that_are_no_single_value_are_left_out() -> None:
     """Headings, arrays, structures, and what the driver has switched off."""
     others = [
-        FakeControl(0x980001, "User Controls", abi.TYPE_CLASS),
+        FakeControl(0x980001, "User Controls", videodev2.TYPE_CLASS),
         FakeControl(0x980901, "Region", 0x0107),
         FakeControl(0x980902, "Matrix", dimensions=2),
-        FakeControl(0x980903, "Old", flags=abi.FLAG_DISABLED),
+        FakeControl(0x980903, "Old", flags=videodev2.FLAG_DISABLED),
         FakeControl(0x980904, "Gain"),
     ]
     controls = read_controls(NODE, FakeDriver(controls=others).kernel())
@@ -207,10 +207,10 @@ def test_controls_that_are_no_single_value_are_left_out() -> None:
 def test_values_that_cannot_be_read_are_none() -> None:
     """Buttons, what can only be written, and what the camera refuses to say."""
     controls = [
-        FakeControl(1, "Reset", abi.TYPE_BUTTON),
-        FakeControl(2, "Pan", flags=abi.FLAG_WRITE_ONLY),
+        FakeControl(1, "Reset", videodev2.TYPE_BUTTON),
+        FakeControl(2, "Pan", flags=videodev2.FLAG_WRITE_ONLY),
         FakeControl(3, "Tilt", unreadable=errno.EIO),
-        FakeControl(4, "Kept", flags=abi.FLAG_READ_ONLY),
+        FakeControl(4, "Kept", flags=videodev2.FLAG_READ_ONLY),
     ]
     read = read_controls(NODE, FakeDriver(controls=controls).kernel())
     assert [(each.name, each.value, each.read_only) for each in read] == [
@@ -228,15 +228,15 @@ def test_a_control_without_a_usable_label_has_a_name_all_the_same() -> None:
 @pytest.mark.parametrize(
     ("kind", "value"),
     [
-        (abi.TYPE_INTEGER, -5),
-        (abi.TYPE_INTEGER64, -(2**62)),
-        (abi.TYPE_BITMASK, 0x80000001),
-        (abi.TYPE_STRING, "grün"),
+        (videodev2.TYPE_INTEGER, -5),
+        (videodev2.TYPE_INTEGER64, -(2**62)),
+        (videodev2.TYPE_BITMASK, 0x80000001),
+        (videodev2.TYPE_STRING, "grün"),
     ],
 )
 def test_what_is_written_is_read_back(kind: int, value: int | str) -> None:
     """Numbers of each width, and text."""
-    start = "old" if kind == abi.TYPE_STRING else 0
+    start = "old" if kind == videodev2.TYPE_STRING else 0
     one = FakeControl(9, "Thing", kind, maximum=2**31, value=start, element_bytes=16)
     driver = FakeDriver(controls=[one])
     (control,) = read_controls(NODE, driver.kernel())

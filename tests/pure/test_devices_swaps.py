@@ -9,8 +9,8 @@ from support.cabled import Machine, without_camera
 from support.plugged import CONTROLLER, entry, usb_camera
 
 from camd.config.schema import CameraConfig
-from camd.devices.adoption import AdoptionError
-from camd.devices.words import MatchMessageKind
+from camd.devices.matching.match import AdoptionError
+from camd.devices.matching.messages import MatchMessageKind
 from camd.model import CameraId, Cause, TestSource
 
 BY_ID = Path("/dev/v4l/by-id/usb-Maker_6366-video-index0")

@@ -36,15 +36,12 @@ def test_links_between_the_pages_lead_somewhere() -> None:
 
 def test_every_method_is_documented() -> None:
     """The API page has a row for each method that the daemon offers, and no other."""
-    from camd.api.cameras import CamerasApi
-    from camd.api.controls import ControlsApi
-    from camd.api.devices import DevicesApi
-    from camd.api.files import FilesApi
-    from camd.api.history import HistoryApi
-    from camd.api.recordings import RecordingsApi
-    from camd.api.retention import RetentionApi
-    from camd.api.storage import StorageApi
-    from camd.api.system import SystemApi
+    from camd.api.camera_methods import CamerasApi
+    from camd.api.control_methods import ControlsApi
+    from camd.api.device_methods import DevicesApi
+    from camd.api.recording_methods import HistoryApi, RecordingsApi
+    from camd.api.retention_methods import FilesApi, RetentionApi
+    from camd.api.system_methods import StorageApi, SystemApi
 
     nothing = None
     nouns = (

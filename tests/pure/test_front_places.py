@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camd.access.failures import (
+from camd.auth.login_throttle import (
     ALL_BURST,
     BURST,
     HESITATION_SECONDS,
@@ -20,11 +20,11 @@ from camd.access.failures import (
     LoginThrottle,
     group_of,
 )
-from camd.access.reasons import AuthFailure
-from camd.front.hosts import is_own, own_names
-from camd.front.places import KEPT, ConnectionLimits, LimitedConnection
+from camd.auth.tokens import AuthFailure
 from camd.rpc.roles import ANONYMOUS, AuthMethod, Principal, Role
-from camd.runtime.descriptors import exhausted, for_sockets
+from camd.runtime.fd_limits import exhausted, for_sockets
+from camd.server.rules.connection_limits import KEPT, ConnectionLimits, LimitedConnection
+from camd.server.rules.upgrade import is_own, own_names
 
 WRONG = AuthFailure.UNKNOWN_KEY
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camd.media.boxes import Box, BoxError, BoxReader, box, children, find, full_box
+from camd.mp4.boxes import Box, BoxError, BoxReader, box, children, find, full_box
 
 KINDS = st.sampled_from([b"free", b"moof", b"mdat", b"uuid"])
 

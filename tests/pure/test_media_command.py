@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from camd.config.schema import CameraConfig
-from camd.media.command import (
+from camd.ffmpeg.text.args import (
     CaptureOptions,
     SoundInput,
     StreamAccess,
@@ -18,8 +18,8 @@ from camd.media.command import (
     redact,
     remux_arguments,
 )
-from camd.media.encoding import SOFTWARE
-from camd.media.report import (
+from camd.ffmpeg.text.encoder_table import SOFTWARE
+from camd.ffmpeg.text.output import (
     LogLine,
     ProbeResult,
     classify,

@@ -9,9 +9,8 @@ import pytest
 from media_streams import FTYP, Sample, fragment, moov, trak, trex
 
 from camd.config.schema import CameraConfig
-from camd.media.boxes import box
-from camd.media.command import CaptureOptions, capture_arguments, trial_arguments
-from camd.media.encoding import (
+from camd.ffmpeg.text.args import CaptureOptions, capture_arguments, trial_arguments
+from camd.ffmpeg.text.encoder_table import (
     MJPEG,
     SOFTWARE,
     TABLE,
@@ -19,9 +18,10 @@ from camd.media.encoding import (
     device_arguments,
     encoder_named,
     encoding_arguments,
+    trial_mistake,
 )
-from camd.media.trial import trial_mistake
 from camd.model import CameraId, TestSource, V4l2Source
+from camd.mp4.boxes import box
 
 HEAD = FTYP + moov(trak(1, extra=box(b"avcC", bytes(8))), trex=trex(1))
 HD = EncoderInput(1280, 720, 30.0)

@@ -8,9 +8,9 @@ import media_streams as build
 import pytest
 from media_streams import Sample
 
-from camd.media.boxes import full_box
-from camd.media.first_samples import in_place
-from camd.media.fragments import Fragment, FragmentReader
+from camd.mp4.boxes import full_box
+from camd.mp4.fragments import Fragment, FragmentReader
+from camd.mp4.restamp import in_place
 
 PICTURES = [Sample(9, 5120), Sample(8, 512, sync=False), Sample(7, 512, sync=False)]
 SOUND = [Sample(3, 48_000), Sample(3, 1024), Sample(3, 1024)]

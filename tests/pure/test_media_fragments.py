@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from media_streams import Sample
 
-from camd.media.boxes import MediaError, box, full_box
-from camd.media.fragments import MAX_IDLE_BOXES, Fragment, FragmentError, FragmentReader, Init
-from camd.media.tracks import InitError, NoVideoError
+from camd.mp4.boxes import MediaError, box, full_box
+from camd.mp4.fragments import MAX_IDLE_BOXES, Fragment, FragmentError, FragmentReader, Init
+from camd.mp4.init import InitError, NoVideoError
 
 GOP = build.group(5)
 SOUND = [Sample(20, 1024) for _ in range(8)]

@@ -12,14 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from media_streams import Sample
 
-from camd.media.boxes import MediaError, box, full_box
-from camd.media.fragments import Fragment, FragmentReader, Init
-from camd.media.identity import MetadataError, SegmentMetadata, decode_metadata
-from camd.media.mp4 import CHECK_SIZE, SegmentError, SegmentIndex
-from camd.media.repair import read_interrupted
-from camd.media.samples import check_samples
-from camd.media.stored import read_segment_head, sealed_moov_offset, summarise
-from camd.media.tracks import need, unpack
+from camd.mp4.boxes import MediaError, box, full_box
+from camd.mp4.fragments import Fragment, FragmentReader, Init
+from camd.mp4.init import need, unpack
+from camd.mp4.inspect import check_samples, read_segment_head, sealed_moov_offset, summarise
+from camd.mp4.recover import read_interrupted
+from camd.mp4.segment import CHECK_SIZE, SegmentError, SegmentIndex
+from camd.mp4.segment_metadata import MetadataError, SegmentMetadata, decode_metadata
 
 WHO = SegmentMetadata(
     *("camera0", "usb", "session", 3, 1_700_000_000_000_000, 7.25, "boot"),

@@ -9,10 +9,19 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from camd.media.boxes import MediaError, box
-from camd.media.nal_units import MAX_NAL_UNITS, BitFields, NalError, read_from, walk
-from camd.media.parameter_sets import VideoCodec, key_of, parameter_sets, read_sequence
-from camd.media.video_header import contradiction, header_trouble, header_with, read_header
+from camd.mp4.boxes import MediaError, box
+from camd.mp4.h26x.parameter_sets import (
+    MAX_NAL_UNITS,
+    BitFields,
+    NalError,
+    VideoCodec,
+    key_of,
+    parameter_sets,
+    read_from,
+    read_sequence,
+    walk,
+)
+from camd.mp4.h26x.sample_entry import contradiction, header_trouble, header_with, read_header
 
 # Made by libx264 for 318x178.
 H264 = bytes.fromhex("6742c00bda05067a88c05a8081012000000300200000030281e28554")

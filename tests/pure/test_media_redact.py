@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from camd.media.redact import redact
+from camd.ffmpeg.text.redact import redact
 
 S = "s3cret"
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.footage import WHO, footage, sealed_bytes
 
-from camd.media.boxes import MediaError
-from camd.media.mp4 import CHECK_SIZE, FTYP_SIZE, SegmentIndex
-from camd.media.repair import InterruptedSegment, read_interrupted
+from camd.mp4.boxes import MediaError
+from camd.mp4.recover import InterruptedSegment, read_interrupted
+from camd.mp4.segment import CHECK_SIZE, FTYP_SIZE, SegmentIndex
 
 COUNT = 6
 INIT, FRAGMENTS = footage(COUNT)

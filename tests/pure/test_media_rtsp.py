@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camd.media.rtsp import (
+from camd.ffmpeg.text.rtsp_messages import (
     RtspAddress,
     RtspFindings,
     RtspResponse,

@@ -9,11 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.shelf import FRAGMENTS, contents
 
-from camd.media.boxes import MediaError
-from camd.media.mp4 import HASHED_FROM
-from camd.media.repair import read_interrupted
-from camd.media.samples import check_samples
-from camd.media.stored import sealed_moov_offset
+from camd.mp4.boxes import MediaError
+from camd.mp4.inspect import check_samples, sealed_moov_offset
+from camd.mp4.recover import read_interrupted
+from camd.mp4.segment import HASHED_FROM
 
 FILE = contents()
 MOOV_AT = sealed_moov_offset(FILE)

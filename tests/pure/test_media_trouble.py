@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from camd.media.report import classify, parse_line, parse_refusal
-from camd.media.trouble import IN_PASSING, NOTICED, TABLE
+from camd.ffmpeg.text.error_patterns import IN_PASSING, NOTICED, TABLE
+from camd.ffmpeg.text.output import classify, parse_line, parse_refusal
 from camd.model import Cause, Problem
 
 V4L2 = "[video4linux2,v4l2 @ 0x55d1c0] [error] "  # 4 to 8

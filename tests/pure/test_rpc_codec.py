@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from camd.errors import FILE_NOT_FOUND, INTERNAL_ERROR, Refusal
 from camd.rpc import codec
 from camd.rpc.codec import BadCall, Call
-from camd.rpc.notification import Notification
+from camd.rpc.registry import Notification
 
 
 def only(message: str | bytes) -> Call | BadCall:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from camd.runtime.fanout import Fanout
+from camd.runtime.broadcast import Fanout
 
 
 def test_everybody_gets_everything_in_order() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camd.runtime.pipes import FILLED_SHARE, ROUND_SECONDS, WINDOW_SECONDS, PipeFlow
+from camd.runtime.pipe_poller import FILLED_SHARE, ROUND_SECONDS, WINDOW_SECONDS, PipeFlow
 
 MEBIBYTE = 1024 * 1024
 MOST = FILLED_SHARE * MEBIBYTE / ROUND_SECONDS  # bytes a second

@@ -14,10 +14,16 @@ from support.footage import gap, segment, session
 from support.life import open_archive
 
 from camd.model import RecordingQuery, SegmentState, SessionId
-from camd.storage.archive import RecordingIndex
-from camd.storage.catalog import Catalog
-from camd.storage.journal import JournalPosition
-from camd.storage.records import GapNoted, Record, SegmentNoted, SegmentRemoved, SessionNoted
+from camd.storage.index.catalog import Catalog
+from camd.storage.index.journal import JournalPosition
+from camd.storage.index.recording_index import RecordingIndex
+from camd.storage.rules.journal_records import (
+    GapNoted,
+    Record,
+    SegmentNoted,
+    SegmentRemoved,
+    SessionNoted,
+)
 
 FOLDER = Path("/disk")
 FACTS: list[Record] = [
@@ -147,7 +153,7 @@ def test_what_a_crash_left_open_is_marked_when_the_archive_is_opened() -> None:
 
 def test_the_facts_that_wait_for_the_disk_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """While nothing can be written, the newest facts wait in memory, and no more than so many."""
-    monkeypatch.setattr("camd.storage.archive.MOST_PENDING", 3)
+    monkeypatch.setattr("camd.storage.index.recording_index.MOST_PENDING", 3)
     disk = MemoryDisk()
     archive = opened(disk)
     disk.fail(*range(100), code=errno.ENOSPC)

@@ -20,7 +20,7 @@ from camd.model import (
     SessionId,
     SessionState,
 )
-from camd.storage.catalog import Catalog
+from camd.storage.index.catalog import Catalog
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from support.life import FOLDER, FRAMES, Life, hash_of, recovered
 from support.powercut import RecordingDisk
 
-from camd.media.stored import sealed_moov_offset
 from camd.model import RecordingQuery, SegmentState, SessionId
-from camd.storage.archive import RecordingIndex
-from camd.storage.stock import FileOutcome
+from camd.mp4.inspect import sealed_moov_offset
+from camd.storage.index.recording_index import RecordingIndex
+from camd.storage.recovery.reconcile import FileOutcome
 
 ACTIONS: dict[str, Callable[[Life], None]] = {
     "append": lambda life: life.append(sync=False),

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camd.storage.identity import (
+from camd.storage.rules.levels import VolumeFault
+from camd.storage.rules.volume_identity import (
     BARE,
     NO_MOUNT,
     FolderLocation,
@@ -19,7 +20,6 @@ from camd.storage.identity import (
     parse_marker,
     render_known,
 )
-from camd.storage.levels import VolumeFault
 
 FOLDER = Path("/mnt/usb/recordings")
 ROOT, HOME = FolderLocation(Path("/"), 1), FolderLocation(Path("/mnt"), 2)

@@ -16,9 +16,9 @@ from support.footage import NOON, gap, segment, session
 from support.powercut import RecordingDisk
 
 from camd.model import SegmentState, SessionState
-from camd.storage import journal as journals
-from camd.storage.journal import Journal, JournalPosition
-from camd.storage.records import (
+from camd.storage.index import journal as journals
+from camd.storage.index.journal import Journal, JournalPosition
+from camd.storage.rules.journal_records import (
     GapNoted,
     Record,
     SegmentNoted,

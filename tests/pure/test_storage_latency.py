@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camd.model import SyncLatency
-from camd.storage.latency import SLOW_MEMORY_SECONDS, WINDOW_SYNCS, IoStats
+from camd.storage.rules.io_stats import SLOW_MEMORY_SECONDS, WINDOW_SYNCS, IoStats
 
 
 def test_the_oldest_call_tells_the_age() -> None:

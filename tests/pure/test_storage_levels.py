@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from camd.errors import STORAGE_CRITICAL, STORAGE_LOW, Refusal
 from camd.model import StorageLevel, StorageStatus
-from camd.storage.levels import (
+from camd.storage.rules.levels import (
     SEAL_RESERVE_BYTES,
     SpaceNeed,
     Thresholds,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camd.model import CameraId
-from camd.storage.naming import candidates, is_plain, is_recording, stem, with_extension
+from camd.storage.rules.naming import candidates, is_plain, is_recording, stem, with_extension
 
 CAMERA = CameraId("camera0")
 moments = st.datetimes(min_value=datetime(1970, 1, 2), timezones=st.timezones())

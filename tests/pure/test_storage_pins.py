@@ -13,7 +13,7 @@ from support.disk import MemoryDisk
 from support.footage import NOON
 from support.powercut import RecordingDisk
 
-from camd.storage.pins import Pin, Pins, decode_pin, encode_pin
+from camd.storage.removal import Pin, Pins, decode_pin, encode_pin
 
 RECORDINGS = Path("/disk")
 NAME = "camera0_2026-01-15_12-00-00.mp4"

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from support.footage import WHO, footage
 from support.powercut import RecordingDisk
 
-from camd.media.mp4 import SegmentIndex
-from camd.storage.recovery import Recovered, hash_file, recover
-from camd.storage.segment import SegmentFile
+from camd.mp4.segment import SegmentIndex
+from camd.storage.recovery.file_recovery import Recovered, hash_file, recover
+from camd.storage.segment_file import SegmentFile
 
 PATH = Path("/disk/camera0_2026-01-15_12-00-00.mp4")
 COUNT = 5

@@ -12,7 +12,7 @@ from support.footage import NOON
 from support.powercut import RecordingDisk
 
 from camd.model import CleanupReceipt
-from camd.storage.receipts import RECEIPTS, append_receipt
+from camd.storage.retention.cleanup_log import RECEIPTS, append_receipt
 
 FOLDER = Path("/disk/.camd")
 RECEIPT = CleanupReceipt(

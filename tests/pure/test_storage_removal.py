@@ -25,13 +25,12 @@ from camd.errors import (
     ErrorKind,
 )
 from camd.model import Segment, SegmentState
-from camd.storage.archive import RecordingIndex
-from camd.storage.catalog import Catalog
 from camd.storage.disk import Disk
-from camd.storage.journal import Journal
-from camd.storage.pins import Pin, Pins
-from camd.storage.records import SegmentNoted
-from camd.storage.removal import Removal, Remover
+from camd.storage.index.catalog import Catalog
+from camd.storage.index.journal import Journal
+from camd.storage.index.recording_index import RecordingIndex
+from camd.storage.removal import Pin, Pins, Removal, Remover
+from camd.storage.rules.journal_records import SegmentNoted
 
 FOLDER = Path("/disk")
 HIDDEN = FOLDER / ".camd"

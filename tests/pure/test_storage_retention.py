@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.footage import NOON, segment
 
 from camd.model import Segment, SegmentState
-from camd.storage.retention import (
+from camd.storage.rules.retention_plan import (
     BYTES_PER_GB,
     MOST_LISTED,
     CleanupPlan,

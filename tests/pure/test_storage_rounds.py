@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.footage import NOON, segment
 
-from camd.api import views
-from camd.api.events import render
+from camd.api import result_fields
+from camd.api.event_publisher import render
 from camd.model import DamageFound
-from camd.storage.complaints import Finding, FindingKind
-from camd.storage.rounds import (
+from camd.storage.check.rules.findings import Finding, FindingKind
+from camd.storage.check.rules.scrub_progress import (
     MOST_PROBLEMS,
     ScrubPace,
     ScrubPosition,
@@ -22,7 +22,7 @@ from camd.storage.rounds import (
     decode_progress,
     encode_progress,
 )
-from camd.storage.stock import FileOutcome, ReconcileFinding, RecoveryReport
+from camd.storage.recovery.reconcile import FileOutcome, ReconcileFinding, RecoveryReport
 
 WEEK = timedelta(days=7)
 WRONG = Finding("a.mp4", FindingKind.HASH, "is not what was recorded", "Put it back.")
@@ -110,27 +110,27 @@ def test_damage_is_a_notification_of_its_own() -> None:
 
 def test_the_status_shows_rounds() -> None:
     """What runs, and what the last one found."""
-    shown = views.scrub(
+    shown = result_fields.scrub(
         ScrubProgress(None, ScrubRound(NOON).checked(segment(), 9, [WRONG])), enabled=True
     )
     assert (shown["enabled"], shown["running"], shown["current_round"]) == (True, False, None)
     last = shown["last_round"]
     assert (last["files_checked"], last["problem_count"]) == (1, 1)
     assert last["problems"][0]["filename"] == "a.mp4"
-    assert views.scrub(ScrubProgress(ScrubRound(NOON)), enabled=True)["running"] is True
+    assert result_fields.scrub(ScrubProgress(ScrubRound(NOON)), enabled=True)["running"] is True
 
 
 def test_the_status_shows_what_recovery_found() -> None:
     """Nothing before it began; then when, how many of what, and the first findings."""
-    assert views.recovery(None) is None
+    assert result_fields.recovery(None) is None
     found = [
         ReconcileFinding(f"{n}.mp4", FileOutcome.SEALED, "sealed", 3, 90, 100) for n in range(30)
     ]
-    shown = views.recovery(RecoveryReport.of(found, NOON, None))
+    shown = result_fields.recovery(RecoveryReport.of(found, NOON, None))
     assert shown is not None
     assert (shown["began"], shown["ended"], shown["files"]) == (NOON, None, 30)
     assert shown["counts"] == {"sealed": 30}
-    assert len(shown["findings"]) == views.MOST_FINDINGS
+    assert len(shown["findings"]) == result_fields.MOST_FINDINGS
     assert shown["findings"][0] == {
         "filename": "0.mp4",
         "outcome": "sealed",

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from support.disk import MemoryDisk
 from support.footage import NOON, WHO, footage, growing_bytes, sealed_bytes
 
-from camd.media.mp4 import CHECK_SIZE, HASHED_FROM, SegmentIndex, read_check
 from camd.model import CameraId
-from camd.storage.naming import candidates
-from camd.storage.segment import FileTooLargeError, SegmentFile
+from camd.mp4.segment import CHECK_SIZE, HASHED_FROM, SegmentIndex, read_check
+from camd.storage.rules.naming import candidates
+from camd.storage.segment_file import FileTooLargeError, SegmentFile
 
 FOLDER = Path("/disk")
 INIT, FRAGMENTS = footage(4)

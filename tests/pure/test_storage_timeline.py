@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camd.storage.timeline import NEVER, IndexPosition, TimeIndex, TimeSpan
+from camd.storage.rules.time_index import NEVER, IndexPosition, TimeIndex, TimeSpan
 
 SPANS = st.builds(
     lambda camera, start, length: TimeSpan(camera, start, NEVER if length == 9 else start + length),

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camd.storage.trust import ClockReading, ClockTrust, FootageArrival, decode_trust, encode_trust
+from camd.storage.rules.clock_trust import (
+    ClockReading,
+    ClockTrust,
+    FootageArrival,
+    decode_trust,
+    encode_trust,
+)
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)

@@ -13,7 +13,8 @@ from support.shelf import gap, session
 
 from camd.clock import from_unix_micros
 from camd.model import Cause, Gap, SegmentState, SessionState, clock_was_set
-from camd.storage.accounts import (
+from camd.storage.check.rules.findings import FileContents, FileShape, FindingKind, judge_file
+from camd.storage.check.rules.session_accounts import (
     SEAM,
     IndexedSession,
     JournalFacts,
@@ -21,8 +22,7 @@ from camd.storage.accounts import (
     judge_session,
     uncovered,
 )
-from camd.storage.complaints import FindingKind
-from camd.storage.records import (
+from camd.storage.rules.journal_records import (
     GapNoted,
     JournalDamage,
     SegmentNoted,
@@ -32,7 +32,6 @@ from camd.storage.records import (
     decode,
     encode,
 )
-from camd.storage.verify import FileContents, FileShape, judge_file
 
 SEALED = FileContents(
     *("a.mp4", FileShape.SEALED, 1000),

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import attrs
 
 from camd.config.schema import CameraConfig
-from camd.devices.adoption import adopt
-from camd.devices.assignment import Assignment, assign
+from camd.devices.matching.match import Assignment, adopt, assign
 from camd.model import CameraId, Device, MatchedBy, Problem
 
 

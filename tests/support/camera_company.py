@@ -10,10 +10,9 @@ from support.camera_shell import Shell
 from support.camera_world import ALL_PORTS, TABLE_PORTS, Child, Physical, Plugging, World
 from support.plugged import entry
 
-from camd.camera import machine as m
-from camd.devices.adoption import adopt
-from camd.devices.assignment import Assignment, assign
-from camd.devices.leases import DeviceLeases
+from camd.capture.rules import state as m
+from camd.devices.holders import DeviceLeases
+from camd.devices.matching.match import Assignment, adopt, assign
 from camd.model import CameraId, Device
 
 CONFIGURED = (entry("door", serial="B2"), entry("gate", port="1-3", swap="accept"))

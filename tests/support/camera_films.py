@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import attrs
 from media_streams import VIDEO_ONLY, Sample, fragment
 
-from camd.camera.queue import CapturedFragment
-from camd.media.fragments import Fragment, FragmentReader, Init
+from camd.capture.consumer import CapturedFragment
+from camd.mp4.fragments import Fragment, FragmentReader, Init
 
 TIMESCALE = 15360
 FPS = 10

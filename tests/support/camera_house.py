@@ -10,16 +10,15 @@ import attrs
 import trio
 from support.camera_stage import MemoryStorage, Studio, find_program, memory_storage
 
-from camd.camera.actor import Camera
-from camd.camera.encoders import UntriedEncoders
-from camd.camera.keeping import BindingStore
-from camd.camera.roster import Cameras
-from camd.camera.seats import DeviceBinder
+from camd.camera.bindings import DeviceBinder
+from camd.camera.camera import Camera
+from camd.camera.cameras import Cameras
 from camd.config.schema import CameraConfig, Config, DiscoveryConfig
-from camd.devices.identity import KnownCamera
+from camd.devices.binding_store import BindingStore
+from camd.devices.matching.identity import KnownCamera
+from camd.ffmpeg.encoder_trial import UntriedEncoders
 from camd.model import CameraId, CameraState, Device, Event, MatchState, V4l2Source
-from camd.runtime.fanout import Fanout
-from camd.runtime.published import Published
+from camd.runtime.broadcast import Fanout, Published
 
 
 @attrs.define(eq=False)

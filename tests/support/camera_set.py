@@ -15,9 +15,8 @@ import media_ffmpeg as ffmpeg
 import trio
 from support.disk import roomy_disk
 
-from camd.camera.actor import Camera
-from camd.camera.capture import CapturePlanner
-from camd.camera.program import FFmpegBinary, find_ffmpeg
+from camd.camera.camera import Camera
+from camd.capture.planner import CapturePlanner
 from camd.config.schema import (
     CameraConfig,
     Config,
@@ -26,7 +25,7 @@ from camd.config.schema import (
     ServerConfig,
     StorageConfig,
 )
-from camd.media.stored import sealed_moov_offset, summarise
+from camd.ffmpeg.binary import FFmpegBinary, find_ffmpeg
 from camd.model import (
     CameraId,
     CameraState,
@@ -39,10 +38,11 @@ from camd.model import (
     SessionState,
     Source,
 )
-from camd.runtime.fanout import Fanout
-from camd.runtime.spawn import Child, open_child
-from camd.storage.actor import Storage, open_storage
+from camd.mp4.inspect import sealed_moov_offset, summarise
+from camd.runtime.broadcast import Fanout
+from camd.runtime.child_process import Child, open_child
 from camd.storage.disk import Disk
+from camd.storage.storage import Storage, open_storage
 
 WISH = RecordingRequest("tester")
 _TWO = ThreadPoolExecutor(2)

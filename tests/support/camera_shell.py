@@ -7,8 +7,8 @@ from collections import deque
 import attrs
 from support.camera_world import Child, World
 
-from camd.camera import machine as m
-from camd.devices.leases import DeviceLeases
+from camd.capture.rules import state as m
+from camd.devices.holders import DeviceLeases
 from camd.model import CameraState, Device, MatchState, Problem
 
 BROKEN = Problem("broken", "It broke", "Mend it.")

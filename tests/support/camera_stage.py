@@ -18,12 +18,11 @@ from support.camera_films import EPOCH, FPS, Film, frames_in
 from support.disk import MemoryDisk
 
 from camd import clock
-from camd.camera import children
-from camd.camera.actor import Camera
-from camd.camera.capture import CapturePlanner
-from camd.camera.program import FFmpegBinary
+from camd.camera.camera import Camera
+from camd.capture import supervisor
+from camd.capture.planner import CapturePlanner
 from camd.config.schema import CameraConfig, Config, FfmpegConfig, RecordingConfig, StorageConfig
-from camd.media.stored import sealed_moov_offset, summarise
+from camd.ffmpeg.binary import FFmpegBinary
 from camd.model import (
     CameraChanged,
     CameraId,
@@ -38,12 +37,13 @@ from camd.model import (
     TestSource,
     V4l2Source,
 )
-from camd.runtime import spawn
-from camd.runtime.fanout import Fanout
-from camd.runtime.looking import PathLookup
-from camd.storage.actor import Storage
-from camd.storage.guard import SpaceMonitor
-from camd.storage.levels import Thresholds, Usage, level_of
+from camd.mp4.inspect import sealed_moov_offset, summarise
+from camd.runtime import child_process
+from camd.runtime.broadcast import Fanout
+from camd.runtime.files import PathLookup
+from camd.storage.rules.levels import Thresholds, Usage, level_of
+from camd.storage.space import SpaceMonitor
+from camd.storage.storage import Storage
 
 T = TypeVar("T")
 
@@ -74,7 +74,7 @@ def jump_clocks(monkeypatch: pytest.MonkeyPatch) -> Wall:
     wall = Wall()
     monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=trio.current_time))
     monkeypatch.setattr(clock, "datetime", SimpleNamespace(now=wall.now))
-    monkeypatch.setattr(children, "random", SimpleNamespace(uniform=lambda low, high: 1.0))
+    monkeypatch.setattr(supervisor, "random", SimpleNamespace(uniform=lambda low, high: 1.0))
     return wall
 
 
@@ -144,8 +144,8 @@ class FakeChild:
     async def end(self) -> int | None:
         """Ask the child to end, then make it."""
         for number, patience in (
-            (signal.SIGTERM, spawn.TERMINATE_PATIENCE_SECONDS),
-            (signal.SIGKILL, spawn.KILL_PATIENCE_SECONDS),
+            (signal.SIGTERM, child_process.TERMINATE_PATIENCE_SECONDS),
+            (signal.SIGKILL, child_process.KILL_PATIENCE_SECONDS),
         ):
             self.signal(number)
             with trio.move_on_after(patience):

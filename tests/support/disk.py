@@ -12,8 +12,8 @@ from pathlib import Path
 import attrs
 
 from camd.storage.disk import FileStanding, PosixDisk, PosixFile
-from camd.storage.identity import FolderLocation
-from camd.storage.levels import Usage
+from camd.storage.rules.levels import Usage
+from camd.storage.rules.volume_identity import FolderLocation
 
 MODIFIED = datetime(2026, 1, 15, 12, tzinfo=UTC)
 

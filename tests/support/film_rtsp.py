@@ -17,9 +17,9 @@ import media_ffmpeg as ffmpeg
 import trio
 from support.rtsp import GONE, Client, RtspServer
 
-from camd.media.fragments import Fragment, Init, TrackRun
-from camd.media.parameter_sets import ParameterSetKind, kind_of
-from camd.media.video_header import video_header
+from camd.mp4.fragments import Fragment, Init, TrackRun
+from camd.mp4.h26x.parameter_sets import ParameterSetKind, kind_of
+from camd.mp4.h26x.sample_entry import video_header
 
 PICTURE, SOUND = 0, 1
 CLOCKS = (90_000, 48_000)

@@ -7,9 +7,6 @@ from datetime import UTC, datetime, timedelta
 
 import media_streams as build
 
-from camd.media.fragments import Fragment, FragmentReader, Init
-from camd.media.identity import SegmentMetadata
-from camd.media.mp4 import FTYP_SIZE, SegmentIndex
 from camd.model import (
     CameraId,
     Cause,
@@ -20,6 +17,9 @@ from camd.model import (
     SessionId,
     SessionState,
 )
+from camd.mp4.fragments import Fragment, FragmentReader, Init
+from camd.mp4.segment import FTYP_SIZE, SegmentIndex
+from camd.mp4.segment_metadata import SegmentMetadata
 
 WHO = SegmentMetadata(
     *("camera0", "usb", "session", 0, 1_768_487_400_000_000, 7.25, "boot"),

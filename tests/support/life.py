@@ -10,17 +10,16 @@ from support.footage import NOON, WHO, footage, gap, segment, session
 from support.powercut import RecordingDisk
 
 from camd.clock import from_unix_micros
-from camd.media.mp4 import FTYP_SIZE, SegmentIndex
 from camd.model import Gap, Segment, SegmentState, SessionId
-from camd.storage.archive import RecordingIndex
-from camd.storage.catalog import Catalog
+from camd.mp4.segment import FTYP_SIZE, SegmentIndex
 from camd.storage.disk import Disk
-from camd.storage.journal import Journal
-from camd.storage.pins import Pins
-from camd.storage.records import GapNoted, SegmentNoted, SessionNoted
-from camd.storage.removal import Remover
-from camd.storage.segment import SegmentFile
-from camd.storage.stock import ReconcileFinding, Reconciler, reconcile_folder
+from camd.storage.index.catalog import Catalog
+from camd.storage.index.journal import Journal
+from camd.storage.index.recording_index import RecordingIndex
+from camd.storage.recovery.reconcile import ReconcileFinding, Reconciler, reconcile_folder
+from camd.storage.removal import Pins, Remover
+from camd.storage.rules.journal_records import GapNoted, SegmentNoted, SessionNoted
+from camd.storage.segment_file import SegmentFile
 
 FOLDER = Path("/disk")
 ARCHIVE = FOLDER / ".camd"

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from support.mutating import Mutation
 
-SEGMENT = "camd/storage/segment.py"
-JOURNAL = "camd/storage/journal.py"
-RECORDER = "camd/camera/recorder.py:SessionWriter"
-LEDGER = "camd/camera/ledger.py:GapLedger"
-BOOK = "camd/camera/sessions.py:SessionBook"
-OPENED = "camd/camera/opened.py:SegmentWriter"
-TRACK = "camd/camera/timeline.py:TrackTimeline"
-FAILURES = "camd/access/failures.py:LoginThrottle"
-CONNECTION = "camd/front/connection.py:Connection"
+SEGMENT = "camd/storage/segment_file.py"
+JOURNAL = "camd/storage/index/journal.py"
+RECORDER = "camd/recording/writer.py:SessionWriter"
+LEDGER = "camd/recording/rules/ledger.py:GapLedger"
+BOOK = "camd/recording/rules/book.py:SessionBook"
+OPENED = "camd/recording/segment_writer.py:SegmentWriter"
+TRACK = "camd/capture/rules/timestamps.py:TrackTimeline"
+FAILURES = "camd/auth/login_throttle.py:LoginThrottle"
+CONNECTION = "camd/server/connection.py:Connection"
 
 DURABILITY = "tests/actors/test_camera_durability.py"
 SYNCS = "tests/process/test_storage_syncs.py"
@@ -86,7 +86,7 @@ _break(
 _break(
     "watched: sync",
     "The disk whose calls are timed passes a sync on.",
-    "camd/storage/watched.py:TimedFile.sync",
+    "camd/storage/timed_disk.py:TimedFile.sync",
     "self._file.sync()",
     "",
     f"{SYNCS}::test_the_syncs_of_a_recording_reach_the_kernel",
@@ -94,7 +94,7 @@ _break(
 _break(
     "watched: sync of the folder",
     "The disk whose calls are timed passes a sync of a folder on.",
-    "camd/storage/watched.py:TimedDisk.sync_directory",
+    "camd/storage/timed_disk.py:TimedDisk.sync_directory",
     "self._disk.sync_directory(path)",
     "",
     f"{SYNCS}::test_the_syncs_of_a_recording_reach_the_kernel",
@@ -102,7 +102,7 @@ _break(
 _break(
     "replace: sync of the bytes",
     "A small file is whole on the disk before it takes the old one's name.",
-    "camd/runtime/replace.py:replace_file",
+    "camd/runtime/files.py:replace_file",
     "os.fsync(descriptor)",
     "",
     f"{SYNCS}::test_a_small_file_is_whole_before_it_has_its_name",
@@ -110,7 +110,7 @@ _break(
 _break(
     "replace: sync before the flush",
     "All bytes of a small file are with the kernel when it is synced.",
-    "camd/runtime/replace.py:replace_file",
+    "camd/runtime/files.py:replace_file",
     "file.flush()",
     "",
     f"{SYNCS}::test_a_small_file_is_whole_before_it_has_its_name",
@@ -118,7 +118,7 @@ _break(
 _break(
     "replace: sync of the folder",
     "The new name of a small file survives a power cut.",
-    "camd/runtime/replace.py:replace_file",
+    "camd/runtime/files.py:replace_file",
     "os.fsync(folder)",
     "",
     f"{SYNCS}::test_a_small_file_is_whole_before_it_has_its_name",
@@ -186,7 +186,7 @@ _break(
 _break(
     "split: sync of what was moved",
     "Pictures are taken off a file when the one that they were moved into is durable.",
-    "camd/camera/opened.py:SegmentWriter.split",
+    "camd/recording/segment_writer.py:SegmentWriter.split",
     "moved.file.sync()",
     "",
     f"{LIMITS}::test_pictures_are_durable_where_they_go_before_they_are_taken_off",
@@ -219,7 +219,7 @@ _break(
 _break(
     "append: sync that is due",
     "What was written is synced within the durability.",
-    "camd/camera/opened.py:SegmentWriter.append",
+    "camd/recording/segment_writer.py:SegmentWriter.append",
     "self.file.sync()",
     "",
     f"{DURABILITY}::test_a_recorder_that_is_never_idle_syncs_all_the_same",
@@ -283,7 +283,7 @@ _break(
 _break(
     "pins: sync of their folder",
     "The folder of the pins is there after a power cut.",
-    "camd/storage/pins.py:Pins.put",
+    "camd/storage/removal.py:Pins.put",
     "self.disk.sync_directory(self.folder.parent)",
     "",
     f"{PINS}::test_the_first_pin_makes_its_folder_durable",
@@ -291,7 +291,7 @@ _break(
 _break(
     "pins: sync of the marker",
     "A pin that was answered holds after a power cut.",
-    "camd/storage/pins.py:Pins.put",
+    "camd/storage/removal.py:Pins.put",
     "file.sync()",
     "",
     f"{PINS}::test_a_power_cut_never_unpins",
@@ -299,7 +299,7 @@ _break(
 _break(
     "pins: sync of the name",
     "The name of a pin that was answered is durable.",
-    "camd/storage/pins.py:Pins.put",
+    "camd/storage/removal.py:Pins.put",
     "self.disk.sync_directory(self.folder)",
     "",
     f"{PINS}::test_a_power_cut_never_unpins",
@@ -307,7 +307,7 @@ _break(
 _break(
     "pins: sync of a drop",
     "A pin that was taken away does not come back.",
-    "camd/storage/pins.py:Pins.drop",
+    "camd/storage/removal.py:Pins.drop",
     "self.disk.sync_directory(self.folder)",
     "",
     f"{PINS}::test_a_pin_that_was_dropped_does_not_come_back",
@@ -315,7 +315,7 @@ _break(
 _break(
     "receipts: sync",
     "The receipt of a cleanup survives a power cut.",
-    "camd/storage/receipts.py:append_receipt",
+    "camd/storage/retention/cleanup_log.py:append_receipt",
     "file.sync()",
     "",
     f"{RECEIPTS}::test_a_receipt_that_was_written_survives_a_power_cut",
@@ -323,7 +323,7 @@ _break(
 _break(
     "receipts: sync of the folder",
     "The first receipt survives a power cut.",
-    "camd/storage/receipts.py:_opened",
+    "camd/storage/retention/cleanup_log.py:_opened",
     "disk.sync_directory(folder)",
     "",
     f"{RECEIPTS}::test_a_receipt_that_was_written_survives_a_power_cut",
@@ -331,7 +331,7 @@ _break(
 _break(
     "trial: sync",
     "A disk that takes bytes and cannot keep them does not work.",
-    "camd/storage/probe.py:writing_works",
+    "camd/storage/space.py:writing_works",
     "file.sync()",
     "",
     f"{SYNCS}::test_a_trial_that_cannot_be_synced_has_failed",
@@ -339,7 +339,7 @@ _break(
 _break(
     "recovery: sync between moov and header",
     "Recovery, cut off by a power cut, loses nothing that it had found.",
-    "camd/storage/recovery.py:_seal",
+    "camd/storage/recovery/file_recovery.py:_seal",
     "file.append([moov])\nfile.sync()",
     "file.append([moov])",
     f"{POWER_CUTS}::test_a_power_cut_during_recovery_is_recovered_from",
@@ -347,7 +347,7 @@ _break(
 _break(
     "recovery: sync of the seal",
     "A file that recovery has reported as sealed is sealed after a power cut.",
-    "camd/storage/recovery.py:_seal",
+    "camd/storage/recovery/file_recovery.py:_seal",
     "file.overwrite(FTYP_SIZE, found.index.seal_header(found.whole_bytes))\nfile.sync()",
     "file.overwrite(FTYP_SIZE, found.index.seal_header(found.whole_bytes))",
     f"{POWER_CUTS}::test_what_was_recovered_stays_so_after_a_power_cut",
@@ -364,7 +364,7 @@ _break(
 _break(
     "mkv: sync of the bytes",
     "An MP4 goes only when the bytes of its MKV are durable.",
-    "camd/camera/remux.py:_publish",
+    "camd/recording/convert.py:_publish",
     "os.fsync(file.fileno())",
     "",
     f"{SYNCS}::test_an_mp4_goes_when_its_mkv_is_durable",
@@ -372,7 +372,7 @@ _break(
 _break(
     "mkv: sync of the name",
     "An MP4 goes only when the name of its MKV is durable.",
-    "camd/camera/remux.py:_publish",
+    "camd/recording/convert.py:_publish",
     "storage.disk.sync_directory(storage.folder)",
     "",
     f"{SYNCS}::test_an_mp4_goes_when_its_mkv_is_durable",
@@ -380,7 +380,7 @@ _break(
 _break(
     "mkv: sync of the removal",
     "An MP4 whose MKV is known does not come back.",
-    "camd/camera/remux.py:_remove",
+    "camd/recording/convert.py:_remove",
     "storage.disk.sync_directory(source.parent)",
     "",
     f"{SYNCS}::test_an_mp4_goes_when_its_mkv_is_durable",
@@ -391,7 +391,7 @@ _break(
 _break(
     "check box: no checksum written",
     "A fragment's checksum is over its bytes.",
-    "camd/media/mp4.py:SegmentIndex.render",
+    "camd/mp4/segment.py:SegmentIndex.render",
     "checksum_of((moof, fragment.mdat), synced_bytes)",
     "0",
     f"{REPAIR}::test_a_file_cut_anywhere_keeps_every_whole_fragment",
@@ -399,7 +399,7 @@ _break(
 _break(
     "check box: media left out",
     "A fragment's checksum covers its pictures.",
-    "camd/media/mp4.py:checksum_of",
+    "camd/mp4/segment.py:checksum_of",
     "checksum = zlib.crc32(piece, checksum)",
     "break",
     f"{REPAIR}::test_damage_behind_the_last_sync_is_found",
@@ -407,7 +407,7 @@ _break(
 _break(
     "check box: synced bytes left out",
     "A fragment's checksum covers what it says about the last sync.",
-    "camd/media/mp4.py:checksum_of",
+    "camd/mp4/segment.py:checksum_of",
     'zlib.crc32(synced_bytes.to_bytes(8, "big"), checksum)',
     "checksum",
     f"{REPAIR}::test_a_check_box_that_is_damaged_itself_vouches_for_nothing",
@@ -415,7 +415,7 @@ _break(
 _break(
     "check box: mark",
     "A free box of somebody else is no check box.",
-    "camd/media/mp4.py:read_check",
+    "camd/mp4/segment.py:read_check",
     """
     if (size, kind, mark) != (CHECK_SIZE, b"free", _CHECK_MARK):
         return None
@@ -426,7 +426,7 @@ _break(
 _break(
     "recovery: checksum not compared",
     "A fragment that a power cut has damaged is not taken for a whole one.",
-    "camd/media/repair.py:_intact",
+    "camd/mp4/recover.py:_intact",
     "checksum_of(pieces(), fragment.synced_bytes) == fragment.checksum",
     "True",
     f"{REPAIR}::test_damage_behind_the_last_sync_is_found",
@@ -435,7 +435,7 @@ _break(
 _break(
     "recovery: damaged fragments kept",
     "Footage behind a damaged fragment is not joined to what is before it.",
-    "camd/media/repair.py:read_interrupted",
+    "camd/mp4/recover.py:read_interrupted",
     """
     if (every or fragment.end > durable) and not _intact(read, fragment):
         break
@@ -446,7 +446,7 @@ _break(
 _break(
     "verify: only what was not synced",
     "A verification reads every fragment.",
-    "camd/media/repair.py:read_interrupted",
+    "camd/mp4/recover.py:read_interrupted",
     "every or fragment.end > durable",
     "fragment.end > durable",
     "tests/process/test_storage_audit.py"
@@ -455,7 +455,7 @@ _break(
 _break(
     "verify: hash not compared",
     "A recording whose bytes have changed is found by its hash.",
-    "camd/storage/verify.py",
+    "camd/storage/check/rules/findings.py",
     "seen.sha256 is None or seen.sha256 == known.sha256",
     "True",
     "tests/process/test_storage_audit.py::test_fast_trusts_the_media_and_still_reads_the_structure",
@@ -479,7 +479,7 @@ _break(
 _break(
     "journal: no checksum written",
     "Each line of the journal is guarded by the CRC-32 of its text.",
-    "camd/storage/records.py",
+    "camd/storage/rules/journal_records.py",
     'b"%08x %s\\n" % (zlib.crc32(text), text)',
     'b"%08x %s\\n" % (0, text)',
     f"{JOURNALS}::test_records_come_out_as_they_went_in",
@@ -487,7 +487,7 @@ _break(
 _break(
     "journal: checksum not compared",
     "A line that was damaged is passed over.",
-    "camd/storage/records.py",
+    "camd/storage/rules/journal_records.py",
     'space != b" " or check != b"%08x" % zlib.crc32(text)',
     'space != b" "',
     f"{JOURNALS}::test_damage_costs_only_the_lines_it_hits",
@@ -504,7 +504,7 @@ _break(
 _break(
     "mkv: packets not compared",
     "An MP4 stays when its MKV does not hold the same packets.",
-    "camd/camera/remux.py:_convert",
+    "camd/recording/convert.py:_convert",
     "not packets or packets != await _packets(program, part)",
     "False",
     f"{SYNCS}::test_an_mp4_stays_when_its_mkv_holds_something_else",
@@ -531,7 +531,7 @@ _break(
 _break(
     "ledger: entry not stored",
     "An entry of the session's account is in the archive.",
-    "camd/camera/accounts.py:SessionAccounts.enter",
+    "camd/recording/accounts.py:SessionAccounts.enter",
     "await self.storage.note_gaps(gaps)",
     "",
     f"{TROUBLE}::test_a_session_outlives_its_child",
@@ -539,7 +539,7 @@ _break(
 _break(
     "ledger: entry not told",
     "Who listens hears of every entry.",
-    "camd/camera/accounts.py:SessionAccounts.enter",
+    "camd/recording/accounts.py:SessionAccounts.enter",
     "self.observer.news(RecordingEventKind.GAP, self._newest_name(), gap.cause.value)",
     "",
     f"{TALKS}::test_news_comes_in_the_order_of_what_happened",
@@ -555,7 +555,7 @@ _break(
 _break(
     "ledger: sum not checked at the end",
     "An error in the sum of frames is told at the end.",
-    "camd/camera/active.py:RecordingSession._close_book",
+    "camd/recording/session.py:RecordingSession._close_book",
     "self.recorder.accounts.check()",
     "",
     f"{SUM}::test_frames_that_vanish_behind_the_last_seal_are_told_at_the_end",
@@ -571,7 +571,7 @@ _break(
 _break(
     "storage_slow: no marker",
     "What the queue drops leaves a marker that says how many frames it had.",
-    "camd/camera/queue.py:CaptureQueue._drop_oldest_gop",
+    "camd/capture/consumer.py:CaptureQueue._drop_oldest_gop",
     "self._items.insert(first, QueueOverflowed(start, end, frames))",
     "",
     f"{QUEUE}::test_a_full_queue_drops_its_oldest_group",
@@ -587,7 +587,7 @@ _break(
 _break(
     "storage_full: not named",
     "A pause at the critical line is told as a full disk.",
-    "camd/camera/brake.py:WriteBackoff.stopped_by",
+    "camd/recording/rules/durability.py:WriteBackoff.stopped_by",
     "level is StorageLevel.CRITICAL",
     "False",
     f"{TROUBLE}::test_a_critical_volume_pauses_a_session",
@@ -595,7 +595,7 @@ _break(
 _break(
     "storage_full: ENOSPC not named",
     "A write that finds no room is told as a full disk.",
-    "camd/camera/brake.py:WriteBackoff.failed",
+    "camd/recording/rules/durability.py:WriteBackoff.failed",
     "error.errno in _NO_ROOM",
     "False",
     f"{ENTRIES}::test_each_error_of_the_disk_has_its_cause",
@@ -611,7 +611,7 @@ _break(
 _break(
     "storage_error: named as full",
     "Any other error of the disk is told as an error.",
-    "camd/camera/brake.py:WriteBackoff.failed",
+    "camd/recording/rules/durability.py:WriteBackoff.failed",
     "Cause.STORAGE_ERROR",
     "Cause.STORAGE_FULL",
     f"{ENTRIES}::test_each_error_of_the_disk_has_its_cause",
@@ -699,7 +699,7 @@ _break(
 _break(
     "encoder_exit: nobody told",
     "A session hears that its camera's child has ended.",
-    "camd/camera/feed.py:StreamHub.end",
+    "camd/capture/hub.py:StreamHub.end",
     "queue.put(ended)",
     "",
     f"{TROUBLE}::test_a_session_outlives_its_child",
@@ -747,7 +747,7 @@ _break(
 _break(
     "camera_lost",
     "A camera that is gone is told as lost, and not as a dead child.",
-    "camd/camera/children.py:_run_ended",
+    "camd/capture/supervisor.py:_run_ended",
     "Cause.CAMERA_LOST if absent else trouble.ledger_cause",
     "trouble.ledger_cause",
     f"{ENTRIES}::test_a_camera_that_is_gone_is_lost_whatever_its_child_said",
@@ -755,7 +755,7 @@ _break(
 _break(
     "camera_stalled",
     "A camera that delivers nothing is told as stalled.",
-    "camd/media/trouble.py:STALLED",
+    "camd/ffmpeg/text/error_patterns.py:STALLED",
     "Cause.CAMERA_STALLED",
     "Cause.ENCODER_EXIT",
     f"{TROUBLE}::test_a_camera_that_hangs_is_started_again",
@@ -763,7 +763,7 @@ _break(
 _break(
     "camera_stalled: not noticed",
     "A camera that delivers nothing is noticed.",
-    "camd/camera/run.py:CaptureProcess._read",
+    "camd/capture/process.py:CaptureProcess._read",
     "await self.stalled(STALLED if self._sound_since is None else SOUND_ONLY)",
     "",
     f"{TROUBLE}::test_a_camera_that_hangs_is_started_again",
@@ -771,7 +771,7 @@ _break(
 _break(
     "camera_hung",
     "A child that SIGKILL does not end is told.",
-    "camd/camera/run.py:CaptureProcess._end_when_told",
+    "camd/capture/process.py:CaptureProcess._end_when_told",
     "await self.stalled(HUNG)",
     "",
     f"{HEALTH}::test_a_hung_child_leaves_the_session_waiting",
@@ -787,7 +787,7 @@ _break(
 _break(
     "daemon_down: not continued",
     "What a session lacks that nothing continues is in the ledger.",
-    "camd/camera/resumption.py:SessionResumption._close_session",
+    "camd/camera/resume.py:SessionResumption._close_session",
     "await self._storage.note_gaps([*gaps, *([gap] if gap is not None else [])])",
     "",
     f"{ENTRIES}::test_a_session_that_nothing_continues_says_what_it_lacks",
@@ -811,7 +811,7 @@ _break(
 _break(
     "clock_step: not noticed",
     "A session hears of a step of the wall clock.",
-    "camd/camera/feed.py:StreamHub.look_at_clock",
+    "camd/capture/hub.py:StreamHub.look_at_clock",
     "queue.put(ClockStepped(step, wall))",
     "",
     f"{CLOCK}::test_a_new_file_begins_and_no_frame_is_lost",
@@ -867,7 +867,7 @@ _break(
 _break(
     "ledger: what the disk refused",
     "An entry that the disk refused is written with the next one.",
-    "camd/storage/archive.py:RecordingIndex._write",
+    "camd/storage/index/recording_index.py:RecordingIndex._write",
     "refused = error",
     "refused = error\nself._unwritten.settle(unwritten)",
     "tests/pure/test_storage_archive.py::test_what_the_disk_refuses_is_written_with_the_next_note",
@@ -875,7 +875,7 @@ _break(
 _break(
     "ledger: what another folder refused",
     "An entry that a folder could not take, which is gone, is in the folder in its place.",
-    "camd/storage/clerk.py",
+    "camd/storage/index/worker.py",
     "archive.inherit(older)",
     "",
     "tests/process/test_storage_later.py"
@@ -884,7 +884,7 @@ _break(
 _break(
     "ledger: index does not catch up",
     "An entry that only the journal has is in the index after the start.",
-    "camd/storage/archive.py:RecordingIndex.catch_up",
+    "camd/storage/index/recording_index.py:RecordingIndex.catch_up",
     "self.catalog.apply(records, place)",
     "",
     "tests/pure/test_storage_archive.py::test_an_index_that_lags_behind_catches_up",
@@ -892,7 +892,7 @@ _break(
 _break(
     "ledger: given up and not counted",
     "A fact that is given up because too many wait is counted.",
-    "camd/storage/backlog.py:NoteBacklog._drop_one",
+    "camd/storage/rules/backlog.py:NoteBacklog._drop_one",
     "self.lost += 1",
     "",
     "tests/pure/test_storage_backlog.py::test_what_files_tell_goes_first_then_the_oldest",
@@ -946,7 +946,7 @@ _break(
 _break(
     "health: no look at what is durable",
     "A session is called healthy only while bytes become durable.",
-    "camd/camera/active.py:RecordingSession._look_after_health",
+    "camd/recording/session.py:RecordingSession._look_after_health",
     "book.healthy = health.good",
     "book.healthy = True",
     f"{TROUBLE}::test_a_disk_that_never_syncs_is_not_healthy",
@@ -965,7 +965,7 @@ _break(
 _break(
     "bound: queue",
     "What waits for the disk is bounded in bytes.",
-    "camd/camera/queue.py:CaptureQueue.put",
+    "camd/capture/consumer.py:CaptureQueue.put",
     "self._bytes > self.limit_bytes and self._drop_oldest_gop()",
     "False",
     f"{QUEUE}::test_a_full_queue_drops_its_oldest_group",
@@ -973,7 +973,7 @@ _break(
 _break(
     "bound: queue of a session",
     "A disk that hangs costs at most 64 MiB of memory a camera.",
-    "camd/camera/queue.py",
+    "camd/capture/consumer.py",
     "DEFAULT_LIMIT_BYTES = 64 * 1024 * 1024",
     "DEFAULT_LIMIT_BYTES = 1 << 60",
     f"{QUEUE}::test_a_disk_that_hangs_for_ever_costs_64_mebibytes",
@@ -981,7 +981,7 @@ _break(
 _break(
     "bound: pre-roll",
     "The past that is kept is bounded in bytes.",
-    "camd/camera/preroll.py:PrerollBuffer.add",
+    "camd/capture/rules/preroll.py:PrerollBuffer.add",
     "self.size_bytes > self.limit_bytes or self._second_begins_by(needed)",
     "self._second_begins_by(needed)",
     "tests/pure/test_camera_preroll.py::test_memory_is_bounded",
@@ -989,7 +989,7 @@ _break(
 _break(
     "bound: pre-roll in time",
     "No more of the past is kept than may be asked for.",
-    "camd/camera/preroll.py:PrerollBuffer.add",
+    "camd/capture/rules/preroll.py:PrerollBuffer.add",
     "self.size_bytes > self.limit_bytes or self._second_begins_by(needed)",
     "self.size_bytes > self.limit_bytes",
     "tests/pure/test_camera_preroll.py::test_no_more_than_needed_is_kept",
@@ -997,7 +997,7 @@ _break(
 _break(
     "bound: pre-roll of a session",
     "The configured size of the past holds.",
-    "camd/camera/feed.py",
+    "camd/capture/hub.py",
     "GOP_LIMIT_BYTES = 32 * 1024 * 1024",
     "GOP_LIMIT_BYTES = 1 << 60",
     "tests/pure/test_camera_feed.py::test_a_group_without_an_end_costs_32_mebibytes",
@@ -1005,7 +1005,7 @@ _break(
 _break(
     "bound: box sizes",
     "A box that says that it is larger than allowed is refused at its header.",
-    "camd/media/boxes.py:BoxReader._check_limit",
+    "camd/mp4/boxes.py:BoxReader._check_limit",
     "size > limit",
     "False",
     f"{BOXES}::test_impossible_or_oversized_headers_raise_at_once",
@@ -1013,7 +1013,7 @@ _break(
 _break(
     "bound: boxes without a size",
     "A box that reaches to the end of the stream is bounded, too.",
-    "camd/media/boxes.py:BoxReader._split",
+    "camd/mp4/boxes.py:BoxReader._split",
     "self._check_limit(self._header.kind, len(self._buffer))",
     "",
     f"{BOXES}::test_limits_hold_for_boxes_without_a_size_too",
@@ -1021,7 +1021,7 @@ _break(
 _break(
     "bound: mdat",
     "A fragment of a child is at most 64 MiB.",
-    "camd/media/boxes.py",
+    "camd/mp4/boxes.py",
     "64 * _MIB",
     "64 * _MIB * _MIB",
     f"{BOUNDS}::test_a_child_cannot_make_a_box_grow_without_end",
@@ -1029,7 +1029,7 @@ _break(
 _break(
     "bound: boxes of no known kind",
     "A box that nobody knows is at most 1 MiB.",
-    "camd/media/boxes.py",
+    "camd/mp4/boxes.py",
     "DEFAULT_LIMIT = _MIB",
     "DEFAULT_LIMIT = _MIB * _MIB",
     f"{BOUNDS}::test_a_child_cannot_make_a_box_grow_without_end",
@@ -1037,7 +1037,7 @@ _break(
 _break(
     "bound: boxes without footage",
     "A stream of boxes without samples is refused.",
-    "camd/media/fragments.py:FragmentReader",
+    "camd/mp4/fragments.py:FragmentReader",
     "self._idle > MAX_IDLE_BOXES",
     "False",
     f"{FRAGMENTS}::test_a_stream_of_boxes_without_samples_is_refused_soon",
@@ -1045,7 +1045,7 @@ _break(
 _break(
     "bound: boxes in a box",
     "A box with too many boxes in it is refused without walking them.",
-    "camd/media/boxes.py:children",
+    "camd/mp4/boxes.py:children",
     "left < 0",
     "False",
     f"{FRAGMENTS}::test_a_moof_full_of_boxes_is_refused_without_walking_them",
@@ -1053,7 +1053,7 @@ _break(
 _break(
     "bound: NAL units of a sample",
     "A sample of too many NAL units is refused.",
-    "camd/media/nal_units.py:walk",
+    "camd/mp4/h26x/parameter_sets.py:walk",
     "range(MAX_NAL_UNITS)",
     "range(1 << 40)",
     "tests/pure/test_media_parameter_sets.py::test_a_sample_of_endless_units_is_refused",
@@ -1061,7 +1061,7 @@ _break(
 _break(
     "bound: boxes of a damaged file",
     "A damaged size in a file makes nobody read gigabytes.",
-    "camd/media/repair.py:_size_of",
+    "camd/mp4/recover.py:_size_of",
     "size if header[4:8] == kind and 8 <= size <= DEFAULT_LIMITS[kind] else 0",
     "size if header[4:8] == kind and 8 <= size else 0",
     f"{BOUNDS}::test_a_damaged_size_makes_nobody_read_gigabytes",
@@ -1069,7 +1069,7 @@ _break(
 _break(
     "bound: final index of a file",
     "A file whose index seems to be enormous is not read into memory.",
-    "camd/storage/recovery.py:_adopt",
+    "camd/storage/recovery/file_recovery.py:_adopt",
     "not moov_offset < size <= moov_offset + MOOV_LIMIT",
     "not moov_offset < size",
     f"{BOUNDS}::test_a_file_with_an_enormous_index_is_not_read",
@@ -1077,7 +1077,7 @@ _break(
 _break(
     "bound: speed of a file",
     "A file that nothing slows down is at most a second ahead of real time.",
-    "camd/camera/run.py:ReadThrottle.ahead_seconds",
+    "camd/capture/process.py:ReadThrottle.ahead_seconds",
     "self._played / self.speed - (now - self._begin) - AHEAD_SECONDS",
     "0.0",
     "tests/pure/test_camera_pacing.py::test_a_source_may_be_ahead_by_a_second_and_no_more",
@@ -1085,7 +1085,7 @@ _break(
 _break(
     "bound: speed of a file, its pipe",
     "What a file delivers too early is left in its pipe.",
-    "camd/camera/run.py:CaptureProcess._read",
+    "camd/capture/process.py:CaptureProcess._read",
     "await self._slow_down()",
     "",
     f"{RUN}::test_a_file_that_comes_too_fast_is_left_in_its_pipe",
@@ -1101,7 +1101,7 @@ _break(
 _break(
     "bound: words of a program",
     "A program that is asked something, and does not stop talking, is ended.",
-    "camd/runtime/asking.py:_OutputReader.hear",
+    "camd/runtime/query_process.py:_OutputReader.hear",
     "len(heard) >= self.most_bytes",
     "False",
     f"{ASKING}::test_a_program_that_never_stops_talking_is_ended",
@@ -1109,7 +1109,7 @@ _break(
 _break(
     "bound: time of a program",
     "A program that is asked something, and takes too long, is ended.",
-    "camd/runtime/asking.py:run_program",
+    "camd/runtime/query_process.py:run_program",
     "trio.move_on_after(seconds)",
     "trio.CancelScope()",
     f"{ASKING}::test_a_program_that_takes_too_long_is_ended",
@@ -1117,7 +1117,7 @@ _break(
 _break(
     "bound: what a child leaves behind",
     "A process that a child left, and that holds its pipe, delays the end by seconds only.",
-    "camd/camera/run.py:CaptureProcess.live",
+    "camd/capture/process.py:CaptureProcess.live",
     "nursery.start_soon(self._end_rest, child)",
     "",
     f"{ASKING}::test_a_capture_ends_although_its_pipe_is_held",
@@ -1125,7 +1125,7 @@ _break(
 _break(
     "bound: what is parsed at once",
     "Others have their turns while a full pipe is parsed.",
-    "camd/camera/run.py:CaptureProcess._parse",
+    "camd/capture/process.py:CaptureProcess._parse",
     "await trio.lowlevel.checkpoint()",
     "",
     "tests/actors/test_camera_turns.py::test_others_have_their_turns_while_a_full_pipe_is_parsed",
@@ -1133,7 +1133,7 @@ _break(
 _break(
     "bound: what is handed on at once",
     "Others have their turns while what was read at once is handed on.",
-    "camd/camera/run.py:CaptureProcess._hand_on_in_turns",
+    "camd/capture/process.py:CaptureProcess._hand_on_in_turns",
     "await trio.lowlevel.checkpoint()",
     "",
     "tests/actors/test_camera_turns.py::test_others_have_their_turns_while_a_full_pipe_is_parsed",
@@ -1141,7 +1141,7 @@ _break(
 _break(
     "bound: words of a conversion",
     "Only the end of what a conversion's FFmpeg says is kept.",
-    "camd/camera/remux.py:_keep",
+    "camd/recording/convert.py:_keep",
     "del buffer[:-_MOST_OUTPUT]",
     "",
     f"{BOUNDS}::test_a_program_that_talks_without_end_takes_no_memory",
@@ -1149,7 +1149,7 @@ _break(
 _break(
     "bound: words of a child, each",
     "A line of stderr without an end takes no memory.",
-    "camd/camera/run.py:CaptureProcess._watch_errors",
+    "camd/capture/process.py:CaptureProcess._watch_errors",
     "rest = rest[-LONGEST_LINE_BYTES:]",
     "",
     f"{RUN}::test_a_line_without_an_end_takes_no_memory",
@@ -1157,7 +1157,7 @@ _break(
 _break(
     "bound: words of a child, all",
     "Only the last words of a child are kept.",
-    "camd/camera/run.py:CaptureProcess",
+    "camd/capture/process.py:CaptureProcess",
     "lambda: deque(maxlen=LAST_WORDS)",
     "deque",
     f"{RUN}::test_only_the_last_words_are_kept",
@@ -1165,7 +1165,7 @@ _break(
 _break(
     "bound: wait for the last words",
     "A grandchild that holds the pipe of stderr delays the end by a second at most.",
-    "camd/camera/run.py:CaptureProcess.live",
+    "camd/capture/process.py:CaptureProcess.live",
     "trio.move_on_after(LAST_WORDS_SECONDS)",
     "trio.CancelScope()",
     f"{RUN}::test_a_pipe_that_stays_open_delays_the_end_by_a_second",
@@ -1173,7 +1173,7 @@ _break(
 _break(
     "bound: wait for the end of a mute child",
     "A child that closes its output and goes on is ended.",
-    "camd/camera/run.py:CaptureProcess._wait",
+    "camd/capture/process.py:CaptureProcess._wait",
     "trio.move_on_after(END_PATIENCE_SECONDS)",
     "trio.CancelScope()",
     f"{RUN}::test_a_child_that_closes_its_output_and_stays_is_ended",
@@ -1181,7 +1181,7 @@ _break(
 _break(
     "bound: silence of a camera",
     "A camera that stops delivering is noticed after the configured time.",
-    "camd/camera/run.py:CaptureProcess._progressed",
+    "camd/capture/process.py:CaptureProcess._progressed",
     "self._deadline = monotonic() + seconds",
     'self._deadline = float("inf")',
     f"{RUN}::test_a_child_that_falls_silent_is_told",
@@ -1189,7 +1189,7 @@ _break(
 _break(
     "bound: silence at the start",
     "A camera that never delivers is given up after the configured time.",
-    "camd/camera/run.py:CaptureProcess._read",
+    "camd/capture/process.py:CaptureProcess._read",
     "self._deadline = self._arrived + self.patience.start_seconds * self.patience.steps",
     'self._deadline = float("inf")',
     f"{RUN}::test_a_child_that_never_delivers_is_told",
@@ -1197,7 +1197,7 @@ _break(
 _break(
     "bound: sound without pictures",
     "Sound alone keeps a start going for so long at most.",
-    "camd/camera/run.py:CaptureProcess._sounded",
+    "camd/capture/process.py:CaptureProcess._sounded",
     "min(now + start, longest)",
     "now + start",
     f"{RUN}::test_a_camera_frozen_beside_its_sound_is_found_out",
@@ -1205,7 +1205,7 @@ _break(
 _break(
     "bound: silence in rounds",
     "A camera that falls silent is noticed although its pipe is read in rounds.",
-    "camd/camera/run.py:CaptureProcess._read_in_rounds",
+    "camd/capture/process.py:CaptureProcess._read_in_rounds",
     "trio.move_on_after(self._deadline - monotonic())",
     "trio.CancelScope()",
     f"{PIPES}::test_a_child_that_falls_silent_in_a_round_is_noticed",
@@ -1213,7 +1213,7 @@ _break(
 _break(
     "bound: pipe that fills up",
     "A pipe that would fill up between two rounds is read as soon as it can be.",
-    "camd/camera/run.py:CaptureProcess._may_wait",
+    "camd/capture/process.py:CaptureProcess._may_wait",
     "usual and self._ahead <= 0 and not flow.hasty and not self._cut_off",
     "usual and self._ahead <= 0 and not self._cut_off",
     f"{PIPES}::test_a_large_fragment_is_read_without_waiting",
@@ -1221,7 +1221,7 @@ _break(
 _break(
     "bound: one pipe in a round",
     "A child that always has more does not keep the others waiting.",
-    "camd/runtime/pipes.py:PolledPipe.turn",
+    "camd/runtime/pipe_poller.py:PolledPipe.turn",
     "left -= max(1, size)",
     "left -= 1",
     f"{PIPES}::test_a_pipe_that_is_never_empty_is_left_for_the_next_round",
@@ -1229,7 +1229,7 @@ _break(
 _break(
     "bound: end of a child",
     "A stop does not wait for the next round.",
-    "camd/camera/run.py:CaptureProcess.stop",
+    "camd/capture/process.py:CaptureProcess.stop",
     "self._reading.release()",
     "",
     f"{PIPES}::test_a_stop_is_not_delayed_by_rounds",
@@ -1237,7 +1237,7 @@ _break(
 _break(
     "bound: SIGTERM",
     "A child that does not hear SIGTERM is killed.",
-    "camd/runtime/spawn.py:Child.end",
+    "camd/runtime/child_process.py:Child.end",
     "trio.move_on_after(patience)",
     "trio.CancelScope()",
     f"{SPAWN}::test_a_child_that_ignores_the_request_is_killed",
@@ -1245,7 +1245,7 @@ _break(
 _break(
     "bound: wait for frames in flight",
     "A stop waits four seconds for frames of a camera that is stuck.",
-    "camd/camera/desk.py",
+    "camd/recording/control.py",
     "await trio.sleep(STOP_PATIENCE_SECONDS)",
     "await trio.sleep_forever()",
     f"{TALKS}::test_stopping_while_the_camera_is_stuck",
@@ -1253,7 +1253,7 @@ _break(
 _break(
     "bound: retries of a disk",
     "A disk that goes on failing is tried more and more rarely, up to a bound.",
-    "camd/camera/brake.py:WriteBackoff.failed",
+    "camd/recording/rules/durability.py:WriteBackoff.failed",
     "min(LONGEST_RETRY_SECONDS, self._retry_delay * 2)",
     "self._retry_delay * 2",
     "tests/pure/test_camera_brake.py::test_each_error_in_a_row_waits_longer",
@@ -1261,7 +1261,7 @@ _break(
 _break(
     "bound: size of a file",
     "No file grows beyond the size that was asked for.",
-    "camd/camera/rotation.py:Rotation.due",
+    "camd/recording/rules/rotation.py:Rotation.due",
     "self.max_bytes is not None and size_bytes + next_bytes > self.max_bytes",
     "False",
     f"{SESSIONS}::test_rotation_is_due_by_time_or_size",
@@ -1269,7 +1269,7 @@ _break(
 _break(
     "bound: mailbox",
     "Who asks an actor whose mailbox is full waits.",
-    "camd/runtime/mailbox.py:Mailbox.__attrs_post_init__",
+    "camd/runtime/actor.py:Mailbox.__attrs_post_init__",
     "trio.open_memory_channel(self.size)",
     'trio.open_memory_channel(float("inf"))',
     "tests/actors/test_runtime_mailbox.py::test_asks_are_taken_in_order_and_a_full_mailbox_waits",
@@ -1277,7 +1277,7 @@ _break(
 _break(
     "bound: outbox, messages",
     "So many messages wait for a client at most.",
-    "camd/front/outbox.py:SendQueue.put",
+    "camd/server/send_queue.py:SendQueue.put",
     "len(self._items) >= self.max_messages",
     "False",
     f"{PARTS}::test_an_outbox_is_bounded_by_number_and_by_size",
@@ -1285,7 +1285,7 @@ _break(
 _break(
     "bound: outbox, characters",
     "So many characters wait for a client at most.",
-    "camd/front/outbox.py:SendQueue.put",
+    "camd/server/send_queue.py:SendQueue.put",
     "self._items and self._characters + len(text) > self.max_characters",
     "False",
     f"{PARTS}::test_an_outbox_is_bounded_by_number_and_by_size",
@@ -1293,7 +1293,7 @@ _break(
 _break(
     "bound: message of a client",
     "A message that is larger than allowed ends its connection.",
-    "camd/front/frames.py:FrameMeter._begin_frame",
+    "camd/server/websocket.py:FrameMeter._begin_frame",
     "self._message_bytes > self.max_message_bytes or self._fragments > self.max_fragments",
     "self._fragments > self.max_fragments",
     f"{PARTS}::test_the_meter_adds_up_fragments_wherever_the_stream_is_cut",
@@ -1301,7 +1301,7 @@ _break(
 _break(
     "bound: fragments of a message",
     "A message of too many fragments ends its connection.",
-    "camd/front/frames.py:FrameMeter._begin_frame",
+    "camd/server/websocket.py:FrameMeter._begin_frame",
     "self._message_bytes > self.max_message_bytes or self._fragments > self.max_fragments",
     "self._message_bytes > self.max_message_bytes",
     f"{CONNECTIONS}::test_a_flood_of_empty_fragments_is_cut_off",
@@ -1309,7 +1309,7 @@ _break(
 _break(
     "bound: message in one frame",
     "The limit holds for a message in one short frame, too.",
-    "camd/front/frames.py:FrameMeter.feed",
+    "camd/server/websocket.py:FrameMeter.feed",
     "size - 6 <= self.max_message_bytes",
     "True",
     f"{PARTS}::test_the_meter_adds_up_fragments_wherever_the_stream_is_cut",
@@ -1317,7 +1317,7 @@ _break(
 _break(
     "bound: control frames",
     "A control frame has at most 125 bytes.",
-    "camd/front/frames.py:FrameMeter._begin_frame",
+    "camd/server/websocket.py:FrameMeter._begin_frame",
     "length <= 125",
     "True",
     f"{PARTS}::test_a_control_frame_is_short",
@@ -1341,7 +1341,7 @@ _break(
 _break(
     "bound: calls in flight",
     "A client has so many calls in flight at most.",
-    "camd/front/connection.py:Connection._admit",
+    "camd/server/connection.py:Connection._admit",
     "not ready.method.immediate and len(self._running) >= service.max_calls_in_flight",
     "False",
     f"{CALLS}::test_more_calls_than_allowed_at_a_time_are_refused",
@@ -1349,7 +1349,7 @@ _break(
 _break(
     "bound: connections",
     "So many clients are connected at most.",
-    "camd/front/places.py:ConnectionLimits.settle",
+    "camd/server/rules/connection_limits.py:ConnectionLimits.settle",
     "len(self._known) >= self.most_known + (KEPT if administers else 0)",
     "False",
     f"{CONNECTIONS}::test_the_one_too_many_is_told_to_try_later",
@@ -1357,7 +1357,7 @@ _break(
 _break(
     "bound: clients that have not authenticated",
     "So many clients that have not authenticated are connected at most.",
-    "camd/front/places.py:ConnectionLimits.enter",
+    "camd/server/rules/connection_limits.py:ConnectionLimits.enter",
     "self._count > self.most_strangers",
     "False",
     f"{PLACES}::test_the_busiest_address_makes_room",
@@ -1446,7 +1446,7 @@ _break(
 _break(
     "bound: news that wait for an answer",
     "So many news wait for the answer of a call at most.",
-    "camd/front/hold.py:NotificationHold.pass_on",
+    "camd/server/rules/answers.py:NotificationHold.pass_on",
     "len(self._held) <= MOST_HELD",
     "True",
     f"{HOLD}::test_what_waits_is_bounded",
@@ -1454,7 +1454,7 @@ _break(
 _break(
     "bound: wait for an answer",
     "A call that does not end keeps news back for a time only.",
-    "camd/front/hold.py:NotificationHold.overdue",
+    "camd/server/rules/answers.py:NotificationHold.overdue",
     "now - claim.since >= HOLD_SECONDS",
     "False",
     f"{HOLD}::test_a_call_that_hangs_holds_news_for_a_time_only",
@@ -1462,7 +1462,7 @@ _break(
 _break(
     "bound: no answer to a ping",
     "A client that does not answer pings is dropped.",
-    "camd/front/connection.py:Connection._watch",
+    "camd/server/connection.py:Connection._watch",
     "trio.move_on_after(PONG_SECONDS)",
     "trio.CancelScope()",
     f"{CONNECTIONS}::test_a_dead_client_is_dropped",
@@ -1470,7 +1470,7 @@ _break(
 _break(
     "bound: client that does not read",
     "A client that takes nothing is dropped.",
-    "camd/front/connection.py:Connection._watch",
+    "camd/server/connection.py:Connection._watch",
     "self.socket.stalled_seconds >= STALL_SECONDS",
     "False",
     f"{CONNECTIONS}::test_a_client_that_takes_nothing_more_is_told_why",
@@ -1478,7 +1478,7 @@ _break(
 _break(
     "bound: half a handshake",
     "A handshake that is not finished is not waited for.",
-    "camd/front/http.py:HttpConnection._next_request",
+    "camd/server/http_connection.py:HttpConnection._next_request",
     "trio.move_on_after(limits.head_seconds)",
     "trio.CancelScope()",
     f"{CONNECTIONS}::test_half_a_handshake_is_not_waited_for",
@@ -1486,7 +1486,7 @@ _break(
 _break(
     "bound: body of a request",
     "A body that is larger than allowed is not read.",
-    "camd/front/http.py:HttpConnection._respond",
+    "camd/server/http_connection.py:HttpConnection._respond",
     "int(length) > self.site.limits.body_bytes",
     "False",
     f"{HTTP}::test_what_cannot_be_served_is_answered",
@@ -1494,7 +1494,7 @@ _break(
 _break(
     "bound: idle connection",
     "A connection on which nothing happens ends.",
-    "camd/front/http.py:HttpConnection._next_request",
+    "camd/server/http_connection.py:HttpConnection._next_request",
     "trio.move_on_after(patience)",
     "trio.CancelScope()",
     f"{HTTP}::test_an_idle_connection_ends",
@@ -1502,7 +1502,7 @@ _break(
 _break(
     "bound: download that stalls",
     "A client that takes nothing of its download is dropped.",
-    "camd/front/http.py:HttpConnection._send_piece",
+    "camd/server/http_connection.py:HttpConnection._send_piece",
     "trio.move_on_after(self.site.limits.stall_seconds)",
     "trio.CancelScope()",
     f"{HTTP}::test_a_reader_that_stalls_is_dropped",
@@ -1510,7 +1510,7 @@ _break(
 _break(
     "bound: rate of calls",
     "A client that calls too often is told when to go on.",
-    "camd/front/connection.py:Connection._admit",
+    "camd/server/connection.py:Connection._admit",
     "self._bucket.per_minute and (wait_ms := self._bucket.take(trio.current_time()))",
     "False",
     f"{CALLS}::test_the_rate_limit_says_when_to_go_on",
@@ -1518,7 +1518,7 @@ _break(
 _break(
     "bound: facts that wait for the disk",
     "While nothing can be written, so many facts wait in memory at most.",
-    "camd/storage/backlog.py:NoteBacklog.add",
+    "camd/storage/rules/backlog.py:NoteBacklog.add",
     "len(self._waiting) > self.most",
     "False",
     "tests/pure/test_storage_archive.py::test_the_facts_that_wait_for_the_disk_are_bounded",
@@ -1527,7 +1527,7 @@ _break(
 _break(
     "bound: problems of a round",
     "So many problems of a round of verification are kept at most.",
-    "camd/storage/rounds.py:ScrubRound.checked",
+    "camd/storage/check/rules/scrub_progress.py:ScrubRound.checked",
     "(*self.problems, *found)[:MOST_PROBLEMS]",
     "(*self.problems, *found)",
     "tests/pure/test_storage_rounds.py::test_a_round_counts_what_was_checked",
@@ -1535,7 +1535,7 @@ _break(
 _break(
     "bound: files of a plan",
     "So many files that stay are listed in a plan at most.",
-    "camd/storage/retention.py",
+    "camd/storage/rules/retention_plan.py",
     "len(self._staying) < MOST_LISTED",
     "True",
     "tests/pure/test_storage_retention.py::test_a_long_list_of_what_stays_is_cut",
@@ -1551,7 +1551,7 @@ _break(
 _break(
     "bound: marker of a pin",
     "A marker that somebody made enormous is not read whole.",
-    "camd/storage/pins.py:Pins.find",
+    "camd/storage/removal.py:Pins.find",
     "file.read(0, _MOST_BYTES)",
     "file.read(0, 1 << 40)",
     f"{BOUNDS}::test_an_enormous_marker_is_a_pin_and_is_not_read_whole",
@@ -1559,7 +1559,7 @@ _break(
 _break(
     "bound: answer of the index",
     "A question to an index that does not answer is refused.",
-    "camd/storage/clerk.py:IndexWorker.read",
+    "camd/storage/index/worker.py:IndexWorker.read",
     "trio.move_on_after(PATIENCE_SECONDS)",
     "trio.CancelScope()",
     f"{BOUNDS}::test_an_index_that_does_not_answer_is_a_refusal",
@@ -1567,7 +1567,7 @@ _break(
 _break(
     "bound: look at a volume",
     "A volume that does not answer a look is unresponsive.",
-    "camd/storage/guard.py:SpaceMonitor._impatience",
+    "camd/storage/space.py:SpaceMonitor._impatience",
     "await trio.sleep(PROBE_PATIENCE_SECONDS)",
     "await trio.sleep_forever()",
     "tests/process/test_storage_guard.py::test_a_hung_volume_is_a_level_until_it_answers",
@@ -1575,7 +1575,7 @@ _break(
 _break(
     "bound: call to the disk",
     "A call to the disk that does not return is a level.",
-    "camd/storage/guard.py:SpaceMonitor._assess",
+    "camd/storage/space.py:SpaceMonitor._assess",
     "pending >= HUNG_SECONDS",
     "False",
     "tests/process/test_storage_hangs.py::test_a_sync_that_hangs_delays_nobody_and_shows",
@@ -1583,7 +1583,7 @@ _break(
 _break(
     "bound: syncs that are remembered",
     "The times of the latest syncs are kept, and no more.",
-    "camd/storage/latency.py",
+    "camd/storage/rules/io_stats.py",
     "lambda: deque(maxlen=WINDOW_SYNCS)",
     "deque",
     "tests/pure/test_storage_latency.py::test_old_syncs_are_forgotten",
@@ -1591,7 +1591,7 @@ _break(
 _break(
     "bound: intervals that wait",
     "What the search for holes remembers is bounded.",
-    "camd/camera/holes.py",
+    "camd/recording/rules/drops.py",
     "_before: deque[float] = attrs.field(factory=lambda: deque(maxlen=WINDOW), init=False)",
     "_before: deque[float] = attrs.field(factory=deque, init=False)",
     "tests/pure/test_camera_holes.py::test_memory_is_bounded",
@@ -1599,7 +1599,7 @@ _break(
 _break(
     "bound: intervals without holes",
     "What the search for holes remembers of steady times is bounded.",
-    "camd/camera/holes.py",
+    "camd/recording/rules/drops.py",
     "_kept: deque[float] = attrs.field(factory=lambda: deque(maxlen=WINDOW), init=False)",
     "_kept: deque[float] = attrs.field(factory=deque, init=False)",
     "tests/pure/test_camera_holes.py::test_memory_is_bounded",
@@ -1607,7 +1607,7 @@ _break(
 _break(
     "bound: intervals that are made up for",
     "A late frame is not waited for without end.",
-    "camd/camera/holes.py",
+    "camd/recording/rules/drops.py",
     "len(self._before) < LEAST_KNOWN or len(self._waiting) > LONGEST_FORESIGHT",
     "len(self._before) < LEAST_KNOWN",
     "tests/pure/test_camera_holes.py::test_memory_is_bounded",
@@ -1615,7 +1615,7 @@ _break(
 _break(
     "bound: samples of a fragment",
     "A promise of too many samples is refused without making them.",
-    "camd/media/runs.py",
+    "camd/mp4/movie_fragment.py",
     'raise FragmentError(f"a fragment with more than {MAX_SAMPLES} samples")',
     "",
     f"{FRAGMENTS}::test_a_promise_of_too_many_samples_is_refused_without_making_them",
@@ -1623,7 +1623,7 @@ _break(
 _break(
     "bound: configuration",
     "A configuration without an end is refused.",
-    "camd/config/files.py:read_small_file",
+    "camd/config/small_files.py:read_small_file",
     """
     if len(content) > most_bytes:
         raise OSError(0, f"is larger than {most_bytes} bytes", str(path))
@@ -1634,7 +1634,7 @@ _break(
 _break(
     "bound: configuration, what is read",
     "A configuration without an end is not read whole.",
-    "camd/config/files.py:read_small_file",
+    "camd/config/small_files.py:read_small_file",
     "file.read(most_bytes + 1)",
     "file.read()",
     f"{BOUNDS}::test_an_enormous_configuration_is_not_read_whole",
@@ -1642,7 +1642,7 @@ _break(
 _break(
     "bound: bindings of cameras",
     "A file of known cameras that is enormous is set aside.",
-    "camd/devices/bindings.py:_read",
+    "camd/devices/binding_store.py:_read",
     """
     if len(content) > _MOST_BYTES:
         raise BindingsError(f"is larger than {_MOST_BYTES} bytes")
@@ -1653,7 +1653,7 @@ _break(
 _break(
     "bound: room that was promised",
     "A start is refused when what was asked for does not fit.",
-    "camd/storage/guard.py:SpaceMonitor.admit",
+    "camd/storage/space.py:SpaceMonitor.admit",
     "self._promises[session] = need.bytes",
     "",
     "tests/process/test_storage_guard.py::test_room_is_promised_once",
@@ -1661,7 +1661,7 @@ _break(
 _break(
     "bound: start on a full volume",
     "Nothing starts at the block line.",
-    "camd/storage/levels.py:admit",
+    "camd/storage/rules/levels.py:admit",
     "notice is not None and status.level is not StorageLevel.LOW",
     "False",
     "tests/pure/test_storage_levels.py::test_nothing_starts_at_the_block_line",
@@ -1669,7 +1669,7 @@ _break(
 _break(
     "bound: recording that does not fit",
     "What does not fit below the block line is refused.",
-    "camd/storage/levels.py:admit",
+    "camd/storage/rules/levels.py:admit",
     "need.bytes > room",
     "False",
     "tests/pure/test_storage_levels.py::test_what_does_not_fit_is_told_how_much_would",
@@ -1677,7 +1677,7 @@ _break(
 _break(
     "bound: use of a volume",
     "A volume that is full has the level that says so.",
-    "camd/storage/levels.py:level_of",
+    "camd/storage/rules/levels.py:level_of",
     "percent >= line or (held and percent > line - HYSTERESIS_PERCENT)",
     "False",
     "tests/pure/test_storage_levels.py::test_a_level_begins_at_its_line_and_ends_one_percent_below",

@@ -15,8 +15,8 @@ import attrs
 from hypothesis import strategies as st
 
 from camd.storage.disk import FileStanding
-from camd.storage.identity import FolderLocation
-from camd.storage.levels import Usage
+from camd.storage.rules.levels import Usage
+from camd.storage.rules.volume_identity import FolderLocation
 
 BLOCK = 512
 MODIFIED = datetime(2026, 1, 15, 12, tzinfo=UTC)

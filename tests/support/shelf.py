@@ -12,12 +12,12 @@ import attrs
 from support.footage import NOON, WHO, footage
 
 from camd.clock import to_unix_micros
-from camd.media.mp4 import FTYP_SIZE, HASHED_FROM, SegmentIndex
 from camd.model import Cause, Gap, Segment, SegmentState, Session, SessionId, SessionState
-from camd.storage.archive import FOLDER, INDEX, RecordingIndex
+from camd.mp4.segment import FTYP_SIZE, HASHED_FROM, SegmentIndex
 from camd.storage.disk import PosixDisk
-from camd.storage.naming import stem
-from camd.storage.records import GapNoted, Record, SegmentNoted, SessionNoted
+from camd.storage.index.recording_index import FOLDER, INDEX, RecordingIndex
+from camd.storage.rules.journal_records import GapNoted, Record, SegmentNoted, SessionNoted
+from camd.storage.rules.naming import stem
 
 INIT, FRAGMENTS = footage(3)  # three times 0.1 s, of 3 frames each
 SECONDS = 0.3

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import attrs
 
-from camd.devices import abi
-from camd.devices.v4l2 import V4l2Calls, read_controls, write_control
+from camd.devices.query import V4l2Calls, read_controls, write_control
+from camd.devices.v4l2 import videodev2
 from camd.model import Control
 
 VIDEO, OUTPUT, METADATA = 0x04200001, 0x04200002, 0x04A00000
@@ -52,7 +52,7 @@ class FakeControl:
 
     number: int
     label: str
-    type: int = abi.TYPE_INTEGER
+    type: int = videodev2.TYPE_INTEGER
     minimum: int = 0
     maximum: int = 255
     step: int = 1
@@ -126,20 +126,20 @@ class FakeDriver:
         if self.not_v4l2:
             raise failure(errno.ENOTTY)
         calls = {
-            abi.QUERYCAP: self._capability,
-            abi.ENUM_FMT: self._format,
-            abi.ENUM_FRAMESIZES: self._size,
-            abi.ENUM_FRAMEINTERVALS: self._interval,
-            abi.QUERY_EXT_CTRL: self._query,
-            abi.QUERYMENU: self._menu,
-            abi.G_EXT_CTRLS: self._get,
-            abi.S_EXT_CTRLS: self._set,
+            videodev2.QUERYCAP: self._capability,
+            videodev2.ENUM_FMT: self._format,
+            videodev2.ENUM_FRAMESIZES: self._size,
+            videodev2.ENUM_FRAMEINTERVALS: self._interval,
+            videodev2.QUERY_EXT_CTRL: self._query,
+            videodev2.QUERYMENU: self._menu,
+            videodev2.G_EXT_CTRLS: self._get,
+            videodev2.S_EXT_CTRLS: self._set,
         }
         calls[number](structure)
 
     def _capability(self, into: bytearray) -> None:
         names = (b"fake", b"Fake Camera", b"usb-fake-1")
-        abi.CAPABILITY.pack_into(into, 0, *names, 0x060100, self.caps, self.device_caps)
+        videodev2.CAPABILITY.pack_into(into, 0, *names, 0x060100, self.caps, self.device_caps)
 
     def _entry(self, entries: list, index: int):
         if index >= len(entries):
@@ -153,7 +153,7 @@ class FakeDriver:
         entry = self._entry(self.formats, index)
         code = int.from_bytes(entry.fourcc.encode(), "little")
         flags = int(entry.compressed)
-        abi.FORMAT.pack_into(into, 0, index, kind, flags, entry.description.encode(), code)
+        videodev2.FORMAT.pack_into(into, 0, index, kind, flags, entry.description.encode(), code)
 
     def _sizes(self, code: int) -> list[FakeSize]:
         name = code.to_bytes(4, "little").decode()
@@ -168,7 +168,7 @@ class FakeDriver:
             step = size.step or (1, 1)
             width, height = zip(size.least, size.upto, step, strict=True)
             answer = (3 if size.step else 2, *width, *height)
-        abi.FRAME_SIZE.pack_into(into, 0, index, code, *answer)
+        videodev2.FRAME_SIZE.pack_into(into, 0, index, code, *answer)
 
     def _interval(self, into: bytearray) -> None:
         index, code, *wanted = struct.unpack_from("=IIII", into)
@@ -179,24 +179,24 @@ class FakeDriver:
             answer = (3, *shortest, *longest, 1, 1000)
         else:
             answer = (1, *self._entry(size.intervals, index), 0, 0, 0, 0)
-        abi.FRAME_INTERVAL.pack_into(into, 0, index, code, *wanted, *answer)
+        videodev2.FRAME_INTERVAL.pack_into(into, 0, index, code, *wanted, *answer)
 
     def _query(self, into: bytearray) -> None:
         (wanted,) = struct.unpack_from("=I", into)
         number = wanted & 0x0FFFFFFF
-        if wanted & abi.NEXT_CONTROL and not self.endless:
+        if wanted & videodev2.NEXT_CONTROL and not self.endless:
             found = [each for each in self.controls if each.number > number]
-        elif wanted & abi.NEXT_CONTROL:
+        elif wanted & videodev2.NEXT_CONTROL:
             found = [each for each in self.controls if each.number > number] or self.controls
         else:
             found = [each for each in self.controls if each.number == number]
         if not found:
             raise failure(errno.EINVAL)
         one = found[0]
-        payload = one.dimensions or one.type == abi.TYPE_STRING
-        flags = one.flags | (abi.FLAG_HAS_PAYLOAD if payload else 0)
-        flags |= abi.FLAG_INACTIVE if self._silenced(one) else 0
-        abi.QUERY_CONTROL.pack_into(
+        payload = one.dimensions or one.type == videodev2.TYPE_STRING
+        flags = one.flags | (videodev2.FLAG_HAS_PAYLOAD if payload else 0)
+        flags |= videodev2.FLAG_INACTIVE if self._silenced(one) else 0
+        videodev2.QUERY_CONTROL.pack_into(
             *(into, 0, one.number, one.type, one.label.encode()),
             *(one.minimum, one.maximum, one.step, one.default, flags, one.element_bytes),
             *(1, one.dimensions, b""),
@@ -211,12 +211,12 @@ class FakeDriver:
         if entry is None:
             raise failure(errno.EINVAL)
         name = struct.pack("=q", entry) if isinstance(entry, int) else entry.encode()
-        abi.QUERY_MENU.pack_into(into, 0, number, index, name)
+        videodev2.QUERY_MENU.pack_into(into, 0, number, index, name)
 
     # --- values: the structure holds the address of another one ---
 
     def _pointed(self, structure: bytearray) -> tuple[FakeControl, int, int]:
-        *_, address = abi.CONTROL_LIST.unpack(structure)
+        *_, address = videodev2.CONTROL_LIST.unpack(structure)
         number, size = struct.unpack("=II", ctypes.string_at(address, 8))
         return next(c for c in self.controls if c.number == number), size, address
 
@@ -232,7 +232,7 @@ class FakeDriver:
             assert size >= len(data)
             ctypes.memmove(self._payload(address), data, len(data))
             return
-        wide = control.type == abi.TYPE_INTEGER64
+        wide = control.type == videodev2.TYPE_INTEGER64
         mask = (1 << (64 if wide else 32)) - 1
         data = struct.pack("=Q" if wide else "=I", control.value & mask)
         ctypes.memmove(address + 12, data, len(data))
@@ -244,11 +244,11 @@ class FakeDriver:
         if self._silenced(control):
             raise failure(errno.EACCES)
         value: int | str
-        if control.type == abi.TYPE_STRING:
+        if control.type == videodev2.TYPE_STRING:
             value = ctypes.string_at(self._payload(address), size).split(b"\0")[0].decode()
         else:
-            wide = control.type == abi.TYPE_INTEGER64
-            layout = "=q" if wide else "=I" if control.type == abi.TYPE_BITMASK else "=i"
+            wide = control.type == videodev2.TYPE_INTEGER64
+            layout = "=q" if wide else "=I" if control.type == videodev2.TYPE_BITMASK else "=i"
             data = ctypes.string_at(address + 12, 8)
             (value,) = struct.unpack_from(layout, data)
         self.log.append((control.label, value))
@@ -270,19 +270,28 @@ def webcam() -> FakeDriver:
         controls=[
             FakeControl(0x980900, "Brightness"),
             FakeControl(
-                *(0x980918, "Power Line Frequency", abi.TYPE_MENU, 0, 2, 1, 2, 2), menu=lines
+                *(0x980918, "Power Line Frequency", videodev2.TYPE_MENU, 0, 2, 1, 2, 2), menu=lines
             ),
             FakeControl(0x98091A, "Zoom Motor", maximum=100, step=10, default=0, value=0),
             FakeControl(
-                *(AUTO_EXPOSURE, "Auto Exposure", abi.TYPE_MENU, 0, 3, 1, 3, 3),
+                *(AUTO_EXPOSURE, "Auto Exposure", videodev2.TYPE_MENU, 0, 3, 1, 3, 3),
                 menu=exposure,
                 silences=EXPOSURE_TIME,
             ),
             FakeControl(
-                *(EXPOSURE_TIME, "Exposure Time, Absolute", abi.TYPE_INTEGER, 3, 2047, 1, 250, 250)
+                *(
+                    EXPOSURE_TIME,
+                    "Exposure Time, Absolute",
+                    videodev2.TYPE_INTEGER,
+                    3,
+                    2047,
+                    1,
+                    250,
+                    250,
+                )
             ),
             FakeControl(
-                *(0x9A090C, "Focus, Automatic Continuous", abi.TYPE_BOOLEAN, 0, 1, 1, 1, 1)
+                *(0x9A090C, "Focus, Automatic Continuous", videodev2.TYPE_BOOLEAN, 0, 1, 1, 1, 1)
             ),
         ],
     )

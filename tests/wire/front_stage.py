@@ -17,20 +17,19 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from camd.access.authenticator import Authenticator
-from camd.access.keys import ApiKey, digest
-from camd.access.tokens import mint_token
+from camd.auth.authenticator import Authenticator
+from camd.auth.key_file import ApiKey, digest
+from camd.auth.tokens import mint_token
 from camd.clock import from_unix_micros
 from camd.errors import CAMERA_UNKNOWN, Refusal
-from camd.front.connection import ConnectionShared
-from camd.front.exchange import Endpoints
-from camd.front.http import HttpConfig, HttpLimits
-from camd.front.places import ConnectionLimits
-from camd.front.server import Server
-from camd.front.websocket import WebSocket, open_client_websocket
-from camd.rpc.notification import Notification
-from camd.rpc.registry import Caller, Method, NoParams, Registry
+from camd.rpc.registry import Caller, Method, NoParams, Notification, Registry
 from camd.rpc.roles import AuthMethod, Principal, Role
+from camd.server.asgi import Endpoints
+from camd.server.connection import ConnectionShared
+from camd.server.http_connection import HttpConfig, HttpLimits
+from camd.server.rules.connection_limits import ConnectionLimits
+from camd.server.server import Server
+from camd.server.websocket import WebSocket, open_client_websocket
 
 SECRET = "s" * 32
 START = 1_800_000_000

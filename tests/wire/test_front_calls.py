@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, memory_stream_pair
 
-from camd.front.websocket import SocketClosedError, open_client_websocket
 from camd.rpc.roles import AuthMethod, Principal, Role
+from camd.server.websocket import SocketClosedError, open_client_websocket
 
 
 async def test_a_ping_behind_a_slow_call_answers_at_once(autojump_clock: MockClock) -> None:

@@ -10,8 +10,8 @@ import trio
 from front_stage import UPGRADE, Stage, open_stage, read_all, token
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from camd.front.places import ConnectionLimits
-from camd.front.websocket import SocketClosedError
+from camd.server.rules.connection_limits import ConnectionLimits
+from camd.server.websocket import SocketClosedError
 
 
 def frame(opcode: int, payload: bytes, *, last: bool = True) -> bytes:

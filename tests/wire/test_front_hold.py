@@ -10,7 +10,7 @@ import trio
 from front_stage import Peer, Stage, open_stage, token
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from camd.front.hold import HOLD_SECONDS, MOST_HELD
+from camd.server.rules.answers import HOLD_SECONDS, MOST_HELD
 
 OURS = "camera camera0"
 

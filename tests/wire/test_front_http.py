@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from camd.front.http import HttpLimits
+from camd.server.http_connection import HttpLimits
 
 HELLO = b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"
 LAST = b"GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from test_front_connections import frame
 from trio.testing import MockClock
 
-from camd.front.bucket import TokenBucket
-from camd.front.frames import FrameMeter
-from camd.front.outbox import SendQueue, SendQueueFullError
+from camd.server.rules.rate_limit import TokenBucket
+from camd.server.send_queue import SendQueue, SendQueueFullError
+from camd.server.websocket import FrameMeter
 
 messages = st.lists(st.lists(st.integers(0, 70_000), min_size=1, max_size=4), max_size=4)
 

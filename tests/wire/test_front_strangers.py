@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
-from camd.access.failures import HESITATION_SECONDS, LOG_SECONDS
-from camd.front.connection import MOST_WRONG_KEYS, STRANGER_BYTES
-from camd.front.exchange import Endpoints
-from camd.front.hosts import own_names
-from camd.front.places import KEPT, ConnectionLimits
-from camd.front.websocket import SocketClosedError, open_client_websocket
+from camd.auth.login_throttle import HESITATION_SECONDS, LOG_SECONDS
 from camd.rpc.roles import AuthMethod, Principal, Role
+from camd.server.asgi import Endpoints
+from camd.server.connection import MOST_WRONG_KEYS, STRANGER_BYTES
+from camd.server.rules.connection_limits import KEPT, ConnectionLimits
+from camd.server.rules.upgrade import own_names
+from camd.server.websocket import SocketClosedError, open_client_websocket
 
 METHODS = (b"HEAD", b"GET", b"POST", b"CONNECT", b"OPTIONS", b"TRACE", b"A" * 5000)
 PATHS = (b"/ws", b"/hello", b"/echo", b"*", b"http://x/ws", b"/ws?x", b"ws", b"/%ff%00", b"x:443")

@@ -1,1 +1,0 @@
-"""Who may come in: signed tokens, API keys, and what each allows."""

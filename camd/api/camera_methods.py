@@ -1,0 +1,208 @@
+"""Cameras on the wire: the list, one camera's status, and what it can do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+import msgspec
+
+from camd.api import result_fields
+from camd.camera.camera import Camera
+from camd.camera.cameras import Cameras
+from camd.clock import monotonic
+from camd.devices.v4l2.formats import CaptureMode, modes, unreadable
+from camd.model import CameraState, CameraStatus, Capabilities, FormatChoice, MatchState
+from camd.rpc.registry import Caller, Method, NoParams
+from camd.rpc.roles import Role
+
+# --- What a camera can do, on the wire: what its driver lists, what was chosen, how sure that is.
+
+_IN_TROUBLE = (CameraState.RESTING, CameraState.FAULTED)
+
+
+def capabilities(
+    status: CameraStatus, seat: MatchState | None, chosen: FormatChoice | None
+) -> result_fields.View:
+    """Say what the camera's device offers; of other sources, what they deliver at the moment."""
+    device = seat.device if seat else None
+    known = device.capabilities if device else None
+    can = offered(known) if known is not None else _of_stream(status)
+    return can | {
+        "chosen": chosen and _choice(chosen),
+        "validation_status": _validation(status, seat, known is not None),
+    }
+
+
+def _validation(status: CameraStatus, seat: MatchState | None, known: bool) -> str:
+    """How sure it is: what the driver says is provisional until pictures come."""
+    if status.state is CameraState.ABSENT or (seat is not None and seat.device is None):
+        return "disconnected"
+    if status.state in _IN_TROUBLE:
+        return "error"
+    if status.state is CameraState.STREAMING and status.video is not None:
+        return "confirmed"
+    return "provisional" if known else "none"
+
+
+def offered(known: Capabilities) -> result_fields.View:
+    """What a driver lists that FFmpeg can read: formats, sizes, rates, and all of them together."""
+    every = modes(known)
+    sizes = sorted({(mode.width, mode.height) for mode in every}, key=_by_area, reverse=True)
+    return {
+        "formats": list(dict.fromkeys(mode.input_format for mode in every)),
+        "resolutions": _resolutions(sizes),
+        "fps_options": _rates(rate for mode in every for rate in _rates_of(mode)),
+        "modes": [_mode(mode) for mode in every],
+        "unreadable_formats": list(unreadable(known)),
+        "driver": known.driver,
+    }
+
+
+def _of_stream(status: CameraStatus) -> result_fields.View:
+    video = status.video
+    size = result_fields.resolution(video.width, video.height) if video else None
+    formats = [result_fields.codec(video.codec)] if video else []
+    rates = [round(video.fps, 2)] if video and video.fps else []
+    return {
+        "formats": formats,
+        "resolutions": [size] if size else [],
+        "fps_options": rates,
+        "modes": [{"format": name, "resolution": size, "fps": rates} for name in formats],
+    }
+
+
+def _mode(mode: CaptureMode) -> result_fields.View:
+    view: result_fields.View = {
+        "format": mode.input_format,
+        "resolution": result_fields.resolution(mode.width, mode.height),
+        "fps": _rates(_rates_of(mode)),
+    }
+    if mode.rates.limits is not None:
+        view["fps_range"] = list(mode.rates.limits)
+    return view
+
+
+def _choice(chosen: FormatChoice) -> result_fields.View:
+    return {
+        "format": chosen.input_format,
+        "resolution": result_fields.resolution(chosen.width, chosen.height),
+        "fps": round(chosen.fps, 2),
+        "copied": chosen.copied,
+        "codec": chosen.encoder or chosen.input_format,
+        "reason": chosen.why,
+    }
+
+
+def _by_area(size: tuple[int, int]) -> tuple[int, int]:
+    return size[0] * size[1], size[0]
+
+
+def _resolutions(sizes: Iterable[tuple[int, int]]) -> list[str]:
+    texts = (result_fields.resolution(width, height) for width, height in sizes)
+    return [text for text in texts if text is not None]
+
+
+def _rates_of(mode: CaptureMode) -> tuple[float, ...]:
+    return (*mode.rates.listed, *(mode.rates.limits or ()))
+
+
+def _rates(rates: Iterable[float]) -> list[float]:
+    return sorted({round(rate, 2) for rate in rates}, reverse=True)
+
+
+# --- Cameras on the wire: the list, one camera's status, and what it can do.
+
+LIST_SECONDS = 0.1
+DEVICE = {"aliases": ("camera_id",)}
+
+
+@attrs.frozen
+class ByDevice:
+    """Which camera: its id, its device, or a link to it."""
+
+    device: str = attrs.field(metadata=DEVICE)
+
+
+@attrs.define(eq=False)
+class CamerasApi:
+    """Handlers over the roster of cameras."""
+
+    _cameras: Cameras
+    _list: msgspec.Raw = attrs.field(factory=msgspec.Raw, init=False)
+    _list_of: tuple[int, ...] = attrs.field(default=(), init=False)
+    _list_until: float = attrs.field(default=0.0, init=False)  # monotonic seconds
+
+    def methods(self) -> tuple[Method, ...]:
+        """What this noun offers."""
+        return (
+            Method(
+                "get_camera_list",
+                Role.VIEWER,
+                NoParams,
+                self.get_camera_list,
+                "All cameras with their state, recording included.",
+                immediate=True,
+            ),
+            Method(
+                "get_camera_status",
+                Role.VIEWER,
+                ByDevice,
+                self.get_camera_status,
+                "One camera, with counters and what it delivers.",
+                immediate=True,
+            ),
+            Method(
+                "get_camera_capabilities",
+                Role.VIEWER,
+                ByDevice,
+                self.get_camera_capabilities,
+                "What a camera offers, and what it is asked for.",
+                immediate=True,
+            ),
+        )
+
+    async def get_camera_list(self, caller: Caller, params: NoParams) -> msgspec.Raw:
+        """List all cameras.
+
+        Consoles ask for it all the time, so the text is kept for as long as no camera has
+        changed, and until the counters in it would be older than LIST_SECONDS.
+        """
+        revisions = tuple([camera.revision for camera in self._cameras])
+        if revisions != self._list_of or monotonic() >= self._list_until:
+            self._list = msgspec.Raw(msgspec.json.encode(self._all()))
+            self._list_of = revisions
+            self._list_until = monotonic() + LIST_SECONDS
+        return self._list
+
+    def _all(self) -> result_fields.View:
+        cameras = [result_fields.camera(camera.status) for camera in self._cameras]
+        connected = sum(camera["status"] == "CONNECTED" for camera in cameras)
+        return {"cameras": cameras, "total": len(cameras), "connected": connected}
+
+    async def get_camera_status(self, caller: Caller, params: ByDevice) -> result_fields.View:
+        """Describe one camera."""
+        return _detailed(await self._cameras.locate(params.device))
+
+    async def get_camera_capabilities(self, caller: Caller, params: ByDevice) -> result_fields.View:
+        """Say what one camera can do."""
+        camera = await self._cameras.locate(params.device)
+        name = {"camera_id": camera.camera_id, "device": camera.status.device}
+        return name | _capabilities(camera)
+
+
+def _detailed(camera: Camera) -> result_fields.View:
+    status = camera.status
+    since = status.streaming_since
+    return result_fields.camera(status) | {
+        "metrics": {
+            "bytes_sent": status.bytes_captured,
+            "readers": 1 if status.session else 0,
+            "uptime": int(monotonic() - since) if since is not None else 0,
+        },
+        "capabilities": _capabilities(camera),
+    }
+
+
+def _capabilities(camera: Camera) -> result_fields.View:
+    return capabilities(camera.status, camera.capture.seat(), camera.capture.chosen)

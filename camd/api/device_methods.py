@@ -1,0 +1,161 @@
+"""Devices on the wire: what is plugged in, which camera it is, and the last word on that."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import attrs
+
+from camd.api import result_fields
+from camd.api.camera_methods import ByDevice, offered
+from camd.camera.bindings import DeviceBinder
+from camd.camera.cameras import Cameras
+from camd.devices.holders import Holder
+from camd.devices.listing import ListedDevice, list_devices
+from camd.errors import UNSUPPORTED, Refusal
+from camd.model import CameraId, Device, MatchState, Problem
+from camd.model.ids import ID_PATTERN
+from camd.rpc.registry import EVERYTHING, Caller, Method, NoParams
+from camd.rpc.roles import Role
+
+
+@attrs.frozen
+class AdoptRequest(ByDevice):
+    """Which camera is to be which device: a node or a link; none where only one can be meant."""
+
+    node: str | None = None
+
+
+@attrs.define(eq=False)
+class DevicesApi:
+    """Handlers over the seats of the cameras of this machine."""
+
+    _cameras: Cameras
+
+    def methods(self) -> tuple[Method, ...]:
+        """What this noun offers."""
+        return (
+            Method(
+                "get_devices",
+                Role.OPERATOR,
+                NoParams,
+                self.get_devices,
+                "What is plugged in: which camera each device is and why, and who has it open.",
+            ),
+            Method(
+                "adopt_camera",
+                Role.ADMIN,
+                AdoptRequest,
+                self.adopt_camera,
+                "Let a camera be the device at a node from now on, kept over restarts.",
+            ),
+            Method(
+                "forget_camera",
+                Role.ADMIN,
+                ByDevice,
+                self.forget_camera,
+                "Forget a camera that was found by itself and is not plugged in any more.",
+            ),
+        )
+
+    async def get_devices(self, caller: Caller, params: NoParams) -> result_fields.View:
+        """List what is plugged in, and the cameras that have no device."""
+        seats = self._cameras.seats
+        if seats is None:
+            return {"devices": [], "absent": [], "watched": "not at all"}
+        return listing(
+            await list_devices(seats.assignment), seats.assignment.seats, seats.survey.how
+        )
+
+    async def adopt_camera(self, caller: Caller, params: AdoptRequest) -> result_fields.View:
+        """Bind a camera to a device by hand."""
+        camera_id = await self._named(params.device)
+        caller.link.hold(EVERYTHING)  # other cameras lose their device by it
+        seat = await self._seats().adopt(camera_id, Path(params.node) if params.node else None)
+        device = str(seat.device.node) if seat.device is not None else None
+        return {
+            "device": device,
+            "camera_id": camera_id,
+            "reason": seat.reason,
+            "success": seat.device is not None,
+        }
+
+    async def forget_camera(self, caller: Caller, params: ByDevice) -> result_fields.View:
+        """Forget a camera."""
+        camera = await self._cameras.locate(params.device)
+        caller.link.hold(EVERYTHING)
+        await self._seats().forget(camera)
+        return {"camera_id": camera.camera_id, "success": True}
+
+    async def _named(self, name: str) -> CameraId:
+        """Find the camera that is meant, or take the name as the id of a new one."""
+        try:
+            return (await self._cameras.locate(name)).camera_id
+        except Refusal:
+            if not re.fullmatch(ID_PATTERN, name):
+                raise
+            return CameraId(name)
+
+    def _seats(self) -> DeviceBinder:
+        if self._cameras.seats is None:
+            raise Refusal(
+                UNSUPPORTED,
+                "The service does not look for cameras of this machine",
+                suggestion="Set discovery.v4l2 = true, or configure a v4l2 source.",
+            )
+        return self._cameras.seats
+
+
+def listing(
+    listed: tuple[ListedDevice, ...], seats: tuple[MatchState, ...], how: str
+) -> result_fields.View:
+    """What is plugged in, and who is missing, as a whole."""
+    return {
+        "devices": [_listed(one) for one in listed],
+        "absent": [_absent(seat) for seat in seats if seat.device is None],
+        "watched": how,
+    }
+
+
+def _listed(one: ListedDevice) -> result_fields.View:
+    return _device(one.device) | {
+        "camera_id": one.camera_id,
+        "recognised_by": one.rung.value if one.rung is not None else None,
+        "reason": one.reason,
+        "candidates": list(one.candidates),
+        "held_by": [_holder(holder) for holder in one.holders.holders],
+        "held_by_complete": one.holders.complete,
+    }
+
+
+def _holder(holder: Holder) -> result_fields.View:
+    return {
+        "pid": holder.pid,
+        "program": holder.program,
+        "user": holder.user,
+        "camd": os.getpid() in (holder.pid, holder.parent),  # this service's own capture
+    }
+
+
+def _device(device: Device) -> result_fields.View:
+    usb, can = device.usb, device.capabilities
+    view: result_fields.View = {
+        "device": str(device.node),
+        "name": device.name,
+        "driver": can.driver if can is not None else None,
+        "bus": usb.port if usb is not None else device.bus_info,
+        "usb": attrs.asdict(usb) if usb is not None else None,
+        "links": [str(link) for link in device.links],
+        "sound_card": device.sound_card or None,
+        "modes": offered(can)["modes"] if can is not None else [],
+    }
+    if device.trouble is not None:
+        view |= result_fields.trouble(device.trouble)
+    return view
+
+
+def _absent(seat: MatchState) -> result_fields.View:
+    view: result_fields.View = {"camera_id": seat.camera_id, "identity": seat.identity or None}
+    return view | result_fields.trouble(seat.trouble or Problem("absent", "", ""))

@@ -1,0 +1,358 @@
+"""Recordings on the wire: start, stop, status, and what has been recorded."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import attrs
+
+from camd.api import result_fields
+from camd.api.camera_methods import DEVICE, ByDevice
+from camd.api.event_publisher import about_camera
+from camd.camera.cameras import Cameras
+from camd.errors import INVALID_PARAMS, UNSUPPORTED, Refusal
+from camd.model import (
+    CameraId,
+    RecordingQuery,
+    RecordingRequest,
+    Session,
+    SessionId,
+    SessionSummary,
+)
+from camd.rpc.registry import Caller, Method
+from camd.rpc.roles import Role
+from camd.storage.rules.naming import with_extension
+from camd.storage.storage import FileActions, Storage
+
+LONGEST_SECONDS = 86_400
+FORMATS = ("mp4", "mkv")
+_UNITS = {"duration": 1, "duration_seconds": 1, "duration_minutes": 60, "duration_hours": 3600}
+
+
+@attrs.frozen
+class StartRequest:
+    """What to record, for how long (one of the durations; whole; at most a day), and as what.
+
+    `preroll` is how many seconds of the past to begin with.
+    """
+
+    device: str = attrs.field(metadata=DEVICE)
+    duration: int | None = None
+    duration_seconds: int | None = None
+    duration_minutes: int | None = None
+    duration_hours: int | None = None
+    format: str | None = None
+    preroll: float | None = attrs.field(
+        default=None,
+        validator=attrs.validators.optional(
+            [attrs.validators.ge(0), attrs.validators.le(LONGEST_SECONDS)]
+        ),
+    )
+    key: str | None = attrs.field(
+        default=None, validator=attrs.validators.optional(attrs.validators.max_len(256))
+    )
+
+    def limit(self) -> timedelta | None:
+        """The duration that was asked for. Raises Refusal when it is none or more than one."""
+        given = {name: getattr(self, name) for name in _UNITS if getattr(self, name) is not None}
+        if not given:
+            return None
+        name, value = next(iter(given.items()))
+        if len(given) > 1:
+            raise _invalid(name, f"only one duration may be given, not {', '.join(given)}")
+        seconds = value * _UNITS[name]
+        if not 1 <= seconds <= LONGEST_SECONDS:
+            most = LONGEST_SECONDS // _UNITS[name]
+            raise _invalid(name, f"must be from 1 to {most}, not {value}")
+        return timedelta(seconds=seconds)
+
+
+@attrs.frozen
+class PageRequest:
+    """Which recordings, sessions or gaps: a page, and what they have in common."""
+
+    limit: int = attrs.field(
+        default=100, validator=[attrs.validators.ge(1), attrs.validators.le(1000)]
+    )
+    offset: int = attrs.field(
+        default=0, validator=[attrs.validators.ge(0), attrs.validators.le(2**62)]
+    )
+    camera: str | None = None
+    since: datetime | None = attrs.field(default=None, metadata={"name": "from"})
+    until: datetime | None = attrs.field(default=None, metadata={"name": "to"})
+    session_id: str | None = None
+
+
+@attrs.frozen
+class ByName:
+    """Which file."""
+
+    filename: str
+
+
+@attrs.define(eq=False)
+class RecordingsApi:
+    """Handlers over cameras (who record) and storage (what was recorded)."""
+
+    _cameras: Cameras
+    _storage: Storage
+
+    def methods(self) -> tuple[Method, ...]:
+        """What this noun offers."""
+        viewer, operator = Role.VIEWER, Role.OPERATOR
+        return (
+            Method(
+                "start_recording",
+                operator,
+                StartRequest,
+                self.start_recording,
+                "Start a recording; answered when its first frames are on disk.",
+            ),
+            Method(
+                "stop_recording",
+                operator,
+                ByDevice,
+                self.stop_recording,
+                "Stop a recording; answered with a receipt when its files are durable.",
+            ),
+            Method(
+                "get_recording_status",
+                viewer,
+                ByDevice,
+                self.get_recording_status,
+                "What a camera records at the moment; null when it does not.",
+                immediate=True,
+            ),
+            Method(
+                "list_recordings",
+                viewer,
+                PageRequest,
+                self.list_recordings,
+                "Recorded files, newest first.",
+            ),
+            Method(
+                "get_recording_info",
+                viewer,
+                ByName,
+                self.get_recording_info,
+                "One recorded file, with its session's gaps.",
+            ),
+        )
+
+    async def start_recording(self, caller: Caller, params: StartRequest) -> result_fields.View:
+        """Start a session."""
+        wish = RecordingRequest(
+            owner=caller.name,
+            duration=params.limit(),
+            format=_format(params.format),
+            key=params.key,
+            preroll=None if params.preroll is None else timedelta(seconds=params.preroll),
+        )
+        camera = await self._cameras.locate(params.device)
+        caller.link.hold(about_camera(camera.camera_id))
+        return _started(camera.status.device, await camera.start_recording(wish))
+
+    async def stop_recording(self, caller: Caller, params: ByDevice) -> result_fields.View:
+        """Stop the session and give a receipt."""
+        camera = await self._cameras.locate(params.device)
+        caller.link.hold(about_camera(camera.camera_id))
+        session = await camera.stop_recording()
+        times = result_fields.SessionTimes.of(session)
+        return {
+            "device": camera.status.device,
+            "camera_id": session.camera_id,
+            "session_id": session.session_id,
+            "recording_id": session.session_id,
+            "filename": session.segments[-1].filename,
+            "status": "STOPPED",
+            "start_time": times.start,
+            "end_time": times.end,
+            "duration": times.seconds,
+            "file_size": sum(segment.size_bytes for segment in session.segments),
+            "success": True,
+            "reason": session.reason,
+            "receipt": result_fields.receipt(session),
+        }
+
+    async def get_recording_status(
+        self, caller: Caller, params: ByDevice
+    ) -> result_fields.View | None:
+        """Describe the running session."""
+        status = (await self._cameras.locate(params.device)).status
+        session = status.session
+        if session is None:
+            return None
+        current = session.current
+        return {
+            "device": status.device,
+            "camera_id": session.camera_id,
+            "session_id": session.session_id,
+            "recording_id": session.session_id,
+            "status": session.state.value,
+            "reason": session.reason,
+            "owner": session.owner,
+            "format": session.format,
+            "start_time": session.start,
+            "duration": session.duration_limit.total_seconds() if session.duration_limit else None,
+            "elapsed_time": session.elapsed_seconds,
+            "current_file": current.filename if current else None,
+            "file_size": current.size_bytes if current else 0,
+            "files": [result_fields.segment(segment) for segment in session.segments],
+            "bytes_written": session.bytes_written,
+            "frames_captured": session.frames_captured,
+            "frames_written": session.frames_written,
+            "gaps": [result_fields.gap(entry) for entry in session.gaps],
+            "recording_healthy": session.healthy,
+            "durable": session.durable,
+        }
+
+    async def list_recordings(self, caller: Caller, params: PageRequest) -> result_fields.View:
+        """List recorded files."""
+        page = await self._storage.list_recordings(await query_of(self._cameras, params))
+        pins = await FileActions(self._storage).pins([s.filename for s in page.segments])
+        return {
+            "files": [result_fields.stored(s, pins.get(s.filename)) for s in page.segments],
+            "total": page.total,
+            "limit": params.limit,
+            "offset": params.offset,
+        }
+
+    async def get_recording_info(self, caller: Caller, params: ByName) -> result_fields.View:
+        """Describe one file."""
+        found, gaps = await self._storage.recording(params.filename)
+        pin = (await FileActions(self._storage).pins([found.filename])).get(found.filename)
+        return result_fields.stored(found, pin) | {
+            "pin": result_fields.pin(pin),
+            "created_time": found.start,
+            "codec": result_fields.codec(found.codec),
+            "resolution": result_fields.resolution(found.width, found.height),
+            "sha256": found.sha256,
+            "durable": found.durable,
+            "segment_number": found.number,
+            "gaps": [result_fields.gap(entry) for entry in gaps],
+        }
+
+
+async def query_of(cameras: Cameras, page: PageRequest) -> RecordingQuery:
+    """Say what a page asks for; a camera that is no longer configured may still have recordings."""
+    camera_id = None
+    if page.camera is not None:
+        try:
+            camera_id = (await cameras.locate(page.camera)).camera_id
+        except Refusal:
+            camera_id = CameraId(page.camera)
+    return RecordingQuery(
+        limit=page.limit,
+        offset=page.offset,
+        camera_id=camera_id,
+        session_id=SessionId(page.session_id) if page.session_id is not None else None,
+        since=page.since,
+        until=page.until,
+    )
+
+
+def _started(device: str, session: Session) -> result_fields.View:
+    times = result_fields.SessionTimes.of(session)
+    limit = session.duration_limit.total_seconds() if session.duration_limit else None
+    filename = session.segments[0].filename
+    if session.format != "mp4":
+        filename = with_extension(filename, session.format)
+    return {
+        "device": device,
+        "camera_id": session.camera_id,
+        "session_id": session.session_id,
+        "recording_id": session.session_id,
+        "filename": filename,
+        "status": "STARTED",
+        "start_time": times.start,
+        "duration": limit,
+        "format": session.format,
+        "preroll_achieved": session.preroll_seconds,
+        "fits_seconds": session.fits_seconds,
+        "warnings": list(session.warnings),
+        "success": True,
+        "recording": {
+            "device_path": device,
+            "recording_id": session.session_id,
+            "filename": filename,
+            "start_time": times.start.timestamp(),
+            "duration": limit,
+            "status": "STARTED",
+        },
+    }
+
+
+def _format(name: str | None) -> str | None:
+    if name is None or name in FORMATS:
+        return name
+    raise Refusal(
+        UNSUPPORTED,
+        f"Format not supported: {name[:40]}",
+        suggestion=f"Ask for one of {', '.join(FORMATS)}.",
+        supported=list(FORMATS),
+    )
+
+
+def _invalid(path: str, message: str) -> Refusal:
+    return Refusal(
+        INVALID_PARAMS,
+        f"Invalid params: {path} {message}",
+        errors=[{"path": path, "message": message}],
+    )
+
+
+# --- What was recorded and what is missing, on the wire: sessions with their coverage, the ledger.
+
+
+@attrs.define(eq=False)
+class HistoryApi:
+    """Handlers over storage, and over cameras for the sessions that run."""
+
+    _cameras: Cameras
+    _storage: Storage
+
+    def methods(self) -> tuple[Method, ...]:
+        """What this noun offers."""
+        return (
+            Method(
+                "get_sessions",
+                Role.VIEWER,
+                PageRequest,
+                self.get_sessions,
+                "Sessions, newest first, each with how much of it is in files.",
+            ),
+            Method(
+                "get_gaps",
+                Role.VIEWER,
+                PageRequest,
+                self.get_gaps,
+                "The ledger, newest first: footage that is missing, and why.",
+            ),
+        )
+
+    async def get_sessions(self, caller: Caller, params: PageRequest) -> result_fields.View:
+        """List sessions; a running one as it is now."""
+        page = await self._storage.sessions(await query_of(self._cameras, params))
+        running = {
+            session.session_id: SessionSummary.of(session)
+            for session in (camera.status.session for camera in self._cameras)
+            if session is not None
+        }
+        return {
+            "sessions": [
+                result_fields.session(running.get(s.session_id, s)) for s in page.sessions
+            ],
+            "total": page.total,
+            "limit": params.limit,
+            "offset": params.offset,
+        }
+
+    async def get_gaps(self, caller: Caller, params: PageRequest) -> result_fields.View:
+        """List ledger entries."""
+        page = await self._storage.gaps(await query_of(self._cameras, params))
+        return {
+            "gaps": [result_fields.gap(entry) for entry in page.gaps],
+            "total": page.total,
+            "limit": params.limit,
+            "offset": params.offset,
+        }

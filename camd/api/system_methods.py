@@ -1,0 +1,206 @@
+"""The service itself on the wire: is it alive, how is it, what is it, and a new configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import attrs
+
+from camd import __version__
+from camd.api import result_fields
+from camd.api.recording_methods import FORMATS
+from camd.camera.camera import Camera
+from camd.camera.cameras import Cameras
+from camd.clock import monotonic
+from camd.config.changes import ConfigChanges
+from camd.ffmpeg.binary import FfmpegMissingError, encoders
+from camd.model import CameraState, StorageLevel, StorageStatus, V4l2Source
+from camd.rpc.registry import EVERYTHING, Caller, Method, NoParams
+from camd.rpc.roles import Role
+from camd.storage.check.scrub import Scrub
+from camd.storage.storage import Storage
+
+MAX_CAMERAS = 64
+CAPABILITIES = (
+    "recording",
+    "timed_recording",
+    "rotation",
+    "stop_receipts",
+    "gap_ledger",
+    "session_history",
+    "preroll",
+    "pins",
+    "retention",
+    "patrol",
+    "storage_guard",
+    "notifications",
+    "file_download",
+    "reload_config",
+)
+
+
+@attrs.define(eq=False)
+class SystemApi:
+    """Handlers over the daemon as a whole."""
+
+    _cameras: Cameras
+    _storage: Storage
+    _reload: Callable[[], Awaitable[ConfigChanges]]
+    _patrol: Scrub | None = None
+    _started: float = attrs.field(factory=monotonic, init=False)
+
+    def methods(self) -> tuple[Method, ...]:
+        """What this noun offers."""
+        return (
+            Method("ping", Role.VIEWER, NoParams, self.ping, "Answers pong.", immediate=True),
+            Method(
+                "get_status",
+                Role.ADMIN,
+                NoParams,
+                self.get_status,
+                "How the service and its parts are.",
+                immediate=True,
+            ),
+            Method(
+                "get_server_info",
+                Role.ADMIN,
+                NoParams,
+                self.get_server_info,
+                "What this service is and can do.",
+            ),
+            Method(
+                "reload_config",
+                Role.ADMIN,
+                NoParams,
+                self.reload_config,
+                "Read the configuration again and apply what can be applied.",
+            ),
+        )
+
+    async def ping(self, caller: Caller, params: NoParams) -> str:
+        """Answer at once."""
+        return "pong"
+
+    def health(self) -> tuple[str, dict[str, tuple[str, str]]]:
+        """Judge the service: its status, and status and details of each part."""
+        troubled = [camera.camera_id for camera in self._cameras if _in_trouble(camera)]
+        cameras = (
+            ("degraded", f"in trouble: {', '.join(troubled)}") if troubled else ("healthy", "")
+        )
+        parts = {
+            "camera_monitor": cameras,
+            "storage": _judge_storage(self._storage.status),
+            "service_manager": ("healthy", ""),
+            "mediamtx": ("healthy", "not used"),
+        }
+        order = ("healthy", "degraded", "unhealthy")
+        return max((state for state, _ in parts.values()), key=order.index), parts
+
+    async def get_status(self, caller: Caller, params: NoParams) -> result_fields.View:
+        """Describe the service."""
+        overall, parts = self.health()
+        camera_status, storage_status = parts["camera_monitor"][0], parts["storage"][0]
+        return {
+            "status": overall,
+            "uptime": round(monotonic() - self._started, 3),
+            "version": __version__,
+            "components": {
+                "websocket_server": "running",
+                "camera_monitor": "running" if camera_status == "healthy" else camera_status,
+                "mediamtx_controller": "disabled",
+                "storage": "running" if storage_status == "healthy" else storage_status,
+            },
+            "details": {name: text for name, (_, text) in parts.items() if text},
+            "cameras": len(self._cameras),
+            "recording": sum(camera.status.session is not None for camera in self._cameras),
+            "recovery": result_fields.recovery(self._storage.recovery),
+            "patrol": self._patrol
+            and result_fields.scrub(self._patrol.rounds, enabled=self._patrol.config.enabled),
+        }
+
+    async def get_server_info(self, caller: Caller, params: NoParams) -> result_fields.View:
+        """Describe the software, FFmpeg included."""
+        try:
+            program = await self._cameras.find_program()
+            version, found = ".".join(map(str, program.version)), await encoders(program)
+        except FfmpegMissingError:
+            version, found = None, frozenset()
+        interesting = [
+            name for name in sorted(found) if name.startswith(("h264", "hevc", "libx26"))
+        ]
+        return {
+            "name": "camd",
+            "version": __version__,
+            "capabilities": list(CAPABILITIES),
+            "supported_formats": list(FORMATS),
+            "max_cameras": MAX_CAMERAS,
+            "ffmpeg_version": version,
+            "encoders": interesting + [name for name in ("mjpeg",) if name in found],
+            "encoders_tried": {one.codec: one.summary for one in self._cameras.encoders.known},
+        }
+
+    async def reload_config(self, caller: Caller, params: NoParams) -> result_fields.View:
+        """Apply a changed configuration; running sessions go on untouched."""
+        caller.link.hold(EVERYTHING)
+        changes = await self._reload()
+        return {
+            "applied": list(changes.applied),
+            "restart_needed": list(changes.restart_needed),
+            "success": True,
+        }
+
+
+def _in_trouble(camera: Camera) -> bool:
+    """Whether a camera does not do what is expected of it.
+
+    One that was found by itself and is unplugged does, unless somebody records it.
+    """
+    status = camera.status
+    if status.session is not None and not status.session.healthy:
+        return True
+    if status.state is CameraState.ABSENT and camera.config.source == V4l2Source():
+        return status.trouble is not None and status.trouble.cause not in ("absent", "unplugged")
+    return status.state in (CameraState.RESTING, CameraState.ABSENT, CameraState.FAULTED)
+
+
+def _judge_storage(status: StorageStatus) -> tuple[str, str]:
+    """Say how the recordings volume is, and why."""
+    match status.level:
+        case StorageLevel.OK:
+            return ("degraded", "the disk is slow") if status.slow else ("healthy", "")
+        case StorageLevel.LOW:
+            return "degraded", "space is low"
+        case StorageLevel.BLOCKED:
+            return "degraded", "no new recordings: space is critical"
+        case StorageLevel.NO_INODES:
+            return "degraded", "no new recordings: inodes are short"
+        case level:
+            why = f": {status.reason}" if status.reason else ""
+            return "unhealthy", f"storage is {level.value}{why}"
+
+
+# --- The recordings volume on the wire.
+
+
+@attrs.define(eq=False)
+class StorageApi:
+    """Handlers over storage."""
+
+    _storage: Storage
+
+    def methods(self) -> tuple[Method, ...]:
+        """What this noun offers."""
+        return (
+            Method(
+                "get_storage_info",
+                Role.ADMIN,
+                NoParams,
+                self.get_storage_info,
+                "Space, thresholds, promises and a forecast for the recordings volume.",
+                immediate=True,
+            ),
+        )
+
+    async def get_storage_info(self, caller: Caller, params: NoParams) -> result_fields.View:
+        """Describe the volume, as of the last sample."""
+        return result_fields.storage(self._storage.status)

@@ -1,0 +1,136 @@
+"""The one place that says who a token belongs to, whichever kind of token it is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import structlog
+import trio
+
+from camd import clock
+from camd.auth.key_file import KEYS_FILE, ApiKey, KeyFile, KeyFileError, find_key, first_key
+from camd.auth.login_throttle import LoginThrottle
+from camd.auth.tokens import AccessRefusedError, AuthFailure, check_token
+from camd.config.schema import AuthConfig
+from camd.config.small_files import read_small_file
+from camd.errors import ConfigError
+from camd.rpc.roles import ANONYMOUS, AuthMethod, Principal
+
+_REFRESH_SECONDS = 2.0
+_SECRET_BYTES = 64 * 1024
+_log = structlog.get_logger("camd.access")
+
+
+@attrs.define(eq=False)
+class Authenticator:
+    """Checks tokens from memory. `refresh` reads the file of keys again when it has changed.
+
+    `generation` grows whenever credentials may have been revoked.
+    """
+
+    enabled: bool = True
+    jwt_secret: str = attrs.field(default="", repr=False)
+    keys: tuple[ApiKey, ...] = attrs.field(default=(), repr=False)
+    file: KeyFile | None = None
+    failures: LoginThrottle = attrs.field(factory=LoginThrottle)
+    generation: int = attrs.field(default=0, init=False)
+    _version: object = attrs.field(default=None, init=False)
+
+    def check(self, token: str, now: float) -> Principal:
+        """Say who `token` belongs to; raises AccessRefusedError. `now`: seconds since 1970."""
+        if not self.enabled:
+            return ANONYMOUS
+        if not token:
+            raise AccessRefusedError(AuthFailure.MISSING)
+        if token.count(".") == 2:  # no API key has dots
+            return check_token(token, self.jwt_secret, now)
+        key = find_key(self.keys, token)
+        if key is None:
+            raise AccessRefusedError(AuthFailure.UNKNOWN_KEY)
+        if key.identity.expired(now):
+            raise AccessRefusedError(AuthFailure.EXPIRED)
+        return key.identity
+
+    async def slow_down(self, address: str, reason: AuthFailure) -> None:
+        """Count a refused key of `address` (see `group_of`); wait as long as its answer must."""
+        now = trio.current_time()
+        seconds = self.failures.note(address, reason, now)
+        count = self.failures.unsaid(now)
+        if count:
+            _log.warning("wrong_keys", count=count, address=address, reason=reason.value)
+        await trio.sleep(seconds)
+
+    def revoked(self, identity: Principal) -> bool:
+        """Whether the API key that `identity` came with is not there any more."""
+        if identity.via is not AuthMethod.API_KEY:
+            return False
+        return all(key.sha256 != identity.credential for key in self.keys)
+
+    def refresh(self) -> None:
+        """Look at the file of keys; blocks on the disk. A broken file changes nothing."""
+        if self.file is None:
+            return
+        version = self.file.version()
+        if version == self._version:
+            return
+        self._version = version
+        try:
+            self.keys = self.file.load()
+        except KeyFileError as error:
+            _log.warning("keys_unreadable", error=str(error), kept=len(self.keys))
+            return
+        self.generation += 1
+
+
+@asynccontextmanager
+async def open_access(auth: AuthConfig, state_dir: Path) -> AsyncIterator[Authenticator]:
+    """Check tokens while the block runs; keys that are added or revoked count within seconds.
+
+    At the first start an admin key is left in `state_dir`. Raises ConfigError when a file that
+    `[auth]` names cannot be used.
+    """
+    authenticator = await trio.to_thread.run_sync(_load, auth, state_dir, abandon_on_cancel=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_serve_refresh, authenticator)
+        yield authenticator
+        nursery.cancel_scope.cancel()
+
+
+def _load(auth: AuthConfig, state_dir: Path) -> Authenticator:
+    if not auth.enabled:
+        return Authenticator(enabled=False)
+    file = KeyFile(auth.keys_file or state_dir / KEYS_FILE)
+    try:
+        _leave_local_key(file, state_dir)
+        secret = auth.jwt_secret
+        if not secret and auth.jwt_secret_file is not None:
+            secret = read_small_file(auth.jwt_secret_file, _SECRET_BYTES).decode().strip()
+        keys = file.load()
+    except (OSError, UnicodeError, KeyFileError) as error:
+        raise ConfigError((f"auth: {error}",)) from error
+    authenticator = Authenticator(True, secret, keys, file)
+    authenticator.refresh()
+    return authenticator
+
+
+def _leave_local_key(file: KeyFile, state_dir: Path) -> None:
+    """Make the first start's key; a file of keys that others keep for us may be read-only."""
+    try:
+        made = first_key(file, state_dir, now=clock.now())
+    except OSError as error:
+        if file.version() is None:
+            raise
+        _log.warning("admin_key_not_written", error=str(error), keys=str(file.path))
+        return
+    if made is not None:
+        _log.info("admin_key_written", path=str(made))
+
+
+async def _serve_refresh(authenticator: Authenticator) -> None:
+    while True:
+        await trio.sleep(_REFRESH_SECONDS)
+        # Only reads: it may be left behind when a hanging disk meets a shutdown.
+        await trio.to_thread.run_sync(authenticator.refresh, abandon_on_cancel=True)

@@ -1,0 +1,293 @@
+"""All cameras of the daemon: found by any of their names, started and stopped together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import attrs
+import structlog
+import trio
+
+from camd.camera.bindings import DeviceBinder
+from camd.camera.camera import UNPLUGGED, Camera
+from camd.camera.conversions import PendingConversions
+from camd.camera.resume import SessionResumption
+from camd.capture.controls import CameraControls, ControlStore, load_controls
+from camd.capture.planner import CapturePlanner
+from camd.capture.source_cache import PATIENCE_SECONDS, SOURCES_FILE, SourceCache
+from camd.capture.supervisor import CaptureEnvironment
+from camd.config.schema import CameraConfig, Config, RecordingConfig
+from camd.devices.binding_store import KNOWN_FILE, BindingFileOnDisk, BindingStore
+from camd.devices.holders import find_holders
+from camd.devices.monitor import DeviceMonitor
+from camd.errors import CAMERA_UNKNOWN, Refusal
+from camd.ffmpeg.binary import FFmpegBinary, find_ffmpeg, is_still_the_one, look_at_program
+from camd.ffmpeg.encoder_trial import EncoderTrials
+from camd.model import (
+    CameraChanged,
+    CameraId,
+    CameraState,
+    Event,
+    MatchState,
+    V4l2Source,
+)
+from camd.runtime.broadcast import Fanout
+from camd.runtime.files import PathLookup
+from camd.runtime.pipe_poller import PipePoller
+from camd.storage.storage import Storage
+
+log = structlog.get_logger("camd.cameras")
+
+_LINK_LOOKS = 4  # at a time
+_LINK_SECONDS = 2.0
+REMOVED = "camera_removed"  # why a session ended whose camera has another name now
+
+
+@attrs.define(eq=False)
+class Cameras:
+    """Every camera: the configured ones first, then those that were found, as they came."""
+
+    _config: Config
+    _storage: Storage
+    _events: Fanout[Event]
+    _nursery: trio.Nursery
+    _cameras: dict[CameraId, Camera] = attrs.field(factory=dict, init=False)
+    _wishes: ControlStore = attrs.field(factory=ControlStore)
+    _survey: DeviceMonitor | None = None
+    _pipes: PipePoller | None = None
+    _around: CaptureEnvironment = attrs.field(init=False)
+    _memory: SourceCache = attrs.field(factory=SourceCache)
+    seats: DeviceBinder | None = attrs.field(
+        default=None, init=False
+    )  # None: nobody looks what is there
+    encoders: EncoderTrials = attrs.field(
+        default=attrs.Factory(
+            lambda cameras: EncoderTrials(cameras._config.ffmpeg.encoder), takes_self=True
+        ),
+        init=False,
+    )
+    _finding: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+    _program: FFmpegBinary | None = attrs.field(default=None, init=False)
+    _looks: PathLookup = attrs.field(factory=PathLookup, init=False)
+    _links: PathLookup = attrs.field(
+        factory=partial(PathLookup, _LINK_LOOKS, _LINK_SECONDS), init=False
+    )
+
+    def __attrs_post_init__(self) -> None:
+        look_again = self._survey.look_again if self._survey is not None else None
+        self._around = CaptureEnvironment(
+            find_holders=find_holders,
+            neighbours=self._neighbours,
+            look_again=look_again,
+            pipes=self._pipes,
+        )
+
+    def __iter__(self) -> Iterator[Camera]:
+        return iter(self._cameras.values())
+
+    def __len__(self) -> int:
+        return len(self._cameras)
+
+    def find(self, name: str) -> Camera:
+        """Look a camera up by id, device, node or known link. Raises Refusal (−32004)."""
+        camera = self.get(CameraId(name))
+        if camera is None:
+            camera = next((c for c in self if name in _names(c)), None)
+        if camera is None:
+            raise Refusal(CAMERA_UNKNOWN, camera_id=name[:200])
+        return camera
+
+    async def locate(self, name: str) -> Camera:
+        """Look a camera up as `find` does, else by where a link below /dev leads.
+
+        Waits for the file system, with patience. Raises Refusal (−32004).
+        """
+        try:
+            return self.find(name)
+        except Refusal:
+            below_dev = name.startswith("/dev/") and ".." not in name.split("/")
+            if not below_dev:
+                raise
+        nodes = {camera.camera_id: node for camera in self if (node := _node(camera))}
+        found = await self._links.ask(partial(_owner_of, name, nodes), None)
+        return self.find(found or name)
+
+    def get(self, camera_id: CameraId) -> Camera | None:
+        """Look a camera up by its id alone."""
+        return self._cameras.get(camera_id)
+
+    def newest_files(self) -> dict[str, int]:
+        """Name the newest file of every running session, with its size as of the last news."""
+        sessions = [camera.status.session for camera in self]
+        newest = [session.current for session in sessions if session is not None]
+        return {segment.filename: segment.size_bytes for segment in newest if segment is not None}
+
+    def add(self, config: CameraConfig, seat: MatchState | None = None) -> Camera:
+        """Start a camera's actor, and tell everybody that it is there."""
+        capture = CapturePlanner(
+            *(config, self._config, self.find_program),
+            abilities=self.encoders,
+            memory=self._memory,
+        )
+        camera = Camera(
+            *(config, self._config, self._storage, self._events, capture, self._around, seat),
+            settings=CameraControls(config.id, config.controls, self._wishes),
+        )
+        self._cameras[config.id] = camera
+        self._nursery.start_soon(camera.serve)
+        self._events.publish(CameraChanged(camera.status))
+        return camera
+
+    async def take_in(self, config: CameraConfig) -> bool:
+        """Start the actor of a newly configured camera; False: as `DeviceBinder.add`."""
+        if self.seats is not None and not await self.seats.add(config):
+            return False
+        if config.id not in self._cameras:
+            self.add(config)
+        return True
+
+    def remove(self, camera_id: CameraId, *, for_good: bool = True) -> None:
+        """End a camera's actor, in its own time; its recordings stay.
+
+        For good: its settings go as well, since its id may be another camera's next.
+        """
+        camera = self._cameras.pop(camera_id, None)
+        if camera is not None:
+            self._nursery.start_soon(camera.close, REMOVED)
+            if for_good:
+                self._nursery.start_soon(self._wishes.forget, camera_id)
+
+    async def find_program(self) -> FFmpegBinary:
+        """Find FFmpeg once; looked for again as long as it is missing, and when it went away."""
+        async with self._finding:  # who comes meanwhile waits for the same search
+            if self._program is None or not await self._is_there(self._program):
+                self._program = await self._recall_program()
+            if self._program is None:
+                self._program = await find_ffmpeg(self._config.ffmpeg)
+                look = partial(look_at_program, self._program)
+                self._memory.learn_program(await self._looks.ask(look, otherwise=None))
+                log.info(
+                    "ffmpeg_found",
+                    version=".".join(map(str, self._program.version)),
+                    bundled=self._program.bundled,
+                )
+            return self._program
+
+    async def _is_there(self, program: FFmpegBinary) -> bool:
+        """Whether the program can be run still; on a disk that hangs it is taken to be so."""
+        return await self._looks.ask(program.path.exists, otherwise=True)
+
+    async def _recall_program(self) -> FFmpegBinary | None:
+        """Return the FFmpeg that the last life of the daemon used, if it is the same file still."""
+        seen, self._memory.program = self._memory.program, None
+        if seen is None:
+            return None
+        look = partial(is_still_the_one, seen, self._config.ffmpeg)
+        same = await self._looks.ask(look, otherwise=False)
+        self._memory.program = seen if same else None
+        return seen.program if same else None
+
+    def _neighbours(self, camera_id: CameraId) -> Sequence[str]:
+        """Name the cameras that deliver over the same USB bus."""
+        bus = _bus(self.get(camera_id))
+        return [
+            other.name
+            for other in self
+            if other.camera_id != camera_id
+            and bus is not None
+            and _bus(other) == bus
+            and other.status.state is CameraState.STREAMING
+        ]
+
+    async def reconfigure(self, recording: RecordingConfig) -> None:
+        """Apply recording settings to every camera, running sessions and later ones included."""
+        self._config = attrs.evolve(self._config, recording=recording)
+        for camera in tuple(self):  # others may come and go meanwhile
+            await camera.reconfigure(recording)
+
+    async def close(self) -> None:
+        """End all cameras at the same time; bounded."""
+        async with trio.open_nursery() as nursery:
+            for camera in self:
+                nursery.start_soon(camera.close)
+
+
+def _bus(camera: Camera | None) -> str | None:
+    """Say which controller, at which speed, a camera is on."""
+    seat = camera.seat if camera is not None else None
+    usb = seat.device.usb if seat is not None and seat.device is not None else None
+    return usb.port.rpartition("-")[0] if usb is not None else None
+
+
+def _names(camera: Camera) -> tuple[str, ...]:
+    """Name a camera's device in every way; a node's names belong to whoever has the node now."""
+    seat, source = camera.seat, camera.config.source
+    names = [camera.config.device]
+    if seat is not None and seat.device is not None:
+        names += [str(seat.device.node), *map(str, seat.device.links)]
+    elif seat is None and isinstance(source, V4l2Source):
+        names.append(str(source.path or ""))
+    return tuple(name for name in names if name)
+
+
+def _node(camera: Camera) -> Path | None:
+    seat, source = camera.seat, camera.config.source
+    if seat is not None:
+        return seat.device.node if seat.device is not None else None
+    return source.path if isinstance(source, V4l2Source) else None
+
+
+def _owner_of(link: str, nodes: Mapping[CameraId, Path]) -> CameraId | None:
+    """Find the camera whose node a link leads to. Blocks."""
+    with suppress(ValueError, OSError):  # such as a NUL in the name
+        real = os.path.realpath(link)  # unlike Path.resolve, at peace with links in circles
+        return next((who for who, node in nodes.items() if os.path.realpath(node) == real), None)
+    return None
+
+
+@asynccontextmanager
+async def open_cameras(
+    config: Config,
+    storage: Storage,
+    events: Fanout[Event],
+    survey: DeviceMonitor | None = None,
+    pipes: PipePoller | None = None,
+) -> AsyncIterator[Cameras]:
+    """Run one actor per camera while the block runs, and continue their unfinished sessions.
+
+    With a survey, the cameras of this machine have the devices that it finds for them, and those
+    that are not configured appear; without one, a V4L2 source is opened as it is configured. With
+    `pipes`, what children deliver is read in rounds. On the way out sessions are sealed and
+    children ended, all cameras at once; bounded.
+    """
+    state_dir, wishes = config.storage.state_dir, ControlStore()
+    if survey is not None:
+        wishes = await trio.to_thread.run_sync(load_controls, state_dir, abandon_on_cancel=True)
+    memory = SourceCache(state_dir / SOURCES_FILE)
+    await memory.load()
+    async with trio.open_nursery() as nursery:
+        cameras = Cameras(config, storage, events, nursery, wishes, survey, pipes, memory)
+        await nursery.start(memory.serve)
+        for camera in config.cameras:
+            local = survey is not None and isinstance(camera.source, V4l2Source)
+            cameras.add(camera, MatchState(camera.id, None, trouble=UNPLUGGED) if local else None)
+        if survey is not None:
+            keeping = BindingStore(BindingFileOnDisk(state_dir / KNOWN_FILE))
+            await nursery.start(keeping.serve)
+            cameras.seats = DeviceBinder(config, cameras, survey, keeping)
+            await cameras.seats.begin()
+            nursery.start_soon(cameras.seats.follow)
+        nursery.start_soon(SessionResumption(config, storage, cameras).resume_sessions)
+        nursery.start_soon(PendingConversions(config, storage, cameras).catch_up)
+        try:
+            yield cameras
+        finally:
+            with trio.CancelScope(shield=True), trio.move_on_after(20):
+                await cameras.close()
+            with trio.CancelScope(shield=True), trio.move_on_after(PATIENCE_SECONDS):
+                await memory.save()
+        nursery.cancel_scope.cancel()

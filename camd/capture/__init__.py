@@ -1,0 +1,1 @@
+"""One camera's stream, whoever uses it: its FFmpeg process, its supervisor, its hub."""

@@ -1,0 +1,80 @@
+"""What a camera was asked for, and whether that is what comes."""
+
+from __future__ import annotations
+
+import attrs
+import structlog
+
+from camd.config.schema import CameraConfig
+from camd.devices.v4l2.formats import FormatRequest, UnsupportedFormat, choose
+from camd.model import Capabilities, Cause, FormatChoice, Problem, VideoFormat
+
+log = structlog.get_logger("camd.camera")
+
+MOST_POSSIBLE = 12
+FEWEST_FRAMES = 0.9  # of the rate that was asked for
+
+
+@attrs.frozen
+class _Negotiated:
+    """What was chosen for a device."""
+
+    to: Capabilities
+    answer: FormatChoice | UnsupportedFormat
+
+
+@attrs.define(eq=False)
+class FormatNegotiation:
+    """One camera's choice, made once per device, and how the stream differs from it."""
+
+    camera: CameraConfig
+    misfit: str = attrs.field(default="", init=False)  # a sentence for people; "" when all fits
+    _last: _Negotiated | None = attrs.field(default=None, init=False)
+
+    def answer(self, capabilities: Capabilities | None) -> FormatChoice | UnsupportedFormat | None:
+        """Choose for a device; None while nothing is known of one. Cheap when repeated."""
+        if capabilities is None:
+            return None
+        last = self._last
+        if last is None or (last.to is not capabilities and last.to != capabilities):
+            camera = self.camera
+            wish = FormatRequest(camera.width, camera.height, camera.fps, camera.codec)
+            answer = choose(capabilities, wish)
+            last = self._last = _Negotiated(capabilities, answer)
+            self.misfit = ""
+            why = answer.why if isinstance(answer, FormatChoice) else answer.message
+            log.info("format_chosen", camera=camera.id, why=why)
+        return last.answer
+
+    def compare(self, chosen: FormatChoice | None, video: VideoFormat) -> None:
+        """Compare what comes with what was asked for: drivers replace it in silence."""
+        misfit = _misfit(chosen, video)
+        if misfit and misfit != self.misfit:
+            log.warning("not_as_asked_for", camera=self.camera.id, what=misfit)
+        self.misfit = misfit
+
+
+def unsupported(answer: UnsupportedFormat) -> Problem:
+    """Turn a refused wish into a camera's trouble."""
+    possible = answer.possible[:MOST_POSSIBLE]
+    if possible:
+        suggestion = f"Ask for one of these: {'; '.join(possible)}."
+    else:
+        suggestion = "Use another camera, or another of its nodes."
+    return Problem(
+        "unsupported_format", answer.message, suggestion, Cause.UNSUPPORTED_FORMAT, possible
+    )
+
+
+def _misfit(chosen: FormatChoice | None, video: VideoFormat) -> str:
+    if chosen is None:
+        return ""
+    asked, came = (chosen.width, chosen.height), (video.width, video.height)
+    if all(asked) and all(came) and asked != came:
+        return f"The camera was asked for {asked[0]}x{asked[1]} and delivers {came[0]}x{came[1]}"
+    if 0.0 < video.fps < FEWEST_FRAMES * chosen.fps:
+        return (
+            f"The camera was asked for {chosen.fps:g} frames/s and delivers {video.fps:.1f}; "
+            "in poor light many cameras expose longer"
+        )
+    return ""

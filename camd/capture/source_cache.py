@@ -1,0 +1,202 @@
+"""What sources were found to hold, kept over restarts: so that none is asked twice at a start.
+
+A hint that may be wrong: its user compares it with what comes, and forgets it if that differs. The
+file holds no URL and no path, but a hash of each, made without user name, password and values
+that are named like secrets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import attrs
+import structlog
+import trio
+
+from camd.capture.file_source import FileFacts
+from camd.ffmpeg.binary import FFmpegBinary, KnownBinary
+from camd.ffmpeg.text.output import ProbeResult
+from camd.ffmpeg.text.redact import redact
+from camd.model import FileSource, RtspSource, Source
+from camd.runtime.broadcast import Published
+from camd.runtime.files import replace_file
+
+log = structlog.get_logger("camd.cameras")
+
+SOURCES_FILE = "sources.json"
+VERSION = 1
+PATIENCE_SECONDS = 2.0
+GATHER_SECONDS = 1.0  # what many cameras learn at a start is written at once
+AGAIN_SECONDS = 60.0
+_MOST_BYTES = 1024 * 1024
+_MOST_ENTRIES = 1000
+_TRANSPORTS = ("tcp", "udp")
+
+
+@attrs.frozen
+class SourceFacts:
+    """What was found the last time that a source delivered."""
+
+    video_codec: str
+    width: int = 0
+    height: int = 0
+    fps: float = 0.0
+    audio_codec: str = ""
+    transport: str = "tcp"
+
+    @property
+    def probe(self) -> ProbeResult:
+        """The same as a probe would say it."""
+        sound = bool(self.audio_codec)
+        return ProbeResult(
+            self.video_codec,
+            self.width,
+            self.height,
+            self.fps,
+            audio_codec=self.audio_codec,
+            streams=1 + sound,
+        )
+
+
+_Entries = dict[str, SourceFacts]
+
+
+@attrs.define(eq=False)
+class SourceCache:
+    """What is known of all sources; shared by all cameras. `file` None: it is kept nowhere."""
+
+    file: Path | None = None
+    program: KnownBinary | None = attrs.field(default=None, init=False)  # FFmpeg, the last time
+    _saved: _Entries = attrs.field(factory=dict, init=False)
+    _entries: Published[_Entries] = attrs.field(
+        default=attrs.Factory(lambda known: Published(known._saved), takes_self=True), init=False
+    )
+
+    def find(self, key: str) -> SourceFacts | None:
+        """Look a source up."""
+        return self._entries.value.get(key)
+
+    def learn(self, key: str, known: SourceFacts) -> None:
+        """Keep what a source delivers; the oldest entry goes when there are too many."""
+        if key and self.find(key) != known:
+            entries = {name: each for name, each in self._entries.value.items() if name != key}
+            kept = list(entries.items())[-(_MOST_ENTRIES - 1) :]
+            self._entries.publish({**dict(kept), key: known})
+
+    def learn_program(self, seen: KnownBinary | None) -> None:
+        """Keep which FFmpeg was found."""
+        if seen is not None and seen != self.program:
+            self.program = seen
+            self._entries.publish(dict(self._entries.value))
+
+    def forget(self, key: str) -> None:
+        """Ask the source anew the next time."""
+        if key in self._entries.value:
+            entries = self._entries.value
+            self._entries.publish({name: each for name, each in entries.items() if name != key})
+
+    async def load(self) -> None:
+        """Read the file; nothing is known when there is none, or it cannot be understood."""
+        if self.file is None:
+            return
+        with trio.move_on_after(PATIENCE_SECONDS):
+            found = await trio.to_thread.run_sync(_load, self.file, abandon_on_cancel=True)
+            self._saved, self.program = found
+            self._entries.publish(self._saved)
+
+    async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Write what is learned, the latest only, until cancelled; errors cost the hint alone."""
+        task_status.started()
+        while self.file is not None:
+            await self._entries.wait_until(lambda latest: latest is not self._saved)
+            await trio.sleep(GATHER_SECONDS)
+            if not await self.save():
+                await trio.sleep(AGAIN_SECONDS)
+
+    async def save(self) -> bool:
+        """Write what is not written yet; False when that cannot be done. Waits for the disk."""
+        latest = self._entries.value
+        if self.file is None or latest is self._saved:
+            return True
+        try:
+            await trio.to_thread.run_sync(
+                replace_file, self.file, render(latest, self.program), abandon_on_cancel=True
+            )
+        except OSError as error:
+            log.warning("sources_not_kept", error=str(error))
+            return False
+        self._saved = latest
+        return True
+
+
+def key_of(source: Source, facts: FileFacts | None = None) -> str:
+    """Name a source by a hash; "" for one of which nothing has to be known beforehand."""
+    match source:
+        case RtspSource(url=url):
+            text = f"rtsp {redact(url)}"
+        case FileSource(path=path) if facts is not None:
+            text = f"file {path} {facts.size_bytes} {facts.changed_ns}"
+        case _:
+            return ""
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def render(entries: _Entries, seen: KnownBinary | None = None) -> str:
+    """Write the file's text; `parse` reads it back."""
+    sources = {key: attrs.asdict(known) for key, known in entries.items()}
+    program = None
+    if seen is not None:
+        program = [
+            *(str(seen.program.path), *seen.program.version, seen.program.bundled),
+            *(seen.size_bytes, seen.changed_ns),
+        ]
+    whole = {"version": VERSION, "ffmpeg": program, "sources": sources}
+    return json.dumps(whole, indent=1) + "\n"
+
+
+def parse(text: str) -> tuple[_Entries, KnownBinary | None]:
+    """Read the file's text; raises ValueError for anything that `render` does not write."""
+    found = json.loads(text)
+    if not isinstance(found, dict) or found.get("version") != VERSION:
+        raise ValueError("has another version")
+    sources = found.get("sources")
+    if not isinstance(sources, dict) or len(sources) > _MOST_ENTRIES:
+        raise ValueError("has no sources")
+    entries = {key: _known(raw) for key, raw in sources.items()}
+    return entries, _program(found.get("ffmpeg"))
+
+
+def _program(raw: object) -> KnownBinary | None:
+    if raw is None:
+        return None
+    kinds = (str, int, int, bool, int, int)
+    if not isinstance(raw, list) or [type(each) for each in raw] != list(kinds):
+        raise ValueError("ffmpeg is written in another way")
+    path, major, minor, bundled, size, changed = raw
+    return KnownBinary(FFmpegBinary(Path(path), (major, minor), bundled), size, changed)
+
+
+def _known(raw: object) -> SourceFacts:
+    fields = attrs.fields_dict(SourceFacts)
+    kinds: dict[str, type | tuple[type, ...]] = {"width": int, "height": int, "fps": (int, float)}
+    if not isinstance(raw, dict) or raw.keys() != fields.keys():
+        raise ValueError("an entry has other fields")
+    for name, value in raw.items():
+        if not isinstance(value, kinds.get(name, str)) or isinstance(value, bool):
+            raise ValueError(f"{name} has another type")
+    if raw["transport"] not in _TRANSPORTS:
+        raise ValueError("transport is another word")
+    return SourceFacts(**raw)
+
+
+def _load(file: Path) -> tuple[_Entries, KnownBinary | None]:
+    try:
+        with file.open("rb") as stream:
+            return parse(stream.read(_MOST_BYTES).decode())
+    except FileNotFoundError:
+        return {}, None
+    except (OSError, ValueError, RecursionError) as error:
+        log.warning("sources_not_read", why=str(error))
+        return {}, None

@@ -1,0 +1,279 @@
+"""A camera's FFmpeg children, one after another: the machine's decisions, carried out."""
+
+from __future__ import annotations
+
+import operator
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import attrs
+import structlog
+import trio
+
+from camd.capture.consumer import CaptureEnded, CaptureQueue
+from camd.capture.diagnosis import FindHolders, diagnose
+from camd.capture.hub import StreamHub
+from camd.capture.planner import NOT_THERE, CapturePlan, CapturePlanner
+from camd.capture.process import CaptureProcess, CaptureTimeouts, ReadThrottle
+from camd.capture.rules import state as m
+from camd.config.schema import FfmpegConfig
+from camd.devices.holders import DeviceLeases
+from camd.ffmpeg.text.error_patterns import CHANGED, STALLED
+from camd.model import CameraId, Cause, Device, Problem
+from camd.runtime.pipe_poller import PipePoller
+
+# --- What a camera's children need of the machine around them, and of the other cameras.
+
+
+def _nobody(camera_id: CameraId) -> Sequence[str]:
+    return ()
+
+
+@attrs.frozen
+class CaptureEnvironment:
+    """Shared by all cameras; nothing of it has to be there."""
+
+    leases: DeviceLeases = attrs.field(factory=DeviceLeases)
+    find_holders: FindHolders | None = None  # who has a node open; without it nobody looks
+    neighbours: Callable[[CameraId], Sequence[str]] = _nobody  # who delivers over the same bus
+    look_again: Callable[[Path], Awaitable[Device | None]] | None = None  # what a node is now
+    pipes: PipePoller | None = None  # where children's output is read in rounds
+
+
+# --- A camera's FFmpeg children, one after another: the machine's decisions, carried out.
+
+log = structlog.get_logger("camd.camera")
+
+
+@attrs.frozen
+class SourceEnded:
+    """A source that plays once has been played, into `queues`."""
+
+    queues: tuple[CaptureQueue, ...]
+
+
+@attrs.frozen
+class WarningsChanged:
+    """What is said about the stream's times is another thing."""
+
+
+@attrs.define(eq=False)
+class CaptureSupervisor:
+    """The machine, the child there is, and the feed that it fills.
+
+    `tell` takes what happens to the camera's mailbox; `step` is called from its loop only.
+    """
+
+    _capture: CapturePlanner
+    _ffmpeg: FfmpegConfig
+    _tell: Callable[[m.CaptureEvent | SourceEnded | WarningsChanged], Awaitable[None]]
+    feed: StreamHub = attrs.field(factory=StreamHub)
+    around: CaptureEnvironment = attrs.field(factory=CaptureEnvironment)
+    tune: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint  # set the device's controls
+    machine: m.CaptureState = attrs.field(factory=m.CaptureState, init=False)
+    nursery: trio.Nursery | None = attrs.field(default=None, init=False)
+    _run: CaptureProcess | None = attrs.field(default=None, init=False)
+    _rest: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+
+    @property
+    def gone(self) -> bool:
+        """Whether no child exists."""
+        return self._run is None
+
+    def step(self, event: m.CaptureEvent) -> None:
+        """Let the machine answer `event`, and do what it says."""
+        before = self.machine
+        self.machine, actions = m.step(before, event)
+        for action in actions:
+            match action:
+                case m.CaptureAction.SPAWN:
+                    self._spawn()
+                case m.CaptureAction.TERMINATE:
+                    if self._run is not None:  # else its end is in the mailbox already
+                        self._run.stop()
+                case m.CaptureAction.REST:
+                    self._rest = trio.CancelScope()
+                    self._go(partial(self._take_rest, self._rest, self.machine.rest_seconds))
+                case m.CaptureAction.WAKE:
+                    self._rest.cancel()
+        if before.state is not self.machine.state:
+            trouble, camera = self.machine.trouble, self._capture.camera.id
+            cause = trouble.cause if trouble else None
+            same = trouble is not None and before.trouble == trouble
+            tell = log.debug if same else log.info  # not each of many tries in vain
+            tell("camera_state", camera=camera, state=self.machine.state.value, cause=cause)
+
+    def _go(self, task: Callable[[], Awaitable[None]]) -> None:
+        assert self.nursery is not None
+        self.nursery.start_soon(task)
+
+    def _spawn(self) -> None:
+        assert self._run is None
+        self._run = self._new_run()
+        self._go(partial(self._live, self._run))
+
+    def _new_run(self) -> CaptureProcess:
+        start, stall = self._ffmpeg.start_timeout, self._ffmpeg.stall_timeout
+        return CaptureProcess(
+            consumer=self.feed,
+            patience=CaptureTimeouts(
+                start.total_seconds(), stall.total_seconds(), self._capture.connect_steps
+            ),
+            streaming=self._streaming,
+            stalled=lambda trouble: self._tell(m.ChildStalled(trouble)),
+            waiting=lambda trouble: self._tell(m.ChildWaits(trouble)),
+            may_end=self._capture.may_end,
+            launch=self._capture.launch,
+            brake=ReadThrottle(self._capture.speed) if self._capture.speed is not None else None,
+            pipes=self.around.pipes,
+        )
+
+    async def _streaming(self) -> None:
+        """The first pictures are here; some drivers take controls only now."""
+        self._compare()
+        self._capture.without_sound(delivered=True)
+        await self._tell(m.FragmentArrived())
+        if self.feed.init is not None and not self._capture.began(self.feed.init):
+            await self._tell(m.ChildStalled(CHANGED))
+        self._go(self.tune)
+
+    async def _live(self, run: CaptureProcess) -> None:
+        """Carry a child through its life, then say how it ended."""
+        trouble = await self._attempt(run)
+        while run.wanted and not run.delivered and self._tries_again(trouble):
+            self._run = run = self._new_run()
+            trouble = await self._attempt(run)
+        self._capture.without_sound(delivered=run.delivered)
+        self._capture.learn(trouble or self.machine.trouble)
+        if not run.delivered:
+            self._capture.doubt(trouble or self.machine.trouble)
+        absent = trouble is not None and await self._capture.is_absent()
+        queues = self.feed.queues
+        why = trouble or self.machine.trouble
+        if run.killed:  # it waited for a picture, and what it still held is lost
+            why = why or STALLED
+        self.feed.end(_run_ended(why, absent=absent))
+        self._run = None
+        await self._tell(m.ChildEnded(trouble, absent))
+        if trouble is None and not run.stopping:
+            await self._tell(SourceEnded(queues))
+
+    def _tries_again(self, trouble: Problem | None) -> bool:
+        """Whether a child that delivered nothing is followed at once by one that does otherwise."""
+        camera, cause = self._capture.camera.id, trouble.cause if trouble else None
+        if self._capture.tries_without_sound(trouble, delivered=False):
+            log.warning("tried_without_sound", camera=camera, cause=cause)
+            return True
+        if self._capture.tries_otherwise(trouble):
+            log.info("tried_otherwise", camera=camera, cause=cause)
+            return True
+        return False
+
+    async def _attempt(self, run: CaptureProcess) -> Problem | None:
+        """Plan, get the device for this camera alone, and let the child live."""
+        plan = await self._plan(run)
+        if not isinstance(plan, CapturePlan):
+            return plan
+        device, camera_id, leases = self._device, self._capture.camera.id, self.around.leases
+        if device is not None and (other := leases.take(device, camera_id)) is not None:
+            return _let_go_late(other)
+        try:
+            await self.tune()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._settle, run)
+                nursery.start_soon(self._tell_warnings)
+                trouble = await run.live(plan.arguments, plan.sound_seconds)
+                nursery.cancel_scope.cancel()
+        finally:
+            if device is not None:
+                leases.release(device, camera_id)
+        if trouble is not None and not run.stopping:
+            trouble = await self._explain(run, trouble)
+        return trouble and await self._diagnose(trouble, device)
+
+    async def _explain(self, run: CaptureProcess, trouble: Problem) -> Problem:
+        """Ask the source itself, unless the child is not needed any more."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_when_told, run, nursery.cancel_scope)
+            trouble = await self._capture.explain(trouble, delivered=run.delivered)
+            nursery.cancel_scope.cancel()
+        return trouble
+
+    async def _plan(self, run: CaptureProcess) -> CapturePlan | Problem | None:
+        """Find out what to run; None: the child is not needed any more, and nobody waits."""
+        plan: CapturePlan | Problem | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_when_told, run, nursery.cancel_scope)
+            plan = await self._capture.plan() if await self._is_same_device() else NOT_THERE
+            nursery.cancel_scope.cancel()
+        return None if run.stopping else plan
+
+    async def _is_same_device(self) -> bool:
+        """Look again after a failure: the node may be another camera's, before anybody was told."""
+        device, look_again = self._device, self.around.look_again
+        if device is None or look_again is None or not self.machine.failures:
+            return True
+        found = await look_again(device.node)
+        return found is not None and found.plugged == device.plugged
+
+    @property
+    def _device(self) -> Device | None:
+        seat = self._capture.seat()
+        return seat.device if seat is not None else None
+
+    async def _diagnose(self, trouble: Problem, device: Device | None) -> Problem:
+        """Find out more about a child's end, where the machine knows more than FFmpeg."""
+        if self.around.find_holders is None:
+            return trouble
+        return await diagnose(
+            trouble,
+            device.node if device is not None else self._capture.path,
+            find_holders=self.around.find_holders,
+            neighbours=partial(self.around.neighbours, self._capture.camera.id),
+        )
+
+    def _compare(self) -> None:
+        """Look whether what comes is what was asked for."""
+        if self.feed.video is not None:
+            self._capture.compare(self.feed.video)
+
+    async def _settle(self, run: CaptureProcess) -> None:
+        await run.begun.wait()
+        await trio.sleep(m.SETTLED_SECONDS)
+        self._compare()
+        await self._tell(m.ChildSettled())
+
+    async def _tell_warnings(self) -> None:
+        """Let the camera publish what is said about the stream's times, whenever it changes."""
+        told = self.feed.warnings.value
+        while True:
+            told = await self.feed.warnings.wait_until(partial(operator.ne, told))
+            await self._tell(WarningsChanged())
+
+    async def _take_rest(self, scope: trio.CancelScope, seconds: float) -> None:
+        with scope:
+            await trio.sleep(seconds * random.uniform(0.8, 1.2))
+            await self._tell(m.RestOver())
+
+
+async def _cancel_when_told(run: CaptureProcess, scope: trio.CancelScope) -> None:
+    """Wait for neither a probe nor a trial of encoders when the child is not needed any more."""
+    await run.wait_stop()
+    scope.cancel()
+
+
+def _let_go_late(other: CameraId) -> Problem:
+    return Problem(
+        "busy",
+        f"The device is still open for camera {other}, to which it belonged before",
+        "Nothing: it is tried again by itself.",
+        Cause.CAMERA_BUSY,
+    )
+
+
+def _run_ended(trouble: Problem | None, *, absent: bool) -> CaptureEnded:
+    if trouble is None:
+        return CaptureEnded(None, "")
+    return CaptureEnded(Cause.CAMERA_LOST if absent else trouble.ledger_cause, trouble.message)

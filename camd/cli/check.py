@@ -1,0 +1,374 @@
+"""What `camd check` looks at, without a running service: each finding says what to do."""
+
+from __future__ import annotations
+
+import enum
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import attrs
+import click
+import trio
+from rich.markup import escape
+
+from camd.capture.file_source import look_at_file
+from camd.capture.rules.negotiation import FormatNegotiation, unsupported
+from camd.cli import config_option
+from camd.cli.exit import ExitCode
+from camd.cli.service_access import configured, json_option
+from camd.cli.terminal import console, print_json
+from camd.config.schema import CameraConfig, Config
+from camd.config.values import TcpAddress, parse_listen
+from camd.devices.listing import DeviceListing, ListedDevice, look_around
+from camd.devices.v4l2.formats import UnsupportedFormat
+from camd.errors import STORAGE_NO_INODES
+from camd.ffmpeg.binary import FfmpegMissingError, find_ffmpeg
+from camd.ffmpeg.encoder_trial import EncoderTrials
+from camd.ffmpeg.text.error_patterns import ABSENT
+from camd.logs import set_up_logging
+from camd.model import FileSource, MatchState, Problem, RtspSource, V4l2Source
+from camd.runtime.files import PathLookup
+from camd.storage.disk import Disk, PosixDisk
+from camd.storage.index.recording_index import misplaced_folders
+from camd.storage.rules.levels import Usage, VolumeFault
+from camd.storage.rules.volume_identity import VolumeRecognition
+from camd.storage.volume import identify_volume, recall_volume
+
+# --- What `camd check` says of one thing it looked at.
+
+
+class Grade(enum.Enum):
+    """How bad a finding is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@attrs.frozen
+class CheckFinding:
+    """One thing that was looked at; `advice` says what to do, when something is to do."""
+
+    subject: str
+    grade: Grade
+    text: str
+    advice: str = ""
+
+
+# --- What `camd check` says of this machine's cameras, from what `camd devices` shows.
+
+_MISTAKES = ("no_permission", "taken", "ambiguous", "swapped")  # time does not mend these
+
+
+def judge_devices(found: DeviceListing, config: Config) -> Iterator[CheckFinding]:
+    """Say of each camera of this machine whether it is there, and could be recorded. Pure."""
+    entries = {camera.id: camera for camera in config.cameras}
+    listed = {one.camera_id: one for one in found.devices if one.camera_id is not None}
+    for seat in found.seats:
+        entry = entries.get(seat.camera_id, CameraConfig(seat.camera_id, V4l2Source()))
+        yield _judge(seat, listed.get(seat.camera_id), entry)
+    for one in found.devices:
+        if one.camera_id is None:
+            text, advice = f"is no camera: {one.reason}", "Look at `camd devices`."
+            yield CheckFinding(str(one.device.node), Grade.WARNING, text, advice)
+
+
+def _judge(seat: MatchState, listed: ListedDevice | None, entry: CameraConfig) -> CheckFinding:
+    subject, device = f"camera {seat.camera_id}", seat.device
+    trouble = seat.trouble if device is None else device.trouble
+    if trouble is not None:
+        grade = Grade.PROBLEM if trouble.cause in _MISTAKES else Grade.WARNING
+        return CheckFinding(subject, grade, trouble.message, trouble.suggestion)
+    if device is None:
+        return CheckFinding(subject, Grade.WARNING, seat.reason, "Plug the camera in.")
+    where = f"{device.node}, {device.name} ({seat.reason})"
+    choice = FormatNegotiation(entry).answer(device.capabilities)
+    if isinstance(choice, UnsupportedFormat):
+        refused = unsupported(choice)
+        return CheckFinding(
+            subject, Grade.PROBLEM, f"{where}: {refused.message}", refused.suggestion
+        )
+    holders = listed.holders.holders if listed is not None else ()
+    if holders:
+        names = ", ".join(f"{holder.program} (process {holder.pid})" for holder in holders)
+        advice = "That may be camd itself; another program keeps it from recording."
+        return CheckFinding(subject, Grade.WARNING, f"{where} is open in {names}", advice)
+    return CheckFinding(subject, Grade.OK, f"{where}: {choice.why}" if choice else where)
+
+
+# --- What `camd check` looks at, without a running service: each finding says what to do.
+
+_RTSP_PATIENCE_SECONDS = 5
+_LOOPBACK = ("127.", "localhost", "::1")
+
+
+async def inspect(config: Config) -> list[CheckFinding]:
+    """Look at everything that recording needs. Opens devices and folders, changes nothing."""
+    findings = [
+        CheckFinding("configuration", Grade.OK, str(config.file or "no file: built-in defaults"))
+    ]
+    for look in (inspect_access, inspect_folders):  # Ctrl-C leaves a disk that hangs behind
+        findings += await trio.to_thread.run_sync(_all_of, look, config, abandon_on_cancel=True)
+    findings += await inspect_ffmpeg(config)
+    for camera in config.cameras:
+        if not isinstance(camera.source, V4l2Source):
+            findings.append(await inspect_source(camera))
+    return [*findings, *judge_devices(await look_around(config), config)]
+
+
+def _all_of(look: Callable[[Config], Iterable[CheckFinding]], config: Config) -> list[CheckFinding]:
+    return list(look(config))
+
+
+def inspect_access(config: Config) -> Iterator[CheckFinding]:
+    """Say what is open to whom."""
+    addresses = [parse_listen(text) for text in config.server.listen]
+    hosts = [address.host for address in addresses if isinstance(address, TcpAddress)]
+    outside = [host for host in hosts if not host.startswith(_LOOPBACK)]
+    if outside and not config.auth.enabled:
+        yield CheckFinding(
+            "auth.enabled",
+            Grade.WARNING,
+            f"everybody who reaches {', '.join(outside)} may do everything",
+            "Set auth.enabled = true, or listen on 127.0.0.1 only.",
+        )
+    if outside and config.server.tls_cert is None:
+        yield CheckFinding(
+            "server.tls_cert",
+            Grade.WARNING,
+            "tokens and pictures cross the network in the clear",
+            "Set server.tls_cert and server.tls_key, or put a TLS proxy in front.",
+        )
+    file, secret = config.file, config.auth.jwt_secret
+    if file and secret and file.stat().st_mode & stat.S_IROTH and secret in file.read_text():
+        yield CheckFinding(
+            "auth.jwt_secret",
+            Grade.WARNING,
+            f"everybody on this machine can read {file}",
+            f"Run: chmod 640 {file}",
+        )
+
+
+def inspect_folders(config: Config) -> Iterator[CheckFinding]:
+    """Say for each folder whether it can be written, and whether there is space."""
+    storage = config.storage
+    folders = (storage.recordings_dir, storage.snapshots_dir, storage.state_dir)
+    for key, folder in zip(("recordings_dir", "snapshots_dir", "state_dir"), folders, strict=True):
+        yield inspect_folder(f"storage.{key}", folder)
+    for path in misplaced_folders(storage.recordings_dir):
+        yield CheckFinding(
+            "index", Grade.PROBLEM, f"{path} is a directory, not a file", "Move it away."
+        )
+    try:
+        yield inspect_volume(config, PosixDisk())
+    except OSError as error:
+        text = f"cannot be found out: {error.strerror}"
+        yield CheckFinding("volume", Grade.PROBLEM, text, "Check the disk, as the service's user.")
+    try:
+        volume = os.statvfs(_existing(storage.recordings_dir))
+        yield grade_space(config, volume)
+        yield from grade_inodes(volume)
+    except OSError as error:
+        yield CheckFinding(
+            "space", Grade.PROBLEM, f"cannot be found out: {error.strerror}", "Check the disk."
+        )
+
+
+def inspect_folder(subject: str, folder: Path) -> CheckFinding:
+    """Say whether files can be made in a folder, or the folder itself."""
+    existing = _existing(folder)
+    if not existing.is_dir():
+        return CheckFinding(
+            subject, Grade.PROBLEM, f"{existing} is not a folder", "Name another path, or move it."
+        )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return CheckFinding(
+            subject,
+            Grade.PROBLEM,
+            f"{existing} cannot be written by this user",
+            f"Run as the service's user, or give it the folder: chown USER {existing}",
+        )
+    if existing != folder:
+        return CheckFinding(subject, Grade.OK, f"{folder} (will be made when needed)")
+    return CheckFinding(subject, Grade.OK, str(folder))
+
+
+def inspect_volume(config: Config, disk: Disk) -> CheckFinding:
+    """Say whether the recordings folder is on the disk where it should be. Raises OSError."""
+    storage = config.storage
+    known = None
+    with suppress(OSError):  # as in the service: what cannot be recalled is not known
+        known = recall_volume(storage.state_dir, storage.recordings_dir)
+    found = identify_volume(
+        storage.recordings_dir, disk, known, require_mount=storage.require_mount
+    )
+    where = f"a mount of its own, {found.place.top}" if found.place.own_mount else "the root disk"
+    match found.verdict:
+        case VolumeFault(reason=reason, suggestion=suggestion):
+            return CheckFinding("volume", Grade.PROBLEM, reason, suggestion)
+        case VolumeRecognition.CHANGED:
+            grade, text = Grade.WARNING, f"another one than last time, on {where}"
+        case VolumeRecognition.NEW if known is not None:
+            grade, text = Grade.WARNING, f"a new one, on {where}; it is marked at the start"
+        case _:
+            grade, text = Grade.OK, f"on {where}"
+    advice = "Nothing, if you have changed the disk." if grade is Grade.WARNING else ""
+    return CheckFinding("volume", grade, text, advice)
+
+
+def grade_inodes(volume: os.statvfs_result) -> Iterator[CheckFinding]:
+    """Say when hardly any more files can be made, from statvfs(2)."""
+    usage = Usage(0, 0, volume.f_favail if volume.f_files else -1, total_inodes=volume.f_files)
+    if usage.short_of_inodes(already=False):
+        yield CheckFinding(
+            "inodes",
+            Grade.PROBLEM,
+            f"{usage.free_inodes} are free; below {usage.inode_line} no recording starts",
+            STORAGE_NO_INODES.suggestion,
+        )
+
+
+def grade_space(config: Config, volume: os.statvfs_result) -> CheckFinding:
+    """Say whether recordings may start, from statvfs(2) of the recordings folder."""
+    total = volume.f_blocks * volume.f_frsize
+    available = volume.f_bavail * volume.f_frsize
+    used = (total - available) / total * 100 if total else 100.0
+    text = f"{used:.1f} % used, {available / 1e9:.1f} GB available"
+    storage = config.storage
+    if used >= storage.block_percent:
+        return CheckFinding(
+            "space",
+            Grade.PROBLEM,
+            f"{text}; from {storage.block_percent:g} % on no recording starts",
+            "Free space, choose another recordings_dir, or raise storage.block_percent.",
+        )
+    if used >= storage.warn_percent:
+        return CheckFinding(
+            "space",
+            Grade.WARNING,
+            f"{text}; clients are warned from {storage.warn_percent:g} % on",
+            "Free space soon.",
+        )
+    return CheckFinding("space", Grade.OK, text)
+
+
+async def inspect_ffmpeg(config: Config) -> list[CheckFinding]:
+    """Say which FFmpeg captures, and whether it can encode."""
+    try:
+        program = await find_ffmpeg(config.ffmpeg)
+    except FfmpegMissingError as error:
+        text, _, advice = str(error).partition("; ")
+        return [CheckFinding("ffmpeg", Grade.PROBLEM, text, advice[:1].upper() + advice[1:])]
+    major, minor = program.version
+    origin = " (bundled)" if program.bundled else ""
+    findings = [
+        CheckFinding("ffmpeg", Grade.OK, f"{program.path}, version {major}.{minor}{origin}")
+    ]
+    codecs = {"h264", *(c.codec for c in config.cameras if c.codec in ("h264", "h265"))}
+    tried = EncoderTrials(config.ffmpeg.encoder)
+    for codec in sorted(codecs):
+        choice = await tried.find(program, codec)
+        if choice.encoder is not None:
+            findings.append(CheckFinding(f"encoder {codec}", Grade.OK, choice.summary))
+            continue
+        findings.append(
+            CheckFinding(
+                f"encoder {codec}",
+                Grade.WARNING,
+                f"{choice.summary}: only what cameras deliver in {codec} can be recorded in it",
+                "Install your distribution's full FFmpeg, or `pip install 'camd[ffmpeg]'`.",
+            )
+        )
+    return findings
+
+
+async def inspect_source(camera: CameraConfig) -> CheckFinding:
+    """Say whether a file or a stream is there."""
+    subject = f"camera {camera.id}"
+    match camera.source:
+        case FileSource(path=path):
+            return await _look_at_file(subject, path)
+        case RtspSource() as source:
+            return await _look_at_rtsp(subject, source)
+    return CheckFinding(subject, Grade.OK, "a synthetic picture")
+
+
+async def _look_at_file(subject: str, path: Path) -> CheckFinding:
+    found = await look_at_file(path, PathLookup())
+    if not isinstance(found, Problem):
+        return CheckFinding(subject, Grade.OK, str(path))
+    if found.cause == ABSENT.cause:
+        return CheckFinding(
+            subject, Grade.PROBLEM, f"there is no file {path}", "Correct its source."
+        )
+    text = f"{found.message[:1].lower()}{found.message[1:]}: {path}"
+    return CheckFinding(subject, Grade.PROBLEM, text, found.suggestion)
+
+
+async def _look_at_rtsp(subject: str, source: RtspSource) -> CheckFinding:
+    """Connect to the stream's host; credentials and path are not tried, nor shown."""
+    parts = urlsplit(source.url)
+    host, port = parts.hostname or "", parts.port or (322 if parts.scheme == "rtsps" else 554)
+    try:
+        with trio.fail_after(_RTSP_PATIENCE_SECONDS):
+            stream = await trio.open_tcp_stream(host, port)
+            await stream.aclose()
+    except (OSError, trio.TooSlowError) as error:
+        reason = "no answer" if isinstance(error, trio.TooSlowError) else str(error)
+        return CheckFinding(
+            subject,
+            Grade.WARNING,
+            f"{host}:{port} cannot be reached: {reason}",
+            "Check the address, the network and the camera's power; it is tried again by itself.",
+        )
+    return CheckFinding(subject, Grade.OK, f"{host}:{port} answers")
+
+
+def _existing(path: Path) -> Path:
+    """Return the path, or its nearest parent that exists."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
+
+
+# --- the command
+
+_MARKS = {Grade.OK: "[green]✓[/]", Grade.WARNING: "[yellow]![/]", Grade.PROBLEM: "[red]✗[/]"}
+
+
+@click.command(short_help="Look for what would keep it from recording.")
+@config_option
+@json_option
+def check(config_path: Path | None, as_json: bool) -> None:
+    """Look for what would keep the service from recording, and say what to do.
+
+    Checks the configuration, the folders and their space, FFmpeg, and each camera's source.
+    Exits with 0 when recording will work, 78 for a wrong configuration, 1 for other problems.
+    """
+    config = configured(config_path)
+    set_up_logging("error")
+    findings = trio.run(inspect, config)
+    problems = [finding for finding in findings if finding.grade is Grade.PROBLEM]
+    if as_json:
+        print_json([attrs.asdict(item, value_serializer=_plain) for item in findings])
+    else:
+        out = console()
+        for finding in findings:
+            out.print(_line(finding), soft_wrap=True)
+        out.print("All is well." if not problems else f"{len(problems)} to repair.")
+    if problems:
+        sys.exit(ExitCode.FAILED)
+
+
+def _line(finding: CheckFinding) -> str:
+    text = f"{_MARKS[finding.grade]} [bold]{escape(finding.subject)}[/]: {escape(finding.text)}"
+    return f"{text}\n    {escape(finding.advice)}" if finding.advice else text
+
+
+def _plain(instance: object, field: object, value: object) -> object:
+    return value.value if isinstance(value, Grade) else value

@@ -1,0 +1,145 @@
+"""Commands that make and revoke credentials: keys add|list|revoke, token."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from camd import clock
+from camd.auth.key_file import KeyFile, KeyFileError
+from camd.auth.tokens import mint_token
+from camd.cli import config_option, terminal
+from camd.cli.exit import CommandFailed, Misconfigured
+from camd.cli.service_access import configured, json_option
+from camd.cli.terminal import console, messages, print_json
+from camd.config.values import parse_duration
+from camd.rpc.roles import Role
+
+_MINUTE = "%Y-%m-%d %H:%M"
+_ROLES = [role.value for role in Role]
+
+
+def lifetime(_: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
+    """Read a duration such as 12h or 30d for an option."""
+    if value is None:
+        return None
+    try:
+        duration = parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param=param) from None
+    if not duration:
+        raise click.BadParameter("must be longer than nothing", param=param)
+    return duration
+
+
+@click.group()
+def keys() -> None:
+    """Manage API keys; a running service follows within seconds."""
+
+
+@keys.command()
+@click.argument("name")
+@click.option("--role", type=click.Choice(_ROLES), default="viewer", show_default=True)
+@click.option("--for", "valid", callback=lifetime, metavar="DURATION", help="Valid for, as 30d.")
+@config_option
+def add(config_path: Path | None, name: str, role: str, valid: timedelta | None) -> None:
+    """Make a key called NAME and print it; it is not kept and cannot be shown again."""
+    created = clock.now()
+    with _key_file(config_path) as file:
+        try:
+            expires = created + valid if valid else None
+            secret = file.add(name, Role(role), created=created, expires=expires)
+        except (ValueError, OverflowError) as error:
+            raise CommandFailed(str(error)) from None
+    messages().print(f"The key {escape(name)}, for {role}s. Keep it: it is not shown again.")
+    click.echo(secret)
+
+
+@keys.command("list")
+@terminal.utc_option
+@config_option
+@json_option
+def list_keys(config_path: Path | None, as_json: bool) -> None:
+    """Show names, roles and expiry of the keys; the keys themselves are not kept."""
+    with _key_file(config_path) as file:
+        found = file.load()
+    if as_json:
+        moments = [(key, key.expires.isoformat() if key.expires else None) for key in found]
+        print_json(
+            [
+                {
+                    "name": key.name,
+                    "role": key.role.value,
+                    "created": key.created.isoformat(),
+                    "expires": expires,
+                }
+                for key, expires in moments
+            ]
+        )
+        return
+    table = Table("name", "role", "created", "expires", box=None, pad_edge=False)
+    for key in found:
+        expired = key.identity.expired(clock.now().timestamp())
+        expires = terminal.format_time(key.expires, _MINUTE) if key.expires else "never"
+        table.add_row(
+            escape(key.name),
+            key.role.value,
+            terminal.format_time(key.created, _MINUTE),
+            f"[red]{expires}[/]" if expired else expires,
+        )
+    console().print(table)
+
+
+@keys.command()
+@click.argument("name")
+@config_option
+def revoke(config_path: Path | None, name: str) -> None:
+    """Take the key called NAME away; whoever uses it is disconnected."""
+    with _key_file(config_path) as file:
+        if not file.revoke(name):
+            raise CommandFailed(f"there is no key called {name}; `camd keys list` shows them")
+    messages().print(f"The key {escape(name)} is revoked.")
+
+
+@click.command()
+@click.argument("user")
+@click.option("--role", type=click.Choice(_ROLES), default="viewer", show_default=True)
+@click.option("--for", "valid", callback=lifetime, default="1h", show_default=True)
+@config_option
+def token(config_path: Path | None, user: str, role: str, valid: timedelta) -> None:
+    """Mint a JWT for USER with the configured secret and print it."""
+    secret = configured(config_path).auth.jwt_secret
+    if not secret:
+        raise Misconfigured(
+            "no secret is configured, so JWTs are refused; set auth.jwt_secret or "
+            "CAMERA_SERVICE_JWT_SECRET (`openssl rand -hex 32` makes one)"
+        )
+    now = clock.now().timestamp()
+    seconds = valid.total_seconds()
+    click.echo(mint_token(secret, user_id=user, role=Role(role), now=now, lifetime=seconds))
+
+
+@contextmanager
+def _key_file(config_path: Path | None) -> Iterator[KeyFile]:
+    """Use the configured file of keys; trouble with it becomes an exit."""
+    path = configured(config_path).auth.keys_file
+    assert path is not None  # a loaded configuration names it
+    try:
+        yield KeyFile(path)
+        _hand_over(path)
+    except (KeyFileError, OSError) as error:
+        raise CommandFailed(f"the keys cannot be used: {error}") from None
+
+
+def _hand_over(path: Path) -> None:
+    """Give a file that root has replaced to the folder's owner, so that the service can read it."""
+    if os.geteuid() == 0 and path.exists():
+        owner = path.parent.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)

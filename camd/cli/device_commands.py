@@ -1,0 +1,218 @@
+"""Commands about the cameras of this machine: what is plugged in, and which camera is which."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+import trio
+from rich.markup import escape
+from rich.table import Table
+
+from camd.api.device_methods import listing
+from camd.cli import tables
+from camd.cli.exit import CallRefused, ServiceUnreachable, refused
+from camd.cli.service_access import (
+    ServiceAccess,
+    ask,
+    configured,
+    json_option,
+    remote_options,
+    talk,
+)
+from camd.cli.terminal import console, messages, print_json
+from camd.client import Client, NotAuthenticatedError, RemoteError
+from camd.devices.listing import look_around
+from camd.logs import set_up_logging
+
+
+@click.command(short_help="Show the cameras that are plugged in.")
+@click.option("--all", "everything", is_flag=True, help="With every format, size and rate.")
+@click.option("--offline", is_flag=True, help="Look without asking the service.")
+@remote_options
+@json_option
+def devices(reach: ServiceAccess, everything: bool, offline: bool, as_json: bool) -> None:
+    """Show the cameras that are plugged in: who each is and why, what it can do, who has it open.
+
+    Asks the service; where none runs, looks as the service would when it starts.
+    """
+    found = _look(reach) if offline else _ask_or_look(reach)
+    if as_json:
+        print_json(found)
+        return
+    out = console()
+    if not found["devices"] and not found["absent"]:
+        out.print("No camera is plugged in.")
+    if found["devices"]:
+        out.print(tables.devices(found["devices"]))
+    for device in found["devices"]:
+        for line in _remarks(device):
+            out.print(f"[bold]{escape(device['device'])}[/]: {escape(line)}", soft_wrap=True)
+        if everything and device["modes"]:
+            out.print(tables.modes(device["modes"]))
+    for camera in found["absent"]:
+        out.print(
+            f"[bold]{escape(camera['camera_id'])}[/] is not there: {escape(camera['message'])}\n"
+            f"    {escape(camera['suggestion'])}",
+            soft_wrap=True,
+        )
+
+
+def _ask_or_look(reach: ServiceAccess) -> Any:
+    try:
+        return ask(reach, "get_devices")
+    except ServiceUnreachable:
+        messages().print("The service does not run; this is what it would find.")
+        return _look(reach)
+
+
+def _look(reach: ServiceAccess) -> Any:
+    set_up_logging("error")
+    found = trio.run(look_around, configured(reach.config_path))
+    return listing(found.devices, found.seats, found.how)
+
+
+def _remarks(device: dict[str, Any]) -> list[str]:
+    """Say what a line of the table has no room for."""
+    lines = [str(device["reason"])] if device["reason"] else []
+    if device.get("message"):
+        lines.append(f"{device['message']}. {device['suggestion']}")
+    return lines
+
+
+@click.command(short_help="Say which device CAMERA is from now on.")
+@click.argument("camera")
+@click.argument("node", required=False)
+@remote_options
+def adopt(reach: ServiceAccess, camera: str, node: str | None) -> None:
+    """Let CAMERA be the device at NODE from now on, such as after a broken one was replaced.
+
+    Without NODE it is the one device that may be meant. `camd devices` shows both.
+    """
+    answer = ask(reach, "adopt_camera", device=camera, node=node)
+    console().print(f"{answer['camera_id']} is {answer['device']}: {answer['reason']}")
+
+
+@click.command(short_help="Forget a camera that is gone for good.")
+@click.argument("camera")
+@remote_options
+def forget(reach: ServiceAccess, camera: str) -> None:
+    """Forget CAMERA, which was found by itself and is gone for good; its recordings stay."""
+    ask(reach, "forget_camera", device=camera)
+    console().print(f"{camera} is forgotten")
+
+
+# --- The command that shows and sets the controls of a camera.
+
+_MOST_CHOICES = 12  # shown in a table
+
+
+@click.command()
+@click.argument("camera")
+@click.argument("settings", nargs=-1, metavar="[NAME=VALUE]...")
+@remote_options
+@json_option
+def controls(reach: ServiceAccess, as_json: bool, camera: str, settings: tuple[str, ...]) -> None:
+    """Show the controls of CAMERA, or set some.
+
+    They are set one by one, in the given order, kept, and set again whenever the camera starts.
+    NAME= with nothing behind it forgets what was set.
+    """
+    wishes = [_wish(each) for each in settings]
+    if wishes:
+        _set(reach, camera, wishes, as_json)
+        return
+    found = ask(reach, "get_camera_controls", device=camera)
+    if as_json:
+        print_json(found)
+    elif found["controls"]:
+        console().print(_table(found["controls"]))
+    else:
+        console().print("This camera has no controls.")
+
+
+def _wish(text: str) -> tuple[str, str | None]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise click.UsageError(f"{text!r} is not NAME=VALUE")
+    return name, value or None
+
+
+def _set(
+    reach: ServiceAccess, camera: str, wishes: list[tuple[str, str | None]], as_json: bool
+) -> None:
+    done: list[dict[str, Any]] = []
+    failures: list[tuple[str, RemoteError]] = []
+
+    async def conversation(client: Client) -> None:
+        for name, value in wishes:
+            try:
+                answer = await client.call(
+                    "set_camera_control", device=camera, control=name, value=value
+                )
+            except NotAuthenticatedError:
+                raise
+            except RemoteError as error:
+                failures.append((name, error))
+            else:
+                done.append(answer)
+
+    talk(reach, conversation)
+    if as_json:
+        refusals = [
+            {"control": name, "code": e.code, "message": str(e), "data": e.data}
+            for name, e in failures
+        ]
+        print_json({"set": done, "refused": refusals})
+    else:
+        for each in done:
+            inactive = "" if each.get("active", True) else "  (no effect at present)"
+            console().print(escape(f"{each.get('name')} = {_value(each)}{inactive}"))
+    if failures:
+        raise CallRefused("\n".join(_why(name, error) for name, error in failures))
+
+
+def _why(name: str, error: RemoteError) -> str:
+    return f"{name}: {refused(error.code, error.message, error.data).message}"
+
+
+def _table(rows: list[Mapping[str, Any]]) -> Table:
+    """Show controls, one a line."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("control", "value", "default", "possible", "kept", ""):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        kept = "" if row.get("wished") is None else f"{row['wished']} by {row.get('source')}"
+        notes = ["read only"] if row.get("read_only") else []
+        notes += [] if row.get("active", True) else ["no effect at present"]
+        default = row.get("default")
+        cells = (
+            *(row.get("name"), _value(row), "" if default is None else default),
+            *(_possible(row), kept, ", ".join(notes)),
+        )
+        table.add_row(*(escape(str(cell)) for cell in cells))
+    return table
+
+
+def _value(row: Mapping[str, Any]) -> str:
+    """Write a value, with its label when it is an entry of a menu."""
+    value = row.get("value")
+    labels = {each["value"]: each["label"] for each in row.get("choices") or ()}
+    if value in labels:
+        return f"{value} ({labels[value]})"
+    return "" if value is None else str(value)
+
+
+def _possible(row: Mapping[str, Any]) -> str:
+    kind, low, high = row.get("type"), row.get("minimum"), row.get("maximum")
+    if kind == "boolean":
+        return "0, 1"
+    if kind == "menu":
+        choices = [f"{each['value']} ({each['label']})" for each in row.get("choices") or ()]
+        rest = len(choices) - _MOST_CHOICES
+        return ", ".join(choices[:_MOST_CHOICES]) + (f", … {rest} more" if rest > 0 else "")
+    if kind == "button":
+        return "press"
+    step = row.get("step") or 1
+    return f"{low} … {high}" + (f" by {step}" if step > 1 else "")

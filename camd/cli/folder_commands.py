@@ -1,0 +1,295 @@
+"""The command that reads recordings back and compares them with what was recorded."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import sqlite3
+import sys
+from pathlib import Path
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from camd.cli import config_option
+from camd.cli.exit import CommandFailed, ExitCode
+from camd.cli.service_access import configured, json_option
+from camd.cli.tables import file_size
+from camd.cli.terminal import ProgressMeter, console, messages, print_json, printable, show_progress
+from camd.runtime import priority
+from camd.storage.check.folder import CheckProgress, CheckResult, FolderCheck
+from camd.storage.check.rules.findings import Finding
+from camd.storage.index.recording_index import (
+    FOLDER,
+    INDEX,
+    NOT_A_FILE,
+    FolderInUseError,
+    misplaced_folders,
+)
+from camd.storage.recovery.offline import HashingProgress, OfflineRecovery, OfflineResult
+from camd.storage.recovery.reconcile import FileOutcome, ReconcileFinding
+
+# --- The command that makes a recordings folder right while no service runs.
+
+_MEANINGS = {  # what is done, and what a dry run says of it
+    FileOutcome.SEALED: ("sealed in place", "would be sealed in place"),
+    FileOutcome.ADOPTED: ("taken into the index", "would be taken into the index"),
+    FileOutcome.RENAMED: ("known by its new name", "would be known by its new name"),
+    FileOutcome.COPY: ("a copy, left alone", "a copy, left alone"),
+    FileOutcome.EMPTY: ("holds no footage, left alone", "holds no footage, left alone"),
+    FileOutcome.FOREIGN: ("not camd's, left alone", "not camd's, left alone"),
+    FileOutcome.UNREADABLE: ("cannot be read, left alone", "cannot be read, left alone"),
+    FileOutcome.UNFINISHED: (
+        "an MKV that was cut short, removed",
+        "an MKV that was cut short, would be removed",
+    ),
+    FileOutcome.MISSING: ("gone, listed as missing", "gone, would be listed as missing"),
+}
+_COLOURS = {FileOutcome.SEALED: "green", FileOutcome.ADOPTED: "green", FileOutcome.RENAMED: "green"}
+_COLOURS |= {FileOutcome.UNREADABLE: "red", FileOutcome.MISSING: "red"}
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
+@click.option("--reindex", is_flag=True, help="Put the index aside and make a new one.")
+@config_option
+@json_option
+def recover(dry_run: bool, reindex: bool, config_path: Path | None, as_json: bool) -> None:
+    """Make a recordings folder right that no service has.
+
+    Seals what was interrupted, takes into the index what it does not know, marks what is gone,
+    and hashes what has no hash; the service does the same when it starts. Nothing is deleted but
+    Matroska files whose making was cut short.
+    --reindex makes a new index out of the journal and the files; the old one stays beside it.
+
+    Exits with 0 when all is right now; with 1 when something could not be done or, with
+    --dry-run, is to be done.
+    """
+    folder = configured(config_path).storage.recordings_dir
+    refuse_misplaced(folder, but_index=reindex)
+    if not dry_run:
+        _refuse_for_others(folder)
+    out = console()
+
+    def tell(finding: ReconcileFinding) -> None:
+        if not as_json:
+            out.print(recovered_line(finding, dry_run=dry_run), soft_wrap=True)
+
+    try:
+        with show_progress(messages(), ProgressMeter(hashing_line)) as progress:
+            salvaged = OfflineRecovery(folder, dry_run, reindex, tell, progress).run()
+    except KeyboardInterrupt:
+        raise click.exceptions.Exit(128 + signal.SIGINT) from None
+    except FolderInUseError as error:
+        raise CommandFailed(
+            f"{error}\n  Stop it first (`systemctl stop camd`), or see with --dry-run what there "
+            "is to do; the service does the same by itself when it starts."
+        ) from None
+    except OSError as error:
+        raise CommandFailed(f"{error.filename or folder}: {error.strerror or error}") from None
+    except sqlite3.Error as error:
+        raise CommandFailed(
+            f"the index cannot be used: {error}\n  `camd recover --reindex` puts it aside and "
+            "makes a new one out of the journal and the files."
+        ) from None
+    if as_json:
+        print_json(recover_values(salvaged))
+    else:
+        _print(salvaged)
+    sys.exit(ExitCode.FAILED if salvaged.to_do else ExitCode.OK)
+
+
+def refuse_misplaced(recordings: Path, *, but_index: bool = False) -> None:
+    """End the command when a directory stands where index, journal or lock should be."""
+    for path in misplaced_folders(recordings):
+        if not (but_index and path.name == INDEX):
+            raise CommandFailed(f"{path} {NOT_A_FILE}")
+
+
+def _refuse_for_others(folder: Path) -> None:
+    """Keep root from leaving files behind that the service's user cannot write."""
+    known = folder / FOLDER
+    try:
+        owner = (known if known.exists() else folder).stat().st_uid
+    except OSError:
+        return
+    if os.geteuid() == 0 and owner != 0:
+        try:
+            name = pwd.getpwuid(owner).pw_name
+        except KeyError:
+            name = f"#{owner}"
+        raise CommandFailed(
+            f"{folder} belongs to the user {name}\n  Run: sudo -u '{name}' camd recover"
+        )
+
+
+def recovered_line(finding: ReconcileFinding, *, dry_run: bool) -> str:
+    """Say in one line what became of a file, with rich's markup."""
+    words = [_MEANINGS[finding.outcome][dry_run]]
+    if finding.outcome in (FileOutcome.COPY, FileOutcome.RENAMED, FileOutcome.UNREADABLE):
+        words.append(escape(printable(finding.detail)))
+    if finding.frames:
+        words.append(f"{finding.frames} frames")
+    if finding.torn_bytes:
+        words.append(f"{file_size(finding.torn_bytes)} at its end are not whole")
+    colour = _COLOURS.get(finding.outcome, "yellow")
+    name = escape(printable(finding.filename))
+    return f"[{colour}]{finding.outcome.value:<10}[/] [bold]{name}[/]  {', '.join(words)}"
+
+
+def hashing_line(at: HashingProgress, seconds: float) -> str:
+    """Say how far hashing has come."""
+    return (
+        f"hashing {at.number} of {at.total}  {printable(at.filename)}  {file_size(at.read_bytes)}"
+    )
+
+
+def _print(salvaged: OfflineResult) -> None:
+    """Print the report."""
+    out, report = console(), salvaged.report
+    if report.counts:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column("outcome")
+        table.add_column("files", justify="right")
+        table.add_column("")
+        for outcome, meaning in _MEANINGS.items():
+            if number := report.counts.get(outcome):
+                table.add_row(outcome.value, str(number), meaning[report.dry_run])
+        out.print(table)
+    for name, why in salvaged.unhashed:
+        out.print(f"[red]{escape(printable(name))} cannot be hashed:[/] {escape(why)}")
+    if salvaged.hashed:
+        verb = "to hash" if report.dry_run else "hashed"
+        out.print(f"{salvaged.hashed} files {verb}.")
+    if not report.counts and not salvaged.hashed:
+        out.print("Nothing is to be done.")
+
+
+def recover_values(salvaged: OfflineResult) -> dict[str, object]:
+    """Turn a result into values for JSON."""
+    report = salvaged.report
+    return {
+        "dry_run": report.dry_run,
+        "began": report.began.isoformat(),
+        "ended": report.ended.isoformat() if report.ended else None,
+        "files": report.files,
+        "counts": report.counted,
+        "findings": [
+            {
+                "filename": printable(finding.filename),
+                "outcome": finding.outcome.value,
+                "detail": printable(finding.detail),
+                "frames": finding.frames,
+                "torn_bytes": finding.torn_bytes,
+            }
+            for finding in report.findings
+        ],
+        "hashed": salvaged.hashed,
+        "unhashed": [{"filename": printable(n), "reason": why} for n, why in salvaged.unhashed],
+        "to_do": salvaged.to_do,
+    }
+
+
+# --- The command that reads recordings back and compares them with what was recorded.
+
+
+@click.command(short_help="Read recordings back and compare them.")
+@click.argument("files", nargs=-1, metavar="[FILE…]")
+@click.option("--fast", is_flag=True, help="Structure and accounts only: no file is read whole.")
+@config_option
+@json_option
+def verify(files: tuple[str, ...], fast: bool, config_path: Path | None, as_json: bool) -> None:
+    """Check recordings: structure, hashes, and that index, ledger and files agree.
+
+    Checks all that there is, or the FILEs. The service may run meanwhile: what it is recording is
+    left out, and nothing is changed. What camd removed is no finding. Warnings (!) say what
+    somebody else removed, or what is not camd's; findings (✗) what is to be looked after.
+
+    Exits with 0 when there are no findings, warnings or not; with 1 when there are, when a FILE
+    is not there, or when the folder cannot be listed.
+    """
+    folder = configured(config_path).storage.recordings_dir
+    names = [_name_in(folder, file) for file in files]
+    refuse_misplaced(folder)
+    priority.be_nice()
+    out = console()
+
+    def complain(complaint: Finding) -> None:
+        if not as_json:
+            out.print(finding_line(complaint), soft_wrap=True)
+
+    try:
+        with show_progress(messages(), ProgressMeter(verify_progress)) as progress:
+            verdict = FolderCheck(folder, fast, progress, complain).run(names)
+    except KeyboardInterrupt:
+        raise click.exceptions.Exit(128 + signal.SIGINT) from None
+    except OSError as error:
+        raise CommandFailed(f"{folder} cannot be listed: {error.strerror or error}") from None
+    if as_json:
+        print_json(verify_values(verdict))
+    else:
+        out.print(summary(verdict))
+    sys.exit(ExitCode.OK if verdict.clean else ExitCode.FAILED)
+
+
+def _name_in(folder: Path, file: str) -> str:
+    """Accept a name, or a path into the recordings folder."""
+    if "/" not in file:
+        return file
+    path = Path(file)
+    if path.parent.resolve() != folder.resolve():
+        raise click.UsageError(f"{file} is not in {folder}, where recordings are")
+    return path.name
+
+
+def finding_line(complaint: Finding) -> str:
+    """Say one complaint in one line, with rich's markup."""
+    mark = "[yellow]![/]" if complaint.fault.harmless else "[red]✗[/]"
+    subject, text = escape(printable(complaint.subject)), escape(complaint.text)
+    return f"{mark} [bold]{subject}[/] {text}. {escape(complaint.advice)}"
+
+
+def summary(verdict: CheckResult) -> str:
+    """Sum a check up in one line."""
+    parts = [f"{verdict.files} files checked"]
+    if verdict.busy:
+        parts.append(f"{len(verdict.busy)} being recorded")
+    bad = sum(not complaint.fault.harmless for complaint in verdict.complaints)
+    warnings = len(verdict.complaints) - bad
+    if warnings and not bad:
+        parts.append(f"{warnings} warning{'s' if warnings > 1 else ''}")
+    parts.append(f"{bad} to look after" if bad else "all is well")
+    return ", ".join(parts) + "."
+
+
+def verify_values(verdict: CheckResult) -> dict[str, object]:
+    """Turn a verdict into values for JSON."""
+    return {
+        "clean": verdict.clean,
+        "files": verdict.files,
+        "read_bytes": verdict.read_bytes,
+        "recording": [printable(name) for name in verdict.busy],
+        "findings": [
+            {
+                "subject": printable(complaint.subject),
+                "fault": complaint.fault.value,
+                "harmless": complaint.fault.harmless,
+                "text": complaint.text,
+                "advice": complaint.advice,
+            }
+            for complaint in verdict.complaints
+        ],
+    }
+
+
+def verify_progress(at: CheckProgress, seconds: float) -> str:
+    """Say how far a check has come after so many seconds."""
+    parts = [
+        f"{at.files} of {at.files_total} files",
+        f"{file_size(min(at.done_bytes, at.total_bytes))} of {file_size(at.total_bytes)}",
+    ]
+    if seconds > 0:
+        parts.append(f"{file_size(at.done_bytes / seconds)}/s")
+    return "  ".join([*parts, printable(at.filename)]).rstrip()

@@ -1,0 +1,199 @@
+"""How a command finds the service on this machine, and with which token.
+
+The address is `--server`, `$CAMD_URL`, or the first one that the configuration listens on. The
+token is `--token`, `$CAMD_TOKEN`, or the admin key that the service wrote at its first start.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+import click
+import trio
+
+from camd.auth.key_file import ADMIN_KEY_FILE
+from camd.cli import config_option, terminal
+from camd.cli.exit import ServiceUnreachable, misconfigured, refused
+from camd.client import (
+    CannotConnectError,
+    Client,
+    ConnectionLostError,
+    RemoteError,
+    open_client,
+)
+from camd.config.load import load_config
+from camd.config.schema import Config, ServerConfig
+from camd.config.values import TcpAddress, UnixAddress, parse_listen
+from camd.errors import ConfigError
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., object])
+
+_ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound to
+_INTERRUPTED = 128 + signal.SIGINT  # as shells say it
+
+
+@attrs.frozen
+class ServiceAccess:
+    """Where the service is and who we are there. The token stays out of `repr`."""
+
+    address: str
+    token: str | None = attrs.field(default=None, repr=False)
+    hint: str = ""  # what would give a token, when there is none
+    config_path: Path | None = None  # as the command line names it
+
+
+def configured(config_path: Path | None) -> Config:
+    """Load the configuration, or end with its mistakes."""
+    try:
+        return load_config(config_path, os.environ)
+    except ConfigError as error:
+        raise misconfigured(error.mistakes) from None
+
+
+def find_service(config_path: Path | None, server: str | None, token: str | None) -> ServiceAccess:
+    """Fill in from the configuration what the command line does not say."""
+    if server and token:
+        return ServiceAccess(server, token, "", config_path)
+    config = configured(config_path)
+    hint = ""
+    if not token and config.auth.enabled:
+        token, hint = _admin_key(config.storage.state_dir / ADMIN_KEY_FILE)
+    return ServiceAccess(server or client_address(config.server), token, hint, config_path)
+
+
+def client_address(server: ServerConfig) -> str:
+    """Return what to connect to for the first address that is listened on."""
+    address = parse_listen(server.listen[0])
+    if isinstance(address, UnixAddress):
+        return str(address)
+    host = _ANY_HOST.get(address.host, address.host)
+    scheme = "wss" if server.tls_cert else "ws"
+    return f"{scheme}://{TcpAddress(host, address.port)}{server.path}"
+
+
+def _admin_key(file: Path) -> tuple[str | None, str]:
+    """Read the admin key; without it, say what would help."""
+    try:
+        return file.read_text(encoding="ascii").strip(), ""
+    except PermissionError:
+        return None, f"the key is in {file}, which only another user may read; try sudo, or --token"
+    except (OSError, UnicodeError):
+        return None, f"there is no key in {file}; use --token or $CAMD_TOKEN"
+
+
+def remote_options(command: F) -> F:
+    """Add the options of every command that talks to the service; they arrive as `reach`."""
+
+    @functools.wraps(command)
+    def with_reach(
+        *args: object, config_path: Path | None, server: str | None, token: str | None, **kw: object
+    ) -> object:
+        return command(*args, reach=find_service(config_path, server, token), **kw)
+
+    options = (
+        config_option,
+        terminal.utc_option,
+        click.option(
+            "--server",
+            metavar="URL",
+            envvar="CAMD_URL",
+            help="The service: ws://HOST:PORT/ws, wss://… or unix:/PATH.  [default: from the "
+            "configuration]",
+        ),
+        click.option(
+            "--token",
+            envvar="CAMD_TOKEN",
+            help="A JWT or an API key ($CAMD_TOKEN keeps it out of the process list).  "
+            "[default: the admin key of this machine's service]",
+        ),
+    )
+    decorated: Any = with_reach
+    for option in reversed(options):
+        decorated = option(decorated)
+    result: F = decorated
+    return result
+
+
+def page_options(command: F) -> F:
+    """Add what narrows a listing; it arrives under the names of the call's parameters."""
+    options = (
+        click.option("--camera", metavar="CAMERA", help="Only this camera's."),
+        click.option("--session", "session_id", metavar="ID", help="Only this session's."),
+        click.option(
+            "--from",
+            "from",
+            metavar="TIME",
+            callback=terminal.read_time,
+            help="Not older: '2026-01-15 15:30', or with its zone, as 2026-01-15T14:30:00Z.",
+        ),
+        click.option("--to", "to", metavar="TIME", callback=terminal.read_time, help="Not newer."),
+        click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True),
+        click.option("--offset", type=click.IntRange(0), default=0, show_default=True),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def json_option(command: F) -> F:
+    """Add `--json`; it arrives as `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(
+        command
+    )
+
+
+def talk(reach: ServiceAccess, conversation: Callable[[Client], Awaitable[T]]) -> T:
+    """Connect, hold the conversation, return its result; every failure becomes an exit."""
+
+    async def main() -> T:
+        async with open_client(reach.address, reach.token) as client:
+            return await conversation(client)
+
+    return run_to_end(main, reach.hint)
+
+
+def run_to_end(main: Callable[[], Awaitable[T]], hint: str = "") -> T:
+    """Run `main`; what the client raises becomes a failure with a sentence and an exit code."""
+    try:
+        return trio.run(main)
+    except (Exception, BaseExceptionGroup, KeyboardInterrupt) as error:
+        leaf = _leaf(error)
+        raise (_failure(leaf, hint) if leaf is not None else error) from None
+
+
+def ask(reach: ServiceAccess, method: str, **params: object) -> Any:
+    """Call one method and return its result; parameters that are None are left out."""
+    given = {name: value for name, value in params.items() if value is not None}
+    return talk(reach, lambda client: client.call(method, **given))
+
+
+def _failure(error: BaseException, hint: str) -> BaseException:
+    match error:
+        case RemoteError():
+            return refused(error.code, error.message, error.data, hint)
+        case CannotConnectError():
+            return ServiceUnreachable(
+                f"{error}\n  Is the service running? `camd run` starts it, and `camd check` looks "
+                "for what is wrong."
+            )
+        case ConnectionLostError():
+            return ServiceUnreachable(f"the connection was lost: {error}")
+        case KeyboardInterrupt():
+            return click.exceptions.Exit(_INTERRUPTED)
+    return error
+
+
+def _leaf(error: BaseException) -> BaseException | None:
+    """Return the one exception in the groups around it; None when there are several."""
+    while isinstance(error, BaseExceptionGroup):
+        if len(error.exceptions) > 1:
+            return None
+        error = error.exceptions[0]
+    return error

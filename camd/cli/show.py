@@ -1,0 +1,245 @@
+"""Commands that look: status, ls, info, storage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from camd.cli import tables, terminal
+from camd.cli.service_access import (
+    ServiceAccess,
+    ask,
+    json_option,
+    page_options,
+    remote_options,
+    talk,
+)
+from camd.cli.terminal import console, messages, print_json
+from camd.client import Client, RemoteError
+from camd.errors import FORBIDDEN
+
+_STORAGE = {
+    "threshold_status": "state",
+    "message": "what is wrong",
+    "suggestion": "what to do",
+    "used_percent": "used",
+    "used_space": "used space",
+    "available_space": "available",
+    "total_space": "total",
+    "recordings_size": "recordings",
+    "snapshots_size": "snapshots",
+    "promised_bytes": "promised to running sessions",
+    "write_rate": "written at present",
+    "seconds_until_blocked": "time until blocked",
+    "warn_threshold": "warned from",
+    "block_threshold": "blocked from",
+    "critical_threshold": "critical from",
+    "free_inodes": "files that fit",
+    "sync_latency": "syncs take",
+    "pending_seconds": "oldest call under way",
+    "slow": "slow",
+}
+_SERVICE = {"status": "service", "version": "version", "uptime": "up for", "components": "parts"}
+
+
+@click.command()
+@remote_options
+@json_option
+def status(reach: ServiceAccess, as_json: bool) -> None:
+    """Show the service and its cameras."""
+
+    async def conversation(client: Client) -> tuple[Any, Any]:
+        try:
+            service = await client.call("get_status")
+        except RemoteError as error:
+            if error.code != FORBIDDEN.code:
+                raise
+            service = {}  # a viewer sees the cameras alone
+        return service, await client.call("get_camera_list")
+
+    service, cameras = talk(reach, conversation)
+    if as_json:
+        print_json({"service": service, **cameras})
+        return
+    out = console()
+    if service:
+        out.print(tables.pairs(service, _SERVICE))
+        out.print()
+    if cameras["cameras"]:
+        out.print(tables.cameras(cameras["cameras"]))
+        for line in (line for camera in cameras["cameras"] for line in tables.remarks(camera)):
+            out.print(line, soft_wrap=True)
+    else:
+        out.print(
+            "No cameras. Plug one in, or add a [[camera]] to the configuration.", markup=False
+        )
+
+
+@click.command()
+@page_options
+@remote_options
+@json_option
+def ls(reach: ServiceAccess, as_json: bool, **page: Any) -> None:
+    """List recordings, newest first."""
+    answer = ask(reach, "list_recordings", **page)
+    if as_json:
+        print_json(answer)
+        return
+    out = console()
+    files = answer["files"]
+    if files:
+        out.print(tables.recordings(files))
+    if page["offset"] + len(files) < answer["total"] or not files:
+        out.print(f"{len(files)} of {answer['total']} recordings")
+
+
+@click.command()
+@click.argument("name")
+@remote_options
+@json_option
+def info(reach: ServiceAccess, as_json: bool, name: str) -> None:
+    """Show everything about the recording NAME."""
+    details = ask(reach, "get_recording_info", filename=name)
+    if as_json:
+        print_json(details)
+        return
+    missing = details.get("gaps") or []
+    out = console()
+    out.print(tables.pairs({key: value for key, value in details.items() if key != "gaps"}))
+    if missing:
+        out.print(tables.gaps(missing))
+
+
+@click.command()
+@remote_options
+@json_option
+def storage(reach: ServiceAccess, as_json: bool) -> None:
+    """Show the space for recordings and how long it lasts."""
+    space = ask(reach, "get_storage_info")
+    if as_json:
+        print_json(space)
+        return
+    console().print(tables.pairs(space, _STORAGE))
+
+
+# --- Commands that look back: sessions and how much of them there is, gaps and why.
+
+
+@click.command(short_help="List sessions, newest first.")
+@page_options
+@remote_options
+@json_option
+def sessions(reach: ServiceAccess, as_json: bool, **page: object) -> None:
+    """List sessions, newest first, with how much of each is in files."""
+    _show(reach, as_json, "get_sessions", "sessions", tables.sessions, page)
+
+
+@click.command()
+@page_options
+@remote_options
+@json_option
+def gaps(reach: ServiceAccess, as_json: bool, **page: object) -> None:
+    """List footage that is missing, newest first, and why."""
+    _show(reach, as_json, "get_gaps", "gaps", tables.gaps, page)
+
+
+def _show(
+    reach: ServiceAccess,
+    as_json: bool,
+    method: str,
+    noun: str,
+    table: Callable[[Any], Table],
+    page: dict[str, object],
+) -> None:
+    answer = ask(reach, method, **page)
+    if as_json:
+        print_json(answer)
+        return
+    rows, out = answer[noun], console()
+    if rows:
+        out.print(table(rows))
+    if answer["offset"] + len(rows) < answer["total"] or not rows:
+        out.print(f"{len(rows)} of {answer['total']} {noun}")
+
+
+# --- The command that shows events as they happen.
+
+
+@click.command(short_help="Show events as they happen, until Ctrl-C.")
+@remote_options
+@json_option
+def watch(reach: ServiceAccess, as_json: bool) -> None:
+    """Show events as they happen, until Ctrl-C; with --json one object a line."""
+
+    async def conversation(client: Client) -> None:
+        out = console()
+        messages().print("Waiting for events; Ctrl-C ends.")
+        news = EventFilter()
+        async for method, params in client.notifications():
+            if as_json:
+                print_json({"method": method, "params": params}, indent=None)
+            elif news.tells(method, params):
+                out.print(event_line(method, params), soft_wrap=True)
+
+    talk(reach, conversation)
+
+
+@attrs.define(eq=False)
+class EventFilter:
+    """Which notifications say something that has not been on the screen yet."""
+
+    _latest: dict[object, tuple[object, ...]] = attrs.field(factory=dict, init=False)
+
+    def tells(self, method: str, params: dict[str, Any]) -> bool:
+        """Say whether a notification is worth a line; those of a camera come for details too."""
+        if method != "camera_status_update":
+            return True
+        camera = params.get("camera_id")
+        shown = tuple(params.get(key) for key in ("status", "state", "message"))
+        new = self._latest.get(camera) != shown
+        self._latest[camera] = shown
+        return new
+
+
+def event_line(method: str, params: dict[str, Any]) -> str:
+    """Say one notification in one line, with rich's markup."""
+    time = terminal.format_moment(params.get("time"), "%H:%M:%S")
+    camera = escape(str(params.get("camera_id") or ""))
+    match method:
+        case "camera_status_update":
+            state = escape(str(params.get("state") or "").lower())
+            message = escape(str(params.get("message") or ""))
+            parts = [camera, tables.word(params.get("status")), state, message]
+        case "recording_status_update":
+            parts = [
+                camera,
+                tables.word(params.get("status")),
+                escape(str(params.get("filename") or "")),
+                tables.clock_time(params.get("duration")),
+                tables.file_size(params.get("file_size")),
+                escape(str(params.get("reason") or "")),
+            ]
+        case "storage_status_update":
+            percent = params.get("used_percent")
+            parts = [
+                "storage",
+                tables.word(params.get("threshold_status")),
+                "" if percent is None else f"{percent:.1f} % used",
+                escape(str(params.get("message") or "")),
+            ]
+        case "retention_update":
+            parts = ["retention", escape(str(params.get("message") or ""))]
+        case "patrol_update":
+            parts = [
+                "patrol",
+                tables.word(params.get("status")),
+                escape(str(params.get("message") or "")),
+            ]
+        case _:
+            parts = [escape(method)]
+    return "  ".join(part for part in (time, *parts) if part)

@@ -1,0 +1,1 @@
+"""FFmpeg as a program: which one, what it can do, and why it could not open a stream."""

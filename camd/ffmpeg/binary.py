@@ -1,0 +1,160 @@
+"""Which FFmpeg captures: the configured one, else the system's, else the bundled one."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+from pathlib import Path
+
+import attrs
+import trio
+
+from camd.config.schema import FfmpegConfig
+from camd.ffmpeg.text.output import parse_encoders, parse_inputs, parse_version
+from camd.runtime.child_process import NOT_EXECUTED
+from camd.runtime.query_process import run_program
+
+_PATIENCE_SECONDS = 15  # the first run of a 170 MB program from a slow SD card
+
+
+class FfmpegMissingError(Exception):
+    """There is no FFmpeg that runs; the text says what was tried and what to do."""
+
+
+@attrs.frozen
+class FFmpegBinary:
+    """An FFmpeg that has been seen to run."""
+
+    path: Path
+    version: tuple[int, int]
+    bundled: bool = False
+
+
+@attrs.frozen
+class KnownBinary:
+    """An FFmpeg that ran, and what its file was like: the same file needs no second trial."""
+
+    program: FFmpegBinary
+    size_bytes: int
+    changed_ns: int
+
+
+def look_at_program(program: FFmpegBinary) -> KnownBinary | None:
+    """Take note of the file of a program that has been seen to run. Blocks."""
+    try:
+        status = program.path.stat()
+    except OSError:
+        return None
+    return KnownBinary(program, status.st_size, status.st_mtime_ns)
+
+
+def is_still_the_one(seen: KnownBinary, config: FfmpegConfig) -> bool:
+    """Tell whether a search would find this program again, unchanged. Blocks."""
+    wanted = config.path or _system_path()
+    if wanted is not None:
+        return wanted == seen.program.path and look_at_program(seen.program) == seen
+    return seen.program.bundled and look_at_program(seen.program) == seen
+
+
+async def find_ffmpeg(config: FfmpegConfig) -> FFmpegBinary:
+    """Return the FFmpeg to use, after running `ffmpeg -version`; bounded in time.
+
+    A program that the configuration names is taken or refused, never replaced by another one.
+    Raises FfmpegMissingError.
+    """
+    if config.path is not None:
+        try:
+            return FFmpegBinary(config.path, await _version(config.path))
+        except _UnusableError as error:
+            raise FfmpegMissingError(
+                f"ffmpeg.path: {config.path} {error}; correct the path, or remove it to have "
+                "FFmpeg found"
+            ) from error
+    tried = []
+    for bundled, find in ((False, _system_path), (True, _bundled_path)):
+        path = await trio.to_thread.run_sync(find, abandon_on_cancel=True)
+        if path is None:
+            continue
+        try:
+            return FFmpegBinary(path, await _version(path), bundled)
+        except _UnusableError as error:
+            tried.append(f" ({path} {error})")
+    raise FfmpegMissingError(
+        f"there is no FFmpeg{''.join(tried)}; install the package ffmpeg "
+        "(`apt install ffmpeg`), or `pip install 'camd[ffmpeg]'` for one that comes along"
+    )
+
+
+async def encoders(program: FFmpegBinary) -> frozenset[str]:
+    """Return the names of the encoders that `program` was built with, such as libx264.
+
+    Raises FfmpegMissingError when it does not run any more.
+    """
+    return parse_encoders(await _ask(program, "-encoders"))
+
+
+async def inputs(program: FFmpegBinary) -> frozenset[str]:
+    """Return the devices that `program` can capture from, such as alsa and v4l2.
+
+    Raises FfmpegMissingError when it does not run any more.
+    """
+    return parse_inputs(await _ask(program, "-devices"))
+
+
+async def knows_tls_verify(program: FFmpegBinary) -> bool:
+    """Tell whether `program` can be told to verify an rtsps server's certificate, or not to.
+
+    Raises FfmpegMissingError when it does not run any more.
+    """
+    return "-tls_verify" in await _ask(program, "-h", "demuxer=rtsp")
+
+
+async def _ask(program: FFmpegBinary, *options: str) -> str:
+    """Ask a program that was seen to run before. Raises FfmpegMissingError."""
+    try:
+        return await _output(program.path, *options)
+    except _UnusableError as error:
+        raise FfmpegMissingError(f"{program.path} {error}") from error
+
+
+class _UnusableError(Exception):
+    """A program that does not do; the text completes "PATH …"."""
+
+
+async def _version(path: Path) -> tuple[int, int]:
+    version = parse_version(await _output(path, "-version"))
+    if version == (0, 0):
+        raise _UnusableError("does not say that it is FFmpeg")
+    return version
+
+
+async def _output(path: Path, *options: str) -> str:
+    command = [str(path), "-hide_banner", *options]
+    try:
+        answer = await run_program(command, _PATIENCE_SECONDS)
+    except OSError as error:
+        raise _UnusableError(f"cannot be run: {error.strerror}") from error
+    if answer.flooded:
+        raise _UnusableError(f"answers {' '.join(options)} without end")
+    if answer.status is None:
+        raise _UnusableError(f"did not answer within {_PATIENCE_SECONDS} s")
+    if answer.status in NOT_EXECUTED and answer.errors:
+        why = answer.errors.decode(errors="replace").splitlines()[-1].rpartition(": ")[2]
+        raise _UnusableError(f"cannot be run: {why}")
+    if answer.status != 0:
+        raise _UnusableError(f"ended with exit status {answer.status}")
+    return answer.output.decode(errors="replace")
+
+
+def _system_path() -> Path | None:
+    found = shutil.which("ffmpeg")
+    return Path(found) if found else None
+
+
+def _bundled_path() -> Path | None:
+    """Return the program inside the optional package imageio-ffmpeg; runs it, so it may block."""
+    try:
+        path = Path(importlib.import_module("imageio_ffmpeg").get_ffmpeg_exe())
+    except (ImportError, RuntimeError, OSError):
+        return None
+    return path if path.is_absolute() else None  # else its last resort, the system's

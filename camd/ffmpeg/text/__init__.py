@@ -1,0 +1,1 @@
+"""Pure: FFmpeg's arguments, its output, and what its error lines mean."""

@@ -1,0 +1,1 @@
+"""Pure: ISO base media files (ISO/IEC 14496-12): read, written, inspected, recovered."""

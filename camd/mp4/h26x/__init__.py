@@ -1,0 +1,1 @@
+"""Pure: H.264 and H.265 inside an MP4: parameter sets, sample entries, leading pictures."""

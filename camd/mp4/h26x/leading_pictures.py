@@ -1,0 +1,133 @@
+"""How many pictures at the beginning of a file cannot be shown, since others are missing.
+
+A file may begin where a decoder can recover, though not at once: at an open group of pictures, or
+at a recovery point of a stream that is refreshed bit by bit and has no other key frames (ITU-T
+H.264 clause D.2.8, ITU-T H.265 clauses 3.111 and 7.4.2.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+
+from camd.mp4.boxes import MediaError
+from camd.mp4.fragments import Fragment, Init
+from camd.mp4.h26x.parameter_sets import (
+    BitFields,
+    NalError,
+    NalUnit,
+    Read,
+    VideoCodec,
+    read_from,
+    walk,
+)
+from camd.mp4.h26x.sample_entry import VideoHeader, video_header
+
+_IDR, _SEI = 5, 6  # H.264 NAL unit types
+_RADL, _RASL = (6, 7), (8, 9)  # H.265: leading pictures that can be decoded, and others
+_CRA_OR_BLA = (16, 17, 18, 21)
+_RECOVERY_POINT = 6
+_SEI_SIZE = 512  # bytes in which a recovery point is looked for
+
+
+@attrs.frozen
+class _Sample:
+    units: tuple[NalUnit, ...]
+    shown: int  # presentation time
+
+    def kinds(self, codec: VideoCodec) -> set[int]:
+        if codec is VideoCodec.H264:
+            return {unit.header & 0x1F for unit in self.units}
+        return {unit.header >> 1 & 0x3F for unit in self.units}
+
+
+def leading_frames(init: Init, first: Fragment) -> int | None:
+    """Count the frames at the beginning of a file that starts with `first` and cannot be shown.
+
+    Of those that follow a key frame only what is in the same fragment is counted. None when that
+    cannot be told: the samples are not there, or damaged.
+    """
+    if first.video is None or len(first.mdat) <= 8:
+        return None
+    try:
+        header = video_header(init)
+        if header is None:
+            return 0
+        samples = _samples(first, header)
+        return _h264(first, samples) if header.codec is VideoCodec.H264 else _h265(samples)
+    except MediaError:
+        return None
+
+
+def _samples(fragment: Fragment, header: VideoHeader) -> Iterator[_Sample]:
+    assert fragment.video is not None
+    run, at, time = fragment.video, 0, 0
+    read = read_from(fragment.mdat)
+    for chunk in run.chunks:
+        place = chunk.offset - len(fragment.moof)
+        for size in run.sizes[at : at + chunk.count]:
+            offset = run.composition[at] if run.composition else 0
+            units = tuple(walk(read, place, size, header.nal_length))
+            yield _Sample(units, time + offset)
+            time += run.durations[at]
+            place, at = place + size, at + 1
+
+
+def _h264(fragment: Fragment, samples: Iterator[_Sample]) -> int:
+    first = next(samples)
+    if _IDR in first.kinds(VideoCodec.H264):
+        return 0
+    refreshed = _frames_to_recovery(first, read_from(fragment.mdat))
+    early = 0
+    for sample in samples:
+        if sample.shown > first.shown:
+            break
+        early += 1
+    return max(early, refreshed)
+
+
+def _h265(samples: Iterator[_Sample]) -> int:
+    if not next(samples).kinds(VideoCodec.H265).intersection(_CRA_OR_BLA):
+        return 0
+    count = 0
+    for sample in samples:
+        kinds = sample.kinds(VideoCodec.H265)
+        if kinds.intersection(_RASL):
+            count += 1
+        elif not kinds.intersection(_RADL):
+            break
+    return count
+
+
+def _frames_to_recovery(sample: _Sample, read: Read) -> int:
+    """Read how many frames it takes until pictures are right; 0 when nothing says so."""
+    for unit in sample.units:
+        if unit.header & 0x1F != _SEI:
+            continue
+        data = read(unit.start + 1, min(unit.size - 1, _SEI_SIZE))
+        try:
+            for kind, payload in _messages(data.replace(b"\x00\x00\x03", b"\x00\x00")):
+                if kind == _RECOVERY_POINT:
+                    return BitFields(payload).number()
+        except NalError:
+            continue
+    return 0
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Split an SEI NAL unit, without its header, into its messages (7.3.2.3.1)."""
+    at = 0
+    while at + 2 < len(data):
+        kind, at = _extended(data, at)
+        size, at = _extended(data, at)
+        yield kind, data[at : at + size]
+        at += size
+
+
+def _extended(data: bytes, at: int) -> tuple[int, int]:
+    """Read a number that is coded by as many 255 as needed and a rest."""
+    number = 0
+    while data[at : at + 1] == b"\xff":
+        number, at = number + 255, at + 1
+    return number + int.from_bytes(data[at : at + 1], "big"), at + 1

@@ -1,0 +1,226 @@
+"""What a movie box declares: its tracks (ISO/IEC 14496-12 clauses 8.2 to 8.5 and 8.8.3)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from fractions import Fraction
+
+import attrs
+
+from camd.mp4.boxes import BoxSpan, MediaError, children, find
+
+MAX_TRACKS = 8
+
+_INTRA_ONLY = frozenset(
+    ("jpeg", "mjpa", "mjpb", "png ", "mjp2", "raw ", "yuvs", "2vuy", "v210", "FFV1", "apch")
+)
+_OBJECT_TYPES = {0x6C: "jpeg", 0x6D: "png "}  # registered for sample entry mp4v
+
+VIDEO = "vide"
+AUDIO = "soun"
+
+
+class InitError(MediaError):
+    """A movie box that camd cannot record from."""
+
+
+class NoVideoError(InitError):
+    """A movie box without a video track."""
+
+
+@attrs.frozen
+class SampleDefaults:
+    """What samples of a track are unless a fragment says otherwise (`trex`, 8.8.3)."""
+
+    description: int = 1
+    duration: int = 0
+    size: int = 0
+    flags: int = 0
+
+
+@attrs.frozen
+class Track:
+    """One track. `codec` is the sample entry's kind, or the image format when that is generic."""
+
+    track_id: int
+    handler: str
+    timescale: int
+    codec: str
+    width: int = 0
+    height: int = 0
+    sample_rate: int = 0
+    channels: int = 0
+    delay: Fraction = Fraction(0)  # seconds from media time to presentation, by the edit list
+    defaults: SampleDefaults = SampleDefaults()
+
+    @property
+    def intra_only(self) -> bool:
+        """Whether every sample of this codec stands alone, whatever its flags say."""
+        return self.codec in _INTRA_ONLY
+
+
+@attrs.frozen
+class Init:
+    """What a fragmented stream begins with: the two boxes as they came, and what they say."""
+
+    ftyp: bytes = attrs.field(repr=False)
+    moov: bytes = attrs.field(repr=False)
+    tracks: tuple[Track, ...]
+
+    @property
+    def video(self) -> Track:
+        """The first video track. Raises NoVideoError."""
+        for track in self.tracks:
+            if track.handler == VIDEO:
+                return track
+        raise NoVideoError("the stream has no video track")
+
+    @property
+    def audio(self) -> Track | None:
+        """The first audio track."""
+        return next((track for track in self.tracks if track.handler == AUDIO), None)
+
+
+def unpack(form: str, data: bytes | memoryview, start: int, end: int) -> tuple[int, ...]:
+    """Unpack big-endian integers at `start`; raises MediaError when they reach past `end`."""
+    if start + struct.calcsize(">" + form) > end:
+        raise MediaError("a box is too short for its fields")
+    values: tuple[int, ...] = struct.unpack_from(">" + form, data, start)
+    return values
+
+
+def need(data: bytes, *path: bytes, within: BoxSpan | None = None) -> BoxSpan:
+    """Find a box that must be there, or raise InitError."""
+    span = within
+    for kind in path:
+        start, end = (span.payload, span.end) if span else (0, len(data))
+        span = next((s for s in children(data, start, end) if s.kind == kind), None)
+        if span is None:
+            raise InitError(f"the movie box lacks {kind!r}")
+    assert span is not None
+    return span
+
+
+def read_init(ftyp: bytes, moov: bytes) -> Init:
+    """Read a whole `moov` box. Raises MediaError (NoVideoError when only video is missing)."""
+    top = need(moov, b"moov")
+    traks = [span for span in children(moov, top.payload, top.end) if span.kind == b"trak"]
+    if len(traks) > MAX_TRACKS:
+        raise InitError(f"{len(traks)} tracks, at most {MAX_TRACKS} are allowed")
+    movie_timescale = read_timescale(moov, need(moov, b"mvhd", within=top))
+    defaults = _read_defaults(moov)
+    tracks = tuple(_read_track(moov, trak, movie_timescale, defaults) for trak in traks)
+    if len({track.track_id for track in tracks}) != len(tracks):
+        raise InitError("two tracks have the same number")
+    init = Init(ftyp, moov, tracks)
+    _ = init.video
+    return init
+
+
+def read_timescale(moov: bytes, header: BoxSpan) -> int:
+    """Read the ticks per second of an `mvhd` or `mdhd` (8.2.2, 8.4.2)."""
+    (version,) = unpack("B", moov, header.payload, header.end)
+    (timescale,) = unpack("I", moov, header.payload + (20 if version else 12), header.end)
+    if not timescale:
+        raise InitError("a time scale of zero")
+    return timescale
+
+
+def _read_defaults(moov: bytes) -> dict[int, SampleDefaults]:
+    mvex = find(moov, b"moov", b"mvex")
+    if mvex is None:
+        return {}
+    defaults = {}
+    for span in children(moov, mvex.payload, mvex.end):
+        if span.kind == b"trex":
+            track_id, *values = unpack("5I", moov, span.payload + 4, span.end)
+            defaults[track_id] = SampleDefaults(*values)
+    return defaults
+
+
+def _read_track(
+    moov: bytes, trak: BoxSpan, movie_timescale: int, defaults: Mapping[int, SampleDefaults]
+) -> Track:
+    tkhd = need(moov, b"tkhd", within=trak)
+    (version,) = unpack("B", moov, tkhd.payload, tkhd.end)
+    (track_id,) = unpack("I", moov, tkhd.payload + (20 if version else 12), tkhd.end)
+    timescale = read_timescale(moov, need(moov, b"mdia", b"mdhd", within=trak))
+    hdlr = need(moov, b"mdia", b"hdlr", within=trak)
+    (handler,) = unpack("I", moov, hdlr.payload + 8, hdlr.end)
+    track = Track(
+        track_id=track_id,
+        handler=handler.to_bytes(4, "big").decode("latin-1"),
+        timescale=timescale,
+        codec="",
+        delay=_read_delay(moov, trak, timescale, movie_timescale),
+        defaults=defaults.get(track_id, SampleDefaults()),
+    )
+    stsd = need(moov, b"mdia", b"minf", b"stbl", b"stsd", within=trak)
+    return _with_sample_entry(track, moov, stsd)
+
+
+def _with_sample_entry(track: Track, moov: bytes, stsd: BoxSpan) -> Track:
+    """Complete `track` from the first entry of its sample descriptions (8.5.2, 12.1.3, 12.2.3)."""
+    entry = next(children(moov, stsd.payload + 8, stsd.end), None)
+    if entry is None:
+        raise InitError("a track without a sample description")
+    codec = entry.kind.decode("ascii")
+    if track.handler == VIDEO:
+        width, height = unpack("2H", moov, entry.payload + 24, entry.end)
+        if codec == "mp4v":
+            codec = _OBJECT_TYPES.get(_object_type(moov, entry), codec)
+        return attrs.evolve(track, codec=codec, width=width, height=height)
+    if track.handler == AUDIO:
+        (channels,) = unpack("H", moov, entry.payload + 16, entry.end)
+        (rate,) = unpack("H", moov, entry.payload + 24, entry.end)
+        return attrs.evolve(
+            track, codec=codec, channels=channels, sample_rate=rate or track.timescale
+        )
+    return attrs.evolve(track, codec=codec)
+
+
+def _object_type(moov: bytes, entry: BoxSpan) -> int:
+    """Read which format an `mp4v` entry really holds (ISO/IEC 14496-1, 7.2.6); 0: unknown."""
+    for span in children(moov, entry.payload + 78, entry.end):
+        if span.kind != b"esds":
+            continue
+        at = _descriptor(moov, span.payload + 4, span.end, tag=3)
+        (flags,) = unpack("B", moov, at + 2, span.end)
+        at += 3 + (2 if flags & 0x80 else 0)
+        if flags & 0x60:  # a URL or a clock reference: nobody writes these into files
+            return 0
+        at = _descriptor(moov, at, span.end, tag=4)
+        return unpack("B", moov, at, span.end)[0]
+    return 0
+
+
+def _descriptor(moov: bytes, at: int, end: int, *, tag: int) -> int:
+    """Return where the content of the descriptor at `at` begins."""
+    if unpack("B", moov, at, end)[0] != tag:
+        raise InitError(f"descriptor {tag} is missing")
+    for length in range(1, 5):
+        if not unpack("B", moov, at + length, end)[0] & 0x80:
+            return at + length + 1
+    raise InitError("a descriptor's size has no end")
+
+
+def _read_delay(moov: bytes, trak: BoxSpan, timescale: int, movie_timescale: int) -> Fraction:
+    """Read by how much an edit list moves a track, in seconds (8.6.6).
+
+    Empty edits move it back, the first real edit's media time moves it forward; a recording
+    that camd has begun and could not finish has these two and no others.
+    """
+    edts = next((s for s in children(moov, trak.payload, trak.end) if s.kind == b"edts"), None)
+    if edts is None:
+        return Fraction(0)
+    elst = need(moov, b"elst", within=edts)
+    version, _, count = unpack("BxHI", moov, elst.payload, elst.end)
+    form, size = ("Qq", 20) if version else ("Ii", 12)
+    delay = Fraction(0)
+    for index in range(min(count, 16)):
+        duration, media_time = unpack(form, moov, elst.payload + 8 + index * size, elst.end)
+        if media_time != -1:
+            return delay - Fraction(media_time, timescale)
+        delay += Fraction(duration, movie_timescale)
+    return delay

@@ -1,0 +1,189 @@
+"""Finds out how far an interrupted segment is whole, and rebuilds its index from its own bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import attrs
+
+from camd.mp4.boxes import DEFAULT_LIMITS, MediaError
+from camd.mp4.fragments import Fragment
+from camd.mp4.h26x.leading_pictures import leading_frames
+from camd.mp4.init import Init
+from camd.mp4.inspect import HEAD_SIZE, read_segment_head
+from camd.mp4.movie_fragment import read_moof
+from camd.mp4.segment import CHECK_SIZE, HASHED_FROM, SegmentIndex, checksum_of, read_check
+from camd.mp4.segment_metadata import SegmentMetadata
+
+Read = Callable[[int, int], bytes]  # offset, size -> bytes; fewer at the end of the file
+
+_HEAD_LIMIT = DEFAULT_LIMITS[b"moov"] + HEAD_SIZE
+_PIECE = 1 << 20
+
+
+@attrs.frozen
+class InterruptedSegment:
+    """What an interrupted segment still holds: `index` describes its first `whole_bytes`."""
+
+    index: SegmentIndex
+    whole_bytes: int
+    torn_bytes: int
+    fragments: int
+
+
+@attrs.frozen
+class _Found:
+    """A fragment whose boxes are there; its bytes may still be damaged."""
+
+    start: int
+    moof: bytes
+    media_at: int  # where the mdat's content begins, from `start`
+    size: int  # of moof and mdat
+    checksum: int
+    synced_bytes: int
+
+    @property
+    def end(self) -> int:
+        return self.start + self.size
+
+
+def read_interrupted(read: Read, size: int, *, every: bool = False) -> InterruptedSegment | None:
+    """Read an interrupted segment of `size` bytes; None when it has not one whole fragment.
+
+    Of a sealed one, `size` is where its final `moov` begins. Reads the headers of everything, and
+    all bytes of what was written behind the last sync that the file knows of; with `every`, all
+    bytes of the file. Raises MediaError when the file does not begin as a segment, and what
+    `read` raises.
+    """
+    init, identity, start = read_head(read)
+    found = list(_walk(read, start, size))
+    durable = max((fragment.synced_bytes for fragment in found), default=0)
+    index: SegmentIndex | None = None
+    whole, count = start, 0
+    for fragment in found:
+        if (every or fragment.end > durable) and not _intact(read, fragment):
+            break
+        try:
+            index = _take(read, index, init, identity, fragment)
+        except MediaError:
+            break
+        whole, count = fragment.end + CHECK_SIZE, count + 1
+    if index is None or not index.frames:
+        return None
+    return InterruptedSegment(index, whole, size - whole, count)
+
+
+def read_fragments(read: Read, start: int, end: int, index: SegmentIndex) -> list[Fragment]:
+    """Read the fragments that a growing file holds between two bytes, as they came.
+
+    `index` is the file's. Raises MediaError, and what `read` raises.
+    """
+    fragments = []
+    track = index.init.video
+    for found in _walk(read, start, end):
+        runs = tuple(
+            index.in_stream(run)
+            for run in read_moof(found.moof, index.init, found.media_at, found.size)
+        )
+        video = next((run for run in runs if run.track_id == track.track_id), None)
+        mdat = read(found.start + len(found.moof), found.size - len(found.moof))
+        fragments.append(Fragment(found.moof, mdat, runs, video, track.timescale))
+    return fragments
+
+
+def read_head(read: Read) -> tuple[Init, SegmentMetadata, int]:
+    """Read what a segment begins with, and where its first fragment lies. Raises MediaError."""
+    head = read(0, HEAD_SIZE)
+    try:
+        init, identity = read_segment_head(head)
+    except MediaError:
+        head = read(0, _HEAD_LIMIT)  # a movie box of unusual size
+        init, identity = read_segment_head(head)
+    at = HASHED_FROM
+    for _ in ("moov", "uuid"):
+        at += int.from_bytes(head[at : at + 4], "big")
+    return init, identity, at
+
+
+def leading_frames_of(read: Read, size: int) -> int | None:
+    """Count the frames at the beginning of a segment that cannot be shown; None: not known.
+
+    Its fragments, sealed or not, lie within `size` bytes. Reads the first one. Raises MediaError
+    when the file does not begin as a segment, and what `read` raises.
+    """
+    init, _, start = read_head(read)
+    found = _find(read, start, size)
+    return leading_frames(init, _fragment(read, init, found)) if found else None
+
+
+def _fragment(read: Read, init: Init, found: _Found) -> Fragment:
+    """Read a whole fragment. Raises MediaError."""
+    runs = read_moof(found.moof, init, found.media_at, found.size)
+    track = init.video
+    video = next((run for run in runs if run.track_id == track.track_id), None)
+    mdat = read(found.start + len(found.moof), found.size - len(found.moof))
+    return Fragment(found.moof, mdat, runs, video, track.timescale)
+
+
+def _walk(read: Read, at: int, size: int) -> Iterator[_Found]:
+    """Find fragments for as long as their boxes follow each other and lie within the file."""
+    while (found := _find(read, at, size)) is not None:
+        yield found
+        at = found.end + CHECK_SIZE
+
+
+def _find(read: Read, at: int, size: int) -> _Found | None:
+    moof_size = _size_of(read(at, 8), b"moof")
+    header = read(at + moof_size, 16)
+    mdat_size, header_size = _size_of(header, b"mdat"), 8
+    if header[:8] == b"\0\0\0\x01mdat":
+        mdat_size, header_size = int.from_bytes(header[8:16], "big"), 16
+    end = at + moof_size + mdat_size
+    if not moof_size or not mdat_size or end + CHECK_SIZE > size:
+        return None
+    check = read_check(read(end, CHECK_SIZE))
+    if check is None or check.synced_bytes > at:
+        return None
+    return _Found(
+        start=at,
+        moof=read(at, moof_size),
+        media_at=moof_size + header_size,
+        size=end - at,
+        checksum=check.checksum,
+        synced_bytes=check.synced_bytes,
+    )
+
+
+def _size_of(header: bytes, kind: bytes) -> int:
+    """Return a box's size when it is of this kind and not too large, else 0."""
+    size = int.from_bytes(header[:4], "big")
+    return size if header[4:8] == kind and 8 <= size <= DEFAULT_LIMITS[kind] else 0
+
+
+def _intact(read: Read, fragment: _Found) -> bool:
+    """Compare a fragment with its checksum."""
+
+    def pieces() -> Iterator[bytes]:
+        at = fragment.start
+        while at < fragment.end and (piece := read(at, min(_PIECE, fragment.end - at))):
+            yield piece
+            at += len(piece)
+
+    return checksum_of(pieces(), fragment.synced_bytes) == fragment.checksum
+
+
+def _take(
+    read: Read,
+    index: SegmentIndex | None,
+    init: Init,
+    identity: SegmentMetadata,
+    found: _Found,
+) -> SegmentIndex:
+    """Record a fragment; the first one makes the index. Raises MediaError."""
+    runs = read_moof(found.moof, init, found.media_at, found.size)
+    if index is None:
+        first = _fragment(read, init, found)
+        index = SegmentIndex(init, first, identity, header_size=found.start)
+    index.check(runs)
+    index.record(runs, found.size)
+    return index

@@ -1,0 +1,144 @@
+"""A fragment whose samples get other times: its `moof` made anew, its media data untouched. Pure.
+
+ISO/IEC 14496-12 clauses 8.8.4 to 8.8.12.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Mapping
+
+import attrs
+
+from camd.mp4.boxes import box, full_box
+from camd.mp4.fragments import Fragment
+from camd.mp4.init import need
+from camd.mp4.movie_fragment import TrackRun, big_endian
+
+_TFHD_SIZE = 16
+_TFDT_SIZE = 20
+_TRUN_HEAD_SIZE = 20
+_TRUN_SAMPLE_SIZE = 16
+_BOX = 8
+
+_DEFAULT_BASE_IS_MOOF = 0x020000
+_TRUN_FLAGS = 0x1 | 0x100 | 0x200 | 0x400 | 0x800  # data offset, durations, sizes, flags, offsets
+_SYNC = 0x02000000  # sample_depends_on = 2, a sync sample
+_NON_SYNC = 0x01010000  # sample_depends_on = 1, sample_is_non_sync_sample
+
+
+@attrs.frozen
+class SampleTimes:
+    """Times of one track's samples in a fragment, in ticks of the track.
+
+    `durations` and `composition` are None where they stay as they are.
+    """
+
+    decode_time: int
+    durations: array[int] | None = None
+    composition: array[int] | None = None
+
+
+def restamp(fragment: Fragment, times: Mapping[int, SampleTimes]) -> Fragment:
+    """Give the samples of the tracks in `times` their new times; other tracks keep theirs.
+
+    Where only decode times differ, the boxes stay as they are: the writer of the fragment puts
+    the decode times of its runs into them. Raises ValueError where counts do not agree.
+    """
+    runs = tuple(
+        _changed(run, times[run.track_id]) if run.track_id in times else run
+        for run in fragment.runs
+    )
+    moof = fragment.moof
+    if any(each.durations is not None or each.composition is not None for each in times.values()):
+        moof, runs = _build(fragment.moof, runs)
+    video_id = fragment.video.track_id if fragment.video else None
+    video = next((run for run in runs if run.track_id == video_id), None)
+    return attrs.evolve(fragment, moof=moof, runs=runs, video=video)
+
+
+def _changed(run: TrackRun, times: SampleTimes) -> TrackRun:
+    durations = run.durations if times.durations is None else times.durations
+    composition = run.composition if times.composition is None else times.composition
+    if len(durations) != run.count or (composition and len(composition) != run.count):
+        raise ValueError("other times for another number of samples")
+    return attrs.evolve(
+        run,
+        decode_time=times.decode_time,
+        durations=durations,
+        composition=composition,
+        duration=sum(durations),
+    )
+
+
+def _build(old: bytes, runs: tuple[TrackRun, ...]) -> tuple[bytes, tuple[TrackRun, ...]]:
+    """Build a `moof` of `runs`; returns it with the runs as they lie in it."""
+    header = need(old, b"moof", b"mfhd")
+    parts, placed = [old[header.start : header.end]], []
+    at = _BOX + len(parts[0])
+    moved = at + sum(_traf_size(run) for run in runs) - len(old)
+    for run in runs:
+        chunks = tuple(attrs.evolve(chunk, offset=chunk.offset + moved) for chunk in run.chunks)
+        tfdt_at = at + _BOX + _TFHD_SIZE + 12
+        run = attrs.evolve(run, chunks=chunks, tfdt_at=tfdt_at, tfdt_size=8)
+        parts.append(_traf(run))
+        placed.append(run)
+        at += _traf_size(run)
+    return box(b"moof", *parts), tuple(placed)
+
+
+def _traf_size(run: TrackRun) -> int:
+    truns = len(run.chunks) * _TRUN_HEAD_SIZE + run.count * _TRUN_SAMPLE_SIZE
+    return _BOX + _TFHD_SIZE + _TFDT_SIZE + truns
+
+
+def _traf(run: TrackRun) -> bytes:
+    tfhd = full_box(b"tfhd", 0, _DEFAULT_BASE_IS_MOOF, struct.pack(">I", run.track_id))
+    tfdt = full_box(b"tfdt", 1, 0, struct.pack(">q", run.decode_time))
+    composition = run.composition or array("i", bytes(4 * run.count))
+    table: array[int] = array("I", bytes(_TRUN_SAMPLE_SIZE * run.count))
+    table[0::4] = run.durations
+    table[1::4] = run.sizes
+    table[2::4] = array("I", (_SYNC if sync else _NON_SYNC for sync in run.sync))
+    table[3::4] = array("I", composition.tobytes())
+    rows = big_endian("I", table.tobytes()).tobytes()  # swapping twice is no change
+    truns, first = [], 0
+    for chunk in run.chunks:
+        begin, end = first * _TRUN_SAMPLE_SIZE, (first + chunk.count) * _TRUN_SAMPLE_SIZE
+        head = struct.pack(">Ii", chunk.count, chunk.offset)
+        truns.append(full_box(b"trun", 1, _TRUN_FLAGS, head, rows[begin:end]))
+        first += chunk.count
+    return box(b"traf", tfhd, tfdt, *truns)
+
+
+# --- Where the first sample of each track in a fragment belongs, when FFmpeg has moved it.
+
+_LONGER = 2  # times the next sample of sound: more is a pause, and no length of a packet
+
+
+def in_place(fragment: Fragment) -> Fragment:
+    """Put back the first samples that were moved; the fragment itself when none was."""
+    times = {}
+    for run in fragment.runs:
+        late = _late_picture(run, fragment.shown) if run is fragment.video else _late_sound(run)
+        if late:
+            durations = run.durations[:]
+            durations[0] -= late
+            times[run.track_id] = SampleTimes(run.decode_time + late, durations)
+    return restamp(fragment, times) if times else fragment
+
+
+def _late_picture(run: TrackRun, shown: int | None) -> int:
+    """By how much the first picture is shown later than its place says, in ticks."""
+    if shown is None:
+        return 0
+    late = shown - run.decode_time - (run.composition[0] if run.composition else 0)
+    return late if 0 < late <= run.durations[0] else 0
+
+
+def _late_sound(run: TrackRun) -> int:
+    """By how much the first packet outlasts the next one, in ticks; packets are alike."""
+    if run.count < 2 or run.durations[0] <= _LONGER * run.durations[1]:
+        return 0
+    return run.durations[0] - run.durations[1]

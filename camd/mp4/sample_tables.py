@@ -1,0 +1,220 @@
+"""The sample tables of one track, folded up while it is recorded (ISO/IEC 14496-12 clause 8.6).
+
+Memory is 4 bytes a sample, plus 8 whenever its duration or its composition offset differs from
+the one before; building the boxes is a few passes over arrays.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from array import array
+from collections.abc import Iterable
+from fractions import Fraction
+from itertools import groupby
+from typing import Literal
+
+from camd.mp4.boxes import MediaError, full_box
+from camd.mp4.init import Track
+from camd.mp4.movie_fragment import TrackRun
+
+_MAX_DELTA = 0x7FFF_FFFF  # ticks: longer ones are read as negative by common demuxers
+
+MAX_OFFSET_SECONDS = 600  # from track to track: more is no offset, but another clock
+
+
+class SegmentError(MediaError):
+    """A fragment that cannot become part of this segment."""
+
+
+class RunLengths:
+    """A sequence of numbers, stored as pairs of count and value."""
+
+    def __init__(self, typecode: Literal["I", "i"]) -> None:
+        self.counts: array[int] = array("I")
+        self.values: array[int] = array(typecode)
+
+    def extend(self, values: Iterable[int]) -> None:
+        """Append `values`."""
+        for value, group in groupby(values):
+            self.append(value, sum(1 for _ in group))
+
+    def append(self, value: int, count: int = 1) -> None:
+        """Append `value`, `count` times."""
+        if self.values and self.values[-1] == value:
+            self.counts[-1] += count
+        else:
+            self.counts.append(count)
+            self.values.append(value)
+
+    def replace_last(self, value: int) -> None:
+        """Put `value` in the place of the last number."""
+        if self.counts[-1] > 1:
+            self.counts[-1] -= 1
+        else:
+            self.counts.pop()
+            self.values.pop()
+        self.append(value)
+
+    def interleaved(self) -> bytes:
+        """Return count, value, count, value, … in big-endian order."""
+        pairs: array[int] = array("I", bytes(8 * len(self.counts)))
+        pairs[0::2] = self.counts
+        pairs[1::2] = array("I", self.values.tobytes())
+        return _big_endian(pairs)
+
+
+class SampleTable:
+    """What becomes of one track: samples in, sample tables out.
+
+    `base` is the stream's decode time that is zero in the growing file, where `zero` seconds are
+    on the timeline of all tracks. All other times are ticks behind it. When the stream's times
+    jump by what no file can hold, or back, `base` jumps along: the samples join on.
+    """
+
+    def __init__(self, track: Track, base: int, zero: Fraction | None = None) -> None:
+        self.track = track
+        self.base = base
+        self.zero = track.delay + Fraction(base, track.timescale) if zero is None else zero
+        self.begin = 0  # decode time of the first sample
+        self.end = 0  # decode time behind the last sample
+        self._first_presented = 0  # presentation time of the first sample
+        self._presented_from = 0
+        self._presented_until = 0
+        self._durations = RunLengths("I")
+        self._composition = RunLengths("i")
+        self._sizes: array[int] = array("I")
+        self._sync: array[int] = array("I")  # sample numbers, from 1
+        self._offsets: array[int] = array("Q")
+        self._chunks: array[int] = array("I")  # first chunk, samples in each, description; …
+
+    @property
+    def samples(self) -> int:
+        """How many samples there are."""
+        return len(self._sizes)
+
+    @property
+    def media_time(self) -> int:
+        """Which media time, counted from the first sample's decode time, is presented first.
+
+        That of the earliest sample. But when samples are presented before the sync sample that
+        they follow (an open group of pictures, cut), players would look for a sync sample
+        there and find none: then it is 0, and the file begins with a few ticks of nothing.
+        """
+        if self._presented_from < self._first_presented:
+            return 0
+        return max(0, self._presented_from - self.begin)
+
+    @property
+    def start_seconds(self) -> Fraction:
+        """When `media_time` is presented, on the stream's timeline."""
+        return self.zero + Fraction(self.begin + self.media_time, self.track.timescale)
+
+    @property
+    def end_seconds(self) -> Fraction:
+        """When the last sample ends to be decoded, on the stream's timeline."""
+        return self.zero + Fraction(self.end, self.track.timescale)
+
+    @property
+    def presented_seconds(self) -> Fraction:
+        """How long the track is presented from `media_time` on."""
+        ticks = self._presented_until - self.begin - self.media_time
+        return Fraction(max(0, ticks), self.track.timescale)
+
+    @property
+    def most_bytes(self) -> int:
+        """How large `boxes` are, at most."""
+        numbers = len(self._sizes) + len(self._sync) + len(self._chunks) + 2 * len(self._offsets)
+        pairs = len(self._durations.counts) + len(self._composition.counts)
+        return 4 * numbers + 8 * pairs + 6 * 20
+
+    def place(self, run: TrackRun, seconds: Fraction = Fraction(0)) -> int:
+        """Say at which decode time of the file `run` begins, if it is appended.
+
+        That is where it begins in the stream, unless its samples would last less than nothing or
+        longer than a file can say; then it joins on: to the sample before it, or, when it is the
+        first one, to what the other tracks have at `seconds`.
+        """
+        start = run.decode_time - self.base
+        if not self._sizes:
+            joined = max(0, round((seconds - self.zero) * self.track.timescale))
+            far = abs(start - joined) > MAX_OFFSET_SECONDS * self.track.timescale
+            return joined if start < 0 or far else start
+        hole, last = start - self.end, self._durations.values[-1]
+        if hole < -last or last + hole > max(last, _MAX_DELTA):
+            return self.end
+        return max(start, self.end - last + min(last, 1))
+
+    def check(self, run: TrackRun, begin: int) -> None:
+        """Raise SegmentError when `run` cannot follow at `begin`."""
+        if run.timescale != self.track.timescale:
+            raise SegmentError(f"track {run.track_id} has another time scale")
+        if run.tfdt_size == 4 and begin > 0xFFFF_FFFF:
+            raise SegmentError(f"track {run.track_id} is too long for 32-bit decode times")
+
+    def add(self, run: TrackRun, position: int, begin: int) -> None:
+        """Take the samples of `run`, which lies at `position` of the file and `begin`s there."""
+        if not self._sizes:
+            self.base = run.decode_time - begin
+            self.begin = self.end = self._presented_until = begin
+            self._first_presented = begin + (run.composition[0] if run.composition else 0)
+            self._presented_from = self._first_presented
+        elif begin != self.end:
+            self._bridge(begin - self.end)
+        elif abs(run.decode_time - self.base - begin) > self._durations.values[-1]:
+            self.base = run.decode_time - begin
+        self._present(run)
+        number = len(self._sizes) + 1
+        self._sync.extend(number + index for index, sync in enumerate(run.sync) if sync)
+        self._sizes.extend(run.sizes)
+        self._durations.extend(run.durations)
+        self._composition.extend(run.composition or (0 for _ in run.sizes))
+        self.end += run.duration
+        for chunk in run.chunks:
+            self._offsets.append(position + chunk.offset)
+            if not self._chunks or self._chunks[-2] != chunk.count:
+                self._chunks.extend((len(self._offsets), chunk.count, 1))
+
+    def boxes(self) -> Iterable[bytes]:
+        """Build every table of the `stbl` but the sample descriptions (8.6.1, 8.7)."""
+        yield _counted(b"stts", 0, len(self._durations.counts), self._durations.interleaved())
+        if any(self._composition.values):
+            version = int(min(self._composition.values) < 0)
+            pairs = self._composition
+            yield _counted(b"ctts", version, len(pairs.counts), pairs.interleaved())
+        if len(self._sync) < len(self._sizes):
+            yield _counted(b"stss", 0, len(self._sync), _big_endian(self._sync))
+        sizes = struct.pack(">II", 0, len(self._sizes)) + _big_endian(self._sizes)
+        yield full_box(b"stsz", 0, 0, sizes)
+        yield _counted(b"stsc", 0, len(self._chunks) // 3, _big_endian(self._chunks))
+        yield _counted(b"co64", 0, len(self._offsets), _big_endian(self._offsets))
+
+    def _bridge(self, hole: int) -> None:
+        """Let the last sample last until the next one begins; see `place`."""
+        bridged = self._durations.values[-1] + hole
+        self._durations.replace_last(bridged)
+        self.end += hole
+
+    def _present(self, run: TrackRun) -> None:
+        """Widen the time in which the track is presented by what `run` adds."""
+        if not run.composition:
+            self._presented_from = min(self._presented_from, self.end)
+            self._presented_until = max(self._presented_until, self.end + run.duration)
+            return
+        time = self.end
+        for duration, offset in zip(run.durations, run.composition, strict=True):
+            self._presented_from = min(self._presented_from, time + offset)
+            time += duration
+            self._presented_until = max(self._presented_until, time + offset)
+
+
+def _counted(kind: bytes, version: int, count: int, entries: bytes) -> bytes:
+    return full_box(kind, version, 0, struct.pack(">I", count), entries)
+
+
+def _big_endian(values: array[int]) -> bytes:
+    if sys.byteorder == "big":
+        return values.tobytes()
+    swapped = values[:]
+    swapped.byteswap()
+    return swapped.tobytes()

@@ -1,0 +1,1 @@
+"""Recording sessions: consumers of the hub that write files and account for each frame."""

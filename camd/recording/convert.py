@@ -1,0 +1,197 @@
+"""Makes Matroska of a sealed MP4, for those who asked for it.
+
+The MP4 goes only when the MKV is complete, durable and holds the same packets, byte for byte. What
+a crash cuts short is made again: see `conversions`.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import signal
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import chain
+from pathlib import Path
+
+import attrs
+import structlog
+import trio
+
+from camd.clock import now
+from camd.errors import Refusal
+from camd.ffmpeg.binary import FFmpegBinary
+from camd.ffmpeg.text.args import hash_arguments, remux_arguments
+from camd.model import Segment
+from camd.mp4.segment import HASHED_FROM
+from camd.runtime.child_process import Child, open_child
+from camd.storage.recovery.file_recovery import part_path
+from camd.storage.rules.naming import candidates, with_extension
+from camd.storage.storage import Storage
+
+log = structlog.get_logger("camd.remux")
+
+PATIENCE_SECONDS = 600.0
+SLOWEST_BYTES_PER_SECOND = 1_000_000  # of a disk for which a large file waits longer
+_MOST_OUTPUT = 64 * 1024  # bytes of a program's words that are kept
+_HASH = re.compile(r"^\d+,[va],\w+=([0-9a-f]+)$", re.MULTILINE)
+
+
+async def to_mkv(program: FFmpegBinary, storage: Storage, segment: Segment) -> Segment | None:
+    """Convert a sealed segment; return what replaces it, None when the MP4 had to stay.
+
+    Takes as long as copying the file does; runs FFmpeg twice more to compare the packets.
+    """
+    name = segment.filename
+    if name in storage.converting:
+        return None
+    storage.converting.add(name)
+    source, part = storage.folder / name, part_path(storage.folder, name)
+    patience = PATIENCE_SECONDS + segment.size_bytes / SLOWEST_BYTES_PER_SECOND
+    try:
+        with storage.leased(name), trio.move_on_after(patience):
+            if (made := await _made_before(program, storage, segment, source)) is not None:
+                return await _replace(storage, segment, source, made)
+            await storage.on_disk(lambda: part.unlink(missing_ok=True))  # of a crash
+            made = await _convert(program, storage, segment, source, part)
+            return await _replace(storage, segment, source, made)
+        log.error("mkv_failed", file=name, error=f"it took longer than {patience:.0f} s")
+    except (OSError, Refusal) as error:
+        log.error("mkv_failed", file=with_extension(name, "mkv"), error=str(error))
+    finally:
+        storage.converting.discard(name)
+        with trio.CancelScope(shield=True), trio.move_on_after(5):
+            await trio.to_thread.run_sync(_forget, part, abandon_on_cancel=True)
+    return None
+
+
+async def remove_superseded(program: FFmpegBinary, storage: Storage, name: str) -> bool:
+    """Remove an MP4 whose MKV is noted already, if it holds the same packets. Raises OSError."""
+    source, made = storage.folder / name, storage.folder / with_extension(name, "mkv")
+    with storage.leased(name), storage.leased(made.name):
+        packets = await _packets(program, source)
+        if not packets or packets != await _packets(program, made):
+            return False
+        await storage.on_disk(lambda: _remove(storage, source))
+    return True
+
+
+def _forget(part: Path) -> None:
+    with suppress(OSError):
+        part.unlink(missing_ok=True)
+
+
+async def _made_before(
+    program: FFmpegBinary, storage: Storage, segment: Segment, source: Path
+) -> Segment | None:
+    """Take over a whole MKV that the last life of the daemon had made, and not noted."""
+    name = with_extension(segment.filename, "mkv")
+    path = storage.folder / name
+    if not await storage.on_disk(path.exists) or await storage.knows(name):
+        return None
+    packets = await _packets(program, source)
+    try:
+        same = packets and packets == await _packets(program, path)
+    except OSError:
+        return None  # it is no media file, and not camd's
+    return await storage.on_disk(lambda: _described(segment, path)) if same else None
+
+
+async def _convert(
+    program: FFmpegBinary, storage: Storage, segment: Segment, source: Path, part: Path
+) -> Segment:
+    await _run(remux_arguments(str(program.path), source, part))
+    packets = await _packets(program, source)
+    if not packets or packets != await _packets(program, part):
+        raise OSError(f"{part.name} does not hold the packets of {source.name}")
+    names = chain(
+        [with_extension(source.name, "mkv")],
+        candidates(segment.camera_id, segment.start, "mkv"),
+    )
+    return await storage.on_disk(lambda: _publish(storage, segment, source, part, names))
+
+
+async def _replace(storage: Storage, segment: Segment, source: Path, made: Segment) -> Segment:
+    """Let the MKV take the place of the MP4."""
+    await storage.note_replaced(segment.filename, made)
+    await storage.on_disk(lambda: _remove(storage, source))
+    return made
+
+
+def _remove(storage: Storage, source: Path) -> None:
+    storage.disk.unlink(source)
+    storage.disk.sync_directory(source.parent)
+
+
+async def _packets(program: FFmpegBinary, path: Path) -> list[str]:
+    """Hash each stream's packets, whatever the container."""
+    output = await _run(hash_arguments(str(program.path), path))
+    return _HASH.findall(output.decode("ascii", "replace"))
+
+
+async def _run(arguments: Sequence[str]) -> bytes:
+    """Run a child that cannot outlive the daemon; return the end of what it wrote to stdout.
+
+    Raises OSError with its last words when it fails.
+    """
+    output, words = bytearray(), bytearray()
+    async with open_child(arguments) as child:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_collect, child, output)
+            while some := await child.read_errors():
+                _keep(words, some)
+        status = await child.wait()
+    if status == -signal.SIGXFSZ:
+        raise OSError(errno.EFBIG, "the Matroska file would be larger than a file may be here")
+    if status != 0:
+        lines = words.decode("utf-8", "replace").split("\n")
+        last = next((line for line in reversed(lines) if line.strip()), "it said nothing")
+        raise OSError(f"{Path(arguments[0]).name} ended with {status}: {last.strip()}")
+    return bytes(output)
+
+
+async def _collect(child: Child, output: bytearray) -> None:
+    while some := await child.read_output():
+        _keep(output, some)
+
+
+def _keep(buffer: bytearray, some: bytes) -> None:
+    buffer += some
+    del buffer[:-_MOST_OUTPUT]
+
+
+def _publish(
+    storage: Storage, segment: Segment, source: Path, part: Path, names: Iterator[str]
+) -> Segment:
+    """Make the file durable, hash it, and give it the first name that is free (I5).
+
+    The name of the MP4 need not be: a segment of the same second may have had it before, and
+    have become Matroska since.
+    """
+    with part.open("rb") as file:
+        with suppress(OSError):  # not every file system has modes
+            os.fchmod(file.fileno(), stat.S_IMODE(source.stat().st_mode))
+        os.fsync(file.fileno())
+    made = _described(segment, part)  # before it has its name: then it is noted at once
+    for name in names:
+        with suppress(FileExistsError):
+            storage.disk.move(part, storage.folder / name)
+            storage.disk.sync_directory(storage.folder)
+            return attrs.evolve(made, filename=name)
+    raise AssertionError("names never end")
+
+
+def _described(segment: Segment, path: Path) -> Segment:
+    """Describe the MKV that was made of a segment; reads all of it."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(HASHED_FROM)
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return attrs.evolve(
+        segment, filename=path.name, size_bytes=size, sha256=digest.hexdigest(), modified=now()
+    )

@@ -1,0 +1,249 @@
+"""The segment that a session is writing now, and what is known of it."""
+
+from __future__ import annotations
+
+import errno
+from contextlib import suppress
+from datetime import datetime, timedelta
+
+import attrs
+import structlog
+
+from camd import __version__
+from camd.clock import boot_id, monotonic, now, synchronised, to_unix_micros
+from camd.model import CameraId, Segment, SegmentState, SessionId
+from camd.mp4.boxes import MediaError
+from camd.mp4.fragments import Fragment, Init
+from camd.mp4.segment import SegmentIndex
+from camd.mp4.segment_metadata import SegmentMetadata
+from camd.recording.rules.book import OLDEST_FIRST_FRAME_SECONDS, SessionBook
+from camd.storage.rules.naming import candidates
+from camd.storage.segment_file import FileHarm, SegmentFile
+from camd.storage.space import SpaceMonitor
+from camd.storage.storage import Storage
+
+log = structlog.get_logger("camd.recorder")
+
+
+@attrs.frozen
+class Beginning:
+    """What a file begins with: `first` starts with a key frame, which was there at `start`."""
+
+    identity: str
+    init: Init
+    first: Fragment
+    start: datetime
+    number: int  # of the file in its session
+
+
+@attrs.frozen
+class SegmentWriter:
+    """One growing file, its place in the session, and where it begins."""
+
+    file: SegmentFile
+    camera_id: CameraId
+    session_id: SessionId
+    number: int
+    begin_seconds: float  # decode time of its first frame in the child's stream
+    start: datetime
+
+    @property
+    def name(self) -> str:
+        """Its file name."""
+        return self.file.path.name
+
+    @property
+    def end(self) -> datetime:
+        """When the last frame that is in it ends."""
+        return self.start + timedelta(seconds=self.file.index.duration_seconds)
+
+    @property
+    def bytes_per_second(self) -> float:
+        """How fast it grows in media time; 0 while it is empty."""
+        seconds = self.file.index.duration_seconds
+        return self.file.size_bytes / seconds if seconds > 0 else 0.0
+
+    def account(self, state: SegmentState) -> Segment:
+        """Describe it as it is now."""
+        index, track = self.file.index, self.file.index.init.video
+        return Segment(
+            filename=self.name,
+            camera_id=self.camera_id,
+            session_id=self.session_id,
+            number=self.number,
+            start=self.start,
+            end=self.end,
+            duration_seconds=index.duration_seconds,
+            frames=index.frames,
+            size_bytes=self.file.size_bytes,
+            sha256=self.file.sha256,
+            state=state,
+            codec=track.codec,
+            width=track.width,
+            height=track.height,
+            modified=now(),
+            certain=not self.file.doubtful,
+            leading_frames=index.leading_frames,
+        )
+
+    async def append(self, storage: Storage, fragment: Fragment, *, sync: bool) -> OSError | None:
+        """Append a fragment and sync; return why the sync failed: the fragment is in all the same.
+
+        Waits for the disk. Raises OSError when the fragment is not in the file, HarmedError when
+        the file was removed, moved or cut by another program.
+        """
+
+        def write() -> OSError | None:
+            self.file.look()
+            self.file.append([fragment])
+            try:
+                if sync:
+                    self.file.sync()
+            except OSError as error:
+                return error
+            return None
+
+        return await storage.on_disk(write)
+
+    async def seal(self, storage: Storage) -> OSError | None:
+        """Seal and close the file; return why that failed: it is closed all the same, and plays.
+
+        Waits for the disk. On a full one the guard's reserve makes room. Where the file may not
+        become larger (EFBIG), it stays open: see `split`. Raises HarmedError; then it stays open.
+        """
+        try:
+            await storage.on_disk(lambda: self._seal(storage.guard))
+        except OSError as error:
+            if error.errno != errno.EFBIG:
+                log.error("seal_failed", file=self.name, error=str(error))
+                storage.guard.suspect(error)
+            return error
+        return None
+
+    async def settle(self, storage: Storage, harm: FileHarm) -> Segment:
+        """Close a file that others have done something to, and describe what is left of it.
+
+        What was moved is sealed where it is; what was cut short, if anything whole is left.
+        Waits for the disk.
+        """
+
+        def finish() -> SegmentState:
+            try:
+                if harm is FileHarm.CUT:
+                    self.file.give_up_torn()
+                if harm is not FileHarm.REMOVED:
+                    self.file.seal()
+            except OSError as error:
+                log.error("seal_failed", file=self.name, error=str(error))
+                return SegmentState.MISSING if harm is FileHarm.CUT else SegmentState.INTERRUPTED
+            finally:
+                self.file.close()
+            return SegmentState.SEALED if harm is FileHarm.CUT else SegmentState.MISSING
+
+        state = await storage.on_disk(finish)
+        account = self.account(state)
+        if harm is FileHarm.REMOVED or (harm is FileHarm.CUT and state is SegmentState.MISSING):
+            account = attrs.evolve(account, frames=0, size_bytes=0, sha256=None)
+            return attrs.evolve(account, end=account.start, duration_seconds=0.0)
+        return account
+
+    async def close(self, storage: Storage) -> None:
+        """Close a file that could not be sealed. Waits for the disk."""
+        with suppress(OSError):
+            await storage.on_disk(self.file.close)
+
+    async def split(
+        self,
+        storage: Storage,
+        book: SessionBook,
+        init: Init,
+        number: int,
+        harm: FileHarm | None = None,
+    ) -> SegmentWriter | None:
+        """Move the newest groups of pictures into a file of their own, so that there is room.
+
+        With `harm`, the newest one, out of a file that is not in the folder any more. None when
+        that cannot be. The new file is durable before anything is taken off this one:
+        a crash in between leaves frames twice, and none nowhere. Waits for the disk. Raises
+        OSError; then this file is as it was.
+        """
+
+        def move() -> SegmentWriter | None:
+            file = self.file
+            if file.limit_bytes is not None:
+                storage.disk.learn_largest_file(storage.folder, file.limit_bytes)
+            mark = file.newest_mark if harm else file.cut_for_limit()
+            if mark is None and harm is not FileHarm.REMOVED:
+                return None
+            first, *rest = file.fragments_behind(mark)
+            before = file.index_before(mark) if mark else None
+            start = self.start + timedelta(seconds=before.duration_seconds if before else 0.0)
+            identity = file.index.identity.identity
+            moved = _create(storage, book, Beginning(identity, init, first, start, number))
+            try:
+                moved.file.append(rest)
+                moved.file.sync()
+                if mark and before:
+                    file.cut(mark, before)
+                else:
+                    file.frames_moved = file.index.frames
+            except OSError:
+                moved.file.close()
+                storage.disk.unlink(moved.file.path)
+                raise
+            return moved
+
+        try:
+            return await storage.on_disk(move)
+        except MediaError as error:
+            raise OSError(errno.EIO, str(error)) from error
+
+    def _seal(self, guard: SpaceMonitor) -> None:
+        try:
+            with suppress(OSError):  # a volume that is not there: the seal itself will say
+                self.file.look()
+            self._seal_with(guard)
+        except OSError as error:
+            if error.errno != errno.EFBIG:
+                self.file.close()
+            raise
+        self.file.close()
+
+    def _seal_with(self, guard: SpaceMonitor) -> None:
+        try:
+            self.file.seal()
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            guard.give_reserve()
+            self.file.seal()
+
+
+async def open_segment(storage: Storage, book: SessionBook, beginning: Beginning) -> SegmentWriter:
+    """Create the file with the fragment that it begins with; durable.
+
+    Waits for the disk. Raises OSError, and SegmentError when no file can begin so.
+    """
+    return await storage.on_disk(lambda: _create(storage, book, beginning))
+
+
+def _create(storage: Storage, book: SessionBook, beginning: Beginning) -> SegmentWriter:
+    first, start, number = beginning.first, beginning.start, beginning.number
+    age = (now() - start).total_seconds()
+    oldest = OLDEST_FIRST_FRAME_SECONDS + book.wish.preroll_seconds
+    story = SegmentMetadata(
+        camera_id=book.camera_id,
+        identity=beginning.identity,
+        session_id=book.session_id,
+        number=number,
+        start_micros=to_unix_micros(start),
+        monotonic_start=monotonic() - min(max(0.0, age), oldest),
+        boot_id=boot_id(),
+        synchronised=synchronised(),
+        software=f"camd {__version__}",
+    )
+    index = SegmentIndex(beginning.init, first, story)
+    taken = {segment.filename for segment in book.segments}  # also what was taken away
+    names = (name for name in candidates(book.camera_id, start) if name not in taken)
+    file = SegmentFile.create(storage.disk, storage.folder, names, index, first)
+    return SegmentWriter(file, book.camera_id, book.session_id, number, first.start_seconds, start)

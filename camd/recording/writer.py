@@ -1,0 +1,424 @@
+"""Turns what one camera delivers into the files of one session, and accounts for every frame.
+
+One task per session. It never drops anything by itself: what it cannot write goes into the
+ledger (I4), and it says "recording" only while bytes become durable (I7).
+"""
+
+from __future__ import annotations
+
+import errno
+
+import attrs
+import structlog
+import trio
+
+from camd.capture.consumer import (
+    CaptureBegan,
+    CapturedFragment,
+    CaptureEnded,
+    CaptureQueue,
+    ClockFound,
+    ClockStepped,
+    EndOfInput,
+    QueueItem,
+    QueueOverflowed,
+)
+from camd.clock import monotonic, now
+from camd.model import Cause, Gap, RecordingEventKind, Segment, SegmentState
+from camd.mp4.fragments import Init
+from camd.mp4.h26x.reheader import one_file
+from camd.mp4.segment import SegmentError
+from camd.recording.accounts import SessionAccounts, SessionObserver
+from camd.recording.rules.book import FrameLoss, SessionBook
+from camd.recording.rules.drops import DropDetector
+from camd.recording.rules.durability import WriteBackoff
+from camd.recording.rules.ledger import GapLedger, ResumePoint
+from camd.recording.rules.rotation import Rotation
+from camd.recording.segment_writer import Beginning, SegmentWriter, open_segment
+from camd.storage.rules.levels import SpaceNeed
+from camd.storage.segment_file import FileHarm, FileHarmedError
+from camd.storage.storage import Storage
+
+log = structlog.get_logger("camd.recorder")
+
+CUT_SHORT_SECONDS = 5.0
+
+
+@attrs.define(eq=False)
+class SessionWriter:
+    """One session's writer. `rotation` may be replaced while it runs."""
+
+    identity: str
+    book: SessionBook
+    queue: CaptureQueue
+    storage: Storage
+    observer: SessionObserver
+    rotation: Rotation
+    sync_seconds: float | None  # None: only when a segment is sealed
+    holes: DropDetector = attrs.field(factory=DropDetector)
+    _init: Init | None = attrs.field(default=None, init=False)
+    _open: SegmentWriter | None = attrs.field(default=None, init=False)
+    _number: int = attrs.field(default=0, init=False)
+    _sync_due: float | None = attrs.field(default=None, init=False)  # monotonic seconds
+    _brake: WriteBackoff = attrs.field(factory=WriteBackoff, init=False)
+    _ledger: GapLedger = attrs.field(init=False)
+    accounts: SessionAccounts = attrs.field(init=False)
+    _finishing: bool = attrs.field(default=False, init=False)
+    _done: bool = attrs.field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._ledger = GapLedger(self.book, self.holes)
+        self.accounts = SessionAccounts(self.book, self.storage, self.observer)
+
+    def resume(self, there: ResumePoint) -> None:
+        """Continue a session with segments: the time since the newest one is `daemon_down`.
+
+        Unless the ledger has some of it: a kill may come between an entry and the next frame.
+        """
+        self._number = self.book.segments[-1].number + 1
+        self._ledger.resume(there.until, there.moved, exact=there.exact)
+
+    async def record(self) -> None:
+        """Write until Finish comes out of the queue; then everything is sealed and ledgered.
+
+        When it is cut short, by a bug elsewhere or a second signal, what is queued is written
+        and sealed all the same, within a few seconds.
+        """
+        try:
+            await self._record()
+        finally:
+            if not self._done:
+                with trio.CancelScope(shield=True), trio.move_on_after(CUT_SHORT_SECONDS):
+                    await self._cut_short()
+
+    async def _record(self) -> None:
+        while not self._finishing:
+            item: QueueItem | None = None
+            with trio.move_on_after(self._until_sync()):
+                item = await self.queue.get()
+            if isinstance(item, EndOfInput):
+                self._finishing = True
+            elif item is None:
+                await self._sync()
+            else:
+                await self._take(item)
+        await self.accounts.enter(self._ledger.source_over())
+        await self._seal()
+        await self.accounts.enter(self._ledger.finish(self.book.until or now()))
+        self._done = True
+
+    async def _cut_short(self) -> None:
+        """Account for the fragment that was in hand, then finish as usual."""
+        if self._ledger.lose_in_hand(now(), "was interrupted"):
+            await self._seal()
+        self.queue.put(EndOfInput())
+        await self._record()
+
+    async def _take(self, item: QueueItem) -> None:
+        match item:
+            case CaptureBegan(init):
+                self._init = init
+            case CapturedFragment():
+                self._init = item.init or self._init
+                if self.book.segments or self._began_with(item):
+                    self._ledger.took(item.fragment.frames)
+                    await self._capture(item)
+            case QueueOverflowed(start, end, frames):
+                self._ledger.took(frames)
+                await self._seal()
+                why = "dropped the oldest frames in memory"
+                self._ledger.lose(FrameLoss(start, end, frames, Cause.STORAGE_SLOW, why))
+                await self.accounts.enter(self._ledger.settle_losses())
+            case ClockFound(by, moment):
+                await self.accounts.enter(self.book.clock_set(by, moment))
+            case ClockStepped(by, moment):
+                await self.accounts.enter(self._ledger.set_clock(by, moment))
+            case CaptureEnded():
+                await self.accounts.enter(self._ledger.source_over())
+                await self._seal()
+                await self.accounts.enter(self._ledger.settle_losses())
+                self._ledger.run_ended(item)
+                if item.cause is not None:
+                    self.book.wait_for(item.reason)
+
+    def _began_with(self, captured: CapturedFragment) -> bool:
+        """Whether a session without a file can begin here, or has lost frames that are counted.
+
+        A session begins with a key frame; what a source sends before that is not part of it.
+        """
+        return captured.fragment.starts_with_sync or self.book.frames_captured > 0
+
+    # --- fragments ---
+
+    async def _capture(self, captured: CapturedFragment) -> None:
+        """Write a fragment, or count it as lost."""
+        fragment = captured.fragment
+        level = self.storage.published.value.level
+        stopped_by = self._brake.stopped_by(level, monotonic())
+        if stopped_by is not None:
+            await self._pause(stopped_by, level.value)
+            self._ledger.lose_fragment(captured, stopped_by, "paused until storage is usable again")
+            return
+        try:
+            if self._open is not None and fragment.starts_with_sync and self._due(captured):
+                await self._rotate()
+            if self._open is None:
+                if not fragment.frames:
+                    return  # sound before the first picture is not missing anywhere
+                if not fragment.starts_with_sync:
+                    cause = self._ledger.latest_cause
+                    self._ledger.lose_fragment(captured, cause, "waited for the next key frame")
+                    return
+                await self._begin(captured)
+            else:
+                await self._append(captured)
+        except OSError as error:
+            if error.errno != errno.EFBIG or not await self._go_on_in_another(captured):
+                await self._write_failed(error, captured)
+        except SegmentError as error:
+            await self._does_not_fit(error, captured)
+        except FileHarmedError as error:
+            await self._harmed(error.harm)
+            await self._capture(captured)
+
+    def _due(self, captured: CapturedFragment) -> bool:
+        """Whether to cut here: by time or size, or the file's header or times are not true here."""
+        assert self._open is not None
+        assert self._init is not None
+        fragment = captured.fragment
+        if not one_file(self._open.file.index.init, self._init):
+            return True
+        if self._ledger.clock_was_set or self._open.file.ends_before(fragment):
+            return True
+        return self.rotation.due(
+            number=self._open.number,
+            seconds=fragment.start_seconds - self._open.begin_seconds,
+            size_bytes=self._open.file.size_bytes,
+            next_bytes=fragment.size_bytes,
+            frame_seconds=fragment.duration_seconds / max(1, fragment.frames),
+        )
+
+    async def _begin(self, captured: CapturedFragment) -> None:
+        """Open a segment with a fragment that starts with a key frame. Raises OSError.
+
+        The first fragment of a segment is synced at once: "started" means durable (I7), and a
+        power cut just after a rotation leaves no file without footage (I1).
+        """
+        assert self._init is not None
+        start = self._ledger.start_of(captured)
+        # What is missing before the file is in the ledger before the file is there: after a crash
+        # in between, another entry joins on; the other way round there would be a hole (I4).
+        await self.accounts.enter(self._ledger.begin(start, captured.fragment))
+        beginning = Beginning(self.identity, self._init, captured.fragment, start, self._number)
+        self._open = await open_segment(self.storage, self.book, beginning)
+        self._number += 1
+        account, dropped = self._wrote(captured, self._open.file.size_bytes)
+        self._synced()
+        await self.accounts.announce(account)
+        await self.accounts.enter(dropped)
+        self._brake.worked()
+
+    async def _append(self, captured: CapturedFragment) -> None:
+        """Append to the open segment, and sync when it is due.
+
+        Raises OSError when the fragment is not in the file; a sync that fails is dealt with here.
+        """
+        assert self._open is not None
+        due = self._sync_due is not None and monotonic() >= self._sync_due
+        before = self._open.file.size_bytes
+        failure = await self._open.append(self.storage, captured.fragment, sync=due)
+        _, dropped = self._wrote(captured, self._open.file.size_bytes - before)
+        if failure is None and due:
+            self._synced()
+        elif self._sync_due is None and self.sync_seconds is not None:
+            self._sync_due = monotonic() + self.sync_seconds
+        await self.accounts.enter(dropped)
+        if failure is not None:
+            await self._write_failed(failure, None)
+        else:
+            self._brake.worked()
+
+    def _wrote(self, captured: CapturedFragment, grown: int) -> tuple[Segment, list[Gap]]:
+        """Account for a fragment that is in the file; what it shows to be missing is returned."""
+        assert self._open is not None
+        self.storage.guard.wrote(self.book.session_id, grown)
+        dropped = self._ledger.wrote(captured, self._open.end)
+        account = self._open.account(SegmentState.OPEN)
+        self.book.wrote(account, captured.fragment.frames, grown, monotonic())
+        self.storage.growing(account, self._open.file.synced_bytes)
+        return account, dropped
+
+    async def _does_not_fit(self, error: SegmentError, captured: CapturedFragment) -> None:
+        """A fragment cannot follow in this file (a long hole, other tracks): begin another."""
+        log.warning("segment_ended", session=self.book.session_id, why=str(error))
+        begun = self._open is not None
+        await self._seal()
+        if begun and captured.fragment.starts_with_sync:
+            await self._capture(captured)
+        else:
+            self._ledger.lose_fragment(captured, Cause.ENCODER_EXIT, str(error))
+
+    async def _go_on_in_another(self, captured: CapturedFragment) -> bool:
+        """Write a fragment that the open file may not grow by; False when there is no such file.
+
+        Nothing is lost where a group of pictures begins with it, or the newest one in the file
+        can be moved into the next.
+        """
+        if self._open is None:
+            return False
+        log.info("file_size_limit_met", session=self.book.session_id, file=self._open.name)
+        opened = self._open
+        if captured.fragment.starts_with_sync:
+            await self._seal()
+        else:
+            moved = await self._split(opened)
+            await (self._seal_file(opened) if moved else self._seal())
+            if not moved:
+                why = "a file may not become so large; waited for the next key frame"
+                self._ledger.lose_fragment(captured, Cause.STORAGE_ERROR, why)
+                return True
+        await self._capture(captured)
+        return True
+
+    async def _split(self, opened: SegmentWriter, harm: FileHarm | None = None) -> bool:
+        """Move the newest pictures of a file into the next one, which is open then."""
+        before = opened.file.size_bytes
+        try:
+            init = opened.file.index.init  # the header of what is in it, not of what comes
+            moved = await opened.split(self.storage, self.book, init, self._number, harm)
+        except OSError as error:
+            log.error("split_failed", file=opened.name, error=str(error))
+            return False
+        if moved is None:
+            return False
+        self._open = moved
+        self._number += 1
+        self.book.replace(opened.account(SegmentState.OPEN))
+        account = moved.account(SegmentState.OPEN)
+        self.book.replace(account)
+        grown = moved.file.size_bytes + opened.file.size_bytes - before
+        self.storage.guard.wrote(self.book.session_id, grown)
+        self.storage.growing(account, moved.file.synced_bytes)
+        await self.accounts.announce(account)
+        return True
+
+    # --- durability ---
+
+    def _until_sync(self) -> float:
+        """Seconds until what was written must be synced although nothing new has come."""
+        return float("inf") if self._sync_due is None else max(0.0, self._sync_due - monotonic())
+
+    async def _sync(self) -> None:
+        assert self._open is not None
+        file = self._open.file
+        try:
+            await self.storage.on_disk(file.sync)
+        except OSError as error:
+            await self._write_failed(error, None)
+        else:
+            self._synced()
+            self.storage.growing(self._open.account(SegmentState.OPEN), file.synced_bytes)
+
+    def _synced(self) -> None:
+        self._sync_due = None
+        self.book.synced(monotonic())
+
+    async def _rotate(self) -> None:
+        """Seal, and promise room for the next minute of a session without an end."""
+        assert self._open is not None
+        need = SpaceNeed(self._open.bytes_per_second, None)
+        await self._seal()
+        if self.book.wish.duration is None:
+            self.storage.guard.renew(self.book.session_id, need.bytes)
+
+    async def _seal(self) -> None:
+        """Seal the open segment, if there is one; a failure leaves it playable, and is told."""
+        while self._open is not None:
+            opened, self._open, self._sync_due = self._open, None, None
+            await self._seal_file(opened)
+
+    async def _seal_file(self, opened: SegmentWriter) -> None:
+        """Seal one file; what has no room in it is then in another one, which is open."""
+        before, state = opened.file.size_bytes, SegmentState.SEALED
+        try:
+            error = await opened.seal(self.storage)
+        except FileHarmedError as harmed:
+            await self._settle_harm(opened, harmed.harm)
+            return
+        if error is not None and error.errno == errno.EFBIG:
+            if self._open is None and await self._split(opened):
+                before = opened.file.size_bytes
+                error = await opened.seal(self.storage)
+            if error is not None:
+                await opened.close(self.storage)
+        if error is None:
+            self.book.synced(monotonic())
+        else:
+            state = SegmentState.INTERRUPTED
+            self.observer.news(
+                RecordingEventKind.ERROR, opened.name, f"seal failed: {error.strerror}"
+            )
+        self.storage.guard.wrote(self.book.session_id, opened.file.size_bytes - before)
+        account = opened.account(state)
+        self.book.replace(account)
+        await self.storage.note_segment(account)
+        await self.accounts.enter(self._ledger.close_holes())
+        self.accounts.check(self._ledger.undecided_frames)
+        if state is SegmentState.SEALED:
+            self.observer.sealed(account)
+
+    # --- what others do to the file ---
+
+    async def _harmed(self, harm: FileHarm) -> None:
+        """Go on in another file, at once where the newest pictures can still be read."""
+        assert self._open is not None
+        opened, self._open, self._sync_due = self._open, None, None
+        if harm is not FileHarm.CUT:
+            await self._split(opened, harm)
+        await self._settle_harm(opened, harm)
+
+    async def _settle_harm(self, opened: SegmentWriter, harm: FileHarm) -> None:
+        """Say what is left of a file, and enter what is not."""
+        log.error("file_harmed", file=opened.name, what=harm.value)
+        until, frames = opened.end, opened.file.index.frames - opened.file.frames_moved
+        before = opened.file.size_bytes
+        left = await opened.settle(self.storage, harm)
+        there = 0 if left.state is SegmentState.MISSING else left.size_bytes
+        self.storage.guard.stored_bytes += there - before
+        self.book.replace(left)
+        if lost := frames - left.frames:
+            self.book.unwrote(lost)
+            start = left.end if left.frames else left.start
+            action = f"{opened.name} {harm.value} by somebody else; began a new file"
+            loss = FrameLoss(start, until, lost, Cause.FILE_REMOVED, action)
+            await self.accounts.enter([self.book.lost(loss)])
+        await self.storage.note_segment(left)
+        self.accounts.tell_error(f"{opened.name} {harm.value}")
+        if left.state is SegmentState.SEALED:
+            self.observer.sealed(left)
+        if self._open is None:
+            self._ledger.latest_cause = Cause.FILE_REMOVED
+            self.book.wait_for(f"the file {harm.value}")
+        else:
+            self._synced()
+        self.accounts.check(self._ledger.undecided_frames)
+
+    # --- trouble ---
+
+    async def _pause(self, cause: Cause, reason: str) -> None:
+        if self._brake.paused is not None:
+            return
+        self._brake.paused = cause
+        await self._seal()
+        self.book.wait_for(f"storage: {reason}")
+        self.accounts.tell_error(f"storage: {reason}")
+        self.observer.failed(cause)
+
+    async def _write_failed(self, error: OSError, captured: CapturedFragment | None) -> None:
+        """Seal what is there, ledger the fragment, and try again later."""
+        cause = self._brake.failed(error, monotonic())
+        log.error("write_failed", session=self.book.session_id, error=str(error))
+        self.storage.guard.suspect(error)
+        await self._pause(cause, error.strerror or "error")
+        if captured is not None:
+            self._ledger.lose_fragment(captured, cause, "sealed the file, tried again later")

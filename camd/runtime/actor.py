@@ -1,0 +1,144 @@
+"""How an actor is asked: a bounded mailbox in which nobody waits for ever.
+
+A memory channel for replies loses callers: closed without an answer, answered twice, or dropped
+while buffered, somebody hangs. So every request travels in an `Ask` with a one-shot answer cell,
+and a mailbox that closes refuses every caller who still waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Generic, TypeVar
+
+import attrs
+import outcome
+import structlog
+import trio
+
+Req = TypeVar("Req")
+
+
+class ActorGoneError(Exception):
+    """The actor ended before it answered."""
+
+
+@attrs.define(eq=False)
+class Ask(Generic[Req]):
+    """One request and the cell for its answer."""
+
+    request: Req
+    _done: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _outcome: outcome.Outcome[Any] | None = attrs.field(default=None, init=False)
+
+    def answer(self, value: object) -> None:
+        """Give the caller a value; only the first answer counts."""
+        self._settle(outcome.Value(value))
+
+    def refuse(self, error: BaseException) -> None:
+        """Raise `error` at the caller; only the first answer counts."""
+        self._settle(outcome.Error(error))
+
+    @property
+    def settled(self) -> bool:
+        """Whether the caller has been answered."""
+        return self._outcome is not None
+
+    def _settle(self, result: outcome.Outcome[Any]) -> None:
+        if self._outcome is None:
+            self._outcome = result
+            self._done.set()
+
+    async def wait(self) -> Any:
+        """Wait for the answer: return it, or raise what the actor refused with."""
+        await self._done.wait()
+        assert self._outcome is not None
+        return self._outcome.unwrap()
+
+
+@attrs.define(eq=False)
+class Mailbox(Generic[Req]):
+    """A bounded queue of asks; when it is full the asker waits and may be cancelled."""
+
+    size: int = 64
+    _pending: set[Ask[Req]] = attrs.field(factory=set, init=False)
+    _send: trio.MemorySendChannel[Ask[Req]] = attrs.field(init=False)
+    _receive: trio.MemoryReceiveChannel[Ask[Req]] = attrs.field(init=False)
+    _closed: bool = attrs.field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._send, self._receive = trio.open_memory_channel(self.size)
+
+    async def ask(self, request: Req) -> Any:
+        """Send `request` and wait for the answer. Raises ActorGoneError, or the refusal."""
+        if self._closed:
+            raise ActorGoneError
+        ask = Ask(request)
+        self._pending.add(ask)
+        try:
+            try:
+                await self._send.send(ask)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                raise ActorGoneError from None
+            return await ask.wait()
+        finally:
+            self._pending.discard(ask)
+
+    async def tell(self, news: Req) -> None:
+        """Send something that needs no answer; lost without a word when the actor is gone."""
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await self._send.send(Ask(news))
+
+    async def receive(self) -> Ask[Req]:
+        """Wait for the next ask; for the actor's loop only."""
+        return await self._receive.receive()
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[None]:
+        """Accept asks while the block runs; afterwards refuse all who still wait."""
+        try:
+            yield
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Refuse everybody who waits, and everybody who will ask."""
+        self._closed = True
+        self._send.close()
+        self._receive.close()
+        for ask in tuple(self._pending):
+            ask.refuse(ActorGoneError())
+
+
+# --- Restarts an actor that has a bug, more slowly each time, without hiding a shutdown.
+
+log = structlog.get_logger("camd.supervise")
+
+FIRST_DELAY_SECONDS = 1.0
+LONGEST_DELAY_SECONDS = 60.0
+SETTLED_SECONDS = 60.0
+
+
+async def supervise(
+    name: str, life: Callable[[], Awaitable[None]], crashed: Callable[[], None]
+) -> None:
+    """Run `life` until it returns; when it raises, log it, call `crashed`, wait, run it again.
+
+    The delay doubles from FIRST to LONGEST and starts over after a life of SETTLED_SECONDS. A
+    crash that meets a cancellation ends with the cancellation: `except*` takes the one and
+    leaves the other.
+    """
+    delay = FIRST_DELAY_SECONDS
+    finished = False
+    while not finished:
+        born = trio.current_time()
+        try:
+            await life()
+            finished = True
+        except* Exception as crash:  # a bug: one of the two places that may take anything
+            log.error("actor_crashed", actor=name, exc_info=crash)
+            crashed()
+        if not finished:
+            delay = FIRST_DELAY_SECONDS if trio.current_time() - born > SETTLED_SECONDS else delay
+            await trio.sleep(delay)
+            delay = min(LONGEST_DELAY_SECONDS, delay * 2)

@@ -1,0 +1,210 @@
+"""Child processes that cannot outlive the daemon and cannot block it.
+
+trio starts processes in threads that come and go, and the kernel's "signal me when my parent
+dies" (prctl(2), PR_SET_PDEATHSIG) means the *thread* that forked. So one thread, which lives as
+long as the program, does all the forking; setpriv(1) sets the signal in the child, where it is
+installed. Without it, a child that writes to us still ends at its next write to a closed pipe.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from functools import cache, partial
+from typing import IO
+
+import attrs
+import trio
+
+from camd.runtime import fd_limits
+
+PIPE_BYTES = 1024 * 1024  # F_SETPIPE_SZ: what an unprivileged process may ask for
+TERMINATE_PATIENCE_SECONDS = 3.0
+KILL_PATIENCE_SECONDS = 2.0
+NOT_EXECUTED = (126, 127)  # what setpriv(1), as any shell, says of a program that cannot be run
+
+_forker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fork")
+
+
+@cache
+def _death_signal_prefix() -> tuple[str, ...]:
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        return ()
+    works = subprocess.run(
+        [setpriv, "--pdeathsig", "KILL", "true"], capture_output=True, check=False, timeout=10
+    )
+    return (setpriv, "--pdeathsig", "KILL") if works.returncode == 0 else ()
+
+
+def _popen(arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+    if shutil.which(arguments[0]) is None:  # setpriv would start, and fail where nobody sees it
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), arguments[0])
+    process = subprocess.Popen(
+        [*_death_signal_prefix(), *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        close_fds=True,
+    )
+    fd_limits.lower_for_child(process.pid)
+    assert process.stdout is not None
+    with suppress(OSError):  # over the user's share of pipe memory: the default size works too
+        fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    return process
+
+
+async def _fork(arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+    token = trio.lowlevel.current_trio_token()
+    done = trio.Event()
+    future = _forker.submit(_popen, tuple(arguments))
+
+    def wake(_: object) -> None:
+        with suppress(trio.RunFinishedError):
+            token.run_sync_soon(done.set)
+
+    future.add_done_callback(wake)
+    with trio.CancelScope(shield=True):  # a fork cannot be taken back; it takes milliseconds
+        await done.wait()
+    return future.result()
+
+
+@attrs.define(eq=False)
+class Child:
+    """A running child: its pipes, its end. The process group is its own.
+
+    It stays unreaped until the block of `open_child` ends: so long no other process has its number,
+    and the processes that it left behind can be signalled by it.
+    """
+
+    _process: subprocess.Popen[bytes]
+    _pidfd: int
+    _status: int | None = attrs.field(default=None, init=False)
+    _ended: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    @property
+    def output(self) -> int:
+        """The descriptor of the child's stdout, which never blocks."""
+        assert self._process.stdout is not None
+        return self._process.stdout.fileno()
+
+    async def read_output(self, size: int = PIPE_BYTES) -> bytes:
+        """Wait for some of the child's stdout; empty at its end."""
+        assert self._process.stdout is not None
+        return await _read(self._process.stdout, size)
+
+    async def read_errors(self, size: int = 65536) -> bytes:
+        """Wait for some of the child's stderr; empty at its end."""
+        assert self._process.stderr is not None
+        return await _read(self._process.stderr, size)
+
+    async def wait(self) -> int:
+        """Wait until the child has ended: its exit status, or minus the signal's number."""
+        await self._ended.wait()
+        assert self._status is not None
+        return self._status
+
+    async def _notice_end(self) -> None:
+        """Notice the child's end; the one task that waits on the pidfd (pidfd_open(2))."""
+        how = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        while (found := os.waitid(os.P_PID, self.pid, how)) is None:  # noqa: ASYNC222 - WNOHANG
+            await trio.lowlevel.wait_readable(self._pidfd)
+        exited = found.si_code == os.CLD_EXITED
+        self._status = found.si_status if exited else -found.si_status
+        self._ended.set()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the child's process group: to the child, and to those it left."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+    async def end(self) -> int | None:
+        """Ask the child to end, then make it; None when even SIGKILL did not end it in time.
+
+        Somebody must go on reading its output meanwhile, or it cannot finish writing.
+        """
+        for number, patience in (
+            (signal.SIGTERM, TERMINATE_PATIENCE_SECONDS),
+            (signal.SIGKILL, KILL_PATIENCE_SECONDS),
+        ):
+            self.signal(number)
+            with trio.move_on_after(patience):
+                return await self.wait()
+        return None
+
+    def _close(self) -> None:
+        self.signal(signal.SIGKILL)
+        if self._status is not None:
+            self._process.wait()  # it has ended: nothing is waited for
+        for pipe in (self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                trio.lowlevel.notify_closing(pipe)
+                pipe.close()
+        trio.lowlevel.notify_closing(self._pidfd)
+        os.close(self._pidfd)
+
+
+async def _read(pipe: IO[bytes], size: int) -> bytes:
+    await trio.lowlevel.checkpoint()  # a child that always has more must not starve the others
+    while True:
+        try:
+            return os.read(pipe.fileno(), size)
+        except BlockingIOError:
+            await trio.lowlevel.wait_readable(pipe)
+
+
+@asynccontextmanager
+async def open_child(arguments: Sequence[str]) -> AsyncIterator[Child]:
+    """Run a child while the block runs; on the way out its pipes close and it is ended.
+
+    Raises OSError when the program cannot be executed. A child stuck in the kernel (state D) is
+    left behind after both patiences: nothing can be done to it, and SIGKILL is pending.
+    """
+    process = await _fork(arguments)
+    for pipe in (process.stdout, process.stderr):
+        assert pipe is not None
+        os.set_blocking(pipe.fileno(), False)
+    child = Child(process, os.pidfd_open(process.pid))
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(child._notice_end)
+            yield child
+            nursery.cancel_scope.cancel()
+    finally:
+        child.signal(signal.SIGTERM)
+        with trio.CancelScope(shield=True), trio.move_on_after(10):
+            await _drain_and_end(child)
+        child._close()
+
+
+async def _drain_and_end(child: Child) -> None:
+    """End the child while nobody else reads it: a full pipe must not hold it up."""
+
+    async def drain() -> None:
+        while await child.read_output():
+            pass
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(child._notice_end)
+        nursery.start_soon(drain)
+        nursery.start_soon(partial(_discard_errors, child))
+        await child.end()
+        nursery.cancel_scope.cancel()
+
+
+async def _discard_errors(child: Child) -> None:
+    while await child.read_errors():
+        pass

@@ -1,0 +1,1 @@
+"""Sockets, HTTP, WebSockets and the calls on them; knows no method by name."""

@@ -1,0 +1,138 @@
+"""Who one connection belongs to: `authenticate` in both dialects, tokens inside calls, expiry.
+
+Clients that authenticate with `token` and `auth_type` expect failure as a result, and drop
+errors without a `result` key; with `auth_token` failure is an error, as JSON-RPC means it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+
+from camd.auth.authenticator import Authenticator
+from camd.auth.tokens import AccessRefusedError, AuthFailure
+from camd.errors import NOT_AUTHENTICATED, Refusal
+from camd.rpc.params import ParamError, refuse, unknown_names, warned
+from camd.rpc.roles import ANONYMOUS, Principal
+
+_PARAMETERS = ("auth_token", "token", "auth_type")
+_KINDS = (None, "jwt", "api_key", "auto")
+
+
+@attrs.define(eq=False)
+class ConnectionAuth:
+    """The identity of one connection, bound by the first credentials that count."""
+
+    authenticator: Authenticator
+    connection_id: str
+    dialect: str  # auto | always | never
+    now: Callable[[], float]  # seconds since 1970
+    identity: Principal | None = None
+    null_result: bool = attrs.field(init=False)  # errors carry "result": null, too
+    refused: AuthFailure | None = attrs.field(default=None, init=False)  # why the last key was
+    _generation: int = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.null_result = self.dialect == "always"
+        self._generation = self.authenticator.generation
+        if not self.authenticator.enabled:
+            self.identity = ANONYMOUS
+
+    @property
+    def is_open(self) -> bool:
+        """Whether this client may receive anything at this moment."""
+        return self.identity is not None and self._trouble(self.identity) is None
+
+    def admit(self, params: dict[str, Any]) -> Principal:
+        """Say who makes a call, or refuse; takes `auth_token` out of `params`."""
+        token = params.pop("auth_token", None)
+        if token is not None:
+            if not isinstance(token, str):
+                raise refuse([ParamError("auth_token", "must be a string")])
+            identity = self._check(token)
+            if not self.is_open:
+                self.identity = identity
+            return identity
+        if self.identity is None:
+            raise Refusal(NOT_AUTHENTICATED, reason=AuthFailure.MISSING.value)
+        trouble = self._trouble(self.identity)
+        if trouble is not None:
+            raise _refusal(trouble)
+        return self.identity
+
+    def authenticate(self, params: dict[str, Any]) -> dict[str, object]:
+        """Answer the method `authenticate`; raises Refusal where the dialect has errors."""
+        answer = warned(self._authenticate(params), unknown_names(params, _PARAMETERS))
+        assert isinstance(answer, dict)
+        return answer
+
+    def _authenticate(self, params: dict[str, Any]) -> dict[str, object]:
+        legacy = self._speaks_legacy(params)
+        if legacy and self.dialect != "never":
+            self.null_result = True
+        try:
+            self.identity = self._check(_token_in(params))
+        except Refusal as refusal:
+            if not self.null_result or not (legacy or self.dialect == "always"):
+                raise
+            reason = refusal.data.get("reason", refusal.kind.name)
+            return {"authenticated": False, "error": refusal.message, "reason": reason}
+        return self._welcome(self.identity)
+
+    def _speaks_legacy(self, params: dict[str, Any]) -> bool:
+        return "token" in params and "auth_token" not in params
+
+    def _check(self, token: str) -> Principal:
+        try:
+            identity = self.authenticator.check(token, self.now())
+        except AccessRefusedError as error:
+            self.refused = error.reason
+            raise _refusal(error.reason) from None
+        return identity
+
+    def _trouble(self, identity: Principal) -> AuthFailure | None:
+        if identity.expires_at is not None and identity.expired(self.now()):
+            return AuthFailure.EXPIRED
+        if self._generation != self.authenticator.generation:
+            if self.authenticator.revoked(identity):
+                return AuthFailure.REVOKED
+            self._generation = self.authenticator.generation
+        return None
+
+    def _welcome(self, identity: Principal) -> dict[str, object]:
+        expires_at = identity.expires_at
+        return {
+            "authenticated": True,
+            "role": identity.role.value,
+            "permissions": identity.role.permissions,
+            "expires_at": None if expires_at is None else _iso(expires_at),
+            "session_id": self.connection_id,
+            "user_id": identity.name,
+            "auth_method": identity.via.value,
+        }
+
+
+def _token_in(params: dict[str, Any]) -> str:
+    name = "auth_token" if "auth_token" in params else "token"
+    token = params.get(name)
+    if not isinstance(token, str):
+        message = "is required" if token is None else "must be a string"
+        raise refuse([ParamError("auth_token" if token is None else name, message)])
+    if params.get("auth_type") not in _KINDS:
+        raise refuse([ParamError("auth_type", "must be one of jwt, api_key")])
+    return token
+
+
+def _refusal(reason: AuthFailure) -> Refusal:
+    words = reason.value.replace("_", " ")
+    return Refusal(NOT_AUTHENTICATED, f"Authentication failed: {words}", reason=reason.value)
+
+
+def _iso(moment: float) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(moment, UTC)
+    except (ValueError, OverflowError, OSError):  # a token for the year 10000
+        return None

@@ -1,0 +1,1 @@
+"""Pure: limits of connections and rates, allowed upgrades, the order of answers."""

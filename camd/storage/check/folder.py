@@ -1,0 +1,201 @@
+"""Checks a whole recordings folder beside whatever else uses it, and changes nothing in it.
+
+What was found is looked at a second time when index or journal changed meanwhile: a file that was
+sealed, converted or removed in between is no trouble.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import attrs
+
+from camd.model import Segment, SessionId
+from camd.storage.check.recording_file import ReadOnlyDisk, inspect_recording
+from camd.storage.check.rules.findings import (
+    FileContents,
+    FileShape,
+    Finding,
+    FindingKind,
+    judge_file,
+)
+from camd.storage.check.rules.session_accounts import judge_index, judge_session, judge_stranger
+from camd.storage.index.snapshot import IndexSnapshot
+from camd.storage.recovery.file_recovery import held, parts_in
+from camd.storage.rules.naming import is_plain, may_be_footage
+
+_LARGE = 1 << 20  # pieces in which files are read whole
+_LOOKS = 3  # at one file, while the index changes under it
+
+
+@attrs.frozen
+class CheckProgress:
+    """How far a check has come; sizes in bytes."""
+
+    files: int
+    files_total: int
+    done_bytes: int  # of what there is; structure is read beside it
+    total_bytes: int
+    filename: str = ""
+
+
+@attrs.frozen
+class CheckResult:
+    """What a check found. `busy` files are being recorded and were left out."""
+
+    files: int
+    read_bytes: int
+    busy: tuple[str, ...]
+    complaints: tuple[Finding, ...]
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing has to be done."""
+        return all(complaint.fault.harmless for complaint in self.complaints)
+
+
+@attrs.define(eq=False)
+class FolderCheck:
+    """One check of one folder. Blocks on the disk; for one thread at a time.
+
+    `progress` is told often, `complain` of every complaint as soon as it stands.
+    """
+
+    folder: Path
+    fast: bool
+    progress: Callable[[CheckProgress], None]
+    complain: Callable[[Finding], None]
+    _disk: ReadOnlyDisk = attrs.field(init=False)
+    _glance: IndexSnapshot = attrs.field(init=False)
+    _at: CheckProgress = attrs.field(default=CheckProgress(0, 0, 0, 0), init=False)
+    _read_bytes: int = attrs.field(default=0, init=False)  # of everything, structure included
+    _busy: list[str] = attrs.field(factory=list, init=False)
+    _complaints: list[Finding] = attrs.field(factory=list, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._disk = ReadOnlyDisk(self._read)
+
+    def run(self, names: Sequence[str] = ()) -> CheckResult:
+        """Check the files of these `names`, or everything.
+
+        Raises OSError when the folder itself cannot be listed.
+        """
+        there = self._there()
+        self._glance = IndexSnapshot.open(self.folder)
+        try:
+            if not names:
+                self._check_index(len(there))
+            wanted = names or sorted({*there, *self._glance.catalog.filenames()})
+            sizes = [_size(self.folder / name) for name in wanted]
+            self._at = CheckProgress(0, len(wanted), 0, sum(sizes))
+            for name, size in zip(wanted, sizes, strict=True):
+                before = self._at
+                self._check_file(name, asked=bool(names))
+                done = before.done_bytes + size
+                self._at = attrs.evolve(before, files=before.files + 1, done_bytes=done)
+                self.progress(self._at)
+            if not names:
+                self._check_sessions()
+                self._check_parts()
+        finally:
+            self._glance.close()
+        files, busy = self._at.files, tuple(self._busy)
+        return CheckResult(files, self._read_bytes, busy, tuple(self._complaints))
+
+    def _there(self) -> list[str]:
+        """Name what may be a recording; folders such as `lost+found` are not camd's."""
+        with os.scandir(self.folder) as entries:
+            return [
+                entry.name
+                for entry in entries
+                if not entry.name.startswith(".")
+                and (entry.is_file(follow_symlinks=False) or may_be_footage(entry.name))
+            ]
+
+    def _read(self, size_bytes: int, seconds: float) -> None:
+        self._read_bytes += size_bytes
+        if size_bytes >= _LARGE:  # the rest is structure, and read again
+            self._at = attrs.evolve(self._at, done_bytes=self._at.done_bytes + size_bytes)
+        self.progress(self._at)
+
+    def _tell(self, complaints: Sequence[Finding]) -> None:
+        self._complaints += complaints
+        for complaint in complaints:
+            self.complain(complaint)
+
+    # --- the parts ---
+
+    def _check_index(self, files: int) -> None:
+        glance = self._glance
+        known = files + len(glance.catalog.filenames()) + bool(glance.journal.files)
+        self._tell(judge_index(glance.index_trouble, glance.journal, known))
+
+    def _check_parts(self) -> None:
+        """Name the Matroska files that were being made when the service ended."""
+        for name in [] if held(self.folder) else parts_in(self.folder):
+            text = "is what is left of a conversion that was cut short"
+            advice = "It is removed when the service starts, and made again."
+            self._tell([Finding(name, FindingKind.UNFINISHED, text, advice)])
+
+    def _check_file(self, name: str, *, asked: bool) -> None:
+        """Check one file; a complaint stands when the index did not change meanwhile."""
+        self._at = attrs.evolve(self._at, filename=name)
+        for _ in range(_LOOKS):
+            seen, complaints = self._look_at(name, asked)
+            if not complaints or not self._glance.stale:
+                break
+            self._glance = self._glance.again()
+        if seen.shape is FileShape.BUSY:
+            self._busy.append(name)
+        self._tell(complaints)
+
+    def _look_at(self, name: str, asked: bool) -> tuple[FileContents, list[Finding]]:
+        if not is_plain(name):
+            text, advice = "has a name that nobody can ask for", "Rename it to have it looked at."
+            fault = FindingKind.UNKNOWN if asked else FindingKind.FOREIGN
+            return FileContents(name, FileShape.FOREIGN), [Finding(name, fault, text, advice)]
+        known = self._glance.catalog.segment(name)
+        expected = known.sha256 if known else None
+        seen = inspect_recording(self._disk, self.folder / name, fast=self.fast, expected=expected)
+        if seen.shape is FileShape.GONE and asked:
+            text, advice = "is not in the folder", "Check its name."
+            if known is not None:
+                text, advice = "was removed outside of camd", "Put it back, under any name."
+            return seen, [Finding(name, FindingKind.MISSING, text, advice)]
+        return seen, judge_file(seen, known, self._twin(seen, known))
+
+    def _twin(self, seen: FileContents, known: Segment | None) -> str | None:
+        """Name another file that holds the same segment, marked when it is gone."""
+        if known is not None or seen.identity is None:
+            return None
+        twin = self._glance.catalog.segment_of_session(
+            SessionId(seen.identity.session_id), seen.identity.number
+        )
+        if twin is None:
+            return None
+        return (
+            twin.filename if os.path.lexists(self.folder / twin.filename) else f"-{twin.filename}"
+        )
+
+    def _check_sessions(self) -> None:
+        if self._glance.stale:
+            self._glance = self._glance.again()
+        suspects = {
+            account.session.session_id: account
+            for account in self._glance.sessions()
+            if judge_session(account)
+        }
+        # What camd removed itself is no hole: the journal tells, and is long.
+        removed = self._glance.removed(suspects) if suspects else {}
+        for session_id, account in suspects.items():
+            self._tell(judge_session(account, removed.get(session_id, {})))
+        self._tell([judge_stranger(name) for name in self._glance.strangers()])
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0

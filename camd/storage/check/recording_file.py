@@ -1,0 +1,236 @@
+"""Reads one file as a whole and says what it holds, whatever it is; judging is `verify`'s.
+
+All of it blocks on the disk, and ends early only when the disk's `told` raises.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn
+
+import attrs
+
+from camd.clock import monotonic
+from camd.mp4.boxes import MediaError, children
+from camd.mp4.inspect import HEAD_SIZE, check_samples, sealed_moov_offset, summarise, undecodable
+from camd.mp4.recover import InterruptedSegment, read_interrupted
+from camd.mp4.segment import HASHED_FROM
+from camd.storage.check.rules.findings import FileContents, FileShape
+from camd.storage.disk import Disk, DiskFile, PosixDisk, PosixFile
+from camd.storage.recovery.file_recovery import MOOV_LIMIT
+from camd.storage.rules.naming import is_recording
+
+_PIECE = 1 << 20
+_EBML = b"\x1a\x45\xdf\xa3"  # RFC 8794, 8.1: what a Matroska file begins with
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
+
+
+def inspect_recording(
+    disk: Disk, path: Path, *, fast: bool = False, expected: str | None = None
+) -> FileContents:
+    """Look at a file: its structure, and unless `fast` every byte of it.
+
+    `expected` is the hash that it should have; where it has another one, the damage is located.
+    Raises nothing that the file or the disk could cause.
+    """
+    seen = FileContents(path.name, FileShape.FOREIGN)
+    try:
+        file = disk.open(path)
+    except BlockingIOError:
+        return attrs.evolve(seen, shape=FileShape.BUSY)
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return attrs.evolve(seen, shape=FileShape.GONE)
+        return _unreadable(seen, error)
+    try:
+        seen = attrs.evolve(seen, size_bytes=file.size())
+        return _whole(file, _structure(file, seen, fast), fast, expected)
+    except OSError as error:
+        return _unreadable(seen, error)
+    finally:
+        file.close()
+
+
+def _unreadable(seen: FileContents, error: OSError) -> FileContents:
+    return attrs.evolve(seen, shape=FileShape.UNREADABLE, broken=error.strerror or str(error))
+
+
+def _structure(file: DiskFile, seen: FileContents, fast: bool) -> FileContents:
+    """Find out what kind of file it is, and whether it hangs together."""
+    head = file.read(0, HEAD_SIZE)
+    ours = is_recording(seen.filename)
+    if not head:
+        return attrs.evolve(seen, shape=FileShape.EMPTY if ours else FileShape.FOREIGN)
+    if head.startswith(_EBML):
+        return attrs.evolve(seen, shape=FileShape.MATROSKA)
+    try:
+        moov_offset = sealed_moov_offset(head)
+    except MediaError:
+        return attrs.evolve(seen, shape=FileShape.EMPTY if ours else FileShape.FOREIGN)
+    if moov_offset is None:
+        return _interrupted(file, seen, fast)
+    return _sealed(file, attrs.evolve(seen, shape=FileShape.SEALED), head, moov_offset, fast)
+
+
+def _interrupted(file: DiskFile, seen: FileContents, fast: bool) -> FileContents:
+    """Follow the fragments of a segment that was never sealed."""
+    try:
+        found = read_interrupted(file.read, seen.size_bytes)
+        intact = found if fast else read_interrupted(file.read, seen.size_bytes, every=True)
+    except MediaError as error:
+        return attrs.evolve(seen, shape=FileShape.EMPTY, broken=str(error))
+    if found is None:
+        return attrs.evolve(seen, shape=FileShape.EMPTY)
+    whole = intact.whole_bytes if intact else 0
+    broken = "" if whole == found.whole_bytes else f"is damaged from byte {whole} on"
+    told = _described(seen, found)
+    return attrs.evolve(told, shape=FileShape.INTERRUPTED, broken=broken)
+
+
+def _described(seen: FileContents, found: InterruptedSegment) -> FileContents:
+    return attrs.evolve(
+        seen,
+        identity=found.index.identity,
+        frames=found.index.frames,
+        duration_seconds=found.index.duration_seconds,
+        whole_bytes=found.whole_bytes,
+    )
+
+
+def _sealed(
+    file: DiskFile, seen: FileContents, head: bytes, moov_offset: int, fast: bool
+) -> FileContents:
+    """Read a sealed file's tables, and follow the fragments that its media data still hold."""
+    lacking = moov_offset + 8 - seen.size_bytes
+    if lacking > 0:
+        text = f"is cut short: {lacking} bytes and more are missing"
+        return attrs.evolve(seen, broken=text)
+    moov = file.read(moov_offset, min(seen.size_bytes - moov_offset, MOOV_LIMIT))
+    try:
+        if [box.kind for box in children(moov)] != [b"moov"]:
+            raise MediaError("what follows its media data is no index")
+        contents = summarise(head, moov)
+        check_samples(moov, HASHED_FROM, moov_offset)
+        found = read_interrupted(file.read, moov_offset)
+    except MediaError as error:
+        return attrs.evolve(seen, broken=f"is damaged: {error}")
+    if found is None or found.whole_bytes != moov_offset:
+        at = found.whole_bytes if found else HASHED_FROM
+        return attrs.evolve(seen, broken=f"is damaged from byte {at} on")
+    seen = _described(seen, found)
+    if contents.frames != seen.frames:
+        text = f"is damaged: its index has {contents.frames} frames, its fragments {seen.frames}"
+        return attrs.evolve(seen, broken=text)
+    return attrs.evolve(
+        seen,
+        duration_seconds=contents.duration_seconds,
+        undecodable=undecodable(file.read, moov, every=not fast),
+    )
+
+
+def _whole(file: DiskFile, seen: FileContents, fast: bool, expected: str | None) -> FileContents:
+    """Read every byte: hash it when there is a hash to compare with, else trust the checksums."""
+    if fast or seen.broken or seen.shape not in (FileShape.SEALED, FileShape.MATROSKA):
+        return seen
+    if expected is not None:
+        seen = attrs.evolve(seen, sha256=_hashed(file))
+    if seen.shape is FileShape.MATROSKA or (expected is not None and expected == seen.sha256):
+        return seen
+    found = read_interrupted(file.read, seen.whole_bytes, every=True)
+    whole = found.whole_bytes if found else HASHED_FROM
+    if whole == seen.whole_bytes:
+        return seen
+    text = f"is damaged from byte {whole} on"
+    return attrs.evolve(seen, damaged_at=whole, broken="" if expected else text)
+
+
+def _hashed(file: DiskFile) -> str:
+    digest, at = hashlib.sha256(), HASHED_FROM
+    while piece := file.read(at, _PIECE):
+        digest.update(piece)
+        at += len(piece)
+    return digest.hexdigest()
+
+
+# --- A disk that only reads: slowly when told to, never what is locked, and past the page cache.
+
+OnRead = Callable[[int, float], None]  # bytes that were read, seconds that it took
+
+
+def _nothing(size_bytes: int, seconds: float) -> None:
+    """Tell nobody."""
+
+
+@attrs.define(eq=False)
+class ReadOnlyFile(PosixFile):
+    """A file that is open for reading; `told` hears of every read, and may raise to end it."""
+
+    told: OnRead = _nothing
+
+    def read(self, offset: int, size: int) -> bytes:
+        """pread(2), repeated until it is enough."""
+        began = monotonic()
+        data = super().read(offset, size)
+        self.told(len(data), monotonic() - began)
+        return data
+
+    def close(self) -> None:
+        """close(2); what was read once need not stay in memory."""
+        _forget(self._fd)
+        super().close()
+
+
+@attrs.define(eq=False)
+class ReadOnlyDisk(PosixDisk):
+    """What a check needs of a file system: it cannot change anything."""
+
+    told: OnRead = _nothing
+    heed_locks: bool = True
+
+    def open(self, path: Path) -> ReadOnlyFile:
+        """open(2) for reading; never follows a link, nor waits for a pipe's other end.
+
+        What the kernel has of it in memory is dropped, so that the disk itself is asked. Raises
+        BlockingIOError while its creator has it open, OSError for what is no ordinary file.
+        """
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise OSError(errno.EINVAL, "Not an ordinary file", str(path))
+            if self.heed_locks:
+                _share(fd)
+        except BaseException:
+            os.close(fd)
+            raise
+        _forget(fd)
+        return ReadOnlyFile(fd, self.told)
+
+    def create(self, path: Path) -> NoReturn:
+        """Refuse."""
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    def unlink(self, path: Path) -> None:
+        """Refuse."""
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+
+def _share(fd: int) -> None:
+    """Take a shared lock, where the file system has any. Raises BlockingIOError."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        pass
+
+
+def _forget(fd: int) -> None:
+    with suppress(OSError):
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)

@@ -1,0 +1,1 @@
+"""Pure: what can be wrong with a recording, a session or a folder, and what to do."""

@@ -1,0 +1,109 @@
+"""How far the patrol has come, when it is due, and how slowly it reads. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import attrs
+import msgspec
+from cattrs import BaseValidationError
+from cattrs.preconf.msgspec import make_converter
+
+from camd.model import Segment
+from camd.storage.check.rules.findings import Finding
+
+MOST_PROBLEMS = 100  # are kept of a round; all are counted
+_SHARE = 3.0  # for every second of reading at least so many of leaving the disk alone
+_SHORTEST_SECONDS = 0.01  # pauses below this are put together
+_CONVERTER = make_converter()
+
+
+@attrs.frozen
+class ScrubPosition:
+    """The file that was checked last."""
+
+    start: datetime
+    filename: str
+
+
+@attrs.frozen
+class ScrubRound:
+    """One walk past all recordings, from the oldest to the newest."""
+
+    began: datetime
+    ended: datetime | None = None
+    at: ScrubPosition | None = None
+    files: int = 0  # that were checked
+    read_bytes: int = 0
+    problem_count: int = 0
+    problems: tuple[Finding, ...] = ()  # the first MOST_PROBLEMS
+
+    def passed(self, segment: Segment) -> ScrubRound:
+        """Go past a file that is not to be checked."""
+        return attrs.evolve(self, at=ScrubPosition(segment.start, segment.filename))
+
+    def checked(self, segment: Segment, read_bytes: int, found: list[Finding]) -> ScrubRound:
+        """Go past a file that was checked."""
+        return attrs.evolve(
+            self.passed(segment),
+            files=self.files + 1,
+            read_bytes=self.read_bytes + read_bytes,
+            problem_count=self.problem_count + len(found),
+            problems=(*self.problems, *found)[:MOST_PROBLEMS],
+        )
+
+
+@attrs.frozen
+class ScrubProgress:
+    """The round that is under way, and the last one that came to its end."""
+
+    current: ScrubRound | None = None
+    last: ScrubRound | None = None
+
+    def begun(self, moment: datetime) -> ScrubProgress:
+        """Go on with a round that was interrupted, or begin one."""
+        return self if self.current else attrs.evolve(self, current=ScrubRound(moment))
+
+    def over(self, moment: datetime) -> ScrubProgress:
+        """End the round that is under way."""
+        assert self.current is not None
+        return ScrubProgress(None, attrs.evolve(self.current, ended=moment))
+
+    def seconds_until_due(self, moment: datetime, interval: timedelta) -> float:
+        """When the next round may begin or go on; 0: now. A clock that was set back is no wait."""
+        if self.current or self.last is None or moment < self.last.began:
+            return 0.0
+        return max(0.0, (self.last.began + interval - moment).total_seconds())
+
+
+def encode_progress(rounds: ScrubProgress) -> bytes:
+    """Write what a restart should know."""
+    return bytes(_CONVERTER.dumps(rounds)) + b"\n"
+
+
+def decode_progress(data: bytes) -> ScrubProgress:
+    """Read it; what cannot be read is no round at all."""
+    try:
+        rounds: ScrubProgress = _CONVERTER.loads(data, ScrubProgress)
+    except (msgspec.DecodeError, BaseValidationError, ValueError, TypeError, KeyError):
+        return ScrubProgress()
+    return rounds
+
+
+@attrs.define(eq=False)
+class ScrubPace:
+    """Says how long to leave the disk alone after a read.
+
+    At most `rate` bytes a second on a fast disk, and a quarter of the time on a slow one.
+    """
+
+    rate: int
+    _owed: float = attrs.field(default=0.0, init=False)
+
+    def pause_after(self, size_bytes: int, seconds: float) -> float:
+        """Return seconds to wait after a read of so many bytes that took so long."""
+        self._owed += max(size_bytes / self.rate - seconds, _SHARE * seconds)
+        if self._owed < _SHORTEST_SECONDS:
+            return 0.0
+        owed, self._owed = self._owed, 0.0
+        return owed

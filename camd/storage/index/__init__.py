@@ -1,0 +1,1 @@
+"""The index (disposable) and the journal (not disposable) of a recordings folder."""

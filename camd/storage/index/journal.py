@@ -1,0 +1,159 @@
+"""What no recording tells of itself, kept beside them: sessions, the ledger, hashes, removals.
+
+Lines are only ever appended, and durable when `append` returns. With the recordings themselves
+they are all that it takes to rebuild the index (I6).
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import attrs
+
+from camd.storage.disk import Disk, DiskFile
+from camd.storage.rules.journal_records import Record, decode, encode
+
+FILE_LIMIT_BYTES = 16 * 1024 * 1024  # then the next file begins
+_NAME = re.compile(r"journal-(\d{6})\.jsonl", re.ASCII)
+
+
+@attrs.frozen(order=True)
+class JournalPosition:
+    """A place in the journal: everything before it is known."""
+
+    file: int = 0
+    offset: int = 0
+
+
+@attrs.define(eq=False)
+class Journal:
+    """The open journal. Every method blocks on the disk; for one thread at a time."""
+
+    disk: Disk
+    folder: Path
+    place: JournalPosition = attrs.field(
+        default=JournalPosition(1), init=False
+    )  # where the next line goes
+    _file: DiskFile | None = attrs.field(default=None, init=False)
+    _torn: bool = attrs.field(default=False, init=False)  # the file may not end with a line
+
+    @classmethod
+    def open(cls, disk: Disk, folder: Path) -> Journal:
+        """Find the journal in `folder`, which must exist. Raises OSError."""
+        journal = cls(disk, folder)
+        if numbers := journal.numbers():
+            journal.place = JournalPosition(numbers[-1])
+            journal._file = journal._continued()
+        return journal
+
+    def numbers(self) -> list[int]:
+        """Name the files that there are by their numbers, in order. Raises OSError."""
+        found = map(_NAME.fullmatch, self.disk.names(self.folder))
+        return sorted(int(match[1]) for match in found if match)
+
+    def path(self, number: int) -> Path:
+        """Say where a file of the journal is."""
+        return self.folder / f"journal-{number:06}.jsonl"
+
+    def read(
+        self, since: JournalPosition = JournalPosition()
+    ) -> Iterator[tuple[list[Record], JournalPosition]]:
+        """Read what stands behind `since`: a file's records, and the place behind them.
+
+        Raises OSError.
+        """
+        for number in self.numbers():
+            if number < since.file:
+                continue
+            offset = since.offset if number == since.file else 0
+            size, data = self._read(number, offset)
+            yield list(decode(data)), JournalPosition(number, max(size, offset))
+
+    def _read(self, number: int, offset: int) -> tuple[int, bytes]:
+        """Return a file's size and what stands behind `offset`."""
+        ours = self._file if number == self.place.file else None
+        file = ours or self.disk.open(self.path(number))
+        try:
+            size = file.size()
+            return size, file.read(offset, size - offset) if offset < size else b""
+        finally:
+            if ours is None:
+                file.close()
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Add records behind all others; durable when this returns. Raises OSError.
+
+        After an error some of them may be there; whatever is, is whole lines or none of them.
+        A file that may not become larger is followed by the next one.
+        """
+        if not records:
+            return
+        try:
+            self._append(records)
+        except OSError as error:
+            if error.errno != errno.EFBIG or not self.place.offset:
+                raise
+            self.place = JournalPosition(self.place.file + 1)
+            self._torn = False
+            self._append(records)
+
+    def _append(self, records: Sequence[Record]) -> None:
+        file = self._writable()
+        lines = encode(records)
+        if self._torn:  # an empty line ends whatever stands there
+            lines = b"\n" + lines
+        try:
+            file.append([lines])
+            file.sync()
+        except OSError as error:
+            if error.errno == errno.EFBIG:
+                with suppress(OSError):  # it goes into the next file, and stands there alone
+                    file.truncate(self.place.offset)
+            self.close()  # the next line begins by looking at what is there
+            raise
+        self._torn = False
+        self.place = JournalPosition(self.place.file, self.place.offset + len(lines))
+
+    def close(self) -> None:
+        """Close the file that is open."""
+        if self._file is not None:
+            file, self._file = self._file, None
+            with suppress(OSError):
+                file.close()
+
+    def _writable(self) -> DiskFile:
+        if self.place.offset >= FILE_LIMIT_BYTES:
+            self.close()
+            self.place = JournalPosition(self.place.file + 1)
+        if self._file is None:
+            self._file = self._continued() or self._begun()
+        return self._file
+
+    def _begun(self) -> DiskFile:
+        file = self.disk.create(self.path(self.place.file))
+        try:
+            self.disk.sync_directory(self.folder)
+        except OSError:
+            file.close()
+            raise
+        return file
+
+    def _continued(self) -> DiskFile | None:
+        """Go on with a file that is there; what a crash left at its end stays, as no line."""
+        if self.place.file not in self.numbers():
+            return None
+        file = self.disk.open(self.path(self.place.file))
+        try:
+            self.disk.sync_directory(self.folder)
+            size = file.size()
+            file.truncate(size)  # cuts nothing: it moves the position to the end
+            self._torn = size > 0 and file.read(size - 1, 1) != b"\n"
+        except OSError:
+            file.close()
+            raise
+        self.place = JournalPosition(self.place.file, size)
+        return file

@@ -1,0 +1,241 @@
+"""All that is known of one recordings folder: the index, and the journal that it is rebuilt from.
+
+What the journal says is durable before the index hears of it, so an index that lags behind, or is
+new, catches up by reading on.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+from typing import ClassVar
+
+import attrs
+import structlog
+
+from camd.model import Segment
+from camd.runtime.files import FolderInUseError, lock_file
+from camd.storage.disk import Disk
+from camd.storage.index.catalog import Catalog, is_damage, put_aside
+from camd.storage.index.journal import Journal
+from camd.storage.rules.backlog import NoteBacklog
+from camd.storage.rules.journal_records import Record, SegmentNoted
+
+log = structlog.get_logger("camd.storage")
+
+__all__ = [
+    "FOLDER",
+    "INDEX",
+    "NOT_A_FILE",
+    "FileId",
+    "FolderInUseError",
+    "RecordingIndex",
+    "file_id",
+    "misplaced_folders",
+]
+
+FOLDER = ".camd"  # in the recordings folder
+INDEX = "index.sqlite"
+LOCK = "lock"
+NOT_A_FILE = "is a directory, not a file; move it away"
+MOST_PENDING = 10_000  # records that wait for a disk on which nothing can be written
+
+
+FileId = tuple[int, int]  # device, inode
+
+
+def told_by_a_file(record: Record) -> bool:
+    """Whether a file tells the same by itself: Matroska files do not."""
+    return isinstance(record, SegmentNoted) and record.segment.filename.endswith(".mp4")
+
+
+def file_id(path: Path) -> FileId | None:
+    """Tell files apart whatever they are called; None for one that is not there."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
+
+
+def misplaced_folders(recordings: Path) -> list[Path]:
+    """Name the directories that stand where index, journal or lock should be. Blocks."""
+    folder = recordings / FOLDER
+    files = [folder / INDEX, folder / "lock", *sorted(folder.glob("journal-*.jsonl"))]
+    return [path for path in files if path.is_dir()]
+
+
+@attrs.define(eq=False)
+class RecordingIndex:
+    """Index and journal of one folder, locked. Blocks on the disk; for one thread at a time."""
+
+    lasting: ClassVar[bool] = True
+    folder: Path
+    catalog: Catalog
+    journal: Journal
+    _lock: int
+    folder_id: FileId | None
+    _caught_up: bool = attrs.field(default=False, init=False)
+    _unwritten: NoteBacklog[Record] = attrs.field(init=False)  # the journal lacks them
+    _unapplied: NoteBacklog[Record] = attrs.field(init=False)  # the index lacks them
+    trouble: OSError | sqlite3.Error | None = attrs.field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._unwritten = NoteBacklog(MOST_PENDING, told_by_a_file)
+        self._unapplied = NoteBacklog(MOST_PENDING, told_by_a_file)
+
+    @classmethod
+    def open(cls, disk: Disk, recordings: Path, *, reindex: bool = False) -> RecordingIndex:
+        """Lock the folder and open what is known of it; `reindex` begins with an empty index.
+
+        Raises FolderInUseError, OSError, and sqlite3.Error when no index can be made.
+        """
+        folder = recordings / FOLDER
+        folder.mkdir(mode=0o750, exist_ok=True)
+        for path in misplaced_folders(recordings):
+            if not (reindex and path.name == INDEX):  # which is put aside, whatever it is
+                raise IsADirectoryError(errno.EISDIR, NOT_A_FILE, str(path))
+        lock = lock_file(folder / LOCK, recordings)
+        try:
+            if reindex and (folder / INDEX).exists():
+                put_aside(folder / INDEX)
+            journal = Journal.open(disk, folder)
+            return cls(folder, Catalog.open(folder / INDEX), journal, lock, file_id(folder))
+        except BaseException:
+            os.close(lock)
+            raise
+
+    def begin_again(self) -> None:
+        """Put an index aside that cannot be used, and rebuild it from the journal.
+
+        Raises OSError, sqlite3.Error.
+        """
+        self.catalog.close()
+        if (self.folder / INDEX).exists():
+            put_aside(self.folder / INDEX)
+        self.catalog = Catalog.open(self.folder / INDEX)
+        self._caught_up = False
+
+    def catch_up(self) -> None:
+        """Let the index take over what only the journal has, and mark what a crash left open.
+
+        Before anything else is done; a second time nothing is.
+
+        Raises OSError, sqlite3.Error.
+        """
+        if self._caught_up:
+            return
+        for records, place in self.journal.read(self.catalog.place):
+            self.catalog.apply(records, place)
+        self.catalog.interrupt()
+        self._caught_up = True
+
+    # --- what is noted ---
+
+    @property
+    def behind(self) -> int:
+        """How many facts wait for the disk, in memory."""
+        return max(len(self._unwritten), len(self._unapplied))
+
+    @property
+    def lost(self) -> int:
+        """How many facts were given up because too many waited, and no file tells them."""
+        return self._unwritten.lost
+
+    def take_dropped(self) -> int:
+        """Say how many facts were given up since the last time that the files tell."""
+        return self._unwritten.take_dropped() + self._unapplied.take_dropped()
+
+    def note(self, *records: Record) -> None:
+        """Make records durable, and put them into the index.
+
+        Raises OSError or sqlite3.Error when one of the two refuses: the other one has them all
+        the same, and what is behind is written with the next ones (see `flush`).
+        """
+        self._unwritten.add(*records)
+        self._unapplied.add(*records)
+        self._write()
+
+    def accept(self, *records: Record) -> None:
+        """Take records over, and write them now or as soon as that works; see `trouble`.
+
+        Raises sqlite3.Error for an index that is damaged.
+        """
+        self._unwritten.add(*records)
+        self._unapplied.add(*records)
+        self.flush()
+
+    def note_open(self, segment: Segment) -> None:
+        """Put a segment into the index that is not final: its file tells the rest.
+
+        Now or as soon as that works. Raises sqlite3.Error for an index that is damaged.
+        """
+        self._unapplied.add(SegmentNoted(segment))
+        self.flush()
+
+    def flush(self) -> None:
+        """Try again to write what the disk has refused, if there is anything.
+
+        Raises sqlite3.Error for an index that is damaged.
+        """
+        self.trouble = None
+        if not self.behind:
+            return
+        try:
+            self._write()
+        except OSError as error:
+            self.trouble = error
+        except sqlite3.Error as error:
+            if is_damage(error):
+                raise
+            self.trouble = error
+
+    def _write(self) -> None:
+        refused: OSError | None = None
+        unwritten, unapplied = self._unwritten.all(), self._unapplied.all()
+        try:
+            self.journal.append(unwritten)
+            self._unwritten.settle(unwritten)
+        except OSError as error:
+            refused = error
+        place = self.catalog.place if refused else self.journal.place
+        self.catalog.apply(unapplied, place)
+        self._unapplied.settle(unapplied)
+        if refused is not None:
+            raise refused
+
+    def inherit(self, older: RecordingIndex) -> None:
+        """Take over what an archive of the same folder could not write; it is closed afterwards.
+
+        Of the files, only those that are here: the others are another disk's.
+        """
+        for record in older._unwritten.all():
+            match record:
+                case SegmentNoted(segment):
+                    here = self.journal.disk.exists(self.folder.parent / segment.filename)
+                case _:
+                    here = True
+            if here:
+                self._unwritten.add(record)
+                self._unapplied.add(record)
+
+    def note_hash(self, segment: Segment) -> None:
+        """Note a hash that was computed later; of a file that is gone meanwhile, nothing.
+
+        As `accept`; raises sqlite3.Error when the index cannot be read.
+        """
+        known = self.catalog.segment(segment.filename)
+        if known is not None and attrs.evolve(known, sha256=segment.sha256) == segment:
+            self.accept(SegmentNoted(segment))
+
+    def close(self) -> None:
+        """Close everything and unlock the folder."""
+        if self._caught_up:
+            with suppress(sqlite3.Error):  # the journal tells it again
+                self.flush()
+        self.journal.close()
+        self.catalog.close()
+        os.close(self._lock)

@@ -1,0 +1,230 @@
+"""What is known of a recordings folder, without touching it: a copy in memory, for those who check.
+
+Works beside a running service, on a folder that cannot be written, and when there is no index at
+all: what the journal says is enough to make one.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Container, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import ClassVar
+from urllib.parse import quote
+
+import attrs
+
+from camd.model import SessionId
+from camd.storage.check.recording_file import ReadOnlyDisk
+from camd.storage.check.rules.session_accounts import IndexedSession, JournalFacts
+from camd.storage.disk import Disk
+from camd.storage.index.catalog import Catalog
+from camd.storage.index.journal import Journal, JournalPosition
+from camd.storage.index.recording_index import FOLDER, INDEX
+from camd.storage.rules.journal_records import (
+    JournalDamage,
+    Record,
+    Removals,
+    Removed,
+    count_damage,
+    decode,
+)
+from camd.storage.rules.rows import SCHEMA, SCHEMA_VERSION, gap_of, segment_of, session_of
+
+_STRANGE = (sqlite3.Error, ValueError, TypeError, OverflowError)  # what rows of garbage raise
+
+Stamp = tuple[tuple[str, int, int], ...]
+
+
+@attrs.define(eq=False)
+class IndexSnapshot:
+    """An archive that forgets: what is noted in it stays in memory. For one thread at a time."""
+
+    lasting: ClassVar[bool] = False
+    folder: Path
+    catalog: Catalog
+    index_trouble: str  # "" when there is an index, and it can be read
+    journal: JournalFacts
+    _db: sqlite3.Connection
+    _stamp: Stamp
+
+    @classmethod
+    def open(cls, recordings: Path, *, reindex: bool = False) -> IndexSnapshot:
+        """Copy what is known of the folder; with `reindex` the journal alone is asked.
+
+        Blocks on the disk, and raises nothing for what it finds there.
+        """
+        folder = recordings / FOLDER
+        stamp = _stamp_of(folder)
+        db, trouble = (_blank(), "") if reindex else _copied(folder / INDEX)
+        catalog = Catalog(db)
+        facts = _read_journal(ReadOnlyDisk(heed_locks=False), folder, catalog)
+        return cls(recordings, catalog, trouble, facts, db, stamp)
+
+    @property
+    def stale(self) -> bool:
+        """Whether index or journal changed since."""
+        return _stamp_of(self.folder / FOLDER) != self._stamp
+
+    def again(self) -> IndexSnapshot:
+        """Close this one and copy anew."""
+        self.close()
+        return IndexSnapshot.open(self.folder)
+
+    def note(self, *records: Record) -> None:
+        """Remember records for as long as this is open."""
+        self.catalog.apply(records, self.catalog.place)
+
+    def sessions(self) -> Iterator[IndexedSession]:
+        """Read all sessions, oldest first, with their segments and ledger entries."""
+        rows = self._db.execute("SELECT * FROM sessions ORDER BY start_us").fetchall()
+        for row in rows:
+            session = self.catalog.session(SessionId(row["session_id"]))
+            if session is not None:
+                yield IndexedSession(session, row["frames_captured"], row["frames_written"])
+
+    def strangers(self) -> tuple[str, ...]:
+        """Name sessions of which there are files, and nothing else."""
+        rows = self._db.execute(
+            "SELECT DISTINCT session_id FROM segments WHERE session_id NOT IN"
+            " (SELECT session_id FROM sessions) ORDER BY session_id"
+        )
+        return tuple(session_id for (session_id,) in rows)
+
+    def removed(self, session_ids: Container[str]) -> dict[str, Removed]:
+        """Say which segments of these sessions camd has removed: reads the whole journal.
+
+        Raises nothing; what cannot be read tells nothing.
+        """
+        disk = ReadOnlyDisk(heed_locks=False)
+        journal, found = Journal(disk, self.folder / FOLDER), Removals(session_ids)
+        with suppress(OSError):
+            for number in journal.numbers():
+                with suppress(OSError):
+                    found.read(_whole(disk, journal.path(number)))
+        return found.found
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._db.close()
+
+
+def _memory() -> sqlite3.Connection:
+    db = sqlite3.connect(":memory:", check_same_thread=False)
+    db.row_factory = sqlite3.Row
+    return db
+
+
+def _blank() -> sqlite3.Connection:
+    db = _memory()
+    db.executescript(SCHEMA)
+    return db
+
+
+def _copied(index: Path) -> tuple[sqlite3.Connection, str]:
+    """Copy a database into memory; when it cannot be used, return an empty one and why."""
+    trouble = "is not there"
+    try:
+        for address in _addresses(index):
+            db = _memory()
+            try:
+                _copy(address, db)
+                trouble = _trouble_in(db)
+            except _STRANGE as error:
+                trouble = f"cannot be read: {error}"
+            if not trouble:
+                return db, ""
+            db.close()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        trouble = f"cannot be read: {error.strerror}"
+    return _blank(), trouble
+
+
+def _addresses(index: Path) -> Iterator[str]:
+    """Say how to open a database without changing a byte of its folder; nothing if none is there.
+
+    Only while somebody has it open, or after a crash, there is a log beside it to be read with
+    it; without one, nobody writes, and SQLite need not leave files of its own there. Where it has
+    to and may not (a folder that is read-only), the database alone will do: what is in the log is
+    in the journal, too.
+    """
+    if not index.stat().st_size:
+        return
+    plain = f"file:{quote(str(index))}"
+    if index.with_name(f"{index.name}-wal").exists():
+        yield f"{plain}?mode=ro"
+    yield f"{plain}?immutable=1"
+
+
+def _copy(address: str, db: sqlite3.Connection) -> None:
+    source = sqlite3.connect(address, uri=True)
+    try:
+        source.backup(db)
+    finally:
+        source.close()
+
+
+def _trouble_in(db: sqlite3.Connection) -> str:
+    """Read everything once: an index is a cache, and one that is half broken is broken."""
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version != SCHEMA_VERSION:
+        return f"has version {version}, and {SCHEMA_VERSION} is needed"
+    (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        return f"is damaged: {verdict}"
+    for row in db.execute("SELECT * FROM segments"):
+        segment_of(row)
+    for row in db.execute("SELECT * FROM sessions"):
+        session_of(row, (), ())
+    for row in db.execute("SELECT * FROM gaps"):
+        gap_of(row)
+    return ""
+
+
+def _read_journal(disk: Disk, folder: Path, catalog: Catalog) -> JournalFacts:
+    """Read the journal to its end; what the index does not have yet goes into the copy."""
+    journal, since = Journal(disk, folder), catalog.place
+    try:
+        numbers = journal.numbers()
+    except OSError:
+        numbers = []
+    expected = range(1, max([*numbers, since.file]) + 1)
+    missing = tuple(journal.path(n).name for n in expected if n not in numbers)
+    unreadable: list[tuple[str, str]] = []
+    found, reached = JournalDamage(), JournalPosition()
+    for number in numbers:
+        try:
+            data = _whole(disk, journal.path(number))
+        except OSError as error:
+            unreadable.append((journal.path(number).name, error.strerror or str(error)))
+            continue
+        found, reached = found + count_damage(data), JournalPosition(number, len(data))
+        known = since.offset if number == since.file else 0
+        if number >= since.file:
+            catalog.apply(decode(data[known:]), reached)
+    short = reached < since and not missing and not unreadable
+    return JournalFacts(len(numbers), missing, tuple(unreadable), short, found)
+
+
+def _whole(disk: Disk, path: Path) -> bytes:
+    file = disk.open(path)
+    try:
+        return file.read(0, file.size())
+    finally:
+        file.close()
+
+
+def _stamp_of(folder: Path) -> Stamp:
+    """Tell one state of index and journal from the next."""
+    facts = []
+    for path in sorted([*folder.glob(f"{INDEX}*"), *folder.glob("journal-*.jsonl")]):
+        try:
+            found = path.stat()
+        except OSError:
+            continue
+        if not path.name.endswith("-shm"):
+            facts.append((path.name, found.st_size, found.st_mtime_ns))
+    return tuple(facts)

@@ -1,0 +1,284 @@
+"""The archive's one thread, as the event loop sees it: asked with patience, never in parallel.
+
+An index that turns out to be damaged is put aside and rebuilt, while clients are told to wait.
+What cannot be noted now is noted later, in order.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import attrs
+import structlog
+import trio
+
+from camd.errors import STORAGE_MISSING, STORAGE_UNRESPONSIVE, Refusal
+from camd.storage.disk import Disk
+from camd.storage.index.catalog import is_damage
+from camd.storage.index.recording_index import (
+    FOLDER,
+    INDEX,
+    MOST_PENDING,
+    FolderInUseError,
+    RecordingIndex,
+    file_id,
+    told_by_a_file,
+)
+from camd.storage.rules.backlog import NoteBacklog
+from camd.storage.rules.journal_records import Record
+from camd.storage.space import SpaceMonitor
+
+log = structlog.get_logger("camd.storage")
+
+T = TypeVar("T")
+
+PATIENCE_SECONDS = 10.0
+FIRST_RETRY_SECONDS = 1.0  # until what could not be noted is tried again; then twice as long …
+LONGEST_RETRY_SECONDS = 30.0  # … and so on
+
+
+@attrs.frozen(eq=False)
+class IndexNote:
+    """Something to be noted: what is done to the archive, and whether the files tell it too."""
+
+    work: Callable[[RecordingIndex], None]
+    told_by_files: bool = False
+
+
+def _nothing(archive: RecordingIndex) -> None:
+    """Ask the archive for nothing: what waits is written on the way."""
+
+
+@attrs.define(eq=False)
+class IndexWorker:
+    """Keeps the archive of the folder that is there now. The guard is told of every failure.
+
+    `opened` grows whenever there is another archive, or another index in it: then the folder
+    has to be searched.
+    """
+
+    disk: Disk
+    recordings: Path
+    guard: SpaceMonitor
+    opened: int = attrs.field(default=0, init=False)
+    in_use: FolderInUseError | None = attrs.field(default=None, init=False)
+    settled: Callable[[], None] = lambda: None  # in the archive's thread: everything is noted
+    _notes: NoteBacklog[IndexNote] = attrs.field(init=False)
+    _refused: OSError | sqlite3.Error | None = attrs.field(default=None, init=False)
+    _told: str = attrs.field(default="", init=False)  # the trouble that the log has
+    _behind: trio.Event = attrs.field(factory=trio.Event, init=False)  # something waits
+    _tried: trio.Event = attrs.field(factory=trio.Event, init=False)  # a note was tried
+    _given_up: int = attrs.field(default=0, init=False)  # notes, by archives that are gone
+    _archive: RecordingIndex | None = attrs.field(default=None, init=False)
+    _stale: list[RecordingIndex] = attrs.field(factory=list, init=False)  # of folders that are gone
+    _damaged: bool = attrs.field(default=False, init=False)
+    _one: trio.CapacityLimiter = attrs.field(factory=partial(trio.CapacityLimiter, 1), init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._notes = NoteBacklog(MOST_PENDING, lambda note: note.told_by_files)
+
+    # --- which archive ---
+
+    def look(self) -> None:
+        """Open the archive of the folder that is there now, if it is not open already.
+
+        Blocks, and is called in one thread at a time, any thread. A folder that was lost and came
+        back, or another one in its place, has another archive. Raises OSError.
+        """
+        folder = self.recordings / FOLDER
+        folder.mkdir(mode=0o750, exist_ok=True)
+        if self._archive is not None and file_id(folder) == self._archive.folder_id:
+            if not (folder / INDEX).exists():
+                self._damaged = True
+            return
+        try:
+            archive = RecordingIndex.open(self.disk, self.recordings)
+        except FolderInUseError as error:
+            self.in_use = error
+            raise
+        except sqlite3.Error as error:
+            log.error("index_cannot_be_opened", error=str(error))
+            return
+        if self._archive is not None:
+            self._stale.append(self._archive)
+        self._archive, self._damaged, self.in_use = archive, False, None
+        self.opened += 1
+
+    def _repaired(self, archive: RecordingIndex) -> RecordingIndex:
+        """Do in the archive's thread what has to be done before it is used."""
+        if self._damaged and archive is self._archive:
+            self._damaged = False
+            archive.begin_again()
+            self.opened += 1
+        archive.catch_up()
+        while self._stale:
+            older = self._stale[0]
+            try:
+                older.close()  # it tries once more
+            finally:
+                archive.inherit(older)
+                self._given_up += older.lost
+                self._stale.remove(older)
+        archive.flush()
+        self._write_notes(archive)
+        return archive
+
+    def _write_notes(self, archive: RecordingIndex) -> None:
+        """Do what waits to be noted, in order, until something refuses."""
+        refused: OSError | sqlite3.Error | None = None
+        while refused is None and (note := self._notes.first) is not None:
+            keep = False
+            try:
+                note.work(archive)
+            except OSError as error:
+                refused, keep = error, True
+            except sqlite3.Error as error:
+                if keep := is_damage(error):
+                    raise
+                refused, keep = error, isinstance(error, sqlite3.OperationalError)
+            finally:
+                if not keep:
+                    self._notes.settle([note])
+        self._refused = refused or archive.trouble
+        if not self.waiting:
+            self.settled()
+            if archive.take_dropped() + self._notes.take_dropped():
+                self.opened += 1  # files tell what was given up: the folder has to be searched
+
+    async def close(self) -> None:
+        """Close the archive; a caller who gives up leaves that to the thread."""
+
+        def close() -> None:
+            try:
+                if self._archive is not None and len(self._notes):
+                    self._repaired(self._archive)
+            except (OSError, sqlite3.Error) as error:
+                log.error("notes_lost", count=self.waiting, error=str(error))
+            for archive in (*self._stale, self._archive):
+                if archive is not None:
+                    archive.close()
+
+        await trio.to_thread.run_sync(close, limiter=self._one, abandon_on_cancel=True)
+
+    # --- asking ---
+
+    async def ask(self, work: Callable[[RecordingIndex], T], *, abandon: bool = False) -> T:
+        """Let `work` have the archive, in its thread; waits as long as the disk likes.
+
+        What waited to be noted is written first, if that works. When the index turns out to be
+        damaged, it is rebuilt and `work` done again. Raises Refusal when there is no archive, and
+        what `work` raises.
+        """
+        try:
+            try:
+                return await self._ask(work, abandon)
+            except sqlite3.DatabaseError as error:
+                if not is_damage(error):
+                    raise
+                log.error("index_damaged", error=str(error))
+                self._damaged = True
+            return await self._ask(work, abandon)
+        finally:
+            self._take_note()
+
+    async def _ask(self, work: Callable[[RecordingIndex], T], abandon: bool) -> T:
+        if self._archive is None:
+            raise Refusal(STORAGE_MISSING)
+        archive = self._archive
+        with self.guard.operation():
+            return await trio.to_thread.run_sync(
+                lambda: work(self._repaired(archive)),
+                limiter=self._one,
+                abandon_on_cancel=abandon,
+            )
+
+    async def read(self, read: Callable[[RecordingIndex], T]) -> T:
+        """Look something up. Raises Refusal when that fails or takes too long."""
+        with trio.move_on_after(PATIENCE_SECONDS):
+            try:
+                return await self.ask(read, abandon=True)
+            except (OSError, sqlite3.Error) as error:
+                self.guard.suspect()
+                raise Refusal(STORAGE_UNRESPONSIVE, "The index cannot be read") from error
+        raise Refusal(STORAGE_UNRESPONSIVE)
+
+    # --- noting ---
+
+    @property
+    def waiting(self) -> int:
+        """How many notes wait for the disk."""
+        archives = [*self._stale, *([self._archive] if self._archive is not None else [])]
+        return len(self._notes) + sum(archive.behind for archive in archives)
+
+    @property
+    def lost(self) -> int:
+        """How many notes were given up since the start: too many waited for the disk."""
+        return self._given_up + self._notes.lost + (self._archive.lost if self._archive else 0)
+
+    async def note(self, *records: Record) -> None:
+        """Write facts down, now or as soon as the disk takes them; see `tell`."""
+        told = all(map(told_by_a_file, records))
+        await self.tell(lambda archive: archive.accept(*records), told_by_files=told)
+
+    async def tell(
+        self, write: Callable[[RecordingIndex], None], *, told_by_files: bool = False
+    ) -> None:
+        """Let `write` change the archive, behind all that was told before.
+
+        Returns when it was tried. When it fails, that is logged, and it is tried again until it
+        works; `write` must bear that. When MOST_PENDING wait, those are given up first that are
+        `told_by_files`, then the oldest.
+        """
+        self._notes.add(IndexNote(write, told_by_files))
+        await self._deliver()
+
+    def tell_soon(self, write: Callable[[RecordingIndex], None]) -> None:
+        """Let `write` change the archive as with `tell`, and do not wait for that."""
+        self._notes.add(IndexNote(write))
+        self._behind.set()
+
+    async def wait_settled(self) -> None:
+        """Wait until everything that was told is written, however long the disk refuses."""
+        while self.waiting:
+            await self._tried.wait()
+
+    async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Try again for ever what could not be noted, more and more rarely."""
+        task_status.started()
+        while True:
+            await self._behind.wait()
+            delay = 0.0
+            while self.waiting:
+                await trio.sleep(delay)
+                await self._deliver()
+                delay = min(LONGEST_RETRY_SECONDS, max(FIRST_RETRY_SECONDS, delay * 2))
+            self._behind = trio.Event()
+
+    async def _deliver(self) -> None:
+        """Write what waits, if that works."""
+        trouble: Exception | None = None
+        try:
+            await self.ask(_nothing)
+        except (OSError, sqlite3.Error, Refusal) as error:
+            trouble = error
+        trouble = trouble or self._refused
+        if trouble is None:
+            self._told = ""
+        elif str(trouble) != self._told:  # once, however often it is tried
+            self._told = str(trouble)
+            log.error("archive_write_failed", error=str(trouble), waiting=self.waiting)
+            self.guard.suspect(trouble if isinstance(trouble, OSError) else None)
+
+    def _take_note(self) -> None:
+        """Tell everybody how much waits; somebody has just asked the archive."""
+        if self.lost > self.guard.notes_lost:
+            log.error("notes_lost", count=self.lost, most=MOST_PENDING)
+        self.guard.notes_waiting, self.guard.notes_lost = self.waiting, self.lost
+        if self.waiting:
+            self._behind.set()
+        self._tried.set()
+        self._tried = trio.Event()

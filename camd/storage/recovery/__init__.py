@@ -1,0 +1,1 @@
+"""Files after a crash, and a folder compared with its index."""

@@ -1,0 +1,175 @@
+"""What a crash left in the folder, made right: torn tails cut off, files sealed in place.
+
+Nothing is deleted, and what camd did not write is left alone (I5). All of it blocks on the disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import attrs
+
+from camd.clock import from_unix_micros
+from camd.model import CameraId, Segment, SegmentState, SessionId
+from camd.mp4.boxes import DEFAULT_LIMITS, MediaError
+from camd.mp4.inspect import HEAD_SIZE, SegmentSummary, sealed_moov_offset, summarise
+from camd.mp4.recover import InterruptedSegment, leading_frames_of, read_interrupted
+from camd.mp4.segment import FTYP_SIZE, HASHED_FROM
+from camd.mp4.segment_metadata import SegmentMetadata
+from camd.storage.disk import Disk, DiskFile
+from camd.storage.index.recording_index import FOLDER, LOCK
+from camd.storage.rules.naming import is_part, part_of
+
+_PIECE = 1 << 20
+MOOV_LIMIT = 64 * DEFAULT_LIMITS[b"moov"]  # of a day at the highest rates
+
+
+@attrs.frozen
+class Recovered:
+    """One file, as it is now, and what was cut off it. `note` says what was done, for people."""
+
+    segment: Segment
+    torn_bytes: int
+    note: str
+    adopted: bool = False  # it was sealed already
+
+
+def recover(disk: Disk, path: Path, *, repair: bool = True) -> Recovered | None:
+    """Seal the file at `path` in place, if it is an interrupted segment; adopt it if it is sealed.
+
+    None when it is none of ours or holds no frame: then it was not touched. With `repair` False
+    nothing is written at all, and the answer says what would be done. Raises OSError; then the
+    file plays as it did before, and recovery may be tried again. The segment has no hash: see
+    `hash_file`.
+    """
+    file = disk.open(path)
+    try:
+        head, modified = file.read(0, HEAD_SIZE), file.modified()
+        try:
+            moov_offset = sealed_moov_offset(head)
+            if moov_offset is not None:
+                return _adopt(file, path.name, head, moov_offset, modified)
+            found = read_interrupted(file.read, file.size())
+        except MediaError:
+            return None
+        if found is None:
+            return None
+        size = _seal(file, found) if repair else found.whole_bytes
+        note = "sealed in place" if repair else "would be sealed in place"
+        return Recovered(_described(path.name, found, size, modified), found.torn_bytes, note)
+    finally:
+        file.close()
+
+
+def _seal(file: DiskFile, found: InterruptedSegment) -> int:
+    """Cut off the torn tail and seal what is whole; returns the size afterwards."""
+    file.truncate(found.whole_bytes)
+    moov = found.index.final_moov()
+    file.append([moov])
+    file.sync()
+    file.overwrite(FTYP_SIZE, found.index.seal_header(found.whole_bytes))
+    file.sync()
+    return found.whole_bytes + len(moov)
+
+
+def _described(name: str, found: InterruptedSegment, size: int, modified: datetime) -> Segment:
+    index, track = found.index, found.index.init.video
+    contents = SegmentSummary(
+        duration_seconds=index.duration_seconds,
+        frames=index.frames,
+        codec=track.codec,
+        width=track.width,
+        height=track.height,
+        tracks=index.init.tracks,
+        identity=index.identity,
+    )
+    told = _segment(name, contents, index.identity, size, modified)
+    return attrs.evolve(told, leading_frames=index.leading_frames)
+
+
+def _adopt(
+    file: DiskFile, name: str, head: bytes, moov_offset: int, modified: datetime
+) -> Recovered | None:
+    """Describe a file that is sealed already. Raises MediaError."""
+    size = file.size()
+    if not moov_offset < size <= moov_offset + MOOV_LIMIT:
+        return None
+    contents = summarise(head, file.read(moov_offset, size - moov_offset))
+    if contents.identity is None:
+        return None
+    segment = _segment(name, contents, contents.identity, size, modified)
+    leading = leading_frames_of(file.read, moov_offset)
+    segment = attrs.evolve(segment, leading_frames=leading)
+    return Recovered(segment, 0, "adopted", adopted=True)
+
+
+def _segment(
+    name: str, contents: SegmentSummary, story: SegmentMetadata, size: int, modified: datetime
+) -> Segment:
+    start = from_unix_micros(story.start_micros)
+    return Segment(
+        filename=name,
+        camera_id=CameraId(story.camera_id),
+        session_id=SessionId(story.session_id),
+        number=story.number,
+        start=start,
+        end=start + timedelta(seconds=contents.duration_seconds),
+        duration_seconds=contents.duration_seconds,
+        frames=contents.frames,
+        size_bytes=size,
+        sha256=None,
+        state=SegmentState.SEALED,
+        codec=contents.codec,
+        width=contents.width,
+        height=contents.height,
+        modified=modified,
+    )
+
+
+def hash_file(disk: Disk, path: Path) -> str:
+    """Compute a recording's SHA-256 from byte 48 on: reads all of it. Raises OSError."""
+    digest, at = hashlib.sha256(), HASHED_FROM
+    file = disk.open(path)
+    try:
+        while piece := file.read(at, _PIECE):
+            digest.update(piece)
+            at += len(piece)
+    finally:
+        file.close()
+    return digest.hexdigest()
+
+
+# --- Where Matroska files lie while they are made, and what a crash leaves of them.
+
+
+def part_path(recordings: Path, filename: str) -> Path:
+    """Say where the MKV of a segment is written while it is made."""
+    return recordings / FOLDER / part_of(filename)
+
+
+def held(recordings: Path) -> bool:
+    """Whether a service has the folder: then parts in it are being written (proc_locks(5)).
+
+    Takes no lock, so that it delays no process; False also where that cannot be told.
+    """
+    try:
+        facts = (recordings / FOLDER / LOCK).stat()
+        locks = Path("/proc/locks").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    device = facts.st_dev
+    return f" {os.major(device):02x}:{os.minor(device):02x}:{facts.st_ino} " in locks
+
+
+def parts_in(recordings: Path) -> list[str]:
+    """Name what is left of MKVs, relative to the folder; also where earlier versions had them."""
+    found: list[str] = []
+    for folder in (FOLDER, ""):
+        with suppress(OSError):
+            names = sorted(os.listdir(recordings / folder))
+            found += (str(Path(folder, name)) for name in names if is_part(name))
+    return found

@@ -1,0 +1,150 @@
+"""Recovery of a folder that no service has: everything in one thread, told file by file."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+
+from camd.clock import now
+from camd.storage.check.recording_file import ReadOnlyDisk
+from camd.storage.disk import Disk, PosixDisk
+from camd.storage.index.recording_index import RecordingIndex
+from camd.storage.index.snapshot import IndexSnapshot
+from camd.storage.recovery.file_recovery import hash_file, parts_in
+from camd.storage.recovery.reconcile import (
+    FileOutcome,
+    ReconcileFinding,
+    Reconciler,
+    ReconcileTarget,
+    RecoveryReport,
+    reconcile_folder,
+)
+
+_WORK = (
+    *(FileOutcome.SEALED, FileOutcome.ADOPTED, FileOutcome.RENAMED, FileOutcome.MISSING),
+    FileOutcome.UNFINISHED,
+)
+
+
+@attrs.frozen
+class HashingProgress:
+    """How far hashing has come: files, and bytes of the one that is being read."""
+
+    filename: str
+    number: int
+    total: int
+    read_bytes: int = 0
+
+
+@attrs.frozen
+class OfflineResult:
+    """What was done, or with `report.dry_run` would be."""
+
+    report: RecoveryReport
+    hashed: int  # files that had no hash and have one now; or that would get one
+    unhashed: tuple[tuple[str, str], ...]  # files that could not be read, and why
+
+    @property
+    def to_do(self) -> bool:
+        """Whether anything is left: what was not done yet, and what could not be."""
+        counts = self.report.counts
+        waiting = self.report.dry_run and (self.hashed or any(map(counts.get, _WORK)))
+        return bool(waiting or self.unhashed or counts.get(FileOutcome.UNREADABLE))
+
+
+@attrs.frozen
+class OfflineRecovery:
+    """One recovery of one folder. `tell` hears of every finding, `hashing` of progress."""
+
+    folder: Path
+    dry_run: bool
+    reindex: bool
+    tell: Callable[[ReconcileFinding], None]
+    hashing: Callable[[HashingProgress], None]
+
+    def run(self) -> OfflineResult:
+        """Do it; a dry run changes nothing, and may run beside a service.
+
+        Blocks on the disk. Raises FolderInUseError, OSError when the folder is not there or
+        cannot be written, sqlite3.Error when the index cannot be used.
+        """
+        if not self.folder.is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.folder))
+        began = now()
+        with self._books() as (disk, books):
+            taker = Reconciler(disk, self.folder, books, repair=not self.dry_run)
+            findings = reconcile_folder(taker, self.tell) + self._clear_parts(disk)
+            report = RecoveryReport.of(findings, began, now(), dry_run=self.dry_run)
+            if isinstance(books, RecordingIndex):
+                hashed, failed = self._hash_all(books)
+            else:
+                hashed, failed = len(books.catalog.unhashed()), []
+        return OfflineResult(report, hashed, tuple(failed))
+
+    def _clear_parts(self, disk: Disk) -> list[ReconcileFinding]:
+        """Remove the Matroska files whose making was cut short: the MP4s are there."""
+        findings = []
+        for name in parts_in(self.folder):
+            finding = ReconcileFinding(name, FileOutcome.UNFINISHED)
+            if not self.dry_run:
+                try:
+                    disk.unlink(self.folder / name)
+                except OSError as error:
+                    finding = ReconcileFinding(
+                        name, FileOutcome.UNREADABLE, error.strerror or str(error)
+                    )
+            findings.append(finding)
+            self.tell(finding)
+        return findings
+
+    @contextmanager
+    def _books(self) -> Iterator[tuple[Disk, ReconcileTarget]]:
+        """Open what is known of the folder, and a disk that may do as much as we may."""
+        if self.dry_run:
+            glance = IndexSnapshot.open(self.folder, reindex=self.reindex)
+            try:
+                glance.catalog.interrupt()
+                yield ReadOnlyDisk(), glance
+            finally:
+                glance.close()
+            return
+        disk = PosixDisk()
+        archive = RecordingIndex.open(disk, self.folder, reindex=self.reindex)
+        try:
+            archive.catch_up()
+            yield disk, archive
+        finally:
+            archive.close()
+
+    def _hash_all(self, archive: RecordingIndex) -> tuple[int, list[tuple[str, str]]]:
+        """Hash what has no hash; what goes wrong with one file stays with it."""
+        failed: list[tuple[str, str]] = []
+        waiting = archive.catalog.unhashed()
+        for number, segment in enumerate(waiting, 1):
+            at = HashingProgress(segment.filename, number, len(waiting))
+            try:
+                digest = hash_file(ReadOnlyDisk(self._counted(at)), self.folder / segment.filename)
+            except OSError as error:
+                failed.append((segment.filename, error.strerror or str(error)))
+                continue
+            archive.note_hash(attrs.evolve(segment, sha256=digest))
+            if archive.trouble is not None:
+                raise archive.trouble
+        return len(waiting) - len(failed), failed
+
+    def _counted(self, at: HashingProgress) -> Callable[[int, float], None]:
+        """Pass on how much of a file was read."""
+        read = 0
+
+        def count(size_bytes: int, seconds: float) -> None:
+            nonlocal read
+            read += size_bytes
+            self.hashing(attrs.evolve(at, read_bytes=read))
+
+        self.hashing(at)
+        return count

@@ -1,0 +1,1 @@
+"""Carries out the retention policy, and keeps a log of it."""

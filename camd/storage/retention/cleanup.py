@@ -1,0 +1,291 @@
+"""Runs the retention policy, by the clock or because somebody asks; each run leaves a receipt."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import attrs
+import structlog
+import trio
+
+from camd.clock import now
+from camd.config.schema import RetentionConfig
+from camd.errors import INTERNAL_ERROR, Refusal
+from camd.model import CleanupEnded, CleanupReceipt, Event, Segment, SegmentState
+from camd.runtime.broadcast import Fanout
+from camd.storage.index.recording_index import RecordingIndex
+from camd.storage.recovery.reconcile import in_batches
+from camd.storage.removal import Removal
+from camd.storage.retention.cleanup_log import append_receipt, load_policy, save_policy
+from camd.storage.retention.trusted_clock import TrustedClock, arrival_of
+from camd.storage.rules.clock_trust import ClockTrust, FootageArrival
+from camd.storage.rules.retention_plan import (
+    MOST_LISTED,
+    CleanupPlan,
+    Planner,
+    RetentionPolicy,
+    outcome,
+)
+from camd.storage.rules.rows import SessionStart
+from camd.storage.storage import FileActions, Storage
+
+log = structlog.get_logger("camd.retention")
+
+FIRST_SECONDS = 300.0  # after the start: cameras and recovery come first
+LOOK_SECONDS = 60.0  # between two looks at the clocks
+CHUNK = 500  # segments that are looked at between two other readers of the index
+BATCH = 8  # files that go between two other users of the archive, and before a shutdown
+RECEIPT_SECONDS = 5.0
+BY_THE_CLOCK = "schedule"
+
+InUse = Callable[[], Mapping[str, int]]  # newest files of running sessions, and their sizes
+
+
+@attrs.frozen
+class CleanupRun:
+    """A run: what was planned, whether it was carried out, and what came of it."""
+
+    plan: CleanupPlan
+    executed: bool
+    receipt: CleanupReceipt
+
+
+@attrs.define(eq=False)
+class _Tally:
+    """What a run has done so far."""
+
+    files: list[str] = attrs.field(factory=list)  # the first MOST_LISTED
+    removed: int = 0
+    freed_bytes: int = 0
+    skipped: int = 0  # became busy or pinned, or could not be removed
+    trouble: str = ""  # why it ended early
+
+    def add(self, answers: list[Removal]) -> None:
+        gone = [answer.filename for answer in answers if answer.removed]
+        self.files += gone[: max(0, MOST_LISTED - len(self.files))]
+        self.removed += len(gone)
+        self.skipped += sum(answer.refused is not None for answer in answers)
+        self.freed_bytes += sum(answer.freed_bytes for answer in answers)
+
+
+@attrs.define(eq=False)
+class Retention:
+    """The policy that is in force, and the runs that carry it out, one at a time."""
+
+    storage: Storage
+    config: RetentionConfig
+    state_dir: Path
+    events: Fanout[Event]
+    in_use: InUse
+    policy: RetentionPolicy = attrs.field(factory=RetentionPolicy)
+    timekeeper: TrustedClock | None = None  # None: the clock is believed
+    last: CleanupReceipt | None = attrs.field(default=None, init=False)  # of this life
+    _one: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+    _looking: trio.CapacityLimiter = attrs.field(
+        factory=partial(trio.CapacityLimiter, 1), init=False
+    )
+
+    async def set_policy(self, policy: RetentionPolicy) -> None:
+        """Put another policy in force; durable when this returns. Raises Refusal.
+
+        A run that goes on by the old one stops.
+        """
+        try:
+            await trio.to_thread.run_sync(save_policy, self.state_dir, policy)
+        except OSError as error:
+            raise Refusal(
+                INTERNAL_ERROR,
+                f"The policy cannot be stored: {error.strerror}",
+                suggestion="Check the state folder; the old policy stays in force.",
+            ) from error
+        self.policy = policy
+        log.info("retention_policy", rule=policy.rule, enabled=policy.enabled)
+
+    async def preview(self) -> CleanupPlan:
+        """Say what a run would do now; changes nothing. Raises Refusal."""
+        return await self._plan(self.policy, self.config.brake_percent)
+
+    @property
+    def doubt(self) -> str:
+        """Why the wall clock is not believed, as of the last look at it; "" when it is."""
+        return "" if self.timekeeper is None else self.timekeeper.trust.doubt
+
+    async def watch_clock(self) -> None:
+        """Look at the clocks for ever, so that no step is missed."""
+        while True:
+            await trio.sleep(LOOK_SECONDS)
+            await self._look_at_clock()
+
+    async def _look_at_clock(self) -> ClockTrust | None:
+        if self.timekeeper is None:
+            return None
+        return await trio.to_thread.run_sync(
+            self.timekeeper.look, limiter=self._looking, abandon_on_cancel=True
+        )
+
+    async def clean_up(self, asked_by: str, *, force: bool = False) -> CleanupRun:
+        """Carry the policy out once; `force` overrides the brake, and believes the clock.
+
+        Raises Refusal.
+
+        Waits for a run that goes on. What became busy meanwhile stays. When the caller is
+        cancelled, the run ends between two batches of files, with its receipt.
+        """
+        async with self._one:
+            began, policy, tally = now(), self.policy, _Tally()
+            brake = float("inf") if force else self.config.brake_percent
+            plan = await self._plan(policy, brake, believe=force)
+            executed = policy.removes and not plan.braked
+            try:
+                if executed:
+                    await self._carry_out(plan, tally)
+            finally:
+                receipt = _receipt(plan, tally, began, asked_by)
+                with trio.CancelScope(shield=True), trio.move_on_after(RECEIPT_SECONDS):
+                    await self._leave(receipt, plan)
+            return CleanupRun(plan, executed, receipt)
+
+    async def run_when_due(self, first_seconds: float = FIRST_SECONDS) -> None:
+        """Clean up for ever: some time after the start, then once in every interval."""
+        interval = self.config.interval.total_seconds()
+        await trio.sleep(min(first_seconds, interval))
+        while True:
+            if self.policy.removes:
+                try:
+                    await self.clean_up(BY_THE_CLOCK)
+                except Refusal as refusal:
+                    log.error("cleanup_failed", error=refusal.message)
+            await trio.sleep(interval)
+
+    # --- planning ---
+
+    async def _plan(
+        self, policy: RetentionPolicy, brake_percent: float, *, believe: bool = False
+    ) -> CleanupPlan:
+        clerk, in_use = self.storage.clerk, self.in_use()
+        total = await clerk.read(lambda archive: _total_bytes(archive, in_use))
+        trust = await self._look_at_clock()
+        moment, doubt = (now(), "") if trust is None else (trust.reading.wall, trust.doubt)
+        planner = Planner(policy, total, moment, brake_percent, "" if believe else doubt)
+        behind: Segment | None = None
+        while not planner.done:
+            segments = await clerk.read(partial(_oldest, behind=behind))
+            if not segments:
+                break
+            behind, in_use = segments[-1], self.in_use()
+            pins = await FileActions(self.storage).pins([s.filename for s in segments])
+            busy = {s.filename for s in segments if s.filename in in_use or self.storage.busy(s)}
+            young = set[str]()
+            if trust is not None:
+                aged = [s for s in planner.aged(segments) if s.filename not in busy]
+                young = await self._young(aged, trust, policy, believe)
+            planner.take(segments, pins, busy, young)
+        return planner.plan()
+
+    async def _young(
+        self, aged: Sequence[Segment], trust: ClockTrust, policy: RetentionPolicy, believe: bool
+    ) -> set[str]:
+        """Name those that are not as old as their dates say, by when they arrived here."""
+        disk, folder = self.storage.disk, self.storage.folder
+        told = await self.storage.on_disk(lambda: [arrival_of(disk, folder, s) for s in aged])
+        silent = {s.session_id for s, each in zip(aged, told, strict=True) if each is None}
+        sessions = await self.storage.clerk.read(
+            lambda archive: {s: archive.catalog.beginning(s) for s in silent}
+        )
+        most, young = timedelta(days=policy.max_age_days or 0), set[str]()
+        for segment, each in zip(aged, told, strict=True):
+            arrival = each or _by_session(segment, sessions.get(segment.session_id))
+            if trust.age(segment.end, arrival, believe=believe) < most:
+                young.add(segment.filename)
+        return young
+
+    # --- doing ---
+
+    async def _carry_out(self, plan: CleanupPlan, tally: _Tally) -> None:
+        names, keeper = [each.filename for each in plan.going], FileActions(self.storage)
+        tally.trouble = "whoever asked for it went away, or the service stops"  # until it is over
+        for batch in in_batches(names, BATCH):
+            if self.policy is not plan.policy:
+                tally.trouble = "the policy was changed"
+                return
+            in_use = self.in_use()
+            free = [name for name in batch if name not in in_use]
+            tally.skipped += len(batch) - len(free)
+            try:
+                tally.add(await keeper.remove(free, f"retention: {plan.policy.rule}"))
+            except Refusal as refusal:
+                tally.trouble = refusal.message
+                return
+        tally.trouble = ""
+
+    async def _leave(self, receipt: CleanupReceipt, plan: CleanupPlan) -> None:
+        """Leave a receipt of whatever was done or wanted; the clock finding nothing is no news."""
+        self.last = receipt
+        if receipt.asked_by == BY_THE_CLOCK and not plan.going and plan.enough:
+            return
+        log.info("cleanup", asked_by=receipt.asked_by, message=receipt.message)
+        self.events.publish(CleanupEnded(receipt))
+        disk = self.storage.disk
+        await self.storage.clerk.tell(lambda archive: append_receipt(disk, archive.folder, receipt))
+
+
+def _by_session(segment: Segment, beginning: SessionStart | None) -> FootageArrival | None:
+    """Say when a file arrived that does not tell it, as a Matroska file, by its session's start."""
+    if beginning is None or not beginning.boot_id:
+        return None
+    since = max(0.0, (segment.end - beginning.start).total_seconds())
+    return FootageArrival(beginning.boot_id, beginning.monotonic + since)
+
+
+def _oldest(archive: RecordingIndex, behind: Segment | None) -> tuple[Segment, ...]:
+    return archive.catalog.oldest(behind, CHUNK)
+
+
+def _total_bytes(archive: RecordingIndex, in_use: Mapping[str, int]) -> int:
+    """Add up all recordings, with growing ones as long as they are now."""
+    known = [archive.catalog.segment(name) for name in in_use]
+    listed = sum(s.size_bytes for s in known if s and s.state is not SegmentState.MISSING)
+    return archive.catalog.total_bytes() - listed + sum(in_use.values())
+
+
+def _receipt(plan: CleanupPlan, tally: _Tally, began: datetime, asked_by: str) -> CleanupReceipt:
+    return CleanupReceipt(
+        began=began,
+        ended=now(),
+        asked_by=asked_by,
+        policy_type=plan.policy.type.value,
+        rule=plan.policy.rule,
+        files_planned=len(plan.going),
+        files_deleted=tally.removed,
+        space_freed=tally.freed_bytes,
+        files=tuple(tally.files),
+        files_skipped=tally.skipped,
+        files_kept=plan.staying_files,
+        space_short=plan.short_bytes,
+        braked=plan.braked and plan.policy.removes,
+        complete=not tally.trouble,
+        message=outcome(plan, tally.removed, tally.freed_bytes, tally.trouble),
+    )
+
+
+@asynccontextmanager
+async def open_retention(
+    config: RetentionConfig,
+    state_dir: Path,
+    storage: Storage,
+    events: Fanout[Event],
+    in_use: InUse,
+) -> AsyncIterator[Retention]:
+    """Carry out the stored policy while the block runs; a run ends between two files."""
+    policy = await trio.to_thread.run_sync(load_policy, state_dir)
+    timekeeper = await trio.to_thread.run_sync(TrustedClock.open, state_dir)
+    retention = Retention(storage, config, state_dir, events, in_use, policy, timekeeper)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(retention.watch_clock)
+        nursery.start_soon(retention.run_when_due)
+        yield retention
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,1 @@
+"""Pure: names, levels, admission, journal and index records, the retention plan."""

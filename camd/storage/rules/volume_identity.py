@@ -1,0 +1,118 @@
+"""Whether the recordings folder is on the disk that it should be on: decided from facts, pure.
+
+A volume has a marker with an id of its own, and camd remembers which one it used and where its
+file system began. So the bare mount point of an absent disk is told from the disk, and a disk
+that comes back under another name is known again.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from pathlib import Path
+
+import attrs
+
+from camd.model import StorageLevel
+from camd.storage.rules.levels import VolumeFault
+
+_ROOT = Path("/")
+
+
+@attrs.frozen
+class FolderLocation:
+    """Where a folder is: the top of its file system, and that one's st_dev (stat(2)).
+
+    The top is the last folder on the way up with the same st_dev: the mount point, or "/". A bind
+    mount of the file system around it is no border, so a service manager that binds a folder into
+    a sandbox does not make it look like a disk.
+    """
+
+    top: Path
+    device: int
+
+    @property
+    def own_mount(self) -> bool:
+        """Whether it is on another file system than the root's."""
+        return self.top != _ROOT
+
+
+@attrs.frozen
+class KnownVolume:
+    """The volume that was used last: its id ("" when it could not be marked), and where it was."""
+
+    volume_id: str
+    folder: Path
+    top: Path
+
+
+class VolumeRecognition(enum.Enum):
+    """How a volume that may be used was recognised."""
+
+    SAME = "same"  # it is the one that is remembered
+    FOUND = "found"  # it has a marker, and nothing is remembered
+    NEW = "new"  # it has no marker
+    CHANGED = "changed"  # it has another one's marker
+
+
+BARE = VolumeFault(
+    StorageLevel.MISSING,
+    "The disk of the recordings is not mounted: the folder is on the file system around it",
+    "Mount the disk; recording goes on by itself. To record without it from now on, stop the "
+    "service, remove volume.json from its state folder, and start it again.",
+)
+NO_MOUNT = VolumeFault(
+    StorageLevel.MISSING,
+    "The recordings folder is on the root file system, and storage.require_mount forbids that",
+    "Mount the disk; recording goes on by itself. To record without it, set "
+    "storage.require_mount = false and restart the service.",
+)
+
+
+def decide(
+    place: FolderLocation, marker: str | None, known: KnownVolume | None, *, require_mount: bool
+) -> VolumeRecognition | VolumeFault:
+    """Say how the volume at `place` is recognised, or why it must not be touched.
+
+    `marker` is the id that it bears, None when it has no marker.
+    """
+    if require_mount and not place.own_mount:
+        return NO_MOUNT
+    if known is None:
+        return VolumeRecognition.NEW if marker is None else VolumeRecognition.FOUND
+    if marker is not None and marker == known.volume_id:
+        return VolumeRecognition.SAME
+    if known.top != place.top and known.top.is_relative_to(place.top):
+        return BARE  # the file system that was here is gone, and the one around it shows
+    return VolumeRecognition.NEW if marker is None else VolumeRecognition.CHANGED
+
+
+def parse_marker(text: str) -> str | None:
+    """Read the id out of a marker; None when it is none, as a power cut may leave it."""
+    try:
+        found = json.loads(text)["volume_id"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return found if isinstance(found, str) and found else None
+
+
+def parse_known(text: str, folder: Path) -> KnownVolume | None:
+    """Read what is remembered of `folder`; None when that is another folder's, or not readable."""
+    try:
+        found = json.loads(text)
+        known = KnownVolume(
+            str(found["volume_id"]), Path(found["folder"]), Path(found["mount_point"])
+        )
+    except (ValueError, KeyError, TypeError):
+        return None
+    return known if known.folder == folder else None
+
+
+def render_known(known: KnownVolume) -> str:
+    """Write what is to be remembered."""
+    facts = {
+        "volume_id": known.volume_id,
+        "folder": str(known.folder),
+        "mount_point": str(known.top),
+    }
+    return json.dumps(facts, indent=2) + "\n"

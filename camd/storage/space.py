@@ -1,0 +1,377 @@
+"""The storage guard: watches one volume, says its level, and promises room to sessions.
+
+Sampling is one look in a thread (`probe`). A look that hangs shows as a level and delays nobody,
+and so does an operation that hangs while looking works: the rest of the program reads the last
+published status.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import stat
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import attrs
+import structlog
+import trio
+
+from camd.clock import monotonic
+from camd.model import Event, SessionId, StorageChanged, StorageLevel, StorageStatus
+from camd.runtime.broadcast import Fanout, Published
+from camd.storage.disk import Disk
+from camd.storage.rules.levels import (
+    SEAL_RESERVE_BYTES,
+    Admission,
+    SpaceNeed,
+    Thresholds,
+    Usage,
+    VolumeFault,
+    admit,
+    blames_volume,
+    classify_level,
+    level_of,
+    seconds_until_blocked,
+)
+from camd.storage.timed_disk import IoTimer
+
+log = structlog.get_logger("camd.storage")
+
+SAMPLE_SECONDS = 1.0  # while anything records
+IDLE_SAMPLE_SECONDS = 5.0
+PROBE_PATIENCE_SECONDS = 3.0
+HUNG_SECONDS = 10.0  # a call to the disk that takes so long
+TRIAL_SECONDS = 3.0  # between trial writes to a volume that fails
+RATE_WINDOW_SECONDS = 10.0
+
+
+@attrs.define(eq=False)
+class SpaceMonitor:
+    """The level of the recordings volume, and who was promised how much of it."""
+
+    folder: Path
+    _disk: Disk
+    _thresholds: Thresholds
+    _events: Fanout[Event]
+    prepare: Callable[[], None] = lambda: None  # runs in the probe's thread, folder usable
+    identify: Callable[[], VolumeFault | None] = lambda: None  # the same, before all else
+    watch: IoTimer = attrs.field(factory=IoTimer, init=False)
+    _promises: dict[SessionId, float] = attrs.field(factory=dict, init=False)
+    _usage: Usage = attrs.field(default=Usage(0, 0), init=False)
+    _level: StorageLevel = attrs.field(default=StorageLevel.OK, init=False)
+    _fault: VolumeFault | None = attrs.field(default=None, init=False)
+    _failure: OSError | None = attrs.field(default=None, init=False)  # of a write, not yet over
+    _trial_at: float = attrs.field(default=0.0, init=False)
+    _mute: bool = attrs.field(default=False, init=False)  # a probe does not return
+    _slow: bool = attrs.field(default=False, init=False)
+    _complaint: str = attrs.field(default="", init=False)
+    _rate: float = attrs.field(default=0.0, init=False)
+    _rate_at: float = attrs.field(factory=monotonic, init=False)
+    _next: trio.Event = attrs.field(factory=trio.Event, init=False)  # the next sample is there
+    _hurry: trio.Event = attrs.field(factory=trio.Event, init=False)
+    stored_bytes: int = attrs.field(default=0, init=False)
+    notes_waiting: int = attrs.field(default=0, init=False)
+    notes_lost: int = attrs.field(default=0, init=False)
+    published: Published[StorageStatus] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.published = Published(self._status())
+
+    @property
+    def status(self) -> StorageStatus:
+        """The latest word, with promises and rate as of now; never waits."""
+        return self._status()
+
+    # --- admission ---
+
+    async def admit(self, session: SessionId, need: SpaceNeed) -> Admission:
+        """Promise room for a recording, judged on a fresh sample.
+
+        Waits for at most twice the probe's patience. Raises Refusal −1010, −1008, or why the
+        volume cannot be used; then nothing was promised.
+        """
+        await self.refresh()
+        admission = admit(self._status(), need)
+        self._promises[session] = need.bytes
+        return admission
+
+    def renew(self, session: SessionId, size_bytes: float) -> None:
+        """Promise so much room to a session that runs already, instead of what is left."""
+        self._promises[session] = size_bytes
+
+    def release(self, session: SessionId) -> None:
+        """Take a session's promise back."""
+        self._promises.pop(session, None)
+
+    def wrote(self, session: SessionId, size_bytes: int) -> None:
+        """Count bytes that a session wrote: they come off its promise and feed the rate."""
+        self.stored_bytes += size_bytes
+        if session in self._promises:
+            self._promises[session] = max(0.0, self._promises[session] - size_bytes)
+        self._decay_rate()
+        self._rate += size_bytes / RATE_WINDOW_SECONDS
+
+    def _decay_rate(self) -> None:
+        now = monotonic()
+        self._rate *= math.exp((self._rate_at - now) / RATE_WINDOW_SECONDS)
+        self._rate_at = now
+
+    def reconfigure(self, thresholds: Thresholds) -> None:
+        """Judge by other thresholds from now on; a volume that cannot be used stays so."""
+        self._thresholds = thresholds
+        self._assess()
+
+    # --- what others meet ---
+
+    @contextmanager
+    def operation(self) -> Iterator[None]:
+        """Time an operation on the disk while the block runs; one that hangs is a level."""
+        try:
+            with self.watch.operation():
+                yield
+        finally:
+            if self._level is StorageLevel.UNRESPONSIVE:
+                self._hurry.set()
+
+    def suspect(self, error: OSError | None = None) -> None:
+        """Sample soon: somebody met an error; one that is the volume's fault is a level."""
+        if error is not None and blames_volume(error):
+            if self._failure is None:
+                log.error("storage_fails", error=str(error))
+            self._failure, self._trial_at = error, monotonic() + TRIAL_SECONDS
+            self._assess()
+        self._hurry.set()
+
+    # --- sampling ---
+
+    async def refresh(self) -> None:
+        """Wait for a sample that begins after this call, or until a probe counts as hung."""
+        if self._level is StorageLevel.UNRESPONSIVE:
+            return
+        wanted = self._next
+        self._hurry.set()
+        await wanted.wait()
+
+    async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Sample for ever; from when this has started, `refresh` is answered."""
+        task_status.started()
+        while True:
+            self._hurry = trio.Event()
+            await self._sample()
+            pending = self.watch.latency.pending_seconds(monotonic()) > 0
+            busy = self._promises or pending or self._failure is not None
+            pause = SAMPLE_SECONDS if busy else IDLE_SAMPLE_SECONDS
+            with trio.move_on_after(pause):
+                await self._hurry.wait()
+
+    async def _sample(self) -> None:
+        sampled, self._next = self._next, trio.Event()
+        failure = self._failure if monotonic() >= self._trial_at else None
+        async with self._impatience(sampled):
+            # A probe may be left behind when the daemon stops: nobody waits for what it leaves.
+            sample = await trio.to_thread.run_sync(
+                self._probe, failure is not None, abandon_on_cancel=True
+            )
+        if sample.works is not None:
+            self._trial_at = monotonic() + TRIAL_SECONDS
+            if sample.works and self._failure is failure:
+                self._failure = None
+        self._usage, self._fault, self._mute = sample.usage, sample.fault, False
+        self._assess()
+        sampled.set()
+
+    @asynccontextmanager
+    async def _impatience(self, sampled: trio.Event) -> AsyncIterator[None]:
+        async def complain() -> None:
+            await trio.sleep(PROBE_PATIENCE_SECONDS)
+            self._mute = True
+            self._assess()
+            sampled.set()
+            self._next.set()  # nobody waits for what may never begin
+            self._next = trio.Event()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(complain)
+            yield
+            nursery.cancel_scope.cancel()
+
+    def _probe(self, trial: bool) -> VolumeSample:
+        sample = sample_volume(self.folder, self._disk, self.identify)
+        if sample.fault is not None:
+            return sample
+        if trial:
+            sample = attrs.evolve(sample, works=writing_works(self.folder, self._disk))
+        level = level_of(sample.usage, self._thresholds, self._level)
+        if level.writable and sample.works is not False:
+            self._prepare(sample.usage)
+        return sample
+
+    def _prepare(self, usage: Usage) -> None:
+        try:
+            self.prepare()
+            keep_reserve(self.folder, usage, self._disk)
+            self._complaint = ""
+        except OSError as error:  # costs the index or the reserve, no footage
+            if self._complaint != str(error):
+                log.warning("storage_not_prepared", error=str(error))
+            self._complaint = str(error)
+
+    def _assess(self) -> None:
+        """Judge by all that is known now."""
+        now = monotonic()
+        pending = self.watch.latency.pending_seconds(now)
+        slow = self.watch.latency.slow(now)
+        if slow is not self._slow:  # once, however many calls are slow
+            self._slow = slow
+            say, event = (log.warning, "slow") if slow else (log.info, "slow_no_more")
+            say(f"storage_{event}", pending_seconds=round(pending, 3))
+        if self._mute:
+            self._judge(StorageLevel.UNRESPONSIVE)
+            return
+        hung = pending >= HUNG_SECONDS
+        by_use = level_of(self._usage, self._thresholds, self._level)
+        failing = self._failure is not None
+        self._judge(classify_level(by_use, self._fault, hung=hung, failing=failing))
+
+    def _judge(self, level: StorageLevel) -> None:
+        before, self._level = self._level, level
+        status = self._status()
+        self.published.publish(status)
+        if level is not before:
+            reason = status.reason or None
+            log.info("storage_level", now=level.value, before=before.value, reason=reason)
+            self._events.publish(StorageChanged(status))
+
+    def _status(self) -> StorageStatus:
+        self._decay_rate()
+        fault, latency, now = self._explanation(), self.watch.latency, monotonic()
+        status = StorageStatus(
+            level=self._level,
+            reason=fault.reason,
+            suggestion=fault.suggestion,
+            total_bytes=self._usage.total_bytes,
+            used_bytes=self._usage.total_bytes - self._usage.available_bytes,
+            available_bytes=self._usage.available_bytes,
+            used_percent=self._usage.used_percent,
+            recordings_bytes=self.stored_bytes,
+            promised_bytes=int(sum(self._promises.values())),
+            write_rate=round(self._rate, 1),
+            seconds_until_blocked=None,
+            warn_percent=self._thresholds.warn,
+            block_percent=self._thresholds.block,
+            critical_percent=self._thresholds.critical,
+            free_inodes=self._usage.free_inodes if self._usage.free_inodes >= 0 else None,
+            sync_latency=latency.syncs(),
+            pending_seconds=round(latency.pending_seconds(now), 3),
+            slow=latency.slow(now),
+            notes_waiting=self.notes_waiting,
+            notes_lost=self.notes_lost,
+        )
+        return attrs.evolve(status, seconds_until_blocked=seconds_until_blocked(status))
+
+    def _explanation(self) -> VolumeFault:
+        """What is known of the level beyond its name."""
+        if self._fault is not None and self._fault.level is self._level:
+            return self._fault
+        if self._failure is not None and self._level is StorageLevel.FAILING:
+            why = self._failure.strerror or str(self._failure)
+            return VolumeFault(self._level, f"Writing to the recordings volume fails: {why}")
+        return VolumeFault(self._level)
+
+    def give_reserve(self) -> None:
+        """Free the reserve for a seal; the next sample with room to spare takes it again.
+
+        Blocks: call it in a thread.
+        """
+        give_reserve(self.folder)
+
+
+# --- One look at the recordings folder, for the guard's thread: everything here may block.
+
+_RESERVE_SHARE = 100  # at most one percent of a small volume is set aside
+_TRIAL = b"camd writes this to find out whether writing works\n"
+
+
+@attrs.frozen
+class VolumeSample:
+    """What a look has found. `works` is the outcome of a trial write, None without one."""
+
+    usage: Usage
+    fault: VolumeFault | None = None
+    works: bool | None = None
+
+
+def sample_volume(
+    folder: Path, disk: Disk, identify: Callable[[], VolumeFault | None]
+) -> VolumeSample:
+    """Say which volume the folder is on, whether it can be written, and how full it is."""
+    try:
+        # First of all: what is not our volume is not touched.
+        if (fault := identify()) is not None:
+            return VolumeSample(Usage(0, 0), fault)
+        if not stat.S_ISDIR(folder.stat().st_mode):
+            return VolumeSample(Usage(0, 0), VolumeFault(StorageLevel.MISSING))
+        usage = disk.usage(folder)
+        if usage.read_only or not os.access(folder, os.W_OK | os.X_OK):
+            return VolumeSample(usage, VolumeFault(StorageLevel.READ_ONLY))
+    except (FileNotFoundError, NotADirectoryError):
+        return VolumeSample(Usage(0, 0), VolumeFault(StorageLevel.MISSING))
+    except OSError as error:
+        reason = f"The recordings volume cannot be read: {error.strerror}"
+        advice = "Check that the disk is connected and healthy, then mount it again."
+        return VolumeSample(Usage(0, 0), VolumeFault(StorageLevel.MISSING, reason, advice))
+    return VolumeSample(usage)
+
+
+def writing_works(folder: Path, disk: Disk) -> bool:
+    """Write and sync a small file, and remove it. Want of room is no failure here."""
+    path = folder / ".camd" / "trial"
+    try:
+        path.parent.mkdir(mode=0o750, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # of a trial that was cut short
+            disk.unlink(path)
+        file = disk.create(path)
+        try:
+            file.append([_TRIAL])
+            file.sync()
+        finally:
+            file.close()
+            disk.unlink(path)
+    except OSError as error:
+        return not blames_volume(error)
+    return True
+
+
+def reserve_of(folder: Path) -> Path:
+    """Name the reserve."""
+    return folder / ".camd" / "reserve"
+
+
+def keep_reserve(folder: Path, usage: Usage, disk: Disk) -> None:
+    """Hold some blocks back, so that sealing finds room on a volume that is full.
+
+    Raises OSError; then there is no reserve.
+    """
+    reserve = reserve_of(folder)
+    size = min(SEAL_RESERVE_BYTES, usage.total_bytes // _RESERVE_SHARE)
+    if (largest := disk.largest_file(folder)) is not None:
+        size = min(size, largest)
+    if reserve.exists() or usage.available_bytes < 4 * size:
+        return
+    fd = os.open(reserve, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(fd, 0, max(1, size))
+    except OSError:
+        give_reserve(folder)
+        raise
+    finally:
+        os.close(fd)
+
+
+def give_reserve(folder: Path) -> None:
+    """Free the reserve."""
+    with contextlib.suppress(OSError):
+        reserve_of(folder).unlink()
