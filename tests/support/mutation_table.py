@@ -19,44 +19,44 @@ TRACK = "camd/capture/rules/timestamps.py:TrackTimeline"
 FAILURES = "camd/auth/login_throttle.py:LoginThrottle"
 CONNECTION = "camd/server/connection.py:Connection"
 
-DURABILITY = "tests/actors/test_camera_durability.py"
+DURABILITY = "tests/actors/test_recording_durability.py"
 SYNCS = "tests/process/test_storage_syncs.py"
-SEGMENTS = "tests/pure/test_storage_segment.py"
+SEGMENTS = "tests/pure/test_storage_segment_file.py"
 POWER_CUTS = "tests/pure/test_storage_powercut.py"
 CRASHES = "tests/pure/test_storage_crashes.py"
 JOURNALS = "tests/pure/test_storage_journal.py"
 PINS = "tests/pure/test_storage_pins.py"
 REMOVAL = "tests/pure/test_storage_removal.py"
-RECEIPTS = "tests/pure/test_storage_receipts.py"
-REPAIR = "tests/pure/test_media_repair.py"
-TROUBLE = "tests/actors/test_camera_trouble.py"
-TALKS = "tests/actors/test_camera_conversations.py"
-HEALTH = "tests/actors/test_camera_health.py"
-CLOCK = "tests/actors/test_camera_clock.py"
-DROPPED = "tests/actors/test_camera_dropped.py"
-SEAMS = "tests/actors/test_camera_seams.py"
-PAST = "tests/actors/test_camera_past.py"
-SUM = "tests/actors/test_camera_sum.py"
-ENTRIES = "tests/actors/test_camera_entries.py"
-PIPES = "tests/process/test_runtime_pipes.py"
-RUN = "tests/actors/test_camera_run.py"
-LIMITS = "tests/actors/test_camera_limits.py"
-QUEUE = "tests/pure/test_camera_queue.py"
-SESSIONS = "tests/pure/test_camera_sessions.py"
-BOXES = "tests/pure/test_media_boxes.py"
-FRAGMENTS = "tests/pure/test_media_fragments.py"
-PARTS = "tests/wire/test_front_parts.py"
-CALLS = "tests/wire/test_front_calls.py"
-CONNECTIONS = "tests/wire/test_front_connections.py"
-HTTP = "tests/wire/test_front_http.py"
-SPAWN = "tests/process/test_spawn.py"
+RECEIPTS = "tests/pure/test_storage_cleanup_log.py"
+REPAIR = "tests/pure/test_mp4_recover.py"
+TROUBLE = "tests/actors/test_camera_problems.py"
+TALKS = "tests/actors/test_camera_calls.py"
+HEALTH = "tests/actors/test_recording_health.py"
+CLOCK = "tests/actors/test_recording_clock_steps.py"
+DROPPED = "tests/actors/test_recording_dropped_frames.py"
+SEAMS = "tests/actors/test_recording_seams.py"
+PAST = "tests/actors/test_recording_past.py"
+SUM = "tests/actors/test_recording_sum.py"
+ENTRIES = "tests/actors/test_recording_gap_entries.py"
+PIPES = "tests/process/test_runtime_pipe_poller.py"
+RUN = "tests/actors/test_capture_process.py"
+LIMITS = "tests/actors/test_recording_limits.py"
+QUEUE = "tests/pure/test_capture_consumer.py"
+SESSIONS = "tests/pure/test_recording_book.py"
+BOXES = "tests/pure/test_mp4_boxes.py"
+FRAGMENTS = "tests/pure/test_mp4_fragments.py"
+PARTS = "tests/wire/test_server_parts.py"
+CALLS = "tests/wire/test_server_calls.py"
+CONNECTIONS = "tests/wire/test_server_connections.py"
+HTTP = "tests/wire/test_server_http.py"
+SPAWN = "tests/process/test_runtime_child_process.py"
 BOUNDS = "tests/process/test_bounds.py"
-HARMS = "tests/actors/test_camera_harms.py"
-TIMELINE = "tests/pure/test_camera_timeline.py"
-STRANGERS = "tests/wire/test_front_strangers.py"
-PLACES = "tests/pure/test_front_places.py"
-ASKING = "tests/process/test_runtime_asking.py"
-HOLD = "tests/wire/test_front_hold.py"
+HARMS = "tests/actors/test_recording_file_harms.py"
+TIMELINE = "tests/pure/test_capture_timestamps.py"
+STRANGERS = "tests/wire/test_server_strangers.py"
+PLACES = "tests/pure/test_server_connection_limits.py"
+ASKING = "tests/process/test_runtime_query_process.py"
+HOLD = "tests/wire/test_server_held_notifications.py"
 
 _made: list[Mutation] = []
 
@@ -449,7 +449,7 @@ _break(
     "camd/mp4/recover.py:read_interrupted",
     "every or fragment.end > durable",
     "fragment.end > durable",
-    "tests/process/test_storage_audit.py"
+    "tests/process/test_storage_check_folder.py"
     "::test_a_recording_without_a_hash_is_held_against_its_checksums",
 )
 _break(
@@ -458,7 +458,7 @@ _break(
     "camd/storage/check/rules/findings.py",
     "seen.sha256 is None or seen.sha256 == known.sha256",
     "True",
-    "tests/process/test_storage_audit.py::test_fast_trusts_the_media_and_still_reads_the_structure",
+    "tests/process/test_storage_check_folder.py::test_fast_trusts_the_media_and_still_reads_the_structure",
 )
 _break(
     "hash: first bytes left out",
@@ -870,7 +870,7 @@ _break(
     "camd/storage/index/recording_index.py:RecordingIndex._write",
     "refused = error",
     "refused = error\nself._unwritten.settle(unwritten)",
-    "tests/pure/test_storage_archive.py::test_what_the_disk_refuses_is_written_with_the_next_note",
+    "tests/pure/test_storage_index.py::test_what_the_disk_refuses_is_written_with_the_next_note",
 )
 _break(
     "ledger: what another folder refused",
@@ -878,7 +878,7 @@ _break(
     "camd/storage/index/worker.py",
     "archive.inherit(older)",
     "",
-    "tests/process/test_storage_later.py"
+    "tests/process/test_storage_noted_later.py"
     "::test_what_an_older_archive_could_not_write_the_next_one_does",
 )
 _break(
@@ -887,7 +887,7 @@ _break(
     "camd/storage/index/recording_index.py:RecordingIndex.catch_up",
     "self.catalog.apply(records, place)",
     "",
-    "tests/pure/test_storage_archive.py::test_an_index_that_lags_behind_catches_up",
+    "tests/pure/test_storage_index.py::test_an_index_that_lags_behind_catches_up",
 )
 _break(
     "ledger: given up and not counted",
@@ -984,7 +984,7 @@ _break(
     "camd/capture/rules/preroll.py:PrerollBuffer.add",
     "self.size_bytes > self.limit_bytes or self._second_begins_by(needed)",
     "self._second_begins_by(needed)",
-    "tests/pure/test_camera_preroll.py::test_memory_is_bounded",
+    "tests/pure/test_capture_preroll.py::test_memory_is_bounded",
 )
 _break(
     "bound: pre-roll in time",
@@ -992,7 +992,7 @@ _break(
     "camd/capture/rules/preroll.py:PrerollBuffer.add",
     "self.size_bytes > self.limit_bytes or self._second_begins_by(needed)",
     "self.size_bytes > self.limit_bytes",
-    "tests/pure/test_camera_preroll.py::test_no_more_than_needed_is_kept",
+    "tests/pure/test_capture_preroll.py::test_no_more_than_needed_is_kept",
 )
 _break(
     "bound: pre-roll of a session",
@@ -1000,7 +1000,7 @@ _break(
     "camd/capture/hub.py",
     "GOP_LIMIT_BYTES = 32 * 1024 * 1024",
     "GOP_LIMIT_BYTES = 1 << 60",
-    "tests/pure/test_camera_feed.py::test_a_group_without_an_end_costs_32_mebibytes",
+    "tests/pure/test_capture_hub.py::test_a_group_without_an_end_costs_32_mebibytes",
 )
 _break(
     "bound: box sizes",
@@ -1056,7 +1056,7 @@ _break(
     "camd/mp4/h26x/parameter_sets.py:walk",
     "range(MAX_NAL_UNITS)",
     "range(1 << 40)",
-    "tests/pure/test_media_parameter_sets.py::test_a_sample_of_endless_units_is_refused",
+    "tests/pure/test_mp4_parameter_sets.py::test_a_sample_of_endless_units_is_refused",
 )
 _break(
     "bound: boxes of a damaged file",
@@ -1080,7 +1080,7 @@ _break(
     "camd/capture/process.py:ReadThrottle.ahead_seconds",
     "self._played / self.speed - (now - self._begin) - AHEAD_SECONDS",
     "0.0",
-    "tests/pure/test_camera_pacing.py::test_a_source_may_be_ahead_by_a_second_and_no_more",
+    "tests/pure/test_capture_pacing.py::test_a_source_may_be_ahead_by_a_second_and_no_more",
 )
 _break(
     "bound: speed of a file, its pipe",
@@ -1256,7 +1256,7 @@ _break(
     "camd/recording/rules/durability.py:WriteBackoff.failed",
     "min(LONGEST_RETRY_SECONDS, self._retry_delay * 2)",
     "self._retry_delay * 2",
-    "tests/pure/test_camera_brake.py::test_each_error_in_a_row_waits_longer",
+    "tests/pure/test_recording_backoff.py::test_each_error_in_a_row_waits_longer",
 )
 _break(
     "bound: size of a file",
@@ -1521,7 +1521,7 @@ _break(
     "camd/storage/rules/backlog.py:NoteBacklog.add",
     "len(self._waiting) > self.most",
     "False",
-    "tests/pure/test_storage_archive.py::test_the_facts_that_wait_for_the_disk_are_bounded",
+    "tests/pure/test_storage_index.py::test_the_facts_that_wait_for_the_disk_are_bounded",
     "tests/pure/test_storage_backlog.py::test_what_files_tell_goes_first_then_the_oldest",
 )
 _break(
@@ -1530,7 +1530,7 @@ _break(
     "camd/storage/check/rules/scrub_progress.py:ScrubRound.checked",
     "(*self.problems, *found)[:MOST_PROBLEMS]",
     "(*self.problems, *found)",
-    "tests/pure/test_storage_rounds.py::test_a_round_counts_what_was_checked",
+    "tests/pure/test_storage_scrub_progress.py::test_a_round_counts_what_was_checked",
 )
 _break(
     "bound: files of a plan",
@@ -1570,7 +1570,7 @@ _break(
     "camd/storage/space.py:SpaceMonitor._impatience",
     "await trio.sleep(PROBE_PATIENCE_SECONDS)",
     "await trio.sleep_forever()",
-    "tests/process/test_storage_guard.py::test_a_hung_volume_is_a_level_until_it_answers",
+    "tests/process/test_storage_space.py::test_a_hung_volume_is_a_level_until_it_answers",
 )
 _break(
     "bound: call to the disk",
@@ -1586,7 +1586,7 @@ _break(
     "camd/storage/rules/io_stats.py",
     "lambda: deque(maxlen=WINDOW_SYNCS)",
     "deque",
-    "tests/pure/test_storage_latency.py::test_old_syncs_are_forgotten",
+    "tests/pure/test_storage_io_stats.py::test_old_syncs_are_forgotten",
 )
 _break(
     "bound: intervals that wait",
@@ -1594,7 +1594,7 @@ _break(
     "camd/recording/rules/drops.py",
     "_before: deque[float] = attrs.field(factory=lambda: deque(maxlen=WINDOW), init=False)",
     "_before: deque[float] = attrs.field(factory=deque, init=False)",
-    "tests/pure/test_camera_holes.py::test_memory_is_bounded",
+    "tests/pure/test_recording_drops.py::test_memory_is_bounded",
 )
 _break(
     "bound: intervals without holes",
@@ -1602,7 +1602,7 @@ _break(
     "camd/recording/rules/drops.py",
     "_kept: deque[float] = attrs.field(factory=lambda: deque(maxlen=WINDOW), init=False)",
     "_kept: deque[float] = attrs.field(factory=deque, init=False)",
-    "tests/pure/test_camera_holes.py::test_memory_is_bounded",
+    "tests/pure/test_recording_drops.py::test_memory_is_bounded",
 )
 _break(
     "bound: intervals that are made up for",
@@ -1610,7 +1610,7 @@ _break(
     "camd/recording/rules/drops.py",
     "len(self._before) < LEAST_KNOWN or len(self._waiting) > LONGEST_FORESIGHT",
     "len(self._before) < LEAST_KNOWN",
-    "tests/pure/test_camera_holes.py::test_memory_is_bounded",
+    "tests/pure/test_recording_drops.py::test_memory_is_bounded",
 )
 _break(
     "bound: samples of a fragment",
@@ -1656,7 +1656,7 @@ _break(
     "camd/storage/space.py:SpaceMonitor.admit",
     "self._promises[session] = need.bytes",
     "",
-    "tests/process/test_storage_guard.py::test_room_is_promised_once",
+    "tests/process/test_storage_space.py::test_room_is_promised_once",
 )
 _break(
     "bound: start on a full volume",

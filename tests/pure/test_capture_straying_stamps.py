@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.footage import NOON
-from test_camera_timeline import RATE, Frame, begun, muxed, steady, then
+from test_capture_timestamps import RATE, Frame, begun, muxed, steady, then
 
 from camd.capture.consumer import CapturedFragment
 from camd.model import CameraId, Cause, Gap, RecordingRequest, SessionId

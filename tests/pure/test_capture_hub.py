@@ -9,7 +9,7 @@ import attrs
 import pytest
 from media_streams import prft
 from support.camera_films import EPOCH, FPS, Film, filmed, read
-from test_camera_queue import shape, take_all
+from test_capture_consumer import shape, take_all
 
 from camd.capture import hub as feed_module
 from camd.capture.consumer import CaptureBegan, CapturedFragment, CaptureEnded, CaptureQueue

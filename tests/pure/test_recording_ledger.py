@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from support.camera_films import EPOCH, captured, filmed
-from test_camera_sessions import book, loss, segment
+from test_recording_book import book, loss, segment
 
 from camd.capture.consumer import CaptureEnded
 from camd.model import Cause

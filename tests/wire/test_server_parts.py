@@ -8,7 +8,7 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from test_front_connections import frame
+from test_server_connections import frame
 from trio.testing import MockClock
 
 from camd.server.rules.rate_limit import TokenBucket

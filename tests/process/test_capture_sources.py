@@ -15,7 +15,7 @@ import trustme
 from media_ffmpeg import PROGRAMS, run
 from support.camera_set import WISH, open_set
 from support.rtsp import open_rtsp_server
-from test_camera_rtsp import recording_camera
+from test_capture_rtsp import recording_camera
 
 from camd.capture import planner
 from camd.capture.source_cache import SOURCES_FILE
