@@ -61,11 +61,11 @@ async def serve(config: Config, config_path: Path | None, orders: ServiceSignals
             open_state(config.storage.state_dir),
             open_access(config.auth, config.storage.state_dir) as access,
             open_storage(config.storage, events) as storage,
-            open_monitor(nodes_to_watch(config), query=read_capabilities) as survey,
+            open_monitor(nodes_to_watch(config), query=read_capabilities) as monitor,
             open_pipe_poller() as pipes,
         ):
             orders.keep()
-            async with open_cameras(config, storage, events, survey, pipes) as cameras:
+            async with open_cameras(config, storage, events, monitor, pipes) as cameras:
                 live = LiveConfig(config, config_path, cameras, storage)
                 await serve_clients(live, access, events, orders, sockets)
     log.info("stopped")
@@ -89,9 +89,9 @@ async def serve_clients(
             open_retention(
                 *(config.retention, state_dir, storage, events, cameras.newest_files)
             ) as retention,
-            open_scrub(config.patrol, storage, state_dir, events) as patrol,
+            open_scrub(config.scrub, storage, state_dir, events) as scrub,
         ):
-            system = SystemApi(cameras, storage, live.reload, patrol)
+            system = SystemApi(cameras, storage, live.reload, scrub)
             nouns = (
                 *(system, CamerasApi(cameras), RecordingsApi(cameras, storage)),
                 *(StorageApi(storage), HistoryApi(cameras, storage), FilesApi(storage)),

@@ -48,18 +48,18 @@ def errors_page() -> str:
     )
 
 
-_TROUBLE = Problem("trouble", "", "", Cause.ENCODER_EXIT)
+_PROBLEM = Problem("trouble", "", "", Cause.ENCODER_EXIT)
 _EVENTS: tuple[tuple[str, m.CaptureEvent], ...] = (
     ("wanted", m.Wanted()),
     ("unwanted", m.Unwanted()),
     ("first fragment", m.FragmentArrived()),
     ("settled", m.ChildSettled()),
-    ("stalled", m.ChildStalled(_TROUBLE)),
-    ("ended, trouble", m.ChildEnded(_TROUBLE)),
-    ("ended, device gone", m.ChildEnded(_TROUBLE, absent=True)),
+    ("stalled", m.ChildStalled(_PROBLEM)),
+    ("ended, trouble", m.ChildEnded(_PROBLEM)),
+    ("ended, device gone", m.ChildEnded(_PROBLEM, absent=True)),
     ("ended well", m.ChildEnded(None)),
     ("rest over", m.RestOver()),
-    ("device lost", m.DeviceLost(_TROUBLE)),
+    ("device lost", m.DeviceLost(_PROBLEM)),
     ("device came", m.DeviceCame()),
 )
 
@@ -168,11 +168,11 @@ _LOOKS = (
     *(file_source.EMPTY, file_source.FORBIDDEN, file_source.HANGS),
 )
 _FAULTS: tuple[tuple[str, Iterable[Problem]], ...] = (
-    ("Cameras of this machine", [row.trouble for row in (*t.DEVICES, *t.SOUND)]),
-    ("Streams", [row.trouble for row in t.STREAMS]),
+    ("Cameras of this machine", [row.problem for row in (*t.DEVICES, *t.SOUND)]),
+    ("Streams", [row.problem for row in t.STREAMS]),
     ("What a look at a stream's server or a file shows", _LOOKS),
-    ("FFmpeg and its encoders", [row.trouble for row in t.ENCODERS]),
-    ("Any source", [row.trouble for row in t.CONTENTS]),
+    ("FFmpeg and its encoders", [row.problem for row in t.ENCODERS]),
+    ("Any source", [row.problem for row in t.CONTENTS]),
     ("What camd notices by itself", t.NOTICED),
     ("Which camera is which", _SEATS),
 )
@@ -182,15 +182,15 @@ def faults_page() -> str:
     """List what can be wrong with a camera's source, and what to do about it."""
     lines: list[str] = []
     seen: set[Problem] = set()
-    for title, troubles in _FAULTS:
+    for title, problems in _FAULTS:
         lines += [f"## {title}", "", "| cause | what it means | what to do | in the ledger |"]
         lines.append("| --- | --- | --- | --- |")
-        for trouble in troubles:
-            if trouble not in seen:
-                seen.add(trouble)
+        for problem in problems:
+            if problem not in seen:
+                seen.add(problem)
                 lines.append(
-                    f"| `{trouble.cause}` | {trouble.message} | {trouble.suggestion} "
-                    f"| `{trouble.ledger_cause.value}` |"
+                    f"| `{problem.cause}` | {problem.message} | {problem.suggestion} "
+                    f"| `{problem.ledger_cause.value}` |"
                 )
         lines.append("")
     return "\n".join(

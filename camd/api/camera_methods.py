@@ -18,27 +18,27 @@ from camd.rpc.roles import Role
 
 # --- What a camera can do, on the wire: what its driver lists, what was chosen, how sure that is.
 
-_IN_TROUBLE = (CameraState.RESTING, CameraState.FAULTED)
+_IN_PROBLEM = (CameraState.RESTING, CameraState.FAULTED)
 
 
 def capabilities(
-    status: CameraStatus, seat: MatchState | None, chosen: FormatChoice | None
+    status: CameraStatus, binding: MatchState | None, chosen: FormatChoice | None
 ) -> result_fields.View:
     """Say what the camera's device offers; of other sources, what they deliver at the moment."""
-    device = seat.device if seat else None
+    device = binding.device if binding else None
     known = device.capabilities if device else None
     can = offered(known) if known is not None else _of_stream(status)
     return can | {
         "chosen": chosen and _choice(chosen),
-        "validation_status": _validation(status, seat, known is not None),
+        "validation_status": _validation(status, binding, known is not None),
     }
 
 
-def _validation(status: CameraStatus, seat: MatchState | None, known: bool) -> str:
+def _validation(status: CameraStatus, binding: MatchState | None, known: bool) -> str:
     """How sure it is: what the driver says is provisional until pictures come."""
-    if status.state is CameraState.ABSENT or (seat is not None and seat.device is None):
+    if status.state is CameraState.ABSENT or (binding is not None and binding.device is None):
         return "disconnected"
-    if status.state in _IN_TROUBLE:
+    if status.state in _IN_PROBLEM:
         return "error"
     if status.state is CameraState.STREAMING and status.video is not None:
         return "confirmed"
@@ -205,4 +205,4 @@ def _detailed(camera: Camera) -> result_fields.View:
 
 
 def _capabilities(camera: Camera) -> result_fields.View:
-    return capabilities(camera.status, camera.capture.seat(), camera.capture.chosen)
+    return capabilities(camera.status, camera.capture.binding(), camera.capture.chosen)

@@ -62,31 +62,31 @@ class DevicesApi:
 
     async def get_devices(self, caller: Caller, params: NoParams) -> result_fields.View:
         """List what is plugged in, and the cameras that have no device."""
-        seats = self._cameras.seats
-        if seats is None:
+        binder = self._cameras.binder
+        if binder is None:
             return {"devices": [], "absent": [], "watched": "not at all"}
         return listing(
-            await list_devices(seats.assignment), seats.assignment.seats, seats.survey.how
+            await list_devices(binder.assignment), binder.assignment.bindings, binder.monitor.how
         )
 
     async def adopt_camera(self, caller: Caller, params: AdoptRequest) -> result_fields.View:
         """Bind a camera to a device by hand."""
         camera_id = await self._named(params.device)
         caller.link.hold(EVERYTHING)  # other cameras lose their device by it
-        seat = await self._seats().adopt(camera_id, Path(params.node) if params.node else None)
-        device = str(seat.device.node) if seat.device is not None else None
+        binding = await self._binder().adopt(camera_id, Path(params.node) if params.node else None)
+        device = str(binding.device.node) if binding.device is not None else None
         return {
             "device": device,
             "camera_id": camera_id,
-            "reason": seat.reason,
-            "success": seat.device is not None,
+            "reason": binding.reason,
+            "success": binding.device is not None,
         }
 
     async def forget_camera(self, caller: Caller, params: ByDevice) -> result_fields.View:
         """Forget a camera."""
         camera = await self._cameras.locate(params.device)
         caller.link.hold(EVERYTHING)
-        await self._seats().forget(camera)
+        await self._binder().forget(camera)
         return {"camera_id": camera.camera_id, "success": True}
 
     async def _named(self, name: str) -> CameraId:
@@ -98,23 +98,23 @@ class DevicesApi:
                 raise
             return CameraId(name)
 
-    def _seats(self) -> DeviceBinder:
-        if self._cameras.seats is None:
+    def _binder(self) -> DeviceBinder:
+        if self._cameras.binder is None:
             raise Refusal(
                 UNSUPPORTED,
                 "The service does not look for cameras of this machine",
                 suggestion="Set discovery.v4l2 = true, or configure a v4l2 source.",
             )
-        return self._cameras.seats
+        return self._cameras.binder
 
 
 def listing(
-    listed: tuple[ListedDevice, ...], seats: tuple[MatchState, ...], how: str
+    listed: tuple[ListedDevice, ...], bindings: tuple[MatchState, ...], how: str
 ) -> result_fields.View:
     """What is plugged in, and who is missing, as a whole."""
     return {
         "devices": [_listed(one) for one in listed],
-        "absent": [_absent(seat) for seat in seats if seat.device is None],
+        "absent": [_absent(binding) for binding in bindings if binding.device is None],
         "watched": how,
     }
 
@@ -151,11 +151,14 @@ def _device(device: Device) -> result_fields.View:
         "sound_card": device.sound_card or None,
         "modes": offered(can)["modes"] if can is not None else [],
     }
-    if device.trouble is not None:
-        view |= result_fields.trouble(device.trouble)
+    if device.problem is not None:
+        view |= result_fields.problem(device.problem)
     return view
 
 
-def _absent(seat: MatchState) -> result_fields.View:
-    view: result_fields.View = {"camera_id": seat.camera_id, "identity": seat.identity or None}
-    return view | result_fields.trouble(seat.trouble or Problem("absent", "", ""))
+def _absent(binding: MatchState) -> result_fields.View:
+    view: result_fields.View = {
+        "camera_id": binding.camera_id,
+        "identity": binding.identity or None,
+    }
+    return view | result_fields.problem(binding.problem or Problem("absent", "", ""))

@@ -67,7 +67,7 @@ def render(event: Event) -> tuple[str, result_fields.View, str | None]:
         case CleanupEnded(receipt):
             return "retention_update", result_fields.cleanup_receipt(receipt), None
         case DamageFound():
-            return "patrol_update", _damage(event), None
+            return "scrub_update", _damage(event), None
 
 
 def _about(event: Event) -> tuple[str, ...]:

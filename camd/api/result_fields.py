@@ -73,19 +73,19 @@ def camera(status: CameraStatus) -> View:
         "warnings": list(status.warnings),
         "source_clock_offset": status.source_clock_offset,
     }
-    if status.trouble is not None:
-        view |= trouble(status.trouble)
+    if status.problem is not None:
+        view |= problem(status.problem)
     return view
 
 
-def trouble(found: Problem) -> View:
+def problem(found: Problem) -> View:
     """Why something does not work, and what to do."""
     return {"cause": found.cause, "message": found.message, "suggestion": found.suggestion}
 
 
 def _connection(status: CameraStatus) -> str:
     """Whether a camera can be used; one that waits to be wanted may have an obstacle."""
-    if status.state is CameraState.IDLE and status.trouble is not None:
+    if status.state is CameraState.IDLE and status.problem is not None:
         return "ERROR"
     return _CONNECTION.get(status.state, "CONNECTED")
 
@@ -247,7 +247,7 @@ def recovery(report: RecoveryReport | None) -> View | None:
         "began": report.began,
         "ended": report.ended,
         "tries": report.tries,
-        "trouble": report.trouble or None,
+        "trouble": report.problem or None,
         "files": report.files,
         "counts": report.counted,
         "findings": [
@@ -264,7 +264,7 @@ def recovery(report: RecoveryReport | None) -> View | None:
 
 
 def scrub(rounds: ScrubProgress, *, enabled: bool) -> View:
-    """How far the patrol is, and what it found."""
+    """How far the scrub is, and what it found."""
     return {
         "enabled": enabled,
         "running": enabled and rounds.current is not None,

@@ -31,7 +31,7 @@ CAPABILITIES = (
     "preroll",
     "pins",
     "retention",
-    "patrol",
+    "scrub",
     "storage_guard",
     "notifications",
     "file_download",
@@ -46,7 +46,7 @@ class SystemApi:
     _cameras: Cameras
     _storage: Storage
     _reload: Callable[[], Awaitable[ConfigChanges]]
-    _patrol: Scrub | None = None
+    _scrub: Scrub | None = None
     _started: float = attrs.field(factory=monotonic, init=False)
 
     def methods(self) -> tuple[Method, ...]:
@@ -83,9 +83,9 @@ class SystemApi:
 
     def health(self) -> tuple[str, dict[str, tuple[str, str]]]:
         """Judge the service: its status, and status and details of each part."""
-        troubled = [camera.camera_id for camera in self._cameras if _in_trouble(camera)]
+        problemd = [camera.camera_id for camera in self._cameras if _in_problem(camera)]
         cameras = (
-            ("degraded", f"in trouble: {', '.join(troubled)}") if troubled else ("healthy", "")
+            ("degraded", f"in trouble: {', '.join(problemd)}") if problemd else ("healthy", "")
         )
         parts = {
             "camera_monitor": cameras,
@@ -114,8 +114,8 @@ class SystemApi:
             "cameras": len(self._cameras),
             "recording": sum(camera.status.session is not None for camera in self._cameras),
             "recovery": result_fields.recovery(self._storage.recovery),
-            "patrol": self._patrol
-            and result_fields.scrub(self._patrol.rounds, enabled=self._patrol.config.enabled),
+            "scrub": self._scrub
+            and result_fields.scrub(self._scrub.rounds, enabled=self._scrub.config.enabled),
         }
 
     async def get_server_info(self, caller: Caller, params: NoParams) -> result_fields.View:
@@ -150,7 +150,7 @@ class SystemApi:
         }
 
 
-def _in_trouble(camera: Camera) -> bool:
+def _in_problem(camera: Camera) -> bool:
     """Whether a camera does not do what is expected of it.
 
     One that was found by itself and is unplugged does, unless somebody records it.
@@ -159,7 +159,7 @@ def _in_trouble(camera: Camera) -> bool:
     if status.session is not None and not status.session.healthy:
         return True
     if status.state is CameraState.ABSENT and camera.config.source == V4l2Source():
-        return status.trouble is not None and status.trouble.cause not in ("absent", "unplugged")
+        return status.problem is not None and status.problem.cause not in ("absent", "unplugged")
     return status.state in (CameraState.RESTING, CameraState.ABSENT, CameraState.FAULTED)
 
 

@@ -34,7 +34,7 @@ class BoundCameras(Protocol):
     def get(self, camera_id: CameraId) -> Camera | None:
         """Look a camera up by its id."""
 
-    def add(self, config: CameraConfig, seat: MatchState | None = None) -> Camera:
+    def add(self, config: CameraConfig, binding: MatchState | None = None) -> Camera:
         """Begin one."""
 
     def remove(self, camera_id: CameraId, *, for_good: bool = True) -> None:
@@ -60,7 +60,7 @@ class DeviceBinder:
 
     _config: Config
     _cameras: BoundCameras
-    survey: PluggedDevices
+    monitor: PluggedDevices
     _keeping: BindingStore
     assignment: Assignment = attrs.field(factory=Assignment, init=False)
     _known: tuple[KnownCamera, ...] = attrs.field(default=(), init=False)
@@ -73,15 +73,15 @@ class DeviceBinder:
         """
         self._known = await self._keeping.kept.load()
         with trio.move_on_after(FIRST_LOOK_SECONDS):
-            await self.survey.settled.wait()
+            await self.monitor.settled.wait()
         await self._look()
 
     async def follow(self) -> None:
         """Give out the seats anew whenever something is plugged in or out; never returns."""
         while True:
-            seen = self.survey.present.value
+            seen = self.monitor.present.value
             await self._look()
-            await self.survey.present.wait_until(partial(operator.is_not, seen))
+            await self.monitor.present.wait_until(partial(operator.is_not, seen))
 
     async def add(self, camera: CameraConfig) -> bool:
         """Take a camera that the configuration has now, of whatever kind its source is.
@@ -92,8 +92,8 @@ class DeviceBinder:
         former = self._cameras.get(camera.id)
         async with self._one_at_a_time:
             config = attrs.evolve(self._config, cameras=(*self._config.cameras, camera))
-            staying = {seat.camera_id for seat in self._assign(config).seats} - {camera.id}
-            leaving = [side for side in self._cameras if side.seat is not None]
+            staying = {binding.camera_id for binding in self._assign(config).bindings} - {camera.id}
+            leaving = [side for side in self._cameras if side.binding is not None]
             leaving = [side for side in leaving if side.camera_id not in staying]
             if any(side.status.session is not None for side in leaving):
                 return False
@@ -121,10 +121,10 @@ class DeviceBinder:
             )
         async with self._one_at_a_time:
             device = self._meant(camera_id, node)
-            for seat in self.assignment.seats:
-                side = self._cameras.get(seat.camera_id)
-                concerned = seat.device == device or seat.camera_id == camera_id
-                if side is not None and concerned and seat.device is not None:
+            for binding in self.assignment.bindings:
+                side = self._cameras.get(binding.camera_id)
+                concerned = binding.device == device or binding.camera_id == camera_id
+                if side is not None and concerned and binding.device is not None:
                     _refuse_while_recording(side)
             try:
                 self._known = adopt(self.assignment, camera_id, device, self._config.cameras)
@@ -132,12 +132,14 @@ class DeviceBinder:
                 raise Refusal(INVALID_PARAMS, str(error), camera_id=camera_id) from error
         await self._look(changed=True)
         log.info("camera_adopted", camera=camera_id, device=str(device.node))
-        return next(seat for seat in self.assignment.seats if seat.camera_id == camera_id)
+        return next(
+            binding for binding in self.assignment.bindings if binding.camera_id == camera_id
+        )
 
     async def forget(self, camera: Camera) -> None:
         """Forget a camera that is not there any more; its number is free again. Raises Refusal."""
         configured = any(entry.id == camera.camera_id for entry in self._config.cameras)
-        if configured or camera.seat is None or camera.seat.device is not None:
+        if configured or camera.binding is None or camera.binding.device is not None:
             raise Refusal(
                 INVALID_PARAMS,
                 "Only a camera that was found by itself and is not plugged in can be forgotten",
@@ -190,21 +192,21 @@ class DeviceBinder:
 
     def _assign(self, config: Config) -> Assignment:
         """Decide who has what by a configuration."""
-        present, auto = self.survey.present.value, config.discovery.v4l2
+        present, auto = self.monitor.present.value, config.discovery.v4l2
         return assign(present, self._known, config.cameras, auto=auto)
 
     def _tell_cameras(self, found: Assignment) -> None:
         configured = {camera.id: camera for camera in self._config.cameras}
-        for seat in found.seats:
-            camera = self._cameras.get(seat.camera_id)
+        for binding in found.bindings:
+            camera = self._cameras.get(binding.camera_id)
             if camera is None:
-                entry = configured.get(seat.camera_id)
-                self._cameras.add(entry or CameraConfig(seat.camera_id, V4l2Source()), seat)
+                entry = configured.get(binding.camera_id)
+                self._cameras.add(entry or CameraConfig(binding.camera_id, V4l2Source()), binding)
             else:
-                camera.take_seat(seat)
-        seated = {seat.camera_id for seat in found.seats}
+                camera.bind_device(binding)
+        bound = {binding.camera_id for binding in found.bindings}
         for camera in list(self._cameras):
-            if isinstance(camera.config.source, V4l2Source) and camera.camera_id not in seated:
+            if isinstance(camera.config.source, V4l2Source) and camera.camera_id not in bound:
                 self._cameras.remove(camera.camera_id)
 
 

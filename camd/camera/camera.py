@@ -108,7 +108,7 @@ class Reconfigure:
 class DeviceBound:
     """The camera has this device now, or none."""
 
-    seat: MatchState
+    binding: MatchState
 
 
 @attrs.frozen
@@ -144,7 +144,7 @@ class Camera:
     _events: Fanout[Event]
     capture: CapturePlanner
     _around: CaptureEnvironment = attrs.field(factory=CaptureEnvironment)
-    seat: MatchState | None = (
+    binding: MatchState | None = (
         None  # None: not a camera of this machine, or nobody looks what is there
     )
     settings: CameraControls = attrs.field(
@@ -167,8 +167,8 @@ class Camera:
     revision: int = attrs.field(default=0, init=False)  # grows with every published status
 
     def __attrs_post_init__(self) -> None:
-        self.capture.seat = lambda: self.seat
-        self._offered = Published(self.seat)
+        self.capture.binding = lambda: self.binding
+        self._offered = Published(self.binding)
         self._factory = SessionFactory(
             self.config.id, self._all, self._all.recording, self._storage, self.capture
         )
@@ -201,14 +201,14 @@ class Camera:
     @property
     def name(self) -> str:
         """What people call it: as configured, else as the camera calls itself."""
-        own = self.seat.name if self.seat is not None else ""
+        own = self.binding.name if self.binding is not None else ""
         return self.config.name or own or self.config.id
 
     @property
     def node(self) -> Path | None:
         """The node that it has now, None without one."""
-        if self.seat is not None:
-            return self.seat.device.node if self.seat.device is not None else None
+        if self.binding is not None:
+            return self.binding.device.node if self.binding.device is not None else None
         source = self.config.source
         return source.path if isinstance(source, V4l2Source) else None
 
@@ -225,9 +225,9 @@ class Camera:
             camera_id=self.config.id,
             device=self.device,
             name=self.name,
-            identity=(self.seat.identity if self.seat else "") or self.config.id,
+            identity=(self.binding.identity if self.binding else "") or self.config.id,
             state=CameraState.FAULTED if self._faulted else machine.state,
-            trouble=CRASHED if self._faulted else machine.trouble or self._obstacle,
+            problem=CRASHED if self._faulted else machine.problem or self._obstacle,
             video=feed.video,
             wanted=self.capture.wanted,
             session=active.snapshot() if active else None,
@@ -278,10 +278,10 @@ class Camera:
         except ActorGoneError:  # it begins anew after a bug, with these
             self._factory.recording = recording
 
-    def take_seat(self, seat: MatchState) -> None:
+    def bind_device(self, binding: MatchState) -> None:
         """Use this device from now on, or wait for one; the loop hears of it in its turn."""
-        if self._offered.value != seat:
-            self._offered.publish(seat)
+        if self._offered.value != binding:
+            self._offered.publish(binding)
 
     async def close(self, reason: str = SHUTDOWN) -> None:
         """End session and child in order; bounded. The session says the reason."""
@@ -324,10 +324,10 @@ class Camera:
             async with trio.open_nursery() as nursery:
                 self._nursery = self._children.nursery = nursery
                 self._faulted = False
-                self.seat = self._offered.value
-                nursery.start_soon(self._hear_of_seats, self.seat)
-                if self.seat is not None and self.seat.device is None:
-                    self._children.step(m.DeviceLost(self.seat.trouble or UNPLUGGED))
+                self.binding = self._offered.value
+                nursery.start_soon(self._follow_bindings, self.binding)
+                if self.binding is not None and self.binding.device is None:
+                    self._children.step(m.DeviceLost(self.binding.problem or UNPLUGGED))
                 self._publish()
                 nursery.start_soon(self.capture.prepare)
                 if self.stays_on:
@@ -357,8 +357,8 @@ class Camera:
                 self._factory.recording = recording
                 self._desk.use_rotation()
                 ask.answer(None)
-            case DeviceBound(seat):
-                self._sit(seat)
+            case DeviceBound(binding):
+                self._rebind(binding)
             case Close(reason):
                 self._closing.append(ask)
                 self._desk.close(reason)
@@ -381,28 +381,28 @@ class Camera:
                 self.step(event)
         self._publish()
 
-    async def _hear_of_seats(self, seat: MatchState | None) -> None:
+    async def _follow_bindings(self, binding: MatchState | None) -> None:
         """Take the latest seat to the loop, whenever it is another one."""
         while True:
-            seat = await self._offered.wait_until(partial(operator.is_not, seat))
-            if seat is not None:
-                await self._mailbox.tell(DeviceBound(seat))
+            binding = await self._offered.wait_until(partial(operator.is_not, binding))
+            if binding is not None:
+                await self._mailbox.tell(DeviceBound(binding))
 
-    def _sit(self, seat: MatchState) -> None:
+    def _rebind(self, binding: MatchState) -> None:
         """Change seats: another device is a loss first, so that no child stays on the old one."""
-        before = self.seat.device if self.seat is not None else None
-        self.seat, after = seat, seat.device
+        before = self.binding.device if self.binding is not None else None
+        self.binding, after = binding, binding.device
         if after is None:
-            self.step(m.DeviceLost(seat.trouble or UNPLUGGED))
+            self.step(m.DeviceLost(binding.problem or UNPLUGGED))
         elif before is None or before.plugged != after.plugged:
             if before is not None:
                 self.step(m.DeviceLost(UNPLUGGED))
             self.capture.forget()
-            self._welcome()
-        elif before.trouble is not None and after.trouble is None:  # such as a permission
-            self._welcome()
+            self._use_device()
+        elif before.problem is not None and after.problem is None:  # such as a permission
+            self._use_device()
 
-    def _welcome(self) -> None:
+    def _use_device(self) -> None:
         """Use the device at once if it is needed, and be prepared if not."""
         self.go(self.capture.prepare)
         self.step(m.DeviceCame())
@@ -447,9 +447,9 @@ class Camera:
         """Let the machine answer `event`; a session hears when no child is left."""
         self._children.step(event)
         if not self._children.machine.has_child:
-            self._desk.child_is_gone(self._children.machine.trouble)
+            self._desk.child_is_gone(self._children.machine.problem)
         elif isinstance(event, m.ChildWaits):
-            self._desk.child_waits(event.trouble)
+            self._desk.child_waits(event.problem)
 
     def go(self, task: Callable[[], Awaitable[None]]) -> None:
         """Start a task that ends with the camera's life."""
@@ -480,7 +480,7 @@ def _gist(status: CameraStatus) -> tuple[object, ...]:
     session, video = status.session, status.video
     return (
         status.state,
-        status.trouble,
+        status.problem,
         status.device,
         status.identity,
         status.warnings,

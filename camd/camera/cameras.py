@@ -57,11 +57,11 @@ class Cameras:
     _nursery: trio.Nursery
     _cameras: dict[CameraId, Camera] = attrs.field(factory=dict, init=False)
     _wishes: ControlStore = attrs.field(factory=ControlStore)
-    _survey: DeviceMonitor | None = None
+    _monitor: DeviceMonitor | None = None
     _pipes: PipePoller | None = None
     _around: CaptureEnvironment = attrs.field(init=False)
     _memory: SourceCache = attrs.field(factory=SourceCache)
-    seats: DeviceBinder | None = attrs.field(
+    binder: DeviceBinder | None = attrs.field(
         default=None, init=False
     )  # None: nobody looks what is there
     encoders: EncoderTrials = attrs.field(
@@ -78,7 +78,7 @@ class Cameras:
     )
 
     def __attrs_post_init__(self) -> None:
-        look_again = self._survey.look_again if self._survey is not None else None
+        look_again = self._monitor.look_again if self._monitor is not None else None
         self._around = CaptureEnvironment(
             find_holders=find_holders,
             neighbours=self._neighbours,
@@ -126,7 +126,7 @@ class Cameras:
         newest = [session.current for session in sessions if session is not None]
         return {segment.filename: segment.size_bytes for segment in newest if segment is not None}
 
-    def add(self, config: CameraConfig, seat: MatchState | None = None) -> Camera:
+    def add(self, config: CameraConfig, binding: MatchState | None = None) -> Camera:
         """Start a camera's actor, and tell everybody that it is there."""
         capture = CapturePlanner(
             *(config, self._config, self.find_program),
@@ -134,7 +134,7 @@ class Cameras:
             memory=self._memory,
         )
         camera = Camera(
-            *(config, self._config, self._storage, self._events, capture, self._around, seat),
+            *(config, self._config, self._storage, self._events, capture, self._around, binding),
             settings=CameraControls(config.id, config.controls, self._wishes),
         )
         self._cameras[config.id] = camera
@@ -144,7 +144,7 @@ class Cameras:
 
     async def take_in(self, config: CameraConfig) -> bool:
         """Start the actor of a newly configured camera; False: as `DeviceBinder.add`."""
-        if self.seats is not None and not await self.seats.add(config):
+        if self.binder is not None and not await self.binder.add(config):
             return False
         if config.id not in self._cameras:
             self.add(config)
@@ -218,26 +218,26 @@ class Cameras:
 
 def _bus(camera: Camera | None) -> str | None:
     """Say which controller, at which speed, a camera is on."""
-    seat = camera.seat if camera is not None else None
-    usb = seat.device.usb if seat is not None and seat.device is not None else None
+    binding = camera.binding if camera is not None else None
+    usb = binding.device.usb if binding is not None and binding.device is not None else None
     return usb.port.rpartition("-")[0] if usb is not None else None
 
 
 def _names(camera: Camera) -> tuple[str, ...]:
     """Name a camera's device in every way; a node's names belong to whoever has the node now."""
-    seat, source = camera.seat, camera.config.source
+    binding, source = camera.binding, camera.config.source
     names = [camera.config.device]
-    if seat is not None and seat.device is not None:
-        names += [str(seat.device.node), *map(str, seat.device.links)]
-    elif seat is None and isinstance(source, V4l2Source):
+    if binding is not None and binding.device is not None:
+        names += [str(binding.device.node), *map(str, binding.device.links)]
+    elif binding is None and isinstance(source, V4l2Source):
         names.append(str(source.path or ""))
     return tuple(name for name in names if name)
 
 
 def _node(camera: Camera) -> Path | None:
-    seat, source = camera.seat, camera.config.source
-    if seat is not None:
-        return seat.device.node if seat.device is not None else None
+    binding, source = camera.binding, camera.config.source
+    if binding is not None:
+        return binding.device.node if binding.device is not None else None
     return source.path if isinstance(source, V4l2Source) else None
 
 
@@ -254,7 +254,7 @@ async def open_cameras(
     config: Config,
     storage: Storage,
     events: Fanout[Event],
-    survey: DeviceMonitor | None = None,
+    monitor: DeviceMonitor | None = None,
     pipes: PipePoller | None = None,
 ) -> AsyncIterator[Cameras]:
     """Run one actor per camera while the block runs, and continue their unfinished sessions.
@@ -265,22 +265,22 @@ async def open_cameras(
     children ended, all cameras at once; bounded.
     """
     state_dir, wishes = config.storage.state_dir, ControlStore()
-    if survey is not None:
+    if monitor is not None:
         wishes = await trio.to_thread.run_sync(load_controls, state_dir, abandon_on_cancel=True)
     memory = SourceCache(state_dir / SOURCES_FILE)
     await memory.load()
     async with trio.open_nursery() as nursery:
-        cameras = Cameras(config, storage, events, nursery, wishes, survey, pipes, memory)
+        cameras = Cameras(config, storage, events, nursery, wishes, monitor, pipes, memory)
         await nursery.start(memory.serve)
         for camera in config.cameras:
-            local = survey is not None and isinstance(camera.source, V4l2Source)
-            cameras.add(camera, MatchState(camera.id, None, trouble=UNPLUGGED) if local else None)
-        if survey is not None:
+            local = monitor is not None and isinstance(camera.source, V4l2Source)
+            cameras.add(camera, MatchState(camera.id, None, problem=UNPLUGGED) if local else None)
+        if monitor is not None:
             keeping = BindingStore(BindingFileOnDisk(state_dir / KNOWN_FILE))
             await nursery.start(keeping.serve)
-            cameras.seats = DeviceBinder(config, cameras, survey, keeping)
-            await cameras.seats.begin()
-            nursery.start_soon(cameras.seats.follow)
+            cameras.binder = DeviceBinder(config, cameras, monitor, keeping)
+            await cameras.binder.begin()
+            nursery.start_soon(cameras.binder.follow)
         nursery.start_soon(SessionResumption(config, storage, cameras).resume_sessions)
         nursery.start_soon(PendingConversions(config, storage, cameras).catch_up)
         try:

@@ -124,7 +124,7 @@ PATIENCE_SECONDS = 5.0
 CONFIGURATION, CLIENT = "configuration", "client"
 
 _PASSING = (errno.EACCES, errno.EBUSY)  # of a control: inactive, locked
-_TROUBLES: dict[int, tuple[str, str]] = {
+_PROBLEMS: dict[int, tuple[str, str]] = {
     errno.ENOENT: ("not_found", "The camera is not there"),
     errno.ENODEV: ("not_found", "The camera is not there"),
     errno.ENXIO: ("not_found", "The camera is not there"),
@@ -310,7 +310,7 @@ class CameraControls:
                     partial(call.run, work), limiter=self._one, abandon_on_cancel=True
                 )
         except OSError as error:
-            cause, message = _TROUBLES.get(
+            cause, message = _PROBLEMS.get(
                 error.errno or 0, ("io_error", f"The camera reported an error: {error.strerror}")
             )
             raise self._unavailable(cause, message) from error

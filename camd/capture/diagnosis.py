@@ -24,10 +24,10 @@ log = structlog.get_logger("camd.camera")
 PATIENCE_SECONDS = 2.0
 _looking = trio.CapacityLimiter(4)  # threads that hang in a look-up take nobody else's place
 _ABOUT_NODES = frozenset(
-    trouble.cause
-    for trouble in (t.LOST, t.VANISHED, t.ABSENT, t.IO_ERROR, t.DRIVER_ERROR, t.NO_BUFFERS)
+    problem.cause
+    for problem in (t.LOST, t.VANISHED, t.ABSENT, t.IO_ERROR, t.DRIVER_ERROR, t.NO_BUFFERS)
 ) | frozenset(
-    trouble.cause for trouble in (t.BUSY, t.NO_PERMISSION, t.NO_BANDWIDTH, t.UNSUPPORTED_FORMAT)
+    problem.cause for problem in (t.BUSY, t.NO_PERMISSION, t.NO_BANDWIDTH, t.UNSUPPORTED_FORMAT)
 )
 
 
@@ -86,7 +86,7 @@ class DiagnosisFacts:
 
 
 async def diagnose(
-    trouble: Problem,
+    problem: Problem,
     node: Path | None,
     *,
     find_holders: FindHolders | None = None,
@@ -99,57 +99,57 @@ async def diagnose(
     `find_holders` may block and is called in a thread; `neighbours` and `offered` are called at
     once. Waits for at most `patience_seconds`, and may be cancelled at any time.
     """
-    if node is None or trouble.cause not in _ABOUT_NODES:
-        return trouble
+    if node is None or problem.cause not in _ABOUT_NODES:
+        return problem
     said = DiagnosisFacts()
-    if trouble.cause == t.NO_BANDWIDTH.cause:
+    if problem.cause == t.NO_BANDWIDTH.cause:
         said = DiagnosisFacts(neighbours=tuple(neighbours()))
-    elif trouble.cause == t.UNSUPPORTED_FORMAT.cause:
+    elif problem.cause == t.UNSUPPORTED_FORMAT.cause:
         said = DiagnosisFacts(offered=tuple(offered()))
-    look = partial(_look, trouble.cause, node, find_holders)
+    look = partial(_look, problem.cause, node, find_holders)
     with trio.move_on_after(patience_seconds):
         seen = await trio.to_thread.run_sync(look, abandon_on_cancel=True, limiter=_looking)
         return explain(
-            trouble, attrs.evolve(seen, neighbours=said.neighbours, offered=said.offered), node
+            problem, attrs.evolve(seen, neighbours=said.neighbours, offered=said.offered), node
         )
-    log.warning("diagnosis_took_too_long", cause=trouble.cause)
-    return explain(trouble, said, node)
+    log.warning("diagnosis_took_too_long", cause=problem.cause)
+    return explain(problem, said, node)
 
 
-def explain(trouble: Problem, facts: DiagnosisFacts, node: Path) -> Problem:
-    """Compose what is known of `trouble` into its message and suggestion. Pure."""
+def explain(problem: Problem, facts: DiagnosisFacts, node: Path) -> Problem:
+    """Compose what is known of `problem` into its message and suggestion. Pure."""
     if facts.present is False:
-        return trouble if trouble.cause in (t.VANISHED.cause, t.ABSENT.cause) else t.LOST
-    match trouble.cause:
+        return problem if problem.cause in (t.VANISHED.cause, t.ABSENT.cause) else t.LOST
+    match problem.cause:
         case t.BUSY.cause if facts.holders is not None:
-            return _held(trouble, facts.holders, node)
+            return _held(problem, facts.holders, node)
         case t.NO_PERMISSION.cause if facts.access is not None:
-            return attrs.evolve(trouble, suggestion=_how_to_get_in(facts.access))
+            return attrs.evolve(problem, suggestion=_how_to_get_in(facts.access))
         case t.NO_BANDWIDTH.cause if facts.neighbours:
-            message = f"{trouble.message} beside {_listed(facts.neighbours)}"
-            return attrs.evolve(trouble, message=message)
+            message = f"{problem.message} beside {_listed(facts.neighbours)}"
+            return attrs.evolve(problem, message=message)
         case t.UNSUPPORTED_FORMAT.cause if facts.offered:
-            return attrs.evolve(trouble, possible=facts.offered)
-    return trouble
+            return attrs.evolve(problem, possible=facts.offered)
+    return problem
 
 
-def _held(trouble: Problem, found: HoldersLike, node: Path) -> Problem:
+def _held(problem: Problem, found: HoldersLike, node: Path) -> Problem:
     if found.holders:
         names = _listed([_described(holder) for holder in found.holders])
         one = len(found.holders) == 1
         return attrs.evolve(
-            trouble,
+            problem,
             message=f"{names} {'uses' if one else 'use'} the camera",
             suggestion=f"End {'it' if one else 'them'}, or give camd another camera.",
         )
     if found.complete:
         return attrs.evolve(
-            trouble,
+            problem,
             message="Another program used the camera a moment ago",
             suggestion="It is tried again by itself.",
         )
     return attrs.evolve(
-        trouble,
+        problem,
         message="Another user's program uses the camera",
         suggestion=f"`sudo fuser -v {node}` says which one; end it, or give camd another camera.",
     )

@@ -94,7 +94,7 @@ class CapturePlan:
     sound_seconds: float | None = None
 
 
-def _no_seat() -> MatchState | None:
+def _no_binding() -> MatchState | None:
     return None
 
 
@@ -102,7 +102,7 @@ def _no_seat() -> MatchState | None:
 class CapturePlanner:
     """One camera's way to FFmpeg. `find_program` and `abilities` are shared by all cameras.
 
-    `seat` says which device the camera has at the moment; None: it is named by its path alone.
+    `binding` says which device the camera has at the moment; None: it is named by its path alone.
     """
 
     camera: CameraConfig
@@ -110,7 +110,7 @@ class CapturePlanner:
     find_program: ProgramFinder
     launch: Launch = open_child  # how a child is started; tests put another one here
     abilities: EncoderAbilities = attrs.field(factory=UntriedEncoders)
-    seat: Callable[[], MatchState | None] = _no_seat
+    binding: Callable[[], MatchState | None] = _no_binding
     looks: PathLookup = attrs.field(factory=PathLookup)
     memory: SourceCache = attrs.field(factory=SourceCache)
     _found: ProbeResult | None = attrs.field(default=None, init=False)
@@ -145,8 +145,8 @@ class CapturePlanner:
 
         One that cannot be looked at may be there: FFmpeg says better what is wrong with it.
         """
-        if (seat := self._seat) is not None:
-            return seat.device is None
+        if (binding := self._binding) is not None:
+            return binding.device is None
         if isinstance(self.camera.source, FileSource):
             return self._missing
         if (path := self.path) is None:
@@ -165,10 +165,12 @@ class CapturePlanner:
     @property
     def obstacle(self) -> Problem | None:
         """What would keep the next child from recording, as far as that is known before."""
-        seat, answer = self._seat, self._choose()
+        binding, answer = self._binding, self._choose()
         if isinstance(answer, UnsupportedFormat):
             return unsupported(answer)
-        return seat.device.trouble if seat is not None and seat.device is not None else None
+        return (
+            binding.device.problem if binding is not None and binding.device is not None else None
+        )
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -234,17 +236,17 @@ class CapturePlanner:
         Waits for a probe where the source's codec matters, and for the encoders' trial when
         this is the first time that one is needed.
         """
-        seat = self._seat
+        binding = self._binding
         if isinstance(self.camera.source, FileSource) and (wrong := await self._look_at_path()):
             return wrong
         if await self.is_absent():
-            return (seat and seat.trouble) or NOT_THERE
-        device = seat.device if seat else None
+            return (binding and binding.problem) or NOT_THERE
+        device = binding.device if binding else None
         answer = self._choose()
         if isinstance(answer, UnsupportedFormat):
             return unsupported(answer)
-        if answer is None and device is not None and device.trouble is not None:
-            return device.trouble
+        if answer is None and device is not None and device.problem is not None:
+            return device.problem
         try:
             program = await self.find_program()
             order = await self._order(program, device, answer)
@@ -332,14 +334,14 @@ class CapturePlanner:
             with suppress(FfmpegMissingError):
                 await self.abilities.find(await self.find_program(), chosen.encoder)
 
-    def learn(self, trouble: Problem | None) -> None:
+    def learn(self, problem: Problem | None) -> None:
         """Hear how a child ended; None: as it should."""
-        self._microphone.learn(trouble)
-        self._last = trouble
+        self._microphone.learn(problem)
+        self._last = problem
 
-    def tries_without_sound(self, trouble: Problem | None, *, delivered: bool) -> bool:
+    def tries_without_sound(self, problem: Problem | None, *, delivered: bool) -> bool:
         """Whether a child that ended so is followed at once by one without sound."""
-        return trouble is not None and self._stream_sound.suspect(trouble, delivered=delivered)
+        return problem is not None and self._stream_sound.suspect(problem, delivered=delivered)
 
     def without_sound(self, *, delivered: bool) -> None:
         """Hear that the child that was tried without sound has delivered pictures, or none."""
@@ -355,49 +357,51 @@ class CapturePlanner:
         self._asked.compare(self.chosen, video)
 
     @property
-    def _seat(self) -> MatchState | None:
-        return self.seat() if isinstance(self.camera.source, V4l2Source) else None
+    def _binding(self) -> MatchState | None:
+        return self.binding() if isinstance(self.camera.source, V4l2Source) else None
 
     def _choose(self) -> FormatChoice | UnsupportedFormat | None:
         """Choose for the device that the camera has; None while nothing is known of one."""
-        seat = self._seat
-        return self._asked.answer(seat.device.capabilities if seat and seat.device else None)
+        binding = self._binding
+        return self._asked.answer(
+            binding.device.capabilities if binding and binding.device else None
+        )
 
     def forget(self) -> None:
         """Probe again before the next child: what was known may not hold any more."""
         self._found = None
         self.memory.forget(self._key)
 
-    def tries_otherwise(self, trouble: Problem | None) -> bool:
+    def tries_otherwise(self, problem: Problem | None) -> bool:
         """Whether a child that ended so, without a picture, is followed at once by another one.
 
         By one that takes the other transport, or by one that relies on nothing that is remembered.
         """
-        if trouble is None:
+        if problem is None:
             return False
-        if self._changes_transport(trouble):
+        if self._changes_transport(problem):
             return True
-        if trouble.cause in CONNECTION_CAUSES or not self._hurried:
+        if problem.cause in CONNECTION_CAUSES or not self._hurried:
             return False
         self._patient = True
         self.forget()
         return True
 
-    def doubt(self, trouble: Problem | None) -> None:
+    def doubt(self, problem: Problem | None) -> None:
         """Ask the source anew after a child without pictures, unless that says nothing of it.
 
         UDP that was chosen here and brought nothing is left again. None: it was called off.
         """
-        if trouble is None:
+        if problem is None:
             return
-        if trouble.cause not in CONNECTION_CAUSES:
+        if problem.cause not in CONNECTION_CAUSES:
             self.forget()
-        if self.camera.transport == "auto" and trouble.cause not in NOT_REACHED:
+        if self.camera.transport == "auto" and problem.cause not in NOT_REACHED:
             self._take_transport("tcp")
 
-    def _changes_transport(self, trouble: Problem) -> bool:
+    def _changes_transport(self, problem: Problem) -> bool:
         """Take UDP from now on where the server refuses TCP and the entry leaves the choice."""
-        refused = trouble.cause in ("unsupported_transport", "server_busy")
+        refused = problem.cause in ("unsupported_transport", "server_busy")
         free = self.camera.transport == "auto" and "-rtsp_transport" not in (
             self.camera.input_options
         )
@@ -439,14 +443,14 @@ class CapturePlanner:
         self.memory.learn(self._key, known)
         return True
 
-    async def explain(self, trouble: Problem, *, delivered: bool) -> Problem:
+    async def explain(self, problem: Problem, *, delivered: bool) -> Problem:
         """Say more of why a child ended, where the source itself shows it; bounded."""
         source = self.camera.source
-        if self.loops and delivered and trouble.cause in ("no_permission", "ended"):
+        if self.loops and delivered and problem.cause in ("no_permission", "ended"):
             return BEGUN_ANEW  # FFmpeg cannot go back in it: "Operation not permitted"
         if isinstance(source, RtspSource) and not delivered:
-            return await explain_stream(trouble, source.url)
-        return trouble
+            return await explain_stream(problem, source.url)
+        return problem
 
     @property
     def _key(self) -> str:

@@ -129,7 +129,7 @@ class CaptureProcess:
     _heard_all: trio.Event = attrs.field(factory=trio.Event, init=False)
     _stop: trio.Event = attrs.field(factory=trio.Event, init=False)
     _words: deque[LogLine] = attrs.field(factory=lambda: deque(maxlen=LAST_WORDS), init=False)
-    _trouble: Problem | None = attrs.field(default=None, init=False)
+    _problem: Problem | None = attrs.field(default=None, init=False)
     _fragments: int = attrs.field(default=0, init=False)
     _cut_off: bool = attrs.field(default=False, init=False)  # what comes now is not the child's
     _look: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
@@ -184,17 +184,17 @@ class CaptureProcess:
                 nursery.cancel_scope.cancel()
         except OSError as error:
             return _missing(str(error.strerror))
-        if self._trouble is not None:
-            return self._trouble
+        if self._problem is not None:
+            return self._problem
         if self.stopping:
             return None
         if status in NOT_EXECUTED and not self._fragments:
             return _missing(self._words[-1].text if self._words else f"exit status {status}")
         if self.may_end and status == 0 and self._fragments and not self._complained:
             return None
-        trouble = classify(tuple(self._words), status)
-        silent = trouble.cause == "timed_out" and self.delivered
-        return STALLED if silent else trouble
+        problem = classify(tuple(self._words), status)
+        silent = problem.cause == "timed_out" and self.delivered
+        return STALLED if silent else problem
 
     @property
     def _complained(self) -> bool:
@@ -224,7 +224,7 @@ class CaptureProcess:
                 chunk = await child.read_output()
             if chunk and flow is not None:
                 flow.came(len(chunk), monotonic())
-            if chunk and self._trouble is None:
+            if chunk and self._problem is None:
                 await self._parse(chunk)
             pictures = await self._hand_on_in_turns(quiet=not chunk)
             if chunk == b"" or (last and chunk is None):
@@ -261,7 +261,7 @@ class CaptureProcess:
 
     def _may_wait(self, pipes: PipePoller, flow: PipeFlow) -> bool:
         """Whether neither a start nor an end waits for what comes next, and rounds cost less."""
-        usual = self.delivered and self._trouble is None and not self.stopping
+        usual = self.delivered and self._problem is None and not self.stopping
         calm = usual and self._ahead <= 0 and not flow.hasty and not self._cut_off
         return calm and pipes.worthwhile and self._deadline != float("inf")
 
@@ -290,7 +290,7 @@ class CaptureProcess:
         for start in range(0, len(chunk), TURN_BYTES):
             if start:
                 await trio.lowlevel.checkpoint()
-            if self._trouble is None:
+            if self._problem is None:
                 self._feed(memoryview(chunk)[start : start + TURN_BYTES])
 
     def _feed(self, chunk: memoryview) -> None:
@@ -300,7 +300,7 @@ class CaptureProcess:
             self._waiting += self._reader.feed(chunk)
         except MediaError as error:
             log.error("stream_unreadable", error=str(error))
-            self._trouble = attrs.evolve(BAD_STREAM, message=f"{BAD_STREAM.message}: {error}")
+            self._problem = attrs.evolve(BAD_STREAM, message=f"{BAD_STREAM.message}: {error}")
             self._stop.set()
         if self._waiting:
             self._described.set()
@@ -372,11 +372,11 @@ class CaptureProcess:
             return await child.wait()
         if not self.stopping:
             log.error("child_mute", pid=child.pid)
-            self._trouble = self._trouble or MUTE
+            self._problem = self._problem or MUTE
         if (status := await child.end()) is not None:
             return status
         log.error("child_hung", pid=child.pid)
-        self._trouble = HUNG
+        self._problem = HUNG
         await self.stalled(HUNG)
         return await child.wait()  # never a second child on a device that one still holds
 
@@ -386,7 +386,7 @@ class CaptureProcess:
             await self._described.wait()
             return
         if not self.stopping:
-            self._trouble = self._trouble or SOUND_MISSING
+            self._problem = self._problem or SOUND_MISSING
             self._stop.set()
 
     async def _end_when_told(self, child: Child) -> None:

@@ -99,9 +99,9 @@ class CaptureSupervisor:
                 case m.CaptureAction.WAKE:
                     self._rest.cancel()
         if before.state is not self.machine.state:
-            trouble, camera = self.machine.trouble, self._capture.camera.id
-            cause = trouble.cause if trouble else None
-            same = trouble is not None and before.trouble == trouble
+            problem, camera = self.machine.problem, self._capture.camera.id
+            cause = problem.cause if problem else None
+            same = problem is not None and before.problem == problem
             tell = log.debug if same else log.info  # not each of many tries in vain
             tell("camera_state", camera=camera, state=self.machine.state.value, cause=cause)
 
@@ -122,8 +122,8 @@ class CaptureSupervisor:
                 start.total_seconds(), stall.total_seconds(), self._capture.connect_steps
             ),
             streaming=self._streaming,
-            stalled=lambda trouble: self._tell(m.ChildStalled(trouble)),
-            waiting=lambda trouble: self._tell(m.ChildWaits(trouble)),
+            stalled=lambda problem: self._tell(m.ChildStalled(problem)),
+            waiting=lambda problem: self._tell(m.ChildWaits(problem)),
             may_end=self._capture.may_end,
             launch=self._capture.launch,
             brake=ReadThrottle(self._capture.speed) if self._capture.speed is not None else None,
@@ -141,32 +141,32 @@ class CaptureSupervisor:
 
     async def _live(self, run: CaptureProcess) -> None:
         """Carry a child through its life, then say how it ended."""
-        trouble = await self._attempt(run)
-        while run.wanted and not run.delivered and self._tries_again(trouble):
+        problem = await self._attempt(run)
+        while run.wanted and not run.delivered and self._tries_again(problem):
             self._run = run = self._new_run()
-            trouble = await self._attempt(run)
+            problem = await self._attempt(run)
         self._capture.without_sound(delivered=run.delivered)
-        self._capture.learn(trouble or self.machine.trouble)
+        self._capture.learn(problem or self.machine.problem)
         if not run.delivered:
-            self._capture.doubt(trouble or self.machine.trouble)
-        absent = trouble is not None and await self._capture.is_absent()
+            self._capture.doubt(problem or self.machine.problem)
+        absent = problem is not None and await self._capture.is_absent()
         queues = self.feed.queues
-        why = trouble or self.machine.trouble
+        why = problem or self.machine.problem
         if run.killed:  # it waited for a picture, and what it still held is lost
             why = why or STALLED
         self.feed.end(_run_ended(why, absent=absent))
         self._run = None
-        await self._tell(m.ChildEnded(trouble, absent))
-        if trouble is None and not run.stopping:
+        await self._tell(m.ChildEnded(problem, absent))
+        if problem is None and not run.stopping:
             await self._tell(SourceEnded(queues))
 
-    def _tries_again(self, trouble: Problem | None) -> bool:
+    def _tries_again(self, problem: Problem | None) -> bool:
         """Whether a child that delivered nothing is followed at once by one that does otherwise."""
-        camera, cause = self._capture.camera.id, trouble.cause if trouble else None
-        if self._capture.tries_without_sound(trouble, delivered=False):
+        camera, cause = self._capture.camera.id, problem.cause if problem else None
+        if self._capture.tries_without_sound(problem, delivered=False):
             log.warning("tried_without_sound", camera=camera, cause=cause)
             return True
-        if self._capture.tries_otherwise(trouble):
+        if self._capture.tries_otherwise(problem):
             log.info("tried_otherwise", camera=camera, cause=cause)
             return True
         return False
@@ -184,22 +184,22 @@ class CaptureSupervisor:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._settle, run)
                 nursery.start_soon(self._tell_warnings)
-                trouble = await run.live(plan.arguments, plan.sound_seconds)
+                problem = await run.live(plan.arguments, plan.sound_seconds)
                 nursery.cancel_scope.cancel()
         finally:
             if device is not None:
                 leases.release(device, camera_id)
-        if trouble is not None and not run.stopping:
-            trouble = await self._explain(run, trouble)
-        return trouble and await self._diagnose(trouble, device)
+        if problem is not None and not run.stopping:
+            problem = await self._explain(run, problem)
+        return problem and await self._diagnose(problem, device)
 
-    async def _explain(self, run: CaptureProcess, trouble: Problem) -> Problem:
+    async def _explain(self, run: CaptureProcess, problem: Problem) -> Problem:
         """Ask the source itself, unless the child is not needed any more."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_when_told, run, nursery.cancel_scope)
-            trouble = await self._capture.explain(trouble, delivered=run.delivered)
+            problem = await self._capture.explain(problem, delivered=run.delivered)
             nursery.cancel_scope.cancel()
-        return trouble
+        return problem
 
     async def _plan(self, run: CaptureProcess) -> CapturePlan | Problem | None:
         """Find out what to run; None: the child is not needed any more, and nobody waits."""
@@ -220,15 +220,15 @@ class CaptureSupervisor:
 
     @property
     def _device(self) -> Device | None:
-        seat = self._capture.seat()
-        return seat.device if seat is not None else None
+        binding = self._capture.binding()
+        return binding.device if binding is not None else None
 
-    async def _diagnose(self, trouble: Problem, device: Device | None) -> Problem:
+    async def _diagnose(self, problem: Problem, device: Device | None) -> Problem:
         """Find out more about a child's end, where the machine knows more than FFmpeg."""
         if self.around.find_holders is None:
-            return trouble
+            return problem
         return await diagnose(
-            trouble,
+            problem,
             device.node if device is not None else self._capture.path,
             find_holders=self.around.find_holders,
             neighbours=partial(self.around.neighbours, self._capture.camera.id),
@@ -273,7 +273,7 @@ def _let_go_late(other: CameraId) -> Problem:
     )
 
 
-def _run_ended(trouble: Problem | None, *, absent: bool) -> CaptureEnded:
-    if trouble is None:
+def _run_ended(problem: Problem | None, *, absent: bool) -> CaptureEnded:
+    if problem is None:
         return CaptureEnded(None, "")
-    return CaptureEnded(Cause.CAMERA_LOST if absent else trouble.ledger_cause, trouble.message)
+    return CaptureEnded(Cause.CAMERA_LOST if absent else problem.ledger_cause, problem.message)

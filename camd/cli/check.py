@@ -69,24 +69,24 @@ def judge_devices(found: DeviceListing, config: Config) -> Iterator[CheckFinding
     """Say of each camera of this machine whether it is there, and could be recorded. Pure."""
     entries = {camera.id: camera for camera in config.cameras}
     listed = {one.camera_id: one for one in found.devices if one.camera_id is not None}
-    for seat in found.seats:
-        entry = entries.get(seat.camera_id, CameraConfig(seat.camera_id, V4l2Source()))
-        yield _judge(seat, listed.get(seat.camera_id), entry)
+    for binding in found.bindings:
+        entry = entries.get(binding.camera_id, CameraConfig(binding.camera_id, V4l2Source()))
+        yield _judge(binding, listed.get(binding.camera_id), entry)
     for one in found.devices:
         if one.camera_id is None:
             text, advice = f"is no camera: {one.reason}", "Look at `camd devices`."
             yield CheckFinding(str(one.device.node), Grade.WARNING, text, advice)
 
 
-def _judge(seat: MatchState, listed: ListedDevice | None, entry: CameraConfig) -> CheckFinding:
-    subject, device = f"camera {seat.camera_id}", seat.device
-    trouble = seat.trouble if device is None else device.trouble
-    if trouble is not None:
-        grade = Grade.PROBLEM if trouble.cause in _MISTAKES else Grade.WARNING
-        return CheckFinding(subject, grade, trouble.message, trouble.suggestion)
+def _judge(binding: MatchState, listed: ListedDevice | None, entry: CameraConfig) -> CheckFinding:
+    subject, device = f"camera {binding.camera_id}", binding.device
+    problem = binding.problem if device is None else device.problem
+    if problem is not None:
+        grade = Grade.PROBLEM if problem.cause in _MISTAKES else Grade.WARNING
+        return CheckFinding(subject, grade, problem.message, problem.suggestion)
     if device is None:
-        return CheckFinding(subject, Grade.WARNING, seat.reason, "Plug the camera in.")
-    where = f"{device.node}, {device.name} ({seat.reason})"
+        return CheckFinding(subject, Grade.WARNING, binding.reason, "Plug the camera in.")
+    where = f"{device.node}, {device.name} ({binding.reason})"
     choice = FormatNegotiation(entry).answer(device.capabilities)
     if isinstance(choice, UnsupportedFormat):
         refused = unsupported(choice)

@@ -70,7 +70,7 @@ def _ask_or_look(reach: ServiceAccess) -> Any:
 def _look(reach: ServiceAccess) -> Any:
     set_up_logging("error")
     found = trio.run(look_around, configured(reach.config_path))
-    return listing(found.devices, found.seats, found.how)
+    return listing(found.devices, found.bindings, found.how)
 
 
 def _remarks(device: dict[str, Any]) -> list[str]:

@@ -116,7 +116,7 @@ class CheckedOutput(io.RawIOBase):
     def __init__(self, descriptor: int, *, closed: bool, tells: bool) -> None:
         super().__init__()
         self._descriptor = descriptor
-        self._trouble = errno.EBADF if closed else 0
+        self._problem = errno.EBADF if closed else 0
         self._tells = tells
 
     def writable(self) -> bool:
@@ -133,14 +133,14 @@ class CheckedOutput(io.RawIOBase):
 
     def write(self, data: bytes) -> int:  # type: ignore[override]  # any buffer
         """Write what the descriptor takes. Raises OutputError."""
-        if not self._trouble:
+        if not self._problem:
             try:
                 return os.write(self._descriptor, data)
             except OSError as error:
-                self._trouble = error.errno or errno.EIO
+                self._problem = error.errno or errno.EIO
         if self._tells:
             self._tells = False  # what is still buffered has nowhere to go
-            raise OutputError(self._trouble)
+            raise OutputError(self._problem)
         return len(data)
 
 

@@ -234,9 +234,9 @@ def event_line(method: str, params: dict[str, Any]) -> str:
             ]
         case "retention_update":
             parts = ["retention", escape(str(params.get("message") or ""))]
-        case "patrol_update":
+        case "scrub_update":
             parts = [
-                "patrol",
+                "scrub",
                 tables.word(params.get("status")),
                 escape(str(params.get("message") or "")),
             ]

@@ -28,7 +28,7 @@ SECTIONS: dict[str, type] = {
     "storage": StorageConfig,
     "recording": RecordingConfig,
     "retention": RetentionConfig,
-    "patrol": ScrubConfig,
+    "scrub": ScrubConfig,
     "ffmpeg": FfmpegConfig,
     "discovery": DiscoveryConfig,
     "mediamtx": MediaMtxConfig,

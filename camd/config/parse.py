@@ -111,7 +111,7 @@ def section_readers(places: PathBases) -> dict[str, dict[str, Reader]]:
             "interval": values.duration(60 * _SECOND, 7 * day),
             "brake_percent": values.number(0, 100),
         },
-        "patrol": {
+        "scrub": {
             "enabled": values.flag,
             "interval": values.duration(60 * _SECOND, 366 * day),
             "rate": values.size(64 * _KIB, _TIB),

@@ -79,7 +79,7 @@ class RetentionConfig:
 
 @attrs.frozen
 class ScrubConfig:
-    """Section `[patrol]`: reading recordings again, to know of damage early."""
+    """Section `[scrub]`: reading recordings again, to know of damage early."""
 
     enabled: bool = False
     interval: timedelta = timedelta(days=7)  # from the beginning of a round to that of the next
@@ -144,7 +144,7 @@ class Config:
     storage: StorageConfig = StorageConfig()
     recording: RecordingConfig = RecordingConfig()
     retention: RetentionConfig = RetentionConfig()
-    patrol: ScrubConfig = ScrubConfig()
+    scrub: ScrubConfig = ScrubConfig()
     ffmpeg: FfmpegConfig = FfmpegConfig()
     discovery: DiscoveryConfig = DiscoveryConfig()
     mediamtx: MediaMtxConfig | None = None

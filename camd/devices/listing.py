@@ -41,16 +41,23 @@ async def list_devices(found: Assignment) -> tuple[ListedDevice, ...]:
     def held(device: Device) -> Holders:
         return holders.get(device.plugged, _NOBODY_LOOKED)
 
-    seated = [
-        ListedDevice(seat.device, seat.camera_id, seat.rung, seat.reason, (), held(seat.device))
-        for seat in found.seats
-        if seat.device is not None
+    bound = [
+        ListedDevice(
+            binding.device,
+            binding.camera_id,
+            binding.rung,
+            binding.reason,
+            (),
+            held(binding.device),
+        )
+        for binding in found.bindings
+        if binding.device is not None
     ]
     others = [
         ListedDevice(left.device, None, None, left.reason, left.candidates, held(left.device))
-        for left in found.unseated
+        for left in found.unbound
     ]
-    return tuple(sorted([*seated, *others], key=lambda one: natural(str(one.device.node))))
+    return tuple(sorted([*bound, *others], key=lambda one: natural(str(one.device.node))))
 
 
 @attrs.frozen
@@ -58,19 +65,19 @@ class DeviceListing:
     """What is plugged in, the cameras' seats, and by what means it was found out."""
 
     devices: tuple[ListedDevice, ...]
-    seats: tuple[MatchState, ...]
+    bindings: tuple[MatchState, ...]
     how: str
 
 
 async def look_around(config: Config) -> DeviceListing:
     """Do what the service does when it starts, and change nothing; waits LOOK_SECONDS at most."""
     known = await trio.to_thread.run_sync(load_known, config.storage.state_dir / KNOWN_FILE)
-    async with open_monitor(nodes_to_watch(config), query=read_capabilities) as survey:
+    async with open_monitor(nodes_to_watch(config), query=read_capabilities) as monitor:
         with trio.move_on_after(LOOK_SECONDS):
-            await survey.settled.wait()
-        present, how = survey.present.value, survey.how
+            await monitor.settled.wait()
+        present, how = monitor.present.value, monitor.how
         found = assign(present, known, config.cameras, auto=config.discovery.v4l2)
-        return DeviceListing(await list_devices(found), found.seats, how)
+        return DeviceListing(await list_devices(found), found.bindings, how)
 
 
 def nodes_to_watch(config: Config) -> DiscoveryConfig:

@@ -269,7 +269,7 @@ class DeviceMonitor:
 class _Monitor:
     """Looks, asks, and publishes what came of it."""
 
-    _survey: DeviceMonitor
+    _monitor: DeviceMonitor
     _watch: ChangeSource
     _probe: DeviceProbe
     _inventory: Inventory
@@ -290,7 +290,7 @@ class _Monitor:
 
     async def _receive(self) -> None:
         while True:
-            ask = await self._survey._mailbox.receive()
+            ask = await self._monitor._mailbox.receive()
             self._nursery.start_soon(self._look_again, ask.request.node, ask.answer)
 
     async def _look_again(self, node: Path, answer: Callable[[object], None]) -> None:
@@ -340,12 +340,12 @@ class _Monitor:
         self._publish()
 
     def _publish(self) -> None:
-        before, after = self._survey.present.value, self._inventory.devices
+        before, after = self._monitor.present.value, self._inventory.devices
         if before != after:
             _report(before, after)
-            self._survey.present.publish(after)
+            self._monitor.present.publish(after)
         if self._inventory.settled:
-            self._survey.settled.set()
+            self._monitor.settled.set()
 
 
 def _report(before: tuple[Device, ...], after: tuple[Device, ...]) -> None:
@@ -359,10 +359,10 @@ def _report(before: tuple[Device, ...], after: tuple[Device, ...]) -> None:
         if known is None:
             serial = device.usb.serial if device.usb else ""
             log.info("device_plugged", device=str(device.node), name=device.name, serial=serial)
-        if device.trouble is not None and (known is None or known.trouble != device.trouble):
+        if device.problem is not None and (known is None or known.problem != device.problem):
             log.warning(
-                "device_in_trouble", device=str(device.node), cause=device.trouble.cause,
-                message=device.trouble.message, suggestion=device.trouble.suggestion,
+                "device_in_trouble", device=str(device.node), cause=device.problem.cause,
+                message=device.problem.message, suggestion=device.problem.suggestion,
             )  # fmt: skip
 
 
@@ -377,16 +377,16 @@ async def open_monitor(
     behind.
     """
     if not config.v4l2:
-        survey = DeviceMonitor()
-        survey.settled.set()
-        yield survey
+        monitor = DeviceMonitor()
+        monitor.settled.set()
+        yield monitor
         return
     async with (
         open_watch(roots) as watch,
-        run_monitor(config, watch, ThreadProbe(roots, query), roots.dev) as survey,
+        run_monitor(config, watch, ThreadProbe(roots, query), roots.dev) as monitor,
     ):
         log.info("devices_watched", how=watch.how)
-        yield survey
+        yield monitor
 
 
 @asynccontextmanager
@@ -394,11 +394,11 @@ async def run_monitor(
     config: DiscoveryConfig, watch: ChangeSource, probe: DeviceProbe, dev: Path
 ) -> AsyncIterator[DeviceMonitor]:
     """Run a survey on any watch and probe; nodes are named as in the folder `dev`."""
-    survey = DeviceMonitor(watch)
+    monitor = DeviceMonitor(watch)
     inventory = Inventory(dev, config.ignore)
     async with trio.open_nursery() as nursery:
-        surveyor = _Monitor(survey, watch, probe, inventory, nursery)
-        with survey._mailbox.opened():
-            await nursery.start(surveyor.serve)
-            yield survey
+        monitor_loop = _Monitor(monitor, watch, probe, inventory, nursery)
+        with monitor._mailbox.opened():
+            await nursery.start(monitor_loop.serve)
+            yield monitor
             nursery.cancel_scope.cancel()

@@ -96,8 +96,8 @@ def ask(node: Path, query: Query) -> NodeAnswer:
         if access.is_foreign(error):
             return NodeAnswer()
         if access.is_denied(error):
-            return NodeAnswer(trouble=access.denied(str(node), read_access(node)))
-        return NodeAnswer(trouble=access.describe(error))
+            return NodeAnswer(problem=access.denied(str(node), read_access(node)))
+        return NodeAnswer(problem=access.describe(error))
 
 
 def read_access(node: Path) -> access.NodeAccess:

@@ -24,18 +24,18 @@ ABOUT_STREAMS = frozenset(
 )
 
 
-async def explain_stream(trouble: Problem, url: str) -> Problem:
-    """Ask the server without credentials, and say more of `trouble`, where it shows something.
+async def explain_stream(problem: Problem, url: str) -> Problem:
+    """Ask the server without credentials, and say more of `problem`, where it shows something.
 
     Takes at most a few times STEP_SECONDS, and may be cancelled at any time.
     """
     address = address_of(url)
-    if address is None or trouble.cause not in ABOUT_STREAMS:
-        return trouble
+    if address is None or problem.cause not in ABOUT_STREAMS:
+        return problem
     seen = None
     with trio.move_on_after(4 * STEP_SECONDS):
-        seen = await _look(address, trouble)
-    return explain(trouble, address, seen) if seen is not None else trouble
+        seen = await _look(address, problem)
+    return explain(problem, address, seen) if seen is not None else problem
 
 
 async def still_refuses(url: str) -> bool:
@@ -62,7 +62,7 @@ def _refused(error: BaseException) -> bool:
     return bool(group) and all(isinstance(each, ConnectionRefusedError) for each in group)
 
 
-async def _look(address: RtspAddress, trouble: Problem) -> RtspFindings | None:
+async def _look(address: RtspAddress, problem: Problem) -> RtspFindings | None:
     """Connect and ask; None when there is no connection, of which FFmpeg has said it all."""
     try:
         with trio.fail_after(STEP_SECONDS):
@@ -72,7 +72,7 @@ async def _look(address: RtspAddress, trouble: Problem) -> RtspFindings | None:
     try:
         if not address.tls:
             return await _ask(tcp, address)
-        return await _look_behind_tls(tcp, address, trouble)
+        return await _look_behind_tls(tcp, address, problem)
     except (trio.BrokenResourceError, trio.ClosedResourceError, OSError, ssl.SSLError):
         return None
     finally:
@@ -81,10 +81,10 @@ async def _look(address: RtspAddress, trouble: Problem) -> RtspFindings | None:
 
 
 async def _look_behind_tls(
-    tcp: trio.SocketStream, address: RtspAddress, trouble: Problem
+    tcp: trio.SocketStream, address: RtspAddress, problem: Problem
 ) -> RtspFindings | None:
     verified = ssl.create_default_context()
-    if trouble.cause != "tls_failed":  # what FFmpeg takes is no matter
+    if problem.cause != "tls_failed":  # what FFmpeg takes is no matter
         verified.check_hostname, verified.verify_mode = False, ssl.CERT_NONE
     stream = trio.SSLStream(tcp, verified, server_hostname=address.host)
     try:

@@ -52,7 +52,7 @@ class CameraStatus:
     name: str
     identity: str
     state: CameraState
-    trouble: Problem | None
+    problem: Problem | None
     video: VideoFormat | None
     wanted: VideoFormat  # what the configuration asks for; codec "" when left to camd
     session: Session | None

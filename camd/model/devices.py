@@ -102,8 +102,8 @@ class Device:
     bus_info: str = ""
     usb: UsbFacts | None = None
     links: tuple[Path, ...] = ()  # /dev/v4l/by-id/…, /dev/v4l/by-path/…
-    capabilities: Capabilities | None = None  # None while nobody could ask it: see `trouble`
-    trouble: Problem | None = None
+    capabilities: Capabilities | None = None  # None while nobody could ask it: see `problem`
+    problem: Problem | None = None
     sound_card: str = ""  # the ALSA card of the same USB device, by its id; "" when it has none
 
 
@@ -124,7 +124,7 @@ class MatchState:
     device: Device | None
     rung: MatchedBy | None = None
     reason: str = ""  # a sentence for people: "serial number LAB0001, unique here"
-    trouble: Problem | None = None  # absent, swapped, ambiguous: set when there is no device
+    problem: Problem | None = None  # absent, swapped, ambiguous: set when there is no device
     identity: str = ""  # of the physical camera, for people: "usb:0c45:6366:SN0001"
     name: str = ""  # what the camera calls itself, also while it is not there
 

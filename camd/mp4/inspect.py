@@ -13,7 +13,7 @@ import attrs
 
 from camd.mp4.boxes import BoxReader, BoxSpan, MediaError, children
 from camd.mp4.h26x.parameter_sets import NalError, Read, sets_within
-from camd.mp4.h26x.sample_entry import contradiction, header_trouble, video_header
+from camd.mp4.h26x.sample_entry import contradiction, header_problem, video_header
 from camd.mp4.init import Init, Track, need, read_init, unpack
 from camd.mp4.sample_tables import SegmentError
 from camd.mp4.segment import FTYP_SIZE, HASHED_FROM
@@ -233,7 +233,7 @@ def _undecodable(read: Read, moov: bytes, every: bool) -> str:
     top = need(moov, b"moov")
     traks = [span for span in children(moov, top.payload, top.end) if span.kind == b"trak"]
     stbl = need(moov, b"mdia", b"minf", b"stbl", within=traks[init.tracks.index(init.video)])
-    if header is not None and (wrong := header_trouble(header)):
+    if header is not None and (wrong := header_problem(header)):
         return _told(wrong)
     first = True
     for place in sync_samples(moov, stbl):

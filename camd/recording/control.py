@@ -188,7 +188,7 @@ class SessionControl:
             if active is self.active and active.book.state is SessionState.STARTING:
                 self._give_up_start(active)
         elif isinstance(message, DrainTimedOut):
-            active.give_up_waiting(self.floor.machine.trouble or STALLED)
+            active.give_up_waiting(self.floor.machine.problem or STALLED)
         elif active is self.active:
             self._hear(message, active)
 
@@ -196,25 +196,25 @@ class SessionControl:
         """Refuse a start that waits for pictures, or in the midst of them for a key frame."""
         machine = self.floor.machine
         if machine.state is not CameraState.STREAMING:
-            self.floor.step(m.ChildWaits(machine.trouble or NO_PICTURE_YET))
+            self.floor.step(m.ChildWaits(machine.problem or NO_PICTURE_YET))
         elif self.floor.feed.awaits_key_frame(active.queue):
             active.refuse(_refusal(WAITING_FOR_KEY_FRAME, self.factory.camera_id))
 
-    def child_is_gone(self, trouble: Problem | None) -> None:
+    def child_is_gone(self, problem: Problem | None) -> None:
         """A session that has not begun is refused, one that ends is finished, others wait."""
         active = self.active
         if active is None:
             return
         if active.ending:
             active.finish()
-        elif trouble is not None and active.book.state is SessionState.STARTING:
-            active.refuse(_refusal(trouble, self.factory.camera_id))
+        elif problem is not None and active.book.state is SessionState.STARTING:
+            active.refuse(_refusal(problem, self.factory.camera_id))
 
-    def child_waits(self, trouble: Problem) -> None:
+    def child_waits(self, problem: Problem) -> None:
         """The source delivers without a key frame: a session that has not begun is refused."""
         active = self.active
         if active and not active.ending and active.book.state is SessionState.STARTING:
-            active.refuse(_refusal(trouble, self.factory.camera_id))
+            active.refuse(_refusal(problem, self.factory.camera_id))
 
     def source_ended(self, queues: Sequence[CaptureQueue]) -> None:
         """A source that plays once has been played, into `queues`.
@@ -320,15 +320,15 @@ class SessionControl:
         self.floor.announce(active.snapshot(), news, filename, reason)
 
 
-def _refusal(trouble: Problem, camera_id: str) -> Refusal:
+def _refusal(problem: Problem, camera_id: str) -> Refusal:
     """Say to whoever wanted to record why the camera does not deliver."""
-    kind = UNSUPPORTED if trouble.possible else SOURCE_UNAVAILABLE
-    facts = {"possible": list(trouble.possible)} if trouble.possible else {}
+    kind = UNSUPPORTED if problem.possible else SOURCE_UNAVAILABLE
+    facts = {"possible": list(problem.possible)} if problem.possible else {}
     return Refusal(
         kind,
-        trouble.message,
-        suggestion=trouble.suggestion,
+        problem.message,
+        suggestion=problem.suggestion,
         camera_id=camera_id,
-        cause=trouble.cause,
+        cause=problem.cause,
         **facts,
     )

@@ -227,9 +227,9 @@ class RecordingSession:
         """Nothing more will come: write what is queued, and seal."""
         self.queue.put(EndOfInput())
 
-    def give_up_waiting(self, trouble: Problem) -> None:
-        """Finish without the frames that were in flight; the ledger has them, and `trouble`."""
-        self.queue.put(CaptureEnded(trouble.ledger_cause, trouble.message))
+    def give_up_waiting(self, problem: Problem) -> None:
+        """Finish without the frames that were in flight; the ledger has them, and `problem`."""
+        self.queue.put(CaptureEnded(problem.ledger_cause, problem.message))
         self.finish()
 
     def refuse(self, refusal: Refusal) -> None:

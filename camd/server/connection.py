@@ -79,7 +79,7 @@ class Connection:
     service: ConnectionShared
     socket: WebSocket
     identity: Principal | None = None  # known from the socket itself, as on a Unix socket
-    seat: Callable[[Principal], bool] = lambda identity: True  # False: there is no place
+    binding: Callable[[Principal], bool] = lambda identity: True  # False: there is no place
     demote: Callable[[], None] = lambda: None  # told when a wrong key was shown
     address: str = LOCAL  # as `group_of` names it
     id: str = attrs.field(factory=lambda: str(uuid.uuid4()))
@@ -278,7 +278,7 @@ class Connection:
         identity = self._gate.identity
         if identity is None:
             return
-        if not self.seat(identity):
+        if not self.binding(identity):
             self.end(TRY_LATER, "too many connections")
             raise Refusal(RATE_LIMITED, "Too many connections", retry_after_ms=BUSY_RETRY_MS)
         if not self._settled:

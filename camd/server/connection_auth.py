@@ -44,7 +44,7 @@ class ConnectionAuth:
     @property
     def is_open(self) -> bool:
         """Whether this client may receive anything at this moment."""
-        return self.identity is not None and self._trouble(self.identity) is None
+        return self.identity is not None and self._problem(self.identity) is None
 
     def admit(self, params: dict[str, Any]) -> Principal:
         """Say who makes a call, or refuse; takes `auth_token` out of `params`."""
@@ -58,9 +58,9 @@ class ConnectionAuth:
             return identity
         if self.identity is None:
             raise Refusal(NOT_AUTHENTICATED, reason=AuthFailure.MISSING.value)
-        trouble = self._trouble(self.identity)
-        if trouble is not None:
-            raise _refusal(trouble)
+        problem = self._problem(self.identity)
+        if problem is not None:
+            raise _refusal(problem)
         return self.identity
 
     def authenticate(self, params: dict[str, Any]) -> dict[str, object]:
@@ -80,7 +80,7 @@ class ConnectionAuth:
                 raise
             reason = refusal.data.get("reason", refusal.kind.name)
             return {"authenticated": False, "error": refusal.message, "reason": reason}
-        return self._welcome(self.identity)
+        return self._use_device(self.identity)
 
     def _speaks_legacy(self, params: dict[str, Any]) -> bool:
         return "token" in params and "auth_token" not in params
@@ -93,7 +93,7 @@ class ConnectionAuth:
             raise _refusal(error.reason) from None
         return identity
 
-    def _trouble(self, identity: Principal) -> AuthFailure | None:
+    def _problem(self, identity: Principal) -> AuthFailure | None:
         if identity.expires_at is not None and identity.expired(self.now()):
             return AuthFailure.EXPIRED
         if self._generation != self.authenticator.generation:
@@ -102,7 +102,7 @@ class ConnectionAuth:
             self._generation = self.authenticator.generation
         return None
 
-    def _welcome(self, identity: Principal) -> dict[str, object]:
+    def _use_device(self, identity: Principal) -> dict[str, object]:
         expires_at = identity.expires_at
         return {
             "authenticated": True,

@@ -138,7 +138,7 @@ class Server:
         ) as ws:
             connection = Connection(
                 *(self.service, ws, identity),
-                *(partial(self._seat, guest), partial(self.places.demote, guest), guest.address),
+                *(partial(self._binding, guest), partial(self.places.demote, guest), guest.address),
             )
             cut = guest.send_away
 
@@ -163,12 +163,12 @@ class Server:
         crowded = len(self._streams) > most
         scope.deadline = trio.current_time() + (0.0 if crowded else _CUT_SECONDS)
 
-    def _seat(self, guest: LimitedConnection, identity: Principal) -> bool:
-        seated = self.places.settle(guest, identity)
-        if not seated:
+    def _binding(self, guest: LimitedConnection, identity: Principal) -> bool:
+        bound = self.places.settle(guest, identity)
+        if not bound:
             _log.warning("too_many_connections", limit=self.places.most_known)
         self.service.traffic.refused_connections = self.places.turned_away
-        return seated
+        return bound
 
     def exhausted(self) -> None:
         """Make room when no descriptors are left: close one connection without a key.

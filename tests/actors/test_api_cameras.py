@@ -48,7 +48,7 @@ class OneCamera:
         return self.camera
 
 
-def seat(*formats: PixelFormat) -> MatchState:
+def binding(*formats: PixelFormat) -> MatchState:
     """Seat the camera on a device that offers `formats`."""
     found = Capabilities("uvcvideo", "Webcam", "usb", formats)
     return MatchState(CAMERA, Device(Path("/dev/video0"), 1, "Webcam", capabilities=found))
@@ -67,7 +67,7 @@ async def ask(stage: Stage) -> dict[str, Any]:
 async def test_what_the_driver_lists_is_shown_before_any_picture() -> None:
     """Formats, sizes and rates, mode by mode, and the choice with its reason."""
     async with open_stage(node=Node()) as stage:
-        stage.camera.capture.seat = lambda: seat(MJPEG, SENSOR, ODD)
+        stage.camera.capture.binding = lambda: binding(MJPEG, SENSOR, ODD)
         shown = await ask(stage)
     assert shown["camera_id"] == "camera0"
     assert shown["formats"] == ["mjpeg", "yuyv422"]
@@ -89,24 +89,24 @@ async def test_what_the_driver_lists_is_shown_before_any_picture() -> None:
 
 async def test_pictures_confirm_it() -> None:
     """Once the camera streams, what is said is known."""
-    here = seat(MJPEG)
+    here = binding(MJPEG)
     async with open_stage(node=Node()) as stage:
-        stage.camera.capture.seat = lambda: here
+        stage.camera.capture.binding = lambda: here
         await stage.camera.start_recording(ANN)
         assert (await ask(stage))["validation_status"] == "confirmed"
         await stage.camera.stop_recording()
 
 
-async def test_a_camera_that_is_gone_or_in_trouble_says_so() -> None:
+async def test_a_camera_that_is_gone_or_in_problem_says_so() -> None:
     """Nothing is claimed of what is not there."""
-    gone = MatchState(CAMERA, None, trouble=Problem("not_found", "", ""))
+    gone = MatchState(CAMERA, None, problem=Problem("not_found", "", ""))
     async with open_stage(node=Node()) as stage:
-        stage.camera.capture.seat = lambda: gone
+        stage.camera.capture.binding = lambda: gone
         shown = await ask(stage)
         assert (shown["validation_status"], shown["formats"]) == ("disconnected", [])
         assert shown["chosen"] is None
     async with open_stage(node=Node(), always_on=True) as stage:
-        stage.camera.capture.seat = lambda: seat(ODD)
+        stage.camera.capture.binding = lambda: binding(ODD)
         await stage.until(CameraState.RESTING)
         shown = await ask(stage)
     assert (shown["validation_status"], shown["chosen"]) == ("error", None)

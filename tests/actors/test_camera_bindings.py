@@ -54,7 +54,7 @@ async def test_what_is_plugged_in_is_listed_and_announced(clock: MockClock) -> N
         status = camera.status
         assert (status.device, status.name) == ("/dev/video0", A1.name)
         assert status.identity == "usb:0c45:6366:A1"
-        house.survey.plug(A1, B2)
+        house.monitor.plug(A1, B2)
         await house.until("camera1", CameraState.IDLE)
         announced = [e.status.camera_id for e in house.heard if isinstance(e, CameraChanged)]
         assert announced.count(CameraId("camera1")) >= 1
@@ -65,7 +65,7 @@ async def test_what_is_plugged_in_is_listed_and_announced(clock: MockClock) -> N
 async def test_an_unplugged_camera_is_known_over_restarts(clock: MockClock) -> None:
     """It is listed as absent, under its number and name, and its node is nobody's."""
     async with open_house(A1, B2) as house:
-        house.survey.plug(B2)
+        house.monitor.plug(B2)
         await house.until("camera0", CameraState.ABSENT)
     async with open_house(B2, kept=house.kept) as later:
         camera = await later.until("camera0", CameraState.ABSENT)
@@ -81,12 +81,12 @@ async def test_a_session_survives_a_replug_at_another_port_and_node(clock: MockC
         camera = await house.until("camera0", CameraState.IDLE)
         begun = await camera.start_recording(ANN)
         await trio.sleep(5.2)
-        house.survey.plug()
+        house.monitor.plug()
         await house.until("camera0", CameraState.ABSENT)
         await trio.sleep(60)
         assert not camera.status.session.healthy  # type: ignore[union-attr]
         came = trio.current_time()
-        house.survey.plug(attrs.evolve(usb_camera(7, port="4", serial="A1"), plugged=9))
+        house.monitor.plug(attrs.evolve(usb_camera(7, port="4", serial="A1"), plugged=9))
         await house.until("camera0", CameraState.STREAMING)
         assert trio.current_time() - came < 1
         await trio.sleep(3)
@@ -104,12 +104,12 @@ async def test_a_stranger_in_its_place_does_not_record_as_the_old_one(clock: Moc
     async with open_house(A1) as house:
         camera = await house.until("camera0", CameraState.IDLE)
         await camera.start_recording(ANN)
-        house.survey.plug()
+        house.monitor.plug()
         await house.until("camera0", CameraState.ABSENT)
         stranger = attrs.evolve(usb_camera(0, port="1", serial="X9"), plugged=5)
-        house.survey.plug(stranger)
+        house.monitor.plug(stranger)
         await camera.published.wait_until(
-            lambda s: s.trouble is not None and s.trouble.cause == "swapped"
+            lambda s: s.problem is not None and s.problem.cause == "swapped"
         )
         assert (await house.until("camera1", CameraState.IDLE)).device == "/dev/video0"
         await trio.sleep(100)
@@ -126,10 +126,10 @@ async def test_an_adopted_device_goes_on_with_the_session(clock: MockClock) -> N
         camera = await house.until("camera0", CameraState.IDLE)
         begun = await camera.start_recording(ANN)
         stranger = attrs.evolve(usb_camera(0, port="1", serial="X9"), plugged=5)
-        house.survey.plug(stranger)
+        house.monitor.plug(stranger)
         await house.until("camera1", CameraState.IDLE)
-        seat = await house.seats.adopt(CameraId("camera0"), Path("/dev/video0"))
-        assert seat.device == stranger
+        binding = await house.bindings.adopt(CameraId("camera0"), Path("/dev/video0"))
+        assert binding.device == stranger
         await house.until("camera0", CameraState.STREAMING)
         assert house.cameras.get(CameraId("camera1")) is None
         assert (await camera.stop_recording()).session_id == begun.session_id
@@ -142,7 +142,7 @@ async def test_a_recording_camera_is_not_adopted_away(clock: MockClock) -> None:
         await (await house.until("camera1", CameraState.IDLE)).start_recording(ANN)
         for camera_id, node in (("camera0", "/dev/video2"), ("camera1", "/dev/video0")):
             with pytest.raises(Refusal) as caught:
-                await house.seats.adopt(CameraId(camera_id), Path(node))
+                await house.bindings.adopt(CameraId(camera_id), Path(node))
             assert caught.value.kind.code == -1006
 
 
@@ -150,10 +150,10 @@ async def test_a_device_is_adopted_as_a_new_camera(clock: MockClock) -> None:
     """An id that nobody has makes a camera; a node at which there is none is refused."""
     async with open_house(A1) as house:
         await house.until("camera0", CameraState.IDLE)
-        await house.seats.adopt(CameraId("gate"), Path("/dev/video0"))
+        await house.bindings.adopt(CameraId("gate"), Path("/dev/video0"))
         assert (await house.until("gate", CameraState.IDLE)).device == "/dev/video0"
         with pytest.raises(Refusal) as caught:
-            await house.seats.adopt(CameraId("gate"), Path("/dev/video8"))
+            await house.bindings.adopt(CameraId("gate"), Path("/dev/video8"))
         assert caught.value.kind.code == -32006
 
 
@@ -162,11 +162,11 @@ async def test_only_what_is_gone_can_be_forgotten(clock: MockClock) -> None:
     async with open_house(A1, B2, entries=(entry("gate", serial="B2"),)) as house:
         for camera_id in ("camera0", "gate"):
             with pytest.raises(Refusal):
-                await house.seats.forget(await house.camera(camera_id))
-        house.survey.plug(B2)
-        await house.seats.forget(await house.until("camera0", CameraState.ABSENT))
+                await house.bindings.forget(await house.camera(camera_id))
+        house.monitor.plug(B2)
+        await house.bindings.forget(await house.until("camera0", CameraState.ABSENT))
         assert house.cameras.get(CameraId("camera0")) is None
-        house.survey.plug(B2, attrs.evolve(A1, plugged=8))
+        house.monitor.plug(B2, attrs.evolve(A1, plugged=8))
         await house.until("camera0", CameraState.IDLE)
 
 
@@ -178,14 +178,14 @@ async def test_configured_and_other_cameras_stay_themselves(clock: MockClock) ->
         assert [camera.camera_id for camera in house.cameras] == ["hall", "gate", "camera0"]
         camera = await house.until("gate", CameraState.IDLE)
         assert (camera.status.device, camera.status.name) == ("/dev/video2", "Gate")
-        assert (await house.camera("hall")).seat is None
+        assert (await house.camera("hall")).binding is None
 
 
 async def test_a_camera_that_was_configured_later_takes_its_device_over(clock: MockClock) -> None:
     """A reload may name a camera that had only a number."""
     async with open_house(B2) as house:
         await house.until("camera0", CameraState.IDLE)
-        await house.seats.add(entry("gate", serial="B2"))
+        await house.bindings.add(entry("gate", serial="B2"))
         assert (await house.until("gate", CameraState.IDLE)).device == "/dev/video2"
         assert house.cameras.get(CameraId("camera0")) is None
 
@@ -198,7 +198,7 @@ async def test_the_device_is_free_before_another_camera_opens_it(clock: MockCloc
         house.cameras.studio.immortal = True
         await camera.start_recording(ANN)
         await camera.stop_recording()
-        assert await house.seats.add(entry("gate", serial="A1"))
+        assert await house.bindings.add(entry("gate", serial="A1"))
         gate = await house.camera("gate")
         with pytest.raises(Refusal) as caught, trio.fail_after(60):
             await gate.start_recording(ANN)
@@ -222,7 +222,7 @@ async def test_a_node_that_is_another_camera_by_now_is_not_opened(clock: MockClo
         await camera.start_recording(ANN)
         await trio.sleep(30)
         assert len(house.cameras.studio.children) == 1
-        house.survey.plug(attrs.evolve(usb_camera(7, port="4", serial="A1"), plugged=9), stranger)
+        house.monitor.plug(attrs.evolve(usb_camera(7, port="4", serial="A1"), plugged=9), stranger)
         await house.until("camera0", CameraState.STREAMING)
 
 
@@ -240,7 +240,7 @@ async def test_nobody_waits_for_a_plan_that_is_not_needed_any_more(clock: MockCl
             nursery.start_soon(_refused, camera)
             await house.until("camera0", CameraState.STARTING)
             before = trio.current_time()
-            house.survey.plug()
+            house.monitor.plug()
             await house.until("camera0", CameraState.ABSENT)
             assert trio.current_time() - before < 1
 
@@ -254,9 +254,9 @@ async def test_without_discovery_only_the_configuration_makes_cameras(clock: Moc
     """Adopting a device as a new camera is refused; an entry may have it."""
     async with open_house(A1, entries=(entry("gate"),), auto=False) as house:
         with pytest.raises(Refusal) as caught:
-            await house.seats.adopt(CameraId("yard"), Path("/dev/video0"))
+            await house.bindings.adopt(CameraId("yard"), Path("/dev/video0"))
         assert caught.value.kind.code == -32602
-        assert (await house.seats.adopt(CameraId("gate"), Path("/dev/video0"))).device == A1
+        assert (await house.bindings.adopt(CameraId("gate"), Path("/dev/video0"))).device == A1
         assert [known.camera_id for known in house.kept.known] == ["gate"]
 
 
@@ -267,11 +267,11 @@ async def test_a_device_that_can_be_used_by_now_is_used_at_once(clock: MockClock
         camera = await house.until("camera0", CameraState.IDLE)
         house.cameras.studio.then(films(3.2))
         await camera.start_recording(ANN)
-        house.survey.plug(attrs.evolve(A1, trouble=denied, capabilities=None))
+        house.monitor.plug(attrs.evolve(A1, problem=denied, capabilities=None))
         await trio.sleep(100)
         assert camera.status.state is CameraState.RESTING
         given = trio.current_time()
-        house.survey.plug(A1)
+        house.monitor.plug(A1)
         await house.until("camera0", CameraState.STREAMING)
         assert trio.current_time() - given < 1
 
@@ -283,9 +283,9 @@ async def test_a_disk_that_hangs_keeps_no_camera_from_its_seat(clock: MockClock)
         house.kept.seconds = 600
         stranger = attrs.evolve(usb_camera(0, port="1", serial="X9"), plugged=5)
         before = trio.current_time()
-        house.survey.plug(stranger)
+        house.monitor.plug(stranger)
         await house.until("camera0", CameraState.ABSENT)
-        house.survey.plug(stranger, attrs.evolve(usb_camera(7, port="4", serial="A1"), plugged=9))
+        house.monitor.plug(stranger, attrs.evolve(usb_camera(7, port="4", serial="A1"), plugged=9))
         await house.until("camera0", CameraState.STREAMING)
         assert trio.current_time() - before < 6
         house.kept.seconds = 0
@@ -309,7 +309,7 @@ async def test_a_camera_that_was_forgotten_stays_forgotten(clock: MockClock) -> 
     async with open_house(A1) as house:
         await house.until("camera0", CameraState.IDLE)
     async with open_house(kept=house.kept) as later:
-        await later.seats.forget(await later.until("camera0", CameraState.ABSENT))
+        await later.bindings.forget(await later.until("camera0", CameraState.ABSENT))
         assert later.kept.known == ()
 
 
@@ -348,15 +348,15 @@ async def test_a_camera_that_waits_says_what_would_keep_it_from_recording(clock:
     async with open_house(denied(A1), B2, entries=(wish,)) as house:
         for camera_id, cause in (("camera0", "no_permission"), ("gate", "unsupported_format")):
             camera = await house.until(camera_id, CameraState.IDLE)
-            assert camera.status.trouble is not None
-            assert camera.status.trouble.cause == cause
+            assert camera.status.problem is not None
+            assert camera.status.problem.cause == cause
             assert result_fields.camera(camera.status)["status"] == "ERROR"
         with pytest.raises(Refusal) as caught:
             await (await house.camera("gate")).start_recording(ANN)
         assert caught.value.kind.code == -32008
         assert caught.value.data["possible"]
-        house.survey.plug(A1, B2)
-        await (await house.camera("camera0")).published.wait_until(lambda s: s.trouble is None)
+        house.monitor.plug(A1, B2)
+        await (await house.camera("camera0")).published.wait_until(lambda s: s.problem is None)
 
 
 @attrs.define(eq=False)
@@ -376,10 +376,10 @@ async def test_settings_go_with_a_number_but_not_with_a_new_entry_for_it(clock: 
     async with open_house(A1, B2) as house:
         house.cameras._wishes = wishes = RememberingWishes()
         await house.until("camera1", CameraState.IDLE)
-        assert await house.seats.add(entry("camera0"))
+        assert await house.bindings.add(entry("camera0"))
         await house.until("camera0", CameraState.IDLE)
         assert wishes.forgotten == []
-        assert await house.seats.add(entry("gate", serial="B2"))
+        assert await house.bindings.add(entry("gate", serial="B2"))
         await house.until("gate", CameraState.IDLE)
         await trio.testing.wait_all_tasks_blocked()
         assert wishes.forgotten == ["camera1"]

@@ -320,7 +320,7 @@ async def test_stopping_while_the_camera_is_stuck(clock: MockClock) -> None:
         (gap,) = session.gaps
         assert (gap.cause, gap.start, gap.end) == (Cause.CAMERA_STALLED, at(2.0), at(4.0))
         stage.check(session)
-        await stage.camera.published.wait_until(lambda s: s.trouble == HUNG)
+        await stage.camera.published.wait_until(lambda s: s.problem == HUNG)
         for child in stage.studio.children:
             child._killed.cancel()
         await stage.until(CameraState.IDLE)
@@ -337,7 +337,7 @@ async def test_what_a_killed_child_still_held_is_told(clock: MockClock) -> None:
         assert (gap.cause, gap.start, gap.end) == (Cause.CAMERA_STALLED, at(2.0), at(4.0))
         stage.check(session)
         await stage.until(CameraState.IDLE)
-        assert stage.camera.status.trouble is None
+        assert stage.camera.status.problem is None
 
 
 async def test_a_second_session_uses_the_camera_again(clock: MockClock) -> None:

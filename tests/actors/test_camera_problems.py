@@ -91,8 +91,8 @@ async def test_a_camera_that_hangs_is_started_again(clock: MockClock) -> None:
         await stage.camera.start_recording(ANN)
         await stage.until(CameraState.RESTING)
         assert trio.current_time() == 5.0
-        assert stage.camera.status.trouble is not None
-        assert stage.camera.status.trouble.cause == "stalled"
+        assert stage.camera.status.problem is not None
+        assert stage.camera.status.problem.cause == "stalled"
         await stage.until(CameraState.STREAMING)
         await trio.sleep_until(8.2)
         session = await stage.camera.stop_recording()
@@ -492,9 +492,9 @@ async def test_a_bug_ends_the_session_and_the_camera_starts_anew(
             await stage.until(CameraState.FAULTED)
         assert "actor_crashed" in {entry["event"] for entry in logs}
         assert trio.current_time() == 3.5
-        trouble = stage.camera.status.trouble
-        assert trouble is not None
-        assert (trouble.cause, stage.camera.status.restarts) == ("internal_error", 1)
+        problem = stage.camera.status.problem
+        assert problem is not None
+        assert (problem.cause, stage.camera.status.restarts) == ("internal_error", 1)
         assert stage.camera.status.session is None
         assert (stage.studio.alive, stage.disk.open_files) == (0, 0)
         (segment,) = stage.storage.segments.values()

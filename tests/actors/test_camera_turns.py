@@ -30,7 +30,7 @@ async def ignore() -> None:
     """Hear that pictures come."""
 
 
-async def shrug(trouble: Problem) -> None:
+async def shrug(problem: Problem) -> None:
     """Hear that nothing comes."""
 
 

@@ -115,9 +115,9 @@ async def lived(
     async def streaming() -> None:
         await trio.lowlevel.checkpoint()
 
-    async def stalled(trouble: Problem) -> None:
-        assert stalls is not None, trouble
-        assert trouble == why
+    async def stalled(problem: Problem) -> None:
+        assert stalls is not None, problem
+        assert problem == why
         stalls.append(trio.current_time())
         run.stop()
 
@@ -162,8 +162,8 @@ async def test_a_child_that_closes_its_output_and_stays_is_ended(clock: MockCloc
     """It is waited for during five seconds, then told to end, and that is its trouble."""
     begun = trio.current_time()
     with trio.move_on_after(100):
-        _, trouble = await lived(Talker([], ends=False))
-        assert trouble == MUTE
+        _, problem = await lived(Talker([], ends=False))
+        assert problem == MUTE
     assert trio.current_time() - begun == module.END_PATIENCE_SECONDS == 5.0
 
 

@@ -79,7 +79,7 @@ async def test_a_hung_child_leaves_the_session_waiting(clock: MockClock) -> None
         with heard(stage) as words:
             await stage.camera.start_recording(ANN)
             await trio.sleep_until(40)
-        assert stage.camera.status.trouble == HUNG
+        assert stage.camera.status.problem == HUNG
         time, healthy, state, reason = words[-1]
         assert time < 9
         assert (healthy, state, reason) == (False, SessionState.WAITING, AWAITS_CAMERA)
@@ -131,7 +131,7 @@ async def test_sound_without_pictures_is_a_stall(clock: MockClock) -> None:
                 lambda status: status.state is CameraState.RESTING
             )
             assert trio.current_time() <= 5.5
-            assert status.trouble == STALLED
+            assert status.problem == STALLED
             await trio.sleep_until(8)
         assert words[-1][1] is True
         session = await stage.camera.stop_recording()

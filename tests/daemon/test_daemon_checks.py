@@ -11,7 +11,7 @@ import trio
 from conftest import NewDaemon
 from daemon_stage import Daemon, hasty_camera, listening
 
-PATROL = {"patrol": {"enabled": True, "interval": "1m"}}
+SCRUB = {"scrub": {"enabled": True, "interval": "1m"}}
 
 
 async def _recorded(daemon: Daemon, rotations: int = 2) -> list[str]:
@@ -81,7 +81,7 @@ async def test_what_a_kill_left_is_said_recovered_and_then_right(daemon: Daemon)
         assert (found["files"], found["ended"] is not None) == (0, True)
 
 
-async def test_the_patrol_tells_clients_of_damage(
+async def test_the_scrub_tells_clients_of_damage(
     new_daemon: NewDaemon, clip: tuple[Path, list[str]]
 ) -> None:
     """A bit that changed while nobody looked is an event, an error in the log, and in the
@@ -94,12 +94,12 @@ async def test_the_patrol_tells_clients_of_damage(
         names = await _recorded(daemon)
         await daemon.stop()
         _spoil(daemon, names[0])
-        daemon.configure(PATROL, cameras=cameras)
+        daemon.configure(SCRUB, cameras=cameras)
         await daemon.start()
-        await daemon.wait_log("patrol_over")
-        made = (await daemon.call("get_status"))["patrol"]["last_round"]
+        await daemon.wait_log("scrub_over")
+        made = (await daemon.call("get_status"))["scrub"]["last_round"]
         assert (made["files_checked"], made["problem_count"]) == (len(names), 1)
         assert made["problems"][0]["filename"] == names[0]
         assert "recording_damaged" in daemon.log
         await daemon.stop()
-    assert (daemon.folder / "state" / "patrol.json").exists()
+    assert (daemon.folder / "state" / "scrub.json").exists()

@@ -83,8 +83,8 @@ def paths(daemon: Daemon, receipt: dict[str, Any]) -> list[Path]:
 
 async def paused(client: Client, news: News, way: Way) -> None:
     """Wait until clients were told that the session waits, and why."""
-    trouble = await news.recording("ERROR")
-    assert trouble["reason"] == way.reason
+    problem = await news.recording("ERROR")
+    assert problem["reason"] == way.reason
     space = await news.wait(
         lambda method, params: (
             method == "storage_status_update" and params["threshold_status"] == "critical"

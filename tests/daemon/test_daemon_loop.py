@@ -41,7 +41,7 @@ async def test_no_file_system_call_is_made_on_the_event_loop(
             "health_listen": "localhost:0",
         },
         "discovery": {"v4l2": True},
-        "patrol": {"enabled": True},
+        "scrub": {"enabled": True},
         "recording": {"resume_sessions": True},
     }
     daemon.configure(settings, cameras)

@@ -108,8 +108,8 @@ async def test_a_volume_that_fills_up_pauses_the_session_and_space_resumes_it(
         async with daemon.client() as client, listening(client) as news:
             started = await client.call("start_recording", device="camera0")
             filler = fill(volume, left_bytes=0)
-            trouble = await news.recording("ERROR")
-            assert trouble["session_id"] == started["session_id"]
+            problem = await news.recording("ERROR")
+            assert problem["session_id"] == started["session_id"]
             status = await client.call("get_recording_status", device="camera0")
             assert status["status"] == "WAITING"
             assert status["session_id"] == started["session_id"]

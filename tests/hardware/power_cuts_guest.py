@@ -87,7 +87,7 @@ async def look(expected: dict[str, str]) -> None:
     found: dict[str, Any] = {}
     while time.monotonic() < deadline and not settled(found, expected):
         await trio.sleep(0.5)
-        await until_lost(lambda client: survey(client, expected, found))
+        await until_lost(lambda client: monitor(client, expected, found))
     print(json.dumps(found | surroundings()))
 
 
@@ -101,7 +101,7 @@ def settled(found: dict[str, Any], expected: dict[str, str]) -> bool:
     return there and recording and all(f["status"] != "interrupted" for f in found["files"])
 
 
-async def survey(client: Client, cameras: dict[str, str], found: dict[str, Any]) -> None:
+async def monitor(client: Client, cameras: dict[str, str], found: dict[str, Any]) -> None:
     """Ask camd for everything, in this order: what grows meanwhile is in the later answers."""
     folder = old_files()
     files = await listing(client)

@@ -76,7 +76,7 @@ def find(devices: tuple[Device, ...], serial: str) -> Device | None:
     return next((d for d in devices if d.usb is not None and d.usb.serial == serial), None)
 
 
-async def timed(survey: DeviceMonitor, words: list[str], serial: str, *, there: bool) -> float:
+async def timed(monitor: DeviceMonitor, words: list[str], serial: str, *, there: bool) -> float:
     """Plug or unplug; measure how long after the nodes changed the survey shows it."""
     before = set(list_nodes(SYSTEM))
     done = threading.Event()
@@ -95,7 +95,7 @@ async def timed(survey: DeviceMonitor, words: list[str], serial: str, *, there: 
         nursery.start_soon(watch_nodes)
         begun = time.monotonic()
         nursery.start_soon(trio.to_thread.run_sync, partial(do, *words))
-        await survey.present.wait_until(lambda all_: (find(all_, serial) is not None) == there)
+        await monitor.present.wait_until(lambda all_: (find(all_, serial) is not None) == there)
         seen = time.monotonic()
         done.set()
     seconds = max(0.0, seen - changed[0])
@@ -117,13 +117,13 @@ async def test_what_is_listed_are_the_capture_nodes() -> None:
                 expected.append(SYSTEM.dev / name)
     with trio.fail_after(20 * PATIENCE):
         begun = time.monotonic()
-        async with open_monitor(DiscoveryConfig(), query=query) as survey:
-            await survey.settled.wait()
-            print(f"settled after {time.monotonic() - begun:.2f} s by {survey.how}")
-            await survey.present.wait_until(
-                lambda all_: all(device.trouble is None for device in all_)
+        async with open_monitor(DiscoveryConfig(), query=query) as monitor:
+            await monitor.settled.wait()
+            print(f"settled after {time.monotonic() - begun:.2f} s by {monitor.how}")
+            await monitor.present.wait_until(
+                lambda all_: all(device.problem is None for device in all_)
             )
-            devices = survey.present.value
+            devices = monitor.present.value
     for device in devices:
         print(device)
     assert [device.node for device in devices] == expected
@@ -148,15 +148,15 @@ async def test_a_node_that_hangs_delays_nobody() -> None:
         return answer
 
     with trio.fail_after(60 * PATIENCE):
-        async with open_monitor(DiscoveryConfig(), query=hangs_once) as survey:
-            await survey.settled.wait()
+        async with open_monitor(DiscoveryConfig(), query=hangs_once) as monitor:
+            await monitor.settled.wait()
             if not nodes:
                 pytest.skip("no video node of this machine captures")
-            (hung,) = [d for d in survey.present.value if d.trouble and d.trouble.cause == "hung"]
+            (hung,) = [d for d in monitor.present.value if d.problem and d.problem.cause == "hung"]
             assert hung.node == nodes[0]
             stuck.set()
-            await survey.present.wait_until(
-                lambda all_: all(device.trouble is None for device in all_)
+            await monitor.present.wait_until(
+                lambda all_: all(device.problem is None for device in all_)
             )
 
 
@@ -166,9 +166,9 @@ async def test_plugging_and_unplugging_show_in_time(tool: Callable[..., str]) ->
     """A camera is listed within 2 s of its node, gone within 1 s, and each plugging counts."""
     lives, ports = set(), set()
     with trio.fail_after(300 * PATIENCE):
-        async with open_monitor(DiscoveryConfig(), query=query) as survey:
-            await survey.settled.wait()
-            print(survey.how)
+        async with open_monitor(DiscoveryConfig(), query=query) as monitor:
+            await monitor.settled.wait()
+            print(monitor.how)
             for number in range(4):
                 begin = (
                     ["start", "survey0", "--serial", "SURVEY0", "--port", "0"]
@@ -176,18 +176,18 @@ async def test_plugging_and_unplugging_show_in_time(tool: Callable[..., str]) ->
                     else ["do", "survey0", "plug", str(number % 3)]
                 )
                 assert (
-                    await timed(survey, begin, "SURVEY0", there=True) <= APPEAR_SECONDS * PATIENCE
+                    await timed(monitor, begin, "SURVEY0", there=True) <= APPEAR_SECONDS * PATIENCE
                 )
-                await survey.present.wait_until(
+                await monitor.present.wait_until(
                     lambda all_: bool((d := find(all_, "SURVEY0")) and len(d.links) == 2)
                 )
-                device = find(survey.present.value, "SURVEY0")
+                device = find(monitor.present.value, "SURVEY0")
                 assert device is not None
                 assert device.usb is not None
                 lives.add(device.plugged)
                 ports.add(device.usb.port)
                 begin = ["do", "survey0", "unplug"]
-                gone = await timed(survey, begin, "SURVEY0", there=False)
+                gone = await timed(monitor, begin, "SURVEY0", there=False)
                 assert gone <= DISAPPEAR_SECONDS * PATIENCE
     assert len(lives) == 4
     assert len(ports) == 3
@@ -200,9 +200,9 @@ async def test_twins_without_serial_are_told_apart_by_port(tool: Callable[..., s
     with trio.fail_after(200 * PATIENCE):
         await trio.to_thread.run_sync(tool, "start", "survey0", "--port", "0")
         await trio.to_thread.run_sync(tool, "start", "survey1", "--port", "2")
-        async with open_monitor(DiscoveryConfig(), query=query) as survey:
-            await survey.settled.wait()
-            twins = [d for d in survey.present.value if d.usb is not None]
+        async with open_monitor(DiscoveryConfig(), query=query) as monitor:
+            await monitor.settled.wait()
+            twins = [d for d in monitor.present.value if d.usb is not None]
             async with open_monitor(
                 DiscoveryConfig(ignore=(twins[0].usb.port,)), query=query
             ) as other:
@@ -236,15 +236,15 @@ async def test_a_camera_whose_firmware_hangs_delays_nobody(tool: Callable[..., s
     """Beside a camera that answers nothing any more, another one is plugged in and listed."""
     with trio.fail_after(300 * PATIENCE):
         await trio.to_thread.run_sync(tool, "start", "survey0", "--port", "0", "--serial", "HANGS")
-        async with open_monitor(DiscoveryConfig(), query=query) as survey:
-            await survey.settled.wait()
-            await survey.present.wait_until(lambda all_: find(all_, "HANGS") is not None)
-            device = find(survey.present.value, "HANGS")
+        async with open_monitor(DiscoveryConfig(), query=query) as monitor:
+            await monitor.settled.wait()
+            await monitor.present.wait_until(lambda all_: find(all_, "HANGS") is not None)
+            device = find(monitor.present.value, "HANGS")
             assert device is not None
             await trio.to_thread.run_sync(tool, "do", "survey0", "hang")
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(survey.look_again, device.node)
+                nursery.start_soon(monitor.look_again, device.node)
                 begin = ["start", "survey1", "--port", "1", "--serial", "LIVES"]
-                seconds = await timed(survey, begin, "LIVES", there=True)
+                seconds = await timed(monitor, begin, "LIVES", there=True)
             assert seconds <= APPEAR_SECONDS * PATIENCE
             await trio.to_thread.run_sync(tool, "do", "survey0", "unhang")

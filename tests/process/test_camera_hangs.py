@@ -70,8 +70,8 @@ async def test_a_child_that_misbehaves_is_replaced(
             open_storage(config.storage, events, roomy_disk()) as storage,
             open_cameras(config, storage, events) as cameras,
         ):
-            begun, trouble, ended = await _record_through(cameras.find("gate"))
-    assert trouble == word
+            begun, problem, ended = await _record_through(cameras.find("gate"))
+    assert problem == word
     assert ended.session_id == begun.session_id
     assert [gap.cause for gap in ended.gaps if gap.cause is not Cause.FRAMES_DROPPED_BY_SOURCE] == [
         cause
@@ -93,6 +93,6 @@ async def _record_through(camera: Camera) -> tuple[Session, str, Session]:
     """Record until the second child delivers; return what was begun, the trouble, what ended."""
     begun = await camera.start_recording(RecordingRequest("tester"))
     status = await camera.published.wait_until(lambda s: s.state is CameraState.RESTING)
-    assert status.trouble is not None
+    assert status.problem is not None
     await camera.published.wait_until(lambda s: s.session and len(s.session.segments) > 1)
-    return begun, status.trouble.cause, await camera.stop_recording()
+    return begun, status.problem.cause, await camera.stop_recording()

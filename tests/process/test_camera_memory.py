@@ -25,7 +25,7 @@ SOURCE = RtspSource("rtsp://127.0.0.1:9/film")
 FOUND = b"  Stream #0:0: Video: h264 (Main), yuv420p(progressive), 640x360, 10 fps, 10 tbr\n"
 
 
-def trouble(cause: str) -> Problem:
+def problem(cause: str) -> Problem:
     """Name a cause; nothing else of a trouble matters here."""
     return Problem(cause, "words", "advice")
 
@@ -78,8 +78,8 @@ async def test_udp_that_brings_nothing_is_left_again(cause: str) -> None:
     """A firewall may have come into its way: the next try is by TCP, with what else is known."""
     capture = capturing(known=known_by("udp"))
     assert "-rtsp_transport udp" in await planned(capture)
-    assert not capture._changes_transport(trouble(cause))
-    capture.doubt(trouble(cause))
+    assert not capture._changes_transport(problem(cause))
+    capture.doubt(problem(cause))
     assert "-rtsp_transport tcp" in await planned(capture)
     assert "-rtsp_transport tcp" in await planned(capture)
 
@@ -91,7 +91,7 @@ async def test_a_server_that_is_not_reached_says_nothing_of_the_transport(cause:
     """What worked is tried again."""
     capture = capturing(known=known_by("udp"))
     await planned(capture)
-    capture.doubt(trouble(cause))
+    capture.doubt(problem(cause))
     assert "-rtsp_transport udp" in await planned(capture)
 
 
@@ -108,7 +108,7 @@ async def test_udp_is_tried_at_once_where_a_known_source_refuses_tcp(cause: str)
     """As for one that is asked first; once, and not for ever."""
     capture = capturing(known=known_by("tcp"))
     await planned(capture)
-    assert capture.tries_otherwise(trouble(cause))
+    assert capture.tries_otherwise(problem(cause))
     assert "-rtsp_transport udp" in await planned(capture)
 
 

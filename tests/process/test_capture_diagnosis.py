@@ -45,15 +45,15 @@ def node(tmp_path: Path) -> Path:
 
 async def test_a_node_that_is_gone_is_a_camera_that_was_lost(tmp_path: Path) -> None:
     """ "Input/output error" is what a driver says when the cable is pulled: the node tells."""
-    for trouble in (t.IO_ERROR, t.DRIVER_ERROR, t.BUSY, t.UNSUPPORTED_FORMAT):
-        assert await diagnose(trouble, tmp_path / "video0") == t.LOST
+    for problem in (t.IO_ERROR, t.DRIVER_ERROR, t.BUSY, t.UNSUPPORTED_FORMAT):
+        assert await diagnose(problem, tmp_path / "video0") == t.LOST
     assert await diagnose(t.VANISHED, tmp_path / "video0") == t.VANISHED
 
 
-async def test_a_node_that_is_there_leaves_the_trouble_as_it_was(node: Path) -> None:
+async def test_a_node_that_is_there_leaves_the_problem_as_it_was(node: Path) -> None:
     """An error of a camera that is plugged in is not a loss."""
-    for trouble in (t.IO_ERROR, t.LOST, t.VANISHED, t.DRIVER_ERROR):
-        assert await diagnose(trouble, node) == trouble
+    for problem in (t.IO_ERROR, t.LOST, t.VANISHED, t.DRIVER_ERROR):
+        assert await diagnose(problem, node) == problem
 
 
 async def test_whoever_holds_the_camera_is_named(node: Path) -> None:
@@ -64,11 +64,11 @@ async def test_whoever_holds_the_camera_is_named(node: Path) -> None:
         asked.append(path)
         return Found((Somebody(41, "cheese", "ann"), Somebody(7, "zoom")))
 
-    trouble = await diagnose(t.BUSY, node, find_holders=find)
+    problem = await diagnose(t.BUSY, node, find_holders=find)
     assert asked == [node]
     expected = "cheese (process 41, user ann) and zoom (process 7) use the camera"
-    assert trouble.message == expected
-    assert trouble.ledger_cause is Cause.CAMERA_BUSY
+    assert problem.message == expected
+    assert problem.ledger_cause is Cause.CAMERA_BUSY
 
 
 async def test_a_look_up_that_fails_or_hangs_costs_little(node: Path) -> None:

@@ -46,7 +46,7 @@ def capabilities(fourcc: str = "MJPG") -> Capabilities:
     return Capabilities("uvcvideo", "C", "usb", (PixelFormat(fourcc, "", True, (size,)),))
 
 
-def seated(fourcc: str = "MJPG", **device: object) -> MatchState:
+def bound(fourcc: str = "MJPG", **device: object) -> MatchState:
     """Seat the camera on a device."""
     plugged = Device(Path("/dev/video7"), 1, "C", capabilities=capabilities(fourcc))
     return MatchState(CAMERA, attrs.evolve(plugged, **device))
@@ -80,12 +80,12 @@ async def find_program() -> FFmpegBinary:
 
 
 def capturing(
-    seat: MatchState | None, known: Known | None = None, **settings: object
+    binding: MatchState | None, known: Known | None = None, **settings: object
 ) -> CapturePlanner:
     """Make the capture of a V4L2 camera that has this seat."""
     config = CameraConfig(CAMERA, V4l2Source(), **settings)  # type: ignore[arg-type]
     found = known or Known()
-    return CapturePlanner(config, Config(), find_program, abilities=found, seat=lambda: seat)
+    return CapturePlanner(config, Config(), find_program, abilities=found, binding=lambda: binding)
 
 
 async def planned(capture: CapturePlanner) -> str:
@@ -95,7 +95,7 @@ async def planned(capture: CapturePlanner) -> str:
     return " ".join(plan.arguments)
 
 
-async def troubled(capture: CapturePlanner) -> Problem:
+async def problemd(capture: CapturePlanner) -> Problem:
     """Plan, and return why that is not possible."""
     plan = await capture.plan()
     assert isinstance(plan, Problem)
@@ -105,7 +105,7 @@ async def troubled(capture: CapturePlanner) -> Problem:
 async def test_the_seats_device_is_asked_for_what_was_chosen() -> None:
     """Node, format, size and rate are all given, and the encoder is the one that was found."""
     known = Known()
-    capture = capturing(seated(), known)
+    capture = capturing(bound(), known)
     said = await planned(capture)
     assert "-input_format mjpeg -video_size 640x480 -framerate 30 -i /dev/video7" in said
     assert "-c:v libx264" in said
@@ -120,7 +120,7 @@ async def test_the_seats_device_is_asked_for_what_was_chosen() -> None:
 async def test_what_the_camera_encodes_is_copied() -> None:
     """No encoder is looked for."""
     known = Known()
-    said = await planned(capturing(seated("H264"), known))
+    said = await planned(capturing(bound("H264"), known))
     assert "-input_format h264" in said
     assert "-c:v copy" in said
     assert known.asked == []
@@ -134,63 +134,63 @@ async def test_without_any_seat_the_path_counts() -> None:
     assert capture.chosen is None
 
 
-async def test_a_seat_without_a_device_answers_with_its_trouble() -> None:
+async def test_a_seat_without_a_device_answers_with_its_problem() -> None:
     """The camera is absent, whatever its node's name."""
-    capture = capturing(MatchState(CAMERA, None, trouble=GONE))
-    assert await troubled(capture) is GONE
+    capture = capturing(MatchState(CAMERA, None, problem=GONE))
+    assert await problemd(capture) is GONE
     assert await capture.is_absent()
-    assert (await troubled(capturing(MatchState(CAMERA, None)))).cause == "not_found"
+    assert (await problemd(capturing(MatchState(CAMERA, None)))).cause == "not_found"
     unnamed = capturing(None)
     assert await unnamed.is_absent()
-    assert (await troubled(unnamed)).ledger_cause is Cause.CAMERA_LOST
+    assert (await problemd(unnamed)).ledger_cause is Cause.CAMERA_LOST
 
 
-async def test_a_device_that_could_not_be_asked_answers_with_its_trouble() -> None:
+async def test_a_device_that_could_not_be_asked_answers_with_its_problem() -> None:
     """It is there, so it is not absent; without a word of trouble it is simply tried."""
-    trouble = Problem("no_permission", "", "")
-    capture = capturing(seated(capabilities=None, trouble=trouble))
-    assert await troubled(capture) is trouble
+    problem = Problem("no_permission", "", "")
+    capture = capturing(bound(capabilities=None, problem=problem))
+    assert await problemd(capture) is problem
     assert not await capture.is_absent()
-    assert "-i /dev/video7" in await planned(capturing(seated(capabilities=None)))
+    assert "-i /dev/video7" in await planned(capturing(bound(capabilities=None)))
 
 
-async def test_a_wish_that_is_not_offered_is_a_trouble_with_what_is_possible() -> None:
+async def test_a_wish_that_is_not_offered_is_a_problem_with_what_is_possible() -> None:
     """Clients and the ledger get the cause, people a sentence."""
-    capture = capturing(seated(), width=800, height=600)
-    trouble = await troubled(capture)
-    assert (trouble.cause, trouble.ledger_cause) == (
+    capture = capturing(bound(), width=800, height=600)
+    problem = await problemd(capture)
+    assert (problem.cause, problem.ledger_cause) == (
         "unsupported_format",
         Cause.UNSUPPORTED_FORMAT,
     )
-    assert trouble.possible == ("MJPEG 640x480: 30, 15 frames/s",)
-    assert trouble.possible[0] in trouble.suggestion
+    assert problem.possible == ("MJPEG 640x480: 30, 15 frames/s",)
+    assert problem.possible[0] in problem.suggestion
     assert capture.chosen is None
     assert not await capture.is_absent()
 
 
 async def test_where_no_encoder_works_that_is_said() -> None:
     """With what was tried."""
-    trouble = await troubled(capturing(seated(), Known(encoder=False)))
-    assert trouble.cause == "no_encoder"
-    assert "libx264: slow" in trouble.suggestion
+    problem = await problemd(capturing(bound(), Known(encoder=False)))
+    assert problem.cause == "no_encoder"
+    assert "libx264: slow" in problem.suggestion
 
 
 def test_a_choice_is_made_once_for_a_device() -> None:
     """Looking at the status costs nothing, even where the device is described anew each time."""
     config = CameraConfig(CAMERA, V4l2Source())
-    capture = CapturePlanner(config, Config(), find_program, seat=seated)
+    capture = CapturePlanner(config, Config(), find_program, binding=bound)
     assert capture.chosen is not None
     assert capture.chosen is capture.chosen
 
 
 async def test_another_device_is_chosen_for_anew() -> None:
     """A camera that is replaced by another model is asked for what that one offers."""
-    seats = [seated()]
+    bindings = [bound()]
     config = CameraConfig(CAMERA, V4l2Source())
-    capture = CapturePlanner(config, Config(), find_program, seat=lambda: seats[-1])
+    capture = CapturePlanner(config, Config(), find_program, binding=lambda: bindings[-1])
     assert capture.chosen is not None
     assert capture.chosen.input_format == "mjpeg"
-    seats.append(seated("H264"))
+    bindings.append(bound("H264"))
     assert capture.chosen is not None
     assert capture.chosen.input_format == "h264"
 
@@ -207,7 +207,7 @@ async def test_another_device_is_chosen_for_anew() -> None:
 )
 def test_what_comes_is_compared_with_what_was_asked_for(came: VideoFormat, words: str) -> None:
     """Drivers replace size and rate without a word; the warning goes when it is right again."""
-    capture = capturing(seated())
+    capture = capturing(bound())
     capture.compare(came)
     assert bool(capture.warnings) == bool(words)
     assert words in "".join(capture.warnings)
@@ -217,12 +217,12 @@ def test_what_comes_is_compared_with_what_was_asked_for(came: VideoFormat, words
 
 async def test_sound_comes_from_the_cameras_own_card() -> None:
     """With times that can be compared; where FFmpeg cannot, the picture goes alone."""
-    seat = seated(sound_card="C920")
-    said = await planned(capturing(seat, audio="auto"))
+    binding = bound(sound_card="C920")
+    said = await planned(capturing(binding, audio="auto"))
     assert "-isync 0 -f alsa -i plughw:CARD=C920 -map 0:v:0 -map 1:a:0" in said
     ahead = -float(said.partition("-itsoffset ")[2].partition(" ")[0])
     assert ahead == pytest.approx(time.time() - time.monotonic(), abs=5)
-    silent = capturing(seat, Known(devices=frozenset()), audio="auto")
+    silent = capturing(binding, Known(devices=frozenset()), audio="auto")
     assert "alsa" not in await planned(silent)
     assert "cannot capture from alsa" in silent.warnings[0]
 
@@ -254,12 +254,12 @@ async def test_a_stream_that_was_measured_as_rare_is_looked_at_for_one_picture()
 
 def test_what_a_session_will_need_is_guessed_by_codec() -> None:
     """Pictures that are compressed one by one take more."""
-    h264 = capturing(seated()).expected_bytes_per_second
-    copied = capturing(seated(), codec="copy").expected_bytes_per_second
+    h264 = capturing(bound()).expected_bytes_per_second
+    copied = capturing(bound(), codec="copy").expected_bytes_per_second
     assert copied > 5 * h264
-    wished = capturing(seated(), codec="copy", bitrate=800_000)  # nobody can make it less
+    wished = capturing(bound(), codec="copy", bitrate=800_000)  # nobody can make it less
     assert wished.expected_bytes_per_second == copied
-    assert capturing(seated(), bitrate=800_000).expected_bytes_per_second == 100_000
+    assert capturing(bound(), bitrate=800_000).expected_bytes_per_second == 100_000
     streams = CapturePlanner(CameraConfig(CAMERA, RtspSource("rtsp://h/")), Config(), find_program)
     assert streams.expected_bytes_per_second == pytest.approx(345_600)
 
@@ -300,18 +300,18 @@ def program(request: pytest.FixtureRequest) -> FFmpegBinary:
 
 async def test_a_sound_device_that_fails_costs_one_try(program: FFmpegBinary) -> None:
     """The next child records the picture alone, and the status says why."""
-    capture = capturing(seated(), audio="hw:CARD=Nothing")
+    capture = capturing(bound(), audio="hw:CARD=Nothing")
     with trio.fail_after(60):
         said = (await capture.plan()).arguments  # type: ignore[union-attr]
         sound = said[said.index("alsa") - 1 :]
         picture = ("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30")
         command = (str(program.path), "-nostdin", "-loglevel", "level+info", *picture, *sound)
-        trouble = await CaptureProcess(Heap(), CaptureTimeouts(20, 20), nothing, nothing).live(
+        problem = await CaptureProcess(Heap(), CaptureTimeouts(20, 20), nothing, nothing).live(
             command
         )
-        assert trouble is not None
-        assert trouble.cause == "audio_unavailable"
-        capture.learn(trouble)
+        assert problem is not None
+        assert problem.cause == "audio_unavailable"
+        capture.learn(problem)
         again = await capture.plan()
     assert isinstance(again, CapturePlan)
     assert "alsa" not in again.arguments
@@ -322,7 +322,7 @@ async def test_sound_from_alsa_is_recorded(program: FFmpegBinary) -> None:
     """ALSA's own `null` device delivers silence, which arrives as an audio track."""
     heap = Heap()
     with trio.fail_after(60):
-        said = (await capturing(seated(), audio="alsa:null").plan()).arguments  # type: ignore[union-attr]
+        said = (await capturing(bound(), audio="alsa:null").plan()).arguments  # type: ignore[union-attr]
         start, stop = said.index("v4l2") - 1, said.index("/dev/video7") + 1
         picture = ("-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30")
         command = (*said[1:start], *picture, *said[stop:-3], "-t", "1", *said[-3:])

@@ -256,10 +256,10 @@ async def test_a_session_goes_on_behind_an_interruption(
             begun = await camera.start_recording(WISH)
             await harm(server)
             status = await camera.published.wait_until(
-                lambda s: s.session is not None and s.trouble is not None
+                lambda s: s.session is not None and s.problem is not None
             )
-            assert status.trouble is not None
-            assert status.trouble.cause in words
+            assert status.problem is not None
+            assert status.problem.cause in words
             await heal(server)
             await _begun(camera, 2)
             ended = await camera.stop_recording()

@@ -62,8 +62,8 @@ async def refused(folder: Path, url: str, program: str = BUNDLED, **entry: objec
             with pytest.raises(Refusal) as caught:
                 await camera.start_recording(WISH)
             status = await camera.published.wait_until(lambda s: s.state is CameraState.IDLE)
-            assert status.trouble is not None  # it is kept while nobody needs the camera
-            assert status.trouble.cause == caught.value.data["cause"]
+            assert status.problem is not None  # it is kept while nobody needs the camera
+            assert status.problem.cause == caught.value.data["cause"]
     return caught.value
 
 
@@ -367,7 +367,7 @@ async def test_a_path_is_called_what_it_is_at_once(
             with pytest.raises(Refusal) as caught:
                 await stage.camera.start_recording(WISH)
             await stage.until(CameraState.IDLE)
-            assert isinstance(stage.camera.status.trouble, Problem)
+            assert isinstance(stage.camera.status.problem, Problem)
     assert (caught.value.data["cause"], words in str(caught.value)) == (cause, True)
 
 

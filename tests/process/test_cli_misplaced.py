@@ -78,15 +78,15 @@ class Nobody:
 async def test_a_directory_as_a_source_is_named_by_the_service() -> None:
     """As FFmpeg finds it."""
 
-    async def hear(trouble: Problem) -> None:
-        raise AssertionError(trouble)
+    async def hear(problem: Problem) -> None:
+        raise AssertionError(problem)
 
     run = CaptureProcess(Nobody(), CaptureTimeouts(20, 20), trio.lowlevel.checkpoint, hear)
     words = "[error] /srv: Is a directory"
     with trio.fail_after(20):
-        trouble = await run.live(["/bin/sh", "-c", f"echo '{words}' >&2; exit 1"])
-    assert trouble is not None
-    assert (trouble.cause, trouble.message) == (
+        problem = await run.live(["/bin/sh", "-c", f"echo '{words}' >&2; exit 1"])
+    assert problem is not None
+    assert (problem.cause, problem.message) == (
         ABSENT.cause,
         "The source is a directory, not a file",
     )

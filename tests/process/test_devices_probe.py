@@ -63,10 +63,10 @@ def survey_of(machine: FakeMachine, query: Query, config: DiscoveryConfig = ON):
     return open_monitor(config, query=query, roots=machine.roots)
 
 
-async def shown(survey: DeviceMonitor, *numbers: int) -> tuple[Device, ...]:
+async def shown(monitor: DeviceMonitor, *numbers: int) -> tuple[Device, ...]:
     """Wait until these nodes are listed and nothing else."""
     wanted = [f"video{number}" for number in numbers]
-    return await survey.present.wait_until(
+    return await monitor.present.wait_until(
         lambda devices: [device.node.name for device in devices] == wanted
     )
 
@@ -76,33 +76,33 @@ async def test_cameras_are_listed_with_all_that_is_known(machine: FakeMachine) -
     link = machine.add_link("by-id", "usb-Camera_S1-video-index0", 0)
     machine.add_card(3, f"{USB}/1-1/1-1:1.2", "Camera")
     with trio.fail_after(20):
-        async with survey_of(machine, Drivers(metadata={"video1"}).query) as survey:
-            await survey.settled.wait()
-            (device,) = survey.present.value
-            assert survey.how == "a look every second: udev is not running"
+        async with survey_of(machine, Drivers(metadata={"video1"}).query) as monitor:
+            await monitor.settled.wait()
+            (device,) = monitor.present.value
+            assert monitor.how == "a look every second: udev is not running"
     assert device.node == machine.roots.dev / "video0"
     assert device.usb is not None
     assert device.usb.serial == "S1"
     assert (device.links, device.sound_card) == ((link,), "Camera")
-    assert (device.capabilities, device.trouble) == (CAPABLE, None)
+    assert (device.capabilities, device.problem) == (CAPABLE, None)
 
 
 async def test_plugging_unplugging_and_replugging_show(machine: FakeMachine) -> None:
     """A new camera comes, a lost one goes, and one that was replugged between looks is new."""
     with trio.fail_after(30):
-        async with survey_of(machine, Drivers(metadata={"video1"}).query) as survey:
-            await survey.settled.wait()
+        async with survey_of(machine, Drivers(metadata={"video1"}).query) as monitor:
+            await monitor.settled.wait()
             plug(machine, 2, 4)
-            first, other = await shown(survey, 0, 4)
+            first, other = await shown(monitor, 0, 4)
             machine.remove_node(0)
             machine.add_node(0, f"{USB}/1-1/1-1:1.0", says=":capture:")
-            devices = await survey.present.wait_until(
+            devices = await monitor.present.wait_until(
                 lambda now: len(now) == 2 and now[0].plugged > other.plugged
             )
             assert devices[0] == attrs.evolve(first, plugged=devices[0].plugged)
             assert devices[1] == other
             machine.remove_node(4)
-            await shown(survey, 0)
+            await shown(monitor, 0)
 
 
 async def test_a_driver_that_hangs_delays_nobody(machine: FakeMachine) -> None:
@@ -112,17 +112,17 @@ async def test_a_driver_that_hangs_delays_nobody(machine: FakeMachine) -> None:
     drivers = Drivers(metadata={"video1"}, hanging={"video0": stuck})
     try:
         with trio.fail_after(30):
-            async with survey_of(machine, drivers.query) as survey:
-                await shown(survey, 2)
-                assert not survey.settled.is_set()
-                await survey.settled.wait()
-                hung = survey.present.value[0]
-                assert hung.trouble is not None
-                assert hung.trouble.cause == "hung"
-                assert await survey.look_again(hung.node) == hung
+            async with survey_of(machine, drivers.query) as monitor:
+                await shown(monitor, 2)
+                assert not monitor.settled.is_set()
+                await monitor.settled.wait()
+                hung = monitor.present.value[0]
+                assert hung.problem is not None
+                assert hung.problem.cause == "hung"
+                assert await monitor.look_again(hung.node) == hung
                 assert drivers.asked.count("video0") == 1
                 stuck.set()
-                devices = await survey.present.wait_until(lambda now: now[0].trouble is None)
+                devices = await monitor.present.wait_until(lambda now: now[0].problem is None)
                 assert devices[0].capabilities == CAPABLE
     finally:
         stuck.set()
@@ -133,11 +133,11 @@ async def test_the_end_waits_for_no_driver(machine: FakeMachine) -> None:
     stuck = threading.Event()
     try:
         with trio.fail_after(20):
-            async with survey_of(machine, Drivers(hanging={"video0": stuck}).query) as survey:
-                await shown(survey, 1)
+            async with survey_of(machine, Drivers(hanging={"video0": stuck}).query) as monitor:
+                await shown(monitor, 1)
         assert not stuck.is_set()
         with pytest.raises(ActorGoneError):
-            await survey.look_again(machine.roots.dev / "video0")
+            await monitor.look_again(machine.roots.dev / "video0")
     finally:
         stuck.set()
 
@@ -149,23 +149,23 @@ async def test_the_end_waits_for_no_driver(machine: FakeMachine) -> None:
         *((errno.EBUSY, "busy"), (errno.EIO, "io_error"), (errno.ETIMEDOUT, "io_error")),
     ],
 )
-async def test_a_refusal_is_a_trouble_until_it_is_over(
+async def test_a_refusal_is_a_problem_until_it_is_over(
     machine: FakeMachine, number: int, cause: str
 ) -> None:
     """A camera that may not be asked is listed with its trouble; a change of rights clears it."""
     drivers = Drivers(errors={"video0": number, "video1": number})
     with trio.fail_after(20):
-        async with survey_of(machine, drivers.query) as survey:
-            await survey.settled.wait()
-            (device,) = survey.present.value
+        async with survey_of(machine, drivers.query) as monitor:
+            await monitor.settled.wait()
+            (device,) = monitor.present.value
             assert device.node.name == "video0"
             assert device.capabilities is None
-            assert device.trouble is not None
-            assert device.trouble.cause == cause
+            assert device.problem is not None
+            assert device.problem.cause == cause
             drivers.errors.clear()
             drivers.metadata.add("video1")
             (machine.roots.dev / "video0").chmod(0o640)
-            (after,) = await survey.present.wait_until(lambda now: now[0].trouble is None)
+            (after,) = await monitor.present.wait_until(lambda now: now[0].problem is None)
             assert after.capabilities == CAPABLE
             assert after.plugged == device.plugged
 
@@ -175,9 +175,9 @@ async def test_what_is_gone_or_no_camera_is_not_listed(machine: FakeMachine, num
     """A node without a device behind it, or of another kind, is no camera in trouble."""
     drivers = Drivers(errors={"video0": number}, metadata={"video1"})
     with trio.fail_after(20):
-        async with survey_of(machine, drivers.query) as survey:
-            await survey.settled.wait()
-            assert survey.present.value == ()
+        async with survey_of(machine, drivers.query) as monitor:
+            await monitor.settled.wait()
+            assert monitor.present.value == ()
 
 
 async def test_looking_again_asks_at_once(machine: FakeMachine) -> None:
@@ -185,18 +185,18 @@ async def test_looking_again_asks_at_once(machine: FakeMachine) -> None:
     link = machine.add_link("by-id", "usb-Camera-video-index0", 0)
     drivers = Drivers(metadata={"video1"})
     with trio.fail_after(20):
-        async with survey_of(machine, drivers.query) as survey:
-            await survey.settled.wait()
+        async with survey_of(machine, drivers.query) as monitor:
+            await monitor.settled.wait()
             drivers.errors["video0"] = errno.EIO
-            device = await survey.look_again(link)
+            device = await monitor.look_again(link)
             assert device is not None
-            assert device.trouble is not None
-            assert device.trouble.cause == "io_error"
-            assert device == survey.present.value[0]
+            assert device.problem is not None
+            assert device.problem.cause == "io_error"
+            assert device == monitor.present.value[0]
             assert drivers.asked.count("video0") == 2
             machine.remove_node(0)
-            assert await survey.look_again(link) is None
-            assert await survey.look_again(machine.roots.dev / "video1") is None
+            assert await monitor.look_again(link) is None
+            assert await monitor.look_again(machine.roots.dev / "video1") is None
 
 
 async def test_looking_again_does_not_wait_for_ever(machine: FakeMachine) -> None:
@@ -205,13 +205,13 @@ async def test_looking_again_does_not_wait_for_ever(machine: FakeMachine) -> Non
     stuck = threading.Event()
     try:
         with trio.fail_after(20):
-            async with survey_of(machine, drivers.query) as survey:
-                await survey.settled.wait()
+            async with survey_of(machine, drivers.query) as monitor:
+                await monitor.settled.wait()
                 drivers.hanging["video0"] = stuck
-                device = await survey.look_again(machine.roots.dev / "video0")
+                device = await monitor.look_again(machine.roots.dev / "video0")
         assert device is not None
-        assert device.trouble is not None
-        assert device.trouble.cause == "hung"
+        assert device.problem is not None
+        assert device.problem.cause == "hung"
         assert device.capabilities == CAPABLE
     finally:
         stuck.set()
@@ -222,9 +222,9 @@ async def test_ignored_nodes_are_left_alone(machine: FakeMachine) -> None:
     plug(machine, 2, 2)
     drivers = Drivers(metadata={"video1"})
     with trio.fail_after(20):
-        async with survey_of(machine, drivers.query, DiscoveryConfig(ignore=("1-1",))) as survey:
-            await survey.settled.wait()
-            assert [device.node.name for device in survey.present.value] == ["video2"]
+        async with survey_of(machine, drivers.query, DiscoveryConfig(ignore=("1-1",))) as monitor:
+            await monitor.settled.wait()
+            assert [device.node.name for device in monitor.present.value] == ["video2"]
     assert drivers.asked == ["video2"]
 
 
@@ -232,10 +232,10 @@ async def test_switched_off_it_is_empty_and_settled(machine: FakeMachine) -> Non
     """Without discovery nothing is looked at."""
     drivers = Drivers()
     with trio.fail_after(20):
-        async with survey_of(machine, drivers.query, DiscoveryConfig(v4l2=False)) as survey:
-            assert survey.settled.is_set()
-            assert await survey.look_again(machine.roots.dev / "video0") is None
-            assert (survey.present.value, survey.how) == ((), "switched off")
+        async with survey_of(machine, drivers.query, DiscoveryConfig(v4l2=False)) as monitor:
+            assert monitor.settled.is_set()
+            assert await monitor.look_again(machine.roots.dev / "video0") is None
+            assert (monitor.present.value, monitor.how) == ((), "switched off")
     assert drivers.asked == []
 
 
@@ -254,11 +254,11 @@ def test_a_want_of_permission_names_the_remedy(
 ) -> None:
     """The trouble says what to do, and what was found out says whether we are entitled."""
     node = machine.roots.dev / "video0"
-    trouble = ask(node, refusing).trouble
-    assert trouble is not None
-    assert "may not open the camera" in trouble.message
-    assert trouble.suggestion
-    assert trouble.suggestion
+    problem = ask(node, refusing).problem
+    assert problem is not None
+    assert "may not open the camera" in problem.message
+    assert problem.suggestion
+    assert problem.suggestion
     assert read_access(node).entitled
     assert not read_access(node.with_name("video9")).entitled
 

@@ -197,9 +197,9 @@ def test_failures_are_recognised(program, source, settings, cause):
     """What each version says about the same failure is understood."""
     done, said = capture(program, source, **settings)
     assert done.returncode != 0
-    trouble = classify(said, done.returncode)
-    assert trouble.cause == cause
-    assert "secret" not in trouble.message
+    problem = classify(said, done.returncode)
+    assert problem.cause == cause
+    assert "secret" not in problem.message
 
 
 def test_the_version_and_the_encoders_are_known(program):

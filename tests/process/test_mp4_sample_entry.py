@@ -22,7 +22,7 @@ from camd.mp4.h26x.parameter_sets import (
 from camd.mp4.h26x.sample_entry import (
     VideoHeader,
     contradiction,
-    header_trouble,
+    header_problem,
     header_with,
     init_with,
     video_header,
@@ -103,7 +103,7 @@ def test_what_a_stream_says_of_itself_is_read(name, encoded):
     assert header.codec is (VideoCodec.H265 if "hevc" in name else VideoCodec.H264)
     assert (header.width, header.height, header.nal_length) == (width, height, 4)
     assert header.in_samples == ("hevc" in name and name != "hevc-header")
-    assert header_trouble(header) == ""
+    assert header_problem(header) == ""
     assert len(fragments) == 3
     for fragment in fragments:
         found = parameter_sets(first_sample(fragment), header.nal_length, header.codec)
@@ -194,7 +194,7 @@ def test_a_header_without_sets_is_told(encoded):
         ("hevc", True, ""),
     ):
         header = header_of(encoded(name)[0])
-        assert header_trouble(VideoHeader(header.codec, in_samples, 320, 180, 4, ())) == said
+        assert header_problem(VideoHeader(header.codec, in_samples, 320, 180, 4, ())) == said
 
 
 def test_bytes_that_are_no_nal_units_are_told(encoded):

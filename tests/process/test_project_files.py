@@ -40,7 +40,7 @@ def test_the_example_configuration_shows_every_key_with_its_default() -> None:
     for key in camera_readers(places):
         assert re.search(rf"^(# )?{key} = ", text, re.MULTILINE)
     loaded, defaults = load_config(EXAMPLE, {}), Config()
-    for section in ("server", "recording", "patrol", "ffmpeg", "discovery"):
+    for section in ("server", "recording", "scrub", "ffmpeg", "discovery"):
         assert getattr(loaded, section) == getattr(defaults, section)
 
 

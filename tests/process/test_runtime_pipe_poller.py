@@ -212,9 +212,9 @@ class Watching:
         """Hear of the first pictures."""
         await trio.lowlevel.checkpoint()
 
-    async def stalled(self, trouble: Problem) -> None:
+    async def stalled(self, problem: Problem) -> None:
         """Hear of trouble, and end the child as the machine would."""
-        self.told.append(trouble)
+        self.told.append(problem)
         assert self.run is not None
         self.run.stop()
         await trio.lowlevel.checkpoint()
@@ -251,8 +251,8 @@ async def followed(
     """Read such a child to its end; return what came of it, and its trouble."""
     async with rounds() as pipes:
         run, watching = watched(pipes, stall)
-        trouble = await run.live(script(folder, *steps))
-    return watching, trouble
+        problem = await run.live(script(folder, *steps))
+    return watching, problem
 
 
 def played(film: Film, pause: float, times: int) -> list[bytes | float]:
@@ -266,8 +266,8 @@ def played(film: Film, pause: float, times: int) -> list[bytes | float]:
 async def test_a_childs_output_is_read_in_rounds_once_it_delivers(tmp_path: Path) -> None:
     """The first pictures are read at once; all that comes is handed on, to the last fragment."""
     film = Film(frame_bytes=20_000)
-    watching, trouble = await followed(tmp_path, *played(film, 0.15, 8))
-    assert trouble is None
+    watching, problem = await followed(tmp_path, *played(film, 0.15, 8))
+    assert problem is None
     assert watching.frames == 45
     assert bytes(watching.media) == frames_in(_file(film))[1]
     assert watching.in_rounds[0] is False
@@ -283,8 +283,8 @@ def _file(film: Film) -> bytes:
 async def test_a_large_fragment_is_read_without_waiting(tmp_path: Path) -> None:
     """A child that writes more than its pipe holds is not kept waiting round after round."""
     film = Film(frame_bytes=1_000_000)
-    watching, trouble = await followed(tmp_path, *played(film, 0.2, 4))
-    assert trouble is None
+    watching, problem = await followed(tmp_path, *played(film, 0.2, 4))
+    assert problem is None
     assert watching.frames == 25
     assert False in watching.in_rounds[1:]
 
@@ -322,8 +322,8 @@ async def test_a_child_that_falls_silent_in_a_round_is_noticed(tmp_path: Path) -
     """A stall is told after its time, as if the child had been read all the while."""
     film = Film()
     begun = trio.current_time()
-    watching, trouble = await followed(tmp_path, film.head + film.next(5), 60.0, stall=0.6)
-    assert trouble is None
+    watching, problem = await followed(tmp_path, film.head + film.next(5), 60.0, stall=0.6)
+    assert problem is None
     assert trio.current_time() - begun < 15
     assert watching.told == [STALLED]
     assert watching.frames == 5
@@ -333,9 +333,9 @@ async def test_garbage_in_a_round_ends_the_child(tmp_path: Path) -> None:
     """What cannot be read is the child's trouble; what came before it is there."""
     film = Film()
     steps = (*played(film, 0.4, 1), 0.4, b"\xff" * 100, 60.0)
-    watching, trouble = await followed(tmp_path, *steps)
-    assert trouble is not None
-    assert trouble.cause == BAD_STREAM.cause
+    watching, problem = await followed(tmp_path, *steps)
+    assert problem is not None
+    assert problem.cause == BAD_STREAM.cause
     assert watching.frames == 10
 
 

@@ -318,7 +318,7 @@ def test_a_log_that_a_crash_left_is_read(shelf: Shelf) -> None:
     """The index with the log beside it is what the daemon had when it was killed."""
     made = crashed(shelf)
     glance = IndexSnapshot.open(shelf.folder)
-    assert (glance.index_trouble, glance.catalog.segment(made.filename)) == ("", made)
+    assert (glance.index_problem, glance.catalog.segment(made.filename)) == ("", made)
     glance.close()
 
 

@@ -185,7 +185,7 @@ async def test_what_becomes_busy_after_the_plan_is_skipped(tmp_path: Path) -> No
         tally = cleanup._Tally()
         with stage.storage.leased(OLD[2].filename):
             await stage.retention._carry_out(made, tally)
-        assert (tally.removed, tally.skipped, tally.trouble) == (0, 3, "")
+        assert (tally.removed, tally.skipped, tally.problem) == (0, 3, "")
         assert await stage.names() == named(*OLD)
 
 

@@ -210,7 +210,7 @@ async def test_a_file_that_cannot_be_read_is_tried_alone(
     async with opened(folder) as storage:
         while looked.count(bad.name) < 4:  # noqa: ASYNC110
             await trio.sleep(0.01)
-        while storage.recovery is None or storage.recovery.trouble:  # noqa: ASYNC110
+        while storage.recovery is None or storage.recovery.problem:  # noqa: ASYNC110
             await trio.sleep(0.01)
         assert {f.filename: f.outcome for f in storage.recovery.findings} == {
             "folder.mp4": FileOutcome.UNREADABLE,

@@ -1,4 +1,4 @@
-"""The patrol on real files: everything is read once, damage is told, and a restart goes on."""
+"""The scrub on real files: everything is read once, damage is told, and a restart goes on."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @asynccontextmanager
-async def patrolling(
+async def scrubbing(
     shelf: Shelf, config: ScrubConfig = FAST, events: Fanout[Event] | None = None
 ) -> AsyncIterator[tuple[Scrub, Storage]]:
-    """Run storage with a patrol, once stock has been taken."""
+    """Run storage with a scrub, once stock has been taken."""
     told = events or Fanout[Event]()
     state = shelf.folder.parent / "state"
     with trio.fail_after(20):
@@ -64,13 +64,13 @@ async def patrolling(
             StorageConfig(shelf.folder, state_dir=shelf.folder / ".state"), told, roomy_disk()
         ) as storage:
             await storage.unfinished_sessions()
-            async with open_scrub(config, storage, state, told) as patrol:
-                yield patrol, storage
+            async with open_scrub(config, storage, state, told) as scrub:
+                yield scrub, storage
 
 
-async def over(patrol: Scrub) -> ScrubProgress:
+async def over(scrub: Scrub) -> ScrubProgress:
     """Wait for the end of a round."""
-    return await patrol.published.wait_until(lambda rounds: rounds.last is not None)
+    return await scrub.published.wait_until(lambda rounds: rounds.last is not None)
 
 
 def saved(shelf: Shelf) -> ScrubProgress:
@@ -80,8 +80,8 @@ def saved(shelf: Shelf) -> ScrubProgress:
 
 async def test_a_round_reads_every_recording_once(shelf: Shelf, looked: list[str]) -> None:
     """From the oldest to the newest; then it rests, and says how it was."""
-    async with patrolling(shelf) as (patrol, _):
-        rounds = await over(patrol)
+    async with scrubbing(shelf) as (scrub, _):
+        rounds = await over(scrub)
     assert looked == sorted(path.name for path in shelf.folder.glob("*.mp4"))
     assert rounds.last is not None
     assert (rounds.last.files, rounds.last.problem_count) == (3, 0)
@@ -97,12 +97,12 @@ async def test_damage_is_told_and_stays_in_the_status(shelf: Shelf) -> None:
     """A changed bit is an event, and the round has it; a file that is gone is listed as missing."""
     names = sorted(path.name for path in shelf.folder.glob("*.mp4"))
     events, told = Fanout[Event](), list[Event]()
-    async with patrolling(shelf, ScrubConfig()) as (_, storage):
+    async with scrubbing(shelf, ScrubConfig()) as (_, storage):
         damage(shelf.folder / names[1])
         (shelf.folder / names[2]).unlink()
         with events.subscribed(told.append):
-            async with open_scrub(FAST, storage, shelf.folder / "state", events) as patrol:
-                rounds = await over(patrol)
+            async with open_scrub(FAST, storage, shelf.folder / "state", events) as scrub:
+                rounds = await over(scrub)
                 gone = await storage.find(names[2])
     assert found_in(told) == [(names[1], "hash")]
     assert gone.state is SegmentState.MISSING
@@ -113,9 +113,9 @@ async def test_damage_is_told_and_stays_in_the_status(shelf: Shelf) -> None:
 
 async def test_it_is_off_unless_it_is_wanted(shelf: Shelf, looked: list[str]) -> None:
     """By default nothing is read, and no file is written."""
-    async with patrolling(shelf, ScrubConfig()) as (patrol, storage):
+    async with scrubbing(shelf, ScrubConfig()) as (scrub, storage):
         await storage.guard.refresh()
-        assert patrol.rounds == ScrubProgress()
+        assert scrub.rounds == ScrubProgress()
     assert looked == []
     assert not (shelf.folder.parent / "state").exists()
 
@@ -127,8 +127,8 @@ async def test_a_restart_goes_on_where_it_was(shelf: Shelf, looked: list[str]) -
     os.truncate(shelf.folder / movie.filename, large.size_bytes)
     shelf.know(large)
     slow = ScrubConfig(enabled=True, rate=1_000_000)
-    async with patrolling(shelf, slow) as (patrol, storage):
-        await patrol.published.wait_until(lambda r: r.current is not None and r.current.files == 3)
+    async with scrubbing(shelf, slow) as (scrub, storage):
+        await scrub.published.wait_until(lambda r: r.current is not None and r.current.files == 3)
         while storage.busy(movie) is not FILE_LEASED:
             await trio.lowlevel.checkpoint()
         began = trio.current_time()
@@ -136,8 +136,8 @@ async def test_a_restart_goes_on_where_it_was(shelf: Shelf, looked: list[str]) -
     assert looked[3:] == [movie.filename]
     (shelf.folder / movie.filename).write_bytes(MATROSKA)
     shelf.know(movie)
-    async with patrolling(shelf) as (patrol, _):
-        rounds = await over(patrol)
+    async with scrubbing(shelf) as (scrub, _):
+        rounds = await over(scrub)
     assert looked[4:] == [movie.filename]
     assert rounds.last is not None
     assert (rounds.last.files, rounds.last.problem_count) == (4, 0)
@@ -145,33 +145,33 @@ async def test_a_restart_goes_on_where_it_was(shelf: Shelf, looked: list[str]) -
 
 async def test_it_rests_until_the_next_round_is_due(shelf: Shelf, looked: list[str]) -> None:
     """A restart within the interval begins no round; one after it does."""
-    async with patrolling(shelf) as (patrol, _):
-        rounds = await over(patrol)
+    async with scrubbing(shelf) as (scrub, _):
+        rounds = await over(scrub)
     del looked[:]
-    async with patrolling(shelf) as (patrol, _):
-        await patrol.published.wait_until(lambda found: found == rounds)
+    async with scrubbing(shelf) as (scrub, _):
+        await scrub.published.wait_until(lambda found: found == rounds)
     assert looked == []
     assert rounds.last is not None
     earlier = attrs.evolve(rounds.last, began=rounds.last.began - timedelta(days=8))
     file = shelf.folder.parent / "state" / FILE
     file.write_bytes(encode_progress(attrs.evolve(rounds, last=earlier)))
-    async with patrolling(shelf) as (patrol, _):
-        await patrol.published.wait_until(
+    async with scrubbing(shelf) as (scrub, _):
+        await scrub.published.wait_until(
             lambda found: found.last is not None and found.last.began > rounds.last.began  # type: ignore[union-attr]
         )
     assert len(looked) == 3
 
 
 async def test_what_recovery_looks_after_is_passed(shelf: Shelf, looked: list[str]) -> None:
-    """A file that is missing or being recorded is none of the patrol's."""
+    """A file that is missing or being recorded is none of the scrub's."""
     names = sorted(path.name for path in shelf.folder.glob("*.mp4"))
     (shelf.folder / names[0]).unlink()
-    async with patrolling(shelf, ScrubConfig()) as (_, storage):
+    async with scrubbing(shelf, ScrubConfig()) as (_, storage):
         assert (await storage.find(names[0])).state is SegmentState.MISSING
         growing = attrs.evolve(await storage.find(names[1]), state=SegmentState.OPEN)
         storage.growing(growing, 0)
-        async with open_scrub(FAST, storage, shelf.folder.parent / "state", Fanout()) as patrol:
-            rounds = await over(patrol)
+        async with open_scrub(FAST, storage, shelf.folder.parent / "state", Fanout()) as scrub:
+            rounds = await over(scrub)
     assert looked == [names[2]]
     assert rounds.last is not None
     assert rounds.last.files == 1
@@ -192,7 +192,7 @@ async def test_what_changes_while_it_is_read_is_no_problem(
         return inspect_recording(disk, path, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr("camd.storage.check.scrub.examine", slowly)
-    async with patrolling(shelf) as (patrol, storage):
+    async with scrubbing(shelf) as (scrub, storage):
         await reading.wait()
         assert storage.busy(await storage.find(name)) is FILE_LEASED
         segment = await storage.find(name)
@@ -200,7 +200,7 @@ async def test_what_changes_while_it_is_read_is_no_problem(
         await storage.note_replaced(name, made)
         (shelf.folder / name).unlink()
         go_on.set()
-        rounds = await over(patrol)
+        rounds = await over(scrub)
         assert storage.busy(segment) is None
         assert (await storage.find("other.mkv")).state is SegmentState.MISSING  # never written
     assert rounds.last is not None
@@ -211,11 +211,11 @@ async def test_a_book_that_cannot_be_written_costs_nothing_else(shelf: Shelf) ->
     """The round is made all the same; garbage in its place is no round."""
     state = shelf.folder.parent / "state"
     state.touch()
-    async with patrolling(shelf) as (patrol, _):
-        rounds = await over(patrol)
+    async with scrubbing(shelf) as (scrub, _):
+        rounds = await over(scrub)
     assert rounds.last is not None
     state.unlink()
     state.mkdir()
     (state / FILE).write_bytes(b"garbage")
-    async with patrolling(shelf) as (patrol, _):
-        assert (await over(patrol)).last is not None
+    async with scrubbing(shelf) as (scrub, _):
+        assert (await over(scrub)).last is not None

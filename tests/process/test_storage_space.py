@@ -136,7 +136,7 @@ async def test_a_volume_with_an_error_is_missing(stage: Stage) -> None:
     assert await stage.resample() is OK
 
 
-async def test_trouble_besides_the_volume_is_no_level(stage: Stage) -> None:
+async def test_problem_besides_the_volume_is_no_level(stage: Stage) -> None:
     """An index or a reserve that cannot be had costs no footage: the level stays what it is."""
 
     def prepare() -> None:

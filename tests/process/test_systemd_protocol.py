@@ -116,7 +116,7 @@ def test_a_notification_reaches_an_abstract_socket() -> None:
 
 
 @pytest.mark.parametrize("address", ["", "/nowhere/notify", "vsock:2:3", "@", "/" + "x" * 300])
-def test_a_notification_that_nobody_takes_is_no_trouble(address: str) -> None:
+def test_a_notification_that_nobody_takes_is_no_problem(address: str) -> None:
     """Outside systemd, or with a manager that is gone, notifying does nothing."""
     assert not systemd.notify("READY=1", {"NOTIFY_SOCKET": address})
 

@@ -158,7 +158,7 @@ class CameraWorld(Company, RuleBasedStateMachine):
         if offer is None:
             return
         meant = some(offer.devices, device)
-        holders = [seat.camera_id for seat in self.now.seats if seat.device == meant]
+        holders = [binding.camera_id for binding in self.now.bindings if binding.device == meant]
         if not any(self.shells[holder].session for holder in holders):  # else it is refused
             self.say(offer.camera_id, meant)
 
@@ -168,8 +168,10 @@ class CameraWorld(Company, RuleBasedStateMachine):
     def a_device_has_one_child_and_one_camera(self) -> None:
         nodes = [child.plugging.device.node for child in self.world.children]
         assert len(set(nodes)) == len(nodes), "two children on one node"
-        seated = [seat.device.plugged for seat in self.now.seats if seat.device is not None]
-        assert len(set(seated)) == len(seated), "two cameras on one device"
+        bound = [
+            binding.device.plugged for binding in self.now.bindings if binding.device is not None
+        ]
+        assert len(set(bound)) == len(bound), "two cameras on one device"
         assert {shell.child for shell in self.shells.values() if shell.child} == {
             *self.world.children
         }
@@ -179,7 +181,7 @@ class CameraWorld(Company, RuleBasedStateMachine):
     @invariant()
     def a_child_runs_on_its_cameras_device(self) -> None:
         for child in self.world.children:
-            device = self.shell(child).seat.device
+            device = self.shell(child).binding.device
             fits = device is not None and device.plugged == child.plugging.device.plugged
             assert child.told or fits, "it records what is another's"
 
@@ -191,19 +193,21 @@ class CameraWorld(Company, RuleBasedStateMachine):
             waits = shell.machine.state is CameraState.ABSENT and not shell.machine.present
             if shell.session and not told:
                 assert shell.child or shell.resting or waits, "nothing will go on"
-                assert not waits or shell.seat.device is None, "it waits for what is there"
+                assert not waits or shell.binding.device is None, "it waits for what is there"
 
     @invariant()
     def who_can_be_known_is_known(self) -> None:
-        seats = {
-            self.plugging(seat.device): seat.camera_id for seat in self.now.seats if seat.device
+        bindings = {
+            self.plugging(binding.device): binding.camera_id
+            for binding in self.now.bindings
+            if binding.device
         }
         for plugging in self.world.ports.values():
             looks = plugging.physical.looks
             alike = [o for o in self.owners.values() if o.physical.looks == looks]
             if is_unique(plugging.physical) and len(alike) < 2:  # it was a gate's, and went
-                assert plugging in seats, "a camera with its own serial number has no seat"
-                assert self.owners[seats[plugging]] in alike
+                assert plugging in bindings, "a camera with its own serial number has no seat"
+                assert self.owners[bindings[plugging]] in alike
 
     # --- the world heals ----------------------------------------------------------------------
 
@@ -216,11 +220,11 @@ class CameraWorld(Company, RuleBasedStateMachine):
         homes = self.put_back()
         self.look()
         for camera_id, (port, at_home) in homes.items():
-            seats = {seat.camera_id: seat.device for seat in self.now.seats}
+            bindings = {binding.camera_id: binding.device for binding in self.now.bindings}
             device = self.world.ports[port].device
             if at_home:
-                assert seats[CameraId(camera_id)] == device, "not recognised where it always was"
-            elif seats.get(CameraId(camera_id)) != device:
+                assert bindings[CameraId(camera_id)] == device, "not recognised where it always was"
+            elif bindings.get(CameraId(camera_id)) != device:
                 self.say(camera_id, device)
         self.settle_down()
         for camera_id in homes:

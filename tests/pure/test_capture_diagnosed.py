@@ -53,8 +53,8 @@ class Somebody:
 )
 def test_a_busy_camera_has_a_holder(found: Found, message: str, suggestion: str) -> None:
     """Its name where this user may see it, else how to learn it."""
-    trouble = explain(t.BUSY, DiagnosisFacts(present=True, holders=found), NODE)
-    assert (trouble.message, trouble.suggestion) == (message, suggestion)
+    problem = explain(t.BUSY, DiagnosisFacts(present=True, holders=found), NODE)
+    assert (problem.message, problem.suggestion) == (message, suggestion)
 
 
 @pytest.mark.parametrize(
@@ -69,13 +69,13 @@ def test_a_busy_camera_has_a_holder(found: Found, message: str, suggestion: str)
 )
 def test_how_to_get_access_is_said(access: AccessLike, words: str) -> None:
     """The command fits the node: its group, its mode, the service's unit."""
-    trouble = explain(t.NO_PERMISSION, DiagnosisFacts(present=True, access=access), NODE)
-    assert words in trouble.suggestion
-    assert trouble.suggestion.endswith(".")
-    assert attrs.evolve(trouble, suggestion="") == attrs.evolve(t.NO_PERMISSION, suggestion="")
+    problem = explain(t.NO_PERMISSION, DiagnosisFacts(present=True, access=access), NODE)
+    assert words in problem.suggestion
+    assert problem.suggestion.endswith(".")
+    assert attrs.evolve(problem, suggestion="") == attrs.evolve(t.NO_PERMISSION, suggestion="")
 
 
 def test_what_nobody_found_out_changes_nothing() -> None:
     """Without facts the trouble stays as FFmpeg told it."""
     for row in t.TABLE:
-        assert explain(row.trouble, DiagnosisFacts(), NODE) == row.trouble
+        assert explain(row.problem, DiagnosisFacts(), NODE) == row.problem

@@ -93,7 +93,7 @@ def test_the_table_is_total() -> None:
 @pytest.mark.parametrize("event", ["finished", "failed", "vanished"])
 def test_a_child_that_was_told_to_end_leaves_an_unwanted_camera_idle(event: str) -> None:
     """Nothing is left of it: no failures, no trouble, no timer."""
-    before = CaptureState(CameraState.STOPPING, failures=3, trouble=STALLED)
+    before = CaptureState(CameraState.STOPPING, failures=3, problem=STALLED)
     assert step(before, EVENTS[event]) == (CaptureState(), ())
 
 
@@ -101,26 +101,26 @@ def test_a_stalled_child_is_replaced_after_a_rest() -> None:
     """Its end is a failure: the next one does not come at once."""
     machine = CaptureState(CameraState.STREAMING, wanted=True)
     machine, actions = step(machine, EVENTS["stalled"])
-    assert (actions, machine.trouble) == ((CaptureAction.TERMINATE,), STALLED)
+    assert (actions, machine.problem) == ((CaptureAction.TERMINATE,), STALLED)
     machine, actions = step(machine, EVENTS["finished"])
     assert (machine.state, machine.failures, actions) == (
         CameraState.RESTING,
         1,
         (CaptureAction.REST,),
     )
-    assert machine.trouble == STALLED
+    assert machine.problem == STALLED
 
 
 def test_a_child_that_does_not_die_is_shown() -> None:
     """Whoever looks at a camera that cannot be stopped reads why."""
     machine, _ = step(CaptureState(CameraState.STREAMING, wanted=True), EVENTS["unwanted"])
     machine, actions = step(machine, m.ChildStalled(STALLED))
-    assert (machine.state, machine.trouble, actions) == (CameraState.STOPPING, STALLED, ())
+    assert (machine.state, machine.problem, actions) == (CameraState.STOPPING, STALLED, ())
 
 
-def test_a_fragment_clears_the_trouble_but_not_the_failures() -> None:
+def test_a_fragment_clears_the_problem_but_not_the_failures() -> None:
     """A camera that delivers one fragment and fails again must not be restarted at full speed."""
-    before = CaptureState(CameraState.STARTING, wanted=True, failures=4, trouble=BROKEN)
+    before = CaptureState(CameraState.STARTING, wanted=True, failures=4, problem=BROKEN)
     after, _ = step(before, EVENTS["fragment"])
     assert after == CaptureState(CameraState.STREAMING, wanted=True, failures=4)
     assert step(after, EVENTS["settled"])[0].failures == 0
@@ -167,12 +167,12 @@ def test_a_stream_that_never_began_is_not_asked_twice_at_once() -> None:
 def test_a_child_that_waits_says_so_and_lives() -> None:
     """A source that is alive is neither ended nor counted as a failure."""
     machine, actions = step(CaptureState(CameraState.STARTING, wanted=True), EVENTS["waits"])
-    assert (machine.state, machine.trouble, actions) == (CameraState.STARTING, STALLED, ())
+    assert (machine.state, machine.problem, actions) == (CameraState.STARTING, STALLED, ())
     machine, _ = step(machine, EVENTS["fragment"])
-    assert (machine.trouble, machine.failures) == (None, 0)
+    assert (machine.problem, machine.failures) == (None, 0)
 
 
-def test_the_last_trouble_is_kept_until_the_camera_works_or_is_another_one() -> None:
+def test_the_last_problem_is_kept_until_the_camera_works_or_is_another_one() -> None:
     """A camera that nobody needs any more still tells why it did not deliver."""
     machine = CaptureState(CameraState.STARTING, wanted=True)
     for event in ("failed", "unwanted", "wanted"):
@@ -183,7 +183,7 @@ def test_the_last_trouble_is_kept_until_the_camera_works_or_is_another_one() -> 
     assert idle.past is None
 
 
-LOST = CaptureState(CameraState.ABSENT, wanted=True, present=False, trouble=GONE)
+LOST = CaptureState(CameraState.ABSENT, wanted=True, present=False, problem=GONE)
 
 
 def test_a_camera_without_a_device_waits_for_one_and_does_not_try() -> None:

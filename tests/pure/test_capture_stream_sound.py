@@ -30,12 +30,12 @@ def test_an_unknown_codec_is_left_out_and_told() -> None:
 
 @pytest.mark.parametrize("trouble", [SOUND_MISSING, UNKNOWN, CRASHED])
 def test_a_child_that_delivered_nothing_with_sound_is_followed_by_one_without(
-    trouble: Problem,
+    problem: Problem,
 ) -> None:
     """When that one delivers, sound is left out with a warning, and tried again later."""
     sound = StreamSound(True)
     assert sound.choose(SOUND, 0.0)
-    assert sound.suspect(trouble, delivered=False)
+    assert sound.suspect(problem, delivered=False)
     assert not sound.choose(SOUND, 1.0)
     sound.learn(2.0, delivered=True)
     assert "Recorded without sound" in sound.warning

@@ -27,19 +27,19 @@ def listing(
 ) -> tuple[DeviceListing, Config]:
     """Look at a machine in which these devices are plugged in."""
     found = assign(devices, known, entries)
-    seated = {seat.device: seat for seat in found.seats if seat.device is not None}
+    bound = {binding.device: binding for binding in found.bindings if binding.device is not None}
     listed = [
         ListedDevice(
             device,
-            seated[device].camera_id if device in seated else None,
+            bound[device].camera_id if device in bound else None,
             None,
-            seated[device].reason if device in seated else "nobody knows",
+            bound[device].reason if device in bound else "nobody knows",
             (),
             holders,
         )
         for device in devices
     ]
-    return DeviceListing(tuple(listed), found.seats, "by hand"), Config(cameras=entries)
+    return DeviceListing(tuple(listed), found.bindings, "by hand"), Config(cameras=entries)
 
 
 def test_a_camera_that_is_there_says_how_it_is_recorded() -> None:
@@ -62,7 +62,7 @@ def test_a_wish_that_the_camera_cannot_fulfil_is_a_problem_with_what_is_possible
 @pytest.mark.parametrize(
     ("device", "grade"), [(denied(A1), Grade.PROBLEM), (usb_camera(5, port="1"), Grade.WARNING)]
 )
-def test_trouble_comes_with_advice(device: Device, grade: Grade) -> None:
+def test_problem_comes_with_advice(device: Device, grade: Grade) -> None:
     """What may not be opened has to be mended; what is not plugged in may come."""
     (finding, *_) = judge_devices(*listing(device, entries=(entry("gate", serial="A1"),)))
     assert (finding.subject, finding.grade) == ("camera gate", grade)

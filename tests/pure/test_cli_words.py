@@ -225,9 +225,9 @@ def test_progress_is_one_line_that_also_says_when_nothing_is_written() -> None:
             "14:30:00 UTC  storage  [red]blocked[/]  91.2 % used  Storage space",
         ),
         (
-            "patrol_update",
+            "scrub_update",
             {"status": "ERROR", "filename": "a.mp4", "message": "a.mp4 is not what was recorded"},
-            "14:30:00 UTC  patrol  [red]ERROR[/]  a.mp4 is not what was recorded",
+            "14:30:00 UTC  scrub  [red]ERROR[/]  a.mp4 is not what was recorded",
         ),
         ("something_new", {}, "14:30:00 UTC  something_new"),
     ],

@@ -58,7 +58,7 @@ def test_an_entry_without_a_source_is_the_camera_that_gets_its_number() -> None:
         "camera0": "video0",
     }
     assert machine.has(usb_camera(0, port="1"), usb_camera(1, port="2"))["camera1"] == "video1"
-    assert "camd adopt door" in machine.trouble("door").suggestion
+    assert "camd adopt door" in machine.problem("door").suggestion
 
 
 def test_without_discovery_only_configured_cameras_have_seats() -> None:
@@ -90,9 +90,9 @@ def test_a_reboot_that_renumbers_the_nodes_changes_nothing() -> None:
     """Serial number, port and bus address are the same after a reboot; nodes are not."""
     machine = Machine()
     machine.has(usb_camera(0, serial="A"), usb_camera(1, port="2"), vivid(2, 0))
-    seats = machine.has(vivid(0, 0), usb_camera(1, serial="A"), usb_camera(2, port="2"))
-    assert seats == {"camera0": "video1", "camera1": "video2", "camera2": "video0"}
-    rungs = [machine.rung(camera_id) for camera_id in seats]
+    bindings = machine.has(vivid(0, 0), usb_camera(1, serial="A"), usb_camera(2, port="2"))
+    assert bindings == {"camera0": "video1", "camera1": "video2", "camera2": "video0"}
+    rungs = [machine.rung(camera_id) for camera_id in bindings]
     assert rungs == [MatchedBy.SERIAL, MatchedBy.PORT, MatchedBy.PATH]
     assert machine.told == []
 
@@ -110,8 +110,8 @@ def test_two_cameras_that_swap_their_ports_keep_their_numbers() -> None:
     """Unique serial numbers win over ports; nothing is alarming about it."""
     machine = Machine()
     machine.has(usb_camera(0, port="1", serial="A"), usb_camera(1, port="2", serial="B"))
-    seats = machine.has(usb_camera(0, port="1", serial="B"), usb_camera(1, port="2", serial="A"))
-    assert seats == {"camera0": "video1", "camera1": "video0"}
+    bindings = machine.has(usb_camera(0, port="1", serial="B"), usb_camera(1, port="2", serial="A"))
+    assert bindings == {"camera0": "video1", "camera1": "video0"}
 
 
 @pytest.mark.parametrize("serial", ["", "SN0001"])
@@ -119,10 +119,10 @@ def test_twins_are_told_apart_by_their_ports(serial: str) -> None:
     """Cameras without serial number, or with the same one, are known by where they are."""
     machine = Machine()
     machine.has(usb_camera(0, port="1", serial=serial), usb_camera(1, port="2", serial=serial))
-    seats = machine.has(
+    bindings = machine.has(
         usb_camera(0, port="2", serial=serial), usb_camera(1, port="1", serial=serial)
     )
-    assert seats == {"camera0": "video1", "camera1": "video0"}
+    assert bindings == {"camera0": "video1", "camera1": "video0"}
     assert machine.rung("camera0") is MatchedBy.PORT
 
 
@@ -162,7 +162,7 @@ def test_twins_that_moved_are_not_guessed() -> None:
     moved = (usb_camera(0, port="3"), usb_camera(1, port="4"))
     assert machine.has(*moved) == {"camera0": "(ambiguous)", "camera1": "(ambiguous)"}
     assert without_camera(machine) == dict.fromkeys(["video0", "video1"], ("camera0", "camera1"))
-    assert "usb2-3" in machine.trouble("camera0").message
+    assert "usb2-3" in machine.problem("camera0").message
     assert machine.now.offered(CameraId("camera0")) == moved
     machine.adopt("camera0", moved[1])
     machine.adopt("camera1", moved[0])
@@ -173,8 +173,8 @@ def test_one_of_two_twins_in_a_third_port_may_be_a_new_one() -> None:
     """Whether it is the twin that was unplugged, or a third one, nobody can know."""
     machine = Machine()
     machine.has(usb_camera(0, port="1"), usb_camera(1, port="2"))
-    seats = machine.has(usb_camera(0, port="1"), usb_camera(1, port="3"))
-    assert seats == {"camera0": "video0", "camera1": "(ambiguous)"}
+    bindings = machine.has(usb_camera(0, port="1"), usb_camera(1, port="3"))
+    assert bindings == {"camera0": "video0", "camera1": "(ambiguous)"}
     machine.adopt("camera7", usb_camera(1, port="3"))
     assert machine.has(usb_camera(0, port="1"), usb_camera(1, port="3")) == {
         "camera0": "video0",
@@ -188,7 +188,7 @@ def test_virtual_cameras_are_known_by_their_bus_address() -> None:
     machine = Machine()
     machine.has(vivid(0, 0), vivid(1, 1))
     assert machine.has(vivid(3, 1), vivid(4, 0)) == {"camera0": "video4", "camera1": "video3"}
-    assert [seat.identity for seat in machine.now.seats] == [
+    assert [binding.identity for binding in machine.now.bindings] == [
         "platform:vivid-000",
         "platform:vivid-001",
     ]
@@ -261,11 +261,13 @@ def test_the_order_of_devices_plays_no_part(situation, random, auto: bool) -> No
     now = assign(second, known, entries, auto=auto)
     shuffled, mixed = random.sample(second, len(second)), random.sample(known, len(known))
     assert assign(shuffled, mixed, entries, auto=auto) == now
-    seated = [seat.device for seat in now.seats if seat.device is not None]
+    bound = [binding.device for binding in now.bindings if binding.device is not None]
     assert sorted(map(str, (d.node for d in now.devices))) == sorted(str(d.node) for d in second)
-    assert len({device.node for device in seated}) == len(seated)
-    assert len({seat.camera_id for seat in now.seats}) == len(now.seats)
-    assert all((seat.device is None) == (seat.trouble is not None) for seat in now.seats)
+    assert len({device.node for device in bound}) == len(bound)
+    assert len({binding.camera_id for binding in now.bindings}) == len(now.bindings)
+    assert all(
+        (binding.device is None) == (binding.problem is not None) for binding in now.bindings
+    )
 
 
 @given(situations())
@@ -274,8 +276,8 @@ def test_what_is_decided_stays(situation) -> None:
     first, second, entries = situation
     now = assign(second, assign(first, (), entries).known, entries)
     again = assign(second, now.known, entries)
-    seats = {seat.camera_id: seat.device for seat in now.seats}
-    assert {seat.camera_id: seat.device for seat in again.seats} == seats
+    bindings = {binding.camera_id: binding.device for binding in now.bindings}
+    assert {binding.camera_id: binding.device for binding in again.bindings} == bindings
     assert again.known == now.known
 
 

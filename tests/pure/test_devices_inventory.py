@@ -79,7 +79,7 @@ def test_what_answered_is_not_asked_again() -> None:
     assert inventory.see(scene(0, 1)) == []
 
 
-@pytest.mark.parametrize("answer", [NodeAnswer(trouble=BUSY), NodeAnswer(gone=True)])
+@pytest.mark.parametrize("answer", [NodeAnswer(problem=BUSY), NodeAnswer(gone=True)])
 def test_what_was_refused_is_asked_at_the_next_look(answer: NodeAnswer) -> None:
     """A refusal need not last: the next look asks again, and the answer replaces the trouble."""
     inventory = Inventory(DEV)
@@ -90,7 +90,7 @@ def test_what_was_refused_is_asked_at_the_next_look(answer: NodeAnswer) -> None:
     assert again == job
     assert inventory.devices == before  # the trouble stays until the answer is there
     answered(inventory, again, NodeAnswer(CAPABLE))
-    assert one(inventory).trouble is None
+    assert one(inventory).problem is None
     assert one(inventory).capabilities == CAPABLE
 
 
@@ -132,35 +132,35 @@ def test_an_answer_of_a_former_life_is_nobodys() -> None:
     assert one(inventory).plugged == new.plugged
 
 
-def test_a_node_that_hangs_is_in_trouble_until_it_answers() -> None:
+def test_a_node_that_hangs_is_in_problem_until_it_answers() -> None:
     """It is listed as hung, asked no second time, and its late answer is used."""
     inventory = Inventory(DEV)
     (job,) = inventory.see(scene(0))
     assert inventory.know(job, FACTS) is None
     inventory.lose_patience(job)
-    assert one(inventory).trouble == hung()
+    assert one(inventory).problem == hung()
     assert one(inventory).capabilities is None
     assert inventory.settled
     assert inventory.see(scene(0)) == []
     assert inventory.ask_again("video0") == (job, False)
     inventory.hear(job, NodeAnswer(CAPABLE))
-    assert one(inventory).trouble is None
+    assert one(inventory).problem is None
     assert one(inventory).capabilities == CAPABLE
 
 
-def test_a_trouble_stays_while_a_second_question_hangs() -> None:
+def test_a_problem_stays_while_a_second_question_hangs() -> None:
     """A camera that refuses slowly has one trouble, not two in turns."""
     inventory = Inventory(DEV)
     (job,) = inventory.see(scene(0))
-    answered(inventory, job, NodeAnswer(trouble=BUSY))
+    answered(inventory, job, NodeAnswer(problem=BUSY))
     assert inventory.see(scene(0)) == [job]
     assert not inventory.lose_patience(job)
-    assert one(inventory).trouble == BUSY
-    answered(inventory, job, NodeAnswer(trouble=BUSY))
-    assert one(inventory).trouble == BUSY
+    assert one(inventory).problem == BUSY
+    answered(inventory, job, NodeAnswer(problem=BUSY))
+    assert one(inventory).problem == BUSY
 
 
-@pytest.mark.parametrize("answer", [NodeAnswer(trouble=BUSY), None])
+@pytest.mark.parametrize("answer", [NodeAnswer(problem=BUSY), None])
 def test_only_plausible_nodes_are_listed_without_capabilities(answer: NodeAnswer | None) -> None:
     """A metadata node that hangs or is refused is not shown as a camera."""
     inventory = Inventory(DEV)
@@ -174,7 +174,7 @@ def test_only_plausible_nodes_are_listed_without_capabilities(answer: NodeAnswer
     assert inventory.settled
 
 
-def test_capabilities_outlive_a_trouble() -> None:
+def test_capabilities_outlive_a_problem() -> None:
     """A camera that could be asked before and cannot now is listed with both."""
     inventory = Inventory(DEV)
     (job,) = inventory.see(scene(0))
@@ -182,8 +182,8 @@ def test_capabilities_outlive_a_trouble() -> None:
     again, fresh = inventory.ask_again("video0")
     assert again == job
     assert fresh
-    answered(inventory, job, NodeAnswer(trouble=BUSY))
-    assert one(inventory).trouble == BUSY
+    answered(inventory, job, NodeAnswer(problem=BUSY))
+    assert one(inventory).problem == BUSY
     assert one(inventory).capabilities == CAPABLE
 
 
@@ -260,7 +260,7 @@ STEPS = st.lists(
 def test_no_life_is_asked_twice_at_a_time(steps: list[tuple[str, object]]) -> None:
     """Whatever comes in whatever order: one question per life, growing counters, one entry each."""
     inventory, open_jobs, asked = Inventory(DEV), list[QueryJob](), set[int]()
-    answers = {"yes": NodeAnswer(CAPABLE), "no": NodeAnswer(), "busy": NodeAnswer(trouble=BUSY)}
+    answers = {"yes": NodeAnswer(CAPABLE), "no": NodeAnswer(), "busy": NodeAnswer(problem=BUSY)}
     for kind, what in steps:
         if kind == "see":
             assert isinstance(what, list)
@@ -330,7 +330,7 @@ def test_errors_are_told_apart() -> None:
 )
 def test_a_want_of_permission_comes_with_its_remedy(access: NodeAccess, remedy: str) -> None:
     """What to do depends on who we are, where we run, and whom the node admits."""
-    trouble = denied("/dev/video0", access)
-    assert trouble.cause == "no_permission"
-    assert trouble.ledger_cause is Cause.NO_PERMISSION
-    assert trouble.suggestion == remedy
+    problem = denied("/dev/video0", access)
+    assert problem.cause == "no_permission"
+    assert problem.ledger_cause is Cause.NO_PERMISSION
+    assert problem.suggestion == remedy

@@ -24,14 +24,14 @@ def test_another_camera_at_a_known_port_raises_the_alarm() -> None:
     machine = Machine()
     machine.has(usb_camera(0, serial="A"))
     assert machine.has(usb_camera(0, serial="B")) == {"camera0": "(swapped)", "camera1": "video0"}
-    trouble = machine.trouble("camera0")
-    assert trouble.ledger_cause is Cause.CAMERA_SWAPPED
-    assert "usb:0c45:6366:A" in trouble.message
-    assert "usb:0c45:6366:B" in trouble.message
-    assert "camd adopt camera0" in trouble.suggestion
+    problem = machine.problem("camera0")
+    assert problem.ledger_cause is Cause.CAMERA_SWAPPED
+    assert "usb:0c45:6366:A" in problem.message
+    assert "usb:0c45:6366:B" in problem.message
+    assert "camd adopt camera0" in problem.suggestion
     assert machine.has(usb_camera(0, serial="B"))["camera0"] == "(swapped)"
-    seats = machine.has(usb_camera(0, serial="A"))
-    assert seats == {"camera0": "video0", "camera1": "(swapped)"}
+    bindings = machine.has(usb_camera(0, serial="A"))
+    assert bindings == {"camera0": "video0", "camera1": "(swapped)"}
 
 
 def test_a_stranger_without_serial_number_gets_no_number_where_an_alarm_stands() -> None:
@@ -72,16 +72,16 @@ def test_a_camera_of_its_own_is_not_taken_over() -> None:
     """swap = "accept" is for strangers: a known camera in another's port stays itself."""
     machine = Machine(entry("camera0", swap="accept"))
     machine.has(usb_camera(0, port="1", serial="A"), usb_camera(1, port="2", serial="B"))
-    seats = machine.has(usb_camera(0, port="1", serial="B"))
-    assert seats == {"camera0": "(swapped)", "camera1": "video0"}
+    bindings = machine.has(usb_camera(0, port="1", serial="B"))
+    assert bindings == {"camera0": "(swapped)", "camera1": "video0"}
 
 
 def test_what_may_be_another_absent_camera_is_not_accepted() -> None:
     """One of two twins without number stands in a third one's port: nobody knows which."""
     machine = Machine(entry("door", port="1-3", swap="accept"))
     machine.has(*[usb_camera(n, port=str(n)) for n in (1, 2)], usb_camera(3, port="3", serial="A"))
-    seats = machine.has(usb_camera(1, port="3"))
-    assert seats == {"door": "(swapped)", "camera0": "(ambiguous)", "camera1": "(ambiguous)"}
+    bindings = machine.has(usb_camera(1, port="3"))
+    assert bindings == {"door": "(swapped)", "camera0": "(ambiguous)", "camera1": "(ambiguous)"}
 
 
 # --- the configuration --------------------------------------------------------------------
@@ -91,8 +91,8 @@ def test_a_node_designates_the_camera_that_is_there_at_the_first_sight() -> None
     """Its settings follow the camera and not the node."""
     machine = Machine(entry("door", path=Path("/dev/video0")))
     machine.has(usb_camera(0, serial="A"), usb_camera(1, port="2", serial="B"))
-    seats = machine.has(usb_camera(1, serial="A"), usb_camera(0, port="2", serial="B"))
-    assert seats == {"door": "video1", "camera0": "video0"}
+    bindings = machine.has(usb_camera(1, serial="A"), usb_camera(0, port="2", serial="B"))
+    assert bindings == {"door": "video1", "camera0": "video0"}
 
 
 def test_a_link_by_id_with_two_owners_is_ambiguous_until_a_port_is_remembered() -> None:
@@ -100,7 +100,7 @@ def test_a_link_by_id_with_two_owners_is_ambiguous_until_a_port_is_remembered() 
     twins = (usb_camera(0, port="1"), usb_camera(1, port="2"))
     machine = Machine(entry("door", path=BY_ID))
     assert machine.has(*twins) == {"door": "(ambiguous)"}
-    assert f"v4l2:port={CONTROLLER}1" in machine.trouble("door").suggestion
+    assert f"v4l2:port={CONTROLLER}1" in machine.problem("door").suggestion
     machine = Machine(entry("door", path=BY_ID))
     assert machine.has(twins[1]) == {"door": "video1"}
     assert machine.has(*twins) == {"door": "video1", "camera0": "video0"}
@@ -115,7 +115,7 @@ def test_a_serial_number_in_the_configuration_is_that_camera_and_no_other() -> N
     assert machine.has(twins[0])["door"] == "video0"
     assert machine.has(*twins)["door"] == "video0"
     assert machine.has(usb_camera(0, port="1", serial="C"))["door"] == "(swapped)"
-    assert "correct its source" in machine.trouble("door").suggestion
+    assert "correct its source" in machine.problem("door").suggestion
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_two_entries_that_mean_one_device_do_not_share_it() -> None:
     entries = (entry("door", serial="A"), entry("gate", path=Path("/dev/video0")))
     machine = Machine(*entries)
     assert machine.has(usb_camera(0, serial="A")) == {"door": "video0", "gate": "(taken)"}
-    assert "door" in machine.trouble("gate").message
+    assert "door" in machine.problem("gate").message
 
 
 def test_an_adopted_device_is_not_taken_back_by_an_entry() -> None:

@@ -100,14 +100,14 @@ def test_what_is_no_v4l2_node_is_no_camera() -> None:
 
 
 @pytest.mark.parametrize("number", [errno.ENOENT, errno.EACCES, errno.EBUSY])
-def test_trouble_with_opening_goes_up_as_it_is(number: int) -> None:
+def test_problem_with_opening_goes_up_as_it_is(number: int) -> None:
     """With the file's name, by which it can be told from trouble with a call."""
     with pytest.raises(OSError, match=r".") as caught:
         capabilities(FakeDriver(gone=number))
     assert (caught.value.errno, caught.value.filename) == (number, str(NODE))
 
 
-def test_trouble_with_a_call_goes_up_and_the_node_is_closed() -> None:
+def test_problem_with_a_call_goes_up_and_the_node_is_closed() -> None:
     """A camera that goes away in the middle of the list is not one with a short list."""
     driver = webcam()
     driver.control("Zoom Motor").unreadable = errno.ENODEV

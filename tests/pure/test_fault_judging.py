@@ -110,7 +110,7 @@ def _line(moment: float, camera: str = "camera0", **facts: object) -> dict[str, 
     return {"k": "camera", "t": moment, "c": camera, **words, **health, **facts}
 
 
-def test_troubles_and_health_are_read_from_what_was_told() -> None:
+def test_problems_and_health_are_read_from_what_was_told() -> None:
     """Each trouble once, with the time that it took; health only while it records."""
     words = {"message": "No pictures come", "suggestion": "Check the cabling."}
     lines = [

@@ -234,12 +234,12 @@ def test_log_lines_carry_their_level(line, message):
 )
 def test_what_ffmpeg_said_last_becomes_a_cause(lines, code, cause):
     """Both versions' words lead to the same cause; no message names a device or a secret."""
-    trouble = classify([LogLine("error", line) for line in lines], code)
-    assert trouble.cause == cause
-    assert trouble.message
-    assert trouble.suggestion
-    assert "/dev" not in trouble.message
-    assert "a:b@" not in trouble.message
+    problem = classify([LogLine("error", line) for line in lines], code)
+    assert problem.cause == cause
+    assert problem.message
+    assert problem.suggestion
+    assert "/dev" not in problem.message
+    assert "a:b@" not in problem.message
 
 
 def test_a_camera_that_goes_is_ledgered_as_lost():

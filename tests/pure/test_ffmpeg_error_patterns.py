@@ -222,8 +222,8 @@ CASES = {
 )
 def test_every_version_s_words_are_understood(cause: str, ledger: Cause, lines: list[str]) -> None:
     """The same fault has the same cause and ledger entry, whichever FFmpeg tells of it."""
-    trouble = classify([parse_line(line) for line in lines], 0)
-    assert (trouble.cause, trouble.ledger_cause) == (cause, ledger)
+    problem = classify([parse_line(line) for line in lines], 0)
+    assert (problem.cause, problem.ledger_cause) == (cause, ledger)
 
 
 def test_a_node_that_is_no_camera_is_told_from_a_format_that_is_not_offered() -> None:
@@ -257,9 +257,9 @@ def test_a_damaged_picture_is_not_why_a_camera_ended(line: str) -> None:
 @pytest.mark.parametrize(("code", "cause"), [(-9, "killed"), (-15, "killed"), (-11, "crashed")])
 def test_a_signal_is_not_explained_by_older_words(code: int, cause: str) -> None:
     """Who is killed says nothing about it; what was said before is not the reason."""
-    trouble = classify([parse_line("[error] x: Connection refused")], code)
-    assert trouble.cause == cause
-    assert str(-code) in trouble.message
+    problem = classify([parse_line("[error] x: Connection refused")], code)
+    assert problem.cause == cause
+    assert str(-code) in problem.message
 
 
 def test_a_source_that_cannot_be_described_says_why() -> None:
@@ -277,16 +277,16 @@ def test_words_that_nobody_knows_name_no_device() -> None:
 
 
 def _all() -> list[Problem]:
-    return [*(row.trouble for row in TABLE), *NOTICED]
+    return [*(row.problem for row in TABLE), *NOTICED]
 
 
-@pytest.mark.parametrize("trouble", _all(), ids=lambda trouble: trouble.cause)
-def test_every_trouble_says_what_to_do(trouble: Problem) -> None:
+@pytest.mark.parametrize("trouble", _all(), ids=lambda problem: problem.cause)
+def test_every_problem_says_what_to_do(problem: Problem) -> None:
     """A message without a full stop, a suggestion with one, and a cause of one small word."""
-    assert trouble.cause.replace("_", "").islower()
-    assert trouble.message[0].isupper()
-    assert trouble.message[-1] != "."
-    assert trouble.suggestion[-1] == "."
+    assert problem.cause.replace("_", "").islower()
+    assert problem.message[0].isupper()
+    assert problem.message[-1] != "."
+    assert problem.suggestion[-1] == "."
 
 
 def test_what_ends_a_child_is_not_said_in_passing() -> None:

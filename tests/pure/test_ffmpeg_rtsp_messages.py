@@ -20,7 +20,7 @@ from camd.model import Cause, Problem
 ADDRESS = RtspAddress("10.0.0.9", 554, "rtsp://10.0.0.9:554/x", tls=False, with_credentials=True)
 
 
-def trouble(cause: str) -> Problem:
+def problem(cause: str) -> Problem:
     """Make a trouble as FFmpeg's words give it."""
     return Problem(cause, "Something", "Do something.", Cause.SOURCE_UNREACHABLE)
 
@@ -55,7 +55,7 @@ def test_any_bytes_are_an_answer(data: bytes) -> None:
     """A server may say what it likes, and is explained all the same."""
     answer = read_answer("OPTIONS", data, timed_out=False)
     for cause in ("no_stream", "unauthorised", "timed_out"):
-        assert explain(trouble(cause), ADDRESS, RtspFindings((answer,))).message
+        assert explain(problem(cause), ADDRESS, RtspFindings((answer,))).message
 
 
 def refused(*challenges: str) -> RtspFindings:
@@ -78,7 +78,7 @@ def refused(*challenges: str) -> RtspFindings:
 )
 def test_a_digest_that_ffmpeg_lacks_is_named(challenges: tuple[str, ...], cause: str) -> None:
     """As long as one of the ways that are offered is known, the password was wrong."""
-    found = explain(trouble("unauthorised"), ADDRESS, refused(*challenges))
+    found = explain(problem("unauthorised"), ADDRESS, refused(*challenges))
     assert found.cause == cause
 
 
@@ -95,14 +95,14 @@ def test_a_digest_that_ffmpeg_lacks_is_named(challenges: tuple[str, ...], cause:
 )
 def test_a_stranger_is_called_what_it_is(answer: RtspResponse, cause: str, words: str) -> None:
     """Each kind of answer has its own cause and words."""
-    found = explain(trouble("no_stream"), ADDRESS, RtspFindings((answer,)))
+    found = explain(problem("no_stream"), ADDRESS, RtspFindings((answer,)))
     assert (found.cause, words in found.message) == (cause, True)
 
 
 def test_a_certificate_names_the_key_that_takes_it() -> None:
     """What OpenSSL says is in the message; what to do about it in the suggestion."""
     found = explain(
-        trouble("tls_failed"), ADDRESS, RtspFindings(certificate="certificate has expired")
+        problem("tls_failed"), ADDRESS, RtspFindings(certificate="certificate has expired")
     )
     assert "has expired" in found.message
     assert "tls_verify = false" in found.suggestion

@@ -21,7 +21,7 @@ from camd.mp4.h26x.parameter_sets import (
     read_sequence,
     walk,
 )
-from camd.mp4.h26x.sample_entry import contradiction, header_trouble, header_with, read_header
+from camd.mp4.h26x.sample_entry import contradiction, header_problem, header_with, read_header
 
 # Made by libx264 for 318x178.
 H264 = bytes.fromhex("6742c00bda05067a88c05a8081012000000300200000030281e28554")
@@ -111,7 +111,7 @@ def test_any_header_is_read_or_refused(config: bytes, kinds: tuple[bytes, bytes]
     with contextlib.suppress(MediaError):
         header = read_header(entry)
         assert header is not None
-        header_trouble(header)
+        header_problem(header)
         contradiction(header, (H264,))
         header_with(entry, (H264,))
 

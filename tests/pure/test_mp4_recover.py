@@ -28,7 +28,7 @@ def _written(synced_after: int = 0) -> tuple[bytes, list[int]]:
     return data, ends
 
 
-def _survey(data: bytes) -> InterruptedSegment | None:
+def _monitor(data: bytes) -> InterruptedSegment | None:
     return read_interrupted(lambda at, size: data[at : at + size], len(data))
 
 
@@ -46,7 +46,7 @@ def test_a_file_cut_anywhere_keeps_every_whole_fragment(data: st.DataObject) -> 
     file, ends = _written()
     cut = data.draw(st.integers(len(SegmentIndex(INIT, FRAGMENTS[0], WHO).header), len(file)))
     whole = sum(end <= cut for end in ends)
-    found = _survey(file[:cut])
+    found = _monitor(file[:cut])
     if whole == 0:
         assert found is None
         return
@@ -73,7 +73,7 @@ def test_damage_behind_the_last_sync_is_found(data: st.DataObject) -> None:
     damaged = file[:at] + bytes(len(file[at : at + size])) + file[at + size :]
     if damaged == file:
         return
-    found = _survey(damaged)
+    found = _monitor(damaged)
     hit = next(number for number, end in enumerate(ends) if at < end)
     # Zeros over bytes that are zero anyway may begin the damage later, never earlier.
     assert (found.fragments if found else 0) >= hit
@@ -102,7 +102,7 @@ def test_an_index_that_was_appended_but_not_switched_on_is_cut_off() -> None:
     file, ends = _written()
     sealed = sealed_like_written(COUNT)
     half = file + sealed[ends[-1] :]
-    found = _survey(half)
+    found = _monitor(half)
     assert found is not None
     assert (found.fragments, found.torn_bytes) == (COUNT, len(half) - len(file))
     assert _sealed(half, found) == sealed
@@ -115,7 +115,7 @@ def test_any_bytes_end_or_raise(garbage: bytes, at: int) -> None:
     at %= len(file)
     damaged = file[:at] + garbage + file[at + len(garbage) :]
     try:
-        found = _survey(damaged)
+        found = _monitor(damaged)
     except MediaError:
         return
     assert found is None or found.whole_bytes <= len(damaged)
@@ -123,14 +123,14 @@ def test_any_bytes_end_or_raise(garbage: bytes, at: int) -> None:
 
 def test_a_file_without_a_fragment_has_nothing_to_recover() -> None:
     """A segment that was created and never filled is no recording."""
-    assert _survey(SegmentIndex(INIT, FRAGMENTS[0], WHO).header) is None
+    assert _monitor(SegmentIndex(INIT, FRAGMENTS[0], WHO).header) is None
 
 
 @pytest.mark.parametrize("data", [b"", b"\0" * 5000, b"not a film"])
 def test_foreign_files_are_told_apart(data: bytes) -> None:
     """A file that does not begin as a segment is not touched."""
     with pytest.raises(MediaError):
-        _survey(data)
+        _monitor(data)
 
 
 def test_the_check_box_costs_little() -> None:
@@ -147,7 +147,7 @@ def test_a_check_box_that_is_damaged_itself_vouches_for_nothing() -> None:
     for at in range(ends[2] - CHECK_SIZE, ends[2]):
         damaged = bytearray(file)
         damaged[at] ^= 1
-        found = _survey(bytes(damaged))
+        found = _monitor(bytes(damaged))
         assert found is not None
         assert found.fragments == 2, f"byte {at - ends[2]} of the box"
 
@@ -156,6 +156,6 @@ def test_a_free_box_of_somebody_else_vouches_for_nothing() -> None:
     """A free box of the same size, but without the mark, ends what is ours."""
     file, ends = _written(COUNT)
     at = ends[-1] - CHECK_SIZE + 8
-    found = _survey(file[:at] + b"abcd" + file[at + 4 :])
+    found = _monitor(file[:at] + b"abcd" + file[at + 4 :])
     assert found is not None
     assert found.fragments == COUNT - 1

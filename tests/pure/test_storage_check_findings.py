@@ -286,9 +286,9 @@ def test_what_is_uncovered_is_what_no_gap_has(
         ),
     ],
 )
-def test_index_and_journal_are_judged(trouble: str, journal: JournalFacts, wrong) -> None:
+def test_index_and_journal_are_judged(problem: str, journal: JournalFacts, wrong) -> None:
     """What cannot be read, is gone, or was shortened is said; a crash's torn line is harmless."""
-    assert faults(judge_index(trouble, journal, 3)) == wrong
+    assert faults(judge_index(problem, journal, 3)) == wrong
 
 
 def test_an_empty_folder_needs_neither_index_nor_journal() -> None:

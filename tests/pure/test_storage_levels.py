@@ -229,7 +229,7 @@ def test_every_level_but_ok_says_what_to_do(level: StorageLevel) -> None:
 
 
 @pytest.mark.parametrize("level", [*UNUSABLE, BLOCKED, CRITICAL])
-def test_a_volume_in_trouble_admits_nothing(level: StorageLevel) -> None:
+def test_a_volume_in_problem_admits_nothing(level: StorageLevel) -> None:
     """A start is refused with the code of the level."""
     with pytest.raises(Refusal) as refused:
         admit(status(level=level), SpaceNeed(1.0, 1.0))

@@ -1,4 +1,4 @@
-"""The patrol's book: due when it should be, remembered across restarts, and never in a hurry."""
+"""The scrub's book: due when it should be, remembered across restarts, and never in a hurry."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_an_interrupted_round_goes_on_as_it_was() -> None:
     "data", [b"", b"{", b"[]", b"null", b'{"current":5}', b'{"last":{"began":"noon"}}', b"\xff"]
 )
 def test_a_file_of_garbage_is_no_round(data: bytes) -> None:
-    """The patrol begins as if there had never been one."""
+    """The scrub begins as if there had never been one."""
     assert decode_progress(data) == ScrubProgress()
 
 
@@ -96,7 +96,7 @@ def test_damage_is_a_notification_of_its_own() -> None:
     """With the file, what is wrong with it, and what to do; it replaces no other one."""
     event = DamageFound("a.mp4", "hash", "is not what was recorded", "Put it back.")
     assert render(event) == (
-        "patrol_update",
+        "scrub_update",
         {
             "filename": "a.mp4",
             "status": "ERROR",

@@ -22,20 +22,24 @@ class Machine:
     def has(self, *devices: Device) -> dict[str, str]:
         """Plug exactly these devices in; return node or trouble of each camera."""
         self.now = assign(devices, self.now.known, self.entries, auto=self.auto)
-        return self.seats
+        return self.bindings
 
     @property
-    def seats(self) -> dict[str, str]:
+    def bindings(self) -> dict[str, str]:
         return {
-            seat.camera_id: seat.device.node.name if seat.device else f"({seat.trouble.cause})"
-            for seat in self.now.seats
+            binding.camera_id: binding.device.node.name
+            if binding.device
+            else f"({binding.problem.cause})"
+            for binding in self.now.bindings
         }
 
     def rung(self, camera_id: str) -> MatchedBy | None:
-        return next(seat.rung for seat in self.now.seats if seat.camera_id == camera_id)
+        return next(binding.rung for binding in self.now.bindings if binding.camera_id == camera_id)
 
-    def trouble(self, camera_id: str) -> Problem:
-        return next(seat.trouble for seat in self.now.seats if seat.camera_id == camera_id)
+    def problem(self, camera_id: str) -> Problem:
+        return next(
+            binding.problem for binding in self.now.bindings if binding.camera_id == camera_id
+        )
 
     def adopt(self, camera_id: str, device: Device) -> None:
         known = adopt(self.now, CameraId(camera_id), device, self.entries)
@@ -48,4 +52,4 @@ class Machine:
 
 def without_camera(machine: Machine) -> dict[str, tuple[str, ...]]:
     """Return the devices that no camera has, with the cameras that they may be or replace."""
-    return {left.device.node.name: left.candidates for left in machine.now.unseated}
+    return {left.device.node.name: left.candidates for left in machine.now.unbound}

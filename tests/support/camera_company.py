@@ -45,25 +45,27 @@ class Company:
         """Survey, assign, and tell the cameras; judge every change of an owner."""
         before, self.adopted = self.now, adopted
         self.now = assign(self.world.devices, before.known, CONFIGURED)
-        ids = {seat.camera_id for seat in self.now.seats}
+        ids = {binding.camera_id for binding in self.now.bindings}
         for camera_id in self.shells.keys() - ids:  # its device got another id, as somebody said
             self.leave(self.shells[camera_id])
         kept = {known.camera_id for known in self.now.known}
         self.owners = {known: owner for known, owner in self.owners.items() if known in kept}
-        for seat in self.now.seats:
-            if seat.camera_id == "gate" and seat.device is not None:  # it takes what comes
-                plugging = self.plugging(seat.device)
+        for binding in self.now.bindings:
+            if binding.camera_id == "gate" and binding.device is not None:  # it takes what comes
+                plugging = self.plugging(binding.device)
                 assert plugging.port == "3"
                 self.owners["gate"] = Owner(plugging.physical, "3")
         spread = {known: owner for known, owner in self.owners.items() if known != adopted}
-        for seat in self.now.seats:
-            if seat.device is not None:
-                self.judge(seat.camera_id, self.plugging(seat.device), spread)
-            shell = self.shells.get(seat.camera_id)
+        for binding in self.now.bindings:
+            if binding.device is not None:
+                self.judge(binding.camera_id, self.plugging(binding.device), spread)
+            shell = self.shells.get(binding.camera_id)
             if shell is None:
-                self.shells[seat.camera_id] = Shell(seat.camera_id, self.world, self.leases, seat)
-            elif shell.offered != seat:
-                shell.mailbox.append(seat)
+                self.shells[binding.camera_id] = Shell(
+                    binding.camera_id, self.world, self.leases, binding
+                )
+            elif shell.offered != binding:
+                shell.mailbox.append(binding)
 
     def leave(self, shell: Shell) -> None:
         """End a camera that is no more; its child may take its time."""
@@ -78,7 +80,7 @@ class Company:
         new, port = plugging.physical, plugging.port
         if owner is None and camera_id.startswith("camera") and camera_id != self.adopted:
             missing = [i for i, o in spread.items() if o.physical.looks == new.looks]
-            missing = [i for i in missing if i != "gate" and not self.seated(i)]
+            missing = [i for i in missing if i != "gate" and not self.bound(i)]
             assert not missing, "a new number for what may be a known camera"
         if owner is not None and owner.physical is not new:
             assert owner.physical.looks == new.looks, "another camera under this name"
@@ -88,8 +90,10 @@ class Company:
             assert port == owner.port or alone, "guessed which of two it is"
         self.owners[camera_id] = Owner(new, port)
 
-    def seated(self, camera_id: str) -> bool:
-        return any(seat.camera_id == camera_id and seat.device for seat in self.now.seats)
+    def bound(self, camera_id: str) -> bool:
+        return any(
+            binding.camera_id == camera_id and binding.device for binding in self.now.bindings
+        )
 
     def plugging(self, device: Device) -> Plugging:
         (found,) = (p for p in self.world.ports.values() if p.device.plugged == device.plugged)
@@ -97,9 +101,9 @@ class Company:
 
     def say(self, camera_id: str, device: Device) -> None:
         """Let a person say which camera is which."""
-        for seat in self.now.seats:
-            if seat.device == device:
-                self.owners.pop(seat.camera_id, None)
+        for binding in self.now.bindings:
+            if binding.device == device:
+                self.owners.pop(binding.camera_id, None)
         known = adopt(self.now, CameraId(camera_id), device, CONFIGURED)
         self.now = attrs.evolve(self.now, known=known)
         self.look(adopted=camera_id)
@@ -112,7 +116,7 @@ class Company:
 
     @property
     def listed(self) -> list[Shell]:
-        return [self.shells[seat.camera_id] for seat in self.now.seats]
+        return [self.shells[binding.camera_id] for binding in self.now.bindings]
 
     @property
     def with_mail(self) -> list[Shell]:

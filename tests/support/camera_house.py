@@ -64,9 +64,9 @@ class StudioCameras(Cameras):
 
     studio: Studio = attrs.field(factory=Studio)
 
-    def add(self, config: CameraConfig, seat: MatchState | None = None) -> Camera:
+    def add(self, config: CameraConfig, binding: MatchState | None = None) -> Camera:
         """Start a camera on the stage."""
-        camera = super().add(config, seat)
+        camera = super().add(config, binding)
         camera.capture.launch, camera.capture.find_program = self.studio.launch, find_program
         camera.capture.abilities = UntriedEncoders()
         return camera
@@ -77,8 +77,8 @@ class House:
     """Everything around a machine's cameras."""
 
     cameras: StudioCameras
-    seats: DeviceBinder
-    survey: FakeSurvey
+    bindings: DeviceBinder
+    monitor: FakeSurvey
     kept: KeptInMemory
     storage: MemoryStorage
     heard: list[Event]
@@ -107,8 +107,8 @@ async def open_house(
     events, heard = Fanout[Event](), list[Event]()
     config = Config(cameras=entries, discovery=DiscoveryConfig(v4l2=auto))
     storage = memory_storage(events)
-    survey, kept = FakeSurvey(), kept or KeptInMemory()
-    survey.plug(*devices)
+    monitor, kept = FakeSurvey(), kept or KeptInMemory()
+    monitor.plug(*devices)
     with events.subscribed(heard.append):
         async with trio.open_nursery() as nursery:
             cameras = StudioCameras(config, storage, events, nursery)
@@ -117,10 +117,10 @@ async def open_house(
                 cameras.add(camera, MatchState(camera.id, None) if local else None)
             keeping = BindingStore(kept)
             await nursery.start(keeping.serve)
-            cameras.seats = seats = DeviceBinder(config, cameras, survey, keeping)
-            await seats.begin()
-            nursery.start_soon(seats.follow)
-            yield House(cameras, seats, survey, kept, storage, heard)
+            cameras.binder = binder = DeviceBinder(config, cameras, monitor, keeping)
+            await binder.begin()
+            nursery.start_soon(binder.follow)
+            yield House(cameras, binder, monitor, kept, storage, heard)
             await cameras.close()
             nursery.cancel_scope.cancel()
     assert cameras.studio.alive == 0

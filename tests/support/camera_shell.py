@@ -24,7 +24,7 @@ class Shell:
     camera_id: str
     world: World
     leases: DeviceLeases
-    seat: MatchState
+    binding: MatchState
     machine: m.CaptureState = attrs.field(factory=m.CaptureState)
     mailbox: deque[m.CaptureEvent | MatchState] = attrs.field(factory=deque)
     child: Child | None = None
@@ -32,14 +32,14 @@ class Shell:
     session: bool = False
 
     def __attrs_post_init__(self) -> None:
-        if self.seat.device is None:
-            self.step(m.DeviceLost(self.seat.trouble or UNPLUGGED))
+        if self.binding.device is None:
+            self.step(m.DeviceLost(self.binding.problem or UNPLUGGED))
 
     @property
     def offered(self) -> MatchState:
         """The latest seat, heard of or not."""
-        seats = [item for item in self.mailbox if isinstance(item, MatchState)]
-        return seats[-1] if seats else self.seat
+        bindings = [item for item in self.mailbox if isinstance(item, MatchState)]
+        return bindings[-1] if bindings else self.binding
 
     @property
     def end_is_under_way(self) -> bool:
@@ -49,7 +49,7 @@ class Shell:
     @property
     def records(self) -> bool:
         """Whether footage of the camera that has the seat goes into the session."""
-        device = self.seat.device
+        device = self.binding.device
         return (
             self.session
             and self.machine.state is CameraState.STREAMING
@@ -72,12 +72,12 @@ class Shell:
         else:
             self.step(item)
 
-    def sit(self, seat: MatchState) -> None:
+    def sit(self, binding: MatchState) -> None:
         """Change seats: another device is a loss first."""
-        before, after = self.seat.device, seat.device
-        self.seat = seat
+        before, after = self.binding.device, binding.device
+        self.binding = binding
         if after is None:
-            self.step(m.DeviceLost(seat.trouble or UNPLUGGED))
+            self.step(m.DeviceLost(binding.problem or UNPLUGGED))
         elif before is None or before.plugged != after.plugged:
             if before is not None:
                 self.step(m.DeviceLost(UNPLUGGED))
@@ -91,7 +91,7 @@ class Shell:
                 case m.CaptureAction.SPAWN:
                     assert self.child is None, "two children of one camera"
                     assert not self.end_is_under_way, "the last one's end is not known yet"
-                    self.spawn(self.seat.device)
+                    self.spawn(self.binding.device)
                 case m.CaptureAction.TERMINATE:
                     if self.child is not None:
                         self.child.told = True
@@ -116,6 +116,6 @@ class Shell:
         self.world.children.remove(child)
         self.leases.release(child.plugging.device, self.camera_id)  # type: ignore[arg-type]
         self.child = None
-        trouble = None if child.told else BROKEN
-        absent = trouble is not None and not self.world.is_there(child.plugging)
-        self.mailbox.append(m.ChildEnded(trouble, absent))
+        problem = None if child.told else BROKEN
+        absent = problem is not None and not self.world.is_there(child.plugging)
+        self.mailbox.append(m.ChildEnded(problem, absent))

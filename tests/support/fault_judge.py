@@ -63,14 +63,14 @@ def judge_fault(expected: Expected, seen: Seen, patience: float = 1.0) -> list[s
 
 
 def _causes(expected: Expected, shown: Iterable[Shown]) -> Iterator[str]:
-    names = [trouble.cause for trouble in shown]
+    names = [problem.cause for problem in shown]
     if expected.causes and not expected.causes & set(names):
         yield f"no trouble of {_names(expected.causes)} was shown, but {_names(names)}"
-    for trouble in shown:
-        if trouble.cause not in expected.causes | expected.also:
-            yield f"{trouble.cause} was shown: {trouble.message}"
-        if not trouble.message or not trouble.suggestion:
-            yield f"{trouble.cause} comes without words"
+    for problem in shown:
+        if problem.cause not in expected.causes | expected.also:
+            yield f"{problem.cause} was shown: {problem.message}"
+        if not problem.message or not problem.suggestion:
+            yield f"{problem.cause} comes without words"
     text = " ".join(f"{t.message} {t.suggestion}" for t in shown if t.cause in expected.causes)
     for word in expected.says:
         if word not in text:

@@ -29,7 +29,7 @@ PINS = "tests/pure/test_storage_pins.py"
 REMOVAL = "tests/pure/test_storage_removal.py"
 RECEIPTS = "tests/pure/test_storage_cleanup_log.py"
 REPAIR = "tests/pure/test_mp4_recover.py"
-TROUBLE = "tests/actors/test_camera_problems.py"
+PROBLEM = "tests/actors/test_camera_problems.py"
 TALKS = "tests/actors/test_camera_calls.py"
 HEALTH = "tests/actors/test_recording_health.py"
 CLOCK = "tests/actors/test_recording_clock_steps.py"
@@ -518,7 +518,7 @@ _break(
     f"{LEDGER}.took",
     "self.book.captured(frames)",
     "",
-    f"{TROUBLE}::test_a_session_outlives_its_child",
+    f"{PROBLEM}::test_a_session_outlives_its_child",
 )
 _break(
     "ledger: entry not kept",
@@ -534,7 +534,7 @@ _break(
     "camd/recording/accounts.py:SessionAccounts.enter",
     "await self.storage.note_gaps(gaps)",
     "",
-    f"{TROUBLE}::test_a_session_outlives_its_child",
+    f"{PROBLEM}::test_a_session_outlives_its_child",
 )
 _break(
     "ledger: entry not told",
@@ -566,7 +566,7 @@ _break(
     f"{RECORDER}._take",
     "self._ledger.lose(FrameLoss(start, end, frames, Cause.STORAGE_SLOW, why))",
     "",
-    f"{TROUBLE}::test_a_slow_disk_costs_the_oldest_frames_and_says_so",
+    f"{PROBLEM}::test_a_slow_disk_costs_the_oldest_frames_and_says_so",
 )
 _break(
     "storage_slow: no marker",
@@ -582,7 +582,7 @@ _break(
     f"{RECORDER}._capture",
     'self._ledger.lose_fragment(captured, stopped_by, "paused until storage is usable again")',
     "",
-    f"{TROUBLE}::test_a_critical_volume_pauses_a_session",
+    f"{PROBLEM}::test_a_critical_volume_pauses_a_session",
 )
 _break(
     "storage_full: not named",
@@ -590,7 +590,7 @@ _break(
     "camd/recording/rules/durability.py:WriteBackoff.stopped_by",
     "level is StorageLevel.CRITICAL",
     "False",
-    f"{TROUBLE}::test_a_critical_volume_pauses_a_session",
+    f"{PROBLEM}::test_a_critical_volume_pauses_a_session",
 )
 _break(
     "storage_full: ENOSPC not named",
@@ -606,7 +606,7 @@ _break(
     f"{RECORDER}._write_failed",
     'self._ledger.lose_fragment(captured, cause, "sealed the file, tried again later")',
     "",
-    f"{TROUBLE}::test_no_frame_is_unaccounted_for_when_the_disk_fails",
+    f"{PROBLEM}::test_no_frame_is_unaccounted_for_when_the_disk_fails",
 )
 _break(
     "storage_error: named as full",
@@ -670,7 +670,7 @@ _break(
     f"{RECORDER}._capture",
     'self._ledger.lose_fragment(captured, cause, "waited for the next key frame")',
     "",
-    f"{TROUBLE}::test_no_frame_is_unaccounted_for_when_the_disk_fails",
+    f"{PROBLEM}::test_no_frame_is_unaccounted_for_when_the_disk_fails",
 )
 _break(
     "ledger: what fits into no file",
@@ -694,7 +694,7 @@ _break(
     f"{RECORDER}._take",
     "self._ledger.run_ended(item)",
     "",
-    f"{TROUBLE}::test_a_session_outlives_its_child",
+    f"{PROBLEM}::test_a_session_outlives_its_child",
 )
 _break(
     "encoder_exit: nobody told",
@@ -702,7 +702,7 @@ _break(
     "camd/capture/hub.py:StreamHub.end",
     "queue.put(ended)",
     "",
-    f"{TROUBLE}::test_a_session_outlives_its_child",
+    f"{PROBLEM}::test_a_session_outlives_its_child",
 )
 _break(
     "outage: no entry",
@@ -710,7 +710,7 @@ _break(
     f"{LEDGER}._settle_outage",
     "[self.book.missed(start, until, over.cause)]",
     "[]",
-    f"{TROUBLE}::test_a_session_outlives_its_child",
+    f"{PROBLEM}::test_a_session_outlives_its_child",
 )
 _break(
     "outage: its first cause lost",
@@ -742,14 +742,14 @@ _break(
     f"{RECORDER}._begin",
     "await self.accounts.enter(self._ledger.begin(start, captured.fragment))",
     "self._ledger.begin(start, captured.fragment)",
-    f"{TROUBLE}::test_an_outage_is_in_the_ledger_before_the_file_behind_it",
+    f"{PROBLEM}::test_an_outage_is_in_the_ledger_before_the_file_behind_it",
 )
 _break(
     "camera_lost",
     "A camera that is gone is told as lost, and not as a dead child.",
     "camd/capture/supervisor.py:_run_ended",
-    "Cause.CAMERA_LOST if absent else trouble.ledger_cause",
-    "trouble.ledger_cause",
+    "Cause.CAMERA_LOST if absent else problem.ledger_cause",
+    "problem.ledger_cause",
     f"{ENTRIES}::test_a_camera_that_is_gone_is_lost_whatever_its_child_said",
 )
 _break(
@@ -758,7 +758,7 @@ _break(
     "camd/ffmpeg/text/error_patterns.py:STALLED",
     "Cause.CAMERA_STALLED",
     "Cause.ENCODER_EXIT",
-    f"{TROUBLE}::test_a_camera_that_hangs_is_started_again",
+    f"{PROBLEM}::test_a_camera_that_hangs_is_started_again",
 )
 _break(
     "camera_stalled: not noticed",
@@ -766,7 +766,7 @@ _break(
     "camd/capture/process.py:CaptureProcess._read",
     "await self.stalled(STALLED if self._sound_since is None else SOUND_ONLY)",
     "",
-    f"{TROUBLE}::test_a_camera_that_hangs_is_started_again",
+    f"{PROBLEM}::test_a_camera_that_hangs_is_started_again",
 )
 _break(
     "camera_hung",
@@ -782,7 +782,7 @@ _break(
     f"{LEDGER}.resume",
     'self.run_ended(CaptureEnded(Cause.DAEMON_DOWN, "the service was not running"))',
     "",
-    f"{TROUBLE}::test_an_outage_is_in_the_ledger_once",
+    f"{PROBLEM}::test_an_outage_is_in_the_ledger_once",
 )
 _break(
     "daemon_down: not continued",
@@ -862,7 +862,7 @@ _break(
     f"{LEDGER}.settle_losses",
     "[*entries, self.book.lost(loss)]",
     "entries",
-    f"{TROUBLE}::test_no_frame_is_unaccounted_for_when_the_disk_fails",
+    f"{PROBLEM}::test_no_frame_is_unaccounted_for_when_the_disk_fails",
 )
 _break(
     "ledger: what the disk refused",
@@ -949,7 +949,7 @@ _break(
     "camd/recording/session.py:RecordingSession._look_after_health",
     "book.healthy = health.good",
     "book.healthy = True",
-    f"{TROUBLE}::test_a_disk_that_never_syncs_is_not_healthy",
+    f"{PROBLEM}::test_a_disk_that_never_syncs_is_not_healthy",
 )
 _break(
     "removal: file before its entry",

@@ -68,7 +68,7 @@ def vivid(number: int, instance: int) -> Device:
 def denied(device: Device) -> Device:
     """Take the permission to open a device away: sysfs alone speaks of it, and guesses its bus."""
     bus_info = device.bus_info if device.usb else "platform:vivid.0"
-    return attrs.evolve(device, capabilities=None, trouble=DENIED, bus_info=bus_info)
+    return attrs.evolve(device, capabilities=None, problem=DENIED, bus_info=bus_info)
 
 
 def entry(camera_id: str, *, swap: str = "alarm", **source: object) -> CameraConfig:

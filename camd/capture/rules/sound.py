@@ -46,11 +46,11 @@ class StreamSound:
             self.included = not waits
         return self.included
 
-    def suspect(self, trouble: Problem, *, delivered: bool) -> bool:
+    def suspect(self, problem: Problem, *, delivered: bool) -> bool:
         """Hear why a child ended; True when one without sound should be tried at once."""
         if delivered or not self.included:
             return False
-        if trouble != SOUND_MISSING and trouble.ledger_cause not in SUSPICIOUS:
+        if problem != SOUND_MISSING and problem.ledger_cause not in SUSPICIOUS:
             return False
         self._suspected = True
         return True
@@ -98,17 +98,17 @@ class Microphone:
         self._sound = self._choose(device, inputs)
         return self._sound
 
-    def learn(self, trouble: Problem | None) -> None:
+    def learn(self, problem: Problem | None) -> None:
         """Hear how the last child ended; None: as it should.
 
         A camera that stalls is tried without sound, which may be what it stalled for; when it
         stalls again, that was not the reason.
         """
-        if trouble is None:
+        if problem is None:
             self._failed = ""
-        elif trouble.cause == "audio_unavailable":
+        elif problem.cause == "audio_unavailable":
             self._failed = "it cannot be opened"
-        elif trouble.cause in ("stalled", "sound_only"):
+        elif problem.cause in ("stalled", "sound_only"):
             self._failed = "the camera stalled with it" if self._sound else ""
 
     def _choose(self, device: Device | None, inputs: frozenset[str]) -> SoundInput | None:

@@ -51,21 +51,21 @@ class ChildSettled:
 class ChildStalled:
     """The child lives and delivers nothing."""
 
-    trouble: Problem
+    problem: Problem
 
 
 @attrs.frozen
 class ChildWaits:
     """The child runs and its source delivers, but no key frame yet."""
 
-    trouble: Problem
+    problem: Problem
 
 
 @attrs.frozen
 class ChildEnded:
-    """The child is gone, its pipe drained. `trouble` None: it ended as it should."""
+    """The child is gone, its pipe drained. `problem` None: it ended as it should."""
 
-    trouble: Problem | None
+    problem: Problem | None
     absent: bool = False  # the device is not there
 
 
@@ -78,7 +78,7 @@ class RestOver:
 class DeviceLost:
     """The camera has no device any more: unplugged, or another one is in its place."""
 
-    trouble: Problem
+    problem: Problem
 
 
 @attrs.frozen
@@ -135,7 +135,7 @@ class CaptureState:
     wanted: bool = False
     present: bool = True  # False: there is no device, and its coming will be told
     failures: int = 0
-    trouble: Problem | None = None
+    problem: Problem | None = None
     streamed: bool = False  # whether the last child delivered before it ended
     # The last trouble, until the camera works or is another one.
     past: Problem | None = attrs.field(default=None, eq=False)
@@ -143,10 +143,10 @@ class CaptureState:
     @property
     def rest_seconds(self) -> float:
         """The pause before the next try: none at first, then growing; jitter is the shell's."""
-        if self.trouble is not None and self.trouble.cause in COMES_AND_GOES:
+        if self.problem is not None and self.problem.cause in COMES_AND_GOES:
             if self.streamed and self.failures <= 1:
                 return 0.0
-            if self.streamed and self.trouble.cause == "begun_anew":
+            if self.streamed and self.problem.cause == "begun_anew":
                 return SHORT_REST_SECONDS
             tries = min(max(0, self.failures - 1), 100)
             return min(LONGEST_REST_SECONDS, SHORT_REST_SECONDS * SHORT_REST_GROWTH**tries)
@@ -166,9 +166,9 @@ Rule = Callable[[CaptureState, CaptureEvent], Step]
 def step(machine: CaptureState, event: CaptureEvent) -> Step:
     """Answer `event`: the machine afterwards, and what to do."""
     after, actions = TABLE[machine.state, type(event)](machine, event)
-    past = after.trouble or after.past
+    past = after.problem or after.past
     if isinstance(event, DeviceCame | FragmentArrived):
-        past = after.trouble
+        past = after.problem
     return (after if past is after.past else attrs.evolve(after, past=past)), actions
 
 
@@ -207,12 +207,12 @@ def _give_up_absent(machine: CaptureState, event: CaptureEvent) -> Step:
 
 
 def _give_up(machine: CaptureState, event: CaptureEvent) -> Step:
-    after = attrs.evolve(machine, state=CameraState.IDLE, wanted=False, failures=0, trouble=None)
+    after = attrs.evolve(machine, state=CameraState.IDLE, wanted=False, failures=0, problem=None)
     return after, (CaptureAction.WAKE,)
 
 
 def _stream(machine: CaptureState, event: CaptureEvent) -> Step:
-    return attrs.evolve(machine, state=CameraState.STREAMING, trouble=None), ()
+    return attrs.evolve(machine, state=CameraState.STREAMING, problem=None), ()
 
 
 def _settle(machine: CaptureState, event: CaptureEvent) -> Step:
@@ -220,7 +220,7 @@ def _settle(machine: CaptureState, event: CaptureEvent) -> Step:
 
 
 def _terminate(machine: CaptureState, event: CaptureEvent) -> Step:
-    after = attrs.evolve(machine, state=CameraState.STOPPING, wanted=False, trouble=None)
+    after = attrs.evolve(machine, state=CameraState.STOPPING, wanted=False, problem=None)
     return after, (CaptureAction.TERMINATE,)
 
 
@@ -230,28 +230,28 @@ def _terminate_stalled(machine: CaptureState, event: CaptureEvent) -> Step:
         machine,
         state=CameraState.STOPPING,
         failures=machine.failures + 1,
-        trouble=event.trouble,
+        problem=event.problem,
         streamed=machine.state is CameraState.STREAMING,
     )
     return after, (CaptureAction.TERMINATE,)
 
 
-def _show_trouble(machine: CaptureState, event: CaptureEvent) -> Step:
+def _show_problem(machine: CaptureState, event: CaptureEvent) -> Step:
     """Show why a child waits, or that it was told to end and does not; nothing else can be done."""
     assert isinstance(event, ChildStalled | ChildWaits)
-    return attrs.evolve(machine, trouble=event.trouble), ()
+    return attrs.evolve(machine, problem=event.problem), ()
 
 
 def _child_ended(machine: CaptureState, event: CaptureEvent) -> Step:
     """The child ended by itself."""
     assert isinstance(event, ChildEnded)
-    if event.trouble is None:  # a source that was played to its end
-        done = attrs.evolve(machine, state=CameraState.IDLE, wanted=False, failures=0, trouble=None)
+    if event.problem is None:  # a source that was played to its end
+        done = attrs.evolve(machine, state=CameraState.IDLE, wanted=False, failures=0, problem=None)
         return done, ()
     failed = attrs.evolve(
         machine,
         failures=machine.failures + 1,
-        trouble=event.trouble,
+        problem=event.problem,
         streamed=machine.state is CameraState.STREAMING,
     )
     return _rest(failed, absent=event.absent)
@@ -262,8 +262,8 @@ def _stopped_child_ended(machine: CaptureState, event: CaptureEvent) -> Step:
     if not machine.present:
         return _rest(machine, absent=True)
     if not machine.wanted:
-        return attrs.evolve(machine, state=CameraState.IDLE, failures=0, trouble=None), ()
-    if machine.trouble is None:  # wanted again while it was stopping
+        return attrs.evolve(machine, state=CameraState.IDLE, failures=0, problem=None), ()
+    if machine.problem is None:  # wanted again while it was stopping
         return _spawn(machine, event)
     return _rest(machine, absent=isinstance(event, ChildEnded) and event.absent)
 
@@ -281,7 +281,7 @@ def _lose(machine: CaptureState, event: CaptureEvent) -> Step:
     """No child exists: wait for the device, however long that takes."""
     assert isinstance(event, DeviceLost)
     after = attrs.evolve(
-        machine, state=CameraState.ABSENT, present=False, failures=0, trouble=event.trouble
+        machine, state=CameraState.ABSENT, present=False, failures=0, problem=event.problem
     )
     return after, (CaptureAction.WAKE,)
 
@@ -289,13 +289,13 @@ def _lose(machine: CaptureState, event: CaptureEvent) -> Step:
 def _lose_child(machine: CaptureState, event: CaptureEvent) -> Step:
     """The child's device is gone: end it, though most end by themselves."""
     assert isinstance(event, DeviceLost)
-    after = attrs.evolve(machine, state=CameraState.STOPPING, present=False, trouble=event.trouble)
+    after = attrs.evolve(machine, state=CameraState.STOPPING, present=False, problem=event.problem)
     return after, (CaptureAction.TERMINATE,)
 
 
 def _lose_stopping(machine: CaptureState, event: CaptureEvent) -> Step:
     assert isinstance(event, DeviceLost)
-    return attrs.evolve(machine, present=False, trouble=machine.trouble or event.trouble), ()
+    return attrs.evolve(machine, present=False, problem=machine.problem or event.problem), ()
 
 
 def _come(machine: CaptureState, event: CaptureEvent) -> Step:
@@ -304,7 +304,7 @@ def _come(machine: CaptureState, event: CaptureEvent) -> Step:
 
 def _come_back(machine: CaptureState, event: CaptureEvent) -> Step:
     """A device is there and no child: no reason to wait any longer."""
-    here = attrs.evolve(machine, present=True, failures=0, trouble=None)
+    here = attrs.evolve(machine, present=True, failures=0, problem=None)
     if not machine.wanted:
         return attrs.evolve(here, state=CameraState.IDLE), (CaptureAction.WAKE,)
     return _wake_and_spawn(here, event)
@@ -317,7 +317,7 @@ TABLE: dict[tuple[CameraState, type[CaptureEvent]], Rule] = {
     (_S.STARTING, Unwanted): _terminate,
     (_S.STARTING, FragmentArrived): _stream,
     (_S.STARTING, ChildStalled): _terminate_stalled,
-    (_S.STARTING, ChildWaits): _show_trouble,
+    (_S.STARTING, ChildWaits): _show_problem,
     (_S.STARTING, ChildEnded): _child_ended,
     (_S.STREAMING, Wanted): _want,
     (_S.STREAMING, Unwanted): _terminate,
@@ -326,7 +326,7 @@ TABLE: dict[tuple[CameraState, type[CaptureEvent]], Rule] = {
     (_S.STREAMING, ChildEnded): _child_ended,
     (_S.STOPPING, Wanted): _want,
     (_S.STOPPING, Unwanted): _unwant,
-    (_S.STOPPING, ChildStalled): _show_trouble,
+    (_S.STOPPING, ChildStalled): _show_problem,
     (_S.STOPPING, ChildEnded): _stopped_child_ended,
     (_S.RESTING, Wanted): _wake_and_spawn,
     (_S.RESTING, Unwanted): _give_up,

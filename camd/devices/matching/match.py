@@ -46,7 +46,7 @@ class PartialAssignment:
     reserved: frozenset[CameraId]  # ids of all other entries
     known: dict[CameraId, KnownCamera] = attrs.field(factory=dict)
     matches: dict[CameraId, RecognisedCamera] = attrs.field(factory=dict)
-    troubles: dict[CameraId, Problem] = attrs.field(factory=dict)
+    problems: dict[CameraId, Problem] = attrs.field(factory=dict)
     offers: dict[CameraId, tuple[PluggedDevice, ...]] = attrs.field(factory=dict)
     suspects: dict[PluggedDevice, list[CameraId]] = attrs.field(
         factory=dict
@@ -103,7 +103,7 @@ class PartialAssignment:
         """Add to the news."""
         self.news.append(MatchMessage(kind, camera_id, text))
 
-    def seat(self, match: RecognisedCamera) -> None:
+    def binding(self, match: RecognisedCamera) -> None:
         """Give a known camera its device, and remember how it is now."""
         before, now = match.known.identity, match.plugged.identity
         identity = refresh(before, now, match.plugged.device)
@@ -123,7 +123,7 @@ class PartialAssignment:
         source = self.source(camera_id)
         selector = str(source) if source is not None else ""
         reason = f"{why}; will be recognised by its {rung.value}"
-        self.seat(
+        self.binding(
             RecognisedCamera(
                 KnownCamera(camera_id, plugged.identity, selector), plugged, rung, reason
             )
@@ -151,14 +151,16 @@ def open_assignment(
 ) -> PartialAssignment:
     """Begin with nobody seated; a binding whose entry says something else by now is dropped."""
     ours = {entry.id: entry for entry in entries if isinstance(entry.source, V4l2Source)}
-    seating = PartialAssignment(plugged, ours, frozenset(e.id for e in entries if e.id not in ours))
+    assignment = PartialAssignment(
+        plugged, ours, frozenset(e.id for e in entries if e.id not in ours)
+    )
     for camera in sorted(known, key=lambda camera: natural(camera.camera_id)):
-        seating.known.setdefault(camera.camera_id, camera)
-    for camera in seating.everybody:
-        selector = str(seating.source(camera.camera_id) or "")
-        if camera.selector != selector or camera.camera_id in seating.reserved:
-            seating.drop(camera.camera_id, "its source in the configuration has changed")
-    return seating
+        assignment.known.setdefault(camera.camera_id, camera)
+    for camera in assignment.everybody:
+        selector = str(assignment.source(camera.camera_id) or "")
+        if camera.selector != selector or camera.camera_id in assignment.reserved:
+            assignment.drop(camera.camera_id, "its source in the configuration has changed")
+    return assignment
 
 
 # --- Which camera has which device.
@@ -187,8 +189,8 @@ class AdoptionOffer:
 class Assignment:
     """Who has what. `known` is to be kept, and given to the next call."""
 
-    seats: tuple[MatchState, ...] = ()  # the configured cameras, then the others by number
-    unseated: tuple[UnboundDevice, ...] = ()
+    bindings: tuple[MatchState, ...] = ()  # the configured cameras, then the others by number
+    unbound: tuple[UnboundDevice, ...] = ()
     known: tuple[KnownCamera, ...] = ()
     offers: tuple[AdoptionOffer, ...] = ()
     news: tuple[MatchMessage, ...] = ()  # a trouble is news as long as it lasts
@@ -196,8 +198,8 @@ class Assignment:
     @property
     def devices(self) -> tuple[Device, ...]:
         """All devices that are plugged in."""
-        seated = [seat.device for seat in self.seats if seat.device is not None]
-        return *seated, *(left.device for left in self.unseated)
+        bound = [binding.device for binding in self.bindings if binding.device is not None]
+        return *bound, *(left.device for left in self.unbound)
 
     def news_since(self, before: Assignment | None) -> tuple[MatchMessage, ...]:
         """Return the news that were none at the call before."""
@@ -226,170 +228,179 @@ def assign(
     `known` is what the last call returned, `entries` are all cameras of the configuration. Without
     `auto` only cameras of the configuration have seats. The order of `devices` plays no part.
     """
-    seating = open_assignment(look(devices), known, entries)
-    _recognise(seating)
-    _follow_configuration(seating)
-    everybody, absent, free = seating.everybody, seating.absent, seating.free
-    for match in [*recognise_by_name(everybody, absent, free, seating.permits)]:
-        seating.seat(match)
-    _accept_strangers(seating)
-    _recognise(seating)  # a number that was the replaced camera's as well is unique now
-    _judge_the_absent(seating)
-    unseated = _number_newcomers(seating, auto=auto)
-    return _answer(seating, unseated, auto=auto)
+    assignment = open_assignment(look(devices), known, entries)
+    _recognise(assignment)
+    _follow_configuration(assignment)
+    everybody, absent, free = assignment.everybody, assignment.absent, assignment.free
+    for match in [*recognise_by_name(everybody, absent, free, assignment.permits)]:
+        assignment.binding(match)
+    _accept_strangers(assignment)
+    _recognise(assignment)  # a number that was the replaced camera's as well is unique now
+    _judge_the_absent(assignment)
+    unbound = _number_newcomers(assignment, auto=auto)
+    return _answer(assignment, unbound, auto=auto)
 
 
-def _recognise(seating: PartialAssignment) -> None:
+def _recognise(assignment: PartialAssignment) -> None:
     """Seat the known cameras that can be recognised for sure, and have no device yet."""
-    absent, free = seating.absent, seating.free
-    for match in recognise(seating.everybody, seating.plugged, seating.permits):
+    absent, free = assignment.absent, assignment.free
+    for match in recognise(assignment.everybody, assignment.plugged, assignment.permits):
         if match.known in absent and match.plugged in free:
-            seating.seat(match)
+            assignment.binding(match)
 
 
-def _follow_configuration(seating: PartialAssignment) -> None:
+def _follow_configuration(assignment: PartialAssignment) -> None:
     """Look for the cameras that have an entry and were never found.
 
     A camera that was only numbered gives way; one of another entry, or adopted, does not.
     """
-    for camera_id in seating.entries:
-        source = seating.source(camera_id)
-        if source is None or camera_id in seating.known:
+    for camera_id in assignment.entries:
+        source = assignment.source(camera_id)
+        if source is None or camera_id in assignment.known:
             continue
-        found = [plugged for plugged in seating.plugged if designates(source, plugged)]
+        found = [plugged for plugged in assignment.plugged if designates(source, plugged)]
         if len(found) > 1:
-            seating.troubles[camera_id] = messages.several_fit(camera_id, source, found)
-            seating.suspect(camera_id, found)
+            assignment.problems[camera_id] = messages.several_fit(camera_id, source, found)
+            assignment.suspect(camera_id, found)
         elif found:
-            _follow(seating, camera_id, source, found[0])
+            _follow(assignment, camera_id, source, found[0])
 
 
 def _follow(
-    seating: PartialAssignment, camera_id: CameraId, source: V4l2Source, plugged: PluggedDevice
+    assignment: PartialAssignment, camera_id: CameraId, source: V4l2Source, plugged: PluggedDevice
 ) -> None:
     """Give a device to the entry that means it."""
-    holder = seating.holder(plugged)
-    if holder is not None and (holder.camera_id in seating.entries or holder.adopted):
-        seating.troubles[camera_id] = messages.taken(source, holder.camera_id, plugged)
+    holder = assignment.holder(plugged)
+    if holder is not None and (holder.camera_id in assignment.entries or holder.adopted):
+        assignment.problems[camera_id] = messages.taken(source, holder.camera_id, plugged)
         return
     if holder is not None:
-        seating.drop(holder.camera_id, f"its device is {camera_id} in the configuration")
-        seating.given_up.add(holder.camera_id)
-    rung = seating.surest(plugged)
+        assignment.drop(holder.camera_id, f"its device is {camera_id} in the configuration")
+        assignment.given_up.add(holder.camera_id)
+    rung = assignment.surest(plugged)
     if rung is None:
-        seating.troubles[camera_id] = plugged.device.trouble or messages.faceless(plugged)
-        seating.suspect(camera_id, [plugged])
+        assignment.problems[camera_id] = plugged.device.problem or messages.faceless(plugged)
+        assignment.suspect(camera_id, [plugged])
     else:
-        seating.bind(camera_id, plugged, rung, f"{source} in the configuration")
+        assignment.bind(camera_id, plugged, rung, f"{source} in the configuration")
 
 
 # --- strangers at known places ------------------------------------------------------------
 
 
-def _accept_strangers(seating: PartialAssignment) -> None:
+def _accept_strangers(assignment: PartialAssignment) -> None:
     """Let other cameras take over where the configuration says so, and it is clear who."""
     takers: dict[PluggedDevice, list[KnownCamera]] = {}
-    for known in seating.absent:
-        entry = seating.entries.get(known.camera_id)
+    for known in assignment.absent:
+        entry = assignment.entries.get(known.camera_id)
         if entry is not None and entry.swap == "accept":
-            found = _strangers_for(seating, known)
+            found = _strangers_for(assignment, known)
             if len(found) == 1:
                 takers.setdefault(found[0], []).append(known)
     for plugged, claimants in takers.items():
         if len(claimants) == 1:
-            _take_over(seating, claimants[0], plugged)
+            _take_over(assignment, claimants[0], plugged)
 
 
-def _strangers_for(seating: PartialAssignment, known: KnownCamera) -> list[PluggedDevice]:
+def _strangers_for(assignment: PartialAssignment, known: KnownCamera) -> list[PluggedDevice]:
     """Return the devices that may take over from an absent camera."""
-    others = [other for other in seating.absent if other is not known]
-    source = seating.source(known.camera_id)
+    others = [other for other in assignment.absent if other is not known]
+    source = assignment.source(known.camera_id)
     found = [
         plugged
-        for plugged in seating.free
+        for plugged in assignment.free
         if plugged.identity.replaces(known.identity)
         and allows_adoption(source, plugged)
-        and not any(seating.could_be(other, plugged) for other in others)
+        and not any(assignment.could_be(other, plugged) for other in others)
     ]
     same = [p for p in found if p.identity.function == known.identity.function]
     return same if len(found) > 1 else found
 
 
-def _take_over(seating: PartialAssignment, known: KnownCamera, plugged: PluggedDevice) -> None:
+def _take_over(assignment: PartialAssignment, known: KnownCamera, plugged: PluggedDevice) -> None:
     reason = f'in place of {known.identity.describe()}, by swap = "accept"'
     rung = MatchedBy.PORT if plugged.identity.usb else MatchedBy.PATH
     camera = attrs.evolve(known, identity=plugged.identity, adopted=False)
-    seating.seat(RecognisedCamera(camera, plugged, rung, reason))
+    assignment.binding(RecognisedCamera(camera, plugged, rung, reason))
     text = f"{plugged.identity.describe()} {reason}"
-    seating.tell(MatchMessageKind.REPLACED, known.camera_id, text)
+    assignment.tell(MatchMessageKind.REPLACED, known.camera_id, text)
 
 
 # --- what is left open --------------------------------------------------------------------
 
 
-def _judge_the_absent(seating: PartialAssignment) -> None:
+def _judge_the_absent(assignment: PartialAssignment) -> None:
     """Say of each known camera without a device why it has none."""
-    free = seating.free
-    for known in seating.absent:
+    free = assignment.free
+    for known in assignment.absent:
         camera_id = known.camera_id
-        candidates = [plugged for plugged in free if seating.could_be(known, plugged)]
-        standing = [p for p in seating.plugged if p.identity.replaces(known.identity)]
+        candidates = [plugged for plugged in free if assignment.could_be(known, plugged)]
+        standing = [p for p in assignment.plugged if p.identity.replaces(known.identity)]
         if candidates:
-            seating.troubles[camera_id] = messages.ambiguous(known, candidates)
-            seating.suspect(camera_id, candidates)
+            assignment.problems[camera_id] = messages.ambiguous(known, candidates)
+            assignment.suspect(camera_id, candidates)
         elif standing:
-            _raise_alarm(seating, known, standing)
+            _raise_alarm(assignment, known, standing)
         else:
-            seating.troubles[camera_id] = messages.absent(known.identity)
+            assignment.problems[camera_id] = messages.absent(known.identity)
 
 
 def _raise_alarm(
-    seating: PartialAssignment, known: KnownCamera, standing: Sequence[PluggedDevice]
+    assignment: PartialAssignment, known: KnownCamera, standing: Sequence[PluggedDevice]
 ) -> None:
     """Say that a different camera is where a known one was."""
-    camera_id, free = known.camera_id, seating.free
-    source = seating.source(camera_id)
+    camera_id, free = known.camera_id, assignment.free
+    source = assignment.source(camera_id)
     adoptable = tuple(p for p in standing if allows_adoption(source, p))
     strangers = [p for p in standing if p in free]
-    seating.offers[camera_id] = adoptable
-    seating.troubles[camera_id] = messages.swapped(
+    assignment.offers[camera_id] = adoptable
+    assignment.problems[camera_id] = messages.swapped(
         known,
         standing,
-        can_accept=camera_id in seating.entries and not all(map(seating.unique, strangers)),
+        can_accept=camera_id in assignment.entries and not all(map(assignment.unique, strangers)),
         can_adopt=bool(adoptable),
     )
     for plugged in strangers:
-        seating.guarded.setdefault(plugged, []).append(camera_id)
+        assignment.guarded.setdefault(plugged, []).append(camera_id)
 
 
-def _number_newcomers(seating: PartialAssignment, *, auto: bool) -> list[UnboundDevice]:
+def _number_newcomers(assignment: PartialAssignment, *, auto: bool) -> list[UnboundDevice]:
     """Give numbers to the devices that can be no known camera; return those that get none."""
     left = []
-    for plugged in seating.free:
-        suspects, guarded = seating.suspects.get(plugged, []), seating.guarded.get(plugged, [])
-        rung = seating.surest(plugged)
+    for plugged in assignment.free:
+        suspects, guarded = (
+            assignment.suspects.get(plugged, []),
+            assignment.guarded.get(plugged, []),
+        )
+        rung = assignment.surest(plugged)
         if suspects:
             left.append(UnboundDevice(plugged.device, messages.may_be(suspects), tuple(suspects)))
-        elif guarded and not seating.unique(plugged):
+        elif guarded and not assignment.unique(plugged):
             left.append(UnboundDevice(plugged.device, messages.stands_for(guarded), tuple(guarded)))
         elif not auto:
             left.append(UnboundDevice(plugged.device, messages.NOT_LISTED))
-        elif len(seating.known) >= MOST_CAMERAS:
+        elif len(assignment.known) >= MOST_CAMERAS:
             left.append(UnboundDevice(plugged.device, f"{MOST_CAMERAS} cameras are known already"))
         elif rung is None:
             left.append(UnboundDevice(plugged.device, messages.faceless(plugged).message))
         else:
-            seating.bind(_lowest_number(seating), plugged, rung, "new, the lowest free number")
+            assignment.bind(
+                _lowest_number(assignment), plugged, rung, "new, the lowest free number"
+            )
     return left
 
 
-def _lowest_number(seating: PartialAssignment) -> CameraId:
+def _lowest_number(assignment: PartialAssignment) -> CameraId:
     """Return the first number that nobody has; an entry without a source waits for one."""
     number = 0
     while True:
         camera_id = CameraId(f"camera{number}")
-        waits = not str(seating.source(camera_id) or "")
-        if waits and camera_id not in {*seating.known, *seating.reserved, *seating.given_up}:
+        waits = not str(assignment.source(camera_id) or "")
+        if waits and camera_id not in {
+            *assignment.known,
+            *assignment.reserved,
+            *assignment.given_up,
+        }:
             return camera_id
         number += 1
 
@@ -397,40 +408,44 @@ def _lowest_number(seating: PartialAssignment) -> CameraId:
 # --- the answer ---------------------------------------------------------------------------
 
 
-def _answer(seating: PartialAssignment, unseated: list[UnboundDevice], *, auto: bool) -> Assignment:
-    others = sorted((key for key in seating.known if key not in seating.entries), key=natural)
+def _answer(
+    assignment: PartialAssignment, unbound: list[UnboundDevice], *, auto: bool
+) -> Assignment:
+    others = sorted((key for key in assignment.known if key not in assignment.entries), key=natural)
     if not auto:
-        hidden = [seating.matches[key] for key in others if key in seating.matches]
-        unseated += [UnboundDevice(match.plugged.device, messages.NOT_LISTED) for match in hidden]
-    listed = [*seating.entries, *(others if auto else ())]
-    seats = tuple(_seat(seating, camera_id) for camera_id in listed)
-    for seat in seats:
-        if seat.trouble is not None and seat.trouble.cause in messages.TOLD_TROUBLES:
-            kind = messages.TOLD_TROUBLES[seat.trouble.cause]
-            seating.tell(kind, seat.camera_id, seat.trouble.message)
-    offers = seating.offers.items()
+        hidden = [assignment.matches[key] for key in others if key in assignment.matches]
+        unbound += [UnboundDevice(match.plugged.device, messages.NOT_LISTED) for match in hidden]
+    listed = [*assignment.entries, *(others if auto else ())]
+    bindings = tuple(_binding(assignment, camera_id) for camera_id in listed)
+    for binding in bindings:
+        if binding.problem is not None and binding.problem.cause in messages.TOLD_PROBLEMS:
+            kind = messages.TOLD_PROBLEMS[binding.problem.cause]
+            assignment.tell(kind, binding.camera_id, binding.problem.message)
+    offers = assignment.offers.items()
     return Assignment(
-        seats,
-        tuple(sorted(unseated, key=lambda left: natural(str(left.device.node)))),
-        tuple(sorted(seating.known.values(), key=lambda known: natural(known.camera_id))),
+        bindings,
+        tuple(sorted(unbound, key=lambda left: natural(str(left.device.node)))),
+        tuple(sorted(assignment.known.values(), key=lambda known: natural(known.camera_id))),
         tuple(
             AdoptionOffer(key, tuple(plugged.device for plugged in found)) for key, found in offers
         ),
-        tuple(seating.news),
+        tuple(assignment.news),
     )
 
 
-def _seat(seating: PartialAssignment, camera_id: CameraId) -> MatchState:
-    match, known = seating.matches.get(camera_id), seating.known.get(camera_id)
-    seat = MatchState(camera_id, None)
+def _binding(assignment: PartialAssignment, camera_id: CameraId) -> MatchState:
+    match, known = assignment.matches.get(camera_id), assignment.known.get(camera_id)
+    binding = MatchState(camera_id, None)
     if known is not None:
-        seat = attrs.evolve(seat, identity=known.identity.describe(), name=known.identity.name)
+        binding = attrs.evolve(
+            binding, identity=known.identity.describe(), name=known.identity.name
+        )
     if match is not None:
         device, rung = match.plugged.device, match.rung
-        return attrs.evolve(seat, device=device, rung=rung, reason=match.reason)
-    source = seating.source(camera_id) or V4l2Source()
-    trouble = seating.troubles.get(camera_id) or messages.unbound(camera_id, source)
-    return attrs.evolve(seat, reason=trouble.message, trouble=trouble)
+        return attrs.evolve(binding, device=device, rung=rung, reason=match.reason)
+    source = assignment.source(camera_id) or V4l2Source()
+    problem = assignment.problems.get(camera_id) or messages.unbound(camera_id, source)
+    return attrs.evolve(binding, reason=problem.message, problem=problem)
 
 
 # --- Which camera is which, said by hand: an id is given to a device, or forgotten. Pure.
@@ -462,7 +477,9 @@ def adopt(
             f"{camera_id} is {str(source)!r} in the configuration, and the device is not; "
             "correct the source there"
         )
-    holder = next((seat.camera_id for seat in now.seats if seat.device == plugged.device), None)
+    holder = next(
+        (binding.camera_id for binding in now.bindings if binding.device == plugged.device), None
+    )
     others = [known for known in now.known if known.camera_id not in (camera_id, holder)]
     if len(others) >= MOST_CAMERAS:
         raise AdoptionError(f"{MOST_CAMERAS} cameras are known already; forget one first")

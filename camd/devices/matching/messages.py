@@ -29,7 +29,7 @@ class MatchMessageKind(enum.Enum):
     TAKEN = "camera_taken"
 
 
-TOLD_TROUBLES = {
+TOLD_PROBLEMS = {
     AMBIGUOUS: MatchMessageKind.AMBIGUOUS,
     SWAPPED: MatchMessageKind.SWAPPED,
     TAKEN: MatchMessageKind.TAKEN,

@@ -41,9 +41,9 @@ def _left(
     matches: Sequence[RecognisedCamera],
 ) -> tuple[list[KnownCamera], list[PluggedDevice]]:
     """Return the cameras and the devices that the matches leave over."""
-    seated = {match.known.camera_id for match in matches}
+    bound = {match.known.camera_id for match in matches}
     used = {match.plugged for match in matches}
-    cameras = [camera for camera in known if camera.camera_id not in seated]
+    cameras = [camera for camera in known if camera.camera_id not in bound]
     return cameras, [device for device in plugged if device not in used]
 
 

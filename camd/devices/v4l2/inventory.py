@@ -33,7 +33,7 @@ class NodeAnswer:
     """What came of asking a node; nothing set: it is no capture node."""
 
     capabilities: Capabilities | None = None
-    trouble: Problem | None = None
+    problem: Problem | None = None
     gone: bool = False
 
 
@@ -60,7 +60,7 @@ class _Entry:
     @property
     def restless(self) -> bool:
         """Whether the answer may be another one next time, although nothing is said."""
-        if self.answer is None or self.answer.trouble is not None or self.answer.gone:
+        if self.answer is None or self.answer.problem is not None or self.answer.gone:
             return True
         return self.facts is not None and self.facts.virtual
 
@@ -117,7 +117,7 @@ class Inventory:
             return
         entry.asking = entry.late = False
         entry.answer = answer
-        if answer.trouble is None:
+        if answer.problem is None:
             entry.capabilities = answer.capabilities
 
     def lose_patience(self, job: QueryJob) -> bool:
@@ -126,7 +126,7 @@ class Inventory:
         if entry is None or not entry.asking:
             return False
         entry.late = True
-        return entry.answer is None or entry.answer.trouble is None
+        return entry.answer is None or entry.answer.problem is None
 
     def _find(self, job: QueryJob) -> _Entry | None:
         entry = self._entries.get(job.sighting.name)
@@ -155,16 +155,16 @@ class Inventory:
         return None if entry is None else self._show(entry)
 
     def _show(self, entry: _Entry) -> Device | None:
-        facts, trouble = entry.facts, entry.answer.trouble if entry.answer else None
-        if entry.late and trouble is None:  # else it would be another one with every look
-            trouble = hung()
+        facts, problem = entry.facts, entry.answer.problem if entry.answer else None
+        if entry.late and problem is None:  # else it would be another one with every look
+            problem = hung()
         if facts is None or self._is_ignored(entry):
             return None
-        if entry.capabilities is None and (trouble is None or not facts.plausible):
+        if entry.capabilities is None and (problem is None or not facts.plausible):
             return None
-        return self._make_device(entry, facts, trouble)
+        return self._make_device(entry, facts, problem)
 
-    def _make_device(self, entry: _Entry, facts: SysfsFacts, trouble: Problem | None) -> Device:
+    def _make_device(self, entry: _Entry, facts: SysfsFacts, problem: Problem | None) -> Device:
         name, known = entry.sighting.name, entry.capabilities
         assert self._scene is not None
         place = find_usb_place(entry.sighting.folder)
@@ -177,7 +177,7 @@ class Inventory:
             usb=facts.usb,
             links=self._scene.links.get(name, ()),
             capabilities=known,
-            trouble=trouble,
+            problem=problem,
             sound_card=self._scene.cards.get(place.folder, "") if place else "",
         )
 

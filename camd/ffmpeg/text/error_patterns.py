@@ -18,11 +18,11 @@ class ErrorPattern:
     """A pattern in FFmpeg's error lines, and the trouble it stands for."""
 
     pattern: re.Pattern[str]
-    trouble: Problem
+    problem: Problem
 
 
-def _row(pattern: str, trouble: Problem) -> ErrorPattern:
-    return ErrorPattern(re.compile(pattern), trouble)
+def _row(pattern: str, problem: Problem) -> ErrorPattern:
+    return ErrorPattern(re.compile(pattern), problem)
 
 
 # --- what camd notices by itself ----------------------------------------------------------

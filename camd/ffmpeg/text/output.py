@@ -90,7 +90,7 @@ def classify(messages: Iterable[LogLine], exit_code: int | None) -> Problem:
     for row in TABLE:
         matches = [row.pattern.search(message.text) for message in telling]
         if match := next((match for match in matches if match), None):
-            return _with_details(row.trouble, match)
+            return _with_details(row.problem, match)
     if reasons:
         text = _DEVICE.sub("the device", redact(reasons[-1].text))
         return attrs.evolve(UNKNOWN, message=f"{UNKNOWN.message}: {text}")
@@ -101,13 +101,13 @@ def classify(messages: Iterable[LogLine], exit_code: int | None) -> Problem:
     return attrs.evolve(UNKNOWN, message=f"FFmpeg ended with code {exit_code}")
 
 
-def _with_details(trouble: Problem, match: re.Match[str]) -> Problem:
+def _with_details(problem: Problem, match: re.Match[str]) -> Problem:
     """Add what the server said, where a row has a place for it."""
     said = " ".join(text for text in match.groupdict("").values() if text)
     if not said:
-        return trouble
+        return problem
     words = redact(said.replace("(", "").replace(")", "").strip())[:_LONGEST_DETAIL]
-    return attrs.evolve(trouble, message=f"{trouble.message}: {words}")
+    return attrs.evolve(problem, message=f"{problem.message}: {words}")
 
 
 def _tells_why(message: LogLine) -> bool:

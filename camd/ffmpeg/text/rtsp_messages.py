@@ -92,11 +92,11 @@ def read_answer(method: str, data: bytes, *, timed_out: bool) -> RtspResponse:
     return RtspResponse(method, data, timed_out, int(found[1]), tuple(challenges))
 
 
-def explain(trouble: Problem, address: RtspAddress, seen: RtspFindings) -> Problem:
+def explain(problem: Problem, address: RtspAddress, seen: RtspFindings) -> Problem:
     """Say more of why a stream could not be opened, where a conversation showed it."""
     if seen.certificate:
         return attrs.evolve(
-            trouble,
+            problem,
             cause="tls_failed",
             message=f"The source's certificate is not trusted: {seen.certificate}",
             suggestion="Set tls_verify = false for this camera to take any certificate, or have "
@@ -104,22 +104,22 @@ def explain(trouble: Problem, address: RtspAddress, seen: RtspFindings) -> Probl
             ledger_cause=Cause.SOURCE_UNREACHABLE,
         )
     challenges = [text for answer in seen.answers for text in answer.challenges]
-    if trouble.cause == "unauthorised":
-        return _explain_refused(trouble, address, challenges)
+    if problem.cause == "unauthorised":
+        return _explain_refused(problem, address, challenges)
     if not seen.answers:
-        return trouble
+        return problem
     last = seen.answers[-1]
     if not last.status:
-        return _explain_stranger(trouble, last)
-    if trouble.cause == "timed_out" and len(seen.answers) > 1:
+        return _explain_stranger(problem, last)
+    if problem.cause == "timed_out" and len(seen.answers) > 1:
         return attrs.evolve(
-            trouble,
+            problem,
             message="The source answers DESCRIBE, but not what follows it (SETUP, PLAY)",
         )
-    return trouble
+    return problem
 
 
-def _explain_refused(trouble: Problem, address: RtspAddress, challenges: list[str]) -> Problem:
+def _explain_refused(problem: Problem, address: RtspAddress, challenges: list[str]) -> Problem:
     digests = [
         (match[1] if (match := _ALGORITHM.search(text)) else "")
         for text in challenges
@@ -128,7 +128,7 @@ def _explain_refused(trouble: Problem, address: RtspAddress, challenges: list[st
     basic = any(text.lower().startswith("basic") for text in challenges)
     if digests and not basic and not any(each.lower() in _KNOWN_DIGESTS for each in digests):
         return attrs.evolve(
-            trouble,
+            problem,
             cause="unsupported_authentication",
             message=f"The source wants Digest authentication with {redact(digests[0])}, which "
             "FFmpeg does not know",
@@ -137,21 +137,21 @@ def _explain_refused(trouble: Problem, address: RtspAddress, challenges: list[st
         )
     if challenges and not address.with_credentials:
         return attrs.evolve(
-            trouble,
+            problem,
             message="The source asks for a user name and a password",
             suggestion="Write them into its URL: rtsp://user:password@host/…, percent-encoded.",
         )
-    return trouble
+    return problem
 
 
-def _explain_stranger(trouble: Problem, answer: RtspResponse) -> Problem:
+def _explain_stranger(problem: Problem, answer: RtspResponse) -> Problem:
     """Nothing came that is RTSP."""
     if answer.data:
         names = [name for pattern, name in _BANNERS if pattern.match(answer.data)]
         spoken = f"{names[0]}, not RTSP" if names else "no RTSP"
         secure = "write rtsps://… for RTSP over TLS; " if names == ["TLS"] else ""
         return attrs.evolve(
-            trouble,
+            problem,
             cause="no_rtsp",
             message=f"What answers on the source's port speaks {spoken}",
             suggestion=f"Correct the port in the source's URL; {secure}554 is the usual one.",
@@ -159,7 +159,7 @@ def _explain_stranger(trouble: Problem, answer: RtspResponse) -> Problem:
         )
     if answer.timed_out:
         return attrs.evolve(
-            trouble,
+            problem,
             cause="timed_out",
             message=f"The source takes connections, but does not answer {answer.request} in time",
             suggestion="Check that it speaks RTSP on that port; for a slow one, raise "
@@ -167,7 +167,7 @@ def _explain_stranger(trouble: Problem, answer: RtspResponse) -> Problem:
             ledger_cause=Cause.SOURCE_UNREACHABLE,
         )
     return attrs.evolve(
-        trouble,
+        problem,
         cause="closed",
         message=f"The source closes the connection without an answer to {answer.request}",
         suggestion="Check that it speaks RTSP on that port, and does not keep this host out.",

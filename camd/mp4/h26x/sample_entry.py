@@ -145,7 +145,7 @@ def contradiction(header: VideoHeader, sets: tuple[bytes, ...]) -> str:
     try:
         found = {key_of(nal, codec): nal for nal in sets}
         for (kind, _), nal in found.items():
-            if kind is ParameterSetKind.SEQUENCE and (wrong := _size_trouble(nal, header)):
+            if kind is ParameterSetKind.SEQUENCE and (wrong := _size_problem(nal, header)):
                 return wrong
     except NalError as error:
         return f"a parameter set in its samples is damaged: {error}"
@@ -159,7 +159,7 @@ def contradiction(header: VideoHeader, sets: tuple[bytes, ...]) -> str:
     return ""
 
 
-def header_trouble(header: VideoHeader) -> str:
+def header_problem(header: VideoHeader) -> str:
     """Say what is wrong with a header by itself: sets that it lacks, or another size; "" if none.
 
     One whose sets are in the samples may lack them.
@@ -168,7 +168,7 @@ def header_trouble(header: VideoHeader) -> str:
         found = {key_of(nal, header.codec)[0] for nal in header.sets}
         for nal in header.sets:
             is_sequence = kind_of(nal[0], header.codec) is ParameterSetKind.SEQUENCE
-            if is_sequence and (wrong := _size_trouble(nal, header)):
+            if is_sequence and (wrong := _size_problem(nal, header)):
                 return wrong
     except NalError as error:
         return f"its header is damaged: {error}"
@@ -178,7 +178,7 @@ def header_trouble(header: VideoHeader) -> str:
     return f"its header lacks {' and '.join(lacking)}" if lacking else ""
 
 
-def _size_trouble(sps: bytes, header: VideoHeader) -> str:
+def _size_problem(sps: bytes, header: VideoHeader) -> str:
     sequence = read_sequence(sps, header.codec)
     if sequence.shows(header.width, header.height):
         return ""

@@ -130,7 +130,7 @@ class FolderCheck:
     def _check_index(self, files: int) -> None:
         glance = self._glance
         known = files + len(glance.catalog.filenames()) + bool(glance.journal.files)
-        self._tell(judge_index(glance.index_trouble, glance.journal, known))
+        self._tell(judge_index(glance.index_problem, glance.journal, known))
 
     def _check_parts(self) -> None:
         """Name the Matroska files that were being made when the service ended."""

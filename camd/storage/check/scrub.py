@@ -1,4 +1,4 @@
-"""The patrol: reads every recording again from time to time, so that damage is known early.
+"""The scrub: reads every recording again from time to time, so that damage is known early.
 
 One file after the other, slowly, at idle priority, in a thread that ends within a moment when the
 daemon does. It goes on where it was after a restart.
@@ -35,11 +35,11 @@ from camd.storage.check.rules.scrub_progress import (
 )
 from camd.storage.storage import Storage
 
-log = structlog.get_logger("camd.patrol")
+log = structlog.get_logger("camd.scrub")
 
-FILE = "patrol.json"
+FILE = "scrub.json"
 RETRY_SECONDS = 60.0  # after the index or the disk said no
-LOOK_AGAIN_SECONDS = 3600.0  # the wall clock may be set while the patrol rests
+LOOK_AGAIN_SECONDS = 3600.0  # the wall clock may be set while the scrub rests
 SAVE_SECONDS = 30.0  # of work that a crash may cost
 CLOSE_SECONDS = 0.5
 _SLOW_SECONDS = 1.0  # between two looks at a volume that is not usable
@@ -80,7 +80,7 @@ class Scrub:
             try:
                 await self._round()
             except (OSError, sqlite3.Error, Refusal) as error:
-                log.warning("patrol_waits", error=str(error))
+                log.warning("scrub_waits", error=str(error))
                 await trio.sleep(RETRY_SECONDS)
 
     async def _round(self) -> None:
@@ -92,7 +92,7 @@ class Scrub:
             found = await self.storage.clerk.read(lambda a, mark=mark: a.catalog.oldest(mark, 1))  # type: ignore[misc]
             if not found:
                 self.published.publish(self.rounds.over(now()))
-                log.info("patrol_over", files=current.files, problems=current.problem_count)
+                log.info("scrub_over", files=current.files, problems=current.problem_count)
                 await self.save()
                 return
             self._now_at(await self._pass(current, found[0]))
@@ -164,7 +164,7 @@ class Scrub:
                 lambda: _replace(self.file, data), limiter=self._pen, abandon_on_cancel=True
             )
         except OSError as error:
-            log.warning("patrol_not_saved", error=str(error))
+            log.warning("scrub_not_saved", error=str(error))
 
 
 def _usable(status: StorageStatus) -> bool:
@@ -182,15 +182,15 @@ async def open_scrub(
     config: ScrubConfig, storage: Storage, state_dir: Path, events: Fanout[Event]
 ) -> AsyncIterator[Scrub]:
     """Make rounds while the block runs, if the configuration wants any."""
-    patrol = Scrub(config, storage, state_dir / FILE, events)
+    scrub = Scrub(config, storage, state_dir / FILE, events)
     if not config.enabled:
-        yield patrol
+        yield scrub
         return
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(patrol.serve)
+        nursery.start_soon(scrub.serve)
         try:
-            yield patrol
+            yield scrub
         finally:
             nursery.cancel_scope.cancel()
             with trio.CancelScope(shield=True), trio.move_on_after(CLOSE_SECONDS):
-                await patrol.save()
+                await scrub.save()

@@ -81,7 +81,7 @@ class RecordingIndex:
     _caught_up: bool = attrs.field(default=False, init=False)
     _unwritten: NoteBacklog[Record] = attrs.field(init=False)  # the journal lacks them
     _unapplied: NoteBacklog[Record] = attrs.field(init=False)  # the index lacks them
-    trouble: OSError | sqlite3.Error | None = attrs.field(default=None, init=False)
+    problem: OSError | sqlite3.Error | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._unwritten = NoteBacklog(MOST_PENDING, told_by_a_file)
@@ -160,7 +160,7 @@ class RecordingIndex:
         self._write()
 
     def accept(self, *records: Record) -> None:
-        """Take records over, and write them now or as soon as that works; see `trouble`.
+        """Take records over, and write them now or as soon as that works; see `problem`.
 
         Raises sqlite3.Error for an index that is damaged.
         """
@@ -181,17 +181,17 @@ class RecordingIndex:
 
         Raises sqlite3.Error for an index that is damaged.
         """
-        self.trouble = None
+        self.problem = None
         if not self.behind:
             return
         try:
             self._write()
         except OSError as error:
-            self.trouble = error
+            self.problem = error
         except sqlite3.Error as error:
             if is_damage(error):
                 raise
-            self.trouble = error
+            self.problem = error
 
     def _write(self) -> None:
         refused: OSError | None = None

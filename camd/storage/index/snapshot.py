@@ -44,7 +44,7 @@ class IndexSnapshot:
     lasting: ClassVar[bool] = False
     folder: Path
     catalog: Catalog
-    index_trouble: str  # "" when there is an index, and it can be read
+    index_problem: str  # "" when there is an index, and it can be read
     journal: JournalFacts
     _db: sqlite3.Connection
     _stamp: Stamp
@@ -57,10 +57,10 @@ class IndexSnapshot:
         """
         folder = recordings / FOLDER
         stamp = _stamp_of(folder)
-        db, trouble = (_blank(), "") if reindex else _copied(folder / INDEX)
+        db, problem = (_blank(), "") if reindex else _copied(folder / INDEX)
         catalog = Catalog(db)
         facts = _read_journal(ReadOnlyDisk(heed_locks=False), folder, catalog)
-        return cls(recordings, catalog, trouble, facts, db, stamp)
+        return cls(recordings, catalog, problem, facts, db, stamp)
 
     @property
     def stale(self) -> bool:
@@ -124,23 +124,23 @@ def _blank() -> sqlite3.Connection:
 
 def _copied(index: Path) -> tuple[sqlite3.Connection, str]:
     """Copy a database into memory; when it cannot be used, return an empty one and why."""
-    trouble = "is not there"
+    problem = "is not there"
     try:
         for address in _addresses(index):
             db = _memory()
             try:
                 _copy(address, db)
-                trouble = _trouble_in(db)
+                problem = _problem_in(db)
             except _STRANGE as error:
-                trouble = f"cannot be read: {error}"
-            if not trouble:
+                problem = f"cannot be read: {error}"
+            if not problem:
                 return db, ""
             db.close()
     except (FileNotFoundError, NotADirectoryError):
         pass
     except OSError as error:
-        trouble = f"cannot be read: {error.strerror}"
-    return _blank(), trouble
+        problem = f"cannot be read: {error.strerror}"
+    return _blank(), problem
 
 
 def _addresses(index: Path) -> Iterator[str]:
@@ -167,7 +167,7 @@ def _copy(address: str, db: sqlite3.Connection) -> None:
         source.close()
 
 
-def _trouble_in(db: sqlite3.Connection) -> str:
+def _problem_in(db: sqlite3.Connection) -> str:
     """Read everything once: an index is a cache, and one that is half broken is broken."""
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version != SCHEMA_VERSION:

@@ -143,7 +143,7 @@ class IndexWorker:
             finally:
                 if not keep:
                     self._notes.settle([note])
-        self._refused = refused or archive.trouble
+        self._refused = refused or archive.problem
         if not self.waiting:
             self.settled()
             if archive.take_dropped() + self._notes.take_dropped():
@@ -260,18 +260,18 @@ class IndexWorker:
 
     async def _deliver(self) -> None:
         """Write what waits, if that works."""
-        trouble: Exception | None = None
+        problem: Exception | None = None
         try:
             await self.ask(_nothing)
         except (OSError, sqlite3.Error, Refusal) as error:
-            trouble = error
-        trouble = trouble or self._refused
-        if trouble is None:
+            problem = error
+        problem = problem or self._refused
+        if problem is None:
             self._told = ""
-        elif str(trouble) != self._told:  # once, however often it is tried
-            self._told = str(trouble)
-            log.error("archive_write_failed", error=str(trouble), waiting=self.waiting)
-            self.guard.suspect(trouble if isinstance(trouble, OSError) else None)
+        elif str(problem) != self._told:  # once, however often it is tried
+            self._told = str(problem)
+            log.error("archive_write_failed", error=str(problem), waiting=self.waiting)
+            self.guard.suspect(problem if isinstance(problem, OSError) else None)
 
     def _take_note(self) -> None:
         """Tell everybody how much waits; somebody has just asked the archive."""

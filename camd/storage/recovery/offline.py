@@ -133,8 +133,8 @@ class OfflineRecovery:
                 failed.append((segment.filename, error.strerror or str(error)))
                 continue
             archive.note_hash(attrs.evolve(segment, sha256=digest))
-            if archive.trouble is not None:
-                raise archive.trouble
+            if archive.problem is not None:
+                raise archive.problem
         return len(waiting) - len(failed), failed
 
     def _counted(self, at: HashingProgress) -> Callable[[int, float], None]:

@@ -83,7 +83,7 @@ class RecoveryReport:
     counts: dict[FileOutcome, int]
     findings: tuple[ReconcileFinding, ...]  # the first MOST_FINDINGS
     tries: int = 1
-    trouble: str = ""  # why it failed or is not complete, and is tried again; "" otherwise
+    problem: str = ""  # why it failed or is not complete, and is tried again; "" otherwise
 
     @classmethod
     def of(
@@ -392,7 +392,7 @@ class BackgroundReconcile:
             hashed = await self._hash_all()
         except (OSError, sqlite3.Error, Refusal) as error:
             log.error("recovery_failed", error=str(error))
-            self._tell(trouble=str(error))
+            self._tell(problem=str(error))
             self.guard.suspect()
             return False
         return hashed and not self._unread
@@ -433,7 +433,7 @@ class BackgroundReconcile:
         assert self.report is not None
         self.report = RecoveryReport.of(findings, self.report.began, now(), tries=self.report.tries)
         if self._unread:
-            self._tell(trouble=f"{len(self._unread)} files cannot be read yet")
+            self._tell(problem=f"{len(self._unread)} files cannot be read yet")
         log.info("recovery_over", counts=self.report.counted)
         self.guard.suspect()  # the next sample tells what the recordings take now
 

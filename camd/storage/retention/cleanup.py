@@ -62,7 +62,7 @@ class _Tally:
     removed: int = 0
     freed_bytes: int = 0
     skipped: int = 0  # became busy or pinned, or could not be removed
-    trouble: str = ""  # why it ended early
+    problem: str = ""  # why it ended early
 
     def add(self, answers: list[Removal]) -> None:
         gone = [answer.filename for answer in answers if answer.removed]
@@ -207,10 +207,10 @@ class Retention:
 
     async def _carry_out(self, plan: CleanupPlan, tally: _Tally) -> None:
         names, keeper = [each.filename for each in plan.going], FileActions(self.storage)
-        tally.trouble = "whoever asked for it went away, or the service stops"  # until it is over
+        tally.problem = "whoever asked for it went away, or the service stops"  # until it is over
         for batch in in_batches(names, BATCH):
             if self.policy is not plan.policy:
-                tally.trouble = "the policy was changed"
+                tally.problem = "the policy was changed"
                 return
             in_use = self.in_use()
             free = [name for name in batch if name not in in_use]
@@ -218,9 +218,9 @@ class Retention:
             try:
                 tally.add(await keeper.remove(free, f"retention: {plan.policy.rule}"))
             except Refusal as refusal:
-                tally.trouble = refusal.message
+                tally.problem = refusal.message
                 return
-        tally.trouble = ""
+        tally.problem = ""
 
     async def _leave(self, receipt: CleanupReceipt, plan: CleanupPlan) -> None:
         """Leave a receipt of whatever was done or wanted; the clock finding nothing is no news."""
@@ -267,8 +267,8 @@ def _receipt(plan: CleanupPlan, tally: _Tally, began: datetime, asked_by: str) -
         files_kept=plan.staying_files,
         space_short=plan.short_bytes,
         braked=plan.braked and plan.policy.removes,
-        complete=not tally.trouble,
-        message=outcome(plan, tally.removed, tally.freed_bytes, tally.trouble),
+        complete=not tally.problem,
+        message=outcome(plan, tally.removed, tally.freed_bytes, tally.problem),
     )
 
 

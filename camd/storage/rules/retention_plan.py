@@ -235,8 +235,8 @@ def mistakes_of(policy: RetentionPolicy) -> list[tuple[str, str]]:
     return found
 
 
-def outcome(plan: CleanupPlan, removed: int, freed_bytes: int, trouble: str = "") -> str:
-    """Say in a sentence what a run did, or why it did nothing; `trouble` is why it stopped."""
+def outcome(plan: CleanupPlan, removed: int, freed_bytes: int, problem: str = "") -> str:
+    """Say in a sentence what a run did, or why it did nothing; `problem` is why it stopped."""
     if plan.policy.type is PolicyType.MANUAL:
         return "The policy is manual: nothing is removed by itself"
     if not plan.policy.enabled:
@@ -254,6 +254,6 @@ def outcome(plan: CleanupPlan, removed: int, freed_bytes: int, trouble: str = ""
         parts.append(f"{plan.short_bytes} bytes more than the policy allows are left")
     if plan.waiting_files:
         parts.append(plan.waits)
-    if trouble:
-        parts.append(f"stopped before the end: {trouble}")
+    if problem:
+        parts.append(f"stopped before the end: {problem}")
     return "; ".join(parts)

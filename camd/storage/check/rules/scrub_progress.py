@@ -1,4 +1,4 @@
-"""How far the patrol has come, when it is due, and how slowly it reads. Pure."""
+"""How far the scrub has come, when it is due, and how slowly it reads. Pure."""
 
 from __future__ import annotations
 

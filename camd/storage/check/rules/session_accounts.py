@@ -160,7 +160,7 @@ def _moment(moment: datetime) -> str:
 # --- index and journal --------------------------------------------------------------------
 
 
-def judge_index(trouble: str, journal: JournalFacts, known: int) -> list[Finding]:
+def judge_index(problem: str, journal: JournalFacts, known: int) -> list[Finding]:
     """Say whether the index can be read, and the journal that it would be rebuilt from.
 
     `known` is how many files or sessions there are to know of.
@@ -172,8 +172,8 @@ def judge_index(trouble: str, journal: JournalFacts, known: int) -> list[Finding
             Finding(fault.value if fault is FindingKind.INDEX else "journal", fault, text, advice)
         )
 
-    if trouble and known:
-        complain(FindingKind.INDEX, trouble, RECOVER if trouble == "is not there" else REINDEX)
+    if problem and known:
+        complain(FindingKind.INDEX, problem, RECOVER if problem == "is not there" else REINDEX)
     lost = "What it said of sessions and their ledger is lost with it if the index is, too."
     if known and not journal.files:
         complain(FindingKind.JOURNAL, "is not there", f"Put it back from a copy. {lost}")
