@@ -21,7 +21,7 @@ from camd.rpc.roles import ANONYMOUS, AuthMethod, Principal
 
 _REFRESH_SECONDS = 2.0
 _SECRET_BYTES = 64 * 1024
-_log = structlog.get_logger("camd.access")
+_log = structlog.get_logger("camd.auth")
 
 
 @attrs.define(eq=False)

@@ -43,7 +43,7 @@ BUSY_RETRY_MS = 100
 STRANGER_BYTES = 64 * 1024  # of a message from a client that has not authenticated
 MOST_WRONG_KEYS = 10  # of one connection
 READ_AHEAD = 32  # messages that may wait for a client from whom calls are still taken
-_log = structlog.get_logger("camd.front")
+_log = structlog.get_logger("camd.server")
 
 
 def unix_now() -> float:

@@ -12,7 +12,7 @@ from camd.errors import Refusal
 from camd.runtime import fd_limits
 
 T = TypeVar("T")
-_log = structlog.get_logger("camd.front")
+_log = structlog.get_logger("camd.server")
 
 
 @attrs.define(eq=False)

@@ -22,7 +22,7 @@ from camd.server.rules.upgrade import Denial, check_host, check_upgrade, plain_h
 _RECEIVE_BYTES = 64 * 1024
 _SEND_PIECE = 256 * 1024  # progress is measured in pieces of this size
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
-_log = structlog.get_logger("camd.front")
+_log = structlog.get_logger("camd.server")
 
 
 @attrs.frozen

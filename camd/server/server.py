@@ -34,7 +34,7 @@ _EXHAUSTED_SECONDS = 0.25  # before the next try to accept, when no descriptors 
 _SAY_SECONDS = 60.0
 _CUT_SECONDS = 0.5
 _LEAVING = 32  # connections that are being closed and have no place any more
-_log = structlog.get_logger("camd.front")
+_log = structlog.get_logger("camd.server")
 
 SocketStream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 Accept = Callable[[SocketStream], Awaitable[None]]

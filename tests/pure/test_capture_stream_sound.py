@@ -28,7 +28,7 @@ def test_an_unknown_codec_is_left_out_and_told() -> None:
     assert "does not know its codec" in sound.warning
 
 
-@pytest.mark.parametrize("trouble", [SOUND_MISSING, UNKNOWN, CRASHED])
+@pytest.mark.parametrize("problem", [SOUND_MISSING, UNKNOWN, CRASHED])
 def test_a_child_that_delivered_nothing_with_sound_is_followed_by_one_without(
     problem: Problem,
 ) -> None:

@@ -280,7 +280,7 @@ def _all() -> list[Problem]:
     return [*(row.problem for row in TABLE), *NOTICED]
 
 
-@pytest.mark.parametrize("trouble", _all(), ids=lambda problem: problem.cause)
+@pytest.mark.parametrize("problem", _all(), ids=lambda problem: problem.cause)
 def test_every_problem_says_what_to_do(problem: Problem) -> None:
     """A message without a full stop, a suggestion with one, and a cause of one small word."""
     assert problem.cause.replace("_", "").islower()

@@ -269,7 +269,7 @@ def test_what_is_uncovered_is_what_no_gap_has(
 
 
 @pytest.mark.parametrize(
-    ("trouble", "journal", "wrong"),
+    ("problem", "journal", "wrong"),
     [
         ("", JournalFacts(1), []),
         ("is not there", JournalFacts(1), [FindingKind.INDEX]),
