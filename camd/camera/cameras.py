@@ -24,6 +24,7 @@ from camd.config.schema import CameraConfig, Config, RecordingConfig
 from camd.devices.binding_store import KNOWN_FILE, BindingFileOnDisk, BindingStore
 from camd.devices.holders import find_holders
 from camd.devices.monitor import DeviceMonitor
+from camd.devices.query import find_converters
 from camd.errors import CAMERA_UNKNOWN, Refusal
 from camd.ffmpeg.binary import FFmpegBinary, find_ffmpeg, is_still_the_one, look_at_program
 from camd.ffmpeg.encoder_trial import EncoderTrials
@@ -66,7 +67,8 @@ class Cameras:
     )  # None: nobody looks what is there
     encoders: EncoderTrials = attrs.field(
         default=attrs.Factory(
-            lambda cameras: EncoderTrials(cameras._config.ffmpeg.encoder), takes_self=True
+            lambda cameras: EncoderTrials(find_converters, cameras._config.ffmpeg.encoder),
+            takes_self=True,
         ),
         init=False,
     )
@@ -167,7 +169,7 @@ class Cameras:
             if self._program is None or not await self._is_there(self._program):
                 self._program = await self._recall_program()
             if self._program is None:
-                self._program = await find_ffmpeg(self._config.ffmpeg)
+                self._program = await find_ffmpeg(self._config.ffmpeg.path)
                 look = partial(look_at_program, self._program)
                 self._memory.learn_program(await self._looks.ask(look, otherwise=None))
                 log.info(
@@ -186,7 +188,7 @@ class Cameras:
         seen, self._memory.program = self._memory.program, None
         if seen is None:
             return None
-        look = partial(is_still_the_one, seen, self._config.ffmpeg)
+        look = partial(is_still_the_one, seen, self._config.ffmpeg.path)
         same = await self._looks.ask(look, otherwise=False)
         self._memory.program = seen if same else None
         return seen.program if same else None

@@ -258,7 +258,7 @@ class CapturePlanner:
             )
         if isinstance(order, Problem):
             return order
-        return CapturePlan(capture_arguments(self.camera, order), self._sound_seconds(order))
+        return CapturePlan(capture_arguments(order), self._sound_seconds(order))
 
     def _sound_seconds(self, order: CaptureOptions) -> float | None:
         """How long the header may wait for sound, once the source is open.
@@ -312,19 +312,27 @@ class CapturePlanner:
             sound = self._microphone.choose(device, await self.abilities.inputs(program))
             if self._microphone.warning:
                 log.warning("no_sound", camera=self.camera.id, why=self._microphone.warning)
+        size = choice or self.wanted
         return CaptureOptions(
             program=str(program.path),
+            source=self.camera.source,
             version=program.version,
+            width=size.width,
+            height=size.height,
+            fps=size.fps,
+            bitrate=self.camera.bitrate,
             fragment=self.config.recording.fragment,
             copy=copy,
             encoder=encoder,
             probe=found,
             node=device.node if device else None,
-            choice=choice,
+            input_format=choice.input_format if choice else "",
             sound=sound,
             with_sound=self._stream_sound.choose(found, monotonic()),
-            reach=reach,
+            access=reach,
             wall_ahead=now().timestamp() - monotonic(),
+            input_options=self.camera.input_options,
+            output_options=self.camera.output_options,
         )
 
     async def prepare(self) -> None:
@@ -524,7 +532,7 @@ class CapturePlanner:
 
     def _probe_seconds(self, reach: StreamAccess) -> float:
         """How long FFmpeg may look at a source that answers in time, and delivers in time."""
-        patience = reach.patience.total_seconds()
+        patience = reach.timeout.total_seconds()
         pictures = LOOK_PICTURES if isinstance(self.camera.source, RtspSource) else 0
         return (STEPS + pictures) * patience + ANALYSIS_SECONDS
 
@@ -539,7 +547,7 @@ class CapturePlanner:
         arguments = probe_arguments(
             *(str(program.path), self.camera.source, program.version),
             options=self.camera.input_options,
-            reach=reach,
+            access=reach,
         )
         seconds = self._probe_seconds(reach)
         asked = monotonic()

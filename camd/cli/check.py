@@ -25,6 +25,7 @@ from camd.cli.terminal import console, print_json
 from camd.config.schema import CameraConfig, Config
 from camd.config.values import TcpAddress, parse_listen
 from camd.devices.listing import DeviceListing, ListedDevice, look_around
+from camd.devices.query import find_converters
 from camd.devices.v4l2.formats import UnsupportedFormat
 from camd.errors import STORAGE_NO_INODES
 from camd.ffmpeg.binary import FfmpegMissingError, find_ffmpeg
@@ -260,7 +261,7 @@ def grade_space(config: Config, volume: os.statvfs_result) -> CheckFinding:
 async def inspect_ffmpeg(config: Config) -> list[CheckFinding]:
     """Say which FFmpeg captures, and whether it can encode."""
     try:
-        program = await find_ffmpeg(config.ffmpeg)
+        program = await find_ffmpeg(config.ffmpeg.path)
     except FfmpegMissingError as error:
         text, _, advice = str(error).partition("; ")
         return [CheckFinding("ffmpeg", Grade.PROBLEM, text, advice[:1].upper() + advice[1:])]
@@ -270,7 +271,7 @@ async def inspect_ffmpeg(config: Config) -> list[CheckFinding]:
         CheckFinding("ffmpeg", Grade.OK, f"{program.path}, version {major}.{minor}{origin}")
     ]
     codecs = {"h264", *(c.codec for c in config.cameras if c.codec in ("h264", "h265"))}
-    tried = EncoderTrials(config.ffmpeg.encoder)
+    tried = EncoderTrials(find_converters, config.ffmpeg.encoder)
     for codec in sorted(codecs):
         choice = await tried.find(program, codec)
         if choice.encoder is not None:

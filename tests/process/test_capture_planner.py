@@ -31,6 +31,7 @@ from camd.model import (
     Problem,
     Rates,
     RtspSource,
+    TestSource,
     V4l2Source,
     VideoFormat,
 )
@@ -237,9 +238,9 @@ def test_sound_is_waited_for_as_the_time_for_a_start_says(
     entry = CameraConfig(CAMERA, RtspSource("rtsp://h/"))
     config = Config(ffmpeg=FfmpegConfig(start_timeout=timedelta(seconds=start)))
     capture = CapturePlanner(entry, config, find_program)
-    assert capture._sound_seconds(CaptureOptions("ffmpeg", copy=True)) == copied
-    assert capture._sound_seconds(CaptureOptions("ffmpeg")) == encoded
-    assert capture._sound_seconds(CaptureOptions("ffmpeg", with_sound=False)) is None
+    assert capture._sound_seconds(CaptureOptions("ffmpeg", TestSource(), copy=True)) == copied
+    assert capture._sound_seconds(CaptureOptions("ffmpeg", TestSource())) == encoded
+    assert capture._sound_seconds(CaptureOptions("ffmpeg", TestSource(), with_sound=False)) is None
 
 
 async def test_a_stream_that_was_measured_as_rare_is_looked_at_for_one_picture() -> None:

@@ -8,7 +8,6 @@ import attrs
 import pytest
 from media_streams import FTYP, Sample, fragment, moov, trak, trex
 
-from camd.config.schema import CameraConfig
 from camd.ffmpeg.text.args import CaptureOptions, capture_arguments, trial_arguments
 from camd.ffmpeg.text.encoder_table import (
     MJPEG,
@@ -20,7 +19,7 @@ from camd.ffmpeg.text.encoder_table import (
     encoding_arguments,
     trial_mistake,
 )
-from camd.model import CameraId, TestSource, V4l2Source
+from camd.model import TestSource, V4l2Source
 from camd.mp4.boxes import box
 
 HEAD = FTYP + moov(trak(1, extra=box(b"avcC", bytes(8))), trex=trex(1))
@@ -56,8 +55,7 @@ def test_a_render_node_is_named_before_the_input_and_pictures_go_up_to_it() -> N
     vaapi = attrs.evolve(encoder_named("h264_vaapi"), node="/dev/dri/renderD128")
     assert device_arguments(vaapi) == ("-vaapi_device", "/dev/dri/renderD128")
     assert encoding_arguments(vaapi, HD, ("fps=5",))[:2] == ("-vf", "fps=5,format=nv12,hwupload")
-    order = CaptureOptions("ffmpeg", encoder=vaapi)
-    command = capture_arguments(CameraConfig(CameraId("c"), TestSource()), order)
+    command = capture_arguments(CaptureOptions("ffmpeg", TestSource(), encoder=vaapi))
     assert command.index("-vaapi_device") < command.index("-i")
     assert device_arguments(SOFTWARE["h264"]) == ()
 
@@ -65,10 +63,15 @@ def test_a_render_node_is_named_before_the_input_and_pictures_go_up_to_it() -> N
 def test_a_trial_has_the_options_of_a_capture() -> None:
     """Whatever an encoder is told when it captures, it was told when it was tried."""
     for encoder in TABLE:
-        order = CaptureOptions("ffmpeg", encoder=encoder)
-        source = V4l2Source(Path("/dev/video0"))
-        camera = CameraConfig(CameraId("c"), source, width=640, height=360, fps=30.0)
-        capture, trial = capture_arguments(camera, order), trial_arguments("ffmpeg", encoder, 2)
+        options = CaptureOptions(
+            "ffmpeg",
+            V4l2Source(Path("/dev/video0")),
+            width=640,
+            height=360,
+            fps=30.0,
+            encoder=encoder,
+        )
+        capture, trial = capture_arguments(options), trial_arguments("ffmpeg", encoder, 2)
         start = capture.index("-c:v")
         coded = capture[start : capture.index("-fps_mode")]
         assert trial[trial.index("-c:v") : trial.index("-fps_mode")] == coded

@@ -129,7 +129,7 @@ async def open_set(
             yield child
 
     async def find_program() -> FFmpegBinary:
-        return found or await find_ffmpeg(config.ffmpeg)
+        return found or await find_ffmpeg(config.ffmpeg.path)
 
     events: Fanout[Event] = Fanout()
     heard: list[Event] = []
