@@ -162,7 +162,7 @@ _STRANGE = (
 _LOOKS = (
     *(rtsp_messages.explain(_UNSURE, _ADDRESS, seen) for seen in _SEEN),
     *(
-        rtsp_messages.explain(attrs.evolve(_UNSURE, cause="no_stream"), _ADDRESS, seen)
+        rtsp_messages.explain(attrs.evolve(_UNSURE, kind="no_stream"), _ADDRESS, seen)
         for seen in _STRANGE
     ),
     *(file_source.EMPTY, file_source.FORBIDDEN, file_source.HANGS),
@@ -189,7 +189,7 @@ def faults_page() -> str:
             if problem not in seen:
                 seen.add(problem)
                 lines.append(
-                    f"| `{problem.cause}` | {problem.message} | {problem.suggestion} "
+                    f"| `{problem.kind}` | {problem.message} | {problem.suggestion} "
                     f"| `{problem.ledger_cause.value}` |"
                 )
         lines.append("")

@@ -159,7 +159,7 @@ def _in_problem(camera: Camera) -> bool:
     if status.session is not None and not status.session.healthy:
         return True
     if status.state is CameraState.ABSENT and camera.config.source == V4l2Source():
-        return status.problem is not None and status.problem.cause not in ("absent", "unplugged")
+        return status.problem is not None and status.problem.kind not in ("absent", "unplugged")
     return status.state in (CameraState.RESTING, CameraState.ABSENT, CameraState.FAULTED)
 
 

@@ -24,10 +24,10 @@ log = structlog.get_logger("camd.camera")
 PATIENCE_SECONDS = 2.0
 _looking = trio.CapacityLimiter(4)  # threads that hang in a look-up take nobody else's place
 _ABOUT_NODES = frozenset(
-    problem.cause
+    problem.kind
     for problem in (t.LOST, t.VANISHED, t.ABSENT, t.IO_ERROR, t.DRIVER_ERROR, t.NO_BUFFERS)
 ) | frozenset(
-    problem.cause for problem in (t.BUSY, t.NO_PERMISSION, t.NO_BANDWIDTH, t.UNSUPPORTED_FORMAT)
+    problem.kind for problem in (t.BUSY, t.NO_PERMISSION, t.NO_BANDWIDTH, t.UNSUPPORTED_FORMAT)
 )
 
 
@@ -99,36 +99,36 @@ async def diagnose(
     `find_holders` may block and is called in a thread; `neighbours` and `offered` are called at
     once. Waits for at most `patience_seconds`, and may be cancelled at any time.
     """
-    if node is None or problem.cause not in _ABOUT_NODES:
+    if node is None or problem.kind not in _ABOUT_NODES:
         return problem
     said = DiagnosisFacts()
-    if problem.cause == t.NO_BANDWIDTH.cause:
+    if problem.kind == t.NO_BANDWIDTH.kind:
         said = DiagnosisFacts(neighbours=tuple(neighbours()))
-    elif problem.cause == t.UNSUPPORTED_FORMAT.cause:
+    elif problem.kind == t.UNSUPPORTED_FORMAT.kind:
         said = DiagnosisFacts(offered=tuple(offered()))
-    look = partial(_look, problem.cause, node, find_holders)
+    look = partial(_look, problem.kind, node, find_holders)
     with trio.move_on_after(patience_seconds):
         seen = await trio.to_thread.run_sync(look, abandon_on_cancel=True, limiter=_looking)
         return explain(
             problem, attrs.evolve(seen, neighbours=said.neighbours, offered=said.offered), node
         )
-    log.warning("diagnosis_took_too_long", cause=problem.cause)
+    log.warning("diagnosis_took_too_long", cause=problem.kind)
     return explain(problem, said, node)
 
 
 def explain(problem: Problem, facts: DiagnosisFacts, node: Path) -> Problem:
     """Compose what is known of `problem` into its message and suggestion. Pure."""
     if facts.present is False:
-        return problem if problem.cause in (t.VANISHED.cause, t.ABSENT.cause) else t.LOST
-    match problem.cause:
-        case t.BUSY.cause if facts.holders is not None:
+        return problem if problem.kind in (t.VANISHED.kind, t.ABSENT.kind) else t.LOST
+    match problem.kind:
+        case t.BUSY.kind if facts.holders is not None:
             return _held(problem, facts.holders, node)
-        case t.NO_PERMISSION.cause if facts.access is not None:
+        case t.NO_PERMISSION.kind if facts.access is not None:
             return attrs.evolve(problem, suggestion=_how_to_get_in(facts.access))
-        case t.NO_BANDWIDTH.cause if facts.neighbours:
+        case t.NO_BANDWIDTH.kind if facts.neighbours:
             message = f"{problem.message} beside {_listed(facts.neighbours)}"
             return attrs.evolve(problem, message=message)
-        case t.UNSUPPORTED_FORMAT.cause if facts.offered:
+        case t.UNSUPPORTED_FORMAT.kind if facts.offered:
             return attrs.evolve(problem, possible=facts.offered)
     return problem
 
@@ -188,10 +188,10 @@ def _listed(names: Sequence[str]) -> str:
 def _look(cause: str, node: Path, find_holders: FindHolders | None) -> DiagnosisFacts:
     """Find out what matters for `cause`. Blocks, in a driver that hangs for ever."""
     facts = DiagnosisFacts(present=node.exists())
-    if cause == t.BUSY.cause and find_holders is not None:
+    if cause == t.BUSY.kind and find_holders is not None:
         with suppress(OSError):
             facts = attrs.evolve(facts, holders=find_holders(node))
-    elif cause == t.NO_PERMISSION.cause:
+    elif cause == t.NO_PERMISSION.kind:
         with suppress(OSError):
             facts = attrs.evolve(facts, access=look_at_access(node))
     return facts

@@ -389,7 +389,7 @@ class CapturePlanner:
             return False
         if self._changes_transport(problem):
             return True
-        if problem.cause in CONNECTION_CAUSES or not self._hurried:
+        if problem.kind in CONNECTION_CAUSES or not self._hurried:
             return False
         self._patient = True
         self.forget()
@@ -402,14 +402,14 @@ class CapturePlanner:
         """
         if problem is None:
             return
-        if problem.cause not in CONNECTION_CAUSES:
+        if problem.kind not in CONNECTION_CAUSES:
             self.forget()
-        if self.camera.transport == "auto" and problem.cause not in NOT_REACHED:
+        if self.camera.transport == "auto" and problem.kind not in NOT_REACHED:
             self._take_transport("tcp")
 
     def _changes_transport(self, problem: Problem) -> bool:
         """Take UDP from now on where the server refuses TCP and the entry leaves the choice."""
-        refused = problem.cause in ("unsupported_transport", "server_busy")
+        refused = problem.kind in ("unsupported_transport", "server_busy")
         free = self.camera.transport == "auto" and "-rtsp_transport" not in (
             self.camera.input_options
         )
@@ -454,7 +454,7 @@ class CapturePlanner:
     async def explain(self, problem: Problem, *, delivered: bool) -> Problem:
         """Say more of why a child ended, where the source itself shows it; bounded."""
         source = self.camera.source
-        if self.loops and delivered and problem.cause in ("no_permission", "ended"):
+        if self.loops and delivered and problem.kind in ("no_permission", "ended"):
             return BEGUN_ANEW  # FFmpeg cannot go back in it: "Operation not permitted"
         if isinstance(source, RtspSource) and not delivered:
             return await explain_stream(problem, source.url)
@@ -475,7 +475,7 @@ class CapturePlanner:
         """Look what a file source's path is; None: a file that can be read."""
         assert self.path is not None
         found = await look_at_file(self.path, self.looks)
-        self._missing = isinstance(found, Problem) and found.cause == ABSENT.cause
+        self._missing = isinstance(found, Problem) and found.kind == ABSENT.kind
         if isinstance(found, Problem):
             return NOT_THERE if self._missing else found
         self._facts = found
@@ -487,7 +487,7 @@ class CapturePlanner:
         A port that refused the last connection is tried without a child first.
         """
         source, last = self.camera.source, self._last
-        refused = last is not None and last.cause == "connection_refused"
+        refused = last is not None and last.kind == "connection_refused"
         if refused and isinstance(source, RtspSource) and await still_refuses(source.url):
             assert last is not None
             return last
@@ -521,7 +521,7 @@ class CapturePlanner:
                 nonlocal found
                 await trio.sleep(LOOK_AFTER_SECONDS)
                 seen = await self.explain(NO_ANSWER, delivered=False)
-                if seen.cause == "no_rtsp":
+                if seen.kind == "no_rtsp":
                     found = seen
                     nursery.cancel_scope.cancel()
 

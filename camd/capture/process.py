@@ -193,7 +193,7 @@ class CaptureProcess:
         if self.may_end and status == 0 and self._fragments and not self._complained:
             return None
         problem = classify(tuple(self._words), status)
-        silent = problem.cause == "timed_out" and self.delivered
+        silent = problem.kind == "timed_out" and self.delivered
         return STALLED if silent else problem
 
     @property

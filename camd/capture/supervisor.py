@@ -100,7 +100,7 @@ class CaptureSupervisor:
                     self._rest.cancel()
         if before.state is not self.machine.state:
             problem, camera = self.machine.problem, self._capture.camera.id
-            cause = problem.cause if problem else None
+            cause = problem.kind if problem else None
             same = problem is not None and before.problem == problem
             tell = log.debug if same else log.info  # not each of many tries in vain
             tell("camera_state", camera=camera, state=self.machine.state.value, cause=cause)
@@ -162,7 +162,7 @@ class CaptureSupervisor:
 
     def _tries_again(self, problem: Problem | None) -> bool:
         """Whether a child that delivered nothing is followed at once by one that does otherwise."""
-        camera, cause = self._capture.camera.id, problem.cause if problem else None
+        camera, cause = self._capture.camera.id, problem.kind if problem else None
         if self._capture.tries_without_sound(problem, delivered=False):
             log.warning("tried_without_sound", camera=camera, cause=cause)
             return True

@@ -83,7 +83,7 @@ def _judge(binding: MatchState, listed: ListedDevice | None, entry: CameraConfig
     subject, device = f"camera {binding.camera_id}", binding.device
     problem = binding.problem if device is None else device.problem
     if problem is not None:
-        grade = Grade.PROBLEM if problem.cause in _MISTAKES else Grade.WARNING
+        grade = Grade.PROBLEM if problem.kind in _MISTAKES else Grade.WARNING
         return CheckFinding(subject, grade, problem.message, problem.suggestion)
     if device is None:
         return CheckFinding(subject, Grade.WARNING, binding.reason, "Plug the camera in.")
@@ -303,7 +303,7 @@ async def _look_at_file(subject: str, path: Path) -> CheckFinding:
     found = await look_at_file(path, PathLookup())
     if not isinstance(found, Problem):
         return CheckFinding(subject, Grade.OK, str(path))
-    if found.cause == ABSENT.cause:
+    if found.kind == ABSENT.kind:
         return CheckFinding(
             subject, Grade.PROBLEM, f"there is no file {path}", "Correct its source."
         )

@@ -30,7 +30,7 @@ async def explain_stream(problem: Problem, url: str) -> Problem:
     Takes at most a few times STEP_SECONDS, and may be cancelled at any time.
     """
     address = address_of(url)
-    if address is None or problem.cause not in ABOUT_STREAMS:
+    if address is None or problem.kind not in ABOUT_STREAMS:
         return problem
     seen = None
     with trio.move_on_after(4 * STEP_SECONDS):
@@ -84,7 +84,7 @@ async def _look_behind_tls(
     tcp: trio.SocketStream, address: RtspAddress, problem: Problem
 ) -> RtspFindings | None:
     verified = ssl.create_default_context()
-    if problem.cause != "tls_failed":  # what FFmpeg takes is no matter
+    if problem.kind != "tls_failed":  # what FFmpeg takes is no matter
         verified.check_hostname, verified.verify_mode = False, ssl.CERT_NONE
     stream = trio.SSLStream(tcp, verified, server_hostname=address.host)
     try:

@@ -26,7 +26,7 @@ class CameraState(enum.Enum):
 class Problem:
     """Why a camera does not deliver: a short machine word, a sentence, and what to do."""
 
-    cause: str  # "busy", "not_found", "no_permission", "stalled", "ffmpeg_missing", …
+    kind: str  # "busy", "not_found", "no_permission", "stalled", "ffmpeg_missing", …
     message: str
     suggestion: str
     ledger_cause: Cause = Cause.ENCODER_EXIT

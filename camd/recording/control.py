@@ -329,6 +329,6 @@ def _refusal(problem: Problem, camera_id: str) -> Refusal:
         problem.message,
         suggestion=problem.suggestion,
         camera_id=camera_id,
-        cause=problem.cause,
+        cause=problem.kind,
         **facts,
     )

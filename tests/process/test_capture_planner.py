@@ -140,7 +140,7 @@ async def test_a_seat_without_a_device_answers_with_its_problem() -> None:
     capture = capturing(MatchState(CAMERA, None, problem=GONE))
     assert await problemd(capture) is GONE
     assert await capture.is_absent()
-    assert (await problemd(capturing(MatchState(CAMERA, None)))).cause == "not_found"
+    assert (await problemd(capturing(MatchState(CAMERA, None)))).kind == "not_found"
     unnamed = capturing(None)
     assert await unnamed.is_absent()
     assert (await problemd(unnamed)).ledger_cause is Cause.CAMERA_LOST
@@ -159,7 +159,7 @@ async def test_a_wish_that_is_not_offered_is_a_problem_with_what_is_possible() -
     """Clients and the ledger get the cause, people a sentence."""
     capture = capturing(bound(), width=800, height=600)
     problem = await problemd(capture)
-    assert (problem.cause, problem.ledger_cause) == (
+    assert (problem.kind, problem.ledger_cause) == (
         "unsupported_format",
         Cause.UNSUPPORTED_FORMAT,
     )
@@ -172,7 +172,7 @@ async def test_a_wish_that_is_not_offered_is_a_problem_with_what_is_possible() -
 async def test_where_no_encoder_works_that_is_said() -> None:
     """With what was tried."""
     problem = await problemd(capturing(bound(), Known(encoder=False)))
-    assert problem.cause == "no_encoder"
+    assert problem.kind == "no_encoder"
     assert "libx264: slow" in problem.suggestion
 
 
@@ -311,7 +311,7 @@ async def test_a_sound_device_that_fails_costs_one_try(program: FFmpegBinary) ->
             command
         )
         assert problem is not None
-        assert problem.cause == "audio_unavailable"
+        assert problem.kind == "audio_unavailable"
         capture.learn(problem)
         again = await capture.plan()
     assert isinstance(again, CapturePlan)

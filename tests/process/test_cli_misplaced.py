@@ -86,7 +86,7 @@ async def test_a_directory_as_a_source_is_named_by_the_service() -> None:
     with trio.fail_after(20):
         problem = await run.live(["/bin/sh", "-c", f"echo '{words}' >&2; exit 1"])
     assert problem is not None
-    assert (problem.cause, problem.message) == (
-        ABSENT.cause,
+    assert (problem.kind, problem.message) == (
+        ABSENT.kind,
         "The source is a directory, not a file",
     )

@@ -118,7 +118,7 @@ async def test_a_driver_that_hangs_delays_nobody(machine: FakeMachine) -> None:
                 await monitor.settled.wait()
                 hung = monitor.present.value[0]
                 assert hung.problem is not None
-                assert hung.problem.cause == "hung"
+                assert hung.problem.kind == "hung"
                 assert await monitor.look_again(hung.node) == hung
                 assert drivers.asked.count("video0") == 1
                 stuck.set()
@@ -161,7 +161,7 @@ async def test_a_refusal_is_a_problem_until_it_is_over(
             assert device.node.name == "video0"
             assert device.capabilities is None
             assert device.problem is not None
-            assert device.problem.cause == cause
+            assert device.problem.kind == cause
             drivers.errors.clear()
             drivers.metadata.add("video1")
             (machine.roots.dev / "video0").chmod(0o640)
@@ -191,7 +191,7 @@ async def test_looking_again_asks_at_once(machine: FakeMachine) -> None:
             device = await monitor.look_again(link)
             assert device is not None
             assert device.problem is not None
-            assert device.problem.cause == "io_error"
+            assert device.problem.kind == "io_error"
             assert device == monitor.present.value[0]
             assert drivers.asked.count("video0") == 2
             machine.remove_node(0)
@@ -211,7 +211,7 @@ async def test_looking_again_does_not_wait_for_ever(machine: FakeMachine) -> Non
                 device = await monitor.look_again(machine.roots.dev / "video0")
         assert device is not None
         assert device.problem is not None
-        assert device.problem.cause == "hung"
+        assert device.problem.kind == "hung"
         assert device.capabilities == CAPABLE
     finally:
         stuck.set()

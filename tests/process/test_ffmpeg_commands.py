@@ -198,7 +198,7 @@ def test_failures_are_recognised(program, source, settings, cause):
     done, said = capture(program, source, **settings)
     assert done.returncode != 0
     problem = classify(said, done.returncode)
-    assert problem.cause == cause
+    assert problem.kind == cause
     assert "secret" not in problem.message
 
 

@@ -335,7 +335,7 @@ async def test_garbage_in_a_round_ends_the_child(tmp_path: Path) -> None:
     steps = (*played(film, 0.4, 1), 0.4, b"\xff" * 100, 60.0)
     watching, problem = await followed(tmp_path, *steps)
     assert problem is not None
-    assert problem.cause == BAD_STREAM.cause
+    assert problem.kind == BAD_STREAM.kind
     assert watching.frames == 10
 
 

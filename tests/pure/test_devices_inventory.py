@@ -295,9 +295,9 @@ def test_errors_are_told_apart() -> None:
     assert is_denied(PermissionError(errno.EACCES, ""))
     assert is_denied(PermissionError(errno.EPERM, ""))
     assert is_foreign(OSError(errno.ENOTTY, ""))
-    assert describe(OSError(errno.EBUSY, "")).cause == "busy"
+    assert describe(OSError(errno.EBUSY, "")).kind == "busy"
     broken = describe(OSError(errno.EIO, "Input/output error"))
-    assert broken.cause == "io_error"
+    assert broken.kind == "io_error"
     assert broken.message == "The camera cannot be asked what it is: Input/output error"
 
 
@@ -331,6 +331,6 @@ def test_errors_are_told_apart() -> None:
 def test_a_want_of_permission_comes_with_its_remedy(access: NodeAccess, remedy: str) -> None:
     """What to do depends on who we are, where we run, and whom the node admits."""
     problem = denied("/dev/video0", access)
-    assert problem.cause == "no_permission"
+    assert problem.kind == "no_permission"
     assert problem.ledger_cause is Cause.NO_PERMISSION
     assert problem.suggestion == remedy

@@ -229,7 +229,7 @@ def test_log_lines_carry_their_level(line, message):
 def test_what_ffmpeg_said_last_becomes_a_cause(lines, code, cause):
     """Both versions' words lead to the same cause; no message names a device or a secret."""
     problem = classify([LogLine("error", line) for line in lines], code)
-    assert problem.cause == cause
+    assert problem.kind == cause
     assert problem.message
     assert problem.suggestion
     assert "/dev" not in problem.message

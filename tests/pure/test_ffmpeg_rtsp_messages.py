@@ -79,7 +79,7 @@ def refused(*challenges: str) -> RtspFindings:
 def test_a_digest_that_ffmpeg_lacks_is_named(challenges: tuple[str, ...], cause: str) -> None:
     """As long as one of the ways that are offered is known, the password was wrong."""
     found = explain(problem("unauthorised"), ADDRESS, refused(*challenges))
-    assert found.cause == cause
+    assert found.kind == cause
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_digest_that_ffmpeg_lacks_is_named(challenges: tuple[str, ...], cause:
 def test_a_stranger_is_called_what_it_is(answer: RtspResponse, cause: str, words: str) -> None:
     """Each kind of answer has its own cause and words."""
     found = explain(problem("no_stream"), ADDRESS, RtspFindings((answer,)))
-    assert (found.cause, words in found.message) == (cause, True)
+    assert (found.kind, words in found.message) == (cause, True)
 
 
 def test_a_certificate_names_the_key_that_takes_it() -> None:

@@ -29,7 +29,7 @@ class Machine:
         return {
             binding.camera_id: binding.device.node.name
             if binding.device
-            else f"({binding.problem.cause})"
+            else f"({binding.problem.kind})"
             for binding in self.now.bindings
         }
 

@@ -106,9 +106,9 @@ class Microphone:
         """
         if problem is None:
             self._failed = ""
-        elif problem.cause == "audio_unavailable":
+        elif problem.kind == "audio_unavailable":
             self._failed = "it cannot be opened"
-        elif problem.cause in ("stalled", "sound_only"):
+        elif problem.kind in ("stalled", "sound_only"):
             self._failed = "the camera stalled with it" if self._sound else ""
 
     def _choose(self, device: Device | None, inputs: frozenset[str]) -> SoundInput | None:

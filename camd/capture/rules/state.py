@@ -143,10 +143,10 @@ class CaptureState:
     @property
     def rest_seconds(self) -> float:
         """The pause before the next try: none at first, then growing; jitter is the shell's."""
-        if self.problem is not None and self.problem.cause in COMES_AND_GOES:
+        if self.problem is not None and self.problem.kind in COMES_AND_GOES:
             if self.streamed and self.failures <= 1:
                 return 0.0
-            if self.streamed and self.problem.cause == "begun_anew":
+            if self.streamed and self.problem.kind == "begun_anew":
                 return SHORT_REST_SECONDS
             tries = min(max(0, self.failures - 1), 100)
             return min(LONGEST_REST_SECONDS, SHORT_REST_SECONDS * SHORT_REST_GROWTH**tries)

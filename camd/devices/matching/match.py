@@ -418,8 +418,8 @@ def _answer(
     listed = [*assignment.entries, *(others if auto else ())]
     bindings = tuple(_binding(assignment, camera_id) for camera_id in listed)
     for binding in bindings:
-        if binding.problem is not None and binding.problem.cause in messages.TOLD_PROBLEMS:
-            kind = messages.TOLD_PROBLEMS[binding.problem.cause]
+        if binding.problem is not None and binding.problem.kind in messages.TOLD_PROBLEMS:
+            kind = messages.TOLD_PROBLEMS[binding.problem.kind]
             assignment.tell(kind, binding.camera_id, binding.problem.message)
     offers = assignment.offers.items()
     return Assignment(

@@ -97,21 +97,21 @@ def explain(problem: Problem, address: RtspAddress, seen: RtspFindings) -> Probl
     if seen.certificate:
         return attrs.evolve(
             problem,
-            cause="tls_failed",
+            kind="tls_failed",
             message=f"The source's certificate is not trusted: {seen.certificate}",
             suggestion="Set tls_verify = false for this camera to take any certificate, or have "
             'FFmpeg trust this one: input_options = ["-ca_file", "/path/ca.pem"].',
             ledger_cause=Cause.SOURCE_UNREACHABLE,
         )
     challenges = [text for answer in seen.answers for text in answer.challenges]
-    if problem.cause == "unauthorised":
+    if problem.kind == "unauthorised":
         return _explain_refused(problem, address, challenges)
     if not seen.answers:
         return problem
     last = seen.answers[-1]
     if not last.status:
         return _explain_stranger(problem, last)
-    if problem.cause == "timed_out" and len(seen.answers) > 1:
+    if problem.kind == "timed_out" and len(seen.answers) > 1:
         return attrs.evolve(
             problem,
             message="The source answers DESCRIBE, but not what follows it (SETUP, PLAY)",
@@ -129,7 +129,7 @@ def _explain_refused(problem: Problem, address: RtspAddress, challenges: list[st
     if digests and not basic and not any(each.lower() in _KNOWN_DIGESTS for each in digests):
         return attrs.evolve(
             problem,
-            cause="unsupported_authentication",
+            kind="unsupported_authentication",
             message=f"The source wants Digest authentication with {redact(digests[0])}, which "
             "FFmpeg does not know",
             suggestion="Have the camera take Digest with MD5, or Basic (over rtsps or a network "
@@ -152,7 +152,7 @@ def _explain_stranger(problem: Problem, answer: RtspResponse) -> Problem:
         secure = "write rtsps://… for RTSP over TLS; " if names == ["TLS"] else ""
         return attrs.evolve(
             problem,
-            cause="no_rtsp",
+            kind="no_rtsp",
             message=f"What answers on the source's port speaks {spoken}",
             suggestion=f"Correct the port in the source's URL; {secure}554 is the usual one.",
             ledger_cause=Cause.SOURCE_UNREACHABLE,
@@ -160,7 +160,7 @@ def _explain_stranger(problem: Problem, answer: RtspResponse) -> Problem:
     if answer.timed_out:
         return attrs.evolve(
             problem,
-            cause="timed_out",
+            kind="timed_out",
             message=f"The source takes connections, but does not answer {answer.request} in time",
             suggestion="Check that it speaks RTSP on that port; for a slow one, raise "
             "ffmpeg.start_timeout.",
@@ -168,7 +168,7 @@ def _explain_stranger(problem: Problem, answer: RtspResponse) -> Problem:
         )
     return attrs.evolve(
         problem,
-        cause="closed",
+        kind="closed",
         message=f"The source closes the connection without an answer to {answer.request}",
         suggestion="Check that it speaks RTSP on that port, and does not keep this host out.",
     )
