@@ -12,7 +12,7 @@ from camd.api.camera_methods import ByDevice
 from camd.api.event_publisher import about_camera
 from camd.capture.controls import CameraControls
 from camd.errors import SOURCE_UNAVAILABLE, Refusal
-from camd.model import CameraId, Control, ControlKind
+from camd.model import CameraId, Control, ControlKind, ProblemKind
 from camd.rpc.registry import Caller, Method
 from camd.rpc.roles import Role
 
@@ -104,7 +104,7 @@ def _node_of(camera: ControllableCamera) -> Path:
             "The camera has no controls: it is not plugged in, or no camera of this machine",
             suggestion="Plug it in; streams, files and synthetic pictures have no controls.",
             camera_id=camera.camera_id,
-            cause="no_device",
+            cause=ProblemKind.NO_DEVICE,
         )
     return camera.node
 

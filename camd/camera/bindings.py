@@ -18,7 +18,7 @@ from camd.devices.binding_store import BindingStore
 from camd.devices.matching.identity import KnownCamera
 from camd.devices.matching.match import AdoptionError, Assignment, adopt, assign, forget
 from camd.errors import ALREADY_RECORDING, INVALID_PARAMS, SOURCE_UNAVAILABLE, Refusal
-from camd.model import CameraId, Device, MatchState, V4l2Source
+from camd.model import CameraId, Device, MatchState, ProblemKind, V4l2Source
 from camd.runtime.broadcast import Published
 
 log = structlog.get_logger("camd.cameras")
@@ -172,7 +172,7 @@ class DeviceBinder:
             "There is no camera at that node",
             suggestion="Look at `camd devices`.",
             camera_id=camera_id,
-            cause="not_found",
+            cause=ProblemKind.NOT_FOUND,
         )
 
     async def _look(self, *, changed: bool = False) -> None:

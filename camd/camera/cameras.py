@@ -13,7 +13,7 @@ import structlog
 import trio
 
 from camd.camera.bindings import DeviceBinder
-from camd.camera.camera import UNPLUGGED, Camera
+from camd.camera.camera import Camera
 from camd.camera.conversions import PendingConversions
 from camd.camera.resume import SessionResumption
 from camd.capture.controls import CameraControls, ControlStore, load_controls
@@ -36,6 +36,7 @@ from camd.model import (
     MatchState,
     V4l2Source,
 )
+from camd.model.problems import UNPLUGGED
 from camd.runtime.broadcast import Fanout
 from camd.runtime.files import PathLookup
 from camd.runtime.pipe_poller import PipePoller

@@ -28,7 +28,8 @@ from camd.devices.v4l2.control_values import (
     possible,
 )
 from camd.errors import INTERNAL_ERROR, SOURCE_UNAVAILABLE, UNSUPPORTED, Refusal
-from camd.model import CameraId, Control, ControlKind
+from camd.model import CameraId, Control, ControlKind, Problem, ProblemKind
+from camd.model.problems import BUSY, HUNG, IO_ERROR, NO_PERMISSION, NOT_FOUND
 from camd.rpc.params import ParamError, refuse
 from camd.runtime.files import replace_file, set_aside
 
@@ -124,15 +125,11 @@ PATIENCE_SECONDS = 5.0
 CONFIGURATION, CLIENT = "configuration", "client"
 
 _PASSING = (errno.EACCES, errno.EBUSY)  # of a control: inactive, locked
-_PROBLEMS: dict[int, tuple[str, str]] = {
-    errno.ENOENT: ("not_found", "The camera is not there"),
-    errno.ENODEV: ("not_found", "The camera is not there"),
-    errno.ENXIO: ("not_found", "The camera is not there"),
-    errno.EACCES: ("no_permission", "The service may not open the camera"),
-    errno.EPERM: ("no_permission", "The service may not open the camera"),
-    errno.EBUSY: ("busy", "Another program uses the camera"),
+_PROBLEMS = {
+    **dict.fromkeys((errno.ENOENT, errno.ENODEV, errno.ENXIO), NOT_FOUND),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), NO_PERMISSION),
+    errno.EBUSY: BUSY,
 }
-_HUNG = "The camera's driver does not answer"
 
 
 @attrs.frozen
@@ -310,10 +307,7 @@ class CameraControls:
                     partial(call.run, work), limiter=self._one, abandon_on_cancel=True
                 )
         except OSError as error:
-            cause, message = _PROBLEMS.get(
-                error.errno or 0, ("io_error", f"The camera reported an error: {error.strerror}")
-            )
-            raise self._unavailable(cause, message) from error
+            raise self._unavailable(_problem_of(error)) from error
         finally:
             if call.running:
                 self._left = call
@@ -321,10 +315,21 @@ class CameraControls:
         raise self._hung()
 
     def _hung(self) -> Refusal:
-        return self._unavailable("hung", _HUNG)
+        return self._unavailable(HUNG)
 
-    def _unavailable(self, cause: str, message: str) -> Refusal:
-        return Refusal(SOURCE_UNAVAILABLE, message, cause=cause, camera_id=self.camera_id)
+    def _unavailable(self, problem: Problem) -> Refusal:
+        return Refusal(
+            SOURCE_UNAVAILABLE,
+            problem.message,
+            suggestion=problem.suggestion,
+            cause=problem.kind,
+            camera_id=self.camera_id,
+        )
+
+
+def _problem_of(error: OSError) -> Problem:
+    unknown = attrs.evolve(IO_ERROR, message=f"{IO_ERROR.message}: {error.strerror}")
+    return _PROBLEMS.get(error.errno or 0, unknown)
 
 
 def _found(controls: Sequence[Control], name: str) -> Control:
@@ -347,7 +352,7 @@ def _declined(control: Control, error: OSError) -> Refusal | None:
                 UNSUPPORTED,
                 f"{name} has no effect at present, because of another control",
                 suggestion="Switch the automatic mode off that it belongs to.",
-                cause="inactive",
+                cause=ProblemKind.INACTIVE,
                 control=name,
             )
         case errno.EBUSY:
@@ -355,7 +360,7 @@ def _declined(control: Control, error: OSError) -> Refusal | None:
                 SOURCE_UNAVAILABLE,
                 f"{name} is locked at present",
                 suggestion="Try again when the camera is not in use.",
-                cause="busy",
+                cause=ProblemKind.BUSY,
                 control=name,
             )
         case errno.EINVAL | errno.ERANGE:

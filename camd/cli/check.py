@@ -30,9 +30,9 @@ from camd.devices.v4l2.formats import UnsupportedFormat
 from camd.errors import STORAGE_NO_INODES
 from camd.ffmpeg.binary import FfmpegMissingError, find_ffmpeg
 from camd.ffmpeg.encoder_trial import EncoderTrials
-from camd.ffmpeg.text.error_patterns import ABSENT
 from camd.logs import set_up_logging
-from camd.model import FileSource, MatchState, Problem, RtspSource, V4l2Source
+from camd.model import FileSource, MatchState, Problem, ProblemKind, RtspSource, V4l2Source
+from camd.model.problems import NOT_FOUND
 from camd.runtime.files import PathLookup
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.index.recording_index import misplaced_folders
@@ -63,7 +63,10 @@ class CheckFinding:
 
 # --- What `camd check` says of this machine's cameras, from what `camd devices` shows.
 
-_MISTAKES = ("no_permission", "taken", "ambiguous", "swapped")  # time does not mend these
+_MISTAKES = (  # time does not mend these
+    *(ProblemKind.NO_PERMISSION, ProblemKind.TAKEN),
+    *(ProblemKind.AMBIGUOUS, ProblemKind.SWAPPED),
+)
 
 
 def judge_devices(found: DeviceListing, config: Config) -> Iterator[CheckFinding]:
@@ -263,8 +266,8 @@ async def inspect_ffmpeg(config: Config) -> list[CheckFinding]:
     try:
         program = await find_ffmpeg(config.ffmpeg.path)
     except FfmpegMissingError as error:
-        text, _, advice = str(error).partition("; ")
-        return [CheckFinding("ffmpeg", Grade.PROBLEM, text, advice[:1].upper() + advice[1:])]
+        problem = error.problem
+        return [CheckFinding("ffmpeg", Grade.PROBLEM, problem.message, problem.suggestion)]
     major, minor = program.version
     origin = " (bundled)" if program.bundled else ""
     findings = [
@@ -303,7 +306,7 @@ async def _look_at_file(subject: str, path: Path) -> CheckFinding:
     found = await look_at_file(path, PathLookup())
     if not isinstance(found, Problem):
         return CheckFinding(subject, Grade.OK, str(path))
-    if found.kind == ABSENT.kind:
+    if found == NOT_FOUND:
         return CheckFinding(
             subject, Grade.PROBLEM, f"there is no file {path}", "Correct its source."
         )

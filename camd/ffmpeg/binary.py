@@ -13,6 +13,7 @@ import attrs
 import trio
 
 from camd.ffmpeg.text.output import parse_encoders, parse_inputs, parse_version
+from camd.model.problems import FFMPEG_MISSING
 from camd.runtime.child_process import NOT_EXECUTED
 from camd.runtime.query_process import run_program
 
@@ -20,7 +21,11 @@ _TIMEOUT_SECONDS = 15  # the first run of a 170 MB program from a slow SD card
 
 
 class FfmpegMissingError(Exception):
-    """There is no FFmpeg that runs; the text says what was tried and what to do."""
+    """There is no FFmpeg that runs; `problem` says what was tried and what to do."""
+
+    def __init__(self, message: str, suggestion: str = FFMPEG_MISSING.suggestion) -> None:
+        super().__init__(f"{message}. {suggestion}")
+        self.problem = attrs.evolve(FFMPEG_MISSING, message=message, suggestion=suggestion)
 
 
 @attrs.frozen
@@ -68,8 +73,8 @@ async def find_ffmpeg(configured: Path | None = None) -> FFmpegBinary:
             return FFmpegBinary(configured, await _version(configured))
         except _UnusableError as error:
             raise FfmpegMissingError(
-                f"ffmpeg.path: {configured} {error}; correct the path, or remove it to have "
-                "FFmpeg found"
+                f"ffmpeg.path: {configured} {error}",
+                "Correct the path, or remove it to have FFmpeg found.",
             ) from error
     tried = []
     for bundled, find in ((False, _system_path), (True, _bundled_path)):
@@ -80,10 +85,7 @@ async def find_ffmpeg(configured: Path | None = None) -> FFmpegBinary:
             return FFmpegBinary(path, await _version(path), bundled)
         except _UnusableError as error:
             tried.append(f" ({path} {error})")
-    raise FfmpegMissingError(
-        f"there is no FFmpeg{''.join(tried)}; install the package ffmpeg "
-        "(`apt install ffmpeg`), or `pip install 'camd[ffmpeg]'` for one that comes along"
-    )
+    raise FfmpegMissingError(f"There is no FFmpeg{''.join(tried)}")
 
 
 async def encoders(program: FFmpegBinary) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from camd.model.camera_status import CameraState, CameraStatus, Problem, VideoFormat
+from camd.model.camera_status import CameraState, CameraStatus, VideoFormat
 from camd.model.devices import (
     Capabilities,
     Control,
@@ -27,6 +27,7 @@ from camd.model.events import (
     StorageChanged,
 )
 from camd.model.ids import CameraId, SessionId
+from camd.model.problems import Problem, ProblemKind
 from camd.model.recordings import (
     Cause,
     Gap,
@@ -70,6 +71,7 @@ __all__ = [
     "MatchedBy",
     "PixelFormat",
     "Problem",
+    "ProblemKind",
     "Rates",
     "RecordingChanged",
     "RecordingEventKind",

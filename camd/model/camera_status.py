@@ -7,7 +7,8 @@ import enum
 import attrs
 
 from camd.model.ids import CameraId
-from camd.model.recordings import Cause, Session
+from camd.model.problems import Problem
+from camd.model.recordings import Session
 
 
 class CameraState(enum.Enum):
@@ -20,17 +21,6 @@ class CameraState(enum.Enum):
     RESTING = "RESTING"  # failed; tries again after a delay
     ABSENT = "ABSENT"  # the device is not there
     FAULTED = "FAULTED"  # the actor itself crashed and is being restarted
-
-
-@attrs.frozen
-class Problem:
-    """Why a camera does not deliver: a short machine word, a sentence, and what to do."""
-
-    kind: str  # "busy", "not_found", "no_permission", "stalled", "ffmpeg_missing", …
-    message: str
-    suggestion: str
-    ledger_cause: Cause = Cause.ENCODER_EXIT
-    possible: tuple[str, ...] = ()  # what could be asked for instead, the nearest first
 
 
 @attrs.frozen

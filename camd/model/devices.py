@@ -7,8 +7,8 @@ from pathlib import Path
 
 import attrs
 
-from camd.model.camera_status import Problem
 from camd.model.ids import CameraId
+from camd.model.problems import Problem
 
 # --- what a node can do -------------------------------------------------------------------
 

@@ -15,8 +15,8 @@ import trio.lowlevel
 from support.camera_films import Film, frames_in
 
 from camd.capture.process import CaptureProcess, CaptureTimeouts
-from camd.ffmpeg.text.error_patterns import BAD_STREAM, STALLED
 from camd.model import Problem
+from camd.model.problems import BAD_STREAM, STALLED
 from camd.mp4.fragments import Fragment, Init
 from camd.runtime import pipe_poller as module
 from camd.runtime.pipe_poller import PipePoller, capacity, open_pipe_poller

@@ -14,7 +14,6 @@ from camd.devices.v4l2.access import (
     NodeAccess,
     denied,
     describe,
-    hung,
     is_denied,
     is_foreign,
     is_gone,
@@ -22,6 +21,7 @@ from camd.devices.v4l2.access import (
 from camd.devices.v4l2.inventory import Inventory, NodeAnswer, QueryJob, Scan, matches, simplify
 from camd.devices.v4l2.node import NodeStat, SysfsFacts
 from camd.model import Capabilities, Cause, Device, Problem, UsbFacts
+from camd.model.problems import HUNG
 
 DEV = Path("/dev")
 HUB = "devices/pci0000:00/0000:00:14.0/usb1"
@@ -138,7 +138,7 @@ def test_a_node_that_hangs_is_in_problem_until_it_answers() -> None:
     (job,) = inventory.see(scene(0))
     assert inventory.know(job, FACTS) is None
     inventory.lose_patience(job)
-    assert one(inventory).problem == hung()
+    assert one(inventory).problem == HUNG
     assert one(inventory).capabilities is None
     assert inventory.settled
     assert inventory.see(scene(0)) == []
@@ -298,7 +298,7 @@ def test_errors_are_told_apart() -> None:
     assert describe(OSError(errno.EBUSY, "")).kind == "busy"
     broken = describe(OSError(errno.EIO, "Input/output error"))
     assert broken.kind == "io_error"
-    assert broken.message == "The camera cannot be asked what it is: Input/output error"
+    assert broken.message == "The camera reported an error: Input/output error"
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_errors_are_told_apart() -> None:
         ),
         (
             NodeAccess("", "camd"),
-            "Give a group access: sudo chgrp video /dev/video0; sudo chmod g+rw /dev/video0",
+            "Give a group access: `sudo chgrp video /dev/video0; sudo chmod g+rw /dev/video0`.",
         ),
         (
             NodeAccess("video", "root", entitled=True),

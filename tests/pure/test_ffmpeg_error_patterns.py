@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from camd.ffmpeg.text.error_patterns import IN_PASSING, NOTICED, TABLE
+from camd.ffmpeg.text.error_patterns import IN_PASSING
 from camd.ffmpeg.text.output import classify, parse_line, parse_refusal
-from camd.model import Cause, Problem
+from camd.model import Cause
 
 V4L2 = "[video4linux2,v4l2 @ 0x55d1c0] [error] "  # 4 to 8
 INPUT = "[in#0/video4linux2,v4l2 @ 0x55d1c0] [error] "  # from 6.1 on, in other places from 9 on
@@ -274,19 +274,6 @@ def test_words_that_nobody_knows_name_no_device() -> None:
     text = "[error] cannot frob /dev/v4l/by-id/usb-Maker_Cam-video0 at rtsp://u:p@h/x."
     message = classify([parse_line(text)], 1).message
     assert message == "FFmpeg gave up: cannot frob the device at rtsp://***@h/x."
-
-
-def _all() -> list[Problem]:
-    return [*(row.problem for row in TABLE), *NOTICED]
-
-
-@pytest.mark.parametrize("problem", _all(), ids=lambda problem: problem.kind)
-def test_every_problem_says_what_to_do(problem: Problem) -> None:
-    """A message without a full stop, a suggestion with one, and a cause of one small word."""
-    assert problem.kind.replace("_", "").islower()
-    assert problem.message[0].isupper()
-    assert problem.message[-1] != "."
-    assert problem.suggestion[-1] == "."
 
 
 def test_what_ends_a_child_is_not_said_in_passing() -> None:

@@ -755,7 +755,7 @@ _break(
 _break(
     "camera_stalled",
     "A camera that delivers nothing is told as stalled.",
-    "camd/ffmpeg/text/error_patterns.py:STALLED",
+    "camd/model/problems.py:STALLED",
     "Cause.CAMERA_STALLED",
     "Cause.ENCODER_EXIT",
     f"{PROBLEM}::test_a_camera_that_hangs_is_started_again",

@@ -6,7 +6,8 @@ import errno
 
 import attrs
 
-from camd.model import Cause, Problem
+from camd.model import Problem
+from camd.model.problems import BUSY, IO_ERROR, no_permission
 
 _GONE = frozenset({errno.ENODEV, errno.ENOENT, errno.ENXIO})
 _FOREIGN = frozenset({errno.ENOTTY, errno.ENOTDIR, errno.EISDIR})  # no V4L2 node at all
@@ -38,34 +39,20 @@ def is_denied(error: OSError) -> bool:
     return error.errno in (errno.EACCES, errno.EPERM)
 
 
-def hung() -> Problem:
-    """Describe a node whose driver does not answer."""
-    return Problem(
-        "hung",
-        "The camera's driver does not answer",
-        "Unplug the camera and plug it in again; if that does not help, power it off.",
-        Cause.CAMERA_HUNG,
-    )
-
-
 def denied(node: str, access: NodeAccess) -> Problem:
     """Describe a node that we may not open, and what gives access to it."""
-    return Problem(
-        "no_permission",
-        f"{access.user or 'The service'} may not open the camera",
-        _remedy(node, access),
-        Cause.NO_PERMISSION,
-    )
+    return no_permission(access.user or "The service", "the camera", remedy(node, access))
 
 
-def _remedy(node: str, access: NodeAccess) -> str:
+def remedy(node: str, access: NodeAccess) -> str:
+    """Say what gives this process access to a node."""
     if access.contained:
         group = f" --group-add {access.group}" if access.group and not access.entitled else ""
         return f"Start the container with --device {node}{group}."
     if access.entitled:
         return "Allow the service the device, such as by DeviceAllow=char-video4linux rw."
     if not access.group:
-        return f"Give a group access: sudo chgrp video {node}; sudo chmod g+rw {node}"
+        return f"Give a group access: `sudo chgrp video {node}; sudo chmod g+rw {node}`."
     if access.member:
         return f"Log in again, or restart the service: it is not in the group {access.group} yet."
     return f"Run: sudo usermod -aG {access.group} {access.user or 'USER'}; then start camd again."
@@ -74,15 +61,5 @@ def _remedy(node: str, access: NodeAccess) -> str:
 def describe(error: OSError) -> Problem:
     """Describe any other error of a node."""
     if error.errno == errno.EBUSY:
-        return Problem(
-            "busy",
-            "Another program uses the camera",
-            "End the program that has the camera open.",
-            Cause.CAMERA_BUSY,
-        )
-    return Problem(
-        "io_error",
-        f"The camera cannot be asked what it is: {error.strerror or error}",
-        "Check the camera's cable and power, and try another port.",
-        Cause.CAMERA_ERROR,
-    )
+        return BUSY
+    return attrs.evolve(IO_ERROR, message=f"{IO_ERROR.message}: {error.strerror or error}")

@@ -7,18 +7,10 @@ from collections.abc import Iterable
 
 import attrs
 
-from camd.ffmpeg.text.error_patterns import (
-    CRASHED,
-    ENDED,
-    FFMPEG_MISSING,
-    IN_PASSING,
-    KILLED,
-    REASON_OF_A_WARNING,
-    TABLE,
-    UNKNOWN,
-)
+from camd.ffmpeg.text.error_patterns import IN_PASSING, REASON_OF_A_WARNING, TABLE
 from camd.ffmpeg.text.redact import redact
 from camd.model import Problem
+from camd.model.problems import CRASHED, ENDED, FFMPEG_MISSING, KILLED, UNKNOWN
 
 _LEVELS = "quiet|panic|fatal|error|warning|info|verbose|debug|trace"
 _LINE = re.compile(rf"^(?:\[[^\]]* @ 0x[0-9a-fA-F]+\] ?)*(?:\[({_LEVELS})\] ?)?(.*)$", re.DOTALL)
