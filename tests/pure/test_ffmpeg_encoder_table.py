@@ -32,8 +32,8 @@ def test_every_encoder_makes_key_frames_every_second(encoder) -> None:
     said = " ".join(encoding_arguments(encoder, HD))
     assert f"-c:v {encoder.name}" in said
     assert "-force_key_frames expr:gte(t,n_forced*1)" in said
-    assert ("-g 30" in said) == encoder.told_rate
-    assert ("-b:v 2764800" in said) == encoder.told_rate
+    assert ("-g 30" in said) == encoder.needs_bitrate
+    assert ("-b:v 2764800" in said) == encoder.needs_bitrate
     assert ("-tag:v hvc1" in said) == (encoder.codec == "h265")
     assert "-b:v 900000" in " ".join(encoding_arguments(encoder, attrs.evolve(HD, bitrate=900_000)))
 
@@ -116,7 +116,7 @@ def stream(*key_frames: int, frames: int = 60, each: int = 512) -> bytes:
         (stream(0, 15), "no key frame for 1.5 s"),
         (stream(15, 45), "no key frame at the beginning"),
         (stream(), "no key frame at the beginning"),
-        (b"", "nothing came"),
+        (b"", "no output"),
         (HEAD, "0 of 60 frames"),
     ],
 )
