@@ -261,7 +261,7 @@ async def test_applying_to_a_camera_that_is_gone_is_a_sentence() -> None:
     """It does not raise: there may be a recording to begin."""
     with trio.fail_after(20):
         sentences = await settings(FakeDriver(gone=errno.ENOENT), FIXED).apply(NODE)
-    assert sentences == ("The camera is not there; its controls are not set",)
+    assert sentences == ("The camera's source is not there; its controls are not set",)
 
 
 # --- drivers that hang ------------------------------------------------------------------------
