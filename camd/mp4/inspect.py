@@ -23,7 +23,7 @@ HEAD_SIZE = 64 * 1024  # bytes; more than `read_segment_head` usually needs
 
 @attrs.frozen
 class SegmentSummary:
-    """Contents of a sealed file. `identity` is None when camd did not write it."""
+    """Contents of a sealed file. `metadata` is None when camd did not write it."""
 
     duration_seconds: float
     frames: int
@@ -31,7 +31,7 @@ class SegmentSummary:
     width: int
     height: int
     tracks: tuple[Track, ...]
-    identity: SegmentMetadata | None
+    metadata: SegmentMetadata | None
 
 
 def sealed_moov_offset(head: bytes) -> int | None:
@@ -79,11 +79,11 @@ def summarise(head: bytes, moov: bytes) -> SegmentSummary:
         width=video.width,
         height=video.height,
         tracks=init.tracks,
-        identity=_find_identity(head),
+        metadata=_find_metadata(head),
     )
 
 
-def _find_identity(head: bytes) -> SegmentMetadata | None:
+def _find_metadata(head: bytes) -> SegmentMetadata | None:
     try:
         return read_segment_head(head)[1]
     except MediaError:

@@ -53,7 +53,7 @@ def read_interrupted(read: Read, size: int, *, every: bool = False) -> Interrupt
     written after the last sync that the file records; with `every`, all bytes of the file. Raises
     MediaError when the file does not begin as a segment, and what `read` raises.
     """
-    init, identity, start = read_head(read)
+    init, metadata, start = read_head(read)
     found = list(_walk(read, start, size))
     durable = max((fragment.synced_bytes for fragment in found), default=0)
     index: SegmentIndex | None = None
@@ -62,7 +62,7 @@ def read_interrupted(read: Read, size: int, *, every: bool = False) -> Interrupt
         if (every or fragment.end > durable) and not _intact(read, fragment):
             break
         try:
-            index = _take(read, index, init, identity, fragment)
+            index = _take(read, index, init, metadata, fragment)
         except MediaError:
             break
         whole, count = fragment.end + CHECK_SIZE, count + 1
@@ -88,14 +88,14 @@ def read_head(read: Read) -> tuple[Init, SegmentMetadata, int]:
     """Read a segment's head, and the offset of its first fragment. Raises MediaError."""
     head = read(0, HEAD_SIZE)
     try:
-        init, identity = read_segment_head(head)
+        init, metadata = read_segment_head(head)
     except MediaError:
         head = read(0, _HEAD_LIMIT)  # a movie box of unusual size
-        init, identity = read_segment_head(head)
+        init, metadata = read_segment_head(head)
     at = HASHED_FROM
     for _ in ("moov", "uuid"):
         at += int.from_bytes(head[at : at + 4], "big")
-    return init, identity, at
+    return init, metadata, at
 
 
 def leading_frames_of(read: Read, size: int) -> int | None:
@@ -165,14 +165,14 @@ def _take(
     read: Read,
     index: SegmentIndex | None,
     init: Init,
-    identity: SegmentMetadata,
+    metadata: SegmentMetadata,
     found: _Found,
 ) -> SegmentIndex:
     """Record a fragment in the index, which the first one creates. Raises MediaError."""
     runs = read_moof(found.moof, init, found.media_at, found.size)
     if index is None:
         first = _fragment(read, init, found)
-        index = SegmentIndex(init, first, identity, header_size=found.start)
+        index = SegmentIndex(init, first, metadata, header_size=found.start)
     index.check(runs)
     index.record(runs, found.size)
     return index

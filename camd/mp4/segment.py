@@ -82,7 +82,7 @@ class SegmentIndex:
         self,
         init: Init,
         first: Fragment,
-        identity: SegmentMetadata,
+        metadata: SegmentMetadata,
         *,
         header_size: int | None = None,
     ) -> None:
@@ -94,12 +94,12 @@ class SegmentIndex:
         if not first.starts_with_sync:
             raise SegmentError("a segment begins with a key frame")
         self.init = init
-        self.identity = identity
+        self.metadata = metadata
         self.leading_frames = leading_frames(init, first)
         self._tables, edits = _plan(init, first)
         self._video = self._tables[init.video.track_id]
-        moov = growing_moov(init, edits, identity.start_micros)
-        self.header = b"".join((_FTYP, _FREE, moov, identity.encode()))
+        moov = growing_moov(init, edits, metadata.start_micros)
+        self.header = b"".join((_FTYP, _FREE, moov, metadata.encode()))
         self._size = len(self.header) if header_size is None else header_size
         self._sequence = 0
 
@@ -126,7 +126,7 @@ class SegmentIndex:
     @property
     def start(self) -> datetime:
         """Wall time of the first frame, UTC."""
-        return self.identity.start
+        return self.metadata.start
 
     @property
     def end(self) -> datetime:
@@ -199,7 +199,7 @@ class SegmentIndex:
             )
             for table in present
         }
-        return final_moov(self.init, present, edits, self.identity.start_micros)
+        return final_moov(self.init, present, edits, self.metadata.start_micros)
 
     def seal_header(self, moov_offset: int) -> bytes:
         """Build the 16 bytes that make everything up to `moov_offset` an `mdat`."""

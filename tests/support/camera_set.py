@@ -218,6 +218,6 @@ def check_file(folder: Path, segment: Segment) -> Path:
         assert offset is not None
         said = summarise(data[:65536], data[offset:])
         assert (said.frames, said.duration_seconds) == (segment.frames, segment.duration_seconds)
-        assert said.identity is not None
-        assert said.identity.session_id == segment.session_id
+        assert said.metadata is not None
+        assert said.metadata.session_id == segment.session_id
     return path
