@@ -12,7 +12,7 @@ from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras
 from camd.clock import monotonic
 from camd.devices.v4l2.formats import CaptureMode, modes, unreadable
-from camd.model import CameraState, CameraStatus, Capabilities, FormatChoice, MatchState
+from camd.model import CameraState, CameraStatus, Capabilities, DeviceBinding, FormatChoice
 from camd.rpc.registry import Caller, Method, NoParams
 from camd.rpc.roles import Role
 
@@ -22,7 +22,7 @@ _IN_PROBLEM = (CameraState.RESTING, CameraState.FAULTED)
 
 
 def capabilities(
-    status: CameraStatus, binding: MatchState | None, chosen: FormatChoice | None
+    status: CameraStatus, binding: DeviceBinding | None, chosen: FormatChoice | None
 ) -> result_fields.View:
     """Say what the camera's device offers; of other sources, what they deliver at the moment."""
     device = binding.device if binding else None
@@ -34,7 +34,7 @@ def capabilities(
     }
 
 
-def _validation(status: CameraStatus, binding: MatchState | None, known: bool) -> str:
+def _validation(status: CameraStatus, binding: DeviceBinding | None, known: bool) -> str:
     """How sure it is: what the driver says is provisional until pictures come."""
     if status.state is CameraState.ABSENT or (binding is not None and binding.device is None):
         return "disconnected"

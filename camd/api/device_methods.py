@@ -15,7 +15,7 @@ from camd.camera.cameras import Cameras
 from camd.devices.holders import Holder
 from camd.devices.listing import ListedDevice, list_devices
 from camd.errors import UNSUPPORTED, Refusal
-from camd.model import CameraId, Device, MatchState, Problem
+from camd.model import CameraId, Device, DeviceBinding, Problem
 from camd.model.ids import ID_PATTERN
 from camd.rpc.registry import EVERYTHING, Caller, Method, NoParams
 from camd.rpc.roles import Role
@@ -109,7 +109,7 @@ class DevicesApi:
 
 
 def listing(
-    listed: tuple[ListedDevice, ...], bindings: tuple[MatchState, ...], how: str
+    listed: tuple[ListedDevice, ...], bindings: tuple[DeviceBinding, ...], how: str
 ) -> result_fields.View:
     """What is plugged in, and who is missing, as a whole."""
     return {
@@ -122,7 +122,7 @@ def listing(
 def _listed(one: ListedDevice) -> result_fields.View:
     return _device(one.device) | {
         "camera_id": one.camera_id,
-        "recognised_by": one.rung.value if one.rung is not None else None,
+        "recognised_by": one.matched_by.value if one.matched_by is not None else None,
         "reason": one.reason,
         "candidates": list(one.candidates),
         "held_by": [_holder(holder) for holder in one.holders.holders],
@@ -156,7 +156,7 @@ def _device(device: Device) -> result_fields.View:
     return view
 
 
-def _absent(binding: MatchState) -> result_fields.View:
+def _absent(binding: DeviceBinding) -> result_fields.View:
     view: result_fields.View = {
         "camera_id": binding.camera_id,
         "identity": binding.identity or None,

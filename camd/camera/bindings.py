@@ -18,7 +18,7 @@ from camd.devices.binding_store import BindingStore
 from camd.devices.matching.identity import KnownCamera
 from camd.devices.matching.match import AdoptionError, Assignment, adopt, assign, forget
 from camd.errors import ALREADY_RECORDING, INVALID_PARAMS, SOURCE_UNAVAILABLE, Refusal
-from camd.model import CameraId, Device, MatchState, V4l2Source
+from camd.model import CameraId, Device, DeviceBinding, V4l2Source
 from camd.runtime.broadcast import Published
 
 log = structlog.get_logger("camd.cameras")
@@ -34,7 +34,7 @@ class BoundCameras(Protocol):
     def get(self, camera_id: CameraId) -> Camera | None:
         """Look a camera up by its id."""
 
-    def add(self, config: CameraConfig, binding: MatchState | None = None) -> Camera:
+    def add(self, config: CameraConfig, binding: DeviceBinding | None = None) -> Camera:
         """Begin one."""
 
     def remove(self, camera_id: CameraId, *, for_good: bool = True) -> None:
@@ -104,7 +104,7 @@ class DeviceBinder:
         await self._look()
         return True
 
-    async def adopt(self, camera_id: CameraId, node: Path | None) -> MatchState:
+    async def adopt(self, camera_id: CameraId, node: Path | None) -> DeviceBinding:
         """Let a camera be the device at `node` from now on; kept over restarts.
 
         An id that no camera has makes a new one. Without `node` it is the one device that may be
@@ -182,7 +182,7 @@ class DeviceBinder:
         """
         async with self._one_at_a_time:
             found = self._assign(self._config)
-            for news in found.news_since(self.assignment):
+            for news in found.messages_since(self.assignment):
                 log.info(news.kind.value, camera=news.camera_id, text=news.text)
             changed = changed or found.known != self._known
             self.assignment, self._known = found, found.known

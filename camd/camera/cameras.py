@@ -31,8 +31,8 @@ from camd.model import (
     CameraChanged,
     CameraId,
     CameraState,
+    DeviceBinding,
     Event,
-    MatchState,
     V4l2Source,
 )
 from camd.runtime.broadcast import Fanout
@@ -126,7 +126,7 @@ class Cameras:
         newest = [session.current for session in sessions if session is not None]
         return {segment.filename: segment.size_bytes for segment in newest if segment is not None}
 
-    def add(self, config: CameraConfig, binding: MatchState | None = None) -> Camera:
+    def add(self, config: CameraConfig, binding: DeviceBinding | None = None) -> Camera:
         """Start a camera's actor, and tell everybody that it is there."""
         capture = CapturePlanner(
             *(config, self._config, self.find_program),
@@ -274,7 +274,9 @@ async def open_cameras(
         await nursery.start(memory.serve)
         for camera in config.cameras:
             local = monitor is not None and isinstance(camera.source, V4l2Source)
-            cameras.add(camera, MatchState(camera.id, None, problem=UNPLUGGED) if local else None)
+            cameras.add(
+                camera, DeviceBinding(camera.id, None, problem=UNPLUGGED) if local else None
+            )
         if monitor is not None:
             keeping = BindingStore(BindingFileOnDisk(state_dir / KNOWN_FILE))
             await nursery.start(keeping.serve)

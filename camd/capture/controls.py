@@ -20,11 +20,11 @@ import trio
 
 from camd.devices.query import read_controls, write_control
 from camd.devices.v4l2.control_values import (
-    Given,
+    RequestedValue,
+    canonical_name,
     driver_value,
     find_control,
     in_order,
-    known_as,
     possible,
 )
 from camd.errors import INTERNAL_ERROR, SOURCE_UNAVAILABLE, UNSUPPORTED, Refusal
@@ -175,13 +175,15 @@ class CameraControls:
 
     def wishes(self) -> dict[str, WantedControl]:
         """Return all wishes, by the name that a control's older and newer names share."""
-        configured = {known_as(n): WantedControl(v, CONFIGURATION) for n, v in self._configured}
+        configured = {
+            canonical_name(n): WantedControl(v, CONFIGURATION) for n, v in self._configured
+        }
         kept = self._kept.of(self.camera_id)
-        return configured | {known_as(n): WantedControl(v, CLIENT) for n, v in kept.items()}
+        return configured | {canonical_name(n): WantedControl(v, CLIENT) for n, v in kept.items()}
 
     def wish_for(self, control: Control) -> WantedControl | None:
         """Return the wish for one control, as the driver takes it where that can be said."""
-        wish = self.wishes().get(known_as(control.name))
+        wish = self.wishes().get(canonical_name(control.name))
         if wish is None:
             return None
         try:
@@ -195,7 +197,7 @@ class CameraControls:
         """List the camera's controls as they are now; bounded. Raises Refusal."""
         return await self._ask(lambda: self._read(node))
 
-    async def change(self, node: Path, name: str, value: Given | None) -> Control:
+    async def change(self, node: Path, name: str, value: RequestedValue | None) -> Control:
         """Set a control and keep the value; returns the control as the driver has it then.
 
         None forgets what clients have set: the configuration's value comes back, or else the
@@ -207,7 +209,7 @@ class CameraControls:
                 return await self._forget(node, name)
             control, wanted = await self._ask(lambda: self._set(node, name, value))
             if control.kind is not ControlKind.BUTTON:
-                await self._kept.keep(self.camera_id, known_as(control.name), wanted)
+                await self._kept.keep(self.camera_id, canonical_name(control.name), wanted)
         log.info("control_set", camera=self.camera_id, control=control.name, value=control.value)
         return control
 
@@ -226,13 +228,13 @@ class CameraControls:
 
     async def _forget(self, node: Path, name: str) -> Control:
         control = await self._ask(lambda: _found(self._read(node), name))
-        await self._kept.keep(self.camera_id, known_as(control.name), None)
+        await self._kept.keep(self.camera_id, canonical_name(control.name), None)
         log.info("control_forgotten", camera=self.camera_id, control=control.name)
         return await self._ask(lambda: self._reset(node, control))
 
     # --- in the thread ---
 
-    def _set(self, node: Path, name: str, value: Given) -> tuple[Control, int | str]:
+    def _set(self, node: Path, name: str, value: RequestedValue) -> tuple[Control, int | str]:
         control = _found(self._read(node), name)
         if control.read_only:
             raise Refusal(UNSUPPORTED, f"{control.name} can only be read", control=control.name)

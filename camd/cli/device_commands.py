@@ -23,7 +23,7 @@ from camd.cli.service_access import (
 )
 from camd.cli.terminal import console, messages, print_json
 from camd.client import Client, NotAuthenticatedError, RemoteError
-from camd.devices.listing import look_around
+from camd.devices.listing import list_local_devices
 from camd.logs import set_up_logging
 
 
@@ -69,7 +69,7 @@ def _ask_or_look(reach: ServiceAccess) -> Any:
 
 def _look(reach: ServiceAccess) -> Any:
     set_up_logging("error")
-    found = trio.run(look_around, configured(reach.config_path))
+    found = trio.run(list_local_devices, configured(reach.config_path))
     return listing(found.devices, found.bindings, found.how)
 
 

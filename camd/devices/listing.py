@@ -15,7 +15,7 @@ from camd.devices.matching.identity import natural
 from camd.devices.matching.match import Assignment, assign
 from camd.devices.monitor import open_monitor
 from camd.devices.query import read_capabilities
-from camd.model import CameraId, Device, MatchedBy, MatchState, V4l2Source
+from camd.model import CameraId, Device, DeviceBinding, MatchedBy, V4l2Source
 
 LOOK_SECONDS = 3.0  # for the slowest device
 HOLDERS_SECONDS = 2.0  # to look through /proc
@@ -28,7 +28,7 @@ class ListedDevice:
 
     device: Device
     camera_id: CameraId | None
-    rung: MatchedBy | None  # by what it was recognised
+    matched_by: MatchedBy | None  # by what it was recognised
     reason: str
     candidates: tuple[CameraId, ...]  # the cameras that it may be, where nobody can tell
     holders: Holders
@@ -45,7 +45,7 @@ async def list_devices(found: Assignment) -> tuple[ListedDevice, ...]:
         ListedDevice(
             binding.device,
             binding.camera_id,
-            binding.rung,
+            binding.matched_by,
             binding.reason,
             (),
             held(binding.device),
@@ -65,14 +65,14 @@ class DeviceListing:
     """What is plugged in, the cameras' seats, and by what means it was found out."""
 
     devices: tuple[ListedDevice, ...]
-    bindings: tuple[MatchState, ...]
+    bindings: tuple[DeviceBinding, ...]
     how: str
 
 
-async def look_around(config: Config) -> DeviceListing:
+async def list_local_devices(config: Config) -> DeviceListing:
     """Do what the service does when it starts, and change nothing; waits LOOK_SECONDS at most."""
     known = await trio.to_thread.run_sync(load_known, config.storage.state_dir / KNOWN_FILE)
-    async with open_monitor(nodes_to_watch(config), query=read_capabilities) as monitor:
+    async with open_monitor(discovery_config(config), query=read_capabilities) as monitor:
         with trio.move_on_after(LOOK_SECONDS):
             await monitor.settled.wait()
         present, how = monitor.present.value, monitor.how
@@ -80,7 +80,7 @@ async def look_around(config: Config) -> DeviceListing:
         return DeviceListing(await list_devices(found), found.bindings, how)
 
 
-def nodes_to_watch(config: Config) -> DiscoveryConfig:
+def discovery_config(config: Config) -> DiscoveryConfig:
     """Say what the survey is to look at: nothing where no camera of this machine is wanted."""
     local = any(isinstance(camera.source, V4l2Source) for camera in config.cameras)
     return attrs.evolve(config.discovery, v4l2=config.discovery.v4l2 or local)

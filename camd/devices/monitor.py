@@ -45,7 +45,7 @@ class ChangeAnnouncer(Protocol):
 
 
 @attrs.frozen
-class NodesStat:
+class PollSnapshot:
     """What is compared between two looks."""
 
     nodes: tuple[NodeStat, ...]
@@ -70,7 +70,7 @@ class _Watcher:
 
     watch: ChangeWatch
     _wakes: trio.MemorySendChannel[None]
-    _look: Callable[[], Awaitable[NodesStat]]
+    _look: Callable[[], Awaitable[PollSnapshot]]
 
     async def serve(
         self,
@@ -88,7 +88,7 @@ class _Watcher:
         self.watch.how = _how(reason)
         await self._scan(known)
 
-    async def _listen(self, announcer: ChangeAnnouncer, known: NodesStat) -> NodesStat:
+    async def _listen(self, announcer: ChangeAnnouncer, known: PollSnapshot) -> PollSnapshot:
         """Wake at every event, and now and then without; return when events do not come.
 
         They do not where udev's messages are kept from us, as in a container with a network of
@@ -108,7 +108,7 @@ class _Watcher:
                 missed = seen.nodes != known.nodes
             known = seen
 
-    async def _scan(self, known: NodesStat) -> None:
+    async def _scan(self, known: PollSnapshot) -> None:
         """Wake when a look differs from the one before, and now and then when none does."""
         rested = 0.0
         while True:
@@ -161,7 +161,7 @@ def open_announcer(udev: Path = Path("/run/udev")) -> tuple[UdevAnnouncer | None
     return UdevAnnouncer(monitor), ""
 
 
-def stat_nodes(roots: SysfsRoots) -> NodesStat:
+def stat_nodes(roots: SysfsRoots) -> PollSnapshot:
     """Look at what is compared: blocks for less than a millisecond per node."""
     nodes, modes = [], []
     for name in list_nodes(roots):
@@ -171,7 +171,7 @@ def stat_nodes(roots: SysfsRoots) -> NodesStat:
             modes.append((facts.st_mode, facts.st_uid, facts.st_gid))
         if sighting is not None:
             nodes.append(sighting)
-    return NodesStat(tuple(nodes), tuple(modes))
+    return PollSnapshot(tuple(nodes), tuple(modes))
 
 
 def _how(reason: str) -> str:
@@ -184,7 +184,7 @@ def _how(reason: str) -> str:
 async def open_watch(roots: SysfsRoots = SYSTEM) -> AsyncIterator[ChangeWatch]:
     """Watch for devices while the block runs; what comes after this has been entered counts."""
 
-    async def look() -> NodesStat:
+    async def look() -> PollSnapshot:
         return await trio.to_thread.run_sync(stat_nodes, roots, abandon_on_cancel=True)
 
     announcer, reason = await trio.to_thread.run_sync(
@@ -196,7 +196,7 @@ async def open_watch(roots: SysfsRoots = SYSTEM) -> AsyncIterator[ChangeWatch]:
 
 @asynccontextmanager
 async def run_watch(
-    look: Callable[[], Awaitable[NodesStat]], announcer: ChangeAnnouncer | None, reason: str = ""
+    look: Callable[[], Awaitable[PollSnapshot]], announcer: ChangeAnnouncer | None, reason: str = ""
 ) -> AsyncIterator[ChangeWatch]:
     """Watch by any means; `reason` says why there is no announcer."""
     # Keep the latest only: two changes that nobody has looked at yet are one.

@@ -117,12 +117,12 @@ class MatchedBy(enum.Enum):
 
 
 @attrs.frozen
-class MatchState:
+class DeviceBinding:
     """Which device a camera has at the moment, and why; or why it has none."""
 
     camera_id: CameraId
     device: Device | None
-    rung: MatchedBy | None = None
+    matched_by: MatchedBy | None = None
     reason: str = ""  # a sentence for people: "serial number LAB0001, unique here"
     problem: Problem | None = None  # absent, swapped, ambiguous: set when there is no device
     identity: str = ""  # of the physical camera, for people: "usb:0c45:6366:SN0001"

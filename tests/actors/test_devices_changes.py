@@ -6,7 +6,7 @@ import attrs
 import pytest
 import trio
 
-from camd.devices.monitor import ChangeWatch, NodesStat, run_watch
+from camd.devices.monitor import ChangeWatch, PollSnapshot, run_watch
 from camd.devices.v4l2.node import NodeStat
 
 BY_EVENTS = "udev's events, and a look every 10 s"
@@ -20,9 +20,9 @@ class Desk:
     mode: int = 0o660
     voice: trio.Event = attrs.field(factory=trio.Event)
 
-    async def look(self) -> NodesStat:
+    async def look(self) -> PollSnapshot:
         """What is there."""
-        return NodesStat((NodeStat("video0", (self.lives,), ""),), ((self.mode, 0, 44),))
+        return PollSnapshot((NodeStat("video0", (self.lives,), ""),), ((self.mode, 0, 44),))
 
     async def wait_event(self) -> None:
         """What is said."""

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camd.devices.v4l2.control_values import (
+    canonical_name,
     driver_value,
     find_control,
     in_order,
-    known_as,
     possible,
     variable_name,
 )
@@ -68,7 +68,7 @@ def test_older_and_newer_names_find_the_same_control(older: str, newer: str) -> 
         there = control(ControlKind.INTEGER, of_the_kernel)
         for asked in (older, newer):
             assert find_control([control(ControlKind.INTEGER), there], asked) is there
-    assert known_as(older) == known_as(newer) == newer
+    assert canonical_name(older) == canonical_name(newer) == newer
 
 
 def test_a_control_is_found_by_its_label() -> None:

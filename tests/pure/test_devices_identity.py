@@ -92,7 +92,7 @@ def test_a_reboot_that_renumbers_the_nodes_changes_nothing() -> None:
     machine.has(usb_camera(0, serial="A"), usb_camera(1, port="2"), vivid(2, 0))
     bindings = machine.has(vivid(0, 0), usb_camera(1, serial="A"), usb_camera(2, port="2"))
     assert bindings == {"camera0": "video1", "camera1": "video2", "camera2": "video0"}
-    rungs = [machine.rung(camera_id) for camera_id in bindings]
+    rungs = [machine.matched_by(camera_id) for camera_id in bindings]
     assert rungs == [MatchedBy.SERIAL, MatchedBy.PORT, MatchedBy.PATH]
     assert machine.told == []
 
@@ -123,7 +123,7 @@ def test_twins_are_told_apart_by_their_ports(serial: str) -> None:
         usb_camera(0, port="2", serial=serial), usb_camera(1, port="1", serial=serial)
     )
     assert bindings == {"camera0": "video1", "camera1": "video0"}
-    assert machine.rung("camera0") is MatchedBy.PORT
+    assert machine.matched_by("camera0") is MatchedBy.PORT
 
 
 def test_a_twin_that_is_plugged_in_moves_nobody() -> None:
@@ -140,7 +140,7 @@ def test_the_only_camera_of_its_kind_is_found_in_another_port() -> None:
     machine = Machine()
     machine.has(usb_camera(0, port="1"))
     assert machine.has(usb_camera(0, port="2")) == {"camera0": "video0"}
-    assert machine.rung("camera0") is MatchedBy.NAME
+    assert machine.matched_by("camera0") is MatchedBy.NAME
     assert machine.has(usb_camera(0, port="1"), usb_camera(1, port="2")) == {
         "camera0": "video1",
         "camera1": "video0",

@@ -190,8 +190,8 @@ def test_news_is_told_once() -> None:
     machine.has(usb_camera(0, serial="A"))
     before = machine.now
     machine.has(usb_camera(0, serial="B"))
-    kinds = [news.kind for news in machine.now.news_since(before)]
+    kinds = [news.kind for news in machine.now.messages_since(before)]
     assert kinds == [MatchMessageKind.BOUND, MatchMessageKind.SWAPPED]
     before = machine.now
     machine.has(usb_camera(0, serial="B"))
-    assert machine.now.news_since(before) == ()
+    assert machine.now.messages_since(before) == ()

@@ -33,8 +33,10 @@ class Machine:
             for binding in self.now.bindings
         }
 
-    def rung(self, camera_id: str) -> MatchedBy | None:
-        return next(binding.rung for binding in self.now.bindings if binding.camera_id == camera_id)
+    def matched_by(self, camera_id: str) -> MatchedBy | None:
+        return next(
+            binding.matched_by for binding in self.now.bindings if binding.camera_id == camera_id
+        )
 
     def problem(self, camera_id: str) -> Problem:
         return next(

@@ -17,7 +17,7 @@ from camd.config.schema import CameraConfig, Config, DiscoveryConfig
 from camd.devices.binding_store import BindingStore
 from camd.devices.matching.identity import KnownCamera
 from camd.ffmpeg.encoder_trial import UntriedEncoders
-from camd.model import CameraId, CameraState, Device, Event, MatchState, V4l2Source
+from camd.model import CameraId, CameraState, Device, DeviceBinding, Event, V4l2Source
 from camd.runtime.broadcast import Fanout, Published
 
 
@@ -64,7 +64,7 @@ class StudioCameras(Cameras):
 
     studio: Studio = attrs.field(factory=Studio)
 
-    def add(self, config: CameraConfig, binding: MatchState | None = None) -> Camera:
+    def add(self, config: CameraConfig, binding: DeviceBinding | None = None) -> Camera:
         """Start a camera on the stage."""
         camera = super().add(config, binding)
         camera.capture.launch, camera.capture.find_program = self.studio.launch, find_program
@@ -114,7 +114,7 @@ async def open_house(
             cameras = StudioCameras(config, storage, events, nursery)
             for camera in entries:
                 local = isinstance(camera.source, V4l2Source)
-                cameras.add(camera, MatchState(camera.id, None) if local else None)
+                cameras.add(camera, DeviceBinding(camera.id, None) if local else None)
             keeping = BindingStore(kept)
             await nursery.start(keeping.serve)
             cameras.binder = binder = DeviceBinder(config, cameras, monitor, keeping)

@@ -9,7 +9,7 @@ from support.camera_world import Child, World
 
 from camd.capture.rules import state as m
 from camd.devices.holders import DeviceLeases
-from camd.model import CameraState, Device, MatchState, Problem
+from camd.model import CameraState, Device, DeviceBinding, Problem
 
 BROKEN = Problem("broken", "It broke", "Mend it.")
 BUSY = Problem("busy", "It is still open", "Wait.")
@@ -24,9 +24,9 @@ class Shell:
     camera_id: str
     world: World
     leases: DeviceLeases
-    binding: MatchState
+    binding: DeviceBinding
     machine: m.CaptureState = attrs.field(factory=m.CaptureState)
-    mailbox: deque[m.CaptureEvent | MatchState] = attrs.field(factory=deque)
+    mailbox: deque[m.CaptureEvent | DeviceBinding] = attrs.field(factory=deque)
     child: Child | None = None
     resting: bool = False
     session: bool = False
@@ -36,9 +36,9 @@ class Shell:
             self.step(m.DeviceLost(self.binding.problem or UNPLUGGED))
 
     @property
-    def offered(self) -> MatchState:
+    def offered(self) -> DeviceBinding:
         """The latest seat, heard of or not."""
-        bindings = [item for item in self.mailbox if isinstance(item, MatchState)]
+        bindings = [item for item in self.mailbox if isinstance(item, DeviceBinding)]
         return bindings[-1] if bindings else self.binding
 
     @property
@@ -67,12 +67,12 @@ class Shell:
     def read(self) -> None:
         """Take the next message out of the mailbox."""
         item = self.mailbox.popleft()
-        if isinstance(item, MatchState):
+        if isinstance(item, DeviceBinding):
             self.sit(item)
         else:
             self.step(item)
 
-    def sit(self, binding: MatchState) -> None:
+    def sit(self, binding: DeviceBinding) -> None:
         """Change seats: another device is a loss first."""
         before, after = self.binding.device, binding.device
         self.binding = binding

@@ -26,26 +26,26 @@ from camd.devices.matching.identity import (
 )
 from camd.devices.matching.messages import MatchMessage, MatchMessageKind
 from camd.devices.matching.rules import (
-    RecognisedCamera,
+    CameraMatch,
     has_unique_serial,
     recognise,
     recognise_by_name,
     surest,
 )
-from camd.model import CameraId, Device, MatchedBy, MatchState, Problem, V4l2Source
+from camd.model import CameraId, Device, DeviceBinding, MatchedBy, Problem, V4l2Source
 
 # --- The cameras and devices while it is decided who has what: who is seated, who is left. Pure.
 
 
 @attrs.define(eq=False)
-class PartialAssignment:
+class MatchState:
     """Who has what so far."""
 
     plugged: tuple[PluggedDevice, ...]
     entries: dict[CameraId, CameraConfig]  # those with a V4L2 source
     reserved: frozenset[CameraId]  # ids of all other entries
     known: dict[CameraId, KnownCamera] = attrs.field(factory=dict)
-    matches: dict[CameraId, RecognisedCamera] = attrs.field(factory=dict)
+    matches: dict[CameraId, CameraMatch] = attrs.field(factory=dict)
     problems: dict[CameraId, Problem] = attrs.field(factory=dict)
     offers: dict[CameraId, tuple[PluggedDevice, ...]] = attrs.field(factory=dict)
     suspects: dict[PluggedDevice, list[CameraId]] = attrs.field(
@@ -103,7 +103,7 @@ class PartialAssignment:
         """Add to the news."""
         self.news.append(MatchMessage(kind, camera_id, text))
 
-    def binding(self, match: RecognisedCamera) -> None:
+    def binding(self, match: CameraMatch) -> None:
         """Give a known camera its device, and remember how it is now."""
         before, now = match.known.identity, match.plugged.identity
         identity = refresh(before, now, match.plugged.device)
@@ -118,14 +118,16 @@ class PartialAssignment:
         """Say by what a free device will be recognised, if by anything."""
         return surest(plugged, self.plugged, self.everybody)
 
-    def bind(self, camera_id: CameraId, plugged: PluggedDevice, rung: MatchedBy, why: str) -> None:
+    def bind(
+        self, camera_id: CameraId, plugged: PluggedDevice, matched_by: MatchedBy, why: str
+    ) -> None:
         """Give an id that nobody has to a device that nobody has."""
         source = self.source(camera_id)
         selector = str(source) if source is not None else ""
-        reason = f"{why}; will be recognised by its {rung.value}"
+        reason = f"{why}; will be recognised by its {matched_by.value}"
         self.binding(
-            RecognisedCamera(
-                KnownCamera(camera_id, plugged.identity, selector), plugged, rung, reason
+            CameraMatch(
+                KnownCamera(camera_id, plugged.identity, selector), plugged, matched_by, reason
             )
         )
         self.tell(MatchMessageKind.BOUND, camera_id, f"{plugged.identity.describe()}, {why}")
@@ -148,12 +150,10 @@ def open_assignment(
     plugged: tuple[PluggedDevice, ...],
     known: Sequence[KnownCamera],
     entries: Sequence[CameraConfig],
-) -> PartialAssignment:
+) -> MatchState:
     """Begin with nobody seated; a binding whose entry says something else by now is dropped."""
     ours = {entry.id: entry for entry in entries if isinstance(entry.source, V4l2Source)}
-    assignment = PartialAssignment(
-        plugged, ours, frozenset(e.id for e in entries if e.id not in ours)
-    )
+    assignment = MatchState(plugged, ours, frozenset(e.id for e in entries if e.id not in ours))
     for camera in sorted(known, key=lambda camera: natural(camera.camera_id)):
         assignment.known.setdefault(camera.camera_id, camera)
     for camera in assignment.everybody:
@@ -189,7 +189,7 @@ class AdoptionOffer:
 class Assignment:
     """Who has what. `known` is to be kept, and given to the next call."""
 
-    bindings: tuple[MatchState, ...] = ()  # the configured cameras, then the others by number
+    bindings: tuple[DeviceBinding, ...] = ()  # the configured cameras, then the others by number
     unbound: tuple[UnboundDevice, ...] = ()
     known: tuple[KnownCamera, ...] = ()
     offers: tuple[AdoptionOffer, ...] = ()
@@ -201,7 +201,7 @@ class Assignment:
         bound = [binding.device for binding in self.bindings if binding.device is not None]
         return *bound, *(left.device for left in self.unbound)
 
-    def news_since(self, before: Assignment | None) -> tuple[MatchMessage, ...]:
+    def messages_since(self, before: Assignment | None) -> tuple[MatchMessage, ...]:
         """Return the news that were none at the call before."""
         old = before.news if before is not None else ()
         return tuple(item for item in self.news if item not in old)
@@ -241,7 +241,7 @@ def assign(
     return _answer(assignment, unbound, auto=auto)
 
 
-def _recognise(assignment: PartialAssignment) -> None:
+def _recognise(assignment: MatchState) -> None:
     """Seat the known cameras that can be recognised for sure, and have no device yet."""
     absent, free = assignment.absent, assignment.free
     for match in recognise(assignment.everybody, assignment.plugged, assignment.permits):
@@ -249,7 +249,7 @@ def _recognise(assignment: PartialAssignment) -> None:
             assignment.binding(match)
 
 
-def _follow_configuration(assignment: PartialAssignment) -> None:
+def _follow_configuration(assignment: MatchState) -> None:
     """Look for the cameras that have an entry and were never found.
 
     A camera that was only numbered gives way; one of another entry, or adopted, does not.
@@ -267,7 +267,7 @@ def _follow_configuration(assignment: PartialAssignment) -> None:
 
 
 def _follow(
-    assignment: PartialAssignment, camera_id: CameraId, source: V4l2Source, plugged: PluggedDevice
+    assignment: MatchState, camera_id: CameraId, source: V4l2Source, plugged: PluggedDevice
 ) -> None:
     """Give a device to the entry that means it."""
     holder = assignment.holder(plugged)
@@ -277,18 +277,18 @@ def _follow(
     if holder is not None:
         assignment.drop(holder.camera_id, f"its device is {camera_id} in the configuration")
         assignment.given_up.add(holder.camera_id)
-    rung = assignment.surest(plugged)
-    if rung is None:
+    matched_by = assignment.surest(plugged)
+    if matched_by is None:
         assignment.problems[camera_id] = plugged.device.problem or messages.faceless(plugged)
         assignment.suspect(camera_id, [plugged])
     else:
-        assignment.bind(camera_id, plugged, rung, f"{source} in the configuration")
+        assignment.bind(camera_id, plugged, matched_by, f"{source} in the configuration")
 
 
 # --- strangers at known places ------------------------------------------------------------
 
 
-def _accept_strangers(assignment: PartialAssignment) -> None:
+def _accept_strangers(assignment: MatchState) -> None:
     """Let other cameras take over where the configuration says so, and it is clear who."""
     takers: dict[PluggedDevice, list[KnownCamera]] = {}
     for known in assignment.absent:
@@ -302,7 +302,7 @@ def _accept_strangers(assignment: PartialAssignment) -> None:
             _take_over(assignment, claimants[0], plugged)
 
 
-def _strangers_for(assignment: PartialAssignment, known: KnownCamera) -> list[PluggedDevice]:
+def _strangers_for(assignment: MatchState, known: KnownCamera) -> list[PluggedDevice]:
     """Return the devices that may take over from an absent camera."""
     others = [other for other in assignment.absent if other is not known]
     source = assignment.source(known.camera_id)
@@ -317,11 +317,11 @@ def _strangers_for(assignment: PartialAssignment, known: KnownCamera) -> list[Pl
     return same if len(found) > 1 else found
 
 
-def _take_over(assignment: PartialAssignment, known: KnownCamera, plugged: PluggedDevice) -> None:
+def _take_over(assignment: MatchState, known: KnownCamera, plugged: PluggedDevice) -> None:
     reason = f'in place of {known.identity.describe()}, by swap = "accept"'
-    rung = MatchedBy.PORT if plugged.identity.usb else MatchedBy.PATH
+    matched_by = MatchedBy.PORT if plugged.identity.usb else MatchedBy.PATH
     camera = attrs.evolve(known, identity=plugged.identity, adopted=False)
-    assignment.binding(RecognisedCamera(camera, plugged, rung, reason))
+    assignment.binding(CameraMatch(camera, plugged, matched_by, reason))
     text = f"{plugged.identity.describe()} {reason}"
     assignment.tell(MatchMessageKind.REPLACED, known.camera_id, text)
 
@@ -329,7 +329,7 @@ def _take_over(assignment: PartialAssignment, known: KnownCamera, plugged: Plugg
 # --- what is left open --------------------------------------------------------------------
 
 
-def _judge_the_absent(assignment: PartialAssignment) -> None:
+def _judge_the_absent(assignment: MatchState) -> None:
     """Say of each known camera without a device why it has none."""
     free = assignment.free
     for known in assignment.absent:
@@ -346,7 +346,7 @@ def _judge_the_absent(assignment: PartialAssignment) -> None:
 
 
 def _raise_alarm(
-    assignment: PartialAssignment, known: KnownCamera, standing: Sequence[PluggedDevice]
+    assignment: MatchState, known: KnownCamera, standing: Sequence[PluggedDevice]
 ) -> None:
     """Say that a different camera is where a known one was."""
     camera_id, free = known.camera_id, assignment.free
@@ -364,7 +364,7 @@ def _raise_alarm(
         assignment.guarded.setdefault(plugged, []).append(camera_id)
 
 
-def _number_newcomers(assignment: PartialAssignment, *, auto: bool) -> list[UnboundDevice]:
+def _number_newcomers(assignment: MatchState, *, auto: bool) -> list[UnboundDevice]:
     """Give numbers to the devices that can be no known camera; return those that get none."""
     left = []
     for plugged in assignment.free:
@@ -372,7 +372,7 @@ def _number_newcomers(assignment: PartialAssignment, *, auto: bool) -> list[Unbo
             assignment.suspects.get(plugged, []),
             assignment.guarded.get(plugged, []),
         )
-        rung = assignment.surest(plugged)
+        matched_by = assignment.surest(plugged)
         if suspects:
             left.append(UnboundDevice(plugged.device, messages.may_be(suspects), tuple(suspects)))
         elif guarded and not assignment.unique(plugged):
@@ -381,16 +381,16 @@ def _number_newcomers(assignment: PartialAssignment, *, auto: bool) -> list[Unbo
             left.append(UnboundDevice(plugged.device, messages.NOT_LISTED))
         elif len(assignment.known) >= MOST_CAMERAS:
             left.append(UnboundDevice(plugged.device, f"{MOST_CAMERAS} cameras are known already"))
-        elif rung is None:
+        elif matched_by is None:
             left.append(UnboundDevice(plugged.device, messages.faceless(plugged).message))
         else:
             assignment.bind(
-                _lowest_number(assignment), plugged, rung, "new, the lowest free number"
+                _lowest_number(assignment), plugged, matched_by, "new, the lowest free number"
             )
     return left
 
 
-def _lowest_number(assignment: PartialAssignment) -> CameraId:
+def _lowest_number(assignment: MatchState) -> CameraId:
     """Return the first number that nobody has; an entry without a source waits for one."""
     number = 0
     while True:
@@ -408,9 +408,7 @@ def _lowest_number(assignment: PartialAssignment) -> CameraId:
 # --- the answer ---------------------------------------------------------------------------
 
 
-def _answer(
-    assignment: PartialAssignment, unbound: list[UnboundDevice], *, auto: bool
-) -> Assignment:
+def _answer(assignment: MatchState, unbound: list[UnboundDevice], *, auto: bool) -> Assignment:
     others = sorted((key for key in assignment.known if key not in assignment.entries), key=natural)
     if not auto:
         hidden = [assignment.matches[key] for key in others if key in assignment.matches]
@@ -433,16 +431,16 @@ def _answer(
     )
 
 
-def _binding(assignment: PartialAssignment, camera_id: CameraId) -> MatchState:
+def _binding(assignment: MatchState, camera_id: CameraId) -> DeviceBinding:
     match, known = assignment.matches.get(camera_id), assignment.known.get(camera_id)
-    binding = MatchState(camera_id, None)
+    binding = DeviceBinding(camera_id, None)
     if known is not None:
         binding = attrs.evolve(
             binding, identity=known.identity.describe(), name=known.identity.name
         )
     if match is not None:
-        device, rung = match.plugged.device, match.rung
-        return attrs.evolve(binding, device=device, rung=rung, reason=match.reason)
+        device, matched_by = match.plugged.device, match.matched_by
+        return attrs.evolve(binding, device=device, matched_by=matched_by, reason=match.reason)
     source = assignment.source(camera_id) or V4l2Source()
     problem = assignment.problems.get(camera_id) or messages.unbound(camera_id, source)
     return attrs.evolve(binding, reason=problem.message, problem=problem)

@@ -17,18 +17,18 @@ Permits = Callable[[KnownCamera, PluggedDevice], bool]
 
 
 @attrs.frozen(eq=False)
-class RecognisedCamera:
+class CameraMatch:
     """A known camera, recognised."""
 
     known: KnownCamera
     plugged: PluggedDevice
-    rung: MatchedBy
+    matched_by: MatchedBy
     reason: str
 
 
 def recognise(
     known: Sequence[KnownCamera], plugged: Sequence[PluggedDevice], permits: Permits
-) -> tuple[RecognisedCamera, ...]:
+) -> tuple[CameraMatch, ...]:
     """Recognise cameras by serial numbers, then by the places that they are known at."""
     by_serial = [*_by_serial(known, plugged, permits)]
     cameras, devices = _left(known, plugged, by_serial)
@@ -38,7 +38,7 @@ def recognise(
 def _left(
     known: Sequence[KnownCamera],
     plugged: Sequence[PluggedDevice],
-    matches: Sequence[RecognisedCamera],
+    matches: Sequence[CameraMatch],
 ) -> tuple[list[KnownCamera], list[PluggedDevice]]:
     """Return the cameras and the devices that the matches leave over."""
     bound = {match.known.camera_id for match in matches}
@@ -49,19 +49,19 @@ def _left(
 
 def _by_serial(
     known: Sequence[KnownCamera], plugged: Sequence[PluggedDevice], permits: Permits
-) -> Iterator[RecognisedCamera]:
+) -> Iterator[CameraMatch]:
     for camera in known:
         serial = camera.identity.serial
         found = [device for device in plugged if device.identity.alike(camera.identity)]
         twins = [other for other in known if other.identity.alike(camera.identity)]
         if serial and len(found) == len(twins) == 1 and permits(camera, found[0]):
             reason = f"serial number {serial}, unique here"
-            yield RecognisedCamera(camera, found[0], MatchedBy.SERIAL, reason)
+            yield CameraMatch(camera, found[0], MatchedBy.SERIAL, reason)
 
 
 def _by_place(
     known: Sequence[KnownCamera], plugged: Sequence[PluggedDevice], permits: Permits
-) -> Iterator[RecognisedCamera]:
+) -> Iterator[CameraMatch]:
     def fits(camera: KnownCamera, device: PluggedDevice) -> bool:
         there, here = camera.identity, device.identity
         return there.same_place(here) and there.alike(here) and permits(camera, device)
@@ -70,9 +70,11 @@ def _by_place(
         found = [device for device in plugged if fits(camera, device)]
         if len(found) == 1 and sum(fits(other, found[0]) for other in known) == 1:
             here = found[0].identity
-            rung = MatchedBy.PORT if here.usb else MatchedBy.PATH
+            matched_by = MatchedBy.PORT if here.usb else MatchedBy.PATH
             what = "USB port" if here.usb else "bus address"
-            yield RecognisedCamera(camera, found[0], rung, f"the same model at {what} {here.place}")
+            yield CameraMatch(
+                camera, found[0], matched_by, f"the same model at {what} {here.place}"
+            )
 
 
 def recognise_by_name(
@@ -80,7 +82,7 @@ def recognise_by_name(
     absent: Collection[KnownCamera],
     plugged: Sequence[PluggedDevice],
     permits: Permits,
-) -> Iterator[RecognisedCamera]:
+) -> Iterator[CameraMatch]:
     """Recognise cameras that are the only ones of their make, by name and formats.
 
     `absent` are those of `known` that have no device, `plugged` the devices that no camera has.
@@ -94,7 +96,7 @@ def recognise_by_name(
         look = (there.name, there.formats)
         if there.alike(here) and there.formats and look == (here.name, here.formats):
             reason = "the only camera of its name and formats, and the only one ever seen"
-            yield RecognisedCamera(camera, found[0], MatchedBy.NAME, reason)
+            yield CameraMatch(camera, found[0], MatchedBy.NAME, reason)
 
 
 def has_unique_serial(

@@ -10,7 +10,7 @@ from camd.model import Control, ControlKind
 
 T = TypeVar("T")
 
-Given = bool | int | str  # what a client or a configuration says
+RequestedValue = bool | int | str  # what a client or a configuration says
 
 # The kernel has renamed controls of UVC cameras (drivers/media/usb/uvc/uvc_ctrl.c took over the
 # names of v4l2-ctrls-defs.c in 5.16). Either name finds the control, whatever the kernel says.
@@ -36,7 +36,7 @@ def variable_name(label: str) -> str:
     return "_".join(re.findall("[a-z0-9]+", label.lower()))
 
 
-def known_as(name: str) -> str:
+def canonical_name(name: str) -> str:
     """Give the one name under which a control's older and newer names are the same."""
     plain = variable_name(name)
     return _NEWER_NAMES.get(plain, plain)
@@ -49,7 +49,10 @@ def find_control(controls: Iterable[Control], name: str) -> Control:
     """
     controls = tuple(controls)
     plain = variable_name(name)
-    for wanted in (lambda c: c.name == plain, lambda c: known_as(c.name) == known_as(plain)):
+    for wanted in (
+        lambda c: c.name == plain,
+        lambda c: canonical_name(c.name) == canonical_name(plain),
+    ):
         for control in controls:
             if wanted(control):
                 return control
@@ -64,11 +67,11 @@ def in_order(wishes: Iterable[tuple[str, T]]) -> list[tuple[str, T]]:
 
 
 def _is_mode(name: str) -> bool:
-    words = known_as(name).split("_")
+    words = canonical_name(name).split("_")
     return any(word.startswith("auto") for word in words) or words[-1] == "framerate"
 
 
-def driver_value(control: Control, given: Given) -> int | str:
+def driver_value(control: Control, given: RequestedValue) -> int | str:
     """Turn what was asked for into what the driver takes.
 
     Raises ValueError with a sentence that says what is possible.
@@ -106,7 +109,7 @@ def possible(control: Control) -> str:
             return f"a whole number from {control.minimum} to {control.maximum}{steps}"
 
 
-def _switch(given: Given) -> int:
+def _switch(given: RequestedValue) -> int:
     word = str(given).strip().lower()
     if word in _ON:
         return 1
@@ -115,7 +118,7 @@ def _switch(given: Given) -> int:
     raise ValueError(f"must be on or off, not {given!r}")
 
 
-def _choice(choices: Sequence[tuple[int, str]], given: Given) -> int:
+def _choice(choices: Sequence[tuple[int, str]], given: RequestedValue) -> int:
     """Find an entry by number, by label, or by the words that only one label begins with."""
     number = _whole(given)
     if number is not None and number in dict(choices):
@@ -129,7 +132,7 @@ def _choice(choices: Sequence[tuple[int, str]], given: Given) -> int:
     raise ValueError(f"must be one of {shown}, not {given!r}")
 
 
-def _number(control: Control, given: Given) -> int:
+def _number(control: Control, given: RequestedValue) -> int:
     number = _whole(given)
     outside = number is None or not control.minimum <= number <= control.maximum
     if number is None or outside or _uneven(control, number):
@@ -142,14 +145,14 @@ def _uneven(control: Control, number: int) -> bool:
     return control.step > 1 and (number - control.minimum) % control.step != 0
 
 
-def _bits(control: Control, given: Given) -> int:
+def _bits(control: Control, given: RequestedValue) -> int:
     number = _whole(given)
     if number is not None and number >= 0 and not number & ~(control.maximum & 0xFFFFFFFF):
         return number
     raise ValueError(f"must be {possible(control)}, not {given!r}")
 
 
-def _words(control: Control, given: Given) -> str:
+def _words(control: Control, given: RequestedValue) -> str:
     text = given if isinstance(given, str) else str(int(given))
     size = len(text.encode())
     fits = control.minimum <= size <= control.maximum and not _uneven(control, size)
@@ -158,7 +161,7 @@ def _words(control: Control, given: Given) -> str:
     return text
 
 
-def _whole(given: Given) -> int | None:
+def _whole(given: RequestedValue) -> int | None:
     """Read a whole number, also from text ("50", "-3", "0x1f"); None when it is none."""
     if isinstance(given, bool):
         return None
