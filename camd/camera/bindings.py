@@ -153,7 +153,7 @@ class DeviceBinder:
     def _meant(self, camera_id: CameraId, node: Path | None) -> Device:
         """Find the device that somebody names by a node or a link, or that can only be meant."""
         if node is None:
-            offered = self.assignment.offered(camera_id)
+            offered = self.assignment.adoptable_by(camera_id)
             if len(offered) == 1:
                 return offered[0]
             nodes = [str(device.node) for device in offered]

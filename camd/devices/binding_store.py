@@ -19,7 +19,7 @@ import attrs
 import structlog
 import trio
 
-from camd.devices.matching.identity import DeviceIdentity, KnownCamera, natural
+from camd.devices.matching.identity import DeviceIdentity, KnownCamera, natural_key
 from camd.model import CameraId
 from camd.model.ids import ID_PATTERN
 from camd.runtime.broadcast import Published
@@ -73,7 +73,7 @@ def parse_bindings(text: str) -> tuple[KnownCamera, ...]:
     known = tuple(_known(item, f"cameras[{index}]") for index, item in enumerate(cameras))
     if len({camera.camera_id for camera in known}) < len(known):
         raise BindingsError("cameras: an id stands there twice")
-    return tuple(sorted(known, key=lambda camera: natural(camera.camera_id)))
+    return tuple(sorted(known, key=lambda camera: natural_key(camera.camera_id)))
 
 
 def _known(raw: object, where: str) -> KnownCamera:

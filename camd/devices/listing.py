@@ -11,7 +11,7 @@ import trio
 from camd.config.schema import Config, DiscoveryConfig
 from camd.devices.binding_store import KNOWN_FILE, load_known
 from camd.devices.holders import Holders, find_holders
-from camd.devices.matching.identity import natural
+from camd.devices.matching.identity import natural_key
 from camd.devices.matching.match import Assignment, assign
 from camd.devices.monitor import open_monitor
 from camd.devices.query import read_capabilities
@@ -57,7 +57,7 @@ async def list_devices(found: Assignment) -> tuple[ListedDevice, ...]:
         ListedDevice(left.device, None, None, left.reason, left.candidates, held(left.device))
         for left in found.unbound
     ]
-    return tuple(sorted([*bound, *others], key=lambda one: natural(str(one.device.node))))
+    return tuple(sorted([*bound, *others], key=lambda one: natural_key(str(one.device.node))))
 
 
 @attrs.frozen

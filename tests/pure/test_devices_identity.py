@@ -8,11 +8,11 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.cabled import Machine, without_camera
+from support.cabled import Machine, unbound_devices
 from support.plugged import CONTROLLER, MJPEG, RAW, denied, entry, usb_camera, vivid
 
 from camd.config.schema import CameraConfig
-from camd.devices.matching.identity import KnownCamera, look
+from camd.devices.matching.identity import KnownCamera, identify_devices
 from camd.devices.matching.match import MOST_CAMERAS, assign, forget
 from camd.model import CameraId, Device, MatchedBy, TestSource
 
@@ -27,7 +27,7 @@ def test_new_cameras_get_numbers_in_the_order_of_their_nodes() -> None:
     machine = Machine()
     cameras = [usb_camera(number, port=str(number)) for number in (10, 9, 2)]
     assert machine.has(*cameras) == {"camera0": "video2", "camera1": "video9", "camera2": "video10"}
-    assert machine.told == [("BOUND", f"camera{number}") for number in range(3)]
+    assert machine.messages == [("BOUND", f"camera{number}") for number in range(3)]
 
 
 def test_a_number_is_not_given_away_while_its_camera_is_unplugged() -> None:
@@ -68,7 +68,7 @@ def test_without_discovery_only_configured_cameras_have_seats() -> None:
     assert machine.has(*cameras) == {"door": "video0", "camera0": "video1"}
     machine.auto = False
     assert machine.has(*cameras) == {"door": "video0"}
-    assert without_camera(machine) == {"video1": ()}
+    assert unbound_devices(machine) == {"video1": ()}
     assert Machine(auto=False).has(*cameras) == {}
 
 
@@ -78,7 +78,7 @@ def test_no_more_cameras_are_remembered_than_fit() -> None:
     cameras = [usb_camera(number, port=str(number)) for number in range(MOST_CAMERAS + 1)]
     machine.has(*cameras)
     assert len(machine.now.known) == MOST_CAMERAS
-    assert list(without_camera(machine)) == [f"video{MOST_CAMERAS}"]
+    assert list(unbound_devices(machine)) == [f"video{MOST_CAMERAS}"]
     machine.now = attrs.evolve(machine.now, known=forget(machine.now.known, CameraId("camera7")))
     assert machine.has(*cameras[:7], *cameras[8:])["camera7"] == f"video{MOST_CAMERAS}"
 
@@ -94,7 +94,7 @@ def test_a_reboot_that_renumbers_the_nodes_changes_nothing() -> None:
     assert bindings == {"camera0": "video1", "camera1": "video2", "camera2": "video0"}
     rungs = [machine.matched_by(camera_id) for camera_id in bindings]
     assert rungs == [MatchedBy.SERIAL, MatchedBy.PORT, MatchedBy.PATH]
-    assert machine.told == []
+    assert machine.messages == []
 
 
 def test_a_camera_with_a_serial_number_is_found_in_another_port() -> None:
@@ -102,7 +102,7 @@ def test_a_camera_with_a_serial_number_is_found_in_another_port() -> None:
     machine = Machine()
     machine.has(usb_camera(0, port="1", serial="A"))
     assert machine.has(usb_camera(0, port="2.4", serial="A")) == {"camera0": "video0"}
-    assert machine.told == [("MOVED", "camera0")]
+    assert machine.messages == [("MOVED", "camera0")]
     assert machine.now.known[0].identity.port == CONTROLLER + "2.4"
 
 
@@ -161,9 +161,9 @@ def test_twins_that_moved_are_not_guessed() -> None:
     machine.has(usb_camera(0, port="1"), usb_camera(1, port="2"))
     moved = (usb_camera(0, port="3"), usb_camera(1, port="4"))
     assert machine.has(*moved) == {"camera0": "(ambiguous)", "camera1": "(ambiguous)"}
-    assert without_camera(machine) == dict.fromkeys(["video0", "video1"], ("camera0", "camera1"))
+    assert unbound_devices(machine) == dict.fromkeys(["video0", "video1"], ("camera0", "camera1"))
     assert "usb2-3" in machine.problem("camera0").message
-    assert machine.now.offered(CameraId("camera0")) == moved
+    assert machine.now.adoptable_by(CameraId("camera0")) == moved
     machine.adopt("camera0", moved[1])
     machine.adopt("camera1", moved[0])
     assert machine.has(*moved) == {"camera0": "video1", "camera1": "video0"}
@@ -295,7 +295,9 @@ def test_an_address_that_no_driver_has_told_is_not_kept() -> None:
 def test_who_a_camera_is_in_one_word() -> None:
     """Serial number, else port; bus address of those that are not USB; else the name."""
     nameless = attrs.evolve(vivid(9, 9), bus_info="", links=())
-    seen = look([usb_camera(0, serial="A"), usb_camera(1, port="1.3"), vivid(2, 0), nameless])
+    seen = identify_devices(
+        [usb_camera(0, serial="A"), usb_camera(1, port="1.3"), vivid(2, 0), nameless]
+    )
     assert [plugged.identity.describe() for plugged in seen] == [
         "usb:0c45:6366:A",
         "usb:0c45:6366@0000:00:14.0-usb2-1.3",

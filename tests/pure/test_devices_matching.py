@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.cabled import Machine, without_camera
+from support.cabled import Machine, unbound_devices
 from support.plugged import CONTROLLER, entry, usb_camera
 
 from camd.config.schema import CameraConfig
@@ -40,7 +40,7 @@ def test_a_stranger_without_serial_number_gets_no_number_where_an_alarm_stands()
     machine.has(usb_camera(0, port="1", serial="A"))
     stranger = usb_camera(0, port="1", product="9230")
     assert machine.has(stranger) == {"camera0": "(swapped)"}
-    assert without_camera(machine) == {"video0": ("camera0",)}
+    assert unbound_devices(machine) == {"video0": ("camera0",)}
     old = usb_camera(1, port="2", serial="A")
     assert machine.has(stranger, old) == {"camera0": "video1", "camera1": "video0"}
 
@@ -51,7 +51,7 @@ def test_a_replacement_is_adopted() -> None:
     machine.has(usb_camera(0, serial="A"))
     new = usb_camera(0, serial="B")
     machine.has(new)
-    assert machine.now.offered(CameraId("camera0")) == (new,)
+    assert machine.now.adoptable_by(CameraId("camera0")) == (new,)
     machine.adopt("camera0", new)
     assert machine.has(new) == {"camera0": "video0"}
     assert machine.has(usb_camera(3, port="7", serial="B")) == {"camera0": "video3"}
@@ -62,10 +62,10 @@ def test_a_replacement_is_accepted_where_the_configuration_says_so() -> None:
     machine = Machine(entry("door", port="1-1", swap="accept"))
     machine.has(usb_camera(0, serial="A"))
     assert machine.has(usb_camera(0, serial="B", product="9230")) == {"door": "video0"}
-    assert machine.told == [("REPLACED", "door")]
+    assert machine.messages == [("REPLACED", "door")]
     assert machine.now.known[0].identity.serial == "B"
     assert machine.has(usb_camera(0, serial="B", product="9230")) == {"door": "video0"}
-    assert machine.told == []
+    assert machine.messages == []
 
 
 def test_a_camera_of_its_own_is_not_taken_over() -> None:
@@ -142,7 +142,7 @@ def test_a_configured_camera_takes_its_device_from_a_mere_number() -> None:
     machine.has(usb_camera(0, serial="A"))
     machine.entries = (entry("door", serial="A"),)
     assert machine.has(usb_camera(0, serial="A")) == {"door": "video0"}
-    assert machine.told == [("FORGOTTEN", "camera0"), ("BOUND", "door")]
+    assert machine.messages == [("FORGOTTEN", "camera0"), ("BOUND", "door")]
 
 
 def test_an_entry_that_is_changed_is_looked_for_anew() -> None:
