@@ -66,7 +66,7 @@ class DevicesApi:
         if binder is None:
             return {"devices": [], "absent": [], "watched": "not at all"}
         return listing(
-            await list_devices(binder.assignment), binder.assignment.bindings, binder.monitor.how
+            await list_devices(binder.assignment), binder.assignment.bindings, binder.monitor.method
         )
 
     async def adopt_camera(self, caller: Caller, params: AdoptRequest) -> result_fields.View:

@@ -78,7 +78,7 @@ class Cameras:
     )
 
     def __attrs_post_init__(self) -> None:
-        look_again = self._monitor.look_again if self._monitor is not None else None
+        look_again = self._monitor.query_again if self._monitor is not None else None
         self._around = CaptureEnvironment(
             find_holders=find_holders,
             neighbours=self._neighbours,

@@ -75,7 +75,7 @@ async def list_local_devices(config: Config) -> DeviceListing:
     async with open_monitor(discovery_config(config), query=read_capabilities) as monitor:
         with trio.move_on_after(LOOK_SECONDS):
             await monitor.settled.wait()
-        present, how = monitor.present.value, monitor.how
+        present, how = monitor.present.value, monitor.method
         found = assign(present, known, config.cameras, auto=config.discovery.v4l2)
         return DeviceListing(await list_devices(found), found.bindings, how)
 

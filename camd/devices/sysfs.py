@@ -72,7 +72,7 @@ def list_nodes(roots: SysfsRoots) -> list[str]:
     return [name for _, name in numbered]
 
 
-def see_node(name: str, roots: SysfsRoots) -> NodeStat | None:
+def stat_node(name: str, roots: SysfsRoots) -> NodeStat | None:
     """Look at one node without opening it; None when it is gone, or a link to another."""
     try:
         facts = (roots.dev / name).lstat()
@@ -128,15 +128,15 @@ def read_links(roots: SysfsRoots) -> Mapping[str, tuple[Path, ...]]:
     return found
 
 
-def read_facts(sighting: NodeStat, roots: SysfsRoots) -> SysfsFacts | None:
+def read_facts(node: NodeStat, roots: SysfsRoots) -> SysfsFacts | None:
     """Read what sysfs and udev say of a node; None when it is gone. May block: see above."""
-    if not sighting.folder:
+    if not node.folder:
         return SysfsFacts()
-    folder = roots.sys / sighting.folder
+    folder = roots.sys / node.folder
     index = read_bytes(folder / "index").strip()
     number = clean(read_bytes(folder / "dev"))
     udev = read_bytes(roots.udev / "data" / f"c{number}", _UDEV_BYTES).decode("utf-8", "replace")
-    place = find_usb_place(sighting.folder)
+    place = find_usb_place(node.folder)
     device = roots.sys / place.folder if place else folder
     facts = SysfsFacts(
         label=clean(read_bytes(folder / "name")),
@@ -145,10 +145,8 @@ def read_facts(sighting: NodeStat, roots: SysfsRoots) -> SysfsFacts | None:
         product=clean(read_bytes(device / "product")) if place else "",
         manufacturer=clean(read_bytes(device / "manufacturer")) if place else "",
         usb=_read_usb(place, roots) if place else None,
-        bus_path=f"usb-{place.controller}-{place.ports}"
-        if place
-        else find_bus_path(sighting.folder),
-        virtual=sighting.folder.startswith("devices/virtual/"),
+        bus_path=f"usb-{place.controller}-{place.ports}" if place else find_bus_path(node.folder),
+        virtual=node.folder.startswith("devices/virtual/"),
         says_capture=parse_udev(udev),
     )
     return facts if folder.is_dir() else None

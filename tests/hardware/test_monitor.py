@@ -119,7 +119,7 @@ async def test_what_is_listed_are_the_capture_nodes() -> None:
         begun = time.monotonic()
         async with open_monitor(DiscoveryConfig(), query=query) as monitor:
             await monitor.settled.wait()
-            print(f"settled after {time.monotonic() - begun:.2f} s by {monitor.how}")
+            print(f"settled after {time.monotonic() - begun:.2f} s by {monitor.method}")
             await monitor.present.wait_until(
                 lambda all_: all(device.problem is None for device in all_)
             )
@@ -168,7 +168,7 @@ async def test_plugging_and_unplugging_show_in_time(tool: Callable[..., str]) ->
     with trio.fail_after(300 * PATIENCE):
         async with open_monitor(DiscoveryConfig(), query=query) as monitor:
             await monitor.settled.wait()
-            print(monitor.how)
+            print(monitor.method)
             for number in range(4):
                 begin = (
                     ["start", "survey0", "--serial", "SURVEY0", "--port", "0"]
@@ -243,7 +243,7 @@ async def test_a_camera_whose_firmware_hangs_delays_nobody(tool: Callable[..., s
             assert device is not None
             await trio.to_thread.run_sync(tool, "do", "survey0", "hang")
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(monitor.look_again, device.node)
+                nursery.start_soon(monitor.query_again, device.node)
                 begin = ["start", "survey1", "--port", "1", "--serial", "LIVES"]
                 seconds = await timed(monitor, begin, "LIVES", there=True)
             assert seconds <= APPEAR_SECONDS * PATIENCE

@@ -13,8 +13,9 @@ import trio
 from support.machine_folder import FakeMachine
 
 from camd.config.schema import DiscoveryConfig
-from camd.devices.monitor import DeviceMonitor, open_announcer, open_monitor
-from camd.devices.probe import Query, ask, read_access
+from camd.devices.changes import open_udev_events
+from camd.devices.monitor import DeviceMonitor, open_monitor
+from camd.devices.probe import Query, query_node, read_access
 from camd.model import Capabilities, Device
 from camd.runtime.actor import ActorGoneError
 
@@ -58,7 +59,7 @@ def plug(machine: FakeMachine, port: int, number: int) -> None:
     machine.add_node(number, f"{USB}/1-{port}/1-{port}:1.0", says=":capture:")
 
 
-def survey_of(machine: FakeMachine, query: Query, config: DiscoveryConfig = ON):
+def open_test_monitor(machine: FakeMachine, query: Query, config: DiscoveryConfig = ON):
     """Open a survey of a machine."""
     return open_monitor(config, query=query, roots=machine.roots)
 
@@ -76,10 +77,10 @@ async def test_cameras_are_listed_with_all_that_is_known(machine: FakeMachine) -
     link = machine.add_link("by-id", "usb-Camera_S1-video-index0", 0)
     machine.add_card(3, f"{USB}/1-1/1-1:1.2", "Camera")
     with trio.fail_after(20):
-        async with survey_of(machine, Drivers(metadata={"video1"}).query) as monitor:
+        async with open_test_monitor(machine, Drivers(metadata={"video1"}).query) as monitor:
             await monitor.settled.wait()
             (device,) = monitor.present.value
-            assert monitor.how == "a look every second: udev is not running"
+            assert monitor.method == "polling every second: udev is not running"
     assert device.node == machine.roots.dev / "video0"
     assert device.usb is not None
     assert device.usb.serial == "S1"
@@ -90,7 +91,7 @@ async def test_cameras_are_listed_with_all_that_is_known(machine: FakeMachine) -
 async def test_plugging_unplugging_and_replugging_show(machine: FakeMachine) -> None:
     """A new camera comes, a lost one goes, and one that was replugged between looks is new."""
     with trio.fail_after(30):
-        async with survey_of(machine, Drivers(metadata={"video1"}).query) as monitor:
+        async with open_test_monitor(machine, Drivers(metadata={"video1"}).query) as monitor:
             await monitor.settled.wait()
             plug(machine, 2, 4)
             first, other = await shown(monitor, 0, 4)
@@ -112,14 +113,14 @@ async def test_a_driver_that_hangs_delays_nobody(machine: FakeMachine) -> None:
     drivers = Drivers(metadata={"video1"}, hanging={"video0": stuck})
     try:
         with trio.fail_after(30):
-            async with survey_of(machine, drivers.query) as monitor:
+            async with open_test_monitor(machine, drivers.query) as monitor:
                 await shown(monitor, 2)
                 assert not monitor.settled.is_set()
                 await monitor.settled.wait()
                 hung = monitor.present.value[0]
                 assert hung.problem is not None
                 assert hung.problem.cause == "hung"
-                assert await monitor.look_again(hung.node) == hung
+                assert await monitor.query_again(hung.node) == hung
                 assert drivers.asked.count("video0") == 1
                 stuck.set()
                 devices = await monitor.present.wait_until(lambda now: now[0].problem is None)
@@ -133,11 +134,13 @@ async def test_the_end_waits_for_no_driver(machine: FakeMachine) -> None:
     stuck = threading.Event()
     try:
         with trio.fail_after(20):
-            async with survey_of(machine, Drivers(hanging={"video0": stuck}).query) as monitor:
+            async with open_test_monitor(
+                machine, Drivers(hanging={"video0": stuck}).query
+            ) as monitor:
                 await shown(monitor, 1)
         assert not stuck.is_set()
         with pytest.raises(ActorGoneError):
-            await monitor.look_again(machine.roots.dev / "video0")
+            await monitor.query_again(machine.roots.dev / "video0")
     finally:
         stuck.set()
 
@@ -155,7 +158,7 @@ async def test_a_refusal_is_a_problem_until_it_is_over(
     """A camera that may not be asked is listed with its trouble; a change of rights clears it."""
     drivers = Drivers(errors={"video0": number, "video1": number})
     with trio.fail_after(20):
-        async with survey_of(machine, drivers.query) as monitor:
+        async with open_test_monitor(machine, drivers.query) as monitor:
             await monitor.settled.wait()
             (device,) = monitor.present.value
             assert device.node.name == "video0"
@@ -175,7 +178,7 @@ async def test_what_is_gone_or_no_camera_is_not_listed(machine: FakeMachine, num
     """A node without a device behind it, or of another kind, is no camera in trouble."""
     drivers = Drivers(errors={"video0": number}, metadata={"video1"})
     with trio.fail_after(20):
-        async with survey_of(machine, drivers.query) as monitor:
+        async with open_test_monitor(machine, drivers.query) as monitor:
             await monitor.settled.wait()
             assert monitor.present.value == ()
 
@@ -185,18 +188,18 @@ async def test_looking_again_asks_at_once(machine: FakeMachine) -> None:
     link = machine.add_link("by-id", "usb-Camera-video-index0", 0)
     drivers = Drivers(metadata={"video1"})
     with trio.fail_after(20):
-        async with survey_of(machine, drivers.query) as monitor:
+        async with open_test_monitor(machine, drivers.query) as monitor:
             await monitor.settled.wait()
             drivers.errors["video0"] = errno.EIO
-            device = await monitor.look_again(link)
+            device = await monitor.query_again(link)
             assert device is not None
             assert device.problem is not None
             assert device.problem.cause == "io_error"
             assert device == monitor.present.value[0]
             assert drivers.asked.count("video0") == 2
             machine.remove_node(0)
-            assert await monitor.look_again(link) is None
-            assert await monitor.look_again(machine.roots.dev / "video1") is None
+            assert await monitor.query_again(link) is None
+            assert await monitor.query_again(machine.roots.dev / "video1") is None
 
 
 async def test_looking_again_does_not_wait_for_ever(machine: FakeMachine) -> None:
@@ -205,10 +208,10 @@ async def test_looking_again_does_not_wait_for_ever(machine: FakeMachine) -> Non
     stuck = threading.Event()
     try:
         with trio.fail_after(20):
-            async with survey_of(machine, drivers.query) as monitor:
+            async with open_test_monitor(machine, drivers.query) as monitor:
                 await monitor.settled.wait()
                 drivers.hanging["video0"] = stuck
-                device = await monitor.look_again(machine.roots.dev / "video0")
+                device = await monitor.query_again(machine.roots.dev / "video0")
         assert device is not None
         assert device.problem is not None
         assert device.problem.cause == "hung"
@@ -222,7 +225,9 @@ async def test_ignored_nodes_are_left_alone(machine: FakeMachine) -> None:
     plug(machine, 2, 2)
     drivers = Drivers(metadata={"video1"})
     with trio.fail_after(20):
-        async with survey_of(machine, drivers.query, DiscoveryConfig(ignore=("1-1",))) as monitor:
+        async with open_test_monitor(
+            machine, drivers.query, DiscoveryConfig(ignore=("1-1",))
+        ) as monitor:
             await monitor.settled.wait()
             assert [device.node.name for device in monitor.present.value] == ["video2"]
     assert drivers.asked == ["video2"]
@@ -232,10 +237,12 @@ async def test_switched_off_it_is_empty_and_settled(machine: FakeMachine) -> Non
     """Without discovery nothing is looked at."""
     drivers = Drivers()
     with trio.fail_after(20):
-        async with survey_of(machine, drivers.query, DiscoveryConfig(v4l2=False)) as monitor:
+        async with open_test_monitor(
+            machine, drivers.query, DiscoveryConfig(v4l2=False)
+        ) as monitor:
             assert monitor.settled.is_set()
-            assert await monitor.look_again(machine.roots.dev / "video0") is None
-            assert (monitor.present.value, monitor.how) == ((), "switched off")
+            assert await monitor.query_again(machine.roots.dev / "video0") is None
+            assert (monitor.present.value, monitor.method) == ((), "switched off")
     assert drivers.asked == []
 
 
@@ -254,7 +261,7 @@ def test_a_want_of_permission_names_the_remedy(
 ) -> None:
     """The trouble says what to do, and what was found out says whether we are entitled."""
     node = machine.roots.dev / "video0"
-    problem = ask(node, refusing).problem
+    problem = query_node(node, refusing).problem
     assert problem is not None
     assert "may not open the camera" in problem.message
     assert problem.suggestion
@@ -265,15 +272,15 @@ def test_a_want_of_permission_names_the_remedy(
 
 def test_without_udev_the_reason_is_said(tmp_path: Path) -> None:
     """Where udev does not run nobody listens to it in vain."""
-    assert open_announcer(tmp_path) == (None, "udev is not running")
+    assert open_udev_events(tmp_path) == (None, "udev is not running")
 
 
 async def test_udev_is_listened_to_where_it_runs(tmp_path: Path) -> None:
     """With udev's control socket there the monitor opens, or says why it cannot."""
     (tmp_path / "control").write_bytes(b"")
-    announcer, reason = open_announcer(tmp_path)
-    assert (announcer is None) == bool(reason)
-    if announcer is not None:
+    wait_event, reason = open_udev_events(tmp_path)
+    assert (wait_event is None) == bool(reason)
+    if wait_event is not None:
         with trio.move_on_after(0.05) as quiet:
-            await announcer.wait_event()
+            await wait_event()
         assert quiet.cancelled_caught

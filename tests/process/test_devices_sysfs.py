@@ -11,8 +11,8 @@ import pytest
 from support.machine_folder import FakeMachine
 
 from camd.devices.holders import find_holders
-from camd.devices.probe import see
-from camd.devices.sysfs import follow, list_nodes, read_cards, read_facts, read_links, see_node
+from camd.devices.probe import scan_nodes
+from camd.devices.sysfs import follow, list_nodes, read_cards, read_facts, read_links, stat_node
 from camd.devices.v4l2.inventory import MOST_NODES
 from camd.devices.v4l2.node import SysfsFacts
 from camd.model import UsbFacts
@@ -32,9 +32,9 @@ def machine(tmp_path: Path) -> FakeMachine:
 
 def facts_of(machine: FakeMachine, number: int) -> SysfsFacts:
     """What is read of a node that is there."""
-    sighting = see_node(f"video{number}", machine.roots)
-    assert sighting is not None
-    facts = read_facts(sighting, machine.roots)
+    node = stat_node(f"video{number}", machine.roots)
+    assert node is not None
+    facts = read_facts(node, machine.roots)
     assert facts is not None
     return facts
 
@@ -68,8 +68,8 @@ def test_a_node_that_goes_while_its_link_is_followed(
         raise FileNotFoundError(2, "No such file or directory", str(path))
 
     monkeypatch.setattr(os, "readlink", gone)
-    sighting = see_node("video0", machine.roots)
-    assert sighting is None or not sighting.folder
+    node = stat_node("video0", machine.roots)
+    assert node is None or not node.folder
     assert read_cards(machine.roots.sys) == {}
     assert follow(machine.roots.sys / "class/video4linux/video0") == ""
 
@@ -109,23 +109,23 @@ def test_nodes_of_other_busses_have_facts_too(machine: FakeMachine) -> None:
 def test_a_node_that_vanishes_while_it_is_read_is_gone(machine: FakeMachine) -> None:
     """Between seeing and reading a node may go: then there are no facts, and no error."""
     machine.add_node(0, VIVID)
-    sighting = see_node("video0", machine.roots)
-    assert sighting is not None
+    node = stat_node("video0", machine.roots)
+    assert node is not None
     machine.remove_node(0)
-    assert read_facts(sighting, machine.roots) is None
-    assert see_node("video0", machine.roots) is None
+    assert read_facts(node, machine.roots) is None
+    assert stat_node("video0", machine.roots) is None
 
 
 def test_a_node_plugged_in_again_has_another_stamp(machine: FakeMachine) -> None:
     """Under the same name and number it is told from the one before; a look alone is no change."""
     machine.add_node(0, VIVID)
-    first = see_node("video0", machine.roots)
-    assert see_node("video0", machine.roots) == first
+    first = stat_node("video0", machine.roots)
+    assert stat_node("video0", machine.roots) == first
     (machine.roots.dev / "video0").chmod(0o600)
-    assert see_node("video0", machine.roots) == first
+    assert stat_node("video0", machine.roots) == first
     machine.remove_node(0)
     machine.add_node(0, VIVID)
-    again = see_node("video0", machine.roots)
+    again = stat_node("video0", machine.roots)
     assert first is not None
     assert again is not None
     assert again.folder == first.folder
@@ -135,10 +135,10 @@ def test_a_node_plugged_in_again_has_another_stamp(machine: FakeMachine) -> None
 def test_a_node_that_sysfs_does_not_know_has_no_facts(machine: FakeMachine) -> None:
     """A node that a container was left with is seen, and nothing is assumed of it."""
     (machine.roots.dev / "video3").write_bytes(b"")
-    sighting = see_node("video3", machine.roots)
-    assert sighting is not None
-    assert sighting.folder == ""
-    assert read_facts(sighting, machine.roots) == SysfsFacts()
+    node = stat_node("video3", machine.roots)
+    assert node is not None
+    assert node.folder == ""
+    assert read_facts(node, machine.roots) == SysfsFacts()
 
 
 def test_only_video_nodes_are_listed_in_order(machine: FakeMachine) -> None:
@@ -149,7 +149,7 @@ def test_only_video_nodes_are_listed_in_order(machine: FakeMachine) -> None:
         (machine.roots.dev / name).write_bytes(b"")
     (machine.roots.dev / "video11").symlink_to("video9")
     assert list_nodes(machine.roots) == ["video9", "video10", "video11"]
-    assert [sighting.name for sighting in see(machine.roots).nodes] == ["video9", "video10"]
+    assert [node.name for node in scan_nodes(machine.roots).nodes] == ["video9", "video10"]
 
 
 def test_links_of_a_node_are_found(machine: FakeMachine) -> None:
@@ -165,13 +165,13 @@ def test_a_crowd_of_nodes_is_bounded(machine: FakeMachine) -> None:
     """Of more nodes than anybody has the first ones are seen, and the rest is counted."""
     for number in range(MOST_NODES + 3):
         (machine.roots.dev / f"video{number}").write_bytes(b"")
-    scene = see(machine.roots)
+    scene = scan_nodes(machine.roots)
     assert (len(scene.nodes), scene.left_out) == (MOST_NODES, 3)
 
 
 def test_a_machine_without_any_of_it_has_nothing(tmp_path: Path) -> None:
     """Where there is no /dev, no sysfs and no udev, nothing is seen."""
-    scene = see(FakeMachine(tmp_path / "bare").roots)
+    scene = scan_nodes(FakeMachine(tmp_path / "bare").roots)
     assert (scene.nodes, dict(scene.links), dict(scene.cards)) == ((), {}, {})
 
 

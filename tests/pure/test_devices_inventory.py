@@ -31,22 +31,22 @@ FACTS = SysfsFacts(label="Camera", index=0, number="81:0", usb=USB, says_capture
 BUSY = Problem("busy", "", "", Cause.CAMERA_BUSY)
 
 
-def sighted(number: int, life: int = 0) -> NodeStat:
+def node_stat(number: int, life: int = 0) -> NodeStat:
     """A node in one of its lives."""
     folder = f"{HUB}/1-1/1-1:1.0/video4linux/video{number}"
     return NodeStat(f"video{number}", (1, life, 2, life), folder)
 
 
-def scene(*numbers: int, life: int = 0) -> Scan:
+def scan(*numbers: int, life: int = 0) -> Scan:
     """A look that sees these nodes."""
-    return Scan(tuple(sighted(number, life) for number in numbers))
+    return Scan(tuple(node_stat(number, life) for number in numbers))
 
 
 def answered(
     inventory: Inventory, job: QueryJob, answer: NodeAnswer, facts: SysfsFacts | None = FACTS
 ) -> None:
     """A node is asked and answers."""
-    inventory.hear(job, inventory.know(job, facts) or answer)
+    inventory.record_answer(job, inventory.record_facts(job, facts) or answer)
 
 
 def one(inventory: Inventory) -> Device:
@@ -58,8 +58,8 @@ def one(inventory: Inventory) -> Device:
 def test_what_captures_is_listed_in_the_order_of_numbers() -> None:
     """Nodes that can capture are listed, number 10 after number 9; others are not."""
     inventory = Inventory(DEV)
-    jobs = inventory.see(scene(10, 9, 2))
-    assert [job.sighting.name for job in jobs] == ["video10", "video9", "video2"]
+    jobs = inventory.apply_scan(scan(10, 9, 2))
+    assert [job.node.name for job in jobs] == ["video10", "video9", "video2"]
     assert not inventory.settled
     for job, answer in zip(
         jobs, (NodeAnswer(CAPABLE), NodeAnswer(CAPABLE), NodeAnswer()), strict=True
@@ -72,21 +72,21 @@ def test_what_captures_is_listed_in_the_order_of_numbers() -> None:
 def test_what_answered_is_not_asked_again() -> None:
     """A look that shows the same asks nothing, whatever was answered for good."""
     inventory = Inventory(DEV)
-    jobs = inventory.see(scene(0, 1))
-    assert inventory.see(scene(0, 1)) == []  # still being asked
+    jobs = inventory.apply_scan(scan(0, 1))
+    assert inventory.apply_scan(scan(0, 1)) == []  # still being asked
     answered(inventory, jobs[0], NodeAnswer(CAPABLE))
     answered(inventory, jobs[1], NodeAnswer())
-    assert inventory.see(scene(0, 1)) == []
+    assert inventory.apply_scan(scan(0, 1)) == []
 
 
 @pytest.mark.parametrize("answer", [NodeAnswer(problem=BUSY), NodeAnswer(gone=True)])
 def test_what_was_refused_is_asked_at_the_next_look(answer: NodeAnswer) -> None:
     """A refusal need not last: the next look asks again, and the answer replaces the trouble."""
     inventory = Inventory(DEV)
-    (job,) = inventory.see(scene(0))
+    (job,) = inventory.apply_scan(scan(0))
     answered(inventory, job, answer)
     before = inventory.devices
-    (again,) = inventory.see(scene(0))
+    (again,) = inventory.apply_scan(scan(0))
     assert again == job
     assert inventory.devices == before  # the trouble stays until the answer is there
     answered(inventory, again, NodeAnswer(CAPABLE))
@@ -100,7 +100,7 @@ def test_virtual_nodes_are_asked_at_every_look() -> None:
     virtual = attrs.evolve(FACTS, virtual=True, usb=None)
     shown = []
     for answer in (NodeAnswer(), NodeAnswer(CAPABLE), NodeAnswer()):
-        (job,) = inventory.see(scene(40))
+        (job,) = inventory.apply_scan(scan(40))
         answered(inventory, job, answer, virtual)
         shown.append(len(inventory.devices))
     assert shown == [0, 1, 0]
@@ -109,10 +109,10 @@ def test_virtual_nodes_are_asked_at_every_look() -> None:
 def test_a_replug_between_two_looks_is_another_life() -> None:
     """The same name with another stamp counts as plugged anew and is asked anew."""
     inventory = Inventory(DEV)
-    (job,) = inventory.see(scene(0))
+    (job,) = inventory.apply_scan(scan(0))
     answered(inventory, job, NodeAnswer(CAPABLE))
     first = one(inventory).plugged
-    (again,) = inventory.see(scene(0, life=1))
+    (again,) = inventory.apply_scan(scan(0, life=1))
     assert inventory.devices == ()
     assert not inventory.settled
     answered(inventory, again, NodeAnswer(CAPABLE))
@@ -122,10 +122,10 @@ def test_a_replug_between_two_looks_is_another_life() -> None:
 def test_an_answer_of_a_former_life_is_nobodys() -> None:
     """What comes late from a device that was unplugged meanwhile says nothing of the next one."""
     inventory = Inventory(DEV)
-    (old,) = inventory.see(scene(0))
-    (new,) = inventory.see(scene(0, life=1))
+    (old,) = inventory.apply_scan(scan(0))
+    (new,) = inventory.apply_scan(scan(0, life=1))
     answered(inventory, old, NodeAnswer(CAPABLE))
-    inventory.lose_patience(old)
+    inventory.mark_late(old)
     assert inventory.devices == ()
     assert not inventory.settled
     answered(inventory, new, NodeAnswer(CAPABLE))
@@ -135,15 +135,15 @@ def test_an_answer_of_a_former_life_is_nobodys() -> None:
 def test_a_node_that_hangs_is_in_problem_until_it_answers() -> None:
     """It is listed as hung, asked no second time, and its late answer is used."""
     inventory = Inventory(DEV)
-    (job,) = inventory.see(scene(0))
-    assert inventory.know(job, FACTS) is None
-    inventory.lose_patience(job)
+    (job,) = inventory.apply_scan(scan(0))
+    assert inventory.record_facts(job, FACTS) is None
+    inventory.mark_late(job)
     assert one(inventory).problem == hung()
     assert one(inventory).capabilities is None
     assert inventory.settled
-    assert inventory.see(scene(0)) == []
-    assert inventory.ask_again("video0") == (job, False)
-    inventory.hear(job, NodeAnswer(CAPABLE))
+    assert inventory.apply_scan(scan(0)) == []
+    assert inventory.query_again("video0") == (job, False)
+    inventory.record_answer(job, NodeAnswer(CAPABLE))
     assert one(inventory).problem is None
     assert one(inventory).capabilities == CAPABLE
 
@@ -151,10 +151,10 @@ def test_a_node_that_hangs_is_in_problem_until_it_answers() -> None:
 def test_a_problem_stays_while_a_second_question_hangs() -> None:
     """A camera that refuses slowly has one trouble, not two in turns."""
     inventory = Inventory(DEV)
-    (job,) = inventory.see(scene(0))
+    (job,) = inventory.apply_scan(scan(0))
     answered(inventory, job, NodeAnswer(problem=BUSY))
-    assert inventory.see(scene(0)) == [job]
-    assert not inventory.lose_patience(job)
+    assert inventory.apply_scan(scan(0)) == [job]
+    assert not inventory.mark_late(job)
     assert one(inventory).problem == BUSY
     answered(inventory, job, NodeAnswer(problem=BUSY))
     assert one(inventory).problem == BUSY
@@ -164,12 +164,12 @@ def test_a_problem_stays_while_a_second_question_hangs() -> None:
 def test_only_plausible_nodes_are_listed_without_capabilities(answer: NodeAnswer | None) -> None:
     """A metadata node that hangs or is refused is not shown as a camera."""
     inventory = Inventory(DEV)
-    (job,) = inventory.see(scene(1))
-    assert inventory.know(job, attrs.evolve(FACTS, index=1, says_capture=False)) is None
+    (job,) = inventory.apply_scan(scan(1))
+    assert inventory.record_facts(job, attrs.evolve(FACTS, index=1, says_capture=False)) is None
     if answer is None:
-        inventory.lose_patience(job)
+        inventory.mark_late(job)
     else:
-        inventory.hear(job, answer)
+        inventory.record_answer(job, answer)
     assert inventory.devices == ()
     assert inventory.settled
 
@@ -177,9 +177,9 @@ def test_only_plausible_nodes_are_listed_without_capabilities(answer: NodeAnswer
 def test_capabilities_outlive_a_problem() -> None:
     """A camera that could be asked before and cannot now is listed with both."""
     inventory = Inventory(DEV)
-    (job,) = inventory.see(scene(0))
+    (job,) = inventory.apply_scan(scan(0))
     answered(inventory, job, NodeAnswer(CAPABLE))
-    again, fresh = inventory.ask_again("video0")
+    again, fresh = inventory.query_again("video0")
     assert again == job
     assert fresh
     answered(inventory, job, NodeAnswer(problem=BUSY))
@@ -190,25 +190,25 @@ def test_capabilities_outlive_a_problem() -> None:
 def test_what_is_gone_is_not_listed() -> None:
     """Neither what no look shows nor what the kernel says is gone; and nobody waits for it."""
     inventory = Inventory(DEV)
-    jobs = inventory.see(scene(0, 1))
+    jobs = inventory.apply_scan(scan(0, 1))
     answered(inventory, jobs[0], NodeAnswer(CAPABLE))
     answered(inventory, jobs[1], NodeAnswer(CAPABLE), facts=None)
     assert [device.node.name for device in inventory.devices] == ["video0"]
-    inventory.see(scene(1))
+    inventory.apply_scan(scan(1))
     assert inventory.devices == ()
-    assert inventory.ask_again("video0") == (None, False)
+    assert inventory.query_again("video0") == (None, False)
     assert inventory.find("video0") is None
 
 
 def test_links_and_sound_card_are_those_of_the_last_look() -> None:
     """A link that moved to another node and a card that came later show without a question."""
     inventory = Inventory(DEV)
-    (job,) = inventory.see(scene(0))
+    (job,) = inventory.apply_scan(scan(0))
     answered(inventory, job, NodeAnswer(CAPABLE))
     assert one(inventory).sound_card == ""
     link = Path("/dev/v4l/by-id/usb-x")
     cards = {f"{HUB}/1-1": "Camera"}
-    assert inventory.see(Scan((sighted(0),), {"video0": (link,)}, cards)) == []
+    assert inventory.apply_scan(Scan((node_stat(0),), {"video0": (link,)}, cards)) == []
     assert one(inventory).links == (link,)
     assert one(inventory).sound_card == "Camera"
 
@@ -223,12 +223,12 @@ def test_links_and_sound_card_are_those_of_the_last_look() -> None:
 def test_ignored_nodes_are_not_opened_and_not_listed(pattern: str) -> None:
     """Node, link, either name of the port, serial number, model and name are compared."""
     inventory = Inventory(DEV, (pattern,))
-    (job,) = inventory.see(
-        Scan((sighted(0),), {"video0": (Path("/dev/v4l/by-id/usb-x"),)}),
+    (job,) = inventory.apply_scan(
+        Scan((node_stat(0),), {"video0": (Path("/dev/v4l/by-id/usb-x"),)}),
     )
-    answer = inventory.know(job, FACTS)
+    answer = inventory.record_facts(job, FACTS)
     assert answer == NodeAnswer()
-    inventory.hear(job, answer)
+    inventory.record_answer(job, answer)
     assert inventory.settled
     assert inventory.devices == ()
 
@@ -264,7 +264,9 @@ def test_no_life_is_asked_twice_at_a_time(steps: list[tuple[str, object]]) -> No
     for kind, what in steps:
         if kind == "see":
             assert isinstance(what, list)
-            jobs = inventory.see(Scan(tuple(sighted(n, life) for n, life in dict(what).items())))
+            jobs = inventory.apply_scan(
+                Scan(tuple(node_stat(n, life) for n, life in dict(what).items()))
+            )
             for job in jobs:
                 assert job not in open_jobs
                 assert job.plugged in asked or job.plugged > max(asked, default=0)
@@ -274,7 +276,7 @@ def test_no_life_is_asked_twice_at_a_time(steps: list[tuple[str, object]]) -> No
             assert isinstance(what, int)
             job = open_jobs[what % len(open_jobs)]
             if kind == "late":
-                inventory.lose_patience(job)
+                inventory.mark_late(job)
                 continue
             open_jobs.remove(job)
             answered(inventory, job, answers.get(kind, NodeAnswer(gone=True)))

@@ -29,7 +29,7 @@ class FakeSurvey:
         factory=lambda: Published[tuple[Device, ...]](())
     )
     settled: trio.Event = attrs.field(factory=trio.Event)
-    how: str = "by hand"
+    method: str = "by hand"
 
     def plug(self, *devices: Device) -> None:
         """Let these be plugged in, and no others."""
