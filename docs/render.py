@@ -14,7 +14,7 @@ import attrs
 from camd.capture import file_source
 from camd.capture.rules import state as m
 from camd.devices.matching import messages
-from camd.devices.matching.identity import DeviceIdentity, KnownCamera, look
+from camd.devices.matching.identity import DeviceIdentity, KnownCamera, identify_devices
 from camd.errors import TABLE
 from camd.ffmpeg.text import error_patterns as t
 from camd.ffmpeg.text import rtsp_messages
@@ -119,7 +119,7 @@ def states_page() -> str:
 _LOST = KnownCamera(
     CameraId("camera0"), DeviceIdentity("Webcam", "0c45", "6366", "SN1", "0000:00:14.0-usb2-1")
 )
-_FOUND = look(
+_FOUND = identify_devices(
     [
         Device(
             Path("/dev/video0"),

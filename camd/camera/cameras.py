@@ -21,7 +21,7 @@ from camd.capture.planner import CapturePlanner
 from camd.capture.source_cache import PATIENCE_SECONDS, SOURCES_FILE, SourceCache
 from camd.capture.supervisor import CaptureEnvironment
 from camd.config.schema import CameraConfig, Config, RecordingConfig
-from camd.devices.binding_store import KNOWN_FILE, BindingFileOnDisk, BindingStore
+from camd.devices.binding_store import KNOWN_FILE, BindingStore
 from camd.devices.holders import find_holders
 from camd.devices.monitor import DeviceMonitor
 from camd.errors import CAMERA_UNKNOWN, Refusal
@@ -278,9 +278,9 @@ async def open_cameras(
                 camera, DeviceBinding(camera.id, None, problem=UNPLUGGED) if local else None
             )
         if monitor is not None:
-            keeping = BindingStore(BindingFileOnDisk(state_dir / KNOWN_FILE))
-            await nursery.start(keeping.serve)
-            cameras.binder = DeviceBinder(config, cameras, monitor, keeping)
+            store = BindingStore.on_disk(state_dir / KNOWN_FILE)
+            await nursery.start(store.serve)
+            cameras.binder = DeviceBinder(config, cameras, monitor, store)
             await cameras.binder.begin()
             nursery.start_soon(cameras.binder.follow)
         nursery.start_soon(SessionResumption(config, storage, cameras).resume_sessions)

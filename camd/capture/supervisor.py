@@ -19,7 +19,7 @@ from camd.capture.planner import NOT_THERE, CapturePlan, CapturePlanner
 from camd.capture.process import CaptureProcess, CaptureTimeouts, ReadThrottle
 from camd.capture.rules import state as m
 from camd.config.schema import FfmpegConfig
-from camd.devices.holders import DeviceLeases
+from camd.devices.leases import DeviceLeases
 from camd.ffmpeg.text.error_patterns import CHANGED, STALLED
 from camd.model import CameraId, Cause, Device, Problem
 from camd.runtime.pipe_poller import PipePoller

@@ -151,16 +151,14 @@ class CameraWorld(Company, RuleBasedStateMachine):
         for child in self.with_pictures:
             self.pictures(child)
 
-    @precondition(lambda self: self.now.offers)
+    @precondition(lambda self: any(self.now.adoptable.values()))
     @rule(camera=WHICH, device=WHICH)
-    def adopt_what_is_offered(self, camera: int, device: int) -> None:
-        offer = some([offer for offer in self.now.offers if offer.devices] or [None], camera)
-        if offer is None:
-            return
-        meant = some(offer.devices, device)
+    def adopt_an_adoptable_device(self, camera: int, device: int) -> None:
+        camera_id = some([key for key, found in self.now.adoptable.items() if found], camera)
+        meant = some(self.now.adoptable[camera_id], device)
         holders = [binding.camera_id for binding in self.now.bindings if binding.device == meant]
         if not any(self.shells[holder].session for holder in holders):  # else it is refused
-            self.say(offer.camera_id, meant)
+            self.say(camera_id, meant)
 
     # --- what must hold -----------------------------------------------------------------------
 

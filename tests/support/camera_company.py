@@ -11,7 +11,7 @@ from support.camera_world import ALL_PORTS, TABLE_PORTS, Child, Physical, Pluggi
 from support.plugged import entry
 
 from camd.capture.rules import state as m
-from camd.devices.holders import DeviceLeases
+from camd.devices.leases import DeviceLeases
 from camd.devices.matching.match import Assignment, adopt, assign
 from camd.model import CameraId, Device
 

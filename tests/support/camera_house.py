@@ -115,9 +115,9 @@ async def open_house(
             for camera in entries:
                 local = isinstance(camera.source, V4l2Source)
                 cameras.add(camera, DeviceBinding(camera.id, None) if local else None)
-            keeping = BindingStore(kept)
-            await nursery.start(keeping.serve)
-            cameras.binder = binder = DeviceBinder(config, cameras, monitor, keeping)
+            store = BindingStore(kept.load, kept.save)
+            await nursery.start(store.serve)
+            cameras.binder = binder = DeviceBinder(config, cameras, monitor, store)
             await binder.begin()
             nursery.start_soon(binder.follow)
             yield House(cameras, binder, monitor, kept, storage, heard)

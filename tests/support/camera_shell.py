@@ -8,7 +8,7 @@ import attrs
 from support.camera_world import Child, World
 
 from camd.capture.rules import state as m
-from camd.devices.holders import DeviceLeases
+from camd.devices.leases import DeviceLeases
 from camd.model import CameraState, Device, DeviceBinding, Problem
 
 BROKEN = Problem("broken", "It broke", "Mend it.")
