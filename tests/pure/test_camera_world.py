@@ -256,7 +256,7 @@ def test_a_device_that_gets_another_camera_waits_for_the_old_ones_child() -> Non
     door.child.hangs = True
     door.want(wanted=False)
     camera.want(wanted=True)
-    story.say("camera0", *story.now.offered(CameraId("camera0")))
+    story.say("camera0", *story.now.adoptable_by(CameraId("camera0")))
     story.read_all()
     assert story.world.children == [door.child]
     assert camera.machine.state is CameraState.RESTING
