@@ -24,7 +24,7 @@ from camd.cli.service_access import configured, json_option
 from camd.cli.terminal import console, print_json
 from camd.config.schema import CameraConfig, Config
 from camd.config.values import TcpAddress, parse_listen
-from camd.devices.listing import DeviceListing, ListedDevice, list_local_devices
+from camd.devices.listing import DeviceListing, ListedDevice, scan_devices
 from camd.devices.v4l2.formats import UnsupportedFormat
 from camd.errors import STORAGE_NO_INODES
 from camd.ffmpeg.binary import FfmpegMissingError, find_ffmpeg
@@ -120,7 +120,7 @@ async def inspect(config: Config) -> list[CheckFinding]:
     for camera in config.cameras:
         if not isinstance(camera.source, V4l2Source):
             findings.append(await inspect_source(camera))
-    return [*findings, *judge_devices(await list_local_devices(config), config)]
+    return [*findings, *judge_devices(await scan_devices(config), config)]
 
 
 def _all_of(look: Callable[[Config], Iterable[CheckFinding]], config: Config) -> list[CheckFinding]:

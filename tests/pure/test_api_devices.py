@@ -9,7 +9,7 @@ import msgspec
 from rich.console import Console
 from support.plugged import denied, usb_camera
 
-from camd.api.device_methods import listing
+from camd.api.device_methods import device_list
 from camd.cli import tables
 from camd.devices.holders import Holder, Holders
 from camd.devices.listing import ListedDevice
@@ -28,7 +28,7 @@ def seen() -> dict[str, object]:
         ListedDevice(A1, CameraId("camera0"), MatchedBy.SERIAL, "serial number A1", (), HELD),
         ListedDevice(denied(B2), None, None, "it may be two", (CameraId("a"), CameraId("b")), HELD),
     )
-    return msgspec.json.decode(msgspec.json.encode(listing(listed, found.bindings, "udev")))
+    return msgspec.json.decode(msgspec.json.encode(device_list(listed, found.bindings, "udev")))
 
 
 def test_a_device_is_shown_with_its_camera_and_why() -> None:
@@ -59,7 +59,7 @@ def test_the_services_own_capture_is_no_other_program() -> None:
     ours = Holders((Holder(78, "ffmpeg", "camd", os.getpid()),), complete=True)
     found = assign([A1], (), ())
     listed = (ListedDevice(A1, CameraId("camera0"), MatchedBy.SERIAL, "", (), ours),)
-    (device,) = listing(listed, found.bindings, "udev")["devices"]
+    (device,) = device_list(listed, found.bindings, "udev")["devices"]
     assert device["held_by"][0]["camd"] is True
     screen = io.StringIO()
     Console(file=screen, width=200).print(tables.devices([device]))

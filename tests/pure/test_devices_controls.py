@@ -11,7 +11,7 @@ from camd.devices.v4l2.control_values import (
     canonical_name,
     driver_value,
     find_control,
-    in_order,
+    modes_first,
     possible,
     variable_name,
 )
@@ -164,7 +164,7 @@ def test_words_that_begin_two_labels_mean_neither() -> None:
 def test_automatic_modes_come_first_and_the_rest_keeps_its_order() -> None:
     """A mode that is set later would undo what it governs, or make it fail."""
     names = ["exposure_absolute", "brightness", "exposure_auto", "gain", "focus_auto", "autogain"]
-    assert [name for name, _ in in_order((name, 1) for name in names)] == [
+    assert [name for name, _ in modes_first((name, 1) for name in names)] == [
         *("exposure_auto", "focus_auto", "autogain"),
         *("exposure_absolute", "brightness", "gain"),
     ]

@@ -300,7 +300,7 @@ def test_errors_are_told_apart() -> None:
     assert describe(OSError(errno.EBUSY, "")).cause == "busy"
     broken = describe(OSError(errno.EIO, "Input/output error"))
     assert broken.cause == "io_error"
-    assert broken.message == "The camera cannot be asked what it is: Input/output error"
+    assert broken.message == "The camera reported an error: Input/output error"
 
 
 @pytest.mark.parametrize(

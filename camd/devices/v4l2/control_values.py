@@ -61,7 +61,7 @@ def find_control(controls: Iterable[Control], name: str) -> Control:
     raise ValueError(f"is no control of this camera; it has {shown or 'none'}")
 
 
-def in_order(wishes: Iterable[tuple[str, T]]) -> list[tuple[str, T]]:
+def modes_first(wishes: Iterable[tuple[str, T]]) -> list[tuple[str, T]]:
     """Order wishes by name so that automatic modes come first: they make others inactive."""
     return sorted(wishes, key=lambda wish: not _is_mode(wish[0]))
 
