@@ -11,7 +11,7 @@ from camd.api import result_fields
 from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras
 from camd.clock import monotonic
-from camd.devices.v4l2.formats import CaptureMode, modes, unreadable
+from camd.devices.v4l2.formats import CaptureMode, modes, unreadable_formats
 from camd.model import CameraState, CameraStatus, Capabilities, DeviceBinding, FormatChoice
 from camd.rpc.registry import Caller, Method, NoParams
 from camd.rpc.roles import Role
@@ -54,7 +54,7 @@ def offered(known: Capabilities) -> result_fields.View:
         "resolutions": _resolutions(sizes),
         "fps_options": _rates(rate for mode in every for rate in _rates_of(mode)),
         "modes": [_mode(mode) for mode in every],
-        "unreadable_formats": list(unreadable(known)),
+        "unreadable_formats": list(unreadable_formats(known)),
         "driver": known.driver,
     }
 

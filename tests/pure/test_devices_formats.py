@@ -15,7 +15,7 @@ from camd.devices.v4l2.formats import (
     INPUT_FORMATS,
     FormatRequest,
     UnsupportedFormat,
-    choose,
+    choose_format,
     in_range,
     modes,
 )
@@ -54,7 +54,7 @@ SMART = camera(*WEBCAM.formats, offer("H264", "1920x1080@30,15", "1280x720@30", 
 
 def chosen(capabilities: Capabilities, **wish: object) -> tuple[object, ...]:
     """Choose, and return the essence of it."""
-    choice = choose(capabilities, FormatRequest(**wish))  # type: ignore[arg-type]
+    choice = choose_format(capabilities, FormatRequest(**wish))  # type: ignore[arg-type]
     assert isinstance(choice, FormatChoice), choice
     what = "copied" if choice.copied else choice.encoder
     return choice.input_format, f"{choice.width}x{choice.height}", choice.fps, what
@@ -62,7 +62,7 @@ def chosen(capabilities: Capabilities, **wish: object) -> tuple[object, ...]:
 
 def refused(capabilities: Capabilities, **wish: object) -> UnsupportedFormat:
     """Choose, and return the refusal."""
-    answer = choose(capabilities, FormatRequest(**wish))  # type: ignore[arg-type]
+    answer = choose_format(capabilities, FormatRequest(**wish))  # type: ignore[arg-type]
     assert isinstance(answer, UnsupportedFormat), answer
     return answer
 
@@ -129,10 +129,10 @@ def test_the_reason_is_a_sentence_for_people() -> None:
         (WEBCAM, "h265"): f"the camera has no H.265; {encoded} as H.265",
     }
     for (capabilities, codec), sentence in words.items():
-        choice = choose(capabilities, FormatRequest(codec=codec or "auto"))
+        choice = choose_format(capabilities, FormatRequest(codec=codec or "auto"))
         assert isinstance(choice, FormatChoice)
         assert choice.why == sentence
-    choice = choose(SMART, FormatRequest(640, 480))
+    choice = choose_format(SMART, FormatRequest(640, 480))
     assert isinstance(choice, FormatChoice)
     assert choice.why.startswith("the camera has no H.264 of the size and rate that are asked for;")
 
@@ -221,7 +221,7 @@ def test_a_choice_is_always_something_that_the_camera_offers(
     capabilities: Capabilities, wish: FormatRequest
 ) -> None:
     """Format, size and rate are the driver's; a wish is kept to 1 %; no answer is an error."""
-    answer = choose(capabilities, wish)
+    answer = choose_format(capabilities, wish)
     if isinstance(answer, UnsupportedFormat):
         assert answer.message
         return
@@ -247,7 +247,9 @@ def test_an_exact_wish_that_is_offered_is_never_refused(
     mode = data.draw(st.sampled_from(offered))
     rates = [*mode.rates.listed, *(mode.rates.limits or ())]
     fps = data.draw(st.sampled_from(rates)) if rates else None
-    answer = choose(capabilities, FormatRequest(mode.width or 640, mode.height or 480, fps, codec))
+    answer = choose_format(
+        capabilities, FormatRequest(mode.width or 640, mode.height or 480, fps, codec)
+    )
     assert isinstance(answer, FormatChoice), answer
 
 
@@ -265,13 +267,13 @@ def test_the_order_of_the_drivers_lists_changes_nothing(
     for each in luck.sample(capabilities.formats, len(capabilities.formats)):
         sizes = [attrs.evolve(size, rates=mixed(size.rates)) for size in each.sizes]
         formats.append(attrs.evolve(each, sizes=tuple(luck.sample(sizes, len(sizes)))))
-    assert choose(camera(*formats), wish) == choose(capabilities, wish)
+    assert choose_format(camera(*formats), wish) == choose_format(capabilities, wish)
 
 
 @given(CAMERAS)
 def test_without_a_wish_small_machines_keep_up(capabilities: Capabilities) -> None:
     """Larger pictures than the rule allows are taken only where there are no smaller ones."""
-    answer = choose(capabilities, FormatRequest())
+    answer = choose_format(capabilities, FormatRequest())
     if isinstance(answer, FormatChoice):
         most = COPIED_PIXELS if answer.copied else ENCODED_PIXELS
         same = [m for m in modes(capabilities) if m.fourcc == answer.fourcc]
