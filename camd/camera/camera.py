@@ -394,7 +394,7 @@ class Camera:
         self.binding, after = binding, binding.device
         if after is None:
             self.step(m.DeviceLost(binding.problem or UNPLUGGED))
-        elif before is None or before.plugged != after.plugged:
+        elif before is None or before.plug_id != after.plug_id:
             if before is not None:
                 self.step(m.DeviceLost(UNPLUGGED))
             self.capture.forget()

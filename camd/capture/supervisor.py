@@ -216,7 +216,7 @@ class CaptureSupervisor:
         if device is None or look_again is None or not self.machine.failures:
             return True
         found = await look_again(device.node)
-        return found is not None and found.plugged == device.plugged
+        return found is not None and found.plug_id == device.plug_id
 
     @property
     def _device(self) -> Device | None:

@@ -15,10 +15,10 @@ class DeviceLeases:
 
     def take(self, device: Device, camera_id: CameraId) -> CameraId | None:
         """Lease a device to a camera; returns None, or the other camera that has it."""
-        holder = self._holders.setdefault(device.plugged, camera_id)
+        holder = self._holders.setdefault(device.plug_id, camera_id)
         return None if holder == camera_id else holder
 
     def release(self, device: Device, camera_id: CameraId) -> None:
         """Free a device after the camera's FFmpeg process has ended."""
-        if self._holders.get(device.plugged) == camera_id:
-            del self._holders[device.plugged]
+        if self._holders.get(device.plug_id) == camera_id:
+            del self._holders[device.plug_id]

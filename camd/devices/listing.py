@@ -68,7 +68,7 @@ async def describe_devices(found: Assignment) -> tuple[ListedDevice, ...]:
     holders = await _find_all_holders(found.devices)
 
     def held(device: Device) -> Holders:
-        return holders.get(device.plugged, _UNKNOWN_HOLDERS)
+        return holders.get(device.plug_id, _UNKNOWN_HOLDERS)
 
     bound = [
         ListedDevice(
@@ -89,7 +89,7 @@ async def _find_all_holders(devices: Sequence[Device]) -> dict[int, Holders]:
     found: dict[int, Holders] = {}
 
     async def find(device: Device) -> None:
-        found[device.plugged] = await trio.to_thread.run_sync(
+        found[device.plug_id] = await trio.to_thread.run_sync(
             partial(find_holders, device.node), abandon_on_cancel=True
         )
 

@@ -181,12 +181,12 @@ class _MonitorLoop:
 
 
 def _log_changes(before: tuple[Device, ...], after: tuple[Device, ...]) -> None:
-    old, new = ({device.plugged: device for device in devices} for devices in (before, after))
+    old, new = ({device.plug_id: device for device in devices} for devices in (before, after))
     for device in before:
-        if device.plugged not in new:
+        if device.plug_id not in new:
             log.info("device_unplugged", device=str(device.node), name=device.name)
     for device in after:
-        known = old.get(device.plugged)
+        known = old.get(device.plug_id)
         if known is None:
             serial = device.usb.serial if device.usb else ""
             log.info("device_plugged", device=str(device.node), name=device.name, serial=serial)

@@ -97,7 +97,7 @@ class Device:
     """A capture node that is plugged in now."""
 
     node: Path  # /dev/video0
-    plugged: int  # counts pluggings: another one after each replug, even of the same node
+    plug_id: int  # another one after each replug, even of the same node
     name: str
     bus_info: str = ""
     usb: UsbFacts | None = None

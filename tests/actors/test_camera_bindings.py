@@ -86,7 +86,7 @@ async def test_a_session_survives_a_replug_at_another_port_and_node(clock: MockC
         await trio.sleep(60)
         assert not camera.status.session.healthy  # type: ignore[union-attr]
         came = trio.current_time()
-        house.monitor.plug(attrs.evolve(usb_camera(7, port="4", serial="A1"), plugged=9))
+        house.monitor.plug(attrs.evolve(usb_camera(7, port="4", serial="A1"), plug_id=9))
         await house.until("camera0", CameraState.STREAMING)
         assert trio.current_time() - came < 1
         await trio.sleep(3)
@@ -106,7 +106,7 @@ async def test_a_stranger_in_its_place_does_not_record_as_the_old_one(clock: Moc
         await camera.start_recording(ANN)
         house.monitor.plug()
         await house.until("camera0", CameraState.ABSENT)
-        stranger = attrs.evolve(usb_camera(0, port="1", serial="X9"), plugged=5)
+        stranger = attrs.evolve(usb_camera(0, port="1", serial="X9"), plug_id=5)
         house.monitor.plug(stranger)
         await camera.published.wait_until(
             lambda s: s.problem is not None and s.problem.cause == "swapped"
@@ -125,7 +125,7 @@ async def test_an_adopted_device_goes_on_with_the_session(clock: MockClock) -> N
     async with open_house(A1) as house:
         camera = await house.until("camera0", CameraState.IDLE)
         begun = await camera.start_recording(ANN)
-        stranger = attrs.evolve(usb_camera(0, port="1", serial="X9"), plugged=5)
+        stranger = attrs.evolve(usb_camera(0, port="1", serial="X9"), plug_id=5)
         house.monitor.plug(stranger)
         await house.until("camera1", CameraState.IDLE)
         binding = await house.bindings.adopt(CameraId("camera0"), Path("/dev/video0"))
@@ -166,7 +166,7 @@ async def test_only_what_is_gone_can_be_forgotten(clock: MockClock) -> None:
         house.monitor.plug(B2)
         await house.bindings.forget(await house.until("camera0", CameraState.ABSENT))
         assert house.cameras.get(CameraId("camera0")) is None
-        house.monitor.plug(B2, attrs.evolve(A1, plugged=8))
+        house.monitor.plug(B2, attrs.evolve(A1, plug_id=8))
         await house.until("camera0", CameraState.IDLE)
 
 
@@ -213,7 +213,7 @@ async def test_a_node_that_is_another_camera_by_now_is_not_opened(clock: MockClo
     async with open_house(A1) as house:
         camera = await house.until("camera0", CameraState.IDLE)
         house.cameras.studio.then(films(3.2))
-        stranger = attrs.evolve(usb_camera(0, port="1", serial="X9"), plugged=5)
+        stranger = attrs.evolve(usb_camera(0, port="1", serial="X9"), plug_id=5)
 
         async def look_again(node: Path) -> Device | None:
             return stranger
@@ -222,7 +222,7 @@ async def test_a_node_that_is_another_camera_by_now_is_not_opened(clock: MockClo
         await camera.start_recording(ANN)
         await trio.sleep(30)
         assert len(house.cameras.studio.children) == 1
-        house.monitor.plug(attrs.evolve(usb_camera(7, port="4", serial="A1"), plugged=9), stranger)
+        house.monitor.plug(attrs.evolve(usb_camera(7, port="4", serial="A1"), plug_id=9), stranger)
         await house.until("camera0", CameraState.STREAMING)
 
 
@@ -281,11 +281,11 @@ async def test_a_disk_that_hangs_keeps_no_camera_from_its_seat(clock: MockClock)
     async with open_house(A1) as house:
         await (await house.until("camera0", CameraState.IDLE)).start_recording(ANN)
         house.kept.seconds = 600
-        stranger = attrs.evolve(usb_camera(0, port="1", serial="X9"), plugged=5)
+        stranger = attrs.evolve(usb_camera(0, port="1", serial="X9"), plug_id=5)
         before = trio.current_time()
         house.monitor.plug(stranger)
         await house.until("camera0", CameraState.ABSENT)
-        house.monitor.plug(stranger, attrs.evolve(usb_camera(7, port="4", serial="A1"), plugged=9))
+        house.monitor.plug(stranger, attrs.evolve(usb_camera(7, port="4", serial="A1"), plug_id=9))
         await house.until("camera0", CameraState.STREAMING)
         assert trio.current_time() - before < 6
         house.kept.seconds = 0

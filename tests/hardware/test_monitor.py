@@ -184,7 +184,7 @@ async def test_plugging_and_unplugging_show_in_time(tool: Callable[..., str]) ->
                 device = find(monitor.present.value, "SURVEY0")
                 assert device is not None
                 assert device.usb is not None
-                lives.add(device.plugged)
+                lives.add(device.plug_id)
                 ports.add(device.usb.port)
                 begin = ["do", "survey0", "unplug"]
                 gone = await timed(monitor, begin, "SURVEY0", there=False)

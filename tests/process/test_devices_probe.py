@@ -98,9 +98,9 @@ async def test_plugging_unplugging_and_replugging_show(machine: FakeMachine) -> 
             machine.remove_node(0)
             machine.add_node(0, f"{USB}/1-1/1-1:1.0", says=":capture:")
             devices = await monitor.present.wait_until(
-                lambda now: len(now) == 2 and now[0].plugged > other.plugged
+                lambda now: len(now) == 2 and now[0].plug_id > other.plug_id
             )
-            assert devices[0] == attrs.evolve(first, plugged=devices[0].plugged)
+            assert devices[0] == attrs.evolve(first, plug_id=devices[0].plug_id)
             assert devices[1] == other
             machine.remove_node(4)
             await shown(monitor, 0)
@@ -170,7 +170,7 @@ async def test_a_refusal_is_a_problem_until_it_is_over(
             (machine.roots.dev / "video0").chmod(0o640)
             (after,) = await monitor.present.wait_until(lambda now: now[0].problem is None)
             assert after.capabilities == CAPABLE
-            assert after.plugged == device.plugged
+            assert after.plug_id == device.plug_id
 
 
 @pytest.mark.parametrize("number", [errno.ENODEV, errno.ENOENT, errno.ENXIO, errno.ENOTTY])

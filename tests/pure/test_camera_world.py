@@ -167,7 +167,7 @@ class CameraWorld(Company, RuleBasedStateMachine):
         nodes = [child.plugging.device.node for child in self.world.children]
         assert len(set(nodes)) == len(nodes), "two children on one node"
         bound = [
-            binding.device.plugged for binding in self.now.bindings if binding.device is not None
+            binding.device.plug_id for binding in self.now.bindings if binding.device is not None
         ]
         assert len(set(bound)) == len(bound), "two cameras on one device"
         assert {shell.child for shell in self.shells.values() if shell.child} == {
@@ -180,7 +180,7 @@ class CameraWorld(Company, RuleBasedStateMachine):
     def a_child_runs_on_its_cameras_device(self) -> None:
         for child in self.world.children:
             device = self.shell(child).binding.device
-            fits = device is not None and device.plugged == child.plugging.device.plugged
+            fits = device is not None and device.plug_id == child.plugging.device.plug_id
             assert child.told or fits, "it records what is another's"
 
     @invariant()

@@ -111,12 +111,12 @@ def test_a_replug_between_two_looks_is_another_life() -> None:
     inventory = Inventory(DEV)
     (job,) = inventory.apply_scan(scan(0))
     answered(inventory, job, NodeAnswer(CAPABLE))
-    first = one(inventory).plugged
+    first = one(inventory).plug_id
     (again,) = inventory.apply_scan(scan(0, life=1))
     assert inventory.devices == ()
     assert not inventory.settled
     answered(inventory, again, NodeAnswer(CAPABLE))
-    assert one(inventory).plugged > first
+    assert one(inventory).plug_id > first
 
 
 def test_an_answer_of_a_former_life_is_nobodys() -> None:
@@ -129,7 +129,7 @@ def test_an_answer_of_a_former_life_is_nobodys() -> None:
     assert inventory.devices == ()
     assert not inventory.settled
     answered(inventory, new, NodeAnswer(CAPABLE))
-    assert one(inventory).plugged == new.plugged
+    assert one(inventory).plug_id == new.plug_id
 
 
 def test_a_node_that_hangs_is_in_problem_until_it_answers() -> None:
@@ -269,8 +269,8 @@ def test_no_life_is_asked_twice_at_a_time(steps: list[tuple[str, object]]) -> No
             )
             for job in jobs:
                 assert job not in open_jobs
-                assert job.plugged in asked or job.plugged > max(asked, default=0)
-                asked.add(job.plugged)
+                assert job.plug_id in asked or job.plug_id > max(asked, default=0)
+                asked.add(job.plug_id)
             open_jobs += jobs
         elif open_jobs:
             assert isinstance(what, int)
@@ -280,8 +280,8 @@ def test_no_life_is_asked_twice_at_a_time(steps: list[tuple[str, object]]) -> No
                 continue
             open_jobs.remove(job)
             answered(inventory, job, answers.get(kind, NodeAnswer(gone=True)))
-        plugged = [device.plugged for device in inventory.devices]
-        assert len(set(plugged)) == len(plugged)
+        ids = [device.plug_id for device in inventory.devices]
+        assert len(set(ids)) == len(ids)
     for job in open_jobs:
         answered(inventory, job, NodeAnswer(CAPABLE))
     assert inventory.settled or not [s for s in steps if s[0] == "see"]

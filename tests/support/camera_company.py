@@ -96,7 +96,7 @@ class Company:
         )
 
     def plugging(self, device: Device) -> Plugging:
-        (found,) = (p for p in self.world.ports.values() if p.device.plugged == device.plugged)
+        (found,) = (p for p in self.world.ports.values() if p.device.plug_id == device.plug_id)
         return found
 
     def say(self, camera_id: str, device: Device) -> None:

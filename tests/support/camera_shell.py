@@ -55,7 +55,7 @@ class Shell:
             and self.machine.state is CameraState.STREAMING
             and self.child is not None
             and device is not None
-            and self.child.plugging.device.plugged == device.plugged
+            and self.child.plugging.device.plug_id == device.plug_id
             and self.child.delivers
         )
 
@@ -78,7 +78,7 @@ class Shell:
         self.binding = binding
         if after is None:
             self.step(m.DeviceLost(binding.problem or UNPLUGGED))
-        elif before is None or before.plugged != after.plugged:
+        elif before is None or before.plug_id != after.plug_id:
             if before is not None:
                 self.step(m.DeviceLost(UNPLUGGED))
             self.step(m.DeviceCame())
@@ -102,7 +102,7 @@ class Shell:
 
     def spawn(self, device: Device | None) -> None:
         """Start a child, if the device is there and nobody else's child has it."""
-        if device is None or not any(d.plugged == device.plugged for d in self.world.devices):
+        if device is None or not any(d.plug_id == device.plug_id for d in self.world.devices):
             self.mailbox.append(m.ChildEnded(BROKEN, absent=True))
         elif self.leases.take(device, self.camera_id) is not None:  # type: ignore[arg-type]
             self.mailbox.append(m.ChildEnded(BUSY))

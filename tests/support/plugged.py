@@ -40,7 +40,7 @@ def usb_camera(
     by_id = "_".join(filter(None, ["usb-Maker", product, serial]))
     return Device(
         node=Path(f"/dev/video{number}"),
-        plugged=number,
+        plug_id=number,
         name=name,
         bus_info=f"usb-0000:00:14.0-{port}",
         usb=UsbFacts("0c45", product, serial, CONTROLLER + port, f"1-{port}"),
@@ -57,7 +57,7 @@ def vivid(number: int, instance: int) -> Device:
     bus_info = f"platform:vivid-{instance:03}"
     return Device(
         node=Path(f"/dev/video{number}"),
-        plugged=number,
+        plug_id=number,
         name=f"vivid-{instance:03}-vid-cap",
         bus_info=bus_info,
         links=(Path("/dev/v4l/by-path/platform-vivid.0-video-index0"),),

@@ -122,8 +122,8 @@ def adopt(
     source = next((entry.source for entry in entries if entry.id == camera_id), None)
     if source is not None and not isinstance(source, V4l2Source):
         raise AdoptionError(f"{camera_id} is no camera of this machine, by its configuration")
-    key = (device.node, device.plugged)
-    found = (p for p in identify_devices(now.devices) if (p.device.node, p.device.plugged) == key)
+    key = (device.node, device.plug_id)
+    found = (p for p in identify_devices(now.devices) if (p.device.node, p.device.plug_id) == key)
     plugged = next(found, None)
     if plugged is None:
         raise AdoptionError("The device is not plugged in any more")

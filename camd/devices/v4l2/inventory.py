@@ -43,7 +43,7 @@ class QueryJob:
     """A node to query, as it was plugged in."""
 
     node: NodeStat
-    plugged: int
+    plug_id: int
 
 
 @attrs.define(eq=False)
@@ -51,7 +51,7 @@ class _Entry:
     """A node from plugging it in to unplugging it."""
 
     node: NodeStat
-    plugged: int
+    plug_id: int
     querying: bool = False
     late: bool = False  # the query takes longer than it should
     facts: SysfsFacts | None = None
@@ -61,7 +61,7 @@ class _Entry:
     @property
     def job(self) -> QueryJob:
         """Its query."""
-        return QueryJob(self.node, self.plugged)
+        return QueryJob(self.node, self.plug_id)
 
     @property
     def may_change(self) -> bool:
@@ -79,7 +79,7 @@ class Inventory:
     _ignore: tuple[str, ...] = ()
     _entries: dict[str, _Entry] = attrs.field(factory=dict, init=False)
     _scan: Scan | None = attrs.field(default=None, init=False)
-    _plugged: int = attrs.field(default=0, init=False)
+    _last_plug_id: int = attrs.field(default=0, init=False)
 
     def apply_scan(self, scan: Scan) -> list[QueryJob]:
         """Update the nodes; return the queries to start.
@@ -91,8 +91,8 @@ class Inventory:
         for node in scan.nodes:
             entry = self._entries.get(node.name)
             if entry is None or entry.node != node:
-                self._plugged += 1
-                entry = _Entry(node, self._plugged)
+                self._last_plug_id += 1
+                entry = _Entry(node, self._last_plug_id)
             entries[node.name] = entry
         self._entries = entries
         return [self._start(e) for e in entries.values() if e.may_change and not e.querying]
@@ -135,7 +135,7 @@ class Inventory:
 
     def _find(self, job: QueryJob) -> _Entry | None:
         entry = self._entries.get(job.node.name)
-        return entry if entry is not None and entry.plugged == job.plugged else None
+        return entry if entry is not None and entry.plug_id == job.plug_id else None
 
     # --- what is listed ---
 
@@ -179,7 +179,7 @@ class Inventory:
         card = known.card if known else ""
         return Device(
             node=self._dev / name,
-            plugged=entry.plugged,
+            plug_id=entry.plug_id,
             name=simplify(facts.label or card) or facts.product or name,
             bus_info=(known.bus_info if known else "") or facts.bus_path,
             usb=facts.usb,
