@@ -15,7 +15,7 @@ from support.camera_stage import (
     jump_clocks,
 )
 from support.camera_stage import find_program as stage_program
-from support.plugged import denied, entry, usb_camera
+from support.devices import denied, entry, usb_camera
 from trio.testing import MockClock
 
 from camd.api import result_fields

@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
-from support.machine_folder import FakeMachine
+from support.sysfs_folder import FakeSysfs
 
 from camd.config.schema import DiscoveryConfig
 from camd.devices.changes import open_udev_events
@@ -44,22 +44,22 @@ class Drivers:
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> FakeMachine:
+def machine(tmp_path: Path) -> FakeSysfs:
     """A machine with a USB camera of two nodes, number 0 and 1."""
-    machine = FakeMachine(tmp_path)
+    machine = FakeSysfs(tmp_path)
     machine.add_hub(USB)
     plug(machine, 1, 0)
     machine.add_node(1, f"{USB}/1-1/1-1:1.0", index=1, says=":")
     return machine
 
 
-def plug(machine: FakeMachine, port: int, number: int) -> None:
+def plug(machine: FakeSysfs, port: int, number: int) -> None:
     """Plug a camera in."""
     machine.add_usb(f"{USB}/1-{port}", serial=f"S{port}\n")
     machine.add_node(number, f"{USB}/1-{port}/1-{port}:1.0", says=":capture:")
 
 
-def open_test_monitor(machine: FakeMachine, query: Query, config: DiscoveryConfig = ON):
+def open_test_monitor(machine: FakeSysfs, query: Query, config: DiscoveryConfig = ON):
     """Open a survey of a machine."""
     return open_monitor(config, query=query, roots=machine.roots)
 
@@ -72,7 +72,7 @@ async def shown(monitor: DeviceMonitor, *numbers: int) -> tuple[Device, ...]:
     )
 
 
-async def test_cameras_are_listed_with_all_that_is_known(machine: FakeMachine) -> None:
+async def test_cameras_are_listed_with_all_that_is_known(machine: FakeSysfs) -> None:
     """A capture node is listed with facts, links, sound card and capabilities; the other is not."""
     link = machine.add_link("by-id", "usb-Camera_S1-video-index0", 0)
     machine.add_card(3, f"{USB}/1-1/1-1:1.2", "Camera")
@@ -88,7 +88,7 @@ async def test_cameras_are_listed_with_all_that_is_known(machine: FakeMachine) -
     assert (device.capabilities, device.problem) == (CAPABLE, None)
 
 
-async def test_plugging_unplugging_and_replugging_show(machine: FakeMachine) -> None:
+async def test_plugging_unplugging_and_replugging_show(machine: FakeSysfs) -> None:
     """A new camera comes, a lost one goes, and one that was replugged between looks is new."""
     with trio.fail_after(30):
         async with open_test_monitor(machine, Drivers(metadata={"video1"}).query) as monitor:
@@ -106,7 +106,7 @@ async def test_plugging_unplugging_and_replugging_show(machine: FakeMachine) -> 
             await shown(monitor, 0)
 
 
-async def test_a_driver_that_hangs_delays_nobody(machine: FakeMachine) -> None:
+async def test_a_driver_that_hangs_delays_nobody(machine: FakeSysfs) -> None:
     """Others are listed while it hangs; it is listed as hung, asked once, and heard in the end."""
     plug(machine, 2, 2)
     stuck = threading.Event()
@@ -129,7 +129,7 @@ async def test_a_driver_that_hangs_delays_nobody(machine: FakeMachine) -> None:
         stuck.set()
 
 
-async def test_the_end_waits_for_no_driver(machine: FakeMachine) -> None:
+async def test_the_end_waits_for_no_driver(machine: FakeSysfs) -> None:
     """A survey ends at once while a driver hangs."""
     stuck = threading.Event()
     try:
@@ -153,7 +153,7 @@ async def test_the_end_waits_for_no_driver(machine: FakeMachine) -> None:
     ],
 )
 async def test_a_refusal_is_a_problem_until_it_is_over(
-    machine: FakeMachine, number: int, cause: str
+    machine: FakeSysfs, number: int, cause: str
 ) -> None:
     """A camera that may not be asked is listed with its trouble; a change of rights clears it."""
     drivers = Drivers(errors={"video0": number, "video1": number})
@@ -174,7 +174,7 @@ async def test_a_refusal_is_a_problem_until_it_is_over(
 
 
 @pytest.mark.parametrize("number", [errno.ENODEV, errno.ENOENT, errno.ENXIO, errno.ENOTTY])
-async def test_what_is_gone_or_no_camera_is_not_listed(machine: FakeMachine, number: int) -> None:
+async def test_what_is_gone_or_no_camera_is_not_listed(machine: FakeSysfs, number: int) -> None:
     """A node without a device behind it, or of another kind, is no camera in trouble."""
     drivers = Drivers(errors={"video0": number}, metadata={"video1"})
     with trio.fail_after(20):
@@ -183,7 +183,7 @@ async def test_what_is_gone_or_no_camera_is_not_listed(machine: FakeMachine, num
             assert monitor.present.value == ()
 
 
-async def test_looking_again_asks_at_once(machine: FakeMachine) -> None:
+async def test_looking_again_asks_at_once(machine: FakeSysfs) -> None:
     """One node, or what a link points to, is asked anew; what is gone is None."""
     link = machine.add_link("by-id", "usb-Camera-video-index0", 0)
     drivers = Drivers(metadata={"video1"})
@@ -202,7 +202,7 @@ async def test_looking_again_asks_at_once(machine: FakeMachine) -> None:
             assert await monitor.query_again(machine.roots.dev / "video1") is None
 
 
-async def test_looking_again_does_not_wait_for_ever(machine: FakeMachine) -> None:
+async def test_looking_again_does_not_wait_for_ever(machine: FakeSysfs) -> None:
     """Of a driver that hangs the trouble comes back when patience is over, with what was known."""
     drivers = Drivers(metadata={"video1"})
     stuck = threading.Event()
@@ -220,7 +220,7 @@ async def test_looking_again_does_not_wait_for_ever(machine: FakeMachine) -> Non
         stuck.set()
 
 
-async def test_ignored_nodes_are_left_alone(machine: FakeMachine) -> None:
+async def test_ignored_nodes_are_left_alone(machine: FakeSysfs) -> None:
     """What the configuration ignores is neither opened nor listed."""
     plug(machine, 2, 2)
     drivers = Drivers(metadata={"video1"})
@@ -233,7 +233,7 @@ async def test_ignored_nodes_are_left_alone(machine: FakeMachine) -> None:
     assert drivers.asked == ["video2"]
 
 
-async def test_switched_off_it_is_empty_and_settled(machine: FakeMachine) -> None:
+async def test_switched_off_it_is_empty_and_settled(machine: FakeSysfs) -> None:
     """Without discovery nothing is looked at."""
     drivers = Drivers()
     with trio.fail_after(20):
@@ -257,7 +257,7 @@ def refusing() -> Callable[[Path], None]:
 
 
 def test_a_want_of_permission_names_the_remedy(
-    machine: FakeMachine, refusing: Callable[[Path], None]
+    machine: FakeSysfs, refusing: Callable[[Path], None]
 ) -> None:
     """The trouble says what to do, and what was found out says whether we are entitled."""
     node = machine.roots.dev / "video0"

@@ -8,8 +8,17 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.cabled import Machine, unbound_devices
-from support.plugged import CONTROLLER, MJPEG, RAW, denied, entry, usb_camera, vivid
+from support.devices import (
+    CONTROLLER,
+    MJPEG,
+    RAW,
+    Machine,
+    denied,
+    entry,
+    unbound_devices,
+    usb_camera,
+    vivid,
+)
 
 from camd.config.schema import CameraConfig
 from camd.devices.matching.identity import KnownCamera, identify_devices

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.cabled import Machine, unbound_devices
-from support.plugged import CONTROLLER, entry, usb_camera
+from support.devices import CONTROLLER, Machine, entry, unbound_devices, usb_camera
 
 from camd.config.schema import CameraConfig
 from camd.devices.matching.match import AdoptionError
