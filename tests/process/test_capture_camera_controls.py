@@ -1,4 +1,4 @@
-"""A camera's wished controls, over a driver in memory and threads that may hang."""
+"""A camera's controls, over a fake driver and threads that may hang."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FIXED = (("exposure_time_absolute", 200), ("exposure_auto", "manual"))
 
 
 def memory() -> tuple[ControlStore, list[str]]:
-    """Keep wishes in memory; the list has every text that was made durable."""
+    """Make a store in memory, and the list of the texts that it has saved."""
     saved: list[str] = []
     return ControlStore(saved.append), saved
 
@@ -40,13 +40,13 @@ def make_controls(
     store: ControlStore | None = None,
     timeout: float = 30,
 ) -> CameraControls:
-    """Make the settings of one camera."""
+    """Make the controls of one camera."""
     kept = store or memory()[0]
     return CameraControls(CAMERA, configured, kept, driver.read, driver.write, timeout)
 
 
 async def refused(driver: FakeDriver, name: str, value: int | str | bool) -> Refusal:
-    """Make a change that is refused; nothing is kept of it."""
+    """Make a change that is refused and stores nothing."""
     controls = make_controls(driver)
     with trio.fail_after(20), pytest.raises(Refusal) as caught:
         await controls.change(NODE, name, value)
@@ -54,11 +54,11 @@ async def refused(driver: FakeDriver, name: str, value: int | str | bool) -> Ref
     return caught.value
 
 
-# --- setting and keeping ----------------------------------------------------------------------
+# --- setting and storing ----------------------------------------------------------------------
 
 
-async def test_what_a_client_sets_is_set_and_kept() -> None:
-    """The answer is what the driver has then; the durable text names camera and control."""
+async def test_what_a_client_sets_is_set_and_stored() -> None:
+    """The result is the driver's value; the stored text has camera and control."""
     driver, (store, saved) = webcam(), memory()
     with trio.fail_after(20):
         controls = make_controls(driver, store=store)
@@ -68,8 +68,8 @@ async def test_what_a_client_sets_is_set_and_kept() -> None:
     assert [json.loads(text) for text in saved] == [{"camera0": {"power_line_frequency": 1}}]
 
 
-async def test_clients_go_over_the_configuration() -> None:
-    """By either name of a control; forgetting brings the configuration's value back."""
+async def test_clients_override_the_configuration() -> None:
+    """By either name of a control; null sets the configured value again."""
     driver = webcam()
     controls = make_controls(driver, (("exposure_auto", "manual"),))
     with trio.fail_after(20):
@@ -81,8 +81,8 @@ async def test_clients_go_over_the_configuration() -> None:
     assert (auto.value, controls.wanted_for(auto)) == (1, WantedControl(1, CONFIGURATION))
 
 
-async def test_forgetting_without_a_configuration_sets_the_default() -> None:
-    """And nothing is kept any more, in memory and in the file."""
+async def test_null_without_a_configuration_sets_the_default() -> None:
+    """The stored value is deleted, in memory and in the file."""
     driver, (store, saved) = webcam(), memory()
     controls = make_controls(driver, store=store)
     with trio.fail_after(20):
@@ -93,8 +93,8 @@ async def test_forgetting_without_a_configuration_sets_the_default() -> None:
     assert driver.log == [("Brightness", 17), ("Brightness", 128)]
 
 
-async def test_a_control_without_effect_can_be_forgotten() -> None:
-    """The driver refuses to set it; the wish is gone all the same."""
+async def test_the_value_of_an_inactive_control_can_be_deleted() -> None:
+    """The driver refuses to set it; the stored value is deleted all the same."""
     driver, (store, _) = webcam(), memory()
     controls = make_controls(driver, store=store)
     with trio.fail_after(20):
@@ -103,7 +103,7 @@ async def test_a_control_without_effect_can_be_forgotten() -> None:
     assert (control.inactive, controls.wanted(), driver.log) == (True, {}, [])
 
 
-async def test_a_button_is_pressed_and_not_kept() -> None:
+async def test_a_button_is_pressed_and_not_stored() -> None:
     """It would be pressed again at every start."""
     driver = FakeDriver(controls=[FakeControl(1, "Pan, Reset", videodev2.TYPE_BUTTON)])
     controls = make_controls(driver)
@@ -112,8 +112,8 @@ async def test_a_button_is_pressed_and_not_kept() -> None:
     assert (driver.log, controls.wanted()) == ([("Pan, Reset", 1)], {})
 
 
-async def test_what_cannot_be_kept_is_said() -> None:
-    """The camera has it, and the next start would not: that is no success."""
+async def test_a_value_that_cannot_be_stored_is_refused() -> None:
+    """The camera has it, and would lose it at the next start."""
 
     def full(_: str) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -127,8 +127,8 @@ async def test_what_cannot_be_kept_is_said() -> None:
     assert controls.wanted() == {}
 
 
-async def test_wrong_wishes_are_refused_with_what_is_possible() -> None:
-    """Values by parameter, names with the list of names; the driver is not written to."""
+async def test_wrong_requests_are_refused_with_what_is_possible() -> None:
+    """Values by parameter, names with all names; the driver is not written to."""
     driver = webcam()
     driver.controls.append(FakeControl(0xA00000, "Serial", flags=videodev2.FLAG_READ_ONLY))
     value = await refused(driver, "brightness", 256)
@@ -153,10 +153,10 @@ async def test_wrong_wishes_are_refused_with_what_is_possible() -> None:
         (errno.ENODEV, SOURCE_UNAVAILABLE, {"cause": "not_found", "camera_id": "camera0"}),
     ],
 )
-async def test_what_a_driver_refuses_is_translated(
+async def test_errors_of_a_driver_become_refusals(
     number: int, kind: object, details: dict[str, str]
 ) -> None:
-    """A cause for programs, and a sentence for people."""
+    """With a cause for programs and a message for people."""
     driver = webcam()
     driver.control("Brightness").denied = number
     refusal = await refused(driver, "brightness", 1)
@@ -168,8 +168,8 @@ async def test_what_a_driver_refuses_is_translated(
     ("number", "cause"),
     [(errno.ENOENT, "not_found"), (errno.EACCES, "no_permission"), (errno.EBUSY, "busy")],
 )
-async def test_a_node_that_cannot_be_opened_is_translated(number: int, cause: str) -> None:
-    """EACCES of the node is about the group video, and not about an automatic mode."""
+async def test_errors_of_opening_become_refusals(number: int, cause: str) -> None:
+    """EACCES of the node means a missing permission, not an inactive control."""
     refusal = await refused(FakeDriver(gone=number), "brightness", 1)
     assert (refusal.kind, refusal.data["cause"]) == (SOURCE_UNAVAILABLE, cause)
 
@@ -177,8 +177,8 @@ async def test_a_node_that_cannot_be_opened_is_translated(number: int, cause: st
 # --- applying ---------------------------------------------------------------------------------
 
 
-async def test_a_camera_that_comes_back_gets_its_settings_again() -> None:
-    """What a client fixed on one camera is on the one that has lost it: exposure and focus."""
+async def test_a_replugged_camera_gets_its_values_again() -> None:
+    """What a client has set is set on the camera that lost it: exposure and focus."""
     store, _ = memory()
     before, after = webcam(), webcam()
     with trio.fail_after(20):
@@ -200,8 +200,8 @@ async def test_automatic_modes_are_applied_first() -> None:
     assert driver.log == [("Auto Exposure", 1), ("Exposure Time, Absolute", 200)]
 
 
-async def test_what_is_inactive_is_tried_once_more() -> None:
-    """Another control made it active in the meantime; one attempt more, and no third."""
+async def test_inactive_controls_are_tried_once_more() -> None:
+    """Another control may have made it active; there is no third attempt."""
     driver = webcam()
     hidden = driver.control("Exposure Time, Absolute")
     mode = driver.control("Auto Exposure")
@@ -218,8 +218,8 @@ async def test_what_is_inactive_is_tried_once_more() -> None:
         )
 
 
-async def test_each_wish_that_cannot_be_met_has_its_sentence_and_the_others_are_met() -> None:
-    """Unknown names, values that are not possible, refusals of the driver, buttons."""
+async def test_each_value_that_cannot_be_set_has_its_sentence() -> None:
+    """Unknown names, impossible values, refusals and buttons; all others are set."""
     driver = webcam()
     driver.controls.append(FakeControl(0xA00000, "Reset", videodev2.TYPE_BUTTON))
     driver.control("Zoom Motor").denied = errno.ERANGE
@@ -237,8 +237,8 @@ async def test_each_wish_that_cannot_be_met_has_its_sentence_and_the_others_are_
     assert sentences[3].startswith("The camera does not take this value for zoom_motor")
 
 
-async def test_a_value_that_the_driver_changes_is_said() -> None:
-    """What is recorded is then not what was wished for."""
+async def test_a_value_that_the_driver_changes_has_its_sentence() -> None:
+    """The camera then records with another value than the wanted one."""
     driver = webcam()
 
     def rounding(node: Path, control: object, value: int | str) -> object:
@@ -249,16 +249,16 @@ async def test_a_value_that_the_driver_changes_is_said() -> None:
         assert await controls.apply(NODE) == ("brightness was set to 17, and is 10",)
 
 
-async def test_without_wishes_the_camera_is_not_touched() -> None:
-    """Not even opened: some cameras dislike it."""
+async def test_without_wanted_values_the_camera_is_not_opened() -> None:
+    """Some cameras fail when they are opened."""
     driver = webcam()
     with trio.fail_after(20):
         assert await make_controls(driver).apply(NODE) == ()
     assert driver.opened == 0
 
 
-async def test_applying_to_a_camera_that_is_gone_is_a_sentence() -> None:
-    """It does not raise: there may be a recording to begin."""
+async def test_applying_to_an_unplugged_camera_gives_a_sentence() -> None:
+    """It raises nothing: a recording may have to start."""
     with trio.fail_after(20):
         sentences = await make_controls(FakeDriver(gone=errno.ENOENT), FIXED).apply(NODE)
     assert sentences == ("The camera is not there; its controls are not set",)
@@ -267,8 +267,8 @@ async def test_applying_to_a_camera_that_is_gone_is_a_sentence() -> None:
 # --- drivers that hang ------------------------------------------------------------------------
 
 
-async def test_a_driver_that_hangs_is_left_alone() -> None:
-    """One thread, and refusals at once until it has come back; then all is well again."""
+async def test_a_driver_that_hangs_is_not_called_again() -> None:
+    """Calls are refused at once until its thread returns; then they work again."""
     driver, stuck = webcam(), threading.Event()
     driver.stuck = stuck
     controls = make_controls(driver, FIXED, timeout=0.05)
@@ -278,7 +278,7 @@ async def test_a_driver_that_hangs_is_left_alone() -> None:
                 await controls.read(NODE)
             assert first.value.data["cause"] == "hung"
             assert controls._thread.borrowed_tokens == 1
-            controls._timeout_seconds = 3600  # whoever still waits, waits too long
+            controls._timeout_seconds = 3600  # a call that waited would exceed fail_after
             with pytest.raises(Refusal) as second:
                 await controls.change(NODE, "brightness", 1)
             assert second.value.data["cause"] == "hung"
@@ -294,8 +294,8 @@ async def test_a_driver_that_hangs_is_left_alone() -> None:
         assert (await controls.read(NODE))[0].name == "brightness"
 
 
-async def test_a_caller_who_gives_up_leaves_a_hanging_call_too() -> None:
-    """Being cancelled is like losing patience: the next one is refused at once."""
+async def test_a_cancelled_call_may_hang_too() -> None:
+    """After a call was cancelled, the next one is refused as after a timeout."""
     driver, stuck = webcam(), threading.Event()
     driver.stuck = stuck
     controls = make_controls(driver)
@@ -313,7 +313,7 @@ async def test_a_caller_who_gives_up_leaves_a_hanging_call_too() -> None:
 
 
 async def test_a_driver_that_hangs_delays_no_other_camera() -> None:
-    """Each has threads of its own."""
+    """Each camera has its own thread."""
     driver, stuck = webcam(), threading.Event()
     driver.stuck = stuck
     hanging, other = make_controls(driver), make_controls(webcam())
@@ -329,7 +329,7 @@ async def test_a_driver_that_hangs_delays_no_other_camera() -> None:
 
 
 async def test_callers_of_one_camera_take_turns() -> None:
-    """Two at a time are both answered, one thread after the other."""
+    """Two calls at a time are both answered, one thread after the other."""
     driver = webcam()
     controls = make_controls(driver)
     with trio.fail_after(20):
@@ -343,17 +343,20 @@ async def test_callers_of_one_camera_take_turns() -> None:
 # --- the file ---------------------------------------------------------------------------------
 
 
-async def test_wishes_outlive_the_daemon(tmp_path: Path) -> None:
-    """By camera id; the folder is made when it is missing."""
+async def test_stored_values_are_loaded_after_a_restart(tmp_path: Path) -> None:
+    """By camera id; a missing folder is made."""
     state = tmp_path / "state"
     with trio.fail_after(20):
         store = load_controls(state)
         await store.keep(CAMERA, "brightness", 17)
-        await store.keep(CameraId("gate"), "owner", "eve")
+        await store.keep(CameraId("garage"), "owner", "eve")
         await store.keep(CAMERA, "gain", 3)
         await store.keep(CAMERA, "gain", None)
     again = load_controls(state)
-    assert (again.of(CAMERA), again.of(CameraId("gate"))) == ({"brightness": 17}, {"owner": "eve"})
+    assert (again.of(CAMERA), again.of(CameraId("garage"))) == (
+        {"brightness": 17},
+        {"owner": "eve"},
+    )
     assert again.of(CameraId("camera1")) == {}
     assert [path.name for path in state.iterdir()] == [CONTROLS_FILE]
 
@@ -362,7 +365,7 @@ async def test_wishes_outlive_the_daemon(tmp_path: Path) -> None:
     "text", ["", "{", "[]", '{"camera0": {"gain": 1.5}}', '{"camera0": {"gain": null}}', "\xff"]
 )
 async def test_a_damaged_file_is_set_aside(tmp_path: Path, text: str) -> None:
-    """Nothing is known then, a copy stays for people, and the next wish is kept again."""
+    """No values are known then, the damaged file is kept, and new values are stored."""
     (tmp_path / CONTROLS_FILE).write_text(text, encoding="latin-1")
     store = load_controls(tmp_path)
     assert store.of(CAMERA) == {}
@@ -372,8 +375,8 @@ async def test_a_damaged_file_is_set_aside(tmp_path: Path, text: str) -> None:
     assert load_controls(tmp_path).of(CAMERA) == {"gain": 3}
 
 
-async def test_a_forgotten_camera_leaves_no_settings_to_whoever_has_its_id_next() -> None:
-    """Settings follow the camera, never the number; a full disk is no reason to fail."""
+async def test_the_values_of_a_forgotten_camera_are_deleted() -> None:
+    """The next camera with its id does not get them."""
     saved: list[str] = []
     store = ControlStore(saved.append)
     await store.keep(CameraId("camera0"), "gain", 7)

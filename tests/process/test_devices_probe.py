@@ -1,4 +1,4 @@
-"""A survey of a machine in a temporary folder: real threads, a real watch without udev."""
+"""The device monitor on a fake sysfs folder: real threads, polling without udev."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ ON = DiscoveryConfig()
 
 @attrs.define(eq=False)
 class Drivers:
-    """What the nodes answer, by their names; called in threads."""
+    """Fake drivers: the answers of the nodes, by name; called in threads."""
 
     errors: dict[str, int] = attrs.field(factory=dict)
     hanging: dict[str, threading.Event] = attrs.field(factory=dict)
     metadata: set[str] = attrs.field(factory=set)
-    asked: list[str] = attrs.field(factory=list)
+    queried: list[str] = attrs.field(factory=list)
 
     def query(self, node: Path) -> Capabilities | None:
         """Answer for one node."""
-        self.asked.append(node.name)
+        self.queried.append(node.name)
         if (event := self.hanging.get(node.name)) is not None:
             assert event.wait(30)
         if (number := self.errors.get(node.name)) is not None:
@@ -45,7 +45,7 @@ class Drivers:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> FakeSysfs:
-    """A machine with a USB camera of two nodes, number 0 and 1."""
+    """Make a machine with a USB camera of two nodes, number 0 and 1."""
     machine = FakeSysfs(tmp_path)
     machine.add_hub(USB)
     plug(machine, 1, 0)
@@ -60,7 +60,7 @@ def plug(machine: FakeSysfs, port: int, number: int) -> None:
 
 
 def open_test_monitor(machine: FakeSysfs, query: Query, config: DiscoveryConfig = ON):
-    """Open a survey of a machine."""
+    """Run a monitor on a machine."""
     return open_monitor(config, query=query, roots=machine.roots)
 
 
@@ -72,8 +72,8 @@ async def shown(monitor: DeviceMonitor, *numbers: int) -> tuple[Device, ...]:
     )
 
 
-async def test_cameras_are_listed_with_all_that_is_known(machine: FakeSysfs) -> None:
-    """A capture node is listed with facts, links, sound card and capabilities; the other is not."""
+async def test_a_device_is_listed_with_all_that_is_known(machine: FakeSysfs) -> None:
+    """A capture node has facts, links, sound card and capabilities; other nodes are not listed."""
     link = machine.add_link("by-id", "usb-Camera_S1-video-index0", 0)
     machine.add_card(3, f"{USB}/1-1/1-1:1.2", "Camera")
     with trio.fail_after(20):
@@ -88,8 +88,8 @@ async def test_cameras_are_listed_with_all_that_is_known(machine: FakeSysfs) -> 
     assert (device.capabilities, device.problem) == (CAPABLE, None)
 
 
-async def test_plugging_unplugging_and_replugging_show(machine: FakeSysfs) -> None:
-    """A new camera comes, a lost one goes, and one that was replugged between looks is new."""
+async def test_plugging_unplugging_and_replugging_are_listed(machine: FakeSysfs) -> None:
+    """A node that is replugged between two scans is a new device."""
     with trio.fail_after(30):
         async with open_test_monitor(machine, Drivers(metadata={"video1"}).query) as monitor:
             await monitor.settled.wait()
@@ -106,8 +106,8 @@ async def test_plugging_unplugging_and_replugging_show(machine: FakeSysfs) -> No
             await shown(monitor, 0)
 
 
-async def test_a_driver_that_hangs_delays_nobody(machine: FakeSysfs) -> None:
-    """Others are listed while it hangs; it is listed as hung, asked once, and heard in the end."""
+async def test_a_driver_that_hangs_delays_no_other_node(machine: FakeSysfs) -> None:
+    """It is listed as hung, queried once, and its late answer is used."""
     plug(machine, 2, 2)
     stuck = threading.Event()
     drivers = Drivers(metadata={"video1"}, hanging={"video0": stuck})
@@ -121,7 +121,7 @@ async def test_a_driver_that_hangs_delays_nobody(machine: FakeSysfs) -> None:
                 assert hung.problem is not None
                 assert hung.problem.cause == "hung"
                 assert await monitor.query_again(hung.node) == hung
-                assert drivers.asked.count("video0") == 1
+                assert drivers.queried.count("video0") == 1
                 stuck.set()
                 devices = await monitor.present.wait_until(lambda now: now[0].problem is None)
                 assert devices[0].capabilities == CAPABLE
@@ -129,8 +129,8 @@ async def test_a_driver_that_hangs_delays_nobody(machine: FakeSysfs) -> None:
         stuck.set()
 
 
-async def test_the_end_waits_for_no_driver(machine: FakeSysfs) -> None:
-    """A survey ends at once while a driver hangs."""
+async def test_the_monitor_ends_while_a_driver_hangs(machine: FakeSysfs) -> None:
+    """Leaving the block does not wait for the thread."""
     stuck = threading.Event()
     try:
         with trio.fail_after(20):
@@ -152,10 +152,10 @@ async def test_the_end_waits_for_no_driver(machine: FakeSysfs) -> None:
         *((errno.EBUSY, "busy"), (errno.EIO, "io_error"), (errno.ETIMEDOUT, "io_error")),
     ],
 )
-async def test_a_refusal_is_a_problem_until_it_is_over(
+async def test_a_refusal_is_a_problem_until_permissions_change(
     machine: FakeSysfs, number: int, cause: str
 ) -> None:
-    """A camera that may not be asked is listed with its trouble; a change of rights clears it."""
+    """A camera that cannot be queried is listed with its problem; new permissions clear it."""
     drivers = Drivers(errors={"video0": number, "video1": number})
     with trio.fail_after(20):
         async with open_test_monitor(machine, drivers.query) as monitor:
@@ -174,8 +174,8 @@ async def test_a_refusal_is_a_problem_until_it_is_over(
 
 
 @pytest.mark.parametrize("number", [errno.ENODEV, errno.ENOENT, errno.ENXIO, errno.ENOTTY])
-async def test_what_is_gone_or_no_camera_is_not_listed(machine: FakeSysfs, number: int) -> None:
-    """A node without a device behind it, or of another kind, is no camera in trouble."""
+async def test_nodes_without_a_camera_are_not_listed(machine: FakeSysfs, number: int) -> None:
+    """A node without a device, or of another kind, has no problem and is not listed."""
     drivers = Drivers(errors={"video0": number}, metadata={"video1"})
     with trio.fail_after(20):
         async with open_test_monitor(machine, drivers.query) as monitor:
@@ -183,8 +183,8 @@ async def test_what_is_gone_or_no_camera_is_not_listed(machine: FakeSysfs, numbe
             assert monitor.present.value == ()
 
 
-async def test_looking_again_asks_at_once(machine: FakeSysfs) -> None:
-    """One node, or what a link points to, is asked anew; what is gone is None."""
+async def test_query_again_queries_at_once(machine: FakeSysfs) -> None:
+    """A node, or the target of a link, is queried; the result is None when it is gone."""
     link = machine.add_link("by-id", "usb-Camera-video-index0", 0)
     drivers = Drivers(metadata={"video1"})
     with trio.fail_after(20):
@@ -196,14 +196,14 @@ async def test_looking_again_asks_at_once(machine: FakeSysfs) -> None:
             assert device.problem is not None
             assert device.problem.cause == "io_error"
             assert device == monitor.present.value[0]
-            assert drivers.asked.count("video0") == 2
+            assert drivers.queried.count("video0") == 2
             machine.remove_node(0)
             assert await monitor.query_again(link) is None
             assert await monitor.query_again(machine.roots.dev / "video1") is None
 
 
-async def test_looking_again_does_not_wait_for_ever(machine: FakeSysfs) -> None:
-    """Of a driver that hangs the trouble comes back when patience is over, with what was known."""
+async def test_query_again_is_bounded(machine: FakeSysfs) -> None:
+    """For a driver that hangs, the device is returned as hung, with its known capabilities."""
     drivers = Drivers(metadata={"video1"})
     stuck = threading.Event()
     try:
@@ -220,8 +220,8 @@ async def test_looking_again_does_not_wait_for_ever(machine: FakeSysfs) -> None:
         stuck.set()
 
 
-async def test_ignored_nodes_are_left_alone(machine: FakeSysfs) -> None:
-    """What the configuration ignores is neither opened nor listed."""
+async def test_ignored_nodes_are_not_opened(machine: FakeSysfs) -> None:
+    """A node that the configuration ignores is neither opened nor listed."""
     plug(machine, 2, 2)
     drivers = Drivers(metadata={"video1"})
     with trio.fail_after(20):
@@ -230,11 +230,11 @@ async def test_ignored_nodes_are_left_alone(machine: FakeSysfs) -> None:
         ) as monitor:
             await monitor.settled.wait()
             assert [device.node.name for device in monitor.present.value] == ["video2"]
-    assert drivers.asked == ["video2"]
+    assert drivers.queried == ["video2"]
 
 
-async def test_switched_off_it_is_empty_and_settled(machine: FakeSysfs) -> None:
-    """Without discovery nothing is looked at."""
+async def test_without_discovery_the_monitor_is_empty_and_settled(machine: FakeSysfs) -> None:
+    """No node is queried."""
     drivers = Drivers()
     with trio.fail_after(20):
         async with open_test_monitor(
@@ -243,12 +243,12 @@ async def test_switched_off_it_is_empty_and_settled(machine: FakeSysfs) -> None:
             assert monitor.settled.is_set()
             assert await monitor.query_again(machine.roots.dev / "video0") is None
             assert (monitor.present.value, monitor.method) == ((), "switched off")
-    assert drivers.asked == []
+    assert drivers.queried == []
 
 
 @pytest.fixture
-def refusing() -> Callable[[Path], None]:
-    """A driver that lets nobody in."""
+def denying() -> Callable[[Path], None]:
+    """Return a query of a driver that may not be opened."""
 
     def query(node: Path) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(node))
@@ -256,12 +256,12 @@ def refusing() -> Callable[[Path], None]:
     return query
 
 
-def test_a_want_of_permission_names_the_remedy(
-    machine: FakeSysfs, refusing: Callable[[Path], None]
+def test_a_missing_permission_names_its_remedy(
+    machine: FakeSysfs, denying: Callable[[Path], None]
 ) -> None:
-    """The trouble says what to do, and what was found out says whether we are entitled."""
+    """The problem says what to do, and `entitled` whether user and groups allow it."""
     node = machine.roots.dev / "video0"
-    problem = query_node(node, refusing).problem
+    problem = query_node(node, denying).problem
     assert problem is not None
     assert "may not open the camera" in problem.message
     assert problem.suggestion
@@ -270,13 +270,13 @@ def test_a_want_of_permission_names_the_remedy(
     assert not read_access(node.with_name("video9")).entitled
 
 
-def test_without_udev_the_reason_is_said(tmp_path: Path) -> None:
-    """Where udev does not run nobody listens to it in vain."""
+def test_without_udev_there_is_a_reason(tmp_path: Path) -> None:
+    """Where udev does not run, its events are not opened."""
     assert open_udev_events(tmp_path) == (None, "udev is not running")
 
 
-async def test_udev_is_listened_to_where_it_runs(tmp_path: Path) -> None:
-    """With udev's control socket there the monitor opens, or says why it cannot."""
+async def test_udev_events_are_opened_where_udev_runs(tmp_path: Path) -> None:
+    """With udev's control socket the events are opened, or the reason says why not."""
     (tmp_path / "control").write_bytes(b"")
     wait_event, reason = open_udev_events(tmp_path)
     assert (wait_event is None) == bool(reason)
