@@ -25,7 +25,7 @@ from camd.camera.cameras import open_cameras
 from camd.clock import boot_id
 from camd.config.load import load_config
 from camd.config.schema import Config
-from camd.devices.listing import nodes_to_watch
+from camd.devices.listing import discovery_config
 from camd.devices.monitor import open_monitor
 from camd.devices.query import read_capabilities
 from camd.errors import ConfigError, Refusal
@@ -61,7 +61,7 @@ async def serve(config: Config, config_path: Path | None, orders: ServiceSignals
             open_state(config.storage.state_dir),
             open_access(config.auth, config.storage.state_dir) as access,
             open_storage(config.storage, events) as storage,
-            open_monitor(nodes_to_watch(config), query=read_capabilities) as monitor,
+            open_monitor(discovery_config(config), query=read_capabilities) as monitor,
             open_pipe_poller() as pipes,
         ):
             orders.keep()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from camd.capture.rules import state as m
 from camd.devices.matching import messages
-from camd.devices.matching.identity import DeviceIdentity, KnownCamera, look
+from camd.devices.matching.identity import DeviceIdentity, KnownCamera, identify_devices
 from camd.errors import TABLE
 from camd.ffmpeg.text import error_patterns, rtsp_messages
 from camd.model import (
@@ -124,7 +124,7 @@ def states_page() -> str:
 _KNOWN = KnownCamera(
     CameraId("camera0"), DeviceIdentity("Webcam", "0c45", "6366", "SN1", "0000:00:14.0-usb2-1")
 )
-_PLUGGED = look(
+_PLUGGED = identify_devices(
     [
         Device(
             Path("/dev/video0"),

@@ -11,8 +11,8 @@ from camd.api import result_fields
 from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras
 from camd.clock import monotonic
-from camd.devices.v4l2.formats import CaptureMode, modes, unreadable
-from camd.model import CameraState, CameraStatus, Capabilities, FormatChoice, MatchState
+from camd.devices.v4l2.formats import CaptureMode, modes, unreadable_formats
+from camd.model import CameraState, CameraStatus, Capabilities, DeviceBinding, FormatChoice
 from camd.rpc.registry import Caller, Method, NoParams
 from camd.rpc.roles import Role
 
@@ -22,7 +22,7 @@ _IN_PROBLEM = (CameraState.RESTING, CameraState.FAULTED)
 
 
 def capabilities(
-    status: CameraStatus, binding: MatchState | None, chosen: FormatChoice | None
+    status: CameraStatus, binding: DeviceBinding | None, chosen: FormatChoice | None
 ) -> result_fields.View:
     """Say what the camera's device offers; of other sources, what they deliver at the moment."""
     device = binding.device if binding else None
@@ -34,7 +34,7 @@ def capabilities(
     }
 
 
-def _validation(status: CameraStatus, binding: MatchState | None, known: bool) -> str:
+def _validation(status: CameraStatus, binding: DeviceBinding | None, known: bool) -> str:
     """How sure it is: what the driver says is provisional until pictures come."""
     if status.state is CameraState.ABSENT or (binding is not None and binding.device is None):
         return "disconnected"
@@ -54,7 +54,7 @@ def offered(known: Capabilities) -> result_fields.View:
         "resolutions": _resolutions(sizes),
         "fps_options": _rates(rate for mode in every for rate in _rates_of(mode)),
         "modes": [_mode(mode) for mode in every],
-        "unreadable_formats": list(unreadable(known)),
+        "unreadable_formats": list(unreadable_formats(known)),
         "driver": known.driver,
     }
 

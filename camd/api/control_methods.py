@@ -1,46 +1,26 @@
-"""Camera controls on the wire: exposure, focus, gain and whatever else a driver offers."""
+"""API methods for camera controls: exposure, focus, gain and whatever else a driver offers."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
 
 import attrs
 
 from camd.api import result_fields
 from camd.api.camera_methods import ByDevice
 from camd.api.event_publisher import about_camera
+from camd.camera.camera import Camera
+from camd.camera.cameras import Cameras
 from camd.capture.controls import CameraControls
 from camd.errors import SOURCE_UNAVAILABLE, Refusal
-from camd.model import CameraId, Control, ControlKind, ProblemKind
+from camd.model import Control, ControlKind, ProblemKind
 from camd.rpc.registry import Caller, Method
 from camd.rpc.roles import Role
 
 
-class ControllableCamera(Protocol):
-    """What is needed of a camera; `node` is None while it has none, or never has one."""
-
-    @property
-    def camera_id(self) -> CameraId: ...
-
-    @property
-    def node(self) -> Path | None: ...
-
-    @property
-    def settings(self) -> CameraControls: ...
-
-
-class ControllableCameras(Protocol):
-    """Finds cameras."""
-
-    async def locate(self, name: str) -> ControllableCamera:
-        """Look a camera up by any of its names. Raises Refusal."""
-        ...
-
-
 @attrs.frozen
 class ControlRequest(ByDevice):
-    """Which control is to have which value; null gives it its default."""
+    """A control and its value; null sets the configured value or the default."""
 
     control: str
     value: bool | int | str | None
@@ -48,12 +28,12 @@ class ControlRequest(ByDevice):
 
 @attrs.define(eq=False)
 class ControlsApi:
-    """Handlers over the cameras' settings."""
+    """The methods, over the cameras."""
 
-    _cameras: ControllableCameras
+    _cameras: Cameras
 
     def methods(self) -> tuple[Method, ...]:
-        """What this noun offers."""
+        """Return the methods."""
         return (
             Method(
                 "get_camera_controls",
@@ -97,7 +77,7 @@ class ControlsApi:
         }
 
 
-def _node_of(camera: ControllableCamera) -> Path:
+def _node_of(camera: Camera) -> Path:
     if camera.node is None:
         raise Refusal(
             SOURCE_UNAVAILABLE,
@@ -109,9 +89,9 @@ def _node_of(camera: ControllableCamera) -> Path:
     return camera.node
 
 
-def _control(control: Control, settings: CameraControls) -> result_fields.View:
-    wish = settings.wish_for(control)
-    without = control.kind in (ControlKind.STRING, ControlKind.BUTTON)
+def _control(control: Control, controls: CameraControls) -> result_fields.View:
+    wanted = controls.wanted_for(control)
+    no_default = control.kind in (ControlKind.STRING, ControlKind.BUTTON)
     return {
         "name": control.name,
         "label": control.label,
@@ -119,11 +99,11 @@ def _control(control: Control, settings: CameraControls) -> result_fields.View:
         "minimum": control.minimum,
         "maximum": control.maximum,
         "step": control.step,
-        "default": None if without else control.default,
+        "default": None if no_default else control.default,
         "value": control.value,
         "choices": [{"value": value, "label": label} for value, label in control.choices],
         "active": not control.inactive,
         "read_only": control.read_only,
-        "wished": None if wish is None else wish.value,
-        "source": None if wish is None else wish.source,
+        "wished": None if wanted is None else wanted.value,
+        "source": None if wanted is None else wanted.source,
     }

@@ -21,7 +21,7 @@ from camd.capture.planner import CapturePlanner
 from camd.capture.source_cache import PATIENCE_SECONDS, SOURCES_FILE, SourceCache
 from camd.capture.supervisor import CaptureEnvironment
 from camd.config.schema import CameraConfig, Config, RecordingConfig
-from camd.devices.binding_store import KNOWN_FILE, BindingFileOnDisk, BindingStore
+from camd.devices.binding_store import KNOWN_FILE, BindingStore
 from camd.devices.holders import find_holders
 from camd.devices.monitor import DeviceMonitor
 from camd.devices.query import find_converters
@@ -32,8 +32,8 @@ from camd.model import (
     CameraChanged,
     CameraId,
     CameraState,
+    DeviceBinding,
     Event,
-    MatchState,
     V4l2Source,
 )
 from camd.model.problems import UNPLUGGED
@@ -81,7 +81,7 @@ class Cameras:
     )
 
     def __attrs_post_init__(self) -> None:
-        look_again = self._monitor.look_again if self._monitor is not None else None
+        look_again = self._monitor.query_again if self._monitor is not None else None
         self._around = CaptureEnvironment(
             find_holders=find_holders,
             neighbours=self._neighbours,
@@ -129,7 +129,7 @@ class Cameras:
         newest = [session.current for session in sessions if session is not None]
         return {segment.filename: segment.size_bytes for segment in newest if segment is not None}
 
-    def add(self, config: CameraConfig, binding: MatchState | None = None) -> Camera:
+    def add(self, config: CameraConfig, binding: DeviceBinding | None = None) -> Camera:
         """Start a camera's actor, and tell everybody that it is there."""
         capture = CapturePlanner(
             *(config, self._config, self.find_program),
@@ -277,11 +277,13 @@ async def open_cameras(
         await nursery.start(memory.serve)
         for camera in config.cameras:
             local = monitor is not None and isinstance(camera.source, V4l2Source)
-            cameras.add(camera, MatchState(camera.id, None, problem=UNPLUGGED) if local else None)
+            cameras.add(
+                camera, DeviceBinding(camera.id, None, problem=UNPLUGGED) if local else None
+            )
         if monitor is not None:
-            keeping = BindingStore(BindingFileOnDisk(state_dir / KNOWN_FILE))
-            await nursery.start(keeping.serve)
-            cameras.binder = DeviceBinder(config, cameras, monitor, keeping)
+            store = BindingStore.on_disk(state_dir / KNOWN_FILE)
+            await nursery.start(store.serve)
+            cameras.binder = DeviceBinder(config, cameras, monitor, store)
             await cameras.binder.begin()
             nursery.start_soon(cameras.binder.follow)
         nursery.start_soon(SessionResumption(config, storage, cameras).resume_sessions)

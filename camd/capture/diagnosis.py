@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import attrs
 import structlog
 import trio
 
+from camd.devices.holders import Holder, Holders
 from camd.devices.probe import read_access
 from camd.devices.v4l2.access import NodeAccess, remedy
 from camd.model import Problem, problems
@@ -41,35 +41,7 @@ _ABOUT_NODES = frozenset(
 )
 
 
-class HolderLike(Protocol):
-    """A process that has a node open."""
-
-    @property
-    def pid(self) -> int:
-        """Its number."""
-
-    @property
-    def program(self) -> str:
-        """Its name."""
-
-    @property
-    def user(self) -> str:
-        """Who runs it; "" when nobody knows."""
-
-
-class HoldersLike(Protocol):
-    """Who has a node open, as far as this user may see it."""
-
-    @property
-    def holders(self) -> Sequence[HolderLike]:
-        """Those who were found."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether no process was hidden."""
-
-
-FindHolders = Callable[[Path], HoldersLike]
+FindHolders = Callable[[Path], Holders]
 Names = Callable[[], Sequence[str]]
 
 
@@ -78,7 +50,7 @@ class DiagnosisFacts:
     """What was found out. None: it was not asked for, or nobody could tell in time."""
 
     present: bool | None = None
-    holders: HoldersLike | None = None
+    holders: Holders | None = None
     access: NodeAccess | None = None
     neighbours: tuple[str, ...] = ()  # cameras that deliver over the same bus
     offered: tuple[str, ...] = ()  # what could be asked for
@@ -136,7 +108,7 @@ def explain(problem: Problem, facts: DiagnosisFacts, node: Path) -> Problem:
     return problem
 
 
-def _held(problem: Problem, found: HoldersLike, node: Path) -> Problem:
+def _held(problem: Problem, found: Holders, node: Path) -> Problem:
     if found.holders:
         names = _listed([_described(holder) for holder in found.holders])
         one = len(found.holders) == 1
@@ -158,7 +130,7 @@ def _held(problem: Problem, found: HoldersLike, node: Path) -> Problem:
     )
 
 
-def _described(holder: HolderLike) -> str:
+def _described(holder: Holder) -> str:
     owner = f", user {holder.user}" if holder.user else ""
     return f"{holder.program} (process {holder.pid}{owner})"
 

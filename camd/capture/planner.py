@@ -27,9 +27,9 @@ from camd.ffmpeg.text.encoder_table import SOFTWARE, EncoderInput
 from camd.ffmpeg.text.output import ProbeResult, parse_probe, parse_refusal
 from camd.model import (
     Device,
+    DeviceBinding,
     FileSource,
     FormatChoice,
-    MatchState,
     Problem,
     ProblemKind,
     RtspSource,
@@ -99,7 +99,7 @@ class CapturePlan:
     sound_seconds: float | None = None
 
 
-def _no_binding() -> MatchState | None:
+def _no_binding() -> DeviceBinding | None:
     return None
 
 
@@ -115,7 +115,7 @@ class CapturePlanner:
     find_program: ProgramFinder
     launch: Launch = open_child  # how a child is started; tests put another one here
     abilities: EncoderAbilities = attrs.field(factory=UntriedEncoders)
-    binding: Callable[[], MatchState | None] = _no_binding
+    binding: Callable[[], DeviceBinding | None] = _no_binding
     looks: PathLookup = attrs.field(factory=PathLookup)
     memory: SourceCache = attrs.field(factory=SourceCache)
     _found: ProbeResult | None = attrs.field(default=None, init=False)
@@ -366,7 +366,7 @@ class CapturePlanner:
         self._asked.compare(self.chosen, video)
 
     @property
-    def _binding(self) -> MatchState | None:
+    def _binding(self) -> DeviceBinding | None:
         return self.binding() if isinstance(self.camera.source, V4l2Source) else None
 
     def _choose(self) -> FormatChoice | UnsupportedFormat | None:

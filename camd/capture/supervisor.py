@@ -19,7 +19,7 @@ from camd.capture.planner import CapturePlan, CapturePlanner
 from camd.capture.process import CaptureProcess, CaptureTimeouts, ReadThrottle
 from camd.capture.rules import state as m
 from camd.config.schema import FfmpegConfig
-from camd.devices.holders import DeviceLeases
+from camd.devices.leases import DeviceLeases
 from camd.model import CameraId, Cause, Device, Problem
 from camd.model.problems import BUSY, NOT_FOUND, STALLED, STREAM_CHANGED
 from camd.runtime.pipe_poller import PipePoller
@@ -216,7 +216,7 @@ class CaptureSupervisor:
         if device is None or look_again is None or not self.machine.failures:
             return True
         found = await look_again(device.node)
-        return found is not None and found.plugged == device.plugged
+        return found is not None and found.plug_id == device.plug_id
 
     @property
     def _device(self) -> Device | None:

@@ -24,14 +24,14 @@ from camd.cli.service_access import configured, json_option
 from camd.cli.terminal import console, print_json
 from camd.config.schema import CameraConfig, Config
 from camd.config.values import TcpAddress, parse_listen
-from camd.devices.listing import DeviceListing, ListedDevice, look_around
+from camd.devices.listing import DeviceListing, ListedDevice, scan_devices
 from camd.devices.query import find_converters
 from camd.devices.v4l2.formats import UnsupportedFormat
 from camd.errors import STORAGE_NO_INODES
 from camd.ffmpeg.binary import FfmpegMissingError, find_ffmpeg
 from camd.ffmpeg.encoder_trial import EncoderTrials
 from camd.logs import set_up_logging
-from camd.model import FileSource, MatchState, Problem, ProblemKind, RtspSource, V4l2Source
+from camd.model import DeviceBinding, FileSource, Problem, ProblemKind, RtspSource, V4l2Source
 from camd.model.problems import NOT_FOUND
 from camd.runtime.files import PathLookup
 from camd.storage.disk import Disk, PosixDisk
@@ -82,7 +82,9 @@ def judge_devices(found: DeviceListing, config: Config) -> Iterator[CheckFinding
             yield CheckFinding(str(one.device.node), Grade.WARNING, text, advice)
 
 
-def _judge(binding: MatchState, listed: ListedDevice | None, entry: CameraConfig) -> CheckFinding:
+def _judge(
+    binding: DeviceBinding, listed: ListedDevice | None, entry: CameraConfig
+) -> CheckFinding:
     subject, device = f"camera {binding.camera_id}", binding.device
     problem = binding.problem if device is None else device.problem
     if problem is not None:
@@ -122,7 +124,7 @@ async def inspect(config: Config) -> list[CheckFinding]:
     for camera in config.cameras:
         if not isinstance(camera.source, V4l2Source):
             findings.append(await inspect_source(camera))
-    return [*findings, *judge_devices(await look_around(config), config)]
+    return [*findings, *judge_devices(await scan_devices(config), config)]
 
 
 def _all_of(look: Callable[[Config], Iterable[CheckFinding]], config: Config) -> list[CheckFinding]:

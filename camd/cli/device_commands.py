@@ -10,7 +10,7 @@ import trio
 from rich.markup import escape
 from rich.table import Table
 
-from camd.api.device_methods import listing
+from camd.api.device_methods import device_list
 from camd.cli import tables
 from camd.cli.exit import CallRefused, ServiceUnreachable, refused
 from camd.cli.service_access import (
@@ -23,7 +23,7 @@ from camd.cli.service_access import (
 )
 from camd.cli.terminal import console, messages, print_json
 from camd.client import Client, NotAuthenticatedError, RemoteError
-from camd.devices.listing import look_around
+from camd.devices.listing import scan_devices
 from camd.logs import set_up_logging
 
 
@@ -69,8 +69,8 @@ def _ask_or_look(reach: ServiceAccess) -> Any:
 
 def _look(reach: ServiceAccess) -> Any:
     set_up_logging("error")
-    found = trio.run(look_around, configured(reach.config_path))
-    return listing(found.devices, found.bindings, found.how)
+    found = trio.run(scan_devices, configured(reach.config_path))
+    return device_list(found.devices, found.bindings, found.method)
 
 
 def _remarks(device: dict[str, Any]) -> list[str]:

@@ -1,8 +1,8 @@
-"""The known cameras in a file of the state folder: which number is which physical camera.
+"""Stores the known cameras in `cameras.json`: which camera id is which physical camera.
 
-Written whole and durably, and only when something changed. Reading changes nothing. Before a
-file that cannot be understood is replaced it is set aside under another name, so that nothing is
-lost; one that a newer camd wrote is left alone, and nothing is written as long as it is there.
+The file is replaced as a whole, durably, and only when something has changed. A file that cannot
+be parsed is renamed before it is replaced. A file of a newer version is never replaced: as long as
+it is there, nothing is saved.
 """
 
 from __future__ import annotations
@@ -10,16 +10,15 @@ from __future__ import annotations
 import json
 import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import attrs
 import structlog
 import trio
 
-from camd.devices.matching.identity import DeviceIdentity, KnownCamera, natural
+from camd.devices.matching.identity import DeviceIdentity, KnownCamera, natural_key
 from camd.model import CameraId
 from camd.model.ids import ID_PATTERN
 from camd.runtime.broadcast import Published
@@ -35,15 +34,15 @@ _MOST_CHARACTERS = 1024  # of one value
 
 
 class BindingsError(Exception):
-    """The text is not what `render_bindings` writes; the message says where."""
+    """The text is not valid; the message says where."""
 
 
 class NewerBindingsError(BindingsError):
-    """A newer version wrote it."""
+    """The text is of a newer version."""
 
 
 def render_bindings(known: Sequence[KnownCamera]) -> str:
-    """Write the file's text; `parse_bindings` reads it back."""
+    """Write the file's text."""
     cameras = [
         {
             "id": camera.camera_id,
@@ -57,7 +56,7 @@ def render_bindings(known: Sequence[KnownCamera]) -> str:
 
 
 def parse_bindings(text: str) -> tuple[KnownCamera, ...]:
-    """Read the file's text, strictly; raises BindingsError."""
+    """Parse the file's text strictly. Raises BindingsError."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -73,7 +72,7 @@ def parse_bindings(text: str) -> tuple[KnownCamera, ...]:
     known = tuple(_known(item, f"cameras[{index}]") for index, item in enumerate(cameras))
     if len({camera.camera_id for camera in known}) < len(known):
         raise BindingsError("cameras: an id stands there twice")
-    return tuple(sorted(known, key=lambda camera: natural(camera.camera_id)))
+    return tuple(sorted(known, key=lambda camera: natural_key(camera.camera_id)))
 
 
 def _known(raw: object, where: str) -> KnownCamera:
@@ -103,9 +102,9 @@ def _text(value: object, where: str) -> str:
 
 
 def load_known(file: Path) -> tuple[KnownCamera, ...]:
-    """Read what is known; nothing when there is no file, or none that can be understood.
+    """Read the known cameras; none, and an error in the log, when the file cannot be used.
 
-    Blocks. What is wrong is logged; the file stays as it is.
+    Blocks. Never changes the file.
     """
     try:
         return _read(file)
@@ -121,9 +120,9 @@ def load_known(file: Path) -> tuple[KnownCamera, ...]:
 
 
 def save_known(file: Path, known: Sequence[KnownCamera]) -> bool:
-    """Keep what is known now, durably; False when that stands there, or must not be replaced.
+    """Save durably; False when the file has these already, or is of a newer version.
 
-    Blocks for two syncs. Raises OSError, also when what is there cannot be read.
+    Blocks for two syncs. Raises OSError, also when the present file cannot be read.
     """
     try:
         if _read(file) == tuple(known):
@@ -141,7 +140,6 @@ def save_known(file: Path, known: Sequence[KnownCamera]) -> bool:
 
 
 def _read(file: Path) -> tuple[KnownCamera, ...]:
-    """Raises OSError and BindingsError."""
     with file.open("rb") as stream:
         content = stream.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:
@@ -152,69 +150,53 @@ def _read(file: Path) -> tuple[KnownCamera, ...]:
         raise BindingsError(f"is not UTF-8 text (byte {error.start})") from error
 
 
-# --- Keeps the known cameras over restarts; nobody waits long for a disk that hangs or is full.
+# --- the store ----------------------------------------------------------------------------
 
-PATIENCE_SECONDS = 2.0
-AGAIN_SECONDS = 30.0  # until the next try
-
-
-class BindingFile(Protocol):
-    """Where the known cameras are kept."""
-
-    async def load(self) -> tuple[KnownCamera, ...]:
-        """Return what was kept last."""
-
-    async def save(self, known: tuple[KnownCamera, ...]) -> None:
-        """Keep this from now on. Raises OSError."""
-
-
-@attrs.frozen
-class BindingFileOnDisk:
-    """The known cameras in a file of the state folder, which threads read and write."""
-
-    file: Path
-
-    async def load(self) -> tuple[KnownCamera, ...]:
-        """Read the file; nothing when there is none, or none that can be understood."""
-        return await trio.to_thread.run_sync(load_known, self.file)
-
-    async def save(self, known: tuple[KnownCamera, ...]) -> None:
-        """Replace the file, durably, if anything is new. Raises OSError."""
-        await trio.to_thread.run_sync(save_known, self.file, known)
-
+SAVE_TIMEOUT_SECONDS = 2.0
+RETRY_SECONDS = 30.0
 
 _Latest = tuple[KnownCamera, ...] | None  # None: none yet
 
 
 @attrs.define(eq=False)
 class BindingStore:
-    """The latest known cameras on their way to the disk (keep the latest only)."""
+    """Saves the latest known cameras; nobody waits long for a disk that hangs or is full."""
 
-    kept: BindingFile
+    load: Callable[[], Awaitable[tuple[KnownCamera, ...]]]
+    _save: Callable[[tuple[KnownCamera, ...]], Awaitable[None]]  # raises OSError
     _wanted: Published[_Latest] = attrs.field(factory=lambda: Published[_Latest](None), init=False)
     _tried: Published[_Latest] = attrs.field(factory=lambda: Published[_Latest](None), init=False)
 
+    @classmethod
+    def on_disk(cls, file: Path) -> BindingStore:
+        """Make a store on a file, which is read and written in threads."""
+
+        async def save(known: tuple[KnownCamera, ...]) -> None:
+            await trio.to_thread.run_sync(save_known, file, known)
+
+        return cls(partial(trio.to_thread.run_sync, load_known, file), save)
+
     async def keep(self, known: tuple[KnownCamera, ...]) -> None:
-        """Keep these from now on; returns when they are, or cannot be, or after the patience."""
+        """Save these; returns when they are saved, cannot be saved, or after the timeout."""
         self._wanted.publish(known)
-        with trio.move_on_after(PATIENCE_SECONDS):
+        with trio.move_on_after(SAVE_TIMEOUT_SECONDS):
             await self._tried.wait_until(partial(operator.is_, known))
             return
-        log.warning("cameras_not_kept_yet")
+        log.warning("known_cameras_not_saved_yet")
 
     async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Save what is wanted, one after another, and again what could not be saved."""
+        """Save what `keep` gets, and retry what could not be saved; never returns."""
         task_status.started()
         saved: _Latest = None
         while True:
             known = await self._wanted.wait_until(partial(operator.is_not, saved))
             assert known is not None
             try:
-                await self.kept.save(known)
+                await self._save(known)
                 saved = known
-            except OSError as error:  # they are recognised for as long as the service runs
-                log.error("cameras_not_kept", error=str(error))
+            except OSError as error:  # they stay known as long as the service runs
+                log.error("known_cameras_not_saved", error=str(error))
             self._tried.publish(known)
             if saved is not known:
-                with trio.move_on_after(AGAIN_SECONDS):
+                with trio.move_on_after(RETRY_SECONDS):
                     await self._wanted.wait_until(partial(operator.is_not, known))

@@ -97,7 +97,7 @@ class Device:
     """A capture node that is plugged in now."""
 
     node: Path  # /dev/video0
-    plugged: int  # counts pluggings: another one after each replug, even of the same node
+    plug_id: int  # another one after each replug, even of the same node
     name: str
     bus_info: str = ""
     usb: UsbFacts | None = None
@@ -117,12 +117,12 @@ class MatchedBy(enum.Enum):
 
 
 @attrs.frozen
-class MatchState:
+class DeviceBinding:
     """Which device a camera has at the moment, and why; or why it has none."""
 
     camera_id: CameraId
     device: Device | None
-    rung: MatchedBy | None = None
+    matched_by: MatchedBy | None = None
     reason: str = ""  # a sentence for people: "serial number LAB0001, unique here"
     problem: Problem | None = None  # absent, swapped, ambiguous: set when there is no device
     identity: str = ""  # of the physical camera, for people: "usb:0c45:6366:SN0001"

@@ -16,8 +16,8 @@ from camd.model import (
     CameraState,
     Capabilities,
     Device,
+    DeviceBinding,
     FrameSize,
-    MatchState,
     PixelFormat,
     Problem,
     Rates,
@@ -48,10 +48,10 @@ class OneCamera:
         return self.camera
 
 
-def binding(*formats: PixelFormat) -> MatchState:
+def binding(*formats: PixelFormat) -> DeviceBinding:
     """Seat the camera on a device that offers `formats`."""
     found = Capabilities("uvcvideo", "Webcam", "usb", formats)
-    return MatchState(CAMERA, Device(Path("/dev/video0"), 1, "Webcam", capabilities=found))
+    return DeviceBinding(CAMERA, Device(Path("/dev/video0"), 1, "Webcam", capabilities=found))
 
 
 async def ask(stage: Stage) -> dict[str, Any]:
@@ -99,7 +99,7 @@ async def test_pictures_confirm_it() -> None:
 
 async def test_a_camera_that_is_gone_or_in_problem_says_so() -> None:
     """Nothing is claimed of what is not there."""
-    gone = MatchState(CAMERA, None, problem=Problem("not_found", "", ""))
+    gone = DeviceBinding(CAMERA, None, problem=Problem("not_found", "", ""))
     async with open_stage(node=Node()) as stage:
         stage.camera.capture.binding = lambda: gone
         shown = await ask(stage)

@@ -10,7 +10,7 @@ import structlog
 import trio
 from support.camera_house import House, open_house
 from support.camera_stage import ANN, jump_clocks
-from support.plugged import usb_camera
+from support.devices import usb_camera
 from trio.testing import MockClock
 
 from camd.camera.camera import Camera
@@ -60,7 +60,7 @@ async def test_controls_are_set_before_each_child_and_once_pictures_come(
         assert settings.applied == [("/dev/video0", 0), ("/dev/video0", 1)]
         house.monitor.plug()
         await house.until("camera0", CameraState.ABSENT)
-        house.monitor.plug(attrs.evolve(usb_camera(6, serial="A1"), plugged=3))
+        house.monitor.plug(attrs.evolve(usb_camera(6, serial="A1"), plug_id=3))
         await house.until("camera0", CameraState.STREAMING)
         await trio.sleep(1)
         assert settings.applied[2:] == [("/dev/video6", 1), ("/dev/video6", 2)]

@@ -1,4 +1,4 @@
-"""When a watch wakes whom: on a clock that jumps, with an announcer and looks of its own."""
+"""When a change watch wakes its waiter, on an autojump clock with fake polls and udev events."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ import attrs
 import pytest
 import trio
 
-from camd.devices.monitor import ChangeWatch, NodesStat, run_watch
+from camd.devices.changes import ChangeWatch, PollSnapshot, run_change_watch
 from camd.devices.v4l2.node import NodeStat
 
-BY_EVENTS = "udev's events, and a look every 10 s"
+BY_EVENTS = "udev events, and polling every 10 s"
 
 
 @attrs.define(eq=False)
-class Desk:
-    """A desk with a camera that is there or not, and a voice that says so or not."""
+class FakeNode:
+    """One node that can be replugged, with or without a udev event."""
 
-    lives: int = 0
+    stamp: int = 0
     mode: int = 0o660
-    voice: trio.Event = attrs.field(factory=trio.Event)
+    event: trio.Event = attrs.field(factory=trio.Event)
 
-    async def look(self) -> NodesStat:
-        """What is there."""
-        return NodesStat((NodeStat("video0", (self.lives,), ""),), ((self.mode, 0, 44),))
+    async def poll(self) -> PollSnapshot:
+        """Return the node as it is now."""
+        return PollSnapshot((NodeStat("video0", (self.stamp,), ""),), ((self.mode, 0, 44),))
 
     async def wait_event(self) -> None:
-        """What is said."""
-        await self.voice.wait()
-        self.voice = trio.Event()
+        """Wait for the next event."""
+        await self.event.wait()
+        self.event = trio.Event()
 
-    def change(self, *, say: bool) -> None:
-        """Plug another camera in."""
-        self.lives += 1
-        if say:
-            self.voice.set()
+    def replug(self, *, announce: bool) -> None:
+        """Plug the node in again."""
+        self.stamp += 1
+        if announce:
+            self.event.set()
 
 
 async def wakes(watch: ChangeWatch, seconds: float) -> list[float]:
-    """The times at which a watch wakes, from now on."""
+    """Return the times at which a watch wakes, from now on."""
     begun, times = trio.current_time(), []
     with trio.move_on_after(seconds):
         while True:
@@ -47,62 +47,68 @@ async def wakes(watch: ChangeWatch, seconds: float) -> list[float]:
 
 
 async def test_an_event_wakes_at_once(autojump_clock) -> None:
-    """Beside a safety look every ten seconds, an event needs no time at all."""
-    desk = Desk()
-    async with run_watch(desk.look, desk) as watch, trio.open_nursery() as nursery:
+    """Besides the safety poll every ten seconds, an event wakes without delay."""
+    node = FakeNode()
+    async with (
+        run_change_watch(node.poll, node.wait_event) as watch,
+        trio.open_nursery() as nursery,
+    ):
 
-        async def change_at_three() -> None:
+        async def replug_after_3_seconds() -> None:
             await trio.sleep(3)
-            desk.change(say=True)
+            node.replug(announce=True)
 
-        nursery.start_soon(change_at_three)
+        nursery.start_soon(replug_after_3_seconds)
         assert await wakes(watch, 25) == [3, 13, 23]
-        assert watch.how == BY_EVENTS
+        assert watch.method == BY_EVENTS
 
 
-async def test_events_that_nobody_fetched_count_as_one(autojump_clock) -> None:
-    """Whoever was busy meanwhile is woken once."""
-    desk = Desk()
-    async with run_watch(desk.look, desk) as watch:
+async def test_events_that_were_not_received_count_as_one(autojump_clock) -> None:
+    """A waiter that was busy during three events is woken once."""
+    node = FakeNode()
+    async with run_change_watch(node.poll, node.wait_event) as watch:
         for _ in range(3):
-            desk.change(say=True)
+            node.replug(announce=True)
             await trio.sleep(1)
         assert await wakes(watch, 1) == [0]
 
 
-async def test_a_change_before_its_event_is_no_reason_for_distrust(autojump_clock) -> None:
-    """A safety look may see a camera whose event is still under way."""
-    desk = Desk()
-    async with run_watch(desk.look, desk) as watch, trio.open_nursery() as nursery:
+async def test_a_poll_before_the_event_does_not_end_the_use_of_events(autojump_clock) -> None:
+    """A safety poll may see a camera shortly before its event arrives."""
+    node = FakeNode()
+    async with (
+        run_change_watch(node.poll, node.wait_event) as watch,
+        trio.open_nursery() as nursery,
+    ):
 
         async def announce_late() -> None:
             await trio.sleep(9.9)
-            desk.change(say=False)
+            node.replug(announce=False)
             await trio.sleep(0.3)
-            desk.voice.set()
+            node.event.set()
 
         nursery.start_soon(announce_late)
         assert await wakes(watch, 25) == [10, 10.2, 20.2]
-        assert watch.how == BY_EVENTS
+        assert watch.method == BY_EVENTS
 
 
-async def test_changes_that_nobody_announces_end_the_trust_in_events(autojump_clock) -> None:
-    """Where events are kept from us, a look every second takes their place."""
-    desk = Desk()
-    async with run_watch(desk.look, desk) as watch:
-        desk.change(say=False)
+async def test_changes_without_events_end_the_use_of_events(autojump_clock) -> None:
+    """Where udev's events do not arrive, polling every second takes their place."""
+    node = FakeNode()
+    async with run_change_watch(node.poll, node.wait_event) as watch:
+        node.replug(announce=False)
         assert await wakes(watch, 20.5) == [10, 20]
-        assert watch.how == "a look every second: udev does not announce what comes and goes"
-        desk.change(say=False)
+        assert watch.method == "polling every second: udev does not announce what comes and goes"
+        node.replug(announce=False)
         assert await wakes(watch, 3) == [0.5]
 
 
-@pytest.mark.parametrize("how", ["lives", "mode"])
-async def test_without_events_a_look_every_second_finds_a_change(autojump_clock, how: str) -> None:
-    """A new camera, and new rights to an old one, are found within a second."""
-    desk = Desk()
-    async with run_watch(desk.look, None, "udev is not running") as watch:
-        assert watch.how == "a look every second: udev is not running"
+@pytest.mark.parametrize("changed", ["stamp", "mode"])
+async def test_without_events_polling_finds_a_change(autojump_clock, changed: str) -> None:
+    """A new camera, and new permissions of an old one, are found within a second."""
+    node = FakeNode()
+    async with run_change_watch(node.poll, None, "udev is not running") as watch:
+        assert watch.method == "polling every second: udev is not running"
         assert await wakes(watch, 2.5) == []
-        setattr(desk, how, 1)
+        setattr(node, changed, 1)
         assert await wakes(watch, 11) == [0.5, 10.5]

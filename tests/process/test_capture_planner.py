@@ -25,8 +25,8 @@ from camd.model import (
     Capabilities,
     Cause,
     Device,
+    DeviceBinding,
     FrameSize,
-    MatchState,
     PixelFormat,
     Problem,
     Rates,
@@ -47,10 +47,10 @@ def capabilities(fourcc: str = "MJPG") -> Capabilities:
     return Capabilities("uvcvideo", "C", "usb", (PixelFormat(fourcc, "", True, (size,)),))
 
 
-def bound(fourcc: str = "MJPG", **device: object) -> MatchState:
+def bound(fourcc: str = "MJPG", **device: object) -> DeviceBinding:
     """Seat the camera on a device."""
     plugged = Device(Path("/dev/video7"), 1, "C", capabilities=capabilities(fourcc))
-    return MatchState(CAMERA, attrs.evolve(plugged, **device))
+    return DeviceBinding(CAMERA, attrs.evolve(plugged, **device))
 
 
 @attrs.define(eq=False)
@@ -81,7 +81,7 @@ async def find_program() -> FFmpegBinary:
 
 
 def capturing(
-    binding: MatchState | None, known: Known | None = None, **settings: object
+    binding: DeviceBinding | None, known: Known | None = None, **settings: object
 ) -> CapturePlanner:
     """Make the capture of a V4L2 camera that has this seat."""
     config = CameraConfig(CAMERA, V4l2Source(), **settings)  # type: ignore[arg-type]
@@ -137,10 +137,10 @@ async def test_without_any_seat_the_path_counts() -> None:
 
 async def test_a_seat_without_a_device_answers_with_its_problem() -> None:
     """The camera is absent, whatever its node's name."""
-    capture = capturing(MatchState(CAMERA, None, problem=GONE))
+    capture = capturing(DeviceBinding(CAMERA, None, problem=GONE))
     assert await problemd(capture) is GONE
     assert await capture.is_absent()
-    assert (await problemd(capturing(MatchState(CAMERA, None)))).kind == "not_found"
+    assert (await problemd(capturing(DeviceBinding(CAMERA, None)))).kind == "not_found"
     unnamed = capturing(None)
     assert await unnamed.is_absent()
     assert (await problemd(unnamed)).ledger_cause is Cause.CAMERA_LOST

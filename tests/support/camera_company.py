@@ -8,10 +8,10 @@ from typing import TypeVar
 import attrs
 from support.camera_shell import Shell
 from support.camera_world import ALL_PORTS, TABLE_PORTS, Child, Physical, Plugging, World
-from support.plugged import entry
+from support.devices import entry
 
 from camd.capture.rules import state as m
-from camd.devices.holders import DeviceLeases
+from camd.devices.leases import DeviceLeases
 from camd.devices.matching.match import Assignment, adopt, assign
 from camd.model import CameraId, Device
 
@@ -96,7 +96,7 @@ class Company:
         )
 
     def plugging(self, device: Device) -> Plugging:
-        (found,) = (p for p in self.world.ports.values() if p.device.plugged == device.plugged)
+        (found,) = (p for p in self.world.ports.values() if p.device.plug_id == device.plug_id)
         return found
 
     def say(self, camera_id: str, device: Device) -> None:

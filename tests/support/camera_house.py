@@ -17,7 +17,7 @@ from camd.config.schema import CameraConfig, Config, DiscoveryConfig
 from camd.devices.binding_store import BindingStore
 from camd.devices.matching.identity import KnownCamera
 from camd.ffmpeg.encoder_trial import UntriedEncoders
-from camd.model import CameraId, CameraState, Device, Event, MatchState, V4l2Source
+from camd.model import CameraId, CameraState, Device, DeviceBinding, Event, V4l2Source
 from camd.runtime.broadcast import Fanout, Published
 
 
@@ -29,7 +29,7 @@ class FakeSurvey:
         factory=lambda: Published[tuple[Device, ...]](())
     )
     settled: trio.Event = attrs.field(factory=trio.Event)
-    how: str = "by hand"
+    method: str = "by hand"
 
     def plug(self, *devices: Device) -> None:
         """Let these be plugged in, and no others."""
@@ -64,7 +64,7 @@ class StudioCameras(Cameras):
 
     studio: Studio = attrs.field(factory=Studio)
 
-    def add(self, config: CameraConfig, binding: MatchState | None = None) -> Camera:
+    def add(self, config: CameraConfig, binding: DeviceBinding | None = None) -> Camera:
         """Start a camera on the stage."""
         camera = super().add(config, binding)
         camera.capture.launch, camera.capture.find_program = self.studio.launch, find_program
@@ -114,10 +114,10 @@ async def open_house(
             cameras = StudioCameras(config, storage, events, nursery)
             for camera in entries:
                 local = isinstance(camera.source, V4l2Source)
-                cameras.add(camera, MatchState(camera.id, None) if local else None)
-            keeping = BindingStore(kept)
-            await nursery.start(keeping.serve)
-            cameras.binder = binder = DeviceBinder(config, cameras, monitor, keeping)
+                cameras.add(camera, DeviceBinding(camera.id, None) if local else None)
+            store = BindingStore(kept.load, kept.save)
+            await nursery.start(store.serve)
+            cameras.binder = binder = DeviceBinder(config, cameras, monitor, store)
             await binder.begin()
             nursery.start_soon(binder.follow)
             yield House(cameras, binder, monitor, kept, storage, heard)

@@ -8,8 +8,8 @@ import attrs
 from support.camera_world import Child, World
 
 from camd.capture.rules import state as m
-from camd.devices.holders import DeviceLeases
-from camd.model import CameraState, Device, MatchState, Problem
+from camd.devices.leases import DeviceLeases
+from camd.model import CameraState, Device, DeviceBinding, Problem
 
 BROKEN = Problem("broken", "It broke", "Mend it.")
 BUSY = Problem("busy", "It is still open", "Wait.")
@@ -24,9 +24,9 @@ class Shell:
     camera_id: str
     world: World
     leases: DeviceLeases
-    binding: MatchState
+    binding: DeviceBinding
     machine: m.CaptureState = attrs.field(factory=m.CaptureState)
-    mailbox: deque[m.CaptureEvent | MatchState] = attrs.field(factory=deque)
+    mailbox: deque[m.CaptureEvent | DeviceBinding] = attrs.field(factory=deque)
     child: Child | None = None
     resting: bool = False
     session: bool = False
@@ -36,9 +36,9 @@ class Shell:
             self.step(m.DeviceLost(self.binding.problem or UNPLUGGED))
 
     @property
-    def offered(self) -> MatchState:
+    def offered(self) -> DeviceBinding:
         """The latest seat, heard of or not."""
-        bindings = [item for item in self.mailbox if isinstance(item, MatchState)]
+        bindings = [item for item in self.mailbox if isinstance(item, DeviceBinding)]
         return bindings[-1] if bindings else self.binding
 
     @property
@@ -55,7 +55,7 @@ class Shell:
             and self.machine.state is CameraState.STREAMING
             and self.child is not None
             and device is not None
-            and self.child.plugging.device.plugged == device.plugged
+            and self.child.plugging.device.plug_id == device.plug_id
             and self.child.delivers
         )
 
@@ -67,18 +67,18 @@ class Shell:
     def read(self) -> None:
         """Take the next message out of the mailbox."""
         item = self.mailbox.popleft()
-        if isinstance(item, MatchState):
+        if isinstance(item, DeviceBinding):
             self.sit(item)
         else:
             self.step(item)
 
-    def sit(self, binding: MatchState) -> None:
+    def sit(self, binding: DeviceBinding) -> None:
         """Change seats: another device is a loss first."""
         before, after = self.binding.device, binding.device
         self.binding = binding
         if after is None:
             self.step(m.DeviceLost(binding.problem or UNPLUGGED))
-        elif before is None or before.plugged != after.plugged:
+        elif before is None or before.plug_id != after.plug_id:
             if before is not None:
                 self.step(m.DeviceLost(UNPLUGGED))
             self.step(m.DeviceCame())
@@ -102,7 +102,7 @@ class Shell:
 
     def spawn(self, device: Device | None) -> None:
         """Start a child, if the device is there and nobody else's child has it."""
-        if device is None or not any(d.plugged == device.plugged for d in self.world.devices):
+        if device is None or not any(d.plug_id == device.plug_id for d in self.world.devices):
             self.mailbox.append(m.ChildEnded(BROKEN, absent=True))
         elif self.leases.take(device, self.camera_id) is not None:  # type: ignore[arg-type]
             self.mailbox.append(m.ChildEnded(BUSY))

@@ -7,7 +7,7 @@ be the camera unplugged or not. A process that hangs cannot be ended until it is
 from __future__ import annotations
 
 import attrs
-from support.plugged import CONTROLLER, usb_camera
+from support.devices import CONTROLLER, usb_camera
 
 from camd.model import Device
 
@@ -102,7 +102,7 @@ class World:
         number = next(n for n in range(100) if f"video{n}" not in taken)
         self._pluggings += 1
         found = usb_camera(number, port=port, serial=physical.serial, product=physical.product)
-        self.ports[port] = Plugging(physical, attrs.evolve(found, plugged=self._pluggings))
+        self.ports[port] = Plugging(physical, attrs.evolve(found, plug_id=self._pluggings))
 
     def pull(self, port: str) -> Physical:
         """Take the camera out of a port."""

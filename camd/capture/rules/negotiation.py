@@ -6,7 +6,7 @@ import attrs
 import structlog
 
 from camd.config.schema import CameraConfig
-from camd.devices.v4l2.formats import FormatRequest, UnsupportedFormat, choose
+from camd.devices.v4l2.formats import FormatRequest, UnsupportedFormat, choose_format
 from camd.model import Capabilities, FormatChoice, Problem, VideoFormat
 from camd.model.problems import UNSUPPORTED_FORMAT
 
@@ -40,7 +40,7 @@ class FormatNegotiation:
         if last is None or (last.to is not capabilities and last.to != capabilities):
             camera = self.camera
             wish = FormatRequest(camera.width, camera.height, camera.fps, camera.codec)
-            answer = choose(capabilities, wish)
+            answer = choose_format(capabilities, wish)
             last = self._last = _Negotiated(capabilities, answer)
             self.misfit = ""
             why = answer.why if isinstance(answer, FormatChoice) else answer.message

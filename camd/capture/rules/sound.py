@@ -91,7 +91,7 @@ class Microphone:
 
     def choose(self, device: Device | None, inputs: frozenset[str]) -> SoundInput | None:
         """Decide for the next child; `inputs` are the kinds that FFmpeg can capture from."""
-        plugged = device.plugged if device else None
+        plugged = device.plug_id if device else None
         if plugged != self._plugged:
             self._plugged, self._failed = plugged, ""
         self.warning = ""
