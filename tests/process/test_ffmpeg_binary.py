@@ -1,4 +1,4 @@
-"""Which FFmpeg is taken, and what is said when there is none; small scripts play FFmpeg."""
+"""Which FFmpeg is used, and the error when there is none; small scripts stand for FFmpeg."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def nothing_bundled(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_program_that_is_the_same_file_still_needs_no_second_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is the one that a search would find, and unchanged; else there is a search."""
+    """Only while a search would find it, and it is unchanged."""
     path = fake(tmp_path, VERSION)
     monkeypatch.setenv("PATH", str(tmp_path))
     seen = look_at_program(FFmpegBinary(path, (5, 1)))
@@ -59,7 +59,7 @@ def test_a_program_that_is_the_same_file_still_needs_no_second_trial(
 
 
 async def test_the_configured_program_is_taken(tmp_path: Path) -> None:
-    """It wins over what is on the PATH, and its version is read."""
+    """It is used instead of the one on the PATH, and its version is read."""
     path = fake(tmp_path, "echo ffmpeg version n9.0.2 Copyright", "own")
     with trio.fail_after(30):
         program = await find_ffmpeg(path)
@@ -74,10 +74,10 @@ async def test_the_configured_program_is_taken(tmp_path: Path) -> None:
         ("echo hello", "does not say that it is FFmpeg"),
     ],
 )
-async def test_a_configured_program_that_does_not_do_is_not_replaced(
+async def test_a_configured_program_that_cannot_be_used_is_not_replaced(
     tmp_path: Path, script: str | None, words: str
 ) -> None:
-    """Who names a program is told what is wrong with it."""
+    """The error says what is wrong with the configured program."""
     path = tmp_path / "own"
     if script is not None:
         fake(tmp_path, script, "own")
@@ -89,7 +89,7 @@ async def test_a_configured_program_that_does_not_do_is_not_replaced(
 async def test_the_systems_program_is_taken_before_the_bundled_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The distribution keeps it up to date."""
+    """The distribution's program is used when it runs."""
     path = fake(tmp_path / "bin", VERSION)
     monkeypatch.setenv("PATH", str(path.parent))
     with trio.fail_after(30):
@@ -114,7 +114,7 @@ async def test_the_bundled_program_stands_in_for_a_missing_or_broken_one(
 async def test_without_any_program_the_error_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both ways of getting FFmpeg, and what was tried, stand in the message."""
+    """The message contains both ways to install FFmpeg, and what was tried."""
     broken = fake(tmp_path / "bin", "exit 127")
     monkeypatch.setenv("PATH", str(broken.parent))
     with trio.fail_after(30), pytest.raises(FfmpegMissingError) as caught:
@@ -137,7 +137,7 @@ async def test_a_program_that_hangs_is_given_up(
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="this machine has no FFmpeg")
 async def test_the_machines_own_ffmpeg_is_found_with_its_encoders() -> None:
-    """The real program answers both questions."""
+    """The real program has a version and a list of encoders."""
     with trio.fail_after(60):
         program = await find_ffmpeg()
         names = await encoders(program)

@@ -1,4 +1,4 @@
-"""What encoders are told, and how their trials are judged."""
+"""Options of encoders, and the check of their trials."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HD = EncoderInput(1280, 720, 30.0)
 
 @pytest.mark.parametrize("encoder", TABLE, ids=lambda each: each.name)
 def test_every_encoder_makes_key_frames_every_second(encoder) -> None:
-    """By time, and by number where the first may be ignored; hardware is told a bit rate."""
+    """By time, and by number where the encoder may ignore it; hardware gets a bit rate."""
     said = " ".join(encoding_arguments(encoder, HD))
     assert f"-c:v {encoder.name}" in said
     assert "-force_key_frames expr:gte(t,n_forced*1)" in said
@@ -39,7 +39,7 @@ def test_every_encoder_makes_key_frames_every_second(encoder) -> None:
 
 
 def test_encoders_are_tried_hardware_first() -> None:
-    """Software is the last resort of each codec, and what is taken untried."""
+    """Software encoders are tried last, and used without a trial."""
     h264 = [each.name for each in TABLE if each.codec == "h264"]
     assert h264[-2:] == ["libx264", "libopenh264"]
     assert [each.name for each in TABLE if each.codec == "h265"][-1] == "libx265"
@@ -61,7 +61,7 @@ def test_a_render_node_is_named_before_the_input_and_pictures_go_up_to_it() -> N
 
 
 def test_a_trial_has_the_options_of_a_capture() -> None:
-    """Whatever an encoder is told when it captures, it was told when it was tried."""
+    """An encoder gets the same options for its trial and for a capture."""
     for encoder in TABLE:
         options = CaptureOptions(
             "ffmpeg",
@@ -79,7 +79,7 @@ def test_a_trial_has_the_options_of_a_capture() -> None:
 
 
 def test_encoders_that_camd_does_not_know_get_what_most_need() -> None:
-    """A configured name decides its codec by how it begins."""
+    """The codec follows from the beginning of the configured name."""
     assert encoder_named("h264_rkmpp").codec == "h264"
     assert encoder_named("hevc_rkmpp").codec == "h265"
     assert "-g" in encoding_arguments(encoder_named("h264_rkmpp"), HD)
@@ -93,7 +93,7 @@ def test_motion_jpeg_has_a_quality_or_a_rate() -> None:
     assert "-force_key_frames" not in fast
 
 
-# --- the judge ----------------------------------------------------------------------------
+# --- checking the stream of a trial
 
 
 def stream(*key_frames: int, frames: int = 60, each: int = 512) -> bytes:

@@ -402,7 +402,7 @@ _break(
     "camd/mp4/segment.py:checksum_of",
     "checksum = zlib.crc32(piece, checksum)",
     "break",
-    f"{REPAIR}::test_damage_behind_the_last_sync_is_found",
+    f"{REPAIR}::test_damage_after_the_last_sync_is_found",
 )
 _break(
     "check box: synced bytes left out",
@@ -410,7 +410,7 @@ _break(
     "camd/mp4/segment.py:checksum_of",
     'zlib.crc32(synced_bytes.to_bytes(8, "big"), checksum)',
     "checksum",
-    f"{REPAIR}::test_a_check_box_that_is_damaged_itself_vouches_for_nothing",
+    f"{REPAIR}::test_a_damaged_check_box_ends_the_intact_part",
 )
 _break(
     "check box: mark",
@@ -421,7 +421,7 @@ _break(
         return None
     """,
     "",
-    f"{REPAIR}::test_a_free_box_of_somebody_else_vouches_for_nothing",
+    f"{REPAIR}::test_a_free_box_without_the_mark_ends_the_intact_part",
 )
 _break(
     "recovery: checksum not compared",
@@ -429,7 +429,7 @@ _break(
     "camd/mp4/recover.py:_intact",
     "checksum_of(pieces(), fragment.synced_bytes) == fragment.checksum",
     "True",
-    f"{REPAIR}::test_damage_behind_the_last_sync_is_found",
+    f"{REPAIR}::test_damage_after_the_last_sync_is_found",
     f"{POWER_CUTS}::test_a_power_cut_costs_only_what_was_not_synced",
 )
 _break(
@@ -441,7 +441,7 @@ _break(
         break
     """,
     "",
-    f"{REPAIR}::test_damage_behind_the_last_sync_is_found",
+    f"{REPAIR}::test_damage_after_the_last_sync_is_found",
 )
 _break(
     "verify: only what was not synced",
