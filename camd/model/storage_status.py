@@ -85,7 +85,7 @@ class CleanupReceipt:
     files_deleted: int
     space_freed: int
     files: tuple[str, ...]  # that were deleted; the first thousand
-    files_skipped: int  # planned, and stayed: in use or pinned meanwhile, or a disk's trouble
+    files_skipped: int  # planned, but in use or pinned meanwhile, or the disk failed
     files_kept: int  # that the policy would take and must not
     space_short: int  # how much more than the policy allows is left
     braked: bool
