@@ -1,4 +1,4 @@
-"""What FFmpeg cannot know of a trouble: who holds the node, who may open it, who shares its bus."""
+"""Add to a problem what FFmpeg cannot know: who holds the node, who may open it, who shares a bus."""
 
 from __future__ import annotations
 
@@ -14,32 +14,27 @@ import trio
 from camd.devices.holders import Holder, Holders
 from camd.devices.probe import read_access
 from camd.devices.v4l2.access import NodeAccess, remedy
-from camd.model import Problem, problems
+from camd.model import Problem, ProblemKind
+from camd.model.problems import LOST
 
 log = structlog.get_logger("camd.camera")
 
 PATIENCE_SECONDS = 2.0
 _looking = trio.CapacityLimiter(4)  # threads that hang in a look-up take nobody else's place
 _ABOUT_NODES = frozenset(
-    problem.kind
-    for problem in (
-        problems.LOST,
-        problems.VANISHED,
-        problems.NOT_FOUND,
-        problems.IO_ERROR,
-        problems.DRIVER_ERROR,
-        problems.NO_BUFFERS,
-    )
-) | frozenset(
-    problem.kind
-    for problem in (
-        problems.BUSY,
-        problems.NO_PERMISSION,
-        problems.NO_BANDWIDTH,
-        problems.UNSUPPORTED_FORMAT,
+    (
+        ProblemKind.LOST,
+        ProblemKind.VANISHED,
+        ProblemKind.NOT_FOUND,
+        ProblemKind.IO_ERROR,
+        ProblemKind.DRIVER_ERROR,
+        ProblemKind.NO_BUFFERS,
+        ProblemKind.BUSY,
+        ProblemKind.NO_PERMISSION,
+        ProblemKind.NO_BANDWIDTH,
+        ProblemKind.UNSUPPORTED_FORMAT,
     )
 )
-
 
 FindHolders = Callable[[Path], Holders]
 Names = Callable[[], Sequence[str]]
@@ -73,9 +68,9 @@ async def diagnose(
     if node is None or problem.kind not in _ABOUT_NODES:
         return problem
     said = DiagnosisFacts()
-    if problem.kind == problems.NO_BANDWIDTH.kind:
+    if problem.kind == ProblemKind.NO_BANDWIDTH:
         said = DiagnosisFacts(neighbours=tuple(neighbours()))
-    elif problem.kind == problems.UNSUPPORTED_FORMAT.kind:
+    elif problem.kind == ProblemKind.UNSUPPORTED_FORMAT:
         said = DiagnosisFacts(offered=tuple(offered()))
     look = partial(_look, problem.kind, node, find_holders)
     with trio.move_on_after(patience_seconds):
@@ -90,20 +85,17 @@ async def diagnose(
 def explain(problem: Problem, facts: DiagnosisFacts, node: Path) -> Problem:
     """Compose what is known of `problem` into its message and suggestion. Pure."""
     if facts.present is False:
-        return (
-            problem
-            if problem.kind in (problems.VANISHED.kind, problems.NOT_FOUND.kind)
-            else problems.LOST
-        )
+        told = problem.kind in (ProblemKind.VANISHED, ProblemKind.NOT_FOUND)
+        return problem if told else LOST
     match problem.kind:
-        case problems.BUSY.kind if facts.holders is not None:
+        case ProblemKind.BUSY if facts.holders is not None:
             return _held(problem, facts.holders, node)
-        case problems.NO_PERMISSION.kind if facts.access is not None:
+        case ProblemKind.NO_PERMISSION if facts.access is not None:
             return attrs.evolve(problem, suggestion=remedy(str(node), facts.access))
-        case problems.NO_BANDWIDTH.kind if facts.neighbours:
+        case ProblemKind.NO_BANDWIDTH if facts.neighbours:
             message = f"{problem.message} beside {_listed(facts.neighbours)}"
             return attrs.evolve(problem, message=message)
-        case problems.UNSUPPORTED_FORMAT.kind if facts.offered:
+        case ProblemKind.UNSUPPORTED_FORMAT if facts.offered:
             return attrs.evolve(problem, possible=facts.offered)
     return problem
 
@@ -121,7 +113,7 @@ def _held(problem: Problem, found: Holders, node: Path) -> Problem:
         return attrs.evolve(
             problem,
             message="Another program used the camera a moment ago",
-            suggestion="It is tried again by itself.",
+            suggestion="camd tries again.",
         )
     return attrs.evolve(
         problem,
@@ -146,9 +138,9 @@ def _listed(names: Sequence[str]) -> str:
 def _look(cause: str, node: Path, find_holders: FindHolders | None) -> DiagnosisFacts:
     """Find out what matters for `cause`. Blocks, in a driver that hangs for ever."""
     facts = DiagnosisFacts(present=node.exists())
-    if cause == problems.BUSY.kind and find_holders is not None:
+    if cause == ProblemKind.BUSY and find_holders is not None:
         with suppress(OSError):
             facts = attrs.evolve(facts, holders=find_holders(node))
-    elif cause == problems.NO_PERMISSION.kind and facts.present:
+    elif cause == ProblemKind.NO_PERMISSION and facts.present:
         facts = attrs.evolve(facts, access=read_access(node))
     return facts

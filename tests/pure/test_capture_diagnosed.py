@@ -44,7 +44,7 @@ class Somebody:
         (
             Found((), complete=True),
             "Another program used the camera a moment ago",
-            "It is tried again by itself.",
+            "camd tries again.",
         ),
         (
             Found((), complete=False),
