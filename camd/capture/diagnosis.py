@@ -1,4 +1,4 @@
-"""Add to a problem what FFmpeg cannot know: who holds the node, who may open it, who shares a bus."""
+"""Add to a problem what FFmpeg cannot know: who holds or may open the node, who shares its bus."""
 
 from __future__ import annotations
 
