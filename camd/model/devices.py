@@ -108,7 +108,7 @@ class Device:
 
 
 class MatchedBy(enum.Enum):
-    """By what a camera was recognised, the surest first."""
+    """The rule that matched a camera to its device, the most reliable first."""
 
     SERIAL = "serial"
     PORT = "port"

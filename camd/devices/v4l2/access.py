@@ -12,6 +12,22 @@ _GONE = frozenset({errno.ENODEV, errno.ENOENT, errno.ENXIO})
 _DENIED = frozenset({errno.EACCES, errno.EPERM})
 _FOREIGN = frozenset({errno.ENOTTY, errno.ENOTDIR, errno.EISDIR})  # no V4L2 node at all
 
+_NOT_FOUND = Problem(
+    "not_found", "The camera is not there", "Plug the camera in.", Cause.CAMERA_LOST
+)
+_NO_PERMISSION = Problem(
+    "no_permission",
+    "The service may not open the camera",
+    "`camd check` says what gives access to it.",
+    Cause.NO_PERMISSION,
+)
+_BUSY = Problem(
+    "busy",
+    "Another program uses the camera",
+    "End the program that has the camera open.",
+    Cause.CAMERA_BUSY,
+)
+
 
 @attrs.frozen
 class NodeAccess:
@@ -42,32 +58,14 @@ def is_denied(error: OSError) -> bool:
 def describe(error: OSError) -> Problem:
     """Describe an error of opening, querying or setting a camera."""
     if is_gone(error):
-        return Problem(
-            "not_found",
-            "The camera is not there",
-            "Plug the camera in.",
-            Cause.CAMERA_LOST,
-        )
+        return _NOT_FOUND
     if is_denied(error):
-        return Problem(
-            "no_permission",
-            "The service may not open the camera",
-            "`camd check` says what gives access to it.",
-            Cause.NO_PERMISSION,
-        )
+        return _NO_PERMISSION
     if error.errno == errno.EBUSY:
-        return Problem(
-            "busy",
-            "Another program uses the camera",
-            "End the program that has the camera open.",
-            Cause.CAMERA_BUSY,
-        )
-    return Problem(
-        "io_error",
-        f"The camera reported an error: {error.strerror or error}",
-        "Check the camera's cable and power, and try another port.",
-        Cause.CAMERA_ERROR,
-    )
+        return _BUSY
+    message = f"The camera reported an error: {error.strerror or error}"
+    remedy = "Check the camera's cable and power, and try another port."
+    return Problem("io_error", message, remedy, Cause.CAMERA_ERROR)
 
 
 def hung() -> Problem:
