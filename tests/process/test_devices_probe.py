@@ -13,7 +13,7 @@ import trio
 from support.fake_usb_tree import FakeMachine
 
 from camd.config.schema import DiscoveryConfig
-from camd.devices.changes import open_udev_events
+from camd.devices.hotplug import open_udev_events
 from camd.devices.monitor import DeviceMonitor, open_monitor
 from camd.devices.probe import Query, query_node, read_access
 from camd.model import Capabilities, Device
