@@ -13,7 +13,7 @@ from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras
 from camd.capture.controls import CameraControls
 from camd.errors import SOURCE_UNAVAILABLE, Refusal
-from camd.model import Control, ControlKind
+from camd.model import Control, ControlKind, ProblemKind
 from camd.rpc.registry import Caller, Method
 from camd.rpc.roles import Role
 
@@ -84,7 +84,7 @@ def _node_of(camera: Camera) -> Path:
             "The camera has no controls: it is not plugged in, or no camera of this machine",
             suggestion="Plug it in; streams, files and synthetic pictures have no controls.",
             camera_id=camera.camera_id,
-            cause="no_device",
+            cause=ProblemKind.NO_DEVICE,
         )
     return camera.node
 

@@ -15,8 +15,9 @@ from camd.camera.cameras import Cameras
 from camd.devices.holders import Holder
 from camd.devices.listing import ListedDevice, describe_devices
 from camd.errors import UNSUPPORTED, Refusal
-from camd.model import CameraId, Device, DeviceBinding, Problem
+from camd.model import CameraId, Device, DeviceBinding
 from camd.model.ids import ID_PATTERN
+from camd.model.problems import ABSENT
 from camd.rpc.registry import EVERYTHING, Caller, Method, NoParams
 from camd.rpc.roles import Role
 
@@ -160,4 +161,4 @@ def _absent(binding: DeviceBinding) -> result_fields.View:
         "camera_id": binding.camera_id,
         "identity": binding.identity or None,
     }
-    return view | result_fields.problem(binding.problem or Problem("absent", "", ""))
+    return view | result_fields.problem(binding.problem or ABSENT)

@@ -80,7 +80,7 @@ def camera(status: CameraStatus) -> View:
 
 def problem(found: Problem) -> View:
     """Why something does not work, and what to do."""
-    return {"cause": found.cause, "message": found.message, "suggestion": found.suggestion}
+    return {"cause": found.kind, "message": found.message, "suggestion": found.suggestion}
 
 
 def _connection(status: CameraStatus) -> str:

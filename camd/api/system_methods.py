@@ -14,7 +14,7 @@ from camd.camera.cameras import Cameras
 from camd.clock import monotonic
 from camd.config.changes import ConfigChanges
 from camd.ffmpeg.binary import FfmpegMissingError, encoders
-from camd.model import CameraState, StorageLevel, StorageStatus, V4l2Source
+from camd.model import CameraState, ProblemKind, StorageLevel, StorageStatus, V4l2Source
 from camd.rpc.registry import EVERYTHING, Caller, Method, NoParams
 from camd.rpc.roles import Role
 from camd.storage.check.scrub import Scrub
@@ -159,7 +159,10 @@ def _in_problem(camera: Camera) -> bool:
     if status.session is not None and not status.session.healthy:
         return True
     if status.state is CameraState.ABSENT and camera.config.source == V4l2Source():
-        return status.problem is not None and status.problem.cause not in ("absent", "unplugged")
+        return status.problem is not None and status.problem.kind not in (
+            ProblemKind.ABSENT,
+            ProblemKind.UNPLUGGED,
+        )
     return status.state in (CameraState.RESTING, CameraState.ABSENT, CameraState.FAULTED)
 
 

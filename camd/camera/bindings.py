@@ -17,7 +17,7 @@ from camd.devices.binding_store import BindingStore
 from camd.devices.matching.identity import KnownCamera
 from camd.devices.matching.match import AdoptionError, Assignment, adopt, assign, forget
 from camd.errors import ALREADY_RECORDING, INVALID_PARAMS, SOURCE_UNAVAILABLE, Refusal
-from camd.model import CameraId, Device, DeviceBinding, V4l2Source
+from camd.model import CameraId, Device, DeviceBinding, ProblemKind, V4l2Source
 
 if TYPE_CHECKING:
     from camd.camera.cameras import Cameras
@@ -146,7 +146,7 @@ class DeviceBinder:
             "There is no camera at that node",
             suggestion="Look at `camd devices`.",
             camera_id=camera_id,
-            cause="not_found",
+            cause=ProblemKind.NOT_FOUND,
         )
 
     async def _bind_cameras(self, *, changed: bool = False) -> None:

@@ -34,10 +34,10 @@ from camd.model import (
     CameraId,
     CameraState,
     CameraStatus,
-    Cause,
     DeviceBinding,
     Event,
     Problem,
+    ProblemKind,
     RecordingChanged,
     RecordingEventKind,
     RecordingRequest,
@@ -45,7 +45,8 @@ from camd.model import (
     Session,
     V4l2Source,
 )
-from camd.recording.control import INTERNAL_ERROR, DrainTimedOut, SessionControl, StartTimedOut
+from camd.model.problems import CAMERA_RESTARTS, UNPLUGGED
+from camd.recording.control import DrainTimedOut, SessionControl, StartTimedOut
 from camd.recording.factory import SessionFactory
 from camd.recording.session import (
     SHUTDOWN,
@@ -64,17 +65,6 @@ from camd.storage.storage import Storage
 log = structlog.get_logger("camd.camera")
 
 CLOSE_PATIENCE_SECONDS = 15.0
-CRASHED = Problem(
-    INTERNAL_ERROR,
-    "The camera's own task failed and is being restarted",
-    "Look for the traceback in the service's log.",
-)
-UNPLUGGED = Problem(
-    "unplugged",
-    "The camera is not plugged in",
-    "Plug it in; it is used as soon as it is there.",
-    Cause.CAMERA_LOST,
-)
 
 
 @attrs.frozen
@@ -227,7 +217,7 @@ class Camera:
             name=self.name,
             identity=(self.binding.identity if self.binding else "") or self.config.id,
             state=CameraState.FAULTED if self._faulted else machine.state,
-            problem=CRASHED if self._faulted else machine.problem or self._obstacle,
+            problem=CAMERA_RESTARTS if self._faulted else machine.problem or self._obstacle,
             video=feed.video,
             wanted=self.capture.wanted,
             session=active.snapshot() if active else None,
@@ -299,10 +289,10 @@ class Camera:
                 raise Refusal(SHUTTING_DOWN, camera_id=self.camera_id) from None
             raise Refusal(
                 RECORDING_FAILED,
-                CRASHED.message,
-                suggestion="Try again in a moment; the traceback is in the service's log.",
+                CAMERA_RESTARTS.message,
+                suggestion=CAMERA_RESTARTS.suggestion,
                 camera_id=self.camera_id,
-                cause="restarting",
+                cause=ProblemKind.RESTARTING,
             ) from None
 
     async def _post(self, message: CameraMessage) -> Any:

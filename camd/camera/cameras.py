@@ -13,7 +13,7 @@ import structlog
 import trio
 
 from camd.camera.bindings import DeviceBinder
-from camd.camera.camera import UNPLUGGED, Camera
+from camd.camera.camera import Camera
 from camd.camera.conversions import PendingConversions
 from camd.camera.resume import SessionResumption
 from camd.capture.controls import CameraControls, ControlStore, load_controls
@@ -24,6 +24,7 @@ from camd.config.schema import CameraConfig, Config, RecordingConfig
 from camd.devices.binding_store import KNOWN_FILE, BindingStore
 from camd.devices.holders import find_holders
 from camd.devices.monitor import DeviceMonitor
+from camd.devices.query import find_converters
 from camd.errors import CAMERA_UNKNOWN, Refusal
 from camd.ffmpeg.binary import FFmpegBinary, find_ffmpeg, is_still_the_one, look_at_program
 from camd.ffmpeg.encoder_trial import EncoderTrials
@@ -35,6 +36,7 @@ from camd.model import (
     Event,
     V4l2Source,
 )
+from camd.model.problems import UNPLUGGED
 from camd.runtime.broadcast import Fanout
 from camd.runtime.files import PathLookup
 from camd.runtime.pipe_poller import PipePoller
@@ -66,7 +68,8 @@ class Cameras:
     )  # None: nobody looks what is there
     encoders: EncoderTrials = attrs.field(
         default=attrs.Factory(
-            lambda cameras: EncoderTrials(cameras._config.ffmpeg.encoder), takes_self=True
+            lambda cameras: EncoderTrials(find_converters, cameras._config.ffmpeg.encoder),
+            takes_self=True,
         ),
         init=False,
     )
@@ -167,7 +170,7 @@ class Cameras:
             if self._program is None or not await self._is_there(self._program):
                 self._program = await self._recall_program()
             if self._program is None:
-                self._program = await find_ffmpeg(self._config.ffmpeg)
+                self._program = await find_ffmpeg(self._config.ffmpeg.path)
                 look = partial(look_at_program, self._program)
                 self._memory.learn_program(await self._looks.ask(look, otherwise=None))
                 log.info(
@@ -186,7 +189,7 @@ class Cameras:
         seen, self._memory.program = self._memory.program, None
         if seen is None:
             return None
-        look = partial(is_still_the_one, seen, self._config.ffmpeg)
+        look = partial(is_still_the_one, seen, self._config.ffmpeg.path)
         same = await self._looks.ask(look, otherwise=False)
         self._memory.program = seen if same else None
         return seen.program if same else None

@@ -30,7 +30,8 @@ from camd.devices.v4l2.control_values import (
     possible,
 )
 from camd.errors import INTERNAL_ERROR, SOURCE_UNAVAILABLE, UNSUPPORTED, Refusal
-from camd.model import CameraId, Control, ControlKind, Problem
+from camd.model import CameraId, Control, ControlKind, Problem, ProblemKind
+from camd.model.problems import HUNG
 from camd.rpc.params import ParamError, refuse
 from camd.runtime.files import replace_file, set_aside
 
@@ -296,7 +297,7 @@ class CameraControls:
     async def _call(self, work: Callable[[], T]) -> T:
         """Run `work` in the camera's thread. Raises Refusal, at the latest after the timeout."""
         if self._abandoned is not None and self._abandoned.running:
-            raise self._unavailable(access.hung())
+            raise self._unavailable(HUNG)
         call = _Call()
         try:
             with trio.move_on_after(self._timeout_seconds):
@@ -309,14 +310,14 @@ class CameraControls:
             if call.running:
                 self._abandoned = call
         log.warning("driver_does_not_answer", camera=self.camera_id)
-        raise self._unavailable(access.hung())
+        raise self._unavailable(HUNG)
 
     def _unavailable(self, problem: Problem) -> Refusal:
         return Refusal(
             SOURCE_UNAVAILABLE,
             problem.message,
             suggestion=problem.suggestion,
-            cause=problem.cause,
+            cause=problem.kind,
             camera_id=self.camera_id,
         )
 
@@ -341,7 +342,7 @@ def _declined(control: Control, error: OSError) -> Refusal | None:
                 UNSUPPORTED,
                 f"{name} has no effect at present, because of another control",
                 suggestion="Switch the automatic mode off that it belongs to.",
-                cause="inactive",
+                cause=ProblemKind.INACTIVE,
                 control=name,
             )
         case errno.EBUSY:
@@ -349,7 +350,7 @@ def _declined(control: Control, error: OSError) -> Refusal | None:
                 SOURCE_UNAVAILABLE,
                 f"{name} is locked at present",
                 suggestion="Try again when the camera is not in use.",
-                cause="busy",
+                cause=ProblemKind.BUSY,
                 control=name,
             )
         case errno.EINVAL | errno.ERANGE:

@@ -25,13 +25,14 @@ from camd.cli.terminal import console, print_json
 from camd.config.schema import CameraConfig, Config
 from camd.config.values import TcpAddress, parse_listen
 from camd.devices.listing import DeviceListing, ListedDevice, scan_devices
+from camd.devices.query import find_converters
 from camd.devices.v4l2.formats import UnsupportedFormat
 from camd.errors import STORAGE_NO_INODES
 from camd.ffmpeg.binary import FfmpegMissingError, find_ffmpeg
 from camd.ffmpeg.encoder_trial import EncoderTrials
-from camd.ffmpeg.text.error_patterns import ABSENT
 from camd.logs import set_up_logging
-from camd.model import DeviceBinding, FileSource, Problem, RtspSource, V4l2Source
+from camd.model import DeviceBinding, FileSource, Problem, ProblemKind, RtspSource, V4l2Source
+from camd.model.problems import NOT_FOUND
 from camd.runtime.files import PathLookup
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.index.recording_index import misplaced_folders
@@ -62,7 +63,10 @@ class CheckFinding:
 
 # --- What `camd check` says of this machine's cameras, from what `camd devices` shows.
 
-_MISTAKES = ("no_permission", "taken", "ambiguous", "swapped")  # time does not mend these
+_MISTAKES = (  # time does not mend these
+    *(ProblemKind.NO_PERMISSION, ProblemKind.TAKEN),
+    *(ProblemKind.AMBIGUOUS, ProblemKind.SWAPPED),
+)
 
 
 def judge_devices(found: DeviceListing, config: Config) -> Iterator[CheckFinding]:
@@ -84,7 +88,7 @@ def _judge(
     subject, device = f"camera {binding.camera_id}", binding.device
     problem = binding.problem if device is None else device.problem
     if problem is not None:
-        grade = Grade.PROBLEM if problem.cause in _MISTAKES else Grade.WARNING
+        grade = Grade.PROBLEM if problem.kind in _MISTAKES else Grade.WARNING
         return CheckFinding(subject, grade, problem.message, problem.suggestion)
     if device is None:
         return CheckFinding(subject, Grade.WARNING, binding.reason, "Plug the camera in.")
@@ -262,17 +266,17 @@ def grade_space(config: Config, volume: os.statvfs_result) -> CheckFinding:
 async def inspect_ffmpeg(config: Config) -> list[CheckFinding]:
     """Say which FFmpeg captures, and whether it can encode."""
     try:
-        program = await find_ffmpeg(config.ffmpeg)
+        program = await find_ffmpeg(config.ffmpeg.path)
     except FfmpegMissingError as error:
-        text, _, advice = str(error).partition("; ")
-        return [CheckFinding("ffmpeg", Grade.PROBLEM, text, advice[:1].upper() + advice[1:])]
+        problem = error.problem
+        return [CheckFinding("ffmpeg", Grade.PROBLEM, problem.message, problem.suggestion)]
     major, minor = program.version
     origin = " (bundled)" if program.bundled else ""
     findings = [
         CheckFinding("ffmpeg", Grade.OK, f"{program.path}, version {major}.{minor}{origin}")
     ]
     codecs = {"h264", *(c.codec for c in config.cameras if c.codec in ("h264", "h265"))}
-    tried = EncoderTrials(config.ffmpeg.encoder)
+    tried = EncoderTrials(find_converters, config.ffmpeg.encoder)
     for codec in sorted(codecs):
         choice = await tried.find(program, codec)
         if choice.encoder is not None:
@@ -304,7 +308,7 @@ async def _look_at_file(subject: str, path: Path) -> CheckFinding:
     found = await look_at_file(path, PathLookup())
     if not isinstance(found, Problem):
         return CheckFinding(subject, Grade.OK, str(path))
-    if found.cause == ABSENT.cause:
+    if found == NOT_FOUND:
         return CheckFinding(
             subject, Grade.PROBLEM, f"there is no file {path}", "Correct its source."
         )

@@ -30,7 +30,6 @@ from camd.cli.record import complain, print_receipt, progress_line
 from camd.cli.service_access import run_to_end
 from camd.cli.terminal import console
 from camd.client import CannotConnectError, Client, open_client
-from camd.config.schema import FfmpegConfig
 from camd.ffmpeg.binary import FfmpegMissingError, find_ffmpeg
 
 # --- Where the demonstration plays: a folder, a port, and a real service as a child process.
@@ -221,7 +220,7 @@ def demo(folder: Path | None, once: bool) -> None:
 async def perform(stage: DemoService, *, once: bool) -> None:
     """Play everything, from the start of the service to its end."""
     try:
-        program = await find_ffmpeg(FfmpegConfig())
+        program = await find_ffmpeg()
     except FfmpegMissingError as error:
         raise CommandFailed(str(error)) from None
     version = ".".join(map(str, program.version))

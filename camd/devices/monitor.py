@@ -192,6 +192,6 @@ def _log_changes(before: tuple[Device, ...], after: tuple[Device, ...]) -> None:
             log.info("device_plugged", device=str(device.node), name=device.name, serial=serial)
         if device.problem is not None and (known is None or known.problem != device.problem):
             log.warning(
-                "device_has_problem", device=str(device.node), cause=device.problem.cause,
+                "device_has_problem", device=str(device.node), cause=device.problem.kind,
                 message=device.problem.message, suggestion=device.problem.suggestion,
             )  # fmt: skip

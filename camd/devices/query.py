@@ -13,13 +13,14 @@ import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 import attrs
 
+from camd.devices.sysfs import follow
 from camd.devices.v4l2 import videodev2
 from camd.devices.v4l2.control_values import variable_name
 from camd.model import (
@@ -128,6 +129,18 @@ def is_converter(path: Path, kernel: V4l2Calls = KERNEL) -> bool:
             node.call(videodev2.QUERYCAP, bytearray(videodev2.CAPABILITY.size))
         )
     return facts.is_converter
+
+
+def find_converters(dev: Path) -> Iterator[Path]:
+    """Yield the V4L2 nodes of codecs and scalers in `dev`. Blocks.
+
+    USB devices are never opened: they are cameras, and may hang.
+    """
+    for path in sorted(dev.glob("video*")):
+        if "/usb" not in follow(Path("/sys/class/video4linux", path.name)):
+            with suppress(OSError):
+                if is_converter(path):
+                    yield path
 
 
 def read_capabilities(path: Path, kernel: V4l2Calls = KERNEL) -> Capabilities | None:

@@ -1,8 +1,12 @@
-"""The nouns of camd as frozen values: what crosses a border between modules."""
+"""Pure: the values that packages exchange, as frozen classes.
+
+Cameras and their devices, sources, recordings, storage, events and problems. Other packages import
+them from here; the texts of problems are in `camd.model.problems`.
+"""
 
 from __future__ import annotations
 
-from camd.model.camera_status import CameraState, CameraStatus, Problem, VideoFormat
+from camd.model.camera_status import CameraState, CameraStatus, VideoFormat
 from camd.model.devices import (
     Capabilities,
     Control,
@@ -27,6 +31,7 @@ from camd.model.events import (
     StorageChanged,
 )
 from camd.model.ids import CameraId, SessionId
+from camd.model.problems import Problem, ProblemKind
 from camd.model.recordings import (
     Cause,
     Gap,
@@ -70,6 +75,7 @@ __all__ = [
     "MatchedBy",
     "PixelFormat",
     "Problem",
+    "ProblemKind",
     "Rates",
     "RecordingChanged",
     "RecordingEventKind",

@@ -27,7 +27,6 @@ from camd.errors import (
     UNSUPPORTED,
     Refusal,
 )
-from camd.ffmpeg.text.error_patterns import NO_PICTURE_YET, STALLED, WAITING_FOR_KEY_FRAME
 from camd.model import (
     CameraState,
     Problem,
@@ -36,6 +35,7 @@ from camd.model import (
     Session,
     SessionState,
 )
+from camd.model.problems import NO_PICTURE_YET, STALLED, WAITING_FOR_KEY_FRAME
 from camd.recording.factory import SessionFactory
 from camd.recording.rules.book import BootMoment, SessionBook
 from camd.recording.rules.ledger import ResumePoint
@@ -329,6 +329,6 @@ def _refusal(problem: Problem, camera_id: str) -> Refusal:
         problem.message,
         suggestion=problem.suggestion,
         camera_id=camera_id,
-        cause=problem.cause,
+        cause=problem.kind,
         **facts,
     )

@@ -178,7 +178,7 @@ class SegmentWriter:
             first, *rest = file.fragments_behind(mark)
             before = file.index_before(mark) if mark else None
             start = self.start + timedelta(seconds=before.duration_seconds if before else 0.0)
-            identity = file.index.identity.identity
+            identity = file.index.metadata.identity
             moved = _create(storage, book, Beginning(identity, init, first, start, number))
             try:
                 moved.file.append(rest)

@@ -109,7 +109,7 @@ async def test_a_stranger_in_its_place_does_not_record_as_the_old_one(clock: Moc
         stranger = attrs.evolve(usb_camera(0, port="1", serial="X9"), plug_id=5)
         house.monitor.plug(stranger)
         await camera.published.wait_until(
-            lambda s: s.problem is not None and s.problem.cause == "swapped"
+            lambda s: s.problem is not None and s.problem.kind == "swapped"
         )
         assert (await house.until("camera1", CameraState.IDLE)).device == "/dev/video0"
         await trio.sleep(100)
@@ -349,7 +349,7 @@ async def test_a_camera_that_waits_says_what_would_keep_it_from_recording(clock:
         for camera_id, cause in (("camera0", "no_permission"), ("gate", "unsupported_format")):
             camera = await house.until(camera_id, CameraState.IDLE)
             assert camera.status.problem is not None
-            assert camera.status.problem.cause == cause
+            assert camera.status.problem.kind == cause
             assert result_fields.camera(camera.status)["status"] == "ERROR"
         with pytest.raises(Refusal) as caught:
             await (await house.camera("gate")).start_recording(ANN)

@@ -92,7 +92,7 @@ async def test_a_camera_that_hangs_is_started_again(clock: MockClock) -> None:
         await stage.until(CameraState.RESTING)
         assert trio.current_time() == 5.0
         assert stage.camera.status.problem is not None
-        assert stage.camera.status.problem.cause == "stalled"
+        assert stage.camera.status.problem.kind == "stalled"
         await stage.until(CameraState.STREAMING)
         await trio.sleep_until(8.2)
         session = await stage.camera.stop_recording()
@@ -494,7 +494,7 @@ async def test_a_bug_ends_the_session_and_the_camera_starts_anew(
         assert trio.current_time() == 3.5
         problem = stage.camera.status.problem
         assert problem is not None
-        assert (problem.cause, stage.camera.status.restarts) == ("internal_error", 1)
+        assert (problem.kind, stage.camera.status.restarts) == ("internal_error", 1)
         assert stage.camera.status.session is None
         assert (stage.studio.alive, stage.disk.open_files) == (0, 0)
         (segment,) = stage.storage.segments.values()

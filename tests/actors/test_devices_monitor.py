@@ -71,7 +71,7 @@ async def history(monitor: DeviceMonitor, seconds: float) -> list[tuple[float, l
     with trio.move_on_after(seconds):
         while True:
             before = await monitor.present.wait_until(differs)
-            names = [d.node.name + (f"!{d.problem.cause}" if d.problem else "") for d in before]
+            names = [d.node.name + (f"!{d.problem.kind}" if d.problem else "") for d in before]
             seen.append((round(trio.current_time() - begun, 2), names))
     return seen
 

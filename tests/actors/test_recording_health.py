@@ -21,8 +21,8 @@ from support.camera_stage import (
 )
 from trio.testing import MockClock
 
-from camd.ffmpeg.text.error_patterns import HUNG, STALLED
 from camd.model import CameraChanged, CameraState, Cause, SessionState
+from camd.model.problems import HUNG, STALLED
 from camd.recording.rules.durability import AWAITS_CAMERA, AWAITS_DISK
 
 

@@ -73,9 +73,9 @@ def remains(data: bytes) -> Remains:
         at = sealed_moov_offset(data)
         if at is not None:
             summary = summarise(data[:HEAD_SIZE], data[at:])
-            assert summary.identity is not None
+            assert summary.metadata is not None
             length = timedelta(seconds=summary.duration_seconds)
-            return Remains(Left.SEALED, summary.frames, summary.identity.start + length)
+            return Remains(Left.SEALED, summary.frames, summary.metadata.start + length)
         found = read_interrupted(lambda offset, size: data[offset : offset + size], len(data))
     except MediaError:
         return Remains(Left.EMPTY)

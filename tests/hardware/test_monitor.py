@@ -152,7 +152,7 @@ async def test_a_node_that_hangs_delays_nobody() -> None:
             await monitor.settled.wait()
             if not nodes:
                 pytest.skip("no video node of this machine captures")
-            (hung,) = [d for d in monitor.present.value if d.problem and d.problem.cause == "hung"]
+            (hung,) = [d for d in monitor.present.value if d.problem and d.problem.kind == "hung"]
             assert hung.node == nodes[0]
             stuck.set()
             await monitor.present.wait_until(

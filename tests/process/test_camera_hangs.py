@@ -95,4 +95,4 @@ async def _record_through(camera: Camera) -> tuple[Session, str, Session]:
     status = await camera.published.wait_until(lambda s: s.state is CameraState.RESTING)
     assert status.problem is not None
     await camera.published.wait_until(lambda s: s.session and len(s.session.segments) > 1)
-    return begun, status.problem.cause, await camera.stop_recording()
+    return begun, status.problem.kind, await camera.stop_recording()

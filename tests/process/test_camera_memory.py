@@ -17,8 +17,8 @@ from camd.config.schema import CameraConfig, Config
 from camd.ffmpeg.binary import FFmpegBinary
 from camd.ffmpeg.encoder_trial import EncoderChoice
 from camd.ffmpeg.text.encoder_table import SOFTWARE
-from camd.ffmpeg.text.error_patterns import BAD_STREAM, STALLED
 from camd.model import CameraId, FileSource, Problem, RtspSource, Source
+from camd.model.problems import BAD_STREAM, STALLED
 from camd.runtime.query_process import ProgramOutput
 
 SOURCE = RtspSource("rtsp://127.0.0.1:9/film")

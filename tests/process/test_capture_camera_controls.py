@@ -261,7 +261,7 @@ async def test_applying_to_an_unplugged_camera_gives_a_sentence() -> None:
     """It raises nothing: a recording may have to start."""
     with trio.fail_after(20):
         sentences = await make_controls(FakeDriver(gone=errno.ENOENT), FIXED).apply(NODE)
-    assert sentences == ("The camera is not there; its controls are not set",)
+    assert sentences == ("The camera's source is not there; its controls are not set",)
 
 
 # --- drivers that hang ------------------------------------------------------------------------

@@ -31,6 +31,7 @@ from camd.model import (
     Problem,
     Rates,
     RtspSource,
+    TestSource,
     V4l2Source,
     VideoFormat,
 )
@@ -139,7 +140,7 @@ async def test_a_seat_without_a_device_answers_with_its_problem() -> None:
     capture = capturing(DeviceBinding(CAMERA, None, problem=GONE))
     assert await problemd(capture) is GONE
     assert await capture.is_absent()
-    assert (await problemd(capturing(DeviceBinding(CAMERA, None)))).cause == "not_found"
+    assert (await problemd(capturing(DeviceBinding(CAMERA, None)))).kind == "not_found"
     unnamed = capturing(None)
     assert await unnamed.is_absent()
     assert (await problemd(unnamed)).ledger_cause is Cause.CAMERA_LOST
@@ -158,7 +159,7 @@ async def test_a_wish_that_is_not_offered_is_a_problem_with_what_is_possible() -
     """Clients and the ledger get the cause, people a sentence."""
     capture = capturing(bound(), width=800, height=600)
     problem = await problemd(capture)
-    assert (problem.cause, problem.ledger_cause) == (
+    assert (problem.kind, problem.ledger_cause) == (
         "unsupported_format",
         Cause.UNSUPPORTED_FORMAT,
     )
@@ -171,7 +172,7 @@ async def test_a_wish_that_is_not_offered_is_a_problem_with_what_is_possible() -
 async def test_where_no_encoder_works_that_is_said() -> None:
     """With what was tried."""
     problem = await problemd(capturing(bound(), Known(encoder=False)))
-    assert problem.cause == "no_encoder"
+    assert problem.kind == "no_encoder"
     assert "libx264: slow" in problem.suggestion
 
 
@@ -237,9 +238,9 @@ def test_sound_is_waited_for_as_the_time_for_a_start_says(
     entry = CameraConfig(CAMERA, RtspSource("rtsp://h/"))
     config = Config(ffmpeg=FfmpegConfig(start_timeout=timedelta(seconds=start)))
     capture = CapturePlanner(entry, config, find_program)
-    assert capture._sound_seconds(CaptureOptions("ffmpeg", copy=True)) == copied
-    assert capture._sound_seconds(CaptureOptions("ffmpeg")) == encoded
-    assert capture._sound_seconds(CaptureOptions("ffmpeg", with_sound=False)) is None
+    assert capture._sound_seconds(CaptureOptions("ffmpeg", TestSource(), copy=True)) == copied
+    assert capture._sound_seconds(CaptureOptions("ffmpeg", TestSource())) == encoded
+    assert capture._sound_seconds(CaptureOptions("ffmpeg", TestSource(), with_sound=False)) is None
 
 
 async def test_a_stream_that_was_measured_as_rare_is_looked_at_for_one_picture() -> None:
@@ -310,7 +311,7 @@ async def test_a_sound_device_that_fails_costs_one_try(program: FFmpegBinary) ->
             command
         )
         assert problem is not None
-        assert problem.cause == "audio_unavailable"
+        assert problem.kind == "audio_unavailable"
         capture.learn(problem)
         again = await capture.plan()
     assert isinstance(again, CapturePlan)

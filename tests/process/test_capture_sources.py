@@ -63,7 +63,7 @@ async def refused(folder: Path, url: str, program: str = BUNDLED, **entry: objec
                 await camera.start_recording(WISH)
             status = await camera.published.wait_until(lambda s: s.state is CameraState.IDLE)
             assert status.problem is not None  # it is kept while nobody needs the camera
-            assert status.problem.cause == caught.value.data["cause"]
+            assert status.problem.kind == caught.value.data["cause"]
     return caught.value
 
 

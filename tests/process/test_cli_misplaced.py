@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 
 from camd.capture.process import CaptureProcess, CaptureTimeouts
 from camd.cli import main
-from camd.ffmpeg.text.error_patterns import ABSENT
 from camd.model import Problem
+from camd.model.problems import NOT_FOUND
 from camd.storage.disk import PosixDisk
 from camd.storage.index.recording_index import FOLDER, RecordingIndex
 
@@ -86,7 +86,7 @@ async def test_a_directory_as_a_source_is_named_by_the_service() -> None:
     with trio.fail_after(20):
         problem = await run.live(["/bin/sh", "-c", f"echo '{words}' >&2; exit 1"])
     assert problem is not None
-    assert (problem.cause, problem.message) == (
-        ABSENT.cause,
+    assert (problem.kind, problem.message) == (
+        NOT_FOUND.kind,
         "The source is a directory, not a file",
     )

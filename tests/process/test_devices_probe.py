@@ -119,7 +119,7 @@ async def test_a_driver_that_hangs_delays_no_other_node(machine: FakeMachine) ->
                 await monitor.settled.wait()
                 hung = monitor.present.value[0]
                 assert hung.problem is not None
-                assert hung.problem.cause == "hung"
+                assert hung.problem.kind == "hung"
                 assert await monitor.query_again(hung.node) == hung
                 assert drivers.queried.count("video0") == 1
                 stuck.set()
@@ -164,7 +164,7 @@ async def test_a_refusal_is_a_problem_until_permissions_change(
             assert device.node.name == "video0"
             assert device.capabilities is None
             assert device.problem is not None
-            assert device.problem.cause == cause
+            assert device.problem.kind == cause
             drivers.errors.clear()
             drivers.metadata.add("video1")
             (machine.roots.dev / "video0").chmod(0o640)
@@ -194,7 +194,7 @@ async def test_query_again_queries_at_once(machine: FakeMachine) -> None:
             device = await monitor.query_again(link)
             assert device is not None
             assert device.problem is not None
-            assert device.problem.cause == "io_error"
+            assert device.problem.kind == "io_error"
             assert device == monitor.present.value[0]
             assert drivers.queried.count("video0") == 2
             machine.remove_node(0)
@@ -214,7 +214,7 @@ async def test_query_again_is_bounded(machine: FakeMachine) -> None:
                 device = await monitor.query_again(machine.roots.dev / "video0")
         assert device is not None
         assert device.problem is not None
-        assert device.problem.cause == "hung"
+        assert device.problem.kind == "hung"
         assert device.capabilities == CAPABLE
     finally:
         stuck.set()

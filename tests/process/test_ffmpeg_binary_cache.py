@@ -12,7 +12,7 @@ from support.camera_stage import memory_storage
 
 from camd.camera import cameras as module
 from camd.camera.cameras import Cameras
-from camd.config.schema import Config, FfmpegConfig
+from camd.config.schema import Config
 from camd.ffmpeg.binary import FFmpegBinary, KnownBinary
 from camd.model import Event
 from camd.runtime.broadcast import Fanout
@@ -39,7 +39,7 @@ async def test_a_disk_that_hangs_keeps_nobody_who_looks_for_ffmpeg(
         looking.set()
         disk.wait(60)
 
-    async def find(_: FfmpegConfig) -> FFmpegBinary:
+    async def find(_: Path | None) -> FFmpegBinary:
         await trio.lowlevel.checkpoint()
         return PROGRAM
 

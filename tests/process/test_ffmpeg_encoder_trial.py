@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from camd.config.schema import FfmpegConfig
+from camd.devices.query import find_converters
 from camd.ffmpeg import encoder_trial as module
 from camd.ffmpeg.binary import FFmpegBinary, FfmpegMissingError, find_ffmpeg
 from camd.ffmpeg.encoder_trial import EncoderChoice, EncoderTrials, TrialResult
@@ -45,15 +45,15 @@ async def test_this_machines_encoder_is_found_by_trial(
 ) -> None:
     """Without hardware the encoder in software passes, and each other one has its reason."""
     with trio.fail_after(60):
-        found = await find_ffmpeg(FfmpegConfig(path=Path(program)))
-        choice = await EncoderTrials(dev=tmp_path).find(found, codec)
+        found = await find_ffmpeg(Path(program))
+        choice = await EncoderTrials(find_converters, dev=tmp_path).find(found, codec)
     assert choice.encoder is not None
     assert choice.encoder.name == {"h264": "libx264", "h265": "libx265"}[codec]
-    names = [verdict.name for verdict in choice.verdicts]
+    names = [verdict.name for verdict in choice.trials]
     in_order = [each.name for each in TABLE if each.codec == codec]
     assert names == in_order[: len(names)]
-    assert all(v.why in ("no such hardware", "not in this FFmpeg") for v in choice.verdicts[:-1])
-    assert choice.verdicts[-1].seconds
+    assert all(v.why in ("no such hardware", "not in this FFmpeg") for v in choice.trials[:-1])
+    assert choice.trials[-1].seconds
 
 
 async def test_hardware_that_is_there_is_tried_and_may_fail(tmp_path: Path) -> None:
@@ -62,9 +62,9 @@ async def test_hardware_that_is_there_is_tried_and_may_fail(tmp_path: Path) -> N
     (tmp_path / "dri" / "renderD128").touch()
     (tmp_path / "video10").touch()
     with trio.fail_after(60):
-        found = await find_ffmpeg(FfmpegConfig(path=Path(ffmpeg.PROGRAMS[1].values[0])))
-        choice = await EncoderTrials(dev=tmp_path).find(found, "h264")
-    said = {verdict.name: verdict.why for verdict in choice.verdicts}
+        found = await find_ffmpeg(Path(ffmpeg.PROGRAMS[1].values[0]))
+        choice = await EncoderTrials(find_converters, dev=tmp_path).find(found, "h264")
+    said = {verdict.name: verdict.why for verdict in choice.trials}
     assert said["h264_v4l2m2m"] == "no such hardware"
     assert said["h264_vaapi"] not in ("", "no such hardware")
     assert "libx264 (h264_v4l2m2m: no such hardware; h264_vaapi: " in choice.summary
@@ -72,17 +72,17 @@ async def test_hardware_that_is_there_is_tried_and_may_fail(tmp_path: Path) -> N
 
 def test_an_encoder_that_is_taken_although_slow_is_named_once() -> None:
     """It is not among those that were not taken."""
-    verdicts = (TrialResult("h264_qsv", "no such hardware"), TrialResult("libx264", "slow", 3.0))
-    slow = EncoderChoice("h264", encoder_named("libx264"), verdicts)
+    trials = (TrialResult("h264_qsv", "no such hardware"), TrialResult("libx264", "slow", 3.0))
+    slow = EncoderChoice("h264", encoder_named("libx264"), trials)
     assert slow.summary == "libx264 (h264_qsv: no such hardware), slow"
     assert attrs.evolve(slow, encoder=None).summary.startswith("none works (h264_qsv: ")
-    assert attrs.evolve(slow, verdicts=()).summary == "libx264"
+    assert attrs.evolve(slow, trials=()).summary == "libx264"
 
 
 async def test_cameras_that_start_together_share_a_search(tmp_path: Path) -> None:
     """An encoder is tried once, however many ask."""
     program = acting(tmp_path, "libx264", "exit 3")
-    tried = EncoderTrials(dev=tmp_path)
+    tried = EncoderTrials(find_converters, dev=tmp_path)
     found: list[EncoderChoice] = []
 
     async def ask() -> None:
@@ -102,7 +102,7 @@ async def test_a_search_that_is_cancelled_is_taken_over(tmp_path: Path) -> None:
     """Who waits for it is not left waiting for ever."""
     gate = tmp_path / "gate"
     program = acting(tmp_path, "libx264", f"[ -e {gate} ] && exit 3; touch {gate}; sleep 60")
-    tried = EncoderTrials(dev=tmp_path)
+    tried = EncoderTrials(find_converters, dev=tmp_path)
     scope = trio.CancelScope()
 
     async def give_up() -> None:
@@ -122,14 +122,14 @@ async def test_a_search_that_is_cancelled_is_taken_over(tmp_path: Path) -> None:
             nursery.start_soon(wait)
             await trio.testing.wait_all_tasks_blocked()
             scope.cancel()
-    assert found[0].verdicts[-2].why == "exit status 3"
+    assert found[0].trials[-2].why == "exit status 3"
     assert starts(tmp_path) == 2
 
 
 async def test_where_none_works_they_are_tried_again(tmp_path: Path) -> None:
     """A machine that was too busy at its start must not go without an encoder for ever."""
     program = acting(tmp_path, "libx264", "exit 3")
-    tried = EncoderTrials(dev=tmp_path)
+    tried = EncoderTrials(find_converters, dev=tmp_path)
     with trio.fail_after(30):
         for _ in range(2):
             assert (await tried.find(program, "h264")).encoder is None
@@ -141,22 +141,22 @@ async def test_an_encoder_that_hangs_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A trial is bounded; one that delivered nothing is not taken."""
-    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(module, "TIMEOUT_SECONDS", 0.3)
     program = acting(tmp_path, "libx264", "exec sleep 60")
     with trio.fail_after(30):
-        choice = await EncoderTrials(dev=tmp_path).find(program, "h264")
+        choice = await EncoderTrials(find_converters, dev=tmp_path).find(program, "h264")
     assert choice.encoder is None
-    assert choice.verdicts[-2].why == "not done within 0.3 s"
+    assert choice.trials[-2].why == "not done within 0.3 s"
 
 
 async def test_where_all_are_slow_the_fastest_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A slow machine records what it can."""
-    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(module, "TIMEOUT_SECONDS", 0.5)
     program = acting(tmp_path, "libx264", "echo something; exec sleep 60")
     with trio.fail_after(30):
-        tried = EncoderTrials(dev=tmp_path)
+        tried = EncoderTrials(find_converters, dev=tmp_path)
         choice = await tried.find(program, "h264")
         assert await tried.find(program, "h264") is choice  # and not tried once more
     assert choice.encoder == encoder_named("libx264")
@@ -166,7 +166,7 @@ async def test_where_all_are_slow_the_fastest_is_taken(
 async def test_a_configured_encoder_is_not_tried(tmp_path: Path) -> None:
     """It counts for its own codec; the other one is searched for as ever."""
     program = acting(tmp_path, "libx265", "exit 3")
-    tried = EncoderTrials("h264_vaapi", tmp_path)
+    tried = EncoderTrials(find_converters, "h264_vaapi", tmp_path)
     (tmp_path / "dri").mkdir()
     (tmp_path / "dri" / "renderD129").touch()
     with trio.fail_after(30):
@@ -177,13 +177,13 @@ async def test_a_configured_encoder_is_not_tried(tmp_path: Path) -> None:
         "h264_vaapi",
         str(tmp_path / "dri" / "renderD129"),
     )
-    assert other.verdicts[-1].why == "exit status 3"
+    assert other.trials[-1].why == "exit status 3"
     assert starts(tmp_path) == 1
 
 
 async def test_a_program_that_went_away_is_said(tmp_path: Path) -> None:
     """The search ends with the error, and the next one begins anew."""
-    tried = EncoderTrials(dev=tmp_path)
+    tried = EncoderTrials(find_converters, dev=tmp_path)
     gone = FFmpegBinary(tmp_path / "gone", (5, 1))
     with trio.fail_after(30):
         for _ in range(2):
@@ -196,8 +196,8 @@ async def test_a_program_that_went_away_is_said(tmp_path: Path) -> None:
 async def test_inputs_are_asked_once(program: str) -> None:
     """Every FFmpeg on Linux captures from V4L2; what it says is kept."""
     with trio.fail_after(30):
-        found = await find_ffmpeg(FfmpegConfig(path=Path(program)))
-        tried = EncoderTrials()
+        found = await find_ffmpeg(Path(program))
+        tried = EncoderTrials(find_converters)
         inputs = await tried.inputs(found)
         assert await tried.inputs(found) is inputs
     assert {"v4l2", "lavfi"} <= inputs

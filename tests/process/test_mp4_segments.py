@@ -69,7 +69,7 @@ def test_sealed_segments_decode_without_a_word(program, recorded):
     """Decoding yields exactly the frames that the index counted, and no message."""
     name, _, made = recorded
     for index, growing, sealed in made:
-        lost = 2 if name == "h265-open" and index.identity.number else 0
+        lost = 2 if name == "h265-open" and index.metadata.number else 0
         assert frames(program, sealed) == index.frames - lost
         assert frames(program, growing) == index.frames - lost
         done = ffmpeg.run(program, "-i", str(sealed), "-f", "null", "-")
@@ -122,7 +122,7 @@ def test_a_sealed_segment_tells_what_it_is(recorded):
         data = sealed.read_bytes()
         offset = sealed_moov_offset(data[:48])
         summary = summarise(data[:65536], data[offset:])
-        assert summary.identity == index.identity
+        assert summary.metadata == index.metadata
         assert (summary.frames, summary.duration_seconds) == (index.frames, index.duration_seconds)
         assert (summary.codec, summary.width, summary.height) == (CODECS[name], 320, 180)
         assert sealed_moov_offset(growing.read_bytes()[:48]) is None

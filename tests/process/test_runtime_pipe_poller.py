@@ -15,8 +15,8 @@ import trio.lowlevel
 from support.camera_films import Film, frames_in
 
 from camd.capture.process import CaptureProcess, CaptureTimeouts
-from camd.ffmpeg.text.error_patterns import BAD_STREAM, STALLED
 from camd.model import Problem
+from camd.model.problems import BAD_STREAM, STALLED
 from camd.mp4.fragments import Fragment, Init
 from camd.runtime import pipe_poller as module
 from camd.runtime.pipe_poller import PipePoller, capacity, open_pipe_poller
@@ -335,7 +335,7 @@ async def test_garbage_in_a_round_ends_the_child(tmp_path: Path) -> None:
     steps = (*played(film, 0.4, 1), 0.4, b"\xff" * 100, 60.0)
     watching, problem = await followed(tmp_path, *steps)
     assert problem is not None
-    assert problem.cause == BAD_STREAM.cause
+    assert problem.kind == BAD_STREAM.kind
     assert watching.frames == 10
 
 

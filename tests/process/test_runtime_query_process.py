@@ -11,7 +11,6 @@ import pytest
 import trio
 
 from camd.capture.process import CaptureProcess, CaptureTimeouts
-from camd.config.schema import FfmpegConfig
 from camd.ffmpeg.binary import FfmpegMissingError, find_ffmpeg
 from camd.model import Problem
 from camd.mp4.fragments import Fragment, Init
@@ -82,7 +81,7 @@ async def test_an_ffmpeg_whose_version_has_no_end_is_none(tmp_path: Path, stream
         trio.fail_after(30),
         pytest.raises(FfmpegMissingError, match="answers -version without end"),
     ):
-        await find_ffmpeg(FfmpegConfig(path=path))
+        await find_ffmpeg(path)
 
 
 class Nobody:

@@ -14,7 +14,6 @@ from camd.devices.v4l2.access import (
     NodeAccess,
     denied,
     describe,
-    hung,
     is_denied,
     is_foreign,
     is_gone,
@@ -22,6 +21,7 @@ from camd.devices.v4l2.access import (
 from camd.devices.v4l2.inventory import Inventory, NodeAnswer, QueryJob, Scan, matches, simplify
 from camd.devices.v4l2.node import NodeStat, SysfsFacts
 from camd.model import Capabilities, Cause, Device, Problem, UsbFacts
+from camd.model.problems import HUNG
 
 DEV = Path("/dev")
 HUB = "devices/pci0000:00/0000:00:14.0/usb1"
@@ -138,7 +138,7 @@ def test_a_node_that_hangs_has_a_problem_until_it_answers() -> None:
     (job,) = inventory.apply_scan(scan(0))
     assert inventory.record_facts(job, FACTS) is None
     inventory.mark_late(job)
-    assert one(inventory).problem == hung()
+    assert one(inventory).problem == HUNG
     assert one(inventory).capabilities is None
     assert inventory.settled
     assert inventory.apply_scan(scan(0)) == []
@@ -297,9 +297,9 @@ def test_errors_are_classified() -> None:
     assert is_denied(PermissionError(errno.EACCES, ""))
     assert is_denied(PermissionError(errno.EPERM, ""))
     assert is_foreign(OSError(errno.ENOTTY, ""))
-    assert describe(OSError(errno.EBUSY, "")).cause == "busy"
+    assert describe(OSError(errno.EBUSY, "")).kind == "busy"
     broken = describe(OSError(errno.EIO, "Input/output error"))
-    assert broken.cause == "io_error"
+    assert broken.kind == "io_error"
     assert broken.message == "The camera reported an error: Input/output error"
 
 
@@ -314,7 +314,7 @@ def test_errors_are_classified() -> None:
         ),
         (
             NodeAccess("", "camd"),
-            "Give a group access: sudo chgrp video /dev/video0; sudo chmod g+rw /dev/video0",
+            "Give a group access: `sudo chgrp video /dev/video0; sudo chmod g+rw /dev/video0`.",
         ),
         (
             NodeAccess("video", "root", entitled=True),
@@ -333,6 +333,6 @@ def test_errors_are_classified() -> None:
 def test_a_missing_permission_has_its_remedy(access: NodeAccess, remedy: str) -> None:
     """It depends on the user, on a container, and on the group of the node."""
     problem = denied("/dev/video0", access)
-    assert problem.cause == "no_permission"
+    assert problem.kind == "no_permission"
     assert problem.ledger_cause is Cause.NO_PERMISSION
     assert problem.suggestion == remedy

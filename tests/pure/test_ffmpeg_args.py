@@ -5,17 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-import attrs
 import pytest
 
-from camd.config.schema import CameraConfig
 from camd.ffmpeg.text.args import (
     CaptureOptions,
     SoundInput,
     StreamAccess,
     capture_arguments,
     probe_arguments,
-    redact,
     remux_arguments,
 )
 from camd.ffmpeg.text.encoder_table import SOFTWARE
@@ -29,25 +26,22 @@ from camd.ffmpeg.text.output import (
     parse_probe,
     parse_version,
 )
-from camd.model import CameraId, Cause, FileSource, FormatChoice, RtspSource, TestSource, V4l2Source
+from camd.ffmpeg.text.redact import redact
+from camd.model import Cause, FileSource, RtspSource, TestSource, V4l2Source
 
 HALF = timedelta(milliseconds=500)
 URL = "rtsp://user:p@ss@host:554/live?x=1"
 
 
-def command(source, *, copy=False, version=(5, 1), probe=None, **settings):
-    """Build a camera's command as one text with spaces."""
-    names = ("choice", "encoder", "node", "sound", "reach", "wall_ahead")
-    given = {name: settings.pop(name) for name in names if name in settings}
-    encoder = SOFTWARE.get(settings.get("codec", "auto"), SOFTWARE["h264"])
-    order = CaptureOptions("ffmpeg", version, HALF, copy, encoder, probe or ProbeResult())
-    camera = CameraConfig(CameraId("c"), source, **settings)
-    return " ".join(capture_arguments(camera, attrs.evolve(order, **given)))
+def command(source, *, codec="h264", **values):
+    """Build a capture's command as one text with spaces."""
+    options = CaptureOptions("ffmpeg", source, fragment=HALF, encoder=SOFTWARE[codec], **values)
+    return " ".join(capture_arguments(options))
 
 
-def asked(input_format, width=640, height=480, fps=30.0):
-    """Make a choice of what a camera is asked for."""
-    return FormatChoice("", input_format, width, height, fps, True, "", "")
+def chosen(input_format):
+    """Return the values that a device is asked for."""
+    return {"input_format": input_format, "width": 640, "height": 480, "fps": 30.0}
 
 
 def test_every_command_writes_fragments_with_wall_times_to_its_stdout():
@@ -80,11 +74,11 @@ def test_every_command_writes_fragments_with_wall_times_to_its_stdout():
             ["-c:v copy", "-c:a aac"],
         ),
         (
-            command(V4l2Source(Path("/dev/v")), choice=asked("h264")),
+            command(V4l2Source(Path("/dev/v")), **chosen("h264")),
             ["-input_format h264 -video_size 640x480 -framerate 30 -i /dev/v"],
         ),
         (
-            command(V4l2Source(Path("/dev/v")), copy=True, choice=asked("mjpeg")),
+            command(V4l2Source(Path("/dev/v")), copy=True, **chosen("mjpeg")),
             ["-c:v copy", "-min_frag_duration 500000"],
         ),
         (
@@ -124,10 +118,10 @@ def test_settings_become_arguments(said, parts):
 )
 def test_what_a_user_says_leaves_ours_out(options, kept, left_out):
     """An option of one meaning stands there once, for the capture and for the probe alike."""
-    reach = StreamAccess(tls_verify=True, analysis=timedelta(milliseconds=100))
+    access = StreamAccess(tls_verify=True, analysis=timedelta(milliseconds=100))
     source = RtspSource(URL.replace("rtsp:", "rtsps:"))
-    probe = probe_arguments("ffmpeg", source, options=options, reach=reach)
-    capture = command(source, copy=True, reach=reach, input_options=options)
+    probe = probe_arguments("ffmpeg", source, options=options, access=access)
+    capture = command(source, copy=True, access=access, input_options=options)
     for said in (capture, " ".join(probe)):
         assert " ".join(options) in said
         assert kept in said
@@ -136,10 +130,10 @@ def test_what_a_user_says_leaves_ours_out(options, kept, left_out):
 
 def test_a_stream_of_rare_pictures_is_looked_at_for_the_first_one():
     """Not for seven of them; the user's word about it counts more."""
-    source, reach = RtspSource(URL), StreamAccess(rare=True)
-    assert "-probesize 32" in command(source, copy=True, reach=reach)
-    assert "-probesize" not in command(source, copy=True, reach=StreamAccess())
-    said = command(source, copy=True, reach=reach, input_options=("-probesize", "9000"))
+    source, access = RtspSource(URL), StreamAccess(rare=True)
+    assert "-probesize 32" in command(source, copy=True, access=access)
+    assert "-probesize" not in command(source, copy=True, access=StreamAccess())
+    said = command(source, copy=True, access=access, input_options=("-probesize", "9000"))
     assert "-probesize 9000" in said
     assert "-probesize 32" not in said
 
@@ -152,8 +146,8 @@ def test_a_file_is_read_as_fast_as_the_user_says():
 
 
 def test_audio_can_be_switched_off():
-    """With `off` nothing but video is taken."""
-    assert ":a:0" not in command(FileSource(Path("x")), audio="off")
+    """Without sound only the video is mapped."""
+    assert ":a:0" not in command(FileSource(Path("x")), with_sound=False)
 
 
 def test_other_commands_name_their_files_plainly():
@@ -235,7 +229,7 @@ def test_log_lines_carry_their_level(line, message):
 def test_what_ffmpeg_said_last_becomes_a_cause(lines, code, cause):
     """Both versions' words lead to the same cause; no message names a device or a secret."""
     problem = classify([LogLine("error", line) for line in lines], code)
-    assert problem.cause == cause
+    assert problem.kind == cause
     assert problem.message
     assert problem.suggestion
     assert "/dev" not in problem.message

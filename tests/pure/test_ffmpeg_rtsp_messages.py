@@ -12,7 +12,7 @@ from camd.ffmpeg.text.rtsp_messages import (
     RtspResponse,
     address_of,
     explain,
-    read_answer,
+    read_response,
     request,
 )
 from camd.model import Cause, Problem
@@ -53,7 +53,7 @@ def test_any_url_has_an_address_or_none(text: str) -> None:
 @given(st.binary(max_size=200))
 def test_any_bytes_are_an_answer(data: bytes) -> None:
     """A server may say what it likes, and is explained all the same."""
-    answer = read_answer("OPTIONS", data, timed_out=False)
+    answer = read_response("OPTIONS", data, timed_out=False)
     for cause in ("no_stream", "unauthorised", "timed_out"):
         assert explain(problem(cause), ADDRESS, RtspFindings((answer,))).message
 
@@ -62,7 +62,7 @@ def refused(*challenges: str) -> RtspFindings:
     """Make what is seen of a server that asks for credentials."""
     lines = "".join(f"WWW-Authenticate: {text}\r\n" for text in challenges)
     data = f"RTSP/1.0 401 Unauthorized\r\nCSeq: 2\r\n{lines}\r\n".encode()
-    return RtspFindings((read_answer("DESCRIBE", data, timed_out=False),))
+    return RtspFindings((read_response("DESCRIBE", data, timed_out=False),))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def refused(*challenges: str) -> RtspFindings:
 def test_a_digest_that_ffmpeg_lacks_is_named(challenges: tuple[str, ...], cause: str) -> None:
     """As long as one of the ways that are offered is known, the password was wrong."""
     found = explain(problem("unauthorised"), ADDRESS, refused(*challenges))
-    assert found.cause == cause
+    assert found.kind == cause
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_digest_that_ffmpeg_lacks_is_named(challenges: tuple[str, ...], cause:
 def test_a_stranger_is_called_what_it_is(answer: RtspResponse, cause: str, words: str) -> None:
     """Each kind of answer has its own cause and words."""
     found = explain(problem("no_stream"), ADDRESS, RtspFindings((answer,)))
-    assert (found.cause, words in found.message) == (cause, True)
+    assert (found.kind, words in found.message) == (cause, True)
 
 
 def test_a_certificate_names_the_key_that_takes_it() -> None:

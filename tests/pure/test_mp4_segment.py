@@ -295,8 +295,8 @@ def test_probing_a_final_moov_finds_frames_and_duration():
     index, grown = record(build.VIDEO_ONLY + build.fragment((1, 0, build.group(4))))
     summary = summarise(grown, index.final_moov())
     assert (summary.frames, summary.duration_seconds) == (4, 4 * 512 / 15360)
-    assert summary.identity == WHO
-    assert summarise(b"", index.final_moov()).identity is None
+    assert summary.metadata == WHO
+    assert summarise(b"", index.final_moov()).metadata is None
     assert need(index.final_moov(), b"moov", b"mvhd").payload == 16
 
 

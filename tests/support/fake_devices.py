@@ -94,7 +94,7 @@ class MatchedMachine:
         return {
             binding.camera_id: binding.device.node.name
             if binding.device
-            else f"({binding.problem.cause})"
+            else f"({binding.problem.kind})"
             for binding in self.now.bindings
         }
 

@@ -151,7 +151,7 @@ class Life:
     def _account(self, sha256: str | None) -> Segment:
         assert self.open is not None
         index, number = self.open.index, len(self.files) - 1
-        start = from_unix_micros(index.identity.start_micros)
+        start = from_unix_micros(index.metadata.start_micros)
         return segment(
             self.open.path.name,
             session_id=SessionId("session"),

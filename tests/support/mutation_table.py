@@ -755,7 +755,7 @@ _break(
 _break(
     "camera_stalled",
     "A camera that delivers nothing is told as stalled.",
-    "camd/ffmpeg/text/error_patterns.py:STALLED",
+    "camd/model/problems.py:STALLED",
     "Cause.CAMERA_STALLED",
     "Cause.ENCODER_EXIT",
     f"{PROBLEM}::test_a_camera_that_hangs_is_started_again",
@@ -1615,7 +1615,7 @@ _break(
 _break(
     "bound: samples of a fragment",
     "A promise of too many samples is refused without making them.",
-    "camd/mp4/movie_fragment.py",
+    "camd/mp4/fragments.py",
     'raise FragmentError(f"a fragment with more than {MAX_SAMPLES} samples")',
     "",
     f"{FRAGMENTS}::test_a_promise_of_too_many_samples_is_refused_without_making_them",

@@ -7,7 +7,8 @@ import structlog
 
 from camd.config.schema import CameraConfig
 from camd.devices.v4l2.formats import FormatRequest, UnsupportedFormat, choose_format
-from camd.model import Capabilities, Cause, FormatChoice, Problem, VideoFormat
+from camd.model import Capabilities, FormatChoice, Problem, VideoFormat
+from camd.model.problems import UNSUPPORTED_FORMAT
 
 log = structlog.get_logger("camd.camera")
 
@@ -61,8 +62,8 @@ def unsupported(answer: UnsupportedFormat) -> Problem:
         suggestion = f"Ask for one of these: {'; '.join(possible)}."
     else:
         suggestion = "Use another camera, or another of its nodes."
-    return Problem(
-        "unsupported_format", answer.message, suggestion, Cause.UNSUPPORTED_FORMAT, possible
+    return attrs.evolve(
+        UNSUPPORTED_FORMAT, message=answer.message, suggestion=suggestion, possible=possible
     )
 
 

@@ -425,8 +425,8 @@ def _result(state: MatchState, unbound: list[UnboundDevice], *, auto: bool) -> A
     listed = [*state.entries, *(others if auto else ())]
     bindings = tuple(_binding(state, camera_id) for camera_id in listed)
     for binding in bindings:
-        if binding.problem is not None and binding.problem.cause in messages.PROBLEM_MESSAGES:
-            kind = messages.PROBLEM_MESSAGES[binding.problem.cause]
+        if binding.problem is not None and binding.problem.kind in messages.PROBLEM_MESSAGES:
+            kind = messages.PROBLEM_MESSAGES[binding.problem.kind]
             state.tell(kind, binding.camera_id, binding.problem.message)
     return Assignment(
         bindings=bindings,

@@ -8,12 +8,9 @@ from collections.abc import Iterable, Sequence
 import attrs
 
 from camd.devices.matching.identity import DeviceIdentity, KnownCamera, PluggedDevice
-from camd.model import CameraId, Cause, Problem, V4l2Source
+from camd.model import CameraId, Cause, Problem, ProblemKind, V4l2Source
+from camd.model.problems import ABSENT
 
-ABSENT = "absent"
-AMBIGUOUS = "ambiguous"
-SWAPPED = "swapped"
-TAKEN = "taken"
 NOT_LISTED = "discovery.v4l2 is false, and no entry of the configuration means it"
 
 
@@ -30,9 +27,9 @@ class MatchMessageKind(enum.Enum):
 
 
 PROBLEM_MESSAGES = {
-    AMBIGUOUS: MatchMessageKind.AMBIGUOUS,
-    SWAPPED: MatchMessageKind.SWAPPED,
-    TAKEN: MatchMessageKind.TAKEN,
+    ProblemKind.AMBIGUOUS: MatchMessageKind.AMBIGUOUS,
+    ProblemKind.SWAPPED: MatchMessageKind.SWAPPED,
+    ProblemKind.TAKEN: MatchMessageKind.TAKEN,
 }
 
 
@@ -48,25 +45,20 @@ class MatchMessage:
 def absent(identity: DeviceIdentity) -> Problem:
     """Problem of a known camera that is not plugged in."""
     place = f", last seen at {identity.place}" if identity.place else ""
-    return Problem(
-        ABSENT,
-        f"{_name(identity)} is not plugged in{place}",
-        "Plug the camera in.",
-        Cause.CAMERA_LOST,
-    )
+    return attrs.evolve(ABSENT, message=f"{_name(identity)} is not plugged in{place}")
 
 
 def never_found(camera_id: CameraId, source: V4l2Source) -> Problem:
     """Problem of a configured camera that was never bound to a device."""
     if str(source):
         return Problem(
-            ABSENT,
+            ProblemKind.ABSENT,
             f"No camera fits {str(source)!r}",
             "Plug the camera in, or correct its source; `camd devices` shows what is there.",
             Cause.CAMERA_LOST,
         )
     return Problem(
-        ABSENT,
+        ProblemKind.ABSENT,
         "No camera has this id yet",
         f"Give it one with `camd adopt {camera_id} NODE`, or write its source.",
         Cause.CAMERA_LOST,
@@ -85,7 +77,7 @@ def swapped(
     else:
         adopt = f"or take the new one: `camd adopt {camera_id}`"
     return Problem(
-        SWAPPED,
+        ProblemKind.SWAPPED,
         f"Another camera is at {expected.place}: expected {_name(expected)}, found {_names(found)}",
         f"Put the old camera back, {adopt}.",
         Cause.CAMERA_SWAPPED,
@@ -95,7 +87,7 @@ def swapped(
 def ambiguous(known: KnownCamera, candidates: Sequence[PluggedDevice]) -> Problem:
     """Problem of a known camera that may be one of several devices, or of several cameras."""
     return Problem(
-        AMBIGUOUS,
+        ProblemKind.AMBIGUOUS,
         f"{_name(known.identity)} is not at {known.identity.place or 'its place'}, and nothing "
         f"tells whether it is {_names(candidates)}",
         f"Put it back, or say which one it is: `camd adopt {known.camera_id} "
@@ -109,7 +101,7 @@ def several_fit(
 ) -> Problem:
     """Problem of a configured camera whose source selects several devices."""
     return Problem(
-        AMBIGUOUS,
+        ProblemKind.AMBIGUOUS,
         f"{str(source)!r} fits several: {_names(candidates)}",
         'Name the camera by its port, such as source = "v4l2:port='
         f'{candidates[0].identity.place}", or say which one it is: `camd adopt {camera_id} '
@@ -121,7 +113,7 @@ def several_fit(
 def taken(source: V4l2Source, holder: CameraId, device: PluggedDevice) -> Problem:
     """Problem of a configured camera whose source selects the device of another camera."""
     return Problem(
-        TAKEN,
+        ProblemKind.TAKEN,
         f"{str(source)!r} is {_name(device)}, which is {holder}",
         "Correct the source of one of the two.",
         Cause.CAMERA_LOST,
@@ -131,7 +123,7 @@ def taken(source: V4l2Source, holder: CameraId, device: PluggedDevice) -> Proble
 def not_recognisable(device: PluggedDevice) -> Problem:
     """Problem of a device that no rule would match later."""
     return Problem(
-        AMBIGUOUS,
+        ProblemKind.AMBIGUOUS,
         f"Nothing tells {_name(device)} from others: no serial number, no place of its own",
         "Let camd open the device (group video), or let udev make its links.",
         Cause.CAMERA_LOST,

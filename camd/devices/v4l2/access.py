@@ -6,27 +6,12 @@ import errno
 
 import attrs
 
-from camd.model import Cause, Problem
+from camd.model import Problem
+from camd.model.problems import BUSY, IO_ERROR, NOT_FOUND, no_permission
 
 _GONE = frozenset({errno.ENODEV, errno.ENOENT, errno.ENXIO})
 _DENIED = frozenset({errno.EACCES, errno.EPERM})
 _FOREIGN = frozenset({errno.ENOTTY, errno.ENOTDIR, errno.EISDIR})  # no V4L2 node at all
-
-_NOT_FOUND = Problem(
-    "not_found", "The camera is not there", "Plug the camera in.", Cause.CAMERA_LOST
-)
-_NO_PERMISSION = Problem(
-    "no_permission",
-    "The service may not open the camera",
-    "`camd check` says what gives access to it.",
-    Cause.NO_PERMISSION,
-)
-_BUSY = Problem(
-    "busy",
-    "Another program uses the camera",
-    "End the program that has the camera open.",
-    Cause.CAMERA_BUSY,
-)
 
 
 @attrs.frozen
@@ -58,44 +43,29 @@ def is_denied(error: OSError) -> bool:
 def describe(error: OSError) -> Problem:
     """Describe an error of opening, querying or setting a camera."""
     if is_gone(error):
-        return _NOT_FOUND
+        return NOT_FOUND
     if is_denied(error):
-        return _NO_PERMISSION
+        advice = "`camd check` says what gives access to it."
+        return no_permission("The service", "the camera", advice)
     if error.errno == errno.EBUSY:
-        return _BUSY
-    message = f"The camera reported an error: {error.strerror or error}"
-    remedy = "Check the camera's cable and power, and try another port."
-    return Problem("io_error", message, remedy, Cause.CAMERA_ERROR)
-
-
-def hung() -> Problem:
-    """Describe a node whose driver does not answer."""
-    return Problem(
-        "hung",
-        "The camera's driver does not answer",
-        "Unplug the camera and plug it in again; if that does not help, power it off.",
-        Cause.CAMERA_HUNG,
-    )
+        return BUSY
+    return attrs.evolve(IO_ERROR, message=f"{IO_ERROR.message}: {error.strerror or error}")
 
 
 def denied(node: str, access: NodeAccess) -> Problem:
     """Describe a node that this process may not open, with what gives access to it."""
-    return Problem(
-        "no_permission",
-        f"{access.user or 'The service'} may not open the camera",
-        _remedy(node, access),
-        Cause.NO_PERMISSION,
-    )
+    return no_permission(access.user or "The service", "the camera", remedy(node, access))
 
 
-def _remedy(node: str, access: NodeAccess) -> str:
+def remedy(node: str, access: NodeAccess) -> str:
+    """Say what gives this process access to a node."""
     if access.contained:
         group = f" --group-add {access.group}" if access.group and not access.entitled else ""
         return f"Start the container with --device {node}{group}."
     if access.entitled:
         return "Allow the service the device, such as by DeviceAllow=char-video4linux rw."
     if not access.group:
-        return f"Give a group access: sudo chgrp video {node}; sudo chmod g+rw {node}"
+        return f"Give a group access: `sudo chgrp video {node}; sudo chmod g+rw {node}`."
     if access.member:
         return f"Log in again, or restart the service: it is not in the group {access.group} yet."
     return f"Run: sudo usermod -aG {access.group} {access.user or 'USER'}; then start camd again."

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import attrs
 
-from camd.devices.v4l2.access import hung
 from camd.devices.v4l2.node import NodeStat, SysfsFacts, find_usb_place
 from camd.model import Capabilities, Device, Problem
+from camd.model.problems import HUNG
 
 MOST_NODES = 256
 
@@ -165,7 +165,7 @@ class Inventory:
         """
         facts, problem = entry.facts, entry.answer.problem if entry.answer else None
         if entry.late and problem is None:  # keep an earlier problem: the two would alternate
-            problem = hung()
+            problem = HUNG
         if facts is None or self._is_ignored(entry):
             return None
         if entry.capabilities is None and (problem is None or not facts.plausible):

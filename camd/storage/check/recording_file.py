@@ -97,7 +97,7 @@ def _interrupted(file: DiskFile, seen: FileContents, fast: bool) -> FileContents
 def _described(seen: FileContents, found: InterruptedSegment) -> FileContents:
     return attrs.evolve(
         seen,
-        identity=found.index.identity,
+        identity=found.index.metadata,
         frames=found.index.frames,
         duration_seconds=found.index.duration_seconds,
         whole_bytes=found.whole_bytes,

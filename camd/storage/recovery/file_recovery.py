@@ -85,9 +85,9 @@ def _described(name: str, found: InterruptedSegment, size: int, modified: dateti
         width=track.width,
         height=track.height,
         tracks=index.init.tracks,
-        identity=index.identity,
+        metadata=index.metadata,
     )
-    told = _segment(name, contents, index.identity, size, modified)
+    told = _segment(name, contents, index.metadata, size, modified)
     return attrs.evolve(told, leading_frames=index.leading_frames)
 
 
@@ -99,9 +99,9 @@ def _adopt(
     if not moov_offset < size <= moov_offset + MOOV_LIMIT:
         return None
     contents = summarise(head, file.read(moov_offset, size - moov_offset))
-    if contents.identity is None:
+    if contents.metadata is None:
         return None
-    segment = _segment(name, contents, contents.identity, size, modified)
+    segment = _segment(name, contents, contents.metadata, size, modified)
     leading = leading_frames_of(file.read, moov_offset)
     segment = attrs.evolve(segment, leading_frames=leading)
     return Recovered(segment, 0, "adopted", adopted=True)
