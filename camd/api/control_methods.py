@@ -40,14 +40,14 @@ class ControlsApi:
                 Role.VIEWER,
                 ByDevice,
                 self.get_camera_controls,
-                "The controls of a camera, with their values and what they can be set to.",
+                "List a camera's controls, with their values and limits.",
             ),
             Method(
                 "set_camera_control",
                 Role.OPERATOR,
                 ControlRequest,
                 self.set_camera_control,
-                "Set a control; it is kept, and set again whenever the camera starts.",
+                "Set a control; the value is stored, and set again whenever the camera starts.",
             ),
         )
 

@@ -43,21 +43,21 @@ class DevicesApi:
                 Role.OPERATOR,
                 NoParams,
                 self.get_devices,
-                "What is plugged in: which camera each device is and why, and who has it open.",
+                "List the devices that are plugged in: the camera of each and why, and its users.",
             ),
             Method(
                 "adopt_camera",
                 Role.ADMIN,
                 AdoptRequest,
                 self.adopt_camera,
-                "Let a camera be the device at a node from now on, kept over restarts.",
+                "Bind a camera to the device at a node from now on, also after restarts.",
             ),
             Method(
                 "forget_camera",
                 Role.ADMIN,
                 ByDevice,
                 self.forget_camera,
-                "Forget a camera that was found by itself and is not plugged in any more.",
+                "Forget a camera that was discovered and is not plugged in any more.",
             ),
         )
 

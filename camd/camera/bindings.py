@@ -85,8 +85,7 @@ class DeviceBinder:
         camera may be. Raises Refusal: no such device, or several; the configuration contradicts; a
         camera whose device would change is recording.
         """
-        configured = any(entry.id == camera_id for entry in self._config.cameras)
-        if not configured and not self._config.discovery.v4l2:
+        if not self._is_configured(camera_id) and not self._config.discovery.v4l2:
             raise Refusal(
                 INVALID_PARAMS,
                 "Only cameras of the configuration are used, and none has this id",
@@ -97,7 +96,7 @@ class DeviceBinder:
             device = self._find_device(camera_id, node)
             for binding in self.assignment.bindings:
                 camera = self._cameras.get(binding.camera_id)
-                affected = binding.device == device or binding.camera_id == camera_id
+                affected = device == binding.device or camera_id == binding.camera_id
                 if camera is not None and affected and binding.device is not None:
                     _refuse_while_recording(camera)
             try:
@@ -106,23 +105,24 @@ class DeviceBinder:
                 raise Refusal(INVALID_PARAMS, str(error), camera_id=camera_id) from error
         await self._bind_cameras(changed=True)
         log.info("camera_adopted", camera=camera_id, device=str(device.node))
-        return next(
-            binding for binding in self.assignment.bindings if binding.camera_id == camera_id
-        )
+        return next(b for b in self.assignment.bindings if b.camera_id == camera_id)
 
     async def forget(self, camera: Camera) -> None:
         """Forget a camera that is not plugged in; its number is free again. Raises Refusal."""
-        configured = any(entry.id == camera.camera_id for entry in self._config.cameras)
+        configured = self._is_configured(camera.camera_id)
         if configured or camera.binding is None or camera.binding.device is not None:
             raise Refusal(
                 INVALID_PARAMS,
-                "Only a camera that was found by itself and is not plugged in can be forgotten",
+                "Only a camera that was discovered and is not plugged in can be forgotten",
                 suggestion="Unplug it, or remove it from the configuration.",
                 camera_id=camera.camera_id,
             )
         _refuse_while_recording(camera)
         self._known = forget(self._known, camera.camera_id)
         await self._bind_cameras(changed=True)
+
+    def _is_configured(self, camera_id: CameraId) -> bool:
+        return any(entry.id == camera_id for entry in self._config.cameras)
 
     def _find_device(self, camera_id: CameraId, node: Path | None) -> Device:
         """Find a device by its node or link; else the only one that the camera may be."""

@@ -50,18 +50,14 @@ def find_holders(
         return Holders((), complete=False)
     found, complete = [], len(pids) <= MOST_PROCESSES
     for pid in pids[:MOST_PROCESSES]:
-        if pid in without:
-            continue
         try:
-            files = _open_files(proc / str(pid), node.name)
-            holds = any(_same(wanted, file) for file in files)
+            files = _open_files(proc / str(pid), node.name) if pid not in without else ()
+            if any(_same(wanted, file) for file in files):
+                found.append(_describe(pid, proc))
         except (FileNotFoundError, ProcessLookupError):  # it has ended
             continue
         except OSError:
             complete = False
-            continue
-        if holds:
-            found.append(_describe(pid, proc))
     return Holders(tuple(found), complete)
 
 

@@ -16,7 +16,7 @@ import structlog
 import trio
 
 from camd.config.schema import DiscoveryConfig
-from camd.devices.changes import ChangeWatch, open_change_watch
+from camd.devices.hotplug import ChangeWatch, open_change_watch
 from camd.devices.probe import DeviceProbe, Query, ThreadProbe
 from camd.devices.sysfs import SYSTEM, SysfsRoots, follow
 from camd.devices.v4l2.inventory import MOST_NODES, Inventory, QueryJob

@@ -108,7 +108,7 @@ class Device:
 
 
 class MatchedBy(enum.Enum):
-    """What a camera was recognised by, most reliable first."""
+    """The rule that matched a camera to its device, the most reliable first."""
 
     SERIAL = "serial"
     PORT = "port"

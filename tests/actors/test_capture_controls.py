@@ -10,7 +10,7 @@ import structlog
 import trio
 from support.camera_house import House, open_house
 from support.camera_stage import ANN, jump_clocks
-from support.devices import usb_camera
+from support.fake_devices import usb_camera
 from trio.testing import MockClock
 
 from camd.camera.camera import Camera

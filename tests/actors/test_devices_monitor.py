@@ -11,7 +11,7 @@ import trio
 import trio.lowlevel
 
 from camd.config.schema import DiscoveryConfig
-from camd.devices.changes import ChangeWatch
+from camd.devices.hotplug import ChangeWatch
 from camd.devices.monitor import QUERY_TIMEOUT_SECONDS, DeviceMonitor, run_monitor
 from camd.devices.v4l2.inventory import NodeAnswer, Scan
 from camd.devices.v4l2.node import NodeStat, SysfsFacts

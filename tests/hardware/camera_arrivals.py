@@ -1,11 +1,11 @@
-"""Plugs idle cameras in and out, and measures how soon they are listed, announced and absent.
+"""Plugs cameras in and out that nobody uses: how soon are they listed, announced, called gone?
 
     python tests/hardware/camera_arrivals.py --lab COMMAND [--rounds 10] [--seed 1]
-                                             [--time-factor FACTOR] [--json FILE]
+                                             [--patience FACTOR] [--json FILE]
 
-Nothing is configured: five USB cameras are discovered when the service starts, and one by one; then
-the same while another camera does not answer, as when its firmware hangs.
-docs/real-cameras.md explains the checks. Exit status: 0, 1 when a check failed,
+Nothing is configured: five USB cameras are found by themselves, when the service starts and one by
+one; then the same while another camera answers no question, as dead firmware does.
+docs/real-cameras.md explains the checks. Exit status: 0, 1 when anything was not as it should be,
 2 when the lab failed.
 """
 
@@ -34,16 +34,16 @@ SERIAL = "COMES{number}"
 
 @attrs.define(eq=False)
 class Arrivals:
-    """The cameras, and what was reported of them."""
+    """The cameras and what was told of them."""
 
     lab: CameraLab
     dice: random.Random
     ids: dict[str, str] = attrs.field(factory=dict)  # by the tool's name
     pulls: list[Pull] = attrs.field(factory=list)
-    findings: list[str] = attrs.field(factory=list)
+    complaints: list[str] = attrs.field(factory=list)
 
     def begin(self) -> None:
-        """Plug all in, start the service, and check the time until all are listed."""
+        """Plug all in, start the service, and hold how long the list took against the limit."""
         options = {
             f"come{n}": f"--serial {SERIAL.format(number=n)} --port {n}" for n in range(CAMERAS)
         }
@@ -57,8 +57,8 @@ class Arrivals:
         print("service had answered for the first time")
         if not self._all_known():
             raise LabError(f"only {self.ids} are known")
-        if max(times) - ready > self.lab.time_factor:
-            self.findings.append(f"the list took {max(times) - ready:.2f} s")
+        if max(times) - ready > self.lab.patience:
+            self.complaints.append(f"the list took {max(times) - ready:.2f} s")
 
     def _all_known(self) -> bool:
         for camera, line in self.lab.latest.items():
@@ -68,7 +68,7 @@ class Arrivals:
         return len(self.ids) == CAMERAS
 
     def round(self, number: int, names: list[str]) -> Pull:
-        """Unplug one camera, and plug it in again."""
+        """Pull one camera, and plug it in again."""
         name = self.dice.choice(names)
         since = len(self.lab.lines)
         pulled = self.lab.camera(name, "unplug")
@@ -85,7 +85,7 @@ class Arrivals:
         return self.pulls[-1]
 
     def hang(self, name: str) -> None:
-        """Let a camera stop answering, and query it."""
+        """Let a camera answer no question any more, and have it asked one."""
         self.lab.camera(name, "unplug")
         self.lab.listen_for(2.0)
         self.lab.camera(name, "plug")
@@ -93,7 +93,7 @@ class Arrivals:
 
 
 def show(pull: Pull) -> str:
-    """Format a round as a line."""
+    """Describe a round in a line."""
     gone = "never" if pull.gone is None else f"{pull.gone - pull.pulled.until:.2f} s"
     listed = "never" if pull.listed is None else f"{pull.listed - pull.plugged.until:.2f} s"
     return f"{pull.number:>5} {pull.camera:<8} called gone {gone}, present {listed}"
@@ -119,7 +119,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
     options = parse(parser)
-    lab = CameraLab(Machine(shlex.split(options.lab)), options.time_factor)
+    lab = CameraLab(Machine(shlex.split(options.lab)), options.patience)
     try:
         arrivals = run(lab, options.rounds, options.seed)
         facts: dict[str, Any] = {"lines": lab.lines, "log": lab.log()}
@@ -130,16 +130,16 @@ def main() -> int:
         lab.close()
     limits = Limits()
     limits = attrs.evolve(
-        limits, gone=limits.gone * lab.time_factor, listed=limits.listed * lab.time_factor
+        limits, gone=limits.gone * lab.patience, listed=limits.listed * lab.patience
     )
-    findings = [*arrivals.findings, *judge_arrivals(arrivals.pulls, limits)]
+    complaints = [*arrivals.complaints, *judge_arrivals(arrivals.pulls, limits)]
     print(f"\n{summary(arrivals.pulls)}")
-    for finding in findings:
-        print(f"WRONG {finding}")
+    for complaint in complaints:
+        print(f"WRONG {complaint}")
     if options.json:
-        facts |= {"pulls": [attrs.asdict(p) for p in arrivals.pulls], "complaints": findings}
+        facts |= {"pulls": [attrs.asdict(p) for p in arrivals.pulls], "complaints": complaints}
         options.json.write_text(json.dumps(facts, indent=1))
-    return int(bool(findings))
+    return int(bool(complaints))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Causes every fault that a camera can have while it records, and checks what camd reports.
+"""Provokes every fault that a camera can have while it records, and judges what camd says of it.
 
-    python tests/hardware/camera_faults.py --lab COMMAND [--time-factor FACTOR] [--json FILE]
+    python tests/hardware/camera_faults.py --lab COMMAND [--patience FACTOR] [--json FILE]
                                            [SCENARIO..]
 
 camera_scenarios.py lists the faults, docs/real-cameras.md explains the checks. Exit status: 0, 1
@@ -49,7 +49,7 @@ START_SECONDS = 150.0  # until a start is answered: one time limit of FFmpeg, an
 
 @attrs.define(eq=False)
 class Trial:
-    """One fault, from its cause to the check."""
+    """One fault, from its beginning to the judgement."""
 
     lab: CameraLab
     scenario: Scenario
@@ -59,11 +59,11 @@ class Trial:
 
     @property
     def camera(self) -> str:
-        """The name of the failing camera."""
+        """Which one fails."""
         return self.scenario.camera
 
     def run(self) -> Seen:
-        """Cause the fault and collect the observations. Raises LabError."""
+        """Provoke the fault and see what comes of it. Raises LabError."""
         self._fresh_cameras()
         self.first = len(self.lab.lines)
         session = refused = ""
@@ -85,7 +85,7 @@ class Trial:
         )
 
     def _fresh_cameras(self) -> None:
-        """Remove all cameras, and plug in the one that is to fail."""
+        """Take all cameras away, and plug in the one that is to fail."""
         if self.camera == "vivid":
             self.lab.plug_all({})
             self.lab.machine.ssh(f"{RELOAD}; udevadm settle")
@@ -100,7 +100,7 @@ class Trial:
         return self.lab.latest.get(self.camera, {}).get("status") == "CONNECTED"
 
     def _start(self) -> str:
-        """Start a recording, again as long as it is refused; return the session."""
+        """Start, again and again while it is refused; return the session."""
         found: list[str] = []
 
         def start() -> bool:
@@ -112,7 +112,7 @@ class Trial:
             found.append(started["session_id"])
             return True
 
-        if not keep_trying(start, RECOVERY_SECONDS * self.lab.time_factor, 2.0):
+        if not keep_trying(start, RECOVERY_SECONDS * self.lab.patience, 2.0):
             raise LabError(f"{self.camera} does not start: {self.refusals[-1]}")
         return found[0]
 
@@ -120,7 +120,7 @@ class Trial:
         return self.lab.ask("start_recording", device=self.camera)
 
     def _note(self, error: RefusedError) -> None:
-        """Store the refusal's data while the fault lasts."""
+        """Keep what a refusal said while the fault was there."""
         facts = error.facts
         cause = facts["data"].get("cause") or str(facts["code"])
         words = (facts["message"], facts["data"].get("suggestion") or "")
@@ -133,7 +133,7 @@ class Trial:
         self.lab.listen_for(self.scenario.lasts)
 
     def _start_with_fault(self) -> str:
-        """Start a recording before the fault or after; return its session, "" when refused."""
+        """Ask for a start before the fault or right after; return its session, "" when refused."""
         if self.scenario.before:
             self.lab.act(self.scenario.before)
         if self.scenario.when == "before":
@@ -163,7 +163,7 @@ class Trial:
         return max(over.until, float(self.lab.latest[self.camera]["t"]))
 
     def _end(self, session: str) -> Seen:
-        """Collect everything, and stop the recording."""
+        """Look at everything, and stop."""
         self.lab.listen_for(3.0)
         children = self.lab.call("tally")["children"]
         stopped: dict[str, Any] = self.lab.call("stop_recording", device=self.camera)
@@ -183,7 +183,7 @@ class Trial:
         )
 
     def clean_up(self) -> None:
-        """End what the fault has started."""
+        """End what is left of it."""
         with suppress(LabError):
             self.lab.machine.ssh(f"{self.scenario.end}; true")
         with suppress(LabError, RefusedError):
@@ -191,7 +191,7 @@ class Trial:
 
 
 def describe(name: str, seen: Seen, complaints: list[str]) -> str:
-    """Format the observations of a fault as lines."""
+    """Tell in lines what was seen of a fault."""
     lines = [f"== {name}: {'WRONG' if complaints else 'as expected'}"]
     lines += [f"   {s.after:6.1f} s  {s.cause}: {s.message} | {s.suggestion}" for s in seen.shown]
     lines += [
@@ -203,13 +203,13 @@ def describe(name: str, seen: Seen, complaints: list[str]) -> str:
 
 
 def try_all(lab: CameraLab, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Try faults one after another, and print and return the results by name."""
+    """Try faults one after another, printing what comes of each; return that, by name."""
     facts = {}
     for name in names:
         trial = Trial(lab, SCENARIOS[name])
         try:
             seen = trial.run()
-            complaints = judge_fault(trial.scenario.expected, seen, lab.time_factor)
+            complaints = judge_fault(trial.scenario.expected, seen, lab.patience)
         except LabError as error:
             seen, complaints = Seen(tuple(trial.refusals)), [str(error)]
         finally:
@@ -223,7 +223,7 @@ def main() -> int:
     parser = lab_options(__doc__)
     parser.add_argument("scenarios", nargs="*", choices=[*SCENARIOS, []], metavar="SCENARIO")
     options = parse(parser)
-    lab = CameraLab(Machine(shlex.split(options.lab)), options.time_factor)
+    lab = CameraLab(Machine(shlex.split(options.lab)), options.patience)
     try:
         lab.set_up(ENTRIES)
         facts = try_all(lab, options.scenarios or list(SCENARIOS))

@@ -1,4 +1,4 @@
-"""A machine with camd and cameras that can be unplugged: what the camera scripts share.
+"""A machine with cameras that can be pulled, and camd in it: what the camera scripts share.
 
 On top of what lab_machine.py asks for, the machine has a tool `uvc-camera`, a USB camera made of
 software: `start NAME --serial S --modes mjpeg:WxH@FPS [--port P] [--product P]` plugs one in and
@@ -46,7 +46,7 @@ WantedBy=multi-user.target
 """
 WATCH_UNIT = f"""\
 [Service]
-ExecStart={PYTHON} {HERE}/camera_observer.py
+ExecStart={PYTHON} {HERE}/camera_guest.py
 Nice=-5
 Restart=always
 RestartSec=1
@@ -83,10 +83,10 @@ class RefusedError(Exception):
 
 @attrs.define(eq=False)
 class CameraLab:
-    """The machine, and all lines that were reported in it."""
+    """The machine, and all that was ever told in it."""
 
     machine: Machine
-    time_factor: float = 1.0
+    patience: float = 1.0
     lines: list[Line] = attrs.field(factory=list, init=False)
     latest: dict[str, Line] = attrs.field(factory=dict, init=False)  # by camera
     _live: Live | None = attrs.field(default=None, init=False)
@@ -95,12 +95,12 @@ class CameraLab:
     # --- the machine ---
 
     def set_up(self, entries: str, *more: str) -> None:
-        """Install camd with these `[[camera]]` entries, and start it."""
+        """Put camd into the machine, configured with these `[[camera]]` entries, and start it."""
         files = {
             "camd.toml": CONFIG + "".join(more) + entries,
             "camd.service": UNIT,
             "camd-watch.service": WATCH_UNIT,
-            **beside("camera_observer.py"),
+            **beside("camera_guest.py"),
         }
         self.machine.ssh(
             "systemctl stop camd-watch camd 2>/dev/null; rm -rf /run/camd-lines /var/lib/camd-lab;"
@@ -111,7 +111,7 @@ class CameraLab:
         self.listen()
 
     def listen(self) -> None:
-        """Read all lines since the boot, and those to come."""
+        """Hear everything that has been told since the boot, and from now on."""
         if self._live is not None:
             self._live.close()
         self.latest.clear()
@@ -119,7 +119,7 @@ class CameraLab:
         self.wait("a connection to camd", lambda line: line["k"] == "connected", 120)
 
     def close(self) -> None:
-        """Stop reading."""
+        """Stop listening."""
         if self._live is not None:
             self._live.close()
 
@@ -132,7 +132,7 @@ class CameraLab:
         return float(self.machine.ssh("date +%s.%N"))
 
     def act(self, command: str) -> Moment:
-        """Run a command in the machine and return the time."""
+        """Run a command in the machine and say when."""
         said = self.machine.ssh(
             f"date +%s.%N; {{ {command}; }} >/dev/null; status=$?; date +%s.%N; exit $status"
         )
@@ -140,11 +140,11 @@ class CameraLab:
         return Moment(since, until)
 
     def camera(self, name: str, *words: str) -> Moment:
-        """Run a command of `uvc-camera` for a USB camera."""
+        """Tell a USB camera something."""
         return self.act(shlex.join(["uvc-camera", "do", name, *words]))
 
     def plug_all(self, cameras: Mapping[str, str]) -> None:
-        """Plug in USB cameras, options by name; those that were there are removed first."""
+        """Plug in USB cameras: options by name; those there are go first."""
         self.machine.ssh(
             "for name in $(uvc-camera list | cut -d' ' -f1); do uvc-camera do $name quit; done;"
             " sleep 1; udevadm settle"
@@ -155,7 +155,7 @@ class CameraLab:
     # --- what is told ---
 
     def pump(self, seconds: float = 0.0) -> Line | None:
-        """Read the next line, waiting at most so long; None when there is none."""
+        """Take the next line, waiting as long for it; None when there is none."""
         assert self._live is not None
         text = self._live.next(seconds)
         if text == "":
@@ -172,27 +172,27 @@ class CameraLab:
         return line
 
     def wait(self, what: str, wanted: Callable[[Line], bool], seconds: float) -> Line:
-        """Wait for a new line; `seconds` times the time factor. Raises LabError."""
-        deadline = time.monotonic() + seconds * self.time_factor
+        """Wait for a line that comes from now on; `seconds` times patience. Raises LabError."""
+        deadline = time.monotonic() + seconds * self.patience
         while (left := deadline - time.monotonic()) > 0:
             line = self.pump(left)
             if line is not None and wanted(line):
                 return line
-        raise LabError(f"waited for {what} for {seconds * self.time_factor:g} s")
+        raise LabError(f"waited for {what} for {seconds * self.patience:g} s")
 
     def until(self, what: str, condition: Callable[[], bool], seconds: float) -> None:
-        """Wait until a condition holds; `seconds` times the time factor. Raises LabError."""
+        """Wait until something is so; `seconds` times patience. Raises LabError."""
         if not condition():
             self.wait(what, lambda _: condition(), seconds)
 
     def listen_for(self, seconds: float) -> None:
-        """Read lines for so many seconds, without the time factor."""
+        """Hear what is told meanwhile; `seconds` as they are."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             self.pump(left)
 
     def ask(self, method: str, **params: object) -> int:
-        """Send a request to camd; `answer` waits for its result."""
+        """Ask camd for something; `answer` waits for what it says."""
         self._number += 1
         text = json.dumps({"n": self._number, "method": method, "params": params})
         self.machine.ssh(f"echo {shlex.quote(text)} >{ASKS}")
@@ -211,5 +211,5 @@ class CameraLab:
         return line["result"]
 
     def call(self, method: str, **params: object) -> Any:
-        """Send a request, and wait for its answer. Raises RefusedError."""
+        """Ask, and wait for the answer. Raises RefusedError."""
         return self.answer(self.ask(method, **params))

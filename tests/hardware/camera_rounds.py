@@ -1,9 +1,9 @@
-"""Unplugs recording USB cameras and plugs them in again, many times, and checks the ledger.
+"""Unplugs USB cameras that record and plugs them in again, many times, and judges the ledger.
 
     python tests/hardware/camera_rounds.py --lab COMMAND [--rounds 50] [--cameras 4] [--seed 1]
-                                           [--by link|serial] [--time-factor FACTOR] [--json FILE]
+                                           [--by link|serial] [--patience FACTOR] [--json FILE]
 
-docs/real-cameras.md explains the checks. Exit status: 0, 1 when a check failed,
+docs/real-cameras.md explains the checks. Exit status: 0, 1 when anything was not as it should be,
 2 when the lab failed.
 """
 
@@ -57,7 +57,7 @@ SOURCES = {
 
 @attrs.define(eq=False)
 class Rounds:
-    """The cameras, their ports, and what was recorded of them."""
+    """The cameras, what became of them, and who is where."""
 
     lab: CameraLab
     cameras: int
@@ -73,7 +73,7 @@ class Rounds:
         return [f"camera{number}" for number in range(self.cameras)]
 
     def begin(self, by: str) -> Tally:
-        """Plug all cameras in, start all sessions, and count resources."""
+        """Plug everything in, start all sessions, and count."""
         options = f"--modes mjpeg:320x180@{RATE}"
         self.ports = {name: number for number, name in enumerate(self.names)}
         self.lab.plug_all(
@@ -89,7 +89,7 @@ class Rounds:
         return self.tally()
 
     def tally(self) -> Tally:
-        """Count the service's resources, once it has one FFmpeg process for each camera."""
+        """Count what the service holds, once it has one child for each camera and none on trial."""
         found: list[Tally] = []
 
         def counted() -> bool:
@@ -97,7 +97,7 @@ class Rounds:
             found.append(Tally(**self.lab.call("tally")))
             return found[-1].children == self.cameras
 
-        keep_trying(counted, 30.0 * self.lab.time_factor)
+        keep_trying(counted, 30.0 * self.lab.patience)
         return found[-1]
 
     def round(self, number: int) -> Pull:
@@ -132,7 +132,7 @@ HEADER = f"{'round':>5} {'camera':<8} {'port':<5} {'away':>6} {'gone':>6} {'list
 
 
 def show(pull: Pull) -> str:
-    """Format a round as a line; seconds after unplugging, and after plugging in."""
+    """Describe a round in a line; seconds after the pull, and after the plug."""
 
     def after(moment: float | None, since: float) -> str:
         return "never" if moment is None else f"{moment - since:.2f}"
@@ -146,7 +146,7 @@ def show(pull: Pull) -> str:
 
 
 def run(options: argparse.Namespace, lab: CameraLab) -> tuple[list[str], Mapping[str, Any]]:
-    """Make all rounds; return the findings and the observations."""
+    """Make all rounds; return what is wrong, and all there was to see."""
     rounds = Rounds(lab, options.cameras, random.Random(options.seed))
     before = rounds.begin(options.by)
     print(HEADER, flush=True)
@@ -155,17 +155,19 @@ def run(options: argparse.Namespace, lab: CameraLab) -> tuple[list[str], Mapping
         lab.listen_for(rounds.dice.uniform(0.0, 3.0))
     after = rounds.tally()
     accounts = rounds.end()
-    gone, listed = Limits().gone * options.time_factor, Limits().listed * options.time_factor
-    findings = judge_rounds(rounds.pulls, accounts, before, after, Limits(gone=gone, listed=listed))
+    gone, listed = Limits().gone * options.patience, Limits().listed * options.patience
+    complaints = judge_rounds(
+        rounds.pulls, accounts, before, after, Limits(gone=gone, listed=listed)
+    )
     print(f"\n{summary(rounds.pulls)}\nbefore {before}\nafter  {after}")
     facts = {
         "pulls": [attrs.asdict(pull) for pull in rounds.pulls],
         "accounts": {camera: attrs.asdict(account) for camera, account in accounts.items()},
         "tallies": [attrs.asdict(before), attrs.asdict(after)],
-        "complaints": findings,
+        "complaints": complaints,
         "lines": lab.lines,
     }
-    return findings, facts
+    return complaints, facts
 
 
 def main() -> int:
@@ -175,19 +177,19 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--by", choices=tuple(SOURCES), default="link", help="what names a camera")
     options = parse(parser)
-    lab = CameraLab(Machine(shlex.split(options.lab)), options.time_factor)
+    lab = CameraLab(Machine(shlex.split(options.lab)), options.patience)
     try:
-        findings, facts = run(options, lab)
+        complaints, facts = run(options, lab)
     except LabError as error:
         print(f"The lab failed: {error}")
         return 2
     finally:
         lab.close()
-    for finding in findings:
-        print(f"WRONG {finding}")
+    for complaint in complaints:
+        print(f"WRONG {complaint}")
     if options.json:
         options.json.write_text(json.dumps(facts, indent=1))
-    return int(bool(findings))
+    return int(bool(complaints))
 
 
 if __name__ == "__main__":

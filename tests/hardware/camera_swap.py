@@ -1,12 +1,12 @@
-"""Exchanges cameras, replaces one, cuts the power, and checks that each id keeps its camera.
+"""Exchanges cameras, replaces one by a stranger, cuts the power: does each name keep its camera?
 
     python tests/hardware/camera_swap.py --lab COMMAND [--by discovery|serial|link]
-                                         [--time-factor FACTOR] [--json FILE]
+                                         [--patience FACTOR] [--json FILE]
 
-Two USB cameras record. They exchange their ports; then one is replaced by another one of its model,
+Two USB cameras record. They exchange their ports; then one is replaced by a stranger of its model,
 which is adopted in the end; then the power is cut, and they are plugged in in another order. With
-`--by link` and `--by serial` cameras are configured, and none is replaced.
-docs/real-cameras.md explains the checks. Exit status: 0, 1 when a check failed,
+`--by link` and `--by serial` cameras are named in the configuration, and there is no stranger.
+docs/real-cameras.md explains the checks. Exit status: 0, 1 when anything was not as it should be,
 2 when the lab failed.
 """
 
@@ -35,7 +35,7 @@ from support.swap_judge import (  # noqa: E402
 )
 
 SIZES = {"SWAPA": "320x180", "SWAPB": "160x120", "SWAPC": "176x144"}  # by serial number
-REPLACEMENT = "SWAPC"
+STRANGER = "SWAPC"
 RETURN_SECONDS = 60.0
 ALARM_SECONDS = 10.0
 ENTRY = """\
@@ -53,7 +53,7 @@ SOURCES = {
 
 
 def entries(by: str) -> str:
-    """Return `[[camera]]` entries for the first two cameras, or none."""
+    """Name the first two cameras in the configuration, or leave that to camd."""
     if by == "discovery":
         return ""
     return "".join(
@@ -64,13 +64,13 @@ def entries(by: str) -> str:
 
 @attrs.define(eq=False)
 class Swap:
-    """The two cameras, by serial number, and what was observed."""
+    """The two cameras and what became of them; cameras are called by their serial numbers."""
 
     lab: CameraLab
     named: bool  # in the configuration
     ids: dict[str, str] = attrs.field(factory=dict)  # by serial number
     sessions: dict[str, str] = attrs.field(factory=dict)  # by id
-    findings: list[str] = attrs.field(factory=list)
+    complaints: list[str] = attrs.field(factory=list)
 
     def plug(self, serial: str, port: int) -> None:
         """Make a camera and plug it in."""
@@ -90,7 +90,7 @@ class Swap:
         self.judge("start", since, {c: SIZES[s] for s, c in self.ids.items()})
 
     def _know(self, serial: str) -> bool:
-        """Tell whether a camera is listed; store its id."""
+        """Whether a camera is listed; keeps its id."""
         if self.named:
             self.ids[serial] = "camera0" if serial == "SWAPA" else "camera1"
             return True
@@ -101,7 +101,7 @@ class Swap:
         return False
 
     def exchange(self) -> None:
-        """Both cameras are plugged in at each other's port."""
+        """Both cameras come back in each other's port."""
         since = self.lab.camera("SWAPA", "unplug").since
         self.lab.camera("SWAPB", "unplug")
         self.lab.listen_for(3.0)
@@ -111,33 +111,33 @@ class Swap:
         self.judge("exchange", since, {c: SIZES[s] for s, c in self.ids.items()}, notes=notes)
 
     def replace(self) -> None:
-        """Another camera is plugged in at the first camera's port; then it is adopted."""
+        """A stranger comes into the first camera's port; then it is adopted."""
         mine = self.ids["SWAPA"]
         since = self.lab.camera("SWAPA", "unplug").since
         self.lab.machine.ssh("uvc-camera do SWAPA quit")
-        self.plug(REPLACEMENT, 1)
+        self.plug(STRANGER, 1)
         notes = self._await("an alarm", lambda: mine in read_alarms(self.lab.latest))
-        notes += self._await("the replacement's own id", lambda: self._know(REPLACEMENT))
+        notes += self._await("the stranger's own id", lambda: self._know(STRANGER))
         self.lab.listen_for(ALARM_SECONDS)
-        if (own := self.ids.get(REPLACEMENT)) == mine:
-            notes.append(f"the replacement is called {own}")
-        self.judge("replacement", since, {}, alarmed=frozenset((mine,)), notes=notes)
+        if (own := self.ids.get(STRANGER)) == mine:
+            notes.append(f"the stranger is called {own}")
+        self.judge("stranger", since, {}, alarmed=frozenset((mine,)), notes=notes)
         node = self.lab.machine.ssh(
-            f"readlink -f /dev/v4l/by-id/usb-{MAKER}_{REPLACEMENT}-video-index0"
+            f"readlink -f /dev/v4l/by-id/usb-{MAKER}_{STRANGER}-video-index0"
         ).strip()
         since = self.lab.clock()
         try:
             self.lab.call("adopt_camera", device=mine, node=node)
         except RefusedError as error:
-            self.findings.append(f"adoption: refused: {error.facts}")
+            self.complaints.append(f"adoption: refused: {error.facts}")
             return
         del self.ids["SWAPA"]
-        self.ids[REPLACEMENT] = mine
+        self.ids[STRANGER] = mine
         notes = self._await_return(since, mine)
-        self.judge("adoption", since, {mine: SIZES[REPLACEMENT]}, notes=notes)
+        self.judge("adoption", since, {mine: SIZES[STRANGER]}, notes=notes)
 
     def cut(self) -> None:
-        """Cut the power; plug the cameras in in reverse order, so that their nodes change."""
+        """Cut the power; the cameras come in reverse order, so that their nodes change."""
         self.lab.listen_for(3.0)
         self.lab.close()
         self.lab.machine.cut()
@@ -160,7 +160,7 @@ class Swap:
         return []
 
     def _await_return(self, since: float, *cameras: str) -> list[str]:
-        """Wait until cameras record to another file; return those that do not."""
+        """Wait until cameras record in another file; return what did not come."""
 
         def back(camera: str) -> bool:
             return records_again(self.lab.lines, camera, since)
@@ -180,7 +180,7 @@ class Swap:
         alarmed: frozenset[str] = frozenset(),
         notes: list[str] | None = None,
     ) -> None:
-        """Check what was recorded and reported since a time, and print it."""
+        """Look at what was recorded and told since a moment, and print it."""
         listed = self.lab.call("list_recordings", limit=1000)["files"]
         starts = {
             f["filename"]: datetime.fromisoformat(f["start_time"]).timestamp() for f in listed
@@ -199,15 +199,15 @@ class Swap:
             {c: status["session_id"] for c, status in statuses.items() if status},
             tuple(notes or ()),
         )
-        findings = judge_chapter(chapter)
-        self.findings += findings
+        complaints = judge_chapter(chapter)
+        self.complaints += complaints
         print(f"{name}: recorded {chapter.recorded}, alarms {sorted(alarms)}", flush=True)
-        for finding in findings:
-            print(f"   WRONG {finding}", flush=True)
+        for complaint in complaints:
+            print(f"   WRONG {complaint}", flush=True)
 
 
 def run(lab: CameraLab, by: str) -> Swap:
-    """Run all parts."""
+    """Make all chapters."""
     swap = Swap(lab, by != "discovery")
     swap.begin(by)
     swap.exchange()
@@ -221,7 +221,7 @@ def main() -> int:
     parser = lab_options(__doc__)
     parser.add_argument("--by", choices=("discovery", *SOURCES), default="discovery")
     options = parse(parser)
-    lab = CameraLab(Machine(shlex.split(options.lab)), options.time_factor)
+    lab = CameraLab(Machine(shlex.split(options.lab)), options.patience)
     try:
         swap = run(lab, options.by)
     except (LabError, RefusedError) as error:
@@ -229,10 +229,10 @@ def main() -> int:
         return 2
     finally:
         lab.close()
-    facts: dict[str, Any] = {"ids": swap.ids, "complaints": swap.findings, "lines": lab.lines}
+    facts: dict[str, Any] = {"ids": swap.ids, "complaints": swap.complaints, "lines": lab.lines}
     if options.json:
         options.json.write_text(json.dumps(facts, indent=1))
-    return int(bool(swap.findings))
+    return int(bool(swap.complaints))
 
 
 if __name__ == "__main__":

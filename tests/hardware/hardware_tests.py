@@ -1,9 +1,9 @@
 """Runs `pytest tests/hardware` in a machine of a lab: with no camera, with vivid, with USB cameras.
 
-    python tests/hardware/hardware_tests.py --lab COMMAND [--time-factor FACTOR] [SETUP..]
+    python tests/hardware/hardware_tests.py --lab COMMAND [--patience FACTOR] [STAGE..]
                                             [--pytest ARGUMENTS]
 
-In the last setup, `plugging`, the tests plug cameras in and out by themselves. On top of what
+In the last stage, `plugging`, the tests plug cameras in and out by themselves. On top of what
 camera_lab.py asks for, the machine has the kernel's test driver `vivid`. Exit status: 0, 1 when a
 test failed or none was run, 2 when the lab failed.
 """
@@ -21,7 +21,7 @@ from camera_lab import CameraLab  # noqa: E402
 from lab_machine import HERE, PYTHON, ROOT, LabError, Machine, lab_options, parse  # noqa: E402
 
 PACKAGES = ("pytest>=8.2", "pytest-trio>=0.8", "pytest-timeout>=2.3", "hypothesis>=6.100")
-SETUPS = {
+STAGES = {
     "nothing": "true",
     "vivid": "modprobe vivid n_devs=2 node_types=0x1,0x1",
     "usb": "uvc-camera start one --port 5 --serial TEST1"
@@ -33,41 +33,40 @@ COUNTS = re.compile(r"\b(\d+) (passed|failed|skipped|errors?|xfailed|xpassed)\b"
 
 
 def project() -> dict[str, str]:
-    """Read the files that the tests need, besides camd."""
+    """Read what the tests need, besides camd."""
     tests = [*(ROOT / "tests").glob("*.py"), *(ROOT / "tests/support").glob("*.py")]
     tests += [*(ROOT / "tests/hardware").glob("*.py"), ROOT / "tests/pure/media_streams.py"]
     paths = [ROOT / "pyproject.toml", *tests]
     return {f"project/{path.relative_to(ROOT)}": path.read_text() for path in paths}
 
 
-def run_setup(lab: CameraLab, setup: str, arguments: str) -> bool:
-    """Plug in the cameras of a setup and run the tests; tell whether they passed."""
+def run_stage(lab: CameraLab, stage: str, arguments: str) -> bool:
+    """Plug in what belongs to a stage and run the tests; whether all went as it should."""
     lab.plug_all({})
-    lab.machine.ssh(f"modprobe -r vivid; {SETUPS[setup]}; udevadm settle")
-    tool = "CAMD_TEST_CAMERA_TOOL=uvc-camera" if setup == "plugging" else ""
+    lab.machine.ssh(f"modprobe -r vivid; {STAGES[stage]}; udevadm settle")
+    tool = "CAMD_TEST_CAMERA_TOOL=uvc-camera" if stage == "plugging" else ""
     command = (
-        f"cd {HERE}/project && {tool} CAMD_TEST_TIME_FACTOR={lab.time_factor:g}"
-        f" timeout 3500 {PYTHON} -m pytest tests/hardware -v -rs -p no:cacheprovider {arguments}"
-        " 2>&1; true"
+        f"cd {HERE}/project && {tool} CAMD_TEST_PATIENCE={lab.patience:g} timeout 3500 {PYTHON}"
+        f" -m pytest tests/hardware -v -rs -p no:cacheprovider {arguments} 2>&1; true"
     )
-    print(f"== {setup}", flush=True)
+    print(f"== {stage}", flush=True)
     said = lab.machine.ssh(command, seconds=3600)
     print(said, flush=True)
     counts = {word: int(n) for n, word in COUNTS.findall(said.strip().splitlines()[-1])}
-    enough = bool(counts) if setup == "nothing" else "passed" in counts
+    enough = bool(counts) if stage == "nothing" else "passed" in counts
     return enough and set(counts) <= {"passed", "skipped"}
 
 
 def main() -> int:
     parser = lab_options(__doc__)
-    parser.add_argument("setups", nargs="*", choices=[*SETUPS, []], metavar="SETUP")
+    parser.add_argument("stages", nargs="*", choices=[*STAGES, []], metavar="STAGE")
     parser.add_argument("--pytest", default="", help="more arguments, such as '-k controls'")
     options = parse(parser)
-    lab = CameraLab(Machine(shlex.split(options.lab)), options.time_factor)
+    lab = CameraLab(Machine(shlex.split(options.lab)), options.patience)
     try:
         lab.machine.ssh("systemctl stop camd-watch camd 2>/dev/null; true")
         lab.machine.install(project(), *PACKAGES)
-        well = [run_setup(lab, setup, options.pytest) for setup in options.setups or SETUPS]
+        well = [run_stage(lab, stage, options.pytest) for stage in options.stages or STAGES]
     except LabError as error:
         print(f"The lab failed: {error}")
         return 2

@@ -1,12 +1,12 @@
-"""Cuts the power of a machine that records, many times, and checks what was durable.
+"""Cuts the power of a machine that records, again and again, and checks what a user may rely on.
 
     python tests/hardware/power_cuts.py --lab COMMAND [--cuts 20] [--cameras 4] [--volatile]
                                         [--when random|rotation|seal|recovery]
                                         [--durability 1s|5s|30s|segment]
                                         [--seed N] [--json FILE]
 
-docs/power-cuts.md explains the checks and the table. Exit status: 0, 1 when a check failed,
-2 when the lab failed.
+docs/power-cuts.md explains the checks and the table. Exit status: 0, 1 when anything that camd
+promises was not kept, 2 when the lab failed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from lab_machine import LabError, Live, lab_options, parse  # noqa: E402
 from power_cuts_files import inspect_all  # noqa: E402
-from power_cuts_machine import COMMANDS, LIVE, CutMachine  # noqa: E402
+from power_cuts_machine import GUEST, LIVE, CutMachine  # noqa: E402
 from support.cut_judge import After, Footage, Limits, judge, read_after, seams  # noqa: E402
 from support.cut_witness import Before, understand  # noqa: E402
 
@@ -77,7 +77,7 @@ class Row:
 
 @attrs.define(eq=False)
 class Run:
-    """One machine whose power is cut many times, and all observations of it."""
+    """One machine, cut again and again, and all that was ever seen in it."""
 
     machine: CutMachine
     when: str
@@ -91,19 +91,19 @@ class Run:
     unplayable: int = 0
 
     def cut(self, number: int) -> Row:
-        """Wait for the time, cut the power, boot, and check."""
+        """Wait for the moment, cut the power, boot, and judge."""
         planned = self._wait_for_the_moment()
-        reports = [self._known(self.machine.cut())]
+        lives = [self._known(self.machine.cut())]
         self.machine.start()
         if self.when == "recovery":
             planned += self._wait_for_recovery()
-            reports.append(self._known(self.machine.cut()))
+            lives.append(self._known(self.machine.cut()))
             self.machine.start()
-        after = self._look(reports[-1])
-        return self._row(number, planned, reports, after)
+        after = self._look(lives[-1])
+        return self._row(number, planned, lives, after)
 
     def _known(self, console: list[str]) -> Before:
-        """Read what was reported in one boot, merged with what earlier boots have reported."""
+        """Read what a life of the machine has promised, and keep what older ones had."""
         before = understand(console)
         before.follow(self.earlier)
         self.earlier = attrs.evolve(before, durable={})
@@ -121,7 +121,7 @@ class Run:
             if self.when == "seal":
                 kinds = ["stopping"] if self.dice.random() < 0.6 else ["created"]
                 churn = (
-                    f"{COMMANDS} churn {self.dice.randrange(1000)} {' '.join(self.machine.cameras)}"
+                    f"{GUEST} churn {self.dice.randrange(1000)} {' '.join(self.machine.cameras)}"
                 )
                 self.machine.ssh(f"systemd-run -q --unit=churn {churn}")
             time.sleep(self.dice.uniform(2.0, 10.0))
@@ -132,7 +132,7 @@ class Run:
         return ""
 
     def _wait_for_recovery(self) -> str:
-        """Wait for some time soon after the boot, or for the first file after it."""
+        """Wait for some moment soon after the boot, or for the first file after it."""
         if self.dice.random() < 0.5:
             seconds = self.dice.uniform(0.0, 15.0)
             time.sleep(seconds)
@@ -147,7 +147,7 @@ class Run:
         return f", created +{seconds:.1f} s"
 
     def _look(self, before: Before) -> After:
-        """Collect everything after the boot, and inspect the new files."""
+        """See everything there is after the boot, and look into the files that are new."""
         answer = self.machine.look(before.running)
         listed = {f["filename"]: f["status"] for f in answer["files"]}
         strays = {name for name in answer["old"] if name.endswith(".mp4") and name not in listed}
@@ -161,14 +161,14 @@ class Run:
             (self.folder / name).unlink()
         return read_after(answer, dict(self.files), torn_bytes(answer["log"]))
 
-    def _row(self, number: int, planned: str, reports: list[Before], after: After) -> Row:
-        boots = [report.boot for report in reports]
+    def _row(self, number: int, planned: str, lives: list[Before], after: After) -> Row:
+        boots = [life.boot for life in lives]
         verdicts = [
             judge(before, after, self.limits, frozenset(boots[number:]))
-            for number, before in enumerate(reports, 1)
+            for number, before in enumerate(lives, 1)
         ]
-        before, going = reports[-1], {c: status.session for c, status in after.status.items()}
-        losses = by_boot(verdict.losses for verdict in verdicts)
+        before, going = lives[-1], {c: status.session for c, status in after.status.items()}
+        losses = by_life(verdict.losses for verdict in verdicts)
         kind, moment = before.last_trigger
         resumed = sum(going.get(c) == session for c, session in before.running.items())
         notes = [*before.news, *(seam for seam in seams(after) if seam not in self.remarked)]
@@ -181,7 +181,7 @@ class Run:
             loss_max=max(losses.values(), default=0.0),
             loss_median=statistics.median(losses.values()) if losses else 0.0,
             bound=max(verdict.bound for verdict in verdicts),
-            longest_sync=max(report.longest_sync for report in reports),
+            longest_sync=max(life.longest_sync for life in lives),
             files=len(after.files),
             recovered=len(after.torn),
             torn_bytes=sum(after.torn.values()),
@@ -189,33 +189,33 @@ class Run:
             unplayable=self.unplayable,
             resumed=f"{resumed}/{len(before.running)}",
             losses=losses,
-            unsynced=by_boot(verdict.unsynced for verdict in verdicts),
+            unsynced=by_life(verdict.unsynced for verdict in verdicts),
             complaints=tuple(dict.fromkeys(complaints)),
             notes=tuple(notes),
         )
 
     def renew_sessions(self) -> None:
-        """Stop all sessions, so that their receipts can be checked, and start others."""
-        self.machine.run_inside("stop", *self.machine.cameras)
-        self.machine.run_inside("start", *self.machine.cameras)
+        """Stop all sessions, so that their receipts are there to be checked, and start others."""
+        self.machine.guest("stop", *self.machine.cameras)
+        self.machine.guest("start", *self.machine.cameras)
 
     def finish(self) -> Row:
-        """Stop everything and check every file again, byte for byte."""
-        self.machine.run_inside("stop", *self.machine.cameras)
+        """Stop everything and look at every file again, byte for byte."""
+        self.machine.guest("stop", *self.machine.cameras)
         before = self._known(self.machine.console())
-        before.durable.clear()  # no power cut followed what was written in this boot
+        before.durable.clear()  # of what this life has written no cut took anything
         self.files.clear()
         return self._row(0, "the end", [before], self._look(before))
 
 
-def by_boot(reports: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Merge measurements of each camera in each boot, as `0:camera0`."""
-    numbered = enumerate(reports)
-    return {f"{boot}:{camera}": s for boot, found in numbered for camera, s in found.items()}
+def by_life(lives: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Bring together what was measured of each camera in each life, as `0:camera0`."""
+    numbered = enumerate(lives)
+    return {f"{life}:{camera}": s for life, found in numbered for camera, s in found.items()}
 
 
 def torn_bytes(log: list[str]) -> dict[str, int]:
-    """Read from camd's log which interrupted files it sealed, and how many bytes it cut off."""
+    """Read in camd's log which interrupted files it sealed, and what it cut off them."""
     torn = {}
     for line in log:
         fields = dict(part.partition("=")[::2] for part in shlex.split(line) if "=" in part)
@@ -225,7 +225,7 @@ def torn_bytes(log: list[str]) -> dict[str, int]:
 
 
 def report(rows: list[Row], run: Run) -> None:
-    """Print the summary."""
+    """Print what it all came to."""
     cuts = [row for row in rows if row.cut]
     losses = sorted(loss for row in cuts for loss in row.losses.values())
     ideal = run.limits.durability + run.limits.fragment
@@ -254,7 +254,7 @@ def arguments() -> argparse.Namespace:
 
 
 def run_all(options: argparse.Namespace, folder: Path) -> list[Row]:
-    """Make all cuts, and print each row when it is known."""
+    """Make all cuts, printing each row when it is known."""
     cameras = [f"camera{number}" for number in range(options.cameras)]
     volatile = ["--volatile"] * options.volatile
     machine = CutMachine(shlex.split(options.lab), volatile, cameras=cameras)
@@ -266,13 +266,13 @@ def run_all(options: argparse.Namespace, folder: Path) -> list[Row]:
         machine.start(fresh=True)
         machine.set_up(rotation, options.durability)
         machine.look({})
-        machine.run_inside("start", *cameras)
+        machine.guest("start", *cameras)
         print(HEADER, flush=True)
         for number in range(1, options.cuts + 1):
-            rows.append(print_row(run.cut(number)))
+            rows.append(tell(run.cut(number)))
             if number % SESSION_CUTS == 0:
                 run.renew_sessions()
-        rows.append(print_row(run.finish()))
+        rows.append(tell(run.finish()))
     except LabError as error:
         print(f"The lab failed: {error}")
         raise SystemExit(2) from error
@@ -283,8 +283,8 @@ def run_all(options: argparse.Namespace, folder: Path) -> list[Row]:
     return rows
 
 
-def print_row(row: Row) -> Row:
-    """Print a row with its violations and notes."""
+def tell(row: Row) -> Row:
+    """Print a row, with what is wrong and what is remarkable below it."""
     print(row)
     for complaint in row.complaints:
         print(f"       VIOLATION {complaint}")

@@ -1,4 +1,4 @@
-"""Inspects a recording's file: its metadata, its hash, and the errors that FFmpeg finds."""
+"""What a recording's own bytes say: its story, its hash, and what FFmpeg finds in it."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ FFMPEG = os.environ.get("TEST_FFMPEG") or shutil.which("ffmpeg") or imageio_ffmp
 
 
 def inspect_all(paths: Iterable[Path]) -> dict[str, Footage]:
-    """Inspect files, two at a time; by name."""
+    """Look into files, two at a time; by name."""
     with ThreadPoolExecutor(2) as pool:
         return {footage.filename: footage for footage in pool.map(inspect, paths)}
 
 
 def inspect(path: Path) -> Footage:
-    """Inspect one file; a file without frames has a finding. Never raises."""
+    """Look into one file; one without footage is described as such, and never raises."""
     data = path.read_bytes()
     digest = hashlib.sha256(data[HASHED_FROM:]).hexdigest()
     try:
-        _, metadata = read_segment_head(data[:HEAD_SIZE])
+        _, story = read_segment_head(data[:HEAD_SIZE])
         sealed = sealed_moov_offset(data[:HASHED_FROM]) is not None
     except MediaError as error:
         return Footage(path.name, len(data), digest, sealed=False, complaint=str(error))
@@ -41,14 +41,14 @@ def inspect(path: Path) -> Footage:
         return Footage(path.name, len(data), digest, sealed=False, complaint="no frame")
     return Footage(
         *(path.name, len(data), digest, sealed, complaint),
-        *(metadata.camera_id, metadata.session_id, metadata.number, metadata.boot_id, frames),
-        start=metadata.start_micros / 1e6,
-        end=metadata.start_micros / 1e6 + seconds,
+        *(story.camera_id, story.session_id, story.number, story.boot_id, frames),
+        start=story.start_micros / 1e6,
+        end=story.start_micros / 1e6 + seconds,
     )
 
 
 def play(path: Path) -> tuple[int, float, str]:
-    """Decode a file; return its frames, their seconds, and FFmpeg's errors."""
+    """Decode all of a file; return its frames, their seconds, and what FFmpeg complains about."""
     arguments = f"-v error -nostdin -i {path} -map 0:v:0 -fps_mode passthrough -f null -"
     arguments += " -map 0:v:0 -c copy -f framecrc -"
     command = [FFMPEG, *arguments.split()]

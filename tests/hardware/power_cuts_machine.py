@@ -1,4 +1,4 @@
-"""The machine whose power is cut: camd as a service, and an observer as another.
+"""The machine whose power is cut: camd as a service in it, and a witness beside it.
 
 On top of what lab_machine.py asks for, `start` understands `--volatile`, and the machine has
 /srv/data on a disk of its own.
@@ -14,8 +14,8 @@ from typing import Any
 import attrs
 from lab_machine import HERE, PYTHON, Machine, beside
 
-COMMANDS = f"{PYTHON} {HERE}/power_cuts_commands.py"
-LIVE = "/run/camd-observer"
+GUEST = f"{PYTHON} {HERE}/power_cuts_guest.py"
+LIVE = "/run/camd-witness"
 RECORDINGS = "/srv/data/recordings"
 FRAGMENT_SECONDS, FRAME_RATE = 0.5, 6
 
@@ -40,7 +40,7 @@ WATCH_UNIT = """\
 RequiresMountsFor=/srv/data
 
 [Service]
-ExecStart={command} watch {cameras}
+ExecStart={guest} watch {cameras}
 Nice=-5
 Restart=always
 RestartSec=1
@@ -76,27 +76,27 @@ codec = "mjpeg"
 
 @attrs.define(eq=False)
 class CutMachine(Machine):
-    """A machine with camd and the observer as services."""
+    """A machine with the power cuts' services."""
 
     cameras: Sequence[str] = ()
 
-    def run_inside(self, *words: str) -> str:
-        """Run a command of power_cuts_commands.py."""
-        return self.ssh(" ".join([COMMANDS, *words]))
+    def guest(self, *words: str) -> str:
+        """Run the guest's part of the test."""
+        return self.ssh(" ".join([GUEST, *words]))
 
     def look(self, expected: dict[str, str]) -> dict[str, Any]:
-        """Wait until `expected` sessions (by camera) record again; return the whole state."""
+        """Wait until `expected` sessions (by camera) record again; return all there is to see."""
         words = [f"{camera}={expected.get(camera, '')}" for camera in self.cameras]
-        answer: dict[str, Any] = json.loads(self.run_inside("look", *words))
+        answer: dict[str, Any] = json.loads(self.guest("look", *words))
         return answer
 
     def pull(self, names: Sequence[str], folder: Path) -> None:
-        """Copy recordings out of the machine."""
+        """Copy recordings out."""
         if names:
             self.run("pull", *(f"{RECORDINGS}/{name}" for name in names), str(folder))
 
     def set_up(self, rotation: int, durability: str) -> None:
-        """Install camd, its dependencies and the observer, and start the services."""
+        """Put camd, its dependencies and the guest's part into it, and start the services."""
         self.install(self._files(rotation, durability))
         # A slow machine may take longer to find its disk than systemd waits for it.
         self.ssh(
@@ -113,10 +113,10 @@ class CutMachine(Machine):
         )
         for camera in self.cameras:
             config += CAMERA.format(camera=camera, rate=FRAME_RATE)
-        watch = WATCH_UNIT.format(command=COMMANDS, cameras=" ".join(self.cameras))
+        watch = WATCH_UNIT.format(guest=GUEST, cameras=" ".join(self.cameras))
         return {
             "camd.toml": config,
             "camd.service": CAMD_UNIT,
             "camd-watch.service": watch,
-            **beside("power_cuts_commands.py", "power_cuts_observer.py"),
+            **beside("power_cuts_guest.py", "power_cuts_witness.py"),
         }

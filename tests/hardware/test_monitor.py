@@ -3,7 +3,7 @@
 Run as root or a member of the group `video`. Tests that plug and unplug need a command that does
 it: CAMD_TEST_CAMERA_TOOL names one that understands `start NAME --serial S --port N`,
 `start NAME --unplugged --serial S`, and `do NAME unplug | plug [PORT] | hang | unhang | quit`.
-CAMD_TEST_TIME_FACTOR multiplies the time limits on slow machines; the times are printed (-s).
+CAMD_TEST_PATIENCE is a factor for the time limits on slow machines; the times are printed (-s).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from camd.devices.monitor import DeviceMonitor, open_monitor
 from camd.devices.sysfs import SYSTEM, list_nodes
 from camd.model import Capabilities, Device
 
-TIME_FACTOR = float(os.environ.get("CAMD_TEST_TIME_FACTOR", "1"))
+PATIENCE = float(os.environ.get("CAMD_TEST_PATIENCE", "1"))
 TOOL = os.environ.get("CAMD_TEST_CAMERA_TOOL", "")
 APPEAR_SECONDS, DISAPPEAR_SECONDS = 2.0, 1.0
 QUERYCAP = 0x80685600  # _IOR('V', 0, struct v4l2_capability), 104 bytes
@@ -43,7 +43,7 @@ needs_tool = pytest.mark.skipif(
 
 
 def query(node: Path) -> Capabilities | None:
-    """Query a node by VIDIOC_QUERYCAP alone."""
+    """Ask a node by VIDIOC_QUERYCAP alone."""
     fd = os.open(node, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         answer = fcntl.ioctl(fd, QUERYCAP, bytes(104))
@@ -64,20 +64,20 @@ def do(*words: str) -> str:
 
 @pytest.fixture
 def tool() -> Iterator[Callable[..., str]]:
-    """Return the command; afterwards remove the cameras that it has made."""
+    """The command, and afterwards no camera of its making is left."""
     yield do
-    for name in ("camera0", "camera1", "camera2", "camera3"):
+    for name in ("survey0", "survey1", "survey2", "survey3"):
         with suppress(subprocess.CalledProcessError):
             do("do", name, "quit")
 
 
 def find(devices: tuple[Device, ...], serial: str) -> Device | None:
-    """Return the device with a serial number."""
+    """The device with a serial number."""
     return next((d for d in devices if d.usb is not None and d.usb.serial == serial), None)
 
 
 async def timed(monitor: DeviceMonitor, words: list[str], serial: str, *, there: bool) -> float:
-    """Plug or unplug; measure how long after the nodes changed the monitor lists it."""
+    """Plug or unplug; measure how long after the nodes changed the survey shows it."""
     before = set(list_nodes(SYSTEM))
     done = threading.Event()
 
@@ -108,14 +108,14 @@ async def timed(monitor: DeviceMonitor, words: list[str], serial: str, *, there:
 
 
 @needs_nodes
-async def test_capture_nodes_are_listed() -> None:
-    """All nodes that capture are listed, with facts and in order; no others."""
+async def test_what_is_listed_are_the_capture_nodes() -> None:
+    """All nodes that say that they capture are listed, with facts and in order; no others."""
     expected = []
     for name in list_nodes(SYSTEM):
         with suppress(OSError):
             if query(SYSTEM.dev / name) is not None:
                 expected.append(SYSTEM.dev / name)
-    with trio.fail_after(20 * TIME_FACTOR):
+    with trio.fail_after(20 * PATIENCE):
         begun = time.monotonic()
         async with open_monitor(DiscoveryConfig(), query=query) as monitor:
             await monitor.settled.wait()
@@ -134,9 +134,9 @@ async def test_capture_nodes_are_listed() -> None:
 
 
 @needs_nodes
-@pytest.mark.timeout(120 * TIME_FACTOR)
-async def test_a_node_that_hangs_delays_no_other_node() -> None:
-    """While a driver does not answer, the others are listed, and its node is listed as hung."""
+@pytest.mark.timeout(120 * PATIENCE)
+async def test_a_node_that_hangs_delays_nobody() -> None:
+    """While one node's driver does not answer the others are listed, and it is in trouble."""
     stuck = threading.Event()
     nodes: list[Path] = []
 
@@ -144,10 +144,10 @@ async def test_a_node_that_hangs_delays_no_other_node() -> None:
         answer = query(node)
         if answer is not None and not nodes:
             nodes.append(node)
-            stuck.wait(100 * TIME_FACTOR)
+            stuck.wait(100 * PATIENCE)
         return answer
 
-    with trio.fail_after(60 * TIME_FACTOR):
+    with trio.fail_after(60 * PATIENCE):
         async with open_monitor(DiscoveryConfig(), query=hangs_once) as monitor:
             await monitor.settled.wait()
             if not nodes:
@@ -161,61 +161,60 @@ async def test_a_node_that_hangs_delays_no_other_node() -> None:
 
 
 @needs_tool
-@pytest.mark.timeout(400 * TIME_FACTOR)
-async def test_plugging_and_unplugging_are_listed_in_time(tool: Callable[..., str]) -> None:
-    """A camera is listed within 2 s, gone within 1 s, and each plugging has another id."""
-    ids, ports = set(), set()
-    with trio.fail_after(300 * TIME_FACTOR):
+@pytest.mark.timeout(400 * PATIENCE)
+async def test_plugging_and_unplugging_show_in_time(tool: Callable[..., str]) -> None:
+    """A camera is listed within 2 s of its node, gone within 1 s, and each plugging counts."""
+    lives, ports = set(), set()
+    with trio.fail_after(300 * PATIENCE):
         async with open_monitor(DiscoveryConfig(), query=query) as monitor:
             await monitor.settled.wait()
             print(monitor.method)
             for number in range(4):
                 begin = (
-                    ["start", "camera0", "--serial", "CAMERA0", "--port", "0"]
+                    ["start", "survey0", "--serial", "SURVEY0", "--port", "0"]
                     if number == 0
-                    else ["do", "camera0", "plug", str(number % 3)]
+                    else ["do", "survey0", "plug", str(number % 3)]
                 )
                 assert (
-                    await timed(monitor, begin, "CAMERA0", there=True)
-                    <= APPEAR_SECONDS * TIME_FACTOR
+                    await timed(monitor, begin, "SURVEY0", there=True) <= APPEAR_SECONDS * PATIENCE
                 )
                 await monitor.present.wait_until(
-                    lambda all_: bool((d := find(all_, "CAMERA0")) and len(d.links) == 2)
+                    lambda all_: bool((d := find(all_, "SURVEY0")) and len(d.links) == 2)
                 )
-                device = find(monitor.present.value, "CAMERA0")
+                device = find(monitor.present.value, "SURVEY0")
                 assert device is not None
                 assert device.usb is not None
-                ids.add(device.plug_id)
+                lives.add(device.plug_id)
                 ports.add(device.usb.port)
-                begin = ["do", "camera0", "unplug"]
-                gone = await timed(monitor, begin, "CAMERA0", there=False)
-                assert gone <= DISAPPEAR_SECONDS * TIME_FACTOR
-    assert len(ids) == 4
+                begin = ["do", "survey0", "unplug"]
+                gone = await timed(monitor, begin, "SURVEY0", there=False)
+                assert gone <= DISAPPEAR_SECONDS * PATIENCE
+    assert len(lives) == 4
     assert len(ports) == 3
 
 
 @needs_tool
-@pytest.mark.timeout(300 * TIME_FACTOR)
-async def test_equal_cameras_are_distinguished_by_port(tool: Callable[..., str]) -> None:
+@pytest.mark.timeout(300 * PATIENCE)
+async def test_twins_without_serial_are_told_apart_by_port(tool: Callable[..., str]) -> None:
     """Two cameras of one model without serial numbers are two devices with two ports."""
-    with trio.fail_after(200 * TIME_FACTOR):
-        await trio.to_thread.run_sync(tool, "start", "camera0", "--port", "0")
-        await trio.to_thread.run_sync(tool, "start", "camera1", "--port", "2")
+    with trio.fail_after(200 * PATIENCE):
+        await trio.to_thread.run_sync(tool, "start", "survey0", "--port", "0")
+        await trio.to_thread.run_sync(tool, "start", "survey1", "--port", "2")
         async with open_monitor(DiscoveryConfig(), query=query) as monitor:
             await monitor.settled.wait()
-            cameras = [d for d in monitor.present.value if d.usb is not None]
+            twins = [d for d in monitor.present.value if d.usb is not None]
             async with open_monitor(
-                DiscoveryConfig(ignore=(cameras[0].usb.port,)), query=query
+                DiscoveryConfig(ignore=(twins[0].usb.port,)), query=query
             ) as other:
                 await other.settled.wait()
                 rest = [d.node for d in other.present.value if d.usb is not None]
-    assert len({d.usb.port for d in cameras if d.usb}) == len(cameras) == 2
-    assert rest == [cameras[1].node]
+    assert len({d.usb.port for d in twins if d.usb}) == len(twins) == 2
+    assert rest == [twins[1].node]
 
 
 @needs_nodes
 async def test_holders_of_a_node_are_found() -> None:
-    """A process that has a node open is found, unless it is left out."""
+    """A process that has a node open is named, and is not when it is left out."""
     node = SYSTEM.dev / list_nodes(SYSTEM)[0]
     try:
         fd = os.open(node, os.O_RDWR | os.O_NONBLOCK)
@@ -232,22 +231,20 @@ async def test_holders_of_a_node_are_found() -> None:
 
 
 @needs_tool
-@pytest.mark.timeout(400 * TIME_FACTOR)
-async def test_a_camera_whose_firmware_hangs_delays_no_other(
-    tool: Callable[..., str],
-) -> None:
-    """While a camera answers nothing, another one is plugged in and listed."""
-    with trio.fail_after(300 * TIME_FACTOR):
-        await trio.to_thread.run_sync(tool, "start", "camera0", "--port", "0", "--serial", "HANGS")
+@pytest.mark.timeout(400 * PATIENCE)
+async def test_a_camera_whose_firmware_hangs_delays_nobody(tool: Callable[..., str]) -> None:
+    """Beside a camera that answers nothing any more, another one is plugged in and listed."""
+    with trio.fail_after(300 * PATIENCE):
+        await trio.to_thread.run_sync(tool, "start", "survey0", "--port", "0", "--serial", "HANGS")
         async with open_monitor(DiscoveryConfig(), query=query) as monitor:
             await monitor.settled.wait()
             await monitor.present.wait_until(lambda all_: find(all_, "HANGS") is not None)
             device = find(monitor.present.value, "HANGS")
             assert device is not None
-            await trio.to_thread.run_sync(tool, "do", "camera0", "hang")
+            await trio.to_thread.run_sync(tool, "do", "survey0", "hang")
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(monitor.query_again, device.node)
-                begin = ["start", "camera1", "--port", "1", "--serial", "WORKS"]
-                seconds = await timed(monitor, begin, "WORKS", there=True)
-            assert seconds <= APPEAR_SECONDS * TIME_FACTOR
-            await trio.to_thread.run_sync(tool, "do", "camera0", "unhang")
+                begin = ["start", "survey1", "--port", "1", "--serial", "LIVES"]
+                seconds = await timed(monitor, begin, "LIVES", there=True)
+            assert seconds <= APPEAR_SECONDS * PATIENCE
+            await trio.to_thread.run_sync(tool, "do", "survey0", "unhang")

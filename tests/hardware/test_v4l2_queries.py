@@ -1,7 +1,7 @@
-"""Queries of the V4L2 nodes of this machine; skipped where there are none.
+"""The V4L2 nodes of this machine, asked for real; skipped where there are none.
 
-Run as root or a member of the group `video`. Where `v4l2-ctl` is installed, it must list the
-same as camd. Controls get their former values back; buttons are not pressed. `modprobe vivid` makes
+Run as root or a member of the group `video`. Where `v4l2-ctl` is installed, it has to see the same
+as camd. Controls are put back to what they were; buttons are not pressed. `modprobe vivid` makes
 nodes of all types.
 """
 
@@ -22,7 +22,7 @@ from camd.devices.query import read_capabilities, read_controls, write_control
 from camd.devices.v4l2.control_values import driver_value
 from camd.model import CameraId, Capabilities, Control, ControlKind
 
-TIME_FACTOR = float(os.environ.get("CAMD_TEST_TIME_FACTOR", "1"))
+PATIENCE = float(os.environ.get("CAMD_TEST_PATIENCE", "1"))
 MOST_TRIED = 40  # controls of one camera
 NOT_TRIED = {"timeout_image_io"}  # of v4l2loopback: it changes what the next one to open gets
 PATTERNS = ("video*", "vbi*", "radio*", "swradio*", "v4l-touch*", "v4l-subdev*")
@@ -61,7 +61,7 @@ needs_v4l2_ctl = pytest.mark.skipif(
 
 
 def v4l2_ctl(node: Path, *arguments: str) -> str:
-    """Run `v4l2-ctl`."""
+    """Ask `v4l2-ctl`."""
     done = subprocess.run(
         ["v4l2-ctl", "-d", node, *arguments], capture_output=True, text=True, check=False
     )
@@ -69,7 +69,7 @@ def v4l2_ctl(node: Path, *arguments: str) -> str:
 
 
 def _settable(node: Path) -> list[Control]:
-    """Return controls that can be changed and restored."""
+    """Return controls that can be changed and put back."""
     kinds = (ControlKind.INTEGER, ControlKind.BOOLEAN, ControlKind.MENU)
     return [
         control
@@ -93,8 +93,8 @@ def _others(control: Control) -> Iterator[int]:
 @needs_node
 @needs_v4l2_ctl
 @pytest.mark.parametrize("node", NODES, ids=str)
-def test_cameras_are_distinguished_from_other_nodes(node: Path) -> None:
-    """Metadata, output, VBI, radio, touch and codec nodes are no cameras."""
+def test_cameras_are_told_apart_from_other_nodes(node: Path) -> None:
+    """Metadata, output, VBI, radio, touch and codec nodes are none; cameras are."""
     said = v4l2_ctl(node, "-D").partition("Device Caps")[2].partition("\nMedia ")[0]
     words = {line.strip() for line in said.splitlines()}
     is_camera = bool(words & CAPTURES) and not words & NO_CAMERA
@@ -149,7 +149,7 @@ def test_controls_are_those_that_v4l2_ctl_lists(node: Path) -> None:
 
 
 @needs_control
-@pytest.mark.timeout(60 * TIME_FACTOR)
+@pytest.mark.timeout(60 * PATIENCE)
 @pytest.mark.parametrize("node", WITH_CONTROLS, ids=str)
 def test_controls_are_set_read_back_and_restored(node: Path) -> None:
     """Most controls take another value, and all have their old one in the end."""
@@ -172,15 +172,15 @@ def test_controls_are_set_read_back_and_restored(node: Path) -> None:
 
 
 @needs_control
-@pytest.mark.timeout(60 * TIME_FACTOR)
+@pytest.mark.timeout(60 * PATIENCE)
 @pytest.mark.parametrize("node", WITH_CONTROLS, ids=str)
-async def test_stored_values_are_set_again(node: Path) -> None:
-    """What a client has set is set again after another program has changed it."""
+async def test_settings_come_back(node: Path) -> None:
+    """What a client has set is there again after somebody else has changed it."""
     control = next(c for c in _settable(node) if next(_others(c), None) is not None)
     other = next(_others(control))
     assert control.value is not None
     owner = CameraControls(CameraId("camera0"), (), ControlStore(lambda _: None))
-    with trio.fail_after(50 * TIME_FACTOR):
+    with trio.fail_after(50 * PATIENCE):
         try:
             changed = await owner.change(node, control.name, other)
             assert changed.value == other

@@ -10,10 +10,10 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
-from support.sysfs_folder import FakeSysfs
+from support.fake_usb_tree import FakeMachine
 
 from camd.config.schema import DiscoveryConfig
-from camd.devices.changes import open_udev_events
+from camd.devices.hotplug import open_udev_events
 from camd.devices.monitor import DeviceMonitor, open_monitor
 from camd.devices.probe import Query, query_node, read_access
 from camd.model import Capabilities, Device
@@ -44,22 +44,22 @@ class Drivers:
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> FakeSysfs:
+def machine(tmp_path: Path) -> FakeMachine:
     """Make a machine with a USB camera of two nodes, number 0 and 1."""
-    machine = FakeSysfs(tmp_path)
+    machine = FakeMachine(tmp_path)
     machine.add_hub(USB)
     plug(machine, 1, 0)
     machine.add_node(1, f"{USB}/1-1/1-1:1.0", index=1, says=":")
     return machine
 
 
-def plug(machine: FakeSysfs, port: int, number: int) -> None:
+def plug(machine: FakeMachine, port: int, number: int) -> None:
     """Plug a camera in."""
     machine.add_usb(f"{USB}/1-{port}", serial=f"S{port}\n")
     machine.add_node(number, f"{USB}/1-{port}/1-{port}:1.0", says=":capture:")
 
 
-def open_test_monitor(machine: FakeSysfs, query: Query, config: DiscoveryConfig = ON):
+def open_test_monitor(machine: FakeMachine, query: Query, config: DiscoveryConfig = ON):
     """Run a monitor on a machine."""
     return open_monitor(config, query=query, roots=machine.roots)
 
@@ -72,7 +72,7 @@ async def shown(monitor: DeviceMonitor, *numbers: int) -> tuple[Device, ...]:
     )
 
 
-async def test_a_device_is_listed_with_all_that_is_known(machine: FakeSysfs) -> None:
+async def test_a_device_is_listed_with_all_that_is_known(machine: FakeMachine) -> None:
     """A capture node has facts, links, sound card and capabilities; other nodes are not listed."""
     link = machine.add_link("by-id", "usb-Camera_S1-video-index0", 0)
     machine.add_card(3, f"{USB}/1-1/1-1:1.2", "Camera")
@@ -88,7 +88,7 @@ async def test_a_device_is_listed_with_all_that_is_known(machine: FakeSysfs) -> 
     assert (device.capabilities, device.problem) == (CAPABLE, None)
 
 
-async def test_plugging_unplugging_and_replugging_are_listed(machine: FakeSysfs) -> None:
+async def test_plugging_unplugging_and_replugging_are_listed(machine: FakeMachine) -> None:
     """A node that is replugged between two scans is a new device."""
     with trio.fail_after(30):
         async with open_test_monitor(machine, Drivers(metadata={"video1"}).query) as monitor:
@@ -106,7 +106,7 @@ async def test_plugging_unplugging_and_replugging_are_listed(machine: FakeSysfs)
             await shown(monitor, 0)
 
 
-async def test_a_driver_that_hangs_delays_no_other_node(machine: FakeSysfs) -> None:
+async def test_a_driver_that_hangs_delays_no_other_node(machine: FakeMachine) -> None:
     """It is listed as hung, queried once, and its late answer is used."""
     plug(machine, 2, 2)
     stuck = threading.Event()
@@ -129,7 +129,7 @@ async def test_a_driver_that_hangs_delays_no_other_node(machine: FakeSysfs) -> N
         stuck.set()
 
 
-async def test_the_monitor_ends_while_a_driver_hangs(machine: FakeSysfs) -> None:
+async def test_the_monitor_ends_while_a_driver_hangs(machine: FakeMachine) -> None:
     """Leaving the block does not wait for the thread."""
     stuck = threading.Event()
     try:
@@ -153,7 +153,7 @@ async def test_the_monitor_ends_while_a_driver_hangs(machine: FakeSysfs) -> None
     ],
 )
 async def test_a_refusal_is_a_problem_until_permissions_change(
-    machine: FakeSysfs, number: int, cause: str
+    machine: FakeMachine, number: int, cause: str
 ) -> None:
     """A camera that cannot be queried is listed with its problem; new permissions clear it."""
     drivers = Drivers(errors={"video0": number, "video1": number})
@@ -174,7 +174,7 @@ async def test_a_refusal_is_a_problem_until_permissions_change(
 
 
 @pytest.mark.parametrize("number", [errno.ENODEV, errno.ENOENT, errno.ENXIO, errno.ENOTTY])
-async def test_nodes_without_a_camera_are_not_listed(machine: FakeSysfs, number: int) -> None:
+async def test_nodes_without_a_camera_are_not_listed(machine: FakeMachine, number: int) -> None:
     """A node without a device, or of another kind, has no problem and is not listed."""
     drivers = Drivers(errors={"video0": number}, metadata={"video1"})
     with trio.fail_after(20):
@@ -183,7 +183,7 @@ async def test_nodes_without_a_camera_are_not_listed(machine: FakeSysfs, number:
             assert monitor.present.value == ()
 
 
-async def test_query_again_queries_at_once(machine: FakeSysfs) -> None:
+async def test_query_again_queries_at_once(machine: FakeMachine) -> None:
     """A node, or the target of a link, is queried; the result is None when it is gone."""
     link = machine.add_link("by-id", "usb-Camera-video-index0", 0)
     drivers = Drivers(metadata={"video1"})
@@ -202,7 +202,7 @@ async def test_query_again_queries_at_once(machine: FakeSysfs) -> None:
             assert await monitor.query_again(machine.roots.dev / "video1") is None
 
 
-async def test_query_again_is_bounded(machine: FakeSysfs) -> None:
+async def test_query_again_is_bounded(machine: FakeMachine) -> None:
     """For a driver that hangs, the device is returned as hung, with its known capabilities."""
     drivers = Drivers(metadata={"video1"})
     stuck = threading.Event()
@@ -220,7 +220,7 @@ async def test_query_again_is_bounded(machine: FakeSysfs) -> None:
         stuck.set()
 
 
-async def test_ignored_nodes_are_not_opened(machine: FakeSysfs) -> None:
+async def test_ignored_nodes_are_not_opened(machine: FakeMachine) -> None:
     """A node that the configuration ignores is neither opened nor listed."""
     plug(machine, 2, 2)
     drivers = Drivers(metadata={"video1"})
@@ -233,7 +233,7 @@ async def test_ignored_nodes_are_not_opened(machine: FakeSysfs) -> None:
     assert drivers.queried == ["video2"]
 
 
-async def test_without_discovery_the_monitor_is_empty_and_settled(machine: FakeSysfs) -> None:
+async def test_without_discovery_the_monitor_is_empty_and_settled(machine: FakeMachine) -> None:
     """No node is queried."""
     drivers = Drivers()
     with trio.fail_after(20):
@@ -257,7 +257,7 @@ def denying() -> Callable[[Path], None]:
 
 
 def test_a_missing_permission_names_its_remedy(
-    machine: FakeSysfs, denying: Callable[[Path], None]
+    machine: FakeMachine, denying: Callable[[Path], None]
 ) -> None:
     """The problem says what to do, and `entitled` whether user and groups allow it."""
     node = machine.roots.dev / "video0"

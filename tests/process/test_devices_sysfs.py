@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.sysfs_folder import FakeSysfs
+from support.fake_usb_tree import FakeMachine
 
 from camd.devices.holders import find_holders
 from camd.devices.probe import scan_nodes
@@ -22,15 +22,15 @@ VIVID = "devices/platform/vivid.0"
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> FakeSysfs:
+def machine(tmp_path: Path) -> FakeMachine:
     """Make a machine with two busses of one controller and no devices."""
-    machine = FakeSysfs(tmp_path)
+    machine = FakeMachine(tmp_path)
     machine.add_hub(f"{PCI}/usb1", " 2.00")
     machine.add_hub(f"{PCI}/usb2", " 3.10")
     return machine
 
 
-def facts_of(machine: FakeSysfs, number: int) -> SysfsFacts:
+def facts_of(machine: FakeMachine, number: int) -> SysfsFacts:
     """Read the facts of a node."""
     node = stat_node(f"video{number}", machine.roots)
     assert node is not None
@@ -39,7 +39,7 @@ def facts_of(machine: FakeSysfs, number: int) -> SysfsFacts:
     return facts
 
 
-def test_a_usb_camera_and_its_metadata_node(machine: FakeSysfs) -> None:
+def test_a_usb_camera_and_its_metadata_node(machine: FakeMachine) -> None:
     """Both nodes have the facts of their USB device; udev's database distinguishes them."""
     device = f"{PCI}/usb1/1-1/1-1.3"
     machine.add_usb(device, serial="LAB0001\n", product="Lab Camera\n", manufacturer="Lab\n")
@@ -56,7 +56,7 @@ def test_a_usb_camera_and_its_metadata_node(machine: FakeSysfs) -> None:
 
 
 def test_a_node_that_is_removed_while_its_link_is_resolved(
-    machine: FakeSysfs, monkeypatch: pytest.MonkeyPatch
+    machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A link that is removed between stat and read raises no error."""
     machine.add_usb(f"{PCI}/usb1/1-2")
@@ -74,7 +74,7 @@ def test_a_node_that_is_removed_while_its_link_is_resolved(
     assert follow(machine.roots.sys / "class/video4linux/video0") == ""
 
 
-def test_a_port_is_the_same_under_another_bus_number(machine: FakeSysfs) -> None:
+def test_a_port_is_the_same_under_another_bus_number(machine: FakeMachine) -> None:
     """Busses are numbered anew at each boot; the port's name does not contain the number."""
     machine.add_hub(f"{PCI}/usb7", " 2.00")
     for bus, number in ((1, 0), (7, 1), (2, 2)):
@@ -84,7 +84,7 @@ def test_a_port_is_the_same_under_another_bus_number(machine: FakeSysfs) -> None
     assert ports == ["0000:00:14.0-usb2-4", "0000:00:14.0-usb2-4", "0000:00:14.0-usb3-4"]
 
 
-def test_texts_of_a_device_are_cleaned(machine: FakeSysfs) -> None:
+def test_texts_of_a_device_are_cleaned(machine: FakeMachine) -> None:
     """A serial number without a printable character is empty; a name keeps what is printable."""
     machine.add_usb(f"{PCI}/usb1/1-2", serial="\udcff\udcfe\x00\n", product="  Cam\x01 \udcff 2 \n")
     machine.add_node(0, f"{PCI}/usb1/1-2/1-2:1.0", label="x" * 5000)
@@ -95,7 +95,7 @@ def test_texts_of_a_device_are_cleaned(machine: FakeSysfs) -> None:
     assert len(facts.label) == 512
 
 
-def test_nodes_of_other_busses_have_facts_too(machine: FakeSysfs) -> None:
+def test_nodes_of_other_busses_have_facts_too(machine: FakeMachine) -> None:
     """Platform and virtual devices are distinguished from USB and from each other."""
     machine.add_node(0, VIVID, label="vivid-000-vid-cap")
     machine.add_node(40, "devices/virtual", label="Dummy", says=":video_output:")
@@ -106,7 +106,7 @@ def test_nodes_of_other_busses_have_facts_too(machine: FakeSysfs) -> None:
     assert not loop.plausible
 
 
-def test_a_node_that_is_removed_while_it_is_read_is_gone(machine: FakeSysfs) -> None:
+def test_a_node_that_is_removed_while_it_is_read_is_gone(machine: FakeMachine) -> None:
     """A node that is removed between stat and read has no facts, and raises no error."""
     machine.add_node(0, VIVID)
     node = stat_node("video0", machine.roots)
@@ -116,7 +116,7 @@ def test_a_node_that_is_removed_while_it_is_read_is_gone(machine: FakeSysfs) -> 
     assert stat_node("video0", machine.roots) is None
 
 
-def test_a_node_plugged_in_again_has_another_stamp(machine: FakeSysfs) -> None:
+def test_a_node_plugged_in_again_has_another_stamp(machine: FakeMachine) -> None:
     """It differs from the one before under the same name; a stat alone changes nothing."""
     machine.add_node(0, VIVID)
     first = stat_node("video0", machine.roots)
@@ -132,7 +132,7 @@ def test_a_node_plugged_in_again_has_another_stamp(machine: FakeSysfs) -> None:
     assert again.stamp != first.stamp
 
 
-def test_a_node_that_sysfs_does_not_know_has_no_facts(machine: FakeSysfs) -> None:
+def test_a_node_that_sysfs_does_not_know_has_no_facts(machine: FakeMachine) -> None:
     """A node that was passed to a container is listed, with default facts."""
     (machine.roots.dev / "video3").write_bytes(b"")
     node = stat_node("video3", machine.roots)
@@ -141,7 +141,7 @@ def test_a_node_that_sysfs_does_not_know_has_no_facts(machine: FakeSysfs) -> Non
     assert read_facts(node, machine.roots) == SysfsFacts()
 
 
-def test_only_video_nodes_are_listed_in_order(machine: FakeSysfs) -> None:
+def test_only_video_nodes_are_listed_in_order(machine: FakeMachine) -> None:
     """Links, other nodes and other names are left out; ten comes after nine."""
     for number in (10, 9):
         machine.add_node(number, VIVID)
@@ -152,7 +152,7 @@ def test_only_video_nodes_are_listed_in_order(machine: FakeSysfs) -> None:
     assert [node.name for node in scan_nodes(machine.roots).nodes] == ["video9", "video10"]
 
 
-def test_links_of_a_node_are_found(machine: FakeSysfs) -> None:
+def test_links_of_a_node_are_found(machine: FakeMachine) -> None:
     """Links by id come before those by path; a link that moved belongs to the new node."""
     by_path = machine.add_link("by-path", "pci-usb-0:1:1.0-video-index0", 0)
     by_id = machine.add_link("by-id", "usb-Camera-video-index0", 0)
@@ -161,7 +161,7 @@ def test_links_of_a_node_are_found(machine: FakeSysfs) -> None:
     assert read_links(machine.roots) == {"video0": (by_path,), "video2": (by_id,)}
 
 
-def test_the_number_of_nodes_is_bounded(machine: FakeSysfs) -> None:
+def test_the_number_of_nodes_is_bounded(machine: FakeMachine) -> None:
     """The first 256 are scanned, and the others are counted."""
     for number in range(MOST_NODES + 3):
         (machine.roots.dev / f"video{number}").write_bytes(b"")
@@ -171,14 +171,14 @@ def test_the_number_of_nodes_is_bounded(machine: FakeSysfs) -> None:
 
 def test_a_machine_without_sysfs_has_no_nodes(tmp_path: Path) -> None:
     """Where there is no /dev, sysfs or udev, the scan is empty."""
-    scene = scan_nodes(FakeSysfs(tmp_path / "bare").roots)
+    scene = scan_nodes(FakeMachine(tmp_path / "bare").roots)
     assert (scene.nodes, dict(scene.links), dict(scene.cards)) == ((), {}, {})
 
 
 # --- sound cards ---------------------------------------------------------------------------
 
 
-def test_a_microphone_belongs_to_the_usb_device_of_its_camera(machine: FakeSysfs) -> None:
+def test_a_microphone_belongs_to_the_usb_device_of_its_camera(machine: FakeMachine) -> None:
     """A card is found by its USB device, of any interface; equal cameras have their own."""
     for port, card, name in ((1, 2, "Camera"), (2, 10, "Camera_1")):
         machine.add_usb(f"{PCI}/usb1/1-{port}")
@@ -192,7 +192,7 @@ def test_a_microphone_belongs_to_the_usb_device_of_its_camera(machine: FakeSysfs
     }
 
 
-def test_of_two_cards_of_one_device_the_first_is_taken(machine: FakeSysfs) -> None:
+def test_of_two_cards_of_one_device_the_first_is_taken(machine: FakeMachine) -> None:
     """The choice does not depend on the order of a folder."""
     for card in (10, 9):
         machine.add_card(card, f"{PCI}/usb1/1-1/1-1:1.{card}", f"Card{card}")

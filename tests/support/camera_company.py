@@ -8,7 +8,7 @@ from typing import TypeVar
 import attrs
 from support.camera_shell import Shell
 from support.camera_world import ALL_PORTS, TABLE_PORTS, Child, Physical, Plugging, World
-from support.devices import entry
+from support.fake_devices import entry
 
 from camd.capture.rules import state as m
 from camd.devices.leases import DeviceLeases

@@ -7,7 +7,7 @@ be the camera unplugged or not. A process that hangs cannot be ended until it is
 from __future__ import annotations
 
 import attrs
-from support.devices import CONTROLLER, usb_camera
+from support.fake_devices import CONTROLLER, usb_camera
 
 from camd.model import Device
 

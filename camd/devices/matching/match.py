@@ -119,28 +119,35 @@ def adopt(
     that no camera has makes a new one. Raises AdoptionError where the configuration contradicts,
     or the device is not plugged in any more.
     """
-    source = next((entry.source for entry in entries if entry.id == camera_id), None)
-    if source is not None and not isinstance(source, V4l2Source):
-        raise AdoptionError(f"{camera_id} is no camera of this machine, by its configuration")
     key = (device.node, device.plug_id)
     found = (p for p in identify_devices(now.devices) if (p.device.node, p.device.plug_id) == key)
     plugged = next(found, None)
     if plugged is None:
         raise AdoptionError("The device is not plugged in any more")
-    if not allows_adoption(source, plugged):
-        raise AdoptionError(
-            f"{camera_id} is {str(source)!r} in the configuration, and the device is not; "
-            "correct the source there"
-        )
+    selector = _selector_of_adopted(camera_id, plugged, entries)
     holders = (binding.camera_id for binding in now.bindings if binding.device == plugged.device)
     holder = next(holders, None)
     others = [known for known in now.known if known.camera_id not in (camera_id, holder)]
     if len(others) >= MOST_CAMERAS:
         raise AdoptionError(f"{MOST_CAMERAS} cameras are known already; forget one first")
     stored = now.identity(holder) if holder is not None else None
-    selector = str(source) if source is not None else ""
     bound = KnownCamera(camera_id, stored or plugged.identity, selector, adopted=True)
     return tuple(sorted((*others, bound), key=lambda known: natural_key(known.camera_id)))
+
+
+def _selector_of_adopted(
+    camera_id: CameraId, plugged: PluggedDevice, entries: Sequence[CameraConfig]
+) -> str:
+    """Return the configured source of a camera. Raises AdoptionError if it is another device's."""
+    source = next((entry.source for entry in entries if entry.id == camera_id), None)
+    if source is not None and not isinstance(source, V4l2Source):
+        raise AdoptionError(f"{camera_id} is no camera of this machine, by its configuration")
+    if not allows_adoption(source, plugged):
+        raise AdoptionError(
+            f"{camera_id} is {str(source)!r} in the configuration, and the device is not; "
+            "correct the source there"
+        )
+    return str(source or "")
 
 
 def forget(known: Sequence[KnownCamera], camera_id: CameraId) -> tuple[KnownCamera, ...]:

@@ -6,7 +6,7 @@ import attrs
 import pytest
 import trio
 
-from camd.devices.changes import ChangeWatch, PollSnapshot, run_change_watch
+from camd.devices.hotplug import ChangeWatch, PollSnapshot, run_change_watch
 from camd.devices.v4l2.node import NodeStat
 
 BY_EVENTS = "udev events, and polling every 10 s"

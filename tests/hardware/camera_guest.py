@@ -1,8 +1,8 @@
-"""Runs inside the machine with the cameras: reports what camd says, and calls its methods.
+"""What runs inside the machine whose cameras are pulled: it tells all that camd says, and asks it.
 
-Every change of a camera and all notifications are written to LINES as lines of JSON, with the
-machine's clock. Requests are read from ASKS, a line of JSON each, and answered in LINES: methods of
-camd, and `tally`, which counts the service's resources. Needs root, Linux, and camd.
+Every change of a camera and all news go to LINES as lines of JSON, with the machine's own clock.
+Requests are read from ASKS, a line of JSON each, and answered in LINES: of camd's methods, and
+`tally`, which counts what the service holds. Needs root, Linux, and camd.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ KEPT = ("recording", "recording_session", "recording_healthy")
 TOLD = ("camera_id", "status", "state", "cause", "session_id", "reason", "filename")
 
 
-class Reporter:
-    """Writes facts as lines of JSON, each with a wall time."""
+class Teller:
+    """Writes facts, each with a wall time."""
 
     def __init__(self) -> None:
         self._lines = os.open(LINES, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
-    def report(self, kind: str, **facts: object) -> None:
-        """Write one fact."""
+    def tell(self, kind: str, **facts: object) -> None:
+        """Tell one fact."""
         facts = {"k": kind, "t": round(time.time(), 3), **facts}
         os.write(self._lines, (json.dumps(facts, separators=(",", ":")) + "\n").encode())
 
 
-async def watch_cameras(client: Client, reporter: Reporter) -> None:
-    """Report each camera's status whenever it has changed."""
+async def watch_cameras(client: Client, teller: Teller) -> None:
+    """Tell each camera's status whenever it has changed."""
     told: dict[str, dict[str, Any]] = {}
     while True:
         listed = (await client.call("get_camera_list"))["cameras"]
@@ -50,19 +50,19 @@ async def watch_cameras(client: Client, reporter: Reporter) -> None:
             facts = {name: camera.get(name) for name in SHOWN + KEPT}
             if told.get(camera["camera_id"]) != facts:
                 told[camera["camera_id"]] = facts
-                reporter.report("camera", c=camera["camera_id"], **facts)
+                teller.tell("camera", c=camera["camera_id"], **facts)
         await trio.sleep(POLL_SECONDS)
 
 
-async def watch_notifications(client: Client, reporter: Reporter) -> None:
-    """Report camd's notifications."""
-    async for method, event in client.notifications():
-        if isinstance(event, dict) and event.get("status") != "PROGRESS":
-            reporter.report("news", m=method, **{name: event.get(name) for name in TOLD})
+async def watch_news(client: Client, teller: Teller) -> None:
+    """Tell what camd announces."""
+    async for method, news in client.notifications():
+        if isinstance(news, dict) and news.get("status") != "PROGRESS":
+            teller.tell("news", m=method, **{name: news.get(name) for name in TOLD})
 
 
-async def answer(client: Client, reporter: Reporter, ask: dict[str, Any]) -> None:
-    """Call a method that was requested from outside of the machine."""
+async def answer(client: Client, teller: Teller, ask: dict[str, Any]) -> None:
+    """Make the call that somebody outside of the machine asks for."""
     try:
         if ask["method"] == "tally":
             result = tally()
@@ -70,23 +70,23 @@ async def answer(client: Client, reporter: Reporter, ask: dict[str, Any]) -> Non
             result = await client.call(ask["method"], **ask["params"])
     except RemoteError as error:
         facts = {"code": error.code, "message": error.message, "data": error.data}
-        reporter.report("answer", n=ask["n"], error=facts)
+        teller.tell("answer", n=ask["n"], error=facts)
     else:
-        reporter.report("answer", n=ask["n"], result=result)
+        teller.tell("answer", n=ask["n"], result=result)
 
 
-async def take_asks(client: Client, reporter: Reporter, asks: int, nursery: trio.Nursery) -> None:
-    """Read requests, and answer each in a task of its own."""
+async def take_asks(client: Client, teller: Teller, asks: int, nursery: trio.Nursery) -> None:
+    """Read requests, and have each answered in a task of its own."""
     rest = b""
     while True:
         await trio.lowlevel.wait_readable(asks)
         *lines, rest = (rest + os.read(asks, 65536)).split(b"\n")
         for line in lines:
-            nursery.start_soon(answer, client, reporter, json.loads(line))
+            nursery.start_soon(answer, client, teller, json.loads(line))
 
 
 def tally() -> dict[str, Any]:
-    """Count the service's resources: descriptors, threads, memory in KiB, FFmpeg processes."""
+    """Count what the service holds: descriptors, threads, memory in KiB, capture processes."""
     command = "systemctl show --value -p MainPID camd"
     pid = subprocess.run(command.split(), capture_output=True, text=True, check=True).stdout.strip()
     process = Path("/proc") / pid
@@ -100,11 +100,11 @@ def tally() -> dict[str, Any]:
         "descriptors": len(list((process / "fd").iterdir())),
         "threads": int(status["Threads"]),
         "memory": int(status["VmRSS"].split()[0]),
-        "children": len(capture_processes(pid)),
+        "children": len(children(pid)),
     }
 
 
-def capture_processes(pid: str) -> list[str]:
+def children(pid: str) -> list[str]:
     """Find the FFmpeg processes below a process, zombies included."""
     found, parents = [], {pid}
     stats: dict[str, tuple[str, str]] = {}
@@ -113,14 +113,14 @@ def capture_processes(pid: str) -> list[str]:
             name, _, rest = (folder / "stat").read_text().partition("(")[2].rpartition(")")
             stats[folder.name] = (name, rest.split()[1])
     while parents:
-        below = {process for process, (_, parent) in stats.items() if parent in parents}
-        found += [process for process in below if stats[process][0] == "ffmpeg"]
+        below = {child for child, (_, parent) in stats.items() if parent in parents}
+        found += [child for child in below if stats[child][0] == "ffmpeg"]
         parents = below
     return found
 
 
 async def until_lost(work: Callable[[Client], Any]) -> None:
-    """Run `work` with a connection until it is lost."""
+    """Work with a connection as long as there is one."""
     try:
         async with open_client(ADDRESS) as client:
             await work(client)
@@ -128,15 +128,15 @@ async def until_lost(work: Callable[[Client], Any]) -> None:
         pass
 
 
-async def serve(reporter: Reporter, asks: int) -> None:
-    """Report and answer until the machine ends; reconnect to camd."""
+async def serve(teller: Teller, asks: int) -> None:
+    """Tell and answer until the machine ends, whatever becomes of camd."""
 
     async def watch(client: Client) -> None:
-        reporter.report("connected")
+        teller.tell("connected")
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(watch_notifications, client, reporter)
-            nursery.start_soon(watch_cameras, client, reporter)
-            nursery.start_soon(take_asks, client, reporter, asks, nursery)
+            nursery.start_soon(watch_news, client, teller)
+            nursery.start_soon(watch_cameras, client, teller)
+            nursery.start_soon(take_asks, client, teller, asks, nursery)
 
     while True:
         await until_lost(watch)
@@ -144,12 +144,12 @@ async def serve(reporter: Reporter, asks: int) -> None:
 
 
 def main() -> None:
-    reporter = Reporter()
+    teller = Teller()
     with suppress(FileExistsError):
         os.mkfifo(ASKS)
     asks = os.open(ASKS, os.O_RDWR | os.O_NONBLOCK)
-    reporter.report("life", boot=Path("/proc/sys/kernel/random/boot_id").read_text().strip())
-    trio.run(serve, reporter, asks)
+    teller.tell("life", boot=Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+    trio.run(serve, teller, asks)
 
 
 if __name__ == "__main__":

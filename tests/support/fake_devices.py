@@ -80,7 +80,7 @@ def entry(camera_id: str, *, swap: str = "alarm", **source: object) -> CameraCon
     return CameraConfig(CameraId(camera_id), V4l2Source(**source), swap=swap)  # type: ignore[arg-type]
 
 
-class Machine:
+class MatchedMachine:
     """A machine whose known cameras are kept from one change to the next."""
 
     def __init__(self, *entries: CameraConfig, auto: bool = True) -> None:
@@ -121,6 +121,6 @@ class Machine:
         return [(message.kind.name, message.camera_id) for message in self.now.messages]
 
 
-def unbound_devices(machine: Machine) -> dict[str, tuple[str, ...]]:
+def unbound_devices(machine: MatchedMachine) -> dict[str, tuple[str, ...]]:
     """Return the devices that no camera has, with the cameras that they may be or replace."""
     return {left.device.node.name: left.candidates for left in machine.now.unbound}

@@ -7,7 +7,7 @@ from pathlib import Path
 from camd.devices.sysfs import SysfsRoots
 
 
-class FakeSysfs:
+class FakeMachine:
     """A machine whose video nodes and attributes are files."""
 
     def __init__(self, folder: Path) -> None:

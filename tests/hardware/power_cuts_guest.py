@@ -1,9 +1,9 @@
-"""Runs inside the machine whose power is cut: starts and stops recordings, and reports.
+"""What runs inside the machine whose power is cut: it records on command, and tells all it sees.
 
-power_cuts_commands.py watch CAMERA..            report until the end
-power_cuts_commands.py churn SEED CAMERA..       stop and start recordings repeatedly
-power_cuts_commands.py start|stop CAMERA..       once
-power_cuts_commands.py look CAMERA=SESSION..     wait until these record, then print everything
+power_cuts_guest.py watch CAMERA..            bear witness until the end
+power_cuts_guest.py churn SEED CAMERA..       stop and start recordings, again and again
+power_cuts_guest.py start|stop CAMERA..       once
+power_cuts_guest.py look CAMERA=SESSION..     wait until these record, then tell everything
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from contextlib import suppress
 from typing import Any
 
 import trio
-from power_cuts_observer import (
+from power_cuts_witness import (
     ADDRESS,
     RECORDINGS,
-    Observer,
+    Witness,
     boot_id,
     file_line,
     until_lost,
@@ -34,19 +34,19 @@ from camd.client import Client, RemoteError, open_client
 SETTLE_SECONDS = 300.0
 
 
-async def start_one(client: Client, observer: Observer, camera: str) -> None:
-    """Start a recording; report before and after."""
-    observer.report("starting", drain=True, c=camera)
+async def start_one(client: Client, witness: Witness, camera: str) -> None:
+    """Start a recording, with a word before and after."""
+    witness.tell("starting", drain=True, c=camera)
     started = await client.call("start_recording", device=camera)
-    observer.report("started", drain=True, c=camera, id=started["session_id"])
+    witness.tell("started", drain=True, c=camera, id=started["session_id"])
 
 
-async def stop_one(client: Client, observer: Observer, camera: str) -> None:
-    """Stop a recording; report before, and the receipt after."""
+async def stop_one(client: Client, witness: Witness, camera: str) -> None:
+    """Stop a recording, with a word before, and the receipt after."""
     status = await client.call("get_recording_status", device=camera)
     if status is None:
         return
-    observer.report("stopping", drain=True, c=camera, id=status["session_id"])
+    witness.tell("stopping", drain=True, c=camera, id=status["session_id"])
     stopped = await client.call("stop_recording", device=camera)
     receipt = stopped["receipt"]
     facts = {
@@ -56,43 +56,43 @@ async def stop_one(client: Client, observer: Observer, camera: str) -> None:
         "lost": sum(gap["frames"] for gap in receipt["gaps"] if gap["exact"]),
         "durable": receipt["durable"],
     }
-    observer.report("receipt", drain=True, c=camera, id=stopped["session_id"], **facts)
+    witness.tell("receipt", drain=True, c=camera, id=stopped["session_id"], **facts)
 
 
 async def each(cameras: list[str], work: Callable[..., Any]) -> None:
-    """Run `work` for all cameras at the same time."""
-    observer = Observer()
+    """Do something with all cameras at the same time."""
+    witness = Witness()
     async with open_client(ADDRESS) as client, trio.open_nursery() as nursery:
         for camera in cameras:
-            nursery.start_soon(work, client, observer, camera)
+            nursery.start_soon(work, client, witness, camera)
 
 
 async def churn(seed: int, cameras: list[str]) -> None:
-    """Stop and start all cameras at random until the power is cut."""
+    """Stop and start all cameras at random until the power goes."""
     dice = random.Random(seed)
 
-    async def go_on(client: Client, observer: Observer, camera: str) -> None:
+    async def go_on(client: Client, witness: Witness, camera: str) -> None:
         while True:
             await trio.sleep(dice.uniform(0.5, 4.0))
             with suppress(RemoteError):
-                await stop_one(client, observer, camera)
-                await start_one(client, observer, camera)
+                await stop_one(client, witness, camera)
+                await start_one(client, witness, camera)
 
     await each(cameras, go_on)
 
 
 async def look(expected: dict[str, str]) -> None:
-    """Print camd's whole state as JSON, once the expected sessions record or time is up."""
+    """Print all that camd knows, as JSON, once the expected sessions go on or time is up."""
     deadline = time.monotonic() + SETTLE_SECONDS
     found: dict[str, Any] = {}
     while time.monotonic() < deadline and not settled(found, expected):
         await trio.sleep(0.5)
-        await until_lost(lambda client: read_state(client, expected, found))
-    print(json.dumps(found | read_machine()))
+        await until_lost(lambda client: monitor(client, expected, found))
+    print(json.dumps(found | surroundings()))
 
 
 def settled(found: dict[str, Any], expected: dict[str, str]) -> bool:
-    """Tell whether recovery is over and all expected sessions record."""
+    """Whether recovery is over and everything that should record does."""
     if not found:
         return False
     statuses = found["status"]
@@ -101,8 +101,8 @@ def settled(found: dict[str, Any], expected: dict[str, str]) -> bool:
     return there and recording and all(f["status"] != "interrupted" for f in found["files"])
 
 
-async def read_state(client: Client, cameras: dict[str, str], found: dict[str, Any]) -> None:
-    """Read camd's state in an order in which later answers contain what was added meanwhile."""
+async def monitor(client: Client, cameras: dict[str, str], found: dict[str, Any]) -> None:
+    """Ask camd for everything, in this order: what grows meanwhile is in the later answers."""
     folder = old_files()
     files = await listing(client)
     status = {c: await client.call("get_recording_status", device=c) for c in cameras}
@@ -114,7 +114,7 @@ async def read_state(client: Client, cameras: dict[str, str], found: dict[str, A
 
 
 async def listing(client: Client) -> list[dict[str, Any]]:
-    """List all recordings, newest first; new ones shift the pages."""
+    """List all recordings, newest first; those that appear meanwhile shift the pages."""
     files: dict[str, dict[str, Any]] = {}
     offset, total = 0, 1
     while offset < total:
@@ -125,13 +125,13 @@ async def listing(client: Client) -> list[dict[str, Any]]:
 
 
 def old_files() -> list[str]:
-    """Return the files that were last written before this boot."""
+    """Name what was last written before this boot."""
     booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
     return [e.name for e in os.scandir(RECORDINGS) if e.stat().st_mtime < booted]
 
 
-def read_machine() -> dict[str, Any]:
-    """Read the folder, the journal of this boot and the boot's id."""
+def surroundings() -> dict[str, Any]:
+    """Look at the folder, the journal of this boot and the boot's id."""
     folder = {e.name: e.stat().st_size for e in os.scandir(RECORDINGS) if e.is_file()}
     command = "journalctl -b -u camd -o cat --no-pager"
     log = subprocess.run(command.split(), capture_output=True, text=True, check=False).stdout

@@ -1,4 +1,4 @@
-"""Files and folders that are removed while a real recorder writes to them."""
+"""Files and folders that somebody takes away under a real recorder."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ SMALL = TestSource(160, 90, 25)
 
 
 async def test_a_file_that_is_removed_is_followed_by_another(tmp_path: Path) -> None:
-    """The status names the next file, and the ledger has the frames of the removed one."""
+    """The status names the next file, which holds what came since; the ledger has the rest."""
     with trio.fail_after(60):
-        async with open_set(BUNDLED, tmp_path, SMALL) as setup:
-            started = await setup.camera.start_recording(WISH)
-            await setup.grow(30)
+        async with open_set(BUNDLED, tmp_path, SMALL) as stage:
+            started = await stage.camera.start_recording(WISH)
+            await stage.grow(30)
             name = started.segments[0].filename
             await trio.Path(tmp_path / name).unlink()
-            await setup.camera.published.wait_until(
+            await stage.camera.published.wait_until(
                 lambda status: status.session is not None and len(status.session.segments) == 2
             )
-            await setup.camera.published.wait_until(
+            await stage.camera.published.wait_until(
                 lambda status: status.session is not None and status.session.healthy
             )
-            session = await setup.camera.stop_recording()
-            listed = await setup.storage.recording(name)
+            session = await stage.camera.stop_recording()
+            listed = await stage.storage.recording(name)
     first, second = session.segments
     assert (first.filename, first.state, first.frames) == (name, SegmentState.MISSING, 0)
     assert listed[0].state is SegmentState.MISSING
@@ -41,28 +41,28 @@ async def test_a_file_that_is_removed_is_followed_by_another(tmp_path: Path) -> 
     assert second.start - gap.end < second.end - second.start
 
 
-async def test_a_removed_folder_makes_the_session_wait(tmp_path: Path) -> None:
-    """The session is not healthy, and continues when the folder exists again."""
+async def test_a_folder_that_is_removed_is_no_recording(tmp_path: Path) -> None:
+    """The session waits, and says so; when the folder is there again it goes on."""
     folder = tmp_path / "recordings"
     folder.mkdir()
     state = tmp_path / "state"
     with trio.fail_after(60):
-        async with open_set(BUNDLED, folder, SMALL, state_dir=state) as setup:
-            await setup.camera.start_recording(WISH)
-            await setup.grow(30)
+        async with open_set(BUNDLED, folder, SMALL, state_dir=state) as stage:
+            await stage.camera.start_recording(WISH)
+            await stage.grow(30)
             await trio.to_thread.run_sync(shutil.rmtree, folder)
-            status = await setup.camera.published.wait_until(
+            status = await stage.camera.published.wait_until(
                 lambda status: (
                     status.session is not None and status.session.state is SessionState.WAITING
                 )
             )
             assert status.session is not None
             assert not status.session.healthy
-            await setup.storage.published.wait_until(lambda status: status.level.value == "missing")
+            await stage.storage.published.wait_until(lambda status: status.level.value == "missing")
             await trio.Path(folder).mkdir()
-            await setup.until_session(SessionState.RECORDING)
-            await setup.grow(10)
-            session = await setup.camera.stop_recording()
+            await stage.until_session(SessionState.RECORDING)
+            await stage.grow(10)
+            session = await stage.camera.stop_recording()
     assert session.segments[0].state is SegmentState.MISSING
     assert session.segments[-1].state is SegmentState.SEALED
     causes = {gap.cause for gap in session.gaps}

@@ -1,7 +1,7 @@
-"""Reports inside the machine whose power is cut: run by power_cuts_commands.py.
+"""Bears witness inside the machine whose power is cut: run by power_cuts_guest.py.
 
-Everything that camd reports as durable is written to the serial console at once, with the machine's
-clock: what the console has received survives the cut. Needs root, Linux, and camd.
+Everything that camd promises goes to the serial console at once, with the machine's own clock:
+what is on the other side of the console survives the cut. Needs root, Linux, and camd.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from camd.client import CannotConnectError, Client, ConnectionLostError, open_cl
 MARK = "@camd "
 ADDRESS = "unix:/run/camd.sock"
 RECORDINGS = Path("/srv/data/recordings")
-LIVE = Path("/run/camd-observer")  # the same lines, to be read over the network
+LIVE = Path("/run/camd-witness")  # the same lines, for whoever follows them over the network
 TRACING = Path("/sys/kernel/tracing/instances/power-cuts")
 BEAT_SECONDS = 0.1
 POLL_SECONDS = 0.4
@@ -34,15 +34,15 @@ IN_CREATE = 0x100
 SYNC = re.compile(r"-(\d+) .* ([\d.]+): ext4_sync_file_(enter|exit): dev (\d+,\d+) ")
 
 
-class Observer:
+class Witness:
     """Writes marked lines of JSON to the console, each with a wall time."""
 
     def __init__(self) -> None:
         self._console = os.open("/dev/console", os.O_WRONLY | os.O_NOCTTY)
         self._live = os.open(LIVE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
-    def report(self, kind: str, *, drain: bool = False, **facts: object) -> None:
-        """Write a fact; with `drain`, return when it has left the machine."""
+    def tell(self, kind: str, *, drain: bool = False, **facts: object) -> None:
+        """Tell a fact; with `drain`, return when it has left the machine."""
         facts = {"k": kind, "t": round(time.time(), 3), **facts}
         line = (MARK + json.dumps(facts, separators=(",", ":")) + "\n").encode()
         os.write(self._console, b"\n" + line if kind == "life" else line)
@@ -52,20 +52,20 @@ class Observer:
             termios.tcdrain(self._console)
 
 
-# --- heartbeats and the latency of the disk ----------------------------------------------
+# --- signs of life, and how long the disk takes ------------------------------------------
 
 
-def beat(observer: Observer, pending: dict[str, float]) -> None:
-    """Report that the machine runs, and how long the oldest sync has been waiting (ms)."""
+def beat(witness: Witness, pending: dict[str, float]) -> None:
+    """Say that the machine lives, and how long the oldest sync has been waiting (ms)."""
     while True:
         begun = min(pending.copy().values(), default=None)
         waiting = {} if begun is None else {"p": round((time.monotonic() - begun) * 1000)}
-        observer.report("beat", **waiting)
+        witness.tell("beat", **waiting)
         time.sleep(BEAT_SECONDS)
 
 
-def follow_syncs(observer: Observer, pending: dict[str, float]) -> None:
-    """Measure every fsync of the data disk in the kernel; report each new maximum."""
+def follow_syncs(witness: Witness, pending: dict[str, float]) -> None:
+    """Measure every fsync of the data disk as the kernel sees it; tell each record."""
     facts = RECORDINGS.parent.stat()
     device = f"{os.major(facts.st_dev)},{os.minor(facts.st_dev)}"
     TRACING.mkdir(exist_ok=True)
@@ -83,12 +83,12 @@ def follow_syncs(observer: Observer, pending: dict[str, float]) -> None:
                 pending[thread] = moment
             elif (begun := pending.pop(thread, None)) is not None and moment - begun > worst:
                 worst = moment - begun
-                observer.report("sync", ms=round(worst * 1000))
+                witness.tell("sync", ms=round(worst * 1000))
 
 
-async def follow_folder(observer: Observer) -> None:
-    """Report every file that appears in the recordings folder, at once (inotify(7))."""
-    while not RECORDINGS.is_dir():  # noqa: ASYNC110, ASYNC240 - camd makes it without an event
+async def follow_folder(witness: Witness) -> None:
+    """Tell of every file that appears among the recordings, at once (inotify(7))."""
+    while not RECORDINGS.is_dir():  # noqa: ASYNC110, ASYNC240 - camd makes it, and tells nobody
         await trio.sleep(0.1)
     libc = ctypes.CDLL(None, use_errno=True)
     queue = libc.inotify_init1(os.O_NONBLOCK)
@@ -102,27 +102,25 @@ async def follow_folder(observer: Observer) -> None:
             name = data[at + 16 : at + 16 + size].rstrip(b"\0").decode()
             at += 16 + size
             if name.endswith(".mp4"):
-                observer.report("created", f=name)
+                witness.tell("created", f=name)
 
 
 # --- what camd says ----------------------------------------------------------------------
 
 
-async def watch_camera(client: Client, observer: Observer, camera: str) -> None:
-    """Report a camera's status several times a second, and each file's receipt once."""
+async def watch_camera(client: Client, witness: Witness, camera: str) -> None:
+    """Tell a camera's status several times a second, and each file's receipt once."""
     told: set[str] = set()
     while True:
         status = await client.call("get_recording_status", device=camera)
         if status is not None:
-            observer.report("status", **status_line(status))
+            witness.tell("status", **status_line(status))
             for file in status["files"]:
                 if file["status"] == "completed" and file["filename"] not in told:
                     info = await client.call("get_recording_info", filename=file["filename"])
                     if info["sha256"]:
                         told.add(file["filename"])
-                        observer.report(
-                            "sealed", c=camera, id=status["session_id"], **file_line(info)
-                        )
+                        witness.tell("sealed", c=camera, id=status["session_id"], **file_line(info))
         await trio.sleep(POLL_SECONDS)
 
 
@@ -151,29 +149,29 @@ def unix(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-async def watch_notifications(client: Client, observer: Observer) -> None:
-    """Report camd's notifications about recordings."""
-    async for method, event in client.notifications():
-        if method == "recording_status_update" and event["status"] != "PROGRESS":
-            facts = {"c": event["camera_id"], "id": event["session_id"], "w": event["status"]}
-            observer.report("news", **facts, f=event["filename"], r=event["reason"])
+async def watch_news(client: Client, witness: Witness) -> None:
+    """Tell what camd announces about recordings."""
+    async for method, news in client.notifications():
+        if method == "recording_status_update" and news["status"] != "PROGRESS":
+            facts = {"c": news["camera_id"], "id": news["session_id"], "w": news["status"]}
+            witness.tell("news", **facts, f=news["filename"], r=news["reason"])
 
 
 async def watch(cameras: list[str]) -> None:
-    """Report until the power is cut; reconnect to camd."""
-    observer, pending = Observer(), dict[str, float]()
-    observer.report("life", boot=boot_id())
-    threading.Thread(target=beat, args=(observer, pending), daemon=True).start()
-    threading.Thread(target=follow_syncs, args=(observer, pending), daemon=True).start()
+    """Bear witness until the power goes, whatever becomes of camd."""
+    witness, pending = Witness(), dict[str, float]()
+    witness.tell("life", boot=boot_id())
+    threading.Thread(target=beat, args=(witness, pending), daemon=True).start()
+    threading.Thread(target=follow_syncs, args=(witness, pending), daemon=True).start()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(follow_folder, observer)
+        nursery.start_soon(follow_folder, witness)
         while True:
-            await until_lost(lambda client: watch_all(client, observer, cameras))
+            await until_lost(lambda client: watch_all(client, witness, cameras))
             await trio.sleep(0.3)
 
 
 async def until_lost(work: Callable[[Client], Any]) -> None:
-    """Run `work` with a connection until it is lost."""
+    """Work with a connection as long as there is one."""
     try:
         async with open_client(ADDRESS) as client:
             await work(client)
@@ -181,14 +179,14 @@ async def until_lost(work: Callable[[Client], Any]) -> None:
         pass
 
 
-async def watch_all(client: Client, observer: Observer, cameras: list[str]) -> None:
+async def watch_all(client: Client, witness: Witness, cameras: list[str]) -> None:
     """Watch all cameras over one connection."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(watch_notifications, client, observer)
+        nursery.start_soon(watch_news, client, witness)
         for camera in cameras:
-            nursery.start_soon(watch_camera, client, observer, camera)
+            nursery.start_soon(watch_camera, client, witness, camera)
 
 
 def boot_id() -> str:
-    """Return the id of this boot."""
+    """Return what tells this boot from all others."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
