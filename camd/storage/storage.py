@@ -86,7 +86,7 @@ class Storage:
 
     folder: Path
     disk: Disk
-    guard: SpaceMonitor
+    space: SpaceMonitor
     clerk: IndexWorker = attrs.field(init=False)
     _stock: BackgroundReconcile = attrs.field(init=False)
     _writers: trio.CapacityLimiter = attrs.field(
@@ -97,9 +97,9 @@ class Storage:
     _leases: Counter[str] = attrs.field(factory=Counter, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.clerk = IndexWorker(self.disk, self.folder, self.guard)
+        self.clerk = IndexWorker(self.disk, self.folder, self.space)
         self._stock = BackgroundReconcile(
-            *(self.disk, self.folder, self.clerk, self.guard, self.on_disk, self.leased),
+            *(self.disk, self.folder, self.clerk, self.space, self.on_disk, self.leased),
             growing=lambda: frozenset(self._growing),
         )
         self.clerk.settled = self._settled
@@ -107,12 +107,12 @@ class Storage:
     @property
     def status(self) -> StorageStatus:
         """The latest word; never waits."""
-        return self.guard.status
+        return self.space.status
 
     @property
     def published(self) -> Published[StorageStatus]:
         """The status as of each sample, for those who wait for a level."""
-        return self.guard.published
+        return self.space.published
 
     @property
     def recovery(self) -> RecoveryReport | None:
@@ -126,7 +126,7 @@ class Storage:
 
         It is timed, and hanging shows as a level. Raises what `work` raises, OSError as a rule.
         """
-        with self.guard.operation():
+        with self.space.operation():
             return await trio.to_thread.run_sync(work, limiter=self._writers)
 
     def growing(self, segment: Segment, durable_bytes: int) -> None:
@@ -341,7 +341,7 @@ class Storage:
             except (FileNotFoundError, NotADirectoryError):
                 raise Refusal(FILE_NOT_FOUND, filename=filename) from None
             except OSError as error:
-                self.guard.suspect()
+                self.space.suspect()
                 raise Refusal(STORAGE_UNRESPONSIVE, "The file cannot be read") from error
         raise Refusal(STORAGE_UNRESPONSIVE)
 
@@ -368,20 +368,20 @@ async def open_storage(
     """
     disk = disk or PosixDisk()
     thresholds = Thresholds(config.warn_percent, config.block_percent)
-    guard = SpaceMonitor(config.recordings_dir, disk, thresholds, events)
+    space = SpaceMonitor(config.recordings_dir, disk, thresholds, events)
     volume = Volume(config.recordings_dir, config.state_dir, config.require_mount, disk)
-    watched = TimedDisk(disk, guard.watch, volume.confirm)
-    storage = Storage(config.recordings_dir, watched, guard)
+    watched = TimedDisk(disk, space.watch, volume.confirm)
+    storage = Storage(config.recordings_dir, watched, space)
 
     def prepare() -> None:
         volume.claim()
         storage.clerk.look()
 
-    guard.identify, guard.prepare = volume.identify, prepare
+    space.identify, space.prepare = volume.identify, prepare
     try:
         async with trio.open_nursery() as nursery:
-            await nursery.start(guard.serve)
-            await guard.refresh()
+            await nursery.start(space.serve)
+            await space.refresh()
             if storage.clerk.in_use is not None:
                 raise storage.clerk.in_use
             await nursery.start(storage.clerk.serve)
@@ -440,7 +440,7 @@ class FileActions:
 
         answers = await self._change(remove)
         for answer in answers:
-            storage.guard.stored_bytes -= answer.freed_bytes
+            storage.space.stored_bytes -= answer.freed_bytes
             if answer.removed:
                 log.info("removed", filename=answer.filename, why=why)
             if answer.detail:
@@ -459,5 +459,5 @@ class FileActions:
         try:
             return await self.storage.clerk.ask(work)
         except (OSError, sqlite3.Error) as error:
-            self.storage.guard.suspect()
+            self.storage.space.suspect()
             raise Refusal(STORAGE_UNRESPONSIVE, f"It could not be done: {error}") from error

@@ -116,7 +116,7 @@ async def opened(
             for each in films:
                 (folder / each.filename).write_bytes(bytes(each.size_bytes))
                 await storage.note_segment(each)
-                storage.guard.stored_bytes += each.size_bytes
+                storage.space.stored_bytes += each.size_bytes
             yield Stage(folder, storage, retention, in_use, announced)
 
 
@@ -137,7 +137,7 @@ async def test_what_is_too_old_goes_and_a_receipt_stays(tmp_path: Path) -> None:
         assert done.plan.going == preview.going
         assert done.executed
         assert await stage.names() == named(*YOUNG)
-        assert stage.storage.guard.stored_bytes == 2000
+        assert stage.storage.space.stored_bytes == 2000
         receipt = done.receipt
         assert (receipt.files_deleted, receipt.space_freed, receipt.asked_by) == (3, 3000, "ann")
         assert (receipt.complete, receipt.braked, receipt.files_kept) == (True, False, 0)

@@ -87,9 +87,9 @@ async def test_a_removed_recording_is_gone_for_good(tmp_path: Path) -> None:
     """File, entry and bytes go; they stay away with a new index, and the name is unknown."""
     path = put(tmp_path)
     async with opened(tmp_path) as storage:
-        assert storage.guard.stored_bytes == len(FILMED)
+        assert storage.space.stored_bytes == len(FILMED)
         removal = await FileActions(storage).remove_one(NAME, "ann asked for it")
-        assert (removal.freed_bytes, storage.guard.stored_bytes) == (len(FILMED), 0)
+        assert (removal.freed_bytes, storage.space.stored_bytes) == (len(FILMED), 0)
         assert not path.exists()
         assert await listed(storage) == []
         assert await refused(FileActions(storage).remove_one, NAME, "again") == -1005
@@ -108,7 +108,7 @@ async def test_a_file_that_cannot_be_removed_stays_known(tmp_path: Path) -> None
         assert refusal.value.kind.code == -1019
         assert refusal.value.data["filename"] == NAME
         assert (path.exists(), await listed(storage)) == (True, [NAME])
-        assert storage.guard.stored_bytes == len(FILMED)
+        assert storage.space.stored_bytes == len(FILMED)
 
 
 async def test_what_is_recorded_read_or_pinned_stays(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ async def test_a_sync_that_hangs_delays_nobody_and_shows(tmp_path: Path, soon: N
     synced, the status is told with the age of the hung call, starts are refused as -1016; when it
     returns, all is well again."""
     async with staged(tmp_path) as stage:
-        await stage.storage.guard.admit(SESSION, SpaceNeed(1.0, 1.0))
+        await stage.storage.space.admit(SESSION, SpaceNeed(1.0, 1.0))
         stage.disk.stick("bad.mp4")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stage.write, "bad.mp4")
@@ -93,7 +93,7 @@ async def test_a_sync_that_hangs_delays_nobody_and_shows(tmp_path: Path, soon: N
                     SimpleNamespace(), NoParams()
                 )
                 with pytest.raises(Refusal) as refused:
-                    await stage.storage.guard.admit(SessionId("s1"), SpaceNeed(1.0, 1.0))
+                    await stage.storage.space.admit(SessionId("s1"), SpaceNeed(1.0, 1.0))
             assert refused.value.kind.code == -1016
             assert (info["threshold_status"], info["code"]) == ("unresponsive", -1016)
             assert info["pending_seconds"] >= 0.2

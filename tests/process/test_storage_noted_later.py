@@ -290,7 +290,7 @@ async def test_a_file_is_not_being_recorded_for_ever(
         (shown,) = (await storage.list_recordings(ALL)).segments
         assert shown.state is state
         if broken == "index" or state is SegmentState.SEALED:
-            await storage.guard.refresh()
+            await storage.space.refresh()
             assert storage.status.notes_waiting > 0
             assert result_fields.storage(storage.status)["notes_waiting"] > 0
         moody.times = 0
@@ -423,7 +423,7 @@ async def test_too_many_notes_are_told_and_files_are_looked_at_again(
             await storage.note_gaps([gap(1), gap(2), gap(3)])
             assert storage.status.notes_lost == 0
             await storage.note_gaps([gap(4), gap(5)])
-            await storage.guard.refresh()
+            await storage.space.refresh()
             assert storage.status.notes_lost == 2
             moody.times = apply.times = 0
             await storage.clerk.wait_settled()

@@ -210,7 +210,7 @@ async def test_an_index_that_vanishes_is_rebuilt_while_the_service_runs(tmp_path
         await stock(storage)
         await storage.note_session(session())
         spoil_away(tmp_path / FOLDER / INDEX)
-        await storage.guard.refresh()
+        await storage.space.refresh()
         assert set(await rows(storage)) == {path.name}
         assert [s.session_id for s in await storage.unfinished_sessions()] == ["s0"]
     assert (tmp_path / FOLDER / INDEX).exists()

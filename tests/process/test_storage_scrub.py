@@ -114,7 +114,7 @@ async def test_damage_is_told_and_stays_in_the_status(shelf: Shelf) -> None:
 async def test_it_is_off_unless_it_is_wanted(shelf: Shelf, looked: list[str]) -> None:
     """By default nothing is read, and no file is written."""
     async with scrubbing(shelf, ScrubConfig()) as (scrub, storage):
-        await storage.guard.refresh()
+        await storage.space.refresh()
         assert scrub.rounds == ScrubProgress()
     assert looked == []
     assert not (shelf.folder.parent / "state").exists()

@@ -29,7 +29,7 @@ SESSION, OTHER = SessionId("s0"), SessionId("s1")
 class Stage:
     """A guard at work, the volume under it, and the levels that were announced."""
 
-    guard: SpaceMonitor
+    space: SpaceMonitor
     disk: GaugedDisk
     folder: Path
     announced: list[StorageLevel]
@@ -41,18 +41,18 @@ class Stage:
 
     async def resample(self) -> StorageLevel:
         """Return the level of the next sample."""
-        await self.guard.refresh()
-        return self.guard.status.level
+        await self.space.refresh()
+        return self.space.status.level
 
     async def wait(self, level: StorageLevel) -> None:
         """Wait until the level is published."""
-        await self.guard.published.wait_until(lambda status: status.level is level)
+        await self.space.published.wait_until(lambda status: status.level is level)
 
     async def refused(self, seconds: float = 1.0, rate: float = 1000.0) -> Refusal:
         """Ask for room and return the refusal."""
         with pytest.raises(Refusal) as refused:
-            await self.guard.admit(SESSION, SpaceNeed(rate, seconds))
-        assert self.guard.status.promised_bytes == 0
+            await self.space.admit(SESSION, SpaceNeed(rate, seconds))
+        assert self.space.status.promised_bytes == 0
         return refused.value
 
 
@@ -65,7 +65,7 @@ async def staged(folder: Path) -> AsyncIterator[Stage]:
     stage = Stage(SpaceMonitor(folder, disk, Thresholds(), events), disk, folder, [])
     with trio.fail_after(20), events.subscribed(lambda e: stage.announced.append(e.status.level)):
         async with trio.open_nursery() as nursery:
-            await nursery.start(stage.guard.serve)
+            await nursery.start(stage.space.serve)
             try:
                 yield stage
             finally:
@@ -96,13 +96,13 @@ async def test_every_line_is_announced_once_up_and_down(stage: Stage) -> None:
 async def test_a_status_tells_the_bytes_behind_its_level(stage: Stage) -> None:
     """Published status and status hold the same numbers, of the same sample."""
     await stage.sample(85)
-    status = stage.guard.published.value
+    status = stage.space.published.value
     assert (status.total_bytes, status.used_bytes, status.available_bytes) == (
         *(GIGA, 850_000_000, 150_000_000),
     )
     assert status.used_percent == pytest.approx(85)
     assert (status.warn_percent, status.block_percent, status.critical_percent) == (80, 90, 95)
-    assert stage.guard.status == status
+    assert stage.space.status == status
 
 
 async def test_a_volume_that_cannot_be_written_is_read_only(stage: Stage) -> None:
@@ -142,7 +142,7 @@ async def test_problem_besides_the_volume_is_no_level(stage: Stage) -> None:
     def prepare() -> None:
         raise PermissionError(13, "Permission denied")
 
-    stage.guard.prepare = prepare
+    stage.space.prepare = prepare
     assert await stage.sample(85) is LOW
 
 
@@ -160,13 +160,13 @@ async def test_a_hung_volume_is_a_level_until_it_answers(stage: Stage, impatient
     probe is begun; when it returns, the level is that of its sample."""
     await stage.sample(85)
     stage.disk.hang()
-    stage.guard.suspect()
+    stage.space.suspect()
     await stage.wait(UNRESPONSIVE)
     probes = stage.disk.samples
-    assert stage.guard.status.level is UNRESPONSIVE
-    assert stage.guard.status.total_bytes == GIGA
+    assert stage.space.status.level is UNRESPONSIVE
+    assert stage.space.status.total_bytes == GIGA
     assert (await stage.refused()).kind.code == -1016
-    await stage.guard.refresh()
+    await stage.space.refresh()
     assert stage.disk.samples == probes
     stage.disk.release()
     await stage.wait(LOW)
@@ -196,10 +196,10 @@ async def test_a_guard_ends_while_its_probe_hangs(tmp_path: Path, impatient: Non
     """A hung probe does not hold up the end of the daemon."""
     async with staged(tmp_path / "recordings") as stage:
         stage.disk.hang()
-        stage.guard.suspect()
+        stage.space.suspect()
         await stage.wait(UNRESPONSIVE)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(stage.guard.serve)
+            nursery.start_soon(stage.space.serve)
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
 
@@ -208,7 +208,7 @@ async def test_a_refresh_waits_for_a_sample_that_is_later(stage: Stage) -> None:
     """A sample under way when somebody asks is not the answer: it may have looked before."""
     await stage.resample()
     stage.disk.hang()
-    stage.guard.suspect()
+    stage.space.suspect()
     before = stage.disk.samples
     levels: list[StorageLevel] = []
 
@@ -232,10 +232,10 @@ async def test_few_inodes_refuse_starts_and_say_so(stage: Stage) -> None:
     removed end it."""
     stage.disk.volume = Usage(GIGA, GIGA, free_inodes=99, total_inodes=10_000)
     assert await stage.resample() is NO_INODES
-    assert stage.guard.status.free_inodes == 99
+    assert stage.space.status.free_inodes == 99
     assert (await stage.refused()).kind.code == -1017
-    stage.guard.reconfigure(Thresholds(40, 60))
-    assert stage.guard.status.level is NO_INODES
+    stage.space.reconfigure(Thresholds(40, 60))
+    assert stage.space.status.level is NO_INODES
     stage.disk.volume = Usage(GIGA, GIGA, free_inodes=110, total_inodes=10_000)
     assert await stage.resample() is OK
     assert stage.announced == [NO_INODES, OK]
@@ -257,8 +257,8 @@ async def test_an_error_is_a_level_until_a_trial_works(stage: Stage, tries_at_on
     small write fails, and no longer; the trial leaves nothing behind."""
     await stage.resample()
     stage.disk.write_error = IO_ERROR
-    stage.guard.suspect(IO_ERROR)
-    assert stage.guard.status.level is FAILING
+    stage.space.suspect(IO_ERROR)
+    assert stage.space.status.level is FAILING
     for _ in range(3):
         refusal = await stage.refused()
         assert refusal.kind.code == -1018
@@ -273,7 +273,7 @@ async def test_a_trial_waits_its_time(stage: Stage) -> None:
     """Right after an error no trial is made: the level holds, so that a disk that fails now and
     then does not flicker."""
     await stage.resample()
-    stage.guard.suspect(IO_ERROR)
+    stage.space.suspect(IO_ERROR)
     assert await stage.resample() is FAILING
     assert stage.disk.created == []
 
@@ -281,9 +281,9 @@ async def test_a_trial_waits_its_time(stage: Stage) -> None:
 async def test_a_full_disk_is_not_a_failing_one(stage: Stage, tries_at_once: None) -> None:
     """ENOSPC reported is no level of its own, and in a trial it counts as working."""
     full = OSError(28, "No space left on device")
-    stage.guard.suspect(full)
+    stage.space.suspect(full)
     assert await stage.resample() is OK
-    stage.guard.suspect(IO_ERROR)
+    stage.space.suspect(IO_ERROR)
     stage.disk.write_error = full
     assert await stage.resample() is OK
 
@@ -292,7 +292,7 @@ async def test_a_flip_to_read_only_shows_within_one_sample(stage: Stage) -> None
     """The error that tells of it brings the sample forward; writable again, one trial decides."""
     await stage.resample()
     stage.disk.volume = Usage(GIGA, GIGA, read_only=True)
-    stage.guard.suspect(OSError(30, "Read-only file system"))
+    stage.space.suspect(OSError(30, "Read-only file system"))
     await stage.wait(READ_ONLY)
     assert stage.announced == [FAILING, READ_ONLY]
 
@@ -302,7 +302,7 @@ async def test_a_trial_that_hangs_is_a_hung_probe(
 ) -> None:
     """A disk that fails and then hangs is unresponsive; nobody waits for the trial."""
     stage.disk.stick("trial")
-    stage.guard.suspect(IO_ERROR)
+    stage.space.suspect(IO_ERROR)
     await stage.wait(UNRESPONSIVE)
     assert (await stage.refused()).kind.code == -1016
     stage.disk.loosen()
@@ -316,15 +316,15 @@ async def test_room_is_promised_once(stage: Stage) -> None:
     """What one session was promised another is not; released, it may be promised again."""
     await stage.sample(50)
     room = 400_000_000 - SEAL_RESERVE_BYTES
-    assert (await stage.guard.admit(OTHER, SpaceNeed(1000.0, room / 1000 - 5))).warnings == ()
-    assert stage.guard.status.promised_bytes == room - 5000
+    assert (await stage.space.admit(OTHER, SpaceNeed(1000.0, room / 1000 - 5))).warnings == ()
+    assert stage.space.status.promised_bytes == room - 5000
     with pytest.raises(Refusal) as refused:
-        await stage.guard.admit(SESSION, SpaceNeed(1000.0, 6))
+        await stage.space.admit(SESSION, SpaceNeed(1000.0, 6))
     assert refused.value.kind.code == -1008
     assert refused.value.details["fits_seconds"] == 5
-    stage.guard.release(OTHER)
-    stage.guard.release(OTHER)
-    assert (await stage.guard.admit(SESSION, SpaceNeed(1000.0, 6))).warnings == ()
+    stage.space.release(OTHER)
+    stage.space.release(OTHER)
+    assert (await stage.space.admit(SESSION, SpaceNeed(1000.0, 6))).warnings == ()
 
 
 async def test_a_full_volume_refuses_and_a_low_one_warns(stage: Stage) -> None:
@@ -335,7 +335,7 @@ async def test_a_full_volume_refuses_and_a_low_one_warns(stage: Stage) -> None:
         assert refusal.kind.code == -1010
         assert refusal.details["usage_percent"] == percent
     stage.disk.fill(85)
-    (warning,) = (await stage.guard.admit(SESSION, SpaceNeed(1000.0, 1.0))).warnings
+    (warning,) = (await stage.space.admit(SESSION, SpaceNeed(1000.0, 1.0))).warnings
     assert "85.0" in warning
 
 
@@ -343,19 +343,19 @@ async def test_what_is_written_comes_off_the_promise(stage: Stage) -> None:
     """Bytes written shrink the promise, never below nothing, and feed sum, rate and forecast;
     the next segment renews it."""
     await stage.sample(50)
-    await stage.guard.admit(SESSION, SpaceNeed(1000.0, 10))
-    stage.guard.wrote(SESSION, 4000)
-    stage.guard.wrote(OTHER, 500)
-    status = stage.guard.status
+    await stage.space.admit(SESSION, SpaceNeed(1000.0, 10))
+    stage.space.wrote(SESSION, 4000)
+    stage.space.wrote(OTHER, 500)
+    status = stage.space.status
     assert (status.promised_bytes, status.recordings_bytes) == (6000, 4500)
     assert 0 < status.write_rate <= 450
     assert status.seconds_until_blocked == pytest.approx(4e8 / status.write_rate, rel=1e-3)
-    stage.guard.wrote(SESSION, 7000)
-    assert stage.guard.status.promised_bytes == 0
-    stage.guard.renew(SESSION, 8000)
-    assert stage.guard.status.promised_bytes == 8000
-    stage.guard.renew(SESSION, 3000)  # as it is measured now
-    assert stage.guard.status.promised_bytes == 3000
+    stage.space.wrote(SESSION, 7000)
+    assert stage.space.status.promised_bytes == 0
+    stage.space.renew(SESSION, 8000)
+    assert stage.space.status.promised_bytes == 8000
+    stage.space.renew(SESSION, 3000)  # as it is measured now
+    assert stage.space.status.promised_bytes == 3000
 
 
 # --- thresholds ---
@@ -364,12 +364,12 @@ async def test_what_is_written_comes_off_the_promise(stage: Stage) -> None:
 async def test_new_thresholds_hold_at_once(stage: Stage) -> None:
     """The level is judged anew without waiting for a sample, and a change is announced."""
     await stage.sample(50)
-    stage.guard.reconfigure(Thresholds(40, 60))
-    assert stage.guard.status.level is LOW
-    assert stage.guard.published.value.block_percent == 60
-    stage.guard.reconfigure(Thresholds(40, 45))
+    stage.space.reconfigure(Thresholds(40, 60))
+    assert stage.space.status.level is LOW
+    assert stage.space.published.value.block_percent == 60
+    stage.space.reconfigure(Thresholds(40, 45))
     assert (await stage.refused()).kind.code == -1010
-    stage.guard.reconfigure(Thresholds())
+    stage.space.reconfigure(Thresholds())
     assert stage.announced == [LOW, BLOCKED, OK]
 
 
@@ -378,18 +378,18 @@ async def test_new_thresholds_do_not_bring_a_volume_back(stage: Stage, impatient
     await stage.sample(50)
     stage.disk.volume = Usage(GIGA, GIGA, read_only=True)
     await stage.resample()
-    stage.guard.reconfigure(Thresholds(40, 60))
-    assert stage.guard.status.level is READ_ONLY
+    stage.space.reconfigure(Thresholds(40, 60))
+    assert stage.space.status.level is READ_ONLY
     stage.disk.error = OSError(5, "Input/output error")
     await stage.resample()
-    stage.guard.reconfigure(Thresholds())
-    assert stage.guard.status.level is MISSING
+    stage.space.reconfigure(Thresholds())
+    assert stage.space.status.level is MISSING
     stage.disk.error = None
     stage.disk.fill(50)
     stage.disk.hang()
     assert await stage.resample() is UNRESPONSIVE
-    stage.guard.reconfigure(Thresholds(40, 60))
-    assert stage.guard.status.level is UNRESPONSIVE
+    stage.space.reconfigure(Thresholds(40, 60))
+    assert stage.space.status.level is UNRESPONSIVE
     assert stage.announced == [READ_ONLY, MISSING, UNRESPONSIVE]
 
 
@@ -403,13 +403,13 @@ async def test_a_reserve_is_held_given_and_taken_again(stage: Stage) -> None:
     assert await stage.sample(50) is OK
     assert reserve.stat().st_size == min(SEAL_RESERVE_BYTES, GIGA // 100)
     assert reserve.stat().st_blocks * 512 >= SEAL_RESERVE_BYTES
-    stage.guard.give_reserve()
+    stage.space.give_reserve()
     assert not reserve.exists()
-    stage.guard.give_reserve()
+    stage.space.give_reserve()
     await stage.sample(99)
     assert not reserve.exists()
     stage.disk.volume = Usage(100 * GIGA, 3 * SEAL_RESERVE_BYTES)
-    stage.guard.reconfigure(Thresholds(80, 99.999, 99.9999))
+    stage.space.reconfigure(Thresholds(80, 99.999, 99.9999))
     await stage.resample()
     assert not reserve.exists()
     await stage.sample(50)
@@ -419,7 +419,7 @@ async def test_a_reserve_is_held_given_and_taken_again(stage: Stage) -> None:
 async def test_a_small_volume_gives_one_percent(stage: Stage) -> None:
     """The reserve never takes more than a hundredth of the volume."""
     await stage.sample(99)
-    stage.guard.give_reserve()  # that of the gigabyte which was there before
+    stage.space.give_reserve()  # that of the gigabyte which was there before
     await stage.sample(10, total=1_000_000)
     assert (stage.folder / ".camd" / "reserve").stat().st_size == 10_000
 
@@ -436,7 +436,7 @@ async def test_a_reserve_that_found_no_room_is_not_half_there(
     await stage.resample()
     with monkeypatch.context() as patched:
         patched.setattr(probe_module.os, "posix_fallocate", no_room)
-        stage.guard.give_reserve()
+        stage.space.give_reserve()
         assert await stage.sample(50) is OK
         assert not reserve.exists()
     await stage.resample()

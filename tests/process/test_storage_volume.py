@@ -158,7 +158,7 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
 
 async def level(storage: Storage) -> StorageLevel:
     """Return the level of a fresh sample."""
-    await storage.guard.refresh()
+    await storage.space.refresh()
     return storage.status.level
 
 
@@ -210,7 +210,7 @@ async def test_nothing_is_made_in_a_bare_mount_point(site: Site) -> None:
         assert storage.status.reason == BARE.reason
         assert "volume.json" in storage.status.suggestion
         with pytest.raises(Refusal) as refused:
-            await storage.guard.admit(SessionId("s0"), SpaceNeed(1.0, 1.0))
+            await storage.space.admit(SessionId("s0"), SpaceNeed(1.0, 1.0))
         assert (refused.value.kind.code, refused.value.message) == (-1014, BARE.reason)
         with pytest.raises(FileNotFoundError):
             await storage.on_disk(lambda: storage.disk.create(site.mount_point / "a.mp4"))
@@ -393,11 +393,11 @@ async def record_through(site: Site, lose, find) -> Session:
         await stage.camera.start_recording(WISH)
         await stage.grow(10)
         lose()
-        stage.storage.guard.suspect()
+        stage.storage.space.suspect()
         await published.wait_until(lambda status: status.level is MISSING)
         await stage.until_session(SessionState.WAITING)
         find()
-        stage.storage.guard.suspect()
+        stage.storage.space.suspect()
         await published.wait_until(lambda status: status.level is OK)
         await stage.until_session(SessionState.RECORDING)
         return await stage.camera.stop_recording()
@@ -484,7 +484,7 @@ async def test_a_volume_runs_out_of_inodes(few_inodes: Site) -> None:
             path.touch()
         assert await level(storage) is StorageLevel.NO_INODES
         with pytest.raises(Refusal) as refused:
-            await storage.guard.admit(SessionId("s0"), SpaceNeed(1.0, 1.0))
+            await storage.space.admit(SessionId("s0"), SpaceNeed(1.0, 1.0))
         assert refused.value.kind.code == -1017
         await storage.on_disk(lambda: file.append([b"footage"]))
         await storage.on_disk(file.close)

@@ -63,7 +63,7 @@ class IndexWorker:
 
     disk: Disk
     recordings: Path
-    guard: SpaceMonitor
+    space: SpaceMonitor
     opened: int = attrs.field(default=0, init=False)
     in_use: FolderInUseError | None = attrs.field(default=None, init=False)
     settled: Callable[[], None] = lambda: None  # in the archive's thread: everything is noted
@@ -189,7 +189,7 @@ class IndexWorker:
         if self._archive is None:
             raise Refusal(STORAGE_MISSING)
         archive = self._archive
-        with self.guard.operation():
+        with self.space.operation():
             return await trio.to_thread.run_sync(
                 lambda: work(self._repaired(archive)),
                 limiter=self._one,
@@ -202,7 +202,7 @@ class IndexWorker:
             try:
                 return await self.ask(read, abandon=True)
             except (OSError, sqlite3.Error) as error:
-                self.guard.suspect()
+                self.space.suspect()
                 raise Refusal(STORAGE_UNRESPONSIVE, "The index cannot be read") from error
         raise Refusal(STORAGE_UNRESPONSIVE)
 
@@ -271,13 +271,13 @@ class IndexWorker:
         elif str(problem) != self._told:  # once, however often it is tried
             self._told = str(problem)
             log.error("archive_write_failed", error=str(problem), waiting=self.waiting)
-            self.guard.suspect(problem if isinstance(problem, OSError) else None)
+            self.space.suspect(problem if isinstance(problem, OSError) else None)
 
     def _take_note(self) -> None:
         """Tell everybody how much waits; somebody has just asked the archive."""
-        if self.lost > self.guard.notes_lost:
+        if self.lost > self.space.notes_lost:
             log.error("notes_lost", count=self.lost, most=MOST_PENDING)
-        self.guard.notes_waiting, self.guard.notes_lost = self.waiting, self.lost
+        self.space.notes_waiting, self.space.notes_lost = self.waiting, self.lost
         if self.waiting:
             self._behind.set()
         self._tried.set()

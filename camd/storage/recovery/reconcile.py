@@ -332,7 +332,7 @@ class BackgroundReconcile:
     disk: Disk
     folder: Path
     clerk: IndexWorker
-    guard: SpaceMonitor
+    space: SpaceMonitor
     on_disk: OnDisk
     leased: Callable[[str], AbstractContextManager[None]]
     growing: Callable[[], Container[str]]  # what is being recorded at the moment
@@ -356,7 +356,7 @@ class BackgroundReconcile:
         """Take stock whenever there is another archive, or another index in it."""
         task_status.started()
         while True:
-            await self.guard.published.wait_until(self._due)
+            await self.space.published.wait_until(self._due)
             await self._take()
 
     def _due(self, status: StorageStatus) -> bool:
@@ -370,10 +370,10 @@ class BackgroundReconcile:
             if monotonic() - begun >= PATIENCE_SECONDS:
                 self.taken.set()  # sessions go on without, rather than never
             with trio.move_on_after(delay):
-                await self.guard.published.wait_until(self._due)
+                await self.space.published.wait_until(self._due)
                 return
             delay = min(LONGEST_RETRY_SECONDS, delay * 2)
-            await self.guard.published.wait_until(lambda status: status.level.writable)
+            await self.space.published.wait_until(lambda status: status.level.writable)
 
     async def _tried(self) -> bool:
         """Do what is left to do; False when some of it has to be tried again.
@@ -393,7 +393,7 @@ class BackgroundReconcile:
         except (OSError, sqlite3.Error, Refusal) as error:
             log.error("recovery_failed", error=str(error))
             self._tell(problem=str(error))
-            self.guard.suspect()
+            self.space.suspect()
             return False
         return hashed and not self._unread
 
@@ -405,7 +405,7 @@ class BackgroundReconcile:
         began, findings, self._unread = now(), list[ReconcileFinding](), ()
         tries = 1 + (self.report.tries if self.searching and self.report else 0)
         self.report = RecoveryReport.of(findings, began, None, tries=tries)
-        self.guard.stored_bytes = await self.clerk.ask(lambda a: a.catalog.total_bytes())
+        self.space.stored_bytes = await self.clerk.ask(lambda a: a.catalog.total_bytes())
         stock = await self.clerk.ask(lambda archive: self._taker(archive).compare(self.growing()))
         self._of = self.clerk.opened  # it may have been rebuilt just now
         for names in in_batches(stock.suspects, BATCH):
@@ -435,7 +435,7 @@ class BackgroundReconcile:
         if self._unread:
             self._tell(problem=f"{len(self._unread)} files cannot be read yet")
         log.info("recovery_over", counts=self.report.counted)
-        self.guard.suspect()  # the next sample tells what the recordings take now
+        self.space.suspect()  # the next sample tells what the recordings take now
 
     async def _look_at(self, names: Sequence[str]) -> list[ReconcileFinding]:
         def inspect() -> list[Recovered | ReconcileFinding]:
@@ -453,7 +453,7 @@ class BackgroundReconcile:
 
     def _told(self, findings: list[ReconcileFinding]) -> list[ReconcileFinding]:
         for finding in findings:
-            self.guard.stored_bytes += finding.bytes_changed
+            self.space.stored_bytes += finding.bytes_changed
             log.warning(
                 "file_found",
                 filename=finding.filename,
