@@ -38,7 +38,7 @@ class PolicyRequest:
 
 @attrs.frozen
 class CleanupRequest:
-    """How to clean up; `force` overrides the brake, and believes the clock."""
+    """How to clean up; `force` ignores max_delete_percent and trusts the wall clock."""
 
     force: bool = False
 
@@ -104,7 +104,7 @@ class RetentionApi:
         config, last = self._retention.config, self._retention.last
         return _policy(self._retention.policy) | {
             "interval": config.interval.total_seconds(),
-            "brake_percent": config.brake_percent,
+            "max_delete_percent": config.max_delete_percent,
             "clock_trusted": not self._retention.doubt,
             "clock": self._retention.doubt or "trusted",
             "last_run": result_fields.cleanup_receipt(last) if last else None,
@@ -113,8 +113,8 @@ class RetentionApi:
     async def preview_cleanup(self, caller: Caller, params: NoParams) -> result_fields.View:
         """Show what would be done."""
         plan = await self._retention.preview()
-        would = plan.policy.removes and not plan.braked
-        message = f"{len(plan.going)} files would be removed" if would else outcome(plan, 0, 0)
+        would = plan.policy.removes and not plan.stopped_by_limit
+        message = f"{len(plan.to_delete)} files would be removed" if would else outcome(plan, 0, 0)
         if would and plan.waiting_files:
             message += f"; {plan.waits}"
         return _plan(plan) | {
@@ -160,9 +160,9 @@ def _plan(plan: CleanupPlan) -> result_fields.View:
                 "start_time": each.start,
                 "reason": plan.policy.rule,
             }
-            for each in plan.going[:MOST_LISTED]
+            for each in plan.to_delete[:MOST_LISTED]
         ],
-        "files_to_delete": len(plan.going),
+        "files_to_delete": len(plan.to_delete),
         "space_to_free": plan.freed_bytes,
         "kept": [
             {
@@ -170,14 +170,14 @@ def _plan(plan: CleanupPlan) -> result_fields.View:
                 "file_size": each.size_bytes,
                 "reason": each.reason.value,
             }
-            for each in plan.staying
+            for each in plan.kept
         ],
-        "files_kept": plan.staying_files,
+        "files_kept": plan.kept_files,
         "total_size": plan.total_bytes,
         "share_percent": round(plan.share_percent, 2),
         "space_short": plan.short_bytes,
         "enough": plan.enough,
-        "braked": plan.braked,
+        "stopped_by_limit": plan.stopped_by_limit,
         "files_waiting": plan.waiting_files,
         "clock": plan.clock or "trusted",
     }

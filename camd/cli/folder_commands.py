@@ -79,7 +79,7 @@ def recover(dry_run: bool, reindex: bool, config_path: Path | None, as_json: boo
 
     try:
         with show_progress(messages(), ProgressMeter(hashing_line)) as progress:
-            salvaged = OfflineRecovery(folder, dry_run, reindex, tell, progress).run()
+            result = OfflineRecovery(folder, dry_run, reindex, tell, progress).run()
     except KeyboardInterrupt:
         raise click.exceptions.Exit(128 + signal.SIGINT) from None
     except FolderInUseError as error:
@@ -95,10 +95,10 @@ def recover(dry_run: bool, reindex: bool, config_path: Path | None, as_json: boo
             "makes a new one out of the journal and the files."
         ) from None
     if as_json:
-        print_json(recover_values(salvaged))
+        print_json(recover_values(result))
     else:
-        _print(salvaged)
-    sys.exit(ExitCode.FAILED if salvaged.to_do else ExitCode.OK)
+        _print(result)
+    sys.exit(ExitCode.FAILED if result.to_do else ExitCode.OK)
 
 
 def refuse_misplaced(recordings: Path, *, but_index: bool = False) -> None:
@@ -146,9 +146,9 @@ def hashing_line(at: HashingProgress, seconds: float) -> str:
     )
 
 
-def _print(salvaged: OfflineResult) -> None:
+def _print(result: OfflineResult) -> None:
     """Print the report."""
-    out, report = console(), salvaged.report
+    out, report = console(), result.report
     if report.counts:
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("outcome")
@@ -158,18 +158,18 @@ def _print(salvaged: OfflineResult) -> None:
             if number := report.counts.get(outcome):
                 table.add_row(outcome.value, str(number), meaning[report.dry_run])
         out.print(table)
-    for name, why in salvaged.unhashed:
+    for name, why in result.unhashed:
         out.print(f"[red]{escape(printable(name))} cannot be hashed:[/] {escape(why)}")
-    if salvaged.hashed:
+    if result.hashed:
         verb = "to hash" if report.dry_run else "hashed"
-        out.print(f"{salvaged.hashed} files {verb}.")
-    if not report.counts and not salvaged.hashed:
+        out.print(f"{result.hashed} files {verb}.")
+    if not report.counts and not result.hashed:
         out.print("Nothing is to be done.")
 
 
-def recover_values(salvaged: OfflineResult) -> dict[str, object]:
+def recover_values(result: OfflineResult) -> dict[str, object]:
     """Turn a result into values for JSON."""
-    report = salvaged.report
+    report = result.report
     return {
         "dry_run": report.dry_run,
         "began": report.began.isoformat(),
@@ -186,9 +186,9 @@ def recover_values(salvaged: OfflineResult) -> dict[str, object]:
             }
             for finding in report.findings
         ],
-        "hashed": salvaged.hashed,
-        "unhashed": [{"filename": printable(n), "reason": why} for n, why in salvaged.unhashed],
-        "to_do": salvaged.to_do,
+        "hashed": result.hashed,
+        "unhashed": [{"filename": printable(n), "reason": why} for n, why in result.unhashed],
+        "to_do": result.to_do,
     }
 
 
@@ -216,9 +216,9 @@ def verify(files: tuple[str, ...], fast: bool, config_path: Path | None, as_json
     priority.be_nice()
     out = console()
 
-    def complain(complaint: Finding) -> None:
+    def complain(finding: Finding) -> None:
         if not as_json:
-            out.print(finding_line(complaint), soft_wrap=True)
+            out.print(finding_line(finding), soft_wrap=True)
 
     try:
         with show_progress(messages(), ProgressMeter(verify_progress)) as progress:
@@ -244,11 +244,11 @@ def _name_in(folder: Path, file: str) -> str:
     return path.name
 
 
-def finding_line(complaint: Finding) -> str:
+def finding_line(finding: Finding) -> str:
     """Say one complaint in one line, with rich's markup."""
-    mark = "[yellow]![/]" if complaint.fault.harmless else "[red]✗[/]"
-    subject, text = escape(printable(complaint.subject)), escape(complaint.text)
-    return f"{mark} [bold]{subject}[/] {text}. {escape(complaint.advice)}"
+    mark = "[yellow]![/]" if finding.fault.harmless else "[red]✗[/]"
+    subject, text = escape(printable(finding.subject)), escape(finding.text)
+    return f"{mark} [bold]{subject}[/] {text}. {escape(finding.advice)}"
 
 
 def summary(verdict: CheckResult) -> str:
@@ -256,8 +256,8 @@ def summary(verdict: CheckResult) -> str:
     parts = [f"{verdict.files} files checked"]
     if verdict.busy:
         parts.append(f"{len(verdict.busy)} being recorded")
-    bad = sum(not complaint.fault.harmless for complaint in verdict.complaints)
-    warnings = len(verdict.complaints) - bad
+    bad = sum(not finding.fault.harmless for finding in verdict.findings)
+    warnings = len(verdict.findings) - bad
     if warnings and not bad:
         parts.append(f"{warnings} warning{'s' if warnings > 1 else ''}")
     parts.append(f"{bad} to look after" if bad else "all is well")
@@ -273,13 +273,13 @@ def verify_values(verdict: CheckResult) -> dict[str, object]:
         "recording": [printable(name) for name in verdict.busy],
         "findings": [
             {
-                "subject": printable(complaint.subject),
-                "fault": complaint.fault.value,
-                "harmless": complaint.fault.harmless,
-                "text": complaint.text,
-                "advice": complaint.advice,
+                "subject": printable(finding.subject),
+                "fault": finding.fault.value,
+                "harmless": finding.fault.harmless,
+                "text": finding.text,
+                "advice": finding.advice,
             }
-            for complaint in verdict.complaints
+            for finding in verdict.findings
         ],
     }
 

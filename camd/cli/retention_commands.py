@@ -29,7 +29,7 @@ _POLICY = {
     "max_age_days": "oldest, in days",
     "max_size_gb": "largest size of all, in GB",
     "interval": "runs every",
-    "brake_percent": "at once at most (percent)",
+    "max_delete_percent": "at once at most (percent)",
     "clock": "clock",
 }
 _LAST_RUN = {"ended": "last run", "asked_by": "asked for by", "message": "outcome"}
@@ -110,7 +110,7 @@ def unpin(reach: ServiceAccess, as_json: bool, name: str) -> None:
 
 @click.command()
 @click.option("--preview", is_flag=True, help="Only show what would go.")
-@click.option("--force", is_flag=True, help="Override the brake, and believe the clock.")
+@click.option("--force", is_flag=True, help="Ignore max_delete_percent, and trust the wall clock.")
 @remote_options
 @json_option
 def cleanup(reach: ServiceAccess, as_json: bool, preview: bool, force: bool) -> None:

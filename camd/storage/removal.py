@@ -185,7 +185,7 @@ class Remover:
 
     disk: Disk
     folder: Path
-    archive: RecordingIndex
+    index: RecordingIndex
     pins: Pins
     busy: Callable[[Segment], ErrorKind | None]
     now: datetime
@@ -196,16 +196,16 @@ class Remover:
         Raises sqlite3.Error when the index is broken; it is rebuilt from the journal then.
         """
         answers: list[Removal] = []
-        going: list[Segment] = []
+        to_delete: list[Segment] = []
         for name in dict.fromkeys(names):
-            segment = self.archive.catalog.segment(name)
+            segment = self.index.catalog.segment(name)
             refused = FILE_NOT_FOUND if segment is None else self._refused(segment)
             if segment is None or refused is not None:
                 answers.append(Removal(name, refused))
             else:
-                going.append(segment)
-        if going:
-            answers += self._remove(going, why)
+                to_delete.append(segment)
+        if to_delete:
+            answers += self._remove(to_delete, why)
         return answers
 
     def _refused(self, segment: Segment) -> ErrorKind | None:
@@ -213,19 +213,19 @@ class Remover:
             return reason
         return FILE_PINNED if self.pins.find(segment.filename, self.now) else None
 
-    def _remove(self, going: Sequence[Segment], why: str) -> list[Removal]:
+    def _remove(self, to_delete: Sequence[Segment], why: str) -> list[Removal]:
         try:
-            self.archive.note(*(SegmentRemoved.of(segment, why) for segment in going))
+            self.index.note(*(SegmentRemoved.of(segment, why) for segment in to_delete))
         except OSError as error:
-            self._note_again(going)
-            return [_failed(segment, error) for segment in going]
+            self._note_again(to_delete)
+            return [_failed(segment, error) for segment in to_delete]
         except sqlite3.Error:
             with suppress(sqlite3.Error):  # the first one is raised
-                self._note_again(going)
+                self._note_again(to_delete)
             raise
-        answers = self._synced([self._unlink(segment) for segment in going])
+        answers = self._synced([self._unlink(segment) for segment in to_delete])
         self._note_again(
-            [s for s, answer in zip(going, answers, strict=True) if not answer.removed]
+            [s for s, answer in zip(to_delete, answers, strict=True) if not answer.removed]
         )
         return answers
 
@@ -261,7 +261,7 @@ class Remover:
         """Take back what the journal says of files that stay."""
         if segments:
             with suppress(OSError):  # the index has them, and the journal gets them later
-                self.archive.note(*map(SegmentNoted, segments))
+                self.index.note(*map(SegmentNoted, segments))
 
 
 def _failed(segment: Segment, error: OSError) -> Removal:

@@ -59,7 +59,7 @@ class SpaceMonitor:
     prepare: Callable[[], None] = lambda: None  # runs in the probe's thread, folder usable
     identify: Callable[[], VolumeFault | None] = lambda: None  # the same, before all else
     watch: IoTimer = attrs.field(factory=IoTimer, init=False)
-    _promises: dict[SessionId, float] = attrs.field(factory=dict, init=False)
+    _reservations: dict[SessionId, float] = attrs.field(factory=dict, init=False)
     _usage: Usage = attrs.field(default=Usage(0, 0), init=False)
     _level: StorageLevel = attrs.field(default=StorageLevel.OK, init=False)
     _fault: VolumeFault | None = attrs.field(default=None, init=False)
@@ -95,22 +95,22 @@ class SpaceMonitor:
         """
         await self.refresh()
         admission = admit(self._status(), need)
-        self._promises[session] = need.bytes
+        self._reservations[session] = need.bytes
         return admission
 
     def renew(self, session: SessionId, size_bytes: float) -> None:
         """Promise so much room to a session that runs already, instead of what is left."""
-        self._promises[session] = size_bytes
+        self._reservations[session] = size_bytes
 
     def release(self, session: SessionId) -> None:
         """Take a session's promise back."""
-        self._promises.pop(session, None)
+        self._reservations.pop(session, None)
 
     def wrote(self, session: SessionId, size_bytes: int) -> None:
         """Count bytes that a session wrote: they come off its promise and feed the rate."""
         self.stored_bytes += size_bytes
-        if session in self._promises:
-            self._promises[session] = max(0.0, self._promises[session] - size_bytes)
+        if session in self._reservations:
+            self._reservations[session] = max(0.0, self._reservations[session] - size_bytes)
         self._decay_rate()
         self._rate += size_bytes / RATE_WINDOW_SECONDS
 
@@ -162,7 +162,7 @@ class SpaceMonitor:
             self._hurry = trio.Event()
             await self._sample()
             pending = self.watch.latency.pending_seconds(monotonic()) > 0
-            busy = self._promises or pending or self._failure is not None
+            busy = self._reservations or pending or self._failure is not None
             pause = SAMPLE_SECONDS if busy else IDLE_SAMPLE_SECONDS
             with trio.move_on_after(pause):
                 await self._hurry.wait()
@@ -257,7 +257,7 @@ class SpaceMonitor:
             available_bytes=self._usage.available_bytes,
             used_percent=self._usage.used_percent,
             recordings_bytes=self.stored_bytes,
-            promised_bytes=int(sum(self._promises.values())),
+            promised_bytes=int(sum(self._reservations.values())),
             write_rate=round(self._rate, 1),
             seconds_until_blocked=None,
             warn_percent=self._thresholds.warn,

@@ -87,8 +87,8 @@ class Storage:
     folder: Path
     disk: Disk
     space: SpaceMonitor
-    clerk: IndexWorker = attrs.field(init=False)
-    _stock: BackgroundReconcile = attrs.field(init=False)
+    index_worker: IndexWorker = attrs.field(init=False)
+    _reconcile: BackgroundReconcile = attrs.field(init=False)
     _writers: trio.CapacityLimiter = attrs.field(
         factory=partial(trio.CapacityLimiter, WRITER_THREADS), init=False
     )
@@ -97,12 +97,12 @@ class Storage:
     _leases: Counter[str] = attrs.field(factory=Counter, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.clerk = IndexWorker(self.disk, self.folder, self.space)
-        self._stock = BackgroundReconcile(
-            *(self.disk, self.folder, self.clerk, self.space, self.on_disk, self.leased),
+        self.index_worker = IndexWorker(self.disk, self.folder, self.space)
+        self._reconcile = BackgroundReconcile(
+            *(self.disk, self.folder, self.index_worker, self.space, self.on_disk, self.leased),
             growing=lambda: frozenset(self._growing),
         )
-        self.clerk.settled = self._settled
+        self.index_worker.settled = self._settled
 
     @property
     def status(self) -> StorageStatus:
@@ -117,7 +117,7 @@ class Storage:
     @property
     def recovery(self) -> RecoveryReport | None:
         """What the last search of the folder found; None before it has begun."""
-        return self._stock.report
+        return self._reconcile.report
 
     # --- writing, for recorders ---
 
@@ -142,11 +142,11 @@ class Storage:
             durable_bytes = segment.size_bytes if sealed else before.durable_bytes
             self._growing[segment.filename] = GrowingSegment(segment, durable_bytes, over=True)
         if segment.state is SegmentState.SEALED:
-            await self.clerk.note(SegmentNoted(segment))
+            await self.index_worker.note(SegmentNoted(segment))
         else:
             if segment.state is SegmentState.INTERRUPTED:
-                self._stock.look_again()
-            await self.clerk.tell(lambda archive: archive.note_open(segment), told_by_files=True)
+                self._reconcile.look_again()
+            await self.index_worker.tell(lambda index: index.note_open(segment), derivable=True)
 
     def _settled(self) -> None:
         """The index knows everything: it says what files are that do not grow any more."""
@@ -160,31 +160,31 @@ class Storage:
         Returns when that is durable: however long the disk refuses.
         """
 
-        def replace(archive: RecordingIndex) -> None:
+        def replace(index: RecordingIndex) -> None:
             Pins.of(self.disk, self.folder).carry_over(old, new.filename, now())
-            archive.accept(SegmentNoted(new), SegmentRemoved(old, f"became {new.filename}"))
+            index.accept(SegmentNoted(new), SegmentRemoved(old, f"became {new.filename}"))
 
-        await self.clerk.tell(replace)
-        await self.clerk.wait_settled()
+        await self.index_worker.tell(replace)
+        await self.index_worker.wait_settled()
 
     async def note_session(self, session: Session) -> None:
         """Put a session's facts into the archive."""
-        await self.clerk.note(_noted(session))
+        await self.index_worker.note(_noted(session))
 
     def note_session_soon(self, session: Session) -> None:
         """Put a session's facts into the archive as soon as that works; never waits."""
-        self.clerk.tell_soon(lambda archive: archive.accept(_noted(session)))
+        self.index_worker.tell_soon(lambda index: index.accept(_noted(session)))
 
     async def note_gaps(self, gaps: Sequence[Gap]) -> None:
         """Write entries into the ledger."""
         if gaps:
-            await self.clerk.note(*map(GapNoted, gaps))
+            await self.index_worker.note(*map(GapNoted, gaps))
 
     # --- reading, for clients ---
 
     async def list_recordings(self, query: RecordingQuery) -> RecordingPage:
         """List segments, newest first. Raises Refusal when the volume does not answer."""
-        page = await self.clerk.read(lambda archive: archive.catalog.page(query))
+        page = await self.index_worker.read(lambda index: index.catalog.page(query))
         fresh = tuple(
             self._growing[s.filename].segment if s.filename in self._growing else s
             for s in page.segments
@@ -194,7 +194,7 @@ class Storage:
     async def recording(self, filename: str) -> tuple[Segment, tuple[Gap, ...]]:
         """Look a segment up, with its session's ledger. Raises Refusal: no such file."""
         segment = await self.find(filename)
-        gaps = await self.clerk.read(lambda archive: archive.catalog.gaps(segment.session_id))
+        gaps = await self.index_worker.read(lambda index: index.catalog.gaps(segment.session_id))
         return segment, gaps
 
     async def sessions(self, query: RecordingQuery) -> SessionPage:
@@ -202,22 +202,24 @@ class Storage:
 
         A running session's newest file counts as far as it was when it began.
         """
-        return await self.clerk.read(lambda archive: archive.catalog.sessions_page(query))
+        return await self.index_worker.read(lambda index: index.catalog.sessions_page(query))
 
     async def gaps(self, query: RecordingQuery) -> GapPage:
         """List ledger entries, newest first. Raises Refusal."""
-        return await self.clerk.read(lambda archive: archive.catalog.gaps_page(query))
+        return await self.index_worker.read(lambda index: index.catalog.gaps_page(query))
 
     async def unfinished_sessions(self) -> tuple[Session, ...]:
         """Read what the last life of the daemon left unfinished, newest first.
 
         Waits until its files have been made right, and until the index can be read.
         """
-        await self._stock.taken.wait()
+        await self._reconcile.taken.wait()
         delay = FIRST_RETRY_SECONDS
         while True:
             try:
-                return await self.clerk.read(lambda archive: archive.catalog.unfinished_sessions())
+                return await self.index_worker.read(
+                    lambda index: index.catalog.unfinished_sessions()
+                )
             except Refusal as refusal:
                 log.error("sessions_unknown", error=refusal.message)
             await trio.sleep(delay)
@@ -251,7 +253,7 @@ class Storage:
 
     def busy(self, segment: Segment) -> ErrorKind | None:
         """Say why a file cannot be removed at the moment; may be asked in any thread."""
-        unsettled = segment.state is SegmentState.INTERRUPTED and self._stock.searching
+        unsettled = segment.state is SegmentState.INTERRUPTED and self._reconcile.searching
         if segment.filename in self._growing or segment.state is SegmentState.OPEN or unsettled:
             return FILE_IN_USE
         return FILE_LEASED if segment.filename in self._leases else None
@@ -266,7 +268,7 @@ class Storage:
             )
         if filename in self._growing:
             return self._growing[filename].segment
-        segment = await self.clerk.read(lambda archive: archive.catalog.segment(filename))
+        segment = await self.index_worker.read(lambda index: index.catalog.segment(filename))
         if segment is None and filename.endswith(".mkv"):
             # An MKV is made when its segment is sealed; until it is there the MP4 stands for it.
             name = with_extension(filename, "mp4")
@@ -282,20 +284,22 @@ class Storage:
 
     async def miss(self, filename: str) -> None:
         """Take note that a file is gone without camd having removed it, if that is so."""
-        await self._stock.miss([filename])
+        await self._reconcile.miss([filename])
 
     async def _promised(self, name: str) -> Segment | None:
         """Look up an MP4 of which an MKV is to be made."""
 
-        def look(archive: RecordingIndex) -> Segment | None:
-            wished = archive.catalog.is_to_be_mkv(name)
-            return archive.catalog.segment(name) if wished else None
+        def look(index: RecordingIndex) -> Segment | None:
+            wished = index.catalog.is_to_be_mkv(name)
+            return index.catalog.segment(name) if wished else None
 
-        return await self.clerk.read(look)
+        return await self.index_worker.read(look)
 
     async def knows(self, filename: str) -> bool:
         """Whether the index has a file of this name. Raises Refusal."""
-        return await self.clerk.read(lambda archive: archive.catalog.segment(filename)) is not None
+        return (
+            await self.index_worker.read(lambda index: index.catalog.segment(filename)) is not None
+        )
 
     async def unconverted(self) -> tuple[Segment, ...]:
         """List the MP4s of which an MKV was asked for that was never made, oldest first.
@@ -303,10 +307,10 @@ class Storage:
         Waits until what a crash left has been made right; removes what is left of MKVs that were
         being made. Empty when the index cannot be read.
         """
-        await self._stock.taken.wait()
+        await self._reconcile.taken.wait()
         await self.on_disk(self._remove_parts)
         try:
-            return await self.clerk.read(lambda archive: archive.catalog.to_convert())
+            return await self.index_worker.read(lambda index: index.catalog.to_convert())
         except Refusal as refusal:
             log.error("conversions_unknown", error=refusal.message)
             return ()
@@ -316,8 +320,8 @@ class Storage:
 
         A kill right before the removal leaves them. Waits until the folder has been searched.
         """
-        await self._stock.taken.wait()
-        findings = self._stock.report.findings if self._stock.report else ()
+        await self._reconcile.taken.wait()
+        findings = self._reconcile.report.findings if self._reconcile.report else ()
         return tuple(
             each.filename
             for each in findings
@@ -375,22 +379,22 @@ async def open_storage(
 
     def prepare() -> None:
         volume.claim()
-        storage.clerk.look()
+        storage.index_worker.look()
 
     space.identify, space.prepare = volume.identify, prepare
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(space.serve)
             await space.refresh()
-            if storage.clerk.in_use is not None:
-                raise storage.clerk.in_use
-            await nursery.start(storage.clerk.serve)
-            await nursery.start(storage._stock.serve)
+            if storage.index_worker.in_use is not None:
+                raise storage.index_worker.in_use
+            await nursery.start(storage.index_worker.serve)
+            await nursery.start(storage._reconcile.serve)
             yield storage
             nursery.cancel_scope.cancel()
     finally:
         with trio.CancelScope(shield=True), trio.move_on_after(PATIENCE_SECONDS):
-            await storage.clerk.close()
+            await storage.index_worker.close()
 
 
 # --- What stays and what goes, as a client or a policy asks for it: pins and removals.
@@ -408,7 +412,7 @@ class FileActions:
 
     async def pins(self, filenames: Sequence[str]) -> dict[str, Pin]:
         """Look up which recordings are pinned. Raises Refusal when the volume does not answer."""
-        return await self.storage.clerk.read(lambda _: self._pins.among(filenames, now()))
+        return await self.storage.index_worker.read(lambda _: self._pins.among(filenames, now()))
 
     async def pin(self, filename: str, pin: Pin) -> Segment:
         """Pin a recording; durable when this returns. Raises Refusal."""
@@ -432,9 +436,9 @@ class FileActions:
         """
         storage = self.storage
 
-        def remove(archive: RecordingIndex) -> list[Removal]:
+        def remove(index: RecordingIndex) -> list[Removal]:
             remover = Remover(
-                *(storage.disk, storage.folder, archive, self._pins, storage.busy), now=now()
+                *(storage.disk, storage.folder, index, self._pins, storage.busy), now=now()
             )
             return remover.remove(filenames, why)
 
@@ -457,7 +461,7 @@ class FileActions:
 
     async def _change(self, work: Callable[[RecordingIndex], T]) -> T:
         try:
-            return await self.storage.clerk.ask(work)
+            return await self.storage.index_worker.ask(work)
         except (OSError, sqlite3.Error) as error:
             self.storage.space.suspect()
             raise Refusal(STORAGE_UNRESPONSIVE, f"It could not be done: {error}") from error

@@ -202,31 +202,35 @@ async def test_a_policy_is_echoed_and_shown(tmp_path: Path) -> None:
         assert "older than 30 days" in answer["message"]
         shown = await stage.call("get_retention_policy")
         assert {key: shown[key] for key in wish} == wish
-        assert (shown["interval"], shown["brake_percent"], shown["last_run"]) == (3600, 20, None)
+        assert (shown["interval"], shown["max_delete_percent"], shown["last_run"]) == (
+            3600,
+            20,
+            None,
+        )
     assert json.loads((tmp_path / "state" / "retention.json").read_text()) == wish
 
 
-async def test_a_cleanup_is_previewed_braked_and_forced(tmp_path: Path) -> None:
+async def test_a_cleanup_is_previewed_stopped_by_the_limit_and_forced(tmp_path: Path) -> None:
     """The plan is the same each time; only the forced run removes, and leaves a receipt."""
     wish = {"policy_type": "age", "enabled": True, "max_age_days": 30}
     async with opened(tmp_path) as stage:
         await stage.call("set_retention_policy", **wish)
         await stage.call("pin_recording", filename=NAMES[1])
         preview = await stage.call("preview_cleanup")
-        braked = await stage.call("cleanup_old_files")
+        stopped_by_limit = await stage.call("cleanup_old_files")
         done = await stage.call("cleanup_old_files", force=True)
-        for answer in (preview, braked, done):
+        for answer in (preview, stopped_by_limit, done):
             assert [f["filename"] for f in answer["files"]] == [NAMES[0]]
             kept = [(f["filename"], f["reason"]) for f in answer["kept"]]
             assert kept == [(NAMES[1], "pinned")]
             assert (answer["files_to_delete"], answer["space_to_free"]) == (1, 1000)
             assert answer["share_percent"] == 33.33
-        for answer in (preview, braked):
+        for answer in (preview, stopped_by_limit):
             assert (answer["cleanup_executed"], answer["files_deleted"]) == (False, 0)
-            assert (answer["braked"], answer["space_freed"]) == (True, 0)
+            assert (answer["stopped_by_limit"], answer["space_freed"]) == (True, 0)
             assert "33.3 %" in answer["message"]
         assert (done["cleanup_executed"], done["files_deleted"]) == (True, 1)
-        assert (done["space_freed"], done["braked"]) == (1000, False)
+        assert (done["space_freed"], done["stopped_by_limit"]) == (1000, False)
         assert done["receipt"]["files"] == [NAMES[0]]
         assert done["receipt"]["asked_by"] == "ann"
         assert (await stage.call("get_retention_policy"))["last_run"] == done["receipt"]

@@ -142,7 +142,7 @@ class Stuck:
 
     go_on: threading.Event = attrs.field(factory=threading.Event)
 
-    def __call__(self, archive: object) -> datetime:
+    def __call__(self, index: object) -> datetime:
         assert self.go_on.wait(30)
         return datetime.now(UTC)
 
@@ -158,7 +158,7 @@ async def test_an_index_that_does_not_answer_is_a_refusal(
         async with open_storage(config, Fanout[Event]()) as storage:
             try:
                 with pytest.raises(Refusal) as caught:
-                    await storage.clerk.read(stuck)
+                    await storage.index_worker.read(stuck)
             finally:
                 stuck.go_on.set()
     assert caught.value.kind.code == -1016

@@ -53,10 +53,10 @@ def outcomes(result: Result) -> dict[str, str]:
     return found
 
 
-def complaints(shelf: Shelf) -> set[str]:
+def findings(shelf: Shelf) -> set[str]:
     """Check the folder, and name what is wrong."""
     verdict = FolderCheck(shelf.folder, False, lambda _: None, lambda _: None).run()
-    return {complaint.fault.value for complaint in verdict.complaints}
+    return {finding.fault.value for finding in verdict.findings}
 
 
 def mess(shelf: Shelf) -> dict[str, str]:
@@ -113,13 +113,13 @@ def test_what_was_made_right_is_right(shelf: Shelf) -> None:
     (shelf.folder / "link.mp4").unlink()
     (shelf.folder / "folder.mp4").rmdir()
     assert run(shelf).exit_code == 0
-    with shelf.archive() as archive:
-        assert archive.catalog.unhashed() == ()
-        torn = archive.catalog.segment(next(n for n, o in expected.items() if o == "sealed"))
+    with shelf.open_index() as index:
+        assert index.catalog.unhashed() == ()
+        torn = index.catalog.segment(next(n for n, o in expected.items() if o == "sealed"))
     assert torn is not None
     assert (torn.state, torn.frames) == (SegmentState.SEALED, 6)
     assert torn.sha256 == signature((shelf.folder / torn.filename).read_bytes())
-    assert complaints(shelf) == {"copy", "removed", "foreign", "empty", "unaccounted"}
+    assert findings(shelf) == {"copy", "removed", "foreign", "empty", "unaccounted"}
 
 
 def test_people_read_what_is_done_file_by_file(shelf: Shelf) -> None:
@@ -152,21 +152,21 @@ def test_a_dry_run_fails_while_there_is_something_to_do(shelf: Shelf) -> None:
 def test_a_new_index_knows_all_that_the_old_one_did(shelf: Shelf) -> None:
     """Sessions, ledger, hashes and Matroska files come from the journal; the old index stays."""
     shelf.put_mkv(2, "s9")
-    with shelf.archive() as archive:
-        before = archive.catalog
+    with shelf.open_index() as index:
+        before = index.catalog
         names, known = before.filenames(), before.session("s0")  # type: ignore[arg-type]
         movie = before.segment(next(name for name in names if name.endswith("mkv")))
     assert dry(shelf, "--reindex").exit_code == 0
     old = shelf.index.read_bytes()
     assert run(shelf, "--reindex").exit_code == 0
     assert shelf.index.with_name("index.sqlite.unreadable").read_bytes() == old
-    with shelf.archive() as archive:
-        assert archive.catalog.filenames() == names
-        assert archive.catalog.session("s0") == known  # type: ignore[arg-type]
+    with shelf.open_index() as index:
+        assert index.catalog.filenames() == names
+        assert index.catalog.session("s0") == known  # type: ignore[arg-type]
         assert movie is not None
-        assert archive.catalog.segment(movie.filename) == movie
+        assert index.catalog.segment(movie.filename) == movie
     assert movie.size_bytes == len(MATROSKA)
-    assert complaints(shelf) == {"unaccounted"}
+    assert findings(shelf) == {"unaccounted"}
 
 
 @pytest.mark.parametrize("content", [b"garbage" * 1000, None])
@@ -179,20 +179,20 @@ def test_an_index_that_is_lost_is_made_anew(shelf: Shelf, content: bytes | None)
     assert run(shelf).exit_code == 0
     aside = list(shelf.index.parent.glob("*.unreadable"))
     assert [path.read_bytes() for path in aside] == ([content] if content else [])
-    assert complaints(shelf) == set()
+    assert findings(shelf) == set()
 
 
 def test_an_index_that_breaks_when_it_is_read_leads_to_reindex(shelf: Shelf) -> None:
     """Damage behind its first page is said, with the way out, which works."""
-    with shelf.archive() as archive:
-        archive.catalog.interrupt()
+    with shelf.open_index() as index:
+        index.catalog.interrupt()
     data = bytearray(shelf.index.read_bytes())
     data[4096:] = b"\xff" * (len(data) - 4096)
     shelf.index.write_bytes(data)
     result = run(shelf)
     assert (result.exit_code, "--reindex" in result.stderr) == (1, True)
     assert run(shelf, "--reindex").exit_code == 0
-    assert complaints(shelf) == set()
+    assert findings(shelf) == set()
 
 
 def test_without_journal_and_index_the_files_tell(shelf: Shelf) -> None:
@@ -202,7 +202,7 @@ def test_without_journal_and_index_the_files_tell(shelf: Shelf) -> None:
     shelf.journal.unlink()
     found = outcomes(run(shelf, "--json"))
     assert (len(found), set(found.values())) == (2, {"adopted"})
-    assert complaints(shelf) == {"unaccounted", "unknown"}
+    assert findings(shelf) == {"unaccounted", "unknown"}
 
 
 def test_a_folder_in_use_is_left_alone_and_may_be_asked(shelf: Shelf) -> None:
@@ -212,7 +212,7 @@ def test_a_folder_in_use_is_left_alone_and_may_be_asked(shelf: Shelf) -> None:
     (shelf.folder / growing.filename).unlink()
     file = shelf.disk.create(shelf.folder / growing.filename)
     file.append([data])
-    with shelf.archive():
+    with shelf.open_index():
         result = run(shelf)
         assert result.exit_code == 1
         assert f"process {os.getpid()}" in result.stderr
@@ -249,9 +249,9 @@ def test_a_file_that_cannot_be_hashed_stays_without(
     result = run(shelf)
     assert result.exit_code == 1
     assert f"{bad.filename} cannot be hashed: Input/output error" in result.stdout
-    with shelf.archive() as archive:
-        assert archive.catalog.unhashed() == (bad,)
-        assert archive.catalog.segment(good.filename) == attrs.evolve(
+    with shelf.open_index() as index:
+        assert index.catalog.unhashed() == (bad,)
+        assert index.catalog.segment(good.filename) == attrs.evolve(
             good, sha256=signature((shelf.folder / good.filename).read_bytes())
         )
 

@@ -39,7 +39,7 @@ def check(shelf: Shelf, *names: str, fast: bool = False) -> CheckResult:
     progress: list[CheckProgress] = []
     verdict = FolderCheck(shelf.folder, fast, progress.append, told.append).run(names)
     assert shelf.state() == before
-    assert tuple(told) == verdict.complaints
+    assert tuple(told) == verdict.findings
     if progress:
         assert progress[-1].files == progress[-1].files_total == verdict.files
     return verdict
@@ -47,13 +47,13 @@ def check(shelf: Shelf, *names: str, fast: bool = False) -> CheckResult:
 
 def found(shelf: Shelf, *names: str, fast: bool = False) -> dict[str, FindingKind]:
     """Check the folder, and say what is wrong with what."""
-    return {c.subject: c.fault for c in check(shelf, *names, fast=fast).complaints}
+    return {c.subject: c.fault for c in check(shelf, *names, fast=fast).findings}
 
 
 def test_a_folder_that_is_as_it_should_be_is_clean(shelf: Shelf) -> None:
     """All files are read whole, and there is nothing to say."""
     verdict = check(shelf)
-    assert (verdict.files, verdict.complaints, verdict.busy, verdict.clean) == (2, (), (), True)
+    assert (verdict.files, verdict.findings, verdict.busy, verdict.clean) == (2, (), (), True)
     assert verdict.read_bytes >= sum(path.stat().st_size for path in shelf.folder.glob("*.mp4"))
 
 
@@ -71,19 +71,19 @@ def test_what_camd_removed_itself_is_no_finding(shelf: Shelf) -> None:
     for session_id in ("first", "middle", "last", "all", "outside"):
         made[session_id] = [shelf.put(number, session_id) for number in range(4)]
         shelf.note(session(session_id, files=4))
-    going = [*made["first"][:1], *made["middle"][1:3], *made["last"][3:], *made["all"]]
-    with shelf.archive() as archive:
-        for each in going:
+    to_delete = [*made["first"][:1], *made["middle"][1:3], *made["last"][3:], *made["all"]]
+    with shelf.open_index() as index:
+        for each in to_delete:
             (shelf.folder / each.filename).unlink()
-            archive.note(SegmentRemoved.of(each, "retention: older than 30 days"))
+            index.note(SegmentRemoved.of(each, "retention: older than 30 days"))
     files = made["outside"]
-    assert check(shelf).complaints == ()
+    assert check(shelf).findings == ()
     (shelf.folder / files[2].filename).unlink()
     verdict = check(shelf)
-    assert [(c.subject, c.fault) for c in verdict.complaints] == [
+    assert [(c.subject, c.fault) for c in verdict.findings] == [
         (files[2].filename, FindingKind.REMOVED)
     ]
-    assert "removed outside of camd" in verdict.complaints[0].text
+    assert "removed outside of camd" in verdict.findings[0].text
     assert verdict.clean
     assert not check(shelf, files[2].filename).clean  # nothing is left to be checked
 
@@ -92,20 +92,20 @@ def test_a_file_that_only_the_index_lost_is_a_hole(shelf: Shelf) -> None:
     """Unless camd has removed it, a file between two others is missed, and so are its frames."""
     files = [shelf.put(number, "s1", apart=0.3 if number < 2 else 3.0) for number in range(3)]
     shelf.note(session("s1", files=3))
-    with shelf.archive() as archive:
-        archive.catalog.drop_segment(files[1].filename)
+    with shelf.open_index() as index:
+        index.catalog.drop_segment(files[1].filename)
         (shelf.folder / files[1].filename).unlink()
-    assert {c.fault for c in check(shelf).complaints} == {FindingKind.UNCOVERED, FindingKind.SUMS}
+    assert {c.fault for c in check(shelf).findings} == {FindingKind.UNCOVERED, FindingKind.SUMS}
 
 
 def test_what_older_versions_noted_of_removals_is_understood(shelf: Shelf) -> None:
     """A removal that names the file alone is that of the segment which was noted by this name."""
     files = [shelf.put(number, "s1", apart=0.3) for number in range(3)]
     shelf.note(session("s1", files=3))
-    with shelf.archive() as archive:
+    with shelf.open_index() as index:
         (shelf.folder / files[1].filename).unlink()
-        archive.note(SegmentRemoved(files[1].filename, "asked for"))
-    assert check(shelf).complaints == ()
+        index.note(SegmentRemoved(files[1].filename, "asked for"))
+    assert check(shelf).findings == ()
 
 
 FURNITURE = ("lost+found", ".Trash-1000", "System Volume Information", ".snapshot", "$RECYCLE.BIN")
@@ -121,7 +121,7 @@ def test_what_file_systems_put_there_is_left_alone(shelf: Shelf) -> None:
     (shelf.folder / "link").symlink_to("lost+found")
     verdict = check(shelf)
     assert verdict.clean
-    assert {c.subject for c in verdict.complaints} <= {"aquota.user"}
+    assert {c.subject for c in verdict.findings} <= {"aquota.user"}
 
 
 def test_every_kind_of_file_gets_its_finding(shelf: Shelf) -> None:
@@ -202,9 +202,9 @@ def test_a_recording_without_a_hash_is_held_against_its_checksums(shelf: Shelf) 
     assert found(shelf, made.filename) == {made.filename: FindingKind.UNHASHED}
     path = shelf.folder / made.filename
     damage(path, path.read_bytes().rindex(b"mdat") + 30)
-    (complaint,) = check(shelf, made.filename).complaints
-    assert complaint.fault is FindingKind.DAMAGED
-    assert "from byte" in complaint.text
+    (finding,) = check(shelf, made.filename).findings
+    assert finding.fault is FindingKind.DAMAGED
+    assert "from byte" in finding.text
     damage(path, path.read_bytes().rindex(b"mdat") + 30)
     assert found(shelf, made.filename) == {made.filename: FindingKind.UNHASHED}
     damage(path)  # in what had been synced, which recovery would not read
@@ -227,7 +227,7 @@ def test_files_that_are_recorded_are_left_out(shelf: Shelf) -> None:
     verdict = check(shelf)
     file.close()
     assert verdict.busy == (growing.filename,)
-    assert [c.fault for c in verdict.complaints] == [FindingKind.SUMS]  # it is in an ended session
+    assert [c.fault for c in verdict.findings] == [FindingKind.SUMS]  # it is in an ended session
 
 
 def test_holes_that_nobody_accounts_for_are_found(tmp_path: Path) -> None:
@@ -246,9 +246,9 @@ def test_holes_that_nobody_accounts_for_are_found(tmp_path: Path) -> None:
 
 def test_it_works_while_the_service_has_the_index(shelf: Shelf) -> None:
     """Beside the one writer, without waiting for it, and with what it wrote last."""
-    with shelf.archive() as archive:
+    with shelf.open_index() as index:
         made = shelf.put(2, "s2", noted=False)
-        archive.note_open(made)
+        index.note_open(made)
         assert shelf.index.with_name(f"{shelf.index.name}-wal").stat().st_size > 0
         assert found(shelf) == {"session s2": FindingKind.UNACCOUNTED}
 
@@ -290,7 +290,7 @@ def test_a_journal_that_is_gone_or_damaged_is_found(shelf: Shelf) -> None:
     shelf.journal.write_bytes(whole.replace(b"camera0", b"camera1", 1))
     assert found(shelf) == {"journal": FindingKind.JOURNAL}
     shelf.journal.write_bytes(whole[:-30])
-    assert {c.fault for c in check(shelf).complaints} == {FindingKind.JOURNAL, FindingKind.TORN}
+    assert {c.fault for c in check(shelf).findings} == {FindingKind.JOURNAL, FindingKind.TORN}
     shelf.journal.unlink()
     assert found(shelf) == {"journal": FindingKind.JOURNAL}
     shelf.index.unlink()
@@ -304,9 +304,9 @@ def test_a_journal_that_is_gone_or_damaged_is_found(shelf: Shelf) -> None:
 def crashed(shelf: Shelf) -> Segment:
     """Leave the index as a kill does, with a log that alone knows one segment; return that."""
     suffixes = ("", "-wal", "-shm")
-    with shelf.archive() as archive:
+    with shelf.open_index() as index:
         made = shelf.put(2, "s2", noted=False)
-        archive.note_open(made)
+        index.note_open(made)
         parts = [shelf.index.with_name(shelf.index.name + suffix) for suffix in suffixes]
         kept = [part.read_bytes() for part in parts]
     for part, data in zip(parts, kept, strict=True):
@@ -317,9 +317,9 @@ def crashed(shelf: Shelf) -> Segment:
 def test_a_log_that_a_crash_left_is_read(shelf: Shelf) -> None:
     """The index with the log beside it is what the daemon had when it was killed."""
     made = crashed(shelf)
-    glance = IndexSnapshot.open(shelf.folder)
-    assert (glance.index_problem, glance.catalog.segment(made.filename)) == ("", made)
-    glance.close()
+    snapshot = IndexSnapshot.open(shelf.folder)
+    assert (snapshot.index_problem, snapshot.catalog.segment(made.filename)) == ("", made)
+    snapshot.close()
 
 
 @contextmanager
@@ -377,7 +377,7 @@ def test_what_may_not_be_read_is_a_finding(readable: Path) -> None:
         forbidden.chmod(0)
         with somebody():
             verdict = FolderCheck(readable, False, lambda _: None, lambda _: None).run()
-        return [complaint.fault for complaint in verdict.complaints]
+        return [finding.fault for finding in verdict.findings]
 
     assert faults(readable / name) == [FindingKind.UNREADABLE]
     assert faults(shelf.journal) == [FindingKind.JOURNAL]
@@ -402,7 +402,7 @@ def test_what_changes_meanwhile_is_looked_at_again(
             shelf.know(made)
         return inspect_recording(disk, path, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("camd.storage.check.folder.examine", examined)
+    monkeypatch.setattr("camd.storage.check.folder.inspect_recording", examined)
     FolderCheck(shelf.folder, False, lambda _: None, told.append).run([made.filename])
     assert (looked, told) == ([made.filename], [])
 
@@ -457,8 +457,8 @@ def test_an_error_of_the_disk_is_a_finding(shelf: Shelf) -> None:
 def test_states_of_the_index_that_files_contradict(shelf: Shelf) -> None:
     """A file that is sealed and listed as interrupted or missing is said to be so."""
     one, two = shelf.put(2, "s2"), shelf.put(3, "s3")
-    with shelf.archive() as archive:
-        archive.note_open(attrs.evolve(one, state=SegmentState.INTERRUPTED))
-        archive.catalog.put_segment(attrs.evolve(two, state=SegmentState.MISSING))
+    with shelf.open_index() as index:
+        index.note_open(attrs.evolve(one, state=SegmentState.INTERRUPTED))
+        index.catalog.put_segment(attrs.evolve(two, state=SegmentState.MISSING))
     files = found(shelf, one.filename, two.filename)
     assert files == {one.filename: FindingKind.STATE, two.filename: FindingKind.STATE}

@@ -50,7 +50,7 @@ SIZE = RetentionPolicy(PolicyType.SIZE, True, max_size_gb=8e-6)  # 8000 bytes
 ALL = RecordingQuery(limit=1000)
 RECEIPT = CleanupReceipt(
     *(NOON, NOON, "ann", "age", "older than 30 days", 1, 1, 5, ("a.mp4",), 0, 0, 0),
-    braked=False,
+    stopped_by_limit=False,
     complete=True,
     message="1 of 1 files removed",
 )
@@ -93,11 +93,11 @@ def film(days_ago: int, size: int = 1000) -> Segment:
 
 @asynccontextmanager
 async def opened(
-    tmp_path: Path, policy: RetentionPolicy, films: list[Segment], brake: float = 100
+    tmp_path: Path, policy: RetentionPolicy, films: list[Segment], max_delete_percent: float = 100
 ) -> AsyncIterator[Stage]:
     """Run retention over a folder with some recordings."""
     folder, state, in_use = tmp_path / "recordings", tmp_path / "state", dict[str, int]()
-    config, events = RetentionConfig(brake_percent=brake), Fanout[Event]()
+    config, events = RetentionConfig(max_delete_percent=max_delete_percent), Fanout[Event]()
     announced: list[CleanupReceipt] = []
 
     def note(event: Event) -> None:
@@ -134,13 +134,13 @@ async def test_what_is_too_old_goes_and_a_receipt_stays(tmp_path: Path) -> None:
         preview = await stage.retention.preview()
         assert await stage.names() == named(*OLD, *YOUNG)
         done = await stage.retention.clean_up("ann")
-        assert done.plan.going == preview.going
+        assert done.plan.to_delete == preview.to_delete
         assert done.executed
         assert await stage.names() == named(*YOUNG)
         assert stage.storage.space.stored_bytes == 2000
         receipt = done.receipt
         assert (receipt.files_deleted, receipt.space_freed, receipt.asked_by) == (3, 3000, "ann")
-        assert (receipt.complete, receipt.braked, receipt.files_kept) == (True, False, 0)
+        assert (receipt.complete, receipt.stopped_by_limit, receipt.files_kept) == (True, False, 0)
         assert list(receipt.files) == named(*OLD)
         assert stage.announced == [receipt]
         (line,) = stage.receipts()
@@ -179,7 +179,7 @@ async def test_what_becomes_busy_after_the_plan_is_skipped(tmp_path: Path) -> No
     """The plan is not trusted: every file is looked at again when its turn comes."""
     async with opened(tmp_path, AGE, OLD) as stage:
         made = await stage.retention.preview()
-        assert len(made.going) == 3
+        assert len(made.to_delete) == 3
         await FileActions(stage.storage).pin(OLD[0].filename, Pin())
         stage.in_use[OLD[1].filename] = 1000
         tally = cleanup._Tally()
@@ -189,19 +189,19 @@ async def test_what_becomes_busy_after_the_plan_is_skipped(tmp_path: Path) -> No
         assert await stage.names() == named(*OLD)
 
 
-async def test_the_brake_stops_a_run_that_takes_too_much(tmp_path: Path) -> None:
+async def test_a_run_over_the_limit_removes_nothing(tmp_path: Path) -> None:
     """Nothing goes, and the log, the event and the receipt say why; force does it."""
-    async with opened(tmp_path, AGE, OLD + YOUNG, brake=20) as stage:
+    async with opened(tmp_path, AGE, OLD + YOUNG, max_delete_percent=20) as stage:
         for asked_by in ("schedule", "ann"):
             done = await stage.retention.clean_up(asked_by)
-            assert (done.executed, done.receipt.braked, done.receipt.files_deleted) == (
+            assert (done.executed, done.receipt.stopped_by_limit, done.receipt.files_deleted) == (
                 *(False, True),
                 0,
             )
             assert "60.0 %" in done.receipt.message
         assert await stage.names() == named(*OLD, *YOUNG)
-        assert [r.braked for r in stage.announced] == [True, True]
-        assert [line["braked"] for line in stage.receipts()] == [True, True]
+        assert [r.stopped_by_limit for r in stage.announced] == [True, True]
+        assert [line["stopped_by_limit"] for line in stage.receipts()] == [True, True]
         assert (await stage.retention.clean_up("ann", force=True)).executed
         assert await stage.names() == named(*YOUNG)
 
@@ -232,8 +232,8 @@ async def test_a_step_of_the_clock_removes_nothing_that_is_young(
         os.utime(stage.folder / mine.filename, (0, 0))  # what a file's dates say is nothing
         monkeypatch.setattr(trusted_clock, "now", lambda: now() + timedelta(days=400))
         preview = await stage.retention.preview()
-        assert [each.filename for each in preview.going] == named(*OLD)
-        assert {each.filename: each.reason for each in preview.staying} == {
+        assert [each.filename for each in preview.to_delete] == named(*OLD)
+        assert {each.filename: each.reason for each in preview.kept} == {
             each.filename: KeptReason.CLOCK for each in (*YOUNG, mine)
         }
         assert "set while the machine was running" in preview.clock
@@ -281,10 +281,12 @@ async def test_a_file_with_the_date_of_a_clock_without_battery_is_young(tmp_path
         )
         await stage.storage.note_session(begun)
         preview = await stage.retention.preview()
-        assert {each.filename for each in preview.staying} == set(named(mine, mkv))
+        assert {each.filename for each in preview.kept} == set(named(mine, mkv))
         assert preview.clock == ""
         assert "recorded while the clock was wrong" in preview.waits
-        assert [each.filename for each in preview.going] == named(foreign)  # nothing is known of it
+        assert [each.filename for each in preview.to_delete] == named(
+            foreign
+        )  # nothing is known of it
 
 
 @pytest.mark.parametrize("policy", [RetentionPolicy(), attrs.evolve(AGE, enabled=False)])

@@ -48,7 +48,8 @@ async def opened(folder: Path, disk: GaugedDisk | None = None) -> AsyncIterator[
         ) as storage:
             await storage.unfinished_sessions()
             # Files are hashed after the search, and held while they are; nothing tells of the end.
-            while await storage.clerk.read(lambda a: a.catalog.unhashed()) or storage._leases:  # noqa: ASYNC110
+            worker = storage.index_worker
+            while await worker.read(lambda a: a.catalog.unhashed()) or storage._leases:  # noqa: ASYNC110
                 await trio.sleep(0.005)
             yield storage
 
@@ -218,11 +219,11 @@ async def test_files_that_are_being_recovered_stay(tmp_path: Path) -> None:
         put(tmp_path)
         broken = segment(NAME, state=SegmentState.INTERRUPTED)
         await storage.note_segment(broken)
-        stock = storage._stock
-        assert stock.report is not None
-        stock.report = attrs.evolve(stock.report, ended=None)
+        difference = storage._reconcile
+        assert difference.report is not None
+        difference.report = attrs.evolve(difference.report, ended=None)
         assert await refused(FileActions(storage).remove_one, NAME, "why") == -1011
-        stock.report = attrs.evolve(stock.report, ended=NOON)
+        difference.report = attrs.evolve(difference.report, ended=NOON)
         await FileActions(storage).remove_one(NAME, "why")
 
 
@@ -240,7 +241,7 @@ async def test_a_file_is_leased_while_it_is_hashed(tmp_path: Path) -> None:
         put(tmp_path)
         known = segment(NAME, sha256=None)
         await storage.note_segment(known)
-        await storage._stock._hash_all()
+        await storage._reconcile._hash_all()
         assert reasons == [FILE_LEASED]
         assert (await storage.find(NAME)).sha256 == hashlib.sha256(FILMED[48:]).hexdigest()
         assert storage.busy(known) is None

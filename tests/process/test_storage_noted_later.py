@@ -144,9 +144,9 @@ async def test_recovery_is_tried_again(
 async def known(storage: Storage) -> list[Segment]:
     """Read the rows of the index, past everything that a listing needs; none while it fails."""
     try:
-        names = await storage.clerk.ask(lambda archive: archive.catalog.filenames())
+        names = await storage.index_worker.ask(lambda index: index.catalog.filenames())
         found = [
-            await storage.clerk.ask(lambda a, name=name: a.catalog.segment(name))  # type: ignore[misc]
+            await storage.index_worker.ask(lambda a, name=name: a.catalog.segment(name))  # type: ignore[misc]
             for name in names
         ]
     except (OSError, sqlite3.Error, Refusal):
@@ -168,7 +168,7 @@ async def test_a_search_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.M
         assert shown["ended"] is None
         assert shown["trouble"] == str(BROKEN)
         assert shown["tries"] >= 2
-        assert not storage._stock.taken.is_set()
+        assert not storage._reconcile.taken.is_set()
         moody.times = 0
         await storage.unfinished_sessions()
         shown = result_fields.recovery(storage.recovery)
@@ -228,13 +228,13 @@ async def test_a_folder_that_appears_later_is_recovered_then(tmp_path: Path) -> 
     async with opened(folder) as storage:
         assert storage.recovery is None
         await storage.note_session(session())  # nowhere to write it
-        assert storage.clerk.waiting == 1
+        assert storage.index_worker.waiting == 1
         folder.unlink()
         away.rename(folder)
         await storage.unfinished_sessions()
         assert storage.recovery is not None
         assert storage.recovery.counted == {"sealed": 1}
-        await storage.clerk.wait_settled()
+        await storage.index_worker.wait_settled()
         assert [s.session_id for s in await storage.unfinished_sessions()] == ["s0"]
 
 
@@ -294,10 +294,10 @@ async def test_a_file_is_not_being_recorded_for_ever(
             assert storage.status.notes_waiting > 0
             assert result_fields.storage(storage.status)["notes_waiting"] > 0
         moody.times = 0
-        await storage.clerk.wait_settled()
+        await storage.index_worker.wait_settled()
         assert storage.status.notes_waiting == 0
         monkeypatch.undo()
-        found = await storage.clerk.ask(lambda archive: archive.catalog.segment(NAME))
+        found = await storage.index_worker.ask(lambda index: index.catalog.segment(NAME))
         assert found is not None
         assert found.state is not SegmentState.OPEN
         assert storage._growing == {}
@@ -323,8 +323,10 @@ async def test_every_kind_of_note_is_written_later_and_in_order(
         for note in NOTES.values():
             await note(storage)
         moody.times = 0
-        await storage.clerk.wait_settled()
-        told = await storage.clerk.ask(lambda a: [r for rs, _ in a.journal.read() for r in rs])
+        await storage.index_worker.wait_settled()
+        told = await storage.index_worker.ask(
+            lambda a: [r for rs, _ in a.journal.read() for r in rs]
+        )
         kinds = [type(record).__name__ for record in told]
         assert kinds[-4:] == ["GapNoted", "GapNoted", "SessionNoted", "SegmentNoted"]
         assert len(kinds) == 5
@@ -345,7 +347,7 @@ async def test_notes_survive_a_caller_who_gives_up(
         assert (await storage.gaps(ALL)).total == 1
         monkeypatch.setattr(worker, "FIRST_RETRY_SECONDS", 30.0)
         moody = Moody(monkeypatch, Pins, "put", BROKEN)
-        await storage.clerk.tell(lambda a: Pins.of(storage.disk, folder).put(NAME, Pin()))
+        await storage.index_worker.tell(lambda a: Pins.of(storage.disk, folder).put(NAME, Pin()))
         assert moody.failed
         moody.times = 0
     assert (folder / FOLDER / "pins" / NAME).exists()
@@ -399,10 +401,10 @@ async def test_what_an_older_archive_could_not_write_the_next_one_does(
         await storage.note_gaps([gap(1)])
         folder.rename(away)
         film(folder)  # another one in its place
-        while storage.clerk.opened < 2 or storage.clerk._stale:  # noqa: ASYNC110
+        while storage.index_worker.opened < 2 or storage.index_worker._stale:  # noqa: ASYNC110
             await trio.sleep(0.01)
         moody.times = 0
-        await storage.clerk.wait_settled()
+        await storage.index_worker.wait_settled()
         assert (await storage.gaps(ALL)).total == 1
 
 
@@ -426,7 +428,7 @@ async def test_too_many_notes_are_told_and_files_are_looked_at_again(
             await storage.space.refresh()
             assert storage.status.notes_lost == 2
             moody.times = apply.times = 0
-            await storage.clerk.wait_settled()
+            await storage.index_worker.wait_settled()
             assert [g.start for g in (await storage.gaps(ALL)).gaps] == [
                 gap(n).start for n in (5, 4, 3)
             ]

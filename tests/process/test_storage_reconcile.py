@@ -55,7 +55,7 @@ def film(folder: Path, number: int = 0, *, seal: bool = True) -> Path:
     return folder / name
 
 
-async def stock(storage: Storage) -> dict[str, FileOutcome]:
+async def difference(storage: Storage) -> dict[str, FileOutcome]:
     """Wait until stock has been taken; say what was found."""
     await storage.unfinished_sessions()
     assert storage.recovery is not None
@@ -92,7 +92,7 @@ async def test_what_a_crash_left_is_sealed_and_what_is_foreign_is_left(tmp_path:
     left_alone = [p for p in tmp_path.iterdir() if p.is_file() and p != torn]  # noqa: ASYNC240
     before = {path: path.read_bytes() for path in left_alone}
     async with opened(tmp_path) as storage:
-        found = await stock(storage)
+        found = await difference(storage)
         assert found == {
             sealed.name: FileOutcome.ADOPTED,
             torn.name: FileOutcome.SEALED,
@@ -116,12 +116,12 @@ async def test_a_renamed_file_keeps_its_place_and_its_hash(tmp_path: Path) -> No
     """A file that somebody renamed is the same recording under another name."""
     path = film(tmp_path)
     async with opened(tmp_path) as storage:
-        await stock(storage)
+        await difference(storage)
         await hashed(storage, path)
         (old,) = (await rows(storage)).values()
     path.rename(tmp_path / "the door.mp4")
     async with opened(tmp_path) as storage:
-        assert await stock(storage) == {"the door.mp4": FileOutcome.RENAMED}
+        assert await difference(storage) == {"the door.mp4": FileOutcome.RENAMED}
         (new,) = (await rows(storage)).values()
     assert new == attrs.evolve(old, filename="the door.mp4", modified=new.modified)
 
@@ -131,18 +131,18 @@ async def test_a_file_that_is_gone_is_missing_until_it_is_back(tmp_path: Path) -
     before."""
     path = film(tmp_path)
     async with opened(tmp_path) as storage:
-        await stock(storage)
+        await difference(storage)
         await hashed(storage, path)
     path.rename(tmp_path / "away")
     async with opened(tmp_path) as storage:
-        assert await stock(storage) == {path.name: FileOutcome.MISSING}
+        assert await difference(storage) == {path.name: FileOutcome.MISSING}
         assert (await rows(storage))[path.name].state is SegmentState.MISSING
         await storage.published.wait_until(lambda status: status.recordings_bytes == 0)
     async with opened(tmp_path) as storage:
-        assert await stock(storage) == {}
+        assert await difference(storage) == {}
     (tmp_path / "away").rename(path)
     async with opened(tmp_path) as storage:
-        assert await stock(storage) == {path.name: FileOutcome.ADOPTED}
+        assert await difference(storage) == {path.name: FileOutcome.ADOPTED}
         assert (await rows(storage))[path.name].state is SegmentState.SEALED
 
 
@@ -185,7 +185,7 @@ async def test_an_index_that_is_lost_is_rebuilt(tmp_path: Path, spoil) -> None:
     mkv.write_bytes(b"Matroska")
     entry, unfinished = gap(3, "session"), session(session_id=SessionId("session"))
     async with opened(tmp_path) as storage:
-        await stock(storage)
+        await difference(storage)
         for path in paths:
             await hashed(storage, path)
         last = (await rows(storage))[paths[1].name]
@@ -195,7 +195,7 @@ async def test_an_index_that_is_lost_is_rebuilt(tmp_path: Path, spoil) -> None:
         before = await rows(storage)
     spoil(tmp_path / FOLDER / INDEX)
     async with opened(tmp_path) as storage:
-        await stock(storage)
+        await difference(storage)
         assert await rows(storage) == before
         (found,) = await storage.unfinished_sessions()
         assert found.session_id == "session"
@@ -207,7 +207,7 @@ async def test_an_index_that_vanishes_is_rebuilt_while_the_service_runs(tmp_path
     """Somebody who deletes the index of a running service loses nothing."""
     path = film(tmp_path)
     async with opened(tmp_path) as storage:
-        await stock(storage)
+        await difference(storage)
         await storage.note_session(session())
         spoil_away(tmp_path / FOLDER / INDEX)
         await storage.space.refresh()
@@ -236,12 +236,12 @@ async def test_what_is_being_recorded_is_not_looked_at(tmp_path: Path) -> None:
     names = repeat("camera0_now.mp4")
     file = SegmentFile.create(PosixDisk(), tmp_path, names, index, FRAGMENTS[0])
     async with opened(tmp_path) as storage:
-        assert await stock(storage) == {}
+        assert await difference(storage) == {}
     file.append(FRAGMENTS[1:])
     file.seal()
     file.close()
     async with opened(tmp_path) as storage:
-        assert await stock(storage) == {"camera0_now.mp4": FileOutcome.ADOPTED}
+        assert await difference(storage) == {"camera0_now.mp4": FileOutcome.ADOPTED}
 
 
 async def test_many_findings_are_counted_and_some_are_kept(tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ async def test_many_findings_are_counted_and_some_are_kept(tmp_path: Path) -> No
     for number in range(1100):
         (tmp_path / f"{number}.mp4").touch()
     async with opened(tmp_path) as storage:
-        await stock(storage)
+        await difference(storage)
         report = storage.recovery
     assert report is not None
     assert report.counts == {FileOutcome.FOREIGN: 1100}

@@ -48,7 +48,7 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(path.name)
         return inspect_recording(disk, path, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("camd.storage.check.scrub.examine", noting)
+    monkeypatch.setattr("camd.storage.check.scrub.inspect_recording", noting)
     return names
 
 
@@ -191,7 +191,7 @@ async def test_what_changes_while_it_is_read_is_no_problem(
             assert go_on.wait(20)
         return inspect_recording(disk, path, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("camd.storage.check.scrub.examine", slowly)
+    monkeypatch.setattr("camd.storage.check.scrub.inspect_recording", slowly)
     async with scrubbing(shelf) as (scrub, storage):
         await reading.wait()
         assert storage.busy(await storage.find(name)) is FILE_LEASED

@@ -56,10 +56,10 @@ def known(**facts: object):
     return attrs.evolve(KNOWN, **facts)
 
 
-def faults(complaints) -> list[FindingKind]:
+def faults(findings) -> list[FindingKind]:
     """Name what is wrong; everything comes with words and advice."""
-    assert all(c.text and c.advice.endswith(".") and "\n" not in c.text for c in complaints)
-    return [complaint.fault for complaint in complaints]
+    assert all(c.text and c.advice.endswith(".") and "\n" not in c.text for c in findings)
+    return [finding.fault for finding in findings]
 
 
 def seen(**facts: object) -> FileContents:
@@ -118,9 +118,9 @@ def test_a_file_is_judged_by_what_the_index_knows(found: FileContents, expected,
 def test_a_second_file_of_a_segment_is_a_copy_or_a_new_name() -> None:
     """Which one, depends on whether the file is there that the index knows."""
     assert faults(judge_file(SEALED, None, "b.mp4")) == [FindingKind.COPY]
-    (complaint,) = judge_file(SEALED, None, "-b.mp4")
-    assert complaint.fault is FindingKind.RENAMED
-    assert complaint.text == "is b.mp4, renamed"
+    (finding,) = judge_file(SEALED, None, "-b.mp4")
+    assert finding.fault is FindingKind.RENAMED
+    assert finding.text == "is b.mp4, renamed"
 
 
 def test_a_torn_end_and_the_place_of_a_damage_are_named() -> None:
@@ -278,10 +278,10 @@ def test_what_is_uncovered_is_what_no_gap_has(
         ("", JournalFacts(2, missing=("journal-000002.jsonl",)), [FindingKind.JOURNAL]),
         ("", JournalFacts(1, unreadable=(("journal-000001.jsonl", "EIO"),)), [FindingKind.JOURNAL]),
         ("", JournalFacts(1, short=True), [FindingKind.JOURNAL]),
-        ("", JournalFacts(1, scars=JournalDamage(damaged=1)), [FindingKind.JOURNAL]),
+        ("", JournalFacts(1, damage=JournalDamage(damaged=1)), [FindingKind.JOURNAL]),
         (
             "",
-            JournalFacts(1, scars=JournalDamage(torn=1, unknown=1)),
+            JournalFacts(1, damage=JournalDamage(torn=1, unknown=1)),
             [FindingKind.TORN, FindingKind.TORN],
         ),
     ],

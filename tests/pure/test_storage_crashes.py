@@ -37,7 +37,7 @@ def lived(script: list[str]) -> Life:
     return life
 
 
-def check(life: Life, cut: int, disk: RecordingDisk, archive: RecordingIndex) -> None:
+def check(life: Life, cut: int, disk: RecordingDisk, index: RecordingIndex) -> None:
     """Compare what is there after a start with all that had been promised before the cut."""
     promised: dict[int, int] = {}
     for after, number, fragments in life.durable:
@@ -45,7 +45,7 @@ def check(life: Life, cut: int, disk: RecordingDisk, archive: RecordingIndex) ->
             promised[number] = max(fragments, promised.get(number, 0))
     removed = {number for after, number in life.removed if after <= cut}
     removing = {number for after, number in life.removing if after <= cut}
-    listed = {row.filename: row for row in archive.catalog.page(RecordingQuery()).segments}
+    listed = {row.filename: row for row in index.catalog.page(RecordingQuery()).segments}
     for number, file in enumerate(life.files):
         data, row = disk.files.get(file.path), listed.pop(file.path.name, None)
         if number in removed:
@@ -65,11 +65,11 @@ def check(life: Life, cut: int, disk: RecordingDisk, archive: RecordingIndex) ->
         assert (row.state, row.size_bytes) == (SegmentState.SEALED, len(data)), "I6"
         assert row.sha256 in (None, hash_of(data))
     assert not listed, "no row without a file"
-    sessions = archive.catalog.unfinished_sessions()
+    sessions = index.catalog.unfinished_sessions()
     if life.begun is not None and life.begun <= cut:
         assert [s.session_id for s in sessions] == ["session"], "no session is forgotten"
         assert all(s.frames_captured == s.frames_written + ledgered(s.gaps) for s in sessions)
-    found = archive.catalog.gaps(SessionId("session"))
+    found = index.catalog.gaps(SessionId("session"))
     for after, entry in life.gaps:
         assert after > cut or found.count(entry) == 1, "I4: the ledger keeps every entry, once"
 
@@ -89,16 +89,16 @@ def test_a_start_after_a_power_cut_restores_the_invariants(
     life = lived(script)
     cut = data.draw(st.integers(0, life.now), label="operations before the cut")
     disk = life.disk.cut_at(cut, data.draw).settled()
-    older = [index for after, index in life.indexes if after <= cut]
-    index = data.draw(st.sampled_from([None, *older]), label="index")
-    archive, _ = recovered(disk, index)
-    check(life, cut, disk, archive)
+    older = [database for after, database in life.indexes if after <= cut]
+    database = data.draw(st.sampled_from([None, *older]), label="index")
+    index, _ = recovered(disk, database)
+    check(life, cut, disk, index)
     before = {path: bytes(content) for path, content in disk.files.items()}
-    rows = archive.catalog.page(RecordingQuery())
-    _, again = recovered(disk, archive.catalog._db.serialize())
+    rows = index.catalog.page(RecordingQuery())
+    _, again = recovered(disk, index.catalog._db.serialize())
     assert {finding.outcome for finding in again} <= {FileOutcome.EMPTY}
     assert disk.files == before
-    assert archive.catalog.page(RecordingQuery()) == rows
+    assert index.catalog.page(RecordingQuery()) == rows
 
 
 @settings(max_examples=250, deadline=None)
@@ -114,8 +114,8 @@ def test_a_power_cut_during_the_start_is_recovered_from(
     recovered(disk, None)
     cut_again = data.draw(st.integers(before, len(disk.log)), label="operations of the start")
     left = disk.cut_at(cut_again, data.draw).settled()
-    archive, _ = recovered(left, None)
-    check(life, cut, left, archive)
+    index, _ = recovered(left, None)
+    check(life, cut, left, index)
 
 
 @settings(max_examples=150, deadline=None)
@@ -124,23 +124,23 @@ def test_without_a_cut_an_index_from_nothing_is_the_index(script: list[str], for
     """I6: rebuilt from the files and the journal, the index says what the old one said."""
     life = lived(script)
     life.seal()
-    old = life.archive.catalog
-    archive, findings = recovered(life.disk, None if forget else old._db.serialize())
+    old = life.index.catalog
+    index, findings = recovered(life.disk, None if forget else old._db.serialize())
     assert findings == []
-    assert archive.catalog.page(RecordingQuery()) == old.page(RecordingQuery())
-    assert archive.catalog.unfinished_sessions() == old.unfinished_sessions()
-    assert archive.catalog.gaps(SessionId("session")) == old.gaps(SessionId("session"))
+    assert index.catalog.page(RecordingQuery()) == old.page(RecordingQuery())
+    assert index.catalog.unfinished_sessions() == old.unfinished_sessions()
+    assert index.catalog.gaps(SessionId("session")) == old.gaps(SessionId("session"))
 
 
 def test_files_alone_make_an_index() -> None:
     """I6: with index and journal lost, every file is found again, with all that it tells."""
     life = lived(["append", "append", "seal", "append", "seal", "append", "append"])
     life.disk.files = {path: d for path, d in life.disk.files.items() if path.parent == FOLDER}
-    archive, findings = recovered(life.disk, None)
+    index, findings = recovered(life.disk, None)
     assert [f.outcome for f in findings] == [
         FileOutcome.ADOPTED,
         FileOutcome.ADOPTED,
         FileOutcome.SEALED,
     ]
-    rows = archive.catalog.page(RecordingQuery()).segments
+    rows = index.catalog.page(RecordingQuery()).segments
     assert [(row.number, row.frames // FRAMES) for row in rows] == [(2, 2), (1, 1), (0, 2)]

@@ -530,7 +530,7 @@ _break(
 )
 _break(
     "ledger: entry not stored",
-    "An entry of the session's account is in the archive.",
+    "An entry of the session's account is in the index.",
     "camd/recording/accounts.py:SessionAccounts.enter",
     "await self.storage.note_gaps(gaps)",
     "",
@@ -876,7 +876,7 @@ _break(
     "ledger: what another folder refused",
     "An entry that a folder could not take, which is gone, is in the folder in its place.",
     "camd/storage/index/worker.py",
-    "archive.inherit(older)",
+    "index.inherit(older)",
     "",
     "tests/process/test_storage_noted_later.py"
     "::test_what_an_older_archive_could_not_write_the_next_one_does",
@@ -955,7 +955,7 @@ _break(
     "removal: file before its entry",
     "A removal is in the journal before the file goes.",
     "camd/storage/removal.py:Remover._remove",
-    "self.archive.note(*(SegmentRemoved.of(segment, why) for segment in going))",
+    "self.index.note(*(SegmentRemoved.of(segment, why) for segment in to_delete))",
     "",
     f"{REMOVAL}::test_what_is_removed_is_gone_and_nothing_else",
 )
@@ -1196,7 +1196,7 @@ _break(
 )
 _break(
     "bound: sound without pictures",
-    "Sound alone keeps a start going for so long at most.",
+    "Sound alone keeps a start to_delete for so long at most.",
     "camd/capture/process.py:CaptureProcess._sounded",
     "min(now + start, longest)",
     "now + start",
@@ -1536,7 +1536,7 @@ _break(
     "bound: files of a plan",
     "So many files that stay are listed in a plan at most.",
     "camd/storage/rules/retention_plan.py",
-    "len(self._staying) < MOST_LISTED",
+    "len(self._kept) < MOST_LISTED",
     "True",
     "tests/pure/test_storage_retention.py::test_a_long_list_of_what_stays_is_cut",
 )
@@ -1654,7 +1654,7 @@ _break(
     "bound: room that was promised",
     "A start is refused when what was asked for does not fit.",
     "camd/storage/space.py:SpaceMonitor.admit",
-    "self._promises[session] = need.bytes",
+    "self._reservations[session] = need.bytes",
     "",
     "tests/process/test_storage_space.py::test_room_is_promised_once",
 )

@@ -142,22 +142,22 @@ class Shelf:
 
     def know(self, segment: Segment) -> None:
         """Let the archive know a file."""
-        with self.archive() as archive:
+        with self.open_index() as index:
             if segment.state is SegmentState.SEALED:
-                archive.note(SegmentNoted(segment))
+                index.note(SegmentNoted(segment))
             else:
-                archive.note_open(segment)
+                index.note_open(segment)
 
     def note(self, *facts: Session | Gap) -> None:
         """Let the archive know sessions and gaps."""
         records: list[Record] = [
             SessionNoted(fact) if isinstance(fact, Session) else GapNoted(fact) for fact in facts
         ]
-        with self.archive() as archive:
-            archive.note(*records)
+        with self.open_index() as index:
+            index.note(*records)
 
     @contextmanager
-    def archive(self) -> Iterator[RecordingIndex]:
+    def open_index(self) -> Iterator[RecordingIndex]:
         """Open the archive as the service does, but do not mark what is open."""
         self.folder.mkdir(exist_ok=True)
         opened = RecordingIndex.open(self.disk, self.folder)

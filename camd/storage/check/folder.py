@@ -21,7 +21,11 @@ from camd.storage.check.rules.findings import (
     FindingKind,
     judge_file,
 )
-from camd.storage.check.rules.session_accounts import judge_index, judge_session, judge_stranger
+from camd.storage.check.rules.session_accounts import (
+    judge_index,
+    judge_session,
+    unaccounted_session,
+)
 from camd.storage.index.snapshot import IndexSnapshot
 from camd.storage.recovery.file_recovery import held, parts_in
 from camd.storage.rules.naming import is_plain, may_be_footage
@@ -48,12 +52,12 @@ class CheckResult:
     files: int
     read_bytes: int
     busy: tuple[str, ...]
-    complaints: tuple[Finding, ...]
+    findings: tuple[Finding, ...]
 
     @property
     def clean(self) -> bool:
         """Whether nothing has to be done."""
-        return all(complaint.fault.harmless for complaint in self.complaints)
+        return all(finding.fault.harmless for finding in self.findings)
 
 
 @attrs.define(eq=False)
@@ -68,11 +72,11 @@ class FolderCheck:
     progress: Callable[[CheckProgress], None]
     complain: Callable[[Finding], None]
     _disk: ReadOnlyDisk = attrs.field(init=False)
-    _glance: IndexSnapshot = attrs.field(init=False)
+    _snapshot: IndexSnapshot = attrs.field(init=False)
     _at: CheckProgress = attrs.field(default=CheckProgress(0, 0, 0, 0), init=False)
     _read_bytes: int = attrs.field(default=0, init=False)  # of everything, structure included
     _busy: list[str] = attrs.field(factory=list, init=False)
-    _complaints: list[Finding] = attrs.field(factory=list, init=False)
+    _findings: list[Finding] = attrs.field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._disk = ReadOnlyDisk(self._read)
@@ -83,11 +87,11 @@ class FolderCheck:
         Raises OSError when the folder itself cannot be listed.
         """
         there = self._there()
-        self._glance = IndexSnapshot.open(self.folder)
+        self._snapshot = IndexSnapshot.open(self.folder)
         try:
             if not names:
                 self._check_index(len(there))
-            wanted = names or sorted({*there, *self._glance.catalog.filenames()})
+            wanted = names or sorted({*there, *self._snapshot.catalog.filenames()})
             sizes = [_size(self.folder / name) for name in wanted]
             self._at = CheckProgress(0, len(wanted), 0, sum(sizes))
             for name, size in zip(wanted, sizes, strict=True):
@@ -100,9 +104,9 @@ class FolderCheck:
                 self._check_sessions()
                 self._check_parts()
         finally:
-            self._glance.close()
+            self._snapshot.close()
         files, busy = self._at.files, tuple(self._busy)
-        return CheckResult(files, self._read_bytes, busy, tuple(self._complaints))
+        return CheckResult(files, self._read_bytes, busy, tuple(self._findings))
 
     def _there(self) -> list[str]:
         """Name what may be a recording; folders such as `lost+found` are not camd's."""
@@ -120,17 +124,17 @@ class FolderCheck:
             self._at = attrs.evolve(self._at, done_bytes=self._at.done_bytes + size_bytes)
         self.progress(self._at)
 
-    def _tell(self, complaints: Sequence[Finding]) -> None:
-        self._complaints += complaints
-        for complaint in complaints:
-            self.complain(complaint)
+    def _tell(self, findings: Sequence[Finding]) -> None:
+        self._findings += findings
+        for finding in findings:
+            self.complain(finding)
 
     # --- the parts ---
 
     def _check_index(self, files: int) -> None:
-        glance = self._glance
-        known = files + len(glance.catalog.filenames()) + bool(glance.journal.files)
-        self._tell(judge_index(glance.index_problem, glance.journal, known))
+        snapshot = self._snapshot
+        known = files + len(snapshot.catalog.filenames()) + bool(snapshot.journal.files)
+        self._tell(judge_index(snapshot.index_problem, snapshot.journal, known))
 
     def _check_parts(self) -> None:
         """Name the Matroska files that were being made when the service ended."""
@@ -143,20 +147,20 @@ class FolderCheck:
         """Check one file; a complaint stands when the index did not change meanwhile."""
         self._at = attrs.evolve(self._at, filename=name)
         for _ in range(_LOOKS):
-            seen, complaints = self._look_at(name, asked)
-            if not complaints or not self._glance.stale:
+            seen, findings = self._look_at(name, asked)
+            if not findings or not self._snapshot.stale:
                 break
-            self._glance = self._glance.again()
+            self._snapshot = self._snapshot.again()
         if seen.shape is FileShape.BUSY:
             self._busy.append(name)
-        self._tell(complaints)
+        self._tell(findings)
 
     def _look_at(self, name: str, asked: bool) -> tuple[FileContents, list[Finding]]:
         if not is_plain(name):
             text, advice = "has a name that nobody can ask for", "Rename it to have it looked at."
             fault = FindingKind.UNKNOWN if asked else FindingKind.FOREIGN
             return FileContents(name, FileShape.FOREIGN), [Finding(name, fault, text, advice)]
-        known = self._glance.catalog.segment(name)
+        known = self._snapshot.catalog.segment(name)
         expected = known.sha256 if known else None
         seen = inspect_recording(self._disk, self.folder / name, fast=self.fast, expected=expected)
         if seen.shape is FileShape.GONE and asked:
@@ -170,7 +174,7 @@ class FolderCheck:
         """Name another file that holds the same segment, marked when it is gone."""
         if known is not None or seen.identity is None:
             return None
-        twin = self._glance.catalog.segment_of_session(
+        twin = self._snapshot.catalog.segment_of_session(
             SessionId(seen.identity.session_id), seen.identity.number
         )
         if twin is None:
@@ -180,18 +184,18 @@ class FolderCheck:
         )
 
     def _check_sessions(self) -> None:
-        if self._glance.stale:
-            self._glance = self._glance.again()
+        if self._snapshot.stale:
+            self._snapshot = self._snapshot.again()
         suspects = {
             account.session.session_id: account
-            for account in self._glance.sessions()
+            for account in self._snapshot.sessions()
             if judge_session(account)
         }
         # What camd removed itself is no hole: the journal tells, and is long.
-        removed = self._glance.removed(suspects) if suspects else {}
+        removed = self._snapshot.removed(suspects) if suspects else {}
         for session_id, account in suspects.items():
             self._tell(judge_session(account, removed.get(session_id, {})))
-        self._tell([judge_stranger(name) for name in self._glance.strangers()])
+        self._tell([unaccounted_session(name) for name in self._snapshot.unaccounted_sessions()])
 
 
 def _size(path: Path) -> int:

@@ -28,11 +28,13 @@ from camd.storage.check.recording_file import ReadOnlyDisk, inspect_recording
 from camd.storage.check.rules.findings import FileContents, FileShape, Finding, judge_file
 from camd.storage.check.rules.scrub_progress import (
     ScrubPace,
+    ScrubPosition,
     ScrubProgress,
     ScrubRound,
     decode_progress,
     encode_progress,
 )
+from camd.storage.index.recording_index import RecordingIndex
 from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.scrub")
@@ -89,7 +91,7 @@ class Scrub:
         while (current := self.rounds.current) is not None:
             await self.storage.published.wait_until(_usable)
             mark = current.at
-            found = await self.storage.clerk.read(lambda a, mark=mark: a.catalog.oldest(mark, 1))  # type: ignore[misc]
+            found = await self.storage.index_worker.read(partial(_next_segment, mark=mark))
             if not found:
                 self.published.publish(self.rounds.over(now()))
                 log.info("scrub_over", files=current.files, problems=current.problem_count)
@@ -114,18 +116,18 @@ class Scrub:
         if seen.shape is FileShape.GONE:
             await self.storage.miss(name)
             return current.passed(segment)
-        known = await self.storage.clerk.read(lambda archive: archive.catalog.segment(name))
+        known = await self.storage.index_worker.read(lambda index: index.catalog.segment(name))
         if known != segment:  # removed, converted or hashed meanwhile: the next round's affair
             return current.passed(segment)
         found = [c for c in judge_file(seen, known) if not c.fault.harmless]
-        for complaint in found:
-            self._tell(complaint)
+        for finding in found:
+            self._tell(finding)
         return current.checked(segment, seen.size_bytes, found)
 
-    def _tell(self, complaint: Finding) -> None:
-        name, fault = complaint.subject, complaint.fault.value
-        log.error("recording_damaged", filename=name, fault=fault, text=complaint.text)
-        self.events.publish(DamageFound(name, fault, complaint.text, complaint.advice))
+    def _tell(self, finding: Finding) -> None:
+        name, fault = finding.subject, finding.fault.value
+        log.error("recording_damaged", filename=name, fault=fault, text=finding.text)
+        self.events.publish(DamageFound(name, fault, finding.text, finding.advice))
         self._saved_at = -SAVE_SECONDS  # a problem is saved at once
 
     async def _look_at(self, segment: Segment) -> FileContents:
@@ -165,6 +167,10 @@ class Scrub:
             )
         except OSError as error:
             log.warning("scrub_not_saved", error=str(error))
+
+
+def _next_segment(index: RecordingIndex, mark: ScrubPosition | None) -> tuple[Segment, ...]:
+    return index.catalog.oldest(mark, 1)
 
 
 def _usable(status: StorageStatus) -> bool:

@@ -47,7 +47,7 @@ MOST_PENDING = 10_000  # records that wait for a disk on which nothing can be wr
 FileId = tuple[int, int]  # device, inode
 
 
-def told_by_a_file(record: Record) -> bool:
+def is_derivable(record: Record) -> bool:
     """Whether a file tells the same by itself: Matroska files do not."""
     return isinstance(record, SegmentNoted) and record.segment.filename.endswith(".mp4")
 
@@ -84,8 +84,8 @@ class RecordingIndex:
     problem: OSError | sqlite3.Error | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._unwritten = NoteBacklog(MOST_PENDING, told_by_a_file)
-        self._unapplied = NoteBacklog(MOST_PENDING, told_by_a_file)
+        self._unwritten = NoteBacklog(MOST_PENDING, is_derivable)
+        self._unapplied = NoteBacklog(MOST_PENDING, is_derivable)
 
     @classmethod
     def open(cls, disk: Disk, recordings: Path, *, reindex: bool = False) -> RecordingIndex:

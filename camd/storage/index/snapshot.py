@@ -84,7 +84,7 @@ class IndexSnapshot:
             if session is not None:
                 yield IndexedSession(session, row["frames_captured"], row["frames_written"])
 
-    def strangers(self) -> tuple[str, ...]:
+    def unaccounted_sessions(self) -> tuple[str, ...]:
         """Name sessions of which there are files, and nothing else."""
         rows = self._db.execute(
             "SELECT DISTINCT session_id FROM segments WHERE session_id NOT IN"

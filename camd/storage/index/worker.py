@@ -26,7 +26,7 @@ from camd.storage.index.recording_index import (
     FolderInUseError,
     RecordingIndex,
     file_id,
-    told_by_a_file,
+    is_derivable,
 )
 from camd.storage.rules.backlog import NoteBacklog
 from camd.storage.rules.journal_records import Record
@@ -46,10 +46,10 @@ class IndexNote:
     """Something to be noted: what is done to the archive, and whether the files tell it too."""
 
     work: Callable[[RecordingIndex], None]
-    told_by_files: bool = False
+    derivable: bool = False
 
 
-def _nothing(archive: RecordingIndex) -> None:
+def _nothing(index: RecordingIndex) -> None:
     """Ask the archive for nothing: what waits is written on the way."""
 
 
@@ -73,13 +73,13 @@ class IndexWorker:
     _behind: trio.Event = attrs.field(factory=trio.Event, init=False)  # something waits
     _tried: trio.Event = attrs.field(factory=trio.Event, init=False)  # a note was tried
     _given_up: int = attrs.field(default=0, init=False)  # notes, by archives that are gone
-    _archive: RecordingIndex | None = attrs.field(default=None, init=False)
+    _index: RecordingIndex | None = attrs.field(default=None, init=False)
     _stale: list[RecordingIndex] = attrs.field(factory=list, init=False)  # of folders that are gone
     _damaged: bool = attrs.field(default=False, init=False)
     _one: trio.CapacityLimiter = attrs.field(factory=partial(trio.CapacityLimiter, 1), init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._notes = NoteBacklog(MOST_PENDING, lambda note: note.told_by_files)
+        self._notes = NoteBacklog(MOST_PENDING, lambda note: note.derivable)
 
     # --- which archive ---
 
@@ -91,49 +91,49 @@ class IndexWorker:
         """
         folder = self.recordings / FOLDER
         folder.mkdir(mode=0o750, exist_ok=True)
-        if self._archive is not None and file_id(folder) == self._archive.folder_id:
+        if self._index is not None and file_id(folder) == self._index.folder_id:
             if not (folder / INDEX).exists():
                 self._damaged = True
             return
         try:
-            archive = RecordingIndex.open(self.disk, self.recordings)
+            index = RecordingIndex.open(self.disk, self.recordings)
         except FolderInUseError as error:
             self.in_use = error
             raise
         except sqlite3.Error as error:
             log.error("index_cannot_be_opened", error=str(error))
             return
-        if self._archive is not None:
-            self._stale.append(self._archive)
-        self._archive, self._damaged, self.in_use = archive, False, None
+        if self._index is not None:
+            self._stale.append(self._index)
+        self._index, self._damaged, self.in_use = index, False, None
         self.opened += 1
 
-    def _repaired(self, archive: RecordingIndex) -> RecordingIndex:
+    def _repaired(self, index: RecordingIndex) -> RecordingIndex:
         """Do in the archive's thread what has to be done before it is used."""
-        if self._damaged and archive is self._archive:
+        if self._damaged and index is self._index:
             self._damaged = False
-            archive.begin_again()
+            index.begin_again()
             self.opened += 1
-        archive.catch_up()
+        index.catch_up()
         while self._stale:
             older = self._stale[0]
             try:
                 older.close()  # it tries once more
             finally:
-                archive.inherit(older)
+                index.inherit(older)
                 self._given_up += older.lost
                 self._stale.remove(older)
-        archive.flush()
-        self._write_notes(archive)
-        return archive
+        index.flush()
+        self._write_notes(index)
+        return index
 
-    def _write_notes(self, archive: RecordingIndex) -> None:
+    def _write_notes(self, index: RecordingIndex) -> None:
         """Do what waits to be noted, in order, until something refuses."""
         refused: OSError | sqlite3.Error | None = None
         while refused is None and (note := self._notes.first) is not None:
             keep = False
             try:
-                note.work(archive)
+                note.work(index)
             except OSError as error:
                 refused, keep = error, True
             except sqlite3.Error as error:
@@ -143,10 +143,10 @@ class IndexWorker:
             finally:
                 if not keep:
                     self._notes.settle([note])
-        self._refused = refused or archive.problem
+        self._refused = refused or index.problem
         if not self.waiting:
             self.settled()
-            if archive.take_dropped() + self._notes.take_dropped():
+            if index.take_dropped() + self._notes.take_dropped():
                 self.opened += 1  # files tell what was given up: the folder has to be searched
 
     async def close(self) -> None:
@@ -154,13 +154,13 @@ class IndexWorker:
 
         def close() -> None:
             try:
-                if self._archive is not None and len(self._notes):
-                    self._repaired(self._archive)
+                if self._index is not None and len(self._notes):
+                    self._repaired(self._index)
             except (OSError, sqlite3.Error) as error:
                 log.error("notes_lost", count=self.waiting, error=str(error))
-            for archive in (*self._stale, self._archive):
-                if archive is not None:
-                    archive.close()
+            for index in (*self._stale, self._index):
+                if index is not None:
+                    index.close()
 
         await trio.to_thread.run_sync(close, limiter=self._one, abandon_on_cancel=True)
 
@@ -186,12 +186,12 @@ class IndexWorker:
             self._take_note()
 
     async def _ask(self, work: Callable[[RecordingIndex], T], abandon: bool) -> T:
-        if self._archive is None:
+        if self._index is None:
             raise Refusal(STORAGE_MISSING)
-        archive = self._archive
+        index = self._index
         with self.space.operation():
             return await trio.to_thread.run_sync(
-                lambda: work(self._repaired(archive)),
+                lambda: work(self._repaired(index)),
                 limiter=self._one,
                 abandon_on_cancel=abandon,
             )
@@ -211,29 +211,29 @@ class IndexWorker:
     @property
     def waiting(self) -> int:
         """How many notes wait for the disk."""
-        archives = [*self._stale, *([self._archive] if self._archive is not None else [])]
-        return len(self._notes) + sum(archive.behind for archive in archives)
+        indexes = [*self._stale, *([self._index] if self._index is not None else [])]
+        return len(self._notes) + sum(index.behind for index in indexes)
 
     @property
     def lost(self) -> int:
         """How many notes were given up since the start: too many waited for the disk."""
-        return self._given_up + self._notes.lost + (self._archive.lost if self._archive else 0)
+        return self._given_up + self._notes.lost + (self._index.lost if self._index else 0)
 
     async def note(self, *records: Record) -> None:
         """Write facts down, now or as soon as the disk takes them; see `tell`."""
-        told = all(map(told_by_a_file, records))
-        await self.tell(lambda archive: archive.accept(*records), told_by_files=told)
+        told = all(map(is_derivable, records))
+        await self.tell(lambda index: index.accept(*records), derivable=told)
 
     async def tell(
-        self, write: Callable[[RecordingIndex], None], *, told_by_files: bool = False
+        self, write: Callable[[RecordingIndex], None], *, derivable: bool = False
     ) -> None:
         """Let `write` change the archive, behind all that was told before.
 
         Returns when it was tried. When it fails, that is logged, and it is tried again until it
         works; `write` must bear that. When MOST_PENDING wait, those are given up first that are
-        `told_by_files`, then the oldest.
+        `derivable`, then the oldest.
         """
-        self._notes.add(IndexNote(write, told_by_files))
+        self._notes.add(IndexNote(write, derivable))
         await self._deliver()
 
     def tell_soon(self, write: Callable[[RecordingIndex], None]) -> None:

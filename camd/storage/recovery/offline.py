@@ -77,8 +77,8 @@ class OfflineRecovery:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.folder))
         began = now()
         with self._books() as (disk, books):
-            taker = Reconciler(disk, self.folder, books, repair=not self.dry_run)
-            findings = reconcile_folder(taker, self.tell) + self._clear_parts(disk)
+            reconciler = Reconciler(disk, self.folder, books, repair=not self.dry_run)
+            findings = reconcile_folder(reconciler, self.tell) + self._clear_parts(disk)
             report = RecoveryReport.of(findings, began, now(), dry_run=self.dry_run)
             if isinstance(books, RecordingIndex):
                 hashed, failed = self._hash_all(books)
@@ -106,25 +106,25 @@ class OfflineRecovery:
     def _books(self) -> Iterator[tuple[Disk, ReconcileTarget]]:
         """Open what is known of the folder, and a disk that may do as much as we may."""
         if self.dry_run:
-            glance = IndexSnapshot.open(self.folder, reindex=self.reindex)
+            snapshot = IndexSnapshot.open(self.folder, reindex=self.reindex)
             try:
-                glance.catalog.interrupt()
-                yield ReadOnlyDisk(), glance
+                snapshot.catalog.interrupt()
+                yield ReadOnlyDisk(), snapshot
             finally:
-                glance.close()
+                snapshot.close()
             return
         disk = PosixDisk()
-        archive = RecordingIndex.open(disk, self.folder, reindex=self.reindex)
+        index = RecordingIndex.open(disk, self.folder, reindex=self.reindex)
         try:
-            archive.catch_up()
-            yield disk, archive
+            index.catch_up()
+            yield disk, index
         finally:
-            archive.close()
+            index.close()
 
-    def _hash_all(self, archive: RecordingIndex) -> tuple[int, list[tuple[str, str]]]:
+    def _hash_all(self, index: RecordingIndex) -> tuple[int, list[tuple[str, str]]]:
         """Hash what has no hash; what goes wrong with one file stays with it."""
         failed: list[tuple[str, str]] = []
-        waiting = archive.catalog.unhashed()
+        waiting = index.catalog.unhashed()
         for number, segment in enumerate(waiting, 1):
             at = HashingProgress(segment.filename, number, len(waiting))
             try:
@@ -132,9 +132,9 @@ class OfflineRecovery:
             except OSError as error:
                 failed.append((segment.filename, error.strerror or str(error)))
                 continue
-            archive.note_hash(attrs.evolve(segment, sha256=digest))
-            if archive.problem is not None:
-                raise archive.problem
+            index.note_hash(attrs.evolve(segment, sha256=digest))
+            if index.problem is not None:
+                raise index.problem
         return len(waiting) - len(failed), failed
 
     def _counted(self, at: HashingProgress) -> Callable[[int, float], None]:

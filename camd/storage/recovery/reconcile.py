@@ -180,19 +180,19 @@ class Reconciler:
 
     disk: Disk
     folder: Path
-    archive: ReconcileTarget
+    index: ReconcileTarget
     repair: bool = True
 
     @property
     def _notes(self) -> bool:
-        return self.repair or not self.archive.lasting
+        return self.repair or not self.index.lasting
 
     def compare(self, growing: Container[str] = ()) -> FolderDifference:
         """Find out what is to be looked at; `growing` is being recorded at the moment.
 
         Raises OSError, sqlite3.Error.
         """
-        catalog = self.archive.catalog
+        catalog = self.index.catalog
         gone = {segment.filename for segment in catalog.segments_in(SegmentState.MISSING)}
         broken = catalog.segments_in(SegmentState.OPEN, SegmentState.INTERRUPTED)
         return compare_folder(
@@ -206,7 +206,7 @@ class Reconciler:
         fresh: Originals = {}
         settled = [each for one in found if (each := self._settle(one, fresh)) is not None]
         if self._notes:
-            self.archive.note(*(record for _, records in settled for record in records))
+            self.index.note(*(record for _, records in settled for record in records))
         return [finding for finding, _ in settled]
 
     def _settle(
@@ -218,7 +218,7 @@ class Reconciler:
         """
         if isinstance(found, ReconcileFinding):
             return self._lost(found)
-        segment, catalog = found.segment, self.archive.catalog
+        segment, catalog = found.segment, self.index.catalog
         known = catalog.segment(segment.filename)
         if known is not None and known.state in _SETTLED:
             return None  # it was recorded while the search went on
@@ -242,7 +242,7 @@ class Reconciler:
 
     def _lost(self, found: ReconcileFinding) -> tuple[ReconcileFinding, list[Record]]:
         """Take a file out of the index that was counted, and of which nothing reached the disk."""
-        known = self.archive.catalog.segment(found.filename)
+        known = self.index.catalog.segment(found.filename)
         if known is None or found.outcome is not FileOutcome.EMPTY:
             return found, []
         lost = SegmentRemoved.of(known, "nothing of it reached the disk")
@@ -271,7 +271,7 @@ class Reconciler:
 
         Raises sqlite3.Error.
         """
-        catalog, findings = self.archive.catalog, list[ReconcileFinding]()
+        catalog, findings = self.index.catalog, list[ReconcileFinding]()
         for name in names:
             segment = catalog.segment(name)
             if segment is None or self.disk.exists(self.folder / name):
@@ -288,7 +288,7 @@ class Reconciler:
 
 
 def reconcile_folder(
-    taker: Reconciler, progress: Callable[[ReconcileFinding], None] = lambda _: None
+    reconciler: Reconciler, progress: Callable[[ReconcileFinding], None] = lambda _: None
 ) -> list[ReconcileFinding]:
     """Do all of it in this thread, for a folder that no service has.
 
@@ -301,11 +301,11 @@ def reconcile_folder(
         for finding in found:
             progress(finding)
 
-    stock = taker.compare()
-    for name in stock.suspects:
-        found = inspect_file(taker.disk, taker.folder / name, repair=taker.repair)
-        take(taker.settle([] if found is None else [found]))
-    take(taker.miss(stock.missing))
+    difference = reconciler.compare()
+    for name in difference.suspects:
+        found = inspect_file(reconciler.disk, reconciler.folder / name, repair=reconciler.repair)
+        take(reconciler.settle([] if found is None else [found]))
+    take(reconciler.miss(difference.missing))
     return findings
 
 
@@ -331,7 +331,7 @@ class BackgroundReconcile:
 
     disk: Disk
     folder: Path
-    clerk: IndexWorker
+    index_worker: IndexWorker
     space: SpaceMonitor
     on_disk: OnDisk
     leased: Callable[[str], AbstractContextManager[None]]
@@ -360,11 +360,16 @@ class BackgroundReconcile:
             await self._take()
 
     def _due(self, status: StorageStatus) -> bool:
-        return status.level.writable and (self._again or self.clerk.opened != self._of)
+        return status.level.writable and (self._again or self.index_worker.opened != self._of)
 
     async def _take(self) -> None:
         """Search until nothing is left to be tried again, or all has to be searched anew."""
-        self._of, self._again, self._searched, self._unread = self.clerk.opened, False, False, ()
+        self._of, self._again, self._searched, self._unread = (
+            self.index_worker.opened,
+            False,
+            False,
+            (),
+        )
         delay, begun = FIRST_RETRY_SECONDS, monotonic()
         while not await self._tried():
             if monotonic() - begun >= PATIENCE_SECONDS:
@@ -388,7 +393,7 @@ class BackgroundReconcile:
                 await self._look_at_unread()
             self.taken.set()
             # Read now what the first listing would have to wait for.
-            await self.clerk.ask(lambda archive: archive.catalog.timeline())
+            await self.index_worker.ask(lambda index: index.catalog.timeline())
             hashed = await self._hash_all()
         except (OSError, sqlite3.Error, Refusal) as error:
             log.error("recovery_failed", error=str(error))
@@ -405,13 +410,15 @@ class BackgroundReconcile:
         began, findings, self._unread = now(), list[ReconcileFinding](), ()
         tries = 1 + (self.report.tries if self.searching and self.report else 0)
         self.report = RecoveryReport.of(findings, began, None, tries=tries)
-        self.space.stored_bytes = await self.clerk.ask(lambda a: a.catalog.total_bytes())
-        stock = await self.clerk.ask(lambda archive: self._taker(archive).compare(self.growing()))
-        self._of = self.clerk.opened  # it may have been rebuilt just now
-        for names in in_batches(stock.suspects, BATCH):
+        self.space.stored_bytes = await self.index_worker.ask(lambda a: a.catalog.total_bytes())
+        difference = await self.index_worker.ask(
+            lambda index: self._reconciler(index).compare(self.growing())
+        )
+        self._of = self.index_worker.opened  # it may have been rebuilt just now
+        for names in in_batches(difference.suspects, BATCH):
             findings += await self._look_at(names)
             self.report = RecoveryReport.of(findings, began, None, tries=tries)
-        for names in in_batches(stock.missing, BATCH):
+        for names in in_batches(difference.missing, BATCH):
             findings += await self.miss(names)
         self._finish(findings)
 
@@ -443,13 +450,15 @@ class BackgroundReconcile:
             return [each for each in found if each is not None]
 
         inspected = await self.on_disk(inspect)
-        found = self._told(await self.clerk.ask(lambda a: self._taker(a).settle(inspected)))
+        found = self._told(
+            await self.index_worker.ask(lambda a: self._reconciler(a).settle(inspected))
+        )
         self._unread += tuple(finding.filename for finding in found if finding.passing)
         return found
 
     async def miss(self, names: Sequence[str]) -> list[ReconcileFinding]:
         """Take note of files that are gone; those that are there after all, are not."""
-        return self._told(await self.clerk.ask(lambda a: self._taker(a).miss(names)))
+        return self._told(await self.index_worker.ask(lambda a: self._reconciler(a).miss(names)))
 
     def _told(self, findings: list[ReconcileFinding]) -> list[ReconcileFinding]:
         for finding in findings:
@@ -463,8 +472,8 @@ class BackgroundReconcile:
             )
         return findings
 
-    def _taker(self, archive: RecordingIndex) -> Reconciler:
-        return Reconciler(self.disk, self.folder, archive)
+    def _reconciler(self, index: RecordingIndex) -> Reconciler:
+        return Reconciler(self.disk, self.folder, index)
 
     async def _hash_all(self) -> bool:
         """Hash what was recovered without a hash; what goes wrong with one file stays with it.
@@ -472,7 +481,7 @@ class BackgroundReconcile:
         False when a file should be tried again.
         """
         whole = True
-        for segment in await self.clerk.ask(lambda archive: archive.catalog.unhashed()):
+        for segment in await self.index_worker.ask(lambda index: index.catalog.unhashed()):
             path = self.folder / segment.filename
             try:
                 with self.leased(segment.filename):
@@ -485,8 +494,8 @@ class BackgroundReconcile:
                 whole = whole and not is_passing(error)
                 continue
             hashed = attrs.evolve(segment, sha256=digest)
-            await self.clerk.tell(
-                lambda archive, new=hashed: archive.note_hash(new),  # type: ignore[misc]
-                told_by_files=True,
+            await self.index_worker.tell(
+                lambda index, new=hashed: index.note_hash(new),  # type: ignore[misc]
+                derivable=True,
             )
         return whole

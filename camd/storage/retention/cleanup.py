@@ -82,7 +82,7 @@ class Retention:
     events: Fanout[Event]
     in_use: InUse
     policy: RetentionPolicy = attrs.field(factory=RetentionPolicy)
-    timekeeper: TrustedClock | None = None  # None: the clock is believed
+    trusted_clock: TrustedClock | None = None  # None: the clock is believed
     last: CleanupReceipt | None = attrs.field(default=None, init=False)  # of this life
     _one: trio.Lock = attrs.field(factory=trio.Lock, init=False)
     _looking: trio.CapacityLimiter = attrs.field(
@@ -107,12 +107,12 @@ class Retention:
 
     async def preview(self) -> CleanupPlan:
         """Say what a run would do now; changes nothing. Raises Refusal."""
-        return await self._plan(self.policy, self.config.brake_percent)
+        return await self._plan(self.policy, self.config.max_delete_percent)
 
     @property
     def doubt(self) -> str:
         """Why the wall clock is not believed, as of the last look at it; "" when it is."""
-        return "" if self.timekeeper is None else self.timekeeper.trust.doubt
+        return "" if self.trusted_clock is None else self.trusted_clock.trust.doubt
 
     async def watch_clock(self) -> None:
         """Look at the clocks for ever, so that no step is missed."""
@@ -121,14 +121,14 @@ class Retention:
             await self._look_at_clock()
 
     async def _look_at_clock(self) -> ClockTrust | None:
-        if self.timekeeper is None:
+        if self.trusted_clock is None:
             return None
         return await trio.to_thread.run_sync(
-            self.timekeeper.look, limiter=self._looking, abandon_on_cancel=True
+            self.trusted_clock.look, limiter=self._looking, abandon_on_cancel=True
         )
 
     async def clean_up(self, asked_by: str, *, force: bool = False) -> CleanupRun:
-        """Carry the policy out once; `force` overrides the brake, and believes the clock.
+        """Carry the policy out once; `force` ignores max_delete_percent and trusts the wall clock.
 
         Raises Refusal.
 
@@ -137,9 +137,9 @@ class Retention:
         """
         async with self._one:
             began, policy, tally = now(), self.policy, _Tally()
-            brake = float("inf") if force else self.config.brake_percent
-            plan = await self._plan(policy, brake, believe=force)
-            executed = policy.removes and not plan.braked
+            max_delete_percent = float("inf") if force else self.config.max_delete_percent
+            plan = await self._plan(policy, max_delete_percent, believe=force)
+            executed = policy.removes and not plan.stopped_by_limit
             try:
                 if executed:
                     await self._carry_out(plan, tally)
@@ -164,16 +164,16 @@ class Retention:
     # --- planning ---
 
     async def _plan(
-        self, policy: RetentionPolicy, brake_percent: float, *, believe: bool = False
+        self, policy: RetentionPolicy, max_delete_percent: float, *, believe: bool = False
     ) -> CleanupPlan:
-        clerk, in_use = self.storage.clerk, self.in_use()
-        total = await clerk.read(lambda archive: _total_bytes(archive, in_use))
+        index_worker, in_use = self.storage.index_worker, self.in_use()
+        total = await index_worker.read(lambda index: _total_bytes(index, in_use))
         trust = await self._look_at_clock()
         moment, doubt = (now(), "") if trust is None else (trust.reading.wall, trust.doubt)
-        planner = Planner(policy, total, moment, brake_percent, "" if believe else doubt)
+        planner = Planner(policy, total, moment, max_delete_percent, "" if believe else doubt)
         behind: Segment | None = None
         while not planner.done:
-            segments = await clerk.read(partial(_oldest, behind=behind))
+            segments = await index_worker.read(partial(_oldest, behind=behind))
             if not segments:
                 break
             behind, in_use = segments[-1], self.in_use()
@@ -193,8 +193,8 @@ class Retention:
         disk, folder = self.storage.disk, self.storage.folder
         told = await self.storage.on_disk(lambda: [arrival_of(disk, folder, s) for s in aged])
         silent = {s.session_id for s, each in zip(aged, told, strict=True) if each is None}
-        sessions = await self.storage.clerk.read(
-            lambda archive: {s: archive.catalog.beginning(s) for s in silent}
+        sessions = await self.storage.index_worker.read(
+            lambda index: {s: index.catalog.beginning(s) for s in silent}
         )
         most, young = timedelta(days=policy.max_age_days or 0), set[str]()
         for segment, each in zip(aged, told, strict=True):
@@ -206,7 +206,7 @@ class Retention:
     # --- doing ---
 
     async def _carry_out(self, plan: CleanupPlan, tally: _Tally) -> None:
-        names, keeper = [each.filename for each in plan.going], FileActions(self.storage)
+        names, keeper = [each.filename for each in plan.to_delete], FileActions(self.storage)
         tally.problem = "whoever asked for it went away, or the service stops"  # until it is over
         for batch in in_batches(names, BATCH):
             if self.policy is not plan.policy:
@@ -225,12 +225,14 @@ class Retention:
     async def _leave(self, receipt: CleanupReceipt, plan: CleanupPlan) -> None:
         """Leave a receipt of whatever was done or wanted; the clock finding nothing is no news."""
         self.last = receipt
-        if receipt.asked_by == BY_THE_CLOCK and not plan.going and plan.enough:
+        if receipt.asked_by == BY_THE_CLOCK and not plan.to_delete and plan.enough:
             return
         log.info("cleanup", asked_by=receipt.asked_by, message=receipt.message)
         self.events.publish(CleanupEnded(receipt))
         disk = self.storage.disk
-        await self.storage.clerk.tell(lambda archive: append_receipt(disk, archive.folder, receipt))
+        await self.storage.index_worker.tell(
+            lambda index: append_receipt(disk, index.folder, receipt)
+        )
 
 
 def _by_session(segment: Segment, beginning: SessionStart | None) -> FootageArrival | None:
@@ -241,15 +243,15 @@ def _by_session(segment: Segment, beginning: SessionStart | None) -> FootageArri
     return FootageArrival(beginning.boot_id, beginning.monotonic + since)
 
 
-def _oldest(archive: RecordingIndex, behind: Segment | None) -> tuple[Segment, ...]:
-    return archive.catalog.oldest(behind, CHUNK)
+def _oldest(index: RecordingIndex, behind: Segment | None) -> tuple[Segment, ...]:
+    return index.catalog.oldest(behind, CHUNK)
 
 
-def _total_bytes(archive: RecordingIndex, in_use: Mapping[str, int]) -> int:
+def _total_bytes(index: RecordingIndex, in_use: Mapping[str, int]) -> int:
     """Add up all recordings, with growing ones as long as they are now."""
-    known = [archive.catalog.segment(name) for name in in_use]
+    known = [index.catalog.segment(name) for name in in_use]
     listed = sum(s.size_bytes for s in known if s and s.state is not SegmentState.MISSING)
-    return archive.catalog.total_bytes() - listed + sum(in_use.values())
+    return index.catalog.total_bytes() - listed + sum(in_use.values())
 
 
 def _receipt(plan: CleanupPlan, tally: _Tally, began: datetime, asked_by: str) -> CleanupReceipt:
@@ -259,14 +261,14 @@ def _receipt(plan: CleanupPlan, tally: _Tally, began: datetime, asked_by: str) -
         asked_by=asked_by,
         policy_type=plan.policy.type.value,
         rule=plan.policy.rule,
-        files_planned=len(plan.going),
+        files_planned=len(plan.to_delete),
         files_deleted=tally.removed,
         space_freed=tally.freed_bytes,
         files=tuple(tally.files),
         files_skipped=tally.skipped,
-        files_kept=plan.staying_files,
+        files_kept=plan.kept_files,
         space_short=plan.short_bytes,
-        braked=plan.braked and plan.policy.removes,
+        stopped_by_limit=plan.stopped_by_limit and plan.policy.removes,
         complete=not tally.problem,
         message=outcome(plan, tally.removed, tally.freed_bytes, tally.problem),
     )
@@ -282,8 +284,8 @@ async def open_retention(
 ) -> AsyncIterator[Retention]:
     """Carry out the stored policy while the block runs; a run ends between two files."""
     policy = await trio.to_thread.run_sync(load_policy, state_dir)
-    timekeeper = await trio.to_thread.run_sync(TrustedClock.open, state_dir)
-    retention = Retention(storage, config, state_dir, events, in_use, policy, timekeeper)
+    trusted_clock = await trio.to_thread.run_sync(TrustedClock.open, state_dir)
+    retention = Retention(storage, config, state_dir, events, in_use, policy, trusted_clock)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(retention.watch_clock)
         nursery.start_soon(retention.run_when_due)

@@ -18,11 +18,11 @@ T = TypeVar("T")
 class NoteBacklog(Generic[T]):
     """What waits, oldest first. May be used by several threads at a time.
 
-    `told_elsewhere` says of a note that it can be found out again by looking at the files.
+    `is_derivable` says of a note that it can be found out again by looking at the files.
     """
 
     most: int
-    told_elsewhere: Callable[[T], bool]
+    is_derivable: Callable[[T], bool]
     lost: int = attrs.field(default=0, init=False)  # that nothing else tells
     _dropped: int = attrs.field(default=0, init=False)  # that something else tells
     _waiting: list[T] = attrs.field(factory=list, init=False)
@@ -51,7 +51,7 @@ class NoteBacklog(Generic[T]):
                 self._drop_one()
 
     def _drop_one(self) -> None:
-        spare = (at for at, note in enumerate(self._waiting) if self.told_elsewhere(note))
+        spare = (at for at, note in enumerate(self._waiting) if self.is_derivable(note))
         at = next(spare, None)
         if at is None:
             self.lost += 1

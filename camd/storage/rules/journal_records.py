@@ -106,7 +106,7 @@ class JournalDamage:
         return JournalDamage(*map(sum, pairs))
 
 
-NO_SCARS = JournalDamage()
+NO_DAMAGE = JournalDamage()
 
 
 def count_damage(data: bytes) -> JournalDamage:

@@ -87,12 +87,12 @@ class CleanupPlan:
 
     policy: RetentionPolicy
     total_bytes: int  # of all recordings before
-    going: tuple[ToDelete, ...]
-    staying: tuple[Kept, ...]  # the first MOST_LISTED
-    staying_files: int
+    to_delete: tuple[ToDelete, ...]
+    kept: tuple[Kept, ...]  # the first MOST_LISTED
+    kept_files: int
     freed_bytes: int
     short_bytes: int  # how much more should go by size, and cannot
-    braked: bool  # it would take too much at once: then nothing goes
+    stopped_by_limit: bool  # it would take too much at once: then nothing goes
     waiting_files: int = 0  # of those that stay: old only by a clock that is not believed
     clock: str = ""  # why the clock is not believed; "" when it is
 
@@ -118,17 +118,17 @@ class Planner:
     """Makes a plan of segments that come in pieces, oldest first, until it has had enough.
 
     `busy` and `pinned` say what is not touched; `total_bytes` is the size of all recordings,
-    growing ones included; `brake_percent` is how much of it may go at once.
+    growing ones included; `max_delete_percent` is how much of it may go at once.
     """
 
     policy: RetentionPolicy
     total_bytes: int
     now: datetime
-    brake_percent: float
+    max_delete_percent: float
     clock: str = ""  # why it is not believed
-    _going: list[ToDelete] = attrs.field(factory=list, init=False)
-    _staying: list[Kept] = attrs.field(factory=list, init=False)
-    _staying_files: int = attrs.field(default=0, init=False)
+    _to_delete: list[ToDelete] = attrs.field(factory=list, init=False)
+    _kept: list[Kept] = attrs.field(factory=list, init=False)
+    _kept_files: int = attrs.field(default=0, init=False)
     _waiting_files: int = attrs.field(default=0, init=False)
     _freed_bytes: int = attrs.field(default=0, init=False)
     _done: bool = attrs.field(default=False, init=False)
@@ -186,25 +186,25 @@ class Planner:
     def _decide(self, segment: Segment, reason: KeptReason | None) -> None:
         name, size = segment.filename, segment.size_bytes
         if reason is None:
-            self._going.append(ToDelete(name, segment.camera_id, segment.start, size))
+            self._to_delete.append(ToDelete(name, segment.camera_id, segment.start, size))
             self._freed_bytes += size
             return
-        self._staying_files += 1
+        self._kept_files += 1
         self._waiting_files += reason is KeptReason.CLOCK
-        if len(self._staying) < MOST_LISTED:
-            self._staying.append(Kept(name, size, reason))
+        if len(self._kept) < MOST_LISTED:
+            self._kept.append(Kept(name, size, reason))
 
     def plan(self) -> CleanupPlan:
         """Return what was decided."""
         return CleanupPlan(
             policy=self.policy,
             total_bytes=self.total_bytes,
-            going=tuple(self._going),
-            staying=tuple(self._staying),
-            staying_files=self._staying_files,
+            to_delete=tuple(self._to_delete),
+            kept=tuple(self._kept),
+            kept_files=self._kept_files,
             freed_bytes=self._freed_bytes,
             short_bytes=max(0, self._excess_bytes),
-            braked=self._freed_bytes * 100 > self.brake_percent * self.total_bytes,
+            stopped_by_limit=self._freed_bytes * 100 > self.max_delete_percent * self.total_bytes,
             waiting_files=self._waiting_files,
             clock=self.clock,
         )
@@ -241,15 +241,15 @@ def outcome(plan: CleanupPlan, removed: int, freed_bytes: int, problem: str = ""
         return "The policy is manual: nothing is removed by itself"
     if not plan.policy.enabled:
         return "The policy is off: nothing is removed"
-    if plan.braked:
+    if plan.stopped_by_limit:
         return (
             f"Nothing was removed: it would be {plan.share_percent:.1f} % of all recorded bytes "
-            "at once, more than retention.brake_percent allows; look at the preview, and force it "
-            "if that is what you want"
+            "at once, more than retention.max_delete_percent allows; look at the preview, and "
+            "use force if that is what you want"
         )
-    parts = [f"{removed} of {len(plan.going)} files removed, {freed_bytes} bytes freed"]
-    if plan.staying_files:
-        parts.append(f"{plan.staying_files} stay that the policy would take")
+    parts = [f"{removed} of {len(plan.to_delete)} files removed, {freed_bytes} bytes freed"]
+    if plan.kept_files:
+        parts.append(f"{plan.kept_files} stay that the policy would take")
     if not plan.enough:
         parts.append(f"{plan.short_bytes} bytes more than the policy allows are left")
     if plan.waiting_files:

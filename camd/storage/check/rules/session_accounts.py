@@ -11,7 +11,7 @@ import attrs
 
 from camd.model import Cause, Gap, Segment, SegmentState, Session, SessionState
 from camd.storage.check.rules.findings import RECOVER, REINDEX, REPORT, Finding, FindingKind
-from camd.storage.rules.journal_records import NO_SCARS, JournalDamage
+from camd.storage.rules.journal_records import NO_DAMAGE, JournalDamage
 
 SEAM = timedelta(milliseconds=500)  # less than this between two files is no hole: clocks drift
 _SAME_SECONDS = 0.001
@@ -28,7 +28,7 @@ class JournalFacts:
     missing: tuple[str, ...] = ()
     unreadable: tuple[tuple[str, str], ...] = ()  # and why
     short: bool = False  # the index has read further than it goes
-    scars: JournalDamage = NO_SCARS
+    damage: JournalDamage = NO_DAMAGE
 
 
 @attrs.frozen
@@ -186,19 +186,19 @@ def judge_index(problem: str, journal: JournalFacts, known: int) -> list[Finding
         )
     if journal.short:
         complain(FindingKind.JOURNAL, "is shorter than it was", f"Put it back from a copy. {lost}")
-    if journal.scars.damaged:
-        text = f"has {journal.scars.damaged} damaged lines"
+    if journal.damage.damaged:
+        text = f"has {journal.damage.damaged} damaged lines"
         complain(FindingKind.JOURNAL, text, f"Check the disk. {lost}")
-    if journal.scars.torn:
-        text = f"has {journal.scars.torn} lines that a crash cut short"
+    if journal.damage.torn:
+        text = f"has {journal.damage.torn} lines that a crash cut short"
         complain(FindingKind.TORN, text, "Nothing was promised of them; nothing is to do.")
-    if journal.scars.unknown:
-        text = f"has {journal.scars.unknown} lines of another version of camd"
+    if journal.damage.unknown:
+        text = f"has {journal.damage.unknown} lines of another version of camd"
         complain(FindingKind.TORN, text, "They are kept, and read by that version.")
     return found
 
 
-def judge_stranger(session_id: str) -> Finding:
+def unaccounted_session(session_id: str) -> Finding:
     """Say what is known of a session of which there are only files."""
     return Finding(
         f"session {session_id}",
