@@ -23,7 +23,7 @@ from camd.storage.rules.retention_plan import (
     mistakes_of,
     outcome,
 )
-from camd.storage.storage import FileActions, Storage
+from camd.storage.storage import Storage
 
 
 @attrs.frozen
@@ -241,9 +241,7 @@ class FilesApi:
     async def delete_recording(self, caller: Caller, params: ByName) -> result_fields.View:
         """Remove a file; answered when it is gone for good."""
         caller.link.hold(STORAGE)
-        removal = await FileActions(self._storage).remove_one(
-            params.filename, f"{caller.name} asked for it"
-        )
+        removal = await self._storage.remove_one(params.filename, f"{caller.name} asked for it")
         return {
             "filename": removal.filename,
             "deleted": True,
@@ -254,10 +252,10 @@ class FilesApi:
     async def pin_recording(self, caller: Caller, params: PinRequest) -> result_fields.View:
         """Pin a file, in place of an older pin; answered when it is durable."""
         pin = params.pin(caller.name, now())
-        segment = await FileActions(self._storage).pin(params.filename, pin)
+        segment = await self._storage.pin(params.filename, pin)
         return result_fields.stored(segment, pin) | {"pin": result_fields.pin(pin)}
 
     async def unpin_recording(self, caller: Caller, params: PinRequest) -> result_fields.View:
         """Unpin a file; fine when it is not pinned. What else was said is not looked at."""
-        segment = await FileActions(self._storage).unpin(params.filename)
+        segment = await self._storage.unpin(params.filename)
         return result_fields.stored(segment, None) | {"pin": None}

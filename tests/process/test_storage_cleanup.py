@@ -43,7 +43,7 @@ from camd.storage.retention.cleanup_log import (
 )
 from camd.storage.rules.retention_plan import KeptReason, PolicyType, RetentionPolicy
 from camd.storage.segment_file import SegmentFile
-from camd.storage.storage import FileActions, Storage, open_storage
+from camd.storage.storage import Storage, open_storage
 
 AGE = RetentionPolicy(PolicyType.AGE, True, max_age_days=30)
 SIZE = RetentionPolicy(PolicyType.SIZE, True, max_size_gb=8e-6)  # 8000 bytes
@@ -165,7 +165,7 @@ async def test_what_is_pinned_or_in_use_stays(tmp_path: Path) -> None:
     """I5: neither goes, and the receipt counts them; so with what became busy after the plan."""
     films = [film(day) for day in range(50, 40, -1)]
     async with opened(tmp_path, AGE, films) as stage:
-        await FileActions(stage.storage).pin(films[0].filename, Pin("evidence"))
+        await stage.storage.pin(films[0].filename, Pin("evidence"))
         (stage.folder / ".camd" / "pins" / films[1].filename).touch()  # by hand
         stage.in_use[films[2].filename] = 1000
         stage.storage.growing(films[3], 0)
@@ -180,7 +180,7 @@ async def test_what_becomes_busy_after_the_plan_is_skipped(tmp_path: Path) -> No
     async with opened(tmp_path, AGE, OLD) as stage:
         made = await stage.retention.preview()
         assert len(made.to_delete) == 3
-        await FileActions(stage.storage).pin(OLD[0].filename, Pin())
+        await stage.storage.pin(OLD[0].filename, Pin())
         stage.in_use[OLD[1].filename] = 1000
         tally = cleanup._Tally()
         with stage.storage.leased(OLD[2].filename):

@@ -40,7 +40,7 @@ from camd.storage.recovery import reconcile
 from camd.storage.recovery.reconcile import FileOutcome, Reconciler
 from camd.storage.removal import Pin, Pins
 from camd.storage.segment_file import SegmentFile
-from camd.storage.storage import FileActions, Storage, open_storage
+from camd.storage.storage import Storage, open_storage
 
 ALL = RecordingQuery(limit=1000)
 INIT, FRAGMENTS = footage(3)
@@ -360,7 +360,7 @@ async def test_an_mkv_has_its_pin_before_its_mp4_may_go(
     mkv = attrs.evolve(row(SegmentState.SEALED), filename=NAME.replace("mp4", "mkv"))
     async with recording(tmp_path) as storage:
         await storage.note_segment(row(SegmentState.SEALED))
-        await FileActions(storage).pin(NAME, Pin("evidence"))
+        await storage.pin(NAME, Pin("evidence"))
         moody = Moody(monkeypatch, Pins, "put", BROKEN)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(storage.note_replaced, NAME, mkv)
@@ -369,9 +369,7 @@ async def test_an_mkv_has_its_pin_before_its_mp4_may_go(
             assert (await storage.list_recordings(ALL)).segments[0].filename == NAME
             moody.times = 0
         assert (await storage.list_recordings(ALL)).segments[0].filename == mkv.filename
-        assert [p.reason for p in (await FileActions(storage).pins([mkv.filename])).values()] == [
-            "evidence"
-        ]
+        assert [p.reason for p in (await storage.pins([mkv.filename])).values()] == ["evidence"]
 
 
 async def test_a_file_that_could_not_be_sealed_is_sealed_when_the_disk_works(

@@ -31,7 +31,7 @@ from camd.storage.rules.retention_plan import (
     outcome,
 )
 from camd.storage.rules.rows import SessionStart
-from camd.storage.storage import FileActions, Storage
+from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.retention")
 
@@ -177,7 +177,7 @@ class Retention:
             if not segments:
                 break
             behind, in_use = segments[-1], self.in_use()
-            pins = await FileActions(self.storage).pins([s.filename for s in segments])
+            pins = await self.storage.pins([s.filename for s in segments])
             busy = {s.filename for s in segments if s.filename in in_use or self.storage.busy(s)}
             young = set[str]()
             if trust is not None:
@@ -206,7 +206,7 @@ class Retention:
     # --- doing ---
 
     async def _carry_out(self, plan: CleanupPlan, tally: _Tally) -> None:
-        names, keeper = [each.filename for each in plan.to_delete], FileActions(self.storage)
+        names = [each.filename for each in plan.to_delete]
         tally.problem = "whoever asked for it went away, or the service stops"  # until it is over
         for batch in in_batches(names, BATCH):
             if self.policy is not plan.policy:
@@ -216,7 +216,7 @@ class Retention:
             free = [name for name in batch if name not in in_use]
             tally.skipped += len(batch) - len(free)
             try:
-                tally.add(await keeper.remove(free, f"retention: {plan.policy.rule}"))
+                tally.add(await self.storage.remove(free, f"retention: {plan.policy.rule}"))
             except Refusal as refusal:
                 tally.problem = refusal.message
                 return
