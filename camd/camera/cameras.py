@@ -36,7 +36,7 @@ from camd.model import (
     V4l2Source,
 )
 from camd.runtime.broadcast import Fanout
-from camd.runtime.files import PathLookup
+from camd.runtime.path_lookup import PathLookup
 from camd.runtime.pipe_poller import PipePoller
 from camd.storage.storage import Storage
 

@@ -30,7 +30,7 @@ from camd.devices.v4l2.control_values import (
 from camd.errors import INTERNAL_ERROR, SOURCE_UNAVAILABLE, UNSUPPORTED, Refusal
 from camd.model import CameraId, Control, ControlKind
 from camd.rpc.params import ParamError, refuse
-from camd.runtime.files import replace_file, set_aside
+from camd.runtime.state_file import StateFile
 
 # --- The controls that clients have set, kept over restarts in `state_dir/controls.json`.
 
@@ -43,9 +43,9 @@ Values = dict[str, int | str]  # by the control's name
 
 @attrs.define(eq=False)
 class ControlStore:
-    """What is kept, of all cameras. `save` makes a text durable: it blocks, may raise OSError."""
+    """What is kept, of all cameras. `save` makes it durable: it blocks, may raise OSError."""
 
-    _save: Callable[[str], None] = lambda text: None
+    _save: Callable[[dict[str, Values]], object] = lambda kept: None
     _kept: dict[str, Values] = attrs.field(factory=dict)
     _one: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
@@ -83,37 +83,22 @@ class ControlStore:
                 log.error("controls_not_forgotten", camera=camera_id, error=str(error))
 
     async def _replace(self, everything: dict[str, Values]) -> None:
-        text = msgspec.json.format(msgspec.json.encode(everything)).decode() + "\n"
-        await trio.to_thread.run_sync(self._save, text)
+        await trio.to_thread.run_sync(self._save, everything)
         self._kept = everything
 
 
 def load_controls(state_dir: Path) -> ControlStore:
-    """Read what is kept; a file that cannot be understood is set aside. Blocks; never fails."""
-    path = state_dir / WISHES
-    kept: dict[str, Values] = {}
-    try:
-        kept = msgspec.json.decode(path.read_bytes(), type=dict[str, Values])
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError) as error:  # msgspec's errors are ValueErrors
-        log.error("controls_unreadable", file=str(path), error=str(error))
-        _set_aside(path)
-    return ControlStore(partial(_store, path), kept)
+    """Read what is kept; nothing when there is no file that can be read. Blocks; never fails."""
+    file = StateFile(state_dir / WISHES, _parse, _render)
+    return ControlStore(file.save, file.load() or {})
 
 
-def _store(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, text)
+def _parse(text: str) -> dict[str, Values]:
+    return msgspec.json.decode(text, type=dict[str, Values])
 
 
-def _set_aside(path: Path) -> None:
-    try:
-        aside = set_aside(path)
-    except OSError as error:
-        log.error("controls_not_set_aside", file=str(path), error=str(error))
-    else:
-        log.warning("controls_set_aside", file=str(aside))
+def _render(kept: dict[str, Values]) -> str:
+    return msgspec.json.format(msgspec.json.encode(kept)).decode() + "\n"
 
 
 # --- One camera's controls: what the configuration and clients wish for, and the way to its driver.

@@ -11,7 +11,7 @@ import attrs
 from camd.config.small_files import kind_of_path
 from camd.ffmpeg.text import error_patterns as t
 from camd.model import Cause, Problem
-from camd.runtime.files import PathLookup
+from camd.runtime.path_lookup import PathLookup
 
 HANGS = Problem(
     "disk_hangs",

@@ -32,7 +32,7 @@ from camd.ffmpeg.encoder_trial import EncoderTrials
 from camd.ffmpeg.text.error_patterns import ABSENT
 from camd.logs import set_up_logging
 from camd.model import FileSource, MatchState, Problem, RtspSource, V4l2Source
-from camd.runtime.files import PathLookup
+from camd.runtime.path_lookup import PathLookup
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.index.recording_index import misplaced_folders
 from camd.storage.rules.levels import Usage, VolumeFault

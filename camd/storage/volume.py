@@ -14,7 +14,7 @@ import attrs
 import structlog
 
 from camd.clock import now
-from camd.runtime.files import replace_file
+from camd.runtime.state_file import StateFile, replace_file
 from camd.storage.disk import Disk
 from camd.storage.rules.levels import VolumeFault
 from camd.storage.rules.volume_identity import (
@@ -61,11 +61,13 @@ def read_marker(folder: Path) -> str | None:
 
 def recall_volume(state_dir: Path, folder: Path) -> KnownVolume | None:
     """Return what is remembered of the folder's volume, None for nothing. Raises OSError."""
-    try:
-        text = (state_dir / REMEMBERED).read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return None
-    return parse_known(text, folder)
+    known = known_file(state_dir).read()
+    return known if known is not None and known.folder == folder else None
+
+
+def known_file(state_dir: Path) -> StateFile[KnownVolume]:
+    """Name the file that says which volume was used last."""
+    return StateFile(state_dir / REMEMBERED, parse_known, render_known)
 
 
 @attrs.define(eq=False)
@@ -174,8 +176,7 @@ class Volume:
 
     def _remember(self, known: KnownVolume) -> bool:
         try:
-            self._state_dir.mkdir(parents=True, exist_ok=True)
-            replace_file(self._state_dir / REMEMBERED, render_known(known))
+            known_file(self._state_dir).save(known)
         except OSError as error:
             self._warn("volume_not_remembered", error)
             return False

@@ -23,6 +23,7 @@ from camd.mp4.recover import read_interrupted
 from camd.mp4.segment import SegmentIndex
 from camd.recording import convert
 from camd.runtime.broadcast import Fanout
+from camd.runtime.state_file import MAX_BYTES
 from camd.storage.disk import PosixDisk
 from camd.storage.index import worker
 from camd.storage.recovery.file_recovery import MOOV_LIMIT, recover
@@ -128,7 +129,7 @@ def test_an_enormous_list_of_cameras_is_set_aside(tmp_path: Path) -> None:
     """A file of known cameras that nobody can have written is damage, and is kept for people."""
     file = tmp_path / "cameras.json"
     with file.open("wb") as stream:
-        stream.write(b" " * (binding_store._MOST_BYTES + 1))
+        stream.write(b" " * (MAX_BYTES + 1))
     with capture_logs() as logs:
         assert binding_store.load_known(file) == ()
     assert [entry["error"] for entry in logs] == ["is larger than 1048576 bytes"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import threading
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from camd.capture.controls import (
     WISHES,
     CameraControls,
     ControlStore,
+    Values,
     WantedControl,
     load_controls,
 )
@@ -28,9 +28,9 @@ CAMERA = CameraId("camera0")
 FIXED = (("exposure_time_absolute", 200), ("exposure_auto", "manual"))
 
 
-def memory() -> tuple[ControlStore, list[str]]:
-    """Keep wishes in memory; the list has every text that was made durable."""
-    saved: list[str] = []
+def memory() -> tuple[ControlStore, list[dict[str, Values]]]:
+    """Keep wishes in memory; the list has all that was made durable."""
+    saved: list[dict[str, Values]] = []
     return ControlStore(saved.append), saved
 
 
@@ -65,7 +65,7 @@ async def test_what_a_client_sets_is_set_and_kept() -> None:
         control = await owner.change(NODE, "power_line_frequency", "50 Hz")
     assert (control.name, control.value) == ("power_line_frequency", 1)
     assert owner.wish_for(control) == WantedControl(1, CLIENT)
-    assert [json.loads(text) for text in saved] == [{"camera0": {"power_line_frequency": 1}}]
+    assert saved == [{"camera0": {"power_line_frequency": 1}}]
 
 
 async def test_clients_go_over_the_configuration() -> None:
@@ -89,7 +89,7 @@ async def test_forgetting_without_a_configuration_sets_the_default() -> None:
         await owner.change(NODE, "brightness", 17)
         control = await owner.change(NODE, "brightness", None)
     assert (control.value, owner.wishes()) == (128, {})
-    assert json.loads(saved[-1]) == {}
+    assert saved[-1] == {}
     assert driver.log == [("Brightness", 17), ("Brightness", 128)]
 
 
@@ -366,20 +366,20 @@ async def test_a_damaged_file_is_set_aside(tmp_path: Path, text: str) -> None:
     (tmp_path / WISHES).write_text(text, encoding="latin-1")
     wishes = load_controls(tmp_path)
     assert wishes.of(CAMERA) == {}
-    assert (tmp_path / f"{WISHES}.damaged").read_text(encoding="latin-1") == text
     with trio.fail_after(20):
         await wishes.keep(CAMERA, "gain", 3)
+    assert (tmp_path / f"{WISHES}.damaged").read_text(encoding="latin-1") == text
     assert load_controls(tmp_path).of(CAMERA) == {"gain": 3}
 
 
 async def test_a_forgotten_camera_leaves_no_settings_to_whoever_has_its_id_next() -> None:
     """Settings follow the camera, never the number; a full disk is no reason to fail."""
-    saved: list[str] = []
+    saved: list[dict[str, Values]] = []
     wishes = ControlStore(saved.append)
     await wishes.keep(CameraId("camera0"), "gain", 7)
     await wishes.keep(CameraId("camera1"), "gain", 9)
     await wishes.forget(CameraId("camera0"))
     await wishes.forget(CameraId("camera8"))
     assert wishes.of(CameraId("camera0")) == {}
-    assert json.loads(saved[-1]) == {"camera1": {"gain": 9}}
+    assert saved[-1] == {"camera1": {"gain": 9}}
     assert len(saved) == 3

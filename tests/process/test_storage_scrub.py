@@ -22,8 +22,8 @@ from camd.model import DamageFound, Event, SegmentState
 from camd.runtime.broadcast import Fanout
 from camd.storage.check.recording_file import inspect_recording
 from camd.storage.check.rules.findings import FindingKind
-from camd.storage.check.rules.scrub_progress import ScrubProgress, decode_progress, encode_progress
-from camd.storage.check.scrub import FILE, Scrub, open_scrub
+from camd.storage.check.rules.scrub_progress import ScrubProgress
+from camd.storage.check.scrub import FILE, Scrub, open_scrub, scrub_file
 from camd.storage.storage import Storage, open_storage
 
 FAST = ScrubConfig(enabled=True, rate=10**12)
@@ -75,7 +75,9 @@ async def over(scrub: Scrub) -> ScrubProgress:
 
 def saved(shelf: Shelf) -> ScrubProgress:
     """Read what a restart would know."""
-    return decode_progress((shelf.folder.parent / "state" / FILE).read_bytes())
+    found = scrub_file(shelf.folder.parent / "state").load()
+    assert found is not None
+    return found
 
 
 async def test_a_round_reads_every_recording_once(shelf: Shelf, looked: list[str]) -> None:
@@ -153,8 +155,7 @@ async def test_it_rests_until_the_next_round_is_due(shelf: Shelf, looked: list[s
     assert looked == []
     assert rounds.last is not None
     earlier = attrs.evolve(rounds.last, began=rounds.last.began - timedelta(days=8))
-    file = shelf.folder.parent / "state" / FILE
-    file.write_bytes(encode_progress(attrs.evolve(rounds, last=earlier)))
+    scrub_file(shelf.folder.parent / "state").save(attrs.evolve(rounds, last=earlier))
     async with scrubbing(shelf) as (scrub, _):
         await scrub.published.wait_until(
             lambda found: found.last is not None and found.last.began > rounds.last.began  # type: ignore[union-attr]

@@ -17,7 +17,7 @@ from camd.ffmpeg.binary import FFmpegBinary
 from camd.model import Event, Segment
 from camd.recording.convert import to_mkv
 from camd.runtime.broadcast import Fanout
-from camd.runtime.files import replace_file
+from camd.runtime.state_file import replace_file
 from camd.storage import disk
 from camd.storage.disk import PosixDisk, PosixFile
 from camd.storage.retention.cleanup_log import save_policy

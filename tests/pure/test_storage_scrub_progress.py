@@ -12,6 +12,7 @@ from support.footage import NOON, segment
 from camd.api import result_fields
 from camd.api.event_publisher import render
 from camd.model import DamageFound
+from camd.runtime.state_file import from_json, to_json
 from camd.storage.check.rules.findings import Finding, FindingKind
 from camd.storage.check.rules.scrub_progress import (
     MOST_PROBLEMS,
@@ -19,8 +20,6 @@ from camd.storage.check.rules.scrub_progress import (
     ScrubPosition,
     ScrubProgress,
     ScrubRound,
-    decode_progress,
-    encode_progress,
 )
 from camd.storage.recovery.reconcile import FileOutcome, ReconcileFinding, RecoveryReport
 
@@ -53,17 +52,18 @@ def test_an_interrupted_round_goes_on_as_it_was() -> None:
     """A restart neither begins anew nor forgets what was found."""
     current = ScrubRound(NOON).checked(segment(), 5, [WRONG])
     rounds = ScrubProgress(current, ScrubRound(NOON - WEEK, ended=NOON))
-    assert decode_progress(encode_progress(rounds)) == rounds
+    assert from_json(to_json(rounds), ScrubProgress) == rounds
     assert rounds.begun(NOON + WEEK) == rounds
     assert rounds.over(NOON + WEEK).current is None
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"{", b"[]", b"null", b'{"current":5}', b'{"last":{"began":"noon"}}', b"\xff"]
+    "text", ["", "{", "[]", "null", '{"current":5}', '{"last":{"began":"noon"}}']
 )
-def test_a_file_of_garbage_is_no_round(data: bytes) -> None:
-    """The scrub begins as if there had never been one."""
-    assert decode_progress(data) == ScrubProgress()
+def test_text_that_is_no_progress_is_recognised(text: str) -> None:
+    """Its file counts as damaged, and the scrub begins as if there had never been one."""
+    with pytest.raises(ValueError, match="not understood"):
+        from_json(text, ScrubProgress)
 
 
 def test_a_fast_disk_is_read_at_the_rate() -> None:

@@ -79,16 +79,16 @@ def test_a_required_mount_is_required_always(
 
 
 def test_what_is_remembered_is_read_again() -> None:
-    """Written and read it is the same, and it is of one folder: another one begins anew."""
+    """Written and read it is the same."""
     text = render_known(ON_DISK)
-    assert parse_known(text, FOLDER) == ON_DISK
-    assert parse_known(text, Path("/var/lib/camd/recordings")) is None
+    assert parse_known(text) == ON_DISK
 
 
 @given(st.one_of(st.text(), st.sampled_from(["{}", "[]", "3", '{"volume_id": 3}', '{"volume_id'])))
-def test_whatever_stands_in_the_files_is_no_error(text: str) -> None:
-    """What a power cut or a person left in a marker or in the memory counts as nothing."""
-    assert parse_known(text, FOLDER) is None
+def test_any_other_text_is_recognised_as_damaged(text: str) -> None:
+    """Text that a power cut or a person left in a file: no marker, and a ValueError."""
+    with pytest.raises(ValueError):  # noqa: PT011
+        parse_known(text)
     assert parse_marker(text) is None
 
 

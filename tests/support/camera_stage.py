@@ -40,7 +40,7 @@ from camd.model import (
 from camd.mp4.inspect import sealed_moov_offset, summarise
 from camd.runtime import child_process
 from camd.runtime.broadcast import Fanout
-from camd.runtime.files import PathLookup
+from camd.runtime.path_lookup import PathLookup
 from camd.storage.rules.levels import Thresholds, Usage, level_of
 from camd.storage.space import SpaceMonitor
 from camd.storage.storage import Storage

@@ -102,7 +102,7 @@ _break(
 _break(
     "replace: sync of the bytes",
     "A small file is whole on the disk before it takes the old one's name.",
-    "camd/runtime/files.py:replace_file",
+    "camd/runtime/state_file.py:replace_file",
     "os.fsync(descriptor)",
     "",
     f"{SYNCS}::test_a_small_file_is_whole_before_it_has_its_name",
@@ -110,7 +110,7 @@ _break(
 _break(
     "replace: sync before the flush",
     "All bytes of a small file are with the kernel when it is synced.",
-    "camd/runtime/files.py:replace_file",
+    "camd/runtime/state_file.py:replace_file",
     "file.flush()",
     "",
     f"{SYNCS}::test_a_small_file_is_whole_before_it_has_its_name",
@@ -118,7 +118,7 @@ _break(
 _break(
     "replace: sync of the folder",
     "The new name of a small file survives a power cut.",
-    "camd/runtime/files.py:replace_file",
+    "camd/runtime/state_file.py:replace_file",
     "os.fsync(folder)",
     "",
     f"{SYNCS}::test_a_small_file_is_whole_before_it_has_its_name",
@@ -1640,15 +1640,23 @@ _break(
     f"{BOUNDS}::test_an_enormous_configuration_is_not_read_whole",
 )
 _break(
-    "bound: bindings of cameras",
+    "bound: state files",
     "A file of known cameras that is enormous is set aside.",
-    "camd/devices/binding_store.py:_read",
+    "camd/runtime/state_file.py:StateFile._parsed",
     """
-    if len(content) > _MOST_BYTES:
-        raise BindingsError(f"is larger than {_MOST_BYTES} bytes")
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"is larger than {MAX_BYTES} bytes")
     """,
     "",
     f"{BOUNDS}::test_an_enormous_list_of_cameras_is_set_aside",
+)
+_break(
+    "state file: set aside",
+    "A state file that cannot be parsed is kept before it is replaced.",
+    "camd/runtime/state_file.py:StateFile.save",
+    "aside = set_aside(self.path)",
+    "aside = self.path",
+    "tests/process/test_runtime_state_file.py::test_a_damaged_file_is_set_aside_before_it_is_replaced",
 )
 _break(
     "bound: room that was promised",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -22,8 +22,8 @@ from camd.config.schema import ScrubConfig
 from camd.errors import FILE_IN_USE, Refusal
 from camd.model import DamageFound, Event, Segment, SegmentState, StorageStatus
 from camd.runtime.broadcast import Fanout, Published
-from camd.runtime.files import replace_file
 from camd.runtime.priority import idle_io
+from camd.runtime.state_file import StateFile, from_json
 from camd.storage.check.recording_file import ReadOnlyDisk, inspect_recording
 from camd.storage.check.rules.findings import FileContents, FileShape, Finding, judge_file
 from camd.storage.check.rules.scrub_progress import (
@@ -31,8 +31,6 @@ from camd.storage.check.rules.scrub_progress import (
     ScrubPosition,
     ScrubProgress,
     ScrubRound,
-    decode_progress,
-    encode_progress,
 )
 from camd.storage.index.recording_index import RecordingIndex
 from camd.storage.storage import Storage
@@ -57,7 +55,7 @@ class Scrub:
 
     config: ScrubConfig
     storage: Storage
-    file: Path
+    file: StateFile[ScrubProgress]
     events: Fanout[Event]
     published: Published[ScrubProgress] = attrs.field(
         factory=lambda: Published(ScrubProgress()), init=False
@@ -154,19 +152,23 @@ class Scrub:
     # --- across restarts ---
 
     async def _load(self) -> None:
-        with suppress(OSError):
-            data = await trio.to_thread.run_sync(self.file.read_bytes, abandon_on_cancel=True)
-            self.published.publish(decode_progress(data))
+        found = await trio.to_thread.run_sync(self.file.load, abandon_on_cancel=True)
+        self.published.publish(found or ScrubProgress())
 
     async def save(self) -> None:
         """Note how far it is; a failure is logged, and costs repeating some files."""
-        self._saved_at, data = monotonic(), encode_progress(self.rounds)
+        self._saved_at = monotonic()
         try:
             await trio.to_thread.run_sync(
-                lambda: _replace(self.file, data), limiter=self._pen, abandon_on_cancel=True
+                self.file.save, self.rounds, limiter=self._pen, abandon_on_cancel=True
             )
         except OSError as error:
             log.warning("scrub_not_saved", error=str(error))
+
+
+def scrub_file(state_dir: Path) -> StateFile[ScrubProgress]:
+    """Name the file that keeps the progress over restarts."""
+    return StateFile(state_dir / FILE, partial(from_json, kind=ScrubProgress))
 
 
 def _next_segment(index: RecordingIndex, mark: ScrubPosition | None) -> tuple[Segment, ...]:
@@ -178,17 +180,12 @@ def _usable(status: StorageStatus) -> bool:
     return status.level.writable
 
 
-def _replace(file: Path, data: bytes) -> None:
-    file.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-    replace_file(file, data.decode())
-
-
 @asynccontextmanager
 async def open_scrub(
     config: ScrubConfig, storage: Storage, state_dir: Path, events: Fanout[Event]
 ) -> AsyncIterator[Scrub]:
     """Make rounds while the block runs, if the configuration wants any."""
-    scrub = Scrub(config, storage, state_dir / FILE, events)
+    scrub = Scrub(config, storage, scrub_file(state_dir), events)
     if not config.enabled:
         yield scrub
         return

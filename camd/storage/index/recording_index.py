@@ -17,7 +17,7 @@ import attrs
 import structlog
 
 from camd.model import Segment
-from camd.runtime.files import FolderInUseError, lock_file
+from camd.runtime.folder_lock import FolderInUseError, lock_file
 from camd.storage.disk import Disk
 from camd.storage.index.catalog import Catalog, is_damage, put_aside
 from camd.storage.index.journal import Journal

@@ -9,14 +9,11 @@ from pathlib import Path
 
 import attrs
 import msgspec
-import structlog
 
-from camd.auth.key_file import write_private
 from camd.model import CleanupReceipt
+from camd.runtime.state_file import StateFile
 from camd.storage.disk import Disk, DiskFile
 from camd.storage.rules.retention_plan import PolicyType, RetentionPolicy, mistakes_of
-
-log = structlog.get_logger("camd.retention")
 
 POLICY_FILE = "retention.json"
 RECEIPTS = "cleanups.jsonl"
@@ -33,27 +30,31 @@ class _Stored(msgspec.Struct, forbid_unknown_fields=True):
 
 def load_policy(state_dir: Path) -> RetentionPolicy:
     """Read the policy. Blocks. One that is not there, or not understood, removes nothing."""
-    path = state_dir / POLICY_FILE
-    try:
-        stored = msgspec.json.decode(path.read_bytes(), type=_Stored)
-        policy = RetentionPolicy(
-            stored.policy_type, stored.enabled, stored.max_age_days, stored.max_size_gb
-        )
-        if mistakes := mistakes_of(policy):
-            raise ValueError("; ".join(f"{field} {sentence}" for field, sentence in mistakes))
-    except FileNotFoundError:
-        return RetentionPolicy()
-    except (OSError, ValueError) as error:  # msgspec's errors are ValueErrors
-        log.error("retention_policy_unreadable", file=str(path), error=str(error))
-        return RetentionPolicy()
-    return policy
+    return _policy_file(state_dir).load() or RetentionPolicy()
 
 
 def save_policy(state_dir: Path, policy: RetentionPolicy) -> None:
-    """Store the policy, durably and all of it or nothing. Blocks. Raises OSError."""
+    """Store the policy durably. Blocks. Raises OSError."""
+    _policy_file(state_dir).save(policy)
+
+
+def _policy_file(state_dir: Path) -> StateFile[RetentionPolicy]:
+    return StateFile(state_dir / POLICY_FILE, _parse, _render, mode=0o600)
+
+
+def _parse(text: str) -> RetentionPolicy:
+    stored = msgspec.json.decode(text, type=_Stored)  # its errors are ValueErrors
+    policy = RetentionPolicy(
+        stored.policy_type, stored.enabled, stored.max_age_days, stored.max_size_gb
+    )
+    if mistakes := mistakes_of(policy):
+        raise ValueError("; ".join(f"{field} {sentence}" for field, sentence in mistakes))
+    return policy
+
+
+def _render(policy: RetentionPolicy) -> str:
     stored = _Stored(policy.type, policy.enabled, policy.max_age_days, policy.max_size_gb)
-    state_dir.mkdir(parents=True, exist_ok=True)
-    write_private(state_dir / POLICY_FILE, msgspec.json.encode(stored).decode() + "\n")
+    return msgspec.json.encode(stored).decode() + "\n"
 
 
 def append_receipt(disk: Disk, folder: Path, receipt: CleanupReceipt) -> None:

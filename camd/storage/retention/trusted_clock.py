@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -12,14 +12,12 @@ from camd.clock import boot_id, boottime, now, synchronised
 from camd.model import Segment
 from camd.mp4.boxes import MediaError
 from camd.mp4.inspect import HEAD_SIZE, read_segment_head
-from camd.runtime.files import replace_file
+from camd.runtime.state_file import StateFile, from_json
 from camd.storage.disk import Disk
 from camd.storage.rules.clock_trust import (
     ClockReading,
     ClockTrust,
     FootageArrival,
-    decode_trust,
-    encode_trust,
 )
 
 log = structlog.get_logger("camd.retention")
@@ -32,7 +30,7 @@ SAVE_SECONDS = 600.0  # of the time that passed, which a crash may cost
 class TrustedClock:
     """What is believed of the clocks. Everything blocks; for one thread at a time."""
 
-    file: Path
+    file: StateFile[ClockTrust]
     trust: ClockTrust
     _saved_at: float = attrs.field(default=float("-inf"), init=False)
     _complaint: str = attrs.field(default="", init=False)
@@ -40,10 +38,8 @@ class TrustedClock:
     @classmethod
     def open(cls, state_dir: Path) -> TrustedClock:
         """Go on with what the last life knew, and look at the clocks."""
-        known, file = None, state_dir / FILE
-        with suppress(OSError):
-            known = decode_trust(file.read_bytes())
-        reading = read_clocks()
+        file = StateFile(state_dir / FILE, partial(from_json, kind=ClockTrust))
+        known, reading = file.load(), read_clocks()
         keeper = cls(file, ClockTrust.first(reading) if known is None else known.then(reading))
         keeper._tell("")
         keeper.save()
@@ -68,8 +64,7 @@ class TrustedClock:
     def save(self) -> None:
         """Remember; a failure is logged, and makes recordings younger than they are."""
         try:
-            self.file.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-            replace_file(self.file, encode_trust(self.trust))
+            self.file.save(self.trust)
             self._saved_at, self._complaint = self.trust.reading.boottime, ""
         except OSError as error:
             if str(error) != self._complaint:

@@ -12,9 +12,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import attrs
-import msgspec
-from cattrs import BaseValidationError
-from cattrs.preconf.msgspec import make_converter
 
 from camd.clock import from_unix_micros
 
@@ -24,7 +21,6 @@ AHEAD = timedelta(seconds=60)  # less is not worth a word
 MOST_BOOTS = 500  # that are remembered, the latest
 _STEP_SECONDS = 5.0
 _DRIFT = 0.001  # of the time between two looks
-_CONVERTER = make_converter()
 
 
 @attrs.frozen
@@ -159,18 +155,3 @@ def _spoken(span: timedelta) -> str:
     if seconds >= 3600:
         return f"{seconds / 3600:.1f} hours"
     return f"{seconds // 60} minutes"
-
-
-def encode_trust(trust: ClockTrust) -> str:
-    """Write what the next life should know."""
-    text: bytes = _CONVERTER.dumps(trust)
-    return text.decode() + "\n"
-
-
-def decode_trust(data: bytes) -> ClockTrust | None:
-    """Read it; None for what cannot be read."""
-    try:
-        trust: ClockTrust = _CONVERTER.loads(data, ClockTrust)
-    except (msgspec.DecodeError, BaseValidationError, ValueError, TypeError, KeyError):
-        return None
-    return trust

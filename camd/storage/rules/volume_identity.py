@@ -96,16 +96,15 @@ def parse_marker(text: str) -> str | None:
     return found if isinstance(found, str) and found else None
 
 
-def parse_known(text: str, folder: Path) -> KnownVolume | None:
-    """Read what is remembered of `folder`; None when that is another folder's, or not readable."""
+def parse_known(text: str) -> KnownVolume:
+    """Read what is remembered. Raises ValueError."""
     try:
         found = json.loads(text)
-        known = KnownVolume(
+        return KnownVolume(
             str(found["volume_id"]), Path(found["folder"]), Path(found["mount_point"])
         )
-    except (ValueError, KeyError, TypeError):
-        return None
-    return known if known.folder == folder else None
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"is not understood: {error!r}") from error
 
 
 def render_known(known: KnownVolume) -> str:

@@ -5,9 +5,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import attrs
-import msgspec
-from cattrs import BaseValidationError
-from cattrs.preconf.msgspec import make_converter
 
 from camd.model import Segment
 from camd.storage.check.rules.findings import Finding
@@ -15,7 +12,6 @@ from camd.storage.check.rules.findings import Finding
 MOST_PROBLEMS = 100  # are kept of a round; all are counted
 _SHARE = 3.0  # for every second of reading at least so many of leaving the disk alone
 _SHORTEST_SECONDS = 0.01  # pauses below this are put together
-_CONVERTER = make_converter()
 
 
 @attrs.frozen
@@ -74,20 +70,6 @@ class ScrubProgress:
         if self.current or self.last is None or moment < self.last.began:
             return 0.0
         return max(0.0, (self.last.began + interval - moment).total_seconds())
-
-
-def encode_progress(rounds: ScrubProgress) -> bytes:
-    """Write what a restart should know."""
-    return bytes(_CONVERTER.dumps(rounds)) + b"\n"
-
-
-def decode_progress(data: bytes) -> ScrubProgress:
-    """Read it; what cannot be read is no round at all."""
-    try:
-        rounds: ScrubProgress = _CONVERTER.loads(data, ScrubProgress)
-    except (msgspec.DecodeError, BaseValidationError, ValueError, TypeError, KeyError):
-        return ScrubProgress()
-    return rounds
 
 
 @attrs.define(eq=False)
