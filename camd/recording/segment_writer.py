@@ -215,7 +215,7 @@ class SegmentWriter:
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
-            space.give_reserve()
+            space.free_reserve()
             self.file.seal()
 
 

@@ -170,7 +170,7 @@ class RecordingSession:
                 self.book.warnings += admission.warnings
                 self.book.fits_seconds = admission.fits_seconds
             else:  # it was admitted once; when there is no room now, it waits
-                space.renew(session_id, need.bytes)
+                space.reserve(session_id, need.bytes)
         except Refusal as refusal:
             self.refusal = refusal
         else:

@@ -329,7 +329,7 @@ class SessionWriter:
         need = SpaceNeed(self._open.bytes_per_second, None)
         await self._seal()
         if self.book.wish.duration is None:
-            self.storage.space.renew(self.book.session_id, need.bytes)
+            self.storage.space.reserve(self.book.session_id, need.bytes)
 
     async def _seal(self) -> None:
         """Seal the open segment, if there is one; a failure leaves it playable, and is told."""

@@ -42,7 +42,7 @@ log = structlog.get_logger("camd.storage")
 
 SAMPLE_SECONDS = 1.0  # while anything records
 IDLE_SAMPLE_SECONDS = 5.0
-PROBE_PATIENCE_SECONDS = 3.0
+PROBE_TIMEOUT_SECONDS = 3.0
 HUNG_SECONDS = 10.0  # a call to the disk that takes so long
 TRIAL_SECONDS = 3.0  # between trial writes to a volume that fails
 RATE_WINDOW_SECONDS = 10.0
@@ -58,20 +58,22 @@ class SpaceMonitor:
     _events: Fanout[Event]
     prepare: Callable[[], None] = lambda: None  # runs in the probe's thread, folder usable
     identify: Callable[[], VolumeFault | None] = lambda: None  # the same, before all else
-    watch: IoTimer = attrs.field(factory=IoTimer, init=False)
+    timer: IoTimer = attrs.field(factory=IoTimer, init=False)
     _reservations: dict[SessionId, float] = attrs.field(factory=dict, init=False)
     _usage: Usage = attrs.field(default=Usage(0, 0), init=False)
     _level: StorageLevel = attrs.field(default=StorageLevel.OK, init=False)
     _fault: VolumeFault | None = attrs.field(default=None, init=False)
     _failure: OSError | None = attrs.field(default=None, init=False)  # of a write, not yet over
     _trial_at: float = attrs.field(default=0.0, init=False)
-    _mute: bool = attrs.field(default=False, init=False)  # a probe does not return
+    _probe_hung: bool = attrs.field(default=False, init=False)  # a probe does not return
     _slow: bool = attrs.field(default=False, init=False)
-    _complaint: str = attrs.field(default="", init=False)
+    _logged_error: str = attrs.field(default="", init=False)
     _rate: float = attrs.field(default=0.0, init=False)
     _rate_at: float = attrs.field(factory=monotonic, init=False)
-    _next: trio.Event = attrs.field(factory=trio.Event, init=False)  # the next sample is there
-    _hurry: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _next_sample: trio.Event = attrs.field(
+        factory=trio.Event, init=False
+    )  # the next sample is there
+    _sample_soon: trio.Event = attrs.field(factory=trio.Event, init=False)
     stored_bytes: int = attrs.field(default=0, init=False)
     notes_waiting: int = attrs.field(default=0, init=False)
     notes_lost: int = attrs.field(default=0, init=False)
@@ -98,7 +100,7 @@ class SpaceMonitor:
         self._reservations[session] = need.bytes
         return admission
 
-    def renew(self, session: SessionId, size_bytes: float) -> None:
+    def reserve(self, session: SessionId, size_bytes: float) -> None:
         """Promise so much room to a session that runs already, instead of what is left."""
         self._reservations[session] = size_bytes
 
@@ -130,11 +132,11 @@ class SpaceMonitor:
     def operation(self) -> Iterator[None]:
         """Time an operation on the disk while the block runs; one that hangs is a level."""
         try:
-            with self.watch.operation():
+            with self.timer.operation():
                 yield
         finally:
             if self._level is StorageLevel.UNRESPONSIVE:
-                self._hurry.set()
+                self._sample_soon.set()
 
     def suspect(self, error: OSError | None = None) -> None:
         """Sample soon: somebody met an error; one that is the volume's fault is a level."""
@@ -143,7 +145,7 @@ class SpaceMonitor:
                 log.error("storage_fails", error=str(error))
             self._failure, self._trial_at = error, monotonic() + TRIAL_SECONDS
             self._assess()
-        self._hurry.set()
+        self._sample_soon.set()
 
     # --- sampling ---
 
@@ -151,26 +153,26 @@ class SpaceMonitor:
         """Wait for a sample that begins after this call, or until a probe counts as hung."""
         if self._level is StorageLevel.UNRESPONSIVE:
             return
-        wanted = self._next
-        self._hurry.set()
+        wanted = self._next_sample
+        self._sample_soon.set()
         await wanted.wait()
 
     async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Sample for ever; from when this has started, `refresh` is answered."""
         task_status.started()
         while True:
-            self._hurry = trio.Event()
+            self._sample_soon = trio.Event()
             await self._sample()
-            pending = self.watch.latency.pending_seconds(monotonic()) > 0
+            pending = self.timer.stats.pending_seconds(monotonic()) > 0
             busy = self._reservations or pending or self._failure is not None
             pause = SAMPLE_SECONDS if busy else IDLE_SAMPLE_SECONDS
             with trio.move_on_after(pause):
-                await self._hurry.wait()
+                await self._sample_soon.wait()
 
     async def _sample(self) -> None:
-        sampled, self._next = self._next, trio.Event()
+        sampled, self._next_sample = self._next_sample, trio.Event()
         failure = self._failure if monotonic() >= self._trial_at else None
-        async with self._impatience(sampled):
+        async with self._probe_timeout(sampled):
             # A probe may be left behind when the daemon stops: nobody waits for what it leaves.
             sample = await trio.to_thread.run_sync(
                 self._probe, failure is not None, abandon_on_cancel=True
@@ -179,22 +181,22 @@ class SpaceMonitor:
             self._trial_at = monotonic() + TRIAL_SECONDS
             if sample.works and self._failure is failure:
                 self._failure = None
-        self._usage, self._fault, self._mute = sample.usage, sample.fault, False
+        self._usage, self._fault, self._probe_hung = sample.usage, sample.fault, False
         self._assess()
         sampled.set()
 
     @asynccontextmanager
-    async def _impatience(self, sampled: trio.Event) -> AsyncIterator[None]:
-        async def complain() -> None:
-            await trio.sleep(PROBE_PATIENCE_SECONDS)
-            self._mute = True
+    async def _probe_timeout(self, sampled: trio.Event) -> AsyncIterator[None]:
+        async def give_up() -> None:
+            await trio.sleep(PROBE_TIMEOUT_SECONDS)
+            self._probe_hung = True
             self._assess()
             sampled.set()
-            self._next.set()  # nobody waits for what may never begin
-            self._next = trio.Event()
+            self._next_sample.set()  # nobody waits for what may never begin
+            self._next_sample = trio.Event()
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(complain)
+            nursery.start_soon(give_up)
             yield
             nursery.cancel_scope.cancel()
 
@@ -213,22 +215,22 @@ class SpaceMonitor:
         try:
             self.prepare()
             keep_reserve(self.folder, usage, self._disk)
-            self._complaint = ""
+            self._logged_error = ""
         except OSError as error:  # costs the index or the reserve, no footage
-            if self._complaint != str(error):
+            if self._logged_error != str(error):
                 log.warning("storage_not_prepared", error=str(error))
-            self._complaint = str(error)
+            self._logged_error = str(error)
 
     def _assess(self) -> None:
         """Judge by all that is known now."""
         now = monotonic()
-        pending = self.watch.latency.pending_seconds(now)
-        slow = self.watch.latency.slow(now)
+        pending = self.timer.stats.pending_seconds(now)
+        slow = self.timer.stats.slow(now)
         if slow is not self._slow:  # once, however many calls are slow
             self._slow = slow
             say, event = (log.warning, "slow") if slow else (log.info, "slow_no_more")
             say(f"storage_{event}", pending_seconds=round(pending, 3))
-        if self._mute:
+        if self._probe_hung:
             self._judge(StorageLevel.UNRESPONSIVE)
             return
         hung = pending >= HUNG_SECONDS
@@ -247,7 +249,7 @@ class SpaceMonitor:
 
     def _status(self) -> StorageStatus:
         self._decay_rate()
-        fault, latency, now = self._explanation(), self.watch.latency, monotonic()
+        fault, stats, now = self._explanation(), self.timer.stats, monotonic()
         status = StorageStatus(
             level=self._level,
             reason=fault.reason,
@@ -264,9 +266,9 @@ class SpaceMonitor:
             block_percent=self._thresholds.block,
             critical_percent=self._thresholds.critical,
             free_inodes=self._usage.free_inodes if self._usage.free_inodes >= 0 else None,
-            sync_latency=latency.syncs(),
-            pending_seconds=round(latency.pending_seconds(now), 3),
-            slow=latency.slow(now),
+            sync_latency=stats.syncs(),
+            pending_seconds=round(stats.pending_seconds(now), 3),
+            slow=stats.slow(now),
             notes_waiting=self.notes_waiting,
             notes_lost=self.notes_lost,
         )
@@ -281,12 +283,12 @@ class SpaceMonitor:
             return VolumeFault(self._level, f"Writing to the recordings volume fails: {why}")
         return VolumeFault(self._level)
 
-    def give_reserve(self) -> None:
+    def free_reserve(self) -> None:
         """Free the reserve for a seal; the next sample with room to spare takes it again.
 
         Blocks: call it in a thread.
         """
-        give_reserve(self.folder)
+        free_reserve(self.folder)
 
 
 # --- One look at the recordings folder, for the guard's thread: everything here may block.
@@ -365,13 +367,13 @@ def keep_reserve(folder: Path, usage: Usage, disk: Disk) -> None:
     try:
         os.posix_fallocate(fd, 0, max(1, size))
     except OSError:
-        give_reserve(folder)
+        free_reserve(folder)
         raise
     finally:
         os.close(fd)
 
 
-def give_reserve(folder: Path) -> None:
+def free_reserve(folder: Path) -> None:
     """Free the reserve."""
     with contextlib.suppress(OSError):
         reserve_of(folder).unlink()

@@ -49,7 +49,7 @@ from camd.storage.index.recording_index import RecordingIndex
 from camd.storage.index.worker import (
     FIRST_RETRY_SECONDS,
     LONGEST_RETRY_SECONDS,
-    PATIENCE_SECONDS,
+    READ_TIMEOUT_SECONDS,
     IndexWorker,
 )
 from camd.storage.recovery.file_recovery import parts_in
@@ -102,7 +102,7 @@ class Storage:
             *(self.disk, self.folder, self.index_worker, self.space, self.on_disk, self.leased),
             growing=lambda: frozenset(self._growing),
         )
-        self.index_worker.settled = self._settled
+        self.index_worker.on_settled = self._settled
 
     @property
     def status(self) -> StorageStatus:
@@ -145,8 +145,8 @@ class Storage:
             await self.index_worker.note(SegmentNoted(segment))
         else:
             if segment.state is SegmentState.INTERRUPTED:
-                self._reconcile.look_again()
-            await self.index_worker.tell(lambda index: index.note_open(segment), derivable=True)
+                self._reconcile.search_again()
+            await self.index_worker.write(lambda index: index.note_open(segment), derivable=True)
 
     def _settled(self) -> None:
         """The index knows everything: it says what files are that do not grow any more."""
@@ -164,7 +164,7 @@ class Storage:
             Pins.of(self.disk, self.folder).carry_over(old, new.filename, now())
             index.accept(SegmentNoted(new), SegmentRemoved(old, f"became {new.filename}"))
 
-        await self.index_worker.tell(replace)
+        await self.index_worker.write(replace)
         await self.index_worker.wait_settled()
 
     async def note_session(self, session: Session) -> None:
@@ -173,7 +173,7 @@ class Storage:
 
     def note_session_soon(self, session: Session) -> None:
         """Put a session's facts into the archive as soon as that works; never waits."""
-        self.index_worker.tell_soon(lambda index: index.accept(_noted(session)))
+        self.index_worker.write_soon(lambda index: index.accept(_noted(session)))
 
     async def note_gaps(self, gaps: Sequence[Gap]) -> None:
         """Write entries into the ledger."""
@@ -213,7 +213,7 @@ class Storage:
 
         Waits until its files have been made right, and until the index can be read.
         """
-        await self._reconcile.taken.wait()
+        await self._reconcile.done.wait()
         delay = FIRST_RETRY_SECONDS
         while True:
             try:
@@ -284,13 +284,13 @@ class Storage:
 
     async def miss(self, filename: str) -> None:
         """Take note that a file is gone without camd having removed it, if that is so."""
-        await self._reconcile.miss([filename])
+        await self._reconcile.mark_missing([filename])
 
     async def _promised(self, name: str) -> Segment | None:
         """Look up an MP4 of which an MKV is to be made."""
 
         def look(index: RecordingIndex) -> Segment | None:
-            wished = index.catalog.is_to_be_mkv(name)
+            wished = index.catalog.awaits_mkv(name)
             return index.catalog.segment(name) if wished else None
 
         return await self.index_worker.read(look)
@@ -307,7 +307,7 @@ class Storage:
         Waits until what a crash left has been made right; removes what is left of MKVs that were
         being made. Empty when the index cannot be read.
         """
-        await self._reconcile.taken.wait()
+        await self._reconcile.done.wait()
         await self.on_disk(self._remove_parts)
         try:
             return await self.index_worker.read(lambda index: index.catalog.to_convert())
@@ -320,7 +320,7 @@ class Storage:
 
         A kill right before the removal leaves them. Waits until the folder has been searched.
         """
-        await self._reconcile.taken.wait()
+        await self._reconcile.done.wait()
         findings = self._reconcile.report.findings if self._reconcile.report else ()
         return tuple(
             each.filename
@@ -392,13 +392,13 @@ class Storage:
 
     async def _change(self, work: Callable[[RecordingIndex], T]) -> T:
         try:
-            return await self.index_worker.ask(work)
+            return await self.index_worker.run(work)
         except (OSError, sqlite3.Error) as error:
             self.space.suspect()
             raise Refusal(STORAGE_UNRESPONSIVE, f"It could not be done: {error}") from error
 
     async def _bounded(self, work: Callable[[], T], filename: str) -> T:
-        with trio.move_on_after(PATIENCE_SECONDS):
+        with trio.move_on_after(READ_TIMEOUT_SECONDS):
             try:
                 return await trio.to_thread.run_sync(work, abandon_on_cancel=True)
             except (FileNotFoundError, NotADirectoryError):
@@ -433,24 +433,24 @@ async def open_storage(
     thresholds = Thresholds(config.warn_percent, config.block_percent)
     space = SpaceMonitor(config.recordings_dir, disk, thresholds, events)
     volume = Volume(config.recordings_dir, config.state_dir, config.require_mount, disk)
-    watched = TimedDisk(disk, space.watch, volume.confirm)
-    storage = Storage(config.recordings_dir, watched, space)
+    timed_disk = TimedDisk(disk, space.timer, volume.confirm)
+    storage = Storage(config.recordings_dir, timed_disk, space)
 
     def prepare() -> None:
         volume.claim()
-        storage.index_worker.look()
+        storage.index_worker.open_current()
 
     space.identify, space.prepare = volume.identify, prepare
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(space.serve)
             await space.refresh()
-            if storage.index_worker.in_use is not None:
-                raise storage.index_worker.in_use
+            if storage.index_worker.in_use_error is not None:
+                raise storage.index_worker.in_use_error
             await nursery.start(storage.index_worker.serve)
             await nursery.start(storage._reconcile.serve)
             yield storage
             nursery.cancel_scope.cancel()
     finally:
-        with trio.CancelScope(shield=True), trio.move_on_after(PATIENCE_SECONDS):
+        with trio.CancelScope(shield=True), trio.move_on_after(READ_TIMEOUT_SECONDS):
             await storage.index_worker.close()

@@ -152,7 +152,7 @@ async def test_an_index_that_does_not_answer_is_a_refusal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client is told that the volume does not answer, while the question still hangs."""
-    monkeypatch.setattr(worker, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(worker, "READ_TIMEOUT_SECONDS", 0.1)
     config = StorageConfig(recordings_dir=tmp_path / "recordings", state_dir=tmp_path)
     stuck = Stuck()
     with trio.fail_after(20):

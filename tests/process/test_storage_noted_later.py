@@ -109,8 +109,8 @@ STEPS: dict[str, tuple[type, str, Exception]] = {
     "the journal is read": (Journal, "read", BROKEN),
     "a file is opened": (GaugedDisk, "open", BROKEN),
     "what was found is noted": (Reconciler, "settle", BROKEN),
-    "what is missing is noted": (Reconciler, "miss", INDEX_BROKEN),
-    "the index is read for the first listing": (Catalog, "timeline", INDEX_BROKEN),
+    "what is missing is noted": (Reconciler, "mark_missing", INDEX_BROKEN),
+    "the index is read for the first listing": (Catalog, "time_index", INDEX_BROKEN),
     "what has no hash is looked up": (Catalog, "unhashed", INDEX_BROKEN),
 }
 
@@ -144,9 +144,9 @@ async def test_recovery_is_tried_again(
 async def known(storage: Storage) -> list[Segment]:
     """Read the rows of the index, past everything that a listing needs; none while it fails."""
     try:
-        names = await storage.index_worker.ask(lambda index: index.catalog.filenames())
+        names = await storage.index_worker.run(lambda index: index.catalog.filenames())
         found = [
-            await storage.index_worker.ask(lambda a, name=name: a.catalog.segment(name))  # type: ignore[misc]
+            await storage.index_worker.run(lambda a, name=name: a.catalog.segment(name))  # type: ignore[misc]
             for name in names
         ]
     except (OSError, sqlite3.Error, Refusal):
@@ -168,7 +168,7 @@ async def test_a_search_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.M
         assert shown["ended"] is None
         assert shown["trouble"] == str(BROKEN)
         assert shown["tries"] >= 2
-        assert not storage._reconcile.taken.is_set()
+        assert not storage._reconcile.done.is_set()
         moody.times = 0
         await storage.unfinished_sessions()
         shown = result_fields.recovery(storage.recovery)
@@ -180,7 +180,7 @@ async def test_sessions_do_not_wait_for_ever_for_a_folder_that_cannot_be_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After some time they go on without; the search goes on, too."""
-    monkeypatch.setattr(reconcile, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(reconcile, "RESUME_TIMEOUT_SECONDS", 0.05)
     folder = tmp_path / "recordings"
     async with opened(folder) as storage:
         await storage.note_session(session())
@@ -297,7 +297,7 @@ async def test_a_file_is_not_being_recorded_for_ever(
         await storage.index_worker.wait_settled()
         assert storage.status.notes_waiting == 0
         monkeypatch.undo()
-        found = await storage.index_worker.ask(lambda index: index.catalog.segment(NAME))
+        found = await storage.index_worker.run(lambda index: index.catalog.segment(NAME))
         assert found is not None
         assert found.state is not SegmentState.OPEN
         assert storage._growing == {}
@@ -324,7 +324,7 @@ async def test_every_kind_of_note_is_written_later_and_in_order(
             await note(storage)
         moody.times = 0
         await storage.index_worker.wait_settled()
-        told = await storage.index_worker.ask(
+        told = await storage.index_worker.run(
             lambda a: [r for rs, _ in a.journal.read() for r in rs]
         )
         kinds = [type(record).__name__ for record in told]
@@ -347,7 +347,7 @@ async def test_notes_survive_a_caller_who_gives_up(
         assert (await storage.gaps(ALL)).total == 1
         monkeypatch.setattr(worker, "FIRST_RETRY_SECONDS", 30.0)
         moody = Moody(monkeypatch, Pins, "put", BROKEN)
-        await storage.index_worker.tell(lambda a: Pins.of(storage.disk, folder).put(NAME, Pin()))
+        await storage.index_worker.write(lambda a: Pins.of(storage.disk, folder).put(NAME, Pin()))
         assert moody.failed
         moody.times = 0
     assert (folder / FOLDER / "pins" / NAME).exists()
@@ -399,7 +399,7 @@ async def test_what_an_older_archive_could_not_write_the_next_one_does(
         await storage.note_gaps([gap(1)])
         folder.rename(away)
         film(folder)  # another one in its place
-        while storage.index_worker.opened < 2 or storage.index_worker._stale:  # noqa: ASYNC110
+        while storage.index_worker.generation < 2 or storage.index_worker._stale:  # noqa: ASYNC110
             await trio.sleep(0.01)
         moody.times = 0
         await storage.index_worker.wait_settled()

@@ -70,7 +70,7 @@ async def scrubbing(
 
 async def over(scrub: Scrub) -> ScrubProgress:
     """Wait for the end of a round."""
-    return await scrub.published.wait_until(lambda rounds: rounds.last is not None)
+    return await scrub.published.wait_until(lambda progress: progress.last is not None)
 
 
 def saved(shelf: Shelf) -> ScrubProgress:
@@ -83,11 +83,11 @@ def saved(shelf: Shelf) -> ScrubProgress:
 async def test_a_round_reads_every_recording_once(shelf: Shelf, looked: list[str]) -> None:
     """From the oldest to the newest; then it rests, and says how it was."""
     async with scrubbing(shelf) as (scrub, _):
-        rounds = await over(scrub)
+        progress = await over(scrub)
     assert looked == sorted(path.name for path in shelf.folder.glob("*.mp4"))
-    assert rounds.last is not None
-    assert (rounds.last.files, rounds.last.problem_count) == (3, 0)
-    assert saved(shelf) == rounds
+    assert progress.last is not None
+    assert (progress.last.files, progress.last.problem_count) == (3, 0)
+    assert saved(shelf) == progress
 
 
 def found_in(told: list[Event]) -> list[tuple[str, str]]:
@@ -104,12 +104,12 @@ async def test_damage_is_told_and_stays_in_the_status(shelf: Shelf) -> None:
         (shelf.folder / names[2]).unlink()
         with events.subscribed(told.append):
             async with open_scrub(FAST, storage, shelf.folder / "state", events) as scrub:
-                rounds = await over(scrub)
+                progress = await over(scrub)
                 gone = await storage.find(names[2])
     assert found_in(told) == [(names[1], "hash")]
     assert gone.state is SegmentState.MISSING
-    assert rounds.last is not None
-    problems = [(p.subject, p.fault) for p in rounds.last.problems]
+    assert progress.last is not None
+    problems = [(p.subject, p.fault) for p in progress.last.problems]
     assert problems == [(names[1], FindingKind.HASH)]
 
 
@@ -117,7 +117,7 @@ async def test_it_is_off_unless_it_is_wanted(shelf: Shelf, looked: list[str]) ->
     """By default nothing is read, and no file is written."""
     async with scrubbing(shelf, ScrubConfig()) as (scrub, storage):
         await storage.space.refresh()
-        assert scrub.rounds == ScrubProgress()
+        assert scrub.progress == ScrubProgress()
     assert looked == []
     assert not (shelf.folder.parent / "state").exists()
 
@@ -139,26 +139,26 @@ async def test_a_restart_goes_on_where_it_was(shelf: Shelf, looked: list[str]) -
     (shelf.folder / movie.filename).write_bytes(MATROSKA)
     shelf.know(movie)
     async with scrubbing(shelf) as (scrub, _):
-        rounds = await over(scrub)
+        progress = await over(scrub)
     assert looked[4:] == [movie.filename]
-    assert rounds.last is not None
-    assert (rounds.last.files, rounds.last.problem_count) == (4, 0)
+    assert progress.last is not None
+    assert (progress.last.files, progress.last.problem_count) == (4, 0)
 
 
 async def test_it_rests_until_the_next_round_is_due(shelf: Shelf, looked: list[str]) -> None:
     """A restart within the interval begins no round; one after it does."""
     async with scrubbing(shelf) as (scrub, _):
-        rounds = await over(scrub)
+        progress = await over(scrub)
     del looked[:]
     async with scrubbing(shelf) as (scrub, _):
-        await scrub.published.wait_until(lambda found: found == rounds)
+        await scrub.published.wait_until(lambda found: found == progress)
     assert looked == []
-    assert rounds.last is not None
-    earlier = attrs.evolve(rounds.last, began=rounds.last.began - timedelta(days=8))
-    scrub_file(shelf.folder.parent / "state").save(attrs.evolve(rounds, last=earlier))
+    assert progress.last is not None
+    earlier = attrs.evolve(progress.last, began=progress.last.began - timedelta(days=8))
+    scrub_file(shelf.folder.parent / "state").save(attrs.evolve(progress, last=earlier))
     async with scrubbing(shelf) as (scrub, _):
         await scrub.published.wait_until(
-            lambda found: found.last is not None and found.last.began > rounds.last.began  # type: ignore[union-attr]
+            lambda found: found.last is not None and found.last.began > progress.last.began  # type: ignore[union-attr]
         )
     assert len(looked) == 3
 
@@ -172,10 +172,10 @@ async def test_what_recovery_looks_after_is_passed(shelf: Shelf, looked: list[st
         growing = attrs.evolve(await storage.find(names[1]), state=SegmentState.OPEN)
         storage.growing(growing, 0)
         async with open_scrub(FAST, storage, shelf.folder.parent / "state", Fanout()) as scrub:
-            rounds = await over(scrub)
+            progress = await over(scrub)
     assert looked == [names[2]]
-    assert rounds.last is not None
-    assert rounds.last.files == 1
+    assert progress.last is not None
+    assert progress.last.files == 1
 
 
 async def test_what_changes_while_it_is_read_is_no_problem(
@@ -201,11 +201,11 @@ async def test_what_changes_while_it_is_read_is_no_problem(
         await storage.note_replaced(name, made)
         (shelf.folder / name).unlink()
         go_on.set()
-        rounds = await over(scrub)
+        progress = await over(scrub)
         assert storage.busy(segment) is None
         assert (await storage.find("other.mkv")).state is SegmentState.MISSING  # never written
-    assert rounds.last is not None
-    assert rounds.last.problems == ()
+    assert progress.last is not None
+    assert progress.last.problems == ()
 
 
 async def test_a_book_that_cannot_be_written_costs_nothing_else(shelf: Shelf) -> None:
@@ -213,8 +213,8 @@ async def test_a_book_that_cannot_be_written_costs_nothing_else(shelf: Shelf) ->
     state = shelf.folder.parent / "state"
     state.touch()
     async with scrubbing(shelf) as (scrub, _):
-        rounds = await over(scrub)
-    assert rounds.last is not None
+        progress = await over(scrub)
+    assert progress.last is not None
     state.unlink()
     state.mkdir()
     (state / FILE).write_bytes(b"garbage")

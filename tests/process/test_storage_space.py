@@ -152,7 +152,7 @@ async def test_problem_besides_the_volume_is_no_level(stage: Stage) -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make a probe count as hung after a tenth of a second."""
-    monkeypatch.setattr(guard_module, "PROBE_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(guard_module, "PROBE_TIMEOUT_SECONDS", 0.1)
 
 
 async def test_a_hung_volume_is_a_level_until_it_answers(stage: Stage, impatient: None) -> None:
@@ -352,9 +352,9 @@ async def test_what_is_written_comes_off_the_promise(stage: Stage) -> None:
     assert status.seconds_until_blocked == pytest.approx(4e8 / status.write_rate, rel=1e-3)
     stage.space.wrote(SESSION, 7000)
     assert stage.space.status.promised_bytes == 0
-    stage.space.renew(SESSION, 8000)
+    stage.space.reserve(SESSION, 8000)
     assert stage.space.status.promised_bytes == 8000
-    stage.space.renew(SESSION, 3000)  # as it is measured now
+    stage.space.reserve(SESSION, 3000)  # as it is measured now
     assert stage.space.status.promised_bytes == 3000
 
 
@@ -403,9 +403,9 @@ async def test_a_reserve_is_held_given_and_taken_again(stage: Stage) -> None:
     assert await stage.sample(50) is OK
     assert reserve.stat().st_size == min(SEAL_RESERVE_BYTES, GIGA // 100)
     assert reserve.stat().st_blocks * 512 >= SEAL_RESERVE_BYTES
-    stage.space.give_reserve()
+    stage.space.free_reserve()
     assert not reserve.exists()
-    stage.space.give_reserve()
+    stage.space.free_reserve()
     await stage.sample(99)
     assert not reserve.exists()
     stage.disk.volume = Usage(100 * GIGA, 3 * SEAL_RESERVE_BYTES)
@@ -419,7 +419,7 @@ async def test_a_reserve_is_held_given_and_taken_again(stage: Stage) -> None:
 async def test_a_small_volume_gives_one_percent(stage: Stage) -> None:
     """The reserve never takes more than a hundredth of the volume."""
     await stage.sample(99)
-    stage.space.give_reserve()  # that of the gigabyte which was there before
+    stage.space.free_reserve()  # that of the gigabyte which was there before
     await stage.sample(10, total=1_000_000)
     assert (stage.folder / ".camd" / "reserve").stat().st_size == 10_000
 
@@ -436,7 +436,7 @@ async def test_a_reserve_that_found_no_room_is_not_half_there(
     await stage.resample()
     with monkeypatch.context() as patched:
         patched.setattr(probe_module.os, "posix_fallocate", no_room)
-        stage.space.give_reserve()
+        stage.space.free_reserve()
         assert await stage.sample(50) is OK
         assert not reserve.exists()
     await stage.resample()

@@ -104,7 +104,7 @@ def test_a_clock_that_is_synchronised_for_an_hour_after_a_step_is_believed() -> 
     assert trust.doubt == ""
     assert trust.now == machine.true
     assert trust.age(stamp, arrival) == timedelta(hours=1.5)
-    assert trust.age(stamp, arrival, believe=True) == timedelta(hours=1.5)
+    assert trust.age(stamp, arrival, trust_wall_clock=True) == timedelta(hours=1.5)
     assert trust.age(stamp, None) > 400 * DAY
 
 
@@ -132,7 +132,9 @@ def test_years_while_the_machine_is_off_are_a_day() -> None:
     trust = machine.reboot(HOUR, off=3000 * DAY)
     assert "moved while the machine was off" in trust.doubt
     assert trust.age(stamp, arrival) <= DAY + HOUR
-    assert trust.age(stamp, arrival, believe=True) > 2999 * DAY  # somebody says that it is right
+    assert (
+        trust.age(stamp, arrival, trust_wall_clock=True) > 2999 * DAY
+    )  # somebody says that it is right
     machine.synchronised = True
     assert machine.run(HOUR).doubt == ""  # it is, says the time service
 

@@ -309,7 +309,7 @@ class MemorySpaceMonitor(SpaceMonitor):
         self._usage = self._disk.usage(self.folder)
         self._judge(level_of(self._usage, self._thresholds, self._level))
 
-    def give_reserve(self) -> None:
+    def free_reserve(self) -> None:
         """Give nothing: there is none."""
 
 

@@ -1527,7 +1527,7 @@ _break(
 _break(
     "bound: problems of a round",
     "So many problems of a round of verification are kept at most.",
-    "camd/storage/check/rules/scrub_progress.py:ScrubRound.checked",
+    "camd/storage/check/rules/scrub_progress.py:ScrubRun.checked",
     "(*self.problems, *found)[:MOST_PROBLEMS]",
     "(*self.problems, *found)",
     "tests/pure/test_storage_scrub_progress.py::test_a_round_counts_what_was_checked",
@@ -1560,15 +1560,15 @@ _break(
     "bound: answer of the index",
     "A question to an index that does not answer is refused.",
     "camd/storage/index/worker.py:IndexWorker.read",
-    "trio.move_on_after(PATIENCE_SECONDS)",
+    "trio.move_on_after(READ_TIMEOUT_SECONDS)",
     "trio.CancelScope()",
     f"{BOUNDS}::test_an_index_that_does_not_answer_is_a_refusal",
 )
 _break(
     "bound: look at a volume",
     "A volume that does not answer a look is unresponsive.",
-    "camd/storage/space.py:SpaceMonitor._impatience",
-    "await trio.sleep(PROBE_PATIENCE_SECONDS)",
+    "camd/storage/space.py:SpaceMonitor._probe_timeout",
+    "await trio.sleep(PROBE_TIMEOUT_SECONDS)",
     "await trio.sleep_forever()",
     "tests/process/test_storage_space.py::test_a_hung_volume_is_a_level_until_it_answers",
 )

@@ -19,11 +19,11 @@ from camd.storage.check.rules.findings import (
     FileShape,
     Finding,
     FindingKind,
-    judge_file,
+    check_file,
 )
 from camd.storage.check.rules.session_accounts import (
-    judge_index,
-    judge_session,
+    check_index,
+    check_session,
     unaccounted_session,
 )
 from camd.storage.index.snapshot import IndexSnapshot
@@ -64,13 +64,13 @@ class CheckResult:
 class FolderCheck:
     """One check of one folder. Blocks on the disk; for one thread at a time.
 
-    `progress` is told often, `complain` of every complaint as soon as it stands.
+    `progress` is told often, `on_finding` of every complaint as soon as it stands.
     """
 
     folder: Path
     fast: bool
     progress: Callable[[CheckProgress], None]
-    complain: Callable[[Finding], None]
+    on_finding: Callable[[Finding], None]
     _disk: ReadOnlyDisk = attrs.field(init=False)
     _snapshot: IndexSnapshot = attrs.field(init=False)
     _at: CheckProgress = attrs.field(default=CheckProgress(0, 0, 0, 0), init=False)
@@ -86,7 +86,7 @@ class FolderCheck:
 
         Raises OSError when the folder itself cannot be listed.
         """
-        there = self._there()
+        there = self._recordings()
         self._snapshot = IndexSnapshot.open(self.folder)
         try:
             if not names:
@@ -108,7 +108,7 @@ class FolderCheck:
         files, busy = self._at.files, tuple(self._busy)
         return CheckResult(files, self._read_bytes, busy, tuple(self._findings))
 
-    def _there(self) -> list[str]:
+    def _recordings(self) -> list[str]:
         """Name what may be a recording; folders such as `lost+found` are not camd's."""
         with os.scandir(self.folder) as entries:
             return [
@@ -124,38 +124,38 @@ class FolderCheck:
             self._at = attrs.evolve(self._at, done_bytes=self._at.done_bytes + size_bytes)
         self.progress(self._at)
 
-    def _tell(self, findings: Sequence[Finding]) -> None:
+    def _report(self, findings: Sequence[Finding]) -> None:
         self._findings += findings
         for finding in findings:
-            self.complain(finding)
+            self.on_finding(finding)
 
     # --- the parts ---
 
     def _check_index(self, files: int) -> None:
         snapshot = self._snapshot
         known = files + len(snapshot.catalog.filenames()) + bool(snapshot.journal.files)
-        self._tell(judge_index(snapshot.index_problem, snapshot.journal, known))
+        self._report(check_index(snapshot.index_problem, snapshot.journal, known))
 
     def _check_parts(self) -> None:
         """Name the Matroska files that were being made when the service ended."""
         for name in [] if held(self.folder) else parts_in(self.folder):
             text = "is what is left of a conversion that was cut short"
             advice = "It is removed when the service starts, and made again."
-            self._tell([Finding(name, FindingKind.UNFINISHED, text, advice)])
+            self._report([Finding(name, FindingKind.UNFINISHED, text, advice)])
 
     def _check_file(self, name: str, *, asked: bool) -> None:
         """Check one file; a complaint stands when the index did not change meanwhile."""
         self._at = attrs.evolve(self._at, filename=name)
         for _ in range(_LOOKS):
-            seen, findings = self._look_at(name, asked)
+            seen, findings = self._inspect(name, asked)
             if not findings or not self._snapshot.stale:
                 break
-            self._snapshot = self._snapshot.again()
+            self._snapshot = self._snapshot.reopen()
         if seen.shape is FileShape.BUSY:
             self._busy.append(name)
-        self._tell(findings)
+        self._report(findings)
 
-    def _look_at(self, name: str, asked: bool) -> tuple[FileContents, list[Finding]]:
+    def _inspect(self, name: str, asked: bool) -> tuple[FileContents, list[Finding]]:
         if not is_plain(name):
             text, advice = "has a name that nobody can ask for", "Rename it to have it looked at."
             fault = FindingKind.UNKNOWN if asked else FindingKind.FOREIGN
@@ -168,7 +168,7 @@ class FolderCheck:
             if known is not None:
                 text, advice = "was removed outside of camd", "Put it back, under any name."
             return seen, [Finding(name, FindingKind.MISSING, text, advice)]
-        return seen, judge_file(seen, known, self._twin(seen, known))
+        return seen, check_file(seen, known, self._twin(seen, known))
 
     def _twin(self, seen: FileContents, known: Segment | None) -> str | None:
         """Name another file that holds the same segment, marked when it is gone."""
@@ -185,17 +185,17 @@ class FolderCheck:
 
     def _check_sessions(self) -> None:
         if self._snapshot.stale:
-            self._snapshot = self._snapshot.again()
+            self._snapshot = self._snapshot.reopen()
         suspects = {
             account.session.session_id: account
             for account in self._snapshot.sessions()
-            if judge_session(account)
+            if check_session(account)
         }
         # What camd removed itself is no hole: the journal tells, and is long.
         removed = self._snapshot.removed(suspects) if suspects else {}
         for session_id, account in suspects.items():
-            self._tell(judge_session(account, removed.get(session_id, {})))
-        self._tell([unaccounted_session(name) for name in self._snapshot.unaccounted_sessions()])
+            self._report(check_session(account, removed.get(session_id, {})))
+        self._report([unaccounted_session(name) for name in self._snapshot.unaccounted_sessions()])
 
 
 def _size(path: Path) -> int:

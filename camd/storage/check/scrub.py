@@ -25,12 +25,12 @@ from camd.runtime.broadcast import Fanout, Published
 from camd.runtime.priority import idle_io
 from camd.runtime.state_file import StateFile, from_json
 from camd.storage.check.recording_file import ReadOnlyDisk, inspect_recording
-from camd.storage.check.rules.findings import FileContents, FileShape, Finding, judge_file
+from camd.storage.check.rules.findings import FileContents, FileShape, Finding, check_file
 from camd.storage.check.rules.scrub_progress import (
     ScrubPace,
     ScrubPosition,
     ScrubProgress,
-    ScrubRound,
+    ScrubRun,
 )
 from camd.storage.index.recording_index import RecordingIndex
 from camd.storage.storage import Storage
@@ -61,11 +61,15 @@ class Scrub:
         factory=lambda: Published(ScrubProgress()), init=False
     )
     _saved_at: float = attrs.field(default=0.0, init=False)
-    _one: trio.CapacityLimiter = attrs.field(factory=partial(trio.CapacityLimiter, 1), init=False)
-    _pen: trio.CapacityLimiter = attrs.field(factory=partial(trio.CapacityLimiter, 1), init=False)
+    _read_limiter: trio.CapacityLimiter = attrs.field(
+        factory=partial(trio.CapacityLimiter, 1), init=False
+    )
+    _save_limiter: trio.CapacityLimiter = attrs.field(
+        factory=partial(trio.CapacityLimiter, 1), init=False
+    )
 
     @property
-    def rounds(self) -> ScrubProgress:
+    def progress(self) -> ScrubProgress:
         """How far it is; never waits."""
         return self.published.value
 
@@ -73,51 +77,51 @@ class Scrub:
         """Make rounds for ever."""
         await self._load()
         while True:
-            wait = self.rounds.seconds_until_due(now(), self.config.interval)
+            wait = self.progress.seconds_until_due(now(), self.config.interval)
             if wait > 0:
                 await trio.sleep(min(wait, LOOK_AGAIN_SECONDS))
                 continue
             try:
-                await self._round()
+                await self._run()
             except (OSError, sqlite3.Error, Refusal) as error:
                 log.warning("scrub_waits", error=str(error))
                 await trio.sleep(RETRY_SECONDS)
 
-    async def _round(self) -> None:
+    async def _run(self) -> None:
         """Go from the mark to the newest file. Raises what the archive raises."""
-        self.published.publish(self.rounds.begun(now()))
-        while (current := self.rounds.current) is not None:
+        self.published.publish(self.progress.begun(now()))
+        while (current := self.progress.current) is not None:
             await self.storage.published.wait_until(_usable)
             mark = current.at
             found = await self.storage.index_worker.read(partial(_next_segment, mark=mark))
             if not found:
-                self.published.publish(self.rounds.over(now()))
+                self.published.publish(self.progress.over(now()))
                 log.info("scrub_over", files=current.files, problems=current.problem_count)
                 await self.save()
                 return
-            self._now_at(await self._pass(current, found[0]))
+            self._advance(await self._check_next(current, found[0]))
             if monotonic() - self._saved_at >= SAVE_SECONDS:
                 await self.save()
 
-    def _now_at(self, current: ScrubRound) -> None:
-        self.published.publish(attrs.evolve(self.rounds, current=current))
+    def _advance(self, current: ScrubRun) -> None:
+        self.published.publish(attrs.evolve(self.progress, current=current))
 
     # --- one file ---
 
-    async def _pass(self, current: ScrubRound, segment: Segment) -> ScrubRound:
+    async def _check_next(self, current: ScrubRun, segment: Segment) -> ScrubRun:
         """Check a sealed file; go past others, which recovery looks after."""
         name = segment.filename
         if segment.state is not SegmentState.SEALED or self.storage.busy(segment) is FILE_IN_USE:
             return current.passed(segment)
         with self.storage.leased(name):
-            seen = await self._look_at(segment)
+            seen = await self._read(segment)
         if seen.shape is FileShape.GONE:
             await self.storage.miss(name)
             return current.passed(segment)
         known = await self.storage.index_worker.read(lambda index: index.catalog.segment(name))
         if known != segment:  # removed, converted or hashed meanwhile: the next round's affair
             return current.passed(segment)
-        found = [c for c in judge_file(seen, known) if not c.fault.harmless]
+        found = [c for c in check_file(seen, known) if not c.fault.harmless]
         for finding in found:
             self._tell(finding)
         return current.checked(segment, seen.size_bytes, found)
@@ -128,7 +132,7 @@ class Scrub:
         self.events.publish(DamageFound(name, fault, finding.text, finding.advice))
         self._saved_at = -SAVE_SECONDS  # a problem is saved at once
 
-    async def _look_at(self, segment: Segment) -> FileContents:
+    async def _read(self, segment: Segment) -> FileContents:
         """Read a file in a thread, which is left behind when this is cancelled, and ends soon."""
         stop, pace = threading.Event(), ScrubPace(self.config.rate)
 
@@ -145,7 +149,9 @@ class Scrub:
                 return inspect_recording(ReadOnlyDisk(told), path, expected=segment.sha256)
 
         try:
-            return await trio.to_thread.run_sync(look, limiter=self._one, abandon_on_cancel=True)
+            return await trio.to_thread.run_sync(
+                look, limiter=self._read_limiter, abandon_on_cancel=True
+            )
         finally:
             stop.set()
 
@@ -160,7 +166,7 @@ class Scrub:
         self._saved_at = monotonic()
         try:
             await trio.to_thread.run_sync(
-                self.file.save, self.rounds, limiter=self._pen, abandon_on_cancel=True
+                self.file.save, self.progress, limiter=self._save_limiter, abandon_on_cancel=True
             )
         except OSError as error:
             log.warning("scrub_not_saved", error=str(error))

@@ -39,13 +39,13 @@ from camd.storage.rules.rows import (
     OrderedByTime,
     SessionStart,
     Values,
-    beginning_of,
     gap_of,
     gap_row,
     segment_of,
     segment_row,
     session_of,
     session_row,
+    session_start_of,
     span_of,
     summary_of,
 )
@@ -117,27 +117,27 @@ SELECT sessions.*,
 FROM sessions"""  # noqa: S608
 
 
-def segments_page(db: Database, timeline: TimeIndex, query: RecordingQuery) -> RecordingPage:
+def segments_page(db: Database, time_index: TimeIndex, query: RecordingQuery) -> RecordingPage:
     """List segments; any page of any range takes the same time, thanks to the timeline."""
     since = None if query.since is None else to_unix_micros(query.since)
     until = None if query.until is None else to_unix_micros(query.until)
     backwards = since is not None and until is not None and since > until
     if query.session_id is not None or backwards:
-        return _page_by_count(db, timeline, query)
+        return _page_by_count(db, time_index, query)
     camera_id = query.camera_id
-    total = timeline.count(camera_id, since, until)
+    total = time_index.count(camera_id, since, until)
     # One upper bound for the start, the lowest: with two, SQLite may seek to the other one.
     where, values = _conditions(attrs.evolve(query, until=None), "until_us")
     if since is not None:
         where.append("start_us >= ?")
-        values.append(timeline.floor(since))
-        within = timeline.begin_between(camera_id, since, until)
+        values.append(time_index.floor(since))
+        within = time_index.begin_between(camera_id, since, until)
         if query.offset >= within:  # only what began earlier and is not over is left: not many
             where.append("start_us < ?")
             values.append(since)
             rows = _segments(db, where, values, query.limit, query.offset - within)
             return RecordingPage(rows, total)
-    position = timeline.position(camera_id, until, query.offset)
+    position = time_index.position(camera_id, until, query.offset)
     if position is None:
         return RecordingPage((), total)
     where.append("start_us <= ?")
@@ -145,12 +145,12 @@ def segments_page(db: Database, timeline: TimeIndex, query: RecordingQuery) -> R
     return RecordingPage(_segments(db, where, values, query.limit, position.skip), total)
 
 
-def _page_by_count(db: Database, timeline: TimeIndex, query: RecordingQuery) -> RecordingPage:
+def _page_by_count(db: Database, time_index: TimeIndex, query: RecordingQuery) -> RecordingPage:
     """List what is few by nature: a session's segments, or what lies around a moment."""
     where, values = _conditions(query, "until_us")
     if query.since is not None:
         where.append("start_us >= ?")
-        values.append(timeline.floor(to_unix_micros(query.since)))
+        values.append(time_index.floor(to_unix_micros(query.since)))
     total = _count(db, "segments", where, values)
     return RecordingPage(_segments(db, where, values, query.limit, query.offset), total)
 
@@ -218,7 +218,7 @@ class Catalog:
     """The open database. Every method blocks on the disk: call it in the catalog's thread."""
 
     _db: sqlite3.Connection
-    _timeline: TimeIndex | None = attrs.field(default=None, init=False)
+    _time_index: TimeIndex | None = attrs.field(default=None, init=False)
 
     @classmethod
     def open(cls, path: Path) -> Catalog:
@@ -246,7 +246,7 @@ class Catalog:
             with self._db:
                 yield
         except BaseException:
-            self._timeline = None
+            self._time_index = None
             raise
 
     # --- the journal's records ---
@@ -283,7 +283,7 @@ class Catalog:
     def _put_segment(self, segment: Segment) -> None:
         self._forget_time(segment.filename)
         row = segment_row(segment)
-        self._db.execute(f"INSERT OR REPLACE INTO segments VALUES ({_marks(row)})", row)  # noqa: S608
+        self._db.execute(f"INSERT OR REPLACE INTO segments VALUES ({_placeholders(row)})", row)  # noqa: S608
         self._learn_time(segment.filename)
 
     def drop_segment(self, filename: str) -> None:
@@ -314,7 +314,7 @@ class Catalog:
     def segments_in(self, *states: SegmentState) -> tuple[Segment, ...]:
         """Return the segments in one of the `states`, but not of all that are sealed."""
         values = [state.value for state in states]
-        some = f"state != 'completed' AND state IN ({_marks(values)})"
+        some = f"state != 'completed' AND state IN ({_placeholders(values)})"
         rows = self._db.execute(f"SELECT * FROM segments WHERE {some} ORDER BY filename", values)  # noqa: S608
         return tuple(map(segment_of, rows))
 
@@ -333,7 +333,7 @@ class Catalog:
         )
         return tuple(map(segment_of, rows))
 
-    def is_to_be_mkv(self, filename: str) -> bool:
+    def awaits_mkv(self, filename: str) -> bool:
         """Whether an MKV was asked for in the place of this file."""
         return bool(
             self._db.execute(
@@ -371,7 +371,7 @@ class Catalog:
 
     def page(self, query: RecordingQuery) -> RecordingPage:
         """List segments, newest first, and count all that match; any page takes the same time."""
-        return segments_page(self._db, self.timeline(), query)
+        return segments_page(self._db, self.time_index(), query)
 
     def sessions_page(self, query: RecordingQuery) -> SessionPage:
         """List sessions with what they hold, newest first, and count all that match."""
@@ -381,20 +381,20 @@ class Catalog:
         """List ledger entries, newest first, and count all that match."""
         return gaps_page(self._db, query)
 
-    def timeline(self) -> TimeIndex:
+    def time_index(self) -> TimeIndex:
         """Return where in time all segments lie; the first call reads all of them."""
-        if self._timeline is None:
+        if self._time_index is None:
             rows = self._db.execute("SELECT camera_id, start_us, until_us FROM segments")
-            self._timeline = TimeIndex.of(map(span_of, rows))
-        return self._timeline
+            self._time_index = TimeIndex.of(map(span_of, rows))
+        return self._time_index
 
     def _forget_time(self, filename: str) -> None:
-        if self._timeline is not None and (row := self._time(filename)) is not None:
-            self._timeline.remove(span_of(row))
+        if self._time_index is not None and (row := self._time(filename)) is not None:
+            self._time_index.remove(span_of(row))
 
     def _learn_time(self, filename: str) -> None:
-        if self._timeline is not None and (row := self._time(filename)) is not None:
-            self._timeline.add(span_of(row))
+        if self._time_index is not None and (row := self._time(filename)) is not None:
+            self._time_index.add(span_of(row))
 
     def _time(self, filename: str) -> sqlite3.Row | None:
         row: sqlite3.Row | None = self._db.execute(
@@ -411,7 +411,7 @@ class Catalog:
 
     def _put_session(self, session: Session) -> None:
         row = session_row(session)
-        self._db.execute(f"INSERT OR REPLACE INTO sessions VALUES ({_marks(row)})", row)  # noqa: S608
+        self._db.execute(f"INSERT OR REPLACE INTO sessions VALUES ({_placeholders(row)})", row)  # noqa: S608
 
     def session(self, session_id: SessionId) -> Session | None:
         """Look a session up, with its segments and gaps."""
@@ -420,13 +420,13 @@ class Catalog:
         ).fetchone()
         return self._session(row) if row else None
 
-    def beginning(self, session_id: SessionId) -> SessionStart | None:
+    def session_start(self, session_id: SessionId) -> SessionStart | None:
         """Look up when a session began."""
         row = self._db.execute(
             "SELECT start_us, boot_id, monotonic_start FROM sessions WHERE session_id = ?",
             (session_id,),
         ).fetchone()
-        return beginning_of(row) if row else None
+        return session_start_of(row) if row else None
 
     def unfinished_sessions(self) -> tuple[Session, ...]:
         """Read the sessions that no one has ended, newest first, with segments and gaps."""
@@ -463,5 +463,5 @@ class Catalog:
         return tuple(map(gap_of, rows))
 
 
-def _marks(values: Values | Sequence[object]) -> str:
+def _placeholders(values: Values | Sequence[object]) -> str:
     return ",".join("?" * len(values))

@@ -72,7 +72,7 @@ def misplaced_folders(recordings: Path) -> list[Path]:
 class RecordingIndex:
     """Index and journal of one folder, locked. Blocks on the disk; for one thread at a time."""
 
-    lasting: ClassVar[bool] = True
+    persistent: ClassVar[bool] = True
     folder: Path
     catalog: Catalog
     journal: Journal
@@ -108,7 +108,7 @@ class RecordingIndex:
             os.close(lock)
             raise
 
-    def begin_again(self) -> None:
+    def rebuild(self) -> None:
         """Put an index aside that cannot be used, and rebuild it from the journal.
 
         Raises OSError, sqlite3.Error.
@@ -136,7 +136,7 @@ class RecordingIndex:
     # --- what is noted ---
 
     @property
-    def behind(self) -> int:
+    def pending(self) -> int:
         """How many facts wait for the disk, in memory."""
         return max(len(self._unwritten), len(self._unapplied))
 
@@ -182,7 +182,7 @@ class RecordingIndex:
         Raises sqlite3.Error for an index that is damaged.
         """
         self.problem = None
-        if not self.behind:
+        if not self.pending:
             return
         try:
             self._write()

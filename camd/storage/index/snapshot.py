@@ -32,7 +32,7 @@ from camd.storage.rules.journal_records import (
 )
 from camd.storage.rules.rows import SCHEMA, SCHEMA_VERSION, gap_of, segment_of, session_of
 
-_STRANGE = (sqlite3.Error, ValueError, TypeError, OverflowError)  # what rows of garbage raise
+_ROW_ERRORS = (sqlite3.Error, ValueError, TypeError, OverflowError)  # what rows of garbage raise
 
 Stamp = tuple[tuple[str, int, int], ...]
 
@@ -41,7 +41,7 @@ Stamp = tuple[tuple[str, int, int], ...]
 class IndexSnapshot:
     """An archive that forgets: what is noted in it stays in memory. For one thread at a time."""
 
-    lasting: ClassVar[bool] = False
+    persistent: ClassVar[bool] = False
     folder: Path
     catalog: Catalog
     index_problem: str  # "" when there is an index, and it can be read
@@ -67,7 +67,7 @@ class IndexSnapshot:
         """Whether index or journal changed since."""
         return _stamp_of(self.folder / FOLDER) != self._stamp
 
-    def again(self) -> IndexSnapshot:
+    def reopen(self) -> IndexSnapshot:
         """Close this one and copy anew."""
         self.close()
         return IndexSnapshot.open(self.folder)
@@ -131,7 +131,7 @@ def _copied(index: Path) -> tuple[sqlite3.Connection, str]:
             try:
                 _copy(address, db)
                 problem = _problem_in(db)
-            except _STRANGE as error:
+            except _ROW_ERRORS as error:
                 problem = f"cannot be read: {error}"
             if not problem:
                 return db, ""

@@ -36,7 +36,7 @@ log = structlog.get_logger("camd.storage")
 
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 10.0
+READ_TIMEOUT_SECONDS = 10.0
 FIRST_RETRY_SECONDS = 1.0  # until what could not be noted is tried again; then twice as long …
 LONGEST_RETRY_SECONDS = 30.0  # … and so on
 
@@ -57,33 +57,35 @@ def _nothing(index: RecordingIndex) -> None:
 class IndexWorker:
     """Keeps the archive of the folder that is there now. The guard is told of every failure.
 
-    `opened` grows whenever there is another archive, or another index in it: then the folder
+    `generation` grows whenever there is another archive, or another index in it: then the folder
     has to be searched.
     """
 
     disk: Disk
     recordings: Path
     space: SpaceMonitor
-    opened: int = attrs.field(default=0, init=False)
-    in_use: FolderInUseError | None = attrs.field(default=None, init=False)
-    settled: Callable[[], None] = lambda: None  # in the archive's thread: everything is noted
+    generation: int = attrs.field(default=0, init=False)
+    in_use_error: FolderInUseError | None = attrs.field(default=None, init=False)
+    on_settled: Callable[[], None] = lambda: None  # in the archive's thread: everything is noted
     _notes: NoteBacklog[IndexNote] = attrs.field(init=False)
-    _refused: OSError | sqlite3.Error | None = attrs.field(default=None, init=False)
-    _told: str = attrs.field(default="", init=False)  # the trouble that the log has
-    _behind: trio.Event = attrs.field(factory=trio.Event, init=False)  # something waits
-    _tried: trio.Event = attrs.field(factory=trio.Event, init=False)  # a note was tried
-    _given_up: int = attrs.field(default=0, init=False)  # notes, by archives that are gone
+    _write_error: OSError | sqlite3.Error | None = attrs.field(default=None, init=False)
+    _logged: str = attrs.field(default="", init=False)  # the trouble that the log has
+    _has_waiting: trio.Event = attrs.field(factory=trio.Event, init=False)  # something waits
+    _attempted: trio.Event = attrs.field(factory=trio.Event, init=False)  # a note was tried
+    _lost_before: int = attrs.field(default=0, init=False)  # notes, by archives that are gone
     _index: RecordingIndex | None = attrs.field(default=None, init=False)
     _stale: list[RecordingIndex] = attrs.field(factory=list, init=False)  # of folders that are gone
     _damaged: bool = attrs.field(default=False, init=False)
-    _one: trio.CapacityLimiter = attrs.field(factory=partial(trio.CapacityLimiter, 1), init=False)
+    _thread: trio.CapacityLimiter = attrs.field(
+        factory=partial(trio.CapacityLimiter, 1), init=False
+    )
 
     def __attrs_post_init__(self) -> None:
         self._notes = NoteBacklog(MOST_PENDING, lambda note: note.derivable)
 
     # --- which archive ---
 
-    def look(self) -> None:
+    def open_current(self) -> None:
         """Open the archive of the folder that is there now, if it is not open already.
 
         Blocks, and is called in one thread at a time, any thread. A folder that was lost and came
@@ -98,22 +100,22 @@ class IndexWorker:
         try:
             index = RecordingIndex.open(self.disk, self.recordings)
         except FolderInUseError as error:
-            self.in_use = error
+            self.in_use_error = error
             raise
         except sqlite3.Error as error:
             log.error("index_cannot_be_opened", error=str(error))
             return
         if self._index is not None:
             self._stale.append(self._index)
-        self._index, self._damaged, self.in_use = index, False, None
-        self.opened += 1
+        self._index, self._damaged, self.in_use_error = index, False, None
+        self.generation += 1
 
-    def _repaired(self, index: RecordingIndex) -> RecordingIndex:
+    def _prepared(self, index: RecordingIndex) -> RecordingIndex:
         """Do in the archive's thread what has to be done before it is used."""
         if self._damaged and index is self._index:
             self._damaged = False
-            index.begin_again()
-            self.opened += 1
+            index.rebuild()
+            self.generation += 1
         index.catch_up()
         while self._stale:
             older = self._stale[0]
@@ -121,7 +123,7 @@ class IndexWorker:
                 older.close()  # it tries once more
             finally:
                 index.inherit(older)
-                self._given_up += older.lost
+                self._lost_before += older.lost
                 self._stale.remove(older)
         index.flush()
         self._write_notes(index)
@@ -143,11 +145,11 @@ class IndexWorker:
             finally:
                 if not keep:
                     self._notes.settle([note])
-        self._refused = refused or index.problem
+        self._write_error = refused or index.problem
         if not self.waiting:
-            self.settled()
+            self.on_settled()
             if index.take_dropped() + self._notes.take_dropped():
-                self.opened += 1  # files tell what was given up: the folder has to be searched
+                self.generation += 1  # files tell what was given up: the folder has to be searched
 
     async def close(self) -> None:
         """Close the archive; a caller who gives up leaves that to the thread."""
@@ -155,18 +157,18 @@ class IndexWorker:
         def close() -> None:
             try:
                 if self._index is not None and len(self._notes):
-                    self._repaired(self._index)
+                    self._prepared(self._index)
             except (OSError, sqlite3.Error) as error:
                 log.error("notes_lost", count=self.waiting, error=str(error))
             for index in (*self._stale, self._index):
                 if index is not None:
                     index.close()
 
-        await trio.to_thread.run_sync(close, limiter=self._one, abandon_on_cancel=True)
+        await trio.to_thread.run_sync(close, limiter=self._thread, abandon_on_cancel=True)
 
     # --- asking ---
 
-    async def ask(self, work: Callable[[RecordingIndex], T], *, abandon: bool = False) -> T:
+    async def run(self, work: Callable[[RecordingIndex], T], *, abandon: bool = False) -> T:
         """Let `work` have the archive, in its thread; waits as long as the disk likes.
 
         What waited to be noted is written first, if that works. When the index turns out to be
@@ -175,32 +177,32 @@ class IndexWorker:
         """
         try:
             try:
-                return await self._ask(work, abandon)
+                return await self._run(work, abandon)
             except sqlite3.DatabaseError as error:
                 if not is_damage(error):
                     raise
                 log.error("index_damaged", error=str(error))
                 self._damaged = True
-            return await self._ask(work, abandon)
+            return await self._run(work, abandon)
         finally:
-            self._take_note()
+            self._publish_counts()
 
-    async def _ask(self, work: Callable[[RecordingIndex], T], abandon: bool) -> T:
+    async def _run(self, work: Callable[[RecordingIndex], T], abandon: bool) -> T:
         if self._index is None:
             raise Refusal(STORAGE_MISSING)
         index = self._index
         with self.space.operation():
             return await trio.to_thread.run_sync(
-                lambda: work(self._repaired(index)),
-                limiter=self._one,
+                lambda: work(self._prepared(index)),
+                limiter=self._thread,
                 abandon_on_cancel=abandon,
             )
 
     async def read(self, read: Callable[[RecordingIndex], T]) -> T:
         """Look something up. Raises Refusal when that fails or takes too long."""
-        with trio.move_on_after(PATIENCE_SECONDS):
+        with trio.move_on_after(READ_TIMEOUT_SECONDS):
             try:
-                return await self.ask(read, abandon=True)
+                return await self.run(read, abandon=True)
             except (OSError, sqlite3.Error) as error:
                 self.space.suspect()
                 raise Refusal(STORAGE_UNRESPONSIVE, "The index cannot be read") from error
@@ -212,19 +214,19 @@ class IndexWorker:
     def waiting(self) -> int:
         """How many notes wait for the disk."""
         indexes = [*self._stale, *([self._index] if self._index is not None else [])]
-        return len(self._notes) + sum(index.behind for index in indexes)
+        return len(self._notes) + sum(index.pending for index in indexes)
 
     @property
     def lost(self) -> int:
         """How many notes were given up since the start: too many waited for the disk."""
-        return self._given_up + self._notes.lost + (self._index.lost if self._index else 0)
+        return self._lost_before + self._notes.lost + (self._index.lost if self._index else 0)
 
     async def note(self, *records: Record) -> None:
-        """Write facts down, now or as soon as the disk takes them; see `tell`."""
+        """Write facts down, now or as soon as the disk takes them; see `write`."""
         told = all(map(is_derivable, records))
-        await self.tell(lambda index: index.accept(*records), derivable=told)
+        await self.write(lambda index: index.accept(*records), derivable=told)
 
-    async def tell(
+    async def write(
         self, write: Callable[[RecordingIndex], None], *, derivable: bool = False
     ) -> None:
         """Let `write` change the archive, behind all that was told before.
@@ -234,51 +236,51 @@ class IndexWorker:
         `derivable`, then the oldest.
         """
         self._notes.add(IndexNote(write, derivable))
-        await self._deliver()
+        await self._write_waiting()
 
-    def tell_soon(self, write: Callable[[RecordingIndex], None]) -> None:
-        """Let `write` change the archive as with `tell`, and do not wait for that."""
+    def write_soon(self, write: Callable[[RecordingIndex], None]) -> None:
+        """Let `write` change the archive as with `write`, and do not wait for that."""
         self._notes.add(IndexNote(write))
-        self._behind.set()
+        self._has_waiting.set()
 
     async def wait_settled(self) -> None:
         """Wait until everything that was told is written, however long the disk refuses."""
         while self.waiting:
-            await self._tried.wait()
+            await self._attempted.wait()
 
     async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Try again for ever what could not be noted, more and more rarely."""
         task_status.started()
         while True:
-            await self._behind.wait()
+            await self._has_waiting.wait()
             delay = 0.0
             while self.waiting:
                 await trio.sleep(delay)
-                await self._deliver()
+                await self._write_waiting()
                 delay = min(LONGEST_RETRY_SECONDS, max(FIRST_RETRY_SECONDS, delay * 2))
-            self._behind = trio.Event()
+            self._has_waiting = trio.Event()
 
-    async def _deliver(self) -> None:
+    async def _write_waiting(self) -> None:
         """Write what waits, if that works."""
         problem: Exception | None = None
         try:
-            await self.ask(_nothing)
+            await self.run(_nothing)
         except (OSError, sqlite3.Error, Refusal) as error:
             problem = error
-        problem = problem or self._refused
+        problem = problem or self._write_error
         if problem is None:
-            self._told = ""
-        elif str(problem) != self._told:  # once, however often it is tried
-            self._told = str(problem)
+            self._logged = ""
+        elif str(problem) != self._logged:  # once, however often it is tried
+            self._logged = str(problem)
             log.error("archive_write_failed", error=str(problem), waiting=self.waiting)
             self.space.suspect(problem if isinstance(problem, OSError) else None)
 
-    def _take_note(self) -> None:
+    def _publish_counts(self) -> None:
         """Tell everybody how much waits; somebody has just asked the archive."""
         if self.lost > self.space.notes_lost:
             log.error("notes_lost", count=self.lost, most=MOST_PENDING)
         self.space.notes_waiting, self.space.notes_lost = self.waiting, self.lost
         if self.waiting:
-            self._behind.set()
-        self._tried.set()
-        self._tried = trio.Event()
+            self._has_waiting.set()
+        self._attempted.set()
+        self._attempted = trio.Event()

@@ -108,14 +108,14 @@ def _adopt(
 
 
 def _segment(
-    name: str, contents: SegmentSummary, story: SegmentMetadata, size: int, modified: datetime
+    name: str, contents: SegmentSummary, metadata: SegmentMetadata, size: int, modified: datetime
 ) -> Segment:
-    start = from_unix_micros(story.start_micros)
+    start = from_unix_micros(metadata.start_micros)
     return Segment(
         filename=name,
-        camera_id=CameraId(story.camera_id),
-        session_id=SessionId(story.session_id),
-        number=story.number,
+        camera_id=CameraId(metadata.camera_id),
+        session_id=SessionId(metadata.session_id),
+        number=metadata.number,
         start=start,
         end=start + timedelta(seconds=contents.duration_seconds),
         duration_seconds=contents.duration_seconds,

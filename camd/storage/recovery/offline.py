@@ -59,13 +59,13 @@ class OfflineResult:
 
 @attrs.frozen
 class OfflineRecovery:
-    """One recovery of one folder. `tell` hears of every finding, `hashing` of progress."""
+    """One recovery of one folder. `on_finding` hears of every finding, `on_hashing` of progress."""
 
     folder: Path
     dry_run: bool
     reindex: bool
-    tell: Callable[[ReconcileFinding], None]
-    hashing: Callable[[HashingProgress], None]
+    on_finding: Callable[[ReconcileFinding], None]
+    on_hashing: Callable[[HashingProgress], None]
 
     def run(self) -> OfflineResult:
         """Do it; a dry run changes nothing, and may run beside a service.
@@ -76,14 +76,14 @@ class OfflineRecovery:
         if not self.folder.is_dir():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.folder))
         began = now()
-        with self._books() as (disk, books):
-            reconciler = Reconciler(disk, self.folder, books, repair=not self.dry_run)
-            findings = reconcile_folder(reconciler, self.tell) + self._clear_parts(disk)
+        with self._open_target() as (disk, target):
+            reconciler = Reconciler(disk, self.folder, target, repair=not self.dry_run)
+            findings = reconcile_folder(reconciler, self.on_finding) + self._clear_parts(disk)
             report = RecoveryReport.of(findings, began, now(), dry_run=self.dry_run)
-            if isinstance(books, RecordingIndex):
-                hashed, failed = self._hash_all(books)
+            if isinstance(target, RecordingIndex):
+                hashed, failed = self._hash_all(target)
             else:
-                hashed, failed = len(books.catalog.unhashed()), []
+                hashed, failed = len(target.catalog.unhashed()), []
         return OfflineResult(report, hashed, tuple(failed))
 
     def _clear_parts(self, disk: Disk) -> list[ReconcileFinding]:
@@ -99,11 +99,11 @@ class OfflineRecovery:
                         name, FileOutcome.UNREADABLE, error.strerror or str(error)
                     )
             findings.append(finding)
-            self.tell(finding)
+            self.on_finding(finding)
         return findings
 
     @contextmanager
-    def _books(self) -> Iterator[tuple[Disk, ReconcileTarget]]:
+    def _open_target(self) -> Iterator[tuple[Disk, ReconcileTarget]]:
         """Open what is known of the folder, and a disk that may do as much as we may."""
         if self.dry_run:
             snapshot = IndexSnapshot.open(self.folder, reindex=self.reindex)
@@ -144,7 +144,7 @@ class OfflineRecovery:
         def count(size_bytes: int, seconds: float) -> None:
             nonlocal read
             read += size_bytes
-            self.hashing(attrs.evolve(at, read_bytes=read))
+            self.on_hashing(attrs.evolve(at, read_bytes=read))
 
-        self.hashing(at)
+        self.on_hashing(at)
         return count

@@ -164,7 +164,7 @@ class ReconcileTarget(Protocol):
     """Where findings are noted: an Archive, or a copy in memory that forgets them."""
 
     catalog: Catalog
-    lasting: ClassVar[bool]
+    persistent: ClassVar[bool]
 
     def note(self, *records: Record) -> None:
         """Take records over. Raises OSError, sqlite3.Error."""
@@ -184,8 +184,8 @@ class Reconciler:
     repair: bool = True
 
     @property
-    def _notes(self) -> bool:
-        return self.repair or not self.index.lasting
+    def _writes(self) -> bool:
+        return self.repair or not self.index.persistent
 
     def compare(self, growing: Container[str] = ()) -> FolderDifference:
         """Find out what is to be looked at; `growing` is being recorded at the moment.
@@ -205,7 +205,7 @@ class Reconciler:
         """Put what was found into the archive, all at once. Raises OSError, sqlite3.Error."""
         fresh: Originals = {}
         settled = [each for one in found if (each := self._settle(one, fresh)) is not None]
-        if self._notes:
+        if self._writes:
             self.index.note(*(record for _, records in settled for record in records))
         return [finding for finding, _ in settled]
 
@@ -266,7 +266,7 @@ class Reconciler:
         moved = SegmentRemoved.of(twin, f"is called {segment.filename} now")
         return finding, [SegmentNoted(segment), moved]
 
-    def miss(self, names: Iterable[str]) -> list[ReconcileFinding]:
+    def mark_missing(self, names: Iterable[str]) -> list[ReconcileFinding]:
         """Mark files as missing that the index knows, and that really are not there.
 
         Raises sqlite3.Error.
@@ -276,7 +276,7 @@ class Reconciler:
             segment = catalog.segment(name)
             if segment is None or self.disk.exists(self.folder / name):
                 continue
-            if self._notes:
+            if self._writes:
                 catalog.put_segment(attrs.evolve(segment, state=SegmentState.MISSING))
             lost = -segment.size_bytes
             findings.append(
@@ -305,7 +305,7 @@ def reconcile_folder(
     for name in difference.suspects:
         found = inspect_file(reconciler.disk, reconciler.folder / name, repair=reconciler.repair)
         take(reconciler.settle([] if found is None else [found]))
-    take(reconciler.miss(difference.missing))
+    take(reconciler.mark_missing(difference.missing))
     return findings
 
 
@@ -315,7 +315,7 @@ log = structlog.get_logger("camd.recovery")
 
 FIRST_RETRY_SECONDS = 1.0  # until what the disk refused is tried again; then twice as long …
 LONGEST_RETRY_SECONDS = 300.0  # … and so on
-PATIENCE_SECONDS = 15.0  # so long sessions of another life wait for the search
+RESUME_TIMEOUT_SECONDS = 15.0  # so long sessions of another life wait for the search
 BATCH = 64  # files that are looked at between two notes: each note waits for the disk
 
 OnDisk = Callable[[Callable[[], Any]], Awaitable[Any]]
@@ -325,7 +325,7 @@ OnDisk = Callable[[Callable[[], Any]], Awaitable[Any]]
 class BackgroundReconcile:
     """One folder's searches, one after the other.
 
-    `taken` is set when the first search is over, or has failed for so long that recording should
+    `done` is set when the first search is over, or has failed for so long that recording should
     not wait for it any more, or when there is nothing to search.
     """
 
@@ -337,50 +337,52 @@ class BackgroundReconcile:
     leased: Callable[[str], AbstractContextManager[None]]
     growing: Callable[[], Container[str]]  # what is being recorded at the moment
     report: RecoveryReport | None = attrs.field(default=None, init=False)
-    _of: int = attrs.field(default=0, init=False)  # of which opening stock was taken last
-    _again: bool = attrs.field(default=False, init=False)  # a file could not be sealed
+    _generation: int = attrs.field(default=0, init=False)  # of which opening stock was taken last
+    _search_again: bool = attrs.field(default=False, init=False)  # a file could not be sealed
     _searched: bool = attrs.field(default=False, init=False)  # but for the files that follow
     _unread: tuple[str, ...] = attrs.field(default=(), init=False)  # the disk refused to read them
-    taken: trio.Event = attrs.field(factory=trio.Event, init=False)
+    done: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     @property
     def searching(self) -> bool:
         """Whether files may be under repair: the latest search is not over."""
         return self.report is None or self.report.ended is None
 
-    def look_again(self) -> None:
+    def search_again(self) -> None:
         """Search once more as soon as the volume can be written: a file was left unsealed."""
-        self._again = True
+        self._search_again = True
 
     async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take stock whenever there is another archive, or another index in it."""
         task_status.started()
         while True:
             await self.space.published.wait_until(self._due)
-            await self._take()
+            await self._run_until_complete()
 
     def _due(self, status: StorageStatus) -> bool:
-        return status.level.writable and (self._again or self.index_worker.opened != self._of)
+        return status.level.writable and (
+            self._search_again or self.index_worker.generation != self._generation
+        )
 
-    async def _take(self) -> None:
+    async def _run_until_complete(self) -> None:
         """Search until nothing is left to be tried again, or all has to be searched anew."""
-        self._of, self._again, self._searched, self._unread = (
-            self.index_worker.opened,
+        self._generation, self._search_again, self._searched, self._unread = (
+            self.index_worker.generation,
             False,
             False,
             (),
         )
         delay, begun = FIRST_RETRY_SECONDS, monotonic()
-        while not await self._tried():
-            if monotonic() - begun >= PATIENCE_SECONDS:
-                self.taken.set()  # sessions go on without, rather than never
+        while not await self._attempt():
+            if monotonic() - begun >= RESUME_TIMEOUT_SECONDS:
+                self.done.set()  # sessions go on without, rather than never
             with trio.move_on_after(delay):
                 await self.space.published.wait_until(self._due)
                 return
             delay = min(LONGEST_RETRY_SECONDS, delay * 2)
             await self.space.published.wait_until(lambda status: status.level.writable)
 
-    async def _tried(self) -> bool:
+    async def _attempt(self) -> bool:
         """Do what is left to do; False when some of it has to be tried again.
 
         Hashing comes last: that takes reading files whole.
@@ -390,19 +392,19 @@ class BackgroundReconcile:
                 await self._search()
                 self._searched = True
             elif self._unread:
-                await self._look_at_unread()
-            self.taken.set()
+                await self._inspect_unread()
+            self.done.set()
             # Read now what the first listing would have to wait for.
-            await self.index_worker.ask(lambda index: index.catalog.timeline())
+            await self.index_worker.run(lambda index: index.catalog.time_index())
             hashed = await self._hash_all()
         except (OSError, sqlite3.Error, Refusal) as error:
             log.error("recovery_failed", error=str(error))
-            self._tell(problem=str(error))
+            self._update_report(problem=str(error))
             self.space.suspect()
             return False
         return hashed and not self._unread
 
-    def _tell(self, **news: Any) -> None:
+    def _update_report(self, **news: Any) -> None:
         if self.report is not None:
             self.report = attrs.evolve(self.report, **news)
 
@@ -410,26 +412,26 @@ class BackgroundReconcile:
         began, findings, self._unread = now(), list[ReconcileFinding](), ()
         tries = 1 + (self.report.tries if self.searching and self.report else 0)
         self.report = RecoveryReport.of(findings, began, None, tries=tries)
-        self.space.stored_bytes = await self.index_worker.ask(lambda a: a.catalog.total_bytes())
-        difference = await self.index_worker.ask(
+        self.space.stored_bytes = await self.index_worker.run(lambda a: a.catalog.total_bytes())
+        difference = await self.index_worker.run(
             lambda index: self._reconciler(index).compare(self.growing())
         )
-        self._of = self.index_worker.opened  # it may have been rebuilt just now
+        self._generation = self.index_worker.generation  # it may have been rebuilt just now
         for names in in_batches(difference.suspects, BATCH):
-            findings += await self._look_at(names)
+            findings += await self._inspect(names)
             self.report = RecoveryReport.of(findings, began, None, tries=tries)
         for names in in_batches(difference.missing, BATCH):
-            findings += await self.miss(names)
+            findings += await self.mark_missing(names)
         self._finish(findings)
 
-    async def _look_at_unread(self) -> None:
+    async def _inspect_unread(self) -> None:
         """Look again at the files that the disk refused to read."""
         assert self.report is not None
         names, older = self._unread, self.report.findings
         self._unread = ()
-        self._tell(ended=None, tries=self.report.tries + 1)
+        self._update_report(ended=None, tries=self.report.tries + 1)
         try:
-            found = await self._look_at(names)
+            found = await self._inspect(names)
         except BaseException:
             self._unread = names
             raise
@@ -440,27 +442,29 @@ class BackgroundReconcile:
         assert self.report is not None
         self.report = RecoveryReport.of(findings, self.report.began, now(), tries=self.report.tries)
         if self._unread:
-            self._tell(problem=f"{len(self._unread)} files cannot be read yet")
+            self._update_report(problem=f"{len(self._unread)} files cannot be read yet")
         log.info("recovery_over", counts=self.report.counted)
         self.space.suspect()  # the next sample tells what the recordings take now
 
-    async def _look_at(self, names: Sequence[str]) -> list[ReconcileFinding]:
+    async def _inspect(self, names: Sequence[str]) -> list[ReconcileFinding]:
         def inspect() -> list[Recovered | ReconcileFinding]:
             found = (inspect_file(self.disk, self.folder / name) for name in names)
             return [each for each in found if each is not None]
 
         inspected = await self.on_disk(inspect)
-        found = self._told(
-            await self.index_worker.ask(lambda a: self._reconciler(a).settle(inspected))
+        found = self._count_and_log(
+            await self.index_worker.run(lambda a: self._reconciler(a).settle(inspected))
         )
         self._unread += tuple(finding.filename for finding in found if finding.passing)
         return found
 
-    async def miss(self, names: Sequence[str]) -> list[ReconcileFinding]:
+    async def mark_missing(self, names: Sequence[str]) -> list[ReconcileFinding]:
         """Take note of files that are gone; those that are there after all, are not."""
-        return self._told(await self.index_worker.ask(lambda a: self._reconciler(a).miss(names)))
+        return self._count_and_log(
+            await self.index_worker.run(lambda a: self._reconciler(a).mark_missing(names))
+        )
 
-    def _told(self, findings: list[ReconcileFinding]) -> list[ReconcileFinding]:
+    def _count_and_log(self, findings: list[ReconcileFinding]) -> list[ReconcileFinding]:
         for finding in findings:
             self.space.stored_bytes += finding.bytes_changed
             log.warning(
@@ -481,7 +485,7 @@ class BackgroundReconcile:
         False when a file should be tried again.
         """
         whole = True
-        for segment in await self.index_worker.ask(lambda index: index.catalog.unhashed()):
+        for segment in await self.index_worker.run(lambda index: index.catalog.unhashed()):
             path = self.folder / segment.filename
             try:
                 with self.leased(segment.filename):
@@ -494,7 +498,7 @@ class BackgroundReconcile:
                 whole = whole and not is_passing(error)
                 continue
             hashed = attrs.evolve(segment, sha256=digest)
-            await self.index_worker.tell(
+            await self.index_worker.write(
                 lambda index, new=hashed: index.note_hash(new),  # type: ignore[misc]
                 derivable=True,
             )

@@ -85,7 +85,7 @@ class Retention:
     trusted_clock: TrustedClock | None = None  # None: the clock is believed
     last: CleanupReceipt | None = attrs.field(default=None, init=False)  # of this life
     _one: trio.Lock = attrs.field(factory=trio.Lock, init=False)
-    _looking: trio.CapacityLimiter = attrs.field(
+    _clock_thread: trio.CapacityLimiter = attrs.field(
         factory=partial(trio.CapacityLimiter, 1), init=False
     )
 
@@ -124,7 +124,7 @@ class Retention:
         if self.trusted_clock is None:
             return None
         return await trio.to_thread.run_sync(
-            self.trusted_clock.look, limiter=self._looking, abandon_on_cancel=True
+            self.trusted_clock.look, limiter=self._clock_thread, abandon_on_cancel=True
         )
 
     async def clean_up(self, asked_by: str, *, force: bool = False) -> CleanupRun:
@@ -138,7 +138,7 @@ class Retention:
         async with self._one:
             began, policy, tally = now(), self.policy, _Tally()
             max_delete_percent = float("inf") if force else self.config.max_delete_percent
-            plan = await self._plan(policy, max_delete_percent, believe=force)
+            plan = await self._plan(policy, max_delete_percent, trust_wall_clock=force)
             executed = policy.removes and not plan.stopped_by_limit
             try:
                 if executed:
@@ -146,7 +146,7 @@ class Retention:
             finally:
                 receipt = _receipt(plan, tally, began, asked_by)
                 with trio.CancelScope(shield=True), trio.move_on_after(RECEIPT_SECONDS):
-                    await self._leave(receipt, plan)
+                    await self._record(receipt, plan)
             return CleanupRun(plan, executed, receipt)
 
     async def run_when_due(self, first_seconds: float = FIRST_SECONDS) -> None:
@@ -164,13 +164,15 @@ class Retention:
     # --- planning ---
 
     async def _plan(
-        self, policy: RetentionPolicy, max_delete_percent: float, *, believe: bool = False
+        self, policy: RetentionPolicy, max_delete_percent: float, *, trust_wall_clock: bool = False
     ) -> CleanupPlan:
         index_worker, in_use = self.storage.index_worker, self.in_use()
         total = await index_worker.read(lambda index: _total_bytes(index, in_use))
         trust = await self._look_at_clock()
         moment, doubt = (now(), "") if trust is None else (trust.reading.wall, trust.doubt)
-        planner = Planner(policy, total, moment, max_delete_percent, "" if believe else doubt)
+        planner = Planner(
+            policy, total, moment, max_delete_percent, "" if trust_wall_clock else doubt
+        )
         behind: Segment | None = None
         while not planner.done:
             segments = await index_worker.read(partial(_oldest, behind=behind))
@@ -179,29 +181,33 @@ class Retention:
             behind, in_use = segments[-1], self.in_use()
             pins = await self.storage.pins([s.filename for s in segments])
             busy = {s.filename for s in segments if s.filename in in_use or self.storage.busy(s)}
-            young = set[str]()
+            too_young = set[str]()
             if trust is not None:
                 aged = [s for s in planner.aged(segments) if s.filename not in busy]
-                young = await self._young(aged, trust, policy, believe)
-            planner.take(segments, pins, busy, young)
+                too_young = await self._too_young(aged, trust, policy, trust_wall_clock)
+            planner.take(segments, pins, busy, too_young)
         return planner.plan()
 
-    async def _young(
-        self, aged: Sequence[Segment], trust: ClockTrust, policy: RetentionPolicy, believe: bool
+    async def _too_young(
+        self,
+        aged: Sequence[Segment],
+        trust: ClockTrust,
+        policy: RetentionPolicy,
+        trust_wall_clock: bool,
     ) -> set[str]:
         """Name those that are not as old as their dates say, by when they arrived here."""
         disk, folder = self.storage.disk, self.storage.folder
         told = await self.storage.on_disk(lambda: [arrival_of(disk, folder, s) for s in aged])
         silent = {s.session_id for s, each in zip(aged, told, strict=True) if each is None}
         sessions = await self.storage.index_worker.read(
-            lambda index: {s: index.catalog.beginning(s) for s in silent}
+            lambda index: {s: index.catalog.session_start(s) for s in silent}
         )
-        most, young = timedelta(days=policy.max_age_days or 0), set[str]()
+        most, too_young = timedelta(days=policy.max_age_days or 0), set[str]()
         for segment, each in zip(aged, told, strict=True):
             arrival = each or _by_session(segment, sessions.get(segment.session_id))
-            if trust.age(segment.end, arrival, believe=believe) < most:
-                young.add(segment.filename)
-        return young
+            if trust.age(segment.end, arrival, trust_wall_clock=trust_wall_clock) < most:
+                too_young.add(segment.filename)
+        return too_young
 
     # --- doing ---
 
@@ -222,7 +228,7 @@ class Retention:
                 return
         tally.problem = ""
 
-    async def _leave(self, receipt: CleanupReceipt, plan: CleanupPlan) -> None:
+    async def _record(self, receipt: CleanupReceipt, plan: CleanupPlan) -> None:
         """Leave a receipt of whatever was done or wanted; the clock finding nothing is no news."""
         self.last = receipt
         if receipt.asked_by == BY_THE_CLOCK and not plan.to_delete and plan.enough:
@@ -230,17 +236,17 @@ class Retention:
         log.info("cleanup", asked_by=receipt.asked_by, message=receipt.message)
         self.events.publish(CleanupEnded(receipt))
         disk = self.storage.disk
-        await self.storage.index_worker.tell(
+        await self.storage.index_worker.write(
             lambda index: append_receipt(disk, index.folder, receipt)
         )
 
 
-def _by_session(segment: Segment, beginning: SessionStart | None) -> FootageArrival | None:
+def _by_session(segment: Segment, session_start: SessionStart | None) -> FootageArrival | None:
     """Say when a file arrived that does not tell it, as a Matroska file, by its session's start."""
-    if beginning is None or not beginning.boot_id:
+    if session_start is None or not session_start.boot_id:
         return None
-    since = max(0.0, (segment.end - beginning.start).total_seconds())
-    return FootageArrival(beginning.boot_id, beginning.monotonic + since)
+    since = max(0.0, (segment.end - session_start.start).total_seconds())
+    return FootageArrival(session_start.boot_id, session_start.monotonic + since)
 
 
 def _oldest(index: RecordingIndex, behind: Segment | None) -> tuple[Segment, ...]:

@@ -33,28 +33,28 @@ class TrustedClock:
     file: StateFile[ClockTrust]
     trust: ClockTrust
     _saved_at: float = attrs.field(default=float("-inf"), init=False)
-    _complaint: str = attrs.field(default="", init=False)
+    _logged_error: str = attrs.field(default="", init=False)
 
     @classmethod
     def open(cls, state_dir: Path) -> TrustedClock:
         """Go on with what the last life knew, and look at the clocks."""
         file = StateFile(state_dir / FILE, partial(from_json, kind=ClockTrust))
         known, reading = file.load(), read_clocks()
-        keeper = cls(file, ClockTrust.first(reading) if known is None else known.then(reading))
-        keeper._tell("")
-        keeper.save()
-        return keeper
+        clock = cls(file, ClockTrust.first(reading) if known is None else known.then(reading))
+        clock._log_change("")
+        clock.save()
+        return clock
 
     def look(self) -> ClockTrust:
         """Look at the clocks, and save what they say from time to time."""
         before, self.trust = self.trust, self.trust.then(read_clocks())
-        self._tell(before.doubt)
+        self._log_change(before.doubt)
         changed = bool(before.doubt) != bool(self.trust.doubt)
         if changed or self.trust.reading.boottime - self._saved_at >= SAVE_SECONDS:
             self.save()
         return self.trust
 
-    def _tell(self, before: str) -> None:
+    def _log_change(self, before: str) -> None:
         doubt = self.trust.doubt
         if doubt and not before:
             log.warning("clock_not_trusted", why=doubt)
@@ -65,11 +65,11 @@ class TrustedClock:
         """Remember; a failure is logged, and makes recordings younger than they are."""
         try:
             self.file.save(self.trust)
-            self._saved_at, self._complaint = self.trust.reading.boottime, ""
+            self._saved_at, self._logged_error = self.trust.reading.boottime, ""
         except OSError as error:
-            if str(error) != self._complaint:
+            if str(error) != self._logged_error:
                 log.warning("clock_not_saved", error=str(error))
-            self._complaint = str(error)
+            self._logged_error = str(error)
 
 
 def read_clocks() -> ClockReading:
@@ -84,9 +84,9 @@ def arrival_of(disk: Disk, folder: Path, segment: Segment) -> FootageArrival | N
     except OSError:
         return None
     try:
-        _, story = read_segment_head(file.read(0, HEAD_SIZE))
+        _, metadata = read_segment_head(file.read(0, HEAD_SIZE))
     except (OSError, MediaError):
         return None
     finally:
         file.close()
-    return FootageArrival(story.boot_id, story.monotonic_start + segment.duration_seconds)
+    return FootageArrival(metadata.boot_id, metadata.monotonic_start + segment.duration_seconds)

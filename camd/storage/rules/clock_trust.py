@@ -131,17 +131,17 @@ class ClockTrust:
         )
 
     def age(
-        self, end: datetime, arrival: FootageArrival | None, *, believe: bool = False
+        self, end: datetime, arrival: FootageArrival | None, *, trust_wall_clock: bool = False
     ) -> timedelta:
-        """Say how old a recording is at most that ended at `end` of the wall clock of then.
+        """Return the greatest possible age of a recording that ended at wall time `end`.
 
-        With `believe`, the wall clock is taken to be right. What was recorded in this boot is not
-        older than by the clock that cannot be set, all the same.
+        With `trust_wall_clock` the present wall clock is taken to be right. A recording of this
+        boot is measured by the boot clock in any case, which nobody can set.
         """
         reading = self.reading
         if arrival is not None and arrival.boot_id and arrival.boot_id == reading.boot_id:
             return timedelta(seconds=reading.boottime - arrival.monotonic_end)
-        now = reading.wall if believe else self.now
+        now = reading.wall if trust_wall_clock else self.now
         for boot in self.boots:
             if arrival is not None and boot.boot_id == arrival.boot_id:
                 end = from_unix_micros(int((boot.began + arrival.monotonic_end) * 1e6))

@@ -167,11 +167,11 @@ class Planner:
         segments: Iterable[Segment],
         pinned: Container[str],
         busy: Container[str],
-        young: Container[str] = (),
+        too_young: Container[str] = (),
     ) -> None:
         """Decide about the next segments; names in `pinned` and `busy` stay.
 
-        `young` are those that are not as old as their dates and the clock say.
+        `too_young` are those that are not as old as their dates and the clock say.
         """
         for segment in segments:
             cutoff = self._cutoff
@@ -181,7 +181,7 @@ class Planner:
             if segment.state is SegmentState.MISSING:
                 continue
             if cutoff is None or segment.end < cutoff:
-                self._decide(segment, _reason(segment, pinned, busy, young))
+                self._decide(segment, _reason(segment, pinned, busy, too_young))
 
     def _decide(self, segment: Segment, reason: KeptReason | None) -> None:
         name, size = segment.filename, segment.size_bytes
@@ -211,7 +211,7 @@ class Planner:
 
 
 def _reason(
-    segment: Segment, pinned: Container[str], busy: Container[str], young: Container[str]
+    segment: Segment, pinned: Container[str], busy: Container[str], too_young: Container[str]
 ) -> KeptReason | None:
     if segment.filename in busy or segment.state is SegmentState.OPEN:
         return KeptReason.BUSY
@@ -219,7 +219,7 @@ def _reason(
         return KeptReason.INTERRUPTED
     if segment.filename in pinned:
         return KeptReason.PINNED
-    return KeptReason.CLOCK if segment.filename in young else None
+    return KeptReason.CLOCK if segment.filename in too_young else None
 
 
 def mistakes_of(policy: RetentionPolicy) -> list[tuple[str, str]]:

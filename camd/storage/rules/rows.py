@@ -201,7 +201,7 @@ class SessionStart:
     monotonic: float
 
 
-def beginning_of(row: DatabaseRow) -> SessionStart:
+def session_start_of(row: DatabaseRow) -> SessionStart:
     """Read when a session began from its row of `sessions`."""
     return SessionStart(from_unix_micros(row["start_us"]), row["boot_id"], row["monotonic_start"])
 

@@ -111,14 +111,14 @@ class FileContents:
     damaged_at: int | None = None  # where the first fragment lies that is not as it was written
 
 
-def judge_file(seen: FileContents, known: Segment | None, twin: str | None = None) -> list[Finding]:
+def check_file(seen: FileContents, known: Segment | None, twin: str | None = None) -> list[Finding]:
     """Compare a file with what the index knows of it.
 
     `twin` is the name of another file of the index with the same segment, "-" before it when
     that file is gone.
     """
 
-    def complain(fault: FindingKind, text: str, advice: str) -> list[Finding]:
+    def found_one(fault: FindingKind, text: str, advice: str) -> list[Finding]:
         return [Finding(seen.filename, fault, text, advice)]
 
     if known is not None and known.state is SegmentState.MISSING and not known.frames:
@@ -127,32 +127,32 @@ def judge_file(seen: FileContents, known: Segment | None, twin: str | None = Non
         case FileShape.BUSY:
             return []
         case FileShape.UNREADABLE if known is None and not may_be_footage(seen.filename):
-            return complain(FindingKind.FOREIGN, "is no recording of camd's", "It is left alone.")
+            return found_one(FindingKind.FOREIGN, "is no recording of camd's", "It is left alone.")
         case FileShape.GONE:
-            return complain(FindingKind.REMOVED, *_removed(known)) if known else []
+            return found_one(FindingKind.REMOVED, *_removed(known)) if known else []
         case FileShape.UNREADABLE:
-            return complain(
+            return found_one(
                 FindingKind.UNREADABLE,
                 f"cannot be read: {seen.broken}",
                 "Check its permissions, and the disk (dmesg, smartctl).",
             )
         case FileShape.FOREIGN if known is None:
-            return complain(FindingKind.FOREIGN, "is no recording of camd's", "It is left alone.")
+            return found_one(FindingKind.FOREIGN, "is no recording of camd's", "It is left alone.")
         case FileShape.EMPTY if known is None:
-            return complain(
+            return found_one(
                 FindingKind.EMPTY,
                 "holds no footage",
                 "Nothing can be saved; it may be removed by hand.",
             )
         case FileShape.FOREIGN | FileShape.EMPTY:
             what = "is empty" if seen.size_bytes == 0 else "is no recording any more"
-            return complain(FindingKind.DAMAGED, f"{what}, and the index knows one", RESTORE)
+            return found_one(FindingKind.DAMAGED, f"{what}, and the index knows one", RESTORE)
     if seen.broken:
-        return complain(FindingKind.DAMAGED, seen.broken, RESTORE)
-    found = complain(FindingKind.UNDECODABLE, seen.undecodable, TRY) if seen.undecodable else []
+        return found_one(FindingKind.DAMAGED, seen.broken, RESTORE)
+    found = found_one(FindingKind.UNDECODABLE, seen.undecodable, TRY) if seen.undecodable else []
     if known is None:
-        return [*complain(*_stranger(seen, twin)), *found]
-    return [*_judge_state(seen, known), *_judge_content(seen, known), *found]
+        return [*found_one(*_unknown_file(seen, twin)), *found]
+    return [*_check_state(seen, known), *_check_content(seen, known), *found]
 
 
 def _removed(known: Segment) -> tuple[str, str]:
@@ -163,7 +163,7 @@ def _removed(known: Segment) -> tuple[str, str]:
     )
 
 
-def _stranger(seen: FileContents, twin: str | None) -> tuple[FindingKind, str, str]:
+def _unknown_file(seen: FileContents, twin: str | None) -> tuple[FindingKind, str, str]:
     """Say what a whole recording is that the index does not know by this name."""
     if twin is not None and twin.startswith("-"):
         text = f"is {twin[1:]}, renamed"
@@ -185,7 +185,7 @@ def _stranger(seen: FileContents, twin: str | None) -> tuple[FindingKind, str, s
     return FindingKind.UNKNOWN, "is not in the index", RECOVER
 
 
-def _judge_state(seen: FileContents, known: Segment) -> Iterator[Finding]:
+def _check_state(seen: FileContents, known: Segment) -> Iterator[Finding]:
     """Compare what the index says of a file's life with the file."""
     if seen.shape is FileShape.INTERRUPTED:
         if known.state is SegmentState.SEALED:
@@ -203,7 +203,7 @@ def _judge_state(seen: FileContents, known: Segment) -> Iterator[Finding]:
         yield Finding(seen.filename, FindingKind.STATE, text, RECOVER)
 
 
-def _judge_content(seen: FileContents, known: Segment) -> Iterator[Finding]:
+def _check_content(seen: FileContents, known: Segment) -> Iterator[Finding]:
     """Compare what is in a file with what was in it when it was sealed."""
     if known.state is not SegmentState.SEALED or seen.shape is FileShape.INTERRUPTED:
         return
@@ -211,7 +211,7 @@ def _judge_content(seen: FileContents, known: Segment) -> Iterator[Finding]:
         text = f"has {seen.size_bytes} bytes, and had {known.size_bytes}"
         yield Finding(seen.filename, FindingKind.SIZE, text, RESTORE)
     if seen.identity is not None:
-        yield from _judge_story(seen, seen.identity, known)
+        yield from _check_metadata(seen, seen.identity, known)
     if known.sha256 is None:
         text, advice = "has no hash yet", "The service computes it, or `camd recover`."
         yield Finding(seen.filename, FindingKind.UNHASHED, text, advice)
@@ -226,12 +226,16 @@ def _judge_content(seen: FileContents, known: Segment) -> Iterator[Finding]:
     )
 
 
-def _judge_story(seen: FileContents, story: SegmentMetadata, known: Segment) -> Iterator[Finding]:
+def _check_metadata(
+    seen: FileContents, metadata: SegmentMetadata, known: Segment
+) -> Iterator[Finding]:
     """Compare an MP4's own story and sample tables with the index."""
-    told = (story.camera_id, story.session_id, story.number, story.start_micros)
+    told = (metadata.camera_id, metadata.session_id, metadata.number, metadata.start_micros)
     expected = (known.camera_id, known.session_id, known.number, to_unix_micros(known.start))
     if told != expected:
-        text = f"tells of {story.camera_id}, session {story.session_id}, file {story.number}"
+        text = (
+            f"tells of {metadata.camera_id}, session {metadata.session_id}, file {metadata.number}"
+        )
         text = f"{text}; the index knows another recording by this name"
         yield Finding(seen.filename, FindingKind.IDENTITY, text, REINDEX)
         return

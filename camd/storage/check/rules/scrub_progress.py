@@ -23,7 +23,7 @@ class ScrubPosition:
 
 
 @attrs.frozen
-class ScrubRound:
+class ScrubRun:
     """One walk past all recordings, from the oldest to the newest."""
 
     began: datetime
@@ -34,11 +34,11 @@ class ScrubRound:
     problem_count: int = 0
     problems: tuple[Finding, ...] = ()  # the first MOST_PROBLEMS
 
-    def passed(self, segment: Segment) -> ScrubRound:
+    def passed(self, segment: Segment) -> ScrubRun:
         """Go past a file that is not to be checked."""
         return attrs.evolve(self, at=ScrubPosition(segment.start, segment.filename))
 
-    def checked(self, segment: Segment, read_bytes: int, found: list[Finding]) -> ScrubRound:
+    def checked(self, segment: Segment, read_bytes: int, found: list[Finding]) -> ScrubRun:
         """Go past a file that was checked."""
         return attrs.evolve(
             self.passed(segment),
@@ -53,12 +53,12 @@ class ScrubRound:
 class ScrubProgress:
     """The round that is under way, and the last one that came to its end."""
 
-    current: ScrubRound | None = None
-    last: ScrubRound | None = None
+    current: ScrubRun | None = None
+    last: ScrubRun | None = None
 
     def begun(self, moment: datetime) -> ScrubProgress:
         """Go on with a round that was interrupted, or begin one."""
-        return self if self.current else attrs.evolve(self, current=ScrubRound(moment))
+        return self if self.current else attrs.evolve(self, current=ScrubRun(moment))
 
     def over(self, moment: datetime) -> ScrubProgress:
         """End the round that is under way."""

@@ -40,7 +40,7 @@ class IndexedSession:
     frames_written: int
 
 
-def judge_session(
+def check_session(
     account: IndexedSession, removed: Mapping[int, int] = NONE_REMOVED
 ) -> list[Finding]:
     """Look for time that no file and no ledger entry covers, and for sums that do not add up.
@@ -51,7 +51,7 @@ def judge_session(
     session = account.session
     found = list[Finding]()
 
-    def complain(fault: FindingKind, text: str, advice: str = REPORT) -> None:
+    def found_one(fault: FindingKind, text: str, advice: str = REPORT) -> None:
         found.append(Finding(f"session {session.session_id}", fault, text, advice))
 
     over = session.state is SessionState.ENDED
@@ -60,15 +60,17 @@ def judge_session(
     steps = [gap.stepped for gap in session.gaps if gap.cause is Cause.CLOCK_STEP]
     for before, after in pairwise(files):
         if before.number == after.number:
-            complain(FindingKind.OVERLAP, f"{before.filename} and {after.filename} have one number")
+            found_one(
+                FindingKind.OVERLAP, f"{before.filename} and {after.filename} have one number"
+            )
             continue
         if any(number in removed for number in range(before.number + 1, after.number)):
             continue
-        for fault, text in _judge_seam(before, after, session.gaps, steps):
-            complain(fault, text)
+        for fault, text in _check_seam(before, after, session.gaps, steps):
+            found_one(fault, text)
     for gap in session.gaps:
         if not _consistent(gap):
-            complain(
+            found_one(
                 FindingKind.SUMS, f"the entry from {_moment(gap.start)} contradicts itself", REINDEX
             )
     if over:
@@ -78,7 +80,7 @@ def judge_session(
         lost = sum(gap.frames for gap in session.gaps if gap.exact)
         noted = f"{account.frames_captured} frames were captured, {account.frames_written} written"
         if (account.frames_captured, account.frames_written) != (written + lost, written):
-            complain(FindingKind.SUMS, f"{noted}; files hold {written}, the ledger {lost}")
+            found_one(FindingKind.SUMS, f"{noted}; files hold {written}, the ledger {lost}")
     return found
 
 
@@ -91,7 +93,7 @@ def _consistent(gap: Gap) -> bool:
     return seconds >= 0 and gap.frames >= 0 and fits
 
 
-def _judge_seam(
+def _check_seam(
     before: Segment, after: Segment, gaps: Sequence[Gap], steps: list[timedelta]
 ) -> list[tuple[FindingKind, str]]:
     """Judge what lies between two files; `steps` of the clock that explain it are taken out.
@@ -160,41 +162,41 @@ def _moment(moment: datetime) -> str:
 # --- index and journal --------------------------------------------------------------------
 
 
-def judge_index(problem: str, journal: JournalFacts, known: int) -> list[Finding]:
+def check_index(problem: str, journal: JournalFacts, known: int) -> list[Finding]:
     """Say whether the index can be read, and the journal that it would be rebuilt from.
 
     `known` is how many files or sessions there are to know of.
     """
     found = list[Finding]()
 
-    def complain(fault: FindingKind, text: str, advice: str) -> None:
+    def found_one(fault: FindingKind, text: str, advice: str) -> None:
         found.append(
             Finding(fault.value if fault is FindingKind.INDEX else "journal", fault, text, advice)
         )
 
     if problem and known:
-        complain(FindingKind.INDEX, problem, RECOVER if problem == "is not there" else REINDEX)
+        found_one(FindingKind.INDEX, problem, RECOVER if problem == "is not there" else REINDEX)
     lost = "What it said of sessions and their ledger is lost with it if the index is, too."
     if known and not journal.files:
-        complain(FindingKind.JOURNAL, "is not there", f"Put it back from a copy. {lost}")
+        found_one(FindingKind.JOURNAL, "is not there", f"Put it back from a copy. {lost}")
     else:
         for name in journal.missing:
-            complain(FindingKind.JOURNAL, f"lacks {name}", f"Put it back from a copy. {lost}")
+            found_one(FindingKind.JOURNAL, f"lacks {name}", f"Put it back from a copy. {lost}")
     for name, why in journal.unreadable:
-        complain(
+        found_one(
             FindingKind.JOURNAL, f"{name} cannot be read: {why}", "Check permissions and the disk."
         )
     if journal.short:
-        complain(FindingKind.JOURNAL, "is shorter than it was", f"Put it back from a copy. {lost}")
+        found_one(FindingKind.JOURNAL, "is shorter than it was", f"Put it back from a copy. {lost}")
     if journal.damage.damaged:
         text = f"has {journal.damage.damaged} damaged lines"
-        complain(FindingKind.JOURNAL, text, f"Check the disk. {lost}")
+        found_one(FindingKind.JOURNAL, text, f"Check the disk. {lost}")
     if journal.damage.torn:
         text = f"has {journal.damage.torn} lines that a crash cut short"
-        complain(FindingKind.TORN, text, "Nothing was promised of them; nothing is to do.")
+        found_one(FindingKind.TORN, text, "Nothing was promised of them; nothing is to do.")
     if journal.damage.unknown:
         text = f"has {journal.damage.unknown} lines of another version of camd"
-        complain(FindingKind.TORN, text, "They are kept, and read by that version.")
+        found_one(FindingKind.TORN, text, "They are kept, and read by that version.")
     return found
 
 
