@@ -43,6 +43,8 @@ from camd.model import (
     StorageStatus,
     StoredFile,
 )
+from camd.mp4.boxes import MediaError
+from camd.mp4.inspect import HEAD_SIZE, read_segment_head
 from camd.runtime.broadcast import Fanout, Published
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.index.recording_index import RecordingIndex
@@ -55,7 +57,6 @@ from camd.storage.index.worker import (
 from camd.storage.recovery.file_recovery import parts_in
 from camd.storage.recovery.reconcile import BackgroundReconcile, FileOutcome, RecoveryReport
 from camd.storage.removal import Pin, Pins, Removal, Remover
-from camd.storage.retention.trusted_clock import arrival_of
 from camd.storage.rules.clock_trust import FootageArrival
 from camd.storage.rules.journal_records import GapNoted, SegmentNoted, SegmentRemoved, SessionNoted
 from camd.storage.rules.levels import Thresholds
@@ -417,6 +418,21 @@ def _noted(session: Session) -> SessionNoted:
 def _facts(path: Path) -> tuple[int, datetime]:
     facts = path.stat()
     return facts.st_size, datetime.fromtimestamp(facts.st_mtime, UTC)
+
+
+def arrival_of(disk: Disk, folder: Path, segment: Segment) -> FootageArrival | None:
+    """Read when a recording arrived out of its head; None when it does not tell. Blocks."""
+    try:
+        file = disk.open(folder / segment.filename)
+    except OSError:
+        return None
+    try:
+        _, metadata = read_segment_head(file.read(0, HEAD_SIZE))
+    except (OSError, MediaError):
+        return None
+    finally:
+        file.close()
+    return FootageArrival(metadata.boot_id, metadata.monotonic_start + segment.duration_seconds)
 
 
 @asynccontextmanager

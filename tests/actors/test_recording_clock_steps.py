@@ -26,8 +26,9 @@ from trio.testing import MockClock
 from camd.api.result_fields import SessionTimes
 from camd.config.schema import RecordingConfig
 from camd.model import CameraChanged, Cause, Gap, RecordingRequest, Session, SessionState
-from camd.storage.check.rules.session_accounts import IndexedSession, check_session
+from camd.storage.check.rules.sessions import check_session
 from camd.storage.rules.clock_trust import FootageArrival
+from camd.storage.rules.rows import IndexedSession
 
 STEPS = [
     timedelta(days=365),

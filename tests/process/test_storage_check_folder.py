@@ -16,9 +16,10 @@ from support.shelf import MATROSKA, Shelf, damage, gap, session
 
 from camd.model import Segment, SegmentState
 from camd.storage.check.folder import CheckProgress, CheckResult, FolderCheck
-from camd.storage.check.recording_file import ReadOnlyDisk, inspect_recording
+from camd.storage.check.recording_file import inspect_recording
 from camd.storage.check.rules.findings import FileShape, Finding, FindingKind
 from camd.storage.index.snapshot import IndexSnapshot
+from camd.storage.read_only_disk import ReadOnlyDisk
 from camd.storage.rules.journal_records import SegmentRemoved
 
 

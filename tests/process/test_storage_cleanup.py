@@ -34,13 +34,8 @@ from camd.storage.disk import PosixDisk
 from camd.storage.removal import Pin
 from camd.storage.retention import cleanup, trusted_clock
 from camd.storage.retention.cleanup import Retention, open_retention
-from camd.storage.retention.cleanup_log import (
-    POLICY_FILE,
-    RECEIPTS,
-    append_receipt,
-    load_policy,
-    save_policy,
-)
+from camd.storage.retention.cleanup_log import RECEIPTS, append_receipt
+from camd.storage.retention.policy_file import POLICY_FILE, load_policy, save_policy
 from camd.storage.rules.retention_plan import KeptReason, PolicyType, RetentionPolicy
 from camd.storage.segment_file import SegmentFile
 from camd.storage.storage import Storage, open_storage

@@ -14,10 +14,8 @@ from support.shelf import gap, session
 from camd.clock import from_unix_micros
 from camd.model import Cause, Gap, SegmentState, SessionState, clock_was_set
 from camd.storage.check.rules.findings import FileContents, FileShape, FindingKind, check_file
-from camd.storage.check.rules.session_accounts import (
+from camd.storage.check.rules.sessions import (
     SEAM,
-    IndexedSession,
-    JournalFacts,
     check_index,
     check_session,
     uncovered,
@@ -25,6 +23,7 @@ from camd.storage.check.rules.session_accounts import (
 from camd.storage.rules.journal_records import (
     GapNoted,
     JournalDamage,
+    JournalFacts,
     SegmentNoted,
     SegmentRemoved,
     SessionNoted,
@@ -32,6 +31,7 @@ from camd.storage.rules.journal_records import (
     decode,
     encode,
 )
+from camd.storage.rules.rows import IndexedSession
 
 SEALED = FileContents(
     *("a.mp4", FileShape.SEALED, 1000),

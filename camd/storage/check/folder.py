@@ -13,7 +13,7 @@ from pathlib import Path
 import attrs
 
 from camd.model import Segment, SessionId
-from camd.storage.check.recording_file import ReadOnlyDisk, inspect_recording
+from camd.storage.check.recording_file import inspect_recording
 from camd.storage.check.rules.findings import (
     FileContents,
     FileShape,
@@ -21,12 +21,13 @@ from camd.storage.check.rules.findings import (
     FindingKind,
     check_file,
 )
-from camd.storage.check.rules.session_accounts import (
+from camd.storage.check.rules.sessions import (
     check_index,
     check_session,
     unaccounted_session,
 )
 from camd.storage.index.snapshot import IndexSnapshot
+from camd.storage.read_only_disk import ReadOnlyDisk
 from camd.storage.recovery.file_recovery import held, parts_in
 from camd.storage.rules.naming import is_plain, may_be_footage
 

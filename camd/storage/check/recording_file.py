@@ -6,24 +6,17 @@ All of it blocks on the disk, and ends early only when the disk's `told` raises.
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
-import os
-import stat
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
 
 import attrs
 
-from camd.clock import monotonic
 from camd.mp4.boxes import MediaError, children
 from camd.mp4.inspect import HEAD_SIZE, check_samples, sealed_moov_offset, summarise, undecodable
 from camd.mp4.recover import InterruptedSegment, read_interrupted
 from camd.mp4.segment import HASHED_FROM
 from camd.storage.check.rules.findings import FileContents, FileShape
-from camd.storage.disk import Disk, DiskFile, PosixDisk, PosixFile
+from camd.storage.disk import Disk, DiskFile
 from camd.storage.recovery.file_recovery import MOOV_LIMIT
 from camd.storage.rules.naming import is_recording
 
@@ -157,80 +150,3 @@ def _hashed(file: DiskFile) -> str:
         digest.update(piece)
         at += len(piece)
     return digest.hexdigest()
-
-
-# --- A disk that only reads: slowly when told to, never what is locked, and past the page cache.
-
-OnRead = Callable[[int, float], None]  # bytes that were read, seconds that it took
-
-
-def _nothing(size_bytes: int, seconds: float) -> None:
-    """Tell nobody."""
-
-
-@attrs.define(eq=False)
-class ReadOnlyFile(PosixFile):
-    """A file that is open for reading; `told` hears of every read, and may raise to end it."""
-
-    told: OnRead = _nothing
-
-    def read(self, offset: int, size: int) -> bytes:
-        """pread(2), repeated until it is enough."""
-        began = monotonic()
-        data = super().read(offset, size)
-        self.told(len(data), monotonic() - began)
-        return data
-
-    def close(self) -> None:
-        """close(2); what was read once need not stay in memory."""
-        _forget(self._fd)
-        super().close()
-
-
-@attrs.define(eq=False)
-class ReadOnlyDisk(PosixDisk):
-    """What a check needs of a file system: it cannot change anything."""
-
-    told: OnRead = _nothing
-    heed_locks: bool = True
-
-    def open(self, path: Path) -> ReadOnlyFile:
-        """open(2) for reading; never follows a link, nor waits for a pipe's other end.
-
-        What the kernel has of it in memory is dropped, so that the disk itself is asked. Raises
-        BlockingIOError while its creator has it open, OSError for what is no ordinary file.
-        """
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise OSError(errno.EINVAL, "Not an ordinary file", str(path))
-            if self.heed_locks:
-                _share(fd)
-        except BaseException:
-            os.close(fd)
-            raise
-        _forget(fd)
-        return ReadOnlyFile(fd, self.told)
-
-    def create(self, path: Path) -> NoReturn:
-        """Refuse."""
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
-
-    def unlink(self, path: Path) -> None:
-        """Refuse."""
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
-
-
-def _share(fd: int) -> None:
-    """Take a shared lock, where the file system has any. Raises BlockingIOError."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:
-        pass
-
-
-def _forget(fd: int) -> None:
-    with suppress(OSError):
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)

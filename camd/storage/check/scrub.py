@@ -24,7 +24,7 @@ from camd.model import DamageFound, Event, Segment, SegmentState, StorageStatus
 from camd.runtime.broadcast import Fanout, Published
 from camd.runtime.priority import idle_io
 from camd.runtime.state_file import StateFile, from_json
-from camd.storage.check.recording_file import ReadOnlyDisk, inspect_recording
+from camd.storage.check.recording_file import inspect_recording
 from camd.storage.check.rules.findings import FileContents, FileShape, Finding, check_file
 from camd.storage.check.rules.scrub_progress import (
     ScrubPace,
@@ -33,6 +33,7 @@ from camd.storage.check.rules.scrub_progress import (
     ScrubRun,
 )
 from camd.storage.index.recording_index import RecordingIndex
+from camd.storage.read_only_disk import ReadOnlyDisk
 from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.scrub")

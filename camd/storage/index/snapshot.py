@@ -16,21 +16,28 @@ from urllib.parse import quote
 import attrs
 
 from camd.model import SessionId
-from camd.storage.check.recording_file import ReadOnlyDisk
-from camd.storage.check.rules.session_accounts import IndexedSession, JournalFacts
 from camd.storage.disk import Disk
 from camd.storage.index.catalog import Catalog
 from camd.storage.index.journal import Journal, JournalPosition
 from camd.storage.index.recording_index import FOLDER, INDEX
+from camd.storage.read_only_disk import ReadOnlyDisk
 from camd.storage.rules.journal_records import (
     JournalDamage,
+    JournalFacts,
     Record,
     Removals,
     Removed,
     count_damage,
     decode,
 )
-from camd.storage.rules.rows import SCHEMA, SCHEMA_VERSION, gap_of, segment_of, session_of
+from camd.storage.rules.rows import (
+    SCHEMA,
+    SCHEMA_VERSION,
+    IndexedSession,
+    gap_of,
+    segment_of,
+    session_of,
+)
 
 _ROW_ERRORS = (sqlite3.Error, ValueError, TypeError, OverflowError)  # what rows of garbage raise
 

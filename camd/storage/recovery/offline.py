@@ -11,10 +11,10 @@ from pathlib import Path
 import attrs
 
 from camd.clock import now
-from camd.storage.check.recording_file import ReadOnlyDisk
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.index.recording_index import RecordingIndex
 from camd.storage.index.snapshot import IndexSnapshot
+from camd.storage.read_only_disk import ReadOnlyDisk
 from camd.storage.recovery.file_recovery import hash_file, parts_in
 from camd.storage.recovery.reconcile import (
     FileOutcome,

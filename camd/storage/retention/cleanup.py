@@ -20,8 +20,9 @@ from camd.runtime.broadcast import Fanout
 from camd.storage.index.recording_index import RecordingIndex
 from camd.storage.recovery.reconcile import in_batches
 from camd.storage.removal import Removal
-from camd.storage.retention.cleanup_log import append_receipt, load_policy, save_policy
-from camd.storage.retention.trusted_clock import TrustedClock, arrival_of
+from camd.storage.retention.cleanup_log import append_receipt
+from camd.storage.retention.policy_file import load_policy, save_policy
+from camd.storage.retention.trusted_clock import TrustedClock
 from camd.storage.rules.clock_trust import ClockTrust, FootageArrival
 from camd.storage.rules.retention_plan import (
     MOST_LISTED,
@@ -31,7 +32,7 @@ from camd.storage.rules.retention_plan import (
     outcome,
 )
 from camd.storage.rules.rows import SessionStart
-from camd.storage.storage import Storage
+from camd.storage.storage import Storage, arrival_of
 
 log = structlog.get_logger("camd.retention")
 

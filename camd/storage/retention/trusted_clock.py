@@ -9,15 +9,10 @@ import attrs
 import structlog
 
 from camd.clock import boot_id, boottime, now, synchronised
-from camd.model import Segment
-from camd.mp4.boxes import MediaError
-from camd.mp4.inspect import HEAD_SIZE, read_segment_head
 from camd.runtime.state_file import StateFile, from_json
-from camd.storage.disk import Disk
 from camd.storage.rules.clock_trust import (
     ClockReading,
     ClockTrust,
-    FootageArrival,
 )
 
 log = structlog.get_logger("camd.retention")
@@ -75,18 +70,3 @@ class TrustedClock:
 def read_clocks() -> ClockReading:
     """Read all clocks."""
     return ClockReading(now(), boottime(), boot_id(), synchronised())
-
-
-def arrival_of(disk: Disk, folder: Path, segment: Segment) -> FootageArrival | None:
-    """Read when a recording arrived out of its head; None when it does not tell. Blocks."""
-    try:
-        file = disk.open(folder / segment.filename)
-    except OSError:
-        return None
-    try:
-        _, metadata = read_segment_head(file.read(0, HEAD_SIZE))
-    except (OSError, MediaError):
-        return None
-    finally:
-        file.close()
-    return FootageArrival(metadata.boot_id, metadata.monotonic_start + segment.duration_seconds)

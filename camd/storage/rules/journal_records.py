@@ -109,6 +109,17 @@ class JournalDamage:
 NO_DAMAGE = JournalDamage()
 
 
+@attrs.frozen
+class JournalFacts:
+    """What the journal looks like; `missing` and `unreadable` name its files."""
+
+    files: int = 0
+    missing: tuple[str, ...] = ()
+    unreadable: tuple[tuple[str, str], ...] = ()  # and why
+    short: bool = False  # the index has read further than it goes
+    damage: JournalDamage = NO_DAMAGE
+
+
 def count_damage(data: bytes) -> JournalDamage:
     """Count the lines that `decode` passes over.
 

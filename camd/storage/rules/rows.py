@@ -85,6 +85,15 @@ class OrderedByTime(Protocol):
         """What it is called."""
 
 
+@attrs.frozen
+class IndexedSession:
+    """A session as the index has it, and the sums that were noted when it ended."""
+
+    session: Session
+    frames_captured: int
+    frames_written: int
+
+
 def segment_row(s: Segment) -> Values:
     """Lay a segment out as a row of `segments`."""
     start, end = to_unix_micros(s.start), to_unix_micros(s.end)

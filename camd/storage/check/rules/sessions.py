@@ -7,37 +7,16 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from types import MappingProxyType
 
-import attrs
-
-from camd.model import Cause, Gap, Segment, SegmentState, Session, SessionState
+from camd.model import Cause, Gap, Segment, SegmentState, SessionState
 from camd.storage.check.rules.findings import RECOVER, REINDEX, REPORT, Finding, FindingKind
-from camd.storage.rules.journal_records import NO_DAMAGE, JournalDamage
+from camd.storage.rules.journal_records import JournalFacts
+from camd.storage.rules.rows import IndexedSession
 
 SEAM = timedelta(milliseconds=500)  # less than this between two files is no hole: clocks drift
 _SAME_SECONDS = 0.001
 NONE_REMOVED: Mapping[int, int] = MappingProxyType({})
 _MOST_STEPS = 20  # of the clock between two files that are tried together
 _OPEN = (SegmentState.OPEN, SegmentState.INTERRUPTED)
-
-
-@attrs.frozen
-class JournalFacts:
-    """What the journal looks like; `missing` and `unreadable` name its files."""
-
-    files: int = 0
-    missing: tuple[str, ...] = ()
-    unreadable: tuple[tuple[str, str], ...] = ()  # and why
-    short: bool = False  # the index has read further than it goes
-    damage: JournalDamage = NO_DAMAGE
-
-
-@attrs.frozen
-class IndexedSession:
-    """A session as the index has it, and the sums that were noted when it ended."""
-
-    session: Session
-    frames_captured: int
-    frames_written: int
 
 
 def check_session(
