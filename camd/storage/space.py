@@ -1,8 +1,7 @@
-"""The storage guard: watches one volume, says its level, and promises room to sessions.
+"""The level of one volume, and the space reserved for recording sessions.
 
-Sampling is one look in a thread (`probe`). A look that hangs shows as a level and delays nobody,
-and so does an operation that hangs while looking works: the rest of the program reads the last
-published status.
+A volume is sampled by a probe in a thread. A probe that hangs shows as a level and delays nobody,
+and so does a disk call that hangs while the probe works: everybody else reads the published status.
 """
 
 from __future__ import annotations
@@ -43,36 +42,36 @@ log = structlog.get_logger("camd.storage")
 SAMPLE_SECONDS = 1.0  # while anything records
 IDLE_SAMPLE_SECONDS = 5.0
 PROBE_TIMEOUT_SECONDS = 3.0
-HUNG_SECONDS = 10.0  # a call to the disk that takes so long
-TRIAL_SECONDS = 3.0  # between trial writes to a volume that fails
+HUNG_SECONDS = 10.0  # a disk call that takes longer counts as hung
+TRIAL_SECONDS = 3.0  # between trial writes to a failing volume
 RATE_WINDOW_SECONDS = 10.0
 
 
 @attrs.define(eq=False)
 class SpaceMonitor:
-    """The level of the recordings volume, and who was promised how much of it."""
+    """Samples the recordings volume, derives its level, and keeps the reservations."""
 
     folder: Path
     _disk: Disk
     _thresholds: Thresholds
     _events: Fanout[Event]
-    prepare: Callable[[], None] = lambda: None  # runs in the probe's thread, folder usable
-    identify: Callable[[], VolumeFault | None] = lambda: None  # the same, before all else
+    prepare: Callable[[], None] = lambda: None  # in the probe's thread, when writing works
+    identify: Callable[[], VolumeFault | None] = lambda: None  # in the same thread, first
     timer: IoTimer = attrs.field(factory=IoTimer, init=False)
     _reservations: dict[SessionId, float] = attrs.field(factory=dict, init=False)
     _usage: Usage = attrs.field(default=Usage(0, 0), init=False)
     _level: StorageLevel = attrs.field(default=StorageLevel.OK, init=False)
     _fault: VolumeFault | None = attrs.field(default=None, init=False)
-    _failure: OSError | None = attrs.field(default=None, init=False)  # of a write, not yet over
+    _failure: OSError | None = attrs.field(
+        default=None, init=False
+    )  # of a write; a trial clears it
     _trial_at: float = attrs.field(default=0.0, init=False)
     _probe_hung: bool = attrs.field(default=False, init=False)  # a probe does not return
     _slow: bool = attrs.field(default=False, init=False)
     _logged_error: str = attrs.field(default="", init=False)
     _rate: float = attrs.field(default=0.0, init=False)
     _rate_at: float = attrs.field(factory=monotonic, init=False)
-    _next_sample: trio.Event = attrs.field(
-        factory=trio.Event, init=False
-    )  # the next sample is there
+    _sampled: trio.Event = attrs.field(factory=trio.Event, init=False)  # by the next sample
     _sample_soon: trio.Event = attrs.field(factory=trio.Event, init=False)
     stored_bytes: int = attrs.field(default=0, init=False)
     notes_waiting: int = attrs.field(default=0, init=False)
@@ -84,16 +83,16 @@ class SpaceMonitor:
 
     @property
     def status(self) -> StorageStatus:
-        """The latest word, with promises and rate as of now; never waits."""
+        """The present status, with reservations and write rate as of now; never waits."""
         return self._status()
 
     # --- admission ---
 
     async def admit(self, session: SessionId, need: SpaceNeed) -> Admission:
-        """Promise room for a recording, judged on a fresh sample.
+        """Reserve space for a recording, decided on a fresh sample.
 
-        Waits for at most twice the probe's patience. Raises Refusal −1010, −1008, or why the
-        volume cannot be used; then nothing was promised.
+        Waits for at most twice the probe's timeout. Raises Refusal −1010, −1008, or why the volume
+        cannot be used; nothing is reserved then.
         """
         await self.refresh()
         admission = admit(self._status(), need)
@@ -101,15 +100,15 @@ class SpaceMonitor:
         return admission
 
     def reserve(self, session: SessionId, size_bytes: float) -> None:
-        """Promise so much room to a session that runs already, instead of what is left."""
+        """Set the reservation of a running session."""
         self._reservations[session] = size_bytes
 
     def release(self, session: SessionId) -> None:
-        """Take a session's promise back."""
+        """Drop a session's reservation."""
         self._reservations.pop(session, None)
 
     def wrote(self, session: SessionId, size_bytes: int) -> None:
-        """Count bytes that a session wrote: they come off its promise and feed the rate."""
+        """Count bytes that a session wrote: they reduce its reservation and feed the write rate."""
         self.stored_bytes += size_bytes
         if session in self._reservations:
             self._reservations[session] = max(0.0, self._reservations[session] - size_bytes)
@@ -122,15 +121,15 @@ class SpaceMonitor:
         self._rate_at = now
 
     def reconfigure(self, thresholds: Thresholds) -> None:
-        """Judge by other thresholds from now on; a volume that cannot be used stays so."""
+        """Use other thresholds from now on."""
         self._thresholds = thresholds
         self._assess()
 
-    # --- what others meet ---
+    # --- disk calls of others ---
 
     @contextmanager
     def operation(self) -> Iterator[None]:
-        """Time an operation on the disk while the block runs; one that hangs is a level."""
+        """Time a disk operation while the block runs; a hanging one is a level."""
         try:
             with self.timer.operation():
                 yield
@@ -139,7 +138,7 @@ class SpaceMonitor:
                 self._sample_soon.set()
 
     def suspect(self, error: OSError | None = None) -> None:
-        """Sample soon: somebody met an error; one that is the volume's fault is a level."""
+        """Sample soon, after an error; an error that blames the volume is a level at once."""
         if error is not None and blames_volume(error):
             if self._failure is None:
                 log.error("storage_fails", error=str(error))
@@ -150,15 +149,15 @@ class SpaceMonitor:
     # --- sampling ---
 
     async def refresh(self) -> None:
-        """Wait for a sample that begins after this call, or until a probe counts as hung."""
+        """Wait for a sample that begins after this call, or until the probe's timeout."""
         if self._level is StorageLevel.UNRESPONSIVE:
             return
-        wanted = self._next_sample
+        wanted = self._sampled
         self._sample_soon.set()
         await wanted.wait()
 
     async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Sample for ever; from when this has started, `refresh` is answered."""
+        """Sample until cancelled; `refresh` works from when this has started."""
         task_status.started()
         while True:
             self._sample_soon = trio.Event()
@@ -170,10 +169,10 @@ class SpaceMonitor:
                 await self._sample_soon.wait()
 
     async def _sample(self) -> None:
-        sampled, self._next_sample = self._next_sample, trio.Event()
+        sampled, self._sampled = self._sampled, trio.Event()
         failure = self._failure if monotonic() >= self._trial_at else None
         async with self._probe_timeout(sampled):
-            # A probe may be left behind when the daemon stops: nobody waits for what it leaves.
+            # A probe may be abandoned when the daemon stops: nobody needs its result.
             sample = await trio.to_thread.run_sync(
                 self._probe, failure is not None, abandon_on_cancel=True
             )
@@ -192,8 +191,8 @@ class SpaceMonitor:
             self._probe_hung = True
             self._assess()
             sampled.set()
-            self._next_sample.set()  # nobody waits for what may never begin
-            self._next_sample = trio.Event()
+            self._sampled.set()  # the next probe may never begin
+            self._sampled = trio.Event()
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(give_up)
@@ -216,17 +215,17 @@ class SpaceMonitor:
             self.prepare()
             keep_reserve(self.folder, usage, self._disk)
             self._logged_error = ""
-        except OSError as error:  # costs the index or the reserve, no footage
+        except OSError as error:  # affects the index or the reserve, not the footage
             if self._logged_error != str(error):
                 log.warning("storage_not_prepared", error=str(error))
             self._logged_error = str(error)
 
     def _assess(self) -> None:
-        """Judge by all that is known now."""
+        """Derive the level from all that is known now, and publish it."""
         now = monotonic()
         pending = self.timer.stats.pending_seconds(now)
         slow = self.timer.stats.slow(now)
-        if slow is not self._slow:  # once, however many calls are slow
+        if slow is not self._slow:
             self._slow = slow
             say, event = (log.warning, "slow") if slow else (log.info, "slow_no_more")
             say(f"storage_{event}", pending_seconds=round(pending, 3))
@@ -275,7 +274,7 @@ class SpaceMonitor:
         return attrs.evolve(status, seconds_until_blocked=seconds_until_blocked(status))
 
     def _explanation(self) -> VolumeFault:
-        """What is known of the level beyond its name."""
+        """Return the reason for the present level, where more is known than its name."""
         if self._fault is not None and self._fault.level is self._level:
             return self._fault
         if self._failure is not None and self._level is StorageLevel.FAILING:
@@ -284,22 +283,19 @@ class SpaceMonitor:
         return VolumeFault(self._level)
 
     def free_reserve(self) -> None:
-        """Free the reserve for a seal; the next sample with room to spare takes it again.
-
-        Blocks: call it in a thread.
-        """
+        """Free the reserve to make room for sealing; a later sample restores it. Blocks."""
         free_reserve(self.folder)
 
 
-# --- One look at the recordings folder, for the guard's thread: everything here may block.
+# --- One probe of the recordings folder; everything here may block.
 
-_RESERVE_SHARE = 100  # at most one percent of a small volume is set aside
+_RESERVE_SHARE = 100  # at most one percent of a small volume
 _TRIAL = b"camd writes this to find out whether writing works\n"
 
 
 @attrs.frozen
 class VolumeSample:
-    """What a look has found. `works` is the outcome of a trial write, None without one."""
+    """What a probe found. `works`: whether a trial write worked, None without one."""
 
     usage: Usage
     fault: VolumeFault | None = None
@@ -309,9 +305,9 @@ class VolumeSample:
 def sample_volume(
     folder: Path, disk: Disk, identify: Callable[[], VolumeFault | None]
 ) -> VolumeSample:
-    """Say which volume the folder is on, whether it can be written, and how full it is."""
+    """Return which volume the folder is on, whether it can be written, and how full it is."""
     try:
-        # First of all: what is not our volume is not touched.
+        # Identify first: another volume must not be touched.
         if (fault := identify()) is not None:
             return VolumeSample(Usage(0, 0), fault)
         if not stat.S_ISDIR(folder.stat().st_mode):
@@ -329,11 +325,11 @@ def sample_volume(
 
 
 def writing_works(folder: Path, disk: Disk) -> bool:
-    """Write and sync a small file, and remove it. Want of room is no failure here."""
+    """Return whether a small file can be written and synced. A full volume is no failure."""
     path = folder / ".camd" / "trial"
     try:
         path.parent.mkdir(mode=0o750, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):  # of a trial that was cut short
+        with contextlib.suppress(FileNotFoundError):  # left by an interrupted trial
             disk.unlink(path)
         file = disk.create(path)
         try:
@@ -348,15 +344,12 @@ def writing_works(folder: Path, disk: Disk) -> bool:
 
 
 def reserve_of(folder: Path) -> Path:
-    """Name the reserve."""
+    """Return the path of the reserve."""
     return folder / ".camd" / "reserve"
 
 
 def keep_reserve(folder: Path, usage: Usage, disk: Disk) -> None:
-    """Hold some blocks back, so that sealing finds room on a volume that is full.
-
-    Raises OSError; then there is no reserve.
-    """
+    """Allocate a small file, so that sealing finds room on a full volume. Raises OSError."""
     reserve = reserve_of(folder)
     size = min(SEAL_RESERVE_BYTES, usage.total_bytes // _RESERVE_SHARE)
     if (largest := disk.largest_file(folder)) is not None:
@@ -374,6 +367,6 @@ def keep_reserve(folder: Path, usage: Usage, disk: Disk) -> None:
 
 
 def free_reserve(folder: Path) -> None:
-    """Free the reserve."""
+    """Remove the reserve."""
     with contextlib.suppress(OSError):
         reserve_of(folder).unlink()

@@ -117,7 +117,7 @@ class Scrub:
         with self.storage.leased(name):
             seen = await self._read(segment)
         if seen.shape is FileShape.GONE:
-            await self.storage.miss(name)
+            await self.storage.note_missing(name)
             return current.passed(segment)
         known = await self.storage.index_worker.read(lambda index: index.catalog.segment(name))
         if known != segment:  # removed, converted or hashed meanwhile: the next round's affair

@@ -1,7 +1,7 @@
-"""The archive's one thread, as the event loop sees it: asked with patience, never in parallel.
+"""The index's one thread, as the event loop sees it: one call at a time, with a timeout.
 
-An index that turns out to be damaged is put aside and rebuilt, while clients are told to wait.
-What cannot be noted now is noted later, in order.
+A damaged index is set aside and rebuilt; callers wait meanwhile. Records that cannot be written now
+are written later, in order.
 """
 
 from __future__ import annotations
@@ -37,44 +37,43 @@ log = structlog.get_logger("camd.storage")
 T = TypeVar("T")
 
 READ_TIMEOUT_SECONDS = 10.0
-FIRST_RETRY_SECONDS = 1.0  # until what could not be noted is tried again; then twice as long …
-LONGEST_RETRY_SECONDS = 30.0  # … and so on
+FIRST_RETRY_SECONDS = 1.0  # before a failed write is retried; doubled each time …
+LONGEST_RETRY_SECONDS = 30.0  # … up to this
 
 
 @attrs.frozen(eq=False)
 class IndexNote:
-    """Something to be noted: what is done to the archive, and whether the files tell it too."""
+    """A write to the index. `derivable`: the recordings contain the same."""
 
     work: Callable[[RecordingIndex], None]
     derivable: bool = False
 
 
-def _nothing(index: RecordingIndex) -> None:
-    """Ask the archive for nothing: what waits is written on the way."""
+def _read_nothing(index: RecordingIndex) -> None:
+    """Read nothing: waiting notes are written before any read."""
 
 
 @attrs.define(eq=False)
 class IndexWorker:
-    """Keeps the archive of the folder that is there now. The guard is told of every failure.
+    """Owns the index of the folder that is there now, and reports failures to `space`.
 
-    `generation` grows whenever there is another archive, or another index in it: then the folder
-    has to be searched.
+    `generation` grows with every newly opened or rebuilt index: the folder must be searched then.
     """
 
     disk: Disk
     recordings: Path
     space: SpaceMonitor
-    generation: int = attrs.field(default=0, init=False)
     in_use_error: FolderInUseError | None = attrs.field(default=None, init=False)
-    on_settled: Callable[[], None] = lambda: None  # in the archive's thread: everything is noted
+    generation: int = attrs.field(default=0, init=False)
+    on_settled: Callable[[], None] = lambda: None  # in the index's thread: nothing waits
     _notes: NoteBacklog[IndexNote] = attrs.field(init=False)
     _write_error: OSError | sqlite3.Error | None = attrs.field(default=None, init=False)
-    _logged: str = attrs.field(default="", init=False)  # the trouble that the log has
-    _has_waiting: trio.Event = attrs.field(factory=trio.Event, init=False)  # something waits
-    _attempted: trio.Event = attrs.field(factory=trio.Event, init=False)  # a note was tried
-    _lost_before: int = attrs.field(default=0, init=False)  # notes, by archives that are gone
+    _logged: str = attrs.field(default="", init=False)  # the error that was logged last
+    _has_waiting: trio.Event = attrs.field(factory=trio.Event, init=False)  # notes wait
+    _attempted: trio.Event = attrs.field(factory=trio.Event, init=False)  # a call has been made
+    _lost_before: int = attrs.field(default=0, init=False)  # notes of earlier indexes
     _index: RecordingIndex | None = attrs.field(default=None, init=False)
-    _stale: list[RecordingIndex] = attrs.field(factory=list, init=False)  # of folders that are gone
+    _stale: list[RecordingIndex] = attrs.field(factory=list, init=False)  # of lost folders
     _damaged: bool = attrs.field(default=False, init=False)
     _thread: trio.CapacityLimiter = attrs.field(
         factory=partial(trio.CapacityLimiter, 1), init=False
@@ -83,13 +82,13 @@ class IndexWorker:
     def __attrs_post_init__(self) -> None:
         self._notes = NoteBacklog(MOST_PENDING, lambda note: note.derivable)
 
-    # --- which archive ---
+    # --- opening ---
 
     def open_current(self) -> None:
-        """Open the archive of the folder that is there now, if it is not open already.
+        """Open the index of the folder that is there now, unless it is open already.
 
-        Blocks, and is called in one thread at a time, any thread. A folder that was lost and came
-        back, or another one in its place, has another archive. Raises OSError.
+        Blocks; one call at a time, in any thread. A folder that was lost and came back, or another
+        one in its place, has another index. Raises OSError.
         """
         folder = self.recordings / FOLDER
         folder.mkdir(mode=0o750, exist_ok=True)
@@ -111,7 +110,7 @@ class IndexWorker:
         self.generation += 1
 
     def _prepared(self, index: RecordingIndex) -> RecordingIndex:
-        """Do in the archive's thread what has to be done before it is used."""
+        """In the index's thread: rebuild, catch up, and write what waits, before use."""
         if self._damaged and index is self._index:
             self._damaged = False
             index.rebuild()
@@ -120,7 +119,7 @@ class IndexWorker:
         while self._stale:
             older = self._stale[0]
             try:
-                older.close()  # it tries once more
+                older.close()  # tries to write once more
             finally:
                 index.inherit(older)
                 self._lost_before += older.lost
@@ -130,7 +129,7 @@ class IndexWorker:
         return index
 
     def _write_notes(self, index: RecordingIndex) -> None:
-        """Do what waits to be noted, in order, until something refuses."""
+        """Write waiting notes in order until one is refused."""
         refused: OSError | sqlite3.Error | None = None
         while refused is None and (note := self._notes.first) is not None:
             keep = False
@@ -149,10 +148,10 @@ class IndexWorker:
         if not self.waiting:
             self.on_settled()
             if index.take_dropped() + self._notes.take_dropped():
-                self.generation += 1  # files tell what was given up: the folder has to be searched
+                self.generation += 1  # a search of the folder restores what was dropped
 
     async def close(self) -> None:
-        """Close the archive; a caller who gives up leaves that to the thread."""
+        """Close the index; when cancelled, the thread completes that alone."""
 
         def close() -> None:
             try:
@@ -166,14 +165,13 @@ class IndexWorker:
 
         await trio.to_thread.run_sync(close, limiter=self._thread, abandon_on_cancel=True)
 
-    # --- asking ---
+    # --- reading ---
 
     async def run(self, work: Callable[[RecordingIndex], T], *, abandon: bool = False) -> T:
-        """Let `work` have the archive, in its thread; waits as long as the disk likes.
+        """Call `work` with the index, in its thread; waits as long as the disk takes.
 
-        What waited to be noted is written first, if that works. When the index turns out to be
-        damaged, it is rebuilt and `work` done again. Raises Refusal when there is no archive, and
-        what `work` raises.
+        Waiting notes are written first. A damaged index is rebuilt and `work` called again. Raises
+        Refusal without an index, and what `work` raises.
         """
         try:
             try:
@@ -199,7 +197,7 @@ class IndexWorker:
             )
 
     async def read(self, read: Callable[[RecordingIndex], T]) -> T:
-        """Look something up. Raises Refusal when that fails or takes too long."""
+        """Look something up. Raises Refusal on an error and after the timeout."""
         with trio.move_on_after(READ_TIMEOUT_SECONDS):
             try:
                 return await self.run(read, abandon=True)
@@ -208,7 +206,7 @@ class IndexWorker:
                 raise Refusal(STORAGE_UNRESPONSIVE, "The index cannot be read") from error
         raise Refusal(STORAGE_UNRESPONSIVE)
 
-    # --- noting ---
+    # --- writing ---
 
     @property
     def waiting(self) -> int:
@@ -218,38 +216,38 @@ class IndexWorker:
 
     @property
     def lost(self) -> int:
-        """How many notes were given up since the start: too many waited for the disk."""
+        """How many notes were dropped since the start because too many waited."""
         return self._lost_before + self._notes.lost + (self._index.lost if self._index else 0)
 
     async def note(self, *records: Record) -> None:
-        """Write facts down, now or as soon as the disk takes them; see `write`."""
+        """Write records, now or as soon as the disk accepts them; see `write`."""
         told = all(map(is_derivable, records))
         await self.write(lambda index: index.accept(*records), derivable=told)
 
     async def write(
         self, write: Callable[[RecordingIndex], None], *, derivable: bool = False
     ) -> None:
-        """Let `write` change the archive, behind all that was told before.
+        """Let `write` change the index, after all earlier notes.
 
-        Returns when it was tried. When it fails, that is logged, and it is tried again until it
-        works; `write` must bear that. When MOST_PENDING wait, those are given up first that are
-        `derivable`, then the oldest.
+        Returns after the first attempt. A failure is logged, and `write` is called again until it
+        works; it must allow that. When MOST_PENDING notes wait, `derivable` ones are dropped first,
+        then the oldest.
         """
         self._notes.add(IndexNote(write, derivable))
         await self._write_waiting()
 
     def write_soon(self, write: Callable[[RecordingIndex], None]) -> None:
-        """Let `write` change the archive as with `write`, and do not wait for that."""
+        """Queue a change as `write` does, without waiting for the first attempt."""
         self._notes.add(IndexNote(write))
         self._has_waiting.set()
 
     async def wait_settled(self) -> None:
-        """Wait until everything that was told is written, however long the disk refuses."""
+        """Wait until all notes are written, however long the disk refuses."""
         while self.waiting:
             await self._attempted.wait()
 
     async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Try again for ever what could not be noted, more and more rarely."""
+        """Retry waiting notes until cancelled, with growing pauses."""
         task_status.started()
         while True:
             await self._has_waiting.wait()
@@ -261,10 +259,10 @@ class IndexWorker:
             self._has_waiting = trio.Event()
 
     async def _write_waiting(self) -> None:
-        """Write what waits, if that works."""
+        """Write waiting notes, if that works; log an error once."""
         problem: Exception | None = None
         try:
-            await self.run(_nothing)
+            await self.run(_read_nothing)
         except (OSError, sqlite3.Error, Refusal) as error:
             problem = error
         problem = problem or self._write_error
@@ -272,11 +270,11 @@ class IndexWorker:
             self._logged = ""
         elif str(problem) != self._logged:  # once, however often it is tried
             self._logged = str(problem)
-            log.error("archive_write_failed", error=str(problem), waiting=self.waiting)
+            log.error("index_write_failed", error=str(problem), waiting=self.waiting)
             self.space.suspect(problem if isinstance(problem, OSError) else None)
 
     def _publish_counts(self) -> None:
-        """Tell everybody how much waits; somebody has just asked the archive."""
+        """Publish how many notes wait and were lost, after each call."""
         if self.lost > self.space.notes_lost:
             log.error("notes_lost", count=self.lost, most=MOST_PENDING)
         self.space.notes_waiting, self.space.notes_lost = self.waiting, self.lost
