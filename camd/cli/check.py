@@ -37,7 +37,7 @@ from camd.storage.disk import Disk, PosixDisk
 from camd.storage.index.recording_index import misplaced_folders
 from camd.storage.rules.levels import Usage, VolumeFault
 from camd.storage.rules.volume_identity import VolumeRecognition
-from camd.storage.volume import identify_volume, recall_volume
+from camd.storage.volume import identify_volume, load_known_volume
 
 # --- What `camd check` says of one thing it looked at.
 
@@ -203,11 +203,13 @@ def inspect_volume(config: Config, disk: Disk) -> CheckFinding:
     storage = config.storage
     known = None
     with suppress(OSError):  # as in the service: what cannot be recalled is not known
-        known = recall_volume(storage.state_dir, storage.recordings_dir)
+        known = load_known_volume(storage.state_dir, storage.recordings_dir)
     found = identify_volume(
         storage.recordings_dir, disk, known, require_mount=storage.require_mount
     )
-    where = f"a mount of its own, {found.place.top}" if found.place.own_mount else "the root disk"
+    where = (
+        f"a mount of its own, {found.location.top}" if found.location.own_mount else "the root disk"
+    )
     match found.verdict:
         case VolumeFault(reason=reason, suggestion=suggestion):
             return CheckFinding("volume", Grade.PROBLEM, reason, suggestion)

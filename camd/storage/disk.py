@@ -24,7 +24,7 @@ _NO_SYNC = (errno.EINVAL, errno.EOPNOTSUPP)  # of a folder, on file systems that
 
 
 @attrs.frozen
-class FileStanding:
+class OpenFileStat:
     """What others have left of a file that is open. `linked`: it has a name, whichever."""
 
     size_bytes: int
@@ -42,7 +42,7 @@ class DiskFile(Protocol):
     def modified(self) -> datetime:
         """When it was last written to, UTC."""
 
-    def standing(self, path: Path) -> FileStanding:
+    def open_stat(self, path: Path) -> OpenFileStat:
         """Say what is left of the file that was created at `path`. Raises OSError."""
 
     def read(self, offset: int, size: int) -> bytes:
@@ -103,7 +103,7 @@ class Disk(Protocol):
     def usage(self, path: Path) -> Usage:
         """Sample the volume that `path` is on (statvfs(3))."""
 
-    def place(self, path: Path) -> FolderLocation:
+    def locate(self, path: Path) -> FolderLocation:
         """Say on which file system `path` is, or would be made."""
 
 
@@ -121,14 +121,14 @@ class PosixFile:
         """fstat(2)."""
         return datetime.fromtimestamp(os.fstat(self._fd).st_mtime, UTC)
 
-    def standing(self, path: Path) -> FileStanding:
+    def open_stat(self, path: Path) -> OpenFileStat:
         """fstat(2), lstat(2)."""
         facts = os.fstat(self._fd)
         try:
             here = os.path.samestat(path.lstat(), facts)
         except (FileNotFoundError, NotADirectoryError):
             here = False
-        return FileStanding(facts.st_size, facts.st_nlink > 0, here)
+        return OpenFileStat(facts.st_size, facts.st_nlink > 0, here)
 
     def read(self, offset: int, size: int) -> bytes:
         """pread(2), repeated until it is enough."""
@@ -248,7 +248,7 @@ class PosixDisk:
             total_inodes=facts.f_files,
         )
 
-    def place(self, path: Path) -> FolderLocation:
+    def locate(self, path: Path) -> FolderLocation:
         """Walk up from the path, or its nearest parent that exists, while st_dev is the same."""
         top = Path(os.path.realpath(path))  # unlike Path.resolve, at peace with loops
         while not top.exists() and top != top.parent:

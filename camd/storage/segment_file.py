@@ -110,8 +110,8 @@ class SegmentFile:
                 segment.limit_bytes = disk.largest_file(directory)
                 segment._begin(first)
                 disk.sync_directory(directory)
-                segment._device = disk.place(directory).device
-                segment._named = file.standing(path).here
+                segment._device = disk.locate(directory).device
+                segment._named = file.open_stat(path).here
             except OSError:
                 with suppress(OSError):
                     file.close()
@@ -148,20 +148,20 @@ class SegmentFile:
         """
         if self.harm is not None:
             return
-        standing = self._file.standing(self.path)
-        if not standing.linked:
+        open_stat = self._file.open_stat(self.path)
+        if not open_stat.linked:
             self.harm = FileHarm.REMOVED
-        elif self._named and not standing.here:  # some file systems number files anew
+        elif self._named and not open_stat.here:  # some file systems number files anew
             self._confirm_volume()
             self.harm = FileHarm.MOVED
-        elif standing.size_bytes < self.size_bytes:
+        elif open_stat.size_bytes < self.size_bytes:
             self.harm = FileHarm.CUT
         if self.harm is not None:
             raise FileHarmedError(self.harm)
 
     def _confirm_volume(self) -> None:
         """Raise FileNotFoundError when another file system is where this one was."""
-        if self._disk.place(self.path.parent).device != self._device:
+        if self._disk.locate(self.path.parent).device != self._device:
             raise FileNotFoundError(errno.ENOENT, "The recordings volume is not there")
 
     @property

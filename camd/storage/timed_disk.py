@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 
 from camd.clock import monotonic
-from camd.storage.disk import Disk, DiskFile, FileStanding
+from camd.storage.disk import Disk, DiskFile, OpenFileStat
 from camd.storage.rules.io_stats import IoStats, PendingOperation
 from camd.storage.rules.levels import Usage
 from camd.storage.rules.volume_identity import FolderLocation
@@ -70,10 +70,10 @@ class TimedFile:
         self._timer.step()
         return self._file.modified()
 
-    def standing(self, path: Path) -> FileStanding:
+    def open_stat(self, path: Path) -> OpenFileStat:
         """Look whether it is where it was."""
         self._timer.step()
-        return self._file.standing(path)
+        return self._file.open_stat(path)
 
     def read(self, offset: int, size: int) -> bytes:
         """Read a part."""
@@ -176,6 +176,6 @@ class TimedDisk:
         """Sample the volume."""
         return self._disk.usage(path)
 
-    def place(self, path: Path) -> FolderLocation:
+    def locate(self, path: Path) -> FolderLocation:
         """Find the file system."""
-        return self._disk.place(path)
+        return self._disk.locate(path)

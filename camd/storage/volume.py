@@ -34,21 +34,23 @@ REMEMBERED = "volume.json"
 
 
 @attrs.frozen
-class VolumeFinding:
+class IdentifiedVolume:
     """What was seen of a folder's volume, and what that means."""
 
-    place: FolderLocation
+    location: FolderLocation
     marker: str | None
     verdict: VolumeRecognition | VolumeFault
 
 
 def identify_volume(
     folder: Path, disk: Disk, known: KnownVolume | None, *, require_mount: bool
-) -> VolumeFinding:
+) -> IdentifiedVolume:
     """Look at the volume that the folder is on, or would be. Changes nothing. Raises OSError."""
-    place = disk.place(folder)
+    location = disk.locate(folder)
     marker = read_marker(folder)
-    return VolumeFinding(place, marker, decide(place, marker, known, require_mount=require_mount))
+    return IdentifiedVolume(
+        location, marker, decide(location, marker, known, require_mount=require_mount)
+    )
 
 
 def read_marker(folder: Path) -> str | None:
@@ -59,7 +61,7 @@ def read_marker(folder: Path) -> str | None:
         return None
 
 
-def recall_volume(state_dir: Path, folder: Path) -> KnownVolume | None:
+def load_known_volume(state_dir: Path, folder: Path) -> KnownVolume | None:
     """Return what is remembered of the folder's volume, None for nothing. Raises OSError."""
     known = known_file(state_dir).read()
     return known if known is not None and known.folder == folder else None
@@ -79,8 +81,8 @@ class Volume:
     _require_mount: bool
     _disk: Disk
     _known: KnownVolume | None = attrs.field(default=None, init=False)
-    _recalled: bool = attrs.field(default=False, init=False)
-    _found: VolumeFinding | None = attrs.field(default=None, init=False)  # the latest usable one
+    _loaded: bool = attrs.field(default=False, init=False)
+    _found: IdentifiedVolume | None = attrs.field(default=None, init=False)  # the latest usable one
     _tried: int | None = attrs.field(default=None, init=False)  # st_dev; see `_make_folder`
     _device: int | None = attrs.field(default=None, init=False)  # where files may be created
     _saved: bool = attrs.field(default=False, init=False)
@@ -91,8 +93,8 @@ class Volume:
 
         The folder is made when it is not there yet. Raises OSError.
         """
-        if not self._recalled:
-            self._recall()
+        if not self._loaded:
+            self._load()
         try:
             found = identify_volume(
                 self.folder, self._disk, self._known, require_mount=self._require_mount
@@ -103,27 +105,27 @@ class Volume:
         if isinstance(found.verdict, VolumeFault):
             self._device = self._tried = None
             return found.verdict
-        self._make_folder(found.place)
-        self._found, self._device = found, found.place.device
+        self._make_folder(found.location)
+        self._found, self._device = found, found.location.device
         if self._known is None:  # where it is counts even while it cannot be marked
             self._settle(found, found.marker)
         return None
 
-    def _recall(self) -> None:
-        self._recalled = True
+    def _load(self) -> None:
+        self._loaded = True
         try:
-            self._known = recall_volume(self._state_dir, self.folder)
+            self._known = load_known_volume(self._state_dir, self.folder)
         except OSError as error:
             self._warn("volume_not_recalled", error)
         self._saved = self._known is not None
 
-    def _make_folder(self, place: FolderLocation) -> None:
+    def _make_folder(self, location: FolderLocation) -> None:
         """Make the folder once at the start, and once when a disk has come or was changed.
 
         A folder that is gone while its disk stays is not made again: somebody may have moved it.
         """
-        first = self._tried is None or (place.own_mount and place.device != self._tried)
-        self._tried = place.device
+        first = self._tried is None or (location.own_mount and location.device != self._tried)
+        self._tried = location.device
         if first and not self.folder.exists():
             try:
                 self.folder.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -143,9 +145,9 @@ class Volume:
         self.confirm(self.folder)  # a marker in a bare mount point must never be a known one
         self._settle(found, marker)
 
-    def _settle(self, found: VolumeFinding, marker: str | None) -> None:
+    def _settle(self, found: IdentifiedVolume, marker: str | None) -> None:
         """Take a volume as the one in use."""
-        known = KnownVolume(marker or "", self.folder, found.place.top)
+        known = KnownVolume(marker or "", self.folder, found.location.top)
         if known == self._known and self._saved:
             return
         before = self._known.volume_id if self._known is not None else ""
@@ -159,7 +161,7 @@ class Volume:
 
         A file is created by its path, and a disk may have gone since the last sample.
         """
-        if self._device is None or self._disk.place(folder).device != self._device:
+        if self._device is None or self._disk.locate(folder).device != self._device:
             raise FileNotFoundError(errno.ENOENT, "The recordings volume is not there")
 
     def _mark(self) -> str | None:

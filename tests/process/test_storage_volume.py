@@ -377,10 +377,10 @@ def test_a_link_is_followed_to_its_disk(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(shm / "camd-test-absent" / "recordings")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     device = shm.stat().st_dev
-    assert disk.place(tmp_path / "link") == FolderLocation(shm, device)
-    assert disk.place(tmp_path / "link" / "x") == FolderLocation(shm, device)
-    assert disk.place(Path("/")) == FolderLocation(Path("/"), Path("/").stat().st_dev)
-    assert disk.place(tmp_path / "loop") == disk.place(tmp_path)
+    assert disk.locate(tmp_path / "link") == FolderLocation(shm, device)
+    assert disk.locate(tmp_path / "link" / "x") == FolderLocation(shm, device)
+    assert disk.locate(Path("/")) == FolderLocation(Path("/"), Path("/").stat().st_dev)
+    assert disk.locate(tmp_path / "loop") == disk.locate(tmp_path)
 
 
 # --- sessions ---

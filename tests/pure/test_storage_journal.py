@@ -105,16 +105,16 @@ def test_a_journal_is_continued() -> None:
     disk = MemoryDisk()
     journal = Journal.open(disk, FOLDER)
     journal.append(RECORDS[:2])
-    place = journal.place
+    position = journal.position
     journal.close()
     journal = Journal.open(disk, FOLDER)
-    assert journal.place == place
+    assert journal.position == position
     journal.append(RECORDS[2:])
     journal.append([])
     journal.close()
     assert noted(disk) == RECORDS
-    assert noted(disk, place) == RECORDS[2:]
-    assert noted(disk, journal.place) == []
+    assert noted(disk, position) == RECORDS[2:]
+    assert noted(disk, journal.position) == []
     assert disk.open_files == 0
 
 
@@ -125,8 +125,8 @@ def test_a_long_journal_has_several_files(monkeypatch: pytest.MonkeyPatch) -> No
     journal = Journal.open(disk, FOLDER)
     for record in RECORDS:
         journal.append([record])
-    assert journal.numbers() == list(range(1, journal.place.file + 1))
-    assert journal.place.file > 1
+    assert journal.numbers() == list(range(1, journal.position.file + 1))
+    assert journal.position.file > 1
     assert noted(disk) == RECORDS
     assert noted(disk, JournalPosition(2, 0)) == RECORDS[-len(noted(disk, JournalPosition(2, 0))) :]
 
@@ -137,7 +137,7 @@ def test_foreign_files_are_no_journal() -> None:
     for name in ("journal-1.jsonl", "journal-000001.jsonl~", "index.sqlite"):
         disk.create(FOLDER / name).append([encode(RECORDS)])
     assert noted(disk) == []
-    assert Journal.open(disk, FOLDER).place == JournalPosition(1)
+    assert Journal.open(disk, FOLDER).position == JournalPosition(1)
 
 
 @pytest.mark.parametrize("faults", [(n,) for n in range(8)] + [(n, n + 1) for n in range(7)])

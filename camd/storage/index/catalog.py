@@ -252,13 +252,13 @@ class Catalog:
     # --- the journal's records ---
 
     @property
-    def place(self) -> JournalPosition:
+    def position(self) -> JournalPosition:
         """Up to where the journal has been applied."""
         row = self._db.execute("SELECT file, offset FROM journal").fetchone()
         return JournalPosition(row["file"], row["offset"]) if row else JournalPosition()
 
-    def apply(self, records: Iterable[Record], place: JournalPosition) -> None:
-        """Take over what the journal says, up to `place`; all of it or nothing."""
+    def apply(self, records: Iterable[Record], position: JournalPosition) -> None:
+        """Take over what the journal says, up to `position`; all of it or nothing."""
         with self._changing():
             for record in records:
                 match record:
@@ -271,7 +271,7 @@ class Catalog:
                     case GapNoted(gap):
                         self._put_gap(gap)
             self._db.execute("DELETE FROM journal")
-            self._db.execute("INSERT INTO journal VALUES (?, ?)", (place.file, place.offset))
+            self._db.execute("INSERT INTO journal VALUES (?, ?)", (position.file, position.offset))
 
     # --- segments ---
 

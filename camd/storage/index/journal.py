@@ -35,7 +35,7 @@ class Journal:
 
     disk: Disk
     folder: Path
-    place: JournalPosition = attrs.field(
+    position: JournalPosition = attrs.field(
         default=JournalPosition(1), init=False
     )  # where the next line goes
     _file: DiskFile | None = attrs.field(default=None, init=False)
@@ -46,7 +46,7 @@ class Journal:
         """Find the journal in `folder`, which must exist. Raises OSError."""
         journal = cls(disk, folder)
         if numbers := journal.numbers():
-            journal.place = JournalPosition(numbers[-1])
+            journal.position = JournalPosition(numbers[-1])
             journal._file = journal._continued()
         return journal
 
@@ -75,7 +75,7 @@ class Journal:
 
     def _read(self, number: int, offset: int) -> tuple[int, bytes]:
         """Return a file's size and what stands behind `offset`."""
-        ours = self._file if number == self.place.file else None
+        ours = self._file if number == self.position.file else None
         file = ours or self.disk.open(self.path(number))
         try:
             size = file.size()
@@ -95,9 +95,9 @@ class Journal:
         try:
             self._append(records)
         except OSError as error:
-            if error.errno != errno.EFBIG or not self.place.offset:
+            if error.errno != errno.EFBIG or not self.position.offset:
                 raise
-            self.place = JournalPosition(self.place.file + 1)
+            self.position = JournalPosition(self.position.file + 1)
             self._torn = False
             self._append(records)
 
@@ -112,11 +112,11 @@ class Journal:
         except OSError as error:
             if error.errno == errno.EFBIG:
                 with suppress(OSError):  # it goes into the next file, and stands there alone
-                    file.truncate(self.place.offset)
+                    file.truncate(self.position.offset)
             self.close()  # the next line begins by looking at what is there
             raise
         self._torn = False
-        self.place = JournalPosition(self.place.file, self.place.offset + len(lines))
+        self.position = JournalPosition(self.position.file, self.position.offset + len(lines))
 
     def close(self) -> None:
         """Close the file that is open."""
@@ -126,15 +126,15 @@ class Journal:
                 file.close()
 
     def _writable(self) -> DiskFile:
-        if self.place.offset >= FILE_LIMIT_BYTES:
+        if self.position.offset >= FILE_LIMIT_BYTES:
             self.close()
-            self.place = JournalPosition(self.place.file + 1)
+            self.position = JournalPosition(self.position.file + 1)
         if self._file is None:
             self._file = self._continued() or self._begun()
         return self._file
 
     def _begun(self) -> DiskFile:
-        file = self.disk.create(self.path(self.place.file))
+        file = self.disk.create(self.path(self.position.file))
         try:
             self.disk.sync_directory(self.folder)
         except OSError:
@@ -144,9 +144,9 @@ class Journal:
 
     def _continued(self) -> DiskFile | None:
         """Go on with a file that is there; what a crash left at its end stays, as no line."""
-        if self.place.file not in self.numbers():
+        if self.position.file not in self.numbers():
             return None
-        file = self.disk.open(self.path(self.place.file))
+        file = self.disk.open(self.path(self.position.file))
         try:
             self.disk.sync_directory(self.folder)
             size = file.size()
@@ -155,5 +155,5 @@ class Journal:
         except OSError:
             file.close()
             raise
-        self.place = JournalPosition(self.place.file, size)
+        self.position = JournalPosition(self.position.file, size)
         return file

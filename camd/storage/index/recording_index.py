@@ -128,8 +128,8 @@ class RecordingIndex:
         """
         if self._caught_up:
             return
-        for records, place in self.journal.read(self.catalog.place):
-            self.catalog.apply(records, place)
+        for records, position in self.journal.read(self.catalog.position):
+            self.catalog.apply(records, position)
         self.catalog.interrupt()
         self._caught_up = True
 
@@ -201,8 +201,8 @@ class RecordingIndex:
             self._unwritten.settle(unwritten)
         except OSError as error:
             refused = error
-        place = self.catalog.place if refused else self.journal.place
-        self.catalog.apply(unapplied, place)
+        position = self.catalog.position if refused else self.journal.position
+        self.catalog.apply(unapplied, position)
         self._unapplied.settle(unapplied)
         if refused is not None:
             raise refused

@@ -81,7 +81,7 @@ class IndexSnapshot:
 
     def note(self, *records: Record) -> None:
         """Remember records for as long as this is open."""
-        self.catalog.apply(records, self.catalog.place)
+        self.catalog.apply(records, self.catalog.position)
 
     def sessions(self) -> Iterator[IndexedSession]:
         """Read all sessions, oldest first, with their segments and ledger entries."""
@@ -193,7 +193,7 @@ def _problem_in(db: sqlite3.Connection) -> str:
 
 def _read_journal(disk: Disk, folder: Path, catalog: Catalog) -> JournalFacts:
     """Read the journal to its end; what the index does not have yet goes into the copy."""
-    journal, since = Journal(disk, folder), catalog.place
+    journal, since = Journal(disk, folder), catalog.position
     try:
         numbers = journal.numbers()
     except OSError:

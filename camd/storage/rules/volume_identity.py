@@ -70,19 +70,19 @@ NO_MOUNT = VolumeFault(
 
 
 def decide(
-    place: FolderLocation, marker: str | None, known: KnownVolume | None, *, require_mount: bool
+    location: FolderLocation, marker: str | None, known: KnownVolume | None, *, require_mount: bool
 ) -> VolumeRecognition | VolumeFault:
-    """Say how the volume at `place` is recognised, or why it must not be touched.
+    """Say how the volume at `location` is recognised, or why it must not be touched.
 
     `marker` is the id that it bears, None when it has no marker.
     """
-    if require_mount and not place.own_mount:
+    if require_mount and not location.own_mount:
         return NO_MOUNT
     if known is None:
         return VolumeRecognition.NEW if marker is None else VolumeRecognition.FOUND
     if marker is not None and marker == known.volume_id:
         return VolumeRecognition.SAME
-    if known.top != place.top and known.top.is_relative_to(place.top):
+    if known.top != location.top and known.top.is_relative_to(location.top):
         return BARE  # the file system that was here is gone, and the one around it shows
     return VolumeRecognition.NEW if marker is None else VolumeRecognition.CHANGED
 
