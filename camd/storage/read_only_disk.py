@@ -1,4 +1,4 @@
-"""A disk that only reads: it can be slowed down, leaves locked files alone, and skips the cache."""
+"""A disk for checks: it only reads, skips the page cache, and leaves locked files alone."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from camd.storage.disk import PosixDisk, PosixFile
 OnRead = Callable[[int, float], None]  # bytes that were read, seconds that it took
 
 
-def _nothing(size_bytes: int, seconds: float) -> None:
+def _ignore(size_bytes: int, seconds: float) -> None:
     """Tell nobody."""
 
 
 @attrs.define(eq=False)
 class ReadOnlyFile(PosixFile):
-    """A file that is open for reading; `told` hears of every read, and may raise to end it."""
+    """A file open for reading; `told` is called after every read, and may raise to end it."""
 
-    told: OnRead = _nothing
+    told: OnRead = _ignore
 
     def read(self, offset: int, size: int) -> bytes:
         """pread(2), repeated until it is enough."""
@@ -37,23 +37,23 @@ class ReadOnlyFile(PosixFile):
         return data
 
     def close(self) -> None:
-        """close(2); what was read once need not stay in memory."""
+        """close(2), and drop the file from the page cache."""
         _forget(self._fd)
         super().close()
 
 
 @attrs.define(eq=False)
 class ReadOnlyDisk(PosixDisk):
-    """What a check needs of a file system: it cannot change anything."""
+    """A disk that cannot change anything."""
 
-    told: OnRead = _nothing
+    told: OnRead = _ignore
     heed_locks: bool = True
 
     def open(self, path: Path) -> ReadOnlyFile:
-        """open(2) for reading; never follows a link, nor waits for a pipe's other end.
+        """Open for reading; never follows a link, nor waits for a pipe's other end.
 
-        What the kernel has of it in memory is dropped, so that the disk itself is asked. Raises
-        BlockingIOError while its creator has it open, OSError for what is no ordinary file.
+        Drops the file from the page cache first, so that the disk itself is read. Raises
+        BlockingIOError while its creator has it open, OSError for anything but an ordinary file.
         """
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:

@@ -1,6 +1,6 @@
-"""The identity of the recordings volume on disk: its marker, and what is remembered of it.
+"""The identity of the recordings volume: its marker on disk, and what is remembered of it.
 
-All of it blocks, and runs in the guard's thread; only `confirm` runs in writers' threads.
+Everything blocks, in the space monitor's thread; `confirm` also in writer threads.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ REMEMBERED = "volume.json"
 
 @attrs.frozen
 class IdentifiedVolume:
-    """What was seen of a folder's volume, and what that means."""
+    """What was seen of a folder's volume, and how it was recognised."""
 
     location: FolderLocation
     marker: str | None
@@ -45,7 +45,7 @@ class IdentifiedVolume:
 def identify_volume(
     folder: Path, disk: Disk, known: KnownVolume | None, *, require_mount: bool
 ) -> IdentifiedVolume:
-    """Look at the volume that the folder is on, or would be. Changes nothing. Raises OSError."""
+    """Look at the volume that the folder is on, or would be on. Changes nothing. Raises OSError."""
     location = disk.locate(folder)
     marker = read_marker(folder)
     return IdentifiedVolume(
@@ -54,7 +54,7 @@ def identify_volume(
 
 
 def read_marker(folder: Path) -> str | None:
-    """Return the id that the volume bears, None without one. Raises OSError."""
+    """Return the id in the volume's marker, None without one. Raises OSError."""
     try:
         return parse_marker((folder / MARKER).read_text(encoding="utf-8", errors="replace"))
     except (FileNotFoundError, NotADirectoryError):
@@ -68,7 +68,7 @@ def load_known_volume(state_dir: Path, folder: Path) -> KnownVolume | None:
 
 
 def known_file(state_dir: Path) -> StateFile[KnownVolume]:
-    """Name the file that says which volume was used last."""
+    """Return the file that remembers the volume used last."""
     return StateFile(state_dir / REMEMBERED, parse_known, render_known)
 
 
@@ -89,9 +89,9 @@ class Volume:
     _warned: set[str] = attrs.field(factory=set, init=False)
 
     def identify(self) -> VolumeFault | None:
-        """Say why the folder must not be used; None: it is on the right volume, or on a new one.
+        """Return why the folder must not be used; None: it is on the right or a new volume.
 
-        The folder is made when it is not there yet. Raises OSError.
+        Makes the folder when it is not there yet. Raises OSError.
         """
         if not self._loaded:
             self._load()
@@ -120,7 +120,7 @@ class Volume:
         self._saved = self._known is not None
 
     def _make_folder(self, location: FolderLocation) -> None:
-        """Make the folder once at the start, and once when a disk has come or was changed.
+        """Make the folder once at the start, and once after the disk has come or changed.
 
         A folder that is gone while its disk stays is not made again: somebody may have moved it.
         """
@@ -133,20 +133,20 @@ class Volume:
                 log.error("recordings_folder_cannot_be_made", error=str(error))
 
     def claim(self) -> None:
-        """Mark a new volume and remember the one in use; the folder can be written.
+        """Mark a new volume and remember the one in use; call it when the folder can be written.
 
-        What cannot be written is warned of and tried again at the next call. Raises OSError when
-        the volume has gone meanwhile.
+        What cannot be written is logged and retried at the next call. Raises OSError when the
+        volume has gone meanwhile.
         """
         if (found := self._found) is None:
             return
         self.confirm(self.folder)
         marker = self._mark() if found.verdict is VolumeRecognition.NEW else found.marker
-        self.confirm(self.folder)  # a marker in a bare mount point must never be a known one
+        self.confirm(self.folder)  # never mark or remember a bare mount point
         self._settle(found, marker)
 
     def _settle(self, found: IdentifiedVolume, marker: str | None) -> None:
-        """Take a volume as the one in use."""
+        """Remember a volume as the one in use."""
         known = KnownVolume(marker or "", self.folder, found.location.top)
         if known == self._known and self._saved:
             return
@@ -159,7 +159,7 @@ class Volume:
     def confirm(self, folder: Path) -> None:
         """Raise OSError unless the folder is on the volume that was recognised.
 
-        A file is created by its path, and a disk may have gone since the last sample.
+        Files are created by path, and the disk may have gone since the last sample.
         """
         if self._device is None or self._disk.locate(folder).device != self._device:
             raise FileNotFoundError(errno.ENOENT, "The recordings volume is not there")

@@ -885,7 +885,7 @@ _break(
     "ledger: index does not catch up",
     "An entry that only the journal has is in the index after the start.",
     "camd/storage/index/recording_index.py:RecordingIndex.catch_up",
-    "self.catalog.apply(records, place)",
+    "self.catalog.apply(records, position)",
     "",
     "tests/pure/test_storage_index.py::test_an_index_that_lags_behind_catches_up",
 )
@@ -1544,7 +1544,7 @@ _break(
     "bound: file of the journal",
     "A journal that is long enough goes on in another file.",
     f"{JOURNAL}:Journal._writable",
-    "self.place.offset >= FILE_LIMIT_BYTES",
+    "self.position.offset >= FILE_LIMIT_BYTES",
     "False",
     f"{JOURNALS}::test_a_long_journal_has_several_files",
 )
