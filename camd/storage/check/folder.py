@@ -28,7 +28,7 @@ from camd.storage.check.rules.sessions import (
 )
 from camd.storage.index.snapshot import IndexSnapshot
 from camd.storage.read_only_disk import ReadOnlyDisk
-from camd.storage.recovery.file_recovery import held, parts_in
+from camd.storage.recovery.file_recovery import is_locked, parts_in
 from camd.storage.rules.naming import is_plain, may_be_footage
 
 _LARGE = 1 << 20  # pieces in which files are read whole
@@ -139,7 +139,7 @@ class FolderCheck:
 
     def _check_parts(self) -> None:
         """Name the Matroska files that were being made when the service ended."""
-        for name in [] if held(self.folder) else parts_in(self.folder):
+        for name in [] if is_locked(self.folder) else parts_in(self.folder):
             text = "is what is left of a conversion that was cut short"
             advice = "It is removed when the service starts, and made again."
             self._report([Finding(name, FindingKind.UNFINISHED, text, advice)])

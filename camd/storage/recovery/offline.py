@@ -1,4 +1,4 @@
-"""Recovery of a folder that no service has: everything in one thread, told file by file."""
+"""Recovery of a folder that no service has: in one thread, reported file by file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _WORK = (
 
 @attrs.frozen
 class HashingProgress:
-    """How far hashing has come: files, and bytes of the one that is being read."""
+    """The file that is being hashed, and how much of it has been read."""
 
     filename: str
     number: int
@@ -43,15 +43,15 @@ class HashingProgress:
 
 @attrs.frozen
 class OfflineResult:
-    """What was done, or with `report.dry_run` would be."""
+    """What was done, or with `report.dry_run` would be done."""
 
     report: RecoveryReport
-    hashed: int  # files that had no hash and have one now; or that would get one
-    unhashed: tuple[tuple[str, str], ...]  # files that could not be read, and why
+    hashed: int  # files that got a hash, or would get one
+    unhashed: tuple[tuple[str, str], ...]  # unreadable files, and why
 
     @property
     def to_do(self) -> bool:
-        """Whether anything is left: what was not done yet, and what could not be."""
+        """Whether something is left to do, or could not be done."""
         counts = self.report.counts
         waiting = self.report.dry_run and (self.hashed or any(map(counts.get, _WORK)))
         return bool(waiting or self.unhashed or counts.get(FileOutcome.UNREADABLE))
@@ -59,7 +59,7 @@ class OfflineResult:
 
 @attrs.frozen
 class OfflineRecovery:
-    """One recovery of one folder. `on_finding` hears of every finding, `on_hashing` of progress."""
+    """One recovery of one folder, with callbacks for findings and progress."""
 
     folder: Path
     dry_run: bool
@@ -68,10 +68,10 @@ class OfflineRecovery:
     on_hashing: Callable[[HashingProgress], None]
 
     def run(self) -> OfflineResult:
-        """Do it; a dry run changes nothing, and may run beside a service.
+        """Run it; a dry run changes nothing, and may run beside a service.
 
-        Blocks on the disk. Raises FolderInUseError, OSError when the folder is not there or
-        cannot be written, sqlite3.Error when the index cannot be used.
+        Blocks on the disk. Raises FolderInUseError, OSError when the folder is not there or cannot
+        be written, sqlite3.Error when the index cannot be used.
         """
         if not self.folder.is_dir():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.folder))
@@ -87,7 +87,7 @@ class OfflineRecovery:
         return OfflineResult(report, hashed, tuple(failed))
 
     def _clear_parts(self, disk: Disk) -> list[ReconcileFinding]:
-        """Remove the Matroska files whose making was cut short: the MP4s are there."""
+        """Remove partial Matroska files: their MP4s are there."""
         findings = []
         for name in parts_in(self.folder):
             finding = ReconcileFinding(name, FileOutcome.UNFINISHED)
@@ -104,7 +104,7 @@ class OfflineRecovery:
 
     @contextmanager
     def _open_target(self) -> Iterator[tuple[Disk, ReconcileTarget]]:
-        """Open what is known of the folder, and a disk that may do as much as we may."""
+        """Open the index and the disk; for a dry run, a snapshot and a disk that only reads."""
         if self.dry_run:
             snapshot = IndexSnapshot.open(self.folder, reindex=self.reindex)
             try:
@@ -122,7 +122,7 @@ class OfflineRecovery:
             index.close()
 
     def _hash_all(self, index: RecordingIndex) -> tuple[int, list[tuple[str, str]]]:
-        """Hash what has no hash; what goes wrong with one file stays with it."""
+        """Hash files without a hash; an error affects only its file."""
         failed: list[tuple[str, str]] = []
         waiting = index.catalog.unhashed()
         for number, segment in enumerate(waiting, 1):
@@ -138,7 +138,7 @@ class OfflineRecovery:
         return len(waiting) - len(failed), failed
 
     def _counted(self, at: HashingProgress) -> Callable[[int, float], None]:
-        """Pass on how much of a file was read."""
+        """Report how much of a file has been read."""
         read = 0
 
         def count(size_bytes: int, seconds: float) -> None:

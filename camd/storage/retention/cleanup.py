@@ -1,4 +1,4 @@
-"""Runs the retention policy, by the clock or because somebody asks; each run leaves a receipt."""
+"""Carries out the retention policy, on schedule or on request; each run leaves a receipt."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ from camd.storage.storage import Storage, arrival_of
 
 log = structlog.get_logger("camd.retention")
 
-FIRST_SECONDS = 300.0  # after the start: cameras and recovery come first
-LOOK_SECONDS = 60.0  # between two looks at the clocks
-CHUNK = 500  # segments that are looked at between two other readers of the index
-BATCH = 8  # files that go between two other users of the archive, and before a shutdown
+FIRST_SECONDS = 300.0  # before the first run: cameras and recovery come first
+LOOK_SECONDS = 60.0  # between two readings of the clocks
+CHUNK = 500  # segments read from the index at once
+BATCH = 8  # files removed at once: others use the index, or stop the service, in between
 RECEIPT_SECONDS = 5.0
-BY_THE_CLOCK = "schedule"
+SCHEDULED = "schedule"
 
 InUse = Callable[[], Mapping[str, int]]  # newest files of running sessions, and their sizes
 
 
 @attrs.frozen
 class CleanupRun:
-    """A run: what was planned, whether it was carried out, and what came of it."""
+    """A run: its plan, whether it was carried out, and its receipt."""
 
     plan: CleanupPlan
     executed: bool
@@ -62,7 +62,7 @@ class _Tally:
     files: list[str] = attrs.field(factory=list)  # the first MOST_LISTED
     removed: int = 0
     freed_bytes: int = 0
-    skipped: int = 0  # became busy or pinned, or could not be removed
+    skipped: int = 0  # became busy or pinned, or failed
     problem: str = ""  # why it ended early
 
     def add(self, answers: list[Removal]) -> None:
@@ -75,7 +75,7 @@ class _Tally:
 
 @attrs.define(eq=False)
 class Retention:
-    """The policy that is in force, and the runs that carry it out, one at a time."""
+    """The policy in force, and the runs that carry it out, one at a time."""
 
     storage: Storage
     config: RetentionConfig
@@ -83,17 +83,17 @@ class Retention:
     events: Fanout[Event]
     in_use: InUse
     policy: RetentionPolicy = attrs.field(factory=RetentionPolicy)
-    trusted_clock: TrustedClock | None = None  # None: the clock is believed
-    last: CleanupReceipt | None = attrs.field(default=None, init=False)  # of this life
+    trusted_clock: TrustedClock | None = None  # None: trust the wall clock
+    last: CleanupReceipt | None = attrs.field(default=None, init=False)  # since the start
     _one: trio.Lock = attrs.field(factory=trio.Lock, init=False)
     _clock_thread: trio.CapacityLimiter = attrs.field(
         factory=partial(trio.CapacityLimiter, 1), init=False
     )
 
     async def set_policy(self, policy: RetentionPolicy) -> None:
-        """Put another policy in force; durable when this returns. Raises Refusal.
+        """Put a policy in force; durable when this returns. Raises Refusal.
 
-        A run that goes on by the old one stops.
+        A run by the old policy stops.
         """
         try:
             await trio.to_thread.run_sync(save_policy, self.state_dir, policy)
@@ -107,16 +107,16 @@ class Retention:
         log.info("retention_policy", rule=policy.rule, enabled=policy.enabled)
 
     async def preview(self) -> CleanupPlan:
-        """Say what a run would do now; changes nothing. Raises Refusal."""
+        """Return what a run would do now; changes nothing. Raises Refusal."""
         return await self._plan(self.policy, self.config.max_delete_percent)
 
     @property
     def doubt(self) -> str:
-        """Why the wall clock is not believed, as of the last look at it; "" when it is."""
+        """Why the wall clock is not trusted, as of the last reading; "" when it is."""
         return "" if self.trusted_clock is None else self.trusted_clock.trust.doubt
 
     async def watch_clock(self) -> None:
-        """Look at the clocks for ever, so that no step is missed."""
+        """Read the clocks until cancelled, so that no step is missed."""
         while True:
             await trio.sleep(LOOK_SECONDS)
             await self._look_at_clock()
@@ -129,12 +129,10 @@ class Retention:
         )
 
     async def clean_up(self, asked_by: str, *, force: bool = False) -> CleanupRun:
-        """Carry the policy out once; `force` ignores max_delete_percent and trusts the wall clock.
+        """Carry out the policy once; `force` ignores max_delete_percent and trusts the wall clock.
 
-        Raises Refusal.
-
-        Waits for a run that goes on. What became busy meanwhile stays. When the caller is
-        cancelled, the run ends between two batches of files, with its receipt.
+        Waits for a run that goes on. Files that become busy meanwhile are kept. When cancelled, the
+        run ends between two batches, with its receipt. Raises Refusal.
         """
         async with self._one:
             began, policy, tally = now(), self.policy, _Tally()
@@ -151,13 +149,13 @@ class Retention:
             return CleanupRun(plan, executed, receipt)
 
     async def run_when_due(self, first_seconds: float = FIRST_SECONDS) -> None:
-        """Clean up for ever: some time after the start, then once in every interval."""
+        """Clean up until cancelled: some time after the start, then once in every interval."""
         interval = self.config.interval.total_seconds()
         await trio.sleep(min(first_seconds, interval))
         while True:
             if self.policy.removes:
                 try:
-                    await self.clean_up(BY_THE_CLOCK)
+                    await self.clean_up(SCHEDULED)
                 except Refusal as refusal:
                     log.error("cleanup_failed", error=refusal.message)
             await trio.sleep(interval)
@@ -196,7 +194,7 @@ class Retention:
         policy: RetentionPolicy,
         trust_wall_clock: bool,
     ) -> set[str]:
-        """Name those that are not as old as their dates say, by when they arrived here."""
+        """Return the files that are not as old as their dates say, judged by their arrival."""
         disk, folder = self.storage.disk, self.storage.folder
         told = await self.storage.on_disk(lambda: [arrival_of(disk, folder, s) for s in aged])
         silent = {s.session_id for s, each in zip(aged, told, strict=True) if each is None}
@@ -214,7 +212,9 @@ class Retention:
 
     async def _carry_out(self, plan: CleanupPlan, tally: _Tally) -> None:
         names = [each.filename for each in plan.to_delete]
-        tally.problem = "whoever asked for it went away, or the service stops"  # until it is over
+        tally.problem = (
+            "whoever asked for it went away, or the service stops"  # unless it completes
+        )
         for batch in in_batches(names, BATCH):
             if self.policy is not plan.policy:
                 tally.problem = "the policy was changed"
@@ -230,9 +230,9 @@ class Retention:
         tally.problem = ""
 
     async def _record(self, receipt: CleanupReceipt, plan: CleanupPlan) -> None:
-        """Leave a receipt of whatever was done or wanted; the clock finding nothing is no news."""
+        """Keep, publish and log a receipt; a scheduled run that found nothing is not recorded."""
         self.last = receipt
-        if receipt.asked_by == BY_THE_CLOCK and not plan.to_delete and plan.enough:
+        if receipt.asked_by == SCHEDULED and not plan.to_delete and plan.enough:
             return
         log.info("cleanup", asked_by=receipt.asked_by, message=receipt.message)
         self.events.publish(CleanupEnded(receipt))
@@ -243,7 +243,7 @@ class Retention:
 
 
 def _by_session(segment: Segment, session_start: SessionStart | None) -> FootageArrival | None:
-    """Say when a file arrived that does not tell it, as a Matroska file, by its session's start."""
+    """Derive the arrival of a file without metadata (Matroska) from its session's start."""
     if session_start is None or not session_start.boot_id:
         return None
     since = max(0.0, (segment.end - session_start.start).total_seconds())
@@ -255,7 +255,7 @@ def _oldest(index: RecordingIndex, behind: Segment | None) -> tuple[Segment, ...
 
 
 def _total_bytes(index: RecordingIndex, in_use: Mapping[str, int]) -> int:
-    """Add up all recordings, with growing ones as long as they are now."""
+    """Return the size of all recordings, growing ones as large as they are now."""
     known = [index.catalog.segment(name) for name in in_use]
     listed = sum(s.size_bytes for s in known if s and s.state is not SegmentState.MISSING)
     return index.catalog.total_bytes() - listed + sum(in_use.values())
@@ -289,7 +289,7 @@ async def open_retention(
     events: Fanout[Event],
     in_use: InUse,
 ) -> AsyncIterator[Retention]:
-    """Carry out the stored policy while the block runs; a run ends between two files."""
+    """Carry out the stored policy while the block runs; a run ends between two batches."""
     policy = await trio.to_thread.run_sync(load_policy, state_dir)
     trusted_clock = await trio.to_thread.run_sync(TrustedClock.open, state_dir)
     retention = Retention(storage, config, state_dir, events, in_use, policy, trusted_clock)

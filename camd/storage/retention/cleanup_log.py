@@ -1,7 +1,4 @@
-"""What retention leaves on disk: the policy in the state folder, and a line for each cleanup.
-
-`cleanups.jsonl` stands beside the index: one JSON object a line, only ever appended, durable.
-"""
+"""The log of cleanups beside the index: `cleanups.jsonl`, one JSON object a line, append-only."""
 
 from __future__ import annotations
 
@@ -17,14 +14,14 @@ RECEIPTS = "cleanups.jsonl"
 
 
 def append_receipt(disk: Disk, folder: Path, receipt: CleanupReceipt) -> None:
-    """Write a receipt behind the others in `folder`; durable when this returns. Raises OSError.
+    """Append a receipt durably. Raises OSError.
 
-    A line that a crash has torn stays, and the next one begins on a line of its own.
+    A line torn by a crash is kept, and the next one begins on a line of its own.
     """
     file = _opened(disk, folder)
     try:
         size = file.size()
-        file.truncate(size)  # cuts nothing: it moves the position to the end
+        file.truncate(size)  # only moves the file position to the end
         torn = size > 0 and file.read(size - 1, 1) != b"\n"
         line = msgspec.json.encode(attrs.asdict(receipt)) + b"\n"
         file.append([b"\n" * torn, line])

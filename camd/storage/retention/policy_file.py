@@ -13,7 +13,7 @@ POLICY_FILE = "retention.json"
 
 
 class _Stored(msgspec.Struct, forbid_unknown_fields=True):
-    """The policy as it stands in its file."""
+    """The policy as stored in its file."""
 
     policy_type: PolicyType
     enabled: bool
@@ -22,7 +22,7 @@ class _Stored(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def load_policy(state_dir: Path) -> RetentionPolicy:
-    """Read the policy. Blocks. One that is not there, or not understood, removes nothing."""
+    """Read the policy. Blocks. A missing or unreadable one removes nothing."""
     return _policy_file(state_dir).load() or RetentionPolicy()
 
 

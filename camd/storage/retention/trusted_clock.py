@@ -1,4 +1,4 @@
-"""Looks at the clocks for retention, and remembers over restarts what they said."""
+"""Reads the clocks for retention, and keeps over restarts how far they are trusted."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from camd.storage.rules.clock_trust import (
 log = structlog.get_logger("camd.retention")
 
 FILE = "clock.json"
-SAVE_SECONDS = 600.0  # of the time that passed, which a crash may cost
+SAVE_SECONDS = 600.0  # between saves; a crash loses so much of the passed time
 
 
 @attrs.define(eq=False)
 class TrustedClock:
-    """What is believed of the clocks. Everything blocks; for one thread at a time."""
+    """How far the wall clock is trusted. Everything blocks; for one thread at a time."""
 
     file: StateFile[ClockTrust]
     trust: ClockTrust
@@ -32,7 +32,7 @@ class TrustedClock:
 
     @classmethod
     def open(cls, state_dir: Path) -> TrustedClock:
-        """Go on with what the last life knew, and look at the clocks."""
+        """Continue from the saved state, and read the clocks."""
         file = StateFile(state_dir / FILE, partial(from_json, kind=ClockTrust))
         known, reading = file.load(), read_clocks()
         clock = cls(file, ClockTrust.first(reading) if known is None else known.then(reading))
@@ -41,7 +41,7 @@ class TrustedClock:
         return clock
 
     def look(self) -> ClockTrust:
-        """Look at the clocks, and save what they say from time to time."""
+        """Read the clocks, and save the result from time to time."""
         before, self.trust = self.trust, self.trust.then(read_clocks())
         self._log_change(before.doubt)
         changed = bool(before.doubt) != bool(self.trust.doubt)
@@ -57,7 +57,7 @@ class TrustedClock:
             log.info("clock_trusted")
 
     def save(self) -> None:
-        """Remember; a failure is logged, and makes recordings younger than they are."""
+        """Save the state; a failure is logged, and makes recordings younger than they are."""
         try:
             self.file.save(self.trust)
             self._saved_at, self._logged_error = self.trust.reading.boottime, ""
