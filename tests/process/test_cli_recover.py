@@ -14,8 +14,8 @@ from support.shelf import MATROSKA, Shelf, gap, session, signature
 from camd.cli import main
 from camd.model import SegmentState
 from camd.storage.check.folder import FolderCheck
-from camd.storage.check.recording_file import ReadOnlyFile
 from camd.storage.index.recording_index import FOLDER
+from camd.storage.read_only_disk import ReadOnlyFile
 
 
 @pytest.fixture
@@ -92,9 +92,9 @@ def mess(shelf: Shelf) -> dict[str, str]:
 
 
 def test_a_folder_that_is_right_stays_as_it_is(shelf: Shelf) -> None:
-    """Nothing is to be done, and that is success."""
-    assert (dry(shelf).exit_code, dry(shelf).stdout) == (0, "Nothing is to be done.\n")
-    assert (run(shelf).exit_code, run(shelf).stdout) == (0, "Nothing is to be done.\n")
+    """Nothing has to be done, and that is success."""
+    assert (dry(shelf).exit_code, dry(shelf).stdout) == (0, "Nothing has to be done.\n")
+    assert (run(shelf).exit_code, run(shelf).stdout) == (0, "Nothing has to be done.\n")
 
 
 def test_a_dry_run_says_what_a_real_one_then_does(shelf: Shelf) -> None:
@@ -219,7 +219,7 @@ def test_a_folder_in_use_is_left_alone_and_may_be_asked(shelf: Shelf) -> None:
         assert "systemctl stop" in result.stderr
         before = shelf.state()
         beside = run(shelf, "--dry-run")
-        assert (beside.exit_code, beside.stdout) == (0, "Nothing is to be done.\n")
+        assert (beside.exit_code, beside.stdout) == (0, "Nothing has to be done.\n")
         assert shelf.state() == before
     file.close()
     assert outcomes(run(shelf, "--json")) == {growing.filename: "sealed"}

@@ -45,7 +45,7 @@ def run(shelf: Shelf, *arguments: str) -> Result:
 def test_a_clean_folder_ends_with_zero(shelf: Shelf) -> None:
     """One line says so, and progress is on stderr alone."""
     result = run(shelf)
-    assert (result.exit_code, result.stdout) == (0, "1 files checked, all is well.\n")
+    assert (result.exit_code, result.stdout) == (0, "1 files checked, no problems.\n")
     assert "1 of 1 files" in result.stderr
 
 
@@ -60,7 +60,7 @@ def test_a_problem_is_one_line_and_ends_with_one(shelf: Shelf) -> None:
     assert first.startswith(f"✗ {name} is not what was recorded: its SHA-256 differs")
     assert "Put it back" in first
     assert second.startswith("! notes [1].txt is no recording")
-    assert (result.exit_code, last) == (1, "2 files checked, 1 to look after.")
+    assert (result.exit_code, last) == (1, "2 files checked, 1 problem.")
 
 
 def test_json_has_everything(shelf: Shelf) -> None:

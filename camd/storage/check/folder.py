@@ -1,7 +1,7 @@
 """Checks a whole recordings folder beside whatever else uses it, and changes nothing in it.
 
-What was found is looked at a second time when index or journal changed meanwhile: a file that was
-sealed, converted or removed in between is no trouble.
+A finding is checked again when index or journal have changed meanwhile: the file may just have been
+sealed, converted or removed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from camd.storage.recovery.file_recovery import is_locked, parts_in
 from camd.storage.rules.naming import is_plain, may_be_footage
 
 _LARGE = 1 << 20  # pieces in which files are read whole
-_LOOKS = 3  # at one file, while the index changes under it
+_MAX_TRIES = 3  # for one file, while the index keeps changing
 
 
 @attrs.frozen
@@ -41,7 +41,7 @@ class CheckProgress:
 
     files: int
     files_total: int
-    done_bytes: int  # of what there is; structure is read beside it
+    done_bytes: int  # without structure, which is read in addition
     total_bytes: int
     filename: str = ""
 
@@ -65,7 +65,7 @@ class CheckResult:
 class FolderCheck:
     """One check of one folder. Blocks on the disk; for one thread at a time.
 
-    `progress` is told often, `on_finding` of every complaint as soon as it stands.
+    `on_finding` is called for every finding as soon as it is certain.
     """
 
     folder: Path
@@ -75,7 +75,7 @@ class FolderCheck:
     _disk: ReadOnlyDisk = attrs.field(init=False)
     _snapshot: IndexSnapshot = attrs.field(init=False)
     _at: CheckProgress = attrs.field(default=CheckProgress(0, 0, 0, 0), init=False)
-    _read_bytes: int = attrs.field(default=0, init=False)  # of everything, structure included
+    _read_bytes: int = attrs.field(default=0, init=False)  # structure included
     _busy: list[str] = attrs.field(factory=list, init=False)
     _findings: list[Finding] = attrs.field(factory=list, init=False)
 
@@ -121,7 +121,7 @@ class FolderCheck:
 
     def _read(self, size_bytes: int, seconds: float) -> None:
         self._read_bytes += size_bytes
-        if size_bytes >= _LARGE:  # the rest is structure, and read again
+        if size_bytes >= _LARGE:  # otherwise it is structure, and read again
             self._at = attrs.evolve(self._at, done_bytes=self._at.done_bytes + size_bytes)
         self.progress(self._at)
 
@@ -130,7 +130,7 @@ class FolderCheck:
         for finding in findings:
             self.on_finding(finding)
 
-    # --- the parts ---
+    # --- the parts of a check ---
 
     def _check_index(self, files: int) -> None:
         snapshot = self._snapshot
@@ -138,16 +138,16 @@ class FolderCheck:
         self._report(check_index(snapshot.index_problem, snapshot.journal, known))
 
     def _check_parts(self) -> None:
-        """Name the Matroska files that were being made when the service ended."""
+        """Report partial Matroska files that no service is writing."""
         for name in [] if is_locked(self.folder) else parts_in(self.folder):
             text = "is what is left of a conversion that was cut short"
             advice = "It is removed when the service starts, and made again."
             self._report([Finding(name, FindingKind.UNFINISHED, text, advice)])
 
     def _check_file(self, name: str, *, asked: bool) -> None:
-        """Check one file; a complaint stands when the index did not change meanwhile."""
+        """Check one file, and again while its findings may come from a changed index."""
         self._at = attrs.evolve(self._at, filename=name)
-        for _ in range(_LOOKS):
+        for _ in range(_MAX_TRIES):
             seen, findings = self._inspect(name, asked)
             if not findings or not self._snapshot.stale:
                 break
@@ -172,7 +172,7 @@ class FolderCheck:
         return seen, check_file(seen, known, self._twin(seen, known))
 
     def _twin(self, seen: FileContents, known: Segment | None) -> str | None:
-        """Name another file that holds the same segment, marked when it is gone."""
+        """Name another file that holds the same segment, with "-" before it when it is gone."""
         if known is not None or seen.identity is None:
             return None
         twin = self._snapshot.catalog.segment_of_session(
@@ -192,7 +192,7 @@ class FolderCheck:
             for account in self._snapshot.sessions()
             if check_session(account)
         }
-        # What camd removed itself is no hole: the journal tells, and is long.
+        # What camd removed itself is no gap. Only the journal knows, and it is long.
         removed = self._snapshot.removed(suspects) if suspects else {}
         for session_id, account in suspects.items():
             self._report(check_session(account, removed.get(session_id, {})))

@@ -1,6 +1,6 @@
-"""Reads one file as a whole and says what it holds, whatever it is; judging is `verify`'s.
+"""Reads one file as a whole and returns what it holds, without comparing it with anything.
 
-All of it blocks on the disk, and ends early only when the disk's `told` raises.
+Everything blocks on the disk, and ends early only when the disk's `told` raises.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from camd.storage.recovery.file_recovery import MOOV_LIMIT
 from camd.storage.rules.naming import is_recording
 
 _PIECE = 1 << 20
-_EBML = b"\x1a\x45\xdf\xa3"  # RFC 8794, 8.1: what a Matroska file begins with
+_EBML = b"\x1a\x45\xdf\xa3"  # RFC 8794, 8.1: the start of a Matroska file
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
 
 
 def inspect_recording(
     disk: Disk, path: Path, *, fast: bool = False, expected: str | None = None
 ) -> FileContents:
-    """Look at a file: its structure, and unless `fast` every byte of it.
+    """Inspect a file: its structure, and unless `fast` every byte of it.
 
-    `expected` is the hash that it should have; where it has another one, the damage is located.
-    Raises nothing that the file or the disk could cause.
+    `expected` is the hash that it should have; if it has another one, the damage is located. Raises
+    nothing that the file or the disk could cause.
     """
     seen = FileContents(path.name, FileShape.FOREIGN)
     try:
@@ -56,7 +56,7 @@ def _unreadable(seen: FileContents, error: OSError) -> FileContents:
 
 
 def _structure(file: DiskFile, seen: FileContents, fast: bool) -> FileContents:
-    """Find out what kind of file it is, and whether it hangs together."""
+    """Determine the kind of file, and check its structure."""
     head = file.read(0, HEAD_SIZE)
     ours = is_recording(seen.filename)
     if not head:
@@ -100,7 +100,7 @@ def _described(seen: FileContents, found: InterruptedSegment) -> FileContents:
 def _sealed(
     file: DiskFile, seen: FileContents, head: bytes, moov_offset: int, fast: bool
 ) -> FileContents:
-    """Read a sealed file's tables, and follow the fragments that its media data still hold."""
+    """Check a sealed file's index, and the fragments in its media data."""
     lacking = moov_offset + 8 - seen.size_bytes
     if lacking > 0:
         text = f"is cut short: {lacking} bytes and more are missing"
@@ -129,7 +129,7 @@ def _sealed(
 
 
 def _whole(file: DiskFile, seen: FileContents, fast: bool, expected: str | None) -> FileContents:
-    """Read every byte: hash it when there is a hash to compare with, else trust the checksums."""
+    """Read every byte: compare the hash if there is one, otherwise the checksums."""
     if fast or seen.broken or seen.shape not in (FileShape.SEALED, FileShape.MATROSKA):
         return seen
     if expected is not None:

@@ -1,7 +1,7 @@
 """The scrub: reads every recording again from time to time, so that damage is known early.
 
-One file after the other, slowly, at idle priority, in a thread that ends within a moment when the
-daemon does. It goes on where it was after a restart.
+One file at a time, slowly, at idle priority, in a thread that ends soon after the daemon stops. It
+continues after a restart.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ from camd.storage.storage import Storage
 log = structlog.get_logger("camd.scrub")
 
 FILE = "scrub.json"
-RETRY_SECONDS = 60.0  # after the index or the disk said no
-LOOK_AGAIN_SECONDS = 3600.0  # the wall clock may be set while the scrub rests
-SAVE_SECONDS = 30.0  # of work that a crash may cost
+RETRY_SECONDS = 60.0  # after an error of index or disk
+LOOK_AGAIN_SECONDS = 3600.0  # the wall clock may be set while the scrub waits
+SAVE_SECONDS = 30.0  # of work, which a crash may lose
 CLOSE_SECONDS = 0.5
-_SLOW_SECONDS = 1.0  # between two looks at a volume that is not usable
+_SLOW_SECONDS = 1.0  # between two checks of an unusable volume
 
 
 class _StoppedError(Exception):
-    """The thread is to end: nobody waits for it any more."""
+    """The thread is to end."""
 
 
 @attrs.define(eq=False)
 class Scrub:
-    """The rounds, and who makes them. `published` is how far they are."""
+    """Checks all recordings, run after run. `published` is its progress."""
 
     config: ScrubConfig
     storage: Storage
@@ -71,11 +71,11 @@ class Scrub:
 
     @property
     def progress(self) -> ScrubProgress:
-        """How far it is; never waits."""
+        """The present progress; never waits."""
         return self.published.value
 
     async def serve(self) -> None:
-        """Make rounds for ever."""
+        """Check all recordings until cancelled, whenever a run is due."""
         await self._load()
         while True:
             wait = self.progress.seconds_until_due(now(), self.config.interval)
@@ -89,7 +89,7 @@ class Scrub:
                 await trio.sleep(RETRY_SECONDS)
 
     async def _run(self) -> None:
-        """Go from the mark to the newest file. Raises what the archive raises."""
+        """Check from the saved position to the newest file. Raises what the index raises."""
         self.published.publish(self.progress.begun(now()))
         while (current := self.progress.current) is not None:
             await self.storage.published.wait_until(_usable)
@@ -110,7 +110,7 @@ class Scrub:
     # --- one file ---
 
     async def _check_next(self, current: ScrubRun, segment: Segment) -> ScrubRun:
-        """Check a sealed file; go past others, which recovery looks after."""
+        """Check a sealed file; skip others, which recovery repairs."""
         name = segment.filename
         if segment.state is not SegmentState.SEALED or self.storage.busy(segment) is FILE_IN_USE:
             return current.passed(segment)
@@ -120,7 +120,7 @@ class Scrub:
             await self.storage.note_missing(name)
             return current.passed(segment)
         known = await self.storage.index_worker.read(lambda index: index.catalog.segment(name))
-        if known != segment:  # removed, converted or hashed meanwhile: the next round's affair
+        if known != segment:  # removed, converted or hashed meanwhile
             return current.passed(segment)
         found = [c for c in check_file(seen, known) if not c.fault.harmless]
         for finding in found:
@@ -131,10 +131,10 @@ class Scrub:
         name, fault = finding.subject, finding.fault.value
         log.error("recording_damaged", filename=name, fault=fault, text=finding.text)
         self.events.publish(DamageFound(name, fault, finding.text, finding.advice))
-        self._saved_at = -SAVE_SECONDS  # a problem is saved at once
+        self._saved_at = -SAVE_SECONDS  # save a problem at once
 
     async def _read(self, segment: Segment) -> FileContents:
-        """Read a file in a thread, which is left behind when this is cancelled, and ends soon."""
+        """Read a file in a thread that is abandoned on cancellation, and ends soon."""
         stop, pace = threading.Event(), ScrubPace(self.config.rate)
 
         def told(size_bytes: int, seconds: float) -> None:
@@ -163,7 +163,7 @@ class Scrub:
         self.published.publish(found or ScrubProgress())
 
     async def save(self) -> None:
-        """Note how far it is; a failure is logged, and costs repeating some files."""
+        """Save the progress; a failure is logged, and some files will be checked again."""
         self._saved_at = monotonic()
         try:
             await trio.to_thread.run_sync(
@@ -174,7 +174,7 @@ class Scrub:
 
 
 def scrub_file(state_dir: Path) -> StateFile[ScrubProgress]:
-    """Name the file that keeps the progress over restarts."""
+    """Return the file that keeps the progress over restarts."""
     return StateFile(state_dir / FILE, partial(from_json, kind=ScrubProgress))
 
 
@@ -183,7 +183,7 @@ def _next_segment(index: RecordingIndex, mark: ScrubPosition | None) -> tuple[Se
 
 
 def _usable(status: StorageStatus) -> bool:
-    """Whether the volume has room for somebody who only looks."""
+    """Return whether the volume has room for a check."""
     return status.level.writable
 
 
@@ -191,7 +191,7 @@ def _usable(status: StorageStatus) -> bool:
 async def open_scrub(
     config: ScrubConfig, storage: Storage, state_dir: Path, events: Fanout[Event]
 ) -> AsyncIterator[Scrub]:
-    """Make rounds while the block runs, if the configuration wants any."""
+    """Scrub while the block runs, if the configuration enables it."""
     scrub = Scrub(config, storage, scrub_file(state_dir), events)
     if not config.enabled:
         yield scrub

@@ -1,4 +1,4 @@
-"""What can be wrong with a recordings folder, and what people are told to do about it. Pure."""
+"""What a check can find, what a user should do about it, and the check of one file. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class FindingKind(enum.Enum):
     UNREADABLE = "unreadable"
     INTERRUPTED = "interrupted"
     STATE = "state"
-    MISSING = "missing"  # a file that was asked for by name
+    MISSING = "missing"  # a file given by name
     REMOVED = "removed"  # by another program than camd
     UNKNOWN = "unknown"
     COPY = "copy"
@@ -59,7 +59,7 @@ class FindingKind(enum.Enum):
 
 @attrs.frozen
 class Finding:
-    """One thing that is not as it should be: about what, what it is, and what to do."""
+    """One thing that is wrong, and what to do about it."""
 
     subject: str  # a file, a session, or a part of the index
     fault: FindingKind
@@ -67,16 +67,16 @@ class Finding:
     advice: str
 
 
-RESTORE = "Put it back from a copy if there is one; else keep it, players show what is left."
+RESTORE = "Put it back from a copy if there is one; otherwise keep it: players show what is left."
 TRY = "Nothing of it is lost; players that read parameter sets in the stream (FFmpeg) may show it."
-RECOVER = "It is put right when the service starts, or by `camd recover` while it is stopped."
+RECOVER = "It is repaired when the service starts, or by `camd recover` while it is stopped."
 REINDEX = "Stop the service and run `camd recover --reindex`."
 REPORT = "No footage is lost by this message alone; keep the files, and report it."
 
 
-# --- What is wrong with one recording: what it holds against what the index knows. Pure.
+# --- The check of one file against the index
 
-_SAME_SECONDS = 0.001  # durations that differ by less are rounded differently
+_SAME_SECONDS = 0.001  # a smaller difference of durations comes from rounding
 _OPEN = (SegmentState.OPEN, SegmentState.INTERRUPTED)
 
 
@@ -84,7 +84,7 @@ class FileShape(enum.Enum):
     """What kind of file it is."""
 
     SEALED = "sealed"
-    INTERRUPTED = "interrupted"  # a growing segment that nobody writes
+    INTERRUPTED = "interrupted"  # an unsealed segment that nobody writes
     MATROSKA = "matroska"
     EMPTY = "empty"  # no byte, or no whole fragment
     FOREIGN = "foreign"
@@ -95,7 +95,7 @@ class FileShape(enum.Enum):
 
 @attrs.frozen
 class FileContents:
-    """What a file holds. Fields that its shape does not have are None, or empty."""
+    """What a file holds. Fields that its kind of file does not have are None, or empty."""
 
     filename: str
     shape: FileShape
@@ -105,53 +105,52 @@ class FileContents:
     identity: SegmentMetadata | None = None
     frames: int = 0
     duration_seconds: float = 0.0
-    whole_bytes: int = 0  # up to where an interrupted one is whole
+    whole_bytes: int = 0  # where the last whole fragment ends
     sha256: str | None = None  # None: not computed
-    undecodable: str = ""  # why its own header does not do for its pictures
-    damaged_at: int | None = None  # where the first fragment lies that is not as it was written
+    undecodable: str = ""  # why its header does not fit its pictures
+    damaged_at: int | None = None  # where the first damaged fragment begins
 
 
 def check_file(seen: FileContents, known: Segment | None, twin: str | None = None) -> list[Finding]:
     """Compare a file with what the index knows of it.
 
-    `twin` is the name of another file of the index with the same segment, "-" before it when
-    that file is gone.
+    `twin` is another indexed file with the same segment, with "-" before its name when it is gone.
     """
 
-    def found_one(fault: FindingKind, text: str, advice: str) -> list[Finding]:
+    def finding(fault: FindingKind, text: str, advice: str) -> list[Finding]:
         return [Finding(seen.filename, fault, text, advice)]
 
     if known is not None and known.state is SegmentState.MISSING and not known.frames:
-        known = None  # it was taken away while it was recorded: the ledger has what it held
+        known = None  # removed while it was recorded: the ledger has its frames
     match seen.shape:
         case FileShape.BUSY:
             return []
         case FileShape.UNREADABLE if known is None and not may_be_footage(seen.filename):
-            return found_one(FindingKind.FOREIGN, "is no recording of camd's", "It is left alone.")
+            return finding(FindingKind.FOREIGN, "is no recording of camd's", "It is left alone.")
         case FileShape.GONE:
-            return found_one(FindingKind.REMOVED, *_removed(known)) if known else []
+            return finding(FindingKind.REMOVED, *_removed(known)) if known else []
         case FileShape.UNREADABLE:
-            return found_one(
+            return finding(
                 FindingKind.UNREADABLE,
                 f"cannot be read: {seen.broken}",
                 "Check its permissions, and the disk (dmesg, smartctl).",
             )
         case FileShape.FOREIGN if known is None:
-            return found_one(FindingKind.FOREIGN, "is no recording of camd's", "It is left alone.")
+            return finding(FindingKind.FOREIGN, "is no recording of camd's", "It is left alone.")
         case FileShape.EMPTY if known is None:
-            return found_one(
+            return finding(
                 FindingKind.EMPTY,
                 "holds no footage",
                 "Nothing can be saved; it may be removed by hand.",
             )
         case FileShape.FOREIGN | FileShape.EMPTY:
             what = "is empty" if seen.size_bytes == 0 else "is no recording any more"
-            return found_one(FindingKind.DAMAGED, f"{what}, and the index knows one", RESTORE)
+            return finding(FindingKind.DAMAGED, f"{what}, and the index knows one", RESTORE)
     if seen.broken:
-        return found_one(FindingKind.DAMAGED, seen.broken, RESTORE)
-    found = found_one(FindingKind.UNDECODABLE, seen.undecodable, TRY) if seen.undecodable else []
+        return finding(FindingKind.DAMAGED, seen.broken, RESTORE)
+    found = finding(FindingKind.UNDECODABLE, seen.undecodable, TRY) if seen.undecodable else []
     if known is None:
-        return [*found_one(*_unknown_file(seen, twin)), *found]
+        return [*finding(*_unknown_file(seen, twin)), *found]
     return [*_check_state(seen, known), *_check_content(seen, known), *found]
 
 
@@ -164,7 +163,7 @@ def _removed(known: Segment) -> tuple[str, str]:
 
 
 def _unknown_file(seen: FileContents, twin: str | None) -> tuple[FindingKind, str, str]:
-    """Say what a whole recording is that the index does not know by this name."""
+    """Return the finding for a whole recording that the index does not know by this name."""
     if twin is not None and twin.startswith("-"):
         text = f"is {twin[1:]}, renamed"
         return FindingKind.RENAMED, text, f"Name it {twin[1:]} again, or: {RECOVER}"
@@ -178,7 +177,7 @@ def _unknown_file(seen: FileContents, twin: str | None) -> tuple[FindingKind, st
         return (
             FindingKind.UNKNOWN,
             "is in neither index nor journal",
-            "It plays, but cannot be listed: Matroska files do not tell their story.",
+            "It plays, but cannot be listed: MKV files carry no camd metadata.",
         )
     if seen.shape is FileShape.INTERRUPTED:
         return FindingKind.INTERRUPTED, "was interrupted and is not sealed", RECOVER
@@ -186,7 +185,7 @@ def _unknown_file(seen: FileContents, twin: str | None) -> tuple[FindingKind, st
 
 
 def _check_state(seen: FileContents, known: Segment) -> Iterator[Finding]:
-    """Compare what the index says of a file's life with the file."""
+    """Compare a file's state in the index with the file."""
     if seen.shape is FileShape.INTERRUPTED:
         if known.state is SegmentState.SEALED:
             text = "is not sealed, and the index has it as sealed"
@@ -204,7 +203,7 @@ def _check_state(seen: FileContents, known: Segment) -> Iterator[Finding]:
 
 
 def _check_content(seen: FileContents, known: Segment) -> Iterator[Finding]:
-    """Compare what is in a file with what was in it when it was sealed."""
+    """Compare a file's content with its content when it was sealed."""
     if known.state is not SegmentState.SEALED or seen.shape is FileShape.INTERRUPTED:
         return
     if seen.size_bytes != known.size_bytes:
@@ -229,14 +228,12 @@ def _check_content(seen: FileContents, known: Segment) -> Iterator[Finding]:
 def _check_metadata(
     seen: FileContents, metadata: SegmentMetadata, known: Segment
 ) -> Iterator[Finding]:
-    """Compare an MP4's own story and sample tables with the index."""
+    """Compare an MP4's metadata and sample tables with the index."""
     told = (metadata.camera_id, metadata.session_id, metadata.number, metadata.start_micros)
     expected = (known.camera_id, known.session_id, known.number, to_unix_micros(known.start))
     if told != expected:
-        text = (
-            f"tells of {metadata.camera_id}, session {metadata.session_id}, file {metadata.number}"
-        )
-        text = f"{text}; the index knows another recording by this name"
+        text = f"is of {metadata.camera_id}, session {metadata.session_id}, file {metadata.number}"
+        text = f"{text}; the index has another recording of this name"
         yield Finding(seen.filename, FindingKind.IDENTITY, text, REINDEX)
         return
     apart = abs(seen.duration_seconds - known.duration_seconds)

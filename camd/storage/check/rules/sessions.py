@@ -1,4 +1,4 @@
-"""What does not add up: a session's files against its ledger; index and journal. Pure."""
+"""Checks a session's files against its ledger, and index and journal. Pure."""
 
 from __future__ import annotations
 
@@ -7,64 +7,72 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from types import MappingProxyType
 
-from camd.model import Cause, Gap, Segment, SegmentState, SessionState
+from camd.model import Cause, Gap, Segment, SegmentState, Session, SessionState
 from camd.storage.check.rules.findings import RECOVER, REINDEX, REPORT, Finding, FindingKind
 from camd.storage.rules.journal_records import JournalFacts
 from camd.storage.rules.rows import IndexedSession
 
-SEAM = timedelta(milliseconds=500)  # less than this between two files is no hole: clocks drift
+SEAM = timedelta(milliseconds=500)  # less between two files is no gap: clocks drift
 _SAME_SECONDS = 0.001
 NONE_REMOVED: Mapping[int, int] = MappingProxyType({})
-_MOST_STEPS = 20  # of the clock between two files that are tried together
+_MOST_STEPS = 20  # clock steps considered between two files
 _OPEN = (SegmentState.OPEN, SegmentState.INTERRUPTED)
 
 
 def check_session(
     account: IndexedSession, removed: Mapping[int, int] = NONE_REMOVED
 ) -> list[Finding]:
-    """Look for time that no file and no ledger entry covers, and for sums that do not add up.
+    """Find time that no file and no gap covers, and sums that do not add up.
 
     `removed` are the frames of segments that camd has removed, by number: they are no loss. The
-    newest file of a session that goes on is left out: its entries may come later.
+    newest file of a running session is left out: its gaps may come later.
     """
     session = account.session
-    found = list[Finding]()
-
-    def found_one(fault: FindingKind, text: str, advice: str = REPORT) -> None:
-        found.append(Finding(f"session {session.session_id}", fault, text, advice))
-
-    over = session.state is SessionState.ENDED
-    settled = [s for s in session.segments if over or s.state not in _OPEN]
-    files = sorted(settled, key=lambda segment: segment.number)
-    steps = [gap.stepped for gap in session.gaps if gap.cause is Cause.CLOCK_STEP]
-    for before, after in pairwise(files):
-        if before.number == after.number:
-            found_one(
-                FindingKind.OVERLAP, f"{before.filename} and {after.filename} have one number"
-            )
-            continue
-        if any(number in removed for number in range(before.number + 1, after.number)):
-            continue
-        for fault, text in _check_seam(before, after, session.gaps, steps):
-            found_one(fault, text)
-    for gap in session.gaps:
-        if not _consistent(gap):
-            found_one(
-                FindingKind.SUMS, f"the entry from {_moment(gap.start)} contradicts itself", REINDEX
-            )
-    if over:
-        there = {segment.number for segment in session.segments}
-        gone = sum(frames for number, frames in removed.items() if number not in there)
-        written = sum(segment.frames for segment in session.segments) + gone
-        lost = sum(gap.frames for gap in session.gaps if gap.exact)
-        noted = f"{account.frames_captured} frames were captured, {account.frames_written} written"
-        if (account.frames_captured, account.frames_written) != (written + lost, written):
-            found_one(FindingKind.SUMS, f"{noted}; files hold {written}, the ledger {lost}")
+    subject = f"session {session.session_id}"
+    found = [Finding(subject, *fault, REPORT) for fault in _check_files(session, removed)]
+    found += [
+        Finding(
+            subject,
+            FindingKind.SUMS,
+            f"the entry from {_moment(gap.start)} contradicts itself",
+            REINDEX,
+        )
+        for gap in session.gaps
+        if not _consistent(gap)
+    ]
+    if session.state is SessionState.ENDED and (text := _check_sums(account, removed)):
+        found.append(Finding(subject, FindingKind.SUMS, text, REPORT))
     return found
 
 
+def _check_files(session: Session, removed: Mapping[int, int]) -> Iterator[tuple[FindingKind, str]]:
+    """Check the time between each two files; removed ones between them explain anything."""
+    ended = session.state is SessionState.ENDED
+    settled = [s for s in session.segments if ended or s.state not in _OPEN]
+    steps = [gap.stepped for gap in session.gaps if gap.cause is Cause.CLOCK_STEP]
+    for before, after in pairwise(sorted(settled, key=lambda segment: segment.number)):
+        if before.number == after.number:
+            text = f"{before.filename} and {after.filename} have one number"
+            yield FindingKind.OVERLAP, text
+        elif not any(number in removed for number in range(before.number + 1, after.number)):
+            yield from _check_seam(before, after, session.gaps, steps)
+
+
+def _check_sums(account: IndexedSession, removed: Mapping[int, int]) -> str:
+    """Compare the sums of an ended session with its files and gaps; "" when they agree."""
+    session = account.session
+    there = {segment.number for segment in session.segments}
+    gone = sum(frames for number, frames in removed.items() if number not in there)
+    written = sum(segment.frames for segment in session.segments) + gone
+    lost = sum(gap.frames for gap in session.gaps if gap.exact)
+    if (account.frames_captured, account.frames_written) == (written + lost, written):
+        return ""
+    noted = f"{account.frames_captured} frames were captured, {account.frames_written} written"
+    return f"{noted}; files hold {written}, the ledger {lost}"
+
+
 def _consistent(gap: Gap) -> bool:
-    """Whether an entry's length fits its ends; of a span with holes only some is missing."""
+    """Return whether a gap's length fits its ends; dropped frames are spread over a longer span."""
     seconds = (gap.end - gap.start).total_seconds()
     more = gap.duration_seconds - seconds
     part = gap.cause is Cause.FRAMES_DROPPED_BY_SOURCE and gap.duration_seconds >= 0
@@ -75,9 +83,9 @@ def _consistent(gap: Gap) -> bool:
 def _check_seam(
     before: Segment, after: Segment, gaps: Sequence[Gap], steps: list[timedelta]
 ) -> list[tuple[FindingKind, str]]:
-    """Judge what lies between two files; `steps` of the clock that explain it are taken out.
+    """Check the time between two files, allowing for clock steps, which are then used up.
 
-    The end of the first file is by the clock as it was before a step, the rest by the one after.
+    The end of the first file is by the clock before a step, the rest by the clock after it.
     """
     found = _faults_between(before, after, gaps, timedelta(0))
     for taken in _runs(steps):
@@ -92,7 +100,7 @@ def _check_seam(
 
 
 def _runs(steps: Sequence[timedelta]) -> list[range]:
-    """Say which steps may lie between two files: one, or several in a row."""
+    """Return the steps that may lie between two files: one, or several in a row."""
     most = min(len(steps), _MOST_STEPS)
     return [
         range(first, first + length)
@@ -123,7 +131,7 @@ def _faults_between(
 def uncovered(
     start: datetime, end: datetime, gaps: Iterable[Gap]
 ) -> Iterator[tuple[datetime, datetime]]:
-    """Yield what lies between `start` and `end` and in no gap, if it is more than a seam."""
+    """Yield the spans between `start` and `end` that no gap covers, longer than a seam."""
     at = start
     for gap in sorted(gaps, key=lambda gap: gap.start):
         until = min(gap.start, end)
@@ -138,52 +146,50 @@ def _moment(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03}"
 
 
-# --- index and journal --------------------------------------------------------------------
+# --- index and journal
 
 
 def check_index(problem: str, journal: JournalFacts, known: int) -> list[Finding]:
-    """Say whether the index can be read, and the journal that it would be rebuilt from.
+    """Check whether the index can be read, and the journal that it would be rebuilt from.
 
-    `known` is how many files or sessions there are to know of.
+    `known` is how many files or sessions there are.
     """
     found = list[Finding]()
 
-    def found_one(fault: FindingKind, text: str, advice: str) -> None:
+    def add(fault: FindingKind, text: str, advice: str) -> None:
         found.append(
             Finding(fault.value if fault is FindingKind.INDEX else "journal", fault, text, advice)
         )
 
     if problem and known:
-        found_one(FindingKind.INDEX, problem, RECOVER if problem == "is not there" else REINDEX)
-    lost = "What it said of sessions and their ledger is lost with it if the index is, too."
+        add(FindingKind.INDEX, problem, RECOVER if problem == "is not there" else REINDEX)
+    lost = "Its sessions and gaps are lost if the index is lost, too."
     if known and not journal.files:
-        found_one(FindingKind.JOURNAL, "is not there", f"Put it back from a copy. {lost}")
+        add(FindingKind.JOURNAL, "is not there", f"Put it back from a copy. {lost}")
     else:
         for name in journal.missing:
-            found_one(FindingKind.JOURNAL, f"lacks {name}", f"Put it back from a copy. {lost}")
+            add(FindingKind.JOURNAL, f"lacks {name}", f"Put it back from a copy. {lost}")
     for name, why in journal.unreadable:
-        found_one(
-            FindingKind.JOURNAL, f"{name} cannot be read: {why}", "Check permissions and the disk."
-        )
+        add(FindingKind.JOURNAL, f"{name} cannot be read: {why}", "Check permissions and the disk.")
     if journal.short:
-        found_one(FindingKind.JOURNAL, "is shorter than it was", f"Put it back from a copy. {lost}")
+        add(FindingKind.JOURNAL, "is shorter than it was", f"Put it back from a copy. {lost}")
     if journal.damage.damaged:
         text = f"has {journal.damage.damaged} damaged lines"
-        found_one(FindingKind.JOURNAL, text, f"Check the disk. {lost}")
+        add(FindingKind.JOURNAL, text, f"Check the disk. {lost}")
     if journal.damage.torn:
         text = f"has {journal.damage.torn} lines that a crash cut short"
-        found_one(FindingKind.TORN, text, "Nothing was promised of them; nothing is to do.")
+        add(FindingKind.TORN, text, "They were never confirmed; nothing has to be done.")
     if journal.damage.unknown:
         text = f"has {journal.damage.unknown} lines of another version of camd"
-        found_one(FindingKind.TORN, text, "They are kept, and read by that version.")
+        add(FindingKind.TORN, text, "They are kept, and read by that version.")
     return found
 
 
 def unaccounted_session(session_id: str) -> Finding:
-    """Say what is known of a session of which there are only files."""
+    """Return the finding for a session of which only files are known."""
     return Finding(
         f"session {session_id}",
         FindingKind.UNACCOUNTED,
-        "is known by its files alone: its ledger is lost, or has not been written yet",
-        "Nothing is to do; what its files do not hold is accounted for nowhere.",
+        "is known by its files alone: its gaps are lost, or have not been written yet",
+        "Nothing has to be done; gaps between its files cannot be explained.",
     )
