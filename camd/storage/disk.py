@@ -116,15 +116,12 @@ class PosixFile:
     _fd: int
 
     def size(self) -> int:
-        """fstat(2)."""
         return os.fstat(self._fd).st_size
 
     def modified(self) -> datetime:
-        """fstat(2)."""
         return datetime.fromtimestamp(os.fstat(self._fd).st_mtime, UTC)
 
     def open_stat(self, path: Path) -> OpenFileStat:
-        """fstat(2), lstat(2)."""
         facts = os.fstat(self._fd)
         try:
             here = os.path.samestat(path.lstat(), facts)
@@ -133,7 +130,7 @@ class PosixFile:
         return OpenFileStat(facts.st_size, facts.st_nlink > 0, here)
 
     def read(self, offset: int, size: int) -> bytes:
-        """pread(2), repeated until it is enough."""
+        """pread(2), repeated until enough is read."""
         pieces = []
         while size > 0 and (piece := os.pread(self._fd, size, offset)):
             pieces.append(piece)
@@ -141,7 +138,7 @@ class PosixFile:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def append(self, pieces: Sequence[bytes | memoryview]) -> None:
-        """Write all pieces with as few writev(2) as it takes."""
+        """Write all pieces with as few writev(2) as possible."""
         views = [memoryview(piece) for piece in pieces if len(piece)]
         while views:
             written = os.writev(self._fd, views)
@@ -165,7 +162,6 @@ class PosixFile:
         os.fdatasync(self._fd)
 
     def close(self) -> None:
-        """close(2)."""
         os.close(self._fd)
 
 
@@ -195,11 +191,9 @@ class PosixDisk:
         return PosixFile(fd)
 
     def names(self, folder: Path) -> list[str]:
-        """readdir(3)."""
         return os.listdir(folder)
 
     def exists(self, path: Path) -> bool:
-        """lstat(2)."""
         return os.path.lexists(path)
 
     def sync_directory(self, path: Path) -> None:
@@ -214,15 +208,12 @@ class PosixDisk:
             os.close(fd)
 
     def make_folder(self, path: Path) -> None:
-        """mkdir(2)."""
         path.mkdir(mode=0o750, exist_ok=True)
 
     def unlink(self, path: Path) -> None:
-        """unlink(2)."""
         path.unlink()
 
     def replace(self, path: Path, target: Path) -> None:
-        """rename(2): whoever looks finds the one or the other."""
         path.replace(target)
 
     def move(self, path: Path, target: Path) -> None:

@@ -61,47 +61,38 @@ class TimedFile:
     _timer: IoTimer
 
     def size(self) -> int:
-        """As DiskFile; likewise all that follow."""
         self._timer.step()
         return self._file.size()
 
     def modified(self) -> datetime:
-        """As DiskFile."""
         self._timer.step()
         return self._file.modified()
 
     def open_stat(self, path: Path) -> OpenFileStat:
-        """As DiskFile."""
         self._timer.step()
         return self._file.open_stat(path)
 
     def read(self, offset: int, size: int) -> bytes:
-        """As DiskFile."""
         self._timer.step()
         return self._file.read(offset, size)
 
     def append(self, pieces: Sequence[bytes | memoryview]) -> None:
-        """As DiskFile."""
         self._timer.step()
         self._file.append(pieces)
 
     def overwrite(self, offset: int, data: bytes) -> None:
-        """As DiskFile."""
         self._timer.step()
         self._file.overwrite(offset, data)
 
     def truncate(self, size: int) -> None:
-        """As DiskFile."""
         self._timer.step()
         self._file.truncate(size)
 
     def sync(self) -> None:
-        """As DiskFile, timed as a sync."""
         with self._timer.sync():
             self._file.sync()
 
     def close(self) -> None:
-        """As DiskFile."""
         self._timer.step()
         self._file.close()
 
@@ -110,7 +101,7 @@ class TimedFile:
 class TimedDisk:
     """A Disk whose calls are timed.
 
-    `confirm` raises OSError where nothing may be created.
+    What creates a name calls `confirm` first, which raises OSError on the wrong volume.
     """
 
     _disk: Disk
@@ -118,67 +109,54 @@ class TimedDisk:
     _confirm: Callable[[Path], None]
 
     def create(self, path: Path) -> TimedFile:
-        """As Disk, on the right volume only."""
         self._timer.step()
         self._confirm(path.parent)
         return TimedFile(self._disk.create(path), self._timer)
 
     def open(self, path: Path) -> TimedFile:
-        """As Disk."""
         self._timer.step()
         return TimedFile(self._disk.open(path), self._timer)
 
     def names(self, folder: Path) -> list[str]:
-        """As Disk."""
         self._timer.step()
         return self._disk.names(folder)
 
     def exists(self, path: Path) -> bool:
-        """As Disk."""
         self._timer.step()
         return self._disk.exists(path)
 
     def sync_directory(self, path: Path) -> None:
-        """As Disk, timed as a sync."""
         with self._timer.sync():
             self._disk.sync_directory(path)
 
     def unlink(self, path: Path) -> None:
-        """As Disk."""
         self._timer.step()
         self._disk.unlink(path)
 
     def make_folder(self, path: Path) -> None:
-        """As Disk, on the right volume only."""
         self._timer.step()
         self._confirm(path.parent)
         self._disk.make_folder(path)
 
     def replace(self, path: Path, target: Path) -> None:
-        """As Disk."""
         self._timer.step()
         self._disk.replace(path, target)
 
     def move(self, path: Path, target: Path) -> None:
-        """As Disk, on the right volume only."""
         self._timer.step()
         self._confirm(path.parent)
         self._disk.move(path, target)
 
     def largest_file(self, folder: Path) -> int | None:
-        """As Disk."""
         self._timer.step()
         return self._disk.largest_file(folder)
 
     def learn_largest_file(self, folder: Path, size: int) -> None:
-        """As Disk."""
         self._timer.step()
         self._disk.learn_largest_file(folder, size)
 
     def usage(self, path: Path) -> Usage:
-        """As Disk."""
         return self._disk.usage(path)
 
     def locate(self, path: Path) -> FolderLocation:
-        """As Disk."""
         return self._disk.locate(path)

@@ -1670,7 +1670,7 @@ _break(
     "bound: start on a full volume",
     "Nothing starts at the block line.",
     "camd/storage/rules/levels.py:admit",
-    "notice is not None and status.level is not StorageLevel.LOW",
+    "message is not None and status.level is not StorageLevel.LOW",
     "False",
     "tests/pure/test_storage_levels.py::test_nothing_starts_at_the_block_line",
 )
