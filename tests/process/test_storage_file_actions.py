@@ -54,7 +54,7 @@ async def opened(folder: Path, disk: GaugedDisk | None = None) -> AsyncIterator[
             yield storage
 
 
-def filmed(session: str) -> bytes:
+def sealed_recording(session: str) -> bytes:
     """Make a sealed recording of a session."""
     index = SegmentIndex(INIT, FRAGMENTS[0], attrs.evolve(WHO, session_id=session))
     data = index.header + b"".join(b"".join(index.append(each)) for each in FRAGMENTS)
@@ -62,13 +62,13 @@ def filmed(session: str) -> bytes:
     return data[:FTYP_SIZE] + header + data[FTYP_SIZE + len(header) :] + index.final_moov()
 
 
-FILMED = filmed(NAME)
+CONTENT = sealed_recording(NAME)
 
 
 def put(folder: Path, name: str = NAME) -> Path:
     """Put a real recording there, of a session of its own, before anybody knows it."""
     path = folder / name
-    path.write_bytes(filmed(name))
+    path.write_bytes(sealed_recording(name))
     return path
 
 
@@ -88,9 +88,9 @@ async def test_a_removed_recording_is_gone_for_good(tmp_path: Path) -> None:
     """File, entry and bytes go; they stay away with a new index, and the name is unknown."""
     path = put(tmp_path)
     async with opened(tmp_path) as storage:
-        assert storage.space.stored_bytes == len(FILMED)
+        assert storage.space.stored_bytes == len(CONTENT)
         removal = await storage.remove_one(NAME, "ann asked for it")
-        assert (removal.freed_bytes, storage.space.stored_bytes) == (len(FILMED), 0)
+        assert (removal.freed_bytes, storage.space.stored_bytes) == (len(CONTENT), 0)
         assert not path.exists()
         assert await listed(storage) == []
         assert await refused(storage.remove_one, NAME, "again") == -1005
@@ -109,7 +109,7 @@ async def test_a_file_that_cannot_be_removed_stays_known(tmp_path: Path) -> None
         assert refusal.value.kind.code == -1019
         assert refusal.value.data["filename"] == NAME
         assert (path.exists(), await listed(storage)) == (True, [NAME])
-        assert storage.space.stored_bytes == len(FILMED)
+        assert storage.space.stored_bytes == len(CONTENT)
 
 
 async def test_what_is_recorded_read_or_pinned_stays(tmp_path: Path) -> None:
@@ -240,5 +240,5 @@ async def test_a_file_is_leased_while_it_is_hashed(tmp_path: Path) -> None:
         await storage.note_segment(known)
         await storage._reconcile._hash_all()
         assert reasons == [FILE_LEASED]
-        assert (await storage.find(NAME)).sha256 == hashlib.sha256(FILMED[48:]).hexdigest()
+        assert (await storage.find(NAME)).sha256 == hashlib.sha256(CONTENT[48:]).hexdigest()
         assert storage.busy(known) is None

@@ -140,7 +140,7 @@ def test_a_file_that_others_touch_says_so(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_removed_with_its_file_says_so(tmp_path: Path) -> None:
-    """A file whose folder is gone is gone; it is no trouble of the volume."""
+    """A file whose folder is gone is gone; it is no fault of the volume."""
     folder = tmp_path / "folder"
     folder.mkdir()
     file = PosixDisk().create(folder / "name")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.footage import NOON, WHO, segment
-from support.shelf import gap, session
+from support.recordings_folder import gap, session
 
 from camd.clock import from_unix_micros
 from camd.model import Cause, Gap, SegmentState, SessionState, clock_was_set
@@ -159,7 +159,7 @@ def judged(segments, gaps=(), captured: int | None = None, **facts: object) -> l
 
 
 def test_files_without_a_seam_are_all_right() -> None:
-    """Less than half a second between two files, either way, is no hole and no overlap."""
+    """Less than half a second between two files, either way, is no gap and no overlap."""
     assert judged(files((0, 10), (10, 20), (20.4, 30), (29.6, 40))) == []
 
 

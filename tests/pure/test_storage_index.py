@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support.disk import MemoryDisk
 from support.footage import gap, segment, session
-from support.life import open_index
+from support.storage_history import open_index
 
 from camd.model import RecordingQuery, SegmentState, SessionId
 from camd.storage.index.catalog import Catalog
@@ -37,7 +37,7 @@ FACTS: list[Record] = [
 
 
 def opened(disk: MemoryDisk, database: bytes | None = None) -> RecordingIndex:
-    """Open the archive on a disk, with the index as it was at some time."""
+    """Open the index of a disk, with the database as it was at some time."""
     return open_index(disk, database, FOLDER)
 
 
@@ -140,8 +140,8 @@ def test_a_hash_that_comes_late_raises_no_file_from_the_dead() -> None:
     assert index.catalog.segment("a.mp4") is None
 
 
-def test_what_a_crash_left_open_is_marked_when_the_archive_is_opened() -> None:
-    """A segment that was growing in another life is interrupted in this one."""
+def test_what_a_crash_left_open_is_marked_when_the_index_is_opened() -> None:
+    """A segment that was open at the crash is interrupted afterwards."""
     disk = MemoryDisk()
     index = opened(disk)
     index.note_open(segment("a.mp4", state=SegmentState.OPEN, sha256=None))

@@ -57,7 +57,7 @@ def fill(disk: Disk) -> None:
 
 @contextmanager
 def opened(disk: Disk) -> Iterator[RecordingIndex]:
-    """Open an archive over a disk in memory; the index knows what the journal says."""
+    """Open the index of a disk in memory; it has what the journal has."""
     lock = os.open(os.devnull, os.O_RDONLY)
     index = RecordingIndex(
         HIDDEN, Catalog.open(Path(":memory:")), Journal.open(disk, HIDDEN), lock, None
@@ -69,7 +69,7 @@ def opened(disk: Disk) -> Iterator[RecordingIndex]:
 
 @contextmanager
 def known(disk: Disk) -> Iterator[RecordingIndex]:
-    """Open an archive that knows the recordings on the disk."""
+    """Open an index that has the recordings on the disk."""
     with opened(disk) as index:
         index.note(*(SegmentNoted(segment(name, size_bytes=len(CONTENT))) for name in FILES))
         yield index

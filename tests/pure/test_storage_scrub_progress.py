@@ -1,4 +1,4 @@
-"""The scrub's book: due when it should be, remembered across restarts, and never in a hurry."""
+"""The scrub's progress and pace: when it is due, what a restart keeps, how slowly it reads."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WEEK = timedelta(days=7)
 WRONG = Finding("a.mp4", FindingKind.HASH, "is not what was recorded", "Put it back.")
 
 
-def test_rounds_are_due_by_when_the_last_one_began() -> None:
+def test_runs_are_due_by_when_the_last_one_began() -> None:
     """At once for the first, for one that was interrupted, and when the clock was set back."""
     assert ScrubProgress().seconds_until_due(NOON, WEEK) == 0
     assert ScrubProgress(ScrubRun(NOON), ScrubRun(NOON)).seconds_until_due(NOON, WEEK) == 0
@@ -48,7 +48,7 @@ def test_a_round_counts_what_was_checked() -> None:
     assert begun.at == ScrubPosition(NOON, "b.mp4")
 
 
-def test_an_interrupted_round_goes_on_as_it_was() -> None:
+def test_an_interrupted_run_goes_on_as_it_was() -> None:
     """A restart neither begins anew nor forgets what was found."""
     current = ScrubRun(NOON).checked(segment(), 5, [WRONG])
     progress = ScrubProgress(current, ScrubRun(NOON - WEEK, ended=NOON))

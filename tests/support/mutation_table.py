@@ -262,7 +262,7 @@ _break(
     f"{JOURNAL}:Journal._append",
     "file.sync()",
     "",
-    f"{JOURNALS}::test_a_power_cut_costs_no_line_that_was_promised",
+    f"{JOURNALS}::test_a_power_cut_costs_no_line_that_was_confirmed",
 )
 _break(
     "journal: sync of the folder",
@@ -270,7 +270,7 @@ _break(
     f"{JOURNAL}:Journal._begun",
     "self.disk.sync_directory(self.folder)",
     "",
-    f"{JOURNALS}::test_a_power_cut_costs_no_line_that_was_promised",
+    f"{JOURNALS}::test_a_power_cut_costs_no_line_that_was_confirmed",
 )
 _break(
     "journal: sync of the folder again",
@@ -499,7 +499,7 @@ _break(
     f"{JOURNAL}:Journal._append",
     'lines = b"\\n" + lines',
     "pass",
-    f"{JOURNALS}::test_a_power_cut_costs_no_line_that_was_promised",
+    f"{JOURNALS}::test_a_power_cut_costs_no_line_that_was_confirmed",
 )
 _break(
     "mkv: packets not compared",

@@ -1,4 +1,4 @@
-"""One life of the storage code on a disk that remembers: what it did, and what it promised when."""
+"""A run of the storage code on a recording disk: its operations, and what it confirmed when."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ from camd.storage.rules.journal_records import GapNoted, SegmentNoted, SessionNo
 from camd.storage.segment_file import SegmentFile
 
 FOLDER = Path("/disk")
-ARCHIVE = FOLDER / ".camd"
+INDEX_FOLDER = FOLDER / ".camd"
 COUNT = 4
 INIT, FRAGMENTS = footage(COUNT)
 FRAMES = FRAGMENTS[0].frames
 MINUTE = 60_000_000
 
 
-def open_index(disk: Disk, database: bytes | None = None, folder: Path = ARCHIVE) -> RecordingIndex:
-    """Open the archive of a disk, with an index as it was at some time, or with none."""
+def open_index(
+    disk: Disk, database: bytes | None = None, folder: Path = INDEX_FOLDER
+) -> RecordingIndex:
+    """Open the index of a disk, with a database as it was at some time, or with none."""
     catalog = Catalog.open(Path(":memory:"))
     if database is not None:
         catalog._db.deserialize(database)
@@ -42,19 +44,19 @@ def open_index(disk: Disk, database: bytes | None = None, folder: Path = ARCHIVE
 def recovered(
     disk: RecordingDisk, database: bytes | None
 ) -> tuple[RecordingIndex, list[ReconcileFinding]]:
-    """Start on a disk: open the archive and take stock."""
+    """Start on a disk: open the index and reconcile the folder."""
     index = open_index(disk, database)
     return index, reconcile_folder(Reconciler(disk, FOLDER, index))
 
 
 def _index(number: int) -> SegmentIndex:
-    story = attrs.evolve(WHO, number=number, start_micros=WHO.start_micros + number * MINUTE)
-    return SegmentIndex(INIT, FRAGMENTS[0], story)
+    metadata = attrs.evolve(WHO, number=number, start_micros=WHO.start_micros + number * MINUTE)
+    return SegmentIndex(INIT, FRAGMENTS[0], metadata)
 
 
 @attrs.define(eq=False)
-class Life:
-    """A session that is recorded. Each promise says behind which operation it was made."""
+class StorageHistory:
+    """A recorded session. Each confirmation has the number of operations before it."""
 
     disk: RecordingDisk = attrs.field(factory=RecordingDisk)
     index: RecordingIndex = attrs.field(init=False)
