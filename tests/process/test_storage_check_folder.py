@@ -20,7 +20,7 @@ from camd.storage.check.recording_file import inspect_recording
 from camd.storage.check.rules.findings import FileShape, Finding, FindingKind
 from camd.storage.index.snapshot import IndexSnapshot
 from camd.storage.read_only_disk import ReadOnlyDisk
-from camd.storage.rules.journal_records import SegmentRemoved
+from camd.storage.rules.journal_records import SegmentNoted, SegmentRemoved
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_a_file_that_only_the_index_lost_is_a_hole(recordings: Recordings) -> No
     files = [recordings.put(number, "s1", apart=0.3 if number < 2 else 3.0) for number in range(3)]
     recordings.note(session("s1", files=3))
     with recordings.open_index() as index:
-        index.catalog.drop_segment(files[1].filename)
+        index.catalog.apply([SegmentRemoved(files[1].filename, "")])
         (recordings.folder / files[1].filename).unlink()
     assert {c.fault for c in check(recordings).findings} == {
         FindingKind.UNCOVERED,
@@ -467,6 +467,6 @@ def test_states_of_the_index_that_files_contradict(recordings: Recordings) -> No
     one, two = recordings.put(2, "s2"), recordings.put(3, "s3")
     with recordings.open_index() as index:
         index.note_open(attrs.evolve(one, state=SegmentState.INTERRUPTED))
-        index.catalog.put_segment(attrs.evolve(two, state=SegmentState.MISSING))
+        index.catalog.apply([SegmentNoted(attrs.evolve(two, state=SegmentState.MISSING))])
     files = found(recordings, one.filename, two.filename)
     assert files == {one.filename: FindingKind.STATE, two.filename: FindingKind.STATE}

@@ -156,7 +156,7 @@ def test_an_entry_without_a_file_is_forgotten() -> None:
     with known(disk) as index:
         gone = [segment(name, size_bytes=5) for name in ("x.mp4", "y.mp4")]
         index.note(SegmentNoted(gone[0]))
-        index.catalog.put_segment(attrs.evolve(gone[1], state=SegmentState.MISSING))
+        index.catalog.apply([SegmentNoted(attrs.evolve(gone[1], state=SegmentState.MISSING))])
         answers = remover(disk, index).remove(["x.mp4", "y.mp4", "z.mp4", "x.mp4"], "why")
         assert {a.filename: (a.refused, a.freed_bytes) for a in answers} == {
             "x.mp4": (None, 5),

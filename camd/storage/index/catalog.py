@@ -100,8 +100,6 @@ def is_damage(error: sqlite3.Error) -> bool:
 
 # --- Pages, newest first
 
-Database = sqlite3.Connection
-
 _OF_SESSION = "FROM segments s WHERE s.session_id = sessions.session_id AND s.state"
 _SUMMARIES = f"""
 SELECT sessions.*,
@@ -115,99 +113,6 @@ SELECT sessions.*,
   (SELECT coalesce(sum(duration_seconds), 0) FROM gaps g
     WHERE g.session_id = sessions.session_id AND g.cause != 'clock_step') AS lost
 FROM sessions"""  # noqa: S608
-
-
-def segments_page(db: Database, time_index: TimeIndex, query: RecordingQuery) -> RecordingPage:
-    """List segments; thanks to the time index, every page takes the same time."""
-    since = None if query.since is None else to_unix_micros(query.since)
-    until = None if query.until is None else to_unix_micros(query.until)
-    backwards = since is not None and until is not None and since > until
-    if query.session_id is not None or backwards:
-        return _page_by_count(db, time_index, query)
-    camera_id = query.camera_id
-    total = time_index.count(camera_id, since, until)
-    # One upper bound for the start, the lowest: with two, SQLite may seek by the wrong one.
-    where, values = _conditions(attrs.evolve(query, until=None), "until_us")
-    if since is not None:
-        where.append("start_us >= ?")
-        values.append(time_index.floor(since))
-        within = time_index.begin_between(camera_id, since, until)
-        if query.offset >= within:  # only those that began earlier and are not over: few
-            where.append("start_us < ?")
-            values.append(since)
-            rows = _segments(db, where, values, query.limit, query.offset - within)
-            return RecordingPage(rows, total)
-    position = time_index.position(camera_id, until, query.offset)
-    if position is None:
-        return RecordingPage((), total)
-    where.append("start_us <= ?")
-    values.append(position.start)
-    return RecordingPage(_segments(db, where, values, query.limit, position.skip), total)
-
-
-def _page_by_count(db: Database, time_index: TimeIndex, query: RecordingQuery) -> RecordingPage:
-    """List segments where few can match: of one session, or around one moment."""
-    where, values = _conditions(query, "until_us")
-    if query.since is not None:
-        where.append("start_us >= ?")
-        values.append(time_index.floor(to_unix_micros(query.since)))
-    total = _count(db, "segments", where, values)
-    return RecordingPage(_segments(db, where, values, query.limit, query.offset), total)
-
-
-def sessions_page(db: Database, query: RecordingQuery) -> SessionPage:
-    """List sessions with the sums of their segments and gaps."""
-    where, values = _conditions(query, "coalesce(end_us, 1 << 62)")
-    rows = db.execute(
-        f"{_SUMMARIES}{_where(where)} ORDER BY start_us DESC, session_id DESC LIMIT ? OFFSET ?",
-        (*values, query.limit, query.offset),
-    )
-    total = _count(db, "sessions", where, values)
-    return SessionPage(tuple(map(summary_of, rows)), total)
-
-
-def gaps_page(db: Database, query: RecordingQuery) -> GapPage:
-    """List gaps."""
-    where, values = _conditions(query, "max(end_us, start_us + 1)")
-    rows = db.execute(
-        f"SELECT * FROM gaps{_where(where)} ORDER BY start_us DESC, id DESC LIMIT ? OFFSET ?",  # noqa: S608
-        (*values, query.limit, query.offset),
-    )
-    return GapPage(tuple(map(gap_of, rows)), _count(db, "gaps", where, values))
-
-
-def _segments(
-    db: Database, where: Sequence[str], values: Sequence[object], limit: int, skip: int
-) -> tuple[Segment, ...]:
-    rows = db.execute(
-        f"SELECT * FROM segments{_where(where)}"  # noqa: S608
-        " ORDER BY start_us DESC, filename DESC LIMIT ? OFFSET ?",
-        (*values, limit, skip),
-    )
-    return tuple(map(segment_of, rows))
-
-
-def _count(db: Database, table: str, where: Sequence[str], values: Sequence[object]) -> int:
-    query = f"SELECT count(*) FROM {table}{_where(where)}"  # noqa: S608
-    return int(db.execute(query, values).fetchone()[0])
-
-
-def _conditions(query: RecordingQuery, until: str) -> tuple[list[str], list[object]]:
-    """Return SQL conditions and their values; `until` is the expression of a row's end."""
-    conditions: list[tuple[str, object]] = []
-    if query.camera_id is not None:
-        conditions.append(("camera_id = ?", query.camera_id))
-    if query.session_id is not None:
-        conditions.append(("session_id = ?", query.session_id))
-    if query.since is not None:
-        conditions.append((f"{until} > ?", to_unix_micros(query.since)))
-    if query.until is not None:
-        conditions.append(("start_us < ?", to_unix_micros(query.until)))
-    return [condition for condition, _ in conditions], [value for _, value in conditions]
-
-
-def _where(conditions: Sequence[str]) -> str:
-    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
 
 
 # --- The database
@@ -256,8 +161,11 @@ class Catalog:
         row = self._db.execute("SELECT file, offset FROM journal").fetchone()
         return JournalPosition(row["file"], row["offset"]) if row else JournalPosition()
 
-    def apply(self, records: Iterable[Record], position: JournalPosition) -> None:
-        """Apply the journal's records up to `position`, all or none."""
+    def apply(self, records: Iterable[Record], position: JournalPosition | None = None) -> None:
+        """Apply records, all or none; `position` is how far the journal is applied then.
+
+        Segments and sessions replace what was known of them; a gap is inserted once.
+        """
         with self._changing():
             for record in records:
                 match record:
@@ -269,26 +177,18 @@ class Catalog:
                         self._put_session(session)
                     case GapNoted(gap):
                         self._put_gap(gap)
-            self._db.execute("DELETE FROM journal")
-            self._db.execute("INSERT INTO journal VALUES (?, ?)", (position.file, position.offset))
+            if position is not None:
+                self._db.execute("DELETE FROM journal")
+                values = (position.file, position.offset)
+                self._db.execute("INSERT INTO journal VALUES (?, ?)", values)
 
     # --- segments ---
-
-    def put_segment(self, segment: Segment) -> None:
-        """Insert or replace a segment."""
-        with self._changing():
-            self._put_segment(segment)
 
     def _put_segment(self, segment: Segment) -> None:
         self._forget_time(segment.filename)
         row = segment_row(segment)
         self._db.execute(f"INSERT OR REPLACE INTO segments VALUES ({_placeholders(row)})", row)  # noqa: S608
         self._learn_time(segment.filename)
-
-    def drop_segment(self, filename: str) -> None:
-        """Delete a segment's row."""
-        with self._changing():
-            self._drop_segment(filename)
 
     def _drop_segment(self, filename: str) -> None:
         self._forget_time(filename)
@@ -369,16 +269,75 @@ class Catalog:
     # --- pages ---
 
     def page(self, query: RecordingQuery) -> RecordingPage:
-        """List segments, newest first, with the number of all that match."""
-        return segments_page(self._db, self.time_index(), query)
+        """List segments, newest first, with the number of all that match.
+
+        Thanks to the time index, every page takes the same time.
+        """
+        since = None if query.since is None else to_unix_micros(query.since)
+        until = None if query.until is None else to_unix_micros(query.until)
+        backwards = since is not None and until is not None and since > until
+        if query.session_id is not None or backwards:
+            return self._page_by_count(query)
+        time_index, camera_id = self.time_index(), query.camera_id
+        total = time_index.count(camera_id, since, until)
+        # One upper bound for the start, the lowest: with two, SQLite may seek by the wrong one.
+        where, values = _conditions(attrs.evolve(query, until=None), "until_us")
+        if since is not None:
+            where.append("start_us >= ?")
+            values.append(time_index.floor(since))
+            within = time_index.begin_between(camera_id, since, until)
+            if query.offset >= within:  # only those that began earlier and are not over: few
+                where.append("start_us < ?")
+                values.append(since)
+                rows = self._segments(where, values, query.limit, query.offset - within)
+                return RecordingPage(rows, total)
+        position = time_index.position(camera_id, until, query.offset)
+        if position is None:
+            return RecordingPage((), total)
+        where.append("start_us <= ?")
+        values.append(position.start)
+        return RecordingPage(self._segments(where, values, query.limit, position.skip), total)
+
+    def _page_by_count(self, query: RecordingQuery) -> RecordingPage:
+        """List segments where few can match: of one session, or around one moment."""
+        where, values = _conditions(query, "until_us")
+        if query.since is not None:
+            where.append("start_us >= ?")
+            values.append(self.time_index().floor(to_unix_micros(query.since)))
+        total = self._count("segments", where, values)
+        return RecordingPage(self._segments(where, values, query.limit, query.offset), total)
 
     def sessions_page(self, query: RecordingQuery) -> SessionPage:
         """List sessions with their sums, newest first, with the number of all that match."""
-        return sessions_page(self._db, query)
+        where, values = _conditions(query, "coalesce(end_us, 1 << 62)")
+        rows = self._db.execute(
+            f"{_SUMMARIES}{_where(where)} ORDER BY start_us DESC, session_id DESC LIMIT ? OFFSET ?",
+            (*values, query.limit, query.offset),
+        )
+        return SessionPage(tuple(map(summary_of, rows)), self._count("sessions", where, values))
 
     def gaps_page(self, query: RecordingQuery) -> GapPage:
         """List gaps, newest first, with the number of all that match."""
-        return gaps_page(self._db, query)
+        where, values = _conditions(query, "max(end_us, start_us + 1)")
+        rows = self._db.execute(
+            f"SELECT * FROM gaps{_where(where)} ORDER BY start_us DESC, id DESC LIMIT ? OFFSET ?",  # noqa: S608
+            (*values, query.limit, query.offset),
+        )
+        return GapPage(tuple(map(gap_of, rows)), self._count("gaps", where, values))
+
+    def _segments(
+        self, where: Sequence[str], values: Sequence[object], limit: int, skip: int
+    ) -> tuple[Segment, ...]:
+        rows = self._db.execute(
+            f"SELECT * FROM segments{_where(where)}"  # noqa: S608
+            " ORDER BY start_us DESC, filename DESC LIMIT ? OFFSET ?",
+            (*values, limit, skip),
+        )
+        return tuple(map(segment_of, rows))
+
+    def _count(self, table: str, where: Sequence[str], values: Sequence[object]) -> int:
+        query = f"SELECT count(*) FROM {table}{_where(where)}"  # noqa: S608
+        return int(self._db.execute(query, values).fetchone()[0])
 
     def time_index(self) -> TimeIndex:
         """Return the time index of all segments; the first call reads them all."""
@@ -402,11 +361,6 @@ class Catalog:
         return row
 
     # --- sessions and gaps ---
-
-    def put_session(self, session: Session) -> None:
-        """Insert or replace a session, without its gaps."""
-        with self._changing():
-            self._put_session(session)
 
     def _put_session(self, session: Session) -> None:
         row = session_row(session)
@@ -441,12 +395,6 @@ class Catalog:
         )
         return session_of(row, tuple(map(segment_of, segments)), self.gaps(session_id))
 
-    def put_gaps(self, gaps: Iterable[Gap]) -> None:
-        """Insert gaps, each once; they never change afterwards."""
-        with self._changing():
-            for gap in gaps:
-                self._put_gap(gap)
-
     def _put_gap(self, gap: Gap) -> None:
         self._db.execute(
             "INSERT OR IGNORE INTO gaps (camera_id, session_id, start_us, end_us, duration_seconds,"
@@ -464,3 +412,21 @@ class Catalog:
 
 def _placeholders(values: Values | Sequence[object]) -> str:
     return ",".join("?" * len(values))
+
+
+def _conditions(query: RecordingQuery, until: str) -> tuple[list[str], list[object]]:
+    """Return SQL conditions and their values; `until` is the expression of a row's end."""
+    conditions: list[tuple[str, object]] = []
+    if query.camera_id is not None:
+        conditions.append(("camera_id = ?", query.camera_id))
+    if query.session_id is not None:
+        conditions.append(("session_id = ?", query.session_id))
+    if query.since is not None:
+        conditions.append((f"{until} > ?", to_unix_micros(query.since)))
+    if query.until is not None:
+        conditions.append(("start_us < ?", to_unix_micros(query.until)))
+    return [condition for condition, _ in conditions], [value for _, value in conditions]
+
+
+def _where(conditions: Sequence[str]) -> str:
+    return f" WHERE {' AND '.join(conditions)}" if conditions else ""

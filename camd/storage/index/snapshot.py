@@ -81,7 +81,7 @@ class IndexSnapshot:
 
     def note(self, *records: Record) -> None:
         """Apply records to the copy."""
-        self.catalog.apply(records, self.catalog.position)
+        self.catalog.apply(records)
 
     def sessions(self) -> Iterator[IndexedSession]:
         """Read all sessions, oldest first, with their segments and gaps."""

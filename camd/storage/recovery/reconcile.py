@@ -277,7 +277,7 @@ class Reconciler:
             if segment is None or self.disk.exists(self.folder / name):
                 continue
             if self._writes:
-                catalog.put_segment(attrs.evolve(segment, state=SegmentState.MISSING))
+                catalog.apply([SegmentNoted(attrs.evolve(segment, state=SegmentState.MISSING))])
             lost = -segment.size_bytes
             findings.append(
                 ReconcileFinding(
