@@ -62,9 +62,7 @@ class SpaceMonitor:
     _usage: Usage = attrs.field(default=Usage(0, 0), init=False)
     _level: StorageLevel = attrs.field(default=StorageLevel.OK, init=False)
     _fault: VolumeFault | None = attrs.field(default=None, init=False)
-    _failure: OSError | None = attrs.field(
-        default=None, init=False
-    )  # of a write; a trial clears it
+    _failure: OSError | None = attrs.field(default=None, init=False)  # until a trial works
     _trial_at: float = attrs.field(default=0.0, init=False)
     _probe_hung: bool = attrs.field(default=False, init=False)  # a probe does not return
     _slow: bool = attrs.field(default=False, init=False)
@@ -227,7 +225,7 @@ class SpaceMonitor:
         slow = self.timer.stats.slow(now)
         if slow is not self._slow:
             self._slow = slow
-            say, event = (log.warning, "slow") if slow else (log.info, "slow_no_more")
+            say, event = (log.warning, "slow") if slow else (log.info, "slow_over")
             say(f"storage_{event}", pending_seconds=round(pending, 3))
         if self._probe_hung:
             self._judge(StorageLevel.UNRESPONSIVE)

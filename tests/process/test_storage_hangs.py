@@ -180,4 +180,4 @@ async def test_a_slow_disk_is_logged_once(
                 assert setup.storage.status.slow
             await published.wait_until(lambda status: not status.slow)
     told = [entry["event"] for entry in logs if entry["event"].startswith("storage_slow")]
-    assert told == ["storage_slow", "storage_slow_no_more"]
+    assert told == ["storage_slow", "storage_slow_over"]

@@ -158,7 +158,7 @@ class FolderCheck:
 
     def _inspect(self, name: str, asked: bool) -> tuple[FileContents, list[Finding]]:
         if not is_plain(name):
-            text, advice = "has a name that nobody can ask for", "Rename it to have it looked at."
+            text, advice = "has a name that clients cannot use", "Rename it to have it checked."
             fault = FindingKind.UNKNOWN if asked else FindingKind.FOREIGN
             return FileContents(name, FileShape.FOREIGN), [Finding(name, fault, text, advice)]
         known = self._snapshot.catalog.segment(name)

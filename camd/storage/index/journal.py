@@ -35,9 +35,8 @@ class Journal:
 
     disk: Disk
     folder: Path
-    position: JournalPosition = attrs.field(
-        default=JournalPosition(1), init=False
-    )  # where the next line goes
+    # Where the next line goes.
+    position: JournalPosition = attrs.field(default=JournalPosition(1), init=False)
     _file: DiskFile | None = attrs.field(default=None, init=False)
     _torn: bool = attrs.field(default=False, init=False)  # the file may not end with a line
 

@@ -212,9 +212,8 @@ class Retention:
 
     async def _carry_out(self, plan: CleanupPlan, tally: _Tally) -> None:
         names = [each.filename for each in plan.to_delete]
-        tally.problem = (
-            "whoever asked for it went away, or the service stops"  # unless it completes
-        )
+        # Unless the run completes.
+        tally.problem = "its client went away, or the service stops"
         for batch in in_batches(names, BATCH):
             if self.policy is not plan.policy:
                 tally.problem = "the policy was changed"
