@@ -35,7 +35,7 @@ from camd.reload import LiveConfig
 from camd.rpc.registry import Notification, Registry
 from camd.runtime import fd_limits
 from camd.runtime.broadcast import Fanout
-from camd.runtime.files import FolderInUseError, open_state
+from camd.runtime.folder_lock import FolderInUseError, open_state
 from camd.runtime.pipe_poller import open_pipe_poller
 from camd.server.listeners import ListenError
 from camd.server.server import open_server

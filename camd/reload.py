@@ -44,7 +44,7 @@ class LiveConfig:
             known = {camera.id for camera in self.config.cameras}
             self.config = merge(self.config, new)
             space = self.config.storage
-            self.storage.guard.reconfigure(Thresholds(space.warn_percent, space.block_percent))
+            self.storage.space.reconfigure(Thresholds(space.warn_percent, space.block_percent))
             await self.cameras.reconfigure(self.config.recording)
             added = [camera for camera in self.config.cameras if camera.id not in known]
             waiting = [camera for camera in added if not await self.cameras.take_in(camera)]

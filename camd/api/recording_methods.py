@@ -22,7 +22,7 @@ from camd.model import (
 from camd.rpc.registry import Caller, Method
 from camd.rpc.roles import Role
 from camd.storage.rules.naming import with_extension
-from camd.storage.storage import FileActions, Storage
+from camd.storage.storage import Storage
 
 LONGEST_SECONDS = 86_400
 FORMATS = ("mp4", "mkv")
@@ -209,7 +209,7 @@ class RecordingsApi:
     async def list_recordings(self, caller: Caller, params: PageRequest) -> result_fields.View:
         """List recorded files."""
         page = await self._storage.list_recordings(await query_of(self._cameras, params))
-        pins = await FileActions(self._storage).pins([s.filename for s in page.segments])
+        pins = await self._storage.pins([s.filename for s in page.segments])
         return {
             "files": [result_fields.stored(s, pins.get(s.filename)) for s in page.segments],
             "total": page.total,
@@ -220,7 +220,7 @@ class RecordingsApi:
     async def get_recording_info(self, caller: Caller, params: ByName) -> result_fields.View:
         """Describe one file."""
         found, gaps = await self._storage.recording(params.filename)
-        pin = (await FileActions(self._storage).pins([found.filename])).get(found.filename)
+        pin = (await self._storage.pins([found.filename])).get(found.filename)
         return result_fields.stored(found, pin) | {
             "pin": result_fields.pin(pin),
             "created_time": found.start,

@@ -24,7 +24,7 @@ from camd.model import (
     StorageStatus,
     are_durable,
 )
-from camd.storage.check.rules.scrub_progress import ScrubProgress, ScrubRound
+from camd.storage.check.rules.scrub_progress import ScrubProgress, ScrubRun
 from camd.storage.recovery.reconcile import RecoveryReport
 from camd.storage.removal import Pin
 from camd.storage.rules.levels import message_of
@@ -273,7 +273,7 @@ def scrub(rounds: ScrubProgress, *, enabled: bool) -> View:
     }
 
 
-def _round(made: ScrubRound | None) -> View | None:
+def _round(made: ScrubRun | None) -> View | None:
     if made is None:
         return None
     return {

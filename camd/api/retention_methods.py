@@ -1,4 +1,4 @@
-"""The retention policy on the wire: set, shown, previewed, carried out."""
+"""The API methods of retention: the policy, cleanups, and pins and removal of single files."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from camd.storage.rules.retention_plan import (
     mistakes_of,
     outcome,
 )
-from camd.storage.storage import FileActions, Storage
+from camd.storage.storage import Storage
 
 
 @attrs.frozen
 class PolicyRequest:
-    """The policy that is to be in force."""
+    """A policy to put in force."""
 
     policy_type: PolicyType
     enabled: bool
@@ -38,19 +38,19 @@ class PolicyRequest:
 
 @attrs.frozen
 class CleanupRequest:
-    """How to clean up; `force` overrides the brake, and believes the clock."""
+    """How to clean up; `force` ignores max_delete_percent and trusts the wall clock."""
 
     force: bool = False
 
 
 @attrs.define(eq=False)
 class RetentionApi:
-    """Handlers over retention."""
+    """Methods of the retention policy."""
 
     _retention: Retention
 
     def methods(self) -> tuple[Method, ...]:
-        """What this noun offers."""
+        """Return the methods."""
         admin = Role.ADMIN
         return (
             Method(
@@ -58,14 +58,14 @@ class RetentionApi:
                 admin,
                 PolicyRequest,
                 self.set_retention_policy,
-                "Decide which recordings are removed by themselves; durable when answered.",
+                "Set which recordings are removed automatically; durable when answered.",
             ),
             Method(
                 "get_retention_policy",
                 admin,
                 NoParams,
                 self.get_retention_policy,
-                "The retention policy, and what its last run did.",
+                "The retention policy, and its last run.",
                 immediate=True,
             ),
             Method(
@@ -73,14 +73,14 @@ class RetentionApi:
                 admin,
                 NoParams,
                 self.preview_cleanup,
-                "What the policy would remove now, and what it would leave; changes nothing.",
+                "What the policy would remove now, and what it would keep; changes nothing.",
             ),
             Method(
                 "cleanup_old_files",
                 admin,
                 CleanupRequest,
                 self.cleanup_old_files,
-                "Carry the policy out once; answered with a receipt.",
+                "Carry out the policy once; answered with a receipt.",
             ),
         )
 
@@ -100,21 +100,21 @@ class RetentionApi:
         return _policy(policy) | {"message": message}
 
     async def get_retention_policy(self, caller: Caller, params: NoParams) -> result_fields.View:
-        """Show the policy."""
+        """Return the policy and its last run."""
         config, last = self._retention.config, self._retention.last
         return _policy(self._retention.policy) | {
             "interval": config.interval.total_seconds(),
-            "brake_percent": config.brake_percent,
+            "max_delete_percent": config.max_delete_percent,
             "clock_trusted": not self._retention.doubt,
             "clock": self._retention.doubt or "trusted",
             "last_run": result_fields.cleanup_receipt(last) if last else None,
         }
 
     async def preview_cleanup(self, caller: Caller, params: NoParams) -> result_fields.View:
-        """Show what would be done."""
+        """Return what a cleanup would do."""
         plan = await self._retention.preview()
-        would = plan.policy.removes and not plan.braked
-        message = f"{len(plan.going)} files would be removed" if would else outcome(plan, 0, 0)
+        would = plan.policy.removes and not plan.stopped_by_limit
+        message = f"{len(plan.to_delete)} files would be removed" if would else outcome(plan, 0, 0)
         if would and plan.waiting_files:
             message += f"; {plan.waits}"
         return _plan(plan) | {
@@ -126,7 +126,7 @@ class RetentionApi:
         }
 
     async def cleanup_old_files(self, caller: Caller, params: CleanupRequest) -> result_fields.View:
-        """Do it."""
+        """Clean up."""
         caller.link.hold(RETENTION)
         caller.link.hold(STORAGE)
         done = await self._retention.clean_up(caller.name, force=params.force)
@@ -160,9 +160,9 @@ def _plan(plan: CleanupPlan) -> result_fields.View:
                 "start_time": each.start,
                 "reason": plan.policy.rule,
             }
-            for each in plan.going[:MOST_LISTED]
+            for each in plan.to_delete[:MOST_LISTED]
         ],
-        "files_to_delete": len(plan.going),
+        "files_to_delete": len(plan.to_delete),
         "space_to_free": plan.freed_bytes,
         "kept": [
             {
@@ -170,34 +170,34 @@ def _plan(plan: CleanupPlan) -> result_fields.View:
                 "file_size": each.size_bytes,
                 "reason": each.reason.value,
             }
-            for each in plan.staying
+            for each in plan.kept
         ],
-        "files_kept": plan.staying_files,
+        "files_kept": plan.kept_files,
         "total_size": plan.total_bytes,
         "share_percent": round(plan.share_percent, 2),
         "space_short": plan.short_bytes,
         "enough": plan.enough,
-        "braked": plan.braked,
+        "stopped_by_limit": plan.stopped_by_limit,
         "files_waiting": plan.waiting_files,
         "clock": plan.clock or "trusted",
     }
 
 
-# --- What happens to one recorded file, on the wire: it is pinned, unpinned, or removed.
+# --- Single files: pin, unpin, remove
 
 LONGEST_REASON = 1000
 
 
 @attrs.frozen
 class PinRequest:
-    """Which file stays, why, and until when (for ever without it)."""
+    """Which file to keep, why, and until when (without it, for ever)."""
 
     filename: str
     reason: str = ""
     until: datetime | None = None
 
     def pin(self, by: str, since: datetime) -> Pin:
-        """Make the pin. Raises Refusal when it would mean nothing."""
+        """Return the pin. Raises Refusal when it would have no effect."""
         if len(self.reason) > LONGEST_REASON:
             raise refuse([ParamError("reason", f"must have at most {LONGEST_REASON} characters")])
         if self.until is not None and self.until <= since:
@@ -207,12 +207,12 @@ class PinRequest:
 
 @attrs.define(eq=False)
 class FilesApi:
-    """Handlers over storage."""
+    """Methods of single files."""
 
     _storage: Storage
 
     def methods(self) -> tuple[Method, ...]:
-        """What this noun offers."""
+        """Return the methods."""
         operator = Role.OPERATOR
         return (
             Method(
@@ -220,30 +220,28 @@ class FilesApi:
                 operator,
                 ByName,
                 self.delete_recording,
-                "Remove a recorded file; refused while it is recorded, read or pinned.",
+                "Remove a recording; refused while it is being recorded, read, or pinned.",
             ),
             Method(
                 "pin_recording",
                 operator,
                 PinRequest,
                 self.pin_recording,
-                "Keep a recorded file from being removed, for ever or until a time.",
+                "Keep a recording from being removed, for ever or until a time.",
             ),
             Method(
                 "unpin_recording",
                 operator,
                 PinRequest,
                 self.unpin_recording,
-                "Take a recorded file's pin away.",
+                "Remove a recording's pin.",
             ),
         )
 
     async def delete_recording(self, caller: Caller, params: ByName) -> result_fields.View:
-        """Remove a file; answered when it is gone for good."""
+        """Remove a file; answered when the removal is durable."""
         caller.link.hold(STORAGE)
-        removal = await FileActions(self._storage).remove_one(
-            params.filename, f"{caller.name} asked for it"
-        )
+        removal = await self._storage.remove_one(params.filename, f"{caller.name} asked for it")
         return {
             "filename": removal.filename,
             "deleted": True,
@@ -252,12 +250,12 @@ class FilesApi:
         }
 
     async def pin_recording(self, caller: Caller, params: PinRequest) -> result_fields.View:
-        """Pin a file, in place of an older pin; answered when it is durable."""
+        """Pin a file, replacing an older pin; answered when durable."""
         pin = params.pin(caller.name, now())
-        segment = await FileActions(self._storage).pin(params.filename, pin)
+        segment = await self._storage.pin(params.filename, pin)
         return result_fields.stored(segment, pin) | {"pin": result_fields.pin(pin)}
 
     async def unpin_recording(self, caller: Caller, params: PinRequest) -> result_fields.View:
-        """Unpin a file; fine when it is not pinned. What else was said is not looked at."""
-        segment = await FileActions(self._storage).unpin(params.filename)
+        """Unpin a file, whether it is pinned or not. Other parameters are ignored."""
+        segment = await self._storage.unpin(params.filename)
         return result_fields.stored(segment, None) | {"pin": None}

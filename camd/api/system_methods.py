@@ -115,7 +115,7 @@ class SystemApi:
             "recording": sum(camera.status.session is not None for camera in self._cameras),
             "recovery": result_fields.recovery(self._storage.recovery),
             "scrub": self._scrub
-            and result_fields.scrub(self._scrub.rounds, enabled=self._scrub.config.enabled),
+            and result_fields.scrub(self._scrub.progress, enabled=self._scrub.config.enabled),
         }
 
     async def get_server_info(self, caller: Caller, params: NoParams) -> result_fields.View:

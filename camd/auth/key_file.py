@@ -22,7 +22,7 @@ import attrs
 
 from camd.config.small_files import read_small_file
 from camd.rpc.roles import AuthMethod, Principal, Role
-from camd.runtime.files import replace_file
+from camd.runtime.state_file import replace_file
 
 PREFIX = "camd_"
 KEYS_FILE = "keys.toml"

@@ -38,7 +38,7 @@ from camd.model import (
 )
 from camd.model.problems import UNPLUGGED
 from camd.runtime.broadcast import Fanout
-from camd.runtime.files import PathLookup
+from camd.runtime.path_lookup import PathLookup
 from camd.runtime.pipe_poller import PipePoller
 from camd.storage.storage import Storage
 

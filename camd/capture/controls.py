@@ -33,7 +33,7 @@ from camd.errors import INTERNAL_ERROR, SOURCE_UNAVAILABLE, UNSUPPORTED, Refusal
 from camd.model import CameraId, Control, ControlKind, Problem, ProblemKind
 from camd.model.problems import HUNG
 from camd.rpc.params import ParamError, refuse
-from camd.runtime.files import replace_file, set_aside
+from camd.runtime.state_file import StateFile
 
 log = structlog.get_logger("camd.controls")
 
@@ -48,10 +48,10 @@ Values = dict[str, int | str]  # by the control's name
 class ControlStore:
     """The values that clients have set, of all cameras.
 
-    `save` writes a text durably; it blocks and may raise OSError.
+    `save` writes them durably; it blocks and may raise OSError.
     """
 
-    _save: Callable[[str], None] = lambda text: None
+    _save: Callable[[dict[str, Values]], object] = lambda values: None
     _values: dict[str, Values] = attrs.field(factory=dict)  # by camera id
     _lock: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
@@ -87,37 +87,22 @@ class ControlStore:
 
     async def _replace(self, everything: dict[str, Values]) -> None:
         values = {camera: values for camera, values in everything.items() if values}
-        text = msgspec.json.format(msgspec.json.encode(values)).decode() + "\n"
-        await trio.to_thread.run_sync(self._save, text)
+        await trio.to_thread.run_sync(self._save, values)
         self._values = values
 
 
 def load_controls(state_dir: Path) -> ControlStore:
     """Read the stored values; a damaged file is renamed. Blocks. Never raises OSError."""
-    path = state_dir / CONTROLS_FILE
-    values: dict[str, Values] = {}
-    try:
-        values = msgspec.json.decode(path.read_bytes(), type=dict[str, Values])
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError) as error:  # msgspec's errors are ValueErrors
-        log.error("controls_unreadable", file=str(path), error=str(error))
-        _set_aside(path)
-    return ControlStore(partial(_store, path), values)
+    file = StateFile(state_dir / CONTROLS_FILE, _parse, _render)
+    return ControlStore(file.save, file.load() or {})
 
 
-def _store(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, text)
+def _parse(text: str) -> dict[str, Values]:
+    return msgspec.json.decode(text, type=dict[str, Values])
 
 
-def _set_aside(path: Path) -> None:
-    try:
-        aside = set_aside(path)
-    except OSError as error:
-        log.error("controls_not_set_aside", file=str(path), error=str(error))
-    else:
-        log.warning("controls_set_aside", file=str(aside))
+def _render(kept: dict[str, Values]) -> str:
+    return msgspec.json.format(msgspec.json.encode(kept)).decode() + "\n"
 
 
 # --- the controls of one camera -----------------------------------------------------------

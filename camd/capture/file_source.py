@@ -17,7 +17,7 @@ from camd.model.problems import (
     NOT_A_FILE,
     NOT_FOUND,
 )
-from camd.runtime.files import PathLookup
+from camd.runtime.path_lookup import PathLookup
 
 
 @attrs.frozen

@@ -46,7 +46,7 @@ from camd.model.problems import (
 )
 from camd.mp4.fragments import Init
 from camd.runtime.child_process import open_child
-from camd.runtime.files import PathLookup
+from camd.runtime.path_lookup import PathLookup
 from camd.runtime.query_process import run_program
 
 log = structlog.get_logger("camd.camera")

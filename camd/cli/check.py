@@ -33,12 +33,12 @@ from camd.ffmpeg.encoder_trial import EncoderTrials
 from camd.logs import set_up_logging
 from camd.model import DeviceBinding, FileSource, Problem, ProblemKind, RtspSource, V4l2Source
 from camd.model.problems import NOT_FOUND
-from camd.runtime.files import PathLookup
+from camd.runtime.path_lookup import PathLookup
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.index.recording_index import misplaced_folders
 from camd.storage.rules.levels import Usage, VolumeFault
 from camd.storage.rules.volume_identity import VolumeRecognition
-from camd.storage.volume import identify_volume, recall_volume
+from camd.storage.volume import identify_volume, load_known_volume
 
 # --- What `camd check` says of one thing it looked at.
 
@@ -209,11 +209,13 @@ def inspect_volume(config: Config, disk: Disk) -> CheckFinding:
     storage = config.storage
     known = None
     with suppress(OSError):  # as in the service: what cannot be recalled is not known
-        known = recall_volume(storage.state_dir, storage.recordings_dir)
+        known = load_known_volume(storage.state_dir, storage.recordings_dir)
     found = identify_volume(
         storage.recordings_dir, disk, known, require_mount=storage.require_mount
     )
-    where = f"a mount of its own, {found.place.top}" if found.place.own_mount else "the root disk"
+    where = (
+        f"a mount of its own, {found.location.top}" if found.location.own_mount else "the root disk"
+    )
     match found.verdict:
         case VolumeFault(reason=reason, suggestion=suggestion):
             return CheckFinding("volume", Grade.PROBLEM, reason, suggestion)

@@ -1,4 +1,4 @@
-"""Commands that decide what stays: rm, pin, unpin, cleanup, retention."""
+"""Commands that decide what is kept: rm, pin, unpin, cleanup, retention."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _PLAN = {
     "files_to_delete": "files to remove",
     "space_to_free": "space to free",
     "share_percent": "share of all recordings",
-    "files_kept": "files that must stay",
-    "files_waiting": "of them wait for the clock",
+    "files_kept": "files kept",
+    "files_waiting": "of these, waiting for the clock",
     "clock": "clock",
     "space_short": "space over the limit afterwards",
     "message": "outcome",
@@ -29,7 +29,7 @@ _POLICY = {
     "max_age_days": "oldest, in days",
     "max_size_gb": "largest size of all, in GB",
     "interval": "runs every",
-    "brake_percent": "at once at most (percent)",
+    "max_delete_percent": "limit of one run (percent)",
     "clock": "clock",
 }
 _LAST_RUN = {"ended": "last run", "asked_by": "asked for by", "message": "outcome"}
@@ -41,13 +41,13 @@ _LAST_RUN = {"ended": "last run", "asked_by": "asked for by", "message": "outcom
 @remote_options
 @json_option
 def rm(reach: ServiceAccess, as_json: bool, names: tuple[str, ...], yes: bool) -> None:
-    """Remove the recordings NAME, for good.
+    """Remove the recordings NAME, permanently.
 
-    One that is recorded, read or pinned stays; the others go.
+    A recording that is being recorded or read, or is pinned, is kept; the others are removed.
     """
     if not yes:
         what = names[0] if len(names) == 1 else f"{len(names)} recordings"
-        click.confirm(f"Remove {what} for good?", abort=True, err=True)
+        click.confirm(f"Remove {what} permanently?", abort=True, err=True)
     removed: list[Any] = []
     failures: list[RemoteError] = []
 
@@ -79,7 +79,7 @@ def _why(error: RemoteError) -> str:
 
 @click.command()
 @click.argument("name")
-@click.option("--reason", metavar="TEXT", help="Why it stays.")
+@click.option("--reason", metavar="TEXT", help="Why it is kept.")
 @click.option("--until", metavar="TIME", help="Until when: 2026-01-15T14:30:00Z.  [default: ever]")
 @remote_options
 @json_option
@@ -100,7 +100,7 @@ def pin(
 @remote_options
 @json_option
 def unpin(reach: ServiceAccess, as_json: bool, name: str) -> None:
-    """Take the pin of the recording NAME away."""
+    """Remove the pin of the recording NAME."""
     found = ask(reach, "unpin_recording", filename=name)
     if as_json:
         print_json(found)
@@ -109,8 +109,8 @@ def unpin(reach: ServiceAccess, as_json: bool, name: str) -> None:
 
 
 @click.command()
-@click.option("--preview", is_flag=True, help="Only show what would go.")
-@click.option("--force", is_flag=True, help="Override the brake, and believe the clock.")
+@click.option("--preview", is_flag=True, help="Only show what would be removed.")
+@click.option("--force", is_flag=True, help="Ignore max_delete_percent, and trust the wall clock.")
 @remote_options
 @json_option
 def cleanup(reach: ServiceAccess, as_json: bool, preview: bool, force: bool) -> None:
@@ -135,10 +135,10 @@ def cleanup(reach: ServiceAccess, as_json: bool, preview: bool, force: bool) -> 
 
 
 class _ShowByDefault(click.Group):
-    """A group that shows when it is told nothing else."""
+    """A group that runs `show` without a command."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put the command in front of what are its options."""
+        """Insert the command before its options."""
         if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
             args = ["show", *args]
         return super().parse_args(ctx, args)
@@ -146,14 +146,14 @@ class _ShowByDefault(click.Group):
 
 @click.group(cls=_ShowByDefault)
 def retention() -> None:
-    """Show or set what is removed by itself; without a command: show."""
+    """Show or set the retention policy; without a command: show."""
 
 
 @retention.command()
 @remote_options
 @json_option
 def show(reach: ServiceAccess, as_json: bool) -> None:
-    """Show the policy, and what its last run did."""
+    """Show the policy and its last run."""
     policy = ask(reach, "get_retention_policy")
     if as_json:
         print_json(policy)
@@ -167,8 +167,8 @@ def show(reach: ServiceAccess, as_json: bool) -> None:
 @retention.command("set")
 @click.argument("policy_type", metavar="TYPE", type=click.Choice(["age", "size", "manual"]))
 @click.option("--days", type=float, help="Remove what is older (age).")
-@click.option("--gb", type=float, help="Remove the oldest of what is more, 10^9 bytes (size).")
-@click.option("--off", is_flag=True, help="Store it, and do not carry it out yet.")
+@click.option("--gb", type=float, help="Remove the oldest above this size, in 10^9 bytes (size).")
+@click.option("--off", is_flag=True, help="Store it without carrying it out.")
 @remote_options
 @json_option
 def set_policy(

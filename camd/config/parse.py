@@ -109,7 +109,7 @@ def section_readers(places: PathBases) -> dict[str, dict[str, Reader]]:
         },
         "retention": {
             "interval": values.duration(60 * _SECOND, 7 * day),
-            "brake_percent": values.number(0, 100),
+            "max_delete_percent": values.number(0, 100),
         },
         "scrub": {
             "enabled": values.flag,

@@ -74,7 +74,9 @@ class RetentionConfig:
     """Section `[retention]`: how a policy is carried out, once clients have set one."""
 
     interval: timedelta = timedelta(hours=1)
-    brake_percent: float = 20.0  # of all recorded bytes; a run that would take more takes nothing
+    max_delete_percent: float = (
+        20.0  # of all recorded bytes; a run that would take more takes nothing
+    )
 
 
 @attrs.frozen

@@ -22,23 +22,14 @@ from camd.devices.matching.identity import DeviceIdentity, KnownCamera, natural_
 from camd.model import CameraId
 from camd.model.ids import ID_PATTERN
 from camd.runtime.broadcast import Published
-from camd.runtime.files import replace_file, set_aside
+from camd.runtime.state_file import StateFile, check_version
 
 log = structlog.get_logger("camd.devices")
 
 KNOWN_FILE = "cameras.json"
 VERSION = 1
-_MOST_BYTES = 1024 * 1024
 _MOST_ENTRIES = 1024
 _MOST_CHARACTERS = 1024  # of one value
-
-
-class BindingsError(Exception):
-    """The text is not valid; the message says where."""
-
-
-class NewerBindingsError(BindingsError):
-    """The text is of a newer version."""
 
 
 def render_bindings(known: Sequence[KnownCamera]) -> str:
@@ -56,22 +47,18 @@ def render_bindings(known: Sequence[KnownCamera]) -> str:
 
 
 def parse_bindings(text: str) -> tuple[KnownCamera, ...]:
-    """Parse the file's text strictly. Raises BindingsError."""
+    """Parse the file's text strictly. Raises ValueError."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BindingsError(f"is not JSON: {error}") from error
-    version = found.get("version") if isinstance(found, dict) else None
-    if type(version) is not int or version < 1:
-        raise BindingsError("has no version")
-    if version > VERSION:
-        raise NewerBindingsError(f"has version {version}, and this camd knows {VERSION}")
+        raise ValueError(f"is not JSON: {error}") from error
+    check_version(found, VERSION)
     cameras = _fields(found, {"version", "cameras"}, "file")["cameras"]
     if not isinstance(cameras, list) or len(cameras) > _MOST_ENTRIES:
-        raise BindingsError(f"cameras: must be a list of at most {_MOST_ENTRIES}")
+        raise ValueError(f"cameras: must be a list of at most {_MOST_ENTRIES}")
     known = tuple(_known(item, f"cameras[{index}]") for index, item in enumerate(cameras))
     if len({camera.camera_id for camera in known}) < len(known):
-        raise BindingsError("cameras: an id stands there twice")
+        raise ValueError("cameras: an id stands there twice")
     return tuple(sorted(known, key=lambda camera: natural_key(camera.camera_id)))
 
 
@@ -79,9 +66,9 @@ def _known(raw: object, where: str) -> KnownCamera:
     fields = _fields(raw, {"id", "selector", "adopted", "identity"}, where)
     camera_id = _text(fields["id"], f"{where}.id")
     if not re.fullmatch(ID_PATTERN, camera_id):
-        raise BindingsError(f"{where}.id: is no camera's id")
+        raise ValueError(f"{where}.id: is no camera's id")
     if not isinstance(fields["adopted"], bool):
-        raise BindingsError(f"{where}.adopted: must be true or false")
+        raise ValueError(f"{where}.adopted: must be true or false")
     names = {field.name for field in attrs.fields(DeviceIdentity)}
     identity = _fields(fields["identity"], names, f"{where}.identity")
     texts = {name: _text(identity[name], f"{where}.identity.{name}") for name in names}
@@ -91,13 +78,13 @@ def _known(raw: object, where: str) -> KnownCamera:
 
 def _fields(raw: object, names: set[str], where: str) -> dict[str, object]:
     if not isinstance(raw, dict) or raw.keys() != names:
-        raise BindingsError(f"{where}: must have exactly {', '.join(sorted(names))}")
+        raise ValueError(f"{where}: must have exactly {', '.join(sorted(names))}")
     return raw
 
 
 def _text(value: object, where: str) -> str:
     if not isinstance(value, str) or len(value) > _MOST_CHARACTERS:
-        raise BindingsError(f"{where}: must be text of at most {_MOST_CHARACTERS} characters")
+        raise ValueError(f"{where}: must be text of at most {_MOST_CHARACTERS} characters")
     return value
 
 
@@ -106,17 +93,7 @@ def load_known(file: Path) -> tuple[KnownCamera, ...]:
 
     Blocks. Never changes the file.
     """
-    try:
-        return _read(file)
-    except FileNotFoundError:
-        return ()
-    except NewerBindingsError as error:
-        log.error("known_cameras_newer", file=str(file), error=str(error))
-    except BindingsError as error:
-        log.error("known_cameras_damaged", file=str(file), error=str(error))
-    except OSError as error:
-        log.error("known_cameras_unreadable", file=str(file), error=str(error))
-    return ()
+    return _state_file(file).load() or ()
 
 
 def save_known(file: Path, known: Sequence[KnownCamera]) -> bool:
@@ -124,30 +101,11 @@ def save_known(file: Path, known: Sequence[KnownCamera]) -> bool:
 
     Blocks for two syncs. Raises OSError, also when the present file cannot be read.
     """
-    try:
-        if _read(file) == tuple(known):
-            return False
-    except FileNotFoundError:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    except NewerBindingsError as error:
-        log.error("known_cameras_newer", file=str(file), error=str(error))
-        return False
-    except BindingsError as error:
-        aside = set_aside(file)
-        log.error("known_cameras_set_aside", file=str(aside), error=str(error))
-    replace_file(file, render_bindings(known))
-    return True
+    return _state_file(file).save(tuple(known))
 
 
-def _read(file: Path) -> tuple[KnownCamera, ...]:
-    with file.open("rb") as stream:
-        content = stream.read(_MOST_BYTES + 1)
-    if len(content) > _MOST_BYTES:
-        raise BindingsError(f"is larger than {_MOST_BYTES} bytes")
-    try:
-        return parse_bindings(content.decode())
-    except UnicodeDecodeError as error:
-        raise BindingsError(f"is not UTF-8 text (byte {error.start})") from error
+def _state_file(file: Path) -> StateFile[tuple[KnownCamera, ...]]:
+    return StateFile(file, parse_bindings, render_bindings)
 
 
 # --- the store ----------------------------------------------------------------------------

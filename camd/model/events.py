@@ -49,7 +49,7 @@ class StorageChanged:
 
 @attrs.frozen
 class CleanupEnded:
-    """The retention policy has been carried out, or stopped by its brake."""
+    """The retention policy has been carried out, or stopped by max_delete_percent."""
 
     receipt: CleanupReceipt
 

@@ -88,6 +88,6 @@ class CleanupReceipt:
     files_skipped: int  # planned, but in use or pinned meanwhile, or the disk failed
     files_kept: int  # that the policy would take and must not
     space_short: int  # how much more than the policy allows is left
-    braked: bool
+    stopped_by_limit: bool
     complete: bool  # False: it was stopped
     message: str

@@ -238,7 +238,7 @@ class SessionControl:
             if book.segments:
                 storage.note_session_soon(active.snapshot())
             self._tell(active, RecordingEventKind.ERROR, "", INTERNAL_ERROR)
-            storage.guard.release(book.session_id)
+            storage.space.release(book.session_id)
         waiting, self._later = self._later, []
         for _, ask in waiting:
             ask.refuse(

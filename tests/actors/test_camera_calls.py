@@ -181,7 +181,7 @@ def leave_room_for(stage: Stage, seconds: float) -> None:
     needed = stage.camera.expected_bytes_per_second * seconds + SEAL_RESERVE_BYTES
     available = VOLUME_BYTES // 10 + int(needed) + 1
     stage.disk.volume = Usage(VOLUME_BYTES, available)
-    stage.guard.look()
+    stage.space.look()
 
 
 async def test_an_open_end_begins_where_a_minute_fits(clock: MockClock) -> None:
@@ -195,7 +195,7 @@ async def test_an_open_end_begins_where_a_minute_fits(clock: MockClock) -> None:
         assert session.fits_seconds == 780
         assert any("about 13 min" in warning for warning in session.warnings)
         minute = stage.camera.expected_bytes_per_second * 60
-        assert 0 < stage.guard.status.promised_bytes <= minute
+        assert 0 < stage.space.status.promised_bytes <= minute
     async with open_stage() as stage:
         leave_room_for(stage, 50)
         refusal = await refused(stage.camera.start_recording(ANN))
@@ -211,7 +211,7 @@ async def test_a_rotation_promises_another_minute_only(clock: MockClock) -> None
         assert session is not None
         assert len(session.segments) == 2
         per_second = session.segments[0].size_bytes / session.segments[0].duration_seconds
-        assert 50 * per_second < stage.guard.status.promised_bytes <= 60 * per_second
+        assert 50 * per_second < stage.space.status.promised_bytes <= 60 * per_second
 
 
 async def test_a_volume_without_room_is_a_refusal(clock: MockClock) -> None:
@@ -394,7 +394,7 @@ async def test_the_end_of_one_film_does_not_end_the_next_session(clock: MockCloc
     """A session that is being admitted when the film ends goes on with the next one."""
     async with open_stage(plays_once(3.0), always_on=True, once=True) as stage:
         await trio.sleep_until(2.9)
-        stage.guard.seconds = 0.2
+        stage.space.seconds = 0.2
         session = await stage.camera.start_recording(ANN)
         assert trio.current_time() == pytest.approx(3.1)
         await trio.sleep_until(5.2)

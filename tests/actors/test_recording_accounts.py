@@ -165,8 +165,8 @@ async def recorded(
                 await strike(stage, wall, blow)
             await trio.sleep(60)
             stage.disk.faults.clear()
-            stage.guard._failure = None  # as a trial of the disk would find
-            stage.guard.look()
+            stage.space._failure = None  # as a trial of the disk would find
+            stage.space.look()
             await stage.camera.published.wait_until(
                 lambda s: s.session is not None and s.session.state is SessionState.RECORDING
             )

@@ -49,7 +49,7 @@ def adds_up(stage: Stage, session: Session) -> None:
     assert session.frames_written == sum(segment.frames for segment in session.segments)
     assert list(session.gaps) == stage.storage.gaps
     kept = [s for s in session.segments if s.state is not SegmentState.MISSING]
-    assert stage.guard.stored_bytes == sum(segment.size_bytes for segment in kept)
+    assert stage.space.stored_bytes == sum(segment.size_bytes for segment in kept)
     assert stage.storage.still_growing == []
     assert stage.disk.open_files == 0
 

@@ -40,7 +40,7 @@ async def test_a_known_limit_is_never_met(clock: MockClock) -> None:
         session = await stage.camera.stop_recording()
         is_whole(session, 602)
         stage.check(session)
-        assert stage.guard.stored_bytes == sum(len(f.data) for f in stage.disk.files.values())
+        assert stage.space.stored_bytes == sum(len(f.data) for f in stage.disk.files.values())
         assert 3 < len(session.segments) < 12
         assert all(s.frames % 10 == 0 for s in session.segments[:-1])
         for file in stage.disk.files.values():
@@ -60,7 +60,7 @@ async def test_a_limit_that_is_met_costs_nothing(clock: MockClock, limit: int) -
         session = await stage.camera.stop_recording()
         is_whole(session, 802)
         stage.check(session)
-        assert stage.guard.stored_bytes == sum(len(f.data) for f in stage.disk.files.values())
+        assert stage.space.stored_bytes == sum(len(f.data) for f in stage.disk.files.values())
         assert levels == [StorageLevel.OK]
         assert limit - 1000 <= (stage.disk.known_limit or 0) <= limit
         assert "ERROR" not in " ".join(stage.news)

@@ -130,7 +130,7 @@ async def test_a_slow_admission_costs_nothing_of_the_past(clock: MockClock) -> N
     """What counts is the moment of the request."""
     async with open_stage(recording=TEN) as stage:
         await trio.sleep_until(30.2)
-        stage.guard.seconds = 1.5
+        stage.space.seconds = 1.5
         session = await stage.camera.start_recording(ANN)
         assert (session.start, session.preroll_seconds) == (at(20), 10.2)
 

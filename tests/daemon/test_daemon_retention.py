@@ -71,8 +71,11 @@ async def test_commands_remove_pin_and_clean_up(hasty: Daemon) -> None:
         preview = await parsed(daemon, "cleanup", "--preview")
         assert [file["filename"] for file in preview["files"]] == names[2:]
         assert [file["filename"] for file in preview["kept"]] == [names[1]]
-        braked = await parsed(daemon, "cleanup")
-        assert (braked["braked"], braked["files_deleted"]) == (True, 0)
+        stopped_by_limit = await parsed(daemon, "cleanup")
+        assert (stopped_by_limit["stopped_by_limit"], stopped_by_limit["files_deleted"]) == (
+            True,
+            0,
+        )
 
         async with daemon.client() as client, listening(client) as news:
             forced = await parsed(daemon, "cleanup", "--force")

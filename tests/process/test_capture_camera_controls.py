@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import threading
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from camd.capture.controls import (
     CONTROLS_FILE,
     CameraControls,
     ControlStore,
+    Values,
     WantedControl,
     load_controls,
 )
@@ -28,9 +28,9 @@ CAMERA = CameraId("camera0")
 FIXED = (("exposure_time_absolute", 200), ("exposure_auto", "manual"))
 
 
-def memory() -> tuple[ControlStore, list[str]]:
-    """Make a store in memory, and the list of the texts that it has saved."""
-    saved: list[str] = []
+def memory() -> tuple[ControlStore, list[dict[str, Values]]]:
+    """Make a store in memory, and the list of what it has saved."""
+    saved: list[dict[str, Values]] = []
     return ControlStore(saved.append), saved
 
 
@@ -65,7 +65,7 @@ async def test_what_a_client_sets_is_set_and_stored() -> None:
         control = await controls.change(NODE, "power_line_frequency", "50 Hz")
     assert (control.name, control.value) == ("power_line_frequency", 1)
     assert controls.wanted_for(control) == WantedControl(1, CLIENT)
-    assert [json.loads(text) for text in saved] == [{"camera0": {"power_line_frequency": 1}}]
+    assert saved == [{"camera0": {"power_line_frequency": 1}}]
 
 
 async def test_clients_override_the_configuration() -> None:
@@ -89,7 +89,7 @@ async def test_null_without_a_configuration_sets_the_default() -> None:
         await controls.change(NODE, "brightness", 17)
         control = await controls.change(NODE, "brightness", None)
     assert (control.value, controls.wanted()) == (128, {})
-    assert json.loads(saved[-1]) == {}
+    assert saved[-1] == {}
     assert driver.log == [("Brightness", 17), ("Brightness", 128)]
 
 
@@ -369,20 +369,20 @@ async def test_a_damaged_file_is_set_aside(tmp_path: Path, text: str) -> None:
     (tmp_path / CONTROLS_FILE).write_text(text, encoding="latin-1")
     store = load_controls(tmp_path)
     assert store.of(CAMERA) == {}
-    assert (tmp_path / f"{CONTROLS_FILE}.damaged").read_text(encoding="latin-1") == text
     with trio.fail_after(20):
         await store.keep(CAMERA, "gain", 3)
+    assert (tmp_path / f"{CONTROLS_FILE}.damaged").read_text(encoding="latin-1") == text
     assert load_controls(tmp_path).of(CAMERA) == {"gain": 3}
 
 
 async def test_the_values_of_a_forgotten_camera_are_deleted() -> None:
     """The next camera with its id does not get them."""
-    saved: list[str] = []
+    saved: list[dict[str, Values]] = []
     store = ControlStore(saved.append)
     await store.keep(CameraId("camera0"), "gain", 7)
     await store.keep(CameraId("camera1"), "gain", 9)
     await store.forget(CameraId("camera0"))
     await store.forget(CameraId("camera8"))
     assert store.of(CameraId("camera0")) == {}
-    assert json.loads(saved[-1]) == {"camera1": {"gain": 9}}
+    assert saved[-1] == {"camera1": {"gain": 9}}
     assert len(saved) == 3

@@ -44,7 +44,7 @@ def test_rm_asks_first(service: FakeService) -> None:
     """Without an answer, as in a pipe, nothing is removed."""
     result = camd(service, "rm", A)
     assert result.exit_code == 1
-    assert f"Remove {A} for good?" in result.stderr
+    assert f"Remove {A} permanently?" in result.stderr
     assert "Remove 2 recordings" in camd(service, "rm", A, B).stderr
     assert service.calls == []
 

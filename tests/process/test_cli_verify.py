@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from support.shelf import Shelf, damage, session
+from support.recordings_folder import Recordings, damage, session
 
 from camd.cli import main
 from camd.cli.folder_commands import finding_line, verify_progress
@@ -25,50 +25,50 @@ def urgent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
+def recordings(tmp_path: Path) -> Recordings:
     """Return the folder that a configuration names, with one session of one file."""
-    made = Shelf(tmp_path / "recordings")
+    made = Recordings(tmp_path / "recordings")
     (tmp_path / "camd.toml").touch()
     made.put(0)
     made.note(session())
     return made
 
 
-def run(shelf: Shelf, *arguments: str) -> Result:
+def run(recordings: Recordings, *arguments: str) -> Result:
     """Run the command; nothing but an exit leaves it."""
-    config = str(shelf.folder.parent / "camd.toml")
+    config = str(recordings.folder.parent / "camd.toml")
     result = CliRunner().invoke(main, ["verify", "-c", config, *arguments])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result
 
 
-def test_a_clean_folder_ends_with_zero(shelf: Shelf) -> None:
+def test_a_clean_folder_ends_with_zero(recordings: Recordings) -> None:
     """One line says so, and progress is on stderr alone."""
-    result = run(shelf)
-    assert (result.exit_code, result.stdout) == (0, "1 files checked, all is well.\n")
+    result = run(recordings)
+    assert (result.exit_code, result.stdout) == (0, "1 files checked, no problems.\n")
     assert "1 of 1 files" in result.stderr
 
 
-def test_a_problem_is_one_line_and_ends_with_one(shelf: Shelf) -> None:
+def test_a_problem_is_one_line_and_ends_with_one(recordings: Recordings) -> None:
     """The line has the file, what is wrong with it, and what to do; a note alone is no failure."""
-    (shelf.folder / "notes [1].txt").touch()
-    assert run(shelf).exit_code == 0
-    name = next(shelf.folder.glob("*.mp4")).name
-    damage(shelf.folder / name)
-    result = run(shelf)
+    (recordings.folder / "notes [1].txt").touch()
+    assert run(recordings).exit_code == 0
+    name = next(recordings.folder.glob("*.mp4")).name
+    damage(recordings.folder / name)
+    result = run(recordings)
     first, second, last = result.stdout.splitlines()
     assert first.startswith(f"✗ {name} is not what was recorded: its SHA-256 differs")
     assert "Put it back" in first
     assert second.startswith("! notes [1].txt is no recording")
-    assert (result.exit_code, last) == (1, "2 files checked, 1 to look after.")
+    assert (result.exit_code, last) == (1, "2 files checked, 1 problem.")
 
 
-def test_json_has_everything(shelf: Shelf) -> None:
+def test_json_has_everything(recordings: Recordings) -> None:
     """For programs: whether all is well, and each finding with its parts."""
-    assert json.loads(run(shelf, "--json", "--fast").stdout)["clean"] is True
-    (shelf.folder / "caf\udce9.mp4").touch()
-    next(shelf.folder.glob("camera*.mp4")).unlink()
-    result = run(shelf, "--json")
+    assert json.loads(run(recordings, "--json", "--fast").stdout)["clean"] is True
+    (recordings.folder / "caf\udce9.mp4").touch()
+    next(recordings.folder.glob("camera*.mp4")).unlink()
+    result = run(recordings, "--json")
     said = json.loads(result.stdout)
     assert (result.exit_code, said["clean"], said["files"]) == (0, True, 2)
     assert [(f["fault"], f["harmless"]) for f in said["findings"]] == [
@@ -78,23 +78,23 @@ def test_json_has_everything(shelf: Shelf) -> None:
     assert said["findings"][0]["subject"] == r"caf\udce9.mp4"
 
 
-def test_files_are_named_or_given_as_paths(shelf: Shelf, tmp_path: Path) -> None:
+def test_files_are_named_or_given_as_paths(recordings: Recordings, tmp_path: Path) -> None:
     """A path has to lead into the folder; a file that is not there is a finding."""
-    name = next(shelf.folder.glob("*.mp4")).name
-    shelf.index.write_bytes(b"garbage" * 100)
-    assert run(shelf, name).exit_code == 0
-    assert run(shelf, str(shelf.folder / name)).exit_code == 0
-    elsewhere = run(shelf, str(tmp_path / name))
+    name = next(recordings.folder.glob("*.mp4")).name
+    recordings.index.write_bytes(b"garbage" * 100)
+    assert run(recordings, name).exit_code == 0
+    assert run(recordings, str(recordings.folder / name)).exit_code == 0
+    elsewhere = run(recordings, str(tmp_path / name))
     assert (elsewhere.exit_code, "is not in" in elsewhere.stderr) == (2, True)
-    assert run(shelf, "nothing.mp4").exit_code == 1
+    assert run(recordings, "nothing.mp4").exit_code == 1
 
 
-def test_a_folder_that_is_not_there_is_a_failure(shelf: Shelf) -> None:
+def test_a_folder_that_is_not_there_is_a_failure(recordings: Recordings) -> None:
     """It is said in a sentence, and not made."""
-    shelf.folder.rename(shelf.folder.with_name("away"))
-    result = run(shelf)
+    recordings.folder.rename(recordings.folder.with_name("away"))
+    result = run(recordings)
     assert (result.exit_code, "cannot be listed" in result.stderr) == (1, True)
-    assert not shelf.folder.exists()
+    assert not recordings.folder.exists()
 
 
 def test_names_of_any_bytes_are_printable() -> None:

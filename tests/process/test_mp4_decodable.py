@@ -10,7 +10,7 @@ from camd.mp4.fragments import Fragment, Init
 from camd.mp4.h26x.sample_entry import video_header
 from camd.mp4.inspect import sealed_moov_offset, undecodable
 from camd.storage.check.recording_file import inspect_recording
-from camd.storage.check.rules.findings import FindingKind, judge_file
+from camd.storage.check.rules.findings import FindingKind, check_file
 from camd.storage.disk import PosixDisk
 
 BUNDLED = ffmpeg.PROGRAMS[1].values[0]
@@ -133,7 +133,7 @@ def test_verify_reports_it(tmp_path) -> None:
     path = tmp_path / "camera0_2026-01-15_12-00-00.mp4"
     path.write_bytes(sealed(init, followed_by(fragments, stream("640x360")[1])))
     seen = inspect_recording(PosixDisk(), path)
-    complaints = judge_file(seen, None)
+    complaints = check_file(seen, None)
     assert [complaint.fault for complaint in complaints] == [
         FindingKind.UNKNOWN,
         FindingKind.UNDECODABLE,

@@ -28,7 +28,6 @@ from camd.model import (
 )
 from camd.runtime import child_process
 from camd.storage.removal import Pin
-from camd.storage.storage import FileActions
 
 RECENT = RecordingQuery()
 BUNDLED = imageio_ffmpeg.get_ffmpeg_exe()
@@ -407,12 +406,12 @@ async def test_a_conversion_leases_its_segment(tmp_path: Path) -> None:
     with trio.fail_after(60):
         async with open_set(BUNDLED, tmp_path, SMALL, recording=recording, disk=disk) as stage:
             started = await stage.camera.start_recording(WISH)
-            await FileActions(stage.storage).pin(started.segments[0].filename, Pin("evidence"))
+            await stage.storage.pin(started.segments[0].filename, Pin("evidence"))
             steps.clear()
             session = await stage.camera.stop_recording()
             (made,) = session.segments
             assert steps[-2:] == [".mp4", "sync"]
-            pins = await FileActions(stage.storage).pins([made.filename])
+            pins = await stage.storage.pins([made.filename])
             assert pins[made.filename].reason == "evidence"
             assert stage.storage.busy(made) is None
     assert made.filename.endswith(".mkv")
@@ -447,11 +446,11 @@ async def test_a_full_volume_pauses_the_recorder(tmp_path: Path) -> None:
             await stage.camera.start_recording(WISH)
             await stage.grow(10)
             disk.fill(96)
-            stage.storage.guard.suspect()
+            stage.storage.space.suspect()
             await level.wait_until(lambda status: status.level is StorageLevel.CRITICAL)
             await stage.until_session(SessionState.WAITING)
             disk.fill(50)
-            stage.storage.guard.suspect()
+            stage.storage.space.suspect()
             await level.wait_until(lambda status: status.level is StorageLevel.OK)
             await stage.until_session(SessionState.RECORDING)
             session = await stage.camera.stop_recording()

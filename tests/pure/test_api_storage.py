@@ -32,7 +32,7 @@ def test_a_level_is_an_event_with_code_and_advice(level: StorageLevel) -> None:
 
 
 def test_latency_goes_out_in_seconds() -> None:
-    """The numbers stand under the names that clients are promised; JSON can hold them."""
+    """The numbers have the documented names; JSON can hold them."""
     latency = SyncLatency(3, 0.25, 0.5, 0.75, 1.0)
     shown = result_fields.storage(status(sync_latency=latency, pending_seconds=12.5, slow=True))
     assert shown["sync_latency"] == {

@@ -40,7 +40,7 @@ from camd.model import (
 from camd.mp4.inspect import sealed_moov_offset, summarise
 from camd.runtime import child_process
 from camd.runtime.broadcast import Fanout
-from camd.runtime.files import PathLookup
+from camd.runtime.path_lookup import PathLookup
 from camd.storage.rules.levels import Thresholds, Usage, level_of
 from camd.storage.space import SpaceMonitor
 from camd.storage.storage import Storage
@@ -294,7 +294,7 @@ class Studio:
 
 
 @attrs.define(eq=False)
-class MemoryGuard(SpaceMonitor):
+class MemorySpaceMonitor(SpaceMonitor):
     """A guard whose samples are taken when somebody asks, in so many seconds."""
 
     seconds: float = 0.0
@@ -309,7 +309,7 @@ class MemoryGuard(SpaceMonitor):
         self._usage = self._disk.usage(self.folder)
         self._judge(level_of(self._usage, self._thresholds, self._level))
 
-    def give_reserve(self) -> None:
+    def free_reserve(self) -> None:
         """Give nothing: there is none."""
 
 
@@ -397,7 +397,7 @@ class Stage:
 
     camera: Camera
     storage: MemoryStorage
-    guard: MemoryGuard
+    space: MemorySpaceMonitor
     disk: MemoryDisk
     studio: Studio
     heard: list[Event]
@@ -405,7 +405,7 @@ class Stage:
     def fill(self, percent: float) -> None:
         """Let so much of the volume be used, and let the guard see it."""
         self.disk.volume = usage(percent)
-        self.guard.look()
+        self.space.look()
 
     async def until(self, state: CameraState) -> None:
         """Wait until the camera is in `state`."""
@@ -474,9 +474,9 @@ def usage(percent: float) -> Usage:
 def memory_storage(events: Fanout[Event] | None = None) -> MemoryStorage:
     """Make a volume in memory that is nearly empty."""
     disk = MemoryDisk(volume=usage(10))
-    guard = MemoryGuard(FOLDER, disk, Thresholds(), events or Fanout())
-    guard.look()
-    return MemoryStorage(FOLDER, disk, guard)
+    space = MemorySpaceMonitor(FOLDER, disk, Thresholds(), events or Fanout())
+    space.look()
+    return MemoryStorage(FOLDER, disk, space)
 
 
 @asynccontextmanager
@@ -498,7 +498,7 @@ async def open_stage(
     events: Fanout[Event] = Fanout()
     heard: list[Event] = []
     storage = memory_storage(events)
-    disk, guard = storage.disk, storage.guard
+    disk, space = storage.disk, storage.space
     studio = Studio(deque(parts))
     camera_config = CameraConfig(CAMERA, source, always_on=always_on)
     capture = (OnceCapture if once else CapturePlanner)(
@@ -509,7 +509,7 @@ async def open_stage(
     with events.subscribed(heard.append):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(camera.serve)  # noqa: ASYNC113 - its mailbox takes calls already
-            yield Stage(camera, storage, guard, disk, studio, heard)
+            yield Stage(camera, storage, space, disk, studio, heard)
             await camera.close()
             nursery.cancel_scope.cancel()
     assert studio.most_alive <= 1

@@ -102,7 +102,7 @@ _break(
 _break(
     "replace: sync of the bytes",
     "A small file is whole on the disk before it takes the old one's name.",
-    "camd/runtime/files.py:replace_file",
+    "camd/runtime/state_file.py:replace_file",
     "os.fsync(descriptor)",
     "",
     f"{SYNCS}::test_a_small_file_is_whole_before_it_has_its_name",
@@ -110,7 +110,7 @@ _break(
 _break(
     "replace: sync before the flush",
     "All bytes of a small file are with the kernel when it is synced.",
-    "camd/runtime/files.py:replace_file",
+    "camd/runtime/state_file.py:replace_file",
     "file.flush()",
     "",
     f"{SYNCS}::test_a_small_file_is_whole_before_it_has_its_name",
@@ -118,7 +118,7 @@ _break(
 _break(
     "replace: sync of the folder",
     "The new name of a small file survives a power cut.",
-    "camd/runtime/files.py:replace_file",
+    "camd/runtime/state_file.py:replace_file",
     "os.fsync(folder)",
     "",
     f"{SYNCS}::test_a_small_file_is_whole_before_it_has_its_name",
@@ -262,7 +262,7 @@ _break(
     f"{JOURNAL}:Journal._append",
     "file.sync()",
     "",
-    f"{JOURNALS}::test_a_power_cut_costs_no_line_that_was_promised",
+    f"{JOURNALS}::test_a_power_cut_costs_no_line_that_was_confirmed",
 )
 _break(
     "journal: sync of the folder",
@@ -270,7 +270,7 @@ _break(
     f"{JOURNAL}:Journal._begun",
     "self.disk.sync_directory(self.folder)",
     "",
-    f"{JOURNALS}::test_a_power_cut_costs_no_line_that_was_promised",
+    f"{JOURNALS}::test_a_power_cut_costs_no_line_that_was_confirmed",
 )
 _break(
     "journal: sync of the folder again",
@@ -499,7 +499,7 @@ _break(
     f"{JOURNAL}:Journal._append",
     'lines = b"\\n" + lines',
     "pass",
-    f"{JOURNALS}::test_a_power_cut_costs_no_line_that_was_promised",
+    f"{JOURNALS}::test_a_power_cut_costs_no_line_that_was_confirmed",
 )
 _break(
     "mkv: packets not compared",
@@ -530,7 +530,7 @@ _break(
 )
 _break(
     "ledger: entry not stored",
-    "An entry of the session's account is in the archive.",
+    "An entry of the session's account is in the index.",
     "camd/recording/accounts.py:SessionAccounts.enter",
     "await self.storage.note_gaps(gaps)",
     "",
@@ -876,7 +876,7 @@ _break(
     "ledger: what another folder refused",
     "An entry that a folder could not take, which is gone, is in the folder in its place.",
     "camd/storage/index/worker.py",
-    "archive.inherit(older)",
+    "index.inherit(older)",
     "",
     "tests/process/test_storage_noted_later.py"
     "::test_what_an_older_archive_could_not_write_the_next_one_does",
@@ -885,7 +885,7 @@ _break(
     "ledger: index does not catch up",
     "An entry that only the journal has is in the index after the start.",
     "camd/storage/index/recording_index.py:RecordingIndex.catch_up",
-    "self.catalog.apply(records, place)",
+    "self.catalog.apply(records, position)",
     "",
     "tests/pure/test_storage_index.py::test_an_index_that_lags_behind_catches_up",
 )
@@ -955,7 +955,7 @@ _break(
     "removal: file before its entry",
     "A removal is in the journal before the file goes.",
     "camd/storage/removal.py:Remover._remove",
-    "self.archive.note(*(SegmentRemoved.of(segment, why) for segment in going))",
+    "self.index.note(*(SegmentRemoved.of(segment, why) for segment in to_delete))",
     "",
     f"{REMOVAL}::test_what_is_removed_is_gone_and_nothing_else",
 )
@@ -1196,7 +1196,7 @@ _break(
 )
 _break(
     "bound: sound without pictures",
-    "Sound alone keeps a start going for so long at most.",
+    "Sound alone keeps a start to_delete for so long at most.",
     "camd/capture/process.py:CaptureProcess._sounded",
     "min(now + start, longest)",
     "now + start",
@@ -1527,7 +1527,7 @@ _break(
 _break(
     "bound: problems of a round",
     "So many problems of a round of verification are kept at most.",
-    "camd/storage/check/rules/scrub_progress.py:ScrubRound.checked",
+    "camd/storage/check/rules/scrub_progress.py:ScrubRun.checked",
     "(*self.problems, *found)[:MOST_PROBLEMS]",
     "(*self.problems, *found)",
     "tests/pure/test_storage_scrub_progress.py::test_a_round_counts_what_was_checked",
@@ -1536,7 +1536,7 @@ _break(
     "bound: files of a plan",
     "So many files that stay are listed in a plan at most.",
     "camd/storage/rules/retention_plan.py",
-    "len(self._staying) < MOST_LISTED",
+    "len(self._kept) < MOST_LISTED",
     "True",
     "tests/pure/test_storage_retention.py::test_a_long_list_of_what_stays_is_cut",
 )
@@ -1544,7 +1544,7 @@ _break(
     "bound: file of the journal",
     "A journal that is long enough goes on in another file.",
     f"{JOURNAL}:Journal._writable",
-    "self.place.offset >= FILE_LIMIT_BYTES",
+    "self.position.offset >= FILE_LIMIT_BYTES",
     "False",
     f"{JOURNALS}::test_a_long_journal_has_several_files",
 )
@@ -1560,15 +1560,15 @@ _break(
     "bound: answer of the index",
     "A question to an index that does not answer is refused.",
     "camd/storage/index/worker.py:IndexWorker.read",
-    "trio.move_on_after(PATIENCE_SECONDS)",
+    "trio.move_on_after(READ_TIMEOUT_SECONDS)",
     "trio.CancelScope()",
     f"{BOUNDS}::test_an_index_that_does_not_answer_is_a_refusal",
 )
 _break(
     "bound: look at a volume",
     "A volume that does not answer a look is unresponsive.",
-    "camd/storage/space.py:SpaceMonitor._impatience",
-    "await trio.sleep(PROBE_PATIENCE_SECONDS)",
+    "camd/storage/space.py:SpaceMonitor._probe_timeout",
+    "await trio.sleep(PROBE_TIMEOUT_SECONDS)",
     "await trio.sleep_forever()",
     "tests/process/test_storage_space.py::test_a_hung_volume_is_a_level_until_it_answers",
 )
@@ -1640,21 +1640,29 @@ _break(
     f"{BOUNDS}::test_an_enormous_configuration_is_not_read_whole",
 )
 _break(
-    "bound: bindings of cameras",
+    "bound: state files",
     "A file of known cameras that is enormous is set aside.",
-    "camd/devices/binding_store.py:_read",
+    "camd/runtime/state_file.py:StateFile._parsed",
     """
-    if len(content) > _MOST_BYTES:
-        raise BindingsError(f"is larger than {_MOST_BYTES} bytes")
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"is larger than {MAX_BYTES} bytes")
     """,
     "",
     f"{BOUNDS}::test_an_enormous_list_of_cameras_is_set_aside",
 )
 _break(
+    "state file: set aside",
+    "A state file that cannot be parsed is kept before it is replaced.",
+    "camd/runtime/state_file.py:StateFile.save",
+    "aside = set_aside(self.path)",
+    "aside = self.path",
+    "tests/process/test_runtime_state_file.py::test_a_damaged_file_is_set_aside_before_it_is_replaced",
+)
+_break(
     "bound: room that was promised",
     "A start is refused when what was asked for does not fit.",
     "camd/storage/space.py:SpaceMonitor.admit",
-    "self._promises[session] = need.bytes",
+    "self._reservations[session] = need.bytes",
     "",
     "tests/process/test_storage_space.py::test_room_is_promised_once",
 )
@@ -1662,7 +1670,7 @@ _break(
     "bound: start on a full volume",
     "Nothing starts at the block line.",
     "camd/storage/rules/levels.py:admit",
-    "notice is not None and status.level is not StorageLevel.LOW",
+    "message is not None and status.level is not StorageLevel.LOW",
     "False",
     "tests/pure/test_storage_levels.py::test_nothing_starts_at_the_block_line",
 )

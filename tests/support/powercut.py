@@ -14,7 +14,7 @@ from pathlib import Path
 import attrs
 from hypothesis import strategies as st
 
-from camd.storage.disk import FileStanding
+from camd.storage.disk import OpenFileStat
 from camd.storage.rules.levels import Usage
 from camd.storage.rules.volume_identity import FolderLocation
 
@@ -44,10 +44,10 @@ class RecordingFile:
     def modified(self) -> datetime:
         return MODIFIED
 
-    def standing(self, path: Path) -> FileStanding:
+    def open_stat(self, path: Path) -> OpenFileStat:
         here = self._disk.files.get(path) is self._data
         linked = any(data is self._data for data in self._disk.files.values())
-        return FileStanding(len(self._data), linked, here)
+        return OpenFileStat(len(self._data), linked, here)
 
     def read(self, offset: int, size: int) -> bytes:
         return bytes(self._data[offset : offset + size])
@@ -128,7 +128,7 @@ class RecordingDisk:
     def learn_largest_file(self, folder: Path, size: int) -> None:
         pass
 
-    def place(self, path: Path) -> FolderLocation:
+    def locate(self, path: Path) -> FolderLocation:
         return FolderLocation(Path("/"), 1)
 
     def usage(self, path: Path) -> Usage:

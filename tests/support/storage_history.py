@@ -1,4 +1,4 @@
-"""One life of the storage code on a disk that remembers: what it did, and what it promised when."""
+"""A run of the storage code on a recording disk: its operations, and what it confirmed when."""
 
 from __future__ import annotations
 
@@ -22,42 +22,44 @@ from camd.storage.rules.journal_records import GapNoted, SegmentNoted, SessionNo
 from camd.storage.segment_file import SegmentFile
 
 FOLDER = Path("/disk")
-ARCHIVE = FOLDER / ".camd"
+INDEX_FOLDER = FOLDER / ".camd"
 COUNT = 4
 INIT, FRAGMENTS = footage(COUNT)
 FRAMES = FRAGMENTS[0].frames
 MINUTE = 60_000_000
 
 
-def open_archive(disk: Disk, index: bytes | None = None, folder: Path = ARCHIVE) -> RecordingIndex:
-    """Open the archive of a disk, with an index as it was at some time, or with none."""
+def open_index(
+    disk: Disk, database: bytes | None = None, folder: Path = INDEX_FOLDER
+) -> RecordingIndex:
+    """Open the index of a disk, with a database as it was at some time, or with none."""
     catalog = Catalog.open(Path(":memory:"))
-    if index is not None:
-        catalog._db.deserialize(index)
-    archive = RecordingIndex(folder, catalog, Journal.open(disk, folder), -1, None)
-    archive.catch_up()
-    return archive
+    if database is not None:
+        catalog._db.deserialize(database)
+    index = RecordingIndex(folder, catalog, Journal.open(disk, folder), -1, None)
+    index.catch_up()
+    return index
 
 
 def recovered(
-    disk: RecordingDisk, index: bytes | None
+    disk: RecordingDisk, database: bytes | None
 ) -> tuple[RecordingIndex, list[ReconcileFinding]]:
-    """Start on a disk: open the archive and take stock."""
-    archive = open_archive(disk, index)
-    return archive, reconcile_folder(Reconciler(disk, FOLDER, archive))
+    """Start on a disk: open the index and reconcile the folder."""
+    index = open_index(disk, database)
+    return index, reconcile_folder(Reconciler(disk, FOLDER, index))
 
 
 def _index(number: int) -> SegmentIndex:
-    story = attrs.evolve(WHO, number=number, start_micros=WHO.start_micros + number * MINUTE)
-    return SegmentIndex(INIT, FRAGMENTS[0], story)
+    metadata = attrs.evolve(WHO, number=number, start_micros=WHO.start_micros + number * MINUTE)
+    return SegmentIndex(INIT, FRAGMENTS[0], metadata)
 
 
 @attrs.define(eq=False)
-class Life:
-    """A session that is recorded. Each promise says behind which operation it was made."""
+class StorageHistory:
+    """A recorded session. Each confirmation has the number of operations before it."""
 
     disk: RecordingDisk = attrs.field(factory=RecordingDisk)
-    archive: RecordingIndex = attrs.field(init=False)
+    index: RecordingIndex = attrs.field(init=False)
     durable: list[tuple[int, int, int]] = attrs.field(factory=list)  # file, fragments
     removing: list[tuple[int, int]] = attrs.field(factory=list)
     removed: list[tuple[int, int]] = attrs.field(factory=list)
@@ -70,7 +72,7 @@ class Life:
     _there: list[int] = attrs.field(factory=list)  # sealed and not removed
 
     def __attrs_post_init__(self) -> None:
-        self.archive = open_archive(self.disk)
+        self.index = open_index(self.disk)
         self._snapshot()
 
     @property
@@ -79,7 +81,7 @@ class Life:
         return len(self.disk.log)
 
     def _snapshot(self) -> None:
-        self.indexes.append((self.now, self.archive.catalog._db.serialize()))
+        self.indexes.append((self.now, self.index.catalog._db.serialize()))
 
     def append(self, *, sync: bool) -> None:
         """Append a fragment, beginning a file when none is open; the first one is synced."""
@@ -101,9 +103,9 @@ class Life:
             self.open.sync()
             self.durable.append((self.now, len(self.files) - 1, count))
         if first:
-            self.archive.note_open(self._account(None))
+            self.index.note_open(self._account(None))
             if self.begun is None:
-                self.archive.note(SessionNoted(session(session_id=SessionId("session"))))
+                self.index.note(SessionNoted(session(session_id=SessionId("session"))))
                 self.begun = self.now
             self._snapshot()
 
@@ -114,7 +116,7 @@ class Life:
         count = self.open.index.frames // FRAMES
         self.open.seal()
         self.durable.append((self.now, len(self.files) - 1, count))
-        self.archive.note(SegmentNoted(self._account(self.open.sha256)))
+        self.index.note(SegmentNoted(self._account(self.open.sha256)))
         self._there.append(len(self.files) - 1)
         self._snapshot()
         self.open = None
@@ -122,7 +124,7 @@ class Life:
     def lose(self) -> None:
         """Enter a gap into the ledger."""
         entry = gap(len(self.gaps), "session")
-        self.archive.note(GapNoted(entry))
+        self.index.note(GapNoted(entry))
         self.gaps.append((self.now, entry))
         self._snapshot()
 
@@ -134,7 +136,7 @@ class Life:
         path = self.files[number].path
         self.removing.append((self.now, number))
         pins = Pins.of(self.disk, FOLDER)
-        remover = Remover(self.disk, FOLDER, self.archive, pins, lambda _: None, NOON)
+        remover = Remover(self.disk, FOLDER, self.index, pins, lambda _: None, NOON)
         (answer,) = remover.remove([path.name], "asked for")
         assert answer.removed
         self._snapshot()
