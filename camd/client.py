@@ -14,6 +14,7 @@ import attrs
 import msgspec
 import trio
 
+from camd.errors import NOT_AUTHENTICATED
 from camd.server.websocket import (
     HandshakeRefusedError,
     SocketClosedError,
@@ -24,7 +25,6 @@ from camd.server.websocket import (
 CONNECT_SECONDS = 10.0
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 MAX_WAITING_NEWS = 1000
-_NOT_AUTHENTICATED = -32001
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -157,7 +157,7 @@ def _result(answer: dict[str, Any]) -> Any:
     if error is None:
         return answer.get("result")
     code, message = error.get("code", 0), str(error.get("message", ""))
-    kind = NotAuthenticatedError if code == _NOT_AUTHENTICATED else RemoteError
+    kind = NotAuthenticatedError if code == NOT_AUTHENTICATED.code else RemoteError
     raise kind(code, message, error.get("data") or {})
 
 

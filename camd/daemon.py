@@ -92,7 +92,7 @@ async def serve_clients(
             open_scrub(config.scrub, storage, state_dir, events) as scrub,
         ):
             system = SystemApi(cameras, storage, live.reload, scrub)
-            nouns = (
+            apis = (
                 *(system, CamerasApi(cameras), RecordingsApi(cameras, storage)),
                 *(StorageApi(storage), HistoryApi(cameras, storage), FilesApi(storage)),
                 *(RetentionApi(retention), ControlsApi(cameras), DevicesApi(cameras)),
@@ -101,7 +101,7 @@ async def serve_clients(
             with EventPublisher(notifications).listening(events):
                 async with open_server(
                     config.server,
-                    registry=Registry(method for noun in nouns for method in noun.methods()),
+                    registry=Registry(apis),
                     authenticator=access,
                     notifications=notifications,
                     app=web.app(),

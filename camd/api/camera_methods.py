@@ -13,7 +13,7 @@ from camd.camera.cameras import Cameras
 from camd.clock import monotonic
 from camd.devices.v4l2.formats import CaptureMode, modes, unreadable
 from camd.model import CameraState, CameraStatus, Capabilities, FormatChoice, MatchState
-from camd.rpc.registry import Caller, Method, NoParams
+from camd.rpc.registry import Caller, NoParams, method
 from camd.rpc.roles import Role
 
 # --- What a camera can do, on the wire: what its driver lists, what was chosen, how sure that is.
@@ -133,41 +133,11 @@ class CamerasApi:
     _list_of: tuple[int, ...] = attrs.field(default=(), init=False)
     _list_until: float = attrs.field(default=0.0, init=False)  # monotonic seconds
 
-    def methods(self) -> tuple[Method, ...]:
-        """What this noun offers."""
-        return (
-            Method(
-                "get_camera_list",
-                Role.VIEWER,
-                NoParams,
-                self.get_camera_list,
-                "All cameras with their state, recording included.",
-                immediate=True,
-            ),
-            Method(
-                "get_camera_status",
-                Role.VIEWER,
-                ByDevice,
-                self.get_camera_status,
-                "One camera, with counters and what it delivers.",
-                immediate=True,
-            ),
-            Method(
-                "get_camera_capabilities",
-                Role.VIEWER,
-                ByDevice,
-                self.get_camera_capabilities,
-                "What a camera offers, and what it is asked for.",
-                immediate=True,
-            ),
-        )
-
+    @method(role=Role.VIEWER, immediate=True)
     async def get_camera_list(self, caller: Caller, params: NoParams) -> msgspec.Raw:
-        """List all cameras.
-
-        Consoles ask for it all the time, so the text is kept for as long as no camera has
-        changed, and until the counters in it would be older than LIST_SECONDS.
-        """
+        """List all cameras with their state, recording included."""
+        # Clients poll this call: the encoded list is kept while no camera changes, for at most
+        # LIST_SECONDS, so that its counters stay fresh.
         revisions = tuple([camera.revision for camera in self._cameras])
         if revisions != self._list_of or monotonic() >= self._list_until:
             self._list = msgspec.Raw(msgspec.json.encode(self._all()))
@@ -180,12 +150,14 @@ class CamerasApi:
         connected = sum(camera["status"] == "CONNECTED" for camera in cameras)
         return {"cameras": cameras, "total": len(cameras), "connected": connected}
 
+    @method(role=Role.VIEWER, immediate=True)
     async def get_camera_status(self, caller: Caller, params: ByDevice) -> result_fields.View:
-        """Describe one camera."""
+        """Describe one camera, with its counters and what it delivers."""
         return _detailed(await self._cameras.locate(params.device))
 
+    @method(role=Role.VIEWER, immediate=True)
     async def get_camera_capabilities(self, caller: Caller, params: ByDevice) -> result_fields.View:
-        """Say what one camera can do."""
+        """List what a camera offers and what it is asked for."""
         camera = await self._cameras.locate(params.device)
         name = {"camera_id": camera.camera_id, "device": camera.status.device}
         return name | _capabilities(camera)

@@ -13,7 +13,7 @@ from camd.api.event_publisher import about_camera
 from camd.capture.controls import CameraControls
 from camd.errors import SOURCE_UNAVAILABLE, Refusal
 from camd.model import CameraId, Control, ControlKind
-from camd.rpc.registry import Caller, Method
+from camd.rpc.registry import Caller, method
 from camd.rpc.roles import Role
 
 
@@ -52,27 +52,9 @@ class ControlsApi:
 
     _cameras: ControllableCameras
 
-    def methods(self) -> tuple[Method, ...]:
-        """What this noun offers."""
-        return (
-            Method(
-                "get_camera_controls",
-                Role.VIEWER,
-                ByDevice,
-                self.get_camera_controls,
-                "The controls of a camera, with their values and what they can be set to.",
-            ),
-            Method(
-                "set_camera_control",
-                Role.OPERATOR,
-                ControlRequest,
-                self.set_camera_control,
-                "Set a control; it is kept, and set again whenever the camera starts.",
-            ),
-        )
-
+    @method(role=Role.VIEWER)
     async def get_camera_controls(self, caller: Caller, params: ByDevice) -> result_fields.View:
-        """List a camera's controls."""
+        """List the controls of a camera with their values, ranges and choices."""
         camera = await self._cameras.locate(params.device)
         controls = await camera.settings.read(_node_of(camera))
         return {
@@ -81,10 +63,11 @@ class ControlsApi:
             "controls": [_control(each, camera.settings) for each in controls],
         }
 
+    @method(role=Role.OPERATOR)
     async def set_camera_control(
         self, caller: Caller, params: ControlRequest
     ) -> result_fields.View:
-        """Set one control."""
+        """Set a control and store the value; it is set again whenever the camera starts."""
         camera = await self._cameras.locate(params.device)
         settings = camera.settings
         caller.link.hold(about_camera(camera.camera_id))

@@ -17,7 +17,7 @@ from camd.devices.listing import ListedDevice, list_devices
 from camd.errors import UNSUPPORTED, Refusal
 from camd.model import CameraId, Device, MatchState, Problem
 from camd.model.ids import ID_PATTERN
-from camd.rpc.registry import EVERYTHING, Caller, Method, NoParams
+from camd.rpc.registry import EVERYTHING, Caller, NoParams, method
 from camd.rpc.roles import Role
 
 
@@ -34,34 +34,12 @@ class DevicesApi:
 
     _cameras: Cameras
 
-    def methods(self) -> tuple[Method, ...]:
-        """What this noun offers."""
-        return (
-            Method(
-                "get_devices",
-                Role.OPERATOR,
-                NoParams,
-                self.get_devices,
-                "What is plugged in: which camera each device is and why, and who has it open.",
-            ),
-            Method(
-                "adopt_camera",
-                Role.ADMIN,
-                AdoptRequest,
-                self.adopt_camera,
-                "Let a camera be the device at a node from now on, kept over restarts.",
-            ),
-            Method(
-                "forget_camera",
-                Role.ADMIN,
-                ByDevice,
-                self.forget_camera,
-                "Forget a camera that was found by itself and is not plugged in any more.",
-            ),
-        )
-
+    @method(role=Role.OPERATOR)
     async def get_devices(self, caller: Caller, params: NoParams) -> result_fields.View:
-        """List what is plugged in, and the cameras that have no device."""
+        """List the video devices of this machine, and the cameras that have none.
+
+        Each device says which camera it is and why, and which processes have it open.
+        """
         binder = self._cameras.binder
         if binder is None:
             return {"devices": [], "absent": [], "watched": "not at all"}
@@ -69,8 +47,9 @@ class DevicesApi:
             await list_devices(binder.assignment), binder.assignment.bindings, binder.monitor.how
         )
 
+    @method(role=Role.ADMIN)
     async def adopt_camera(self, caller: Caller, params: AdoptRequest) -> result_fields.View:
-        """Bind a camera to a device by hand."""
+        """Bind a camera to the device at a node from now on, across restarts."""
         camera_id = await self._named(params.device)
         caller.link.hold(EVERYTHING)  # other cameras lose their device by it
         binding = await self._binder().adopt(camera_id, Path(params.node) if params.node else None)
@@ -82,8 +61,9 @@ class DevicesApi:
             "success": binding.device is not None,
         }
 
+    @method(role=Role.ADMIN)
     async def forget_camera(self, caller: Caller, params: ByDevice) -> result_fields.View:
-        """Forget a camera."""
+        """Forget a camera that was found automatically and is no longer plugged in."""
         camera = await self._cameras.locate(params.device)
         caller.link.hold(EVERYTHING)
         await self._binder().forget(camera)

@@ -10,7 +10,7 @@ from camd.api import result_fields
 from camd.api.camera_methods import DEVICE, ByDevice
 from camd.api.event_publisher import about_camera
 from camd.camera.cameras import Cameras
-from camd.errors import INVALID_PARAMS, UNSUPPORTED, Refusal
+from camd.errors import UNSUPPORTED, ParamError, Refusal, invalid_params
 from camd.model import (
     CameraId,
     RecordingQuery,
@@ -19,7 +19,7 @@ from camd.model import (
     SessionId,
     SessionSummary,
 )
-from camd.rpc.registry import Caller, Method
+from camd.rpc.registry import Caller, method
 from camd.rpc.roles import Role
 from camd.storage.rules.naming import with_extension
 from camd.storage.storage import FileActions, Storage
@@ -59,11 +59,13 @@ class StartRequest:
             return None
         name, value = next(iter(given.items()))
         if len(given) > 1:
-            raise _invalid(name, f"only one duration may be given, not {', '.join(given)}")
+            raise invalid_params(
+                ParamError(name, f"only one duration may be given, not {', '.join(given)}")
+            )
         seconds = value * _UNITS[name]
         if not 1 <= seconds <= LONGEST_SECONDS:
             most = LONGEST_SECONDS // _UNITS[name]
-            raise _invalid(name, f"must be from 1 to {most}, not {value}")
+            raise invalid_params(ParamError(name, f"must be from 1 to {most}, not {value}"))
         return timedelta(seconds=seconds)
 
 
@@ -97,50 +99,9 @@ class RecordingsApi:
     _cameras: Cameras
     _storage: Storage
 
-    def methods(self) -> tuple[Method, ...]:
-        """What this noun offers."""
-        viewer, operator = Role.VIEWER, Role.OPERATOR
-        return (
-            Method(
-                "start_recording",
-                operator,
-                StartRequest,
-                self.start_recording,
-                "Start a recording; answered when its first frames are on disk.",
-            ),
-            Method(
-                "stop_recording",
-                operator,
-                ByDevice,
-                self.stop_recording,
-                "Stop a recording; answered with a receipt when its files are durable.",
-            ),
-            Method(
-                "get_recording_status",
-                viewer,
-                ByDevice,
-                self.get_recording_status,
-                "What a camera records at the moment; null when it does not.",
-                immediate=True,
-            ),
-            Method(
-                "list_recordings",
-                viewer,
-                PageRequest,
-                self.list_recordings,
-                "Recorded files, newest first.",
-            ),
-            Method(
-                "get_recording_info",
-                viewer,
-                ByName,
-                self.get_recording_info,
-                "One recorded file, with its session's gaps.",
-            ),
-        )
-
+    @method(role=Role.OPERATOR)
     async def start_recording(self, caller: Caller, params: StartRequest) -> result_fields.View:
-        """Start a session."""
+        """Start a recording; the answer comes when its first frames are on disk."""
         wish = RecordingRequest(
             owner=caller.name,
             duration=params.limit(),
@@ -152,8 +113,9 @@ class RecordingsApi:
         caller.link.hold(about_camera(camera.camera_id))
         return _started(camera.status.device, await camera.start_recording(wish))
 
+    @method(role=Role.OPERATOR)
     async def stop_recording(self, caller: Caller, params: ByDevice) -> result_fields.View:
-        """Stop the session and give a receipt."""
+        """Stop a recording; the answer is a receipt and comes when all files are durable."""
         camera = await self._cameras.locate(params.device)
         caller.link.hold(about_camera(camera.camera_id))
         session = await camera.stop_recording()
@@ -174,10 +136,11 @@ class RecordingsApi:
             "receipt": result_fields.receipt(session),
         }
 
+    @method(role=Role.VIEWER, immediate=True)
     async def get_recording_status(
         self, caller: Caller, params: ByDevice
     ) -> result_fields.View | None:
-        """Describe the running session."""
+        """Describe the session that a camera records; null when there is none."""
         status = (await self._cameras.locate(params.device)).status
         session = status.session
         if session is None:
@@ -206,8 +169,9 @@ class RecordingsApi:
             "durable": session.durable,
         }
 
+    @method(role=Role.VIEWER)
     async def list_recordings(self, caller: Caller, params: PageRequest) -> result_fields.View:
-        """List recorded files."""
+        """List recorded files, newest first."""
         page = await self._storage.list_recordings(await query_of(self._cameras, params))
         pins = await FileActions(self._storage).pins([s.filename for s in page.segments])
         return {
@@ -217,8 +181,9 @@ class RecordingsApi:
             "offset": params.offset,
         }
 
+    @method(role=Role.VIEWER)
     async def get_recording_info(self, caller: Caller, params: ByName) -> result_fields.View:
-        """Describe one file."""
+        """Describe one recorded file, with the gaps of its session."""
         found, gaps = await self._storage.recording(params.filename)
         pin = (await FileActions(self._storage).pins([found.filename])).get(found.filename)
         return result_fields.stored(found, pin) | {
@@ -293,14 +258,6 @@ def _format(name: str | None) -> str | None:
     )
 
 
-def _invalid(path: str, message: str) -> Refusal:
-    return Refusal(
-        INVALID_PARAMS,
-        f"Invalid params: {path} {message}",
-        errors=[{"path": path, "message": message}],
-    )
-
-
 # --- What was recorded and what is missing, on the wire: sessions with their coverage, the ledger.
 
 
@@ -311,27 +268,9 @@ class HistoryApi:
     _cameras: Cameras
     _storage: Storage
 
-    def methods(self) -> tuple[Method, ...]:
-        """What this noun offers."""
-        return (
-            Method(
-                "get_sessions",
-                Role.VIEWER,
-                PageRequest,
-                self.get_sessions,
-                "Sessions, newest first, each with how much of it is in files.",
-            ),
-            Method(
-                "get_gaps",
-                Role.VIEWER,
-                PageRequest,
-                self.get_gaps,
-                "The ledger, newest first: footage that is missing, and why.",
-            ),
-        )
-
+    @method(role=Role.VIEWER)
     async def get_sessions(self, caller: Caller, params: PageRequest) -> result_fields.View:
-        """List sessions; a running one as it is now."""
+        """List sessions, newest first, each with its coverage: the share that is in files."""
         page = await self._storage.sessions(await query_of(self._cameras, params))
         running = {
             session.session_id: SessionSummary.of(session)
@@ -347,8 +286,9 @@ class HistoryApi:
             "offset": params.offset,
         }
 
+    @method(role=Role.VIEWER)
     async def get_gaps(self, caller: Caller, params: PageRequest) -> result_fields.View:
-        """List ledger entries."""
+        """List the entries of the gap ledger, newest first: what is missing, and why."""
         page = await self._storage.gaps(await query_of(self._cameras, params))
         return {
             "gaps": [result_fields.gap(entry) for entry in page.gaps],

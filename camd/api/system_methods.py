@@ -15,7 +15,7 @@ from camd.clock import monotonic
 from camd.config.changes import ConfigChanges
 from camd.ffmpeg.binary import FfmpegMissingError, encoders
 from camd.model import CameraState, StorageLevel, StorageStatus, V4l2Source
-from camd.rpc.registry import EVERYTHING, Caller, Method, NoParams
+from camd.rpc.registry import EVERYTHING, Caller, NoParams, method
 from camd.rpc.roles import Role
 from camd.storage.check.scrub import Scrub
 from camd.storage.storage import Storage
@@ -49,36 +49,9 @@ class SystemApi:
     _scrub: Scrub | None = None
     _started: float = attrs.field(factory=monotonic, init=False)
 
-    def methods(self) -> tuple[Method, ...]:
-        """What this noun offers."""
-        return (
-            Method("ping", Role.VIEWER, NoParams, self.ping, "Answers pong.", immediate=True),
-            Method(
-                "get_status",
-                Role.ADMIN,
-                NoParams,
-                self.get_status,
-                "How the service and its parts are.",
-                immediate=True,
-            ),
-            Method(
-                "get_server_info",
-                Role.ADMIN,
-                NoParams,
-                self.get_server_info,
-                "What this service is and can do.",
-            ),
-            Method(
-                "reload_config",
-                Role.ADMIN,
-                NoParams,
-                self.reload_config,
-                "Read the configuration again and apply what can be applied.",
-            ),
-        )
-
+    @method(role=Role.VIEWER, immediate=True)
     async def ping(self, caller: Caller, params: NoParams) -> str:
-        """Answer at once."""
+        """Answer `"pong"`."""
         return "pong"
 
     def health(self) -> tuple[str, dict[str, tuple[str, str]]]:
@@ -96,8 +69,9 @@ class SystemApi:
         order = ("healthy", "degraded", "unhealthy")
         return max((state for state, _ in parts.values()), key=order.index), parts
 
+    @method(role=Role.ADMIN, immediate=True)
     async def get_status(self, caller: Caller, params: NoParams) -> result_fields.View:
-        """Describe the service."""
+        """Describe the state of the service and of its components."""
         overall, parts = self.health()
         camera_status, storage_status = parts["camera_monitor"][0], parts["storage"][0]
         return {
@@ -118,8 +92,9 @@ class SystemApi:
             and result_fields.scrub(self._scrub.rounds, enabled=self._scrub.config.enabled),
         }
 
+    @method(role=Role.ADMIN)
     async def get_server_info(self, caller: Caller, params: NoParams) -> result_fields.View:
-        """Describe the software, FFmpeg included."""
+        """Describe the software: version, capabilities, FFmpeg and its encoders."""
         try:
             program = await self._cameras.find_program()
             version, found = ".".join(map(str, program.version)), await encoders(program)
@@ -139,8 +114,12 @@ class SystemApi:
             "encoders_tried": {one.codec: one.summary for one in self._cameras.encoders.known},
         }
 
+    @method(role=Role.ADMIN)
     async def reload_config(self, caller: Caller, params: NoParams) -> result_fields.View:
-        """Apply a changed configuration; running sessions go on untouched."""
+        """Read the configuration again and apply what can be applied.
+
+        Running sessions are not touched.
+        """
         caller.link.hold(EVERYTHING)
         changes = await self._reload()
         return {
@@ -188,19 +167,10 @@ class StorageApi:
 
     _storage: Storage
 
-    def methods(self) -> tuple[Method, ...]:
-        """What this noun offers."""
-        return (
-            Method(
-                "get_storage_info",
-                Role.ADMIN,
-                NoParams,
-                self.get_storage_info,
-                "Space, thresholds, promises and a forecast for the recordings volume.",
-                immediate=True,
-            ),
-        )
-
+    @method(role=Role.ADMIN, immediate=True)
     async def get_storage_info(self, caller: Caller, params: NoParams) -> result_fields.View:
-        """Describe the volume, as of the last sample."""
+        """Describe the recordings volume: space, thresholds, reservations and a forecast.
+
+        The values are those of the last sample.
+        """
         return result_fields.storage(self._storage.status)

@@ -27,9 +27,15 @@ from camd.devices.v4l2.control_values import (
     known_as,
     possible,
 )
-from camd.errors import INTERNAL_ERROR, SOURCE_UNAVAILABLE, UNSUPPORTED, Refusal
+from camd.errors import (
+    INTERNAL_ERROR,
+    SOURCE_UNAVAILABLE,
+    UNSUPPORTED,
+    ParamError,
+    Refusal,
+    invalid_params,
+)
 from camd.model import CameraId, Control, ControlKind
-from camd.rpc.params import ParamError, refuse
 from camd.runtime.files import replace_file, set_aside
 
 # --- The controls that clients have set, kept over restarts in `state_dir/controls.json`.
@@ -239,7 +245,7 @@ class CameraControls:
         try:
             wanted = driver_value(control, value)
         except ValueError as error:
-            raise refuse([ParamError("value", str(error))]) from None
+            raise invalid_params(ParamError("value", str(error))) from None
         try:
             return self._write(node, control, wanted), wanted
         except OSError as error:

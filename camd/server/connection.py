@@ -17,7 +17,7 @@ from camd.auth.login_throttle import LOCAL
 from camd.errors import INTERNAL_ERROR, RATE_LIMITED, SHUTTING_DOWN, Refusal
 from camd.rpc import codec
 from camd.rpc.codec import BadCall, Call
-from camd.rpc.registry import Caller, CallStats, Notification, PreparedCall, Registry
+from camd.rpc.registry import Caller, Notification, PreparedCall, Registry
 from camd.rpc.roles import Principal
 from camd.runtime.actor import ActorGoneError
 from camd.server.connection_auth import ConnectionAuth
@@ -49,6 +49,29 @@ _log = structlog.get_logger("camd.server")
 def unix_now() -> float:
     """Seconds since 1970, for checking when credentials expire."""
     return clock.now().timestamp()
+
+
+@attrs.define(eq=False)
+class CallStats:
+    """Counters of one server, for metrics. Its connections write them; everybody may read them."""
+
+    connections: int = 0
+    refused_connections: int = 0
+    requests: int = 0
+    errors: int = 0  # answered with an error of any kind
+    crashes: int = 0  # errors that were bugs
+    busy_seconds: float = 0.0
+    notifications: int = 0
+
+    @property
+    def average_response_ms(self) -> float:
+        """Average duration of a call."""
+        return self.busy_seconds / self.requests * 1000 if self.requests else 0.0
+
+    @property
+    def error_rate(self) -> float:
+        """Share of calls that were answered with an error, 0 to 1."""
+        return self.errors / self.requests if self.requests else 0.0
 
 
 @attrs.frozen
@@ -142,7 +165,7 @@ class Connection:
             self._ending = _Ending(code, reason)
             self._scope.cancel()
 
-    def narrow(self, wanted: Callable[[Notification], bool] | None) -> None:
+    def filter(self, wanted: Callable[[Notification], bool] | None) -> None:
         """See `ClientLink`."""
         self._wanted = wanted
 
@@ -357,7 +380,7 @@ class Connection:
 async def _result(id_text: bytes | None, ready: PreparedCall) -> bytes | None:
     """Make the call and encode what comes back; what JSON cannot hold is a bug of the method."""
     try:
-        result = await ready.method.handler(ready.caller, ready.params)
+        result = await ready.run()
     except ActorGoneError:
         raise Refusal(SHUTTING_DOWN) from None
-    return None if id_text is None else codec.encode_result(id_text, ready.warned(result))
+    return None if id_text is None else codec.encode_result(id_text, result)

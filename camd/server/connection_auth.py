@@ -14,8 +14,8 @@ import attrs
 
 from camd.auth.authenticator import Authenticator
 from camd.auth.tokens import AccessRefusedError, AuthFailure
-from camd.errors import NOT_AUTHENTICATED, Refusal
-from camd.rpc.params import ParamError, refuse, unknown_names, warned
+from camd.errors import NOT_AUTHENTICATED, ParamError, Refusal, invalid_params
+from camd.rpc.params import unknown_names, with_warnings
 from camd.rpc.roles import ANONYMOUS, Principal
 
 _PARAMETERS = ("auth_token", "token", "auth_type")
@@ -51,7 +51,7 @@ class ConnectionAuth:
         token = params.pop("auth_token", None)
         if token is not None:
             if not isinstance(token, str):
-                raise refuse([ParamError("auth_token", "must be a string")])
+                raise invalid_params(ParamError("auth_token", "must be a string"))
             identity = self._check(token)
             if not self.is_open:
                 self.identity = identity
@@ -65,7 +65,7 @@ class ConnectionAuth:
 
     def authenticate(self, params: dict[str, Any]) -> dict[str, object]:
         """Answer the method `authenticate`; raises Refusal where the dialect has errors."""
-        answer = warned(self._authenticate(params), unknown_names(params, _PARAMETERS))
+        answer = with_warnings(self._authenticate(params), unknown_names(params, _PARAMETERS))
         assert isinstance(answer, dict)
         return answer
 
@@ -120,9 +120,9 @@ def _token_in(params: dict[str, Any]) -> str:
     token = params.get(name)
     if not isinstance(token, str):
         message = "is required" if token is None else "must be a string"
-        raise refuse([ParamError("auth_token" if token is None else name, message)])
+        raise invalid_params(ParamError("auth_token" if token is None else name, message))
     if params.get("auth_type") not in _KINDS:
-        raise refuse([ParamError("auth_type", "must be one of jwt, api_key")])
+        raise invalid_params(ParamError("auth_type", "must be one of jwt, api_key"))
     return token
 
 

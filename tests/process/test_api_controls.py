@@ -45,7 +45,7 @@ class Stage:
         driver, camera_id = self.driver, CameraId("camera0")
         owner = CameraControls(camera_id, self.configured, wishes, driver.read, driver.write)
         self.camera = PlayedCamera(camera_id, self.node, owner)
-        self.registry = Registry(ControlsApi(self).methods())
+        self.registry = Registry([ControlsApi(self)])
 
     async def locate(self, name: str) -> PlayedCamera:
         """Know one camera."""

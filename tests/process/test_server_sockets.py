@@ -35,7 +35,7 @@ from camd.client import (
     open_client,
 )
 from camd.config.schema import AuthConfig, ServerConfig
-from camd.rpc.registry import Caller, Method, NoParams, Notification, Registry
+from camd.rpc.registry import Caller, NoParams, Notification, Registry, method
 from camd.rpc.roles import Role
 from camd.runtime.broadcast import Fanout
 from camd.server.listeners import AddressInUseError, ListenError
@@ -44,12 +44,23 @@ from camd.server.server import Server, open_server
 SECRET = "s" * 32
 
 
-async def ping(caller: Caller, params: NoParams) -> object:
-    return "pong"
+class MethodsForTests:
+    """Methods that answer, or never do."""
 
+    @method(role=Role.VIEWER, immediate=True)
+    async def ping(self, caller: Caller, params: NoParams) -> object:
+        """Answer at once."""
+        return "pong"
 
-async def hang(caller: Caller, params: NoParams) -> object:
-    await trio.sleep_forever()
+    @method(role=Role.ADMIN)
+    async def rule(self, caller: Caller, params: NoParams) -> object:
+        """Answer an administrator."""
+        return "pong"
+
+    @method(role=Role.VIEWER)
+    async def hang(self, caller: Caller, params: NoParams) -> object:
+        """Never answer."""
+        await trio.sleep_forever()
 
 
 async def hello(request: Request) -> Response:
@@ -64,13 +75,7 @@ async def large(request: Request) -> Response:
     return Response(b"x" * 3_000_000)
 
 
-REGISTRY = Registry(
-    [
-        Method("ping", Role.VIEWER, NoParams, ping, "", immediate=True),
-        Method("hang", Role.VIEWER, NoParams, hang, ""),
-        Method("rule", Role.ADMIN, NoParams, ping, ""),
-    ]
-)
+REGISTRY = Registry([MethodsForTests()])
 APP = Starlette(
     routes=[Route("/hello", hello), Route("/echo", echo, methods=["POST"]), Route("/large", large)]
 )

@@ -11,7 +11,7 @@ import attrs
 
 from camd.rpc.codec import encode_result
 from camd.rpc.openrpc import document
-from camd.rpc.registry import Caller, Method, NoParams
+from camd.rpc.registry import Caller, NoParams, Registry, method
 from camd.rpc.roles import Role
 
 CameraId = NewType("CameraId", str)
@@ -29,19 +29,29 @@ class Snapshot:
     since: datetime | None = attrs.field(default=None, metadata={"name": "from"})
 
 
-async def nothing(caller: Caller, params: object) -> object:
-    return None
+class MethodsForTests:
+    """One method with parameters and one without."""
+
+    @method(role=Role.VIEWER)
+    async def ping(self, caller: Caller, params: NoParams) -> object:
+        """Answer."""
+
+    @method(role=Role.OPERATOR)
+    async def take_snapshot(self, caller: Caller, params: Snapshot) -> object:
+        """Take a picture.
+
+        The camera must be streaming.
+        """
 
 
 def test_parameters_are_described_as_clients_name_them() -> None:
     """Names, aliases, types, what is required and who may call; and it is JSON."""
-    methods = [
-        Method("take_snapshot", Role.OPERATOR, Snapshot, nothing, "Take a picture."),
-        Method("ping", Role.VIEWER, NoParams, nothing, "Answer."),
-    ]
-    described = document(methods, title="camd", version="1.0")
+    described = document(Registry([MethodsForTests()]).methods, title="camd", version="1.0")
     text = json.loads(encode_result(b"1", described))["result"]
-    snapshot, ping = text["methods"]
+    ping, snapshot = text["methods"]
+    assert snapshot["summary"] == "Take a picture."
+    assert snapshot["description"] == "The camera must be streaming."
+    assert (ping["summary"], "description" in ping) == ("Answer.", False)
     assert (snapshot["name"], snapshot["x-role"], ping["params"]) == (
         "take_snapshot",
         "operator",

@@ -22,7 +22,7 @@ from camd.auth.key_file import ApiKey, digest
 from camd.auth.tokens import mint_token
 from camd.clock import from_unix_micros
 from camd.errors import CAMERA_UNKNOWN, Refusal
-from camd.rpc.registry import Caller, Method, NoParams, Notification, Registry
+from camd.rpc.registry import Caller, NoParams, Notification, Registry, method
 from camd.rpc.roles import AuthMethod, Principal, Role
 from camd.server.asgi import Endpoints
 from camd.server.connection import ConnectionShared
@@ -59,59 +59,63 @@ class Wait:
     seconds: float = 1.0
 
 
-async def ping(caller: Caller, params: NoParams) -> object:
-    return "pong"
-
-
-async def wait(caller: Caller, params: Wait) -> object:
-    await trio.sleep(params.seconds)
-    return params.seconds
-
-
-async def crash(caller: Caller, params: NoParams) -> object:
-    raise ZeroDivisionError("a bug")
-
-
-async def refuse(caller: Caller, params: NoParams) -> object:
-    raise Refusal(CAMERA_UNKNOWN, camera_id="camera9")
-
-
-async def unknown_to_json(caller: Caller, params: NoParams) -> object:
-    return object()
-
-
-async def narrow(caller: Caller, params: NoParams) -> object:
-    caller.link.notify(Notification("missed", {"seq": 0}))
-    caller.link.narrow(lambda notification: notification.method == "wanted")
-    return None
-
-
 @attrs.frozen
 class Work:
     seconds: float = 1.0
     about: str = "camera camera0"
 
 
-async def work(caller: Caller, params: Work) -> object:
-    """Work on something for a time; what is published about it meanwhile is this call's doing."""
-    caller.link.hold(params.about)
-    if params.seconds:
+class MethodsForTests:
+    """Methods that wait, fail or use their caller's link."""
+
+    @method(role=Role.VIEWER, immediate=True)
+    async def ping(self, caller: Caller, params: NoParams) -> object:
+        """Answer at once."""
+        return "pong"
+
+    @method(role=Role.ADMIN)
+    async def rule(self, caller: Caller, params: NoParams) -> object:
+        """Answer an administrator."""
+        return "pong"
+
+    @method(role=Role.VIEWER)
+    async def wait(self, caller: Caller, params: Wait) -> object:
+        """Answer after a time."""
         await trio.sleep(params.seconds)
-    return {"done": True}
+        return params.seconds
+
+    @method(role=Role.VIEWER)
+    async def crash(self, caller: Caller, params: NoParams) -> object:
+        """Fail by a bug."""
+        raise ZeroDivisionError("a bug")
+
+    @method(role=Role.VIEWER)
+    async def refuse(self, caller: Caller, params: NoParams) -> object:
+        """Refuse the call."""
+        raise Refusal(CAMERA_UNKNOWN, camera_id="camera9")
+
+    @method(role=Role.VIEWER)
+    async def unknown_to_json(self, caller: Caller, params: NoParams) -> object:
+        """Return what JSON cannot hold."""
+        return object()
+
+    @method(role=Role.VIEWER)
+    async def filter(self, caller: Caller, params: NoParams) -> object:
+        """Send one notification, and from now on only published ones called `wanted`."""
+        caller.link.notify(Notification("missed", {"seq": 0}))
+        caller.link.filter(lambda notification: notification.method == "wanted")
+        return None
+
+    @method(role=Role.VIEWER)
+    async def work(self, caller: Caller, params: Work) -> object:
+        """Hold notifications about a subject back for a time."""
+        caller.link.hold(params.about)
+        if params.seconds:
+            await trio.sleep(params.seconds)
+        return {"done": True}
 
 
-REGISTRY = Registry(
-    [
-        Method("work", Role.VIEWER, Work, work, ""),
-        Method("ping", Role.VIEWER, NoParams, ping, "", immediate=True),
-        Method("wait", Role.VIEWER, Wait, wait, ""),
-        Method("crash", Role.VIEWER, NoParams, crash, ""),
-        Method("refuse", Role.VIEWER, NoParams, refuse, ""),
-        Method("unknown_to_json", Role.VIEWER, NoParams, unknown_to_json, ""),
-        Method("narrow", Role.VIEWER, NoParams, narrow, ""),
-        Method("rule", Role.ADMIN, NoParams, ping, ""),
-    ]
-)
+REGISTRY = Registry([MethodsForTests()])
 
 
 async def hello(request: Request) -> Response:

@@ -135,7 +135,7 @@ async def test_a_client_that_takes_nothing_more_is_told_why(autojump_clock: Mock
 async def test_a_client_may_want_less(autojump_clock: MockClock) -> None:
     """A filter narrows published news; what is sent to one client alone follows the answer."""
     async with open_stage() as stage, stage.peer() as peer:
-        await peer.send(id=1, method="narrow")
+        await peer.send(id=1, method="filter")
         assert (await peer.receive())["id"] == 1
         assert (await peer.receive())["method"] == "missed"
         stage.publish("unwanted", seq=1)

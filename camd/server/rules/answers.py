@@ -41,7 +41,7 @@ class BatchAnswers:
 class AnswerSink(Protocol):
     """What a call's link needs of its connection."""
 
-    def narrow(self, wanted: Callable[[Notification], bool] | None) -> None:
+    def filter(self, wanted: Callable[[Notification], bool] | None) -> None:
         """See `ClientLink`."""
 
     def notify(self, notification: Notification) -> None:
@@ -58,9 +58,9 @@ class CallLink:
     line: AnswerSink
     turn: int | None  # of the message; None: nothing is answered, so nothing has to wait
 
-    def narrow(self, wanted: Callable[[Notification], bool] | None) -> None:
+    def filter(self, wanted: Callable[[Notification], bool] | None) -> None:
         """See `ClientLink`."""
-        self.line.narrow(wanted)
+        self.line.filter(wanted)
 
     def notify(self, notification: Notification) -> None:
         """See `ClientLink`."""
