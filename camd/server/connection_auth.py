@@ -1,7 +1,8 @@
-"""Who one connection belongs to: `authenticate` in both dialects, tokens inside calls, expiry.
+"""Authentication of one connection: method `authenticate`, tokens inside calls, expiry.
 
-Clients that authenticate with `token` and `auth_type` expect failure as a result, and drop
-errors without a `result` key; with `auth_token` failure is an error, as JSON-RPC means it.
+There are two dialects. After `auth_token`, failure is a JSON-RPC error. Clients of the legacy
+dialect, which send `token` and `auth_type`, need failure as a result, and a `result` key in every
+error.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ _KINDS = (None, "jwt", "api_key", "auto")
 
 @attrs.define(eq=False)
 class ConnectionAuth:
-    """The identity of one connection, bound by the first credentials that count."""
+    """The identity of one connection: that of the first valid credentials, or of `authenticate`."""
 
     authenticator: Authenticator
     connection_id: str
     dialect: str  # auto | always | never
     now: Callable[[], float]  # seconds since 1970
     identity: Principal | None = None
-    null_result: bool = attrs.field(init=False)  # errors carry "result": null, too
-    refused: AuthFailure | None = attrs.field(default=None, init=False)  # why the last key was
+    null_result: bool = attrs.field(init=False)  # errors also have "result": null
+    refused: AuthFailure | None = attrs.field(default=None, init=False)  # of the last wrong key
     _generation: int = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -42,18 +43,18 @@ class ConnectionAuth:
             self.identity = ANONYMOUS
 
     @property
-    def is_open(self) -> bool:
-        """Whether this client may receive anything at this moment."""
+    def is_authenticated(self) -> bool:
+        """Whether the connection has an identity whose credentials are valid now."""
         return self.identity is not None and self._problem(self.identity) is None
 
-    def admit(self, params: dict[str, Any]) -> Principal:
-        """Say who makes a call, or refuse; takes `auth_token` out of `params`."""
+    def identify(self, params: dict[str, Any]) -> Principal:
+        """Return who makes a call; removes `auth_token` from `params`. Raises Refusal."""
         token = params.pop("auth_token", None)
         if token is not None:
             if not isinstance(token, str):
                 raise invalid_params(ParamError("auth_token", "must be a string"))
             identity = self._check(token)
-            if not self.is_open:
+            if not self.is_authenticated:
                 self.identity = identity
             return identity
         if self.identity is None:
@@ -64,13 +65,13 @@ class ConnectionAuth:
         return self.identity
 
     def authenticate(self, params: dict[str, Any]) -> dict[str, object]:
-        """Answer the method `authenticate`; raises Refusal where the dialect has errors."""
+        """Return the result of the method `authenticate`. Raises Refusal as the dialect says."""
         answer = with_warnings(self._authenticate(params), unknown_names(params, _PARAMETERS))
         assert isinstance(answer, dict)
         return answer
 
     def _authenticate(self, params: dict[str, Any]) -> dict[str, object]:
-        legacy = self._speaks_legacy(params)
+        legacy = "token" in params and "auth_token" not in params
         if legacy and self.dialect != "never":
             self.null_result = True
         try:
@@ -80,10 +81,7 @@ class ConnectionAuth:
                 raise
             reason = refusal.data.get("reason", refusal.kind.name)
             return {"authenticated": False, "error": refusal.message, "reason": reason}
-        return self._use_device(self.identity)
-
-    def _speaks_legacy(self, params: dict[str, Any]) -> bool:
-        return "token" in params and "auth_token" not in params
+        return self._success_result(self.identity)
 
     def _check(self, token: str) -> Principal:
         try:
@@ -102,7 +100,7 @@ class ConnectionAuth:
             self._generation = self.authenticator.generation
         return None
 
-    def _use_device(self, identity: Principal) -> dict[str, object]:
+    def _success_result(self, identity: Principal) -> dict[str, object]:
         expires_at = identity.expires_at
         return {
             "authenticated": True,
@@ -127,12 +125,12 @@ def _token_in(params: dict[str, Any]) -> str:
 
 
 def _refusal(reason: AuthFailure) -> Refusal:
-    words = reason.value.replace("_", " ")
-    return Refusal(NOT_AUTHENTICATED, f"Authentication failed: {words}", reason=reason.value)
+    text = reason.value.replace("_", " ")
+    return Refusal(NOT_AUTHENTICATED, f"Authentication failed: {text}", reason=reason.value)
 
 
 def _iso(moment: float) -> datetime | None:
     try:
         return datetime.fromtimestamp(moment, UTC)
-    except (ValueError, OverflowError, OSError):  # a token for the year 10000
+    except (ValueError, OverflowError, OSError):  # beyond the year 9999
         return None

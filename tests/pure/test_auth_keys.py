@@ -18,7 +18,7 @@ from camd.auth.key_file import (
     KeyFileError,
     digest,
     find_key,
-    first_key,
+    make_first_key,
     new_secret,
     parse_keys,
     render_keys,
@@ -94,14 +94,14 @@ def test_keys_are_added_and_revoked(tmp_path: Path) -> None:
 def test_the_first_start_leaves_one_admin_key(tmp_path: Path) -> None:
     """It opens the door as admin; later starts make none, not even when all are revoked."""
     file = KeyFile(tmp_path / "keys.toml")
-    path = first_key(file, tmp_path, now=CREATED)
+    path = make_first_key(file, tmp_path, now=CREATED)
     assert path == tmp_path / "admin.key"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     gate = Authenticator(keys=file.load())
     assert gate.check(path.read_text().strip(), NOW).role is Role.ADMIN
-    assert first_key(file, tmp_path, now=CREATED) is None
+    assert make_first_key(file, tmp_path, now=CREATED) is None
     file.revoke("admin")
-    assert first_key(file, tmp_path, now=CREATED) is None
+    assert make_first_key(file, tmp_path, now=CREATED) is None
 
 
 @pytest.mark.parametrize("name", ["gate", "admin", "local-admin1"])
@@ -112,26 +112,26 @@ def test_keys_that_were_added_before_the_first_start_keep_nobody_out(
     file = KeyFile(tmp_path / "keys.toml")
     given = file.add(name, Role.VIEWER, created=CREATED, expires=None)
     file.add("admin" if name != "admin" else "x", Role.VIEWER, created=CREATED, expires=None)
-    path = first_key(file, tmp_path, now=CREATED)
+    path = make_first_key(file, tmp_path, now=CREATED)
     assert path == tmp_path / "admin.key"
     gate = Authenticator(keys=file.load())
     local = gate.check(path.read_text().strip(), NOW)
     assert local.role is Role.ADMIN
     assert gate.check(given, NOW).role is Role.VIEWER
-    assert first_key(file, tmp_path, now=CREATED) is None
+    assert make_first_key(file, tmp_path, now=CREATED) is None
     file.add("later", Role.VIEWER, created=CREATED, expires=None)
     file.revoke(local.name)
     path.unlink()
-    assert first_key(file, tmp_path, now=CREATED) is None  # gone for good, as somebody wished
+    assert make_first_key(file, tmp_path, now=CREATED) is None  # gone for good, as somebody wished
 
 
 def test_an_admin_key_of_an_older_file_stays(tmp_path: Path) -> None:
     """A file that does not say whether there was a first start is judged by the key itself."""
     file = KeyFile(tmp_path / "keys.toml")
-    assert first_key(file, tmp_path, now=CREATED) is not None
+    assert make_first_key(file, tmp_path, now=CREATED) is not None
     secret = (tmp_path / "admin.key").read_text()
     file.path.write_text(render_keys(file.load()))
-    assert first_key(file, tmp_path, now=CREATED) is None
+    assert make_first_key(file, tmp_path, now=CREATED) is None
     assert (tmp_path / "admin.key").read_text() == secret
 
 
@@ -140,7 +140,7 @@ def test_a_crash_between_the_two_files_leaves_nobody_out(tmp_path: Path) -> None
     file = KeyFile(tmp_path / "keys.toml")
     (tmp_path / "admin.key").write_text("camd_torn\n")
     file.add("gate", Role.VIEWER, created=CREATED, expires=None)
-    path = first_key(file, tmp_path, now=CREATED)
+    path = make_first_key(file, tmp_path, now=CREATED)
     assert path is not None
     gate = Authenticator(keys=file.load())
     assert gate.check(path.read_text().strip(), NOW).role is Role.ADMIN

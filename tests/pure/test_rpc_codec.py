@@ -200,7 +200,7 @@ def test_an_error_gets_through_whatever_its_data_holds() -> None:
     assert "object" in json.loads(answer)["error"]["data"]["what"]
 
 
-def test_news_have_no_id() -> None:
+def test_notifications_have_no_id() -> None:
     """A notification is a method with params."""
     text = codec.encode_notification(Notification("update", {"seq": 1}))
     assert json.loads(text) == {"jsonrpc": "2.0", "method": "update", "params": {"seq": 1}}

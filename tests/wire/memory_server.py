@@ -1,4 +1,4 @@
-"""A front on memory streams: the real HTTP loop and the real WebSocket library, no sockets."""
+"""A server on memory streams: the real HTTP loop and the real WebSocket library, no sockets."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from camd.server.websocket import WebSocket, open_client_websocket
 
 SECRET = "s" * 32
 START = 1_800_000_000
-NOBODY = Endpoints(None, None)
+NO_ENDPOINTS = Endpoints(None, None)
 UPGRADE = (
     b"GET /ws HTTP/1.1\r\nHost: camera.local:8002\r\nUpgrade: websocket\r\n"
     b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -144,9 +144,9 @@ async def endless(request: Request) -> Response:
     return StreamingResponse(Endless())
 
 
-async def known(request: Request) -> Response:
-    """Give bytes for ever to somebody who has shown a key."""
-    request.scope["state"]["admitted"](Principal("ann", Role.VIEWER, None, AuthMethod.JWT))
+async def authenticated(request: Request) -> Response:
+    """Send bytes without end to an authenticated client."""
+    request.scope["state"]["on_authenticated"](Principal("ann", Role.VIEWER, None, AuthMethod.JWT))
     return StreamingResponse(Endless())
 
 
@@ -156,7 +156,7 @@ async def short_of_files(request: Request) -> Response:
 
 APP = Starlette(
     routes=[
-        Route("/known", known),
+        Route("/known", authenticated),
         Route("/short", short_of_files),
         Route("/hello", hello),
         Route("/echo", echo, methods=["POST"]),
@@ -188,29 +188,29 @@ class Peer:
 
 
 @attrs.define(eq=False)
-class Stage:
-    front: Server
+class MemoryServer:
+    server: Server
     nursery: trio.Nursery
 
     def connect(self, *, lockstep: bool = False, client: str | None = None) -> trio.abc.Stream:
-        """Open a stream to the front, as a socket would; in lockstep nothing is buffered."""
-        ends = NOBODY if client is None else Endpoints((client, 1), None)
+        """Open a stream to the server, as a socket would; in lockstep nothing is buffered."""
+        endpoints = NO_ENDPOINTS if client is None else Endpoints((client, 1), None)
         pair = trio.testing.lockstep_stream_pair if lockstep else trio.testing.memory_stream_pair
         ours, theirs = pair()
-        self.nursery.start_soon(self.front.serve_stream, theirs, ends)
+        self.nursery.start_soon(self.server.serve_stream, theirs, endpoints)
         return ours
 
     @asynccontextmanager
     async def peer(
-        self, *, lockstep: bool = False, known: bool = True, client: str | None = None
+        self, *, lockstep: bool = False, login: bool = True, client: str | None = None
     ) -> AsyncIterator[Peer]:
-        """Open a WebSocket; `known`: with a token that was accepted."""
+        """Open a WebSocket; `login`: and authenticate."""
         stream = self.connect(lockstep=lockstep, client=client)
         async with open_client_websocket(
             stream, host="camera.local", path="/ws", max_message_bytes=2**24
         ) as socket:
             peer = Peer(socket, stream)
-            if known:
+            if login:
                 assert "result" in await peer.call("authenticate", auth_token=token())
             yield peer
             await trio.aclose_forcefully(stream)
@@ -218,34 +218,34 @@ class Stage:
     def publish(
         self, method: str, *, key: str | None = None, about: str = "", **params: object
     ) -> None:
-        self.front.deliver(Notification(method, params, key, (about,) if about else ()))
+        self.server.deliver(Notification(method, params, key, (about,) if about else ()))
 
 
-def make_front(
+def make_server(
     *,
     keys: tuple[ApiKey, ...] = (),
     origins: tuple[str, ...] = (),
-    limits: HttpLimits | None = None,
-    places: ConnectionLimits | None = None,
+    http_limits: HttpLimits | None = None,
+    limits: ConnectionLimits | None = None,
     names: frozenset[str] | None = None,
     enabled: bool = True,
-    **service: Any,
+    **shared: Any,
 ) -> Server:
     authenticator = Authenticator(enabled=enabled, jwt_secret=SECRET, keys=keys)
     return Server(
-        HttpConfig(APP, origins=origins, limits=limits or HttpLimits(), names=names),
-        ConnectionShared(REGISTRY, authenticator, now=now, **service),
-        places or ConnectionLimits(),
+        HttpConfig(APP, origins=origins, limits=http_limits or HttpLimits(), names=names),
+        ConnectionShared(REGISTRY, authenticator, now=now, **shared),
+        limits or ConnectionLimits(),
     )
 
 
 @asynccontextmanager
-async def open_stage(**options: Any) -> AsyncIterator[Stage]:
-    """Run a front until the block ends, as `make_front` makes it."""
+async def serving(**options: Any) -> AsyncIterator[MemoryServer]:
+    """Run a server until the block ends; `options` are those of `make_server`."""
     with trio.fail_after(100_000):
         async with trio.open_nursery() as nursery:
             await trio.lowlevel.checkpoint()
-            yield Stage(make_front(**options), nursery)
+            yield MemoryServer(make_server(**options), nursery)
             nursery.cancel_scope.cancel()
 
 
