@@ -1,4 +1,4 @@
-"""Recordings on the wire: start, stop, status, and what has been recorded."""
+"""Methods of recordings: start, stop, status, files, sessions and gaps."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _UNITS = {"duration": 1, "duration_seconds": 1, "duration_minutes": 60, "duratio
 
 @attrs.frozen
 class StartRequest:
-    """What to record, for how long (one of the durations; whole; at most a day), and as what.
+    """What to record, for how long (one duration, a whole number, at most a day), and how.
 
-    `preroll` is how many seconds of the past to begin with.
+    `preroll`: how many seconds before the call the recording begins.
     """
 
     device: str = attrs.field(metadata=DEVICE)
@@ -53,7 +53,7 @@ class StartRequest:
     )
 
     def limit(self) -> timedelta | None:
-        """The duration that was asked for. Raises Refusal when it is none or more than one."""
+        """Return the requested duration. Raises Refusal when it is invalid or given twice."""
         given = {name: getattr(self, name) for name in _UNITS if getattr(self, name) is not None}
         if not given:
             return None
@@ -71,7 +71,7 @@ class StartRequest:
 
 @attrs.frozen
 class PageRequest:
-    """Which recordings, sessions or gaps: a page, and what they have in common."""
+    """A page of recordings, sessions or gaps, and filters for them."""
 
     limit: int = attrs.field(
         default=100, validator=[attrs.validators.ge(1), attrs.validators.le(1000)]
@@ -87,14 +87,14 @@ class PageRequest:
 
 @attrs.frozen
 class ByName:
-    """Which file."""
+    """A recorded file."""
 
     filename: str
 
 
 @attrs.define(eq=False)
 class RecordingsApi:
-    """Handlers over cameras (who record) and storage (what was recorded)."""
+    """Handlers over cameras, which record, and storage, which has the files."""
 
     _cameras: Cameras
     _storage: Storage
@@ -102,7 +102,7 @@ class RecordingsApi:
     @method(role=Role.OPERATOR)
     async def start_recording(self, caller: Caller, params: StartRequest) -> result_fields.View:
         """Start a recording; the answer comes when its first frames are on disk."""
-        wish = RecordingRequest(
+        request = RecordingRequest(
             owner=caller.name,
             duration=params.limit(),
             format=_format(params.format),
@@ -111,7 +111,7 @@ class RecordingsApi:
         )
         camera = await self._cameras.locate(params.device)
         caller.link.hold(about_camera(camera.camera_id))
-        return _started(camera.status.device, await camera.start_recording(wish))
+        return _started(camera.status.device, await camera.start_recording(request))
 
     @method(role=Role.OPERATOR)
     async def stop_recording(self, caller: Caller, params: ByDevice) -> result_fields.View:
@@ -199,7 +199,7 @@ class RecordingsApi:
 
 
 async def query_of(cameras: Cameras, page: PageRequest) -> RecordingQuery:
-    """Say what a page asks for; a camera that is no longer configured may still have recordings."""
+    """Make the query of a page. A camera that no longer exists may still have recordings."""
     camera_id = None
     if page.camera is not None:
         try:
@@ -258,12 +258,12 @@ def _format(name: str | None) -> str | None:
     )
 
 
-# --- What was recorded and what is missing, on the wire: sessions with their coverage, the ledger.
+# --- Sessions and the gap ledger.
 
 
 @attrs.define(eq=False)
 class HistoryApi:
-    """Handlers over storage, and over cameras for the sessions that run."""
+    """Handlers over storage, and over cameras for running sessions."""
 
     _cameras: Cameras
     _storage: Storage

@@ -1,4 +1,4 @@
-"""The service itself on the wire: is it alive, how is it, what is it, and a new configuration."""
+"""Methods of the service: ping, status, information, reload; and of the recordings volume."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CAPABILITIES = (
 
 @attrs.define(eq=False)
 class SystemApi:
-    """Handlers over the daemon as a whole."""
+    """Handlers over the service as a whole."""
 
     _cameras: Cameras
     _storage: Storage
@@ -55,14 +55,12 @@ class SystemApi:
         return "pong"
 
     def health(self) -> tuple[str, dict[str, tuple[str, str]]]:
-        """Judge the service: its status, and status and details of each part."""
-        problemd = [camera.camera_id for camera in self._cameras if _in_problem(camera)]
-        cameras = (
-            ("degraded", f"in trouble: {', '.join(problemd)}") if problemd else ("healthy", "")
-        )
+        """Return the status of the service, and status and details of each component."""
+        failing = [camera.camera_id for camera in self._cameras if _has_problem(camera)]
+        details = f"problems: {', '.join(failing)}" if failing else ""
         parts = {
-            "camera_monitor": cameras,
-            "storage": _judge_storage(self._storage.status),
+            "camera_monitor": ("degraded" if failing else "healthy", details),
+            "storage": _storage_health(self._storage.status),
             "service_manager": ("healthy", ""),
             "mediamtx": ("healthy", "not used"),
         }
@@ -100,9 +98,7 @@ class SystemApi:
             version, found = ".".join(map(str, program.version)), await encoders(program)
         except FfmpegMissingError:
             version, found = None, frozenset()
-        interesting = [
-            name for name in sorted(found) if name.startswith(("h264", "hevc", "libx26"))
-        ]
+        shown = [name for name in sorted(found) if name.startswith(("h264", "hevc", "libx26"))]
         return {
             "name": "camd",
             "version": __version__,
@@ -110,7 +106,7 @@ class SystemApi:
             "supported_formats": list(FORMATS),
             "max_cameras": MAX_CAMERAS,
             "ffmpeg_version": version,
-            "encoders": interesting + [name for name in ("mjpeg",) if name in found],
+            "encoders": shown + [name for name in ("mjpeg",) if name in found],
             "encoders_tried": {one.codec: one.summary for one in self._cameras.encoders.known},
         }
 
@@ -129,10 +125,10 @@ class SystemApi:
         }
 
 
-def _in_problem(camera: Camera) -> bool:
-    """Whether a camera does not do what is expected of it.
+def _has_problem(camera: Camera) -> bool:
+    """Whether a camera fails to do what is expected of it.
 
-    One that was found by itself and is unplugged does, unless somebody records it.
+    A camera that was found automatically may be unplugged while it is not recorded.
     """
     status = camera.status
     if status.session is not None and not status.session.healthy:
@@ -142,8 +138,8 @@ def _in_problem(camera: Camera) -> bool:
     return status.state in (CameraState.RESTING, CameraState.ABSENT, CameraState.FAULTED)
 
 
-def _judge_storage(status: StorageStatus) -> tuple[str, str]:
-    """Say how the recordings volume is, and why."""
+def _storage_health(status: StorageStatus) -> tuple[str, str]:
+    """Return status and details of the recordings volume."""
     match status.level:
         case StorageLevel.OK:
             return ("degraded", "the disk is slow") if status.slow else ("healthy", "")
@@ -158,12 +154,12 @@ def _judge_storage(status: StorageStatus) -> tuple[str, str]:
             return "unhealthy", f"storage is {level.value}{why}"
 
 
-# --- The recordings volume on the wire.
+# --- The recordings volume.
 
 
 @attrs.define(eq=False)
 class StorageApi:
-    """Handlers over storage."""
+    """Handlers over the recordings volume."""
 
     _storage: Storage
 

@@ -1,4 +1,4 @@
-"""What clients are told of a camera's abilities, from its seat and its state."""
+"""Capabilities of a camera in the API, from its binding and its state."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ ODD = PixelFormat("pRAA", "10-bit Bayer", False, (FrameSize(640, 480),))
 
 @attrs.define(eq=False)
 class OneCamera:
-    """A roster of one."""
+    """The cameras: this one."""
 
     camera: Camera
 
     async def locate(self, name: str) -> Camera:
-        """Find it, by whatever name."""
+        """Find it by any name."""
         return self.camera
 
 
 def binding(*formats: PixelFormat) -> MatchState:
-    """Seat the camera on a device that offers `formats`."""
+    """Bind the camera to a device that offers `formats`."""
     found = Capabilities("uvcvideo", "Webcam", "usb", formats)
     return MatchState(CAMERA, Device(Path("/dev/video0"), 1, "Webcam", capabilities=found))
 
