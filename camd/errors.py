@@ -1,4 +1,4 @@
-"""Refusals, and the one table of their kinds: JSON-RPC code, message, what to do.
+"""Pure: refusals, and the one table of their kinds: JSON-RPC code, message, what to do.
 
 Below `api`, code raises a `Refusal` of one of these kinds; only `rpc` and `server` turn it into an
 answer.
