@@ -251,18 +251,29 @@ async def open_server(
         )
         _log.info("listening", addresses=addresses, health=server.health_addresses)
         with notifications.subscribed(server.deliver):
-            async with trio.open_nursery() as clients:
-                async with trio.open_nursery() as accepting:
-                    for each in listeners:
-                        serve = partial(_serve_accepted, server, with_websocket=True)
-                        accepting.start_soon(_accept, each, tls, server, serve, clients)
-                    for each in health_listeners:
-                        serve = partial(_serve_accepted, server, with_websocket=False)
-                        accepting.start_soon(_accept, each, None, server, serve, clients)
-                    yield server
-                    accepting.cancel_scope.cancel()
-                server.stop()
-                clients.cancel_scope.deadline = trio.current_time() + STOP_SECONDS
+            async with _accepting(server, listeners, health_listeners, tls):
+                yield server
+
+
+@asynccontextmanager
+async def _accepting(
+    server: Server,
+    listeners: Sequence[Listener],
+    health_listeners: Sequence[Listener],
+    tls: ssl.SSLContext | None,
+) -> AsyncIterator[None]:
+    async with trio.open_nursery() as clients:
+        async with trio.open_nursery() as accepting:
+            serve = partial(_serve_accepted, server, with_websocket=True)
+            for each in listeners:
+                accepting.start_soon(_accept, each, tls, server, serve, clients)
+            serve_health = partial(_serve_accepted, server, with_websocket=False)
+            for each in health_listeners:
+                accepting.start_soon(_accept, each, None, server, serve_health, clients)
+            yield
+            accepting.cancel_scope.cancel()
+        server.stop()
+        clients.cancel_scope.deadline = trio.current_time() + STOP_SECONDS
 
 
 async def _load_tls(config: ServerConfig) -> ssl.SSLContext | None:
