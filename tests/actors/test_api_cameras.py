@@ -88,7 +88,7 @@ async def test_what_the_driver_lists_is_shown_before_any_picture() -> None:
 
 
 async def test_pictures_confirm_it() -> None:
-    """Once the camera streams, what is said is known."""
+    """While the camera streams, the list is confirmed."""
     here = binding(MJPEG)
     async with open_stage(node=Node()) as stage:
         stage.camera.capture.binding = lambda: here
@@ -98,7 +98,7 @@ async def test_pictures_confirm_it() -> None:
 
 
 async def test_a_camera_that_is_gone_or_in_problem_says_so() -> None:
-    """Nothing is claimed of what is not there."""
+    """A missing or failing camera is shown as such."""
     gone = MatchState(CAMERA, None, problem=Problem("not_found", "", ""))
     async with open_stage(node=Node()) as stage:
         stage.camera.capture.binding = lambda: gone

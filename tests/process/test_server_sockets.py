@@ -219,7 +219,7 @@ def http(sock: socket.socket, data: bytes) -> bytes:
 
 
 async def test_a_unix_socket_knows_its_peer(tmp_path: Path) -> None:
-    """The same user needs no token; the socket is private, and gone afterwards."""
+    """The same user needs no token; the socket is private, and is removed afterwards."""
     path = tmp_path / "camd.sock"
 
     def client() -> None:
@@ -237,7 +237,7 @@ async def test_a_unix_socket_knows_its_peer(tmp_path: Path) -> None:
 
 
 async def test_a_stale_unix_socket_is_replaced(tmp_path: Path) -> None:
-    """What a killed process left behind is no obstacle; a file that is no socket is left alone."""
+    """The socket of a killed process is replaced; a file that is not a socket is not touched."""
     path = tmp_path / "camd.sock"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
@@ -251,7 +251,7 @@ async def test_a_stale_unix_socket_is_replaced(tmp_path: Path) -> None:
 
 
 async def test_an_address_in_use_is_named() -> None:
-    """The error says which address, and nothing else stays open."""
+    """The error names the address, and no other listener stays open."""
     async with running() as server:
         (address,) = server.addresses
         with pytest.raises(AddressInUseError, match=address):
@@ -269,7 +269,7 @@ async def test_an_invalid_address_is_named(address: str) -> None:
 
 
 async def test_sockets_from_systemd_are_used_instead() -> None:
-    """A socket that somebody else opened is listened on."""
+    """The server accepts on a socket that it has inherited."""
     given = socket.create_server(("127.0.0.1", 0))
     port = given.getsockname()[1]
     async with running(inherited=(given,)) as server:
@@ -385,7 +385,7 @@ async def test_raw_http_in_any_pieces(
 
 
 async def test_the_client_says_what_is_wrong(tmp_path: Path) -> None:
-    """Nobody there, not camd, a wrong token, a refusal, a service that ends: each has a type."""
+    """No service, another service, a wrong token, a refusal, a stopped service: each has a type."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         nobody = f"127.0.0.1:{free.getsockname()[1]}"
     for address in (nobody, f"unix:{tmp_path}/none.sock", "ftp://localhost/"):

@@ -19,7 +19,7 @@ HEALTH = {"ok": "healthy", "low": "degraded", "blocked": "degraded", "no_inodes"
 
 @pytest.mark.parametrize("level", list(StorageLevel))
 def test_a_level_is_an_event_with_code_and_advice(level: StorageLevel) -> None:
-    """Every level but ok goes out with its code, what is wrong and what to do."""
+    """Every level but ok has a code, a message and a suggestion."""
     method, params, key = render(StorageChanged(status(level=level, reason="why")))
     assert (method, key) == ("storage_status_update", None)
     assert params["threshold_status"] == NAMES.get(level.value, level.value)

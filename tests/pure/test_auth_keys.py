@@ -41,7 +41,7 @@ api_keys = st.builds(
 
 @given(st.lists(api_keys))
 def test_the_files_text_says_everything(keys: list[ApiKey]) -> None:
-    """What is written is read back the same, whatever the names."""
+    """Keys with any names are read back as they were written."""
     assert parse_keys(render_keys(keys)) == tuple(keys)
 
 
@@ -56,7 +56,7 @@ def test_a_broken_file_is_an_error_with_a_name(text: str) -> None:
     "text", ["key = 5", "[[key]]", '[[key]]\nname="a"\nrole="god"\nsha256="%s"' % ("0" * 64)]
 )
 def test_half_an_entry_is_an_error(text: str) -> None:
-    """An entry without its parts is not silently skipped: it may be somebody's way in."""
+    """An incomplete entry is an error and is not skipped."""
     with pytest.raises(KeyFileError):
         parse_keys(text)
 
@@ -79,14 +79,14 @@ def test_a_key_is_found_by_its_hash_alone() -> None:
 def test_keys_are_added_and_revoked(tmp_path: Path) -> None:
     """The file is private, holds no key in clear, and a name is taken once."""
     file = KeyFile(tmp_path / "keys.toml")
-    secret = file.add("gate", Role.OPERATOR, created=CREATED, expires=None)
+    secret = file.add("entrance", Role.OPERATOR, created=CREATED, expires=None)
     assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
     assert secret not in file.path.read_text()
-    with pytest.raises(ValueError, match="gate"):
-        file.add("gate", Role.VIEWER, created=CREATED, expires=None)
-    assert [key.name for key in file.load()] == ["gate"]
-    assert file.revoke("gate")
-    assert not file.revoke("gate")
+    with pytest.raises(ValueError, match="entrance"):
+        file.add("entrance", Role.VIEWER, created=CREATED, expires=None)
+    assert [key.name for key in file.load()] == ["entrance"]
+    assert file.revoke("entrance")
+    assert not file.revoke("entrance")
     assert file.load() == ()
     assert [path.name for path in tmp_path.iterdir()] == ["keys.toml"]  # nothing left over
 
@@ -104,11 +104,11 @@ def test_the_first_start_leaves_one_admin_key(tmp_path: Path) -> None:
     assert make_first_key(file, tmp_path, now=CREATED) is None
 
 
-@pytest.mark.parametrize("name", ["gate", "admin", "local-admin1"])
+@pytest.mark.parametrize("name", ["entrance", "admin", "local-admin1"])
 def test_keys_that_were_added_before_the_first_start_keep_nobody_out(
     tmp_path: Path, name: str
 ) -> None:
-    """Whatever the order, there is a working admin key afterwards, and the others count on."""
+    """In any order, there is a working admin key afterwards, and the other keys stay valid."""
     file = KeyFile(tmp_path / "keys.toml")
     given = file.add(name, Role.VIEWER, created=CREATED, expires=None)
     file.add("admin" if name != "admin" else "x", Role.VIEWER, created=CREATED, expires=None)
@@ -126,7 +126,7 @@ def test_keys_that_were_added_before_the_first_start_keep_nobody_out(
 
 
 def test_an_admin_key_of_an_older_file_stays(tmp_path: Path) -> None:
-    """A file that does not say whether there was a first start is judged by the key itself."""
+    """In a file that does not record the first start, the key itself shows it."""
     file = KeyFile(tmp_path / "keys.toml")
     assert make_first_key(file, tmp_path, now=CREATED) is not None
     secret = (tmp_path / "admin.key").read_text()
@@ -139,7 +139,7 @@ def test_a_crash_between_the_two_files_leaves_nobody_out(tmp_path: Path) -> None
     """A clear key that no file of keys knows is replaced by one that works."""
     file = KeyFile(tmp_path / "keys.toml")
     (tmp_path / "admin.key").write_text("camd_torn\n")
-    file.add("gate", Role.VIEWER, created=CREATED, expires=None)
+    file.add("entrance", Role.VIEWER, created=CREATED, expires=None)
     path = make_first_key(file, tmp_path, now=CREATED)
     assert path is not None
     gate = Authenticator(keys=file.load())
@@ -147,18 +147,18 @@ def test_a_crash_between_the_two_files_leaves_nobody_out(tmp_path: Path) -> None
 
 
 def test_a_running_service_notices_new_and_revoked_keys(tmp_path: Path) -> None:
-    """After a refresh a new key counts and a revoked one does not, nor who came in with it."""
+    """After a refresh a new key is valid; a revoked one and its identities are not."""
     file = KeyFile(tmp_path / "keys.toml")
     gate = Authenticator(file=file)
     gate.refresh()
-    secret = file.add("gate", Role.VIEWER, created=CREATED, expires=None)
+    secret = file.add("entrance", Role.VIEWER, created=CREATED, expires=None)
     gate.refresh()
     identity = gate.check(secret, NOW)
-    assert (identity.name, identity.via) == ("gate", AuthMethod.API_KEY)
+    assert (identity.name, identity.via) == ("entrance", AuthMethod.API_KEY)
     generation = gate.generation
     gate.refresh()
     assert gate.generation == generation  # nothing has changed: nothing is read
-    file.revoke("gate")
+    file.revoke("entrance")
     gate.refresh()
     assert gate.generation > generation
     assert gate.revoked(identity)
@@ -170,18 +170,20 @@ def test_a_running_service_notices_new_and_revoked_keys(tmp_path: Path) -> None:
 def test_a_broken_file_keeps_the_keys_that_were_there(tmp_path: Path) -> None:
     """A slip of the editor does not lock everybody out."""
     file = KeyFile(tmp_path / "keys.toml")
-    secret = file.add("gate", Role.VIEWER, created=CREATED, expires=None)
+    secret = file.add("entrance", Role.VIEWER, created=CREATED, expires=None)
     gate = Authenticator(file=file)
     gate.refresh()
     file.path.write_text("[[key")
     gate.refresh()
-    assert gate.check(secret, NOW).name == "gate"
+    assert gate.check(secret, NOW).name == "entrance"
 
 
 def test_a_key_expires(tmp_path: Path) -> None:
     """At its time it counts no more."""
     file = KeyFile(tmp_path / "keys.toml")
-    secret = file.add("guest", Role.VIEWER, created=CREATED, expires=CREATED + timedelta(seconds=1))
+    secret = file.add(
+        "visitor", Role.VIEWER, created=CREATED, expires=CREATED + timedelta(seconds=1)
+    )
     gate = Authenticator(keys=file.load())
     assert gate.check(secret, NOW + 0.5).expires_at == NOW + 1
     with pytest.raises(AccessRefusedError) as caught:

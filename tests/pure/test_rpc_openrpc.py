@@ -1,4 +1,4 @@
-"""The OpenRPC document says what the registry knows."""
+"""The OpenRPC document describes the methods of the registry."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class MethodsForTests:
 
 
 def test_parameters_are_described_as_clients_name_them() -> None:
-    """Names, aliases, types, what is required and who may call; and it is JSON."""
+    """Names, aliases, types, required parameters, roles and documentation, as JSON."""
     described = document(Registry([MethodsForTests()]).methods, title="camd", version="1.0")
     text = json.loads(encode_result(b"1", described))["result"]
     ping, snapshot = text["methods"]

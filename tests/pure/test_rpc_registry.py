@@ -1,4 +1,4 @@
-"""Methods, roles and strict parameters."""
+"""Declaration of methods, roles and strict parameters."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def errors(params: dict[str, object]) -> dict[str, str]:
 
 
 def test_parameters_become_a_value() -> None:
-    """Each kind of parameter is read as what its field says."""
+    """Each parameter is read as the type of its field."""
     assert read(
         quality=7.0,
         ratio=2,
@@ -169,7 +169,7 @@ def test_names_of_unknown_parameters_are_bounded_and_escaped() -> None:
 
 
 def test_a_result_says_what_was_ignored_where_it_has_a_place() -> None:
-    """An object gets `warnings`, behind those that it has; what is no object stays as it is."""
+    """An object gets `warnings`, after those that it has; other results are not changed."""
     ready = REGISTRY.prepare("look", {"filename": "a.mp4"}, caller())
     said = "unknown parameter, ignored: filename"
     assert with_warnings({"a": 1, "warnings": ["old"]}, ready.unknown) == {
@@ -181,8 +181,8 @@ def test_a_result_says_what_was_ignored_where_it_has_a_place() -> None:
     assert with_warnings({"a": 1}, REGISTRY.prepare("look", {}, caller()).unknown) == {"a": 1}
 
 
-def test_a_validators_words_reach_the_client() -> None:
-    """What a validator says is not replaced by something general."""
+def test_the_message_of_a_validator_reaches_the_client() -> None:
+    """The message of a validator is not replaced by a general one."""
     assert errors({"camera_id": "camera0", "quality": 101}) == {"quality": "must be <= 100: 101"}
 
 
@@ -194,13 +194,13 @@ def test_a_class_may_refuse_a_combination() -> None:
 
 
 def test_two_names_of_one_parameter_must_agree() -> None:
-    """Giving both is fine when they say the same, and an error when they do not."""
+    """Both may be given with the same value; different values are an error."""
     assert read(camera_id="camera0").device == "camera0"
     assert list(errors({"device": "camera0", "camera_id": "camera1"})) == ["camera_id"]
 
 
 def test_an_unknown_method_is_named() -> None:
-    """The refusal says which method there is not."""
+    """The refusal names the method."""
     with pytest.raises(Refusal, match="no_such") as caught:
         REGISTRY.prepare("no_such", {}, caller())
     assert caught.value.kind.code == -32601

@@ -62,7 +62,7 @@ async def test_held_states_are_the_latest(autojump_clock: MockClock) -> None:
 
 
 async def test_what_waits_is_bounded(autojump_clock: MockClock) -> None:
-    """Past the bound everything goes out, in order, and nothing is lost."""
+    """Above the bound all notifications are sent, in order, and none is lost."""
     async with serving() as running, running.peer() as peer:
         await working(peer)
         for seq in range(MAX_HELD + 10):
