@@ -97,8 +97,8 @@ def test_the_first_start_leaves_one_admin_key(tmp_path: Path) -> None:
     path = make_first_key(file, tmp_path, now=CREATED)
     assert path == tmp_path / "admin.key"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    gate = Authenticator(keys=file.load())
-    assert gate.check(path.read_text().strip(), NOW).role is Role.ADMIN
+    authenticator = Authenticator(keys=file.load())
+    assert authenticator.check(path.read_text().strip(), NOW).role is Role.ADMIN
     assert make_first_key(file, tmp_path, now=CREATED) is None
     file.revoke("admin")
     assert make_first_key(file, tmp_path, now=CREATED) is None
@@ -114,10 +114,10 @@ def test_keys_that_were_added_before_the_first_start_keep_nobody_out(
     file.add("admin" if name != "admin" else "x", Role.VIEWER, created=CREATED, expires=None)
     path = make_first_key(file, tmp_path, now=CREATED)
     assert path == tmp_path / "admin.key"
-    gate = Authenticator(keys=file.load())
-    local = gate.check(path.read_text().strip(), NOW)
+    authenticator = Authenticator(keys=file.load())
+    local = authenticator.check(path.read_text().strip(), NOW)
     assert local.role is Role.ADMIN
-    assert gate.check(given, NOW).role is Role.VIEWER
+    assert authenticator.check(given, NOW).role is Role.VIEWER
     assert make_first_key(file, tmp_path, now=CREATED) is None
     file.add("later", Role.VIEWER, created=CREATED, expires=None)
     file.revoke(local.name)
@@ -142,28 +142,28 @@ def test_a_crash_between_the_two_files_leaves_nobody_out(tmp_path: Path) -> None
     file.add("entrance", Role.VIEWER, created=CREATED, expires=None)
     path = make_first_key(file, tmp_path, now=CREATED)
     assert path is not None
-    gate = Authenticator(keys=file.load())
-    assert gate.check(path.read_text().strip(), NOW).role is Role.ADMIN
+    authenticator = Authenticator(keys=file.load())
+    assert authenticator.check(path.read_text().strip(), NOW).role is Role.ADMIN
 
 
 def test_a_running_service_notices_new_and_revoked_keys(tmp_path: Path) -> None:
     """After a refresh a new key is valid; a revoked one and its identities are not."""
     file = KeyFile(tmp_path / "keys.toml")
-    gate = Authenticator(file=file)
-    gate.refresh()
+    authenticator = Authenticator(file=file)
+    authenticator.refresh()
     secret = file.add("entrance", Role.VIEWER, created=CREATED, expires=None)
-    gate.refresh()
-    identity = gate.check(secret, NOW)
+    authenticator.refresh()
+    identity = authenticator.check(secret, NOW)
     assert (identity.name, identity.via) == ("entrance", AuthMethod.API_KEY)
-    generation = gate.generation
-    gate.refresh()
-    assert gate.generation == generation  # nothing has changed: nothing is read
+    generation = authenticator.generation
+    authenticator.refresh()
+    assert authenticator.generation == generation  # nothing has changed: nothing is read
     file.revoke("entrance")
-    gate.refresh()
-    assert gate.generation > generation
-    assert gate.revoked(identity)
+    authenticator.refresh()
+    assert authenticator.generation > generation
+    assert authenticator.revoked(identity)
     with pytest.raises(AccessRefusedError) as caught:
-        gate.check(secret, NOW)
+        authenticator.check(secret, NOW)
     assert caught.value.reason is AuthFailure.UNKNOWN_KEY
 
 
@@ -171,21 +171,19 @@ def test_a_broken_file_keeps_the_keys_that_were_there(tmp_path: Path) -> None:
     """A slip of the editor does not lock everybody out."""
     file = KeyFile(tmp_path / "keys.toml")
     secret = file.add("entrance", Role.VIEWER, created=CREATED, expires=None)
-    gate = Authenticator(file=file)
-    gate.refresh()
+    authenticator = Authenticator(file=file)
+    authenticator.refresh()
     file.path.write_text("[[key")
-    gate.refresh()
-    assert gate.check(secret, NOW).name == "entrance"
+    authenticator.refresh()
+    assert authenticator.check(secret, NOW).name == "entrance"
 
 
 def test_a_key_expires(tmp_path: Path) -> None:
-    """At its time it counts no more."""
+    """From its expiry on it is refused."""
     file = KeyFile(tmp_path / "keys.toml")
-    secret = file.add(
-        "visitor", Role.VIEWER, created=CREATED, expires=CREATED + timedelta(seconds=1)
-    )
-    gate = Authenticator(keys=file.load())
-    assert gate.check(secret, NOW + 0.5).expires_at == NOW + 1
+    secret = file.add("tour", Role.VIEWER, created=CREATED, expires=CREATED + timedelta(seconds=1))
+    authenticator = Authenticator(keys=file.load())
+    assert authenticator.check(secret, NOW + 0.5).expires_at == NOW + 1
     with pytest.raises(AccessRefusedError) as caught:
-        gate.check(secret, NOW + 1)
+        authenticator.check(secret, NOW + 1)
     assert caught.value.reason is AuthFailure.EXPIRED

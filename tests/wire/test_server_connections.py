@@ -85,7 +85,7 @@ async def test_pongs_get_through_while_calls_run(autojump_clock: MockClock) -> N
 
 
 async def test_states_coalesce_for_a_slow_client(autojump_clock: MockClock) -> None:
-    """While the client does not read, only the latest state of each key is queued, ordered by age."""
+    """While the client does not read, only the latest state of each key is queued."""
     async with serving() as running, running.peer(lockstep=True) as peer:
         for seq in range(1000):
             running.publish("camera", key=f"camera{seq % 2}", seq=seq)
