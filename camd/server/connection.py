@@ -310,7 +310,7 @@ class Connection:
 
     async def _delay_refusal(self) -> None:
         """After a wrong key, wait; after too many of them, end the connection."""
-        reason, self._auth.refused = self._auth.refused, None
+        reason, self._auth.last_failure = self._auth.last_failure, None
         if reason is None:
             return
         self._wrong_keys += 1

@@ -33,7 +33,7 @@ class ConnectionAuth:
     now: Callable[[], float]  # seconds since 1970
     identity: Principal | None = None
     null_result: bool = attrs.field(init=False)  # errors also have "result": null
-    refused: AuthFailure | None = attrs.field(default=None, init=False)  # of the last wrong key
+    last_failure: AuthFailure | None = attrs.field(default=None, init=False)  # not yet delayed
     _generation: int = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -45,7 +45,7 @@ class ConnectionAuth:
     @property
     def is_authenticated(self) -> bool:
         """Whether the connection has an identity whose credentials are valid now."""
-        return self.identity is not None and self._problem(self.identity) is None
+        return self.identity is not None and self._failure(self.identity) is None
 
     def identify(self, params: dict[str, Any]) -> Principal:
         """Return who makes a call; removes `auth_token` from `params`. Raises Refusal."""
@@ -59,9 +59,9 @@ class ConnectionAuth:
             return identity
         if self.identity is None:
             raise Refusal(NOT_AUTHENTICATED, reason=AuthFailure.MISSING.value)
-        problem = self._problem(self.identity)
-        if problem is not None:
-            raise _refusal(problem)
+        failure = self._failure(self.identity)
+        if failure is not None:
+            raise _refusal(failure)
         return self.identity
 
     def authenticate(self, params: dict[str, Any]) -> dict[str, object]:
@@ -87,11 +87,11 @@ class ConnectionAuth:
         try:
             identity = self.authenticator.check(token, self.now())
         except AccessRefusedError as error:
-            self.refused = error.reason
+            self.last_failure = error.reason
             raise _refusal(error.reason) from None
         return identity
 
-    def _problem(self, identity: Principal) -> AuthFailure | None:
+    def _failure(self, identity: Principal) -> AuthFailure | None:
         if identity.expires_at is not None and identity.expired(self.now()):
             return AuthFailure.EXPIRED
         if self._generation != self.authenticator.generation:
