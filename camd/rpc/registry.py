@@ -113,9 +113,9 @@ def method(*, role: Role, immediate: bool = False) -> Callable[[_F], _F]:
     """Declare a handler as the API method of the same name, open to `role` and higher roles.
 
     The handler's docstring is the documentation of the method. Its argument `params` must be
-    annotated with an attrs class: the fields are the parameters. `immediate` promises that the
-    handler never waits, so that it can run without a task of its own. Raises TypeError for what
-    is no role, or for a handler without a docstring.
+    annotated with an attrs class: the fields are the parameters. `immediate`: the handler
+    never waits, so that it can run without a task of its own. Raises TypeError for an invalid role,
+    or for a handler without a docstring.
     """
     declaration = _Declaration(role=role, immediate=immediate)
 

@@ -22,7 +22,7 @@ MAX_FRAGMENTS = 1024
 
 @attrs.define(eq=False)
 class FrameMeter:
-    """Counts the bytes and the fragments of each message; `feed` tells when there are too many."""
+    """Counts the bytes and the fragments of each message; `count` tells when there are too many."""
 
     max_message_bytes: int
     max_fragments: int = MAX_FRAGMENTS
@@ -31,7 +31,7 @@ class FrameMeter:
     _message_bytes: int = attrs.field(default=0, init=False)
     _fragments: int = attrs.field(default=0, init=False)
 
-    def feed(self, data: bytes | bytearray) -> bool:
+    def count(self, data: bytes | bytearray) -> bool:
         """Count the next bytes of the stream; False when a message exceeds a limit."""
         size = len(data)
         if (
@@ -137,7 +137,7 @@ class _MeteredStream(trio.abc.Stream):
             data, self.rest = self.rest, b""
         else:
             data = bytes(await self.stream.receive_some(max_bytes))
-        if self.meter is not None and not self.meter.feed(data):
+        if self.meter is not None and not self.meter.count(data):
             self.exceeded = True
             raise trio.BrokenResourceError("message too big")
         return data

@@ -92,7 +92,7 @@ def test_keys_are_added_and_revoked(tmp_path: Path) -> None:
 
 
 def test_the_first_start_leaves_one_admin_key(tmp_path: Path) -> None:
-    """It opens the door as admin; later starts make none, not even when all are revoked."""
+    """It is valid as admin; later starts make none, not even when all keys are revoked."""
     file = KeyFile(tmp_path / "keys.toml")
     path = make_first_key(file, tmp_path, now=CREATED)
     assert path == tmp_path / "admin.key"

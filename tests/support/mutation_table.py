@@ -1309,7 +1309,7 @@ _break(
 _break(
     "bound: message in one frame",
     "The limit holds for a message in one short frame, too.",
-    "camd/server/websocket.py:FrameMeter.feed",
+    "camd/server/websocket.py:FrameMeter.count",
     "size - 6 <= self.max_message_bytes",
     "True",
     f"{SERVER_BOUNDS}::test_the_meter_adds_up_fragments_wherever_the_stream_is_cut",

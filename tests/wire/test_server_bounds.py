@@ -33,20 +33,20 @@ def test_the_meter_adds_up_fragments_wherever_the_stream_is_cut(
     meter = FrameMeter(limit)
     borders = [0, *cuts, len(stream)]
     pieces = [stream[a:b] for a, b in pairwise(borders)]
-    assert all(meter.feed(piece) for piece in pieces) == all(sum(m) <= limit for m in sizes)
+    assert all(meter.count(piece) for piece in pieces) == all(sum(m) <= limit for m in sizes)
 
 
 @pytest.mark.parametrize("opcode", [8, 9, 10])
 def test_a_control_frame_is_short(opcode: int) -> None:
     """A ping, pong or close of more than 125 bytes is refused at its header (RFC 6455, 5.5)."""
-    assert FrameMeter(1000).feed(frame(opcode, bytes(125)))
-    assert not FrameMeter(1000).feed(frame(opcode, bytes(126))[:8])
+    assert FrameMeter(1000).count(frame(opcode, bytes(125)))
+    assert not FrameMeter(1000).count(frame(opcode, bytes(126))[:8])
 
 
 @given(st.binary(max_size=500))
 def test_the_meter_ends_on_any_bytes(data: bytes) -> None:
     """Any bytes pass or are refused; the meter never loops or raises."""
-    FrameMeter(100).feed(data)
+    FrameMeter(100).count(data)
 
 
 @given(st.integers(1, 6000), st.lists(st.floats(0, 10), max_size=50))
