@@ -9,6 +9,7 @@ from typing import NewType
 
 import attrs
 
+from camd.errors import CAMERA_UNKNOWN, INVALID_PARAMS, SHUTTING_DOWN, TABLE
 from camd.rpc.codec import encode_result
 from camd.rpc.openrpc import document
 from camd.rpc.registry import Caller, NoParams, Registry, method
@@ -69,3 +70,10 @@ def test_parameters_are_described_as_clients_name_them() -> None:
     name = picture["schema"]["$ref"].rpartition("/")[2]
     assert text["components"]["schemas"][name]["enum"] == ["jpg", "png"]
     assert text["components"]["errors"]["forbidden"]["code"] == -32003
+
+
+def test_each_error_has_its_own_code_and_name() -> None:
+    """Clients tell errors apart by code, documents by name; every kind is in the table."""
+    assert len({kind.code for kind in TABLE}) == len(TABLE)
+    assert len({kind.name for kind in TABLE}) == len(TABLE)
+    assert {CAMERA_UNKNOWN, INVALID_PARAMS, SHUTTING_DOWN} <= set(TABLE)
