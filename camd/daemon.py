@@ -20,7 +20,7 @@ from camd.api.http_app import HttpApp
 from camd.api.recording_methods import HistoryApi, RecordingsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
 from camd.api.system_methods import StorageApi, SystemApi
-from camd.auth.authenticator import Authenticator, open_access
+from camd.auth.authenticator import Authenticator, open_authenticator
 from camd.camera.cameras import open_cameras
 from camd.clock import boot_id
 from camd.config.load import load_config
@@ -59,7 +59,7 @@ async def serve(config: Config, config_path: Path | None, orders: ServiceSignals
     with orders.abandoning():
         async with (
             open_state(config.storage.state_dir),
-            open_access(config.auth, config.storage.state_dir) as access,
+            open_authenticator(config.auth, config.storage.state_dir) as access,
             open_storage(config.storage, events) as storage,
             open_monitor(discovery_config(config), query=read_capabilities) as monitor,
             open_pipe_poller() as pipes,
@@ -92,7 +92,7 @@ async def serve_clients(
             open_scrub(config.scrub, storage, state_dir, events) as scrub,
         ):
             system = SystemApi(cameras, storage, live.reload, scrub)
-            nouns = (
+            apis = (
                 *(system, CamerasApi(cameras), RecordingsApi(cameras, storage)),
                 *(StorageApi(storage), HistoryApi(cameras, storage), FilesApi(storage)),
                 *(RetentionApi(retention), ControlsApi(cameras), DevicesApi(cameras)),
@@ -101,7 +101,7 @@ async def serve_clients(
             with EventPublisher(notifications).listening(events):
                 async with open_server(
                     config.server,
-                    registry=Registry(method for noun in nouns for method in noun.methods()),
+                    registry=Registry(apis),
                     authenticator=access,
                     notifications=notifications,
                     app=web.app(),

@@ -14,7 +14,7 @@ from camd.camera.cameras import Cameras
 from camd.capture.controls import CameraControls
 from camd.errors import SOURCE_UNAVAILABLE, Refusal
 from camd.model import Control, ControlKind, ProblemKind
-from camd.rpc.registry import Caller, Method
+from camd.rpc.registry import Caller, method
 from camd.rpc.roles import Role
 
 
@@ -32,27 +32,9 @@ class ControlsApi:
 
     _cameras: Cameras
 
-    def methods(self) -> tuple[Method, ...]:
-        """Return the methods."""
-        return (
-            Method(
-                "get_camera_controls",
-                Role.VIEWER,
-                ByDevice,
-                self.get_camera_controls,
-                "List a camera's controls, with their values and limits.",
-            ),
-            Method(
-                "set_camera_control",
-                Role.OPERATOR,
-                ControlRequest,
-                self.set_camera_control,
-                "Set a control; the value is stored, and set again whenever the camera starts.",
-            ),
-        )
-
+    @method(role=Role.VIEWER)
     async def get_camera_controls(self, caller: Caller, params: ByDevice) -> result_fields.View:
-        """List a camera's controls."""
+        """List the controls of a camera with their values, ranges and choices."""
         camera = await self._cameras.locate(params.device)
         controls = await camera.settings.read(_node_of(camera))
         return {
@@ -61,10 +43,11 @@ class ControlsApi:
             "controls": [_control(each, camera.settings) for each in controls],
         }
 
+    @method(role=Role.OPERATOR)
     async def set_camera_control(
         self, caller: Caller, params: ControlRequest
     ) -> result_fields.View:
-        """Set one control."""
+        """Set a control and store the value; it is set again whenever the camera starts."""
         camera = await self._cameras.locate(params.device)
         settings = camera.settings
         caller.link.hold(about_camera(camera.camera_id))

@@ -18,7 +18,7 @@ from camd.errors import UNSUPPORTED, Refusal
 from camd.model import CameraId, Device, DeviceBinding
 from camd.model.ids import ID_PATTERN
 from camd.model.problems import ABSENT
-from camd.rpc.registry import EVERYTHING, Caller, Method, NoParams
+from camd.rpc.registry import EVERYTHING, Caller, NoParams, method
 from camd.rpc.roles import Role
 
 
@@ -35,42 +35,21 @@ class DevicesApi:
 
     _cameras: Cameras
 
-    def methods(self) -> tuple[Method, ...]:
-        """Return the methods."""
-        return (
-            Method(
-                "get_devices",
-                Role.OPERATOR,
-                NoParams,
-                self.get_devices,
-                "List the devices that are plugged in: the camera of each and why, and its users.",
-            ),
-            Method(
-                "adopt_camera",
-                Role.ADMIN,
-                AdoptRequest,
-                self.adopt_camera,
-                "Bind a camera to the device at a node from now on, also after restarts.",
-            ),
-            Method(
-                "forget_camera",
-                Role.ADMIN,
-                ByDevice,
-                self.forget_camera,
-                "Forget a camera that was discovered and is not plugged in any more.",
-            ),
-        )
-
+    @method(role=Role.OPERATOR)
     async def get_devices(self, caller: Caller, params: NoParams) -> result_fields.View:
-        """List the devices that are plugged in, and the cameras that have none."""
+        """List the video devices of this machine, and the cameras that have none.
+
+        Each device says which camera it is and why, and which processes have it open.
+        """
         binder = self._cameras.binder
         if binder is None:
             return {"devices": [], "absent": [], "watched": "not at all"}
         found = binder.assignment
         return device_list(await describe_devices(found), found.bindings, binder.monitor.method)
 
+    @method(role=Role.ADMIN)
     async def adopt_camera(self, caller: Caller, params: AdoptRequest) -> result_fields.View:
-        """Bind a camera to a device by hand."""
+        """Bind a camera to the device at a node from now on, across restarts."""
         camera_id = await self._find_id(params.device)
         caller.link.hold(EVERYTHING)  # other cameras lose their device by it
         binding = await self._binder().adopt(camera_id, Path(params.node) if params.node else None)
@@ -82,8 +61,9 @@ class DevicesApi:
             "success": binding.device is not None,
         }
 
+    @method(role=Role.ADMIN)
     async def forget_camera(self, caller: Caller, params: ByDevice) -> result_fields.View:
-        """Forget a camera."""
+        """Forget a camera that was found automatically and is no longer plugged in."""
         camera = await self._cameras.locate(params.device)
         caller.link.hold(EVERYTHING)
         await self._binder().forget(camera)

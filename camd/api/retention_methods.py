@@ -10,8 +10,8 @@ from camd.api import result_fields
 from camd.api.event_publisher import RETENTION, STORAGE
 from camd.api.recording_methods import ByName
 from camd.clock import now
-from camd.rpc.params import ParamError, refuse
-from camd.rpc.registry import Caller, Method, NoParams
+from camd.errors import ParamError, invalid_params
+from camd.rpc.registry import Caller, NoParams, method
 from camd.rpc.roles import Role
 from camd.storage.removal import Pin
 from camd.storage.retention.cleanup import Retention
@@ -49,58 +49,28 @@ class RetentionApi:
 
     _retention: Retention
 
-    def methods(self) -> tuple[Method, ...]:
-        """Return the methods."""
-        admin = Role.ADMIN
-        return (
-            Method(
-                "set_retention_policy",
-                admin,
-                PolicyRequest,
-                self.set_retention_policy,
-                "Set which recordings are removed automatically; durable when answered.",
-            ),
-            Method(
-                "get_retention_policy",
-                admin,
-                NoParams,
-                self.get_retention_policy,
-                "The retention policy, and its last run.",
-                immediate=True,
-            ),
-            Method(
-                "preview_cleanup",
-                admin,
-                NoParams,
-                self.preview_cleanup,
-                "What the policy would remove now, and what it would keep; changes nothing.",
-            ),
-            Method(
-                "cleanup_old_files",
-                admin,
-                CleanupRequest,
-                self.cleanup_old_files,
-                "Carry out the policy once; answered with a receipt.",
-            ),
-        )
-
+    @method(role=Role.ADMIN)
     async def set_retention_policy(
         self, caller: Caller, params: PolicyRequest
     ) -> result_fields.View:
-        """Put a policy in force."""
+        """Set the policy by which recordings are removed automatically.
+
+        The answer comes when the policy is durable.
+        """
         policy = RetentionPolicy(
             params.policy_type, params.enabled, params.max_age_days, params.max_size_gb
         )
         if mistakes := mistakes_of(policy):
-            raise refuse([ParamError(field, sentence) for field, sentence in mistakes])
+            raise invalid_params(*(ParamError(field, sentence) for field, sentence in mistakes))
         caller.link.hold(RETENTION)
         await self._retention.set_policy(policy)
         state = "enabled" if policy.enabled else "disabled"
         message = f"Retention policy {policy.type.value} is stored and {state}: {policy.rule}"
         return _policy(policy) | {"message": message}
 
+    @method(role=Role.ADMIN, immediate=True)
     async def get_retention_policy(self, caller: Caller, params: NoParams) -> result_fields.View:
-        """Return the policy and its last run."""
+        """Describe the retention policy and its last run."""
         config, last = self._retention.config, self._retention.last
         return _policy(self._retention.policy) | {
             "interval": config.interval.total_seconds(),
@@ -110,8 +80,9 @@ class RetentionApi:
             "last_run": result_fields.cleanup_receipt(last) if last else None,
         }
 
+    @method(role=Role.ADMIN)
     async def preview_cleanup(self, caller: Caller, params: NoParams) -> result_fields.View:
-        """Return what a cleanup would do."""
+        """List what the retention policy would remove and keep now; changes nothing."""
         plan = await self._retention.preview()
         would = plan.policy.removes and not plan.stopped_by_limit
         message = f"{len(plan.to_delete)} files would be removed" if would else outcome(plan, 0, 0)
@@ -125,8 +96,9 @@ class RetentionApi:
             "receipt": None,
         }
 
+    @method(role=Role.ADMIN)
     async def cleanup_old_files(self, caller: Caller, params: CleanupRequest) -> result_fields.View:
-        """Clean up."""
+        """Run the retention policy once; the answer is a receipt."""
         caller.link.hold(RETENTION)
         caller.link.hold(STORAGE)
         done = await self._retention.clean_up(caller.name, force=params.force)
@@ -199,9 +171,11 @@ class PinRequest:
     def pin(self, by: str, since: datetime) -> Pin:
         """Return the pin. Raises Refusal when it would have no effect."""
         if len(self.reason) > LONGEST_REASON:
-            raise refuse([ParamError("reason", f"must have at most {LONGEST_REASON} characters")])
+            raise invalid_params(
+                ParamError("reason", f"must have at most {LONGEST_REASON} characters")
+            )
         if self.until is not None and self.until <= since:
-            raise refuse([ParamError("until", "must be in the future")])
+            raise invalid_params(ParamError("until", "must be in the future"))
         return Pin(self.reason, by, since, self.until)
 
 
@@ -211,35 +185,9 @@ class FilesApi:
 
     _storage: Storage
 
-    def methods(self) -> tuple[Method, ...]:
-        """Return the methods."""
-        operator = Role.OPERATOR
-        return (
-            Method(
-                "delete_recording",
-                operator,
-                ByName,
-                self.delete_recording,
-                "Remove a recording; refused while it is being recorded, read, or pinned.",
-            ),
-            Method(
-                "pin_recording",
-                operator,
-                PinRequest,
-                self.pin_recording,
-                "Keep a recording from being removed, for ever or until a time.",
-            ),
-            Method(
-                "unpin_recording",
-                operator,
-                PinRequest,
-                self.unpin_recording,
-                "Remove a recording's pin.",
-            ),
-        )
-
+    @method(role=Role.OPERATOR)
     async def delete_recording(self, caller: Caller, params: ByName) -> result_fields.View:
-        """Remove a file; answered when the removal is durable."""
+        """Remove a recorded file; refused while it is recorded, read or pinned."""
         caller.link.hold(STORAGE)
         removal = await self._storage.remove_one(params.filename, f"{caller.name} asked for it")
         return {
@@ -249,13 +197,18 @@ class FilesApi:
             "space_freed": removal.freed_bytes,
         }
 
+    @method(role=Role.OPERATOR)
     async def pin_recording(self, caller: Caller, params: PinRequest) -> result_fields.View:
-        """Pin a file, replacing an older pin; answered when durable."""
+        """Protect a recorded file from removal, without limit or until a time.
+
+        Replaces an older pin; the answer comes when the pin is durable.
+        """
         pin = params.pin(caller.name, now())
         segment = await self._storage.pin(params.filename, pin)
         return result_fields.stored(segment, pin) | {"pin": result_fields.pin(pin)}
 
+    @method(role=Role.OPERATOR)
     async def unpin_recording(self, caller: Caller, params: PinRequest) -> result_fields.View:
-        """Unpin a file, whether it is pinned or not. Other parameters are ignored."""
+        """Remove the pin of a recorded file, if it has one."""
         segment = await self._storage.unpin(params.filename)
         return result_fields.stored(segment, None) | {"pin": None}

@@ -29,10 +29,16 @@ from camd.devices.v4l2.control_values import (
     modes_first,
     possible,
 )
-from camd.errors import INTERNAL_ERROR, SOURCE_UNAVAILABLE, UNSUPPORTED, Refusal
+from camd.errors import (
+    INTERNAL_ERROR,
+    SOURCE_UNAVAILABLE,
+    UNSUPPORTED,
+    ParamError,
+    Refusal,
+    invalid_params,
+)
 from camd.model import CameraId, Control, ControlKind, Problem, ProblemKind
 from camd.model.problems import HUNG
-from camd.rpc.params import ParamError, refuse
 from camd.runtime.state_file import StateFile
 
 log = structlog.get_logger("camd.controls")
@@ -218,7 +224,7 @@ class CameraControls:
         try:
             wanted = driver_value(control, value)
         except ValueError as error:
-            raise refuse([ParamError("value", str(error))]) from None
+            raise invalid_params(ParamError("value", str(error))) from None
         try:
             return self._write(node, control, wanted), wanted
         except OSError as error:

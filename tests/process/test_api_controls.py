@@ -45,7 +45,7 @@ class Service:
         driver, camera_id = self.driver, CameraId("camera0")
         controls = CameraControls(camera_id, self.configured, store, driver.read, driver.write)
         self.camera = FakeCamera(camera_id, self.node, controls)
-        self.registry = Registry(ControlsApi(self).methods())
+        self.registry = Registry([ControlsApi(self)])
 
     async def locate(self, name: str) -> FakeCamera:
         """Know one camera."""

@@ -80,12 +80,12 @@ async def opened(tmp_path: Path) -> AsyncIterator[RetentionClient]:
                 await storage.note_segment(
                     segment(name, start=begin, end=end, number=int(name[8:-4]))
                 )
-            nouns = (
+            apis = (
                 RecordingsApi({}, storage),  # type: ignore[arg-type]
                 FilesApi(storage),
                 RetentionApi(retention),
             )
-            registry = Registry(method for noun in nouns for method in noun.methods())
+            registry = Registry(apis)
             yield RetentionClient(registry, storage, retention, folder)
 
 

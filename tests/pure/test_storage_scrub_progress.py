@@ -130,7 +130,7 @@ def test_the_status_shows_what_recovery_found() -> None:
     assert shown is not None
     assert (shown["began"], shown["ended"], shown["files"]) == (NOON, None, 30)
     assert shown["counts"] == {"sealed": 30}
-    assert len(shown["findings"]) == result_fields.MOST_FINDINGS
+    assert len(shown["findings"]) == result_fields.MAX_FINDINGS
     assert shown["findings"][0] == {
         "filename": "0.mp4",
         "outcome": "sealed",
