@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import json
 import os
 import stat
 import sys
@@ -22,7 +23,9 @@ from camd.cli import config_option
 from camd.cli.exit import ExitCode
 from camd.cli.service_access import configured, json_option
 from camd.cli.terminal import console, print_json
-from camd.config.schema import CameraConfig, Config
+from camd.config.environment import variables_of
+from camd.config.keys import keys_of
+from camd.config.schema import SECTIONS, CameraConfig, Config
 from camd.config.values import TcpAddress, parse_listen
 from camd.devices.listing import DeviceListing, ListedDevice, look_around
 from camd.devices.v4l2.formats import UnsupportedFormat
@@ -342,14 +345,18 @@ _MARKS = {Grade.OK: "[green]✓[/]", Grade.WARNING: "[yellow]![/]", Grade.PROBLE
 
 
 @click.command(short_help="Look for what would keep it from recording.")
+@click.option("--keys", is_flag=True, help="Print all configuration keys, and check nothing.")
 @config_option
 @json_option
-def check(config_path: Path | None, as_json: bool) -> None:
+def check(config_path: Path | None, keys: bool, as_json: bool) -> None:
     """Look for what would keep the service from recording, and say what to do.
 
     Checks the configuration, the folders and their space, FFmpeg, and each camera's source.
     Exits with 0 when recording will work, 78 for a wrong configuration, 1 for other problems.
     """
+    if keys:
+        print_keys(as_json=as_json)
+        return
     config = configured(config_path)
     set_up_logging("error")
     findings = trio.run(inspect, config)
@@ -363,6 +370,31 @@ def check(config_path: Path | None, as_json: bool) -> None:
         out.print("All is well." if not problems else f"{len(problems)} to repair.")
     if problems:
         sys.exit(ExitCode.FAILED)
+
+
+def print_keys(*, as_json: bool) -> None:
+    """Print the declaration of every configuration key."""
+    rows = [
+        {
+            "key": f"{section}.{name}",
+            "default": key.written,
+            "environment": list(variables_of(section, name)),
+            "reload": key.reload,
+            "documentation": key.doc,
+        }
+        for section, cls in (*SECTIONS.items(), ("camera", CameraConfig))
+        for name, key in keys_of(cls).items()
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        default = "" if row["default"] is None else f" = {json.dumps(row['default'])}"
+        reload = (
+            "\n    A running service applies a change when it reloads." if row["reload"] else ""
+        )
+        text = f"[bold]{row['key']}[/]{escape(default)}\n    {escape(str(row['documentation']))}"
+        console().print(text + reload, soft_wrap=True)
 
 
 def _line(finding: CheckFinding) -> str:

@@ -1,4 +1,4 @@
-"""How values are written in a configuration: durations, sizes, rates, sources, addresses.
+"""The values of a configuration: durations, sizes, sources, addresses, and their strict readers.
 
 Everything here is pure and raises ValueError with a sentence that says what would be right.
 A sentence never repeats a source's URL, which may hold credentials.
@@ -336,7 +336,7 @@ def parse_listen(text: str) -> TcpAddress | UnixAddress:
     return TcpAddress(match[1] or match[2], int(match[3]))
 
 
-# --- Strict readers: each turns one raw TOML value into what a field holds, or says what is wrong.
+# --- readers: each turns one raw TOML value into what `Config` holds, and coerces nothing ------
 
 Reader = Callable[[object], object]
 T = TypeVar("T")
@@ -492,11 +492,6 @@ def optional(reader: Reader) -> Reader:
     return lambda value: None if value == "" else reader(value)
 
 
-def path(folder: Path, home: Path | None) -> Reader:
-    """Read a path; relative ones start at `folder`."""
-    return lambda value: absolute_path(text(value), folder, home)
-
-
 def resolution(value: object) -> tuple[int, int]:
     """Read "1280x720"."""
     return parse_resolution(text(value))
@@ -579,3 +574,35 @@ def secret(value: object) -> str:
 
 def _shown(value: object) -> str:
     return repr(value) if isinstance(value, str | int | float) else kind_of(value)
+
+
+# --- readers of paths -------------------------------------------------------------------------
+
+
+@attrs.frozen
+class PathBases:
+    """Where relative paths start."""
+
+    folder: Path  # of the configuration file: certificates, secrets, sources
+    data: Path  # recordings, snapshots, state
+    home: Path | None = None
+
+
+@attrs.frozen
+class LocatedReader:
+    """A reader of values with paths in them, before it knows where relative ones start."""
+
+    read: Callable[[object, PathBases], object]
+
+    def bind(self, bases: PathBases) -> Reader:
+        """Return the reader for these bases."""
+        return lambda value: self.read(value, bases)
+
+
+DATA_PATH = LocatedReader(lambda value, bases: absolute_path(text(value), bases.data, bases.home))
+OPTIONAL_FILE = LocatedReader(
+    lambda value, bases: (
+        None if value == "" else absolute_path(text(value), bases.folder, bases.home)
+    )
+)
+SOURCE = LocatedReader(lambda value, bases: parse_source(text(value), bases.folder, bases.home))

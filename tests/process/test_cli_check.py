@@ -15,7 +15,15 @@ from support.disk import GaugedDisk
 
 from camd.cli import check, main
 from camd.cli.check import Grade
-from camd.config.schema import AuthConfig, CameraConfig, Config, ServerConfig, StorageConfig
+from camd.config.keys import keys_of
+from camd.config.schema import (
+    AuthConfig,
+    CameraConfig,
+    Config,
+    RecordingConfig,
+    ServerConfig,
+    StorageConfig,
+)
 from camd.model import CameraId, FileSource, RtspSource, Source, TestSource
 from camd.storage.rules.volume_identity import KnownVolume, render_known
 
@@ -201,6 +209,24 @@ def test_the_command_tells_problems_by_its_exit_code(
     assert result.exit_code == 1
     problems = [item for item in json.loads(result.stdout) if item["grade"] == "problem"]
     assert [item["subject"] for item in problems] == ["camera camera0"]
+
+
+def test_the_keys_are_printed_with_their_documentation() -> None:
+    """For people and for programs: default, variables, whether a reload applies, what it does."""
+    result = CliRunner().invoke(main, ["check", "--keys", "--json"])
+    rows = {row["key"]: row for row in json.loads(result.stdout)}
+    assert rows["recording.rotation"] == {
+        "key": "recording.rotation",
+        "default": "30m",
+        "environment": ["CAMD_RECORDING__ROTATION", "RECORDING_ROTATION_MINUTES"],
+        "reload": True,
+        "documentation": keys_of(RecordingConfig)["rotation"].doc,
+    }
+    assert (rows["camera.fps"]["default"], rows["camera.fps"]["environment"]) == (None, [])
+    text = CliRunner().invoke(main, ["check", "--keys"]).stdout
+    for row in rows.values():
+        assert f"{row['key']}{'' if row['default'] is None else ' = '}" in text
+        assert f"\n    {row['documentation']}\n" in text
 
 
 def test_nothing_is_changed_by_looking(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_a_camera_that_is_there_says_how_it_is_recorded() -> None:
 
 def test_a_wish_that_the_camera_cannot_fulfil_is_a_problem_with_what_is_possible() -> None:
     """It would be refused at the start of a recording; here it is said before."""
-    wish = attrs.evolve(entry("gate", serial="A1"), width=1920, height=1080)
+    wish = attrs.evolve(entry("gate", serial="A1"), resolution=(1920, 1080))
     (finding,) = judge_devices(*listing(A1, entries=(wish,)))
     assert finding.grade is Grade.PROBLEM
     assert "1280x720" in finding.advice

@@ -12,31 +12,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camd.config.changes import ConfigChanges, compare, merge, postpone
-from camd.config.environment import SECTIONS, read_environment
-from camd.config.parse import (
-    CameraTable,
-    PathBases,
-    Structured,
-    camera_readers,
-    check,
-    section_readers,
-    structure,
-)
+from camd.config.environment import read_environment, variables_of
+from camd.config.keys import ConfigKey, keys_of
+from camd.config.parse import Structured, check, structure
 from camd.config.schema import (
+    SECTIONS,
     CameraConfig,
     Config,
     DiscoveryConfig,
     MediaMtxConfig,
     RecordingConfig,
 )
+from camd.config.values import PathBases
 from camd.model import CameraId, TestSource, V4l2Source
 
-PLACES = PathBases(folder=Path("/etc/camd"), data=Path("/var/lib/camd"), home=Path("/home/eve"))
+KEYS = [
+    (section, name, key)
+    for section, cls in (*SECTIONS.items(), ("camera", CameraConfig))
+    for name, key in keys_of(cls).items()
+]
+BASES = PathBases(folder=Path("/etc/camd"), data=Path("/var/lib/camd"), home=Path("/home/eve"))
 
 
 def read(text: str) -> Structured:
     """Structure a piece of TOML, without an environment."""
-    return structure(tomli.loads(text), {}, PLACES)
+    return structure(tomli.loads(text), {}, BASES)
 
 
 def only_mistake(text: str) -> str:
@@ -45,12 +45,49 @@ def only_mistake(text: str) -> str:
     return mistake
 
 
-def test_every_key_of_the_schema_has_a_reader() -> None:
-    """A field that is added to a section cannot be read loosely by accident."""
-    assert section_readers(PLACES).keys() == SECTIONS.keys()
-    for name, keys in section_readers(PLACES).items():
-        assert keys.keys() == {field.name for field in attrs.fields(SECTIONS[name])}
-    assert camera_readers(PLACES).keys() == {field.name for field in attrs.fields(CameraTable)}
+def test_every_field_of_a_section_is_a_declared_key() -> None:
+    """A field without reader and documentation cannot be added to a section by accident."""
+    fields = {field.name for field in attrs.fields(Config)} - {"cameras", "file"}
+    assert fields == SECTIONS.keys()
+    for cls in (*SECTIONS.values(), CameraConfig):
+        assert keys_of(cls).keys() == {field.name for field in attrs.fields(cls)}
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "key"), [each for each in KEYS if each[2].written is not None]
+)
+def test_a_key_that_is_written_with_its_default_changes_nothing(
+    section: str, name: str, key: ConfigKey
+) -> None:
+    """The documented default lies within the bounds, and is what applies without the key."""
+    table: dict[str, object] = {name: key.written}
+    if section == "camera":
+        result = structure(
+            {"camera": [{"source": "test:", **table}]}, {}, PathBases(Path(), Path())
+        )
+        assert result.cameras == {0: CameraConfig(source=TestSource())}
+    else:
+        result = structure({section: table}, {}, PathBases(Path(), Path()))
+        assert result.sections[section] == SECTIONS[section]()
+    assert result.mistakes == []
+
+
+@pytest.mark.parametrize(("section", "name", "key"), KEYS)
+def test_a_key_is_documented_by_sentences(section: str, name: str, key: ConfigKey) -> None:
+    """Sentences of one paragraph, which a comment and `camd check --keys` can show."""
+    assert key.doc.endswith(".")
+    assert key.doc == " ".join(key.doc.split())
+
+
+def test_an_alias_stands_for_one_key() -> None:
+    """Two keys with one variable could not be told apart."""
+    named = [variable for section, name, _ in KEYS for variable in variables_of(section, name)]
+    assert len(named) == len(set(named))
+    assert variables_of("storage", "warn_percent") == (
+        "CAMD_STORAGE__WARN_PERCENT",
+        "STORAGE_WARN_PERCENT",
+    )
+    assert variables_of("camera", "fps") == ()
 
 
 def test_every_default_is_a_value_that_the_readers_take() -> None:
@@ -249,7 +286,7 @@ def test_an_empty_shared_variable_counts_as_unset() -> None:
 def test_a_mistake_from_the_environment_names_its_variable() -> None:
     """Nobody looks for it in the file."""
     variables = {("server", "path"): "CAMD_SERVER__PATH"}
-    result = structure({"server": {"path": "ws"}}, variables, PLACES)
+    result = structure({"server": {"path": "ws"}}, variables, BASES)
     assert result.mistakes[0].startswith("server.path (from CAMD_SERVER__PATH): must be")
 
 

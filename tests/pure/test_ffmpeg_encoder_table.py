@@ -67,7 +67,7 @@ def test_a_trial_has_the_options_of_a_capture() -> None:
     for encoder in TABLE:
         order = CaptureOptions("ffmpeg", encoder=encoder)
         source = V4l2Source(Path("/dev/video0"))
-        camera = CameraConfig(CameraId("c"), source, width=640, height=360, fps=30.0)
+        camera = CameraConfig(CameraId("c"), source, resolution=(640, 360), fps=30.0)
         capture, trial = capture_arguments(camera, order), trial_arguments("ffmpeg", encoder, 2)
         start = capture.index("-c:v")
         coded = capture[start : capture.index("-fps_mode")]
