@@ -1,9 +1,9 @@
-"""Where the configuration is found, and how a file and the environment become one `Config`.
+"""Find the configuration file; make one `Config` of the file and the environment.
 
-Relative paths start at the folder of the configuration file. Two exceptions are what people
-expect: `~/` is the home folder; and the three folders of `[storage]` do not go into a place that
-is meant for configuration. For a file below `/etc` they start at `/var/lib/camd`, for one in the
-user's configuration folder, and without any file, at `~/.local/share/camd` (root: `/var/lib/camd`).
+Relative paths start at the folder of the configuration file, with two exceptions: `~/` is the home
+folder; and the three folders of `[storage]` never start in a folder that is meant for configuration.
+For a file below `/etc` they start at `/var/lib/camd`; for a file in the user's configuration folder,
+and without any file, at `~/.local/share/camd` (root: `/var/lib/camd`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
 
     The file is `path`, else `$CAMD_CONFIG`, else `/etc/camd/camd.toml`, else
     `$XDG_CONFIG_HOME/camd/camd.toml`; without any, the defaults apply. Raises ConfigError with
-    every mistake. Reads small files only, but blocks while it does.
+    every mistake. Blocks: it reads files.
     """
     file = find_file(path, environ)
     raw = {} if file is None else _read_toml(file)
@@ -58,7 +58,7 @@ def find_file(
 ) -> Path | None:
     """Return the configuration file that applies, absolute; None when there is none.
 
-    A file that is named must exist; the well-known bases need not.
+    A file that is named must exist; files in the well-known places need not.
     """
     named = path or (Path(environ["CAMD_CONFIG"]) if environ.get("CAMD_CONFIG") else None)
     if named is not None:
@@ -106,7 +106,7 @@ def _read_toml(file: Path) -> dict[str, object]:
 
 
 def _lay_over(raw: dict[str, object], overlay: EnvironmentOverlay) -> None:
-    """Put the environment's values over the file's."""
+    """Replace values of the file by those of the environment."""
     for (section, key), value in overlay.values.items():
         table = raw.setdefault(section, {})
         if isinstance(table, dict):

@@ -19,9 +19,9 @@ T = TypeVar("T")
 
 @attrs.define
 class Structured:
-    """Sections and cameras that are right in themselves, and the mistakes of the others.
+    """Sections and cameras without mistakes, by name and by place, and the mistakes of the others.
 
-    A section that has a mistake is absent, so that no check goes on to judge its defaults.
+    A section that has a mistake is absent, so that no later check judges its defaults.
     """
 
     sections: dict[str, object] = attrs.field(factory=dict)
@@ -32,7 +32,7 @@ class Structured:
 def structure(
     raw: Mapping[str, object], variables: Mapping[tuple[str, str], str], bases: PathBases
 ) -> Structured:
-    """Read a whole raw configuration; `variables` names what came from the environment."""
+    """Read a whole raw configuration; `variables` names the values that the environment set."""
     result = Structured()
     known = {*SECTIONS, "camera"}
     for name in raw:
@@ -123,11 +123,11 @@ _MISSING = (
 )
 
 
-# --- What must hold between keys: combinations that are wrong although each value is right.
+# --- combinations: what must hold between keys whose values are right by themselves --------------
 
 
 def check(sections: Mapping[str, object], cameras: Mapping[int, CameraConfig]) -> list[str]:
-    """Return every wrong combination, by path; `cameras` are keyed by their place in the file."""
+    """Return a sentence for each wrong combination; `cameras` are keyed by place in the file."""
     mistakes: list[str] = []
     server, storage = sections.get("server"), sections.get("storage")
     if isinstance(server, ServerConfig):
@@ -169,7 +169,7 @@ def _check_storage(storage: StorageConfig) -> list[str]:
 
 
 def _check_cameras(cameras: Mapping[int, CameraConfig]) -> list[str]:
-    """Names that clients use for a camera belong to one camera; so does a V4L2 node."""
+    """Check that no two cameras share an id, a device name or a V4L2 node."""
     mistakes = []
     names: dict[str, int] = {}
     nodes: dict[str, int] = {}
@@ -177,8 +177,8 @@ def _check_cameras(cameras: Mapping[int, CameraConfig]) -> list[str]:
         if camera.controls and not isinstance(camera.source, V4l2Source):
             mistakes.append(f"camera[{index}].controls: only cameras of this machine have controls")
         mistakes += _check_stream(f"camera[{index}]", camera)
-        if isinstance(camera.source, V4l2Source) and (words := str(camera.source)):
-            owner = nodes.setdefault(words, index)
+        if isinstance(camera.source, V4l2Source) and (node := str(camera.source)):
+            owner = nodes.setdefault(node, index)
             if owner != index:
                 mistakes.append(
                     f"camera[{index}].source: camera[{owner}] has this node, and only one can"
@@ -198,7 +198,7 @@ def _check_cameras(cameras: Mapping[int, CameraConfig]) -> list[str]:
 
 
 def _check_stream(path: str, camera: CameraConfig) -> list[str]:
-    """What is about a connection needs a source that is connected to."""
+    """Check that keys about a network connection stand beside a source that has one."""
     mistakes = []
     stream = isinstance(camera.source, RtspSource)
     if camera.transport != "auto" and not stream:
