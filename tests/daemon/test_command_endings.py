@@ -103,13 +103,13 @@ MOMENTS = {
     "imports": IMPORTED.format("camd.cli.exit"),
     "imports of a command": IMPORTED.format("camd.cli.check"),
     "reading": "import camd.config.load as load\nload.read_small_file = interrupt\n",
-    "checking": "import camd.cli.inspection as i\ni.inspect_access = interrupt\n",
-    "in a thread": "import camd.cli.inspection as i, threading\n"
+    "checking": "import camd.cli.check as c\nc.inspect_access = interrupt\n",
+    "in a thread": "import camd.cli.check as c, threading\n"
     "def hang(config):\n"
     "    os.kill(os.getpid(), signal.SIGINT)\n"
     "    threading.Event().wait()\n"
-    "i.inspect_folders = hang\n",
-    "printing": "import camd.cli.output as o, camd.cli.service as s\ns.console = interrupt\n",
+    "c.inspect_folders = hang\n",
+    "printing": "import camd.cli.check as c\nc.console = interrupt\n",
 }
 
 
@@ -125,7 +125,7 @@ def test_ctrl_c_ends_a_command_at_any_moment(config: Path, moment: str) -> None:
 
 def test_bugs_still_travel(config: Path) -> None:
     """What nobody expected has its traceback."""
-    code = "import sys, camd.cli.service as s\ns.inspect = lambda config: 1 / 0\n" + RUN
+    code = "import sys, camd.cli.check as c\nc.inspect = lambda config: 1 / 0\n" + RUN
     done = run(sys.executable, "-c", code, "check", "--config", str(config))
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stderr
