@@ -1,9 +1,9 @@
 """Find the configuration file; make one `Config` of the file and the environment.
 
-Relative paths start at the folder of the configuration file, with two exceptions: `~/` is the home
-folder; and the three folders of `[storage]` never start in a folder that is meant for configuration.
-For a file below `/etc` they start at `/var/lib/camd`; for a file in the user's configuration folder,
-and without any file, at `~/.local/share/camd` (root: `/var/lib/camd`).
+Relative paths start at the folder of the configuration file, with two exceptions: `~/` is the
+home folder; and the folders of `[storage]` never start in a folder that is meant for configuration.
+For a file below `/etc` they start at `/var/lib/camd`; for a file in the user's configuration
+folder, and without any file, at `~/.local/share/camd` (root: `/var/lib/camd`).
 """
 
 from __future__ import annotations
