@@ -33,13 +33,13 @@ async def bounded() -> AsyncIterator[None]:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let SIGKILL come soon after SIGTERM."""
-    monkeypatch.setattr(child_process, "TERMINATE_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(child_process, "TERMINATE_TIMEOUT_SECONDS", 0.1)
 
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make SIGKILL come too late for any test."""
-    monkeypatch.setattr(child_process, "TERMINATE_PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr(child_process, "TERMINATE_TIMEOUT_SECONDS", 60.0)
 
 
 def sh(script: str) -> list[str]:
@@ -156,7 +156,7 @@ async def test_a_child_that_nothing_ends_is_admitted(hasty, monkeypatch) -> None
     """When SIGKILL does not help in time either, the caller is told instead of kept waiting."""
     async with bounded(), open_child(["sleep", "1000"]) as child:
         with monkeypatch.context() as patched:
-            patched.setattr(child_process, "KILL_PATIENCE_SECONDS", 0.1)
+            patched.setattr(child_process, "KILL_TIMEOUT_SECONDS", 0.1)
             patched.setattr(Child, "signal", lambda self, number: None)
             assert await child.end() is None
 
@@ -280,7 +280,7 @@ async def test_no_child_leaves_anything_behind() -> None:
 
 PARENT = """
 import trio
-from camd.runtime.spawn import open_child
+from camd.runtime.child_process import open_child
 
 async def main():
     async with open_child(["/bin/sh", "-c", "echo ready; exec sleep 1000"]) as child:

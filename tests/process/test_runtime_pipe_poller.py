@@ -131,7 +131,7 @@ def test_a_pipe_that_is_never_empty_is_left_for_the_next_round() -> None:
     with Path("/dev/zero").open("rb", buffering=0) as endless:
         turns = module.PolledPipe(endless.fileno(), lambda chunk: heap.take(chunk[:1]))
         for _ in range(3):
-            turns.turn(memoryview(bytearray(module.BUFFER_BYTES)))
+            turns.read(memoryview(bytearray(module.BUFFER_BYTES)))
             ends.append(len(heap.data) * module.BUFFER_BYTES)
     assert ends == [module.MOST_BYTES * number for number in (1, 2, 3)]
 

@@ -112,7 +112,7 @@ async def test_a_capture_ends_although_its_pipe_is_held(
     holder: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A process that the child left, in its group or outside of it, costs a stop seconds only."""
-    monkeypatch.setattr(child_process, "TERMINATE_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(child_process, "TERMINATE_TIMEOUT_SECONDS", 0.2)
     note = tmp_path / "pid"
     script = f"{holder} & echo $! > {note}.new; mv {note}.new {note}; exec sleep 1000"
     run = CaptureProcess(Nobody(), CaptureTimeouts(60, 60), ignore, shrug)
