@@ -32,12 +32,12 @@ from camd.logs import set_up_logging
 @click.option("--offline", is_flag=True, help="Look without asking the service.")
 @remote_options
 @json_option
-def devices(reach: ServiceAccess, everything: bool, offline: bool, as_json: bool) -> None:
+def devices(access: ServiceAccess, everything: bool, offline: bool, as_json: bool) -> None:
     """Show the cameras that are plugged in: who each is and why, what it can do, who has it open.
 
     Asks the service; where none runs, looks as the service would when it starts.
     """
-    found = _look(reach) if offline else _ask_or_look(reach)
+    found = _look(access) if offline else _ask_or_look(access)
     if as_json:
         print_json(found)
         return
@@ -59,17 +59,17 @@ def devices(reach: ServiceAccess, everything: bool, offline: bool, as_json: bool
         )
 
 
-def _ask_or_look(reach: ServiceAccess) -> Any:
+def _ask_or_look(access: ServiceAccess) -> Any:
     try:
-        return ask(reach, "get_devices")
+        return ask(access, "get_devices")
     except ServiceUnreachable:
         messages().print("The service does not run; this is what it would find.")
-        return _look(reach)
+        return _look(access)
 
 
-def _look(reach: ServiceAccess) -> Any:
+def _look(access: ServiceAccess) -> Any:
     set_up_logging("error")
-    found = trio.run(look_around, configured(reach.config_path))
+    found = trio.run(look_around, configured(access.config_path))
     return listing(found.devices, found.bindings, found.how)
 
 
@@ -85,21 +85,21 @@ def _remarks(device: dict[str, Any]) -> list[str]:
 @click.argument("camera")
 @click.argument("node", required=False)
 @remote_options
-def adopt(reach: ServiceAccess, camera: str, node: str | None) -> None:
+def adopt(access: ServiceAccess, camera: str, node: str | None) -> None:
     """Let CAMERA be the device at NODE from now on, such as after a broken one was replaced.
 
     Without NODE it is the one device that may be meant. `camd devices` shows both.
     """
-    answer = ask(reach, "adopt_camera", device=camera, node=node)
+    answer = ask(access, "adopt_camera", device=camera, node=node)
     console().print(f"{answer['camera_id']} is {answer['device']}: {answer['reason']}")
 
 
 @click.command(short_help="Forget a camera that is gone for good.")
 @click.argument("camera")
 @remote_options
-def forget(reach: ServiceAccess, camera: str) -> None:
+def forget(access: ServiceAccess, camera: str) -> None:
     """Forget CAMERA, which was found by itself and is gone for good; its recordings stay."""
-    ask(reach, "forget_camera", device=camera)
+    ask(access, "forget_camera", device=camera)
     console().print(f"{camera} is forgotten")
 
 
@@ -113,7 +113,7 @@ _MOST_CHOICES = 12  # shown in a table
 @click.argument("settings", nargs=-1, metavar="[NAME=VALUE]...")
 @remote_options
 @json_option
-def controls(reach: ServiceAccess, as_json: bool, camera: str, settings: tuple[str, ...]) -> None:
+def controls(access: ServiceAccess, as_json: bool, camera: str, settings: tuple[str, ...]) -> None:
     """Show the controls of CAMERA, or set some.
 
     They are set one by one, in the given order, kept, and set again whenever the camera starts.
@@ -121,9 +121,9 @@ def controls(reach: ServiceAccess, as_json: bool, camera: str, settings: tuple[s
     """
     wishes = [_wish(each) for each in settings]
     if wishes:
-        _set(reach, camera, wishes, as_json)
+        _set(access, camera, wishes, as_json)
         return
-    found = ask(reach, "get_camera_controls", device=camera)
+    found = ask(access, "get_camera_controls", device=camera)
     if as_json:
         print_json(found)
     elif found["controls"]:
@@ -140,7 +140,7 @@ def _wish(text: str) -> tuple[str, str | None]:
 
 
 def _set(
-    reach: ServiceAccess, camera: str, wishes: list[tuple[str, str | None]], as_json: bool
+    access: ServiceAccess, camera: str, wishes: list[tuple[str, str | None]], as_json: bool
 ) -> None:
     done: list[dict[str, Any]] = []
     failures: list[tuple[str, RemoteError]] = []
@@ -158,7 +158,7 @@ def _set(
             else:
                 done.append(answer)
 
-    talk(reach, conversation)
+    talk(access, conversation)
     if as_json:
         refusals = [
             {"control": name, "code": e.code, "message": str(e), "data": e.data}

@@ -120,7 +120,7 @@ def session_receipt(infos: list[dict[str, Any]]) -> dict[str, Any]:
 @remote_options
 @json_option
 def record(
-    reach: ServiceAccess,
+    access: ServiceAccess,
     as_json: bool,
     camera: str,
     seconds: int | None,
@@ -150,16 +150,16 @@ def record(
                 show = partial(_show, live) if say.is_terminal else _show_nothing
                 return await FollowedRecording(client, camera, started, show, signals).follow()
 
-    _print_receipt(talk(reach, conversation), as_json=as_json)
+    _print_receipt(talk(access, conversation), as_json=as_json)
 
 
 @click.command(short_help="Stop the recording of CAMERA.")
 @click.argument("camera")
 @remote_options
 @json_option
-def stop(reach: ServiceAccess, as_json: bool, camera: str) -> None:
+def stop(access: ServiceAccess, as_json: bool, camera: str) -> None:
     """Stop the recording of CAMERA, whoever started it, and print the receipt."""
-    result = ask(reach, "stop_recording", device=camera)
+    result = ask(access, "stop_recording", device=camera)
     if as_json:
         print_json(result)
         return

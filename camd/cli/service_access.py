@@ -89,13 +89,13 @@ def _admin_key(file: Path) -> tuple[str | None, str]:
 
 
 def remote_options(command: F) -> F:
-    """Add the options of every command that talks to the service; they arrive as `reach`."""
+    """Add the options of every command that talks to the service; they arrive as `access`."""
 
     @functools.wraps(command)
-    def with_reach(
+    def with_access(
         *args: object, config_path: Path | None, server: str | None, token: str | None, **kw: object
     ) -> object:
-        return command(*args, reach=find_service(config_path, server, token), **kw)
+        return command(*args, access=find_service(config_path, server, token), **kw)
 
     options = (
         config_option,
@@ -114,7 +114,7 @@ def remote_options(command: F) -> F:
             "[default: the admin key of this machine's service]",
         ),
     )
-    decorated: Any = with_reach
+    decorated: Any = with_access
     for option in reversed(options):
         decorated = option(decorated)
     result: F = decorated
@@ -149,14 +149,14 @@ def json_option(command: F) -> F:
     )
 
 
-def talk(reach: ServiceAccess, conversation: Callable[[Client], Awaitable[T]]) -> T:
+def talk(access: ServiceAccess, conversation: Callable[[Client], Awaitable[T]]) -> T:
     """Connect, hold the conversation, return its result; every failure becomes an exit."""
 
     async def main() -> T:
-        async with open_client(reach.address, reach.token) as client:
+        async with open_client(access.address, access.token) as client:
             return await conversation(client)
 
-    return run_to_end(main, reach.hint)
+    return run_to_end(main, access.hint)
 
 
 def run_to_end(main: Callable[[], Awaitable[T]], hint: str = "") -> T:
@@ -168,10 +168,10 @@ def run_to_end(main: Callable[[], Awaitable[T]], hint: str = "") -> T:
         raise (_failure(leaf, hint) if leaf is not None else error) from None
 
 
-def ask(reach: ServiceAccess, method: str, **params: object) -> Any:
+def ask(access: ServiceAccess, method: str, **params: object) -> Any:
     """Call one method and return its result; parameters that are None are left out."""
     given = {name: value for name, value in params.items() if value is not None}
-    return talk(reach, lambda client: client.call(method, **given))
+    return talk(access, lambda client: client.call(method, **given))
 
 
 def _failure(error: BaseException, hint: str) -> BaseException:

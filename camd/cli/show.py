@@ -50,7 +50,7 @@ _SERVICE = {"status": "service", "version": "version", "uptime": "up for", "comp
 @click.command()
 @remote_options
 @json_option
-def status(reach: ServiceAccess, as_json: bool) -> None:
+def status(access: ServiceAccess, as_json: bool) -> None:
     """Show the service and its cameras."""
 
     async def conversation(client: Client) -> tuple[Any, Any]:
@@ -62,7 +62,7 @@ def status(reach: ServiceAccess, as_json: bool) -> None:
             service = {}  # a viewer sees the cameras alone
         return service, await client.call("get_camera_list")
 
-    service, cameras = talk(reach, conversation)
+    service, cameras = talk(access, conversation)
     if as_json:
         print_json({"service": service, **cameras})
         return
@@ -84,9 +84,9 @@ def status(reach: ServiceAccess, as_json: bool) -> None:
 @page_options
 @remote_options
 @json_option
-def ls(reach: ServiceAccess, as_json: bool, **page: Any) -> None:
+def ls(access: ServiceAccess, as_json: bool, **page: Any) -> None:
     """List recordings, newest first."""
-    answer = ask(reach, "list_recordings", **page)
+    answer = ask(access, "list_recordings", **page)
     if as_json:
         print_json(answer)
         return
@@ -102,9 +102,9 @@ def ls(reach: ServiceAccess, as_json: bool, **page: Any) -> None:
 @click.argument("name")
 @remote_options
 @json_option
-def info(reach: ServiceAccess, as_json: bool, name: str) -> None:
+def info(access: ServiceAccess, as_json: bool, name: str) -> None:
     """Show everything about the recording NAME."""
-    details = ask(reach, "get_recording_info", filename=name)
+    details = ask(access, "get_recording_info", filename=name)
     if as_json:
         print_json(details)
         return
@@ -118,9 +118,9 @@ def info(reach: ServiceAccess, as_json: bool, name: str) -> None:
 @click.command()
 @remote_options
 @json_option
-def storage(reach: ServiceAccess, as_json: bool) -> None:
+def storage(access: ServiceAccess, as_json: bool) -> None:
     """Show the space for recordings and how long it lasts."""
-    space = ask(reach, "get_storage_info")
+    space = ask(access, "get_storage_info")
     if as_json:
         print_json(space)
         return
@@ -134,29 +134,29 @@ def storage(reach: ServiceAccess, as_json: bool) -> None:
 @page_options
 @remote_options
 @json_option
-def sessions(reach: ServiceAccess, as_json: bool, **page: object) -> None:
+def sessions(access: ServiceAccess, as_json: bool, **page: object) -> None:
     """List sessions, newest first, with how much of each is in files."""
-    _show(reach, as_json, "get_sessions", "sessions", tables.sessions, page)
+    _show(access, as_json, "get_sessions", "sessions", tables.sessions, page)
 
 
 @click.command()
 @page_options
 @remote_options
 @json_option
-def gaps(reach: ServiceAccess, as_json: bool, **page: object) -> None:
+def gaps(access: ServiceAccess, as_json: bool, **page: object) -> None:
     """List footage that is missing, newest first, and why."""
-    _show(reach, as_json, "get_gaps", "gaps", tables.gaps, page)
+    _show(access, as_json, "get_gaps", "gaps", tables.gaps, page)
 
 
 def _show(
-    reach: ServiceAccess,
+    access: ServiceAccess,
     as_json: bool,
     method: str,
     noun: str,
     table: Callable[[Any], Table],
     page: dict[str, object],
 ) -> None:
-    answer = ask(reach, method, **page)
+    answer = ask(access, method, **page)
     if as_json:
         print_json(answer)
         return
@@ -173,7 +173,7 @@ def _show(
 @click.command(short_help="Show events as they happen, until Ctrl-C.")
 @remote_options
 @json_option
-def watch(reach: ServiceAccess, as_json: bool) -> None:
+def watch(access: ServiceAccess, as_json: bool) -> None:
     """Show events as they happen, until Ctrl-C; with --json one object a line."""
 
     async def conversation(client: Client) -> None:
@@ -186,7 +186,7 @@ def watch(reach: ServiceAccess, as_json: bool) -> None:
             elif news.tells(method, params):
                 out.print(event_line(method, params), soft_wrap=True)
 
-    talk(reach, conversation)
+    talk(access, conversation)
 
 
 @attrs.define(eq=False)
