@@ -1,4 +1,7 @@
-"""What `camd check` looks at, without a running service: each finding says what to do."""
+"""`camd check`: look for what would keep the service from recording; each finding has advice.
+
+Looks without a running service, at the configuration, folders, FFmpeg, cameras and sources.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -42,11 +46,9 @@ from camd.storage.rules.levels import Usage, VolumeFault
 from camd.storage.rules.volume_identity import VolumeRecognition
 from camd.storage.volume import identify_volume, recall_volume
 
-# --- What `camd check` says of one thing it looked at.
-
 
 class Grade(enum.Enum):
-    """How bad a finding is."""
+    """How serious a finding is."""
 
     OK = "ok"
     WARNING = "warning"
@@ -55,7 +57,7 @@ class Grade(enum.Enum):
 
 @attrs.frozen
 class CheckFinding:
-    """One thing that was looked at; `advice` says what to do, when something is to do."""
+    """The result for one subject; `advice` says what to do, if anything."""
 
     subject: str
     grade: Grade
@@ -63,29 +65,32 @@ class CheckFinding:
     advice: str = ""
 
 
-# --- What `camd check` says of this machine's cameras, from what `camd devices` shows.
+# --- cameras of this machine ------------------------------------------------------------------
 
-_MISTAKES = ("no_permission", "taken", "ambiguous", "swapped")  # time does not mend these
+# Causes that somebody has to remove; others may go away by themselves.
+_LASTING = ("no_permission", "taken", "ambiguous", "swapped")
 
 
 def judge_devices(found: DeviceListing, config: Config) -> Iterator[CheckFinding]:
-    """Say of each camera of this machine whether it is there, and could be recorded. Pure."""
+    """Judge each camera of this machine: is it there, and can it be recorded? Pure."""
     entries = {camera.id: camera for camera in config.cameras}
     listed = {one.camera_id: one for one in found.devices if one.camera_id is not None}
     for binding in found.bindings:
         entry = entries.get(binding.camera_id, CameraConfig(binding.camera_id, V4l2Source()))
-        yield _judge(binding, listed.get(binding.camera_id), entry)
+        yield _judge_camera(binding, listed.get(binding.camera_id), entry)
     for one in found.devices:
         if one.camera_id is None:
             text, advice = f"is no camera: {one.reason}", "Look at `camd devices`."
             yield CheckFinding(str(one.device.node), Grade.WARNING, text, advice)
 
 
-def _judge(binding: MatchState, listed: ListedDevice | None, entry: CameraConfig) -> CheckFinding:
+def _judge_camera(
+    binding: MatchState, listed: ListedDevice | None, entry: CameraConfig
+) -> CheckFinding:
     subject, device = f"camera {binding.camera_id}", binding.device
     problem = binding.problem if device is None else device.problem
     if problem is not None:
-        grade = Grade.PROBLEM if problem.cause in _MISTAKES else Grade.WARNING
+        grade = Grade.PROBLEM if problem.cause in _LASTING else Grade.WARNING
         return CheckFinding(subject, grade, problem.message, problem.suggestion)
     if device is None:
         return CheckFinding(subject, Grade.WARNING, binding.reason, "Plug the camera in.")
@@ -99,24 +104,27 @@ def _judge(binding: MatchState, listed: ListedDevice | None, entry: CameraConfig
     holders = listed.holders.holders if listed is not None else ()
     if holders:
         names = ", ".join(f"{holder.program} (process {holder.pid})" for holder in holders)
-        advice = "That may be camd itself; another program keeps it from recording."
+        advice = (
+            "That may be camd itself. While another program has it open, it cannot be recorded."
+        )
         return CheckFinding(subject, Grade.WARNING, f"{where} is open in {names}", advice)
     return CheckFinding(subject, Grade.OK, f"{where}: {choice.why}" if choice else where)
 
 
-# --- What `camd check` looks at, without a running service: each finding says what to do.
+# --- everything else --------------------------------------------------------------------------
 
-_RTSP_PATIENCE_SECONDS = 5
+_RTSP_TIMEOUT_SECONDS = 5
 _LOOPBACK = ("127.", "localhost", "::1")
 
 
 async def inspect(config: Config) -> list[CheckFinding]:
-    """Look at everything that recording needs. Opens devices and folders, changes nothing."""
+    """Inspect everything that recording needs. Opens devices and folders, changes nothing."""
     findings = [
         CheckFinding("configuration", Grade.OK, str(config.file or "no file: built-in defaults"))
     ]
-    for look in (inspect_access, inspect_folders):  # Ctrl-C leaves a disk that hangs behind
-        findings += await trio.to_thread.run_sync(_all_of, look, config, abandon_on_cancel=True)
+    for inspect_part in (inspect_access, inspect_folders):  # in a thread: a disk may hang
+        part = partial(_list_findings, inspect_part, config)
+        findings += await trio.to_thread.run_sync(part, abandon_on_cancel=True)
     findings += await inspect_ffmpeg(config)
     for camera in config.cameras:
         if not isinstance(camera.source, V4l2Source):
@@ -124,12 +132,14 @@ async def inspect(config: Config) -> list[CheckFinding]:
     return [*findings, *judge_devices(await look_around(config), config)]
 
 
-def _all_of(look: Callable[[Config], Iterable[CheckFinding]], config: Config) -> list[CheckFinding]:
-    return list(look(config))
+def _list_findings(
+    inspect_part: Callable[[Config], Iterable[CheckFinding]], config: Config
+) -> list[CheckFinding]:
+    return list(inspect_part(config))
 
 
 def inspect_access(config: Config) -> Iterator[CheckFinding]:
-    """Say what is open to whom."""
+    """Report what is open to everybody."""
     addresses = [parse_listen(text) for text in config.server.listen]
     hosts = [address.host for address in addresses if isinstance(address, TcpAddress)]
     outside = [host for host in hosts if not host.startswith(_LOOPBACK)]
@@ -137,14 +147,14 @@ def inspect_access(config: Config) -> Iterator[CheckFinding]:
         yield CheckFinding(
             "auth.enabled",
             Grade.WARNING,
-            f"everybody who reaches {', '.join(outside)} may do everything",
+            f"everybody who can reach {', '.join(outside)} may do everything",
             "Set auth.enabled = true, or listen on 127.0.0.1 only.",
         )
     if outside and config.server.tls_cert is None:
         yield CheckFinding(
             "server.tls_cert",
             Grade.WARNING,
-            "tokens and pictures cross the network in the clear",
+            "tokens and video cross the network unencrypted",
             "Set server.tls_cert and server.tls_key, or put a TLS proxy in front.",
         )
     file, secret = config.file, config.auth.jwt_secret
@@ -158,7 +168,7 @@ def inspect_access(config: Config) -> Iterator[CheckFinding]:
 
 
 def inspect_folders(config: Config) -> Iterator[CheckFinding]:
-    """Say for each folder whether it can be written, and whether there is space."""
+    """Report for each folder whether it can be written, and whether there is space."""
     storage = config.storage
     folders = (storage.recordings_dir, storage.snapshots_dir, storage.state_dir)
     for key, folder in zip(("recordings_dir", "snapshots_dir", "state_dir"), folders, strict=True):
@@ -183,7 +193,7 @@ def inspect_folders(config: Config) -> Iterator[CheckFinding]:
 
 
 def inspect_folder(subject: str, folder: Path) -> CheckFinding:
-    """Say whether files can be made in a folder, or the folder itself."""
+    """Report whether files can be created in a folder, or the folder itself."""
     existing = _existing(folder)
     if not existing.is_dir():
         return CheckFinding(
@@ -197,15 +207,15 @@ def inspect_folder(subject: str, folder: Path) -> CheckFinding:
             f"Run as the service's user, or give it the folder: chown USER {existing}",
         )
     if existing != folder:
-        return CheckFinding(subject, Grade.OK, f"{folder} (will be made when needed)")
+        return CheckFinding(subject, Grade.OK, f"{folder} (will be made when it is needed)")
     return CheckFinding(subject, Grade.OK, str(folder))
 
 
 def inspect_volume(config: Config, disk: Disk) -> CheckFinding:
-    """Say whether the recordings folder is on the disk where it should be. Raises OSError."""
+    """Report whether the recordings folder is on the disk it was on before. Raises OSError."""
     storage = config.storage
     known = None
-    with suppress(OSError):  # as in the service: what cannot be recalled is not known
+    with suppress(OSError):  # as in the service: unreadable counts as unknown
         known = recall_volume(storage.state_dir, storage.recordings_dir)
     found = identify_volume(
         storage.recordings_dir, disk, known, require_mount=storage.require_mount
@@ -225,7 +235,7 @@ def inspect_volume(config: Config, disk: Disk) -> CheckFinding:
 
 
 def grade_inodes(volume: os.statvfs_result) -> Iterator[CheckFinding]:
-    """Say when hardly any more files can be made, from statvfs(2)."""
+    """Report when hardly any inodes are free, from statvfs(2)."""
     usage = Usage(0, 0, volume.f_favail if volume.f_files else -1, total_inodes=volume.f_files)
     if usage.short_of_inodes(already=False):
         yield CheckFinding(
@@ -237,7 +247,7 @@ def grade_inodes(volume: os.statvfs_result) -> Iterator[CheckFinding]:
 
 
 def grade_space(config: Config, volume: os.statvfs_result) -> CheckFinding:
-    """Say whether recordings may start, from statvfs(2) of the recordings folder."""
+    """Report whether recordings may start, from statvfs(2) of the recordings folder."""
     total = volume.f_blocks * volume.f_frsize
     available = volume.f_bavail * volume.f_frsize
     used = (total - available) / total * 100 if total else 100.0
@@ -261,7 +271,7 @@ def grade_space(config: Config, volume: os.statvfs_result) -> CheckFinding:
 
 
 async def inspect_ffmpeg(config: Config) -> list[CheckFinding]:
-    """Say which FFmpeg captures, and whether it can encode."""
+    """Report which FFmpeg is used, and whether it can encode."""
     try:
         program = await find_ffmpeg(config.ffmpeg)
     except FfmpegMissingError as error:
@@ -291,17 +301,17 @@ async def inspect_ffmpeg(config: Config) -> list[CheckFinding]:
 
 
 async def inspect_source(camera: CameraConfig) -> CheckFinding:
-    """Say whether a file or a stream is there."""
+    """Report whether a file or a stream is there."""
     subject = f"camera {camera.id}"
     match camera.source:
         case FileSource(path=path):
-            return await _look_at_file(subject, path)
+            return await _inspect_file(subject, path)
         case RtspSource() as source:
-            return await _look_at_rtsp(subject, source)
+            return await _inspect_rtsp(subject, source)
     return CheckFinding(subject, Grade.OK, "a synthetic picture")
 
 
-async def _look_at_file(subject: str, path: Path) -> CheckFinding:
+async def _inspect_file(subject: str, path: Path) -> CheckFinding:
     found = await look_at_file(path, PathLookup())
     if not isinstance(found, Problem):
         return CheckFinding(subject, Grade.OK, str(path))
@@ -313,12 +323,12 @@ async def _look_at_file(subject: str, path: Path) -> CheckFinding:
     return CheckFinding(subject, Grade.PROBLEM, text, found.suggestion)
 
 
-async def _look_at_rtsp(subject: str, source: RtspSource) -> CheckFinding:
-    """Connect to the stream's host; credentials and path are not tried, nor shown."""
+async def _inspect_rtsp(subject: str, source: RtspSource) -> CheckFinding:
+    """Connect to the stream's host; does not try or show credentials and path."""
     parts = urlsplit(source.url)
     host, port = parts.hostname or "", parts.port or (322 if parts.scheme == "rtsps" else 554)
     try:
-        with trio.fail_after(_RTSP_PATIENCE_SECONDS):
+        with trio.fail_after(_RTSP_TIMEOUT_SECONDS):
             stream = await trio.open_tcp_stream(host, port)
             await stream.aclose()
     except (OSError, trio.TooSlowError) as error:
@@ -339,20 +349,21 @@ def _existing(path: Path) -> Path:
     return path
 
 
-# --- the command
+# --- the command ------------------------------------------------------------------------------
 
 _MARKS = {Grade.OK: "[green]✓[/]", Grade.WARNING: "[yellow]![/]", Grade.PROBLEM: "[red]✗[/]"}
 
 
-@click.command(short_help="Look for what would keep it from recording.")
+@click.command(short_help="Find what would keep the service from recording.")
 @click.option("--keys", is_flag=True, help="Print all configuration keys, and check nothing.")
 @config_option
 @json_option
 def check(config_path: Path | None, keys: bool, as_json: bool) -> None:
-    """Look for what would keep the service from recording, and say what to do.
+    """Find what would keep the service from recording, and say what to do.
 
-    Checks the configuration, the folders and their space, FFmpeg, and each camera's source.
-    Exits with 0 when recording will work, 78 for a wrong configuration, 1 for other problems.
+    Checks the configuration, the folders and their space, FFmpeg, and each camera's source. The
+    service need not run. Exits with 0 when recording will work, 78 for a wrong configuration, 1
+    for other problems.
     """
     if keys:
         print_keys(as_json=as_json)
@@ -367,9 +378,15 @@ def check(config_path: Path | None, keys: bool, as_json: bool) -> None:
         out = console()
         for finding in findings:
             out.print(_line(finding), soft_wrap=True)
-        out.print("All is well." if not problems else f"{len(problems)} to repair.")
+        out.print(_summary(len(problems)))
     if problems:
         sys.exit(ExitCode.FAILED)
+
+
+def _summary(problems: int) -> str:
+    if not problems:
+        return "No problems."
+    return "1 problem." if problems == 1 else f"{problems} problems."
 
 
 def print_keys(*, as_json: bool) -> None:

@@ -77,7 +77,7 @@ def volume_of_files(free: int) -> os.statvfs_result:
     return os.statvfs_result((4096, GIB, 100, 50, 50, 10_000, free, free, 0, 255))
 
 
-def test_a_want_of_inodes_is_a_problem() -> None:
+def test_too_few_inodes_are_a_problem() -> None:
     """Below the service's own line, and not where inodes are not counted."""
     assert list(check.grade_inodes(volume_of_files(100))) == []
     assert list(check.grade_inodes(volume(50))) == []
@@ -105,7 +105,7 @@ def test_a_folder_beside_its_disk_is_found_before_the_start(
     grade: Grade,
     words: str,
 ) -> None:
-    """What the service would refuse or wonder at is said beforehand, with advice, and nothing is
+    """What the service would refuse or warn of is reported before it starts, and nothing is
     written."""
     mount_point, state = tmp_path / "mnt", tmp_path / "state"
     folder = mount_point / "recordings"
@@ -148,7 +148,7 @@ def test_a_secret_in_a_file_that_everybody_reads_is_warned_of(tmp_path: Path) ->
     assert list(check.inspect_access(config)) == []
 
 
-async def test_files_are_looked_at(tmp_path: Path) -> None:
+async def test_files_are_inspected(tmp_path: Path) -> None:
     """A file must be there, and hold something; a pipe is none."""
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(b"film")
@@ -203,8 +203,9 @@ def test_the_command_tells_problems_by_its_exit_code(
     config.write_text("camera = [{source = 'test:'}]", encoding="utf-8")
     result = CliRunner().invoke(main, ["check", "-c", str(config)])
     assert result.exit_code == 0
-    assert "All is well." in result.stdout
+    assert result.stdout.endswith("\nNo problems.\n")
     config.write_text("camera = [{source = 'file:none.mp4'}]", encoding="utf-8")
+    assert CliRunner().invoke(main, ["check", "-c", str(config)]).stdout.endswith("\n1 problem.\n")
     result = CliRunner().invoke(main, ["check", "--json", "-c", str(config)])
     assert result.exit_code == 1
     problems = [item for item in json.loads(result.stdout) if item["grade"] == "problem"]
@@ -229,7 +230,7 @@ def test_the_keys_are_printed_with_their_documentation() -> None:
         assert f"\n    {row['documentation']}\n" in text
 
 
-def test_nothing_is_changed_by_looking(tmp_path: Path) -> None:
+def test_a_check_changes_nothing(tmp_path: Path) -> None:
     """Folders that are missing are still missing afterwards."""
     storage = StorageConfig(tmp_path / "a", tmp_path / "b", tmp_path / "c")
     list(check.inspect_folders(Config(storage=storage)))
