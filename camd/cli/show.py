@@ -1,4 +1,4 @@
-"""Commands that look: status, ls, info, storage."""
+"""Commands that show the service: status, ls, info, storage, sessions, gaps, watch."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ _STORAGE = {
     "total_space": "total",
     "recordings_size": "recordings",
     "snapshots_size": "snapshots",
-    "promised_bytes": "promised to running sessions",
-    "write_rate": "written at present",
+    "promised_bytes": "reserved for running sessions",
+    "write_rate": "write rate",
     "seconds_until_blocked": "time until blocked",
-    "warn_threshold": "warned from",
+    "warn_threshold": "warning from",
     "block_threshold": "blocked from",
     "critical_threshold": "critical from",
-    "free_inodes": "files that fit",
-    "sync_latency": "syncs take",
-    "pending_seconds": "oldest call under way",
+    "free_inodes": "free inodes",
+    "sync_latency": "time of a sync",
+    "pending_seconds": "oldest pending call",
     "slow": "slow",
 }
 _SERVICE = {"status": "service", "version": "version", "uptime": "up for", "components": "parts"}
@@ -59,7 +59,7 @@ def status(access: ServiceAccess, as_json: bool) -> None:
         except RemoteError as error:
             if error.code != FORBIDDEN.code:
                 raise
-            service = {}  # a viewer sees the cameras alone
+            service = {}  # a viewer may see only the cameras
         return service, await client.call("get_camera_list")
 
     service, cameras = talk(access, conversation)
@@ -119,7 +119,7 @@ def info(access: ServiceAccess, as_json: bool, name: str) -> None:
 @remote_options
 @json_option
 def storage(access: ServiceAccess, as_json: bool) -> None:
-    """Show the space for recordings and how long it lasts."""
+    """Show the free space, and how long it lasts."""
     space = ask(access, "get_storage_info")
     if as_json:
         print_json(space)
@@ -127,15 +127,15 @@ def storage(access: ServiceAccess, as_json: bool) -> None:
     console().print(tables.pairs(space, _STORAGE))
 
 
-# --- Commands that look back: sessions and how much of them there is, gaps and why.
+# --- sessions and gaps ---------------------------------------------------------------------
 
 
-@click.command(short_help="List sessions, newest first.")
+@click.command(short_help="List recording sessions, newest first.")
 @page_options
 @remote_options
 @json_option
 def sessions(access: ServiceAccess, as_json: bool, **page: object) -> None:
-    """List sessions, newest first, with how much of each is in files."""
+    """List recording sessions, newest first: how much was recorded and how much is missing."""
     _show(access, as_json, "get_sessions", "sessions", tables.sessions, page)
 
 
@@ -144,7 +144,7 @@ def sessions(access: ServiceAccess, as_json: bool, **page: object) -> None:
 @remote_options
 @json_option
 def gaps(access: ServiceAccess, as_json: bool, **page: object) -> None:
-    """List footage that is missing, newest first, and why."""
+    """List missing footage, newest first, with its cause."""
     _show(access, as_json, "get_gaps", "gaps", tables.gaps, page)
 
 
@@ -152,7 +152,7 @@ def _show(
     access: ServiceAccess,
     as_json: bool,
     method: str,
-    noun: str,
+    field: str,
     table: Callable[[Any], Table],
     page: dict[str, object],
 ) -> None:
@@ -160,30 +160,30 @@ def _show(
     if as_json:
         print_json(answer)
         return
-    rows, out = answer[noun], console()
+    rows, out = answer[field], console()
     if rows:
         out.print(table(rows))
     if answer["offset"] + len(rows) < answer["total"] or not rows:
-        out.print(f"{len(rows)} of {answer['total']} {noun}")
+        out.print(f"{len(rows)} of {answer['total']} {field}")
 
 
-# --- The command that shows events as they happen.
+# --- events --------------------------------------------------------------------------------
 
 
 @click.command(short_help="Show events as they happen, until Ctrl-C.")
 @remote_options
 @json_option
 def watch(access: ServiceAccess, as_json: bool) -> None:
-    """Show events as they happen, until Ctrl-C; with --json one object a line."""
+    """Show events as they happen, until Ctrl-C; with --json, one object per line."""
 
     async def conversation(client: Client) -> None:
         out = console()
         messages().print("Waiting for events; Ctrl-C ends.")
-        news = EventFilter()
+        unseen = EventFilter()
         async for method, params in client.notifications():
             if as_json:
                 print_json({"method": method, "params": params}, indent=None)
-            elif news.tells(method, params):
+            elif unseen.accepts(method, params):
                 out.print(event_line(method, params), soft_wrap=True)
 
     talk(access, conversation)
@@ -191,12 +191,12 @@ def watch(access: ServiceAccess, as_json: bool) -> None:
 
 @attrs.define(eq=False)
 class EventFilter:
-    """Which notifications say something that has not been on the screen yet."""
+    """Drops camera notifications that would print the same line again."""
 
     _latest: dict[object, tuple[object, ...]] = attrs.field(factory=dict, init=False)
 
-    def tells(self, method: str, params: dict[str, Any]) -> bool:
-        """Say whether a notification is worth a line; those of a camera come for details too."""
+    def accepts(self, method: str, params: dict[str, Any]) -> bool:
+        """Whether to print a notification; those of a camera also come when only sizes change."""
         if method != "camera_status_update":
             return True
         camera = params.get("camera_id")
@@ -207,18 +207,18 @@ class EventFilter:
 
 
 def event_line(method: str, params: dict[str, Any]) -> str:
-    """Say one notification in one line, with rich's markup."""
+    """Format one notification as a line, with rich's markup."""
     time = terminal.format_moment(params.get("time"), "%H:%M:%S")
     camera = escape(str(params.get("camera_id") or ""))
     match method:
         case "camera_status_update":
             state = escape(str(params.get("state") or "").lower())
             message = escape(str(params.get("message") or ""))
-            parts = [camera, tables.word(params.get("status")), state, message]
+            parts = [camera, tables.coloured(params.get("status")), state, message]
         case "recording_status_update":
             parts = [
                 camera,
-                tables.word(params.get("status")),
+                tables.coloured(params.get("status")),
                 escape(str(params.get("filename") or "")),
                 tables.clock_time(params.get("duration")),
                 tables.file_size(params.get("file_size")),
@@ -228,7 +228,7 @@ def event_line(method: str, params: dict[str, Any]) -> str:
             percent = params.get("used_percent")
             parts = [
                 "storage",
-                tables.word(params.get("threshold_status")),
+                tables.coloured(params.get("threshold_status")),
                 "" if percent is None else f"{percent:.1f} % used",
                 escape(str(params.get("message") or "")),
             ]
@@ -237,7 +237,7 @@ def event_line(method: str, params: dict[str, Any]) -> str:
         case "scrub_update":
             parts = [
                 "scrub",
-                tables.word(params.get("status")),
+                tables.coloured(params.get("status")),
                 escape(str(params.get("message") or "")),
             ]
         case _:
