@@ -39,14 +39,20 @@ def lifetime(_: click.Context, param: click.Parameter, value: str | None) -> tim
     return duration
 
 
-@click.group()
+@click.group(short_help="Manage API keys.")
 def keys() -> None:
     """Manage API keys; a running service notices changes within seconds."""
 
 
 @keys.command()
 @click.argument("name")
-@click.option("--role", type=click.Choice(_ROLES), default="viewer", show_default=True)
+@click.option(
+    "--role",
+    type=click.Choice(_ROLES),
+    default="viewer",
+    show_default=True,
+    help="What its user may do.",
+)
 @click.option(
     "--for",
     "valid",
@@ -68,7 +74,7 @@ def add(config_path: Path | None, name: str, role: str, valid: timedelta | None)
     click.echo(secret)
 
 
-@keys.command("list")
+@keys.command("list", short_help="Show names, roles and expiry of the keys.")
 @terminal.utc_option
 @config_option
 @json_option
@@ -114,10 +120,18 @@ def revoke(config_path: Path | None, name: str) -> None:
     messages().print(f"The key {escape(name)} is revoked.")
 
 
-@click.command()
+@click.command(short_help="Make a JWT for USER.")
 @click.argument("user")
-@click.option("--role", type=click.Choice(_ROLES), default="viewer", show_default=True)
-@click.option("--for", "valid", callback=lifetime, default="1h", show_default=True)
+@click.option(
+    "--role",
+    type=click.Choice(_ROLES),
+    default="viewer",
+    show_default=True,
+    help="What its user may do.",
+)
+@click.option(
+    "--for", "valid", callback=lifetime, default="1h", show_default=True, help="Such as 12h."
+)
 @config_option
 def token(config_path: Path | None, user: str, role: str, valid: timedelta) -> None:
     """Make a JWT for USER, signed with the configured secret, and print it."""

@@ -109,7 +109,7 @@ def forget(access: ServiceAccess, camera: str) -> None:
 _MOST_CHOICES = 12  # of a menu, in the table
 
 
-@click.command()
+@click.command(short_help="Show or set the controls of CAMERA.")
 @click.argument("camera")
 @click.argument("settings", nargs=-1, metavar="[NAME=VALUE]...")
 @remote_options

@@ -123,21 +123,31 @@ def remote_options(command: F) -> F:
 def page_options(command: F) -> F:
     """Add the filters of a listing; the command gets them by the names of the call's parameters."""
     options = (
-        click.option("--camera", metavar="CAMERA", help="Only of this camera."),
-        click.option("--session", "session_id", metavar="ID", help="Only of this session."),
+        click.option("--camera", metavar="CAMERA", help="Only those of this camera."),
+        click.option("--session", "session_id", metavar="ID", help="Only those of this session."),
         click.option(
             "--from",
             "from",
             metavar="TIME",
             callback=terminal.read_time,
-            help="Not older, such as '2026-01-15 15:30', or with a zone 2026-01-15T14:30:00Z.",
-        ),
-        click.option("--to", "to", metavar="TIME", callback=terminal.read_time, help="Not newer."),
-        click.option(
-            "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Rows."
+            help="Not older than '2026-01-15 15:30', or with a zone 2026-01-15T14:30:00Z.",
         ),
         click.option(
-            "--offset", type=click.IntRange(0), default=0, show_default=True, help="Skip."
+            "--to", "to", metavar="TIME", callback=terminal.read_time, help="Not newer than this."
+        ),
+        click.option(
+            "--limit",
+            type=click.IntRange(1, 1000),
+            default=20,
+            show_default=True,
+            help="Entries to show, at most.",
+        ),
+        click.option(
+            "--offset",
+            type=click.IntRange(0),
+            default=0,
+            show_default=True,
+            help="Entries to skip.",
         ),
     )
     for option in reversed(options):
