@@ -65,6 +65,21 @@ class CheckFinding:
     advice: str = ""
 
 
+def ok(subject: str, text: str) -> CheckFinding:
+    """Return a finding of something that is as it should be."""
+    return CheckFinding(subject, Grade.OK, text)
+
+
+def warning(subject: str, text: str, advice: str) -> CheckFinding:
+    """Return a finding of something that does not keep the service from recording."""
+    return CheckFinding(subject, Grade.WARNING, text, advice)
+
+
+def problem(subject: str, text: str, advice: str) -> CheckFinding:
+    """Return a finding of something that keeps the service from recording."""
+    return CheckFinding(subject, Grade.PROBLEM, text, advice)
+
+
 # --- cameras of this machine ------------------------------------------------------------------
 
 # Causes that somebody has to remove; others may go away by themselves.
@@ -81,34 +96,32 @@ def judge_devices(found: DeviceListing, config: Config) -> Iterator[CheckFinding
     for one in found.devices:
         if one.camera_id is None:
             text, advice = f"is no camera: {one.reason}", "Look at `camd devices`."
-            yield CheckFinding(str(one.device.node), Grade.WARNING, text, advice)
+            yield warning(str(one.device.node), text, advice)
 
 
 def _judge_camera(
     binding: MatchState, listed: ListedDevice | None, entry: CameraConfig
 ) -> CheckFinding:
     subject, device = f"camera {binding.camera_id}", binding.device
-    problem = binding.problem if device is None else device.problem
-    if problem is not None:
-        grade = Grade.PROBLEM if problem.cause in _LASTING else Grade.WARNING
-        return CheckFinding(subject, grade, problem.message, problem.suggestion)
+    found = binding.problem if device is None else device.problem
+    if found is not None:
+        grade = Grade.PROBLEM if found.cause in _LASTING else Grade.WARNING
+        return CheckFinding(subject, grade, found.message, found.suggestion)
     if device is None:
-        return CheckFinding(subject, Grade.WARNING, binding.reason, "Plug the camera in.")
+        return warning(subject, binding.reason, "Plug the camera in.")
     where = f"{device.node}, {device.name} ({binding.reason})"
     choice = FormatNegotiation(entry).answer(device.capabilities)
     if isinstance(choice, UnsupportedFormat):
         refused = unsupported(choice)
-        return CheckFinding(
-            subject, Grade.PROBLEM, f"{where}: {refused.message}", refused.suggestion
-        )
+        return problem(subject, f"{where}: {refused.message}", refused.suggestion)
     holders = listed.holders.holders if listed is not None else ()
     if holders:
         names = ", ".join(f"{holder.program} (process {holder.pid})" for holder in holders)
         advice = (
             "That may be camd itself. While another program has it open, it cannot be recorded."
         )
-        return CheckFinding(subject, Grade.WARNING, f"{where} is open in {names}", advice)
-    return CheckFinding(subject, Grade.OK, f"{where}: {choice.why}" if choice else where)
+        return warning(subject, f"{where} is open in {names}", advice)
+    return ok(subject, f"{where}: {choice.why}" if choice else where)
 
 
 # --- everything else --------------------------------------------------------------------------
@@ -119,9 +132,7 @@ _LOOPBACK = ("127.", "localhost", "::1")
 
 async def inspect(config: Config) -> list[CheckFinding]:
     """Inspect everything that recording needs. Opens devices and folders, changes nothing."""
-    findings = [
-        CheckFinding("configuration", Grade.OK, str(config.file or "no file: built-in defaults"))
-    ]
+    findings = [ok("configuration", str(config.file or "no file: built-in defaults"))]
     for inspect_part in (inspect_access, inspect_folders):  # in a thread: a disk may hang
         part = partial(_list_findings, inspect_part, config)
         findings += await trio.to_thread.run_sync(part, abandon_on_cancel=True)
@@ -144,24 +155,21 @@ def inspect_access(config: Config) -> Iterator[CheckFinding]:
     hosts = [address.host for address in addresses if isinstance(address, TcpAddress)]
     outside = [host for host in hosts if not host.startswith(_LOOPBACK)]
     if outside and not config.auth.enabled:
-        yield CheckFinding(
+        yield warning(
             "auth.enabled",
-            Grade.WARNING,
             f"everybody who can reach {', '.join(outside)} may do everything",
             "Set auth.enabled = true, or listen on 127.0.0.1 only.",
         )
     if outside and config.server.tls_cert is None:
-        yield CheckFinding(
+        yield warning(
             "server.tls_cert",
-            Grade.WARNING,
             "tokens and video cross the network unencrypted",
             "Set server.tls_cert and server.tls_key, or put a TLS proxy in front.",
         )
     file, secret = config.file, config.auth.jwt_secret
     if file and secret and file.stat().st_mode & stat.S_IROTH and secret in file.read_text():
-        yield CheckFinding(
+        yield warning(
             "auth.jwt_secret",
-            Grade.WARNING,
             f"everybody on this machine can read {file}",
             f"Run: chmod 640 {file}",
         )
@@ -174,41 +182,34 @@ def inspect_folders(config: Config) -> Iterator[CheckFinding]:
     for key, folder in zip(("recordings_dir", "snapshots_dir", "state_dir"), folders, strict=True):
         yield inspect_folder(f"storage.{key}", folder)
     for path in misplaced_folders(storage.recordings_dir):
-        yield CheckFinding(
-            "index", Grade.PROBLEM, f"{path} is a directory, not a file", "Move it away."
-        )
+        yield problem("index", f"{path} is a directory, not a file", "Move it away.")
     try:
         yield inspect_volume(config, PosixDisk())
     except OSError as error:
         text = f"cannot be found out: {error.strerror}"
-        yield CheckFinding("volume", Grade.PROBLEM, text, "Check the disk, as the service's user.")
+        yield problem("volume", text, "Check the disk, as the service's user.")
     try:
         volume = os.statvfs(_existing(storage.recordings_dir))
         yield grade_space(config, volume)
         yield from grade_inodes(volume)
     except OSError as error:
-        yield CheckFinding(
-            "space", Grade.PROBLEM, f"cannot be found out: {error.strerror}", "Check the disk."
-        )
+        yield problem("space", f"cannot be found out: {error.strerror}", "Check the disk.")
 
 
 def inspect_folder(subject: str, folder: Path) -> CheckFinding:
     """Report whether files can be created in a folder, or the folder itself."""
     existing = _existing(folder)
     if not existing.is_dir():
-        return CheckFinding(
-            subject, Grade.PROBLEM, f"{existing} is not a folder", "Name another path, or move it."
-        )
+        return problem(subject, f"{existing} is not a folder", "Name another path, or move it.")
     if not os.access(existing, os.W_OK | os.X_OK):
-        return CheckFinding(
+        return problem(
             subject,
-            Grade.PROBLEM,
             f"{existing} cannot be written by this user",
             f"Run as the service's user, or give it the folder: chown USER {existing}",
         )
     if existing != folder:
-        return CheckFinding(subject, Grade.OK, f"{folder} (will be made when it is needed)")
-    return CheckFinding(subject, Grade.OK, str(folder))
+        return ok(subject, f"{folder} (will be made when it is needed)")
+    return ok(subject, str(folder))
 
 
 def inspect_volume(config: Config, disk: Disk) -> CheckFinding:
@@ -223,7 +224,7 @@ def inspect_volume(config: Config, disk: Disk) -> CheckFinding:
     where = f"a mount of its own, {found.place.top}" if found.place.own_mount else "the root disk"
     match found.verdict:
         case VolumeFault(reason=reason, suggestion=suggestion):
-            return CheckFinding("volume", Grade.PROBLEM, reason, suggestion)
+            return problem("volume", reason, suggestion)
         case VolumeRecognition.CHANGED:
             grade, text = Grade.WARNING, f"another one than last time, on {where}"
         case VolumeRecognition.NEW if known is not None:
@@ -238,9 +239,8 @@ def grade_inodes(volume: os.statvfs_result) -> Iterator[CheckFinding]:
     """Report when hardly any inodes are free, from statvfs(2)."""
     usage = Usage(0, 0, volume.f_favail if volume.f_files else -1, total_inodes=volume.f_files)
     if usage.short_of_inodes(already=False):
-        yield CheckFinding(
+        yield problem(
             "inodes",
-            Grade.PROBLEM,
             f"{usage.free_inodes} are free; below {usage.inode_line} no recording starts",
             STORAGE_NO_INODES.suggestion,
         )
@@ -254,20 +254,18 @@ def grade_space(config: Config, volume: os.statvfs_result) -> CheckFinding:
     text = f"{used:.1f} % used, {available / 1e9:.1f} GB available"
     storage = config.storage
     if used >= storage.block_percent:
-        return CheckFinding(
+        return problem(
             "space",
-            Grade.PROBLEM,
             f"{text}; from {storage.block_percent:g} % on no recording starts",
             "Free space, choose another recordings_dir, or raise storage.block_percent.",
         )
     if used >= storage.warn_percent:
-        return CheckFinding(
+        return warning(
             "space",
-            Grade.WARNING,
             f"{text}; clients are warned from {storage.warn_percent:g} % on",
             "Free space soon.",
         )
-    return CheckFinding("space", Grade.OK, text)
+    return ok("space", text)
 
 
 async def inspect_ffmpeg(config: Config) -> list[CheckFinding]:
@@ -276,23 +274,20 @@ async def inspect_ffmpeg(config: Config) -> list[CheckFinding]:
         program = await find_ffmpeg(config.ffmpeg)
     except FfmpegMissingError as error:
         text, _, advice = str(error).partition("; ")
-        return [CheckFinding("ffmpeg", Grade.PROBLEM, text, advice[:1].upper() + advice[1:])]
+        return [problem("ffmpeg", text, advice[:1].upper() + advice[1:])]
     major, minor = program.version
     origin = " (bundled)" if program.bundled else ""
-    findings = [
-        CheckFinding("ffmpeg", Grade.OK, f"{program.path}, version {major}.{minor}{origin}")
-    ]
+    findings = [ok("ffmpeg", f"{program.path}, version {major}.{minor}{origin}")]
     codecs = {"h264", *(c.codec for c in config.cameras if c.codec in ("h264", "h265"))}
     tried = EncoderTrials(config.ffmpeg.encoder)
     for codec in sorted(codecs):
         choice = await tried.find(program, codec)
         if choice.encoder is not None:
-            findings.append(CheckFinding(f"encoder {codec}", Grade.OK, choice.summary))
+            findings.append(ok(f"encoder {codec}", choice.summary))
             continue
         findings.append(
-            CheckFinding(
+            warning(
                 f"encoder {codec}",
-                Grade.WARNING,
                 f"{choice.summary}: only what cameras deliver in {codec} can be recorded in it",
                 "Install your distribution's full FFmpeg, or `pip install 'camd[ffmpeg]'`.",
             )
@@ -308,19 +303,17 @@ async def inspect_source(camera: CameraConfig) -> CheckFinding:
             return await _inspect_file(subject, path)
         case RtspSource() as source:
             return await _inspect_rtsp(subject, source)
-    return CheckFinding(subject, Grade.OK, "a synthetic picture")
+    return ok(subject, "a synthetic picture")
 
 
 async def _inspect_file(subject: str, path: Path) -> CheckFinding:
     found = await look_at_file(path, PathLookup())
     if not isinstance(found, Problem):
-        return CheckFinding(subject, Grade.OK, str(path))
+        return ok(subject, str(path))
     if found.cause == ABSENT.cause:
-        return CheckFinding(
-            subject, Grade.PROBLEM, f"there is no file {path}", "Correct its source."
-        )
+        return problem(subject, f"there is no file {path}", "Correct its source.")
     text = f"{found.message[:1].lower()}{found.message[1:]}: {path}"
-    return CheckFinding(subject, Grade.PROBLEM, text, found.suggestion)
+    return problem(subject, text, found.suggestion)
 
 
 async def _inspect_rtsp(subject: str, source: RtspSource) -> CheckFinding:
@@ -333,13 +326,12 @@ async def _inspect_rtsp(subject: str, source: RtspSource) -> CheckFinding:
             await stream.aclose()
     except (OSError, trio.TooSlowError) as error:
         reason = "no answer" if isinstance(error, trio.TooSlowError) else str(error)
-        return CheckFinding(
+        return warning(
             subject,
-            Grade.WARNING,
             f"{host}:{port} cannot be reached: {reason}",
             "Check the address, the network and the camera's power; it is tried again by itself.",
         )
-    return CheckFinding(subject, Grade.OK, f"{host}:{port} answers")
+    return ok(subject, f"{host}:{port} answers")
 
 
 def _existing(path: Path) -> Path:

@@ -86,16 +86,13 @@ def status(access: ServiceAccess, as_json: bool) -> None:
 @json_option
 def ls(access: ServiceAccess, as_json: bool, **page: Any) -> None:
     """List recordings, newest first."""
-    answer = ask(access, "list_recordings", **page)
-    if as_json:
-        print_json(answer)
-        return
-    out = console()
-    files = answer["files"]
-    if files:
-        out.print(tables.recordings(files))
-    if page["offset"] + len(files) < answer["total"] or not files:
-        out.print(f"{len(files)} of {answer['total']} recordings")
+    _print_page(
+        ask(access, "list_recordings", **page),
+        tables.recordings,
+        "recordings",
+        page,
+        as_json=as_json,
+    )
 
 
 @click.command()
@@ -134,37 +131,39 @@ def storage(access: ServiceAccess, as_json: bool) -> None:
 @page_options
 @remote_options
 @json_option
-def sessions(access: ServiceAccess, as_json: bool, **page: object) -> None:
+def sessions(access: ServiceAccess, as_json: bool, **page: Any) -> None:
     """List recording sessions, newest first: how much was recorded and how much is missing."""
-    _show(access, as_json, "get_sessions", "sessions", tables.sessions, page)
+    _print_page(
+        ask(access, "get_sessions", **page), tables.sessions, "sessions", page, as_json=as_json
+    )
 
 
 @click.command()
 @page_options
 @remote_options
 @json_option
-def gaps(access: ServiceAccess, as_json: bool, **page: object) -> None:
+def gaps(access: ServiceAccess, as_json: bool, **page: Any) -> None:
     """List missing footage, newest first, with its cause."""
-    _show(access, as_json, "get_gaps", "gaps", tables.gaps, page)
+    _print_page(ask(access, "get_gaps", **page), tables.gaps, "gaps", page, as_json=as_json)
 
 
-def _show(
-    access: ServiceAccess,
-    as_json: bool,
-    method: str,
-    field: str,
+def _print_page(
+    answer: dict[str, Any],
     table: Callable[[Any], Table],
-    page: dict[str, object],
+    what: str,
+    page: dict[str, Any],
+    *,
+    as_json: bool,
 ) -> None:
-    answer = ask(access, method, **page)
+    """Print one page of a listing, and how many entries there are when it does not show all."""
     if as_json:
         print_json(answer)
         return
-    rows, out = answer[field], console()
+    rows, out = answer["files" if what == "recordings" else what], console()
     if rows:
         out.print(table(rows))
-    if answer["offset"] + len(rows) < answer["total"] or not rows:
-        out.print(f"{len(rows)} of {answer['total']} {field}")
+    if page["offset"] + len(rows) < answer["total"] or not rows:
+        out.print(f"{len(rows)} of {answer['total']} {what}")
 
 
 # --- events --------------------------------------------------------------------------------

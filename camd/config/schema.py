@@ -59,7 +59,7 @@ class ServerConfig:
     authentication_timeout: timedelta = key(
         "10s",
         values.duration(_SECOND, 600 * _SECOND),
-        "Such a connection is closed after this time.",
+        "A connection that has not authenticated by then is closed.",
     )
     origins: tuple[str, ...] = key(
         [],
