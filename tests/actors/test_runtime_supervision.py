@@ -1,4 +1,4 @@
-"""Restarts after bugs: when, how often, and never in the way of a shutdown."""
+"""Restarts after bugs: when, how often, and without delaying a shutdown."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def pauses(births: list[float], *plan: float) -> list[float]:
     return [later - end for end, later in zip(ends, births[1:], strict=False)]
 
 
-async def test_a_life_that_returns_is_the_end(autojump_clock) -> None:
+async def test_a_run_that_returns_is_the_last(autojump_clock) -> None:
     """What ends by itself is not started again, and nothing crashed."""
     assert await lives(5) == ([0], 0)
 
@@ -45,7 +45,7 @@ async def test_pauses_double_up_to_a_minute(autojump_clock) -> None:
     assert crashes == 9
 
 
-async def test_a_settled_life_starts_the_pauses_over(autojump_clock) -> None:
+async def test_a_long_run_resets_the_delay(autojump_clock) -> None:
     """After a life of more than a minute the pause is a second again; a shorter one is not
     settled."""
     plan = (0, 0, 60, 61, 0, 0)
@@ -53,7 +53,7 @@ async def test_a_settled_life_starts_the_pauses_over(autojump_clock) -> None:
     assert pauses(births, *plan) == [1, 2, 4, 1, 2]
 
 
-async def test_a_crash_is_told_before_the_pause(autojump_clock) -> None:
+async def test_a_crash_is_reported_before_the_delay(autojump_clock) -> None:
     """Whoever shows the actor's state knows of the crash while the actor rests."""
     events: list[tuple[str, float]] = []
 
@@ -70,7 +70,7 @@ async def test_a_crash_is_told_before_the_pause(autojump_clock) -> None:
     ]
 
 
-async def test_a_cancelled_life_is_no_crash(autojump_clock) -> None:
+async def test_a_cancelled_run_is_no_crash(autojump_clock) -> None:
     """A shutdown passes through, and nothing is restarted."""
     crashes: list[None] = []
     births: list[float] = []
@@ -85,7 +85,7 @@ async def test_a_cancelled_life_is_no_crash(autojump_clock) -> None:
     assert (len(births), crashes) == (1, [])
 
 
-async def test_a_crash_that_meets_a_shutdown_is_told_and_ends_with_it(autojump_clock) -> None:
+async def test_a_crash_during_a_shutdown_is_reported_and_not_restarted(autojump_clock) -> None:
     """Of a group of a bug and a cancellation, the bug is told, the cancellation goes on, and the
     shutdown ends well."""
     crashes: list[None] = []
@@ -122,7 +122,7 @@ async def test_a_shutdown_ends_the_pause(autojump_clock) -> None:
     assert trio.current_time() == scope.deadline
 
 
-async def test_what_is_no_exception_travels_up(autojump_clock) -> None:
+async def test_other_base_exceptions_are_raised(autojump_clock) -> None:
     """An interrupt among bugs is not held back: it ends the program."""
 
     crashes: list[None] = []

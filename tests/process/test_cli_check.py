@@ -1,4 +1,4 @@
-"""What `camd check` finds, and what it advises."""
+"""What `camd check` finds and advises."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def volume(used_percent: int) -> os.statvfs_result:
 
 
 def test_a_folder_is_there_or_can_be_made(tmp_path: Path) -> None:
-    """Both are right; the text says which."""
+    """Both are no problem; the text says which it is."""
     found = check.inspect_folder("x", tmp_path)
     assert (found.grade, found.text) == (Grade.OK, str(tmp_path))
     found = check.inspect_folder("x", tmp_path / "a" / "b")
@@ -52,7 +52,7 @@ def test_a_folder_is_there_or_can_be_made(tmp_path: Path) -> None:
 def test_a_folder_that_is_a_file_or_may_not_be_written_is_a_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each comes with what to do."""
+    """Each finding has advice."""
     file = tmp_path / "file"
     file.touch()
     assert "is not a folder" in check.inspect_folder("x", file / "a").text
@@ -66,7 +66,7 @@ def test_a_folder_that_is_a_file_or_may_not_be_written_is_a_problem(
     [(79, Grade.OK), (80, Grade.WARNING), (89, Grade.WARNING), (90, Grade.PROBLEM)],
 )
 def test_space_is_graded_by_the_configured_lines(used: int, grade: Grade) -> None:
-    """Exactly on a line counts as past it, as in the service."""
+    """Exactly at a threshold counts as above it, as in the service."""
     found = check.grade_space(Config(), volume(used))
     assert found.grade is grade
     assert f"{used}.0 % used" in found.text
@@ -78,7 +78,7 @@ def volume_of_files(free: int) -> os.statvfs_result:
 
 
 def test_too_few_inodes_are_a_problem() -> None:
-    """Below the service's own line, and not where inodes are not counted."""
+    """Below the limit of the service; not where inodes are not counted."""
     assert list(check.grade_inodes(volume_of_files(100))) == []
     assert list(check.grade_inodes(volume(50))) == []
     (found,) = check.grade_inodes(volume_of_files(99))
@@ -124,8 +124,8 @@ def test_a_folder_beside_its_disk_is_found_before_the_start(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_what_is_open_to_everybody_is_warned_of() -> None:
-    """No authentication and no TLS matter beyond loopback only."""
+def test_access_for_everybody_is_a_warning() -> None:
+    """Missing authentication and TLS matter only beyond loopback."""
     server = ServerConfig(listen=("0.0.0.0:8002",))
     closed = Config(auth=AuthConfig(enabled=False))
     opened = attrs.evolve(closed, server=server)
@@ -134,8 +134,8 @@ def test_what_is_open_to_everybody_is_warned_of() -> None:
     assert subjects == ["auth.enabled", "server.tls_cert"]
 
 
-def test_a_secret_in_a_file_that_everybody_reads_is_warned_of(tmp_path: Path) -> None:
-    """A secret from elsewhere is no reason, nor is a private file."""
+def test_a_secret_that_everybody_can_read_is_a_warning(tmp_path: Path) -> None:
+    """No warning for a secret from elsewhere, or for a private file."""
     file = tmp_path / "camd.toml"
     file.write_text(f"[auth]\njwt_secret = '{'s' * 32}'", encoding="utf-8")
     file.chmod(0o644)
@@ -149,7 +149,7 @@ def test_a_secret_in_a_file_that_everybody_reads_is_warned_of(tmp_path: Path) ->
 
 
 async def test_files_are_inspected(tmp_path: Path) -> None:
-    """A file must be there, and hold something; a pipe is none."""
+    """A file must exist and not be empty; a pipe is no file."""
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(b"film")
     (tmp_path / "empty.mp4").touch()
@@ -169,7 +169,7 @@ async def test_files_are_inspected(tmp_path: Path) -> None:
 
 
 async def test_a_streams_host_is_tried_without_showing_credentials() -> None:
-    """Reachable or not is told; user, password and path are not."""
+    """The finding says whether it is reachable; it does not show user, password and path."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         url = f"rtsp://eve:hunter2@127.0.0.1:{port}/secret"
@@ -183,7 +183,7 @@ async def test_a_streams_host_is_tried_without_showing_credentials() -> None:
 
 
 async def test_a_missing_ffmpeg_is_a_problem_with_advice(tmp_path: Path) -> None:
-    """The configured path is named, and what to do stands apart from it."""
+    """The text names the configured path; the advice is separate."""
     config = Config()
     config = attrs.evolve(config, ffmpeg=attrs.evolve(config.ffmpeg, path=tmp_path / "ffmpeg"))
     with trio.fail_after(30):
@@ -193,7 +193,7 @@ async def test_a_missing_ffmpeg_is_a_problem_with_advice(tmp_path: Path) -> None
     assert found.advice.startswith("Correct the path")
 
 
-def test_the_command_tells_problems_by_its_exit_code(
+def test_the_exit_code_says_whether_there_are_problems(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """0 when recording will work and 1 when it will not, for people and for programs."""

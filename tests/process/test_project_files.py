@@ -1,4 +1,4 @@
-"""The files beside the package: the example configuration, the units, the test command."""
+"""The other files of the project: the example configuration, the units, the test command."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXAMPLE = ROOT / "examples" / "camd.toml"
 
 
 def test_the_example_configuration_loads() -> None:
-    """What people copy is right, and shows one synthetic camera."""
+    """The example is valid, and has one synthetic camera."""
     config = load_config(EXAMPLE, {})
     assert [camera.name for camera in config.cameras] == ["Gate"]
 
@@ -45,7 +45,7 @@ def test_the_example_configuration_shows_every_key_with_its_default() -> None:
 
 
 def test_the_comments_of_the_example_are_the_documentation_of_the_keys() -> None:
-    """`docs/render.py` writes them; each key's sentences stand behind it, where it first occurs."""
+    """`docs/render.py` writes the documentation of each key behind its first occurrence."""
     spec = importlib.util.spec_from_file_location("render", ROOT / "docs" / "render.py")
     assert spec is not None
     assert spec.loader is not None

@@ -1,4 +1,4 @@
-"""Children of the real system: read, ended, reaped, and never left behind."""
+"""Real child processes: read, ended, reaped, and never left behind."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ async def test_a_child_reads_nothing_of_ours() -> None:
 
 
 async def test_a_child_gets_the_usual_limit_of_open_files() -> None:
-    """However many files we may have open, a child that uses select(2) finds what it expects."""
+    """Child processes have the usual limit, which select(2) needs."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard <= 1024:
         pytest.skip("the system's own limit is not higher than the usual one")
@@ -95,7 +95,7 @@ async def test_a_child_gets_the_usual_limit_of_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-async def test_death_by_a_signal_is_a_negative_status() -> None:
+async def test_the_status_after_a_signal_is_negative() -> None:
     """A signal reaches the child, and its number comes back as the status."""
     async with bounded(), open_child(["sleep", "1000"]) as child:
         child.signal(signal.SIGUSR1)
@@ -136,8 +136,8 @@ async def test_reading_lets_others_run() -> None:
 # --- the end ---
 
 
-async def test_a_child_may_say_goodbye() -> None:
-    """Asked to end, a child finishes what it writes, and its own status counts."""
+async def test_a_child_may_finish_writing_after_sigterm() -> None:
+    """After SIGTERM a child finishes writing, and ends with its own status."""
     script = "trap 'echo bye; exit 7' TERM; echo ready; while :; do :; done"
     async with bounded(), open_child(sh(script)) as child:
         assert await first(child) == READY
@@ -146,14 +146,14 @@ async def test_a_child_may_say_goodbye() -> None:
 
 
 async def test_a_child_that_ignores_the_request_is_killed(hasty) -> None:
-    """After the patience for SIGTERM comes SIGKILL."""
+    """SIGKILL follows when the time for SIGTERM is over."""
     async with bounded(), open_child(sh("trap '' TERM; echo ready; exec sleep 1000")) as child:
         assert await first(child) == READY
         assert await child.end() == -signal.SIGKILL
 
 
-async def test_a_child_that_nothing_ends_is_admitted(hasty, monkeypatch) -> None:
-    """When SIGKILL does not help in time either, the caller is told instead of kept waiting."""
+async def test_a_child_that_survives_sigkill_is_reported(hasty, monkeypatch) -> None:
+    """When SIGKILL does not help in time either, `end` returns None."""
     async with bounded(), open_child(["sleep", "1000"]) as child:
         with monkeypatch.context() as patched:
             patched.setattr(child_process, "KILL_TIMEOUT_SECONDS", 0.1)
@@ -162,7 +162,7 @@ async def test_a_child_that_nothing_ends_is_admitted(hasty, monkeypatch) -> None
 
 
 async def test_the_whole_group_is_asked_to_end() -> None:
-    """A signal reaches what the child has started, too: nothing of it holds the pipes."""
+    """A signal reaches what the child has started, too, so that nothing holds the pipes."""
     async with bounded(), open_child(sh("sleep 1000 & echo ready; wait")) as child:
         assert await first(child) == READY
         await child.end()

@@ -1,4 +1,4 @@
-"""Real pipes, read in rounds: nothing is lost, nobody waits for long, and one hurts no other."""
+"""Real pipes read in rounds: nothing is lost, and one pipe does not delay another."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ async def test_a_pipe_that_is_left_is_not_read_any_more() -> None:
 
 
 async def test_without_pipes_nobody_wakes_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An idle service makes no rounds."""
+    """Without pipes there are no rounds."""
     woken: list[int] = []
 
     class Counting(trio.abc.Instrument):
