@@ -65,7 +65,7 @@ def test_check_reports_a_directory_as_a_source(tmp_path: Path) -> None:
     assert "the source's path is a directory, not a file" in camd(tmp_path, "check").output
 
 
-class Nobody:
+class Unused:
     """Ignores what it receives."""
 
     def begin(self, init: object) -> None:
@@ -81,7 +81,7 @@ async def test_the_service_reports_a_directory_as_a_source() -> None:
     async def hear(problem: Problem) -> None:
         raise AssertionError(problem)
 
-    run = CaptureProcess(Nobody(), CaptureTimeouts(20, 20), trio.lowlevel.checkpoint, hear)
+    run = CaptureProcess(Unused(), CaptureTimeouts(20, 20), trio.lowlevel.checkpoint, hear)
     words = "[error] /srv: Is a directory"
     with trio.fail_after(20):
         problem = await run.live(["/bin/sh", "-c", f"echo '{words}' >&2; exit 1"])

@@ -87,7 +87,7 @@ async def test_a_program_with_endless_version_output_is_no_ffmpeg(
         await find_ffmpeg(FfmpegConfig(path=path))
 
 
-class Nobody:
+class Unused:
     """Ignores what it receives."""
 
     def begin(self, init: Init) -> None:
@@ -101,7 +101,7 @@ async def ignore() -> None:
     """Hear that pictures come."""
 
 
-async def shrug(problem: Problem) -> None:
+async def ignore_silence(problem: Problem) -> None:
     """Hear that nothing comes."""
 
 
@@ -117,7 +117,7 @@ async def test_a_capture_ends_although_its_pipe_is_held(
     monkeypatch.setattr(child_process, "TERMINATE_TIMEOUT_SECONDS", 0.2)
     note = tmp_path / "pid"
     script = f"{holder} & echo $! > {note}.new; mv {note}.new {note}; exec sleep 1000"
-    run = CaptureProcess(Nobody(), CaptureTimeouts(60, 60), ignore, shrug)
+    run = CaptureProcess(Unused(), CaptureTimeouts(60, 60), ignore, ignore_silence)
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run.live, sh(script))
@@ -134,7 +134,7 @@ async def test_a_capture_ends_although_its_pipe_is_held(
 
 async def test_endless_errors_do_not_block_the_event_loop() -> None:
     """A child that fills its stderr costs the others no more than moments."""
-    run = CaptureProcess(Nobody(), CaptureTimeouts(60, 60), ignore, shrug)
+    run = CaptureProcess(Unused(), CaptureTimeouts(60, 60), ignore, ignore_silence)
     longest = 0.0
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
