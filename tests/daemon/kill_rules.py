@@ -118,11 +118,11 @@ def judge_receipt(
         if file["frames"] != frames[name] or file["sha256"] not in (hashes[name], None):
             wrong.append(f"{name}: the receipt has {file['frames']} frames, {file['sha256']}")
     seams = [(a, b) for a, b in pairwise(files) if runs[a["filename"]] != runs[b["filename"]]]
-    holes = [(a["end_time"], b["start_time"]) for a, b in seams]
+    outages = [(a["end_time"], b["start_time"]) for a, b in seams]
     entries = [(gap["from"], gap["to"]) for gap in gaps if gap["cause"] == "daemon_down"]
     covered = _joined(entries)
-    wrong += [f"no daemon_down for {hole}" for hole in holes if hole not in covered]
-    wrong += [f"a daemon_down too many: {entry}" for entry in covered if entry not in holes]
+    wrong += [f"no daemon_down for {outage}" for outage in outages if outage not in covered]
+    wrong += [f"a daemon_down too many: {entry}" for entry in covered if entry not in outages]
     if len(entries) > max(runs.values(), default=0):
         wrong.append(f"{len(entries)} entries for {max(runs.values())} outages")
     wrong += [f"an entry {gap['cause']}" for gap in gaps if gap["cause"] != "daemon_down"]

@@ -249,11 +249,11 @@ class RepeatedKills:
     def _compare_with_the_source(self, runs: set[int]) -> None:
         """Check that copied packets are in order and complete, run by run (I3)."""
         for camera in self.cameras[1::2]:
-            for life in runs:
+            for run in runs:
                 joined = [
                     packet
                     for path in sorted(self._packets)
-                    if self._run_of[path] == life and _of(path) == camera
+                    if self._run_of[path] == run and _of(path) == camera
                     for packet in self._packets[path]
                 ]
                 if not is_cut_from(self.known, joined):

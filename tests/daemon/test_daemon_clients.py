@@ -81,9 +81,9 @@ async def test_both_dialects_accept_the_same_tokens(shared_daemon: Daemon) -> No
             assert failed["error"]["code"] == -32001
             assert failed["error"]["data"]["reason"] == "unknown_key"
             assert "result" not in failed
-            welcome = ask(socket, "authenticate", auth_token=shared_daemon.key)["result"]
-            assert welcome["authenticated"]
-            assert (welcome["role"], welcome["permissions"]) == (
+            accepted = ask(socket, "authenticate", auth_token=shared_daemon.key)["result"]
+            assert accepted["authenticated"]
+            assert (accepted["role"], accepted["permissions"]) == (
                 "admin",
                 ["view", "control", "admin"],
             )
@@ -95,10 +95,10 @@ async def test_both_dialects_accept_the_same_tokens(shared_daemon: Daemon) -> No
             refused = ask(socket, "get_camera_list")
             assert refused["error"]["code"] == -32001
             assert refused["result"] is None
-            welcome = ask(socket, "authenticate", token=shared_daemon.key, auth_type="api_key")[
+            accepted = ask(socket, "authenticate", token=shared_daemon.key, auth_type="api_key")[
                 "result"
             ]
-            assert welcome["role"] == "admin"
+            assert accepted["role"] == "admin"
             assert ask(socket, "get_camera_list")["result"]["total"] == 2
         with connect(shared_daemon.url) as socket:
             assert ask(socket, "ping", auth_token=shared_daemon.key)["result"] == "pong"

@@ -42,8 +42,8 @@ async def test_a_session_waits_for_space_and_every_frame_is_accounted_for(
     daemon = new_daemon()
     daemon.thresholds = {}
     daemon.recordings.symlink_to(volume)
-    film = {"source": f"file:{source}?speed={way.speed}", "codec": "copy"}
-    daemon.configure({"recording": {"rotation": "20s", "fragment": "100ms"}}, [film])
+    clip_camera = {"source": f"file:{source}?speed={way.speed}", "codec": "copy"}
+    daemon.configure({"recording": {"rotation": "20s", "fragment": "100ms"}}, [clip_camera])
     with trio.fail_after(100):
         await daemon.start()
         async with daemon.client() as client, listening(client) as notified:

@@ -32,7 +32,7 @@ async def test_no_file_system_call_is_made_on_the_event_loop(
     cameras = [
         small_camera(),
         small_camera(always_on=True),
-        {"source": f"file:{clip[0]}?loop=true", "id": "film"},
+        {"source": f"file:{clip[0]}?loop=true", "id": "clip"},
         {"source": f"file:{daemon.folder}/missing.mp4", "id": "missing"},
     ]
     settings = {
@@ -58,19 +58,19 @@ async def test_no_file_system_call_is_made_on_the_event_loop(
 async def use(daemon: Daemon, path: Path) -> None:
     """Use the daemon as clients, scripts and the service manager do."""
     async with daemon.client() as client, listening(client) as notified:
-        for camera in ("camera0", "film"):
+        for camera in ("camera0", "clip"):
             await client.call("start_recording", device=camera, key="again")
         await notified.recording("ROTATED", 2)
         for method in LOOKS:
             await client.call(method)
         for method in OF_ONE:
-            await client.call(method, device="film")
+            await client.call(method, device="clip")
         for name in ("/dev/null", "/dev/no-such-link", "/dev/../etc/passwd", "nobody"):
             with pytest.raises(RemoteError):
                 await client.call("start_recording", device=name)
         with pytest.raises(RemoteError):
             await client.call("start_recording", device="missing")
-        receipt = (await client.call("stop_recording", device="film"))["receipt"]
+        receipt = (await client.call("stop_recording", device="clip"))["receipt"]
         name = receipt["files"][0]["filename"]
         await client.call("get_recording_info", filename=name)
         await client.call("pin_recording", filename=name)

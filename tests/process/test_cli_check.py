@@ -151,7 +151,7 @@ def test_a_secret_that_everybody_can_read_is_a_warning(tmp_path: Path) -> None:
 async def test_files_are_inspected(tmp_path: Path) -> None:
     """A file must exist and not be empty; a pipe is no file."""
     clip = tmp_path / "clip.mp4"
-    clip.write_bytes(b"film")
+    clip.write_bytes(b"clip")
     (tmp_path / "empty.mp4").touch()
     os.mkfifo(tmp_path / "fifo")
     grades: dict[Source, Grade] = {

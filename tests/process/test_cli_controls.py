@@ -63,8 +63,8 @@ def test_controls_are_shown_as_a_table(service: FakeService) -> None:
 def test_controls_are_set_one_by_one(service: FakeService) -> None:
     """In the given order; a refusal keeps none of the others, and ends with status 4."""
     service.answers = {"set_camera_control": set_control}
-    wishes = ("brightness=999", "power_line_frequency=50 Hz", "gain=")
-    result = camd(service, "controls", "camera0", *wishes)
+    settings = ("brightness=999", "power_line_frequency=50 Hz", "gain=")
+    result = camd(service, "controls", "camera0", *settings)
     assert result.exit_code == 4
     assert "power_line_frequency = 1 (50 Hz)  (no effect at present)" in result.stdout
     assert "brightness: Invalid params (-32602)" in result.stderr

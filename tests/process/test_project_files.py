@@ -109,8 +109,8 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
         timeout=60,
         check=False,
     )
-    complaints = [line for line in done.stderr.splitlines() if "camd." in line]
-    assert complaints == []
+    errors = [line for line in done.stderr.splitlines() if "camd." in line]
+    assert errors == []
 
 
 def test_ci_reads_the_readmes_test_command() -> None:

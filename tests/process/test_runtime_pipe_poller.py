@@ -213,7 +213,7 @@ class Watching:
         await trio.lowlevel.checkpoint()
 
     async def stalled(self, problem: Problem) -> None:
-        """Hear of trouble, and end the child as the machine would."""
+        """Note the problem, and end the capture as the state machine would."""
         self.told.append(problem)
         assert self.run is not None
         self.run.stop()
@@ -248,7 +248,7 @@ def script(folder: Path, *steps: bytes | float) -> list[str]:
 async def followed(
     folder: Path, *steps: bytes | float, stall: float = 10.0
 ) -> tuple[Watching, Problem | None]:
-    """Read such a child to its end; return what came of it, and its trouble."""
+    """Read such a child process to its end; return what it delivered, and its problem."""
     async with rounds() as pipes:
         run, watching = watched(pipes, stall)
         problem = await run.live(script(folder, *steps))
@@ -256,7 +256,7 @@ async def followed(
 
 
 def played(film: Film, pause: float, times: int) -> list[bytes | float]:
-    """Let half a second of a film come, and more of it so many times, each after a pause."""
+    """Return half a second of a stream, and so many more, each after a pause."""
     steps: list[bytes | float] = [film.head + film.next(5)]
     for _ in range(times):
         steps += [pause, film.next(5)]
@@ -330,7 +330,7 @@ async def test_a_child_that_falls_silent_in_a_round_is_noticed(tmp_path: Path) -
 
 
 async def test_garbage_in_a_round_ends_the_child(tmp_path: Path) -> None:
-    """What cannot be read is the child's trouble; what came before it is there."""
+    """Bytes that cannot be parsed are a problem; the fragments before them are delivered."""
     film = Film()
     steps = (*played(film, 0.4, 1), 0.4, b"\xff" * 100, 60.0)
     watching, problem = await followed(tmp_path, *steps)

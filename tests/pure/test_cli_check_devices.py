@@ -53,8 +53,8 @@ def test_a_camera_that_is_there_says_how_it_is_recorded() -> None:
 
 def test_a_format_that_the_camera_lacks_is_a_problem_with_the_possible_ones() -> None:
     """A start would be refused; the check reports it before."""
-    wish = attrs.evolve(entry("gate", serial="A1"), resolution=(1920, 1080))
-    (finding,) = judge_devices(*listing(A1, entries=(wish,)))
+    wanted = attrs.evolve(entry("gate", serial="A1"), resolution=(1920, 1080))
+    (finding,) = judge_devices(*listing(A1, entries=(wanted,)))
     assert finding.grade is Grade.PROBLEM
     assert "1280x720" in finding.advice
 
@@ -72,8 +72,8 @@ def test_problem_comes_with_advice(device: Device, grade: Grade) -> None:
 def test_another_camera_in_a_known_cameras_place_is_a_problem() -> None:
     """As in the service, somebody has to decide."""
     known = assign([A1], (), ()).known
-    stranger = usb_camera(0, port="1", serial="X9")
-    (finding, other) = judge_devices(*listing(stranger, known=known))
+    other_camera = usb_camera(0, port="1", serial="X9")
+    (finding, other) = judge_devices(*listing(other_camera, known=known))
     assert (finding.subject, finding.grade) == ("camera camera0", Grade.PROBLEM)
     assert "adopt camera0" in finding.advice
     assert (other.subject, other.grade) == ("camera camera1", Grade.OK)
