@@ -1,4 +1,4 @@
-"""The clocks of the machine; no other module reads wall time, CLOCK_MONOTONIC or the boot id.
+"""The clocks of the machine; wall time and the boot id are read nowhere else.
 
 Code that needs times takes a `Clock`; tests pass another one than `SYSTEM_CLOCK`.
 """

@@ -13,6 +13,7 @@ from support.shelf import Shelf, damage, session
 from camd.cli import main
 from camd.cli.folder_commands import finding_line, verify_progress
 from camd.cli.terminal import ProgressMeter, printable
+from camd.clock import Clock
 from camd.runtime import priority
 from camd.storage.check.folder import CheckProgress
 from camd.storage.check.rules.findings import Finding, FindingKind
@@ -112,14 +113,14 @@ def test_progress_is_files_bytes_and_rate() -> None:
 
 
 def test_progress_is_shown_no_more_often_than_it_can_be_read() -> None:
-    """A thousand reads at one moment cause one line."""
-    lines: list[str] = []
-    meter = ProgressMeter(verify_progress)
-    meter.show = lines.append
-    for done in range(1000):
+    """The first one is shown at once, the next one after a fifth of a second."""
+    moments, lines = iter([5.0, 5.0, 5.125, 5.1875, 5.25, 5.375, 5.5]), list[str]()
+    meter = ProgressMeter(verify_progress, lines.append, Clock(monotonic=lambda: next(moments)))
+    for done in range(6):
         meter.take(CheckProgress(0, 1, done, 1000))
-    assert 1 <= len(lines) < 100
-    assert meter.latest == CheckProgress(0, 1, 999, 1000)
+    shown = [line.split("  ")[1] for line in lines]
+    assert shown == ["0 B of 1.0 kB", "3 B of 1.0 kB", "5 B of 1.0 kB"]
+    assert meter.latest == CheckProgress(0, 1, 5, 1000)
 
 
 def test_idle_io_ends_with_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
