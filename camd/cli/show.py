@@ -86,13 +86,8 @@ def status(access: ServiceAccess, as_json: bool) -> None:
 @json_option
 def ls(access: ServiceAccess, as_json: bool, **page: Any) -> None:
     """List recordings, newest first."""
-    _print_page(
-        ask(access, "list_recordings", **page),
-        tables.recordings,
-        "recordings",
-        page,
-        as_json=as_json,
-    )
+    answer = ask(access, "list_recordings", **page)
+    _print_page(answer, "files", tables.recordings, what="recordings", page=page, as_json=as_json)
 
 
 @click.command()
@@ -133,9 +128,8 @@ def storage(access: ServiceAccess, as_json: bool) -> None:
 @json_option
 def sessions(access: ServiceAccess, as_json: bool, **page: Any) -> None:
     """List recording sessions, newest first: how much was recorded and how much is missing."""
-    _print_page(
-        ask(access, "get_sessions", **page), tables.sessions, "sessions", page, as_json=as_json
-    )
+    answer = ask(access, "get_sessions", **page)
+    _print_page(answer, "sessions", tables.sessions, what="sessions", page=page, as_json=as_json)
 
 
 @click.command()
@@ -144,22 +138,24 @@ def sessions(access: ServiceAccess, as_json: bool, **page: Any) -> None:
 @json_option
 def gaps(access: ServiceAccess, as_json: bool, **page: Any) -> None:
     """List missing footage, newest first, with its cause."""
-    _print_page(ask(access, "get_gaps", **page), tables.gaps, "gaps", page, as_json=as_json)
+    answer = ask(access, "get_gaps", **page)
+    _print_page(answer, "gaps", tables.gaps, what="gaps", page=page, as_json=as_json)
 
 
 def _print_page(
     answer: dict[str, Any],
+    field: str,
     table: Callable[[Any], Table],
+    *,
     what: str,
     page: dict[str, Any],
-    *,
     as_json: bool,
 ) -> None:
     """Print one page of a listing, and how many entries there are when it does not show all."""
     if as_json:
         print_json(answer)
         return
-    rows, out = answer["files" if what == "recordings" else what], console()
+    rows, out = answer[field], console()
     if rows:
         out.print(table(rows))
     if page["offset"] + len(rows) < answer["total"] or not rows:

@@ -44,19 +44,25 @@ def read_environment(environ: Mapping[str, str]) -> EnvironmentOverlay:
                 found[place] = (key.alias, value)
     for variable in sorted(environ):
         if match := _VARIABLE.fullmatch(variable):
-            section, name = match[1].lower(), match[2].lower()
-            keys = keys_of(SECTIONS[section]) if section in SECTIONS else {}
-            if name in keys:
-                found[section, name] = (variable, _as_toml(keys[name], environ[variable]))
-            elif keys:
-                mistakes.append(f"{variable}: unknown key{did_you_mean(name, keys)}")
+            place = match[1].lower(), match[2].lower()
+            if mistake := _check_place(*place):
+                mistakes.append(f"{variable}: {mistake}")
             else:
-                mistakes.append(f"{variable}: unknown section{did_you_mean(section, SECTIONS)}")
+                key = keys_of(SECTIONS[place[0]])[place[1]]
+                found[place] = (variable, _as_toml(key, environ[variable]))
     return EnvironmentOverlay(
         values={place: value for place, (_, value) in found.items()},
         variables={place: variable for place, (variable, _) in found.items()},
         mistakes=tuple(mistakes),
     )
+
+
+def _check_place(section: str, name: str) -> str:
+    """Return what is wrong with a section and a key; "" when both exist."""
+    if section not in SECTIONS:
+        return f"unknown section{did_you_mean(section, SECTIONS)}"
+    keys = keys_of(SECTIONS[section])
+    return "" if name in keys else f"unknown key{did_you_mean(name, keys)}"
 
 
 def variables_of(section: str, name: str) -> tuple[str, ...]:
