@@ -21,7 +21,7 @@ from camd.api.recording_methods import HistoryApi, RecordingsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
 from camd.api.system_methods import StorageApi, SystemApi
 from camd.auth.authenticator import Authenticator, open_access
-from camd.camera.cameras import open_cameras
+from camd.camera.cameras import Cameras, open_cameras
 from camd.clock import SYSTEM_CLOCK
 from camd.config.load import load_config
 from camd.config.schema import Config
@@ -41,8 +41,8 @@ from camd.server.listeners import ListenError
 from camd.server.server import open_server
 from camd.service_signals import ServiceSignals
 from camd.storage.check.scrub import open_scrub
-from camd.storage.retention.cleanup import open_retention
-from camd.storage.storage import open_storage
+from camd.storage.retention.cleanup import Retention, open_retention
+from camd.storage.storage import Storage, open_storage
 
 log = structlog.get_logger("camd.daemon")
 
@@ -96,22 +96,11 @@ async def serve_clients(
             open_scrub(config.scrub, storage, state_dir, events) as scrub,
         ):
             system = SystemApi(cameras, storage, live.reload, scrub)
-            resources = (
-                system,
-                CamerasApi(cameras),
-                RecordingsApi(cameras, storage),
-                StorageApi(storage),
-                HistoryApi(cameras, storage),
-                FilesApi(storage),
-                RetentionApi(retention),
-                ControlsApi(cameras),
-                DevicesApi(cameras),
-            )
             web = HttpApp(storage, authenticator, system.health)
             with EventPublisher(notifications).listening(events):
                 async with open_server(
                     config.server,
-                    registry=Registry(method for each in resources for method in each.methods()),
+                    registry=build_registry(cameras, storage, retention, system),
                     authenticator=authenticator,
                     notifications=notifications,
                     app=web.app(),
@@ -125,6 +114,24 @@ async def serve_clients(
                     systemd.notify(f"READY=1\nSTATUS=Serving on {', '.join(server.addresses)}")
                     await handle_signals(signals, live)
                     systemd.notify("STOPPING=1")
+
+
+def build_registry(
+    cameras: Cameras, storage: Storage, retention: Retention, system: SystemApi
+) -> Registry:
+    """Collect the methods of all resources."""
+    resources = (
+        system,
+        CamerasApi(cameras),
+        RecordingsApi(cameras, storage),
+        StorageApi(storage),
+        HistoryApi(cameras, storage),
+        FilesApi(storage),
+        RetentionApi(retention),
+        ControlsApi(cameras),
+        DevicesApi(cameras),
+    )
+    return Registry(method for resource in resources for method in resource.methods())
 
 
 async def handle_signals(signals: ServiceSignals, live: LiveConfig) -> None:

@@ -83,16 +83,15 @@ def list_keys(config_path: Path | None, as_json: bool) -> None:
     with _key_file(config_path) as file:
         found = file.load()
     if as_json:
-        moments = [(key, key.expires.isoformat() if key.expires else None) for key in found]
         print_json(
             [
                 {
                     "name": key.name,
                     "role": key.role.value,
                     "created": key.created.isoformat(),
-                    "expires": expires,
+                    "expires": key.expires and key.expires.isoformat(),
                 }
-                for key, expires in moments
+                for key in found
             ]
         )
         return
