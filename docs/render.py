@@ -1,15 +1,20 @@
 """Writes the pages that are generated from the code: errors.md, states.md and faults.md here.
 
-Run `python docs/render.py` after changing the table of errors, the camera's machine or the table
-of faults; a test fails while the pages are old.
+Run `python docs/render.py` after changing the table of errors, the camera's machine, the table
+of faults or the documentation of a configuration key, which is the comment of that key in
+examples/camd.toml; a test fails while they are old.
 """
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
 from camd.capture.rules import state as m
+from camd.config.keys import keys_of
+from camd.config.schema import SECTIONS, CameraConfig
 from camd.devices.matching import messages
 from camd.devices.matching.identity import DeviceIdentity, KnownCamera, identify_devices
 from camd.errors import TABLE
@@ -218,13 +223,53 @@ def faults_page() -> str:
     )
 
 
+EXAMPLE = HERE.parent / "examples" / "camd.toml"
+_WIDTH, _COMMENT_COLUMN = 99, 35
+_SECTION = re.compile(r"(?:# )?\[+([a-z0-9]+)\]+")
+_KEY = re.compile(r"((?:# )?([a-z0-9_]+) = .*?)(?:\s{2,}# .*)?")
+_CONTINUED = re.compile(r"#?\s{8,}# .*")
+
+
+def annotate(text: str) -> str:
+    """Replace the comment behind each key of a configuration, where it first occurs, by its doc."""
+    sections = {**SECTIONS, "camera": CameraConfig}
+    unused = {
+        section: {name: key.doc for name, key in keys_of(cls).items()}
+        for section, cls in sections.items()
+    }
+    section, lines, in_comment = "", list[str](), False
+    for line in text.splitlines():
+        if header := _SECTION.fullmatch(line):
+            section = header[1]
+        found = _KEY.fullmatch(line)
+        doc = unused.get(section, {}).pop(found[2], "") if found else ""
+        if found and doc:
+            lines += _comment(found[1], doc)
+        elif not (in_comment and _CONTINUED.fullmatch(line)):
+            lines.append(line)
+            in_comment = False
+        in_comment |= bool(doc)
+    return "\n".join([*lines, ""])
+
+
+def _comment(assignment: str, doc: str) -> list[str]:
+    """Write an assignment with a comment behind it, which goes on below in its own column."""
+    lead = "#" if assignment.startswith("#") else ""
+    start = max(_COMMENT_COLUMN, len(assignment) + 2)
+    first = textwrap.wrap(doc, _WIDTH - start - 2)[0] if _WIDTH - start > 30 else ""
+    rest = textwrap.wrap(doc[len(first) :].strip(), _WIDTH - _COMMENT_COLUMN - 2)
+    begun = f"{assignment:<{start}}# {first}" if first else assignment
+    return [begun, *(f"{lead:<{_COMMENT_COLUMN}}# {line}" for line in rest)]
+
+
 PAGES = {"errors.md": errors_page, "states.md": states_page, "faults.md": faults_page}
 
 
 def main() -> None:
-    """Write the pages."""
+    """Write the pages, and the comments of the example configuration."""
     for name, page in PAGES.items():
         (HERE / name).write_text(page(), encoding="utf-8")
+    EXAMPLE.write_text(annotate(EXAMPLE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

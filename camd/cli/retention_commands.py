@@ -40,7 +40,7 @@ _LAST_RUN = {"ended": "last run", "asked_by": "asked for by", "message": "outcom
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @remote_options
 @json_option
-def rm(reach: ServiceAccess, as_json: bool, names: tuple[str, ...], yes: bool) -> None:
+def rm(access: ServiceAccess, as_json: bool, names: tuple[str, ...], yes: bool) -> None:
     """Remove the recordings NAME, permanently.
 
     A recording that is being recorded or read, or is pinned, is kept; the others are removed.
@@ -61,7 +61,7 @@ def rm(reach: ServiceAccess, as_json: bool, names: tuple[str, ...], yes: bool) -
                 error.data.setdefault("filename", name)
                 failures.append(error)
 
-    talk(reach, conversation)
+    talk(access, conversation)
     if as_json:
         refusals = [{"code": e.code, "message": str(e), "data": e.data} for e in failures]
         print_json({"removed": removed, "refused": refusals})
@@ -84,10 +84,10 @@ def _why(error: RemoteError) -> str:
 @remote_options
 @json_option
 def pin(
-    reach: ServiceAccess, as_json: bool, name: str, reason: str | None, until: str | None
+    access: ServiceAccess, as_json: bool, name: str, reason: str | None, until: str | None
 ) -> None:
     """Keep the recording NAME: nobody and no policy removes it."""
-    found = ask(reach, "pin_recording", filename=name, reason=reason, until=until)
+    found = ask(access, "pin_recording", filename=name, reason=reason, until=until)
     if as_json:
         print_json(found)
         return
@@ -99,9 +99,9 @@ def pin(
 @click.argument("name")
 @remote_options
 @json_option
-def unpin(reach: ServiceAccess, as_json: bool, name: str) -> None:
+def unpin(access: ServiceAccess, as_json: bool, name: str) -> None:
     """Remove the pin of the recording NAME."""
-    found = ask(reach, "unpin_recording", filename=name)
+    found = ask(access, "unpin_recording", filename=name)
     if as_json:
         print_json(found)
         return
@@ -113,14 +113,14 @@ def unpin(reach: ServiceAccess, as_json: bool, name: str) -> None:
 @click.option("--force", is_flag=True, help="Ignore max_delete_percent, and trust the wall clock.")
 @remote_options
 @json_option
-def cleanup(reach: ServiceAccess, as_json: bool, preview: bool, force: bool) -> None:
+def cleanup(access: ServiceAccess, as_json: bool, preview: bool, force: bool) -> None:
     """Carry out the retention policy now."""
     if preview and force:
         raise click.UsageError("--preview changes nothing; there is nothing to force")
     if preview:
-        found = ask(reach, "preview_cleanup")
+        found = ask(access, "preview_cleanup")
     else:
-        found = ask(reach, "cleanup_old_files", force=force)
+        found = ask(access, "cleanup_old_files", force=force)
     if as_json:
         print_json(found)
         return
@@ -152,9 +152,9 @@ def retention() -> None:
 @retention.command()
 @remote_options
 @json_option
-def show(reach: ServiceAccess, as_json: bool) -> None:
+def show(access: ServiceAccess, as_json: bool) -> None:
     """Show the policy and its last run."""
-    policy = ask(reach, "get_retention_policy")
+    policy = ask(access, "get_retention_policy")
     if as_json:
         print_json(policy)
         return
@@ -172,7 +172,7 @@ def show(reach: ServiceAccess, as_json: bool) -> None:
 @remote_options
 @json_option
 def set_policy(
-    reach: ServiceAccess,
+    access: ServiceAccess,
     as_json: bool,
     policy_type: str,
     days: float | None,
@@ -184,7 +184,7 @@ def set_policy(
     `camd cleanup --preview` shows what it will remove.
     """
     limits = {"max_age_days": days, "max_size_gb": gb}
-    policy = ask(reach, "set_retention_policy", policy_type=policy_type, enabled=not off, **limits)
+    policy = ask(access, "set_retention_policy", policy_type=policy_type, enabled=not off, **limits)
     if as_json:
         print_json(policy)
         return

@@ -344,7 +344,7 @@ async def test_a_session_ends_with_a_camera_that_is_no_more(clock: MockClock) ->
 
 async def test_a_camera_that_waits_says_what_would_keep_it_from_recording(clock: MockClock) -> None:
     """No permission, or a size that it does not have: seen before somebody needs it."""
-    wish = attrs.evolve(entry("gate", serial="B2"), width=1920, height=1080)
+    wish = attrs.evolve(entry("gate", serial="B2"), resolution=(1920, 1080))
     async with open_house(denied(A1), B2, entries=(wish,)) as house:
         for camera_id, cause in (("camera0", "no_permission"), ("gate", "unsupported_format")):
             camera = await house.until(camera_id, CameraState.IDLE)

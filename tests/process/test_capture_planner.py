@@ -129,7 +129,7 @@ async def test_what_the_camera_encodes_is_copied() -> None:
 
 async def test_without_any_seat_the_path_counts() -> None:
     """A camera that is named by its node is asked for what its entry says."""
-    config = CameraConfig(CAMERA, V4l2Source(Path("/dev/null")), width=320, height=240, fps=10)
+    config = CameraConfig(CAMERA, V4l2Source(Path("/dev/null")), resolution=(320, 240), fps=10)
     capture = CapturePlanner(config, Config(), find_program)
     assert "-video_size 320x240 -framerate 10 -i /dev/null" in await planned(capture)
     assert capture.chosen is None
@@ -157,7 +157,7 @@ async def test_a_device_that_could_not_be_asked_answers_with_its_problem() -> No
 
 async def test_a_wish_that_is_not_offered_is_a_problem_with_what_is_possible() -> None:
     """Clients and the ledger get the cause, people a sentence."""
-    capture = capturing(bound(), width=800, height=600)
+    capture = capturing(bound(), resolution=(800, 600))
     problem = await problemd(capture)
     assert (problem.kind, problem.ledger_cause) == (
         "unsupported_format",

@@ -1,4 +1,4 @@
-"""`camd recover`: a mess is made right, said before with --dry-run, and nothing is lost."""
+"""`camd recover` repairs a damaged folder, shows it before with --dry-run, and loses nothing."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def run(recordings: Recordings, *arguments: str) -> Result:
 
 
 def dry(recordings: Recordings, *arguments: str) -> Result:
-    """Run it dry: nothing changes, and no file is made or goes."""
+    """Run with --dry-run; check that no file is changed, created or removed."""
     before, names = recordings.state(), sorted(recordings.folder.rglob("*"))
     result = run(recordings, "--dry-run", *arguments)
     assert (recordings.state(), sorted(recordings.folder.rglob("*"))) == (before, names)
@@ -46,7 +46,7 @@ def dry(recordings: Recordings, *arguments: str) -> Result:
 
 
 def outcomes(result: Result) -> dict[str, str]:
-    """Read which file had which outcome."""
+    """Return the outcome of each file."""
     said = json.loads(result.stdout)
     found = {finding["filename"]: finding["outcome"] for finding in said["findings"]}
     assert sum(said["counts"].values()) == said["files"] == len(found)
@@ -54,13 +54,13 @@ def outcomes(result: Result) -> dict[str, str]:
 
 
 def findings(recordings: Recordings) -> set[str]:
-    """Check the folder, and name what is wrong."""
+    """Check the folder; return the kinds of findings."""
     verdict = FolderCheck(recordings.folder, False, lambda _: None, lambda _: None).run()
     return {finding.fault.value for finding in verdict.findings}
 
 
 def mess(recordings: Recordings) -> dict[str, str]:
-    """Do to a folder what crashes and hands do; return what each file should become."""
+    """Damage a folder as crashes and people do; return the expected outcome of each file."""
     folder = recordings.folder
     torn = recordings.put(2, "s2", sealed=False)
     os.truncate(folder / torn.filename, torn.size_bytes - 10)
@@ -91,14 +91,14 @@ def mess(recordings: Recordings) -> dict[str, str]:
     }
 
 
-def test_a_folder_that_is_right_stays_as_it_is(recordings: Recordings) -> None:
-    """Nothing has to be done, and that is success."""
+def test_a_folder_without_damage_stays_as_it_is(recordings: Recordings) -> None:
+    """Nothing has to be done; the exit code is 0."""
     assert (dry(recordings).exit_code, dry(recordings).stdout) == (0, "Nothing has to be done.\n")
     assert (run(recordings).exit_code, run(recordings).stdout) == (0, "Nothing has to be done.\n")
 
 
-def test_a_dry_run_says_what_a_real_one_then_does(recordings: Recordings) -> None:
-    """The same finding for every file, copies of files included that the index does not know."""
+def test_a_dry_run_shows_what_a_real_run_does(recordings: Recordings) -> None:
+    """The same outcome for every file, also for copies that the index does not know."""
     expected = mess(recordings)
     assert outcomes(dry(recordings, "--json")) == expected
     assert outcomes(run(recordings, "--json")) == expected
@@ -107,8 +107,8 @@ def test_a_dry_run_says_what_a_real_one_then_does(recordings: Recordings) -> Non
     assert again == {name: outcome for name, outcome in expected.items() if outcome in left}
 
 
-def test_what_was_made_right_is_right(recordings: Recordings) -> None:
-    """Files are sealed and hashed, the index knows them, and a check finds the rest alone."""
+def test_repaired_files_pass_the_check(recordings: Recordings) -> None:
+    """Files are sealed, hashed and in the index; a check finds only the rest."""
     expected = mess(recordings)
     (recordings.folder / "link.mp4").unlink()
     (recordings.folder / "folder.mp4").rmdir()
@@ -122,8 +122,8 @@ def test_what_was_made_right_is_right(recordings: Recordings) -> None:
     assert findings(recordings) == {"copy", "removed", "foreign", "empty", "unaccounted"}
 
 
-def test_people_read_what_is_done_file_by_file(recordings: Recordings) -> None:
-    """A line for each, then the table, and a file that cannot be read ends with 1."""
+def test_each_file_has_a_line(recordings: Recordings) -> None:
+    """A line for each file, then the table; with a file that cannot be read, the exit code is 1."""
     expected = mess(recordings)
     for result, words in (
         (dry(recordings), "would be sealed in place"),
@@ -140,7 +140,7 @@ def test_people_read_what_is_done_file_by_file(recordings: Recordings) -> None:
 
 
 def test_a_dry_run_fails_while_there_is_something_to_do(recordings: Recordings) -> None:
-    """So that a script can ask; a hash that is missing is something to do."""
+    """Scripts can ask; a missing hash has to be done, too."""
     recordings.put(2, "s2", noted=False)
     assert (dry(recordings).exit_code, run(recordings).exit_code, dry(recordings).exit_code) == (
         1,
@@ -174,8 +174,8 @@ def test_a_new_index_knows_all_that_the_old_one_did(recordings: Recordings) -> N
 
 
 @pytest.mark.parametrize("content", [b"garbage" * 1000, None])
-def test_an_index_that_is_lost_is_made_anew(recordings: Recordings, content: bytes | None) -> None:
-    """Without being asked for: garbage is put aside, and nothing of it is deleted."""
+def test_a_lost_index_is_built_again(recordings: Recordings, content: bytes | None) -> None:
+    """Also without --reindex: garbage is set aside, and not deleted."""
     recordings.index.unlink()
     if content is not None:
         recordings.index.write_bytes(content)
@@ -186,10 +186,8 @@ def test_an_index_that_is_lost_is_made_anew(recordings: Recordings, content: byt
     assert findings(recordings) == set()
 
 
-def test_an_index_that_breaks_when_it_is_read_leads_to_reindex(
-    recordings: Recordings,
-) -> None:
-    """Damage behind its first page is said, with the way out, which works."""
+def test_an_index_that_breaks_when_it_is_read_leads_to_reindex(recordings: Recordings) -> None:
+    """Damage after its first page is reported with --reindex as advice, which works."""
     with recordings.open_index() as index:
         index.catalog.interrupt()
     data = bytearray(recordings.index.read_bytes())
@@ -201,8 +199,8 @@ def test_an_index_that_breaks_when_it_is_read_leads_to_reindex(
     assert findings(recordings) == set()
 
 
-def test_without_journal_and_index_the_files_tell(recordings: Recordings) -> None:
-    """Every MP4 is known again; what only the journal knew is not."""
+def test_without_journal_and_index_the_files_are_read(recordings: Recordings) -> None:
+    """Every MP4 is in the new index; what only the journal had is not."""
     recordings.put_mkv(2, "s9")
     recordings.index.unlink()
     recordings.journal.unlink()
@@ -211,8 +209,8 @@ def test_without_journal_and_index_the_files_tell(recordings: Recordings) -> Non
     assert findings(recordings) == {"unaccounted", "unknown"}
 
 
-def test_a_folder_in_use_is_left_alone_and_may_be_asked(recordings: Recordings) -> None:
-    """Another process is named, with what to do; a dry run works beside it and skips what grows."""
+def test_a_folder_in_use_is_refused_except_for_a_dry_run(recordings: Recordings) -> None:
+    """The message names the process and what to do; --dry-run works and skips open files."""
     growing = recordings.put(2, "s2", sealed=False)
     data = (recordings.folder / growing.filename).read_bytes()
     (recordings.folder / growing.filename).unlink()
@@ -231,8 +229,8 @@ def test_a_folder_in_use_is_left_alone_and_may_be_asked(recordings: Recordings) 
     assert outcomes(run(recordings, "--json")) == {growing.filename: "sealed"}
 
 
-def test_no_folder_is_made(recordings: Recordings) -> None:
-    """A folder that is not there is an error, wet or dry."""
+def test_a_missing_folder_is_not_created(recordings: Recordings) -> None:
+    """A missing folder is an error, with and without --dry-run."""
     recordings.folder.rename(recordings.folder.with_name("away"))
     for arguments in ((), ("--dry-run",), ("--reindex",)):
         result = run(recordings, *arguments)
@@ -243,7 +241,7 @@ def test_no_folder_is_made(recordings: Recordings) -> None:
 def test_a_file_that_cannot_be_hashed_stays_without(
     recordings: Recordings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The others are hashed, the command says which one, and ends with 1."""
+    """The others are hashed; the message names it; the exit code is 1."""
     bad, good = recordings.put(2, "s2", sha256=None), recordings.put(3, "s3", sha256=None)
 
     def read(self: ReadOnlyFile, offset: int, size: int) -> bytes:
@@ -263,8 +261,8 @@ def test_a_file_that_cannot_be_hashed_stays_without(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give folders away")
-def test_root_leaves_no_files_behind_for_another_user(recordings: Recordings) -> None:
-    """It is told to become that user; looking is allowed."""
+def test_root_creates_no_files_in_the_folder_of_another_user(recordings: Recordings) -> None:
+    """The message says which user to become; --dry-run is allowed."""
     os.chown(recordings.folder / FOLDER, 12345, 12345)
     before = recordings.state()
     result = run(recordings)

@@ -1,4 +1,4 @@
-"""What `camd verify` prints, and how it ends."""
+"""The output and the exit codes of `camd verify`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from support.recordings_folder import Recordings, damage, session
 from camd.cli import main
 from camd.cli.folder_commands import finding_line, verify_progress
 from camd.cli.terminal import ProgressMeter, printable
+from camd.clock import Clock
 from camd.runtime import priority
 from camd.storage.check.folder import CheckProgress
 from camd.storage.check.rules.findings import Finding, FindingKind
@@ -20,7 +21,7 @@ from camd.storage.check.rules.findings import Finding, FindingKind
 
 @pytest.fixture(autouse=True)
 def urgent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the test process as it is."""
+    """Keep the priority of the test process."""
     monkeypatch.setattr(priority, "be_nice", lambda: None)
 
 
@@ -43,7 +44,7 @@ def run(recordings: Recordings, *arguments: str) -> Result:
 
 
 def test_a_clean_folder_ends_with_zero(recordings: Recordings) -> None:
-    """One line says so, and progress is on stderr alone."""
+    """One line says so; progress goes only to stderr."""
     result = run(recordings)
     assert (result.exit_code, result.stdout) == (0, "1 files checked, no problems.\n")
     assert "1 of 1 files" in result.stderr
@@ -90,7 +91,7 @@ def test_files_are_named_or_given_as_paths(recordings: Recordings, tmp_path: Pat
 
 
 def test_a_folder_that_is_not_there_is_a_failure(recordings: Recordings) -> None:
-    """It is said in a sentence, and not made."""
+    """A message says so, and the folder is not created."""
     recordings.folder.rename(recordings.folder.with_name("away"))
     result = run(recordings)
     assert (result.exit_code, "cannot be listed" in result.stderr) == (1, True)
@@ -98,32 +99,32 @@ def test_a_folder_that_is_not_there_is_a_failure(recordings: Recordings) -> None
 
 
 def test_names_of_any_bytes_are_printable() -> None:
-    """Nothing that a name holds reaches the terminal as a command, or fails there."""
+    """No byte of a name reaches the terminal as a control sequence or causes an error."""
     assert printable("caf\udce9\x1b[2J\n.mp4") == r"caf\udce9\x1b[2J\n.mp4"
     line = finding_line(Finding("a[b].mp4", FindingKind.SIZE, "has [1] bytes", "Look."))
     assert r"a\[b].mp4" in line
 
 
 def test_progress_is_files_bytes_and_rate() -> None:
-    """As far as it is known; structure that is read beside does not count twice."""
+    """As far as they are known; bytes that are read twice count once."""
     at = CheckProgress(3, 10, 2_000_000, 4_000_000, "a.mp4")
     assert verify_progress(at, 4.0) == "3 of 10 files  2.0 MB of 4.0 MB  500.0 kB/s  a.mp4"
     assert verify_progress(CheckProgress(0, 1, 9, 5), 0) == "0 of 1 files  5 B of 5 B"
 
 
 def test_progress_is_shown_no_more_often_than_it_can_be_read() -> None:
-    """A thousand small reads in a moment are one line."""
-    lines: list[str] = []
-    meter = ProgressMeter(verify_progress)
-    meter.show = lines.append
-    for done in range(1000):
+    """The first one is shown at once, the next one after a fifth of a second."""
+    moments, lines = iter([5.0, 5.0, 5.125, 5.1875, 5.25, 5.375, 5.5]), list[str]()
+    meter = ProgressMeter(verify_progress, lines.append, Clock(monotonic=lambda: next(moments)))
+    for done in range(6):
         meter.take(CheckProgress(0, 1, done, 1000))
-    assert 1 <= len(lines) < 100
-    assert meter.latest == CheckProgress(0, 1, 999, 1000)
+    shown = [line.split("  ")[1] for line in lines]
+    assert shown == ["0 B of 1.0 kB", "3 B of 1.0 kB", "5 B of 1.0 kB"]
+    assert meter.latest == CheckProgress(0, 1, 5, 1000)
 
 
-def test_idle_io_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The class is idle inside and the usual one afterwards; where it is unknown, nothing is
+def test_idle_io_ends_with_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The class is idle in the block and normal afterwards; where it is unknown, nothing is
     done."""
     calls: list[int] = []
     monkeypatch.setattr(priority, "_set_io_priority", lambda value: calls.append(value) or True)
@@ -137,8 +138,8 @@ def test_idle_io_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.skipif(os.uname().machine not in priority._SYSCALL, reason="no number for this one")
-def test_the_kernel_takes_the_priority() -> None:
-    """It is the right call: ioprio_get(2) of this thread reads back what was set."""
+def test_the_kernel_accepts_the_priority() -> None:
+    """ioprio_get(2) of this thread returns what was set."""
     import ctypes
 
     number = {251: 252, 30: 31, 314: 315, 289: 290}[priority._SYSCALL[os.uname().machine]]

@@ -69,7 +69,7 @@ def original(film: Path) -> Packets:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait less for children that do not end."""
-    monkeypatch.setattr(child_process, "TERMINATE_PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(child_process, "TERMINATE_TIMEOUT_SECONDS", 0.3)
 
 
 # --- rotation -----------------------------------------------------------------------------

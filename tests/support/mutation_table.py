@@ -1101,8 +1101,8 @@ _break(
 _break(
     "bound: words of a program",
     "A program that is asked something, and does not stop talking, is ended.",
-    "camd/runtime/query_process.py:_OutputReader.hear",
-    "len(heard) >= self.most_bytes",
+    "camd/runtime/query_process.py:_OutputReader.read",
+    "len(buffer) >= self.most_bytes",
     "False",
     f"{ASKING}::test_a_program_that_never_stops_talking_is_ended",
 )
@@ -1221,7 +1221,7 @@ _break(
 _break(
     "bound: one pipe in a round",
     "A child that always has more does not keep the others waiting.",
-    "camd/runtime/pipe_poller.py:PolledPipe.turn",
+    "camd/runtime/pipe_poller.py:PolledPipe.read",
     "left -= max(1, size)",
     "left -= 1",
     f"{PIPES}::test_a_pipe_that_is_never_empty_is_left_for_the_next_round",
@@ -1238,7 +1238,7 @@ _break(
     "bound: SIGTERM",
     "A child that does not hear SIGTERM is killed.",
     "camd/runtime/child_process.py:Child.end",
-    "trio.move_on_after(patience)",
+    "trio.move_on_after(timeout_seconds)",
     "trio.CancelScope()",
     f"{SPAWN}::test_a_child_that_ignores_the_request_is_killed",
 )
