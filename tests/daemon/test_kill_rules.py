@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from kill_rules import FileState, inspect_file, is_cut_from, judge_receipt
-from support.footage import footage, growing_bytes, sealed_bytes
+from support.recordings import footage, growing_bytes, sealed_bytes
 
 RUNS = {"a": 0, "b": 0, "c": 1}
 FRAMES = {"a": 30, "b": 15, "c": 30}

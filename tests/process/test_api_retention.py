@@ -12,8 +12,8 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from support.disk import roomy_disk
-from support.footage import segment
+from support.fake_disk import roomy_disk
+from support.recordings import segment
 
 from camd.api.event_publisher import render
 from camd.api.recording_methods import RecordingsApi

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from media_streams import VIDEO_ONLY
-from support.camera_films import read
+from support.media_streams import VIDEO_ONLY, read
 
 from camd.capture import planner as module
 from camd.capture.planner import CapturePlan, CapturePlanner
@@ -127,7 +126,7 @@ async def test_what_no_probe_could_tell_is_not_remembered(
 ) -> None:
     """A disk that was slow once is no reason to encode for ever what could be copied."""
     path = tmp_path / "film.mp4"
-    path.write_bytes(b"film")
+    path.write_bytes(b"clip")
     capture = capturing(FileSource(path))
     answers = [ProgramOutput(None, b"", b""), ProgramOutput(1, b"", FOUND)]
 

@@ -14,8 +14,8 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from support.disk import MemoryDisk, roomy_disk
-from support.footage import NOON, WHO, footage, segment, session
+from support.fake_disk import MemoryDisk, roomy_disk
+from support.recordings import NOON, WHO, footage, segment, session
 
 from camd.clock import boot_id, monotonic, now
 from camd.config.schema import RetentionConfig, StorageConfig

@@ -12,8 +12,8 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
-from support.disk import GaugedDisk
-from support.footage import NOON, WHO, footage, segment
+from support.fake_disk import GaugedDisk
+from support.recordings import NOON, WHO, footage, segment
 
 from camd.clock import now
 from camd.config.schema import StorageConfig

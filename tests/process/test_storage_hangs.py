@@ -11,7 +11,7 @@ import attrs
 import pytest
 import trio
 from structlog.testing import capture_logs
-from support.disk import GaugedDisk, roomy_disk
+from support.fake_disk import GaugedDisk, roomy_disk
 
 from camd.api.system_methods import StorageApi
 from camd.clock import monotonic

@@ -13,7 +13,7 @@ import attrs
 import pytest
 import trio
 import trio.lowlevel
-from support.disk import roomy_disk
+from support.fake_disk import roomy_disk
 from support.recordings_folder import MATROSKA, Recordings, damage, session
 
 from camd.config.schema import ScrubConfig, StorageConfig

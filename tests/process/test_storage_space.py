@@ -10,7 +10,7 @@ import attrs
 import pytest
 import trio
 import trio.testing
-from support.disk import GaugedDisk
+from support.fake_disk import GaugedDisk
 
 from camd.errors import Refusal
 from camd.model import Event, SessionId, StorageLevel

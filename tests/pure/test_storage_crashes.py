@@ -11,8 +11,7 @@ from collections.abc import Callable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.powercut import RecordingDisk
-from support.storage_history import FOLDER, FRAMES, StorageHistory, hash_of, recovered
+from support.power_cut_disk import FOLDER, FRAMES, RecordingDisk, StorageHistory, hash_of, recovered
 
 from camd.model import RecordingQuery, SegmentState, SessionId
 from camd.mp4.inspect import sealed_moov_offset

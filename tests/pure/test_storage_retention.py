@@ -9,7 +9,7 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.footage import NOON, segment
+from support.recordings import NOON, segment
 
 from camd.model import Segment, SegmentState
 from camd.storage.rules.retention_plan import (

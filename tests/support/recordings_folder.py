@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import attrs
-from support.footage import NOON, WHO, footage
+from support.recordings import NOON, WHO, footage
 
 from camd.clock import to_unix_micros
 from camd.model import Cause, Gap, Segment, SegmentState, Session, SessionId, SessionState
