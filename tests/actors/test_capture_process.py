@@ -12,8 +12,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from media_streams import VIDEO_AND_AUDIO, Sample, fragment
-from support.camera_films import Film
+from support.media_streams import VIDEO_AND_AUDIO, FakeStream, Sample, fragment
 from trio.testing import MockClock
 
 from camd import clock as camd_clock
@@ -178,7 +177,7 @@ async def test_a_child_that_never_delivers_is_told(clock: MockClock) -> None:
 async def test_a_child_that_falls_silent_is_told(clock: MockClock) -> None:
     """From its last pictures on, whatever it had delivered before."""
     stalls: list[float] = []
-    film = Film()
+    film = FakeStream()
     pieces = [film.head + film.next(5), film.next(5), film.next(5)]
     with trio.move_on_after(100):
         await lived(Talker([], ends=False, film=pieces[::-1]), stalls)
@@ -188,7 +187,7 @@ async def test_a_child_that_falls_silent_is_told(clock: MockClock) -> None:
 
 async def test_a_file_that_comes_too_fast_is_left_in_its_pipe(clock: MockClock) -> None:
     """It delivers a second in half of one: what is ahead by more than a second is not read yet."""
-    film, watcher, stalls = Film(), Watcher(), list[float]()
+    film, watcher, stalls = FakeStream(), Watcher(), list[float]()
     pieces = [film.head + film.next(10), *(film.next(10) for _ in range(29))]
     with trio.move_on_after(100):
         child = Talker([], ends=False, film=pieces[::-1])
@@ -211,7 +210,7 @@ def sounds(count: int) -> list[bytes]:
 async def test_a_start_has_more_time_while_sound_arrives(clock: MockClock) -> None:
     """A camera whose pictures come long after its sound is not given up, nor restarted."""
     stalls: list[float] = []
-    pieces = [VIDEO_AND_AUDIO, *sounds(60), Film().next(5)]
+    pieces = [VIDEO_AND_AUDIO, *sounds(60), FakeStream().next(5)]
     with trio.move_on_after(200):
         run, _ = await lived(Talker([], ends=False, film=pieces[::-1]), stalls)
     assert run.delivered
@@ -242,7 +241,7 @@ async def test_a_camera_frozen_beside_its_sound_is_found_out(clock: MockClock) -
 
 async def test_what_is_braked_was_not_left_behind(clock: MockClock) -> None:
     """A child that ends long before its output is read has left no process that holds its pipe."""
-    film = Film()
+    film = FakeStream()
     minute = film.head + b"".join(film.next(5) for _ in range(120))
     child = Talker([], film=[minute, film.next(5), b""][::-1])
     with trio.fail_after(200):

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import trio
 import trustme
-from media_ffmpeg import PROGRAMS, run
-from support.camera_set import WISH, open_set
-from support.rtsp import open_rtsp_server
+from real_camera import REQUEST, open_real_camera
+from support.fake_rtsp_server import open_rtsp_server
+from support.ffmpeg_media import PROGRAMS, run
 from test_capture_rtsp import recording_camera
 
 from camd.capture import planner
@@ -51,7 +51,7 @@ async def recorded(folder: Path, program: str, url: str, **entry: object) -> Ses
     """Record a little of a stream."""
     with trio.fail_after(60):
         async with recording_camera(folder, program, url, **entry) as camera:
-            await camera.start_recording(WISH)
+            await camera.start_recording(REQUEST)
             return await camera.stop_recording()
 
 
@@ -60,7 +60,7 @@ async def refused(folder: Path, url: str, program: str = BUNDLED, **entry: objec
     with trio.fail_after(60):
         async with recording_camera(folder, program, url, **entry) as camera:
             with pytest.raises(Refusal) as caught:
-                await camera.start_recording(WISH)
+                await camera.start_recording(REQUEST)
             status = await camera.published.wait_until(lambda s: s.state is CameraState.IDLE)
             assert status.problem is not None  # it is kept while nobody needs the camera
             assert status.problem.cause == caught.value.data["cause"]
@@ -236,7 +236,7 @@ async def test_a_start_says_that_it_waits_for_a_key_frame(
                 tmp_path, program, server.url, start=2.0, always_on=True
             ) as camera:
                 with pytest.raises(Refusal) as caught:
-                    await camera.start_recording(WISH)
+                    await camera.start_recording(REQUEST)
                 assert caught.value.data["cause"] == "waiting_for_key_frame"
                 assert "start_timeout" in caught.value.suggestion
                 assert camera.status.state is CameraState.STARTING  # and waits on
@@ -258,7 +258,7 @@ async def test_rare_pictures_of_a_camera_that_declares_more_are_played_as_they_c
             open_rtsp_server(BUNDLED, path) as server,
             recording_camera(tmp_path / "r", program, server.url) as camera,
         ):
-            await camera.start_recording(WISH)
+            await camera.start_recording(REQUEST)
             status = await camera.published.wait_until(
                 lambda s: s.session is not None and s.session.frames_written >= 6
             )
@@ -293,17 +293,17 @@ async def test_a_known_source_is_asked_once_only(tmp_path: Path, film: Path) -> 
     async with open_rtsp_server(BUNDLED, film, credentials="eve:hunter2") as server:
         with trio.fail_after(60):
             async with recording_camera(tmp_path, BUNDLED, server.url) as camera:
-                await camera.start_recording(WISH)
+                await camera.start_recording(REQUEST)
                 await camera.stop_recording()
                 assert server.connections == 2  # to see what there is, and to record it
-                await camera.start_recording(WISH)
+                await camera.start_recording(REQUEST)
                 await camera.stop_recording()
                 assert server.connections == 3
                 kept = tmp_path / SOURCES_FILE
                 while not kept.exists():  # noqa: ASYNC110 - it is written a moment later
                     await trio.sleep(0.05)
             async with recording_camera(tmp_path, BUNDLED, server.url) as camera:
-                await camera.start_recording(WISH)
+                await camera.start_recording(REQUEST)
                 await camera.stop_recording()
                 assert server.connections == 4
     text = kept.read_text()
@@ -324,10 +324,10 @@ async def test_what_is_remembered_and_not_true_any_more_costs_no_recording(
                 assert known is not None
                 false = type(known)("mjpeg", 16, 16, 5.0, "pcm_alaw")
                 camera.capture.memory.learn(key, false)
-                session = await camera.start_recording(WISH)
+                session = await camera.start_recording(REQUEST)
                 assert session.segments[0].codec == "avc1"
                 await camera.stop_recording()
-                await camera.start_recording(WISH)
+                await camera.start_recording(REQUEST)
                 await camera.stop_recording()
 
 
@@ -363,11 +363,13 @@ async def test_a_path_is_called_what_it_is_at_once(
     path = tmp_path / "x.sock"
     make_it(path)  # type: ignore[operator]
     with trio.fail_after(10):
-        async with open_set("/no/ffmpeg/is/needed", tmp_path / "r", FileSource(path)) as stage:
+        async with open_real_camera(
+            "/no/ffmpeg/is/needed", tmp_path / "r", FileSource(path)
+        ) as rig:
             with pytest.raises(Refusal) as caught:
-                await stage.camera.start_recording(WISH)
-            await stage.until(CameraState.IDLE)
-            assert isinstance(stage.camera.status.problem, Problem)
+                await rig.camera.start_recording(REQUEST)
+            await rig.until(CameraState.IDLE)
+            assert isinstance(rig.camera.status.problem, Problem)
     assert (caught.value.data["cause"], words in str(caught.value)) == (cause, True)
 
 
@@ -376,11 +378,11 @@ async def test_a_raw_file_is_played_again(tmp_path: Path, program: str) -> None:
     """FFmpeg cannot go back in it: it is begun anew, and nobody's permissions are blamed."""
     path = make(tmp_path / "raw%3F.h264", *H264, "-g", "10", "-f", "h264", seconds=2)
     with trio.fail_after(60):
-        async with open_set(program, tmp_path / "r", FileSource(path)) as stage:
-            await stage.camera.start_recording(WISH)
-            await stage.camera.published.wait_until(
+        async with open_real_camera(program, tmp_path / "r", FileSource(path)) as rig:
+            await rig.camera.start_recording(REQUEST)
+            await rig.camera.published.wait_until(
                 lambda s: s.session is not None and len(s.session.segments) > 1
             )
-            ended = await stage.camera.stop_recording()
+            ended = await rig.camera.stop_recording()
     assert {gap.cause for gap in ended.gaps} <= {Cause.CAMERA_LOST}  # a short one is a seam
     assert ended.frames_captured == ended.frames_written

@@ -6,8 +6,8 @@ import subprocess
 from datetime import timedelta
 from pathlib import Path
 
-import media_ffmpeg as ffmpeg
 import pytest
+from support import ffmpeg_media as ffmpeg
 
 from camd.config.schema import CameraConfig
 from camd.ffmpeg.text.args import (

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import imageio_ffmpeg
-import media_ffmpeg as ffmpeg
 import pytest
 import trio
-from support.camera_set import WISH, check_receipt, joined, open_set, packets
+from real_camera import REQUEST, check_receipt, joined, open_real_camera, packets
+from support import ffmpeg_media as ffmpeg
 
 from camd.config.schema import RecordingConfig
 from camd.model import FileSource, StorageLevel
@@ -60,10 +60,10 @@ async def test_every_packet_is_in_files_below_the_limit(
     source = FileSource(film, loop=False, speed=20)
     recording = RecordingConfig(format=container)
     with trio.fail_after(60), limited(LIMIT):
-        async with open_set(BUNDLED, tmp_path, source, recording=recording) as stage:
-            await stage.camera.start_recording(WISH)
-            session = await stage.ended()
-            levels.add(stage.storage.status.level)
+        async with open_real_camera(BUNDLED, tmp_path, source, recording=recording) as rig:
+            await rig.camera.start_recording(REQUEST)
+            session = await rig.ended()
+            levels.add(rig.storage.status.level)
     files = list(check_receipt(tmp_path, session))
     assert session.gaps == ()
     assert levels == {StorageLevel.OK}
@@ -71,4 +71,4 @@ async def test_every_packet_is_in_files_below_the_limit(
     assert {path.suffix for path in files} == {f".{container}"}
     assert all(path.stat().st_size <= LIMIT for path in files)
     assert joined(BUNDLED, files) == packets(BUNDLED, film)
-    assert not any(news.startswith("ERROR") for news in stage.news)
+    assert not any(news.startswith("ERROR") for news in rig.news)

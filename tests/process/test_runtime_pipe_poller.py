@@ -12,7 +12,7 @@ import attrs
 import pytest
 import trio
 import trio.lowlevel
-from support.camera_films import Film, frames_in
+from support.media_streams import FakeStream, frames_in
 
 from camd.capture.process import CaptureProcess, CaptureTimeouts
 from camd.ffmpeg.text.error_patterns import BAD_STREAM, STALLED
@@ -255,7 +255,7 @@ async def followed(
     return watching, problem
 
 
-def played(film: Film, pause: float, times: int) -> list[bytes | float]:
+def played(film: FakeStream, pause: float, times: int) -> list[bytes | float]:
     """Let half a second of a film come, and more of it so many times, each after a pause."""
     steps: list[bytes | float] = [film.head + film.next(5)]
     for _ in range(times):
@@ -265,7 +265,7 @@ def played(film: Film, pause: float, times: int) -> list[bytes | float]:
 
 async def test_a_childs_output_is_read_in_rounds_once_it_delivers(tmp_path: Path) -> None:
     """The first pictures are read at once; all that comes is handed on, to the last fragment."""
-    film = Film(frame_bytes=20_000)
+    film = FakeStream(frame_bytes=20_000)
     watching, problem = await followed(tmp_path, *played(film, 0.15, 8))
     assert problem is None
     assert watching.frames == 45
@@ -274,7 +274,7 @@ async def test_a_childs_output_is_read_in_rounds_once_it_delivers(tmp_path: Path
     assert sum(watching.in_rounds) >= 6
 
 
-def _file(film: Film) -> bytes:
+def _file(film: FakeStream) -> bytes:
     """Put a film's bytes where `frames_in` looks for those of a file."""
     data = film.head + b"".join(film.sent)
     return data[:32] + bytes([0, 0, 0, 16]) + b"free" + bytes(8) + data[32:]
@@ -282,7 +282,7 @@ def _file(film: Film) -> bytes:
 
 async def test_a_large_fragment_is_read_without_waiting(tmp_path: Path) -> None:
     """A child that writes more than its pipe holds is not kept waiting round after round."""
-    film = Film(frame_bytes=1_000_000)
+    film = FakeStream(frame_bytes=1_000_000)
     watching, problem = await followed(tmp_path, *played(film, 0.2, 4))
     assert problem is None
     assert watching.frames == 25
@@ -294,7 +294,7 @@ async def test_a_stop_is_not_delayed_by_rounds(
 ) -> None:
     """When the next round never comes: who told the child to end reads it to its end at once."""
     monkeypatch.setattr("camd.capture.process.REST_SECONDS", 1000.0)  # which ends a reading as well
-    film = Film()
+    film = FakeStream()
     command = script(tmp_path, film.head + film.next(5) + film.next(5), 60.0)
     begun = trio.Event()
 
@@ -320,7 +320,7 @@ async def test_a_stop_is_not_delayed_by_rounds(
 
 async def test_a_child_that_falls_silent_in_a_round_is_noticed(tmp_path: Path) -> None:
     """A stall is told after its time, as if the child had been read all the while."""
-    film = Film()
+    film = FakeStream()
     begun = trio.current_time()
     watching, problem = await followed(tmp_path, film.head + film.next(5), 60.0, stall=0.6)
     assert problem is None
@@ -331,7 +331,7 @@ async def test_a_child_that_falls_silent_in_a_round_is_noticed(tmp_path: Path) -
 
 async def test_garbage_in_a_round_ends_the_child(tmp_path: Path) -> None:
     """What cannot be read is the child's trouble; what came before it is there."""
-    film = Film()
+    film = FakeStream()
     steps = (*played(film, 0.4, 1), 0.4, b"\xff" * 100, 60.0)
     watching, problem = await followed(tmp_path, *steps)
     assert problem is not None
@@ -341,7 +341,7 @@ async def test_garbage_in_a_round_ends_the_child(tmp_path: Path) -> None:
 
 async def test_few_pipes_are_waited_for_each_by_itself(tmp_path: Path) -> None:
     """Rounds cost more than they save where few children deliver; a second one may change that."""
-    film, other = Film(), Film()
+    film, other = FakeStream(), FakeStream()
     with trio.fail_after(20):
         async with open_pipe_poller(fewest=2) as pipes:
             run, watching = watched(pipes)

@@ -14,8 +14,8 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from support.disk import GaugedDisk, roomy_disk
-from support.footage import WHO, footage, gap, session
+from support.fake_disk import GaugedDisk, roomy_disk
+from support.recordings import WHO, footage, gap, session
 
 from camd.api import result_fields
 from camd.config.schema import StorageConfig

@@ -13,8 +13,8 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
-from support.disk import roomy_disk
-from support.footage import WHO, footage, gap, session
+from support.fake_disk import roomy_disk
+from support.recordings import WHO, footage, gap, session
 
 from camd.config.schema import StorageConfig
 from camd.model import Event, RecordingQuery, Segment, SegmentState, SessionId

@@ -7,7 +7,7 @@ which tests have to notice. Whoever adds a sync or a checksum adds its mutation 
 
 from __future__ import annotations
 
-from support.mutating import Mutation
+from mutation.mutating import Mutation
 
 SEGMENT = "camd/storage/segment_file.py"
 JOURNAL = "camd/storage/index/journal.py"

@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import attrs
-from support.footage import NOON, WHO, footage
+from support.recordings import NOON, WHO, footage
 
 from camd.clock import to_unix_micros
 from camd.model import Cause, Gap, Segment, SegmentState, Session, SessionId, SessionState
@@ -80,7 +80,7 @@ def contents(who: object = WHO, *, sealed: bool = True) -> bytes:
 
 
 @attrs.define(eq=False)
-class Shelf:
+class RecordingsFolder:
     """The folder. Segments lie one second apart, so there is a hole of 0.7 s between two."""
 
     folder: Path
