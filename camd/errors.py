@@ -1,4 +1,4 @@
-"""The one table of errors that clients can see: codes, messages and what to do about them."""
+"""Pure: the one table of errors that clients can see: codes, messages, what to do about them."""
 
 from __future__ import annotations
 

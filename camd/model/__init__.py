@@ -1,4 +1,4 @@
-"""The nouns of camd as frozen values: what crosses a border between modules."""
+"""Pure: the values that packages exchange: cameras, devices, recordings, problems, events."""
 
 from __future__ import annotations
 

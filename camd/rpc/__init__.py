@@ -1,1 +1,1 @@
-"""JSON-RPC 2.0 as pure code: bytes to calls, roles, strict parameters. Knows no method."""
+"""Pure: JSON-RPC 2.0: from bytes to calls, roles, strict parameters. Knows no method."""

@@ -1,0 +1,309 @@
+"""The tree keeps its order: names, sizes, pure packages, and the words of the glossary."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+import tomli
+
+ROOT = Path(__file__).resolve().parents[2]
+CAMD = ROOT / "camd"
+MOST_MODULES = 12  # of one folder
+MOST_LINES = 600  # of one file that does not say why
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+
+# A name that several packages use, and the part that it plays in each of them.
+SAME_NAME = {
+    "rules": "the pure part of the package in which it is",
+    "check": "`camd check` in the command line; what `camd verify` and the scrub share in storage",
+    "devices": "the package, and its values in the model",
+}
+
+# Words that are no words of this program, and what to say instead. A word is found in names, too:
+# `take_seat` and `SeatTaken` hold "seat". Where a word has a meaning of its own, the pattern says
+# which use is meant.
+FORBIDDEN = {
+    "archive": "index, or recordings folder",
+    "books": "session accounts, index snapshot",
+    "brake": "write backoff; limit of a deletion",
+    "child": "FFmpeg process",
+    "children": "FFmpeg processes",
+    "clerk": "index worker",
+    "company": "cameras",
+    "complain": "report",
+    "complaint": "finding",
+    "complaints": "findings",
+    "desk": "the camera's start and stop of a recording",
+    "door": "listener",
+    "faceless": "without identity",
+    "feed": "hub",
+    "feeds": "hub",
+    "film": "stream, video",
+    "films": "streams",
+    "floor": "say what is passed",
+    "gate": "connection authentication",
+    "glance": "index snapshot, node status",
+    "guard": "space monitor, error boundary",
+    "guest": "client, connection",
+    "hole": "dropped frames",
+    "holes": "dropped frames",
+    "house": "machine, program",
+    "ladder": "match rules",
+    "life": "capture, FFmpeg process",
+    "news": "event, notification",
+    "noun": "resource",
+    "nouns": "resources",
+    "orders": "signals",
+    "outbox": "send queue",
+    "patience": "timeout",
+    "patrol": "scrub",
+    "perform": "carry out, execute",
+    "performs": "carries out, executes",
+    "promise": "reservation",
+    "promises": "reservations",
+    "promised": "reserved",
+    "ring": "pre-roll buffer",
+    "roster": "cameras",
+    "rung": "match rule",
+    "rungs": "match rules",
+    "salvage": "recovery",
+    "scars": "damage",
+    "seat": "binding",
+    "seated": "bound",
+    "seats": "bindings",
+    "shelf": "recordings folder",
+    "site": "HTTP configuration",
+    "stage": "state, step",
+    "stocktaking": "reconcile",
+    "story": "segment metadata",
+    "stranger": "unknown device, anonymous client",
+    "strangers": "unknown devices, anonymous clients",
+    "studio": "launcher",
+    "survey": "device monitor",
+    "trouble": "problem",
+    "welcome": "state sent on connecting",
+    "wish": "request, option",
+    "wishes": "requests, options",
+    "witness": "observer",
+}
+MEANT = {
+    "feed": r"\bfeed\b(?! ?\()",  # not a parser's method
+    "floor": r"(?<!math\.)\bfloor\b",
+    "books": r"(?<!note)\bbooks\b",
+}
+# Where a word is the right one: part of a path, or `*`, and the reason.
+ALLOWED = {
+    "child": {
+        "camd/runtime/": "any process that is started, FFmpeg or not",
+        "camd/mp4/": "a box in a box (ISO/IEC 14496-12)",
+    },
+    "children": {
+        "camd/runtime/": "any processes that are started, FFmpeg or not",
+        "camd/mp4/": "boxes in a box (ISO/IEC 14496-12)",
+    },
+}
+# Names of the interface or of other programs that hold such a word.
+ALLOWED_TEXT = {
+    "promised_bytes": "field of `storage_status`",
+    "child_process": "the module of any process that is started",
+}
+# Words that are still somewhere. This list only gets shorter.
+NOT_YET_WORDS = """
+    archive books brake child children clerk complain complaint complaints desk door faceless
+    feed film films floor gate glance guard guest hole holes life news noun nouns orders
+    outbox patience perform performs promise promised promises ring roster rung scars seat
+    seated seats site stage story stranger strangers studio survey trouble wish wishes witness
+"""
+NOT_YET = frozenset(NOT_YET_WORDS.split())
+
+
+def modules() -> list[Path]:
+    """List the modules of camd."""
+    return sorted(CAMD.rglob("*.py"))
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    """Parse a module once."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def where(path: Path) -> str:
+    """Name a file from the top of the tree."""
+    return str(path.relative_to(ROOT))
+
+
+def dotted(path: Path) -> str:
+    """Name a module as an import does."""
+    name = where(path).removesuffix(".py").removesuffix("/__init__")
+    return name.replace("/", ".")
+
+
+def test_no_class_name_stands_for_two_things() -> None:
+    """Whoever reads a class name knows which class it is."""
+    found = defaultdict(list)
+    for path in modules():
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.ClassDef):
+                found[node.name].append(where(path))
+    assert {name: files for name, files in found.items() if len(files) > 1} == {}
+
+
+def test_modules_of_one_name_play_the_same_part() -> None:
+    """A module's or package's name is used again only where the list says why.
+
+    A package's main module may have its name: `camera/camera.py`.
+    """
+    found = defaultdict(list)
+    for path in modules():
+        if path.stem == "__init__":
+            found[path.parent.name].append(where(path))
+        elif path.stem != path.parent.name:
+            found[path.stem].append(where(path))
+    twice = {name: files for name, files in found.items() if len(files) > 1}
+    assert {name: files for name, files in twice.items() if name not in SAME_NAME} == {}
+    assert SAME_NAME.keys() <= twice.keys(), "listed, but used once"
+
+
+@pytest.mark.parametrize("top", ["camd", "tests/support"])
+def test_no_folder_is_too_wide(top: str) -> None:
+    """A folder holds at most a dozen modules, so that it can be read at a glance."""
+    folders = {path.parent for path in (ROOT / top).rglob("*.py")}
+    counts = {
+        where(folder): len([p for p in folder.glob("*.py") if p.stem != "__init__"])
+        for folder in folders
+    }
+    assert {folder: n for folder, n in counts.items() if n > MOST_MODULES} == {}
+
+
+def test_a_long_file_says_why() -> None:
+    """Past 600 lines the docstring explains it, in a sentence with "long because"."""
+    unexplained = [
+        where(path)
+        for path in modules()
+        if len(path.read_text(encoding="utf-8").splitlines()) > MOST_LINES
+        and "long because" not in (ast.get_docstring(parsed(path)) or "").lower()
+    ]
+    assert unexplained == []
+
+
+def contracts() -> dict[str, dict[str, list[str]]]:
+    """Read import-linter's contracts by their types."""
+    project = tomli.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return {each["type"]: each for each in project["tool"]["importlinter"]["contracts"]}
+
+
+def test_pure_packages_say_so_and_are_held_to_it() -> None:
+    """A docstring begins with "Pure" exactly where import-linter forbids I/O and clocks."""
+    held = contracts()["forbidden"]["source_modules"]
+    for path in modules():
+        name = dotted(path)
+        is_held = any(name == other or name.startswith(f"{other}.") for other in held)
+        says = (ast.get_docstring(parsed(path)) or "").startswith("Pure")
+        if path.stem == "__init__":
+            assert says == is_held or (is_held and name not in held), name
+        elif name in held:
+            assert says, name
+    known = {dotted(path) for path in modules()}
+    assert set(held) <= known
+
+
+def test_the_layers_are_told_once() -> None:
+    """The order of layers in the documentation is import-linter's."""
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    (block,) = re.findall(r"## Layers\n.*?```\w*\n(.*?)```", text, re.DOTALL)
+    told = [re.findall(r"[\w.]+", line.partition("#")[0]) for line in block.splitlines()]
+    layers = [re.findall(r"[\w.]+", layer) for layer in contracts()["layers"]["layers"]]
+    assert told == [[name.removeprefix("camd.") for name in layer] for layer in layers]
+
+
+def _defined(tree: ast.AST, prefix: str = "") -> Iterator[str]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield prefix + node.name
+            yield from _defined(node, f"{prefix}{node.name}.")
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                if isinstance(target, ast.Name):
+                    yield prefix + target.id
+
+
+def named_in_docs() -> list[tuple[str, str, str]]:
+    """List what pages name as `file.py` or `file.py:Class.function`, with the page."""
+    pages = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md", ROOT / "README.md"]
+    pattern = re.compile(r"`((?:camd|tests|bench|docs)/[\w/]+\.py)(?::([\w.]+))?`")
+    return [
+        (page.name, file, name)
+        for page in pages
+        for file, name in pattern.findall(page.read_text(encoding="utf-8"))
+    ]
+
+
+def test_code_that_the_documentation_names_exists() -> None:
+    """Every file, class and function that a page names is where it says."""
+    gone = []
+    for page, file, name in named_in_docs():
+        if not (ROOT / file).exists():
+            gone.append(f"{page}: {file}")
+        elif name and name not in set(_defined(parsed(ROOT / file))):
+            gone.append(f"{page}: {file}:{name}")
+    assert gone == []
+
+
+# --- the words ----------------------------------------------------------------------------
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """Read everything whose words are looked at."""
+    pages = [*(ROOT / "docs").glob("*.md"), *ROOT.glob("[CR]*.md"), *(ROOT / "examples").iterdir()]
+    pages += (ROOT / "systemd").iterdir()
+    for path in [*modules(), *sorted(p for p in pages if p.is_file())]:
+        if path.name != "CHANGELOG.md":  # it tells of what was
+            yield where(path), path.read_text(encoding="utf-8")
+
+
+def words_apart(text: str) -> str:
+    """Take names apart into their words, in small letters."""
+    for name in ALLOWED_TEXT:
+        text = text.replace(name, "")
+    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", text)
+    return text.replace("_", " ").lower()
+
+
+@cache
+def found_words() -> dict[str, list[str]]:
+    """Find each forbidden word, with the places in which it is."""
+    found: dict[str, list[str]] = {}
+    for file, text in texts():
+        for number, line in enumerate(words_apart(text).splitlines(), 1):
+            present = set(re.findall(r"[a-z]+", line)) & FORBIDDEN.keys()
+            for word in present:
+                if any(file.startswith(path) for path in ALLOWED.get(word, ())):
+                    continue
+                if re.search(MEANT.get(word, rf"\b{word}\b"), line):
+                    found.setdefault(word, []).append(f"{file}:{number}")
+    return found
+
+
+@pytest.mark.parametrize("word", sorted(FORBIDDEN.keys() - NOT_YET))
+def test_a_word_that_was_replaced_does_not_come_back(word: str) -> None:
+    """Names, messages, comments and pages use the words of the glossary."""
+    assert found_words().get(word, []) == [], f"say instead: {FORBIDDEN[word]}"
+
+
+def test_the_list_of_words_to_replace_gets_shorter() -> None:
+    """Every word in the list is still somewhere; the last use takes it out of the list."""
+    assert sorted(NOT_YET - found_words().keys()) == []
+
+
+def test_words_are_found_in_names_and_sentences() -> None:
+    """The search sees parts of names and capital letters, and spares what is listed."""
+    assert words_apart("take_seat SeatTaken promised_bytes") == "take seat seat taken "
+    assert re.search(MEANT["feed"], "the feed is")
+    assert not re.search(MEANT["feed"], "x.feed(data)")
