@@ -227,16 +227,18 @@ def test_the_layers_are_told_once() -> None:
 COMING_NAMES = """
     camd/camera/bindings.py:DeviceBinder._update_cameras
     camd/camera/camera.py:Camera._start
+    camd/capture/consumer.py:Consumer
     camd/capture/consumer.py:LosslessQueue
     camd/capture/consumer.py:LosslessQueue.put
     camd/capture/supervisor.py:CaptureSupervisor.follow_demand
-    camd/config/values.py:source
     camd/devices/changes.py
     camd/devices/monitor.py:_Monitor._scan
+    camd/model/problems.py
     camd/recording/session.py:RecordingSession._begin
     camd/recording/session.py:RecordingSession._reserve
     camd/recording/writer.py:SessionWriter._write_next
     camd/recording/writer.py:SessionWriter.write_beginning
+    tests/actors/test_capture_hub.py
 """
 COMING = frozenset(COMING_NAMES.split())
 
