@@ -1,4 +1,8 @@
-"""Pure: the one table of errors that clients can see: codes, messages, what to do about them."""
+"""Pure: refusals, and the one table of their kinds: JSON-RPC code, message, what to do.
+
+Below `api`, code raises a `Refusal` of one of these kinds; only `rpc` and `server` turn it into an
+answer.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Pure: the values that packages exchange: cameras, devices, recordings, problems, events."""
+"""Pure: the values that packages exchange, as frozen classes.
+
+Cameras and their devices, sources, recordings, storage, events and problems. Other packages import
+them from here; the texts of problems are in `camd.model.problems`.
+"""
 
 from __future__ import annotations
 
