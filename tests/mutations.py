@@ -1,4 +1,4 @@
-"""Breaks camd's promises one by one, and sees whether a test notices.
+"""Deletes what camd's guarantees rest on, one by one, and checks that a test notices.
 
     python tests/mutations.py [--list] [--only WORD ...] [--jobs 1]
 

@@ -1,6 +1,6 @@
 """What must not be taken away from camd: each sync, each checksum, each entry, each bound.
 
-`tests/mutations.py` takes each away. A mutation says what promise it breaks in one sentence, and
+`tests/mutations.py` takes each away. A mutation says in one sentence what guarantee it breaks, and
 which tests have to notice. Whoever adds a sync or a checksum adds its mutation here:
 `tests/process/test_mutations.py` asks for it.
 """

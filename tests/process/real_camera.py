@@ -51,7 +51,7 @@ _AT_A_TIME = 10  # files that one FFmpeg looks at
 
 @attrs.define(eq=False)
 class RealCamera:
-    """A camera at work."""
+    """A camera that runs, and its folder."""
 
     camera: Camera
     storage: Storage
@@ -158,7 +158,7 @@ Packets = dict[str, list[tuple[int, str]]]
 
 
 def packets(program: str, *paths: Path) -> Packets:
-    """Hash each stream's packets in order, and decode everything: no word of complaint.
+    """Hash each stream's packets in order, and decode everything without an error.
 
     What several files hold is joined in the order given.
     """

@@ -27,7 +27,7 @@ class Owner:
 
 
 class CamerasModel:
-    """Every camera, and the judge of their names."""
+    """Every camera, and the check that each id stays with its camera."""
 
     def __init__(self) -> None:
         self.world = World()
@@ -41,7 +41,7 @@ class CamerasModel:
     # --- camd's part --------------------------------------------------------------------------
 
     def look(self, *, adopted: str = "") -> None:
-        """Survey, assign, and tell the cameras; judge every change of an owner."""
+        """Assign devices, tell the cameras, and check every change of an owner."""
         before, self.adopted = self.now, adopted
         self.now = assign(self.world.devices, before.known, CONFIGURED)
         ids = {binding.camera_id for binding in self.now.bindings}
@@ -67,7 +67,7 @@ class CamerasModel:
                 shell.mailbox.append(binding)
 
     def leave(self, shell: CaptureModel) -> None:
-        """End a camera that is no more; its child may take its time."""
+        """End a camera that is no more; its FFmpeg process may take its time."""
         if shell.session:
             shell.want(wanted=False)
         if shell.offered.device is not None:
@@ -122,7 +122,7 @@ class CamerasModel:
         return [shell for shell in self.shells.values() if shell.mailbox]
 
     def able(self, *, told: bool | None = None) -> list[Child]:
-        """The children that do not hang."""
+        """The FFmpeg processes that do not hang."""
         alive = [child for child in self.world.children if not child.hangs]
         return [child for child in alive if told is None or child.told == told]
 
@@ -251,7 +251,7 @@ class World:
 
     @property
     def devices(self) -> list[Device]:
-        """What a survey would tell."""
+        """What the device monitor would list."""
         return [plugging.device for plugging in self.ports.values()]
 
     @property
@@ -298,7 +298,7 @@ UNPLUGGED = Problem("absent", "It is not there", "Plug it in.")
 
 @attrs.define(eq=False)
 class CaptureModel:
-    """One camera: its machine, its mailbox, its seat, its child and its timer."""
+    """One camera: its state table, mailbox, binding, FFmpeg process and timer."""
 
     camera_id: str
     world: World
@@ -316,18 +316,18 @@ class CaptureModel:
 
     @property
     def offered(self) -> MatchState:
-        """The latest seat, heard of or not."""
+        """The latest binding, read from the mailbox or not."""
         bindings = [item for item in self.mailbox if isinstance(item, MatchState)]
         return bindings[-1] if bindings else self.binding
 
     @property
     def end_is_under_way(self) -> bool:
-        """Whether the child has ended and the machine does not know."""
+        """Whether the process has ended and the state table does not know."""
         return any(isinstance(item, m.ChildEnded) for item in self.mailbox)
 
     @property
     def records(self) -> bool:
-        """Whether footage of the camera that has the seat goes into the session."""
+        """Whether footage of the device of the binding goes into the session."""
         device = self.binding.device
         return (
             self.session
@@ -352,7 +352,7 @@ class CaptureModel:
             self.step(item)
 
     def sit(self, binding: MatchState) -> None:
-        """Change seats: another device is a loss first."""
+        """Change the binding: another device is a loss first."""
         before, after = self.binding.device, binding.device
         self.binding = binding
         if after is None:
@@ -380,7 +380,7 @@ class CaptureModel:
                     self.resting = False
 
     def spawn(self, device: Device | None) -> None:
-        """Start a child, if the device is there and nobody else's child has it."""
+        """Start a process, if the device is there and nobody else has a lease on it."""
         if device is None or not any(d.plugged == device.plugged for d in self.world.devices):
             self.mailbox.append(m.ChildEnded(BROKEN, absent=True))
         elif self.leases.take(device, self.camera_id) is not None:  # type: ignore[arg-type]
@@ -389,7 +389,7 @@ class CaptureModel:
             self.child = self.world.opened(device, self.camera_id)
 
     def end_child(self) -> None:
-        """The child is gone, and says so."""
+        """End the process, and report it."""
         child = self.child
         assert child is not None
         self.world.children.remove(child)

@@ -1,4 +1,4 @@
-"""Camera actors on fakes: FFmpeg is played, the disk is in memory, the clock jumps."""
+"""Camera actors on fakes: FFmpeg and the disk are in memory, and the clock jumps."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def at(seconds: float) -> datetime:
 
 @attrs.define(eq=False)
 class MemorySpaceMonitor(SpaceMonitor):
-    """A guard whose samples are taken when somebody asks, in so many seconds."""
+    """A space monitor that takes a sample only when asked; each takes `seconds`."""
 
     seconds: float = 0.0
 
@@ -115,7 +115,7 @@ class MemorySpaceMonitor(SpaceMonitor):
         self.look()
 
     def look(self) -> None:
-        """Judge what the disk says now."""
+        """Classify what the disk says now."""
         self._usage = self._disk.usage(self.folder)
         self._judge(level_of(self._usage, self._thresholds, self._level))
 
@@ -166,7 +166,7 @@ class MemoryStorage(Storage):
         return list(self._growing)
 
 
-# --- the stage ----------------------------------------------------------------------------
+# --- the rig ----------------------------------------------------------------------------
 
 
 @attrs.frozen
@@ -184,7 +184,7 @@ class Node:
 
 
 class ImmediateLookup(PathLookup):
-    """Looks at nodes that are played, without a thread, which an autojump clock does not know."""
+    """Looks at fake nodes without a thread, for which an autojump clock would not wait."""
 
     async def ask(self, look: Callable[[], T], otherwise: T) -> T:
         """Look."""
@@ -193,7 +193,7 @@ class ImmediateLookup(PathLookup):
 
 @attrs.define(eq=False)
 class EndingSourcePlanner(CapturePlanner):
-    """A camera whose film is played once."""
+    """A camera whose source has an end."""
 
     @property
     def may_end(self) -> bool:
@@ -213,7 +213,7 @@ class CameraRig:
     heard: list[Event]
 
     def fill(self, percent: float) -> None:
-        """Let so much of the volume be used, and let the guard see it."""
+        """Let so much of the volume be used, and let the space monitor see it."""
         self.disk.volume = usage(percent)
         self.guard.look()
 
@@ -298,7 +298,7 @@ async def open_camera_rig(
     recording: RecordingConfig = RECORDING,
     durability: str = "1s",
 ) -> AsyncIterator[CameraRig]:
-    """Run a camera while the block runs; its children play `parts`, then film without end."""
+    """Run a camera while the block runs; its FFmpegs behave as `parts` say, then stream on."""
     source = TestSource(320, 180, FPS) if node is None else V4l2Source(node)  # type: ignore[arg-type]
     config = Config(
         storage=StorageConfig(durability=durability),
@@ -337,7 +337,7 @@ async def find_program() -> FFmpegBinary:
 
 @attrs.define(eq=False)
 class FakeMonitor:
-    """What is plugged in, as the test says."""
+    """A device monitor: plugged in is what the test says."""
 
     present: Published[tuple[Device, ...]] = attrs.field(
         factory=lambda: Published[tuple[Device, ...]](())
@@ -353,7 +353,7 @@ class FakeMonitor:
 
 @attrs.define(eq=False)
 class MemoryBindings:
-    """Where known cameras survive the service."""
+    """The file of known cameras, in memory."""
 
     known: tuple[KnownCamera, ...] = ()
     seconds: float = 0.0  # that saving takes
@@ -374,12 +374,12 @@ class MemoryBindings:
 
 @attrs.define(eq=False)
 class FakeFfmpegCameras(Cameras):
-    """A roster whose cameras play children."""
+    """All cameras of a machine, each with fake FFmpegs."""
 
     launcher: FakeLauncher = attrs.field(factory=FakeLauncher)
 
     def add(self, config: CameraConfig, binding: MatchState | None = None) -> Camera:
-        """Start a camera on the stage."""
+        """Start a camera with a fake FFmpeg."""
         camera = super().add(config, binding)
         camera.capture.launch, camera.capture.find_program = self.launcher.launch, find_program
         camera.capture.abilities = UntriedEncoders()

@@ -21,7 +21,7 @@ Behaviour = Callable[["FakeFfmpeg"], Awaitable[int]]
 
 @attrs.define(eq=False)
 class FakeFfmpeg:
-    """What `open_child` gives, played: it says what its part says, and hears signals."""
+    """A process as `open_child` gives it: does what its behaviour says, and takes signals."""
 
     pid: int
     film: FakeStream = attrs.field(factory=FakeStream)
@@ -34,15 +34,15 @@ class FakeFfmpeg:
     _status: int = 0
 
     def write(self, data: bytes) -> None:
-        """Put bytes into the pipe of stdout."""
+        """Write bytes to stdout."""
         self._pipes[0].put(data)
 
     def complain(self, words: str) -> None:
-        """Put a line into the pipe of stderr."""
+        """Write a line to stderr."""
         self._pipes[1].put(f"{words}\n".encode())
 
     async def play(self, part: Behaviour) -> None:
-        """Live through a part; its result is the exit status."""
+        """Run a behaviour to its end; its result is the exit status."""
         self._status = -signal.SIGKILL
         with self._killed:
             self._status = await part(self)
@@ -59,12 +59,12 @@ class FakeFfmpeg:
         return await self._pipes[1].get()
 
     async def wait(self) -> int:
-        """Wait until the part is over."""
+        """Wait until the behaviour is over."""
         await self._ended.wait()
         return self._status
 
     def signal(self, number: signal.Signals) -> None:
-        """Hear a signal."""
+        """Take a signal."""
         if self._ended.is_set():
             return
         self.signals.append(number)
@@ -73,7 +73,7 @@ class FakeFfmpeg:
             self._killed.cancel()
 
     async def end(self) -> int | None:
-        """Ask the child to end, then make it."""
+        """Ask the process to end, then kill it."""
         for number, patience in (
             (signal.SIGTERM, child_process.TERMINATE_PATIENCE_SECONDS),
             (signal.SIGKILL, child_process.KILL_PATIENCE_SECONDS),
@@ -86,7 +86,7 @@ class FakeFfmpeg:
 
 @attrs.define(eq=False)
 class _Pipe:
-    """Bytes on their way; the empty ones are the end, and stay."""
+    """A pipe in memory; empty bytes mark its end, and stay."""
 
     _chunks: deque[bytes] = attrs.field(factory=deque)
     _filled: trio.Event = attrs.field(factory=trio.Event)
@@ -104,7 +104,7 @@ class _Pipe:
 
 
 def streams(seconds: float = float("inf"), *, status: int = -9, flush: bool = False) -> Behaviour:
-    """Play a child that delivers a fragment every half second and ends when it is told to.
+    """Deliver a fragment every half second, and end when told to.
 
     After `seconds` it ends by itself; `flush` says whether the frames in flight come out then.
     """
@@ -127,7 +127,7 @@ def streams(seconds: float = float("inf"), *, status: int = -9, flush: bool = Fa
 
 
 def skips(*moments: float, frames: int = 7) -> Behaviour:
-    """Play a child that leaves out so many frames at each of these moments, and goes on."""
+    """Leave out so many frames at each of these moments, and go on."""
 
     async def part(child: FakeFfmpeg) -> int:
         child.write(child.film.head)
@@ -146,12 +146,12 @@ def skips(*moments: float, frames: int = 7) -> Behaviour:
 
 
 def plays_once(seconds: float) -> Behaviour:
-    """Play a child whose source comes to its end."""
+    """Deliver for so many seconds, and end as at the end of a file."""
     return streams(seconds, status=0, flush=True)
 
 
 def refuses(words: str, after: float = 0.1, status: int = 1) -> Behaviour:
-    """Play a child that says why it cannot, and ends."""
+    """Write an error to stderr, and end."""
 
     async def part(child: FakeFfmpeg) -> int:
         with trio.move_on_after(after):
@@ -163,7 +163,7 @@ def refuses(words: str, after: float = 0.1, status: int = 1) -> Behaviour:
 
 
 def hangs(after: float = 0.0, *, deaf: bool = False) -> Behaviour:
-    """Play a child that delivers for a while, then says nothing; a deaf one has to be killed."""
+    """Deliver for a while, then nothing; a deaf process ignores SIGTERM."""
 
     async def part(child: FakeFfmpeg) -> int:
         child.write(child.film.head)
@@ -181,7 +181,7 @@ def hangs(after: float = 0.0, *, deaf: bool = False) -> Behaviour:
 
 
 def says(data: bytes) -> Behaviour:
-    """Play a child that writes these bytes and waits to be told to end."""
+    """Write these bytes, and wait to be told to end."""
 
     async def part(child: FakeFfmpeg) -> int:
         child.write(data)
@@ -193,7 +193,7 @@ def says(data: bytes) -> Behaviour:
 
 @attrs.define(eq=False)
 class FakeLauncher:
-    """Plays children: the parts in order, then films without end."""
+    """Launches fake FFmpegs: with the given behaviours in order, then streaming without end."""
 
     parts: deque[Behaviour] = attrs.field(factory=deque)
     children: list[FakeFfmpeg] = attrs.field(factory=list)
@@ -202,7 +202,7 @@ class FakeLauncher:
     most_alive: int = 0
 
     def then(self, *parts: Behaviour) -> None:
-        """Say what the next children do."""
+        """Say how the next processes behave."""
         self.parts.extend(parts)
 
     @asynccontextmanager

@@ -47,7 +47,7 @@ class Client:
 
 @attrs.define(eq=False)
 class RtspServer:
-    """Serves one film at `url`; every client sees it from where it is now."""
+    """Serves one stream at `url`; a client joins it where it is now."""
 
     port: int
     credentials: str = ""  # "user:password" asked for by Basic authentication
@@ -261,7 +261,7 @@ async def open_rtsp_server(
     parameters: bool = True,
     **faults: Any,
 ) -> AsyncIterator[RtspServer]:
-    """Play `film` over and over in real time while the block runs.
+    """Serve the file `film` over and over in real time while the block runs.
 
     `parameters` False leaves the codec's out of the description, as some cameras do; `faults` are
     fields of the server.
@@ -309,7 +309,7 @@ _NTP_SECONDS = 3_900_000_000  # any time will do, as long as it is one
 
 @attrs.frozen
 class Unit:
-    """One sample on its way: when it is sent, and when it is shown, in seconds of the film."""
+    """One sample on its way: when it is sent, and when it is shown, in seconds of the stream."""
 
     track: int
     sent: float
@@ -318,7 +318,7 @@ class Unit:
 
 
 def units_of(program: str, film: Path) -> tuple[Init, list[Unit]]:
-    """Take a film apart, in the order in which it is sent."""
+    """Read a file's samples, in the order in which they are sent."""
     done = ffmpeg.run(
         *(program, "-i", str(film), "-c", "copy", "-movflags"),
         *("frag_keyframe+empty_moov+default_base_moof+frag_discont", "-use_editlist", "0"),
@@ -390,7 +390,7 @@ def payloads(unit: Unit) -> Iterator[tuple[bytes, bool]]:
 
 @attrs.define(eq=False)
 class _Player:
-    """Plays a film to one client, once, from `join` seconds on."""
+    """Sends the stream to one client, once, from `join` seconds on."""
 
     units: list[Unit]
     join: float
@@ -430,7 +430,7 @@ async def _send(client: Client, track: int, packet: bytes, control: int = 0) -> 
 
 @attrs.define(eq=False)
 class StreamRtspServer(RtspServer):
-    """Serves a film that begins for every client at the same second."""
+    """Serves a stream that begins for every client at the same second."""
 
     player: Callable[[], _Player] = attrs.field(kw_only=True)
 

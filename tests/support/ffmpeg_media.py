@@ -188,7 +188,7 @@ def make_flash_beep(
     picture_late: float = 0.0,
     sound_late: float = 0.0,
 ) -> Path:
-    """Make a film that flashes and beeps a quarter of a second into each half; see PERIOD.
+    """Make a file that flashes and beeps a quarter of a second into each half; see PERIOD.
 
     A track may be late by so many seconds.
     """

@@ -132,7 +132,7 @@ EPOCH = datetime(2026, 1, 15, 14, 30, tzinfo=UTC)
 
 @attrs.define(eq=False)
 class FakeStream:
-    """Pictures at 10 a second, a key frame in every second one after another, of one child."""
+    """The stream of one FFmpeg process: 10 frames a second, a key frame every `group` frames."""
 
     frame_bytes: int = 100
     group: int = 10  # frames from one key frame to the next
@@ -175,7 +175,7 @@ def fragments_of(
 
 
 def captured(fragments: list[Fragment], since: datetime = EPOCH) -> Iterator[CapturedFragment]:
-    """Say of fragments that they were there from `since` on, without a hole."""
+    """Say of fragments that they arrived from `since` on, without a gap."""
     for each in fragments:
         start = since + timedelta(seconds=each.start_seconds)
         yield CapturedFragment(each, start, start + timedelta(seconds=each.duration_seconds))

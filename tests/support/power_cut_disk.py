@@ -253,7 +253,7 @@ MINUTE = 60_000_000
 
 
 def open_archive(disk: Disk, index: bytes | None = None, folder: Path = ARCHIVE) -> RecordingIndex:
-    """Open the archive of a disk, with an index as it was at some time, or with none."""
+    """Open the index of a disk, with a database as it was at some time, or with none."""
     catalog = Catalog.open(Path(":memory:"))
     if index is not None:
         catalog._db.deserialize(index)
@@ -265,7 +265,7 @@ def open_archive(disk: Disk, index: bytes | None = None, folder: Path = ARCHIVE)
 def recovered(
     disk: RecordingDisk, index: bytes | None
 ) -> tuple[RecordingIndex, list[ReconcileFinding]]:
-    """Start on a disk: open the archive and take stock."""
+    """Start on a disk: open the index and reconcile it with the folder."""
     archive = open_archive(disk, index)
     return archive, reconcile_folder(Reconciler(disk, FOLDER, archive))
 
@@ -277,7 +277,7 @@ def _index(number: int) -> SegmentIndex:
 
 @attrs.define(eq=False)
 class StorageRun:
-    """A session that is recorded. Each promise says behind which operation it was made."""
+    """A session that is recorded. Each guarantee says behind which operation it was given."""
 
     disk: RecordingDisk = attrs.field(factory=RecordingDisk)
     archive: RecordingIndex = attrs.field(init=False)

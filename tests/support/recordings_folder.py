@@ -1,4 +1,4 @@
-"""A recordings folder with real files and a real archive, and what can happen to it."""
+"""A recordings folder with real files, index and journal, and what can happen to it."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def contents(who: object = WHO, *, sealed: bool = True) -> bytes:
 
 @attrs.define(eq=False)
 class RecordingsFolder:
-    """The folder. Segments lie one second apart, so there is a hole of 0.7 s between two."""
+    """The folder. Segments begin one second apart, so there is a gap of 0.7 s between two."""
 
     folder: Path
     disk: PosixDisk = attrs.field(factory=PosixDisk)
@@ -96,7 +96,7 @@ class RecordingsFolder:
         noted: bool = True,
         **facts: object,
     ) -> Segment:
-        """Write a recording, and let the archive know it unless told otherwise."""
+        """Write a recording, and note it in the index unless told otherwise."""
         self.folder.mkdir(exist_ok=True)
         start = NOON + timedelta(seconds=apart * number)
         who = attrs.evolve(
@@ -129,7 +129,7 @@ class RecordingsFolder:
         return segment
 
     def put_mkv(self, number: int = 7, session_id: str = "s0") -> Segment:
-        """Write a Matroska file that the archive knows."""
+        """Write a Matroska file that the index knows."""
         made = self.put(number, session_id, noted=False)
         (self.folder / made.filename).unlink()
         name = made.filename.replace(".mp4", ".mkv")
@@ -141,7 +141,7 @@ class RecordingsFolder:
         return made
 
     def know(self, segment: Segment) -> None:
-        """Let the archive know a file."""
+        """Note a file in the index."""
         with self.archive() as archive:
             if segment.state is SegmentState.SEALED:
                 archive.note(SegmentNoted(segment))
@@ -149,7 +149,7 @@ class RecordingsFolder:
                 archive.note_open(segment)
 
     def note(self, *facts: Session | Gap) -> None:
-        """Let the archive know sessions and gaps."""
+        """Note sessions and gaps."""
         records: list[Record] = [
             SessionNoted(fact) if isinstance(fact, Session) else GapNoted(fact) for fact in facts
         ]
@@ -158,7 +158,7 @@ class RecordingsFolder:
 
     @contextmanager
     def archive(self) -> Iterator[RecordingIndex]:
-        """Open the archive as the service does, but do not mark what is open."""
+        """Open the index as the service does, but do not mark what is open."""
         self.folder.mkdir(exist_ok=True)
         opened = RecordingIndex.open(self.disk, self.folder)
         try:
