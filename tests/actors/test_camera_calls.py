@@ -449,7 +449,7 @@ async def test_rotation_loses_nothing(clock: MockClock) -> None:
         )
         rig.check(session)
         (child,) = rig.launcher.children
-        sent = b"".join(data[data.index(b"mdat") + 4 :] for data in child.film.sent)
+        sent = b"".join(data[data.index(b"mdat") + 4 :] for data in child.stream.sent)
         assert rig.pictures(session) == sent
         assert rig.news == ["STARTED", *["ROTATED"] * 10, "STOPPED stopped"]
 

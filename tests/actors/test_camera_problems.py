@@ -105,7 +105,7 @@ async def test_a_camera_that_is_unplugged_comes_back(clock: MockClock) -> None:
     async with open_camera_rig(streams(2.2, status=0), node=node) as rig:
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(2.1)
-        rig.launcher.children[0].complain("[error] VIDIOC_DQBUF: No such device")
+        rig.launcher.children[0].write_error("[error] VIDIOC_DQBUF: No such device")
         node.there.append(False)
         await rig.until(CameraState.ABSENT)
         await trio.sleep_until(20)
@@ -572,7 +572,7 @@ async def test_whoever_waits_hears_of_a_bug(
                 await wait_all_tasks_blocked()
                 feed = rig.camera._children.feed
                 monkeypatch.setattr(type(feed), "_measure", _raise_in(feed, type(feed)._measure))
-                rig.launcher.children[0].write(rig.launcher.children[0].film.next(5))
+                rig.launcher.children[0].write(rig.launcher.children[0].stream.next(5))
         assert [(each.kind.code, each.data["cause"]) for each in heard] == [(-1003, "restarting")]
         assert heard[0].data["retryable"] is True
 

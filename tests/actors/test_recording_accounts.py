@@ -30,7 +30,7 @@ ROTATION = RecordingConfig(rotation=timedelta(seconds=3))
 
 
 @attrs.frozen
-class StorageRun:
+class CaptureRun:
     """One child: fragments of so many frames, or so many left out (negative); and its end."""
 
     steps: tuple[int, ...]
@@ -48,7 +48,7 @@ class Blow:
 
 
 LIVES = st.builds(
-    StorageRun,
+    CaptureRun,
     st.lists(st.integers(-30, 10).filter(bool), min_size=1, max_size=12).map(tuple),
     st.booleans(),
     st.integers(0, 2),
@@ -70,11 +70,11 @@ class World:
     fragments_of: list[tuple[float, float]] = attrs.field(factory=list)
     left_out: int = 0
 
-    def part(self, life: StorageRun) -> Behaviour:
+    def behaviour(self, life: CaptureRun) -> Behaviour:
         """Play a life."""
 
-        async def part(child: FakeFfmpeg) -> int:
-            child.write(child.film.head)
+        async def behaviour(child: FakeFfmpeg) -> int:
+            child.write(child.stream.head)
             for count in life.steps:
                 begun = trio.current_time()
                 with trio.move_on_after(abs(count) / FPS):
@@ -82,33 +82,33 @@ class World:
                 if child.told_to_end.is_set():
                     return 255
                 if count < 0:
-                    child.film.skip(-count)
+                    child.stream.skip(-count)
                     self.left_out -= count
                 else:
-                    child.write(child.film.next(count))
+                    child.write(child.stream.next(count))
                     self.fragments_of.append((begun, begun + count / FPS))
             if life.hangs:
                 await child.told_to_end.wait()
                 return 255
             return -9
 
-        return part
+        return behaviour
 
     def steady(self) -> Behaviour:
         """Play a child that delivers for as long as it may."""
 
-        async def part(child: FakeFfmpeg) -> int:
-            child.write(child.film.head)
+        async def behaviour(child: FakeFfmpeg) -> int:
+            child.write(child.stream.head)
             while not child.told_to_end.is_set():
                 begun = trio.current_time()
                 with trio.move_on_after(0.5):
                     await child.told_to_end.wait()
                 if frames := round((trio.current_time() - begun) * FPS):
-                    child.write(child.film.next(frames))
+                    child.write(child.stream.next(frames))
                     self.fragments_of.append((begun, begun + frames / FPS))
             return 255
 
-        return part
+        return behaviour
 
     def longest_silence(self, until: float) -> float:
         """Say for how long nothing came at most."""
@@ -138,18 +138,18 @@ async def strike(rig: CameraRig, wall: Wall, blow: Blow) -> None:
 
 
 async def recorded(
-    lives: list[StorageRun], blows: list[Blow], wall: Wall
+    lives: list[CaptureRun], blows: list[Blow], wall: Wall
 ) -> tuple[Session, World, float]:
     """Record a session through all of it; return its receipt, and the world, and how long."""
-    world, parts = World(), []
+    world, behaviours = World(), []
     wall.ahead = timedelta(0)
     for life in lives:
-        parts += [world.part(life), *[refuses("[error] No such device")] * life.refused]
-    parts += [world.steady()] * 50
+        behaviours += [world.behaviour(life), *[refuses("[error] No such device")] * life.refused]
+    behaviours += [world.steady()] * 50
     with capture_logs() as logs, trio.fail_after(600):
         async with open_camera_rig(world.steady(), recording=ROTATION) as rig:
-            rig.launcher.parts.clear()
-            rig.launcher.then(world.part(StorageRun((5,), False, 0)), *parts)
+            rig.launcher.behaviours.clear()
+            rig.launcher.then(world.behaviour(CaptureRun((5,), False, 0)), *behaviours)
             await rig.camera.start_recording(REQUEST)
             for blow in blows:
                 await strike(rig, wall, blow)
@@ -240,7 +240,7 @@ BOUNDED = settings(
 @BOUNDED
 @given(lives=st.lists(LIVES, max_size=4), blows=st.lists(BLOWS, max_size=4))
 def test_files_and_ledger_make_up_the_session(
-    wall: Wall, lives: list[StorageRun], blows: list[Blow]
+    wall: Wall, lives: list[CaptureRun], blows: list[Blow]
 ) -> None:
     """I4: captured = written + ledgered; entries are as long as their outages, and fill what is
     between files without overlapping them."""
@@ -259,7 +259,7 @@ def test_files_and_ledger_make_up_the_session(
 @BOUNDED
 @given(lives=st.lists(LIVES, max_size=3), blows=st.lists(BLOWS | STEPS, max_size=4))
 def test_a_clock_that_is_set_changes_no_sum_and_no_length(
-    wall: Wall, lives: list[StorageRun], blows: list[Blow]
+    wall: Wall, lives: list[CaptureRun], blows: list[Blow]
 ) -> None:
     """I4 with a wall clock that jumps: sums, lengths and durations are those of the footage."""
     session, world, ended = trio.run(

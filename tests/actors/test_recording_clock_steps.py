@@ -102,7 +102,7 @@ async def test_a_new_file_begins_and_no_frame_is_lost(
         session = await rig.camera.stop_recording()
         rig.check(session)
         (child,) = rig.launcher.children
-        sent = b"".join(data[data.index(b"mdat") + 4 :] for data in child.film.sent)
+        sent = b"".join(data[data.index(b"mdat") + 4 :] for data in child.stream.sent)
         assert rig.pictures(session) == sent
         first, second = session.segments
         assert (first.start, first.end) == (at(0), at(12))

@@ -50,7 +50,7 @@ async def test_holes_are_entered_at_every_seal_and_at_the_end(clock: MockClock) 
         session = await rig.camera.stop_recording()
         assert {gap.cause for gap in session.gaps} == {DROPPED}
         assert len(session.gaps) == len(session.segments) == 4
-        sent = rig.launcher.children[0].film.frames
+        sent = rig.launcher.children[0].stream.frames
         assert sent == session.frames_written + sum(gap.frames for gap in session.gaps)
         rig.check(session)
 

@@ -66,7 +66,7 @@ async def recorded_until(
 
 async def long_groups(child: object) -> int:
     """Play a child with a key frame every five seconds."""
-    child.film.group = 50  # type: ignore[attr-defined]
+    child.stream.group = 50  # type: ignore[attr-defined]
     return await streams()(child)  # type: ignore[arg-type]
 
 

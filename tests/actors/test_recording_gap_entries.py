@@ -63,11 +63,11 @@ def _leaps(leaps: dict[int, int]) -> Behaviour:
     """Play a child whose decode times leap ahead, so many frames before fragments of a number."""
 
     async def part(child: FakeFfmpeg) -> int:
-        child.write(child.film.head)
+        child.write(child.stream.head)
         for number in range(12):
             await trio.sleep(0.5)
-            child.film.skip(leaps.get(number, 0))
-            child.write(child.film.next(5))
+            child.stream.skip(leaps.get(number, 0))
+            child.write(child.stream.next(5))
         await child.told_to_end.wait()
         return 255
 
@@ -213,7 +213,7 @@ def _begins_within_a_group(child_frames: int) -> Behaviour:
     """Play a child whose first pictures cannot be decoded alone."""
 
     async def part(child: FakeFfmpeg) -> int:
-        child.film.skip(child_frames)
+        child.stream.skip(child_frames)
         return await streams()(child)
 
     return part

@@ -109,7 +109,7 @@ async def _falls_blind(child: FakeFfmpeg) -> int:
             await child.told_to_end.wait()
             return 255
         sound = fragment((2, number * 24000, [Sample(50, 24000)]), sequence=number)
-        child.write(child.film.next(5) if number < 4 else sound)
+        child.write(child.stream.next(5) if number < 4 else sound)
     return 255
 
 
@@ -131,12 +131,12 @@ async def test_sound_without_pictures_is_a_stall(clock: MockClock) -> None:
 
 async def _resumes(child: FakeFfmpeg) -> int:
     """Freeze for so long that it is told to end, and deliver again before it does."""
-    child.write(child.film.head)
-    child.write(child.film.next(20))
+    child.write(child.stream.head)
+    child.write(child.stream.next(20))
     await child.told_to_end.wait()
     for _ in range(8):
         await trio.sleep(0.25)
-        child.write(child.film.next(5))
+        child.write(child.stream.next(5))
     return 255
 
 

@@ -84,7 +84,7 @@ async def test_a_start_inside_a_group_that_never_ends_is_answered(
     monkeypatch.setattr(factory, "GOP_LIMIT_BYTES", 3000)
 
     async def endless(child: FakeFfmpeg) -> int:
-        child.film.group = 10**9
+        child.stream.group = 10**9
         return await streams()(child)
 
     recording = RecordingConfig(answer_timeout=timedelta(hours=1))

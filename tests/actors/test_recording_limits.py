@@ -111,7 +111,7 @@ async def test_a_group_of_pictures_that_no_file_holds_is_ledgered(clock: MockClo
     """Where no key frame comes before the limit, what has no room is counted, and no pause made."""
 
     async def long_groups(child: object) -> int:
-        child.film.group = 2000  # type: ignore[attr-defined]
+        child.stream.group = 2000  # type: ignore[attr-defined]
         return await streams()(child)  # type: ignore[arg-type]
 
     async with open_camera_rig(long_groups) as rig:

@@ -38,9 +38,9 @@ def check_pictures(rig: CameraRig, session: Session, first: int) -> None:
     """Compare the session's pictures with what the child sent from its `first` frame on."""
     rig.check(session)
     (child,) = rig.launcher.children
-    sent = b"".join(data[data.index(b"mdat") + 4 :] for data in child.film.sent)
-    behind = sent[first * child.film.frame_bytes :]
-    assert rig.pictures(session) == behind[: session.frames_written * child.film.frame_bytes]
+    sent = b"".join(data[data.index(b"mdat") + 4 :] for data in child.stream.sent)
+    behind = sent[first * child.stream.frame_bytes :]
+    assert rig.pictures(session) == behind[: session.frames_written * child.stream.frame_bytes]
 
 
 async def test_a_start_begins_in_the_past(clock: MockClock) -> None:

@@ -28,13 +28,13 @@ def paced(*pauses: float) -> Behaviour:
     """Play a child that delivers half a second of film after each of these pauses, over again."""
 
     async def part(child: FakeFfmpeg) -> int:
-        child.write(child.film.head)
+        child.write(child.stream.head)
         while True:
             for pause in pauses:
                 with trio.move_on_after(pause):
                     await child.told_to_end.wait()
                     return 255
-                child.write(child.film.next(5))
+                child.write(child.stream.next(5))
 
     return part
 

@@ -21,7 +21,7 @@ def _shell(script: str) -> Any:
 
 async def _speak(child: FakeFfmpeg) -> int:
     await trio.lowlevel.checkpoint()
-    child.complain("word")
+    child.write_error("word")
     child.write(b"picture")
     return 3
 

@@ -42,7 +42,7 @@ def make(path: Path, *arguments: str, rate: int = 20, seconds: int = 20) -> Path
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A film with a key frame every half second."""
     return make(tmp_path_factory.mktemp("film") / "film.mp4", *H264, "-g", "10")
 
@@ -77,19 +77,19 @@ async def refused(folder: Path, url: str, program: str = BUNDLED, **entry: objec
     ids=["auto", "transport", "option"],
 )
 async def test_a_camera_that_sends_by_udp_only_is_recorded(
-    tmp_path: Path, film: Path, program: str, entry: dict[str, object]
+    tmp_path: Path, clip: Path, program: str, entry: dict[str, object]
 ) -> None:
     """UDP is tried after a refusal by itself, and at once where it is asked for, in any way."""
-    async with open_rtsp_server(BUNDLED, film, tcp=False, udp=True) as server:
+    async with open_rtsp_server(BUNDLED, clip, tcp=False, udp=True) as server:
         ended = await recorded(tmp_path, program, server.url, **entry)
         assert ended.frames_written > 0
         assert server.transports == {"RTP/AVP/UDP"}
         assert server.refusals == (1 if not entry else 0)
 
 
-async def test_a_transport_that_is_named_is_not_replaced(tmp_path: Path, film: Path) -> None:
+async def test_a_transport_that_is_named_is_not_replaced(tmp_path: Path, clip: Path) -> None:
     """With transport = "tcp" a refusal of TCP is said, and UDP is not tried."""
-    async with open_rtsp_server(BUNDLED, film, tcp=False, udp=True) as server:
+    async with open_rtsp_server(BUNDLED, clip, tcp=False, udp=True) as server:
         refusal = await refused(tmp_path, server.url, transport="tcp")
         assert server.transports == set()
     assert refusal.data["cause"] == "unsupported_transport"
@@ -102,12 +102,12 @@ async def test_a_transport_that_is_named_is_not_replaced(tmp_path: Path, film: P
     ids=["key", "option"],
 )
 async def test_a_certificate_of_its_own_is_taken_where_that_is_allowed(
-    tmp_path: Path, film: Path, entry: dict[str, object]
+    tmp_path: Path, clip: Path, entry: dict[str, object]
 ) -> None:
     """By default FFmpeg decides; the refusal names the key; the key and the option work."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
-    async with open_rtsp_server(BUNDLED, film, tls=context) as server:
+    async with open_rtsp_server(BUNDLED, clip, tls=context) as server:
         if "tls_verify" in entry:
             refusal = await refused(tmp_path / "refused", server.url)
             assert refusal.data["cause"] == "tls_failed"
@@ -117,20 +117,20 @@ async def test_a_certificate_of_its_own_is_taken_where_that_is_allowed(
 
 
 async def test_a_password_with_every_character_is_sent_as_it_is_meant(
-    tmp_path: Path, film: Path
+    tmp_path: Path, clip: Path
 ) -> None:
     """Percent-encoded in the URL, the camera gets what it expects."""
-    async with open_rtsp_server(BUNDLED, film, credentials="eve:1#s/s?@:%") as server:
+    async with open_rtsp_server(BUNDLED, clip, credentials="eve:1#s/s?@:%") as server:
         url = f"rtsp://eve:1%23s%2Fs%3F%40%3A%25@127.0.0.1:{server.port}/film"
         assert (await recorded(tmp_path, BUNDLED, url)).frames_written > 0
         assert server.wrong_passwords == 0
 
 
 async def test_a_server_that_takes_long_is_waited_for_as_configured(
-    tmp_path: Path, film: Path
+    tmp_path: Path, clip: Path
 ) -> None:
     """A step may take as long as start_timeout says; more is a time-out, and the step is named."""
-    async with open_rtsp_server(BUNDLED, film, pauses={"SETUP": 1.5}) as server:
+    async with open_rtsp_server(BUNDLED, clip, pauses={"SETUP": 1.5}) as server:
         refusal = await refused(tmp_path / "short", server.url, start=1.0, stall=1.0)
         assert refusal.data["cause"] == "timed_out"
         assert "answers DESCRIBE" in str(refusal)
@@ -142,12 +142,12 @@ async def test_a_server_that_takes_long_is_waited_for_as_configured(
 
 
 async def test_an_authentication_that_ffmpeg_lacks_is_told_from_a_wrong_password(
-    tmp_path: Path, film: Path
+    tmp_path: Path, clip: Path
 ) -> None:
     """Digest with SHA-256 alone: nobody has to look for a mistake in the password."""
     challenge = 'Digest realm="film", nonce="5f", algorithm="SHA-256"'
     async with open_rtsp_server(
-        BUNDLED, film, credentials="eve:hunter2", challenge=challenge
+        BUNDLED, clip, credentials="eve:hunter2", challenge=challenge
     ) as server:
         refusal = await refused(tmp_path, server.url)
     assert refusal.data["cause"] == "unsupported_authentication"
@@ -155,9 +155,9 @@ async def test_an_authentication_that_ffmpeg_lacks_is_told_from_a_wrong_password
     assert "hunter2" not in repr((refusal, refusal.data))
 
 
-async def test_a_url_without_a_password_is_told_so(tmp_path: Path, film: Path) -> None:
+async def test_a_url_without_a_password_is_told_so(tmp_path: Path, clip: Path) -> None:
     """Who wrote none is not told to correct it."""
-    async with open_rtsp_server(BUNDLED, film, credentials="eve:x") as server:
+    async with open_rtsp_server(BUNDLED, clip, credentials="eve:x") as server:
         refusal = await refused(tmp_path, f"rtsp://127.0.0.1:{server.port}/film")
     assert (refusal.data["cause"], "asks for" in str(refusal)) == ("unauthorised", True)
 
@@ -288,9 +288,9 @@ async def test_a_start_is_answered_in_time_whatever_the_source_does(tmp_path: Pa
 # --- what is remembered -------------------------------------------------------------------
 
 
-async def test_a_known_source_is_asked_once_only(tmp_path: Path, film: Path) -> None:
+async def test_a_known_source_is_asked_once_only(tmp_path: Path, clip: Path) -> None:
     """Neither a second start nor another life of the service connects twice; no secret is kept."""
-    async with open_rtsp_server(BUNDLED, film, credentials="eve:hunter2") as server:
+    async with open_rtsp_server(BUNDLED, clip, credentials="eve:hunter2") as server:
         with trio.fail_after(60):
             async with recording_camera(tmp_path, BUNDLED, server.url) as camera:
                 await camera.start_recording(REQUEST)
@@ -312,10 +312,10 @@ async def test_a_known_source_is_asked_once_only(tmp_path: Path, film: Path) -> 
 
 
 async def test_what_is_remembered_and_not_true_any_more_costs_no_recording(
-    tmp_path: Path, film: Path
+    tmp_path: Path, clip: Path
 ) -> None:
     """A camera that changed its codec is asked anew within the same start."""
-    async with open_rtsp_server(BUNDLED, film) as server:
+    async with open_rtsp_server(BUNDLED, clip) as server:
         await recorded(tmp_path, BUNDLED, server.url)
         with trio.fail_after(60):
             async with recording_camera(tmp_path, BUNDLED, server.url) as camera:

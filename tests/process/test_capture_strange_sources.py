@@ -50,17 +50,17 @@ STAMPS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Half a minute of pictures and sound, with a key frame every half second."""
     path: Path = make_flash_beep(tmp_path_factory.mktemp("film") / "film.mp4", seconds=30, gop=10)
     return path
 
 
 async def recorded(
-    program: str, folder: Path, film: Path, played: dict[str, Any]
+    program: str, folder: Path, clip: Path, played: dict[str, Any]
 ) -> tuple[Session, CameraStatus, tuple[datetime, datetime]]:
     """Record a camera for some seconds; return what came of it, and when it began and ended."""
-    async with open_stream_server(program, film, **played) as server:
+    async with open_stream_server(program, clip, **played) as server:
         source = RtspSource(server.url)
         async with open_real_camera(program, folder, source, recording=ROTATION) as rig:
             await rig.camera.start_recording(REQUEST)
@@ -73,7 +73,7 @@ async def recorded(
 
 @pytest.mark.parametrize("program", ffmpeg.PROGRAMS)
 async def test_what_is_strange_costs_nothing_and_is_told(
-    program: str, film: Path, tmp_path: Path
+    program: str, clip: Path, tmp_path: Path
 ) -> None:
     """Files last as long as it took, are named by when it was, and the status says what is odd."""
     found: dict[str, Any] = {}
@@ -84,7 +84,7 @@ async def test_what_is_strange_costs_nothing_and_is_told(
 
     async def look(name: str) -> None:
         async with turns:
-            found[name] = await recorded(program, tmp_path / name, film, STAMPS[name][0])
+            found[name] = await recorded(program, tmp_path / name, clip, STAMPS[name][0])
 
     with trio.fail_after(110):
         async with trio.open_nursery() as nursery:

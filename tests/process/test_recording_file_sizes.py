@@ -22,7 +22,7 @@ LIMIT = 2_500_000
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twenty seconds of pictures at 4 Mbit/s with B-frames and sound, a key frame each second."""
     path = tmp_path_factory.mktemp("film") / "film.mp4"
     done = ffmpeg.run(
@@ -50,14 +50,14 @@ def limited(size: int) -> Iterator[None]:
 @pytest.mark.parametrize("container", ["mp4", "mkv"])
 @pytest.mark.parametrize("known", [True, False])
 async def test_every_packet_is_in_files_below_the_limit(
-    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool, container: str
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool, container: str
 ) -> None:
     """Nothing is lost, nothing is ledgered, no disk is blamed; known beforehand or met."""
     monkeypatch.setattr(disks, "_LEARNED", {})
     if not known:
         monkeypatch.setattr(disks, "largest_file", lambda folder: None)
     levels: set[StorageLevel] = set()
-    source = FileSource(film, loop=False, speed=20)
+    source = FileSource(clip, loop=False, speed=20)
     recording = RecordingConfig(format=container)
     with trio.fail_after(60), limited(LIMIT):
         async with open_real_camera(BUNDLED, tmp_path, source, recording=recording) as rig:
@@ -70,5 +70,5 @@ async def test_every_packet_is_in_files_below_the_limit(
     assert 4 <= len(files) <= 10
     assert {path.suffix for path in files} == {f".{container}"}
     assert all(path.stat().st_size <= LIMIT for path in files)
-    assert joined(BUNDLED, files) == packets(BUNDLED, film)
+    assert joined(BUNDLED, files) == packets(BUNDLED, clip)
     assert not any(news.startswith("ERROR") for news in rig.news)

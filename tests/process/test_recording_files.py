@@ -46,7 +46,7 @@ def program(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a film of 1100 frames with B-frames and sound, a key frame every second."""
     path = tmp_path_factory.mktemp("film") / "film.mp4"
     done = ffmpeg.run(
@@ -60,9 +60,9 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def original(film: Path) -> Packets:
+def original(clip: Path) -> Packets:
     """Hash the film's packets."""
-    found = packets(BUNDLED, film)
+    found = packets(BUNDLED, clip)
     assert len(found["video"]) == SECONDS * FPS
     return found
 
@@ -77,10 +77,10 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_hundred_rotations_lose_nothing(
-    program: str, film: Path, original: Packets, tmp_path: Path
+    program: str, clip: Path, original: Packets, tmp_path: Path
 ) -> None:
     """All packets of all segments, joined, are the source's: in order, each once (I3)."""
-    source = FileSource(film, loop=False, speed=80)
+    source = FileSource(clip, loop=False, speed=80)
     with trio.fail_after(60):
         async with open_real_camera(program, tmp_path, source, recording=EVERY_SECOND) as rig:
             await rig.camera.start_recording(REQUEST)
@@ -140,18 +140,18 @@ async def test_a_recording_begins_in_the_past(program: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("codec", ["auto", "mjpeg"])
 async def test_frames_that_the_source_lacks(program: str, tmp_path: Path, codec: str) -> None:
     """Copied with B-frames or encoded anew: what is not in the file is estimated well."""
-    film = tmp_path / "holes.mp4"
+    clip = tmp_path / "holes.mp4"
     gone = "not(between(n,60,67)+eq(n,90)+between(n,120,269))"
     done = ffmpeg.run(
         *(BUNDLED, "-f", "lavfi", "-i", f"testsrc2=size=160x90:rate=30,select='{gone}'"),
         *("-fps_mode", "passthrough", "-t", "12", "-c:v", "libx264", "-preset", "ultrafast"),
-        *("-bf", "2", "-g", "15", "-pix_fmt", "yuv420p", str(film)),
+        *("-bf", "2", "-g", "15", "-pix_fmt", "yuv420p", str(clip)),
     )
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "recordings"
     with trio.fail_after(60):
         async with open_real_camera(
-            program, folder, FileSource(film, loop=False, speed=20), codec=codec
+            program, folder, FileSource(clip, loop=False, speed=20), codec=codec
         ) as rig:
             await rig.camera.start_recording(REQUEST)
             session = await rig.ended()
@@ -168,16 +168,16 @@ async def test_a_film_that_is_played_over_and_over_has_no_hole(
     program: str, tmp_path: Path, audio: str
 ) -> None:
     """Where it begins anew nothing is missing, though its sound lasts longer than its pictures."""
-    film = tmp_path / "short.mp4"
+    clip = tmp_path / "short.mp4"
     done = ffmpeg.run(
         *(BUNDLED, "-f", "lavfi", "-i", "testsrc2=size=160x90:rate=30"),
         *("-f", "lavfi", "-i", "sine=frequency=440:sample_rate=16000"),
         *("-frames:v", "60", "-t", "2.2", "-c:v", "libx264", "-preset", "ultrafast", "-bf", "2"),
-        *("-g", "15", "-pix_fmt", "yuv420p", "-c:a", "aac", str(film)),
+        *("-g", "15", "-pix_fmt", "yuv420p", "-c:a", "aac", str(clip)),
     )
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "recordings"
-    source = FileSource(film, loop=True, speed=20)
+    source = FileSource(clip, loop=True, speed=20)
     with trio.fail_after(60):
         async with open_real_camera(program, folder, source, audio=audio) as rig:
             await rig.camera.start_recording(REQUEST)
@@ -347,10 +347,10 @@ async def test_other_codecs_are_recorded_and_rotated(
     assert len(found["video"]) == session.frames_written
 
 
-async def test_matroska(program: str, film: Path, original: Packets, tmp_path: Path) -> None:
+async def test_matroska(program: str, clip: Path, original: Packets, tmp_path: Path) -> None:
     """The receipt names Matroska files that hold every packet; no MP4 is left."""
     recording = RecordingConfig(rotation=timedelta(seconds=20), format="mkv")
-    source = FileSource(film, loop=False, speed=100)
+    source = FileSource(clip, loop=False, speed=100)
     with trio.fail_after(60):
         async with open_real_camera(program, tmp_path, source, recording=recording) as rig:
             await rig.camera.start_recording(REQUEST)

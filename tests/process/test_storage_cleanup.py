@@ -79,7 +79,7 @@ class CameraRig:
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def film(days_ago: int, size: int = 1000) -> Segment:
+def clip(days_ago: int, size: int = 1000) -> Segment:
     """Describe a recording that ended so many days ago."""
     end = now() - timedelta(days=days_ago, hours=1)
     return segment(
@@ -120,7 +120,7 @@ async def opened(
             yield CameraRig(folder, storage, retention, in_use, announced)
 
 
-OLD, YOUNG = [film(day) for day in (40, 35, 31)], [film(day) for day in (20, 10)]
+OLD, YOUNG = [clip(day) for day in (40, 35, 31)], [clip(day) for day in (20, 10)]
 
 
 def named(*streams: Segment) -> list[str]:
@@ -152,7 +152,7 @@ async def test_the_largest_size_is_kept_to(tmp_path: Path, monkeypatch) -> None:
     """The oldest go until it fits, however the index is read; a growing file counts as it is."""
     monkeypatch.setattr(cleanup, "CHUNK", 2)
     monkeypatch.setattr(cleanup, "BATCH", 2)
-    streams = [film(day) for day in range(12, 0, -1)]
+    streams = [clip(day) for day in range(12, 0, -1)]
     async with opened(tmp_path, SIZE, streams) as rig:
         rig.in_use[streams[-1].filename] = 3000
         done = await rig.retention.clean_up("ann")
@@ -163,7 +163,7 @@ async def test_the_largest_size_is_kept_to(tmp_path: Path, monkeypatch) -> None:
 
 async def test_what_is_pinned_or_in_use_stays(tmp_path: Path) -> None:
     """I5: neither goes, and the receipt counts them; so with what became busy after the plan."""
-    streams = [film(day) for day in range(50, 40, -1)]
+    streams = [clip(day) for day in range(50, 40, -1)]
     async with opened(tmp_path, AGE, streams) as rig:
         await FileActions(rig.storage).pin(streams[0].filename, Pin("evidence"))
         (rig.folder / ".camd" / "pins" / streams[1].filename).touch()  # by hand
@@ -216,7 +216,7 @@ def arrived(folder: Path, number: int, **story: Any) -> Segment:
     file = SegmentFile.create(PosixDisk(), folder, repeat(name), index, fragments[0])
     file.seal()
     file.close()
-    made = attrs.evolve(film(0), filename=name, number=number, start=now(), end=now())
+    made = attrs.evolve(clip(0), filename=name, number=number, start=now(), end=now())
     return attrs.evolve(made, size_bytes=file.size_bytes)
 
 
@@ -346,7 +346,7 @@ async def test_a_new_policy_stops_a_run_by_the_old_one(tmp_path: Path, monkeypat
 async def test_others_have_their_turn_during_a_cleanup(tmp_path: Path, monkeypatch) -> None:
     """A listing that is asked for in the middle is answered before the cleanup is over."""
     monkeypatch.setattr(cleanup, "BATCH", 1)
-    streams = [film(day) for day in range(80, 40, -1)]
+    streams = [clip(day) for day in range(80, 40, -1)]
     async with opened(tmp_path, AGE, streams) as rig, trio.open_nursery() as nursery:
         nursery.start_soon(rig.retention.clean_up, "ann")
         totals = []

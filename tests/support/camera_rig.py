@@ -291,14 +291,14 @@ def memory_storage(events: Fanout[Event] | None = None) -> MemoryStorage:
 
 @asynccontextmanager
 async def open_camera_rig(
-    *parts: Behaviour,
+    *behaviours: Behaviour,
     node: Node | None = None,
     always_on: bool = False,
     once: bool = False,
     recording: RecordingConfig = RECORDING,
     durability: str = "1s",
 ) -> AsyncIterator[CameraRig]:
-    """Run a camera while the block runs; its FFmpegs behave as `parts` say, then stream on."""
+    """Run a camera while the block runs; its FFmpegs behave as `behaviours` say, then stream on."""
     source = TestSource(320, 180, FPS) if node is None else V4l2Source(node)  # type: ignore[arg-type]
     config = Config(
         storage=StorageConfig(durability=durability),
@@ -309,7 +309,7 @@ async def open_camera_rig(
     heard: list[Event] = []
     storage = memory_storage(events)
     disk, guard = storage.disk, storage.guard
-    launcher = FakeLauncher(deque(parts))
+    launcher = FakeLauncher(deque(behaviours))
     camera_config = CameraConfig(CAMERA, source, always_on=always_on)
     capture = (EndingSourcePlanner if once else CapturePlanner)(
         camera_config, config, find_program, launcher.launch

@@ -24,7 +24,7 @@ class FakeFfmpeg:
     """A process as `open_child` gives it: does what its behaviour says, and takes signals."""
 
     pid: int
-    film: FakeStream = attrs.field(factory=FakeStream)
+    stream: FakeStream = attrs.field(factory=FakeStream)
     signals: list[signal.Signals] = attrs.field(factory=list)
     told_to_end: trio.Event = attrs.field(factory=trio.Event)
     immortal: bool = False  # stuck in the kernel: SIGKILL does nothing
@@ -37,15 +37,15 @@ class FakeFfmpeg:
         """Write bytes to stdout."""
         self._pipes[0].put(data)
 
-    def complain(self, words: str) -> None:
+    def write_error(self, words: str) -> None:
         """Write a line to stderr."""
         self._pipes[1].put(f"{words}\n".encode())
 
-    async def play(self, part: Behaviour) -> None:
+    async def play(self, behaviour: Behaviour) -> None:
         """Run a behaviour to its end; its result is the exit status."""
         self._status = -signal.SIGKILL
         with self._killed:
-            self._status = await part(self)
+            self._status = await behaviour(self)
         for pipe in self._pipes:
             pipe.put(b"")
         self._ended.set()
@@ -109,8 +109,8 @@ def streams(seconds: float = float("inf"), *, status: int = -9, flush: bool = Fa
     After `seconds` it ends by itself; `flush` says whether the frames in flight come out then.
     """
 
-    async def part(child: FakeFfmpeg) -> int:
-        child.write(child.film.head)
+    async def behaviour(child: FakeFfmpeg) -> int:
+        child.write(child.stream.head)
         end = trio.current_time() + seconds
         while True:
             begun = trio.current_time()
@@ -119,30 +119,30 @@ def streams(seconds: float = float("inf"), *, status: int = -9, flush: bool = Fa
             told, over = child.told_to_end.is_set(), trio.current_time() >= end
             frames = round((trio.current_time() - begun) * FPS)
             if frames and (flush or not over or frames == 5):
-                child.write(child.film.next(frames))
+                child.write(child.stream.next(frames))
             if told or over:
                 return 255 if told else status
 
-    return part
+    return behaviour
 
 
 def skips(*moments: float, frames: int = 7) -> Behaviour:
     """Leave out so many frames at each of these moments, and go on."""
 
-    async def part(child: FakeFfmpeg) -> int:
-        child.write(child.film.head)
+    async def behaviour(child: FakeFfmpeg) -> int:
+        child.write(child.stream.head)
         coming, begun = deque(moments), trio.current_time()
         while not child.told_to_end.is_set():
             if coming and trio.current_time() >= begun + coming[0]:
                 coming.popleft()
-                child.film.skip(frames)
+                child.stream.skip(frames)
                 await trio.sleep(frames / FPS)
             with trio.move_on_after(0.5):
                 await child.told_to_end.wait()
-            child.write(child.film.next(5))
+            child.write(child.stream.next(5))
         return 255
 
-    return part
+    return behaviour
 
 
 def plays_once(seconds: float) -> Behaviour:
@@ -153,57 +153,57 @@ def plays_once(seconds: float) -> Behaviour:
 def refuses(words: str, after: float = 0.1, status: int = 1) -> Behaviour:
     """Write an error to stderr, and end."""
 
-    async def part(child: FakeFfmpeg) -> int:
+    async def behaviour(child: FakeFfmpeg) -> int:
         with trio.move_on_after(after):
             await child.told_to_end.wait()
-        child.complain(words)
+        child.write_error(words)
         return status
 
-    return part
+    return behaviour
 
 
 def hangs(after: float = 0.0, *, deaf: bool = False) -> Behaviour:
     """Deliver for a while, then nothing; a deaf process ignores SIGTERM."""
 
-    async def part(child: FakeFfmpeg) -> int:
-        child.write(child.film.head)
+    async def behaviour(child: FakeFfmpeg) -> int:
+        child.write(child.stream.head)
         end = trio.current_time() + after
         while trio.current_time() < end and not child.told_to_end.is_set():
             with trio.move_on_after(0.5):
                 await child.told_to_end.wait()
-            child.write(child.film.next(5))
+            child.write(child.stream.next(5))
         await child.told_to_end.wait()
         if deaf:
             await trio.sleep_forever()
         return 255
 
-    return part
+    return behaviour
 
 
 def says(data: bytes) -> Behaviour:
     """Write these bytes, and wait to be told to end."""
 
-    async def part(child: FakeFfmpeg) -> int:
+    async def behaviour(child: FakeFfmpeg) -> int:
         child.write(data)
         await child.told_to_end.wait()
         return 255
 
-    return part
+    return behaviour
 
 
 @attrs.define(eq=False)
 class FakeLauncher:
     """Launches fake FFmpegs: with the given behaviours in order, then streaming without end."""
 
-    parts: deque[Behaviour] = attrs.field(factory=deque)
+    behaviours: deque[Behaviour] = attrs.field(factory=deque)
     children: list[FakeFfmpeg] = attrs.field(factory=list)
     immortal: bool = False
     alive: int = 0
     most_alive: int = 0
 
-    def then(self, *parts: Behaviour) -> None:
+    def then(self, *behaviours: Behaviour) -> None:
         """Say how the next processes behave."""
-        self.parts.extend(parts)
+        self.behaviours.extend(behaviours)
 
     @asynccontextmanager
     async def launch(self, arguments: Sequence[str]) -> AsyncIterator[Any]:
@@ -214,7 +214,9 @@ class FakeLauncher:
         self.most_alive = max(self.most_alive, self.alive)
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(child.play, self.parts.popleft() if self.parts else streams())
+                nursery.start_soon(
+                    child.play, self.behaviours.popleft() if self.behaviours else streams()
+                )
                 yield child
                 nursery.cancel_scope.cancel()
         finally:

@@ -253,7 +253,7 @@ async def _udp() -> trio.socket.SocketType:
 @asynccontextmanager
 async def open_rtsp_server(
     ffmpeg: str,
-    film: Path,
+    clip: Path,
     *,
     credentials: str = "",
     codec: str = "h264",
@@ -261,7 +261,7 @@ async def open_rtsp_server(
     parameters: bool = True,
     **faults: Any,
 ) -> AsyncIterator[RtspServer]:
-    """Serve the file `film` over and over in real time while the block runs.
+    """Serve the file `clip` over and over in real time while the block runs.
 
     `parameters` False leaves the codec's out of the description, as some cameras do; `faults` are
     fields of the server.
@@ -269,10 +269,10 @@ async def open_rtsp_server(
     tracks = [await _udp() for _ in range(2 if audio else 1)]
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     server = RtspServer(listeners[0].socket.getsockname()[1], credentials, **faults)
-    sdp = film.with_suffix(".sdp")
+    sdp = clip.with_suffix(".sdp")
     sdp.unlink(missing_ok=True)
     ports = [rtp.getsockname()[1] for rtp in tracks]
-    command = f"{ffmpeg} {PLAYER} {film} -map 0:v -c:v copy -bsf:v {codec}_mp4toannexb"
+    command = f"{ffmpeg} {PLAYER} {clip} -map 0:v -c:v copy -bsf:v {codec}_mp4toannexb"
     command += f" -sdp_file {sdp} -f rtp rtp://127.0.0.1:{ports[0]}"
     if audio:
         command += f" -map 0:a -c:a copy -f rtp rtp://127.0.0.1:{ports[1]}"
@@ -317,10 +317,10 @@ class Unit:
     data: bytes = attrs.field(repr=False)
 
 
-def units_of(program: str, film: Path) -> tuple[Init, list[Unit]]:
+def units_of(program: str, clip: Path) -> tuple[Init, list[Unit]]:
     """Read a file's samples, in the order in which they are sent."""
     done = ffmpeg.run(
-        *(program, "-i", str(film), "-c", "copy", "-movflags"),
+        *(program, "-i", str(clip), "-c", "copy", "-movflags"),
         *("frag_keyframe+empty_moov+default_base_moof+frag_discont", "-use_editlist", "0"),
         *("-avoid_negative_ts", "make_non_negative", "-f", "mp4", "pipe:1"),
     )
@@ -445,7 +445,7 @@ class StreamRtspServer(RtspServer):
 @asynccontextmanager
 async def open_stream_server(
     program: str,
-    film: Path,
+    clip: Path,
     *,
     join: float = 0.0,
     sends: Callable[[Unit], bool] = lambda unit: True,
@@ -454,11 +454,11 @@ async def open_stream_server(
     clocks: tuple[float, float] = (0.0, 0.0),
     sound: str = "mpeg4-generic/48000/1",
 ) -> AsyncIterator[StreamRtspServer]:
-    """Serve `film` from `join` seconds on while the block runs; `sends` leaves samples out.
+    """Serve `clip` from `join` seconds on while the block runs; `sends` leaves samples out.
 
     `sound` is what the description calls the sound's codec.
     """
-    init, units = await trio.to_thread.run_sync(units_of, program, film)
+    init, units = await trio.to_thread.run_sync(units_of, program, clip)
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listeners[0].socket.getsockname()[1]
     server = StreamRtspServer(port, player=lambda: _Player(units, join, sends, stamp, due, clocks))

@@ -170,8 +170,8 @@ def fragments_of(
     *counts: int, frame_bytes: int = 100, group: int = 10
 ) -> tuple[Init, list[Fragment]]:
     """Make fragments of so many frames each."""
-    film = FakeStream(frame_bytes, group)
-    return read(film.head + b"".join(film.next(count) for count in counts))
+    stream = FakeStream(frame_bytes, group)
+    return read(stream.head + b"".join(stream.next(count) for count in counts))
 
 
 def captured(fragments: list[Fragment], since: datetime = EPOCH) -> Iterator[CapturedFragment]:
