@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
+from camera_round_checks import Moment
 from lab_machine import HERE, PYTHON, LabError, Live, Machine, beside
-from support.pull_judge import Moment
 
 LINES = "/run/camd-lines"
 ASKS = "/run/camd-asks"
@@ -100,7 +100,7 @@ class CameraLab:
             "camd.toml": CONFIG + "".join(more) + entries,
             "camd.service": UNIT,
             "camd-watch.service": WATCH_UNIT,
-            **beside("camera_guest.py"),
+            **beside("camera_agent.py"),
         }
         self.machine.ssh(
             "systemctl stop camd-watch camd 2>/dev/null; rm -rf /run/camd-lines /var/lib/camd-lab;"

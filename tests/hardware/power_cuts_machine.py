@@ -118,5 +118,5 @@ class CutMachine(Machine):
             "camd.toml": config,
             "camd.service": CAMD_UNIT,
             "camd-watch.service": watch,
-            **beside("power_cuts_guest.py", "power_cuts_witness.py"),
+            **beside("power_cuts_agent.py", "power_cuts_observer.py"),
         }

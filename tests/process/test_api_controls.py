@@ -10,7 +10,7 @@ import attrs
 import msgspec
 import pytest
 import trio
-from support.v4l2_driver import NODE, FakeControl, FakeDriver, webcam
+from support.fake_v4l2_driver import NODE, FakeControl, FakeDriver, webcam
 
 from camd.api.control_methods import ControlsApi
 from camd.capture.controls import CameraControls, ControlStore
@@ -31,7 +31,7 @@ class PlayedCamera:
 
 
 @attrs.define(eq=False)
-class Stage:
+class CameraRig:
     """One camera with a driver, and the methods over it."""
 
     driver: FakeDriver = attrs.field(factory=webcam)
@@ -69,8 +69,8 @@ class Stage:
 
 async def test_controls_are_listed_with_all_that_a_console_needs() -> None:
     """What each is, what it can be set to, what it is, what is wished for, and by whom."""
-    stage = Stage(configured=(("power_line_frequency", "50 hz"),))
-    answer = await stage.call("get_camera_controls", Role.VIEWER)
+    rig = CameraRig(configured=(("power_line_frequency", "50 hz"),))
+    answer = await rig.call("get_camera_controls", Role.VIEWER)
     assert (answer["device"], answer["camera_id"]) == ("camera0", "camera0")
     controls = {control["name"]: control for control in answer["controls"]}
     assert controls["power_line_frequency"] == {
@@ -99,30 +99,30 @@ async def test_controls_are_listed_with_all_that_a_console_needs() -> None:
 async def test_a_button_has_neither_value_nor_default() -> None:
     """There is nothing to show, though the driver says zero."""
     driver = FakeDriver(controls=[FakeControl(1, "Reset", videodev2.TYPE_BUTTON)])
-    (button,) = (await Stage(driver).call("get_camera_controls"))["controls"]
+    (button,) = (await CameraRig(driver).call("get_camera_controls"))["controls"]
     assert (button["type"], button["value"], button["default"]) == ("button", None, None)
 
 
 @pytest.mark.parametrize("value", ["manual", 1, 1.0])
 async def test_a_control_is_set(value: object) -> None:
     """The answer is the control as the driver has it, and the wish that is kept."""
-    stage = Stage()
-    answer = await stage.call("set_camera_control", control="exposure_auto", value=value)
+    rig = CameraRig()
+    answer = await rig.call("set_camera_control", control="exposure_auto", value=value)
     assert (answer["name"], answer["value"]) == ("auto_exposure", 1)
     assert (answer["wished"], answer["source"], answer["success"]) == (1, "client", True)
     assert (answer["device"], answer["camera_id"]) == ("camera0", "camera0")
-    answer = await stage.call("set_camera_control", control="auto_exposure", value=None)
+    answer = await rig.call("set_camera_control", control="auto_exposure", value=None)
     assert (answer["value"], answer["wished"], answer["source"]) == (3, None, None)
 
 
 async def test_who_may_do_what() -> None:
     """Viewers look, operators set; unknown cameras are unknown."""
-    stage = Stage()
+    rig = CameraRig()
     wish = {"control": "brightness", "value": 1}
-    assert await stage.refused("set_camera_control", Role.VIEWER, **wish) == -32003
-    assert await stage.refused("get_camera_controls", Role.VIEWER, device="camera7") == -32004
-    assert stage.driver.opened == 0
-    answer = await stage.call("set_camera_control", device=str(NODE), **wish)
+    assert await rig.refused("set_camera_control", Role.VIEWER, **wish) == -32003
+    assert await rig.refused("get_camera_controls", Role.VIEWER, device="camera7") == -32004
+    assert rig.driver.opened == 0
+    answer = await rig.call("set_camera_control", device=str(NODE), **wish)
     assert (answer["device"], answer["camera_id"]) == (str(NODE), "camera0")
 
 
@@ -139,13 +139,13 @@ async def test_who_may_do_what() -> None:
 )
 async def test_wrong_wishes_have_their_codes(wish: dict[str, object], code: int) -> None:
     """Values by parameter; names, and what has no effect, as what is not supported."""
-    stage = Stage()
-    assert await stage.refused("set_camera_control", **wish) == code
-    assert stage.driver.log == []
+    rig = CameraRig()
+    assert await rig.refused("set_camera_control", **wish) == code
+    assert rig.driver.log == []
 
 
 async def test_a_camera_without_a_node_has_no_controls() -> None:
     """Absent, or a stream: a refusal that says so."""
-    stage = Stage(node=None)
-    assert await stage.refused("get_camera_controls") == -32006
-    assert await stage.refused("set_camera_control", control="brightness", value=1) == -32006
+    rig = CameraRig(node=None)
+    assert await rig.refused("get_camera_controls") == -32006
+    assert await rig.refused("set_camera_control", control="brightness", value=1) == -32006

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import imageio_ffmpeg
 import trio
-from support.camera_set import WISH, open_set
+from real_camera import REQUEST, open_real_camera
 
 from camd.model import Cause, SegmentState, SessionState, TestSource
 
@@ -18,19 +18,19 @@ SMALL = TestSource(160, 90, 25)
 async def test_a_file_that_is_removed_is_followed_by_another(tmp_path: Path) -> None:
     """The status names the next file, which holds what came since; the ledger has the rest."""
     with trio.fail_after(60):
-        async with open_set(BUNDLED, tmp_path, SMALL) as stage:
-            started = await stage.camera.start_recording(WISH)
-            await stage.grow(30)
+        async with open_real_camera(BUNDLED, tmp_path, SMALL) as rig:
+            started = await rig.camera.start_recording(REQUEST)
+            await rig.grow(30)
             name = started.segments[0].filename
             await trio.Path(tmp_path / name).unlink()
-            await stage.camera.published.wait_until(
+            await rig.camera.published.wait_until(
                 lambda status: status.session is not None and len(status.session.segments) == 2
             )
-            await stage.camera.published.wait_until(
+            await rig.camera.published.wait_until(
                 lambda status: status.session is not None and status.session.healthy
             )
-            session = await stage.camera.stop_recording()
-            listed = await stage.storage.recording(name)
+            session = await rig.camera.stop_recording()
+            listed = await rig.storage.recording(name)
     first, second = session.segments
     assert (first.filename, first.state, first.frames) == (name, SegmentState.MISSING, 0)
     assert listed[0].state is SegmentState.MISSING
@@ -47,22 +47,22 @@ async def test_a_folder_that_is_removed_is_no_recording(tmp_path: Path) -> None:
     folder.mkdir()
     state = tmp_path / "state"
     with trio.fail_after(60):
-        async with open_set(BUNDLED, folder, SMALL, state_dir=state) as stage:
-            await stage.camera.start_recording(WISH)
-            await stage.grow(30)
+        async with open_real_camera(BUNDLED, folder, SMALL, state_dir=state) as rig:
+            await rig.camera.start_recording(REQUEST)
+            await rig.grow(30)
             await trio.to_thread.run_sync(shutil.rmtree, folder)
-            status = await stage.camera.published.wait_until(
+            status = await rig.camera.published.wait_until(
                 lambda status: (
                     status.session is not None and status.session.state is SessionState.WAITING
                 )
             )
             assert status.session is not None
             assert not status.session.healthy
-            await stage.storage.published.wait_until(lambda status: status.level.value == "missing")
+            await rig.storage.published.wait_until(lambda status: status.level.value == "missing")
             await trio.Path(folder).mkdir()
-            await stage.until_session(SessionState.RECORDING)
-            await stage.grow(10)
-            session = await stage.camera.stop_recording()
+            await rig.until_session(SessionState.RECORDING)
+            await rig.grow(10)
+            session = await rig.camera.stop_recording()
     assert session.segments[0].state is SegmentState.MISSING
     assert session.segments[-1].state is SegmentState.SEALED
     causes = {gap.cause for gap in session.gaps}

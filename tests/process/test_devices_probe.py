@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
-from support.machine_folder import FakeMachine
+from support.fake_usb_tree import FakeMachine
 
 from camd.config.schema import DiscoveryConfig
 from camd.devices.monitor import DeviceMonitor, open_announcer, open_monitor

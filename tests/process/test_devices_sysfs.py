@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.machine_folder import FakeMachine
+from support.fake_usb_tree import FakeMachine
 
 from camd.devices.holders import find_holders
 from camd.devices.probe import see

@@ -6,10 +6,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import attrs
-import media_ffmpeg as ffmpeg
 import pytest
 import trio
-from support.camera_set import WISH, open_set
+from real_camera import REQUEST, open_real_camera
+from support import ffmpeg_media as ffmpeg
 
 from camd.config.schema import RecordingConfig
 from camd.model import FileSource
@@ -29,7 +29,7 @@ CLOSED = {
 }
 
 
-def films(options: str, folder: Path) -> list[tuple[int | None, int, Path]]:
+def streams(options: str, folder: Path) -> list[tuple[int | None, int, Path]]:
     """Record a stream in files of two seconds; return what each says, its frames, and where."""
     done = ffmpeg.run(
         *(BUNDLED, "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=10", "-t", "6"),
@@ -62,7 +62,7 @@ def decoded(path: Path) -> int:
 @pytest.mark.parametrize("name", CLOSED)
 def test_files_that_begin_with_a_true_key_frame_lose_nothing(name: str, tmp_path: Path) -> None:
     """Every frame is shown, and every file says so."""
-    for leading, frames, path in films(CLOSED[name], tmp_path):
+    for leading, frames, path in streams(CLOSED[name], tmp_path):
         assert leading == 0
         assert decoded(path) == frames
 
@@ -72,7 +72,7 @@ def test_an_open_group_says_how_many_frames_lack_their_references(
     name: str, tmp_path: Path
 ) -> None:
     """The first file is whole; in the others, what is said is what a decoder leaves out."""
-    first, *others = films(OPEN[name], tmp_path)
+    first, *others = streams(OPEN[name], tmp_path)
     assert first[0] == 0
     for leading, frames, path in others:
         assert leading in (1, 2)  # pictures between two others, at most
@@ -84,7 +84,7 @@ def test_a_stream_that_is_refreshed_bit_by_bit_says_when_pictures_are_right(
     tmp_path: Path,
 ) -> None:
     """It has no key frame but the first one, and is cut at its recovery points all the same."""
-    first, *others = films(f"{_264}:bframes=0:intra-refresh=1", tmp_path)
+    first, *others = streams(f"{_264}:bframes=0:intra-refresh=1", tmp_path)
     assert first[0] == 0
     assert others
     for leading, frames, _ in others:
@@ -96,19 +96,19 @@ async def test_a_camera_without_key_frames_is_recorded_and_cut(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """It is cut at its recovery points, loses nothing, and each file says what cannot be shown."""
-    film = tmp_path_factory.mktemp("film") / "film.ts"
+    clip = tmp_path_factory.mktemp("film") / "film.ts"
     done = ffmpeg.run(
         *(BUNDLED, "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=10", "-t", "8"),
-        *("-pix_fmt", "yuv420p", *f"{_264}:bframes=0:intra-refresh=1".split(), str(film)),
+        *("-pix_fmt", "yuv420p", *f"{_264}:bframes=0:intra-refresh=1".split(), str(clip)),
     )
     assert done.returncode == 0, done.stderr
     every_second = RecordingConfig(rotation=timedelta(seconds=1))
     with trio.fail_after(60):
-        source = FileSource(film, loop=False, speed=8)
-        async with open_set(BUNDLED, tmp_path, source, recording=every_second) as stage:
-            await stage.camera.start_recording(WISH)
-            session = await stage.ended()
-            stored, _ = await stage.storage.recording(session.segments[1].filename)
+        source = FileSource(clip, loop=False, speed=8)
+        async with open_real_camera(BUNDLED, tmp_path, source, recording=every_second) as rig:
+            await rig.camera.start_recording(REQUEST)
+            session = await rig.ended()
+            stored, _ = await rig.storage.recording(session.segments[1].filename)
     assert session.gaps == ()
     assert [(each.frames, bool(each.leading_frames)) for each in session.segments] == [
         (20, False),
@@ -119,7 +119,7 @@ async def test_a_camera_without_key_frames_is_recorded_and_cut(
 
 def test_the_count_is_read_back_from_a_sealed_file(tmp_path: Path) -> None:
     """Nothing but the file is needed for it."""
-    for leading, _, path in films(OPEN["h265-open"], tmp_path):
+    for leading, _, path in streams(OPEN["h265-open"], tmp_path):
         data = path.read_bytes()
         end = sealed_moov_offset(data[:HASHED_FROM])
         assert end is not None

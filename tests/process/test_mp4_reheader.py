@@ -6,11 +6,11 @@ import functools
 from datetime import UTC, datetime
 
 import attrs
-import media_ffmpeg as ffmpeg
 import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from support import ffmpeg_media as ffmpeg
 
 from camd.capture.consumer import CaptureBegan, CapturedFragment, CaptureQueue, EndOfInput
 from camd.capture.hub import StreamHub

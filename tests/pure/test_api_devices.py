@@ -7,7 +7,7 @@ import os
 
 import msgspec
 from rich.console import Console
-from support.plugged import denied, usb_camera
+from support.fake_devices import denied, usb_camera
 
 from camd.api.device_methods import listing
 from camd.cli import tables

@@ -7,8 +7,7 @@ from fractions import Fraction
 
 import attrs
 import pytest
-from media_streams import prft
-from support.camera_films import EPOCH, FPS, Film, filmed, read
+from support.media_streams import EPOCH, FPS, FakeStream, fragments_of, prft, read
 from test_capture_consumer import shape, take_all
 
 from camd.capture import hub as feed_module
@@ -30,7 +29,7 @@ def still_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 def fed(*counts: int, **film: int) -> StreamHub:
     """Make a feed that got fragments of so many frames."""
     feed = StreamHub()
-    init, fragments = filmed(*counts, **film)
+    init, fragments = fragments_of(*counts, **film)
     feed.begin(init)
     for each in fragments:
         feed.deliver(each)
@@ -47,7 +46,7 @@ def test_a_session_begins_with_the_last_key_frame() -> None:
 def test_what_comes_goes_to_everybody_who_is_attached() -> None:
     """Each consumer gets the same items from when it came until it went."""
     feed, first, second = fed(5), CaptureQueue(), CaptureQueue()
-    _, (_, later, last) = filmed(5, 5, 5)
+    _, (_, later, last) = fragments_of(5, 5, 5)
     feed.attach(first)
     feed.deliver(later)
     feed.attach(second)
@@ -64,7 +63,7 @@ def test_before_a_child_delivers_there_is_nothing_to_begin_with() -> None:
     """A consumer that came first gets everything from the stream's description on."""
     feed, queue = StreamHub(), CaptureQueue()
     assert feed.attach(queue) == 0
-    init, (first, *_) = filmed(5)
+    init, (first, *_) = fragments_of(5)
     feed.begin(init)
     feed.deliver(first)
     assert shape(take_all(queue)) == ["CaptureBegan", "K"]
@@ -76,7 +75,7 @@ def test_nothing_of_a_child_that_is_gone_is_handed_on() -> None:
     feed.end(LOST)
     assert feed.began_at is None
     assert feed.attach(queue) == 0
-    init, (first, *_) = filmed(5)
+    init, (first, *_) = fragments_of(5)
     feed.begin(init)
     feed.deliver(first)
     began, captured = take_all(queue)
@@ -87,7 +86,7 @@ def test_nothing_of_a_child_that_is_gone_is_handed_on() -> None:
 
 def test_what_the_stream_says_of_wall_time_names_nothing() -> None:
     """A source whose clock is an hour behind is told of; its frames were there when they came."""
-    film = Film()
+    film = FakeStream()
     said = EPOCH - timedelta(hours=1)
     data = film.head + b"".join(
         prft(1, Fraction(int(said.timestamp()))) + film.next(5) for _ in range(3)
@@ -108,7 +107,7 @@ def test_what_the_stream_says_of_wall_time_names_nothing() -> None:
 def test_times_come_from_the_arrival() -> None:
     """The last frame of a fragment was there when the fragment was."""
     feed = StreamHub()
-    init, (fragment,) = filmed(5)
+    init, (fragment,) = fragments_of(5)
     feed.begin(init)
     captured = feed.deliver(fragment)
     spread: tuple[datetime, datetime] = (captured.start, captured.end)
@@ -121,7 +120,7 @@ def test_a_step_of_the_clock_is_told_before_what_comes_after_it(
 ) -> None:
     """Whoever is attached hears of it in order; what is held, is moved."""
     step = timedelta(hours=hours)
-    film = Film()
+    film = FakeStream()
     data = film.head + b"".join(
         prft(1, Fraction(int((EPOCH + later).timestamp()))) + film.next(5)
         for later in (timedelta(0), timedelta(seconds=1), timedelta(seconds=1) + step)
@@ -157,7 +156,7 @@ def test_what_is_held_follows_the_clock(monkeypatch: pytest.MonkeyPatch) -> None
 def test_rates_are_measured() -> None:
     """Frames and bytes a second are what the fragments say, smoothed."""
     feed = fed(5, 5, 5, 5, frame_bytes=1000)
-    _, fragments = filmed(5, frame_bytes=1000)
+    _, fragments = fragments_of(5, frame_bytes=1000)
     assert feed.video == VideoFormat("avc1", 320, 180, float(FPS))
     assert feed.bytes_per_second == pytest.approx(fragments[0].size_bytes * 2)
     assert feed.bytes_captured == 4 * fragments[0].size_bytes
@@ -169,7 +168,7 @@ def test_a_single_odd_fragment_moves_the_rates_a_little() -> None:
     feed = fed(5)
     before = feed.bytes_per_second
     assert before is not None
-    _, (_, heavy) = filmed(5, 5, frame_bytes=10_000)
+    _, (_, heavy) = fragments_of(5, 5, frame_bytes=10_000)
     feed.deliver(heavy)
     rate = heavy.size_bytes / heavy.duration_seconds
     assert feed.bytes_per_second == pytest.approx(before + 0.1 * (rate - before))
@@ -179,7 +178,7 @@ def test_a_frame_that_lasts_no_time_moves_the_rates_hardly() -> None:
     """The last fragment of a child is short, however many bytes are in it."""
     feed = fed(5)
     before = feed.bytes_per_second
-    _, (last,) = filmed(1)
+    _, (last,) = fragments_of(1)
     assert last.video is not None
     feed.deliver(attrs.evolve(last, video=attrs.evolve(last.video, duration=1)))
     assert feed.video is not None
@@ -190,7 +189,7 @@ def test_a_frame_that_lasts_no_time_moves_the_rates_hardly() -> None:
 def test_another_picture_is_measured_anew() -> None:
     """What a smaller picture needs is not told by what a larger one took."""
     feed = fed(5, frame_bytes=10_000)
-    init, fragments = filmed(5, frame_bytes=1000)
+    init, fragments = fragments_of(5, frame_bytes=1000)
     feed.begin(attrs.evolve(init, tracks=(attrs.evolve(init.video, width=160),)))
     feed.deliver(fragments[0])
     assert feed.bytes_per_second == pytest.approx(fragments[0].size_bytes * 2)
@@ -201,7 +200,7 @@ def test_a_group_that_never_ends_is_not_kept(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(feed_module, "GOP_LIMIT_BYTES", 3000)
     feed, queue = fed(*[5] * 7, group=1000), CaptureQueue()
     assert feed.attach(queue) == 0
-    init, (first, *_) = filmed(5)
+    init, (first, *_) = fragments_of(5)
     feed.begin(init)
     feed.deliver(first)
     assert shape(take_all(queue)) == ["CaptureBegan", "CaptureBegan", "K"]
@@ -210,7 +209,7 @@ def test_a_group_that_never_ends_is_not_kept(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_session_never_begins_inside_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
     """Frames before its first key frame cannot be recorded and are not counted as lost."""
     monkeypatch.setattr(feed_module, "GOP_LIMIT_BYTES", 3000)
-    _, fragments = filmed(*[5] * 12, group=50)
+    _, fragments = fragments_of(*[5] * 12, group=50)
     feed, queue = fed(*[5] * 7, group=50), CaptureQueue()
     feed.attach(queue)
     for each in fragments[7:]:
@@ -220,7 +219,7 @@ def test_a_session_never_begins_inside_a_group(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_group_without_an_end_costs_32_mebibytes() -> None:
     """A camera that never sends another key frame makes nobody keep more than the bound."""
-    feed, (init, fragments) = StreamHub(), filmed(*[5] * 12, group=1000)
+    feed, (init, fragments) = StreamHub(), fragments_of(*[5] * 12, group=1000)
     feed.begin(init)
     media = bytes(5 * 1024 * 1024)
     for each in fragments:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from support.plugged import denied, entry, usb_camera
+from support.fake_devices import denied, entry, usb_camera
 
 from camd.cli.check import Grade, judge_devices
 from camd.config.schema import CameraConfig, Config

@@ -8,8 +8,17 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.cabled import Machine, without_camera
-from support.plugged import CONTROLLER, MJPEG, RAW, denied, entry, usb_camera, vivid
+from support.fake_devices import (
+    CONTROLLER,
+    MJPEG,
+    RAW,
+    MatchedMachine,
+    denied,
+    entry,
+    usb_camera,
+    vivid,
+    without_camera,
+)
 
 from camd.config.schema import CameraConfig
 from camd.devices.matching.identity import KnownCamera, look
@@ -24,7 +33,7 @@ BY_ID = Path("/dev/v4l/by-id/usb-Maker_6366-video-index0")
 
 def test_new_cameras_get_numbers_in_the_order_of_their_nodes() -> None:
     """At the first start camera0 is the lowest node, whatever order the kernel told them in."""
-    machine = Machine()
+    machine = MatchedMachine()
     cameras = [usb_camera(number, port=str(number)) for number in (10, 9, 2)]
     assert machine.has(*cameras) == {"camera0": "video2", "camera1": "video9", "camera2": "video10"}
     assert machine.told == [("BOUND", f"camera{number}") for number in range(3)]
@@ -32,7 +41,7 @@ def test_new_cameras_get_numbers_in_the_order_of_their_nodes() -> None:
 
 def test_a_number_is_not_given_away_while_its_camera_is_unplugged() -> None:
     """A new camera gets the next number, and the old one finds its own again."""
-    machine = Machine()
+    machine = MatchedMachine()
     machine.has(usb_camera(0, serial="A"))
     assert machine.has(usb_camera(0, port="2", serial="B")) == {
         "camera0": "(absent)",
@@ -44,14 +53,14 @@ def test_a_number_is_not_given_away_while_its_camera_is_unplugged() -> None:
 
 def test_numbers_of_the_configuration_are_left_alone() -> None:
     """camera0 is a test picture and camera1 a camera with a source, so a new one is camera2."""
-    stage = CameraConfig(CameraId("camera0"), TestSource())
-    machine = Machine(stage, entry("camera1", serial="A"))
+    rig = CameraConfig(CameraId("camera0"), TestSource())
+    machine = MatchedMachine(rig, entry("camera1", serial="A"))
     assert machine.has(usb_camera(0)) == {"camera1": "(absent)", "camera2": "video0"}
 
 
 def test_an_entry_without_a_source_is_the_camera_that_gets_its_number() -> None:
     """Settings for "camera1" wait until there is one."""
-    machine = Machine(entry("camera1"), entry("door"))
+    machine = MatchedMachine(entry("camera1"), entry("door"))
     assert machine.has(usb_camera(0, port="1")) == {
         "camera1": "(absent)",
         "door": "(absent)",
@@ -63,18 +72,18 @@ def test_an_entry_without_a_source_is_the_camera_that_gets_its_number() -> None:
 
 def test_without_discovery_only_configured_cameras_have_seats() -> None:
     """Others are devices that nobody uses, be they known from before."""
-    machine = Machine(entry("door", serial="A"))
+    machine = MatchedMachine(entry("door", serial="A"))
     cameras = (usb_camera(0, serial="A"), usb_camera(1, port="2"))
     assert machine.has(*cameras) == {"door": "video0", "camera0": "video1"}
     machine.auto = False
     assert machine.has(*cameras) == {"door": "video0"}
     assert without_camera(machine) == {"video1": ()}
-    assert Machine(auto=False).has(*cameras) == {}
+    assert MatchedMachine(auto=False).has(*cameras) == {}
 
 
 def test_no_more_cameras_are_remembered_than_fit() -> None:
     """What is remembered is bounded, and a forgotten camera makes room."""
-    machine = Machine()
+    machine = MatchedMachine()
     cameras = [usb_camera(number, port=str(number)) for number in range(MOST_CAMERAS + 1)]
     machine.has(*cameras)
     assert len(machine.now.known) == MOST_CAMERAS
@@ -88,7 +97,7 @@ def test_no_more_cameras_are_remembered_than_fit() -> None:
 
 def test_a_reboot_that_renumbers_the_nodes_changes_nothing() -> None:
     """Serial number, port and bus address are the same after a reboot; nodes are not."""
-    machine = Machine()
+    machine = MatchedMachine()
     machine.has(usb_camera(0, serial="A"), usb_camera(1, port="2"), vivid(2, 0))
     bindings = machine.has(vivid(0, 0), usb_camera(1, serial="A"), usb_camera(2, port="2"))
     assert bindings == {"camera0": "video1", "camera1": "video2", "camera2": "video0"}
@@ -99,7 +108,7 @@ def test_a_reboot_that_renumbers_the_nodes_changes_nothing() -> None:
 
 def test_a_camera_with_a_serial_number_is_found_in_another_port() -> None:
     """It keeps its number, and the log says that it moved."""
-    machine = Machine()
+    machine = MatchedMachine()
     machine.has(usb_camera(0, port="1", serial="A"))
     assert machine.has(usb_camera(0, port="2.4", serial="A")) == {"camera0": "video0"}
     assert machine.told == [("MOVED", "camera0")]
@@ -108,7 +117,7 @@ def test_a_camera_with_a_serial_number_is_found_in_another_port() -> None:
 
 def test_two_cameras_that_swap_their_ports_keep_their_numbers() -> None:
     """Unique serial numbers win over ports; nothing is alarming about it."""
-    machine = Machine()
+    machine = MatchedMachine()
     machine.has(usb_camera(0, port="1", serial="A"), usb_camera(1, port="2", serial="B"))
     bindings = machine.has(usb_camera(0, port="1", serial="B"), usb_camera(1, port="2", serial="A"))
     assert bindings == {"camera0": "video1", "camera1": "video0"}
@@ -117,7 +126,7 @@ def test_two_cameras_that_swap_their_ports_keep_their_numbers() -> None:
 @pytest.mark.parametrize("serial", ["", "SN0001"])
 def test_twins_are_told_apart_by_their_ports(serial: str) -> None:
     """Cameras without serial number, or with the same one, are known by where they are."""
-    machine = Machine()
+    machine = MatchedMachine()
     machine.has(usb_camera(0, port="1", serial=serial), usb_camera(1, port="2", serial=serial))
     bindings = machine.has(
         usb_camera(0, port="2", serial=serial), usb_camera(1, port="1", serial=serial)
@@ -128,7 +137,7 @@ def test_twins_are_told_apart_by_their_ports(serial: str) -> None:
 
 def test_a_twin_that_is_plugged_in_moves_nobody() -> None:
     """The serial number is not unique any more, and the camera stays where it is."""
-    machine = Machine()
+    machine = MatchedMachine()
     machine.has(usb_camera(5, port="2", serial="SN0001"))
     twins = (usb_camera(0, port="1", serial="SN0001"), usb_camera(5, port="2", serial="SN0001"))
     assert machine.has(*twins) == {"camera0": "video5", "camera1": "video0"}
@@ -137,7 +146,7 @@ def test_a_twin_that_is_plugged_in_moves_nobody() -> None:
 
 def test_the_only_camera_of_its_kind_is_found_in_another_port() -> None:
     """Without serial number, name and formats do where no other could be meant."""
-    machine = Machine()
+    machine = MatchedMachine()
     machine.has(usb_camera(0, port="1"))
     assert machine.has(usb_camera(0, port="2")) == {"camera0": "video0"}
     assert machine.rung("camera0") is MatchedBy.NAME
@@ -150,14 +159,14 @@ def test_the_only_camera_of_its_kind_is_found_in_another_port() -> None:
 def test_a_camera_whose_formats_differ_or_are_unknown_is_not_taken_by_its_name() -> None:
     """A name alone recognises nobody."""
     for other in (usb_camera(0, port="2", formats=RAW), denied(usb_camera(0, port="2"))):
-        machine = Machine()
+        machine = MatchedMachine()
         machine.has(usb_camera(0, port="1", formats=MJPEG))
         assert machine.has(other) == {"camera0": "(ambiguous)"}
 
 
 def test_twins_that_moved_are_not_guessed() -> None:
     """Both say that they are ambiguous, and which devices they may be."""
-    machine = Machine()
+    machine = MatchedMachine()
     machine.has(usb_camera(0, port="1"), usb_camera(1, port="2"))
     moved = (usb_camera(0, port="3"), usb_camera(1, port="4"))
     assert machine.has(*moved) == {"camera0": "(ambiguous)", "camera1": "(ambiguous)"}
@@ -171,7 +180,7 @@ def test_twins_that_moved_are_not_guessed() -> None:
 
 def test_one_of_two_twins_in_a_third_port_may_be_a_new_one() -> None:
     """Whether it is the twin that was unplugged, or a third one, nobody can know."""
-    machine = Machine()
+    machine = MatchedMachine()
     machine.has(usb_camera(0, port="1"), usb_camera(1, port="2"))
     bindings = machine.has(usb_camera(0, port="1"), usb_camera(1, port="3"))
     assert bindings == {"camera0": "video0", "camera1": "(ambiguous)"}
@@ -185,7 +194,7 @@ def test_one_of_two_twins_in_a_third_port_may_be_a_new_one() -> None:
 
 def test_virtual_cameras_are_known_by_their_bus_address() -> None:
     """The link that all of them share identifies nobody."""
-    machine = Machine()
+    machine = MatchedMachine()
     machine.has(vivid(0, 0), vivid(1, 1))
     assert machine.has(vivid(3, 1), vivid(4, 0)) == {"camera0": "video4", "camera1": "video3"}
     assert [binding.identity for binding in machine.now.bindings] == [
@@ -196,7 +205,7 @@ def test_virtual_cameras_are_known_by_their_bus_address() -> None:
 
 def test_a_camera_that_may_not_be_opened_keeps_its_number() -> None:
     """What sysfs knows of it is enough, and what it offers is not forgotten."""
-    machine = Machine()
+    machine = MatchedMachine()
     cameras = (usb_camera(0, serial="A"), usb_camera(1, port="2"))
     machine.has(*cameras)
     before = machine.now.known
@@ -211,7 +220,7 @@ def test_both_eyes_of_one_device_are_cameras() -> None:
             usb_camera(number, serial=serial, interface=interface)
             for number, interface in enumerate(["1.0", "1.2"])
         ]
-        machine = Machine()
+        machine = MatchedMachine()
         assert machine.has(*eyes) == {"camera0": "video0", "camera1": "video1"}
         renumbered = [
             usb_camera(number, serial=serial, interface=interface)
@@ -283,12 +292,12 @@ def test_what_is_decided_stays(situation) -> None:
 
 def test_an_address_that_no_driver_has_told_is_not_kept() -> None:
     """The first look may be too early; who was bound by a guess would be ambiguous from then on."""
-    machine = Machine()
+    machine = MatchedMachine()
     cards = [vivid(number, number) for number in range(2)]
     assert machine.has(*map(denied, cards)) == {}
     assert machine.has(*cards) == {"camera0": "video0", "camera1": "video1"}
     alone = attrs.evolve(vivid(5, 5), links=(Path("/dev/v4l/by-path/platform-csi-video-index0"),))
-    machine = Machine()
+    machine = MatchedMachine()
     assert machine.has(denied(alone)) == machine.has(alone) == {"camera0": "video5"}
 
 

@@ -1,6 +1,6 @@
 """What a machine said on its console before its power was cut, as promises to hold camd to. Pure.
 
-The lines are those of tests/hardware/power_cuts_witness.py. The last of them may be torn, and other
+The lines are those of power_cuts_observer.py. The last of them may be torn, and other
 programs write to a console, too: what cannot be read is no promise.
 """
 
