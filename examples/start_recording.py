@@ -29,8 +29,8 @@ async def call(socket: WebSocketConnection, method: str, **params: object) -> An
         if message.get("id") == method:
             break
         if message.get("method") == "recording_status_update":
-            update = message["params"]
-            print(f"  {update['status']:<9} {update['filename']}  {update['file_size']} bytes")
+            event = message["params"]
+            print(f"  {event['status']:<9} {event['filename']}  {event['file_size']} bytes")
     if "error" in message:
         error = message["error"]
         sys.exit(f"{method}: {error['message']} ({error['code']}). {error['data']['suggestion']}")
