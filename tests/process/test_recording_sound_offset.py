@@ -97,7 +97,7 @@ def recorded_of(status: CameraStatus) -> float:
 
 
 @pytest.mark.parametrize(
-    ("film", "played"),
+    ("clip", "played"),
     [({"b_frames": 2, "gop": 40}, {"join": 0.45}), ({"picture_late": 0.6}, {})],
     ids=["joined", "begins-with-key-frame"],
 )
@@ -109,7 +109,7 @@ async def test_sound_before_the_first_picture_of_a_camera_keeps_its_offset(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """The first picture is where it belongs, whether or not the camera began with a key frame."""
-    path = make_flash_beep(tmp_path_factory.mktemp("film") / "film.mp4", seconds=9, **clip)
+    path = make_flash_beep(tmp_path_factory.mktemp("clip") / "film.mp4", seconds=9, **clip)
     source = measure(program, path)
     files = await from_camera(program, tmp_path, path, 2.5, **played)
     for each in files:  # the last one may end between a flash and its beep
@@ -121,7 +121,7 @@ async def test_pictures_that_stop_for_a_while_come_back_beside_their_sound(
     program: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """After two seconds of sound alone, each flash has its beep again."""
-    clip = make_flash_beep(tmp_path_factory.mktemp("film") / "film.mp4", seconds=9)
+    clip = make_flash_beep(tmp_path_factory.mktemp("clip") / "film.mp4", seconds=9)
     files = await from_camera(program, tmp_path, clip, 5, sends=outside(2.0, 4.0))
     assert sum(len(each.flashes) for each in files) >= 6
     for each in files:
