@@ -28,7 +28,6 @@ import attrs
 import trio
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "daemon"))
-sys.path.append(str(Path(__file__).parents[1] / "tests" / "pure"))
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
 from running_daemon import Daemon, small_camera

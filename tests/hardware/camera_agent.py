@@ -1,6 +1,6 @@
 """What runs inside the machine whose cameras are pulled: it tells all that camd says, and asks it.
 
-Every change of a camera and all news go to LINES as lines of JSON, with the machine's own clock.
+Every change of a camera and all notifications go to LINES as JSON, with the machine's own clock.
 Requests are read from ASKS, a line of JSON each, and answered in LINES: of camd's methods, and
 `tally`, which counts what the service holds. Needs root, Linux, and camd.
 """
@@ -54,11 +54,11 @@ async def watch_cameras(client: Client, teller: Teller) -> None:
         await trio.sleep(POLL_SECONDS)
 
 
-async def watch_news(client: Client, teller: Teller) -> None:
+async def watch_notifications(client: Client, teller: Teller) -> None:
     """Tell what camd announces."""
-    async for method, news in client.notifications():
-        if isinstance(news, dict) and news.get("status") != "PROGRESS":
-            teller.tell("news", m=method, **{name: news.get(name) for name in TOLD})
+    async for method, notification in client.notifications():
+        if isinstance(notification, dict) and notification.get("status") != "PROGRESS":
+            teller.tell("event", m=method, **{name: notification.get(name) for name in TOLD})
 
 
 async def answer(client: Client, teller: Teller, ask: dict[str, Any]) -> None:
@@ -134,7 +134,7 @@ async def serve(teller: Teller, asks: int) -> None:
     async def watch(client: Client) -> None:
         teller.tell("connected")
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(watch_news, client, teller)
+            nursery.start_soon(watch_notifications, client, teller)
             nursery.start_soon(watch_cameras, client, teller)
             nursery.start_soon(take_asks, client, teller, asks, nursery)
 
@@ -148,7 +148,7 @@ def main() -> None:
     with suppress(FileExistsError):
         os.mkfifo(ASKS)
     asks = os.open(ASKS, os.O_RDWR | os.O_NONBLOCK)
-    teller.tell("life", boot=Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+    teller.tell("boot", boot=Path("/proc/sys/kernel/random/boot_id").read_text().strip())
     trio.run(serve, teller, asks)
 
 

@@ -1,7 +1,7 @@
 """Plugs cameras in and out that nobody uses: how soon are they listed, announced, called gone?
 
     python tests/hardware/camera_arrivals.py --lab COMMAND [--rounds 10] [--seed 1]
-                                             [--patience FACTOR] [--json FILE]
+                                             [--timeout-factor FACTOR] [--json FILE]
 
 Nothing is configured: five USB cameras are found by themselves, when the service starts and one by
 one; then the same while another camera answers no question, as dead firmware does.
@@ -40,7 +40,7 @@ class Arrivals:
     dice: random.Random
     ids: dict[str, str] = attrs.field(factory=dict)  # by the tool's name
     pulls: list[Pull] = attrs.field(factory=list)
-    complaints: list[str] = attrs.field(factory=list)
+    findings: list[str] = attrs.field(factory=list)
 
     def begin(self) -> None:
         """Plug all in, start the service, and hold how long the list took against the limit."""
@@ -57,8 +57,8 @@ class Arrivals:
         print("service had answered for the first time")
         if not self._all_known():
             raise LabError(f"only {self.ids} are known")
-        if max(times) - ready > self.lab.patience:
-            self.complaints.append(f"the list took {max(times) - ready:.2f} s")
+        if max(times) - ready > self.lab.timeout_factor:
+            self.findings.append(f"the list took {max(times) - ready:.2f} s")
 
     def _all_known(self) -> bool:
         for camera, line in self.lab.latest.items():
@@ -119,7 +119,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
     options = parse(parser)
-    lab = CameraLab(Machine(shlex.split(options.lab)), options.patience)
+    lab = CameraLab(Machine(shlex.split(options.lab)), options.timeout_factor)
     try:
         arrivals = run(lab, options.rounds, options.seed)
         facts: dict[str, Any] = {"lines": lab.lines, "log": lab.log()}
@@ -130,16 +130,16 @@ def main() -> int:
         lab.close()
     limits = Limits()
     limits = attrs.evolve(
-        limits, gone=limits.gone * lab.patience, listed=limits.listed * lab.patience
+        limits, gone=limits.gone * lab.timeout_factor, listed=limits.listed * lab.timeout_factor
     )
-    complaints = [*arrivals.complaints, *judge_arrivals(arrivals.pulls, limits)]
+    findings = [*arrivals.findings, *check_arrivals(arrivals.pulls, limits)]
     print(f"\n{summary(arrivals.pulls)}")
-    for complaint in complaints:
-        print(f"WRONG {complaint}")
+    for finding in findings:
+        print(f"WRONG {finding}")
     if options.json:
-        facts |= {"pulls": [attrs.asdict(p) for p in arrivals.pulls], "complaints": complaints}
+        facts |= {"pulls": [attrs.asdict(p) for p in arrivals.pulls], "findings": findings}
         options.json.write_text(json.dumps(facts, indent=1))
-    return int(bool(complaints))
+    return int(bool(findings))
 
 
 if __name__ == "__main__":

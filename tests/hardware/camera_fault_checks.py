@@ -1,4 +1,4 @@
-"""Judges what camd said and did about a camera's fault. Pure.
+"""Checks what camd said and did about a camera's fault. Pure.
 
 Times are seconds since 1970 by the clock of the machine that records.
 """
@@ -43,7 +43,7 @@ class Seen:
 
     shown: tuple[Shown, ...] = ()
     unhealthy: tuple[float, ...] = ()  # when a recording was called unhealthy
-    holes: tuple[Hole, ...] = ()
+    gaps: tuple[LedgerGap, ...] = ()
     refused: bool = False
     session_before: str = ""
     session_after: str = ""
@@ -53,11 +53,11 @@ class Seen:
     unaccounted: int = 0  # frames that are neither written nor ledgered
 
 
-def judge_fault(expected: Expected, seen: Seen, patience: float = 1.0) -> list[str]:
-    """Complain of everything that is not as expected, on a machine that needs so much patience."""
+def check_fault(expected: Expected, seen: Seen, timeout_factor: float = 1.0) -> list[str]:
+    """Report everything that is not as expected, with time limits multiplied by the factor."""
     return [
         *_causes(expected, seen.shown),
-        *_holes(expected, seen, UNHEALTHY_SECONDS + TOLD_SECONDS * patience),
+        *_holes(expected, seen, UNHEALTHY_SECONDS + TOLD_SECONDS * timeout_factor),
         *_outcome(expected, seen),
     ]
 
@@ -82,17 +82,17 @@ def _names(names: Iterable[str]) -> str:
 
 
 def _holes(expected: Expected, seen: Seen, unhealthy: float) -> Iterator[str]:
-    for hole in seen.holes:
-        if hole.cause in HARMLESS:
+    for gap in seen.gaps:
+        if gap.cause in HARMLESS:
             continue
-        if hole.cause not in expected.ledger:
-            yield f"the ledger says {hole.cause}, {hole.seconds:.2f} s"
-        if hole.end - hole.start > unhealthy:
-            told = [t - hole.start for t in seen.unhealthy if hole.start <= t <= hole.end + 1.0]
+        if gap.cause not in expected.ledger:
+            yield f"the ledger says {gap.cause}, {gap.seconds:.2f} s"
+        if gap.end - gap.start > unhealthy:
+            told = [t - gap.start for t in seen.unhealthy if gap.start <= t <= gap.end + 1.0]
             if min(told, default=float("inf")) > unhealthy:
                 when = f"after {min(told):.1f} s" if told else "never"
-                yield f"a gap of {hole.end - hole.start:.1f} s was called unhealthy {when}"
-    if expected.ledger and not any(hole.cause in expected.ledger for hole in seen.holes):
+                yield f"a gap of {gap.end - gap.start:.1f} s was called unhealthy {when}"
+    if expected.ledger and not any(gap.cause in expected.ledger for gap in seen.gaps):
         yield f"the ledger has no {_names(expected.ledger)}"
 
 

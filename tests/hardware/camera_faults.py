@@ -1,6 +1,6 @@
-"""Provokes every fault that a camera can have while it records, and judges what camd says of it.
+"""Provokes every fault that a camera can have while it records, and checks what camd says of it.
 
-    python tests/hardware/camera_faults.py --lab COMMAND [--patience FACTOR] [--json FILE]
+    python tests/hardware/camera_faults.py --lab COMMAND [--timeout-factor FACTOR] [--json FILE]
                                            [SCENARIO..]
 
 camera_scenarios.py lists the faults, docs/real-cameras.md explains the checks. Exit status: 0, 1
@@ -49,7 +49,7 @@ START_SECONDS = 150.0  # until a start is answered: one time limit of FFmpeg, an
 
 @attrs.define(eq=False)
 class Trial:
-    """One fault, from its beginning to the judgement."""
+    """One fault, from its beginning to the findings."""
 
     lab: CameraLab
     scenario: Scenario
@@ -112,7 +112,7 @@ class Trial:
             found.append(started["session_id"])
             return True
 
-        if not keep_trying(start, RECOVERY_SECONDS * self.lab.patience, 2.0):
+        if not keep_trying(start, RECOVERY_SECONDS * self.lab.timeout_factor, 2.0):
             raise LabError(f"{self.camera} does not start: {self.refusals[-1]}")
         return found[0]
 
@@ -174,7 +174,7 @@ class Trial:
         return Seen(
             shown=shown,
             unhealthy=read_unhealthy(lines, self.camera),
-            holes=account.holes,
+            gaps=account.gaps,
             session_before=account.started_as,
             session_after=account.stopped_as,
             children=children,
@@ -190,16 +190,16 @@ class Trial:
             self.lab.call("stop_recording", device=self.camera)
 
 
-def describe(name: str, seen: Seen, complaints: list[str]) -> str:
+def describe(name: str, seen: Seen, findings: list[str]) -> str:
     """Tell in lines what was seen of a fault."""
-    lines = [f"== {name}: {'WRONG' if complaints else 'as expected'}"]
+    lines = [f"== {name}: {'WRONG' if findings else 'as expected'}"]
     lines += [f"   {s.after:6.1f} s  {s.cause}: {s.message} | {s.suggestion}" for s in seen.shown]
     lines += [
-        f"   ledger: {h.cause}, {h.seconds:.2f} s in {h.end - h.start:.2f} s" for h in seen.holes
+        f"   ledger: {h.cause}, {h.seconds:.2f} s in {h.end - h.start:.2f} s" for h in seen.gaps
     ]
     recovered = "never" if seen.recovered_after is None else f"{seen.recovered_after:.1f} s"
     lines.append(f"   records again after {recovered}; processes left: {seen.children_left}")
-    return "\n".join(lines + [f"   WRONG {complaint}" for complaint in complaints])
+    return "\n".join(lines + [f"   WRONG {finding}" for finding in findings])
 
 
 def try_all(lab: CameraLab, names: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -209,13 +209,13 @@ def try_all(lab: CameraLab, names: Sequence[str]) -> dict[str, dict[str, Any]]:
         trial = Trial(lab, SCENARIOS[name])
         try:
             seen = trial.run()
-            complaints = judge_fault(trial.scenario.expected, seen, lab.patience)
+            findings = check_fault(trial.scenario.expected, seen, lab.timeout_factor)
         except LabError as error:
-            seen, complaints = Seen(tuple(trial.refusals)), [str(error)]
+            seen, findings = Seen(tuple(trial.refusals)), [str(error)]
         finally:
             trial.clean_up()
-        facts[name] = attrs.asdict(seen) | {"complaints": complaints}
-        print(describe(name, seen, complaints), flush=True)
+        facts[name] = attrs.asdict(seen) | {"findings": findings}
+        print(describe(name, seen, findings), flush=True)
     return facts
 
 
@@ -223,7 +223,7 @@ def main() -> int:
     parser = lab_options(__doc__)
     parser.add_argument("scenarios", nargs="*", choices=[*SCENARIOS, []], metavar="SCENARIO")
     options = parse(parser)
-    lab = CameraLab(Machine(shlex.split(options.lab)), options.patience)
+    lab = CameraLab(Machine(shlex.split(options.lab)), options.timeout_factor)
     try:
         lab.set_up(ENTRIES)
         facts = try_all(lab, options.scenarios or list(SCENARIOS))
@@ -235,7 +235,7 @@ def main() -> int:
         return 2
     finally:
         lab.close()
-    wrong = sum(bool(fact["complaints"]) for fact in facts.values())
+    wrong = sum(bool(fact["findings"]) for fact in facts.values())
     print(f"\n{len(facts)} faults, {wrong} not as expected")
     return int(bool(wrong))
 

@@ -46,7 +46,7 @@ WantedBy=multi-user.target
 """
 WATCH_UNIT = f"""\
 [Service]
-ExecStart={PYTHON} {HERE}/camera_guest.py
+ExecStart={PYTHON} {HERE}/camera_agent.py
 Nice=-5
 Restart=always
 RestartSec=1
@@ -86,7 +86,7 @@ class CameraLab:
     """The machine, and all that was ever told in it."""
 
     machine: Machine
-    patience: float = 1.0
+    timeout_factor: float = 1.0
     lines: list[Line] = attrs.field(factory=list, init=False)
     latest: dict[str, Line] = attrs.field(factory=dict, init=False)  # by camera
     _live: Live | None = attrs.field(default=None, init=False)
@@ -172,16 +172,16 @@ class CameraLab:
         return line
 
     def wait(self, what: str, wanted: Callable[[Line], bool], seconds: float) -> Line:
-        """Wait for a line that comes from now on; `seconds` times patience. Raises LabError."""
-        deadline = time.monotonic() + seconds * self.patience
+        """Wait for a line that comes from now on; `seconds` times the factor. Raises LabError."""
+        deadline = time.monotonic() + seconds * self.timeout_factor
         while (left := deadline - time.monotonic()) > 0:
             line = self.pump(left)
             if line is not None and wanted(line):
                 return line
-        raise LabError(f"waited for {what} for {seconds * self.patience:g} s")
+        raise LabError(f"waited for {what} for {seconds * self.timeout_factor:g} s")
 
     def until(self, what: str, condition: Callable[[], bool], seconds: float) -> None:
-        """Wait until something is so; `seconds` times patience. Raises LabError."""
+        """Wait until something is so; `seconds` times the factor. Raises LabError."""
         if not condition():
             self.wait(what, lambda _: condition(), seconds)
 

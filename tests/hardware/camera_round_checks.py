@@ -1,4 +1,4 @@
-"""Judges rounds in which cameras were unplugged and plugged in again while they recorded. Pure.
+"""Checks rounds in which cameras were unplugged and plugged in again while they recorded. Pure.
 
 Times are seconds since 1970 by the clock of the machine that records.
 """
@@ -44,7 +44,7 @@ class Pull:
 
 
 @attrs.frozen
-class Hole:
+class LedgerGap:
     """One entry of a session's ledger."""
 
     start: float
@@ -75,7 +75,7 @@ class Account:
 
     started_as: str
     stopped_as: str
-    holes: tuple[Hole, ...]
+    gaps: tuple[LedgerGap, ...]
     captured: int
     written: int
     durable: bool
@@ -94,17 +94,17 @@ class Limits:
     memory: int = 16 * 1024  # KiB
 
 
-def judge_rounds(
+def check_rounds(
     pulls: Sequence[Pull],
     accounts: Mapping[str, Account],
     before: Tally,
     after: Tally,
     limits: Limits,
 ) -> list[str]:
-    """Complain of everything that is not as it should be."""
+    """Report everything that is not as it should be."""
     return [
         *_returns(pulls),
-        *judge_arrivals(pulls, limits),
+        *check_arrivals(pulls, limits),
         *(c for camera, account in accounts.items() for c in _session(camera, account)),
         *(
             c
@@ -121,8 +121,8 @@ def _returns(pulls: Iterable[Pull]) -> Iterator[str]:
             yield f"round {pull.number}, {pull.camera}: does not record again"
 
 
-def judge_arrivals(pulls: Iterable[Pull], limits: Limits) -> Iterator[str]:
-    """Complain of every camera that was called gone or present too late, or never."""
+def check_arrivals(pulls: Iterable[Pull], limits: Limits) -> Iterator[str]:
+    """Report every camera that was called gone or present too late, or never."""
     for pull in pulls:
         name = f"round {pull.number}, {pull.camera}"
         if pull.gone is None or pull.gone > pull.pulled.until + limits.gone:
@@ -150,30 +150,30 @@ def _session(camera: str, account: Account) -> Iterator[str]:
 def _ledger(camera: str, account: Account, pulls: Iterable[Pull], limits: Limits) -> Iterator[str]:
     """Each pull has one entry, from then until it recorded again; there is no other entry."""
     mine = [pull for pull in pulls if pull.camera == camera]
-    holes = [hole for hole in account.holes if hole.cause not in HARMLESS]
+    gaps = [gap for gap in account.gaps if gap.cause not in HARMLESS]
     for pull in mine:
         name = f"round {pull.number}, {camera}"
         last = pull.back if pull.back is not None else float("inf")
-        near = [h for h in holes if h.end > pull.pulled.since and h.start < last]
+        near = [h for h in gaps if h.end > pull.pulled.since and h.start < last]
         if len(near) != 1:
             yield f"{name}: {len(near)} ledger entries: {', '.join(h.cause for h in near)}"
-        for hole in near:
-            holes.remove(hole)
-            yield from (f"{name}: {complaint}" for complaint in _entry(hole, pull, last, limits))
-    for hole in holes:
-        yield f"{camera}: {hole.cause} of {hole.seconds:.2f} s where nobody pulled"
+        for gap in near:
+            gaps.remove(gap)
+            yield from (f"{name}: {finding}" for finding in _entry(gap, pull, last, limits))
+    for gap in gaps:
+        yield f"{camera}: {gap.cause} of {gap.seconds:.2f} s where nobody pulled"
 
 
-def _entry(hole: Hole, pull: Pull, last: float, limits: Limits) -> Iterator[str]:
-    if hole.cause != "camera_lost":
-        yield f"the ledger says {hole.cause}"
+def _entry(gap: LedgerGap, pull: Pull, last: float, limits: Limits) -> Iterator[str]:
+    if gap.cause != "camera_lost":
+        yield f"the ledger says {gap.cause}"
     early, late = pull.pulled.since - limits.moment, pull.pulled.until + limits.moment
-    if not early <= hole.start <= late:
-        yield f"the gap begins {hole.start - pull.pulled.until:+.2f} s from the pull"
-    if hole.end < pull.plugged.since:
-        yield f"the gap ends {pull.plugged.since - hole.end:.2f} s before the plug"
-    if hole.end > last + STEP_SECONDS:
-        yield f"the gap ends {hole.end - last:.2f} s after it recorded again"
+    if not early <= gap.start <= late:
+        yield f"the gap begins {gap.start - pull.pulled.until:+.2f} s from the pull"
+    if gap.end < pull.plugged.since:
+        yield f"the gap ends {pull.plugged.since - gap.end:.2f} s before the plug"
+    if gap.end > last + STEP_SECONDS:
+        yield f"the gap ends {gap.end - last:.2f} s after it recorded again"
 
 
 def _leaks(before: Tally, after: Tally, limits: Limits) -> Iterator[str]:
@@ -213,11 +213,11 @@ def read_pull(pull: Pull, lines: Iterable[Mapping[str, Any]]) -> Pull:
     for line in lines:
         if line.get("camera_id", line.get("c")) != pull.camera or line["t"] < pull.pulled.since:
             continue
-        if line["k"] == "news" and line["m"] == "recording_status_update":
+        if line["k"] == "event" and line["m"] == "recording_status_update":
             told = line["status"] == "GAP" and line.get("reason") not in HARMLESS
             if told and line["t"] >= pull.plugged.since and back is None:
                 back = line["t"]
-        elif line["k"] in ("news", "camera"):
+        elif line["k"] in ("event", "camera"):
             if gone is None and line["status"] == "DISCONNECTED":
                 gone = line["t"]
             there = line["status"] == "CONNECTED" and line["t"] >= pull.plugged.since
@@ -233,7 +233,7 @@ def read_account(started_as: str, stopped: Mapping[str, Any]) -> Account:
         started_as,
         stopped["session_id"],
         tuple(
-            Hole(_unix(g["from"]), _unix(g["to"]), g["cause"], g["duration"])
+            LedgerGap(_unix(g["from"]), _unix(g["to"]), g["cause"], g["duration"])
             for g in receipt["gaps"]
         ),
         receipt["frames_captured"],

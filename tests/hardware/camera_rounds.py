@@ -1,7 +1,8 @@
-"""Unplugs USB cameras that record and plugs them in again, many times, and judges the ledger.
+"""Unplugs USB cameras that record and plugs them in again, many times, and checks the ledger.
 
     python tests/hardware/camera_rounds.py --lab COMMAND [--rounds 50] [--cameras 4] [--seed 1]
-                                           [--by link|serial] [--patience FACTOR] [--json FILE]
+                                           [--by link|serial] [--timeout-factor FACTOR]
+                                           [--json FILE]
 
 docs/real-cameras.md explains the checks. Exit status: 0, 1 when anything was not as it should be,
 2 when the lab failed.
@@ -29,7 +30,7 @@ from camera_round_checks import (  # noqa: E402
     Limits,
     Pull,
     Tally,
-    judge_rounds,
+    check_rounds,
     read_account,
     read_pull,
     summary,
@@ -97,7 +98,7 @@ class Rounds:
             found.append(Tally(**self.lab.call("tally")))
             return found[-1].children == self.cameras
 
-        keep_trying(counted, 30.0 * self.lab.patience)
+        keep_trying(counted, 30.0 * self.lab.timeout_factor)
         return found[-1]
 
     def round(self, number: int) -> Pull:
@@ -155,19 +156,17 @@ def run(options: argparse.Namespace, lab: CameraLab) -> tuple[list[str], Mapping
         lab.listen_for(rounds.dice.uniform(0.0, 3.0))
     after = rounds.tally()
     accounts = rounds.end()
-    gone, listed = Limits().gone * options.patience, Limits().listed * options.patience
-    complaints = judge_rounds(
-        rounds.pulls, accounts, before, after, Limits(gone=gone, listed=listed)
-    )
+    gone, listed = Limits().gone * options.timeout_factor, Limits().listed * options.timeout_factor
+    findings = check_rounds(rounds.pulls, accounts, before, after, Limits(gone=gone, listed=listed))
     print(f"\n{summary(rounds.pulls)}\nbefore {before}\nafter  {after}")
     facts = {
         "pulls": [attrs.asdict(pull) for pull in rounds.pulls],
         "accounts": {camera: attrs.asdict(account) for camera, account in accounts.items()},
         "tallies": [attrs.asdict(before), attrs.asdict(after)],
-        "complaints": complaints,
+        "findings": findings,
         "lines": lab.lines,
     }
-    return complaints, facts
+    return findings, facts
 
 
 def main() -> int:
@@ -177,19 +176,19 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--by", choices=tuple(SOURCES), default="link", help="what names a camera")
     options = parse(parser)
-    lab = CameraLab(Machine(shlex.split(options.lab)), options.patience)
+    lab = CameraLab(Machine(shlex.split(options.lab)), options.timeout_factor)
     try:
-        complaints, facts = run(options, lab)
+        findings, facts = run(options, lab)
     except LabError as error:
         print(f"The lab failed: {error}")
         return 2
     finally:
         lab.close()
-    for complaint in complaints:
-        print(f"WRONG {complaint}")
+    for finding in findings:
+        print(f"WRONG {finding}")
     if options.json:
         options.json.write_text(json.dumps(facts, indent=1))
-    return int(bool(complaints))
+    return int(bool(findings))
 
 
 if __name__ == "__main__":

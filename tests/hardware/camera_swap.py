@@ -1,11 +1,11 @@
-"""Exchanges cameras, replaces one by a stranger, cuts the power: does each name keep its camera?
+"""Exchanges cameras, replaces one by another, cuts the power: does each name keep its camera?
 
     python tests/hardware/camera_swap.py --lab COMMAND [--by discovery|serial|link]
-                                         [--patience FACTOR] [--json FILE]
+                                         [--timeout-factor FACTOR] [--json FILE]
 
-Two USB cameras record. They exchange their ports; then one is replaced by a stranger of its model,
+Two USB cameras record. They exchange their ports; then one is replaced by another one of its model,
 which is adopted in the end; then the power is cut, and they are plugged in in another order. With
-`--by link` and `--by serial` cameras are named in the configuration, and there is no stranger.
+`--by link` and `--by serial` cameras are named in the configuration, and there is no replacement.
 docs/real-cameras.md explains the checks. Exit status: 0, 1 when anything was not as it should be,
 2 when the lab failed.
 """
@@ -29,7 +29,7 @@ from camera_swap_checks import Chapter, judge_chapter, read_alarms, read_recorde
 from lab_machine import LabError, Machine, lab_options, parse  # noqa: E402
 
 SIZES = {"SWAPA": "320x180", "SWAPB": "160x120", "SWAPC": "176x144"}  # by serial number
-STRANGER = "SWAPC"
+REPLACEMENT = "SWAPC"
 RETURN_SECONDS = 60.0
 ALARM_SECONDS = 10.0
 ENTRY = """\
@@ -64,7 +64,7 @@ class Swap:
     named: bool  # in the configuration
     ids: dict[str, str] = attrs.field(factory=dict)  # by serial number
     sessions: dict[str, str] = attrs.field(factory=dict)  # by id
-    complaints: list[str] = attrs.field(factory=list)
+    findings: list[str] = attrs.field(factory=list)
 
     def plug(self, serial: str, port: int) -> None:
         """Make a camera and plug it in."""
@@ -81,7 +81,7 @@ class Swap:
         asks = {c: self.lab.ask("start_recording", device=c) for c in self.ids.values()}
         self.sessions = {c: self.lab.answer(n, 120)["session_id"] for c, n in asks.items()}
         since = self.lab.clock() - 120
-        self.judge("start", since, {c: SIZES[s] for s, c in self.ids.items()})
+        self.check("start", since, {c: SIZES[s] for s, c in self.ids.items()})
 
     def _know(self, serial: str) -> bool:
         """Whether a camera is listed; keeps its id."""
@@ -102,33 +102,33 @@ class Swap:
         self.lab.camera("SWAPA", "plug", "1")
         self.lab.camera("SWAPB", "plug", "0")
         notes = self._await_return(since, *self.ids.values())
-        self.judge("exchange", since, {c: SIZES[s] for s, c in self.ids.items()}, notes=notes)
+        self.check("exchange", since, {c: SIZES[s] for s, c in self.ids.items()}, notes=notes)
 
     def replace(self) -> None:
-        """A stranger comes into the first camera's port; then it is adopted."""
+        """Another camera comes into the first camera's port; then it is adopted."""
         mine = self.ids["SWAPA"]
         since = self.lab.camera("SWAPA", "unplug").since
         self.lab.machine.ssh("uvc-camera do SWAPA quit")
-        self.plug(STRANGER, 1)
+        self.plug(REPLACEMENT, 1)
         notes = self._await("an alarm", lambda: mine in read_alarms(self.lab.latest))
-        notes += self._await("the stranger's own id", lambda: self._know(STRANGER))
+        notes += self._await("the new camera's own id", lambda: self._know(REPLACEMENT))
         self.lab.listen_for(ALARM_SECONDS)
-        if (own := self.ids.get(STRANGER)) == mine:
-            notes.append(f"the stranger is called {own}")
-        self.judge("stranger", since, {}, alarmed=frozenset((mine,)), notes=notes)
+        if (own := self.ids.get(REPLACEMENT)) == mine:
+            notes.append(f"the new camera is called {own}")
+        self.check("replacement", since, {}, alarmed=frozenset((mine,)), notes=notes)
         node = self.lab.machine.ssh(
-            f"readlink -f /dev/v4l/by-id/usb-{MAKER}_{STRANGER}-video-index0"
+            f"readlink -f /dev/v4l/by-id/usb-{MAKER}_{REPLACEMENT}-video-index0"
         ).strip()
         since = self.lab.clock()
         try:
             self.lab.call("adopt_camera", device=mine, node=node)
         except RefusedError as error:
-            self.complaints.append(f"adoption: refused: {error.facts}")
+            self.findings.append(f"adoption: refused: {error.facts}")
             return
         del self.ids["SWAPA"]
-        self.ids[STRANGER] = mine
+        self.ids[REPLACEMENT] = mine
         notes = self._await_return(since, mine)
-        self.judge("adoption", since, {mine: SIZES[STRANGER]}, notes=notes)
+        self.check("adoption", since, {mine: SIZES[REPLACEMENT]}, notes=notes)
 
     def cut(self) -> None:
         """Cut the power; the cameras come in reverse order, so that their nodes change."""
@@ -144,7 +144,7 @@ class Swap:
         for serial, camera in self.ids.items():
             if not self.named and serial not in str(self.lab.latest.get(camera)):
                 notes.append(f"{camera} is not {serial} any more")
-        self.judge("power cut", since, {c: SIZES[s] for s, c in self.ids.items()}, notes=notes)
+        self.check("power cut", since, {c: SIZES[s] for s, c in self.ids.items()}, notes=notes)
 
     def _await(self, what: str, condition: Callable[[], bool], seconds: float = 10.0) -> list[str]:
         try:
@@ -165,7 +165,7 @@ class Swap:
             for note in self._await(f"{camera}'s return", lambda c=camera: back(c), RETURN_SECONDS)
         ]
 
-    def judge(
+    def check(
         self,
         name: str,
         since: float,
@@ -193,11 +193,11 @@ class Swap:
             {c: status["session_id"] for c, status in statuses.items() if status},
             tuple(notes or ()),
         )
-        complaints = judge_chapter(chapter)
-        self.complaints += complaints
+        findings = check_chapter(chapter)
+        self.findings += findings
         print(f"{name}: recorded {chapter.recorded}, alarms {sorted(alarms)}", flush=True)
-        for complaint in complaints:
-            print(f"   WRONG {complaint}", flush=True)
+        for finding in findings:
+            print(f"   WRONG {finding}", flush=True)
 
 
 def run(lab: CameraLab, by: str) -> Swap:
@@ -215,7 +215,7 @@ def main() -> int:
     parser = lab_options(__doc__)
     parser.add_argument("--by", choices=("discovery", *SOURCES), default="discovery")
     options = parse(parser)
-    lab = CameraLab(Machine(shlex.split(options.lab)), options.patience)
+    lab = CameraLab(Machine(shlex.split(options.lab)), options.timeout_factor)
     try:
         swap = run(lab, options.by)
     except (LabError, RefusedError) as error:
@@ -223,10 +223,10 @@ def main() -> int:
         return 2
     finally:
         lab.close()
-    facts: dict[str, Any] = {"ids": swap.ids, "complaints": swap.complaints, "lines": lab.lines}
+    facts: dict[str, Any] = {"ids": swap.ids, "findings": swap.findings, "lines": lab.lines}
     if options.json:
         options.json.write_text(json.dumps(facts, indent=1))
-    return int(bool(swap.complaints))
+    return int(bool(swap.findings))
 
 
 if __name__ == "__main__":

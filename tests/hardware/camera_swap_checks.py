@@ -1,4 +1,4 @@
-"""Judges whether each camera's name stayed with its camera. Pure.
+"""Checks whether each camera's name stayed with its camera. Pure.
 
 Which camera a recording is of shows in its picture: each camera has a size of its own.
 """
@@ -27,12 +27,12 @@ class Chapter:
     notes: tuple[str, ...] = ()  # of the script: what did not come in time
 
 
-def judge_chapter(chapter: Chapter) -> list[str]:
-    """Complain of everything that is not as it should be."""
-    return [f"{chapter.name}: {complaint}" for complaint in _complaints(chapter)]
+def check_chapter(chapter: Chapter) -> list[str]:
+    """Report everything that is not as it should be."""
+    return [f"{chapter.name}: {finding}" for finding in _findings(chapter)]
 
 
-def _complaints(chapter: Chapter) -> Iterator[str]:
+def _findings(chapter: Chapter) -> Iterator[str]:
     yield from chapter.notes
     for camera in sorted(chapter.sizes.keys() | chapter.recorded.keys()):
         size, recorded = chapter.sizes.get(camera, ""), chapter.recorded.get(camera, ())
@@ -60,7 +60,7 @@ def records_again(lines: Iterable[Mapping[str, Any]], camera: str, since: float)
     A gap is told before that, and one of frames that the source dropped says nothing of a return.
     """
     return any(
-        line["k"] == "news" and line["status"] == "ROTATED" and line["camera_id"] == camera
+        line["k"] == "event" and line["status"] == "ROTATED" and line["camera_id"] == camera
         for line in lines
         if line["t"] > since
     )

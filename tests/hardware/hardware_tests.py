@@ -1,6 +1,6 @@
 """Runs `pytest tests/hardware` in a machine of a lab: with no camera, with vivid, with USB cameras.
 
-    python tests/hardware/hardware_tests.py --lab COMMAND [--patience FACTOR] [STAGE..]
+    python tests/hardware/hardware_tests.py --lab COMMAND [--timeout-factor FACTOR] [STAGE..]
                                             [--pytest ARGUMENTS]
 
 In the last stage, `plugging`, the tests plug cameras in and out by themselves. On top of what
@@ -46,8 +46,9 @@ def run_stage(lab: CameraLab, stage: str, arguments: str) -> bool:
     lab.machine.ssh(f"modprobe -r vivid; {STAGES[stage]}; udevadm settle")
     tool = "CAMD_TEST_CAMERA_TOOL=uvc-camera" if stage == "plugging" else ""
     command = (
-        f"cd {HERE}/project && {tool} CAMD_TEST_PATIENCE={lab.patience:g} timeout 3500 {PYTHON}"
-        f" -m pytest tests/hardware -v -rs -p no:cacheprovider {arguments} 2>&1; true"
+        f"cd {HERE}/project && {tool} CAMD_TEST_TIMEOUT_FACTOR={lab.timeout_factor:g}"
+        f" timeout 3500 {PYTHON} -m pytest tests/hardware -v -rs -p no:cacheprovider {arguments}"
+        " 2>&1; true"
     )
     print(f"== {stage}", flush=True)
     said = lab.machine.ssh(command, seconds=3600)
@@ -62,7 +63,7 @@ def main() -> int:
     parser.add_argument("stages", nargs="*", choices=[*STAGES, []], metavar="STAGE")
     parser.add_argument("--pytest", default="", help="more arguments, such as '-k controls'")
     options = parse(parser)
-    lab = CameraLab(Machine(shlex.split(options.lab)), options.patience)
+    lab = CameraLab(Machine(shlex.split(options.lab)), options.timeout_factor)
     try:
         lab.machine.ssh("systemctl stop camd-watch camd 2>/dev/null; true")
         lab.machine.install(project(), *PACKAGES)

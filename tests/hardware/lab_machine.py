@@ -159,9 +159,9 @@ def lab_options(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--lab", default=os.environ.get("CAMLAB_COMMAND"), help="its command")
     parser.add_argument("--json", type=Path, help="write what was seen to this file")
     parser.add_argument(
-        "--patience",
+        "--timeout-factor",
         type=float,
-        default=float(os.environ.get("CAMD_TEST_PATIENCE", "1")),
+        default=float(os.environ.get("CAMD_TEST_TIMEOUT_FACTOR", "1")),
         help="a factor for time limits, for slow processors",
     )
     return parser

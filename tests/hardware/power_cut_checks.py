@@ -1,6 +1,6 @@
-"""Judges a power cut: what was promised before it against what is there after it. Pure.
+"""Checks a power cut: what was guaranteed before it against what is there after it. Pure.
 
-Each complaint begins with the invariant (docs/recordings.md) that it is about.
+Each finding begins with the invariant (docs/recordings.md) that it is about.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import attrs
 from power_cut_console import Before, Promised, Receipt
 
 SAME_MOMENT_SECONDS = 0.05
-SEAM_SECONDS = 0.3  # between files of one life; more is a hole
-BEAT_SECONDS = 0.2  # between signs of life
+SEAM_SECONDS = 0.3  # between files of one boot; more is a gap
+BEAT_SECONDS = 0.2  # between heartbeats
 
 
 @attrs.frozen
@@ -26,7 +26,7 @@ class Footage:
     size: int
     sha256: str
     sealed: bool
-    complaint: str  # what FFmpeg said
+    finding: str  # what FFmpeg said
     camera: str = ""  # from here on empty when the file holds no footage at all
     session: str = ""
     number: int = 0
@@ -101,11 +101,11 @@ class Verdict:
 
     losses: Mapping[str, float]  # seconds, by camera that was recording
     bound: float
-    complaints: tuple[str, ...]
+    findings: tuple[str, ...]
     unsynced: Mapping[str, float] = attrs.field(factory=dict)  # seconds, by camera
 
 
-def judge(
+def check_cut(
     before: Before, after: After, limits: Limits, later: frozenset[str] = frozenset()
 ) -> Verdict:
     """Compare; `after.files` holds all files that were ever looked into.
@@ -115,9 +115,9 @@ def judge(
     later |= {after.boot}
     losses = dict(_losses(before, after))
     bound = limits.bound(before)
-    complaints = [
+    findings = [
         *_losses_over(losses, before, after, limits, later),
-        *_promises(before.sealed.values(), after),
+        *_guarantees(before.sealed.values(), after),
         *_durable_frames(before, after, later),
         *(c for receipt in before.receipts.values() for c in check_receipt(receipt, after.files)),
         *_files(after),
@@ -125,7 +125,7 @@ def judge(
         *_ledger(after),
     ]
     unsynced = {camera: _written_and_lost(camera, before, after, later) for camera in losses}
-    return Verdict(losses, bound, tuple(complaints), unsynced)
+    return Verdict(losses, bound, tuple(findings), unsynced)
 
 
 def _losses(before: Before, after: After) -> Iterator[tuple[str, float]]:
@@ -139,7 +139,7 @@ def _losses(before: Before, after: After) -> Iterator[tuple[str, float]]:
 def _losses_over(
     losses: Mapping[str, float], before: Before, after: After, limits: Limits, later: frozenset[str]
 ) -> Iterator[str]:
-    """Complain of what was lost beyond the bound, and say what the machine had to do with it."""
+    """Report what was lost beyond the bound, and say what the machine had to do with it."""
     bound, slow = limits.bound(before), limits.slow(before)
     for camera, loss in losses.items():
         if loss > bound:
@@ -162,7 +162,7 @@ def _written_and_lost(camera: str, before: Before, after: After, later: frozense
 
 
 def _frames_left(session: str, after: After, later: frozenset[str]) -> int:
-    """Count the frames in a session's files that are not of a later life."""
+    """Count the frames in a session's files that are not of a later boot."""
     return sum(file.frames for file in _of_session(after, session) if file.boot not in later)
 
 
@@ -171,20 +171,20 @@ def _of_session(after: After, session: str) -> list[Footage]:
     return sorted(files, key=lambda f: f.number)
 
 
-def _promises(promises: Iterable[Promised], after: After) -> Iterator[str]:
+def _guarantees(guarantees: Iterable[Guaranteed], after: After) -> Iterator[str]:
     """What was called sealed is there, byte for byte."""
-    for promised in promises:
-        found = after.files.get(promised.filename)
+    for guaranteed in guarantees:
+        found = after.files.get(guaranteed.filename)
         if found is None:
-            yield f"I8 {promised.filename} was sealed and is gone"
-        elif (found.size, found.sha256) != (promised.size, promised.sha256):
-            yield f"I8 {promised.filename} was sealed and has other bytes"
-        elif found.frames != promised.frames:
-            yield f"I8 {promised.filename} has {found.frames} frames, not {promised.frames}"
+            yield f"I8 {guaranteed.filename} was sealed and is gone"
+        elif (found.size, found.sha256) != (guaranteed.size, guaranteed.sha256):
+            yield f"I8 {guaranteed.filename} was sealed and has other bytes"
+        elif found.frames != guaranteed.frames:
+            yield f"I8 {guaranteed.filename} has {found.frames} frames, not {guaranteed.frames}"
 
 
 def _durable_frames(before: Before, after: After, later: frozenset[str]) -> Iterator[str]:
-    """Frames that were called durable are in the files of that life or an earlier one."""
+    """Frames that were called durable are in the files of that boot or an earlier one."""
     for session, frames in before.durable.items():
         found = _frames_left(session, after, later)
         if found < frames:
@@ -217,8 +217,8 @@ def _files(after: After) -> Iterator[str]:
             yield f"I5 {name} has changed its size"
         if file.hollow:
             continue
-        if file.complaint:
-            yield f"I1 {name} does not play: {file.complaint}"
+        if file.finding:
+            yield f"I1 {name} does not play: {file.finding}"
         if not file.sealed:
             yield f"I1 {name} is not sealed"
         if after.listed.get(name) != ("completed", file.size, file.frames):
@@ -250,9 +250,9 @@ def _sessions(before: Before, after: After, limits: Limits) -> Iterator[str]:
 
 
 def _ledger(after: After) -> Iterator[str]:
-    """Holes between two lives are in the ledger as `daemon_down`; nothing else is.
+    """Gaps between two boots are in the ledger as `daemon_down`; nothing else is.
 
-    A hole that several outages made may have an entry for each, one beginning where the other
+    A gap that several outages made may have an entry for each, one beginning where the other
     ends.
     """
     goes_on = {status.session for status in after.status.values() if status.state == "RECORDING"}
@@ -277,11 +277,11 @@ def _ledger(after: After) -> Iterator[str]:
                 yield f"I4 {session}: after {last.filename}: {_ledgered(last.end, entries)}"
             down = [gap for gap in down if gap not in entries]
         if down:
-            yield f"I4 {session}: {len(down)} entries daemon_down where there is no hole"
+            yield f"I4 {session}: {len(down)} entries daemon_down where there is no gap"
 
 
 def seams(after: After) -> Iterator[str]:
-    """Describe where files of one life do not join in time, with no entry in the ledger.
+    """Describe where files of one boot do not join in time, with no entry in the ledger.
 
     No frame need be missing: a source that runs late makes such seams.
     """
@@ -299,7 +299,7 @@ def _between(start: float, end: float, gaps: Iterable[Gap]) -> list[Gap]:
 
 
 def _spans(start: float, end: float | None, entries: Iterable[Gap]) -> bool:
-    """Whether entries lead from `start` to `end` without a hole and without an overlap."""
+    """Whether entries lead from `start` to `end` without a gap and without an overlap."""
     at = start
     for entry in entries:
         if abs(entry.start - at) > SAME_MOMENT_SECONDS:
@@ -316,7 +316,7 @@ def _ledgered(start: float, entries: Iterable[Gap]) -> str:
 def read_after(
     answer: Mapping[str, Any], files: Mapping[str, Footage], torn: Mapping[str, int]
 ) -> After:
-    """Read what the guest saw."""
+    """Read what the agent saw."""
     status = {}
     for camera, s in answer["status"].items():
         if s is not None:

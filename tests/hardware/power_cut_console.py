@@ -1,4 +1,4 @@
-"""What a machine said on its console before its power was cut, as promises to hold camd to. Pure.
+"""What a machine said on its console before its power was cut, as what camd guaranteed. Pure.
 
 The lines are those of power_cuts_observer.py. The last of them may be torn, and other
 programs write to a console, too: what cannot be read is no promise.
@@ -17,7 +17,7 @@ RECENT_SECONDS = 10.0  # how long before the cut the machine's pace counts
 
 
 @attrs.frozen
-class Promised:
+class Guaranteed:
     """One file as camd had described it when it called it sealed."""
 
     filename: str
@@ -26,7 +26,7 @@ class Promised:
     frames: int
 
     @classmethod
-    def of(cls, line: Mapping[str, Any]) -> Promised:
+    def of(cls, line: Mapping[str, Any]) -> Guaranteed:
         """Read it from a fact, or from a file in a receipt."""
         return cls(line["f"], line["size"], line["sha"], line["n"])
 
@@ -36,7 +36,7 @@ class Receipt:
     """What a stop had been answered with."""
 
     session_id: str
-    files: tuple[Promised, ...]
+    files: tuple[Guaranteed, ...]
     captured: int
     written: int
     lost: int  # frames in the ledger whose number is exact
@@ -45,20 +45,20 @@ class Receipt:
 
 @attrs.define
 class Before:
-    """Everything that was known of one life of the machine when its power was cut."""
+    """Everything that was known of one boot of the machine when its power was cut."""
 
     boot: str = ""
-    cut_at: float = 0.0  # the last sign of life, by the machine's clock, seconds since 1970
+    cut_at: float = 0.0  # the last heartbeat, by the machine's clock, seconds since 1970
     running: dict[str, str] = attrs.field(factory=dict)  # camera: session, which must go on
     undecided: set[str] = attrs.field(factory=set)  # cameras that were told to start or stop
     durable: dict[str, int] = attrs.field(factory=dict)  # session: frames, the most
     written: dict[str, list[tuple[float, int]]] = attrs.field(factory=dict)  # session: when, frames
-    sealed: dict[str, Promised] = attrs.field(factory=dict)
+    sealed: dict[str, Guaranteed] = attrs.field(factory=dict)
     receipts: dict[str, Receipt] = attrs.field(factory=dict)  # by session
     longest_sync: float = 0.0  # seconds
     ahead: dict[str, float] = attrs.field(factory=dict)  # camera: seconds; see `_take_status`
     ages: dict[str, list[float]] = attrs.field(factory=dict)  # camera: of its newest footage
-    news: list[str] = attrs.field(factory=list)
+    notification: list[str] = attrs.field(factory=list)
     last_trigger: tuple[str, float] = ("", 0.0)  # created or stopping, and when
     unreadable: int = 0
 
@@ -68,7 +68,7 @@ class Before:
         return max((max(ages) - min(ages) for ages in self.ages.values()), default=0.0)
 
     def follow(self, earlier: Before) -> None:
-        """Take over what an earlier life had promised and this one has not spoken of."""
+        """Take over what an earlier boot had guaranteed and this one has not spoken of."""
         self.sealed = earlier.sealed | self.sealed
         self.receipts = earlier.receipts | self.receipts
         for session, frames in earlier.durable.items():
@@ -79,7 +79,7 @@ class Before:
 
 
 def understand(lines: Iterable[str]) -> Before:
-    """Read the last life in what the console said."""
+    """Read the last boot in what the console said."""
     before, facts = Before(), []
     for line in lines:
         _, mark, text = line.partition(MARK)
@@ -87,7 +87,7 @@ def understand(lines: Iterable[str]) -> Before:
             continue
         try:
             fact = json.loads(text)
-            if fact["k"] == "life":
+            if fact["k"] == "boot":
                 facts.clear()
                 before.unreadable = 0
             facts.append(fact)
@@ -101,7 +101,7 @@ def understand(lines: Iterable[str]) -> Before:
 
 def _take(before: Before, fact: Mapping[str, Any]) -> None:
     match fact["k"]:
-        case "life":
+        case "boot":
             before.boot = fact["boot"]
         case "beat":
             before.longest_sync = max(before.longest_sync, fact.get("p", 0) / 1000)
@@ -110,7 +110,7 @@ def _take(before: Before, fact: Mapping[str, Any]) -> None:
         case "status":
             _take_status(before, fact)
         case "sealed":
-            before.sealed[fact["f"]] = Promised.of(fact)
+            before.sealed[fact["f"]] = Guaranteed.of(fact)
         case "starting":
             before.undecided.add(fact["c"])
         case "started":
@@ -121,8 +121,8 @@ def _take(before: Before, fact: Mapping[str, Any]) -> None:
             before.running.pop(fact["c"], None)
         case "receipt":
             _take_receipt(before, fact)
-        case "news" if fact["w"] in ("GAP", "ERROR") and fact["r"] != "daemon_down":
-            before.news.append(f"{fact['c']} {fact['w']} {fact['r']}")
+        case "event" if fact["w"] in ("GAP", "ERROR") and fact["r"] != "daemon_down":
+            before.notification.append(f"{fact['c']} {fact['w']} {fact['r']}")
     if fact["k"] in ("created", "stopping"):
         before.last_trigger = (fact["k"], fact["t"])
 
@@ -146,7 +146,7 @@ def _take_status(before: Before, fact: Mapping[str, Any]) -> None:
 def _take_receipt(before: Before, fact: Mapping[str, Any]) -> None:
     receipt = Receipt(
         fact["id"],
-        tuple(Promised.of(file) for file in fact["files"]),
+        tuple(Guaranteed.of(file) for file in fact["files"]),
         fact["captured"],
         fact["written"],
         fact["lost"],

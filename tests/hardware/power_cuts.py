@@ -6,7 +6,7 @@
                                         [--seed N] [--json FILE]
 
 docs/power-cuts.md explains the checks and the table. Exit status: 0, 1 when anything that camd
-promises was not kept, 2 when the lab failed.
+guarantees was not kept, 2 when the lab failed.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Row:
     resumed: str
     losses: dict[str, float]
     unsynced: dict[str, float]
-    complaints: tuple[str, ...]
+    findings: tuple[str, ...]
     notes: tuple[str, ...]
 
     def __str__(self) -> str:
@@ -71,7 +71,7 @@ class Row:
             f"{self.cut:>4} {self.moment:<30} {self.recording:>3} {self.loss_max:>8.2f}"
             f" {self.loss_median:>7.2f} {self.bound:>6.2f} {self.longest_sync:>5.2f}"
             f" {self.files:>5} {self.recovered:>5} {self.torn_bytes:>7} {self.hollow:>6}"
-            f" {self.unplayable:>6} {self.resumed:>7} {len(self.complaints):>3}"
+            f" {self.unplayable:>6} {self.resumed:>7} {len(self.findings):>3}"
         )
 
 
@@ -91,19 +91,19 @@ class Run:
     unplayable: int = 0
 
     def cut(self, number: int) -> Row:
-        """Wait for the moment, cut the power, boot, and judge."""
+        """Wait for the moment, cut the power, boot, and check."""
         planned = self._wait_for_the_moment()
-        lives = [self._known(self.machine.cut())]
+        records = [self._known(self.machine.cut())]
         self.machine.start()
         if self.when == "recovery":
             planned += self._wait_for_recovery()
-            lives.append(self._known(self.machine.cut()))
+            records.append(self._known(self.machine.cut()))
             self.machine.start()
-        after = self._look(lives[-1])
-        return self._row(number, planned, lives, after)
+        after = self._look(records[-1])
+        return self._row(number, planned, records, after)
 
     def _known(self, console: list[str]) -> Before:
-        """Read what a life of the machine has promised, and keep what older ones had."""
+        """Read what a boot of the machine has guaranteed, and keep what older ones had."""
         before = understand(console)
         before.follow(self.earlier)
         self.earlier = attrs.evolve(before, durable={})
@@ -121,7 +121,7 @@ class Run:
             if self.when == "seal":
                 kinds = ["stopping"] if self.dice.random() < 0.6 else ["created"]
                 churn = (
-                    f"{GUEST} churn {self.dice.randrange(1000)} {' '.join(self.machine.cameras)}"
+                    f"{AGENT} churn {self.dice.randrange(1000)} {' '.join(self.machine.cameras)}"
                 )
                 self.machine.ssh(f"systemd-run -q --unit=churn {churn}")
             time.sleep(self.dice.uniform(2.0, 10.0))
@@ -155,25 +155,28 @@ class Run:
         names = sorted(n for n in whole if n not in self.files or self.files[n].hollow)
         self.machine.pull(names, self.folder)
         new = inspect_all(self.folder / name for name in names)
-        self.unplayable = sum(bool(f.complaint) and not f.hollow for f in new.values())
+        self.unplayable = sum(bool(f.finding) and not f.hollow for f in new.values())
         self.files |= new
         for name in names:
             (self.folder / name).unlink()
         return read_after(answer, dict(self.files), torn_bytes(answer["log"]))
 
-    def _row(self, number: int, planned: str, lives: list[Before], after: After) -> Row:
-        boots = [life.boot for life in lives]
+    def _row(self, number: int, planned: str, records: list[Before], after: After) -> Row:
+        boots = [record.boot for record in records]
         verdicts = [
-            judge(before, after, self.limits, frozenset(boots[number:]))
-            for number, before in enumerate(lives, 1)
+            check_cut(before, after, self.limits, frozenset(boots[number:]))
+            for number, before in enumerate(records, 1)
         ]
-        before, going = lives[-1], {c: status.session for c, status in after.status.items()}
-        losses = by_life(verdict.losses for verdict in verdicts)
+        before, going = records[-1], {c: status.session for c, status in after.status.items()}
+        losses = by_process(verdict.losses for verdict in verdicts)
         kind, moment = before.last_trigger
         resumed = sum(going.get(c) == session for c, session in before.running.items())
-        notes = [*before.news, *(seam for seam in seams(after) if seam not in self.remarked)]
+        notes = [
+            *before.notification,
+            *(seam for seam in seams(after) if seam not in self.remarked),
+        ]
         self.remarked.update(notes)
-        complaints = [c for verdict in verdicts for c in verdict.complaints]
+        findings = [c for verdict in verdicts for c in verdict.findings]
         return Row(
             cut=number,
             moment=planned or f"{(before.cut_at - moment) * 1000:.0f} ms after {kind}",
@@ -181,7 +184,7 @@ class Run:
             loss_max=max(losses.values(), default=0.0),
             loss_median=statistics.median(losses.values()) if losses else 0.0,
             bound=max(verdict.bound for verdict in verdicts),
-            longest_sync=max(life.longest_sync for life in lives),
+            longest_sync=max(record.longest_sync for record in records),
             files=len(after.files),
             recovered=len(after.torn),
             torn_bytes=sum(after.torn.values()),
@@ -189,29 +192,29 @@ class Run:
             unplayable=self.unplayable,
             resumed=f"{resumed}/{len(before.running)}",
             losses=losses,
-            unsynced=by_life(verdict.unsynced for verdict in verdicts),
-            complaints=tuple(dict.fromkeys(complaints)),
+            unsynced=by_process(verdict.unsynced for verdict in verdicts),
+            findings=tuple(dict.fromkeys(findings)),
             notes=tuple(notes),
         )
 
     def renew_sessions(self) -> None:
         """Stop all sessions, so that their receipts are there to be checked, and start others."""
-        self.machine.guest("stop", *self.machine.cameras)
-        self.machine.guest("start", *self.machine.cameras)
+        self.machine.agent("stop", *self.machine.cameras)
+        self.machine.agent("start", *self.machine.cameras)
 
     def finish(self) -> Row:
         """Stop everything and look at every file again, byte for byte."""
-        self.machine.guest("stop", *self.machine.cameras)
+        self.machine.agent("stop", *self.machine.cameras)
         before = self._known(self.machine.console())
-        before.durable.clear()  # of what this life has written no cut took anything
+        before.durable.clear()  # of what this boot has written no cut took anything
         self.files.clear()
         return self._row(0, "the end", [before], self._look(before))
 
 
-def by_life(lives: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Bring together what was measured of each camera in each life, as `0:camera0`."""
-    numbered = enumerate(lives)
-    return {f"{life}:{camera}": s for life, found in numbered for camera, s in found.items()}
+def by_process(records: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Bring together what was measured of each camera in each boot, as `0:camera0`."""
+    numbered = enumerate(records)
+    return {f"{record}:{camera}": s for record, found in numbered for camera, s in found.items()}
 
 
 def torn_bytes(log: list[str]) -> dict[str, int]:
@@ -239,7 +242,7 @@ def report(rows: list[Row], run: Run) -> None:
     print(f"recovered: {sum(row.recovered for row in cuts)} files,", end=" ")
     print(f"{sum(row.torn_bytes for row in cuts)} torn bytes;", end=" ")
     print(f"without footage: {sum(file.hollow for file in run.files.values())}")
-    print(f"violations: {sum(len(row.complaints) for row in rows)}")
+    print(f"violations: {sum(len(row.findings) for row in rows)}")
 
 
 def arguments() -> argparse.Namespace:
@@ -266,7 +269,7 @@ def run_all(options: argparse.Namespace, folder: Path) -> list[Row]:
         machine.start(fresh=True)
         machine.set_up(rotation, options.durability)
         machine.look({})
-        machine.guest("start", *cameras)
+        machine.agent("start", *cameras)
         print(HEADER, flush=True)
         for number in range(1, options.cuts + 1):
             rows.append(tell(run.cut(number)))
@@ -286,8 +289,8 @@ def run_all(options: argparse.Namespace, folder: Path) -> list[Row]:
 def tell(row: Row) -> Row:
     """Print a row, with what is wrong and what is remarkable below it."""
     print(row)
-    for complaint in row.complaints:
-        print(f"       VIOLATION {complaint}")
+    for finding in row.findings:
+        print(f"       VIOLATION {finding}")
     for note in row.notes:
         print(f"       note: {note}")
     sys.stdout.flush()
@@ -301,7 +304,7 @@ def main() -> int:
     if options.json:
         values: list[dict[str, Any]] = [attrs.asdict(row) for row in rows]
         options.json.write_text(json.dumps(values, indent=1))
-    return int(any(row.complaints for row in rows))
+    return int(any(row.findings for row in rows))
 
 
 if __name__ == "__main__":

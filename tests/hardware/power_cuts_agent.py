@@ -26,19 +26,19 @@ from camd.client import Client, RemoteError, open_client
 SETTLE_SECONDS = 300.0
 
 
-async def start_one(client: Client, witness: Witness, camera: str) -> None:
+async def start_one(client: Client, observer: Observer, camera: str) -> None:
     """Start a recording, with a word before and after."""
-    witness.tell("starting", drain=True, c=camera)
+    observer.tell("starting", drain=True, c=camera)
     started = await client.call("start_recording", device=camera)
-    witness.tell("started", drain=True, c=camera, id=started["session_id"])
+    observer.tell("started", drain=True, c=camera, id=started["session_id"])
 
 
-async def stop_one(client: Client, witness: Witness, camera: str) -> None:
+async def stop_one(client: Client, observer: Observer, camera: str) -> None:
     """Stop a recording, with a word before, and the receipt after."""
     status = await client.call("get_recording_status", device=camera)
     if status is None:
         return
-    witness.tell("stopping", drain=True, c=camera, id=status["session_id"])
+    observer.tell("stopping", drain=True, c=camera, id=status["session_id"])
     stopped = await client.call("stop_recording", device=camera)
     receipt = stopped["receipt"]
     facts = {
@@ -48,27 +48,27 @@ async def stop_one(client: Client, witness: Witness, camera: str) -> None:
         "lost": sum(gap["frames"] for gap in receipt["gaps"] if gap["exact"]),
         "durable": receipt["durable"],
     }
-    witness.tell("receipt", drain=True, c=camera, id=stopped["session_id"], **facts)
+    observer.tell("receipt", drain=True, c=camera, id=stopped["session_id"], **facts)
 
 
 async def each(cameras: list[str], work: Callable[..., Any]) -> None:
     """Do something with all cameras at the same time."""
-    witness = Witness()
+    observer = Observer()
     async with open_client(ADDRESS) as client, trio.open_nursery() as nursery:
         for camera in cameras:
-            nursery.start_soon(work, client, witness, camera)
+            nursery.start_soon(work, client, observer, camera)
 
 
 async def churn(seed: int, cameras: list[str]) -> None:
     """Stop and start all cameras at random until the power goes."""
     dice = random.Random(seed)
 
-    async def go_on(client: Client, witness: Witness, camera: str) -> None:
+    async def go_on(client: Client, observer: Observer, camera: str) -> None:
         while True:
             await trio.sleep(dice.uniform(0.5, 4.0))
             with suppress(RemoteError):
-                await stop_one(client, witness, camera)
-                await start_one(client, witness, camera)
+                await stop_one(client, observer, camera)
+                await start_one(client, observer, camera)
 
     await each(cameras, go_on)
 

@@ -1,4 +1,4 @@
-"""What a recording's own bytes say: its story, its hash, and what FFmpeg finds in it."""
+"""What a recording's own bytes say: its metadata, its hash, and what FFmpeg finds in it."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ def inspect(path: Path) -> Footage:
     data = path.read_bytes()
     digest = hashlib.sha256(data[HASHED_FROM:]).hexdigest()
     try:
-        _, story = read_segment_head(data[:HEAD_SIZE])
+        _, metadata = read_segment_head(data[:HEAD_SIZE])
         sealed = sealed_moov_offset(data[:HASHED_FROM]) is not None
     except MediaError as error:
-        return Footage(path.name, len(data), digest, sealed=False, complaint=str(error))
-    frames, seconds, complaint = play(path)
+        return Footage(path.name, len(data), digest, sealed=False, finding=str(error))
+    frames, seconds, finding = play(path)
     if not frames and not sealed:
-        return Footage(path.name, len(data), digest, sealed=False, complaint="no frame")
+        return Footage(path.name, len(data), digest, sealed=False, finding="no frame")
     return Footage(
-        *(path.name, len(data), digest, sealed, complaint),
-        *(story.camera_id, story.session_id, story.number, story.boot_id, frames),
-        start=story.start_micros / 1e6,
-        end=story.start_micros / 1e6 + seconds,
+        *(path.name, len(data), digest, sealed, finding),
+        *(metadata.camera_id, metadata.session_id, metadata.number, metadata.boot_id, frames),
+        start=metadata.start_micros / 1e6,
+        end=metadata.start_micros / 1e6 + seconds,
     )
 
 
 def play(path: Path) -> tuple[int, float, str]:
-    """Decode all of a file; return its frames, their seconds, and what FFmpeg complains about."""
+    """Decode all of a file; return its frames, their seconds, and what FFmpeg reports."""
     arguments = f"-v error -nostdin -i {path} -map 0:v:0 -fps_mode passthrough -f null -"
     arguments += " -map 0:v:0 -c copy -f framecrc -"
     command = [FFMPEG, *arguments.split()]
@@ -60,5 +60,5 @@ def play(path: Path) -> tuple[int, float, str]:
     if not packets:
         return 0, 0.0, said or "no frame"
     end = max(int(packet[2]) + int(packet[3]) for packet in packets)
-    complaint = said or ("" if done.returncode == 0 else f"status {done.returncode}")
-    return len(packets), float(end * Fraction(bases[0])), complaint
+    finding = said or ("" if done.returncode == 0 else f"status {done.returncode}")
+    return len(packets), float(end * Fraction(bases[0])), finding

@@ -1,4 +1,4 @@
-"""The machine whose power is cut: camd as a service in it, and a witness beside it.
+"""The machine whose power is cut: camd as a service in it, and an observer beside it.
 
 On top of what lab_machine.py asks for, `start` understands `--volatile`, and the machine has
 /srv/data on a disk of its own.
@@ -14,8 +14,8 @@ from typing import Any
 import attrs
 from lab_machine import HERE, PYTHON, Machine, beside
 
-GUEST = f"{PYTHON} {HERE}/power_cuts_guest.py"
-LIVE = "/run/camd-witness"
+AGENT = f"{PYTHON} {HERE}/power_cuts_agent.py"
+LIVE = "/run/camd-observer"
 RECORDINGS = "/srv/data/recordings"
 FRAGMENT_SECONDS, FRAME_RATE = 0.5, 6
 
@@ -40,7 +40,7 @@ WATCH_UNIT = """\
 RequiresMountsFor=/srv/data
 
 [Service]
-ExecStart={guest} watch {cameras}
+ExecStart={agent} watch {cameras}
 Nice=-5
 Restart=always
 RestartSec=1
@@ -80,14 +80,14 @@ class CutMachine(Machine):
 
     cameras: Sequence[str] = ()
 
-    def guest(self, *words: str) -> str:
-        """Run the guest's part of the test."""
-        return self.ssh(" ".join([GUEST, *words]))
+    def agent(self, *words: str) -> str:
+        """Run the agent's part of the test."""
+        return self.ssh(" ".join([AGENT, *words]))
 
     def look(self, expected: dict[str, str]) -> dict[str, Any]:
         """Wait until `expected` sessions (by camera) record again; return all there is to see."""
         words = [f"{camera}={expected.get(camera, '')}" for camera in self.cameras]
-        answer: dict[str, Any] = json.loads(self.guest("look", *words))
+        answer: dict[str, Any] = json.loads(self.agent("look", *words))
         return answer
 
     def pull(self, names: Sequence[str], folder: Path) -> None:
@@ -96,7 +96,7 @@ class CutMachine(Machine):
             self.run("pull", *(f"{RECORDINGS}/{name}" for name in names), str(folder))
 
     def set_up(self, rotation: int, durability: str) -> None:
-        """Put camd, its dependencies and the guest's part into it, and start the services."""
+        """Put camd, its dependencies and the agent's part into it, and start the services."""
         self.install(self._files(rotation, durability))
         # A slow machine may take longer to find its disk than systemd waits for it.
         self.ssh(
@@ -113,7 +113,7 @@ class CutMachine(Machine):
         )
         for camera in self.cameras:
             config += CAMERA.format(camera=camera, rate=FRAME_RATE)
-        watch = WATCH_UNIT.format(guest=GUEST, cameras=" ".join(self.cameras))
+        watch = WATCH_UNIT.format(agent=AGENT, cameras=" ".join(self.cameras))
         return {
             "camd.toml": config,
             "camd.service": CAMD_UNIT,

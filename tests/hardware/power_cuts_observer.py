@@ -1,6 +1,6 @@
 """Bears witness inside the machine whose power is cut: run by power_cuts_agent.py.
 
-Everything that camd promises goes to the serial console at once, with the machine's own clock:
+Everything that camd guarantees goes to the serial console at once, with the machine's own clock:
 what is on the other side of the console survives the cut. Needs root, Linux, and camd.
 """
 
@@ -26,7 +26,7 @@ from camd.client import CannotConnectError, Client, ConnectionLostError, open_cl
 MARK = "@camd "
 ADDRESS = "unix:/run/camd.sock"
 RECORDINGS = Path("/srv/data/recordings")
-LIVE = Path("/run/camd-witness")  # the same lines, for whoever follows them over the network
+LIVE = Path("/run/camd-observer")  # the same lines, for whoever follows them over the network
 TRACING = Path("/sys/kernel/tracing/instances/power-cuts")
 BEAT_SECONDS = 0.1
 POLL_SECONDS = 0.4
@@ -34,7 +34,7 @@ IN_CREATE = 0x100
 SYNC = re.compile(r"-(\d+) .* ([\d.]+): ext4_sync_file_(enter|exit): dev (\d+,\d+) ")
 
 
-class Witness:
+class Observer:
     """Writes marked lines of JSON to the console, each with a wall time."""
 
     def __init__(self) -> None:
@@ -45,26 +45,26 @@ class Witness:
         """Tell a fact; with `drain`, return when it has left the machine."""
         facts = {"k": kind, "t": round(time.time(), 3), **facts}
         line = (MARK + json.dumps(facts, separators=(",", ":")) + "\n").encode()
-        os.write(self._console, b"\n" + line if kind == "life" else line)
+        os.write(self._console, b"\n" + line if kind == "boot" else line)
         if kind != "beat":
             os.write(self._live, line)
         if drain:
             termios.tcdrain(self._console)
 
 
-# --- signs of life, and how long the disk takes ------------------------------------------
+# --- heartbeats, and how long the disk takes ------------------------------------------
 
 
-def beat(witness: Witness, pending: dict[str, float]) -> None:
+def beat(observer: Observer, pending: dict[str, float]) -> None:
     """Say that the machine lives, and how long the oldest sync has been waiting (ms)."""
     while True:
         begun = min(pending.copy().values(), default=None)
         waiting = {} if begun is None else {"p": round((time.monotonic() - begun) * 1000)}
-        witness.tell("beat", **waiting)
+        observer.tell("beat", **waiting)
         time.sleep(BEAT_SECONDS)
 
 
-def follow_syncs(witness: Witness, pending: dict[str, float]) -> None:
+def follow_syncs(observer: Observer, pending: dict[str, float]) -> None:
     """Measure every fsync of the data disk as the kernel sees it; tell each record."""
     facts = RECORDINGS.parent.stat()
     device = f"{os.major(facts.st_dev)},{os.minor(facts.st_dev)}"
@@ -83,10 +83,10 @@ def follow_syncs(witness: Witness, pending: dict[str, float]) -> None:
                 pending[thread] = moment
             elif (begun := pending.pop(thread, None)) is not None and moment - begun > worst:
                 worst = moment - begun
-                witness.tell("sync", ms=round(worst * 1000))
+                observer.tell("sync", ms=round(worst * 1000))
 
 
-async def follow_folder(witness: Witness) -> None:
+async def follow_folder(observer: Observer) -> None:
     """Tell of every file that appears among the recordings, at once (inotify(7))."""
     while not RECORDINGS.is_dir():  # noqa: ASYNC110, ASYNC240 - camd makes it, and tells nobody
         await trio.sleep(0.1)
@@ -102,25 +102,27 @@ async def follow_folder(witness: Witness) -> None:
             name = data[at + 16 : at + 16 + size].rstrip(b"\0").decode()
             at += 16 + size
             if name.endswith(".mp4"):
-                witness.tell("created", f=name)
+                observer.tell("created", f=name)
 
 
 # --- what camd says ----------------------------------------------------------------------
 
 
-async def watch_camera(client: Client, witness: Witness, camera: str) -> None:
+async def watch_camera(client: Client, observer: Observer, camera: str) -> None:
     """Tell a camera's status several times a second, and each file's receipt once."""
     told: set[str] = set()
     while True:
         status = await client.call("get_recording_status", device=camera)
         if status is not None:
-            witness.tell("status", **status_line(status))
+            observer.tell("status", **status_line(status))
             for file in status["files"]:
                 if file["status"] == "completed" and file["filename"] not in told:
                     info = await client.call("get_recording_info", filename=file["filename"])
                     if info["sha256"]:
                         told.add(file["filename"])
-                        witness.tell("sealed", c=camera, id=status["session_id"], **file_line(info))
+                        observer.tell(
+                            "sealed", c=camera, id=status["session_id"], **file_line(info)
+                        )
         await trio.sleep(POLL_SECONDS)
 
 
@@ -149,24 +151,28 @@ def unix(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-async def watch_news(client: Client, witness: Witness) -> None:
+async def watch_notifications(client: Client, observer: Observer) -> None:
     """Tell what camd announces about recordings."""
-    async for method, news in client.notifications():
-        if method == "recording_status_update" and news["status"] != "PROGRESS":
-            facts = {"c": news["camera_id"], "id": news["session_id"], "w": news["status"]}
-            witness.tell("news", **facts, f=news["filename"], r=news["reason"])
+    async for method, notification in client.notifications():
+        if method == "recording_status_update" and notification["status"] != "PROGRESS":
+            facts = {
+                "c": notification["camera_id"],
+                "id": notification["session_id"],
+                "w": notification["status"],
+            }
+            observer.tell("event", **facts, f=notification["filename"], r=notification["reason"])
 
 
 async def watch(cameras: list[str]) -> None:
-    """Bear witness until the power goes, whatever becomes of camd."""
-    witness, pending = Witness(), dict[str, float]()
-    witness.tell("life", boot=boot_id())
-    threading.Thread(target=beat, args=(witness, pending), daemon=True).start()
-    threading.Thread(target=follow_syncs, args=(witness, pending), daemon=True).start()
+    """Observe until the power goes, whatever becomes of camd."""
+    observer, pending = Observer(), dict[str, float]()
+    observer.tell("boot", boot=boot_id())
+    threading.Thread(target=beat, args=(observer, pending), daemon=True).start()
+    threading.Thread(target=follow_syncs, args=(observer, pending), daemon=True).start()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(follow_folder, witness)
+        nursery.start_soon(follow_folder, observer)
         while True:
-            await until_lost(lambda client: watch_all(client, witness, cameras))
+            await until_lost(lambda client: watch_all(client, observer, cameras))
             await trio.sleep(0.3)
 
 
@@ -179,12 +185,12 @@ async def until_lost(work: Callable[[Client], Any]) -> None:
         pass
 
 
-async def watch_all(client: Client, witness: Witness, cameras: list[str]) -> None:
+async def watch_all(client: Client, observer: Observer, cameras: list[str]) -> None:
     """Watch all cameras over one connection."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(watch_news, client, witness)
+        nursery.start_soon(watch_notifications, client, observer)
         for camera in cameras:
-            nursery.start_soon(watch_camera, client, witness, camera)
+            nursery.start_soon(watch_camera, client, observer, camera)
 
 
 def boot_id() -> str:

@@ -3,7 +3,7 @@
 Run as root or a member of the group `video`. Tests that plug and unplug need a command that does
 it: CAMD_TEST_CAMERA_TOOL names one that understands `start NAME --serial S --port N`,
 `start NAME --unplugged --serial S`, and `do NAME unplug | plug [PORT] | hang | unhang | quit`.
-CAMD_TEST_PATIENCE is a factor for the time limits on slow machines; the times are printed (-s).
+CAMD_TEST_TIMEOUT_FACTOR multiplies the time limits on slow machines; the times are printed (-s).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from camd.devices.monitor import DeviceMonitor, open_monitor
 from camd.devices.sysfs import SYSTEM, list_nodes
 from camd.model import Capabilities, Device
 
-PATIENCE = float(os.environ.get("CAMD_TEST_PATIENCE", "1"))
+TIMEOUT_FACTOR = float(os.environ.get("CAMD_TEST_TIMEOUT_FACTOR", "1"))
 TOOL = os.environ.get("CAMD_TEST_CAMERA_TOOL", "")
 APPEAR_SECONDS, DISAPPEAR_SECONDS = 2.0, 1.0
 QUERYCAP = 0x80685600  # _IOR('V', 0, struct v4l2_capability), 104 bytes
@@ -115,7 +115,7 @@ async def test_what_is_listed_are_the_capture_nodes() -> None:
         with suppress(OSError):
             if query(SYSTEM.dev / name) is not None:
                 expected.append(SYSTEM.dev / name)
-    with trio.fail_after(20 * PATIENCE):
+    with trio.fail_after(20 * TIMEOUT_FACTOR):
         begun = time.monotonic()
         async with open_monitor(DiscoveryConfig(), query=query) as monitor:
             await monitor.settled.wait()
@@ -134,7 +134,7 @@ async def test_what_is_listed_are_the_capture_nodes() -> None:
 
 
 @needs_nodes
-@pytest.mark.timeout(120 * PATIENCE)
+@pytest.mark.timeout(120 * TIMEOUT_FACTOR)
 async def test_a_node_that_hangs_delays_nobody() -> None:
     """While one node's driver does not answer the others are listed, and it is in trouble."""
     stuck = threading.Event()
@@ -144,10 +144,10 @@ async def test_a_node_that_hangs_delays_nobody() -> None:
         answer = query(node)
         if answer is not None and not nodes:
             nodes.append(node)
-            stuck.wait(100 * PATIENCE)
+            stuck.wait(100 * TIMEOUT_FACTOR)
         return answer
 
-    with trio.fail_after(60 * PATIENCE):
+    with trio.fail_after(60 * TIMEOUT_FACTOR):
         async with open_monitor(DiscoveryConfig(), query=hangs_once) as monitor:
             await monitor.settled.wait()
             if not nodes:
@@ -161,11 +161,11 @@ async def test_a_node_that_hangs_delays_nobody() -> None:
 
 
 @needs_tool
-@pytest.mark.timeout(400 * PATIENCE)
+@pytest.mark.timeout(400 * TIMEOUT_FACTOR)
 async def test_plugging_and_unplugging_show_in_time(tool: Callable[..., str]) -> None:
     """A camera is listed within 2 s of its node, gone within 1 s, and each plugging counts."""
     lives, ports = set(), set()
-    with trio.fail_after(300 * PATIENCE):
+    with trio.fail_after(300 * TIMEOUT_FACTOR):
         async with open_monitor(DiscoveryConfig(), query=query) as monitor:
             await monitor.settled.wait()
             print(monitor.method)
@@ -176,7 +176,8 @@ async def test_plugging_and_unplugging_show_in_time(tool: Callable[..., str]) ->
                     else ["do", "survey0", "plug", str(number % 3)]
                 )
                 assert (
-                    await timed(monitor, begin, "SURVEY0", there=True) <= APPEAR_SECONDS * PATIENCE
+                    await timed(monitor, begin, "SURVEY0", there=True)
+                    <= APPEAR_SECONDS * TIMEOUT_FACTOR
                 )
                 await monitor.present.wait_until(
                     lambda all_: bool((d := find(all_, "SURVEY0")) and len(d.links) == 2)
@@ -188,16 +189,16 @@ async def test_plugging_and_unplugging_show_in_time(tool: Callable[..., str]) ->
                 ports.add(device.usb.port)
                 begin = ["do", "survey0", "unplug"]
                 gone = await timed(monitor, begin, "SURVEY0", there=False)
-                assert gone <= DISAPPEAR_SECONDS * PATIENCE
+                assert gone <= DISAPPEAR_SECONDS * TIMEOUT_FACTOR
     assert len(lives) == 4
     assert len(ports) == 3
 
 
 @needs_tool
-@pytest.mark.timeout(300 * PATIENCE)
+@pytest.mark.timeout(300 * TIMEOUT_FACTOR)
 async def test_twins_without_serial_are_told_apart_by_port(tool: Callable[..., str]) -> None:
     """Two cameras of one model without serial numbers are two devices with two ports."""
-    with trio.fail_after(200 * PATIENCE):
+    with trio.fail_after(200 * TIMEOUT_FACTOR):
         await trio.to_thread.run_sync(tool, "start", "survey0", "--port", "0")
         await trio.to_thread.run_sync(tool, "start", "survey1", "--port", "2")
         async with open_monitor(DiscoveryConfig(), query=query) as monitor:
@@ -231,10 +232,10 @@ async def test_holders_of_a_node_are_found() -> None:
 
 
 @needs_tool
-@pytest.mark.timeout(400 * PATIENCE)
+@pytest.mark.timeout(400 * TIMEOUT_FACTOR)
 async def test_a_camera_whose_firmware_hangs_delays_nobody(tool: Callable[..., str]) -> None:
     """Beside a camera that answers nothing any more, another one is plugged in and listed."""
-    with trio.fail_after(300 * PATIENCE):
+    with trio.fail_after(300 * TIMEOUT_FACTOR):
         await trio.to_thread.run_sync(tool, "start", "survey0", "--port", "0", "--serial", "HANGS")
         async with open_monitor(DiscoveryConfig(), query=query) as monitor:
             await monitor.settled.wait()
@@ -246,5 +247,5 @@ async def test_a_camera_whose_firmware_hangs_delays_nobody(tool: Callable[..., s
                 nursery.start_soon(monitor.query_again, device.node)
                 begin = ["start", "survey1", "--port", "1", "--serial", "LIVES"]
                 seconds = await timed(monitor, begin, "LIVES", there=True)
-            assert seconds <= APPEAR_SECONDS * PATIENCE
+            assert seconds <= APPEAR_SECONDS * TIMEOUT_FACTOR
             await trio.to_thread.run_sync(tool, "do", "survey0", "unhang")

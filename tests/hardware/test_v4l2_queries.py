@@ -22,7 +22,7 @@ from camd.devices.query import read_capabilities, read_controls, write_control
 from camd.devices.v4l2.control_values import driver_value
 from camd.model import CameraId, Capabilities, Control, ControlKind
 
-PATIENCE = float(os.environ.get("CAMD_TEST_PATIENCE", "1"))
+TIMEOUT_FACTOR = float(os.environ.get("CAMD_TEST_TIMEOUT_FACTOR", "1"))
 MOST_TRIED = 40  # controls of one camera
 NOT_TRIED = {"timeout_image_io"}  # of v4l2loopback: it changes what the next one to open gets
 PATTERNS = ("video*", "vbi*", "radio*", "swradio*", "v4l-touch*", "v4l-subdev*")
@@ -149,7 +149,7 @@ def test_controls_are_those_that_v4l2_ctl_lists(node: Path) -> None:
 
 
 @needs_control
-@pytest.mark.timeout(60 * PATIENCE)
+@pytest.mark.timeout(60 * TIMEOUT_FACTOR)
 @pytest.mark.parametrize("node", WITH_CONTROLS, ids=str)
 def test_controls_are_set_read_back_and_restored(node: Path) -> None:
     """Most controls take another value, and all have their old one in the end."""
@@ -172,7 +172,7 @@ def test_controls_are_set_read_back_and_restored(node: Path) -> None:
 
 
 @needs_control
-@pytest.mark.timeout(60 * PATIENCE)
+@pytest.mark.timeout(60 * TIMEOUT_FACTOR)
 @pytest.mark.parametrize("node", WITH_CONTROLS, ids=str)
 async def test_settings_come_back(node: Path) -> None:
     """What a client has set is there again after somebody else has changed it."""
@@ -180,7 +180,7 @@ async def test_settings_come_back(node: Path) -> None:
     other = next(_others(control))
     assert control.value is not None
     owner = CameraControls(CameraId("camera0"), (), ControlStore(lambda _: None))
-    with trio.fail_after(50 * PATIENCE):
+    with trio.fail_after(50 * TIMEOUT_FACTOR):
         try:
             changed = await owner.change(node, control.name, other)
             assert changed.value == other

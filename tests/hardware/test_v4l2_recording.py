@@ -1,7 +1,7 @@
 """The capture nodes of this machine, recorded for real; skipped where there are none.
 
 Run as root or a member of the group `video`: `python -m pytest tests/hardware`. With slow
-processors (an emulated one, say) set CAMD_TEST_PATIENCE to a factor for the time limits.
+processors (an emulated one, say) set CAMD_TEST_TIMEOUT_FACTOR to a factor for the time limits.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from camd.model import CameraId, Event, RecordingRequest, SegmentState, V4l2Sour
 from camd.runtime.broadcast import Fanout
 from camd.storage.storage import open_storage
 
-PATIENCE = float(os.environ.get("CAMD_TEST_PATIENCE", "1"))
+TIMEOUT_FACTOR = float(os.environ.get("CAMD_TEST_TIMEOUT_FACTOR", "1"))
 VIDIOC_QUERYCAP = 0x80685600  # _IOR('V', 0, struct v4l2_capability), 104 bytes
 CAP_VIDEO_CAPTURE, CAP_DEVICE_CAPS = 0x1, 0x80000000
 SECONDS = 3.0
@@ -48,22 +48,22 @@ NODES = [node for node in sorted(Path("/dev").glob("video*")) if _captures(node)
 
 
 def _config(folder: Path, node: Path) -> Config:
-    patience = FfmpegConfig().start_timeout * PATIENCE
+    timeout_factor = FfmpegConfig().start_timeout * TIMEOUT_FACTOR
     return Config(
         storage=StorageConfig(folder / "recordings", state_dir=folder, block_percent=95),
-        ffmpeg=FfmpegConfig(start_timeout=patience, stall_timeout=patience),
+        ffmpeg=FfmpegConfig(start_timeout=timeout_factor, stall_timeout=timeout_factor),
         cameras=(CameraConfig(CameraId("camera0"), V4l2Source(node)),),
     )
 
 
-@pytest.mark.timeout(120 * PATIENCE)
+@pytest.mark.timeout(120 * TIMEOUT_FACTOR)
 @pytest.mark.skipif(not NODES, reason="this machine has no V4L2 capture node that may be opened")
 @pytest.mark.parametrize("node", NODES, ids=str)
 async def test_a_camera_records(tmp_path: Path, node: Path) -> None:
     """A real camera's frames are all in sealed files, at the times at which they were captured."""
     events = Fanout[Event]()
     config = _config(tmp_path, node)
-    with trio.fail_after(100 * PATIENCE):
+    with trio.fail_after(100 * TIMEOUT_FACTOR):
         async with (
             open_storage(config.storage, events) as storage,
             open_cameras(config, storage, events) as cameras,
@@ -92,7 +92,7 @@ async def test_a_node_that_is_not_there_is_refused(tmp_path: Path) -> None:
     """A camera that is not plugged in is a refusal that says so, at once."""
     events = Fanout[Event]()
     config = _config(tmp_path, Path("/dev/video-none"))
-    with trio.fail_after(30 * PATIENCE):
+    with trio.fail_after(30 * TIMEOUT_FACTOR):
         async with (
             open_storage(config.storage, events) as storage,
             open_cameras(config, storage, events) as cameras,

@@ -1,4 +1,4 @@
-"""The judge of camera faults sees each thing that can be wrong, and nothing else."""
+"""The check of camera faults sees each thing that can be wrong, and nothing else."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STALLED = Shown("stalled", "No pictures come", "Check the cabling.", 10.0)
 SEEN = Seen(
     (STALLED,),
     unhealthy=(106.0,),
-    holes=(Hole(100.0, 130.0, "camera_stalled"),),
+    gaps=(LedgerGap(100.0, 130.0, "camera_stalled"),),
     session_before="s",
     session_after="s",
     recovered_after=2.0,
@@ -29,14 +29,14 @@ REFUSED = Seen((Shown("busy", "In use by v4l2-ctl", "End it.", 0.0),), refused=T
 REFUSED = attrs.evolve(REFUSED, recovered_after=1.0)
 
 
-def test_a_fault_that_was_named_and_outlived_has_no_complaint() -> None:
-    """The expected cause, a gap of that cause, the same session: nothing to complain of."""
-    assert judge_fault(EXPECTED, SEEN) == []
-    assert judge_fault(REFUSING, REFUSED) == []
-    harmless = attrs.evolve(SEEN, shown=(), holes=(Hole(1, 2, "frames_dropped_by_source"),))
-    assert judge_fault(Expected(), harmless) == []
+def test_a_fault_that_was_named_and_outlived_has_no_finding() -> None:
+    """The expected cause, a gap of that cause, the same session: no finding."""
+    assert check_fault(EXPECTED, SEEN) == []
+    assert check_fault(REFUSING, REFUSED) == []
+    harmless = attrs.evolve(SEEN, shown=(), gaps=(LedgerGap(1, 2, "frames_dropped_by_source"),))
+    assert check_fault(Expected(), harmless) == []
     lost = Shown("lost", "Went away", "Plug it in.", 0.1)
-    assert judge_fault(EXPECTED, attrs.evolve(SEEN, shown=(lost, STALLED))) == []
+    assert check_fault(EXPECTED, attrs.evolve(SEEN, shown=(lost, STALLED))) == []
 
 
 @pytest.mark.parametrize(
@@ -55,10 +55,10 @@ def test_a_fault_that_was_named_and_outlived_has_no_complaint() -> None:
             ["stalled comes without words"],
         ),
         (
-            {"holes": (*SEEN.holes, Hole(140.0, 141.5, "encoder_exit"))},
+            {"gaps": (*SEEN.gaps, LedgerGap(140.0, 141.5, "encoder_exit"))},
             ["the ledger says encoder_exit, 1.50 s"],
         ),
-        ({"holes": ()}, ["the ledger has no camera_stalled"]),
+        ({"gaps": ()}, ["the ledger has no camera_stalled"]),
         ({"unhealthy": ()}, ["a gap of 30.0 s was called unhealthy never"]),
         ({"unhealthy": (90.0, 112.0)}, ["a gap of 30.0 s was called unhealthy after 12.0 s"]),
         ({"refused": True}, ["the start was refused"]),
@@ -69,32 +69,30 @@ def test_a_fault_that_was_named_and_outlived_has_no_complaint() -> None:
         ({"unaccounted": 3}, ["3 frames are neither written nor ledgered"]),
     ],
 )
-def test_what_is_not_as_expected_is_complained_of(
-    changes: dict[str, Any], expected: list[str]
-) -> None:
+def test_what_is_not_as_expected_is_reported(changes: dict[str, Any], expected: list[str]) -> None:
     """Every check sees what it is for."""
-    assert judge_fault(EXPECTED, attrs.evolve(SEEN, **changes)) == expected
+    assert check_fault(EXPECTED, attrs.evolve(SEEN, **changes)) == expected
 
 
-def test_a_start_that_should_have_been_refused_is_complained_of() -> None:
+def test_a_start_that_should_have_been_refused_is_reported() -> None:
     """A recording that begins although it cannot is no success."""
     seen = attrs.evolve(REFUSED, refused=False)
-    assert judge_fault(REFUSING, seen) == ["the start was not refused"]
+    assert check_fault(REFUSING, seen) == ["the start was not refused"]
 
 
 def test_a_short_gap_need_not_be_called_unhealthy() -> None:
     """What is over within the time limit was healthy in time."""
-    seen = attrs.evolve(SEEN, holes=(Hole(100.0, 106.9, "camera_stalled"),), unhealthy=())
-    assert judge_fault(EXPECTED, seen) == []
+    seen = attrs.evolve(SEEN, gaps=(LedgerGap(100.0, 106.9, "camera_stalled"),), unhealthy=())
+    assert check_fault(EXPECTED, seen) == []
 
 
 def test_a_slow_machine_is_given_time_to_tell_that_a_recording_is_unhealthy() -> None:
     """Patience is for what the machine takes on top of camd's own five seconds."""
     late = attrs.evolve(SEEN, unhealthy=(108.5,))
-    assert judge_fault(EXPECTED, late) == ["a gap of 30.0 s was called unhealthy after 8.5 s"]
-    assert judge_fault(EXPECTED, late, 2.0) == []
+    assert check_fault(EXPECTED, late) == ["a gap of 30.0 s was called unhealthy after 8.5 s"]
+    assert check_fault(EXPECTED, late, 2.0) == []
     later = attrs.evolve(SEEN, unhealthy=(109.5,))
-    assert judge_fault(EXPECTED, later, 2.0) == ["a gap of 30.0 s was called unhealthy after 9.5 s"]
+    assert check_fault(EXPECTED, later, 2.0) == ["a gap of 30.0 s was called unhealthy after 9.5 s"]
 
 
 def _line(moment: float, camera: str = "camera0", **facts: object) -> dict[str, Any]:
@@ -108,7 +106,7 @@ def test_problems_and_health_are_read_from_what_was_told() -> None:
     words = {"message": "No pictures come", "suggestion": "Check the cabling."}
     lines = [
         _line(5.0, cause="busy", **words),
-        {"k": "news", "t": 6.0, "m": "camera_status_update", "cause": "lost"},
+        {"k": "event", "t": 6.0, "m": "camera_status_update", "cause": "lost"},
         _line(16.0, recording_healthy=False),
         _line(20.0, cause="stalled", recording_healthy=False, **words),
         _line(21.0, "camera1", cause="busy", **words),

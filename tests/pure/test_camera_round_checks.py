@@ -1,4 +1,4 @@
-"""The judge of unplugged cameras sees each thing that can be wrong, and nothing else."""
+"""The check of unplugged cameras sees each thing that can be wrong, and nothing else."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import attrs
 import pytest
 from camera_round_checks import (
     Account,
-    Hole,
+    LedgerGap,
     Limits,
     Moment,
     Pull,
     Tally,
-    judge_rounds,
+    check_rounds,
     read_account,
     read_pull,
     summary,
@@ -35,22 +35,22 @@ LATER = attrs.evolve(
     listed=124.0,
     back=125.4,
 )
-HOLE = Hole(100.2, 106.6, "camera_lost")
-ACCOUNT = Account("s0", "s0", (HOLE,), 90, 90, durable=True)
-OTHER = Account("s1", "s1", (Hole(120.3, 125.0, "camera_lost"),), 97, 95, durable=True, lost=2)
+GAP = LedgerGap(100.2, 106.6, "camera_lost")
+ACCOUNT = Account("s0", "s0", (GAP,), 90, 90, durable=True)
+OTHER = Account("s1", "s1", (LedgerGap(120.3, 125.0, "camera_lost"),), 97, 95, durable=True, lost=2)
 TALLY = Tally(1, 30, 5, 50_000, 2)
 
 
-def _complaints(pull: Pull = PULL, account: Account = ACCOUNT, after: Tally = TALLY) -> list[str]:
+def _findings(pull: Pull = PULL, account: Account = ACCOUNT, after: Tally = TALLY) -> list[str]:
     accounts = {"camera0": account, "camera1": OTHER}
-    return judge_rounds([pull, LATER], accounts, TALLY, after, Limits())
+    return check_rounds([pull, LATER], accounts, TALLY, after, Limits())
 
 
-def test_rounds_that_went_well_have_no_complaint() -> None:
-    """A gap per pull, in its session, from the pull to the return: nothing to complain of."""
-    assert _complaints() == []
-    dropped = Hole(90.0, 90.5, "frames_dropped_by_source")
-    assert _complaints(account=attrs.evolve(ACCOUNT, holes=(dropped, HOLE))) == []
+def test_rounds_that_went_well_have_no_finding() -> None:
+    """A gap per pull, in its session, from the pull to the return: no finding."""
+    assert _findings() == []
+    dropped = LedgerGap(90.0, 90.5, "frames_dropped_by_source")
+    assert _findings(account=attrs.evolve(ACCOUNT, gaps=(dropped, GAP))) == []
     assert summary([PULL, LATER]).splitlines() == [
         "2 rounds, 2 recorded again",
         "recording again after: median 1.80 s, worst 2.00 s",
@@ -69,17 +69,17 @@ def test_rounds_that_went_well_have_no_complaint() -> None:
         ({"back": 106.1}, "round 1, camera0: the gap ends 0.50 s after it recorded again"),
     ],
 )
-def test_a_camera_that_was_late_is_complained_of(changes: dict[str, Any], expected: str) -> None:
+def test_a_camera_that_was_late_is_reported(changes: dict[str, Any], expected: str) -> None:
     """Every time that is told is held against its limit."""
-    assert _complaints(attrs.evolve(PULL, **changes)) == [expected]
+    assert _findings(attrs.evolve(PULL, **changes)) == [expected]
 
 
 @pytest.mark.parametrize(
-    ("holes", "expected"),
+    ("gaps", "expected"),
     [
         ((), ["round 1, camera0: 0 ledger entries: "]),
         (
-            (Hole(100.2, 103.0, "camera_lost"), Hole(103.5, 106.6, "camera_stalled")),
+            (LedgerGap(100.2, 103.0, "camera_lost"), LedgerGap(103.5, 106.6, "camera_stalled")),
             [
                 "round 1, camera0: 2 ledger entries: camera_lost, camera_stalled",
                 "round 1, camera0: the gap ends 2.00 s before the plug",
@@ -88,24 +88,24 @@ def test_a_camera_that_was_late_is_complained_of(changes: dict[str, Any], expect
             ],
         ),
         (
-            (Hole(98.9, 106.6, "camera_lost"),),
+            (LedgerGap(98.9, 106.6, "camera_lost"),),
             ["round 1, camera0: the gap begins -1.50 s from the pull"],
         ),
         (
-            (Hole(100.2, 106.6, "encoder_exit"),),
+            (LedgerGap(100.2, 106.6, "encoder_exit"),),
             ["round 1, camera0: the ledger says encoder_exit"],
         ),
         (
-            (HOLE, Hole(130.0, 131.5, "camera_lost")),
+            (GAP, LedgerGap(130.0, 131.5, "camera_lost")),
             ["camera0: camera_lost of 1.50 s where nobody pulled"],
         ),
     ],
 )
-def test_a_ledger_that_tells_another_story_is_complained_of(
-    holes: tuple[Hole, ...], expected: list[str]
+def test_a_ledger_that_differs_is_reported(
+    gaps: tuple[LedgerGap, ...], expected: list[str]
 ) -> None:
     """An entry that is missing, too many, at another time or of another cause shows."""
-    assert _complaints(account=attrs.evolve(ACCOUNT, holes=holes)) == expected
+    assert _findings(account=attrs.evolve(ACCOUNT, gaps=gaps)) == expected
 
 
 @pytest.mark.parametrize(
@@ -116,11 +116,9 @@ def test_a_ledger_that_tells_another_story_is_complained_of(
         ({"captured": 91}, "camera0: captured 91 is not written 90 and ledgered 0"),
     ],
 )
-def test_a_session_that_was_not_one_is_complained_of(
-    changes: dict[str, Any], expected: str
-) -> None:
+def test_a_session_that_was_not_one_is_reported(changes: dict[str, Any], expected: str) -> None:
     """A session keeps its id, and its frames add up."""
-    assert _complaints(account=attrs.evolve(ACCOUNT, **changes)) == [expected]
+    assert _findings(account=attrs.evolve(ACCOUNT, **changes)) == [expected]
 
 
 @pytest.mark.parametrize(
@@ -133,16 +131,16 @@ def test_a_session_that_was_not_one_is_complained_of(
         ({"memory": 70_000}, "memory: 20000 more than before"),
     ],
 )
-def test_what_leaks_is_complained_of(changes: dict[str, int], expected: str) -> None:
+def test_what_leaks_is_reported(changes: dict[str, int], expected: str) -> None:
     """What the service holds is what it held before."""
-    assert _complaints(after=attrs.evolve(TALLY, **changes)) == [expected]
+    assert _findings(after=attrs.evolve(TALLY, **changes)) == [expected]
 
 
 def _news(moment: float, status: str, method: str = "camera_status_update") -> dict[str, Any]:
-    return {"k": "news", "t": moment, "m": method, "camera_id": "camera0", "status": status}
+    return {"k": "event", "t": moment, "m": method, "camera_id": "camera0", "status": status}
 
 
-def test_the_story_of_a_round_is_read_from_what_was_told() -> None:
+def test_a_round_is_read_from_what_was_told() -> None:
     """The first word after the pull and after the plug counts, of this camera alone."""
     bare = attrs.evolve(PULL, gone=None, listed=None, back=None)
     lines = [
@@ -188,9 +186,9 @@ def test_an_account_is_read_from_the_answer_to_a_stop() -> None:
     slow = times | {"duration": 0.4, "cause": "storage_slow", "frames": 2, "exact": True}
     counts = {"frames_captured": 12, "frames_written": 10, "durable": True}
     stopped = {"session_id": "s2", "receipt": {"gaps": [lost, slow], **counts}}
-    holes = (
-        Hole(60.0, 120.0, "camera_lost", 60.0),
-        Hole(60.0, 120.0, "storage_slow", 0.4),
+    gaps = (
+        LedgerGap(60.0, 120.0, "camera_lost", 60.0),
+        LedgerGap(60.0, 120.0, "storage_slow", 0.4),
     )
-    assert [hole.seconds for hole in holes] == [60.0, 0.4]
-    assert read_account("s1", stopped) == Account("s1", "s2", holes, 12, 10, durable=True, lost=2)
+    assert [gap.seconds for gap in gaps] == [60.0, 0.4]
+    assert read_account("s1", stopped) == Account("s1", "s2", gaps, 12, 10, durable=True, lost=2)

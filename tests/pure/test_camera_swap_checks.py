@@ -1,4 +1,4 @@
-"""The judge of exchanged cameras sees each thing that can be wrong, and nothing else."""
+"""The check of exchanged cameras sees each thing that can be wrong, and nothing else."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from camera_swap_checks import Chapter, judge_chapter, read_alarms, read_recorded, records_again
 
 CHAPTER = Chapter(
-    "stranger",
+    "replacement",
     sizes={"camera1": "160x120"},
     recorded={"camera1": ("160x120", "160x120")},
     alarms=frozenset(("camera0",)),
@@ -19,9 +19,9 @@ CHAPTER = Chapter(
 )
 
 
-def test_names_that_stayed_with_their_cameras_have_no_complaint() -> None:
-    """Own pictures, the due alarm, the same sessions: nothing to complain of."""
-    assert judge_chapter(CHAPTER) == []
+def test_names_that_stayed_with_their_cameras_have_no_finding() -> None:
+    """Own pictures, the due alarm, the same sessions: no finding."""
+    assert check_chapter(CHAPTER) == []
 
 
 @pytest.mark.parametrize(
@@ -39,9 +39,9 @@ def test_names_that_stayed_with_their_cameras_have_no_complaint() -> None:
         ({"notes": ("waited for an alarm",)}, "waited for an alarm"),
     ],
 )
-def test_a_name_that_went_astray_is_complained_of(changes: dict[str, Any], expected: str) -> None:
+def test_a_name_that_went_astray_is_reported(changes: dict[str, Any], expected: str) -> None:
     """Every check sees what it is for."""
-    assert judge_chapter(attrs.evolve(CHAPTER, **changes)) == [f"stranger: {expected}"]
+    assert check_chapter(attrs.evolve(CHAPTER, **changes)) == [f"replacement: {expected}"]
 
 
 def test_alarms_and_recordings_are_read_from_what_was_told() -> None:
@@ -64,7 +64,7 @@ def test_a_session_goes_on_when_its_next_file_is_there() -> None:
     """Neither a gap nor another camera's file is a return, nor what was told before."""
 
     def told(moment: float, status: str, camera: str = "camera0") -> dict[str, Any]:
-        return {"k": "news", "t": moment, "status": status, "camera_id": camera}
+        return {"k": "event", "t": moment, "status": status, "camera_id": camera}
 
     before = told(99.0, "ROTATED")
     others = [told(101.0, "GAP"), told(102.0, "ROTATED", "camera1"), {"k": "torn", "t": 103.0}]

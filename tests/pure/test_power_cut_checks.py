@@ -1,4 +1,4 @@
-"""The checks of tests/hardware/power_cuts.py can fail: each broken promise is complained about."""
+"""The checks of tests/hardware/power_cuts.py can fail: each broken guarantee is reported."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ FILE_A = Footage(
 FILE_B = Footage(
     *("b.mp4", 600, "sha-b", True, "", "camera0", "session", 1, OLD, 40), start=108.0, end=112.0
 )
-HOLLOW = Footage("c.mp4", 0, "sha-of-nothing", sealed=False, complaint="too short")
+HOLLOW = Footage("c.mp4", 0, "sha-of-nothing", sealed=False, finding="too short")
 
 BEFORE = Before(
     boot=OLD,
     cut_at=113.0,
     running={"camera0": "session"},
     durable={"session": 115},
-    sealed={"a.mp4": Promised("a.mp4", 1000, "sha-a", 80)},
+    sealed={"a.mp4": Guaranteed("a.mp4", 1000, "sha-a", 80)},
 )
 AFTER = After(
     boot=NEW,
@@ -40,8 +40,8 @@ AFTER = After(
 )
 
 
-def _complaints(before: Before = BEFORE, after: After = AFTER) -> list[str]:
-    return list(judge(before, after, LIMITS).complaints)
+def _findings(before: Before = BEFORE, after: After = AFTER) -> list[str]:
+    return list(check_cut(before, after, LIMITS).findings)
 
 
 def _with_file(footage: Footage) -> After:
@@ -52,10 +52,10 @@ def _with_status(**changes: object) -> After:
     return attrs.evolve(AFTER, status={"camera0": attrs.evolve(AFTER.status["camera0"], **changes)})
 
 
-def test_a_cut_that_kept_every_promise_has_no_complaint() -> None:
-    """What is as it should be is not complained about, and the loss is measured to the cut."""
-    verdict = judge(BEFORE, AFTER, LIMITS)
-    assert verdict.complaints == ()
+def test_a_cut_that_kept_every_guarantee_has_no_finding() -> None:
+    """What is as it should be is not reported, and the loss is measured to the cut."""
+    verdict = check_cut(BEFORE, AFTER, LIMITS)
+    assert verdict.findings == ()
     assert verdict.losses == {"camera0": 1.0}
 
 
@@ -67,7 +67,7 @@ def test_the_clock_of_a_source_is_set_by_its_freshest_footage(
 ) -> None:
     """Neither a late date on the first frame nor a source that runs late changes the loss."""
     lines = [
-        _line("life", 1.0, boot=OLD),
+        _line("boot", 1.0, boot=OLD),
         _status(5.0, 10, durable=True, age=-9.0),  # too long ago to count
         *(_status(20.0 + n, 10, durable=True, age=age) for n, age in enumerate(ages)),
     ]
@@ -75,31 +75,31 @@ def test_the_clock_of_a_source_is_set_by_its_freshest_footage(
     assert before.ahead == {"camera0": pytest.approx(ahead)}
     assert before.longest_lag == pytest.approx(max(ages) - min(ages))
     late = attrs.evolve(BEFORE, ahead=before.ahead)
-    assert judge(late, AFTER, LIMITS).losses == {"camera0": pytest.approx(1.0 + ahead)}
+    assert check_cut(late, AFTER, LIMITS).losses == {"camera0": pytest.approx(1.0 + ahead)}
 
 
 def test_frames_of_a_later_life_make_up_for_none_that_were_durable() -> None:
-    """Where two cuts are judged together, the second life's files are not the first one's."""
+    """Where two cuts are checked together, the second boot's files are not the first one's."""
     between = attrs.evolve(FILE_B, boot="boot-between")
-    complaints = judge(BEFORE, _with_file(between), LIMITS, frozenset({"boot-between"})).complaints
-    assert "I2 session: 115 frames were durable, 80 are left" in complaints
+    findings = check_cut(BEFORE, _with_file(between), LIMITS, frozenset({"boot-between"})).findings
+    assert "I2 session: 115 frames were durable, 80 are left" in findings
 
 
 def test_how_long_lost_frames_had_been_written_is_told_however_late_the_source_runs() -> None:
     """From when frames were first called written that are gone, up to the cut; 0 if none are."""
     written = {"session": [(110.0, 118), (112.2, 120), (112.4, 121), (112.8, 125)]}
     before = attrs.evolve(BEFORE, written=written)
-    assert judge(before, AFTER, LIMITS).unsynced == {"camera0": pytest.approx(0.6)}
-    assert judge(BEFORE, AFTER, LIMITS).unsynced == {"camera0": 0.0}
+    assert check_cut(before, AFTER, LIMITS).unsynced == {"camera0": pytest.approx(0.6)}
+    assert check_cut(BEFORE, AFTER, LIMITS).unsynced == {"camera0": 0.0}
     late = attrs.evolve(before, cut_at=119.0, longest_sync=4.0)
-    assert judge(late, AFTER, LIMITS).complaints == (
+    assert check_cut(late, AFTER, LIMITS).findings == (
         "I2 camera0 lost 7.00 s, bound 4.70 s; the machine took 4.00 s;"
         " what is lost was written in the last 6.60 s",
     )
 
 
 def test_files_of_one_life_that_do_not_join_are_remarked_upon() -> None:
-    """A hole in time within one life shows, unless the ledger has it."""
+    """A gap in time within one boot shows, unless the ledger has it."""
     late = _with_file(attrs.evolve(FILE_B, start=109.0))
     assert list(seams(AFTER)) == []
     assert list(seams(late)) == ["b.mp4 begins 1.00 s after the file before it"]
@@ -119,7 +119,7 @@ BROKEN = {
         "I2 session: 121 frames were durable, 120 are left",
     ),
     "a sealed file gone": (
-        attrs.evolve(BEFORE, sealed={"x.mp4": Promised("x.mp4", 1, "", 1)}),
+        attrs.evolve(BEFORE, sealed={"x.mp4": Guaranteed("x.mp4", 1, "", 1)}),
         AFTER,
         "I8 x.mp4 was sealed and is gone",
     ),
@@ -129,7 +129,7 @@ BROKEN = {
         "I8 a.mp4 was sealed and has other bytes",
     ),
     "a sealed file with fewer frames": (
-        attrs.evolve(BEFORE, sealed={"a.mp4": Promised("a.mp4", 1000, "sha-a", 81)}),
+        attrs.evolve(BEFORE, sealed={"a.mp4": Guaranteed("a.mp4", 1000, "sha-a", 81)}),
         AFTER,
         "I8 a.mp4 has 80 frames",
     ),
@@ -145,7 +145,7 @@ BROKEN = {
     ),
     "a file that does not play": (
         BEFORE,
-        _with_file(attrs.evolve(FILE_B, complaint="Invalid data")),
+        _with_file(attrs.evolve(FILE_B, finding="Invalid data")),
         "I1 b.mp4 does not play: Invalid data",
     ),
     "a file that was not sealed": (
@@ -206,18 +206,16 @@ BROKEN = {
     "an outage that never was": (
         BEFORE,
         attrs.evolve(AFTER, gaps=(*AFTER.gaps, Gap("session", 90.0, 95.0, "daemon_down"))),
-        "I4 session: 1 entries daemon_down where there is no hole",
+        "I4 session: 1 entries daemon_down where there is no gap",
     ),
 }
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_promise_is_complained_about(name: str) -> None:
+def test_a_broken_guarantee_is_reported(name: str) -> None:
     """Every check sees what it is for."""
     before, after, expected = BROKEN[name]
-    assert any(c.startswith(expected) for c in _complaints(before, after)), _complaints(
-        before, after
-    )
+    assert any(c.startswith(expected) for c in _findings(before, after)), _findings(before, after)
 
 
 def test_the_entry_of_an_outage_is_as_long_as_the_hole() -> None:
@@ -239,48 +237,48 @@ def test_the_entry_of_an_outage_is_as_long_as_the_hole() -> None:
             )
         },
     )
-    assert _complaints(after=after) == []
+    assert _findings(after=after) == []
     short = attrs.evolve(after, gaps=(Gap("session", 112.0, 139.0, "daemon_down"),))
-    assert _complaints(after=short) == ["I4 session: b.mp4 to d.mp4: ledgered 0.00..27.00"]
+    assert _findings(after=short) == ["I4 session: b.mp4 to d.mp4: ledgered 0.00..27.00"]
     twice = (
         Gap("session", 112.0, 125.0, "daemon_down"),
         Gap("session", 125.0, 140.0, "daemon_down"),
     )
-    assert _complaints(after=attrs.evolve(after, gaps=twice)) == []
+    assert _findings(after=attrs.evolve(after, gaps=twice)) == []
     overlap = (*twice[:1], Gap("session", 112.0, 140.0, "daemon_down"))
-    assert _complaints(after=attrs.evolve(after, gaps=overlap)) == [
+    assert _findings(after=attrs.evolve(after, gaps=overlap)) == [
         "I4 session: b.mp4 to d.mp4: ledgered 0.00..13.00, 0.00..28.00"
     ]
 
 
 def test_a_file_without_footage_is_no_footage_that_was_lost() -> None:
-    """A file that never got a frame to the disk was promised to nobody, and need not play."""
+    """A file that never got a frame to the disk was announced to nobody, and need not play."""
     after = _with_file(HOLLOW)
     after = attrs.evolve(after, folder=AFTER.folder | {"c.mp4": 0})
     assert HOLLOW.hollow
-    assert _complaints(after=after) == []
-    promised = attrs.evolve(BEFORE, sealed={"c.mp4": Promised("c.mp4", 9, "sha-c", 1)})
-    assert _complaints(promised, after)[0].startswith("I8 c.mp4")
+    assert _findings(after=after) == []
+    guaranteed = attrs.evolve(BEFORE, sealed={"c.mp4": Guaranteed("c.mp4", 9, "sha-c", 1)})
+    assert _findings(guaranteed, after)[0].startswith("I8 c.mp4")
 
 
 def test_a_stopped_session_has_a_true_receipt_and_stays_stopped() -> None:
     """Receipts are held against the files, in themselves, and against what runs."""
-    promised = tuple(Promised(f.filename, f.size, f.sha256, f.frames) for f in (FILE_A, FILE_B))
-    receipt = Receipt("session", promised, captured=120, written=120, lost=0, durable=True)
+    guaranteed = tuple(Guaranteed(f.filename, f.size, f.sha256, f.frames) for f in (FILE_A, FILE_B))
+    receipt = Receipt("session", guaranteed, captured=120, written=120, lost=0, durable=True)
     before = attrs.evolve(BEFORE, running={}, receipts={"session": receipt})
     stopped = attrs.evolve(AFTER, status={}, gaps=())
-    assert _complaints(before, stopped) == []
-    (first, *_) = _complaints(before, AFTER)
+    assert _findings(before, stopped) == []
+    (first, *_) = _findings(before, AFTER)
     assert first == "I8 camera0: session session goes on although it was stopped"
     for changes, expected in (
         ({"captured": 121}, "I4 session: captured 121 is not written 120 and ledgered 0"),
         ({"captured": 119, "written": 119}, "I4 session: its files have not the 119 written"),
         ({"durable": False}, "I8 session: its receipt says that it is not durable"),
-        ({"files": promised[:1], "written": 80, "captured": 80}, "I4 b.mp4 is not in its"),
+        ({"files": guaranteed[:1], "written": 80, "captured": 80}, "I4 b.mp4 is not in its"),
     ):
         before.receipts["session"] = attrs.evolve(receipt, **changes)
-        (complaint,) = _complaints(before, stopped)
-        assert complaint.startswith(expected)
+        (finding,) = _findings(before, stopped)
+        assert finding.startswith(expected)
 
 
 # --- what the console said ----------------------------------------------------------------
@@ -297,13 +295,13 @@ def _status(
     return _line("status", moment, **facts, f="a.mp4", e=moment - age)
 
 
-def test_promises_are_read_from_the_last_life_on_the_console() -> None:
-    """Durable frames, sealed files, the longest sync and the last sign of life; nothing older."""
+def test_guarantees_are_read_from_the_last_life_on_the_console() -> None:
+    """Durable frames, sealed files, the longest sync and the last heartbeat; nothing older."""
     before = understand(
         [
-            _line("life", 1.0, boot="older"),
+            _line("boot", 1.0, boot="older"),
             _status(2.0, 999, durable=True, session="older"),
-            _line("life", 50.0, boot=OLD),
+            _line("boot", 50.0, boot=OLD),
             "[  1.2] a message of the kernel",
             _status(60.0, 10, durable=True),
             _line("sync", 60.5, ms=250),
@@ -321,15 +319,15 @@ def test_promises_are_read_from_the_last_life_on_the_console() -> None:
     assert before.running == {"camera0": "s1"}
     assert before.durable == {"s1": 30}
     assert before.written == {"s1": [(60.0, 10), (62.0, 30), (63.0, 40)]}
-    assert before.sealed == {"a.mp4": Promised("a.mp4", 5, "x", 80)}
+    assert before.sealed == {"a.mp4": Guaranteed("a.mp4", 5, "x", 80)}
     assert (before.longest_sync, before.longest_lag) == (0.9, pytest.approx(0.2))
     assert before.last_trigger == ("created", 61.5)
     assert before.unreadable == 2
 
 
 def test_a_session_that_was_being_stopped_or_started_may_go_either_way() -> None:
-    """Only what was answered is a promise."""
-    life = _line("life", 1.0, boot=OLD)
+    """Only what was answered is a guarantee."""
+    record = _line("boot", 1.0, boot=OLD)
     stopping = _line("stopping", 3.0, c="camera0", id="s1")
     files = [{"f": "a.mp4", "size": 5, "sha": "x", "n": 80}]
     counts = {"captured": 80, "written": 80, "lost": 0, "durable": True}
@@ -337,13 +335,13 @@ def test_a_session_that_was_being_stopped_or_started_may_go_either_way() -> None
     late = _status(4.5, 80, durable=True)
     starting = _line("starting", 5.0, c="camera0")
     started = _line("started", 6.0, c="camera0", id="s2")
-    lines = [life, _status(2.0, 70, durable=True), stopping]
+    lines = [record, _status(2.0, 70, durable=True), stopping]
 
     before = understand(lines)
     assert (before.running, before.undecided) == ({}, {"camera0"})
     before = understand([*lines, receipt, late])
     assert (before.running, before.undecided) == ({}, set())
-    assert before.receipts["s1"].files == (Promised("a.mp4", 5, "x", 80),)
+    assert before.receipts["s1"].files == (Guaranteed("a.mp4", 5, "x", 80),)
     assert before.sealed["a.mp4"].sha256 == "x"
     before = understand([*lines, receipt, late, starting])
     assert (before.running, before.undecided) == ({}, {"camera0"})
@@ -351,7 +349,7 @@ def test_a_session_that_was_being_stopped_or_started_may_go_either_way() -> None
     assert (before.running, before.undecided) == ({"camera0": "s2"}, set())
 
 
-def test_what_the_guest_sees_is_read_whole() -> None:
+def test_what_the_agent_sees_is_read_whole() -> None:
     """Times become seconds, and only frames that the ledger has exactly count as lost."""
     gap = {"session_id": "s", "from": "1970-01-01T00:01:00Z", "to": "1970-01-01T00:02:00Z"}
     exact = gap | {"cause": "storage_slow", "frames": 7, "exact": True}
@@ -377,14 +375,14 @@ def test_what_the_guest_sees_is_read_whole() -> None:
     assert after.listed == {"a.mp4": ("recording", 8, 20)}
 
 
-def test_promises_outlive_a_life_that_said_nothing() -> None:
-    """What a life cut short by the next power cut did not speak of is still promised."""
+def test_guarantees_outlive_a_boot_that_said_nothing() -> None:
+    """What a boot cut short by the next power cut did not speak of is still guaranteed."""
     receipt = Receipt("s3", (), captured=0, written=0, lost=0, durable=True)
     earlier = Before(
         boot=OLD,
         running={"camera0": "s0", "camera1": "s1", "camera2": "s2", "camera3": "s3"},
         durable={"s0": 50, "s1": 9},
-        sealed={"a.mp4": Promised("a.mp4", 1000, "sha-a", 80)},
+        sealed={"a.mp4": Guaranteed("a.mp4", 1000, "sha-a", 80)},
     )
     later = Before(
         boot=NEW,

@@ -47,6 +47,7 @@ from camd.model import (
     DeviceBinding,
     Event,
     Gap,
+    MatchState,
     RecordingChanged,
     RecordingRequest,
     Segment,

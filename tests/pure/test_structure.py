@@ -1,0 +1,326 @@
+"""The tree keeps its order: names, sizes, pure packages, and the words of the glossary."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+import tomli
+
+ROOT = Path(__file__).resolve().parents[2]
+CAMD = ROOT / "camd"
+MOST_MODULES = 12  # of one folder
+MOST_LINES = 600  # of one file that does not say why
+LAYERS = "Imports point down"  # import-linter's contracts
+PURE = "Pure packages open nothing, wait for nothing and read no clock"
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+
+# A name that several packages use, and the part that it plays in each of them.
+SAME_NAME = {
+    "rules": "the pure part of the package in which it is",
+    "check": "`camd check` in the command line; what `camd verify` and the scrub share in storage",
+    "devices": "the package, and its values in the model",
+}
+
+# Words that are no words of this program, and what to say instead. A word is found in names, too:
+# `take_seat` and `SeatTaken` hold "seat"; plurals in -s are found, too. Where a word has a meaning
+# of its own, the pattern in MEANT says which use is meant.
+FORBIDDEN = {
+    "archive": "index, or recordings folder",
+    "books": "session accounts, index snapshot",
+    "brake": "write backoff; limit of a deletion",
+    "child": "FFmpeg process",
+    "children": "FFmpeg processes",
+    "clerk": "index worker",
+    "company": "cameras",
+    "complain": "report",
+    "complaint": "finding",
+    "desk": "the camera's start and stop of a recording",
+    "door": "listener",
+    "faceless": "without identity",
+    "feed": "hub",
+    "film": "stream, video",
+    "floor": "say what is passed",
+    "gate": "connection authentication",
+    "glance": "index snapshot, node status",
+    "guard": "space monitor, error boundary",
+    "guest": "client, connection",
+    "hole": "dropped frames",
+    "house": "machine, program",
+    "ladder": "match rules",
+    "life": "capture, FFmpeg process",
+    "news": "event, notification",
+    "noun": "resource",
+    "orders": "signals",
+    "outbox": "send queue",
+    "patience": "timeout",
+    "patrol": "scrub",
+    "perform": "carry out, execute",
+    "promise": "reservation",
+    "promised": "reserved",
+    "ring": "pre-roll buffer",
+    "roster": "cameras",
+    "rung": "match rule",
+    "salvage": "recovery",
+    "scars": "damage",
+    "seat": "binding",
+    "seated": "bound",
+    "shelf": "recordings folder",
+    "site": "HTTP configuration",
+    "stage": "state, step",
+    "stocktaking": "reconcile",
+    "story": "segment metadata",
+    "stranger": "unknown device, anonymous client",
+    "studio": "launcher",
+    "survey": "device monitor",
+    "trouble": "problem",
+    "welcome": "state sent on connecting",
+    "wish": "request, option",
+    "wishes": "requests, options",
+    "witness": "observer",
+}
+MEANT = {
+    "feed": r"(?<!reader\.)\bfeeds?\b(?! ?\(| (the )?watchdog)",  # not a parser's method
+    "floor": r"(?<!math\.)\bfloors?\b",
+    "gate": r"(?<![\"'])\bgates?\b(?![\"'])",  # not the name of a camera in an example
+    "studio": r"(?<!obs )\bstudio\b",  # OBS Studio
+}
+# Where a word is the right one: part of a path, or `*`, and the reason.
+ALLOWED = {
+    "child": {
+        "camd/runtime/": "any process that is started, FFmpeg or not",
+        "camd/mp4/": "a box in a box (ISO/IEC 14496-12)",
+    },
+    "children": {
+        "camd/runtime/": "any processes that are started, FFmpeg or not",
+        "camd/mp4/": "boxes in a box (ISO/IEC 14496-12)",
+    },
+}
+# Names of the interface or of other programs that hold such a word.
+ALLOWED_TEXT = {
+    "promised_bytes": "field of `storage_status`",
+    "child_process": "the module of any process that is started",
+}
+# Words that are still somewhere. This list only gets shorter.
+NOT_YET_WORDS = """
+    archive books brake child children clerk complain complaint desk door faceless feed floor
+    gate glance guard guest hole life news noun orders outbox patience perform promise
+    promised ring roster rung scars seat seated site stage story stranger survey trouble wish
+    wishes
+"""
+NOT_YET = frozenset(NOT_YET_WORDS.split())
+
+
+def modules() -> list[Path]:
+    """List the modules of camd."""
+    return sorted(CAMD.rglob("*.py"))
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    """Parse a module once."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def where(path: Path) -> str:
+    """Name a file from the top of the tree."""
+    return str(path.relative_to(ROOT))
+
+
+def dotted(path: Path) -> str:
+    """Name a module as an import does."""
+    name = where(path).removesuffix(".py").removesuffix("/__init__")
+    return name.replace("/", ".")
+
+
+def test_no_class_name_stands_for_two_things() -> None:
+    """Whoever reads a class name knows which class it is."""
+    found = defaultdict(list)
+    for path in modules():
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.ClassDef):
+                found[node.name].append(where(path))
+    assert {name: files for name, files in found.items() if len(files) > 1} == {}
+
+
+def test_modules_of_one_name_play_the_same_part() -> None:
+    """A module's or package's name is used again only where the list says why.
+
+    A package's main module may have its name: `camera/camera.py`.
+    """
+    found = defaultdict(list)
+    for path in modules():
+        if path.stem == "__init__":
+            found[path.parent.name].append(where(path))
+        elif path.stem != path.parent.name:
+            found[path.stem].append(where(path))
+    twice = {name: files for name, files in found.items() if len(files) > 1}
+    assert {name: files for name, files in twice.items() if name not in SAME_NAME} == {}
+    assert SAME_NAME.keys() <= twice.keys(), "listed, but used once"
+
+
+@pytest.mark.parametrize("top", ["camd", "tests/support"])
+def test_no_folder_is_too_wide(top: str) -> None:
+    """A folder holds at most a dozen modules, so that it can be read at a glance."""
+    folders = {path.parent for path in (ROOT / top).rglob("*.py")}
+    counts = {
+        where(folder): len([p for p in folder.glob("*.py") if p.stem != "__init__"])
+        for folder in folders
+    }
+    assert {folder: n for folder, n in counts.items() if n > MOST_MODULES} == {}
+
+
+def test_a_long_file_says_why() -> None:
+    """Past 600 lines the docstring explains it, in a sentence with "long because"."""
+    unexplained = [
+        where(path)
+        for path in modules()
+        if len(path.read_text(encoding="utf-8").splitlines()) > MOST_LINES
+        and "long because" not in (ast.get_docstring(parsed(path)) or "").lower()
+    ]
+    assert unexplained == []
+
+
+def contracts() -> dict[str, dict[str, list[str]]]:
+    """Read import-linter's contracts by their names."""
+    project = tomli.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return {each["name"]: each for each in project["tool"]["importlinter"]["contracts"]}
+
+
+def test_pure_packages_say_so_and_are_held_to_it() -> None:
+    """A docstring begins with "Pure" exactly where import-linter forbids I/O and clocks."""
+    held = contracts()[PURE]["source_modules"]
+    for path in modules():
+        name = dotted(path)
+        is_held = any(name == other or name.startswith(f"{other}.") for other in held)
+        says = (ast.get_docstring(parsed(path)) or "").startswith("Pure")
+        if path.stem == "__init__":
+            assert says == is_held or (is_held and name not in held), name
+        elif name in held:
+            assert says, name
+    known = {dotted(path) for path in modules()}
+    assert set(held) <= known
+
+
+def test_the_layers_are_told_once() -> None:
+    """The order of layers in the documentation is import-linter's."""
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    (block,) = re.findall(r"## Layers\n.*?```\w*\n(.*?)```", text, re.DOTALL)
+    told = [re.findall(r"[\w.]+", line.partition("#")[0]) for line in block.splitlines()]
+    layers = [re.findall(r"[\w.]+", layer) for layer in contracts()[LAYERS]["layers"]]
+    assert told == [[name.removeprefix("camd.") for name in layer] for layer in layers]
+
+
+# Named in the documentation, and not there yet. This list only gets shorter.
+COMING_NAMES = """
+    camd/camera/bindings.py:DeviceBinder._update_cameras
+    camd/camera/camera.py:Camera._start
+    camd/capture/consumer.py:Consumer
+    camd/capture/consumer.py:LosslessQueue
+    camd/capture/consumer.py:LosslessQueue.put
+    camd/capture/supervisor.py:CaptureSupervisor.follow_demand
+    camd/devices/hotplug.py
+    camd/devices/monitor.py:_MonitorLoop._publish
+    camd/devices/monitor.py:_MonitorLoop._scan
+    camd/model/problems.py
+    camd/recording/session.py:RecordingSession._begin
+    camd/recording/session.py:RecordingSession._reserve
+    camd/recording/writer.py:SessionWriter._write_next
+    camd/recording/writer.py:SessionWriter.write_beginning
+    camd/runtime/path_lookup.py
+    tests/actors/test_capture_hub.py
+"""
+COMING = frozenset(COMING_NAMES.split())
+
+
+def _defined(tree: ast.AST, prefix: str = "") -> Iterator[str]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield prefix + node.name
+            yield from _defined(node, f"{prefix}{node.name}.")
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                if isinstance(target, ast.Name):
+                    yield prefix + target.id
+
+
+def named_in_docs() -> list[tuple[str, str, str]]:
+    """List what pages name as `file.py` or `file.py:Class.function`, with the page."""
+    pages = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md", ROOT / "README.md"]
+    pattern = re.compile(r"`((?:camd|tests|bench|docs)/[\w/]+\.py)(?::([\w.]+))?`")
+    return [
+        (page.name, file, name)
+        for page in pages
+        for file, name in pattern.findall(page.read_text(encoding="utf-8"))
+    ]
+
+
+def test_code_that_the_documentation_names_exists() -> None:
+    """Every file, class and function that a page names is where it says."""
+    missing = {}
+    for page, file, name in named_in_docs():
+        if not (ROOT / file).exists():
+            missing[file] = page
+        elif name and name not in set(_defined(parsed(ROOT / file))):
+            missing[f"{file}:{name}"] = page
+    assert {name: page for name, page in missing.items() if name not in COMING} == {}
+    assert sorted(COMING - missing.keys()) == [], "it is there now: take it out of the list"
+
+
+# --- the words ----------------------------------------------------------------------------
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """Read everything whose words are looked at."""
+    pages = [*(ROOT / "docs").glob("*.md"), *ROOT.glob("[CR]*.md"), *(ROOT / "examples").iterdir()]
+    pages += (ROOT / "systemd").iterdir()
+    for path in [*modules(), *sorted(p for p in pages if p.is_file())]:
+        if path.name != "CHANGELOG.md":  # it tells of what was
+            yield where(path), path.read_text(encoding="utf-8")
+
+
+def words_apart(text: str) -> str:
+    """Take names apart into their words, in small letters."""
+    for name in ALLOWED_TEXT:
+        text = text.replace(name, "")
+    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", text)
+    return text.replace("_", " ").lower()
+
+
+@cache
+def found_words() -> dict[str, list[str]]:
+    """Find each forbidden word, with the places in which it is."""
+    found: dict[str, list[str]] = {}
+    for file, text in texts():
+        for number, line in enumerate(words_apart(text).splitlines(), 1):
+            present = set(re.findall(r"[a-z]+", line))
+            present |= {word.removesuffix("s") for word in present}
+            for word in present & FORBIDDEN.keys():
+                if any(file.startswith(path) for path in ALLOWED.get(word, ())):
+                    continue
+                if re.search(MEANT.get(word, rf"\b{word}s?\b"), line):
+                    found.setdefault(word, []).append(f"{file}:{number}")
+    return found
+
+
+@pytest.mark.parametrize("word", sorted(FORBIDDEN.keys() - NOT_YET))
+def test_a_word_that_was_replaced_does_not_come_back(word: str) -> None:
+    """Names, messages, comments and pages use the words of the glossary."""
+    assert found_words().get(word, []) == [], f"say instead: {FORBIDDEN[word]}"
+
+
+def test_the_list_of_words_to_replace_gets_shorter() -> None:
+    """Every word in the list is still somewhere; the last use takes it out of the list."""
+    assert sorted(NOT_YET - found_words().keys()) == []
+
+
+def test_words_are_found_in_names_and_sentences() -> None:
+    """The search sees parts of names and capital letters, and ignores what is listed."""
+    assert words_apart("take_seat SeatTaken promised_bytes") == "take seat seat taken "
+    assert re.search(MEANT["feed"], "the feed is")
+    assert not re.search(MEANT["feed"], "x.feed(data)")
