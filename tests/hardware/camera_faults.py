@@ -21,7 +21,7 @@ import attrs
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
-from camera_fault_checks import Seen, Shown, judge_fault, read_shown, read_unhealthy  # noqa: E402
+from camera_fault_checks import Seen, Shown, check_fault, read_shown, read_unhealthy  # noqa: E402
 from camera_lab import MAKER, CameraLab, RefusedError  # noqa: E402
 from camera_round_checks import Moment, read_account  # noqa: E402
 from camera_scenarios import RELOAD, SCENARIOS, SERIAL, USB, VIVID_NODE, Scenario  # noqa: E402

@@ -1,6 +1,6 @@
 """What runs inside the machine whose power is cut: it records on command, and tells all it sees.
 
-power_cuts_agent.py watch CAMERA..            bear witness until the end
+power_cuts_agent.py watch CAMERA..            observe until the end
 power_cuts_agent.py churn SEED CAMERA..       stop and start recordings, again and again
 power_cuts_agent.py start|stop CAMERA..       once
 power_cuts_agent.py look CAMERA=SESSION..     wait until these record, then tell everything
@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Any
 
 import trio
-from power_cuts_observer import ADDRESS, RECORDINGS, Witness, boot_id, file_line, until_lost, watch
+from power_cuts_observer import ADDRESS, RECORDINGS, Observer, boot_id, file_line, until_lost, watch
 
 from camd.client import Client, RemoteError, open_client
 

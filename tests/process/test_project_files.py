@@ -18,7 +18,7 @@ from camd.config.keys import keys_of
 from camd.config.load import load_config
 from camd.config.schema import SECTIONS, CameraConfig, Config, ServerConfig
 from camd.runtime.fd_limits import for_sockets
-from camd.server.rules.connection_limits import KEPT
+from camd.server.rules.connection_limits import RESERVED_FOR_ADMINS
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "camd.toml"
@@ -82,7 +82,10 @@ def test_the_service_has_files_for_all_its_clients() -> None:
     """The limit of the unit has room for as many connections as are configured by default."""
     hard = int(unit("camd.service")["Service"]["LimitNOFILE"].rpartition(":")[2])
     server = ServerConfig()
-    assert for_sockets(hard) > server.max_connections + server.max_unauthenticated + KEPT
+    assert (
+        for_sockets(hard)
+        > server.max_connections + server.max_unauthenticated + RESERVED_FOR_ADMINS
+    )
 
 
 def test_the_socket_unit_listens_where_clients_expect() -> None:

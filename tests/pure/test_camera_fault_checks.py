@@ -6,8 +6,8 @@ from typing import Any
 
 import attrs
 import pytest
-from camera_fault_checks import Expected, Seen, Shown, judge_fault, read_shown, read_unhealthy
-from camera_round_checks import Hole, Moment
+from camera_fault_checks import Expected, Seen, Shown, check_fault, read_shown, read_unhealthy
+from camera_round_checks import LedgerGap, Moment
 
 EXPECTED = Expected(
     frozenset(("stalled",)),

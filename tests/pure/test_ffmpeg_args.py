@@ -58,11 +58,11 @@ def test_every_command_writes_fragments_with_wall_times_to_its_stdout():
     ("said", "parts"),
     [
         (command(TestSource(audio=True)), ["-map 1:a:0", "-c:a aac", "sine="]),
-        (command(TestSource(), fps=12.5, resolution=(640, 360)), ["size=640x360:rate=12.5"]),
+        (command(TestSource(), fps=12.5, width=640, height=360), ["size=640x360:rate=12.5"]),
         (command(TestSource(), version=(9, 0)), ["-re -readrate_initial_burst 0.001 -f lavfi"]),
         (command(FileSource(Path("a b.mp4"))), ["-re -stream_loop -1 -i file:a b.mp4"]),
         (command(FileSource(Path("x"), speed=2.0, loop=False)), ["-readrate 2 -i file:x"]),
-        (command(FileSource(Path("x")), resolution=(8, 6), fps=5), ["-vf fps=5,scale=8:6"]),
+        (command(FileSource(Path("x")), width=8, height=6, fps=5), ["-vf fps=5,scale=8:6"]),
         (command(RtspSource(URL)), ["-rtsp_transport tcp -timeout 20000000", "-map 0:a:0?"]),
         (command(RtspSource(URL), version=(4, 4)), ["-stimeout", "-vsync passthrough"]),
         (
@@ -86,7 +86,7 @@ def test_every_command_writes_fragments_with_wall_times_to_its_stdout():
             ["-itsoffset -1000000000.000000 -isync 0 -f alsa -i hw:1", "1:a:0", "-c:a aac"],
         ),
         (
-            command(V4l2Source(Path("/dev/v")), resolution=(640, 480), fps=30),
+            command(V4l2Source(Path("/dev/v")), width=640, height=480, fps=30),
             ["-video_size 640x480 -framerate 30 -i /dev/v"],
         ),
         (command(V4l2Source(Path("/dev/v"))), ["-enc_time_base:v 1/90000"]),

@@ -47,7 +47,6 @@ from camd.model import (
     DeviceBinding,
     Event,
     Gap,
-    MatchState,
     RecordingChanged,
     RecordingRequest,
     Segment,
