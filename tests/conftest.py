@@ -1,4 +1,4 @@
-"""What every test folder shares: `support`, and the builders of media streams beside the pure."""
+"""What every test folder shares: time zone, import paths, and hypothesis without deadlines."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hypothesis import settings
 os.environ["TZ"] = "UTC"  # whatever this machine has: commands show times in the local zone
 time.tzset()
 sys.path.append(str(Path(__file__).parent / "hardware"))  # the checks of its scripts
+sys.path.append(str(Path(__file__).parent / "pure"))  # helpers of tests of several folders
 # How long an example takes is the machine's affair: no test fails for its slowness.
 settings.register_profile("camd", deadline=None)
 settings.load_profile("camd")
