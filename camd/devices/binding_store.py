@@ -1,8 +1,6 @@
 """Stores the known cameras in `cameras.json`: which camera id is which physical camera.
 
-The file is replaced as a whole, durably, and only when something has changed. A file that cannot
-be parsed is renamed before it is replaced. A file of a newer version is never replaced: as long as
-it is there, nothing is saved.
+The file is parsed strictly and saved only when something has changed (`runtime/state_file.py`).
 """
 
 from __future__ import annotations
@@ -118,7 +116,7 @@ _Latest = tuple[KnownCamera, ...] | None  # None: none yet
 
 @attrs.define(eq=False)
 class BindingStore:
-    """Saves the latest known cameras; nobody waits long for a disk that hangs or is full."""
+    """Saves the latest known cameras; a disk that hangs or is full delays nothing for long."""
 
     load: Callable[[], Awaitable[tuple[KnownCamera, ...]]]
     _save: Callable[[tuple[KnownCamera, ...]], Awaitable[None]]  # raises OSError

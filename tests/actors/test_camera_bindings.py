@@ -1,4 +1,4 @@
-"""Cameras of this machine among others: they appear, take seats, lose them, and are adopted."""
+"""Cameras of this machine: they are listed, bound to devices, unbound, adopted and forgotten."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ OTHER = CameraConfig(CameraId("camera0"), TestSource())
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClock:
-    """Nothing here takes any time."""
+    """Start an autojump clock for all modules."""
     jump_clocks(monkeypatch)
     return autojump_clock
 
 
-async def test_what_is_plugged_in_is_listed_and_announced(clock: MockClock) -> None:
-    """Without any configuration each camera has a number, its own name, its node and identity."""
+async def test_plugged_in_cameras_are_listed_and_announced(clock: MockClock) -> None:
+    """Without configuration each camera has a number, its own name, its node and identity."""
     async with open_cameras_rig(A1) as rig:
         camera = await rig.until("camera0", CameraState.IDLE)
         status = camera.status
@@ -58,7 +58,7 @@ async def test_what_is_plugged_in_is_listed_and_announced(clock: MockClock) -> N
 
 
 async def test_an_unplugged_camera_is_known_over_restarts(clock: MockClock) -> None:
-    """It is listed as absent, under its number and name, and its node is nobody's."""
+    """It is listed as absent, under its number and name, and its node finds no camera."""
     async with open_cameras_rig(A1, B2) as rig:
         rig.monitor.plug(B2)
         await rig.until("camera0", CameraState.ABSENT)
@@ -71,7 +71,7 @@ async def test_an_unplugged_camera_is_known_over_restarts(clock: MockClock) -> N
 
 
 async def test_a_session_survives_a_replug_at_another_port_and_node(clock: MockClock) -> None:
-    """The same session goes on at once, in a new file, with the outage in the ledger."""
+    """The session continues at once, in a new file, with the outage in the ledger."""
     async with open_cameras_rig(A1) as rig:
         camera = await rig.until("camera0", CameraState.IDLE)
         begun = await camera.start_recording(REQUEST)
@@ -94,15 +94,15 @@ async def test_a_session_survives_a_replug_at_another_port_and_node(clock: MockC
         assert rig.cameras.launcher.most_alive == 1
 
 
-async def test_a_stranger_in_its_place_does_not_record_as_the_old_one(clock: MockClock) -> None:
-    """The old camera raises the alarm, the stranger has a number of its own."""
+async def test_another_camera_at_its_port_does_not_record_as_the_old_one(clock: MockClock) -> None:
+    """The old camera is swapped, and the new one has a number of its own."""
     async with open_cameras_rig(A1) as rig:
         camera = await rig.until("camera0", CameraState.IDLE)
         await camera.start_recording(REQUEST)
         rig.monitor.plug()
         await rig.until("camera0", CameraState.ABSENT)
-        stranger = attrs.evolve(usb_camera(0, port="1", serial="X9"), plug_id=5)
-        rig.monitor.plug(stranger)
+        other = attrs.evolve(usb_camera(0, port="1", serial="X9"), plug_id=5)
+        rig.monitor.plug(other)
         await camera.published.wait_until(
             lambda s: s.problem is not None and s.problem.kind == "swapped"
         )
@@ -115,24 +115,24 @@ async def test_a_stranger_in_its_place_does_not_record_as_the_old_one(clock: Moc
         assert caught.value.kind.code == -1006  # the session waits
 
 
-async def test_an_adopted_device_goes_on_with_the_session(clock: MockClock) -> None:
-    """Whoever replaced a broken camera says so; the number that was only for it is gone."""
+async def test_an_adopted_device_continues_the_session(clock: MockClock) -> None:
+    """The number that the replacement had before is gone."""
     async with open_cameras_rig(A1) as rig:
         camera = await rig.until("camera0", CameraState.IDLE)
         begun = await camera.start_recording(REQUEST)
-        stranger = attrs.evolve(usb_camera(0, port="1", serial="X9"), plug_id=5)
-        rig.monitor.plug(stranger)
+        other = attrs.evolve(usb_camera(0, port="1", serial="X9"), plug_id=5)
+        rig.monitor.plug(other)
         await rig.until("camera1", CameraState.IDLE)
         binding = await rig.bindings.adopt(CameraId("camera0"), Path("/dev/video0"))
-        assert binding.device == stranger
+        assert binding.device == other
         await rig.until("camera0", CameraState.STREAMING)
         assert rig.cameras.get(CameraId("camera1")) is None
         assert (await camera.stop_recording()).session_id == begun.session_id
         assert [known.identity.serial for known in rig.kept.known] == ["X9"]
 
 
-async def test_a_recording_camera_is_not_adopted_away(clock: MockClock) -> None:
-    """Who a camera is does not change under its footage."""
+async def test_the_device_of_a_recording_camera_is_not_adopted(clock: MockClock) -> None:
+    """A camera id does not get another device while it records."""
     async with open_cameras_rig(A1, B2) as rig:
         await (await rig.until("camera1", CameraState.IDLE)).start_recording(REQUEST)
         for camera_id, node in (("camera0", "/dev/video2"), ("camera1", "/dev/video0")):
@@ -142,7 +142,7 @@ async def test_a_recording_camera_is_not_adopted_away(clock: MockClock) -> None:
 
 
 async def test_a_device_is_adopted_as_a_new_camera(clock: MockClock) -> None:
-    """An id that nobody has makes a camera; a node at which there is none is refused."""
+    """An id that no camera has makes a camera; a node without a camera is refused."""
     async with open_cameras_rig(A1) as rig:
         await rig.until("camera0", CameraState.IDLE)
         await rig.bindings.adopt(CameraId("gate"), Path("/dev/video0"))
@@ -152,8 +152,8 @@ async def test_a_device_is_adopted_as_a_new_camera(clock: MockClock) -> None:
         assert caught.value.kind.code == -32006
 
 
-async def test_only_what_is_gone_can_be_forgotten(clock: MockClock) -> None:
-    """A number is free again when its camera is gone and somebody says that it stays away."""
+async def test_only_absent_cameras_can_be_forgotten(clock: MockClock) -> None:
+    """The number of a forgotten camera is free again."""
     async with open_cameras_rig(A1, B2, entries=(entry("gate", serial="B2"),)) as rig:
         for camera_id in ("camera0", "gate"):
             with pytest.raises(Refusal):
@@ -165,8 +165,8 @@ async def test_only_what_is_gone_can_be_forgotten(clock: MockClock) -> None:
         await rig.until("camera0", CameraState.IDLE)
 
 
-async def test_configured_and_other_cameras_stay_themselves(clock: MockClock) -> None:
-    """An entry has its device by its selector, with its settings; other sources have no seats."""
+async def test_configured_and_other_cameras_are_listed_together(clock: MockClock) -> None:
+    """An entry has its device by its selector; cameras with other sources have no binding."""
     gate = attrs.evolve(entry("gate", serial="B2"), name="Gate")
     hall = CameraConfig(CameraId("hall"), TestSource())
     async with open_cameras_rig(A1, B2, entries=(hall, gate)) as rig:
@@ -176,8 +176,8 @@ async def test_configured_and_other_cameras_stay_themselves(clock: MockClock) ->
         assert (await rig.camera("hall")).binding is None
 
 
-async def test_a_camera_that_was_configured_later_takes_its_device_over(clock: MockClock) -> None:
-    """A reload may name a camera that had only a number."""
+async def test_an_entry_that_is_added_takes_over_its_device(clock: MockClock) -> None:
+    """A reload may give an id to a camera that had only a number."""
     async with open_cameras_rig(B2) as rig:
         await rig.until("camera0", CameraState.IDLE)
         await rig.bindings.add(entry("gate", serial="B2"))
@@ -186,7 +186,7 @@ async def test_a_camera_that_was_configured_later_takes_its_device_over(clock: M
 
 
 async def test_the_device_is_free_before_another_camera_opens_it(clock: MockClock) -> None:
-    """A child that is slow to end keeps its device; the new owner waits for it."""
+    """A process that is slow to end keeps its device; the new camera waits for it."""
     async with open_cameras_rig(A1) as rig:
         camera = await rig.until("camera0", CameraState.IDLE)
         rig.cameras.launcher.then(hangs(2.0, deaf=True))
@@ -204,24 +204,24 @@ async def test_the_device_is_free_before_another_camera_opens_it(clock: MockCloc
 
 
 async def test_a_node_that_is_another_camera_by_now_is_not_opened(clock: MockClock) -> None:
-    """Between a swap and the word of it, the old camera's next child would film the stranger."""
+    """Before a swap is detected, the old camera's next process must not record the new camera."""
     async with open_cameras_rig(A1) as rig:
         camera = await rig.until("camera0", CameraState.IDLE)
         rig.cameras.launcher.then(streams(3.2))
-        stranger = attrs.evolve(usb_camera(0, port="1", serial="X9"), plug_id=5)
+        other = attrs.evolve(usb_camera(0, port="1", serial="X9"), plug_id=5)
 
         async def look_again(node: Path) -> Device | None:
-            return stranger
+            return other
 
         camera._children.around = attrs.evolve(camera._children.around, look_again=look_again)
         await camera.start_recording(REQUEST)
         await trio.sleep(30)
         assert len(rig.cameras.launcher.children) == 1
-        rig.monitor.plug(attrs.evolve(usb_camera(7, port="4", serial="A1"), plug_id=9), stranger)
+        rig.monitor.plug(attrs.evolve(usb_camera(7, port="4", serial="A1"), plug_id=9), other)
         await rig.until("camera0", CameraState.STREAMING)
 
 
-async def test_nobody_waits_for_a_plan_that_is_not_needed_any_more(clock: MockClock) -> None:
+async def test_unplugging_does_not_wait_for_a_plan(clock: MockClock) -> None:
     """A probe or a trial of encoders may take long; closing and unplugging do not."""
     async with open_cameras_rig(A1) as rig:
         camera = await rig.until("camera0", CameraState.IDLE)
@@ -255,8 +255,8 @@ async def test_without_discovery_only_the_configuration_makes_cameras(clock: Moc
         assert [known.camera_id for known in rig.kept.known] == ["gate"]
 
 
-async def test_a_device_that_can_be_used_by_now_is_used_at_once(clock: MockClock) -> None:
-    """A permission that was missing is given: whoever waits for the camera does not wait on."""
+async def test_a_device_is_used_as_soon_as_it_can_be_opened(clock: MockClock) -> None:
+    """A permission that was missing is given: a waiting session starts without delay."""
     denied = Problem("no_permission", "No", "Ask", Cause.NO_PERMISSION)
     async with open_cameras_rig(A1) as rig:
         camera = await rig.until("camera0", CameraState.IDLE)
@@ -271,16 +271,16 @@ async def test_a_device_that_can_be_used_by_now_is_used_at_once(clock: MockClock
         assert trio.current_time() - given < 1
 
 
-async def test_a_disk_that_hangs_keeps_no_camera_from_its_seat(clock: MockClock) -> None:
-    """Cameras lose and take their devices while what is known of them waits for the disk."""
+async def test_a_disk_that_hangs_does_not_delay_bindings(clock: MockClock) -> None:
+    """Cameras lose and get devices while the known cameras wait for the disk."""
     async with open_cameras_rig(A1) as rig:
         await (await rig.until("camera0", CameraState.IDLE)).start_recording(REQUEST)
         rig.kept.seconds = 600
-        stranger = attrs.evolve(usb_camera(0, port="1", serial="X9"), plug_id=5)
+        other = attrs.evolve(usb_camera(0, port="1", serial="X9"), plug_id=5)
         before = trio.current_time()
-        rig.monitor.plug(stranger)
+        rig.monitor.plug(other)
         await rig.until("camera0", CameraState.ABSENT)
-        rig.monitor.plug(stranger, attrs.evolve(usb_camera(7, port="4", serial="A1"), plug_id=9))
+        rig.monitor.plug(other, attrs.evolve(usb_camera(7, port="4", serial="A1"), plug_id=9))
         await rig.until("camera0", CameraState.STREAMING)
         assert trio.current_time() - before < 6
         rig.kept.seconds = 0
@@ -288,8 +288,8 @@ async def test_a_disk_that_hangs_keeps_no_camera_from_its_seat(clock: MockClock)
         assert [known.camera_id for known in rig.kept.known] == ["camera0", "camera1"]
 
 
-async def test_what_could_not_be_kept_is_kept_later(clock: MockClock) -> None:
-    """A full disk has room again: the numbers survive the next restart all the same."""
+async def test_known_cameras_are_saved_when_the_disk_has_room(clock: MockClock) -> None:
+    """The numbers survive the next restart."""
     kept = MemoryBindings(full=True)
     async with open_cameras_rig(A1, kept=kept) as rig:
         await rig.until("camera0", CameraState.IDLE)
@@ -312,7 +312,7 @@ async def test_a_camera_that_was_forgotten_stays_forgotten(clock: MockClock) -> 
     "config", [entry("gate", serial="A1"), entry("camera0", serial="A1"), OTHER], ids=lambda c: c.id
 )
 async def test_a_reload_ends_no_recording(clock: MockClock, config: CameraConfig) -> None:
-    """An entry for a camera that records under its number has to wait, and is taken later."""
+    """An entry for a camera that records under its number is refused, and accepted later."""
     async with open_cameras_rig(A1) as rig:
         camera = await rig.until("camera0", CameraState.IDLE)
         begun = await camera.start_recording(REQUEST)
@@ -326,8 +326,8 @@ async def test_a_reload_ends_no_recording(clock: MockClock, config: CameraConfig
         assert names == ({"camera0", "camera1"} if config is OTHER else {config.id})
 
 
-async def test_a_session_ends_with_a_camera_that_is_no_more(clock: MockClock) -> None:
-    """It says why, and no later life continues it under a number that is another camera's then."""
+async def test_a_session_ends_when_its_camera_is_removed(clock: MockClock) -> None:
+    """It has that reason, and is not continued under an id that another camera gets."""
     async with open_cameras_rig(A1) as rig:
         camera = await rig.until("camera0", CameraState.IDLE)
         await camera.start_recording(REQUEST)
@@ -337,8 +337,8 @@ async def test_a_session_ends_with_a_camera_that_is_no_more(clock: MockClock) ->
         assert (last.state, last.reason) == (SessionState.ENDED, "camera_removed")
 
 
-async def test_a_camera_that_waits_says_what_would_keep_it_from_recording(clock: MockClock) -> None:
-    """No permission, or a size that it does not have: seen before somebody needs it."""
+async def test_an_idle_camera_has_the_problem_of_its_next_start(clock: MockClock) -> None:
+    """No permission, or a size that it does not have, is shown before a recording is started."""
     wish = attrs.evolve(entry("gate", serial="B2"), resolution=(1920, 1080))
     async with open_cameras_rig(denied(A1), B2, entries=(wish,)) as rig:
         for camera_id, cause in (("camera0", "no_permission"), ("gate", "unsupported_format")):
@@ -355,21 +355,21 @@ async def test_a_camera_that_waits_says_what_would_keep_it_from_recording(clock:
 
 
 @attrs.define(eq=False)
-class RememberingWishes(ControlStore):
-    """Wishes that note whose are forgotten."""
+class RecordingControlStore(ControlStore):
+    """A store that records whose controls are deleted."""
 
     forgotten: list[str] = attrs.field(factory=list)
 
     async def forget(self, camera_id: CameraId) -> None:
-        """Note it."""
+        """Record it."""
         await trio.lowlevel.checkpoint()
         self.forgotten.append(camera_id)
 
 
-async def test_settings_go_with_a_number_but_not_with_a_new_entry_for_it(clock: MockClock) -> None:
-    """A camera that only gets an entry stays itself; a number that is free takes nothing along."""
+async def test_controls_are_deleted_with_a_number_but_not_by_an_entry(clock: MockClock) -> None:
+    """A camera that gets an entry keeps them; the next camera with a free number gets none."""
     async with open_cameras_rig(A1, B2) as rig:
-        rig.cameras._wishes = wishes = RememberingWishes()
+        rig.cameras._wishes = wishes = RecordingControlStore()
         await rig.until("camera1", CameraState.IDLE)
         assert await rig.bindings.add(entry("camera0"))
         await rig.until("camera0", CameraState.IDLE)

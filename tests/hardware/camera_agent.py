@@ -1,8 +1,8 @@
-"""What runs inside the machine whose cameras are pulled: it tells all that camd says, and asks it.
+"""Runs inside the machine with the cameras: reports what camd says, and calls its methods.
 
-Every change of a camera and all notifications go to LINES as JSON, with the machine's own clock.
-Requests are read from ASKS, a line of JSON each, and answered in LINES: of camd's methods, and
-`tally`, which counts what the service holds. Needs root, Linux, and camd.
+Every change of a camera and all notifications go to LINES as JSON, with the machine's clock.
+Requests are read from ASKS, a line of JSON each, and answered in LINES: methods of camd, and
+`tally`, which counts the service's resources. Needs root, Linux, and camd.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ TOLD = ("camera_id", "status", "state", "cause", "session_id", "reason", "filena
 
 
 class Teller:
-    """Writes facts, each with a wall time."""
+    """Writes facts as lines of JSON, each with a wall time."""
 
     def __init__(self) -> None:
         self._lines = os.open(LINES, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
     def tell(self, kind: str, **facts: object) -> None:
-        """Tell one fact."""
+        """Write one fact."""
         facts = {"k": kind, "t": round(time.time(), 3), **facts}
         os.write(self._lines, (json.dumps(facts, separators=(",", ":")) + "\n").encode())
 
 
 async def watch_cameras(client: Client, teller: Teller) -> None:
-    """Tell each camera's status whenever it has changed."""
+    """Report each camera's status whenever it has changed."""
     told: dict[str, dict[str, Any]] = {}
     while True:
         listed = (await client.call("get_camera_list"))["cameras"]
@@ -55,14 +55,14 @@ async def watch_cameras(client: Client, teller: Teller) -> None:
 
 
 async def watch_notifications(client: Client, teller: Teller) -> None:
-    """Tell what camd announces."""
+    """Report camd's notifications."""
     async for method, notification in client.notifications():
         if isinstance(notification, dict) and notification.get("status") != "PROGRESS":
             teller.tell("event", m=method, **{name: notification.get(name) for name in TOLD})
 
 
 async def answer(client: Client, teller: Teller, ask: dict[str, Any]) -> None:
-    """Make the call that somebody outside of the machine asks for."""
+    """Call a method that was requested from outside of the machine."""
     try:
         if ask["method"] == "tally":
             result = tally()
@@ -76,7 +76,7 @@ async def answer(client: Client, teller: Teller, ask: dict[str, Any]) -> None:
 
 
 async def take_asks(client: Client, teller: Teller, asks: int, nursery: trio.Nursery) -> None:
-    """Read requests, and have each answered in a task of its own."""
+    """Read requests, and answer each in a task of its own."""
     rest = b""
     while True:
         await trio.lowlevel.wait_readable(asks)
@@ -86,7 +86,7 @@ async def take_asks(client: Client, teller: Teller, asks: int, nursery: trio.Nur
 
 
 def tally() -> dict[str, Any]:
-    """Count what the service holds: descriptors, threads, memory in KiB, capture processes."""
+    """Count the service's resources: descriptors, threads, memory in KiB, FFmpeg processes."""
     command = "systemctl show --value -p MainPID camd"
     pid = subprocess.run(command.split(), capture_output=True, text=True, check=True).stdout.strip()
     process = Path("/proc") / pid
@@ -120,7 +120,7 @@ def children(pid: str) -> list[str]:
 
 
 async def until_lost(work: Callable[[Client], Any]) -> None:
-    """Work with a connection as long as there is one."""
+    """Run `work` with a connection until it is lost."""
     try:
         async with open_client(ADDRESS) as client:
             await work(client)
@@ -129,7 +129,7 @@ async def until_lost(work: Callable[[Client], Any]) -> None:
 
 
 async def serve(teller: Teller, asks: int) -> None:
-    """Tell and answer until the machine ends, whatever becomes of camd."""
+    """Report and answer until the machine ends; reconnect to camd."""
 
     async def watch(client: Client) -> None:
         teller.tell("connected")

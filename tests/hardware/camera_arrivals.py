@@ -1,11 +1,11 @@
-"""Plugs cameras in and out that nobody uses: how soon are they listed, announced, called gone?
+"""Plugs idle cameras in and out, and measures how soon they are listed, announced and absent.
 
     python tests/hardware/camera_arrivals.py --lab COMMAND [--rounds 10] [--seed 1]
                                              [--timeout-factor FACTOR] [--json FILE]
 
-Nothing is configured: five USB cameras are found by themselves, when the service starts and one by
-one; then the same while another camera answers no question, as dead firmware does.
-docs/real-cameras.md explains the checks. Exit status: 0, 1 when anything was not as it should be,
+Nothing is configured: five USB cameras are discovered when the service starts, and one by one; then
+the same while another camera does not answer, as when its firmware hangs.
+docs/real-cameras.md explains the checks. Exit status: 0, 1 when a check failed,
 2 when the lab failed.
 """
 
@@ -34,7 +34,7 @@ SERIAL = "COMES{number}"
 
 @attrs.define(eq=False)
 class Arrivals:
-    """The cameras and what was told of them."""
+    """The cameras, and what was reported of them."""
 
     lab: CameraLab
     dice: random.Random
@@ -43,7 +43,7 @@ class Arrivals:
     findings: list[str] = attrs.field(factory=list)
 
     def begin(self) -> None:
-        """Plug all in, start the service, and hold how long the list took against the limit."""
+        """Plug all in, start the service, and check the time until all are listed."""
         options = {
             f"come{n}": f"--serial {SERIAL.format(number=n)} --port {n}" for n in range(CAMERAS)
         }
@@ -68,7 +68,7 @@ class Arrivals:
         return len(self.ids) == CAMERAS
 
     def round(self, number: int, names: list[str]) -> Pull:
-        """Pull one camera, and plug it in again."""
+        """Unplug one camera, and plug it in again."""
         name = self.dice.choice(names)
         since = len(self.lab.lines)
         pulled = self.lab.camera(name, "unplug")
@@ -85,7 +85,7 @@ class Arrivals:
         return self.pulls[-1]
 
     def hang(self, name: str) -> None:
-        """Let a camera answer no question any more, and have it asked one."""
+        """Let a camera stop answering, and query it."""
         self.lab.camera(name, "unplug")
         self.lab.listen_for(2.0)
         self.lab.camera(name, "plug")
@@ -93,7 +93,7 @@ class Arrivals:
 
 
 def show(pull: Pull) -> str:
-    """Describe a round in a line."""
+    """Format a round as a line."""
     gone = "never" if pull.gone is None else f"{pull.gone - pull.pulled.until:.2f} s"
     listed = "never" if pull.listed is None else f"{pull.listed - pull.plugged.until:.2f} s"
     return f"{pull.number:>5} {pull.camera:<8} called gone {gone}, present {listed}"

@@ -1,4 +1,4 @@
-"""Provokes every fault that a camera can have while it records, and checks what camd says of it.
+"""Causes every fault that a camera can have while it records, and checks what camd reports.
 
     python tests/hardware/camera_faults.py --lab COMMAND [--timeout-factor FACTOR] [--json FILE]
                                            [SCENARIO..]
@@ -49,7 +49,7 @@ START_SECONDS = 150.0  # until a start is answered: one time limit of FFmpeg, an
 
 @attrs.define(eq=False)
 class Trial:
-    """One fault, from its beginning to the findings."""
+    """One fault, from its cause to the check."""
 
     lab: CameraLab
     scenario: Scenario
@@ -59,11 +59,11 @@ class Trial:
 
     @property
     def camera(self) -> str:
-        """Which one fails."""
+        """The name of the failing camera."""
         return self.scenario.camera
 
     def run(self) -> Seen:
-        """Provoke the fault and see what comes of it. Raises LabError."""
+        """Cause the fault and collect the observations. Raises LabError."""
         self._fresh_cameras()
         self.first = len(self.lab.lines)
         session = refused = ""
@@ -85,7 +85,7 @@ class Trial:
         )
 
     def _fresh_cameras(self) -> None:
-        """Take all cameras away, and plug in the one that is to fail."""
+        """Remove all cameras, and plug in the one that is to fail."""
         if self.camera == "vivid":
             self.lab.plug_all({})
             self.lab.machine.ssh(f"{RELOAD}; udevadm settle")
@@ -100,7 +100,7 @@ class Trial:
         return self.lab.latest.get(self.camera, {}).get("status") == "CONNECTED"
 
     def _start(self) -> str:
-        """Start, again and again while it is refused; return the session."""
+        """Start a recording, again as long as it is refused; return the session."""
         found: list[str] = []
 
         def start() -> bool:
@@ -120,7 +120,7 @@ class Trial:
         return self.lab.ask("start_recording", device=self.camera)
 
     def _note(self, error: RefusedError) -> None:
-        """Keep what a refusal said while the fault was there."""
+        """Store the refusal's data while the fault lasts."""
         facts = error.facts
         cause = facts["data"].get("cause") or str(facts["code"])
         words = (facts["message"], facts["data"].get("suggestion") or "")
@@ -133,7 +133,7 @@ class Trial:
         self.lab.listen_for(self.scenario.lasts)
 
     def _start_with_fault(self) -> str:
-        """Ask for a start before the fault or right after; return its session, "" when refused."""
+        """Start a recording before the fault or after; return its session, "" when refused."""
         if self.scenario.before:
             self.lab.act(self.scenario.before)
         if self.scenario.when == "before":
@@ -163,7 +163,7 @@ class Trial:
         return max(over.until, float(self.lab.latest[self.camera]["t"]))
 
     def _end(self, session: str) -> Seen:
-        """Look at everything, and stop."""
+        """Collect everything, and stop the recording."""
         self.lab.listen_for(3.0)
         children = self.lab.call("tally")["children"]
         stopped: dict[str, Any] = self.lab.call("stop_recording", device=self.camera)
@@ -183,7 +183,7 @@ class Trial:
         )
 
     def clean_up(self) -> None:
-        """End what is left of it."""
+        """End what the fault has started."""
         with suppress(LabError):
             self.lab.machine.ssh(f"{self.scenario.end}; true")
         with suppress(LabError, RefusedError):
@@ -191,7 +191,7 @@ class Trial:
 
 
 def describe(name: str, seen: Seen, findings: list[str]) -> str:
-    """Tell in lines what was seen of a fault."""
+    """Format the observations of a fault as lines."""
     lines = [f"== {name}: {'WRONG' if findings else 'as expected'}"]
     lines += [f"   {s.after:6.1f} s  {s.cause}: {s.message} | {s.suggestion}" for s in seen.shown]
     lines += [
@@ -203,7 +203,7 @@ def describe(name: str, seen: Seen, findings: list[str]) -> str:
 
 
 def try_all(lab: CameraLab, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Try faults one after another, printing what comes of each; return that, by name."""
+    """Try faults one after another, and print and return the results by name."""
     facts = {}
     for name in names:
         trial = Trial(lab, SCENARIOS[name])

@@ -1,4 +1,4 @@
-"""A machine with cameras that can be pulled, and camd in it: what the camera scripts share.
+"""A machine with camd and cameras that can be unplugged: what the camera scripts share.
 
 On top of what lab_machine.py asks for, the machine has a tool `uvc-camera`, a USB camera made of
 software: `start NAME --serial S --modes mjpeg:WxH@FPS [--port P] [--product P]` plugs one in and
@@ -83,7 +83,7 @@ class RefusedError(Exception):
 
 @attrs.define(eq=False)
 class CameraLab:
-    """The machine, and all that was ever told in it."""
+    """The machine, and all lines that were reported in it."""
 
     machine: Machine
     timeout_factor: float = 1.0
@@ -95,7 +95,7 @@ class CameraLab:
     # --- the machine ---
 
     def set_up(self, entries: str, *more: str) -> None:
-        """Put camd into the machine, configured with these `[[camera]]` entries, and start it."""
+        """Install camd with these `[[camera]]` entries, and start it."""
         files = {
             "camd.toml": CONFIG + "".join(more) + entries,
             "camd.service": UNIT,
@@ -111,7 +111,7 @@ class CameraLab:
         self.listen()
 
     def listen(self) -> None:
-        """Hear everything that has been told since the boot, and from now on."""
+        """Read all lines since the boot, and those to come."""
         if self._live is not None:
             self._live.close()
         self.latest.clear()
@@ -119,7 +119,7 @@ class CameraLab:
         self.wait("a connection to camd", lambda line: line["k"] == "connected", 120)
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop reading."""
         if self._live is not None:
             self._live.close()
 
@@ -132,7 +132,7 @@ class CameraLab:
         return float(self.machine.ssh("date +%s.%N"))
 
     def act(self, command: str) -> Moment:
-        """Run a command in the machine and say when."""
+        """Run a command in the machine and return the time."""
         said = self.machine.ssh(
             f"date +%s.%N; {{ {command}; }} >/dev/null; status=$?; date +%s.%N; exit $status"
         )
@@ -140,11 +140,11 @@ class CameraLab:
         return Moment(since, until)
 
     def camera(self, name: str, *words: str) -> Moment:
-        """Tell a USB camera something."""
+        """Run a command of `uvc-camera` for a USB camera."""
         return self.act(shlex.join(["uvc-camera", "do", name, *words]))
 
     def plug_all(self, cameras: Mapping[str, str]) -> None:
-        """Plug in USB cameras: options by name; those there are go first."""
+        """Plug in USB cameras, options by name; those that were there are removed first."""
         self.machine.ssh(
             "for name in $(uvc-camera list | cut -d' ' -f1); do uvc-camera do $name quit; done;"
             " sleep 1; udevadm settle"
@@ -155,7 +155,7 @@ class CameraLab:
     # --- what is told ---
 
     def pump(self, seconds: float = 0.0) -> Line | None:
-        """Take the next line, waiting as long for it; None when there is none."""
+        """Read the next line, waiting at most so long; None when there is none."""
         assert self._live is not None
         text = self._live.next(seconds)
         if text == "":
@@ -172,7 +172,7 @@ class CameraLab:
         return line
 
     def wait(self, what: str, wanted: Callable[[Line], bool], seconds: float) -> Line:
-        """Wait for a line that comes from now on; `seconds` times the factor. Raises LabError."""
+        """Wait for a new line; `seconds` times the timeout factor. Raises LabError."""
         deadline = time.monotonic() + seconds * self.timeout_factor
         while (left := deadline - time.monotonic()) > 0:
             line = self.pump(left)
@@ -181,18 +181,18 @@ class CameraLab:
         raise LabError(f"waited for {what} for {seconds * self.timeout_factor:g} s")
 
     def until(self, what: str, condition: Callable[[], bool], seconds: float) -> None:
-        """Wait until something is so; `seconds` times the factor. Raises LabError."""
+        """Wait until a condition holds; `seconds` times the timeout factor. Raises LabError."""
         if not condition():
             self.wait(what, lambda _: condition(), seconds)
 
     def listen_for(self, seconds: float) -> None:
-        """Hear what is told meanwhile; `seconds` as they are."""
+        """Read lines for so many seconds, without the timeout factor."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             self.pump(left)
 
     def ask(self, method: str, **params: object) -> int:
-        """Ask camd for something; `answer` waits for what it says."""
+        """Send a request to camd; `answer` waits for its result."""
         self._number += 1
         text = json.dumps({"n": self._number, "method": method, "params": params})
         self.machine.ssh(f"echo {shlex.quote(text)} >{ASKS}")
@@ -211,5 +211,5 @@ class CameraLab:
         return line["result"]
 
     def call(self, method: str, **params: object) -> Any:
-        """Ask, and wait for the answer. Raises RefusedError."""
+        """Send a request, and wait for its answer. Raises RefusedError."""
         return self.answer(self.ask(method, **params))

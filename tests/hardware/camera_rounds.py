@@ -1,10 +1,10 @@
-"""Unplugs USB cameras that record and plugs them in again, many times, and checks the ledger.
+"""Unplugs recording USB cameras and plugs them in again, many times, and checks the ledger.
 
     python tests/hardware/camera_rounds.py --lab COMMAND [--rounds 50] [--cameras 4] [--seed 1]
                                            [--by link|serial] [--timeout-factor FACTOR]
                                            [--json FILE]
 
-docs/real-cameras.md explains the checks. Exit status: 0, 1 when anything was not as it should be,
+docs/real-cameras.md explains the checks. Exit status: 0, 1 when a check failed,
 2 when the lab failed.
 """
 
@@ -58,7 +58,7 @@ SOURCES = {
 
 @attrs.define(eq=False)
 class Rounds:
-    """The cameras, what became of them, and who is where."""
+    """The cameras, their ports, and what was recorded of them."""
 
     lab: CameraLab
     cameras: int
@@ -74,7 +74,7 @@ class Rounds:
         return [f"camera{number}" for number in range(self.cameras)]
 
     def begin(self, by: str) -> Tally:
-        """Plug everything in, start all sessions, and count."""
+        """Plug all cameras in, start all sessions, and count resources."""
         options = f"--modes mjpeg:320x180@{RATE}"
         self.ports = {name: number for number, name in enumerate(self.names)}
         self.lab.plug_all(
@@ -90,7 +90,7 @@ class Rounds:
         return self.tally()
 
     def tally(self) -> Tally:
-        """Count what the service holds, once it has one child for each camera and none on trial."""
+        """Count the service's resources, once it has one FFmpeg process for each camera."""
         found: list[Tally] = []
 
         def counted() -> bool:
@@ -133,7 +133,7 @@ HEADER = f"{'round':>5} {'camera':<8} {'port':<5} {'away':>6} {'gone':>6} {'list
 
 
 def show(pull: Pull) -> str:
-    """Describe a round in a line; seconds after the pull, and after the plug."""
+    """Format a round as a line; seconds after unplugging, and after plugging in."""
 
     def after(moment: float | None, since: float) -> str:
         return "never" if moment is None else f"{moment - since:.2f}"
@@ -147,7 +147,7 @@ def show(pull: Pull) -> str:
 
 
 def run(options: argparse.Namespace, lab: CameraLab) -> tuple[list[str], Mapping[str, Any]]:
-    """Make all rounds; return what is wrong, and all there was to see."""
+    """Make all rounds; return the findings and the observations."""
     rounds = Rounds(lab, options.cameras, random.Random(options.seed))
     before = rounds.begin(options.by)
     print(HEADER, flush=True)

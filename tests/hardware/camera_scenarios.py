@@ -1,4 +1,4 @@
-"""Every fault that a camera of the lab can have: how it is provoked and ended, what must be seen.
+"""Every fault that a camera of the lab can have: how it is caused and ended, what must be observed.
 
 `vivid` is the kernel's test driver: its controls inject errors. `usb` is a camera of the tool
 `uvc-camera`, whose `do` understands `freeze`/`thaw`, `hang`/`unhang`, `corrupt|error|truncate
@@ -21,7 +21,7 @@ HOLDER = "camera-holder"
 
 @attrs.frozen
 class Scenario:
-    """One fault. `begin` and `end` are commands of a shell in the machine."""
+    """One fault. `begin` and `end` are shell commands in the machine."""
 
     camera: str  # "vivid" or "usb"
     begin: str
@@ -66,7 +66,7 @@ def _refused(causes: str, *says: str) -> Expected:
 
 
 def _held(who: str, *says: str) -> Scenario:
-    """Another program streams from the camera; `who` says whose."""
+    """Another program streams from the camera; `who` is its user."""
     node = f"$(readlink -f /dev/v4l/by-id/*{SERIAL}-video-index0)"
     hold = f"sh -c 'exec v4l2-ctl -d {node} --stream-mmap'"
     begin = f"systemd-run -q --unit={HOLDER} {who} {hold} && sleep 4"

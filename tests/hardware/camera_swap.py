@@ -1,4 +1,4 @@
-"""Exchanges cameras, replaces one by another, cuts the power: does each name keep its camera?
+"""Exchanges cameras, replaces one, cuts the power, and checks that each id keeps its camera.
 
     python tests/hardware/camera_swap.py --lab COMMAND [--by discovery|serial|link]
                                          [--timeout-factor FACTOR] [--json FILE]
@@ -6,7 +6,7 @@
 Two USB cameras record. They exchange their ports; then one is replaced by another one of its model,
 which is adopted in the end; then the power is cut, and they are plugged in in another order. With
 `--by link` and `--by serial` cameras are named in the configuration, and there is no replacement.
-docs/real-cameras.md explains the checks. Exit status: 0, 1 when anything was not as it should be,
+docs/real-cameras.md explains the checks. Exit status: 0, 1 when a check failed,
 2 when the lab failed.
 """
 
@@ -47,7 +47,7 @@ SOURCES = {
 
 
 def entries(by: str) -> str:
-    """Name the first two cameras in the configuration, or leave that to camd."""
+    """Return `[[camera]]` entries for the first two cameras, or none."""
     if by == "discovery":
         return ""
     return "".join(
@@ -58,7 +58,7 @@ def entries(by: str) -> str:
 
 @attrs.define(eq=False)
 class Swap:
-    """The two cameras and what became of them; cameras are called by their serial numbers."""
+    """The two cameras, by serial number, and what was observed."""
 
     lab: CameraLab
     named: bool  # in the configuration
@@ -84,7 +84,7 @@ class Swap:
         self.check("start", since, {c: SIZES[s] for s, c in self.ids.items()})
 
     def _know(self, serial: str) -> bool:
-        """Whether a camera is listed; keeps its id."""
+        """Tell whether a camera is listed; store its id."""
         if self.named:
             self.ids[serial] = "camera0" if serial == "SWAPA" else "camera1"
             return True
@@ -95,7 +95,7 @@ class Swap:
         return False
 
     def exchange(self) -> None:
-        """Both cameras come back in each other's port."""
+        """Both cameras are plugged in at each other's port."""
         since = self.lab.camera("SWAPA", "unplug").since
         self.lab.camera("SWAPB", "unplug")
         self.lab.listen_for(3.0)
@@ -105,7 +105,7 @@ class Swap:
         self.check("exchange", since, {c: SIZES[s] for s, c in self.ids.items()}, notes=notes)
 
     def replace(self) -> None:
-        """Another camera comes into the first camera's port; then it is adopted."""
+        """Another camera is plugged in at the first camera's port; then it is adopted."""
         mine = self.ids["SWAPA"]
         since = self.lab.camera("SWAPA", "unplug").since
         self.lab.machine.ssh("uvc-camera do SWAPA quit")
@@ -131,7 +131,7 @@ class Swap:
         self.check("adoption", since, {mine: SIZES[REPLACEMENT]}, notes=notes)
 
     def cut(self) -> None:
-        """Cut the power; the cameras come in reverse order, so that their nodes change."""
+        """Cut the power; plug the cameras in in reverse order, so that their nodes change."""
         self.lab.listen_for(3.0)
         self.lab.close()
         self.lab.machine.cut()
@@ -154,7 +154,7 @@ class Swap:
         return []
 
     def _await_return(self, since: float, *cameras: str) -> list[str]:
-        """Wait until cameras record in another file; return what did not come."""
+        """Wait until cameras record to another file; return those that do not."""
 
         def back(camera: str) -> bool:
             return records_again(self.lab.lines, camera, since)
@@ -174,7 +174,7 @@ class Swap:
         alarmed: frozenset[str] = frozenset(),
         notes: list[str] | None = None,
     ) -> None:
-        """Look at what was recorded and told since a moment, and print it."""
+        """Check what was recorded and reported since a time, and print it."""
         listed = self.lab.call("list_recordings", limit=1000)["files"]
         starts = {
             f["filename"]: datetime.fromisoformat(f["start_time"]).timestamp() for f in listed
@@ -201,7 +201,7 @@ class Swap:
 
 
 def run(lab: CameraLab, by: str) -> Swap:
-    """Make all chapters."""
+    """Run all parts."""
     swap = Swap(lab, by != "discovery")
     swap.begin(by)
     swap.exchange()

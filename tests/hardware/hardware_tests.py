@@ -3,7 +3,7 @@
     python tests/hardware/hardware_tests.py --lab COMMAND [--timeout-factor FACTOR] [STAGE..]
                                             [--pytest ARGUMENTS]
 
-In the last stage, `plugging`, the tests plug cameras in and out by themselves. On top of what
+In the last setup, `plugging`, the tests plug cameras in and out by themselves. On top of what
 camera_lab.py asks for, the machine has the kernel's test driver `vivid`. Exit status: 0, 1 when a
 test failed or none was run, 2 when the lab failed.
 """
@@ -33,7 +33,7 @@ COUNTS = re.compile(r"\b(\d+) (passed|failed|skipped|errors?|xfailed|xpassed)\b"
 
 
 def project() -> dict[str, str]:
-    """Read what the tests need, besides camd."""
+    """Read the files that the tests need, besides camd."""
     tests = [*(ROOT / "tests").glob("*.py"), *(ROOT / "tests/support").glob("*.py")]
     tests += (ROOT / "tests/hardware").glob("*.py")
     paths = [ROOT / "pyproject.toml", *tests]
@@ -41,7 +41,7 @@ def project() -> dict[str, str]:
 
 
 def run_stage(lab: CameraLab, stage: str, arguments: str) -> bool:
-    """Plug in what belongs to a stage and run the tests; whether all went as it should."""
+    """Plug in the cameras of a setup and run the tests; tell whether they passed."""
     lab.plug_all({})
     lab.machine.ssh(f"modprobe -r vivid; {STAGES[stage]}; udevadm settle")
     tool = "CAMD_TEST_CAMERA_TOOL=uvc-camera" if stage == "plugging" else ""

@@ -1,9 +1,9 @@
-"""A machine of a lab: driven by a command, with camd in it as a service.
+"""A machine of a lab: controlled by a command, with camd installed as a service.
 
 The command understands `start [--fresh] [OPTION..]`, `ssh [-n] COMMAND..` (as root),
-`push SRC.. DST`, `pull SRC.. DST`, `stop`, `powercut` and `console` (which prints what the serial
-console said so far, over all boots). The machine has systemd, Python 3.11 and FFmpeg, and needs no
-network.
+`push SRC.. DST`, `pull SRC.. DST`, `stop`, `powercut` and `console` (which prints the output of the
+serial console so far, over all boots). The machine has systemd, Python 3.11 and FFmpeg, and needs
+no network.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Machine:
     _read: int = attrs.field(default=0, init=False)  # characters of the console
 
     def run(self, *arguments: str, seconds: float = 1200) -> str:
-        """Run one of the lab's verbs and return what it prints. Raises LabError."""
+        """Run a command of the lab and return its output. Raises LabError."""
         command = [*self.command, *arguments]
         try:
             done = subprocess.run(
@@ -54,22 +54,22 @@ class Machine:
         return done.stdout.decode(errors="replace")
 
     def start(self, *, fresh: bool = False) -> None:
-        """Boot it."""
+        """Boot the machine."""
         self.run("start", *["--fresh"] * fresh, *self.start_options)
 
     def cut(self) -> list[str]:
-        """Cut the power; return what the console said since the last time."""
+        """Cut the power; return the console's new lines."""
         self.run("powercut")
         return self.console()
 
     def console(self) -> list[str]:
-        """Return what the console said since the last time, line by line."""
+        """Return the console's new lines."""
         text = self.run("console")
         new, self._read = text[self._read :], len(text)
         return new.splitlines()
 
     def ssh(self, command: str, seconds: float = 1200) -> str:
-        """Run a command in it."""
+        """Run a command in the machine."""
         return self.run("ssh", "-n", command, seconds=seconds)
 
     def install(self, files: Mapping[str, str], *packages: str) -> None:
@@ -97,7 +97,7 @@ class Machine:
 
 
 def collect(folder: Path, python: str, machine: str, packages: Sequence[str] = ()) -> None:
-    """Install camd and what it needs into `folder`/lib, for the machine's Python."""
+    """Install camd and its dependencies into `folder`/lib, for the machine's Python."""
     pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
     wheels = folder.with_name("wheels")
     subprocess.run([*pip, "wheel", "--no-deps", "-w", wheels, ROOT], check=True)
@@ -154,7 +154,7 @@ class Live:
 
 
 def lab_options(description: str | None) -> argparse.ArgumentParser:
-    """Make a parser with what all scripts understand; `lab_command` reads `--lab` from it."""
+    """Make a parser with the options of all scripts; `lab_command` reads `--lab` from it."""
     parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
     parser.add_argument("--lab", default=os.environ.get("CAMLAB_COMMAND"), help="its command")
     parser.add_argument("--json", type=Path, help="write what was seen to this file")
@@ -168,7 +168,7 @@ def lab_options(description: str | None) -> argparse.ArgumentParser:
 
 
 def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """Read the command line; the lab's command must be there."""
+    """Parse the command line; the lab's command is required."""
     options = parser.parse_args()
     if not options.lab:
         parser.error("--lab or $CAMLAB_COMMAND must say how to drive the machine")
@@ -176,7 +176,7 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 
 def keep_trying(work: Callable[[], bool], seconds: float, pause: float = 0.5) -> bool:
-    """Do something again and again until it succeeds; False when the time is up."""
+    """Repeat something until it succeeds; False when the time is up."""
     deadline = time.monotonic() + seconds
     while not work():
         if time.monotonic() > deadline:

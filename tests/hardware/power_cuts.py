@@ -1,4 +1,4 @@
-"""Cuts the power of a machine that records, again and again, and checks what a user may rely on.
+"""Cuts the power of a machine that records, many times, and checks what was durable.
 
     python tests/hardware/power_cuts.py --lab COMMAND [--cuts 20] [--cameras 4] [--volatile]
                                         [--when random|rotation|seal|recovery]
@@ -77,7 +77,7 @@ class Row:
 
 @attrs.define(eq=False)
 class Run:
-    """One machine, cut again and again, and all that was ever seen in it."""
+    """One machine whose power is cut many times, and all observations of it."""
 
     machine: CutMachine
     when: str
@@ -91,7 +91,7 @@ class Run:
     unplayable: int = 0
 
     def cut(self, number: int) -> Row:
-        """Wait for the moment, cut the power, boot, and check."""
+        """Wait for the time, cut the power, boot, and check."""
         planned = self._wait_for_the_moment()
         records = [self._known(self.machine.cut())]
         self.machine.start()
@@ -103,7 +103,7 @@ class Run:
         return self._row(number, planned, records, after)
 
     def _known(self, console: list[str]) -> Before:
-        """Read what a boot of the machine has guaranteed, and keep what older ones had."""
+        """Read what was reported in one boot, merged with what earlier boots have reported."""
         before = understand(console)
         before.follow(self.earlier)
         self.earlier = attrs.evolve(before, durable={})
@@ -132,7 +132,7 @@ class Run:
         return ""
 
     def _wait_for_recovery(self) -> str:
-        """Wait for some moment soon after the boot, or for the first file after it."""
+        """Wait for some time soon after the boot, or for the first file after it."""
         if self.dice.random() < 0.5:
             seconds = self.dice.uniform(0.0, 15.0)
             time.sleep(seconds)
@@ -147,7 +147,7 @@ class Run:
         return f", created +{seconds:.1f} s"
 
     def _look(self, before: Before) -> After:
-        """See everything there is after the boot, and look into the files that are new."""
+        """Collect everything after the boot, and inspect the new files."""
         answer = self.machine.look(before.running)
         listed = {f["filename"]: f["status"] for f in answer["files"]}
         strays = {name for name in answer["old"] if name.endswith(".mp4") and name not in listed}
@@ -198,12 +198,12 @@ class Run:
         )
 
     def renew_sessions(self) -> None:
-        """Stop all sessions, so that their receipts are there to be checked, and start others."""
+        """Stop all sessions, so that their receipts can be checked, and start others."""
         self.machine.agent("stop", *self.machine.cameras)
         self.machine.agent("start", *self.machine.cameras)
 
     def finish(self) -> Row:
-        """Stop everything and look at every file again, byte for byte."""
+        """Stop everything and check every file again, byte for byte."""
         self.machine.agent("stop", *self.machine.cameras)
         before = self._known(self.machine.console())
         before.durable.clear()  # of what this boot has written no cut took anything
@@ -218,7 +218,7 @@ def by_process(records: Iterable[Mapping[str, float]]) -> dict[str, float]:
 
 
 def torn_bytes(log: list[str]) -> dict[str, int]:
-    """Read in camd's log which interrupted files it sealed, and what it cut off them."""
+    """Read from camd's log which interrupted files it sealed, and how many bytes it cut off."""
     torn = {}
     for line in log:
         fields = dict(part.partition("=")[::2] for part in shlex.split(line) if "=" in part)
@@ -228,7 +228,7 @@ def torn_bytes(log: list[str]) -> dict[str, int]:
 
 
 def report(rows: list[Row], run: Run) -> None:
-    """Print what it all came to."""
+    """Print the summary."""
     cuts = [row for row in rows if row.cut]
     losses = sorted(loss for row in cuts for loss in row.losses.values())
     ideal = run.limits.durability + run.limits.fragment
@@ -257,7 +257,7 @@ def arguments() -> argparse.Namespace:
 
 
 def run_all(options: argparse.Namespace, folder: Path) -> list[Row]:
-    """Make all cuts, printing each row when it is known."""
+    """Make all cuts, and print each row when it is known."""
     cameras = [f"camera{number}" for number in range(options.cameras)]
     volatile = ["--volatile"] * options.volatile
     machine = CutMachine(shlex.split(options.lab), volatile, cameras=cameras)
@@ -287,7 +287,7 @@ def run_all(options: argparse.Namespace, folder: Path) -> list[Row]:
 
 
 def tell(row: Row) -> Row:
-    """Print a row, with what is wrong and what is remarkable below it."""
+    """Print a row with its violations and notes."""
     print(row)
     for finding in row.findings:
         print(f"       VIOLATION {finding}")

@@ -1,9 +1,9 @@
-"""What runs inside the machine whose power is cut: it records on command, and tells all it sees.
+"""Runs inside the machine whose power is cut: starts and stops recordings, and reports.
 
 power_cuts_agent.py watch CAMERA..            observe until the end
-power_cuts_agent.py churn SEED CAMERA..       stop and start recordings, again and again
+power_cuts_agent.py churn SEED CAMERA..       stop and start recordings repeatedly
 power_cuts_agent.py start|stop CAMERA..       once
-power_cuts_agent.py look CAMERA=SESSION..     wait until these record, then tell everything
+power_cuts_agent.py look CAMERA=SESSION..     wait until these record, then print everything
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ SETTLE_SECONDS = 300.0
 
 
 async def start_one(client: Client, observer: Observer, camera: str) -> None:
-    """Start a recording, with a word before and after."""
+    """Start a recording; report before and after."""
     observer.tell("starting", drain=True, c=camera)
     started = await client.call("start_recording", device=camera)
     observer.tell("started", drain=True, c=camera, id=started["session_id"])
 
 
 async def stop_one(client: Client, observer: Observer, camera: str) -> None:
-    """Stop a recording, with a word before, and the receipt after."""
+    """Stop a recording; report before, and the receipt after."""
     status = await client.call("get_recording_status", device=camera)
     if status is None:
         return
@@ -52,7 +52,7 @@ async def stop_one(client: Client, observer: Observer, camera: str) -> None:
 
 
 async def each(cameras: list[str], work: Callable[..., Any]) -> None:
-    """Do something with all cameras at the same time."""
+    """Run `work` for all cameras at the same time."""
     observer = Observer()
     async with open_client(ADDRESS) as client, trio.open_nursery() as nursery:
         for camera in cameras:
@@ -60,7 +60,7 @@ async def each(cameras: list[str], work: Callable[..., Any]) -> None:
 
 
 async def churn(seed: int, cameras: list[str]) -> None:
-    """Stop and start all cameras at random until the power goes."""
+    """Stop and start all cameras at random until the power is cut."""
     dice = random.Random(seed)
 
     async def go_on(client: Client, observer: Observer, camera: str) -> None:
@@ -74,7 +74,7 @@ async def churn(seed: int, cameras: list[str]) -> None:
 
 
 async def look(expected: dict[str, str]) -> None:
-    """Print all that camd knows, as JSON, once the expected sessions go on or time is up."""
+    """Print camd's whole state as JSON, once the expected sessions record or time is up."""
     deadline = time.monotonic() + SETTLE_SECONDS
     found: dict[str, Any] = {}
     while time.monotonic() < deadline and not settled(found, expected):
@@ -84,7 +84,7 @@ async def look(expected: dict[str, str]) -> None:
 
 
 def settled(found: dict[str, Any], expected: dict[str, str]) -> bool:
-    """Whether recovery is over and everything that should record does."""
+    """Tell whether recovery is over and all expected sessions record."""
     if not found:
         return False
     statuses = found["status"]
@@ -94,7 +94,7 @@ def settled(found: dict[str, Any], expected: dict[str, str]) -> bool:
 
 
 async def monitor(client: Client, cameras: dict[str, str], found: dict[str, Any]) -> None:
-    """Ask camd for everything, in this order: what grows meanwhile is in the later answers."""
+    """Read camd's state in an order in which later answers contain what was added meanwhile."""
     folder = old_files()
     files = await listing(client)
     status = {c: await client.call("get_recording_status", device=c) for c in cameras}
@@ -106,7 +106,7 @@ async def monitor(client: Client, cameras: dict[str, str], found: dict[str, Any]
 
 
 async def listing(client: Client) -> list[dict[str, Any]]:
-    """List all recordings, newest first; those that appear meanwhile shift the pages."""
+    """List all recordings, newest first; new ones shift the pages."""
     files: dict[str, dict[str, Any]] = {}
     offset, total = 0, 1
     while offset < total:
@@ -117,13 +117,13 @@ async def listing(client: Client) -> list[dict[str, Any]]:
 
 
 def old_files() -> list[str]:
-    """Name what was last written before this boot."""
+    """Return the files that were last written before this boot."""
     booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
     return [e.name for e in os.scandir(RECORDINGS) if e.stat().st_mtime < booted]
 
 
 def surroundings() -> dict[str, Any]:
-    """Look at the folder, the journal of this boot and the boot's id."""
+    """Read the folder, the journal of this boot and the boot's id."""
     folder = {e.name: e.stat().st_size for e in os.scandir(RECORDINGS) if e.is_file()}
     command = "journalctl -b -u camd -o cat --no-pager"
     log = subprocess.run(command.split(), capture_output=True, text=True, check=False).stdout

@@ -22,13 +22,13 @@ FFMPEG = os.environ.get("TEST_FFMPEG") or shutil.which("ffmpeg") or imageio_ffmp
 
 
 def inspect_all(paths: Iterable[Path]) -> dict[str, Footage]:
-    """Look into files, two at a time; by name."""
+    """Inspect files, two at a time; by name."""
     with ThreadPoolExecutor(2) as pool:
         return {footage.filename: footage for footage in pool.map(inspect, paths)}
 
 
 def inspect(path: Path) -> Footage:
-    """Look into one file; one without footage is described as such, and never raises."""
+    """Inspect one file; a file without frames has a finding. Never raises."""
     data = path.read_bytes()
     digest = hashlib.sha256(data[HASHED_FROM:]).hexdigest()
     try:
@@ -48,7 +48,7 @@ def inspect(path: Path) -> Footage:
 
 
 def play(path: Path) -> tuple[int, float, str]:
-    """Decode all of a file; return its frames, their seconds, and what FFmpeg reports."""
+    """Decode a file; return its frames, their seconds, and FFmpeg's errors."""
     arguments = f"-v error -nostdin -i {path} -map 0:v:0 -fps_mode passthrough -f null -"
     arguments += " -map 0:v:0 -c copy -f framecrc -"
     command = [FFMPEG, *arguments.split()]

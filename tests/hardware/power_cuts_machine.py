@@ -76,27 +76,27 @@ codec = "mjpeg"
 
 @attrs.define(eq=False)
 class CutMachine(Machine):
-    """A machine with the power cuts' services."""
+    """A machine with camd and the observer as services."""
 
     cameras: Sequence[str] = ()
 
     def agent(self, *words: str) -> str:
-        """Run the agent's part of the test."""
+        """Run a command of power_cuts_agent.py."""
         return self.ssh(" ".join([AGENT, *words]))
 
     def look(self, expected: dict[str, str]) -> dict[str, Any]:
-        """Wait until `expected` sessions (by camera) record again; return all there is to see."""
+        """Wait until `expected` sessions (by camera) record again; return the whole state."""
         words = [f"{camera}={expected.get(camera, '')}" for camera in self.cameras]
         answer: dict[str, Any] = json.loads(self.agent("look", *words))
         return answer
 
     def pull(self, names: Sequence[str], folder: Path) -> None:
-        """Copy recordings out."""
+        """Copy recordings out of the machine."""
         if names:
             self.run("pull", *(f"{RECORDINGS}/{name}" for name in names), str(folder))
 
     def set_up(self, rotation: int, durability: str) -> None:
-        """Put camd, its dependencies and the agent's part into it, and start the services."""
+        """Install camd, its dependencies and the observer, and start the services."""
         self.install(self._files(rotation, durability))
         # A slow machine may take longer to find its disk than systemd waits for it.
         self.ssh(

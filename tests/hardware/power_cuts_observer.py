@@ -1,7 +1,7 @@
-"""Bears witness inside the machine whose power is cut: run by power_cuts_agent.py.
+"""Reports inside the machine whose power is cut: run by power_cuts_agent.py.
 
-Everything that camd guarantees goes to the serial console at once, with the machine's own clock:
-what is on the other side of the console survives the cut. Needs root, Linux, and camd.
+Everything that camd guarantees is written to the serial console at once, with the machine's clock:
+what the console has received survives the cut. Needs root, Linux, and camd.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from camd.client import CannotConnectError, Client, ConnectionLostError, open_cl
 MARK = "@camd "
 ADDRESS = "unix:/run/camd.sock"
 RECORDINGS = Path("/srv/data/recordings")
-LIVE = Path("/run/camd-observer")  # the same lines, for whoever follows them over the network
+LIVE = Path("/run/camd-observer")  # the same lines, to be read over the network
 TRACING = Path("/sys/kernel/tracing/instances/power-cuts")
 BEAT_SECONDS = 0.1
 POLL_SECONDS = 0.4
@@ -42,7 +42,7 @@ class Observer:
         self._live = os.open(LIVE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
     def tell(self, kind: str, *, drain: bool = False, **facts: object) -> None:
-        """Tell a fact; with `drain`, return when it has left the machine."""
+        """Write a fact; with `drain`, return when it has left the machine."""
         facts = {"k": kind, "t": round(time.time(), 3), **facts}
         line = (MARK + json.dumps(facts, separators=(",", ":")) + "\n").encode()
         os.write(self._console, b"\n" + line if kind == "boot" else line)
@@ -56,7 +56,7 @@ class Observer:
 
 
 def beat(observer: Observer, pending: dict[str, float]) -> None:
-    """Say that the machine lives, and how long the oldest sync has been waiting (ms)."""
+    """Report that the machine runs, and how long the oldest sync has been waiting (ms)."""
     while True:
         begun = min(pending.copy().values(), default=None)
         waiting = {} if begun is None else {"p": round((time.monotonic() - begun) * 1000)}
@@ -65,7 +65,7 @@ def beat(observer: Observer, pending: dict[str, float]) -> None:
 
 
 def follow_syncs(observer: Observer, pending: dict[str, float]) -> None:
-    """Measure every fsync of the data disk as the kernel sees it; tell each record."""
+    """Measure every fsync of the data disk in the kernel; report each new maximum."""
     facts = RECORDINGS.parent.stat()
     device = f"{os.major(facts.st_dev)},{os.minor(facts.st_dev)}"
     TRACING.mkdir(exist_ok=True)
@@ -87,7 +87,7 @@ def follow_syncs(observer: Observer, pending: dict[str, float]) -> None:
 
 
 async def follow_folder(observer: Observer) -> None:
-    """Tell of every file that appears among the recordings, at once (inotify(7))."""
+    """Report every file that appears in the recordings folder, at once (inotify(7))."""
     while not RECORDINGS.is_dir():  # noqa: ASYNC110, ASYNC240 - camd makes it, and tells nobody
         await trio.sleep(0.1)
     libc = ctypes.CDLL(None, use_errno=True)
@@ -109,7 +109,7 @@ async def follow_folder(observer: Observer) -> None:
 
 
 async def watch_camera(client: Client, observer: Observer, camera: str) -> None:
-    """Tell a camera's status several times a second, and each file's receipt once."""
+    """Report a camera's status several times a second, and each file's receipt once."""
     told: set[str] = set()
     while True:
         status = await client.call("get_recording_status", device=camera)
@@ -152,7 +152,7 @@ def unix(text: str) -> float:
 
 
 async def watch_notifications(client: Client, observer: Observer) -> None:
-    """Tell what camd announces about recordings."""
+    """Report camd's notifications about recordings."""
     async for method, notification in client.notifications():
         if method == "recording_status_update" and notification["status"] != "PROGRESS":
             facts = {
@@ -164,7 +164,7 @@ async def watch_notifications(client: Client, observer: Observer) -> None:
 
 
 async def watch(cameras: list[str]) -> None:
-    """Observe until the power goes, whatever becomes of camd."""
+    """Report until the power is cut; reconnect to camd."""
     observer, pending = Observer(), dict[str, float]()
     observer.tell("boot", boot=boot_id())
     threading.Thread(target=beat, args=(observer, pending), daemon=True).start()
@@ -177,7 +177,7 @@ async def watch(cameras: list[str]) -> None:
 
 
 async def until_lost(work: Callable[[Client], Any]) -> None:
-    """Work with a connection as long as there is one."""
+    """Run `work` with a connection until it is lost."""
     try:
         async with open_client(ADDRESS) as client:
             await work(client)
@@ -194,5 +194,5 @@ async def watch_all(client: Client, observer: Observer, cameras: list[str]) -> N
 
 
 def boot_id() -> str:
-    """Return what tells this boot from all others."""
+    """Return the id of this boot."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

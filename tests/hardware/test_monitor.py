@@ -43,7 +43,7 @@ needs_tool = pytest.mark.skipif(
 
 
 def query(node: Path) -> Capabilities | None:
-    """Ask a node by VIDIOC_QUERYCAP alone."""
+    """Query a node by VIDIOC_QUERYCAP alone."""
     fd = os.open(node, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         answer = fcntl.ioctl(fd, QUERYCAP, bytes(104))
@@ -64,7 +64,7 @@ def do(*words: str) -> str:
 
 @pytest.fixture
 def tool() -> Iterator[Callable[..., str]]:
-    """The command, and afterwards no camera of its making is left."""
+    """Return the command; afterwards remove the cameras that it has made."""
     yield do
     for name in ("survey0", "survey1", "survey2", "survey3"):
         with suppress(subprocess.CalledProcessError):
@@ -72,12 +72,12 @@ def tool() -> Iterator[Callable[..., str]]:
 
 
 def find(devices: tuple[Device, ...], serial: str) -> Device | None:
-    """The device with a serial number."""
+    """Return the device with a serial number."""
     return next((d for d in devices if d.usb is not None and d.usb.serial == serial), None)
 
 
 async def timed(monitor: DeviceMonitor, words: list[str], serial: str, *, there: bool) -> float:
-    """Plug or unplug; measure how long after the nodes changed the survey shows it."""
+    """Plug or unplug; measure how long after the nodes changed the monitor lists it."""
     before = set(list_nodes(SYSTEM))
     done = threading.Event()
 
@@ -108,8 +108,8 @@ async def timed(monitor: DeviceMonitor, words: list[str], serial: str, *, there:
 
 
 @needs_nodes
-async def test_what_is_listed_are_the_capture_nodes() -> None:
-    """All nodes that say that they capture are listed, with facts and in order; no others."""
+async def test_capture_nodes_are_listed() -> None:
+    """All nodes that capture are listed, with facts and in order; no others."""
     expected = []
     for name in list_nodes(SYSTEM):
         with suppress(OSError):
@@ -135,8 +135,8 @@ async def test_what_is_listed_are_the_capture_nodes() -> None:
 
 @needs_nodes
 @pytest.mark.timeout(120 * TIMEOUT_FACTOR)
-async def test_a_node_that_hangs_delays_nobody() -> None:
-    """While one node's driver does not answer the others are listed, and it is in trouble."""
+async def test_a_node_that_hangs_delays_no_other_node() -> None:
+    """While a driver does not answer, the others are listed, and its node is listed as hung."""
     stuck = threading.Event()
     nodes: list[Path] = []
 
@@ -162,8 +162,8 @@ async def test_a_node_that_hangs_delays_nobody() -> None:
 
 @needs_tool
 @pytest.mark.timeout(400 * TIMEOUT_FACTOR)
-async def test_plugging_and_unplugging_show_in_time(tool: Callable[..., str]) -> None:
-    """A camera is listed within 2 s of its node, gone within 1 s, and each plugging counts."""
+async def test_plugging_and_unplugging_are_listed_in_time(tool: Callable[..., str]) -> None:
+    """A camera is listed within 2 s, gone within 1 s, and each plugging has another id."""
     lives, ports = set(), set()
     with trio.fail_after(300 * TIMEOUT_FACTOR):
         async with open_monitor(DiscoveryConfig(), query=query) as monitor:
@@ -196,7 +196,7 @@ async def test_plugging_and_unplugging_show_in_time(tool: Callable[..., str]) ->
 
 @needs_tool
 @pytest.mark.timeout(300 * TIMEOUT_FACTOR)
-async def test_twins_without_serial_are_told_apart_by_port(tool: Callable[..., str]) -> None:
+async def test_equal_cameras_are_distinguished_by_port(tool: Callable[..., str]) -> None:
     """Two cameras of one model without serial numbers are two devices with two ports."""
     with trio.fail_after(200 * TIMEOUT_FACTOR):
         await trio.to_thread.run_sync(tool, "start", "survey0", "--port", "0")
@@ -215,7 +215,7 @@ async def test_twins_without_serial_are_told_apart_by_port(tool: Callable[..., s
 
 @needs_nodes
 async def test_holders_of_a_node_are_found() -> None:
-    """A process that has a node open is named, and is not when it is left out."""
+    """A process that has a node open is found, unless it is left out."""
     node = SYSTEM.dev / list_nodes(SYSTEM)[0]
     try:
         fd = os.open(node, os.O_RDWR | os.O_NONBLOCK)
@@ -233,8 +233,8 @@ async def test_holders_of_a_node_are_found() -> None:
 
 @needs_tool
 @pytest.mark.timeout(400 * TIMEOUT_FACTOR)
-async def test_a_camera_whose_firmware_hangs_delays_nobody(tool: Callable[..., str]) -> None:
-    """Beside a camera that answers nothing any more, another one is plugged in and listed."""
+async def test_a_camera_whose_firmware_hangs_delays_no_other(tool: Callable[..., str]) -> None:
+    """While a camera answers nothing, another one is plugged in and listed."""
     with trio.fail_after(300 * TIMEOUT_FACTOR):
         await trio.to_thread.run_sync(tool, "start", "survey0", "--port", "0", "--serial", "HANGS")
         async with open_monitor(DiscoveryConfig(), query=query) as monitor:

@@ -1,7 +1,7 @@
-"""The V4L2 nodes of this machine, asked for real; skipped where there are none.
+"""Queries of the V4L2 nodes of this machine; skipped where there are none.
 
-Run as root or a member of the group `video`. Where `v4l2-ctl` is installed, it has to see the same
-as camd. Controls are put back to what they were; buttons are not pressed. `modprobe vivid` makes
+Run as root or a member of the group `video`. Where `v4l2-ctl` is installed, it must list the
+same as camd. Controls get their former values back; buttons are not pressed. `modprobe vivid` makes
 nodes of all types.
 """
 
@@ -61,7 +61,7 @@ needs_v4l2_ctl = pytest.mark.skipif(
 
 
 def v4l2_ctl(node: Path, *arguments: str) -> str:
-    """Ask `v4l2-ctl`."""
+    """Run `v4l2-ctl`."""
     done = subprocess.run(
         ["v4l2-ctl", "-d", node, *arguments], capture_output=True, text=True, check=False
     )
@@ -69,7 +69,7 @@ def v4l2_ctl(node: Path, *arguments: str) -> str:
 
 
 def _settable(node: Path) -> list[Control]:
-    """Return controls that can be changed and put back."""
+    """Return controls that can be changed and restored."""
     kinds = (ControlKind.INTEGER, ControlKind.BOOLEAN, ControlKind.MENU)
     return [
         control
@@ -93,8 +93,8 @@ def _others(control: Control) -> Iterator[int]:
 @needs_node
 @needs_v4l2_ctl
 @pytest.mark.parametrize("node", NODES, ids=str)
-def test_cameras_are_told_apart_from_other_nodes(node: Path) -> None:
-    """Metadata, output, VBI, radio, touch and codec nodes are none; cameras are."""
+def test_cameras_are_distinguished_from_other_nodes(node: Path) -> None:
+    """Metadata, output, VBI, radio, touch and codec nodes are no cameras."""
     said = v4l2_ctl(node, "-D").partition("Device Caps")[2].partition("\nMedia ")[0]
     words = {line.strip() for line in said.splitlines()}
     is_camera = bool(words & CAPTURES) and not words & NO_CAMERA
@@ -174,8 +174,8 @@ def test_controls_are_set_read_back_and_restored(node: Path) -> None:
 @needs_control
 @pytest.mark.timeout(60 * TIMEOUT_FACTOR)
 @pytest.mark.parametrize("node", WITH_CONTROLS, ids=str)
-async def test_settings_come_back(node: Path) -> None:
-    """What a client has set is there again after somebody else has changed it."""
+async def test_stored_values_are_set_again(node: Path) -> None:
+    """What a client has set is set again after another program has changed it."""
     control = next(c for c in _settable(node) if next(_others(c), None) is not None)
     other = next(_others(control))
     assert control.value is not None

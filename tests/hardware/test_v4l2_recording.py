@@ -1,7 +1,7 @@
-"""The capture nodes of this machine, recorded for real; skipped where there are none.
+"""Recordings of the capture nodes of this machine; skipped where there are none.
 
 Run as root or a member of the group `video`: `python -m pytest tests/hardware`. With slow
-processors (an emulated one, say) set CAMD_TEST_TIMEOUT_FACTOR to a factor for the time limits.
+processors (an emulated one, say) set CAMD_TEST_TIMEOUT_FACTOR, which multiplies the time limits.
 """
 
 from __future__ import annotations
