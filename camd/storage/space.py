@@ -106,7 +106,7 @@ class SpaceMonitor:
         self._reservations.pop(session, None)
 
     def wrote(self, session: SessionId, size_bytes: int) -> None:
-        """Count bytes that a session wrote: they reduce its reservation and feed the write rate."""
+        """Count bytes that a session wrote: they reduce its reservation, and are the write rate."""
         self.stored_bytes += size_bytes
         if session in self._reservations:
             self._reservations[session] = max(0.0, self._reservations[session] - size_bytes)

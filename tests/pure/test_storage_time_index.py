@@ -52,7 +52,7 @@ def test_it_says_what_looking_at_all_would_say(
         found = [span for span in fitting if since is None or span.until > since]
         assert time_index.count(camera, since, until) == len(found)
     if since is not None:
-        assert all(s.start >= time_index.floor(since) for s in kept if s.until > since)
+        assert all(s.start >= time_index.earliest_start(since) for s in kept if s.until > since)
         inside = [span for span in fitting if span.start >= since]
         assert time_index.begin_between(camera, since, until) == len(inside)
     position = time_index.position(camera, until, offset)

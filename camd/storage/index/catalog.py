@@ -284,7 +284,7 @@ class Catalog:
         where, values = _conditions(attrs.evolve(query, until=None), "until_us")
         if since is not None:
             where.append("start_us >= ?")
-            values.append(time_index.floor(since))
+            values.append(time_index.earliest_start(since))
             within = time_index.begin_between(camera_id, since, until)
             if query.offset >= within:  # only those that began earlier and are not over: few
                 where.append("start_us < ?")
@@ -303,7 +303,7 @@ class Catalog:
         where, values = _conditions(query, "until_us")
         if query.since is not None:
             where.append("start_us >= ?")
-            values.append(self.time_index().floor(to_unix_micros(query.since)))
+            values.append(self.time_index().earliest_start(to_unix_micros(query.since)))
         total = self._count("segments", where, values)
         return RecordingPage(self._segments(where, values, query.limit, query.offset), total)
 
