@@ -117,36 +117,42 @@ class HttpConnection:
     # --- Requests.
 
     async def _next_request(self) -> h11.Request | None:
+        """Read the head of the next request; None when there is none."""
         limits = self.config.limits
         self._head_only = False
-        if self._finishing:
+        if self._finishing or not await self._wait_for_request():
             return None
-        if self._h11.our_state is h11.IDLE and not self._h11.trailing_data[0]:
-            timeout = limits.head_seconds if self._first else limits.idle_seconds
-            with trio.move_on_after(timeout) as self._idle:
-                if not await self._receive():
-                    return None
-            self._idle = None
-            if not self._h11.trailing_data[0]:
-                return None  # idle for too long, or finishing
         with trio.move_on_after(limits.head_seconds):
-            while True:
-                event = self._h11.next_event()
-                if isinstance(event, h11.Request):
-                    self._head_only = event.method == b"HEAD"
-                    if sum(len(name) + len(value) + 4 for name, value in event.headers) > (
-                        limits.head_bytes  # h11 does not check a head that arrives in one piece
-                    ):
-                        raise h11.RemoteProtocolError("the head is too large", 431)
-                    self._first = False
-                    self._body_bytes = 0
-                    self._body_deadline = trio.current_time() + limits.body_seconds
-                    self._responded = trio.Event()
-                    return event
-                if event is not h11.NEED_DATA or not await self._receive():
-                    return None
+            return await self._read_head()
         await self._deny(Denial(408, "The request took too long."))
         return None
+
+    async def _wait_for_request(self) -> bool:
+        """Wait for the first bytes; False at the end, after the idle time, or when finishing."""
+        if self._h11.our_state is not h11.IDLE or self._h11.trailing_data[0]:
+            return True
+        limits = self.config.limits
+        timeout = limits.head_seconds if self._first else limits.idle_seconds
+        with trio.move_on_after(timeout) as self._idle:
+            await self._receive()
+        self._idle = None
+        return bool(self._h11.trailing_data[0])
+
+    async def _read_head(self) -> h11.Request | None:
+        event = self._h11.next_event()
+        while not isinstance(event, h11.Request):
+            if event is not h11.NEED_DATA or not await self._receive():
+                return None
+            event = self._h11.next_event()
+        self._head_only = event.method == b"HEAD"
+        size = sum(len(name) + len(value) + 4 for name, value in event.headers)
+        if size > self.config.limits.head_bytes:  # h11 does not check a head that arrives at once
+            raise h11.RemoteProtocolError("the head is too large", 431)
+        self._first = False
+        self._body_bytes = 0
+        self._body_deadline = trio.current_time() + self.config.limits.body_seconds
+        self._responded = trio.Event()
+        return event
 
     async def _receive(self) -> bool:
         """Pass the next bytes to h11; False at the end of the stream."""

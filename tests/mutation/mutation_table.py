@@ -1494,7 +1494,7 @@ _break(
 _break(
     "bound: idle connection",
     "A connection on which nothing happens ends.",
-    "camd/server/http_connection.py:HttpConnection._next_request",
+    "camd/server/http_connection.py:HttpConnection._wait_for_request",
     "trio.move_on_after(timeout)",
     "trio.CancelScope()",
     f"{HTTP}::test_an_idle_connection_ends",
