@@ -25,9 +25,9 @@ import trio
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "daemon"))
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
-from daemon_stage import FFMPEG, Daemon
 from imageio_ffmpeg import get_ffmpeg_exe
 from running import make_film
+from running_daemon import FFMPEG, Daemon
 from support.fake_rtsp_server import RtspServer, open_rtsp_server
 
 ROOMY = {"storage": {"warn_percent": 94.0, "block_percent": 95.0}}

@@ -4,7 +4,7 @@
 
 Every daemon records its cameras in sessions that outlive it, with a new file each second. It is
 killed while it starts, recovers, records, makes and seals files, and stops. After each kill and at
-the end everything is checked that `tests/daemon/kill_stage.py` knows: no session is forgotten, one
+the end `tests/daemon/repeated_kills.py` checks everything: no session is forgotten, one
 ledger entry stands for each outage, every file is sealed and plays, what the daemon had said to be
 written is there, copied packets are the source's in order, no child is left. Exit status 1 when
 anything is wrong. It takes about five seconds a kill and daemon.
@@ -28,21 +28,21 @@ import trio
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "daemon"))
 
-from daemon_stage import Daemon, make_clip, roomy_folder
-from kill_account import Kill, Left, Moment, moments_of
-from kill_stage import Ordeal, suffer
+from kill_rules import FileState, Kill, Moment, moments_of
+from repeated_kills import RepeatedKills, run_kills
+from running_daemon import Daemon, make_clip, roomy_folder
 
 
-async def run_all(ordeals: Sequence[Ordeal], clip: Path, kills: int) -> None:
+async def run_all(ordeals: Sequence[RepeatedKills], clip: Path, kills: int) -> None:
     """Let every daemon have its share of the kills, all at the same time.
 
     The first kill of each comes when its sessions have just begun.
     """
     async with trio.open_nursery() as nursery:
-        for number, ordeal in enumerate(ordeals):
-            ordeal.configure(clip)
+        for number, kills_run in enumerate(ordeals):
+            kills_run.configure(clip)
             share = kills // len(ordeals) + (number < kills % len(ordeals))
-            nursery.start_soon(partial(suffer, ordeal, moments_of(ordeal.dice, share - 1)))
+            nursery.start_soon(partial(run_kills, kills_run, moments_of(kills_run.dice, share - 1)))
 
 
 def spread(seconds: Sequence[float]) -> str:
@@ -57,13 +57,13 @@ def row(what: str, kills: Sequence[Kill]) -> str:
     left = sum((kill.left for kill in kills), Counter())
     lost = [seconds for kill in kills for seconds in kill.lost]
     back = [kill.back for kill in kills if kill.back is not None]
-    counts = " ".join(f"{left[kind]:8}" for kind in Left)
+    counts = " ".join(f"{left[kind]:8}" for kind in FileState)
     return f"{what:12} {len(kills):5} {counts}   {spread(lost)}   {spread(back)}"
 
 
 def show(kills: Sequence[Kill]) -> None:
     """Print the table: files as the kills left them, and seconds."""
-    heads = " ".join(f"{kind.value:>8}" for kind in Left)
+    heads = " ".join(f"{kind.value:>8}" for kind in FileState)
     print(f"{'':12} {'':5} {'files of that life, as the kill left them':>44}   ", end="")
     print(f"{'last frame to kill':>15}   {'all go on after':>15}")
     print(f"{'killed while':12} {'kills':>5} {heads}   {'median':>7} {'worst':>7}", end="")
@@ -88,14 +88,14 @@ def main() -> int:
         for number in range(min(options.daemons, options.kills)):
             folder, thresholds = roomy_folder(Path(name) / f"daemon{number}")
             dice = random.Random(options.seed * 1000 + number)
-            ordeals.append(Ordeal(Daemon(folder, thresholds), known, dice, options.cameras))
+            ordeals.append(RepeatedKills(Daemon(folder, thresholds), known, dice, options.cameras))
         try:
             trio.run(run_all, ordeals, clip, options.kills)
         finally:
-            left = [pid for ordeal in ordeals for pid in ordeal.daemon.clean_up()]
-    kills = [kill for ordeal in ordeals for kill in ordeal.kills]
-    wrong = [complaint for ordeal in ordeals for complaint in ordeal.wrong]
-    wrong += [f"{name} was never hashed" for ordeal in ordeals for name in ordeal.unhashed]
+            left = [pid for kills_run in ordeals for pid in kills_run.daemon.clean_up()]
+    kills = [kill for kills_run in ordeals for kill in kills_run.kills]
+    wrong = [complaint for kills_run in ordeals for complaint in kills_run.wrong]
+    wrong += [f"{name} was never hashed" for kills_run in ordeals for name in kills_run.unhashed]
     wrong += [f"children were left at the end: {left}"] if left else []
     show(kills)
     for complaint in wrong:

@@ -21,12 +21,11 @@ import trio
 from running import find_ffmpeg, make_film
 
 from camd.capture.process import CaptureProcess, CaptureTimeouts
-from camd.config.schema import CameraConfig
 from camd.ffmpeg.text.args import CaptureOptions, capture_arguments
 from camd.ffmpeg.text.encoder_table import SOFTWARE
 from camd.ffmpeg.text.output import ProbeResult
 from camd.logs import set_up_logging
-from camd.model import CameraId, FileSource
+from camd.model import FileSource
 from camd.runtime.pipe_poller import PipePoller, open_pipe_poller
 
 
@@ -93,16 +92,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         film = Path(folder) / "film.mp4"
         make_film(film, size="1920x1080", rate=30, bitrate="8M", seconds=20)
-        camera = CameraConfig(CameraId("camera0"), FileSource(film))
         order = CaptureOptions(
             program=find_ffmpeg(),
+            source=FileSource(film),
             version=(5, 1),
             fragment=timedelta(seconds=0.5),
             copy=True,
             encoder=SOFTWARE["h264"],
             probe=ProbeResult(),
         )
-        command = capture_arguments(camera, order)
+        command = capture_arguments(order)
         for count in map(int, options.cameras.split(",")):
             ask = partial(read, command, count, options.seconds)
             (alone, often), (shared, rarely) = (

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from running import children, cpu_seconds, find_ffmpeg, make_film, running
 
-NO_ROUNDS = "from camd.runtime import pipes; pipes.FILLED_SHARE = 0.0"
+NO_ROUNDS = "from camd.runtime import pipe_poller; pipe_poller.FILLED_SHARE = 0.0"
 
 
 def bare(film: Path, count: int, seconds: float) -> float:

@@ -18,7 +18,6 @@ import attrs
 import trio
 from websockets.sync.client import ClientConnection, connect
 
-from camd.config.schema import FfmpegConfig
 from camd.ffmpeg import binary
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -116,7 +115,7 @@ def _connected(url: str, daemon: subprocess.Popen[bytes]) -> ClientConnection:
 
 def find_ffmpeg() -> str:
     """The FFmpeg that camd would take."""
-    return str(trio.run(binary.find_ffmpeg, FfmpegConfig()).path)
+    return str(trio.run(binary.find_ffmpeg).path)
 
 
 def make_film(path: Path, *, size: str, rate: int, bitrate: str, seconds: int) -> None:

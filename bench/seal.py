@@ -29,9 +29,8 @@ from pathlib import Path
 import attrs
 from running import find_ffmpeg
 
-from camd.mp4.fragments import Fragment, FragmentReader, Init
+from camd.mp4.fragments import Fragment, FragmentReader, Init, TrackRun
 from camd.mp4.inspect import HEAD_SIZE, summarise
-from camd.mp4.movie_fragment import TrackRun
 from camd.mp4.segment import FTYP_SIZE, SegmentIndex
 from camd.mp4.segment_metadata import SegmentMetadata
 from camd.storage.disk import PosixDisk

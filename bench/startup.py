@@ -30,7 +30,7 @@ import trio
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "daemon"))
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
-from daemon_stage import Daemon, small_camera
+from running_daemon import Daemon, small_camera
 from support.recordings import WHO, footage
 
 from camd.mp4.fragments import Fragment, Init
@@ -38,7 +38,7 @@ from camd.mp4.segment import FTYP_SIZE, SegmentIndex
 
 FIRST = datetime(2025, 1, 1, tzinfo=UTC)
 CAMERAS, FILES_PER_SESSION = 4, 100
-PATIENCE_SECONDS = 3600
+RESUME_SECONDS = 3600
 
 
 def tiny(init: Init, fragment: Fragment, number: int) -> tuple[str, bytes]:
@@ -98,7 +98,7 @@ async def wait_known(daemon: Daemon, count: int) -> tuple[float, float]:
     """Wait until the index has so many files; return the seconds, and the slowest ping."""
     began, slowest = time.perf_counter(), 0.0
     async with daemon.client() as client:
-        with trio.fail_after(PATIENCE_SECONDS):
+        with trio.fail_after(RESUME_SECONDS):
             while (await client.call("list_recordings", limit=1))["total"] < count:
                 await trio.sleep(0.1)
                 before = time.perf_counter()

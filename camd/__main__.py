@@ -1,4 +1,4 @@
-"""The program's first lines, for `camd` and `python -m camd`: they come before the long imports."""
+"""The start of `camd` and `python -m camd`: handles signals before the imports that take long."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from camd import early_signals
 
 
 def main() -> None:
-    """Run the command line and end with its exit status.
+    """Run the command line and exit with its status.
 
-    A signal or Ctrl-C is answered from here on, also while the rest is being imported.
+    Signals are handled from the first line on, so also while the rest is imported.
     """
     if sys.argv[1:2] == ["run"]:
         early_signals.expect_service()
@@ -26,9 +26,9 @@ def main() -> None:
 
 
 def fill_standard_descriptors() -> frozenset[int]:
-    """Put /dev/null where a standard stream is closed, and say where that was.
+    """Open /dev/null for each closed standard stream; return the numbers of those streams.
 
-    Else the next file that is opened, such as a recording, would be what is printed to.
+    Otherwise the next file that is opened, such as a recording, would get the printed text.
     """
     closed = set()
     for descriptor in range(3):
@@ -36,7 +36,7 @@ def fill_standard_descriptors() -> frozenset[int]:
             os.fstat(descriptor)
         except OSError:
             closed.add(descriptor)
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
     return frozenset(closed)
 
 

@@ -1,4 +1,4 @@
-"""The other end of the wire: calls and news for the command line and for scripts."""
+"""JSON-RPC client for the command line and for scripts: calls and notifications."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import attrs
 import msgspec
 import trio
 
+from camd.errors import NOT_AUTHENTICATED
 from camd.server.websocket import (
     HandshakeRefusedError,
     SocketClosedError,
@@ -23,18 +24,17 @@ from camd.server.websocket import (
 
 CONNECT_SECONDS = 10.0
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
-MAX_WAITING_NEWS = 1000
-_NOT_AUTHENTICATED = -32001
+MAX_WAITING_NOTIFICATIONS = 1000
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class CannotConnectError(Exception):
-    """Nobody answers at this address, or not as camd does."""
+    """No service answers at this address, or not camd."""
 
 
 class ConnectionLostError(Exception):
-    """The service closed the connection, or is gone."""
+    """The service closed the connection, or it broke."""
 
 
 class RemoteError(Exception):
@@ -48,7 +48,7 @@ class RemoteError(Exception):
 
 
 class NotAuthenticatedError(RemoteError):
-    """The service does not accept the token, or wants one; `data["reason"]` says why."""
+    """The service needs a token or refused the one given; `data["reason"]` says why."""
 
 
 @attrs.define(eq=False)
@@ -59,13 +59,13 @@ class _Pending:
 
 @attrs.define(eq=False)
 class Client:
-    """One connection to the service. Calls may run at the same time."""
+    """A connection to the service. Calls may run concurrently."""
 
     _socket: WebSocket
-    missed: int = 0  # news that nobody fetched in time; the oldest go first
+    missed: int = 0  # notifications dropped because nothing read them; the oldest first
     _ids: itertools.count[int] = attrs.field(factory=lambda: itertools.count(1), init=False)
     _pending: dict[int, _Pending] = attrs.field(factory=dict, init=False)
-    _news: deque[tuple[str, Any]] = attrs.field(factory=deque, init=False)
+    _notifications: deque[tuple[str, Any]] = attrs.field(factory=deque, init=False)
     _arrived: trio.Event = attrs.field(factory=trio.Event, init=False)
     _sending: trio.Lock = attrs.field(factory=trio.Lock, init=False)
     _lost: str | None = attrs.field(default=None, init=False)
@@ -73,7 +73,7 @@ class Client:
     async def call(self, method: str, /, **params: object) -> Any:
         """Make a call and wait for its result.
 
-        Raises RemoteError when it is refused, ConnectionLostError when no answer will come.
+        Raises RemoteError when it is refused, ConnectionLostError when the connection ends first.
         """
         number, pending = next(self._ids), _Pending()
         request = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
@@ -88,23 +88,23 @@ class Client:
         return _result(pending.answer)
 
     def notifications(self) -> AsyncIterator[tuple[str, Any]]:
-        """Iterate over news as (method, params); raises ConnectionLostError at the end."""
-        return _News(self)
+        """Iterate over notifications as (method, params). Raises ConnectionLostError at the end."""
+        return _Notifications(self)
 
     async def next_notification(self) -> tuple[str, Any]:
-        """Wait for the next news: (method, params); raises ConnectionLostError."""
-        while not self._news:
+        """Wait for the next notification: (method, params). Raises ConnectionLostError."""
+        while not self._notifications:
             if self._lost is not None:
                 raise ConnectionLostError(self._lost)
             self._arrived = trio.Event()
             await self._arrived.wait()
-        return self._news.popleft()
+        return self._notifications.popleft()
 
     async def _send(self, text: str) -> None:
         if self._lost is not None:
             raise ConnectionLostError(self._lost)
         try:
-            # A call that is cancelled must not leave half a message behind.
+            # Shielded: a cancelled call must not leave half a message on the stream.
             async with self._sending:
                 with trio.move_on_after(CONNECT_SECONDS, shield=True) as scope:
                     await self._socket.send(text)
@@ -118,34 +118,34 @@ class Client:
             while True:
                 self._take(_decode(await self._socket.receive()))
         except SocketClosedError as error:
-            self._lose(f"the service closed the connection ({error})")
+            self._end(f"the service closed the connection ({error})")
         except (msgspec.DecodeError, UnicodeError) as error:
-            self._lose(f"the service sent something unreadable ({error})")
+            self._end(f"the service sent something unreadable ({error})")
 
     def _take(self, message: dict[str, Any]) -> None:
         method, number = message.get("method"), message.get("id")
         if isinstance(method, str):
-            if len(self._news) >= MAX_WAITING_NEWS:
-                self._news.popleft()
+            if len(self._notifications) >= MAX_WAITING_NOTIFICATIONS:
+                self._notifications.popleft()
                 self.missed += 1
-            self._news.append((method, message.get("params")))
+            self._notifications.append((method, message.get("params")))
             self._arrived.set()
         elif isinstance(number, int) and number in self._pending:
             self._pending[number].answer = message
             self._pending[number].done.set()
 
-    def _lose(self, why: str) -> None:
-        self._lost = why
+    def _end(self, reason: str) -> None:
+        self._lost = reason
         for pending in self._pending.values():
             pending.done.set()
         self._arrived.set()
 
 
 @attrs.frozen
-class _News:
+class _Notifications:
     client: Client
 
-    def __aiter__(self) -> _News:
+    def __aiter__(self) -> _Notifications:
         return self
 
     async def __anext__(self) -> tuple[str, Any]:
@@ -157,7 +157,7 @@ def _result(answer: dict[str, Any]) -> Any:
     if error is None:
         return answer.get("result")
     code, message = error.get("code", 0), str(error.get("message", ""))
-    kind = NotAuthenticatedError if code == _NOT_AUTHENTICATED else RemoteError
+    kind = NotAuthenticatedError if code == NOT_AUTHENTICATED.code else RemoteError
     raise kind(code, message, error.get("data") or {})
 
 
@@ -165,7 +165,7 @@ def _result(answer: dict[str, Any]) -> Any:
 async def open_client(
     address: str, token: str | None = None, *, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[Client]:
-    """Connect to `ws://host:port/ws`, `wss://…` or `unix:/path`; authenticate if there is a token.
+    """Connect to `ws://host:port/ws`, `wss://…` or `unix:/path`; authenticate with a token.
 
     Raises CannotConnectError or NotAuthenticatedError.
     """
@@ -185,17 +185,17 @@ async def open_client(
             await socket.close(1000, "")
             nursery.cancel_scope.cancel()
     except HandshakeRefusedError as refused:
-        raise _no_camd(address, refused) from refused
+        raise _not_camd(address, refused) from refused
     except BaseExceptionGroup as group:
         error = _only(group)
         if isinstance(error, HandshakeRefusedError):
-            raise _no_camd(address, error) from error
+            raise _not_camd(address, error) from error
         raise error from error.__cause__
     finally:
         await trio.aclose_forcefully(stream)
 
 
-def _no_camd(address: str, refused: HandshakeRefusedError) -> CannotConnectError:
+def _not_camd(address: str, refused: HandshakeRefusedError) -> CannotConnectError:
     return CannotConnectError(f"{address} does not answer as camd does: {refused}")
 
 

@@ -1,41 +1,47 @@
-"""The only place that reads wall time and the boot id; everything else is handed them."""
+"""The clocks of the machine; wall time and the boot id are read nowhere else.
+
+Code that needs times takes a `Clock`; tests pass another one than `SYSTEM_CLOCK`.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+
+import attrs
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def now() -> datetime:
-    """The wall clock, as an aware datetime in UTC, to the microsecond."""
+    """Read the wall clock: an aware datetime in UTC, to the microsecond."""
     return datetime.now(UTC)
 
 
 def monotonic() -> float:
-    """Seconds of CLOCK_MONOTONIC, for durations (clock_gettime(2)); never steps."""
+    """Read CLOCK_MONOTONIC in seconds, for durations (clock_gettime(2)); it never steps."""
     return time.monotonic()
 
 
 def from_unix_micros(micros: int) -> datetime:
-    """Turn microseconds since 1970 (UTC) into a datetime, exactly."""
+    """Convert microseconds since 1970 (UTC) to a datetime, exactly."""
     return _EPOCH + timedelta(microseconds=micros)
 
 
 def to_unix_micros(moment: datetime) -> int:
-    """Turn an aware datetime into microseconds since 1970 (UTC), exactly."""
+    """Convert an aware datetime to microseconds since 1970 (UTC), exactly."""
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 @cache
 def boot_id() -> str:
-    """The kernel's id of this boot (Documentation/admin-guide/sysctl/kernel.rst, random).
+    """Return the kernel's id of this boot (Documentation/admin-guide/sysctl/kernel.rst, random).
 
-    Blocks the first time: the service asks before its event loop runs.
+    Blocks the first time, so the service calls it before its event loop runs. "" when unreadable.
     """
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -44,12 +50,12 @@ def boot_id() -> str:
 
 
 def boottime() -> float:
-    """Seconds of CLOCK_BOOTTIME: as CLOCK_MONOTONIC, and goes on while the machine sleeps."""
+    """Read CLOCK_BOOTTIME in seconds: CLOCK_MONOTONIC plus the time that the machine slept."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class _Timex(ctypes.Structure):
-    """The beginning of struct timex, and room for the rest of it (adjtimex(2))."""
+    """The first fields of struct timex, with room for the rest (adjtimex(2))."""
 
     _fields_ = (
         ("modes", ctypes.c_uint),
@@ -66,14 +72,28 @@ _UNSYNCHRONISED = 0x0040  # STA_UNSYNC; the kernel sets it too when the clock is
 
 
 def synchronised() -> bool:
-    """Whether the kernel says that a time service keeps the wall clock right (adjtimex(2)).
+    """Whether a time service keeps the wall clock right, by the kernel (adjtimex(2)).
 
-    Where it may not be asked, whether systemd's own service has said so.
+    Where adjtimex is not permitted: whether systemd-timesyncd says so.
     """
-    facts = _Timex()
+    timex = _Timex()
     try:
-        if ctypes.CDLL(None).adjtimex(ctypes.byref(facts)) >= 0:
-            return not facts.status & _UNSYNCHRONISED
+        if ctypes.CDLL(None).adjtimex(ctypes.byref(timex)) >= 0:
+            return not timex.status & _UNSYNCHRONISED
     except (OSError, AttributeError):
         pass
     return Path("/run/systemd/timesync/synchronized").exists()
+
+
+@attrs.frozen
+class Clock:
+    """The clocks that a part of the program reads; each field is a function."""
+
+    now: Callable[[], datetime] = now  # wall time
+    monotonic: Callable[[], float] = monotonic
+    boottime: Callable[[], float] = boottime
+    boot_id: Callable[[], str] = boot_id
+    synchronised: Callable[[], bool] = synchronised
+
+
+SYSTEM_CLOCK = Clock()

@@ -1,7 +1,7 @@
-"""What SIGTERM, SIGINT and SIGHUP do while little or nothing of the program is there yet.
+"""Handlers for SIGTERM, SIGINT and SIGHUP before the program has started anything.
 
-Imports nothing but `os` and `signal`, so that it can be the first thing that runs. Signals get
-handlers and are never ignored by disposition: children would inherit that.
+Imports only `os` and `signal`, so that it can run first. No signal is set to SIG_IGN, which child
+processes would inherit.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import signal
 from collections.abc import Iterable
 
 STOP = (signal.SIGTERM, signal.SIGINT)
-INTERRUPTED = 128 + signal.SIGINT  # the exit status, as shells say it
+INTERRUPTED = 128 + signal.SIGINT  # exit status, as in shells
 
 
 def end_at_once(status: int, numbers: Iterable[signal.Signals]) -> None:
     """Let these signals end the process with `status`, without a message.
 
-    For as long as nothing was begun that would have to be ended in order.
+    For the time in which nothing runs that would have to end in order.
     """
 
     def end(number: int, frame: object) -> None:
@@ -28,6 +28,6 @@ def end_at_once(status: int, numbers: Iterable[signal.Signals]) -> None:
 
 
 def expect_service() -> None:
-    """Before the service begins: a stop ends it well at once; SIGHUP has nothing to reload yet."""
+    """Before the service starts, let a stop signal end it with status 0, and ignore SIGHUP."""
     end_at_once(0, STOP)
     signal.signal(signal.SIGHUP, lambda number, frame: None)

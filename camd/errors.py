@@ -11,7 +11,7 @@ import attrs
 
 @attrs.frozen
 class ErrorKind:
-    """One row of the table. `message` is for people and never names a device path."""
+    """One row of the table. `message` is for people and contains no device path."""
 
     code: int
     name: str
@@ -182,42 +182,14 @@ SHUTTING_DOWN = ErrorKind(
     -1021, "shutting_down", "The service is stopping", True, "Connect again in a moment."
 )
 
-TABLE: tuple[ErrorKind, ...] = (
-    PARSE_ERROR,
-    INVALID_REQUEST,
-    METHOD_NOT_FOUND,
-    INVALID_PARAMS,
-    INTERNAL_ERROR,
-    NOT_AUTHENTICATED,
-    RATE_LIMITED,
-    FORBIDDEN,
-    CAMERA_UNKNOWN,
-    SOURCE_UNAVAILABLE,
-    UNSUPPORTED,
-    RECORDING_FAILED,
-    FILE_NOT_FOUND,
-    ALREADY_RECORDING,
-    STORAGE_LOW,
-    STORAGE_CRITICAL,
-    FILE_IN_USE,
-    FILE_PINNED,
-    FILE_LEASED,
-    STORAGE_MISSING,
-    STORAGE_READ_ONLY,
-    STORAGE_UNRESPONSIVE,
-    STORAGE_NO_INODES,
-    STORAGE_FAILING,
-    REMOVAL_FAILED,
-    NOT_RECORDING,
-    SHUTTING_DOWN,
-)
+TABLE = tuple(kind for kind in list(globals().values()) if isinstance(kind, ErrorKind))
 
 
-class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
-    """A typed "no" that travels to the client who asked.
+class Refusal(Exception):  # noqa: N818 - an answer, not an error of the program
+    """The answer to a call that cannot be carried out.
 
-    `data` becomes the error's `data`, with `retryable` and `suggestion` added. Values are
-    whatever JSON can hold.
+    The keyword arguments `data` become the `data` of the error; their values must be what JSON
+    can hold.
     """
 
     def __init__(
@@ -236,7 +208,7 @@ class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
 
     @property
     def data(self) -> dict[str, object]:
-        """What the client reads beside code and message."""
+        """The `data` of the error: the details, `retryable` and `suggestion`."""
         return {
             **self.details,
             "retryable": self.kind.retryable,
@@ -247,8 +219,23 @@ class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
         return f"Refusal({self.kind.name}, {self.message!r}, {self.details!r})"
 
 
+@attrs.frozen
+class ParamError:
+    """What is wrong with one parameter; `path` is the name that the client used."""
+
+    path: str
+    message: str
+
+
+def invalid_params(*errors: ParamError) -> Refusal:
+    """Make the refusal that lists what is wrong with each parameter."""
+    text = "; ".join(f"{error.path} {error.message}".strip() for error in errors)
+    listed = [{"path": error.path, "message": error.message} for error in errors]
+    return Refusal(INVALID_PARAMS, f"Invalid params: {text}", errors=listed)
+
+
 class ConfigError(Exception):
-    """The configuration has mistakes; `mistakes` names each by its path (`cameras[1].fps: …`)."""
+    """The configuration has mistakes; each begins with its path (`cameras[1].fps: …`)."""
 
     def __init__(self, mistakes: tuple[str, ...]) -> None:
         super().__init__("\n".join(mistakes))

@@ -1,6 +1,6 @@
-"""How the daemon logs: events with fields, one line each, to stderr.
+"""The daemon's log: events with fields, one line each, to stderr.
 
-Values come from clients, cameras and file names too, so control characters in them are escaped
+Values may come from clients, cameras and file names, so control characters in them are escaped:
 here, where a line is made, and nowhere else.
 """
 
@@ -20,33 +20,33 @@ from typing import Any, TextIO
 
 import structlog
 
-MOST_TEXTS = 10_000  # that wait to be written
+MOST_TEXTS = 10_000  # waiting to be written
 DRAIN_SECONDS = 1.0  # at the end of the process
 _PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}  # syslog(3)
 _TRACE = "exception"
 _LONGEST_VALUE = 4096  # characters
 _CLEAN = (bool, int, float, type(None))
 
-# What the processors below and structlog's own put into an event: no event may bring these.
+# Keys that structlog and the processors below set: no event may use them.
 RESERVED_KEYS = frozenset({"event", "level", "logger", "timestamp", "exception", "stack"})
 
 
 class NonBlockingStream(io.TextIOBase):
-    """A stream whose writers never wait: a thread writes, and what it cannot keep up with is lost.
+    """A stream whose writers never wait: a thread writes; texts beyond its queue are dropped.
 
-    The reader of the log, or the disk below it, may stop; the daemon must not stop with it.
+    The reader of the log, or the disk that it is on, may hang; the daemon must not hang with it.
     """
 
     def __init__(self, descriptor: int, most_texts: int = MOST_TEXTS) -> None:
         super().__init__()
         self._descriptor, self._most_texts = descriptor, most_texts
-        self._texts: queue.SimpleQueue[str] = queue.SimpleQueue()  # may be used in signal handlers
+        self._texts: queue.SimpleQueue[str] = queue.SimpleQueue()  # safe in signal handlers
         self._lost = self._taken = self._written = 0
         threading.Thread(target=self._serve, name="log", daemon=True).start()
         atexit.register(self.drain, DRAIN_SECONDS)
 
     def write(self, text: str) -> int:
-        """Take a text; never waits."""
+        """Queue a text; never waits."""
         if self._texts.qsize() >= self._most_texts:
             self._lost += 1
         else:
@@ -55,7 +55,7 @@ class NonBlockingStream(io.TextIOBase):
         return len(text)
 
     def drain(self, seconds: float) -> None:
-        """Wait until everything is written, but not for long. Blocks."""
+        """Wait until everything is written, for some seconds at most. Blocks."""
         deadline = time.monotonic() + seconds
         while self._written < self._taken and time.monotonic() < deadline:
             time.sleep(0.005)
@@ -65,9 +65,9 @@ class NonBlockingStream(io.TextIOBase):
             text = self._texts.get()
             if self._lost:
                 lost, self._lost = self._lost, 0
-                text = f"{lost} log lines lost: nobody took them\n{text}"
+                text = f"{lost} log lines lost: they were not read in time\n{text}"
             left = text.encode("utf-8", "backslashreplace")
-            with suppress(OSError):  # there is no other place to report it
+            with suppress(OSError):  # there is nowhere else to report it
                 while left:
                     left = left[os.write(self._descriptor, left) :]
             self._written += 1
@@ -80,19 +80,19 @@ def set_up_logging(
 ) -> None:
     """Send structured events to stderr: coloured on a terminal, with priorities for journald.
 
-    Levels are those of `logging`: debug, info, warning, error. Lines of other libraries, which log
-    through `logging`, are made in the same way. `stream` is another one than stderr.
+    Levels are those of `logging`: debug, info, warning, error. Libraries that log through `logging`
+    get the same format. `stream` replaces stderr.
     """
     times: list[Any] = []
     render: Any = _for_journald
-    if not environ.get("JOURNAL_STREAM"):  # journald adds the time, and reads the priority
+    if not environ.get("JOURNAL_STREAM"):  # journald adds the time and reads the priority
         times = [structlog.processors.TimeStamper(fmt="iso", utc=True)]
         render = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(),
-            # Never the one that shows local variables: they hold secrets, and megabytes.
+            # The default shows local variables, which may hold secrets or megabytes.
             exception_formatter=structlog.dev.plain_traceback,
         )
-    facts: list[Any] = [
+    common: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         *times,
@@ -106,7 +106,7 @@ def set_up_logging(
                 escape_values,
                 render,
             ],
-            foreign_pre_chain=facts,
+            foreign_pre_chain=common,
         )
     )
     logging.basicConfig(level=level.upper(), handlers=[handler])
@@ -114,7 +114,7 @@ def set_up_logging(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.stdlib.filter_by_level,
-            *facts,
+            *common,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -124,7 +124,7 @@ def set_up_logging(
 
 
 def escape_values(logger: Any, name: str, event: MutableMapping[str, Any]) -> Any:
-    """Escape what would break a line or steer a terminal, in every value; shorten long ones.
+    """Escape line breaks and terminal control characters in every value; shorten long values.
 
     A traceback keeps its lines, indented, so that none of them looks like an event.
     """
@@ -139,7 +139,7 @@ def escape_values(logger: Any, name: str, event: MutableMapping[str, Any]) -> An
 
 
 def _harmless(value: object) -> bool:
-    """Whether an object can be shown, whichever way a renderer makes text of it."""
+    """Whether str() and repr() of an object can be shown as they are."""
     shown = str(value), repr(value)
     return all(text.isprintable() and len(text) <= _LONGEST_VALUE for text in shown)
 
@@ -156,7 +156,7 @@ _render = structlog.processors.LogfmtRenderer(key_order=["event"], bool_as_flag=
 
 
 def _for_journald(logger: Any, name: str, event: MutableMapping[str, Any]) -> str:
-    """Prefix each line by its priority (sd-daemon(3)), so that `journalctl -p` works."""
+    """Prefix each line with its priority (sd-daemon(3)), so that `journalctl -p` works."""
     mark = f"<{_PRIORITIES.get(str(event.pop('level', 'info')), 6)}>"
     trace = event.pop(_TRACE, None)
     lines = [str(_render(logger, name, event)), *(str(trace).splitlines() if trace else [])]

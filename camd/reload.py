@@ -1,4 +1,4 @@
-"""The configuration that is in force, and how another one is put in force while we run."""
+"""The current configuration, and replacing it while the service runs."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.daemon")
 
-READ_PATIENCE_SECONDS = 10.0
+READ_TIMEOUT_SECONDS = 10.0
 
 
 @attrs.define(eq=False)
 class LiveConfig:
-    """The configuration that is in force, and how it is replaced."""
+    """The current configuration; `reload` replaces it."""
 
     config: Config
     path: Path | None
@@ -37,18 +37,18 @@ class LiveConfig:
     )
 
     async def reload(self) -> ConfigChanges:
-        """Read the file and the environment again; apply what can be. Raises Refusal."""
+        """Read the configuration again; apply what does not need a restart. Raises Refusal."""
         async with self._lock:
             new = await self._read()
             changes = compare(self.config, new)
             known = {camera.id for camera in self.config.cameras}
             self.config = merge(self.config, new)
             space = self.config.storage
-            self.storage.guard.reconfigure(Thresholds(space.warn_percent, space.block_percent))
+            self.storage.space.reconfigure(Thresholds(space.warn_percent, space.block_percent))
             await self.cameras.reconfigure(self.config.recording)
             added = [camera for camera in self.config.cameras if camera.id not in known]
             waiting = [camera for camera in added if not await self.cameras.take_in(camera)]
-            if waiting:  # a later reload tries again, when nothing is recorded any more
+            if waiting:  # a later reload tries again, once nothing records
                 cameras = tuple(camera for camera in self.config.cameras if camera not in waiting)
                 self.config = attrs.evolve(self.config, cameras=cameras)
                 changes = postpone(changes, [camera.id for camera in waiting])
@@ -56,11 +56,11 @@ class LiveConfig:
             return changes
 
     async def _read(self) -> Config:
-        """Read the configuration, with patience for a disk that hangs. Raises Refusal.
+        """Read the configuration in a thread, for a limited time. Raises Refusal.
 
-        A thread that the disk holds is left behind, and keeps the place of later ones.
+        A thread that a disk blocks is left behind; later reads wait for its end, up to the limit.
         """
-        with trio.move_on_after(READ_PATIENCE_SECONDS):
+        with trio.move_on_after(READ_TIMEOUT_SECONDS):
             try:
                 return await trio.to_thread.run_sync(
                     load_config,
@@ -70,16 +70,16 @@ class LiveConfig:
                     abandon_on_cancel=True,
                 )
             except ConfigError as error:
-                raise _refusal(error) from None
+                raise _refused(error) from None
         raise Refusal(
             STORAGE_UNRESPONSIVE,
-            f"The configuration cannot be read within {READ_PATIENCE_SECONDS:g} s; the old one "
+            f"The configuration cannot be read within {READ_TIMEOUT_SECONDS:g} s; the old one "
             "stays in force",
             suggestion="Look after the disk that the file is on, and reload again.",
         )
 
 
-def _refusal(error: ConfigError) -> Refusal:
+def _refused(error: ConfigError) -> Refusal:
     errors = [
         dict(zip(("path", "message"), mistake.split(": ", 1), strict=False))
         for mistake in error.mistakes

@@ -1,8 +1,8 @@
-"""What the service manager or a person orders by signals: stop, stop at once, reload.
+"""The signals of the service: stop, stop at once, reload.
 
-The handlers stay from before the event loop to the end of the process, so that no signal meets
-Python's or the kernel's own answer to it. A stop that comes while the service is still being put
-together cancels what was not begun; once cameras may record, it is carried out in order.
+The handlers are installed before the event loop runs and stay until the process ends, so that a
+signal never meets the default action of Python or the kernel. A stop signal that comes while the
+service starts cancels the start; once cameras may record, the service stops in order.
 """
 
 from __future__ import annotations
@@ -21,90 +21,85 @@ from camd import early_signals
 
 log = structlog.get_logger("camd.daemon")
 
-STOP_SECONDS = 28  # below TimeoutStopSec; a disk that hangs must not keep the process for ever
+STOP_SECONDS = 28  # below TimeoutStopSec of the unit: a disk that hangs must not hold the process
 _DRAIN_SECONDS = 0.2
 
 
 @attrs.define(eq=False)
 class ServiceSignals:
-    """The orders of one life of the service. Signal handlers write, the event loop reads."""
+    """Signals that this process has received: handlers note them, tasks wait for them."""
 
-    _drain: Callable[[float], None]  # the log
-    _signals: int = attrs.field(default=0, init=False)  # that said stop
+    _drain_log: Callable[[float], None]
+    _stops: int = attrs.field(default=0, init=False)  # stop signals received
     _reload_early: bool = attrs.field(default=False, init=False)
     _token: trio.lowlevel.TrioToken | None = attrs.field(default=None, init=False)
     _stopping: trio.Event = attrs.field(factory=trio.Event, init=False)
     _reloading: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _open: trio.CancelScope | None = attrs.field(default=None, init=False)
+    _scope: trio.CancelScope | None = attrs.field(default=None, init=False)
 
-    def receive(self) -> None:
-        """Receive signals from now on to the end of the process; for the main thread."""
+    def install(self) -> None:
+        """Handle the signals from now until the process ends. For the main thread."""
         for number in (*early_signals.STOP, signal.SIGHUP):
             signal.signal(number, self._handle)
 
     def attach(self) -> None:
-        """Hand the orders to the event loop that runs now; those that came earlier count."""
+        """Deliver signals to the event loop that runs now, a reload from before included."""
         self._token = trio.lowlevel.current_trio_token()
         if self._reload_early:
             self._reloading.set()
 
-    @property
-    def stopped(self) -> bool:
-        """Whether there is an order to stop."""
-        return self._stopping.is_set()
-
     async def wait_stop(self) -> None:
-        """Wait until there is an order to stop."""
+        """Wait for a stop signal."""
         await self._stopping.wait()
 
     async def wait_reload(self) -> None:
-        """Wait until there is an order to reload; several that came meanwhile are one."""
+        """Wait for a reload signal; several that came since the last call count as one."""
         await self._reloading.wait()
         self._reloading = trio.Event()
 
     @contextmanager
-    def abandoning(self) -> Iterator[None]:
-        """Cancel the block when a stop is ordered, until `keep` is called in it."""
-        with trio.CancelScope() as self._open:
-            if self.stopped:
-                self._open.cancel()
+    def cancel_on_stop(self) -> Iterator[None]:
+        """Cancel the block on a stop signal, until the block calls `stop_in_order`."""
+        with trio.CancelScope() as self._scope:
+            if self._stopping.is_set():
+                self._scope.cancel()
             yield
-        self._open = None
+        self._scope = None
 
-    def keep(self) -> None:
-        """From now on a stop ends the block in order, from within."""
-        self._open = None
+    def stop_in_order(self) -> None:
+        """From now on a stop signal cancels nothing: the block waits for it and ends by itself."""
+        self._scope = None
 
     def _handle(self, number: int, _: object) -> None:
-        """Take a signal, in a handler: between any two steps of the main thread's program."""
+        """Handle a signal; runs between any two bytecodes of the main thread."""
         if number == signal.SIGHUP:
             self._reload_early = True
-            self._tell(number)
+            self._forward(number)
             return
-        self._signals += 1
+        self._stops += 1
         if self._token is None:
-            os._exit(0)  # nothing was begun
-        if self._signals > 1:
+            os._exit(0)  # nothing was started
+        if self._stops > 1:
             try:
                 log.warning("stopped_at_once", signal=signal.Signals(number).name)
-                self._drain(_DRAIN_SECONDS)
-            finally:  # growing files play as they are, and children end with us
+                self._drain_log(_DRAIN_SECONDS)
+            finally:  # open segments play as they are, and FFmpeg processes end with this one
                 os._exit(1)
-        # Its thread needs nothing from Python, and prints where each thread hangs.
+        # Its thread works without Python's lock, and prints where each thread hangs.
         faulthandler.dump_traceback_later(STOP_SECONDS, exit=True, file=2)
-        self._tell(number)
+        self._forward(number)
 
-    def _tell(self, number: int) -> None:
+    def _forward(self, number: int) -> None:
         if self._token is not None:
             with suppress(trio.RunFinishedError):
-                self._token.run_sync_soon(self._take, number)
+                self._token.run_sync_soon(self._deliver, number)
 
-    def _take(self, number: int) -> None:
-        """Take a signal on the event loop."""
+    def _deliver(self, number: int) -> None:
+        """Wake the tasks that wait for this signal; runs in the event loop."""
         if number == signal.SIGHUP:
             self._reloading.set()
             return
         log.info("stopping", signal=signal.Signals(number).name)
         self._stopping.set()
-        if self._open is not None:
-            self._open.cancel()
+        if self._scope is not None:
+            self._scope.cancel()

@@ -1,6 +1,6 @@
-"""The service manager's side of the process: inherited sockets, notifications, the watchdog.
+"""The protocol of the service manager: inherited sockets, notifications, the watchdog.
 
-After sd_listen_fds(3), sd_notify(3) and sd_watchdog_enabled(3), without libsystemd.
+As in sd_listen_fds(3), sd_notify(3) and sd_watchdog_enabled(3), without libsystemd.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _LISTEN_VARIABLES = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 def inherited_sockets(environ: MutableMapping[str, str]) -> list[socket.socket]:
     """Take over the listening sockets that systemd opened for this process, in its order.
 
-    The variables are removed, so that children do not believe that they are meant, and the
-    sockets are closed on exec. Empty when there are none, or when they are another process's.
-    Raises OSError when a descriptor is no socket, which is a mistake in the unit.
+    Removes the variables, so that child processes do not use them, and closes the sockets on exec.
+    Empty when there are none, or when they are meant for another process. Raises OSError when a
+    descriptor is no socket, which is a mistake in the unit.
     """
     count, pid, _ = (environ.pop(name, "") for name in _LISTEN_VARIABLES)
     if pid != str(os.getpid()) or not (count.isascii() and count.isdigit()):
@@ -30,9 +30,9 @@ def inherited_sockets(environ: MutableMapping[str, str]) -> list[socket.socket]:
 
 
 def notify(state: str, environ: Mapping[str, str] = os.environ) -> bool:
-    """Tell the service manager `READY=1`, `STATUS=…`, `WATCHDOG=1`, …; lines may be joined.
+    """Send the service manager `READY=1`, `STATUS=…`, `WATCHDOG=1`, …; one assignment a line.
 
-    Never raises and never blocks; returns whether the message was handed over.
+    Never raises and never blocks; returns whether the message was sent.
     """
     address = environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
@@ -50,9 +50,9 @@ def notify(state: str, environ: Mapping[str, str] = os.environ) -> bool:
 
 
 def watchdog_seconds(environ: Mapping[str, str]) -> float | None:
-    """Return within which time each `WATCHDOG=1` must follow the last; None: no watchdog.
+    """Return the longest time between two `WATCHDOG=1`; None without a watchdog.
 
-    sd_watchdog_enabled(3) recommends to notify every half of it.
+    sd_watchdog_enabled(3) recommends to notify after half of it.
     """
     period, pid = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
     if pid not in ("", str(os.getpid())) or not (period.isascii() and period.isdigit()):

@@ -1,1 +1,4 @@
-"""What clients can ask for: one file per noun, from parameters to a handle and back to fields."""
+"""The API: methods by resource, notifications and HTTP endpoints; all result fields stand here.
+
+Others use the `*Api` classes, `event_publisher.EventPublisher` and `http_app.HttpApp`.
+"""

@@ -1,4 +1,4 @@
-"""Cameras on the wire: the list, one camera's status, and what it can do."""
+"""Methods of cameras: list, status and capabilities."""
 
 from __future__ import annotations
 
@@ -11,31 +11,97 @@ from camd.api import result_fields
 from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras
 from camd.clock import monotonic
-from camd.devices.v4l2.formats import CaptureMode, modes, unreadable
-from camd.model import CameraState, CameraStatus, Capabilities, FormatChoice, MatchState
-from camd.rpc.registry import Caller, Method, NoParams
+from camd.devices.v4l2.formats import CaptureMode, modes, unreadable_formats
+from camd.model import CameraState, CameraStatus, Capabilities, DeviceBinding, FormatChoice
+from camd.rpc.registry import Caller, NoParams, method
 from camd.rpc.roles import Role
 
-# --- What a camera can do, on the wire: what its driver lists, what was chosen, how sure that is.
-
+LIST_SECONDS = 0.1  # for which an encoded list is reused
 _IN_PROBLEM = (CameraState.RESTING, CameraState.FAULTED)
+DEVICE = {"aliases": ("camera_id",)}
+
+
+@attrs.frozen
+class ByDevice:
+    """A camera: its id, its device node, or a link to the node."""
+
+    device: str = attrs.field(metadata=DEVICE)
+
+
+@attrs.define(eq=False)
+class CamerasApi:
+    """Handlers over the cameras."""
+
+    _cameras: Cameras
+    _list: msgspec.Raw = attrs.field(factory=msgspec.Raw, init=False)
+    _list_of: tuple[int, ...] = attrs.field(default=(), init=False)
+    _list_until: float = attrs.field(default=0.0, init=False)  # monotonic seconds
+
+    @method(role=Role.VIEWER, immediate=True)
+    async def get_camera_list(self, caller: Caller, params: NoParams) -> msgspec.Raw:
+        """List all cameras with their state, recording included."""
+        # Clients poll this call: the encoded list is kept while no camera changes, for at most
+        # LIST_SECONDS, so that its counters stay fresh.
+        revisions = tuple([camera.revision for camera in self._cameras])
+        if revisions != self._list_of or monotonic() >= self._list_until:
+            self._list = msgspec.Raw(msgspec.json.encode(self._all()))
+            self._list_of = revisions
+            self._list_until = monotonic() + LIST_SECONDS
+        return self._list
+
+    def _all(self) -> result_fields.View:
+        cameras = [result_fields.camera(camera.status) for camera in self._cameras]
+        connected = sum(camera["status"] == "CONNECTED" for camera in cameras)
+        return {"cameras": cameras, "total": len(cameras), "connected": connected}
+
+    @method(role=Role.VIEWER, immediate=True)
+    async def get_camera_status(self, caller: Caller, params: ByDevice) -> result_fields.View:
+        """Describe one camera, with its counters and what it delivers."""
+        return _detailed(await self._cameras.locate(params.device))
+
+    @method(role=Role.VIEWER, immediate=True)
+    async def get_camera_capabilities(self, caller: Caller, params: ByDevice) -> result_fields.View:
+        """List what a camera offers and what it is asked for."""
+        camera = await self._cameras.locate(params.device)
+        name = {"camera_id": camera.camera_id, "device": camera.status.device}
+        return name | _capabilities(camera)
+
+
+def _detailed(camera: Camera) -> result_fields.View:
+    status = camera.status
+    since = status.streaming_since
+    return result_fields.camera(status) | {
+        "metrics": {
+            "bytes_sent": status.bytes_captured,
+            "readers": 1 if status.session else 0,
+            "uptime": int(monotonic() - since) if since is not None else 0,
+        },
+        "capabilities": _capabilities(camera),
+    }
+
+
+def _capabilities(camera: Camera) -> result_fields.View:
+    return capabilities(camera.status, camera.capture.binding(), camera.capture.chosen)
+
+
+# --- Capabilities as result fields.
 
 
 def capabilities(
-    status: CameraStatus, binding: MatchState | None, chosen: FormatChoice | None
+    status: CameraStatus, binding: DeviceBinding | None, chosen: FormatChoice | None
 ) -> result_fields.View:
-    """Say what the camera's device offers; of other sources, what they deliver at the moment."""
+    """List what a V4L2 device offers; for other sources, what they deliver now."""
     device = binding.device if binding else None
     known = device.capabilities if device else None
-    can = offered(known) if known is not None else _of_stream(status)
-    return can | {
+    formats = offered(known) if known is not None else _of_stream(status)
+    return formats | {
         "chosen": chosen and _choice(chosen),
         "validation_status": _validation(status, binding, known is not None),
     }
 
 
-def _validation(status: CameraStatus, binding: MatchState | None, known: bool) -> str:
-    """How sure it is: what the driver says is provisional until pictures come."""
+def _validation(status: CameraStatus, binding: DeviceBinding | None, known: bool) -> str:
+    """How reliable the list is: what a driver lists is provisional until the camera streams."""
     if status.state is CameraState.ABSENT or (binding is not None and binding.device is None):
         return "disconnected"
     if status.state in _IN_PROBLEM:
@@ -46,15 +112,15 @@ def _validation(status: CameraStatus, binding: MatchState | None, known: bool) -
 
 
 def offered(known: Capabilities) -> result_fields.View:
-    """What a driver lists that FFmpeg can read: formats, sizes, rates, and all of them together."""
-    every = modes(known)
-    sizes = sorted({(mode.width, mode.height) for mode in every}, key=_by_area, reverse=True)
+    """List what a driver offers and FFmpeg can read: formats, sizes, rates, and combinations."""
+    found = modes(known)
+    sizes = sorted({(mode.width, mode.height) for mode in found}, key=_by_area, reverse=True)
     return {
-        "formats": list(dict.fromkeys(mode.input_format for mode in every)),
+        "formats": list(dict.fromkeys(mode.input_format for mode in found)),
         "resolutions": _resolutions(sizes),
-        "fps_options": _rates(rate for mode in every for rate in _rates_of(mode)),
-        "modes": [_mode(mode) for mode in every],
-        "unreadable_formats": list(unreadable(known)),
+        "fps_options": _rates(rate for mode in found for rate in _rates_of(mode)),
+        "modes": [_mode(mode) for mode in found],
+        "unreadable_formats": list(unreadable_formats(known)),
         "driver": known.driver,
     }
 
@@ -109,100 +175,3 @@ def _rates_of(mode: CaptureMode) -> tuple[float, ...]:
 
 def _rates(rates: Iterable[float]) -> list[float]:
     return sorted({round(rate, 2) for rate in rates}, reverse=True)
-
-
-# --- Cameras on the wire: the list, one camera's status, and what it can do.
-
-LIST_SECONDS = 0.1
-DEVICE = {"aliases": ("camera_id",)}
-
-
-@attrs.frozen
-class ByDevice:
-    """Which camera: its id, its device, or a link to it."""
-
-    device: str = attrs.field(metadata=DEVICE)
-
-
-@attrs.define(eq=False)
-class CamerasApi:
-    """Handlers over the roster of cameras."""
-
-    _cameras: Cameras
-    _list: msgspec.Raw = attrs.field(factory=msgspec.Raw, init=False)
-    _list_of: tuple[int, ...] = attrs.field(default=(), init=False)
-    _list_until: float = attrs.field(default=0.0, init=False)  # monotonic seconds
-
-    def methods(self) -> tuple[Method, ...]:
-        """What this noun offers."""
-        return (
-            Method(
-                "get_camera_list",
-                Role.VIEWER,
-                NoParams,
-                self.get_camera_list,
-                "All cameras with their state, recording included.",
-                immediate=True,
-            ),
-            Method(
-                "get_camera_status",
-                Role.VIEWER,
-                ByDevice,
-                self.get_camera_status,
-                "One camera, with counters and what it delivers.",
-                immediate=True,
-            ),
-            Method(
-                "get_camera_capabilities",
-                Role.VIEWER,
-                ByDevice,
-                self.get_camera_capabilities,
-                "What a camera offers, and what it is asked for.",
-                immediate=True,
-            ),
-        )
-
-    async def get_camera_list(self, caller: Caller, params: NoParams) -> msgspec.Raw:
-        """List all cameras.
-
-        Consoles ask for it all the time, so the text is kept for as long as no camera has
-        changed, and until the counters in it would be older than LIST_SECONDS.
-        """
-        revisions = tuple([camera.revision for camera in self._cameras])
-        if revisions != self._list_of or monotonic() >= self._list_until:
-            self._list = msgspec.Raw(msgspec.json.encode(self._all()))
-            self._list_of = revisions
-            self._list_until = monotonic() + LIST_SECONDS
-        return self._list
-
-    def _all(self) -> result_fields.View:
-        cameras = [result_fields.camera(camera.status) for camera in self._cameras]
-        connected = sum(camera["status"] == "CONNECTED" for camera in cameras)
-        return {"cameras": cameras, "total": len(cameras), "connected": connected}
-
-    async def get_camera_status(self, caller: Caller, params: ByDevice) -> result_fields.View:
-        """Describe one camera."""
-        return _detailed(await self._cameras.locate(params.device))
-
-    async def get_camera_capabilities(self, caller: Caller, params: ByDevice) -> result_fields.View:
-        """Say what one camera can do."""
-        camera = await self._cameras.locate(params.device)
-        name = {"camera_id": camera.camera_id, "device": camera.status.device}
-        return name | _capabilities(camera)
-
-
-def _detailed(camera: Camera) -> result_fields.View:
-    status = camera.status
-    since = status.streaming_since
-    return result_fields.camera(status) | {
-        "metrics": {
-            "bytes_sent": status.bytes_captured,
-            "readers": 1 if status.session else 0,
-            "uptime": int(monotonic() - since) if since is not None else 0,
-        },
-        "capabilities": _capabilities(camera),
-    }
-
-
-def _capabilities(camera: Camera) -> result_fields.View:
-    return capabilities(camera.status, camera.capture.binding(), camera.capture.chosen)

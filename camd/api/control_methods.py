@@ -1,46 +1,26 @@
-"""Camera controls on the wire: exposure, focus, gain and whatever else a driver offers."""
+"""API methods for camera controls: exposure, focus, gain and whatever else a driver offers."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
 
 import attrs
 
 from camd.api import result_fields
 from camd.api.camera_methods import ByDevice
 from camd.api.event_publisher import about_camera
+from camd.camera.camera import Camera
+from camd.camera.cameras import Cameras
 from camd.capture.controls import CameraControls
 from camd.errors import SOURCE_UNAVAILABLE, Refusal
-from camd.model import CameraId, Control, ControlKind
-from camd.rpc.registry import Caller, Method
+from camd.model import Control, ControlKind, ProblemKind
+from camd.rpc.registry import Caller, method
 from camd.rpc.roles import Role
-
-
-class ControllableCamera(Protocol):
-    """What is needed of a camera; `node` is None while it has none, or never has one."""
-
-    @property
-    def camera_id(self) -> CameraId: ...
-
-    @property
-    def node(self) -> Path | None: ...
-
-    @property
-    def settings(self) -> CameraControls: ...
-
-
-class ControllableCameras(Protocol):
-    """Finds cameras."""
-
-    async def locate(self, name: str) -> ControllableCamera:
-        """Look a camera up by any of its names. Raises Refusal."""
-        ...
 
 
 @attrs.frozen
 class ControlRequest(ByDevice):
-    """Which control is to have which value; null gives it its default."""
+    """A control and its value; null sets the configured value or the default."""
 
     control: str
     value: bool | int | str | None
@@ -48,31 +28,13 @@ class ControlRequest(ByDevice):
 
 @attrs.define(eq=False)
 class ControlsApi:
-    """Handlers over the cameras' settings."""
+    """The methods, over the cameras."""
 
-    _cameras: ControllableCameras
+    _cameras: Cameras
 
-    def methods(self) -> tuple[Method, ...]:
-        """What this noun offers."""
-        return (
-            Method(
-                "get_camera_controls",
-                Role.VIEWER,
-                ByDevice,
-                self.get_camera_controls,
-                "The controls of a camera, with their values and what they can be set to.",
-            ),
-            Method(
-                "set_camera_control",
-                Role.OPERATOR,
-                ControlRequest,
-                self.set_camera_control,
-                "Set a control; it is kept, and set again whenever the camera starts.",
-            ),
-        )
-
+    @method(role=Role.VIEWER)
     async def get_camera_controls(self, caller: Caller, params: ByDevice) -> result_fields.View:
-        """List a camera's controls."""
+        """List the controls of a camera with their values, ranges and choices."""
         camera = await self._cameras.locate(params.device)
         controls = await camera.settings.read(_node_of(camera))
         return {
@@ -81,10 +43,11 @@ class ControlsApi:
             "controls": [_control(each, camera.settings) for each in controls],
         }
 
+    @method(role=Role.OPERATOR)
     async def set_camera_control(
         self, caller: Caller, params: ControlRequest
     ) -> result_fields.View:
-        """Set one control."""
+        """Set a control and store the value; it is set again whenever the camera starts."""
         camera = await self._cameras.locate(params.device)
         settings = camera.settings
         caller.link.hold(about_camera(camera.camera_id))
@@ -97,21 +60,21 @@ class ControlsApi:
         }
 
 
-def _node_of(camera: ControllableCamera) -> Path:
+def _node_of(camera: Camera) -> Path:
     if camera.node is None:
         raise Refusal(
             SOURCE_UNAVAILABLE,
             "The camera has no controls: it is not plugged in, or no camera of this machine",
             suggestion="Plug it in; streams, files and synthetic pictures have no controls.",
             camera_id=camera.camera_id,
-            cause="no_device",
+            cause=ProblemKind.NO_DEVICE,
         )
     return camera.node
 
 
-def _control(control: Control, settings: CameraControls) -> result_fields.View:
-    wish = settings.wish_for(control)
-    without = control.kind in (ControlKind.STRING, ControlKind.BUTTON)
+def _control(control: Control, controls: CameraControls) -> result_fields.View:
+    wanted = controls.wanted_for(control)
+    no_default = control.kind in (ControlKind.STRING, ControlKind.BUTTON)
     return {
         "name": control.name,
         "label": control.label,
@@ -119,11 +82,11 @@ def _control(control: Control, settings: CameraControls) -> result_fields.View:
         "minimum": control.minimum,
         "maximum": control.maximum,
         "step": control.step,
-        "default": None if without else control.default,
+        "default": None if no_default else control.default,
         "value": control.value,
         "choices": [{"value": value, "label": label} for value, label in control.choices],
         "active": not control.inactive,
         "read_only": control.read_only,
-        "wished": None if wish is None else wish.value,
-        "source": None if wish is None else wish.source,
+        "wished": None if wanted is None else wanted.value,
+        "source": None if wanted is None else wanted.source,
     }

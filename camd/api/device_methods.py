@@ -1,4 +1,4 @@
-"""Devices on the wire: what is plugged in, which camera it is, and the last word on that."""
+"""API methods for devices: list them, bind one to a camera by hand, forget a camera."""
 
 from __future__ import annotations
 
@@ -13,65 +13,44 @@ from camd.api.camera_methods import ByDevice, offered
 from camd.camera.bindings import DeviceBinder
 from camd.camera.cameras import Cameras
 from camd.devices.holders import Holder
-from camd.devices.listing import ListedDevice, list_devices
+from camd.devices.listing import ListedDevice, describe_devices
 from camd.errors import UNSUPPORTED, Refusal
-from camd.model import CameraId, Device, MatchState, Problem
+from camd.model import CameraId, Device, DeviceBinding
 from camd.model.ids import ID_PATTERN
-from camd.rpc.registry import EVERYTHING, Caller, Method, NoParams
+from camd.model.problems import ABSENT
+from camd.rpc.registry import EVERYTHING, Caller, NoParams, method
 from camd.rpc.roles import Role
 
 
 @attrs.frozen
 class AdoptRequest(ByDevice):
-    """Which camera is to be which device: a node or a link; none where only one can be meant."""
+    """A camera id, and the node or link of its device; none where only one is possible."""
 
     node: str | None = None
 
 
 @attrs.define(eq=False)
 class DevicesApi:
-    """Handlers over the seats of the cameras of this machine."""
+    """The methods, over the bindings of the cameras of this machine."""
 
     _cameras: Cameras
 
-    def methods(self) -> tuple[Method, ...]:
-        """What this noun offers."""
-        return (
-            Method(
-                "get_devices",
-                Role.OPERATOR,
-                NoParams,
-                self.get_devices,
-                "What is plugged in: which camera each device is and why, and who has it open.",
-            ),
-            Method(
-                "adopt_camera",
-                Role.ADMIN,
-                AdoptRequest,
-                self.adopt_camera,
-                "Let a camera be the device at a node from now on, kept over restarts.",
-            ),
-            Method(
-                "forget_camera",
-                Role.ADMIN,
-                ByDevice,
-                self.forget_camera,
-                "Forget a camera that was found by itself and is not plugged in any more.",
-            ),
-        )
-
+    @method(role=Role.OPERATOR)
     async def get_devices(self, caller: Caller, params: NoParams) -> result_fields.View:
-        """List what is plugged in, and the cameras that have no device."""
+        """List the video devices of this machine, and the cameras that have none.
+
+        Each device says which camera it is and why, and which processes have it open.
+        """
         binder = self._cameras.binder
         if binder is None:
             return {"devices": [], "absent": [], "watched": "not at all"}
-        return listing(
-            await list_devices(binder.assignment), binder.assignment.bindings, binder.monitor.how
-        )
+        found = binder.assignment
+        return device_list(await describe_devices(found), found.bindings, binder.monitor.method)
 
+    @method(role=Role.ADMIN)
     async def adopt_camera(self, caller: Caller, params: AdoptRequest) -> result_fields.View:
-        """Bind a camera to a device by hand."""
-        camera_id = await self._named(params.device)
+        """Bind a camera to the device at a node from now on, across restarts."""
+        camera_id = await self._find_id(params.device)
         caller.link.hold(EVERYTHING)  # other cameras lose their device by it
         binding = await self._binder().adopt(camera_id, Path(params.node) if params.node else None)
         device = str(binding.device.node) if binding.device is not None else None
@@ -82,15 +61,16 @@ class DevicesApi:
             "success": binding.device is not None,
         }
 
+    @method(role=Role.ADMIN)
     async def forget_camera(self, caller: Caller, params: ByDevice) -> result_fields.View:
-        """Forget a camera."""
+        """Forget a camera that was found automatically and is no longer plugged in."""
         camera = await self._cameras.locate(params.device)
         caller.link.hold(EVERYTHING)
         await self._binder().forget(camera)
         return {"camera_id": camera.camera_id, "success": True}
 
-    async def _named(self, name: str) -> CameraId:
-        """Find the camera that is meant, or take the name as the id of a new one."""
+    async def _find_id(self, name: str) -> CameraId:
+        """Find a camera's id by any of its names, or take the name as the id of a new one."""
         try:
             return (await self._cameras.locate(name)).camera_id
         except Refusal:
@@ -108,10 +88,10 @@ class DevicesApi:
         return self._cameras.binder
 
 
-def listing(
-    listed: tuple[ListedDevice, ...], bindings: tuple[MatchState, ...], how: str
+def device_list(
+    listed: tuple[ListedDevice, ...], bindings: tuple[DeviceBinding, ...], how: str
 ) -> result_fields.View:
-    """What is plugged in, and who is missing, as a whole."""
+    """Convert devices and bindings to the result of `get_devices`."""
     return {
         "devices": [_listed(one) for one in listed],
         "absent": [_absent(binding) for binding in bindings if binding.device is None],
@@ -122,7 +102,7 @@ def listing(
 def _listed(one: ListedDevice) -> result_fields.View:
     return _device(one.device) | {
         "camera_id": one.camera_id,
-        "recognised_by": one.rung.value if one.rung is not None else None,
+        "recognised_by": one.matched_by.value if one.matched_by is not None else None,
         "reason": one.reason,
         "candidates": list(one.candidates),
         "held_by": [_holder(holder) for holder in one.holders.holders],
@@ -156,9 +136,9 @@ def _device(device: Device) -> result_fields.View:
     return view
 
 
-def _absent(binding: MatchState) -> result_fields.View:
+def _absent(binding: DeviceBinding) -> result_fields.View:
     view: result_fields.View = {
         "camera_id": binding.camera_id,
         "identity": binding.identity or None,
     }
-    return view | result_fields.problem(binding.problem or Problem("absent", "", ""))
+    return view | result_fields.problem(binding.problem or ABSENT)

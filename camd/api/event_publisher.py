@@ -1,4 +1,4 @@
-"""What happens, as notifications: every event gets a number, a time and the contract's fields."""
+"""Publish events as notifications, with a sequence number and a time."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ RETENTION = "retention"
 
 
 def about_camera(camera_id: CameraId) -> str:
-    """Name what news of one camera are about; calls hold them by it."""
+    """Name the subject of notifications about a camera, for `ClientLink.hold`."""
     return f"camera {camera_id}"
 
 
 @attrs.define(eq=False)
 class EventPublisher:
-    """Turns events into notifications, in order, numbered from 1."""
+    """Publishes events as notifications, in order, numbered from 1."""
 
     notifications: Fanout[Notification]
     _seq: int = attrs.field(default=0, init=False)
 
     @contextmanager
     def listening(self, events: Fanout[Event]) -> Iterator[None]:
-        """Announce what `events` brings while the block runs."""
-        with events.subscribed(self._announce):
+        """Publish the events of `events` while the block runs."""
+        with events.subscribed(self._publish):
             yield
 
-    def _announce(self, event: Event) -> None:
+    def _publish(self, event: Event) -> None:
         self._seq += 1
         method, params, key = render(event)
         params |= {"seq": self._seq, "time": now()}
@@ -52,7 +52,7 @@ class EventPublisher:
 
 
 def render(event: Event) -> tuple[str, result_fields.View, str | None]:
-    """Give a notification's method, parameters, and the key by which newer ones replace it."""
+    """Return method, parameters and coalesce key of the notification for an event."""
     match event:
         case CameraChanged(status):
             return (

@@ -1,4 +1,4 @@
-"""What the same port serves over HTTP: health for machines, files for whoever may see them."""
+"""HTTP endpoints: health checks and downloads of recordings."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ _MEGABYTE = 1 << 20
 
 @attrs.define(eq=False)
 class HttpApp:
-    """Handlers for HTTP requests."""
+    """Handlers of HTTP requests."""
 
     _storage: Storage
-    _access: Authenticator
+    _authenticator: Authenticator
     _health: Health
     ready: bool = False
 
     def app(self) -> Starlette:
-        """Build the application; every route names its methods, everything else is 404."""
+        """Build the ASGI application."""
         return Starlette(
             routes=[
                 Route("/health/live", self.live),
@@ -54,17 +54,17 @@ class HttpApp:
         )
 
     async def live(self, request: Request) -> Response:
-        """The event loop turns: that is all this says."""
+        """Answer as long as the event loop runs."""
         return JSONResponse({"status": "alive"})
 
     async def is_ready(self, request: Request) -> Response:
-        """Whether clients are served."""
+        """Answer 200 when clients are served, else 503."""
         if self.ready:
             return JSONResponse({"status": "ready"})
         return JSONResponse({"status": "not ready"}, HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def system(self, request: Request) -> Response:
-        """How the service and its parts are: 200 while it does its work, 500 when it cannot."""
+        """Describe the service and its components; 500 when it is unhealthy."""
         overall, parts = self._health()
         body = {
             "status": overall,
@@ -78,13 +78,13 @@ class HttpApp:
         return JSONResponse(body, code)
 
     async def recording(self, request: Request) -> Response:
-        """Serve a recording, or of a growing one what is durable."""
+        """Send a recording; of one that is being recorded, the part that is durable."""
         try:
-            self._admit(request)
+            self._authenticate(request)
         except AccessRefusedError as error:
             host = request.client.host if request.client is not None else None
-            _tell(request, "refused")
-            await self._access.slow_down(group_of(host), error.reason)
+            _notify_server(request, "on_wrong_key")
+            await self._authenticator.delay_refusal(group_of(host), error.reason)
             return JSONResponse(
                 {"error": "unauthorized", "reason": error.reason.value},
                 HTTPStatus.UNAUTHORIZED,
@@ -108,36 +108,33 @@ class HttpApp:
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=kept)
         return response
 
-    def _admit(self, request: Request) -> None:
-        """Check the key of a request, and tell the server that there is one.
-
-        Raises AccessRefusedError.
-        """
+    def _authenticate(self, request: Request) -> None:
+        """Check the key of a request. Raises AccessRefusedError."""
         headers = request.headers
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             token = headers.get("x-api-key", "")
-        identity = self._access.check(token.strip(), now().timestamp())
+        identity = self._authenticator.check(token.strip(), now().timestamp())
         assert identity.role.includes(Role.VIEWER)
-        _tell(request, "admitted", identity)
+        _notify_server(request, "on_authenticated", identity)
 
 
-def _tell(request: Request, what: str, *arguments: object) -> None:
-    """Tell the server, where it wants to know."""
-    listener = request.scope.get("state", {}).get(what)
-    if listener is not None:
-        listener(*arguments)
+def _notify_server(request: Request, callback: str, *arguments: object) -> None:
+    """Call a callback that the server has put into the scope of the request, if there is one."""
+    function = request.scope.get("state", {}).get(callback)
+    if function is not None:
+        function(*arguments)
 
 
 @cache
 def _load_file_reader() -> None:
-    """Import what reads files for Starlette, which it would else do on the event loop. Blocks."""
+    """Import what Starlette needs to read files; it would do so on the event loop. Blocks."""
     importlib.import_module("anyio._backends._trio")
-    _ = anyio.open_file  # newer versions import when they are asked for it
+    _ = anyio.open_file  # newer versions import at this access
 
 
 class LeasedResponse(Response):
-    """Holds a file's lease from before it is looked up until all of it is sent."""
+    """Holds the lease of a file while the file is looked up and sent."""
 
     def __init__(
         self, lease: AbstractContextManager[None], respond: Callable[[], Awaitable[Response]]
@@ -146,37 +143,35 @@ class LeasedResponse(Response):
         self._lease, self._respond = lease, respond
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Find out what to answer, and answer."""
+        """Respond under the lease."""
         with self._lease:
             response = await self._respond()
             await response(scope, receive, send)
 
 
 class DurableFileResponse(FileResponse):
-    """A file of which only the first `size_bytes` exist for the client, however it grows."""
+    """The first `size_bytes` of a file that may grow meanwhile."""
 
     chunk_size = _MEGABYTE
 
     def __init__(self, file: StoredFile) -> None:
-        moment = file.modified.timestamp()
-        size = file.size_bytes
+        times = 3 * (file.modified.timestamp(),)
         super().__init__(
             file.path,
             media_type=_MEDIA_TYPES.get(file.path.suffix, "application/octet-stream"),
             filename=file.filename,
-            stat_result=os.stat_result((0o100640, 0, 0, 1, 0, 0, size, moment, moment, moment)),
+            stat_result=os.stat_result((0o100640, 0, 0, 1, 0, 0, file.size_bytes, *times)),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send what the head promised and not a byte more, should the file have grown."""
+        """Send no more than the announced length."""
         await trio.to_thread.run_sync(_load_file_reader)
         left = 0
 
-        async def send_promised(message: Message) -> None:
+        async def send_announced(message: Message) -> None:
             nonlocal left
             if message["type"] == "http.response.start":
-                promised = dict(message["headers"]).get(b"content-length", b"0")
-                left = int(promised)
+                left = int(dict(message["headers"]).get(b"content-length", b"0"))
                 await send(message)
             elif message.get("body") and left > 0:
                 body = message["body"][:left]
@@ -185,14 +180,14 @@ class DurableFileResponse(FileResponse):
             elif not message.get("body"):
                 await send(message)
 
-        await super().__call__(scope, receive, send_promised)
+        await super().__call__(scope, receive, send_announced)
 
 
-def _unchanged(asked: Mapping[str, str], have: Mapping[str, str]) -> bool:
-    """Whether the client's copy is the same (RFC 9110, 13.1.2 and 13.1.3)."""
-    tags = asked.get("if-none-match")
+def _unchanged(request: Mapping[str, str], response: Mapping[str, str]) -> bool:
+    """Whether the client has this version of the file (RFC 9110, 13.1.2 and 13.1.3)."""
+    tags = request.get("if-none-match")
     if tags is not None:
         known = [tag.strip().removeprefix("W/") for tag in tags.split(",")]
-        return "*" in known or have["etag"] in known
-    since = asked.get("if-modified-since")
-    return since is not None and since == have["last-modified"] and "range" not in asked
+        return "*" in known or response["etag"] in known
+    since = request.get("if-modified-since")
+    return since is not None and since == response["last-modified"] and "range" not in request

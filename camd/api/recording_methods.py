@@ -1,4 +1,4 @@
-"""Recordings on the wire: start, stop, status, and what has been recorded."""
+"""Methods of recordings: start, stop, status, files, sessions and gaps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from camd.api import result_fields
 from camd.api.camera_methods import DEVICE, ByDevice
 from camd.api.event_publisher import about_camera
 from camd.camera.cameras import Cameras
-from camd.errors import INVALID_PARAMS, UNSUPPORTED, Refusal
+from camd.errors import UNSUPPORTED, ParamError, Refusal, invalid_params
 from camd.model import (
     CameraId,
     RecordingQuery,
@@ -19,10 +19,10 @@ from camd.model import (
     SessionId,
     SessionSummary,
 )
-from camd.rpc.registry import Caller, Method
+from camd.rpc.registry import Caller, method
 from camd.rpc.roles import Role
 from camd.storage.rules.naming import with_extension
-from camd.storage.storage import FileActions, Storage
+from camd.storage.storage import Storage
 
 LONGEST_SECONDS = 86_400
 FORMATS = ("mp4", "mkv")
@@ -31,9 +31,9 @@ _UNITS = {"duration": 1, "duration_seconds": 1, "duration_minutes": 60, "duratio
 
 @attrs.frozen
 class StartRequest:
-    """What to record, for how long (one of the durations; whole; at most a day), and as what.
+    """What to record, for how long (one duration, a whole number, at most a day), and how.
 
-    `preroll` is how many seconds of the past to begin with.
+    `preroll`: how many seconds before the call the recording begins.
     """
 
     device: str = attrs.field(metadata=DEVICE)
@@ -53,23 +53,25 @@ class StartRequest:
     )
 
     def limit(self) -> timedelta | None:
-        """The duration that was asked for. Raises Refusal when it is none or more than one."""
+        """Return the requested duration. Raises Refusal when it is invalid or given twice."""
         given = {name: getattr(self, name) for name in _UNITS if getattr(self, name) is not None}
         if not given:
             return None
         name, value = next(iter(given.items()))
         if len(given) > 1:
-            raise _invalid(name, f"only one duration may be given, not {', '.join(given)}")
+            raise invalid_params(
+                ParamError(name, f"only one duration may be given, not {', '.join(given)}")
+            )
         seconds = value * _UNITS[name]
         if not 1 <= seconds <= LONGEST_SECONDS:
             most = LONGEST_SECONDS // _UNITS[name]
-            raise _invalid(name, f"must be from 1 to {most}, not {value}")
+            raise invalid_params(ParamError(name, f"must be from 1 to {most}, not {value}"))
         return timedelta(seconds=seconds)
 
 
 @attrs.frozen
 class PageRequest:
-    """Which recordings, sessions or gaps: a page, and what they have in common."""
+    """A page of recordings, sessions or gaps, and filters for them."""
 
     limit: int = attrs.field(
         default=100, validator=[attrs.validators.ge(1), attrs.validators.le(1000)]
@@ -85,63 +87,22 @@ class PageRequest:
 
 @attrs.frozen
 class ByName:
-    """Which file."""
+    """A recorded file."""
 
     filename: str
 
 
 @attrs.define(eq=False)
 class RecordingsApi:
-    """Handlers over cameras (who record) and storage (what was recorded)."""
+    """Handlers over cameras, which record, and storage, which has the files."""
 
     _cameras: Cameras
     _storage: Storage
 
-    def methods(self) -> tuple[Method, ...]:
-        """What this noun offers."""
-        viewer, operator = Role.VIEWER, Role.OPERATOR
-        return (
-            Method(
-                "start_recording",
-                operator,
-                StartRequest,
-                self.start_recording,
-                "Start a recording; answered when its first frames are on disk.",
-            ),
-            Method(
-                "stop_recording",
-                operator,
-                ByDevice,
-                self.stop_recording,
-                "Stop a recording; answered with a receipt when its files are durable.",
-            ),
-            Method(
-                "get_recording_status",
-                viewer,
-                ByDevice,
-                self.get_recording_status,
-                "What a camera records at the moment; null when it does not.",
-                immediate=True,
-            ),
-            Method(
-                "list_recordings",
-                viewer,
-                PageRequest,
-                self.list_recordings,
-                "Recorded files, newest first.",
-            ),
-            Method(
-                "get_recording_info",
-                viewer,
-                ByName,
-                self.get_recording_info,
-                "One recorded file, with its session's gaps.",
-            ),
-        )
-
+    @method(role=Role.OPERATOR)
     async def start_recording(self, caller: Caller, params: StartRequest) -> result_fields.View:
-        """Start a session."""
-        wish = RecordingRequest(
+        """Start a recording; the answer comes when its first frames are on disk."""
+        request = RecordingRequest(
             owner=caller.name,
             duration=params.limit(),
             format=_format(params.format),
@@ -150,10 +111,11 @@ class RecordingsApi:
         )
         camera = await self._cameras.locate(params.device)
         caller.link.hold(about_camera(camera.camera_id))
-        return _started(camera.status.device, await camera.start_recording(wish))
+        return _started(camera.status.device, await camera.start_recording(request))
 
+    @method(role=Role.OPERATOR)
     async def stop_recording(self, caller: Caller, params: ByDevice) -> result_fields.View:
-        """Stop the session and give a receipt."""
+        """Stop a recording; the answer is a receipt and comes when all files are durable."""
         camera = await self._cameras.locate(params.device)
         caller.link.hold(about_camera(camera.camera_id))
         session = await camera.stop_recording()
@@ -174,10 +136,11 @@ class RecordingsApi:
             "receipt": result_fields.receipt(session),
         }
 
+    @method(role=Role.VIEWER, immediate=True)
     async def get_recording_status(
         self, caller: Caller, params: ByDevice
     ) -> result_fields.View | None:
-        """Describe the running session."""
+        """Describe the session that a camera records; null when there is none."""
         status = (await self._cameras.locate(params.device)).status
         session = status.session
         if session is None:
@@ -206,10 +169,11 @@ class RecordingsApi:
             "durable": session.durable,
         }
 
+    @method(role=Role.VIEWER)
     async def list_recordings(self, caller: Caller, params: PageRequest) -> result_fields.View:
-        """List recorded files."""
+        """List recorded files, newest first."""
         page = await self._storage.list_recordings(await query_of(self._cameras, params))
-        pins = await FileActions(self._storage).pins([s.filename for s in page.segments])
+        pins = await self._storage.pins([s.filename for s in page.segments])
         return {
             "files": [result_fields.stored(s, pins.get(s.filename)) for s in page.segments],
             "total": page.total,
@@ -217,10 +181,11 @@ class RecordingsApi:
             "offset": params.offset,
         }
 
+    @method(role=Role.VIEWER)
     async def get_recording_info(self, caller: Caller, params: ByName) -> result_fields.View:
-        """Describe one file."""
+        """Describe one recorded file, with the gaps of its session."""
         found, gaps = await self._storage.recording(params.filename)
-        pin = (await FileActions(self._storage).pins([found.filename])).get(found.filename)
+        pin = (await self._storage.pins([found.filename])).get(found.filename)
         return result_fields.stored(found, pin) | {
             "pin": result_fields.pin(pin),
             "created_time": found.start,
@@ -234,7 +199,7 @@ class RecordingsApi:
 
 
 async def query_of(cameras: Cameras, page: PageRequest) -> RecordingQuery:
-    """Say what a page asks for; a camera that is no longer configured may still have recordings."""
+    """Make the query of a page. A camera that no longer exists may still have recordings."""
     camera_id = None
     if page.camera is not None:
         try:
@@ -293,45 +258,19 @@ def _format(name: str | None) -> str | None:
     )
 
 
-def _invalid(path: str, message: str) -> Refusal:
-    return Refusal(
-        INVALID_PARAMS,
-        f"Invalid params: {path} {message}",
-        errors=[{"path": path, "message": message}],
-    )
-
-
-# --- What was recorded and what is missing, on the wire: sessions with their coverage, the ledger.
+# --- Sessions and the gap ledger.
 
 
 @attrs.define(eq=False)
 class HistoryApi:
-    """Handlers over storage, and over cameras for the sessions that run."""
+    """Handlers over storage, and over cameras for running sessions."""
 
     _cameras: Cameras
     _storage: Storage
 
-    def methods(self) -> tuple[Method, ...]:
-        """What this noun offers."""
-        return (
-            Method(
-                "get_sessions",
-                Role.VIEWER,
-                PageRequest,
-                self.get_sessions,
-                "Sessions, newest first, each with how much of it is in files.",
-            ),
-            Method(
-                "get_gaps",
-                Role.VIEWER,
-                PageRequest,
-                self.get_gaps,
-                "The ledger, newest first: footage that is missing, and why.",
-            ),
-        )
-
+    @method(role=Role.VIEWER)
     async def get_sessions(self, caller: Caller, params: PageRequest) -> result_fields.View:
-        """List sessions; a running one as it is now."""
+        """List sessions, newest first, each with its coverage: the share that is in files."""
         page = await self._storage.sessions(await query_of(self._cameras, params))
         running = {
             session.session_id: SessionSummary.of(session)
@@ -347,8 +286,9 @@ class HistoryApi:
             "offset": params.offset,
         }
 
+    @method(role=Role.VIEWER)
     async def get_gaps(self, caller: Caller, params: PageRequest) -> result_fields.View:
-        """List ledger entries."""
+        """List the entries of the gap ledger, newest first: what is missing, and why."""
         page = await self._storage.gaps(await query_of(self._cameras, params))
         return {
             "gaps": [result_fields.gap(entry) for entry in page.gaps],

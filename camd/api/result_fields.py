@@ -1,6 +1,6 @@
-"""How values look on the wire: the fields that clients of such services know, and no others' way.
+"""Convert model values to result fields of the API.
 
-Names and meanings are the contract; extra fields never hurt a client, missing ones do.
+Field names and meanings are stable: fields may be added, but not removed.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from camd.model import (
     StorageStatus,
     are_durable,
 )
-from camd.storage.check.rules.scrub_progress import ScrubProgress, ScrubRound
+from camd.storage.check.rules.scrub_progress import ScrubProgress, ScrubRun
 from camd.storage.recovery.reconcile import RecoveryReport
 from camd.storage.removal import Pin
 from camd.storage.rules.levels import message_of
 
 View = dict[str, Any]
 
-MOST_FINDINGS = 20  # in an answer; the log has all of them
+MAX_FINDINGS = 20  # in an answer; the log has all of them
 
 _CONNECTION = {
     CameraState.ABSENT: "DISCONNECTED",
@@ -48,7 +48,7 @@ _CODEC_NAMES = {"avc1": "h264", "avc3": "h264", "hvc1": "h265", "hev1": "h265", 
 
 
 def camera(status: CameraStatus) -> View:
-    """One camera, as in every list, answer and notification."""
+    """A camera, in all lists, answers and notifications."""
     session = status.session
     shown = status.video or status.wanted
     current = session.current if session else None
@@ -79,29 +79,29 @@ def camera(status: CameraStatus) -> View:
 
 
 def problem(found: Problem) -> View:
-    """Why something does not work, and what to do."""
-    return {"cause": found.cause, "message": found.message, "suggestion": found.suggestion}
+    """A problem: cause, message and suggestion."""
+    return {"cause": found.kind, "message": found.message, "suggestion": found.suggestion}
 
 
 def _connection(status: CameraStatus) -> str:
-    """Whether a camera can be used; one that waits to be wanted may have an obstacle."""
+    """Whether a camera is usable; an idle camera may have a problem that a start would hit."""
     if status.state is CameraState.IDLE and status.problem is not None:
         return "ERROR"
     return _CONNECTION.get(status.state, "CONNECTED")
 
 
 def resolution(width: int, height: int) -> str | None:
-    """`"1920x1080"`, or None while nobody knows."""
+    """`"1920x1080"`; None while it is unknown."""
     return f"{width}x{height}" if width and height else None
 
 
 def codec(name: str) -> str:
-    """The codec's common name, from the four characters of a sample entry."""
+    """The common name of a codec, from the code of its sample entry."""
     return _CODEC_NAMES.get(name, name)
 
 
 def gap(entry: Gap) -> View:
-    """One ledger entry."""
+    """An entry of the gap ledger."""
     return {
         "camera_id": entry.camera_id,
         "session_id": entry.session_id,
@@ -116,7 +116,7 @@ def gap(entry: Gap) -> View:
 
 
 def session(found: SessionSummary) -> View:
-    """One session in a listing, with its coverage."""
+    """A session in a list, with its coverage."""
     return {
         "session_id": found.session_id,
         "recording_id": found.session_id,
@@ -140,7 +140,7 @@ def session(found: SessionSummary) -> View:
 
 
 def segment(found: Segment) -> View:
-    """One file of a session."""
+    """A segment."""
     return {
         "filename": found.filename,
         "file_size": found.size_bytes,
@@ -158,22 +158,22 @@ def segment(found: Segment) -> View:
 
 
 def stored(found: Segment, pin: Pin | None) -> View:
-    """One recording in a listing of what is on disk, and whether it is pinned."""
+    """A segment in a list of recordings, and whether it is pinned."""
     return segment(found) | {"pinned": pin is not None}
 
 
 def pin(found: Pin | None) -> View | None:
-    """Why a recording stays, and until when; null when it is not pinned."""
+    """A pin; null when there is none."""
     return None if found is None else attrs.asdict(found)
 
 
 def cleanup_receipt(receipt: CleanupReceipt) -> View:
-    """What a run of the retention policy did."""
+    """A run of the retention policy."""
     return attrs.asdict(receipt) | {"files": list(receipt.files)}
 
 
 def receipt(session: Session) -> View:
-    """What a stop gives in return: every file and every gap."""
+    """The receipt of a stop: all files and all gaps."""
     return {
         "files": [
             {
@@ -199,12 +199,12 @@ def receipt(session: Session) -> View:
 
 
 def storage(status: StorageStatus) -> View:
-    """The recordings volume, as `get_storage_info` and the notification show it.
+    """The recordings volume, in `get_storage_info` and the notification.
 
-    `code`, `message` and `suggestion` are there whenever the level is not ok.
+    Has `code`, `message` and `suggestion` when the level is not ok.
     """
     percent = round(status.used_percent, 2)
-    level, notice = status.level, message_of(status)
+    level, problem_message = status.level, message_of(status)
     view: View = {
         "total_space": status.total_bytes,
         "used_space": status.used_bytes,
@@ -230,17 +230,17 @@ def storage(status: StorageStatus) -> View:
         "notes_waiting": status.notes_waiting,
         "notes_lost": status.notes_lost,
     }
-    if notice is not None:
+    if problem_message is not None:
         view |= {
-            "code": notice.kind.code,
-            "message": notice.message,
-            "suggestion": notice.suggestion,
+            "code": problem_message.kind.code,
+            "message": problem_message.message,
+            "suggestion": problem_message.suggestion,
         }
     return view
 
 
 def recovery(report: RecoveryReport | None) -> View | None:
-    """What the last search of the folder found; None before it has begun."""
+    """The last recovery; None before the first one has begun."""
     if report is None:
         return None
     return {
@@ -258,30 +258,30 @@ def recovery(report: RecoveryReport | None) -> View | None:
                 "frames": finding.frames,
                 "torn_bytes": finding.torn_bytes,
             }
-            for finding in report.findings[:MOST_FINDINGS]
+            for finding in report.findings[:MAX_FINDINGS]
         ],
     }
 
 
-def scrub(rounds: ScrubProgress, *, enabled: bool) -> View:
-    """How far the scrub is, and what it found."""
+def scrub(progress: ScrubProgress, *, enabled: bool) -> View:
+    """The state of the scrub and its findings."""
     return {
         "enabled": enabled,
-        "running": enabled and rounds.current is not None,
-        "current_round": _round(rounds.current),
-        "last_round": _round(rounds.last),
+        "running": enabled and progress.current is not None,
+        "current_round": _round(progress.current),
+        "last_round": _round(progress.last),
     }
 
 
-def _round(made: ScrubRound | None) -> View | None:
-    if made is None:
+def _round(scrub_round: ScrubRun | None) -> View | None:
+    if scrub_round is None:
         return None
     return {
-        "began": made.began,
-        "ended": made.ended,
-        "files_checked": made.files,
-        "read_bytes": made.read_bytes,
-        "problem_count": made.problem_count,
+        "began": scrub_round.began,
+        "ended": scrub_round.ended,
+        "files_checked": scrub_round.files,
+        "read_bytes": scrub_round.read_bytes,
+        "problem_count": scrub_round.problem_count,
         "problems": [
             {
                 "filename": problem.subject,
@@ -289,14 +289,14 @@ def _round(made: ScrubRound | None) -> View | None:
                 "message": problem.text,
                 "suggestion": problem.advice,
             }
-            for problem in made.problems[:MOST_FINDINGS]
+            for problem in scrub_round.problems[:MAX_FINDINGS]
         ],
     }
 
 
 @attrs.frozen
 class SessionTimes:
-    """When a session began and ended, and how long that is in seconds."""
+    """Start, end and duration of a session."""
 
     start: datetime
     end: datetime
@@ -304,7 +304,7 @@ class SessionTimes:
 
     @classmethod
     def of(cls, session: Session) -> SessionTimes:
-        """Take the times from the files: they know best."""
+        """Read the times from the segments, which are exact."""
         start = session.segments[0].start if session.segments else session.start
         end = session.segments[-1].end if session.segments else (session.end or start)
         seconds = (end - start).total_seconds() - session.stepped_seconds

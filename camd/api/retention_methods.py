@@ -1,4 +1,4 @@
-"""The retention policy on the wire: set, shown, previewed, carried out."""
+"""The API methods of retention: the policy, cleanups, and pins and removal of single files."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from camd.api import result_fields
 from camd.api.event_publisher import RETENTION, STORAGE
 from camd.api.recording_methods import ByName
 from camd.clock import now
-from camd.rpc.params import ParamError, refuse
-from camd.rpc.registry import Caller, Method, NoParams
+from camd.errors import ParamError, invalid_params
+from camd.rpc.registry import Caller, NoParams, method
 from camd.rpc.roles import Role
 from camd.storage.removal import Pin
 from camd.storage.retention.cleanup import Retention
@@ -23,12 +23,12 @@ from camd.storage.rules.retention_plan import (
     mistakes_of,
     outcome,
 )
-from camd.storage.storage import FileActions, Storage
+from camd.storage.storage import Storage
 
 
 @attrs.frozen
 class PolicyRequest:
-    """The policy that is to be in force."""
+    """A policy to put in force."""
 
     policy_type: PolicyType
     enabled: bool
@@ -38,83 +38,54 @@ class PolicyRequest:
 
 @attrs.frozen
 class CleanupRequest:
-    """How to clean up; `force` overrides the brake, and believes the clock."""
+    """How to clean up; `force` ignores max_delete_percent and trusts the wall clock."""
 
     force: bool = False
 
 
 @attrs.define(eq=False)
 class RetentionApi:
-    """Handlers over retention."""
+    """Methods of the retention policy."""
 
     _retention: Retention
 
-    def methods(self) -> tuple[Method, ...]:
-        """What this noun offers."""
-        admin = Role.ADMIN
-        return (
-            Method(
-                "set_retention_policy",
-                admin,
-                PolicyRequest,
-                self.set_retention_policy,
-                "Decide which recordings are removed by themselves; durable when answered.",
-            ),
-            Method(
-                "get_retention_policy",
-                admin,
-                NoParams,
-                self.get_retention_policy,
-                "The retention policy, and what its last run did.",
-                immediate=True,
-            ),
-            Method(
-                "preview_cleanup",
-                admin,
-                NoParams,
-                self.preview_cleanup,
-                "What the policy would remove now, and what it would leave; changes nothing.",
-            ),
-            Method(
-                "cleanup_old_files",
-                admin,
-                CleanupRequest,
-                self.cleanup_old_files,
-                "Carry the policy out once; answered with a receipt.",
-            ),
-        )
-
+    @method(role=Role.ADMIN)
     async def set_retention_policy(
         self, caller: Caller, params: PolicyRequest
     ) -> result_fields.View:
-        """Put a policy in force."""
+        """Set the policy by which recordings are removed automatically.
+
+        The answer comes when the policy is durable.
+        """
         policy = RetentionPolicy(
             params.policy_type, params.enabled, params.max_age_days, params.max_size_gb
         )
         if mistakes := mistakes_of(policy):
-            raise refuse([ParamError(field, sentence) for field, sentence in mistakes])
+            raise invalid_params(*(ParamError(field, sentence) for field, sentence in mistakes))
         caller.link.hold(RETENTION)
         await self._retention.set_policy(policy)
         state = "enabled" if policy.enabled else "disabled"
         message = f"Retention policy {policy.type.value} is stored and {state}: {policy.rule}"
         return _policy(policy) | {"message": message}
 
+    @method(role=Role.ADMIN, immediate=True)
     async def get_retention_policy(self, caller: Caller, params: NoParams) -> result_fields.View:
-        """Show the policy."""
+        """Describe the retention policy and its last run."""
         config, last = self._retention.config, self._retention.last
         return _policy(self._retention.policy) | {
             "interval": config.interval.total_seconds(),
-            "brake_percent": config.brake_percent,
+            "max_delete_percent": config.max_delete_percent,
             "clock_trusted": not self._retention.doubt,
             "clock": self._retention.doubt or "trusted",
             "last_run": result_fields.cleanup_receipt(last) if last else None,
         }
 
+    @method(role=Role.ADMIN)
     async def preview_cleanup(self, caller: Caller, params: NoParams) -> result_fields.View:
-        """Show what would be done."""
+        """List what the retention policy would remove and keep now; changes nothing."""
         plan = await self._retention.preview()
-        would = plan.policy.removes and not plan.braked
-        message = f"{len(plan.going)} files would be removed" if would else outcome(plan, 0, 0)
+        would = plan.policy.removes and not plan.stopped_by_limit
+        message = f"{len(plan.to_delete)} files would be removed" if would else outcome(plan, 0, 0)
         if would and plan.waiting_files:
             message += f"; {plan.waits}"
         return _plan(plan) | {
@@ -125,8 +96,9 @@ class RetentionApi:
             "receipt": None,
         }
 
+    @method(role=Role.ADMIN)
     async def cleanup_old_files(self, caller: Caller, params: CleanupRequest) -> result_fields.View:
-        """Do it."""
+        """Run the retention policy once; the answer is a receipt."""
         caller.link.hold(RETENTION)
         caller.link.hold(STORAGE)
         done = await self._retention.clean_up(caller.name, force=params.force)
@@ -160,9 +132,9 @@ def _plan(plan: CleanupPlan) -> result_fields.View:
                 "start_time": each.start,
                 "reason": plan.policy.rule,
             }
-            for each in plan.going[:MOST_LISTED]
+            for each in plan.to_delete[:MOST_LISTED]
         ],
-        "files_to_delete": len(plan.going),
+        "files_to_delete": len(plan.to_delete),
         "space_to_free": plan.freed_bytes,
         "kept": [
             {
@@ -170,80 +142,54 @@ def _plan(plan: CleanupPlan) -> result_fields.View:
                 "file_size": each.size_bytes,
                 "reason": each.reason.value,
             }
-            for each in plan.staying
+            for each in plan.kept
         ],
-        "files_kept": plan.staying_files,
+        "files_kept": plan.kept_files,
         "total_size": plan.total_bytes,
         "share_percent": round(plan.share_percent, 2),
         "space_short": plan.short_bytes,
         "enough": plan.enough,
-        "braked": plan.braked,
+        "stopped_by_limit": plan.stopped_by_limit,
         "files_waiting": plan.waiting_files,
         "clock": plan.clock or "trusted",
     }
 
 
-# --- What happens to one recorded file, on the wire: it is pinned, unpinned, or removed.
+# --- Single files: pin, unpin, remove
 
 LONGEST_REASON = 1000
 
 
 @attrs.frozen
 class PinRequest:
-    """Which file stays, why, and until when (for ever without it)."""
+    """Which file to keep, why, and until when (without it, for ever)."""
 
     filename: str
     reason: str = ""
     until: datetime | None = None
 
     def pin(self, by: str, since: datetime) -> Pin:
-        """Make the pin. Raises Refusal when it would mean nothing."""
+        """Return the pin. Raises Refusal when it would have no effect."""
         if len(self.reason) > LONGEST_REASON:
-            raise refuse([ParamError("reason", f"must have at most {LONGEST_REASON} characters")])
+            raise invalid_params(
+                ParamError("reason", f"must have at most {LONGEST_REASON} characters")
+            )
         if self.until is not None and self.until <= since:
-            raise refuse([ParamError("until", "must be in the future")])
+            raise invalid_params(ParamError("until", "must be in the future"))
         return Pin(self.reason, by, since, self.until)
 
 
 @attrs.define(eq=False)
 class FilesApi:
-    """Handlers over storage."""
+    """Methods of single files."""
 
     _storage: Storage
 
-    def methods(self) -> tuple[Method, ...]:
-        """What this noun offers."""
-        operator = Role.OPERATOR
-        return (
-            Method(
-                "delete_recording",
-                operator,
-                ByName,
-                self.delete_recording,
-                "Remove a recorded file; refused while it is recorded, read or pinned.",
-            ),
-            Method(
-                "pin_recording",
-                operator,
-                PinRequest,
-                self.pin_recording,
-                "Keep a recorded file from being removed, for ever or until a time.",
-            ),
-            Method(
-                "unpin_recording",
-                operator,
-                PinRequest,
-                self.unpin_recording,
-                "Take a recorded file's pin away.",
-            ),
-        )
-
+    @method(role=Role.OPERATOR)
     async def delete_recording(self, caller: Caller, params: ByName) -> result_fields.View:
-        """Remove a file; answered when it is gone for good."""
+        """Remove a recorded file; refused while it is recorded, read or pinned."""
         caller.link.hold(STORAGE)
-        removal = await FileActions(self._storage).remove_one(
-            params.filename, f"{caller.name} asked for it"
-        )
+        removal = await self._storage.remove_one(params.filename, f"{caller.name} asked for it")
         return {
             "filename": removal.filename,
             "deleted": True,
@@ -251,13 +197,18 @@ class FilesApi:
             "space_freed": removal.freed_bytes,
         }
 
+    @method(role=Role.OPERATOR)
     async def pin_recording(self, caller: Caller, params: PinRequest) -> result_fields.View:
-        """Pin a file, in place of an older pin; answered when it is durable."""
+        """Protect a recorded file from removal, without limit or until a time.
+
+        Replaces an older pin; the answer comes when the pin is durable.
+        """
         pin = params.pin(caller.name, now())
-        segment = await FileActions(self._storage).pin(params.filename, pin)
+        segment = await self._storage.pin(params.filename, pin)
         return result_fields.stored(segment, pin) | {"pin": result_fields.pin(pin)}
 
+    @method(role=Role.OPERATOR)
     async def unpin_recording(self, caller: Caller, params: PinRequest) -> result_fields.View:
-        """Unpin a file; fine when it is not pinned. What else was said is not looked at."""
-        segment = await FileActions(self._storage).unpin(params.filename)
+        """Remove the pin of a recorded file, if it has one."""
+        segment = await self._storage.unpin(params.filename)
         return result_fields.stored(segment, None) | {"pin": None}

@@ -1,4 +1,4 @@
-"""The service itself on the wire: is it alive, how is it, what is it, and a new configuration."""
+"""Methods of the service: ping, status, information, reload; and of the recordings volume."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from camd.camera.cameras import Cameras
 from camd.clock import monotonic
 from camd.config.changes import ConfigChanges
 from camd.ffmpeg.binary import FfmpegMissingError, encoders
-from camd.model import CameraState, StorageLevel, StorageStatus, V4l2Source
-from camd.rpc.registry import EVERYTHING, Caller, Method, NoParams
+from camd.model import CameraState, ProblemKind, StorageLevel, StorageStatus, V4l2Source
+from camd.rpc.registry import EVERYTHING, Caller, NoParams, method
 from camd.rpc.roles import Role
 from camd.storage.check.scrub import Scrub
 from camd.storage.storage import Storage
@@ -41,7 +41,7 @@ CAPABILITIES = (
 
 @attrs.define(eq=False)
 class SystemApi:
-    """Handlers over the daemon as a whole."""
+    """Handlers over the service as a whole."""
 
     _cameras: Cameras
     _storage: Storage
@@ -49,55 +49,27 @@ class SystemApi:
     _scrub: Scrub | None = None
     _started: float = attrs.field(factory=monotonic, init=False)
 
-    def methods(self) -> tuple[Method, ...]:
-        """What this noun offers."""
-        return (
-            Method("ping", Role.VIEWER, NoParams, self.ping, "Answers pong.", immediate=True),
-            Method(
-                "get_status",
-                Role.ADMIN,
-                NoParams,
-                self.get_status,
-                "How the service and its parts are.",
-                immediate=True,
-            ),
-            Method(
-                "get_server_info",
-                Role.ADMIN,
-                NoParams,
-                self.get_server_info,
-                "What this service is and can do.",
-            ),
-            Method(
-                "reload_config",
-                Role.ADMIN,
-                NoParams,
-                self.reload_config,
-                "Read the configuration again and apply what can be applied.",
-            ),
-        )
-
+    @method(role=Role.VIEWER, immediate=True)
     async def ping(self, caller: Caller, params: NoParams) -> str:
-        """Answer at once."""
+        """Answer `"pong"`."""
         return "pong"
 
     def health(self) -> tuple[str, dict[str, tuple[str, str]]]:
-        """Judge the service: its status, and status and details of each part."""
-        problemd = [camera.camera_id for camera in self._cameras if _in_problem(camera)]
-        cameras = (
-            ("degraded", f"in trouble: {', '.join(problemd)}") if problemd else ("healthy", "")
-        )
+        """Return the status of the service, and status and details of each component."""
+        failing = [camera.camera_id for camera in self._cameras if _has_problem(camera)]
+        details = f"problems: {', '.join(failing)}" if failing else ""
         parts = {
-            "camera_monitor": cameras,
-            "storage": _judge_storage(self._storage.status),
+            "camera_monitor": ("degraded" if failing else "healthy", details),
+            "storage": _storage_health(self._storage.status),
             "service_manager": ("healthy", ""),
             "mediamtx": ("healthy", "not used"),
         }
         order = ("healthy", "degraded", "unhealthy")
         return max((state for state, _ in parts.values()), key=order.index), parts
 
+    @method(role=Role.ADMIN, immediate=True)
     async def get_status(self, caller: Caller, params: NoParams) -> result_fields.View:
-        """Describe the service."""
+        """Describe the state of the service and of its components."""
         overall, parts = self.health()
         camera_status, storage_status = parts["camera_monitor"][0], parts["storage"][0]
         return {
@@ -115,19 +87,18 @@ class SystemApi:
             "recording": sum(camera.status.session is not None for camera in self._cameras),
             "recovery": result_fields.recovery(self._storage.recovery),
             "scrub": self._scrub
-            and result_fields.scrub(self._scrub.rounds, enabled=self._scrub.config.enabled),
+            and result_fields.scrub(self._scrub.progress, enabled=self._scrub.config.enabled),
         }
 
+    @method(role=Role.ADMIN)
     async def get_server_info(self, caller: Caller, params: NoParams) -> result_fields.View:
-        """Describe the software, FFmpeg included."""
+        """Describe the software: version, capabilities, FFmpeg and its encoders."""
         try:
             program = await self._cameras.find_program()
             version, found = ".".join(map(str, program.version)), await encoders(program)
         except FfmpegMissingError:
             version, found = None, frozenset()
-        interesting = [
-            name for name in sorted(found) if name.startswith(("h264", "hevc", "libx26"))
-        ]
+        shown = [name for name in sorted(found) if name.startswith(("h264", "hevc", "libx26"))]
         return {
             "name": "camd",
             "version": __version__,
@@ -135,12 +106,16 @@ class SystemApi:
             "supported_formats": list(FORMATS),
             "max_cameras": MAX_CAMERAS,
             "ffmpeg_version": version,
-            "encoders": interesting + [name for name in ("mjpeg",) if name in found],
+            "encoders": shown + [name for name in ("mjpeg",) if name in found],
             "encoders_tried": {one.codec: one.summary for one in self._cameras.encoders.known},
         }
 
+    @method(role=Role.ADMIN)
     async def reload_config(self, caller: Caller, params: NoParams) -> result_fields.View:
-        """Apply a changed configuration; running sessions go on untouched."""
+        """Read the configuration again and apply what can be applied.
+
+        Running sessions are not touched.
+        """
         caller.link.hold(EVERYTHING)
         changes = await self._reload()
         return {
@@ -150,21 +125,24 @@ class SystemApi:
         }
 
 
-def _in_problem(camera: Camera) -> bool:
-    """Whether a camera does not do what is expected of it.
+def _has_problem(camera: Camera) -> bool:
+    """Whether a camera fails to do what is expected of it.
 
-    One that was found by itself and is unplugged does, unless somebody records it.
+    A camera that was found automatically may be unplugged while it is not recorded.
     """
     status = camera.status
     if status.session is not None and not status.session.healthy:
         return True
     if status.state is CameraState.ABSENT and camera.config.source == V4l2Source():
-        return status.problem is not None and status.problem.cause not in ("absent", "unplugged")
+        return status.problem is not None and status.problem.kind not in (
+            ProblemKind.ABSENT,
+            ProblemKind.UNPLUGGED,
+        )
     return status.state in (CameraState.RESTING, CameraState.ABSENT, CameraState.FAULTED)
 
 
-def _judge_storage(status: StorageStatus) -> tuple[str, str]:
-    """Say how the recordings volume is, and why."""
+def _storage_health(status: StorageStatus) -> tuple[str, str]:
+    """Return status and details of the recordings volume."""
     match status.level:
         case StorageLevel.OK:
             return ("degraded", "the disk is slow") if status.slow else ("healthy", "")
@@ -179,28 +157,19 @@ def _judge_storage(status: StorageStatus) -> tuple[str, str]:
             return "unhealthy", f"storage is {level.value}{why}"
 
 
-# --- The recordings volume on the wire.
+# --- The recordings volume.
 
 
 @attrs.define(eq=False)
 class StorageApi:
-    """Handlers over storage."""
+    """Handlers over the recordings volume."""
 
     _storage: Storage
 
-    def methods(self) -> tuple[Method, ...]:
-        """What this noun offers."""
-        return (
-            Method(
-                "get_storage_info",
-                Role.ADMIN,
-                NoParams,
-                self.get_storage_info,
-                "Space, thresholds, promises and a forecast for the recordings volume.",
-                immediate=True,
-            ),
-        )
-
+    @method(role=Role.ADMIN, immediate=True)
     async def get_storage_info(self, caller: Caller, params: NoParams) -> result_fields.View:
-        """Describe the volume, as of the last sample."""
+        """Describe the recordings volume: space, thresholds, reservations and a forecast.
+
+        The values are those of the last sample.
+        """
         return result_fields.storage(self._storage.status)

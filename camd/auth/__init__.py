@@ -1,1 +1,4 @@
-"""Who may call: signed tokens, API keys, roles, and a limit for wrong keys."""
+"""Authentication: API keys, signed tokens, and delays after wrong keys.
+
+Others use `authenticator` (`Authenticator`, `open_authenticator`), `key_file` and `tokens`.
+"""

@@ -1,4 +1,4 @@
-"""The one place that says who a token belongs to, whichever kind of token it is."""
+"""Check credentials of any kind against the key file and the JWT secret."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import structlog
 import trio
 
 from camd import clock
-from camd.auth.key_file import KEYS_FILE, ApiKey, KeyFile, KeyFileError, find_key, first_key
+from camd.auth.key_file import KEYS_FILE, ApiKey, KeyFile, KeyFileError, find_key, make_first_key
 from camd.auth.login_throttle import LoginThrottle
 from camd.auth.tokens import AccessRefusedError, AuthFailure, check_token
 from camd.config.schema import AuthConfig
@@ -26,21 +26,21 @@ _log = structlog.get_logger("camd.auth")
 
 @attrs.define(eq=False)
 class Authenticator:
-    """Checks tokens from memory. `refresh` reads the file of keys again when it has changed.
+    """Checks credentials from memory; `refresh` reads the key file again when it has changed.
 
-    `generation` grows whenever credentials may have been revoked.
+    `generation` increases whenever keys may have been revoked.
     """
 
     enabled: bool = True
     jwt_secret: str = attrs.field(default="", repr=False)
     keys: tuple[ApiKey, ...] = attrs.field(default=(), repr=False)
     file: KeyFile | None = None
-    failures: LoginThrottle = attrs.field(factory=LoginThrottle)
+    throttle: LoginThrottle = attrs.field(factory=LoginThrottle)
     generation: int = attrs.field(default=0, init=False)
     _version: object = attrs.field(default=None, init=False)
 
     def check(self, token: str, now: float) -> Principal:
-        """Say who `token` belongs to; raises AccessRefusedError. `now`: seconds since 1970."""
+        """Return whose `token` it is. Raises AccessRefusedError. `now`: seconds since 1970."""
         if not self.enabled:
             return ANONYMOUS
         if not token:
@@ -54,23 +54,23 @@ class Authenticator:
             raise AccessRefusedError(AuthFailure.EXPIRED)
         return key.identity
 
-    async def slow_down(self, address: str, reason: AuthFailure) -> None:
-        """Count a refused key of `address` (see `group_of`); wait as long as its answer must."""
+    async def delay_refusal(self, address: str, reason: AuthFailure) -> None:
+        """Count a refused key of `address` (see `group_of`) and wait before it is answered."""
         now = trio.current_time()
-        seconds = self.failures.note(address, reason, now)
-        count = self.failures.unsaid(now)
+        seconds = self.throttle.record_failure(address, reason, now)
+        count = self.throttle.take_unlogged(now)
         if count:
             _log.warning("wrong_keys", count=count, address=address, reason=reason.value)
         await trio.sleep(seconds)
 
     def revoked(self, identity: Principal) -> bool:
-        """Whether the API key that `identity` came with is not there any more."""
+        """Whether the API key of `identity` no longer exists."""
         if identity.via is not AuthMethod.API_KEY:
             return False
         return all(key.sha256 != identity.credential for key in self.keys)
 
     def refresh(self) -> None:
-        """Look at the file of keys; blocks on the disk. A broken file changes nothing."""
+        """Read the key file if it has changed; a broken file changes nothing. Blocks."""
         if self.file is None:
             return
         version = self.file.version()
@@ -86,11 +86,11 @@ class Authenticator:
 
 
 @asynccontextmanager
-async def open_access(auth: AuthConfig, state_dir: Path) -> AsyncIterator[Authenticator]:
-    """Check tokens while the block runs; keys that are added or revoked count within seconds.
+async def open_authenticator(auth: AuthConfig, state_dir: Path) -> AsyncIterator[Authenticator]:
+    """Check credentials while the block runs; changes of the key file are seen within seconds.
 
-    At the first start an admin key is left in `state_dir`. Raises ConfigError when a file that
-    `[auth]` names cannot be used.
+    The first start writes an admin key to `state_dir`. Raises ConfigError when a file that `[auth]`
+    names cannot be used.
     """
     authenticator = await trio.to_thread.run_sync(_load, auth, state_dir, abandon_on_cancel=True)
     async with trio.open_nursery() as nursery:
@@ -104,22 +104,22 @@ def _load(auth: AuthConfig, state_dir: Path) -> Authenticator:
         return Authenticator(enabled=False)
     file = KeyFile(auth.keys_file or state_dir / KEYS_FILE)
     try:
-        _leave_local_key(file, state_dir)
+        _make_local_key(file, state_dir)
         secret = auth.jwt_secret
         if not secret and auth.jwt_secret_file is not None:
             secret = read_small_file(auth.jwt_secret_file, _SECRET_BYTES).decode().strip()
         keys = file.load()
     except (OSError, UnicodeError, KeyFileError) as error:
         raise ConfigError((f"auth: {error}",)) from error
-    authenticator = Authenticator(True, secret, keys, file)
+    authenticator = Authenticator(jwt_secret=secret, keys=keys, file=file)
     authenticator.refresh()
     return authenticator
 
 
-def _leave_local_key(file: KeyFile, state_dir: Path) -> None:
-    """Make the first start's key; a file of keys that others keep for us may be read-only."""
+def _make_local_key(file: KeyFile, state_dir: Path) -> None:
+    """Make the admin key of the first start; skip it when the key file is read-only."""
     try:
-        made = first_key(file, state_dir, now=clock.now())
+        made = make_first_key(file, state_dir, now=clock.now())
     except OSError as error:
         if file.version() is None:
             raise
@@ -132,5 +132,5 @@ def _leave_local_key(file: KeyFile, state_dir: Path) -> None:
 async def _serve_refresh(authenticator: Authenticator) -> None:
     while True:
         await trio.sleep(_REFRESH_SECONDS)
-        # Only reads: it may be left behind when a hanging disk meets a shutdown.
+        # Abandoned when a shutdown finds the disk hanging: the thread only reads.
         await trio.to_thread.run_sync(authenticator.refresh, abandon_on_cancel=True)

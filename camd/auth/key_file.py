@@ -1,6 +1,6 @@
-"""API keys: opaque secrets of 256 random bits, of which only the SHA-256 is kept.
+"""The key file: API keys of 256 random bits, of which only the SHA-256 is stored.
 
-The functions here read and write files and may block: an event loop calls them in a thread.
+The functions read and write files and may block; call them in a thread.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ import attrs
 
 from camd.config.small_files import read_small_file
 from camd.rpc.roles import AuthMethod, Principal, Role
-from camd.runtime.files import replace_file
+from camd.runtime.state_file import replace_file
 
 PREFIX = "camd_"
 KEYS_FILE = "keys.toml"
 ADMIN_KEY_FILE = "admin.key"
-_LOCAL_KEY = "local_key_made"  # in the file: the first start has left its key
+_LOCAL_KEY = "local_key_made"  # in the file: the first start has written its admin key
 _MOST_BYTES = 16 * 1024 * 1024
-_HEADING = "# API keys of camd: `camd keys add|list|revoke`. The keys themselves are not kept.\n"
+_HEADING = "# API keys of camd: `camd keys add|list|revoke`. The keys themselves are not stored.\n"
 
 
 class KeyFileError(Exception):
-    """The file of API keys cannot be used; the text says why."""
+    """The key file cannot be used; the text says why."""
 
 
 @attrs.frozen
 class ApiKey:
-    """What is kept of one key. Times are aware, in UTC."""
+    """One key as it is stored. Times are aware, in UTC."""
 
     name: str
     role: Role
@@ -48,23 +48,25 @@ class ApiKey:
 
     @property
     def identity(self) -> Principal:
-        """Who comes with this key."""
+        """The identity of a caller with this key."""
         expires_at = self.expires.timestamp() if self.expires else None
-        return Principal(self.name, self.role, expires_at, AuthMethod.API_KEY, self.sha256)
+        return Principal(
+            self.name, self.role, expires_at, via=AuthMethod.API_KEY, credential=self.sha256
+        )
 
 
 def new_secret() -> str:
-    """Make a key: 256 random bits behind a prefix that scanners for leaked secrets can find."""
+    """Make a key: 256 random bits after a prefix that secret scanners can find."""
     return PREFIX + secrets.token_urlsafe(32)
 
 
 def digest(secret: str) -> str:
-    """Hash a key for keeping. No salt or stretching: nobody guesses 256 random bits."""
+    """Hash a key for storage. 256 random bits need neither salt nor stretching."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def find_key(keys: Sequence[ApiKey], secret: str) -> ApiKey | None:
-    """Find the key that `secret` is, in a time that tells nothing about the others."""
+    """Find the key whose secret this is; the comparison takes constant time."""
     wanted = digest(secret)
     found = None
     for key in keys:
@@ -74,7 +76,7 @@ def find_key(keys: Sequence[ApiKey], secret: str) -> ApiKey | None:
 
 
 def parse_keys(text: str) -> tuple[ApiKey, ...]:
-    """Read the file's text; raises KeyFileError."""
+    """Parse the text of a key file. Raises KeyFileError."""
     try:
         entries = tomllib.loads(text).get("key", [])
         return tuple(_parse_key(entry) for entry in entries)
@@ -100,7 +102,7 @@ def _utc(moment: datetime) -> datetime:
 
 
 def render_keys(keys: Sequence[ApiKey], *, local_key: bool = False) -> str:
-    """Write the file's text; `parse_keys` reads it back. `local_key`: see `first_key`."""
+    """Make the text of a key file for `parse_keys`. `local_key`: see `make_first_key`."""
     parts = [_HEADING, f"{_LOCAL_KEY} = true\n" if local_key else ""]
     for key in keys:
         parts.append(
@@ -116,12 +118,12 @@ def render_keys(keys: Sequence[ApiKey], *, local_key: bool = False) -> str:
 
 @attrs.frozen
 class KeyFile:
-    """The file of keys. Every change is atomic, and changes by several processes queue up."""
+    """The key file. Changes are atomic, and serialized between processes."""
 
     path: Path
 
     def load(self) -> tuple[ApiKey, ...]:
-        """Read all keys; no file means none. Raises KeyFileError."""
+        """Read all keys; none when there is no file. Raises KeyFileError."""
         try:
             return parse_keys(read_small_file(self.path, _MOST_BYTES).decode())
         except FileNotFoundError:
@@ -132,7 +134,7 @@ class KeyFile:
             raise KeyFileError(f"{self.path}: {error}") from error
 
     def has_local_key(self) -> bool:
-        """Whether the first start has left its key, as far as the file says so."""
+        """Whether the file says that the first start has written its admin key."""
         try:
             return tomllib.loads(self.path.read_text(encoding="utf-8")).get(_LOCAL_KEY) is True
         except FileNotFoundError:
@@ -141,7 +143,7 @@ class KeyFile:
             raise KeyFileError(f"{self.path}: {error}") from error
 
     def version(self) -> tuple[int, int, int] | None:
-        """Tell whether the file is another one now, without reading it; None: no file."""
+        """A value that changes with the file, without reading it; None: no file."""
         try:
             status = self.path.stat()
         except OSError:
@@ -149,9 +151,9 @@ class KeyFile:
         return status.st_ino, status.st_mtime_ns, status.st_size
 
     def add(self, name: str, role: Role, *, created: datetime, expires: datetime | None) -> str:
-        """Make a key, keep its hash, and return the key: the only time that it is seen.
+        """Make a key, store its hash, and return the key, which is not stored.
 
-        Raises ValueError for a name that is taken or cannot be shown on one line.
+        Raises ValueError for a name that is taken, too long or not printable.
         """
         if not name.isprintable() or not 1 <= len(name.strip()) <= 64:
             raise ValueError("a key's name has 1 to 64 printable characters")
@@ -165,7 +167,7 @@ class KeyFile:
         return secret
 
     def revoke(self, name: str) -> bool:
-        """Forget the key called `name`; False when there is none."""
+        """Remove the key called `name`; False when there is none."""
         with self.locked():
             keys = self.load()
             left = tuple(key for key in keys if key.name != name)
@@ -176,7 +178,7 @@ class KeyFile:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from changing the file while the block runs."""
+        """Hold the lock against changes by other processes while the block runs."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -186,32 +188,32 @@ class KeyFile:
             os.close(folder)
 
 
-def first_key(file: KeyFile, state_dir: Path, *, now: datetime) -> Path | None:
-    """At the very first start make an admin key and leave it in `state_dir/admin.key`.
+def make_first_key(file: KeyFile, state_dir: Path, *, now: datetime) -> Path | None:
+    """At the first start, make an admin key and write it to `state_dir/admin.key` for the CLI.
 
-    The command line on the same machine finds it there. Returns that path, or None when it was
-    made before, be it revoked since; keys that were added before the first start stay.
-    Raises OSError, also for a file of keys that may not be written; KeyFileError.
+    Returns that path; None when the key was made before, even if it was revoked since. Keys that
+    were added before the first start stay. Raises KeyFileError, and OSError, also when the key file
+    cannot be written.
     """
     if file.has_local_key():
         return None
-    clear = state_dir / ADMIN_KEY_FILE
+    secret_path = state_dir / ADMIN_KEY_FILE
     state_dir.mkdir(parents=True, exist_ok=True)
     secret = new_secret()
     with file.locked():
         keys = file.load()
-        if any(key.sha256 == _digest_in(clear) for key in keys):
-            return None  # made before such files said so
+        if any(key.sha256 == _digest_in(secret_path) for key in keys):
+            return None  # made by a version that did not record it in the file
         taken = {key.name for key in keys}
         name = next(name for name in _admin_names() if name not in taken)
-        write_private(clear, secret + "\n")  # first: a crash in between makes a new pair next time
+        write_private(secret_path, secret + "\n")  # first: a crash here leads to a new pair
         key = ApiKey(name, Role.ADMIN, digest(secret), now, None)
         try:
             write_private(file.path, render_keys((*keys, key), local_key=True))
         except OSError:
-            clear.unlink(missing_ok=True)  # a file whose key is not stored is of no use
+            secret_path.unlink(missing_ok=True)  # useless: its hash was not stored
             raise
-    return clear
+    return secret_path
 
 
 def _admin_names() -> Iterator[str]:
@@ -220,13 +222,13 @@ def _admin_names() -> Iterator[str]:
         yield f"local-admin{number}"
 
 
-def _digest_in(clear: Path) -> str | None:
+def _digest_in(secret_path: Path) -> str | None:
     try:
-        return digest(clear.read_text(encoding="ascii").strip())
+        return digest(secret_path.read_text(encoding="ascii").strip())
     except (FileNotFoundError, UnicodeError):
         return None
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace `path` by a file of mode 0600, durably: all of it or nothing."""
+    """Replace `path` atomically and durably by a file of mode 0600."""
     replace_file(path, text, 0o600)

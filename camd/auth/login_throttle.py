@@ -1,7 +1,8 @@
-"""How wrong keys are slowed down: by the address that they come from, and all together.
+"""Delays after wrong keys, by address and for all addresses together.
 
-A right key is never refused here: a client that guesses waits for each answer, new connections of
-its address are served half a second later, and while many guess all are taken more slowly.
+A valid key is never refused for them. A client that guesses waits for each answer; new connections
+of its address are served half a second later; and while many clients guess, connections are
+accepted more slowly.
 """
 
 from __future__ import annotations
@@ -14,25 +15,25 @@ import attrs
 from camd.auth.tokens import AuthFailure
 
 BURST = 5  # wrong keys of one address that are answered at once
-PER_SECOND = 0.5  # after that; what is faster waits …
-LONGEST_SECONDS = 10.0  # … for so long at most
-MOST_DEBT = 60.0  # keys of one address that are remembered: it is forgiven after two minutes
-HESITATION_SECONDS = 0.5  # before a connection is served whose address is too fast
+PER_SECOND = 0.5  # after that; faster ones wait
+MAX_DELAY_SECONDS = 10.0
+MAX_SCORE = 60.0  # of one address, in keys; it is zero again after two minutes
+CONNECTION_DELAY_SECONDS = 0.5  # for connections of an address with a high score
 ALL_BURST = 50
 ALL_PER_SECOND = 5.0
-PACE_SECONDS = 0.003  # between two connections, while all together are too fast
-MOST_ADDRESSES = 1024
+ACCEPT_DELAY_SECONDS = 0.003  # between connections, while the score of all addresses is high
+MAX_ADDRESSES = 1024
 LOG_SECONDS = 10.0
 LOCAL = "local"
 
-# A client without credentials, or with old ones, does not guess.
+# A client without credentials, or with expired ones, does not guess.
 _NO_GUESS = (AuthFailure.MISSING, AuthFailure.EXPIRED, AuthFailure.NOT_YET_VALID)
 
 
 def group_of(host: str | None) -> str:
-    """Name the group that an address is counted with: itself, or for IPv6 its /64.
+    """Name the group in which an address is counted: itself, or its /64 for IPv6.
 
-    None stands for a Unix socket.
+    None: a Unix socket.
     """
     if host is None:
         return LOCAL
@@ -49,7 +50,7 @@ def group_of(host: str | None) -> str:
 
 @attrs.define(eq=False)
 class _FailureScore:
-    """Grows by one with each wrong key and shrinks with time, in keys."""
+    """Wrong keys: each adds one, and `per_second` are subtracted with time."""
 
     per_second: float
     keys: float = 0.0
@@ -67,37 +68,37 @@ class _FailureScore:
 
 @attrs.define(eq=False)
 class LoginThrottle:
-    """Counts wrong keys. Times are seconds of any clock that does not step."""
+    """Counts wrong keys. Times are seconds of any monotonic clock."""
 
-    _debts: OrderedDict[str, _FailureScore] = attrs.field(factory=OrderedDict, init=False)
+    _scores: OrderedDict[str, _FailureScore] = attrs.field(factory=OrderedDict, init=False)
     _all: _FailureScore = attrs.field(factory=lambda: _FailureScore(ALL_PER_SECOND), init=False)
-    _unsaid: int = attrs.field(default=0, init=False)
-    _said: float = attrs.field(default=float("-inf"), init=False)
+    _unlogged: int = attrs.field(default=0, init=False)
+    _last_logged: float = attrs.field(default=float("-inf"), init=False)
 
-    def note(self, address: str, reason: AuthFailure, now: float) -> float:
-        """Count one; give the seconds that its answer has to wait."""
+    def record_failure(self, address: str, reason: AuthFailure, now: float) -> float:
+        """Count a refused key; return by how many seconds its answer is delayed."""
         if reason in _NO_GUESS:
             return 0.0
-        debt = self._debts.pop(address, None) or _FailureScore(PER_SECOND, updated=now)
-        self._debts[address] = debt  # the latest is the last
-        if len(self._debts) > MOST_ADDRESSES:
-            self._debts.popitem(last=False)
+        score = self._scores.pop(address, None) or _FailureScore(PER_SECOND, updated=now)
+        self._scores[address] = score  # at the end: the oldest is removed first
+        if len(self._scores) > MAX_ADDRESSES:
+            self._scores.popitem(last=False)
         self._all.add(now, 2 * ALL_BURST)
-        self._unsaid += 1
-        return min(LONGEST_SECONDS, max(0.0, debt.add(now, MOST_DEBT) - BURST) / PER_SECOND)
+        self._unlogged += 1
+        return min(MAX_DELAY_SECONDS, max(0.0, score.add(now, MAX_SCORE) - BURST) / PER_SECOND)
 
-    def hesitation(self, address: str, now: float) -> float:
-        """Give the seconds before a connection from `address` is served: 0 for most."""
-        debt = self._debts.get(address)
-        return HESITATION_SECONDS if debt is not None and debt.at(now) > BURST else 0.0
+    def connection_delay(self, address: str, now: float) -> float:
+        """Return by how many seconds a new connection of `address` is delayed; usually 0."""
+        score = self._scores.get(address)
+        return CONNECTION_DELAY_SECONDS if score is not None and score.at(now) > BURST else 0.0
 
-    def unsaid(self, now: float) -> int:
-        """Give how many were counted since this was last asked; 0 when that is too soon."""
-        if not self._unsaid or now - self._said < LOG_SECONDS:
+    def take_unlogged(self, now: float) -> int:
+        """Return how many keys to log now; 0 within LOG_SECONDS of the last time."""
+        if not self._unlogged or now - self._last_logged < LOG_SECONDS:
             return 0
-        count, self._unsaid, self._said = self._unsaid, 0, now
+        count, self._unlogged, self._last_logged = self._unlogged, 0, now
         return count
 
-    def pace(self, now: float) -> float:
-        """Give the seconds between two connections: 0 unless there are many wrong keys."""
-        return PACE_SECONDS if self._all.at(now) > ALL_BURST else 0.0
+    def accept_delay(self, now: float) -> float:
+        """Return the seconds between two accepted connections; usually 0."""
+        return ACCEPT_DELAY_SECONDS if self._all.at(now) > ALL_BURST else 0.0

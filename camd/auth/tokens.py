@@ -1,4 +1,4 @@
-"""JSON Web Tokens (RFC 7519), signed with HS256 and nothing else."""
+"""JSON Web Tokens (RFC 7519), signed with HS256 alone, and the reasons to refuse credentials."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import jwt
 
 from camd.rpc.roles import AuthMethod, Principal, Role
 
-# --- Why somebody is not let in; the words that clients read as `data.reason`.
+# --- Why credentials are refused; clients read the value as `data.reason`.
 
 
 class AuthFailure(enum.Enum):
-    """One word per way to fail."""
+    """Why credentials are refused."""
 
     MISSING = "missing"  # no credentials were given
     MALFORMED = "malformed"
@@ -26,25 +26,25 @@ class AuthFailure(enum.Enum):
     NOT_YET_VALID = "not_yet_valid"
     UNKNOWN_KEY = "unknown_key"
     REVOKED = "revoked"
-    NO_SECRET = "no_jwt_secret"  # noqa: S105 - the word for having none
+    NO_SECRET = "no_jwt_secret"  # noqa: S105 - not a secret
 
 
 class AccessRefusedError(Exception):
-    """The credentials do not count; `reason` says why, in one word."""
+    """The credentials are not valid."""
 
     def __init__(self, reason: AuthFailure) -> None:
         super().__init__(reason.value)
         self.reason = reason
 
 
-# --- JSON Web Tokens (RFC 7519), signed with HS256 and nothing else.
+# --- Tokens.
 
-MIN_SECRET_BYTES = 32  # RFC 7518, 3.2: a key of the hash's size or larger
+MIN_SECRET_BYTES = 32  # RFC 7518, 3.2: at least the size of the hash
 MAX_TOKEN_CHARACTERS = 8192
 ALGORITHM = "HS256"
 CLAIMS = ("user_id", "role", "iat", "exp")
 
-# Times are checked here, against the `now` that the caller gives.
+# Times are checked below, against the `now` of the caller.
 _OPTIONS: Any = {
     "verify_exp": False,
     "verify_iat": False,
@@ -58,12 +58,12 @@ _OPTIONS: Any = {
 
 
 def usable_secret(secret: str) -> bool:
-    """Whether `secret` is long enough to sign with."""
+    """Whether `secret` is long enough for signing."""
     return len(secret.encode("utf-8", "surrogatepass")) >= MIN_SECRET_BYTES
 
 
 def mint_token(secret: str, *, user_id: str, role: Role, now: float, lifetime: float) -> str:
-    """Sign a token that is valid for `lifetime` seconds from `now` (seconds since 1970).
+    """Make a token that is valid for `lifetime` seconds from `now` (seconds since 1970).
 
     Raises ValueError when the secret is shorter than 32 bytes.
     """
@@ -74,7 +74,7 @@ def mint_token(secret: str, *, user_id: str, role: Role, now: float, lifetime: f
 
 
 def check_token(token: str, secret: str, now: float) -> Principal:
-    """Read a token and say who sent it; raises AccessRefusedError."""
+    """Return whose token it is. Raises AccessRefusedError."""
     if not usable_secret(secret):
         raise AccessRefusedError(AuthFailure.NO_SECRET)
     claims = _verified_claims(token, secret)
@@ -113,7 +113,7 @@ def _role(value: object) -> Role | None:
 
 
 def _moment(value: object) -> float | None:
-    """Give a NumericDate (RFC 7519, 2), which may have a fraction, or None for anything else."""
+    """Read a NumericDate (RFC 7519, 2), which may have a fraction; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:

@@ -34,10 +34,10 @@ from camd.model import (
     CameraId,
     CameraState,
     CameraStatus,
-    Cause,
+    DeviceBinding,
     Event,
-    MatchState,
     Problem,
+    ProblemKind,
     RecordingChanged,
     RecordingEventKind,
     RecordingRequest,
@@ -45,7 +45,8 @@ from camd.model import (
     Session,
     V4l2Source,
 )
-from camd.recording.control import INTERNAL_ERROR, DrainTimedOut, SessionControl, StartTimedOut
+from camd.model.problems import CAMERA_RESTARTS, UNPLUGGED
+from camd.recording.control import DrainTimedOut, SessionControl, StartTimedOut
 from camd.recording.factory import SessionFactory
 from camd.recording.session import (
     SHUTDOWN,
@@ -64,17 +65,6 @@ from camd.storage.storage import Storage
 log = structlog.get_logger("camd.camera")
 
 CLOSE_PATIENCE_SECONDS = 15.0
-CRASHED = Problem(
-    INTERNAL_ERROR,
-    "The camera's own task failed and is being restarted",
-    "Look for the traceback in the service's log.",
-)
-UNPLUGGED = Problem(
-    "unplugged",
-    "The camera is not plugged in",
-    "Plug it in; it is used as soon as it is there.",
-    Cause.CAMERA_LOST,
-)
 
 
 @attrs.frozen
@@ -108,7 +98,7 @@ class Reconfigure:
 class DeviceBound:
     """The camera has this device now, or none."""
 
-    binding: MatchState
+    binding: DeviceBinding
 
 
 @attrs.frozen
@@ -144,7 +134,7 @@ class Camera:
     _events: Fanout[Event]
     capture: CapturePlanner
     _around: CaptureEnvironment = attrs.field(factory=CaptureEnvironment)
-    binding: MatchState | None = (
+    binding: DeviceBinding | None = (
         None  # None: not a camera of this machine, or nobody looks what is there
     )
     settings: CameraControls = attrs.field(
@@ -157,7 +147,7 @@ class Camera:
     _children: CaptureSupervisor = attrs.field(init=False)
     _desk: SessionControl = attrs.field(init=False)
     _untuned: tuple[str, ...] = attrs.field(default=(), init=False)  # what controls were not set
-    _offered: Published[MatchState | None] = attrs.field(init=False)
+    _offered: Published[DeviceBinding | None] = attrs.field(init=False)
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     _closing: list[Ask[CameraMessage]] = attrs.field(factory=list, init=False)
     _closed: bool = attrs.field(default=False, init=False)
@@ -227,7 +217,7 @@ class Camera:
             name=self.name,
             identity=(self.binding.identity if self.binding else "") or self.config.id,
             state=CameraState.FAULTED if self._faulted else machine.state,
-            problem=CRASHED if self._faulted else machine.problem or self._obstacle,
+            problem=CAMERA_RESTARTS if self._faulted else machine.problem or self._obstacle,
             video=feed.video,
             wanted=self.capture.wanted,
             session=active.snapshot() if active else None,
@@ -278,7 +268,7 @@ class Camera:
         except ActorGoneError:  # it begins anew after a bug, with these
             self._factory.recording = recording
 
-    def bind_device(self, binding: MatchState) -> None:
+    def bind_device(self, binding: DeviceBinding) -> None:
         """Use this device from now on, or wait for one; the loop hears of it in its turn."""
         if self._offered.value != binding:
             self._offered.publish(binding)
@@ -299,10 +289,10 @@ class Camera:
                 raise Refusal(SHUTTING_DOWN, camera_id=self.camera_id) from None
             raise Refusal(
                 RECORDING_FAILED,
-                CRASHED.message,
-                suggestion="Try again in a moment; the traceback is in the service's log.",
+                CAMERA_RESTARTS.message,
+                suggestion=CAMERA_RESTARTS.suggestion,
                 camera_id=self.camera_id,
-                cause="restarting",
+                cause=ProblemKind.RESTARTING,
             ) from None
 
     async def _post(self, message: CameraMessage) -> Any:
@@ -381,20 +371,20 @@ class Camera:
                 self.step(event)
         self._publish()
 
-    async def _follow_bindings(self, binding: MatchState | None) -> None:
+    async def _follow_bindings(self, binding: DeviceBinding | None) -> None:
         """Take the latest seat to the loop, whenever it is another one."""
         while True:
             binding = await self._offered.wait_until(partial(operator.is_not, binding))
             if binding is not None:
                 await self._mailbox.tell(DeviceBound(binding))
 
-    def _rebind(self, binding: MatchState) -> None:
+    def _rebind(self, binding: DeviceBinding) -> None:
         """Change seats: another device is a loss first, so that no child stays on the old one."""
         before = self.binding.device if self.binding is not None else None
         self.binding, after = binding, binding.device
         if after is None:
             self.step(m.DeviceLost(binding.problem or UNPLUGGED))
-        elif before is None or before.plugged != after.plugged:
+        elif before is None or before.plug_id != after.plug_id:
             if before is not None:
                 self.step(m.DeviceLost(UNPLUGGED))
             self.capture.forget()

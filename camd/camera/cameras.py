@@ -13,7 +13,7 @@ import structlog
 import trio
 
 from camd.camera.bindings import DeviceBinder
-from camd.camera.camera import UNPLUGGED, Camera
+from camd.camera.camera import Camera
 from camd.camera.conversions import PendingConversions
 from camd.camera.resume import SessionResumption
 from camd.capture.controls import CameraControls, ControlStore, load_controls
@@ -21,9 +21,10 @@ from camd.capture.planner import CapturePlanner
 from camd.capture.source_cache import PATIENCE_SECONDS, SOURCES_FILE, SourceCache
 from camd.capture.supervisor import CaptureEnvironment
 from camd.config.schema import CameraConfig, Config, RecordingConfig
-from camd.devices.binding_store import KNOWN_FILE, BindingFileOnDisk, BindingStore
+from camd.devices.binding_store import KNOWN_FILE, BindingStore
 from camd.devices.holders import find_holders
 from camd.devices.monitor import DeviceMonitor
+from camd.devices.query import find_converters
 from camd.errors import CAMERA_UNKNOWN, Refusal
 from camd.ffmpeg.binary import FFmpegBinary, find_ffmpeg, is_still_the_one, look_at_program
 from camd.ffmpeg.encoder_trial import EncoderTrials
@@ -31,12 +32,13 @@ from camd.model import (
     CameraChanged,
     CameraId,
     CameraState,
+    DeviceBinding,
     Event,
-    MatchState,
     V4l2Source,
 )
+from camd.model.problems import UNPLUGGED
 from camd.runtime.broadcast import Fanout
-from camd.runtime.files import PathLookup
+from camd.runtime.path_lookup import PathLookup
 from camd.runtime.pipe_poller import PipePoller
 from camd.storage.storage import Storage
 
@@ -66,7 +68,8 @@ class Cameras:
     )  # None: nobody looks what is there
     encoders: EncoderTrials = attrs.field(
         default=attrs.Factory(
-            lambda cameras: EncoderTrials(cameras._config.ffmpeg.encoder), takes_self=True
+            lambda cameras: EncoderTrials(find_converters, cameras._config.ffmpeg.encoder),
+            takes_self=True,
         ),
         init=False,
     )
@@ -78,7 +81,7 @@ class Cameras:
     )
 
     def __attrs_post_init__(self) -> None:
-        look_again = self._monitor.look_again if self._monitor is not None else None
+        look_again = self._monitor.query_again if self._monitor is not None else None
         self._around = CaptureEnvironment(
             find_holders=find_holders,
             neighbours=self._neighbours,
@@ -126,7 +129,7 @@ class Cameras:
         newest = [session.current for session in sessions if session is not None]
         return {segment.filename: segment.size_bytes for segment in newest if segment is not None}
 
-    def add(self, config: CameraConfig, binding: MatchState | None = None) -> Camera:
+    def add(self, config: CameraConfig, binding: DeviceBinding | None = None) -> Camera:
         """Start a camera's actor, and tell everybody that it is there."""
         capture = CapturePlanner(
             *(config, self._config, self.find_program),
@@ -167,7 +170,7 @@ class Cameras:
             if self._program is None or not await self._is_there(self._program):
                 self._program = await self._recall_program()
             if self._program is None:
-                self._program = await find_ffmpeg(self._config.ffmpeg)
+                self._program = await find_ffmpeg(self._config.ffmpeg.path)
                 look = partial(look_at_program, self._program)
                 self._memory.learn_program(await self._looks.ask(look, otherwise=None))
                 log.info(
@@ -186,7 +189,7 @@ class Cameras:
         seen, self._memory.program = self._memory.program, None
         if seen is None:
             return None
-        look = partial(is_still_the_one, seen, self._config.ffmpeg)
+        look = partial(is_still_the_one, seen, self._config.ffmpeg.path)
         same = await self._looks.ask(look, otherwise=False)
         self._memory.program = seen if same else None
         return seen.program if same else None
@@ -274,11 +277,13 @@ async def open_cameras(
         await nursery.start(memory.serve)
         for camera in config.cameras:
             local = monitor is not None and isinstance(camera.source, V4l2Source)
-            cameras.add(camera, MatchState(camera.id, None, problem=UNPLUGGED) if local else None)
+            cameras.add(
+                camera, DeviceBinding(camera.id, None, problem=UNPLUGGED) if local else None
+            )
         if monitor is not None:
-            keeping = BindingStore(BindingFileOnDisk(state_dir / KNOWN_FILE))
-            await nursery.start(keeping.serve)
-            cameras.binder = DeviceBinder(config, cameras, monitor, keeping)
+            store = BindingStore.on_disk(state_dir / KNOWN_FILE)
+            await nursery.start(store.serve)
+            cameras.binder = DeviceBinder(config, cameras, monitor, store)
             await cameras.binder.begin()
             nursery.start_soon(cameras.binder.follow)
         nursery.start_soon(SessionResumption(config, storage, cameras).resume_sessions)

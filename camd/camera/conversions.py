@@ -41,7 +41,7 @@ class PendingConversions:
         if not waiting and not superseded:
             return
         try:
-            program = await find_ffmpeg(self._config.ffmpeg)
+            program = await find_ffmpeg(self._config.ffmpeg.path)
         except FfmpegMissingError as error:
             log.error("mkv_failed", files=len(waiting), error=str(error))
             return

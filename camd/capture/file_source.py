@@ -9,28 +9,15 @@ from pathlib import Path
 import attrs
 
 from camd.config.small_files import kind_of_path
-from camd.ffmpeg.text import error_patterns as t
-from camd.model import Cause, Problem
-from camd.runtime.files import PathLookup
-
-HANGS = Problem(
-    "disk_hangs",
-    "The disk or network share that the source's file is on does not answer",
-    "Check the disk or the mount; it is tried again by itself.",
-    Cause.CAMERA_LOST,
+from camd.model import Problem
+from camd.model.problems import (
+    DISK_HANGS,
+    EMPTY_FILE,
+    FILE_NOT_READABLE,
+    NOT_A_FILE,
+    NOT_FOUND,
 )
-EMPTY = Problem(
-    "unreadable",
-    "The source's file is empty",
-    "Wait until it is written, or name another file.",
-    Cause.UNSUPPORTED_FORMAT,
-)
-FORBIDDEN = Problem(
-    "no_permission",
-    "The service may not read the source's file",
-    "Let the service's user read the file, and enter the folders above it.",
-    Cause.NO_PERMISSION,
-)
+from camd.runtime.path_lookup import PathLookup
 
 
 @attrs.frozen
@@ -46,7 +33,7 @@ async def look_at_file(path: Path, looks: PathLookup) -> FileFacts | Problem:
 
     Waits for the disk, with the patience of `looks`.
     """
-    return await looks.ask(partial(_look, path), otherwise=HANGS)
+    return await looks.ask(partial(_look, path), otherwise=DISK_HANGS)
 
 
 def _look(path: Path) -> FileFacts | Problem:
@@ -54,15 +41,15 @@ def _look(path: Path) -> FileFacts | Problem:
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        return t.ABSENT
+        return NOT_FOUND
     except PermissionError:
-        return FORBIDDEN
+        return FILE_NOT_READABLE
     except OSError as error:
-        return attrs.evolve(t.NOT_A_FILE, message=f"The source's path is no file: {error.strerror}")
+        return attrs.evolve(NOT_A_FILE, message=f"The source's path is no file: {error.strerror}")
     if words := kind_of_path(status.st_mode):
-        return attrs.evolve(t.NOT_A_FILE, message=f"The source's path {words}")
+        return attrs.evolve(NOT_A_FILE, message=f"The source's path {words}")
     if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
-        return FORBIDDEN
+        return FILE_NOT_READABLE
     if not status.st_size:
-        return EMPTY
+        return EMPTY_FILE
     return FileFacts(status.st_size, status.st_mtime_ns)

@@ -24,23 +24,29 @@ from camd.ffmpeg.encoder_trial import EncoderAbilities, UntriedEncoders
 from camd.ffmpeg.rtsp_probe import explain_stream, still_refuses
 from camd.ffmpeg.text.args import CaptureOptions, StreamAccess, capture_arguments, probe_arguments
 from camd.ffmpeg.text.encoder_table import SOFTWARE, EncoderInput
-from camd.ffmpeg.text.error_patterns import ABSENT, BEGUN_ANEW
 from camd.ffmpeg.text.output import ProbeResult, parse_probe, parse_refusal
 from camd.model import (
-    Cause,
     Device,
+    DeviceBinding,
     FileSource,
     FormatChoice,
-    MatchState,
     Problem,
+    ProblemKind,
     RtspSource,
     TestSource,
     V4l2Source,
     VideoFormat,
 )
+from camd.model.problems import (
+    CANNOT_VERIFY_TLS,
+    FILE_RESTARTED,
+    NO_ENCODER,
+    NOT_FOUND,
+    TIMED_OUT,
+)
 from camd.mp4.fragments import Init
 from camd.runtime.child_process import open_child
-from camd.runtime.files import PathLookup
+from camd.runtime.path_lookup import PathLookup
 from camd.runtime.query_process import run_program
 
 log = structlog.get_logger("camd.camera")
@@ -48,37 +54,36 @@ log = structlog.get_logger("camd.camera")
 COPIED_CODECS = ("h264", "hevc")
 # How long what was described before is looked at again: FFmpeg needs a frame of each stream.
 SHORT_ANALYSIS = timedelta(milliseconds=100)
-# What says nothing about the contents of a source: what is known of it stays.
-CONNECTION_CAUSES = frozenset(
-    ("connection_refused", "unreachable", "timed_out", "blocked", "unauthorised", "closed")
-) | frozenset(("ended", "server_busy", "server_unavailable", "tls_failed", "no_rtsp", "stalled"))
 # What comes before a transport is asked for, and says nothing of it.
 NOT_REACHED = frozenset(
-    ("connection_refused", "unreachable", "blocked", "unauthorised", "server_unavailable")
-) | frozenset(("tls_failed", "no_rtsp"))
+    (
+        ProblemKind.CONNECTION_REFUSED,
+        ProblemKind.UNREACHABLE,
+        ProblemKind.BLOCKED,
+        ProblemKind.UNAUTHORISED,
+        ProblemKind.SERVER_UNAVAILABLE,
+        ProblemKind.TLS_FAILED,
+        ProblemKind.NO_RTSP,
+    )
+)
+# What says nothing about the contents of a source: what is known of it stays.
+CONNECTION_KINDS = NOT_REACHED | {
+    ProblemKind.TIMED_OUT,
+    ProblemKind.CLOSED,
+    ProblemKind.ENDED,
+    ProblemKind.SERVER_BUSY,
+    ProblemKind.STALLED,
+}
 RARE_FPS = 1.0  # FFmpeg's usual look would take as long as seven pictures
 LOOK_PICTURES = 8  # that FFmpeg's look at a stream may take: seven, and the end of the last one
 STEPS = 4  # of a connection, each with FFmpeg's time-out: connect, DESCRIBE, SETUP, PLAY
 ANALYSIS_SECONDS = 6.0  # FFmpeg looks for up to 5 s at what comes
 LOOK_AFTER_SECONDS = 4.0
-NO_ANSWER = Problem(
-    "timed_out",
-    "The source does not describe its stream in time",
-    "Check that it speaks RTSP on that port; for a slow one, raise ffmpeg.start_timeout.",
-    Cause.SOURCE_UNREACHABLE,
-)
 CONTAINER_NAMES = {"avc1": "h264", "avc3": "h264", "hvc1": "hevc", "hev1": "hevc"}
 LEAST_BYTES_PER_SECOND = 125_000.0
 SOUND_SECONDS = 4.0  # sound that is announced comes sooner …
 SOUND_SHARE = 0.2  # … or within this share of the time for a start, where that is long
 MJPEG_FACTOR = 10  # how much more than H.264 it takes
-
-NOT_THERE = Problem(
-    "not_found",
-    "The camera's source is not there",
-    "Plug the camera in, or correct its source in the configuration.",
-    Cause.CAMERA_LOST,
-)
 
 ProgramFinder = Callable[[], Awaitable[FFmpegBinary]]
 
@@ -94,7 +99,7 @@ class CapturePlan:
     sound_seconds: float | None = None
 
 
-def _no_binding() -> MatchState | None:
+def _no_binding() -> DeviceBinding | None:
     return None
 
 
@@ -110,7 +115,7 @@ class CapturePlanner:
     find_program: ProgramFinder
     launch: Launch = open_child  # how a child is started; tests put another one here
     abilities: EncoderAbilities = attrs.field(factory=UntriedEncoders)
-    binding: Callable[[], MatchState | None] = _no_binding
+    binding: Callable[[], DeviceBinding | None] = _no_binding
     looks: PathLookup = attrs.field(factory=PathLookup)
     memory: SourceCache = attrs.field(factory=SourceCache)
     _found: ProbeResult | None = attrs.field(default=None, init=False)
@@ -240,7 +245,7 @@ class CapturePlanner:
         if isinstance(self.camera.source, FileSource) and (wrong := await self._look_at_path()):
             return wrong
         if await self.is_absent():
-            return (binding and binding.problem) or NOT_THERE
+            return (binding and binding.problem) or NOT_FOUND
         device = binding.device if binding else None
         answer = self._choose()
         if isinstance(answer, UnsupportedFormat):
@@ -251,14 +256,10 @@ class CapturePlanner:
             program = await self.find_program()
             order = await self._order(program, device, answer)
         except FfmpegMissingError as error:
-            return Problem(
-                "ffmpeg_missing",
-                "FFmpeg was not found",
-                f"Install FFmpeg, pip install 'camd[ffmpeg]', or set ffmpeg.path ({error}).",
-            )
+            return error.problem
         if isinstance(order, Problem):
             return order
-        return CapturePlan(capture_arguments(self.camera, order), self._sound_seconds(order))
+        return CapturePlan(capture_arguments(order), self._sound_seconds(order))
 
     def _sound_seconds(self, order: CaptureOptions) -> float | None:
         """How long the header may wait for sound, once the source is open.
@@ -301,10 +302,10 @@ class CapturePlanner:
         if not copy:
             found_encoder = await self.abilities.find(program, codec)
             if found_encoder.encoder is None:
-                return Problem(
-                    "no_encoder",
-                    f"No encoder for {codec} works on this machine",
-                    f"Install your distribution's full FFmpeg: {found_encoder.summary}.",
+                return attrs.evolve(
+                    NO_ENCODER,
+                    message=f"No encoder for {codec} works on this machine",
+                    suggestion=f"Install your distribution's full FFmpeg: {found_encoder.summary}.",
                 )
             encoder = found_encoder.encoder
         sound = None
@@ -312,19 +313,27 @@ class CapturePlanner:
             sound = self._microphone.choose(device, await self.abilities.inputs(program))
             if self._microphone.warning:
                 log.warning("no_sound", camera=self.camera.id, why=self._microphone.warning)
+        size = choice or self.wanted
         return CaptureOptions(
             program=str(program.path),
+            source=self.camera.source,
             version=program.version,
+            width=size.width,
+            height=size.height,
+            fps=size.fps,
+            bitrate=self.camera.bitrate,
             fragment=self.config.recording.fragment,
             copy=copy,
             encoder=encoder,
             probe=found,
             node=device.node if device else None,
-            choice=choice,
+            input_format=choice.input_format if choice else "",
             sound=sound,
             with_sound=self._stream_sound.choose(found, monotonic()),
-            reach=reach,
+            access=reach,
             wall_ahead=now().timestamp() - monotonic(),
+            input_options=self.camera.input_options,
+            output_options=self.camera.output_options,
         )
 
     async def prepare(self) -> None:
@@ -357,7 +366,7 @@ class CapturePlanner:
         self._asked.compare(self.chosen, video)
 
     @property
-    def _binding(self) -> MatchState | None:
+    def _binding(self) -> DeviceBinding | None:
         return self.binding() if isinstance(self.camera.source, V4l2Source) else None
 
     def _choose(self) -> FormatChoice | UnsupportedFormat | None:
@@ -381,7 +390,7 @@ class CapturePlanner:
             return False
         if self._changes_transport(problem):
             return True
-        if problem.cause in CONNECTION_CAUSES or not self._hurried:
+        if problem.kind in CONNECTION_KINDS or not self._hurried:
             return False
         self._patient = True
         self.forget()
@@ -394,14 +403,17 @@ class CapturePlanner:
         """
         if problem is None:
             return
-        if problem.cause not in CONNECTION_CAUSES:
+        if problem.kind not in CONNECTION_KINDS:
             self.forget()
-        if self.camera.transport == "auto" and problem.cause not in NOT_REACHED:
+        if self.camera.transport == "auto" and problem.kind not in NOT_REACHED:
             self._take_transport("tcp")
 
     def _changes_transport(self, problem: Problem) -> bool:
         """Take UDP from now on where the server refuses TCP and the entry leaves the choice."""
-        refused = problem.cause in ("unsupported_transport", "server_busy")
+        refused = problem.kind in (
+            ProblemKind.UNSUPPORTED_TRANSPORT,
+            ProblemKind.SERVER_BUSY,
+        )
         free = self.camera.transport == "auto" and "-rtsp_transport" not in (
             self.camera.input_options
         )
@@ -446,8 +458,16 @@ class CapturePlanner:
     async def explain(self, problem: Problem, *, delivered: bool) -> Problem:
         """Say more of why a child ended, where the source itself shows it; bounded."""
         source = self.camera.source
-        if self.loops and delivered and problem.cause in ("no_permission", "ended"):
-            return BEGUN_ANEW  # FFmpeg cannot go back in it: "Operation not permitted"
+        if (
+            self.loops
+            and delivered
+            and problem.kind
+            in (
+                ProblemKind.NO_PERMISSION,
+                ProblemKind.ENDED,
+            )
+        ):
+            return FILE_RESTARTED  # FFmpeg cannot go back in it: "Operation not permitted"
         if isinstance(source, RtspSource) and not delivered:
             return await explain_stream(problem, source.url)
         return problem
@@ -467,9 +487,9 @@ class CapturePlanner:
         """Look what a file source's path is; None: a file that can be read."""
         assert self.path is not None
         found = await look_at_file(self.path, self.looks)
-        self._missing = isinstance(found, Problem) and found.cause == ABSENT.cause
+        self._missing = found == NOT_FOUND
         if isinstance(found, Problem):
-            return NOT_THERE if self._missing else found
+            return found
         self._facts = found
         return None
 
@@ -479,18 +499,14 @@ class CapturePlanner:
         A port that refused the last connection is tried without a child first.
         """
         source, last = self.camera.source, self._last
-        refused = last is not None and last.cause == "connection_refused"
+        refused = last is not None and last.kind == ProblemKind.CONNECTION_REFUSED
         if refused and isinstance(source, RtspSource) and await still_refuses(source.url):
             assert last is not None
             return last
         ffmpeg, verify = self.config.ffmpeg, self.camera.tls_verify
         if verify is not None and not await knows_tls_verify(program):
             if verify:
-                return Problem(
-                    "bad_option",
-                    "This FFmpeg cannot verify the certificate of an rtsps server",
-                    "Install a newer FFmpeg, or remove tls_verify from this camera's entry.",
-                )
+                return CANNOT_VERIFY_TLS
             verify = None  # it never verifies
         patience = max(ffmpeg.start_timeout, ffmpeg.stall_timeout)
         return StreamAccess(self._transport, patience, verify)
@@ -512,8 +528,8 @@ class CapturePlanner:
             async def look() -> None:
                 nonlocal found
                 await trio.sleep(LOOK_AFTER_SECONDS)
-                seen = await self.explain(NO_ANSWER, delivered=False)
-                if seen.cause == "no_rtsp":
+                seen = await self.explain(TIMED_OUT, delivered=False)
+                if seen.kind == ProblemKind.NO_RTSP:
                     found = seen
                     nursery.cancel_scope.cancel()
 
@@ -524,7 +540,7 @@ class CapturePlanner:
 
     def _probe_seconds(self, reach: StreamAccess) -> float:
         """How long FFmpeg may look at a source that answers in time, and delivers in time."""
-        patience = reach.patience.total_seconds()
+        patience = reach.timeout.total_seconds()
         pictures = LOOK_PICTURES if isinstance(self.camera.source, RtspSource) else 0
         return (STEPS + pictures) * patience + ANALYSIS_SECONDS
 
@@ -539,7 +555,7 @@ class CapturePlanner:
         arguments = probe_arguments(
             *(str(program.path), self.camera.source, program.version),
             options=self.camera.input_options,
-            reach=reach,
+            access=reach,
         )
         seconds = self._probe_seconds(reach)
         asked = monotonic()
@@ -551,7 +567,7 @@ class CapturePlanner:
         self._rare = stream and monotonic() - asked > LOOK_PICTURES / RARE_FPS
         if answer.status is None and not answer.flooded:
             log.warning("probe_took_too_long", camera=self.camera.id)
-            return NO_ANSWER if stream else ProbeResult()
+            return TIMED_OUT if stream else ProbeResult()
         text = answer.errors.decode("utf-8", "replace")
         found = parse_probe(text)
         return parse_refusal(text) if stream and not found.streams else found

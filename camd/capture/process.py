@@ -18,19 +18,19 @@ import trio
 
 from camd.capture.rules.timestamps import arrivals
 from camd.clock import monotonic
-from camd.ffmpeg.text.error_patterns import (
+from camd.ffmpeg.text.output import LogLine, classify, parse_line
+from camd.ffmpeg.text.redact import redact
+from camd.model import Problem, ProblemKind
+from camd.model.problems import (
     BAD_STREAM,
     FFMPEG_MISSING,
     HUNG,
-    MUTE,
+    OUTPUT_CLOSED,
     SOUND_MISSING,
     SOUND_ONLY,
     STALLED,
     WAITING_FOR_KEY_FRAME,
 )
-from camd.ffmpeg.text.output import LogLine, classify, parse_line
-from camd.ffmpeg.text.redact import redact
-from camd.model import Problem
 from camd.mp4.boxes import MediaError
 from camd.mp4.fragments import Fragment, FragmentReader, Init
 from camd.runtime.child_process import NOT_EXECUTED, Child, open_child
@@ -193,7 +193,7 @@ class CaptureProcess:
         if self.may_end and status == 0 and self._fragments and not self._complained:
             return None
         problem = classify(tuple(self._words), status)
-        silent = problem.cause == "timed_out" and self.delivered
+        silent = problem.kind == ProblemKind.TIMED_OUT and self.delivered
         return STALLED if silent else problem
 
     @property
@@ -372,7 +372,7 @@ class CaptureProcess:
             return await child.wait()
         if not self.stopping:
             log.error("child_mute", pid=child.pid)
-            self._problem = self._problem or MUTE
+            self._problem = self._problem or OUTPUT_CLOSED
         if (status := await child.end()) is not None:
             return status
         log.error("child_hung", pid=child.pid)

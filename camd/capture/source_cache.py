@@ -21,7 +21,7 @@ from camd.ffmpeg.text.output import ProbeResult
 from camd.ffmpeg.text.redact import redact
 from camd.model import FileSource, RtspSource, Source
 from camd.runtime.broadcast import Published
-from camd.runtime.files import replace_file
+from camd.runtime.state_file import StateFile, check_version
 
 log = structlog.get_logger("camd.cameras")
 
@@ -30,7 +30,6 @@ VERSION = 1
 PATIENCE_SECONDS = 2.0
 GATHER_SECONDS = 1.0  # what many cameras learn at a start is written at once
 AGAIN_SECONDS = 60.0
-_MOST_BYTES = 1024 * 1024
 _MOST_ENTRIES = 1000
 _TRANSPORTS = ("tcp", "udp")
 
@@ -61,6 +60,7 @@ class SourceFacts:
 
 
 _Entries = dict[str, SourceFacts]
+_Found = tuple[_Entries, KnownBinary | None]
 
 
 @attrs.define(eq=False)
@@ -102,8 +102,9 @@ class SourceCache:
         if self.file is None:
             return
         with trio.move_on_after(PATIENCE_SECONDS):
-            found = await trio.to_thread.run_sync(_load, self.file, abandon_on_cancel=True)
-            self._saved, self.program = found
+            file = StateFile(self.file, parse, render)
+            found = await trio.to_thread.run_sync(file.load, abandon_on_cancel=True)
+            self._saved, self.program = found or ({}, None)
             self._entries.publish(self._saved)
 
     async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -121,9 +122,8 @@ class SourceCache:
         if self.file is None or latest is self._saved:
             return True
         try:
-            await trio.to_thread.run_sync(
-                replace_file, self.file, render(latest, self.program), abandon_on_cancel=True
-            )
+            file = StateFile(self.file, parse, render)
+            await trio.to_thread.run_sync(file.save, (latest, self.program), abandon_on_cancel=True)
         except OSError as error:
             log.warning("sources_not_kept", error=str(error))
             return False
@@ -143,8 +143,9 @@ def key_of(source: Source, facts: FileFacts | None = None) -> str:
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
 
 
-def render(entries: _Entries, seen: KnownBinary | None = None) -> str:
+def render(found: _Found) -> str:
     """Write the file's text; `parse` reads it back."""
+    entries, seen = found
     sources = {key: attrs.asdict(known) for key, known in entries.items()}
     program = None
     if seen is not None:
@@ -156,11 +157,10 @@ def render(entries: _Entries, seen: KnownBinary | None = None) -> str:
     return json.dumps(whole, indent=1) + "\n"
 
 
-def parse(text: str) -> tuple[_Entries, KnownBinary | None]:
+def parse(text: str) -> _Found:
     """Read the file's text; raises ValueError for anything that `render` does not write."""
     found = json.loads(text)
-    if not isinstance(found, dict) or found.get("version") != VERSION:
-        raise ValueError("has another version")
+    check_version(found, VERSION)
     sources = found.get("sources")
     if not isinstance(sources, dict) or len(sources) > _MOST_ENTRIES:
         raise ValueError("has no sources")
@@ -189,14 +189,3 @@ def _known(raw: object) -> SourceFacts:
     if raw["transport"] not in _TRANSPORTS:
         raise ValueError("transport is another word")
     return SourceFacts(**raw)
-
-
-def _load(file: Path) -> tuple[_Entries, KnownBinary | None]:
-    try:
-        with file.open("rb") as stream:
-            return parse(stream.read(_MOST_BYTES).decode())
-    except FileNotFoundError:
-        return {}, None
-    except (OSError, ValueError, RecursionError) as error:
-        log.warning("sources_not_read", why=str(error))
-        return {}, None

@@ -15,13 +15,13 @@ import trio
 from camd.capture.consumer import CaptureEnded, CaptureQueue
 from camd.capture.diagnosis import FindHolders, diagnose
 from camd.capture.hub import StreamHub
-from camd.capture.planner import NOT_THERE, CapturePlan, CapturePlanner
+from camd.capture.planner import CapturePlan, CapturePlanner
 from camd.capture.process import CaptureProcess, CaptureTimeouts, ReadThrottle
 from camd.capture.rules import state as m
 from camd.config.schema import FfmpegConfig
-from camd.devices.holders import DeviceLeases
-from camd.ffmpeg.text.error_patterns import CHANGED, STALLED
+from camd.devices.leases import DeviceLeases
 from camd.model import CameraId, Cause, Device, Problem
+from camd.model.problems import BUSY, NOT_FOUND, STALLED, STREAM_CHANGED
 from camd.runtime.pipe_poller import PipePoller
 
 # --- What a camera's children need of the machine around them, and of the other cameras.
@@ -100,7 +100,7 @@ class CaptureSupervisor:
                     self._rest.cancel()
         if before.state is not self.machine.state:
             problem, camera = self.machine.problem, self._capture.camera.id
-            cause = problem.cause if problem else None
+            cause = problem.kind if problem else None
             same = problem is not None and before.problem == problem
             tell = log.debug if same else log.info  # not each of many tries in vain
             tell("camera_state", camera=camera, state=self.machine.state.value, cause=cause)
@@ -136,7 +136,7 @@ class CaptureSupervisor:
         self._capture.without_sound(delivered=True)
         await self._tell(m.FragmentArrived())
         if self.feed.init is not None and not self._capture.began(self.feed.init):
-            await self._tell(m.ChildStalled(CHANGED))
+            await self._tell(m.ChildStalled(STREAM_CHANGED))
         self._go(self.tune)
 
     async def _live(self, run: CaptureProcess) -> None:
@@ -162,7 +162,7 @@ class CaptureSupervisor:
 
     def _tries_again(self, problem: Problem | None) -> bool:
         """Whether a child that delivered nothing is followed at once by one that does otherwise."""
-        camera, cause = self._capture.camera.id, problem.cause if problem else None
+        camera, cause = self._capture.camera.id, problem.kind if problem else None
         if self._capture.tries_without_sound(problem, delivered=False):
             log.warning("tried_without_sound", camera=camera, cause=cause)
             return True
@@ -206,7 +206,7 @@ class CaptureSupervisor:
         plan: CapturePlan | Problem | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_when_told, run, nursery.cancel_scope)
-            plan = await self._capture.plan() if await self._is_same_device() else NOT_THERE
+            plan = await self._capture.plan() if await self._is_same_device() else NOT_FOUND
             nursery.cancel_scope.cancel()
         return None if run.stopping else plan
 
@@ -216,7 +216,7 @@ class CaptureSupervisor:
         if device is None or look_again is None or not self.machine.failures:
             return True
         found = await look_again(device.node)
-        return found is not None and found.plugged == device.plugged
+        return found is not None and found.plug_id == device.plug_id
 
     @property
     def _device(self) -> Device | None:
@@ -265,11 +265,10 @@ async def _cancel_when_told(run: CaptureProcess, scope: trio.CancelScope) -> Non
 
 
 def _let_go_late(other: CameraId) -> Problem:
-    return Problem(
-        "busy",
-        f"The device is still open for camera {other}, to which it belonged before",
-        "Nothing: it is tried again by itself.",
-        Cause.CAMERA_BUSY,
+    return attrs.evolve(
+        BUSY,
+        message=f"The device is still open for camera {other}, to which it belonged before",
+        suggestion="Nothing: camd tries again.",
     )
 
 

@@ -1,4 +1,4 @@
-"""The command line: thin commands over the daemon, the client and the files of keys."""
+"""The command line: each command is a thin layer over the client, the daemon or a file."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ __all__ = ["config_option", "main"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Which module has which command. A module is imported when its command is run, or `--help` asks
-# what it does: a command that only talks to the service starts without the half of the program
-# that records.
+# The module of each command. It is imported when the command runs, or for `--help`, so that a
+# command that only talks to the service does not import what records.
 _MODULES = {
     **dict.fromkeys(("adopt", "controls", "devices", "forget"), "device_commands"),
     "check": "check",
@@ -33,14 +32,14 @@ _MODULES = {
 
 
 class _Commands(click.Group):
-    """The commands, each of which is the object of its name in its module."""
+    """The commands; each is the object of its name in its module."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name them in alphabetical order."""
+        """List the names of all commands, sorted."""
         return sorted([*_MODULES, *super().list_commands(ctx)])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command; None: there is none of this name."""
+        """Import a command; None when there is none of this name."""
         if cmd_name not in _MODULES:
             return super().get_command(ctx, cmd_name)
         command = getattr(import_module(f"camd.cli.{_MODULES[cmd_name]}"), cmd_name)
@@ -51,11 +50,11 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="camd")
 def main() -> None:
-    """Record cameras: every frame is in a file, or in the ledger that says why not.
+    """Record cameras: every frame is in a file, or in the ledger that says why it is missing.
 
-    `camd demo` shows it at work with synthetic cameras; `camd check` and `camd run` start it for
-    real. `camd verify` and `camd recover` look at the recordings themselves. The other commands
-    talk to the service that runs on this machine.
+    Start here: `camd demo` records synthetic cameras; `camd check` finds what would keep this
+    machine from recording; `camd run` starts the service. `camd verify` and `camd recover` work on
+    the files of the recordings. All other commands talk to the service on this machine.
     """
 
 
@@ -67,7 +66,7 @@ def config_option(command: F) -> F:
         "config_path",
         type=click.Path(path_type=Path, dir_okay=False),
         metavar="FILE",
-        help="The configuration.  [default: $CAMD_CONFIG, /etc/camd/camd.toml, "
+        help="The configuration file.  [default: $CAMD_CONFIG, /etc/camd/camd.toml, "
         "~/.config/camd/camd.toml, or built-in defaults]",
     )(command)
 

@@ -1,13 +1,18 @@
-"""What `camd check` looks at, without a running service: each finding says what to do."""
+"""`camd check`: look for what would keep the service from recording; each finding has advice.
+
+Looks without a running service, at the configuration, folders, FFmpeg, cameras and sources.
+"""
 
 from __future__ import annotations
 
 import enum
+import json
 import os
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,28 +27,29 @@ from camd.cli import config_option
 from camd.cli.exit import ExitCode
 from camd.cli.service_access import configured, json_option
 from camd.cli.terminal import console, print_json
-from camd.config.schema import CameraConfig, Config
+from camd.config.environment import variables_of
+from camd.config.keys import keys_of
+from camd.config.schema import SECTIONS, CameraConfig, Config
 from camd.config.values import TcpAddress, parse_listen
-from camd.devices.listing import DeviceListing, ListedDevice, look_around
+from camd.devices.listing import DeviceListing, ListedDevice, scan_devices
+from camd.devices.query import find_converters
 from camd.devices.v4l2.formats import UnsupportedFormat
 from camd.errors import STORAGE_NO_INODES
 from camd.ffmpeg.binary import FfmpegMissingError, find_ffmpeg
 from camd.ffmpeg.encoder_trial import EncoderTrials
-from camd.ffmpeg.text.error_patterns import ABSENT
 from camd.logs import set_up_logging
-from camd.model import FileSource, MatchState, Problem, RtspSource, V4l2Source
-from camd.runtime.files import PathLookup
+from camd.model import DeviceBinding, FileSource, Problem, ProblemKind, RtspSource, V4l2Source
+from camd.model.problems import NOT_FOUND
+from camd.runtime.path_lookup import PathLookup
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.index.recording_index import misplaced_folders
 from camd.storage.rules.levels import Usage, VolumeFault
 from camd.storage.rules.volume_identity import VolumeRecognition
-from camd.storage.volume import identify_volume, recall_volume
-
-# --- What `camd check` says of one thing it looked at.
+from camd.storage.volume import identify_volume, load_known_volume
 
 
 class Grade(enum.Enum):
-    """How bad a finding is."""
+    """How serious a finding is."""
 
     OK = "ok"
     WARNING = "warning"
@@ -52,7 +58,7 @@ class Grade(enum.Enum):
 
 @attrs.frozen
 class CheckFinding:
-    """One thing that was looked at; `advice` says what to do, when something is to do."""
+    """The result for one subject; `advice` says what to do, if anything."""
 
     subject: str
     grade: Grade
@@ -60,157 +66,173 @@ class CheckFinding:
     advice: str = ""
 
 
-# --- What `camd check` says of this machine's cameras, from what `camd devices` shows.
+def ok(subject: str, text: str) -> CheckFinding:
+    """Return a finding of something that is as it should be."""
+    return CheckFinding(subject, Grade.OK, text)
 
-_MISTAKES = ("no_permission", "taken", "ambiguous", "swapped")  # time does not mend these
+
+def warning(subject: str, text: str, advice: str) -> CheckFinding:
+    """Return a finding of something that does not keep the service from recording."""
+    return CheckFinding(subject, Grade.WARNING, text, advice)
+
+
+def problem(subject: str, text: str, advice: str) -> CheckFinding:
+    """Return a finding of something that keeps the service from recording."""
+    return CheckFinding(subject, Grade.PROBLEM, text, advice)
+
+
+# --- cameras of this machine ------------------------------------------------------------------
+
+# Problems that somebody has to remove; others may go away by themselves.
+_LASTING = (
+    ProblemKind.NO_PERMISSION,
+    ProblemKind.TAKEN,
+    ProblemKind.AMBIGUOUS,
+    ProblemKind.SWAPPED,
+)
 
 
 def judge_devices(found: DeviceListing, config: Config) -> Iterator[CheckFinding]:
-    """Say of each camera of this machine whether it is there, and could be recorded. Pure."""
+    """Judge each camera of this machine: is it there, and can it be recorded? Pure."""
     entries = {camera.id: camera for camera in config.cameras}
     listed = {one.camera_id: one for one in found.devices if one.camera_id is not None}
     for binding in found.bindings:
         entry = entries.get(binding.camera_id, CameraConfig(binding.camera_id, V4l2Source()))
-        yield _judge(binding, listed.get(binding.camera_id), entry)
+        yield _judge_camera(binding, listed.get(binding.camera_id), entry)
     for one in found.devices:
         if one.camera_id is None:
             text, advice = f"is no camera: {one.reason}", "Look at `camd devices`."
-            yield CheckFinding(str(one.device.node), Grade.WARNING, text, advice)
+            yield warning(str(one.device.node), text, advice)
 
 
-def _judge(binding: MatchState, listed: ListedDevice | None, entry: CameraConfig) -> CheckFinding:
+def _judge_camera(
+    binding: DeviceBinding, listed: ListedDevice | None, entry: CameraConfig
+) -> CheckFinding:
     subject, device = f"camera {binding.camera_id}", binding.device
-    problem = binding.problem if device is None else device.problem
-    if problem is not None:
-        grade = Grade.PROBLEM if problem.cause in _MISTAKES else Grade.WARNING
-        return CheckFinding(subject, grade, problem.message, problem.suggestion)
+    found = binding.problem if device is None else device.problem
+    if found is not None:
+        grade = Grade.PROBLEM if found.kind in _LASTING else Grade.WARNING
+        return CheckFinding(subject, grade, found.message, found.suggestion)
     if device is None:
-        return CheckFinding(subject, Grade.WARNING, binding.reason, "Plug the camera in.")
+        return warning(subject, binding.reason, "Plug the camera in.")
     where = f"{device.node}, {device.name} ({binding.reason})"
     choice = FormatNegotiation(entry).answer(device.capabilities)
     if isinstance(choice, UnsupportedFormat):
         refused = unsupported(choice)
-        return CheckFinding(
-            subject, Grade.PROBLEM, f"{where}: {refused.message}", refused.suggestion
-        )
+        return problem(subject, f"{where}: {refused.message}", refused.suggestion)
     holders = listed.holders.holders if listed is not None else ()
     if holders:
         names = ", ".join(f"{holder.program} (process {holder.pid})" for holder in holders)
-        advice = "That may be camd itself; another program keeps it from recording."
-        return CheckFinding(subject, Grade.WARNING, f"{where} is open in {names}", advice)
-    return CheckFinding(subject, Grade.OK, f"{where}: {choice.why}" if choice else where)
+        advice = (
+            "That may be camd itself. While another program has it open, it cannot be recorded."
+        )
+        return warning(subject, f"{where} is open in {names}", advice)
+    return ok(subject, f"{where}: {choice.why}" if choice else where)
 
 
-# --- What `camd check` looks at, without a running service: each finding says what to do.
+# --- everything else --------------------------------------------------------------------------
 
-_RTSP_PATIENCE_SECONDS = 5
+_RTSP_TIMEOUT_SECONDS = 5
 _LOOPBACK = ("127.", "localhost", "::1")
 
 
 async def inspect(config: Config) -> list[CheckFinding]:
-    """Look at everything that recording needs. Opens devices and folders, changes nothing."""
-    findings = [
-        CheckFinding("configuration", Grade.OK, str(config.file or "no file: built-in defaults"))
-    ]
-    for look in (inspect_access, inspect_folders):  # Ctrl-C leaves a disk that hangs behind
-        findings += await trio.to_thread.run_sync(_all_of, look, config, abandon_on_cancel=True)
+    """Inspect everything that recording needs. Opens devices and folders, changes nothing."""
+    findings = [ok("configuration", str(config.file or "no file: built-in defaults"))]
+    for inspect_part in (inspect_access, inspect_folders):  # in a thread: a disk may hang
+        part = partial(_list_findings, inspect_part, config)
+        findings += await trio.to_thread.run_sync(part, abandon_on_cancel=True)
     findings += await inspect_ffmpeg(config)
     for camera in config.cameras:
         if not isinstance(camera.source, V4l2Source):
             findings.append(await inspect_source(camera))
-    return [*findings, *judge_devices(await look_around(config), config)]
+    return [*findings, *judge_devices(await scan_devices(config), config)]
 
 
-def _all_of(look: Callable[[Config], Iterable[CheckFinding]], config: Config) -> list[CheckFinding]:
-    return list(look(config))
+def _list_findings(
+    inspect_part: Callable[[Config], Iterable[CheckFinding]], config: Config
+) -> list[CheckFinding]:
+    return list(inspect_part(config))
 
 
 def inspect_access(config: Config) -> Iterator[CheckFinding]:
-    """Say what is open to whom."""
+    """Report what is open to everybody."""
     addresses = [parse_listen(text) for text in config.server.listen]
     hosts = [address.host for address in addresses if isinstance(address, TcpAddress)]
     outside = [host for host in hosts if not host.startswith(_LOOPBACK)]
     if outside and not config.auth.enabled:
-        yield CheckFinding(
+        yield warning(
             "auth.enabled",
-            Grade.WARNING,
-            f"everybody who reaches {', '.join(outside)} may do everything",
+            f"everybody who can reach {', '.join(outside)} may do everything",
             "Set auth.enabled = true, or listen on 127.0.0.1 only.",
         )
     if outside and config.server.tls_cert is None:
-        yield CheckFinding(
+        yield warning(
             "server.tls_cert",
-            Grade.WARNING,
-            "tokens and pictures cross the network in the clear",
+            "tokens and video cross the network unencrypted",
             "Set server.tls_cert and server.tls_key, or put a TLS proxy in front.",
         )
     file, secret = config.file, config.auth.jwt_secret
     if file and secret and file.stat().st_mode & stat.S_IROTH and secret in file.read_text():
-        yield CheckFinding(
+        yield warning(
             "auth.jwt_secret",
-            Grade.WARNING,
             f"everybody on this machine can read {file}",
             f"Run: chmod 640 {file}",
         )
 
 
 def inspect_folders(config: Config) -> Iterator[CheckFinding]:
-    """Say for each folder whether it can be written, and whether there is space."""
+    """Report for each folder whether it can be written, and whether there is space."""
     storage = config.storage
     folders = (storage.recordings_dir, storage.snapshots_dir, storage.state_dir)
     for key, folder in zip(("recordings_dir", "snapshots_dir", "state_dir"), folders, strict=True):
         yield inspect_folder(f"storage.{key}", folder)
     for path in misplaced_folders(storage.recordings_dir):
-        yield CheckFinding(
-            "index", Grade.PROBLEM, f"{path} is a directory, not a file", "Move it away."
-        )
+        yield problem("index", f"{path} is a directory, not a file", "Move it away.")
     try:
         yield inspect_volume(config, PosixDisk())
     except OSError as error:
         text = f"cannot be found out: {error.strerror}"
-        yield CheckFinding("volume", Grade.PROBLEM, text, "Check the disk, as the service's user.")
+        yield problem("volume", text, "Check the disk, as the service's user.")
     try:
         volume = os.statvfs(_existing(storage.recordings_dir))
         yield grade_space(config, volume)
         yield from grade_inodes(volume)
     except OSError as error:
-        yield CheckFinding(
-            "space", Grade.PROBLEM, f"cannot be found out: {error.strerror}", "Check the disk."
-        )
+        yield problem("space", f"cannot be found out: {error.strerror}", "Check the disk.")
 
 
 def inspect_folder(subject: str, folder: Path) -> CheckFinding:
-    """Say whether files can be made in a folder, or the folder itself."""
+    """Report whether files can be created in a folder, or the folder itself."""
     existing = _existing(folder)
     if not existing.is_dir():
-        return CheckFinding(
-            subject, Grade.PROBLEM, f"{existing} is not a folder", "Name another path, or move it."
-        )
+        return problem(subject, f"{existing} is not a folder", "Name another path, or move it.")
     if not os.access(existing, os.W_OK | os.X_OK):
-        return CheckFinding(
+        return problem(
             subject,
-            Grade.PROBLEM,
             f"{existing} cannot be written by this user",
             f"Run as the service's user, or give it the folder: chown USER {existing}",
         )
     if existing != folder:
-        return CheckFinding(subject, Grade.OK, f"{folder} (will be made when needed)")
-    return CheckFinding(subject, Grade.OK, str(folder))
+        return ok(subject, f"{folder} (will be made when it is needed)")
+    return ok(subject, str(folder))
 
 
 def inspect_volume(config: Config, disk: Disk) -> CheckFinding:
-    """Say whether the recordings folder is on the disk where it should be. Raises OSError."""
+    """Report whether the recordings folder is on the disk it was on before. Raises OSError."""
     storage = config.storage
     known = None
-    with suppress(OSError):  # as in the service: what cannot be recalled is not known
-        known = recall_volume(storage.state_dir, storage.recordings_dir)
+    with suppress(OSError):  # as in the service: unreadable counts as unknown
+        known = load_known_volume(storage.state_dir, storage.recordings_dir)
     found = identify_volume(
         storage.recordings_dir, disk, known, require_mount=storage.require_mount
     )
-    where = f"a mount of its own, {found.place.top}" if found.place.own_mount else "the root disk"
+    where = (
+        f"a mount of its own, {found.location.top}" if found.location.own_mount else "the root disk"
+    )
     match found.verdict:
         case VolumeFault(reason=reason, suggestion=suggestion):
-            return CheckFinding("volume", Grade.PROBLEM, reason, suggestion)
+            return problem("volume", reason, suggestion)
         case VolumeRecognition.CHANGED:
             grade, text = Grade.WARNING, f"another one than last time, on {where}"
         case VolumeRecognition.NEW if known is not None:
@@ -222,64 +244,57 @@ def inspect_volume(config: Config, disk: Disk) -> CheckFinding:
 
 
 def grade_inodes(volume: os.statvfs_result) -> Iterator[CheckFinding]:
-    """Say when hardly any more files can be made, from statvfs(2)."""
+    """Report when hardly any inodes are free, from statvfs(2)."""
     usage = Usage(0, 0, volume.f_favail if volume.f_files else -1, total_inodes=volume.f_files)
     if usage.short_of_inodes(already=False):
-        yield CheckFinding(
+        yield problem(
             "inodes",
-            Grade.PROBLEM,
             f"{usage.free_inodes} are free; below {usage.inode_line} no recording starts",
             STORAGE_NO_INODES.suggestion,
         )
 
 
 def grade_space(config: Config, volume: os.statvfs_result) -> CheckFinding:
-    """Say whether recordings may start, from statvfs(2) of the recordings folder."""
+    """Report whether recordings may start, from statvfs(2) of the recordings folder."""
     total = volume.f_blocks * volume.f_frsize
     available = volume.f_bavail * volume.f_frsize
     used = (total - available) / total * 100 if total else 100.0
     text = f"{used:.1f} % used, {available / 1e9:.1f} GB available"
     storage = config.storage
     if used >= storage.block_percent:
-        return CheckFinding(
+        return problem(
             "space",
-            Grade.PROBLEM,
             f"{text}; from {storage.block_percent:g} % on no recording starts",
             "Free space, choose another recordings_dir, or raise storage.block_percent.",
         )
     if used >= storage.warn_percent:
-        return CheckFinding(
+        return warning(
             "space",
-            Grade.WARNING,
             f"{text}; clients are warned from {storage.warn_percent:g} % on",
             "Free space soon.",
         )
-    return CheckFinding("space", Grade.OK, text)
+    return ok("space", text)
 
 
 async def inspect_ffmpeg(config: Config) -> list[CheckFinding]:
-    """Say which FFmpeg captures, and whether it can encode."""
+    """Report which FFmpeg is used, and whether it can encode."""
     try:
-        program = await find_ffmpeg(config.ffmpeg)
+        program = await find_ffmpeg(config.ffmpeg.path)
     except FfmpegMissingError as error:
-        text, _, advice = str(error).partition("; ")
-        return [CheckFinding("ffmpeg", Grade.PROBLEM, text, advice[:1].upper() + advice[1:])]
+        return [problem("ffmpeg", error.problem.message, error.problem.suggestion)]
     major, minor = program.version
     origin = " (bundled)" if program.bundled else ""
-    findings = [
-        CheckFinding("ffmpeg", Grade.OK, f"{program.path}, version {major}.{minor}{origin}")
-    ]
+    findings = [ok("ffmpeg", f"{program.path}, version {major}.{minor}{origin}")]
     codecs = {"h264", *(c.codec for c in config.cameras if c.codec in ("h264", "h265"))}
-    tried = EncoderTrials(config.ffmpeg.encoder)
+    tried = EncoderTrials(find_converters, config.ffmpeg.encoder)
     for codec in sorted(codecs):
         choice = await tried.find(program, codec)
         if choice.encoder is not None:
-            findings.append(CheckFinding(f"encoder {codec}", Grade.OK, choice.summary))
+            findings.append(ok(f"encoder {codec}", choice.summary))
             continue
         findings.append(
-            CheckFinding(
+            warning(
                 f"encoder {codec}",
-                Grade.WARNING,
                 f"{choice.summary}: only what cameras deliver in {codec} can be recorded in it",
                 "Install your distribution's full FFmpeg, or `pip install 'camd[ffmpeg]'`.",
             )
@@ -288,45 +303,42 @@ async def inspect_ffmpeg(config: Config) -> list[CheckFinding]:
 
 
 async def inspect_source(camera: CameraConfig) -> CheckFinding:
-    """Say whether a file or a stream is there."""
+    """Report whether a file or a stream is there."""
     subject = f"camera {camera.id}"
     match camera.source:
         case FileSource(path=path):
-            return await _look_at_file(subject, path)
+            return await _inspect_file(subject, path)
         case RtspSource() as source:
-            return await _look_at_rtsp(subject, source)
-    return CheckFinding(subject, Grade.OK, "a synthetic picture")
+            return await _inspect_rtsp(subject, source)
+    return ok(subject, "a synthetic picture")
 
 
-async def _look_at_file(subject: str, path: Path) -> CheckFinding:
+async def _inspect_file(subject: str, path: Path) -> CheckFinding:
     found = await look_at_file(path, PathLookup())
     if not isinstance(found, Problem):
-        return CheckFinding(subject, Grade.OK, str(path))
-    if found.cause == ABSENT.cause:
-        return CheckFinding(
-            subject, Grade.PROBLEM, f"there is no file {path}", "Correct its source."
-        )
+        return ok(subject, str(path))
+    if found == NOT_FOUND:
+        return problem(subject, f"there is no file {path}", "Correct its source.")
     text = f"{found.message[:1].lower()}{found.message[1:]}: {path}"
-    return CheckFinding(subject, Grade.PROBLEM, text, found.suggestion)
+    return problem(subject, text, found.suggestion)
 
 
-async def _look_at_rtsp(subject: str, source: RtspSource) -> CheckFinding:
-    """Connect to the stream's host; credentials and path are not tried, nor shown."""
+async def _inspect_rtsp(subject: str, source: RtspSource) -> CheckFinding:
+    """Connect to the stream's host; does not try or show credentials and path."""
     parts = urlsplit(source.url)
     host, port = parts.hostname or "", parts.port or (322 if parts.scheme == "rtsps" else 554)
     try:
-        with trio.fail_after(_RTSP_PATIENCE_SECONDS):
+        with trio.fail_after(_RTSP_TIMEOUT_SECONDS):
             stream = await trio.open_tcp_stream(host, port)
             await stream.aclose()
     except (OSError, trio.TooSlowError) as error:
         reason = "no answer" if isinstance(error, trio.TooSlowError) else str(error)
-        return CheckFinding(
+        return warning(
             subject,
-            Grade.WARNING,
             f"{host}:{port} cannot be reached: {reason}",
             "Check the address, the network and the camera's power; it is tried again by itself.",
         )
-    return CheckFinding(subject, Grade.OK, f"{host}:{port} answers")
+    return ok(subject, f"{host}:{port} answers")
 
 
 def _existing(path: Path) -> Path:
@@ -336,20 +348,25 @@ def _existing(path: Path) -> Path:
     return path
 
 
-# --- the command
+# --- the command ------------------------------------------------------------------------------
 
 _MARKS = {Grade.OK: "[green]✓[/]", Grade.WARNING: "[yellow]![/]", Grade.PROBLEM: "[red]✗[/]"}
 
 
-@click.command(short_help="Look for what would keep it from recording.")
+@click.command(short_help="Find what would keep the service from recording.")
+@click.option("--keys", is_flag=True, help="Print all configuration keys, and check nothing.")
 @config_option
 @json_option
-def check(config_path: Path | None, as_json: bool) -> None:
-    """Look for what would keep the service from recording, and say what to do.
+def check(config_path: Path | None, keys: bool, as_json: bool) -> None:
+    """Find what would keep the service from recording, and say what to do.
 
-    Checks the configuration, the folders and their space, FFmpeg, and each camera's source.
-    Exits with 0 when recording will work, 78 for a wrong configuration, 1 for other problems.
+    Checks the configuration, the folders and their space, FFmpeg, and each camera's source. The
+    service need not run. Exits with 0 when recording will work, 78 for a wrong configuration, 1
+    for other problems.
     """
+    if keys:
+        print_keys(as_json=as_json)
+        return
     config = configured(config_path)
     set_up_logging("error")
     findings = trio.run(inspect, config)
@@ -360,9 +377,40 @@ def check(config_path: Path | None, as_json: bool) -> None:
         out = console()
         for finding in findings:
             out.print(_line(finding), soft_wrap=True)
-        out.print("All is well." if not problems else f"{len(problems)} to repair.")
+        out.print(_summary(len(problems)))
     if problems:
         sys.exit(ExitCode.FAILED)
+
+
+def _summary(problems: int) -> str:
+    if not problems:
+        return "No problems."
+    return "1 problem." if problems == 1 else f"{problems} problems."
+
+
+def print_keys(*, as_json: bool) -> None:
+    """Print the declaration of every configuration key."""
+    rows = [
+        {
+            "key": f"{section}.{name}",
+            "default": key.written,
+            "environment": list(variables_of(section, name)),
+            "reload": key.reload,
+            "documentation": key.doc,
+        }
+        for section, cls in (*SECTIONS.items(), ("camera", CameraConfig))
+        for name, key in keys_of(cls).items()
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        default = "" if row["default"] is None else f" = {json.dumps(row['default'])}"
+        reload = (
+            "\n    A running service applies a change when it reloads." if row["reload"] else ""
+        )
+        text = f"[bold]{row['key']}[/]{escape(default)}\n    {escape(str(row['documentation']))}"
+        console().print(text + reload, soft_wrap=True)
 
 
 def _line(finding: CheckFinding) -> str:

@@ -1,4 +1,4 @@
-"""Commands that make and revoke credentials: keys add|list|revoke, token."""
+"""The commands keys add, keys list, keys revoke and token."""
 
 from __future__ import annotations
 
@@ -35,22 +35,34 @@ def lifetime(_: click.Context, param: click.Parameter, value: str | None) -> tim
     except ValueError as error:
         raise click.BadParameter(str(error), param=param) from None
     if not duration:
-        raise click.BadParameter("must be longer than nothing", param=param)
+        raise click.BadParameter("must be longer than 0", param=param)
     return duration
 
 
-@click.group()
+@click.group(short_help="Manage API keys.")
 def keys() -> None:
-    """Manage API keys; a running service follows within seconds."""
+    """Manage API keys; a running service notices changes within seconds."""
 
 
 @keys.command()
 @click.argument("name")
-@click.option("--role", type=click.Choice(_ROLES), default="viewer", show_default=True)
-@click.option("--for", "valid", callback=lifetime, metavar="DURATION", help="Valid for, as 30d.")
+@click.option(
+    "--role",
+    type=click.Choice(_ROLES),
+    default="viewer",
+    show_default=True,
+    help="What its user may do.",
+)
+@click.option(
+    "--for",
+    "valid",
+    callback=lifetime,
+    metavar="DURATION",
+    help="Let the key expire after this time, such as 30d.",
+)
 @config_option
 def add(config_path: Path | None, name: str, role: str, valid: timedelta | None) -> None:
-    """Make a key called NAME and print it; it is not kept and cannot be shown again."""
+    """Create the key NAME and print it. Only its hash is stored: it cannot be shown again."""
     created = clock.now()
     with _key_file(config_path) as file:
         try:
@@ -58,29 +70,28 @@ def add(config_path: Path | None, name: str, role: str, valid: timedelta | None)
             secret = file.add(name, Role(role), created=created, expires=expires)
         except (ValueError, OverflowError) as error:
             raise CommandFailed(str(error)) from None
-    messages().print(f"The key {escape(name)}, for {role}s. Keep it: it is not shown again.")
+    messages().print(f"The key {escape(name)}, role {role}. Keep it: it is not shown again.")
     click.echo(secret)
 
 
-@keys.command("list")
+@keys.command("list", short_help="Show names, roles and expiry of the keys.")
 @terminal.utc_option
 @config_option
 @json_option
 def list_keys(config_path: Path | None, as_json: bool) -> None:
-    """Show names, roles and expiry of the keys; the keys themselves are not kept."""
+    """Show names, roles and expiry of the keys; the keys themselves are not stored."""
     with _key_file(config_path) as file:
         found = file.load()
     if as_json:
-        moments = [(key, key.expires.isoformat() if key.expires else None) for key in found]
         print_json(
             [
                 {
                     "name": key.name,
                     "role": key.role.value,
                     "created": key.created.isoformat(),
-                    "expires": expires,
+                    "expires": key.expires and key.expires.isoformat(),
                 }
-                for key, expires in moments
+                for key in found
             ]
         )
         return
@@ -101,20 +112,28 @@ def list_keys(config_path: Path | None, as_json: bool) -> None:
 @click.argument("name")
 @config_option
 def revoke(config_path: Path | None, name: str) -> None:
-    """Take the key called NAME away; whoever uses it is disconnected."""
+    """Revoke the key NAME; clients that use it are disconnected."""
     with _key_file(config_path) as file:
         if not file.revoke(name):
             raise CommandFailed(f"there is no key called {name}; `camd keys list` shows them")
     messages().print(f"The key {escape(name)} is revoked.")
 
 
-@click.command()
+@click.command(short_help="Make a JWT for USER.")
 @click.argument("user")
-@click.option("--role", type=click.Choice(_ROLES), default="viewer", show_default=True)
-@click.option("--for", "valid", callback=lifetime, default="1h", show_default=True)
+@click.option(
+    "--role",
+    type=click.Choice(_ROLES),
+    default="viewer",
+    show_default=True,
+    help="What its user may do.",
+)
+@click.option(
+    "--for", "valid", callback=lifetime, default="1h", show_default=True, help="Such as 12h."
+)
 @config_option
 def token(config_path: Path | None, user: str, role: str, valid: timedelta) -> None:
-    """Mint a JWT for USER with the configured secret and print it."""
+    """Make a JWT for USER, signed with the configured secret, and print it."""
     secret = configured(config_path).auth.jwt_secret
     if not secret:
         raise Misconfigured(
@@ -128,18 +147,18 @@ def token(config_path: Path | None, user: str, role: str, valid: timedelta) -> N
 
 @contextmanager
 def _key_file(config_path: Path | None) -> Iterator[KeyFile]:
-    """Use the configured file of keys; trouble with it becomes an exit."""
+    """Open the configured file of keys. Raises CommandFailed when it cannot be used."""
     path = configured(config_path).auth.keys_file
     assert path is not None  # a loaded configuration names it
     try:
         yield KeyFile(path)
-        _hand_over(path)
+        _give_to_owner(path)
     except (KeyFileError, OSError) as error:
         raise CommandFailed(f"the keys cannot be used: {error}") from None
 
 
-def _hand_over(path: Path) -> None:
-    """Give a file that root has replaced to the folder's owner, so that the service can read it."""
+def _give_to_owner(path: Path) -> None:
+    """Give a file that root has replaced to the owner of its folder: the service must read it."""
     if os.geteuid() == 0 and path.exists():
         owner = path.parent.stat()
         os.chown(path, owner.st_uid, owner.st_gid)

@@ -1,4 +1,4 @@
-"""Commands about the cameras of this machine: what is plugged in, and which camera is which."""
+"""Commands for the cameras of this machine: devices, adopt, forget, controls."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import trio
 from rich.markup import escape
 from rich.table import Table
 
-from camd.api.device_methods import listing
+from camd.api.device_methods import device_list
 from camd.cli import tables
 from camd.cli.exit import CallRefused, ServiceUnreachable, refused
 from camd.cli.service_access import (
@@ -23,21 +23,22 @@ from camd.cli.service_access import (
 )
 from camd.cli.terminal import console, messages, print_json
 from camd.client import Client, NotAuthenticatedError, RemoteError
-from camd.devices.listing import look_around
+from camd.devices.listing import scan_devices
 from camd.logs import set_up_logging
 
 
 @click.command(short_help="Show the cameras that are plugged in.")
-@click.option("--all", "everything", is_flag=True, help="With every format, size and rate.")
-@click.option("--offline", is_flag=True, help="Look without asking the service.")
+@click.option("--all", "everything", is_flag=True, help="Also list all formats, sizes and rates.")
+@click.option("--offline", is_flag=True, help="Look at the devices without the service.")
 @remote_options
 @json_option
-def devices(reach: ServiceAccess, everything: bool, offline: bool, as_json: bool) -> None:
-    """Show the cameras that are plugged in: who each is and why, what it can do, who has it open.
+def devices(access: ServiceAccess, everything: bool, offline: bool, as_json: bool) -> None:
+    """Show the cameras that are plugged in.
 
-    Asks the service; where none runs, looks as the service would when it starts.
+    Shows for each which camera it is and why, what it can deliver, and which programs have it open.
+    Asks the service; without one, looks at the devices as the service would when it starts.
     """
-    found = _look(reach) if offline else _ask_or_look(reach)
+    found = _list_offline(access) if offline else _list_devices(access)
     if as_json:
         print_json(found)
         return
@@ -59,71 +60,71 @@ def devices(reach: ServiceAccess, everything: bool, offline: bool, as_json: bool
         )
 
 
-def _ask_or_look(reach: ServiceAccess) -> Any:
+def _list_devices(access: ServiceAccess) -> Any:
     try:
-        return ask(reach, "get_devices")
+        return ask(access, "get_devices")
     except ServiceUnreachable:
-        messages().print("The service does not run; this is what it would find.")
-        return _look(reach)
+        messages().print("The service does not run; it would find this when it starts:")
+        return _list_offline(access)
 
 
-def _look(reach: ServiceAccess) -> Any:
+def _list_offline(access: ServiceAccess) -> Any:
     set_up_logging("error")
-    found = trio.run(look_around, configured(reach.config_path))
-    return listing(found.devices, found.bindings, found.how)
+    found = trio.run(scan_devices, configured(access.config_path))
+    return device_list(found.devices, found.bindings, found.method)
 
 
 def _remarks(device: dict[str, Any]) -> list[str]:
-    """Say what a line of the table has no room for."""
+    """Return what the row of the table has no room for."""
     lines = [str(device["reason"])] if device["reason"] else []
     if device.get("message"):
         lines.append(f"{device['message']}. {device['suggestion']}")
     return lines
 
 
-@click.command(short_help="Say which device CAMERA is from now on.")
+@click.command(short_help="Assign a device to CAMERA.")
 @click.argument("camera")
 @click.argument("node", required=False)
 @remote_options
-def adopt(reach: ServiceAccess, camera: str, node: str | None) -> None:
-    """Let CAMERA be the device at NODE from now on, such as after a broken one was replaced.
+def adopt(access: ServiceAccess, camera: str, node: str | None) -> None:
+    """Assign the device at NODE to CAMERA, for example after a broken one was replaced.
 
-    Without NODE it is the one device that may be meant. `camd devices` shows both.
+    NODE may be left out when only one device can be meant. `camd devices` shows cameras and nodes.
     """
-    answer = ask(reach, "adopt_camera", device=camera, node=node)
+    answer = ask(access, "adopt_camera", device=camera, node=node)
     console().print(f"{answer['camera_id']} is {answer['device']}: {answer['reason']}")
 
 
-@click.command(short_help="Forget a camera that is gone for good.")
+@click.command(short_help="Forget a camera that will not come back.")
 @click.argument("camera")
 @remote_options
-def forget(reach: ServiceAccess, camera: str) -> None:
-    """Forget CAMERA, which was found by itself and is gone for good; its recordings stay."""
-    ask(reach, "forget_camera", device=camera)
+def forget(access: ServiceAccess, camera: str) -> None:
+    """Forget CAMERA, which was found by itself and will not come back; its recordings stay."""
+    ask(access, "forget_camera", device=camera)
     console().print(f"{camera} is forgotten")
 
 
-# --- The command that shows and sets the controls of a camera.
+# --- controls -----------------------------------------------------------------------------
 
-_MOST_CHOICES = 12  # shown in a table
+_MOST_CHOICES = 12  # of a menu, in the table
 
 
-@click.command()
+@click.command(short_help="Show or set the controls of CAMERA.")
 @click.argument("camera")
 @click.argument("settings", nargs=-1, metavar="[NAME=VALUE]...")
 @remote_options
 @json_option
-def controls(reach: ServiceAccess, as_json: bool, camera: str, settings: tuple[str, ...]) -> None:
-    """Show the controls of CAMERA, or set some.
+def controls(access: ServiceAccess, as_json: bool, camera: str, settings: tuple[str, ...]) -> None:
+    """Show the controls of CAMERA, such as its brightness, or set some.
 
-    They are set one by one, in the given order, kept, and set again whenever the camera starts.
-    NAME= with nothing behind it forgets what was set.
+    They are set one by one, in the given order, and again whenever the camera starts. NAME=
+    without a value forgets the value that was set.
     """
-    wishes = [_wish(each) for each in settings]
-    if wishes:
-        _set(reach, camera, wishes, as_json)
+    changes = [_parse_setting(each) for each in settings]
+    if changes:
+        _set_controls(access, camera, changes, as_json)
         return
-    found = ask(reach, "get_camera_controls", device=camera)
+    found = ask(access, "get_camera_controls", device=camera)
     if as_json:
         print_json(found)
     elif found["controls"]:
@@ -132,21 +133,21 @@ def controls(reach: ServiceAccess, as_json: bool, camera: str, settings: tuple[s
         console().print("This camera has no controls.")
 
 
-def _wish(text: str) -> tuple[str, str | None]:
+def _parse_setting(text: str) -> tuple[str, str | None]:
     name, equals, value = text.partition("=")
     if not name or not equals:
         raise click.UsageError(f"{text!r} is not NAME=VALUE")
     return name, value or None
 
 
-def _set(
-    reach: ServiceAccess, camera: str, wishes: list[tuple[str, str | None]], as_json: bool
+def _set_controls(
+    access: ServiceAccess, camera: str, changes: list[tuple[str, str | None]], as_json: bool
 ) -> None:
     done: list[dict[str, Any]] = []
     failures: list[tuple[str, RemoteError]] = []
 
     async def conversation(client: Client) -> None:
-        for name, value in wishes:
+        for name, value in changes:
             try:
                 answer = await client.call(
                     "set_camera_control", device=camera, control=name, value=value
@@ -158,7 +159,7 @@ def _set(
             else:
                 done.append(answer)
 
-    talk(reach, conversation)
+    talk(access, conversation)
     if as_json:
         refusals = [
             {"control": name, "code": e.code, "message": str(e), "data": e.data}
@@ -170,15 +171,15 @@ def _set(
             inactive = "" if each.get("active", True) else "  (no effect at present)"
             console().print(escape(f"{each.get('name')} = {_value(each)}{inactive}"))
     if failures:
-        raise CallRefused("\n".join(_why(name, error) for name, error in failures))
+        raise CallRefused("\n".join(_failure_text(name, error) for name, error in failures))
 
 
-def _why(name: str, error: RemoteError) -> str:
+def _failure_text(name: str, error: RemoteError) -> str:
     return f"{name}: {refused(error.code, error.message, error.data).message}"
 
 
 def _table(rows: list[Mapping[str, Any]]) -> Table:
-    """Show controls, one a line."""
+    """Make a table of controls, one a row."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("control", "value", "default", "possible", "kept", ""):
         table.add_column(name, overflow="fold")
@@ -188,15 +189,19 @@ def _table(rows: list[Mapping[str, Any]]) -> Table:
         notes += [] if row.get("active", True) else ["no effect at present"]
         default = row.get("default")
         cells = (
-            *(row.get("name"), _value(row), "" if default is None else default),
-            *(_possible(row), kept, ", ".join(notes)),
+            row.get("name"),
+            _value(row),
+            "" if default is None else default,
+            _possible(row),
+            kept,
+            ", ".join(notes),
         )
         table.add_row(*(escape(str(cell)) for cell in cells))
     return table
 
 
 def _value(row: Mapping[str, Any]) -> str:
-    """Write a value, with its label when it is an entry of a menu."""
+    """Format a value, with its label when it is an entry of a menu."""
     value = row.get("value")
     labels = {each["value"]: each["label"] for each in row.get("choices") or ()}
     if value in labels:

@@ -1,4 +1,4 @@
-"""The exit codes of `camd`, and which failure has which."""
+"""How a command ends: its exit code, the failures that have one, and its standard streams."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from camd.errors import NOT_AUTHENTICATED
 
 
 class ExitCode(enum.IntEnum):
-    """What a program that calls `camd` can tell apart."""
+    """The exit codes of `camd`."""
 
     OK = 0
     FAILED = 1
@@ -26,7 +26,7 @@ class ExitCode(enum.IntEnum):
     UNREACHABLE = 3
     REFUSED = 4
     UNAUTHENTICATED = 5
-    CONFIGURATION = 78  # EX_CONFIG of sysexits.h; systemd does not restart after it
+    CONFIGURATION = 78  # EX_CONFIG of sysexits.h; systemd does not restart the service after it
 
 
 EPILOG = """\b
@@ -35,7 +35,7 @@ Exit codes:
   1   failed
   2   the command line is wrong
   3   the service cannot be reached
-  4   the service refused, and said why
+  4   the service refused the call
   5   the service did not accept the token
   78  the configuration is wrong
   130 ended by Ctrl-C
@@ -43,19 +43,19 @@ Exit codes:
 
 
 class CommandFailed(click.ClickException):
-    """Ends the command with a sentence on stderr and an exit code; the base of the others."""
+    """Ends the command with a message on stderr and an exit code."""
 
     exit_code: ClassVar[int] = ExitCode.FAILED
 
 
 class ServiceUnreachable(CommandFailed):
-    """The service cannot be reached, or was lost."""
+    """The service cannot be reached, or the connection was lost."""
 
     exit_code: ClassVar[int] = ExitCode.UNREACHABLE
 
 
 class CallRefused(CommandFailed):
-    """The service said no."""
+    """The service refused the call."""
 
     exit_code: ClassVar[int] = ExitCode.REFUSED
 
@@ -73,20 +73,20 @@ class Misconfigured(CommandFailed):
 
 
 def misconfigured(mistakes: tuple[str, ...]) -> Misconfigured:
-    """List the mistakes of a configuration, one a line."""
+    """Make the failure for a wrong configuration: its mistakes, one a line."""
     count = "a mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
     return Misconfigured("\n  ".join([f"the configuration has {count}:", *mistakes]))
 
 
 def refused(code: int, message: str, data: object, hint: str = "") -> CallRefused | Unauthenticated:
-    """Turn an error that the service answered into a failure: what, why, what to do."""
+    """Make the failure for an error answer: message, details, cause, suggestion."""
     details = data if isinstance(data, dict) else {}
     lines = [f"{message} ({code})"]
     for mistake in details.get("errors") or ():
-        words = mistake.values() if isinstance(mistake, dict) else [mistake]
-        said = [str(each) for each in words]
-        if " ".join(said) not in message:
-            lines.append(": ".join(said))
+        values = mistake.values() if isinstance(mistake, dict) else [mistake]
+        words = [str(value) for value in values]
+        if " ".join(words) not in message:
+            lines.append(": ".join(words))
     reason = details.get("reason") or details.get("cause")
     if isinstance(reason, str) and reason:
         lines.append(f"reason: {reason}")
@@ -97,13 +97,13 @@ def refused(code: int, message: str, data: object, hint: str = "") -> CallRefuse
     return Unauthenticated("\n  ".join([*lines, hint] if hint else lines))
 
 
-# --- How a command ends: with its exit status, whatever becomes of what it prints, or of it.
+# --- running a command: failures of its output, Ctrl-C and groups of exceptions -----------------
 
 _STDOUT, _STDERR = 1, 2
 
 
 class OutputError(Exception):
-    """Standard output cannot be written. No OSError: it is no trouble with a file of camd's."""
+    """Standard output cannot be written. Not an OSError, which would mean a file of camd's."""
 
     def __init__(self, number: int) -> None:
         super().__init__(os.strerror(number))
@@ -111,16 +111,16 @@ class OutputError(Exception):
 
 
 class CheckedOutput(io.RawIOBase):
-    """A standard stream whose first failure raises OutputError, or none does."""
+    """A standard stream; its first failure raises OutputError if `reports`, others are ignored."""
 
-    def __init__(self, descriptor: int, *, closed: bool, tells: bool) -> None:
+    def __init__(self, descriptor: int, *, closed: bool, reports: bool) -> None:
         super().__init__()
         self._descriptor = descriptor
         self._problem = errno.EBADF if closed else 0
-        self._tells = tells
+        self._reports = reports
 
     def writable(self) -> bool:
-        """Say that it can be written."""
+        """Return True."""
         return True
 
     def fileno(self) -> int:
@@ -128,35 +128,37 @@ class CheckedOutput(io.RawIOBase):
         return self._descriptor
 
     def isatty(self) -> bool:
-        """Say whether the output goes to a terminal."""
+        """Return whether the output goes to a terminal."""
         return os.isatty(self._descriptor)
 
     def write(self, data: bytes) -> int:  # type: ignore[override]  # any buffer
-        """Write what the descriptor takes. Raises OutputError."""
+        """Write as much as the descriptor accepts. Raises OutputError."""
         if not self._problem:
             try:
                 return os.write(self._descriptor, data)
             except OSError as error:
                 self._problem = error.errno or errno.EIO
-        if self._tells:
-            self._tells = False  # what is still buffered has nowhere to go
+        if self._reports:
+            self._reports = False  # for the rest of the buffer, too
             raise OutputError(self._problem)
         return len(data)
 
 
 def run_command(command: click.Command, closed: Collection[int] = ()) -> int:
-    """Run the command line and return its exit status; `closed` descriptors cannot be printed to.
+    """Run the command line and return its exit status; `closed` are closed standard streams.
 
-    Replaces the standard streams, and ends with a handler for SIGINT that ends the process.
+    Replaces the standard streams. Afterwards SIGINT ends the process at once.
     """
-    sys.stdout = _stream(sys.stdout, CheckedOutput(_STDOUT, closed=_STDOUT in closed, tells=True))
-    sys.stderr = _stream(sys.stderr, CheckedOutput(_STDERR, closed=_STDERR in closed, tells=False))
+    sys.stdout = _stream(sys.stdout, CheckedOutput(_STDOUT, closed=_STDOUT in closed, reports=True))
+    sys.stderr = _stream(
+        sys.stderr, CheckedOutput(_STDERR, closed=_STDERR in closed, reports=False)
+    )
     try:
         status = _run(command)
     except KeyboardInterrupt:
         status = early_signals.INTERRUPTED
     except OutputError as error:
-        status = _unprinted(error)
+        status = _report_output_error(error)
     except BaseExceptionGroup as group:
         status = _status_of(group)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -165,7 +167,7 @@ def run_command(command: click.Command, closed: Collection[int] = ()) -> int:
 
 
 def _run(command: click.Command) -> int:
-    """Let click run the command; flush what it printed, so that failures are found."""
+    """Run the command with click; flush its output, so that write errors are noticed."""
     if sys.argv[1:2] != ["run"]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -179,14 +181,14 @@ def _run(command: click.Command) -> int:
     except click.Abort as abort:
         if not isinstance(abort.__cause__, EOFError):
             raise KeyboardInterrupt from None
-        click.echo("Aborted: the answer is missing.", err=True)
+        click.echo("Aborted: there was no answer.", err=True)
         status = ExitCode.FAILED
     sys.stdout.flush()
     return int(status)
 
 
 def _status_of(group: BaseExceptionGroup[BaseException]) -> int:
-    """Find what ended a command among what ended with it; a bug travels on."""
+    """Return the status for Ctrl-C or an output error in a group; raise any other group."""
     if group.subgroup(KeyboardInterrupt) is not None:
         return early_signals.INTERRUPTED
     found: BaseException | None = group.subgroup(OutputError)
@@ -195,20 +197,20 @@ def _status_of(group: BaseExceptionGroup[BaseException]) -> int:
     while isinstance(found, BaseExceptionGroup):
         found = found.exceptions[0]
     assert isinstance(found, OutputError)
-    return _unprinted(found)
+    return _report_output_error(found)
 
 
-def _unprinted(error: OutputError) -> int:
-    if error.number != errno.EPIPE:  # who read it has enough, as `head` has
+def _report_output_error(error: OutputError) -> int:
+    if error.number != errno.EPIPE:  # the reader has ended, as `head` does
         click.echo(f"camd: standard output cannot be written: {error}", err=True)
     return ExitCode.FAILED
 
 
 def _stream(before: io.TextIOBase | object, output: CheckedOutput) -> io.TextIOWrapper:
-    """Print to `output` as `before` would, or as UTF-8 where that was closed."""
+    """Wrap `output` with the encoding of `before`; UTF-8 if that was closed."""
     return io.TextIOWrapper(
         io.BufferedWriter(output),  # type: ignore[type-var]  # a RawIOBase, as it wants
         encoding=getattr(before, "encoding", None) or "utf-8",
         errors=getattr(before, "errors", None) or "backslashreplace",
-        line_buffering=output.isatty() or not output._tells,
+        line_buffering=output.isatty() or not output._reports,
     )

@@ -1,4 +1,4 @@
-"""The command that reads recordings back and compares them with what was recorded."""
+"""Commands that work on the recordings folder itself: recover and verify."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ from camd.storage.index.recording_index import (
 from camd.storage.recovery.offline import HashingProgress, OfflineRecovery, OfflineResult
 from camd.storage.recovery.reconcile import FileOutcome, ReconcileFinding
 
-# --- The command that makes a recordings folder right while no service runs.
+# --- recover
 
-_MEANINGS = {  # what is done, and what a dry run says of it
+_MEANINGS = {  # after a recovery, and in a dry run
     FileOutcome.SEALED: ("sealed in place", "would be sealed in place"),
     FileOutcome.ADOPTED: ("taken into the index", "would be taken into the index"),
-    FileOutcome.RENAMED: ("known by its new name", "would be known by its new name"),
+    FileOutcome.RENAMED: ("indexed by its new name", "would be indexed by its new name"),
     FileOutcome.COPY: ("a copy, left alone", "a copy, left alone"),
     FileOutcome.EMPTY: ("holds no footage, left alone", "holds no footage, left alone"),
     FileOutcome.FOREIGN: ("not camd's, left alone", "not camd's, left alone"),
     FileOutcome.UNREADABLE: ("cannot be read, left alone", "cannot be read, left alone"),
     FileOutcome.UNFINISHED: (
-        "an MKV that was cut short, removed",
-        "an MKV that was cut short, would be removed",
+        "a partial MKV, removed",
+        "a partial MKV, would be removed",
     ),
     FileOutcome.MISSING: ("gone, listed as missing", "gone, would be listed as missing"),
 }
@@ -53,19 +53,19 @@ _COLOURS |= {FileOutcome.UNREADABLE: "red", FileOutcome.MISSING: "red"}
 
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
-@click.option("--reindex", is_flag=True, help="Put the index aside and make a new one.")
+@click.option("--reindex", is_flag=True, help="Set the index aside and make a new one.")
 @config_option
 @json_option
 def recover(dry_run: bool, reindex: bool, config_path: Path | None, as_json: bool) -> None:
-    """Make a recordings folder right that no service has.
+    """Repair a recordings folder that no service has.
 
-    Seals what was interrupted, takes into the index what it does not know, marks what is gone,
-    and hashes what has no hash; the service does the same when it starts. Nothing is deleted but
-    Matroska files whose making was cut short.
-    --reindex makes a new index out of the journal and the files; the old one stays beside it.
+    Seals interrupted files, adds unknown ones to the index, marks missing ones, and computes
+    missing hashes; the service does the same when it starts. Nothing is deleted except partial
+    Matroska files. --reindex makes a new index from the journal and the files; the old one stays
+    beside it.
 
-    Exits with 0 when all is right now; with 1 when something could not be done or, with
-    --dry-run, is to be done.
+    Exits with 0 when everything is repaired; with 1 when something could not be done or, with
+    --dry-run, has to be done.
     """
     folder = configured(config_path).storage.recordings_dir
     refuse_misplaced(folder, but_index=reindex)
@@ -73,19 +73,19 @@ def recover(dry_run: bool, reindex: bool, config_path: Path | None, as_json: boo
         _refuse_for_others(folder)
     out = console()
 
-    def tell(finding: ReconcileFinding) -> None:
+    def on_finding(finding: ReconcileFinding) -> None:
         if not as_json:
             out.print(recovered_line(finding, dry_run=dry_run), soft_wrap=True)
 
     try:
         with show_progress(messages(), ProgressMeter(hashing_line)) as progress:
-            salvaged = OfflineRecovery(folder, dry_run, reindex, tell, progress).run()
+            result = OfflineRecovery(folder, dry_run, reindex, on_finding, progress).run()
     except KeyboardInterrupt:
         raise click.exceptions.Exit(128 + signal.SIGINT) from None
     except FolderInUseError as error:
         raise CommandFailed(
-            f"{error}\n  Stop it first (`systemctl stop camd`), or see with --dry-run what there "
-            "is to do; the service does the same by itself when it starts."
+            f"{error}\n  Stop it first (`systemctl stop camd`), or see with --dry-run what has to "
+            "be done; the service does the same when it starts."
         ) from None
     except OSError as error:
         raise CommandFailed(f"{error.filename or folder}: {error.strerror or error}") from None
@@ -95,10 +95,10 @@ def recover(dry_run: bool, reindex: bool, config_path: Path | None, as_json: boo
             "makes a new one out of the journal and the files."
         ) from None
     if as_json:
-        print_json(recover_values(salvaged))
+        print_json(recover_values(result))
     else:
-        _print(salvaged)
-    sys.exit(ExitCode.FAILED if salvaged.to_do else ExitCode.OK)
+        _print(result)
+    sys.exit(ExitCode.FAILED if result.to_do else ExitCode.OK)
 
 
 def refuse_misplaced(recordings: Path, *, but_index: bool = False) -> None:
@@ -126,7 +126,7 @@ def _refuse_for_others(folder: Path) -> None:
 
 
 def recovered_line(finding: ReconcileFinding, *, dry_run: bool) -> str:
-    """Say in one line what became of a file, with rich's markup."""
+    """Describe the outcome for a file in one line of rich markup."""
     words = [_MEANINGS[finding.outcome][dry_run]]
     if finding.outcome in (FileOutcome.COPY, FileOutcome.RENAMED, FileOutcome.UNREADABLE):
         words.append(escape(printable(finding.detail)))
@@ -140,15 +140,15 @@ def recovered_line(finding: ReconcileFinding, *, dry_run: bool) -> str:
 
 
 def hashing_line(at: HashingProgress, seconds: float) -> str:
-    """Say how far hashing has come."""
+    """Describe the progress of hashing."""
     return (
         f"hashing {at.number} of {at.total}  {printable(at.filename)}  {file_size(at.read_bytes)}"
     )
 
 
-def _print(salvaged: OfflineResult) -> None:
-    """Print the report."""
-    out, report = console(), salvaged.report
+def _print(result: OfflineResult) -> None:
+    """Print the result."""
+    out, report = console(), result.report
     if report.counts:
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("outcome")
@@ -158,18 +158,18 @@ def _print(salvaged: OfflineResult) -> None:
             if number := report.counts.get(outcome):
                 table.add_row(outcome.value, str(number), meaning[report.dry_run])
         out.print(table)
-    for name, why in salvaged.unhashed:
+    for name, why in result.unhashed:
         out.print(f"[red]{escape(printable(name))} cannot be hashed:[/] {escape(why)}")
-    if salvaged.hashed:
+    if result.hashed:
         verb = "to hash" if report.dry_run else "hashed"
-        out.print(f"{salvaged.hashed} files {verb}.")
-    if not report.counts and not salvaged.hashed:
-        out.print("Nothing is to be done.")
+        out.print(f"{result.hashed} files {verb}.")
+    if not report.counts and not result.hashed:
+        out.print("Nothing has to be done.")
 
 
-def recover_values(salvaged: OfflineResult) -> dict[str, object]:
-    """Turn a result into values for JSON."""
-    report = salvaged.report
+def recover_values(result: OfflineResult) -> dict[str, object]:
+    """Convert a result to JSON values."""
+    report = result.report
     return {
         "dry_run": report.dry_run,
         "began": report.began.isoformat(),
@@ -186,29 +186,31 @@ def recover_values(salvaged: OfflineResult) -> dict[str, object]:
             }
             for finding in report.findings
         ],
-        "hashed": salvaged.hashed,
-        "unhashed": [{"filename": printable(n), "reason": why} for n, why in salvaged.unhashed],
-        "to_do": salvaged.to_do,
+        "hashed": result.hashed,
+        "unhashed": [{"filename": printable(n), "reason": why} for n, why in result.unhashed],
+        "to_do": result.to_do,
     }
 
 
-# --- The command that reads recordings back and compares them with what was recorded.
+# --- verify
 
 
 @click.command(short_help="Read recordings back and compare them.")
 @click.argument("files", nargs=-1, metavar="[FILE…]")
-@click.option("--fast", is_flag=True, help="Structure and accounts only: no file is read whole.")
+@click.option(
+    "--fast", is_flag=True, help="Only structure, index and ledger: no file is read whole."
+)
 @config_option
 @json_option
 def verify(files: tuple[str, ...], fast: bool, config_path: Path | None, as_json: bool) -> None:
     """Check recordings: structure, hashes, and that index, ledger and files agree.
 
-    Checks all that there is, or the FILEs. The service may run meanwhile: what it is recording is
-    left out, and nothing is changed. What camd removed is no finding. Warnings (!) say what
-    somebody else removed, or what is not camd's; findings (✗) what is to be looked after.
+    Checks all recordings, or the given FILEs. The service may run meanwhile: files being recorded
+    are left out, and nothing is changed. What camd removed itself is no finding. Warnings (!) are
+    about files that somebody else removed, or that are not camd's; findings (✗) need attention.
 
-    Exits with 0 when there are no findings, warnings or not; with 1 when there are, when a FILE
-    is not there, or when the folder cannot be listed.
+    Exits with 0 when there are no findings, with or without warnings; with 1 when there are, when a
+    FILE is not there, or when the folder cannot be listed.
     """
     folder = configured(config_path).storage.recordings_dir
     names = [_name_in(folder, file) for file in files]
@@ -216,13 +218,13 @@ def verify(files: tuple[str, ...], fast: bool, config_path: Path | None, as_json
     priority.be_nice()
     out = console()
 
-    def complain(complaint: Finding) -> None:
+    def on_finding(finding: Finding) -> None:
         if not as_json:
-            out.print(finding_line(complaint), soft_wrap=True)
+            out.print(finding_line(finding), soft_wrap=True)
 
     try:
         with show_progress(messages(), ProgressMeter(verify_progress)) as progress:
-            verdict = FolderCheck(folder, fast, progress, complain).run(names)
+            verdict = FolderCheck(folder, fast, progress, on_finding).run(names)
     except KeyboardInterrupt:
         raise click.exceptions.Exit(128 + signal.SIGINT) from None
     except OSError as error:
@@ -244,28 +246,28 @@ def _name_in(folder: Path, file: str) -> str:
     return path.name
 
 
-def finding_line(complaint: Finding) -> str:
-    """Say one complaint in one line, with rich's markup."""
-    mark = "[yellow]![/]" if complaint.fault.harmless else "[red]✗[/]"
-    subject, text = escape(printable(complaint.subject)), escape(complaint.text)
-    return f"{mark} [bold]{subject}[/] {text}. {escape(complaint.advice)}"
+def finding_line(finding: Finding) -> str:
+    """Describe a finding in one line of rich markup."""
+    mark = "[yellow]![/]" if finding.fault.harmless else "[red]✗[/]"
+    subject, text = escape(printable(finding.subject)), escape(finding.text)
+    return f"{mark} [bold]{subject}[/] {text}. {escape(finding.advice)}"
 
 
 def summary(verdict: CheckResult) -> str:
-    """Sum a check up in one line."""
+    """Summarise a check in one line."""
     parts = [f"{verdict.files} files checked"]
     if verdict.busy:
         parts.append(f"{len(verdict.busy)} being recorded")
-    bad = sum(not complaint.fault.harmless for complaint in verdict.complaints)
-    warnings = len(verdict.complaints) - bad
+    bad = sum(not finding.fault.harmless for finding in verdict.findings)
+    warnings = len(verdict.findings) - bad
     if warnings and not bad:
         parts.append(f"{warnings} warning{'s' if warnings > 1 else ''}")
-    parts.append(f"{bad} to look after" if bad else "all is well")
+    parts.append(f"{bad} problem{'s' if bad > 1 else ''}" if bad else "no problems")
     return ", ".join(parts) + "."
 
 
 def verify_values(verdict: CheckResult) -> dict[str, object]:
-    """Turn a verdict into values for JSON."""
+    """Convert a result to JSON values."""
     return {
         "clean": verdict.clean,
         "files": verdict.files,
@@ -273,19 +275,19 @@ def verify_values(verdict: CheckResult) -> dict[str, object]:
         "recording": [printable(name) for name in verdict.busy],
         "findings": [
             {
-                "subject": printable(complaint.subject),
-                "fault": complaint.fault.value,
-                "harmless": complaint.fault.harmless,
-                "text": complaint.text,
-                "advice": complaint.advice,
+                "subject": printable(finding.subject),
+                "fault": finding.fault.value,
+                "harmless": finding.fault.harmless,
+                "text": finding.text,
+                "advice": finding.advice,
             }
-            for complaint in verdict.complaints
+            for finding in verdict.findings
         ],
     }
 
 
 def verify_progress(at: CheckProgress, seconds: float) -> str:
-    """Say how far a check has come after so many seconds."""
+    """Describe the progress of a check after so many seconds."""
     parts = [
         f"{at.files} of {at.files_total} files",
         f"{file_size(min(at.done_bytes, at.total_bytes))} of {file_size(at.total_bytes)}",

@@ -1,4 +1,4 @@
-"""Commands that record: record (with progress and a receipt) and stop."""
+"""The commands record and stop: progress, Ctrl-C, receipts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LONGEST = timedelta(days=1)
 
 
 def whole_seconds(_: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    """Read a duration such as 10m for an option; the service takes whole seconds up to a day."""
+    """Read a duration such as 10m for an option; the service accepts whole seconds up to a day."""
     if value is None:
         return None
     try:
@@ -50,18 +50,18 @@ class FollowedRecording:
     camera: str
     started: dict[str, Any]
     show: Callable[[dict[str, Any]], None]
-    signals: AsyncIterator[int]  # Ctrl-C; received since before the recording began
+    signals: AsyncIterator[int]  # of Ctrl-C and SIGTERM, from before the start
     _ended: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     async def follow(self) -> dict[str, Any]:
-        """Show progress until the recording ends by itself or Ctrl-C stops it; the receipt."""
+        """Show progress until Ctrl-C, or until the recording ends by itself; return the receipt."""
         stopped: dict[str, Any] | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._poll)
             if await self._interrupted():
                 stopped = await self.client.call("stop_recording", device=self.camera)
             nursery.cancel_scope.cancel()
-        return stopped["receipt"] if stopped is not None else await self._account()
+        return stopped["receipt"] if stopped is not None else await self._receipt_from_files()
 
     async def _interrupted(self) -> bool:
         """Wait for Ctrl-C (True) or for the end of the recording (False)."""
@@ -88,8 +88,8 @@ class FollowedRecording:
             self.show(status)
             await trio.sleep(_PROGRESS_SECONDS)
 
-    async def _account(self) -> dict[str, Any]:
-        """Put the receipt of a session that ended by itself together from its files."""
+    async def _receipt_from_files(self) -> dict[str, Any]:
+        """Build the receipt of a session that ended by itself."""
         session_id = self.started["session_id"]
         page = await self.client.call("list_recordings", session_id=session_id, limit=1000)
         names = [file["filename"] for file in reversed(page["files"])]
@@ -98,7 +98,7 @@ class FollowedRecording:
 
 
 def session_receipt(infos: list[dict[str, Any]]) -> dict[str, Any]:
-    """Make a receipt, shaped as one that a stop gives, from what is known of each file."""
+    """Build a receipt as stop_recording returns it from the descriptions of the files."""
     keys = ("filename", "start_time", "end_time", "duration", "frames", "size", "sha256")
     sized = [{**info, "size": info.get("file_size")} for info in infos]
     gaps: list[Any] = next((info["gaps"] for info in reversed(infos) if info.get("gaps")), [])
@@ -114,13 +114,27 @@ def session_receipt(infos: list[dict[str, Any]]) -> dict[str, Any]:
 
 @click.command(short_help="Record CAMERA until Ctrl-C, or for a time.")
 @click.argument("camera")
-@click.option("--for", "seconds", callback=whole_seconds, metavar="DURATION", help="Such as 10m.")
-@click.option("--format", "container", type=click.Choice(["mp4", "mkv"]), help="Of the files.")
-@click.option("--key", help="The same key again joins the session instead of starting another.")
+@click.option(
+    "--for",
+    "seconds",
+    callback=whole_seconds,
+    metavar="DURATION",
+    help="Stop after this time, such as 10m.",
+)
+@click.option(
+    "--format",
+    "container",
+    type=click.Choice(["mp4", "mkv"]),
+    help="Container of the files.  [default: recording.format]",
+)
+@click.option(
+    "--key",
+    help="Name this start: the same key again joins the session instead of starting another.",
+)
 @remote_options
 @json_option
 def record(
-    reach: ServiceAccess,
+    access: ServiceAccess,
     as_json: bool,
     camera: str,
     seconds: int | None,
@@ -129,14 +143,14 @@ def record(
 ) -> None:
     """Record CAMERA until Ctrl-C, or for a time, and print the receipt.
 
-    CAMERA is an id such as camera0, a node such as /dev/video0, or a link to one. Ctrl-C stops
-    the recording and prints what was recorded; the recording goes on when this command is killed.
+    CAMERA is an id such as camera0, a node such as /dev/video0, or a link to one. Ctrl-C stops the
+    recording. If this command is killed, the recording continues: `camd stop CAMERA` ends it.
     """
     wanted = {"duration": seconds, "format": container, "key": key}
     params = {name: value for name, value in wanted.items() if value is not None}
 
     async def conversation(client: Client) -> dict[str, Any]:
-        # From here on: Ctrl-C while the camera still starts must not leave it recording.
+        # Before the start: Ctrl-C while the camera starts must not leave it recording.
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             started = await client.call("start_recording", device=camera, **params)
             say = messages()
@@ -150,16 +164,16 @@ def record(
                 show = partial(_show, live) if say.is_terminal else _show_nothing
                 return await FollowedRecording(client, camera, started, show, signals).follow()
 
-    _print_receipt(talk(reach, conversation), as_json=as_json)
+    _print_receipt(talk(access, conversation), as_json=as_json)
 
 
 @click.command(short_help="Stop the recording of CAMERA.")
 @click.argument("camera")
 @remote_options
 @json_option
-def stop(reach: ServiceAccess, as_json: bool, camera: str) -> None:
-    """Stop the recording of CAMERA, whoever started it, and print the receipt."""
-    result = ask(reach, "stop_recording", device=camera)
+def stop(access: ServiceAccess, as_json: bool, camera: str) -> None:
+    """Stop the recording of CAMERA, also one that another client started; print the receipt."""
+    result = ask(access, "stop_recording", device=camera)
     if as_json:
         print_json(result)
         return
@@ -171,11 +185,11 @@ def _show(live: Live, status: dict[str, Any]) -> None:
 
 
 def _show_nothing(status: dict[str, Any]) -> None:
-    """Progress is for terminals; a log would only grow."""
+    """Show no progress: stderr is no terminal."""
 
 
 def progress_line(status: dict[str, Any]) -> Text:
-    """Say in one line how far a recording is."""
+    """Format the progress of a recording as one line."""
     frames = status.get("frames_written", status.get("frames"))
     size = status.get("bytes_written", status.get("file_size"))
     parts = [
@@ -196,11 +210,11 @@ def _print_receipt(receipt: dict[str, Any], *, as_json: bool) -> None:
         print_json(receipt)
     else:
         print_receipt(receipt)
-    complain(receipt)
+    fail_if_incomplete(receipt)
 
 
-def complain(receipt: dict[str, Any]) -> None:
-    """End the command when a receipt shows no recording, or one that is not complete."""
+def fail_if_incomplete(receipt: dict[str, Any]) -> None:
+    """Raise CommandFailed when a receipt has no files, or files that are not complete."""
     if not receipt["files"]:
         raise CommandFailed("nothing was recorded")
     open_files = [file["filename"] for file in receipt["files"] if not file.get("sha256")]
@@ -211,7 +225,7 @@ def complain(receipt: dict[str, Any]) -> None:
 
 
 def print_receipt(receipt: dict[str, Any]) -> None:
-    """Show what a session left: its files, what is missing, and whether the sum is right."""
+    """Print the files of a session, its gaps, and how many of the captured frames are in files."""
     out = console()
     out.print(tables.receipt_files(receipt["files"]))
     if receipt.get("gaps"):

@@ -1,4 +1,4 @@
-"""Commands that decide what stays: rm, pin, unpin, cleanup, retention."""
+"""Commands that decide what is kept: rm, pin, unpin, cleanup, retention."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _PLAN = {
     "files_to_delete": "files to remove",
     "space_to_free": "space to free",
     "share_percent": "share of all recordings",
-    "files_kept": "files that must stay",
-    "files_waiting": "of them wait for the clock",
+    "files_kept": "files kept",
+    "files_waiting": "of these, waiting for the clock",
     "clock": "clock",
     "space_short": "space over the limit afterwards",
     "message": "outcome",
@@ -29,7 +29,7 @@ _POLICY = {
     "max_age_days": "oldest, in days",
     "max_size_gb": "largest size of all, in GB",
     "interval": "runs every",
-    "brake_percent": "at once at most (percent)",
+    "max_delete_percent": "limit of one run (percent)",
     "clock": "clock",
 }
 _LAST_RUN = {"ended": "last run", "asked_by": "asked for by", "message": "outcome"}
@@ -40,14 +40,14 @@ _LAST_RUN = {"ended": "last run", "asked_by": "asked for by", "message": "outcom
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @remote_options
 @json_option
-def rm(reach: ServiceAccess, as_json: bool, names: tuple[str, ...], yes: bool) -> None:
-    """Remove the recordings NAME, for good.
+def rm(access: ServiceAccess, as_json: bool, names: tuple[str, ...], yes: bool) -> None:
+    """Remove the recordings NAME, permanently.
 
-    One that is recorded, read or pinned stays; the others go.
+    A recording that is being recorded or read, or is pinned, is kept; the others are removed.
     """
     if not yes:
         what = names[0] if len(names) == 1 else f"{len(names)} recordings"
-        click.confirm(f"Remove {what} for good?", abort=True, err=True)
+        click.confirm(f"Remove {what} permanently?", abort=True, err=True)
     removed: list[Any] = []
     failures: list[RemoteError] = []
 
@@ -61,7 +61,7 @@ def rm(reach: ServiceAccess, as_json: bool, names: tuple[str, ...], yes: bool) -
                 error.data.setdefault("filename", name)
                 failures.append(error)
 
-    talk(reach, conversation)
+    talk(access, conversation)
     if as_json:
         refusals = [{"code": e.code, "message": str(e), "data": e.data} for e in failures]
         print_json({"removed": removed, "refused": refusals})
@@ -79,15 +79,15 @@ def _why(error: RemoteError) -> str:
 
 @click.command()
 @click.argument("name")
-@click.option("--reason", metavar="TEXT", help="Why it stays.")
+@click.option("--reason", metavar="TEXT", help="Why it is kept.")
 @click.option("--until", metavar="TIME", help="Until when: 2026-01-15T14:30:00Z.  [default: ever]")
 @remote_options
 @json_option
 def pin(
-    reach: ServiceAccess, as_json: bool, name: str, reason: str | None, until: str | None
+    access: ServiceAccess, as_json: bool, name: str, reason: str | None, until: str | None
 ) -> None:
     """Keep the recording NAME: nobody and no policy removes it."""
-    found = ask(reach, "pin_recording", filename=name, reason=reason, until=until)
+    found = ask(access, "pin_recording", filename=name, reason=reason, until=until)
     if as_json:
         print_json(found)
         return
@@ -99,9 +99,9 @@ def pin(
 @click.argument("name")
 @remote_options
 @json_option
-def unpin(reach: ServiceAccess, as_json: bool, name: str) -> None:
-    """Take the pin of the recording NAME away."""
-    found = ask(reach, "unpin_recording", filename=name)
+def unpin(access: ServiceAccess, as_json: bool, name: str) -> None:
+    """Remove the pin of the recording NAME."""
+    found = ask(access, "unpin_recording", filename=name)
     if as_json:
         print_json(found)
         return
@@ -109,18 +109,18 @@ def unpin(reach: ServiceAccess, as_json: bool, name: str) -> None:
 
 
 @click.command()
-@click.option("--preview", is_flag=True, help="Only show what would go.")
-@click.option("--force", is_flag=True, help="Override the brake, and believe the clock.")
+@click.option("--preview", is_flag=True, help="Only show what would be removed.")
+@click.option("--force", is_flag=True, help="Ignore max_delete_percent, and trust the wall clock.")
 @remote_options
 @json_option
-def cleanup(reach: ServiceAccess, as_json: bool, preview: bool, force: bool) -> None:
+def cleanup(access: ServiceAccess, as_json: bool, preview: bool, force: bool) -> None:
     """Carry out the retention policy now."""
     if preview and force:
         raise click.UsageError("--preview changes nothing; there is nothing to force")
     if preview:
-        found = ask(reach, "preview_cleanup")
+        found = ask(access, "preview_cleanup")
     else:
-        found = ask(reach, "cleanup_old_files", force=force)
+        found = ask(access, "cleanup_old_files", force=force)
     if as_json:
         print_json(found)
         return
@@ -135,10 +135,10 @@ def cleanup(reach: ServiceAccess, as_json: bool, preview: bool, force: bool) -> 
 
 
 class _ShowByDefault(click.Group):
-    """A group that shows when it is told nothing else."""
+    """A group that runs `show` without a command."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put the command in front of what are its options."""
+        """Insert the command before its options."""
         if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
             args = ["show", *args]
         return super().parse_args(ctx, args)
@@ -146,15 +146,15 @@ class _ShowByDefault(click.Group):
 
 @click.group(cls=_ShowByDefault)
 def retention() -> None:
-    """Show or set what is removed by itself; without a command: show."""
+    """Show or set the retention policy; without a command: show."""
 
 
 @retention.command()
 @remote_options
 @json_option
-def show(reach: ServiceAccess, as_json: bool) -> None:
-    """Show the policy, and what its last run did."""
-    policy = ask(reach, "get_retention_policy")
+def show(access: ServiceAccess, as_json: bool) -> None:
+    """Show the policy and its last run."""
+    policy = ask(access, "get_retention_policy")
     if as_json:
         print_json(policy)
         return
@@ -167,12 +167,12 @@ def show(reach: ServiceAccess, as_json: bool) -> None:
 @retention.command("set")
 @click.argument("policy_type", metavar="TYPE", type=click.Choice(["age", "size", "manual"]))
 @click.option("--days", type=float, help="Remove what is older (age).")
-@click.option("--gb", type=float, help="Remove the oldest of what is more, 10^9 bytes (size).")
-@click.option("--off", is_flag=True, help="Store it, and do not carry it out yet.")
+@click.option("--gb", type=float, help="Remove the oldest above this size, in 10^9 bytes (size).")
+@click.option("--off", is_flag=True, help="Store it without carrying it out.")
 @remote_options
 @json_option
 def set_policy(
-    reach: ServiceAccess,
+    access: ServiceAccess,
     as_json: bool,
     policy_type: str,
     days: float | None,
@@ -184,7 +184,7 @@ def set_policy(
     `camd cleanup --preview` shows what it will remove.
     """
     limits = {"max_age_days": days, "max_size_gb": gb}
-    policy = ask(reach, "set_retention_policy", policy_type=policy_type, enabled=not off, **limits)
+    policy = ask(access, "set_retention_policy", policy_type=policy_type, enabled=not off, **limits)
     if as_json:
         print_json(policy)
         return

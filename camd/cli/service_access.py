@@ -1,4 +1,4 @@
-"""How a command finds the service on this machine, and with which token.
+"""Connect to the service: its address, the token, the options for both, and failures.
 
 The address is `--server`, `$CAMD_URL`, or the first one that the configuration listens on. The
 token is `--token`, `$CAMD_TOKEN`, or the admin key that the service wrote at its first start.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import os
-import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ import attrs
 import click
 import trio
 
+from camd import early_signals
 from camd.auth.key_file import ADMIN_KEY_FILE
 from camd.cli import config_option, terminal
 from camd.cli.exit import ServiceUnreachable, misconfigured, refused
@@ -36,21 +36,20 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
 
 _ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound to
-_INTERRUPTED = 128 + signal.SIGINT  # as shells say it
 
 
 @attrs.frozen
 class ServiceAccess:
-    """Where the service is and who we are there. The token stays out of `repr`."""
+    """The address of the service and the token for it, which stays out of `repr`."""
 
     address: str
     token: str | None = attrs.field(default=None, repr=False)
-    hint: str = ""  # what would give a token, when there is none
-    config_path: Path | None = None  # as the command line names it
+    hint: str = ""  # how to get a token, when there is none
+    config_path: Path | None = None  # from the command line
 
 
 def configured(config_path: Path | None) -> Config:
-    """Load the configuration, or end with its mistakes."""
+    """Load the configuration. Raises Misconfigured with its mistakes."""
     try:
         return load_config(config_path, os.environ)
     except ConfigError as error:
@@ -58,7 +57,7 @@ def configured(config_path: Path | None) -> Config:
 
 
 def find_service(config_path: Path | None, server: str | None, token: str | None) -> ServiceAccess:
-    """Fill in from the configuration what the command line does not say."""
+    """Take the address and the token from the command line, else from the configuration."""
     if server and token:
         return ServiceAccess(server, token, "", config_path)
     config = configured(config_path)
@@ -69,7 +68,7 @@ def find_service(config_path: Path | None, server: str | None, token: str | None
 
 
 def client_address(server: ServerConfig) -> str:
-    """Return what to connect to for the first address that is listened on."""
+    """Return the URL for the first address that the service listens on."""
     address = parse_listen(server.listen[0])
     if isinstance(address, UnixAddress):
         return str(address)
@@ -79,23 +78,23 @@ def client_address(server: ServerConfig) -> str:
 
 
 def _admin_key(file: Path) -> tuple[str | None, str]:
-    """Read the admin key; without it, say what would help."""
+    """Return the admin key, or None and how to get a token."""
     try:
         return file.read_text(encoding="ascii").strip(), ""
     except PermissionError:
-        return None, f"the key is in {file}, which only another user may read; try sudo, or --token"
+        return None, f"the key is in {file}, which only another user can read; use sudo, or --token"
     except (OSError, UnicodeError):
         return None, f"there is no key in {file}; use --token or $CAMD_TOKEN"
 
 
 def remote_options(command: F) -> F:
-    """Add the options of every command that talks to the service; they arrive as `reach`."""
+    """Add the options of commands that call the service; the command gets them as `access`."""
 
     @functools.wraps(command)
-    def with_reach(
+    def with_access(
         *args: object, config_path: Path | None, server: str | None, token: str | None, **kw: object
     ) -> object:
-        return command(*args, reach=find_service(config_path, server, token), **kw)
+        return command(*args, access=find_service(config_path, server, token), **kw)
 
     options = (
         config_option,
@@ -110,11 +109,11 @@ def remote_options(command: F) -> F:
         click.option(
             "--token",
             envvar="CAMD_TOKEN",
-            help="A JWT or an API key ($CAMD_TOKEN keeps it out of the process list).  "
-            "[default: the admin key of this machine's service]",
+            help="A JWT or an API key; $CAMD_TOKEN keeps it out of the process list.  "
+            "[default: the admin key of the service on this machine]",
         ),
     )
-    decorated: Any = with_reach
+    decorated: Any = with_access
     for option in reversed(options):
         decorated = option(decorated)
     result: F = decorated
@@ -122,20 +121,34 @@ def remote_options(command: F) -> F:
 
 
 def page_options(command: F) -> F:
-    """Add what narrows a listing; it arrives under the names of the call's parameters."""
+    """Add the filters of a listing; the command gets them by the names of the call's parameters."""
     options = (
-        click.option("--camera", metavar="CAMERA", help="Only this camera's."),
-        click.option("--session", "session_id", metavar="ID", help="Only this session's."),
+        click.option("--camera", metavar="CAMERA", help="Only those of this camera."),
+        click.option("--session", "session_id", metavar="ID", help="Only those of this session."),
         click.option(
             "--from",
             "from",
             metavar="TIME",
             callback=terminal.read_time,
-            help="Not older: '2026-01-15 15:30', or with its zone, as 2026-01-15T14:30:00Z.",
+            help="Not older than '2026-01-15 15:30', or with a zone 2026-01-15T14:30:00Z.",
         ),
-        click.option("--to", "to", metavar="TIME", callback=terminal.read_time, help="Not newer."),
-        click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True),
-        click.option("--offset", type=click.IntRange(0), default=0, show_default=True),
+        click.option(
+            "--to", "to", metavar="TIME", callback=terminal.read_time, help="Not newer than this."
+        ),
+        click.option(
+            "--limit",
+            type=click.IntRange(1, 1000),
+            default=20,
+            show_default=True,
+            help="Entries to show, at most.",
+        ),
+        click.option(
+            "--offset",
+            type=click.IntRange(0),
+            default=0,
+            show_default=True,
+            help="Entries to skip.",
+        ),
     )
     for option in reversed(options):
         command = option(command)
@@ -143,24 +156,24 @@ def page_options(command: F) -> F:
 
 
 def json_option(command: F) -> F:
-    """Add `--json`; it arrives as `as_json`."""
+    """Add `--json`; the command gets it as `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(
         command
     )
 
 
-def talk(reach: ServiceAccess, conversation: Callable[[Client], Awaitable[T]]) -> T:
-    """Connect, hold the conversation, return its result; every failure becomes an exit."""
+def talk(access: ServiceAccess, conversation: Callable[[Client], Awaitable[T]]) -> T:
+    """Connect, run the conversation, return its result. Raises CommandFailed."""
 
     async def main() -> T:
-        async with open_client(reach.address, reach.token) as client:
+        async with open_client(access.address, access.token) as client:
             return await conversation(client)
 
-    return run_to_end(main, reach.hint)
+    return run_to_end(main, access.hint)
 
 
 def run_to_end(main: Callable[[], Awaitable[T]], hint: str = "") -> T:
-    """Run `main`; what the client raises becomes a failure with a sentence and an exit code."""
+    """Run `main`; turn the errors of the client into CommandFailed."""
     try:
         return trio.run(main)
     except (Exception, BaseExceptionGroup, KeyboardInterrupt) as error:
@@ -168,10 +181,10 @@ def run_to_end(main: Callable[[], Awaitable[T]], hint: str = "") -> T:
         raise (_failure(leaf, hint) if leaf is not None else error) from None
 
 
-def ask(reach: ServiceAccess, method: str, **params: object) -> Any:
-    """Call one method and return its result; parameters that are None are left out."""
+def ask(access: ServiceAccess, method: str, **params: object) -> Any:
+    """Call one method and return its result; omits parameters that are None."""
     given = {name: value for name, value in params.items() if value is not None}
-    return talk(reach, lambda client: client.call(method, **given))
+    return talk(access, lambda client: client.call(method, **given))
 
 
 def _failure(error: BaseException, hint: str) -> BaseException:
@@ -186,12 +199,12 @@ def _failure(error: BaseException, hint: str) -> BaseException:
         case ConnectionLostError():
             return ServiceUnreachable(f"the connection was lost: {error}")
         case KeyboardInterrupt():
-            return click.exceptions.Exit(_INTERRUPTED)
+            return click.exceptions.Exit(early_signals.INTERRUPTED)
     return error
 
 
 def _leaf(error: BaseException) -> BaseException | None:
-    """Return the one exception in the groups around it; None when there are several."""
+    """Return the only exception in nested groups; None when there are several."""
     while isinstance(error, BaseExceptionGroup):
         if len(error.exceptions) > 1:
             return None

@@ -1,4 +1,4 @@
-"""Commands that look: status, ls, info, storage."""
+"""Commands that show the service: status, ls, info, storage, sessions, gaps, watch."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ _STORAGE = {
     "total_space": "total",
     "recordings_size": "recordings",
     "snapshots_size": "snapshots",
-    "promised_bytes": "promised to running sessions",
-    "write_rate": "written at present",
+    "promised_bytes": "reserved for running sessions",
+    "write_rate": "write rate",
     "seconds_until_blocked": "time until blocked",
-    "warn_threshold": "warned from",
+    "warn_threshold": "warning from",
     "block_threshold": "blocked from",
     "critical_threshold": "critical from",
-    "free_inodes": "files that fit",
-    "sync_latency": "syncs take",
-    "pending_seconds": "oldest call under way",
+    "free_inodes": "free inodes",
+    "sync_latency": "time of a sync",
+    "pending_seconds": "oldest pending call",
     "slow": "slow",
 }
 _SERVICE = {"status": "service", "version": "version", "uptime": "up for", "components": "parts"}
@@ -50,7 +50,7 @@ _SERVICE = {"status": "service", "version": "version", "uptime": "up for", "comp
 @click.command()
 @remote_options
 @json_option
-def status(reach: ServiceAccess, as_json: bool) -> None:
+def status(access: ServiceAccess, as_json: bool) -> None:
     """Show the service and its cameras."""
 
     async def conversation(client: Client) -> tuple[Any, Any]:
@@ -59,10 +59,10 @@ def status(reach: ServiceAccess, as_json: bool) -> None:
         except RemoteError as error:
             if error.code != FORBIDDEN.code:
                 raise
-            service = {}  # a viewer sees the cameras alone
+            service = {}  # a viewer may see only the cameras
         return service, await client.call("get_camera_list")
 
-    service, cameras = talk(reach, conversation)
+    service, cameras = talk(access, conversation)
     if as_json:
         print_json({"service": service, **cameras})
         return
@@ -84,27 +84,19 @@ def status(reach: ServiceAccess, as_json: bool) -> None:
 @page_options
 @remote_options
 @json_option
-def ls(reach: ServiceAccess, as_json: bool, **page: Any) -> None:
+def ls(access: ServiceAccess, as_json: bool, **page: Any) -> None:
     """List recordings, newest first."""
-    answer = ask(reach, "list_recordings", **page)
-    if as_json:
-        print_json(answer)
-        return
-    out = console()
-    files = answer["files"]
-    if files:
-        out.print(tables.recordings(files))
-    if page["offset"] + len(files) < answer["total"] or not files:
-        out.print(f"{len(files)} of {answer['total']} recordings")
+    answer = ask(access, "list_recordings", **page)
+    _print_page(answer, "files", tables.recordings, what="recordings", page=page, as_json=as_json)
 
 
 @click.command()
 @click.argument("name")
 @remote_options
 @json_option
-def info(reach: ServiceAccess, as_json: bool, name: str) -> None:
+def info(access: ServiceAccess, as_json: bool, name: str) -> None:
     """Show everything about the recording NAME."""
-    details = ask(reach, "get_recording_info", filename=name)
+    details = ask(access, "get_recording_info", filename=name)
     if as_json:
         print_json(details)
         return
@@ -118,85 +110,88 @@ def info(reach: ServiceAccess, as_json: bool, name: str) -> None:
 @click.command()
 @remote_options
 @json_option
-def storage(reach: ServiceAccess, as_json: bool) -> None:
-    """Show the space for recordings and how long it lasts."""
-    space = ask(reach, "get_storage_info")
+def storage(access: ServiceAccess, as_json: bool) -> None:
+    """Show the free space, and how long it lasts."""
+    space = ask(access, "get_storage_info")
     if as_json:
         print_json(space)
         return
     console().print(tables.pairs(space, _STORAGE))
 
 
-# --- Commands that look back: sessions and how much of them there is, gaps and why.
+# --- sessions and gaps ---------------------------------------------------------------------
 
 
-@click.command(short_help="List sessions, newest first.")
+@click.command(short_help="List recording sessions, newest first.")
 @page_options
 @remote_options
 @json_option
-def sessions(reach: ServiceAccess, as_json: bool, **page: object) -> None:
-    """List sessions, newest first, with how much of each is in files."""
-    _show(reach, as_json, "get_sessions", "sessions", tables.sessions, page)
+def sessions(access: ServiceAccess, as_json: bool, **page: Any) -> None:
+    """List recording sessions, newest first: how much was recorded and how much is missing."""
+    answer = ask(access, "get_sessions", **page)
+    _print_page(answer, "sessions", tables.sessions, what="sessions", page=page, as_json=as_json)
 
 
 @click.command()
 @page_options
 @remote_options
 @json_option
-def gaps(reach: ServiceAccess, as_json: bool, **page: object) -> None:
-    """List footage that is missing, newest first, and why."""
-    _show(reach, as_json, "get_gaps", "gaps", tables.gaps, page)
+def gaps(access: ServiceAccess, as_json: bool, **page: Any) -> None:
+    """List missing footage, newest first, with its cause."""
+    answer = ask(access, "get_gaps", **page)
+    _print_page(answer, "gaps", tables.gaps, what="gaps", page=page, as_json=as_json)
 
 
-def _show(
-    reach: ServiceAccess,
-    as_json: bool,
-    method: str,
-    noun: str,
+def _print_page(
+    answer: dict[str, Any],
+    field: str,
     table: Callable[[Any], Table],
-    page: dict[str, object],
+    *,
+    what: str,
+    page: dict[str, Any],
+    as_json: bool,
 ) -> None:
-    answer = ask(reach, method, **page)
+    """Print one page of a listing, and how many entries there are when it does not show all."""
     if as_json:
         print_json(answer)
         return
-    rows, out = answer[noun], console()
+    rows, out = answer[field], console()
     if rows:
         out.print(table(rows))
-    if answer["offset"] + len(rows) < answer["total"] or not rows:
-        out.print(f"{len(rows)} of {answer['total']} {noun}")
+    if page["offset"] + len(rows) < answer["total"] or not rows:
+        out.print(f"{len(rows)} of {answer['total']} {what}")
 
 
-# --- The command that shows events as they happen.
+# --- events --------------------------------------------------------------------------------
 
 
 @click.command(short_help="Show events as they happen, until Ctrl-C.")
 @remote_options
 @json_option
-def watch(reach: ServiceAccess, as_json: bool) -> None:
-    """Show events as they happen, until Ctrl-C; with --json one object a line."""
+def watch(access: ServiceAccess, as_json: bool) -> None:
+    """Show events as they happen, until Ctrl-C; with --json, one object per line."""
 
     async def conversation(client: Client) -> None:
         out = console()
         messages().print("Waiting for events; Ctrl-C ends.")
-        news = EventFilter()
+        unseen = EventFilter()
         async for method, params in client.notifications():
             if as_json:
                 print_json({"method": method, "params": params}, indent=None)
-            elif news.tells(method, params):
+            elif unseen.accepts(method, params):
                 out.print(event_line(method, params), soft_wrap=True)
 
-    talk(reach, conversation)
+    talk(access, conversation)
 
 
 @attrs.define(eq=False)
 class EventFilter:
-    """Which notifications say something that has not been on the screen yet."""
+    """Drops camera notifications that would print the same line again."""
 
     _latest: dict[object, tuple[object, ...]] = attrs.field(factory=dict, init=False)
 
-    def tells(self, method: str, params: dict[str, Any]) -> bool:
-        """Say whether a notification is worth a line; those of a camera come for details too."""
+    def accepts(self, method: str, params: dict[str, Any]) -> bool:
+        """Whether to print a notification; those of a camera also come when only sizes change."""
         if method != "camera_status_update":
             return True
         camera = params.get("camera_id")
@@ -207,18 +202,18 @@ class EventFilter:
 
 
 def event_line(method: str, params: dict[str, Any]) -> str:
-    """Say one notification in one line, with rich's markup."""
+    """Format one notification as a line, with rich's markup."""
     time = terminal.format_moment(params.get("time"), "%H:%M:%S")
     camera = escape(str(params.get("camera_id") or ""))
     match method:
         case "camera_status_update":
             state = escape(str(params.get("state") or "").lower())
             message = escape(str(params.get("message") or ""))
-            parts = [camera, tables.word(params.get("status")), state, message]
+            parts = [camera, tables.coloured(params.get("status")), state, message]
         case "recording_status_update":
             parts = [
                 camera,
-                tables.word(params.get("status")),
+                tables.coloured(params.get("status")),
                 escape(str(params.get("filename") or "")),
                 tables.clock_time(params.get("duration")),
                 tables.file_size(params.get("file_size")),
@@ -228,7 +223,7 @@ def event_line(method: str, params: dict[str, Any]) -> str:
             percent = params.get("used_percent")
             parts = [
                 "storage",
-                tables.word(params.get("threshold_status")),
+                tables.coloured(params.get("threshold_status")),
                 "" if percent is None else f"{percent:.1f} % used",
                 escape(str(params.get("message") or "")),
             ]
@@ -237,7 +232,7 @@ def event_line(method: str, params: dict[str, Any]) -> str:
         case "scrub_update":
             parts = [
                 "scrub",
-                tables.word(params.get("status")),
+                tables.coloured(params.get("status")),
                 escape(str(params.get("message") or "")),
             ]
         case _:

@@ -1,7 +1,6 @@
-"""Results of the service as tables for people; pure, from JSON values to rich's objects.
+"""Tables of the service's results; pure, from JSON values to rich's objects.
 
-A field that a result does not have shows as an empty cell: a newer or older service is no reason
-to fail.
+A field that is missing shows as an empty cell, so that other versions of the service work, too.
 """
 
 from __future__ import annotations
@@ -41,12 +40,12 @@ _COLOURS = {
 }
 
 
-_WHOLE = ("file", "device")  # columns of names that somebody copies: others are folded for them
-_LENGTHS = ("duration", "uptime", "interval", "pending_seconds")  # of time
+_WHOLE = ("file", "device")  # columns of names to copy: they are never folded
+_DURATIONS = ("duration", "uptime", "interval", "pending_seconds")
 
 
 def file_size(size: object) -> str:
-    """Write bytes for people: "12.3 MB"."""
+    """Format bytes: "12.3 MB"."""
     if not isinstance(size, int | float):
         return ""
     value = float(size)
@@ -58,7 +57,7 @@ def file_size(size: object) -> str:
 
 
 def clock_time(seconds: object) -> str:
-    """Write a length of time for people: "0:05.0", "12:34", "1:02:03"."""
+    """Format seconds: "0:05.0", "12:34", "1:02:03"."""
     if not isinstance(seconds, int | float):
         return ""
     if seconds < 60:
@@ -68,15 +67,15 @@ def clock_time(seconds: object) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def word(value: object) -> str:
-    """Write a state, in its colour."""
+def coloured(value: object) -> str:
+    """Format a state, in its colour."""
     text = escape(_text(value))
     colour = _COLOURS.get(_text(value))
     return f"[{colour}]{text}[/]" if colour else text
 
 
 def cameras(rows: Iterable[Row]) -> Table:
-    """Show cameras, one a line."""
+    """Make a table of cameras."""
     table = _table("camera", "name", "status", "picture", "recording", ">time", ">size")
     for row in rows:
         picture = _text(row.get("resolution"))
@@ -98,7 +97,7 @@ def cameras(rows: Iterable[Row]) -> Table:
 
 
 def _recording(row: Row) -> str:
-    """Name the file that grows; while the camera delivers nothing, none does."""
+    """Name the open file; there is none while the camera delivers nothing."""
     file = escape(_text(row.get("current_file")))
     if not file or row.get("cause"):
         return "[yellow]waiting[/]"
@@ -107,7 +106,7 @@ def _recording(row: Row) -> str:
 
 
 def remarks(row: Row) -> list[str]:
-    """Say of a camera what its line has no room for: its trouble, what to do, warnings; markup."""
+    """Format what the row of a camera has no room for: its problem, advice, warnings; markup."""
     lines = [escape(_text(row[key])) for key in ("message", "suggestion") if row.get(key)]
     lines += [f"warning: {escape(_text(warning))}" for warning in row.get("warnings") or ()]
     if lines:
@@ -117,14 +116,14 @@ def remarks(row: Row) -> list[str]:
 
 def _camera_state(row: Row) -> str:
     state = _text(row.get("state"))
-    return word(row.get("status")) + (f" {escape(state.lower())}" if state else "")
+    return coloured(row.get("status")) + (f" {escape(state.lower())}" if state else "")
 
 
 def recordings(rows: Iterable[Row]) -> Table:
-    """Show recorded files, one a line."""
+    """Make a table of recorded files."""
     table = _table("file", "start", ">length", ">size", ">frames", "status")
     for row in rows:
-        status = word(row.get("status")) + (" pinned" if row.get("pinned") else "")
+        status = coloured(row.get("status")) + (" pinned" if row.get("pinned") else "")
         table.add_row(
             _cell(row.get("filename")),
             escape(terminal.format_moment(row.get("start_time") or row.get("modified_time"))),
@@ -137,7 +136,7 @@ def recordings(rows: Iterable[Row]) -> Table:
 
 
 def receipt_files(files: Iterable[Row]) -> Table:
-    """Show the files of a stop receipt with their hashes."""
+    """Make a table of the files of a receipt, with their hashes."""
     table = _table("file", ">length", ">frames", ">bytes", "sha256 of `tail -c +49 FILE`")
     for row in files:
         table.add_row(
@@ -151,7 +150,7 @@ def receipt_files(files: Iterable[Row]) -> Table:
 
 
 def sessions(rows: Iterable[Row]) -> Table:
-    """Show sessions, one a line, with how much of each is in files."""
+    """Make a table of sessions, with how much of each is in files."""
     table = _table("session", "camera", "start", ">recorded", ">missing", ">coverage", ">files")
     table.add_column("status")
     for row in rows:
@@ -164,14 +163,14 @@ def sessions(rows: Iterable[Row]) -> Table:
             clock_time(row.get("missing_duration")),
             f"{coverage:g} %" if isinstance(coverage, int | float) else "",
             _cell(row.get("files")),
-            word(row.get("status")),
+            coloured(row.get("status")),
         )
     return table
 
 
 def gaps(rows: Iterable[Row]) -> Table:
-    """Show ledger entries: footage that is missing, and why."""
-    table = _table("missing from", ">length", ">frames", "cause", "what was done")
+    """Make a table of ledger entries: missing footage and its cause."""
+    table = _table("missing from", ">length", ">frames", "cause", "action")
     for row in rows:
         frames = _cell(row.get("frames"))
         table.add_row(
@@ -187,7 +186,7 @@ def gaps(rows: Iterable[Row]) -> Table:
 
 
 def devices(rows: Iterable[Row]) -> Table:
-    """Show the capture devices of a machine, one a line."""
+    """Make a table of the capture devices of a machine."""
     table = _table("device", "name", "camera", "plugged in at", "offers", "open in")
     for row in rows:
         maybe = ", ".join(f"{camera}?" for camera in row.get("candidates", ()))
@@ -208,14 +207,14 @@ def devices(rows: Iterable[Row]) -> Table:
 
 
 def _few(words: Iterable[str], most: int = 5) -> str:
-    """Write the first words, and how many more there are."""
+    """Join the first words, and say how many more there are."""
     every = list(words)
     rest = f" and {len(every) - most} more" if len(every) > most else ""
     return ", ".join(every[:most]) + rest
 
 
 def modes(rows: Iterable[Row]) -> Table:
-    """Show what a device can deliver, one format and size a line."""
+    """Make a table of what a device can deliver, one format and size per row."""
     table = _table("format", "size", "frames/s")
     for row in rows:
         limits = row.get("fps_range")
@@ -227,7 +226,7 @@ def modes(rows: Iterable[Row]) -> Table:
 
 
 def planned(rows: Iterable[Row], what: str) -> Table:
-    """Show what a cleanup removes or keeps, one a line."""
+    """Make a table of the files that a cleanup removes or keeps."""
     table = _table(what, ">size", "because")
     for row in rows:
         table.add_row(
@@ -239,7 +238,7 @@ def planned(rows: Iterable[Row], what: str) -> Table:
 
 
 def pairs(row: Row, names: Mapping[str, str] | None = None) -> Table:
-    """Show one object as names and values; `names` chooses, orders and words them."""
+    """Make a table of an object's names and values; `names` selects, orders and translates them."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
@@ -253,7 +252,7 @@ def pairs(row: Row, names: Mapping[str, str] | None = None) -> Table:
 
 
 def latency(row: Row) -> str:
-    """Write how long syncs take: "median 12 ms, p95 30 ms, worst 1,200 ms"."""
+    """Format latencies: "median 12 ms, p95 30 ms, worst 1,200 ms"."""
     parts = (
         f"{name} {value * 1000:,.0f} ms"
         for name in ("latest", "median", "p95", "worst")
@@ -270,22 +269,22 @@ def _value(key: str, value: object) -> str:
             return file_size(value)
         if key == "write_rate":
             return f"{file_size(value)}/s"
-        if key in _LENGTHS or key.startswith("seconds_"):
+        if key in _DURATIONS or key.startswith("seconds_"):
             return clock_time(value)
         return f"{value:g} %" if "percent" in key or "threshold" in key else f"{value:,}"
     if isinstance(value, Mapping) and key == "sync_latency":
         return latency(value)
     if isinstance(value, Mapping):
-        return ", ".join(f"{escape(str(name))} {word(part)}" for name, part in value.items())
+        return ", ".join(f"{escape(str(name))} {coloured(part)}" for name, part in value.items())
     if terminal.parse_time(value) is not None:
         return escape(terminal.format_moment(value))
     if isinstance(value, list | tuple):
         return escape(", ".join(map(_text, value)))
-    return word(value)
+    return coloured(value)
 
 
 def _table(*columns: str) -> Table:
-    """Make a table without lines; a leading ">" puts a column to the right."""
+    """Make a table without lines; a leading ">" aligns a column to the right."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
         right = name.startswith(">")
@@ -299,7 +298,7 @@ def _table(*columns: str) -> Table:
 
 
 def _cell(value: object) -> str:
-    """Write a value so that nothing in it is taken for markup."""
+    """Format a value; escape rich's markup in it."""
     return escape(_text(value))
 
 

@@ -1,8 +1,9 @@
-"""Where a command prints: tables and JSON to stdout, words about what happens to stderr."""
+"""Printing: results to stdout, messages and progress to stderr; times in the local zone or UTC."""
 
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -16,50 +17,59 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from camd.clock import monotonic
+from camd.clock import SYSTEM_CLOCK, Clock
 
-_WIDE = 400  # columns where nobody looks: a pipe gets whole lines
+_WIDE = 400  # columns, if the output is no terminal: lines are not folded
 
 
 def console() -> Console:
-    """Return the console for results; in a pipe it neither colours nor folds."""
+    """Return the console for results; in a pipe it has no colours and does not fold."""
     return Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False)
 
 
 def messages() -> Console:
-    """Return the console for what is said beside the results."""
+    """Return the console for messages."""
     return Console(stderr=True, width=None if sys.stderr.isatty() else _WIDE, highlight=False)
 
 
 def print_json(value: object, *, indent: int | None = 2) -> None:
-    """Print a value as JSON; nothing is escaped that does not have to be."""
+    """Print a value as JSON in UTF-8."""
     sys.stdout.write(json.dumps(value, indent=indent, ensure_ascii=False) + "\n")
     sys.stdout.flush()
 
 
-# --- Progress of long work on stderr: one line that changes for people, one at the end for a pipe.
+# --- progress of long work: a line that changes on a terminal, one line at the end in a pipe -----
 
 T = TypeVar("T")
 
-_STEP_SECONDS = 0.2  # nobody reads faster
+_STEP_SECONDS = 0.2  # between two updates
 
 
 @attrs.define(eq=False)
 class ProgressMeter(Generic[T]):
-    """Passes progress on as a line, but not more often than somebody can read."""
+    """Shows progress as a line, not more often than somebody can read."""
 
-    line: Callable[[T, float], str]  # what to say of it after so many seconds
+    line: Callable[[T, float], str]  # from the progress and the seconds since the beginning
     show: Callable[[str], None] = lambda _: None
-    began: float = attrs.field(factory=monotonic, init=False)
+    clock: Clock = SYSTEM_CLOCK
+    began: float = attrs.field(init=False)
     latest: T | None = attrs.field(default=None, init=False)
-    _shown_at: float = attrs.field(default=0.0, init=False)
+    _shown_at: float = attrs.field(default=-math.inf, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.began = self.clock.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the beginning."""
+        return self.clock.monotonic() - self.began
 
     def take(self, progress: T) -> None:
-        """Hear how far it is."""
-        self.latest, moment = progress, monotonic()
+        """Note how far the work is, and show it if the last update was long enough ago."""
+        self.latest, moment = progress, self.seconds
         if moment - self._shown_at >= _STEP_SECONDS:
             self._shown_at = moment
-            self.show(self.line(progress, moment - self.began))
+            self.show(self.line(progress, moment))
 
 
 @contextmanager
@@ -68,7 +78,7 @@ def show_progress(out: Console, meter: ProgressMeter[T]) -> Iterator[Callable[[T
     if not out.is_terminal:
         yield meter.take
         if meter.latest is not None:
-            out.print(Text(meter.line(meter.latest, monotonic() - meter.began)))
+            out.print(Text(meter.line(meter.latest, meter.seconds)))
         return
     with Live(console=out, transient=True, auto_refresh=False) as live:
         meter.show = lambda line: live.update(Text(line, overflow="ellipsis"), refresh=True)
@@ -76,49 +86,49 @@ def show_progress(out: Console, meter: ProgressMeter[T]) -> Iterator[Callable[[T
 
 
 def printable(name: str) -> str:
-    """Make a file's name printable, whatever its bytes are."""
-    show_progress = name.encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in show_progress)
+    """Escape the unprintable characters and bytes of a file's name."""
+    text = name.encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-# --- How moments are shown: in the local zone, with its name, or in UTC where that is asked for.
+# --- times: in the local zone, with its name, or in UTC with --utc -------------------------------
 
 F = TypeVar("F", bound=Callable[..., object])
 
-_UTC = "camd.utc"  # in the context of the command
+_UTC = "camd.utc"  # key in `click.Context.meta`
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 
 
 def utc_option(command: F) -> F:
-    """Add `--utc`; whatever shows a moment heeds it."""
+    """Add `--utc`; all functions here that show or read times follow it."""
 
-    def remember(context: click.Context, _: click.Parameter, read_time: bool) -> None:
-        context.meta[_UTC] = read_time
+    def remember(context: click.Context, _: click.Parameter, utc: bool) -> None:
+        context.meta[_UTC] = utc
 
     return click.option(
         "--utc",
         is_flag=True,
         expose_value=False,
-        is_eager=True,  # options that hold times are read by it
+        is_eager=True,  # before the options that contain times
         callback=remember,
         help="Show and read times in UTC instead of the local zone.",
     )(command)
 
 
 def in_utc() -> bool:
-    """Whether the command that runs was asked for UTC."""
+    """Whether the running command has `--utc`."""
     context = click.get_current_context(silent=True)
     return bool(context is not None and context.meta.get(_UTC))
 
 
-def format_time(format_moment: datetime, form: str = "%Y-%m-%d %H:%M:%S") -> str:
-    """Write a moment with its zone: "2026-01-15 15:30:00 CET"."""
-    local = format_moment.astimezone(UTC if in_utc() else None)
+def format_time(moment: datetime, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+    """Format a time with its zone: "2026-01-15 15:30:00 CET"."""
+    local = moment.astimezone(UTC if in_utc() else None)
     return f"{local:{form}} {local.tzname()}"
 
 
 def parse_time(text: object) -> datetime | None:
-    """Read a moment as the service writes it; None when it is something else."""
+    """Parse a time as the service writes it; None when the value is something else."""
     if not isinstance(text, str) or not _MOMENT.fullmatch(text):
         return None
     try:
@@ -128,7 +138,7 @@ def parse_time(text: object) -> datetime | None:
 
 
 def format_moment(text: object, form: str = "%Y-%m-%d %H:%M:%S") -> str:
-    """Show what the service says of a moment; what is none stays as it is."""
+    """Format a value of the service that may be a time; other values stay as they are."""
     found = parse_time(text)
     if found is not None:
         return format_time(found, form)
@@ -136,7 +146,7 @@ def format_moment(text: object, form: str = "%Y-%m-%d %H:%M:%S") -> str:
 
 
 def read_time(_: click.Context, param: click.Parameter, value: str | None) -> Any:
-    """Read a moment for an option; without a zone it is in the local one."""
+    """Read the time of an option; without a zone it is in the local one."""
     if value is None:
         return None
     try:

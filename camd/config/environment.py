@@ -1,46 +1,22 @@
-"""Which environment variables stand for which configuration keys, and how they are laid over."""
+"""Which environment variables set which configuration keys, and what they say.
+
+`CAMD_SECTION__KEY` sets any key of a section. Some keys have an alias, a variable that other
+camera services use for the same thing; `CAMD_SECTION__KEY` overrides it.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from datetime import timedelta
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 
 import attrs
 
-from camd.config.schema import (
-    AuthConfig,
-    DiscoveryConfig,
-    FfmpegConfig,
-    MediaMtxConfig,
-    RecordingConfig,
-    RetentionConfig,
-    ScrubConfig,
-    ServerConfig,
-    StorageConfig,
-)
+from camd.config.keys import ConfigKey, keys_of
+from camd.config.schema import SECTIONS
 from camd.config.values import did_you_mean
 
-SECTIONS: dict[str, type] = {
-    "server": ServerConfig,
-    "auth": AuthConfig,
-    "storage": StorageConfig,
-    "recording": RecordingConfig,
-    "retention": RetentionConfig,
-    "scrub": ScrubConfig,
-    "ffmpeg": FfmpegConfig,
-    "discovery": DiscoveryConfig,
-    "mediamtx": MediaMtxConfig,
-}
+Place = tuple[str, str]  # section and key
 
-# Names that other camera services use for the same things; CAMD_… wins over them.
-_ALIASES = {
-    "STORAGE_WARN_PERCENT": ("storage", "warn_percent"),
-    "STORAGE_BLOCK_PERCENT": ("storage", "block_percent"),
-    "CAMERA_SERVICE_JWT_SECRET": ("auth", "jwt_secret"),
-}
-_ROTATION_MINUTES = "RECORDING_ROTATION_MINUTES"
 _PLACE = re.compile(r"(?<![\w./])([a-z0-9]+)\.([a-z0-9_]+)\b(?! \(from )")
 _VARIABLE = re.compile(r"CAMD_([A-Z0-9_]+?)__([A-Z0-9_]+)")
 
@@ -49,35 +25,31 @@ _VARIABLE = re.compile(r"CAMD_([A-Z0-9_]+?)__([A-Z0-9_]+)")
 class EnvironmentOverlay:
     """Raw values from the environment, the variable behind each, and what is wrong there."""
 
-    values: dict[tuple[str, str], object] = attrs.field(repr=False)
-    variables: dict[tuple[str, str], str]
+    values: dict[Place, object] = attrs.field(repr=False)
+    variables: dict[Place, str]
     mistakes: tuple[str, ...]
 
 
 def read_environment(environ: Mapping[str, str]) -> EnvironmentOverlay:
     """Collect what the environment says about configuration keys, as TOML would say it."""
-    found: dict[tuple[str, str], tuple[str, object]] = {}
+    found: dict[Place, tuple[str, object]] = {}
     mistakes: list[str] = []
-    if minutes := environ.get(_ROTATION_MINUTES, "").strip():
-        if re.fullmatch("[0-9]{1,4}", minutes) and 1 <= int(minutes) <= 1440:
-            found["recording", "rotation"] = (_ROTATION_MINUTES, int(minutes) * 60)
+    for place, key in _keys_with_alias():
+        try:
+            value = _read_alias(key, environ.get(key.alias, ""))
+        except ValueError as error:
+            mistakes.append(f"{key.alias}: {error}")
         else:
-            mistakes.append(f"{_ROTATION_MINUTES}: {minutes!r} is not a whole number, 1 to 1440")
-    for variable, (section, key) in _ALIASES.items():
-        if text := environ.get(variable, ""):
-            found[section, key] = (variable, _as_toml(_key_types(section)[key], text))
+            if value is not None:
+                found[place] = (key.alias, value)
     for variable in sorted(environ):
-        match = _VARIABLE.fullmatch(variable)
-        if match is None:
-            continue
-        section, key = match[1].lower(), match[2].lower()
-        if section not in SECTIONS:
-            mistakes.append(f"{variable}: unknown section{did_you_mean(section, SECTIONS)}")
-        elif key not in _key_types(section):
-            mistakes.append(f"{variable}: unknown key{did_you_mean(key, _key_types(section))}")
-        else:
-            value = _as_toml(_key_types(section)[key], environ[variable])
-            found[section, key] = (variable, value)
+        if match := _VARIABLE.fullmatch(variable):
+            place = match[1].lower(), match[2].lower()
+            if mistake := _check_place(*place):
+                mistakes.append(f"{variable}: {mistake}")
+            else:
+                key = keys_of(SECTIONS[place[0]])[place[1]]
+                found[place] = (variable, _as_toml(key, environ[variable]))
     return EnvironmentOverlay(
         values={place: value for place, (_, value) in found.items()},
         variables={place: variable for place, (variable, _) in found.items()},
@@ -85,8 +57,24 @@ def read_environment(environ: Mapping[str, str]) -> EnvironmentOverlay:
     )
 
 
-def name_variables(mistake: str, variables: Mapping[tuple[str, str], str]) -> str:
-    """Put the variable behind each `section.key` in a sentence that came from the environment."""
+def _check_place(section: str, name: str) -> str:
+    """Return what is wrong with a section and a key; "" when both exist."""
+    if section not in SECTIONS:
+        return f"unknown section{did_you_mean(section, SECTIONS)}"
+    keys = keys_of(SECTIONS[section])
+    return "" if name in keys else f"unknown key{did_you_mean(name, keys)}"
+
+
+def variables_of(section: str, name: str) -> tuple[str, ...]:
+    """Return the variables that set a key, the strongest first; none set keys of a camera."""
+    if section not in SECTIONS:
+        return ()
+    alias = keys_of(SECTIONS[section])[name].alias
+    return tuple(filter(None, (f"CAMD_{section}__{name}".upper(), alias)))
+
+
+def name_variables(mistake: str, variables: Mapping[Place, str]) -> str:
+    """Add to each `section.key` in a sentence the variable that has set it."""
 
     def with_origin(match: re.Match[str]) -> str:
         variable = variables.get((match[1], match[2]))
@@ -95,14 +83,23 @@ def name_variables(mistake: str, variables: Mapping[tuple[str, str], str]) -> st
     return _PLACE.sub(with_origin, mistake)
 
 
-def _key_types(section: str) -> dict[str, object]:
-    cls = attrs.resolve_types(SECTIONS[section], globals() | {"timedelta": timedelta, "Path": Path})
-    return {field.name: field.type for field in attrs.fields(cls)}
+def _keys_with_alias() -> Iterator[tuple[Place, ConfigKey]]:
+    for section, cls in SECTIONS.items():
+        for name, key in keys_of(cls).items():
+            if key.alias:
+                yield (section, name), key
 
 
-def _as_toml(kind: object, text: str) -> object:
-    """Give text the TOML type that its key wants; text that does not fit stays as it is."""
-    word = text.strip()
+def _read_alias(key: ConfigKey, text: str) -> object:
+    """Read the text of an alias; None when it is not set. Raises ValueError."""
+    if not text:
+        return None
+    return key.read_alias(text) if key.read_alias else _as_toml(key, text)
+
+
+def _as_toml(key: ConfigKey, text: str) -> object:
+    """Give text the TOML type of its key; text that does not fit stays as it is."""
+    word, kind = text.strip(), key.kind
     if kind is bool and word.lower() in ("true", "false"):
         return word.lower() == "true"
     if kind in (int, int | None, float) and re.fullmatch("[0-9]{1,18}", word):

@@ -1,9 +1,9 @@
-"""Where the configuration is found, and how a file and the environment become one `Config`.
+"""Find the configuration file; make one `Config` of the file and the environment.
 
-Relative paths start at the folder of the configuration file. Two exceptions are what people
-expect: `~/` is the home folder; and the three folders of `[storage]` do not go into a place that
-is meant for configuration. For a file below `/etc` they start at `/var/lib/camd`, for one in the
-user's configuration folder, and without any file, at `~/.local/share/camd` (root: `/var/lib/camd`).
+Relative paths start at the folder of the configuration file, with two exceptions: `~/` is the
+home folder; and the folders of `[storage]` never start in a folder that is meant for configuration.
+For a file below `/etc` they start at `/var/lib/camd`; for a file in the user's configuration
+folder, and without any file, at `~/.local/share/camd` (root: `/var/lib/camd`).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import attrs
 import tomli
 
 from camd.config.environment import EnvironmentOverlay, name_variables, read_environment
-from camd.config.parse import CameraTable, PathBases, Structured, check, structure
+from camd.config.parse import Structured, check, structure
 from camd.config.schema import AuthConfig, CameraConfig, Config, StorageConfig
 from camd.config.small_files import read_small_file
-from camd.config.values import SECRET_BYTES
+from camd.config.values import SECRET_BYTES, PathBases
 from camd.errors import ConfigError
 from camd.model import CameraId, V4l2Source
 
@@ -34,18 +34,18 @@ def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
 
     The file is `path`, else `$CAMD_CONFIG`, else `/etc/camd/camd.toml`, else
     `$XDG_CONFIG_HOME/camd/camd.toml`; without any, the defaults apply. Raises ConfigError with
-    every mistake. Reads small files only, but blocks while it does.
+    every mistake. Blocks: it reads files.
     """
     file = find_file(path, environ)
     raw = {} if file is None else _read_toml(file)
     overlay = read_environment(environ)
     _lay_over(raw, overlay)
-    places = find_path_bases(file, environ)
-    structured = structure(raw, overlay.variables, places)
+    bases = find_path_bases(file, environ)
+    structured = structure(raw, overlay.variables, bases)
     mistakes = [*overlay.mistakes, *structured.mistakes]
     structured.sections.update(_with_secret_from_file(structured, overlay, mistakes))
-    _complete(structured.sections, places)
-    cameras = _with_defaults(structured.cameras)
+    _complete(structured.sections, bases)
+    cameras = _with_names(structured.cameras)
     mistakes += check(structured.sections, cameras)
     if mistakes:
         named = (name_variables(mistake, overlay.variables) for mistake in mistakes)
@@ -58,7 +58,7 @@ def find_file(
 ) -> Path | None:
     """Return the configuration file that applies, absolute; None when there is none.
 
-    A file that is named must exist; the well-known places need not.
+    A file that is named must exist; files in the well-known places need not.
     """
     named = path or (Path(environ["CAMD_CONFIG"]) if environ.get("CAMD_CONFIG") else None)
     if named is not None:
@@ -106,7 +106,7 @@ def _read_toml(file: Path) -> dict[str, object]:
 
 
 def _lay_over(raw: dict[str, object], overlay: EnvironmentOverlay) -> None:
-    """Put the environment's values over the file's."""
+    """Replace values of the file by those of the environment."""
     for (section, key), value in overlay.values.items():
         table = raw.setdefault(section, {})
         if isinstance(table, dict):
@@ -138,46 +138,28 @@ def _with_secret_from_file(
     return {"auth": attrs.evolve(auth, jwt_secret=secret)}
 
 
-def _with_defaults(tables: Mapping[int, CameraTable]) -> dict[int, CameraConfig]:
-    """Give each camera what it was not given: an id, a device, a name."""
-    taken = {table.id for table in tables.values()}
-    free = (f"camera{number}" for number in range(len(tables) * 2 + 1))
-    unused = (camera_id for camera_id in free if camera_id not in taken)
-    return {index: _camera(table, table.id or next(unused)) for index, table in tables.items()}
+def _with_names(cameras: Mapping[int, CameraConfig]) -> dict[int, CameraConfig]:
+    """Give each camera what its table does not say: an id, a device, a name."""
+    taken = {camera.id for camera in cameras.values()}
+    numbered = (CameraId(f"camera{number}") for number in range(len(cameras) * 2 + 1))
+    free = (camera_id for camera_id in numbered if camera_id not in taken)
+    return {index: _named(camera, camera.id or next(free)) for index, camera in cameras.items()}
 
 
-def _camera(table: CameraTable, camera_id: str) -> CameraConfig:
-    source = V4l2Source() if table.source is None else table.source
-    local = isinstance(source, V4l2Source)  # its node and its own name are seen when it is there
-    width, height = table.resolution or (None, None)
-    return CameraConfig(
-        id=CameraId(camera_id),
-        source=source,
-        device=table.device or ("" if local else camera_id),
-        name=table.name or ("" if local else camera_id),
-        width=width,
-        height=height,
-        fps=table.fps,
-        codec=table.codec,
-        bitrate=table.bitrate,
-        audio=table.audio,
-        always_on=table.always_on,
-        controls=table.controls,
-        swap=table.swap,
-        transport=table.transport,
-        tls_verify=table.tls_verify,
-        input_options=table.input_options,
-        output_options=table.output_options,
-    )
+def _named(camera: CameraConfig, camera_id: CameraId) -> CameraConfig:
+    """A V4L2 camera's node and name are known only once its device is plugged in."""
+    default = "" if isinstance(camera.source, V4l2Source) else camera_id
+    device, name = camera.device or default, camera.name or default
+    return attrs.evolve(camera, id=camera_id, device=device, name=name)
 
 
-def _complete(sections: dict[str, object], places: PathBases) -> None:
+def _complete(sections: dict[str, object], bases: PathBases) -> None:
     """Make the default folders absolute, and give the keys' file its place."""
     storage, auth = sections.get("storage"), sections.get("auth")
     if not isinstance(storage, StorageConfig):
         return
     folders = ("recordings_dir", "snapshots_dir", "state_dir")
-    absolute = {name: places.data / getattr(storage, name) for name in folders}
+    absolute = {name: bases.data / getattr(storage, name) for name in folders}
     storage = sections["storage"] = attrs.evolve(storage, **absolute)
     if isinstance(auth, AuthConfig) and auth.keys_file is None:
         sections["auth"] = attrs.evolve(auth, keys_file=storage.state_dir / "keys.toml")

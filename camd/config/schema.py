@@ -1,4 +1,8 @@
-"""What can be configured, with its defaults: one attrs class per TOML section."""
+"""Every configuration key, declared once: default, reader with bounds, reload, documentation.
+
+One attrs class stands for each TOML section. Parsing, environment variables, reloads,
+`camd check --keys` and the comments of `examples/camd.toml` all use these declarations.
+"""
 
 from __future__ import annotations
 
@@ -7,132 +11,375 @@ from pathlib import Path
 
 import attrs
 
-from camd.model import CameraId, Source
+from camd.config import values
+from camd.config.keys import key
+from camd.model import CameraId, Source, V4l2Source
+from camd.model.ids import ID_PATTERN
+
+_SECOND = timedelta(seconds=1)
+_DAY = timedelta(days=1)
+_KIB = 1024
+_TIB = 1024**4
 
 
 @attrs.frozen
 class ServerConfig:
-    """Section `[server]`: where clients connect, and how much of us they may use."""
+    """Section `[server]`: where clients connect, and how much each may use."""
 
-    listen: tuple[str, ...] = ("127.0.0.1:8002",)  # "unix:/run/camd/camd.sock" too
-    health_listen: str = "127.0.0.1:8003"  # "" switches it off
-    path: str = "/ws"
-    max_connections: int = 1000
-    max_calls_in_flight: int = 32
-    max_message_bytes: int = 1024 * 1024
-    requests_per_minute: int = 600
-    max_unauthenticated: int = 256  # connections, for authentication_timeout at most
-    authentication_timeout: timedelta = timedelta(seconds=10)
-    origins: tuple[str, ...] = ()
-    hosts: tuple[str, ...] = ()  # names of ours, for browsers without authentication
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
-    progress_interval: timedelta = timedelta(seconds=5)
+    listen: tuple[str, ...] = key(
+        "127.0.0.1:8002",
+        values.addresses,
+        'Address to listen on, or a list: ["0.0.0.0:8002", "unix:/run/camd/camd.sock"].',
+    )
+    health_listen: str = key(
+        "127.0.0.1:8003",
+        lambda value: "" if value == "" else values.address(value),
+        'Address that serves the HTTP pages a second time; "" for none.',
+    )
+    path: str = key(
+        "/ws",
+        values.matching("/[A-Za-z0-9_/.-]*", 'a path such as "/ws"'),
+        "Path of the WebSocket in the URL.",
+    )
+    max_connections: int = key(
+        1000, values.whole(1, 100_000), "Authenticated connections at a time."
+    )
+    max_calls_in_flight: int = key(32, values.whole(1, 1024), "Unanswered calls of one connection.")
+    max_message_bytes: int = key(
+        "1MiB", values.size(_KIB, 64 * _KIB**2), "Size of one message from a client."
+    )
+    requests_per_minute: int = key(
+        600,
+        values.whole(1, 10_000_000),
+        "Average rate for one connection; short bursts may exceed it.",
+    )
+    max_unauthenticated: int = key(
+        256, values.whole(1, 100_000), "Connections at a time that have not authenticated yet."
+    )
+    authentication_timeout: timedelta = key(
+        "10s",
+        values.duration(_SECOND, 600 * _SECOND),
+        "A connection that has not authenticated by then is closed.",
+    )
+    origins: tuple[str, ...] = key(
+        [],
+        values.several(values.origin),
+        "Origins of web pages that may connect, besides the own host's.",
+    )
+    hosts: tuple[str, ...] = key(
+        [],
+        values.several(values.matching("[A-Za-z0-9_.-]+", 'a host name such as "recorder.local"')),
+        "With auth.enabled = false: host names by which browsers may connect, besides localhost "
+        'and IP addresses, such as "recorder.local".',
+    )
+    tls_cert: Path | None = key(
+        "",
+        values.OPTIONAL_FILE,
+        "Certificate chain (PEM) for TLS, used together with tls_key.",
+    )
+    tls_key: Path | None = key("", values.OPTIONAL_FILE, "Private key (PEM) of tls_cert.")
+    progress_interval: timedelta = key(
+        "5s",
+        values.duration(_SECOND / 10, 3600 * _SECOND),
+        "Time between two PROGRESS notifications of a recording.",
+    )
 
 
 @attrs.frozen
 class AuthConfig:
-    """Section `[auth]`. The secret stays out of `repr`."""
+    """Section `[auth]`: who may connect. The secret stays out of `repr`."""
 
-    enabled: bool = True
-    jwt_secret: str = attrs.field(default="", repr=False)
-    jwt_secret_file: Path | None = None
-    keys_file: Path | None = None  # None: keys.toml in state_dir
-    legacy_dialect: str = "auto"  # auto | always | never
+    enabled: bool = key(True, values.flag, "false: every client may do everything.")
+    jwt_secret: str = key(
+        "",
+        values.secret,
+        "Secret of at least 32 bytes that signs JWTs. Empty: JWTs are refused; API keys work.",
+        alias="CAMERA_SERVICE_JWT_SECRET",
+        repr=False,
+    )
+    jwt_secret_file: Path | None = key(
+        "", values.OPTIONAL_FILE, "File that holds the secret instead of jwt_secret."
+    )
+    keys_file: Path | None = key(
+        "",
+        values.OPTIONAL_FILE,
+        "File of the API keys (`camd keys`); default: keys.toml in state_dir.",
+    )
+    legacy_dialect: str = key(
+        "auto",
+        values.choice("auto", "always", "never"),
+        "Answers to clients that send token and auth_type: auto | always | never.",
+    )
 
 
 @attrs.frozen
 class StorageConfig:
-    """Section `[storage]`: where recordings live and when space is short."""
+    """Section `[storage]`: where files are kept, and when space is short."""
 
-    recordings_dir: Path = Path("recordings")
-    snapshots_dir: Path = Path("snapshots")
-    state_dir: Path = Path("state")
-    warn_percent: float = 80.0
-    block_percent: float = 90.0
-    durability: str = "1s"  # 1s | 5s | 30s | segment
-    require_mount: bool = False
+    recordings_dir: Path = key("recordings", values.DATA_PATH, "Folder of the recordings.")
+    snapshots_dir: Path = key("snapshots", values.DATA_PATH, "Folder of the snapshots.")
+    state_dir: Path = key(
+        "state",
+        values.DATA_PATH,
+        "Folder of the index, the keys and everything else that has to survive a restart.",
+    )
+    warn_percent: float = key(
+        80,
+        values.number(1, 95),
+        "Used space at which clients are warned.",
+        reload=True,
+        alias="STORAGE_WARN_PERCENT",
+    )
+    block_percent: float = key(
+        90,
+        values.number(1, 95),
+        "Used space at which new recordings are refused; at most 95.",
+        reload=True,
+        alias="STORAGE_BLOCK_PERCENT",
+    )
+    durability: str = key(
+        "1s",
+        values.choice("1s", "5s", "30s", "segment"),
+        "Footage that a power cut may cost: 1s | 5s | 30s | segment.",
+    )
+    require_mount: bool = key(False, values.flag, "true: never record to the root file system.")
+
+
+def _minutes(text: str) -> object:
+    """Read RECORDING_ROTATION_MINUTES as seconds; None when it is blank."""
+    word = text.strip()
+    if not word:
+        return None
+    if not (word.isascii() and word.isdigit() and len(word) <= 4 and 1 <= int(word) <= 1440):
+        raise ValueError(f"{word!r} is not a whole number, 1 to 1440")
+    return int(word) * 60
 
 
 @attrs.frozen
 class RecordingConfig:
-    """Section `[recording]`: how sessions are cut into files."""
+    """Section `[recording]`: how sessions are written to files."""
 
-    rotation: timedelta = timedelta(minutes=30)  # 1 s to 24 h
-    max_file_size: int | None = None  # bytes
-    format: str = "mp4"  # mp4 | mkv
-    preroll: timedelta = timedelta(0)
-    preroll_size: int = 64 * 1024 * 1024  # bytes that a camera's pre-roll takes at most
-    fragment: timedelta = timedelta(milliseconds=500)
-    resume_sessions: bool = True
-    on_storage_error: str = "wait"  # wait | end
-    answer_timeout: timedelta = timedelta(seconds=60)  # of a start that waits for pictures
+    rotation: timedelta = key(
+        "30m",
+        values.duration(_SECOND, _DAY),
+        "Length of a file, 1s to 24h.",
+        reload=True,
+        alias="RECORDING_ROTATION_MINUTES",
+        read_alias=_minutes,
+    )
+    max_file_size: int | None = key(
+        "",
+        values.optional(values.size(_KIB**2, 64 * _TIB)),
+        'Size at which a file ends before that, such as "2GiB".',
+        reload=True,
+    )
+    format: str = key(
+        "mp4", values.choice("mp4", "mkv"), "Container of the files: mp4 | mkv.", reload=True
+    )
+    preroll: timedelta = key(
+        "0s",
+        values.duration(0 * _SECOND, 300 * _SECOND),
+        "Footage kept in memory, up to 5m, with which each recording begins. Above 0 all cameras "
+        "capture all the time.",
+    )
+    preroll_size: int = key(
+        "64MiB",
+        values.size(_KIB**2, 64 * _KIB**3),
+        "Memory for the pre-roll of one camera; the oldest footage is dropped first.",
+    )
+    fragment: timedelta = key(
+        "500ms",
+        values.duration(_SECOND / 10, 5 * _SECOND),
+        "Length of a fragment, 100ms to 5s; a crash may cost one.",
+    )
+    resume_sessions: bool = key(
+        True, values.flag, "Continue sessions after a restart or a power cut."
+    )
+    on_storage_error: str = key(
+        "wait",
+        values.choice("wait", "end"),
+        "What a session does when files cannot be written: wait | end.",
+    )
+    answer_timeout: timedelta = key(
+        "60s",
+        values.duration(_SECOND, 3600 * _SECOND),
+        "A start is refused when no frame was recorded after this time, or after "
+        "ffmpeg.start_timeout if that is longer.",
+        reload=True,
+    )
 
 
 @attrs.frozen
 class RetentionConfig:
-    """Section `[retention]`: how a policy is carried out, once clients have set one."""
+    """Section `[retention]`: how the policy that clients set (`camd retention set`) is applied."""
 
-    interval: timedelta = timedelta(hours=1)
-    brake_percent: float = 20.0  # of all recorded bytes; a run that would take more takes nothing
+    interval: timedelta = key(
+        "1h",
+        values.duration(60 * _SECOND, 7 * _DAY),
+        "Time between two runs of an enabled policy, 1m to 7d.",
+    )
+    max_delete_percent: float = key(
+        20,
+        values.number(0, 100),
+        "A run that would remove a larger share of all recorded bytes removes nothing.",
+    )
 
 
 @attrs.frozen
 class ScrubConfig:
-    """Section `[scrub]`: reading recordings again, to know of damage early."""
+    """Section `[scrub]`: reading recordings again, to find damage early."""
 
-    enabled: bool = False
-    interval: timedelta = timedelta(days=7)  # from the beginning of a round to that of the next
-    rate: int = 10_000_000  # bytes a second, at most
+    enabled: bool = key(False, values.flag, "true: read all recordings again and again.")
+    interval: timedelta = key(
+        "7d",
+        values.duration(60 * _SECOND, 366 * _DAY),
+        "Time from the start of one round to the start of the next.",
+    )
+    rate: int = key(
+        "10MB",
+        values.size(64 * _KIB, _TIB),
+        "Bytes read in a second, at most; fewer on a slow disk.",
+    )
 
 
 @attrs.frozen
 class FfmpegConfig:
     """Section `[ffmpeg]`: which program captures, and when it counts as stuck."""
 
-    path: Path | None = None  # None: the system's, else the bundled one
-    encoder: str = "auto"  # or FFmpeg's name of one; auto: the first that passes a trial
-    stall_timeout: timedelta = timedelta(seconds=10)
-    start_timeout: timedelta = timedelta(seconds=20)
+    path: Path | None = key(
+        "", values.OPTIONAL_FILE, "FFmpeg program; default: the system's, else the bundled one."
+    )
+    encoder: str = key(
+        "auto",
+        values.matching("[a-z0-9_]+", '"auto" or a name such as "h264_vaapi"'),
+        'auto: the first encoder that passes a trial on this machine; or a name: "h264_vaapi".',
+    )
+    stall_timeout: timedelta = key(
+        "10s",
+        values.duration(_SECOND, 600 * _SECOND),
+        "A camera that delivers no frame for this time is started again; slower cameras get "
+        "more time.",
+    )
+    start_timeout: timedelta = key(
+        "20s",
+        values.duration(_SECOND, 600 * _SECOND),
+        "The same for each step of connecting, and for the first key frame; up to three times as "
+        "long while sound arrives.",
+    )
 
 
 @attrs.frozen
 class DiscoveryConfig:
-    """Section `[discovery]`."""
+    """Section `[discovery]`: which cameras appear without an entry."""
 
-    v4l2: bool = True
-    ignore: tuple[str, ...] = ()
+    v4l2: bool = key(
+        True, values.flag, "USB and other cameras of this machine appear without an entry."
+    )
+    ignore: tuple[str, ...] = key(
+        [],
+        values.several(values.text),
+        "Cameras that camd leaves alone: node, link, USB port, serial number, "
+        '"vendor:product" or name, with * and ?, such as "/dev/video9", "1-1.3", "046d:*" or '
+        '"*Infrared*".',
+    )
 
 
 @attrs.frozen
 class MediaMtxConfig:
-    """Section `[mediamtx]`; absent means off."""
+    """Section `[mediamtx]`: a MediaMTX server whose streams appear as cameras; absent: none."""
 
-    api: str = "http://127.0.0.1:9997"
-    rtsp: str = "rtsp://127.0.0.1:8554"
+    api: str = key(
+        "http://127.0.0.1:9997", values.url("http", "https"), "Control API of the server."
+    )
+    rtsp: str = key(
+        "rtsp://127.0.0.1:8554", values.url("rtsp", "rtsps"), "RTSP address of the server."
+    )
 
 
 @attrs.frozen
 class CameraConfig:
     """One `[[camera]]` entry."""
 
-    id: CameraId
-    source: Source
-    device: str = ""  # what clients see; "" means the node's path, or the id
-    name: str = ""
-    width: int | None = None  # TOML: resolution = "1280x720"
-    height: int | None = None
-    fps: float | None = None
-    codec: str = "auto"  # auto | copy | h264 | h265 | mjpeg
-    bitrate: int | None = None  # bits per second; TOML: "4M"
-    audio: str = ""
-    always_on: bool = False
-    controls: tuple[tuple[str, int | str], ...] = ()  # of the driver, by name; in this order
-    swap: str = "alarm"  # alarm | accept: another camera where this one was
-    transport: str = "auto"  # auto | tcp | udp: how RTP comes; auto: UDP when TCP is refused
-    tls_verify: bool | None = None  # of an rtsps server's certificate; None: as FFmpeg does
-    input_options: tuple[str, ...] = attrs.field(default=(), repr=False)
-    output_options: tuple[str, ...] = attrs.field(default=(), repr=False)
+    id: CameraId = key(
+        None,
+        values.matching(ID_PATTERN, "1 to 64 small letters, digits, hyphens or underscores"),
+        'Small letters, digits, "-" and "_"; default: camera0, ….',
+        default=CameraId(""),
+    )
+    source: Source = key(
+        None,
+        values.SOURCE,
+        "Where frames come from: v4l2:, rtsp:, rtsps:, file: or test:. Required, except beside the "
+        "id of a camera that was found by itself.",
+        default=V4l2Source(),
+    )
+    device: str = key(
+        "", values.text, "What clients see as device; default: the node, else the id."
+    )
+    name: str = key("", values.text, "Name for people; default: the camera's own, else the id.")
+    resolution: tuple[int, int] | None = key(
+        "", values.optional(values.resolution), "Width and height; default: what the source offers."
+    )
+    fps: float | None = key(
+        None, values.number(*values.RATE_LIMITS), "Frames per second; default: as the source."
+    )
+    codec: str = key(
+        "auto",
+        values.choice("auto", "copy", "h264", "h265", "mjpeg"),
+        "auto | copy (the camera's own) | h264 | h265 | mjpeg.",
+    )
+    bitrate: int | None = key(
+        "",
+        values.optional(values.bitrate(1000, 1_000_000_000)),
+        "Bits per second of encoded video; default: by size and rate.",
+    )
+    audio: str = key(
+        "",
+        values.text,
+        'Of a V4L2 camera: "auto" records its own sound card, "alsa:hw:1" another one. Of a '
+        'stream or file: "off" leaves its sound out.',
+    )
+    always_on: bool = key(False, values.flag, "true: captures without a recording too.")
+    controls: tuple[tuple[str, int | str], ...] = key(
+        {},
+        values.controls,
+        "Driver controls, set in this order at each start; `camd controls CAMERA` lists them.",
+    )
+    swap: str = key(
+        "alarm",
+        values.choice("alarm", "accept"),
+        "Another camera is plugged in where this one was: alarm | accept (it takes its place).",
+    )
+    transport: str = key(
+        "auto",
+        values.choice("auto", "tcp", "udp"),
+        "Of RTSP: tcp | udp | auto (UDP when the camera refuses TCP).",
+    )
+    tls_verify: bool | None = key(
+        None,
+        values.flag,
+        "Of rtsps: verify the certificate? Default: as FFmpeg does.",
+    )
+    input_options: tuple[str, ...] = key(
+        [],
+        values.several(values.text),
+        "Extra FFmpeg arguments before the input, for probing and for recording; they override "
+        "camd's own.",
+        repr=False,
+    )
+    output_options: tuple[str, ...] = key(
+        [], values.several(values.text), "Extra FFmpeg arguments after the input.", repr=False
+    )
+
+    @property
+    def width(self) -> int | None:
+        """Width in pixels, when one is asked for."""
+        return self.resolution[0] if self.resolution else None
+
+    @property
+    def height(self) -> int | None:
+        """Height in pixels, when one is asked for."""
+        return self.resolution[1] if self.resolution else None
 
 
 @attrs.frozen
@@ -150,3 +397,16 @@ class Config:
     mediamtx: MediaMtxConfig | None = None
     cameras: tuple[CameraConfig, ...] = ()
     file: Path | None = None  # where it was read from
+
+
+SECTIONS: dict[str, type] = {
+    "server": ServerConfig,
+    "auth": AuthConfig,
+    "storage": StorageConfig,
+    "recording": RecordingConfig,
+    "retention": RetentionConfig,
+    "scrub": ScrubConfig,
+    "ffmpeg": FfmpegConfig,
+    "discovery": DiscoveryConfig,
+    "mediamtx": MediaMtxConfig,
+}

@@ -1,6 +1,6 @@
-"""How small files that a person names are read: regular files only, and never without end.
+"""Read small files that a person names: regular files only, up to a limit.
 
-Opening a FIFO waits until another process writes, and some devices act when they are opened.
+Opening a FIFO would wait for a writer, and opening some devices has effects.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _KINDS = (
 
 
 def kind_of_path(mode: int) -> str:
-    """Say what a mode of stat(2) stands for: "is a directory, not a file"; "" for a file."""
+    """Name the kind of a mode of stat(2): "is a directory, not a file"; "" for a regular file."""
     return next((words for is_kind, words in _KINDS if is_kind(mode)), "")
 
 
@@ -31,7 +31,7 @@ def read_small_file(path: Path, most_bytes: int) -> bytes:
     _refuse_others(path, path.stat().st_mode)
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
-        _refuse_others(path, os.fstat(descriptor).st_mode)  # it may be another one by now
+        _refuse_others(path, os.fstat(descriptor).st_mode)  # it may have been replaced
         content = file.read(most_bytes + 1)
     if len(content) > most_bytes:
         raise OSError(0, f"is larger than {most_bytes} bytes", str(path))

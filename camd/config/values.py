@@ -1,7 +1,8 @@
-"""How values are written in a configuration: durations, sizes, rates, sources, addresses.
+"""The values of a configuration: durations, sizes, sources, addresses, and their strict readers.
 
 Everything here is pure and raises ValueError with a sentence that says what would be right.
-A sentence never repeats a source's URL, which may hold credentials.
+No error repeats a source's URL, which may hold credentials. Long because every kind of value has
+its reader here, and each reader its sentence.
 """
 
 from __future__ import annotations
@@ -213,9 +214,9 @@ def _rtsp_source(url: str) -> RtspSource:
 
 
 def _has_bare_password(url: str) -> bool:
-    """Tell whether a character of a user name or password ends the host too early.
+    """Whether an unencoded `/`, `?` or `#` in a user name or password ends the host too early.
 
-    What stands before the first of `/?#` has no `@` then, and something behind it has.
+    Then the text before the first of `/?#` has no `@`, and the text behind it has one.
     """
     _, _, rest = url.partition("://")
     found = re.search("[/?#]", rest)
@@ -226,7 +227,7 @@ def _has_bare_password(url: str) -> bool:
 
 
 def _is_host(rest: str) -> bool:
-    """Tell whether what stands before the first `/` is a host with a port, or without."""
+    """Whether the text before the first `/` is a host, with or without a port."""
     return re.fullmatch(r"(\[[^\]]*\]|[^:]*)(:[0-9]*)?", rest.partition("/")[0]) is not None
 
 
@@ -336,7 +337,7 @@ def parse_listen(text: str) -> TcpAddress | UnixAddress:
     return TcpAddress(match[1] or match[2], int(match[3]))
 
 
-# --- Strict readers: each turns one raw TOML value into what a field holds, or says what is wrong.
+# --- readers: each turns one raw TOML value into what `Config` holds, and coerces nothing ------
 
 Reader = Callable[[object], object]
 T = TypeVar("T")
@@ -459,9 +460,9 @@ def matching(pattern: str, what: str) -> Reader:
 
 
 def controls(value: object) -> tuple[tuple[str, int | str], ...]:
-    """Read a table of camera controls; true and false are 1 and 0.
+    """Read a table of camera controls; true and false become 1 and 0.
 
-    Only the camera knows which controls and values there are, so their form alone is checked.
+    Only the form is checked: which names and values exist depends on the camera.
     """
     if not isinstance(value, dict):
         raise ValueError(f"must be a table such as {{ brightness = 128 }}, not {kind_of(value)}")
@@ -490,11 +491,6 @@ def _control(name: str, value: object) -> int | str:
 def optional(reader: Reader) -> Reader:
     """Read "" as None and everything else with `reader`."""
     return lambda value: None if value == "" else reader(value)
-
-
-def path(folder: Path, home: Path | None) -> Reader:
-    """Read a path; relative ones start at `folder`."""
-    return lambda value: absolute_path(text(value), folder, home)
 
 
 def resolution(value: object) -> tuple[int, int]:
@@ -549,7 +545,7 @@ def origin(value: object) -> str:
 
 
 def url(*schemes: str) -> Reader:
-    """Read a URL with one of some schemes; the sentence does not repeat it."""
+    """Read a URL with one of these schemes; the error does not repeat the URL."""
 
     def read(value: object) -> str:
         word = text(value)
@@ -566,7 +562,7 @@ def url(*schemes: str) -> Reader:
 
 
 def secret(value: object) -> str:
-    """Read "" or a secret that is long enough; the sentence tells its length alone."""
+    """Read "" or a secret that is long enough; the error tells only its length."""
     word = text(value)
     length = len(word.encode())
     if 0 < length < SECRET_BYTES:
@@ -579,3 +575,35 @@ def secret(value: object) -> str:
 
 def _shown(value: object) -> str:
     return repr(value) if isinstance(value, str | int | float) else kind_of(value)
+
+
+# --- readers of paths -------------------------------------------------------------------------
+
+
+@attrs.frozen
+class PathBases:
+    """Where relative paths start."""
+
+    folder: Path  # of the configuration file: certificates, secrets, sources
+    data: Path  # recordings, snapshots, state
+    home: Path | None = None
+
+
+@attrs.frozen
+class LocatedReader:
+    """A reader of values with paths in them, before it knows where relative ones start."""
+
+    read: Callable[[object, PathBases], object]
+
+    def bind(self, bases: PathBases) -> Reader:
+        """Return the reader for these bases."""
+        return lambda value: self.read(value, bases)
+
+
+DATA_PATH = LocatedReader(lambda value, bases: absolute_path(text(value), bases.data, bases.home))
+OPTIONAL_FILE = LocatedReader(
+    lambda value, bases: (
+        None if value == "" else absolute_path(text(value), bases.folder, bases.home)
+    )
+)
+SOURCE = LocatedReader(lambda value, bases: parse_source(text(value), bases.folder, bases.home))

@@ -1,1 +1,6 @@
-"""Cameras of this machine, as the kernel shows them: nodes, capabilities, identities, controls."""
+"""Cameras of this machine: detects devices, matches them to cameras, queries and describes them.
+
+`monitor.open_monitor` lists the devices that are plugged in, `matching.match.assign` gives them to
+cameras, `binding_store` keeps that, `listing` describes it. `query` speaks V4L2 to a node; what it
+says is parsed in `v4l2`. `leases` and `holders` know who has a device open.
+"""

@@ -1,4 +1,4 @@
-"""Who has a node open: the processes, as far as /proc lets us see them (proc(5))."""
+"""Finds the processes that have a node open, as far as /proc shows them (proc(5))."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import attrs
 
 from camd.devices.sysfs import read_bytes
 from camd.devices.v4l2.node import clean
-from camd.model import CameraId, Device
 
 MOST_PROCESSES = 4096
 _MOST_FILES = 4096  # of one process
@@ -25,15 +24,15 @@ class Holder:
     pid: int
     program: str
     user: str
-    parent: int = 0  # the process that started it; 0 when nobody knows
+    parent: int = 0  # the process that started it; 0 when unknown
 
 
 @attrs.frozen
 class Holders:
-    """Who has a node open."""
+    """The processes that have a node open."""
 
     holders: tuple[Holder, ...]
-    complete: bool  # False: some processes could not be looked at, and may hold it too
+    complete: bool  # False: some processes could not be examined, and may have it open too
 
 
 def find_holders(
@@ -41,8 +40,8 @@ def find_holders(
 ) -> Holders:
     """Find the processes that have `node` open, except those in `without`.
 
-    Blocks for some milliseconds per hundred processes: for a thread. Other users' processes can
-    be looked at by root only, and threads share their process's files. Never raises OSError.
+    Blocks for some milliseconds per hundred processes: call it in a thread. Only root can examine
+    other users' processes. Never raises OSError.
     """
     try:
         wanted = node.stat()
@@ -51,28 +50,24 @@ def find_holders(
         return Holders((), complete=False)
     found, complete = [], len(pids) <= MOST_PROCESSES
     for pid in pids[:MOST_PROCESSES]:
-        if pid in without:
-            continue
         try:
-            files = _open_files(proc / str(pid), node.name)
-            holds = any(_same(wanted, file) for file in files)
-        except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            files = _open_files(proc / str(pid), node.name) if pid not in without else ()
+            if any(_same(wanted, file) for file in files):
+                found.append(_describe(pid, proc))
+        except (FileNotFoundError, ProcessLookupError):  # it has ended
             continue
         except OSError:
             complete = False
-            continue
-        if holds:
-            found.append(_describe(pid, proc))
     return Holders(tuple(found), complete)
 
 
 def _open_files(process: Path, node: str) -> Iterator[os.stat_result]:
-    """Look at the files that may be the node: others may be on a server that hangs."""
+    """Yield the open files that may be the node; others may be on a server that hangs."""
     folder = process / "fd"
     for name in os.listdir(folder)[:_MOST_FILES]:
         try:
             target = (folder / name).readlink()
-            # Of a process in a container only the end of the path is certain.
+            # In a container the node may be in another folder.
             if target.is_relative_to("/dev") or target.name.startswith(node):
                 yield (folder / name).stat()
         except FileNotFoundError:
@@ -98,26 +93,6 @@ def _describe(pid: int, proc: Path) -> Holder:
 
 
 def _parent(pid: int, proc: Path) -> int:
-    """Read the parent from /proc/PID/stat, where the name before it may hold anything."""
+    """Read the parent from /proc/PID/stat, in which the name before it may contain anything."""
     fields = read_bytes(proc / str(pid) / "stat").rpartition(b")")[2].split()
     return int(fields[1]) if len(fields) > 1 and fields[1].isdigit() else 0
-
-
-# --- Which camera's child may have a device open: one at a time, whatever is decided meanwhile.
-
-
-@attrs.define(eq=False)
-class DeviceLeases:
-    """Who has which device; by its plugging, since a node's name may come back."""
-
-    _holders: dict[int, CameraId] = attrs.field(factory=dict, init=False)
-
-    def take(self, device: Device, camera_id: CameraId) -> CameraId | None:
-        """Give the device to a camera: None when it has it now, else whose it is."""
-        holder = self._holders.setdefault(device.plugged, camera_id)
-        return None if holder == camera_id else holder
-
-    def release(self, device: Device, camera_id: CameraId) -> None:
-        """The camera's child is gone."""
-        if self._holders.get(device.plugged) == camera_id:
-            del self._holders[device.plugged]

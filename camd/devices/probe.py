@@ -1,4 +1,4 @@
-"""Looks at devices that block: seeing what there is, and asking one node. For threads."""
+"""Scans the nodes, and queries one node and explains its errors; all of it blocks, in threads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from camd.devices.sysfs import (
     read_cards,
     read_facts,
     read_links,
-    see_node,
+    stat_node,
 )
 from camd.devices.v4l2 import access
 from camd.devices.v4l2.inventory import MOST_NODES, NodeAnswer, Scan
@@ -30,27 +30,26 @@ from camd.model import Capabilities
 Query = Callable[[Path], Capabilities | None]  # blocks; None: no capture node; raises OSError
 T = TypeVar("T")
 
-# A thread that hangs keeps its place until the driver lets go of it, so there are more places
-# than nodes.
+# A thread that hangs keeps its place until its driver returns, so there are more than nodes.
 _THREADS = 2 * MOST_NODES
 
 
 class DeviceProbe(Protocol):
-    """How a survey looks and asks; a test puts its own world behind it."""
+    """How the monitor reads devices: `ThreadProbe`, or a fake in tests."""
 
-    async def look(self) -> Scan:
-        """See what there is. Quick."""
+    async def scan(self) -> Scan:
+        """Scan all nodes; takes milliseconds."""
 
-    async def read_facts(self, sighting: NodeStat) -> SysfsFacts | None:
-        """Read what is said of a node; None when it is gone. May take for ever."""
+    async def read_facts(self, node: NodeStat) -> SysfsFacts | None:
+        """Read sysfs and udev's database of a node; None when it is gone. May never return."""
 
-    async def ask(self, sighting: NodeStat) -> NodeAnswer:
-        """Open a node and ask what it can do. May take for ever."""
+    async def query_node(self, node: NodeStat) -> NodeAnswer:
+        """Open a node and query its capabilities. May never return."""
 
 
 @attrs.define(eq=False)
 class ThreadProbe:
-    """The real thing: each question in a thread of its own, left behind when cancelled."""
+    """Reads the real devices, each call in a thread that is abandoned when cancelled."""
 
     roots: SysfsRoots
     query: Query
@@ -58,36 +57,36 @@ class ThreadProbe:
         factory=lambda: trio.CapacityLimiter(_THREADS), init=False
     )
 
-    async def look(self) -> Scan:
-        """As `see`."""
-        return await self._run(lambda: see(self.roots))
+    async def scan(self) -> Scan:
+        """Run `scan_nodes`."""
+        return await self._run(lambda: scan_nodes(self.roots))
 
-    async def read_facts(self, sighting: NodeStat) -> SysfsFacts | None:
-        """As `sysfs.read_facts`."""
-        return await self._run(lambda: read_facts(sighting, self.roots))
+    async def read_facts(self, node: NodeStat) -> SysfsFacts | None:
+        """Run `sysfs.read_facts`."""
+        return await self._run(lambda: read_facts(node, self.roots))
 
-    async def ask(self, sighting: NodeStat) -> NodeAnswer:
-        """As `ask`."""
-        return await self._run(lambda: ask(self.roots.dev / sighting.name, self.query))
+    async def query_node(self, node: NodeStat) -> NodeAnswer:
+        """Run `query_node`."""
+        return await self._run(lambda: query_node(self.roots.dev / node.name, self.query))
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(work, limiter=self._limiter, abandon_on_cancel=True)
 
 
-def see(roots: SysfsRoots) -> Scan:
-    """See what there is without opening anything; quick. Never raises OSError."""
+def scan_nodes(roots: SysfsRoots) -> Scan:
+    """Scan all nodes without opening one; takes milliseconds. Never raises OSError."""
     names = list_nodes(roots)
-    sighted = (see_node(name, roots) for name in names[:MOST_NODES])
+    nodes = (stat_node(name, roots) for name in names[:MOST_NODES])
     return Scan(
-        nodes=tuple(sighting for sighting in sighted if sighting is not None),
+        nodes=tuple(node for node in nodes if node is not None),
         links=read_links(roots),
         cards=read_cards(roots.sys),
         left_out=max(0, len(names) - MOST_NODES),
     )
 
 
-def ask(node: Path, query: Query) -> NodeAnswer:
-    """Ask a node what it can do, and put a refusal into words. Blocks; no OSError comes out."""
+def query_node(node: Path, query: Query) -> NodeAnswer:
+    """Query a node; an OSError becomes a problem in the answer. Blocks."""
     try:
         return NodeAnswer(query(node))
     except OSError as error:
@@ -101,24 +100,24 @@ def ask(node: Path, query: Query) -> NodeAnswer:
 
 
 def read_access(node: Path) -> access.NodeAccess:
-    """Read who may open a node, and who we are. May block, where users are on a server."""
-    user = _name_user(os.geteuid())
+    """Read who may open a node, and who this process is. May block on the users' database."""
+    user = _user_name(os.geteuid())
     group, member, entitled = "", False, os.access(node, os.R_OK | os.W_OK, effective_ids=True)
     with suppress(OSError, KeyError):
-        facts = node.stat()
-        if facts.st_gid and facts.st_mode & stat.S_IRGRP and facts.st_mode & stat.S_IWGRP:
-            listed = grp.getgrgid(facts.st_gid)
-            group, member = listed.gr_name, user in listed.gr_mem
-    return access.NodeAccess(group, user, member, entitled, _is_contained())
+        status = node.stat()
+        if status.st_gid and status.st_mode & stat.S_IRGRP and status.st_mode & stat.S_IWGRP:
+            found = grp.getgrgid(status.st_gid)
+            group, member = found.gr_name, user in found.gr_mem
+    return access.NodeAccess(group, user, member, entitled, _in_container())
 
 
-def _name_user(number: int) -> str:
+def _user_name(number: int) -> str:
     try:
         return pwd.getpwuid(number).pw_name
     except KeyError:
         return ""
 
 
-def _is_contained() -> bool:
+def _in_container() -> bool:
     marks = (Path("/.dockerenv"), Path("/run/.containerenv"), Path("/run/systemd/container"))
     return any(mark.exists() for mark in marks)

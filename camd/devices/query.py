@@ -1,9 +1,9 @@
-"""Asking a Video4Linux node, by the kernel's own calls.
+"""Queries a V4L2 node by ioctl: capabilities, and controls, which it also sets.
 
 Everything here blocks: on a camera that hangs, opening alone may take minutes. Call it in a thread
-that may be abandoned. OSError goes up as it is: one with a `filename` comes from opening.
+that can be abandoned. OSErrors are not translated; those of opening have a `filename`.
 
-Every enumeration has a bound, because it is the driver that says where the list ends.
+Every enumeration is bounded, since a faulty driver may never end it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 import attrs
 
+from camd.devices.sysfs import follow
 from camd.devices.v4l2 import videodev2
 from camd.devices.v4l2.control_values import variable_name
 from camd.model import (
@@ -64,10 +65,10 @@ def _ioctl(descriptor: int, number: int, structure: bytearray) -> None:
 
 @attrs.frozen
 class V4l2Calls:
-    """The three system calls that a query is made of; tests have a driver in their place."""
+    """The system calls of a query; tests replace them by a fake driver."""
 
     open: Callable[[Path], int] = _open
-    ioctl: Callable[[int, int, bytearray], None] = _ioctl  # changes the structure in its place
+    ioctl: Callable[[int, int, bytearray], None] = _ioctl  # changes the structure in place
     close: Callable[[int], None] = os.close
 
 
@@ -90,9 +91,9 @@ class _Node:
     def listed(
         self, number: int, ask: Callable[[int], bytearray], read: Callable[[bytes], T]
     ) -> Iterator[T]:
-        """Yield the driver's entries from index 0 on, until it says that there are no more.
+        """Yield the driver's entries from index 0 to the end of its list.
 
-        One that repeats the last is the end as well: such a driver has no end.
+        An entry that repeats the last one is the end too: some drivers never report it.
         """
         index, last = 0, None
         while self.calls < MOST_CALLS:
@@ -130,11 +131,23 @@ def is_converter(path: Path, kernel: V4l2Calls = KERNEL) -> bool:
     return facts.is_converter
 
 
-def read_capabilities(path: Path, kernel: V4l2Calls = KERNEL) -> Capabilities | None:
-    """Ask a node what it can do; None when it is no camera, or no V4L2 node at all.
+def find_converters(dev: Path) -> Iterator[Path]:
+    """Yield the V4L2 nodes of codecs and scalers in `dev`. Blocks.
 
-    Metadata, output, VBI, radio and touch nodes and codecs are no cameras: the capabilities of
-    the node itself decide, not those of its whole device. Blocks. Raises OSError.
+    USB devices are never opened: they are cameras, and may hang.
+    """
+    for path in sorted(dev.glob("video*")):
+        if "/usb" not in follow(Path("/sys/class/video4linux", path.name)):
+            with suppress(OSError):
+                if is_converter(path):
+                    yield path
+
+
+def read_capabilities(path: Path, kernel: V4l2Calls = KERNEL) -> Capabilities | None:
+    """Query a node's capabilities and formats; None when it is no camera, or no V4L2 node.
+
+    Metadata, output, VBI, radio and touch nodes and codecs are no cameras: the capabilities of the
+    node decide, not those of its whole device. Blocks. Raises OSError.
     """
     with _opened(kernel, path) as node:
         try:
@@ -165,7 +178,7 @@ def _format(node: _Node, entry: videodev2.FormatEntry) -> PixelFormat:
     sizes: list[FrameSize] = []
     size_range = None
     for size in islice(entries, MOST_SIZES):
-        # Rates have to be asked for with one size: of a range the largest, which has the fewest.
+        # Rates are enumerated for one size: of a range the largest, which has the fewest.
         rates = _rates(node, entry.code, size.largest)
         if size.step is not None:
             size_range = SizeRange(size.least, size.largest, size.step, rates)
@@ -199,10 +212,9 @@ def _rates(node: _Node, code: int, size: tuple[int, int]) -> Rates:
 
 
 def read_controls(path: Path, kernel: V4l2Calls = KERNEL) -> tuple[Control, ...]:
-    """List a node's controls with their values. Blocks. Raises OSError.
+    """Read a node's controls with their values. Blocks. Raises OSError.
 
-    Arrays and other compound controls are left out. A value that cannot be read at the moment
-    is None.
+    Arrays and other compound controls are left out. A value that cannot be read is None.
     """
     with _opened(kernel, path) as node:
         return tuple(_control(node, facts) for facts in _control_facts(node) if facts.is_simple)
@@ -211,15 +223,15 @@ def read_controls(path: Path, kernel: V4l2Calls = KERNEL) -> tuple[Control, ...]
 def write_control(
     path: Path, control: Control, value: int | str, kernel: V4l2Calls = KERNEL
 ) -> Control:
-    """Set a control and return it as it is then, which the driver decides.
+    """Set a control and return it with the value that the driver has set.
 
-    Blocks. Raises OSError: EACCES or EBUSY while it has no effect or is locked, ERANGE or EINVAL
-    when the driver does not take the value.
+    Blocks. Raises OSError: EACCES while it is inactive, EBUSY while it is locked, ERANGE or EINVAL
+    when the driver refuses the value.
     """
     with _opened(kernel, path) as node:
         facts = _facts_of(node, control.number)
         if not facts.is_simple:
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))  # it is another one by now
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))  # the control has changed
         if facts.type == videodev2.TYPE_STRING:
             payload = str(value).encode() + b"\0"
             room = max(len(payload), min(facts.element_bytes, MOST_TEXT))
@@ -234,7 +246,7 @@ def write_control(
 
 
 def _control_facts(node: _Node) -> Iterator[videodev2.ControlFacts]:
-    """Yield the driver's controls; numbers that do not grow are the end of the list."""
+    """Yield the driver's controls; a number that does not increase ends the list."""
     number = 0
     for _ in range(MOST_CONTROLS):
         try:
@@ -275,7 +287,7 @@ def _control(node: _Node, facts: videodev2.ControlFacts) -> Control:
 
 
 def _choices(node: _Node, facts: videodev2.ControlFacts) -> Iterator[tuple[int, str]]:
-    """Yield the entries of a menu; a driver may leave some numbers out."""
+    """Yield the entries of a menu; a driver may omit some numbers."""
     if facts.type not in (videodev2.TYPE_MENU, videodev2.TYPE_INTEGER_MENU):
         return
     first = max(facts.minimum, 0)
@@ -291,7 +303,7 @@ def _choices(node: _Node, facts: videodev2.ControlFacts) -> Iterator[tuple[int, 
 
 
 def _value(node: _Node, facts: videodev2.ControlFacts) -> int | str | None:
-    """Read a control's value; cameras exist that list controls which they cannot read."""
+    """Read a control's value; None where the camera cannot read it."""
     if facts.flags & videodev2.FLAG_WRITE_ONLY or facts.type == videodev2.TYPE_BUTTON:
         return None
     try:
@@ -309,7 +321,7 @@ def _value(node: _Node, facts: videodev2.ControlFacts) -> int | str | None:
 
 
 def _transfer(node: _Node, number: int, value: bytes) -> bytes:
-    """Give the driver one struct v4l2_ext_control, and return it as the driver left it."""
+    """Pass one struct v4l2_ext_control to the driver, and return what the driver made of it."""
     memory = ctypes.create_string_buffer(value, len(value))
     node.call(number, videodev2.control_list(ctypes.addressof(memory)))
     return memory.raw

@@ -1,10 +1,10 @@
-"""What the kernel's files say of video nodes: who they are, and where they are plugged in.
+"""Reads video nodes, their links and sound cards from /dev, /sys and udev's database.
 
-Only `read_facts` may wait: the kernel locks a USB device while it is read for its serial number,
-and whoever resets that device holds the lock. The other reads touch nothing but memory.
+Only `read_facts` may block: the kernel locks a USB device to read its serial number, and a reset of
+the device holds that lock. The other functions read memory only.
 
-Source: the kernel's Documentation/ABI/testing/sysfs-bus-usb, drivers/usb/core/sysfs.c for what is
-locked, drivers/media/v4l2-core/v4l2-dev.c for `name`, `index` and `dev`.
+Source: the kernel's Documentation/ABI/testing/sysfs-bus-usb, drivers/usb/core/sysfs.c for the
+locks, drivers/media/v4l2-core/v4l2-dev.c for `name`, `index` and `dev`.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from camd.devices.v4l2.node import (
 )
 from camd.model import UsbFacts
 
-_ATTRIBUTE_BYTES = 512  # more than the kernel's longest text here (a USB string: 126 characters)
+_ATTRIBUTE_BYTES = 512  # the longest attribute is a USB string of 126 characters
 _UDEV_BYTES = 65536
 _LINKS = 1024  # per folder
 
 
 @attrs.frozen
 class SysfsRoots:
-    """Where the kernel and udev show devices."""
+    """The folders of the kernel and udev; tests have their own."""
 
     sys: Path = Path("/sys")
     dev: Path = Path("/dev")
@@ -49,7 +49,7 @@ SYSTEM = SysfsRoots()
 
 
 def read_bytes(path: Path, most: int = _ATTRIBUTE_BYTES) -> bytes:
-    """Read the beginning of a small file; nothing when it is not there (any more)."""
+    """Read the first bytes of a file; b"" when it cannot be read."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
@@ -63,7 +63,7 @@ def read_bytes(path: Path, most: int = _ATTRIBUTE_BYTES) -> bytes:
 
 
 def list_nodes(roots: SysfsRoots) -> list[str]:
-    """List the names of video nodes in the order of their numbers."""
+    """Return the names of the video nodes, sorted by number."""
     try:
         names = os.listdir(roots.dev)
     except OSError:
@@ -72,28 +72,28 @@ def list_nodes(roots: SysfsRoots) -> list[str]:
     return [name for _, name in numbered]
 
 
-def see_node(name: str, roots: SysfsRoots) -> NodeStat | None:
-    """Look at one node without opening it; None when it is gone, or a link to another."""
+def stat_node(name: str, roots: SysfsRoots) -> NodeStat | None:
+    """Stat a node without opening it; None when it is gone, or a link to another one."""
     try:
-        facts = (roots.dev / name).lstat()
+        status = (roots.dev / name).lstat()
     except OSError:
         return None
-    if stat.S_ISLNK(facts.st_mode):
+    if stat.S_ISLNK(status.st_mode):
         return None
-    folder = _find_folder(name, facts, roots)
+    folder = _find_folder(name, status, roots)
     try:
-        life = (roots.sys / folder).stat().st_ino if folder else 0
+        inode = (roots.sys / folder).stat().st_ino if folder else 0
     except OSError:
         return None
-    # Neither file system gives an inode's number to another one soon.
-    return NodeStat(name, (facts.st_dev, facts.st_ino, facts.st_rdev, life), folder)
+    # Neither file system reuses an inode number soon.
+    return NodeStat(name, (status.st_dev, status.st_ino, status.st_rdev, inode), folder)
 
 
-def _find_folder(name: str, facts: os.stat_result, roots: SysfsRoots) -> str:
-    """Find the node's folder by its number: in a container its name may be another one."""
+def _find_folder(name: str, status: os.stat_result, roots: SysfsRoots) -> str:
+    """Find the node's sysfs folder; by number where a container has renamed the node."""
     link = roots.sys / "class/video4linux" / name
-    if stat.S_ISCHR(facts.st_mode):
-        number = f"{os.major(facts.st_rdev)}:{os.minor(facts.st_rdev)}"
+    if stat.S_ISCHR(status.st_mode):
+        number = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
         if read_bytes(link / "dev").strip() != number.encode():
             link = roots.sys / "dev/char" / number
     root, folder = os.path.realpath(roots.sys), follow(link)
@@ -102,10 +102,10 @@ def _find_folder(name: str, facts: os.stat_result, roots: SysfsRoots) -> str:
 
 
 def follow(link: Path) -> str:
-    """Follow a link to its end; "" when it goes away meanwhile.
+    """Resolve a link; "" when it is removed meanwhile.
 
-    Unlike Path.resolve, realpath is at peace with links that go round in circles; but between its
-    look at a link and its reading of it, the link may go, and then it raises.
+    Unlike Path.resolve, realpath accepts links in a cycle; but it raises when a link is removed
+    between its stat and its read.
     """
     try:
         return os.path.realpath(link)
@@ -114,7 +114,7 @@ def follow(link: Path) -> str:
 
 
 def read_links(roots: SysfsRoots) -> Mapping[str, tuple[Path, ...]]:
-    """Read which of udev's stable links point to which node, by the node's name."""
+    """Return udev's links in by-id and by-path, by the name of the node that they point to."""
     found: dict[str, tuple[Path, ...]] = {}
     for folder in (roots.dev / "v4l/by-id", roots.dev / "v4l/by-path"):
         try:
@@ -128,15 +128,15 @@ def read_links(roots: SysfsRoots) -> Mapping[str, tuple[Path, ...]]:
     return found
 
 
-def read_facts(sighting: NodeStat, roots: SysfsRoots) -> SysfsFacts | None:
-    """Read what sysfs and udev say of a node; None when it is gone. May block: see above."""
-    if not sighting.folder:
+def read_facts(node: NodeStat, roots: SysfsRoots) -> SysfsFacts | None:
+    """Read what sysfs and udev say of a node; None when it is gone. May block for long."""
+    if not node.folder:
         return SysfsFacts()
-    folder = roots.sys / sighting.folder
+    folder = roots.sys / node.folder
     index = read_bytes(folder / "index").strip()
     number = clean(read_bytes(folder / "dev"))
     udev = read_bytes(roots.udev / "data" / f"c{number}", _UDEV_BYTES).decode("utf-8", "replace")
-    place = find_usb_place(sighting.folder)
+    place = find_usb_place(node.folder)
     device = roots.sys / place.folder if place else folder
     facts = SysfsFacts(
         label=clean(read_bytes(folder / "name")),
@@ -145,10 +145,8 @@ def read_facts(sighting: NodeStat, roots: SysfsRoots) -> SysfsFacts | None:
         product=clean(read_bytes(device / "product")) if place else "",
         manufacturer=clean(read_bytes(device / "manufacturer")) if place else "",
         usb=_read_usb(place, roots) if place else None,
-        bus_path=f"usb-{place.controller}-{place.ports}"
-        if place
-        else find_bus_path(sighting.folder),
-        virtual=sighting.folder.startswith("devices/virtual/"),
+        bus_path=f"usb-{place.controller}-{place.ports}" if place else find_bus_path(node.folder),
+        virtual=node.folder.startswith("devices/virtual/"),
         says_capture=parse_udev(udev),
     )
     return facts if folder.is_dir() else None
@@ -166,16 +164,16 @@ def _read_usb(place: UsbPlace, roots: SysfsRoots) -> UsbFacts:
     )
 
 
-# --- Which sound card belongs to which USB device.
+# --- sound cards --------------------------------------------------------------------------
 
 _CARD = re.compile(r"card[0-9]{1,4}")
 _CAPTURE = re.compile(r"pcmC[0-9]+D[0-9]+c")
 
 
 def read_cards(sys: Path = Path("/sys")) -> Mapping[str, str]:
-    """Read the ids of cards that can record, by the folder of their USB device below `sys`.
+    """Return the ids of sound cards that can record, by the sysfs folder of their USB device.
 
-    Does not block. Of several cards of one device the first counts.
+    Of several cards of one device the first is taken.
     """
     root = os.path.realpath(sys)
     found: dict[str, str] = {}

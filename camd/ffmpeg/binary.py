@@ -1,4 +1,7 @@
-"""Which FFmpeg captures: the configured one, else the system's, else the bundled one."""
+"""Find and query the FFmpeg program: the configured one, else the system's, else the bundled one.
+
+A program counts only after it has run once.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +12,25 @@ from pathlib import Path
 import attrs
 import trio
 
-from camd.config.schema import FfmpegConfig
 from camd.ffmpeg.text.output import parse_encoders, parse_inputs, parse_version
+from camd.model.problems import FFMPEG_MISSING
 from camd.runtime.child_process import NOT_EXECUTED
 from camd.runtime.query_process import run_program
 
-_PATIENCE_SECONDS = 15  # the first run of a 170 MB program from a slow SD card
+_TIMEOUT_SECONDS = 15  # the first run of a 170 MB program from a slow SD card
 
 
 class FfmpegMissingError(Exception):
-    """There is no FFmpeg that runs; the text says what was tried and what to do."""
+    """There is no FFmpeg that runs; `problem` says what was tried and what to do."""
+
+    def __init__(self, message: str, suggestion: str = FFMPEG_MISSING.suggestion) -> None:
+        super().__init__(f"{message}. {suggestion}")
+        self.problem = attrs.evolve(FFMPEG_MISSING, message=message, suggestion=suggestion)
 
 
 @attrs.frozen
 class FFmpegBinary:
-    """An FFmpeg that has been seen to run."""
+    """An FFmpeg that has run at least once."""
 
     path: Path
     version: tuple[int, int]
@@ -32,7 +39,7 @@ class FFmpegBinary:
 
 @attrs.frozen
 class KnownBinary:
-    """An FFmpeg that ran, and what its file was like: the same file needs no second trial."""
+    """An FFmpeg that has run, and its file's size and time: unchanged, it need not run again."""
 
     program: FFmpegBinary
     size_bytes: int
@@ -40,7 +47,7 @@ class KnownBinary:
 
 
 def look_at_program(program: FFmpegBinary) -> KnownBinary | None:
-    """Take note of the file of a program that has been seen to run. Blocks."""
+    """Return a program with the state of its file; None when the file is gone. Blocks."""
     try:
         status = program.path.stat()
     except OSError:
@@ -48,27 +55,26 @@ def look_at_program(program: FFmpegBinary) -> KnownBinary | None:
     return KnownBinary(program, status.st_size, status.st_mtime_ns)
 
 
-def is_still_the_one(seen: KnownBinary, config: FfmpegConfig) -> bool:
+def is_still_the_one(known: KnownBinary, configured: Path | None) -> bool:
     """Tell whether a search would find this program again, unchanged. Blocks."""
-    wanted = config.path or _system_path()
-    if wanted is not None:
-        return wanted == seen.program.path and look_at_program(seen.program) == seen
-    return seen.program.bundled and look_at_program(seen.program) == seen
+    wanted, program = configured or _system_path(), known.program
+    same = program.bundled if wanted is None else wanted == program.path
+    return same and look_at_program(program) == known
 
 
-async def find_ffmpeg(config: FfmpegConfig) -> FFmpegBinary:
+async def find_ffmpeg(configured: Path | None = None) -> FFmpegBinary:
     """Return the FFmpeg to use, after running `ffmpeg -version`; bounded in time.
 
-    A program that the configuration names is taken or refused, never replaced by another one.
-    Raises FfmpegMissingError.
+    A configured program is used or refused, never replaced by another one. Raises
+    FfmpegMissingError.
     """
-    if config.path is not None:
+    if configured is not None:
         try:
-            return FFmpegBinary(config.path, await _version(config.path))
+            return FFmpegBinary(configured, await _version(configured))
         except _UnusableError as error:
             raise FfmpegMissingError(
-                f"ffmpeg.path: {config.path} {error}; correct the path, or remove it to have "
-                "FFmpeg found"
+                f"ffmpeg.path: {configured} {error}",
+                "Correct the path, or remove it to have FFmpeg found.",
             ) from error
     tried = []
     for bundled, find in ((False, _system_path), (True, _bundled_path)):
@@ -79,10 +85,7 @@ async def find_ffmpeg(config: FfmpegConfig) -> FFmpegBinary:
             return FFmpegBinary(path, await _version(path), bundled)
         except _UnusableError as error:
             tried.append(f" ({path} {error})")
-    raise FfmpegMissingError(
-        f"there is no FFmpeg{''.join(tried)}; install the package ffmpeg "
-        "(`apt install ffmpeg`), or `pip install 'camd[ffmpeg]'` for one that comes along"
-    )
+    raise FfmpegMissingError(f"There is no FFmpeg{''.join(tried)}")
 
 
 async def encoders(program: FFmpegBinary) -> frozenset[str]:
@@ -102,7 +105,7 @@ async def inputs(program: FFmpegBinary) -> frozenset[str]:
 
 
 async def knows_tls_verify(program: FFmpegBinary) -> bool:
-    """Tell whether `program` can be told to verify an rtsps server's certificate, or not to.
+    """Tell whether `program` has the option to verify an rtsps server's certificate.
 
     Raises FfmpegMissingError when it does not run any more.
     """
@@ -110,7 +113,7 @@ async def knows_tls_verify(program: FFmpegBinary) -> bool:
 
 
 async def _ask(program: FFmpegBinary, *options: str) -> str:
-    """Ask a program that was seen to run before. Raises FfmpegMissingError."""
+    """Run a program that has run before. Raises FfmpegMissingError."""
     try:
         return await _output(program.path, *options)
     except _UnusableError as error:
@@ -118,7 +121,7 @@ async def _ask(program: FFmpegBinary, *options: str) -> str:
 
 
 class _UnusableError(Exception):
-    """A program that does not do; the text completes "PATH …"."""
+    """A program that cannot be used; the text completes "PATH …"."""
 
 
 async def _version(path: Path) -> tuple[int, int]:
@@ -131,13 +134,13 @@ async def _version(path: Path) -> tuple[int, int]:
 async def _output(path: Path, *options: str) -> str:
     command = [str(path), "-hide_banner", *options]
     try:
-        answer = await run_program(command, _PATIENCE_SECONDS)
+        answer = await run_program(command, _TIMEOUT_SECONDS)
     except OSError as error:
         raise _UnusableError(f"cannot be run: {error.strerror}") from error
     if answer.flooded:
         raise _UnusableError(f"answers {' '.join(options)} without end")
     if answer.status is None:
-        raise _UnusableError(f"did not answer within {_PATIENCE_SECONDS} s")
+        raise _UnusableError(f"did not answer within {_TIMEOUT_SECONDS} s")
     if answer.status in NOT_EXECUTED and answer.errors:
         why = answer.errors.decode(errors="replace").splitlines()[-1].rpartition(": ")[2]
         raise _UnusableError(f"cannot be run: {why}")
@@ -157,4 +160,4 @@ def _bundled_path() -> Path | None:
         path = Path(importlib.import_module("imageio_ffmpeg").get_ffmpeg_exe())
     except (ImportError, RuntimeError, OSError):
         return None
-    return path if path.is_absolute() else None  # else its last resort, the system's
+    return path if path.is_absolute() else None  # a bare name is the system's FFmpeg

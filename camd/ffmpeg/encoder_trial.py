@@ -1,13 +1,12 @@
-"""Which encoder this machine really has: each is tried once, as a capture would use it.
+"""Choose an encoder for each codec by a trial: each candidate encodes a test picture once.
 
 That FFmpeg was built with an encoder says little: most need hardware, and some that start make
-streams without key frames, or too slowly.
+streams without key frames, or are too slow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -16,8 +15,6 @@ import structlog
 import trio
 
 from camd.clock import monotonic
-from camd.devices.query import is_converter
-from camd.devices.sysfs import follow
 from camd.ffmpeg.binary import FFmpegBinary, encoders, inputs
 from camd.ffmpeg.text.args import trial_arguments
 from camd.ffmpeg.text.encoder_table import (
@@ -36,92 +33,97 @@ log = structlog.get_logger("camd.camera")
 
 TRIAL_SECONDS = 2  # of video
 TRIAL_FRAMES = 60
-PATIENCE_SECONDS = 10.0
-MOST_BYTES = 64 * 1024 * 1024
-LAST_WORDS_SECONDS = 1.0  # a process that it left may hold the pipe
-LONGEST_WORDS = 120
+TIMEOUT_SECONDS = 10.0
+MAX_STREAM_BYTES = 64 * 1024 * 1024
+MAX_LOG_BYTES = 64 * 1024
+DRAIN_SECONDS = 1.0  # for the rest of its log: a process that FFmpeg left may hold the pipe
+MAX_REASON_CHARACTERS = 120
 
 
 @attrs.frozen
 class TrialResult:
-    """How one encoder did. `why` is "" when it passed."""
+    """Result of one encoder's trial. `why` says why it failed; "" when it passed."""
 
     name: str
     why: str = ""
-    seconds: float | None = None  # that it took; None when it made nothing of use
+    seconds: float | None = None  # duration of the trial; None when its stream is of no use
 
 
 @attrs.frozen
 class EncoderChoice:
-    """What a codec is encoded with on this machine, and how it was found."""
+    """The encoder for a codec on this machine, and the trials behind the choice."""
 
     codec: str
     encoder: Encoder | None  # None: none works
-    verdicts: tuple[TrialResult, ...] = ()  # of those that were tried, in order
+    trials: tuple[TrialResult, ...] = ()  # in order
 
     @property
     def summary(self) -> str:
-        """The choice and why the others were not taken, for people."""
+        """The choice, and why other encoders were not chosen, as text for people."""
         name = self.encoder.name if self.encoder else "none works"
-        why = {each.name: each.why for each in self.verdicts if each.why}
-        itself = why.pop(name, "")  # it is the fastest, where all are slow
+        why = {each.name: each.why for each in self.trials if each.why}
+        itself = why.pop(name, "")  # set when every encoder is slow, and this is the fastest
         others = "; ".join(f"{other}: {reason}" for other, reason in why.items())
         return name + (f" ({others})" if others else "") + (f", {itself}" if itself else "")
 
 
 class EncoderAbilities(Protocol):
-    """What an FFmpeg can do on this machine."""
+    """What an FFmpeg can encode with and capture from on this machine."""
 
     async def find(self, program: FFmpegBinary, codec: str) -> EncoderChoice:
-        """Return what to encode `codec` with."""
+        """Return the encoder to use for `codec`."""
 
     async def inputs(self, program: FFmpegBinary) -> frozenset[str]:
-        """Return the kinds of devices that can be captured from."""
+        """Return the kinds of devices that it can capture from."""
 
 
 class UntriedEncoders:
-    """Encoders in software, without a trial."""
+    """Use software encoders, without a trial."""
 
     async def find(self, program: FFmpegBinary, codec: str) -> EncoderChoice:
-        """Return the one in software."""
+        """Return the software encoder for `codec`."""
         await trio.lowlevel.checkpoint()
         return EncoderChoice(codec, SOFTWARE[codec])
 
     async def inputs(self, program: FFmpegBinary) -> frozenset[str]:
-        """Ask the program. Raises FfmpegMissingError."""
+        """Run the program to list them. Raises FfmpegMissingError."""
         return await inputs(program)
 
 
 @attrs.define(eq=False)
 class _Search:
-    over: trio.Event = attrs.field(factory=trio.Event)
+    done: trio.Event = attrs.field(factory=trio.Event)
     choice: EncoderChoice | None = None
 
 
 @attrs.define(eq=False)
 class EncoderTrials:
-    """What was found per FFmpeg and codec; shared by all cameras. `wish` is [ffmpeg] encoder."""
+    """Choices per FFmpeg and codec, shared by all cameras.
 
-    wish: str = "auto"
+    `find_codec_nodes` yields the V4L2 nodes of codecs in a folder, and may block.
+    """
+
+    find_codec_nodes: Callable[[Path], Iterable[Path]]
+    configured: str = "auto"  # [ffmpeg] encoder
     dev: Path = Path("/dev")
     _searches: dict[tuple[FFmpegBinary, str], _Search] = attrs.field(factory=dict, init=False)
     _inputs: dict[FFmpegBinary, frozenset[str]] = attrs.field(factory=dict, init=False)
 
     @property
     def known(self) -> tuple[EncoderChoice, ...]:
-        """What has been found so far."""
+        """Choices made so far."""
         found = [search.choice for search in self._searches.values()]
         return tuple(choice for choice in found if choice is not None)
 
     async def find(self, program: FFmpegBinary, codec: str) -> EncoderChoice:
-        """Return what to encode `codec` with; tries the encoders when first asked.
+        """Return the encoder to use for `codec`; the first call tries the candidates.
 
-        Others who ask meanwhile wait for the same search. Takes up to PATIENCE_SECONDS per
-        encoder. Raises FfmpegMissingError when the program does not run any more.
+        Calls made meanwhile wait for the same search. Takes up to TIMEOUT_SECONDS per encoder.
+        Raises FfmpegMissingError when the program does not run any more.
         """
         key = (program, codec)
         while (search := self._searches.get(key)) is not None:
-            await search.over.wait()
+            await search.done.wait()
             if search.choice is not None:
                 return search.choice
         search = self._searches[key] = _Search()
@@ -129,15 +131,15 @@ class EncoderTrials:
             search.choice = await self._search(program, codec)
         finally:
             if search.choice is None or search.choice.encoder is None:
-                # Cancelled, or none works at the moment, such as on a busy machine: who asks
-                # next searches anew.
+                # Cancelled, or none works now, such as on a busy machine: the next call
+                # searches again.
                 del self._searches[key]
-            search.over.set()
+            search.done.set()
         log.info("encoder_chosen", codec=codec, encoder=search.choice.summary)
         return search.choice
 
     async def inputs(self, program: FFmpegBinary) -> frozenset[str]:
-        """Return the kinds of devices that can be captured from. Raises FfmpegMissingError."""
+        """Return the kinds of devices that it can capture from. Raises FfmpegMissingError."""
         if program not in self._inputs:
             self._inputs[program] = await inputs(program)
         return self._inputs[program]
@@ -145,57 +147,65 @@ class EncoderTrials:
     async def _search(self, program: FFmpegBinary, codec: str) -> EncoderChoice:
         if codec == "mjpeg":
             return EncoderChoice(codec, SOFTWARE[codec])
-        if self.wish != "auto" and encoder_named(self.wish).codec == codec:
-            encoder = encoder_named(self.wish)
-            node = await trio.to_thread.run_sync(_find_node, self.dev, encoder.nodes)
+        if self.configured != "auto" and encoder_named(self.configured).codec == codec:
+            encoder = encoder_named(self.configured)
+            node = await trio.to_thread.run_sync(self._find_node, encoder.nodes)
             return EncoderChoice(codec, attrs.evolve(encoder, node=node))
         built_in = await encoders(program)
-        verdicts: list[TrialResult] = []
+        trials: list[TrialResult] = []
         slow: list[tuple[float, Encoder]] = []
         for candidate in (each for each in TABLE if each.codec == codec):
-            encoder, verdict = await self._judge(program, candidate, built_in)
-            verdicts.append(verdict)
-            if not verdict.why:
-                return EncoderChoice(codec, encoder, tuple(verdicts))
-            if verdict.seconds is not None:
-                slow.append((verdict.seconds, encoder))
-        best = min(slow, key=lambda pair: pair[0], default=(0.0, None))
-        return EncoderChoice(codec, best[1], tuple(verdicts))
+            encoder, result = await self._try_candidate(program, candidate, built_in)
+            trials.append(result)
+            if not result.why:
+                return EncoderChoice(codec, encoder, tuple(trials))
+            if result.seconds is not None:
+                slow.append((result.seconds, encoder))
+        fastest = min(slow, key=lambda pair: pair[0], default=(0.0, None))
+        return EncoderChoice(codec, fastest[1], tuple(trials))
 
-    async def _judge(
+    async def _try_candidate(
         self, program: FFmpegBinary, encoder: Encoder, built_in: frozenset[str]
     ) -> tuple[Encoder, TrialResult]:
         if encoder.name not in built_in:
             return encoder, TrialResult(encoder.name, "not in this FFmpeg")
         if encoder.nodes:
-            node = await trio.to_thread.run_sync(_find_node, self.dev, encoder.nodes)
+            node = await trio.to_thread.run_sync(self._find_node, encoder.nodes)
             if not node:
                 return encoder, TrialResult(encoder.name, "no such hardware")
             encoder = attrs.evolve(encoder, node=node)
         arguments = trial_arguments(str(program.path), encoder, TRIAL_SECONDS, program.version)
         return encoder, await _try(encoder, arguments)
 
+    def _find_node(self, pattern: str) -> str:
+        """Return the first node that fits; "" without one. Blocks."""
+        if not pattern:
+            return ""
+        codecs = pattern == CODEC_NODES
+        found = self.find_codec_nodes(self.dev) if codecs else sorted(self.dev.glob(pattern))
+        return next(map(str, found), "")
+
 
 async def _try(encoder: Encoder, arguments: tuple[str, ...]) -> TrialResult:
-    """Run one trial. The time counts from the first bytes on, when the encoder is open."""
+    """Run one trial. Its time counts from the first output bytes, when the encoder is open."""
     trial = _TrialOutput()
     status: int | None = None
-    with trio.move_on_after(PATIENCE_SECONDS) as scope:
+    with trio.move_on_after(TIMEOUT_SECONDS) as scope:
         try:
-            async with open_child(arguments) as child, trio.open_nursery() as nursery:
-                nursery.start_soon(trial.hear, child)
-                if await trial.read(child):
-                    status = await child.wait()
-                nursery.cancel_scope.deadline = trio.current_time() + LAST_WORDS_SECONDS
+            async with open_child(arguments) as process, trio.open_nursery() as nursery:
+                nursery.start_soon(trial.read_log, process)
+                if await trial.read_stream(process):
+                    status = await process.wait()
+                nursery.cancel_scope.deadline = trio.current_time() + DRAIN_SECONDS
         except OSError as error:
             return TrialResult(encoder.name, f"cannot be run: {error.strerror}")
     if scope.cancelled_caught:
-        seconds = PATIENCE_SECONDS if trial.began else None
-        return TrialResult(encoder.name, f"not done within {PATIENCE_SECONDS:g} s", seconds)
+        seconds = TIMEOUT_SECONDS if trial.began else None
+        return TrialResult(encoder.name, f"not done within {TIMEOUT_SECONDS:g} s", seconds)
     if status is None:
-        return TrialResult(encoder.name, "delivers without end")
+        return TrialResult(encoder.name, "its output does not end")
     if status != 0:
-        return TrialResult(encoder.name, trial.last_words or f"exit status {status}")
+        return TrialResult(encoder.name, trial.first_error or f"exit status {status}")
     if why := trial_mistake(bytes(trial.stream), encoder.codec, TRIAL_FRAMES):
         return TrialResult(encoder.name, why)
     seconds = monotonic() - trial.began
@@ -204,49 +214,29 @@ async def _try(encoder: Encoder, arguments: tuple[str, ...]) -> TrialResult:
 
 @attrs.define(eq=False)
 class _TrialOutput:
-    """What the child of a trial delivers and says."""
+    """The stream and the log of a trial's FFmpeg process."""
 
     stream: bytearray = attrs.field(factory=bytearray)
     began: float = 0.0  # monotonic seconds of the first bytes
-    _said: bytearray = attrs.field(factory=bytearray)
+    _log: bytearray = attrs.field(factory=bytearray)
 
-    async def read(self, child: Child) -> bool:
-        """Read to the end; False when there is none within what such a stream may have."""
-        while chunk := await child.read_output():
+    async def read_stream(self, process: Child) -> bool:
+        """Read to the end; False when the stream exceeds MAX_STREAM_BYTES."""
+        while chunk := await process.read_output():
             self.began = self.began or monotonic()
             self.stream += chunk
-            if len(self.stream) > MOST_BYTES:
+            if len(self.stream) > MAX_STREAM_BYTES:
                 return False
         return True
 
-    async def hear(self, child: Child) -> None:
-        while chunk := await child.read_errors():
-            self._said += chunk
-            del self._said[:-65536]
+    async def read_log(self, process: Child) -> None:
+        while chunk := await process.read_errors():
+            self._log += chunk
+            del self._log[:-MAX_LOG_BYTES]
 
     @property
-    def last_words(self) -> str:
-        """The first error that was said: those behind it are consequences."""
-        lines = self._said.decode("utf-8", "replace").splitlines()
+    def first_error(self) -> str:
+        """The first error in the log: later ones are its consequences."""
+        lines = self._log.decode("utf-8", "replace").splitlines()
         severe = [message.text for message in map(parse_line, lines) if message.severe]
-        return redact(severe[0])[:LONGEST_WORDS] if severe else ""
-
-
-def _find_node(dev: Path, pattern: str) -> str:
-    """Return the first node that fits; "" without one. Blocks."""
-    if pattern == CODEC_NODES:
-        return next((str(node) for node in _codec_nodes(dev)), "")
-    return str(next(iter(sorted(dev.glob(pattern))), "")) if pattern else ""
-
-
-def _codec_nodes(dev: Path) -> Iterator[Path]:
-    """Yield the nodes that turn pictures into others (V4L2 memory-to-memory devices).
-
-    USB devices are never asked: they are cameras, and may hang.
-    """
-    for node in sorted(dev.glob(CODEC_NODES)):
-        if "/usb" in follow(Path("/sys/class/video4linux", node.name)):
-            continue
-        with suppress(OSError):
-            if is_converter(node):
-                yield node
+        return redact(severe[0])[:MAX_REASON_CHARACTERS] if severe else ""

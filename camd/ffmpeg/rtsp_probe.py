@@ -1,4 +1,4 @@
-"""One short RTSP conversation of our own, after FFmpeg could not open a stream, to see why."""
+"""Ask an RTSP server why FFmpeg could not open its stream."""
 
 from __future__ import annotations
 
@@ -7,39 +7,47 @@ import ssl
 import trio
 
 from camd.ffmpeg.text.rtsp_messages import (
-    MOST_BYTES,
+    MAX_RESPONSE_BYTES,
     RtspAddress,
     RtspFindings,
     RtspResponse,
     address_of,
     explain,
-    read_answer,
+    read_response,
     request,
 )
-from camd.model import Problem
+from camd.model import Problem, ProblemKind
 
 STEP_SECONDS = 3.0
-ABOUT_STREAMS = frozenset(
-    ("unauthorised", "no_stream", "timed_out", "closed", "ended", "tls_failed", "unreadable")
+EXPLAINED = frozenset(
+    (
+        ProblemKind.UNAUTHORISED,
+        ProblemKind.NO_STREAM,
+        ProblemKind.TIMED_OUT,
+        ProblemKind.CLOSED,
+        ProblemKind.ENDED,
+        ProblemKind.TLS_FAILED,
+        ProblemKind.UNREADABLE,
+    )
 )
 
 
 async def explain_stream(problem: Problem, url: str) -> Problem:
-    """Ask the server without credentials, and say more of `problem`, where it shows something.
+    """Ask the server without credentials; return `problem` with what its answers show.
 
-    Takes at most a few times STEP_SECONDS, and may be cancelled at any time.
+    Takes at most four times STEP_SECONDS, and may be cancelled at any time.
     """
     address = address_of(url)
-    if address is None or problem.cause not in ABOUT_STREAMS:
+    if address is None or problem.kind not in EXPLAINED:
         return problem
-    seen = None
+    findings = None
     with trio.move_on_after(4 * STEP_SECONDS):
-        seen = await _look(address, problem)
-    return explain(problem, address, seen) if seen is not None else problem
+        findings = await _connect_and_ask(address, problem)
+    return explain(problem, address, findings) if findings is not None else problem
 
 
 async def still_refuses(url: str) -> bool:
-    """Tell whether a port refuses connections; False also when that cannot be told soon."""
+    """Tell whether a port refuses connections; False also when it does not answer soon."""
     address = address_of(url)
     if address is None:
         return False
@@ -54,7 +62,7 @@ async def still_refuses(url: str) -> bool:
 
 
 def _refused(error: BaseException) -> bool:
-    """Tell whether every address refused; trio puts several errors into the cause's group."""
+    """Tell whether every address refused; trio groups the errors in the cause."""
     if isinstance(error, ConnectionRefusedError):
         return True
     cause = error.__cause__
@@ -62,8 +70,8 @@ def _refused(error: BaseException) -> bool:
     return bool(group) and all(isinstance(each, ConnectionRefusedError) for each in group)
 
 
-async def _look(address: RtspAddress, problem: Problem) -> RtspFindings | None:
-    """Connect and ask; None when there is no connection, of which FFmpeg has said it all."""
+async def _connect_and_ask(address: RtspAddress, problem: Problem) -> RtspFindings | None:
+    """Connect and ask; None without a connection, because FFmpeg's error says why."""
     try:
         with trio.fail_after(STEP_SECONDS):
             tcp = await trio.open_tcp_stream(address.host, address.port)
@@ -72,7 +80,7 @@ async def _look(address: RtspAddress, problem: Problem) -> RtspFindings | None:
     try:
         if not address.tls:
             return await _ask(tcp, address)
-        return await _look_behind_tls(tcp, address, problem)
+        return await _ask_over_tls(tcp, address, problem)
     except (trio.BrokenResourceError, trio.ClosedResourceError, OSError, ssl.SSLError):
         return None
     finally:
@@ -80,11 +88,11 @@ async def _look(address: RtspAddress, problem: Problem) -> RtspFindings | None:
             await trio.aclose_forcefully(tcp)
 
 
-async def _look_behind_tls(
+async def _ask_over_tls(
     tcp: trio.SocketStream, address: RtspAddress, problem: Problem
 ) -> RtspFindings | None:
     verified = ssl.create_default_context()
-    if problem.cause != "tls_failed":  # what FFmpeg takes is no matter
+    if problem.kind != ProblemKind.TLS_FAILED:  # else the certificate is not the question
         verified.check_hostname, verified.verify_mode = False, ssl.CERT_NONE
     stream = trio.SSLStream(tcp, verified, server_hostname=address.host)
     try:
@@ -101,13 +109,13 @@ async def _look_behind_tls(
 
 
 async def _ask(stream: trio.abc.Stream, address: RtspAddress) -> RtspFindings:
-    answers: list[RtspResponse] = []
+    responses: list[RtspResponse] = []
     for number, method in enumerate(("OPTIONS", "DESCRIBE"), start=1):
         data, timed_out = b"", False
         try:
             with trio.fail_after(STEP_SECONDS):
                 await stream.send_all(request(method, address, number))
-                while b"\r\n\r\n" not in data and len(data) < MOST_BYTES:
+                while b"\r\n\r\n" not in data and len(data) < MAX_RESPONSE_BYTES:
                     chunk = await stream.receive_some(4096)
                     if not chunk:
                         break
@@ -116,7 +124,7 @@ async def _ask(stream: trio.abc.Stream, address: RtspAddress) -> RtspFindings:
             timed_out = True
         except trio.BrokenResourceError:
             pass
-        answers.append(read_answer(method, data, timed_out=timed_out))
-        if not answers[-1].status:
+        responses.append(read_response(method, data, timed_out=timed_out))
+        if not responses[-1].status:
             break
-    return RtspFindings(tuple(answers))
+    return RtspFindings(tuple(responses))

@@ -6,16 +6,16 @@ them from here; the texts of problems are in `camd.model.problems`.
 
 from __future__ import annotations
 
-from camd.model.camera_status import CameraState, CameraStatus, Problem, VideoFormat
+from camd.model.camera_status import CameraState, CameraStatus, VideoFormat
 from camd.model.devices import (
     Capabilities,
     Control,
     ControlKind,
     Device,
+    DeviceBinding,
     FormatChoice,
     FrameSize,
     MatchedBy,
-    MatchState,
     PixelFormat,
     Rates,
     SizeRange,
@@ -31,6 +31,7 @@ from camd.model.events import (
     StorageChanged,
 )
 from camd.model.ids import CameraId, SessionId
+from camd.model.problems import Problem, ProblemKind
 from camd.model.recordings import (
     Cause,
     Gap,
@@ -64,16 +65,17 @@ __all__ = [
     "ControlKind",
     "DamageFound",
     "Device",
+    "DeviceBinding",
     "Event",
     "FileSource",
     "FormatChoice",
     "FrameSize",
     "Gap",
     "GapPage",
-    "MatchState",
     "MatchedBy",
     "PixelFormat",
     "Problem",
+    "ProblemKind",
     "Rates",
     "RecordingChanged",
     "RecordingEventKind",

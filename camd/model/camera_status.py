@@ -1,4 +1,4 @@
-"""What is known of one camera."""
+"""The published status of a camera."""
 
 from __future__ import annotations
 
@@ -7,37 +7,27 @@ import enum
 import attrs
 
 from camd.model.ids import CameraId
-from camd.model.recordings import Cause, Session
+from camd.model.problems import Problem
+from camd.model.recordings import Session
 
 
 class CameraState(enum.Enum):
-    """Where a camera's machine stands."""
+    """State of a camera's capture."""
 
-    IDLE = "IDLE"  # nobody needs it; its device is closed
-    STARTING = "STARTING"  # a child runs, no fragment yet
+    IDLE = "IDLE"  # not needed; its device is closed
+    STARTING = "STARTING"  # FFmpeg runs, no fragment yet
     STREAMING = "STREAMING"  # fragments arrive
-    STOPPING = "STOPPING"  # the child was told to end
-    RESTING = "RESTING"  # failed; tries again after a delay
-    ABSENT = "ABSENT"  # the device is not there
-    FAULTED = "FAULTED"  # the actor itself crashed and is being restarted
-
-
-@attrs.frozen
-class Problem:
-    """Why a camera does not deliver: a short machine word, a sentence, and what to do."""
-
-    cause: str  # "busy", "not_found", "no_permission", "stalled", "ffmpeg_missing", …
-    message: str
-    suggestion: str
-    ledger_cause: Cause = Cause.ENCODER_EXIT
-    possible: tuple[str, ...] = ()  # what could be asked for instead, the nearest first
+    STOPPING = "STOPPING"  # FFmpeg was told to end
+    RESTING = "RESTING"  # failed; tried again after a delay
+    ABSENT = "ABSENT"  # its device is not there
+    FAULTED = "FAULTED"  # its own task failed and is being restarted
 
 
 @attrs.frozen
 class VideoFormat:
-    """What really comes out of a camera's child."""
+    """Format of a captured stream."""
 
-    codec: str  # the sample entry's four characters: avc1, hvc1, jpeg, …
+    codec: str  # four characters of the sample entry: avc1, hvc1, jpeg, …
     width: int
     height: int
     fps: float
@@ -45,7 +35,7 @@ class VideoFormat:
 
 @attrs.frozen
 class CameraStatus:
-    """The latest word on one camera; published by its actor, read by everybody."""
+    """Status of one camera, published by its actor."""
 
     camera_id: CameraId
     device: str
@@ -54,10 +44,10 @@ class CameraStatus:
     state: CameraState
     problem: Problem | None
     video: VideoFormat | None
-    wanted: VideoFormat  # what the configuration asks for; codec "" when left to camd
+    wanted: VideoFormat  # by the configuration; codec "" when left to camd
     session: Session | None
     bytes_captured: int
     streaming_since: float | None  # clock.monotonic()
     restarts: int
-    warnings: tuple[str, ...] = ()  # what is not as it was asked for, for people
-    source_clock_offset: float | None = None  # seconds ahead of ours; None: it says nothing
+    warnings: tuple[str, ...] = ()  # differences from the configuration, for people
+    source_clock_offset: float | None = None  # seconds ahead of this machine's; None: unknown

@@ -1,4 +1,4 @@
-"""What is plugged into this machine: capture nodes, who they are, what they can do."""
+"""Capture devices of this machine: identity, capabilities, formats and controls."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from pathlib import Path
 
 import attrs
 
-from camd.model.camera_status import Problem
 from camd.model.ids import CameraId
+from camd.model.problems import Problem
 
-# --- what a node can do -------------------------------------------------------------------
+# --- capabilities of a node
 
 
 @attrs.frozen
 class Rates:
-    """Frame rates of one size, in frames a second: the listed ones, or any within the limits.
+    """Frame rates of one size, in frames per second: a list, or limits of a continuous range.
 
-    Both empty: the driver does not say.
+    Neither: the driver does not say.
     """
 
     listed: tuple[float, ...] = ()  # highest first
-    limits: tuple[float, float] | None = None  # lowest and highest, of a continuous range
+    limits: tuple[float, float] | None = None  # lowest and highest
 
 
 @attrs.frozen
 class FrameSize:
-    """One size that a format is offered in, in pixels."""
+    """One size of a format, in pixels."""
 
     width: int
     height: int
@@ -35,7 +35,7 @@ class FrameSize:
 
 @attrs.frozen
 class SizeRange:
-    """Sizes that are not listed one by one: from a least to a largest, in steps of pixels."""
+    """A range of sizes, in pixels."""
 
     least: tuple[int, int]
     largest: tuple[int, int]
@@ -45,7 +45,7 @@ class SizeRange:
 
 @attrs.frozen
 class PixelFormat:
-    """One way in which a node delivers pictures."""
+    """A pixel format that a node offers."""
 
     fourcc: str  # the kernel's four characters: "MJPG", "YUYV", "H264"
     description: str
@@ -56,7 +56,7 @@ class PixelFormat:
 
 @attrs.frozen
 class Capabilities:
-    """What a capture node says of itself (VIDIOC_QUERYCAP, VIDIOC_ENUM_*)."""
+    """Capabilities of a capture node (VIDIOC_QUERYCAP, VIDIOC_ENUM_*)."""
 
     driver: str
     card: str  # the name for people
@@ -66,10 +66,10 @@ class Capabilities:
 
 @attrs.frozen
 class FormatChoice:
-    """What a camera is asked for, and what becomes of it."""
+    """The format to ask a camera for, and how it is recorded."""
 
     fourcc: str
-    input_format: str  # FFmpeg's name of it: "h264", "mjpeg", "yuyv422"
+    input_format: str  # by FFmpeg's name: "h264", "mjpeg", "yuyv422"
     width: int  # 0: the driver lists no sizes, and keeps the one that it has
     height: int
     fps: float  # 0: the driver lists no rates
@@ -78,14 +78,14 @@ class FormatChoice:
     why: str  # a sentence for people
 
 
-# --- who it is ----------------------------------------------------------------------------
+# --- identity
 
 
 @attrs.frozen
 class UsbFacts:
-    """What the USB device behind a node says, and where it is plugged in."""
+    """Identity of the USB device behind a node, and its port."""
 
-    vendor: str  # four hexadecimal digits, small letters
+    vendor: str  # four lower-case hexadecimal digits
     product: str
     serial: str  # "" when it has none
     port: str  # controller, bus generation and ports; the same after a reboot
@@ -97,7 +97,7 @@ class Device:
     """A capture node that is plugged in now."""
 
     node: Path  # /dev/video0
-    plugged: int  # counts pluggings: another one after each replug, even of the same node
+    plug_id: int  # another one after each replug, even of the same node
     name: str
     bus_info: str = ""
     usb: UsbFacts | None = None
@@ -108,7 +108,7 @@ class Device:
 
 
 class MatchedBy(enum.Enum):
-    """By what a camera was recognised, the surest first."""
+    """The rule that matched a camera to its device, the most reliable first."""
 
     SERIAL = "serial"
     PORT = "port"
@@ -117,12 +117,12 @@ class MatchedBy(enum.Enum):
 
 
 @attrs.frozen
-class MatchState:
+class DeviceBinding:
     """Which device a camera has at the moment, and why; or why it has none."""
 
     camera_id: CameraId
     device: Device | None
-    rung: MatchedBy | None = None
+    matched_by: MatchedBy | None = None
     reason: str = ""  # a sentence for people: "serial number LAB0001, unique here"
     problem: Problem | None = None  # absent, swapped, ambiguous: set when there is no device
     identity: str = ""  # of the physical camera, for people: "usb:0c45:6366:SN0001"
@@ -133,7 +133,7 @@ class MatchState:
 
 
 class ControlKind(enum.Enum):
-    """What values a control takes."""
+    """Type of a control's values."""
 
     INTEGER = "integer"
     BOOLEAN = "boolean"
@@ -145,17 +145,17 @@ class ControlKind(enum.Enum):
 
 @attrs.frozen
 class Control:
-    """One setting of a camera, as its driver describes it (VIDIOC_QUERY_EXT_CTRL)."""
+    """One control of a camera (VIDIOC_QUERY_EXT_CTRL)."""
 
     number: int  # V4L2_CID_…
-    name: str  # "exposure_time_absolute", "power_line_frequency": the label in small letters
+    name: str  # the label in lower case: "exposure_time_absolute"
     label: str
     kind: ControlKind
     minimum: int
     maximum: int
     step: int
     default: int
-    value: int | str | None  # None: cannot be read
+    value: int | str | None  # None: not readable
     choices: tuple[tuple[int, str], ...] = ()  # of a menu
-    inactive: bool = False  # has no effect at present, because of another control
+    inactive: bool = False  # without effect now, because of another control
     read_only: bool = False

@@ -1,4 +1,4 @@
-"""What happens, as it is told to everybody who listens."""
+"""Events that the service publishes."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class RecordingEventKind(enum.Enum):
 
 @attrs.frozen
 class CameraChanged:
-    """A camera's status is another one now."""
+    """A camera's status has changed."""
 
     status: CameraStatus
 
 
 @attrs.frozen
 class RecordingChanged:
-    """Something happened to a camera's session."""
+    """A camera's session has changed."""
 
     news: RecordingEventKind
     device: str
@@ -42,24 +42,24 @@ class RecordingChanged:
 
 @attrs.frozen
 class StorageChanged:
-    """The storage level is another one now."""
+    """The storage level has changed."""
 
     status: StorageStatus
 
 
 @attrs.frozen
 class CleanupEnded:
-    """The retention policy has been carried out, or stopped by its brake."""
+    """The retention policy has been carried out, or stopped by max_delete_percent."""
 
     receipt: CleanupReceipt
 
 
 @attrs.frozen
 class DamageFound:
-    """A recording is not as it was when it was sealed."""
+    """A recording differs from what was sealed."""
 
     filename: str
-    fault: str  # a short machine word
+    fault: str  # one word for programs
     text: str
     advice: str
 

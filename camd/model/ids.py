@@ -1,10 +1,10 @@
-"""What cameras and sessions are called."""
+"""Ids of cameras and sessions."""
 
 from __future__ import annotations
 
 from typing import NewType
 
-ID_PATTERN = "[a-z0-9_-]{1,64}"  # of a camera: part of file names, so nothing else is in it
+ID_PATTERN = "[a-z0-9_-]{1,64}"  # of a camera; it is a part of file names
 
 CameraId = NewType("CameraId", str)
 SessionId = NewType("SessionId", str)

@@ -1,4 +1,4 @@
-"""What is recorded, what is missing of it, and how both are asked for."""
+"""Sessions, segments and gaps, and queries for them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Cause(enum.Enum):
     """Why footage is missing (a ledger entry) or a source is not available."""
 
     CAMERA_LOST = "camera_lost"
-    CAMERA_STALLED = "camera_stalled"  # it is there and delivers nothing
+    CAMERA_STALLED = "camera_stalled"  # there, but delivers nothing
     CAMERA_HUNG = "camera_hung"  # its capture process cannot be ended
     CAMERA_ERROR = "camera_error"  # it reported an error
     CAMERA_BUSY = "camera_busy"  # another program holds it
@@ -37,7 +37,7 @@ class Cause(enum.Enum):
 
 
 def clock_was_set(by: timedelta) -> str:
-    """Say that the clock was set by so much, in words that `Gap.stepped` understands."""
+    """Return the action of a clock step's ledger entry, which `Gap.stepped` parses."""
     way, seconds = ("forward", by) if by > timedelta(0) else ("back", -by)
     return f"the clock was set {way} by {seconds.total_seconds():.3f} s; began a new file"
 
@@ -47,7 +47,7 @@ _STEP = re.compile(r"the clock was set (forward|back) by (\d+\.\d+) s", re.ASCII
 
 @attrs.frozen
 class Gap:
-    """One ledger entry: footage that a session should hold and no file does."""
+    """One ledger entry: footage of a session that is in no file."""
 
     camera_id: CameraId
     session_id: SessionId
@@ -61,7 +61,7 @@ class Gap:
 
     @property
     def stepped(self) -> timedelta:
-        """By how much the clock was set, forward or back, as `action` says; 0 for other causes."""
+        """Size of the clock step in `action`, negative when back; 0 for other causes."""
         found = _STEP.match(self.action) if self.cause is Cause.CLOCK_STEP else None
         if found is None:
             return timedelta(0)
@@ -70,17 +70,17 @@ class Gap:
 
     @property
     def lost_footage(self) -> bool:
-        """Whether footage is missing at all: a clock that was stepped costs none."""
+        """Whether footage is missing: a clock step loses none."""
         return self.cause is not Cause.CLOCK_STEP
 
 
 class SegmentState(enum.Enum):
-    """The two lives of a segment, and what a crash leaves."""
+    """State of a segment's file."""
 
     OPEN = "recording"
     SEALED = "completed"
-    INTERRUPTED = "interrupted"  # left open by a crash: plays, but was never sealed
-    MISSING = "missing"  # it was there, nobody asked camd to remove it, and it is gone
+    INTERRUPTED = "interrupted"  # left open by a crash: playable, but not sealed
+    MISSING = "missing"  # in the index, but not on the disk
 
 
 @attrs.frozen
@@ -96,33 +96,33 @@ class Segment:
     duration_seconds: float
     frames: int
     size_bytes: int
-    sha256: str | None  # of everything from byte 48 on; None while the segment grows
+    sha256: str | None  # of the bytes from 48 on; None while the segment grows
     state: SegmentState
     codec: str
     width: int
     height: int
     modified: datetime
-    certain: bool = True  # False: a sync failed, and what the kernel had then may be lost
-    leading_frames: int | None = None  # at its beginning, that cannot be shown; None: unknown
+    certain: bool = True  # False: a sync failed, and data may be lost
+    leading_frames: int | None = None  # first frames that cannot be shown; None: unknown
 
     @property
     def durable(self) -> bool:
-        """Whether it is final, and survives a power cut as a whole."""
+        """Whether it is final and complete on stable storage."""
         return self.state is SegmentState.SEALED and self.certain
 
 
 def are_durable(files: Iterable[bool], causes: Iterable[str]) -> bool:
-    """Tell whether a session survives a power cut: each of its files does, and none was removed.
+    """Tell whether a session is durable: each of its files is, and none was removed.
 
-    `files` says of each file whether it is durable; `causes` are those of the session's gaps.
+    `files` are the files' own durability; `causes` are those of the session's gaps.
     """
     return all(files) and Cause.FILE_REMOVED.value not in causes
 
 
 class SessionState(enum.Enum):
-    """What a session does at the moment."""
+    """State of a session."""
 
-    STARTING = "STARTING"  # accepted; no frame is on disk yet
+    STARTING = "STARTING"  # accepted; no frame on disk yet
     RECORDING = "RECORDING"
     WAITING = "WAITING"  # for the camera or for space; nothing is being written
     ENDING = "ENDING"
@@ -131,7 +131,7 @@ class SessionState(enum.Enum):
 
 @attrs.frozen
 class Session:
-    """What a user asked to record, and how far it got."""
+    """A recording that was asked for, and its progress."""
 
     session_id: SessionId
     camera_id: CameraId
@@ -141,7 +141,7 @@ class Session:
     start: datetime
     duration_limit: timedelta | None
     state: SessionState
-    reason: str  # why it waits or ended; "" while all is well
+    reason: str  # why it waits or ended; "" while it records
     segments: tuple[Segment, ...]
     gaps: tuple[Gap, ...]
     frames_captured: int
@@ -152,11 +152,11 @@ class Session:
     healthy: bool  # bytes became durable within the last seconds (I7)
     end: datetime | None = None
     preroll_seconds: float = 0.0
-    stepped_seconds: float = 0.0  # by how much the clock was set between first and last file
+    stepped_seconds: float = 0.0  # sum of the clock steps between first and last file
     warnings: tuple[str, ...] = ()
-    boot_id: str = ""  # of the boot in which it began
+    boot_id: str = ""  # of the boot when it began
     monotonic_start: float = 0.0  # seconds of that boot's monotonic clock
-    fits_seconds: int | None = None  # for how long there was room when it was admitted
+    fits_seconds: int | None = None  # how long the space sufficed when it was admitted
 
     @property
     def current(self) -> Segment | None:
@@ -166,7 +166,7 @@ class Session:
 
 @attrs.frozen
 class SessionSummary:
-    """A session in a listing: what was asked for, and how much of it there is. Seconds, bytes."""
+    """A session in a listing. Seconds, bytes."""
 
     session_id: SessionId
     camera_id: CameraId
@@ -182,18 +182,18 @@ class SessionSummary:
     frames: int
     size_bytes: int
     gaps: int
-    recorded_seconds: float  # what files hold
-    missing_seconds: float  # what the ledger accounts for, and what was in files that are gone
+    recorded_seconds: float  # in files
+    missing_seconds: float  # in the ledger, and in files that are missing
 
     @property
     def coverage_percent(self) -> float:
-        """How much of what should be there is in files; 100 before there is anything."""
+        """Share of the session that is in files; 100 while it is empty."""
         whole = self.recorded_seconds + self.missing_seconds
         return 100.0 if whole <= 0 else 100.0 * self.recorded_seconds / whole
 
     @classmethod
     def of(cls, session: Session) -> SessionSummary:
-        """Summarise a session that is known as a whole, such as one that is running."""
+        """Summarise a session."""
         gone = [s for s in session.segments if s.state is SegmentState.MISSING]
         kept = [s for s in session.segments if s.state is not SegmentState.MISSING]
         lost = sum(gap.duration_seconds for gap in session.gaps if gap.lost_footage)
@@ -219,35 +219,35 @@ class SessionSummary:
 
 @attrs.frozen
 class RecordingRequest:
-    """What a caller asks for when a recording is to start; None means "as configured"."""
+    """Request to start a recording; None means "as configured"."""
 
     owner: str
     duration: timedelta | None = None
     format: str | None = None
-    key: str | None = None  # the same key again returns the running session
+    key: str | None = None  # a request with the key of the running session returns it
     preroll: timedelta | None = None  # how far in the past to begin
 
     @property
     def preroll_seconds(self) -> float:
-        """How many seconds of the past are wished for; 0 while that is left open."""
+        """Requested pre-roll in seconds; 0 when it is not given."""
         return self.preroll.total_seconds() if self.preroll else 0.0
 
 
 @attrs.frozen
 class RecordingQuery:
-    """Which recordings, sessions or ledger entries to list; newest first."""
+    """Selects recordings, sessions or ledger entries, newest first."""
 
     limit: int = 100
     offset: int = 0
     camera_id: CameraId | None = None
     session_id: SessionId | None = None
-    since: datetime | None = None  # what ends after this moment
-    until: datetime | None = None  # what starts before this moment
+    since: datetime | None = None  # those that end after it
+    until: datetime | None = None  # those that start before it
 
 
 @attrs.frozen
 class RecordingPage:
-    """One page of a listing, and how many there are in all."""
+    """One page of recordings, and their total number."""
 
     segments: tuple[Segment, ...]
     total: int
@@ -255,7 +255,7 @@ class RecordingPage:
 
 @attrs.frozen
 class SessionPage:
-    """One page of sessions, and how many there are in all."""
+    """One page of sessions, and their total number."""
 
     sessions: tuple[SessionSummary, ...]
     total: int
@@ -263,7 +263,7 @@ class SessionPage:
 
 @attrs.frozen
 class GapPage:
-    """One page of ledger entries, and how many there are in all."""
+    """One page of ledger entries, and their total number."""
 
     gaps: tuple[Gap, ...]
     total: int
@@ -271,7 +271,7 @@ class GapPage:
 
 @attrs.frozen
 class StoredFile:
-    """A recording that may be read: the first `size_bytes` of `path` are durable."""
+    """A recording to read: the first `size_bytes` of `path` are durable."""
 
     path: Path
     filename: str

@@ -1,4 +1,4 @@
-"""Where pictures come from."""
+"""Sources of video."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import attrs
 
 @attrs.frozen
 class TestSource:
-    """A synthetic picture with a clock and a frame number."""
+    """A synthetic picture that shows its time and frame number."""
 
-    __test__ = False  # not a test class, whatever its name makes pytest think
+    __test__ = False  # its name looks like a test class to pytest
 
     width: int = 1280
     height: int = 720
@@ -21,7 +21,7 @@ class TestSource:
 
 @attrs.frozen
 class FileSource:
-    """A media file, read at `speed` times real time; over and over when `loop`."""
+    """A media file, read at `speed` times real time, repeatedly with `loop`."""
 
     path: Path
     loop: bool = True
@@ -30,16 +30,16 @@ class FileSource:
 
 @attrs.frozen
 class RtspSource:
-    """An RTSP stream. The URL may hold credentials, so `repr` leaves it out."""
+    """An RTSP stream. `repr` leaves out the URL, which may contain credentials."""
 
     url: str = attrs.field(repr=False)
 
 
 @attrs.frozen
 class V4l2Source:
-    """A Video4Linux camera of this machine: by a node or link, a serial number, or a USB port.
+    """A Video4Linux camera of this machine, by its node or link, serial number, or USB port.
 
-    With none of the three it is the camera that was given the entry's id.
+    With none of the three it is the camera that is bound to the entry's id.
     """
 
     path: Path | None = None

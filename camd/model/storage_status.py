@@ -1,4 +1,4 @@
-"""What is known of the recordings volume, and of what was removed from it."""
+"""Status of the recordings volume, and receipts of the retention policy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import attrs
 
 
 class StorageLevel(enum.Enum):
-    """How the recordings volume is, from good to unusable."""
+    """State of the recordings volume, from good to unusable."""
 
     OK = "ok"
     LOW = "low"
@@ -18,12 +18,12 @@ class StorageLevel(enum.Enum):
     MISSING = "missing"
     READ_ONLY = "read_only"
     UNRESPONSIVE = "unresponsive"
-    NO_INODES = "no_inodes"  # hardly any new file can be made
-    FAILING = "failing"  # writes or syncs end with errors
+    NO_INODES = "no_inodes"  # almost no new files can be created
+    FAILING = "failing"  # writes or syncs fail
 
     @property
     def writable(self) -> bool:
-        """Whether running sessions may go on writing."""
+        """Whether running sessions may continue to write."""
         return self in (
             StorageLevel.OK,
             StorageLevel.LOW,
@@ -34,9 +34,9 @@ class StorageLevel(enum.Enum):
 
 @attrs.frozen
 class SyncLatency:
-    """What the latest syncs (fdatasync(2), and fsync(2) of the folder) took, in seconds.
+    """Duration of the latest syncs (fdatasync(2), and fsync(2) of the folder), in seconds.
 
-    `count` says how many they are, at most 256; the others are None while there are none.
+    `count` is their number, at most 256; the others are None while it is 0.
     """
 
     count: int = 0
@@ -48,7 +48,7 @@ class SyncLatency:
 
 @attrs.frozen
 class StorageStatus:
-    """The latest word on the recordings volume. Bytes, percent, bytes per second, seconds."""
+    """Status of the recordings volume. Bytes, percent, bytes per second, seconds."""
 
     level: StorageLevel
     total_bytes: int
@@ -85,9 +85,9 @@ class CleanupReceipt:
     files_deleted: int
     space_freed: int
     files: tuple[str, ...]  # that were deleted; the first thousand
-    files_skipped: int  # planned, and stayed: in use or pinned meanwhile, or a disk's trouble
+    files_skipped: int  # planned, but in use or pinned meanwhile, or the disk failed
     files_kept: int  # that the policy would take and must not
     space_short: int  # how much more than the policy allows is left
-    braked: bool
+    stopped_by_limit: bool
     complete: bool  # False: it was stopped
     message: str

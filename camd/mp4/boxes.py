@@ -1,9 +1,12 @@
-"""How a byte stream splits into ISO base media boxes (ISO/IEC 14496-12 clause 4.2)."""
+"""Split a byte stream into ISO base media boxes, and build boxes (ISO/IEC 14496-12 clause 4.2)."""
 
 from __future__ import annotations
 
 import struct
+import sys
+from array import array
 from collections.abc import Iterator, Mapping
+from typing import Literal
 
 import attrs
 
@@ -21,7 +24,7 @@ _PRINTABLE = frozenset(range(0x20, 0x7F))
 
 
 class MediaError(ValueError):
-    """The family of everything that can be wrong with media bytes."""
+    """Base of all errors about media bytes."""
 
 
 class BoxError(MediaError):
@@ -30,7 +33,7 @@ class BoxError(MediaError):
 
 @attrs.frozen
 class Box:
-    """One whole box: `data` with its header, of which `header_size` bytes are the header."""
+    """One complete box: `data` begins with its header of `header_size` bytes."""
 
     kind: bytes
     header_size: int
@@ -38,29 +41,33 @@ class Box:
 
     @property
     def payload(self) -> memoryview:
-        """Everything behind the header, not copied."""
+        """The bytes after the header, not copied."""
         return memoryview(self.data)[self.header_size :]
 
 
 @attrs.frozen
 class BoxSpan:
-    """Where a box lies within some bytes: header at `start`, content from `payload` to `end`."""
+    """Position of a box in some bytes: header at `start`, content from `payload` to `end`."""
 
     kind: bytes
     start: int
     payload: int
     end: int
 
+    def bytes_of(self, data: bytes) -> bytes:
+        """Return the box with its header."""
+        return data[self.start : self.end]
+
 
 @attrs.frozen
 class _Header:
     kind: bytes
     header_size: int
-    size: int  # of the whole box; 0: up to the end
+    size: int  # of the whole box; 0: to the end of the stream
 
 
 def _read_header(data: bytes | bytearray | memoryview, start: int, end: int) -> _Header | None:
-    """Read a header, or return None when `end` comes before its last byte."""
+    """Parse a header; None when `end` comes before its last byte."""
     if end - start < 8:
         return None
     size = int.from_bytes(data[start : start + 4], "big")
@@ -82,9 +89,9 @@ def _read_header(data: bytes | bytearray | memoryview, start: int, end: int) -> 
 
 
 class BoxReader:
-    """Turns chunks of a stream, however cut, into whole top-level boxes.
+    """Collect chunks of any size into complete top-level boxes.
 
-    Memory stays below the limit of the box being collected plus one chunk; a byte is copied
+    Memory stays below the limit of the box being collected plus one chunk; each byte is copied
     twice, whatever the size of the chunks.
     """
 
@@ -94,15 +101,15 @@ class BoxReader:
         self._limits = DEFAULT_LIMITS if limits is None else limits
         self._default_limit = default_limit
         self._buffer = bytearray()
-        self._wanted = 8  # how many bytes must be there before it is worth looking again
+        self._wanted = 8  # buffered bytes needed before the next step
         self._header: _Header | None = None
         self._error: BoxError | None = None
 
     def feed(self, chunk: bytes | bytearray | memoryview) -> list[Box]:
-        """Take the next bytes; return the boxes they complete.
+        """Take the next bytes; return the boxes that they complete.
 
-        Raises BoxError; when whole boxes came before what is wrong, they are returned first, and
-        the next call raises.
+        Raises BoxError; complete boxes before the error are returned first, and the next call
+        raises.
         """
         if self._error:
             raise self._error
@@ -117,7 +124,7 @@ class BoxReader:
         return boxes
 
     def close(self) -> Box | None:
-        """Say that the stream has ended; return the box that reached to its end, if any.
+        """End the stream; return the box without a size that reached to its end, if any.
 
         Raises BoxError when the stream ended inside a box.
         """
@@ -164,10 +171,10 @@ class BoxReader:
 
 
 def children(data: bytes | memoryview, start: int = 0, end: int | None = None) -> Iterator[BoxSpan]:
-    """Walk the boxes that fill `data[start:end]` exactly. Raises BoxError when they do not.
+    """Yield the boxes that fill `data[start:end]` exactly. Raises BoxError when they do not.
 
-    A size of 0 is refused: only the last box of a file may have it. So are more boxes than
-    MAX_CHILDREN: walking them would take seconds.
+    A size of 0 is refused, because only the last box of a file may have it. So are more than
+    MAX_CHILDREN boxes, which would take seconds.
     """
     end = len(data) if end is None else end
     left = MAX_CHILDREN
@@ -182,8 +189,13 @@ def children(data: bytes | memoryview, start: int = 0, end: int | None = None) -
         start += header.size
 
 
+def boxes_in(data: bytes | memoryview, parent: BoxSpan) -> Iterator[BoxSpan]:
+    """Yield the boxes inside another one. Raises BoxError."""
+    return children(data, parent.payload, parent.end)
+
+
 def find(data: bytes | memoryview, *path: bytes) -> BoxSpan | None:
-    """Follow `path` down from the boxes of `data`; the first of each kind, None if missing."""
+    """Return the box at `path`, through the first box of each kind; None without it."""
     span: BoxSpan | None = None
     start, end = 0, len(data)
     for kind in path:
@@ -205,3 +217,19 @@ def full_box(
 ) -> bytes:
     """Build a box that begins with a version and 24 bits of flags (4.2)."""
     return box(kind, struct.pack(">I", version << 24 | flags), *parts)
+
+
+def read_numbers(typecode: Literal["I", "i", "Q"], data: bytes) -> array[int]:
+    """Return the big-endian numbers in `data`."""
+    numbers = array(typecode, data)
+    if sys.byteorder == "little":
+        numbers.byteswap()
+    return numbers
+
+
+def write_numbers(numbers: array[int]) -> bytes:
+    """Return the bytes of numbers in big-endian order."""
+    if sys.byteorder == "little":
+        numbers = numbers[:]
+        numbers.byteswap()
+    return numbers.tobytes()

@@ -1,26 +1,69 @@
-"""What FFmpeg's fragmented MP4 says: an init, then fragments (ISO/IEC 14496-12 clause 8.8)."""
+"""Parse FFmpeg's fragmented MP4: an init, then fragments (ISO/IEC 14496-12 clause 8.8)."""
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Iterator
+
 import attrs
 
-from camd.mp4.boxes import Box, BoxReader, MediaError
-from camd.mp4.init import Init, Track, read_init, unpack
-from camd.mp4.movie_fragment import FragmentError, TrackRun, read_moof
+from camd.mp4.boxes import Box, BoxReader, BoxSpan, MediaError, boxes_in, find, read_numbers
+from camd.mp4.init import MAX_TRACKS, Init, SampleDefaults, Track, read_init, unpack
 
 __all__ = ["Fragment", "FragmentError", "FragmentReader", "Init", "Track", "TrackRun"]
 
-MAX_IDLE_BOXES = 1000  # that carry no samples, one behind the other
+MAX_IDLE_BOXES = 1000  # in a row that complete no fragment
+MAX_SAMPLES = 100_000  # of all tracks of one fragment
 NTP_OFFSET_SECONDS = 2_208_988_800  # from 1900-01-01 to 1970-01-01
+
 _WRITTEN = 0x18  # prft flags: the time is when the fragment was written
+_NON_SYNC = 0x10000  # sample_is_non_sync_sample (8.8.3.1)
+
+
+class FragmentError(MediaError):
+    """A fragment that is damaged, or uses what camd does not record from."""
+
+
+@attrs.frozen
+class SampleChunk:
+    """`count` consecutive samples, `offset` bytes after the moof's first byte."""
+
+    count: int
+    offset: int
+
+
+@attrs.frozen
+class TrackRun:
+    """All samples of one track in one fragment, as arrays of equal length.
+
+    Durations and composition offsets are ticks of the track; `composition` is empty when every
+    offset is 0. The decode time is at `tfdt_at` in the moof, `tfdt_size` bytes wide.
+    """
+
+    track_id: int
+    timescale: int
+    decode_time: int
+    durations: array[int] = attrs.field(repr=False)
+    sizes: array[int] = attrs.field(repr=False)
+    sync: bytes = attrs.field(repr=False)  # 1 for a sync sample, else 0
+    composition: array[int] = attrs.field(repr=False)
+    chunks: tuple[SampleChunk, ...]
+    tfdt_at: int
+    tfdt_size: int
+    duration: int  # sum of `durations`
+
+    @property
+    def count(self) -> int:
+        """Number of samples."""
+        return len(self.sizes)
 
 
 @attrs.frozen
 class Fragment:
     """One moof and its mdat. Times are on the decode timeline of the stream's video track.
 
-    `wall_micros` is when the first video sample was there, in microseconds since 1970; `shown`
-    is its presentation time in ticks, where the stream says it.
+    `wall_micros` is when the first video sample arrived, in microseconds since 1970; `shown` is
+    its presentation time in ticks. Both are None when the stream does not say.
     """
 
     moof: bytes = attrs.field(repr=False)
@@ -31,6 +74,12 @@ class Fragment:
     wall_micros: int | None = None
     shown: int | None = None
 
+    @classmethod
+    def of(cls, init: Init, moof: bytes, mdat: bytes, runs: tuple[TrackRun, ...]) -> Fragment:
+        """Make a fragment of a stream that began with `init`."""
+        track = init.video
+        return cls(moof, mdat, runs, run_of(runs, track.track_id), track.timescale)
+
     @property
     def starts_with_sync(self) -> bool:
         """Whether decoding can begin here: the first video sample is a sync sample."""
@@ -38,35 +87,52 @@ class Fragment:
 
     @property
     def frames(self) -> int:
-        """How many video samples there are; 0 when there is only audio."""
+        """Number of video samples; 0 when there is only audio."""
         return self.video.count if self.video else 0
 
     @property
     def start_seconds(self) -> float:
-        """Decode time of the first video sample; of the first sample of all without video."""
+        """Decode time of the first video sample; without video, of the first sample at all."""
         if self.video:
             return self.video.decode_time / self.timescale
         return min((run.decode_time / run.timescale for run in self.runs), default=0.0)
 
     @property
     def duration_seconds(self) -> float:
-        """How long the video samples last; 0 without video."""
+        """Duration of the video samples; 0 without video."""
         return self.video.duration / self.timescale if self.video else 0.0
 
     @property
     def end_seconds(self) -> float:
-        """Decode time just behind the last video sample."""
+        """Decode time at the end of the last video sample."""
         return self.start_seconds + self.duration_seconds
 
     @property
     def size_bytes(self) -> int:
-        """What this fragment adds to a file."""
+        """Bytes of moof and mdat."""
         return len(self.moof) + len(self.mdat)
+
+    def video_samples(self) -> Iterator[tuple[int, int]]:
+        """Yield the offset in `mdat` and the size of each video sample."""
+        if self.video is None:
+            return
+        number = 0
+        for chunk in self.video.chunks:
+            at = chunk.offset - len(self.moof)
+            for size in self.video.sizes[number : number + chunk.count]:
+                yield at, size
+                at += size
+            number += chunk.count
+
+
+def run_of(runs: tuple[TrackRun, ...], track_id: int) -> TrackRun | None:
+    """Return the run of a track; None without samples of it."""
+    return next((run for run in runs if run.track_id == track_id), None)
 
 
 @attrs.frozen
 class _Reference:
-    """A producer reference time (8.16.5): media of `track_id` against the wall clock."""
+    """A producer reference time (8.16.5): the wall time of a media time of `track_id`."""
 
     track_id: int
     flags: int
@@ -75,11 +141,11 @@ class _Reference:
 
 
 class FragmentReader:
-    """Turns chunks of a fragmented MP4, however cut, into one Init and its Fragments.
+    """Parse chunks of any size of a fragmented MP4 into one Init and its Fragments.
 
-    Boxes that carry no samples are skipped. Raises MediaError (BoxError, FragmentError,
-    InitError) when the bytes are something else; whole fragments that came before are returned
-    first, and the next call raises.
+    Boxes without samples are skipped. Raises MediaError (BoxError, FragmentError, InitError) when
+    the bytes are something else; complete fragments before the error are returned first, and the
+    next call raises.
     """
 
     def __init__(self, boxes: BoxReader | None = None) -> None:
@@ -90,27 +156,27 @@ class FragmentReader:
         self._reference: _Reference | None = None
         self._error: MediaError | None = None
         self._idle = 0  # boxes since the last fragment
-        self._seen = 0
+        self._received = 0
         self._position = 0
 
     @property
     def position(self) -> int:
-        """How many bytes of the stream the init and the fragments returned so far took."""
+        """Bytes of the stream up to the end of the last init or fragment returned."""
         return self._position
 
     def feed(self, chunk: bytes | bytearray | memoryview) -> list[Init | Fragment]:
-        """Take the next bytes; return what they complete."""
+        """Take the next bytes; return the init and fragments that they complete."""
         if self._error:
             raise self._error
         events: list[Init | Fragment] = []
         try:
             for box in self._boxes.feed(chunk):
-                self._seen += len(box.data)
+                self._received += len(box.data)
                 self._idle += 1
                 if self._idle > MAX_IDLE_BOXES:
                     raise FragmentError(f"{MAX_IDLE_BOXES} boxes in a row without a fragment")
                 if event := self._receive(box):
-                    self._position = self._seen
+                    self._position = self._received
                     events.append(event)
         except MediaError as error:
             self._error = error
@@ -119,7 +185,7 @@ class FragmentReader:
         return events
 
     def close(self) -> list[Init | Fragment]:
-        """Say that the stream has ended; raises MediaError when it ended inside a fragment."""
+        """End the stream. Raises MediaError when it ends inside a fragment."""
         if self._error:
             raise self._error
         box = self._boxes.close()
@@ -158,14 +224,17 @@ class FragmentReader:
         assert self._init is not None
         payload = len(moof) + mdat.header_size
         runs = read_moof(moof, self._init, payload, len(moof) + len(mdat.data))
-        track = self._init.video
-        video = next((run for run in runs if run.track_id == track.track_id), None)
-        wall = _wall_of_video(self._reference, runs, video)
-        named = self._reference is not None and self._reference.track_id == track.track_id
-        shown = self._reference.media_time if self._reference is not None and named else None
+        fragment = Fragment.of(self._init, moof, mdat.data, runs)
+        if (reference := self._reference) is not None:
+            about_video = reference.track_id == self._init.video.track_id
+            fragment = attrs.evolve(
+                fragment,
+                wall_micros=_wall_of_video(reference, runs, fragment.video),
+                shown=reference.media_time if about_video else None,
+            )
         self._moof = self._reference = None
         self._idle = 0
-        return Fragment(moof, mdat.data, runs, video, track.timescale, wall, shown)
+        return fragment
 
 
 def _read_reference(box: Box) -> _Reference:
@@ -178,18 +247,187 @@ def _read_reference(box: Box) -> _Reference:
 
 
 def _wall_of_video(
-    reference: _Reference | None, runs: tuple[TrackRun, ...], video: TrackRun | None
+    reference: _Reference, runs: tuple[TrackRun, ...], video: TrackRun | None
 ) -> int | None:
-    """Move a reference to the first video sample.
+    """Convert a reference about the first sample of its track to the first video sample.
 
-    It is about the first sample of the fragment. With the flags 0x18 the clock was read when the
-    fragment was complete, so the fragment's length comes off.
+    With the flags 0x18 the clock was read when the fragment was complete: its duration is
+    subtracted.
     """
-    named = next((run for run in runs if reference and run.track_id == reference.track_id), None)
-    if reference is None or named is None or video is None:
+    named = run_of(runs, reference.track_id)
+    if named is None or video is None:
         return None
     micros = reference.wall_micros
     if reference.flags == _WRITTEN:
         micros -= named.duration * 1_000_000 // named.timescale
     micros += video.decode_time * 1_000_000 // video.timescale
     return micros - named.decode_time * 1_000_000 // named.timescale
+
+
+# --- moof
+
+
+@attrs.define(eq=False)
+class _Collected:
+    """One track's samples while its fragment is being parsed."""
+
+    track: Track
+    decode_time: int
+    tfdt_at: int
+    tfdt_size: int
+    durations: array[int] = attrs.field(factory=lambda: array("I"))
+    sizes: array[int] = attrs.field(factory=lambda: array("I"))
+    sync: bytearray = attrs.field(factory=bytearray)
+    composition: array[int] = attrs.field(factory=lambda: array("i"))
+    chunks: list[SampleChunk] = attrs.field(factory=list)
+
+    def finish(self) -> TrackRun:
+        return TrackRun(
+            track_id=self.track.track_id,
+            timescale=self.track.timescale,
+            decode_time=self.decode_time,
+            durations=self.durations,
+            sizes=self.sizes,
+            sync=bytes(self.sync),
+            composition=self.composition if any(self.composition) else array("i"),
+            chunks=tuple(self.chunks),
+            tfdt_at=self.tfdt_at,
+            tfdt_size=self.tfdt_size,
+            duration=sum(self.durations),
+        )
+
+
+def read_moof(moof: bytes, init: Init, payload: int, end: int) -> tuple[TrackRun, ...]:
+    """Parse a complete `moof` whose samples lie from `payload` to `end`, counted from its start.
+
+    Tracks without samples are left out. Raises MediaError.
+    """
+    tracks = {track.track_id: track for track in init.tracks}
+    runs: dict[int, TrackRun] = {}
+    position = 0  # of the next data when a box does not give it
+    room = MAX_SAMPLES
+    top = find(moof, b"moof")
+    if top is None or find(moof, b"moof", b"mfhd") is None:
+        raise FragmentError("a moof without its header")
+    trafs = [span for span in boxes_in(moof, top) if span.kind == b"traf"]
+    if len(trafs) > MAX_TRACKS:
+        raise FragmentError(f"a fragment of {len(trafs)} tracks, at most {MAX_TRACKS} are allowed")
+    for traf in trafs:
+        collected, position = _read_traf(moof, traf, tracks, position, room)
+        room -= len(collected.sizes)
+        if not collected.sizes:
+            continue
+        run = collected.finish()
+        if run.track_id in runs:
+            raise FragmentError(f"track {run.track_id} is in the fragment twice")
+        _check_chunks(run, payload, end)
+        runs[run.track_id] = run
+    return tuple(runs.values())
+
+
+def _read_traf(
+    moof: bytes, traf: BoxSpan, tracks: dict[int, Track], position: int, room: int
+) -> tuple[_Collected, int]:
+    parts = list(boxes_in(moof, traf))
+    tfhd = next((span for span in parts if span.kind == b"tfhd"), None)
+    tfdt = next((span for span in parts if span.kind == b"tfdt"), None)
+    if tfhd is None:
+        raise FragmentError("a traf without its header")
+    track, defaults, from_moof = _read_tfhd(moof, tfhd, tracks)
+    collected = _Collected(track, 0, 0, 0)
+    base = position = 0 if from_moof else position
+    for span in parts:
+        if span.kind != b"trun":
+            continue
+        if tfdt is None:
+            raise FragmentError("a traf without its decode time")
+        position = _read_trun(moof, span, collected, defaults, (base, position), room)
+    if tfdt is not None:
+        (version,) = unpack("B", moof, tfdt.payload, tfdt.end)
+        collected.tfdt_at, collected.tfdt_size = tfdt.payload + 4, 8 if version else 4
+        form = "q" if version else "I"  # negative before zero, although 8.8.12 says unsigned
+        (collected.decode_time,) = unpack(form, moof, collected.tfdt_at, tfdt.end)
+    return collected, position
+
+
+def _read_tfhd(
+    moof: bytes, tfhd: BoxSpan, tracks: dict[int, Track]
+) -> tuple[Track, SampleDefaults, bool]:
+    flags, track_id = unpack("II", moof, tfhd.payload, tfhd.end)
+    if flags & 0x1:
+        raise FragmentError("a fragment with absolute data offsets cannot be moved")
+    if track_id not in tracks:
+        raise FragmentError(f"the fragment has the unknown track {track_id}")
+    track = tracks[track_id]
+    values = list(attrs.astuple(track.defaults))
+    at = tfhd.payload + 8
+    for index, bit in enumerate((0x2, 0x8, 0x10, 0x20)):
+        if flags & bit:
+            (values[index],) = unpack("I", moof, at, tfhd.end)
+            at += 4
+    if values[0] != 1:
+        raise FragmentError("a fragment uses a second sample description")
+    return track, SampleDefaults(*values), bool(flags & 0x20000)
+
+
+def _read_trun(
+    moof: bytes,
+    span: BoxSpan,
+    collected: _Collected,
+    defaults: SampleDefaults,
+    bases: tuple[int, int],
+    room: int,
+) -> int:
+    """Add one `trun` (8.8.8); return where its data ends. `bases`: of its traf, and its data."""
+    full, count = unpack("II", moof, span.payload, span.end)
+    if count > room - len(collected.sizes):
+        raise FragmentError(f"a fragment with more than {MAX_SAMPLES} samples")
+    start = bases[1]
+    at = span.payload + 8
+    if full & 0x1:
+        start = bases[0] + unpack("i", moof, at, span.end)[0]
+        at += 4
+    first_flags: int | None = None
+    if full & 0x4:
+        (first_flags,) = unpack("I", moof, at, span.end)
+        at += 4
+    columns = _read_columns(moof, at, span.end, full & 0xF00, count)
+    sizes = columns.get(0x200, array("I", (defaults.size,)) * count)
+    flags = columns.get(0x400, array("I", (defaults.flags,)) * count)
+    if first_flags is not None and count:
+        flags[0] = first_flags
+    collected.durations += columns.get(0x100, array("I", (defaults.duration,)) * count)
+    collected.sizes += sizes
+    intra_only = collected.track.intra_only
+    collected.sync += bytes(intra_only or not word & _NON_SYNC for word in flags)
+    collected.composition += _signed(columns.get(0x800), count)
+    if count:
+        collected.chunks.append(SampleChunk(count, start))
+    return start + sum(sizes)
+
+
+def _read_columns(moof: bytes, at: int, end: int, flags: int, count: int) -> dict[int, array[int]]:
+    """Split the table of a `trun` into columns, by the flag of each."""
+    present = [bit for bit in (0x100, 0x200, 0x400, 0x800) if flags & bit]
+    width = len(present)
+    if at + 4 * width * count > end:
+        raise FragmentError("a trun shorter than its samples")
+    words = read_numbers("I", moof[at : at + 4 * width * count])
+    return {bit: words[index::width] for index, bit in enumerate(present)}
+
+
+def _signed(column: array[int] | None, count: int) -> array[int]:
+    """Return composition offsets as signed numbers, of version 0 too: unsigned they are hours."""
+    if column is None:
+        return array("i", (0,)) * count
+    return array("i", column.tobytes())
+
+
+def _check_chunks(run: TrackRun, payload: int, end: int) -> None:
+    """Raise FragmentError unless every sample lies inside the mdat."""
+    first = 0
+    for chunk in run.chunks:
+        size = sum(run.sizes[first : first + chunk.count])
+        if chunk.offset < payload or chunk.offset + size > end:
+            raise FragmentError(f"samples of track {run.track_id} lie outside the mdat")
+        first += chunk.count

@@ -1,4 +1,4 @@
-"""What a movie box declares: its tracks (ISO/IEC 14496-12 clauses 8.2 to 8.5 and 8.8.3)."""
+"""Parse a movie box: its tracks and their codecs (ISO/IEC 14496-12 clauses 8.2 to 8.5, 8.8.3)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import attrs
 
-from camd.mp4.boxes import BoxSpan, MediaError, children, find
+from camd.mp4.boxes import BoxSpan, MediaError, boxes_in, children, find
 
 MAX_TRACKS = 8
 
@@ -31,7 +31,7 @@ class NoVideoError(InitError):
 
 @attrs.frozen
 class SampleDefaults:
-    """What samples of a track are unless a fragment says otherwise (`trex`, 8.8.3)."""
+    """Values of a track's samples that a fragment may override (`trex`, 8.8.3)."""
 
     description: int = 1
     duration: int = 0
@@ -41,7 +41,7 @@ class SampleDefaults:
 
 @attrs.frozen
 class Track:
-    """One track. `codec` is the sample entry's kind, or the image format when that is generic."""
+    """One track. `codec` is the kind of its sample entry; of a generic `mp4v` entry, its format."""
 
     track_id: int
     handler: str
@@ -56,13 +56,13 @@ class Track:
 
     @property
     def intra_only(self) -> bool:
-        """Whether every sample of this codec stands alone, whatever its flags say."""
+        """Whether every sample of this codec is a sync sample, whatever its flags say."""
         return self.codec in _INTRA_ONLY
 
 
 @attrs.frozen
 class Init:
-    """What a fragmented stream begins with: the two boxes as they came, and what they say."""
+    """The beginning of a fragmented stream: its `ftyp` and `moov` boxes, and the tracks in them."""
 
     ftyp: bytes = attrs.field(repr=False)
     moov: bytes = attrs.field(repr=False)
@@ -91,11 +91,11 @@ def unpack(form: str, data: bytes | memoryview, start: int, end: int) -> tuple[i
 
 
 def need(data: bytes, *path: bytes, within: BoxSpan | None = None) -> BoxSpan:
-    """Find a box that must be there, or raise InitError."""
+    """Return the box at `path`; raises InitError without it."""
     span = within
     for kind in path:
-        start, end = (span.payload, span.end) if span else (0, len(data))
-        span = next((s for s in children(data, start, end) if s.kind == kind), None)
+        inside = boxes_in(data, span) if span else children(data)
+        span = next((s for s in inside if s.kind == kind), None)
         if span is None:
             raise InitError(f"the movie box lacks {kind!r}")
     assert span is not None
@@ -103,12 +103,11 @@ def need(data: bytes, *path: bytes, within: BoxSpan | None = None) -> BoxSpan:
 
 
 def read_init(ftyp: bytes, moov: bytes) -> Init:
-    """Read a whole `moov` box. Raises MediaError (NoVideoError when only video is missing)."""
-    top = need(moov, b"moov")
-    traks = [span for span in children(moov, top.payload, top.end) if span.kind == b"trak"]
+    """Parse a complete `moov` box. Raises MediaError (NoVideoError when only video is missing)."""
+    traks = trak_boxes(moov)
     if len(traks) > MAX_TRACKS:
         raise InitError(f"{len(traks)} tracks, at most {MAX_TRACKS} are allowed")
-    movie_timescale = read_timescale(moov, need(moov, b"mvhd", within=top))
+    movie_timescale = read_timescale(moov, need(moov, b"moov", b"mvhd"))
     defaults = _read_defaults(moov)
     tracks = tuple(_read_track(moov, trak, movie_timescale, defaults) for trak in traks)
     if len({track.track_id for track in tracks}) != len(tracks):
@@ -116,6 +115,16 @@ def read_init(ftyp: bytes, moov: bytes) -> Init:
     init = Init(ftyp, moov, tracks)
     _ = init.video
     return init
+
+
+def trak_boxes(moov: bytes) -> list[BoxSpan]:
+    """Return the `trak` boxes of a complete `moov`, in order. Raises MediaError."""
+    return [span for span in boxes_in(moov, need(moov, b"moov")) if span.kind == b"trak"]
+
+
+def video_trak(init: Init) -> BoxSpan:
+    """Return the `trak` box of the first video track."""
+    return trak_boxes(init.moov)[init.tracks.index(init.video)]
 
 
 def read_timescale(moov: bytes, header: BoxSpan) -> int:
@@ -132,7 +141,7 @@ def _read_defaults(moov: bytes) -> dict[int, SampleDefaults]:
     if mvex is None:
         return {}
     defaults = {}
-    for span in children(moov, mvex.payload, mvex.end):
+    for span in boxes_in(moov, mvex):
         if span.kind == b"trex":
             track_id, *values = unpack("5I", moov, span.payload + 4, span.end)
             defaults[track_id] = SampleDefaults(*values)
@@ -161,7 +170,7 @@ def _read_track(
 
 
 def _with_sample_entry(track: Track, moov: bytes, stsd: BoxSpan) -> Track:
-    """Complete `track` from the first entry of its sample descriptions (8.5.2, 12.1.3, 12.2.3)."""
+    """Add the codec and size of the first sample description (8.5.2, 12.1.3, 12.2.3)."""
     entry = next(children(moov, stsd.payload + 8, stsd.end), None)
     if entry is None:
         raise InitError("a track without a sample description")
@@ -181,14 +190,14 @@ def _with_sample_entry(track: Track, moov: bytes, stsd: BoxSpan) -> Track:
 
 
 def _object_type(moov: bytes, entry: BoxSpan) -> int:
-    """Read which format an `mp4v` entry really holds (ISO/IEC 14496-1, 7.2.6); 0: unknown."""
+    """Return the format of an `mp4v` entry (ISO/IEC 14496-1, 7.2.6); 0: unknown."""
     for span in children(moov, entry.payload + 78, entry.end):
         if span.kind != b"esds":
             continue
         at = _descriptor(moov, span.payload + 4, span.end, tag=3)
         (flags,) = unpack("B", moov, at + 2, span.end)
         at += 3 + (2 if flags & 0x80 else 0)
-        if flags & 0x60:  # a URL or a clock reference: nobody writes these into files
+        if flags & 0x60:  # a URL or a clock reference: not used in files
             return 0
         at = _descriptor(moov, at, span.end, tag=4)
         return unpack("B", moov, at, span.end)[0]
@@ -206,12 +215,12 @@ def _descriptor(moov: bytes, at: int, end: int, *, tag: int) -> int:
 
 
 def _read_delay(moov: bytes, trak: BoxSpan, timescale: int, movie_timescale: int) -> Fraction:
-    """Read by how much an edit list moves a track, in seconds (8.6.6).
+    """Return the delay in seconds that an edit list gives a track (8.6.6).
 
-    Empty edits move it back, the first real edit's media time moves it forward; a recording
-    that camd has begun and could not finish has these two and no others.
+    Empty edits add to it, and the first other edit's media time is subtracted; a recording that
+    camd has begun and not finished has these two and no others.
     """
-    edts = next((s for s in children(moov, trak.payload, trak.end) if s.kind == b"edts"), None)
+    edts = next((s for s in boxes_in(moov, trak) if s.kind == b"edts"), None)
     if edts is None:
         return Fraction(0)
     elst = need(moov, b"elst", within=edts)

@@ -1,8 +1,7 @@
-"""What a segment's bytes say when they are read back: its head, or a sealed file's summary."""
+"""Read a segment file back: its head, a summary, and whether it is consistent and decodable."""
 
 from __future__ import annotations
 
-import sys
 from array import array
 from collections.abc import Iterator
 from fractions import Fraction
@@ -11,20 +10,20 @@ from typing import Literal
 
 import attrs
 
-from camd.mp4.boxes import BoxReader, BoxSpan, MediaError, children
+from camd.mp4.boxes import BoxReader, BoxSpan, MediaError, boxes_in, read_numbers
 from camd.mp4.h26x.parameter_sets import NalError, Read, sets_within
 from camd.mp4.h26x.sample_entry import contradiction, header_problem, video_header
-from camd.mp4.init import Init, Track, need, read_init, unpack
+from camd.mp4.init import Init, Track, need, read_init, trak_boxes, unpack, video_trak
 from camd.mp4.sample_tables import SegmentError
 from camd.mp4.segment import FTYP_SIZE, HASHED_FROM
 from camd.mp4.segment_metadata import SegmentMetadata, decode_metadata
 
-HEAD_SIZE = 64 * 1024  # of a file, and more than enough to hold what `read_segment_head` needs
+HEAD_SIZE = 64 * 1024  # bytes; more than `read_segment_head` usually needs
 
 
 @attrs.frozen
 class SegmentSummary:
-    """What a sealed file holds. `identity` is None when camd did not write it."""
+    """Contents of a sealed file. `metadata` is None when camd did not write it."""
 
     duration_seconds: float
     frames: int
@@ -32,13 +31,13 @@ class SegmentSummary:
     width: int
     height: int
     tracks: tuple[Track, ...]
-    identity: SegmentMetadata | None
+    metadata: SegmentMetadata | None
 
 
 def sealed_moov_offset(head: bytes) -> int | None:
-    """Say where a file that begins with `head` has its final `moov`; None when it still grows.
+    """Return the offset of the final `moov` of a file that begins with `head`; None if growing.
 
-    Raises SegmentError when the file is not laid out as a segment.
+    Raises SegmentError when the file has not the layout of a segment.
     """
     if len(head) < HASHED_FROM or head[:8] != FTYP_SIZE.to_bytes(4, "big") + b"ftyp":
         raise SegmentError("the file does not begin as a segment")
@@ -48,80 +47,63 @@ def sealed_moov_offset(head: bytes) -> int | None:
             return FTYP_SIZE + large
         case 16, b"free":
             return None
-    raise SegmentError("the file is not laid out as a segment")
+    raise SegmentError("the file has not the layout of a segment")
 
 
 def read_segment_head(data: bytes) -> tuple[Init, SegmentMetadata]:
-    """Read the head of a segment, sealed or growing; `data` may go on behind it.
+    """Parse the head of a segment, sealed or growing; `data` may continue after it.
 
-    Raises MediaError when it is not there as a whole. To rebuild the index of a growing file,
-    feed it to a FragmentReader from its first byte: what follows the init are its fragments,
-    on timelines that start at zero, and `position` is where a torn tail begins.
+    Raises MediaError when it is not complete.
     """
     sealed_moov_offset(data)
     boxes = BoxReader().feed(data[HASHED_FROM : HASHED_FROM + HEAD_SIZE])
     if [box.kind for box in boxes[:2]] != [b"moov", b"uuid"]:
-        raise SegmentError("the segment's head is not whole")
+        raise SegmentError("the segment's head is not complete")
     return read_init(data[:FTYP_SIZE], boxes[0].data), decode_metadata(boxes[1].data)
 
 
 def summarise(head: bytes, moov: bytes) -> SegmentSummary:
-    """Summarise a sealed file from its first bytes (HEAD_SIZE will do) and its final `moov`.
+    """Summarise a sealed file from its first bytes (usually HEAD_SIZE) and its final `moov`.
 
-    Any ordinary MP4's `moov` will do as well. Raises MediaError.
+    The `moov` of any other MP4 is accepted too. Raises MediaError.
     """
     init = read_init(b"", moov)
-    top = need(moov, b"moov")
-    traks = [span for span in children(moov, top.payload, top.end) if span.kind == b"trak"]
-    index = init.tracks.index(init.video)
-    frames, ticks = _count(moov, need(moov, b"mdia", b"minf", b"stbl", within=traks[index]))
     video = init.video
+    stts = need(moov, b"mdia", b"minf", b"stbl", b"stts", within=video_trak(init))
+    pairs = _entries(moov, stts, "I", 2)  # number of samples and their duration (8.6.1.2)
+    ticks = sum(count * duration for count, duration in zip(pairs[0::2], pairs[1::2], strict=True))
     return SegmentSummary(
         duration_seconds=float(Fraction(ticks, video.timescale)),
-        frames=frames,
+        frames=sum(pairs[0::2]),
         codec=video.codec,
         width=video.width,
         height=video.height,
         tracks=init.tracks,
-        identity=_find_identity(head),
+        metadata=_find_metadata(head),
     )
 
 
-def _count(moov: bytes, stbl: BoxSpan) -> tuple[int, int]:
-    """Add up a track's samples and their durations (8.6.1.2)."""
-    stts = need(moov, b"stts", within=stbl)
-    (entries,) = unpack("I", moov, stts.payload + 4, stts.end)
-    if stts.payload + 8 + 8 * entries > stts.end:
-        raise SegmentError("a table shorter than its count")
-    pairs = unpack(f"{2 * entries}I", moov, stts.payload + 8, stts.end)
-    counts, deltas = pairs[0::2], pairs[1::2]
-    return sum(counts), sum(n * delta for n, delta in zip(counts, deltas, strict=True))
-
-
-def _find_identity(head: bytes) -> SegmentMetadata | None:
+def _find_metadata(head: bytes) -> SegmentMetadata | None:
     try:
         return read_segment_head(head)[1]
     except MediaError:
         return None
 
 
-# --- Whether the sample tables of a finished file agree, and point at bytes that are there.
-
-_ENTRY = {"I": 4, "Q": 8}
+# --- consistency of the sample tables
 
 
 def check_samples(moov: bytes, begin: int, end: int) -> None:
     """Raise MediaError unless every sample lies within `begin` and `end` of the file.
 
-    Takes a few passes over the tables: some milliseconds for an hour of video.
+    A few passes over the tables: some milliseconds for an hour of video.
     """
-    top = need(moov, b"moov")
-    for trak in (span for span in children(moov, top.payload, top.end) if span.kind == b"trak"):
+    for trak in trak_boxes(moov):
         _check_track(moov, need(moov, b"mdia", b"minf", b"stbl", within=trak), begin, end)
 
 
 def _check_track(moov: bytes, stbl: BoxSpan, begin: int, end: int) -> None:
-    tables = {span.kind: span for span in children(moov, stbl.payload, stbl.end)}
+    tables = {span.kind: span for span in boxes_in(moov, stbl)}
     sizes = _sizes(moov, need(moov, b"stsz", within=stbl))
     samples = len(sizes)
     if sum(_entries(moov, need(moov, b"stts", within=stbl), "I", 2)[0::2]) != samples:
@@ -132,8 +114,7 @@ def _check_track(moov: bytes, stbl: BoxSpan, begin: int, end: int) -> None:
         sync = _entries(moov, tables[b"stss"], "I")
         if sync and not 1 <= min(sync) <= max(sync) <= samples:
             raise SegmentError("its table of key frames names samples that it does not have")
-    wide = b"co64" in tables
-    offsets = _entries(moov, need(moov, b"co64" if wide else b"stco", within=stbl), "IQ"[wide])  # type: ignore[arg-type]
+    offsets = _chunk_offsets(moov, stbl)
     ends, at = list(accumulate(sizes, initial=0)), 0
     for offset, count in zip(offsets, _chunks(moov, stbl, len(offsets)), strict=True):
         if at + count > samples:
@@ -147,7 +128,7 @@ def _check_track(moov: bytes, stbl: BoxSpan, begin: int, end: int) -> None:
 
 @attrs.frozen
 class SampleLocation:
-    """Where a sample lies in the file; `number` counts from 1."""
+    """Position of a sample in the file; `number` counts from 1."""
 
     number: int
     offset: int
@@ -155,14 +136,12 @@ class SampleLocation:
 
 
 def sync_samples(moov: bytes, stbl: BoxSpan) -> Iterator[SampleLocation]:
-    """Yield where a track's sync samples lie, in order; every sample when all are (8.6.2).
+    """Yield a track's sync samples in order; every sample when there is no table (8.6.2).
 
-    The tables must agree: see `check_samples`. Raises MediaError.
+    The tables must be consistent: see `check_samples`. Raises MediaError.
     """
-    tables = {span.kind: span for span in children(moov, stbl.payload, stbl.end)}
-    sizes = _sizes(moov, need(moov, b"stsz", within=stbl))
-    wide = b"co64" in tables
-    offsets = _entries(moov, need(moov, b"co64" if wide else b"stco", within=stbl), "IQ"[wide])  # type: ignore[arg-type]
+    tables = {span.kind: span for span in boxes_in(moov, stbl)}
+    sizes, offsets = _sizes(moov, need(moov, b"stsz", within=stbl)), _chunk_offsets(moov, stbl)
     sync = set(_entries(moov, tables[b"stss"], "I")) if b"stss" in tables else None
     number = 0
     for offset, count in zip(offsets, _chunks(moov, stbl, len(offsets)), strict=True):
@@ -174,8 +153,15 @@ def sync_samples(moov: bytes, stbl: BoxSpan) -> Iterator[SampleLocation]:
             at += size
 
 
+def _chunk_offsets(moov: bytes, stbl: BoxSpan) -> array[int]:
+    """Read where the chunks lie in the file (8.7.5)."""
+    if any(span.kind == b"co64" for span in boxes_in(moov, stbl)):
+        return _entries(moov, need(moov, b"co64", within=stbl), "Q")
+    return _entries(moov, need(moov, b"stco", within=stbl), "I")
+
+
 def _chunks(moov: bytes, stbl: BoxSpan, chunks: int) -> Iterator[int]:
-    """Yield how many samples each chunk holds (8.7.4)."""
+    """Yield the number of samples of each chunk (8.7.4)."""
     entries = _entries(moov, need(moov, b"stsc", within=stbl), "I", 3)
     firsts, counts = list(entries[0::3]), entries[1::3]
     ends = [*firsts[1:], chunks + 1]
@@ -203,23 +189,20 @@ def _entries(moov: bytes, table: BoxSpan, form: Literal["I", "Q"], width: int = 
 def _numbers(
     moov: bytes, table: BoxSpan, form: Literal["I", "Q"], at: int, count: int
 ) -> array[int]:
-    size = count * _ENTRY[form]
-    if at + size > table.end:
+    end = at + count * (8 if form == "Q" else 4)
+    if end > table.end:
         raise SegmentError("a table shorter than its count")
-    values: array[int] = array(form, moov[at : at + size])
-    if sys.byteorder == "little":
-        values.byteswap()
-    return values
+    return read_numbers(form, moov[at:end])
 
 
-# --- Whether a finished file's pictures can be decoded with what its own header says.
+# --- whether the video can be decoded with the parameter sets in its header
 
 
 def undecodable(read: Read, moov: bytes, *, every: bool) -> str:
     """Say why the video of a sealed file cannot be decoded with its header; "" when it can.
 
-    Looks at the first key frame, with `every` at each one, and reads little more of them than
-    their parameter sets. The text completes "the file …". Raises what `read` raises.
+    Checks the first key frame, with `every` each one, and reads little more of them than their
+    parameter sets. The text completes "the file …". Raises what `read` raises.
     """
     try:
         return _undecodable(read, moov, every)
@@ -230,11 +213,9 @@ def undecodable(read: Read, moov: bytes, *, every: bool) -> str:
 def _undecodable(read: Read, moov: bytes, every: bool) -> str:
     init = read_init(b"", moov)
     header = video_header(init)
-    top = need(moov, b"moov")
-    traks = [span for span in children(moov, top.payload, top.end) if span.kind == b"trak"]
-    stbl = need(moov, b"mdia", b"minf", b"stbl", within=traks[init.tracks.index(init.video)])
+    stbl = need(moov, b"mdia", b"minf", b"stbl", within=video_trak(init))
     if header is not None and (wrong := header_problem(header)):
-        return _told(wrong)
+        return _undecodable_text(wrong)
     first = True
     for place in sync_samples(moov, stbl):
         if first and place.number > 1:
@@ -244,12 +225,12 @@ def _undecodable(read: Read, moov: bytes, every: bool) -> str:
         try:
             sets = sets_within(read, place.offset, place.size, header.nal_length, header.codec)
         except NalError as error:
-            return _told(f"{error}, frame {place.number}")
+            return _undecodable_text(f"{error}, frame {place.number}")
         if wrong := contradiction(header, sets):
-            return _told(f"{wrong}, from frame {place.number} on")
+            return _undecodable_text(f"{wrong}, from frame {place.number} on")
         first = False
     return "has no key frame" if first else ""
 
 
-def _told(wrong: str) -> str:
+def _undecodable_text(wrong: str) -> str:
     return f"cannot be decoded with its own header: {wrong}"

@@ -1,19 +1,19 @@
-"""How a segment's two movie boxes are built (ISO/IEC 14496-12 clauses 8.2 to 8.6).
+"""Build a segment's two movie boxes (ISO/IEC 14496-12 clauses 8.2 to 8.6).
 
-Both are made from the stream's own `moov`: what describes the codec is taken over byte by byte,
-what says times and places is made anew.
+Both are made from the stream's own `moov`: descriptions of codecs are copied byte by byte, times
+and positions are written anew.
 """
 
 from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 
 import attrs
 
-from camd.mp4.boxes import BoxSpan, box, children, full_box
+from camd.mp4.boxes import BoxSpan, box, boxes_in, full_box
 from camd.mp4.init import Init, need, read_timescale
 from camd.mp4.sample_tables import SampleTable
 
@@ -22,12 +22,14 @@ _MAX_TICKS = 0x7FFF_FFFF_FFFF_FFFF
 _EPOCH_OFFSET_SECONDS = 2_082_844_800  # from 1904-01-01, where these boxes count from, to 1970
 _UNIT_MATRIX = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 
+Changes = Mapping[bytes, Callable[[BoxSpan], bytes]]  # kind of a box -> what replaces it
+
 
 @attrs.frozen
 class Edit:
-    """How a track lies on the presentation: `delay` seconds of nothing, then from `media_time`.
+    """A track's place in the presentation: after `delay` seconds, from `media_time` on.
 
-    `duration` is in seconds; 0 means to the end, which is what a growing file can say (8.6.6).
+    `duration` is in seconds; 0 means to the end, as in a growing file (8.6.6).
     """
 
     delay: Fraction
@@ -36,11 +38,11 @@ class Edit:
 
     @property
     def presented_ticks(self) -> int:
-        """When the track's presentation ends, in the time scale of the movie header."""
+        """End of the track's presentation, in the time scale of the movie header."""
         return min(movie_ticks(self.delay) + movie_ticks(self.duration, up=True), _MAX_TICKS)
 
     def encode(self) -> bytes:
-        """Build the `edts` box; nothing when the track simply starts at zero."""
+        """Build the `edts` box; empty when the track starts at zero."""
         delay = movie_ticks(self.delay)
         if not delay and not self.media_time:
             return b""
@@ -58,119 +60,95 @@ def movie_ticks(seconds: Fraction, *, up: bool = False) -> int:
 
 
 def growing_moov(init: Init, edits: Mapping[int, Edit], start_micros: int) -> bytes:
-    """Rewrite the stream's `moov` for a file that grows: its edits, a finer clock, no duration."""
-    moov = init.moov
-    parts = []
-    tracks = iter(init.tracks)
-    for span in children(moov, *_content(need(moov, b"moov"))):
-        match span.kind:
-            case b"mvhd":
-                next_track = int.from_bytes(moov[span.end - 4 : span.end], "big")
-                parts.append(_movie_header(0, next_track, start_micros))
-            case b"trak":
-                edit = edits.get(next(tracks).track_id)
-                parts.append(_growing_track(moov, span, edit))
-            case b"mvex":  # without its mehd: a duration, in the old time scale
-                inner = children(moov, *_content(span))
-                kept = (moov[part.start : part.end] for part in inner if part.kind != b"mehd")
-                parts.append(box(b"mvex", *kept))
-            case _:
-                parts.append(moov[span.start : span.end])
-    return box(b"moov", *parts)
+    """Rewrite the stream's `moov` for a growing file: edits, a finer clock, and no duration."""
+    moov, tracks = init.moov, iter(init.tracks)
+
+    def track(trak: BoxSpan) -> bytes:
+        edit = edits.get(next(tracks).track_id)
+        header = {b"tkhd": lambda tkhd: _track_header(moov, tkhd, 0) + _encoded(edit)}
+        return _rebuilt(moov, trak, {**header, b"edts": _dropped})
+
+    changes: Changes = {
+        b"mvhd": lambda mvhd: _movie_header(moov, mvhd, 0, start_micros),
+        b"trak": track,
+        # `mehd` is a duration, in the old time scale
+        b"mvex": lambda mvex: _rebuilt(moov, mvex, {b"mehd": _dropped}),
+    }
+    return _rebuilt(moov, need(moov, b"moov"), changes)
 
 
 def final_moov(
     init: Init, tables: Sequence[SampleTable], edits: Mapping[int, Edit], start_micros: int
 ) -> bytes:
-    """Build the `moov` of the sealed file from the tracks that `tables` describe."""
-    moov = init.moov
+    """Build the `moov` of the sealed file with the tracks of `tables`."""
+    moov, tracks = init.moov, iter(init.tracks)
     by_track = {table.track.track_id: table for table in tables}
-    parts = []
-    tracks = iter(init.tracks)
     duration = max(edit.presented_ticks for edit in edits.values())
-    for span in children(moov, *_content(need(moov, b"moov"))):
-        if span.kind == b"mvhd":
-            next_track = int.from_bytes(moov[span.end - 4 : span.end], "big")
-            parts.append(_movie_header(duration, next_track, start_micros))
-        elif span.kind == b"trak":
-            track_id = next(tracks).track_id
-            if table := by_track.get(track_id):
-                parts.append(_final_track(moov, span, table, edits[track_id]))
-        elif span.kind != b"mvex":
-            parts.append(moov[span.start : span.end])
-    return box(b"moov", *parts)
 
+    def track(trak: BoxSpan) -> bytes:
+        table = by_track.get(next(tracks).track_id)
+        return _final_track(moov, trak, table, edits[table.track.track_id]) if table else b""
 
-def _content(span: BoxSpan) -> tuple[int, int]:
-    return span.payload, span.end
-
-
-def _movie_header(duration: int, next_track: int, start_micros: int) -> bytes:
-    """Build an `mvhd` (8.2.2) with 64-bit times; created when the first frame was taken."""
-    created = max(0, start_micros // 1_000_000 + _EPOCH_OFFSET_SECONDS)
-    times = struct.pack(">QQIQ", created, created, MOVIE_TIMESCALE, duration)
-    rate_and_volume = struct.pack(">IH10x", 0x10000, 0x100)
-    rest = struct.pack(">24xI", next_track)
-    return full_box(b"mvhd", 1, 0, times, rate_and_volume, _UNIT_MATRIX, rest)
-
-
-def _growing_track(moov: bytes, trak: BoxSpan, edit: Edit | None) -> bytes:
-    parts = []
-    for span in children(moov, *_content(trak)):
-        if span.kind == b"tkhd":
-            parts.append(_track_header(moov, span, 0))
-            parts.append(edit.encode() if edit else b"")
-        elif span.kind != b"edts":
-            parts.append(moov[span.start : span.end])
-    return box(b"trak", *parts)
+    changes: Changes = {
+        b"mvhd": lambda mvhd: _movie_header(moov, mvhd, duration, start_micros),
+        b"trak": track,
+        b"mvex": _dropped,
+    }
+    return _rebuilt(moov, need(moov, b"moov"), changes)
 
 
 def _final_track(moov: bytes, trak: BoxSpan, table: SampleTable, edit: Edit) -> bytes:
-    parts = []
-    for span in children(moov, *_content(trak)):
-        if span.kind == b"tkhd":
-            parts.append(_track_header(moov, span, edit.presented_ticks))
-            parts.append(edit.encode())
-        elif span.kind == b"mdia":
-            parts.append(_media(moov, span, table))
-        elif span.kind != b"edts":
-            parts.append(moov[span.start : span.end])
-    return box(b"trak", *parts)
+    def sample_tables(stbl: BoxSpan) -> bytes:
+        return box(b"stbl", need(moov, b"stsd", within=stbl).bytes_of(moov), *table.boxes())
+
+    media: Changes = {
+        b"mdhd": lambda mdhd: _media_header(moov, mdhd, table.end - table.begin),
+        b"minf": lambda minf: _rebuilt(moov, minf, {b"stbl": sample_tables}),
+    }
+    changes: Changes = {
+        b"tkhd": lambda tkhd: _track_header(moov, tkhd, edit.presented_ticks) + edit.encode(),
+        b"mdia": lambda mdia: _rebuilt(moov, mdia, media),
+        b"edts": _dropped,
+    }
+    return _rebuilt(moov, trak, changes)
+
+
+def _rebuilt(moov: bytes, parent: BoxSpan, changes: Changes) -> bytes:
+    """Copy a box, with the boxes in it replaced that `changes` names by their kind."""
+    parts = (
+        changes[span.kind](span) if span.kind in changes else span.bytes_of(moov)
+        for span in boxes_in(moov, parent)
+    )
+    return box(parent.kind, *parts)
+
+
+def _dropped(_: BoxSpan) -> bytes:
+    return b""
+
+
+def _encoded(edit: Edit | None) -> bytes:
+    return edit.encode() if edit else b""
+
+
+def _movie_header(moov: bytes, mvhd: BoxSpan, duration: int, start_micros: int) -> bytes:
+    """Build an `mvhd` (8.2.2) with 64-bit times; created when the first frame was taken."""
+    next_track = moov[mvhd.end - 4 : mvhd.end]
+    created = max(0, start_micros // 1_000_000 + _EPOCH_OFFSET_SECONDS)
+    times = struct.pack(">QQIQ", created, created, MOVIE_TIMESCALE, duration)
+    rate_and_volume = struct.pack(">IH10x", 0x10000, 0x100)
+    return full_box(b"mvhd", 1, 0, times, rate_and_volume, _UNIT_MATRIX, bytes(24), next_track)
 
 
 def _track_header(moov: bytes, tkhd: BoxSpan, duration: int) -> bytes:
-    """Rewrite a `tkhd` (8.3.2) with 64-bit times; layer, matrix and size stay as they are."""
+    """Build a `tkhd` (8.3.2) with 64-bit times; layer, matrix and size are copied."""
     version = moov[tkhd.payload]
     flags = int.from_bytes(moov[tkhd.payload + 1 : tkhd.payload + 4], "big")
     at = tkhd.payload + (20 if version else 12)
-    track_id = moov[at : at + 4]
-    tail = moov[tkhd.end - 60 : tkhd.end]
-    times = struct.pack(">QQ4s4xQ", 0, 0, track_id, duration)
-    return full_box(b"tkhd", 1, flags, times, tail)
+    times = struct.pack(">QQ4s4xQ", 0, 0, moov[at : at + 4], duration)
+    return full_box(b"tkhd", 1, flags, times, moov[tkhd.end - 60 : tkhd.end])
 
 
-def _media(moov: bytes, mdia: BoxSpan, table: SampleTable) -> bytes:
-    parts = []
-    for span in children(moov, *_content(mdia)):
-        if span.kind == b"mdhd":
-            timescale = read_timescale(moov, span)
-            duration = table.end - table.begin
-            times = struct.pack(">QQIQ", 0, 0, timescale, duration)
-            parts.append(full_box(b"mdhd", 1, 0, times, moov[span.end - 4 : span.end]))
-        elif span.kind == b"minf":
-            parts.append(_media_information(moov, span, table))
-        else:
-            parts.append(moov[span.start : span.end])
-    return box(b"mdia", *parts)
-
-
-def _media_information(moov: bytes, minf: BoxSpan, table: SampleTable) -> bytes:
-    parts: list[bytes] = []
-    for span in children(moov, *_content(minf)):
-        if span.kind == b"stbl":
-            stsd = need(moov, b"stsd", within=span)
-            tables: Iterable[bytes] = table.boxes()
-            parts.append(box(b"stbl", moov[stsd.start : stsd.end], *tables))
-        else:
-            parts.append(moov[span.start : span.end])
-    return box(b"minf", *parts)
+def _media_header(moov: bytes, mdhd: BoxSpan, duration: int) -> bytes:
+    """Build an `mdhd` (8.4.2) with 64-bit times; the language is copied."""
+    times = struct.pack(">QQIQ", 0, 0, read_timescale(moov, mdhd), duration)
+    return full_box(b"mdhd", 1, 0, times, moov[mdhd.end - 4 : mdhd.end])

@@ -1,4 +1,4 @@
-"""Finds out how far an interrupted segment is whole, and rebuilds its index from its own bytes."""
+"""Find how much of an interrupted segment is intact, and rebuild its index from its bytes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 import attrs
 
 from camd.mp4.boxes import DEFAULT_LIMITS, MediaError
-from camd.mp4.fragments import Fragment
+from camd.mp4.fragments import Fragment, read_moof
 from camd.mp4.h26x.leading_pictures import leading_frames
 from camd.mp4.init import Init
 from camd.mp4.inspect import HEAD_SIZE, read_segment_head
-from camd.mp4.movie_fragment import read_moof
 from camd.mp4.segment import CHECK_SIZE, HASHED_FROM, SegmentIndex, checksum_of, read_check
 from camd.mp4.segment_metadata import SegmentMetadata
 
@@ -23,7 +22,7 @@ _PIECE = 1 << 20
 
 @attrs.frozen
 class InterruptedSegment:
-    """What an interrupted segment still holds: `index` describes its first `whole_bytes`."""
+    """Intact contents of an interrupted segment: `index` describes its first `whole_bytes`."""
 
     index: SegmentIndex
     whole_bytes: int
@@ -33,11 +32,11 @@ class InterruptedSegment:
 
 @attrs.frozen
 class _Found:
-    """A fragment whose boxes are there; its bytes may still be damaged."""
+    """A fragment whose boxes are complete; its bytes may still be damaged."""
 
     start: int
     moof: bytes
-    media_at: int  # where the mdat's content begins, from `start`
+    media_at: int  # offset of the mdat's content from `start`
     size: int  # of moof and mdat
     checksum: int
     synced_bytes: int
@@ -48,14 +47,13 @@ class _Found:
 
 
 def read_interrupted(read: Read, size: int, *, every: bool = False) -> InterruptedSegment | None:
-    """Read an interrupted segment of `size` bytes; None when it has not one whole fragment.
+    """Read an interrupted segment of `size` bytes; None when it has no intact fragment.
 
-    Of a sealed one, `size` is where its final `moov` begins. Reads the headers of everything, and
-    all bytes of what was written behind the last sync that the file knows of; with `every`, all
-    bytes of the file. Raises MediaError when the file does not begin as a segment, and what
-    `read` raises.
+    Of a sealed one, `size` is the offset of its final `moov`. Reads all headers, and all bytes
+    written after the last sync that the file records; with `every`, all bytes of the file. Raises
+    MediaError when the file does not begin as a segment, and what `read` raises.
     """
-    init, identity, start = read_head(read)
+    init, metadata, start = read_head(read)
     found = list(_walk(read, start, size))
     durable = max((fragment.synced_bytes for fragment in found), default=0)
     index: SegmentIndex | None = None
@@ -64,7 +62,7 @@ def read_interrupted(read: Read, size: int, *, every: bool = False) -> Interrupt
         if (every or fragment.end > durable) and not _intact(read, fragment):
             break
         try:
-            index = _take(read, index, init, identity, fragment)
+            index = _take(read, index, init, metadata, fragment)
         except MediaError:
             break
         whole, count = fragment.end + CHECK_SIZE, count + 1
@@ -74,39 +72,34 @@ def read_interrupted(read: Read, size: int, *, every: bool = False) -> Interrupt
 
 
 def read_fragments(read: Read, start: int, end: int, index: SegmentIndex) -> list[Fragment]:
-    """Read the fragments that a growing file holds between two bytes, as they came.
+    """Read the fragments of a growing file between two offsets, with their times in the stream.
 
     `index` is the file's. Raises MediaError, and what `read` raises.
     """
     fragments = []
-    track = index.init.video
     for found in _walk(read, start, end):
-        runs = tuple(
-            index.in_stream(run)
-            for run in read_moof(found.moof, index.init, found.media_at, found.size)
-        )
-        video = next((run for run in runs if run.track_id == track.track_id), None)
-        mdat = read(found.start + len(found.moof), found.size - len(found.moof))
-        fragments.append(Fragment(found.moof, mdat, runs, video, track.timescale))
+        fragment = _fragment(read, index.init, found)
+        runs = tuple(map(index.in_stream, fragment.runs))
+        fragments.append(Fragment.of(index.init, fragment.moof, fragment.mdat, runs))
     return fragments
 
 
 def read_head(read: Read) -> tuple[Init, SegmentMetadata, int]:
-    """Read what a segment begins with, and where its first fragment lies. Raises MediaError."""
+    """Read a segment's head, and the offset of its first fragment. Raises MediaError."""
     head = read(0, HEAD_SIZE)
     try:
-        init, identity = read_segment_head(head)
+        init, metadata = read_segment_head(head)
     except MediaError:
         head = read(0, _HEAD_LIMIT)  # a movie box of unusual size
-        init, identity = read_segment_head(head)
+        init, metadata = read_segment_head(head)
     at = HASHED_FROM
     for _ in ("moov", "uuid"):
         at += int.from_bytes(head[at : at + 4], "big")
-    return init, identity, at
+    return init, metadata, at
 
 
 def leading_frames_of(read: Read, size: int) -> int | None:
-    """Count the frames at the beginning of a segment that cannot be shown; None: not known.
+    """Count the frames at the beginning of a segment that cannot be shown; None: unknown.
 
     Its fragments, sealed or not, lie within `size` bytes. Reads the first one. Raises MediaError
     when the file does not begin as a segment, and what `read` raises.
@@ -117,16 +110,14 @@ def leading_frames_of(read: Read, size: int) -> int | None:
 
 
 def _fragment(read: Read, init: Init, found: _Found) -> Fragment:
-    """Read a whole fragment. Raises MediaError."""
+    """Read a complete fragment. Raises MediaError."""
     runs = read_moof(found.moof, init, found.media_at, found.size)
-    track = init.video
-    video = next((run for run in runs if run.track_id == track.track_id), None)
     mdat = read(found.start + len(found.moof), found.size - len(found.moof))
-    return Fragment(found.moof, mdat, runs, video, track.timescale)
+    return Fragment.of(init, found.moof, mdat, runs)
 
 
 def _walk(read: Read, at: int, size: int) -> Iterator[_Found]:
-    """Find fragments for as long as their boxes follow each other and lie within the file."""
+    """Yield fragments while their boxes follow each other and lie within the file."""
     while (found := _find(read, at, size)) is not None:
         yield found
         at = found.end + CHECK_SIZE
@@ -155,14 +146,12 @@ def _find(read: Read, at: int, size: int) -> _Found | None:
 
 
 def _size_of(header: bytes, kind: bytes) -> int:
-    """Return a box's size when it is of this kind and not too large, else 0."""
+    """Return the size of a box of this kind; 0 when it is another kind, or too large."""
     size = int.from_bytes(header[:4], "big")
     return size if header[4:8] == kind and 8 <= size <= DEFAULT_LIMITS[kind] else 0
 
 
 def _intact(read: Read, fragment: _Found) -> bool:
-    """Compare a fragment with its checksum."""
-
     def pieces() -> Iterator[bytes]:
         at = fragment.start
         while at < fragment.end and (piece := read(at, min(_PIECE, fragment.end - at))):
@@ -176,14 +165,14 @@ def _take(
     read: Read,
     index: SegmentIndex | None,
     init: Init,
-    identity: SegmentMetadata,
+    metadata: SegmentMetadata,
     found: _Found,
 ) -> SegmentIndex:
-    """Record a fragment; the first one makes the index. Raises MediaError."""
+    """Record a fragment in the index, which the first one creates. Raises MediaError."""
     runs = read_moof(found.moof, init, found.media_at, found.size)
     if index is None:
         first = _fragment(read, init, found)
-        index = SegmentIndex(init, first, identity, header_size=found.start)
+        index = SegmentIndex(init, first, metadata, header_size=found.start)
     index.check(runs)
     index.record(runs, found.size)
     return index

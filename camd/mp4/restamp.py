@@ -1,4 +1,4 @@
-"""A fragment whose samples get other times: its `moof` made anew, its media data untouched. Pure.
+"""Give a fragment's samples other times: a new `moof`, with the media data unchanged.
 
 ISO/IEC 14496-12 clauses 8.8.4 to 8.8.12.
 """
@@ -11,10 +11,9 @@ from collections.abc import Mapping
 
 import attrs
 
-from camd.mp4.boxes import box, full_box
-from camd.mp4.fragments import Fragment
+from camd.mp4.boxes import box, full_box, write_numbers
+from camd.mp4.fragments import Fragment, TrackRun, run_of
 from camd.mp4.init import need
-from camd.mp4.movie_fragment import TrackRun, big_endian
 
 _TFHD_SIZE = 16
 _TFDT_SIZE = 20
@@ -32,7 +31,7 @@ _NON_SYNC = 0x01010000  # sample_depends_on = 1, sample_is_non_sync_sample
 class SampleTimes:
     """Times of one track's samples in a fragment, in ticks of the track.
 
-    `durations` and `composition` are None where they stay as they are.
+    None leaves the durations or composition offsets as they are.
     """
 
     decode_time: int
@@ -41,10 +40,10 @@ class SampleTimes:
 
 
 def restamp(fragment: Fragment, times: Mapping[int, SampleTimes]) -> Fragment:
-    """Give the samples of the tracks in `times` their new times; other tracks keep theirs.
+    """Return the fragment with new times for the tracks in `times`.
 
-    Where only decode times differ, the boxes stay as they are: the writer of the fragment puts
-    the decode times of its runs into them. Raises ValueError where counts do not agree.
+    When only decode times change, the boxes stay as they are: whoever writes the fragment puts
+    the decode times of its runs into them. Raises ValueError when counts do not agree.
     """
     runs = tuple(
         _changed(run, times[run.track_id]) if run.track_id in times else run
@@ -53,8 +52,7 @@ def restamp(fragment: Fragment, times: Mapping[int, SampleTimes]) -> Fragment:
     moof = fragment.moof
     if any(each.durations is not None or each.composition is not None for each in times.values()):
         moof, runs = _build(fragment.moof, runs)
-    video_id = fragment.video.track_id if fragment.video else None
-    video = next((run for run in runs if run.track_id == video_id), None)
+    video = run_of(runs, fragment.video.track_id) if fragment.video else None
     return attrs.evolve(fragment, moof=moof, runs=runs, video=video)
 
 
@@ -62,7 +60,7 @@ def _changed(run: TrackRun, times: SampleTimes) -> TrackRun:
     durations = run.durations if times.durations is None else times.durations
     composition = run.composition if times.composition is None else times.composition
     if len(durations) != run.count or (composition and len(composition) != run.count):
-        raise ValueError("other times for another number of samples")
+        raise ValueError("the number of times is not that of the samples")
     return attrs.evolve(
         run,
         decode_time=times.decode_time,
@@ -73,7 +71,7 @@ def _changed(run: TrackRun, times: SampleTimes) -> TrackRun:
 
 
 def _build(old: bytes, runs: tuple[TrackRun, ...]) -> tuple[bytes, tuple[TrackRun, ...]]:
-    """Build a `moof` of `runs`; returns it with the runs as they lie in it."""
+    """Build a `moof` of `runs`; return it with the runs and their positions in it."""
     header = need(old, b"moof", b"mfhd")
     parts, placed = [old[header.start : header.end]], []
     at = _BOX + len(parts[0])
@@ -102,7 +100,7 @@ def _traf(run: TrackRun) -> bytes:
     table[1::4] = run.sizes
     table[2::4] = array("I", (_SYNC if sync else _NON_SYNC for sync in run.sync))
     table[3::4] = array("I", composition.tobytes())
-    rows = big_endian("I", table.tobytes()).tobytes()  # swapping twice is no change
+    rows = write_numbers(table)
     truns, first = [], 0
     for chunk in run.chunks:
         begin, end = first * _TRUN_SAMPLE_SIZE, (first + chunk.count) * _TRUN_SAMPLE_SIZE
@@ -112,13 +110,13 @@ def _traf(run: TrackRun) -> bytes:
     return box(b"traf", tfhd, tfdt, *truns)
 
 
-# --- Where the first sample of each track in a fragment belongs, when FFmpeg has moved it.
+# --- first samples that FFmpeg has moved to an earlier time
 
-_LONGER = 2  # times the next sample of sound: more is a pause, and no length of a packet
+_LONGEST_PACKET = 2  # times the next sample of sound; a longer first one contains a pause
 
 
 def in_place(fragment: Fragment) -> Fragment:
-    """Put back the first samples that were moved; the fragment itself when none was."""
+    """Return the fragment with moved first samples put back; itself when none was moved."""
     times = {}
     for run in fragment.runs:
         late = _late_picture(run, fragment.shown) if run is fragment.video else _late_sound(run)
@@ -130,7 +128,7 @@ def in_place(fragment: Fragment) -> Fragment:
 
 
 def _late_picture(run: TrackRun, shown: int | None) -> int:
-    """By how much the first picture is shown later than its place says, in ticks."""
+    """Return the ticks by which the first picture is shown later than its decode time says."""
     if shown is None:
         return 0
     late = shown - run.decode_time - (run.composition[0] if run.composition else 0)
@@ -138,7 +136,7 @@ def _late_picture(run: TrackRun, shown: int | None) -> int:
 
 
 def _late_sound(run: TrackRun) -> int:
-    """By how much the first packet outlasts the next one, in ticks; packets are alike."""
-    if run.count < 2 or run.durations[0] <= _LONGER * run.durations[1]:
+    """Return the ticks by which the first packet is longer than the next; packets are equal."""
+    if run.count < 2 or run.durations[0] <= _LONGEST_PACKET * run.durations[1]:
         return 0
     return run.durations[0] - run.durations[1]

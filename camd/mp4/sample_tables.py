@@ -1,34 +1,33 @@
-"""The sample tables of one track, folded up while it is recorded (ISO/IEC 14496-12 clause 8.6).
+"""Collect the sample tables of one track while it is recorded (ISO/IEC 14496-12 clause 8.6).
 
-Memory is 4 bytes a sample, plus 8 whenever its duration or its composition offset differs from
-the one before; building the boxes is a few passes over arrays.
+Memory is 4 bytes per sample, plus 8 whenever its duration or its composition offset differs from
+the previous one; building the boxes is a few passes over arrays.
 """
 
 from __future__ import annotations
 
 import struct
-import sys
 from array import array
 from collections.abc import Iterable
 from fractions import Fraction
 from itertools import groupby
 from typing import Literal
 
-from camd.mp4.boxes import MediaError, full_box
+from camd.mp4.boxes import MediaError, full_box, write_numbers
+from camd.mp4.fragments import TrackRun
 from camd.mp4.init import Track
-from camd.mp4.movie_fragment import TrackRun
 
-_MAX_DELTA = 0x7FFF_FFFF  # ticks: longer ones are read as negative by common demuxers
+_MAX_DURATION = 0x7FFF_FFFF  # ticks; common demuxers read more as negative
 
-MAX_OFFSET_SECONDS = 600  # from track to track: more is no offset, but another clock
+MAX_OFFSET_SECONDS = 600  # between tracks; more means that they have different clocks
 
 
 class SegmentError(MediaError):
-    """A fragment that cannot become part of this segment."""
+    """A fragment that cannot be part of the segment, or a file that is no segment."""
 
 
 class RunLengths:
-    """A sequence of numbers, stored as pairs of count and value."""
+    """A sequence of numbers, stored as runs: pairs of count and value."""
 
     def __init__(self, typecode: Literal["I", "i"]) -> None:
         self.counts: array[int] = array("I")
@@ -48,7 +47,7 @@ class RunLengths:
             self.values.append(value)
 
     def replace_last(self, value: int) -> None:
-        """Put `value` in the place of the last number."""
+        """Replace the last number by `value`."""
         if self.counts[-1] > 1:
             self.counts[-1] -= 1
         else:
@@ -61,15 +60,16 @@ class RunLengths:
         pairs: array[int] = array("I", bytes(8 * len(self.counts)))
         pairs[0::2] = self.counts
         pairs[1::2] = array("I", self.values.tobytes())
-        return _big_endian(pairs)
+        return write_numbers(pairs)
 
 
 class SampleTable:
-    """What becomes of one track: samples in, sample tables out.
+    """The samples of one track in a segment, and the tables that describe them.
 
-    `base` is the stream's decode time that is zero in the growing file, where `zero` seconds are
-    on the timeline of all tracks. All other times are ticks behind it. When the stream's times
-    jump by what no file can hold, or back, `base` jumps along: the samples join on.
+    `base` is the decode time of the stream that becomes zero in the file; it is `zero` seconds on
+    the timeline of all tracks. All other times are ticks from there. When the stream's times jump
+    back, or by more than a file can express, `base` jumps as well: the samples continue without a
+    gap.
     """
 
     def __init__(self, track: Track, base: int, zero: Fraction | None = None) -> None:
@@ -77,7 +77,7 @@ class SampleTable:
         self.base = base
         self.zero = track.delay + Fraction(base, track.timescale) if zero is None else zero
         self.begin = 0  # decode time of the first sample
-        self.end = 0  # decode time behind the last sample
+        self.end = 0  # decode time at the end of the last sample
         self._first_presented = 0  # presentation time of the first sample
         self._presented_from = 0
         self._presented_until = 0
@@ -90,16 +90,16 @@ class SampleTable:
 
     @property
     def samples(self) -> int:
-        """How many samples there are."""
+        """Number of samples."""
         return len(self._sizes)
 
     @property
     def media_time(self) -> int:
-        """Which media time, counted from the first sample's decode time, is presented first.
+        """The media time that is presented first, counted from the first sample's decode time.
 
         That of the earliest sample. But when samples are presented before the sync sample that
-        they follow (an open group of pictures, cut), players would look for a sync sample
-        there and find none: then it is 0, and the file begins with a few ticks of nothing.
+        they follow (a cut, open group of pictures), players would search for a sync sample there
+        and find none: then it is 0, and the file begins with a few ticks without a picture.
         """
         if self._presented_from < self._first_presented:
             return 0
@@ -107,60 +107,60 @@ class SampleTable:
 
     @property
     def start_seconds(self) -> Fraction:
-        """When `media_time` is presented, on the stream's timeline."""
+        """Presentation time of `media_time`, on the stream's timeline."""
         return self.zero + Fraction(self.begin + self.media_time, self.track.timescale)
 
     @property
     def end_seconds(self) -> Fraction:
-        """When the last sample ends to be decoded, on the stream's timeline."""
+        """Decode time at the end of the last sample, on the stream's timeline."""
         return self.zero + Fraction(self.end, self.track.timescale)
 
     @property
     def presented_seconds(self) -> Fraction:
-        """How long the track is presented from `media_time` on."""
+        """Duration of the presentation from `media_time` on."""
         ticks = self._presented_until - self.begin - self.media_time
         return Fraction(max(0, ticks), self.track.timescale)
 
     @property
     def most_bytes(self) -> int:
-        """How large `boxes` are, at most."""
+        """Largest possible size of `boxes`."""
         numbers = len(self._sizes) + len(self._sync) + len(self._chunks) + 2 * len(self._offsets)
         pairs = len(self._durations.counts) + len(self._composition.counts)
         return 4 * numbers + 8 * pairs + 6 * 20
 
     def place(self, run: TrackRun, seconds: Fraction = Fraction(0)) -> int:
-        """Say at which decode time of the file `run` begins, if it is appended.
+        """Return the decode time in the file at which `run` begins, if it is appended.
 
-        That is where it begins in the stream, unless its samples would last less than nothing or
-        longer than a file can say; then it joins on: to the sample before it, or, when it is the
-        first one, to what the other tracks have at `seconds`.
+        That is its time in the stream, unless the sample before it would get a negative duration,
+        or one that a file cannot express: then it begins at the end of that sample. A first run
+        begins at `seconds` then, where the other tracks are.
         """
         start = run.decode_time - self.base
         if not self._sizes:
             joined = max(0, round((seconds - self.zero) * self.track.timescale))
             far = abs(start - joined) > MAX_OFFSET_SECONDS * self.track.timescale
             return joined if start < 0 or far else start
-        hole, last = start - self.end, self._durations.values[-1]
-        if hole < -last or last + hole > max(last, _MAX_DELTA):
+        gap, last = start - self.end, self._durations.values[-1]
+        if gap < -last or last + gap > max(last, _MAX_DURATION):
             return self.end
         return max(start, self.end - last + min(last, 1))
 
     def check(self, run: TrackRun, begin: int) -> None:
-        """Raise SegmentError when `run` cannot follow at `begin`."""
+        """Raise SegmentError when `run` cannot be appended at `begin`."""
         if run.timescale != self.track.timescale:
             raise SegmentError(f"track {run.track_id} has another time scale")
         if run.tfdt_size == 4 and begin > 0xFFFF_FFFF:
             raise SegmentError(f"track {run.track_id} is too long for 32-bit decode times")
 
     def add(self, run: TrackRun, position: int, begin: int) -> None:
-        """Take the samples of `run`, which lies at `position` of the file and `begin`s there."""
+        """Append the samples of `run`, at `position` in the file and decode time `begin`."""
         if not self._sizes:
             self.base = run.decode_time - begin
             self.begin = self.end = self._presented_until = begin
             self._first_presented = begin + (run.composition[0] if run.composition else 0)
             self._presented_from = self._first_presented
         elif begin != self.end:
-            self._bridge(begin - self.end)
+            self._lengthen_last(begin - self.end)
         elif abs(run.decode_time - self.base - begin) > self._durations.values[-1]:
             self.base = run.decode_time - begin
         self._present(run)
@@ -183,20 +183,19 @@ class SampleTable:
             pairs = self._composition
             yield _counted(b"ctts", version, len(pairs.counts), pairs.interleaved())
         if len(self._sync) < len(self._sizes):
-            yield _counted(b"stss", 0, len(self._sync), _big_endian(self._sync))
-        sizes = struct.pack(">II", 0, len(self._sizes)) + _big_endian(self._sizes)
+            yield _counted(b"stss", 0, len(self._sync), write_numbers(self._sync))
+        sizes = struct.pack(">II", 0, len(self._sizes)) + write_numbers(self._sizes)
         yield full_box(b"stsz", 0, 0, sizes)
-        yield _counted(b"stsc", 0, len(self._chunks) // 3, _big_endian(self._chunks))
-        yield _counted(b"co64", 0, len(self._offsets), _big_endian(self._offsets))
+        yield _counted(b"stsc", 0, len(self._chunks) // 3, write_numbers(self._chunks))
+        yield _counted(b"co64", 0, len(self._offsets), write_numbers(self._offsets))
 
-    def _bridge(self, hole: int) -> None:
-        """Let the last sample last until the next one begins; see `place`."""
-        bridged = self._durations.values[-1] + hole
-        self._durations.replace_last(bridged)
-        self.end += hole
+    def _lengthen_last(self, gap: int) -> None:
+        """Extend the last sample to the begin of the next one; see `place`."""
+        self._durations.replace_last(self._durations.values[-1] + gap)
+        self.end += gap
 
     def _present(self, run: TrackRun) -> None:
-        """Widen the time in which the track is presented by what `run` adds."""
+        """Extend the presentation by the samples of `run`."""
         if not run.composition:
             self._presented_from = min(self._presented_from, self.end)
             self._presented_until = max(self._presented_until, self.end + run.duration)
@@ -210,11 +209,3 @@ class SampleTable:
 
 def _counted(kind: bytes, version: int, count: int, entries: bytes) -> bytes:
     return full_box(kind, version, 0, struct.pack(">I", count), entries)
-
-
-def _big_endian(values: array[int]) -> bytes:
-    if sys.byteorder == "big":
-        return values.tobytes()
-    swapped = values[:]
-    swapped.byteswap()
-    return swapped.tobytes()

@@ -1,14 +1,14 @@
-"""One segment's bytes: how it is laid out while it grows, and what makes it an ordinary MP4.
+"""The layout of a segment file: what is written while it grows, and what seals it.
 
     growing:  ftyp  free               moov(init)  uuid  moof mdat free  moof mdat free …
     sealed:   ftyp  mdat(everything up to the final moov)            moov(final)
 
-Sealing appends the final `moov`, then overwrites the 16 bytes of `free` by the header of an
-`mdat` that swallows what lies between. The file is valid before and after, and there is no state
+Sealing appends the final `moov`, then overwrites the 16 bytes of `free` with the header of an
+`mdat` that contains everything between. The file is valid before and after, and there is no state
 in between (I1).
 
-The `free` box behind each fragment holds its checksum, and how much of the file was known to be
-on stable storage when it was written: after a power cut, only what came later is in doubt (I2).
+The `free` box after each fragment holds its checksum, and how many bytes of the file were known to
+be on stable storage when it was written: after a power cut, only later bytes are in doubt (I2).
 """
 
 from __future__ import annotations
@@ -22,20 +22,19 @@ from fractions import Fraction
 import attrs
 
 from camd.mp4.boxes import box
-from camd.mp4.fragments import Fragment, Init
+from camd.mp4.fragments import Fragment, Init, TrackRun
 from camd.mp4.h26x.leading_pictures import leading_frames
 from camd.mp4.init import need
 from camd.mp4.moov import Edit, final_moov, growing_moov
-from camd.mp4.movie_fragment import TrackRun
 from camd.mp4.sample_tables import MAX_OFFSET_SECONDS, SampleTable, SegmentError
 from camd.mp4.segment_metadata import SegmentMetadata
 
 __all__ = ["FTYP_SIZE", "HASHED_FROM", "SegmentError", "SegmentIndex"]
 
 FTYP_SIZE = 32
-HASHED_FROM = 48  # a segment's hash covers everything from this byte on: what sealing keeps
+HASHED_FROM = 48  # a segment's hash covers the bytes from here on, which sealing does not change
 LATE_MARGIN_SECONDS = 1
-_TRACK_SIZE = 256  # what a track's headers and edit list grow by in the final index, and more
+_TRACK_SIZE = 256  # more than a track's headers and edit list grow by in the final moov
 
 CHECK_SIZE = 24
 _CHECK = struct.Struct(">I4s4sIQ")  # size, "free", mark, CRC-32, synced bytes
@@ -47,7 +46,7 @@ _FREE = box(b"free", bytes(8))
 
 @attrs.frozen
 class FragmentCheck:
-    """What stands behind a fragment: its CRC-32, and the bytes that were durable by then."""
+    """The check box of a fragment: its CRC-32, and the bytes that were durable by then."""
 
     checksum: int
     synced_bytes: int
@@ -62,7 +61,7 @@ def checksum_of(pieces: Iterable[bytes], synced_bytes: int) -> int:
 
 
 def read_check(data: bytes) -> FragmentCheck | None:
-    """Read a check box; None when the bytes are something else."""
+    """Parse a check box; None when the bytes are something else."""
     if len(data) != CHECK_SIZE:
         return None
     size, kind, mark, checksum, synced = _CHECK.unpack(data)
@@ -72,93 +71,93 @@ def read_check(data: bytes) -> FragmentCheck | None:
 
 
 class SegmentIndex:
-    """Knows one segment's layout: what to write, where every sample lies, how to seal it.
+    """The layout of one segment: the bytes to write, and the position of every sample.
 
-    Write `header`, then what `append` returns for each fragment, `first` included; to seal,
-    append `final_moov()` and overwrite the 16 bytes at FTYP_SIZE by `seal_header` of where it
-    went. Fragments read back from a growing file rebuild the same index.
+    Write `header`, then the result of `append` for each fragment, `first` included; to seal,
+    append `final_moov()` and overwrite the 16 bytes at FTYP_SIZE with `seal_header` of its offset.
+    Fragments read back from a growing file rebuild the same index.
     """
 
     def __init__(
         self,
         init: Init,
         first: Fragment,
-        identity: SegmentMetadata,
+        metadata: SegmentMetadata,
         *,
         header_size: int | None = None,
     ) -> None:
         """Plan a segment that begins with `first`.
 
-        `header_size` is where the first fragment lies in a file that exists; by default it lies
-        behind `header`. Raises SegmentError when no segment can begin so.
+        `header_size` is the offset of the first fragment in an existing file; by default it
+        follows `header`. Raises SegmentError when no segment can begin with it.
         """
         if not first.starts_with_sync:
             raise SegmentError("a segment begins with a key frame")
         self.init = init
-        self.identity = identity
+        self.metadata = metadata
         self.leading_frames = leading_frames(init, first)
         self._tables, edits = _plan(init, first)
         self._video = self._tables[init.video.track_id]
-        moov = growing_moov(init, edits, identity.start_micros)
-        self.header = b"".join((_FTYP, _FREE, moov, identity.encode()))
+        moov = growing_moov(init, edits, metadata.start_micros)
+        self.header = b"".join((_FTYP, _FREE, moov, metadata.encode()))
         self._size = len(self.header) if header_size is None else header_size
         self._sequence = 0
 
     @property
     def size_bytes(self) -> int:
-        """How long the file is with everything appended so far, without a final moov."""
+        """Size of the file with everything appended so far, without a final moov."""
         return self._size
 
     @property
     def frames(self) -> int:
-        """How many video samples were appended."""
+        """Number of video samples appended."""
         return self._video.samples
 
     @property
     def duration(self) -> Fraction:
-        """How long the video lasts, in seconds, exactly."""
+        """Exact duration of the video in seconds."""
         return Fraction(self._video.end - self._video.begin, self._video.track.timescale)
 
     @property
     def duration_seconds(self) -> float:
-        """How long the video lasts."""
+        """Duration of the video."""
         return float(self.duration)
 
     @property
     def start(self) -> datetime:
         """Wall time of the first frame, UTC."""
-        return self.identity.start
+        return self.metadata.start
 
     @property
     def end(self) -> datetime:
-        """Wall time behind the last frame: the start and the duration, whatever the clock did."""
+        """Wall time at the end of the last frame: start plus duration, whatever the clock did."""
         return self.start + timedelta(seconds=self.duration_seconds)
 
     @property
     def most_moov_bytes(self) -> int:
-        """How large the final `moov` would be now, at most."""
+        """Largest possible size of the final `moov`."""
         tables = self._tables.values()
         return len(self.init.moov) + sum(table.most_bytes + _TRACK_SIZE for table in tables)
 
     def in_stream(self, run: TrackRun) -> TrackRun:
-        """Turn a run as it stands in the file back into what came: the time of the stream."""
+        """Convert a run's decode time in the file back to that of the stream."""
         return attrs.evolve(run, decode_time=run.decode_time + self._tables[run.track_id].base)
 
     def append(self, fragment: Fragment) -> list[bytes]:
-        """Do both: return what `render` does, and record it as written."""
+        """Render a fragment, and record it as written."""
         pieces = self.render(fragment)
         self.record(fragment.runs, fragment.size_bytes)
         return pieces
 
     def check(self, runs: Iterable[TrackRun]) -> None:
-        """Raise SegmentError when a fragment of these runs cannot come next."""
+        """Raise SegmentError when a fragment with these runs cannot be appended."""
         for run in runs:
             if run.track_id not in self._tables:
                 raise SegmentError(f"the segment has no track {run.track_id}")
             self._tables[run.track_id].check(run, self._place(run))
 
     def _place(self, run: TrackRun) -> int:
-        """Say where a run begins; what all tracks had so far helps with one that has nothing."""
+        """Return the decode time of a run in the file; a first run may follow other tracks."""
         table = self._tables[run.track_id]
         if table.samples:
             return table.place(run)
@@ -166,10 +165,10 @@ class SegmentIndex:
         return table.place(run, max(ends, default=table.zero))
 
     def render(self, fragment: Fragment, synced_bytes: int = 0) -> list[bytes]:
-        """Return what to write next: the fragment's moof moved, its mdat as it is, its check box.
+        """Return the bytes to write: the moof with its times in the file, the mdat, the check box.
 
-        `synced_bytes` of the file are on stable storage. Records nothing, so that a write that
-        fails leaves the index as it was. Raises SegmentError: see `check`.
+        `synced_bytes` of the file are on stable storage. Records nothing, so that a failed write
+        leaves the index as it was. Raises SegmentError: see `check`.
         """
         self.check(fragment.runs)
         moved = bytearray(fragment.moof)
@@ -184,14 +183,14 @@ class SegmentIndex:
         return [moof, fragment.mdat, check]
 
     def record(self, runs: Iterable[TrackRun], size_bytes: int) -> None:
-        """Record that a fragment, moof and mdat of `size_bytes`, stands behind everything else."""
+        """Record that a fragment, moof and mdat of `size_bytes`, was appended."""
         self._sequence += 1
         for run, begin in [(run, self._place(run)) for run in runs]:
             self._tables[run.track_id].add(run, self._size, begin)
         self._size += size_bytes + CHECK_SIZE
 
     def final_moov(self) -> bytes:
-        """Build the `moov` of the sealed file. Tracks that never had a sample are left out."""
+        """Build the `moov` of the sealed file. Tracks without samples are left out."""
         present = [table for table in self._tables.values() if table.samples]
         zero = min(table.start_seconds for table in present)
         edits = {
@@ -200,19 +199,19 @@ class SegmentIndex:
             )
             for table in present
         }
-        return final_moov(self.init, present, edits, self.identity.start_micros)
+        return final_moov(self.init, present, edits, self.metadata.start_micros)
 
     def seal_header(self, moov_offset: int) -> bytes:
-        """Build the 16 bytes that hide everything up to `moov_offset` in an `mdat`."""
+        """Build the 16 bytes that make everything up to `moov_offset` an `mdat`."""
         return struct.pack(">I4sQ", 1, b"mdat", moov_offset - FTYP_SIZE)
 
 
 def _plan(init: Init, first: Fragment) -> tuple[dict[int, SampleTable], dict[int, Edit]]:
-    """Decide which decode time of the stream becomes zero in each track, and how it is edited.
+    """Choose the decode time of the stream that becomes zero in each track, and each track's edit.
 
     A track with samples in the first fragment starts with them. One whose samples come later
-    starts where the file does; as they may still begin a little before that (FFmpeg moves the
-    first sample of a late track), its media time has a margin, which its edit takes off again.
+    starts where the file does; as they may begin slightly earlier (FFmpeg moves the first sample of
+    a late track), its media time has a margin, which its edit removes.
     """
     tracks = {track.track_id: track for track in init.tracks}
     begun = {}

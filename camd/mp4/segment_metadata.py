@@ -1,4 +1,4 @@
-"""The private box by which a segment tells its own story without any index."""
+"""The private box in each segment that says what it is a part of, without any index."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _USER_TYPE = uuid.UUID("7f3c9e52-5d0b-4a86-9b1e-c4a3d0f86b21").bytes
 
 
 class MetadataError(MediaError):
-    """A box that is not camd's, is damaged, or comes from a later format."""
+    """A box that is not camd's, is damaged, or has a later version."""
 
 
 def wall_time(micros: int) -> datetime:
@@ -26,11 +26,11 @@ def wall_time(micros: int) -> datetime:
 
 @attrs.frozen
 class SegmentMetadata:
-    """Who recorded a segment, when, and as which part of what.
+    """The camera, session, number and start of a segment.
 
-    `start_micros` is the first frame's wall time in microseconds since 1970, `monotonic_start`
-    the same moment in seconds of the monotonic clock of the boot `boot_id`; `synchronised`
-    says whether the wall clock was trustworthy.
+    `start_micros` is the first frame's wall time in microseconds since 1970, `monotonic_start` the
+    same moment in seconds of the monotonic clock of the boot `boot_id`. `synchronised` says whether
+    the wall clock was synchronised.
     """
 
     camera_id: str
@@ -55,21 +55,18 @@ class SegmentMetadata:
 
 
 def is_metadata(uuid_box: bytes | memoryview) -> bool:
-    """Whether a whole `uuid` box is camd's."""
+    """Whether a complete `uuid` box is camd's."""
     return bytes(uuid_box[4:24]) == b"uuid" + _USER_TYPE
 
 
 def decode_metadata(uuid_box: bytes | memoryview) -> SegmentMetadata:
-    """Read a whole `uuid` box; keys that a later version added are ignored.
-
-    Raises IdentityError.
-    """
+    """Parse a complete `uuid` box; unknown keys are ignored. Raises MetadataError."""
     if not is_metadata(uuid_box):
         raise MetadataError("not camd's box")
     try:
         values = json.loads(bytes(uuid_box[24:]))
     except (ValueError, RecursionError) as error:
-        raise MetadataError("the box holds no JSON") from error
+        raise MetadataError("the box contains no JSON") from error
     if not isinstance(values, dict) or values.get("version") != FORMAT_VERSION:
         raise MetadataError("the box is of another version")
     try:
@@ -79,7 +76,7 @@ def decode_metadata(uuid_box: bytes | memoryview) -> SegmentMetadata:
     for name, value in known.items():
         wanted = _TYPES[name]
         if isinstance(value, bool) != (wanted is bool) or not isinstance(value, wanted):
-            raise MetadataError(f"{name} is not what it should be")
+            raise MetadataError(f"{name} has the wrong type")
     return SegmentMetadata(**known)
 
 

@@ -27,7 +27,6 @@ from camd.errors import (
     UNSUPPORTED,
     Refusal,
 )
-from camd.ffmpeg.text.error_patterns import NO_PICTURE_YET, STALLED, WAITING_FOR_KEY_FRAME
 from camd.model import (
     CameraState,
     Problem,
@@ -36,6 +35,7 @@ from camd.model import (
     Session,
     SessionState,
 )
+from camd.model.problems import NO_PICTURE_YET, STALLED, WAITING_FOR_KEY_FRAME
 from camd.recording.factory import SessionFactory
 from camd.recording.rules.book import BootMoment, SessionBook
 from camd.recording.rules.ledger import ResumePoint
@@ -238,7 +238,7 @@ class SessionControl:
             if book.segments:
                 storage.note_session_soon(active.snapshot())
             self._tell(active, RecordingEventKind.ERROR, "", INTERNAL_ERROR)
-            storage.guard.release(book.session_id)
+            storage.space.release(book.session_id)
         waiting, self._later = self._later, []
         for _, ask in waiting:
             ask.refuse(
@@ -329,6 +329,6 @@ def _refusal(problem: Problem, camera_id: str) -> Refusal:
         problem.message,
         suggestion=problem.suggestion,
         camera_id=camera_id,
-        cause=problem.cause,
+        cause=problem.kind,
         **facts,
     )

@@ -112,11 +112,11 @@ class SegmentWriter:
         become larger (EFBIG), it stays open: see `split`. Raises HarmedError; then it stays open.
         """
         try:
-            await storage.on_disk(lambda: self._seal(storage.guard))
+            await storage.on_disk(lambda: self._seal(storage.space))
         except OSError as error:
             if error.errno != errno.EFBIG:
                 log.error("seal_failed", file=self.name, error=str(error))
-                storage.guard.suspect(error)
+                storage.space.suspect(error)
             return error
         return None
 
@@ -178,7 +178,7 @@ class SegmentWriter:
             first, *rest = file.fragments_behind(mark)
             before = file.index_before(mark) if mark else None
             start = self.start + timedelta(seconds=before.duration_seconds if before else 0.0)
-            identity = file.index.identity.identity
+            identity = file.index.metadata.identity
             moved = _create(storage, book, Beginning(identity, init, first, start, number))
             try:
                 moved.file.append(rest)
@@ -198,24 +198,24 @@ class SegmentWriter:
         except MediaError as error:
             raise OSError(errno.EIO, str(error)) from error
 
-    def _seal(self, guard: SpaceMonitor) -> None:
+    def _seal(self, space: SpaceMonitor) -> None:
         try:
             with suppress(OSError):  # a volume that is not there: the seal itself will say
                 self.file.look()
-            self._seal_with(guard)
+            self._seal_with(space)
         except OSError as error:
             if error.errno != errno.EFBIG:
                 self.file.close()
             raise
         self.file.close()
 
-    def _seal_with(self, guard: SpaceMonitor) -> None:
+    def _seal_with(self, space: SpaceMonitor) -> None:
         try:
             self.file.seal()
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
-            guard.give_reserve()
+            space.free_reserve()
             self.file.seal()
 
 

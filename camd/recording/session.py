@@ -162,15 +162,15 @@ class RecordingSession:
 
     async def run(self, bytes_per_second: float, rotation: Rotation) -> None:
         """Get room, record until the queue is finished, convert, and report the end."""
-        guard, session_id = self.storage.guard, self.book.session_id
+        space, session_id = self.storage.space, self.book.session_id
         need = self._need(bytes_per_second, rotation)
         try:
             if self.book.first_frame_at is None:
-                admission = await guard.admit(session_id, need)
+                admission = await space.admit(session_id, need)
                 self.book.warnings += admission.warnings
                 self.book.fits_seconds = admission.fits_seconds
             else:  # it was admitted once; when there is no room now, it waits
-                guard.renew(session_id, need.bytes)
+                space.reserve(session_id, need.bytes)
         except Refusal as refusal:
             self.refusal = refusal
         else:
@@ -180,7 +180,7 @@ class RecordingSession:
                     self._nursery = nursery
                     await self.recorder.record()
             finally:
-                guard.release(session_id)
+                space.release(session_id)
                 self._clock.cancel()
                 with trio.CancelScope(shield=True), trio.move_on_after(CLOSE_SECONDS):
                     await self._close_book()

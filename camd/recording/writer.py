@@ -241,7 +241,7 @@ class SessionWriter:
     def _wrote(self, captured: CapturedFragment, grown: int) -> tuple[Segment, list[Gap]]:
         """Account for a fragment that is in the file; what it shows to be missing is returned."""
         assert self._open is not None
-        self.storage.guard.wrote(self.book.session_id, grown)
+        self.storage.space.wrote(self.book.session_id, grown)
         dropped = self._ledger.wrote(captured, self._open.end)
         account = self._open.account(SegmentState.OPEN)
         self.book.wrote(account, captured.fragment.frames, grown, monotonic())
@@ -297,7 +297,7 @@ class SessionWriter:
         account = moved.account(SegmentState.OPEN)
         self.book.replace(account)
         grown = moved.file.size_bytes + opened.file.size_bytes - before
-        self.storage.guard.wrote(self.book.session_id, grown)
+        self.storage.space.wrote(self.book.session_id, grown)
         self.storage.growing(account, moved.file.synced_bytes)
         await self.accounts.announce(account)
         return True
@@ -329,7 +329,7 @@ class SessionWriter:
         need = SpaceNeed(self._open.bytes_per_second, None)
         await self._seal()
         if self.book.wish.duration is None:
-            self.storage.guard.renew(self.book.session_id, need.bytes)
+            self.storage.space.reserve(self.book.session_id, need.bytes)
 
     async def _seal(self) -> None:
         """Seal the open segment, if there is one; a failure leaves it playable, and is told."""
@@ -358,7 +358,7 @@ class SessionWriter:
             self.observer.news(
                 RecordingEventKind.ERROR, opened.name, f"seal failed: {error.strerror}"
             )
-        self.storage.guard.wrote(self.book.session_id, opened.file.size_bytes - before)
+        self.storage.space.wrote(self.book.session_id, opened.file.size_bytes - before)
         account = opened.account(state)
         self.book.replace(account)
         await self.storage.note_segment(account)
@@ -384,7 +384,7 @@ class SessionWriter:
         before = opened.file.size_bytes
         left = await opened.settle(self.storage, harm)
         there = 0 if left.state is SegmentState.MISSING else left.size_bytes
-        self.storage.guard.stored_bytes += there - before
+        self.storage.space.stored_bytes += there - before
         self.book.replace(left)
         if lost := frames - left.frames:
             self.book.unwrote(lost)
@@ -418,7 +418,7 @@ class SessionWriter:
         """Seal what is there, ledger the fragment, and try again later."""
         cause = self._brake.failed(error, monotonic())
         log.error("write_failed", session=self.book.session_id, error=str(error))
-        self.storage.guard.suspect(error)
+        self.storage.space.suspect(error)
         await self._pause(cause, error.strerror or "error")
         if captured is not None:
             self._ledger.lose_fragment(captured, cause, "sealed the file, tried again later")

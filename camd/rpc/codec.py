@@ -1,7 +1,7 @@
-"""JSON-RPC 2.0 on the wire: text to calls, answers to text. Whatever comes in, nothing crashes.
+"""Decode JSON-RPC 2.0 messages into calls and encode answers; no input makes it raise.
 
-Ids travel as the JSON text that the client wrote, so that `1.0`, 30-digit numbers and escapes
-come back exactly as they were sent.
+An id is kept as the JSON text that the client wrote, so that `1.0`, 30-digit numbers and escapes
+are sent back unchanged.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _decode_one = msgspec.json.Decoder(_Envelope).decode
 _decode_batch = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_id = msgspec.json.Decoder(str | int | float | None).decode
 _encode = msgspec.json.Encoder().encode
-_encode_leniently = msgspec.json.Encoder(enc_hook=str).encode  # an error must get through
+_encode_leniently = msgspec.json.Encoder(enc_hook=str).encode  # encoding an error never fails
 
 
 @attrs.frozen
 class Call:
-    """One call. `id` is the id's JSON text; None marks a notification, which gets no answer."""
+    """One call. `id` is the JSON text of the id; None: a notification, which gets no answer."""
 
     id: bytes | None
     method: str
@@ -44,28 +44,28 @@ class Call:
 
 @attrs.frozen
 class BadCall:
-    """Something that is no call, and the refusal that it is answered with."""
+    """An invalid request, and the refusal with which it is answered."""
 
-    id: bytes | None  # None: a notification, refused in silence
+    id: bytes | None  # None: a notification, which gets no answer
     refusal: Refusal
 
 
 @attrs.frozen
 class Incoming:
-    """What one message holds; a batch is answered by one array."""
+    """The calls of one message; a batch is answered by one array."""
 
     calls: tuple[Call | BadCall, ...]
     batch: bool = False
 
 
 def decode(message: str | bytes) -> Incoming:
-    """Read one message. Never raises: what cannot be read comes back as a `BadCall`."""
+    """Decode one message. Never raises: an invalid message gives a `BadCall`."""
     try:
         text = message if isinstance(message, str) else message.decode("utf-8")
         if text[:64].lstrip(" \t\r\n")[:1] == "[":
             return _batch(_decode_batch(text))
         return Incoming((_call(_decode_one(text)),))
-    except msgspec.ValidationError as error:  # JSON, but no request
+    except msgspec.ValidationError as error:  # valid JSON, but not a request
         return _unreadable(Refusal(INVALID_REQUEST, f"Invalid Request: {error}"))
     except (msgspec.DecodeError, UnicodeError) as error:
         return _unreadable(Refusal(PARSE_ERROR, f"Parse error: {_reason(error)}"))
@@ -93,7 +93,7 @@ def _batch(parts: list[msgspec.Raw]) -> Incoming:
 def _batched(part: msgspec.Raw) -> Call | BadCall:
     try:
         return _call(_decode_one(part))
-    except msgspec.DecodeError as error:  # the whole batch was valid JSON
+    except msgspec.DecodeError as error:  # the batch as a whole was valid JSON
         return BadCall(NO_ID, Refusal(INVALID_REQUEST, f"Invalid Request: {error}"))
 
 
@@ -114,7 +114,7 @@ def _call(envelope: _Envelope) -> Call | BadCall:
     if type(params) is list:
         message = "Invalid params: give them by name, in an object"
         return BadCall(id_text, Refusal(INVALID_PARAMS, message, errors=[]))
-    if params is None:  # not what the specification says, but what some clients send
+    if params is None:  # against the specification, but some clients send it
         return Call(id_text, method, {})
     return _invalid(id_text, "params must be an object")
 
@@ -132,17 +132,17 @@ def _valid_id(text: bytes) -> bool:
 
 
 def _invalid(id_text: bytes | None, why: str) -> BadCall:
-    # The specification answers a broken request even when it has no id.
+    # By the specification, an invalid request is answered even when it has no id.
     return BadCall(id_text or NO_ID, Refusal(INVALID_REQUEST, f"Invalid Request: {why}"))
 
 
 def encode_result(id_text: bytes, result: object) -> bytes:
-    """Encode an answer. Raises TypeError or ValueError for what JSON cannot hold."""
+    """Encode an answer. Raises TypeError or ValueError when JSON cannot hold the result."""
     return b'{"jsonrpc":"2.0","result":' + _encode(result) + b',"id":' + id_text + b"}"
 
 
 def encode_refusal(id_text: bytes, refusal: Refusal, *, null_result: bool = False) -> bytes:
-    """Encode an error; `null_result` adds the `"result": null` that old clients wait for."""
+    """Encode an error; `null_result` adds the `"result": null` that older clients need."""
     error = _encode_leniently(
         {"code": refusal.kind.code, "message": refusal.message, "data": refusal.data},
     )
@@ -151,10 +151,10 @@ def encode_refusal(id_text: bytes, refusal: Refusal, *, null_result: bool = Fals
 
 
 def encode_batch(answers: list[bytes]) -> bytes:
-    """Join the answers to one batch."""
+    """Join the answers to a batch into one array."""
     return b"[" + b",".join(answers) + b"]"
 
 
 def encode_notification(notification: Notification) -> bytes:
-    """Encode news; once for all clients."""
+    """Encode a notification."""
     return _encode({"jsonrpc": "2.0", "method": notification.method, "params": notification.params})

@@ -1,4 +1,4 @@
-"""The methods as an OpenRPC document (spec.open-rpc.org, 1.3.2), from the registry alone."""
+"""The OpenRPC document (spec.open-rpc.org, 1.3.2), made from the registry alone."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _REFERENCE = "#/components/schemas/{name}"
 
 
 def document(methods: Iterable[Method], *, title: str, version: str) -> dict[str, Any]:
-    """Describe all methods, their parameters and the errors that there are."""
+    """Describe all methods, their parameters and all errors."""
     listed = tuple(methods)
-    types = [field.type for method in listed for field in _fields(method)]
+    types = [field.type for method in listed for field in fields_of(method)]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
     remaining = iter(schemas)
     return {
@@ -31,16 +31,18 @@ def document(methods: Iterable[Method], *, title: str, version: str) -> dict[str
     }
 
 
-def _fields(method: Method) -> tuple[Any, ...]:
+def fields_of(method: Method) -> tuple[Any, ...]:
+    """List the attrs fields of the method's parameters, with resolved types."""
     return tuple(attrs.fields(attrs.resolve_types(method.params)))
 
 
 def _method(method: Method, schemas: Any) -> dict[str, Any]:
-    return {
-        "name": method.name,
-        "summary": method.summary,
+    described: dict[str, Any] = {"name": method.name, "summary": method.summary}
+    if method.description:
+        described["description"] = method.description
+    return described | {
         "paramStructure": "by-name",
-        "params": [_param(field, next(schemas)) for field in _fields(method)],
+        "params": [_param(field, next(schemas)) for field in fields_of(method)],
         "result": {"name": "result", "schema": {}},
         "x-role": method.role.value,
     }

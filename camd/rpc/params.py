@@ -1,8 +1,8 @@
-"""Parameters from outside become attrs values, without coercion and with errors that name them.
+"""Convert the parameters of a call to an attrs value, without coercion; errors name the parameter.
 
-The fields of a parameters class say what is accepted. A field's metadata may hold `name` (what
-clients call it, where Python cannot) and `aliases` (other names for the same thing). What no field
-is called is left out and named: clients send what other services want.
+The fields of the attrs class are the parameters. A field's metadata may hold `name` (the public
+name, where it is not a valid Python name) and `aliases` (further public names). Unknown parameters
+are ignored and reported, since clients also send what other services expect.
 """
 
 from __future__ import annotations
@@ -18,24 +18,16 @@ from typing import Any
 import attrs
 import cattrs
 
-from camd.errors import INVALID_PARAMS, Refusal
+from camd.errors import ParamError, invalid_params
 
 _EXACT_FLOAT = 2.0**53
-_MOST_NAMES = 8  # of unknown parameters that are named to the client
+_MOST_NAMES = 8  # of unknown parameters in one report
 _NAME_CHARACTERS = 40
 
 
 @attrs.frozen
 class NoParams:
-    """No parameters."""
-
-
-@attrs.frozen
-class ParamError:
-    """What is wrong with one parameter; `path` is what the client calls it."""
-
-    path: str
-    message: str
+    """A method without parameters."""
 
 
 def _boolean(value: object, _: object) -> bool:
@@ -127,7 +119,7 @@ def _strict_converter() -> cattrs.Converter:
         str: _text,
         datetime: _moment,
     }
-    for kind, hook in hooks.items():  # by class: for these, cattrs asks no predicate
+    for kind, hook in hooks.items():  # cattrs asks no predicate for these classes
         converter.register_structure_hook(kind, partial(_unless_enum, hook))
     converter.register_structure_hook_func(_is_enum, _choice)
     converter.register_structure_hook_factory(_is_list, _list_of)
@@ -136,7 +128,7 @@ def _strict_converter() -> cattrs.Converter:
 
 
 def _unless_enum(hook: Hook, value: object, wanted: Any) -> object:
-    """Call `hook`, except for an enum whose members are strings or numbers at the same time."""
+    """Call `hook`, except for an enum whose members are also strings or numbers."""
     return _choice(value, wanted) if _is_enum(wanted) else hook(value, wanted)
 
 
@@ -159,15 +151,15 @@ _converter = _strict_converter()
 
 @attrs.frozen
 class _Field:
-    name: str  # the attribute
+    name: str  # of the attribute
     argument: str  # of __init__
-    public: str  # what clients call it
+    public: str  # for clients
     type: Any
     required: bool
 
 
 class ParamsReader:
-    """Reads the parameters of one method: `read` gives a value of `kind`, or refuses."""
+    """Reads the parameters of one method as a value of the attrs class `kind`."""
 
     def __init__(self, kind: type) -> None:
         self._kind = kind
@@ -175,11 +167,11 @@ class ParamsReader:
         self._spellings: dict[str, _Field] = {}
         for attribute in attrs.fields(attrs.resolve_types(kind)):
             field = _Field(
-                attribute.name,
-                attribute.alias,
-                attribute.metadata.get("name", attribute.name),
-                attribute.type,
-                attribute.default is attrs.NOTHING,
+                name=attribute.name,
+                argument=attribute.alias,
+                public=attribute.metadata.get("name", attribute.name),
+                type=attribute.type,
+                required=attribute.default is attrs.NOTHING,
             )
             self._fields[field.name] = field
             for spelling in (field.public, *attribute.metadata.get("aliases", ())):
@@ -189,19 +181,16 @@ class ParamsReader:
         self._empty = None if any(f.required for f in self._fields.values()) else kind()
 
     def unknown(self, params: Mapping[str, object]) -> tuple[str, ...]:
-        """Name what `params` holds and the method does not know: a few names, short, escaped."""
+        """List the unknown parameters (see `unknown_names`)."""
         return unknown_names(params, self._spellings) if params else ()
 
     def read(self, params: Mapping[str, object]) -> object:
-        """Give the parameters as a value of the method's class, or raise a Refusal.
-
-        Unknown ones are left out.
-        """
+        """Give the parameters as a value of `kind`, without unknown ones. Raises Refusal."""
         if not params and self._empty is not None:
             return self._empty
         errors: list[ParamError] = []
         values: dict[str, Any] = {}
-        spelled: dict[str, str] = {}  # attribute -> what this client called it
+        spelled: dict[str, str] = {}  # attribute -> the name that the client used
         for spelling, raw in params.items():
             self._take(spelling, raw, values, spelled, errors)
         errors.extend(
@@ -212,9 +201,9 @@ class ParamsReader:
         if not errors:
             try:
                 return self._kind(**{self._fields[n].argument: v for n, v in values.items()})
-            except (ValueError, TypeError) as error:  # a validator's word
-                errors.append(self._validators_word(error, spelled))
-        raise refuse(errors)
+            except (ValueError, TypeError) as error:  # raised by a validator
+                errors.append(self._validation_error(error, spelled))
+        raise invalid_params(*errors)
 
     def _take(
         self,
@@ -231,15 +220,15 @@ class ParamsReader:
         try:
             value = _converter.structure(raw, field.type)
         except (ValueError, TypeError, KeyError) as error:
-            errors.append(ParamError(spelling, _words(error)))
+            errors.append(ParamError(spelling, _message_of(error)))
             return
         if earlier != spelling and values.get(field.name, value) != value:
             errors.append(ParamError(spelling, f"contradicts {earlier}"))
         values[field.name] = value
 
-    def _validators_word(self, error: Exception, spelled: dict[str, str]) -> ParamError:
-        """Find out which field a validator of attrs complains about; keep its text."""
-        text = _words(error)
+    def _validation_error(self, error: Exception, spelled: dict[str, str]) -> ParamError:
+        """Find the field to which the message of an attrs validator belongs."""
+        text = _message_of(error)
         for part in error.args[1:]:
             if isinstance(part, attrs.Attribute):
                 return ParamError(spelled.get(part.name, part.name), text)
@@ -251,7 +240,7 @@ class ParamsReader:
 
 
 def unknown_names(params: Mapping[str, object], known: Container[str]) -> tuple[str, ...]:
-    """Name what is not `known`: a few names, short, escaped."""
+    """List names of `params` that are not in `known`: at most eight, shortened and escaped."""
     names = [name for name in params if name not in known]
     shown = [printable(name, _NAME_CHARACTERS) for name in names[:_MOST_NAMES]]
     if len(names) > _MOST_NAMES:
@@ -259,28 +248,21 @@ def unknown_names(params: Mapping[str, object], known: Container[str]) -> tuple[
     return tuple(shown)
 
 
-def warned(result: object, unknown: tuple[str, ...]) -> object:
-    """Give a result with a warning for each ignored parameter, where it has a place."""
+def with_warnings(result: object, unknown: tuple[str, ...]) -> object:
+    """Add a warning for each ignored parameter to a result that is an object."""
     if not unknown or not isinstance(result, dict):
         return result
-    said = [f"unknown parameter, ignored: {name}" for name in unknown]
-    return {**result, "warnings": [*result.get("warnings", ()), *said]}
+    added = [f"unknown parameter, ignored: {name}" for name in unknown]
+    return {**result, "warnings": [*result.get("warnings", ()), *added]}
 
 
 def printable(text: str, most: int) -> str:
-    """Shorten text from outside to `most` characters and escape what cannot be shown."""
+    """Shorten text from a client to `most` characters and escape what is not printable."""
     shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:most])
     return shown if len(text) <= most else shown + "…"
 
 
-def _words(error: Exception) -> str:
+def _message_of(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"needs {error.args[0]}"
     return str(error.args[0]) if error.args else type(error).__name__
-
-
-def refuse(errors: list[ParamError]) -> Refusal:
-    """Make the refusal that names each parameter and what is wrong with it."""
-    text = "; ".join(f"{error.path} {error.message}".strip() for error in errors)
-    listed = [{"path": error.path, "message": error.message} for error in errors]
-    return Refusal(INVALID_PARAMS, f"Invalid params: {text}", errors=listed)

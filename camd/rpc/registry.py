@@ -1,28 +1,32 @@
-"""The methods that there are: who may call each, with which parameters."""
+"""API methods: how handlers are declared, who may call them, and what they know of the caller."""
 
 from __future__ import annotations
 
+import inspect
+import typing
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import attrs
 
 from camd.errors import FORBIDDEN, METHOD_NOT_FOUND, Refusal
-from camd.rpc.params import NoParams, ParamsReader, warned
-from camd.rpc.roles import ANONYMOUS, Principal, Role
+from camd.rpc.params import NoParams, ParamsReader, with_warnings
+from camd.rpc.roles import Principal, Role
 
-# --- News that clients receive without having asked.
+EVERYTHING = "*"  # in place of a subject: the call may cause any notification
+_DECLARATION = "camd_api_method"  # the attribute of a decorated handler
+_LONGEST_NAME = 80  # of an unknown method, in the answer
 
-EVERYTHING = "*"  # in place of a subject: a call that may cause any news
+# --- What a handler gets to know of its caller.
 
 
 @attrs.frozen
 class Notification:
-    """One JSON-RPC notification; `params` carries `seq` and `time`, added by its publisher.
+    """One JSON-RPC notification; its publisher adds `seq` and `time` to `params`.
 
-    Notifications with the same `coalesce_key` replace each other while they wait for a slow
-    client: only the latest state counts. `None` never coalesces. `about` names what it is about;
-    it waits for the answer to a call about the same.
+    While notifications wait for a slow client, a newer one replaces an older one with the same
+    `coalesce_key`; None: it replaces nothing. `about` names its subjects: it is held back until a
+    running call about one of them is answered.
     """
 
     method: str
@@ -31,38 +35,35 @@ class Notification:
     about: tuple[str, ...] = ()
 
 
-# --- The methods that there are: who may call each, with which parameters.
-
-
 class ClientLink(Protocol):
-    """The way back to the client who called, beside the answer."""
+    """What a handler can do with its caller's connection, apart from returning a result."""
 
-    def narrow(self, wanted: Callable[[Notification], bool] | None) -> None:
-        """Send only published notifications that `wanted` accepts; None: all of them again."""
+    def filter(self, wanted: Callable[[Notification], bool] | None) -> None:
+        """Send only published notifications that `wanted` accepts; None: send all."""
 
     def notify(self, notification: Notification) -> None:
-        """Send a notification to this client alone; queued behind the call's answer."""
+        """Send a notification to this client alone, after the answer to the call."""
 
     def hold(self, subject: str) -> None:
-        """Keep news about `subject` from this client until the call is answered."""
+        """Hold back notifications about `subject` until the call is answered."""
 
 
 class NoLink:
-    """For callers who are not on a WebSocket: nothing is sent to them."""
+    """Link of a caller without a WebSocket: does nothing."""
 
-    def narrow(self, wanted: Callable[[Notification], bool] | None) -> None:
-        """Do nothing."""
+    def filter(self, wanted: Callable[[Notification], bool] | None) -> None:
+        """See `ClientLink`."""
 
     def notify(self, notification: Notification) -> None:
-        """Do nothing."""
+        """See `ClientLink`."""
 
     def hold(self, subject: str) -> None:
-        """Do nothing."""
+        """See `ClientLink`."""
 
 
 @attrs.frozen
 class Caller:
-    """Who calls, and on which connection."""
+    """Who makes a call, and on which connection."""
 
     identity: Principal
     connection_id: str
@@ -70,114 +71,139 @@ class Caller:
 
     @property
     def name(self) -> str:
-        """The caller's name, for the log and for ownership."""
+        """The caller's name, for the log and as the owner of sessions."""
         return self.identity.name
 
 
-Handler = Callable[[Caller, Any], Awaitable[object]]
+# --- Declaration and registry.
 
-LOCAL_CALLER = Caller(ANONYMOUS, "local")
+Handler = Callable[[Caller, Any], Awaitable[object]]
+_F = TypeVar("_F", bound=Callable[..., Awaitable[object]])
+
+
+@attrs.frozen
+class _Declaration:
+    role: Role = attrs.field(validator=attrs.validators.instance_of(Role))
+    immediate: bool
 
 
 @attrs.frozen
 class Method:
-    """One method. `params` is an attrs class; the handler gets a value of it.
+    """A declared method of one API object."""
 
-    `immediate` promises that the handler never waits: it then runs without a task of its own.
-    """
-
-    name: str = attrs.field(validator=attrs.validators.min_len(1))
-    role: Role = attrs.field(validator=attrs.validators.instance_of(Role))
+    name: str
+    role: Role
     params: type
     handler: Handler
-    summary: str
+    documentation: str
     immediate: bool = False
+
+    @property
+    def summary(self) -> str:
+        """The first paragraph of the documentation, on one line."""
+        return " ".join(self.documentation.partition("\n\n")[0].split())
+
+    @property
+    def description(self) -> str:
+        """The documentation after its first paragraph; may be empty."""
+        return " ".join(self.documentation.partition("\n\n")[2].split())
+
+
+def method(*, role: Role, immediate: bool = False) -> Callable[[_F], _F]:
+    """Declare a handler as the API method of the same name, open to `role` and higher roles.
+
+    The handler's docstring is the documentation of the method. Its argument `params` must be
+    annotated with an attrs class: the fields are the parameters. `immediate`: the handler
+    never waits, so that it can run without a task of its own. Raises TypeError for an invalid role,
+    or for a handler without a docstring.
+    """
+    declaration = _Declaration(role=role, immediate=immediate)
+
+    def declare(handler: _F) -> _F:
+        if not handler.__doc__:
+            raise TypeError(f"{handler} needs a docstring: it documents the API method")
+        setattr(handler, _DECLARATION, declaration)
+        return handler
+
+    return declare
+
+
+def methods_of(api: object) -> tuple[Method, ...]:
+    """Collect the methods that the class of `api` declares, bound to `api`."""
+    handlers = inspect.getmembers_static(type(api), inspect.isfunction)
+    return tuple(
+        Method(
+            name=name,
+            role=declaration.role,
+            params=typing.get_type_hints(handler)["params"],
+            handler=getattr(api, name),
+            documentation=inspect.cleandoc(handler.__doc__ or ""),
+            immediate=declaration.immediate,
+        )
+        for name, handler in handlers
+        if (declaration := getattr(handler, _DECLARATION, None)) is not None
+    )
 
 
 @attrs.frozen
 class PreparedCall:
-    """A call that may be made: the caller, the method, and its parameters as a value.
-
-    `unknown` names parameters that the method does not have; they are ignored.
-    """
+    """A call that passed all checks. `unknown` names parameters that the method ignores."""
 
     caller: Caller
     method: Method
     params: object
     unknown: tuple[str, ...] = ()
 
-    def warned(self, result: object) -> object:
-        """Give the result with a warning for each ignored parameter, where it has a place."""
-        return warned(result, self.unknown)
+    async def run(self) -> object:
+        """Call the handler; give its result, with a warning for each ignored parameter."""
+        result = await self.method.handler(self.caller, self.params)
+        return with_warnings(result, self.unknown)
 
 
 class Registry:
-    """All methods by name. Raises ValueError when two have the same one."""
+    """The methods of all API objects by name. Raises ValueError when two have the same name."""
 
-    def __init__(self, methods: Iterable[Method]) -> None:
+    def __init__(self, apis: Iterable[object]) -> None:
         self._methods: dict[str, tuple[Method, ParamsReader]] = {}
-        for method in methods:
-            if method.name in self._methods:
-                raise ValueError(f"two methods are called {method.name}")
-            self._methods[method.name] = (method, ParamsReader(method.params))
+        for found in (each for api in apis for each in methods_of(api)):
+            if found.name in self._methods:
+                raise ValueError(f"two methods are called {found.name}")
+            self._methods[found.name] = (found, ParamsReader(found.params))
 
     @property
     def methods(self) -> tuple[Method, ...]:
-        """All methods, by name."""
+        """All methods, sorted by name."""
         return tuple(self._methods[name][0] for name in sorted(self._methods))
 
     def prepare(self, name: str, params: Mapping[str, object], caller: Caller) -> PreparedCall:
-        """Check a call; raise the Refusal that it deserves (unknown, forbidden, parameters)."""
+        """Check a call. Raises Refusal for an unknown method, a role too low, wrong parameters."""
         try:
-            method, reader = self._methods[name]
+            found, reader = self._methods[name]
         except KeyError:
-            message = f"Method not found: {name[:80]}"
-            raise Refusal(METHOD_NOT_FOUND, message, method=name[:80]) from None
+            shown = name[:_LONGEST_NAME]
+            message = f"Method not found: {shown}"
+            raise Refusal(METHOD_NOT_FOUND, message, method=shown) from None
         role = caller.identity.role
-        if not role.includes(method.role):
-            raise Refusal(FORBIDDEN, required=method.role.value, role=role.value)
-        return PreparedCall(caller, method, reader.read(params), reader.unknown(params))
+        if not role.includes(found.role):
+            raise Refusal(FORBIDDEN, required=found.role.value, role=role.value)
+        return PreparedCall(caller, found, reader.read(params), reader.unknown(params))
 
     async def call(self, name: str, params: Mapping[str, object], caller: Caller) -> object:
-        """Check a call and make it; raises Refusal. For callers without a connection."""
-        ready = self.prepare(name, params, caller)
-        return await ready.method.handler(caller, ready.params)
+        """Check and make a call for a caller without a connection. Raises Refusal."""
+        return await self.prepare(name, params, caller).run()
 
 
 __all__ = [
-    "LOCAL_CALLER",
+    "EVERYTHING",
     "Caller",
     "ClientLink",
     "Handler",
     "Method",
     "NoLink",
     "NoParams",
+    "Notification",
     "PreparedCall",
     "Registry",
+    "method",
+    "methods_of",
 ]
-
-
-# --- How much was asked, how long it took, how often it failed; for the metrics.
-
-
-@attrs.define(eq=False)
-class CallStats:
-    """Counters of one server; the front writes them, everybody may read."""
-
-    connections: int = 0
-    refused_connections: int = 0
-    requests: int = 0
-    errors: int = 0  # answered with an error, whatever its kind
-    crashes: int = 0  # of these, bugs
-    busy_seconds: float = 0.0
-    notifications: int = 0
-
-    @property
-    def average_response_ms(self) -> float:
-        """How long a call took on average."""
-        return self.busy_seconds / self.requests * 1000 if self.requests else 0.0
-
-    @property
-    def error_rate(self) -> float:
-        """The share of calls that were answered with an error, 0 to 1."""
-        return self.errors / self.requests if self.requests else 0.0

@@ -1,4 +1,4 @@
-"""Who a caller is and what a role may do."""
+"""Roles, and who a caller is."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import attrs
 
 
 class Role(enum.Enum):
-    """What a caller may do; each role may do everything that the ones before it may."""
+    """Rights of a caller; each role includes the rights of the roles before it."""
 
     VIEWER = "viewer"
     OPERATOR = "operator"
     ADMIN = "admin"
 
     def includes(self, required: Role) -> bool:
-        """Whether a caller with this role may do what needs `required`."""
+        """Whether this role is at least `required`."""
         return _RANK[self] >= _RANK[required]
 
     @property
     def permissions(self) -> tuple[str, ...]:
-        """The words that clients know for it: `view`, `control`, `admin`."""
+        """The same as a list for clients: `view`, `control`, `admin`."""
         return _PERMISSIONS[: _RANK[self] + 1]
 
 
@@ -29,17 +29,17 @@ _PERMISSIONS = ("view", "control", "admin")
 
 
 class AuthMethod(enum.Enum):
-    """How a caller showed who they are."""
+    """How a caller was identified."""
 
     JWT = "jwt"
     API_KEY = "api_key"
-    PEER = "peer"  # the kernel's word on the other end of a Unix socket
+    PEER = "peer"  # by the kernel, as the peer of a Unix socket
     ANONYMOUS = "anonymous"  # authentication is switched off
 
 
 @attrs.frozen
 class Principal:
-    """A caller whose credentials were checked."""
+    """An identified caller."""
 
     name: str
     role: Role
@@ -48,8 +48,8 @@ class Principal:
     credential: str = attrs.field(default="", repr=False)  # an API key's hash
 
     def expired(self, now: float) -> bool:
-        """Whether the credentials count no longer at `now` (seconds since 1970)."""
+        """Whether the credentials have expired at `now` (seconds since 1970)."""
         return self.expires_at is not None and now >= self.expires_at
 
 
-ANONYMOUS = Principal("anonymous", Role.ADMIN, None, AuthMethod.ANONYMOUS)
+ANONYMOUS = Principal("anonymous", Role.ADMIN, expires_at=None, via=AuthMethod.ANONYMOUS)

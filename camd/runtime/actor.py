@@ -1,8 +1,8 @@
-"""How an actor is asked: a bounded mailbox in which nobody waits for ever.
+"""Actors: a bounded mailbox whose callers always get an answer, and restarts after a crash.
 
-A memory channel for replies loses callers: closed without an answer, answered twice, or dropped
-while buffered, somebody hangs. So every request travels in an `Ask` with a one-shot answer cell,
-and a mailbox that closes refuses every caller who still waits.
+A memory channel for replies can lose a caller: the reply is never sent, or dropped while it is
+buffered. So every request travels in an `Ask` that holds its answer, and a mailbox that closes
+refuses all callers that still wait.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ class ActorGoneError(Exception):
 
 @attrs.define(eq=False)
 class Ask(Generic[Req]):
-    """One request and the cell for its answer."""
+    """One request, and its answer when there is one."""
 
     request: Req
     _done: trio.Event = attrs.field(factory=trio.Event, init=False)
     _outcome: outcome.Outcome[Any] | None = attrs.field(default=None, init=False)
 
     def answer(self, value: object) -> None:
-        """Give the caller a value; only the first answer counts."""
+        """Answer with a value; only the first answer counts."""
         self._settle(outcome.Value(value))
 
     def refuse(self, error: BaseException) -> None:
-        """Raise `error` at the caller; only the first answer counts."""
+        """Answer by raising `error` in the caller; only the first answer counts."""
         self._settle(outcome.Error(error))
 
     @property
@@ -50,7 +50,7 @@ class Ask(Generic[Req]):
             self._done.set()
 
     async def wait(self) -> Any:
-        """Wait for the answer: return it, or raise what the actor refused with."""
+        """Wait for the answer: return the value or raise the error."""
         await self._done.wait()
         assert self._outcome is not None
         return self._outcome.unwrap()
@@ -58,7 +58,7 @@ class Ask(Generic[Req]):
 
 @attrs.define(eq=False)
 class Mailbox(Generic[Req]):
-    """A bounded queue of asks; when it is full the asker waits and may be cancelled."""
+    """A bounded queue of asks; while it is full, callers wait and may be cancelled."""
 
     size: int = 64
     _pending: set[Ask[Req]] = attrs.field(factory=set, init=False)
@@ -84,25 +84,25 @@ class Mailbox(Generic[Req]):
         finally:
             self._pending.discard(ask)
 
-    async def tell(self, news: Req) -> None:
-        """Send something that needs no answer; lost without a word when the actor is gone."""
+    async def tell(self, message: Req) -> None:
+        """Send a message that needs no answer; does nothing when the actor is gone."""
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            await self._send.send(Ask(news))
+            await self._send.send(Ask(message))
 
     async def receive(self) -> Ask[Req]:
-        """Wait for the next ask; for the actor's loop only."""
+        """Wait for the next ask. For the actor's loop only."""
         return await self._receive.receive()
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
-        """Accept asks while the block runs; afterwards refuse all who still wait."""
+        """Accept asks while the block runs; afterwards refuse all that still wait."""
         try:
             yield
         finally:
             self.close()
 
     def close(self) -> None:
-        """Refuse everybody who waits, and everybody who will ask."""
+        """Refuse all asks that wait, and all later ones."""
         self._closed = True
         self._send.close()
         self._receive.close()
@@ -110,7 +110,7 @@ class Mailbox(Generic[Req]):
             ask.refuse(ActorGoneError())
 
 
-# --- Restarts an actor that has a bug, more slowly each time, without hiding a shutdown.
+# --- restarts -----------------------------------------------------------------------------
 
 log = structlog.get_logger("camd.supervise")
 
@@ -120,25 +120,25 @@ SETTLED_SECONDS = 60.0
 
 
 async def supervise(
-    name: str, life: Callable[[], Awaitable[None]], crashed: Callable[[], None]
+    name: str, run: Callable[[], Awaitable[None]], crashed: Callable[[], None]
 ) -> None:
-    """Run `life` until it returns; when it raises, log it, call `crashed`, wait, run it again.
+    """Run an actor until `run` returns; when it raises, log it, call `crashed`, wait, run it again.
 
-    The delay doubles from FIRST to LONGEST and starts over after a life of SETTLED_SECONDS. A
-    crash that meets a cancellation ends with the cancellation: `except*` takes the one and
-    leaves the other.
+    The delay doubles from FIRST to LONGEST, and starts over after a run of SETTLED_SECONDS. When a
+    crash and a cancellation come together, the cancellation counts: `except*` handles only the
+    crash.
     """
     delay = FIRST_DELAY_SECONDS
     finished = False
     while not finished:
-        born = trio.current_time()
+        began = trio.current_time()
         try:
-            await life()
+            await run()
             finished = True
-        except* Exception as crash:  # a bug: one of the two places that may take anything
+        except* Exception as crash:  # a bug; one of two places that catch every Exception
             log.error("actor_crashed", actor=name, exc_info=crash)
             crashed()
         if not finished:
-            delay = FIRST_DELAY_SECONDS if trio.current_time() - born > SETTLED_SECONDS else delay
+            delay = FIRST_DELAY_SECONDS if trio.current_time() - began > SETTLED_SECONDS else delay
             await trio.sleep(delay)
             delay = min(LONGEST_DELAY_SECONDS, delay * 2)

@@ -1,4 +1,4 @@
-"""A value with one writer and many readers, who may wait for it to change."""
+"""One writer, many readers: a published value that readers wait on, and a fan-out of events."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 @attrs.define(eq=False)
 class Published(Generic[T]):
-    """The latest frozen value of something; older ones are forgotten (keep the latest only)."""
+    """The latest frozen value of something; readers may wait for it to change."""
 
     _value: T
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -25,7 +25,7 @@ class Published(Generic[T]):
         return self._value
 
     def publish(self, value: T) -> None:
-        """Replace the value and wake everybody who waits for a change."""
+        """Replace the value and wake all tasks that wait for a change."""
         self._value = value
         changed, self._changed = self._changed, trio.Event()
         changed.set()
@@ -33,28 +33,25 @@ class Published(Generic[T]):
     async def wait_until(self, predicate: Callable[[T], bool]) -> T:
         """Wait until a published value satisfies `predicate`, and return that value.
 
-        Values that come and go between two turns of the event loop may be missed.
+        A value that is replaced before this task runs may be missed.
         """
         while not predicate(self._value):
             await self._changed.wait()
         return self._value
 
 
-# --- One publisher, many subscribers, none of whom can slow the publisher down.
-
-
 @attrs.define(eq=False)
 class Fanout(Generic[T]):
-    """Hands each published item to every subscriber's sink, in order, without waiting.
+    """Calls every subscriber's sink with each published item, in order, without waiting.
 
-    A sink must return at once: it keeps, merges, drops or counts, as its own buffer's policy
-    says. A sink that raises is a bug and travels up to the publisher.
+    A sink must return at once; when its buffer is full, it merges or drops by its own policy. An
+    exception from a sink is a bug, and is raised in the publisher.
     """
 
     _sinks: list[Callable[[T], None]] = attrs.field(factory=list, init=False)
 
     def publish(self, item: T) -> None:
-        """Give `item` to everybody subscribed at this moment."""
+        """Give `item` to all present subscribers."""
         for sink in tuple(self._sinks):
             sink(item)
 
@@ -69,5 +66,5 @@ class Fanout(Generic[T]):
 
     @property
     def subscribers(self) -> int:
-        """How many sinks listen."""
+        """The number of subscribers."""
         return len(self._sinks)

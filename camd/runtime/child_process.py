@@ -1,9 +1,9 @@
 """Child processes that cannot outlive the daemon and cannot block it.
 
-trio starts processes in threads that come and go, and the kernel's "signal me when my parent
-dies" (prctl(2), PR_SET_PDEATHSIG) means the *thread* that forked. So one thread, which lives as
-long as the program, does all the forking; setpriv(1) sets the signal in the child, where it is
-installed. Without it, a child that writes to us still ends at its next write to a closed pipe.
+The kernel's parent-death signal (prctl(2), PR_SET_PDEATHSIG) comes when the *thread* that forked
+ends, and trio's worker threads end at any time. So one thread that lives as long as the program
+does all forking, and setpriv(1), where it is installed, sets the signal in the child. Without
+setpriv, a child that writes to the daemon ends at its next write to the closed pipe.
 """
 
 from __future__ import annotations
@@ -26,9 +26,12 @@ import trio
 from camd.runtime import fd_limits
 
 PIPE_BYTES = 1024 * 1024  # F_SETPIPE_SZ: what an unprivileged process may ask for
-TERMINATE_PATIENCE_SECONDS = 3.0
-KILL_PATIENCE_SECONDS = 2.0
-NOT_EXECUTED = (126, 127)  # what setpriv(1), as any shell, says of a program that cannot be run
+TERMINATE_TIMEOUT_SECONDS = 3.0
+KILL_TIMEOUT_SECONDS = 2.0
+NOT_EXECUTED = (
+    126,
+    127,
+)  # exit status of setpriv(1), as of a shell, when it cannot run the program
 
 _forker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fork")
 
@@ -45,7 +48,7 @@ def _death_signal_prefix() -> tuple[str, ...]:
 
 
 def _popen(arguments: Sequence[str]) -> subprocess.Popen[bytes]:
-    if shutil.which(arguments[0]) is None:  # setpriv would start, and fail where nobody sees it
+    if shutil.which(arguments[0]) is None:  # setpriv would start and fail later
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), arguments[0])
     process = subprocess.Popen(
         [*_death_signal_prefix(), *arguments],
@@ -57,7 +60,7 @@ def _popen(arguments: Sequence[str]) -> subprocess.Popen[bytes]:
     )
     fd_limits.lower_for_child(process.pid)
     assert process.stdout is not None
-    with suppress(OSError):  # over the user's share of pipe memory: the default size works too
+    with suppress(OSError):  # above the user's limit of pipe memory; the default size works too
         fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     return process
 
@@ -72,17 +75,17 @@ async def _fork(arguments: Sequence[str]) -> subprocess.Popen[bytes]:
             token.run_sync_soon(done.set)
 
     future.add_done_callback(wake)
-    with trio.CancelScope(shield=True):  # a fork cannot be taken back; it takes milliseconds
+    with trio.CancelScope(shield=True):  # a fork cannot be undone; it takes milliseconds
         await done.wait()
     return future.result()
 
 
 @attrs.define(eq=False)
 class Child:
-    """A running child: its pipes, its end. The process group is its own.
+    """A child process in a process group of its own: its pipes, its end.
 
-    It stays unreaped until the block of `open_child` ends: so long no other process has its number,
-    and the processes that it left behind can be signalled by it.
+    It is reaped only when the block of `open_child` ends. Until then no other process gets its id,
+    so that signals to the group reach only the child and its descendants.
     """
 
     _process: subprocess.Popen[bytes]
@@ -112,13 +115,13 @@ class Child:
         return await _read(self._process.stderr, size)
 
     async def wait(self) -> int:
-        """Wait until the child has ended: its exit status, or minus the signal's number."""
+        """Wait until the child has ended; return its exit status, or minus the signal's number."""
         await self._ended.wait()
         assert self._status is not None
         return self._status
 
     async def _notice_end(self) -> None:
-        """Notice the child's end; the one task that waits on the pidfd (pidfd_open(2))."""
+        """Wait for the child's end; no other task waits on the pidfd (pidfd_open(2))."""
         how = os.WEXITED | os.WNOHANG | os.WNOWAIT
         while (found := os.waitid(os.P_PID, self.pid, how)) is None:  # noqa: ASYNC222 - WNOHANG
             await trio.lowlevel.wait_readable(self._pidfd)
@@ -127,28 +130,28 @@ class Child:
         self._ended.set()
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the child's process group: to the child, and to those it left."""
+        """Send a signal to the child's process group: the child and its descendants."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
 
     async def end(self) -> int | None:
-        """Ask the child to end, then make it; None when even SIGKILL did not end it in time.
+        """Send SIGTERM, then SIGKILL; return the status, or None when neither ended it in time.
 
-        Somebody must go on reading its output meanwhile, or it cannot finish writing.
+        Another task must read its output meanwhile, or the child cannot finish writing.
         """
-        for number, patience in (
-            (signal.SIGTERM, TERMINATE_PATIENCE_SECONDS),
-            (signal.SIGKILL, KILL_PATIENCE_SECONDS),
+        for number, timeout_seconds in (
+            (signal.SIGTERM, TERMINATE_TIMEOUT_SECONDS),
+            (signal.SIGKILL, KILL_TIMEOUT_SECONDS),
         ):
             self.signal(number)
-            with trio.move_on_after(patience):
+            with trio.move_on_after(timeout_seconds):
                 return await self.wait()
         return None
 
     def _close(self) -> None:
         self.signal(signal.SIGKILL)
         if self._status is not None:
-            self._process.wait()  # it has ended: nothing is waited for
+            self._process.wait()  # it has ended: this does not block
         for pipe in (self._process.stdout, self._process.stderr):
             if pipe is not None:
                 trio.lowlevel.notify_closing(pipe)
@@ -158,7 +161,7 @@ class Child:
 
 
 async def _read(pipe: IO[bytes], size: int) -> bytes:
-    await trio.lowlevel.checkpoint()  # a child that always has more must not starve the others
+    await trio.lowlevel.checkpoint()  # a child that never stops writing must not starve other tasks
     while True:
         try:
             return os.read(pipe.fileno(), size)
@@ -168,10 +171,10 @@ async def _read(pipe: IO[bytes], size: int) -> bytes:
 
 @asynccontextmanager
 async def open_child(arguments: Sequence[str]) -> AsyncIterator[Child]:
-    """Run a child while the block runs; on the way out its pipes close and it is ended.
+    """Run a child process while the block runs; then end it and close its pipes.
 
     Raises OSError when the program cannot be executed. A child stuck in the kernel (state D) is
-    left behind after both patiences: nothing can be done to it, and SIGKILL is pending.
+    left behind after both timeouts, with SIGKILL pending.
     """
     process = await _fork(arguments)
     for pipe in (process.stdout, process.stderr):
@@ -191,7 +194,7 @@ async def open_child(arguments: Sequence[str]) -> AsyncIterator[Child]:
 
 
 async def _drain_and_end(child: Child) -> None:
-    """End the child while nobody else reads it: a full pipe must not hold it up."""
+    """End the child, and read its pipes meanwhile so that a full pipe does not block it."""
 
     async def drain() -> None:
         while await child.read_output():

@@ -1,7 +1,7 @@
-"""How many files this process may have open, and for what: recordings first, then clients.
+"""The limit of open files, and the share of it that client sockets may use.
 
-A process without descriptors cannot open the next segment, so clients get a share that leaves
-enough for everything else.
+Without free descriptors no segment can be opened, so the share of clients leaves enough for
+everything else.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import resource
 from contextlib import suppress
 
 _NO_MORE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # accept(2), open(2)
-_RESERVED = 512  # a camera with everything takes about eight
-_CHILD_FILES = 1024  # what programs expect that use select(2)
+_RESERVED = 512  # a camera uses about eight at most
+_CHILD_FILES = 1024  # programs that use select(2) expect it
 _FEWEST_SOCKETS = 8
 
 
 def raise_limit() -> int:
-    """Raise the soft limit of open files to the hard one, as far as we may; return it."""
+    """Raise the soft limit of open files to the hard one where that is permitted; return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -26,13 +26,13 @@ def raise_limit() -> int:
 
 
 def for_sockets(limit: int) -> int:
-    """How many clients may be connected; each may have a file open, too."""
+    """Return how many sockets may be open; each client may have a file open, too."""
     reserved = min(_RESERVED, limit // 2)
     return max(_FEWEST_SOCKETS, (limit - reserved) // 2)
 
 
 def lower_for_child(pid: int) -> None:
-    """Give a child the usual soft limit; it may raise it again. Fine when the child is gone."""
+    """Give a child process the usual soft limit; does nothing when the child has ended."""
     with suppress(OSError, ValueError):
         soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         if soft > _CHILD_FILES or soft == resource.RLIM_INFINITY:
@@ -40,7 +40,7 @@ def lower_for_child(pid: int) -> None:
 
 
 def exhausted(error: BaseException) -> bool:
-    """Whether an error says that there are no descriptors left, here or in the whole system."""
+    """Whether an error means that this process or the system has no descriptors left."""
     if isinstance(error, BaseExceptionGroup):
         return all(exhausted(each) for each in error.exceptions)
     return isinstance(error, OSError) and error.errno in _NO_MORE

@@ -1,8 +1,8 @@
-"""Many pipes read in rounds: one timer for all of them, instead of a wait for each.
+"""Read many pipes in rounds: one timer for all of them, instead of one wake-up for each.
 
 Waking up costs more than reading. Ten times a second every pipe is read without waiting, into one
-shared buffer, and what came is handed on at once, in the same task. A pipe that would fill up
-between two rounds is given back to its own reader (`PipeFlow`).
+shared buffer, and its data is passed on at once, in the same task. A pipe that would fill up
+between two rounds is read by its own task instead (`PipeFlow`).
 """
 
 from __future__ import annotations
@@ -17,33 +17,30 @@ import outcome
 import trio
 
 ROUND_SECONDS = 0.1
-FILLED_SHARE = 1 / 3  # of a pipe, between two rounds, on average: more cannot wait
-FULL_SHARE = 2 / 3  # of a pipe, found in one round: the writer may be waiting
-CALM_SHARE = 0.8  # of the rate that cannot wait; below it a pipe can wait again
-WINDOW_SECONDS = 2.0  # over which a rate is measured: writers write in bursts
+FILLED_SHARE = 1 / 3  # of a pipe between two rounds, on average; above it the pipe cannot wait
+FULL_SHARE = 2 / 3  # of a pipe, read in one round: the writer may be blocked
+CALM_SHARE = 0.8  # of the rate above which a pipe cannot wait; below it, it can wait again
+WINDOW_SECONDS = 2.0  # in which a rate is measured; writers write in bursts
 BUFFER_BYTES = 1024 * 1024
-MOST_BYTES = 4 * BUFFER_BYTES  # of one pipe in one round
-TURN_SECONDS = 0.005  # without letting others run
-FEWEST = 8  # pipes that make rounds pay: each by itself wakes us once for each of its fragments
+MOST_BYTES = 4 * BUFFER_BYTES  # read from one pipe in one round
+TURN_SECONDS = 0.005  # before other tasks may run
+FEWEST = 8  # pipes; with fewer, one wake-up for each fragment costs less
 
 Take = Callable[[memoryview], bool]
 
 
 @attrs.define(eq=False)
 class PipeFlow:
-    """Whether a pipe can wait for the next round, by what came through it. Pure.
-
-    Times are seconds of a clock that only goes forward.
-    """
+    """Whether a pipe can wait for the next round, by its rate. Times are monotonic seconds."""
 
     pipe_bytes: int
-    hasty: bool = attrs.field(default=False, init=False)  # it must be read as soon as it can be
+    hasty: bool = attrs.field(default=False, init=False)  # it cannot wait for the next round
     _since: float | None = attrs.field(default=None, init=False)
     _bytes: int = attrs.field(default=0, init=False)
 
     @property
     def _most(self) -> float:
-        """Bytes a second that cannot wait."""
+        """The rate above which the pipe cannot wait, in bytes per second."""
         return FILLED_SHARE * self.pipe_bytes / ROUND_SECONDS
 
     def came(self, size: int, moment: float) -> None:
@@ -59,7 +56,7 @@ class PipeFlow:
             self._begin(moment, hasty=self._bytes > most * seconds)
 
     def found(self, size: int, moment: float) -> None:
-        """Count bytes that one round found in the pipe."""
+        """Count bytes that one round has read from the pipe."""
         self.came(size, moment)
         if size > FULL_SHARE * self.pipe_bytes:
             self._begin(moment, hasty=True)
@@ -70,7 +67,7 @@ class PipeFlow:
 
 @attrs.define(eq=False)
 class PolledPipe:
-    """One pipe that is read in rounds until `over`: `take` wants no more, or reading failed."""
+    """One pipe that is read in rounds until `over`: `take` returned False, or reading failed."""
 
     _fd: int
     _take: Take
@@ -78,16 +75,16 @@ class PolledPipe:
     _error: outcome.Error | None = attrs.field(default=None, init=False)
 
     def release(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self.over.set()
 
     def check(self) -> None:
-        """Raise what reading or `take` has raised, if they have."""
+        """Raise the error of reading or of `take`, if there was one."""
         if self._error is not None:
             self._error.unwrap()
 
-    def turn(self, buffer: memoryview) -> None:
-        """Read what is there, up to a bound, and hand it on."""
+    def read(self, buffer: memoryview) -> None:
+        """Read the available data, up to a limit, and pass it to `take`."""
         left = MOST_BYTES
         while left > 0 and not self.over.is_set():
             try:
@@ -103,7 +100,7 @@ class PolledPipe:
             elif not more.value:
                 self._end(None)
             left -= max(1, size)
-            if size < len(buffer):  # it is empty now
+            if size < len(buffer):  # the pipe is empty
                 break
 
     def _end(self, error: outcome.Error | None) -> None:
@@ -113,7 +110,7 @@ class PolledPipe:
 
 @attrs.define(eq=False)
 class PipePoller:
-    """The pipes that are read in rounds; without any there are no rounds."""
+    """The pipes that are read in rounds; while there are none, nothing wakes up."""
 
     _fewest: int = FEWEST
     _interested: int = attrs.field(default=0, init=False)
@@ -125,12 +122,12 @@ class PipePoller:
 
     @property
     def worthwhile(self) -> bool:
-        """Whether there are so many pipes that rounds cost less than waiting for each."""
+        """Whether there are enough pipes that rounds cost less than one wake-up for each."""
         return self._interested >= self._fewest
 
     @contextmanager
     def interest(self) -> Iterator[None]:
-        """Count one more pipe that might be read in rounds, while the block runs."""
+        """Count one more pipe that could be read in rounds, while the block runs."""
         self._interested += 1
         try:
             yield
@@ -139,10 +136,10 @@ class PipePoller:
 
     @contextmanager
     def reading(self, fd: int, take: Take) -> Iterator[PolledPipe]:
-        """Read a pipe in rounds while the block runs; it must not block when it is read.
+        """Read a non-blocking pipe in rounds while the block runs.
 
-        `take` gets what came, empty at the pipe's end, and says whether it wants more; what it
-        gets is overwritten afterwards. It must not take long: the other pipes wait.
+        `take` gets the data, empty at the pipe's end, and returns whether it wants more. The buffer
+        is overwritten afterwards. `take` must return soon: the other pipes wait for it.
         """
         reading = PolledPipe(fd, take)
         self._readings.add(reading)
@@ -154,7 +151,7 @@ class PipePoller:
             self._readings.discard(reading)
 
     async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Make rounds for ever."""
+        """Read all pipes, round after round, until cancelled."""
         task_status.started()
         while True:
             if not self._readings:
@@ -167,7 +164,7 @@ class PipePoller:
         begun = trio.current_time()
         for reading in tuple(self._readings):
             if not reading.over.is_set():
-                reading.turn(self._buffer)
+                reading.read(self._buffer)
             if trio.current_time() - begun > TURN_SECONDS:
                 await trio.lowlevel.checkpoint()
                 begun = trio.current_time()
@@ -175,7 +172,7 @@ class PipePoller:
 
 @asynccontextmanager
 async def open_pipe_poller(fewest: int = FEWEST) -> AsyncIterator[PipePoller]:
-    """Make rounds while the block runs, where there are so many pipes at least."""
+    """Read pipes in rounds while the block runs; with fewer than `fewest` pipes, there are none."""
     pipes = PipePoller(fewest)
     async with trio.open_nursery() as nursery:
         await nursery.start(pipes.serve)
@@ -184,5 +181,5 @@ async def open_pipe_poller(fewest: int = FEWEST) -> AsyncIterator[PipePoller]:
 
 
 def capacity(fd: int) -> int:
-    """Say how much a pipe holds, in bytes (fcntl(2), F_GETPIPE_SZ)."""
+    """Return the capacity of a pipe in bytes (fcntl(2), F_GETPIPE_SZ)."""
     return fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ)

@@ -1,7 +1,7 @@
-"""How work steps back behind everything else that wants the disk or the processor (Linux).
+"""Low priority for background work: idle I/O for a thread, low CPU priority for a process (Linux).
 
-Idle I/O is a hint: BFQ and mq-deadline heed it, other schedulers and most network file systems do
-not. Python has no call for it, and glibc no wrapper (ioprio_set(2)).
+Idle I/O is a hint: BFQ and mq-deadline follow it, other schedulers and most network file systems
+do not. Neither Python nor glibc wraps the call (ioprio_set(2)).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 _SYSCALL = {"x86_64": 251, "aarch64": 30, "riscv64": 30, "armv7l": 314, "armv6l": 314, "i686": 289}
-_CALLING_THREAD = (1, 0)  # IOPRIO_WHO_PROCESS, ourselves
+_CALLING_THREAD = (1, 0)  # IOPRIO_WHO_PROCESS, this thread
 _CLASS_SHIFT = 13
 _IDLE = 3 << _CLASS_SHIFT
 _NONE = 0  # best effort, by niceness
@@ -22,10 +22,7 @@ _NICEST = 19
 
 @contextmanager
 def idle_io() -> Iterator[bool]:
-    """Read and write in this thread only when nobody else does, while the block runs.
-
-    Says whether the kernel agreed; where it cannot, nothing changes.
-    """
+    """Give this thread idle I/O priority while the block runs; yield whether the kernel agreed."""
     agreed = _set_io_priority(_IDLE)
     try:
         yield agreed
@@ -35,10 +32,9 @@ def idle_io() -> Iterator[bool]:
 
 
 def be_nice() -> None:
-    """Let this process go behind all others, for the rest of its life.
+    """Give this process the lowest I/O and CPU priority until it ends.
 
-    For a process of its own only: a thread that is nice would keep Python's lock from the others
-    while it waits for a processor.
+    For a whole process only: a nice thread that waits for a CPU may hold Python's lock meanwhile.
     """
     _set_io_priority(_IDLE)
     with suppress(OSError):
@@ -46,7 +42,7 @@ def be_nice() -> None:
 
 
 def _set_io_priority(priority: int) -> bool:
-    """ioprio_set(2) for the calling thread; False where there is no such call."""
+    """Call ioprio_set(2) for the calling thread; False where that is not possible."""
     machine = platform.machine()
     number = _SYSCALL.get(machine)
     wide = ctypes.sizeof(ctypes.c_void_p) == 8

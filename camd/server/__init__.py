@@ -1,1 +1,5 @@
-"""Sockets, HTTP, WebSockets and the calls on them; knows no method by name."""
+"""Listening sockets, HTTP, WebSockets and JSON-RPC calls on them; knows no method by name.
+
+Others use `server.open_server`, `listeners.ListenError` and, in the client, `websocket`. `rules` is
+pure.
+"""

@@ -1,4 +1,4 @@
-"""One HTTP request and its response, as an ASGI application sees them (ASGI 3.0, HTTP 2.4)."""
+"""Run an ASGI application for one HTTP request (ASGI 3.0, HTTP 2.4)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import h11
 
 from camd import clock
 
-Message = MutableMapping[str, Any]  # the shape is ASGI's
+Message = MutableMapping[str, Any]  # as ASGI defines it
 AsgiApp = Callable[
     [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
     Awaitable[None],
@@ -20,34 +20,34 @@ AsgiApp = Callable[
 _NO_BODY = (204, 304)
 
 
-class ClientGoneError(OSError):
-    """The client went away before its response was complete."""
+class ClientDisconnectedError(OSError):
+    """The client disconnected before its response was complete."""
 
 
 class ResponseStream(Protocol):
-    """What an exchange needs of the connection that it runs on."""
+    """What a request cycle needs of its connection."""
 
     async def send_event(self, event: h11.Event) -> None:
-        """Send; raises ClientGoneError."""
+        """Send an event. Raises ClientDisconnectedError."""
 
     async def next_body(self) -> h11.Data | h11.EndOfMessage:
-        """Wait for the next part of the body; raises ClientGoneError."""
+        """Wait for the next part of the request's body. Raises ClientDisconnectedError."""
 
-    async def wait_gone(self) -> None:
-        """Wait until the client has gone away or the response is complete."""
+    async def wait_disconnected(self) -> None:
+        """Wait until the client has disconnected or the response is complete."""
 
 
 @attrs.frozen
 class Endpoints:
-    """Where a request came from and where it arrived."""
+    """Addresses of both ends of a connection."""
 
     client: tuple[str, int] | None
     server: tuple[str, int | None] | None
     scheme: str = "http"
 
 
-def scope_of(request: h11.Request, ends: Endpoints) -> Message:
-    """Describe a request as ASGI does."""
+def scope_of(request: h11.Request, endpoints: Endpoints) -> Message:
+    """Make the ASGI scope of a request."""
     path, _, query = request.target.partition(b"?")
     if not path.startswith((b"/", b"*")):  # absolute form: RFC 9112, 3.2.2
         path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
@@ -56,24 +56,24 @@ def scope_of(request: h11.Request, ends: Endpoints) -> Message:
         "asgi": {"version": "3.0", "spec_version": "2.4"},
         "http_version": request.http_version.decode("ascii"),
         "method": request.method.decode("ascii").upper(),
-        "scheme": ends.scheme,
+        "scheme": endpoints.scheme,
         "path": unquote_to_bytes(path).decode("utf-8", "replace"),
         "raw_path": path,
         "query_string": query,
         "root_path": "",
         "headers": list(request.headers),
-        "client": ends.client,
-        "server": ends.server,
+        "client": endpoints.client,
+        "server": endpoints.server,
         "state": {},
     }
 
 
 @attrs.define(eq=False)
-class Exchange:
-    """Runs an application for one request; `complete` tells whether it answered in full."""
+class RequestCycle:
+    """Runs an application for one request; `complete`: the response was sent in full."""
 
     request: h11.Request
-    wire: ResponseStream
+    stream: ResponseStream
     started: bool = attrs.field(default=False, init=False)
     complete: bool = attrs.field(default=False, init=False)
     _start: Message | None = attrs.field(default=None, init=False)
@@ -81,14 +81,14 @@ class Exchange:
     _body_read: bool = attrs.field(default=False, init=False)
 
     async def receive(self) -> Message:
-        """See ASGI: the request's body in parts, then the news that the client has gone."""
+        """See ASGI: the request's body in parts, then `http.disconnect`."""
         if self._body_read:
             if not self.complete:
-                await self.wire.wait_gone()
+                await self.stream.wait_disconnected()
             return {"type": "http.disconnect"}
         try:
-            event = await self.wire.next_body()
-        except ClientGoneError:
+            event = await self.stream.next_body()
+        except ClientDisconnectedError:
             self._body_read = True
             return {"type": "http.disconnect"}
         if isinstance(event, h11.EndOfMessage):
@@ -99,7 +99,7 @@ class Exchange:
     async def send(self, message: Message) -> None:
         """See ASGI: the start of the response, then its body in parts."""
         if message["type"] == "http.response.start":
-            self._start = message  # goes out with the first part of the body
+            self._start = message  # sent with the first part of the body
         elif message["type"] == "http.response.body":
             await self._send_body(message)
 
@@ -110,9 +110,9 @@ class Exchange:
             await self._send_head()
         body = message.get("body", b"")
         if body and not self._bodiless:
-            await self.wire.send_event(h11.Data(data=body))
+            await self.stream.send_event(h11.Data(data=body))
         if not message.get("more_body", False):
-            await self.wire.send_event(h11.EndOfMessage())
+            await self.stream.send_event(h11.EndOfMessage())
             self.complete = True
 
     async def _send_head(self) -> None:
@@ -124,9 +124,9 @@ class Exchange:
             headers.append((b"date", http_date()))
         self._bodiless = self.request.method == b"HEAD" or status in _NO_BODY
         self.started = True
-        await self.wire.send_event(h11.Response(status_code=status, headers=headers))
+        await self.stream.send_event(h11.Response(status_code=status, headers=headers))
 
 
 def http_date() -> bytes:
-    """The time as HTTP writes it (RFC 9110, 5.6.7)."""
+    """The current time in the format of HTTP (RFC 9110, 5.6.7)."""
     return format_datetime(clock.now(), usegmt=True).encode("ascii")

@@ -1,4 +1,4 @@
-"""One client on a WebSocket: its calls, its news, its heartbeat, and why it was sent away."""
+"""One WebSocket client: its calls, notifications, heartbeat, and why its connection ended."""
 
 from __future__ import annotations
 
@@ -17,18 +17,17 @@ from camd.auth.login_throttle import LOCAL
 from camd.errors import INTERNAL_ERROR, RATE_LIMITED, SHUTTING_DOWN, Refusal
 from camd.rpc import codec
 from camd.rpc.codec import BadCall, Call
-from camd.rpc.registry import Caller, CallStats, Notification, PreparedCall, Registry
+from camd.rpc.registry import Caller, Notification, PreparedCall, Registry
 from camd.rpc.roles import Principal
 from camd.runtime.actor import ActorGoneError
 from camd.server.connection_auth import ConnectionAuth
-from camd.server.error_boundary import guarded
+from camd.server.error_boundary import run_in_boundary
 from camd.server.rules.answers import (
     BatchAnswers,
-    CallLink,
     DeferredAnswer,
-    Done,
     HeldNotification,
     NotificationHold,
+    SendAnswer,
 )
 from camd.server.rules.rate_limit import TokenBucket
 from camd.server.send_queue import SendQueue, SendQueueFullError
@@ -37,18 +36,41 @@ from camd.server.websocket import GOING_AWAY, POLICY, TRY_LATER, SocketClosedErr
 AUTHENTICATE = "authenticate"
 PING_SECONDS = 30.0
 PONG_SECONDS = 10.0
-STALL_SECONDS = 20.0  # one message that takes longer to send ends the connection
-GOODBYE_SECONDS = 1.0
+STALL_SECONDS = 20.0  # sending one message for longer ends the connection
+FLUSH_SECONDS = 1.0
 BUSY_RETRY_MS = 100
-STRANGER_BYTES = 64 * 1024  # of a message from a client that has not authenticated
-MOST_WRONG_KEYS = 10  # of one connection
-READ_AHEAD = 32  # messages that may wait for a client from whom calls are still taken
+UNAUTHENTICATED_BYTES = 64 * 1024  # of a message from a client that has not authenticated
+MAX_WRONG_KEYS = 10  # on one connection
+READ_AHEAD = 32  # messages in the send queue up to which calls are read
 _log = structlog.get_logger("camd.server")
 
 
 def unix_now() -> float:
-    """Seconds since 1970, for checking when credentials expire."""
+    """Seconds since 1970, for the expiry of credentials."""
     return clock.now().timestamp()
+
+
+@attrs.define(eq=False)
+class CallStats:
+    """Counters of one server, for metrics. Its connections write them; everybody may read them."""
+
+    connections: int = 0
+    refused_connections: int = 0
+    requests: int = 0
+    errors: int = 0  # answered with an error of any kind
+    crashes: int = 0  # errors that were bugs
+    busy_seconds: float = 0.0
+    notifications: int = 0
+
+    @property
+    def average_response_ms(self) -> float:
+        """Average duration of a call."""
+        return self.busy_seconds / self.requests * 1000 if self.requests else 0.0
+
+    @property
+    def error_rate(self) -> float:
+        """Share of calls that were answered with an error, 0 to 1."""
+        return self.errors / self.requests if self.requests else 0.0
 
 
 @attrs.frozen
@@ -57,7 +79,7 @@ class ConnectionShared:
 
     registry: Registry
     authenticator: Authenticator
-    traffic: CallStats = attrs.field(factory=CallStats)
+    call_stats: CallStats = attrs.field(factory=CallStats)
     max_calls_in_flight: int = 32
     requests_per_minute: int = 600
     max_message_bytes: int = 1024 * 1024
@@ -67,105 +89,108 @@ class ConnectionShared:
 
 
 @attrs.frozen
-class _Ending:
+class _CloseReason:
     code: int
-    reason: str
+    text: str
 
 
 @attrs.define(eq=False)
 class Connection:
-    """One client. `serve` runs it; the server delivers news to it and may end it."""
+    """One client. `serve` runs the connection; the server delivers notifications and may end it."""
 
-    service: ConnectionShared
+    shared: ConnectionShared
     socket: WebSocket
     identity: Principal | None = None  # known from the socket itself, as on a Unix socket
-    binding: Callable[[Principal], bool] = lambda identity: True  # False: there is no place
-    demote: Callable[[], None] = lambda: None  # told when a wrong key was shown
+    on_authenticated: Callable[[Principal], bool] = lambda identity: True  # False: too many
+    on_wrong_key: Callable[[], None] = lambda: None
     address: str = LOCAL  # as `group_of` names it
     id: str = attrs.field(factory=lambda: str(uuid.uuid4()))
-    outbox: SendQueue = attrs.field(factory=SendQueue)
-    _gate: ConnectionAuth = attrs.field(init=False)
+    send_queue: SendQueue = attrs.field(factory=SendQueue)
+    _auth: ConnectionAuth = attrs.field(init=False)
     _bucket: TokenBucket = attrs.field(init=False)
     _wanted: Callable[[Notification], bool] | None = attrs.field(default=None, init=False)
     _running: dict[int, bytes | None] = attrs.field(factory=dict, init=False)  # ids of calls
-    _number: int = attrs.field(default=0, init=False)
-    _turn: int = attrs.field(default=0, init=False)  # of messages
+    _call_number: int = attrs.field(default=0, init=False)
+    _message_number: int = attrs.field(default=0, init=False)
     _hold: NotificationHold = attrs.field(factory=NotificationHold, init=False)
-    _settled: bool = attrs.field(default=False, init=False)  # has shown a key
-    _keyless: int = attrs.field(default=0, init=False)  # looks at it since a key last counted
+    _authenticated: bool = attrs.field(default=False, init=False)  # at some time
+    _failed_checks: int = attrs.field(default=0, init=False)  # of the credentials, in a row
     _wrong_keys: int = attrs.field(default=0, init=False)
-    _told: set[str] = attrs.field(factory=set, init=False)  # methods with unknown parameters
+    _logged_methods: set[str] = attrs.field(factory=set, init=False)  # with unknown parameters
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
-    _ending: _Ending | None = attrs.field(default=None, init=False)
+    _close_reason: _CloseReason | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        service = self.service
-        self._gate = ConnectionAuth(
-            service.authenticator, self.id, service.legacy_dialect, service.now, self.identity
+        self._auth = ConnectionAuth(
+            authenticator=self.shared.authenticator,
+            connection_id=self.id,
+            dialect=self.shared.legacy_dialect,
+            now=self.shared.now,
+            identity=self.identity,
         )
-        self._bucket = TokenBucket(service.requests_per_minute)
+        self._bucket = TokenBucket(self.shared.requests_per_minute)
 
-    # --- what the server and the handlers do with a connection
+    # --- For the server and for handlers.
 
     async def serve(self) -> None:
-        """Run until the client leaves or is sent away; then the socket is closed."""
+        """Run until the client disconnects or `end` is called; then close the socket."""
         try:
             with self._scope:
-                self.socket.limit(min(STRANGER_BYTES, self.service.max_message_bytes))
-                with suppress(Refusal):  # then it is over already
-                    self._settle()
+                self.socket.limit(min(UNAUTHENTICATED_BYTES, self.shared.max_message_bytes))
+                with suppress(Refusal):  # the connection has been ended
+                    self._check_authenticated()
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._write)
-                    nursery.start_soon(self._watch)
-                    if not self._settled:
-                        nursery.start_soon(self._await_key)
+                    nursery.start_soon(self._check_liveness)
+                    if not self._authenticated:
+                        nursery.start_soon(self._limit_authentication_time)
                     await self._read(nursery)
         except* SocketClosedError as group:
             closed = group.exceptions[0]
-            if self._ending is None and isinstance(closed, SocketClosedError):
-                self._ending = _Ending(closed.code, closed.reason)
-        await self._leave()
+            if self._close_reason is None and isinstance(closed, SocketClosedError):
+                self._close_reason = _CloseReason(closed.code, closed.reason)
+        await self._close()
 
     def deliver(self, notification: Notification, text: str) -> None:
-        """Queue published news, if this client may and wants to have it."""
-        if not self._gate.is_open or (self._wanted and not self._wanted(notification)):
+        """Queue a published notification, if the client has authenticated and wants it."""
+        if not self._auth.is_authenticated or (self._wanted and not self._wanted(notification)):
             return
-        self.service.traffic.notifications += 1
+        self.shared.call_stats.notifications += 1
         if self._hold.idle:
             self._put(text, notification.coalesce_key)
         else:
-            self._put_news(self._hold.pass_on(notification, text))
+            self._queue_notifications(self._hold.offer(notification, text))
 
     def end(self, code: int = GOING_AWAY, reason: str = "the service is stopping") -> None:
-        """Send the client away; when the service stops, what is queued still goes out first."""
-        if self._ending is None:
-            self._ending = _Ending(code, reason)
+        """End the connection; with GOING_AWAY, what is queued is sent first."""
+        if self._close_reason is None:
+            self._close_reason = _CloseReason(code, reason)
             self._scope.cancel()
 
-    def narrow(self, wanted: Callable[[Notification], bool] | None) -> None:
+    def filter(self, wanted: Callable[[Notification], bool] | None) -> None:
         """See `ClientLink`."""
         self._wanted = wanted
 
     def notify(self, notification: Notification) -> None:
-        """Send news to this client alone."""
-        if self._gate.is_open:
+        """Send a notification to this client alone."""
+        if self._auth.is_authenticated:
             text = str(codec.encode_notification(notification), "utf-8")
-            self._put_news(self._hold.pass_on(notification, text))
+            self._queue_notifications(self._hold.offer(notification, text))
 
-    def hold(self, turn: int, subject: str) -> None:
-        """Keep news about `subject` back until the message of this turn is answered."""
-        self._hold.claim(turn, subject, trio.current_time())
+    def hold(self, message_number: int, subject: str) -> None:
+        """Hold back notifications about `subject` until this message is answered."""
+        self._hold.claim(message_number, subject, trio.current_time())
 
-    # --- the tasks
+    # --- Tasks.
 
     async def _read(self, nursery: trio.Nursery) -> None:
-        """Take calls for as long as the client takes answers: who does not read is not read."""
+        """Read calls; stop reading while the client does not read its answers."""
         while True:
-            if len(self.outbox) >= READ_AHEAD:
-                await self.outbox.wait_below(READ_AHEAD)
+            if len(self.send_queue) >= READ_AHEAD:
+                await self.send_queue.wait_below(READ_AHEAD)
             incoming = codec.decode(await self.socket.receive())
-            self._turn += 1
-            send = partial(self._send, self._turn)
+            self._message_number += 1
+            send = partial(self._send, self._message_number)
             if incoming.batch:
                 batch = BatchAnswers(len(incoming.calls), send)
                 for call in incoming.calls:
@@ -176,188 +201,208 @@ class Connection:
             answer = await self._start(incoming.calls[0], send, nursery)
             if answer is DeferredAnswer.LATER:
                 continue
-            if answer is None or self._ending or self.socket.sending or self.outbox:
-                send(answer)  # a send that is cancelled would spoil the close frame
-            else:  # nothing is before it: sent from here, without waking the writer
+            if answer is None or self._close_reason or self.socket.sending or self.send_queue:
+                send(answer)  # queued: a cancelled send would make a close frame unreadable
+            else:  # nothing is queued: sent from here, without waking the writer
                 await self.socket.send(str(answer, "utf-8"))
-                self._put_news(self._hold.answered(self._turn))
+                self._queue_notifications(self._hold.release_answered(self._message_number))
 
     async def _write(self) -> None:
         while True:
-            await self.socket.send(await self.outbox.take())
+            await self.socket.send(await self.send_queue.take())
 
-    async def _watch(self) -> None:
-        """Send the client away when it does not answer pings or does not read."""
+    async def _check_liveness(self) -> None:
+        """End the connection when the client does not answer pings or does not read."""
         while True:
             for _ in range(3):
                 await trio.sleep(PING_SECONDS / 3)
-                self._put_news(self._hold.overdue(trio.current_time()))
-                self._check_key()
+                self._queue_notifications(self._hold.release_overdue(trio.current_time()))
+                self._check_credentials()
                 if self.socket.stalled_seconds >= STALL_SECONDS:
                     self.end(POLICY, "the client does not read")
-            with trio.move_on_after(PONG_SECONDS) as patience:
+            with trio.move_on_after(PONG_SECONDS) as timeout:
                 await self.socket.ping()
-            if patience.cancelled_caught:
+            if timeout.cancelled_caught:
                 self.end(POLICY, "no answer to a ping")
 
-    async def _await_key(self) -> None:
-        """Send the client away when it shows no key in time."""
-        await trio.sleep(self.service.authentication_seconds)
-        if not self._settled:
+    async def _limit_authentication_time(self) -> None:
+        await trio.sleep(self.shared.authentication_seconds)
+        if not self._authenticated:
             self.end(POLICY, "not authenticated in time")
 
-    def _check_key(self) -> None:
-        """Send the client away whose key counts no longer, and who had time to show another."""
-        self._keyless = 0 if self._gate.is_open else self._keyless + 1
-        if self._settled and self._keyless > 1:
-            self.end(POLICY, "the key counts no longer")
+    def _check_credentials(self) -> None:
+        """End the connection when its credentials were invalid at two checks in a row."""
+        self._failed_checks = 0 if self._auth.is_authenticated else self._failed_checks + 1
+        if self._authenticated and self._failed_checks > 1:
+            self.end(POLICY, "the key is no longer valid")
 
-    async def _leave(self) -> None:
-        """Refuse the calls that still run, send what is queued, close; all within a bound."""
-        ending = self._ending or _Ending(1000, "")
-        if ending.code == GOING_AWAY and self.socket.intact:
-            with trio.move_on_after(GOODBYE_SECONDS):
-                with suppress(SocketClosedError):
-                    await self._say_goodbye()
-        await self.socket.close(ending.code, ending.reason)
-        say = _log.debug if ending.code == 1000 else _log.info  # every command of the command line
-        say("client_left", connection=self.id, code=ending.code, reason=ending.reason)
+    async def _close(self) -> None:
+        reason = self._close_reason or _CloseReason(1000, "")
+        if reason.code == GOING_AWAY and self.socket.intact:
+            with trio.move_on_after(FLUSH_SECONDS), suppress(SocketClosedError):
+                await self._flush()
+        await self.socket.close(reason.code, reason.text)
+        log = _log.debug if reason.code == 1000 else _log.info  # 1000: every use of the CLI
+        log("client_left", connection=self.id, code=reason.code, reason=reason.text)
 
-    async def _say_goodbye(self) -> None:
+    async def _flush(self) -> None:
+        """Refuse the calls that still run, then send all that is queued or held back."""
         for id_text in self._running.values():
             answer = self._refused(id_text, Refusal(SHUTTING_DOWN))
             if answer is not None:
                 await self.socket.send(str(answer, "utf-8"))
-        self._put_news(self._hold.everything())
-        while self.outbox:
-            await self.socket.send(self.outbox.take_nowait())
+        self._queue_notifications(self._hold.release_all())
+        while self.send_queue:
+            await self.socket.send(self.send_queue.take_nowait())
 
-    # --- calls
+    # --- Calls.
 
     async def _start(
-        self, call: Call | BadCall, done: Done, nursery: trio.Nursery
+        self, call: Call | BadCall, send: SendAnswer, nursery: trio.Nursery
     ) -> bytes | DeferredAnswer | None:
-        """Answer a call at once where that is possible; else a task of its own calls `done`."""
-        self.service.traffic.requests += 1
+        """Answer a call at once where that is possible; else start a task that calls `send`."""
+        self.shared.call_stats.requests += 1
         try:
-            ready = self._admit(call)
-            self._settle()
+            prepared = self._prepare(call)
+            self._check_authenticated()
         except Refusal as refusal:
-            await self._slow_down()
+            await self._delay_refusal()
             return self._refused(call.id, refusal)
-        if isinstance(ready, dict):
-            await self._slow_down()
-            return None if call.id is None else codec.encode_result(call.id, ready)
-        if ready.method.immediate:
-            return await self._run(call.id, ready)
-        self._number += 1
-        self._running[self._number] = call.id
-        nursery.start_soon(self._run_apart, self._number, call.id, ready, done)
+        if isinstance(prepared, dict):
+            await self._delay_refusal()
+            return None if call.id is None else codec.encode_result(call.id, prepared)
+        if prepared.method.immediate:
+            return await self._run(call.id, prepared)
+        self._call_number += 1
+        self._running[self._call_number] = call.id
+        nursery.start_soon(self._run_apart, self._call_number, call.id, prepared, send)
         return DeferredAnswer.LATER
 
-    def _admit(self, call: Call | BadCall) -> PreparedCall | dict[str, object]:
-        """Check everything that can be checked at once; `authenticate` gives its result."""
+    def _prepare(self, call: Call | BadCall) -> PreparedCall | dict[str, object]:
+        """Check a call; of `authenticate`, give the result. Raises Refusal."""
         if self._bucket.per_minute and (wait_ms := self._bucket.take(trio.current_time())):
             raise Refusal(RATE_LIMITED, retry_after_ms=wait_ms)
         if isinstance(call, BadCall):
             raise call.refusal
         if call.method == AUTHENTICATE:
-            return self._gate.authenticate(call.params)
-        service = self.service
-        identity = self._gate.admit(call.params)
-        turn = None if call.id is None else self._turn
-        caller = Caller(identity, self.id, CallLink(self, turn))
-        ready = service.registry.prepare(call.method, call.params, caller)
-        if not ready.method.immediate and len(self._running) >= service.max_calls_in_flight:
-            message = f"More than {service.max_calls_in_flight} calls are in flight"
+            return self._auth.authenticate(call.params)
+        shared = self.shared
+        identity = self._auth.identify(call.params)
+        link = CallLink(self, None if call.id is None else self._message_number)
+        caller = Caller(identity, self.id, link)
+        prepared = shared.registry.prepare(call.method, call.params, caller)
+        if not prepared.method.immediate and len(self._running) >= shared.max_calls_in_flight:
+            message = f"More than {shared.max_calls_in_flight} calls are in flight"
             raise Refusal(RATE_LIMITED, message, retry_after_ms=BUSY_RETRY_MS)
-        return ready
+        return prepared
 
-    def _settle(self) -> None:
-        """Take a place among those who are known. Raises Refusal when there is none."""
-        identity = self._gate.identity
+    def _check_authenticated(self) -> None:
+        """Count an authenticated connection as such. Raises Refusal when there are too many."""
+        identity = self._auth.identity
         if identity is None:
             return
-        if not self.binding(identity):
+        if not self.on_authenticated(identity):
             self.end(TRY_LATER, "too many connections")
             raise Refusal(RATE_LIMITED, "Too many connections", retry_after_ms=BUSY_RETRY_MS)
-        if not self._settled:
-            self._settled = True
-            self.socket.limit(self.service.max_message_bytes)
+        if not self._authenticated:
+            self._authenticated = True
+            self.socket.limit(self.shared.max_message_bytes)
 
-    async def _slow_down(self) -> None:
-        """After a wrong key, wait; after too many of them the client must go."""
-        reason, self._gate.refused = self._gate.refused, None
+    async def _delay_refusal(self) -> None:
+        """After a wrong key, wait; after too many of them, end the connection."""
+        reason, self._auth.last_failure = self._auth.last_failure, None
         if reason is None:
             return
         self._wrong_keys += 1
-        self.demote()
-        await self.service.authenticator.slow_down(self.address, reason)
-        if self._wrong_keys >= MOST_WRONG_KEYS:
+        self.on_wrong_key()
+        await self.shared.authenticator.delay_refusal(self.address, reason)
+        if self._wrong_keys >= MAX_WRONG_KEYS:
             self.end(POLICY, "too many wrong keys")
 
     async def _run_apart(
-        self, number: int, id_text: bytes | None, ready: PreparedCall, done: Done
+        self, number: int, id_text: bytes | None, prepared: PreparedCall, send: SendAnswer
     ) -> None:
-        answer = await self._run(id_text, ready)
-        del self._running[number]  # a call that is cancelled stays, for the goodbye
-        done(answer)
+        answer = await self._run(id_text, prepared)
+        del self._running[number]  # a cancelled call stays: `_flush` refuses it
+        send(answer)
 
-    async def _run(self, id_text: bytes | None, ready: PreparedCall) -> bytes | None:
+    async def _run(self, id_text: bytes | None, prepared: PreparedCall) -> bytes | None:
         began = trio.current_time()
-        self._note_unknown(ready)
-        outcome = await guarded(
-            partial(_result, id_text, ready),
+        self._log_unknown_parameters(prepared)
+        outcome = await run_in_boundary(
+            partial(_encoded_result, id_text, prepared),
             "call_crashed",
-            method=ready.method.name,
+            method=prepared.method.name,
             connection=self.id,
         )
-        traffic = self.service.traffic
-        traffic.busy_seconds += trio.current_time() - began
+        stats = self.shared.call_stats
+        stats.busy_seconds += trio.current_time() - began
         if outcome.refusal is not None:
             return self._refused(id_text, outcome.refusal)
         if outcome.crashed:
-            traffic.crashes += 1
+            stats.crashes += 1
             return self._refused(id_text, Refusal(INTERNAL_ERROR))
         return outcome.value
 
     def _refused(self, id_text: bytes | None, refusal: Refusal) -> bytes | None:
-        self.service.traffic.errors += 1
-        if id_text is None:  # a notification: refused in silence
+        self.shared.call_stats.errors += 1
+        if id_text is None:  # a notification gets no answer
             return None
-        return codec.encode_refusal(id_text, refusal, null_result=self._gate.null_result)
+        return codec.encode_refusal(id_text, refusal, null_result=self._auth.null_result)
 
-    def _note_unknown(self, ready: PreparedCall) -> None:
-        """Log parameters that a method does not have, once for each method."""
-        name = ready.method.name
-        if ready.unknown and name not in self._told:
-            self._told.add(name)
-            _log.info(
-                "unknown_parameters", connection=self.id, method=name, names=list(ready.unknown)
-            )
+    def _log_unknown_parameters(self, prepared: PreparedCall) -> None:
+        """Log ignored parameters, once for each method."""
+        name = prepared.method.name
+        if prepared.unknown and name not in self._logged_methods:
+            self._logged_methods.add(name)
+            names = list(prepared.unknown)
+            _log.info("unknown_parameters", connection=self.id, method=name, names=names)
 
-    def _send(self, turn: int, answer: bytes | None) -> None:
-        """Queue an answer, then the news that waited for it."""
+    def _send(self, message_number: int, answer: bytes | None) -> None:
+        """Queue the answer to a message, then the notifications that it held back."""
         if answer is not None:
             self._put(str(answer, "utf-8"))
-        self._put_news(self._hold.answered(turn))
+        self._queue_notifications(self._hold.release_answered(message_number))
 
-    def _put_news(self, items: Sequence[HeldNotification]) -> None:
+    def _queue_notifications(self, items: Sequence[HeldNotification]) -> None:
         for item in items:
-            if self._gate.is_open:
+            if self._auth.is_authenticated:
                 self._put(item.text, item.notification.coalesce_key)
 
     def _put(self, text: str, key: str | None = None) -> None:
         try:
-            self.outbox.put(text, key)
+            self.send_queue.put(text, key)
         except SendQueueFullError as error:
             self.end(POLICY, f"the client reads too slowly: {error}")
 
 
-async def _result(id_text: bytes | None, ready: PreparedCall) -> bytes | None:
-    """Make the call and encode what comes back; what JSON cannot hold is a bug of the method."""
+@attrs.frozen
+class CallLink:
+    """The `ClientLink` of one call."""
+
+    connection: Connection
+    message_number: int | None  # None: the call gets no answer, so that nothing waits for it
+
+    def filter(self, wanted: Callable[[Notification], bool] | None) -> None:
+        """See `ClientLink`."""
+        self.connection.filter(wanted)
+
+    def notify(self, notification: Notification) -> None:
+        """See `ClientLink`."""
+        this_call = f"call {self.message_number}"
+        self.hold(this_call)
+        about = (*notification.about, this_call)
+        self.connection.notify(attrs.evolve(notification, about=about))
+
+    def hold(self, subject: str) -> None:
+        """See `ClientLink`."""
+        if self.message_number is not None:
+            self.connection.hold(self.message_number, subject)
+
+
+async def _encoded_result(id_text: bytes | None, prepared: PreparedCall) -> bytes | None:
     try:
-        result = await ready.method.handler(ready.caller, ready.params)
+        result = await prepared.run()
     except ActorGoneError:
         raise Refusal(SHUTTING_DOWN) from None
-    return None if id_text is None else codec.encode_result(id_text, ready.warned(result))
+    return None if id_text is None else codec.encode_result(id_text, result)

@@ -1,7 +1,8 @@
-"""Who one connection belongs to: `authenticate` in both dialects, tokens inside calls, expiry.
+"""Authentication of one connection: method `authenticate`, tokens inside calls, expiry.
 
-Clients that authenticate with `token` and `auth_type` expect failure as a result, and drop
-errors without a `result` key; with `auth_token` failure is an error, as JSON-RPC means it.
+There are two dialects. After `auth_token`, failure is a JSON-RPC error. Clients of the legacy
+dialect, which send `token` and `auth_type`, need failure as a result, and a `result` key in every
+error.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import attrs
 
 from camd.auth.authenticator import Authenticator
 from camd.auth.tokens import AccessRefusedError, AuthFailure
-from camd.errors import NOT_AUTHENTICATED, Refusal
-from camd.rpc.params import ParamError, refuse, unknown_names, warned
+from camd.errors import NOT_AUTHENTICATED, ParamError, Refusal, invalid_params
+from camd.rpc.params import unknown_names, with_warnings
 from camd.rpc.roles import ANONYMOUS, Principal
 
 _PARAMETERS = ("auth_token", "token", "auth_type")
@@ -24,15 +25,15 @@ _KINDS = (None, "jwt", "api_key", "auto")
 
 @attrs.define(eq=False)
 class ConnectionAuth:
-    """The identity of one connection, bound by the first credentials that count."""
+    """The identity of one connection: that of the first valid credentials, or of `authenticate`."""
 
     authenticator: Authenticator
     connection_id: str
     dialect: str  # auto | always | never
     now: Callable[[], float]  # seconds since 1970
     identity: Principal | None = None
-    null_result: bool = attrs.field(init=False)  # errors carry "result": null, too
-    refused: AuthFailure | None = attrs.field(default=None, init=False)  # why the last key was
+    null_result: bool = attrs.field(init=False)  # errors also have "result": null
+    last_failure: AuthFailure | None = attrs.field(default=None, init=False)  # not yet delayed
     _generation: int = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -42,35 +43,35 @@ class ConnectionAuth:
             self.identity = ANONYMOUS
 
     @property
-    def is_open(self) -> bool:
-        """Whether this client may receive anything at this moment."""
-        return self.identity is not None and self._problem(self.identity) is None
+    def is_authenticated(self) -> bool:
+        """Whether the connection has an identity whose credentials are valid now."""
+        return self.identity is not None and self._failure(self.identity) is None
 
-    def admit(self, params: dict[str, Any]) -> Principal:
-        """Say who makes a call, or refuse; takes `auth_token` out of `params`."""
+    def identify(self, params: dict[str, Any]) -> Principal:
+        """Return who makes a call; removes `auth_token` from `params`. Raises Refusal."""
         token = params.pop("auth_token", None)
         if token is not None:
             if not isinstance(token, str):
-                raise refuse([ParamError("auth_token", "must be a string")])
+                raise invalid_params(ParamError("auth_token", "must be a string"))
             identity = self._check(token)
-            if not self.is_open:
+            if not self.is_authenticated:
                 self.identity = identity
             return identity
         if self.identity is None:
             raise Refusal(NOT_AUTHENTICATED, reason=AuthFailure.MISSING.value)
-        problem = self._problem(self.identity)
-        if problem is not None:
-            raise _refusal(problem)
+        failure = self._failure(self.identity)
+        if failure is not None:
+            raise _refusal(failure)
         return self.identity
 
     def authenticate(self, params: dict[str, Any]) -> dict[str, object]:
-        """Answer the method `authenticate`; raises Refusal where the dialect has errors."""
-        answer = warned(self._authenticate(params), unknown_names(params, _PARAMETERS))
+        """Return the result of the method `authenticate`. Raises Refusal as the dialect says."""
+        answer = with_warnings(self._authenticate(params), unknown_names(params, _PARAMETERS))
         assert isinstance(answer, dict)
         return answer
 
     def _authenticate(self, params: dict[str, Any]) -> dict[str, object]:
-        legacy = self._speaks_legacy(params)
+        legacy = "token" in params and "auth_token" not in params
         if legacy and self.dialect != "never":
             self.null_result = True
         try:
@@ -80,20 +81,17 @@ class ConnectionAuth:
                 raise
             reason = refusal.data.get("reason", refusal.kind.name)
             return {"authenticated": False, "error": refusal.message, "reason": reason}
-        return self._use_device(self.identity)
-
-    def _speaks_legacy(self, params: dict[str, Any]) -> bool:
-        return "token" in params and "auth_token" not in params
+        return self._success_result(self.identity)
 
     def _check(self, token: str) -> Principal:
         try:
             identity = self.authenticator.check(token, self.now())
         except AccessRefusedError as error:
-            self.refused = error.reason
+            self.last_failure = error.reason
             raise _refusal(error.reason) from None
         return identity
 
-    def _problem(self, identity: Principal) -> AuthFailure | None:
+    def _failure(self, identity: Principal) -> AuthFailure | None:
         if identity.expires_at is not None and identity.expired(self.now()):
             return AuthFailure.EXPIRED
         if self._generation != self.authenticator.generation:
@@ -102,7 +100,7 @@ class ConnectionAuth:
             self._generation = self.authenticator.generation
         return None
 
-    def _use_device(self, identity: Principal) -> dict[str, object]:
+    def _success_result(self, identity: Principal) -> dict[str, object]:
         expires_at = identity.expires_at
         return {
             "authenticated": True,
@@ -120,19 +118,19 @@ def _token_in(params: dict[str, Any]) -> str:
     token = params.get(name)
     if not isinstance(token, str):
         message = "is required" if token is None else "must be a string"
-        raise refuse([ParamError("auth_token" if token is None else name, message)])
+        raise invalid_params(ParamError("auth_token" if token is None else name, message))
     if params.get("auth_type") not in _KINDS:
-        raise refuse([ParamError("auth_type", "must be one of jwt, api_key")])
+        raise invalid_params(ParamError("auth_type", "must be one of jwt, api_key"))
     return token
 
 
 def _refusal(reason: AuthFailure) -> Refusal:
-    words = reason.value.replace("_", " ")
-    return Refusal(NOT_AUTHENTICATED, f"Authentication failed: {words}", reason=reason.value)
+    text = reason.value.replace("_", " ")
+    return Refusal(NOT_AUTHENTICATED, f"Authentication failed: {text}", reason=reason.value)
 
 
 def _iso(moment: float) -> datetime | None:
     try:
         return datetime.fromtimestamp(moment, UTC)
-    except (ValueError, OverflowError, OSError):  # a token for the year 10000
+    except (ValueError, OverflowError, OSError):  # beyond the year 9999
         return None

@@ -1,4 +1,4 @@
-"""Where a bug ends: in the log, with its traceback, and not in anybody else's connection."""
+"""Error boundary: a bug in one call or request is logged and ends nothing else."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ _log = structlog.get_logger("camd.server")
 
 
 @attrs.define(eq=False)
-class GuardedOutcome(Generic[T]):
-    """How a guarded function ended: with a value, a refusal, a bug, or for want of descriptors."""
+class BoundaryOutcome(Generic[T]):
+    """How the function ended: with a value, a refusal or an exception."""
 
     value: T | None = None
     refusal: Refusal | None = None
     crashed: bool = False
-    exhausted: bool = False  # no descriptors were left, which is no bug
+    exhausted: bool = False  # crashed for lack of file descriptors, which is not a bug
 
 
 def _never() -> bool:
     return False
 
 
-async def guarded(
+async def run_in_boundary(
     run: Callable[[], Awaitable[T]],
     event: str,
     *,
     expected: Callable[[], bool] = _never,
     **fields: object,
-) -> GuardedOutcome[T]:
-    """Await `run()`; a bug is logged as `event` with `fields`. Cancellation passes through.
+) -> BoundaryOutcome[T]:
+    """Await `run()` and return how it ended; log an exception as `event` with `fields`.
 
-    Also takes apart what comes in groups, so that a bug that meets a shutdown is still only
-    a line in the log. Where `expected()` is true, the exception only says what is known.
+    Exception groups are taken apart, cancellation passes through. When `expected()` is true after
+    an exception, it is not logged.
     """
-    outcome = GuardedOutcome[T]()
+    outcome = BoundaryOutcome[T]()
     try:
         outcome.value = await run()
     except* Refusal as group:

@@ -1,7 +1,7 @@
-"""HTTP/1.1 on one connection: requests for an application, upgrades for somebody else.
+"""HTTP/1.1 on one connection: requests for an ASGI application, and WebSocket upgrades.
 
-Everything is bounded: the size of a head and of a body, the time for a head, between requests,
-and without progress while sending.
+Bounded are the size of a head and of a body, and the time for a head, for a body, between requests
+and for sending one piece.
 """
 
 from __future__ import annotations
@@ -15,13 +15,20 @@ import structlog
 import trio
 
 from camd.rpc.roles import Principal
-from camd.server.asgi import AsgiApp, ClientGoneError, Endpoints, Exchange, http_date, scope_of
-from camd.server.error_boundary import guarded
+from camd.server.asgi import (
+    AsgiApp,
+    ClientDisconnectedError,
+    Endpoints,
+    RequestCycle,
+    http_date,
+    scope_of,
+)
+from camd.server.error_boundary import run_in_boundary
 from camd.server.rules.upgrade import Denial, check_host, check_upgrade, plain_head, wants_upgrade
 
 _RECEIVE_BYTES = 64 * 1024
 _SEND_PIECE = 256 * 1024  # progress is measured in pieces of this size
-_GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
+_DISCONNECTED = (trio.BrokenResourceError, trio.ClosedResourceError)
 _log = structlog.get_logger("camd.server")
 
 
@@ -40,7 +47,7 @@ class HttpLimits:
 
 @attrs.frozen
 class UpgradeRequest:
-    """A request that may become a WebSocket: its head, and what came right behind it."""
+    """A checked upgrade request: its head, and the bytes received after it."""
 
     head: bytes
     rest: bytes
@@ -48,15 +55,15 @@ class UpgradeRequest:
 
 @attrs.frozen
 class HttpConfig:
-    """What is served: the application, and one path for WebSockets where `upgrade` is given."""
+    """What is served: an application, and WebSockets on `path` where `upgrade` is given."""
 
     app: AsgiApp
     path: str = "/ws"
     origins: tuple[str, ...] = ()
     upgrade: Callable[[trio.abc.Stream, UpgradeRequest], Awaitable[None]] | None = None
-    admitted: Callable[[Principal], object] | None = None  # told when a request shows a key
-    refused: Callable[[], object] | None = None  # told when it shows a wrong one
-    names: frozenset[str] | None = None  # by which browsers may call us; None: by any
+    on_authenticated: Callable[[Principal], object] | None = None
+    on_wrong_key: Callable[[], object] | None = None
+    names: frozenset[str] | None = None  # allowed host names of requests; None: all
     limits: HttpLimits = HttpLimits()
 
 
@@ -65,11 +72,11 @@ class HttpConnection:
     """One connection; `serve` runs it until it ends or becomes a WebSocket."""
 
     stream: trio.abc.Stream
-    site: HttpConfig
-    ends: Endpoints
+    config: HttpConfig
+    endpoints: Endpoints
     _h11: h11.Connection = attrs.field(init=False)
     _first: bool = attrs.field(default=True, init=False)
-    _gone: bool = attrs.field(default=False, init=False)  # nothing can be sent any more
+    _disconnected: bool = attrs.field(default=False, init=False)  # nothing can be sent
     _head_only: bool = attrs.field(default=False, init=False)  # the request was HEAD
     _unsent: list[bytes] = attrs.field(factory=list, init=False)
     _body_bytes: int = attrs.field(default=0, init=False)
@@ -80,55 +87,55 @@ class HttpConnection:
 
     def __attrs_post_init__(self) -> None:
         self._h11 = h11.Connection(
-            h11.SERVER, max_incomplete_event_size=self.site.limits.head_bytes
+            h11.SERVER, max_incomplete_event_size=self.config.limits.head_bytes
         )
 
     async def serve(self) -> None:
-        """Answer requests, one after the other. The caller closes the stream afterwards."""
+        """Answer requests until the connection ends. The caller closes the stream afterwards."""
         try:
             while (request := await self._next_request()) is not None:
                 if self._is_websocket(request):
                     await self._upgrade(request)
                     return
                 await self._respond(request)
-                self._skip_body()
+                self._discard_body()
                 if self._h11.our_state is not h11.DONE or self._h11.their_state is not h11.DONE:
                     await self._linger()
                     return
                 self._h11.start_next_cycle()
         except h11.RemoteProtocolError as error:
             await self._deny(Denial(error.error_status_hint, f"Bad request: {error}"))
-        except ClientGoneError:
+        except ClientDisconnectedError:
             pass
 
     def finish(self) -> None:
-        """End soon: after the response that is being sent, or at once when there is none."""
+        """End after the response that is being sent, or at once when there is none."""
         self._finishing = True
         if self._idle is not None:
             self._idle.cancel()
 
-    # --- requests
+    # --- Requests.
 
     async def _next_request(self) -> h11.Request | None:
-        limits = self.site.limits
+        limits = self.config.limits
         self._head_only = False
         if self._finishing:
             return None
         if self._h11.our_state is h11.IDLE and not self._h11.trailing_data[0]:
-            patience = limits.head_seconds if self._first else limits.idle_seconds
-            with trio.move_on_after(patience) as self._idle:
-                if not await self._feed():
+            timeout = limits.head_seconds if self._first else limits.idle_seconds
+            with trio.move_on_after(timeout) as self._idle:
+                if not await self._receive():
                     return None
             self._idle = None
             if not self._h11.trailing_data[0]:
-                return None  # idle for too long, or finished
+                return None  # idle for too long, or finishing
         with trio.move_on_after(limits.head_seconds):
             while True:
                 event = self._h11.next_event()
                 if isinstance(event, h11.Request):
                     self._head_only = event.method == b"HEAD"
                     if sum(len(name) + len(value) + 4 for name, value in event.headers) > (
-                        limits.head_bytes  # h11 lets more pass when it comes in one piece
+                        limits.head_bytes  # h11 does not check a head that arrives in one piece
                     ):
                         raise h11.RemoteProtocolError("the head is too large", 431)
                     self._first = False
@@ -136,33 +143,36 @@ class HttpConnection:
                     self._body_deadline = trio.current_time() + limits.body_seconds
                     self._responded = trio.Event()
                     return event
-                if event is not h11.NEED_DATA or not await self._feed():
+                if event is not h11.NEED_DATA or not await self._receive():
                     return None
         await self._deny(Denial(408, "The request took too long."))
         return None
 
-    async def _feed(self) -> bool:
-        """Hand h11 what the client sends next; False at its end."""
+    async def _receive(self) -> bool:
+        """Pass the next bytes to h11; False at the end of the stream."""
         try:
             data = await self.stream.receive_some(_RECEIVE_BYTES)
-        except _GONE:
+        except _DISCONNECTED:
             raise self._lost() from None
         self._h11.receive_data(bytes(data))
         return bool(data)
 
-    # --- WebSockets
+    # --- WebSockets.
 
     def _is_websocket(self, request: h11.Request) -> bool:
-        return self.site.upgrade is not None and (
-            request.target.partition(b"?")[0] == self.site.path.encode()
+        return self.config.upgrade is not None and (
+            request.target.partition(b"?")[0] == self.config.path.encode()
         )
 
     async def _upgrade(self, request: h11.Request) -> None:
-        assert self.site.upgrade is not None
+        assert self.config.upgrade is not None
         headers = list(request.headers)
         denial = check_upgrade(
-            *(request.method, request.http_version, headers),
-            *(self.site.origins, self.site.names),
+            method=request.method,
+            http_version=request.http_version,
+            headers=headers,
+            origins=self.config.origins,
+            names=self.config.names,
         )
         if denial is not None:
             if wants_upgrade(headers):
@@ -170,46 +180,49 @@ class HttpConnection:
             await self._deny(denial)
             return
         rest = bytes(self._h11.trailing_data[0])
-        await self.site.upgrade(self.stream, UpgradeRequest(plain_head(headers), rest))
+        await self.config.upgrade(self.stream, UpgradeRequest(plain_head(headers), rest))
 
-    # --- responses
+    # --- Responses.
 
     async def _respond(self, request: h11.Request) -> None:
         length = next((value for name, value in request.headers if name == b"content-length"), b"0")
-        if int(length) > self.site.limits.body_bytes:
+        if int(length) > self.config.limits.body_bytes:
             await self._deny(Denial(413, "The request's body is too large."))
             return
-        denial = check_host(list(request.headers), self.site.names)
+        denial = check_host(list(request.headers), self.config.names)
         if denial is not None:
             await self._deny(denial)
             return
-        exchange = Exchange(request, self)
-        scope = scope_of(request, self.ends)
-        scope["state"] |= {"admitted": self.site.admitted, "refused": self.site.refused}
-        outcome = await guarded(
-            partial(self.site.app, scope, exchange.receive, exchange.send),
+        cycle = RequestCycle(request, self)
+        scope = scope_of(request, self.endpoints)
+        scope["state"] |= {
+            "on_authenticated": self.config.on_authenticated,
+            "on_wrong_key": self.config.on_wrong_key,
+        }
+        outcome = await run_in_boundary(
+            partial(self.config.app, scope, cycle.receive, cycle.send),
             "request_crashed",
-            expected=lambda: self._gone,
+            expected=lambda: self._disconnected,
             method=scope["method"],
             path=scope["path"],
         )
         self._responded.set()
-        if exchange.started or self._gone:
+        if cycle.started or self._disconnected:
             return
         if outcome.exhausted:
             await self._deny(Denial(503, "The service has too many files open; try later."))
         else:
             await self._deny(Denial(500, "The service failed to answer."))
 
-    def _skip_body(self) -> None:
-        """Step over what is left of the request, as far as it is here already."""
+    def _discard_body(self) -> None:
+        """Discard what is left of the request, as far as it has been received."""
         while self._h11.their_state is h11.SEND_BODY:
             if self._h11.next_event() is h11.NEED_DATA:
                 return
 
     async def _deny(self, denial: Denial) -> None:
-        """Answer without asking the application, then end the connection."""
-        if self._gone or self._h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+        """Answer in place of the application, then end the connection."""
+        if self._disconnected or self._h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return
         body = denial.text.encode("ascii", "backslashreplace") + b"\n"
         headers = [
@@ -223,32 +236,32 @@ class HttpConnection:
             await self.send_event(h11.Data(data=body))
         await self.send_event(h11.EndOfMessage())
         await self._linger()
-        self._gone = True
+        self._disconnected = True
 
     async def _linger(self) -> None:
-        """Read on for a moment: closing on unread bytes would destroy the answer under way."""
-        heard_out = self._h11.their_state not in (h11.ERROR, h11.SEND_BODY)
-        if heard_out and not self._h11.trailing_data[0]:
+        """Read a little longer: closing with unread bytes would reset the connection."""
+        complete = self._h11.their_state not in (h11.ERROR, h11.SEND_BODY)
+        if complete and not self._h11.trailing_data[0]:
             return
-        with trio.move_on_after(self.site.limits.linger_seconds):
+        with trio.move_on_after(self.config.limits.linger_seconds):
             try:
                 if isinstance(self.stream, trio.SocketStream):
                     await self.stream.send_eof()
-                left = self.site.limits.body_bytes * 4
+                left = self.config.limits.body_bytes * 4
                 while left > 0 and (data := await self.stream.receive_some(_RECEIVE_BYTES)):
                     left -= len(data)
-            except _GONE:
+            except _DISCONNECTED:
                 pass
 
-    # --- what an exchange needs (see `Wire`)
+    # --- `ResponseStream`, for the request cycle.
 
     async def send_event(self, event: h11.Event) -> None:
-        """Send one event; raises ClientGoneError, also when the client takes nothing.
+        """Send one event. Raises ClientDisconnectedError, also when the client stops reading.
 
-        The head of a response goes out together with what follows it.
+        The head of a response is sent together with what follows it.
         """
-        if self._gone:
-            raise ClientGoneError
+        if self._disconnected:
+            raise ClientDisconnectedError
         self._unsent += self._h11.send_with_data_passthrough(event) or ()
         if isinstance(event, h11.Response):
             return
@@ -259,19 +272,19 @@ class HttpConnection:
             await self._send_piece(view[start : start + _SEND_PIECE])
 
     async def _send_piece(self, piece: memoryview) -> None:
-        with trio.move_on_after(self.site.limits.stall_seconds) as scope:
+        with trio.move_on_after(self.config.limits.stall_seconds) as scope:
             try:
                 await self.stream.send_all(piece)
-            except _GONE:
+            except _DISCONNECTED:
                 raise self._lost() from None
-        if scope.cancelled_caught:  # part of it may be out: nothing can follow
+        if scope.cancelled_caught:  # part of it may have been sent: nothing can follow
             _log.info("http_client_stalled")
             await trio.aclose_forcefully(self.stream)
             raise self._lost()
 
-    def _lost(self) -> ClientGoneError:
-        self._gone = True
-        return ClientGoneError()
+    def _lost(self) -> ClientDisconnectedError:
+        self._disconnected = True
+        return ClientDisconnectedError()
 
     async def next_body(self) -> h11.Data | h11.EndOfMessage:
         """Wait for the next part of the request's body."""
@@ -279,31 +292,31 @@ class HttpConnection:
             await self.send_event(h11.InformationalResponse(status_code=100, headers=[]))
         with trio.move_on_at(self._body_deadline):
             event = self._h11.next_event()
-            while event is h11.NEED_DATA and await self._feed():
+            while event is h11.NEED_DATA and await self._receive():
                 event = self._h11.next_event()
             if isinstance(event, h11.EndOfMessage):
                 return event
             if isinstance(event, h11.Data):
                 self._body_bytes += len(event.data)
-                if self._body_bytes <= self.site.limits.body_bytes:
+                if self._body_bytes <= self.config.limits.body_bytes:
                     return event
                 await self._deny(Denial(413, "The request's body is too large."))
         raise self._lost()
 
-    async def wait_gone(self) -> None:
-        """Wait until the client has gone away or the response is complete."""
+    async def wait_disconnected(self) -> None:
+        """Wait until the client has disconnected or the response is complete."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_for_end, nursery.cancel_scope)
             await self._responded.wait()
             nursery.cancel_scope.cancel()
 
     async def _watch_for_end(self, scope: trio.CancelScope) -> None:
-        """Read ahead, within bounds; what comes belongs to the next request."""
-        while len(self._h11.trailing_data[0]) < self.site.limits.head_bytes:
+        """Cancel `scope` at the end of the stream; what is read belongs to the next request."""
+        while len(self._h11.trailing_data[0]) < self.config.limits.head_bytes:
             try:
-                if not await self._feed():
+                if not await self._receive():
                     break
-            except ClientGoneError:
+            except ClientDisconnectedError:
                 break
         else:
             return

@@ -1,8 +1,8 @@
-"""Where to listen: addresses as people write them become listening sockets."""
+"""Open listening sockets from configured addresses; load TLS; identify peers of Unix sockets."""
 
 from __future__ import annotations
 
-import encodings.idna  # noqa: F401 - else imported on the event loop, at the first look-up
+import encodings.idna  # noqa: F401 - else the first look-up imports it, on the event loop
 import errno
 import os
 import secrets
@@ -33,7 +33,7 @@ class ListenError(Exception):
 
 
 class AddressInUseError(ListenError):
-    """Somebody listens on this address already."""
+    """Another program listens on this address."""
 
     def __init__(self, address: str) -> None:
         super().__init__(address, "the address is in use by another program")
@@ -41,7 +41,7 @@ class AddressInUseError(ListenError):
 
 @attrs.frozen
 class ListenAddress:
-    """One place to listen: a Unix socket's path, or host and port (host None: all of them)."""
+    """A parsed address: the path of a Unix socket, or host (None: all) and port."""
 
     text: str
     path: Path | None = None
@@ -50,7 +50,7 @@ class ListenAddress:
 
 
 def parse_address(text: str) -> ListenAddress:
-    """Read `127.0.0.1:8002`, `[::1]:8002`, `:8002` or `unix:/path`; raises ListenError."""
+    """Parse `127.0.0.1:8002`, `[::1]:8002`, `:8002` or `unix:/path`; raises ListenError."""
     if text.startswith(UNIX_PREFIX):
         return ListenAddress(text, path=Path(text.removeprefix(UNIX_PREFIX)))
     host, colon, port = text.rpartition(":")
@@ -65,14 +65,14 @@ def parse_address(text: str) -> ListenAddress:
 
 @attrs.frozen
 class Listener:
-    """A listening socket, and its address as people write it."""
+    """A listening socket and its address in the form that `parse_address` reads."""
 
     address: str
-    listener: trio.SocketListener
+    socket: trio.SocketListener
 
     @property
     def is_unix(self) -> bool:
-        """Whether it is a Unix socket, which needs no TLS."""
+        """Whether it is a Unix socket."""
         return self.address.startswith(UNIX_PREFIX)
 
 
@@ -80,18 +80,18 @@ class Listener:
 async def open_listeners(
     addresses: Sequence[str], inherited: Sequence[socket.socket] = ()
 ) -> AsyncIterator[list[Listener]]:
-    """Listen on all of them while the block runs, or on none; raises ListenError.
+    """Listen on all addresses while the block runs. Raises ListenError when one cannot be used.
 
-    `inherited` are sockets that somebody else opened for us (sd_listen_fds(3)).
+    `inherited` are sockets that the service manager has opened (sd_listen_fds(3)).
     """
     async with AsyncExitStack() as stack:
-        doors = [_adopt(sock) for sock in inherited]
+        listeners = [_inherit(sock) for sock in inherited]
         for address in map(parse_address, addresses):
             try:
-                doors.extend(await _listen(address, stack))
+                listeners.extend(await _listen(address, stack))
             except OSError as error:
                 raise _translated(address, error) from error
-        yield doors
+        yield listeners
 
 
 async def _listen(address: ListenAddress, stack: AsyncExitStack) -> list[Listener]:
@@ -107,7 +107,7 @@ async def _listen(address: ListenAddress, stack: AsyncExitStack) -> list[Listene
     return [Listener(_address_of(listener.socket), listener) for listener in listeners]
 
 
-def _adopt(sock: socket.socket) -> Listener:
+def _inherit(sock: socket.socket) -> Listener:
     sock.setblocking(False)
     listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
     return Listener(_address_of(listener.socket), listener)
@@ -141,7 +141,7 @@ def _is_socket(address: ListenAddress, path: Path) -> bool:
 
 
 def _bind(path: Path) -> socket.socket:
-    """Bind under another name and move it there: it is never visible with wrong permissions."""
+    """Bind under a temporary name and rename, so that the mode is right from the beginning."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -171,7 +171,7 @@ def _inode(path: Path) -> int:
 
 
 async def _remove(path: Path, inode: int) -> None:
-    """Remove our socket; on a disk that hangs it stays, which the next start can do with."""
+    """Remove our socket. On a disk that hangs it stays; the next start replaces it."""
 
     def remove() -> None:
         with suppress(OSError):
@@ -194,7 +194,7 @@ def tls_context(cert: Path, key: Path | None) -> ssl.SSLContext:
 
 
 def peer_identity(sock: trio.socket.SocketType) -> Principal | None:
-    """Who is on the other end of a Unix socket: our own user and root count as admin."""
+    """Identify the peer of a Unix socket: our own user and root are administrators."""
     if sock.family != socket.AF_UNIX:
         return None
     try:
@@ -204,4 +204,4 @@ def peer_identity(sock: trio.socket.SocketType) -> Principal | None:
     _, uid, _ = _UCRED.unpack(raw)
     if uid not in (0, os.geteuid()):
         return None
-    return Principal(f"uid:{uid}", Role.ADMIN, None, AuthMethod.PEER)
+    return Principal(f"uid:{uid}", Role.ADMIN, expires_at=None, via=AuthMethod.PEER)

@@ -1,4 +1,4 @@
-"""What waits to be sent to one client: bounded, with states that replace their elders."""
+"""Bounded send queue of one client; a newer state message replaces an older one."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class SendQueueFullError(Exception):
 
 @attrs.define(eq=False)
 class SendQueue:
-    """A queue for one writer. When full: states coalesce by key, else the client must go.
+    """A queue for one writer. Messages with the same key replace each other, others add up.
 
-    A newer state goes to the end of the queue, so that sequence numbers only grow.
+    A replacement goes to the end of the queue, so that sequence numbers only increase.
     """
 
     max_messages: int = 256
@@ -28,9 +28,9 @@ class SendQueue:
     _shrunk: trio.Event | None = attrs.field(default=None, init=False)
 
     def put(self, text: str, key: str | None = None) -> None:
-        """Queue `text`, in place of what is queued under the same key. Never waits.
+        """Queue `text`, in place of a message with the same key. Does not block.
 
-        Raises OutboxFullError past the bounds. One message alone always fits.
+        Raises SendQueueFullError above the bounds. A single message always fits.
         """
         if key is not None:
             self._characters -= len(self._items.pop(key, ""))
@@ -53,7 +53,7 @@ class SendQueue:
         return self.take_nowait()
 
     async def wait_below(self, count: int) -> None:
-        """Wait until fewer than `count` messages are waiting; at once when they are."""
+        """Wait until fewer than `count` messages are queued."""
         while len(self._items) >= count:
             self._shrunk = self._shrunk or trio.Event()
             await self._shrunk.wait()

@@ -1,4 +1,4 @@
-"""The front: listens, shares out connections, spreads news, and ends all of it in good order."""
+"""The server: accepts connections, serves them, delivers notifications, stops in order."""
 
 from __future__ import annotations
 
@@ -16,175 +16,183 @@ from camd.auth.authenticator import Authenticator
 from camd.auth.login_throttle import group_of
 from camd.config.schema import ServerConfig
 from camd.rpc import codec
-from camd.rpc.registry import CallStats, Notification, Registry
+from camd.rpc.registry import Notification, Registry
 from camd.rpc.roles import Principal
 from camd.runtime import fd_limits
 from camd.runtime.broadcast import Fanout
 from camd.server.asgi import AsgiApp, Endpoints
-from camd.server.connection import Connection, ConnectionShared
-from camd.server.error_boundary import guarded
+from camd.server.connection import CallStats, Connection, ConnectionShared
+from camd.server.error_boundary import run_in_boundary
 from camd.server.http_connection import HttpConfig, HttpConnection, UpgradeRequest
 from camd.server.listeners import Listener, open_listeners, peer_identity, tls_context
-from camd.server.rules.connection_limits import KEPT, ConnectionLimits, LimitedConnection
+from camd.server.rules.connection_limits import (
+    RESERVED_FOR_ADMINS,
+    ConnectionLimits,
+    LimitedConnection,
+)
 from camd.server.rules.upgrade import own_names
 from camd.server.websocket import TRY_LATER, open_server_websocket
 
 STOP_SECONDS = 2.0
-_EXHAUSTED_SECONDS = 0.25  # before the next try to accept, when no descriptors are left
-_SAY_SECONDS = 60.0
-_CUT_SECONDS = 0.5
-_LEAVING = 32  # connections that are being closed and have no place any more
+_ACCEPT_RETRY_SECONDS = 0.25  # when no file descriptors are left
+_LOG_INTERVAL_SECONDS = 60.0
+_CLOSE_SOON_SECONDS = 0.5
+_CLOSING = 32  # connections above the limits that may be closing at the same time
 _log = structlog.get_logger("camd.server")
 
 SocketStream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
-Accept = Callable[[SocketStream], Awaitable[None]]
 
 
 @attrs.define(eq=False)
 class Server:
     """The handle: where it listens and who is connected."""
 
-    site: HttpConfig
-    service: ConnectionShared
-    places: ConnectionLimits = attrs.field(factory=ConnectionLimits)
+    http_config: HttpConfig
+    shared: ConnectionShared
+    limits: ConnectionLimits = attrs.field(factory=ConnectionLimits)
     addresses: tuple[str, ...] = ()
     health_addresses: tuple[str, ...] = ()
     _clients: set[Connection] = attrs.field(factory=set, init=False)
     _streams: set[HttpConnection] = attrs.field(factory=set, init=False)
     _stopping: bool = attrs.field(default=False, init=False)
-    _exhausted_said: float = attrs.field(default=float("-inf"), init=False)
+    _exhausted_logged: float = attrs.field(default=float("-inf"), init=False)
 
     @property
     def connections(self) -> int:
-        """How many WebSocket clients are connected."""
+        """Number of connected WebSocket clients."""
         return len(self._clients)
 
     def deliver(self, notification: Notification) -> None:
-        """Give news to every client; encoded once for all of them. Never waits."""
+        """Queue a notification for every client; it is encoded once. Does not block."""
         if self._clients:
             text = str(codec.encode_notification(notification), "utf-8")
             for client in tuple(self._clients):
                 client.deliver(notification, text)
 
     async def serve_stream(
-        self, stream: trio.abc.Stream, ends: Endpoints, identity: Principal | None = None
+        self, stream: trio.abc.Stream, endpoints: Endpoints, identity: Principal | None = None
     ) -> None:
-        """Serve one connection until it ends, whatever happens on it; then close it.
+        """Serve HTTP and WebSocket on one connection until it ends; then close it.
 
-        `identity` is who the socket itself says the client is.
+        `identity`: who the client is, when the socket itself says so. Exceptions are logged.
         """
-        await self._serve(stream, ends, identity, with_calls=True)
+        await self._serve(stream, endpoints, identity, with_websocket=True)
 
-    async def serve_site(self, stream: trio.abc.Stream, ends: Endpoints) -> None:
-        """Serve HTTP on one connection until it ends, whatever happens on it; then close it."""
-        await self._serve(stream, ends, None, with_calls=False)
+    async def serve_http(self, stream: trio.abc.Stream, endpoints: Endpoints) -> None:
+        """Serve HTTP alone on one connection until it ends; then close it."""
+        await self._serve(stream, endpoints, None, with_websocket=False)
 
     async def _serve(
         self,
         stream: trio.abc.Stream,
-        ends: Endpoints,
+        endpoints: Endpoints,
         identity: Principal | None,
         *,
-        with_calls: bool,
+        with_websocket: bool,
     ) -> None:
         scope = trio.CancelScope()
-        guest = LimitedConnection(
-            group_of(ends.client[0] if ends.client else None), lambda: self._cut(scope)
+        entry = LimitedConnection(
+            address=group_of(endpoints.client[0] if endpoints.client else None),
+            close=partial(self._close_soon, scope),
         )
-        site = attrs.evolve(
-            self.site,
-            admitted=partial(self.places.settle, guest),
-            refused=partial(self.places.demote, guest),
+        http_config = attrs.evolve(
+            self.http_config,
+            on_authenticated=partial(self.limits.mark_authenticated, entry),
+            on_wrong_key=partial(self.limits.mark_wrong_key, entry),
         )
-        if with_calls:
-            site = attrs.evolve(site, upgrade=partial(self._serve_websocket, guest, identity))
-        http = HttpConnection(stream, site, ends)
+        if with_websocket:
+            upgrade = partial(self._serve_websocket, entry, identity)
+            http_config = attrs.evolve(http_config, upgrade=upgrade)
+        http = HttpConnection(stream, http_config, endpoints)
         try:
             if self._stopping:
                 return
-            self._enter(guest, identity)
+            self._count(entry, identity)
             self._streams.add(http)
             with scope:
                 if identity is None:
-                    await self._hesitate(guest)
-                await guarded(http.serve, "connection_crashed", client=ends.client)
+                    await self._delay_start(entry)
+                await run_in_boundary(http.serve, "connection_crashed", client=endpoints.client)
         finally:
             self._streams.discard(http)
-            self.places.leave(guest)
+            self.limits.remove(entry)
             await trio.aclose_forcefully(stream)
 
-    async def _hesitate(self, guest: LimitedConnection) -> None:
-        """Let those wait a moment from whose address too many wrong keys came."""
-        now = trio.current_time()
-        if seconds := self.service.authenticator.failures.hesitation(guest.address, now):
+    async def _delay_start(self, entry: LimitedConnection) -> None:
+        """Wait before serving an address from which too many wrong keys came."""
+        throttle = self.shared.authenticator.throttle
+        if seconds := throttle.connection_delay(entry.address, trio.current_time()):
             await trio.sleep(seconds)
 
-    def _enter(self, guest: LimitedConnection, identity: Principal | None) -> None:
-        """Give a connection a place; one that the socket itself identifies is no stranger."""
-        if identity is None or not self.places.settle(guest, identity):
-            self.places.enter(guest)
-        self.service.traffic.refused_connections = self.places.turned_away
+    def _count(self, entry: LimitedConnection, identity: Principal | None) -> None:
+        if identity is None or not self.limits.mark_authenticated(entry, identity):
+            self.limits.add(entry)
+        self.shared.call_stats.refused_connections = self.limits.refused_count
 
     async def _serve_websocket(
         self,
-        guest: LimitedConnection,
+        entry: LimitedConnection,
         identity: Principal | None,
         stream: trio.abc.Stream,
         upgrade: UpgradeRequest,
     ) -> None:
-        traffic, limit = self.service.traffic, self.service.max_message_bytes
+        stats, limit = self.shared.call_stats, self.shared.max_message_bytes
         async with open_server_websocket(
             stream, head=upgrade.head, rest=upgrade.rest, max_message_bytes=limit
-        ) as ws:
+        ) as socket:
             connection = Connection(
-                *(self.service, ws, identity),
-                *(partial(self._binding, guest), partial(self.places.demote, guest), guest.address),
+                shared=self.shared,
+                socket=socket,
+                identity=identity,
+                on_authenticated=partial(self._mark_authenticated, entry),
+                on_wrong_key=partial(self.limits.mark_wrong_key, entry),
+                address=entry.address,
             )
-            cut = guest.send_away
+            close_stream = entry.close
 
-            def send_away() -> None:
+            def close() -> None:
                 connection.end(TRY_LATER, "too many connections have not authenticated")
-                cut()
+                close_stream()
 
-            guest.send_away = send_away
+            entry.close = close
             if self._stopping:
                 connection.end()
             self._clients.add(connection)
-            traffic.connections = self.connections
+            stats.connections = self.connections
             try:
                 await connection.serve()
             finally:
                 self._clients.discard(connection)
-                traffic.connections = self.connections
+                stats.connections = self.connections
 
-    def _cut(self, scope: trio.CancelScope) -> None:
-        """End a connection: soon, so that it can be told why; at once when there are too many."""
-        most = self.places.most_known + self.places.most_strangers + KEPT + _LEAVING
-        crowded = len(self._streams) > most
-        scope.deadline = trio.current_time() + (0.0 if crowded else _CUT_SECONDS)
+    def _close_soon(self, scope: trio.CancelScope) -> None:
+        """Cancel after a time in which the client can be told why; at once with too many open."""
+        limits = self.limits
+        most = limits.max_authenticated + limits.max_unauthenticated + RESERVED_FOR_ADMINS
+        at_once = len(self._streams) > most + _CLOSING
+        scope.deadline = trio.current_time() + (0.0 if at_once else _CLOSE_SOON_SECONDS)
 
-    def _binding(self, guest: LimitedConnection, identity: Principal) -> bool:
-        bound = self.places.settle(guest, identity)
-        if not bound:
-            _log.warning("too_many_connections", limit=self.places.most_known)
-        self.service.traffic.refused_connections = self.places.turned_away
-        return bound
+    def _mark_authenticated(self, entry: LimitedConnection, identity: Principal) -> bool:
+        accepted = self.limits.mark_authenticated(entry, identity)
+        if not accepted:
+            _log.warning("too_many_connections", limit=self.limits.max_authenticated)
+        self.shared.call_stats.refused_connections = self.limits.refused_count
+        return accepted
 
-    def exhausted(self) -> None:
-        """Make room when no descriptors are left: close one connection without a key.
-
-        Logs that once a minute.
-        """
-        self.places.make_room()
+    def free_descriptor(self) -> None:
+        """Close one unauthenticated connection when no descriptors are left; log once a minute."""
+        self.limits.close_oldest()
         now = trio.current_time()
-        if now - self._exhausted_said >= _SAY_SECONDS:
-            self._exhausted_said = now
+        if now - self._exhausted_logged >= _LOG_INTERVAL_SECONDS:
+            self._exhausted_logged = now
             _log.warning(
-                "descriptors_exhausted", known=self.places.known, strangers=self.places.strangers
+                "descriptors_exhausted",
+                authenticated=self.limits.authenticated,
+                unauthenticated=self.limits.unauthenticated,
             )
 
     def stop(self) -> None:
-        """Tell everybody that it is over; responses under way may be finished."""
+        """End all connections; responses that are being sent may be completed."""
         self._stopping = True
         for client in tuple(self._clients):
             client.end()
@@ -202,115 +210,139 @@ async def open_server(
     app: AsgiApp,
     inherited: Sequence[socket.socket] = (),
     legacy_dialect: str = "auto",
-    traffic: CallStats | None = None,
+    call_stats: CallStats | None = None,
     max_sockets: int | None = None,
 ) -> AsyncIterator[Server]:
-    """Serve clients while the block runs; raises ListenError before it begins.
+    """Serve clients while the block runs. Raises ListenError before it begins.
 
-    With `inherited` sockets, the addresses of `config.listen` are left alone. `max_sockets` bounds
-    all connections together, whatever `config` says. Leaving the block closes the doors, tells the
-    clients (close code 1001) and takes two seconds at most.
+    With `inherited` sockets, `config.listen` is ignored. `max_sockets` is an upper bound for all
+    connections together. Leaving the block closes the listeners, ends the connections (close code
+    1001) and takes at most two seconds.
     """
-    service = ConnectionShared(
-        registry,
-        authenticator,
-        traffic or CallStats(),
-        config.max_calls_in_flight,
-        config.requests_per_minute,
-        config.max_message_bytes,
-        legacy_dialect,
+    shared = ConnectionShared(
+        registry=registry,
+        authenticator=authenticator,
+        call_stats=call_stats or CallStats(),
+        max_calls_in_flight=config.max_calls_in_flight,
+        requests_per_minute=config.requests_per_minute,
+        max_message_bytes=config.max_message_bytes,
+        legacy_dialect=legacy_dialect,
         authentication_seconds=config.authentication_timeout.total_seconds(),
     )
-    places = _places(config, max_sockets)
-    tls = None
-    if config.tls_cert is not None:
-        load = partial(tls_context, config.tls_cert, config.tls_key)
-        tls = await trio.to_thread.run_sync(load, abandon_on_cancel=True)
+    tls = await _load_tls(config)
     health = (config.health_listen,) if config.health_listen else ()
     async with (
-        open_listeners(() if inherited else config.listen, inherited) as main_doors,
-        open_listeners(health) as health_doors,
+        open_listeners(() if inherited else config.listen, inherited) as listeners,
+        open_listeners(health) as health_listeners,
     ):
-        addresses = tuple(door.address for door in main_doors)
+        addresses = tuple(each.address for each in listeners)
         names = own_names(config.hosts, (*config.listen, *addresses))
-        site = HttpConfig(
-            *(app, config.path, config.origins), names=None if authenticator.enabled else names
+        server = Server(
+            http_config=HttpConfig(
+                app=app,
+                path=config.path,
+                origins=config.origins,
+                names=None if authenticator.enabled else names,
+            ),
+            shared=shared,
+            limits=_connection_limits(config, max_sockets),
+            addresses=addresses,
+            health_addresses=tuple(each.address for each in health_listeners),
         )
-        health_addresses = tuple(door.address for door in health_doors)
-        front = Server(site, service, places, addresses, health_addresses)
-        _log.info("listening", addresses=front.addresses, health=front.health_addresses)
-        with notifications.subscribed(front.deliver):
-            async with trio.open_nursery() as clients:
-                async with trio.open_nursery() as doors:
-                    for door in main_doors:
-                        doors.start_soon(_serve_door, door, tls, front, True, clients)
-                    for door in health_doors:
-                        doors.start_soon(_serve_door, door, None, front, False, clients)
-                    yield front
-                    doors.cancel_scope.cancel()
-                front.stop()
-                clients.cancel_scope.deadline = trio.current_time() + STOP_SECONDS
+        _log.info("listening", addresses=addresses, health=server.health_addresses)
+        with notifications.subscribed(server.deliver):
+            async with _accepting(server, listeners, health_listeners, tls):
+                yield server
 
 
-async def _serve_door(
-    door: Listener,
+@asynccontextmanager
+async def _accepting(
+    server: Server,
+    listeners: Sequence[Listener],
+    health_listeners: Sequence[Listener],
     tls: ssl.SSLContext | None,
-    front: Server,
-    with_calls: bool,
+) -> AsyncIterator[None]:
+    async with trio.open_nursery() as clients:
+        async with trio.open_nursery() as accepting:
+            serve = partial(_serve_accepted, server, with_websocket=True)
+            for each in listeners:
+                accepting.start_soon(_accept, each, tls, server, serve, clients)
+            serve_health = partial(_serve_accepted, server, with_websocket=False)
+            for each in health_listeners:
+                accepting.start_soon(_accept, each, None, server, serve_health, clients)
+            yield
+            accepting.cancel_scope.cancel()
+        server.stop()
+        clients.cancel_scope.deadline = trio.current_time() + STOP_SECONDS
+
+
+async def _load_tls(config: ServerConfig) -> ssl.SSLContext | None:
+    if config.tls_cert is None:
+        return None
+    load = partial(tls_context, config.tls_cert, config.tls_key)
+    return await trio.to_thread.run_sync(load, abandon_on_cancel=True)
+
+
+def _connection_limits(config: ServerConfig, max_sockets: int | None) -> ConnectionLimits:
+    """Divide `max_sockets` between connections with and without a key."""
+    authenticated, unauthenticated = config.max_connections, config.max_unauthenticated
+    if max_sockets is not None:
+        unauthenticated = min(unauthenticated, max(1, max_sockets // 4))
+        available = max_sockets - unauthenticated - RESERVED_FOR_ADMINS
+        authenticated = max(1, min(authenticated, available))
+    if authenticated < config.max_connections:
+        _log.warning("connections_limited", limit=authenticated, configured=config.max_connections)
+    return ConnectionLimits(authenticated, unauthenticated)
+
+
+async def _accept(
+    listener: Listener,
+    tls: ssl.SSLContext | None,
+    server: Server,
+    serve: Callable[[SocketStream], Awaitable[None]],
     clients: trio.Nursery,
 ) -> None:
-    """Accept connections for ever; without descriptors, quietly try again a little later."""
-    failures = front.service.authenticator.failures
-    async with door.listener:  # closed as soon as nothing accepts any more
+    """Accept connections until cancelled and start `serve` for each in `clients`."""
+    throttle = server.shared.authenticator.throttle
+    async with listener.socket:  # closed as soon as nothing accepts any more
         while True:
-            transport = await _next(door, front)
+            transport = await _accept_one(listener, server)
             stream: SocketStream = transport
-            if tls is not None and not door.is_unix:
+            if tls is not None and not listener.is_unix:
                 stream = trio.SSLStream(transport, tls, server_side=True, https_compatible=True)
-            clients.start_soon(_accept, front, with_calls, stream)
-            if not door.is_unix and (pause := failures.pace(trio.current_time())):
-                await trio.sleep(pause)
+            clients.start_soon(serve, stream)
+            if not listener.is_unix and (delay := throttle.accept_delay(trio.current_time())):
+                await trio.sleep(delay)
 
 
-async def _next(door: Listener, front: Server) -> trio.SocketStream:
+async def _accept_one(listener: Listener, server: Server) -> trio.SocketStream:
     while True:
         try:
-            return await door.listener.accept()
+            return await listener.socket.accept()
         except OSError as error:
             if not fd_limits.exhausted(error):
                 raise
-        front.exhausted()
-        await trio.sleep(_EXHAUSTED_SECONDS)
+        server.free_descriptor()
+        await trio.sleep(_ACCEPT_RETRY_SECONDS)
 
 
-def _places(config: ServerConfig, max_sockets: int | None) -> ConnectionLimits:
-    """Share out what may be connected at a time."""
-    known, strangers = config.max_connections, config.max_unauthenticated
-    if max_sockets is not None:
-        strangers = min(strangers, max(1, max_sockets // 4))
-        known = max(1, min(known, max_sockets - strangers - KEPT))
-    if known < config.max_connections:
-        _log.warning("connections_limited", limit=known, configured=config.max_connections)
-    return ConnectionLimits(known, strangers)
-
-
-async def _accept(front: Server, with_calls: bool, stream: SocketStream) -> None:
-    transport = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
-    sock = transport.socket
-    ends = Endpoints(_name(sock.getpeername), _name(sock.getsockname), _scheme(stream))
-    if with_calls:
-        await front.serve_stream(stream, ends, peer_identity(sock))
+async def _serve_accepted(server: Server, stream: SocketStream, *, with_websocket: bool) -> None:
+    secure = isinstance(stream, trio.SSLStream)
+    sock = (stream.transport_stream if isinstance(stream, trio.SSLStream) else stream).socket
+    endpoints = Endpoints(
+        client=_address(sock.getpeername),
+        server=_address(sock.getsockname),
+        scheme="https" if secure else "http",
+    )
+    if with_websocket:
+        await server.serve_stream(stream, endpoints, peer_identity(sock))
     else:
-        await front.serve_site(stream, ends)
+        await server.serve_http(stream, endpoints)
 
 
-def _scheme(stream: SocketStream) -> str:
-    return "https" if isinstance(stream, trio.SSLStream) else "http"
-
-
-def _name(ask: Callable[[], object]) -> tuple[str, int] | None:
-    with suppress(OSError):  # the client has gone already
-        name = ask()
+def _address(query: Callable[[], object]) -> tuple[str, int] | None:
+    with suppress(OSError):  # the client has disconnected already
+        name = query()
         if isinstance(name, tuple):
             return name[0], name[1]
     return None

@@ -1,7 +1,8 @@
-"""The only module that touches trio-websocket; it wraps that library's hazards.
+"""WebSockets; the only module that uses trio-websocket, and the workarounds for that library.
 
-A cancelled send leaves half a frame behind, `aclose` may wait for ever, sizes are counted in
-characters, empty fragments not at all, and its reader task may die of a protocol error.
+In the library, a cancelled send leaves half a frame on the stream, `aclose` may wait without limit,
+message sizes are counted in characters, empty fragments are not counted, and the reader task may
+end with a protocol error.
 """
 
 from __future__ import annotations
@@ -14,17 +15,14 @@ import trio
 import trio_websocket
 from wsproto.utilities import ProtocolError
 
-# --- Measures WebSocket frames as they come in, before anything buffers them (RFC 6455, 5.2).
+# --- Limits of messages, checked before the library buffers them (RFC 6455, 5.2).
 
 MAX_FRAGMENTS = 1024
 
 
 @attrs.define(eq=False)
 class FrameMeter:
-    """Counts the bytes and the fragments of each message; `feed` says when one is too big.
-
-    The WebSocket library counts characters, and empty fragments not at all.
-    """
+    """Counts the bytes and the fragments of each message; `count` tells when there are too many."""
 
     max_message_bytes: int
     max_fragments: int = MAX_FRAGMENTS
@@ -33,8 +31,8 @@ class FrameMeter:
     _message_bytes: int = attrs.field(default=0, init=False)
     _fragments: int = attrs.field(default=0, init=False)
 
-    def feed(self, data: bytes | bytearray) -> bool:
-        """Take the next bytes of the stream; False when a message passes a limit."""
+    def count(self, data: bytes | bytearray) -> bool:
+        """Count the next bytes of the stream; False when a message exceeds a limit."""
         size = len(data)
         if (
             6 <= size <= 131
@@ -87,7 +85,7 @@ class FrameMeter:
         return True
 
 
-# --- The only module that touches trio-websocket; it wraps that library's hazards.
+# --- The socket.
 
 CLOSE_SECONDS = 2.0
 HANDSHAKE_SECONDS = 10.0
@@ -111,7 +109,7 @@ class SocketClosedError(Exception):
 
 
 class HandshakeRefusedError(Exception):
-    """The server answered the upgrade with something else."""
+    """The server did not accept the upgrade."""
 
     def __init__(self, status: int | None) -> None:
         super().__init__(f"HTTP status {status}" if status else "no WebSocket answer")
@@ -120,12 +118,12 @@ class HandshakeRefusedError(Exception):
 
 @attrs.define(eq=False)
 class _MeteredStream(trio.abc.Stream):
-    """Replays bytes that were read already, then measures what the real stream brings."""
+    """Replays bytes that were read before, then meters what is read from the real stream."""
 
     stream: trio.abc.Stream
-    meter: FrameMeter | None  # None: nothing is measured
-    head: bytes = b""  # HTTP, not measured
-    rest: bytes = b""  # came right behind it
+    meter: FrameMeter | None  # None: no limits
+    head: bytes = b""  # of HTTP, not metered
+    rest: bytes = b""  # received after it
     exceeded: bool = False
     accepted: trio.Event = attrs.field(factory=trio.Event, init=False)
 
@@ -134,12 +132,12 @@ class _MeteredStream(trio.abc.Stream):
             data, self.head = self.head, b""
             return data
         if self.meter is not None and not self.accepted.is_set():
-            await self.accepted.wait()  # the library loses frames that come before its answer
+            await self.accepted.wait()  # the library loses frames that arrive before its answer
         if self.rest:
             data, self.rest = self.rest, b""
         else:
             data = bytes(await self.stream.receive_some(max_bytes))
-        if self.meter is not None and not self.meter.feed(data):
+        if self.meter is not None and not self.meter.count(data):
             self.exceeded = True
             raise trio.BrokenResourceError("message too big")
         return data
@@ -156,7 +154,7 @@ class _MeteredStream(trio.abc.Stream):
 
 @attrs.define(eq=False)
 class WebSocket:
-    """One open WebSocket. One task may receive; sends queue up in the order in which they began."""
+    """An open WebSocket. One task may receive; concurrent sends run in the order of their calls."""
 
     _connection: trio_websocket.WebSocketConnection
     _stream: _MeteredStream
@@ -164,27 +162,27 @@ class WebSocket:
     _progress: float = attrs.field(default=0.0, init=False)
 
     def limit(self, max_message_bytes: int) -> None:
-        """Take messages of another size from now on, up to what the socket was opened with."""
+        """Set the limit for incoming messages, at most that with which the socket was opened."""
         if self._stream.meter is not None:
             self._stream.meter.max_message_bytes = max_message_bytes
 
     @property
     def intact(self) -> bool:
-        """Whether nothing is being sent, nor was cancelled half-way."""
+        """Whether no send is running or was cancelled, and no message was too big."""
         return not self._sending and not self._stream.exceeded
 
     @property
     def sending(self) -> bool:
-        """Whether something is being sent, or was cancelled half-way."""
+        """Whether a send is running or was cancelled."""
         return self._sending > 0
 
     @property
     def stalled_seconds(self) -> float:
-        """For how long the peer has taken nothing of what is being sent."""
+        """For how long the running send has made no progress."""
         return trio.current_time() - self._progress if self._sending else 0.0
 
     async def receive(self) -> str | bytes:
-        """Wait for the next message; raises SocketClosedError."""
+        """Wait for the next message. Raises SocketClosedError."""
         try:
             message: str | bytes = await self._connection.get_message()
         except trio_websocket.ConnectionClosed as error:
@@ -192,7 +190,7 @@ class WebSocket:
         return message
 
     async def send(self, text: str) -> None:
-        """Send one text message; raises SocketClosedError. A cancelled send ends the socket."""
+        """Send one text message. Raises SocketClosedError. No send works after a cancelled one."""
         if not self._sending:
             self._progress = trio.current_time()
         self._sending += 1
@@ -207,7 +205,7 @@ class WebSocket:
             self._progress = trio.current_time()
 
     async def ping(self) -> None:
-        """Send a ping and wait for its pong; raises SocketClosedError."""
+        """Send a ping and wait for its pong. Raises SocketClosedError."""
         try:
             await self._connection.ping()
         except trio_websocket.ConnectionClosed as error:
@@ -216,17 +214,17 @@ class WebSocket:
             raise SocketClosedError(ABNORMAL, "closing") from None
 
     async def close(self, code: int, reason: str) -> None:
-        """Close with a code and a reason, within two seconds whatever the peer does."""
+        """Close with a code and a reason; takes at most two seconds."""
         with trio.move_on_after(CLOSE_SECONDS):
             if self._stream.exceeded:
                 await self._refuse_rest(code, reason)
-            elif not self._sending:  # behind half a message no close frame can be read
+            elif not self._sending:  # after half a message, the peer cannot read a close frame
                 with suppress(ProtocolError):
                     await self._connection.aclose(code, reason)
         await trio.aclose_forcefully(self._stream.stream)
 
     async def _refuse_rest(self, code: int, reason: str) -> None:
-        """Send a close frame past the library, which gave up, and read on so that it arrives."""
+        """Send a close frame without the library, which has failed; read on so that it arrives."""
         payload = code.to_bytes(2, "big") + reason.encode()[:120]
         raw = self._stream.stream
         try:
@@ -249,9 +247,9 @@ class WebSocket:
 async def open_server_websocket(
     stream: trio.abc.Stream, *, head: bytes, rest: bytes, max_message_bytes: int
 ) -> AsyncIterator[WebSocket]:
-    """Accept the upgrade whose request `head` was read and checked; `rest` came behind it.
+    """Accept an upgrade. Its `head` was read and checked before; `rest` was received after it.
 
-    Raises SocketClosedError when the client is gone before the handshake is done.
+    Raises SocketClosedError when the client disconnects during the handshake.
     """
     metered = _MeteredStream(stream, FrameMeter(max_message_bytes), head, rest)
     try:
@@ -270,28 +268,28 @@ async def open_server_websocket(
             yield WebSocket(connection, metered)
             nursery.cancel_scope.cancel()
     except* (ProtocolError, trio_websocket.ConnectionClosed):
-        pass  # its reader met a client that breaks off or breaks the protocol
+        pass  # the reader task ended: the client disconnected or broke the protocol
 
 
 @asynccontextmanager
 async def open_client_websocket(
     stream: trio.abc.Stream, *, host: str, path: str, max_message_bytes: int
 ) -> AsyncIterator[WebSocket]:
-    """Ask the server behind `stream` for a WebSocket; raises HandshakeRefusedError, in a group."""
-    whole = _MeteredStream(stream, None)  # one server is not a crowd: the library's limit will do
+    """Request a WebSocket from the server. Raises HandshakeRefusedError in a group."""
+    unmetered = _MeteredStream(stream, None)  # the library's limit is enough here
     try:
         async with trio.open_nursery() as nursery:
             with trio.move_on_after(HANDSHAKE_SECONDS) as scope:
                 connection = await trio_websocket.wrap_client_stream(
                     nursery,
-                    whole,  # type: ignore[arg-type]  # any stream will do
+                    unmetered,  # type: ignore[arg-type]  # any stream works
                     host,
                     path,
                     max_message_size=max_message_bytes,
                 )
             if scope.cancelled_caught:
                 raise HandshakeRefusedError(None)
-            yield WebSocket(connection, whole)
+            yield WebSocket(connection, unmetered)
             nursery.cancel_scope.cancel()
     except* trio_websocket.ConnectionRejected as group:
         raise HandshakeRefusedError(getattr(group.exceptions[0], "status_code", None)) from group

@@ -1,6 +1,6 @@
-"""Every disk operation of the recorder, behind one interface that a test can take over.
+"""Every disk operation of recording, behind one interface that a test can replace.
 
-All of it is synchronous and may block for as long as the disk likes: callers run it in threads.
+Everything is synchronous and may block without limit: call it in threads.
 """
 
 from __future__ import annotations
@@ -20,91 +20,93 @@ from camd.storage.filesystem import largest_file, move_exclusively
 from camd.storage.rules.levels import Usage
 from camd.storage.rules.volume_identity import FolderLocation
 
-_NO_SYNC = (errno.EINVAL, errno.EOPNOTSUPP)  # of a folder, on file systems that have no such thing
+_NO_SYNC = (errno.EINVAL, errno.EOPNOTSUPP)  # syncing a folder is not supported
 
 
 @attrs.frozen
-class FileStanding:
-    """What others have left of a file that is open. `linked`: it has a name, whichever."""
+class OpenFileStat:
+    """State of a file that is open here and may have been touched by other programs.
+
+    `linked`: it still has a name, whichever.
+    """
 
     size_bytes: int
     linked: bool
-    here: bool  # the name that it was given leads to it
+    here: bool  # its original name still leads to it
 
 
 class DiskFile(Protocol):
-    """A file that is open for reading and writing; one that was opened is not appended to
-    before it was truncated."""
+    """A file open for reading and writing; `truncate` before appending to an opened one."""
 
     def size(self) -> int:
-        """How long the file is."""
+        """Return the file's length."""
 
     def modified(self) -> datetime:
-        """When it was last written to, UTC."""
+        """Return the time of the last write, UTC."""
 
-    def standing(self, path: Path) -> FileStanding:
-        """Say what is left of the file that was created at `path`. Raises OSError."""
+    def open_stat(self, path: Path) -> OpenFileStat:
+        """Return the state of the file that was created at `path`. Raises OSError."""
 
     def read(self, offset: int, size: int) -> bytes:
-        """Read `size` bytes, fewer at the end of the file. Moves nothing."""
+        """Read `size` bytes, fewer at the end of the file, without moving the position."""
 
     def append(self, pieces: Sequence[bytes | memoryview]) -> None:
-        """Write all pieces at the end. Raises OSError; then some of them may be there."""
+        """Write all pieces at the end. Raises OSError; some bytes may be written then."""
 
     def overwrite(self, offset: int, data: bytes) -> None:
-        """Replace bytes in place, whole or not at all as far as the kernel lets us see."""
+        """Replace bytes in place, in one call."""
 
     def truncate(self, size: int) -> None:
-        """Cut the file to `size` bytes and go on appending there."""
+        """Cut the file to `size` bytes and append from there."""
 
     def sync(self) -> None:
         """Return when data and size are on stable storage (fdatasync(2))."""
 
     def close(self) -> None:
-        """Close; never raises for a file that was synced."""
+        """Close the file; never raises after a sync."""
 
 
 class Disk(Protocol):
-    """What the recorder needs of a file system."""
+    """The file system operations that recording needs."""
 
     def create(self, path: Path) -> DiskFile:
-        """Create exclusively. Raises FileExistsError when the name is taken."""
+        """Create a file exclusively. Raises FileExistsError."""
 
     def open(self, path: Path) -> DiskFile:
-        """Open a file that exists. Raises BlockingIOError while its creator has it open."""
+        """Open an existing file. Raises BlockingIOError while its creator has it open."""
 
     def names(self, folder: Path) -> list[str]:
-        """List what is in a directory, in no order."""
+        """List a directory, in no order."""
 
     def exists(self, path: Path) -> bool:
-        """Whether there is such a name, a dangling link included."""
+        """Return whether this name exists, a dangling link included."""
 
     def sync_directory(self, path: Path) -> None:
         """Return when the directory's entries are on stable storage."""
 
     def make_folder(self, path: Path) -> None:
-        """Make a directory; fine when it is there already."""
+        """Make a directory, unless it exists."""
 
     def unlink(self, path: Path) -> None:
         """Remove a name."""
 
     def replace(self, path: Path, target: Path) -> None:
-        """Give a file another name in the same directory, in place of what had it."""
+        """Rename a file within its directory, replacing `target`."""
 
     def move(self, path: Path, target: Path) -> None:
-        """Give a file another name in the same directory. Raises FileExistsError: it is taken."""
+        """Rename a file within its directory. Raises FileExistsError when `target` exists."""
 
     def largest_file(self, folder: Path) -> int | None:
-        """How large a file may become here, in bytes; None: no limit is known. Raises OSError."""
+        """Return the largest possible size of a file here; None: no known limit. Raises OSError."""
 
     def learn_largest_file(self, folder: Path, size: int) -> None:
-        """Remember that a file could not become larger than `size` (EFBIG). Raises OSError."""
+        """Remember that no file could be larger than `size` (EFBIG). Raises OSError."""
 
     def usage(self, path: Path) -> Usage:
-        """Sample the volume that `path` is on (statvfs(3))."""
+        """Sample the volume of `path` (statvfs(3))."""
 
-    def place(self, path: Path) -> FolderLocation:
-        """Say on which file system `path` is, or would be made."""
+    def locate(self, path: Path) -> FolderLocation:
+        """Return on which file system `path` is, or would be created."""
 
 
 @attrs.define(eq=False)
@@ -114,24 +116,21 @@ class PosixFile:
     _fd: int
 
     def size(self) -> int:
-        """fstat(2)."""
         return os.fstat(self._fd).st_size
 
     def modified(self) -> datetime:
-        """fstat(2)."""
         return datetime.fromtimestamp(os.fstat(self._fd).st_mtime, UTC)
 
-    def standing(self, path: Path) -> FileStanding:
-        """fstat(2), lstat(2)."""
+    def open_stat(self, path: Path) -> OpenFileStat:
         facts = os.fstat(self._fd)
         try:
             here = os.path.samestat(path.lstat(), facts)
         except (FileNotFoundError, NotADirectoryError):
             here = False
-        return FileStanding(facts.st_size, facts.st_nlink > 0, here)
+        return OpenFileStat(facts.st_size, facts.st_nlink > 0, here)
 
     def read(self, offset: int, size: int) -> bytes:
-        """pread(2), repeated until it is enough."""
+        """pread(2), repeated until enough is read."""
         pieces = []
         while size > 0 and (piece := os.pread(self._fd, size, offset)):
             pieces.append(piece)
@@ -139,7 +138,7 @@ class PosixFile:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def append(self, pieces: Sequence[bytes | memoryview]) -> None:
-        """Write all pieces with as few writev(2) as it takes."""
+        """Write all pieces with as few writev(2) as possible."""
         views = [memoryview(piece) for piece in pieces if len(piece)]
         while views:
             written = os.writev(self._fd, views)
@@ -163,25 +162,24 @@ class PosixFile:
         os.fdatasync(self._fd)
 
     def close(self) -> None:
-        """close(2)."""
         os.close(self._fd)
 
 
-_LEARNED: dict[int, int] = {}  # st_dev: how large a file became there, at most
+_LEARNED: dict[int, int] = {}  # largest file by st_dev
 
 
 class PosixDisk:
-    """The real thing."""
+    """The real file system."""
 
     def create(self, path: Path) -> PosixFile:
-        """open(2) with O_CREAT and O_EXCL, group-readable; locked until it is closed (flock(2))."""
+        """open(2) with O_CREAT and O_EXCL, group-readable; locked until closed (flock(2))."""
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
         with suppress(OSError):  # not every file system has locks
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return PosixFile(fd)
 
     def open(self, path: Path) -> PosixFile:
-        """open(2), for reading and writing; never follows a link."""
+        """open(2) for reading and writing; never follows a link."""
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -193,15 +191,13 @@ class PosixDisk:
         return PosixFile(fd)
 
     def names(self, folder: Path) -> list[str]:
-        """readdir(3)."""
         return os.listdir(folder)
 
     def exists(self, path: Path) -> bool:
-        """lstat(2)."""
         return os.path.lexists(path)
 
     def sync_directory(self, path: Path) -> None:
-        """fsync(2) on the directory's descriptor, where the file system has that."""
+        """fsync(2) on the directory's descriptor, where the file system supports it."""
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(fd)
@@ -212,33 +208,30 @@ class PosixDisk:
             os.close(fd)
 
     def make_folder(self, path: Path) -> None:
-        """mkdir(2)."""
         path.mkdir(mode=0o750, exist_ok=True)
 
     def unlink(self, path: Path) -> None:
-        """unlink(2)."""
         path.unlink()
 
     def replace(self, path: Path, target: Path) -> None:
-        """rename(2): whoever looks finds the one or the other."""
         path.replace(target)
 
     def move(self, path: Path, target: Path) -> None:
-        """renameat2(2), or what stands in for it."""
+        """renameat2(2), or a substitute."""
         move_exclusively(path, target)
 
     def largest_file(self, folder: Path) -> int | None:
-        """The least of all limits that are known."""
+        """Return the smallest of all known limits."""
         known = largest_file(folder), _LEARNED.get(folder.stat().st_dev)
         return min((limit for limit in known if limit is not None), default=None)
 
     def learn_largest_file(self, folder: Path, size: int) -> None:
-        """Remember a limit until the process ends, for this file system."""
+        """Remember a limit of this file system until the process ends."""
         device = folder.stat().st_dev
         _LEARNED[device] = min(size, _LEARNED.get(device, size))
 
     def usage(self, path: Path) -> Usage:
-        """statvfs(3); `f_bavail` is what an unprivileged process may use."""
+        """statvfs(3); `f_bavail` is what an unprivileged process can use."""
         facts = os.statvfs(path)
         return Usage(
             total_bytes=facts.f_blocks * facts.f_frsize,
@@ -248,9 +241,9 @@ class PosixDisk:
             total_inodes=facts.f_files,
         )
 
-    def place(self, path: Path) -> FolderLocation:
-        """Walk up from the path, or its nearest parent that exists, while st_dev is the same."""
-        top = Path(os.path.realpath(path))  # unlike Path.resolve, at peace with loops
+    def locate(self, path: Path) -> FolderLocation:
+        """Walk up from the path, or its nearest existing parent, while st_dev is the same."""
+        top = Path(os.path.realpath(path))  # unlike Path.resolve, accepts loops
         while not top.exists() and top != top.parent:
             top = top.parent
         device = top.stat().st_dev

@@ -1,6 +1,6 @@
-"""What file systems differ in: how large a file may be, and how a name is taken exclusively.
+"""Differences between file systems: the largest file, and how to rename without replacing.
 
-All of it blocks.
+Everything blocks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NOT_OFFERED = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno
 
 
 def largest_file(folder: Path) -> int | None:
-    """Say how large a file in `folder` may become, in bytes; None: no limit is known.
+    """Return how large a file in `folder` can become, in bytes; None: no known limit.
 
     Raises OSError when the folder is not there.
     """
@@ -38,7 +38,7 @@ def largest_file(folder: Path) -> int | None:
 
 
 def type_of_mount(mounts: str, device: int) -> str:
-    """Find the type of the file system with this st_dev in the text of mountinfo; "" if none."""
+    """Return the type of the file system with this st_dev from the text of mountinfo, or ""."""
     wanted = f"{os.major(device)}:{os.minor(device)}"
     for line in mounts.splitlines():
         fields = line.split(" ")
@@ -48,10 +48,10 @@ def type_of_mount(mounts: str, device: int) -> str:
 
 
 def move_exclusively(path: Path, target: Path) -> None:
-    """Rename a file, unless `target` is taken: then raise FileExistsError.
+    """Rename a file. Raises FileExistsError when `target` exists, and OSError.
 
-    Tries renameat2(2), then link(2); where the file system offers neither, the name is taken by
-    an empty file, which the rename replaces. Raises OSError.
+    Tries renameat2(2), then link(2); where both are missing, an empty file reserves the name and is
+    then replaced.
     """
     try:
         _rename_noreplace(path, target)
@@ -87,7 +87,7 @@ def _rename_noreplace(path: Path, target: Path) -> None:
 
 
 def _move_by_reservation(path: Path, target: Path) -> None:
-    """Take the name by an empty file, and replace nothing but that one."""
+    """Create the target exclusively, and replace only that file."""
     fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
     try:
         ours, there = os.fstat(fd), target.lstat()

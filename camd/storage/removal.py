@@ -1,7 +1,7 @@
-"""Removes recordings, because a person or a policy asked for it; nothing else ever does (I5).
+"""Pins, and the removal of recordings on request of a person or a policy, never otherwise (I5).
 
-The journal knows first, then the file goes. A crash in between leaves a file that nobody knows,
-and the next start adopts it: whatever happens, file and entry are both there or both gone.
+The journal is written first, then the file removed. A crash in between leaves a file that the index
+does not know; the next start adopts it. So file and entry both exist, or neither.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import msgspec
 from camd.errors import FILE_NOT_FOUND, FILE_PINNED, REMOVAL_FAILED, ErrorKind, Refusal
 from camd.model import Segment, SegmentState
 from camd.storage.disk import Disk
-from camd.storage.index.recording_index import FOLDER as ARCHIVE
+from camd.storage.index.recording_index import FOLDER as INDEX_FOLDER
 from camd.storage.index.recording_index import RecordingIndex
 from camd.storage.rules.journal_records import SegmentNoted, SegmentRemoved
 
-# --- Pins: recordings that no one removes, as marker files that hold with index and journal lost.
+# --- Pins: marker files, so that they hold even when index and journal are lost
 
 FOLDER = "pins"  # beside the index
 _NEW = ".new"  # no recording has a hidden name
@@ -31,7 +31,7 @@ _MOST_BYTES = 64 * 1024
 
 @attrs.frozen
 class Pin:
-    """Why a recording stays, who wants that, since when, and until when (None: for ever)."""
+    """Why a recording is kept, by whom, since when, and until when (None: for ever)."""
 
     reason: str = ""
     by: str = ""
@@ -39,17 +39,17 @@ class Pin:
     until: datetime | None = None
 
     def counts(self, now: datetime) -> bool:
-        """Whether it still keeps its recording."""
+        """Return whether the pin still holds."""
         return self.until is None or now < self.until
 
 
 def encode_pin(pin: Pin) -> bytes:
-    """Write what stands in a marker."""
+    """Encode a marker's content."""
     return msgspec.json.encode(attrs.asdict(pin)) + b"\n"
 
 
 def decode_pin(data: bytes) -> Pin:
-    """Read what stands in a marker; whatever cannot be read is as if it did not stand there."""
+    """Decode a marker's content; fields that cannot be read are empty."""
     try:
         said = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeError):
@@ -77,20 +77,20 @@ def _moment(value: object) -> datetime | None:
 
 @attrs.frozen
 class Pins:
-    """The markers in one folder. Everything blocks on the disk; for one thread at a time."""
+    """The markers of one folder. Everything blocks on the disk; for one thread at a time."""
 
     disk: Disk
     folder: Path
 
     @classmethod
     def of(cls, disk: Disk, recordings: Path) -> Pins:
-        """Say where the markers of a recordings folder are."""
-        return cls(disk, recordings / ARCHIVE / FOLDER)
+        """Return the pins of a recordings folder."""
+        return cls(disk, recordings / INDEX_FOLDER / FOLDER)
 
     def find(self, filename: str, now: datetime) -> Pin | None:
-        """Read the pin that keeps a recording, None when there is none.
+        """Return the pin that keeps a recording, None when there is none.
 
-        Never raises: a marker that cannot be read is a pin, because it may be one.
+        Never raises: an unreadable marker counts as a pin.
         """
         try:
             file = self.disk.open(self.folder / filename)
@@ -107,20 +107,20 @@ class Pins:
         return pin if pin.counts(now) else None
 
     def among(self, filenames: Iterable[str], now: datetime) -> dict[str, Pin]:
-        """Read the pins of those recordings that have one. Never raises."""
+        """Return the pins of those recordings that have one. Never raises."""
         try:
             marked = set(self.disk.names(self.folder))
         except FileNotFoundError:
             return {}
         except OSError:
-            marked = set(filenames)  # then each is looked at
+            marked = set(filenames)  # try each
         found = {name: self.find(name, now) for name in filenames if name in marked}
         return {name: pin for name, pin in found.items() if pin is not None}
 
     def put(self, filename: str, pin: Pin) -> None:
-        """Pin a recording, durably, in place of an older pin. Raises OSError.
+        """Pin a recording durably, replacing an older pin. Raises OSError.
 
-        After an error the older pin may hold or the new one.
+        After an error either pin may hold.
         """
         self.disk.make_folder(self.folder)
         self.disk.sync_directory(self.folder.parent)
@@ -137,7 +137,7 @@ class Pins:
         self.disk.sync_directory(self.folder)
 
     def drop(self, filename: str) -> bool:
-        """Take a pin away, durably; False when there is none. Raises OSError."""
+        """Remove a pin durably; False when there is none. Raises OSError."""
         try:
             self.disk.unlink(self.folder / filename)
         except FileNotFoundError:
@@ -146,20 +146,20 @@ class Pins:
         return True
 
     def carry_over(self, old: str, new: str, now: datetime) -> None:
-        """Let the pin of a recording keep what takes its place, too. Raises OSError."""
+        """Copy a recording's pin to the file that replaces it. Raises OSError."""
         pin = self.find(old, now)
         if pin is not None:
             self.put(new, pin)
 
 
-# --- Removes recordings, because a person or a policy asked for it; nothing else ever does (I5).
+# --- Removal
 
 
 @attrs.frozen
 class Removal:
-    """What became of one recording that was to go; `refused` is None when it is gone for good.
+    """The outcome for one recording; `refused` is None when it is gone for good.
 
-    `removed` and refused together: its name is gone, and after a power cut may be back.
+    `removed` together with `refused`: its name is gone, but a power cut may bring it back.
     """
 
     filename: str
@@ -169,7 +169,7 @@ class Removal:
     freed_bytes: int = 0  # of what the index counted
 
     def refusal(self) -> Refusal:
-        """Make the answer for a client whose file was not removed."""
+        """Return the refusal for a client whose file was not removed."""
         assert self.refused is not None
         message = f"{self.refused.message}: {self.detail}" if self.detail else None
         return Refusal(self.refused, message, filename=self.filename)
@@ -177,35 +177,35 @@ class Removal:
 
 @attrs.frozen
 class Remover:
-    """Removes files of one archive. Blocks on the disk; for the archive's thread.
+    """Removes files of one index. Blocks on the disk; for the index's thread.
 
-    `busy` says why a file cannot go at the moment. It is asked in the thread in which names are
-    looked up as well, so whoever leases a file before looking it up is seen, or finds nothing.
+    `busy` returns why a file cannot be removed now. It is called in the thread that looks names up,
+    so whoever leases a file before looking it up is seen, or finds nothing.
     """
 
     disk: Disk
     folder: Path
-    archive: RecordingIndex
+    index: RecordingIndex
     pins: Pins
     busy: Callable[[Segment], ErrorKind | None]
     now: datetime
 
     def remove(self, names: Iterable[str], why: str) -> list[Removal]:
-        """Remove recordings, and say of each what became of it; durable when this returns.
+        """Remove recordings and return an outcome for each; durable when this returns.
 
-        Raises sqlite3.Error when the index is broken; it is rebuilt from the journal then.
+        Raises sqlite3.Error when the index is damaged; it is rebuilt from the journal then.
         """
         answers: list[Removal] = []
-        going: list[Segment] = []
+        to_delete: list[Segment] = []
         for name in dict.fromkeys(names):
-            segment = self.archive.catalog.segment(name)
+            segment = self.index.catalog.segment(name)
             refused = FILE_NOT_FOUND if segment is None else self._refused(segment)
             if segment is None or refused is not None:
                 answers.append(Removal(name, refused))
             else:
-                going.append(segment)
-        if going:
-            answers += self._remove(going, why)
+                to_delete.append(segment)
+        if to_delete:
+            answers += self._remove(to_delete, why)
         return answers
 
     def _refused(self, segment: Segment) -> ErrorKind | None:
@@ -213,36 +213,36 @@ class Remover:
             return reason
         return FILE_PINNED if self.pins.find(segment.filename, self.now) else None
 
-    def _remove(self, going: Sequence[Segment], why: str) -> list[Removal]:
+    def _remove(self, to_delete: Sequence[Segment], why: str) -> list[Removal]:
         try:
-            self.archive.note(*(SegmentRemoved.of(segment, why) for segment in going))
+            self.index.note(*(SegmentRemoved.of(segment, why) for segment in to_delete))
         except OSError as error:
-            self._note_again(going)
-            return [_failed(segment, error) for segment in going]
+            self._note_again(to_delete)
+            return [_failed(segment, error) for segment in to_delete]
         except sqlite3.Error:
-            with suppress(sqlite3.Error):  # the first one is raised
-                self._note_again(going)
+            with suppress(sqlite3.Error):  # raise the first error
+                self._note_again(to_delete)
             raise
-        answers = self._synced([self._unlink(segment) for segment in going])
+        answers = self._synced([self._unlink(segment) for segment in to_delete])
         self._note_again(
-            [s for s, answer in zip(going, answers, strict=True) if not answer.removed]
+            [s for s, answer in zip(to_delete, answers, strict=True) if not answer.removed]
         )
         return answers
 
     def _unlink(self, segment: Segment) -> Removal:
-        if self.pins.find(segment.filename, self.now):  # by somebody's hand, just now
+        if self.pins.find(segment.filename, self.now):  # pinned by hand just now
             return Removal(segment.filename, FILE_PINNED)
         try:
             self.disk.unlink(self.folder / segment.filename)
         except FileNotFoundError:
-            pass  # then only its entry has to go
+            pass  # only its entry is left
         except OSError as error:
             return _failed(segment, error)
         counted = segment.size_bytes if segment.state is not SegmentState.MISSING else 0
         return Removal(segment.filename, removed=True, freed_bytes=counted)
 
     def _synced(self, answers: list[Removal]) -> list[Removal]:
-        """Make removals durable; those that could not be made so are no success."""
+        """Make removals durable; return refusals where that failed."""
         if not any(answer.removed for answer in answers):
             return answers
         try:
@@ -258,10 +258,10 @@ class Remover:
         return answers
 
     def _note_again(self, segments: Sequence[Segment]) -> None:
-        """Take back what the journal says of files that stay."""
+        """Revoke the journal's removal records of files that stay."""
         if segments:
-            with suppress(OSError):  # the index has them, and the journal gets them later
-                self.archive.note(*map(SegmentNoted, segments))
+            with suppress(OSError):  # the index has them, the journal gets them later
+                self.index.note(*map(SegmentNoted, segments))
 
 
 def _failed(segment: Segment, error: OSError) -> Removal:

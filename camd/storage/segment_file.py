@@ -1,7 +1,7 @@
-"""One segment on its way to disk: created exclusively, appended, synced, sealed.
+"""One segment file while it is recorded: created exclusively, appended, synced, sealed.
 
-Invariants I1 (plays at any moment), I3 (nothing lost at a cut) and I5 (never overwrites) are
-kept here. All of it is synchronous, for one thread at a time.
+Keeps I1 (plays at any moment), I3 (nothing lost at a cut) and I5 (never overwrites). Everything is
+synchronous, for one thread at a time.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from camd.mp4.recover import read_fragments, read_interrupted
 from camd.mp4.segment import CHECK_SIZE, FTYP_SIZE, HASHED_FROM, SegmentIndex
 from camd.storage.disk import Disk, DiskFile
 
-_MARKS = 64  # places where the file could be cut, the newest ones
-_SLACK = 1024  # bytes between what fits and the limit
-_GROUP_INDEX = 16 * 1024  # what a group of pictures adds to the final index, and more
+_MARKS = 64  # newest positions where the file can be cut
+_SLACK = 1024  # bytes kept free below the limit
+_GROUP_INDEX = 16 * 1024  # more than a group of pictures adds to the final index
 
 
 class FileTooLargeError(OSError):
-    """A fragment would make the file larger than the file system lets it be, or its index would."""
+    """A fragment, or the index with it, would exceed the largest file size."""
 
     def __init__(self) -> None:
         super().__init__(errno.EFBIG, "The file may not become larger")
 
 
 class FileHarm(enum.Enum):
-    """What others do to a file while it is recorded, in words for the ledger."""
+    """What other programs do to a file while it is recorded, as worded in the ledger."""
 
     REMOVED = "was removed or replaced"
     MOVED = "was renamed or moved"
@@ -52,7 +52,7 @@ class FileHarmedError(Exception):
 
 @attrs.frozen
 class GopMark:
-    """Where a group of pictures begins in a growing file, and the hash of what is before it."""
+    """Where a group of pictures begins in a growing file, and the hash of all before it."""
 
     size_bytes: int
     digest: hashlib._Hash
@@ -60,7 +60,7 @@ class GopMark:
 
 @attrs.define(eq=False)
 class SegmentFile:
-    """A growing segment. After an OSError from `append`, `seal` makes the best of what is there."""
+    """A growing segment. After an OSError from `append`, `seal` keeps what was written."""
 
     path: Path
     index: SegmentIndex
@@ -71,13 +71,13 @@ class SegmentFile:
     synced_bytes: int = attrs.field(default=0, init=False)
     sha256: str | None = attrs.field(default=None, init=False)
     doubtful: bool = attrs.field(default=False, init=False)  # a sync failed; see `_settle`
-    _torn: bool = attrs.field(default=False, init=False)  # bytes behind `size_bytes` may be there
-    _moov: bytes | None = attrs.field(default=None, init=False)  # once it is durable at the end
-    frames_moved: int = attrs.field(default=0, init=False)  # into another file, uncut here
-    harm: FileHarm | None = attrs.field(default=None, init=False)  # that was noticed
+    _torn: bool = attrs.field(default=False, init=False)  # there may be bytes behind `size_bytes`
+    _moov: bytes | None = attrs.field(default=None, init=False)  # once it is durable
+    frames_moved: int = attrs.field(default=0, init=False)  # to another file, still in this one
+    harm: FileHarm | None = attrs.field(default=None, init=False)
     _hash_known: bool = attrs.field(default=True, init=False)
-    _device: int = attrs.field(default=0, init=False)  # that it was created on
-    _named: bool = attrs.field(default=False, init=False)  # its name led to it in the beginning
+    _device: int = attrs.field(default=0, init=False)  # st_dev at creation
+    _named: bool = attrs.field(default=False, init=False)  # its name led to it at creation
     limit_bytes: int | None = attrs.field(default=None, init=False)  # of the file; None: unknown
     _marks: deque[GopMark] = attrs.field(factory=lambda: deque(maxlen=_MARKS), init=False)
     _group_at: int = attrs.field(default=0, init=False)  # where the newest group begins
@@ -92,12 +92,11 @@ class SegmentFile:
         index: SegmentIndex,
         first: Fragment,
     ) -> SegmentFile:
-        """Take the first free name, write the header and the first fragment, and make both durable.
+        """Create the first free name, and write header and first fragment durably.
 
-        They come in one write, so that hardly a moment exists in which the file does not play (I1).
-        Raises OSError; then nothing is left but, on a disk that refuses that too, an empty name.
-        A name is never taken twice (I5): creation is exclusive, so two writers at the same second
-        get two names.
+        They are one write, so that there is hardly a moment in which the file does not play (I1).
+        Creation is exclusive, so two writers in the same second get two names (I5). Raises OSError;
+        nothing is left then or, on a disk that refuses removal too, an empty file.
         """
         for name in names:
             path = directory / name
@@ -110,8 +109,8 @@ class SegmentFile:
                 segment.limit_bytes = disk.largest_file(directory)
                 segment._begin(first)
                 disk.sync_directory(directory)
-                segment._device = disk.place(directory).device
-                segment._named = file.standing(path).here
+                segment._device = disk.locate(directory).device
+                segment._named = file.open_stat(path).here
             except OSError:
                 with suppress(OSError):
                     file.close()
@@ -119,7 +118,7 @@ class SegmentFile:
                     disk.unlink(path)  # ours, and never announced
                 raise
             return segment
-        raise AssertionError("names never end")
+        raise AssertionError("the iterator of names is infinite")
 
     def _begin(self, first: Fragment) -> None:
         self._write([self.index.header, *self.index.render(first)], first=True)
@@ -129,8 +128,8 @@ class SegmentFile:
     def append(self, fragments: Sequence[Fragment]) -> None:
         """Append whole fragments, in order.
 
-        Raises OSError; the fragments before the one that failed are in the file and counted
-        by `index`, that one and those behind it are neither. With EFBIG the next file must begin.
+        Raises OSError; the fragments before the failed one are in the file and counted by `index`,
+        the others are neither. With EFBIG the next file must begin.
         """
         for fragment in fragments:
             self._check_room(fragment)
@@ -139,40 +138,40 @@ class SegmentFile:
             self._write(self.index.render(fragment, self.synced_bytes))
             self.index.record(fragment.runs, fragment.size_bytes)
 
-    # --- what others do to it ---
+    # --- changes by other programs ---
 
     def look(self) -> None:
-        """Raise HarmedError, once, when the file is not where and as it was left.
+        """Raise FileHarmedError, once, when another program has changed the file.
 
         Raises OSError too: FileNotFoundError when the volume is not there any more.
         """
         if self.harm is not None:
             return
-        standing = self._file.standing(self.path)
-        if not standing.linked:
+        open_stat = self._file.open_stat(self.path)
+        if not open_stat.linked:
             self.harm = FileHarm.REMOVED
-        elif self._named and not standing.here:  # some file systems number files anew
+        elif self._named and not open_stat.here:  # some file systems number files anew
             self._confirm_volume()
             self.harm = FileHarm.MOVED
-        elif standing.size_bytes < self.size_bytes:
+        elif open_stat.size_bytes < self.size_bytes:
             self.harm = FileHarm.CUT
         if self.harm is not None:
             raise FileHarmedError(self.harm)
 
     def _confirm_volume(self) -> None:
         """Raise FileNotFoundError when another file system is where this one was."""
-        if self._disk.place(self.path.parent).device != self._device:
+        if self._disk.locate(self.path.parent).device != self._device:
             raise FileNotFoundError(errno.ENOENT, "The recordings volume is not there")
 
     @property
     def newest_mark(self) -> GopMark | None:
-        """Where the newest group of pictures begins; None: with the file."""
+        """Where the newest group of pictures begins; None: at the start of the file."""
         return self._marks[-1] if self._marks else None
 
     def give_up_torn(self) -> int:
-        """Count on no more than what a file that was cut short still holds; return frames lost.
+        """Reduce the file to what a truncation by others has left; return the lost frames.
 
-        Its hash is not known then. Raises OSError: nothing whole is left.
+        Its hash is unknown then. Raises OSError: nothing whole is left.
         """
         frames = self.index.frames
         try:
@@ -185,12 +184,12 @@ class SegmentFile:
         self._torn, self._hash_known = True, False
         return frames - self.index.frames
 
-    # --- how large it may become ---
+    # --- the largest file size ---
 
     def ends_before(self, fragment: Fragment) -> bool:
-        """Whether to cut before the group of pictures that begins with `fragment`.
+        """Return whether the next file should begin before the group starting with `fragment`.
 
-        Another group of the largest one's size, and the final index, may have no room behind it.
+        Another group as large as the largest one, and the final index, might not fit behind it.
         """
         if self.limit_bytes is None:
             return False
@@ -200,7 +199,7 @@ class SegmentFile:
         return self.size_bytes + group + moov + _SLACK > self.limit_bytes
 
     def _check_room(self, fragment: Fragment) -> None:
-        """Raise FileTooLargeError when this would leave no room for the final index."""
+        """Raise FileTooLargeError when no room would be left for the final index."""
         if self.limit_bytes is None:
             return
         after = self.size_bytes + fragment.size_bytes + CHECK_SIZE
@@ -215,22 +214,22 @@ class SegmentFile:
         self._marks.append(GopMark(self.size_bytes, self._hash.copy()))
 
     def cut_for_limit(self) -> GopMark | None:
-        """Say where the file could be cut so that it can be sealed; None: nowhere."""
+        """Return where the file can be cut so that it can be sealed; None: nowhere."""
         limit = self.size_bytes if self.limit_bytes is None else self.limit_bytes
         room = limit - self.index.most_moov_bytes - _SLACK
         return next((mark for mark in reversed(self._marks) if mark.size_bytes <= room), None)
 
     def fragments_behind(self, mark: GopMark | None) -> list[Fragment]:
-        """Read back what came since a mark, or all of it. Raises OSError, MediaError."""
+        """Read back the fragments behind a mark, or all. Raises OSError, MediaError."""
         start = len(self.index.header) if mark is None else mark.size_bytes
         return read_fragments(self._file.read, start, self.size_bytes, self.index)
 
     def index_before(self, mark: GopMark) -> SegmentIndex:
-        """Read the index back that the file had at a mark. Raises OSError, MediaError."""
+        """Read back the index of the file up to a mark. Raises OSError, MediaError."""
         return self._index_of(mark.size_bytes)
 
     def cut(self, mark: GopMark, index: SegmentIndex) -> None:
-        """Take everything off behind a mark; `index` is the one before it. Raises OSError."""
+        """Remove everything behind a mark; `index` is the one before it. Raises OSError."""
         self._file.truncate(mark.size_bytes)
         self._shrink(index, mark.size_bytes)
         self._hash = mark.digest
@@ -254,7 +253,7 @@ class SegmentFile:
             self.size_bytes += len(piece)
 
     def _put(self, pieces: Sequence[bytes | memoryview]) -> None:
-        """Put `pieces` behind what counts, and never behind what a failure has left there."""
+        """Write `pieces` behind `size_bytes`, after cutting off what a failure left there."""
         if self._torn:
             self._file.truncate(self.size_bytes)
             self._torn = False
@@ -267,30 +266,30 @@ class SegmentFile:
             raise
 
     def _meet_limit(self) -> None:
-        """Learn how large a file may be: what could be written of the last piece is in it."""
+        """Learn the largest file size from a write that failed with EFBIG."""
         with suppress(OSError):
             met = max(self.size_bytes, self._file.size())
             self.limit_bytes = met if self.limit_bytes is None else min(met, self.limit_bytes)
 
     def _cut(self) -> None:
-        """Cut off what does not count; if that fails too, it comes before the next write."""
+        """Cut off what does not count; if that fails, the next write does it."""
         self._torn = True
         with suppress(OSError):
             self._file.truncate(self.size_bytes)
             self._torn = False
 
     def sync(self) -> None:
-        """Return when everything appended so far survives a power cut. Raises OSError."""
+        """Return when everything appended so far is durable. Raises OSError."""
         size = self.size_bytes
         if self.synced_bytes < size:
             self._settle()
             self.synced_bytes = size
 
     def _settle(self) -> None:
-        """Sync the file, and remember for good when that fails.
+        """Sync the file; after a failure it is `doubtful` for good.
 
         The kernel may mark pages clean that it could not write, so that a later sync succeeds
-        although they are lost (fsync(2), EIO): from then on nobody may call the file durable.
+        although they are lost (fsync(2), EIO): the file must not be called durable any more.
         """
         try:
             self._file.sync()
@@ -299,12 +298,12 @@ class SegmentFile:
             raise
 
     def seal(self) -> None:
-        """Turn the file into an ordinary MP4, durable when this returns; call `close` then.
+        """Turn the file into an ordinary MP4, durably; call `close` afterwards.
 
-        The final index goes behind the last fragment and is synced; then 16 bytes near the
-        start change and are synced. Between the two the file is still a valid fragmented MP4.
-        Raises OSError; the file then stays playable, and sealing may be tried again: it goes on
-        from the last step that succeeded.
+        The final index is appended behind the last fragment and synced; then 16 bytes near the
+        start are changed and synced. Between the two the file is still a valid fragmented MP4.
+        Raises OSError; the file stays playable, and sealing can be retried from the last step that
+        succeeded.
         """
         if self._moov is None:
             self._moov = self._put_moov()

@@ -1,8 +1,7 @@
-"""The storage guard: watches one volume, says its level, and promises room to sessions.
+"""The level of one volume, and the space reserved for recording sessions.
 
-Sampling is one look in a thread (`probe`). A look that hangs shows as a level and delays nobody,
-and so does an operation that hangs while looking works: the rest of the program reads the last
-published status.
+A volume is sampled by a probe in a thread. A probe that hangs shows as a level and delays nobody,
+and so does a disk call that hangs while the probe works: everybody else reads the published status.
 """
 
 from __future__ import annotations
@@ -42,36 +41,36 @@ log = structlog.get_logger("camd.storage")
 
 SAMPLE_SECONDS = 1.0  # while anything records
 IDLE_SAMPLE_SECONDS = 5.0
-PROBE_PATIENCE_SECONDS = 3.0
-HUNG_SECONDS = 10.0  # a call to the disk that takes so long
-TRIAL_SECONDS = 3.0  # between trial writes to a volume that fails
+PROBE_TIMEOUT_SECONDS = 3.0
+HUNG_SECONDS = 10.0  # a disk call that takes longer counts as hung
+TRIAL_SECONDS = 3.0  # between trial writes to a failing volume
 RATE_WINDOW_SECONDS = 10.0
 
 
 @attrs.define(eq=False)
 class SpaceMonitor:
-    """The level of the recordings volume, and who was promised how much of it."""
+    """Samples the recordings volume, derives its level, and keeps the reservations."""
 
     folder: Path
     _disk: Disk
     _thresholds: Thresholds
     _events: Fanout[Event]
-    prepare: Callable[[], None] = lambda: None  # runs in the probe's thread, folder usable
-    identify: Callable[[], VolumeFault | None] = lambda: None  # the same, before all else
-    watch: IoTimer = attrs.field(factory=IoTimer, init=False)
-    _promises: dict[SessionId, float] = attrs.field(factory=dict, init=False)
+    prepare: Callable[[], None] = lambda: None  # in the probe's thread, when writing works
+    identify: Callable[[], VolumeFault | None] = lambda: None  # in the same thread, first
+    timer: IoTimer = attrs.field(factory=IoTimer, init=False)
+    _reservations: dict[SessionId, float] = attrs.field(factory=dict, init=False)
     _usage: Usage = attrs.field(default=Usage(0, 0), init=False)
     _level: StorageLevel = attrs.field(default=StorageLevel.OK, init=False)
     _fault: VolumeFault | None = attrs.field(default=None, init=False)
-    _failure: OSError | None = attrs.field(default=None, init=False)  # of a write, not yet over
+    _failure: OSError | None = attrs.field(default=None, init=False)  # until a trial works
     _trial_at: float = attrs.field(default=0.0, init=False)
-    _mute: bool = attrs.field(default=False, init=False)  # a probe does not return
+    _probe_hung: bool = attrs.field(default=False, init=False)  # a probe does not return
     _slow: bool = attrs.field(default=False, init=False)
-    _complaint: str = attrs.field(default="", init=False)
+    _logged_error: str = attrs.field(default="", init=False)
     _rate: float = attrs.field(default=0.0, init=False)
     _rate_at: float = attrs.field(factory=monotonic, init=False)
-    _next: trio.Event = attrs.field(factory=trio.Event, init=False)  # the next sample is there
-    _hurry: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _sampled: trio.Event = attrs.field(factory=trio.Event, init=False)  # by the next sample
+    _sample_soon: trio.Event = attrs.field(factory=trio.Event, init=False)
     stored_bytes: int = attrs.field(default=0, init=False)
     notes_waiting: int = attrs.field(default=0, init=False)
     notes_lost: int = attrs.field(default=0, init=False)
@@ -82,35 +81,35 @@ class SpaceMonitor:
 
     @property
     def status(self) -> StorageStatus:
-        """The latest word, with promises and rate as of now; never waits."""
+        """The present status, with reservations and write rate as of now; never waits."""
         return self._status()
 
     # --- admission ---
 
     async def admit(self, session: SessionId, need: SpaceNeed) -> Admission:
-        """Promise room for a recording, judged on a fresh sample.
+        """Reserve space for a recording, decided on a fresh sample.
 
-        Waits for at most twice the probe's patience. Raises Refusal −1010, −1008, or why the
-        volume cannot be used; then nothing was promised.
+        Waits for at most twice the probe's timeout. Raises Refusal −1010, −1008, or why the volume
+        cannot be used; nothing is reserved then.
         """
         await self.refresh()
         admission = admit(self._status(), need)
-        self._promises[session] = need.bytes
+        self._reservations[session] = need.bytes
         return admission
 
-    def renew(self, session: SessionId, size_bytes: float) -> None:
-        """Promise so much room to a session that runs already, instead of what is left."""
-        self._promises[session] = size_bytes
+    def reserve(self, session: SessionId, size_bytes: float) -> None:
+        """Set the reservation of a running session."""
+        self._reservations[session] = size_bytes
 
     def release(self, session: SessionId) -> None:
-        """Take a session's promise back."""
-        self._promises.pop(session, None)
+        """Drop a session's reservation."""
+        self._reservations.pop(session, None)
 
     def wrote(self, session: SessionId, size_bytes: int) -> None:
-        """Count bytes that a session wrote: they come off its promise and feed the rate."""
+        """Count bytes that a session wrote: they reduce its reservation and feed the write rate."""
         self.stored_bytes += size_bytes
-        if session in self._promises:
-            self._promises[session] = max(0.0, self._promises[session] - size_bytes)
+        if session in self._reservations:
+            self._reservations[session] = max(0.0, self._reservations[session] - size_bytes)
         self._decay_rate()
         self._rate += size_bytes / RATE_WINDOW_SECONDS
 
@@ -120,58 +119,58 @@ class SpaceMonitor:
         self._rate_at = now
 
     def reconfigure(self, thresholds: Thresholds) -> None:
-        """Judge by other thresholds from now on; a volume that cannot be used stays so."""
+        """Use other thresholds from now on."""
         self._thresholds = thresholds
         self._assess()
 
-    # --- what others meet ---
+    # --- disk calls of others ---
 
     @contextmanager
     def operation(self) -> Iterator[None]:
-        """Time an operation on the disk while the block runs; one that hangs is a level."""
+        """Time a disk operation while the block runs; a hanging one is a level."""
         try:
-            with self.watch.operation():
+            with self.timer.operation():
                 yield
         finally:
             if self._level is StorageLevel.UNRESPONSIVE:
-                self._hurry.set()
+                self._sample_soon.set()
 
     def suspect(self, error: OSError | None = None) -> None:
-        """Sample soon: somebody met an error; one that is the volume's fault is a level."""
+        """Sample soon, after an error; an error that blames the volume is a level at once."""
         if error is not None and blames_volume(error):
             if self._failure is None:
                 log.error("storage_fails", error=str(error))
             self._failure, self._trial_at = error, monotonic() + TRIAL_SECONDS
             self._assess()
-        self._hurry.set()
+        self._sample_soon.set()
 
     # --- sampling ---
 
     async def refresh(self) -> None:
-        """Wait for a sample that begins after this call, or until a probe counts as hung."""
+        """Wait for a sample that begins after this call, or until the probe's timeout."""
         if self._level is StorageLevel.UNRESPONSIVE:
             return
-        wanted = self._next
-        self._hurry.set()
+        wanted = self._sampled
+        self._sample_soon.set()
         await wanted.wait()
 
     async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Sample for ever; from when this has started, `refresh` is answered."""
+        """Sample until cancelled; `refresh` works from when this has started."""
         task_status.started()
         while True:
-            self._hurry = trio.Event()
+            self._sample_soon = trio.Event()
             await self._sample()
-            pending = self.watch.latency.pending_seconds(monotonic()) > 0
-            busy = self._promises or pending or self._failure is not None
+            pending = self.timer.stats.pending_seconds(monotonic()) > 0
+            busy = self._reservations or pending or self._failure is not None
             pause = SAMPLE_SECONDS if busy else IDLE_SAMPLE_SECONDS
             with trio.move_on_after(pause):
-                await self._hurry.wait()
+                await self._sample_soon.wait()
 
     async def _sample(self) -> None:
-        sampled, self._next = self._next, trio.Event()
+        sampled, self._sampled = self._sampled, trio.Event()
         failure = self._failure if monotonic() >= self._trial_at else None
-        async with self._impatience(sampled):
-            # A probe may be left behind when the daemon stops: nobody waits for what it leaves.
+        async with self._probe_timeout(sampled):
+            # A probe may be abandoned when the daemon stops: nobody needs its result.
             sample = await trio.to_thread.run_sync(
                 self._probe, failure is not None, abandon_on_cancel=True
             )
@@ -179,22 +178,22 @@ class SpaceMonitor:
             self._trial_at = monotonic() + TRIAL_SECONDS
             if sample.works and self._failure is failure:
                 self._failure = None
-        self._usage, self._fault, self._mute = sample.usage, sample.fault, False
+        self._usage, self._fault, self._probe_hung = sample.usage, sample.fault, False
         self._assess()
         sampled.set()
 
     @asynccontextmanager
-    async def _impatience(self, sampled: trio.Event) -> AsyncIterator[None]:
-        async def complain() -> None:
-            await trio.sleep(PROBE_PATIENCE_SECONDS)
-            self._mute = True
+    async def _probe_timeout(self, sampled: trio.Event) -> AsyncIterator[None]:
+        async def give_up() -> None:
+            await trio.sleep(PROBE_TIMEOUT_SECONDS)
+            self._probe_hung = True
             self._assess()
             sampled.set()
-            self._next.set()  # nobody waits for what may never begin
-            self._next = trio.Event()
+            self._sampled.set()  # the next probe may never begin
+            self._sampled = trio.Event()
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(complain)
+            nursery.start_soon(give_up)
             yield
             nursery.cancel_scope.cancel()
 
@@ -213,22 +212,22 @@ class SpaceMonitor:
         try:
             self.prepare()
             keep_reserve(self.folder, usage, self._disk)
-            self._complaint = ""
-        except OSError as error:  # costs the index or the reserve, no footage
-            if self._complaint != str(error):
+            self._logged_error = ""
+        except OSError as error:  # affects the index or the reserve, not the footage
+            if self._logged_error != str(error):
                 log.warning("storage_not_prepared", error=str(error))
-            self._complaint = str(error)
+            self._logged_error = str(error)
 
     def _assess(self) -> None:
-        """Judge by all that is known now."""
+        """Derive the level from all that is known now, and publish it."""
         now = monotonic()
-        pending = self.watch.latency.pending_seconds(now)
-        slow = self.watch.latency.slow(now)
-        if slow is not self._slow:  # once, however many calls are slow
+        pending = self.timer.stats.pending_seconds(now)
+        slow = self.timer.stats.slow(now)
+        if slow is not self._slow:
             self._slow = slow
-            say, event = (log.warning, "slow") if slow else (log.info, "slow_no_more")
+            say, event = (log.warning, "slow") if slow else (log.info, "slow_over")
             say(f"storage_{event}", pending_seconds=round(pending, 3))
-        if self._mute:
+        if self._probe_hung:
             self._judge(StorageLevel.UNRESPONSIVE)
             return
         hung = pending >= HUNG_SECONDS
@@ -247,7 +246,7 @@ class SpaceMonitor:
 
     def _status(self) -> StorageStatus:
         self._decay_rate()
-        fault, latency, now = self._explanation(), self.watch.latency, monotonic()
+        fault, stats, now = self._explanation(), self.timer.stats, monotonic()
         status = StorageStatus(
             level=self._level,
             reason=fault.reason,
@@ -257,23 +256,23 @@ class SpaceMonitor:
             available_bytes=self._usage.available_bytes,
             used_percent=self._usage.used_percent,
             recordings_bytes=self.stored_bytes,
-            promised_bytes=int(sum(self._promises.values())),
+            promised_bytes=int(sum(self._reservations.values())),
             write_rate=round(self._rate, 1),
             seconds_until_blocked=None,
             warn_percent=self._thresholds.warn,
             block_percent=self._thresholds.block,
             critical_percent=self._thresholds.critical,
             free_inodes=self._usage.free_inodes if self._usage.free_inodes >= 0 else None,
-            sync_latency=latency.syncs(),
-            pending_seconds=round(latency.pending_seconds(now), 3),
-            slow=latency.slow(now),
+            sync_latency=stats.syncs(),
+            pending_seconds=round(stats.pending_seconds(now), 3),
+            slow=stats.slow(now),
             notes_waiting=self.notes_waiting,
             notes_lost=self.notes_lost,
         )
         return attrs.evolve(status, seconds_until_blocked=seconds_until_blocked(status))
 
     def _explanation(self) -> VolumeFault:
-        """What is known of the level beyond its name."""
+        """Return the reason for the present level, where more is known than its name."""
         if self._fault is not None and self._fault.level is self._level:
             return self._fault
         if self._failure is not None and self._level is StorageLevel.FAILING:
@@ -281,23 +280,20 @@ class SpaceMonitor:
             return VolumeFault(self._level, f"Writing to the recordings volume fails: {why}")
         return VolumeFault(self._level)
 
-    def give_reserve(self) -> None:
-        """Free the reserve for a seal; the next sample with room to spare takes it again.
-
-        Blocks: call it in a thread.
-        """
-        give_reserve(self.folder)
+    def free_reserve(self) -> None:
+        """Free the reserve to make room for sealing; a later sample restores it. Blocks."""
+        free_reserve(self.folder)
 
 
-# --- One look at the recordings folder, for the guard's thread: everything here may block.
+# --- One probe of the recordings folder; everything here may block.
 
-_RESERVE_SHARE = 100  # at most one percent of a small volume is set aside
+_RESERVE_SHARE = 100  # at most one percent of a small volume
 _TRIAL = b"camd writes this to find out whether writing works\n"
 
 
 @attrs.frozen
 class VolumeSample:
-    """What a look has found. `works` is the outcome of a trial write, None without one."""
+    """What a probe found. `works`: whether a trial write worked, None without one."""
 
     usage: Usage
     fault: VolumeFault | None = None
@@ -307,9 +303,9 @@ class VolumeSample:
 def sample_volume(
     folder: Path, disk: Disk, identify: Callable[[], VolumeFault | None]
 ) -> VolumeSample:
-    """Say which volume the folder is on, whether it can be written, and how full it is."""
+    """Return which volume the folder is on, whether it can be written, and how full it is."""
     try:
-        # First of all: what is not our volume is not touched.
+        # Identify first: another volume must not be touched.
         if (fault := identify()) is not None:
             return VolumeSample(Usage(0, 0), fault)
         if not stat.S_ISDIR(folder.stat().st_mode):
@@ -327,11 +323,11 @@ def sample_volume(
 
 
 def writing_works(folder: Path, disk: Disk) -> bool:
-    """Write and sync a small file, and remove it. Want of room is no failure here."""
+    """Return whether a small file can be written and synced. A full volume is no failure."""
     path = folder / ".camd" / "trial"
     try:
         path.parent.mkdir(mode=0o750, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):  # of a trial that was cut short
+        with contextlib.suppress(FileNotFoundError):  # left by an interrupted trial
             disk.unlink(path)
         file = disk.create(path)
         try:
@@ -346,15 +342,12 @@ def writing_works(folder: Path, disk: Disk) -> bool:
 
 
 def reserve_of(folder: Path) -> Path:
-    """Name the reserve."""
+    """Return the path of the reserve."""
     return folder / ".camd" / "reserve"
 
 
 def keep_reserve(folder: Path, usage: Usage, disk: Disk) -> None:
-    """Hold some blocks back, so that sealing finds room on a volume that is full.
-
-    Raises OSError; then there is no reserve.
-    """
+    """Allocate a small file, so that sealing finds room on a full volume. Raises OSError."""
     reserve = reserve_of(folder)
     size = min(SEAL_RESERVE_BYTES, usage.total_bytes // _RESERVE_SHARE)
     if (largest := disk.largest_file(folder)) is not None:
@@ -365,13 +358,13 @@ def keep_reserve(folder: Path, usage: Usage, disk: Disk) -> None:
     try:
         os.posix_fallocate(fd, 0, max(1, size))
     except OSError:
-        give_reserve(folder)
+        free_reserve(folder)
         raise
     finally:
         os.close(fd)
 
 
-def give_reserve(folder: Path) -> None:
-    """Free the reserve."""
+def free_reserve(folder: Path) -> None:
+    """Remove the reserve."""
     with contextlib.suppress(OSError):
         reserve_of(folder).unlink()

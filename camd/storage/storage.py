@@ -1,7 +1,7 @@
-"""Storage as the rest of the daemon sees it: room, segments being written, and the archive.
+"""The recordings volume as the rest of the daemon sees it: space, files, index and recovery.
 
-Admission and status are decided at once from what is known; only what touches the disk waits,
-in threads of its own, and never on the event loop.
+Admission and status are answered at once from what is known. Everything that touches the disk runs
+in threads, never on the event loop.
 """
 
 from __future__ import annotations
@@ -43,19 +43,20 @@ from camd.model import (
     StorageStatus,
     StoredFile,
 )
+from camd.mp4.boxes import MediaError
+from camd.mp4.inspect import HEAD_SIZE, read_segment_head
 from camd.runtime.broadcast import Fanout, Published
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.index.recording_index import RecordingIndex
 from camd.storage.index.worker import (
     FIRST_RETRY_SECONDS,
     LONGEST_RETRY_SECONDS,
-    PATIENCE_SECONDS,
+    READ_TIMEOUT_SECONDS,
     IndexWorker,
 )
 from camd.storage.recovery.file_recovery import parts_in
 from camd.storage.recovery.reconcile import BackgroundReconcile, FileOutcome, RecoveryReport
 from camd.storage.removal import Pin, Pins, Removal, Remover
-from camd.storage.retention.trusted_clock import arrival_of
 from camd.storage.rules.clock_trust import FootageArrival
 from camd.storage.rules.journal_records import GapNoted, SegmentNoted, SegmentRemoved, SessionNoted
 from camd.storage.rules.levels import Thresholds
@@ -73,118 +74,124 @@ WRITER_THREADS = 64  # more than any camera count, so that hung writers do not s
 
 @attrs.frozen
 class GrowingSegment:
-    """A segment that is being written, and how much of it a power cut would leave."""
+    """A segment that is being written, and how much of it would survive a power cut."""
 
     segment: Segment
     durable_bytes: int
-    over: bool = False  # it grows no more, and the index has to be told
+    finished: bool = False  # complete, but not in the index yet
 
 
 @attrs.define(eq=False)
 class Storage:
-    """The recordings volume: its level, its files, and what is known about them."""
+    """One recordings folder: its status, its files, and the index of them."""
 
     folder: Path
     disk: Disk
-    guard: SpaceMonitor
-    clerk: IndexWorker = attrs.field(init=False)
-    _stock: BackgroundReconcile = attrs.field(init=False)
+    space: SpaceMonitor
+    index_worker: IndexWorker = attrs.field(init=False)
+    _reconcile: BackgroundReconcile = attrs.field(init=False)
     _writers: trio.CapacityLimiter = attrs.field(
         factory=partial(trio.CapacityLimiter, WRITER_THREADS), init=False
     )
     _growing: dict[str, GrowingSegment] = attrs.field(factory=dict, init=False)
-    converting: set[str] = attrs.field(factory=set, init=False)  # MP4s of which an MKV is made
+    converting: set[str] = attrs.field(factory=set, init=False)  # MP4s being converted to MKV
     _leases: Counter[str] = attrs.field(factory=Counter, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.clerk = IndexWorker(self.disk, self.folder, self.guard)
-        self._stock = BackgroundReconcile(
-            *(self.disk, self.folder, self.clerk, self.guard, self.on_disk, self.leased),
+        self.index_worker = IndexWorker(
+            self.disk, self.folder, self.space, on_settled=self._forget_finished
+        )
+        self._reconcile = BackgroundReconcile(
+            disk=self.disk,
+            folder=self.folder,
+            index_worker=self.index_worker,
+            space=self.space,
+            on_disk=self.on_disk,
+            leased=self.leased,
             growing=lambda: frozenset(self._growing),
         )
-        self.clerk.settled = self._settled
 
     @property
     def status(self) -> StorageStatus:
-        """The latest word; never waits."""
-        return self.guard.status
+        """The present status; never waits."""
+        return self.space.status
 
     @property
     def published(self) -> Published[StorageStatus]:
-        """The status as of each sample, for those who wait for a level."""
-        return self.guard.published
+        """The status after each sample, to wait for a level."""
+        return self.space.published
 
     @property
     def recovery(self) -> RecoveryReport | None:
-        """What the last search of the folder found; None before it has begun."""
-        return self._stock.report
+        """The report of the latest search of the folder; None before the first."""
+        return self._reconcile.report
 
-    # --- writing, for recorders ---
+    # --- writing ---
 
     async def on_disk(self, work: Callable[[], T]) -> T:
-        """Run `work` in a writer's thread and wait for it, however long; never abandoned.
+        """Run `work` in a writer thread and wait for it, however long it takes.
 
-        It is timed, and hanging shows as a level. Raises what `work` raises, OSError as a rule.
+        It is timed, and a hang shows as a level. Raises what `work` raises, usually OSError.
         """
-        with self.guard.operation():
+        with self.space.operation():
             return await trio.to_thread.run_sync(work, limiter=self._writers)
 
     def growing(self, segment: Segment, durable_bytes: int) -> None:
-        """Say how far an open segment has come; costs nothing and touches no disk."""
+        """Note the progress of an open segment, in memory only."""
         self._growing[segment.filename] = GrowingSegment(segment, durable_bytes)
 
     async def note_segment(self, segment: Segment) -> None:
-        """Put a segment into the archive as it is now."""
+        """Write a segment's present state into the index."""
         before = self._growing.get(segment.filename)
         if before is not None and segment.state is not SegmentState.OPEN:
-            # It is shown as it is, whatever the index says until it has been told.
+            # Listings show this state until the index has it.
             sealed = segment.state is SegmentState.SEALED
             durable_bytes = segment.size_bytes if sealed else before.durable_bytes
-            self._growing[segment.filename] = GrowingSegment(segment, durable_bytes, over=True)
+            self._growing[segment.filename] = GrowingSegment(segment, durable_bytes, finished=True)
         if segment.state is SegmentState.SEALED:
-            await self.clerk.note(SegmentNoted(segment))
+            await self.index_worker.note(SegmentNoted(segment))
         else:
             if segment.state is SegmentState.INTERRUPTED:
-                self._stock.look_again()
-            await self.clerk.tell(lambda archive: archive.note_open(segment), told_by_files=True)
+                self._reconcile.search_again()
+            await self.index_worker.write(lambda index: index.note_open(segment), derivable=True)
 
-    def _settled(self) -> None:
-        """The index knows everything: it says what files are that do not grow any more."""
+    def _forget_finished(self) -> None:
+        """Drop finished segments from memory: the index has them all now."""
         for name, growing in list(self._growing.items()):
-            if growing.over:
+            if growing.finished:
                 del self._growing[name]
 
     async def note_replaced(self, old: str, new: Segment) -> None:
-        """Put `new` into the archive in place of the file `old`, which is to go; pins stay.
+        """Put `new` into the index in place of the file `old`, which will be removed; pins move on.
 
-        Returns when that is durable: however long the disk refuses.
+        Returns when that is durable, however long the disk refuses.
         """
 
-        def replace(archive: RecordingIndex) -> None:
+        def replace(index: RecordingIndex) -> None:
             Pins.of(self.disk, self.folder).carry_over(old, new.filename, now())
-            archive.accept(SegmentNoted(new), SegmentRemoved(old, f"became {new.filename}"))
+            index.accept(SegmentNoted(new), SegmentRemoved(old, f"became {new.filename}"))
 
-        await self.clerk.tell(replace)
-        await self.clerk.wait_settled()
+        await self.index_worker.write(replace)
+        await self.index_worker.wait_settled()
 
     async def note_session(self, session: Session) -> None:
-        """Put a session's facts into the archive."""
-        await self.clerk.note(_noted(session))
+        """Write a session into the index."""
+        await self.index_worker.note(_session_record(session))
 
     def note_session_soon(self, session: Session) -> None:
-        """Put a session's facts into the archive as soon as that works; never waits."""
-        self.clerk.tell_soon(lambda archive: archive.accept(_noted(session)))
+        """Write a session into the index as soon as that works; never waits."""
+        self.index_worker.write_soon(lambda index: index.accept(_session_record(session)))
 
     async def note_gaps(self, gaps: Sequence[Gap]) -> None:
-        """Write entries into the ledger."""
+        """Write gaps into the ledger."""
         if gaps:
-            await self.clerk.note(*map(GapNoted, gaps))
+            await self.index_worker.note(*map(GapNoted, gaps))
 
-    # --- reading, for clients ---
+    # --- reading ---
 
     async def list_recordings(self, query: RecordingQuery) -> RecordingPage:
         """List segments, newest first. Raises Refusal when the volume does not answer."""
-        page = await self.clerk.read(lambda archive: archive.catalog.page(query))
+        page = await self.index_worker.read(lambda index: index.catalog.page(query))
         fresh = tuple(
             self._growing[s.filename].segment if s.filename in self._growing else s
             for s in page.segments
@@ -192,44 +199,46 @@ class Storage:
         return RecordingPage(fresh, page.total)
 
     async def recording(self, filename: str) -> tuple[Segment, tuple[Gap, ...]]:
-        """Look a segment up, with its session's ledger. Raises Refusal: no such file."""
+        """Find a segment, with its session's gaps. Raises Refusal: no such file."""
         segment = await self.find(filename)
-        gaps = await self.clerk.read(lambda archive: archive.catalog.gaps(segment.session_id))
+        gaps = await self.index_worker.read(lambda index: index.catalog.gaps(segment.session_id))
         return segment, gaps
 
     async def sessions(self, query: RecordingQuery) -> SessionPage:
-        """List sessions with what they hold, newest first. Raises Refusal.
+        """List sessions with their sums, newest first. Raises Refusal.
 
-        A running session's newest file counts as far as it was when it began.
+        The newest file of a running session counts with its size at the time it was opened.
         """
-        return await self.clerk.read(lambda archive: archive.catalog.sessions_page(query))
+        return await self.index_worker.read(lambda index: index.catalog.sessions_page(query))
 
     async def gaps(self, query: RecordingQuery) -> GapPage:
-        """List ledger entries, newest first. Raises Refusal."""
-        return await self.clerk.read(lambda archive: archive.catalog.gaps_page(query))
+        """List gaps, newest first. Raises Refusal."""
+        return await self.index_worker.read(lambda index: index.catalog.gaps_page(query))
 
     async def unfinished_sessions(self) -> tuple[Session, ...]:
-        """Read what the last life of the daemon left unfinished, newest first.
+        """Return the sessions that the last run of the daemon left unfinished, newest first.
 
-        Waits until its files have been made right, and until the index can be read.
+        Waits for the recovery of their files, and until the index can be read.
         """
-        await self._stock.taken.wait()
+        await self._reconcile.done.wait()
         delay = FIRST_RETRY_SECONDS
         while True:
             try:
-                return await self.clerk.read(lambda archive: archive.catalog.unfinished_sessions())
+                return await self.index_worker.read(
+                    lambda index: index.catalog.unfinished_sessions()
+                )
             except Refusal as refusal:
                 log.error("sessions_unknown", error=refusal.message)
             await trio.sleep(delay)
             delay = min(LONGEST_RETRY_SECONDS, delay * 2)
 
     async def stored_file(self, filename: str) -> StoredFile:
-        """Find a recording that may be read. Raises Refusal: no such file, or not a file name."""
+        """Find a recording that can be read. Raises Refusal: no such file, or not a file name."""
         segment = await self.find(filename)
         path = self.folder / segment.filename
         growing = self._growing.get(segment.filename)
         sealed = segment.state is SegmentState.SEALED
-        size, modified = await self._bounded(lambda: _facts(path), segment.filename)
+        size, modified = await self._bounded(lambda: _size_and_time(path), segment.filename)
         return StoredFile(
             path=path,
             filename=segment.filename,
@@ -240,7 +249,7 @@ class Storage:
 
     @contextmanager
     def leased(self, filename: str) -> Iterator[None]:
-        """Keep a file from being removed while the block runs: it is being read."""
+        """Keep a file from being removed while the block runs, because it is being read."""
         self._leases[filename] += 1
         try:
             yield
@@ -250,14 +259,14 @@ class Storage:
                 del self._leases[filename]
 
     def busy(self, segment: Segment) -> ErrorKind | None:
-        """Say why a file cannot be removed at the moment; may be asked in any thread."""
-        unsettled = segment.state is SegmentState.INTERRUPTED and self._stock.searching
+        """Return why a file cannot be removed now, None when it can; callable in any thread."""
+        unsettled = segment.state is SegmentState.INTERRUPTED and self._reconcile.searching
         if segment.filename in self._growing or segment.state is SegmentState.OPEN or unsettled:
             return FILE_IN_USE
         return FILE_LEASED if segment.filename in self._leases else None
 
     async def find(self, filename: str) -> Segment:
-        """Look a segment up by a name from outside. Raises Refusal: no such file, no file name."""
+        """Find a segment by a name from outside. Raises Refusal: unknown, or not a file name."""
         if not is_plain(filename):
             raise Refusal(
                 INVALID_PARAMS,
@@ -266,58 +275,59 @@ class Storage:
             )
         if filename in self._growing:
             return self._growing[filename].segment
-        segment = await self.clerk.read(lambda archive: archive.catalog.segment(filename))
+        segment = await self.index_worker.read(lambda index: index.catalog.segment(filename))
         if segment is None and filename.endswith(".mkv"):
-            # An MKV is made when its segment is sealed; until it is there the MP4 stands for it.
+            # Until an MKV has been made, its MP4 is returned.
             name = with_extension(filename, "mp4")
             growing = self._growing.get(name)
-            segment = growing.segment if growing else await self._promised(name)
+            segment = growing.segment if growing else await self._unconverted_mp4(name)
         if segment is None:
             raise Refusal(FILE_NOT_FOUND, filename=filename)
         return segment
 
     async def arrival(self, segment: Segment) -> FootageArrival | None:
-        """Read when a recording's last frame arrived; None when its file does not tell it."""
+        """Read when a recording's last frame arrived; None when its file does not say."""
         return await self.on_disk(lambda: arrival_of(self.disk, self.folder, segment))
 
-    async def miss(self, filename: str) -> None:
-        """Take note that a file is gone without camd having removed it, if that is so."""
-        await self._stock.miss([filename])
+    async def note_missing(self, filename: str) -> None:
+        """Mark a file as missing if it is gone and camd did not remove it."""
+        await self._reconcile.mark_missing([filename])
 
-    async def _promised(self, name: str) -> Segment | None:
-        """Look up an MP4 of which an MKV is to be made."""
+    async def _unconverted_mp4(self, name: str) -> Segment | None:
+        """Find an MP4 that is to become an MKV."""
 
-        def look(archive: RecordingIndex) -> Segment | None:
-            wished = archive.catalog.is_to_be_mkv(name)
-            return archive.catalog.segment(name) if wished else None
+        def look(index: RecordingIndex) -> Segment | None:
+            awaited = index.catalog.awaits_mkv(name)
+            return index.catalog.segment(name) if awaited else None
 
-        return await self.clerk.read(look)
+        return await self.index_worker.read(look)
 
     async def knows(self, filename: str) -> bool:
-        """Whether the index has a file of this name. Raises Refusal."""
-        return await self.clerk.read(lambda archive: archive.catalog.segment(filename)) is not None
+        """Return whether the index has a file of this name. Raises Refusal."""
+        return (
+            await self.index_worker.read(lambda index: index.catalog.segment(filename)) is not None
+        )
 
     async def unconverted(self) -> tuple[Segment, ...]:
-        """List the MP4s of which an MKV was asked for that was never made, oldest first.
+        """List the MP4s whose MKV was requested and never made, oldest first.
 
-        Waits until what a crash left has been made right; removes what is left of MKVs that were
-        being made. Empty when the index cannot be read.
+        Waits for recovery, and removes partial MKVs. Empty when the index cannot be read.
         """
-        await self._stock.taken.wait()
+        await self._reconcile.done.wait()
         await self.on_disk(self._remove_parts)
         try:
-            return await self.clerk.read(lambda archive: archive.catalog.to_convert())
+            return await self.index_worker.read(lambda index: index.catalog.to_convert())
         except Refusal as refusal:
             log.error("conversions_unknown", error=refusal.message)
             return ()
 
     async def superseded(self) -> tuple[str, ...]:
-        """Name the MP4s that are still there beside the MKV that has taken their place.
+        """Name the MP4s that still exist beside the MKV made from them.
 
-        A kill right before the removal leaves them. Waits until the folder has been searched.
+        A kill just before the removal leaves them. Waits for recovery.
         """
-        await self._stock.taken.wait()
-        findings = self._stock.report.findings if self._stock.report else ()
+        await self._reconcile.done.wait()
+        findings = self._reconcile.report.findings if self._reconcile.report else ()
         return tuple(
             each.filename
             for each in findings
@@ -326,7 +336,7 @@ class Storage:
         )
 
     def _remove_parts(self) -> None:
-        """Remove the MKVs that were not finished, but for those that are being made now."""
+        """Remove partial MKVs, except those that are being written now."""
         busy = {part_of(name) for name in tuple(self.converting)}
         for name in parts_in(self.folder):
             if Path(name).name not in busy:
@@ -334,113 +344,44 @@ class Storage:
                     self.disk.unlink(self.folder / name)
                     log.info("part_removed", file=name)
 
-    async def _bounded(self, work: Callable[[], T], filename: str) -> T:
-        with trio.move_on_after(PATIENCE_SECONDS):
-            try:
-                return await trio.to_thread.run_sync(work, abandon_on_cancel=True)
-            except (FileNotFoundError, NotADirectoryError):
-                raise Refusal(FILE_NOT_FOUND, filename=filename) from None
-            except OSError as error:
-                self.guard.suspect()
-                raise Refusal(STORAGE_UNRESPONSIVE, "The file cannot be read") from error
-        raise Refusal(STORAGE_UNRESPONSIVE)
-
-
-def _noted(session: Session) -> SessionNoted:
-    """Say what is noted of a session: its files and gaps have notes of their own."""
-    return SessionNoted(attrs.evolve(session, segments=(), gaps=()))
-
-
-def _facts(path: Path) -> tuple[int, datetime]:
-    facts = path.stat()
-    return facts.st_size, datetime.fromtimestamp(facts.st_mtime, UTC)
-
-
-@asynccontextmanager
-async def open_storage(
-    config: StorageConfig, events: Fanout[Event], disk: Disk | None = None
-) -> AsyncIterator[Storage]:
-    """Run the storage actor while the block runs; the level is known when it begins.
-
-    The recordings folder is created when it can be; when it cannot, or is lost later, that is a
-    level and not an error. A volume that hangs delays the start by the probe's patience. Raises
-    FolderInUseError when another process has the folder.
-    """
-    disk = disk or PosixDisk()
-    thresholds = Thresholds(config.warn_percent, config.block_percent)
-    guard = SpaceMonitor(config.recordings_dir, disk, thresholds, events)
-    volume = Volume(config.recordings_dir, config.state_dir, config.require_mount, disk)
-    watched = TimedDisk(disk, guard.watch, volume.confirm)
-    storage = Storage(config.recordings_dir, watched, guard)
-
-    def prepare() -> None:
-        volume.claim()
-        storage.clerk.look()
-
-    guard.identify, guard.prepare = volume.identify, prepare
-    try:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(guard.serve)
-            await guard.refresh()
-            if storage.clerk.in_use is not None:
-                raise storage.clerk.in_use
-            await nursery.start(storage.clerk.serve)
-            await nursery.start(storage._stock.serve)
-            yield storage
-            nursery.cancel_scope.cancel()
-    finally:
-        with trio.CancelScope(shield=True), trio.move_on_after(PATIENCE_SECONDS):
-            await storage.clerk.close()
-
-
-# --- What stays and what goes, as a client or a policy asks for it: pins and removals.
-
-
-@attrs.frozen
-class FileActions:
-    """Pins and removals of one storage; all of it in the archive's thread, in order."""
-
-    storage: Storage
+    # --- pins and removals ---
 
     @property
     def _pins(self) -> Pins:
-        return Pins.of(self.storage.disk, self.storage.folder)
+        return Pins.of(self.disk, self.folder)
 
     async def pins(self, filenames: Sequence[str]) -> dict[str, Pin]:
-        """Look up which recordings are pinned. Raises Refusal when the volume does not answer."""
-        return await self.storage.clerk.read(lambda _: self._pins.among(filenames, now()))
+        """Return the pins of those recordings that have one. Raises Refusal."""
+        return await self.index_worker.read(lambda _: self._pins.among(filenames, now()))
 
     async def pin(self, filename: str, pin: Pin) -> Segment:
         """Pin a recording; durable when this returns. Raises Refusal."""
-        segment = await self.storage.find(filename)
+        segment = await self.find(filename)
         await self._change(lambda _: self._pins.put(segment.filename, pin))
         log.info("pinned", filename=segment.filename, by=pin.by, reason=pin.reason)
         return segment
 
     async def unpin(self, filename: str) -> Segment:
-        """Take a recording's pin away, if it has one. Raises Refusal."""
-        segment = await self.storage.find(filename)
+        """Remove a recording's pin, if it has one. Raises Refusal."""
+        segment = await self.find(filename)
         await self._change(lambda _: self._pins.drop(segment.filename))
         log.info("unpinned", filename=segment.filename)
         return segment
 
     async def remove(self, filenames: Sequence[str], why: str) -> list[Removal]:
-        """Remove recordings, and say of each what became of it.
+        """Remove recordings and return an outcome for each.
 
-        The archive is theirs meanwhile, so few at a time. What has begun is done to its end,
-        also when the caller is cancelled. Raises Refusal when the archive cannot be used.
+        The index is locked meanwhile, so pass few at a time. What has begun is completed even when
+        the caller is cancelled. Raises Refusal when the index cannot be used.
         """
-        storage = self.storage
 
-        def remove(archive: RecordingIndex) -> list[Removal]:
-            remover = Remover(
-                *(storage.disk, storage.folder, archive, self._pins, storage.busy), now=now()
-            )
+        def remove(index: RecordingIndex) -> list[Removal]:
+            remover = Remover(self.disk, self.folder, index, self._pins, self.busy, now=now())
             return remover.remove(filenames, why)
 
         answers = await self._change(remove)
         for answer in answers:
-            storage.guard.stored_bytes -= answer.freed_bytes
+            self.space.stored_bytes -= answer.freed_bytes
             if answer.removed:
                 log.info("removed", filename=answer.filename, why=why)
             if answer.detail:
@@ -448,8 +389,8 @@ class FileActions:
         return answers
 
     async def remove_one(self, filename: str, why: str) -> Removal:
-        """Remove one recording by a name from outside. Raises Refusal when it stays."""
-        segment = await self.storage.find(filename)
+        """Remove one recording by a name from outside. Raises Refusal when it is kept."""
+        segment = await self.find(filename)
         (answer,) = await self.remove([segment.filename], why)
         if answer.refused is not None:
             raise answer.refusal()
@@ -457,7 +398,81 @@ class FileActions:
 
     async def _change(self, work: Callable[[RecordingIndex], T]) -> T:
         try:
-            return await self.storage.clerk.ask(work)
+            return await self.index_worker.run(work)
         except (OSError, sqlite3.Error) as error:
-            self.storage.guard.suspect()
+            self.space.suspect()
             raise Refusal(STORAGE_UNRESPONSIVE, f"It could not be done: {error}") from error
+
+    async def _bounded(self, work: Callable[[], T], filename: str) -> T:
+        with trio.move_on_after(READ_TIMEOUT_SECONDS):
+            try:
+                return await trio.to_thread.run_sync(work, abandon_on_cancel=True)
+            except (FileNotFoundError, NotADirectoryError):
+                raise Refusal(FILE_NOT_FOUND, filename=filename) from None
+            except OSError as error:
+                self.space.suspect()
+                raise Refusal(STORAGE_UNRESPONSIVE, "The file cannot be read") from error
+        raise Refusal(STORAGE_UNRESPONSIVE)
+
+
+def _session_record(session: Session) -> SessionNoted:
+    """Return a session's record: its files and gaps have records of their own."""
+    return SessionNoted(attrs.evolve(session, segments=(), gaps=()))
+
+
+def _size_and_time(path: Path) -> tuple[int, datetime]:
+    facts = path.stat()
+    return facts.st_size, datetime.fromtimestamp(facts.st_mtime, UTC)
+
+
+def arrival_of(disk: Disk, folder: Path, segment: Segment) -> FootageArrival | None:
+    """Read from a file's head when its recording arrived; None when it does not say. Blocks."""
+    try:
+        file = disk.open(folder / segment.filename)
+    except OSError:
+        return None
+    try:
+        _, metadata = read_segment_head(file.read(0, HEAD_SIZE))
+    except (OSError, MediaError):
+        return None
+    finally:
+        file.close()
+    return FootageArrival(metadata.boot_id, metadata.monotonic_start + segment.duration_seconds)
+
+
+@asynccontextmanager
+async def open_storage(
+    config: StorageConfig, events: Fanout[Event], disk: Disk | None = None
+) -> AsyncIterator[Storage]:
+    """Run the recordings volume while the block runs; its level is known when it begins.
+
+    The folder is created if possible. A folder that cannot be created, or is lost later, is a level
+    and not an error. A volume that hangs delays the start by the probe's timeout. Raises
+    FolderInUseError when another process has the folder.
+    """
+    disk = disk or PosixDisk()
+    thresholds = Thresholds(config.warn_percent, config.block_percent)
+    volume = Volume(config.recordings_dir, config.state_dir, config.require_mount, disk)
+
+    def prepare() -> None:
+        volume.claim()
+        storage.index_worker.open_current()
+
+    space = SpaceMonitor(
+        config.recordings_dir, disk, thresholds, events, prepare=prepare, identify=volume.identify
+    )
+    timed_disk = TimedDisk(disk, space.timer, volume.confirm)
+    storage = Storage(config.recordings_dir, timed_disk, space)
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(space.serve)
+            await space.refresh()
+            if storage.index_worker.in_use_error is not None:
+                raise storage.index_worker.in_use_error
+            await nursery.start(storage.index_worker.serve)
+            await nursery.start(storage._reconcile.serve)
+            yield storage
+            nursery.cancel_scope.cancel()
+    finally:
+        with trio.CancelScope(shield=True), trio.move_on_after(READ_TIMEOUT_SECONDS):
+            await storage.index_worker.close()

@@ -1,6 +1,6 @@
-"""The identity of the recordings volume on disk: its marker, and what is remembered of it.
+"""The identity of the recordings volume: its marker on disk, and what is remembered of it.
 
-All of it blocks, and runs in the guard's thread; only `confirm` runs in writers' threads.
+Everything blocks, in the space monitor's thread; `confirm` also in writer threads.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import attrs
 import structlog
 
 from camd.clock import now
-from camd.runtime.files import replace_file
+from camd.runtime.state_file import StateFile, replace_file
 from camd.storage.disk import Disk
 from camd.storage.rules.levels import VolumeFault
 from camd.storage.rules.volume_identity import (
@@ -34,38 +34,42 @@ REMEMBERED = "volume.json"
 
 
 @attrs.frozen
-class VolumeFinding:
-    """What was seen of a folder's volume, and what that means."""
+class IdentifiedVolume:
+    """What was seen of a folder's volume, and how it was recognised."""
 
-    place: FolderLocation
+    location: FolderLocation
     marker: str | None
     verdict: VolumeRecognition | VolumeFault
 
 
 def identify_volume(
     folder: Path, disk: Disk, known: KnownVolume | None, *, require_mount: bool
-) -> VolumeFinding:
-    """Look at the volume that the folder is on, or would be. Changes nothing. Raises OSError."""
-    place = disk.place(folder)
+) -> IdentifiedVolume:
+    """Look at the volume that the folder is on, or would be on. Changes nothing. Raises OSError."""
+    location = disk.locate(folder)
     marker = read_marker(folder)
-    return VolumeFinding(place, marker, decide(place, marker, known, require_mount=require_mount))
+    return IdentifiedVolume(
+        location, marker, decide(location, marker, known, require_mount=require_mount)
+    )
 
 
 def read_marker(folder: Path) -> str | None:
-    """Return the id that the volume bears, None without one. Raises OSError."""
+    """Return the id in the volume's marker, None without one. Raises OSError."""
     try:
         return parse_marker((folder / MARKER).read_text(encoding="utf-8", errors="replace"))
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
-def recall_volume(state_dir: Path, folder: Path) -> KnownVolume | None:
+def load_known_volume(state_dir: Path, folder: Path) -> KnownVolume | None:
     """Return what is remembered of the folder's volume, None for nothing. Raises OSError."""
-    try:
-        text = (state_dir / REMEMBERED).read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return None
-    return parse_known(text, folder)
+    known = known_file(state_dir).read()
+    return known if known is not None and known.folder == folder else None
+
+
+def known_file(state_dir: Path) -> StateFile[KnownVolume]:
+    """Return the file that remembers the volume used last."""
+    return StateFile(state_dir / REMEMBERED, parse_known, render_known)
 
 
 @attrs.define(eq=False)
@@ -77,20 +81,20 @@ class Volume:
     _require_mount: bool
     _disk: Disk
     _known: KnownVolume | None = attrs.field(default=None, init=False)
-    _recalled: bool = attrs.field(default=False, init=False)
-    _found: VolumeFinding | None = attrs.field(default=None, init=False)  # the latest usable one
+    _loaded: bool = attrs.field(default=False, init=False)
+    _found: IdentifiedVolume | None = attrs.field(default=None, init=False)  # the latest usable one
     _tried: int | None = attrs.field(default=None, init=False)  # st_dev; see `_make_folder`
     _device: int | None = attrs.field(default=None, init=False)  # where files may be created
     _saved: bool = attrs.field(default=False, init=False)
     _warned: set[str] = attrs.field(factory=set, init=False)
 
     def identify(self) -> VolumeFault | None:
-        """Say why the folder must not be used; None: it is on the right volume, or on a new one.
+        """Return why the folder must not be used; None: it is on the right or a new volume.
 
-        The folder is made when it is not there yet. Raises OSError.
+        Makes the folder when it is not there yet. Raises OSError.
         """
-        if not self._recalled:
-            self._recall()
+        if not self._loaded:
+            self._load()
         try:
             found = identify_volume(
                 self.folder, self._disk, self._known, require_mount=self._require_mount
@@ -101,27 +105,27 @@ class Volume:
         if isinstance(found.verdict, VolumeFault):
             self._device = self._tried = None
             return found.verdict
-        self._make_folder(found.place)
-        self._found, self._device = found, found.place.device
+        self._make_folder(found.location)
+        self._found, self._device = found, found.location.device
         if self._known is None:  # where it is counts even while it cannot be marked
             self._settle(found, found.marker)
         return None
 
-    def _recall(self) -> None:
-        self._recalled = True
+    def _load(self) -> None:
+        self._loaded = True
         try:
-            self._known = recall_volume(self._state_dir, self.folder)
+            self._known = load_known_volume(self._state_dir, self.folder)
         except OSError as error:
             self._warn("volume_not_recalled", error)
         self._saved = self._known is not None
 
-    def _make_folder(self, place: FolderLocation) -> None:
-        """Make the folder once at the start, and once when a disk has come or was changed.
+    def _make_folder(self, location: FolderLocation) -> None:
+        """Make the folder once at the start, and once after the disk has come or changed.
 
         A folder that is gone while its disk stays is not made again: somebody may have moved it.
         """
-        first = self._tried is None or (place.own_mount and place.device != self._tried)
-        self._tried = place.device
+        first = self._tried is None or (location.own_mount and location.device != self._tried)
+        self._tried = location.device
         if first and not self.folder.exists():
             try:
                 self.folder.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -129,21 +133,21 @@ class Volume:
                 log.error("recordings_folder_cannot_be_made", error=str(error))
 
     def claim(self) -> None:
-        """Mark a new volume and remember the one in use; the folder can be written.
+        """Mark a new volume and remember the one in use; call it when the folder can be written.
 
-        What cannot be written is warned of and tried again at the next call. Raises OSError when
-        the volume has gone meanwhile.
+        What cannot be written is logged and retried at the next call. Raises OSError when the
+        volume has gone meanwhile.
         """
         if (found := self._found) is None:
             return
         self.confirm(self.folder)
         marker = self._mark() if found.verdict is VolumeRecognition.NEW else found.marker
-        self.confirm(self.folder)  # a marker in a bare mount point must never be a known one
+        self.confirm(self.folder)  # never mark or remember a bare mount point
         self._settle(found, marker)
 
-    def _settle(self, found: VolumeFinding, marker: str | None) -> None:
-        """Take a volume as the one in use."""
-        known = KnownVolume(marker or "", self.folder, found.place.top)
+    def _settle(self, found: IdentifiedVolume, marker: str | None) -> None:
+        """Remember a volume as the one in use."""
+        known = KnownVolume(marker or "", self.folder, found.location.top)
         if known == self._known and self._saved:
             return
         before = self._known.volume_id if self._known is not None else ""
@@ -155,9 +159,9 @@ class Volume:
     def confirm(self, folder: Path) -> None:
         """Raise OSError unless the folder is on the volume that was recognised.
 
-        A file is created by its path, and a disk may have gone since the last sample.
+        Files are created by path, and the disk may have gone since the last sample.
         """
-        if self._device is None or self._disk.place(folder).device != self._device:
+        if self._device is None or self._disk.locate(folder).device != self._device:
             raise FileNotFoundError(errno.ENOENT, "The recordings volume is not there")
 
     def _mark(self) -> str | None:
@@ -174,8 +178,7 @@ class Volume:
 
     def _remember(self, known: KnownVolume) -> bool:
         try:
-            self._state_dir.mkdir(parents=True, exist_ok=True)
-            replace_file(self._state_dir / REMEMBERED, render_known(known))
+            known_file(self._state_dir).save(known)
         except OSError as error:
             self._warn("volume_not_remembered", error)
             return False

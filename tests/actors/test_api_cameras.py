@@ -1,4 +1,4 @@
-"""What clients are told of a camera's abilities, from its seat and its state."""
+"""Capabilities of a camera in the API, from its binding and its state."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from camd.model import (
     CameraState,
     Capabilities,
     Device,
+    DeviceBinding,
     FrameSize,
-    MatchState,
     PixelFormat,
     Problem,
     Rates,
@@ -39,19 +39,19 @@ ODD = PixelFormat("pRAA", "10-bit Bayer", False, (FrameSize(640, 480),))
 
 @attrs.define(eq=False)
 class OneCamera:
-    """A roster of one."""
+    """The cameras: this one."""
 
     camera: Camera
 
     async def locate(self, name: str) -> Camera:
-        """Find it, by whatever name."""
+        """Find it by any name."""
         return self.camera
 
 
-def binding(*formats: PixelFormat) -> MatchState:
-    """Seat the camera on a device that offers `formats`."""
+def binding(*formats: PixelFormat) -> DeviceBinding:
+    """Bind the camera to a device that offers `formats`."""
     found = Capabilities("uvcvideo", "Webcam", "usb", formats)
-    return MatchState(CAMERA, Device(Path("/dev/video0"), 1, "Webcam", capabilities=found))
+    return DeviceBinding(CAMERA, Device(Path("/dev/video0"), 1, "Webcam", capabilities=found))
 
 
 async def ask(rig: CameraRig) -> dict[str, Any]:
@@ -88,7 +88,7 @@ async def test_what_the_driver_lists_is_shown_before_any_picture() -> None:
 
 
 async def test_pictures_confirm_it() -> None:
-    """Once the camera streams, what is said is known."""
+    """While the camera streams, the list is confirmed."""
     here = binding(MJPEG)
     async with open_camera_rig(node=Node()) as rig:
         rig.camera.capture.binding = lambda: here
@@ -98,8 +98,8 @@ async def test_pictures_confirm_it() -> None:
 
 
 async def test_a_camera_that_is_gone_or_in_problem_says_so() -> None:
-    """Nothing is claimed of what is not there."""
-    gone = MatchState(CAMERA, None, problem=Problem("not_found", "", ""))
+    """A missing or failing camera is shown as such."""
+    gone = DeviceBinding(CAMERA, None, problem=Problem("not_found", "", ""))
     async with open_camera_rig(node=Node()) as rig:
         rig.camera.capture.binding = lambda: gone
         shown = await ask(rig)

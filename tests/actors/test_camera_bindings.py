@@ -81,7 +81,7 @@ async def test_a_session_survives_a_replug_at_another_port_and_node(clock: MockC
         await trio.sleep(60)
         assert not camera.status.session.healthy  # type: ignore[union-attr]
         came = trio.current_time()
-        rig.monitor.plug(attrs.evolve(usb_camera(7, port="4", serial="A1"), plugged=9))
+        rig.monitor.plug(attrs.evolve(usb_camera(7, port="4", serial="A1"), plug_id=9))
         await rig.until("camera0", CameraState.STREAMING)
         assert trio.current_time() - came < 1
         await trio.sleep(3)
@@ -101,10 +101,10 @@ async def test_a_stranger_in_its_place_does_not_record_as_the_old_one(clock: Moc
         await camera.start_recording(REQUEST)
         rig.monitor.plug()
         await rig.until("camera0", CameraState.ABSENT)
-        stranger = attrs.evolve(usb_camera(0, port="1", serial="X9"), plugged=5)
+        stranger = attrs.evolve(usb_camera(0, port="1", serial="X9"), plug_id=5)
         rig.monitor.plug(stranger)
         await camera.published.wait_until(
-            lambda s: s.problem is not None and s.problem.cause == "swapped"
+            lambda s: s.problem is not None and s.problem.kind == "swapped"
         )
         assert (await rig.until("camera1", CameraState.IDLE)).device == "/dev/video0"
         await trio.sleep(100)
@@ -120,7 +120,7 @@ async def test_an_adopted_device_goes_on_with_the_session(clock: MockClock) -> N
     async with open_cameras_rig(A1) as rig:
         camera = await rig.until("camera0", CameraState.IDLE)
         begun = await camera.start_recording(REQUEST)
-        stranger = attrs.evolve(usb_camera(0, port="1", serial="X9"), plugged=5)
+        stranger = attrs.evolve(usb_camera(0, port="1", serial="X9"), plug_id=5)
         rig.monitor.plug(stranger)
         await rig.until("camera1", CameraState.IDLE)
         binding = await rig.bindings.adopt(CameraId("camera0"), Path("/dev/video0"))
@@ -161,7 +161,7 @@ async def test_only_what_is_gone_can_be_forgotten(clock: MockClock) -> None:
         rig.monitor.plug(B2)
         await rig.bindings.forget(await rig.until("camera0", CameraState.ABSENT))
         assert rig.cameras.get(CameraId("camera0")) is None
-        rig.monitor.plug(B2, attrs.evolve(A1, plugged=8))
+        rig.monitor.plug(B2, attrs.evolve(A1, plug_id=8))
         await rig.until("camera0", CameraState.IDLE)
 
 
@@ -208,7 +208,7 @@ async def test_a_node_that_is_another_camera_by_now_is_not_opened(clock: MockClo
     async with open_cameras_rig(A1) as rig:
         camera = await rig.until("camera0", CameraState.IDLE)
         rig.cameras.launcher.then(streams(3.2))
-        stranger = attrs.evolve(usb_camera(0, port="1", serial="X9"), plugged=5)
+        stranger = attrs.evolve(usb_camera(0, port="1", serial="X9"), plug_id=5)
 
         async def look_again(node: Path) -> Device | None:
             return stranger
@@ -217,7 +217,7 @@ async def test_a_node_that_is_another_camera_by_now_is_not_opened(clock: MockClo
         await camera.start_recording(REQUEST)
         await trio.sleep(30)
         assert len(rig.cameras.launcher.children) == 1
-        rig.monitor.plug(attrs.evolve(usb_camera(7, port="4", serial="A1"), plugged=9), stranger)
+        rig.monitor.plug(attrs.evolve(usb_camera(7, port="4", serial="A1"), plug_id=9), stranger)
         await rig.until("camera0", CameraState.STREAMING)
 
 
@@ -276,11 +276,11 @@ async def test_a_disk_that_hangs_keeps_no_camera_from_its_seat(clock: MockClock)
     async with open_cameras_rig(A1) as rig:
         await (await rig.until("camera0", CameraState.IDLE)).start_recording(REQUEST)
         rig.kept.seconds = 600
-        stranger = attrs.evolve(usb_camera(0, port="1", serial="X9"), plugged=5)
+        stranger = attrs.evolve(usb_camera(0, port="1", serial="X9"), plug_id=5)
         before = trio.current_time()
         rig.monitor.plug(stranger)
         await rig.until("camera0", CameraState.ABSENT)
-        rig.monitor.plug(stranger, attrs.evolve(usb_camera(7, port="4", serial="A1"), plugged=9))
+        rig.monitor.plug(stranger, attrs.evolve(usb_camera(7, port="4", serial="A1"), plug_id=9))
         await rig.until("camera0", CameraState.STREAMING)
         assert trio.current_time() - before < 6
         rig.kept.seconds = 0
@@ -339,12 +339,12 @@ async def test_a_session_ends_with_a_camera_that_is_no_more(clock: MockClock) ->
 
 async def test_a_camera_that_waits_says_what_would_keep_it_from_recording(clock: MockClock) -> None:
     """No permission, or a size that it does not have: seen before somebody needs it."""
-    wish = attrs.evolve(entry("gate", serial="B2"), width=1920, height=1080)
+    wish = attrs.evolve(entry("gate", serial="B2"), resolution=(1920, 1080))
     async with open_cameras_rig(denied(A1), B2, entries=(wish,)) as rig:
         for camera_id, cause in (("camera0", "no_permission"), ("gate", "unsupported_format")):
             camera = await rig.until(camera_id, CameraState.IDLE)
             assert camera.status.problem is not None
-            assert camera.status.problem.cause == cause
+            assert camera.status.problem.kind == cause
             assert result_fields.camera(camera.status)["status"] == "ERROR"
         with pytest.raises(Refusal) as caught:
             await (await rig.camera("gate")).start_recording(REQUEST)

@@ -178,7 +178,7 @@ def leave_room_for(rig: CameraRig, seconds: float) -> None:
     needed = rig.camera.expected_bytes_per_second * seconds + SEAL_RESERVE_BYTES
     available = VOLUME_BYTES // 10 + int(needed) + 1
     rig.disk.volume = Usage(VOLUME_BYTES, available)
-    rig.guard.look()
+    rig.space.look()
 
 
 async def test_an_open_end_begins_where_a_minute_fits(clock: MockClock) -> None:
@@ -192,7 +192,7 @@ async def test_an_open_end_begins_where_a_minute_fits(clock: MockClock) -> None:
         assert session.fits_seconds == 780
         assert any("about 13 min" in warning for warning in session.warnings)
         minute = rig.camera.expected_bytes_per_second * 60
-        assert 0 < rig.guard.status.promised_bytes <= minute
+        assert 0 < rig.space.status.promised_bytes <= minute
     async with open_camera_rig() as rig:
         leave_room_for(rig, 50)
         refusal = await refused(rig.camera.start_recording(REQUEST))
@@ -208,7 +208,7 @@ async def test_a_rotation_promises_another_minute_only(clock: MockClock) -> None
         assert session is not None
         assert len(session.segments) == 2
         per_second = session.segments[0].size_bytes / session.segments[0].duration_seconds
-        assert 50 * per_second < rig.guard.status.promised_bytes <= 60 * per_second
+        assert 50 * per_second < rig.space.status.promised_bytes <= 60 * per_second
 
 
 async def test_a_volume_without_room_is_a_refusal(clock: MockClock) -> None:
@@ -391,7 +391,7 @@ async def test_the_end_of_one_film_does_not_end_the_next_session(clock: MockCloc
     """A session that is being admitted when the film ends goes on with the next one."""
     async with open_camera_rig(plays_once(3.0), always_on=True, once=True) as rig:
         await trio.sleep_until(2.9)
-        rig.guard.seconds = 0.2
+        rig.space.seconds = 0.2
         session = await rig.camera.start_recording(REQUEST)
         assert trio.current_time() == pytest.approx(3.1)
         await trio.sleep_until(5.2)

@@ -88,7 +88,7 @@ async def test_a_camera_that_hangs_is_started_again(clock: MockClock) -> None:
         await rig.until(CameraState.RESTING)
         assert trio.current_time() == 5.0
         assert rig.camera.status.problem is not None
-        assert rig.camera.status.problem.cause == "stalled"
+        assert rig.camera.status.problem.kind == "stalled"
         await rig.until(CameraState.STREAMING)
         await trio.sleep_until(8.2)
         session = await rig.camera.stop_recording()
@@ -490,7 +490,7 @@ async def test_a_bug_ends_the_session_and_the_camera_starts_anew(
         assert trio.current_time() == 3.5
         problem = rig.camera.status.problem
         assert problem is not None
-        assert (problem.cause, rig.camera.status.restarts) == ("internal_error", 1)
+        assert (problem.kind, rig.camera.status.restarts) == ("internal_error", 1)
         assert rig.camera.status.session is None
         assert (rig.launcher.alive, rig.disk.open_files) == (0, 0)
         (segment,) = rig.storage.segments.values()

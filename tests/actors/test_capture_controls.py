@@ -59,7 +59,7 @@ async def test_controls_are_set_before_each_child_and_once_pictures_come(
         assert settings.applied == [("/dev/video0", 0), ("/dev/video0", 1)]
         rig.monitor.plug()
         await rig.until("camera0", CameraState.ABSENT)
-        rig.monitor.plug(attrs.evolve(usb_camera(6, serial="A1"), plugged=3))
+        rig.monitor.plug(attrs.evolve(usb_camera(6, serial="A1"), plug_id=3))
         await rig.until("camera0", CameraState.STREAMING)
         await trio.sleep(1)
         assert settings.applied[2:] == [("/dev/video6", 1), ("/dev/video6", 2)]

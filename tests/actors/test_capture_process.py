@@ -18,8 +18,8 @@ from trio.testing import MockClock
 from camd import clock as camd_clock
 from camd.capture import process as module
 from camd.capture.process import CaptureProcess, CaptureTimeouts, ReadThrottle
-from camd.ffmpeg.text.error_patterns import MUTE, SOUND_ONLY, STALLED
 from camd.model import Problem
+from camd.model.problems import OUTPUT_CLOSED, SOUND_ONLY, STALLED
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ async def test_a_child_that_closes_its_output_and_stays_is_ended(clock: MockCloc
     begun = trio.current_time()
     with trio.move_on_after(100):
         _, problem = await lived(Talker([], ends=False))
-        assert problem == MUTE
+        assert problem == OUTPUT_CLOSED
     assert trio.current_time() - begun == module.END_PATIENCE_SECONDS == 5.0
 
 

@@ -155,8 +155,8 @@ async def recorded(
                 await strike(rig, wall, blow)
             await trio.sleep(60)
             rig.disk.faults.clear()
-            rig.guard._failure = None  # as a trial of the disk would find
-            rig.guard.look()
+            rig.space._failure = None  # as a trial of the disk would find
+            rig.space.look()
             await rig.camera.published.wait_until(
                 lambda s: s.session is not None and s.session.state is SessionState.RECORDING
             )

@@ -25,8 +25,9 @@ from trio.testing import MockClock
 from camd.api.result_fields import SessionTimes
 from camd.config.schema import RecordingConfig
 from camd.model import CameraChanged, Cause, Gap, RecordingRequest, Session, SessionState
-from camd.storage.check.rules.session_accounts import IndexedSession, judge_session
+from camd.storage.check.rules.sessions import check_session
 from camd.storage.rules.clock_trust import FootageArrival
+from camd.storage.rules.rows import IndexedSession
 
 STEPS = [
     timedelta(days=365),
@@ -310,7 +311,7 @@ async def test_a_step_while_the_daemon_was_down(
             assert session.stepped_seconds == step.total_seconds()
             assert [gap.stepped for gap in session.gaps] == [step, timedelta(0)]
         assert rig.storage.gaps == list(session.gaps)
-        assert judge_session(account_of(session)) == []
+        assert check_session(account_of(session)) == []
 
 
 def account_of(session: Session) -> IndexedSession:

@@ -62,7 +62,7 @@ async def test_a_stop_before_there_is_room_keeps_what_was_asked_for(
     """However long storage thinks, all frames from the start to the stop are in the file."""
     recording = RecordingConfig(preroll=timedelta(seconds=preroll))
     async with open_camera_rig(long_groups, always_on=True, recording=recording) as rig:
-        rig.guard.seconds = admission
+        rig.space.seconds = admission
         started, session = await start_and_stop(rig, 12.2, end)
         assert isinstance(started, Session)
         assert isinstance(session, Session)
@@ -80,7 +80,7 @@ async def test_a_stop_before_there_is_room_takes_nothing_from_afterwards(
 ) -> None:
     """What came after the stop, while storage was thinking, is not recorded."""
     async with open_camera_rig(always_on=True) as rig:
-        rig.guard.seconds = 3.8
+        rig.space.seconds = 3.8
         _, session = await start_and_stop(rig, 12.2, 12.4)
         assert isinstance(session, Session)
         assert session.segments[-1].end <= at(13.0)
@@ -91,7 +91,7 @@ async def test_a_stop_before_there_is_room_takes_nothing_from_afterwards(
 async def test_a_slow_admission_costs_no_footage(clock: MockClock) -> None:
     """A session begins with the request, whatever storage takes to promise room."""
     async with open_camera_rig(long_groups, always_on=True) as rig:
-        rig.guard.seconds = 3.5
+        rig.space.seconds = 3.5
         await trio.sleep_until(12.2)
         started = await rig.camera.start_recording(REQUEST)
         assert started.start == at(10)
@@ -105,7 +105,7 @@ async def test_a_slow_admission_costs_no_footage(clock: MockClock) -> None:
 async def test_a_stop_before_a_camera_is_on_is_a_refusal(clock: MockClock) -> None:
     """Both callers hear that nothing was recorded, and nothing is left."""
     async with open_camera_rig() as rig:
-        rig.guard.seconds = 1.0
+        rig.space.seconds = 1.0
         started, stopped = await start_and_stop(rig, 1.0, 1.5)
         assert isinstance(started, Refusal)
         assert isinstance(stopped, Refusal)

@@ -48,7 +48,7 @@ def adds_up(rig: CameraRig, session: Session) -> None:
     assert session.frames_written == sum(segment.frames for segment in session.segments)
     assert list(session.gaps) == rig.storage.gaps
     kept = [s for s in session.segments if s.state is not SegmentState.MISSING]
-    assert rig.guard.stored_bytes == sum(segment.size_bytes for segment in kept)
+    assert rig.space.stored_bytes == sum(segment.size_bytes for segment in kept)
     assert rig.storage.still_growing == []
     assert rig.disk.open_files == 0
 

@@ -175,7 +175,7 @@ async def test_a_session_that_nothing_continues_says_what_it_lacks(
     )
     await trio.sleep_until(100)
     made = memory_storage()
-    storage = Remembering(made.folder, made.disk, made.guard, left=(running,))
+    storage = Remembering(made.folder, made.disk, made.space, left=(running,))
     await SessionResumption(Config(), storage, Nobody()).resume_sessions()
     (gap,) = storage.gaps
     (closed,) = storage.sessions

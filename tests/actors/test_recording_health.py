@@ -12,8 +12,8 @@ from support.fake_ffmpeg import FakeFfmpeg, hangs, refuses, streams
 from support.media_streams import VIDEO_AND_AUDIO, Sample, fragment
 from trio.testing import MockClock
 
-from camd.ffmpeg.text.error_patterns import HUNG, STALLED
 from camd.model import CameraChanged, CameraState, Cause, SessionState
+from camd.model.problems import HUNG, STALLED
 from camd.recording.rules.durability import AWAITS_CAMERA, AWAITS_DISK
 
 

@@ -41,7 +41,7 @@ async def test_a_known_limit_is_never_met(clock: MockClock) -> None:
         session = await rig.camera.stop_recording()
         is_whole(session, 602)
         rig.check(session)
-        assert rig.guard.stored_bytes == sum(len(f.data) for f in rig.disk.files.values())
+        assert rig.space.stored_bytes == sum(len(f.data) for f in rig.disk.files.values())
         assert 3 < len(session.segments) < 12
         assert all(s.frames % 10 == 0 for s in session.segments[:-1])
         for file in rig.disk.files.values():
@@ -61,7 +61,7 @@ async def test_a_limit_that_is_met_costs_nothing(clock: MockClock, limit: int) -
         session = await rig.camera.stop_recording()
         is_whole(session, 802)
         rig.check(session)
-        assert rig.guard.stored_bytes == sum(len(f.data) for f in rig.disk.files.values())
+        assert rig.space.stored_bytes == sum(len(f.data) for f in rig.disk.files.values())
         assert levels == [StorageLevel.OK]
         assert limit - 1000 <= (rig.disk.known_limit or 0) <= limit
         assert "ERROR" not in " ".join(rig.news)

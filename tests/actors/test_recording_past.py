@@ -122,7 +122,7 @@ async def test_a_slow_admission_costs_nothing_of_the_past(clock: MockClock) -> N
     """What counts is the moment of the request."""
     async with open_camera_rig(recording=TEN) as rig:
         await trio.sleep_until(30.2)
-        rig.guard.seconds = 1.5
+        rig.space.seconds = 1.5
         session = await rig.camera.start_recording(REQUEST)
         assert (session.start, session.preroll_seconds) == (at(20), 10.2)
 

@@ -1,4 +1,4 @@
-"""Asking an actor: whatever happens to it, and whenever, every caller hears back."""
+"""Asking an actor: every caller gets an answer, whatever happens to the actor."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from camd.runtime.actor import ActorGoneError, Ask, Mailbox
 
 
 class NoError(Exception):
-    """The actor said no."""
+    """The actor refused."""
 
 
 async def hear(mailbox: Mailbox[int], request: int, heard: list[object]) -> None:
-    """Ask, and write down what came of it."""
+    """Ask, and note the outcome."""
     try:
         heard.append(await mailbox.ask(request))
     except (NoError, ActorGoneError) as error:
@@ -27,7 +27,7 @@ async def hear(mailbox: Mailbox[int], request: int, heard: list[object]) -> None
 
 
 async def test_an_answer_and_a_refusal_reach_their_callers(autojump_clock) -> None:
-    """Each caller gets what the actor said to its own request, in whatever order."""
+    """Each caller gets the answer to its own request, in any order."""
     mailbox: Mailbox[int] = Mailbox()
     heard: list[object] = []
     with trio.fail_after(10), mailbox.opened():
@@ -59,7 +59,7 @@ async def test_only_the_first_answer_counts(autojump_clock) -> None:
 
 
 async def test_the_callers_error_tells_who_refused(autojump_clock) -> None:
-    """The very exception of the refusal is raised at the caller."""
+    """The exception of the refusal is raised in the caller."""
     error = NoError("full")
     ask: Ask[int] = Ask(1)
     ask.refuse(error)
@@ -89,7 +89,7 @@ async def test_asks_are_taken_in_order_and_a_full_mailbox_waits(autojump_clock) 
 
 
 @pytest.mark.parametrize("size", [0, 1, 8])
-async def test_everybody_hears_of_an_actor_that_is_gone(autojump_clock, size: int) -> None:
+async def test_every_caller_is_refused_when_the_actor_has_ended(autojump_clock, size: int) -> None:
     """An actor that ends leaves nobody waiting: neither who was taken, nor who was buffered, nor
     who waited for room, nor who asks later."""
     mailbox: Mailbox[int] = Mailbox(size)
@@ -109,7 +109,7 @@ async def test_everybody_hears_of_an_actor_that_is_gone(autojump_clock, size: in
 
 
 async def test_a_cancelled_asker_does_not_disturb_the_actor(autojump_clock) -> None:
-    """Who stops waiting, before or after the request was taken, is answered into nothing."""
+    """A caller may stop waiting before or after the request was received."""
     mailbox: Mailbox[int] = Mailbox(size=1)
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
@@ -130,7 +130,7 @@ async def test_a_cancelled_asker_does_not_disturb_the_actor(autojump_clock) -> N
     assert heard == [9]
 
 
-async def test_news_need_no_answer(autojump_clock) -> None:
+async def test_a_message_needs_no_answer(autojump_clock) -> None:
     """Something told arrives among the asks, waits while the mailbox is full, and may be lost
     with the actor, without a word to the teller."""
     mailbox: Mailbox[int] = Mailbox(size=1)
@@ -154,7 +154,7 @@ replies = st.sampled_from(["answer", "refuse", "twice", "later", "never"])
     ends=st.integers(0, 12),
     crashes=st.booleans(),
 )
-def test_every_caller_hears_back(size, callers, ends, crashes) -> None:
+def test_every_caller_gets_an_answer(size, callers, ends, crashes) -> None:
     """Whenever they ask, give up or are answered, and whenever and however the actor ends:
     each caller ends exactly once, answered, refused, gone or cancelled, and nobody hangs."""
     ended: Counter[int] = Counter()

@@ -1,4 +1,4 @@
-"""A published value: read at any time, waited for without polling."""
+"""A published value can be read at any time, and waited for without polling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Restarts after bugs: when, how often, and never in the way of a shutdown."""
+"""Restarts after bugs: when, how often, and without delaying a shutdown."""
 
 from __future__ import annotations
 
@@ -7,89 +7,89 @@ import trio
 from camd.runtime.actor import supervise
 
 
-async def lives(*plan: float) -> tuple[list[float], int]:
-    """Supervise lives of these lengths, all but the last ending in a bug; return when each
+async def supervise_runs(*plan: float) -> tuple[list[float], int]:
+    """Supervise runs of these lengths, all but the last ending in a bug; return when each
     began, counted from the first, and how many crashes were told."""
-    births: list[float] = []
+    starts: list[float] = []
     crashes = 0
 
-    async def life() -> None:
-        births.append(trio.current_time())
-        await trio.sleep(plan[len(births) - 1])
-        if len(births) < len(plan):
+    async def run() -> None:
+        starts.append(trio.current_time())
+        await trio.sleep(plan[len(starts) - 1])
+        if len(starts) < len(plan):
             raise ZeroDivisionError
 
     def crashed() -> None:
         nonlocal crashes
         crashes += 1
 
-    await supervise("actor", life, crashed)
-    return [birth - births[0] for birth in births], crashes
+    await supervise("actor", run, crashed)
+    return [start - starts[0] for start in starts], crashes
 
 
-def pauses(births: list[float], *plan: float) -> list[float]:
-    """Return the time between each life's end and the next one's begin."""
-    ends = [birth + length for birth, length in zip(births, plan, strict=True)]
-    return [later - end for end, later in zip(ends, births[1:], strict=False)]
+def pauses(starts: list[float], *plan: float) -> list[float]:
+    """Return the time between the end of each run and the start of the next."""
+    ends = [start + length for start, length in zip(starts, plan, strict=True)]
+    return [later - end for end, later in zip(ends, starts[1:], strict=False)]
 
 
-async def test_a_life_that_returns_is_the_end(autojump_clock) -> None:
+async def test_a_run_that_returns_is_the_last(autojump_clock) -> None:
     """What ends by itself is not started again, and nothing crashed."""
-    assert await lives(5) == ([0], 0)
+    assert await supervise_runs(5) == ([0], 0)
 
 
 async def test_pauses_double_up_to_a_minute(autojump_clock) -> None:
     """Crash after crash the pause grows from a second to a minute and stays there."""
-    births, crashes = await lives(*[0] * 10)
-    assert pauses(births, *[0] * 10) == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    starts, crashes = await supervise_runs(*[0] * 10)
+    assert pauses(starts, *[0] * 10) == [1, 2, 4, 8, 16, 32, 60, 60, 60]
     assert crashes == 9
 
 
-async def test_a_settled_life_starts_the_pauses_over(autojump_clock) -> None:
-    """After a life of more than a minute the pause is a second again; a shorter one is not
+async def test_a_long_run_resets_the_delay(autojump_clock) -> None:
+    """After a run of more than a minute the delay is a second again; a shorter run is not
     settled."""
     plan = (0, 0, 60, 61, 0, 0)
-    births, _ = await lives(*plan)
-    assert pauses(births, *plan) == [1, 2, 4, 1, 2]
+    starts, _ = await supervise_runs(*plan)
+    assert pauses(starts, *plan) == [1, 2, 4, 1, 2]
 
 
-async def test_a_crash_is_told_before_the_pause(autojump_clock) -> None:
+async def test_a_crash_is_reported_before_the_delay(autojump_clock) -> None:
     """Whoever shows the actor's state knows of the crash while the actor rests."""
     events: list[tuple[str, float]] = []
 
-    async def life() -> None:
-        events.append(("life", trio.current_time()))
+    async def run() -> None:
+        events.append(("run", trio.current_time()))
         if len(events) < 3:
             async with trio.open_nursery():
                 raise ZeroDivisionError
 
-    born = trio.current_time()
-    await supervise("actor", life, lambda: events.append(("crashed", trio.current_time())))
-    assert [(what, when - born) for what, when in events] == [
-        *(("life", 0), ("crashed", 0), ("life", 1)),
+    began = trio.current_time()
+    await supervise("actor", run, lambda: events.append(("crashed", trio.current_time())))
+    assert [(what, when - began) for what, when in events] == [
+        *(("run", 0), ("crashed", 0), ("run", 1)),
     ]
 
 
-async def test_a_cancelled_life_is_no_crash(autojump_clock) -> None:
+async def test_a_cancelled_run_is_no_crash(autojump_clock) -> None:
     """A shutdown passes through, and nothing is restarted."""
     crashes: list[None] = []
-    births: list[float] = []
+    starts: list[float] = []
 
-    async def life() -> None:
-        births.append(trio.current_time())
+    async def run() -> None:
+        starts.append(trio.current_time())
         await trio.sleep_forever()
 
     with trio.move_on_after(3) as scope:
-        await supervise("actor", life, lambda: crashes.append(None))
+        await supervise("actor", run, lambda: crashes.append(None))
     assert scope.cancelled_caught
-    assert (len(births), crashes) == (1, [])
+    assert (len(starts), crashes) == (1, [])
 
 
-async def test_a_crash_that_meets_a_shutdown_is_told_and_ends_with_it(autojump_clock) -> None:
+async def test_a_crash_during_a_shutdown_is_reported_and_not_restarted(autojump_clock) -> None:
     """Of a group of a bug and a cancellation, the bug is told, the cancellation goes on, and the
     shutdown ends well."""
     crashes: list[None] = []
-    births: list[float] = []
+    starts: list[float] = []
 
     async def falters() -> None:
         try:
@@ -97,43 +97,43 @@ async def test_a_crash_that_meets_a_shutdown_is_told_and_ends_with_it(autojump_c
         finally:
             raise ZeroDivisionError
 
-    async def life() -> None:
-        births.append(trio.current_time())
+    async def run() -> None:
+        starts.append(trio.current_time())
         async with trio.open_nursery() as nursery:
             nursery.start_soon(falters)
             nursery.start_soon(trio.sleep_forever)
 
     with trio.move_on_after(3) as scope:
-        await supervise("actor", life, lambda: crashes.append(None))
+        await supervise("actor", run, lambda: crashes.append(None))
     assert scope.cancelled_caught
-    assert (len(births), len(crashes)) == (1, 1)
+    assert (len(starts), len(crashes)) == (1, 1)
 
 
 async def test_a_shutdown_ends_the_pause(autojump_clock) -> None:
-    """Nobody has to wait for a restart that is not wanted any more."""
+    """A shutdown does not wait for the restart."""
 
-    async def life() -> None:
+    async def run() -> None:
         await trio.lowlevel.checkpoint()
         raise ZeroDivisionError
 
     with trio.move_on_after(100) as scope:
-        await supervise("actor", life, lambda: None)
+        await supervise("actor", run, lambda: None)
     assert scope.cancelled_caught
     assert trio.current_time() == scope.deadline
 
 
-async def test_what_is_no_exception_travels_up(autojump_clock) -> None:
+async def test_other_base_exceptions_are_raised(autojump_clock) -> None:
     """An interrupt among bugs is not held back: it ends the program."""
 
     crashes: list[None] = []
     interrupted = False
 
-    async def life() -> None:
+    async def run() -> None:
         await trio.lowlevel.checkpoint()
         raise BaseExceptionGroup("both", [ZeroDivisionError(), KeyboardInterrupt()])
 
     try:
-        await supervise("actor", life, lambda: crashes.append(None))
+        await supervise("actor", run, lambda: crashes.append(None))
     except* KeyboardInterrupt:
         interrupted = True
     assert interrupted

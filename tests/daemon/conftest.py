@@ -1,4 +1,4 @@
-"""Daemons for tests, and that none of their processes is left behind."""
+"""Fixtures that run real daemons, and check that none of their processes is left behind."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from daemon_stage import Daemon, make_clip, roomy_folder, small_camera
+from running_daemon import Daemon, make_clip, roomy_folder, small_camera
 from small_volume import mount, unmount
 
 NewDaemon = Callable[[], Daemon]
@@ -16,7 +16,7 @@ NewDaemon = Callable[[], Daemon]
 
 @pytest.fixture
 def new_daemon(tmp_path: Path) -> Iterator[NewDaemon]:
-    """Make daemons that are not configured yet; kill them at the end and look for children."""
+    """Make daemons without configuration; kill them at the end; fail if processes are left."""
     made: list[Daemon] = []
 
     def make() -> Daemon:
@@ -35,7 +35,7 @@ def new_daemon(tmp_path: Path) -> Iterator[NewDaemon]:
 
 @pytest.fixture
 async def daemon(new_daemon: NewDaemon) -> Daemon:
-    """Run a daemon with two small synthetic cameras that cuts every second."""
+    """Run a daemon with two small synthetic cameras that begins a new file every second."""
     made = new_daemon()
     made.configure(cameras=[small_camera(), small_camera()])
     await made.start()
@@ -44,7 +44,7 @@ async def daemon(new_daemon: NewDaemon) -> Daemon:
 
 @pytest.fixture(scope="session")
 def shared_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """Run one daemon for all tests that leave it as they found it."""
+    """Run one daemon for all tests that do not change it."""
     folder, thresholds = roomy_folder(tmp_path_factory.mktemp("shared") / "daemon")
     made = Daemon(folder, thresholds)
     made.configure(cameras=[small_camera(), small_camera()])

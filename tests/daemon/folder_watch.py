@@ -1,4 +1,4 @@
-"""When a recording is made and written, as the kernel tells it: inotify(7)."""
+"""Wait until a recording is created and written, with inotify(7)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ IN_MODIFY, IN_CREATE = 0x2, 0x100
 
 @contextmanager
 def watching(folder: Path) -> Iterator[Callable[[int], None]]:
-    """Give a function that blocks until a recording is made in `folder` and written so often.
+    """Yield a function that blocks until a file is created in `folder` and written so many times.
 
-    It gives up after some seconds. See inotify(7).
+    It fails after some seconds.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     fd = libc.inotify_init1(os.O_CLOEXEC)
@@ -45,4 +45,4 @@ def _wait_writes(fd: int, writes: int) -> None:
                 count[name] += 1
         if any(times >= writes for times in count.values()):
             return
-    raise AssertionError("no file was made or written")
+    raise AssertionError("no file was created or written")

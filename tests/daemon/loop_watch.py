@@ -1,7 +1,7 @@
-"""A daemon that notes every call to the file system, the index or a resolver on its event loop.
+"""A daemon that reports every call to the file system, SQLite or a resolver on its event loop.
 
-Run with the report's path, then the command line. Python's audit events tell most of them; what
-has no event is wrapped. A call counts when it is made in the thread that runs trio, in a task.
+Run with the path of the report, then the command line. Most calls raise one of Python's audit
+events; the others are wrapped. Only calls in the thread that runs trio count.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def on_loop() -> bool:
 
 
 def watch(report: int) -> None:
-    """Note calls from now on, one a line, in the file that `report` is."""
+    """Write calls from now on to the file descriptor `report`, one per line."""
     busy = False
 
     def note(what: str) -> None:
@@ -70,7 +70,7 @@ def watch(report: int) -> None:
         return call
 
     class Connection(sqlite3.Connection):
-        """An index whose every use is noted."""
+        """A connection that reports each use."""
 
     for name in QUERIES:
         setattr(Connection, name, wrapped(f"sqlite3 {name}", getattr(sqlite3.Connection, name)))
@@ -82,7 +82,7 @@ def watch(report: int) -> None:
     def getaddrinfo(*arguments: Any, **named: Any) -> Any:
         flags = named.get("flags") or (arguments[5] if len(arguments) > 5 else 0)
         if not flags & socket.AI_NUMERICHOST:
-            note(f"getaddrinfo {arguments[:1]}")  # else it asks nobody
+            note(f"getaddrinfo {arguments[:1]}")  # numeric addresses ask no resolver
         return resolve(*arguments, **named)
 
     socket.getaddrinfo = getaddrinfo
@@ -90,7 +90,7 @@ def watch(report: int) -> None:
 
 
 def main() -> None:
-    """Watch, then be the daemon."""
+    """Watch the calls and run the daemon."""
     report = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     sys.argv[1:2] = []
     from camd.__main__ import main as run

@@ -7,7 +7,7 @@ import ctypes
 import os
 from pathlib import Path
 
-from daemon_stage import Daemon, small_camera
+from running_daemon import Daemon, small_camera
 
 MEBIBYTE = 1 << 20
 VOLUME_BYTES = 64 * MEBIBYTE
@@ -32,7 +32,7 @@ def unmount(folder: Path) -> None:
 
 
 def fill(folder: Path, *, left_bytes: int) -> Path:
-    """Leave so many bytes free."""
+    """Fill the volume except for so many bytes."""
     facts = os.statvfs(folder)
     filler = folder / "filler"
     with filler.open("wb") as file:
@@ -40,13 +40,13 @@ def fill(folder: Path, *, left_bytes: int) -> Path:
     return filler
 
 
-def fill_to_the_brim(folder: Path) -> Path:
-    """Take every byte, also those that become free while somebody writes."""
+def fill_completely(folder: Path) -> Path:
+    """Fill the volume completely, also what becomes free meanwhile."""
     filler = folder / "filler"
     with filler.open("wb") as file:
         while free := os.statvfs(folder).f_bavail:
             size = free * os.statvfs(folder).f_frsize
-            with contextlib.suppress(OSError):  # somebody was faster
+            with contextlib.suppress(OSError):  # the daemon was faster
                 os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, size)
     return filler
 

@@ -1,4 +1,4 @@
-"""How a command ends when nobody takes what it prints, and when it is interrupted at any moment."""
+"""How a command ends when its output cannot be written, and when it is interrupted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RUN = "sys.argv[0] = 'camd'; from camd.__main__ import main; main()"
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """Write a configuration that is right."""
+    """Write a valid configuration."""
     file = tmp_path / "camd.toml"
     file.write_text('[[camera]]\nid = "gate"\nsource = "test:"\n', encoding="utf-8")
     return file
@@ -48,7 +48,7 @@ COMMANDS = [
 def test_a_full_standard_output_fails_the_command_in_one_sentence(
     config: Path, command: list[str]
 ) -> None:
-    """Nothing is lost in silence, and there is no traceback."""
+    """Lost output is reported, without a traceback."""
     (config.parent / "recordings").mkdir()
     with Path("/dev/full").open("w", encoding="ascii") as full:
         done = run(*CAMD, *command, stdout=full, env=os.environ | {"CAMD_CONFIG": str(config)})
@@ -58,8 +58,8 @@ def test_a_full_standard_output_fails_the_command_in_one_sentence(
     assert last == f"camd: standard output cannot be written: {os.strerror(errno.ENOSPC)}"
 
 
-def test_a_reader_that_has_gone_is_no_news(config: Path) -> None:
-    """As behind `head`: no word, but no success either."""
+def test_a_closed_pipe_ends_a_command_silently(config: Path) -> None:
+    """As in `camd … | head`: no message, and exit status 1."""
     read, write = os.pipe()
     os.close(read)
     done = run(*CAMD, "check", "--config", str(config), stdout=write)
@@ -67,8 +67,8 @@ def test_a_reader_that_has_gone_is_no_news(config: Path) -> None:
     assert (done.returncode, done.stderr) == (1, "")
 
 
-def test_a_closed_standard_output_is_said(config: Path) -> None:
-    """And no file that is opened later is taken for it."""
+def test_a_closed_standard_output_is_reported(config: Path) -> None:
+    """The text does not go to a file that is opened later."""
     done = run(sys.executable, "-c", CLOSED + RUN, "0,1", "check", "--config", str(config))
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
@@ -76,8 +76,8 @@ def test_a_closed_standard_output_is_said(config: Path) -> None:
 
 
 @pytest.mark.parametrize("closed", ["2", "1,2", "0,1,2"])
-def test_what_cannot_be_said_on_stderr_is_lost_and_no_more(config: Path, closed: str) -> None:
-    """A command keeps its exit status without its messages."""
+def test_a_closed_stderr_does_not_change_the_exit_status(config: Path, closed: str) -> None:
+    """Messages are lost; the exit status is the same."""
     config.write_text("[storage]\nwarn_percent = 99\n", encoding="utf-8")
     done = run(sys.executable, "-c", CLOSED + RUN, closed, "check", "--config", str(config))
     assert done.returncode == 78
@@ -85,7 +85,7 @@ def test_what_cannot_be_said_on_stderr_is_lost_and_no_more(config: Path, closed:
         assert run(*CAMD, "check", "--config", str(config), stderr=full).returncode == 78
 
 
-# An import, a disk or a network that takes long, at the moment when Ctrl-C comes.
+# Code that an import, a disk or a network delays when Ctrl-C comes.
 INTERRUPTED = """
 import os, signal, sys, time
 def interrupt(*_):
@@ -103,13 +103,13 @@ MOMENTS = {
     "imports": IMPORTED.format("camd.cli.exit"),
     "imports of a command": IMPORTED.format("camd.cli.check"),
     "reading": "import camd.config.load as load\nload.read_small_file = interrupt\n",
-    "checking": "import camd.cli.inspection as i\ni.inspect_access = interrupt\n",
-    "in a thread": "import camd.cli.inspection as i, threading\n"
+    "checking": "import camd.cli.check as c\nc.inspect_access = interrupt\n",
+    "in a thread": "import camd.cli.check as c, threading\n"
     "def hang(config):\n"
     "    os.kill(os.getpid(), signal.SIGINT)\n"
     "    threading.Event().wait()\n"
-    "i.inspect_folders = hang\n",
-    "printing": "import camd.cli.output as o, camd.cli.service as s\ns.console = interrupt\n",
+    "c.inspect_folders = hang\n",
+    "printing": "import camd.cli.check as c\nc.console = interrupt\n",
 }
 
 
@@ -123,9 +123,9 @@ def test_ctrl_c_ends_a_command_at_any_moment(config: Path, moment: str) -> None:
     assert "Error" not in done.stderr
 
 
-def test_bugs_still_travel(config: Path) -> None:
-    """What nobody expected has its traceback."""
-    code = "import sys, camd.cli.service as s\ns.inspect = lambda config: 1 / 0\n" + RUN
+def test_an_unexpected_exception_has_a_traceback(config: Path) -> None:
+    """Only expected errors are turned into messages."""
+    code = "import sys, camd.cli.check as c\nc.inspect = lambda config: 1 / 0\n" + RUN
     done = run(sys.executable, "-c", code, "check", "--config", str(config))
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stderr

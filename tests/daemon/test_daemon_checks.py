@@ -9,16 +9,16 @@ from typing import Any
 
 import trio
 from conftest import NewDaemon
-from daemon_stage import Daemon, hasty_camera, listening
+from running_daemon import Daemon, fast_camera, listening
 
 SCRUB = {"scrub": {"enabled": True, "interval": "1m"}}
 
 
 async def _recorded(daemon: Daemon, rotations: int = 2) -> list[str]:
-    """Record until it has rotated so often, and return the names of the files."""
-    async with daemon.client() as client, listening(client) as news:
+    """Record until there were so many rotations; return the names of the files."""
+    async with daemon.client() as client, listening(client) as notified:
         await client.call("start_recording", device="camera0")
-        await news.recording("ROTATED", rotations)
+        await notified.recording("ROTATED", rotations)
         stopped = await client.call("stop_recording", device="camera0")
     return [file["filename"] for file in stopped["receipt"]["files"]]
 
@@ -39,11 +39,11 @@ async def _verified(daemon: Daemon) -> tuple[int, dict[str, Any]]:
 async def test_verify_finds_nothing_wrong_at_any_moment(daemon: Daemon) -> None:
     """While two cameras record and rotate, one of them to Matroska, and when they have stopped."""
     with trio.fail_after(60):
-        async with daemon.client() as client, listening(client) as news:
+        async with daemon.client() as client, listening(client) as notified:
             await client.call("start_recording", device="camera0")
             await client.call("start_recording", device="camera1", format="mkv")
             for rotation in range(1, 4):
-                await news.recording("ROTATED", rotation, camera_id="camera0")
+                await notified.recording("ROTATED", rotation, camera_id="camera0")
                 status, verdict = await _verified(daemon)
                 assert (status, verdict["findings"]) == (0, [])
             await client.call("stop_recording", device="camera0")
@@ -53,12 +53,12 @@ async def test_verify_finds_nothing_wrong_at_any_moment(daemon: Daemon) -> None:
         assert verdict["files"] >= 6
 
 
-async def test_what_a_kill_left_is_said_recovered_and_then_right(daemon: Daemon) -> None:
-    """The interrupted file is found, recovery seals it, and all accounts agree again."""
+async def test_what_a_kill_left_is_reported_and_recovered(daemon: Daemon) -> None:
+    """`verify` finds the interrupted file, recovery seals it, then `verify` finds nothing."""
     with trio.fail_after(60):
-        async with daemon.client() as client, listening(client) as news:
+        async with daemon.client() as client, listening(client) as notified:
             started = await client.call("start_recording", device="camera0")
-            await news.recording("ROTATED")
+            await notified.recording("ROTATED")
             beside = await daemon.camd("recover")
             assert (beside.returncode, "systemctl stop" in beside.stderr) == (1, True)
             daemon.signal(signal.SIGKILL)
@@ -81,13 +81,13 @@ async def test_what_a_kill_left_is_said_recovered_and_then_right(daemon: Daemon)
         assert (found["files"], found["ended"] is not None) == (0, True)
 
 
-async def test_the_scrub_tells_clients_of_damage(
+async def test_the_scrub_reports_damage_to_clients(
     new_daemon: NewDaemon, clip: tuple[Path, list[str]]
 ) -> None:
-    """A bit that changed while nobody looked is an event, an error in the log, and in the
-    status; a stop in the middle of everything is a clean one."""
+    """A changed bit causes an event, an error in the log, and an entry in the status; a stop during
+    the scrub is in order."""
     daemon = new_daemon()
-    cameras = [hasty_camera(clip[0])]
+    cameras = [fast_camera(clip[0])]
     daemon.configure(cameras=cameras)
     with trio.fail_after(60):
         await daemon.start()

@@ -1,4 +1,4 @@
-"""Clients, good and bad: whatever one of them does, the others are served and footage is whole."""
+"""Clients that behave well or badly: the others are served, and the footage is complete."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trio
 from conftest import NewDaemon
-from daemon_stage import SECRET, Daemon, check_receipt, listening, small_camera
+from running_daemon import SECRET, Daemon, check_receipt, listening, small_camera
 from websockets.client import ClientProtocol
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 from websockets.frames import Frame, Opcode
@@ -25,12 +25,12 @@ CROWD = 50
 
 
 def ask(socket: ClientConnection, method: str, **params: object) -> dict[str, Any]:
-    """Make a call with an independent library; return the whole answer."""
+    """Make a call with another WebSocket library; return the whole answer."""
     return tell(socket, json.dumps(request(method, **params)))
 
 
 def tell(socket: ClientConnection, text: str | bytes) -> dict[str, Any]:
-    """Send what may be no call, and return what is answered."""
+    """Send any text; return the answer."""
     socket.send(text)
     while True:
         answer: dict[str, Any] = json.loads(socket.recv(timeout=20))
@@ -46,7 +46,7 @@ def request(method: str, **params: object) -> dict[str, Any]:
 def test_only_one_of_fifty_starts_at_the_same_instant_wins(
     new_daemon: NewDaemon,
 ) -> None:
-    """One session begins; everybody else is told its id and whose it is."""
+    """One session begins; the other calls are refused with its id and owner."""
     daemon = new_daemon()
     daemon.configure(cameras=[small_camera()])
     trio.run(daemon.start)
@@ -71,7 +71,7 @@ def test_only_one_of_fifty_starts_at_the_same_instant_wins(
         assert refusal["data"]["camera_id"] == "camera0"
 
 
-async def test_both_dialects_let_the_same_people_in(shared_daemon: Daemon) -> None:
+async def test_both_dialects_accept_the_same_tokens(shared_daemon: Daemon) -> None:
     """`auth_token` fails with an error, `token` with a result, and then errors carry one, too."""
 
     def converse() -> None:
@@ -81,9 +81,9 @@ async def test_both_dialects_let_the_same_people_in(shared_daemon: Daemon) -> No
             assert failed["error"]["code"] == -32001
             assert failed["error"]["data"]["reason"] == "unknown_key"
             assert "result" not in failed
-            welcome = ask(socket, "authenticate", auth_token=shared_daemon.key)["result"]
-            assert welcome["authenticated"]
-            assert (welcome["role"], welcome["permissions"]) == (
+            accepted = ask(socket, "authenticate", auth_token=shared_daemon.key)["result"]
+            assert accepted["authenticated"]
+            assert (accepted["role"], accepted["permissions"]) == (
                 "admin",
                 ["view", "control", "admin"],
             )
@@ -95,10 +95,10 @@ async def test_both_dialects_let_the_same_people_in(shared_daemon: Daemon) -> No
             refused = ask(socket, "get_camera_list")
             assert refused["error"]["code"] == -32001
             assert refused["result"] is None
-            welcome = ask(socket, "authenticate", token=shared_daemon.key, auth_type="api_key")[
+            accepted = ask(socket, "authenticate", token=shared_daemon.key, auth_type="api_key")[
                 "result"
             ]
-            assert welcome["role"] == "admin"
+            assert accepted["role"] == "admin"
             assert ask(socket, "get_camera_list")["result"]["total"] == 2
         with connect(shared_daemon.url) as socket:
             assert ask(socket, "ping", auth_token=shared_daemon.key)["result"] == "pong"
@@ -109,7 +109,7 @@ async def test_both_dialects_let_the_same_people_in(shared_daemon: Daemon) -> No
 
 
 async def test_roles_are_what_a_token_says(shared_daemon: Daemon) -> None:
-    """A viewer looks and does not record; tokens of `camd token` and keys of `camd keys` count."""
+    """A viewer cannot record; tokens of `camd token` and keys of `camd keys` are accepted."""
     with trio.fail_after(40):
         viewer = (await shared_daemon.camd("token", "eve", "--for", "1h")).stdout.strip()
         operator = (await shared_daemon.camd("token", "bob", "--role", "operator")).stdout.strip()
@@ -191,7 +191,7 @@ TEXTS: dict[str, tuple[str | bytes, int]] = {
 
 
 def make_wrong_calls(daemon: Daemon) -> None:
-    """Each gets its own error, and the connection lives on."""
+    """Each call gets its own error, and the connection stays open."""
     with connect(daemon.url) as socket:
         ask(socket, "authenticate", auth_token=daemon.key)
         for name, (method, params, code, words) in CALLS.items():
@@ -207,7 +207,7 @@ def make_wrong_calls(daemon: Daemon) -> None:
 
 
 def send_too_much(daemon: Daemon) -> None:
-    """A message past the limit ends its connection, and says why."""
+    """A message above the limit ends its connection, with a reason."""
     with connect(daemon.url) as socket:
         ask(socket, "authenticate", auth_token=daemon.key)
         with pytest.raises(ConnectionClosed) as closed:
@@ -217,7 +217,7 @@ def send_too_much(daemon: Daemon) -> None:
 
 
 def send_garbage(daemon: Daemon) -> None:
-    """What is neither HTTP nor a handshake is refused, or closed; nobody waits for it."""
+    """Bytes that are neither HTTP nor a handshake are refused or the connection is closed."""
     host, port = daemon.url.removeprefix("ws://").removesuffix("/ws").split(":")
     for sent, wanted in (
         (bytes(range(256)) * 16, b"HTTP/1.1 400"),
@@ -238,7 +238,7 @@ def send_garbage(daemon: Daemon) -> None:
 
 
 def break_off(daemon: Daemon) -> None:
-    """Clients that leave in the middle of a handshake or a message leave nothing behind."""
+    """Clients leave in the middle of a handshake or a message."""
     host, port = daemon.url.removeprefix("ws://").removesuffix("/ws").split(":")
     for part in (b"GET /ws HT", b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: webso", b""):
         with socket.create_connection((host, int(port)), 20) as raw:
@@ -248,8 +248,8 @@ def break_off(daemon: Daemon) -> None:
         client.socket.shutdown(socket.SHUT_RDWR)
 
 
-def meet_strangers(daemon: Daemon) -> None:
-    """Wrong tokens and foreign web pages stay outside."""
+def use_wrong_tokens(daemon: Daemon) -> None:
+    """Wrong tokens and foreign web pages are refused."""
     with connect(daemon.url) as client:
         for token in ("", "x" * 10_000, "a.b.c", "\0"):
             failed = ask(client, "authenticate", auth_token=token)
@@ -261,7 +261,7 @@ def meet_strangers(daemon: Daemon) -> None:
 
 
 def read_nothing(daemon: Daemon) -> None:
-    """A client that asks and never reads is held up; the one beside it is not."""
+    """A client that never reads is slowed down; another one is not."""
     wire = ClientProtocol(parse_uri(daemon.url))
     wire.send_request(wire.connect())
     host, port = daemon.url.removeprefix("ws://").removesuffix("/ws").split(":")
@@ -282,23 +282,23 @@ def read_nothing(daemon: Daemon) -> None:
 
 
 def text_frame(message: dict[str, Any]) -> bytes:
-    """Make a frame as it goes over the wire."""
+    """Encode a WebSocket text frame."""
     return Frame(Opcode.TEXT, json.dumps(message).encode()).serialize(mask=True)
 
 
-async def test_what_one_client_does_wrong_harms_nobody_else(daemon: Daemon) -> None:
-    """The right error for each, and afterwards ping answers and the recording is whole."""
+async def test_a_bad_client_does_not_harm_others(daemon: Daemon) -> None:
+    """Each gets the right error; afterwards ping answers and the recording is complete."""
     with trio.fail_after(60):
-        async with daemon.client() as client, listening(client) as news:
+        async with daemon.client() as client, listening(client) as notified:
             await client.call("start_recording", device="camera0")
             for misbehave in (
                 *(make_wrong_calls, send_too_much, send_garbage, break_off),
-                *(meet_strangers, read_nothing),
+                *(use_wrong_tokens, read_nothing),
             ):
                 await trio.to_thread.run_sync(misbehave, daemon)
                 with trio.fail_after(2):
                     assert await client.call("ping") == "pong"
-            await news.recording("ROTATED", 2)
+            await notified.recording("ROTATED", 2)
             receipt = (await client.call("stop_recording", device="camera0"))["receipt"]
         await check_receipt(daemon, receipt)
         assert receipt["frames_captured"] == receipt["frames_written"]
@@ -307,8 +307,8 @@ async def test_what_one_client_does_wrong_harms_nobody_else(daemon: Daemon) -> N
     assert "Traceback" not in daemon.log
 
 
-async def test_whoever_asks_too_much_is_told_when_to_go_on(new_daemon: NewDaemon) -> None:
-    """Past its share a client is refused with the time to wait; others are not."""
+async def test_a_client_above_its_rate_is_told_when_to_retry(new_daemon: NewDaemon) -> None:
+    """Above its rate a client is refused with the time to wait; others are not."""
     daemon = new_daemon()
     daemon.configure({"server": {"requests_per_minute": 20}}, [small_camera()])
     with trio.fail_after(20):
@@ -325,7 +325,7 @@ async def test_whoever_asks_too_much_is_told_when_to_go_on(new_daemon: NewDaemon
 
 
 async def ask_again(client: Client) -> None:
-    """Ask some more; the share grows by one call in three seconds meanwhile."""
+    """Make more calls; one more is allowed every three seconds."""
     for _ in range(5):
         await client.call("ping")
 
@@ -343,7 +343,9 @@ async def test_the_same_key_joins_the_session(daemon: Daemon) -> None:
             assert len(daemon.children()) == 1
 
 
-async def test_an_answer_comes_before_the_news_that_its_call_causes(daemon: Daemon) -> None:
+async def test_an_answer_comes_before_the_notifications_that_its_call_causes(
+    daemon: Daemon,
+) -> None:
     """Simple clients take the first frame for the answer; what they send too much is ignored."""
 
     def converse() -> None:
@@ -353,27 +355,29 @@ async def test_an_answer_comes_before_the_news_that_its_call_causes(daemon: Daem
             started = json.loads(socket.recv(timeout=20))
             assert started["result"]["status"] == "STARTED"
             assert any("filename" in warning for warning in started["result"]["warnings"])
-            wait_news(socket, "STARTED")
+            wait_recording(socket, "STARTED")
             socket.send(json.dumps(request("stop_recording", device="camera0")))
             stopped: dict[str, Any] = {}
             while "result" not in stopped:  # progress may have been under way
                 stopped = json.loads(socket.recv(timeout=20))
                 assert stopped.get("params", {}).get("status") != "STOPPED"
-            wait_news(socket, "STOPPED")
+            wait_recording(socket, "STOPPED")
             assert ask(socket, "ping", anything={"at": "all"})["result"] == "pong"
 
     with trio.fail_after(40):
         await trio.to_thread.run_sync(converse)
 
 
-def wait_news(socket: ClientConnection, status: str) -> None:
-    """Read news up to one of a recording's."""
+def wait_recording(socket: ClientConnection, status: str) -> None:
+    """Read notifications up to one about a recording."""
     while json.loads(socket.recv(timeout=20))["params"].get("status") != status:
         pass
 
 
-async def test_a_key_that_was_added_first_keeps_nobody_out(new_daemon: NewDaemon) -> None:
-    """`camd keys add` before the first start: that key counts, and the command line gets in."""
+async def test_a_key_that_was_added_before_the_first_start_is_accepted(
+    new_daemon: NewDaemon,
+) -> None:
+    """`camd keys add` before the first start: that key works, and so does the admin key."""
     daemon = new_daemon()
     daemon.configure(cameras=[small_camera()])
     with trio.fail_after(40):

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 import trio
-from daemon_stage import Daemon, check_receipt, listening, signature
+from running_daemon import Daemon, check_receipt, listening, receipt_hash
 
 from camd.client import NotAuthenticatedError
 
@@ -101,7 +101,7 @@ async def test_record_for_a_time_prints_a_receipt_that_is_true(shared_daemon: Da
         receipt = await parsed(shared_daemon, "record", "camera0", "--for", "2s")
     assert len(receipt["files"]) >= 2
     for file in receipt["files"]:
-        assert signature(shared_daemon.recordings / file["filename"]) == file["sha256"]
+        assert receipt_hash(shared_daemon.recordings / file["filename"]) == file["sha256"]
     assert abs(sum(file["duration"] for file in receipt["files"]) - 2) <= 0.5
 
 
@@ -121,9 +121,9 @@ async def test_ctrl_c_while_the_camera_starts_leaves_nothing_recording(
 ) -> None:
     """Pressed before the first frame is there, it stops the recording all the same."""
     with trio.fail_after(40):
-        async with daemon.client() as client, listening(client) as news:
+        async with daemon.client() as client, listening(client) as notified:
             async with running(daemon, "record", "camera0", "--json") as record:
-                await news.wait(lambda _, params: params.get("state") == "STARTING")
+                await notified.wait(lambda _, params: params.get("state") == "STARTING")
                 code, out, _ = await record.interrupt()
             assert code == 0
             assert await client.call("get_recording_status", device="camera0") is None

@@ -1,4 +1,4 @@
-"""A daemon that dies while it makes Matroska: its child dies with it, and the next one makes it."""
+"""A daemon that ends while it converts to MKV: FFmpeg ends with it; the next run converts."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from pathlib import Path
 import imageio_ffmpeg
 import trio
 from conftest import NewDaemon
-from daemon_stage import Daemon, frames_in, listening, small_camera
+from running_daemon import Daemon, frames_in, listening, small_camera
 
 BUNDLED = imageio_ffmpeg.get_ffmpeg_exe()
 
 
-async def test_what_a_dead_daemon_was_converting_is_made_by_the_next(
+async def test_a_conversion_that_was_cut_short_is_done_in_the_next_run(
     new_daemon: NewDaemon, tmp_path: Path
 ) -> None:
-    """After SIGKILL and after SIGTERM: the promised name answers all the time, no part and no
-    child is left, and modes are kept."""
+    """After SIGKILL and after SIGTERM: the name of the MKV file always answers, no partial file and
+    no process is left, and file modes are kept."""
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             for number in (signal.SIGKILL, signal.SIGTERM):
                 place = tmp_path / number.name
                 place.mkdir()
-                nursery.start_soon(is_made_by_the_next, new_daemon(), place, number)
+                nursery.start_soon(is_done_in_the_next_run, new_daemon(), place, number)
 
 
-async def is_made_by_the_next(daemon: Daemon, place: Path, number: signal.Signals) -> None:
-    """End a daemon while it converts, and wait for what the next one makes."""
+async def is_done_in_the_next_run(daemon: Daemon, place: Path, number: signal.Signals) -> None:
+    """End a daemon while it converts, and wait for the file of the next run."""
     program, lazy = place / "ffmpeg", place / "lazy"
     lazy.touch()
     program.write_text(
@@ -38,9 +38,9 @@ async def is_made_by_the_next(daemon: Daemon, place: Path, number: signal.Signal
     daemon.configure({"ffmpeg": {"path": str(program)}}, [small_camera()])
     part_folder = daemon.recordings / ".camd"
     await daemon.start()
-    async with daemon.client() as client, listening(client) as news:
+    async with daemon.client() as client, listening(client) as notified:
         started = await client.call("start_recording", device="camera0", format="mkv")
-        await news.recording("ROTATED")
+        await notified.recording("ROTATED")
         while not list(part_folder.glob("*.part")):  # noqa: ASYNC110 - a child writes it
             await trio.sleep(0.02)
     daemon.signal(number)

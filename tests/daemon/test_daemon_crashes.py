@@ -1,4 +1,4 @@
-"""What dies may die at any moment: FFmpeg, or the daemon itself. Footage and service remain."""
+"""FFmpeg or the daemon is killed at any moment: footage is kept and the service continues."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 import attrs
 import trio
 from conftest import NewDaemon
-from daemon_stage import (
+from running_daemon import (
     FRAGMENT_FRAMES,
     Daemon,
     check_receipt,
     hash_of,
     listening,
     packets,
-    signature,
+    receipt_hash,
     small_camera,
 )
 
@@ -30,17 +30,17 @@ STARTING_SECONDS = (0.0, 1.5)  # after asking: mostly before the first file is t
 RECORDING_SECONDS = (0.0, 2.5)  # after both record: around cuts, syncs and writes
 
 
-async def test_a_session_survives_the_death_of_ffmpeg(daemon: Daemon) -> None:
-    """Killed in a session, FFmpeg is started again; same session, and the gap is accounted for."""
+async def test_a_session_continues_after_ffmpeg_is_killed(daemon: Daemon) -> None:
+    """FFmpeg is started again; same session, and the gap is in the ledger."""
     with trio.fail_after(40):
-        async with daemon.client() as client, listening(client) as news:
+        async with daemon.client() as client, listening(client) as notified:
             started = await client.call("start_recording", device="camera0")
-            await news.recording("ROTATED")
+            await notified.recording("ROTATED")
             (child,) = daemon.children()
             os.kill(child, signal.SIGKILL)
-            gap = await news.recording("GAP")
+            gap = await notified.recording("GAP")
             assert gap["session_id"] == started["session_id"]
-            await news.recording("ROTATED", 3)
+            await notified.recording("ROTATED", 3)
             running = await client.call("get_recording_status", device="camera0")
             assert running["session_id"] == started["session_id"]
             assert running["status"] == "RECORDING"
@@ -57,12 +57,12 @@ async def test_a_session_survives_the_death_of_ffmpeg(daemon: Daemon) -> None:
     before = max(f["end_time"] for f in receipt["files"] if f["end_time"] <= entry["from"])
     after = min(f["start_time"] for f in receipt["files"] if f["start_time"] >= entry["to"])
     assert (entry["from"], entry["to"]) == (before, after)
-    assert "ERROR" not in news.statuses("camera0")
+    assert "ERROR" not in notified.statuses("camera0")
 
 
 @attrs.define
 class Tally:
-    """What the kills met, so that a run that proved nothing shows."""
+    """Counts what the kills interrupted, so that a test that proved nothing fails."""
 
     kills: int = 0
     interrupted: int = 0
@@ -72,8 +72,8 @@ class Tally:
 async def test_a_killed_daemon_costs_at_most_the_fragment_in_flight(
     new_daemon: NewDaemon, clip: tuple[Path, list[str]]
 ) -> None:
-    """SIGKILL at twenty random moments: no child is left, every file plays, what was written is
-    there without a hole, and the next start seals what was interrupted and records again."""
+    """SIGKILL at twenty random moments: no process is left, every file plays, all written frames
+    are there, and the next start seals interrupted files and records again."""
     source, known = clip
     tally = Tally()
 
@@ -84,7 +84,7 @@ async def test_a_killed_daemon_costs_at_most_the_fragment_in_flight(
         dice = random.Random(seed)
         for number in range(rounds):
             await daemon.start()
-            await survive_kill(daemon, dice, number % 4 == 0, known, tally)
+            await kill_and_check(daemon, dice, number % 4 == 0, known, tally)
         await recover(daemon, tally)
 
     with trio.fail_after(110):
@@ -96,10 +96,10 @@ async def test_a_killed_daemon_costs_at_most_the_fragment_in_flight(
     assert sum(tally.frames.values()) > 600
 
 
-async def survive_kill(
+async def kill_and_check(
     daemon: Daemon, dice: random.Random, early: bool, known: list[str], tally: Tally
 ) -> None:
-    """Start recordings, kill the daemon at some moment, and look at what is there."""
+    """Start recordings, kill the daemon at a random moment, and check the files."""
     old = files_of(daemon)
     status: dict[str, Any] = {}
     async with daemon.client() as client, trio.open_nursery() as starters:
@@ -128,13 +128,13 @@ async def survive_kill(
 
 
 async def ask_to_start(client: Client, camera: str) -> None:
-    """Start a recording; the daemon may die before it answers."""
+    """Start a recording; the daemon may be killed before it answers."""
     with suppress(ConnectionLostError):
         await client.call("start_recording", device=camera)
 
 
 async def listed_as_they_are(client: Client, daemon: Daemon) -> None:
-    """Wait until stock has been taken; every file is listed then, sealed, as it is on disk."""
+    """Wait for the end of the recovery; then every file is listed, sealed, as it is on disk."""
     while not ((await client.call("get_status"))["recovery"] or {}).get("ended"):  # noqa: ASYNC110
         await trio.sleep(0.05)
     listed = (await client.call("list_recordings", limit=1000))["files"]
@@ -146,25 +146,25 @@ async def listed_as_they_are(client: Client, daemon: Daemon) -> None:
 
 
 def files_of(daemon: Daemon, camera: str = "") -> set[Path]:
-    """Find what was recorded. A kill in the moment between the name of a file and its first write
-    leaves the name alone, and nobody was told of it."""
+    """Return the recorded files. A kill between the creation of a file and its first write leaves
+    an empty file that was never reported."""
     found = daemon.recordings.glob(f"{camera}*.mp4")
     return {path for path in found if path.stat().st_size}
 
 
 async def recover(daemon: Daemon, tally: Tally) -> None:
-    """After all that, the same folder is served to the last frame, and recorded into."""
+    """Start once more: all frames are served, and recording works."""
     await daemon.start()
-    async with daemon.client() as client, listening(client) as news:
+    async with daemon.client() as client, listening(client) as notified:
         await listed_as_they_are(client, daemon)
         for file in (await client.call("list_recordings", limit=1000))["files"]:
             path = daemon.recordings / file["filename"]
             assert tally.frames[path] == file["frames"]
             assert (await daemon.get(file["download_url"])).body == path.read_bytes()
             assert file["status"] == "completed"
-            assert await hash_of(client, file["filename"]) == signature(path)
+            assert await hash_of(client, file["filename"]) == receipt_hash(path)
         await client.call("start_recording", device="camera0")
-        await news.recording("ROTATED")
+        await notified.recording("ROTATED")
         receipt = (await client.call("stop_recording", device="camera0"))["receipt"]
     await check_receipt(daemon, receipt)
     await daemon.stop()

@@ -1,4 +1,4 @@
-"""Sessions and footage while the daemon is killed again and again, at the worst moments."""
+"""Sessions and footage when the daemon is killed again and again, at the worst moments."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from pathlib import Path
 
 import trio
 from conftest import NewDaemon
-from kill_account import Moment
-from kill_stage import Ordeal, suffer
+from kill_rules import Moment
+from repeated_kills import RepeatedKills, run_kills
 
 
-async def test_nothing_is_forgotten_however_often_the_daemon_is_killed(
+async def test_sessions_and_footage_survive_repeated_kills(
     new_daemon: NewDaemon, clip: tuple[Path, list[str]]
 ) -> None:
-    """Four sessions go through seven kills, two of them before recovery is over: the same ids go
-    on, one gap stands for each outage, every file is sealed and plays, what was written is there,
-    and no child is left. `bench/kills.py` does the same for hours."""
+    """Four sessions, seven kills, two of them before recovery is over: the same sessions continue,
+    the ledger has one gap for each outage, every file is sealed and plays, all written frames are
+    there, and no process is left. `bench/kills.py` does the same for hours."""
     source, known = clip
-    ordeal = Ordeal(new_daemon(), known, random.Random(7))
-    ordeal.configure(source)
+    kills_run = RepeatedKills(new_daemon(), known, random.Random(7))
+    kills_run.configure(source)
     with trio.fail_after(110):
-        await suffer(
-            ordeal,
+        await run_kills(
+            kills_run,
             [
                 *(Moment.STARTING, Moment.SEALING, Moment.RESUMING, Moment.CREATING),
                 *(Moment.STOPPING, Moment.RECORDING),
             ],
         )
-    assert ordeal.wrong == []
-    assert ordeal.unhashed == []
-    assert len(ordeal.kills) == 7
-    assert sum(len(kill.lost) for kill in ordeal.kills) >= 16  # sessions that a kill interrupted
-    assert ordeal.frames > 300
+    assert kills_run.wrong == []
+    assert kills_run.unhashed == []
+    assert len(kills_run.kills) == 7
+    assert sum(len(kill.lost) for kill in kills_run.kills) >= 16  # sessions that a kill interrupted
+    assert kills_run.frames > 300

@@ -1,4 +1,4 @@
-"""The event loop never waits for a disk, an index, a resolver or a fork, whatever it does."""
+"""The event loop never waits for a disk, the index, a resolver or a fork."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import loop_watch
 import pytest
 import trio
 from conftest import NewDaemon
-from daemon_stage import Daemon, listening, small_camera
+from running_daemon import Daemon, listening, small_camera
 
 from camd.client import RemoteError, open_client
 
@@ -26,13 +26,13 @@ OF_ONE = ("get_camera_status", "get_camera_capabilities", "get_recording_status"
 async def test_no_file_system_call_is_made_on_the_event_loop(
     new_daemon: NewDaemon, clip: tuple[Path, list[str]]
 ) -> None:
-    """Start, record, rotate, list, look up, serve files, reload, remove and stop: none at all."""
+    """Not at start, recording, rotation, listing, download, reload, removal and stop."""
     daemon, report = new_daemon(), new_daemon().folder / "report"
     path = daemon.folder / "camd.sock"
     cameras = [
         small_camera(),
         small_camera(always_on=True),
-        {"source": f"file:{clip[0]}?loop=true", "id": "film"},
+        {"source": f"file:{clip[0]}?loop=true", "id": "clip"},
         {"source": f"file:{daemon.folder}/missing.mp4", "id": "missing"},
     ]
     settings = {
@@ -56,21 +56,21 @@ async def test_no_file_system_call_is_made_on_the_event_loop(
 
 
 async def use(daemon: Daemon, path: Path) -> None:
-    """Do what clients, scripts and the service manager do."""
-    async with daemon.client() as client, listening(client) as news:
-        for camera in ("camera0", "film"):
+    """Use the daemon as clients, scripts and the service manager do."""
+    async with daemon.client() as client, listening(client) as notified:
+        for camera in ("camera0", "clip"):
             await client.call("start_recording", device=camera, key="again")
-        await news.recording("ROTATED", 2)
+        await notified.recording("ROTATED", 2)
         for method in LOOKS:
             await client.call(method)
         for method in OF_ONE:
-            await client.call(method, device="film")
+            await client.call(method, device="clip")
         for name in ("/dev/null", "/dev/no-such-link", "/dev/../etc/passwd", "nobody"):
             with pytest.raises(RemoteError):
                 await client.call("start_recording", device=name)
         with pytest.raises(RemoteError):
             await client.call("start_recording", device="missing")
-        receipt = (await client.call("stop_recording", device="film"))["receipt"]
+        receipt = (await client.call("stop_recording", device="clip"))["receipt"]
         name = receipt["files"][0]["filename"]
         await client.call("get_recording_info", filename=name)
         await client.call("pin_recording", filename=name)
@@ -113,7 +113,7 @@ trio.run(main)
 """
 
 
-def test_the_watch_sees_what_is_done_on_the_loop_and_nothing_else(tmp_path: Path) -> None:
+def test_the_watch_reports_calls_on_the_loop_and_no_others(tmp_path: Path) -> None:
     """Audited and wrapped calls, queries and names, in the order in which they were made."""
     report = tmp_path / "report"
     folder = str(Path(loop_watch.__file__).parent)

@@ -1,4 +1,4 @@
-"""The daemon's main job: record, cut, account for it, and give the files out."""
+"""Recording: files, rotation, receipts, listings, downloads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import imageio_ffmpeg
 import pytest
 import trio
 from conftest import NewDaemon
-from daemon_stage import (
+from running_daemon import (
     FRAGMENT_FRAMES,
     FRAME_RATE,
     Daemon,
@@ -33,16 +33,16 @@ PROGRAMS = [
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-async def test_two_cameras_record_and_every_account_of_it_agrees(
+async def test_two_cameras_record_and_all_results_agree(
     new_daemon: NewDaemon, program: str
 ) -> None:
-    """Receipts, listing, details and downloads say the same about the files, and it is true."""
+    """Receipts, listing, details and downloads agree with each other and with the files."""
     daemon = new_daemon()
     found = {"path": program, "encoder": "auto"}
     daemon.configure({"ffmpeg": found}, [small_camera(), small_camera(audio="")])
     with trio.fail_after(60):
         await daemon.start()
-        async with daemon.client() as client, listening(client) as news:
+        async with daemon.client() as client, listening(client) as notified:
             await both(client, "start_recording")
             shown = await client.call("get_camera_list")
             assert (shown["total"], shown["connected"]) == (2, 2)
@@ -52,7 +52,7 @@ async def test_two_cameras_record_and_every_account_of_it_agrees(
                 assert camera["resolution"] == "160x120"
                 assert (daemon.recordings / camera["current_file"]).exists()
             for camera in CAMERAS:
-                await news.recording("ROTATED", 2, camera_id=camera)
+                await notified.recording("ROTATED", 2, camera_id=camera)
             stopped = await both(client, "stop_recording")
             for camera in CAMERAS:
                 receipt = stopped[camera]["receipt"]
@@ -83,7 +83,7 @@ async def both(client: Any, method: str) -> dict[str, Any]:
 
 
 async def listing_agrees(client: Any, stopped: dict[str, Any]) -> None:
-    """The listing and the details repeat what the receipt said."""
+    """Check that the listing and the details agree with the receipt."""
     receipt, session_id = stopped["receipt"], stopped["session_id"]
     page = await client.call("list_recordings", session_id=session_id)
     assert page["total"] == len(receipt["files"])
@@ -102,7 +102,7 @@ async def listing_agrees(client: Any, stopped: dict[str, Any]) -> None:
 
 
 async def download_agrees(daemon: Daemon, file: dict[str, Any]) -> None:
-    """What comes over HTTP is the file, byte for byte."""
+    """Check that the download is the file, byte for byte."""
     body = (daemon.recordings / file["filename"]).read_bytes()
     whole = await daemon.get(f"/files/recordings/{file['filename']}")
     assert (whole.status, whole.body) == (200, body)
@@ -111,16 +111,16 @@ async def download_agrees(daemon: Daemon, file: dict[str, Any]) -> None:
 async def test_consecutive_files_hold_the_source_bit_for_bit(
     new_daemon: NewDaemon, clip: tuple[Path, list[str]]
 ) -> None:
-    """What a copied source delivered is in the files in order, without a hole or a repetition."""
+    """The packets of a copied source are in the files, in order, each once."""
     source, known = clip
     daemon = new_daemon()
     camera = {"source": f"file:{source}?loop=false&speed=4", "codec": "copy"}
     daemon.configure({"recording": {"rotation": "2s"}}, [camera])
     with trio.fail_after(60):
         await daemon.start()
-        async with daemon.client() as client, listening(client) as news:
+        async with daemon.client() as client, listening(client) as notified:
             await client.call("start_recording", device="camera0")
-            await news.recording("ROTATED", 3)
+            await notified.recording("ROTATED", 3)
             receipt = (await client.call("stop_recording", device="camera0"))["receipt"]
         await check_receipt(daemon, receipt)
     found = [p for file in receipt["files"] for p in packets(daemon.recordings / file["filename"])]
@@ -131,16 +131,16 @@ async def test_consecutive_files_hold_the_source_bit_for_bit(
 async def test_a_source_that_ends_ends_its_session(
     new_daemon: NewDaemon, short_clip: tuple[Path, list[str]]
 ) -> None:
-    """A file that is played once is recorded to its last frame; then the session is over."""
+    """A file without loop is recorded to its last frame; then the session ends."""
     source, known = short_clip
     daemon = new_daemon()
     camera = {"source": f"file:{source}?loop=false&speed=4", "codec": "copy"}
     daemon.configure({"recording": {"rotation": "2s"}}, [camera])
     with trio.fail_after(60):
         await daemon.start()
-        async with daemon.client() as client, listening(client) as news:
+        async with daemon.client() as client, listening(client) as notified:
             started = await client.call("start_recording", device="camera0")
-            stopped = await news.recording("STOPPED")
+            stopped = await notified.recording("STOPPED")
             assert stopped["session_id"] == started["session_id"]
             assert stopped["reason"] == "source_ended"
             page = await client.call("list_recordings")
@@ -150,25 +150,25 @@ async def test_a_source_that_ends_ends_its_session(
 
 
 async def test_a_timed_recording_ends_by_itself(shared_daemon: Daemon) -> None:
-    """It lasts what was asked for, to a fragment; the news come in order, each number once."""
+    """It lasts as long as asked, to a fragment; notifications come in order, each number once."""
     with trio.fail_after(30):
-        async with shared_daemon.client() as client, listening(client) as news:
+        async with shared_daemon.client() as client, listening(client) as notified:
             started = await client.call("start_recording", device="camera0", duration=2)
             assert started["duration"] == 2
-            stopped = await news.recording("STOPPED")
+            stopped = await notified.recording("STOPPED")
             assert stopped["reason"] == "duration"
             assert abs(stopped["duration"] - 2) <= 0.5
             page = await client.call("list_recordings", session_id=started["session_id"])
             assert await client.call("get_recording_status", device="camera0") is None
     assert abs(sum(file["duration"] for file in page["files"]) - 2) <= 0.5
     assert abs(sum(file["frames"] for file in page["files"]) - 2 * FRAME_RATE) <= FRAGMENT_FRAMES
-    statuses = news.statuses("camera0")
+    statuses = notified.statuses("camera0")
     assert statuses[0] == "STARTED"
     assert statuses[-1] == "STOPPED"
     assert set(statuses[1:-1]) == {"ROTATED"}
-    numbers = [params["seq"] for _, params in news.items]
+    numbers = [params["seq"] for _, params in notified.items]
     assert numbers == sorted(set(numbers))
-    progress = [p for _, p in news.items if p.get("status") == "PROGRESS"]
+    progress = [p for _, p in notified.items if p.get("status") == "PROGRESS"]
     frames = [params["frames_written"] for params in progress]
     assert frames
     assert frames == sorted(frames)
@@ -177,10 +177,10 @@ async def test_a_timed_recording_ends_by_itself(shared_daemon: Daemon) -> None:
 async def test_an_mkv_is_made_of_the_same_packets(shared_daemon: Daemon) -> None:
     """Asked for MKV, the session leaves MKV files that play, and no MP4 beside them."""
     with trio.fail_after(30):
-        async with shared_daemon.client() as client, listening(client) as news:
+        async with shared_daemon.client() as client, listening(client) as notified:
             started = await client.call("start_recording", device="camera0", format="mkv")
             assert started["filename"].endswith(".mkv")
-            await news.recording("ROTATED")
+            await notified.recording("ROTATED")
             receipt = (await client.call("stop_recording", device="camera0"))["receipt"]
     for file in receipt["files"]:
         assert file["filename"].endswith(".mkv")
@@ -189,8 +189,8 @@ async def test_an_mkv_is_made_of_the_same_packets(shared_daemon: Daemon) -> None
         assert not made.with_suffix(".mp4").exists()
 
 
-async def test_files_are_given_out_as_http_wants_it(shared_daemon: Daemon) -> None:
-    """Credentials, ranges, HEAD and conditions work; what is no recording is not found."""
+async def test_files_are_served_as_http_requires(shared_daemon: Daemon) -> None:
+    """Credentials, ranges, HEAD and conditions work; other paths are not found."""
     daemon = shared_daemon
     with trio.fail_after(30):
         async with daemon.client() as client:
@@ -249,32 +249,32 @@ async def test_files_are_given_out_as_http_wants_it(shared_daemon: Daemon) -> No
             assert daemon.key.encode() not in answer.body
 
 
-async def test_of_a_growing_file_the_durable_part_is_given_out_and_plays(
+async def test_the_durable_part_of_an_open_file_is_served_and_plays(
     new_daemon: NewDaemon, tmp_path: Path
 ) -> None:
-    """A download during the recording ends at the last sync; what it got is whole and plays."""
+    """A download during the recording ends at the last sync, and plays."""
     daemon = new_daemon()
     daemon.configure({"recording": {"rotation": "1h"}}, [small_camera()])
     with trio.fail_after(30):
         await daemon.start()
-        async with daemon.client() as client, listening(client) as news:
+        async with daemon.client() as client, listening(client) as notified:
             started = await client.call("start_recording", device="camera0")
             name = started["filename"]
-            await news.recording("PROGRESS", 8)
+            await notified.recording("PROGRESS", 8)
             answer = await daemon.get(f"/files/recordings/{name}")
             before = (daemon.recordings / name).read_bytes()
             await client.call("stop_recording", device="camera0")
     assert answer.status == 200
     assert 0 < len(answer.body) <= len(before)
     part = tmp_path / "part.mp4"
-    # The first bytes change when the file is sealed; what was given out is what stood there then.
+    # Sealing changes the first bytes; the download has the earlier ones.
     assert answer.body == before[: len(answer.body)]
     part.write_bytes(answer.body)
     assert await frames_in(part) >= FRAGMENT_FRAMES
 
 
 async def test_the_health_pages_need_no_credentials(shared_daemon: Daemon) -> None:
-    """Machines that watch the service see that it lives, is ready, and is well."""
+    """Monitoring sees without credentials that the service is live, ready and healthy."""
     with trio.fail_after(30):
         for page, word in (("live", b"alive"), ("ready", b"ready"), ("system", b"healthy")):
             answer = await shared_daemon.get(f"/health/{page}", anonymous=True)

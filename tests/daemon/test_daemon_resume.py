@@ -1,4 +1,4 @@
-"""Sessions outlive the daemon: after a kill or a restart they go on under the same id."""
+"""Sessions outlive the daemon: after a kill or a restart they continue under the same id."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 from conftest import NewDaemon
-from daemon_stage import Daemon, check_receipt, hash_of, listening, small_camera
+from running_daemon import Daemon, check_receipt, hash_of, listening, small_camera
 
 from camd.client import Client
 
@@ -24,18 +24,18 @@ def _configured(new_daemon: NewDaemon, **recording: object) -> Daemon:
 
 async def _recording(client: Client) -> dict[str, Any]:
     """Wait until the camera records again."""
-    async with listening(client) as news:
+    async with listening(client) as notified:
         status: Any = await client.call("get_recording_status", device="camera0")
         if status is None or status["status"] != "RECORDING":
-            await news.recording("ROTATED")
+            await notified.recording("ROTATED")
             status = await client.call("get_recording_status", device="camera0")
     assert isinstance(status, dict)
     return status
 
 
-async def test_a_session_goes_on_in_the_next_life(new_daemon: NewDaemon) -> None:
+async def test_a_session_continues_in_the_next_run(new_daemon: NewDaemon) -> None:
     """After SIGKILL and after SIGTERM: same id, same owner, and one gap, `daemon_down`, between
-    the two lives' files."""
+    the files of the two runs."""
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             for number in (signal.SIGKILL, signal.SIGTERM):
@@ -43,11 +43,11 @@ async def test_a_session_goes_on_in_the_next_life(new_daemon: NewDaemon) -> None
 
 
 async def goes_on(daemon: Daemon, number: signal.Signals) -> None:
-    """End a daemon that records, and look at the session when the next one has stopped it."""
+    """End a daemon that records; check the session after the next run has stopped it."""
     await daemon.start()
-    async with daemon.client() as client, listening(client) as news:
+    async with daemon.client() as client, listening(client) as notified:
         started = await client.call("start_recording", device="camera0", key="k")
-        await news.recording("ROTATED")
+        await notified.recording("ROTATED")
         daemon.signal(number)
         await daemon.wait_end()
     await daemon.start()
@@ -74,7 +74,7 @@ async def goes_on(daemon: Daemon, number: signal.Signals) -> None:
 
 
 async def test_a_stopped_session_stays_stopped(new_daemon: NewDaemon) -> None:
-    """What somebody stopped is not started again by a restart."""
+    """A restart does not continue a session that a client has stopped."""
     daemon = _configured(new_daemon)
     with trio.fail_after(40):
         await daemon.start()
@@ -87,9 +87,9 @@ async def test_a_stopped_session_stays_stopped(new_daemon: NewDaemon) -> None:
             assert await client.call("get_recording_status", device="camera0") is None
 
 
-async def test_where_it_is_switched_off_nothing_goes_on(new_daemon: NewDaemon) -> None:
-    """With resume_sessions = false a killed session ends with its last frame; the ledger has what
-    may have been lost behind it: the fragment in flight."""
+async def test_with_resume_sessions_off_no_session_continues(new_daemon: NewDaemon) -> None:
+    """The session ends with its last frame; the ledger has what may have been lost after it: the
+    fragment in flight."""
     daemon = _configured(new_daemon, resume_sessions=False)
     with trio.fail_after(40):
         await daemon.start()
@@ -108,7 +108,7 @@ async def test_where_it_is_switched_off_nothing_goes_on(new_daemon: NewDaemon) -
 
 
 async def test_a_timed_session_whose_time_is_over_is_closed(new_daemon: NewDaemon) -> None:
-    """What is missing of a timed session that nobody could finish is in its ledger."""
+    """The ledger has what is missing at the end of a timed session."""
     daemon = _configured(new_daemon)
     with trio.fail_after(40):
         await daemon.start()
@@ -116,10 +116,10 @@ async def test_a_timed_session_whose_time_is_over_is_closed(new_daemon: NewDaemo
             started = await client.call("start_recording", device="camera0", duration=2)
             daemon.signal(signal.SIGKILL)
             await daemon.wait_end()
-        await trio.sleep(2.5)  # its time goes by while there is no daemon
+        await trio.sleep(2.5)  # its time passes while no daemon runs
         await daemon.start()
         async with daemon.client() as client:
-            # The ledger is written beside normal service, and no news tells of it.
+            # The ledger is written in the background, without a notification.
             while not (gaps := await _gaps(client, started["filename"])):  # noqa: ASYNC110
                 await trio.sleep(0.05)
             assert await client.call("get_recording_status", device="camera0") is None
@@ -135,14 +135,14 @@ async def _gaps(client: Client, filename: str) -> list[dict[str, Any]]:
 
 
 async def test_sessions_and_the_ledger_are_listed(new_daemon: NewDaemon) -> None:
-    """What was recorded and what is missing can be asked for: by camera, session and time, and
-    of a running session as it is now."""
+    """Recorded and missing footage is listed by camera, session and time, also of a running
+    session."""
     daemon = _configured(new_daemon)
     with trio.fail_after(60):
         await daemon.start()
-        async with daemon.client() as client, listening(client) as news:
+        async with daemon.client() as client, listening(client) as notified:
             started = await client.call("start_recording", device="camera0")
-            await news.recording("ROTATED")
+            await notified.recording("ROTATED")
             daemon.signal(signal.SIGKILL)
             await daemon.wait_end()
         await daemon.start()

@@ -1,4 +1,4 @@
-"""What is removed stays removed and what is pinned stays, through commands, restarts, kills."""
+"""Removed files stay removed and pinned files stay, through commands, restarts and kills."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from typing import Any
 import pytest
 import trio
 from conftest import NewDaemon
-from daemon_stage import Daemon, hasty_camera, listening
+from running_daemon import Daemon, fast_camera, listening
 
 from camd.client import Client, ConnectionLostError
 
 
 @pytest.fixture
-async def hasty(new_daemon: NewDaemon, clip: tuple[Path, list[str]]) -> Daemon:
-    """Run a daemon that has many files soon."""
+async def rotating(new_daemon: NewDaemon, clip: tuple[Path, list[str]]) -> Daemon:
+    """Run a daemon that soon has many files."""
     made = new_daemon()
-    made.configure(cameras=[hasty_camera(clip[0])])
+    made.configure(cameras=[fast_camera(clip[0])])
     await made.start()
     return made
 
 
 async def recorded(daemon: Daemon, files: int) -> list[str]:
-    """Record until there are so many files; name them, oldest first."""
-    async with daemon.client() as client, listening(client) as news:
+    """Record until there are so many files; return their names, oldest first."""
+    async with daemon.client() as client, listening(client) as notified:
         await client.call("start_recording", device="camera0")
-        await news.recording("ROTATED", files - 1)
+        await notified.recording("ROTATED", files - 1)
         receipt = (await client.call("stop_recording", device="camera0"))["receipt"]
     return [file["filename"] for file in receipt["files"]]
 
 
 async def listed(daemon: Daemon) -> list[str]:
-    """Name what is listed, oldest first; the same files are there."""
+    """Return the listed names, oldest first; check that these files exist."""
     page = await daemon.call("list_recordings", limit=1000)
     names = [file["filename"] for file in reversed(page["files"])]
     assert sorted(names) == sorted(path.name for path in daemon.recordings.glob("*.mp4"))
     return names
 
 
-async def searched(daemon: Daemon, lives: int) -> None:
-    """Wait until the daemon has searched its folder in so many lives."""
-    while daemon.log.count("recovery_over") < lives:  # noqa: ASYNC110 - another process writes it
+async def searched(daemon: Daemon, runs: int) -> None:
+    """Wait until so many runs of the daemon have searched the folder."""
+    while daemon.log.count("recovery_over") < runs:  # noqa: ASYNC110 - another process writes it
         await trio.sleep(0.05)
 
 
@@ -55,9 +55,9 @@ async def parsed(daemon: Daemon, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-async def test_commands_remove_pin_and_clean_up(hasty: Daemon) -> None:
+async def test_commands_remove_pin_and_clean_up(rotating: Daemon) -> None:
     """From rm to a forced cleanup, as a user types them; a restart changes nothing."""
-    daemon = hasty
+    daemon = rotating
     with trio.fail_after(90):
         names = await recorded(daemon, 4)
         assert (await daemon.camd("rm", "--yes", names[0])).returncode == 0
@@ -71,13 +71,16 @@ async def test_commands_remove_pin_and_clean_up(hasty: Daemon) -> None:
         preview = await parsed(daemon, "cleanup", "--preview")
         assert [file["filename"] for file in preview["files"]] == names[2:]
         assert [file["filename"] for file in preview["kept"]] == [names[1]]
-        braked = await parsed(daemon, "cleanup")
-        assert (braked["braked"], braked["files_deleted"]) == (True, 0)
+        stopped_by_limit = await parsed(daemon, "cleanup")
+        assert (stopped_by_limit["stopped_by_limit"], stopped_by_limit["files_deleted"]) == (
+            True,
+            0,
+        )
 
-        async with daemon.client() as client, listening(client) as news:
+        async with daemon.client() as client, listening(client) as notified:
             forced = await parsed(daemon, "cleanup", "--force")
             assert forced["files_deleted"] == len(names) - 2
-            await news.wait(lambda method, _: method == "retention_update")
+            await notified.wait(lambda method, _: method == "retention_update")
         assert await listed(daemon) == [names[1]]
 
         await daemon.stop()
@@ -90,10 +93,10 @@ async def test_commands_remove_pin_and_clean_up(hasty: Daemon) -> None:
         assert (await parsed(daemon, "info", names[1]))["pin"]["reason"] == "evidence"
 
 
-async def test_a_kill_in_the_middle_leaves_no_half(hasty: Daemon) -> None:
-    """After SIGKILL while files are removed, the list is what is there, and what was answered is
-    gone."""
-    daemon = hasty
+async def test_a_kill_during_a_removal_leaves_no_partial_state(rotating: Daemon) -> None:
+    """After SIGKILL while files are removed, the listing agrees with the folder, and all confirmed
+    removals are done."""
+    daemon = rotating
     answered: list[str] = []
 
     async def remove(client: Client, name: str) -> None:

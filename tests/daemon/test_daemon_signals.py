@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import trio
 from conftest import NewDaemon
-from daemon_stage import Daemon, frames_in, listening, signature, small_camera
+from running_daemon import Daemon, frames_in, listening, receipt_hash, small_camera
 
 from camd.client import RemoteError, open_client
 
@@ -22,8 +22,8 @@ ACTIVATE = shutil.which("systemd-socket-activate") or "/usr/bin/systemd-socket-a
 
 
 async def test_a_signal_stops_the_daemon_and_seals_what_it_records(new_daemon: NewDaemon) -> None:
-    """SIGTERM or SIGINT: exit status 0, no child, every file final with the hash that the next
-    start tells."""
+    """SIGTERM or SIGINT: exit status 0, no child process, every file sealed, with the hash that the
+    next start reports."""
     with trio.fail_after(40):
         async with trio.open_nursery() as nursery:
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -31,16 +31,16 @@ async def test_a_signal_stops_the_daemon_and_seals_what_it_records(new_daemon: N
 
 
 async def stops_and_seals(daemon: Daemon, number: signal.Signals) -> None:
-    """Record with two cameras, send the signal, and compare what is there with what is told."""
+    """Record with two cameras, send the signal, and compare the files with the listing."""
     daemon.configure(cameras=[small_camera(), small_camera()])
     await daemon.start()
-    async with daemon.client() as client, listening(client) as news:
+    async with daemon.client() as client, listening(client) as notified:
         for camera in ("camera0", "camera1"):
             await client.call("start_recording", device=camera)
-        await news.recording("ROTATED")
+        await notified.recording("ROTATED")
         daemon.signal(number)
         assert await daemon.wait_end(10) == 0
-        stopped = [params for _, params in news.items if params.get("status") == "STOPPED"]
+        stopped = [params for _, params in notified.items if params.get("status") == "STOPPED"]
         assert {params["reason"] for params in stopped} <= {"shutdown"}
     assert daemon.children() == []
     assert "Traceback" not in daemon.log
@@ -54,7 +54,7 @@ async def stops_and_seals(daemon: Daemon, number: signal.Signals) -> None:
             assert file["status"] == "completed"
             info = await client.call("get_recording_info", filename=file["filename"])
             path = daemon.recordings / file["filename"]
-            assert info["sha256"] == signature(path)
+            assert info["sha256"] == receipt_hash(path)
             assert await frames_in(path) == file["frames"]
 
 
@@ -62,12 +62,12 @@ async def stops_and_seals(daemon: Daemon, number: signal.Signals) -> None:
 async def test_a_second_signal_ends_a_stop_that_takes_long(
     daemon: Daemon, number: signal.Signals
 ) -> None:
-    """With a child that does not react, impatience helps: the end comes at once, nothing is left
-    running, and every file plays."""
+    """With an FFmpeg that does not react, a second signal ends the daemon at once; no process is
+    left, and every file plays."""
     with trio.fail_after(40):
-        async with daemon.client() as client, listening(client) as news:
+        async with daemon.client() as client, listening(client) as notified:
             await client.call("start_recording", device="camera0")
-            await news.recording("ROTATED")
+            await notified.recording("ROTATED")
         (child,) = daemon.children()
         await freeze(child)
         daemon.signal(number)
@@ -86,12 +86,12 @@ async def freeze(pid: int) -> None:
     os.kill(pid, signal.SIGSTOP)
 
 
-async def test_a_child_that_does_not_react_does_not_stop_the_stop(daemon: Daemon) -> None:
+async def test_an_ffmpeg_that_does_not_react_does_not_prevent_the_stop(daemon: Daemon) -> None:
     """A frozen FFmpeg is killed in time; the session is sealed and the exit status is 0."""
     with trio.fail_after(40):
-        async with daemon.client() as client, listening(client) as news:
+        async with daemon.client() as client, listening(client) as notified:
             await client.call("start_recording", device="camera0")
-            await news.recording("ROTATED")
+            await notified.recording("ROTATED")
         (child,) = daemon.children()
         await freeze(child)
         await daemon.stop()
@@ -103,17 +103,17 @@ async def test_a_child_that_does_not_react_does_not_stop_the_stop(daemon: Daemon
 async def test_a_reload_changes_rotation_and_thresholds_of_what_runs(
     new_daemon: NewDaemon,
 ) -> None:
-    """By SIGHUP and by call: same session, same child, shorter files, other thresholds."""
+    """By SIGHUP and by call: same session, same FFmpeg process, shorter files, other thresholds."""
     daemon = new_daemon()
     daemon.configure({"recording": {"rotation": "1h"}}, [small_camera()])
     with trio.fail_after(40):
         await daemon.start()
-        async with daemon.client() as client, listening(client) as news:
+        async with daemon.client() as client, listening(client) as notified:
             started = await client.call("start_recording", device="camera0")
             children = daemon.children()
             daemon.configure({"recording": {"rotation": "1s"}}, [small_camera()])
             daemon.signal(signal.SIGHUP)
-            await news.recording("ROTATED", 2)
+            await notified.recording("ROTATED", 2)
             new = {
                 "recording": {"rotation": "1h"},
                 "storage": {"warn_percent": 81.0, "block_percent": 94.5},
@@ -140,7 +140,7 @@ async def test_a_reload_changes_rotation_and_thresholds_of_what_runs(
 async def test_a_broken_file_is_refused_with_its_mistakes_and_changes_nothing(
     daemon: Daemon,
 ) -> None:
-    """Every mistake is named to whoever asked and in the log; the old configuration stays."""
+    """The answer and the log have every mistake; the old configuration stays."""
     with trio.fail_after(30):
         async with daemon.client() as client:
             before = await client.call("get_storage_info")
@@ -182,10 +182,10 @@ os.execv(command[0], command)
 """
 
 
-async def test_the_daemon_plays_its_part_under_systemd(
+async def test_the_daemon_follows_the_protocol_of_systemd(
     new_daemon: NewDaemon, tmp_path: Path
 ) -> None:
-    """It serves on the sockets it was given, TCP and Unix, and says ready, alive and stopping."""
+    """It serves on inherited TCP and Unix sockets, and notifies ready, watchdog and stopping."""
     daemon = new_daemon()
     daemon.configure({"server": {"listen": "127.0.0.1:1"}}, [small_camera()])  # not used
     daemon.environ["WATCHDOG_USEC"] = "300000"
@@ -226,7 +226,7 @@ async def test_the_daemon_plays_its_part_under_systemd(
 async def test_the_first_connection_starts_the_daemon(
     new_daemon: NewDaemon, tmp_path: Path
 ) -> None:
-    """Activated by the real tool, the connection that woke the daemon is served."""
+    """With systemd-socket-activate, the connection that starts the daemon is served."""
     daemon = new_daemon()
     daemon.configure(cameras=[small_camera()])
     path = tmp_path / "camd.sock"

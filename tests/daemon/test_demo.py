@@ -1,4 +1,4 @@
-"""The demonstration, as a newcomer runs it: the installed program, real FFmpeg, real time."""
+"""`camd demo` with the installed program, real FFmpeg and real time."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Once = tuple[Path, subprocess.Popen[str]]
 
 @pytest.fixture(scope="module")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Once]:
-    """Start a demonstration that ends by itself; it goes on beside the other tests."""
+    """Start a demo that ends by itself; it runs while other tests run."""
     folder = tmp_path_factory.mktemp("once")
     with demo("--dir", str(folder), "--once") as process:
         yield folder, process
@@ -43,7 +43,7 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Once]:
 
 @pytest.mark.usefixtures("once")
 def test_the_demo_leaves_a_running_service_until_it_is_told_to_end(tmp_path: Path) -> None:
-    """The printed configuration finds the service; SIGTERM ends both, and the folder goes."""
+    """The printed configuration leads to the service; SIGTERM ends both and removes the folder."""
     with demo(TMPDIR=str(tmp_path)) as process:
         assert process.stdout is not None
         lines = iter(process.stdout)
@@ -63,7 +63,7 @@ def test_the_demo_leaves_a_running_service_until_it_is_told_to_end(tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_demo_records_proves_it_and_ends(once: Once) -> None:
+def test_the_demo_records_checks_the_receipts_and_ends(once: Once) -> None:
     """With --once: exit 0, receipts whose hashes were checked, and the files stay in --dir."""
     folder, process = once
     output, _ = process.communicate(timeout=100)
@@ -76,8 +76,8 @@ def test_the_demo_records_proves_it_and_ends(once: Once) -> None:
     assert key not in output
 
 
-def test_the_demo_says_what_is_missing(tmp_path: Path) -> None:
-    """Somebody else's configuration in --dir is left alone, with a sentence and exit code 1."""
+def test_the_demo_does_not_overwrite_a_configuration(tmp_path: Path) -> None:
+    """A configuration in --dir that is not the demo's stays; the exit code is 1."""
     (tmp_path / "camd.toml").write_text("# mine\n", encoding="utf-8")
     with demo("--dir", str(tmp_path), "--once") as process:
         output, _ = process.communicate(timeout=60)
@@ -87,6 +87,6 @@ def test_the_demo_says_what_is_missing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["CAMD_SERVER__LISTEN", "STORAGE_WARN_PERCENT", "LISTEN_FDS"])
-def test_the_demo_is_not_configured_by_its_surroundings(name: str) -> None:
-    """Variables that configure a service on this machine do not reach the demo's."""
+def test_the_demo_ignores_variables_that_configure_camd(name: str) -> None:
+    """The service of the demo does not get them."""
     assert environment({name: "1", "HOME": "/h"}) == {"HOME": "/h"}

@@ -1,4 +1,4 @@
-"""Observes, inside the machine whose power is cut: run by power_cuts_agent.py.
+"""Bears witness inside the machine whose power is cut: run by power_cuts_agent.py.
 
 Everything that camd guarantees goes to the serial console at once, with the machine's own clock:
 what is on the other side of the console survives the cut. Needs root, Linux, and camd.

@@ -119,7 +119,7 @@ async def test_what_is_listed_are_the_capture_nodes() -> None:
         begun = time.monotonic()
         async with open_monitor(DiscoveryConfig(), query=query) as monitor:
             await monitor.settled.wait()
-            print(f"settled after {time.monotonic() - begun:.2f} s by {monitor.how}")
+            print(f"settled after {time.monotonic() - begun:.2f} s by {monitor.method}")
             await monitor.present.wait_until(
                 lambda all_: all(device.problem is None for device in all_)
             )
@@ -152,7 +152,7 @@ async def test_a_node_that_hangs_delays_nobody() -> None:
             await monitor.settled.wait()
             if not nodes:
                 pytest.skip("no video node of this machine captures")
-            (hung,) = [d for d in monitor.present.value if d.problem and d.problem.cause == "hung"]
+            (hung,) = [d for d in monitor.present.value if d.problem and d.problem.kind == "hung"]
             assert hung.node == nodes[0]
             stuck.set()
             await monitor.present.wait_until(
@@ -168,7 +168,7 @@ async def test_plugging_and_unplugging_show_in_time(tool: Callable[..., str]) ->
     with trio.fail_after(300 * TIMEOUT_FACTOR):
         async with open_monitor(DiscoveryConfig(), query=query) as monitor:
             await monitor.settled.wait()
-            print(monitor.how)
+            print(monitor.method)
             for number in range(4):
                 begin = (
                     ["start", "survey0", "--serial", "SURVEY0", "--port", "0"]
@@ -185,7 +185,7 @@ async def test_plugging_and_unplugging_show_in_time(tool: Callable[..., str]) ->
                 device = find(monitor.present.value, "SURVEY0")
                 assert device is not None
                 assert device.usb is not None
-                lives.add(device.plugged)
+                lives.add(device.plug_id)
                 ports.add(device.usb.port)
                 begin = ["do", "survey0", "unplug"]
                 gone = await timed(monitor, begin, "SURVEY0", there=False)
@@ -244,7 +244,7 @@ async def test_a_camera_whose_firmware_hangs_delays_nobody(tool: Callable[..., s
             assert device is not None
             await trio.to_thread.run_sync(tool, "do", "survey0", "hang")
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(monitor.look_again, device.node)
+                nursery.start_soon(monitor.query_again, device.node)
                 begin = ["start", "survey1", "--port", "1", "--serial", "LIVES"]
                 seconds = await timed(monitor, begin, "LIVES", there=True)
             assert seconds <= APPEAR_SECONDS * TIMEOUT_FACTOR

@@ -74,7 +74,7 @@ async def test_a_camera_records(tmp_path: Path, node: Path) -> None:
             await trio.sleep(SECONDS)
             session = await camera.stop_recording()
             elapsed = trio.current_time() - begun
-        program = await find_ffmpeg(config.ffmpeg)
+        program = await find_ffmpeg(config.ffmpeg.path)
         (segment,) = session.segments
         path = str(storage.folder / segment.filename)
         played = await trio.run_process(

@@ -129,7 +129,7 @@ async def open_real_camera(
             yield child
 
     async def find_program() -> FFmpegBinary:
-        return found or await find_ffmpeg(config.ffmpeg)
+        return found or await find_ffmpeg(config.ffmpeg.path)
 
     events: Fanout[Event] = Fanout()
     heard: list[Event] = []
@@ -218,6 +218,6 @@ def check_file(folder: Path, segment: Segment) -> Path:
         assert offset is not None
         said = summarise(data[:65536], data[offset:])
         assert (said.frames, said.duration_seconds) == (segment.frames, segment.duration_seconds)
-        assert said.identity is not None
-        assert said.identity.session_id == segment.session_id
+        assert said.metadata is not None
+        assert said.metadata.session_id == segment.session_id
     return path

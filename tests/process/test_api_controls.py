@@ -1,4 +1,4 @@
-"""Controls as clients list and set them, over a driver in memory."""
+"""The API methods for controls, over a fake driver."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from camd.rpc.roles import Principal, Role
 
 
 @attrs.frozen
-class PlayedCamera:
-    """What the API needs of a camera."""
+class FakeCamera:
+    """The part of a camera that the methods use."""
 
     camera_id: CameraId
     node: Path | None
@@ -31,30 +31,30 @@ class PlayedCamera:
 
 
 @attrs.define(eq=False)
-class CameraRig:
-    """One camera with a driver, and the methods over it."""
+class Service:
+    """One camera with a fake driver, and the methods."""
 
     driver: FakeDriver = attrs.field(factory=webcam)
     node: Path | None = NODE
     configured: tuple[tuple[str, int | str], ...] = ()
-    camera: PlayedCamera = attrs.field(init=False)
+    camera: FakeCamera = attrs.field(init=False)
     registry: Registry = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        wishes = ControlStore(lambda _: None)
+        store = ControlStore(lambda _: None)
         driver, camera_id = self.driver, CameraId("camera0")
-        owner = CameraControls(camera_id, self.configured, wishes, driver.read, driver.write)
-        self.camera = PlayedCamera(camera_id, self.node, owner)
-        self.registry = Registry(ControlsApi(self).methods())
+        controls = CameraControls(camera_id, self.configured, store, driver.read, driver.write)
+        self.camera = FakeCamera(camera_id, self.node, controls)
+        self.registry = Registry([ControlsApi(self)])
 
-    async def locate(self, name: str) -> PlayedCamera:
+    async def locate(self, name: str) -> FakeCamera:
         """Know one camera."""
         if name not in ("camera0", str(NODE)):
             raise Refusal(CAMERA_UNKNOWN, camera_id=name)
         return self.camera
 
     async def call(self, method: str, role: Role = Role.OPERATOR, /, **params: object) -> Any:
-        """Call a method as somebody with a role; the answer is one that JSON can hold."""
+        """Call a method with a role; the result is decoded from JSON."""
         caller = Caller(Principal("ann", role, None, "test"), "test")
         with trio.fail_after(20):
             answer = await self.registry.call(method, {"device": "camera0", **params}, caller)
@@ -68,9 +68,9 @@ class CameraRig:
 
 
 async def test_controls_are_listed_with_all_that_a_console_needs() -> None:
-    """What each is, what it can be set to, what it is, what is wished for, and by whom."""
-    rig = CameraRig(configured=(("power_line_frequency", "50 hz"),))
-    answer = await rig.call("get_camera_controls", Role.VIEWER)
+    """Kind, limits, value, the wanted value, and where it comes from."""
+    service = Service(configured=(("power_line_frequency", "50 hz"),))
+    answer = await service.call("get_camera_controls", Role.VIEWER)
     assert (answer["device"], answer["camera_id"]) == ("camera0", "camera0")
     controls = {control["name"]: control for control in answer["controls"]}
     assert controls["power_line_frequency"] == {
@@ -97,37 +97,37 @@ async def test_controls_are_listed_with_all_that_a_console_needs() -> None:
 
 
 async def test_a_button_has_neither_value_nor_default() -> None:
-    """There is nothing to show, though the driver says zero."""
+    """The driver's zero is not shown."""
     driver = FakeDriver(controls=[FakeControl(1, "Reset", videodev2.TYPE_BUTTON)])
-    (button,) = (await CameraRig(driver).call("get_camera_controls"))["controls"]
+    (button,) = (await Service(driver).call("get_camera_controls"))["controls"]
     assert (button["type"], button["value"], button["default"]) == ("button", None, None)
 
 
 @pytest.mark.parametrize("value", ["manual", 1, 1.0])
 async def test_a_control_is_set(value: object) -> None:
-    """The answer is the control as the driver has it, and the wish that is kept."""
-    rig = CameraRig()
-    answer = await rig.call("set_camera_control", control="exposure_auto", value=value)
+    """The result is the control as the driver has it, and the value that is stored."""
+    service = Service()
+    answer = await service.call("set_camera_control", control="exposure_auto", value=value)
     assert (answer["name"], answer["value"]) == ("auto_exposure", 1)
     assert (answer["wished"], answer["source"], answer["success"]) == (1, "client", True)
     assert (answer["device"], answer["camera_id"]) == ("camera0", "camera0")
-    answer = await rig.call("set_camera_control", control="auto_exposure", value=None)
+    answer = await service.call("set_camera_control", control="auto_exposure", value=None)
     assert (answer["value"], answer["wished"], answer["source"]) == (3, None, None)
 
 
-async def test_who_may_do_what() -> None:
-    """Viewers look, operators set; unknown cameras are unknown."""
-    rig = CameraRig()
-    wish = {"control": "brightness", "value": 1}
-    assert await rig.refused("set_camera_control", Role.VIEWER, **wish) == -32003
-    assert await rig.refused("get_camera_controls", Role.VIEWER, device="camera7") == -32004
-    assert rig.driver.opened == 0
-    answer = await rig.call("set_camera_control", device=str(NODE), **wish)
+async def test_viewers_list_and_operators_set() -> None:
+    """Other calls, and unknown cameras, are refused."""
+    service = Service()
+    params = {"control": "brightness", "value": 1}
+    assert await service.refused("set_camera_control", Role.VIEWER, **params) == -32003
+    assert await service.refused("get_camera_controls", Role.VIEWER, device="camera7") == -32004
+    assert service.driver.opened == 0
+    answer = await service.call("set_camera_control", device=str(NODE), **params)
     assert (answer["device"], answer["camera_id"]) == (str(NODE), "camera0")
 
 
 @pytest.mark.parametrize(
-    ("wish", "code"),
+    ("params", "code"),
     [
         ({"control": "brightness", "value": 256}, -32602),
         ({"control": "brightness"}, -32602),
@@ -137,15 +137,15 @@ async def test_who_may_do_what() -> None:
         ({"control": "exposure_time_absolute", "value": 10}, -32008),
     ],
 )
-async def test_wrong_wishes_have_their_codes(wish: dict[str, object], code: int) -> None:
-    """Values by parameter; names, and what has no effect, as what is not supported."""
-    rig = CameraRig()
-    assert await rig.refused("set_camera_control", **wish) == code
-    assert rig.driver.log == []
+async def test_wrong_requests_have_their_codes(params: dict[str, object], code: int) -> None:
+    """Invalid values are invalid parameters; unknown and inactive controls are unsupported."""
+    service = Service()
+    assert await service.refused("set_camera_control", **params) == code
+    assert service.driver.log == []
 
 
 async def test_a_camera_without_a_node_has_no_controls() -> None:
-    """Absent, or a stream: a refusal that says so."""
-    rig = CameraRig(node=None)
-    assert await rig.refused("get_camera_controls") == -32006
-    assert await rig.refused("set_camera_control", control="brightness", value=1) == -32006
+    """Absent cameras and streams are refused with that reason."""
+    service = Service(node=None)
+    assert await service.refused("get_camera_controls") == -32006
+    assert await service.refused("set_camera_control", control="brightness", value=1) == -32006

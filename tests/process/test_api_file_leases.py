@@ -12,7 +12,7 @@ from support.fake_disk import roomy_disk
 from support.recordings import segment
 
 from camd.api.http_app import HttpApp
-from camd.auth.authenticator import open_access
+from camd.auth.authenticator import open_authenticator
 from camd.config.schema import AuthConfig, StorageConfig
 from camd.errors import FILE_LEASED
 from camd.runtime.broadcast import Fanout
@@ -45,17 +45,17 @@ async def test_a_download_leases_its_file_to_the_last_byte(tmp_path: Path) -> No
     """From the head to the end of the body the file cannot be removed; afterwards it can, and
     so can one that was not found."""
     config = AuthConfig(keys_file=tmp_path / "keys.toml")
-    known = segment("a.mp4", size_bytes=SIZE)
+    authenticated = segment("a.mp4", size_bytes=SIZE)
     (tmp_path / "a.mp4").write_bytes(secrets.token_bytes(SIZE))
     with trio.fail_after(20):
         async with (
-            open_access(config, tmp_path / "state") as access,
+            open_authenticator(config, tmp_path / "state") as access,
             open_storage(
                 StorageConfig(tmp_path, state_dir=tmp_path / ".state"), Fanout(), roomy_disk()
             ) as storage,
         ):
             await storage.unfinished_sessions()
-            await storage.note_segment(known)
+            await storage.note_segment(authenticated)
             web = HttpApp(storage, access, lambda: ("healthy", {}))
             key = (tmp_path / "state" / "admin.key").read_text().strip()
             seen = await download(web, storage, "a.mp4", key)
@@ -63,7 +63,7 @@ async def test_a_download_leases_its_file_to_the_last_byte(tmp_path: Path) -> No
             assert sum(size for size, _ in seen[1:]) == SIZE
             assert len(seen) > 4
             assert all(leased for size, leased in seen if size)
-            assert storage.busy(known) is None
+            assert storage.busy(authenticated) is None
             assert (await download(web, storage, "b.mp4", key))[0] == (404, True)
             assert storage.busy(segment("b.mp4")) is None
             assert (await download(web, storage, "a.mp4", "wrong"))[0] == (401, False)

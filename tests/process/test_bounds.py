@@ -23,6 +23,7 @@ from camd.mp4.recover import read_interrupted
 from camd.mp4.segment import SegmentIndex
 from camd.recording import convert
 from camd.runtime.broadcast import Fanout
+from camd.runtime.state_file import MAX_BYTES
 from camd.storage.disk import PosixDisk
 from camd.storage.index import worker
 from camd.storage.recovery.file_recovery import MOOV_LIMIT, recover
@@ -128,7 +129,7 @@ def test_an_enormous_list_of_cameras_is_set_aside(tmp_path: Path) -> None:
     """A file of known cameras that nobody can have written is damage, and is kept for people."""
     file = tmp_path / "cameras.json"
     with file.open("wb") as stream:
-        stream.write(b" " * (binding_store._MOST_BYTES + 1))
+        stream.write(b" " * (MAX_BYTES + 1))
     with capture_logs() as logs:
         assert binding_store.load_known(file) == ()
     assert [entry["error"] for entry in logs] == ["is larger than 1048576 bytes"]
@@ -142,7 +143,7 @@ class Stuck:
 
     go_on: threading.Event = attrs.field(factory=threading.Event)
 
-    def __call__(self, archive: object) -> datetime:
+    def __call__(self, index: object) -> datetime:
         assert self.go_on.wait(30)
         return datetime.now(UTC)
 
@@ -151,14 +152,14 @@ async def test_an_index_that_does_not_answer_is_a_refusal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client is told that the volume does not answer, while the question still hangs."""
-    monkeypatch.setattr(worker, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(worker, "READ_TIMEOUT_SECONDS", 0.1)
     config = StorageConfig(recordings_dir=tmp_path / "recordings", state_dir=tmp_path)
     stuck = Stuck()
     with trio.fail_after(20):
         async with open_storage(config, Fanout[Event]()) as storage:
             try:
                 with pytest.raises(Refusal) as caught:
-                    await storage.clerk.read(stuck)
+                    await storage.index_worker.read(stuck)
             finally:
                 stuck.go_on.set()
     assert caught.value.kind.code == -1016

@@ -234,8 +234,8 @@ async def test_verify_and_recover_name_what_is_left(
     async with storage_of(folder):
         part.write_bytes(b"going on")  # behind the search that removes what was left
         assert list(file_recovery.parts_in(folder)) == [f".camd/{part.name}"]
-        assert file_recovery.held(folder)
-    assert not file_recovery.held(folder)
+        assert file_recovery.is_locked(folder)
+    assert not file_recovery.is_locked(folder)
     chosen = ["--config", str(configuration)]
     run = CliRunner().invoke
     result = run(verify, chosen)

@@ -56,7 +56,7 @@ async def test_a_child_that_misbehaves_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, word: str, cause: Cause
 ) -> None:
     """Never two children, no zombie and no descriptor left, and the same session goes on."""
-    monkeypatch.setattr(child_process, "TERMINATE_PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(child_process, "TERMINATE_TIMEOUT_SECONDS", 0.5)
     monkeypatch.setattr(process, "END_PATIENCE_SECONDS", 0.5)
     program, notes = make_bad_ffmpeg(tmp_path, PROGRAMS[1].values[0], way)
     storage_config = StorageConfig(tmp_path / "recordings", state_dir=tmp_path, block_percent=95)
@@ -95,4 +95,4 @@ async def _record_through(camera: Camera) -> tuple[Session, str, Session]:
     status = await camera.published.wait_until(lambda s: s.state is CameraState.RESTING)
     assert status.problem is not None
     await camera.published.wait_until(lambda s: s.session and len(s.session.segments) > 1)
-    return begun, status.problem.cause, await camera.stop_recording()
+    return begun, status.problem.kind, await camera.stop_recording()

@@ -16,8 +16,8 @@ from camd.config.schema import CameraConfig, Config
 from camd.ffmpeg.binary import FFmpegBinary
 from camd.ffmpeg.encoder_trial import EncoderChoice
 from camd.ffmpeg.text.encoder_table import SOFTWARE
-from camd.ffmpeg.text.error_patterns import BAD_STREAM, STALLED
 from camd.model import CameraId, FileSource, Problem, RtspSource, Source
+from camd.model.problems import BAD_STREAM, STALLED
 from camd.runtime.query_process import ProgramOutput
 
 SOURCE = RtspSource("rtsp://127.0.0.1:9/film")
@@ -126,7 +126,7 @@ async def test_what_no_probe_could_tell_is_not_remembered(
 ) -> None:
     """A disk that was slow once is no reason to encode for ever what could be copied."""
     path = tmp_path / "film.mp4"
-    path.write_bytes(b"film")
+    path.write_bytes(b"clip")
     capture = capturing(FileSource(path))
     answers = [ProgramOutput(None, b"", b""), ProgramOutput(1, b"", FOUND)]
 

@@ -80,7 +80,7 @@ async def test_a_child_ends_when_it_is_told_to(which: str) -> None:
 
 async def test_a_deaf_child_is_killed(which: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It gets its time, and no more."""
-    monkeypatch.setattr(child_process, "TERMINATE_PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(child_process, "TERMINATE_TIMEOUT_SECONDS", 0.5)
     async with launched(which, "deaf") as child:
         assert await child.read_output() == b"ready"
         before = trio.current_time()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,9 +10,10 @@ import attrs
 import pytest
 import trio
 
-from camd.capture.diagnosis import diagnose, look_at_access
-from camd.ffmpeg.text import error_patterns as t
-from camd.model import Cause
+from camd.capture.diagnosis import diagnose
+from camd.devices.probe import read_access
+from camd.devices.v4l2.access import remedy
+from camd.model import Cause, problems
 
 
 @attrs.frozen
@@ -45,14 +44,19 @@ def node(tmp_path: Path) -> Path:
 
 async def test_a_node_that_is_gone_is_a_camera_that_was_lost(tmp_path: Path) -> None:
     """ "Input/output error" is what a driver says when the cable is pulled: the node tells."""
-    for problem in (t.IO_ERROR, t.DRIVER_ERROR, t.BUSY, t.UNSUPPORTED_FORMAT):
-        assert await diagnose(problem, tmp_path / "video0") == t.LOST
-    assert await diagnose(t.VANISHED, tmp_path / "video0") == t.VANISHED
+    for problem in (
+        problems.IO_ERROR,
+        problems.DRIVER_ERROR,
+        problems.BUSY,
+        problems.UNSUPPORTED_FORMAT,
+    ):
+        assert await diagnose(problem, tmp_path / "video0") == problems.LOST
+    assert await diagnose(problems.VANISHED, tmp_path / "video0") == problems.VANISHED
 
 
 async def test_a_node_that_is_there_leaves_the_problem_as_it_was(node: Path) -> None:
     """An error of a camera that is plugged in is not a loss."""
-    for problem in (t.IO_ERROR, t.LOST, t.VANISHED, t.DRIVER_ERROR):
+    for problem in (problems.IO_ERROR, problems.LOST, problems.VANISHED, problems.DRIVER_ERROR):
         assert await diagnose(problem, node) == problem
 
 
@@ -64,7 +68,7 @@ async def test_whoever_holds_the_camera_is_named(node: Path) -> None:
         asked.append(path)
         return Found((Somebody(41, "cheese", "ann"), Somebody(7, "zoom")))
 
-    problem = await diagnose(t.BUSY, node, find_holders=find)
+    problem = await diagnose(problems.BUSY, node, find_holders=find)
     assert asked == [node]
     expected = "cheese (process 41, user ann) and zoom (process 7) use the camera"
     assert problem.message == expected
@@ -82,13 +86,13 @@ async def test_a_look_up_that_fails_or_hangs_costs_little(node: Path) -> None:
         release.wait(30)
         return Found()
 
-    assert await diagnose(t.BUSY, node, find_holders=fail) == t.BUSY
+    assert await diagnose(problems.BUSY, node, find_holders=fail) == problems.BUSY
     try:
         with trio.fail_after(10):
-            found = await diagnose(t.BUSY, node, find_holders=hang, patience_seconds=0.05)
+            found = await diagnose(problems.BUSY, node, find_holders=hang, patience_seconds=0.05)
     finally:
         release.set()
-    assert found == t.BUSY
+    assert found == problems.BUSY
 
 
 async def test_what_has_no_node_is_not_looked_at(node: Path) -> None:
@@ -97,24 +101,27 @@ async def test_what_has_no_node_is_not_looked_at(node: Path) -> None:
     def find(path: Path) -> Found:
         raise AssertionError
 
-    assert await diagnose(t.BUSY, None, find_holders=find) == t.BUSY
-    assert await diagnose(t.FFMPEG_MISSING, node / "gone", find_holders=find) == t.FFMPEG_MISSING
+    assert await diagnose(problems.BUSY, None, find_holders=find) == problems.BUSY
+    assert (
+        await diagnose(problems.FFMPEG_MISSING, node / "gone", find_holders=find)
+        == problems.FFMPEG_MISSING
+    )
 
 
 async def test_neighbours_and_offers_are_told(node: Path) -> None:
     """Who shares the bus stands in the message; what could be asked for, beside it."""
-    crowded = await diagnose(t.NO_BANDWIDTH, node, neighbours=lambda: ["Gate", "Yard"])
+    crowded = await diagnose(problems.NO_BANDWIDTH, node, neighbours=lambda: ["Gate", "Yard"])
     assert crowded.message == "The bus has no bandwidth left for this camera beside Gate and Yard"
-    refused = await diagnose(t.UNSUPPORTED_FORMAT, node, offered=lambda: ["1280x720"])
+    refused = await diagnose(problems.UNSUPPORTED_FORMAT, node, offered=lambda: ["1280x720"])
     assert refused.possible == ("1280x720",)
 
 
-def test_who_may_open_a_node_is_known(node: Path) -> None:
-    """Group, mode and this process are looked at as the kernel does."""
-    access = look_at_access(node)
-    assert (access.permitted, access.group_may) == (True, True)
-    assert access.user == pwd.getpwuid(os.geteuid()).pw_name
-    node.chmod(0o600)
-    assert not look_at_access(node).group_may
-    with pytest.raises(FileNotFoundError):
-        look_at_access(node.with_name("gone"))
+async def test_a_denied_node_comes_with_the_way_to_access(node: Path) -> None:
+    """The suggestion is the one that `camd devices` gives for the same node."""
+    denied = await diagnose(problems.NO_PERMISSION, node)
+    assert denied == attrs.evolve(
+        problems.NO_PERMISSION, suggestion=remedy(str(node), read_access(node))
+    )
+    assert denied != problems.NO_PERMISSION
+    gone = node.with_name("gone")
+    assert await diagnose(problems.NO_PERMISSION, gone) == problems.LOST

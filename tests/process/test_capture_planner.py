@@ -25,12 +25,13 @@ from camd.model import (
     Capabilities,
     Cause,
     Device,
+    DeviceBinding,
     FrameSize,
-    MatchState,
     PixelFormat,
     Problem,
     Rates,
     RtspSource,
+    TestSource,
     V4l2Source,
     VideoFormat,
 )
@@ -46,10 +47,10 @@ def capabilities(fourcc: str = "MJPG") -> Capabilities:
     return Capabilities("uvcvideo", "C", "usb", (PixelFormat(fourcc, "", True, (size,)),))
 
 
-def bound(fourcc: str = "MJPG", **device: object) -> MatchState:
+def bound(fourcc: str = "MJPG", **device: object) -> DeviceBinding:
     """Seat the camera on a device."""
     plugged = Device(Path("/dev/video7"), 1, "C", capabilities=capabilities(fourcc))
-    return MatchState(CAMERA, attrs.evolve(plugged, **device))
+    return DeviceBinding(CAMERA, attrs.evolve(plugged, **device))
 
 
 @attrs.define(eq=False)
@@ -80,7 +81,7 @@ async def find_program() -> FFmpegBinary:
 
 
 def capturing(
-    binding: MatchState | None, known: Known | None = None, **settings: object
+    binding: DeviceBinding | None, known: Known | None = None, **settings: object
 ) -> CapturePlanner:
     """Make the capture of a V4L2 camera that has this seat."""
     config = CameraConfig(CAMERA, V4l2Source(), **settings)  # type: ignore[arg-type]
@@ -128,7 +129,7 @@ async def test_what_the_camera_encodes_is_copied() -> None:
 
 async def test_without_any_seat_the_path_counts() -> None:
     """A camera that is named by its node is asked for what its entry says."""
-    config = CameraConfig(CAMERA, V4l2Source(Path("/dev/null")), width=320, height=240, fps=10)
+    config = CameraConfig(CAMERA, V4l2Source(Path("/dev/null")), resolution=(320, 240), fps=10)
     capture = CapturePlanner(config, Config(), find_program)
     assert "-video_size 320x240 -framerate 10 -i /dev/null" in await planned(capture)
     assert capture.chosen is None
@@ -136,10 +137,10 @@ async def test_without_any_seat_the_path_counts() -> None:
 
 async def test_a_seat_without_a_device_answers_with_its_problem() -> None:
     """The camera is absent, whatever its node's name."""
-    capture = capturing(MatchState(CAMERA, None, problem=GONE))
+    capture = capturing(DeviceBinding(CAMERA, None, problem=GONE))
     assert await problemd(capture) is GONE
     assert await capture.is_absent()
-    assert (await problemd(capturing(MatchState(CAMERA, None)))).cause == "not_found"
+    assert (await problemd(capturing(DeviceBinding(CAMERA, None)))).kind == "not_found"
     unnamed = capturing(None)
     assert await unnamed.is_absent()
     assert (await problemd(unnamed)).ledger_cause is Cause.CAMERA_LOST
@@ -156,9 +157,9 @@ async def test_a_device_that_could_not_be_asked_answers_with_its_problem() -> No
 
 async def test_a_wish_that_is_not_offered_is_a_problem_with_what_is_possible() -> None:
     """Clients and the ledger get the cause, people a sentence."""
-    capture = capturing(bound(), width=800, height=600)
+    capture = capturing(bound(), resolution=(800, 600))
     problem = await problemd(capture)
-    assert (problem.cause, problem.ledger_cause) == (
+    assert (problem.kind, problem.ledger_cause) == (
         "unsupported_format",
         Cause.UNSUPPORTED_FORMAT,
     )
@@ -171,7 +172,7 @@ async def test_a_wish_that_is_not_offered_is_a_problem_with_what_is_possible() -
 async def test_where_no_encoder_works_that_is_said() -> None:
     """With what was tried."""
     problem = await problemd(capturing(bound(), Known(encoder=False)))
-    assert problem.cause == "no_encoder"
+    assert problem.kind == "no_encoder"
     assert "libx264: slow" in problem.suggestion
 
 
@@ -237,9 +238,9 @@ def test_sound_is_waited_for_as_the_time_for_a_start_says(
     entry = CameraConfig(CAMERA, RtspSource("rtsp://h/"))
     config = Config(ffmpeg=FfmpegConfig(start_timeout=timedelta(seconds=start)))
     capture = CapturePlanner(entry, config, find_program)
-    assert capture._sound_seconds(CaptureOptions("ffmpeg", copy=True)) == copied
-    assert capture._sound_seconds(CaptureOptions("ffmpeg")) == encoded
-    assert capture._sound_seconds(CaptureOptions("ffmpeg", with_sound=False)) is None
+    assert capture._sound_seconds(CaptureOptions("ffmpeg", TestSource(), copy=True)) == copied
+    assert capture._sound_seconds(CaptureOptions("ffmpeg", TestSource())) == encoded
+    assert capture._sound_seconds(CaptureOptions("ffmpeg", TestSource(), with_sound=False)) is None
 
 
 async def test_a_stream_that_was_measured_as_rare_is_looked_at_for_one_picture() -> None:
@@ -310,7 +311,7 @@ async def test_a_sound_device_that_fails_costs_one_try(program: FFmpegBinary) ->
             command
         )
         assert problem is not None
-        assert problem.cause == "audio_unavailable"
+        assert problem.kind == "audio_unavailable"
         capture.learn(problem)
         again = await capture.plan()
     assert isinstance(again, CapturePlan)

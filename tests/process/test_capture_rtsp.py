@@ -259,7 +259,7 @@ async def test_a_session_goes_on_behind_an_interruption(
                 lambda s: s.session is not None and s.problem is not None
             )
             assert status.problem is not None
-            assert status.problem.cause in words
+            assert status.problem.kind in words
             await heal(server)
             await _begun(camera, 2)
             ended = await camera.stop_recording()

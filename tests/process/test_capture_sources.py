@@ -44,7 +44,7 @@ def make(path: Path, *arguments: str, rate: int = 20, seconds: int = 20) -> Path
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A film with a key frame every half second."""
-    return make(tmp_path_factory.mktemp("film") / "film.mp4", *H264, "-g", "10")
+    return make(tmp_path_factory.mktemp("clip") / "film.mp4", *H264, "-g", "10")
 
 
 async def recorded(folder: Path, program: str, url: str, **entry: object) -> Session:
@@ -63,7 +63,7 @@ async def refused(folder: Path, url: str, program: str = BUNDLED, **entry: objec
                 await camera.start_recording(REQUEST)
             status = await camera.published.wait_until(lambda s: s.state is CameraState.IDLE)
             assert status.problem is not None  # it is kept while nobody needs the camera
-            assert status.problem.cause == caught.value.data["cause"]
+            assert status.problem.kind == caught.value.data["cause"]
     return caught.value
 
 
@@ -145,7 +145,7 @@ async def test_an_authentication_that_ffmpeg_lacks_is_told_from_a_wrong_password
     tmp_path: Path, clip: Path
 ) -> None:
     """Digest with SHA-256 alone: nobody has to look for a mistake in the password."""
-    challenge = 'Digest realm="film", nonce="5f", algorithm="SHA-256"'
+    challenge = 'Digest realm="clip", nonce="5f", algorithm="SHA-256"'
     async with open_rtsp_server(
         BUNDLED, clip, credentials="eve:hunter2", challenge=challenge
     ) as server:
@@ -221,7 +221,7 @@ async def test_who_speaks_no_rtsp_is_called_what_it_is(tmp_path: Path, program: 
 @pytest.fixture(scope="module")
 def rare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two minutes of pictures with one key frame."""
-    path = tmp_path_factory.mktemp("film") / "rare.mp4"
+    path = tmp_path_factory.mktemp("clip") / "rare.mp4"
     return make(path, *H264, "-g", "1000", rate=5, seconds=120)
 
 
@@ -308,7 +308,7 @@ async def test_a_known_source_is_asked_once_only(tmp_path: Path, clip: Path) -> 
                 assert server.connections == 4
     text = kept.read_text()
     assert '"h264"' in text
-    assert not any(word in text for word in ("hunter2", "eve", "127.0.0.1", "film"))
+    assert not any(word in text for word in ("hunter2", "eve", "127.0.0.1", "clip"))
 
 
 async def test_what_is_remembered_and_not_true_any_more_costs_no_recording(

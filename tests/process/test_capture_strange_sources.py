@@ -52,7 +52,7 @@ STAMPS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Half a minute of pictures and sound, with a key frame every half second."""
-    path: Path = make_flash_beep(tmp_path_factory.mktemp("film") / "film.mp4", seconds=30, gop=10)
+    path: Path = make_flash_beep(tmp_path_factory.mktemp("clip") / "film.mp4", seconds=30, gop=10)
     return path
 
 

@@ -1,4 +1,4 @@
-"""What `camd check` finds, and what it advises."""
+"""What `camd check` finds and advises."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ from support.fake_disk import GaugedDisk
 
 from camd.cli import check, main
 from camd.cli.check import Grade
-from camd.config.schema import AuthConfig, CameraConfig, Config, ServerConfig, StorageConfig
+from camd.config.keys import keys_of
+from camd.config.schema import (
+    AuthConfig,
+    CameraConfig,
+    Config,
+    RecordingConfig,
+    ServerConfig,
+    StorageConfig,
+)
 from camd.model import CameraId, FileSource, RtspSource, Source, TestSource
 from camd.storage.rules.volume_identity import KnownVolume, render_known
 
@@ -33,7 +41,7 @@ def volume(used_percent: int) -> os.statvfs_result:
 
 
 def test_a_folder_is_there_or_can_be_made(tmp_path: Path) -> None:
-    """Both are right; the text says which."""
+    """Both are no problem; the text says which it is."""
     found = check.inspect_folder("x", tmp_path)
     assert (found.grade, found.text) == (Grade.OK, str(tmp_path))
     found = check.inspect_folder("x", tmp_path / "a" / "b")
@@ -44,7 +52,7 @@ def test_a_folder_is_there_or_can_be_made(tmp_path: Path) -> None:
 def test_a_folder_that_is_a_file_or_may_not_be_written_is_a_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each comes with what to do."""
+    """Each finding has advice."""
     file = tmp_path / "file"
     file.touch()
     assert "is not a folder" in check.inspect_folder("x", file / "a").text
@@ -58,7 +66,7 @@ def test_a_folder_that_is_a_file_or_may_not_be_written_is_a_problem(
     [(79, Grade.OK), (80, Grade.WARNING), (89, Grade.WARNING), (90, Grade.PROBLEM)],
 )
 def test_space_is_graded_by_the_configured_lines(used: int, grade: Grade) -> None:
-    """Exactly on a line counts as past it, as in the service."""
+    """Exactly at a threshold counts as above it, as in the service."""
     found = check.grade_space(Config(), volume(used))
     assert found.grade is grade
     assert f"{used}.0 % used" in found.text
@@ -69,8 +77,8 @@ def volume_of_files(free: int) -> os.statvfs_result:
     return os.statvfs_result((4096, GIB, 100, 50, 50, 10_000, free, free, 0, 255))
 
 
-def test_a_want_of_inodes_is_a_problem() -> None:
-    """Below the service's own line, and not where inodes are not counted."""
+def test_too_few_inodes_are_a_problem() -> None:
+    """Below the limit of the service; not where inodes are not counted."""
     assert list(check.grade_inodes(volume_of_files(100))) == []
     assert list(check.grade_inodes(volume(50))) == []
     (found,) = check.grade_inodes(volume_of_files(99))
@@ -97,7 +105,7 @@ def test_a_folder_beside_its_disk_is_found_before_the_start(
     grade: Grade,
     words: str,
 ) -> None:
-    """What the service would refuse or wonder at is said beforehand, with advice, and nothing is
+    """What the service would refuse or warn of is reported before it starts, and nothing is
     written."""
     mount_point, state = tmp_path / "mnt", tmp_path / "state"
     folder = mount_point / "recordings"
@@ -116,8 +124,8 @@ def test_a_folder_beside_its_disk_is_found_before_the_start(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_what_is_open_to_everybody_is_warned_of() -> None:
-    """No authentication and no TLS matter beyond loopback only."""
+def test_access_for_everybody_is_a_warning() -> None:
+    """Missing authentication and TLS matter only beyond loopback."""
     server = ServerConfig(listen=("0.0.0.0:8002",))
     closed = Config(auth=AuthConfig(enabled=False))
     opened = attrs.evolve(closed, server=server)
@@ -126,8 +134,8 @@ def test_what_is_open_to_everybody_is_warned_of() -> None:
     assert subjects == ["auth.enabled", "server.tls_cert"]
 
 
-def test_a_secret_in_a_file_that_everybody_reads_is_warned_of(tmp_path: Path) -> None:
-    """A secret from elsewhere is no reason, nor is a private file."""
+def test_a_secret_that_everybody_can_read_is_a_warning(tmp_path: Path) -> None:
+    """No warning for a secret from elsewhere, or for a private file."""
     file = tmp_path / "camd.toml"
     file.write_text(f"[auth]\njwt_secret = '{'s' * 32}'", encoding="utf-8")
     file.chmod(0o644)
@@ -140,10 +148,10 @@ def test_a_secret_in_a_file_that_everybody_reads_is_warned_of(tmp_path: Path) ->
     assert list(check.inspect_access(config)) == []
 
 
-async def test_files_are_looked_at(tmp_path: Path) -> None:
-    """A file must be there, and hold something; a pipe is none."""
+async def test_files_are_inspected(tmp_path: Path) -> None:
+    """A file must exist and not be empty; a pipe is no file."""
     clip = tmp_path / "clip.mp4"
-    clip.write_bytes(b"film")
+    clip.write_bytes(b"clip")
     (tmp_path / "empty.mp4").touch()
     os.mkfifo(tmp_path / "fifo")
     grades: dict[Source, Grade] = {
@@ -161,7 +169,7 @@ async def test_files_are_looked_at(tmp_path: Path) -> None:
 
 
 async def test_a_streams_host_is_tried_without_showing_credentials() -> None:
-    """Reachable or not is told; user, password and path are not."""
+    """The finding says whether it is reachable; it does not show user, password and path."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         url = f"rtsp://eve:hunter2@127.0.0.1:{port}/secret"
@@ -175,7 +183,7 @@ async def test_a_streams_host_is_tried_without_showing_credentials() -> None:
 
 
 async def test_a_missing_ffmpeg_is_a_problem_with_advice(tmp_path: Path) -> None:
-    """The configured path is named, and what to do stands apart from it."""
+    """The text names the configured path; the advice is separate."""
     config = Config()
     config = attrs.evolve(config, ffmpeg=attrs.evolve(config.ffmpeg, path=tmp_path / "ffmpeg"))
     with trio.fail_after(30):
@@ -185,7 +193,7 @@ async def test_a_missing_ffmpeg_is_a_problem_with_advice(tmp_path: Path) -> None
     assert found.advice.startswith("Correct the path")
 
 
-def test_the_command_tells_problems_by_its_exit_code(
+def test_the_exit_code_says_whether_there_are_problems(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """0 when recording will work and 1 when it will not, for people and for programs."""
@@ -195,15 +203,34 @@ def test_the_command_tells_problems_by_its_exit_code(
     config.write_text("camera = [{source = 'test:'}]", encoding="utf-8")
     result = CliRunner().invoke(main, ["check", "-c", str(config)])
     assert result.exit_code == 0
-    assert "All is well." in result.stdout
+    assert result.stdout.endswith("\nNo problems.\n")
     config.write_text("camera = [{source = 'file:none.mp4'}]", encoding="utf-8")
+    assert CliRunner().invoke(main, ["check", "-c", str(config)]).stdout.endswith("\n1 problem.\n")
     result = CliRunner().invoke(main, ["check", "--json", "-c", str(config)])
     assert result.exit_code == 1
     problems = [item for item in json.loads(result.stdout) if item["grade"] == "problem"]
     assert [item["subject"] for item in problems] == ["camera camera0"]
 
 
-def test_nothing_is_changed_by_looking(tmp_path: Path) -> None:
+def test_the_keys_are_printed_with_their_documentation() -> None:
+    """For people and for programs: default, variables, whether a reload applies, what it does."""
+    result = CliRunner().invoke(main, ["check", "--keys", "--json"])
+    rows = {row["key"]: row for row in json.loads(result.stdout)}
+    assert rows["recording.rotation"] == {
+        "key": "recording.rotation",
+        "default": "30m",
+        "environment": ["CAMD_RECORDING__ROTATION", "RECORDING_ROTATION_MINUTES"],
+        "reload": True,
+        "documentation": keys_of(RecordingConfig)["rotation"].doc,
+    }
+    assert (rows["camera.fps"]["default"], rows["camera.fps"]["environment"]) == (None, [])
+    text = CliRunner().invoke(main, ["check", "--keys"]).stdout
+    for row in rows.values():
+        assert f"{row['key']}{'' if row['default'] is None else ' = '}" in text
+        assert f"\n    {row['documentation']}\n" in text
+
+
+def test_a_check_changes_nothing(tmp_path: Path) -> None:
     """Folders that are missing are still missing afterwards."""
     storage = StorageConfig(tmp_path / "a", tmp_path / "b", tmp_path / "c")
     list(check.inspect_folders(Config(storage=storage)))

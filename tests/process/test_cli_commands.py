@@ -1,4 +1,4 @@
-"""The commands against a service that is played by an independent WebSocket library."""
+"""The commands against a fake service, made with another WebSocket library."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ RUNNING = {"session_id": "s1", "elapsed_time": 1.0, "frames_written": 30, "curre
 
 
 class RefusedError(Exception):
-    """An error that the fake service answers with."""
+    """An error answer of the fake service."""
 
     def __init__(self, code: int, message: str, **data: Any) -> None:
         super().__init__(message)
@@ -52,15 +52,15 @@ class RefusedError(Exception):
 
 @attrs.define
 class FakeService:
-    """Answers calls as it is told to, and remembers them."""
+    """Answers calls with prepared answers, and remembers the calls."""
 
     answers: dict[str, Any] = attrs.field(factory=dict)  # method → answer, exception, or function
     calls: list[tuple[str, dict[str, Any]]] = attrs.field(factory=list)
-    news: list[tuple[str, dict[str, Any]]] = attrs.field(factory=list)
+    notifications: list[tuple[str, dict[str, Any]]] = attrs.field(factory=list)
     url: str = ""
 
     def handle(self, connection: ServerConnection) -> None:
-        """Serve one connection; after the news it closes, if there is any."""
+        """Serve one connection; send the notifications, if there are any, and close it."""
         try:
             for text in connection:
                 request = json.loads(text)
@@ -70,8 +70,8 @@ class FakeService:
                 except RefusedError as refusal:
                     reply["error"] = refusal.error
                 connection.send(json.dumps(reply))
-                if request["method"] == "authenticate" and self.news:
-                    for method, params in self.news:
+                if request["method"] == "authenticate" and self.notifications:
+                    for method, params in self.notifications:
                         message = {"jsonrpc": "2.0", "method": method, "params": params}
                         connection.send(json.dumps(message))
                     connection.close(1001, "going away")
@@ -108,13 +108,13 @@ def service() -> Iterator[FakeService]:
 
 
 def camd(service: FakeService | None, *arguments: str, token: str = KEY) -> Result:
-    """Run a command against the fake service; stdout and stderr stay apart."""
+    """Run a command against the fake service."""
     environ = {"CAMD_TOKEN": token, "CAMD_URL": service.url} if service else {}
     return CliRunner().invoke(main, arguments, env=environ, catch_exceptions=False)
 
 
 def test_status_shows_the_service_and_its_cameras(service: FakeService) -> None:
-    """One look tells how everything is."""
+    """The state of the service and of each camera is shown."""
     service.answers = {
         "get_status": {"status": "healthy", "version": "1.2.3", "uptime": 61},
         "get_camera_list": {"cameras": [CAMERA], "total": 1, "connected": 1},
@@ -125,8 +125,8 @@ def test_status_shows_the_service_and_its_cameras(service: FakeService) -> None:
         assert part in result.stdout
 
 
-def test_status_shows_a_viewer_the_cameras_alone(service: FakeService) -> None:
-    """What the role may not see is left out, and is no failure."""
+def test_status_shows_a_viewer_only_the_cameras(service: FakeService) -> None:
+    """What the role may not see is omitted; the command succeeds."""
     service.answers = {
         "get_status": RefusedError(-32003, "Insufficient permissions"),
         "get_camera_list": {"cameras": [CAMERA], "total": 1, "connected": 1},
@@ -137,13 +137,13 @@ def test_status_shows_a_viewer_the_cameras_alone(service: FakeService) -> None:
 
 
 def test_status_without_cameras_says_how_to_get_one(service: FakeService) -> None:
-    """The section's name stands there with both of its brackets."""
+    """The message has the name of the section with both brackets."""
     service.answers = {"get_status": {}, "get_camera_list": {"cameras": []}}
     assert "add a [[camera]] to the configuration" in camd(service, "status").stdout
 
 
-def test_json_is_what_the_service_answered(service: FakeService) -> None:
-    """Programs get every field, also those that tables leave out."""
+def test_json_is_the_answer_of_the_service(service: FakeService) -> None:
+    """Programs get all fields, also those that the tables omit."""
     page = {"files": [{**FILE, "new_field": [1]}], "total": 1, "limit": 20, "offset": 0}
     service.answers = {"list_recordings": page}
     assert json.loads(camd(service, "ls", "--json").stdout) == page
@@ -160,7 +160,7 @@ def test_ls_asks_for_what_the_options_say(service: FakeService) -> None:
 
 
 def test_info_and_storage_show_names_and_values(service: FakeService) -> None:
-    """Objects come as lists of what they hold."""
+    """Objects are shown as lists of names and values."""
     service.answers = {
         "get_recording_info": {**FILE, "gaps": [{"cause": "camera_lost", "frames": 5}]},
         "get_storage_info": {"threshold_status": "normal", "available_space": 10**9},
@@ -201,7 +201,7 @@ def test_a_service_that_is_not_there_has_its_exit_code() -> None:
 
 
 def test_the_key_of_this_machines_service_is_found(service: FakeService, tmp_path: Path) -> None:
-    """Address and key come from the configuration; without the key, the hint says where it is."""
+    """Address and key come from the configuration; without the key, a hint says where it is."""
     config = tmp_path / "camd.toml"
     address = service.url.removeprefix("ws://").removesuffix("/ws")
     config.write_text(f"[server]\nlisten = '{address}'\n", encoding="utf-8")
@@ -232,7 +232,7 @@ def test_a_wrong_configuration_has_its_exit_code(tmp_path: Path) -> None:
 
 
 def test_a_recording_for_a_time_is_followed_to_its_end(service: FakeService) -> None:
-    """The receipt is put together from the session's files, oldest first."""
+    """The receipt is built from the files of the session, oldest first."""
     other = {**FILE, "filename": "camera0_2026-01-15_14-30-02.mp4"}
     service.answers = {
         "start_recording": {**STARTED, "warnings": ["Storage space is low"]},
@@ -251,7 +251,7 @@ def test_a_recording_for_a_time_is_followed_to_its_end(service: FakeService) -> 
 
 
 def test_a_recording_that_somebody_else_replaced_has_ended(service: FakeService) -> None:
-    """Another session on the same camera is not ours to follow."""
+    """Another session of the same camera is not followed."""
     service.answers = {
         "start_recording": STARTED,
         "get_recording_status": {**RUNNING, "session_id": "s2"},
@@ -291,7 +291,7 @@ def test_a_recording_that_failed_is_no_success(
 def test_a_recording_that_ended_by_itself_is_durable_if_the_service_says_so(
     service: FakeService, durable: bool, cause: str, words: str
 ) -> None:
-    """A hash alone is no promise: a sync may have failed, or a file may have been removed."""
+    """A hash is not enough: a sync may have failed, or a file may have been removed."""
     gap = {"from": "2026-01-15T14:30:00Z", "to": "2026-01-15T14:30:01Z", "cause": cause}
     service.answers = {
         "start_recording": STARTED,
@@ -353,7 +353,7 @@ def started(service: FakeService, *arguments: str) -> Iterator[subprocess.Popen[
 def test_watch_shows_events_until_the_service_goes(service: FakeService) -> None:
     """Each event is a line; the end of the connection has the code of an unreachable service."""
     time = "2026-01-15T14:30:00Z"
-    service.news = [
+    service.notifications = [
         ("camera_status_update", {**CAMERA, "time": time}),
         ("storage_status_update", {"threshold_status": "blocked", "time": time}),
     ]
@@ -364,7 +364,9 @@ def test_watch_shows_events_until_the_service_goes(service: FakeService) -> None
         "14:30:00 UTC  storage  blocked",
     ]
     lines = camd(service, "watch", "--json").stdout.splitlines()
-    assert [json.loads(line)["method"] for line in lines] == [method for method, _ in service.news]
+    assert [json.loads(line)["method"] for line in lines] == [
+        method for method, _ in service.notifications
+    ]
 
 
 # --- keys ---------------------------------------------------------------------------------
@@ -418,7 +420,7 @@ def test_a_token_is_minted_with_the_configured_secret(config: str) -> None:
 
 
 def test_help_names_every_command_and_exit_code() -> None:
-    """What can be done, and what programs can tell apart."""
+    """All commands and exit codes are in the help."""
     text = camd(None, "--help").stdout
     commands = "demo run check status record stop ls info storage watch keys token"
     for name in commands.split():
@@ -429,7 +431,7 @@ def test_help_names_every_command_and_exit_code() -> None:
 
 
 def test_sessions_and_gaps_are_listed(service: FakeService) -> None:
-    """What was recorded shows with its coverage, what is missing with its cause; filters are
+    """Sessions show their coverage and gaps their cause; filters are
     passed on, and a cut list says so."""
     session = {"session_id": "s1", "camera_id": "camera0", "coverage_percent": 99.5, "files": 3}
     gap = {"from": "2026-01-15T14:30:00Z", "duration": 2.5, "frames": 75, "cause": "daemon_down"}

@@ -1,4 +1,4 @@
-"""`camd controls` against a service that is played."""
+"""`camd controls` against a fake service."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def set_control(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_controls_are_shown_as_a_table(service: FakeService) -> None:
-    """Values with their labels, what is possible, what is kept, and what has no effect."""
+    """Values with labels, possible values, kept values, and notes."""
     service.answers = {"get_camera_controls": LIST}
     result = camd(service, "controls", "camera0")
     assert result.exit_code == 0
@@ -63,8 +63,8 @@ def test_controls_are_shown_as_a_table(service: FakeService) -> None:
 def test_controls_are_set_one_by_one(service: FakeService) -> None:
     """In the given order; a refusal keeps none of the others, and ends with status 4."""
     service.answers = {"set_camera_control": set_control}
-    wishes = ("brightness=999", "power_line_frequency=50 Hz", "gain=")
-    result = camd(service, "controls", "camera0", *wishes)
+    settings = ("brightness=999", "power_line_frequency=50 Hz", "gain=")
+    result = camd(service, "controls", "camera0", *settings)
     assert result.exit_code == 4
     assert "power_line_frequency = 1 (50 Hz)  (no effect at present)" in result.stdout
     assert "brightness: Invalid params (-32602)" in result.stderr
@@ -77,8 +77,8 @@ def test_controls_are_set_one_by_one(service: FakeService) -> None:
     ]
 
 
-def test_programs_are_told_both(service: FakeService) -> None:
-    """What was set and what was refused are lists of their own."""
+def test_json_has_set_and_refused_controls(service: FakeService) -> None:
+    """Set and refused controls are two lists."""
     service.answers = {"set_camera_control": set_control}
     result = camd(service, "controls", "camera0", "--json", "brightness=999", "gain=1")
     said = json.loads(result.stdout)
@@ -87,8 +87,8 @@ def test_programs_are_told_both(service: FakeService) -> None:
     assert [(each["control"], each["code"]) for each in said["refused"]] == [("brightness", -32602)]
 
 
-def test_what_is_no_wish_is_a_wrong_command_line(service: FakeService) -> None:
-    """Nothing is asked for before all wishes are understood."""
+def test_an_argument_without_equals_sign_is_a_usage_error(service: FakeService) -> None:
+    """Nothing is set unless all arguments are valid."""
     for wrong in ("brightness", "=5"):
         result = camd(service, "controls", "camera0", "gain=1", wrong)
         assert result.exit_code == 2

@@ -1,4 +1,4 @@
-"""A directory where a file should be is named as what it is, by every command that meets it."""
+"""A directory in place of a file is reported as a directory by every command."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 
 from camd.capture.process import CaptureProcess, CaptureTimeouts
 from camd.cli import main
-from camd.ffmpeg.text.error_patterns import ABSENT
 from camd.model import Problem
+from camd.model.problems import NOT_FOUND
 from camd.storage.disk import PosixDisk
 from camd.storage.index.recording_index import FOLDER, RecordingIndex
 
@@ -30,10 +30,10 @@ def camd(folder: Path, *command: str) -> Result:
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("command", [["verify"], ["recover"], ["recover", "--dry-run"], ["check"]])
-def test_a_directory_in_the_place_of_an_account_is_named(
+def test_a_directory_in_place_of_an_index_file_is_reported(
     tmp_path: Path, name: str, command: list[str]
 ) -> None:
-    """Which one it is, and that it is to go; nothing is said to be well."""
+    """The message names it and says that it has to be moved; nothing is reported as good."""
     path = tmp_path / "recordings" / FOLDER / name
     path.mkdir(parents=True)
     result = camd(tmp_path, *command)
@@ -43,8 +43,8 @@ def test_a_directory_in_the_place_of_an_account_is_named(
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_the_service_is_told_which_path_it_is(tmp_path: Path, name: str) -> None:
-    """Instead of a database that cannot be opened."""
+def test_the_service_names_the_directory(tmp_path: Path, name: str) -> None:
+    """The service names the directory instead of a database that cannot be opened."""
     path = tmp_path / FOLDER / name
     path.mkdir(parents=True)
     with pytest.raises(IsADirectoryError, match=NOTE) as caught:
@@ -52,21 +52,21 @@ def test_the_service_is_told_which_path_it_is(tmp_path: Path, name: str) -> None
     assert caught.value.filename == str(path)
 
 
-def test_a_new_index_puts_the_directory_aside(tmp_path: Path) -> None:
-    """`--reindex` does with it as with any other index that is none."""
+def test_reindex_sets_the_directory_aside(tmp_path: Path) -> None:
+    """`--reindex` sets it aside like any other file that is no index."""
     path = tmp_path / "recordings" / FOLDER / "index.sqlite"
     path.mkdir(parents=True)
     assert camd(tmp_path, "recover", "--reindex").exit_code == 0
     assert path.is_file()
 
 
-def test_a_directory_as_a_source_is_named_by_check(tmp_path: Path) -> None:
-    """It is there, so it is not called missing."""
+def test_check_reports_a_directory_as_a_source(tmp_path: Path) -> None:
+    """It exists, so it is not reported as missing."""
     assert "the source's path is a directory, not a file" in camd(tmp_path, "check").output
 
 
-class Nobody:
-    """Takes nothing."""
+class Unused:
+    """Ignores what it receives."""
 
     def begin(self, init: object) -> None:
         """Take it."""
@@ -75,18 +75,18 @@ class Nobody:
         """Take it."""
 
 
-async def test_a_directory_as_a_source_is_named_by_the_service() -> None:
+async def test_the_service_reports_a_directory_as_a_source() -> None:
     """As FFmpeg finds it."""
 
     async def hear(problem: Problem) -> None:
         raise AssertionError(problem)
 
-    run = CaptureProcess(Nobody(), CaptureTimeouts(20, 20), trio.lowlevel.checkpoint, hear)
+    run = CaptureProcess(Unused(), CaptureTimeouts(20, 20), trio.lowlevel.checkpoint, hear)
     words = "[error] /srv: Is a directory"
     with trio.fail_after(20):
         problem = await run.live(["/bin/sh", "-c", f"echo '{words}' >&2; exit 1"])
     assert problem is not None
-    assert (problem.cause, problem.message) == (
-        ABSENT.cause,
+    assert (problem.kind, problem.message) == (
+        NOT_FOUND.kind,
         "The source is a directory, not a file",
     )

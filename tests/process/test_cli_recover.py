@@ -1,4 +1,4 @@
-"""`camd recover`: a mess is made right, said before with --dry-run, and nothing is lost."""
+"""`camd recover` repairs a damaged folder, shows it before with --dry-run, and loses nothing."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 import attrs
 import pytest
 from click.testing import CliRunner, Result
-from support.recordings_folder import MATROSKA, RecordingsFolder, gap, session, signature
+from support.recordings_folder import MATROSKA, Recordings, gap, session, signature
 
 from camd.cli import main
 from camd.model import SegmentState
 from camd.storage.check.folder import FolderCheck
-from camd.storage.check.recording_file import ReadOnlyFile
 from camd.storage.index.recording_index import FOLDER
+from camd.storage.read_only_disk import ReadOnlyFile
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> RecordingsFolder:
+def recordings(tmp_path: Path) -> Recordings:
     """Return the folder that a configuration names, with one session of two files."""
-    made = RecordingsFolder(tmp_path / "recordings")
+    made = Recordings(tmp_path / "recordings")
     (tmp_path / "camd.toml").touch()
     made.put(0)
     made.put(1)
@@ -29,43 +29,43 @@ def shelf(tmp_path: Path) -> RecordingsFolder:
     return made
 
 
-def run(shelf: RecordingsFolder, *arguments: str) -> Result:
+def run(recordings: Recordings, *arguments: str) -> Result:
     """Run the command; nothing but an exit leaves it."""
-    config = str(shelf.folder.parent / "camd.toml")
+    config = str(recordings.folder.parent / "camd.toml")
     result = CliRunner().invoke(main, ["recover", "-c", config, *arguments])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result
 
 
-def dry(shelf: RecordingsFolder, *arguments: str) -> Result:
-    """Run it dry: nothing changes, and no file is made or goes."""
-    before, names = shelf.state(), sorted(shelf.folder.rglob("*"))
-    result = run(shelf, "--dry-run", *arguments)
-    assert (shelf.state(), sorted(shelf.folder.rglob("*"))) == (before, names)
+def dry(recordings: Recordings, *arguments: str) -> Result:
+    """Run with --dry-run; check that no file is changed, created or removed."""
+    before, names = recordings.state(), sorted(recordings.folder.rglob("*"))
+    result = run(recordings, "--dry-run", *arguments)
+    assert (recordings.state(), sorted(recordings.folder.rglob("*"))) == (before, names)
     return result
 
 
 def outcomes(result: Result) -> dict[str, str]:
-    """Read which file had which outcome."""
+    """Return the outcome of each file."""
     said = json.loads(result.stdout)
     found = {finding["filename"]: finding["outcome"] for finding in said["findings"]}
     assert sum(said["counts"].values()) == said["files"] == len(found)
     return found
 
 
-def complaints(shelf: RecordingsFolder) -> set[str]:
-    """Check the folder, and name what is wrong."""
-    verdict = FolderCheck(shelf.folder, False, lambda _: None, lambda _: None).run()
-    return {complaint.fault.value for complaint in verdict.complaints}
+def findings(recordings: Recordings) -> set[str]:
+    """Check the folder; return the kinds of findings."""
+    verdict = FolderCheck(recordings.folder, False, lambda _: None, lambda _: None).run()
+    return {finding.fault.value for finding in verdict.findings}
 
 
-def mess(shelf: RecordingsFolder) -> dict[str, str]:
-    """Do to a folder what crashes and hands do; return what each file should become."""
-    folder = shelf.folder
-    torn = shelf.put(2, "s2", sealed=False)
+def mess(recordings: Recordings) -> dict[str, str]:
+    """Damage a folder as crashes and people do; return the expected outcome of each file."""
+    folder = recordings.folder
+    torn = recordings.put(2, "s2", sealed=False)
     os.truncate(folder / torn.filename, torn.size_bytes - 10)
     unknown, copied, moved, gone = (
-        shelf.put(number, f"s{number}", noted=number != 3) for number in (3, 4, 5, 6)
+        recordings.put(number, f"s{number}", noted=number != 3) for number in (3, 4, 5, 6)
     )
     (folder / "zz copy.mp4").write_bytes((folder / unknown.filename).read_bytes())
     (folder / "copy.mp4").write_bytes((folder / copied.filename).read_bytes())
@@ -91,43 +91,43 @@ def mess(shelf: RecordingsFolder) -> dict[str, str]:
     }
 
 
-def test_a_folder_that_is_right_stays_as_it_is(shelf: RecordingsFolder) -> None:
-    """Nothing is to be done, and that is success."""
-    assert (dry(shelf).exit_code, dry(shelf).stdout) == (0, "Nothing is to be done.\n")
-    assert (run(shelf).exit_code, run(shelf).stdout) == (0, "Nothing is to be done.\n")
+def test_a_folder_without_damage_stays_as_it_is(recordings: Recordings) -> None:
+    """Nothing has to be done; the exit code is 0."""
+    assert (dry(recordings).exit_code, dry(recordings).stdout) == (0, "Nothing has to be done.\n")
+    assert (run(recordings).exit_code, run(recordings).stdout) == (0, "Nothing has to be done.\n")
 
 
-def test_a_dry_run_says_what_a_real_one_then_does(shelf: RecordingsFolder) -> None:
-    """The same finding for every file, copies of files included that the index does not know."""
-    expected = mess(shelf)
-    assert outcomes(dry(shelf, "--json")) == expected
-    assert outcomes(run(shelf, "--json")) == expected
-    again = outcomes(run(shelf, "--json"))
+def test_a_dry_run_shows_what_a_real_run_does(recordings: Recordings) -> None:
+    """The same outcome for every file, also for copies that the index does not know."""
+    expected = mess(recordings)
+    assert outcomes(dry(recordings, "--json")) == expected
+    assert outcomes(run(recordings, "--json")) == expected
+    again = outcomes(run(recordings, "--json"))
     left = ("copy", "empty", "foreign", "unreadable")
     assert again == {name: outcome for name, outcome in expected.items() if outcome in left}
 
 
-def test_what_was_made_right_is_right(shelf: RecordingsFolder) -> None:
-    """Files are sealed and hashed, the index knows them, and a check finds the rest alone."""
-    expected = mess(shelf)
-    (shelf.folder / "link.mp4").unlink()
-    (shelf.folder / "folder.mp4").rmdir()
-    assert run(shelf).exit_code == 0
-    with shelf.archive() as archive:
-        assert archive.catalog.unhashed() == ()
-        torn = archive.catalog.segment(next(n for n, o in expected.items() if o == "sealed"))
+def test_repaired_files_pass_the_check(recordings: Recordings) -> None:
+    """Files are sealed, hashed and in the index; a check finds only the rest."""
+    expected = mess(recordings)
+    (recordings.folder / "link.mp4").unlink()
+    (recordings.folder / "folder.mp4").rmdir()
+    assert run(recordings).exit_code == 0
+    with recordings.open_index() as index:
+        assert index.catalog.unhashed() == ()
+        torn = index.catalog.segment(next(n for n, o in expected.items() if o == "sealed"))
     assert torn is not None
     assert (torn.state, torn.frames) == (SegmentState.SEALED, 6)
-    assert torn.sha256 == signature((shelf.folder / torn.filename).read_bytes())
-    assert complaints(shelf) == {"copy", "removed", "foreign", "empty", "unaccounted"}
+    assert torn.sha256 == signature((recordings.folder / torn.filename).read_bytes())
+    assert findings(recordings) == {"copy", "removed", "foreign", "empty", "unaccounted"}
 
 
-def test_people_read_what_is_done_file_by_file(shelf: RecordingsFolder) -> None:
-    """A line for each, then the table, and a file that cannot be read ends with 1."""
-    expected = mess(shelf)
+def test_each_file_has_a_line(recordings: Recordings) -> None:
+    """A line for each file, then the table; with a file that cannot be read, the exit code is 1."""
+    expected = mess(recordings)
     for result, words in (
-        (dry(shelf), "would be sealed in place"),
-        (run(shelf), "sealed in place"),
+        (dry(recordings), "would be sealed in place"),
+        (run(recordings), "sealed in place"),
     ):
         lines = result.stdout.splitlines()
         for name, outcome in expected.items():
@@ -139,106 +139,110 @@ def test_people_read_what_is_done_file_by_file(shelf: RecordingsFolder) -> None:
         assert result.exit_code == 1
 
 
-def test_a_dry_run_fails_while_there_is_something_to_do(shelf: RecordingsFolder) -> None:
-    """So that a script can ask; a hash that is missing is something to do."""
-    shelf.put(2, "s2", noted=False)
-    assert (dry(shelf).exit_code, run(shelf).exit_code, dry(shelf).exit_code) == (1, 0, 0)
-    shelf.put(3, "s3", sha256=None)
-    result = dry(shelf)
+def test_a_dry_run_fails_while_there_is_something_to_do(recordings: Recordings) -> None:
+    """Scripts can ask; a missing hash has to be done, too."""
+    recordings.put(2, "s2", noted=False)
+    assert (dry(recordings).exit_code, run(recordings).exit_code, dry(recordings).exit_code) == (
+        1,
+        0,
+        0,
+    )
+    recordings.put(3, "s3", sha256=None)
+    result = dry(recordings)
     assert (result.exit_code, "1 files to hash." in result.stdout) == (1, True)
-    assert "1 files hashed." in run(shelf).stdout
+    assert "1 files hashed." in run(recordings).stdout
 
 
-def test_a_new_index_knows_all_that_the_old_one_did(shelf: RecordingsFolder) -> None:
+def test_a_new_index_knows_all_that_the_old_one_did(recordings: Recordings) -> None:
     """Sessions, ledger, hashes and Matroska files come from the journal; the old index stays."""
-    shelf.put_mkv(2, "s9")
-    with shelf.archive() as archive:
-        before = archive.catalog
+    recordings.put_mkv(2, "s9")
+    with recordings.open_index() as index:
+        before = index.catalog
         names, known = before.filenames(), before.session("s0")  # type: ignore[arg-type]
         movie = before.segment(next(name for name in names if name.endswith("mkv")))
-    assert dry(shelf, "--reindex").exit_code == 0
-    old = shelf.index.read_bytes()
-    assert run(shelf, "--reindex").exit_code == 0
-    assert shelf.index.with_name("index.sqlite.unreadable").read_bytes() == old
-    with shelf.archive() as archive:
-        assert archive.catalog.filenames() == names
-        assert archive.catalog.session("s0") == known  # type: ignore[arg-type]
+    assert dry(recordings, "--reindex").exit_code == 0
+    old = recordings.index.read_bytes()
+    assert run(recordings, "--reindex").exit_code == 0
+    assert recordings.index.with_name("index.sqlite.unreadable").read_bytes() == old
+    with recordings.open_index() as index:
+        assert index.catalog.filenames() == names
+        assert index.catalog.session("s0") == known  # type: ignore[arg-type]
         assert movie is not None
-        assert archive.catalog.segment(movie.filename) == movie
+        assert index.catalog.segment(movie.filename) == movie
     assert movie.size_bytes == len(MATROSKA)
-    assert complaints(shelf) == {"unaccounted"}
+    assert findings(recordings) == {"unaccounted"}
 
 
 @pytest.mark.parametrize("content", [b"garbage" * 1000, None])
-def test_an_index_that_is_lost_is_made_anew(shelf: RecordingsFolder, content: bytes | None) -> None:
-    """Without being asked for: garbage is put aside, and nothing of it is deleted."""
-    shelf.index.unlink()
+def test_a_lost_index_is_built_again(recordings: Recordings, content: bytes | None) -> None:
+    """Also without --reindex: garbage is set aside, and not deleted."""
+    recordings.index.unlink()
     if content is not None:
-        shelf.index.write_bytes(content)
-    assert dry(shelf).exit_code == 0
-    assert run(shelf).exit_code == 0
-    aside = list(shelf.index.parent.glob("*.unreadable"))
+        recordings.index.write_bytes(content)
+    assert dry(recordings).exit_code == 0
+    assert run(recordings).exit_code == 0
+    aside = list(recordings.index.parent.glob("*.unreadable"))
     assert [path.read_bytes() for path in aside] == ([content] if content else [])
-    assert complaints(shelf) == set()
+    assert findings(recordings) == set()
 
 
-def test_an_index_that_breaks_when_it_is_read_leads_to_reindex(shelf: RecordingsFolder) -> None:
-    """Damage behind its first page is said, with the way out, which works."""
-    with shelf.archive() as archive:
-        archive.catalog.interrupt()
-    data = bytearray(shelf.index.read_bytes())
+def test_an_index_that_breaks_when_it_is_read_leads_to_reindex(recordings: Recordings) -> None:
+    """Damage after its first page is reported with --reindex as advice, which works."""
+    with recordings.open_index() as index:
+        index.catalog.interrupt()
+    data = bytearray(recordings.index.read_bytes())
     data[4096:] = b"\xff" * (len(data) - 4096)
-    shelf.index.write_bytes(data)
-    result = run(shelf)
+    recordings.index.write_bytes(data)
+    result = run(recordings)
     assert (result.exit_code, "--reindex" in result.stderr) == (1, True)
-    assert run(shelf, "--reindex").exit_code == 0
-    assert complaints(shelf) == set()
+    assert run(recordings, "--reindex").exit_code == 0
+    assert findings(recordings) == set()
 
 
-def test_without_journal_and_index_the_files_tell(shelf: RecordingsFolder) -> None:
-    """Every MP4 is known again; what only the journal knew is not."""
-    shelf.put_mkv(2, "s9")
-    shelf.index.unlink()
-    shelf.journal.unlink()
-    found = outcomes(run(shelf, "--json"))
+def test_without_journal_and_index_the_files_are_read(recordings: Recordings) -> None:
+    """Every MP4 is in the new index; what only the journal had is not."""
+    recordings.put_mkv(2, "s9")
+    recordings.index.unlink()
+    recordings.journal.unlink()
+    found = outcomes(run(recordings, "--json"))
     assert (len(found), set(found.values())) == (2, {"adopted"})
-    assert complaints(shelf) == {"unaccounted", "unknown"}
+    assert findings(recordings) == {"unaccounted", "unknown"}
 
 
-def test_a_folder_in_use_is_left_alone_and_may_be_asked(shelf: RecordingsFolder) -> None:
-    """Another process is named, with what to do; a dry run works beside it and skips what grows."""
-    growing = shelf.put(2, "s2", sealed=False)
-    data = (shelf.folder / growing.filename).read_bytes()
-    (shelf.folder / growing.filename).unlink()
-    file = shelf.disk.create(shelf.folder / growing.filename)
+def test_a_folder_in_use_is_refused_except_for_a_dry_run(recordings: Recordings) -> None:
+    """The message names the process and what to do; --dry-run works and skips open files."""
+    growing = recordings.put(2, "s2", sealed=False)
+    data = (recordings.folder / growing.filename).read_bytes()
+    (recordings.folder / growing.filename).unlink()
+    file = recordings.disk.create(recordings.folder / growing.filename)
     file.append([data])
-    with shelf.archive():
-        result = run(shelf)
+    with recordings.open_index():
+        result = run(recordings)
         assert result.exit_code == 1
         assert f"process {os.getpid()}" in result.stderr
         assert "systemctl stop" in result.stderr
-        before = shelf.state()
-        beside = run(shelf, "--dry-run")
-        assert (beside.exit_code, beside.stdout) == (0, "Nothing is to be done.\n")
-        assert shelf.state() == before
+        before = recordings.state()
+        beside = run(recordings, "--dry-run")
+        assert (beside.exit_code, beside.stdout) == (0, "Nothing has to be done.\n")
+        assert recordings.state() == before
     file.close()
-    assert outcomes(run(shelf, "--json")) == {growing.filename: "sealed"}
+    assert outcomes(run(recordings, "--json")) == {growing.filename: "sealed"}
 
 
-def test_no_folder_is_made(shelf: RecordingsFolder) -> None:
-    """A folder that is not there is an error, wet or dry."""
-    shelf.folder.rename(shelf.folder.with_name("away"))
+def test_a_missing_folder_is_not_created(recordings: Recordings) -> None:
+    """A missing folder is an error, with and without --dry-run."""
+    recordings.folder.rename(recordings.folder.with_name("away"))
     for arguments in ((), ("--dry-run",), ("--reindex",)):
-        result = run(shelf, *arguments)
+        result = run(recordings, *arguments)
         assert (result.exit_code, "No such file" in result.stderr) == (1, True)
-        assert not shelf.folder.exists()
+        assert not recordings.folder.exists()
 
 
 def test_a_file_that_cannot_be_hashed_stays_without(
-    shelf: RecordingsFolder, monkeypatch: pytest.MonkeyPatch
+    recordings: Recordings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The others are hashed, the command says which one, and ends with 1."""
-    bad, good = shelf.put(2, "s2", sha256=None), shelf.put(3, "s3", sha256=None)
+    """The others are hashed; the message names it; the exit code is 1."""
+    bad, good = recordings.put(2, "s2", sha256=None), recordings.put(3, "s3", sha256=None)
 
     def read(self: ReadOnlyFile, offset: int, size: int) -> bytes:
         if bad.filename in Path(f"/proc/self/fd/{self._fd}").readlink().name:
@@ -246,22 +250,22 @@ def test_a_file_that_cannot_be_hashed_stays_without(
         return os.pread(self._fd, size, offset)
 
     monkeypatch.setattr(ReadOnlyFile, "read", read)
-    result = run(shelf)
+    result = run(recordings)
     assert result.exit_code == 1
     assert f"{bad.filename} cannot be hashed: Input/output error" in result.stdout
-    with shelf.archive() as archive:
-        assert archive.catalog.unhashed() == (bad,)
-        assert archive.catalog.segment(good.filename) == attrs.evolve(
-            good, sha256=signature((shelf.folder / good.filename).read_bytes())
+    with recordings.open_index() as index:
+        assert index.catalog.unhashed() == (bad,)
+        assert index.catalog.segment(good.filename) == attrs.evolve(
+            good, sha256=signature((recordings.folder / good.filename).read_bytes())
         )
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give folders away")
-def test_root_leaves_no_files_behind_for_another_user(shelf: RecordingsFolder) -> None:
-    """It is told to become that user; looking is allowed."""
-    os.chown(shelf.folder / FOLDER, 12345, 12345)
-    before = shelf.state()
-    result = run(shelf)
+def test_root_creates_no_files_in_the_folder_of_another_user(recordings: Recordings) -> None:
+    """The message says which user to become; --dry-run is allowed."""
+    os.chown(recordings.folder / FOLDER, 12345, 12345)
+    before = recordings.state()
+    result = run(recordings)
     assert (result.exit_code, "sudo -u '#12345' camd recover" in result.stderr) == (1, True)
-    assert shelf.state() == before
-    assert dry(shelf).exit_code == 0
+    assert recordings.state() == before
+    assert dry(recordings).exit_code == 0

@@ -1,4 +1,4 @@
-"""rm, pin, unpin, cleanup and retention against a service that is played."""
+"""rm, pin, unpin, cleanup and retention against a fake service."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def delete(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_rm_removes_what_it_can_and_says_why_the_rest_stays(service: FakeService) -> None:
-    """Each file is asked for by itself; a refusal ends with status 4."""
+    """One call for each file; with a refusal, the exit code is 4."""
     service.answers = {"delete_recording": delete}
     result = camd(service, "rm", "--yes", B, A)
     assert result.exit_code == 4
@@ -44,13 +44,13 @@ def test_rm_asks_first(service: FakeService) -> None:
     """Without an answer, as in a pipe, nothing is removed."""
     result = camd(service, "rm", A)
     assert result.exit_code == 1
-    assert f"Remove {A} for good?" in result.stderr
+    assert f"Remove {A} permanently?" in result.stderr
     assert "Remove 2 recordings" in camd(service, "rm", A, B).stderr
     assert service.calls == []
 
 
-def test_rm_tells_programs_both(service: FakeService) -> None:
-    """What went and what stays are lists of their own."""
+def test_rm_json_has_removed_and_refused_files(service: FakeService) -> None:
+    """Removed and refused files are two lists."""
     service.answers = {"delete_recording": delete}
     result = camd(service, "rm", "--yes", "--json", A, B)
     assert result.exit_code == 4
@@ -60,7 +60,7 @@ def test_rm_tells_programs_both(service: FakeService) -> None:
 
 
 def test_pin_and_unpin(service: FakeService) -> None:
-    """Reason and time are handed on when they are given."""
+    """Reason and time are passed on when they are given."""
     pinned = {"filename": A, "pinned": True, "pin": {"until": "2026-02-01T00:00:00Z"}}
     service.answers = {"pin_recording": pinned, "unpin_recording": {"filename": A, "pin": None}}
     result = camd(service, "pin", A, "--reason", "evidence", "--until", "2026-02-01")
@@ -75,8 +75,8 @@ def test_pin_and_unpin(service: FakeService) -> None:
     ]
 
 
-def test_cleanup_shows_what_goes_and_what_stays(service: FakeService) -> None:
-    """With --preview nothing else is asked for; --force is handed on."""
+def test_cleanup_shows_removed_and_kept_files(service: FakeService) -> None:
+    """--preview calls only the preview; --force is passed on."""
     service.answers = {"preview_cleanup": PLAN, "cleanup_old_files": PLAN}
     for arguments in (["--preview"], [], ["--force"]):
         result = camd(service, "cleanup", *arguments)
@@ -120,7 +120,7 @@ def test_retention_shows_the_policy(service: FakeService, arguments: list[str]) 
 def test_retention_set(
     service: FakeService, arguments: list[str], params: dict[str, object]
 ) -> None:
-    """What is said is sent, and what the service says is shown."""
+    """The options are sent, and the answer is shown."""
     service.answers = {"set_retention_policy": {**POLICY, "message": "It is stored"}}
     result = camd(service, "retention", "set", *arguments)
     assert (result.exit_code, service.calls) == (0, [("set_retention_policy", params)])

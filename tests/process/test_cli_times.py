@@ -17,7 +17,7 @@ ROW = {"camera_id": "camera0", "start_time": NOON, "from": NOON, "duration": 2.5
 
 @pytest.fixture(autouse=True)
 def winter(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Be in the middle of Europe."""
+    """Set the time zone to Central European Time."""
     with monkeypatch.context() as patch:
         patch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
         time.tzset()
@@ -34,7 +34,7 @@ def winter(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         (["info", "a.mp4"], "get_recording_info", {**FILE, **ROW}),
     ],
 )
-def test_times_are_local_and_say_so(
+def test_times_are_local_and_have_a_zone(
     service: FakeService,
     command: list[str],
     method: str,
@@ -48,8 +48,8 @@ def test_times_are_local_and_say_so(
 
 
 def test_events_come_with_local_times(service: FakeService) -> None:
-    """As everything else that is shown."""
-    service.news = [("something_new", {"time": "2026-07-15T12:00:00.5Z"})]
+    """Like all other times."""
+    service.notifications = [("something_new", {"time": "2026-07-15T12:00:00.5Z"})]
     assert "14:00:00 CEST  something_new" in camd(service, "watch").stdout
     assert "12:00:00 UTC  something_new" in camd(service, "watch", "--utc").stdout
     assert "12:00:00.5Z" in camd(service, "watch", "--json").stdout
@@ -65,20 +65,20 @@ def test_events_come_with_local_times(service: FakeService) -> None:
         ("2026-01-15", False, "2026-01-14T23:00:00Z"),
     ],
 )
-def test_a_time_without_a_zone_is_in_that_of_whoever_typed_it(
+def test_a_time_without_a_zone_is_local(
     service: FakeService,
     typed: str,
     utc: bool,
     sent: str,
 ) -> None:
-    """What is shown can be typed again, and means the same."""
+    """A displayed time can be typed again, and means the same."""
     service.answers["get_gaps"] = {"gaps": [], "total": 0, "limit": 20, "offset": 0}
     camd(service, "gaps", "--from", typed, *(["--utc"] if utc else []))
     assert service.calls[0][1]["from"] == sent
 
 
-def test_a_time_that_is_none_is_refused(service: FakeService) -> None:
-    """With an example of one."""
+def test_text_that_is_no_time_is_refused(service: FakeService) -> None:
+    """The message has an example."""
     result = camd(service, "ls", "--from", "yesterday")
     assert result.exit_code == 2
     assert "2026-01-15T14:30:00Z" in result.output

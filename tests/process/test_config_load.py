@@ -1,4 +1,4 @@
-"""Where the configuration is found, what it becomes, and how all its mistakes are reported."""
+"""Finding, reading and checking the configuration; all mistakes are reported."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_only_cameras_of_this_machine_have_controls(tmp_path: Path) -> None:
 
 
 def test_default_ids_leave_out_those_that_are_taken(tmp_path: Path) -> None:
-    """A camera without an id never gets the id of another one."""
+    """A default id is never the id of another camera."""
     config = load_config(
         write(
             tmp_path,
@@ -90,7 +90,7 @@ def test_default_ids_leave_out_those_that_are_taken(tmp_path: Path) -> None:
 
 
 def test_without_a_file_the_defaults_apply(tmp_path: Path) -> None:
-    """No configuration is a configuration, and its folders are absolute."""
+    """Without a file the folders are absolute, too."""
     config = load_config(None, {"HOME": str(tmp_path)})
     assert config.server == Config().server
     assert config.cameras == ()
@@ -127,7 +127,7 @@ def test_the_file_is_searched_in_the_documented_order(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_recordings_do_not_go_into_a_place_for_configuration(
+def test_recordings_are_not_stored_in_configuration_folders(
     file: str, folder: str, data: str
 ) -> None:
     """Below /etc and in the user's configuration folder, data starts elsewhere."""
@@ -163,8 +163,8 @@ def test_a_file_that_is_no_toml_is_one_mistake(tmp_path: Path, content: bytes, w
         load_config(file, {})
 
 
-def test_the_environment_lies_over_the_file(tmp_path: Path) -> None:
-    """The file's value counts only where the environment is silent."""
+def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
+    """The environment overrides the file."""
     file = write(tmp_path, "[recording]\nrotation = '5m'\nformat = 'mkv'")
     config = load_config(file, {"RECORDING_ROTATION_MINUTES": "10"})
     assert config.recording.rotation == timedelta(minutes=10)
@@ -173,7 +173,7 @@ def test_the_environment_lies_over_the_file(tmp_path: Path) -> None:
 
 
 def test_mistakes_of_file_environment_and_combinations_come_together(tmp_path: Path) -> None:
-    """Nobody has to start three times to find three mistakes."""
+    """All mistakes are reported at once."""
     mistakes = mistakes_of(
         tmp_path,
         """
@@ -235,7 +235,7 @@ def test_the_secret_is_read_from_its_file_and_hidden(tmp_path: Path) -> None:
 
 
 def test_a_secret_file_must_be_readable_long_enough_and_alone(tmp_path: Path) -> None:
-    """Each way of going wrong has its sentence; the environment may stand in for the file."""
+    """Each mistake has its message; the environment may replace the file."""
     text = "[auth]\njwt_secret_file = 'secret'"
     assert "cannot be read: No such file" in mistakes_of(tmp_path, text)[0]
     (tmp_path / "secret").write_text("short", encoding="ascii")
@@ -282,7 +282,7 @@ def test_a_secret_file_must_be_readable_long_enough_and_alone(tmp_path: Path) ->
 def test_a_mistake_from_the_environment_names_its_variable(
     tmp_path: Path, text: str, environ: dict[str, str], words: str
 ) -> None:
-    """Whether one value is wrong or two do not go together, and whichever of them came from it."""
+    """For a wrong value and for a wrong combination, whichever value it has set."""
     (mistake,) = mistakes_of(tmp_path, text, **environ)
     assert mistake.startswith(words)
     assert mistake.count("(from ") == 1
@@ -298,10 +298,10 @@ def test_a_mistake_from_the_environment_names_its_variable(
     ],
     ids=["fifo", "directory", "device", "large"],
 )
-def test_what_is_no_small_file_is_refused_with_words(
+def test_other_kinds_of_files_are_refused_with_a_message(
     tmp_path: Path, make: Callable[[Path], object], words: str
 ) -> None:
-    """The configuration and the file of a secret: nothing is waited for, nor read without end."""
+    """For the configuration and the file of a secret: no waiting for a FIFO, no endless reading."""
     make(tmp_path / "camd.toml")
     with pytest.raises(ConfigError, match=words):
         load_config(tmp_path / "camd.toml", {})

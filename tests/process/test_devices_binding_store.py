@@ -1,4 +1,4 @@
-"""The file of known cameras: kept, damaged, newer, full, and written only when it must be."""
+"""The file of known cameras: saved, damaged, newer, and written only when it changes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from structlog.testing import capture_logs
 
 from camd.devices.binding_store import (
     KNOWN_FILE,
-    BindingsError,
-    NewerBindingsError,
     load_known,
     parse_bindings,
     render_bindings,
@@ -21,9 +19,10 @@ from camd.devices.binding_store import (
 )
 from camd.devices.matching.identity import DeviceIdentity, KnownCamera
 from camd.model import CameraId
+from camd.runtime.state_file import NewerVersionError
 
-DOOR = KnownCamera(
-    CameraId("door"),
+ENTRANCE = KnownCamera(
+    CameraId("entrance"),
     DeviceIdentity(
         "Cam", "0c45", "6366", 'S"Ä\n', "0000:00:14.0-usb2-1", "", "pci-1", "0123456789abcdef"
     ),
@@ -31,11 +30,11 @@ DOOR = KnownCamera(
     adopted=True,
 )
 NUMBERED = KnownCamera(CameraId("camera0"), DeviceIdentity("vivid", bus_info="platform:vivid-000"))
-KNOWN = (NUMBERED, DOOR)
+KNOWN = (NUMBERED, ENTRANCE)
 
 
-def test_what_is_written_is_read_again(tmp_path: Path) -> None:
-    """The next life of the daemon knows the same cameras; a missing folder is made."""
+def test_saved_cameras_are_loaded(tmp_path: Path) -> None:
+    """After a restart the same cameras are known; a missing folder is made."""
     file = tmp_path / "state" / KNOWN_FILE
     assert load_known(file) == ()
     assert save_known(file, KNOWN)
@@ -43,14 +42,14 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_it_is_written_only_when_something_changed(tmp_path: Path) -> None:
-    """What stands there already costs no write."""
+def test_it_is_written_only_when_it_changes(tmp_path: Path) -> None:
+    """Saving the same cameras again writes nothing."""
     file = tmp_path / KNOWN_FILE
     assert save_known(file, KNOWN)
     before = file.stat().st_ino
     assert not save_known(file, KNOWN)
     assert file.stat().st_ino == before
-    assert save_known(file, (DOOR,))
+    assert save_known(file, (ENTRANCE,))
     assert file.stat().st_ino != before
 
 
@@ -58,7 +57,7 @@ def test_it_is_written_only_when_something_changed(tmp_path: Path) -> None:
     "content", [b"", b"\xff", b"[]", b"{", b"[" * 100_000, b" " * 2**20 + b"{}", b'{"version": 0}']
 )
 def test_a_damaged_file_is_set_aside_before_it_is_replaced(tmp_path: Path, content: bytes) -> None:
-    """The daemon starts without it, says so, and what was in it can be looked at."""
+    """The daemon starts without it and logs that; the damaged file is kept."""
     file = tmp_path / KNOWN_FILE
     for name in ("cameras.json.damaged", "cameras.json.damaged1"):
         file.write_bytes(content)
@@ -67,37 +66,37 @@ def test_a_damaged_file_is_set_aside_before_it_is_replaced(tmp_path: Path, conte
             assert file.read_bytes() == content
             assert save_known(file, KNOWN)
         told = [line["event"] for line in logs]
-        assert told == ["known_cameras_damaged", "known_cameras_set_aside"]
+        assert told == ["state_file_damaged", "state_file_set_aside"]
         assert (tmp_path / name).read_bytes() == content
         assert load_known(file) == KNOWN
 
 
-def test_a_newer_file_is_left_alone(tmp_path: Path) -> None:
-    """Whoever goes back to an older version finds the newer one's file untouched."""
+def test_a_newer_file_is_not_replaced(tmp_path: Path) -> None:
+    """After a downgrade and an upgrade the newer file is unchanged."""
     file = tmp_path / KNOWN_FILE
     text = json.dumps({"version": 2, "more": True})
     file.write_text(text)
     with capture_logs() as logs:
         assert load_known(file) == ()
         assert not save_known(file, KNOWN)
-    assert [line["event"] for line in logs] == ["known_cameras_newer"] * 2
+    assert [line["event"] for line in logs] == ["state_file_newer"] * 2
     assert file.read_text() == text
 
 
 def test_a_file_that_cannot_be_read_is_not_replaced(tmp_path: Path) -> None:
-    """What is known is not thrown away because it cannot be seen at the moment."""
+    """Its content may still be valid."""
     file = tmp_path / KNOWN_FILE
     file.mkdir()
     with capture_logs() as logs:
         assert load_known(file) == ()
-    assert [line["event"] for line in logs] == ["known_cameras_unreadable"]
+    assert [line["event"] for line in logs] == ["state_file_unreadable"]
     with pytest.raises(IsADirectoryError):
         save_known(file, KNOWN)
 
 
 def change(path: str, value: object) -> str:
-    """Put one wrong value into a right file."""
-    raw = json.loads(render_bindings((DOOR,)))
+    """Return a valid file with one wrong value."""
+    raw = json.loads(render_bindings((ENTRANCE,)))
     *parents, last = path.split(".")
     place = raw
     for key in parents:
@@ -115,7 +114,7 @@ def change(path: str, value: object) -> str:
         ("cameras", {}, "cameras: must be a list"),
         ("cameras", [0] * 1025, "cameras: must be a list of at most"),
         ("cameras", [7], r"cameras\[0\]: must have exactly"),
-        ("cameras.0.id", "Door", r"cameras\[0\].id: is no camera's id"),
+        ("cameras.0.id", "Entrance", r"cameras\[0\].id: is no camera's id"),
         ("cameras.0.id", 7, r"cameras\[0\].id: must be text"),
         ("cameras.0.adopted", 1, r"cameras\[0\].adopted: must be true or false"),
         ("cameras.0.selector", None, r"cameras\[0\].selector: must be text"),
@@ -124,21 +123,21 @@ def change(path: str, value: object) -> str:
         ("cameras.0.identity.more", "", r"cameras\[0\].identity: must have exactly"),
     ],
 )
-def test_nothing_is_turned_into_something_else(path: str, value: object, message: str) -> None:
-    """Every field has its type, its bound and its name, or the file is damaged."""
-    with pytest.raises(BindingsError, match=message):
+def test_values_are_not_converted(path: str, value: object, message: str) -> None:
+    """A field of another type, size or name makes the file invalid."""
+    with pytest.raises(ValueError, match=message):
         parse_bindings(change(path, value))
 
 
-def test_an_id_that_stands_there_twice_is_damage() -> None:
-    """A camera cannot be two."""
-    with pytest.raises(BindingsError, match="twice"):
-        parse_bindings(render_bindings((DOOR, DOOR)))
+def test_a_repeated_id_is_invalid() -> None:
+    """A camera id has one identity."""
+    with pytest.raises(ValueError, match="twice"):
+        parse_bindings(render_bindings((ENTRANCE, ENTRANCE)))
 
 
-def test_a_newer_version_may_look_different() -> None:
-    """It is recognised by its version, whatever else stands there."""
-    with pytest.raises(NewerBindingsError, match="version 9"):
+def test_a_newer_version_may_have_other_fields() -> None:
+    """It is recognised by its version alone."""
+    with pytest.raises(NewerVersionError, match="version 9"):
         parse_bindings('{"version": 9}')
 
 
@@ -158,15 +157,15 @@ words = st.text(max_size=20)
         max_size=5,
     )
 )
-def test_any_camera_can_be_written(known: list[KnownCamera]) -> None:
-    """Whatever letters a device calls itself by."""
+def test_any_camera_can_be_saved(known: list[KnownCamera]) -> None:
+    """Names and serial numbers may contain any characters."""
     assert set(parse_bindings(render_bindings(known))) == set(known)
 
 
 @given(st.text() | st.recursive(st.none() | st.integers() | words, st.lists).map(json.dumps))
-def test_any_text_is_read_or_refused(text: str) -> None:
-    """There is one way to fail."""
+def test_any_text_is_parsed_or_refused(text: str) -> None:
+    """Only BindingsError is raised."""
     try:
         parse_bindings(text)
-    except BindingsError:
+    except ValueError:
         return

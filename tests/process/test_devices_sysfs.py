@@ -1,4 +1,4 @@
-"""Nodes, links, sound cards and holders, read from folders that look like the kernel's."""
+"""Nodes, links, sound cards and holders, read from fake sysfs and proc folders."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from support.fake_usb_tree import FakeMachine
 
 from camd.devices.holders import find_holders
-from camd.devices.probe import see
-from camd.devices.sysfs import follow, list_nodes, read_cards, read_facts, read_links, see_node
+from camd.devices.probe import scan_nodes
+from camd.devices.sysfs import follow, list_nodes, read_cards, read_facts, read_links, stat_node
 from camd.devices.v4l2.inventory import MOST_NODES
 from camd.devices.v4l2.node import SysfsFacts
 from camd.model import UsbFacts
@@ -23,7 +23,7 @@ VIVID = "devices/platform/vivid.0"
 
 @pytest.fixture
 def machine(tmp_path: Path) -> FakeMachine:
-    """A machine with two busses of one controller and nothing on them."""
+    """Make a machine with two busses of one controller and no devices."""
     machine = FakeMachine(tmp_path)
     machine.add_hub(f"{PCI}/usb1", " 2.00")
     machine.add_hub(f"{PCI}/usb2", " 3.10")
@@ -31,16 +31,16 @@ def machine(tmp_path: Path) -> FakeMachine:
 
 
 def facts_of(machine: FakeMachine, number: int) -> SysfsFacts:
-    """What is read of a node that is there."""
-    sighting = see_node(f"video{number}", machine.roots)
-    assert sighting is not None
-    facts = read_facts(sighting, machine.roots)
+    """Read the facts of a node."""
+    node = stat_node(f"video{number}", machine.roots)
+    assert node is not None
+    facts = read_facts(node, machine.roots)
     assert facts is not None
     return facts
 
 
 def test_a_usb_camera_and_its_metadata_node(machine: FakeMachine) -> None:
-    """Both nodes have the facts of their USB device, and udev's word tells them apart."""
+    """Both nodes have the facts of their USB device; udev's database distinguishes them."""
     device = f"{PCI}/usb1/1-1/1-1.3"
     machine.add_usb(device, serial="LAB0001\n", product="Lab Camera\n", manufacturer="Lab\n")
     machine.add_node(4, f"{device}/1-1.3:1.0", label="Lab Camera: Lab Camera", says=":capture:")
@@ -55,10 +55,10 @@ def test_a_usb_camera_and_its_metadata_node(machine: FakeMachine) -> None:
     assert not facts_of(machine, 5).plausible
 
 
-def test_a_node_that_goes_while_its_link_is_followed(
+def test_a_node_that_is_removed_while_its_link_is_resolved(
     machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A link that was there a moment ago, and is gone when it is read, ends no look and no list."""
+    """A link that is removed between stat and read raises no error."""
     machine.add_usb(f"{PCI}/usb1/1-2")
     machine.add_node(0, f"{PCI}/usb1/1-2/1-2:1.0")
     machine.add_usb(f"{PCI}/usb1/1-4")
@@ -68,14 +68,14 @@ def test_a_node_that_goes_while_its_link_is_followed(
         raise FileNotFoundError(2, "No such file or directory", str(path))
 
     monkeypatch.setattr(os, "readlink", gone)
-    sighting = see_node("video0", machine.roots)
-    assert sighting is None or not sighting.folder
+    node = stat_node("video0", machine.roots)
+    assert node is None or not node.folder
     assert read_cards(machine.roots.sys) == {}
     assert follow(machine.roots.sys / "class/video4linux/video0") == ""
 
 
 def test_a_port_is_the_same_under_another_bus_number(machine: FakeMachine) -> None:
-    """Busses are numbered anew at each start; the port's name does not follow them."""
+    """Busses are numbered anew at each boot; the port's name does not contain the number."""
     machine.add_hub(f"{PCI}/usb7", " 2.00")
     for bus, number in ((1, 0), (7, 1), (2, 2)):
         machine.add_usb(f"{PCI}/usb{bus}/{bus}-4")
@@ -84,8 +84,8 @@ def test_a_port_is_the_same_under_another_bus_number(machine: FakeMachine) -> No
     assert ports == ["0000:00:14.0-usb2-4", "0000:00:14.0-usb2-4", "0000:00:14.0-usb3-4"]
 
 
-def test_odd_bytes_of_a_device_are_cleaned(machine: FakeMachine) -> None:
-    """A serial number of junk is none, and a name keeps what can be printed."""
+def test_texts_of_a_device_are_cleaned(machine: FakeMachine) -> None:
+    """A serial number without a printable character is empty; a name keeps what is printable."""
     machine.add_usb(f"{PCI}/usb1/1-2", serial="\udcff\udcfe\x00\n", product="  Cam\x01 \udcff 2 \n")
     machine.add_node(0, f"{PCI}/usb1/1-2/1-2:1.0", label="x" * 5000)
     facts = facts_of(machine, 0)
@@ -96,7 +96,7 @@ def test_odd_bytes_of_a_device_are_cleaned(machine: FakeMachine) -> None:
 
 
 def test_nodes_of_other_busses_have_facts_too(machine: FakeMachine) -> None:
-    """Platform devices and virtual ones are told from USB and from each other."""
+    """Platform and virtual devices are distinguished from USB and from each other."""
     machine.add_node(0, VIVID, label="vivid-000-vid-cap")
     machine.add_node(40, "devices/virtual", label="Dummy", says=":video_output:")
     vivid, loop = facts_of(machine, 0), facts_of(machine, 40)
@@ -106,26 +106,26 @@ def test_nodes_of_other_busses_have_facts_too(machine: FakeMachine) -> None:
     assert not loop.plausible
 
 
-def test_a_node_that_vanishes_while_it_is_read_is_gone(machine: FakeMachine) -> None:
-    """Between seeing and reading a node may go: then there are no facts, and no error."""
+def test_a_node_that_is_removed_while_it_is_read_is_gone(machine: FakeMachine) -> None:
+    """A node that is removed between stat and read has no facts, and raises no error."""
     machine.add_node(0, VIVID)
-    sighting = see_node("video0", machine.roots)
-    assert sighting is not None
+    node = stat_node("video0", machine.roots)
+    assert node is not None
     machine.remove_node(0)
-    assert read_facts(sighting, machine.roots) is None
-    assert see_node("video0", machine.roots) is None
+    assert read_facts(node, machine.roots) is None
+    assert stat_node("video0", machine.roots) is None
 
 
 def test_a_node_plugged_in_again_has_another_stamp(machine: FakeMachine) -> None:
-    """Under the same name and number it is told from the one before; a look alone is no change."""
+    """It differs from the one before under the same name; a stat alone changes nothing."""
     machine.add_node(0, VIVID)
-    first = see_node("video0", machine.roots)
-    assert see_node("video0", machine.roots) == first
+    first = stat_node("video0", machine.roots)
+    assert stat_node("video0", machine.roots) == first
     (machine.roots.dev / "video0").chmod(0o600)
-    assert see_node("video0", machine.roots) == first
+    assert stat_node("video0", machine.roots) == first
     machine.remove_node(0)
     machine.add_node(0, VIVID)
-    again = see_node("video0", machine.roots)
+    again = stat_node("video0", machine.roots)
     assert first is not None
     assert again is not None
     assert again.folder == first.folder
@@ -133,27 +133,27 @@ def test_a_node_plugged_in_again_has_another_stamp(machine: FakeMachine) -> None
 
 
 def test_a_node_that_sysfs_does_not_know_has_no_facts(machine: FakeMachine) -> None:
-    """A node that a container was left with is seen, and nothing is assumed of it."""
+    """A node that was passed to a container is listed, with default facts."""
     (machine.roots.dev / "video3").write_bytes(b"")
-    sighting = see_node("video3", machine.roots)
-    assert sighting is not None
-    assert sighting.folder == ""
-    assert read_facts(sighting, machine.roots) == SysfsFacts()
+    node = stat_node("video3", machine.roots)
+    assert node is not None
+    assert node.folder == ""
+    assert read_facts(node, machine.roots) == SysfsFacts()
 
 
 def test_only_video_nodes_are_listed_in_order(machine: FakeMachine) -> None:
-    """Links to nodes, other nodes and stray names are left out; ten comes after nine."""
+    """Links, other nodes and other names are left out; ten comes after nine."""
     for number in (10, 9):
         machine.add_node(number, VIVID)
     for name in ("vbi0", "video", "video-front"):
         (machine.roots.dev / name).write_bytes(b"")
     (machine.roots.dev / "video11").symlink_to("video9")
     assert list_nodes(machine.roots) == ["video9", "video10", "video11"]
-    assert [sighting.name for sighting in see(machine.roots).nodes] == ["video9", "video10"]
+    assert [node.name for node in scan_nodes(machine.roots).nodes] == ["video9", "video10"]
 
 
 def test_links_of_a_node_are_found(machine: FakeMachine) -> None:
-    """Links by id come before those by path, and a link that moved belongs to the new node."""
+    """Links by id come before those by path; a link that moved belongs to the new node."""
     by_path = machine.add_link("by-path", "pci-usb-0:1:1.0-video-index0", 0)
     by_id = machine.add_link("by-id", "usb-Camera-video-index0", 0)
     assert read_links(machine.roots) == {"video0": (by_id, by_path)}
@@ -161,17 +161,17 @@ def test_links_of_a_node_are_found(machine: FakeMachine) -> None:
     assert read_links(machine.roots) == {"video0": (by_path,), "video2": (by_id,)}
 
 
-def test_a_crowd_of_nodes_is_bounded(machine: FakeMachine) -> None:
-    """Of more nodes than anybody has the first ones are seen, and the rest is counted."""
+def test_the_number_of_nodes_is_bounded(machine: FakeMachine) -> None:
+    """The first 256 are scanned, and the others are counted."""
     for number in range(MOST_NODES + 3):
         (machine.roots.dev / f"video{number}").write_bytes(b"")
-    scene = see(machine.roots)
+    scene = scan_nodes(machine.roots)
     assert (len(scene.nodes), scene.left_out) == (MOST_NODES, 3)
 
 
-def test_a_machine_without_any_of_it_has_nothing(tmp_path: Path) -> None:
-    """Where there is no /dev, no sysfs and no udev, nothing is seen."""
-    scene = see(FakeMachine(tmp_path / "bare").roots)
+def test_a_machine_without_sysfs_has_no_nodes(tmp_path: Path) -> None:
+    """Where there is no /dev, sysfs or udev, the scan is empty."""
+    scene = scan_nodes(FakeMachine(tmp_path / "bare").roots)
     assert (scene.nodes, dict(scene.links), dict(scene.cards)) == ((), {}, {})
 
 
@@ -179,7 +179,7 @@ def test_a_machine_without_any_of_it_has_nothing(tmp_path: Path) -> None:
 
 
 def test_a_microphone_belongs_to_the_usb_device_of_its_camera(machine: FakeMachine) -> None:
-    """A card is found by the USB device that it shares, whatever interface it is; twins apart."""
+    """A card is found by its USB device, of any interface; equal cameras have their own."""
     for port, card, name in ((1, 2, "Camera"), (2, 10, "Camera_1")):
         machine.add_usb(f"{PCI}/usb1/1-{port}")
         machine.add_node(port, f"{PCI}/usb1/1-{port}/1-{port}:1.0")
@@ -192,7 +192,7 @@ def test_a_microphone_belongs_to_the_usb_device_of_its_camera(machine: FakeMachi
     }
 
 
-def test_of_two_cards_of_one_device_the_first_counts(machine: FakeMachine) -> None:
+def test_of_two_cards_of_one_device_the_first_is_taken(machine: FakeMachine) -> None:
     """The choice does not depend on the order of a folder."""
     for card in (10, 9):
         machine.add_card(card, f"{PCI}/usb1/1-1/1-1:1.{card}", f"Card{card}")
@@ -202,8 +202,8 @@ def test_of_two_cards_of_one_device_the_first_counts(machine: FakeMachine) -> No
 # --- holders -------------------------------------------------------------------------------
 
 
-def test_who_holds_a_node_is_named(tmp_path: Path) -> None:
-    """The process that has it open is found with its program and user, and can be left out."""
+def test_the_holder_of_a_node_is_found(tmp_path: Path) -> None:
+    """Its program and user are named, and it can be left out."""
     node = tmp_path / "video0"
     node.write_bytes(b"")
     wait = "import sys; f = open(sys.argv[1]); print(flush=True); sys.stdin.read()"
@@ -222,8 +222,8 @@ def test_who_holds_a_node_is_named(tmp_path: Path) -> None:
     assert find_holders(node).holders == ()
 
 
-def test_processes_that_cannot_be_seen_make_the_answer_incomplete(tmp_path: Path) -> None:
-    """Files that may not be looked at, and a node that is not there, are said; the dead are not."""
+def test_processes_that_cannot_be_examined_make_holders_incomplete(tmp_path: Path) -> None:
+    """So does a missing node; a process that has ended does not."""
     node = tmp_path / "video0"
     node.write_bytes(b"")
     proc = tmp_path / "proc"
@@ -242,6 +242,6 @@ def test_processes_that_cannot_be_seen_make_the_answer_incomplete(tmp_path: Path
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may look at every process")
-def test_other_users_processes_are_not_seen() -> None:
-    """Without root's rights the answer is marked as incomplete."""
+def test_other_users_processes_make_holders_incomplete() -> None:
+    """Without root's rights they cannot be examined."""
     assert not find_holders(Path("/dev/null")).complete

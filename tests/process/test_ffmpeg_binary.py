@@ -1,4 +1,4 @@
-"""Which FFmpeg is taken, and what is said when there is none; small scripts play FFmpeg."""
+"""Which FFmpeg is used, and the error when there is none; small scripts stand for FFmpeg."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import trio
 
-from camd.config.schema import FfmpegConfig
 from camd.ffmpeg.binary import (
     FFmpegBinary,
     FfmpegMissingError,
@@ -44,26 +43,26 @@ def nothing_bundled(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_program_that_is_the_same_file_still_needs_no_second_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is the one that a search would find, and unchanged; else there is a search."""
+    """Only while a search would find it, and it is unchanged."""
     path = fake(tmp_path, VERSION)
     monkeypatch.setenv("PATH", str(tmp_path))
     seen = look_at_program(FFmpegBinary(path, (5, 1)))
     assert seen is not None
-    assert is_still_the_one(seen, FfmpegConfig())
-    assert is_still_the_one(seen, FfmpegConfig(path=path))
-    assert not is_still_the_one(seen, FfmpegConfig(path=tmp_path / "other"))
+    assert is_still_the_one(seen, None)
+    assert is_still_the_one(seen, path)
+    assert not is_still_the_one(seen, tmp_path / "other")
     path.write_text("#!/bin/sh\necho another\n")
-    assert not is_still_the_one(seen, FfmpegConfig())
+    assert not is_still_the_one(seen, None)
     path.unlink()
     assert look_at_program(seen.program) is None
-    assert not is_still_the_one(seen, FfmpegConfig())
+    assert not is_still_the_one(seen, None)
 
 
 async def test_the_configured_program_is_taken(tmp_path: Path) -> None:
-    """It wins over what is on the PATH, and its version is read."""
+    """It is used instead of the one on the PATH, and its version is read."""
     path = fake(tmp_path, "echo ffmpeg version n9.0.2 Copyright", "own")
     with trio.fail_after(30):
-        program = await find_ffmpeg(FfmpegConfig(path=path))
+        program = await find_ffmpeg(path)
     assert program == FFmpegBinary(path, (9, 0), bundled=False)
 
 
@@ -75,26 +74,26 @@ async def test_the_configured_program_is_taken(tmp_path: Path) -> None:
         ("echo hello", "does not say that it is FFmpeg"),
     ],
 )
-async def test_a_configured_program_that_does_not_do_is_not_replaced(
+async def test_a_configured_program_that_cannot_be_used_is_not_replaced(
     tmp_path: Path, script: str | None, words: str
 ) -> None:
-    """Who names a program is told what is wrong with it."""
+    """The error says what is wrong with the configured program."""
     path = tmp_path / "own"
     if script is not None:
         fake(tmp_path, script, "own")
     with trio.fail_after(30), pytest.raises(FfmpegMissingError, match=words) as caught:
-        await find_ffmpeg(FfmpegConfig(path=path))
+        await find_ffmpeg(path)
     assert str(caught.value).startswith(f"ffmpeg.path: {path}")
 
 
 async def test_the_systems_program_is_taken_before_the_bundled_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The distribution keeps it up to date."""
+    """The distribution's program is used when it runs."""
     path = fake(tmp_path / "bin", VERSION)
     monkeypatch.setenv("PATH", str(path.parent))
     with trio.fail_after(30):
-        assert await find_ffmpeg(FfmpegConfig()) == FFmpegBinary(path, (5, 1), bundled=False)
+        assert await find_ffmpeg() == FFmpegBinary(path, (5, 1), bundled=False)
 
 
 async def test_the_bundled_program_stands_in_for_a_missing_or_broken_one(
@@ -105,7 +104,7 @@ async def test_the_bundled_program_stands_in_for_a_missing_or_broken_one(
     path = fake(tmp_path / "bin", "exit 127")
     monkeypatch.setenv("PATH", str(path.parent))
     with trio.fail_after(60):
-        program = await find_ffmpeg(FfmpegConfig())
+        program = await find_ffmpeg()
         assert "libx264" in await encoders(program)
     assert program.bundled
     assert program.version >= (4, 0)
@@ -115,11 +114,11 @@ async def test_the_bundled_program_stands_in_for_a_missing_or_broken_one(
 async def test_without_any_program_the_error_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both ways of getting FFmpeg, and what was tried, stand in the message."""
+    """The message contains both ways to install FFmpeg, and what was tried."""
     broken = fake(tmp_path / "bin", "exit 127")
     monkeypatch.setenv("PATH", str(broken.parent))
     with trio.fail_after(30), pytest.raises(FfmpegMissingError) as caught:
-        await find_ffmpeg(FfmpegConfig())
+        await find_ffmpeg()
     text = str(caught.value)
     assert "apt install ffmpeg" in text
     assert "pip install 'camd[ffmpeg]'" in text
@@ -130,17 +129,17 @@ async def test_a_program_that_hangs_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Looking for FFmpeg is bounded in time."""
-    monkeypatch.setattr("camd.ffmpeg.binary._PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("camd.ffmpeg.binary._TIMEOUT_SECONDS", 0.2)
     path = fake(tmp_path, "exec sleep 60")
     with trio.fail_after(30), pytest.raises(FfmpegMissingError, match=r"within 0\.2 s"):
-        await find_ffmpeg(FfmpegConfig(path=path))
+        await find_ffmpeg(path)
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="this machine has no FFmpeg")
 async def test_the_machines_own_ffmpeg_is_found_with_its_encoders() -> None:
-    """The real program answers both questions."""
+    """The real program has a version and a list of encoders."""
     with trio.fail_after(60):
-        program = await find_ffmpeg(FfmpegConfig())
+        program = await find_ffmpeg()
         names = await encoders(program)
     assert str(program.path) == shutil.which("ffmpeg")
     assert "mjpeg" in names

@@ -1,4 +1,4 @@
-"""Looking for FFmpeg on a disk that does not answer: whoever waits may go away at any time."""
+"""A search for FFmpeg on a disk that does not answer can be cancelled at any time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.camera_rig import memory_storage
 
 from camd.camera import cameras as module
 from camd.camera.cameras import Cameras
-from camd.config.schema import Config, FfmpegConfig
+from camd.config.schema import Config
 from camd.ffmpeg.binary import FFmpegBinary, KnownBinary
 from camd.model import Event
 from camd.runtime.broadcast import Fanout
@@ -29,17 +29,17 @@ def disk() -> Iterator[threading.Event]:
 
 
 @pytest.mark.parametrize("look", ["is_still_the_one", "look_at_program"])
-async def test_a_disk_that_hangs_keeps_nobody_who_looks_for_ffmpeg(
+async def test_a_disk_that_hangs_delays_no_cancelled_search(
     disk: threading.Event, monkeypatch: pytest.MonkeyPatch, look: str
 ) -> None:
-    """A stop in the middle of the search is not held up by it."""
+    """A stop during the search is not delayed by it."""
     looking = threading.Event()
 
     def hang(*_: object) -> None:
         looking.set()
         disk.wait(60)
 
-    async def find(_: FfmpegConfig) -> FFmpegBinary:
+    async def find(_: Path | None) -> FFmpegBinary:
         await trio.lowlevel.checkpoint()
         return PROGRAM
 

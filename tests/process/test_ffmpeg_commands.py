@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from support import ffmpeg_media as ffmpeg
 
-from camd.config.schema import CameraConfig
 from camd.ffmpeg.text.args import (
     CaptureOptions,
     capture_arguments,
@@ -25,7 +24,7 @@ from camd.ffmpeg.text.output import (
     parse_probe,
     parse_version,
 )
-from camd.model import CameraId, FileSource, RtspSource, TestSource, V4l2Source
+from camd.model import FileSource, RtspSource, TestSource, V4l2Source
 
 SMALL = TestSource(320, 180, 30.0, audio=True)
 
@@ -37,27 +36,28 @@ def program(request):
 
 
 def ask(*command: str) -> str:
-    """Run a command and return all that it said."""
+    """Run a command and return its output."""
     done = subprocess.run(command, capture_output=True, timeout=60, check=False)
     return done.stdout.decode() + done.stderr.decode()
 
 
-def capture(program, source, *, copy=False, probe=None, **settings):
-    """Run a camera's command for a second and read its stream."""
-    version = parse_version(ask(program, "-version"))
-    settings.setdefault("output_options", ("-t", "1.2"))
-    camera = CameraConfig(CameraId("c"), source, **settings)
-    encoder = SOFTWARE.get(camera.codec, SOFTWARE["h264"])
-    short = timedelta(milliseconds=200)
-    order = CaptureOptions(program, version, short, copy, encoder, probe or ProbeResult())
-    command = capture_arguments(camera, order)
-    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+def capture(program, source, *, codec="h264", **values):
+    """Run a capture's command for a second and read its stream."""
+    options = CaptureOptions(
+        program,
+        source,
+        parse_version(ask(program, "-version")),
+        fragment=timedelta(milliseconds=200),
+        encoder=SOFTWARE[codec],
+        **{"output_options": ("-t", "1.2"), **values},
+    )
+    done = subprocess.run(capture_arguments(options), capture_output=True, timeout=60, check=False)
     said = [parse_line(line) for line in done.stderr.decode().splitlines()]
     return done, said
 
 
 @pytest.mark.parametrize(
-    ("codec", "entry"), [("auto", "avc1"), ("h265", "hvc1"), ("mjpeg", "jpeg")]
+    ("codec", "entry"), [("h264", "avc1"), ("h265", "hvc1"), ("mjpeg", "jpeg")]
 )
 def test_a_test_source_is_captured_with_wall_times(program, codec, entry):
     """Every codec arrives as short fragments, each with the wall time at which it was written."""
@@ -74,7 +74,7 @@ def test_a_test_source_is_captured_with_wall_times(program, codec, entry):
 
 
 def test_a_file_is_copied_and_looped(program, tmp_path):
-    """Packets of a shorter file come again and again, with times that go on."""
+    """Packets of a shorter file are repeated with increasing times."""
     path = tmp_path / "short.mp4"
     path.write_bytes(ffmpeg.encode(program, "h264-aac", 1))
     probe = parse_probe(ask(*probe_arguments(program, FileSource(path))))
@@ -89,7 +89,7 @@ def test_a_file_is_copied_and_looped(program, tmp_path):
 
 @pytest.mark.parametrize("live", [False, True])
 def test_live_pictures_keep_their_times_when_they_are_encoded(program, live):
-    """A camera that is slower than it says, and uneven, is recorded as it was."""
+    """Uneven pictures, slower than the nominal rate, keep their times."""
     uneven = "testsrc2=size=320x180:rate=30,settb=1/90000,setpts='(N*0.1+0.013*mod(N,3))/TB'"
     done = ffmpeg.run(
         *(program, "-f", "lavfi", "-i", uneven, "-frames:v", "12", "-fps_mode", "passthrough"),
@@ -103,7 +103,7 @@ def test_live_pictures_keep_their_times_when_they_are_encoded(program, live):
 
 
 def damaged(program, path):
-    """Write pictures as a bad cable delivers them; return how many can still be told apart."""
+    """Write pictures as a bad cable delivers them; return how many are still recognisable."""
     good = ffmpeg.run(
         *(program, "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25", "-t", "2"),
         *("-c:v", "mjpeg", "-f", "mjpeg", "pipe:1"),
@@ -150,7 +150,7 @@ def unsteady(program, path):
 
 @pytest.mark.parametrize("codec", ["h264", "h265", "mjpeg"])
 def test_encoded_pictures_keep_the_times_at_which_they_were_taken(program, tmp_path, codec):
-    """Two pictures within one period of the nominal rate stay two, where they were."""
+    """Two pictures within one period of the nominal rate both stay, with their times."""
     path = tmp_path / "unsteady.mkv"
     unsteady(program, path)
     source = FileSource(path, loop=False, speed=10.0)
@@ -166,7 +166,7 @@ def test_encoded_pictures_keep_the_times_at_which_they_were_taken(program, tmp_p
 
 
 def test_a_sealed_segment_becomes_matroska(program, tmp_path):
-    """The remuxed file has every packet, and an existing one is left alone."""
+    """The remuxed file has every packet, and an existing one is not overwritten."""
     source, target = tmp_path / "a.mp4", tmp_path / "a.mkv"
     init, fragments = ffmpeg.events(ffmpeg.encode(program, "h264-aac", 1))
     source.write_bytes(ffmpeg.seal(*ffmpeg.grow(init, fragments)))
@@ -194,11 +194,11 @@ def test_a_sealed_segment_becomes_matroska(program, tmp_path):
     ],
 )
 def test_failures_are_recognised(program, source, settings, cause):
-    """What each version says about the same failure is understood."""
+    """The messages of each version about a failure have the same kind."""
     done, said = capture(program, source, **settings)
     assert done.returncode != 0
     problem = classify(said, done.returncode)
-    assert problem.cause == cause
+    assert problem.kind == cause
     assert "secret" not in problem.message
 
 

@@ -1,4 +1,4 @@
-"""A file that begins where no decoder can begin at once says how many frames that costs."""
+"""A file where decoding begins only after some frames says how many these are."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ CLOSED = {
 }
 
 
-def streams(options: str, folder: Path) -> list[tuple[int | None, int, Path]]:
-    """Record a stream in files of two seconds; return what each says, its frames, and where."""
+def recorded_files(options: str, folder: Path) -> list[tuple[int | None, int, Path]]:
+    """Record a stream in files of two seconds; return leading frames, frames and path of each."""
     done = ffmpeg.run(
         *(BUNDLED, "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=10", "-t", "6"),
         *("-pix_fmt", "yuvj420p" if "mjpeg" in options else "yuv420p", *options.split()),
@@ -62,7 +62,7 @@ def decoded(path: Path) -> int:
 @pytest.mark.parametrize("name", CLOSED)
 def test_files_that_begin_with_a_true_key_frame_lose_nothing(name: str, tmp_path: Path) -> None:
     """Every frame is shown, and every file says so."""
-    for leading, frames, path in streams(CLOSED[name], tmp_path):
+    for leading, frames, path in recorded_files(CLOSED[name], tmp_path):
         assert leading == 0
         assert decoded(path) == frames
 
@@ -71,8 +71,8 @@ def test_files_that_begin_with_a_true_key_frame_lose_nothing(name: str, tmp_path
 def test_an_open_group_says_how_many_frames_lack_their_references(
     name: str, tmp_path: Path
 ) -> None:
-    """The first file is whole; in the others, what is said is what a decoder leaves out."""
-    first, *others = streams(OPEN[name], tmp_path)
+    """The first file lacks none; in the others, the count is what a decoder leaves out."""
+    first, *others = recorded_files(OPEN[name], tmp_path)
     assert first[0] == 0
     for leading, frames, path in others:
         assert leading in (1, 2)  # pictures between two others, at most
@@ -80,11 +80,11 @@ def test_an_open_group_says_how_many_frames_lack_their_references(
             assert decoded(path) == frames - leading
 
 
-def test_a_stream_that_is_refreshed_bit_by_bit_says_when_pictures_are_right(
+def test_a_gradually_refreshed_stream_says_when_pictures_are_right(
     tmp_path: Path,
 ) -> None:
-    """It has no key frame but the first one, and is cut at its recovery points all the same."""
-    first, *others = streams(f"{_264}:bframes=0:intra-refresh=1", tmp_path)
+    """It has no key frame but the first one, and is cut at its recovery points."""
+    first, *others = recorded_files(f"{_264}:bframes=0:intra-refresh=1", tmp_path)
     assert first[0] == 0
     assert others
     for leading, frames, _ in others:
@@ -95,8 +95,8 @@ def test_a_stream_that_is_refreshed_bit_by_bit_says_when_pictures_are_right(
 async def test_a_camera_without_key_frames_is_recorded_and_cut(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """It is cut at its recovery points, loses nothing, and each file says what cannot be shown."""
-    clip = tmp_path_factory.mktemp("film") / "film.ts"
+    """It is cut at its recovery points, loses nothing, and each file has its count."""
+    clip = tmp_path_factory.mktemp("clip") / "film.ts"
     done = ffmpeg.run(
         *(BUNDLED, "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=10", "-t", "8"),
         *("-pix_fmt", "yuv420p", *f"{_264}:bframes=0:intra-refresh=1".split(), str(clip)),
@@ -118,16 +118,16 @@ async def test_a_camera_without_key_frames_is_recorded_and_cut(
 
 
 def test_the_count_is_read_back_from_a_sealed_file(tmp_path: Path) -> None:
-    """Nothing but the file is needed for it."""
-    for leading, _, path in streams(OPEN["h265-open"], tmp_path):
+    """The file alone is enough for it."""
+    for leading, _, path in recorded_files(OPEN["h265-open"], tmp_path):
         data = path.read_bytes()
         end = sealed_moov_offset(data[:HASHED_FROM])
         assert end is not None
         assert leading_frames_of(lambda at, size, data=data: data[at : at + size], end) == leading
 
 
-def test_samples_that_are_damaged_tell_nothing(tmp_path: Path) -> None:
-    """A file whose first samples cannot be read does not pretend to be whole."""
+def test_damaged_samples_give_no_count(tmp_path: Path) -> None:
+    """When the first samples cannot be read, the count is unknown."""
     done = ffmpeg.run(
         *(BUNDLED, "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=10", "-t", "1"),
         *("-pix_fmt", "yuv420p", *_264.split(), "-movflags"),

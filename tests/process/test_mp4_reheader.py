@@ -1,4 +1,4 @@
-"""When a stream's parameter sets change, footage gets the header that it needs from there on."""
+"""When a stream's parameter sets change, the following fragments get a new header."""
 
 from __future__ import annotations
 
@@ -50,20 +50,20 @@ def stream(name: str) -> tuple[Init, tuple[Fragment, ...]]:
 
 
 def header(init: Init) -> VideoHeader:
-    """Read what an init says about its video."""
+    """Read the video header of an init."""
     found = video_header(init)
     assert found is not None
     return found
 
 
 def size(init: Init | None) -> tuple[int, int] | None:
-    """Say which picture size a new header has."""
+    """Return the picture size in a new header."""
     return init and (init.video.width, init.video.height)
 
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_sets_that_are_repeated_with_each_key_frame_change_nothing(name: str) -> None:
-    """A camera that says the same thing over and over gets no other header."""
+    """A stream that repeats its sets keeps its header."""
     init, fragments = stream(name)
     reheader = Reheader(init)
     assert [reheader.take(fragment) for fragment in fragments] == [None] * 3
@@ -98,7 +98,7 @@ def test_other_sets_of_the_same_size_need_another_file(name: str) -> None:
 
 
 def test_another_way_to_show_the_same_pictures_needs_no_other_file() -> None:
-    """A VUI that changes goes into the next header, and cuts no file."""
+    """A changed VUI is in the next header, and begins no new file."""
     init, small = stream("small")
     _, other = stream("colours")
     reheader = Reheader(init)
@@ -131,7 +131,7 @@ def reordered(fragment: Fragment, known: VideoHeader) -> Fragment:
 
 
 def test_a_change_within_a_group_takes_effect_at_the_next_key_frame() -> None:
-    """Sets that come with any other picture are known where the next file can begin."""
+    """Sets before any other picture are in the header at the next key frame."""
     init, small = stream("small")
     _, large = stream("large")
     assert large[0].video is not None
@@ -144,7 +144,7 @@ def test_a_change_within_a_group_takes_effect_at_the_next_key_frame() -> None:
 
 @given(st.data())
 def test_damaged_samples_never_raise(data: st.DataObject) -> None:
-    """Whatever the samples hold, there is a header or none is needed."""
+    """For any samples there is a new header, or none."""
     name = data.draw(st.sampled_from(["small", "large-265"]))
     init, fragments = stream(name)
     mdat = bytearray(fragments[0].mdat)
@@ -155,7 +155,7 @@ def test_damaged_samples_never_raise(data: st.DataObject) -> None:
 
 
 def test_h265_whose_header_has_all_sets_is_named_so() -> None:
-    """The sample entry is hvc1 with complete arrays, as a muxer would have written it."""
+    """The sample entry is hvc1 with complete arrays, as a muxer writes it."""
     init, _ = stream("small-265")
     named = sets_in_header(init)
     assert (init.video.codec, named.video.codec) == ("hev1", "hvc1")
@@ -168,7 +168,7 @@ def test_h265_whose_header_has_all_sets_is_named_so() -> None:
     assert named.moov[config + 23] == 0x80 | 32  # complete, and its first kind is VPS
 
 
-def test_footage_that_is_held_keeps_its_own_header() -> None:
+def test_preroll_keeps_its_own_header() -> None:
     """A recording that begins in the past has the old header first, then the new one."""
     init, small = stream("small")
     _, large = stream("large")

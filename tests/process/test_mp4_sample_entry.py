@@ -1,4 +1,4 @@
-"""Parameter sets and headers of real encoders' streams are read right, and can be made anew."""
+"""Parameter sets and headers of real encoders' streams are parsed, and can be rebuilt."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ def header_of(init: Init) -> VideoHeader:
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_what_a_stream_says_of_itself_is_read(name, encoded):
-    """Header and samples hold the same sets, whose size is the one that was encoded."""
+def test_headers_and_sets_of_a_stream_are_read(name, encoded):
+    """Header and samples contain the same sets, with the encoded size."""
     init, fragments = encoded(name)
     header = header_of(init)
     width, height = map(int, STREAMS[name][1].split("x"))
@@ -132,15 +132,15 @@ def test_what_a_stream_says_of_itself_is_read(name, encoded):
     ],
 )
 def test_samples_of_another_stream_contradict_the_header(name, other, said, encoded):
-    """What a decoder would need and the header does not say is told in words."""
+    """The reason names what a decoder would need and the header lacks."""
     header = attrs.evolve(header_of(encoded(name)[0]), in_samples=False)
     sample = first_sample(encoded(other)[1][0])
     assert contradiction(header, parameter_sets(sample, 4, header.codec)) == said
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_a_header_made_anew_is_what_the_encoder_wrote(name, encoded):
-    """From the sets in a sample and another stream's header comes, byte by byte, the right one."""
+def test_a_rebuilt_header_is_what_the_encoder_wrote(name, encoded):
+    """Rebuilding another stream's header with a sample's sets gives the encoder's bytes."""
     init, fragments = encoded(name)
     header = header_of(init)
     other = "hevc-layers" if header.codec is VideoCodec.H265 else "interlaced"
@@ -155,8 +155,8 @@ def test_a_header_made_anew_is_what_the_encoder_wrote(name, encoded):
 
 
 @pytest.mark.parametrize(("name", "other"), [("high10-422", "baseline"), ("hevc-444", "hevc")])
-def test_a_file_with_a_header_made_anew_is_decoded(name, other, encoded, tmp_path: Path):
-    """FFmpeg decodes every picture of a stream behind a header made for it, at its size."""
+def test_a_file_with_a_rebuilt_header_is_decoded(name, other, encoded, tmp_path: Path):
+    """FFmpeg decodes each picture of a stream after a rebuilt header, at its size."""
     _, fragments = encoded(name)
     codec = header_of(encoded(other)[0]).codec
     sets = parameter_sets(first_sample(fragments[0]), 4, codec)
@@ -172,7 +172,7 @@ def test_a_file_with_a_header_made_anew_is_decoded(name, other, encoded, tmp_pat
 
 
 def test_the_same_sets_give_the_same_entry(encoded):
-    """A header that is given its own sets stays as it is, byte by byte."""
+    """A header rebuilt with its own sets is unchanged."""
     for name in ("baseline", "high10-422", "hevc", "hevc-444", "hevc-header"):
         init, _ = encoded(name)
         header = header_of(init)
@@ -186,8 +186,8 @@ def _config(moov: bytes, kind: bytes) -> bytes:
     return b"" if at < 0 else moov[at - 4 : at - 4 + int.from_bytes(moov[at - 4 : at], "big")]
 
 
-def test_a_header_without_sets_is_told(encoded):
-    """An entry whose sets are gone is no header, unless its sets are in the samples."""
+def test_a_header_without_sets_is_reported(encoded):
+    """An entry without sets is reported, unless its sets are in the samples."""
     for name, in_samples, said in (
         ("baseline", False, "its header lacks SPS and PPS"),
         ("hevc", False, "its header lacks VPS and SPS and PPS"),
@@ -197,8 +197,8 @@ def test_a_header_without_sets_is_told(encoded):
         assert header_problem(VideoHeader(header.codec, in_samples, 320, 180, 4, ())) == said
 
 
-def test_bytes_that_are_no_nal_units_are_told(encoded):
-    """A sample with start codes, or one that is cut anywhere, is an error."""
+def test_bytes_without_nal_units_are_reported(encoded):
+    """A sample with start codes, or one that is cut, is an error."""
     init, fragments = encoded("baseline")
     sample = first_sample(fragments[0])
     for wrong in (b"\0\0\0\1" + sample[4:], sample[:-1], sample + b"\0", sample[1:]):

@@ -1,4 +1,4 @@
-"""Segments made from real FFmpeg's streams hold everything, play while they grow, and seal."""
+"""Segments of FFmpeg's streams contain everything, play while they grow, and are sealed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def recorded(request, program, tmp_path_factory):
 
 
 def frames(program: str, path: Path, *before: str) -> int:
-    """Decode the video; every word of complaint is a failure."""
+    """Decode the video; any message of FFmpeg is a failure."""
     done = ffmpeg.run(program, *before, "-i", str(path), "-f", "framemd5", "-an", "-")
     assert (done.returncode, done.stderr) == (0, b"")
     return sum(not line.startswith(b"#") for line in done.stdout.splitlines())
@@ -65,11 +65,11 @@ def test_joined_segments_are_the_source_packet_by_packet(program, recorded):
             assert joined == original
 
 
-def test_sealed_segments_decode_without_a_word(program, recorded):
+def test_sealed_segments_decode_without_a_message(program, recorded):
     """Decoding yields exactly the frames that the index counted, and no message."""
     name, _, made = recorded
     for index, growing, sealed in made:
-        lost = 2 if name == "h265-open" and index.identity.number else 0
+        lost = 2 if name == "h265-open" and index.metadata.number else 0
         assert frames(program, sealed) == index.frames - lost
         assert frames(program, growing) == index.frames - lost
         done = ffmpeg.run(program, "-i", str(sealed), "-f", "null", "-")
@@ -77,7 +77,7 @@ def test_sealed_segments_decode_without_a_word(program, recorded):
 
 
 def test_presentation_begins_at_zero_and_keeps_audio_in_step(program, recorded):
-    """Relative to the video, audio stands where it stood in the source."""
+    """Audio has the same offset to the video as in the source."""
     name, source, made = recorded
     video = list(ffmpeg.packets(program, source, "v"))
     audio = list(ffmpeg.packets(program, source, "a")) if "a" in streams(name) else []
@@ -115,14 +115,14 @@ def test_a_growing_segment_that_was_torn_still_plays(program, recorded):
     assert sum(not line.startswith(b"#") for line in done.stdout.splitlines()) >= 30
 
 
-def test_a_sealed_segment_tells_what_it_is(recorded):
+def test_a_sealed_segment_has_its_metadata(recorded):
     """Duration, frames, codec, size and identity are read back from the file alone."""
     name, _, made = recorded
     for index, growing, sealed in made:
         data = sealed.read_bytes()
         offset = sealed_moov_offset(data[:48])
         summary = summarise(data[:65536], data[offset:])
-        assert summary.identity == index.identity
+        assert summary.metadata == index.metadata
         assert (summary.frames, summary.duration_seconds) == (index.frames, index.duration_seconds)
         assert (summary.codec, summary.width, summary.height) == (CODECS[name], 320, 180)
         assert sealed_moov_offset(growing.read_bytes()[:48]) is None
@@ -143,8 +143,8 @@ def test_a_growing_file_rebuilds_its_own_index(recorded):
         assert ffmpeg.seal(found.index, grown) == sealed.read_bytes()
 
 
-def test_fragments_of_a_growing_file_stand_as_they_came(recorded):
-    """What is written is already on the file's own timeline: rendered again, it is the same."""
+def test_fragments_of_a_growing_file_are_rendered_to_the_same_bytes(recorded):
+    """Fragments read from a file and rendered again give the same bytes."""
     _, _, made = recorded
     for _, growing, _ in made:
         grown = growing.read_bytes()
@@ -174,8 +174,8 @@ def test_a_copied_source_gives_the_same_packets(program, recorded):
     assert [p[1:] for p in ffmpeg.packets(program, again, "v")] == [p[1:] for p in original]
 
 
-def test_random_tails_never_read_as_fragments(recorded):
-    """Garbage behind a segment raises or waits; it never becomes footage."""
+def test_random_tails_give_no_fragment(recorded):
+    """Garbage after a segment raises or is incomplete; it never gives a fragment."""
     _, _, made = recorded
     data = made[0][1].read_bytes()
     reader = FragmentReader()
@@ -186,7 +186,7 @@ def test_random_tails_never_read_as_fragments(recorded):
 
 
 def jumped(init: Init, fragment: Fragment, seconds: int) -> Fragment:
-    """Tell a fragment's times on a clock that was set by so much."""
+    """Return a fragment with its times on a clock that was set by `seconds`."""
     moof, runs = bytearray(fragment.moof), []
     for run in fragment.runs:
         time = run.decode_time + seconds * run.timescale

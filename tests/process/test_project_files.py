@@ -1,8 +1,9 @@
-"""The files beside the package: the example configuration, the units, the test command."""
+"""The other files of the project: the example configuration, the units, the test command."""
 
 from __future__ import annotations
 
 import configparser
+import importlib.util
 import os
 import re
 import shutil
@@ -13,35 +14,49 @@ from pathlib import Path
 import pytest
 import tomli
 
+from camd.config.keys import keys_of
 from camd.config.load import load_config
-from camd.config.parse import PathBases, camera_readers, section_readers
-from camd.config.schema import Config, ServerConfig
+from camd.config.schema import SECTIONS, CameraConfig, Config, ServerConfig
 from camd.runtime.fd_limits import for_sockets
-from camd.server.rules.connection_limits import KEPT
+from camd.server.rules.connection_limits import RESERVED_FOR_ADMINS
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "camd.toml"
 
 
 def test_the_example_configuration_loads() -> None:
-    """What people copy is right, and shows one synthetic camera."""
+    """The example is valid, and has one synthetic camera."""
     config = load_config(EXAMPLE, {})
     assert [camera.name for camera in config.cameras] == ["Gate"]
 
 
 def test_the_example_configuration_shows_every_key_with_its_default() -> None:
     """A key that is added to the schema is added to the example, with the same default."""
-    places = PathBases(folder=EXAMPLE.parent, data=EXAMPLE.parent)
     text = EXAMPLE.read_text(encoding="utf-8")
     shown = tomli.loads(re.sub(r"^# (?=\[mediamtx\]|api =|rtsp =)", "", text, flags=re.MULTILINE))
-    assert shown.keys() == {*section_readers(places), "camera"}
-    for name, readers in section_readers(places).items():
-        assert shown[name].keys() == readers.keys()
-    for key in camera_readers(places):
-        assert re.search(rf"^(# )?{key} = ", text, re.MULTILINE)
+    assert shown.keys() == {*SECTIONS, "camera"}
+    for section, cls in SECTIONS.items():
+        assert shown[section] == {name: key.written for name, key in keys_of(cls).items()}
+    for name in keys_of(CameraConfig):
+        assert re.search(rf"^(# )?{name} = ", text, re.MULTILINE)
     loaded, defaults = load_config(EXAMPLE, {}), Config()
     for section in ("server", "recording", "scrub", "ffmpeg", "discovery"):
         assert getattr(loaded, section) == getattr(defaults, section)
+
+
+def test_the_comments_of_the_example_are_the_documentation_of_the_keys() -> None:
+    """`docs/render.py` writes the documentation of each key behind its first occurrence."""
+    spec = importlib.util.spec_from_file_location("render", ROOT / "docs" / "render.py")
+    assert spec is not None
+    assert spec.loader is not None
+    render = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(render)
+    text = EXAMPLE.read_text(encoding="utf-8")
+    assert render.annotate(text) == text, "run docs/render.py"
+    words = " ".join(re.sub(r"^#?\s*#|\s{2,}#", " ", text, flags=re.MULTILINE).split())
+    for cls in (*SECTIONS.values(), CameraConfig):
+        for key in keys_of(cls).values():
+            assert key.doc in words
 
 
 def unit(name: str) -> configparser.RawConfigParser:
@@ -67,7 +82,10 @@ def test_the_service_has_files_for_all_its_clients() -> None:
     """The limit of the unit has room for as many connections as are configured by default."""
     hard = int(unit("camd.service")["Service"]["LimitNOFILE"].rpartition(":")[2])
     server = ServerConfig()
-    assert for_sockets(hard) > server.max_connections + server.max_unauthenticated + KEPT
+    assert (
+        for_sockets(hard)
+        > server.max_connections + server.max_unauthenticated + RESERVED_FOR_ADMINS
+    )
 
 
 def test_the_socket_unit_listens_where_clients_expect() -> None:
@@ -94,8 +112,8 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
         timeout=60,
         check=False,
     )
-    complaints = [line for line in done.stderr.splitlines() if "camd." in line]
-    assert complaints == []
+    errors = [line for line in done.stderr.splitlines() if "camd." in line]
+    assert errors == []
 
 
 def test_ci_reads_the_readmes_test_command() -> None:

@@ -24,7 +24,7 @@ LIMIT = 2_500_000
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twenty seconds of pictures at 4 Mbit/s with B-frames and sound, a key frame each second."""
-    path = tmp_path_factory.mktemp("film") / "film.mp4"
+    path = tmp_path_factory.mktemp("clip") / "film.mp4"
     done = ffmpeg.run(
         *(str(BUNDLED), "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25"),
         *("-f", "lavfi", "-i", "sine=frequency=440:sample_rate=16000", "-t", "20"),

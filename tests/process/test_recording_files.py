@@ -28,7 +28,6 @@ from camd.model import (
 )
 from camd.runtime import child_process
 from camd.storage.removal import Pin
-from camd.storage.storage import FileActions
 
 RECENT = RecordingQuery()
 BUNDLED = imageio_ffmpeg.get_ffmpeg_exe()
@@ -48,7 +47,7 @@ def program(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a film of 1100 frames with B-frames and sound, a key frame every second."""
-    path = tmp_path_factory.mktemp("film") / "film.mp4"
+    path = tmp_path_factory.mktemp("clip") / "film.mp4"
     done = ffmpeg.run(
         *(BUNDLED, "-f", "lavfi", "-i", f"testsrc2=size=160x90:rate={FPS}"),
         *("-f", "lavfi", "-i", "sine=frequency=440:sample_rate=16000", "-t", str(SECONDS)),
@@ -70,7 +69,7 @@ def original(clip: Path) -> Packets:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait less for children that do not end."""
-    monkeypatch.setattr(child_process, "TERMINATE_PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(child_process, "TERMINATE_TIMEOUT_SECONDS", 0.3)
 
 
 # --- rotation -----------------------------------------------------------------------------
@@ -411,12 +410,12 @@ async def test_a_conversion_leases_its_segment(tmp_path: Path) -> None:
             BUNDLED, tmp_path, SMALL, recording=recording, disk=disk
         ) as rig:
             started = await rig.camera.start_recording(REQUEST)
-            await FileActions(rig.storage).pin(started.segments[0].filename, Pin("evidence"))
+            await rig.storage.pin(started.segments[0].filename, Pin("evidence"))
             steps.clear()
             session = await rig.camera.stop_recording()
             (made,) = session.segments
             assert steps[-2:] == [".mp4", "sync"]
-            pins = await FileActions(rig.storage).pins([made.filename])
+            pins = await rig.storage.pins([made.filename])
             assert pins[made.filename].reason == "evidence"
             assert rig.storage.busy(made) is None
     assert made.filename.endswith(".mkv")
@@ -451,11 +450,11 @@ async def test_a_full_volume_pauses_the_recorder(tmp_path: Path) -> None:
             await rig.camera.start_recording(REQUEST)
             await rig.grow(10)
             disk.fill(96)
-            rig.storage.guard.suspect()
+            rig.storage.space.suspect()
             await level.wait_until(lambda status: status.level is StorageLevel.CRITICAL)
             await rig.until_session(SessionState.WAITING)
             disk.fill(50)
-            rig.storage.guard.suspect()
+            rig.storage.space.suspect()
             await level.wait_until(lambda status: status.level is StorageLevel.OK)
             await rig.until_session(SessionState.RECORDING)
             session = await rig.camera.stop_recording()

@@ -56,7 +56,7 @@ async def test_another_picture_size_begins_another_file(
     program: str, codec: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Every frame is in a file of its own size, and receipt and status say that size."""
-    source = FileSource(clip(tmp_path_factory.mktemp("film"), codec), loop=False, speed=8)
+    source = FileSource(clip(tmp_path_factory.mktemp("clip"), codec), loop=False, speed=8)
     with trio.fail_after(60):
         async with open_real_camera(program, tmp_path, source) as rig:
             await rig.camera.start_recording(REQUEST)

@@ -1,4 +1,4 @@
-"""Children of the real system: read, ended, reaped, and never left behind."""
+"""Real child processes: read, ended, reaped, and never left behind."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ async def bounded() -> AsyncIterator[None]:
 
 
 @pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let SIGKILL come soon after SIGTERM."""
-    monkeypatch.setattr(child_process, "TERMINATE_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(child_process, "TERMINATE_TIMEOUT_SECONDS", 0.1)
 
 
 @pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+def long_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make SIGKILL come too late for any test."""
-    monkeypatch.setattr(child_process, "TERMINATE_PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr(child_process, "TERMINATE_TIMEOUT_SECONDS", 60.0)
 
 
 def sh(script: str) -> list[str]:
@@ -83,7 +83,7 @@ async def test_a_child_reads_nothing_of_ours() -> None:
 
 
 async def test_a_child_gets_the_usual_limit_of_open_files() -> None:
-    """However many files we may have open, a child that uses select(2) finds what it expects."""
+    """Child processes have the usual limit, which select(2) needs."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard <= 1024:
         pytest.skip("the system's own limit is not higher than the usual one")
@@ -95,7 +95,7 @@ async def test_a_child_gets_the_usual_limit_of_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-async def test_death_by_a_signal_is_a_negative_status() -> None:
+async def test_the_status_after_a_signal_is_negative() -> None:
     """A signal reaches the child, and its number comes back as the status."""
     async with bounded(), open_child(["sleep", "1000"]) as child:
         child.signal(signal.SIGUSR1)
@@ -136,8 +136,8 @@ async def test_reading_lets_others_run() -> None:
 # --- the end ---
 
 
-async def test_a_child_may_say_goodbye() -> None:
-    """Asked to end, a child finishes what it writes, and its own status counts."""
+async def test_a_child_may_finish_writing_after_sigterm() -> None:
+    """After SIGTERM a child finishes writing, and ends with its own status."""
     script = "trap 'echo bye; exit 7' TERM; echo ready; while :; do :; done"
     async with bounded(), open_child(sh(script)) as child:
         assert await first(child) == READY
@@ -145,31 +145,31 @@ async def test_a_child_may_say_goodbye() -> None:
         assert await everything(child.read_output) == b"bye\n"
 
 
-async def test_a_child_that_ignores_the_request_is_killed(hasty) -> None:
-    """After the patience for SIGTERM comes SIGKILL."""
+async def test_a_child_that_ignores_the_request_is_killed(short_timeout) -> None:
+    """SIGKILL follows when the time for SIGTERM is over."""
     async with bounded(), open_child(sh("trap '' TERM; echo ready; exec sleep 1000")) as child:
         assert await first(child) == READY
         assert await child.end() == -signal.SIGKILL
 
 
-async def test_a_child_that_nothing_ends_is_admitted(hasty, monkeypatch) -> None:
-    """When SIGKILL does not help in time either, the caller is told instead of kept waiting."""
+async def test_a_child_that_survives_sigkill_is_reported(short_timeout, monkeypatch) -> None:
+    """When SIGKILL does not help in time either, `end` returns None."""
     async with bounded(), open_child(["sleep", "1000"]) as child:
         with monkeypatch.context() as patched:
-            patched.setattr(child_process, "KILL_PATIENCE_SECONDS", 0.1)
+            patched.setattr(child_process, "KILL_TIMEOUT_SECONDS", 0.1)
             patched.setattr(Child, "signal", lambda self, number: None)
             assert await child.end() is None
 
 
 async def test_the_whole_group_is_asked_to_end() -> None:
-    """A signal reaches what the child has started, too: nothing of it holds the pipes."""
+    """A signal reaches what the child has started, too, so that nothing holds the pipes."""
     async with bounded(), open_child(sh("sleep 1000 & echo ready; wait")) as child:
         assert await first(child) == READY
         await child.end()
         assert await everything(child.read_output) == b""
 
 
-async def test_leaving_the_block_ends_the_child(patient) -> None:
+async def test_leaving_the_block_ends_the_child(long_timeout) -> None:
     """A child that still runs at the end of the block gets SIGTERM, and its end is known."""
     async with bounded():
         async with open_child(["sleep", "1000"]) as child:
@@ -177,7 +177,7 @@ async def test_leaving_the_block_ends_the_child(patient) -> None:
         assert await child.wait() == -signal.SIGTERM
 
 
-async def test_cancelling_is_quick(patient) -> None:
+async def test_cancelling_is_quick(long_timeout) -> None:
     """A cancelled block ends its child by SIGTERM at once, while somebody reads or not."""
     async with bounded():
         with trio.CancelScope() as scope:
@@ -189,7 +189,7 @@ async def test_cancelling_is_quick(patient) -> None:
         assert await child.wait() == -signal.SIGTERM
 
 
-async def test_an_error_in_the_block_ends_the_child(patient) -> None:
+async def test_an_error_in_the_block_ends_the_child(long_timeout) -> None:
     """The child is gone before the error travels on."""
     async with bounded():
         crashed = False
@@ -209,18 +209,18 @@ async def test_a_flood_of_errors_is_read_beside_the_output() -> None:
     """Megabytes on stderr pass, and the output behind them arrives."""
     size = 3_000_000
     script = f"head -c {size} /dev/zero >&2; echo ready"
-    heard: list[int] = []
+    received: list[int] = []
     async with bounded(), open_child(sh(script)) as child, trio.open_nursery() as nursery:
 
         async def listen() -> None:
-            heard.append(len(await everything(child.read_errors)))
+            received.append(len(await everything(child.read_errors)))
 
         nursery.start_soon(listen)
         assert await everything(child.read_output) == READY
-    assert heard == [size]
+    assert received == [size]
 
 
-async def test_full_pipes_do_not_hold_up_the_end(patient) -> None:
+async def test_full_pipes_do_not_hold_up_the_end(long_timeout) -> None:
     """A child that has more to write than its pipes hold can finish after the block."""
     flood = "head -c 3000000 /dev/zero"
     async with bounded():
@@ -239,7 +239,7 @@ async def test_a_child_that_never_stops_writing_can_be_cancelled() -> None:
         assert scope.cancelled_caught
 
 
-async def test_a_child_that_never_stops_writing_is_killed(hasty) -> None:
+async def test_a_child_that_never_stops_writing_is_killed(short_timeout) -> None:
     """Endless output of a child that ignores SIGTERM does not keep SIGKILL away."""
     async with bounded():
         async with open_child(sh("trap '' TERM; echo ready; exec yes")) as child:
@@ -280,7 +280,7 @@ async def test_no_child_leaves_anything_behind() -> None:
 
 PARENT = """
 import trio
-from camd.runtime.spawn import open_child
+from camd.runtime.child_process import open_child
 
 async def main():
     async with open_child(["/bin/sh", "-c", "echo ready; exec sleep 1000"]) as child:

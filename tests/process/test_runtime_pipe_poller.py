@@ -1,4 +1,4 @@
-"""Real pipes, read in rounds: nothing is lost, nobody waits for long, and one hurts no other."""
+"""Real pipes read in rounds: nothing is lost, and one pipe does not delay another."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import trio.lowlevel
 from support.media_streams import FakeStream, frames_in
 
 from camd.capture.process import CaptureProcess, CaptureTimeouts
-from camd.ffmpeg.text.error_patterns import BAD_STREAM, STALLED
 from camd.model import Problem
+from camd.model.problems import BAD_STREAM, STALLED
 from camd.mp4.fragments import Fragment, Init
 from camd.runtime import pipe_poller as module
 from camd.runtime.pipe_poller import PipePoller, capacity, open_pipe_poller
@@ -43,7 +43,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 
 @attrs.define(eq=False)
-class Heap:
+class Collector:
     """Takes everything, until so much is there; the empty end included."""
 
     enough: int
@@ -60,46 +60,46 @@ class Heap:
 async def test_every_byte_of_every_pipe_arrives_in_order() -> None:
     """Sixteen writers, each of more than its pipe holds: what comes out is what went in."""
     sent = [bytes([number]) * 400_000 + bytes(range(256)) for number in range(16)]
-    heaps = [Heap(len(data)) for data in sent]
+    collectors = [Collector(len(data)) for data in sent]
 
     async def write(fd: int, data: bytes) -> None:
         async with trio.lowlevel.FdStream(os.dup(fd)) as stream:
             await stream.send_all(data)
 
-    async def read(pipes: PipePoller, data: bytes, heap: Heap) -> None:
+    async def read(pipes: PipePoller, data: bytes, collector: Collector) -> None:
         with pipe() as (reading, writing):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(write, writing, data)
-                with pipes.reading(reading, heap.take) as turns:
+                with pipes.reading(reading, collector.take) as turns:
                     await turns.over.wait()
                 turns.check()
 
     async with rounds() as pipes, trio.open_nursery() as nursery:
-        for data, heap in zip(sent, heaps, strict=True):
-            nursery.start_soon(read, pipes, data, heap)
-    assert [bytes(heap.data) for heap in heaps] == sent
+        for data, collector in zip(sent, collectors, strict=True):
+            nursery.start_soon(read, pipes, data, collector)
+    assert [bytes(collector.data) for collector in collectors] == sent
     assert not pipes._readings
 
 
 async def test_an_end_is_told_within_a_round() -> None:
     """What came before it comes first; then the empty piece, no later than the next round."""
-    heap = Heap(1000)
+    collector = Collector(1000)
     async with rounds() as pipes:
         with pipe() as (reading, writing):
             end = os.open(f"/proc/self/fd/{reading}", os.O_RDONLY | os.O_NONBLOCK)
             os.write(writing, b"last words")
         try:
-            with pipes.reading(end, heap.take) as turns:
+            with pipes.reading(end, collector.take) as turns:
                 await turns.over.wait()
                 turns.check()
         finally:
             os.close(end)
-    assert (bytes(heap.data), heap.ended) == (b"last words", True)
+    assert (bytes(collector.data), collector.ended) == (b"last words", True)
 
 
 async def test_an_error_comes_out_where_the_pipe_is_read() -> None:
     """A descriptor that cannot be read, and a bug of one reader, end nobody else's reading."""
-    good = Heap(4)
+    good = Collector(4)
 
     def buggy(chunk: memoryview) -> bool:
         raise ZeroDivisionError
@@ -127,30 +127,30 @@ async def test_an_error_comes_out_where_the_pipe_is_read() -> None:
 
 def test_a_pipe_that_is_never_empty_is_left_for_the_next_round() -> None:
     """Whoever writes as fast as it is read gets so much of a round, and no more."""
-    heap, ends = Heap(1 << 40), []
+    collector, ends = Collector(1 << 40), []
     with Path("/dev/zero").open("rb", buffering=0) as endless:
-        turns = module.PolledPipe(endless.fileno(), lambda chunk: heap.take(chunk[:1]))
+        turns = module.PolledPipe(endless.fileno(), lambda chunk: collector.take(chunk[:1]))
         for _ in range(3):
-            turns.turn(memoryview(bytearray(module.BUFFER_BYTES)))
-            ends.append(len(heap.data) * module.BUFFER_BYTES)
+            turns.read(memoryview(bytearray(module.BUFFER_BYTES)))
+            ends.append(len(collector.data) * module.BUFFER_BYTES)
     assert ends == [module.MOST_BYTES * number for number in (1, 2, 3)]
 
 
 async def test_a_pipe_that_is_left_is_not_read_any_more() -> None:
     """What is in it then is whoever's who reads next."""
-    heap = Heap(1000)
+    collector = Collector(1000)
     async with rounds() as pipes:
         with pipe() as (reading, writing):
-            with pipes.reading(reading, heap.take):
+            with pipes.reading(reading, collector.take):
                 pass
             os.write(writing, b"mine")
             await trio.sleep(3 * module.ROUND_SECONDS)
             assert os.read(reading, 100) == b"mine"
-    assert not heap.data
+    assert not collector.data
 
 
 async def test_without_pipes_nobody_wakes_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An idle service makes no rounds."""
+    """Without pipes there are no rounds."""
     woken: list[int] = []
 
     class Counting(trio.abc.Instrument):
@@ -213,7 +213,7 @@ class Watching:
         await trio.lowlevel.checkpoint()
 
     async def stalled(self, problem: Problem) -> None:
-        """Hear of trouble, and end the child as the machine would."""
+        """Note the problem, and end the capture as the state machine would."""
         self.told.append(problem)
         assert self.run is not None
         self.run.stop()
@@ -248,7 +248,7 @@ def script(folder: Path, *steps: bytes | float) -> list[str]:
 async def followed(
     folder: Path, *steps: bytes | float, stall: float = 10.0
 ) -> tuple[Watching, Problem | None]:
-    """Read such a child to its end; return what came of it, and its trouble."""
+    """Read such a child process to its end; return what it delivered, and its problem."""
     async with rounds() as pipes:
         run, watching = watched(pipes, stall)
         problem = await run.live(script(folder, *steps))
@@ -256,7 +256,7 @@ async def followed(
 
 
 def played(clip: FakeStream, pause: float, times: int) -> list[bytes | float]:
-    """Let half a second of a film come, and more of it so many times, each after a pause."""
+    """Return half a second of a stream, and so many more, each after a pause."""
     steps: list[bytes | float] = [clip.head + clip.next(5)]
     for _ in range(times):
         steps += [pause, clip.next(5)]
@@ -330,12 +330,12 @@ async def test_a_child_that_falls_silent_in_a_round_is_noticed(tmp_path: Path) -
 
 
 async def test_garbage_in_a_round_ends_the_child(tmp_path: Path) -> None:
-    """What cannot be read is the child's trouble; what came before it is there."""
+    """Bytes that cannot be parsed are a problem; the fragments before them are delivered."""
     clip = FakeStream()
     steps = (*played(clip, 0.4, 1), 0.4, b"\xff" * 100, 60.0)
     watching, problem = await followed(tmp_path, *steps)
     assert problem is not None
-    assert problem.cause == BAD_STREAM.cause
+    assert problem.kind == BAD_STREAM.kind
     assert watching.frames == 10
 
 

@@ -1,4 +1,4 @@
-"""What a program says is bounded in bytes and time, and what it leaves behind ends with it."""
+"""The output and the time of a program are bounded, and its descendants end with it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 import trio
 
 from camd.capture.process import CaptureProcess, CaptureTimeouts
-from camd.config.schema import FfmpegConfig
 from camd.ffmpeg.binary import FfmpegMissingError, find_ffmpeg
 from camd.model import Problem
 from camd.mp4.fragments import Fragment, Init
@@ -43,7 +42,7 @@ async def wait_gone(pid: int) -> None:
 
 @pytest.mark.parametrize("stream", [1, 2])
 async def test_a_program_that_never_stops_talking_is_ended(stream: int) -> None:
-    """The beginning of what it says is kept, and no more of it, on either stream."""
+    """Only the beginning of its output is kept, on either stream."""
     with trio.fail_after(20):
         answer = await run_program(sh(f"while :; do echo word; done >&{stream}"), 60, KEPT)
     assert answer.flooded
@@ -53,7 +52,7 @@ async def test_a_program_that_never_stops_talking_is_ended(stream: int) -> None:
 
 
 async def test_a_program_that_takes_too_long_is_ended() -> None:
-    """What it said by then is there; there is no status."""
+    """The output until then is returned, without a status."""
     with trio.fail_after(20):
         answer = await run_program(sh("echo $$; exec sleep 1000"), 0.5)
     assert answer.status is None
@@ -61,8 +60,8 @@ async def test_a_program_that_takes_too_long_is_ended() -> None:
     assert not runs(int(answer.output))
 
 
-async def test_what_a_program_leaves_behind_is_not_waited_for() -> None:
-    """A process that holds its pipes ends with it, even one that does not heed SIGTERM."""
+async def test_a_descendant_is_not_waited_for() -> None:
+    """A descendant that holds the pipes ends with it, even if it ignores SIGTERM."""
     script = "(trap '' TERM; exec sleep 1000) & echo $!; echo done >&2; exit 3"
     with trio.fail_after(20):
         before = trio.current_time()
@@ -73,7 +72,9 @@ async def test_what_a_program_leaves_behind_is_not_waited_for() -> None:
 
 
 @pytest.mark.parametrize("stream", [1, 2])
-async def test_an_ffmpeg_whose_version_has_no_end_is_none(tmp_path: Path, stream: int) -> None:
+async def test_a_program_with_endless_version_output_is_no_ffmpeg(
+    tmp_path: Path, stream: int
+) -> None:
     """It is refused with words."""
     path = tmp_path / "ffmpeg"
     path.write_text(f"#!/bin/sh\nwhile :; do echo word; done >&{stream}\n", encoding="utf-8")
@@ -82,11 +83,11 @@ async def test_an_ffmpeg_whose_version_has_no_end_is_none(tmp_path: Path, stream
         trio.fail_after(30),
         pytest.raises(FfmpegMissingError, match="answers -version without end"),
     ):
-        await find_ffmpeg(FfmpegConfig(path=path))
+        await find_ffmpeg(path)
 
 
-class Nobody:
-    """Takes nothing."""
+class Unused:
+    """Ignores what it receives."""
 
     def begin(self, init: Init) -> None:
         """Take it."""
@@ -99,7 +100,7 @@ async def ignore() -> None:
     """Hear that pictures come."""
 
 
-async def shrug(problem: Problem) -> None:
+async def ignore_silence(problem: Problem) -> None:
     """Hear that nothing comes."""
 
 
@@ -112,10 +113,10 @@ async def test_a_capture_ends_although_its_pipe_is_held(
     holder: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A process that the child left, in its group or outside of it, costs a stop seconds only."""
-    monkeypatch.setattr(child_process, "TERMINATE_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(child_process, "TERMINATE_TIMEOUT_SECONDS", 0.2)
     note = tmp_path / "pid"
     script = f"{holder} & echo $! > {note}.new; mv {note}.new {note}; exec sleep 1000"
-    run = CaptureProcess(Nobody(), CaptureTimeouts(60, 60), ignore, shrug)
+    run = CaptureProcess(Unused(), CaptureTimeouts(60, 60), ignore, ignore_silence)
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run.live, sh(script))
@@ -130,9 +131,9 @@ async def test_a_capture_ends_although_its_pipe_is_held(
         await wait_gone(left)
 
 
-async def test_endless_complaints_leave_the_event_loop_to_others() -> None:
+async def test_endless_errors_do_not_block_the_event_loop() -> None:
     """A child that fills its stderr costs the others no more than moments."""
-    run = CaptureProcess(Nobody(), CaptureTimeouts(60, 60), ignore, shrug)
+    run = CaptureProcess(Unused(), CaptureTimeouts(60, 60), ignore, ignore_silence)
     longest = 0.0
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:

@@ -1,4 +1,4 @@
-"""The front on real sockets, against clients that share no code with it."""
+"""The server on real sockets, with clients that share no code with it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect, unix_connect
 
 from camd import clock
-from camd.auth.authenticator import Authenticator, open_access
+from camd.auth.authenticator import Authenticator, open_authenticator
 from camd.auth.key_file import KeyFile
 from camd.auth.tokens import mint_token
 from camd.client import (
@@ -35,7 +35,7 @@ from camd.client import (
     open_client,
 )
 from camd.config.schema import AuthConfig, ServerConfig
-from camd.rpc.registry import Caller, Method, NoParams, Notification, Registry
+from camd.rpc.registry import Caller, NoParams, Notification, Registry, method
 from camd.rpc.roles import Role
 from camd.runtime.broadcast import Fanout
 from camd.server.listeners import AddressInUseError, ListenError
@@ -44,12 +44,23 @@ from camd.server.server import Server, open_server
 SECRET = "s" * 32
 
 
-async def ping(caller: Caller, params: NoParams) -> object:
-    return "pong"
+class MethodsForTests:
+    """Methods that answer, or never do."""
 
+    @method(role=Role.VIEWER, immediate=True)
+    async def ping(self, caller: Caller, params: NoParams) -> object:
+        """Answer at once."""
+        return "pong"
 
-async def hang(caller: Caller, params: NoParams) -> object:
-    await trio.sleep_forever()
+    @method(role=Role.ADMIN)
+    async def rule(self, caller: Caller, params: NoParams) -> object:
+        """Answer an administrator."""
+        return "pong"
+
+    @method(role=Role.VIEWER)
+    async def hang(self, caller: Caller, params: NoParams) -> object:
+        """Never answer."""
+        await trio.sleep_forever()
 
 
 async def hello(request: Request) -> Response:
@@ -64,13 +75,7 @@ async def large(request: Request) -> Response:
     return Response(b"x" * 3_000_000)
 
 
-REGISTRY = Registry(
-    [
-        Method("ping", Role.VIEWER, NoParams, ping, "", immediate=True),
-        Method("hang", Role.VIEWER, NoParams, hang, ""),
-        Method("rule", Role.ADMIN, NoParams, ping, ""),
-    ]
-)
+REGISTRY = Registry([MethodsForTests()])
 APP = Starlette(
     routes=[Route("/hello", hello), Route("/echo", echo, methods=["POST"]), Route("/large", large)]
 )
@@ -79,26 +84,26 @@ APP = Starlette(
 @asynccontextmanager
 async def running(
     *,
-    news: Fanout[Notification] | None = None,
+    notifications: Fanout[Notification] | None = None,
     inherited: tuple[socket.socket, ...] = (),
     **config: Any,
 ) -> AsyncIterator[Server]:
-    """Run a front on free ports of the loopback interface."""
+    """Run a server on free ports of the loopback interface."""
     settings = {"listen": ("127.0.0.1:0",), "health_listen": "", **config}
     with trio.fail_after(30):
         async with open_server(
             ServerConfig(**settings),
             registry=REGISTRY,
             authenticator=Authenticator(jwt_secret=SECRET),
-            notifications=news or Fanout(),
+            notifications=notifications or Fanout(),
             app=APP,
             inherited=inherited,
-        ) as front:
-            yield front
+        ) as server:
+            yield server
 
 
-def url(front: Server, scheme: str = "ws") -> str:
-    return f"{scheme}://{front.addresses[0]}/ws"
+def url(server: Server, scheme: str = "ws") -> str:
+    return f"{scheme}://{server.addresses[0]}/ws"
 
 
 def token(role: Role = Role.OPERATOR) -> str:
@@ -130,14 +135,14 @@ def talk(client: ClientConnection) -> None:
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "[::1]:0"])
-async def test_another_library_can_talk_to_it(listen: str) -> None:
+async def test_another_websocket_library_can_connect(listen: str) -> None:
     """A client of the websockets package, with its default offers, is served."""
 
     def client() -> None:
-        with connect(url(front)) as ws:
+        with connect(url(server)) as ws:
             talk(ws)
 
-    async with running(listen=(listen,)) as front:
+    async with running(listen=(listen,)) as server:
         await apart(client)
 
 
@@ -151,9 +156,9 @@ async def test_tls_needs_only_certificate_and_key(tmp_path: Path) -> None:
     authority.configure_trust(context)
 
     def client() -> bytes:
-        with connect(url(front, "wss"), ssl=context) as ws:
+        with connect(url(server, "wss"), ssl=context) as ws:
             talk(ws)
-        host, port = front.addresses[0].split(":")
+        host, port = server.addresses[0].split(":")
         with socket.create_connection((host, int(port))) as plain:
             plain.sendall(b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n")
             assert b"hello" not in plain.recv(1000)
@@ -164,9 +169,9 @@ async def test_tls_needs_only_certificate_and_key(tmp_path: Path) -> None:
             return http(tls, b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 
     files = {"tls_cert": tmp_path / "cert.pem", "tls_key": tmp_path / "key.pem"}
-    async with running(**files) as front:
+    async with running(**files) as server:
         assert len(await apart(client)) > 3_000_000
-        async with open_client(url(front, "wss"), token(), tls=context) as ours:
+        async with open_client(url(server, "wss"), token(), tls=context) as ours:
             assert await ours.call("ping") == "pong"
 
 
@@ -181,8 +186,8 @@ async def test_tls_needs_only_certificate_and_key(tmp_path: Path) -> None:
         b"\x15\x03\x03\x00\x02\x02\x28",  # an alert
     ],
 )
-async def test_whatever_comes_instead_of_tls_is_no_bug(tmp_path: Path, sent: bytes) -> None:
-    """A stranger who breaks the handshake, or leaves in it, leaves no traceback."""
+async def test_other_bytes_than_tls_are_not_a_bug(tmp_path: Path, sent: bytes) -> None:
+    """A client that breaks the handshake, or disconnects in it, causes no traceback."""
     authority = trustme.CA()
     cert = authority.issue_cert("127.0.0.1")
     cert.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
@@ -198,10 +203,10 @@ async def test_whatever_comes_instead_of_tls_is_no_bug(tmp_path: Path, sent: byt
                     raw.recv(4096)
 
     with structlog.testing.capture_logs() as logs:
-        async with running(**files) as front:
-            host, port = front.addresses[0].split(":")
+        async with running(**files) as server:
+            host, port = server.addresses[0].split(":")
             await apart(client)
-            await until(lambda: not front._streams)
+            await until(lambda: not server._streams)
     assert not [line for line in logs if "exc_info" in line]
 
 
@@ -214,15 +219,15 @@ def http(sock: socket.socket, data: bytes) -> bytes:
 
 
 async def test_a_unix_socket_knows_its_peer(tmp_path: Path) -> None:
-    """The same user needs no token; the socket is private, and gone afterwards."""
+    """The same user needs no token; the socket is private, and is removed afterwards."""
     path = tmp_path / "camd.sock"
 
     def client() -> None:
         with unix_connect(str(path), "ws://localhost/ws") as ws:
             assert call(ws, "rule")["result"] == "pong"
 
-    async with running(listen=(f"unix:{path}",)) as front:
-        assert front.addresses == (f"unix:{path}",)
+    async with running(listen=(f"unix:{path}",)) as server:
+        assert server.addresses == (f"unix:{path}",)
         assert stat.S_IMODE(path.stat().st_mode) == 0o660
         await apart(client)
         with pytest.raises(AddressInUseError, match=r"camd\.sock"):
@@ -232,7 +237,7 @@ async def test_a_unix_socket_knows_its_peer(tmp_path: Path) -> None:
 
 
 async def test_a_stale_unix_socket_is_replaced(tmp_path: Path) -> None:
-    """What a killed process left behind is no obstacle; a file that is no socket is left alone."""
+    """The socket of a killed process is replaced; a file that is not a socket is not touched."""
     path = tmp_path / "camd.sock"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
@@ -246,16 +251,16 @@ async def test_a_stale_unix_socket_is_replaced(tmp_path: Path) -> None:
 
 
 async def test_an_address_in_use_is_named() -> None:
-    """The error says which address, and nothing else stays open."""
-    async with running() as front:
-        (address,) = front.addresses
+    """The error names the address, and no other listener stays open."""
+    async with running() as server:
+        (address,) = server.addresses
         with pytest.raises(AddressInUseError, match=address):
             async with running(listen=("127.0.0.1:0", address)):
                 pass
 
 
 @pytest.mark.parametrize("address", ["8002", "::1:8002", "127.0.0.1:x", "127.0.0.1:99999"])
-async def test_an_address_that_is_none_is_named(address: str) -> None:
+async def test_an_invalid_address_is_named(address: str) -> None:
     """A slip in the configuration is shown as it was written."""
     with pytest.raises(ListenError) as caught:
         async with running(listen=(address,)):
@@ -264,11 +269,11 @@ async def test_an_address_that_is_none_is_named(address: str) -> None:
 
 
 async def test_sockets_from_systemd_are_used_instead() -> None:
-    """A socket that somebody else opened is listened on."""
+    """The server accepts on a socket that it has inherited."""
     given = socket.create_server(("127.0.0.1", 0))
     port = given.getsockname()[1]
-    async with running(inherited=(given,)) as front:
-        assert front.addresses == (f"127.0.0.1:{port}",)
+    async with running(inherited=(given,)) as server:
+        assert server.addresses == (f"127.0.0.1:{port}",)
         async with open_client(f"127.0.0.1:{port}", token()) as client:
             assert await client.call("ping") == "pong"
 
@@ -277,59 +282,59 @@ async def test_the_second_listener_serves_http_alone() -> None:
     """Health checks find it; calls do not."""
 
     def client() -> bytes:
-        host, port = front.health_addresses[0].split(":")
+        host, port = server.health_addresses[0].split(":")
         with pytest.raises(InvalidStatus):
-            connect(f"ws://{front.health_addresses[0]}/ws")
+            connect(f"ws://{server.health_addresses[0]}/ws")
         with socket.create_connection((host, int(port))) as sock:
             return http(sock, b"GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 
-    async with running(health_listen="127.0.0.1:0") as front:
+    async with running(health_listen="127.0.0.1:0") as server:
         assert (await apart(client)).endswith(b"hello")
 
 
-async def test_the_one_too_many_is_closed_with_1013() -> None:
-    """The others are served on, and a place that gets free is given away."""
+async def test_a_connection_above_the_limit_is_closed_with_1013() -> None:
+    """The others are served on, and after one has disconnected another can connect."""
 
     def clients() -> None:
-        with connect(url(front)) as first, connect(url(front)) as second:
+        with connect(url(server)) as first, connect(url(server)) as second:
             talk(first)
             talk(second)
-            with connect(url(front)) as third, pytest.raises(ConnectionClosed) as closed:
+            with connect(url(server)) as third, pytest.raises(ConnectionClosed) as closed:
                 call(third, "authenticate", auth_token=token())
             assert closed.value.rcvd is not None
             assert closed.value.rcvd.code == 1013
-            with connect(url(front)) as fourth:  # places are kept for administrators
+            with connect(url(server)) as fourth:  # places are kept for administrators
                 assert call(fourth, "rule", auth_token=token(Role.ADMIN))["result"] == "pong"
             assert call(first, "ping")["result"] == "pong"
 
-    async with running(max_connections=2) as front:
+    async with running(max_connections=2) as server:
         await apart(clients)
 
 
-async def test_news_reach_everybody_in_time() -> None:
+async def test_notifications_reach_all_clients_in_time() -> None:
     """A published notification is in every client's hands within 20 ms or little more."""
-    news: Fanout[Notification] = Fanout()
+    notifications: Fanout[Notification] = Fanout()
     async with (
-        running(news=news) as front,
-        open_client(url(front), token()) as one,
-        open_client(url(front), token()) as two,
+        running(notifications=notifications) as server,
+        open_client(url(server), token()) as one,
+        open_client(url(server), token()) as two,
     ):
         began = trio.current_time()
-        news.publish(Notification("update", {"seq": 1}))
+        notifications.publish(Notification("update", {"seq": 1}))
         for client in (one, two):
             assert await anext(client.notifications()) == ("update", {"seq": 1})
         assert trio.current_time() - began < 0.5  # on a loaded machine; 2 ms on an idle one
-    assert news.subscribers == 0
+    assert notifications.subscribers == 0
 
 
-async def test_leaving_tells_the_clients_and_takes_two_seconds_at_most() -> None:
-    """They get an answer and 1001; who does not react is left behind."""
+async def test_stopping_closes_connections_within_two_seconds() -> None:
+    """Clients get an answer and 1001; those that do not react are not waited for."""
     with ExitStack() as stack:
-        async with running() as front:
-            host, port = front.addresses[0].split(":")
+        async with running() as server:
+            host, port = server.addresses[0].split(":")
             deaf = await apart(lambda: stack.enter_context(socket.create_connection((host, port))))
             deaf.sendall(b"GET /hello HTTP/1.1\r\nHost")  # half a request
-            ws = await apart(lambda: stack.enter_context(connect(url(front))))
+            ws = await apart(lambda: stack.enter_context(connect(url(server))))
             await apart(lambda: talk(ws))
             ws.send('{"jsonrpc":"2.0","id":9,"method":"hang"}')
             assert (await apart(lambda: call(ws, "ping")))["result"] == "pong"
@@ -365,7 +370,7 @@ async def test_raw_http_in_any_pieces(
     last = b"GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
     def client() -> bytes:
-        host, port = front.addresses[0].split(":")
+        host, port = server.addresses[0].split(":")
         data = requests + last
         with socket.create_connection((host, int(port))) as sock:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -373,48 +378,48 @@ async def test_raw_http_in_any_pieces(
                 sock.sendall(data[start : start + piece])
             return http(sock, b"")
 
-    async with running() as front:
+    async with running() as server:
         answer = await apart(client)
     assert answer.count(b"HTTP/1.1 200 ") == count + 1
     assert answer.count(expected) == count + (expected == b"hello")
 
 
 async def test_the_client_says_what_is_wrong(tmp_path: Path) -> None:
-    """Nobody there, not camd, a wrong token, a refusal, a service that ends: each has a type."""
+    """No service, another service, a wrong token, a refusal, a stopped service: each has a type."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         nobody = f"127.0.0.1:{free.getsockname()[1]}"
     for address in (nobody, f"unix:{tmp_path}/none.sock", "ftp://localhost/"):
         with pytest.raises(CannotConnectError):
             async with open_client(address):
                 pass
-    async with running() as front:
+    async with running() as server:
         with pytest.raises(CannotConnectError, match="404"):
-            async with open_client(f"ws://{front.addresses[0]}/elsewhere"):
+            async with open_client(f"ws://{server.addresses[0]}/elsewhere"):
                 pass
         with pytest.raises(NotAuthenticatedError, match="unknown key"):
-            async with open_client(url(front), "camd_wrong"):
+            async with open_client(url(server), "camd_wrong"):
                 pass
         with pytest.raises(RemoteError, match="permissions") as refused:
-            async with open_client(url(front), token()) as client:
+            async with open_client(url(server), token()) as client:
                 await client.call("rule")
         assert (refused.value.code, refused.value.data["required"]) == (-32003, "admin")
-        async with open_client(url(front), token()) as client:
-            front.stop()
+        async with open_client(url(server), token()) as client:
+            server.stop()
             with pytest.raises(ConnectionLostError):
                 await client.call("hang")
 
 
-async def test_a_key_counts_and_is_revoked_while_the_service_runs(tmp_path: Path) -> None:
+async def test_a_key_is_added_and_revoked_while_the_service_runs(tmp_path: Path) -> None:
     """The first start leaves an admin key; a key that is added or revoked needs no restart."""
     file = KeyFile(tmp_path / "keys.toml")
     with trio.fail_after(20):
-        async with open_access(AuthConfig(), tmp_path) as authenticator:
+        async with open_authenticator(AuthConfig(), tmp_path) as authenticator:
             secret = (tmp_path / "admin.key").read_text().strip()
             now = clock.now().timestamp()
             assert authenticator.check(secret, now).role is Role.ADMIN
-            added = file.add("gate", Role.VIEWER, created=clock.now(), expires=None)
+            added = file.add("entrance", Role.VIEWER, created=clock.now(), expires=None)
             await until(lambda: len(authenticator.keys) == 2)
             identity = authenticator.check(added, now)
-            file.revoke("gate")
+            file.revoke("entrance")
             await until(lambda: authenticator.revoked(identity))
     assert file.path.stat().st_mode & 0o777 == 0o600

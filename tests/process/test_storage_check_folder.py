@@ -12,126 +12,132 @@ from pathlib import Path
 
 import attrs
 import pytest
-from support.recordings_folder import MATROSKA, RecordingsFolder, damage, gap, session
+from support.recordings_folder import MATROSKA, Recordings, damage, gap, session
 
 from camd.model import Segment, SegmentState
 from camd.storage.check.folder import CheckProgress, CheckResult, FolderCheck
-from camd.storage.check.recording_file import ReadOnlyDisk, inspect_recording
+from camd.storage.check.recording_file import inspect_recording
 from camd.storage.check.rules.findings import FileShape, Finding, FindingKind
 from camd.storage.index.snapshot import IndexSnapshot
-from camd.storage.rules.journal_records import SegmentRemoved
+from camd.storage.read_only_disk import ReadOnlyDisk
+from camd.storage.rules.journal_records import SegmentNoted, SegmentRemoved
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> RecordingsFolder:
+def recordings(tmp_path: Path) -> Recordings:
     """Return a folder with one session of two whole files."""
-    made = RecordingsFolder(tmp_path / "recordings")
+    made = Recordings(tmp_path / "recordings")
     made.put(0)
     made.put(1)
     made.note(session(files=2))
     return made
 
 
-def check(shelf: RecordingsFolder, *names: str, fast: bool = False) -> CheckResult:
+def check(recordings: Recordings, *names: str, fast: bool = False) -> CheckResult:
     """Check the folder; everything in it stays as it is, times and all."""
-    before = shelf.state()
+    before = recordings.state()
     told: list[Finding] = []
     progress: list[CheckProgress] = []
-    verdict = FolderCheck(shelf.folder, fast, progress.append, told.append).run(names)
-    assert shelf.state() == before
-    assert tuple(told) == verdict.complaints
+    verdict = FolderCheck(recordings.folder, fast, progress.append, told.append).run(names)
+    assert recordings.state() == before
+    assert tuple(told) == verdict.findings
     if progress:
         assert progress[-1].files == progress[-1].files_total == verdict.files
     return verdict
 
 
-def found(shelf: RecordingsFolder, *names: str, fast: bool = False) -> dict[str, FindingKind]:
+def found(recordings: Recordings, *names: str, fast: bool = False) -> dict[str, FindingKind]:
     """Check the folder, and say what is wrong with what."""
-    return {c.subject: c.fault for c in check(shelf, *names, fast=fast).complaints}
+    return {c.subject: c.fault for c in check(recordings, *names, fast=fast).findings}
 
 
-def test_a_folder_that_is_as_it_should_be_is_clean(shelf: RecordingsFolder) -> None:
+def test_a_folder_that_is_as_it_should_be_is_clean(recordings: Recordings) -> None:
     """All files are read whole, and there is nothing to say."""
-    verdict = check(shelf)
-    assert (verdict.files, verdict.complaints, verdict.busy, verdict.clean) == (2, (), (), True)
-    assert verdict.read_bytes >= sum(path.stat().st_size for path in shelf.folder.glob("*.mp4"))
+    verdict = check(recordings)
+    assert (verdict.files, verdict.findings, verdict.busy, verdict.clean) == (2, (), (), True)
+    assert verdict.read_bytes >= sum(
+        path.stat().st_size for path in recordings.folder.glob("*.mp4")
+    )
 
 
 def test_an_empty_folder_and_one_without_an_archive_are_clean(tmp_path: Path) -> None:
     """Nothing is made in them either."""
-    assert check(RecordingsFolder(tmp_path)).clean
-    RecordingsFolder(tmp_path / "made").folder.mkdir()
-    assert check(RecordingsFolder(tmp_path / "made")).clean
+    assert check(Recordings(tmp_path)).clean
+    Recordings(tmp_path / "made").folder.mkdir()
+    assert check(Recordings(tmp_path / "made")).clean
 
 
-def test_what_camd_removed_itself_is_no_finding(shelf: RecordingsFolder) -> None:
+def test_what_camd_removed_itself_is_no_finding(recordings: Recordings) -> None:
     """Files that a person or a policy had removed, first, in the middle, last or all of a session:
     its sums and seams are as they should be without them; one that is only gone is a warning."""
     made = {}
     for session_id in ("first", "middle", "last", "all", "outside"):
-        made[session_id] = [shelf.put(number, session_id) for number in range(4)]
-        shelf.note(session(session_id, files=4))
-    going = [*made["first"][:1], *made["middle"][1:3], *made["last"][3:], *made["all"]]
-    with shelf.archive() as archive:
-        for each in going:
-            (shelf.folder / each.filename).unlink()
-            archive.note(SegmentRemoved.of(each, "retention: older than 30 days"))
+        made[session_id] = [recordings.put(number, session_id) for number in range(4)]
+        recordings.note(session(session_id, files=4))
+    to_delete = [*made["first"][:1], *made["middle"][1:3], *made["last"][3:], *made["all"]]
+    with recordings.open_index() as index:
+        for each in to_delete:
+            (recordings.folder / each.filename).unlink()
+            index.note(SegmentRemoved.of(each, "retention: older than 30 days"))
     files = made["outside"]
-    assert check(shelf).complaints == ()
-    (shelf.folder / files[2].filename).unlink()
-    verdict = check(shelf)
-    assert [(c.subject, c.fault) for c in verdict.complaints] == [
+    assert check(recordings).findings == ()
+    (recordings.folder / files[2].filename).unlink()
+    verdict = check(recordings)
+    assert [(c.subject, c.fault) for c in verdict.findings] == [
         (files[2].filename, FindingKind.REMOVED)
     ]
-    assert "removed outside of camd" in verdict.complaints[0].text
+    assert "removed outside of camd" in verdict.findings[0].text
     assert verdict.clean
-    assert not check(shelf, files[2].filename).clean  # nothing is left to be checked
+    assert not check(recordings, files[2].filename).clean  # nothing is left to be checked
 
 
-def test_a_file_that_only_the_index_lost_is_a_hole(shelf: RecordingsFolder) -> None:
+def test_a_file_that_only_the_index_lost_is_a_hole(recordings: Recordings) -> None:
     """Unless camd has removed it, a file between two others is missed, and so are its frames."""
-    files = [shelf.put(number, "s1", apart=0.3 if number < 2 else 3.0) for number in range(3)]
-    shelf.note(session("s1", files=3))
-    with shelf.archive() as archive:
-        archive.catalog.drop_segment(files[1].filename)
-        (shelf.folder / files[1].filename).unlink()
-    assert {c.fault for c in check(shelf).complaints} == {FindingKind.UNCOVERED, FindingKind.SUMS}
+    files = [recordings.put(number, "s1", apart=0.3 if number < 2 else 3.0) for number in range(3)]
+    recordings.note(session("s1", files=3))
+    with recordings.open_index() as index:
+        index.catalog.apply([SegmentRemoved(files[1].filename, "")])
+        (recordings.folder / files[1].filename).unlink()
+    assert {c.fault for c in check(recordings).findings} == {
+        FindingKind.UNCOVERED,
+        FindingKind.SUMS,
+    }
 
 
-def test_what_older_versions_noted_of_removals_is_understood(shelf: RecordingsFolder) -> None:
+def test_what_older_versions_noted_of_removals_is_understood(recordings: Recordings) -> None:
     """A removal that names the file alone is that of the segment which was noted by this name."""
-    files = [shelf.put(number, "s1", apart=0.3) for number in range(3)]
-    shelf.note(session("s1", files=3))
-    with shelf.archive() as archive:
-        (shelf.folder / files[1].filename).unlink()
-        archive.note(SegmentRemoved(files[1].filename, "asked for"))
-    assert check(shelf).complaints == ()
+    files = [recordings.put(number, "s1", apart=0.3) for number in range(3)]
+    recordings.note(session("s1", files=3))
+    with recordings.open_index() as index:
+        (recordings.folder / files[1].filename).unlink()
+        index.note(SegmentRemoved(files[1].filename, "asked for"))
+    assert check(recordings).findings == ()
 
 
 FURNITURE = ("lost+found", ".Trash-1000", "System Volume Information", ".snapshot", "$RECYCLE.BIN")
 
 
-def test_what_file_systems_put_there_is_left_alone(shelf: RecordingsFolder) -> None:
+def test_what_file_systems_put_there_is_left_alone(recordings: Recordings) -> None:
     """Folders and unreadable files that can be no footage are no findings, or harmless ones."""
     for name in FURNITURE:
-        (shelf.folder / name).mkdir(mode=0)
-    (shelf.folder / "aquota.user").write_text("x")
-    (shelf.folder / "aquota.user").chmod(0)
-    os.mkfifo(shelf.folder / "pipe")
-    (shelf.folder / "link").symlink_to("lost+found")
-    verdict = check(shelf)
+        (recordings.folder / name).mkdir(mode=0)
+    (recordings.folder / "aquota.user").write_text("x")
+    (recordings.folder / "aquota.user").chmod(0)
+    os.mkfifo(recordings.folder / "pipe")
+    (recordings.folder / "link").symlink_to("lost+found")
+    verdict = check(recordings)
     assert verdict.clean
-    assert {c.subject for c in verdict.complaints} <= {"aquota.user"}
+    assert {c.subject for c in verdict.findings} <= {"aquota.user"}
 
 
-def test_every_kind_of_file_gets_its_finding(shelf: RecordingsFolder) -> None:
+def test_every_kind_of_file_gets_its_finding(recordings: Recordings) -> None:
     """Foreign, truncated, empty, unreadable, renamed, copied, unknown, missing: one line each."""
-    a, b = (shelf.put(number, f"s{number}") for number in (2, 3))
-    cut, gone, moved, empty = (shelf.put(number, f"s{number}") for number in (4, 5, 6, 7))
-    unknown = shelf.put(8, "s8", noted=False)
-    unsealed = shelf.put(9, "s9", sealed=False)
-    movie, wrong = shelf.put_mkv(10, "s10"), shelf.put_mkv(11, "s11")
-    folder = shelf.folder
+    a, b = (recordings.put(number, f"s{number}") for number in (2, 3))
+    cut, gone, moved, empty = (recordings.put(number, f"s{number}") for number in (4, 5, 6, 7))
+    unknown = recordings.put(8, "s8", noted=False)
+    unsealed = recordings.put(9, "s9", sealed=False)
+    movie, wrong = recordings.put_mkv(10, "s10"), recordings.put_mkv(11, "s11")
+    folder = recordings.folder
     (folder / "copy.mp4").write_bytes((folder / a.filename).read_bytes())
     damage(folder / b.filename)
     os.truncate(folder / cut.filename, cut.size_bytes - 100)
@@ -140,14 +146,14 @@ def test_every_kind_of_file_gets_its_finding(shelf: RecordingsFolder) -> None:
     os.truncate(folder / empty.filename, 0)
     damage(folder / wrong.filename, 100)
     (folder / "notes.txt").write_text("mine")
-    (folder / "film.mp4").write_bytes(b"\0\0\0\x18ftypisom" + bytes(100))
+    (folder / "movie.mp4").write_bytes(b"\0\0\0\x18ftypisom" + bytes(100))
     (folder / "camera0_2026-01-15_13-00-00.mp4").touch()
     (folder / "camera0_2026-01-15_14-00-00.mkv").write_bytes(MATROSKA)
     (folder / "folder.mp4").mkdir()
     (folder / "link.mp4").symlink_to("nowhere")
     os.mkfifo(folder / "pipe.mp4")
     (folder / "caf\udce9.mp4").write_bytes(b"x")
-    files = found(shelf)
+    files = found(recordings)
     sessions = {name: files.pop(name) for name in list(files) if name.startswith("session ")}
     assert files == {
         "copy.mp4": FindingKind.COPY,
@@ -161,7 +167,7 @@ def test_every_kind_of_file_gets_its_finding(shelf: RecordingsFolder) -> None:
         unsealed.filename: FindingKind.INTERRUPTED,
         wrong.filename: FindingKind.HASH,
         "notes.txt": FindingKind.FOREIGN,
-        "film.mp4": FindingKind.FOREIGN,
+        "movie.mp4": FindingKind.FOREIGN,
         "camera0_2026-01-15_13-00-00.mp4": FindingKind.EMPTY,
         "camera0_2026-01-15_14-00-00.mkv": FindingKind.UNKNOWN,
         "folder.mp4": FindingKind.UNREADABLE,
@@ -173,153 +179,155 @@ def test_every_kind_of_file_gets_its_finding(shelf: RecordingsFolder) -> None:
     assert set(sessions.values()) == {FindingKind.UNACCOUNTED}
 
 
-def test_damage_anywhere_in_a_file_is_found(shelf: RecordingsFolder) -> None:
+def test_damage_anywhere_in_a_file_is_found(recordings: Recordings) -> None:
     """Whatever byte behind the first 48 changes, in the media, between, or in the index."""
-    name = next(path.name for path in shelf.folder.glob("*.mp4"))
-    path = shelf.folder / name
+    name = next(path.name for path in recordings.folder.glob("*.mp4"))
+    path = recordings.folder / name
     whole = path.read_bytes()
     for at in range(48, len(whole), 97):
         damage(path, at)
-        assert name in found(shelf, name), at
+        assert name in found(recordings, name), at
         path.write_bytes(whole)
-    assert found(shelf, name) == {}
+    assert found(recordings, name) == {}
 
 
-def test_fast_trusts_the_media_and_still_reads_the_structure(shelf: RecordingsFolder) -> None:
+def test_fast_trusts_the_media_and_still_reads_the_structure(recordings: Recordings) -> None:
     """A bit in a picture is not seen, a lost end is."""
-    name = sorted(path.name for path in shelf.folder.glob("*.mp4"))[0]
-    path = shelf.folder / name
+    name = sorted(path.name for path in recordings.folder.glob("*.mp4"))[0]
+    path = recordings.folder / name
     damage(path)
-    assert found(shelf, fast=True) == {}
-    assert found(shelf) == {name: FindingKind.HASH}
+    assert found(recordings, fast=True) == {}
+    assert found(recordings) == {name: FindingKind.HASH}
     os.truncate(path, path.stat().st_size - 9)
-    assert found(shelf, fast=True) == {name: FindingKind.DAMAGED}
+    assert found(recordings, fast=True) == {name: FindingKind.DAMAGED}
 
 
-def test_a_recording_without_a_hash_is_held_against_its_checksums(shelf: RecordingsFolder) -> None:
+def test_a_recording_without_a_hash_is_held_against_its_checksums(
+    recordings: Recordings,
+) -> None:
     """Recovered files have no hash at first: damage is seen all the same, and where."""
-    made = shelf.put(2, "s2", sha256=None)
-    assert found(shelf, made.filename) == {made.filename: FindingKind.UNHASHED}
-    path = shelf.folder / made.filename
+    made = recordings.put(2, "s2", sha256=None)
+    assert found(recordings, made.filename) == {made.filename: FindingKind.UNHASHED}
+    path = recordings.folder / made.filename
     damage(path, path.read_bytes().rindex(b"mdat") + 30)
-    (complaint,) = check(shelf, made.filename).complaints
-    assert complaint.fault is FindingKind.DAMAGED
-    assert "from byte" in complaint.text
+    (finding,) = check(recordings, made.filename).findings
+    assert finding.fault is FindingKind.DAMAGED
+    assert "from byte" in finding.text
     damage(path, path.read_bytes().rindex(b"mdat") + 30)
-    assert found(shelf, made.filename) == {made.filename: FindingKind.UNHASHED}
+    assert found(recordings, made.filename) == {made.filename: FindingKind.UNHASHED}
     damage(path)  # in what had been synced, which recovery would not read
-    assert found(shelf, made.filename) == {made.filename: FindingKind.DAMAGED}
+    assert found(recordings, made.filename) == {made.filename: FindingKind.DAMAGED}
 
 
-def test_a_file_that_is_asked_for_and_not_there(shelf: RecordingsFolder) -> None:
+def test_a_file_that_is_asked_for_and_not_there(recordings: Recordings) -> None:
     """Only what was asked for is checked, and a name that does not exist is said."""
-    (shelf.folder / "notes.txt").touch()
-    assert found(shelf, "nothing.mp4") == {"nothing.mp4": FindingKind.MISSING}
+    (recordings.folder / "notes.txt").touch()
+    assert found(recordings, "nothing.mp4") == {"nothing.mp4": FindingKind.MISSING}
 
 
-def test_files_that_are_recorded_are_left_out(shelf: RecordingsFolder) -> None:
+def test_files_that_are_recorded_are_left_out(recordings: Recordings) -> None:
     """Their creator has them locked; the session around them is no finding either."""
-    growing = shelf.put(2, sealed=False)
-    data = (shelf.folder / growing.filename).read_bytes()
-    (shelf.folder / growing.filename).unlink()
-    file = shelf.disk.create(shelf.folder / growing.filename)
+    growing = recordings.put(2, sealed=False)
+    data = (recordings.folder / growing.filename).read_bytes()
+    (recordings.folder / growing.filename).unlink()
+    file = recordings.disk.create(recordings.folder / growing.filename)
     file.append([data])
-    verdict = check(shelf)
+    verdict = check(recordings)
     file.close()
     assert verdict.busy == (growing.filename,)
-    assert [c.fault for c in verdict.complaints] == [FindingKind.SUMS]  # it is in an ended session
+    assert [c.fault for c in verdict.findings] == [FindingKind.SUMS]  # it is in an ended session
 
 
 def test_holes_that_nobody_accounts_for_are_found(tmp_path: Path) -> None:
     """Files with time between them need an entry of the ledger that covers it."""
-    shelf = RecordingsFolder(tmp_path)
-    shelf.put(0, apart=5.0)
-    shelf.put(1, apart=5.0)
-    shelf.note(session(files=2))
-    assert found(shelf) == {"session s0": FindingKind.UNCOVERED}
-    shelf.note(gap(0.3, 5.0))
-    assert found(shelf) == {}
+    recordings = Recordings(tmp_path)
+    recordings.put(0, apart=5.0)
+    recordings.put(1, apart=5.0)
+    recordings.note(session(files=2))
+    assert found(recordings) == {"session s0": FindingKind.UNCOVERED}
+    recordings.note(gap(0.3, 5.0))
+    assert found(recordings) == {}
 
 
 # --- the index and the journal ---
 
 
-def test_it_works_while_the_service_has_the_index(shelf: RecordingsFolder) -> None:
+def test_it_works_while_the_service_has_the_index(recordings: Recordings) -> None:
     """Beside the one writer, without waiting for it, and with what it wrote last."""
-    with shelf.archive() as archive:
-        made = shelf.put(2, "s2", noted=False)
-        archive.note_open(made)
-        assert shelf.index.with_name(f"{shelf.index.name}-wal").stat().st_size > 0
-        assert found(shelf) == {"session s2": FindingKind.UNACCOUNTED}
+    with recordings.open_index() as index:
+        made = recordings.put(2, "s2", noted=False)
+        index.note_open(made)
+        assert recordings.index.with_name(f"{recordings.index.name}-wal").stat().st_size > 0
+        assert found(recordings) == {"session s2": FindingKind.UNACCOUNTED}
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage" * 1000, b"SQLite format 3\0" + bytes(5000)])
-def test_an_index_of_garbage_is_one_finding(shelf: RecordingsFolder, content: bytes) -> None:
+def test_an_index_of_garbage_is_one_finding(recordings: Recordings, content: bytes) -> None:
     """The journal alone is enough to judge everything else."""
-    shelf.index.write_bytes(content)
-    assert found(shelf) == {"index": FindingKind.INDEX}
+    recordings.index.write_bytes(content)
+    assert found(recordings) == {"index": FindingKind.INDEX}
 
 
-def test_rows_of_garbage_are_an_index_of_garbage(shelf: RecordingsFolder) -> None:
+def test_rows_of_garbage_are_an_index_of_garbage(recordings: Recordings) -> None:
     """A database that is whole and holds nonsense is no better."""
-    db = sqlite3.connect(shelf.index)
+    db = sqlite3.connect(recordings.index)
     with db:
         db.execute("UPDATE segments SET state = 'melted'")
     db.close()
-    assert found(shelf) == {"index": FindingKind.INDEX}
+    assert found(recordings) == {"index": FindingKind.INDEX}
 
 
-def test_an_index_that_is_gone_is_one_finding(shelf: RecordingsFolder) -> None:
+def test_an_index_that_is_gone_is_one_finding(recordings: Recordings) -> None:
     """Nothing is made in its place."""
-    shelf.index.unlink()
-    assert found(shelf) == {"index": FindingKind.INDEX}
+    recordings.index.unlink()
+    assert found(recordings) == {"index": FindingKind.INDEX}
 
 
-def test_an_index_that_lags_behind_is_no_finding(shelf: RecordingsFolder) -> None:
+def test_an_index_that_lags_behind_is_no_finding(recordings: Recordings) -> None:
     """What only the journal has is known: the service catches up in the same way."""
-    before = shelf.index.read_bytes()
-    shelf.put(2)
-    shelf.note(session(files=3))
-    shelf.index.write_bytes(before)
-    assert found(shelf) == {}
+    before = recordings.index.read_bytes()
+    recordings.put(2)
+    recordings.note(session(files=3))
+    recordings.index.write_bytes(before)
+    assert found(recordings) == {}
 
 
-def test_a_journal_that_is_gone_or_damaged_is_found(shelf: RecordingsFolder) -> None:
+def test_a_journal_that_is_gone_or_damaged_is_found(recordings: Recordings) -> None:
     """Without it the index could not be rebuilt."""
-    whole = shelf.journal.read_bytes()
-    shelf.journal.write_bytes(whole.replace(b"camera0", b"camera1", 1))
-    assert found(shelf) == {"journal": FindingKind.JOURNAL}
-    shelf.journal.write_bytes(whole[:-30])
-    assert {c.fault for c in check(shelf).complaints} == {FindingKind.JOURNAL, FindingKind.TORN}
-    shelf.journal.unlink()
-    assert found(shelf) == {"journal": FindingKind.JOURNAL}
-    shelf.index.unlink()
-    assert set(found(shelf).values()) == {
+    whole = recordings.journal.read_bytes()
+    recordings.journal.write_bytes(whole.replace(b"camera0", b"camera1", 1))
+    assert found(recordings) == {"journal": FindingKind.JOURNAL}
+    recordings.journal.write_bytes(whole[:-30])
+    assert {c.fault for c in check(recordings).findings} == {FindingKind.JOURNAL, FindingKind.TORN}
+    recordings.journal.unlink()
+    assert found(recordings) == {"journal": FindingKind.JOURNAL}
+    recordings.index.unlink()
+    assert set(found(recordings).values()) == {
         FindingKind.INDEX,
         FindingKind.JOURNAL,
         FindingKind.UNKNOWN,
     }
 
 
-def crashed(shelf: RecordingsFolder) -> Segment:
+def crashed(recordings: Recordings) -> Segment:
     """Leave the index as a kill does, with a log that alone knows one segment; return that."""
     suffixes = ("", "-wal", "-shm")
-    with shelf.archive() as archive:
-        made = shelf.put(2, "s2", noted=False)
-        archive.note_open(made)
-        parts = [shelf.index.with_name(shelf.index.name + suffix) for suffix in suffixes]
+    with recordings.open_index() as index:
+        made = recordings.put(2, "s2", noted=False)
+        index.note_open(made)
+        parts = [recordings.index.with_name(recordings.index.name + suffix) for suffix in suffixes]
         kept = [part.read_bytes() for part in parts]
     for part, data in zip(parts, kept, strict=True):
         part.write_bytes(data)
     return made
 
 
-def test_a_log_that_a_crash_left_is_read(shelf: RecordingsFolder) -> None:
+def test_a_log_that_a_crash_left_is_read(recordings: Recordings) -> None:
     """The index with the log beside it is what the daemon had when it was killed."""
-    made = crashed(shelf)
-    glance = IndexSnapshot.open(shelf.folder)
-    assert (glance.index_problem, glance.catalog.segment(made.filename)) == ("", made)
-    glance.close()
+    made = crashed(recordings)
+    snapshot = IndexSnapshot.open(recordings.folder)
+    assert (snapshot.index_problem, snapshot.catalog.segment(made.filename)) == ("", made)
+    snapshot.close()
 
 
 @contextmanager
@@ -354,34 +362,34 @@ AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become som
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_folder_that_may_only_be_read_is_checked(readable: Path, killed: bool) -> None:
     """After an orderly end and after a kill; nothing is missed, and nothing tried."""
-    shelf = RecordingsFolder(readable)
-    shelf.put(0)
-    shelf.note(session())
-    made = crashed(shelf) if killed else None
+    recordings = Recordings(readable)
+    recordings.put(0)
+    recordings.note(session())
+    made = crashed(recordings) if killed else None
     open_up(readable)
     with somebody():
-        assert found(shelf) == ({"session s2": FindingKind.UNACCOUNTED} if made else {})
+        assert found(recordings) == ({"session s2": FindingKind.UNACCOUNTED} if made else {})
     for part in ("-shm", "-wal"):
-        shelf.index.with_name(shelf.index.name + part).unlink(missing_ok=True)
+        recordings.index.with_name(recordings.index.name + part).unlink(missing_ok=True)
 
 
 @AS_ROOT
 def test_what_may_not_be_read_is_a_finding(readable: Path) -> None:
-    """A file, the journal, the whole archive: each is said, and the rest is checked."""
-    shelf = RecordingsFolder(readable)
-    name = shelf.put(0).filename
-    shelf.note(session())
+    """A file, the journal, the whole index: each is reported, and the rest is checked."""
+    recordings = Recordings(readable)
+    name = recordings.put(0).filename
+    recordings.note(session())
 
     def faults(forbidden: Path) -> list[FindingKind]:
         open_up(readable)
         forbidden.chmod(0)
         with somebody():
             verdict = FolderCheck(readable, False, lambda _: None, lambda _: None).run()
-        return [complaint.fault for complaint in verdict.complaints]
+        return [finding.fault for finding in verdict.findings]
 
     assert faults(readable / name) == [FindingKind.UNREADABLE]
-    assert faults(shelf.journal) == [FindingKind.JOURNAL]
-    assert faults(shelf.index.parent) == [
+    assert faults(recordings.journal) == [FindingKind.JOURNAL]
+    assert faults(recordings.index.parent) == [
         FindingKind.INDEX,
         FindingKind.JOURNAL,
         FindingKind.UNKNOWN,
@@ -389,21 +397,21 @@ def test_what_may_not_be_read_is_a_finding(readable: Path) -> None:
 
 
 def test_what_changes_meanwhile_is_looked_at_again(
-    shelf: RecordingsFolder, monkeypatch: pytest.MonkeyPatch
+    recordings: Recordings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file that is adopted between the copy of the index and the look is no trouble."""
-    made = shelf.put(2, "s2", noted=False)
+    """A file that is adopted between the copy of the index and the inspection is no finding."""
+    made = recordings.put(2, "s2", noted=False)
     told: list[Finding] = []
     looked: list[str] = []
 
     def examined(disk, path: Path, **options: object):
         if path.name == made.filename and not looked:
             looked.append(path.name)
-            shelf.know(made)
+            recordings.know(made)
         return inspect_recording(disk, path, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("camd.storage.check.folder.examine", examined)
-    FolderCheck(shelf.folder, False, lambda _: None, told.append).run([made.filename])
+    monkeypatch.setattr("camd.storage.check.folder.inspect_recording", examined)
+    FolderCheck(recordings.folder, False, lambda _: None, told.append).run([made.filename])
     assert (looked, told) == ([made.filename], [])
 
 
@@ -428,7 +436,7 @@ def test_the_reading_disk_cannot_write(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == b"abc"
 
 
-def test_every_read_is_told_and_may_be_ended(shelf: RecordingsFolder) -> None:
+def test_every_read_is_told_and_may_be_ended(recordings: Recordings) -> None:
     """What raises there ends the look, and leaves no file open."""
 
     class EnoughError(Exception):
@@ -438,27 +446,27 @@ def test_every_read_is_told_and_may_be_ended(shelf: RecordingsFolder) -> None:
         raise EnoughError
 
     before = len(os.listdir("/proc/self/fd"))
-    path = next(shelf.folder.glob("*.mp4"))
+    path = next(recordings.folder.glob("*.mp4"))
     with pytest.raises(EnoughError):
         inspect_recording(ReadOnlyDisk(enough), path)
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_an_error_of_the_disk_is_a_finding(shelf: RecordingsFolder) -> None:
+def test_an_error_of_the_disk_is_a_finding(recordings: Recordings) -> None:
     """What cannot be read is said, and stays with that file."""
 
     def broken(size_bytes: int, seconds: float) -> None:
         raise OSError(5, "Input/output error")
 
-    seen = inspect_recording(ReadOnlyDisk(broken), next(shelf.folder.glob("*.mp4")))
+    seen = inspect_recording(ReadOnlyDisk(broken), next(recordings.folder.glob("*.mp4")))
     assert (seen.shape, seen.broken) == (FileShape.UNREADABLE, "Input/output error")
 
 
-def test_states_of_the_index_that_files_contradict(shelf: RecordingsFolder) -> None:
+def test_states_of_the_index_that_files_contradict(recordings: Recordings) -> None:
     """A file that is sealed and listed as interrupted or missing is said to be so."""
-    one, two = shelf.put(2, "s2"), shelf.put(3, "s3")
-    with shelf.archive() as archive:
-        archive.note_open(attrs.evolve(one, state=SegmentState.INTERRUPTED))
-        archive.catalog.put_segment(attrs.evolve(two, state=SegmentState.MISSING))
-    files = found(shelf, one.filename, two.filename)
+    one, two = recordings.put(2, "s2"), recordings.put(3, "s3")
+    with recordings.open_index() as index:
+        index.note_open(attrs.evolve(one, state=SegmentState.INTERRUPTED))
+        index.catalog.apply([SegmentNoted(attrs.evolve(two, state=SegmentState.MISSING))])
+    files = found(recordings, one.filename, two.filename)
     assert files == {one.filename: FindingKind.STATE, two.filename: FindingKind.STATE}

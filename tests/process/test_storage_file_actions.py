@@ -23,7 +23,7 @@ from camd.mp4.segment import FTYP_SIZE, SegmentIndex
 from camd.runtime.broadcast import Fanout
 from camd.storage.disk import PosixFile
 from camd.storage.removal import Pin
-from camd.storage.storage import FileActions, Storage, open_storage
+from camd.storage.storage import Storage, open_storage
 
 INIT, FRAGMENTS = footage(3)
 NAME = "camera0_2026-01-15_14-30-00.mp4"
@@ -48,12 +48,13 @@ async def opened(folder: Path, disk: GaugedDisk | None = None) -> AsyncIterator[
         ) as storage:
             await storage.unfinished_sessions()
             # Files are hashed after the search, and held while they are; nothing tells of the end.
-            while await storage.clerk.read(lambda a: a.catalog.unhashed()) or storage._leases:  # noqa: ASYNC110
+            worker = storage.index_worker
+            while await worker.read(lambda a: a.catalog.unhashed()) or storage._leases:  # noqa: ASYNC110
                 await trio.sleep(0.005)
             yield storage
 
 
-def fragments_of(session: str) -> bytes:
+def sealed_recording(session: str) -> bytes:
     """Make a sealed recording of a session."""
     index = SegmentIndex(INIT, FRAGMENTS[0], attrs.evolve(WHO, session_id=session))
     data = index.header + b"".join(b"".join(index.append(each)) for each in FRAGMENTS)
@@ -61,13 +62,13 @@ def fragments_of(session: str) -> bytes:
     return data[:FTYP_SIZE] + header + data[FTYP_SIZE + len(header) :] + index.final_moov()
 
 
-FILMED = fragments_of(NAME)
+CONTENT = sealed_recording(NAME)
 
 
 def put(folder: Path, name: str = NAME) -> Path:
     """Put a real recording there, of a session of its own, before anybody knows it."""
     path = folder / name
-    path.write_bytes(fragments_of(name))
+    path.write_bytes(sealed_recording(name))
     return path
 
 
@@ -87,13 +88,13 @@ async def test_a_removed_recording_is_gone_for_good(tmp_path: Path) -> None:
     """File, entry and bytes go; they stay away with a new index, and the name is unknown."""
     path = put(tmp_path)
     async with opened(tmp_path) as storage:
-        assert storage.guard.stored_bytes == len(FILMED)
-        removal = await FileActions(storage).remove_one(NAME, "ann asked for it")
-        assert (removal.freed_bytes, storage.guard.stored_bytes) == (len(FILMED), 0)
+        assert storage.space.stored_bytes == len(CONTENT)
+        removal = await storage.remove_one(NAME, "ann asked for it")
+        assert (removal.freed_bytes, storage.space.stored_bytes) == (len(CONTENT), 0)
         assert not path.exists()
         assert await listed(storage) == []
-        assert await refused(FileActions(storage).remove_one, NAME, "again") == -1005
-        assert await refused(FileActions(storage).remove_one, "../x", "why") == -32602
+        assert await refused(storage.remove_one, NAME, "again") == -1005
+        assert await refused(storage.remove_one, "../x", "why") == -32602
     (tmp_path / ".camd" / "index.sqlite").unlink()
     async with opened(tmp_path) as storage:
         assert await listed(storage) == []
@@ -104,32 +105,31 @@ async def test_a_file_that_cannot_be_removed_stays_known(tmp_path: Path) -> None
     path = put(tmp_path)
     async with opened(tmp_path, StubbornDisk()) as storage:
         with pytest.raises(Refusal, match="not permitted") as refusal:
-            await FileActions(storage).remove_one(NAME, "why")
+            await storage.remove_one(NAME, "why")
         assert refusal.value.kind.code == -1019
         assert refusal.value.data["filename"] == NAME
         assert (path.exists(), await listed(storage)) == (True, [NAME])
-        assert storage.guard.stored_bytes == len(FILMED)
+        assert storage.space.stored_bytes == len(CONTENT)
 
 
 async def test_what_is_recorded_read_or_pinned_stays(tmp_path: Path) -> None:
     """I5: each has its own refusal, and when it is over the file can go."""
     path = put(tmp_path)
     async with opened(tmp_path) as storage:
-        keeper = FileActions(storage)
         known = await storage.find(NAME)
         storage.growing(known, 100)
-        assert await refused(keeper.remove_one, NAME, "why") == -1011
+        assert await refused(storage.remove_one, NAME, "why") == -1011
         await storage.note_segment(known)
         with storage.leased(NAME), storage.leased(NAME):
-            assert await refused(keeper.remove_one, NAME, "why") == -1013
-        await keeper.pin(NAME, Pin("evidence", "ann"))
-        assert await refused(keeper.remove_one, NAME, "why") == -1012
-        await keeper.unpin(NAME)
+            assert await refused(storage.remove_one, NAME, "why") == -1013
+        await storage.pin(NAME, Pin("evidence", "ann"))
+        assert await refused(storage.remove_one, NAME, "why") == -1012
+        await storage.unpin(NAME)
         await storage.note_segment(attrs.evolve(known, state=SegmentState.OPEN))
-        assert await refused(keeper.remove_one, NAME, "why") == -1011
+        assert await refused(storage.remove_one, NAME, "why") == -1011
         await storage.note_segment(attrs.evolve(known, state=SegmentState.INTERRUPTED))
         assert path.exists()
-        await keeper.remove_one(NAME, "why")  # the search is over, and left it as it is
+        await storage.remove_one(NAME, "why")  # the search is over, and left it as it is
         assert not path.exists()
 
 
@@ -152,12 +152,11 @@ async def test_a_lease_taken_before_the_look_up_is_safe(tmp_path: Path) -> None:
             outcomes.add("read")
 
     async with opened(tmp_path) as storage:
-        keeper = FileActions(storage)
         names = await listed(storage)
         assert len(names) == 20
         for name in names:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(keeper.remove, [name], "why")
+                nursery.start_soon(storage.remove, [name], "why")
                 nursery.start_soon(read, name)
     assert {"read"} <= outcomes <= {"read", "removed"}
 
@@ -172,22 +171,21 @@ async def test_pins_hold_without_index_and_journal(tmp_path: Path) -> None:
         names = await listed(storage)
         assert len(names) == 2
         for name in names:
-            await FileActions(storage).pin(name, Pin("evidence", "ann", NOON, until))
+            await storage.pin(name, Pin("evidence", "ann", NOON, until))
         (tmp_path / "camera1_2026-01-15_14-30-00.mp4").unlink()
     for file in (tmp_path / ".camd").iterdir():
         if file.is_file():
             file.unlink()
     async with opened(tmp_path) as storage:
-        keeper = FileActions(storage)
-        assert await keeper.pins(await listed(storage)) == {
+        assert await storage.pins(await listed(storage)) == {
             NAME: Pin("evidence", "ann", NOON, until)
         }
-        assert await refused(keeper.remove_one, NAME, "why") == -1012
-        assert await refused(keeper.pin, "camera1_2026-01-15_14-30-00.mp4", Pin()) == -1005
-        assert await refused(keeper.pin, "../x", Pin()) == -32602
+        assert await refused(storage.remove_one, NAME, "why") == -1012
+        assert await refused(storage.pin, "camera1_2026-01-15_14-30-00.mp4", Pin()) == -1005
+        assert await refused(storage.pin, "../x", Pin()) == -32602
         shutil.rmtree(tmp_path / ".camd" / "pins")
-        await keeper.unpin(NAME)
-        await keeper.remove_one(NAME, "why")
+        await storage.unpin(NAME)
+        await storage.remove_one(NAME, "why")
 
 
 async def test_a_pin_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
@@ -195,10 +193,10 @@ async def test_a_pin_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     put(tmp_path)
     async with opened(tmp_path) as storage:
         (tmp_path / ".camd" / "pins").touch()
-        assert await refused(FileActions(storage).pin, NAME, Pin()) == -1016
-        assert await refused(FileActions(storage).unpin, NAME) == -1016
-        assert await refused(FileActions(storage).remove_one, NAME, "why") == -1012
-        assert list(await FileActions(storage).pins([NAME])) == [NAME]
+        assert await refused(storage.pin, NAME, Pin()) == -1016
+        assert await refused(storage.unpin, NAME) == -1016
+        assert await refused(storage.remove_one, NAME, "why") == -1012
+        assert list(await storage.pins([NAME])) == [NAME]
 
 
 async def test_a_pin_goes_over_to_what_replaces_the_file(tmp_path: Path) -> None:
@@ -206,10 +204,10 @@ async def test_a_pin_goes_over_to_what_replaces_the_file(tmp_path: Path) -> None
     put(tmp_path)
     mkv: Segment = segment("camera0_2026-01-15_14-30-00.mkv")
     async with opened(tmp_path) as storage:
-        await FileActions(storage).pin(NAME, Pin("evidence"))
+        await storage.pin(NAME, Pin("evidence"))
         await storage.note_replaced(NAME, mkv)
         assert await listed(storage) == [mkv.filename]
-        assert await refused(FileActions(storage).remove_one, mkv.filename, "why") == -1012
+        assert await refused(storage.remove_one, mkv.filename, "why") == -1012
 
 
 async def test_files_that_are_being_recovered_stay(tmp_path: Path) -> None:
@@ -218,12 +216,12 @@ async def test_files_that_are_being_recovered_stay(tmp_path: Path) -> None:
         put(tmp_path)
         broken = segment(NAME, state=SegmentState.INTERRUPTED)
         await storage.note_segment(broken)
-        stock = storage._stock
-        assert stock.report is not None
-        stock.report = attrs.evolve(stock.report, ended=None)
-        assert await refused(FileActions(storage).remove_one, NAME, "why") == -1011
-        stock.report = attrs.evolve(stock.report, ended=NOON)
-        await FileActions(storage).remove_one(NAME, "why")
+        difference = storage._reconcile
+        assert difference.report is not None
+        difference.report = attrs.evolve(difference.report, ended=None)
+        assert await refused(storage.remove_one, NAME, "why") == -1011
+        difference.report = attrs.evolve(difference.report, ended=NOON)
+        await storage.remove_one(NAME, "why")
 
 
 async def test_a_file_is_leased_while_it_is_hashed(tmp_path: Path) -> None:
@@ -240,7 +238,7 @@ async def test_a_file_is_leased_while_it_is_hashed(tmp_path: Path) -> None:
         put(tmp_path)
         known = segment(NAME, sha256=None)
         await storage.note_segment(known)
-        await storage._stock._hash_all()
+        await storage._reconcile._hash_all()
         assert reasons == [FILE_LEASED]
-        assert (await storage.find(NAME)).sha256 == hashlib.sha256(FILMED[48:]).hexdigest()
+        assert (await storage.find(NAME)).sha256 == hashlib.sha256(CONTENT[48:]).hexdigest()
         assert storage.busy(known) is None

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from camd.storage import filesystem
-from camd.storage.disk import FileStanding, PosixDisk
+from camd.storage.disk import OpenFileStat, PosixDisk
 from camd.storage.filesystem import FAT_LIMIT_BYTES, largest_file, move_exclusively, type_of_mount
 
 MOUNTS = """\
@@ -127,25 +127,25 @@ def test_a_file_that_others_touch_says_so(tmp_path: Path) -> None:
     path, other = tmp_path / "name", tmp_path / "other"
     file = disk.create(path)
     file.append([b"12345"])
-    assert file.standing(path) == FileStanding(5, linked=True, here=True)
+    assert file.open_stat(path) == OpenFileStat(5, linked=True, here=True)
     path.rename(other)
-    assert file.standing(path) == FileStanding(5, linked=True, here=False)
+    assert file.open_stat(path) == OpenFileStat(5, linked=True, here=False)
     path.write_text("mine")
-    assert file.standing(path) == FileStanding(5, linked=True, here=False)
+    assert file.open_stat(path) == OpenFileStat(5, linked=True, here=False)
     os.truncate(other, 2)
-    assert file.standing(other) == FileStanding(2, linked=True, here=True)
+    assert file.open_stat(other) == OpenFileStat(2, linked=True, here=True)
     other.unlink()
-    assert file.standing(path) == FileStanding(2, linked=False, here=False)
+    assert file.open_stat(path) == OpenFileStat(2, linked=False, here=False)
     file.close()
 
 
 def test_a_folder_that_is_removed_with_its_file_says_so(tmp_path: Path) -> None:
-    """A file whose folder is gone is gone; it is no trouble of the volume."""
+    """A file whose folder is gone is gone; it is no fault of the volume."""
     folder = tmp_path / "folder"
     folder.mkdir()
     file = PosixDisk().create(folder / "name")
     shutil.rmtree(folder)
-    assert file.standing(folder / "name") == FileStanding(0, linked=False, here=False)
+    assert file.open_stat(folder / "name") == OpenFileStat(0, linked=False, here=False)
     file.close()
 
 

@@ -20,7 +20,7 @@ from camd.errors import Refusal
 from camd.model import Event, SessionId, StorageLevel
 from camd.rpc.registry import NoParams
 from camd.runtime.broadcast import Fanout
-from camd.storage import space as guard_module
+from camd.storage import space as space_module
 from camd.storage.rules import io_stats as latency_module
 from camd.storage.rules.levels import SpaceNeed
 from camd.storage.storage import Storage, open_storage
@@ -29,7 +29,7 @@ SESSION = SessionId("s0")
 
 
 @attrs.frozen
-class CameraRig:
+class HangingDisk:
     """Storage on a disk of which single files may hang, and the levels that were announced."""
 
     storage: Storage
@@ -56,7 +56,7 @@ class CameraRig:
 
 
 @asynccontextmanager
-async def staged(tmp_path: Path) -> AsyncIterator[CameraRig]:
+async def set_up(tmp_path: Path) -> AsyncIterator[HangingDisk]:
     """Run storage while the block runs; nothing hangs any more when it ends."""
     config = StorageConfig(tmp_path / "recordings", state_dir=tmp_path / "state")
     disk, events = roomy_disk(), Fanout[Event]()
@@ -64,116 +64,120 @@ async def staged(tmp_path: Path) -> AsyncIterator[CameraRig]:
     with trio.fail_after(20), events.subscribed(lambda e: announced.append(e.status.level)):
         async with open_storage(config, events, disk) as storage:
             try:
-                yield CameraRig(storage, disk, announced)
+                yield HangingDisk(storage, disk, announced)
             finally:
                 disk.loosen()
 
 
 @pytest.fixture
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make a call count as hung after a fifth of a second, and look often."""
-    monkeypatch.setattr(guard_module, "HUNG_SECONDS", 0.2)
-    monkeypatch.setattr(guard_module, "SAMPLE_SECONDS", 0.02)
-    monkeypatch.setattr(guard_module, "IDLE_SAMPLE_SECONDS", 0.02)
+    monkeypatch.setattr(space_module, "HUNG_SECONDS", 0.2)
+    monkeypatch.setattr(space_module, "SAMPLE_SECONDS", 0.02)
+    monkeypatch.setattr(space_module, "IDLE_SAMPLE_SECONDS", 0.02)
 
 
-async def test_a_sync_that_hangs_delays_nobody_and_shows(tmp_path: Path, soon: None) -> None:
+async def test_a_sync_that_hangs_delays_nobody_and_shows(
+    tmp_path: Path, short_timeouts: None
+) -> None:
     """While one file's fdatasync does not return and statvfs answers, other files are written and
     synced, the status is told with the age of the hung call, starts are refused as -1016; when it
     returns, all is well again."""
-    async with staged(tmp_path) as rig:
-        await rig.storage.guard.admit(SESSION, SpaceNeed(1.0, 1.0))
-        rig.disk.stick("bad.mp4")
+    async with set_up(tmp_path) as setup:
+        await setup.storage.space.admit(SESSION, SpaceNeed(1.0, 1.0))
+        setup.disk.stick("bad.mp4")
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(rig.write, "bad.mp4")
-            await rig.wait(StorageLevel.UNRESPONSIVE)
+            nursery.start_soon(setup.write, "bad.mp4")
+            await setup.wait(StorageLevel.UNRESPONSIVE)
             with trio.fail_after(5):
-                await rig.write("good.mp4", times=50)
-                info = await StorageApi(rig.storage).get_storage_info(SimpleNamespace(), NoParams())
+                await setup.write("good.mp4", times=50)
+                info = await StorageApi(setup.storage).get_storage_info(
+                    SimpleNamespace(), NoParams()
+                )
                 with pytest.raises(Refusal) as refused:
-                    await rig.storage.guard.admit(SessionId("s1"), SpaceNeed(1.0, 1.0))
+                    await setup.storage.space.admit(SessionId("s1"), SpaceNeed(1.0, 1.0))
             assert refused.value.kind.code == -1016
             assert (info["threshold_status"], info["code"]) == ("unresponsive", -1016)
             assert info["pending_seconds"] >= 0.2
             assert info["sync_latency"]["count"] >= 50
             assert 0 < info["sync_latency"]["median"] < 5
-            assert rig.announced == [StorageLevel.UNRESPONSIVE]
-            rig.disk.loosen()
-            await rig.wait(StorageLevel.OK)
-        assert rig.storage.status.pending_seconds == 0
-        assert rig.storage.status.sync_latency.worst >= 0.2
-        assert rig.announced == [StorageLevel.UNRESPONSIVE, StorageLevel.OK]
+            assert setup.announced == [StorageLevel.UNRESPONSIVE]
+            setup.disk.loosen()
+            await setup.wait(StorageLevel.OK)
+        assert setup.storage.status.pending_seconds == 0
+        assert setup.storage.status.sync_latency.worst >= 0.2
+        assert setup.announced == [StorageLevel.UNRESPONSIVE, StorageLevel.OK]
 
 
 async def test_the_return_of_a_hung_call_is_noticed_at_once(
-    tmp_path: Path, soon: None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, short_timeouts: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The level is judged afresh when the call returns, not when the next sample is due."""
-    async with staged(tmp_path) as rig:
-        rig.disk.stick("bad.mp4")
+    async with set_up(tmp_path) as setup:
+        setup.disk.stick("bad.mp4")
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(rig.write, "bad.mp4")
-            await rig.wait(StorageLevel.UNRESPONSIVE)
-            monkeypatch.setattr(guard_module, "SAMPLE_SECONDS", 60.0)
-            before = rig.storage.published.value
+            nursery.start_soon(setup.write, "bad.mp4")
+            await setup.wait(StorageLevel.UNRESPONSIVE)
+            monkeypatch.setattr(space_module, "SAMPLE_SECONDS", 60.0)
+            before = setup.storage.published.value
             # behind this sample comes the long pause
-            await rig.storage.published.wait_until(lambda status: status is not before)
-            rig.disk.loosen()
+            await setup.storage.published.wait_until(lambda status: status is not before)
+            setup.disk.loosen()
             with trio.fail_after(10):
-                await rig.wait(StorageLevel.OK)
+                await setup.wait(StorageLevel.OK)
 
 
 async def test_an_operation_of_many_calls_is_as_old_as_its_latest_call(tmp_path: Path) -> None:
     """What reads a long file piece by piece may take longer than any call is given."""
-    async with staged(tmp_path) as rig:
-        await rig.write("long.mp4")
+    async with set_up(tmp_path) as setup:
+        await setup.write("long.mp4")
         ages: list[tuple[float, float]] = []  # as told, and at most
         pause = 0.05
 
         def read() -> None:
             begun = monotonic()
-            file = rig.storage.disk.open(rig.storage.folder / "long.mp4")
+            file = setup.storage.disk.open(setup.storage.folder / "long.mp4")
             for number in range(1, 4):
                 trio.from_thread.run(trio.sleep, pause)
                 file.read(0, 7)
-                told = trio.from_thread.run_sync(lambda: rig.storage.status.pending_seconds)
+                told = trio.from_thread.run_sync(lambda: setup.storage.status.pending_seconds)
                 ages.append((told, monotonic() - begun - number * pause + 0.001))
             file.close()
 
-        await rig.storage.on_disk(read)
+        await setup.storage.on_disk(read)
         assert len(ages) == 3
         assert all(told <= most for told, most in ages)
 
 
 async def test_a_failed_operation_is_over(tmp_path: Path) -> None:
     """An error ends the account of an operation as a result does."""
-    async with staged(tmp_path) as rig:
-        await rig.storage.unfinished_sessions()  # the search of the folder is over
-        rig.disk.write_error = OSError(5, "Input/output error")
+    async with set_up(tmp_path) as setup:
+        await setup.storage.unfinished_sessions()  # the search of the folder is over
+        setup.disk.write_error = OSError(5, "Input/output error")
         with pytest.raises(OSError, match="Input/output"):
-            await rig.write("a.mp4")
+            await setup.write("a.mp4")
         with trio.fail_after(10):  # a sample of the volume may be under way
-            while rig.storage.status.pending_seconds:  # noqa: ASYNC110 - nothing tells its end
+            while setup.storage.status.pending_seconds:  # noqa: ASYNC110 - nothing tells its end
                 await trio.sleep(0.01)
 
 
 async def test_a_slow_disk_is_logged_once(
-    tmp_path: Path, soon: None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, short_timeouts: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many calls are slow, the log says so once, and once that it is over."""
-    monkeypatch.setattr(guard_module, "HUNG_SECONDS", 10.0)
+    monkeypatch.setattr(space_module, "HUNG_SECONDS", 10.0)
     monkeypatch.setattr(latency_module, "SLOW_SECONDS", 0.05)
     monkeypatch.setattr(latency_module, "SLOW_MEMORY_SECONDS", 0.3)
     with capture_logs() as logs:
-        async with staged(tmp_path) as rig:
-            published = rig.storage.published
+        async with set_up(tmp_path) as setup:
+            published = setup.storage.published
             for number in range(3):
-                rig.disk.stick(f"{number}.mp4")
+                setup.disk.stick(f"{number}.mp4")
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(rig.write, f"{number}.mp4")
+                    nursery.start_soon(setup.write, f"{number}.mp4")
                     await published.wait_until(lambda status: status.pending_seconds > 0.06)
-                    rig.disk.loosen()
-                assert rig.storage.status.slow
+                    setup.disk.loosen()
+                assert setup.storage.status.slow
             await published.wait_until(lambda status: not status.slow)
     told = [entry["event"] for entry in logs if entry["event"].startswith("storage_slow")]
-    assert told == ["storage_slow", "storage_slow_no_more"]
+    assert told == ["storage_slow", "storage_slow_over"]

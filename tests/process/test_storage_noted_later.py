@@ -40,7 +40,7 @@ from camd.storage.recovery import reconcile
 from camd.storage.recovery.reconcile import FileOutcome, Reconciler
 from camd.storage.removal import Pin, Pins
 from camd.storage.segment_file import SegmentFile
-from camd.storage.storage import FileActions, Storage, open_storage
+from camd.storage.storage import Storage, open_storage
 
 ALL = RecordingQuery(limit=1000)
 INIT, FRAGMENTS = footage(3)
@@ -48,7 +48,7 @@ NAME = "camera0_2026-01-15_14-30-00.mp4"
 
 
 @pytest.fixture(autouse=True)
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again at once."""
     for module in (worker, reconcile):
         monkeypatch.setattr(module, "FIRST_RETRY_SECONDS", 0.01)
@@ -66,7 +66,7 @@ async def opened(folder: Path, disk: GaugedDisk | None = None) -> AsyncIterator[
             yield storage
 
 
-def clip(folder: Path, name: str = NAME, *, number: int = 0, seal: bool = False) -> Path:
+def write_recording(folder: Path, name: str = NAME, *, number: int = 0, seal: bool = False) -> Path:
     """Record a file, as a service would that is gone now."""
     folder.mkdir(exist_ok=True)
     index = SegmentIndex(INIT, FRAGMENTS[0], attrs.evolve(WHO, number=number))
@@ -78,7 +78,7 @@ def clip(folder: Path, name: str = NAME, *, number: int = 0, seal: bool = False)
     return folder / name
 
 
-class Moody:
+class FailingMethod:
     """A method that fails some times, or until somebody says otherwise."""
 
     def __init__(
@@ -109,8 +109,8 @@ STEPS: dict[str, tuple[type, str, Exception]] = {
     "the journal is read": (Journal, "read", BROKEN),
     "a file is opened": (GaugedDisk, "open", BROKEN),
     "what was found is noted": (Reconciler, "settle", BROKEN),
-    "what is missing is noted": (Reconciler, "miss", INDEX_BROKEN),
-    "the index is read for the first listing": (Catalog, "timeline", INDEX_BROKEN),
+    "what is missing is noted": (Reconciler, "mark_missing", INDEX_BROKEN),
+    "the index is read for the first listing": (Catalog, "time_index", INDEX_BROKEN),
     "what has no hash is looked up": (Catalog, "unhashed", INDEX_BROKEN),
 }
 
@@ -123,18 +123,18 @@ async def test_recovery_is_tried_again(
     """An error of the disk at any step ends nothing: the file is sealed, in the index and hashed,
     and a file that is gone is marked, as soon as the disk works."""
     folder = tmp_path / "recordings"
-    gone = clip(folder, "camera0_gone.mp4", number=1, seal=True)
+    gone = write_recording(folder, "camera0_gone.mp4", number=1, seal=True)
     async with opened(folder) as storage:
         await storage.unfinished_sessions()
     gone.unlink()
-    clip(folder)
+    write_recording(folder)
     owner, name, error = STEPS[step]
-    moody = Moody(monkeypatch, owner, name, error)
-    moody.times = times
+    failing = FailingMethod(monkeypatch, owner, name, error)
+    failing.times = times
     async with opened(folder) as storage:
         while not (rows := await known(storage)) or rows[-1].sha256 is None:  # noqa: ASYNC110
             await trio.sleep(0.01)
-        assert moody.failed == times
+        assert failing.failed == times
         assert {row.filename: row.state for row in rows} == {
             gone.name: SegmentState.MISSING,
             NAME: SegmentState.SEALED,
@@ -144,9 +144,9 @@ async def test_recovery_is_tried_again(
 async def known(storage: Storage) -> list[Segment]:
     """Read the rows of the index, past everything that a listing needs; none while it fails."""
     try:
-        names = await storage.clerk.ask(lambda archive: archive.catalog.filenames())
+        names = await storage.index_worker.run(lambda index: index.catalog.filenames())
         found = [
-            await storage.clerk.ask(lambda a, name=name: a.catalog.segment(name))  # type: ignore[misc]
+            await storage.index_worker.run(lambda a, name=name: a.catalog.segment(name))  # type: ignore[misc]
             for name in names
         ]
     except (OSError, sqlite3.Error, Refusal):
@@ -158,18 +158,18 @@ async def known(storage: Storage) -> list[Segment]:
 async def test_a_search_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The status tells why and how often it was tried; when it is over, nothing is left of that."""
     folder = tmp_path / "recordings"
-    clip(folder)
-    moody = Moody(monkeypatch, Reconciler, "compare", BROKEN)
+    write_recording(folder)
+    failing = FailingMethod(monkeypatch, Reconciler, "compare", BROKEN)
     async with opened(folder) as storage:
-        while moody.failed < 3:  # noqa: ASYNC110
+        while failing.failed < 3:  # noqa: ASYNC110
             await trio.sleep(0.01)
         shown = result_fields.recovery(storage.recovery)
         assert shown is not None
         assert shown["ended"] is None
         assert shown["trouble"] == str(BROKEN)
         assert shown["tries"] >= 2
-        assert not storage._stock.taken.is_set()
-        moody.times = 0
+        assert not storage._reconcile.done.is_set()
+        failing.times = 0
         await storage.unfinished_sessions()
         shown = result_fields.recovery(storage.recovery)
         assert shown is not None
@@ -180,14 +180,14 @@ async def test_sessions_do_not_wait_for_ever_for_a_folder_that_cannot_be_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After some time they go on without; the search goes on, too."""
-    monkeypatch.setattr(reconcile, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(reconcile, "RESUME_TIMEOUT_SECONDS", 0.05)
     folder = tmp_path / "recordings"
     async with opened(folder) as storage:
         await storage.note_session(session())
-    moody = Moody(monkeypatch, Reconciler, "compare", BROKEN)
+    failing = FailingMethod(monkeypatch, Reconciler, "compare", BROKEN)
     async with opened(folder) as storage:
         assert len(await storage.unfinished_sessions()) == 1
-        assert moody.failed
+        assert failing.failed
 
 
 async def test_a_file_that_cannot_be_read_is_tried_alone(
@@ -195,7 +195,10 @@ async def test_a_file_that_cannot_be_read_is_tried_alone(
 ) -> None:
     """What the disk refuses to read is looked at again; what nobody can read is not."""
     folder = tmp_path / "recordings"
-    bad, good = clip(folder), clip(folder, "camera0_good.mp4", number=1, seal=True)
+    bad, good = (
+        write_recording(folder),
+        write_recording(folder, "camera0_good.mp4", number=1, seal=True),
+    )
     (folder / "folder.mp4").mkdir()
     looked: list[str] = []
     original = GaugedDisk.open
@@ -221,20 +224,20 @@ async def test_a_file_that_cannot_be_read_is_tried_alone(
 
 
 async def test_a_folder_that_appears_later_is_recovered_then(tmp_path: Path) -> None:
-    """A service that began without its folder takes stock of it as soon as it is there."""
+    """A service that began without its folder searches it as soon as it is there."""
     folder, away = tmp_path / "recordings", tmp_path / "away"
     folder.touch()  # no folder can be made there
-    clip(away)
+    write_recording(away)
     async with opened(folder) as storage:
         assert storage.recovery is None
         await storage.note_session(session())  # nowhere to write it
-        assert storage.clerk.waiting == 1
+        assert storage.index_worker.waiting == 1
         folder.unlink()
         away.rename(folder)
         await storage.unfinished_sessions()
         assert storage.recovery is not None
         assert storage.recovery.counted == {"sealed": 1}
-        await storage.clerk.wait_settled()
+        await storage.index_worker.wait_settled()
         assert [s.session_id for s in await storage.unfinished_sessions()] == ["s0"]
 
 
@@ -269,7 +272,7 @@ async def recording(tmp_path: Path) -> AsyncIterator[Storage]:
         yield storage
 
 
-Break = Callable[[pytest.MonkeyPatch], Moody]
+Break = Callable[[pytest.MonkeyPatch], FailingMethod]
 BREAKS: dict[str, tuple[type, str, Exception]] = {
     "index": (Catalog, "apply", INDEX_BROKEN),
     "journal": (Journal, "append", BROKEN),
@@ -285,19 +288,19 @@ async def test_a_file_is_not_being_recorded_for_ever(
     """While its end cannot be noted it is shown as it is; when the disk works it is noted without
     anybody asking, and may be removed."""
     async with recording(tmp_path) as storage:
-        moody = Moody(monkeypatch, *BREAKS[broken])
+        failing = FailingMethod(monkeypatch, *BREAKS[broken])
         await storage.note_segment(row(state))
         (shown,) = (await storage.list_recordings(ALL)).segments
         assert shown.state is state
         if broken == "index" or state is SegmentState.SEALED:
-            await storage.guard.refresh()
+            await storage.space.refresh()
             assert storage.status.notes_waiting > 0
             assert result_fields.storage(storage.status)["notes_waiting"] > 0
-        moody.times = 0
-        await storage.clerk.wait_settled()
+        failing.times = 0
+        await storage.index_worker.wait_settled()
         assert storage.status.notes_waiting == 0
         monkeypatch.undo()
-        found = await storage.clerk.ask(lambda archive: archive.catalog.segment(NAME))
+        found = await storage.index_worker.run(lambda index: index.catalog.segment(NAME))
         assert found is not None
         assert found.state is not SegmentState.OPEN
         assert storage._growing == {}
@@ -319,12 +322,14 @@ async def test_every_kind_of_note_is_written_later_and_in_order(
     order in which they were told, each once."""
     async with recording(tmp_path) as storage:
         await storage.note_session(session())
-        moody = Moody(monkeypatch, *BREAKS[broken])
+        failing = FailingMethod(monkeypatch, *BREAKS[broken])
         for note in NOTES.values():
             await note(storage)
-        moody.times = 0
-        await storage.clerk.wait_settled()
-        told = await storage.clerk.ask(lambda a: [r for rs, _ in a.journal.read() for r in rs])
+        failing.times = 0
+        await storage.index_worker.wait_settled()
+        told = await storage.index_worker.run(
+            lambda a: [r for rs, _ in a.journal.read() for r in rs]
+        )
         kinds = [type(record).__name__ for record in told]
         assert kinds[-4:] == ["GapNoted", "GapNoted", "SessionNoted", "SegmentNoted"]
         assert len(kinds) == 5
@@ -344,10 +349,10 @@ async def test_notes_survive_a_caller_who_gives_up(
             await storage.note_gaps([gap(1)])
         assert (await storage.gaps(ALL)).total == 1
         monkeypatch.setattr(worker, "FIRST_RETRY_SECONDS", 30.0)
-        moody = Moody(monkeypatch, Pins, "put", BROKEN)
-        await storage.clerk.tell(lambda a: Pins.of(storage.disk, folder).put(NAME, Pin()))
-        assert moody.failed
-        moody.times = 0
+        failing = FailingMethod(monkeypatch, Pins, "put", BROKEN)
+        await storage.index_worker.write(lambda a: Pins.of(storage.disk, folder).put(NAME, Pin()))
+        assert failing.failed
+        failing.times = 0
     assert (folder / FOLDER / "pins" / NAME).exists()
 
 
@@ -358,18 +363,16 @@ async def test_an_mkv_has_its_pin_before_its_mp4_may_go(
     mkv = attrs.evolve(row(SegmentState.SEALED), filename=NAME.replace("mp4", "mkv"))
     async with recording(tmp_path) as storage:
         await storage.note_segment(row(SegmentState.SEALED))
-        await FileActions(storage).pin(NAME, Pin("evidence"))
-        moody = Moody(monkeypatch, Pins, "put", BROKEN)
+        await storage.pin(NAME, Pin("evidence"))
+        failing = FailingMethod(monkeypatch, Pins, "put", BROKEN)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(storage.note_replaced, NAME, mkv)
-            while moody.failed < 3:  # noqa: ASYNC110
+            while failing.failed < 3:  # noqa: ASYNC110
                 await trio.sleep(0.01)
             assert (await storage.list_recordings(ALL)).segments[0].filename == NAME
-            moody.times = 0
+            failing.times = 0
         assert (await storage.list_recordings(ALL)).segments[0].filename == mkv.filename
-        assert [p.reason for p in (await FileActions(storage).pins([mkv.filename])).values()] == [
-            "evidence"
-        ]
+        assert [p.reason for p in (await storage.pins([mkv.filename])).values()] == ["evidence"]
 
 
 async def test_a_file_that_could_not_be_sealed_is_sealed_when_the_disk_works(
@@ -379,7 +382,7 @@ async def test_a_file_that_could_not_be_sealed_is_sealed_when_the_disk_works(
     folder = tmp_path / "recordings"
     async with opened(folder) as storage:
         await storage.unfinished_sessions()
-        path = clip(folder)
+        path = write_recording(folder)
         made = attrs.evolve(row(SegmentState.INTERRUPTED), certain=False)
         await storage.note_segment(made)
         while (found := (await storage.list_recordings(ALL)).segments[0]).sha256 is None:  # noqa: ASYNC110
@@ -395,14 +398,14 @@ async def test_what_an_older_archive_could_not_write_the_next_one_does(
     folder, away = tmp_path / "recordings", tmp_path / "away"
     async with opened(folder) as storage:
         await storage.unfinished_sessions()
-        moody = Moody(monkeypatch, Journal, "append", BROKEN)
+        failing = FailingMethod(monkeypatch, Journal, "append", BROKEN)
         await storage.note_gaps([gap(1)])
         folder.rename(away)
-        clip(folder)  # another one in its place
-        while storage.clerk.opened < 2 or storage.clerk._stale:  # noqa: ASYNC110
+        write_recording(folder)  # another one in its place
+        while storage.index_worker.generation < 2 or storage.index_worker._stale:  # noqa: ASYNC110
             await trio.sleep(0.01)
-        moody.times = 0
-        await storage.clerk.wait_settled()
+        failing.times = 0
+        await storage.index_worker.wait_settled()
         assert (await storage.gaps(ALL)).total == 1
 
 
@@ -416,17 +419,17 @@ async def test_too_many_notes_are_told_and_files_are_looked_at_again(
     async with opened(folder) as storage:
         await storage.unfinished_sessions()
         with monkeypatch.context() as patch:
-            moody = Moody(patch, Journal, "append", BROKEN)
-            apply = Moody(patch, Catalog, "apply", INDEX_BROKEN)
-            clip(folder, seal=True)
+            failing = FailingMethod(patch, Journal, "append", BROKEN)
+            apply = FailingMethod(patch, Catalog, "apply", INDEX_BROKEN)
+            write_recording(folder, seal=True)
             await storage.note_segment(row(SegmentState.SEALED))
             await storage.note_gaps([gap(1), gap(2), gap(3)])
             assert storage.status.notes_lost == 0
             await storage.note_gaps([gap(4), gap(5)])
-            await storage.guard.refresh()
+            await storage.space.refresh()
             assert storage.status.notes_lost == 2
-            moody.times = apply.times = 0
-            await storage.clerk.wait_settled()
+            failing.times = apply.times = 0
+            await storage.index_worker.wait_settled()
             assert [g.start for g in (await storage.gaps(ALL)).gaps] == [
                 gap(n).start for n in (5, 4, 3)
             ]

@@ -1,4 +1,4 @@
-"""Taking stock of a real folder: whatever was done to it, the index says what is there."""
+"""Reconciling a real folder: whatever was done to it, the index matches it afterwards."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ async def opened(folder: Path) -> AsyncIterator[Storage]:
             yield storage
 
 
-def clip(folder: Path, number: int = 0, *, seal: bool = True) -> Path:
+def write_recording(folder: Path, number: int = 0, *, seal: bool = True) -> Path:
     """Record a file of a session, as a service would that is gone now."""
-    story = attrs.evolve(WHO, number=number, start_micros=WHO.start_micros + number * 60_000_000)
+    metadata = attrs.evolve(WHO, number=number, start_micros=WHO.start_micros + number * 60_000_000)
     name = f"camera0_2026-01-15_14-{30 + number}-00.mp4"
     folder.mkdir(exist_ok=True)
-    index = SegmentIndex(INIT, FRAGMENTS[0], story)
+    index = SegmentIndex(INIT, FRAGMENTS[0], metadata)
     file = SegmentFile.create(PosixDisk(), folder, repeat(name), index, FRAGMENTS[0])
     file.append(FRAGMENTS[1:])
     if seal:
@@ -55,8 +55,8 @@ def clip(folder: Path, number: int = 0, *, seal: bool = True) -> Path:
     return folder / name
 
 
-async def stock(storage: Storage) -> dict[str, FileOutcome]:
-    """Wait until stock has been taken; say what was found."""
+async def reconciled(storage: Storage) -> dict[str, FileOutcome]:
+    """Wait until the folder has been reconciled; return the outcomes."""
     await storage.unfinished_sessions()
     assert storage.recovery is not None
     assert storage.recovery.ended is not None
@@ -78,7 +78,7 @@ async def hashed(storage: Storage, path: Path) -> None:
 
 async def test_what_a_crash_left_is_sealed_and_what_is_foreign_is_left(tmp_path: Path) -> None:
     """Each file of a messy folder is told apart, and only interrupted ones are written to."""
-    sealed, torn = clip(tmp_path, 0), clip(tmp_path, 1, seal=False)
+    sealed, torn = write_recording(tmp_path, 0), write_recording(tmp_path, 1, seal=False)
     with torn.open("ab") as file:
         file.write(b"torn" * 100)
     shutil.copy(sealed, tmp_path / "zz copy of it.mp4")
@@ -92,7 +92,7 @@ async def test_what_a_crash_left_is_sealed_and_what_is_foreign_is_left(tmp_path:
     left_alone = [p for p in tmp_path.iterdir() if p.is_file() and p != torn]  # noqa: ASYNC240
     before = {path: path.read_bytes() for path in left_alone}
     async with opened(tmp_path) as storage:
-        found = await stock(storage)
+        found = await reconciled(storage)
         assert found == {
             sealed.name: FileOutcome.ADOPTED,
             torn.name: FileOutcome.SEALED,
@@ -114,35 +114,35 @@ async def test_what_a_crash_left_is_sealed_and_what_is_foreign_is_left(tmp_path:
 
 async def test_a_renamed_file_keeps_its_place_and_its_hash(tmp_path: Path) -> None:
     """A file that somebody renamed is the same recording under another name."""
-    path = clip(tmp_path)
+    path = write_recording(tmp_path)
     async with opened(tmp_path) as storage:
-        await stock(storage)
+        await reconciled(storage)
         await hashed(storage, path)
         (old,) = (await rows(storage)).values()
-    path.rename(tmp_path / "the door.mp4")
+    path.rename(tmp_path / "entrance.mp4")
     async with opened(tmp_path) as storage:
-        assert await stock(storage) == {"the door.mp4": FileOutcome.RENAMED}
+        assert await reconciled(storage) == {"entrance.mp4": FileOutcome.RENAMED}
         (new,) = (await rows(storage)).values()
-    assert new == attrs.evolve(old, filename="the door.mp4", modified=new.modified)
+    assert new == attrs.evolve(old, filename="entrance.mp4", modified=new.modified)
 
 
 async def test_a_file_that_is_gone_is_missing_until_it_is_back(tmp_path: Path) -> None:
     """A file that somebody took away is listed as missing and not counted; put back, it is as
     before."""
-    path = clip(tmp_path)
+    path = write_recording(tmp_path)
     async with opened(tmp_path) as storage:
-        await stock(storage)
+        await reconciled(storage)
         await hashed(storage, path)
     path.rename(tmp_path / "away")
     async with opened(tmp_path) as storage:
-        assert await stock(storage) == {path.name: FileOutcome.MISSING}
+        assert await reconciled(storage) == {path.name: FileOutcome.MISSING}
         assert (await rows(storage))[path.name].state is SegmentState.MISSING
         await storage.published.wait_until(lambda status: status.recordings_bytes == 0)
     async with opened(tmp_path) as storage:
-        assert await stock(storage) == {}
+        assert await reconciled(storage) == {}
     (tmp_path / "away").rename(path)
     async with opened(tmp_path) as storage:
-        assert await stock(storage) == {path.name: FileOutcome.ADOPTED}
+        assert await reconciled(storage) == {path.name: FileOutcome.ADOPTED}
         assert (await rows(storage))[path.name].state is SegmentState.SEALED
 
 
@@ -180,12 +180,12 @@ def spoil_older(index: Path) -> None:
 async def test_an_index_that_is_lost_is_rebuilt(tmp_path: Path, spoil) -> None:
     """I6: missing, garbage, damaged inside or of an older version: after the next start the index
     says again what it said, sessions, ledger, hashes and Matroska files included."""
-    paths = [clip(tmp_path, 0), clip(tmp_path, 1)]
+    paths = [write_recording(tmp_path, 0), write_recording(tmp_path, 1)]
     mkv = tmp_path / "camera0_2026-01-15_14-32-00.mkv"
     mkv.write_bytes(b"Matroska")
     entry, unfinished = gap(3, "session"), session(session_id=SessionId("session"))
     async with opened(tmp_path) as storage:
-        await stock(storage)
+        await reconciled(storage)
         for path in paths:
             await hashed(storage, path)
         last = (await rows(storage))[paths[1].name]
@@ -195,7 +195,7 @@ async def test_an_index_that_is_lost_is_rebuilt(tmp_path: Path, spoil) -> None:
         before = await rows(storage)
     spoil(tmp_path / FOLDER / INDEX)
     async with opened(tmp_path) as storage:
-        await stock(storage)
+        await reconciled(storage)
         assert await rows(storage) == before
         (found,) = await storage.unfinished_sessions()
         assert found.session_id == "session"
@@ -205,12 +205,12 @@ async def test_an_index_that_is_lost_is_rebuilt(tmp_path: Path, spoil) -> None:
 
 async def test_an_index_that_vanishes_is_rebuilt_while_the_service_runs(tmp_path: Path) -> None:
     """Somebody who deletes the index of a running service loses nothing."""
-    path = clip(tmp_path)
+    path = write_recording(tmp_path)
     async with opened(tmp_path) as storage:
-        await stock(storage)
+        await reconciled(storage)
         await storage.note_session(session())
         spoil_away(tmp_path / FOLDER / INDEX)
-        await storage.guard.refresh()
+        await storage.space.refresh()
         assert set(await rows(storage)) == {path.name}
         assert [s.session_id for s in await storage.unfinished_sessions()] == ["s0"]
     assert (tmp_path / FOLDER / INDEX).exists()
@@ -236,12 +236,12 @@ async def test_what_is_being_recorded_is_not_looked_at(tmp_path: Path) -> None:
     names = repeat("camera0_now.mp4")
     file = SegmentFile.create(PosixDisk(), tmp_path, names, index, FRAGMENTS[0])
     async with opened(tmp_path) as storage:
-        assert await stock(storage) == {}
+        assert await reconciled(storage) == {}
     file.append(FRAGMENTS[1:])
     file.seal()
     file.close()
     async with opened(tmp_path) as storage:
-        assert await stock(storage) == {"camera0_now.mp4": FileOutcome.ADOPTED}
+        assert await reconciled(storage) == {"camera0_now.mp4": FileOutcome.ADOPTED}
 
 
 async def test_many_findings_are_counted_and_some_are_kept(tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ async def test_many_findings_are_counted_and_some_are_kept(tmp_path: Path) -> No
     for number in range(1100):
         (tmp_path / f"{number}.mp4").touch()
     async with opened(tmp_path) as storage:
-        await stock(storage)
+        await reconciled(storage)
         report = storage.recovery
     assert report is not None
     assert report.counts == {FileOutcome.FOREIGN: 1100}

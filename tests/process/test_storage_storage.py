@@ -64,7 +64,7 @@ async def refused(attempt, *arguments: object) -> int:
 
 async def level(storage: Storage) -> StorageLevel:
     """Return the level of a fresh sample."""
-    await storage.guard.refresh()
+    await storage.space.refresh()
     return storage.status.level
 
 
@@ -135,7 +135,7 @@ async def test_an_index_that_cannot_be_made_costs_no_recording(tmp_path: Path) -
     (folder / ".camd").touch()
     async with opened(folder) as storage:
         assert storage.status.level is OK
-        admission = await storage.guard.admit(SessionId("s0"), SpaceNeed(1.0, 1.0))
+        admission = await storage.space.admit(SessionId("s0"), SpaceNeed(1.0, 1.0))
         assert admission.warnings == ()
         assert await refused(storage.list_recordings, ALL) == -1014
 

@@ -17,10 +17,10 @@ from camd.ffmpeg.binary import FFmpegBinary
 from camd.model import Event, Segment
 from camd.recording.convert import to_mkv
 from camd.runtime.broadcast import Fanout
-from camd.runtime.files import replace_file
+from camd.runtime.state_file import replace_file
 from camd.storage import disk
 from camd.storage.disk import PosixDisk, PosixFile
-from camd.storage.retention.cleanup_log import save_policy
+from camd.storage.retention.policy_file import save_policy
 from camd.storage.rules.retention_plan import PolicyType, RetentionPolicy
 from camd.storage.space import writing_works
 from camd.storage.storage import Storage, open_storage

@@ -44,7 +44,7 @@ SMALL = TestSource(160, 90, 10)
 
 
 @attrs.define(eq=False)
-class Site:
+class PluggableVolume:
     """A mount point with a disk that a test plugs in and out, and a state folder beside it.
 
     The fake one moves the disk's content away and says what is mounted where.
@@ -106,11 +106,11 @@ class Site:
 
 
 @attrs.define(eq=False)
-class MountedSite(Site):
+class MountedVolume(PluggableVolume):
     """The same with real volumes, of which the kernel says where they are."""
 
     def plug(self, name: str = "a") -> None:
-        """Bind a tmpfs that lives elsewhere; what is on it stays between times."""
+        """Bind a tmpfs that is mounted elsewhere, so that its content stays."""
         content = self.content(name)
         content.mkdir(exist_ok=True)
         if not content.is_mount():
@@ -134,31 +134,31 @@ def run(*command: str) -> None:
 
 
 @pytest.fixture(params=["fake", pytest.param("mounted", marks=pytest.mark.root)])
-def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+def volume(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PluggableVolume]:
     """Return a mount point with nothing mounted, faked and real."""
     if request.param == "fake":
-        fake = Site(tmp_path)
+        fake = PluggableVolume(tmp_path)
         fake.disk.mounts = {Path("/"): 1}
         yield fake
         return
     if os.geteuid() != 0:
         pytest.skip("mounting a volume needs root")
-    site = MountedSite(tmp_path)
+    volume = MountedVolume(tmp_path)
     try:
-        site.plug()
-        site.unplug()
+        volume.plug()
+        volume.unplug()
     except subprocess.CalledProcessError as error:
-        site.clear_away()
+        volume.clear_away()
         pytest.skip(f"no volume can be mounted: {error.stderr.decode().strip()}")
     try:
-        yield site
+        yield volume
     finally:
-        site.clear_away()
+        volume.clear_away()
 
 
 async def level(storage: Storage) -> StorageLevel:
     """Return the level of a fresh sample."""
-    await storage.guard.refresh()
+    await storage.space.refresh()
     return storage.status.level
 
 
@@ -176,89 +176,89 @@ def told(logs: list[dict[str, object]]) -> list[object]:
 # --- marker and memory ---
 
 
-async def test_a_volume_is_marked_and_remembered(site: Site) -> None:
+async def test_a_volume_is_marked_and_remembered(volume: PluggableVolume) -> None:
     """The first use leaves a marker and a memory; later ones change neither and say nothing."""
-    site.plug()
+    volume.plug()
     with capture_logs() as logs:
-        async with site.storage() as storage:
+        async with volume.storage() as storage:
             assert storage.status.level is OK
     assert told(logs) == ["volume_new"]
-    files = [site.folder / ".camd" / "volume", site.state / "volume.json"]
+    files = [volume.folder / ".camd" / "volume", volume.state / "volume.json"]
     written = [(path.read_bytes(), path.stat().st_mtime_ns) for path in files]
     remembered = json.loads(files[1].read_text())
     assert remembered == {
-        "volume_id": marker(site.folder),
-        "folder": str(site.folder),
-        "mount_point": str(site.mount_point),
+        "volume_id": marker(volume.folder),
+        "folder": str(volume.folder),
+        "mount_point": str(volume.mount_point),
     }
     with capture_logs() as logs:
-        async with site.storage() as storage:
+        async with volume.storage() as storage:
             assert await level(storage) is OK
     assert told(logs) == []
     assert [(path.read_bytes(), path.stat().st_mtime_ns) for path in files] == written
 
 
-async def test_nothing_is_made_in_a_bare_mount_point(site: Site) -> None:
+async def test_nothing_is_made_in_a_bare_mount_point(volume: PluggableVolume) -> None:
     """With its disk absent the folder is missing, with the reason and what to do; starts are
     refused as -1014 and not a file is left in the mount point; the disk's return is noticed."""
-    site.plug()
-    async with site.storage():
+    volume.plug()
+    async with volume.storage():
         pass
-    site.unplug()
-    async with site.storage() as storage:
+    volume.unplug()
+    async with volume.storage() as storage:
         assert storage.status.level is MISSING
         assert storage.status.reason == BARE.reason
         assert "volume.json" in storage.status.suggestion
         with pytest.raises(Refusal) as refused:
-            await storage.guard.admit(SessionId("s0"), SpaceNeed(1.0, 1.0))
+            await storage.space.admit(SessionId("s0"), SpaceNeed(1.0, 1.0))
         assert (refused.value.kind.code, refused.value.message) == (-1014, BARE.reason)
         with pytest.raises(FileNotFoundError):
-            await storage.on_disk(lambda: storage.disk.create(site.mount_point / "a.mp4"))
-        assert site.left_in_the_mount_point() == []
-        site.folder.mkdir()  # by hand, or from before the disk was there
+            await storage.on_disk(lambda: storage.disk.create(volume.mount_point / "a.mp4"))
+        assert volume.left_in_the_mount_point() == []
+        volume.folder.mkdir()  # by hand, or from before the disk was there
         assert await level(storage) is MISSING
-        assert os.listdir(site.folder) == []
-        site.folder.rmdir()
-        site.plug()
+        assert os.listdir(volume.folder) == []
+        volume.folder.rmdir()
+        volume.plug()
         assert await level(storage) is OK
 
 
-async def test_a_disk_goes_while_running(site: Site) -> None:
+async def test_a_disk_goes_while_running(volume: PluggableVolume) -> None:
     """Between two samples no file is created in the bare mount point either."""
-    site.plug()
-    async with site.storage() as storage:
-        site.unplug()
-        site.folder.mkdir()
+    volume.plug()
+    async with volume.storage() as storage:
+        volume.unplug()
+        volume.folder.mkdir()
         with pytest.raises(FileNotFoundError):
-            await storage.on_disk(lambda: storage.disk.create(site.folder / "a.mp4"))
+            await storage.on_disk(lambda: storage.disk.create(volume.folder / "a.mp4"))
         assert await level(storage) is MISSING
-        assert os.listdir(site.folder) == []
-        site.folder.rmdir()
-        site.plug()
+        assert os.listdir(volume.folder) == []
+        volume.folder.rmdir()
+        volume.plug()
         assert await level(storage) is OK
-        await storage.on_disk(lambda: storage.disk.create(site.folder / "a.mp4").close())
+        await storage.on_disk(lambda: storage.disk.create(volume.folder / "a.mp4").close())
 
 
-async def test_another_disk_is_taken_and_the_first_known_again(site: Site) -> None:
+async def test_another_disk_is_taken_and_the_first_known_again(volume: PluggableVolume) -> None:
     """An empty disk in its place is marked, gets its folder and is logged; one with a marker of
     its own is logged as changed; both are remembered."""
-    site.plug()
+    volume.plug()
     with capture_logs() as logs:
-        async with site.storage() as storage:
-            first = marker(site.folder)
-            site.unplug()
+        async with volume.storage() as storage:
+            first = marker(volume.folder)
+            volume.unplug()
             assert await level(storage) is MISSING
-            site.content("b").mkdir()
-            site.plug("b")
+            volume.content("b").mkdir()
+            volume.plug("b")
             assert await level(storage) is OK
-            second = marker(site.folder)
-            site.unplug("b")
+            second = marker(volume.folder)
+            volume.unplug("b")
             assert await level(storage) is MISSING
-            site.plug("a")
+            volume.plug("a")
             assert await level(storage) is OK
     assert told(logs) == ["volume_new", "volume_new", "volume_changed"]
     assert first != second
-    assert json.loads((site.state / "volume.json").read_text())["volume_id"] == first
+    assert json.loads((volume.state / "volume.json").read_text())["volume_id"] == first
 
 
 @pytest.mark.parametrize(
@@ -267,102 +267,102 @@ async def test_another_disk_is_taken_and_the_first_known_again(site: Site) -> No
 async def test_an_empty_disk_gets_its_folder(tmp_path: Path, noticed: bool, step: int) -> None:
     """Though the other disk has the number of the first, as sticks in one socket do, and though
     nobody looked while there was none; a folder that is moved away on its disk stays away."""
-    site = Site(tmp_path)
-    site.plug()
-    async with site.storage() as storage:
-        site.folder.rename(site.mount_point / "moved")
+    volume = PluggableVolume(tmp_path)
+    volume.plug()
+    async with volume.storage() as storage:
+        volume.folder.rename(volume.mount_point / "moved")
         assert await level(storage) is MISSING
         assert await level(storage) is MISSING
-        site.unplug()
+        volume.unplug()
         if noticed:
             assert await level(storage) is MISSING
-        site.content("b").mkdir()
-        site.device += step - 1
-        site.plug("b")
+        volume.content("b").mkdir()
+        volume.device += step - 1
+        volume.plug("b")
         assert await level(storage) is OK
-        assert marker(site.folder)
+        assert marker(volume.folder)
 
 
-async def test_a_lost_memory_is_learned_from_the_marker(site: Site) -> None:
+async def test_a_lost_memory_is_learned_from_the_marker(volume: PluggableVolume) -> None:
     """Without the state folder the marker says which volume it is, and it is kept."""
-    site.plug()
-    async with site.storage():
-        first = marker(site.folder)
-    (site.state / "volume.json").unlink()
-    async with site.storage():
-        assert marker(site.folder) == first
-    site.unplug()
-    async with site.storage() as storage:
+    volume.plug()
+    async with volume.storage():
+        first = marker(volume.folder)
+    (volume.state / "volume.json").unlink()
+    async with volume.storage():
+        assert marker(volume.folder) == first
+    volume.unplug()
+    async with volume.storage() as storage:
         assert storage.status.reason == BARE.reason
 
 
-async def test_a_state_folder_that_cannot_be_written_is_a_warning(site: Site) -> None:
+async def test_a_state_folder_that_cannot_be_written_is_a_warning(volume: PluggableVolume) -> None:
     """Recording goes on, the log says so once, and the disk is known as long as camd runs."""
-    site.plug()
-    site.state.touch()
+    volume.plug()
+    volume.state.touch()
     with capture_logs() as logs:
-        async with site.storage() as storage:
+        async with volume.storage() as storage:
             for _ in range(3):
                 assert await level(storage) is OK
-            site.unplug()
+            volume.unplug()
             assert await level(storage) is MISSING
     assert told(logs) == ["volume_not_recalled", "volume_not_remembered", "volume_new"]
 
 
-async def test_a_required_mount_is_required_from_the_first_start(site: Site) -> None:
+async def test_a_required_mount_is_required_from_the_first_start(volume: PluggableVolume) -> None:
     """Without its disk nothing is made, though nothing is remembered; with it all is well."""
-    async with site.storage(require_mount=True) as storage:
+    async with volume.storage(require_mount=True) as storage:
         assert storage.status.level is MISSING
         assert storage.status.reason == NO_MOUNT.reason
-        assert site.left_in_the_mount_point() == []
-        site.plug()
+        assert volume.left_in_the_mount_point() == []
+        volume.plug()
         assert await level(storage) is OK
-        assert marker(site.folder)
+        assert marker(volume.folder)
 
 
 async def test_a_full_disk_is_remembered_before_it_can_be_marked(tmp_path: Path) -> None:
     """A volume that is critical from the first start on is not written to, and its absence shows
     all the same."""
-    site = Site(tmp_path)
-    site.plug()
-    site.disk.fill(96)
-    async with site.storage() as storage:
+    volume = PluggableVolume(tmp_path)
+    volume.plug()
+    volume.disk.fill(96)
+    async with volume.storage() as storage:
         assert storage.status.level is StorageLevel.CRITICAL
-        assert os.listdir(site.folder) == []
-        site.unplug()
+        assert os.listdir(volume.folder) == []
+        volume.unplug()
         assert await level(storage) is MISSING
-    async with site.storage() as storage:
+    async with volume.storage() as storage:
         assert storage.status.reason == BARE.reason
 
 
 async def test_a_marker_that_met_a_bare_mount_point_is_not_known(tmp_path: Path) -> None:
     """When a new disk goes in the moment in which it is marked, the marker that landed beside it
     does not make the bare mount point a known volume."""
-    site = Site(tmp_path)
-    site.plug()
+    plugged = PluggableVolume(tmp_path)
+    plugged.plug()
 
     class MarkedTooLate(Volume):
         def _mark(self) -> str | None:
-            site.unplug()
-            site.folder.mkdir()
+            plugged.unplug()
+            plugged.folder.mkdir()
             return super()._mark()
 
-    volume = MarkedTooLate(site.folder, site.state, False, site.disk)
+    volume = MarkedTooLate(plugged.folder, plugged.state, False, plugged.disk)
     assert volume.identify() is None
     with pytest.raises(FileNotFoundError):
         volume.claim()
-    assert marker(site.folder)
+    assert marker(volume.folder)
     assert volume.identify() is BARE
 
 
-async def test_a_torn_marker_is_written_anew(site: Site) -> None:
+async def test_a_torn_marker_is_written_anew(volume: PluggableVolume) -> None:
     """What a power cut left of a marker counts as none."""
-    site.plug()
-    async with site.storage():
-        (site.folder / ".camd" / "volume").write_bytes(b"")
-    async with site.storage() as storage:
+    volume.plug()
+    async with volume.storage():
+        (volume.folder / ".camd" / "volume").write_bytes(b"")
+    async with volume.storage() as storage:
         assert storage.status.level is OK
-        assert marker(site.folder)
+        assert marker(volume.folder)
 
 
 # --- where a folder is ---
@@ -377,50 +377,50 @@ def test_a_link_is_followed_to_its_disk(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(shm / "camd-test-absent" / "recordings")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     device = shm.stat().st_dev
-    assert disk.place(tmp_path / "link") == FolderLocation(shm, device)
-    assert disk.place(tmp_path / "link" / "x") == FolderLocation(shm, device)
-    assert disk.place(Path("/")) == FolderLocation(Path("/"), Path("/").stat().st_dev)
-    assert disk.place(tmp_path / "loop") == disk.place(tmp_path)
+    assert disk.locate(tmp_path / "link") == FolderLocation(shm, device)
+    assert disk.locate(tmp_path / "link" / "x") == FolderLocation(shm, device)
+    assert disk.locate(Path("/")) == FolderLocation(Path("/"), Path("/").stat().st_dev)
+    assert disk.locate(tmp_path / "loop") == disk.locate(tmp_path)
 
 
 # --- sessions ---
 
 
-async def record_through(site: Site, lose, find) -> Session:
+async def record_through(volume: PluggableVolume, lose, find) -> Session:
     """Record while the disk is lost and found again; return the receipt."""
     async with open_real_camera(
-        BUNDLED, site.folder, SMALL, disk=site.disk, state_dir=site.state
+        BUNDLED, volume.folder, SMALL, disk=volume.disk, state_dir=volume.state
     ) as rig:
         published = rig.storage.published
         await rig.camera.start_recording(REQUEST)
         await rig.grow(10)
         lose()
-        rig.storage.guard.suspect()
+        rig.storage.space.suspect()
         await published.wait_until(lambda status: status.level is MISSING)
         await rig.until_session(SessionState.WAITING)
         find()
-        rig.storage.guard.suspect()
+        rig.storage.space.suspect()
         await published.wait_until(lambda status: status.level is OK)
         await rig.until_session(SessionState.RECORDING)
         return await rig.camera.stop_recording()
 
 
-async def test_a_session_pauses_while_its_disk_is_away(site: Site) -> None:
+async def test_a_session_pauses_while_its_disk_is_away(volume: PluggableVolume) -> None:
     """Sealed when the disk goes, resumed under the same session when it is back, every frame
     counted, and nothing in the bare mount point."""
     seen: list[list[str]] = []
 
     def find() -> None:
-        seen.append(site.left_in_the_mount_point())
-        site.plug()
+        seen.append(volume.left_in_the_mount_point())
+        volume.plug()
 
-    site.plug()
+    volume.plug()
     with trio.fail_after(60):
-        session = await record_through(site, site.unplug, find)
+        session = await record_through(volume, volume.unplug, find)
     assert seen == [[]]
     assert len(session.segments) == 2
     assert [segment.state for segment in session.segments] == [SegmentState.SEALED] * 2
-    assert len(list(check_receipt(site.folder, session))) == 2
+    assert len(list(check_receipt(volume.folder, session))) == 2
     (gap,) = session.gaps
     assert (gap.cause, gap.exact) == (Cause.STORAGE_ERROR, True)
 
@@ -428,18 +428,18 @@ async def test_a_session_pauses_while_its_disk_is_away(site: Site) -> None:
 async def test_a_session_pauses_while_its_dead_disk_gives_errors(tmp_path: Path) -> None:
     """A mount that stays and answers with EIO is missing with that reason; the session goes on
     when it answers again."""
-    site = Site(tmp_path)
-    site.plug()
+    volume = PluggableVolume(tmp_path)
+    volume.plug()
     dead = OSError(errno.EIO, "Input/output error")
 
     def lose() -> None:
-        site.disk.error = site.disk.write_error = dead
+        volume.disk.error = volume.disk.write_error = dead
 
     def find() -> None:
-        site.disk.error = site.disk.write_error = None
+        volume.disk.error = volume.disk.write_error = None
 
     with trio.fail_after(60):
-        session = await record_through(site, lose, find)
+        session = await record_through(volume, lose, find)
     assert len(session.segments) == 2
     assert session.segments[1].state is SegmentState.SEALED
     assert {gap.cause for gap in session.gaps} == {Cause.STORAGE_ERROR}
@@ -448,45 +448,45 @@ async def test_a_session_pauses_while_its_dead_disk_gives_errors(tmp_path: Path)
 
 async def test_a_dead_disk_says_why_it_is_missing(tmp_path: Path) -> None:
     """The kernel's word reaches the status."""
-    site = Site(tmp_path)
-    site.plug()
-    async with site.storage() as storage:
-        site.disk.error = OSError(errno.EIO, "Input/output error")
+    volume = PluggableVolume(tmp_path)
+    volume.plug()
+    async with volume.storage() as storage:
+        volume.disk.error = OSError(errno.EIO, "Input/output error")
         assert await level(storage) is MISSING
         assert "Input/output error" in storage.status.reason
 
 
 @pytest.fixture
-def few_inodes(tmp_path: Path) -> Iterator[Site]:
+def few_inodes(tmp_path: Path) -> Iterator[PluggableVolume]:
     """Return a disk that can hold a thousand files."""
     if os.geteuid() != 0:
         pytest.skip("mounting a volume needs root")
-    site = MountedSite(tmp_path, PosixDisk())
+    volume = MountedVolume(tmp_path, PosixDisk())
     options = "size=64m,nr_inodes=1000"
     try:
-        run("mount", "-t", "tmpfs", "-o", options, "camd-test", str(site.mount_point))
+        run("mount", "-t", "tmpfs", "-o", options, "camd-test", str(volume.mount_point))
     except subprocess.CalledProcessError as error:
         pytest.skip(f"no volume can be mounted: {error.stderr.decode().strip()}")
     try:
-        yield site
+        yield volume
     finally:
-        site.clear_away()
+        volume.clear_away()
 
 
 @pytest.mark.root
-async def test_a_volume_runs_out_of_inodes(few_inodes: Site) -> None:
+async def test_a_volume_runs_out_of_inodes(few_inodes: PluggableVolume) -> None:
     """On a real file system files use inodes up: no_inodes, -1017, and running files go on."""
-    site = few_inodes
-    async with site.storage() as storage:
+    volume = few_inodes
+    async with volume.storage() as storage:
         assert await level(storage) is OK
-        file = await storage.on_disk(lambda: storage.disk.create(site.folder / "a.mp4"))
-        others = [site.mount_point / str(number) for number in range(1000)]
-        left = os.statvfs(site.folder).f_favail
+        file = await storage.on_disk(lambda: storage.disk.create(volume.folder / "a.mp4"))
+        others = [volume.mount_point / str(number) for number in range(1000)]
+        left = os.statvfs(volume.folder).f_favail
         for path in others[: left - 99]:
             path.touch()
         assert await level(storage) is StorageLevel.NO_INODES
         with pytest.raises(Refusal) as refused:
-            await storage.guard.admit(SessionId("s0"), SpaceNeed(1.0, 1.0))
+            await storage.space.admit(SessionId("s0"), SpaceNeed(1.0, 1.0))
         assert refused.value.kind.code == -1017
         await storage.on_disk(lambda: file.append([b"footage"]))
         await storage.on_disk(file.close)

@@ -1,4 +1,4 @@
-"""camd's side of systemd's protocols, with these tests in systemd's place."""
+"""The protocols of systemd, with these tests as the service manager."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_a_notification_that_nobody_takes_is_no_problem(address: str) -> None:
 
 
 def test_a_notification_never_blocks(manager: socket.socket) -> None:
-    """A manager that reads nothing loses messages; camd loses no time."""
+    """When the manager reads nothing, messages are lost, and camd does not wait."""
     environ = {"NOTIFY_SOCKET": manager.getsockname()}
     sent = [systemd.notify("STATUS=" + "x" * 1000, environ) for _ in range(1000)]
     assert sent[0]
@@ -147,7 +147,7 @@ def test_the_watchdog_period_is_read(environ: dict[str, str], seconds: float | N
 
 @pytest.mark.skipif(not Path(ACTIVATE).exists(), reason="systemd-socket-activate is not installed")
 def test_a_connection_waits_in_systemds_socket_until_the_program_accepts(tmp_path: Path) -> None:
-    """Activated by the real tool, the program serves the connection that woke it."""
+    """With systemd-socket-activate, the connection that starts the program is served."""
     script = tmp_path / "activated.py"
     script.write_text(
         textwrap.dedent(

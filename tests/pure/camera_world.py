@@ -10,9 +10,9 @@ import attrs
 from support.fake_devices import CONTROLLER, entry, usb_camera
 
 from camd.capture.rules import state as m
-from camd.devices.holders import DeviceLeases
+from camd.devices.leases import DeviceLeases
 from camd.devices.matching.match import Assignment, adopt, assign
-from camd.model import CameraId, CameraState, Device, MatchState, Problem
+from camd.model import CameraId, CameraState, Device, DeviceBinding, Problem
 
 CONFIGURED = (entry("door", serial="B2"), entry("gate", port="1-3", swap="accept"))
 T = TypeVar("T")
@@ -95,7 +95,7 @@ class CamerasModel:
         )
 
     def plugging(self, device: Device) -> Plugging:
-        (found,) = (p for p in self.world.ports.values() if p.device.plugged == device.plugged)
+        (found,) = (p for p in self.world.ports.values() if p.device.plug_id == device.plug_id)
         return found
 
     def say(self, camera_id: str, device: Device) -> None:
@@ -273,7 +273,7 @@ class World:
         number = next(n for n in range(100) if f"video{n}" not in taken)
         self._pluggings += 1
         found = usb_camera(number, port=port, serial=physical.serial, product=physical.product)
-        self.ports[port] = Plugging(physical, attrs.evolve(found, plugged=self._pluggings))
+        self.ports[port] = Plugging(physical, attrs.evolve(found, plug_id=self._pluggings))
 
     def pull(self, port: str) -> Physical:
         """Take the camera out of a port."""
@@ -303,9 +303,9 @@ class CaptureModel:
     camera_id: str
     world: World
     leases: DeviceLeases
-    binding: MatchState
+    binding: DeviceBinding
     machine: m.CaptureState = attrs.field(factory=m.CaptureState)
-    mailbox: deque[m.CaptureEvent | MatchState] = attrs.field(factory=deque)
+    mailbox: deque[m.CaptureEvent | DeviceBinding] = attrs.field(factory=deque)
     child: Child | None = None
     resting: bool = False
     session: bool = False
@@ -315,9 +315,9 @@ class CaptureModel:
             self.step(m.DeviceLost(self.binding.problem or UNPLUGGED))
 
     @property
-    def offered(self) -> MatchState:
+    def offered(self) -> DeviceBinding:
         """The latest binding, read from the mailbox or not."""
-        bindings = [item for item in self.mailbox if isinstance(item, MatchState)]
+        bindings = [item for item in self.mailbox if isinstance(item, DeviceBinding)]
         return bindings[-1] if bindings else self.binding
 
     @property
@@ -334,7 +334,7 @@ class CaptureModel:
             and self.machine.state is CameraState.STREAMING
             and self.child is not None
             and device is not None
-            and self.child.plugging.device.plugged == device.plugged
+            and self.child.plugging.device.plug_id == device.plug_id
             and self.child.delivers
         )
 
@@ -346,18 +346,18 @@ class CaptureModel:
     def read(self) -> None:
         """Take the next message out of the mailbox."""
         item = self.mailbox.popleft()
-        if isinstance(item, MatchState):
+        if isinstance(item, DeviceBinding):
             self.sit(item)
         else:
             self.step(item)
 
-    def sit(self, binding: MatchState) -> None:
+    def sit(self, binding: DeviceBinding) -> None:
         """Change the binding: another device is a loss first."""
         before, after = self.binding.device, binding.device
         self.binding = binding
         if after is None:
             self.step(m.DeviceLost(binding.problem or UNPLUGGED))
-        elif before is None or before.plugged != after.plugged:
+        elif before is None or before.plug_id != after.plug_id:
             if before is not None:
                 self.step(m.DeviceLost(UNPLUGGED))
             self.step(m.DeviceCame())
@@ -381,7 +381,7 @@ class CaptureModel:
 
     def spawn(self, device: Device | None) -> None:
         """Start a process, if the device is there and nobody else has a lease on it."""
-        if device is None or not any(d.plugged == device.plugged for d in self.world.devices):
+        if device is None or not any(d.plug_id == device.plug_id for d in self.world.devices):
             self.mailbox.append(m.ChildEnded(BROKEN, absent=True))
         elif self.leases.take(device, self.camera_id) is not None:  # type: ignore[arg-type]
             self.mailbox.append(m.ChildEnded(BUSY))

@@ -1,4 +1,4 @@
-"""Devices as clients and people see them."""
+"""The result of `get_devices`, and the table that the command line makes of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 from rich.console import Console
 from support.fake_devices import denied, usb_camera
 
-from camd.api.device_methods import listing
+from camd.api.device_methods import device_list
 from camd.cli import tables
 from camd.devices.holders import Holder, Holders
 from camd.devices.listing import ListedDevice
@@ -21,18 +21,18 @@ HELD = Holders((Holder(77, "cheese", "ann"),), complete=False)
 
 
 def seen() -> dict[str, object]:
-    """List a camera that is held, one that may not be opened, and one that is away."""
+    """Return the result for a held camera, one that may not be opened, and an absent one."""
     known = assign([A1, B2], (), ()).known
     found = assign([A1], known, ())
     listed = (
         ListedDevice(A1, CameraId("camera0"), MatchedBy.SERIAL, "serial number A1", (), HELD),
         ListedDevice(denied(B2), None, None, "it may be two", (CameraId("a"), CameraId("b")), HELD),
     )
-    return msgspec.json.decode(msgspec.json.encode(listing(listed, found.bindings, "udev")))
+    return msgspec.json.decode(msgspec.json.encode(device_list(listed, found.bindings, "udev")))
 
 
 def test_a_device_is_shown_with_its_camera_and_why() -> None:
-    """What is there, who holds it, what it can do, which id it has and why."""
+    """With its holders, its modes, its camera id and the reason."""
     first, second = seen()["devices"]
     assert (first["device"], first["camera_id"]) == ("/dev/video0", "camera0")
     assert (first["recognised_by"], first["reason"]) == ("serial", "serial number A1")
@@ -46,8 +46,8 @@ def test_a_device_is_shown_with_its_camera_and_why() -> None:
     assert (second["cause"], second["modes"]) == ("no_permission", [])
 
 
-def test_a_camera_that_is_away_is_shown_with_what_is_known_of_it() -> None:
-    """Its number, who it is, and what to do."""
+def test_an_absent_camera_is_shown_with_its_identity() -> None:
+    """With its problem and what to do."""
     (away,) = seen()["absent"]
     assert (away["camera_id"], away["identity"]) == ("camera1", "usb:0c45:6366:B2")
     assert away["cause"] == "absent"
@@ -55,19 +55,19 @@ def test_a_camera_that_is_away_is_shown_with_what_is_known_of_it() -> None:
 
 
 def test_the_services_own_capture_is_no_other_program() -> None:
-    """A child of the service that holds a camera is shown as the service itself."""
+    """An FFmpeg process of the service that holds a camera is marked as its own."""
     ours = Holders((Holder(78, "ffmpeg", "camd", os.getpid()),), complete=True)
     found = assign([A1], (), ())
     listed = (ListedDevice(A1, CameraId("camera0"), MatchedBy.SERIAL, "", (), ours),)
-    (device,) = listing(listed, found.bindings, "udev")["devices"]
+    (device,) = device_list(listed, found.bindings, "udev")["devices"]
     assert device["held_by"][0]["camd"] is True
     screen = io.StringIO()
     Console(file=screen, width=200).print(tables.devices([device]))
     assert "ffmpeg" not in screen.getvalue()
 
 
-def test_the_table_shows_who_is_who() -> None:
-    """One line a device: its camera, or those that it may be; who has it open."""
+def test_the_table_shows_cameras_and_holders() -> None:
+    """One line per device: its camera, or those that it may be, and who has it open."""
     screen = io.StringIO()
     Console(file=screen, width=200).print(tables.devices(seen()["devices"]))
     lines = screen.getvalue().splitlines()

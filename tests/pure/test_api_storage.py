@@ -10,7 +10,7 @@ from test_storage_levels import CODES, status
 
 from camd.api import result_fields
 from camd.api.event_publisher import render
-from camd.api.system_methods import _judge_storage
+from camd.api.system_methods import _storage_health
 from camd.model import StorageChanged, StorageLevel, SyncLatency
 
 NAMES = {"ok": "normal", "low": "warning"}
@@ -19,7 +19,7 @@ HEALTH = {"ok": "healthy", "low": "degraded", "blocked": "degraded", "no_inodes"
 
 @pytest.mark.parametrize("level", list(StorageLevel))
 def test_a_level_is_an_event_with_code_and_advice(level: StorageLevel) -> None:
-    """Every level but ok goes out with its code, what is wrong and what to do."""
+    """Every level but ok has a code, a message and a suggestion."""
     method, params, key = render(StorageChanged(status(level=level, reason="why")))
     assert (method, key) == ("storage_status_update", None)
     assert params["threshold_status"] == NAMES.get(level.value, level.value)
@@ -32,7 +32,7 @@ def test_a_level_is_an_event_with_code_and_advice(level: StorageLevel) -> None:
 
 
 def test_latency_goes_out_in_seconds() -> None:
-    """The numbers stand under the names that clients are promised; JSON can hold them."""
+    """The numbers have the documented names; JSON can hold them."""
     latency = SyncLatency(3, 0.25, 0.5, 0.75, 1.0)
     shown = result_fields.storage(status(sync_latency=latency, pending_seconds=12.5, slow=True))
     assert shown["sync_latency"] == {
@@ -49,7 +49,7 @@ def test_latency_goes_out_in_seconds() -> None:
 @pytest.mark.parametrize("level", list(StorageLevel))
 def test_health_follows_the_level(level: StorageLevel) -> None:
     """What only stops new recordings degrades; what stops all is unhealthy, with its reason."""
-    health, details = _judge_storage(status(level=level, reason="why"))
+    health, details = _storage_health(status(level=level, reason="why"))
     assert health == HEALTH.get(level.value, "unhealthy")
     assert bool(details) is (level is not StorageLevel.OK)
     if health == "unhealthy":
@@ -58,4 +58,4 @@ def test_health_follows_the_level(level: StorageLevel) -> None:
 
 def test_a_slow_disk_is_degraded() -> None:
     """Slow is no level, and shows on the health page all the same."""
-    assert _judge_storage(attrs.evolve(status(), slow=True))[0] == "degraded"
+    assert _storage_health(attrs.evolve(status(), slow=True))[0] == "degraded"

@@ -18,7 +18,7 @@ from camd.auth.key_file import (
     KeyFileError,
     digest,
     find_key,
-    first_key,
+    make_first_key,
     new_secret,
     parse_keys,
     render_keys,
@@ -41,7 +41,7 @@ api_keys = st.builds(
 
 @given(st.lists(api_keys))
 def test_the_files_text_says_everything(keys: list[ApiKey]) -> None:
-    """What is written is read back the same, whatever the names."""
+    """Keys with any names are read back as they were written."""
     assert parse_keys(render_keys(keys)) == tuple(keys)
 
 
@@ -56,7 +56,7 @@ def test_a_broken_file_is_an_error_with_a_name(text: str) -> None:
     "text", ["key = 5", "[[key]]", '[[key]]\nname="a"\nrole="god"\nsha256="%s"' % ("0" * 64)]
 )
 def test_half_an_entry_is_an_error(text: str) -> None:
-    """An entry without its parts is not silently skipped: it may be somebody's way in."""
+    """An incomplete entry is an error and is not skipped."""
     with pytest.raises(KeyFileError):
         parse_keys(text)
 
@@ -79,59 +79,59 @@ def test_a_key_is_found_by_its_hash_alone() -> None:
 def test_keys_are_added_and_revoked(tmp_path: Path) -> None:
     """The file is private, holds no key in clear, and a name is taken once."""
     file = KeyFile(tmp_path / "keys.toml")
-    secret = file.add("gate", Role.OPERATOR, created=CREATED, expires=None)
+    secret = file.add("entrance", Role.OPERATOR, created=CREATED, expires=None)
     assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
     assert secret not in file.path.read_text()
-    with pytest.raises(ValueError, match="gate"):
-        file.add("gate", Role.VIEWER, created=CREATED, expires=None)
-    assert [key.name for key in file.load()] == ["gate"]
-    assert file.revoke("gate")
-    assert not file.revoke("gate")
+    with pytest.raises(ValueError, match="entrance"):
+        file.add("entrance", Role.VIEWER, created=CREATED, expires=None)
+    assert [key.name for key in file.load()] == ["entrance"]
+    assert file.revoke("entrance")
+    assert not file.revoke("entrance")
     assert file.load() == ()
     assert [path.name for path in tmp_path.iterdir()] == ["keys.toml"]  # nothing left over
 
 
 def test_the_first_start_leaves_one_admin_key(tmp_path: Path) -> None:
-    """It opens the door as admin; later starts make none, not even when all are revoked."""
+    """It is valid as admin; later starts make none, not even when all keys are revoked."""
     file = KeyFile(tmp_path / "keys.toml")
-    path = first_key(file, tmp_path, now=CREATED)
+    path = make_first_key(file, tmp_path, now=CREATED)
     assert path == tmp_path / "admin.key"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    gate = Authenticator(keys=file.load())
-    assert gate.check(path.read_text().strip(), NOW).role is Role.ADMIN
-    assert first_key(file, tmp_path, now=CREATED) is None
+    authenticator = Authenticator(keys=file.load())
+    assert authenticator.check(path.read_text().strip(), NOW).role is Role.ADMIN
+    assert make_first_key(file, tmp_path, now=CREATED) is None
     file.revoke("admin")
-    assert first_key(file, tmp_path, now=CREATED) is None
+    assert make_first_key(file, tmp_path, now=CREATED) is None
 
 
-@pytest.mark.parametrize("name", ["gate", "admin", "local-admin1"])
+@pytest.mark.parametrize("name", ["entrance", "admin", "local-admin1"])
 def test_keys_that_were_added_before_the_first_start_keep_nobody_out(
     tmp_path: Path, name: str
 ) -> None:
-    """Whatever the order, there is a working admin key afterwards, and the others count on."""
+    """In any order, there is a working admin key afterwards, and the other keys stay valid."""
     file = KeyFile(tmp_path / "keys.toml")
     given = file.add(name, Role.VIEWER, created=CREATED, expires=None)
     file.add("admin" if name != "admin" else "x", Role.VIEWER, created=CREATED, expires=None)
-    path = first_key(file, tmp_path, now=CREATED)
+    path = make_first_key(file, tmp_path, now=CREATED)
     assert path == tmp_path / "admin.key"
-    gate = Authenticator(keys=file.load())
-    local = gate.check(path.read_text().strip(), NOW)
+    authenticator = Authenticator(keys=file.load())
+    local = authenticator.check(path.read_text().strip(), NOW)
     assert local.role is Role.ADMIN
-    assert gate.check(given, NOW).role is Role.VIEWER
-    assert first_key(file, tmp_path, now=CREATED) is None
+    assert authenticator.check(given, NOW).role is Role.VIEWER
+    assert make_first_key(file, tmp_path, now=CREATED) is None
     file.add("later", Role.VIEWER, created=CREATED, expires=None)
     file.revoke(local.name)
     path.unlink()
-    assert first_key(file, tmp_path, now=CREATED) is None  # gone for good, as somebody wished
+    assert make_first_key(file, tmp_path, now=CREATED) is None  # gone for good, as somebody wished
 
 
 def test_an_admin_key_of_an_older_file_stays(tmp_path: Path) -> None:
-    """A file that does not say whether there was a first start is judged by the key itself."""
+    """In a file that does not record the first start, the key itself shows it."""
     file = KeyFile(tmp_path / "keys.toml")
-    assert first_key(file, tmp_path, now=CREATED) is not None
+    assert make_first_key(file, tmp_path, now=CREATED) is not None
     secret = (tmp_path / "admin.key").read_text()
     file.path.write_text(render_keys(file.load()))
-    assert first_key(file, tmp_path, now=CREATED) is None
+    assert make_first_key(file, tmp_path, now=CREATED) is None
     assert (tmp_path / "admin.key").read_text() == secret
 
 
@@ -139,51 +139,51 @@ def test_a_crash_between_the_two_files_leaves_nobody_out(tmp_path: Path) -> None
     """A clear key that no file of keys knows is replaced by one that works."""
     file = KeyFile(tmp_path / "keys.toml")
     (tmp_path / "admin.key").write_text("camd_torn\n")
-    file.add("gate", Role.VIEWER, created=CREATED, expires=None)
-    path = first_key(file, tmp_path, now=CREATED)
+    file.add("entrance", Role.VIEWER, created=CREATED, expires=None)
+    path = make_first_key(file, tmp_path, now=CREATED)
     assert path is not None
-    gate = Authenticator(keys=file.load())
-    assert gate.check(path.read_text().strip(), NOW).role is Role.ADMIN
+    authenticator = Authenticator(keys=file.load())
+    assert authenticator.check(path.read_text().strip(), NOW).role is Role.ADMIN
 
 
 def test_a_running_service_notices_new_and_revoked_keys(tmp_path: Path) -> None:
-    """After a refresh a new key counts and a revoked one does not, nor who came in with it."""
+    """After a refresh a new key is valid; a revoked one and its identities are not."""
     file = KeyFile(tmp_path / "keys.toml")
-    gate = Authenticator(file=file)
-    gate.refresh()
-    secret = file.add("gate", Role.VIEWER, created=CREATED, expires=None)
-    gate.refresh()
-    identity = gate.check(secret, NOW)
-    assert (identity.name, identity.via) == ("gate", AuthMethod.API_KEY)
-    generation = gate.generation
-    gate.refresh()
-    assert gate.generation == generation  # nothing has changed: nothing is read
-    file.revoke("gate")
-    gate.refresh()
-    assert gate.generation > generation
-    assert gate.revoked(identity)
+    authenticator = Authenticator(file=file)
+    authenticator.refresh()
+    secret = file.add("entrance", Role.VIEWER, created=CREATED, expires=None)
+    authenticator.refresh()
+    identity = authenticator.check(secret, NOW)
+    assert (identity.name, identity.via) == ("entrance", AuthMethod.API_KEY)
+    generation = authenticator.generation
+    authenticator.refresh()
+    assert authenticator.generation == generation  # nothing has changed: nothing is read
+    file.revoke("entrance")
+    authenticator.refresh()
+    assert authenticator.generation > generation
+    assert authenticator.revoked(identity)
     with pytest.raises(AccessRefusedError) as caught:
-        gate.check(secret, NOW)
+        authenticator.check(secret, NOW)
     assert caught.value.reason is AuthFailure.UNKNOWN_KEY
 
 
 def test_a_broken_file_keeps_the_keys_that_were_there(tmp_path: Path) -> None:
     """A slip of the editor does not lock everybody out."""
     file = KeyFile(tmp_path / "keys.toml")
-    secret = file.add("gate", Role.VIEWER, created=CREATED, expires=None)
-    gate = Authenticator(file=file)
-    gate.refresh()
+    secret = file.add("entrance", Role.VIEWER, created=CREATED, expires=None)
+    authenticator = Authenticator(file=file)
+    authenticator.refresh()
     file.path.write_text("[[key")
-    gate.refresh()
-    assert gate.check(secret, NOW).name == "gate"
+    authenticator.refresh()
+    assert authenticator.check(secret, NOW).name == "entrance"
 
 
 def test_a_key_expires(tmp_path: Path) -> None:
-    """At its time it counts no more."""
+    """From its expiry on it is refused."""
     file = KeyFile(tmp_path / "keys.toml")
-    secret = file.add("guest", Role.VIEWER, created=CREATED, expires=CREATED + timedelta(seconds=1))
-    gate = Authenticator(keys=file.load())
-    assert gate.check(secret, NOW + 0.5).expires_at == NOW + 1
+    secret = file.add("tour", Role.VIEWER, created=CREATED, expires=CREATED + timedelta(seconds=1))
+    authenticator = Authenticator(keys=file.load())
+    assert authenticator.check(secret, NOW + 0.5).expires_at == NOW + 1
     with pytest.raises(AccessRefusedError) as caught:
-        gate.check(secret, NOW + 1)
+        authenticator.check(secret, NOW + 1)
     assert caught.value.reason is AuthFailure.EXPIRED

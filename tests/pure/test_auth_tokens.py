@@ -30,7 +30,7 @@ def signed(**changes: object) -> str:
     return jwt.encode({k: v for k, v in claims.items() if v is not None}, SECRET, "HS256")
 
 
-def test_a_minted_token_counts_until_it_expires() -> None:
+def test_a_token_is_valid_until_it_expires() -> None:
     """Fractional seconds count; at `exp` itself it is over."""
     token = mint_token(SECRET, user_id="ann", role=Role.OPERATOR, now=NOW, lifetime=1.5)
     assert check_token(token, SECRET, NOW + 1.4) == Principal(
@@ -41,7 +41,7 @@ def test_a_minted_token_counts_until_it_expires() -> None:
 
 @pytest.mark.parametrize("claim", ["user_id", "role", "iat", "exp"])
 def test_every_claim_is_required(claim: str) -> None:
-    """A token without one of them says which kind of mistake it is."""
+    """A token without one of them is refused with the reason."""
     assert reason(signed(**{claim: None})) is AuthFailure.MISSING_CLAIM
 
 
@@ -99,7 +99,7 @@ def _part(text: str) -> str:
 
 
 @pytest.mark.parametrize("text", ["..", "a.b.c", _part("[" * 3000) + ".e30.x", "é.é.é"])
-def test_what_is_no_token_is_malformed(text: str) -> None:
+def test_other_text_is_malformed(text: str) -> None:
     """Garbage, deep nesting and foreign alphabets are refused without a crash."""
     assert reason(text) is AuthFailure.MALFORMED
 
@@ -108,8 +108,8 @@ def test_what_is_no_token_is_malformed(text: str) -> None:
     st.text(alphabet=st.characters(codec=None), max_size=200)
     | st.from_regex(r"[\w-]+\.[\w-]+\.[\w-]*")
 )
-def test_no_text_gets_in(text: str) -> None:
-    """Whatever is sent, the answer is a typed refusal."""
+def test_no_text_is_accepted_as_a_token(text: str) -> None:
+    """Any text is refused with a reason."""
     with pytest.raises(AccessRefusedError):
         Authenticator(jwt_secret=SECRET).check(text, NOW)
 

@@ -149,16 +149,14 @@ class CameraWorld(CamerasModel, RuleBasedStateMachine):
         for child in self.with_pictures:
             self.pictures(child)
 
-    @precondition(lambda self: self.now.offers)
+    @precondition(lambda self: any(self.now.adoptable.values()))
     @rule(camera=WHICH, device=WHICH)
-    def adopt_what_is_offered(self, camera: int, device: int) -> None:
-        offer = some([offer for offer in self.now.offers if offer.devices] or [None], camera)
-        if offer is None:
-            return
-        meant = some(offer.devices, device)
+    def adopt_an_adoptable_device(self, camera: int, device: int) -> None:
+        camera_id = some([key for key, found in self.now.adoptable.items() if found], camera)
+        meant = some(self.now.adoptable[camera_id], device)
         holders = [binding.camera_id for binding in self.now.bindings if binding.device == meant]
         if not any(self.shells[holder].session for holder in holders):  # else it is refused
-            self.say(offer.camera_id, meant)
+            self.say(camera_id, meant)
 
     # --- what must hold -----------------------------------------------------------------------
 
@@ -167,7 +165,7 @@ class CameraWorld(CamerasModel, RuleBasedStateMachine):
         nodes = [child.plugging.device.node for child in self.world.children]
         assert len(set(nodes)) == len(nodes), "two children on one node"
         bound = [
-            binding.device.plugged for binding in self.now.bindings if binding.device is not None
+            binding.device.plug_id for binding in self.now.bindings if binding.device is not None
         ]
         assert len(set(bound)) == len(bound), "two cameras on one device"
         assert {shell.child for shell in self.shells.values() if shell.child} == {
@@ -180,7 +178,7 @@ class CameraWorld(CamerasModel, RuleBasedStateMachine):
     def a_child_runs_on_its_cameras_device(self) -> None:
         for child in self.world.children:
             device = self.shell(child).binding.device
-            fits = device is not None and device.plugged == child.plugging.device.plugged
+            fits = device is not None and device.plug_id == child.plugging.device.plug_id
             assert child.told or fits, "it records what is another's"
 
     @invariant()
@@ -256,7 +254,7 @@ def test_a_device_that_gets_another_camera_waits_for_the_old_ones_child() -> Non
     door.child.hangs = True
     door.want(wanted=False)
     camera.want(wanted=True)
-    story.say("camera0", *story.now.offered(CameraId("camera0")))
+    story.say("camera0", *story.now.adoptable_by(CameraId("camera0")))
     story.read_all()
     assert story.world.children == [door.child]
     assert camera.machine.state is CameraState.RESTING

@@ -8,8 +8,10 @@ from typing import Any
 import attrs
 import pytest
 
-from camd.capture.diagnosis import AccessLike, DiagnosisFacts, explain
-from camd.ffmpeg.text import error_patterns as t
+from camd.capture.diagnosis import DiagnosisFacts, explain
+from camd.devices.v4l2.access import NodeAccess
+from camd.ffmpeg.text.error_patterns import TABLE
+from camd.model import problems
 
 NODE = Path("/dev/video3")
 
@@ -42,7 +44,7 @@ class Somebody:
         (
             Found((), complete=True),
             "Another program used the camera a moment ago",
-            "It is tried again by itself.",
+            "camd tries again.",
         ),
         (
             Found((), complete=False),
@@ -53,29 +55,30 @@ class Somebody:
 )
 def test_a_busy_camera_has_a_holder(found: Found, message: str, suggestion: str) -> None:
     """Its name where this user may see it, else how to learn it."""
-    problem = explain(t.BUSY, DiagnosisFacts(present=True, holders=found), NODE)
+    problem = explain(problems.BUSY, DiagnosisFacts(present=True, holders=found), NODE)
     assert (problem.message, problem.suggestion) == (message, suggestion)
 
 
 @pytest.mark.parametrize(
     ("access", "words"),
     [
-        (AccessLike("video", True, False, "camd", False), "`sudo usermod -aG video camd`"),
-        (AccessLike("video", True, False, "camd", True), "start the service again"),
-        (AccessLike("video", True, True, "camd", True), "DeviceAllow=char-video4linux rw"),
-        (AccessLike("root", True, False, "camd", False), "udev rule"),
-        (AccessLike("video", False, False, "camd", False), "udev rule"),
+        (NodeAccess("video", "camd"), "sudo usermod -aG video camd"),
+        (NodeAccess("video", "camd", member=True), "restart the service"),
+        (NodeAccess("video", "camd", entitled=True), "DeviceAllow=char-video4linux rw"),
+        (NodeAccess("", "camd"), "sudo chgrp video /dev/video3"),
     ],
 )
-def test_how_to_get_access_is_said(access: AccessLike, words: str) -> None:
+def test_how_to_get_access_is_said(access: NodeAccess, words: str) -> None:
     """The command fits the node: its group, its mode, the service's unit."""
-    problem = explain(t.NO_PERMISSION, DiagnosisFacts(present=True, access=access), NODE)
+    problem = explain(problems.NO_PERMISSION, DiagnosisFacts(present=True, access=access), NODE)
     assert words in problem.suggestion
     assert problem.suggestion.endswith(".")
-    assert attrs.evolve(problem, suggestion="") == attrs.evolve(t.NO_PERMISSION, suggestion="")
+    assert attrs.evolve(problem, suggestion="") == attrs.evolve(
+        problems.NO_PERMISSION, suggestion=""
+    )
 
 
 def test_what_nobody_found_out_changes_nothing() -> None:
     """Without facts the trouble stays as FFmpeg told it."""
-    for row in t.TABLE:
+    for row in TABLE:
         assert explain(row.problem, DiagnosisFacts(), NODE) == row.problem

@@ -8,8 +8,8 @@ import pytest
 
 from camd.capture.rules.sound import Microphone
 from camd.ffmpeg.text.args import SoundInput
-from camd.ffmpeg.text.error_patterns import SOUND_ONLY
 from camd.model import Device, Problem
+from camd.model.problems import SOUND_ONLY
 
 WEBCAM = Device(Path("/dev/video0"), 1, "Webcam", sound_card="C920")
 REPLUGGED = Device(Path("/dev/video1"), 2, "Webcam", sound_card="C920")

@@ -34,7 +34,7 @@ def test_what_is_written_is_read_again() -> None:
     """Both ways agree."""
     seen = KnownBinary(FFmpegBinary(Path("/usr/bin/ffmpeg"), (5, 1)), 300_000, 12)
     for program in (None, seen):
-        assert parse(render({"a": KNOWN}, program)) == ({"a": KNOWN}, program)
+        assert parse(render(({"a": KNOWN}, program))) == ({"a": KNOWN}, program)
     assert KNOWN.probe.audio_codec == "aac"
 
 

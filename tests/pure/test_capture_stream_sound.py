@@ -6,9 +6,9 @@ import attrs
 import pytest
 
 from camd.capture.rules.sound import TRIED_AGAIN_SECONDS, StreamSound
-from camd.ffmpeg.text.error_patterns import ABSENT, CRASHED, SOUND_MISSING, STALLED, UNKNOWN
 from camd.ffmpeg.text.output import ProbeResult
 from camd.model import Problem
+from camd.model.problems import CRASHED, NOT_FOUND, SOUND_MISSING, STALLED, UNKNOWN
 
 SOUND = ProbeResult(video_codec="h264", audio_codec="pcm_alaw", streams=2)
 
@@ -59,7 +59,7 @@ def test_sound_is_not_suspected_of_what_lies_in_the_source() -> None:
     """A camera that is away, or that delivered pictures before it failed, is no matter of sound."""
     sound = StreamSound(True)
     sound.choose(SOUND, 0.0)
-    assert not sound.suspect(ABSENT, delivered=False)
+    assert not sound.suspect(NOT_FOUND, delivered=False)
     assert not sound.suspect(STALLED, delivered=False)
     assert not sound.suspect(UNKNOWN, delivered=True)
     assert not sound.suspect(STALLED, delivered=True)

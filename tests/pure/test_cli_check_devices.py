@@ -1,4 +1,4 @@
-"""What `camd check` says of this machine's cameras."""
+"""The findings of `camd check` about cameras of this machine."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def listing(
 
 
 def test_a_camera_that_is_there_says_how_it_is_recorded() -> None:
-    """Node, name, why it has its id, and what it is asked for."""
+    """The text has node, name, the reason for the id, and the format."""
     (finding,) = judge_devices(*listing(A1))
     assert finding.grade is Grade.OK
     assert finding.subject == "camera camera0"
@@ -51,10 +51,10 @@ def test_a_camera_that_is_there_says_how_it_is_recorded() -> None:
         assert words in finding.text
 
 
-def test_a_wish_that_the_camera_cannot_fulfil_is_a_problem_with_what_is_possible() -> None:
-    """It would be refused at the start of a recording; here it is said before."""
-    wish = attrs.evolve(entry("gate", serial="A1"), width=1920, height=1080)
-    (finding,) = judge_devices(*listing(A1, entries=(wish,)))
+def test_a_format_that_the_camera_lacks_is_a_problem_with_the_possible_ones() -> None:
+    """A start would be refused; the check reports it before."""
+    wanted = attrs.evolve(entry("gate", serial="A1"), resolution=(1920, 1080))
+    (finding,) = judge_devices(*listing(A1, entries=(wanted,)))
     assert finding.grade is Grade.PROBLEM
     assert "1280x720" in finding.advice
 
@@ -63,31 +63,31 @@ def test_a_wish_that_the_camera_cannot_fulfil_is_a_problem_with_what_is_possible
     ("device", "grade"), [(denied(A1), Grade.PROBLEM), (usb_camera(5, port="1"), Grade.WARNING)]
 )
 def test_problem_comes_with_advice(device: Device, grade: Grade) -> None:
-    """What may not be opened has to be mended; what is not plugged in may come."""
+    """Missing permission is a problem; a device that is not plugged in is a warning."""
     (finding, *_) = judge_devices(*listing(device, entries=(entry("gate", serial="A1"),)))
     assert (finding.subject, finding.grade) == ("camera gate", grade)
     assert finding.advice
 
 
-def test_a_stranger_in_a_known_cameras_place_is_a_problem() -> None:
-    """The same alarm as in the service."""
+def test_another_camera_in_a_known_cameras_place_is_a_problem() -> None:
+    """As in the service, somebody has to decide."""
     known = assign([A1], (), ()).known
-    stranger = usb_camera(0, port="1", serial="X9")
-    (finding, other) = judge_devices(*listing(stranger, known=known))
+    other_camera = usb_camera(0, port="1", serial="X9")
+    (finding, other) = judge_devices(*listing(other_camera, known=known))
     assert (finding.subject, finding.grade) == ("camera camera0", Grade.PROBLEM)
     assert "adopt camera0" in finding.advice
     assert (other.subject, other.grade) == ("camera camera1", Grade.OK)
 
 
-def test_who_holds_a_camera_is_named() -> None:
-    """Whoever has it open keeps camd from recording it."""
+def test_a_camera_that_is_open_elsewhere_is_a_warning() -> None:
+    """The finding names the program that has the camera open."""
     (finding,) = judge_devices(*listing(A1, holders=CHEESE))
     assert finding.grade is Grade.WARNING
     assert "cheese (process 77)" in finding.text
 
 
 def test_a_device_that_is_no_camera_yet_is_mentioned() -> None:
-    """Twins of which one moved: nobody can tell which, and somebody should."""
+    """Two equal cameras of which one has moved: somebody has to say which one it is."""
     twins = [usb_camera(0, port="1"), usb_camera(2, port="2")]
     known = assign(twins, (), ()).known
     moved = usb_camera(4, port="3")

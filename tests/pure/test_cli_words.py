@@ -1,4 +1,4 @@
-"""What the command line says: tables, lines and failures, from values alone."""
+"""Tables, lines and failures of the command line, from values."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CAMERA = {
 
 
 def shown(renderable: Any, width: int = 200) -> str:
-    """Return what a terminal of some width would show."""
+    """Render for a terminal of some width."""
     console = Console(width=width, record=True, highlight=False, file=None, quiet=False)
     with console.capture() as capture:
         console.print(renderable)
@@ -56,7 +56,7 @@ def shown(renderable: Any, width: int = 200) -> str:
     ],
 )
 def test_sizes_are_written_for_people(size: object, text: str) -> None:
-    """Three or four digits and a decimal unit; no number, no text."""
+    """Three or four digits and a decimal unit; "" for what is no number."""
     assert tables.file_size(size) == text
 
 
@@ -77,7 +77,7 @@ def test_lengths_of_time_are_written_for_people(seconds: object, text: str) -> N
 
 
 def test_a_camera_that_records_shows_its_file_time_and_size() -> None:
-    """Everything a person looks for stands in one line, markup in names included."""
+    """One row has everything; markup in names is escaped."""
     text = shown(tables.cameras([CAMERA]))
     for part in (
         "camera0",
@@ -92,14 +92,14 @@ def test_a_camera_that_records_shows_its_file_time_and_size() -> None:
 
 
 def test_a_recording_that_is_not_durable_is_not_shown_as_recording() -> None:
-    """Bytes that do not reach the disk are called so."""
+    """The row says that bytes do not reach the disk."""
     text = shown(tables.cameras([{**CAMERA, "recording_healthy": False}]))
     assert "not durable!" in text
     assert "●" not in text
 
 
 def test_a_camera_that_is_away_is_waited_for_and_says_why() -> None:
-    """A recording without pictures is called that, and not a fault of the disk."""
+    """The row says that it waits for the camera, and not that the disk fails."""
     away = {
         **CAMERA,
         "state": "ABSENT",
@@ -122,14 +122,14 @@ def test_a_camera_that_is_away_is_waited_for_and_says_why() -> None:
 
 
 def test_a_hash_is_shown_whole_in_a_narrow_terminal() -> None:
-    """A hash that is cut off cannot be compared; it goes on in the next line."""
+    """A long hash is folded, not cut off."""
     row = {"filename": "a.mp4", "duration": 2.0, "frames": 60, "size": 1234, "sha256": "0f" * 32}
     lines = shown(tables.receipt_files([row]), width=80).splitlines()[1:]
     assert "0f" * 32 in "".join(line.split()[-1] for line in lines)
 
 
 def test_a_file_name_is_shown_whole_in_a_narrow_terminal() -> None:
-    """It can be copied from the list; the other columns are folded, at their spaces."""
+    """It can be copied; the other columns are folded."""
     row = {"filename": "camera0_2026-01-15_14-30-00.mp4", "duration": 5025, "frames": 150_750}
     row |= {"start_time": "2026-01-15T14:30:00Z", "file_size": 10**9, "status": "completed"}
     lines = shown(tables.recordings([row]), width=80).splitlines()
@@ -140,7 +140,7 @@ def test_a_file_name_is_shown_whole_in_a_narrow_terminal() -> None:
 
 
 def test_a_gap_shows_its_cause_and_whether_its_frames_are_counted() -> None:
-    """An estimate is called one."""
+    """An estimate is marked "about"."""
     gap = {"from": "2026-01-15T14:30:00.123Z", "duration": 2.5, "frames": 75, "exact": False}
     text = shown(tables.gaps([{**gap, "cause": "camera_lost", "action": "new segment"}]))
     assert "2026-01-15 14:30:00" in text
@@ -149,14 +149,14 @@ def test_a_gap_shows_its_cause_and_whether_its_frames_are_counted() -> None:
 
 
 def test_latency_is_in_milliseconds() -> None:
-    """What was not measured is left out."""
+    """Values that were not measured are omitted."""
     row = {"count": 2, "latest": 0.0121, "median": None, "worst": 1.5}
     assert tables.latency(row) == "latest 12 ms, worst 1,500 ms"
     assert "latest 12 ms" in shown(tables.pairs({"sync_latency": row}))
 
 
 def test_pairs_leave_out_what_is_empty_and_give_units() -> None:
-    """Sizes, rates, percents and times are recognised by their names."""
+    """Sizes, rates, percentages and times are recognised by the names of the fields."""
     row: dict[str, Any] = {
         "used_percent": 80.25,
         "total_space": 10**9,
@@ -190,14 +190,14 @@ def test_pairs_leave_out_what_is_empty_and_give_units() -> None:
     )
 )
 def test_tables_take_whatever_a_service_answers(row: dict[str, Any]) -> None:
-    """Missing fields and fields of another type never make a command fail."""
+    """Missing fields and fields of another type are no error."""
     for table in (tables.recordings, tables.receipt_files, tables.gaps):
         shown(table([row]))
     shown(tables.pairs(row))
 
 
 def test_progress_is_one_line_that_also_says_when_nothing_is_written() -> None:
-    """Time, size, frames, file; gaps are counted; a waiting session has no file."""
+    """Time, size, frames, file and number of gaps; a waiting session has no file."""
     status = {"elapsed_time": 5.0, "bytes_written": 2_000_000, "frames_written": 150}
     line = progress_line({**status, "current_file": "a.mp4", "gaps": []}).plain
     assert line == "●  0:05.0  2.0 MB  150 frames  a.mp4"
@@ -233,32 +233,34 @@ def test_progress_is_one_line_that_also_says_when_nothing_is_written() -> None:
     ],
 )
 def test_an_event_is_one_line(method: str, params: dict[str, Any], line: str) -> None:
-    """Time, who, what; an event that this version does not know is named."""
+    """Time, camera and event; an unknown event is shown by its name."""
     assert event_line(method, {"time": "2026-01-15T14:30:00.5Z", **params}) == line
 
 
-def test_a_camera_is_told_again_only_when_its_line_would_differ() -> None:
-    """Its sizes and rates change all the time, and are in no line; other events are all told."""
-    news, method = EventFilter(), "camera_status_update"
-    assert news.tells(method, CAMERA)
-    assert not news.tells(method, {**CAMERA, "file_size": 99})
-    assert news.tells(method, {**CAMERA, "camera_id": "camera1"})
-    assert news.tells(method, {**CAMERA, "message": "The camera went away"})
-    assert news.tells(method, CAMERA)
-    assert all(news.tells("recording_status_update", {"camera_id": "camera0"}) for _ in range(2))
+def test_a_camera_is_shown_again_only_when_its_line_differs() -> None:
+    """Changes of sizes and rates are not shown; other events all are."""
+    unseen, method = EventFilter(), "camera_status_update"
+    assert unseen.accepts(method, CAMERA)
+    assert not unseen.accepts(method, {**CAMERA, "file_size": 99})
+    assert unseen.accepts(method, {**CAMERA, "camera_id": "camera1"})
+    assert unseen.accepts(method, {**CAMERA, "message": "The camera went away"})
+    assert unseen.accepts(method, CAMERA)
+    assert all(
+        unseen.accepts("recording_status_update", {"camera_id": "camera0"}) for _ in range(2)
+    )
 
 
 @pytest.mark.parametrize("kind", TABLE, ids=lambda kind: kind.name)
 def test_every_error_of_the_service_has_an_exit_code(kind: Any) -> None:
-    """Not authenticated is told apart from every other refusal."""
+    """ "Not authenticated" has another exit code than all other refusals."""
     failure = refused(kind.code, kind.message, {"suggestion": kind.suggestion})
     expected = Unauthenticated if kind.name == "not_authenticated" else CallRefused
     assert type(failure) is expected
     assert failure.message == f"{kind.message} ({kind.code})\n  {kind.suggestion}"
 
 
-def test_a_refusal_tells_what_is_wrong_why_and_what_to_do() -> None:
-    """Errors, reason and suggestion of the answer all reach the person."""
+def test_a_refusal_has_details_reason_and_suggestion() -> None:
+    """Errors, reason and suggestion of the answer are in the message."""
     data = {
         "errors": [{"path": "duration", "message": "must be at least 1"}, "odd"],
         "cause": "busy",
@@ -297,10 +299,10 @@ def test_a_wrong_configuration_is_listed_and_has_systemds_code() -> None:
 def test_clients_connect_to_the_first_address_that_is_listened_on(
     server: ServerConfig, address: str
 ) -> None:
-    """Every interface means this machine for a client on it."""
+    """The address of all interfaces becomes that of this machine."""
     assert client_address(server) == address
 
 
 def test_a_token_does_not_show() -> None:
-    """Tracebacks print values; this one leaves the token out."""
+    """The token is not in `repr`."""
     assert "hunter2" not in repr(ServiceAccess("ws://a", "hunter2"))

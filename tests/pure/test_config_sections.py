@@ -1,4 +1,4 @@
-"""From raw tables to sections: nothing is coerced, and every mistake is named by its path."""
+"""Raw tables become sections: nothing is coerced, and every mistake has its path."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camd.config.changes import ConfigChanges, compare, merge, postpone
-from camd.config.environment import SECTIONS, read_environment
-from camd.config.parse import (
-    CameraTable,
-    PathBases,
-    Structured,
-    camera_readers,
-    check,
-    section_readers,
-    structure,
-)
+from camd.config.environment import read_environment, variables_of
+from camd.config.keys import ConfigKey, keys_of
+from camd.config.parse import Structured, check, structure
 from camd.config.schema import (
+    SECTIONS,
     CameraConfig,
     Config,
     DiscoveryConfig,
     MediaMtxConfig,
     RecordingConfig,
 )
+from camd.config.values import PathBases
 from camd.model import CameraId, TestSource, V4l2Source
 
-PLACES = PathBases(folder=Path("/etc/camd"), data=Path("/var/lib/camd"), home=Path("/home/eve"))
+KEYS = [
+    (section, name, key)
+    for section, cls in (*SECTIONS.items(), ("camera", CameraConfig))
+    for name, key in keys_of(cls).items()
+]
+BASES = PathBases(folder=Path("/etc/camd"), data=Path("/var/lib/camd"), home=Path("/home/eve"))
 
 
 def read(text: str) -> Structured:
-    """Structure a piece of TOML, without an environment."""
-    return structure(tomli.loads(text), {}, PLACES)
+    """Read a piece of TOML, without an environment."""
+    return structure(tomli.loads(text), {}, BASES)
 
 
 def only_mistake(text: str) -> str:
@@ -45,16 +45,53 @@ def only_mistake(text: str) -> str:
     return mistake
 
 
-def test_every_key_of_the_schema_has_a_reader() -> None:
-    """A field that is added to a section cannot be read loosely by accident."""
-    assert section_readers(PLACES).keys() == SECTIONS.keys()
-    for name, keys in section_readers(PLACES).items():
-        assert keys.keys() == {field.name for field in attrs.fields(SECTIONS[name])}
-    assert camera_readers(PLACES).keys() == {field.name for field in attrs.fields(CameraTable)}
+def test_every_field_of_a_section_is_a_declared_key() -> None:
+    """A field without reader and documentation cannot be added to a section by accident."""
+    fields = {field.name for field in attrs.fields(Config)} - {"cameras", "file"}
+    assert fields == SECTIONS.keys()
+    for cls in (*SECTIONS.values(), CameraConfig):
+        assert keys_of(cls).keys() == {field.name for field in attrs.fields(cls)}
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "key"), [each for each in KEYS if each[2].written is not None]
+)
+def test_a_key_that_is_written_with_its_default_changes_nothing(
+    section: str, name: str, key: ConfigKey
+) -> None:
+    """The documented default lies within the bounds, and is what applies without the key."""
+    table: dict[str, object] = {name: key.written}
+    if section == "camera":
+        result = structure(
+            {"camera": [{"source": "test:", **table}]}, {}, PathBases(Path(), Path())
+        )
+        assert result.cameras == {0: CameraConfig(source=TestSource())}
+    else:
+        result = structure({section: table}, {}, PathBases(Path(), Path()))
+        assert result.sections[section] == SECTIONS[section]()
+    assert result.mistakes == []
+
+
+@pytest.mark.parametrize(("section", "name", "key"), KEYS)
+def test_a_key_is_documented_by_sentences(section: str, name: str, key: ConfigKey) -> None:
+    """Sentences of one paragraph, which a comment and `camd check --keys` can show."""
+    assert key.doc.endswith(".")
+    assert key.doc == " ".join(key.doc.split())
+
+
+def test_an_alias_stands_for_one_key() -> None:
+    """Two keys with one variable could not be told apart."""
+    named = [variable for section, name, _ in KEYS for variable in variables_of(section, name)]
+    assert len(named) == len(set(named))
+    assert variables_of("storage", "warn_percent") == (
+        "CAMD_STORAGE__WARN_PERCENT",
+        "STORAGE_WARN_PERCENT",
+    )
+    assert variables_of("camera", "fps") == ()
 
 
 def test_every_default_is_a_value_that_the_readers_take() -> None:
-    """An empty file is right, so the defaults lie within their own bounds."""
+    """An empty file is valid."""
     assert read("").mistakes == []
     config = Config()
     assert check({"server": config.server, "storage": config.storage}, {}) == []
@@ -110,7 +147,7 @@ def test_every_default_is_a_value_that_the_readers_take() -> None:
     ],
 )
 def test_a_mistake_is_named_by_its_path(text: str, mistake: str) -> None:
-    """Path, what is wrong, what would be right; nothing is turned into another type."""
+    """The message has the path, the mistake and what would be valid; nothing is coerced."""
     assert mistake in only_mistake(text)
 
 
@@ -142,7 +179,7 @@ def test_all_mistakes_are_reported_at_once() -> None:
 
 @given(st.sampled_from(["'{}'", "12345678901234567890", "['{}']"]))
 def test_a_refused_secret_is_not_repeated(form: str) -> None:
-    """Neither a short secret nor one of the wrong type shows in the sentence or in repr."""
+    """A short secret, or one of the wrong type, is not in the message."""
     secret = "hunter2" if "{}" in form else "12345678901234567890"
     mistake = only_mistake(f"auth.jwt_secret = {form.format(secret)}")
     assert mistake.startswith("auth.jwt_secret: ")
@@ -150,7 +187,7 @@ def test_a_refused_secret_is_not_repeated(form: str) -> None:
 
 
 def test_relative_paths_start_where_people_expect() -> None:
-    """Certificates beside the file, recordings in the data folder, ~ at home."""
+    """Certificates start at the folder of the file, recordings at the data folder, ~ at home."""
     result = read(
         """
         [server]
@@ -169,7 +206,7 @@ def test_relative_paths_start_where_people_expect() -> None:
 
 
 def test_controls_keep_their_order_and_their_types() -> None:
-    """Numbers, texts, and flags as 0 and 1."""
+    """Numbers and texts stay; flags become 0 and 1."""
     result = read(
         """
         [[camera]]
@@ -207,7 +244,7 @@ def test_controls_keep_their_order_and_their_types() -> None:
 def test_a_variable_is_given_the_type_of_its_key(
     variable: str, text: str, place: tuple[str, str], value: object
 ) -> None:
-    """What fits becomes a number, a flag or a list; the rest stays text, for the readers."""
+    """Text that fits becomes a number, a flag or a list; the readers refuse the rest."""
     overlay = read_environment({variable: text, "HOME": "/root"})
     assert overlay.values == {place: value}
     assert overlay.variables == {place: variable}
@@ -216,7 +253,7 @@ def test_a_variable_is_given_the_type_of_its_key(
 
 @pytest.mark.parametrize("minutes", ["0", "1441", "30m", "-1", "1.5"])
 def test_rotation_minutes_are_whole_and_bounded(minutes: str) -> None:
-    """The variable has bounds of its own."""
+    """The variable has its own bounds."""
     overlay = read_environment({"RECORDING_ROTATION_MINUTES": minutes})
     assert overlay.values == {}
     assert "1 to 1440" in overlay.mistakes[0]
@@ -234,22 +271,22 @@ def test_variables_that_name_nothing_are_mistakes() -> None:
 
 
 def test_the_longer_name_wins_over_the_shared_one() -> None:
-    """CAMD_… is meant for camd alone."""
+    """CAMD_… overrides an alias, which other services read, too."""
     overlay = read_environment({"STORAGE_WARN_PERCENT": "70", "CAMD_STORAGE__WARN_PERCENT": "60"})
     assert overlay.values == {("storage", "warn_percent"): 60}
 
 
 def test_an_empty_shared_variable_counts_as_unset() -> None:
-    """Container set-ups pass variables on that nobody gave a value."""
+    """Container set-ups may pass on variables without a value."""
     overlay = read_environment({"STORAGE_WARN_PERCENT": "", "RECORDING_ROTATION_MINUTES": ""})
     assert overlay.values == {}
     assert overlay.mistakes == ()
 
 
 def test_a_mistake_from_the_environment_names_its_variable() -> None:
-    """Nobody looks for it in the file."""
+    """The message names the variable."""
     variables = {("server", "path"): "CAMD_SERVER__PATH"}
-    result = structure({"server": {"path": "ws"}}, variables, PLACES)
+    result = structure({"server": {"path": "ws"}}, variables, BASES)
     assert result.mistakes[0].startswith("server.path (from CAMD_SERVER__PATH): must be")
 
 
@@ -267,12 +304,12 @@ def camera(name: str, **keys: object) -> CameraConfig:
 
 
 def test_a_configuration_does_not_differ_from_itself() -> None:
-    """No change, nothing applied, nothing to restart for."""
+    """No changes are reported."""
     assert compare(Config(), Config()) == compare(Config(cameras=()), Config())
     assert compare(Config(), Config()).applied == ()
 
 
-def test_changes_are_split_by_what_a_running_service_takes() -> None:
+def test_changes_are_split_by_what_a_running_service_applies() -> None:
     """Rotation and new cameras apply; a changed or removed camera needs a restart."""
     old = Config(cameras=(camera("a"), camera("b"), camera("c")))
     new = Config(
@@ -290,15 +327,15 @@ def test_changes_are_split_by_what_a_running_service_takes() -> None:
     )
 
 
-def test_how_long_a_start_waits_is_taken_by_a_running_service() -> None:
-    """A start that was refused too early need not wait for a restart."""
+def test_answer_timeout_is_applied_by_a_reload() -> None:
+    """A reload applies another answer_timeout."""
     new = Config(recording=RecordingConfig(answer_timeout=timedelta(minutes=5)))
     assert compare(Config(), new) == ConfigChanges(("recording.answer_timeout",), ())
     assert merge(Config(), new) == new
 
 
 def test_another_preroll_needs_a_restart() -> None:
-    """What a camera keeps in memory is laid out when it starts."""
+    """The pre-roll buffer is made when the camera starts."""
     new = Config(recording=RecordingConfig(preroll=timedelta(seconds=5), preroll_size=2**20))
     changes = compare(Config(), new)
     assert changes.applied == ()
@@ -306,7 +343,7 @@ def test_another_preroll_needs_a_restart() -> None:
 
 
 def test_a_camera_that_cannot_be_taken_now_needs_a_restart() -> None:
-    """What is told is what is the case."""
+    """It is not reported as applied."""
     changes = ConfigChanges(applied=("recording.rotation", "camera.c", "camera.d"))
     assert postpone(changes, ["d"]) == ConfigChanges(
         ("recording.rotation", "camera.c"), ("camera.d",)
@@ -314,13 +351,13 @@ def test_a_camera_that_cannot_be_taken_now_needs_a_restart() -> None:
 
 
 def test_a_service_that_looks_for_no_devices_takes_no_camera_of_this_machine() -> None:
-    """It would never find it: that needs a restart; streams are taken at once."""
+    """It would never find it, so that needs a restart; a reload adds streams."""
     blind = Config(discovery=DiscoveryConfig(v4l2=False))
     usb = CameraConfig(CameraId("usb"), V4l2Source(serial="A1"))
-    film = CameraConfig(CameraId("film"), TestSource())
-    new = attrs.evolve(blind, cameras=(usb, film))
-    assert compare(blind, new) == ConfigChanges(("camera.film",), ("camera.usb",))
-    assert merge(blind, new).cameras == (film,)
+    clip = CameraConfig(CameraId("clip"), TestSource())
+    new = attrs.evolve(blind, cameras=(usb, clip))
+    assert compare(blind, new) == ConfigChanges(("camera.clip",), ("camera.usb",))
+    assert merge(blind, new).cameras == (clip,)
     seeing = attrs.evolve(blind, cameras=(CameraConfig(CameraId("a"), V4l2Source(port="1-1")),))
     more = attrs.evolve(seeing, cameras=(*seeing.cameras, usb))
     assert compare(seeing, more).applied == ("camera.usb",)
@@ -341,14 +378,14 @@ def test_what_runs_after_a_reload_is_the_old_with_the_applied_changes() -> None:
 
 
 def test_changes_name_keys_and_never_values() -> None:
-    """A changed secret is told by its path alone."""
+    """Only the path of a changed secret is reported."""
     old = Config()
     new = attrs.evolve(old, auth=attrs.evolve(old.auth, jwt_secret="s" * 32))
     assert compare(old, new).restart_needed == ("auth.jwt_secret",)
 
 
 def test_an_encoder_is_a_name_or_left_to_the_trial() -> None:
-    """FFmpeg's names are small letters, digits and underscores; nothing else gets that far."""
+    """FFmpeg's names are small letters, digits and underscores; everything else is refused."""
     given = read('ffmpeg.encoder = "h264_vaapi"').sections["ffmpeg"]
     assert given.encoder == "h264_vaapi"  # type: ignore[attr-defined]
     assert read("").sections["ffmpeg"].encoder == "auto"  # type: ignore[attr-defined]
@@ -357,7 +394,7 @@ def test_an_encoder_is_a_name_or_left_to_the_trial() -> None:
 
 
 def test_cameras_by_serial_number_or_port_are_different_cameras() -> None:
-    """Only the same words mean the same camera; entries without a source have none yet."""
+    """Only equal sources are the same camera; entries without a source have none yet."""
     sources = [V4l2Source(serial="A"), V4l2Source(serial="B"), V4l2Source(port="A"), V4l2Source()]
     sources += [V4l2Source(), V4l2Source(serial="B")]
     cameras = {
@@ -368,8 +405,8 @@ def test_cameras_by_serial_number_or_port_are_different_cameras() -> None:
     assert mistake.startswith("camera[5].source: camera[1] has this")
 
 
-def test_what_a_swap_means_is_one_of_two_words() -> None:
-    """Another camera in a known one's place raises the alarm, or is accepted."""
+def test_swap_is_alarm_or_accept() -> None:
+    """Another camera in the place of a known one causes a problem, or is accepted."""
     assert read("[[camera]]\nid = 'a'\nswap = 'accept'").cameras[0].swap == "accept"
     assert read("[[camera]]\nid = 'a'").cameras[0].swap == "alarm"
     mistake = only_mistake("[[camera]]\nid = 'a'\nswap = 'yes'")

@@ -1,4 +1,4 @@
-"""How values are written: everything that is read can be written, and mistakes are explained."""
+"""Notations of values: what is written reads back exactly, and mistakes are explained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names and values of controls: what people write, and what a driver takes."""
+"""Control names and values: from what people write to what a driver takes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camd.devices.v4l2.control_values import (
+    canonical_name,
     driver_value,
     find_control,
-    in_order,
-    known_as,
+    modes_first,
     possible,
     variable_name,
 )
@@ -48,7 +48,7 @@ LINES = control(
     ],
 )
 def test_names_are_those_of_v4l2_ctl(label: str, name: str) -> None:
-    """Letters and digits of ASCII in small letters, anything between them one underscore."""
+    """Lower-case ASCII letters and digits, and one underscore for all between them."""
     assert variable_name(label) == name
 
 
@@ -63,16 +63,16 @@ def test_names_are_those_of_v4l2_ctl(label: str, name: str) -> None:
     ],
 )
 def test_older_and_newer_names_find_the_same_control(older: str, newer: str) -> None:
-    """Whichever of the two the kernel uses, and whichever is asked for."""
+    """Either name works, whichever of the two the kernel uses."""
     for of_the_kernel in (older, newer):
         there = control(ControlKind.INTEGER, of_the_kernel)
         for asked in (older, newer):
             assert find_control([control(ControlKind.INTEGER), there], asked) is there
-    assert known_as(older) == known_as(newer) == newer
+    assert canonical_name(older) == canonical_name(newer) == newer
 
 
 def test_a_control_is_found_by_its_label() -> None:
-    """And what is not there is answered with what is."""
+    """An unknown name is refused with the names that exist."""
     assert find_control([LINES, EXPOSURE], "Auto Exposure") is EXPOSURE
     with pytest.raises(ValueError, match="it has power_line_frequency, auto_exposure"):
         find_control([LINES, EXPOSURE], "focus_absolute")
@@ -80,8 +80,8 @@ def test_a_control_is_found_by_its_label() -> None:
         find_control([], "gain")
 
 
-def test_the_controls_own_name_goes_before_an_alias() -> None:
-    """Where a camera has both, each name means its own."""
+def test_an_exact_name_comes_before_an_alias() -> None:
+    """Where a camera has controls of both names, each name finds its own control."""
     older = control(ControlKind.INTEGER, "autogain")
     newer = control(ControlKind.INTEGER, "gain_automatic")
     assert find_control([older, newer], "gain_automatic") is newer
@@ -116,10 +116,10 @@ def test_the_controls_own_name_goes_before_an_alias() -> None:
         (EXPOSURE, "aperture_priority", 3),
     ],
 )
-def test_what_is_asked_for_becomes_what_the_driver_takes(
+def test_requested_values_are_converted(
     one: Control, given_: bool | int | str, value: int | str
 ) -> None:
-    """Numbers as text, labels in any case, the words that only one label begins with."""
+    """Numbers as text, labels in any case, and first words of exactly one label are accepted."""
     assert driver_value(one, given_) == value
 
 
@@ -144,17 +144,17 @@ def test_what_is_asked_for_becomes_what_the_driver_takes(
         (EXPOSURE, 2, "0 (Auto Mode), 1 (Manual Mode), 3 (Aperture Priority Mode), not 2"),
     ],
 )
-def test_what_is_not_possible_is_answered_with_what_is(
+def test_impossible_values_are_refused_with_what_is_possible(
     one: Control, given_: bool | int | str, sentence: str
 ) -> None:
-    """Range, step or choices, and what was asked for."""
+    """The message has the range, step or choices, and the requested value."""
     with pytest.raises(ValueError, match=r".") as caught:
         driver_value(one, given_)
     assert sentence in str(caught.value)
 
 
-def test_words_that_begin_two_labels_mean_neither() -> None:
-    """A label is not guessed."""
+def test_first_words_of_two_labels_are_refused() -> None:
+    """An ambiguous label is not guessed."""
     two = control(ControlKind.MENU, choices=((1, "Fast Left"), (2, "Fast Right")))
     with pytest.raises(ValueError, match="must be one of"):
         driver_value(two, "fast")
@@ -162,9 +162,9 @@ def test_words_that_begin_two_labels_mean_neither() -> None:
 
 
 def test_automatic_modes_come_first_and_the_rest_keeps_its_order() -> None:
-    """A mode that is set later would undo what it governs, or make it fail."""
+    """A mode that is set later would undo the controls that it governs, or make them fail."""
     names = ["exposure_absolute", "brightness", "exposure_auto", "gain", "focus_auto", "autogain"]
-    assert [name for name, _ in in_order((name, 1) for name in names)] == [
+    assert [name for name, _ in modes_first((name, 1) for name in names)] == [
         *("exposure_auto", "focus_auto", "autogain"),
         *("exposure_absolute", "brightness", "gain"),
     ]
@@ -177,13 +177,13 @@ def test_automatic_modes_come_first_and_the_rest_keeps_its_order() -> None:
     st.integers(-300, 300),
     st.integers(0, 50),
 )
-def test_any_wish_is_taken_within_the_limits_or_refused(
-    kind: ControlKind, wish: bool | int | str, low: int, high: int, step: int
+def test_any_value_is_within_the_limits_or_refused(
+    kind: ControlKind, request: bool | int | str, low: int, high: int, step: int
 ) -> None:
-    """Nothing else is raised, and no number outside the limits gets through."""
+    """Only ValueError is raised, and no number outside the limits is returned."""
     one = control(kind, minimum=low, maximum=high, step=step, choices=LINES.choices)
     try:
-        value = driver_value(one, wish)
+        value = driver_value(one, request)
     except ValueError as error:
         said = str(error)
     else:

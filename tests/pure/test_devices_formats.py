@@ -1,4 +1,4 @@
-"""What a camera is asked for: the rule by examples, and its promises by hypothesis."""
+"""The choice of a format: the rule by examples, and properties for any camera."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from camd.devices.v4l2.formats import (
     INPUT_FORMATS,
     FormatRequest,
     UnsupportedFormat,
-    choose,
+    choose_format,
     in_range,
     modes,
 )
@@ -52,23 +52,23 @@ WEBCAM = camera(
 SMART = camera(*WEBCAM.formats, offer("H264", "1920x1080@30,15", "1280x720@30", "3840x2160@30"))
 
 
-def chosen(capabilities: Capabilities, **wish: object) -> tuple[object, ...]:
+def chosen(capabilities: Capabilities, **request: object) -> tuple[object, ...]:
     """Choose, and return the essence of it."""
-    choice = choose(capabilities, FormatRequest(**wish))  # type: ignore[arg-type]
+    choice = choose_format(capabilities, FormatRequest(**request))  # type: ignore[arg-type]
     assert isinstance(choice, FormatChoice), choice
     what = "copied" if choice.copied else choice.encoder
     return choice.input_format, f"{choice.width}x{choice.height}", choice.fps, what
 
 
-def refused(capabilities: Capabilities, **wish: object) -> UnsupportedFormat:
+def refused(capabilities: Capabilities, **request: object) -> UnsupportedFormat:
     """Choose, and return the refusal."""
-    answer = choose(capabilities, FormatRequest(**wish))  # type: ignore[arg-type]
+    answer = choose_format(capabilities, FormatRequest(**request))  # type: ignore[arg-type]
     assert isinstance(answer, UnsupportedFormat), answer
     return answer
 
 
 @pytest.mark.parametrize(
-    ("capabilities", "wish", "answer"),
+    ("capabilities", "wanted", "answer"),
     [
         (SMART, {}, ("h264", "1920x1080", 30.0, "copied")),
         (WEBCAM, {}, ("mjpeg", "1280x720", 30.0, "h264")),
@@ -97,14 +97,14 @@ def refused(capabilities: Capabilities, **wish: object) -> UnsupportedFormat:
     ],
 )  # fmt: skip
 def test_the_rule_by_examples(
-    capabilities: Capabilities, wish: dict[str, object], answer: tuple[object, ...]
+    capabilities: Capabilities, wanted: dict[str, object], answer: tuple[object, ...]
 ) -> None:
-    """What people would expect of a webcam, of one with H.264, and of odd ones."""
-    assert chosen(capabilities, **wish) == answer
+    """Choices for a usual webcam, for one with H.264, and for unusual ones."""
+    assert chosen(capabilities, **wanted) == answer
 
 
-def test_a_range_of_sizes_and_rates_is_understood() -> None:
-    """Anything within the range and on its steps can be asked for, and nothing else."""
+def test_a_range_of_sizes_and_rates_is_used() -> None:
+    """Any size and rate within the range and on its steps is accepted, and no other."""
     span = SizeRange((16, 16), (2592, 1944), (8, 2), Rates(limits=(1.0, 90.0)))
     sensor = camera(offer("YUYV", span=span))
     assert chosen(sensor) == ("yuyv422", "1280x720", 30.0, "h264")
@@ -113,15 +113,15 @@ def test_a_range_of_sizes_and_rates_is_understood() -> None:
     assert refused(sensor, width=640, height=480, fps=120).rates == (90.0, 1.0)
 
 
-def test_of_two_formats_under_one_name_the_one_that_ffmpeg_takes_counts() -> None:
-    """YU12 and YV12 are both yuv420p, and FFmpeg tries the first first."""
+def test_of_two_formats_with_one_name_ffmpegs_is_chosen() -> None:
+    """YU12 and YV12 are both yuv420p, and FFmpeg tries YU12 first."""
     both = camera(offer("YV12", "1280x720@30"), offer("YU12", "640x480@30"))
     assert chosen(both) == ("yuv420p", "640x480", 30.0, "h264")
     assert refused(both, width=1280, height=720).sizes == ((640, 480),)
 
 
-def test_the_reason_is_a_sentence_for_people() -> None:
-    """It names format, size, rate, and what becomes of the pictures."""
+def test_the_reason_names_format_size_and_rate() -> None:
+    """It also says whether the pictures are copied or encoded."""
     encoded = "MJPEG at 1280x720, 30 frames/s, encoded"
     words = {
         (SMART, ""): "H.264 from the camera at 1920x1080, 30 frames/s: copied",
@@ -129,16 +129,16 @@ def test_the_reason_is_a_sentence_for_people() -> None:
         (WEBCAM, "h265"): f"the camera has no H.265; {encoded} as H.265",
     }
     for (capabilities, codec), sentence in words.items():
-        choice = choose(capabilities, FormatRequest(codec=codec or "auto"))
+        choice = choose_format(capabilities, FormatRequest(codec=codec or "auto"))
         assert isinstance(choice, FormatChoice)
         assert choice.why == sentence
-    choice = choose(SMART, FormatRequest(640, 480))
+    choice = choose_format(SMART, FormatRequest(640, 480))
     assert isinstance(choice, FormatChoice)
     assert choice.why.startswith("the camera has no H.264 of the size and rate that are asked for;")
 
 
 def test_a_refusal_says_what_is_possible() -> None:
-    """The nearest sizes, the rates of a size, or the codecs that would do."""
+    """It has the nearest sizes, the rates of the size, or the codecs that are possible."""
     size = refused(WEBCAM, width=1300, height=700)
     assert size.sizes[0] == (1280, 720)
     assert size.possible[0] == "MJPEG 1280x720: 60, 30, 15 frames/s"
@@ -157,7 +157,7 @@ def test_a_refusal_says_what_is_possible() -> None:
     assert refused(camera()).possible == ()
 
 
-# --- promises -----------------------------------------------------------------------------
+# --- properties ---------------------------------------------------------------------------
 
 RATES = st.one_of(
     st.just(Rates()),
@@ -185,7 +185,7 @@ FORMATS = st.builds(
 CAMERAS = st.lists(FORMATS, max_size=5, unique_by=lambda each: each.fourcc).map(
     lambda formats: camera(*formats)
 )
-WISHES = st.builds(
+REQUESTS = st.builds(
     FormatRequest,
     st.none() | SIDE,
     st.none() | SIDE,
@@ -216,46 +216,48 @@ def _has_rate(rates: Rates, fps: float) -> bool:
     return fps in rates.listed or within or rates == Rates()
 
 
-@given(CAMERAS, WISHES)
+@given(CAMERAS, REQUESTS)
 def test_a_choice_is_always_something_that_the_camera_offers(
-    capabilities: Capabilities, wish: FormatRequest
+    capabilities: Capabilities, request: FormatRequest
 ) -> None:
-    """Format, size and rate are the driver's; a wish is kept to 1 %; no answer is an error."""
-    answer = choose(capabilities, wish)
+    """Format, size and rate are the driver's, requests are met within 1 %, nothing is raised."""
+    answer = choose_format(capabilities, request)
     if isinstance(answer, UnsupportedFormat):
         assert answer.message
         return
     assert is_offered(capabilities, answer)
     assert answer.input_format == INPUT_FORMATS[answer.fourcc]
     assert answer.copied == (answer.encoder == "")
-    if wish.width and wish.height:
-        assert _size(answer) == (wish.width, wish.height)
-    if wish.fps:
-        assert abs(answer.fps - wish.fps) <= 0.0101 * wish.fps
-    if wish.codec == "copy":
+    if request.width and request.height:
+        assert _size(answer) == (request.width, request.height)
+    if request.fps:
+        assert abs(answer.fps - request.fps) <= 0.0101 * request.fps
+    if request.codec == "copy":
         assert answer.copied
 
 
 @given(CAMERAS, st.sampled_from(["auto", "h264", "h265", "mjpeg"]), st.data())
-def test_an_exact_wish_that_is_offered_is_never_refused(
+def test_a_request_for_a_listed_mode_is_never_refused(
     capabilities: Capabilities, codec: str, data: st.DataObject
 ) -> None:
-    """Whatever size and rate the camera lists can be asked for."""
+    """Every size and rate that the camera lists can be requested."""
     offered = modes(capabilities)
     if not offered:
         return
     mode = data.draw(st.sampled_from(offered))
     rates = [*mode.rates.listed, *(mode.rates.limits or ())]
     fps = data.draw(st.sampled_from(rates)) if rates else None
-    answer = choose(capabilities, FormatRequest(mode.width or 640, mode.height or 480, fps, codec))
+    answer = choose_format(
+        capabilities, FormatRequest(mode.width or 640, mode.height or 480, fps, codec)
+    )
     assert isinstance(answer, FormatChoice), answer
 
 
-@given(CAMERAS, WISHES, st.integers())
+@given(CAMERAS, REQUESTS, st.integers())
 def test_the_order_of_the_drivers_lists_changes_nothing(
-    capabilities: Capabilities, wish: FormatRequest, seed: int
+    capabilities: Capabilities, request: FormatRequest, seed: int
 ) -> None:
-    """Formats, sizes and rates may come in any order."""
+    """Formats, sizes and rates may be listed in any order."""
     luck = random.Random(seed)
 
     def mixed(rates: Rates) -> Rates:
@@ -265,13 +267,13 @@ def test_the_order_of_the_drivers_lists_changes_nothing(
     for each in luck.sample(capabilities.formats, len(capabilities.formats)):
         sizes = [attrs.evolve(size, rates=mixed(size.rates)) for size in each.sizes]
         formats.append(attrs.evolve(each, sizes=tuple(luck.sample(sizes, len(sizes)))))
-    assert choose(camera(*formats), wish) == choose(capabilities, wish)
+    assert choose_format(camera(*formats), request) == choose_format(capabilities, request)
 
 
 @given(CAMERAS)
-def test_without_a_wish_small_machines_keep_up(capabilities: Capabilities) -> None:
-    """Larger pictures than the rule allows are taken only where there are no smaller ones."""
-    answer = choose(capabilities, FormatRequest())
+def test_without_a_request_pictures_are_limited(capabilities: Capabilities) -> None:
+    """Pictures above the limit are chosen only where the camera has no smaller ones."""
+    answer = choose_format(capabilities, FormatRequest())
     if isinstance(answer, FormatChoice):
         most = COPIED_PIXELS if answer.copied else ENCODED_PIXELS
         same = [m for m in modes(capabilities) if m.fourcc == answer.fourcc]

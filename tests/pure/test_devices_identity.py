@@ -1,4 +1,4 @@
-"""Which camera is which: each story that people tell of mixed-up cameras, once."""
+"""Which camera gets which device: numbers, match rules, and properties for any devices."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from support.fake_devices import (
     MatchedMachine,
     denied,
     entry,
+    unbound_devices,
     usb_camera,
     vivid,
-    without_camera,
 )
 
 from camd.config.schema import CameraConfig
-from camd.devices.matching.identity import KnownCamera, look
+from camd.devices.matching.identity import KnownCamera, identify_devices
 from camd.devices.matching.match import MOST_CAMERAS, assign, forget
 from camd.model import CameraId, Device, MatchedBy, TestSource
 
@@ -32,15 +32,15 @@ BY_ID = Path("/dev/v4l/by-id/usb-Maker_6366-video-index0")
 
 
 def test_new_cameras_get_numbers_in_the_order_of_their_nodes() -> None:
-    """At the first start camera0 is the lowest node, whatever order the kernel told them in."""
+    """At the first start camera0 is the lowest node, whatever order the devices come in."""
     machine = MatchedMachine()
     cameras = [usb_camera(number, port=str(number)) for number in (10, 9, 2)]
     assert machine.has(*cameras) == {"camera0": "video2", "camera1": "video9", "camera2": "video10"}
-    assert machine.told == [("BOUND", f"camera{number}") for number in range(3)]
+    assert machine.messages == [("BOUND", f"camera{number}") for number in range(3)]
 
 
 def test_a_number_is_not_given_away_while_its_camera_is_unplugged() -> None:
-    """A new camera gets the next number, and the old one finds its own again."""
+    """A new camera gets the next number, and the old one gets its own again."""
     machine = MatchedMachine()
     machine.has(usb_camera(0, serial="A"))
     assert machine.has(usb_camera(0, port="2", serial="B")) == {
@@ -51,48 +51,48 @@ def test_a_number_is_not_given_away_while_its_camera_is_unplugged() -> None:
     assert machine.has(*both) == {"camera0": "video1", "camera1": "video0"}
 
 
-def test_numbers_of_the_configuration_are_left_alone() -> None:
-    """camera0 is a test picture and camera1 a camera with a source, so a new one is camera2."""
-    rig = CameraConfig(CameraId("camera0"), TestSource())
-    machine = MatchedMachine(rig, entry("camera1", serial="A"))
+def test_ids_of_the_configuration_are_not_used_as_numbers() -> None:
+    """camera0 is a test picture and camera1 has a source, so a new camera is camera2."""
+    picture = CameraConfig(CameraId("camera0"), TestSource())
+    machine = MatchedMachine(picture, entry("camera1", serial="A"))
     assert machine.has(usb_camera(0)) == {"camera1": "(absent)", "camera2": "video0"}
 
 
 def test_an_entry_without_a_source_is_the_camera_that_gets_its_number() -> None:
-    """Settings for "camera1" wait until there is one."""
-    machine = MatchedMachine(entry("camera1"), entry("door"))
+    """Settings for "camera1" apply to the camera that gets this number."""
+    machine = MatchedMachine(entry("camera1"), entry("entrance"))
     assert machine.has(usb_camera(0, port="1")) == {
         "camera1": "(absent)",
-        "door": "(absent)",
+        "entrance": "(absent)",
         "camera0": "video0",
     }
     assert machine.has(usb_camera(0, port="1"), usb_camera(1, port="2"))["camera1"] == "video1"
-    assert "camd adopt door" in machine.problem("door").suggestion
+    assert "camd adopt entrance" in machine.problem("entrance").suggestion
 
 
-def test_without_discovery_only_configured_cameras_have_seats() -> None:
-    """Others are devices that nobody uses, be they known from before."""
-    machine = MatchedMachine(entry("door", serial="A"))
+def test_without_discovery_only_configured_cameras_have_devices() -> None:
+    """Other devices are unbound, even if their cameras are known."""
+    machine = MatchedMachine(entry("entrance", serial="A"))
     cameras = (usb_camera(0, serial="A"), usb_camera(1, port="2"))
-    assert machine.has(*cameras) == {"door": "video0", "camera0": "video1"}
+    assert machine.has(*cameras) == {"entrance": "video0", "camera0": "video1"}
     machine.auto = False
-    assert machine.has(*cameras) == {"door": "video0"}
-    assert without_camera(machine) == {"video1": ()}
+    assert machine.has(*cameras) == {"entrance": "video0"}
+    assert unbound_devices(machine) == {"video1": ()}
     assert MatchedMachine(auto=False).has(*cameras) == {}
 
 
-def test_no_more_cameras_are_remembered_than_fit() -> None:
-    """What is remembered is bounded, and a forgotten camera makes room."""
+def test_the_number_of_known_cameras_is_bounded() -> None:
+    """A camera that is forgotten makes room for a new one."""
     machine = MatchedMachine()
     cameras = [usb_camera(number, port=str(number)) for number in range(MOST_CAMERAS + 1)]
     machine.has(*cameras)
     assert len(machine.now.known) == MOST_CAMERAS
-    assert list(without_camera(machine)) == [f"video{MOST_CAMERAS}"]
+    assert list(unbound_devices(machine)) == [f"video{MOST_CAMERAS}"]
     machine.now = attrs.evolve(machine.now, known=forget(machine.now.known, CameraId("camera7")))
     assert machine.has(*cameras[:7], *cameras[8:])["camera7"] == f"video{MOST_CAMERAS}"
 
 
-# --- the ladder ---------------------------------------------------------------------------
+# --- the match rules ----------------------------------------------------------------------
 
 
 def test_a_reboot_that_renumbers_the_nodes_changes_nothing() -> None:
@@ -101,22 +101,22 @@ def test_a_reboot_that_renumbers_the_nodes_changes_nothing() -> None:
     machine.has(usb_camera(0, serial="A"), usb_camera(1, port="2"), vivid(2, 0))
     bindings = machine.has(vivid(0, 0), usb_camera(1, serial="A"), usb_camera(2, port="2"))
     assert bindings == {"camera0": "video1", "camera1": "video2", "camera2": "video0"}
-    rungs = [machine.rung(camera_id) for camera_id in bindings]
-    assert rungs == [MatchedBy.SERIAL, MatchedBy.PORT, MatchedBy.PATH]
-    assert machine.told == []
+    rules = [machine.matched_by(camera_id) for camera_id in bindings]
+    assert rules == [MatchedBy.SERIAL, MatchedBy.PORT, MatchedBy.PATH]
+    assert machine.messages == []
 
 
-def test_a_camera_with_a_serial_number_is_found_in_another_port() -> None:
+def test_a_camera_with_a_serial_number_is_found_at_another_port() -> None:
     """It keeps its number, and the log says that it moved."""
     machine = MatchedMachine()
     machine.has(usb_camera(0, port="1", serial="A"))
     assert machine.has(usb_camera(0, port="2.4", serial="A")) == {"camera0": "video0"}
-    assert machine.told == [("MOVED", "camera0")]
+    assert machine.messages == [("MOVED", "camera0")]
     assert machine.now.known[0].identity.port == CONTROLLER + "2.4"
 
 
 def test_two_cameras_that_swap_their_ports_keep_their_numbers() -> None:
-    """Unique serial numbers win over ports; nothing is alarming about it."""
+    """Unique serial numbers are matched before ports, and there is no problem."""
     machine = MatchedMachine()
     machine.has(usb_camera(0, port="1", serial="A"), usb_camera(1, port="2", serial="B"))
     bindings = machine.has(usb_camera(0, port="1", serial="B"), usb_camera(1, port="2", serial="A"))
@@ -124,62 +124,62 @@ def test_two_cameras_that_swap_their_ports_keep_their_numbers() -> None:
 
 
 @pytest.mark.parametrize("serial", ["", "SN0001"])
-def test_twins_are_told_apart_by_their_ports(serial: str) -> None:
-    """Cameras without serial number, or with the same one, are known by where they are."""
+def test_equal_cameras_are_matched_by_port(serial: str) -> None:
+    """Cameras without serial number, or with the same one, are matched by their place."""
     machine = MatchedMachine()
     machine.has(usb_camera(0, port="1", serial=serial), usb_camera(1, port="2", serial=serial))
     bindings = machine.has(
         usb_camera(0, port="2", serial=serial), usb_camera(1, port="1", serial=serial)
     )
     assert bindings == {"camera0": "video1", "camera1": "video0"}
-    assert machine.rung("camera0") is MatchedBy.PORT
+    assert machine.matched_by("camera0") is MatchedBy.PORT
 
 
-def test_a_twin_that_is_plugged_in_moves_nobody() -> None:
-    """The serial number is not unique any more, and the camera stays where it is."""
+def test_an_equal_camera_that_is_plugged_in_changes_no_binding() -> None:
+    """The serial number is not unique any more, and the camera is matched by its port."""
     machine = MatchedMachine()
     machine.has(usb_camera(5, port="2", serial="SN0001"))
-    twins = (usb_camera(0, port="1", serial="SN0001"), usb_camera(5, port="2", serial="SN0001"))
-    assert machine.has(*twins) == {"camera0": "video5", "camera1": "video0"}
-    assert machine.has(twins[1]) == {"camera0": "video5", "camera1": "(absent)"}
+    equal = (usb_camera(0, port="1", serial="SN0001"), usb_camera(5, port="2", serial="SN0001"))
+    assert machine.has(*equal) == {"camera0": "video5", "camera1": "video0"}
+    assert machine.has(equal[1]) == {"camera0": "video5", "camera1": "(absent)"}
 
 
-def test_the_only_camera_of_its_kind_is_found_in_another_port() -> None:
-    """Without serial number, name and formats do where no other could be meant."""
+def test_the_only_camera_of_its_model_is_found_at_another_port() -> None:
+    """Without serial number, name and formats match where no other camera is possible."""
     machine = MatchedMachine()
     machine.has(usb_camera(0, port="1"))
     assert machine.has(usb_camera(0, port="2")) == {"camera0": "video0"}
-    assert machine.rung("camera0") is MatchedBy.NAME
+    assert machine.matched_by("camera0") is MatchedBy.NAME
     assert machine.has(usb_camera(0, port="1"), usb_camera(1, port="2")) == {
         "camera0": "video1",
         "camera1": "video0",
     }
 
 
-def test_a_camera_whose_formats_differ_or_are_unknown_is_not_taken_by_its_name() -> None:
-    """A name alone recognises nobody."""
+def test_a_camera_with_other_or_unknown_formats_is_not_matched_by_name() -> None:
+    """A name alone is not enough."""
     for other in (usb_camera(0, port="2", formats=RAW), denied(usb_camera(0, port="2"))):
         machine = MatchedMachine()
         machine.has(usb_camera(0, port="1", formats=MJPEG))
         assert machine.has(other) == {"camera0": "(ambiguous)"}
 
 
-def test_twins_that_moved_are_not_guessed() -> None:
-    """Both say that they are ambiguous, and which devices they may be."""
+def test_equal_cameras_that_moved_are_ambiguous() -> None:
+    """Both have a problem that names the devices that they may be."""
     machine = MatchedMachine()
     machine.has(usb_camera(0, port="1"), usb_camera(1, port="2"))
     moved = (usb_camera(0, port="3"), usb_camera(1, port="4"))
     assert machine.has(*moved) == {"camera0": "(ambiguous)", "camera1": "(ambiguous)"}
-    assert without_camera(machine) == dict.fromkeys(["video0", "video1"], ("camera0", "camera1"))
+    assert unbound_devices(machine) == dict.fromkeys(["video0", "video1"], ("camera0", "camera1"))
     assert "usb2-3" in machine.problem("camera0").message
-    assert machine.now.offered(CameraId("camera0")) == moved
+    assert machine.now.adoptable_by(CameraId("camera0")) == moved
     machine.adopt("camera0", moved[1])
     machine.adopt("camera1", moved[0])
     assert machine.has(*moved) == {"camera0": "video1", "camera1": "video0"}
 
 
-def test_one_of_two_twins_in_a_third_port_may_be_a_new_one() -> None:
-    """Whether it is the twin that was unplugged, or a third one, nobody can know."""
+def test_one_of_two_equal_cameras_at_a_third_port_is_ambiguous() -> None:
+    """It may be the one that was unplugged, or a new one."""
     machine = MatchedMachine()
     machine.has(usb_camera(0, port="1"), usb_camera(1, port="2"))
     bindings = machine.has(usb_camera(0, port="1"), usb_camera(1, port="3"))
@@ -192,8 +192,8 @@ def test_one_of_two_twins_in_a_third_port_may_be_a_new_one() -> None:
     }
 
 
-def test_virtual_cameras_are_known_by_their_bus_address() -> None:
-    """The link that all of them share identifies nobody."""
+def test_virtual_cameras_are_matched_by_their_bus_address() -> None:
+    """The link that all of them share identifies none."""
     machine = MatchedMachine()
     machine.has(vivid(0, 0), vivid(1, 1))
     assert machine.has(vivid(3, 1), vivid(4, 0)) == {"camera0": "video4", "camera1": "video3"}
@@ -204,7 +204,7 @@ def test_virtual_cameras_are_known_by_their_bus_address() -> None:
 
 
 def test_a_camera_that_may_not_be_opened_keeps_its_number() -> None:
-    """What sysfs knows of it is enough, and what it offers is not forgotten."""
+    """sysfs is enough to match it, and its stored formats are kept."""
     machine = MatchedMachine()
     cameras = (usb_camera(0, serial="A"), usb_camera(1, port="2"))
     machine.has(*cameras)
@@ -213,7 +213,7 @@ def test_a_camera_that_may_not_be_opened_keeps_its_number() -> None:
     assert machine.now.known == before
 
 
-def test_both_eyes_of_one_device_are_cameras() -> None:
+def test_two_capture_nodes_of_one_device_are_two_cameras() -> None:
     """A colour and an infrared camera in one case share port and serial number."""
     for serial in ("", "SN0001"):
         eyes = [
@@ -230,12 +230,12 @@ def test_both_eyes_of_one_device_are_cameras() -> None:
         assert machine.has(eyes[0]) == {"camera0": "video0", "camera1": "(absent)"}
 
 
-# --- whatever is plugged in ---------------------------------------------------------------
+# --- any devices --------------------------------------------------------------------------
 
 
 @st.composite
 def situations(draw: st.DrawFn) -> tuple[list[Device], list[Device], list[CameraConfig]]:
-    """Two sets of devices, one after the other, from few models, serial numbers and ports."""
+    """Return two lists of devices, one after the other, of few models, serials and ports."""
 
     def devices() -> list[Device]:
         ports = draw(st.lists(st.sampled_from("12345"), unique=True, max_size=5))
@@ -253,8 +253,8 @@ def situations(draw: st.DrawFn) -> tuple[list[Device], list[Device], list[Camera
         return [denied(device) if draw(st.booleans()) else device for device in found]
 
     possible = [
-        entry("door", serial="A", swap="accept"),
-        entry("gate", path=Path("/dev/video1")),
+        entry("entrance", serial="A", swap="accept"),
+        entry("garage", path=Path("/dev/video1")),
         entry("hall", port="1-2", swap="accept"),
         entry("yard", path=BY_ID),
         entry("camera1"),
@@ -263,8 +263,8 @@ def situations(draw: st.DrawFn) -> tuple[list[Device], list[Device], list[Camera
 
 
 @given(situations(), st.randoms(use_true_random=False), st.booleans())
-def test_the_order_of_devices_plays_no_part(situation, random, auto: bool) -> None:
-    """Any permutation of devices and bindings gives the same; nobody has two of the other."""
+def test_the_order_of_devices_makes_no_difference(situation, random, auto: bool) -> None:
+    """Any order of devices and known cameras gives the same bindings, each one to one."""
     first, second, entries = situation
     known: tuple[KnownCamera, ...] = assign(first, (), entries, auto=auto).known
     now = assign(second, known, entries, auto=auto)
@@ -280,8 +280,8 @@ def test_the_order_of_devices_plays_no_part(situation, random, auto: bool) -> No
 
 
 @given(situations())
-def test_what_is_decided_stays(situation) -> None:
-    """With the same devices once more nobody moves, and nothing has to be written."""
+def test_bindings_are_stable(situation) -> None:
+    """With the same devices no binding changes, and nothing has to be stored."""
     first, second, entries = situation
     now = assign(second, assign(first, (), entries).known, entries)
     again = assign(second, now.known, entries)
@@ -290,8 +290,8 @@ def test_what_is_decided_stays(situation) -> None:
     assert again.known == now.known
 
 
-def test_an_address_that_no_driver_has_told_is_not_kept() -> None:
-    """The first look may be too early; who was bound by a guess would be ambiguous from then on."""
+def test_a_guessed_bus_address_is_not_stored() -> None:
+    """A camera that was bound by it would be ambiguous as soon as the driver answers."""
     machine = MatchedMachine()
     cards = [vivid(number, number) for number in range(2)]
     assert machine.has(*map(denied, cards)) == {}
@@ -301,10 +301,12 @@ def test_an_address_that_no_driver_has_told_is_not_kept() -> None:
     assert machine.has(denied(alone)) == machine.has(alone) == {"camera0": "video5"}
 
 
-def test_who_a_camera_is_in_one_word() -> None:
-    """Serial number, else port; bus address of those that are not USB; else the name."""
+def test_identities_as_text() -> None:
+    """Serial number, else port; bus address of those that are not on USB; else the name."""
     nameless = attrs.evolve(vivid(9, 9), bus_info="", links=())
-    seen = look([usb_camera(0, serial="A"), usb_camera(1, port="1.3"), vivid(2, 0), nameless])
+    seen = identify_devices(
+        [usb_camera(0, serial="A"), usb_camera(1, port="1.3"), vivid(2, 0), nameless]
+    )
     assert [plugged.identity.describe() for plugged in seen] == [
         "usb:0c45:6366:A",
         "usb:0c45:6366@0000:00:14.0-usb2-1.3",

@@ -1,4 +1,4 @@
-"""What is listed after which looks and answers, and what is asked because of them."""
+"""Which devices are listed after which scans and answers, and which queries follow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from camd.devices.v4l2.access import (
     NodeAccess,
     denied,
     describe,
-    hung,
     is_denied,
     is_foreign,
     is_gone,
@@ -22,6 +21,7 @@ from camd.devices.v4l2.access import (
 from camd.devices.v4l2.inventory import Inventory, NodeAnswer, QueryJob, Scan, matches, simplify
 from camd.devices.v4l2.node import NodeStat, SysfsFacts
 from camd.model import Capabilities, Cause, Device, Problem, UsbFacts
+from camd.model.problems import HUNG
 
 DEV = Path("/dev")
 HUB = "devices/pci0000:00/0000:00:14.0/usb1"
@@ -31,35 +31,35 @@ FACTS = SysfsFacts(label="Camera", index=0, number="81:0", usb=USB, says_capture
 BUSY = Problem("busy", "", "", Cause.CAMERA_BUSY)
 
 
-def sighted(number: int, life: int = 0) -> NodeStat:
-    """A node in one of its lives."""
+def node_stat(number: int, replugs: int = 0) -> NodeStat:
+    """Return a node; `replugs` counts how often it was plugged in again."""
     folder = f"{HUB}/1-1/1-1:1.0/video4linux/video{number}"
-    return NodeStat(f"video{number}", (1, life, 2, life), folder)
+    return NodeStat(f"video{number}", (1, replugs, 2, replugs), folder)
 
 
-def scene(*numbers: int, life: int = 0) -> Scan:
-    """A look that sees these nodes."""
-    return Scan(tuple(sighted(number, life) for number in numbers))
+def scan(*numbers: int, replugs: int = 0) -> Scan:
+    """Return a scan with these nodes."""
+    return Scan(tuple(node_stat(number, replugs) for number in numbers))
 
 
 def answered(
     inventory: Inventory, job: QueryJob, answer: NodeAnswer, facts: SysfsFacts | None = FACTS
 ) -> None:
-    """A node is asked and answers."""
-    inventory.hear(job, inventory.know(job, facts) or answer)
+    """Record a node's facts and its answer."""
+    inventory.record_answer(job, inventory.record_facts(job, facts) or answer)
 
 
 def one(inventory: Inventory) -> Device:
-    """The only device that is listed."""
+    """Return the only listed device."""
     (device,) = inventory.devices
     return device
 
 
-def test_what_captures_is_listed_in_the_order_of_numbers() -> None:
-    """Nodes that can capture are listed, number 10 after number 9; others are not."""
+def test_capture_nodes_are_listed_in_the_order_of_numbers() -> None:
+    """Number 10 comes after number 9; other nodes are not listed."""
     inventory = Inventory(DEV)
-    jobs = inventory.see(scene(10, 9, 2))
-    assert [job.sighting.name for job in jobs] == ["video10", "video9", "video2"]
+    jobs = inventory.apply_scan(scan(10, 9, 2))
+    assert [job.node.name for job in jobs] == ["video10", "video9", "video2"]
     assert not inventory.settled
     for job, answer in zip(
         jobs, (NodeAnswer(CAPABLE), NodeAnswer(CAPABLE), NodeAnswer()), strict=True
@@ -69,92 +69,92 @@ def test_what_captures_is_listed_in_the_order_of_numbers() -> None:
     assert inventory.settled
 
 
-def test_what_answered_is_not_asked_again() -> None:
-    """A look that shows the same asks nothing, whatever was answered for good."""
+def test_a_node_that_has_answered_is_not_queried_again() -> None:
+    """An equal scan starts no query, whether the node captures or not."""
     inventory = Inventory(DEV)
-    jobs = inventory.see(scene(0, 1))
-    assert inventory.see(scene(0, 1)) == []  # still being asked
+    jobs = inventory.apply_scan(scan(0, 1))
+    assert inventory.apply_scan(scan(0, 1)) == []  # still being asked
     answered(inventory, jobs[0], NodeAnswer(CAPABLE))
     answered(inventory, jobs[1], NodeAnswer())
-    assert inventory.see(scene(0, 1)) == []
+    assert inventory.apply_scan(scan(0, 1)) == []
 
 
 @pytest.mark.parametrize("answer", [NodeAnswer(problem=BUSY), NodeAnswer(gone=True)])
-def test_what_was_refused_is_asked_at_the_next_look(answer: NodeAnswer) -> None:
-    """A refusal need not last: the next look asks again, and the answer replaces the trouble."""
+def test_a_failed_query_is_repeated_at_the_next_scan(answer: NodeAnswer) -> None:
+    """The problem stays until the new answer replaces it."""
     inventory = Inventory(DEV)
-    (job,) = inventory.see(scene(0))
+    (job,) = inventory.apply_scan(scan(0))
     answered(inventory, job, answer)
     before = inventory.devices
-    (again,) = inventory.see(scene(0))
+    (again,) = inventory.apply_scan(scan(0))
     assert again == job
-    assert inventory.devices == before  # the trouble stays until the answer is there
+    assert inventory.devices == before  # the problem stays until the answer is there
     answered(inventory, again, NodeAnswer(CAPABLE))
     assert one(inventory).problem is None
     assert one(inventory).capabilities == CAPABLE
 
 
-def test_virtual_nodes_are_asked_at_every_look() -> None:
-    """A loopback becomes a camera, and ceases to be one, without a word."""
+def test_virtual_nodes_are_queried_at_every_scan() -> None:
+    """A loopback node becomes a camera, and ceases to be one, without an event."""
     inventory = Inventory(DEV)
     virtual = attrs.evolve(FACTS, virtual=True, usb=None)
     shown = []
     for answer in (NodeAnswer(), NodeAnswer(CAPABLE), NodeAnswer()):
-        (job,) = inventory.see(scene(40))
+        (job,) = inventory.apply_scan(scan(40))
         answered(inventory, job, answer, virtual)
         shown.append(len(inventory.devices))
     assert shown == [0, 1, 0]
 
 
-def test_a_replug_between_two_looks_is_another_life() -> None:
-    """The same name with another stamp counts as plugged anew and is asked anew."""
+def test_a_replug_between_two_scans_starts_a_new_query() -> None:
+    """The same name with another stamp is a new device."""
     inventory = Inventory(DEV)
-    (job,) = inventory.see(scene(0))
+    (job,) = inventory.apply_scan(scan(0))
     answered(inventory, job, NodeAnswer(CAPABLE))
-    first = one(inventory).plugged
-    (again,) = inventory.see(scene(0, life=1))
+    first = one(inventory).plug_id
+    (again,) = inventory.apply_scan(scan(0, replugs=1))
     assert inventory.devices == ()
     assert not inventory.settled
     answered(inventory, again, NodeAnswer(CAPABLE))
-    assert one(inventory).plugged > first
+    assert one(inventory).plug_id > first
 
 
-def test_an_answer_of_a_former_life_is_nobodys() -> None:
-    """What comes late from a device that was unplugged meanwhile says nothing of the next one."""
+def test_a_late_answer_of_an_unplugged_device_is_dropped() -> None:
+    """It says nothing about the next device of the same name."""
     inventory = Inventory(DEV)
-    (old,) = inventory.see(scene(0))
-    (new,) = inventory.see(scene(0, life=1))
+    (old,) = inventory.apply_scan(scan(0))
+    (new,) = inventory.apply_scan(scan(0, replugs=1))
     answered(inventory, old, NodeAnswer(CAPABLE))
-    inventory.lose_patience(old)
+    inventory.mark_late(old)
     assert inventory.devices == ()
     assert not inventory.settled
     answered(inventory, new, NodeAnswer(CAPABLE))
-    assert one(inventory).plugged == new.plugged
+    assert one(inventory).plug_id == new.plug_id
 
 
-def test_a_node_that_hangs_is_in_problem_until_it_answers() -> None:
-    """It is listed as hung, asked no second time, and its late answer is used."""
+def test_a_node_that_hangs_has_a_problem_until_it_answers() -> None:
+    """It is listed as hung, not queried twice, and its late answer is used."""
     inventory = Inventory(DEV)
-    (job,) = inventory.see(scene(0))
-    assert inventory.know(job, FACTS) is None
-    inventory.lose_patience(job)
-    assert one(inventory).problem == hung()
+    (job,) = inventory.apply_scan(scan(0))
+    assert inventory.record_facts(job, FACTS) is None
+    inventory.mark_late(job)
+    assert one(inventory).problem == HUNG
     assert one(inventory).capabilities is None
     assert inventory.settled
-    assert inventory.see(scene(0)) == []
-    assert inventory.ask_again("video0") == (job, False)
-    inventory.hear(job, NodeAnswer(CAPABLE))
+    assert inventory.apply_scan(scan(0)) == []
+    assert inventory.query_again("video0") == (job, False)
+    inventory.record_answer(job, NodeAnswer(CAPABLE))
     assert one(inventory).problem is None
     assert one(inventory).capabilities == CAPABLE
 
 
-def test_a_problem_stays_while_a_second_question_hangs() -> None:
-    """A camera that refuses slowly has one trouble, not two in turns."""
+def test_a_problem_stays_while_a_second_query_hangs() -> None:
+    """A camera that refuses slowly does not alternate between two problems."""
     inventory = Inventory(DEV)
-    (job,) = inventory.see(scene(0))
+    (job,) = inventory.apply_scan(scan(0))
     answered(inventory, job, NodeAnswer(problem=BUSY))
-    assert inventory.see(scene(0)) == [job]
-    assert not inventory.lose_patience(job)
+    assert inventory.apply_scan(scan(0)) == [job]
+    assert not inventory.mark_late(job)
     assert one(inventory).problem == BUSY
     answered(inventory, job, NodeAnswer(problem=BUSY))
     assert one(inventory).problem == BUSY
@@ -162,24 +162,24 @@ def test_a_problem_stays_while_a_second_question_hangs() -> None:
 
 @pytest.mark.parametrize("answer", [NodeAnswer(problem=BUSY), None])
 def test_only_plausible_nodes_are_listed_without_capabilities(answer: NodeAnswer | None) -> None:
-    """A metadata node that hangs or is refused is not shown as a camera."""
+    """A metadata node that hangs or is refused is not listed as a camera."""
     inventory = Inventory(DEV)
-    (job,) = inventory.see(scene(1))
-    assert inventory.know(job, attrs.evolve(FACTS, index=1, says_capture=False)) is None
+    (job,) = inventory.apply_scan(scan(1))
+    assert inventory.record_facts(job, attrs.evolve(FACTS, index=1, says_capture=False)) is None
     if answer is None:
-        inventory.lose_patience(job)
+        inventory.mark_late(job)
     else:
-        inventory.hear(job, answer)
+        inventory.record_answer(job, answer)
     assert inventory.devices == ()
     assert inventory.settled
 
 
 def test_capabilities_outlive_a_problem() -> None:
-    """A camera that could be asked before and cannot now is listed with both."""
+    """A camera that was queried before and fails now is listed with both."""
     inventory = Inventory(DEV)
-    (job,) = inventory.see(scene(0))
+    (job,) = inventory.apply_scan(scan(0))
     answered(inventory, job, NodeAnswer(CAPABLE))
-    again, fresh = inventory.ask_again("video0")
+    again, fresh = inventory.query_again("video0")
     assert again == job
     assert fresh
     answered(inventory, job, NodeAnswer(problem=BUSY))
@@ -187,28 +187,28 @@ def test_capabilities_outlive_a_problem() -> None:
     assert one(inventory).capabilities == CAPABLE
 
 
-def test_what_is_gone_is_not_listed() -> None:
-    """Neither what no look shows nor what the kernel says is gone; and nobody waits for it."""
+def test_removed_nodes_are_not_listed() -> None:
+    """Neither nodes that no scan shows nor those that the kernel reports as gone."""
     inventory = Inventory(DEV)
-    jobs = inventory.see(scene(0, 1))
+    jobs = inventory.apply_scan(scan(0, 1))
     answered(inventory, jobs[0], NodeAnswer(CAPABLE))
     answered(inventory, jobs[1], NodeAnswer(CAPABLE), facts=None)
     assert [device.node.name for device in inventory.devices] == ["video0"]
-    inventory.see(scene(1))
+    inventory.apply_scan(scan(1))
     assert inventory.devices == ()
-    assert inventory.ask_again("video0") == (None, False)
+    assert inventory.query_again("video0") == (None, False)
     assert inventory.find("video0") is None
 
 
-def test_links_and_sound_card_are_those_of_the_last_look() -> None:
-    """A link that moved to another node and a card that came later show without a question."""
+def test_links_and_sound_card_are_those_of_the_last_scan() -> None:
+    """A link that moved and a card that was added later are shown without a query."""
     inventory = Inventory(DEV)
-    (job,) = inventory.see(scene(0))
+    (job,) = inventory.apply_scan(scan(0))
     answered(inventory, job, NodeAnswer(CAPABLE))
     assert one(inventory).sound_card == ""
     link = Path("/dev/v4l/by-id/usb-x")
     cards = {f"{HUB}/1-1": "Camera"}
-    assert inventory.see(Scan((sighted(0),), {"video0": (link,)}, cards)) == []
+    assert inventory.apply_scan(Scan((node_stat(0),), {"video0": (link,)}, cards)) == []
     assert one(inventory).links == (link,)
     assert one(inventory).sound_card == "Camera"
 
@@ -223,24 +223,24 @@ def test_links_and_sound_card_are_those_of_the_last_look() -> None:
 def test_ignored_nodes_are_not_opened_and_not_listed(pattern: str) -> None:
     """Node, link, either name of the port, serial number, model and name are compared."""
     inventory = Inventory(DEV, (pattern,))
-    (job,) = inventory.see(
-        Scan((sighted(0),), {"video0": (Path("/dev/v4l/by-id/usb-x"),)}),
+    (job,) = inventory.apply_scan(
+        Scan((node_stat(0),), {"video0": (Path("/dev/v4l/by-id/usb-x"),)}),
     )
-    answer = inventory.know(job, FACTS)
+    answer = inventory.record_facts(job, FACTS)
     assert answer == NodeAnswer()
-    inventory.hear(job, answer)
+    inventory.record_answer(job, answer)
     assert inventory.settled
     assert inventory.devices == ()
 
 
-def test_patterns_that_fit_nothing_ignore_nothing() -> None:
-    """A pattern has to fit a whole name."""
+def test_a_pattern_must_match_a_whole_name() -> None:
+    """A part of a name is not enough; case does not matter."""
     assert not matches(["/dev/video", "1", "046d"], ["/dev/video0", "1-1", "046d:0825"])
     assert matches(["/DEV/VIDEO?"], ["/dev/video0"])
 
 
-def test_names_that_say_the_same_twice_are_shortened() -> None:
-    """uvcvideo's doubled names are cut, names with a function of their own are not."""
+def test_repeated_names_are_shortened() -> None:
+    """uvcvideo's repeated names are cut; names with a different second part are not."""
     assert simplify("Lab Camera: Lab Camera") == "Lab Camera"
     assert simplify("Integrated Camera: Integrated C") == "Integrated Camera"
     assert simplify("Integrated Camera: Integrated I") == "Integrated Camera: Integrated I"
@@ -257,29 +257,31 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-def test_no_life_is_asked_twice_at_a_time(steps: list[tuple[str, object]]) -> None:
-    """Whatever comes in whatever order: one question per life, growing counters, one entry each."""
+def test_a_plugged_node_has_one_query_at_a_time(steps: list[tuple[str, object]]) -> None:
+    """In any order of events: one query per plugging, increasing ids, one device each."""
     inventory, open_jobs, asked = Inventory(DEV), list[QueryJob](), set[int]()
     answers = {"yes": NodeAnswer(CAPABLE), "no": NodeAnswer(), "busy": NodeAnswer(problem=BUSY)}
     for kind, what in steps:
         if kind == "see":
             assert isinstance(what, list)
-            jobs = inventory.see(Scan(tuple(sighted(n, life) for n, life in dict(what).items())))
+            jobs = inventory.apply_scan(
+                Scan(tuple(node_stat(n, replugs) for n, replugs in dict(what).items()))
+            )
             for job in jobs:
                 assert job not in open_jobs
-                assert job.plugged in asked or job.plugged > max(asked, default=0)
-                asked.add(job.plugged)
+                assert job.plug_id in asked or job.plug_id > max(asked, default=0)
+                asked.add(job.plug_id)
             open_jobs += jobs
         elif open_jobs:
             assert isinstance(what, int)
             job = open_jobs[what % len(open_jobs)]
             if kind == "late":
-                inventory.lose_patience(job)
+                inventory.mark_late(job)
                 continue
             open_jobs.remove(job)
             answered(inventory, job, answers.get(kind, NodeAnswer(gone=True)))
-        plugged = [device.plugged for device in inventory.devices]
-        assert len(set(plugged)) == len(plugged)
+        ids = [device.plug_id for device in inventory.devices]
+        assert len(set(ids)) == len(ids)
     for job in open_jobs:
         answered(inventory, job, NodeAnswer(CAPABLE))
     assert inventory.settled or not [s for s in steps if s[0] == "see"]
@@ -288,17 +290,17 @@ def test_no_life_is_asked_twice_at_a_time(steps: list[tuple[str, object]]) -> No
 # --- refusals ------------------------------------------------------------------------------
 
 
-def test_errors_are_told_apart() -> None:
-    """Each errno of opening and asking has its meaning."""
+def test_errors_are_classified() -> None:
+    """Each errno of opening and querying has its meaning."""
     assert all(is_gone(OSError(n, "")) for n in (errno.ENODEV, errno.ENOENT, errno.ENXIO))
     assert not is_gone(OSError(errno.EIO, ""))
     assert is_denied(PermissionError(errno.EACCES, ""))
     assert is_denied(PermissionError(errno.EPERM, ""))
     assert is_foreign(OSError(errno.ENOTTY, ""))
-    assert describe(OSError(errno.EBUSY, "")).cause == "busy"
+    assert describe(OSError(errno.EBUSY, "")).kind == "busy"
     broken = describe(OSError(errno.EIO, "Input/output error"))
-    assert broken.cause == "io_error"
-    assert broken.message == "The camera cannot be asked what it is: Input/output error"
+    assert broken.kind == "io_error"
+    assert broken.message == "The camera reported an error: Input/output error"
 
 
 @pytest.mark.parametrize(
@@ -312,7 +314,7 @@ def test_errors_are_told_apart() -> None:
         ),
         (
             NodeAccess("", "camd"),
-            "Give a group access: sudo chgrp video /dev/video0; sudo chmod g+rw /dev/video0",
+            "Give a group access: `sudo chgrp video /dev/video0; sudo chmod g+rw /dev/video0`.",
         ),
         (
             NodeAccess("video", "root", entitled=True),
@@ -328,9 +330,9 @@ def test_errors_are_told_apart() -> None:
         ),
     ],
 )
-def test_a_want_of_permission_comes_with_its_remedy(access: NodeAccess, remedy: str) -> None:
-    """What to do depends on who we are, where we run, and whom the node admits."""
+def test_a_missing_permission_has_its_remedy(access: NodeAccess, remedy: str) -> None:
+    """It depends on the user, on a container, and on the group of the node."""
     problem = denied("/dev/video0", access)
-    assert problem.cause == "no_permission"
+    assert problem.kind == "no_permission"
     assert problem.ledger_cause is Cause.NO_PERMISSION
     assert problem.suggestion == remedy

@@ -1,11 +1,11 @@
-"""Another camera in a known one's place, and what the configuration says of who is meant."""
+"""Other cameras at the place of known ones, and the selectors of the configuration."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from support.fake_devices import CONTROLLER, MatchedMachine, entry, usb_camera, without_camera
+from support.fake_devices import CONTROLLER, MatchedMachine, entry, unbound_devices, usb_camera
 
 from camd.config.schema import CameraConfig
 from camd.devices.matching.match import AdoptionError
@@ -15,11 +15,11 @@ from camd.model import CameraId, Cause, TestSource
 BY_ID = Path("/dev/v4l/by-id/usb-Maker_6366-video-index0")
 
 
-# --- the alarm ----------------------------------------------------------------------------
+# --- swaps ----------------------------------------------------------------------------------
 
 
-def test_another_camera_at_a_known_port_raises_the_alarm() -> None:
-    """It does not record under the old one's name, and the message says what was expected."""
+def test_another_camera_at_a_known_port_is_a_swap() -> None:
+    """It does not get the old camera's id, and the message says which camera was expected."""
     machine = MatchedMachine()
     machine.has(usb_camera(0, serial="A"))
     assert machine.has(usb_camera(0, serial="B")) == {"camera0": "(swapped)", "camera1": "video0"}
@@ -33,42 +33,42 @@ def test_another_camera_at_a_known_port_raises_the_alarm() -> None:
     assert bindings == {"camera0": "video0", "camera1": "(swapped)"}
 
 
-def test_a_stranger_without_serial_number_gets_no_number_where_an_alarm_stands() -> None:
-    """It may be the replacement; it gets one when the old camera is there again."""
+def test_a_swapped_in_camera_without_serial_number_gets_no_number() -> None:
+    """It may be the replacement; it gets a number when the old camera is plugged in again."""
     machine = MatchedMachine()
     machine.has(usb_camera(0, port="1", serial="A"))
-    stranger = usb_camera(0, port="1", product="9230")
-    assert machine.has(stranger) == {"camera0": "(swapped)"}
-    assert without_camera(machine) == {"video0": ("camera0",)}
+    other = usb_camera(0, port="1", product="9230")
+    assert machine.has(other) == {"camera0": "(swapped)"}
+    assert unbound_devices(machine) == {"video0": ("camera0",)}
     old = usb_camera(1, port="2", serial="A")
-    assert machine.has(stranger, old) == {"camera0": "video1", "camera1": "video0"}
+    assert machine.has(other, old) == {"camera0": "video1", "camera1": "video0"}
 
 
 def test_a_replacement_is_adopted() -> None:
-    """It is the old camera from now on; the number that was made for it disappears."""
+    """It has the old camera's id from now on; the number that it had disappears."""
     machine = MatchedMachine()
     machine.has(usb_camera(0, serial="A"))
     new = usb_camera(0, serial="B")
     machine.has(new)
-    assert machine.now.offered(CameraId("camera0")) == (new,)
+    assert machine.now.adoptable_by(CameraId("camera0")) == (new,)
     machine.adopt("camera0", new)
     assert machine.has(new) == {"camera0": "video0"}
     assert machine.has(usb_camera(3, port="7", serial="B")) == {"camera0": "video3"}
 
 
 def test_a_replacement_is_accepted_where_the_configuration_says_so() -> None:
-    """With swap = "accept" whatever is plugged in there takes over, and is remembered."""
-    machine = MatchedMachine(entry("door", port="1-1", swap="accept"))
+    """With swap = "accept" any camera that is plugged in there takes over, and is stored."""
+    machine = MatchedMachine(entry("entrance", port="1-1", swap="accept"))
     machine.has(usb_camera(0, serial="A"))
-    assert machine.has(usb_camera(0, serial="B", product="9230")) == {"door": "video0"}
-    assert machine.told == [("REPLACED", "door")]
+    assert machine.has(usb_camera(0, serial="B", product="9230")) == {"entrance": "video0"}
+    assert machine.messages == [("REPLACED", "entrance")]
     assert machine.now.known[0].identity.serial == "B"
-    assert machine.has(usb_camera(0, serial="B", product="9230")) == {"door": "video0"}
-    assert machine.told == []
+    assert machine.has(usb_camera(0, serial="B", product="9230")) == {"entrance": "video0"}
+    assert machine.messages == []
 
 
-def test_a_camera_of_its_own_is_not_taken_over() -> None:
-    """swap = "accept" is for strangers: a known camera in another's port stays itself."""
+def test_a_known_camera_is_not_accepted_as_a_replacement() -> None:
+    """swap = "accept" is for new cameras: a known one at another's port keeps its own id."""
     machine = MatchedMachine(entry("camera0", swap="accept"))
     machine.has(usb_camera(0, port="1", serial="A"), usb_camera(1, port="2", serial="B"))
     bindings = machine.has(usb_camera(0, port="1", serial="B"))
@@ -76,45 +76,45 @@ def test_a_camera_of_its_own_is_not_taken_over() -> None:
 
 
 def test_what_may_be_another_absent_camera_is_not_accepted() -> None:
-    """One of two twins without number stands in a third one's port: nobody knows which."""
-    machine = MatchedMachine(entry("door", port="1-3", swap="accept"))
+    """One of two equal cameras is at a third one's port, and it is unknown which one it is."""
+    machine = MatchedMachine(entry("entrance", port="1-3", swap="accept"))
     machine.has(*[usb_camera(n, port=str(n)) for n in (1, 2)], usb_camera(3, port="3", serial="A"))
     bindings = machine.has(usb_camera(1, port="3"))
-    assert bindings == {"door": "(swapped)", "camera0": "(ambiguous)", "camera1": "(ambiguous)"}
+    assert bindings == {"entrance": "(swapped)", "camera0": "(ambiguous)", "camera1": "(ambiguous)"}
 
 
 # --- the configuration --------------------------------------------------------------------
 
 
-def test_a_node_designates_the_camera_that_is_there_at_the_first_sight() -> None:
-    """Its settings follow the camera and not the node."""
-    machine = MatchedMachine(entry("door", path=Path("/dev/video0")))
+def test_a_node_selects_the_camera_that_is_there_first() -> None:
+    """Later the entry follows the camera and not the node."""
+    machine = MatchedMachine(entry("entrance", path=Path("/dev/video0")))
     machine.has(usb_camera(0, serial="A"), usb_camera(1, port="2", serial="B"))
     bindings = machine.has(usb_camera(1, serial="A"), usb_camera(0, port="2", serial="B"))
-    assert bindings == {"door": "video1", "camera0": "video0"}
+    assert bindings == {"entrance": "video1", "camera0": "video0"}
 
 
-def test_a_link_by_id_with_two_owners_is_ambiguous_until_a_port_is_remembered() -> None:
-    """Twins without serial number claim the same link; neither is guessed."""
-    twins = (usb_camera(0, port="1"), usb_camera(1, port="2"))
-    machine = MatchedMachine(entry("door", path=BY_ID))
-    assert machine.has(*twins) == {"door": "(ambiguous)"}
-    assert f"v4l2:port={CONTROLLER}1" in machine.problem("door").suggestion
-    machine = MatchedMachine(entry("door", path=BY_ID))
-    assert machine.has(twins[1]) == {"door": "video1"}
-    assert machine.has(*twins) == {"door": "video1", "camera0": "video0"}
+def test_a_by_id_link_of_two_cameras_is_ambiguous_until_a_port_is_stored() -> None:
+    """Equal cameras without serial numbers have the same link; none is chosen."""
+    equal = (usb_camera(0, port="1"), usb_camera(1, port="2"))
+    machine = MatchedMachine(entry("entrance", path=BY_ID))
+    assert machine.has(*equal) == {"entrance": "(ambiguous)"}
+    assert f"v4l2:port={CONTROLLER}1" in machine.problem("entrance").suggestion
+    machine = MatchedMachine(entry("entrance", path=BY_ID))
+    assert machine.has(equal[1]) == {"entrance": "video1"}
+    assert machine.has(*equal) == {"entrance": "video1", "camera0": "video0"}
 
 
-def test_a_serial_number_in_the_configuration_is_that_camera_and_no_other() -> None:
-    """Several with it are ambiguous; a stranger is refused even where swap says "accept"."""
-    machine = MatchedMachine(entry("door", serial="A", swap="accept"))
-    assert machine.has(usb_camera(0, serial="B")) == {"door": "(absent)", "camera0": "video0"}
-    twins = (usb_camera(0, port="1", serial="A"), usb_camera(1, port="2", serial="A"))
-    assert machine.has(*twins)["door"] == "(ambiguous)"
-    assert machine.has(twins[0])["door"] == "video0"
-    assert machine.has(*twins)["door"] == "video0"
-    assert machine.has(usb_camera(0, port="1", serial="C"))["door"] == "(swapped)"
-    assert "correct its source" in machine.problem("door").suggestion
+def test_a_configured_serial_number_selects_only_that_camera() -> None:
+    """Several with it are ambiguous; another one is refused even with swap = "accept"."""
+    machine = MatchedMachine(entry("entrance", serial="A", swap="accept"))
+    assert machine.has(usb_camera(0, serial="B")) == {"entrance": "(absent)", "camera0": "video0"}
+    equal = (usb_camera(0, port="1", serial="A"), usb_camera(1, port="2", serial="A"))
+    assert machine.has(*equal)["entrance"] == "(ambiguous)"
+    assert machine.has(equal[0])["entrance"] == "video0"
+    assert machine.has(*equal)["entrance"] == "video0"
+    assert machine.has(usb_camera(0, port="1", serial="C"))["entrance"] == "(swapped)"
+    assert "correct its source" in machine.problem("entrance").suggestion
 
 
 @pytest.mark.parametrize(
@@ -127,70 +127,70 @@ def test_a_serial_number_in_the_configuration_is_that_camera_and_no_other() -> N
         "/dev/v4l/by-path/pci-0000:00:14.0-usb-0:1.3:1.0-video-index0",
     ],
 )
-def test_a_port_goes_by_all_its_names(port: str) -> None:
-    """As the kernel, as camd and as udev call it; the camera does not leave it."""
+def test_a_port_is_found_by_all_its_names(port: str) -> None:
+    """The kernel's, camd's and udev's name work; the entry stays with the port."""
     source = {"path": Path(port)} if port.startswith("/dev") else {"port": port}
-    machine = MatchedMachine(entry("door", **source))
-    assert machine.has(usb_camera(0, port="1.3")) == {"door": "video0"}
-    assert machine.has(usb_camera(0, port="1.4")) == {"door": "(absent)", "camera0": "video0"}
+    machine = MatchedMachine(entry("entrance", **source))
+    assert machine.has(usb_camera(0, port="1.3")) == {"entrance": "video0"}
+    assert machine.has(usb_camera(0, port="1.4")) == {"entrance": "(absent)", "camera0": "video0"}
 
 
-def test_a_configured_camera_takes_its_device_from_a_mere_number() -> None:
-    """An entry for a camera that was found before: the entry's id is its name from now on."""
+def test_an_entry_takes_the_device_of_a_numbered_camera() -> None:
+    """A camera that had a number has the entry's id from now on."""
     machine = MatchedMachine()
     machine.has(usb_camera(0, serial="A"))
-    machine.entries = (entry("door", serial="A"),)
-    assert machine.has(usb_camera(0, serial="A")) == {"door": "video0"}
-    assert machine.told == [("FORGOTTEN", "camera0"), ("BOUND", "door")]
+    machine.entries = (entry("entrance", serial="A"),)
+    assert machine.has(usb_camera(0, serial="A")) == {"entrance": "video0"}
+    assert machine.messages == [("FORGOTTEN", "camera0"), ("BOUND", "entrance")]
 
 
-def test_an_entry_that_is_changed_is_looked_for_anew() -> None:
-    """The old binding is dropped; the camera that it had is a camera with a number."""
+def test_a_changed_entry_is_matched_anew() -> None:
+    """The old binding is deleted, and its device becomes a camera with a number."""
     cameras = (usb_camera(0, serial="A"), usb_camera(1, port="2", serial="B"))
-    machine = MatchedMachine(entry("door", serial="A"))
+    machine = MatchedMachine(entry("entrance", serial="A"))
     machine.has(*cameras)
-    machine.entries = (entry("door", serial="B"),)
-    assert machine.has(*cameras) == {"door": "video1", "camera1": "video0"}
+    machine.entries = (entry("entrance", serial="B"),)
+    assert machine.has(*cameras) == {"entrance": "video1", "camera1": "video0"}
 
 
-def test_two_entries_that_mean_one_device_do_not_share_it() -> None:
-    """The first has it, the second says who does."""
-    entries = (entry("door", serial="A"), entry("gate", path=Path("/dev/video0")))
+def test_two_entries_for_one_device_do_not_share_it() -> None:
+    """The first one has it; the problem of the second one names the first."""
+    entries = (entry("entrance", serial="A"), entry("garage", path=Path("/dev/video0")))
     machine = MatchedMachine(*entries)
-    assert machine.has(usb_camera(0, serial="A")) == {"door": "video0", "gate": "(taken)"}
-    assert "door" in machine.problem("gate").message
+    assert machine.has(usb_camera(0, serial="A")) == {"entrance": "video0", "garage": "(taken)"}
+    assert "entrance" in machine.problem("garage").message
 
 
 def test_an_adopted_device_is_not_taken_back_by_an_entry() -> None:
-    """A configured camera that lost its device by hand has none."""
-    machine = MatchedMachine(entry("door", path=Path("/dev/video0")))
+    """A configured camera whose device was adopted by another one has none."""
+    machine = MatchedMachine(entry("entrance", path=Path("/dev/video0")))
     camera = usb_camera(0, serial="A")
     machine.has(camera)
     machine.adopt("garden", camera)
-    assert machine.has(camera) == {"door": "(taken)", "garden": "video0"}
+    assert machine.has(camera) == {"entrance": "(taken)", "garden": "video0"}
 
 
-def test_what_the_configuration_denies_is_not_adopted() -> None:
-    """Serial numbers, ports and other kinds of sources are changed where they are written."""
+def test_the_configuration_limits_adoption() -> None:
+    """Serial numbers, ports and other kinds of sources are changed in the configuration only."""
     camera = usb_camera(0, serial="B")
-    rig = CameraConfig(CameraId("stage"), TestSource())
-    machine = MatchedMachine(entry("door", serial="A"), entry("gate", port="1-9"), rig)
+    picture = CameraConfig(CameraId("picture"), TestSource())
+    machine = MatchedMachine(entry("entrance", serial="A"), entry("garage", port="1-9"), picture)
     machine.has(camera)
-    for camera_id in ("door", "gate", "stage"):
+    for camera_id in ("entrance", "garage", "picture"):
         with pytest.raises(AdoptionError, match="configuration"):
             machine.adopt(camera_id, camera)
     with pytest.raises(AdoptionError, match="not plugged in"):
         machine.adopt("camera5", usb_camera(9))
 
 
-def test_news_is_told_once() -> None:
-    """An alarm that lasts is no news."""
+def test_a_message_is_new_once() -> None:
+    """A swap that lasts is reported once."""
     machine = MatchedMachine()
     machine.has(usb_camera(0, serial="A"))
     before = machine.now
     machine.has(usb_camera(0, serial="B"))
-    kinds = [news.kind for news in machine.now.news_since(before)]
+    kinds = [message.kind for message in machine.now.messages_since(before)]
     assert kinds == [MatchMessageKind.BOUND, MatchMessageKind.SWAPPED]
     before = machine.now
     machine.has(usb_camera(0, serial="B"))
-    assert machine.now.news_since(before) == ()
+    assert machine.now.messages_since(before) == ()

@@ -1,4 +1,4 @@
-"""Nodes that a driver in memory plays: capabilities, controls, and drivers without manners."""
+"""Queries over a fake driver: capabilities, controls, and drivers that misbehave."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def capabilities(driver: FakeDriver) -> Capabilities | None:
 
 
 def test_a_webcam_is_described() -> None:
-    """Formats as the driver lists them, rates highest first; the node is closed afterwards."""
+    """Formats are in the driver's order, rates highest first, and the node is closed afterwards."""
     driver = webcam()
     assert capabilities(driver) == Capabilities(
         driver="fake",
@@ -65,8 +65,8 @@ def test_a_webcam_is_described() -> None:
     assert (driver.opened, driver.open_now) == (1, 0)
 
 
-def test_rates_are_numbers_that_people_know() -> None:
-    """333333/10000000 s is 30 a second, and 1001/30000 is 29.97; the same one is listed once."""
+def test_intervals_become_rates() -> None:
+    """333333/10000000 s is 30 frames/s, 1001/30000 s is 29.97; equal rates are listed once."""
     odd = [(333333, 10_000_000), (1001, 30_000), (1, 30), (0, 1)]
     driver = FakeDriver(formats=[FakeFormat("MJPG", "", True, [FakeSize((64, 48), odd)])])
     described = capabilities(driver)
@@ -75,7 +75,7 @@ def test_rates_are_numbers_that_people_know() -> None:
 
 
 def test_ranges_of_sizes_and_rates_are_described() -> None:
-    """Rates of a range are those of its largest size."""
+    """The rates of a range are those of its largest size."""
     steps = FakeSize((16, 16), [(1, 60), (1, 1)], (1920, 1080), (2, 4), stepwise_intervals=True)
     driver = FakeDriver(formats=[FakeFormat("YUYV", "", False, [steps])])
     described = capabilities(driver)
@@ -88,27 +88,27 @@ def test_ranges_of_sizes_and_rates_are_described() -> None:
 
 @pytest.mark.parametrize("caps", [METADATA, OUTPUT])
 def test_other_nodes_of_a_camera_are_no_cameras(caps: int) -> None:
-    """None, although the whole device can capture; nothing more is asked of them."""
+    """The result is None although the whole device can capture; nothing more is queried."""
     driver = FakeDriver(device_caps=caps, formats=webcam().formats)
     assert capabilities(driver) is None
     assert (driver.calls, driver.open_now) == (1, 0)
 
 
 def test_what_is_no_v4l2_node_is_no_camera() -> None:
-    """It does not know the call."""
+    """A node that does not know QUERYCAP gives None."""
     assert capabilities(FakeDriver(not_v4l2=True)) is None
 
 
 @pytest.mark.parametrize("number", [errno.ENOENT, errno.EACCES, errno.EBUSY])
-def test_problem_with_opening_goes_up_as_it_is(number: int) -> None:
-    """With the file's name, by which it can be told from trouble with a call."""
+def test_an_error_of_opening_is_raised_unchanged(number: int) -> None:
+    """It has a file name, which distinguishes it from an error of an ioctl."""
     with pytest.raises(OSError, match=r".") as caught:
         capabilities(FakeDriver(gone=number))
     assert (caught.value.errno, caught.value.filename) == (number, str(NODE))
 
 
-def test_problem_with_a_call_goes_up_and_the_node_is_closed() -> None:
-    """A camera that goes away in the middle of the list is not one with a short list."""
+def test_an_error_of_an_ioctl_is_raised_and_the_node_is_closed() -> None:
+    """A camera that is unplugged in the middle of a list is not one with a short list."""
     driver = webcam()
     driver.control("Zoom Motor").unreadable = errno.ENODEV
     with pytest.raises(OSError, match=r".") as caught:
@@ -117,8 +117,8 @@ def test_problem_with_a_call_goes_up_and_the_node_is_closed() -> None:
     assert driver.open_now == 0
 
 
-def test_a_driver_that_repeats_its_last_entry_for_ever_comes_to_an_end() -> None:
-    """Each list ends with what was in it."""
+def test_a_driver_that_repeats_its_last_entry_is_bounded() -> None:
+    """Each list has the entries before the repetition."""
     driver = webcam()
     driver.endless = True
     honest = webcam()
@@ -127,7 +127,7 @@ def test_a_driver_that_repeats_its_last_entry_for_ever_comes_to_an_end() -> None
 
 
 def test_lists_are_bounded() -> None:
-    """However many entries a driver makes up."""
+    """A driver that invents entries cannot make a query endless."""
     many = [FakeSize((16 * n, 16)) for n in range(1, MOST_SIZES + 50)]
     formats = [FakeFormat("MJPG", "the first", True, many)]
     formats += [FakeFormat("none", f"number {n}") for n in range(MOST_FORMATS + 50)]
@@ -144,8 +144,8 @@ def test_lists_are_bounded() -> None:
 
 @given(st.integers(0, 2**32))
 @settings(max_examples=10, deadline=None)
-def test_a_driver_that_talks_nonsense_is_listened_to_and_no_more(seed: int) -> None:
-    """Whatever it answers to whatever: values of the right types come out, in bounded time."""
+def test_random_answers_give_valid_values(seed: int) -> None:
+    """Whatever a driver answers, values of the right types come out, in bounded time."""
     chance, calls = Random(seed), 0
     kinds = {
         videodev2.QUERY_EXT_CTRL: (4, 12),
@@ -176,8 +176,8 @@ def test_a_driver_that_talks_nonsense_is_listened_to_and_no_more(seed: int) -> N
     assert calls < 2 * MOST_CALLS
 
 
-def test_controls_are_listed_with_what_they_can_be_set_to() -> None:
-    """Name, kind, limits, choices and value; holes in a menu are left out."""
+def test_controls_are_listed_with_their_limits() -> None:
+    """Name, kind, limits, choices and value; missing menu entries are left out."""
     by_name = {control.name: control for control in read_controls(NODE, webcam().kernel())}
     assert list(by_name) == [
         *("brightness", "power_line_frequency", "zoom_motor"),
@@ -191,8 +191,8 @@ def test_controls_are_listed_with_what_they_can_be_set_to() -> None:
     assert (zoom.minimum, zoom.maximum, zoom.step, zoom.inactive) == (0, 100, 10, False)
 
 
-def test_controls_that_are_no_single_value_are_left_out() -> None:
-    """Headings, arrays, structures, and what the driver has switched off."""
+def test_compound_controls_are_left_out() -> None:
+    """Headings, arrays, structures and disabled controls are not listed."""
     others = [
         FakeControl(0x980001, "User Controls", videodev2.TYPE_CLASS),
         FakeControl(0x980901, "Region", 0x0107),
@@ -205,7 +205,7 @@ def test_controls_that_are_no_single_value_are_left_out() -> None:
 
 
 def test_values_that_cannot_be_read_are_none() -> None:
-    """Buttons, what can only be written, and what the camera refuses to say."""
+    """Buttons, write-only controls, and values that the camera refuses to read."""
     controls = [
         FakeControl(1, "Reset", videodev2.TYPE_BUTTON),
         FakeControl(2, "Pan", flags=videodev2.FLAG_WRITE_ONLY),
@@ -219,8 +219,8 @@ def test_values_that_cannot_be_read_are_none() -> None:
     ]
 
 
-def test_a_control_without_a_usable_label_has_a_name_all_the_same() -> None:
-    """Its number."""
+def test_a_control_without_a_usable_label_is_named_by_its_number() -> None:
+    """Every control can be addressed."""
     (control,) = read_controls(NODE, FakeDriver(controls=[FakeControl(0x980900, "ß")]).kernel())
     assert control.name == "control_00980900"
 
@@ -246,8 +246,8 @@ def test_what_is_written_is_read_back(kind: int, value: int | str) -> None:
     assert driver.open_now == 0
 
 
-def test_what_the_driver_refuses_goes_up() -> None:
-    """An inactive control says EACCES, without a file's name."""
+def test_a_refusal_of_the_driver_is_raised() -> None:
+    """An inactive control gives EACCES, without a file name."""
     driver = webcam()
     by_name = {control.name: control for control in read_controls(NODE, driver.kernel())}
     with pytest.raises(OSError, match=r".") as caught:

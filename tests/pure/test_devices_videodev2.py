@@ -1,4 +1,4 @@
-"""The bytes of videodev2.h, compared with what a kernel said and with its compiler's sizes."""
+"""Structures of videodev2.h, compared with a kernel's answers and a compiler's sizes."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def test_sizes_and_numbers_are_the_kernels() -> None:
 
 
 @pytest.mark.skipif(struct.calcsize("P") != 8, reason="the pointer in it has another size")
-def test_the_list_of_values_has_its_pointer_where_64_bits_want_it() -> None:
-    """Four bytes of padding, then the address; the numbers of the two calls follow the size."""
+def test_the_pointer_of_a_control_list_is_aligned() -> None:
+    """Four bytes of padding precede the address; the ioctl numbers follow the size."""
     assert videodev2.control_list(0x1122334455667788)[:4] == bytes(4)
     assert videodev2.control_list(0x1122334455667788)[4:8] == struct.pack("=I", 1)
     assert videodev2.control_list(0x1122334455667788)[8:24] == bytes(16)
@@ -70,7 +70,7 @@ def test_the_list_of_values_has_its_pointer_where_64_bits_want_it() -> None:
 
 
 def test_a_real_capability_is_read() -> None:
-    """Names, and the node's own capabilities instead of its device's."""
+    """Names, and the capabilities of the node instead of those of its device."""
     facts = videodev2.read_capability(answer(UVC_CAPABILITY, videodev2.CAPABILITY))
     assert (facts.driver, facts.card) == ("uvcvideo", "Lab Camera: Lab Camera")
     assert (facts.bus_info, facts.caps) == ("usb-vhci_hcd.0-1", 0x04200001)
@@ -78,7 +78,7 @@ def test_a_real_capability_is_read() -> None:
 
 
 def test_real_formats_sizes_and_rates_are_read() -> None:
-    """What a UVC camera listed is what comes out."""
+    """The recorded answers of a UVC camera are parsed to its formats, sizes and rates."""
     entry = videodev2.read_format(answer(UVC_FORMAT, videodev2.FORMAT))
     assert (videodev2.fourcc(entry.code), entry.description) == ("MJPG", "Motion-JPEG")
     assert entry.flags & videodev2.FORMAT_COMPRESSED
@@ -91,7 +91,7 @@ def test_real_formats_sizes_and_rates_are_read() -> None:
 
 
 def test_real_controls_are_read() -> None:
-    """Names, limits of 64 bits, entries of menus and of menus of numbers."""
+    """Names, 64-bit limits, menu entries, and entries of integer menus."""
     menu = videodev2.read_control(answer(VIVID_MENU_CONTROL, videodev2.QUERY_CONTROL))
     assert (menu.number, menu.type, menu.label) == (0xF0F000, videodev2.TYPE_MENU, "Test Pattern")
     assert (menu.minimum, menu.maximum, menu.step, menu.default) == (0, 21, 1, 0)
@@ -121,23 +121,23 @@ def test_real_controls_are_read() -> None:
         (0xA4000001, 0x24000001, False),  # delivers only through a media graph
     ],
 )
-def test_what_is_a_camera_is_said_by_the_nodes_own_capabilities(
+def test_the_nodes_own_capabilities_decide_what_is_a_camera(
     whole: int, device: int, camera: bool
 ) -> None:
-    """The whole device's capabilities count only where the node has none of its own."""
+    """Those of the whole device count only where the node has none of its own."""
     raw = videodev2.CAPABILITY.pack(b"d", b"c", b"b", 0, whole, device)
     assert videodev2.read_capability(raw).is_camera is camera
 
 
 @pytest.mark.parametrize("driver", [b"bcm2835-isp", b"pispbe"])
 def test_an_image_processor_is_no_camera(driver: bytes) -> None:
-    """Those of the Raspberry Pi have capture nodes out of which come only pictures put in."""
+    """The Raspberry Pi's have capture nodes that deliver only pictures written to them."""
     raw = videodev2.CAPABILITY.pack(driver, b"c", b"b", 0, 0x84000001, 0x04000001)
     assert not videodev2.read_capability(raw).is_camera
 
 
 def test_ranges_of_sizes_and_rates_are_read() -> None:
-    """Stepwise and continuous: limits in the kernel's order, shortest interval first."""
+    """Stepwise and continuous ranges: limits in the kernel's order, shortest interval first."""
     raw = videodev2.FRAME_SIZE.pack(0, 0, 3, 16, 1920, 2, 18, 1080, 4)
     assert videodev2.read_size(raw) == videodev2.SizeEntry((16, 18), (1920, 1080), (2, 4))
     raw = videodev2.FRAME_SIZE.pack(0, 0, 2, 16, 1920, 0, 18, 1080, 0)
@@ -146,15 +146,15 @@ def test_ranges_of_sizes_and_rates_are_read() -> None:
     assert videodev2.read_rate(raw) == videodev2.RateEntry(5, 60, False)
 
 
-def test_odd_formats_have_a_name() -> None:
-    """Big-endian variants say so, spaces stay, and what cannot be printed is a question mark."""
+def test_unusual_fourccs_have_a_name() -> None:
+    """Big-endian variants end in -BE, spaces stay, unprintable characters are question marks."""
     assert videodev2.fourcc(int.from_bytes(b"Y16 ", "little") | 1 << 31) == "Y16 -BE"
     assert videodev2.fourcc(0x01020304) == "????"
 
 
 @given(st.integers(-(2**31), 2**31 - 1))
 def test_numbers_of_32_bits_come_back(value: int) -> None:
-    """Also negative ones, in the structure's fixed 20 bytes."""
+    """Negative numbers too, in the structure's fixed 20 bytes."""
     raw = videodev2.number_value(1, videodev2.TYPE_INTEGER, value)
     assert len(raw) == 20
     assert videodev2.read_number(raw, videodev2.TYPE_INTEGER) == value
@@ -169,14 +169,14 @@ def test_numbers_of_64_bits_come_back(value: int) -> None:
 
 @given(st.integers(0, 2**32 - 1))
 def test_bit_masks_have_no_sign(value: int) -> None:
-    """The highest bit is a bit."""
+    """The highest bit of a mask does not make it negative."""
     raw = videodev2.number_value(1, videodev2.TYPE_BITMASK, value)
     assert videodev2.read_number(raw, videodev2.TYPE_BITMASK) == value
 
 
 @given(st.binary(min_size=232, max_size=232), st.sampled_from(range(12)))
 def test_any_answer_is_read(raw: bytes, kind: int) -> None:
-    """A driver's nonsense never raises: texts are not UTF-8, intervals have no denominator."""
+    """Random answers never raise: texts may not be UTF-8, intervals may lack a denominator."""
     videodev2.read_capability(raw)
     videodev2.fourcc(videodev2.read_format(raw).code)
     videodev2.read_size(raw)

@@ -1,21 +1,18 @@
-"""What FFmpeg is told, and what is made of its answers."""
+"""FFmpeg's arguments, and the parsing of its output."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
 
-import attrs
 import pytest
 
-from camd.config.schema import CameraConfig
 from camd.ffmpeg.text.args import (
     CaptureOptions,
     SoundInput,
     StreamAccess,
     capture_arguments,
     probe_arguments,
-    redact,
     remux_arguments,
 )
 from camd.ffmpeg.text.encoder_table import SOFTWARE
@@ -29,29 +26,26 @@ from camd.ffmpeg.text.output import (
     parse_probe,
     parse_version,
 )
-from camd.model import CameraId, Cause, FileSource, FormatChoice, RtspSource, TestSource, V4l2Source
+from camd.ffmpeg.text.redact import redact
+from camd.model import Cause, FileSource, RtspSource, TestSource, V4l2Source
 
 HALF = timedelta(milliseconds=500)
 URL = "rtsp://user:p@ss@host:554/live?x=1"
 
 
-def command(source, *, copy=False, version=(5, 1), probe=None, **settings):
-    """Build a camera's command as one text with spaces."""
-    names = ("choice", "encoder", "node", "sound", "reach", "wall_ahead")
-    given = {name: settings.pop(name) for name in names if name in settings}
-    encoder = SOFTWARE.get(settings.get("codec", "auto"), SOFTWARE["h264"])
-    order = CaptureOptions("ffmpeg", version, HALF, copy, encoder, probe or ProbeResult())
-    camera = CameraConfig(CameraId("c"), source, **settings)
-    return " ".join(capture_arguments(camera, attrs.evolve(order, **given)))
+def command(source, *, codec="h264", **values):
+    """Build a capture's command as one text with spaces."""
+    options = CaptureOptions("ffmpeg", source, fragment=HALF, encoder=SOFTWARE[codec], **values)
+    return " ".join(capture_arguments(options))
 
 
-def asked(input_format, width=640, height=480, fps=30.0):
-    """Make a choice of what a camera is asked for."""
-    return FormatChoice("", input_format, width, height, fps, True, "", "")
+def chosen(input_format):
+    """Return the values that a device is asked for."""
+    return {"input_format": input_format, "width": 640, "height": 480, "fps": 30.0}
 
 
 def test_every_command_writes_fragments_with_wall_times_to_its_stdout():
-    """The parts that the reader of the stream relies on are always there."""
+    """The options that the reader of the stream needs are always there."""
     said = command(TestSource())
     assert said.startswith("ffmpeg -hide_banner -nostdin -nostats -loglevel level+info ")
     assert "-movflags frag_keyframe+empty_moov+default_base_moof+frag_discont " in said
@@ -80,11 +74,11 @@ def test_every_command_writes_fragments_with_wall_times_to_its_stdout():
             ["-c:v copy", "-c:a aac"],
         ),
         (
-            command(V4l2Source(Path("/dev/v")), choice=asked("h264")),
+            command(V4l2Source(Path("/dev/v")), **chosen("h264")),
             ["-input_format h264 -video_size 640x480 -framerate 30 -i /dev/v"],
         ),
         (
-            command(V4l2Source(Path("/dev/v")), copy=True, choice=asked("mjpeg")),
+            command(V4l2Source(Path("/dev/v")), copy=True, **chosen("mjpeg")),
             ["-c:v copy", "-min_frag_duration 500000"],
         ),
         (
@@ -107,7 +101,7 @@ def test_every_command_writes_fragments_with_wall_times_to_its_stdout():
     ],
 )
 def test_settings_become_arguments(said, parts):
-    """Each source and setting is said in FFmpeg's words."""
+    """Each source and value has its FFmpeg option."""
     for part in parts:
         assert part in said
 
@@ -122,12 +116,12 @@ def test_settings_become_arguments(said, parts):
         (("-tls_verify", "0"), "-timeout 20000000", "-tls_verify 1"),
     ],
 )
-def test_what_a_user_says_leaves_ours_out(options, kept, left_out):
-    """An option of one meaning stands there once, for the capture and for the probe alike."""
-    reach = StreamAccess(tls_verify=True, analysis=timedelta(milliseconds=100))
+def test_a_users_option_replaces_ours(options, kept, left_out):
+    """Of options with one meaning only the user's is used, for the capture and the probe."""
+    access = StreamAccess(tls_verify=True, analysis=timedelta(milliseconds=100))
     source = RtspSource(URL.replace("rtsp:", "rtsps:"))
-    probe = probe_arguments("ffmpeg", source, options=options, reach=reach)
-    capture = command(source, copy=True, reach=reach, input_options=options)
+    probe = probe_arguments("ffmpeg", source, options=options, access=access)
+    capture = command(source, copy=True, access=access, input_options=options)
     for said in (capture, " ".join(probe)):
         assert " ".join(options) in said
         assert kept in said
@@ -135,25 +129,25 @@ def test_what_a_user_says_leaves_ours_out(options, kept, left_out):
 
 
 def test_a_stream_of_rare_pictures_is_looked_at_for_the_first_one():
-    """Not for seven of them; the user's word about it counts more."""
-    source, reach = RtspSource(URL), StreamAccess(rare=True)
-    assert "-probesize 32" in command(source, copy=True, reach=reach)
-    assert "-probesize" not in command(source, copy=True, reach=StreamAccess())
-    said = command(source, copy=True, reach=reach, input_options=("-probesize", "9000"))
+    """Not for seven of them; the user's own option replaces it."""
+    source, access = RtspSource(URL), StreamAccess(rare=True)
+    assert "-probesize 32" in command(source, copy=True, access=access)
+    assert "-probesize" not in command(source, copy=True, access=StreamAccess())
+    said = command(source, copy=True, access=access, input_options=("-probesize", "9000"))
     assert "-probesize 9000" in said
     assert "-probesize 32" not in said
 
 
 def test_a_file_is_read_as_fast_as_the_user_says():
-    """One word about the pace leaves out all of ours."""
+    """A user's option about the pace replaces all of ours."""
     said = command(FileSource(Path("x")), version=(9, 0), input_options=("-readrate", "3"))
     assert "-readrate 3 -stream_loop -1 -i" in said
     assert "-readrate_initial_burst" not in said
 
 
 def test_audio_can_be_switched_off():
-    """With `off` nothing but video is taken."""
-    assert ":a:0" not in command(FileSource(Path("x")), audio="off")
+    """Without sound only the video is mapped."""
+    assert ":a:0" not in command(FileSource(Path("x")), with_sound=False)
 
 
 def test_other_commands_name_their_files_plainly():
@@ -175,7 +169,7 @@ def test_other_commands_name_their_files_plainly():
     ],
 )
 def test_credentials_leave_any_text(text, clean):
-    """What stands before the @ of a URL's host goes, the rest stays."""
+    """The part of a URL before the @ is removed, the rest is kept."""
     assert redact(text) == clean
 
 
@@ -190,7 +184,7 @@ def test_credentials_leave_any_text(text, clean):
     ],
 )
 def test_log_lines_carry_their_level(line, message):
-    """Addresses of objects go, the level and the text stay."""
+    """The level and the text are parsed, addresses of objects removed."""
     assert parse_line(line) == message
 
 
@@ -232,18 +226,18 @@ def test_log_lines_carry_their_level(line, message):
         (["something new about rtsp://a:b@c"], 1, "unknown"),
     ],
 )
-def test_what_ffmpeg_said_last_becomes_a_cause(lines, code, cause):
-    """Both versions' words lead to the same cause; no message names a device or a secret."""
+def test_error_lines_become_a_problem(lines, code, cause):
+    """The messages of all versions give the same kind; no text names a device or a secret."""
     problem = classify([LogLine("error", line) for line in lines], code)
-    assert problem.cause == cause
+    assert problem.kind == cause
     assert problem.message
     assert problem.suggestion
     assert "/dev" not in problem.message
     assert "a:b@" not in problem.message
 
 
-def test_a_camera_that_goes_is_ledgered_as_lost():
-    """An option error is the encoder's affair, a pulled cable the camera's."""
+def test_an_unplugged_camera_has_the_ledger_cause_lost():
+    """The ledger's cause of an unplugged camera is the camera, of a wrong option the encoder."""
     assert classify([LogLine("error", "No such device")], 0).ledger_cause is Cause.CAMERA_LOST
     assert classify([LogLine("fatal", "Unknown encoder 'x'")], 1).ledger_cause is Cause.ENCODER_EXIT
 
@@ -274,7 +268,7 @@ def test_versions_and_encoders_are_read():
 
 
 def test_inputs_are_read():
-    """Devices that only show or play are none; one may have two names."""
+    """Devices that only play are not inputs; one may have two names."""
     listing = "Devices:\n D. = Demuxing supported\n .E = Muxing supported\n --\n DE alsa  ALSA\n"
     listing += "  E sdl,sdl2  SDL2\n D  lavfi  x\n DE video4linux2,v4l2 Video4Linux2\n"
     assert parse_inputs(listing) == {"alsa", "lavfi", "video4linux2", "v4l2"}

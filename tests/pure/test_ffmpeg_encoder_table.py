@@ -1,4 +1,4 @@
-"""What encoders are told, and how their trials are judged."""
+"""Options of encoders, and the check of their trials."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import attrs
 import pytest
 from support.media_streams import FTYP, Sample, fragment, moov, trak, trex
 
-from camd.config.schema import CameraConfig
 from camd.ffmpeg.text.args import CaptureOptions, capture_arguments, trial_arguments
 from camd.ffmpeg.text.encoder_table import (
     MJPEG,
@@ -20,7 +19,7 @@ from camd.ffmpeg.text.encoder_table import (
     encoding_arguments,
     trial_mistake,
 )
-from camd.model import CameraId, TestSource, V4l2Source
+from camd.model import TestSource, V4l2Source
 from camd.mp4.boxes import box
 
 HEAD = FTYP + moov(trak(1, extra=box(b"avcC", bytes(8))), trex=trex(1))
@@ -29,18 +28,18 @@ HD = EncoderInput(1280, 720, 30.0)
 
 @pytest.mark.parametrize("encoder", TABLE, ids=lambda each: each.name)
 def test_every_encoder_makes_key_frames_every_second(encoder) -> None:
-    """By time, and by number where the first may be ignored; hardware is told a bit rate."""
+    """By time, and by number where the encoder may ignore it; hardware gets a bit rate."""
     said = " ".join(encoding_arguments(encoder, HD))
     assert f"-c:v {encoder.name}" in said
     assert "-force_key_frames expr:gte(t,n_forced*1)" in said
-    assert ("-g 30" in said) == encoder.told_rate
-    assert ("-b:v 2764800" in said) == encoder.told_rate
+    assert ("-g 30" in said) == encoder.needs_bitrate
+    assert ("-b:v 2764800" in said) == encoder.needs_bitrate
     assert ("-tag:v hvc1" in said) == (encoder.codec == "h265")
     assert "-b:v 900000" in " ".join(encoding_arguments(encoder, attrs.evolve(HD, bitrate=900_000)))
 
 
 def test_encoders_are_tried_hardware_first() -> None:
-    """Software is the last resort of each codec, and what is taken untried."""
+    """Software encoders are tried last, and used without a trial."""
     h264 = [each.name for each in TABLE if each.codec == "h264"]
     assert h264[-2:] == ["libx264", "libopenh264"]
     assert [each.name for each in TABLE if each.codec == "h265"][-1] == "libx265"
@@ -56,19 +55,23 @@ def test_a_render_node_is_named_before_the_input_and_pictures_go_up_to_it() -> N
     vaapi = attrs.evolve(encoder_named("h264_vaapi"), node="/dev/dri/renderD128")
     assert device_arguments(vaapi) == ("-vaapi_device", "/dev/dri/renderD128")
     assert encoding_arguments(vaapi, HD, ("fps=5",))[:2] == ("-vf", "fps=5,format=nv12,hwupload")
-    order = CaptureOptions("ffmpeg", encoder=vaapi)
-    command = capture_arguments(CameraConfig(CameraId("c"), TestSource()), order)
+    command = capture_arguments(CaptureOptions("ffmpeg", TestSource(), encoder=vaapi))
     assert command.index("-vaapi_device") < command.index("-i")
     assert device_arguments(SOFTWARE["h264"]) == ()
 
 
 def test_a_trial_has_the_options_of_a_capture() -> None:
-    """Whatever an encoder is told when it captures, it was told when it was tried."""
+    """An encoder gets the same options for its trial and for a capture."""
     for encoder in TABLE:
-        order = CaptureOptions("ffmpeg", encoder=encoder)
-        source = V4l2Source(Path("/dev/video0"))
-        camera = CameraConfig(CameraId("c"), source, width=640, height=360, fps=30.0)
-        capture, trial = capture_arguments(camera, order), trial_arguments("ffmpeg", encoder, 2)
+        options = CaptureOptions(
+            "ffmpeg",
+            V4l2Source(Path("/dev/video0")),
+            width=640,
+            height=360,
+            fps=30.0,
+            encoder=encoder,
+        )
+        capture, trial = capture_arguments(options), trial_arguments("ffmpeg", encoder, 2)
         start = capture.index("-c:v")
         coded = capture[start : capture.index("-fps_mode")]
         assert trial[trial.index("-c:v") : trial.index("-fps_mode")] == coded
@@ -76,7 +79,7 @@ def test_a_trial_has_the_options_of_a_capture() -> None:
 
 
 def test_encoders_that_camd_does_not_know_get_what_most_need() -> None:
-    """A configured name decides its codec by how it begins."""
+    """The codec follows from the beginning of the configured name."""
     assert encoder_named("h264_rkmpp").codec == "h264"
     assert encoder_named("hevc_rkmpp").codec == "h265"
     assert "-g" in encoding_arguments(encoder_named("h264_rkmpp"), HD)
@@ -90,7 +93,7 @@ def test_motion_jpeg_has_a_quality_or_a_rate() -> None:
     assert "-force_key_frames" not in fast
 
 
-# --- the judge ----------------------------------------------------------------------------
+# --- checking the stream of a trial
 
 
 def stream(*key_frames: int, frames: int = 60, each: int = 512) -> bytes:
@@ -113,7 +116,7 @@ def stream(*key_frames: int, frames: int = 60, each: int = 512) -> bytes:
         (stream(0, 15), "no key frame for 1.5 s"),
         (stream(15, 45), "no key frame at the beginning"),
         (stream(), "no key frame at the beginning"),
-        (b"", "nothing came"),
+        (b"", "no output"),
         (HEAD, "0 of 60 frames"),
     ],
 )

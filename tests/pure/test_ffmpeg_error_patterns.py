@@ -1,19 +1,19 @@
-"""Real words of FFmpeg, from 4.2 to 9, and the trouble that they tell of."""
+"""Real error lines of FFmpeg 4.2 to 9, and the problems that they mean."""
 
 from __future__ import annotations
 
 import pytest
 
-from camd.ffmpeg.text.error_patterns import IN_PASSING, NOTICED, TABLE
+from camd.ffmpeg.text.error_patterns import IN_PASSING
 from camd.ffmpeg.text.output import classify, parse_line, parse_refusal
-from camd.model import Cause, Problem
+from camd.model import Cause
 
 V4L2 = "[video4linux2,v4l2 @ 0x55d1c0] [error] "  # 4 to 8
 INPUT = "[in#0/video4linux2,v4l2 @ 0x55d1c0] [error] "  # from 6.1 on, in other places from 9 on
 
 
 def opening(words: str, *details: str) -> list[list[str]]:
-    """Give what 4.4, 5.1, 7 and 9 say when an input cannot be opened."""
+    """Return the lines of 4.4, 5.1, 7 and 9 when an input cannot be opened."""
     first = [f"{V4L2}{detail}" for detail in details]
     new = [
         f"[in#0 @ 0x5581] [error] Error opening input: {words}",
@@ -25,7 +25,7 @@ def opening(words: str, *details: str) -> list[list[str]]:
 
 
 def running(detail: str, words: str) -> list[list[str]]:
-    """Give what 4.4, 5.1, 6, 7 and 9 say when an input ends with an error."""
+    """Return the lines of 4.4, 5.1, 6, 7 and 9 when an input ends with an error."""
     return [
         [f"{V4L2}{detail}", f"[error] /dev/video0: {words}"],
         [f"{V4L2}{detail}", f"{INPUT}Error during demuxing: {words}"],
@@ -39,7 +39,7 @@ def running(detail: str, words: str) -> list[list[str]]:
 
 
 def connecting(words: str, *details: str) -> list[list[str]]:
-    """Give what 4.2, 7 and 9 say when a stream cannot be opened."""
+    """Return the lines of 4.2, 7 and 9 when a stream cannot be opened."""
     old = [f"[rtsp @ 0x55d1c0] [error] {detail}" for detail in details]
     new = [
         f"[in#0 @ 0x5581] [error] Error opening input: {words}",
@@ -220,14 +220,16 @@ CASES = {
     ("cause", "ledger", "lines"),
     [(*key, lines) for key, cases in CASES.items() for lines in cases],
 )
-def test_every_version_s_words_are_understood(cause: str, ledger: Cause, lines: list[str]) -> None:
-    """The same fault has the same cause and ledger entry, whichever FFmpeg tells of it."""
+def test_the_messages_of_every_version_are_understood(
+    cause: str, ledger: Cause, lines: list[str]
+) -> None:
+    """The same fault has the same kind and ledger cause in each version of FFmpeg."""
     problem = classify([parse_line(line) for line in lines], 0)
-    assert (problem.cause, problem.ledger_cause) == (cause, ledger)
+    assert (problem.kind, problem.ledger_cause) == (cause, ledger)
 
 
 def test_a_node_that_is_no_camera_is_told_from_a_format_that_is_not_offered() -> None:
-    """What to do differs: another node, or another format."""
+    """Their suggestions differ: another node, or another format."""
     wrong_node = "Cannot find a proper format for codec 'none' (id 0), pixel format 'none' (id -1)"
     wrong_format = wrong_node.replace("pixel format 'none' (id -1)", "pixel format 'nv12' (id 23)")
     first, second = (
@@ -248,48 +250,35 @@ def test_a_node_that_is_no_camera_is_told_from_a_format_that_is_not_offered() ->
     ],
 )
 def test_a_damaged_picture_is_not_why_a_camera_ended(line: str) -> None:
-    """A camera that sent a broken frame an hour ago and is gone now has not become unreadable."""
-    assert classify([parse_line(line)], 0).cause == "ended"
+    """An old error about one frame does not hide why the capture ended."""
+    assert classify([parse_line(line)], 0).kind == "ended"
     gone = [parse_line(line), parse_line("[error] /dev/video0: No such device")]
-    assert classify(gone, 0).cause == "lost"
+    assert classify(gone, 0).kind == "lost"
 
 
 @pytest.mark.parametrize(("code", "cause"), [(-9, "killed"), (-15, "killed"), (-11, "crashed")])
-def test_a_signal_is_not_explained_by_older_words(code: int, cause: str) -> None:
-    """Who is killed says nothing about it; what was said before is not the reason."""
+def test_a_signal_is_not_explained_by_earlier_lines(code: int, cause: str) -> None:
+    """Lines logged before a signal are not the reason for the end."""
     problem = classify([parse_line("[error] x: Connection refused")], code)
-    assert problem.cause == cause
+    assert problem.kind == cause
     assert str(-code) in problem.message
 
 
 def test_a_source_that_cannot_be_described_says_why() -> None:
-    """The words of a probe have no levels; they mean the same."""
+    """The lines of a probe have no levels, and are matched as well."""
     said = "[rtsp @ 0x5] method DESCRIBE failed: 404 Not Found\nrtsp://a:b@c/d: Server returned 404"
-    assert parse_refusal(said).cause == "not_found"
+    assert parse_refusal(said).kind == "not_found"
     assert parse_refusal("rtsp://a:b@c/d: New").message.endswith("//***@c/d: New")
 
 
-def test_words_that_nobody_knows_name_no_device() -> None:
-    """The message is for people: neither paths of nodes nor credentials are in it."""
+def test_an_unknown_message_names_no_device() -> None:
+    """Neither node paths nor credentials are in the message."""
     text = "[error] cannot frob /dev/v4l/by-id/usb-Maker_Cam-video0 at rtsp://u:p@h/x."
     message = classify([parse_line(text)], 1).message
     assert message == "FFmpeg gave up: cannot frob the device at rtsp://***@h/x."
 
 
-def _all() -> list[Problem]:
-    return [*(row.problem for row in TABLE), *NOTICED]
-
-
-@pytest.mark.parametrize("problem", _all(), ids=lambda problem: problem.cause)
-def test_every_problem_says_what_to_do(problem: Problem) -> None:
-    """A message without a full stop, a suggestion with one, and a cause of one small word."""
-    assert problem.cause.replace("_", "").islower()
-    assert problem.message[0].isupper()
-    assert problem.message[-1] != "."
-    assert problem.suggestion[-1] == "."
-
-
-def test_what_ends_a_child_is_not_said_in_passing() -> None:
-    """No line that a test above takes for a reason is left out as a complaint about a packet."""
+def test_no_reason_is_ignored_as_one_about_a_packet() -> None:
+    """No line that the tests above take for a reason is ignored as one about a single packet."""
     lines = [line for cases in CASES.values() for lines in cases for line in lines]
     assert [line for line in lines if IN_PASSING.search(line)] == []

@@ -1,4 +1,4 @@
-"""Credentials leave every text before it is logged or sent."""
+"""Credentials are removed from every text before it is logged or sent."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ S = "s3cret"
     ],
 )
 def test_no_secret_is_left(text: str) -> None:
-    """Whatever way a password came into a URL, it does not come out."""
+    """A password is removed wherever it is in a URL."""
     assert S not in redact(text)
     assert "***" in redact(text)
 
@@ -53,12 +53,12 @@ def test_no_secret_is_left(text: str) -> None:
     ],
 )
 def test_everything_else_is_left(text: str, clean: str) -> None:
-    """Host, path and plain values are what people need to find the mistake."""
+    """Host, path and plain values are kept."""
     assert redact(text) == clean
 
 
 def test_what_was_redacted_stays_as_it_is() -> None:
-    """Text may pass through more than one hand."""
+    """Redacting twice gives the same text."""
     for text in (f"rtsp://u:{S}@h/x?token={S}", f"authorization: Digest {S}=="):
         assert redact(redact(text)) == redact(text)
 

@@ -1,4 +1,4 @@
-"""RTSP answers, and what they tell of a stream that FFmpeg could not open."""
+"""RTSP responses, and what they say about a stream that FFmpeg could not open."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from camd.ffmpeg.text.rtsp_messages import (
     RtspResponse,
     address_of,
     explain,
-    read_answer,
+    read_response,
     request,
 )
 from camd.model import Cause, Problem
@@ -21,7 +21,7 @@ ADDRESS = RtspAddress("10.0.0.9", 554, "rtsp://10.0.0.9:554/x", tls=False, with_
 
 
 def problem(cause: str) -> Problem:
-    """Make a trouble as FFmpeg's words give it."""
+    """Make a problem that FFmpeg reported."""
     return Problem(cause, "Something", "Do something.", Cause.SOURCE_UNREACHABLE)
 
 
@@ -36,7 +36,7 @@ def problem(cause: str) -> Problem:
 def test_a_url_is_taken_apart_without_its_credentials(
     url: str, host: str, port: int, bare: str
 ) -> None:
-    """Requests of our own never carry a password."""
+    """camd's own requests contain no password."""
     found = address_of(url)
     assert found is not None
     assert (found.host, found.port, found.url) == (host, port, bare)
@@ -45,24 +45,24 @@ def test_a_url_is_taken_apart_without_its_credentials(
 
 @given(st.text(max_size=60))
 def test_any_url_has_an_address_or_none(text: str) -> None:
-    """Nothing that a user wrote ends with an exception."""
+    """No URL raises an exception."""
     for url in (text, f"rtsp://{text}"):
         address_of(url)
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_an_answer(data: bytes) -> None:
-    """A server may say what it likes, and is explained all the same."""
-    answer = read_answer("OPTIONS", data, timed_out=False)
+def test_any_bytes_are_a_response(data: bytes) -> None:
+    """Any bytes of a server can be explained."""
+    answer = read_response("OPTIONS", data, timed_out=False)
     for cause in ("no_stream", "unauthorised", "timed_out"):
         assert explain(problem(cause), ADDRESS, RtspFindings((answer,))).message
 
 
 def refused(*challenges: str) -> RtspFindings:
-    """Make what is seen of a server that asks for credentials."""
+    """Make the findings about a server that asks for credentials."""
     lines = "".join(f"WWW-Authenticate: {text}\r\n" for text in challenges)
     data = f"RTSP/1.0 401 Unauthorized\r\nCSeq: 2\r\n{lines}\r\n".encode()
-    return RtspFindings((read_answer("DESCRIBE", data, timed_out=False),))
+    return RtspFindings((read_response("DESCRIBE", data, timed_out=False),))
 
 
 @pytest.mark.parametrize(
@@ -77,9 +77,9 @@ def refused(*challenges: str) -> RtspFindings:
     ],
 )
 def test_a_digest_that_ffmpeg_lacks_is_named(challenges: tuple[str, ...], cause: str) -> None:
-    """As long as one of the ways that are offered is known, the password was wrong."""
+    """When FFmpeg knows one of the offered algorithms, the password was wrong."""
     found = explain(problem("unauthorised"), ADDRESS, refused(*challenges))
-    assert found.cause == cause
+    assert found.kind == cause
 
 
 @pytest.mark.parametrize(
@@ -93,14 +93,14 @@ def test_a_digest_that_ffmpeg_lacks_is_named(challenges: tuple[str, ...], cause:
         (RtspResponse("OPTIONS"), "closed", "without an answer"),
     ],
 )
-def test_a_stranger_is_called_what_it_is(answer: RtspResponse, cause: str, words: str) -> None:
-    """Each kind of answer has its own cause and words."""
+def test_another_protocol_is_named(answer: RtspResponse, cause: str, words: str) -> None:
+    """Each kind of response has its own kind of problem and text."""
     found = explain(problem("no_stream"), ADDRESS, RtspFindings((answer,)))
-    assert (found.cause, words in found.message) == (cause, True)
+    assert (found.kind, words in found.message) == (cause, True)
 
 
 def test_a_certificate_names_the_key_that_takes_it() -> None:
-    """What OpenSSL says is in the message; what to do about it in the suggestion."""
+    """OpenSSL's reason is in the message, the option to set in the suggestion."""
     found = explain(
         problem("tls_failed"), ADDRESS, RtspFindings(certificate="certificate has expired")
     )

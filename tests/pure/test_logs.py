@@ -1,4 +1,4 @@
-"""What the log shows of an event: all of its fields, each on the event's one line."""
+"""The log shows all fields of an event, on one line."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def reserved_in(source: str) -> list[str | None]:
 
 
 def test_no_event_has_a_key_that_is_the_loggers_own() -> None:
-    """A field called `level` or `event` would be lost, or take the place of the real one."""
+    """A field called `level` or `event` would be lost or would replace the real one."""
     folder = Path(camd.__file__).parent
     sources = {path.relative_to(folder): path.read_text() for path in folder.rglob("*.py")}
     found = {str(path): keys for path, text in sources.items() if (keys := reserved_in(text))}
@@ -56,7 +56,7 @@ def test_no_event_has_a_key_that_is_the_loggers_own() -> None:
 
 @contextmanager
 def logged(environ: dict[str, str]) -> Iterator[io.StringIO]:
-    """Catch what goes to stderr, and leave the logging of other tests as it was."""
+    """Capture stderr, and restore the logging for other tests."""
     stream, root = io.StringIO(), logging.getLogger()
     handlers, level, configured = root.handlers[:], root.level, structlog.get_config()
     root.handlers.clear()
@@ -83,7 +83,7 @@ def say(text: str) -> None:
 
 @pytest.mark.parametrize("environ", [{}, {"JOURNAL_STREAM": "8:1"}])
 def test_text_from_outside_stays_on_its_line(environ: dict[str, str]) -> None:
-    """Line ends and escapes in any value are shown as such, and make neither lines nor colours."""
+    """Line ends and escape sequences in any value are escaped."""
     with logged(environ) as lines:
         say("bye\n<3>event=forged\r\x1b[31m\x9b\u2028\u202e\0")
     shown = lines.getvalue()
@@ -100,7 +100,7 @@ def test_text_from_outside_stays_on_its_line(environ: dict[str, str]) -> None:
 
 @given(st.dictionaries(st.text(), st.text() | st.lists(st.text()) | st.integers() | st.none()))
 def test_every_value_can_be_shown(event: dict[str, object]) -> None:
-    """Whatever a field holds, nothing that cannot be printed is left, and no megabytes."""
+    """Whatever a field has, the line is printable and of limited length."""
     event.pop("exception", None)
     shown = escape_values(None, "info", {**event, "long": "x" * 10**6, "many": ["y"] * 10**5})
     assert all(str(value).isprintable() and repr(value).isprintable() for value in shown.values())

@@ -1,4 +1,4 @@
-"""Any bytes become boxes or an error, wherever the stream is cut."""
+"""The box reader: any bytes give boxes or an error, wherever the stream is cut."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def read(data: bytes, *cuts: int) -> list[Box]:
     st.lists(st.integers(0, 400), max_size=8),
 )
 def test_wherever_the_stream_is_cut_the_same_boxes_come_out(parts, cuts):
-    """Cuts change nothing: kinds, payloads and the very bytes are those that went in."""
+    """Kinds, payloads and bytes of the boxes do not depend on the cuts."""
     built = [large(kind, body) if wide else box(kind, body) for kind, body, wide in parts]
     data = b"".join(built)
     boxes = read(data, *(min(cut, len(data)) for cut in cuts))
@@ -43,7 +43,7 @@ def test_wherever_the_stream_is_cut_the_same_boxes_come_out(parts, cuts):
 
 @given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=4))
 def test_any_bytes_end_or_raise(data, cuts):
-    """Whatever comes, the reader gives the same answer with cuts and without, and ends."""
+    """For any bytes the reader ends, with the same result with and without cuts."""
 
     def attempt(*places: int) -> list[Box] | None:
         try:
@@ -102,7 +102,7 @@ def test_a_stream_that_ends_inside_a_box_raises(size):
 
 
 def test_children_fill_their_container_exactly():
-    """Children are found where they lie; what sticks out or is left over raises."""
+    """Boxes are found at their positions; one that is too long, or bytes left over, raise."""
     data = box(b"moov", box(b"free"), full_box(b"mvhd", 1, 2, b"abc"))
     top = find(data, b"moov")
     assert [(c.kind, c.start, c.payload, c.end) for c in children(data, 8)] == [

@@ -1,4 +1,4 @@
-"""First samples that FFmpeg has moved to the beginning of a pause are put back behind it."""
+"""First samples that FFmpeg has moved to the beginning of a pause are put back to its end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SOUND = [Sample(3, 48_000), Sample(3, 1024), Sample(3, 1024)]
 
 
 def read(*tracks: tuple[int, int, list[Sample]], shown: int | None = None) -> Fragment:
-    """Read a fragment whose first picture is said to be shown then."""
+    """Read a fragment whose first picture has the presentation time `shown`."""
     told = full_box(b"prft", 1, 0x18, struct.pack(">IQq", 1, 1 << 62, shown or 0))
     data = (told if shown is not None else b"") + build.fragment(*tracks)
     _, found = FragmentReader().feed(build.VIDEO_AND_AUDIO + data)
@@ -26,7 +26,7 @@ def read(*tracks: tuple[int, int, list[Sample]], shown: int | None = None) -> Fr
 
 
 def times(fragment: Fragment) -> list[tuple[int, list[int]]]:
-    """Say when each track begins, and how long its samples last, by the fragment's own bytes."""
+    """Return decode time and durations of each track, read from the fragment's bytes."""
     data = build.VIDEO_AND_AUDIO + fragment.moof + fragment.mdat
     _, again = FragmentReader().feed(data)
     assert isinstance(again, Fragment)
@@ -37,7 +37,7 @@ def times(fragment: Fragment) -> list[tuple[int, list[int]]]:
 
 
 def test_a_picture_is_put_where_the_stream_says_that_it_is_shown() -> None:
-    """It ends where it ended, and begins as late as it was shown."""
+    """Its end stays, and it begins at its presentation time."""
     found = in_place(read((1, 10_000, PICTURES), shown=14_608))
     assert times(found) == [(14_608, [512, 512, 512])]
     assert found.start_seconds == 14_608 / 15_360
@@ -50,7 +50,7 @@ def test_times_before_zero_are_written_as_such() -> None:
 
 
 def test_reordered_pictures_are_shown_later_than_they_are_decoded() -> None:
-    """What is compared is the time of presentation."""
+    """The presentation time is compared, not the decode time."""
     pictures = [Sample(9, 5120, offset=1024), Sample(8, 512, sync=False, offset=512)]
     found = in_place(read((1, 0, pictures), shown=1024 + 4608))
     assert times(found) == [(4608, [512, 512])]
@@ -60,19 +60,19 @@ def test_reordered_pictures_are_shown_later_than_they_are_decoded() -> None:
 
 @pytest.mark.parametrize("shown", [None, 0, 10_000, 9_000, 10_000 + 5121, 1 << 40, -5])
 def test_what_is_not_said_or_impossible_moves_nothing(shown: int | None) -> None:
-    """A place outside of the picture's own time is none."""
+    """A presentation time outside of the picture's own duration is ignored."""
     fragment = read((1, 10_000, PICTURES), shown=shown)
     assert in_place(fragment) is fragment
 
 
 def test_sound_goes_on_behind_its_pause() -> None:
-    """A packet that seems to last a second is as long as the next one, and ends where it ended."""
+    """A first packet that lasts a second gets the duration of the next one; its end stays."""
     found = in_place(read((1, 0, PICTURES[1:]), (2, 0, SOUND)))
     assert times(found) == [(0, [512, 512]), (46_976, [1024, 1024, 1024])]
 
 
 def test_sound_that_merely_jitters_stays() -> None:
-    """A few ticks more or less are no pause, and one packet alone says nothing."""
+    """A difference of a few ticks is no pause, and a single packet is not changed."""
     for sound in ([Sample(3, 1500), Sample(3, 1024)], [Sample(3, 48_000)]):
         fragment = read((1, 0, PICTURES[1:]), (2, 0, sound))
         assert in_place(fragment) is fragment

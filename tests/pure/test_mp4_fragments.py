@@ -1,4 +1,4 @@
-"""What a fragmented stream says about its samples, and what is refused."""
+"""Fragmented streams: their samples are read exactly, and damaged ones are refused."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def read(data: bytes, *cuts: int) -> list[Init | Fragment]:
 
 
 def samples(fragment: Fragment, track_id: int) -> list[Sample]:
-    """Undo what the reader did with one track."""
+    """Return one track's samples as they were written."""
     run = next(run for run in fragment.runs if run.track_id == track_id)
     offsets = run.composition or [0] * run.count
     rows = zip(run.sizes, run.durations, run.sync, offsets, strict=True)
@@ -81,7 +81,7 @@ def test_init_and_fragments_say_what_the_stream_holds():
 
 
 def test_position_is_where_the_last_whole_fragment_ends():
-    """What follows `position` in a torn file is the torn tail."""
+    """`position` is the offset of the torn tail of a file."""
     first = build.VIDEO_ONLY + build.fragment((1, 0, GOP))
     reader = FragmentReader()
     reader.feed(first + build.fragment((1, 2560, GOP))[:-1])
@@ -91,7 +91,7 @@ def test_position_is_where_the_last_whole_fragment_ends():
 
 
 def test_whole_fragments_before_garbage_are_not_lost():
-    """One chunk may hold footage and what a power cut left behind it: the footage comes first."""
+    """Complete fragments before garbage in the same chunk are returned first."""
     whole = build.VIDEO_ONLY + build.fragment((1, 0, GOP))
     for garbage in (bytes(64), b"\xff" * 64, box(b"mdat")):
         reader = FragmentReader()
@@ -106,7 +106,7 @@ def test_whole_fragments_before_garbage_are_not_lost():
 
 @given(st.data(), st.binary(min_size=1, max_size=8))
 def test_damaged_streams_end_or_raise_media_errors(data, patch):
-    """Whatever bytes are overwritten, only the family of media errors comes out."""
+    """Whatever bytes are overwritten, no error but a MediaError is raised."""
     at = data.draw(st.integers(0, len(STREAM) - len(patch)))
     with contextlib.suppress(MediaError):
         read(STREAM[:at] + patch + STREAM[at + len(patch) :])
@@ -119,7 +119,7 @@ TRUN_BITS = (0x4, 0x100, 0x200, 0x400, 0x800)
 @pytest.mark.parametrize("from_moof", [True, False])
 @pytest.mark.parametrize("in_tfhd", list(itertools.product([True, False], repeat=3)))
 def test_every_combination_of_flags_says_the_same(in_tfhd, from_moof):
-    """A value counts from the trun, else the tfhd, else the trex, whichever flags are set."""
+    """A value is taken from the trun, else the tfhd, else the trex."""
     named = sum(bit for bit, on in zip(TFHD_BITS, in_tfhd, strict=True) if on)
     header = [v for v, on in zip((300, 30, build.NON_SYNC), in_tfhd, strict=True) if on]
     trex = build.trex(1, 400, 40, build.SYNC)
@@ -181,7 +181,7 @@ def test_runs_without_an_offset_follow_one_another():
 
 
 def test_composition_offsets_are_signed_in_every_version():
-    """A picture that is shown before it is decoded is no reason to refuse a stream."""
+    """A stream with negative offsets in version 0 is accepted."""
 
     def stream(version):
         moof = lambda at: box(  # noqa: E731
@@ -196,13 +196,13 @@ def test_composition_offsets_are_signed_in_every_version():
 
 
 def test_decode_times_before_zero_are_negative():
-    """FFmpeg writes them so where a track begins before the first one that it has written."""
+    """FFmpeg writes them for a track that begins before the one it wrote first."""
     _, found = read(build.VIDEO_ONLY + build.fragment((1, -512, GOP)))
     assert found.start_seconds == -512 / 15360
 
 
 def test_intra_only_samples_are_sync_samples_whatever_their_flags():
-    """A JPEG can always begin a segment."""
+    """Each JPEG can begin a segment."""
     stream = build.FTYP + build.moov(build.trak(1, entry=b"jpeg"), trex=build.trex(1))
     init, found = read(stream + build.fragment((1, 0, [Sample(10, sync=False)] * 3)))
     assert init.video.intra_only
@@ -210,7 +210,7 @@ def test_intra_only_samples_are_sync_samples_whatever_their_flags():
 
 
 def test_a_jpeg_inside_mp4v_is_recognised():
-    """The generic sample entry is seen through by its object type."""
+    """The object type of the generic sample entry gives the codec."""
     decoder = b"\x04\x80\x80\x80\x0d\x6c\x11" + bytes(11)
     esds = full_box(b"esds", 0, 0, b"\x03\x80\x80\x80\x1b\x00\x01\x00", decoder)
     trak = build.trak(1, entry=b"mp4v", extra=esds)
@@ -220,7 +220,7 @@ def test_a_jpeg_inside_mp4v_is_recognised():
 
 @pytest.mark.parametrize(("flags", "wall"), [(0x18, 99_833_333), (0, 100_000_000)])
 def test_reference_times_become_the_wall_time_of_the_first_frame(flags, wall):
-    """A time read when the fragment was complete is moved back by the fragment's length."""
+    """The fragment's duration is subtracted from a time read when it was complete."""
     stamp = build.prft(1, Fraction(100), flags)
     _, found, bare = read(
         build.VIDEO_ONLY + stamp + build.fragment((1, 0, GOP)) + build.fragment((1, 2560, GOP))
@@ -257,7 +257,7 @@ AUDIO_ONLY = build.FTYP + build.moov(build.trak(1, b"soun", entry=b"mp4a"))
     ],
 )
 def test_what_camd_cannot_record_from_is_refused(stream, error):
-    """Each refusal is typed, and all of them are media errors."""
+    """Each error has its own type, and all are MediaErrors."""
     with pytest.raises(error):
         read(stream)
 
@@ -279,7 +279,7 @@ def test_a_promise_of_too_many_samples_is_refused_without_making_them():
 
 
 def test_a_stream_of_boxes_without_samples_is_refused_soon():
-    """Headers alone keep the reader busy for no longer than a bounded number of them takes."""
+    """The reader accepts a limited number of boxes without samples."""
     reader = FragmentReader()
     reader.feed(build.VIDEO_ONLY + build.fragment((1, 0, GOP)))
     reader.feed(box(b"free") * MAX_IDLE_BOXES)
@@ -288,7 +288,7 @@ def test_a_stream_of_boxes_without_samples_is_refused_soon():
 
 
 def test_boxes_between_fragments_count_from_the_last_fragment():
-    """However many there are altogether, as long as fragments come."""
+    """Their total number is not limited while fragments come."""
     piece = box(b"free") * (MAX_IDLE_BOXES - 10) + build.fragment((1, 0, GOP))
     reader = FragmentReader()
     reader.feed(build.VIDEO_ONLY)
@@ -297,7 +297,7 @@ def test_boxes_between_fragments_count_from_the_last_fragment():
 
 @pytest.mark.parametrize("many", ["in the moof", "in a traf", "trafs"])
 def test_a_moof_full_of_boxes_is_refused_without_walking_them(many):
-    """Half a million boxes fit into the bytes that a moof may have."""
+    """A moof of the largest size could contain half a million boxes."""
     header = full_box(b"mfhd", 0, 0, build.u32(1))
     inside = {
         "in the moof": box(b"free") * 100_000,

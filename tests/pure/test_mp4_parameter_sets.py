@@ -1,4 +1,4 @@
-"""Bytes from a camera cannot make the readers of parameter sets loop, crash or take memory."""
+"""No bytes from a camera make the parsers of parameter sets loop, crash or use much memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ENTRY_FIELDS = bytes(24) + struct.pack(">HH", 320, 180) + bytes(50)
 
 
 def test_fields_are_read_without_emulation_prevention() -> None:
-    """A 3 behind two zeros is no part of the fields, and the bits around it are in order."""
+    """A 3 after two zeros is no part of the fields, and the bits around it are read in order."""
     fields = BitFields(bytes.fromhex("800000030140"))
     assert fields.flag()
     assert fields.take(23) == 0
@@ -56,7 +56,7 @@ def test_numbers_are_exp_golomb_codes(bits: str, unsigned: int, signed: int) -> 
 @example(b"\x67" + bytes(40), VideoCodec.H264)
 @example(b"\x42\x01" + bytes(60), VideoCodec.H265)
 def test_any_bytes_end_or_raise(data: bytes, codec: VideoCodec) -> None:
-    """Whatever stands in a parameter set, reading it ends, with a size or a MediaError."""
+    """Reading any parameter set ends, with a size or a MediaError."""
     header = b"\x67" if codec is VideoCodec.H264 else b"\x42\x01"
     for nal in (data, header + data):
         with contextlib.suppress(NalError):
@@ -80,7 +80,7 @@ def test_any_sample_is_walked_to_its_end_or_refused(
 
 @given(st.lists(st.binary(min_size=1, max_size=5000), max_size=8), st.sampled_from([1, 2, 4]))
 def test_a_sample_is_walked_by_its_heads_alone(nals: list[bytes], length_size: int) -> None:
-    """However large the NAL units are, each is found, and reading goes by small pieces."""
+    """Large NAL units are found by reading small pieces."""
     nals = [nal[: 256**length_size - 1] for nal in nals]
     sample = b"".join(len(nal).to_bytes(length_size, "big") + nal for nal in nals)
     read: list[int] = []
@@ -106,7 +106,7 @@ def test_a_sample_of_endless_units_is_refused() -> None:
 
 @given(st.binary(max_size=120), st.sampled_from([(b"avc1", b"avcC"), (b"hvc1", b"hvcC")]))
 def test_any_header_is_read_or_refused(config: bytes, kinds: tuple[bytes, bytes]) -> None:
-    """Whatever a sample entry holds, reading, judging and changing it ends or is a MediaError."""
+    """Reading, checking and changing any sample entry ends, or raises a MediaError."""
     entry = box(kinds[0], ENTRY_FIELDS, box(kinds[1], config))
     with contextlib.suppress(MediaError):
         header = read_header(entry)
@@ -117,15 +117,15 @@ def test_any_header_is_read_or_refused(config: bytes, kinds: tuple[bytes, bytes]
 
 
 def test_an_entry_without_a_place_for_sets_has_no_header() -> None:
-    """Codecs of another kind are no trouble: nothing is known about them."""
+    """For a codec without parameter sets there is no header, and no error."""
     assert read_header(box(b"jpeg", ENTRY_FIELDS)) is None
     assert read_header(box(b"avc1", ENTRY_FIELDS)) is None
 
 
 def test_only_how_pictures_are_shown_may_differ() -> None:
     """Two SPS that differ in their VUI decode the same; in anything else they do not."""
-    same = read_sequence(H264, VideoCodec.H264).essence
+    same = read_sequence(H264, VideoCodec.H264).comparable
     other_timing = H264[:-3] + bytes((H264[-3] ^ 1,)) + H264[-2:]
-    assert read_sequence(other_timing, VideoCodec.H264).essence == same
+    assert read_sequence(other_timing, VideoCodec.H264).comparable == same
     another_level = H264[:3] + b"\x1e" + H264[4:]
-    assert read_sequence(another_level, VideoCodec.H264).essence != same
+    assert read_sequence(another_level, VideoCodec.H264).comparable != same

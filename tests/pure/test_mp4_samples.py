@@ -1,4 +1,4 @@
-"""Sample tables that lie are found out, and so is damage that a quick survey trusts."""
+"""Inconsistent sample tables are found, and so is damage before the last sync."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def test_the_tables_of_a_sealed_segment_are_right() -> None:
 
 
 @pytest.mark.parametrize("kind", [b"stts", b"stsz", b"stsc", b"co64", b"stss"])
-def test_a_table_that_lies_is_found(kind: bytes) -> None:
-    """A count, a place or a sample number too large in any table is an error, never a crash."""
+def test_an_inconsistent_table_is_found(kind: bytes) -> None:
+    """A count, position or sample number that is too large in any table is a MediaError."""
     at = MOOV.index(kind) + 4
     lying = bytearray(MOOV)
     lying[at + (16 if kind == b"co64" else 8) - (4 if kind != b"stsc" else -4)] ^= 0x40
@@ -42,15 +42,15 @@ def test_a_table_that_lies_is_found(kind: bytes) -> None:
 
 @given(st.integers(0, len(MOOV) - 1), st.integers(1, 255))
 def test_any_byte_of_the_tables_may_be_wrong(at: int, change: int) -> None:
-    """A damaged index is right or refused as media, and nothing else is raised."""
+    """A damaged moov is accepted or raises a MediaError, and nothing else."""
     lying = bytearray(MOOV)
     lying[at] ^= change
     with contextlib.suppress(MediaError):
         check_samples(bytes(lying), HASHED_FROM, MOOV_AT)
 
 
-def test_a_survey_of_every_byte_sees_what_a_quick_one_trusts() -> None:
-    """Damage in front of the last sync is found when all checksums are compared."""
+def test_reading_every_byte_finds_damage_before_the_last_sync() -> None:
+    """Damage before the last sync is found when all checksums are compared."""
     data = bytearray(contents(sealed=False))
 
     def look(*, every: bool) -> int:

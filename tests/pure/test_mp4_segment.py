@@ -1,4 +1,4 @@
-"""Where a segment's samples lie and when they are shown, from the first byte to the seal."""
+"""Layout and times of a segment's samples, while it grows and when it is sealed."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def edits(moov: bytes, track: int) -> list[tuple[int, int]]:
         max_size=5,
     )
 )
-def test_tables_say_of_every_sample_what_the_fragments_said(groups):
-    """Sizes, durations, offsets, sync samples and places in the file: all of them exact."""
+def test_tables_describe_every_sample_of_the_fragments(groups):
+    """Sizes, durations, composition offsets, sync samples and file positions are exact."""
     groups[0][0] = attrs.evolve(groups[0][0], sync=True)
     stream, time = build.VIDEO_ONLY, 5000
     for samples in groups:
@@ -100,7 +100,7 @@ def test_tables_say_of_every_sample_what_the_fragments_said(groups):
 
 
 def test_the_layout_is_what_recovery_and_hashes_rely_on():
-    """An ftyp of 32 bytes, a free of 16, and a seal that swallows all up to the moov."""
+    """An ftyp of 32 bytes, a free of 16; sealed, an mdat contains all up to the moov."""
     index, grown = record(build.VIDEO_ONLY + build.fragment((1, 9000, build.group(4))))
     assert grown[:8] == struct.pack(">I4s", 32, b"ftyp")
     assert grown[32:40] == struct.pack(">I4s", 16, b"free")
@@ -115,7 +115,7 @@ def test_the_layout_is_what_recovery_and_hashes_rely_on():
 
 
 def test_decode_times_start_at_zero_and_sequences_at_one():
-    """The growing file does not show how long the camera had been running."""
+    """The file's times do not depend on how long the camera had been running."""
     stream = build.VIDEO_AND_AUDIO
     for n in range(3):
         sound = [Sample(9, 1024, offset=0)] * 4
@@ -134,7 +134,7 @@ def test_decode_times_start_at_zero_and_sequences_at_one():
 
 
 def test_reordered_video_begins_at_zero_by_an_edit():
-    """The first presented sample is shown at once, in both lives of the file."""
+    """The first presented sample is shown at once, in a growing and in a sealed file."""
     samples = [Sample(5, 512, n == 0, offset) for n, offset in enumerate((1024, 2048, 0, 512))]
     index, grown = record(build.VIDEO_ONLY + build.fragment((1, 0, samples)))
     assert edits(grown, 0) == [(0, 1024)]
@@ -142,15 +142,15 @@ def test_reordered_video_begins_at_zero_by_an_edit():
 
 
 def test_samples_before_their_sync_sample_are_not_hidden():
-    """Leading pictures of an open group come first: the edit starts before all of them."""
+    """The edit starts before the leading pictures of an open group."""
     samples = [Sample(5, 512, n == 0, offset) for n, offset in enumerate((2048, 512, 512, 1536))]
     index, grown = record(build.VIDEO_ONLY + build.fragment((1, 0, samples)))
     assert edits(grown, 0) == edits(index.final_moov(), 0) == []
 
 
 @pytest.mark.parametrize(("audio_start", "delayed"), [(48_000 + 4_800, 1), (48_000 - 4_800, 0)])
-def test_whoever_starts_later_is_delayed_by_an_empty_edit(audio_start, delayed):
-    """A tenth of a second between video and audio stays a tenth of a second."""
+def test_a_track_that_starts_later_is_delayed_by_an_empty_edit(audio_start, delayed):
+    """An offset of a tenth of a second between video and audio is kept."""
     sound = [Sample(9, 1024)] * 4
     data = build.fragment((1, 15360, build.group(4)), (2, audio_start, sound))
     index, grown = record(build.VIDEO_AND_AUDIO + data)
@@ -160,7 +160,7 @@ def test_whoever_starts_later_is_delayed_by_an_empty_edit(audio_start, delayed):
 
 
 def test_a_track_that_comes_later_keeps_its_time():
-    """Audio whose first sample is in the second fragment is delayed by as much."""
+    """Audio whose first sample is in the second fragment keeps its offset."""
     stream = build.VIDEO_AND_AUDIO + build.fragment((1, 0, build.group(30)))
     second = build.fragment((1, 15360, build.group(30)), (2, 48_000, [Sample(9, 1024)] * 4))
     index, grown = record(stream + second)
@@ -171,7 +171,7 @@ def test_a_track_that_comes_later_keeps_its_time():
 
 
 def test_a_track_without_samples_is_left_out_of_the_sealed_file():
-    """Players are not offered audio that never came."""
+    """The sealed file has no audio track when no audio came."""
     index, _ = record(build.VIDEO_AND_AUDIO + build.fragment((1, 0, build.group(4))))
     assert index.final_moov().count(b"trak") == 1
 
@@ -188,8 +188,8 @@ def test_a_track_without_samples_is_left_out_of_the_sealed_file():
         (1 << 40, [512] * 8),
     ],
 )
-def test_holes_stretch_and_overlaps_shorten_the_sample_before(second_start, durations):
-    """Later samples keep their times; a stream whose times jump far, or back, joins on."""
+def test_gaps_lengthen_and_overlaps_shorten_the_sample_before(second_start, durations):
+    """Later samples keep their times; after a far jump, or one back, they follow without a gap."""
     first = build.fragment((1, 0, build.group(4)))
     index, _ = record(build.VIDEO_ONLY + first + build.fragment((1, second_start, build.group(4))))
     found = [d for n, d in table(index.final_moov(), 0, b"stts", "II") for _ in range(n)]
@@ -214,7 +214,7 @@ PARTS = st.tuples(SAMPLES, MOMENTS, st.none() | st.tuples(SAMPLES, MOMENTS))
 
 @given(st.lists(PARTS, min_size=1, max_size=5), st.lists(st.integers(0, 4), max_size=3))
 def test_whatever_times_a_stream_has_a_file_holds_all_of_it(parts, sound_alone):
-    """Nothing is refused; counts and durations are what was given, and recovery finds the same."""
+    """Any times are accepted; counts and durations are kept, and recovery finds the same."""
     given = {1: [], 2: []}
     stream = build.VIDEO_AND_AUDIO
     for number, (pictures, moment, sound) in enumerate(parts):
@@ -246,7 +246,7 @@ def test_whatever_times_a_stream_has_a_file_holds_all_of_it(parts, sound_alone):
 
 
 def test_sound_by_another_clock_begins_with_the_picture():
-    """An offset of years between two tracks is none."""
+    """An offset of years between two tracks is ignored."""
     wild = build.fragment((1, 0, build.group(4)), (2, 1 << 50, [Sample(9, 1024)] * 3))
     index, _ = record(build.VIDEO_AND_AUDIO + wild)
     assert edits(index.header, 1) == edits(index.header, 0) == []
@@ -273,8 +273,8 @@ def test_an_interrupted_file_rebuilds_the_same_index():
     assert again.final_moov() == index.final_moov()
 
 
-def test_foreign_or_unusable_fragments_are_refused_and_leave_no_trace():
-    """A segment begins with a key frame and stays with its tracks."""
+def test_unusable_fragments_are_refused_and_change_nothing():
+    """A segment begins with a key frame, and has no other tracks than its init."""
     init, (first,) = read(build.VIDEO_ONLY + build.fragment((1, 0, build.group(4))))
     _, (other,) = read(build.VIDEO_AND_AUDIO + build.fragment((2, 0, [Sample(3)])))
     _, (middle,) = read(build.VIDEO_ONLY + build.fragment((1, 0, build.group(4)[1:])))
@@ -291,12 +291,12 @@ def test_foreign_or_unusable_fragments_are_refused_and_leave_no_trace():
 
 
 def test_probing_a_final_moov_finds_frames_and_duration():
-    """A foreign file's summary has no identity."""
+    """The summary of another program's file has no metadata."""
     index, grown = record(build.VIDEO_ONLY + build.fragment((1, 0, build.group(4))))
     summary = summarise(grown, index.final_moov())
     assert (summary.frames, summary.duration_seconds) == (4, 4 * 512 / 15360)
-    assert summary.identity == WHO
-    assert summarise(b"", index.final_moov()).identity is None
+    assert summary.metadata == WHO
+    assert summarise(b"", index.final_moov()).metadata is None
     assert need(index.final_moov(), b"moov", b"mvhd").payload == 16
 
 
@@ -314,7 +314,7 @@ def test_probing_a_final_moov_finds_frames_and_duration():
         st.text(),
     )
 )
-def test_identities_come_back_as_they_were(who):
+def test_metadata_is_read_back_as_written(who):
     """Any text and number survives the box."""
     assert decode_metadata(who.encode()) == who
 
@@ -331,22 +331,22 @@ def test_identities_come_back_as_they_were(who):
         WHO.encode()[:24] + b"[]",
     ],
 )
-def test_damaged_identities_raise(broken):
-    """Nothing but a whole box of this version is believed."""
+def test_damaged_metadata_raises(broken):
+    """Only a complete box of this version is accepted."""
     with pytest.raises(MetadataError):
         decode_metadata(broken)
 
 
 @given(st.binary(max_size=300))
 def test_any_head_reads_or_raises(data):
-    """Foreign files are refused by media errors only."""
+    """Other files raise nothing but MediaErrors."""
     head = full_box(b"ftyp", 0, 0, bytes(20)) + box(b"free", bytes(8)) + data
     with pytest.raises(MediaError):
         read_segment_head(head)
 
 
 def test_rendering_records_nothing():
-    """A piece that could not be written may be rendered again, and comes out the same."""
+    """A fragment rendered twice gives the same bytes."""
     init, (first,) = read(build.VIDEO_ONLY + build.fragment((1, 0, build.group(4))))
     index = SegmentIndex(init, first, WHO)
     assert index.render(first) == index.render(first)

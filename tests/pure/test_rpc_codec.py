@@ -1,4 +1,4 @@
-"""JSON-RPC on the wire: whatever comes in, calls or refusals come out."""
+"""Decode and encode JSON-RPC: any input gives calls or refusals."""
 
 from __future__ import annotations
 
@@ -195,12 +195,12 @@ def test_old_clients_get_a_null_result_beside_the_error() -> None:
 
 
 def test_an_error_gets_through_whatever_its_data_holds() -> None:
-    """A value that JSON does not know becomes text: the caller must hear back."""
+    """A value that JSON cannot hold becomes text, so that the error is sent."""
     answer = codec.encode_refusal(b"1", Refusal(INTERNAL_ERROR, what=object()))
     assert "object" in json.loads(answer)["error"]["data"]["what"]
 
 
-def test_news_have_no_id() -> None:
+def test_notifications_have_no_id() -> None:
     """A notification is a method with params."""
     text = codec.encode_notification(Notification("update", {"seq": 1}))
     assert json.loads(text) == {"jsonrpc": "2.0", "method": "update", "params": {"seq": 1}}

@@ -1,4 +1,4 @@
-"""Methods, roles and strict parameters."""
+"""Declaration of methods, roles and strict parameters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camd.errors import Refusal
-from camd.rpc.registry import Caller, Method, NoParams, Registry
+from camd.rpc.params import with_warnings
+from camd.rpc.registry import Caller, NoParams, Registry, method
 from camd.rpc.roles import AuthMethod, Principal, Role
 
 CameraId = NewType("CameraId", str)
@@ -42,17 +43,32 @@ class Everything:
             raise ValueError("note and device do not go together")
 
 
-async def nothing(caller: Caller, params: Any) -> object:
-    return None
+class MethodsForTests:
+    """One method for each role."""
+
+    @method(role=Role.OPERATOR)
+    async def everything(self, caller: Caller, params: Everything) -> object:
+        """Take everything."""
+
+    @method(role=Role.VIEWER, immediate=True)
+    async def look(self, caller: Caller, params: NoParams) -> object:
+        """Look
+        around.
+
+        Nothing is
+        changed.
+        """
+        return {"a": 1}
+
+    @method(role=Role.ADMIN)
+    async def rule(self, caller: Caller, params: NoParams) -> object:
+        """Rule."""
+
+    async def helper(self, caller: Caller, params: NoParams) -> object:
+        """Help the handlers; no method of the API."""
 
 
-REGISTRY = Registry(
-    [
-        Method("everything", Role.OPERATOR, Everything, nothing, "Take everything."),
-        Method("look", Role.VIEWER, NoParams, nothing, "Look."),
-        Method("rule", Role.ADMIN, NoParams, nothing, "Rule."),
-    ]
-)
+REGISTRY = Registry([MethodsForTests()])
 
 
 def caller(role: Role = Role.ADMIN) -> Caller:
@@ -75,7 +91,7 @@ def errors(params: dict[str, object]) -> dict[str, str]:
 
 
 def test_parameters_become_a_value() -> None:
-    """Each kind of parameter is read as what its field says."""
+    """Each parameter is read as the type of its field."""
     assert read(
         quality=7.0,
         ratio=2,
@@ -153,17 +169,20 @@ def test_names_of_unknown_parameters_are_bounded_and_escaped() -> None:
 
 
 def test_a_result_says_what_was_ignored_where_it_has_a_place() -> None:
-    """An object gets `warnings`, behind those that it has; what is no object stays as it is."""
+    """An object gets `warnings`, after those that it has; other results are not changed."""
     ready = REGISTRY.prepare("look", {"filename": "a.mp4"}, caller())
     said = "unknown parameter, ignored: filename"
-    assert ready.warned({"a": 1, "warnings": ["old"]}) == {"a": 1, "warnings": ["old", said]}
-    assert ready.warned({"a": 1}) == {"a": 1, "warnings": [said]}
-    assert ready.warned("pong") == "pong"
-    assert REGISTRY.prepare("look", {}, caller()).warned({"a": 1}) == {"a": 1}
+    assert with_warnings({"a": 1, "warnings": ["old"]}, ready.unknown) == {
+        "a": 1,
+        "warnings": ["old", said],
+    }
+    assert with_warnings({"a": 1}, ready.unknown) == {"a": 1, "warnings": [said]}
+    assert with_warnings("pong", ready.unknown) == "pong"
+    assert with_warnings({"a": 1}, REGISTRY.prepare("look", {}, caller()).unknown) == {"a": 1}
 
 
-def test_a_validators_words_reach_the_client() -> None:
-    """What a validator says is not replaced by something general."""
+def test_the_message_of_a_validator_reaches_the_client() -> None:
+    """The message of a validator is not replaced by a general one."""
     assert errors({"camera_id": "camera0", "quality": 101}) == {"quality": "must be <= 100: 101"}
 
 
@@ -175,13 +194,13 @@ def test_a_class_may_refuse_a_combination() -> None:
 
 
 def test_two_names_of_one_parameter_must_agree() -> None:
-    """Giving both is fine when they say the same, and an error when they do not."""
+    """Both may be given with the same value; different values are an error."""
     assert read(camera_id="camera0").device == "camera0"
     assert list(errors({"device": "camera0", "camera_id": "camera1"})) == ["camera_id"]
 
 
 def test_an_unknown_method_is_named() -> None:
-    """The refusal says which method there is not."""
+    """The refusal names the method."""
     with pytest.raises(Refusal, match="no_such") as caught:
         REGISTRY.prepare("no_such", {}, caller())
     assert caught.value.kind.code == -32601
@@ -201,17 +220,39 @@ def test_nobody_reaches_a_method_above_their_role(role: Role, name: str) -> None
     assert caught.value.details == {"required": method.role.value, "role": role.value}
 
 
+def test_the_declared_handlers_become_methods() -> None:
+    """Name, role, parameters and documentation come from the handlers; no others are offered."""
+    assert [found.name for found in REGISTRY.methods] == ["everything", "look", "rule"]
+    everything, look, _ = REGISTRY.methods
+    assert (everything.role, everything.params) == (Role.OPERATOR, Everything)
+    assert (everything.immediate, look.immediate) == (False, True)
+    assert (look.summary, look.description) == ("Look around.", "Nothing is changed.")
+    assert (everything.summary, everything.description) == ("Take everything.", "")
+
+
+async def test_a_call_runs_the_handler_of_its_object() -> None:
+    """The result comes back, with a warning for a parameter that the method does not have."""
+    assert await REGISTRY.call("look", {}, caller()) == {"a": 1}
+    said = "unknown parameter, ignored: depth"
+    assert await REGISTRY.call("look", {"depth": 2}, caller()) == {"a": 1, "warnings": [said]}
+
+
 def test_two_methods_cannot_share_a_name() -> None:
-    """Whoever comes second is a mistake in the program."""
-    method = REGISTRY.methods[0]
-    with pytest.raises(ValueError, match=method.name):
-        Registry([method, method])
+    """A second method of the same name is a mistake in the program."""
+    with pytest.raises(ValueError, match="everything"):
+        Registry([MethodsForTests(), MethodsForTests()])
 
 
-def test_a_method_needs_a_role() -> None:
-    """Forgetting it is found when the program starts, not when somebody calls."""
+def test_a_method_needs_a_role_and_documentation() -> None:
+    """Forgetting one is found when the program starts, not when somebody calls."""
     with pytest.raises(TypeError):
-        Method("open_to_all", None, NoParams, nothing, "")  # type: ignore[arg-type]
+        method(role=None)  # type: ignore[arg-type]
+
+    async def undocumented(caller: Caller, params: NoParams) -> object:
+        return None
+
+    with pytest.raises(TypeError, match="docstring"):
+        method(role=Role.VIEWER)(undocumented)
 
 
 def test_permissions_grow_with_the_role() -> None:

@@ -1,4 +1,4 @@
-"""One publisher and its subscribers: everybody gets everything, in order, while subscribed."""
+"""Fan-out: every subscriber gets all items, in order, while it is subscribed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_block_that_fails_is_unsubscribed() -> None:
 
 
 def test_a_sink_that_fails_is_the_publishers_bug() -> None:
-    """What a sink raises travels up to whoever publishes."""
+    """The exception of a sink is raised in the publisher."""
     fanout: Fanout[int] = Fanout()
 
     def broken(item: int) -> None:

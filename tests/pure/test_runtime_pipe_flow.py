@@ -1,4 +1,4 @@
-"""Which pipe can wait for the next round: by its rate, and by how full it was found."""
+"""Whether a pipe can wait for the next round, by its rate and by how full it is."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_pipe_that_would_fill_is_not_waited_for(excess: float, step: float) ->
 
 
 @given(st.floats(0.01, 0.7), st.floats(0.05, 0.5))
-def test_a_pipe_that_has_calmed_down_can_wait_again(share: float, step: float) -> None:
+def test_a_pipe_whose_rate_fell_can_wait_again(share: float, step: float) -> None:
     """Below four fifths of that rate it is calm after a window or two."""
     flow, moment = PipeFlow(MEBIBYTE), 0.0
     flow.found(MEBIBYTE, moment)
@@ -58,7 +58,7 @@ def test_a_pipe_far_from_full_always_can_wait(reads: list[tuple[int, float]]) ->
         assert not flow.hasty
 
 
-def test_a_pipe_at_the_border_does_not_come_and_go() -> None:
+def test_a_pipe_at_the_threshold_does_not_alternate() -> None:
     """Between the two lines it stays as it is."""
     for before in (False, True):
         flow, moment = PipeFlow(MEBIBYTE), 0.0

@@ -21,6 +21,12 @@ from camd.model import (
     SessionState,
 )
 from camd.storage.index.catalog import Catalog
+from camd.storage.rules.journal_records import (
+    GapNoted,
+    SegmentNoted,
+    SegmentRemoved,
+    SessionNoted,
+)
 
 
 @pytest.fixture
@@ -56,7 +62,7 @@ def names(catalog: Catalog, **query: object) -> list[str]:
 def test_a_segment_comes_out_as_it_went_in(catalog: Catalog) -> None:
     """Every field survives, microseconds and the lack of a hash included."""
     put = minutes(0.1234567, state=SegmentState.OPEN, sha256=None)
-    catalog.put_segment(put)
+    catalog.apply([SegmentNoted(put)])
     assert catalog.segment(put.filename) == put
     assert catalog.segment("other.mp4") is None
 
@@ -65,19 +71,19 @@ def test_a_newer_account_replaces_the_older(catalog: Catalog) -> None:
     """Putting a segment again changes its row and adds none; dropping it takes it away."""
     put = minutes(0, state=SegmentState.OPEN, sha256=None)
     sealed = attrs.evolve(put, state=SegmentState.SEALED, size_bytes=5000, sha256="cd" * 32)
-    catalog.put_segment(put)
-    catalog.put_segment(sealed)
+    catalog.apply([SegmentNoted(put)])
+    catalog.apply([SegmentNoted(sealed)])
     assert catalog.page(RecordingQuery()).segments == (sealed,)
     assert catalog.total_bytes() == 5000
-    catalog.drop_segment(put.filename)
-    catalog.drop_segment("never there.mp4")
+    catalog.apply([SegmentRemoved(put.filename, "")])
+    catalog.apply([SegmentRemoved("never there.mp4", "")])
     assert catalog.page(RecordingQuery()).total == catalog.total_bytes() == 0
 
 
 def test_pages_are_newest_first_and_count_everything(catalog: Catalog) -> None:
     """Limit and offset cut the list, newest first; the total does not depend on them."""
     for minute in (3, 1, 4, 0, 2):
-        catalog.put_segment(minutes(minute))
+        catalog.apply([SegmentNoted(minutes(minute))])
     assert names(catalog) == [f"camera0_{minute}.mp4" for minute in (4, 3, 2, 1, 0)]
     assert names(catalog, limit=2, offset=1) == ["camera0_3.mp4", "camera0_2.mp4"]
     page = catalog.page(RecordingQuery(limit=2, offset=4))
@@ -88,16 +94,16 @@ def test_pages_are_newest_first_and_count_everything(catalog: Catalog) -> None:
 def test_segments_of_one_moment_have_a_fixed_order(catalog: Catalog) -> None:
     """Segments that start together are ordered by name, so that pages never overlap."""
     for name in ("b", "a", "c"):
-        catalog.put_segment(minutes(0, camera=name))
+        catalog.apply([SegmentNoted(minutes(0, camera=name))])
     pages = [names(catalog, limit=1, offset=offset) for offset in range(3)]
     assert pages == [["c_0.mp4"], ["b_0.mp4"], ["a_0.mp4"]]
 
 
 def test_filters_hold_together(catalog: Catalog) -> None:
     """Camera, session and time all have to match."""
-    catalog.put_segment(minutes(0))
-    catalog.put_segment(minutes(1, session_id=SessionId("s1")))
-    catalog.put_segment(minutes(1, camera="camera1", session_id=SessionId("s1")))
+    catalog.apply([SegmentNoted(minutes(0))])
+    catalog.apply([SegmentNoted(minutes(1, session_id=SessionId("s1")))])
+    catalog.apply([SegmentNoted(minutes(1, camera="camera1", session_id=SessionId("s1")))])
     assert names(catalog, camera_id="camera0") == ["camera0_1.mp4", "camera0_0.mp4"]
     assert names(catalog, session_id="s1") == ["camera1_1.mp4", "camera0_1.mp4"]
     assert names(catalog, camera_id="camera0", session_id="s1") == ["camera0_1.mp4"]
@@ -120,13 +126,13 @@ def test_filters_hold_together(catalog: Catalog) -> None:
 )
 def test_time_means_overlap(catalog: Catalog, since: int, until: int, found: bool) -> None:
     """A segment is listed when it shares a moment with the time that is asked for."""
-    catalog.put_segment(minutes(10, 20))
+    catalog.apply([SegmentNoted(minutes(10, 20))])
     assert bool(names(catalog, since=since, until=until)) is found
 
 
 def test_a_growing_segment_goes_on(catalog: Catalog) -> None:
     """A growing segment is listed for any time since it began: its row is not kept up to date."""
-    catalog.put_segment(minutes(10, 10.1, state=SegmentState.OPEN))
+    catalog.apply([SegmentNoted(minutes(10, 10.1, state=SegmentState.OPEN))])
     assert names(catalog, since=15, until=20) == ["camera0_10.mp4"]
     assert names(catalog, since=0, until=10) == []
 
@@ -144,12 +150,12 @@ def test_a_growing_segment_goes_on(catalog: Catalog) -> None:
 def test_pages_put_together_are_the_whole(catalog, spans, camera, since, until, limit) -> None:
     """Whatever is asked for, the pages joined are exactly the segments that match, in order."""
     for row in catalog.page(RecordingQuery(limit=1000)).segments:
-        catalog.drop_segment(row.filename)
+        catalog.apply([SegmentRemoved(row.filename, "")])
     wanted = set()
     for number, (begin, length, who) in enumerate(spans):
         put = minutes(begin, begin + length, camera=who)
         put = attrs.evolve(put, filename=f"{who}_{number:03}.mp4")
-        catalog.put_segment(put)
+        catalog.apply([SegmentNoted(put)])
         if (
             (camera is None or camera == who)
             and (since is None or begin + length > since)
@@ -169,7 +175,7 @@ def test_what_a_crash_left_open_is_marked(catalog: Catalog) -> None:
     sealed = minutes(0)
     left = minutes(1, state=SegmentState.OPEN, sha256=None)
     for put in (sealed, left):
-        catalog.put_segment(put)
+        catalog.apply([SegmentNoted(put)])
     catalog.interrupt()
     interrupted = attrs.evolve(left, state=SegmentState.INTERRUPTED)
     assert catalog.segments_in(SegmentState.OPEN) == ()
@@ -180,9 +186,9 @@ def test_what_a_crash_left_open_is_marked(catalog: Catalog) -> None:
 def test_the_ledger_is_read_by_session_in_order_of_time(catalog: Catalog) -> None:
     """Entries come out as they went in, of one session, oldest first."""
     late, early = gap(5), gap(1, exact=False)
-    catalog.put_gaps([late, gap(3, session="s1")])
-    catalog.put_gaps([early])
-    catalog.put_gaps([])
+    catalog.apply(map(GapNoted, [late, gap(3, session="s1")]))
+    catalog.apply(map(GapNoted, [early]))
+    catalog.apply(map(GapNoted, []))
     assert catalog.gaps(SessionId("s0")) == (early, late)
     assert catalog.gaps(SessionId("s2")) == ()
 
@@ -190,9 +196,9 @@ def test_the_ledger_is_read_by_session_in_order_of_time(catalog: Catalog) -> Non
 def test_a_session_is_put_again_and_again(catalog: Catalog, tmp_path: Path) -> None:
     """A session's newer facts replace the older."""
     timed = session(duration_limit=timedelta(minutes=5))
-    catalog.put_session(timed)
+    catalog.apply([SessionNoted(timed)])
     ended = attrs.evolve(timed, state=SessionState.ENDED, end=NOON, frames_written=10)
-    catalog.put_session(ended)
+    catalog.apply([SessionNoted(ended)])
     other = sqlite3.connect(tmp_path / "index.sqlite")
     rows = other.execute("SELECT state, duration_limit, frames_written FROM sessions").fetchall()
     other.close()
@@ -210,7 +216,7 @@ def beside(folder: Path) -> dict[str, bytes]:
 def test_a_catalog_is_found_again(tmp_path: Path) -> None:
     """What was put in is there after closing and opening; nothing is put aside."""
     catalog = Catalog.open(tmp_path / "index.sqlite")
-    catalog.put_segment(minutes(0))
+    catalog.apply([SegmentNoted(minutes(0))])
     catalog.close()
     catalog = Catalog.open(tmp_path / "index.sqlite")
     assert names(catalog) == ["camera0_0.mp4"]
@@ -253,7 +259,7 @@ def test_another_version_is_put_aside(tmp_path: Path) -> None:
     """An index of a later version is kept whole, for the later version to find."""
     path = tmp_path / "index.sqlite"
     catalog = Catalog.open(path)
-    catalog.put_segment(minutes(0))
+    catalog.apply([SegmentNoted(minutes(0))])
     catalog.close()
     later = sqlite3.connect(path)
     later.execute("PRAGMA user_version = 99")

@@ -13,18 +13,17 @@ from support.recordings_folder import gap, session
 
 from camd.clock import from_unix_micros
 from camd.model import Cause, Gap, SegmentState, SessionState, clock_was_set
-from camd.storage.check.rules.findings import FileContents, FileShape, FindingKind, judge_file
-from camd.storage.check.rules.session_accounts import (
+from camd.storage.check.rules.findings import FileContents, FileShape, FindingKind, check_file
+from camd.storage.check.rules.sessions import (
     SEAM,
-    IndexedSession,
-    JournalFacts,
-    judge_index,
-    judge_session,
+    check_index,
+    check_session,
     uncovered,
 )
 from camd.storage.rules.journal_records import (
     GapNoted,
     JournalDamage,
+    JournalFacts,
     SegmentNoted,
     SegmentRemoved,
     SessionNoted,
@@ -32,6 +31,7 @@ from camd.storage.rules.journal_records import (
     decode,
     encode,
 )
+from camd.storage.rules.rows import IndexedSession
 
 SEALED = FileContents(
     *("a.mp4", FileShape.SEALED, 1000),
@@ -56,10 +56,10 @@ def known(**facts: object):
     return attrs.evolve(KNOWN, **facts)
 
 
-def faults(complaints) -> list[FindingKind]:
+def faults(findings) -> list[FindingKind]:
     """Name what is wrong; everything comes with words and advice."""
-    assert all(c.text and c.advice.endswith(".") and "\n" not in c.text for c in complaints)
-    return [complaint.fault for complaint in complaints]
+    assert all(c.text and c.advice.endswith(".") and "\n" not in c.text for c in findings)
+    return [finding.fault for finding in findings]
 
 
 def seen(**facts: object) -> FileContents:
@@ -112,22 +112,22 @@ def seen(**facts: object) -> FileContents:
 )
 def test_a_file_is_judged_by_what_the_index_knows(found: FileContents, expected, wrong) -> None:
     """Each way to differ has its own name, and what is as it was has none."""
-    assert faults(judge_file(found, expected)) == wrong
+    assert faults(check_file(found, expected)) == wrong
 
 
 def test_a_second_file_of_a_segment_is_a_copy_or_a_new_name() -> None:
     """Which one, depends on whether the file is there that the index knows."""
-    assert faults(judge_file(SEALED, None, "b.mp4")) == [FindingKind.COPY]
-    (complaint,) = judge_file(SEALED, None, "-b.mp4")
-    assert complaint.fault is FindingKind.RENAMED
-    assert complaint.text == "is b.mp4, renamed"
+    assert faults(check_file(SEALED, None, "b.mp4")) == [FindingKind.COPY]
+    (finding,) = check_file(SEALED, None, "-b.mp4")
+    assert finding.fault is FindingKind.RENAMED
+    assert finding.text == "is b.mp4, renamed"
 
 
 def test_a_torn_end_and_the_place_of_a_damage_are_named() -> None:
     """People learn how much is lost, and where."""
-    (torn,) = judge_file(attrs.evolve(INTERRUPTED, size_bytes=1010), known(state=SegmentState.OPEN))
+    (torn,) = check_file(attrs.evolve(INTERRUPTED, size_bytes=1010), known(state=SegmentState.OPEN))
     assert "its last 110 bytes are not whole" in torn.text
-    (damaged,) = judge_file(seen(sha256="0", damaged_at=77), KNOWN)
+    (damaged,) = check_file(seen(sha256="0", damaged_at=77), KNOWN)
     assert "from byte 77 on" in damaged.text
 
 
@@ -155,11 +155,11 @@ def judged(segments, gaps=(), captured: int | None = None, **facts: object) -> l
     exact = sum(entry.frames for entry in gaps if entry.exact)
     total = written + exact if captured is None else captured
     account = IndexedSession(session(segments=segments, gaps=gaps, **facts), total, written)
-    return faults(judge_session(account))
+    return faults(check_session(account))
 
 
 def test_files_without_a_seam_are_all_right() -> None:
-    """Less than half a second between two files, either way, is no hole and no overlap."""
+    """Less than half a second between two files, either way, is no gap and no overlap."""
     assert judged(files((0, 10), (10, 20), (20.4, 30), (29.6, 40))) == []
 
 
@@ -278,22 +278,22 @@ def test_what_is_uncovered_is_what_no_gap_has(
         ("", JournalFacts(2, missing=("journal-000002.jsonl",)), [FindingKind.JOURNAL]),
         ("", JournalFacts(1, unreadable=(("journal-000001.jsonl", "EIO"),)), [FindingKind.JOURNAL]),
         ("", JournalFacts(1, short=True), [FindingKind.JOURNAL]),
-        ("", JournalFacts(1, scars=JournalDamage(damaged=1)), [FindingKind.JOURNAL]),
+        ("", JournalFacts(1, damage=JournalDamage(damaged=1)), [FindingKind.JOURNAL]),
         (
             "",
-            JournalFacts(1, scars=JournalDamage(torn=1, unknown=1)),
+            JournalFacts(1, damage=JournalDamage(torn=1, unknown=1)),
             [FindingKind.TORN, FindingKind.TORN],
         ),
     ],
 )
 def test_index_and_journal_are_judged(problem: str, journal: JournalFacts, wrong) -> None:
     """What cannot be read, is gone, or was shortened is said; a crash's torn line is harmless."""
-    assert faults(judge_index(problem, journal, 3)) == wrong
+    assert faults(check_index(problem, journal, 3)) == wrong
 
 
 def test_an_empty_folder_needs_neither_index_nor_journal() -> None:
     """Where nothing was ever recorded, nothing is missing."""
-    assert judge_index("is not there", JournalFacts(), 0) == []
+    assert check_index("is not there", JournalFacts(), 0) == []
 
 
 EVERYTHING = [

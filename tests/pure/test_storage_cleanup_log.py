@@ -17,7 +17,7 @@ from camd.storage.retention.cleanup_log import RECEIPTS, append_receipt
 FOLDER = Path("/disk/.camd")
 RECEIPT = CleanupReceipt(
     *(NOON, NOON, "ann", "age", "older than 3 days", 2, 1, 1000, ("a.mp4",), 1, 0, 0),
-    braked=False,
+    stopped_by_limit=False,
     complete=True,
     message="",
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.fake_disk import MemoryDisk
-from support.power_cut_disk import open_archive
+from support.power_cut_disk import open_index
 from support.recordings import gap, segment, session
 
 from camd.model import RecordingQuery, SegmentState, SessionId
@@ -36,14 +36,14 @@ FACTS: list[Record] = [
 ]
 
 
-def opened(disk: MemoryDisk, index: bytes | None = None) -> RecordingIndex:
-    """Open the archive on a disk, with the index as it was at some time."""
-    return open_archive(disk, index, FOLDER)
+def opened(disk: MemoryDisk, database: bytes | None = None) -> RecordingIndex:
+    """Open the index of a disk, with the database as it was at some time."""
+    return open_index(disk, database, FOLDER)
 
 
-def said(archive: RecordingIndex) -> tuple[object, ...]:
+def said(index: RecordingIndex) -> tuple[object, ...]:
     """Return all that the index says."""
-    catalog = archive.catalog
+    catalog = index.catalog
     return (
         catalog.page(RecordingQuery()),
         catalog.unfinished_sessions(),
@@ -55,15 +55,15 @@ def said(archive: RecordingIndex) -> tuple[object, ...]:
 def test_an_index_that_lags_behind_catches_up(lag: int) -> None:
     """However old the index is, it says after opening what the newest one said; each entry once."""
     disk = MemoryDisk()
-    archive = opened(disk)
+    index = opened(disk)
     for number, fact in enumerate(FACTS):
         if number == lag:
-            index = archive.catalog._db.serialize()
-        archive.note(fact)
+            database = index.catalog._db.serialize()
+        index.note(fact)
     if lag == len(FACTS):
-        index = archive.catalog._db.serialize()
-    again = opened(disk, index)
-    assert said(again) == said(archive) == said(opened(disk))
+        database = index.catalog._db.serialize()
+    again = opened(disk, database)
+    assert said(again) == said(index) == said(opened(disk))
     assert again.catalog.gaps(SessionId("s0")) == (gap(1), gap(2))
 
 
@@ -72,16 +72,16 @@ def test_what_the_disk_refuses_is_written_with_the_next_note(faults: tuple[int, 
     """Whichever operations of the journal fail: the index has every fact at once, and when the
     disk works again, so has the journal."""
     disk = MemoryDisk()
-    archive = opened(disk)
+    index = opened(disk)
     disk.fail(*faults, code=errno.EIO)
     for fact in FACTS:
         with suppress(OSError):
-            archive.note(fact)
+            index.note(fact)
     whole = opened(MemoryDisk())
     whole.note(*FACTS)
-    assert said(archive) == said(whole)
+    assert said(index) == said(whole)
     disk.faults.clear()
-    archive.note(GapNoted(gap(9)))
+    index.note(GapNoted(gap(9)))
     whole.note(GapNoted(gap(9)))
     assert said(opened(disk)) == said(whole)
 
@@ -107,59 +107,59 @@ def test_an_index_that_was_full_has_every_fact_later(
 ) -> None:
     """Facts that the index, or index and journal, could not take are in both when there is room."""
     disk = MemoryDisk()
-    archive = opened(disk)
+    index = opened(disk)
     with monkeypatch.context() as patch:
-        index = FullIndex(archive.catalog, patch)
+        volume = FullIndex(index.catalog, patch)
         if disk_too:
             disk.fail(*range(100), code=errno.ENOSPC)
         for fact in FACTS[:-1]:
             with pytest.raises(sqlite3.OperationalError):
-                archive.note(fact)
-        archive.flush()
+                index.note(fact)
+        index.flush()
         disk.faults.clear()
-        index.full = False
-        archive.flush()
-    archive.note(FACTS[-1])
+        volume.full = False
+        index.flush()
+    index.note(FACTS[-1])
     whole = opened(MemoryDisk())
     whole.note(*FACTS)
-    assert said(archive) == said(opened(disk)) == said(whole)
+    assert said(index) == said(opened(disk)) == said(whole)
 
 
 def test_a_hash_that_comes_late_raises_no_file_from_the_dead() -> None:
     """A file that was removed or replaced while it was hashed stays removed or replaced."""
-    archive = opened(MemoryDisk())
+    index = opened(MemoryDisk())
     unhashed, hashed = segment("a.mp4", sha256=None), segment("a.mp4")
-    archive.note(SegmentNoted(unhashed))
-    archive.note_hash(hashed)
-    assert archive.catalog.segment("a.mp4") == hashed
-    archive.note(SegmentNoted(segment("a.mp4", sha256=None, size_bytes=7)))
-    archive.note_hash(hashed)
-    assert archive.catalog.unhashed() == (segment("a.mp4", sha256=None, size_bytes=7),)
-    archive.note(SegmentRemoved("a.mp4", ""))
-    archive.note_hash(hashed)
-    assert archive.catalog.segment("a.mp4") is None
+    index.note(SegmentNoted(unhashed))
+    index.note_hash(hashed)
+    assert index.catalog.segment("a.mp4") == hashed
+    index.note(SegmentNoted(segment("a.mp4", sha256=None, size_bytes=7)))
+    index.note_hash(hashed)
+    assert index.catalog.unhashed() == (segment("a.mp4", sha256=None, size_bytes=7),)
+    index.note(SegmentRemoved("a.mp4", ""))
+    index.note_hash(hashed)
+    assert index.catalog.segment("a.mp4") is None
 
 
-def test_what_a_crash_left_open_is_marked_when_the_archive_is_opened() -> None:
-    """A segment that was growing in another life is interrupted in this one."""
+def test_what_a_crash_left_open_is_marked_when_the_index_is_opened() -> None:
+    """A segment that was open at the crash is interrupted afterwards."""
     disk = MemoryDisk()
-    archive = opened(disk)
-    archive.note_open(segment("a.mp4", state=SegmentState.OPEN, sha256=None))
-    again = opened(disk, archive.catalog._db.serialize())
+    index = opened(disk)
+    index.note_open(segment("a.mp4", state=SegmentState.OPEN, sha256=None))
+    again = opened(disk, index.catalog._db.serialize())
     assert [s.filename for s in again.catalog.segments_in(SegmentState.INTERRUPTED)] == ["a.mp4"]
-    archive.catch_up()  # a second time nothing happens
-    assert [s.filename for s in archive.catalog.segments_in(SegmentState.OPEN)] == ["a.mp4"]
+    index.catch_up()  # a second time nothing happens
+    assert [s.filename for s in index.catalog.segments_in(SegmentState.OPEN)] == ["a.mp4"]
 
 
 def test_the_facts_that_wait_for_the_disk_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """While nothing can be written, the newest facts wait in memory, and no more than so many."""
     monkeypatch.setattr("camd.storage.index.recording_index.MOST_PENDING", 3)
     disk = MemoryDisk()
-    archive = opened(disk)
+    index = opened(disk)
     disk.fail(*range(100), code=errno.ENOSPC)
     for number in range(6):
         with pytest.raises(OSError, match="space"):
-            archive.note(GapNoted(gap(number)))
+            index.note(GapNoted(gap(number)))
     disk.faults.clear()
-    archive.note()
+    index.note()
     assert opened(disk).catalog.gaps(SessionId("s0")) == (gap(3), gap(4), gap(5))

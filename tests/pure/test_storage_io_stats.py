@@ -23,7 +23,7 @@ def test_the_oldest_call_tells_the_age() -> None:
 
 
 def test_an_operation_that_goes_on_is_young() -> None:
-    """Each call to the disk is a sign of life: many short ones are not one that hangs."""
+    """Each call to the disk is progress: many short ones are not one that hangs."""
     latency = IoStats()
     operation = latency.begin(0.0)
     for now in range(60):

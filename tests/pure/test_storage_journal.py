@@ -105,16 +105,16 @@ def test_a_journal_is_continued() -> None:
     disk = MemoryDisk()
     journal = Journal.open(disk, FOLDER)
     journal.append(RECORDS[:2])
-    place = journal.place
+    position = journal.position
     journal.close()
     journal = Journal.open(disk, FOLDER)
-    assert journal.place == place
+    assert journal.position == position
     journal.append(RECORDS[2:])
     journal.append([])
     journal.close()
     assert noted(disk) == RECORDS
-    assert noted(disk, place) == RECORDS[2:]
-    assert noted(disk, journal.place) == []
+    assert noted(disk, position) == RECORDS[2:]
+    assert noted(disk, journal.position) == []
     assert disk.open_files == 0
 
 
@@ -125,8 +125,8 @@ def test_a_long_journal_has_several_files(monkeypatch: pytest.MonkeyPatch) -> No
     journal = Journal.open(disk, FOLDER)
     for record in RECORDS:
         journal.append([record])
-    assert journal.numbers() == list(range(1, journal.place.file + 1))
-    assert journal.place.file > 1
+    assert journal.numbers() == list(range(1, journal.position.file + 1))
+    assert journal.position.file > 1
     assert noted(disk) == RECORDS
     assert noted(disk, JournalPosition(2, 0)) == RECORDS[-len(noted(disk, JournalPosition(2, 0))) :]
 
@@ -137,15 +137,15 @@ def test_foreign_files_are_no_journal() -> None:
     for name in ("journal-1.jsonl", "journal-000001.jsonl~", "index.sqlite"):
         disk.create(FOLDER / name).append([encode(RECORDS)])
     assert noted(disk) == []
-    assert Journal.open(disk, FOLDER).place == JournalPosition(1)
+    assert Journal.open(disk, FOLDER).position == JournalPosition(1)
 
 
 @pytest.mark.parametrize("faults", [(n,) for n in range(8)] + [(n, n + 1) for n in range(7)])
-def test_a_failing_disk_costs_no_line_that_was_promised(faults: tuple[int, ...]) -> None:
+def test_a_failing_disk_costs_no_line_that_was_confirmed(faults: tuple[int, ...]) -> None:
     """Whichever operation fails: what append returned from is read, whole, and appending again
     works when the disk does."""
     disk = MemoryDisk()
-    promised: list[Record] = []
+    confirmed: list[Record] = []
     disk.fail(*faults, code=errno.EIO)
     journal = Journal.open(disk, FOLDER)
     for record in RECORDS:
@@ -153,28 +153,28 @@ def test_a_failing_disk_costs_no_line_that_was_promised(faults: tuple[int, ...])
             journal.append([record])
         except OSError:
             continue
-        promised.append(record)
-    assert len(promised) >= len(RECORDS) - len(faults)
+        confirmed.append(record)
+    assert len(confirmed) >= len(RECORDS) - len(faults)
     found = noted(disk)
-    assert [record for record in found if record in promised] == promised
+    assert [record for record in found if record in confirmed] == confirmed
 
 
 @settings(max_examples=400, deadline=None)
 @given(st.data())
-def test_a_power_cut_costs_no_line_that_was_promised(data: st.DataObject) -> None:
-    """Whenever the power goes: all promised lines are read, and the journal goes on behind them,
+def test_a_power_cut_costs_no_line_that_was_confirmed(data: st.DataObject) -> None:
+    """Whenever the power goes: all confirmed lines are read, and the journal goes on behind them,
     a torn line at its end included."""
     disk = RecordingDisk()
     journal = Journal.open(disk, FOLDER)
-    promises = []
+    confirmations = []
     for record in RECORDS:
         journal.append([record])
-        promises.append(len(disk.log))
+        confirmations.append(len(disk.log))
     cut = data.draw(st.integers(0, len(disk.log)), label="operations before the cut")
     left = disk.cut_at(cut, data.draw)
-    promised = sum(after <= cut for after in promises)
+    confirmed = sum(after <= cut for after in confirmations)
     found = noted(left)
-    assert found[:promised] == RECORDS[:promised]
+    assert found[:confirmed] == RECORDS[:confirmed]
     assert all(record in RECORDS for record in found)
     again = Journal.open(left, FOLDER)
     more = SegmentRemoved("behind.mp4", "")
@@ -192,7 +192,7 @@ def test_a_session_that_ended_is_the_latest_word() -> None:
 
 
 def test_a_name_that_could_not_be_synced_is_synced_later() -> None:
-    """A file whose name is not durable yet is made so before a line in it is promised."""
+    """A file whose name is not durable yet is made so before a line in it is confirmed."""
     disk = RecordingDisk()
     disk.create(FOLDER / "journal-000001.jsonl")  # and the power went, or the sync failed
     journal = Journal.open(disk, FOLDER)

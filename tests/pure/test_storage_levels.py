@@ -39,7 +39,7 @@ def used(percent: float, total: int = 10_000) -> Usage:
 
 
 def status(percent: float = 50.0, total: int = 100 * GIGA, **facts: object) -> StorageStatus:
-    """Return the status of a volume as the guard would publish it."""
+    """Return the status of a volume as the space monitor publishes it."""
     volume = used(percent, total)
     plain = StorageStatus(
         level=level_of(volume, Thresholds()),
@@ -335,7 +335,7 @@ def test_what_fits_leaves_room_for_what_came_before() -> None:
 
 
 def test_promises_to_others_count_as_used() -> None:
-    """Room that was promised already is not promised again."""
+    """Space that is reserved is not reserved again."""
     volume = status(50.0, promised_bytes=39 * GIGA)
     assert room_below_block(volume) == GIGA - SEAL_RESERVE_BYTES
     with pytest.raises(Refusal) as refused:
@@ -347,17 +347,17 @@ def test_promises_to_others_count_as_used() -> None:
     total=st.integers(0, 10**14),
     percent=st.floats(0, 100),
     block=st.floats(2, 95),
-    wishes=st.lists(st.tuples(st.floats(0, 1e9), st.floats(0, 1e6)), max_size=20),
+    requests=st.lists(st.tuples(st.floats(0, 1e9), st.floats(0, 1e6)), max_size=20),
 )
 def test_promises_never_cross_the_block_line(
-    total: int, percent: float, block: float, wishes: list[tuple[float, float]]
+    total: int, percent: float, block: float, requests: list[tuple[float, float]]
 ) -> None:
-    """However many are admitted, what is used and promised stays below the block line; whoever
+    """However many are admitted, what is used and reserved stays below the block line; whoever
     is refused for room is told a time that would have been admitted."""
     volume = status(percent, total, block_percent=block, level=OK)
-    promised = 0.0
-    for rate, seconds in wishes:
-        now = attrs.evolve(volume, promised_bytes=int(promised))
+    reserved = 0.0
+    for rate, seconds in requests:
+        now = attrs.evolve(volume, promised_bytes=int(reserved))
         try:
             admit(now, SpaceNeed(rate, seconds))
         except Refusal as refusal:
@@ -365,9 +365,9 @@ def test_promises_never_cross_the_block_line(
             assert 0 <= fits <= seconds
             admit(now, SpaceNeed(rate, fits * (1 - 1e-12)))
         else:
-            promised += rate * seconds
+            reserved += rate * seconds
             line = total * block / 100
-            assert rate * seconds == 0 or volume.used_bytes + promised <= line
+            assert rate * seconds == 0 or volume.used_bytes + reserved <= line
 
 
 # --- forecast ---

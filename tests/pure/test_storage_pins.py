@@ -122,8 +122,8 @@ def test_a_pin_that_fails_leaves_the_older_one() -> None:
 
 
 def test_what_takes_a_recordings_place_is_pinned_as_it_was() -> None:
-    """An MKV inherits the pin of its MP4; without one nothing is made; trouble is told, so that it
-    is tried again."""
+    """An MKV inherits the pin of its MP4; without one nothing is made; an error is
+    raised, so that it is tried again."""
     disk, markers = memory()
     markers.carry_over(NAME, "a.mkv", NOON)
     assert markers.among(["a.mkv"], NOON) == {}

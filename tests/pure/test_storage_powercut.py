@@ -31,17 +31,17 @@ def _recorded(
     disk = RecordingDisk()
     index = SegmentIndex(INIT, FRAGMENTS[0], WHO)
     segment = SegmentFile.create(disk, PATH.parent, repeat(PATH.name), index, FRAGMENTS[0])
-    promises = [(0, 0), (len(disk.log), 1)]  # the first fragment comes with the file
+    confirmations = [(0, 0), (len(disk.log), 1)]  # the first fragment comes with the file
     for number, fragment in enumerate(FRAGMENTS[1:count], 1):
         segment.append([fragment])
         if syncs[number]:
             segment.sync()
-            promises.append((len(disk.log), number + 1))
+            confirmations.append((len(disk.log), number + 1))
     if seal:
         segment.seal()
-        promises.append((len(disk.log), count))
+        confirmations.append((len(disk.log), count))
     segment.close()
-    return disk, promises
+    return disk, confirmations
 
 
 def _sealed(syncs: list[bool], count: int) -> bytes:
@@ -59,10 +59,10 @@ def _recover(disk: RecordingDisk) -> Recovered | None:
 def test_a_power_cut_costs_only_what_was_not_synced(data: st.DataObject) -> None:
     """I1, I2: every state becomes a sealed file that holds all that was durable, in order."""
     syncs = data.draw(st.lists(st.booleans(), min_size=COUNT, max_size=COUNT), label="syncs")
-    disk, promises = _recorded(syncs, seal=data.draw(st.booleans(), label="sealed"))
+    disk, confirmations = _recorded(syncs, seal=data.draw(st.booleans(), label="sealed"))
     cut = data.draw(st.integers(0, len(disk.log)), label="operations before the cut")
     left = disk.cut_at(cut, data.draw)
-    durable = max(count for after, count in promises if after <= cut)
+    durable = max(count for after, count in confirmations if after <= cut)
     recovered = _recover(left)
     frames = recovered.segment.frames if recovered else 0
     assert frames >= durable * FRAMES

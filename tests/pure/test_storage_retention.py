@@ -31,7 +31,9 @@ SIZE = RetentionPolicy(PolicyType.SIZE, True, max_size_gb=5)
 SEALED, MISSING = SegmentState.SEALED, SegmentState.MISSING
 
 
-def film(days_ago: float, gb: float = 1, state: SegmentState = SEALED, hours: float = 1) -> Segment:
+def recorded_segment(
+    days_ago: float, gb: float = 1, state: SegmentState = SEALED, hours: float = 1
+) -> Segment:
     """Describe a recording that ended so long ago."""
     end = NOON - days_ago * DAY
     return segment(
@@ -53,64 +55,64 @@ def plan(
     segments: Sequence[Segment],
     pinned: Sequence[str] = (),
     busy: Sequence[str] = (),
-    brake: float = 100,
+    max_delete_percent: float = 100,
 ) -> CleanupPlan:
     """Plan over all segments at once."""
-    planner = Planner(policy, counted(segments), NOON, brake)
+    planner = Planner(policy, counted(segments), NOON, max_delete_percent)
     planner.take(segments, pinned, busy)
     return planner.plan()
 
 
-def going(found: CleanupPlan) -> list[str]:
+def to_delete(found: CleanupPlan) -> list[str]:
     """Name what goes."""
-    return [each.filename for each in found.going]
+    return [each.filename for each in found.to_delete]
 
 
-TEN = [film(day) for day in range(35, 25, -1)]
+TEN = [recorded_segment(day) for day in range(35, 25, -1)]
 
 
 def test_age_takes_what_ended_before() -> None:
     """To the moment: what ended exactly so long ago stays, and what was begun before as well."""
-    last = film(30)
-    across = film(29.99, hours=2)
-    found = plan(AGE, [film(31), film(30.0001), across, last])
-    assert going(found) == ["31.mp4", "30.0001.mp4"]
+    last = recorded_segment(30)
+    across = recorded_segment(29.99, hours=2)
+    found = plan(AGE, [recorded_segment(31), recorded_segment(30.0001), across, last])
+    assert to_delete(found) == ["31.mp4", "30.0001.mp4"]
     assert (found.freed_bytes, found.short_bytes, found.enough) == (2 * GB, 0, True)
-    assert plan(AGE, []).going == ()
+    assert plan(AGE, []).to_delete == ()
 
 
 def test_size_takes_the_oldest_until_it_fits() -> None:
     """Exactly the limit fits; growing files that the index does not list yet count, too."""
     found = plan(SIZE, TEN)
-    assert going(found) == [s.filename for s in TEN[:5]]
+    assert to_delete(found) == [s.filename for s in TEN[:5]]
     assert (found.freed_bytes, found.total_bytes, found.enough) == (5 * GB, 10 * GB, True)
-    assert plan(SIZE, TEN[:5]).going == ()
+    assert plan(SIZE, TEN[:5]).to_delete == ()
     planner = Planner(SIZE, 10 * GB + 1, NOON, 100)
     planner.take(TEN, (), ())
-    assert len(planner.plan().going) == 6
+    assert len(planner.plan().to_delete) == 6
 
 
 def test_what_stays_says_why() -> None:
     """Pinned, busy and interrupted files stay with a reason, others go in their place; of
     missing ones nothing is said."""
     states = {0: SegmentState.OPEN, 1: SegmentState.INTERRUPTED, 2: MISSING}
-    streams = [attrs.evolve(s, state=states.get(n, SEALED)) for n, s in enumerate(TEN)]
-    pinned, busy = [streams[3].filename], [streams[4].filename]
-    found = plan(SIZE, streams, pinned, busy)
-    assert [(s.filename, s.reason) for s in found.staying] == [
-        (streams[0].filename, KeptReason.BUSY),
-        (streams[1].filename, KeptReason.INTERRUPTED),
-        (streams[3].filename, KeptReason.PINNED),
-        (streams[4].filename, KeptReason.BUSY),
+    segments = [attrs.evolve(s, state=states.get(n, SEALED)) for n, s in enumerate(TEN)]
+    pinned, busy = [segments[3].filename], [segments[4].filename]
+    found = plan(SIZE, segments, pinned, busy)
+    assert [(s.filename, s.reason) for s in found.kept] == [
+        (segments[0].filename, KeptReason.BUSY),
+        (segments[1].filename, KeptReason.INTERRUPTED),
+        (segments[3].filename, KeptReason.PINNED),
+        (segments[4].filename, KeptReason.BUSY),
     ]
-    assert going(found) == [s.filename for s in streams[5:9]]
-    assert (found.total_bytes, found.staying_files, found.enough) == (9 * GB, 4, True)
+    assert to_delete(found) == [s.filename for s in segments[5:9]]
+    assert (found.total_bytes, found.kept_files, found.enough) == (9 * GB, 4, True)
 
 
 def test_it_says_when_it_cannot_free_enough() -> None:
     """Everything that may go goes, and how much is left over the limit is said."""
     found = plan(SIZE, TEN, pinned=[s.filename for s in TEN[2:]])
-    assert (len(found.going), found.short_bytes, found.enough) == (2, 3 * GB, False)
+    assert (len(found.to_delete), found.short_bytes, found.enough) == (2, 3 * GB, False)
     assert "3000000000 bytes more than the policy allows are left" in outcome(found, 2, 2 * GB)
 
 
@@ -122,33 +124,40 @@ def test_a_manual_policy_takes_nothing(policy: RetentionPolicy) -> None:
     planner = Planner(policy, counted(TEN), NOON, 0)
     assert planner.done
     planner.take(TEN, (), ())
-    assert (planner.plan().going, planner.plan().braked) == ((), False)
+    assert (planner.plan().to_delete, planner.plan().stopped_by_limit) == ((), False)
     assert not policy.removes
     assert "manual" in outcome(planner.plan(), 0, 0)
 
 
 @pytest.mark.parametrize(
-    ("brake", "braked"), [(0, True), (49.9, True), (50, False), (100, False), (float("inf"), False)]
+    ("max_delete_percent", "stopped_by_limit"),
+    [(0, True), (49.9, True), (50, False), (100, False), (float("inf"), False)],
 )
-def test_the_brake_stops_what_takes_too_much(brake: float, braked: bool) -> None:
-    """Five of ten gigabytes are 50 %: more than a brake below that allows."""
-    found = plan(SIZE, TEN, brake=brake)
-    assert (found.braked, found.share_percent, len(found.going)) == (braked, 50.0, 5)
-    assert ("50.0 %" in outcome(found, 0, 0)) is braked
+def test_a_plan_over_the_limit_is_stopped(
+    max_delete_percent: float, stopped_by_limit: bool
+) -> None:
+    """Five of ten gigabytes are 50 %: a plan is stopped by every limit below that."""
+    found = plan(SIZE, TEN, max_delete_percent=max_delete_percent)
+    assert (found.stopped_by_limit, found.share_percent, len(found.to_delete)) == (
+        stopped_by_limit,
+        50.0,
+        5,
+    )
+    assert ("50.0 %" in outcome(found, 0, 0)) is stopped_by_limit
 
 
-def test_nothing_to_remove_never_brakes() -> None:
-    """An empty folder and one that fits are no trouble, whatever the brake."""
-    assert not plan(SIZE, [], brake=0).braked
-    assert not plan(AGE, TEN[8:], brake=0).braked
+def test_nothing_to_remove_is_within_every_limit() -> None:
+    """An empty folder and one that fits are fine, whatever the limit."""
+    assert not plan(SIZE, [], max_delete_percent=0).stopped_by_limit
+    assert not plan(AGE, TEN[8:], max_delete_percent=0).stopped_by_limit
     assert plan(AGE, []).share_percent == 0
 
 
 def test_a_long_list_of_what_stays_is_cut() -> None:
     """All are counted, the first ones named."""
-    streams = [film(4000 - n) for n in range(MOST_LISTED + 5)]
-    found = plan(AGE, streams, pinned=[s.filename for s in streams])
-    assert (len(found.staying), found.staying_files) == (MOST_LISTED, MOST_LISTED + 5)
+    segments = [recorded_segment(4000 - n) for n in range(MOST_LISTED + 5)]
+    found = plan(AGE, segments, pinned=[s.filename for s in segments])
+    assert (len(found.kept), found.kept_files) == (MOST_LISTED, MOST_LISTED + 5)
 
 
 def test_a_planner_asks_for_no_more_than_it_needs() -> None:
@@ -207,81 +216,83 @@ policies = st.one_of(
 
 
 @st.composite
-def archives(draw: st.DrawFn) -> tuple[list[Segment], set[str], set[str]]:
+def stored_recordings(draw: st.DrawFn) -> tuple[list[Segment], set[str], set[str]]:
     """Draw recordings, oldest first, and which of them are pinned and busy."""
     ages = draw(st.lists(st.floats(0, 100), max_size=30, unique_by=lambda a: f"{a:g}"))
-    streams = [
-        film(age, draw(st.integers(0, 5)), draw(st.sampled_from([SEALED] * 4 + [*SegmentState])))
+    segments = [
+        recorded_segment(
+            age, draw(st.integers(0, 5)), draw(st.sampled_from([SEALED] * 4 + [*SegmentState]))
+        )
         for age in ages
     ]
-    streams.sort(key=lambda s: (s.start, s.filename))
-    names = [s.filename for s in streams]
+    segments.sort(key=lambda s: (s.start, s.filename))
+    names = [s.filename for s in segments]
     some = st.sets(st.sampled_from(names)) if names else st.just(set())
-    return streams, draw(some), draw(some)
+    return segments, draw(some), draw(some)
 
 
-@given(policies, archives())
-def test_what_is_protected_is_never_taken(policy: RetentionPolicy, archive) -> None:
+@given(policies, stored_recordings())
+def test_what_is_protected_is_never_taken(policy: RetentionPolicy, recordings) -> None:
     """I5: nothing pinned, busy, growing, interrupted or missing goes."""
-    streams, pinned, busy = archive
-    sealed = {s.filename for s in streams if s.state is SEALED}
-    assert set(going(plan(policy, streams, pinned, busy))) <= sealed - pinned - busy
+    segments, pinned, busy = recordings
+    sealed = {s.filename for s in segments if s.state is SEALED}
+    assert set(to_delete(plan(policy, segments, pinned, busy))) <= sealed - pinned - busy
 
 
-@given(policies, archives())
-def test_the_oldest_go_first(policy: RetentionPolicy, archive) -> None:
+@given(policies, stored_recordings())
+def test_the_oldest_go_first(policy: RetentionPolicy, recordings) -> None:
     """What goes is the beginning of what may go, in order."""
-    streams, pinned, busy = archive
+    segments, pinned, busy = recordings
     allowed = [
         s.filename
-        for s in streams
+        for s in segments
         if s.state is SEALED and s.filename not in pinned and s.filename not in busy
     ]
-    taken = going(plan(policy, streams, pinned, busy))
+    taken = to_delete(plan(policy, segments, pinned, busy))
     assert taken == allowed[: len(taken)]
 
 
-@given(policies, archives())
-def test_it_frees_enough_or_says_that_it_cannot(policy: RetentionPolicy, archive) -> None:
+@given(policies, stored_recordings())
+def test_it_frees_enough_or_says_that_it_cannot(policy: RetentionPolicy, recordings) -> None:
     """Afterwards the policy holds, except for what must stay; and no file goes in vain."""
-    streams, pinned, busy = archive
-    found = plan(policy, streams, pinned, busy)
-    taken = set(going(found))
-    left = [s for s in streams if s.filename not in taken]
+    segments, pinned, busy = recordings
+    found = plan(policy, segments, pinned, busy)
+    taken = set(to_delete(found))
+    left = [s for s in segments if s.filename not in taken]
     may_go = [
         s for s in left if s.state is SEALED and s.filename not in pinned and s.filename not in busy
     ]
-    assert found.freed_bytes == counted(streams) - counted(left)
+    assert found.freed_bytes == counted(segments) - counted(left)
     if policy.type is PolicyType.SIZE:
         assert policy.max_size_gb is not None
         allowed = int(policy.max_size_gb * GB)
         over = counted(left) - allowed
         assert found.short_bytes == max(0, over)
         assert over <= 0 or not may_go
-        assert not found.going or over + found.going[-1].size_bytes > 0
+        assert not found.to_delete or over + found.to_delete[-1].size_bytes > 0
     else:
         cutoff = NOON - (policy.max_age_days or 0) * DAY
         assert all(s.end >= cutoff for s in may_go)
-        assert all(s.end < cutoff for s in streams if s.filename in taken)
+        assert all(s.end < cutoff for s in segments if s.filename in taken)
 
 
-@given(policies, archives())
-def test_a_second_run_takes_nothing(policy: RetentionPolicy, archive) -> None:
+@given(policies, stored_recordings())
+def test_a_second_run_takes_nothing(policy: RetentionPolicy, recordings) -> None:
     """When a plan is carried out, there is nothing left for the same policy."""
-    streams, pinned, busy = archive
-    found = plan(policy, streams, pinned, busy)
-    left = [s for s in streams if s.filename not in going(found)]
+    segments, pinned, busy = recordings
+    found = plan(policy, segments, pinned, busy)
+    left = [s for s in segments if s.filename not in to_delete(found)]
     again = plan(policy, left, pinned, busy)
-    assert again.going == ()
-    assert (again.short_bytes, again.braked) == (found.short_bytes, False)
+    assert again.to_delete == ()
+    assert (again.short_bytes, again.stopped_by_limit) == (found.short_bytes, False)
 
 
-@given(policies, archives(), st.integers(1, 7))
-def test_pieces_make_the_same_plan(policy: RetentionPolicy, archive, size: int) -> None:
+@given(policies, stored_recordings(), st.integers(1, 7))
+def test_pieces_make_the_same_plan(policy: RetentionPolicy, recordings, size: int) -> None:
     """However the segments come, the plan is the same."""
-    streams, pinned, busy = archive
-    planner = Planner(policy, counted(streams), NOON, 100)
-    for at in range(0, len(streams), size):
+    segments, pinned, busy = recordings
+    planner = Planner(policy, counted(segments), NOON, 100)
+    for at in range(0, len(segments), size):
         if not planner.done:
-            planner.take(streams[at : at + size], pinned, busy)
-    assert planner.plan() == plan(policy, streams, pinned, busy)
+            planner.take(segments[at : at + size], pinned, busy)
+    assert planner.plan() == plan(policy, segments, pinned, busy)

@@ -1,4 +1,4 @@
-"""The scrub's book: due when it should be, remembered across restarts, and never in a hurry."""
+"""The scrub's progress and pace: when it is due, what a restart keeps, how slowly it reads."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from support.recordings import NOON, segment
 from camd.api import result_fields
 from camd.api.event_publisher import render
 from camd.model import DamageFound
+from camd.runtime.state_file import from_json, to_json
 from camd.storage.check.rules.findings import Finding, FindingKind
 from camd.storage.check.rules.scrub_progress import (
     MOST_PROBLEMS,
     ScrubPace,
     ScrubPosition,
     ScrubProgress,
-    ScrubRound,
-    decode_progress,
-    encode_progress,
+    ScrubRun,
 )
 from camd.storage.recovery.reconcile import FileOutcome, ReconcileFinding, RecoveryReport
 
@@ -28,10 +27,10 @@ WEEK = timedelta(days=7)
 WRONG = Finding("a.mp4", FindingKind.HASH, "is not what was recorded", "Put it back.")
 
 
-def test_rounds_are_due_by_when_the_last_one_began() -> None:
+def test_runs_are_due_by_when_the_last_one_began() -> None:
     """At once for the first, for one that was interrupted, and when the clock was set back."""
     assert ScrubProgress().seconds_until_due(NOON, WEEK) == 0
-    assert ScrubProgress(ScrubRound(NOON), ScrubRound(NOON)).seconds_until_due(NOON, WEEK) == 0
+    assert ScrubProgress(ScrubRun(NOON), ScrubRun(NOON)).seconds_until_due(NOON, WEEK) == 0
     rested = ScrubProgress().begun(NOON).over(NOON + timedelta(hours=5))
     assert rested.seconds_until_due(NOON + timedelta(days=6), WEEK) == 86400
     assert rested.seconds_until_due(NOON + timedelta(days=9), WEEK) == 0
@@ -40,8 +39,8 @@ def test_rounds_are_due_by_when_the_last_one_began() -> None:
 
 def test_a_round_counts_what_was_checked() -> None:
     """What was passed moves the mark alone; problems are counted beyond those that are kept."""
-    begun = ScrubRound(NOON).passed(segment("open.mp4"))
-    assert begun == ScrubRound(NOON, at=ScrubPosition(NOON, "open.mp4"))
+    begun = ScrubRun(NOON).passed(segment("open.mp4"))
+    assert begun == ScrubRun(NOON, at=ScrubPosition(NOON, "open.mp4"))
     for _ in range(MOST_PROBLEMS + 1):
         begun = begun.checked(segment("b.mp4"), 1000, [WRONG])
     assert (begun.files, begun.read_bytes) == (MOST_PROBLEMS + 1, 1000 * (MOST_PROBLEMS + 1))
@@ -49,21 +48,22 @@ def test_a_round_counts_what_was_checked() -> None:
     assert begun.at == ScrubPosition(NOON, "b.mp4")
 
 
-def test_an_interrupted_round_goes_on_as_it_was() -> None:
+def test_an_interrupted_run_goes_on_as_it_was() -> None:
     """A restart neither begins anew nor forgets what was found."""
-    current = ScrubRound(NOON).checked(segment(), 5, [WRONG])
-    rounds = ScrubProgress(current, ScrubRound(NOON - WEEK, ended=NOON))
-    assert decode_progress(encode_progress(rounds)) == rounds
-    assert rounds.begun(NOON + WEEK) == rounds
-    assert rounds.over(NOON + WEEK).current is None
+    current = ScrubRun(NOON).checked(segment(), 5, [WRONG])
+    progress = ScrubProgress(current, ScrubRun(NOON - WEEK, ended=NOON))
+    assert from_json(to_json(progress), ScrubProgress) == progress
+    assert progress.begun(NOON + WEEK) == progress
+    assert progress.over(NOON + WEEK).current is None
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"{", b"[]", b"null", b'{"current":5}', b'{"last":{"began":"noon"}}', b"\xff"]
+    "text", ["", "{", "[]", "null", '{"current":5}', '{"last":{"began":"noon"}}']
 )
-def test_a_file_of_garbage_is_no_round(data: bytes) -> None:
-    """The scrub begins as if there had never been one."""
-    assert decode_progress(data) == ScrubProgress()
+def test_text_that_is_no_progress_is_recognised(text: str) -> None:
+    """Its file counts as damaged, and the scrub begins as if there had never been one."""
+    with pytest.raises(ValueError, match="not understood"):
+        from_json(text, ScrubProgress)
 
 
 def test_a_fast_disk_is_read_at_the_rate() -> None:
@@ -111,13 +111,13 @@ def test_damage_is_a_notification_of_its_own() -> None:
 def test_the_status_shows_rounds() -> None:
     """What runs, and what the last one found."""
     shown = result_fields.scrub(
-        ScrubProgress(None, ScrubRound(NOON).checked(segment(), 9, [WRONG])), enabled=True
+        ScrubProgress(None, ScrubRun(NOON).checked(segment(), 9, [WRONG])), enabled=True
     )
     assert (shown["enabled"], shown["running"], shown["current_round"]) == (True, False, None)
     last = shown["last_round"]
     assert (last["files_checked"], last["problem_count"]) == (1, 1)
     assert last["problems"][0]["filename"] == "a.mp4"
-    assert result_fields.scrub(ScrubProgress(ScrubRound(NOON)), enabled=True)["running"] is True
+    assert result_fields.scrub(ScrubProgress(ScrubRun(NOON)), enabled=True)["running"] is True
 
 
 def test_the_status_shows_what_recovery_found() -> None:
@@ -130,7 +130,7 @@ def test_the_status_shows_what_recovery_found() -> None:
     assert shown is not None
     assert (shown["began"], shown["ended"], shown["files"]) == (NOON, None, 30)
     assert shown["counts"] == {"sealed": 30}
-    assert len(shown["findings"]) == result_fields.MOST_FINDINGS
+    assert len(shown["findings"]) == result_fields.MAX_FINDINGS
     assert shown["findings"][0] == {
         "filename": "0.mp4",
         "outcome": "sealed",

@@ -41,21 +41,21 @@ def test_it_says_what_looking_at_all_would_say(
     offset: int,
 ) -> None:
     """Made at once or bit by bit, with some taken out again: counts and positions are right."""
-    timeline = TimeIndex.of(at_once)
+    time_index = TimeIndex.of(at_once)
     for span in added:
-        timeline.add(span)
+        time_index.add(span)
     gone, kept = added[: len(added) // 2], at_once + added[len(added) // 2 :]
     for span in gone:
-        timeline.remove(span)
+        time_index.remove(span)
     fitting = begun(kept, camera, until)
     if since is None or until is None or since <= until:
         found = [span for span in fitting if since is None or span.until > since]
-        assert timeline.count(camera, since, until) == len(found)
+        assert time_index.count(camera, since, until) == len(found)
     if since is not None:
-        assert all(s.start >= timeline.floor(since) for s in kept if s.until > since)
+        assert all(s.start >= time_index.floor(since) for s in kept if s.until > since)
         inside = [span for span in fitting if span.start >= since]
-        assert timeline.begin_between(camera, since, until) == len(inside)
-    position = timeline.position(camera, until, offset)
+        assert time_index.begin_between(camera, since, until) == len(inside)
+    position = time_index.position(camera, until, offset)
     if offset >= len(fitting):
         assert position is None
     else:
@@ -65,7 +65,7 @@ def test_it_says_what_looking_at_all_would_say(
 
 def test_strange_cameras_cost_no_memory() -> None:
     """Asking for cameras that never recorded leaves nothing behind."""
-    timeline = TimeIndex.of([TimeSpan("a", 0, 1)])
+    time_index = TimeIndex.of([TimeSpan("a", 0, 1)])
     for number in range(100):
-        assert timeline.count(f"x{number}", None, None) == 0
-    assert list(timeline._cameras) == ["a"]
+        assert time_index.count(f"x{number}", None, None) == 0
+    assert list(time_index._cameras) == ["a"]

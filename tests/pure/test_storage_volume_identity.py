@@ -32,34 +32,34 @@ SAME, FOUND, NEW, CHANGED = VolumeRecognition
 
 
 @pytest.mark.parametrize(
-    ("place", "marker", "known", "verdict"),
+    ("location", "marker", "known", "verdict"),
     [
         # the first use, or what was remembered is lost
-        *((place, None, None, NEW) for place in (ROOT, DISK)),
-        *((place, "a", None, FOUND) for place in (ROOT, DISK)),
+        *((location, None, None, NEW) for location in (ROOT, DISK)),
+        *((location, "a", None, FOUND) for location in (ROOT, DISK)),
         # the same disk, wherever it is mounted
-        *((place, "a", ON_DISK, SAME) for place in (DISK, ELSEWHERE, HOME, ROOT)),
+        *((location, "a", ON_DISK, SAME) for location in (DISK, ELSEWHERE, HOME, ROOT)),
         (DISK, "a", ON_ROOT, SAME),
         # the bare mount point, on the root disk or on another one around it
-        *((place, marker, ON_DISK, BARE) for place in (ROOT, HOME) for marker in (None, "b")),
+        *((location, marker, ON_DISK, BARE) for location in (ROOT, HOME) for marker in (None, "b")),
         (ROOT, None, UNMARKED, BARE),
         # another disk
-        *((place, None, ON_DISK, NEW) for place in (DISK, ELSEWHERE)),
-        *((place, "b", ON_DISK, CHANGED) for place in (DISK, ELSEWHERE)),
+        *((location, None, ON_DISK, NEW) for location in (DISK, ELSEWHERE)),
+        *((location, "b", ON_DISK, CHANGED) for location in (DISK, ELSEWHERE)),
         (DISK, None, UNMARKED, NEW),
         # never on a mount of its own: nothing can be absent
-        *((place, None, ON_ROOT, NEW) for place in (ROOT, DISK)),
-        *((place, "b", ON_ROOT, CHANGED) for place in (ROOT, DISK)),
+        *((location, None, ON_ROOT, NEW) for location in (ROOT, DISK)),
+        *((location, "b", ON_ROOT, CHANGED) for location in (ROOT, DISK)),
     ],
 )
 def test_a_volume_is_recognised(
-    place: FolderLocation,
+    location: FolderLocation,
     marker: str | None,
     known: KnownVolume | None,
     verdict: VolumeRecognition | VolumeFault,
 ) -> None:
     """By its marker; without the right one, by where it is and where it was."""
-    assert decide(place, marker, known, require_mount=False) is verdict
+    assert decide(location, marker, known, require_mount=False) is verdict
 
 
 @given(
@@ -68,27 +68,27 @@ def test_a_volume_is_recognised(
     st.sampled_from([None, ON_DISK, ON_ROOT, UNMARKED]),
 )
 def test_a_required_mount_is_required_always(
-    place: FolderLocation, marker: str | None, known: KnownVolume | None
+    location: FolderLocation, marker: str | None, known: KnownVolume | None
 ) -> None:
     """On the root file system no marker and no memory helps; elsewhere nothing changes."""
-    verdict = decide(place, marker, known, require_mount=True)
-    if place is ROOT:
+    verdict = decide(location, marker, known, require_mount=True)
+    if location is ROOT:
         assert verdict is NO_MOUNT
     else:
-        assert verdict is decide(place, marker, known, require_mount=False)
+        assert verdict is decide(location, marker, known, require_mount=False)
 
 
 def test_what_is_remembered_is_read_again() -> None:
-    """Written and read it is the same, and it is of one folder: another one begins anew."""
+    """Written and read it is the same."""
     text = render_known(ON_DISK)
-    assert parse_known(text, FOLDER) == ON_DISK
-    assert parse_known(text, Path("/var/lib/camd/recordings")) is None
+    assert parse_known(text) == ON_DISK
 
 
 @given(st.one_of(st.text(), st.sampled_from(["{}", "[]", "3", '{"volume_id": 3}', '{"volume_id'])))
-def test_whatever_stands_in_the_files_is_no_error(text: str) -> None:
-    """What a power cut or a person left in a marker or in the memory counts as nothing."""
-    assert parse_known(text, FOLDER) is None
+def test_any_other_text_is_recognised_as_damaged(text: str) -> None:
+    """Text that a power cut or a person left in a file: no marker, and a ValueError."""
+    with pytest.raises(ValueError):  # noqa: PT011
+        parse_known(text)
     assert parse_marker(text) is None
 
 

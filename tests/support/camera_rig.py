@@ -44,9 +44,9 @@ from camd.model import (
     CameraId,
     CameraState,
     Device,
+    DeviceBinding,
     Event,
     Gap,
-    MatchState,
     RecordingChanged,
     RecordingRequest,
     Segment,
@@ -57,7 +57,7 @@ from camd.model import (
 )
 from camd.mp4.inspect import sealed_moov_offset, summarise
 from camd.runtime.broadcast import Fanout, Published
-from camd.runtime.files import PathLookup
+from camd.runtime.path_lookup import PathLookup
 from camd.storage.rules.levels import Thresholds, Usage, level_of
 from camd.storage.space import SpaceMonitor
 from camd.storage.storage import Storage
@@ -119,7 +119,7 @@ class MemorySpaceMonitor(SpaceMonitor):
         self._usage = self._disk.usage(self.folder)
         self._judge(level_of(self._usage, self._thresholds, self._level))
 
-    def give_reserve(self) -> None:
+    def free_reserve(self) -> None:
         """Give nothing: there is none."""
 
 
@@ -207,7 +207,7 @@ class CameraRig:
 
     camera: Camera
     storage: MemoryStorage
-    guard: MemorySpaceMonitor
+    space: MemorySpaceMonitor
     disk: MemoryDisk
     launcher: FakeLauncher
     heard: list[Event]
@@ -215,7 +215,7 @@ class CameraRig:
     def fill(self, percent: float) -> None:
         """Let so much of the volume be used, and let the space monitor see it."""
         self.disk.volume = usage(percent)
-        self.guard.look()
+        self.space.look()
 
     async def until(self, state: CameraState) -> None:
         """Wait until the camera is in `state`."""
@@ -284,9 +284,9 @@ def usage(percent: float) -> Usage:
 def memory_storage(events: Fanout[Event] | None = None) -> MemoryStorage:
     """Make a volume in memory that is nearly empty."""
     disk = MemoryDisk(volume=usage(10))
-    guard = MemorySpaceMonitor(FOLDER, disk, Thresholds(), events or Fanout())
-    guard.look()
-    return MemoryStorage(FOLDER, disk, guard)
+    space = MemorySpaceMonitor(FOLDER, disk, Thresholds(), events or Fanout())
+    space.look()
+    return MemoryStorage(FOLDER, disk, space)
 
 
 @asynccontextmanager
@@ -298,7 +298,7 @@ async def open_camera_rig(
     recording: RecordingConfig = RECORDING,
     durability: str = "1s",
 ) -> AsyncIterator[CameraRig]:
-    """Run a camera while the block runs; its FFmpegs behave as `behaviours` say, then stream on."""
+    """Run a camera while the block runs; its children play `behaviours`, then film without end."""
     source = TestSource(320, 180, FPS) if node is None else V4l2Source(node)  # type: ignore[arg-type]
     config = Config(
         storage=StorageConfig(durability=durability),
@@ -308,7 +308,7 @@ async def open_camera_rig(
     events: Fanout[Event] = Fanout()
     heard: list[Event] = []
     storage = memory_storage(events)
-    disk, guard = storage.disk, storage.guard
+    disk, space = storage.disk, storage.space
     launcher = FakeLauncher(deque(behaviours))
     camera_config = CameraConfig(CAMERA, source, always_on=always_on)
     capture = (EndingSourcePlanner if once else CapturePlanner)(
@@ -319,7 +319,7 @@ async def open_camera_rig(
     with events.subscribed(heard.append):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(camera.serve)  # noqa: ASYNC113 - its mailbox takes calls already
-            yield CameraRig(camera, storage, guard, disk, launcher, heard)
+            yield CameraRig(camera, storage, space, disk, launcher, heard)
             await camera.close()
             nursery.cancel_scope.cancel()
     assert launcher.most_alive <= 1
@@ -343,7 +343,7 @@ class FakeMonitor:
         factory=lambda: Published[tuple[Device, ...]](())
     )
     settled: trio.Event = attrs.field(factory=trio.Event)
-    how: str = "by hand"
+    method: str = "by hand"
 
     def plug(self, *devices: Device) -> None:
         """Let these be plugged in, and no others."""
@@ -378,7 +378,7 @@ class FakeFfmpegCameras(Cameras):
 
     launcher: FakeLauncher = attrs.field(factory=FakeLauncher)
 
-    def add(self, config: CameraConfig, binding: MatchState | None = None) -> Camera:
+    def add(self, config: CameraConfig, binding: DeviceBinding | None = None) -> Camera:
         """Start a camera with a fake FFmpeg."""
         camera = super().add(config, binding)
         camera.capture.launch, camera.capture.find_program = self.launcher.launch, find_program
@@ -428,10 +428,10 @@ async def open_cameras_rig(
             cameras = FakeFfmpegCameras(config, storage, events, nursery)
             for camera in entries:
                 local = isinstance(camera.source, V4l2Source)
-                cameras.add(camera, MatchState(camera.id, None) if local else None)
-            keeping = BindingStore(kept)
-            await nursery.start(keeping.serve)
-            cameras.binder = binder = DeviceBinder(config, cameras, monitor, keeping)
+                cameras.add(camera, DeviceBinding(camera.id, None) if local else None)
+            store = BindingStore(kept.load, kept.save)
+            await nursery.start(store.serve)
+            cameras.binder = binder = DeviceBinder(config, cameras, monitor, store)
             await binder.begin()
             nursery.start_soon(binder.follow)
             yield CamerasRig(cameras, binder, monitor, kept, storage, heard)

@@ -1,4 +1,4 @@
-"""Devices as the monitor lists them, and the matching of cameras to them."""
+"""Devices to plug in, as the device monitor lists them, and a machine that matches them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from camd.model import (
     CameraId,
     Capabilities,
     Device,
+    DeviceBinding,
     FrameSize,
     MatchedBy,
     PixelFormat,
@@ -37,13 +38,13 @@ def usb_camera(
     name: str = "",
     formats: tuple[PixelFormat, ...] = MJPEG,
 ) -> Device:
-    """Plug a USB camera in: node /dev/video<number>, at a port of the only bus."""
+    """Return a USB camera at a port of the only bus, with the node /dev/video<number>."""
     name = name or f"Cam {product}"
     tail = "video-index0"
     by_id = "_".join(filter(None, ["usb-Maker", product, serial]))
     return Device(
         node=Path(f"/dev/video{number}"),
-        plugged=number,
+        plug_id=number,
         name=name,
         bus_info=f"usb-0000:00:14.0-{port}",
         usb=UsbFacts("0c45", product, serial, CONTROLLER + port, f"1-{port}"),
@@ -56,11 +57,11 @@ def usb_camera(
 
 
 def vivid(number: int, instance: int) -> Device:
-    """Load a virtual camera; all of them share one by-path link."""
+    """Return a virtual camera; all of them have the same by-path link."""
     bus_info = f"platform:vivid-{instance:03}"
     return Device(
         node=Path(f"/dev/video{number}"),
-        plugged=number,
+        plug_id=number,
         name=f"vivid-{instance:03}-vid-cap",
         bus_info=bus_info,
         links=(Path("/dev/v4l/by-path/platform-vivid.0-video-index0"),),
@@ -69,21 +70,18 @@ def vivid(number: int, instance: int) -> Device:
 
 
 def denied(device: Device) -> Device:
-    """Take the permission to open a device away: sysfs alone speaks of it, and guesses its bus."""
+    """Return a device that may not be opened: its bus address is a guess from sysfs."""
     bus_info = device.bus_info if device.usb else "platform:vivid.0"
     return attrs.evolve(device, capabilities=None, problem=DENIED, bus_info=bus_info)
 
 
 def entry(camera_id: str, *, swap: str = "alarm", **source: object) -> CameraConfig:
-    """Write a `[[camera]]` entry; `source` is what V4l2Source takes."""
+    """Return a `[[camera]]` entry; `source` has the arguments of V4l2Source."""
     return CameraConfig(CameraId(camera_id), V4l2Source(**source), swap=swap)  # type: ignore[arg-type]
 
 
-# --- which camera has which device ----------------------------------------------------
-
-
 class MatchedMachine:
-    """A machine with cameras: remembers what camd remembers."""
+    """A machine whose known cameras are kept from one change to the next."""
 
     def __init__(self, *entries: CameraConfig, auto: bool = True) -> None:
         self.entries: Sequence[CameraConfig] = entries
@@ -91,36 +89,38 @@ class MatchedMachine:
         self.now = Assignment()
 
     def has(self, *devices: Device) -> dict[str, str]:
-        """Plug exactly these devices in; return node or trouble of each camera."""
+        """Plug exactly these devices in; return each camera's node, or its problem."""
         self.now = assign(devices, self.now.known, self.entries, auto=self.auto)
-        return self.bindings
-
-    @property
-    def bindings(self) -> dict[str, str]:
         return {
             binding.camera_id: binding.device.node.name
             if binding.device
-            else f"({binding.problem.cause})"
+            else f"({binding.problem.kind})"
             for binding in self.now.bindings
         }
 
-    def rung(self, camera_id: str) -> MatchedBy | None:
-        return next(binding.rung for binding in self.now.bindings if binding.camera_id == camera_id)
+    def binding(self, camera_id: str) -> DeviceBinding:
+        """Return a camera's binding."""
+        return next(binding for binding in self.now.bindings if binding.camera_id == camera_id)
+
+    def matched_by(self, camera_id: str) -> MatchedBy | None:
+        """Return the rule that matched a camera."""
+        return self.binding(camera_id).matched_by
 
     def problem(self, camera_id: str) -> Problem:
-        return next(
-            binding.problem for binding in self.now.bindings if binding.camera_id == camera_id
-        )
+        """Return the problem of a camera that has no device."""
+        return self.binding(camera_id).problem
 
     def adopt(self, camera_id: str, device: Device) -> None:
+        """Bind a camera to a device by hand."""
         known = adopt(self.now, CameraId(camera_id), device, self.entries)
         self.now = attrs.evolve(self.now, known=known)
 
     @property
-    def told(self) -> list[tuple[str, str]]:
-        return [(news.kind.name, news.camera_id) for news in self.now.news]
+    def messages(self) -> list[tuple[str, str]]:
+        """The messages of the last change, as kind and camera."""
+        return [(message.kind.name, message.camera_id) for message in self.now.messages]
 
 
-def without_camera(machine: MatchedMachine) -> dict[str, tuple[str, ...]]:
+def unbound_devices(machine: MatchedMachine) -> dict[str, tuple[str, ...]]:
     """Return the devices that no camera has, with the cameras that they may be or replace."""
     return {left.device.node.name: left.candidates for left in machine.now.unbound}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import attrs
 
-from camd.storage.disk import FileStanding, PosixDisk, PosixFile
+from camd.storage.disk import OpenFileStat, PosixDisk, PosixFile
 from camd.storage.rules.levels import Usage
 from camd.storage.rules.volume_identity import FolderLocation
 
@@ -34,11 +34,11 @@ class MemoryFile:
         """Say always the same."""
         return MODIFIED
 
-    def standing(self, path: Path) -> FileStanding:
+    def open_stat(self, path: Path) -> OpenFileStat:
         """Look the file up by its name."""
         named = self._disk.files.get(path)
         linked = any(file is self for file in self._disk.files.values())
-        return FileStanding(len(self.data), linked, named is self)
+        return OpenFileStat(len(self.data), linked, named is self)
 
     def read(self, offset: int, size: int) -> bytes:
         """Read; a fault comes here too."""
@@ -171,7 +171,7 @@ class MemoryDisk:
         """Know it from now on."""
         self.known_limit = min(size, self.known_limit or size)
 
-    def place(self, path: Path) -> FolderLocation:
+    def locate(self, path: Path) -> FolderLocation:
         """Tell that all of it is one file system, or what the test has put into `device`."""
         return FolderLocation(Path("/"), self.device)
 
@@ -238,10 +238,10 @@ class GaugedDisk(PosixDisk):
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
         return GaugedFile(fd, self, path.name)
 
-    def place(self, path: Path) -> FolderLocation:
+    def locate(self, path: Path) -> FolderLocation:
         """Say what the test has mounted where."""
         if not self.mounts:
-            return super().place(path)
+            return super().locate(path)
         tops = [top for top in self.mounts if path.is_relative_to(top)]
         top = max(tops, key=lambda top: len(top.parts))
         return FolderLocation(top, self.mounts[top])

@@ -75,8 +75,8 @@ class FakeFfmpeg:
     async def end(self) -> int | None:
         """Ask the process to end, then kill it."""
         for number, patience in (
-            (signal.SIGTERM, child_process.TERMINATE_PATIENCE_SECONDS),
-            (signal.SIGKILL, child_process.KILL_PATIENCE_SECONDS),
+            (signal.SIGTERM, child_process.TERMINATE_TIMEOUT_SECONDS),
+            (signal.SIGKILL, child_process.KILL_TIMEOUT_SECONDS),
         ):
             self.signal(number)
             with trio.move_on_after(patience):

@@ -261,7 +261,7 @@ async def open_rtsp_server(
     parameters: bool = True,
     **faults: Any,
 ) -> AsyncIterator[RtspServer]:
-    """Serve the file `clip` over and over in real time while the block runs.
+    """Play `clip` over and over in real time while the block runs.
 
     `parameters` False leaves the codec's out of the description, as some cameras do; `faults` are
     fields of the server.

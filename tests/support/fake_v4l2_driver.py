@@ -1,4 +1,4 @@
-"""A V4L2 driver in memory: it answers the calls of `camd.devices.v4l2` with a kernel's bytes."""
+"""A fake V4L2 driver in memory, which answers ioctls with the kernel's structures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NODE = Path("/dev/video0")
 
 
 def failure(number: int) -> OSError:
-    """Make the error of an ioctl; one of `open` has a file name."""
+    """Return the error of an ioctl; one of `open` has a file name."""
     return OSError(number, os.strerror(number))
 
 
@@ -69,13 +69,13 @@ class FakeControl:
 
 @attrs.define(eq=False)
 class FakeDriver:
-    """One node. `log` lists what was written; `stuck`, when set, is waited for in every call."""
+    """One node. `log` lists what was written; every call waits for `stuck`, if it is set."""
 
     device_caps: int = VIDEO
     caps: int = WHOLE
     formats: list[FakeFormat] = attrs.field(factory=list)
     controls: list[FakeControl] = attrs.field(factory=list)
-    endless: bool = False  # says after its last entry its last entry again, for ever
+    endless: bool = False  # repeats its last entry for ever
     not_v4l2: bool = False
     gone: int = 0  # the errno of opening it
     stuck: threading.Event | None = None
@@ -85,18 +85,18 @@ class FakeDriver:
     open_now: int = 0
     log: list[tuple[str, int | str]] = attrs.field(factory=list)
 
-    # --- as the code under test takes it ---
+    # --- what the tested code takes ---
 
     def kernel(self) -> V4l2Calls:
         """Return the system calls that reach this driver."""
         return V4l2Calls(self.open, self.ioctl, self.close)
 
     def read(self, node: Path) -> tuple[Control, ...]:
-        """Read the controls, as `Settings` takes it."""
+        """Read the controls, as CameraControls calls it."""
         return read_controls(node, self.kernel())
 
     def write(self, node: Path, control: Control, value: int | str) -> Control:
-        """Write a control, as `Settings` takes it."""
+        """Write a control, as CameraControls calls it."""
         return write_control(node, control, value, self.kernel())
 
     def control(self, label: str) -> FakeControl:
@@ -106,7 +106,7 @@ class FakeDriver:
     # --- system calls ---
 
     def open(self, node: Path) -> int:
-        """Open the node, or fail as configured."""
+        """Open the node, or raise its error."""
         if self.gone:
             raise OSError(self.gone, os.strerror(self.gone), str(node))
         self.opened += 1
@@ -114,11 +114,11 @@ class FakeDriver:
         return 7
 
     def close(self, descriptor: int) -> None:
-        """Count as closed."""
+        """Count the node as closed."""
         self.open_now -= 1
 
     def ioctl(self, descriptor: int, number: int, structure: bytearray) -> None:
-        """Answer in the structure's place."""
+        """Write the answer into the structure."""
         self.calls += 1
         self.called.set()
         if self.stuck is not None:
@@ -259,7 +259,7 @@ AUTO_EXPOSURE, EXPOSURE_TIME = 0x9A0901, 0x9A0902
 
 
 def webcam() -> FakeDriver:
-    """Make a camera such as people have: exposure with an automatic mode, focus, a few others."""
+    """Return a usual camera: exposure with an automatic mode, focus, and a few other controls."""
     exposure = {1: "Manual Mode", 3: "Aperture Priority Mode"}
     lines = {0: "Disabled", 1: "50 Hz", 2: "60 Hz"}
     return FakeDriver(

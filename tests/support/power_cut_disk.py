@@ -19,7 +19,7 @@ from support.recordings import NOON, WHO, footage, gap, segment, session
 from camd.clock import from_unix_micros
 from camd.model import Gap, Segment, SegmentState, SessionId
 from camd.mp4.segment import FTYP_SIZE, SegmentIndex
-from camd.storage.disk import Disk, FileStanding
+from camd.storage.disk import Disk, OpenFileStat
 from camd.storage.index.catalog import Catalog
 from camd.storage.index.journal import Journal
 from camd.storage.index.recording_index import RecordingIndex
@@ -56,10 +56,10 @@ class RecordingFile:
     def modified(self) -> datetime:
         return MODIFIED
 
-    def standing(self, path: Path) -> FileStanding:
+    def open_stat(self, path: Path) -> OpenFileStat:
         here = self._disk.files.get(path) is self._data
         linked = any(data is self._data for data in self._disk.files.values())
-        return FileStanding(len(self._data), linked, here)
+        return OpenFileStat(len(self._data), linked, here)
 
     def read(self, offset: int, size: int) -> bytes:
         return bytes(self._data[offset : offset + size])
@@ -140,7 +140,7 @@ class RecordingDisk:
     def learn_largest_file(self, folder: Path, size: int) -> None:
         pass
 
-    def place(self, path: Path) -> FolderLocation:
+    def locate(self, path: Path) -> FolderLocation:
         return FolderLocation(Path("/"), 1)
 
     def usage(self, path: Path) -> Usage:
@@ -245,42 +245,44 @@ def _remains(contents: Contents, draw: st.DrawFn) -> bytes:
 
 
 FOLDER = Path("/disk")
-ARCHIVE = FOLDER / ".camd"
+INDEX_FOLDER = FOLDER / ".camd"
 COUNT = 4
 INIT, FRAGMENTS = footage(COUNT)
 FRAMES = FRAGMENTS[0].frames
 MINUTE = 60_000_000
 
 
-def open_archive(disk: Disk, index: bytes | None = None, folder: Path = ARCHIVE) -> RecordingIndex:
+def open_index(
+    disk: Disk, database: bytes | None = None, folder: Path = INDEX_FOLDER
+) -> RecordingIndex:
     """Open the index of a disk, with a database as it was at some time, or with none."""
     catalog = Catalog.open(Path(":memory:"))
-    if index is not None:
-        catalog._db.deserialize(index)
-    archive = RecordingIndex(folder, catalog, Journal.open(disk, folder), -1, None)
-    archive.catch_up()
-    return archive
+    if database is not None:
+        catalog._db.deserialize(database)
+    index = RecordingIndex(folder, catalog, Journal.open(disk, folder), -1, None)
+    index.catch_up()
+    return index
 
 
 def recovered(
-    disk: RecordingDisk, index: bytes | None
+    disk: RecordingDisk, database: bytes | None
 ) -> tuple[RecordingIndex, list[ReconcileFinding]]:
-    """Start on a disk: open the index and reconcile it with the folder."""
-    archive = open_archive(disk, index)
-    return archive, reconcile_folder(Reconciler(disk, FOLDER, archive))
+    """Start on a disk: open the index and reconcile the folder."""
+    index = open_index(disk, database)
+    return index, reconcile_folder(Reconciler(disk, FOLDER, index))
 
 
 def _index(number: int) -> SegmentIndex:
-    story = attrs.evolve(WHO, number=number, start_micros=WHO.start_micros + number * MINUTE)
-    return SegmentIndex(INIT, FRAGMENTS[0], story)
+    metadata = attrs.evolve(WHO, number=number, start_micros=WHO.start_micros + number * MINUTE)
+    return SegmentIndex(INIT, FRAGMENTS[0], metadata)
 
 
 @attrs.define(eq=False)
-class StorageRun:
-    """A session that is recorded. Each guarantee says behind which operation it was given."""
+class StorageHistory:
+    """A recorded session. Each confirmation has the number of operations before it."""
 
     disk: RecordingDisk = attrs.field(factory=RecordingDisk)
-    archive: RecordingIndex = attrs.field(init=False)
+    index: RecordingIndex = attrs.field(init=False)
     durable: list[tuple[int, int, int]] = attrs.field(factory=list)  # file, fragments
     removing: list[tuple[int, int]] = attrs.field(factory=list)
     removed: list[tuple[int, int]] = attrs.field(factory=list)
@@ -293,7 +295,7 @@ class StorageRun:
     _there: list[int] = attrs.field(factory=list)  # sealed and not removed
 
     def __attrs_post_init__(self) -> None:
-        self.archive = open_archive(self.disk)
+        self.index = open_index(self.disk)
         self._snapshot()
 
     @property
@@ -302,7 +304,7 @@ class StorageRun:
         return len(self.disk.log)
 
     def _snapshot(self) -> None:
-        self.indexes.append((self.now, self.archive.catalog._db.serialize()))
+        self.indexes.append((self.now, self.index.catalog._db.serialize()))
 
     def append(self, *, sync: bool) -> None:
         """Append a fragment, beginning a file when none is open; the first one is synced."""
@@ -324,9 +326,9 @@ class StorageRun:
             self.open.sync()
             self.durable.append((self.now, len(self.files) - 1, count))
         if first:
-            self.archive.note_open(self._account(None))
+            self.index.note_open(self._account(None))
             if self.begun is None:
-                self.archive.note(SessionNoted(session(session_id=SessionId("session"))))
+                self.index.note(SessionNoted(session(session_id=SessionId("session"))))
                 self.begun = self.now
             self._snapshot()
 
@@ -337,7 +339,7 @@ class StorageRun:
         count = self.open.index.frames // FRAMES
         self.open.seal()
         self.durable.append((self.now, len(self.files) - 1, count))
-        self.archive.note(SegmentNoted(self._account(self.open.sha256)))
+        self.index.note(SegmentNoted(self._account(self.open.sha256)))
         self._there.append(len(self.files) - 1)
         self._snapshot()
         self.open = None
@@ -345,7 +347,7 @@ class StorageRun:
     def lose(self) -> None:
         """Enter a gap into the ledger."""
         entry = gap(len(self.gaps), "session")
-        self.archive.note(GapNoted(entry))
+        self.index.note(GapNoted(entry))
         self.gaps.append((self.now, entry))
         self._snapshot()
 
@@ -357,7 +359,7 @@ class StorageRun:
         path = self.files[number].path
         self.removing.append((self.now, number))
         pins = Pins.of(self.disk, FOLDER)
-        remover = Remover(self.disk, FOLDER, self.archive, pins, lambda _: None, NOON)
+        remover = Remover(self.disk, FOLDER, self.index, pins, lambda _: None, NOON)
         (answer,) = remover.remove([path.name], "asked for")
         assert answer.removed
         self._snapshot()
@@ -374,7 +376,7 @@ class StorageRun:
     def _account(self, sha256: str | None) -> Segment:
         assert self.open is not None
         index, number = self.open.index, len(self.files) - 1
-        start = from_unix_micros(index.identity.start_micros)
+        start = from_unix_micros(index.metadata.start_micros)
         return segment(
             self.open.path.name,
             session_id=SessionId("session"),

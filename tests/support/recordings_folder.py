@@ -1,4 +1,4 @@
-"""A recordings folder with real files, index and journal, and what can happen to it."""
+"""A recordings folder with real files and a real index, and what can happen to it."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ def contents(who: object = WHO, *, sealed: bool = True) -> bytes:
 
 
 @attrs.define(eq=False)
-class RecordingsFolder:
-    """The folder. Segments begin one second apart, so there is a gap of 0.7 s between two."""
+class Recordings:
+    """The folder. Segments lie one second apart, so there is a gap of 0.7 s between two."""
 
     folder: Path
     disk: PosixDisk = attrs.field(factory=PosixDisk)
@@ -96,7 +96,7 @@ class RecordingsFolder:
         noted: bool = True,
         **facts: object,
     ) -> Segment:
-        """Write a recording, and note it in the index unless told otherwise."""
+        """Write a recording, and put it into the index, unless `noted` is False."""
         self.folder.mkdir(exist_ok=True)
         start = NOON + timedelta(seconds=apart * number)
         who = attrs.evolve(
@@ -129,7 +129,7 @@ class RecordingsFolder:
         return segment
 
     def put_mkv(self, number: int = 7, session_id: str = "s0") -> Segment:
-        """Write a Matroska file that the index knows."""
+        """Write a Matroska file, and put it into the index."""
         made = self.put(number, session_id, noted=False)
         (self.folder / made.filename).unlink()
         name = made.filename.replace(".mp4", ".mkv")
@@ -141,23 +141,23 @@ class RecordingsFolder:
         return made
 
     def know(self, segment: Segment) -> None:
-        """Note a file in the index."""
-        with self.archive() as archive:
+        """Put a file into the index."""
+        with self.open_index() as index:
             if segment.state is SegmentState.SEALED:
-                archive.note(SegmentNoted(segment))
+                index.note(SegmentNoted(segment))
             else:
-                archive.note_open(segment)
+                index.note_open(segment)
 
     def note(self, *facts: Session | Gap) -> None:
-        """Note sessions and gaps."""
+        """Put sessions and gaps into the index."""
         records: list[Record] = [
             SessionNoted(fact) if isinstance(fact, Session) else GapNoted(fact) for fact in facts
         ]
-        with self.archive() as archive:
-            archive.note(*records)
+        with self.open_index() as index:
+            index.note(*records)
 
     @contextmanager
-    def archive(self) -> Iterator[RecordingIndex]:
+    def open_index(self) -> Iterator[RecordingIndex]:
         """Open the index as the service does, but do not mark what is open."""
         self.folder.mkdir(exist_ok=True)
         opened = RecordingIndex.open(self.disk, self.folder)

@@ -1,4 +1,4 @@
-"""Calls on a WebSocket: who is answered, with what, and in which order."""
+"""Calls on a WebSocket: answers, their order, and authentication."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import structlog
 import trio
-from front_stage import NOBODY, SECRET, Peer, key, open_stage, token
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory_server import NO_ENDPOINTS, SECRET, Peer, key, serving, token
 from trio.testing import MockClock, memory_stream_pair
 
 from camd.rpc.roles import AuthMethod, Principal, Role
@@ -18,8 +18,8 @@ from camd.server.websocket import SocketClosedError, open_client_websocket
 
 
 async def test_a_ping_behind_a_slow_call_answers_at_once(autojump_clock: MockClock) -> None:
-    """Calls of one client run side by side and answer when they are done."""
-    async with open_stage() as stage, stage.peer() as peer:
+    """Calls of one client run concurrently and are answered when they are done."""
+    async with serving() as running, running.peer() as peer:
         began = trio.current_time()
         await peer.send(id=1, method="wait", params={"seconds": 60})
         await peer.send(id=2, method="wait", params={"seconds": 5})
@@ -28,9 +28,9 @@ async def test_a_ping_behind_a_slow_call_answers_at_once(autojump_clock: MockClo
         assert answers == [(3, 0), (2, 5), (1, 60)]
 
 
-async def test_a_bug_is_an_answer_and_a_line_in_the_log(autojump_clock: MockClock) -> None:
-    """A handler that crashes gives -32603 with its traceback in the log; the connection lives."""
-    async with open_stage() as stage, stage.peer() as peer:
+async def test_a_bug_is_answered_and_logged(autojump_clock: MockClock) -> None:
+    """A handler that crashes gives -32603 with its traceback in the log; the connection stays."""
+    async with serving() as running, running.peer() as peer:
         with structlog.testing.capture_logs() as logs:
             for method in ("crash", "unknown_to_json"):
                 assert (await peer.call(method))["error"]["code"] == -32603
@@ -39,19 +39,19 @@ async def test_a_bug_is_an_answer_and_a_line_in_the_log(autojump_clock: MockCloc
             ("call_crashed", "unknown_to_json"),
         ]
         assert (await peer.call("ping"))["result"] == "pong"
-        assert stage.front.service.traffic.crashes == 2
+        assert running.server.shared.call_stats.crashes == 2
 
 
-async def test_a_refusal_travels_with_its_data(autojump_clock: MockClock) -> None:
-    """What a handler refuses keeps code, message and data."""
-    async with open_stage() as stage, stage.peer() as peer:
+async def test_a_refusal_is_answered_with_its_data(autojump_clock: MockClock) -> None:
+    """A refusal of a handler keeps code, message and data."""
+    async with serving() as running, running.peer() as peer:
         error = (await peer.call("refuse"))["error"]
         assert (error["code"], error["data"]["camera_id"]) == (-32004, "camera9")
 
 
 async def test_more_calls_than_allowed_at_a_time_are_refused(autojump_clock: MockClock) -> None:
-    """Past the bound a call is told when to try again; those in flight go on."""
-    async with open_stage(max_calls_in_flight=2) as stage, stage.peer() as peer:
+    """Above the bound a call is refused with the time to wait; those in flight continue."""
+    async with serving(max_calls_in_flight=2) as running, running.peer() as peer:
         for number in range(3):
             await peer.send(id=number, method="wait", params={"seconds": 1})
         refused = await peer.receive()
@@ -62,7 +62,7 @@ async def test_more_calls_than_allowed_at_a_time_are_refused(autojump_clock: Moc
 
 async def test_the_rate_limit_says_when_to_go_on(autojump_clock: MockClock) -> None:
     """After a burst calls are refused until the time that the refusal names has passed."""
-    async with open_stage(requests_per_minute=6) as stage, stage.peer() as peer:
+    async with serving(requests_per_minute=6) as running, running.peer() as peer:
         for _ in range(5):  # and one was authenticate
             assert (await peer.call("ping"))["result"] == "pong"
         error = (await peer.call("ping"))["error"]
@@ -72,8 +72,8 @@ async def test_the_rate_limit_says_when_to_go_on(autojump_clock: MockClock) -> N
 
 
 async def test_a_batch_is_answered_by_one_array(autojump_clock: MockClock) -> None:
-    """It comes when all its calls are done, without the notifications, whatever failed."""
-    async with open_stage() as stage, stage.peer() as peer:
+    """It comes when all calls are done, has none for notifications, and contains all errors."""
+    async with serving() as running, running.peer() as peer:
         await peer.socket.send(
             json.dumps(
                 [
@@ -96,31 +96,31 @@ async def test_a_batch_is_answered_by_one_array(autojump_clock: MockClock) -> No
 
 async def test_nothing_is_answered_to_notifications(autojump_clock: MockClock) -> None:
     """Neither a result, nor an error, nor a batch of nothing."""
-    async with open_stage() as stage, stage.peer() as peer:
+    async with serving() as running, running.peer() as peer:
         await peer.send(method="ping")
         await peer.send(method="no_such_method")
         await peer.socket.send('[{"jsonrpc":"2.0","method":"crash"}]')
         assert (await peer.call("ping"))["result"] == "pong"
 
 
-# --- who calls
+# --- Authentication.
 
 
 async def test_nothing_is_answered_before_authentication(autojump_clock: MockClock) -> None:
-    """Not even whether a method exists; and no news is sent."""
-    async with open_stage() as stage, stage.peer(known=False) as peer:
+    """Not even whether a method exists; and no notification is sent."""
+    async with serving() as running, running.peer(login=False) as peer:
         for method in ("ping", "no_such_method"):
             error = (await peer.call(method))["error"]
             assert (error["code"], error["data"]["reason"]) == (-32001, "missing")
-        stage.publish("update", seq=1)
+        running.publish("update", seq=1)
         assert "result" in await peer.call("authenticate", auth_token=token())
-        stage.publish("update", seq=2)
+        running.publish("update", seq=2)
         assert (await peer.receive())["params"] == {"seq": 2}
 
 
-async def test_authenticate_says_who_one_is(autojump_clock: MockClock) -> None:
-    """The answer has what clients read; times end in Z."""
-    async with open_stage() as stage, stage.peer(known=False) as peer:
+async def test_authenticate_returns_the_identity(autojump_clock: MockClock) -> None:
+    """The answer has the fields that clients read; times end in Z."""
+    async with serving() as running, running.peer(login=False) as peer:
         result = (await peer.call("authenticate", auth_token=token(lifetime=60)))["result"]
         assert result["authenticated"] is True
         assert (result["role"], result["permissions"]) == ("operator", ["view", "control"])
@@ -130,7 +130,7 @@ async def test_authenticate_says_who_one_is(autojump_clock: MockClock) -> None:
 
 async def test_a_failed_authentication_is_an_error_with_a_reason(autojump_clock: MockClock) -> None:
     """With `auth_token`, failure is -32001 and names the reason; no result key."""
-    async with open_stage() as stage, stage.peer(known=False) as peer:
+    async with serving() as running, running.peer(login=False) as peer:
         answer = await peer.call("authenticate", auth_token="nonsense")
         assert (answer["error"]["code"], answer["error"]["data"]["reason"]) == (
             -32001,
@@ -141,7 +141,7 @@ async def test_a_failed_authentication_is_an_error_with_a_reason(autojump_clock:
 
 async def test_old_clients_get_failure_as_a_result(autojump_clock: MockClock) -> None:
     """With `token` and `auth_type` failure is a result, and later errors have a null one."""
-    async with open_stage() as stage, stage.peer(known=False) as peer:
+    async with serving() as running, running.peer(login=False) as peer:
         answer = await peer.call("authenticate", token="nonsense", auth_type="jwt")
         assert answer["result"]["authenticated"] is False
         assert "unknown key" in answer["result"]["error"]
@@ -171,7 +171,10 @@ async def test_the_dialect_is_configurable(
     null_result: bool,
 ) -> None:
     """`auto` follows the client; `always` and `never` do not."""
-    async with open_stage(legacy_dialect=dialect) as stage, stage.peer(known=False) as peer:
+    async with (
+        serving(legacy_dialect=dialect) as running,
+        running.peer(login=False) as peer,
+    ):
         answer = await peer.call("authenticate", **params)
         assert ("error" not in answer) == error_is_result
         assert ("result" in await peer.call("ping")) == null_result
@@ -184,61 +187,61 @@ async def test_authenticate_names_wrong_parameters(
     autojump_clock: MockClock, params: dict[str, object]
 ) -> None:
     """Parameters of the wrong kind are refused as such, in either dialect."""
-    async with open_stage() as stage, stage.peer(known=False) as peer:
+    async with serving() as running, running.peer(login=False) as peer:
         answer = await peer.call("authenticate", **params)
         text = json.dumps(answer)
         assert "Invalid params" in text
         assert "auth_t" in text
 
 
-async def test_a_token_inside_a_call_counts_for_it_and_binds_the_socket(
+async def test_a_token_inside_a_call_authenticates_the_connection(
     autojump_clock: MockClock,
 ) -> None:
-    """The first one binds; a later one counts for its own call alone, and is always checked."""
-    async with open_stage(keys=(key("root", Role.ADMIN),)) as stage:
-        async with stage.peer(known=False) as peer:
+    """The first one does; a later one is valid for its own call alone, and is always checked."""
+    async with serving(keys=(key("root", Role.ADMIN),)) as running:
+        async with running.peer(login=False) as peer:
             assert (await peer.call("ping", auth_token=token()))["result"] == "pong"
             assert (await peer.call("ping"))["result"] == "pong"
             assert (await peer.call("rule", auth_token="root" * 40))["result"] == "pong"
             assert (await peer.call("rule"))["error"]["code"] == -32003
             assert (await peer.call("ping", auth_token="wrong"))["error"]["code"] == -32001
-        async with stage.peer(known=False) as other:  # binds that socket, no other
+        async with running.peer(login=False) as other:  # authenticates that connection, no other
             assert (await other.call("ping"))["error"]["code"] == -32001
 
 
 async def test_an_identity_ends_with_its_token(autojump_clock: MockClock) -> None:
-    """From `exp` on calls are refused and news stop, until a new token comes."""
-    async with open_stage() as stage, stage.peer(known=False) as peer:
+    """From `exp` on calls are refused and notifications stop, until there is a new token."""
+    async with serving() as running, running.peer(login=False) as peer:
         await peer.call("authenticate", auth_token=token(lifetime=10))
         await trio.sleep(10)
-        stage.publish("update", seq=1)
+        running.publish("update", seq=1)
         error = (await peer.call("ping"))["error"]
         assert (error["code"], error["data"]["reason"]) == (-32001, "expired")
         assert (await peer.call("ping", auth_token=token()))["result"] == "pong"
 
 
 async def test_a_revoked_key_ends_at_once(autojump_clock: MockClock) -> None:
-    """Who came in with a key is out when the key is gone, also on an open socket."""
+    """A revoked key is refused on open connections, too."""
     async with (
-        open_stage(keys=(key("a"), key("b"))) as stage,
-        stage.peer(known=False) as peer,
-        stage.peer(known=False) as other,
+        serving(keys=(key("a"), key("b"))) as running,
+        running.peer(login=False) as peer,
+        running.peer(login=False) as other,
     ):
         await peer.call("authenticate", auth_token="a" * 40)
         await other.call("authenticate", auth_token="b" * 40)
-        authenticator = stage.front.service.authenticator
+        authenticator = running.server.shared.authenticator
         authenticator.keys = (key("b"),)
         authenticator.generation += 1
         assert (await peer.call("ping"))["error"]["data"]["reason"] == "revoked"
         assert (await other.call("ping"))["result"] == "pong"
 
 
-async def test_the_socket_itself_may_say_who_it_is(autojump_clock: MockClock) -> None:
-    """An identity from the Unix socket's peer counts without a token."""
-    async with open_stage() as stage:
+async def test_the_peer_of_a_unix_socket_needs_no_token(autojump_clock: MockClock) -> None:
+    """An identity known from the socket is accepted without a token."""
+    async with serving() as running:
         ours, theirs = memory_stream_pair()
         root = Principal("uid:0", Role.ADMIN, None, AuthMethod.PEER)
-        stage.nursery.start_soon(stage.front.serve_stream, theirs, NOBODY, root)
+        running.nursery.start_soon(running.server.serve_stream, theirs, NO_ENDPOINTS, root)
         async with open_client_websocket(
             ours, host="localhost", path="/ws", max_message_bytes=2**20
         ) as socket:
@@ -262,13 +265,13 @@ calls = st.lists(
 def test_every_request_with_an_id_gets_exactly_one_answer(
     requests: list[dict[str, Any]], in_one_batch: bool
 ) -> None:
-    """Whatever they ask, alone or in a batch; and a viewer never gets an admin's answer."""
+    """For any calls, alone or in a batch; and a viewer never gets the answer of an admin."""
 
     async def main() -> None:
         for number, request in enumerate(requests):
             request["id"] = number
         with structlog.testing.capture_logs():
-            async with open_stage() as stage, stage.peer(known=False) as peer:
+            async with serving() as running, running.peer(login=False) as peer:
                 await peer.call("authenticate", auth_token=token(Role.VIEWER))
                 texts = [json.dumps(r) for r in requests]
                 for text in [f"[{','.join(texts)}]"] if in_one_batch and texts else texts:
@@ -289,14 +292,14 @@ def test_every_request_with_an_id_gets_exactly_one_answer(
     trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
-async def test_a_stopping_service_answers_running_calls_and_says_goodbye(
+async def test_a_stopping_service_answers_running_calls_and_closes(
     autojump_clock: MockClock,
 ) -> None:
-    """Who waits hears that the service stops; then the socket closes with 1001."""
-    async with open_stage() as stage, stage.peer() as peer:
+    """Running calls are refused, then the socket is closed with 1001."""
+    async with serving() as running, running.peer() as peer:
         await peer.send(id=1, method="wait", params={"seconds": 1000})
         await peer.call("ping")
-        stage.front.stop()
+        running.server.stop()
         answer = await peer.receive()
         assert (answer["id"], answer["error"]["code"]) == (1, -1021)
         with pytest.raises(SocketClosedError) as closed:
@@ -305,9 +308,9 @@ async def test_a_stopping_service_answers_running_calls_and_says_goodbye(
 
 
 async def test_tokens_stay_out_of_the_log(autojump_clock: MockClock) -> None:
-    """Neither a good nor a bad token nor the secret is ever written."""
+    """Neither a valid nor a wrong token nor the secret is logged."""
     with structlog.testing.capture_logs() as logs:
-        async with open_stage() as stage, stage.peer() as peer:
+        async with serving() as running, running.peer() as peer:
             good = token()
             await peer.call("authenticate", auth_token=good)
             await peer.call("crash", auth_token=good)

@@ -1,4 +1,4 @@
-"""WebSocket connections: heartbeats, news for slow clients, limits, handshakes."""
+"""WebSocket connections: heartbeats, slow clients, limits, handshakes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import pytest
 import structlog
 import trio
-from front_stage import UPGRADE, Stage, open_stage, read_all, token
+from memory_server import UPGRADE, MemoryServer, read_all, serving, token
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from camd.server.rules.connection_limits import ConnectionLimits
@@ -36,9 +36,9 @@ async def wait_for(wanted: bytes, stream: trio.abc.Stream) -> bytes:
     return found
 
 
-async def upgraded(stage: Stage, headers: bytes = b"") -> tuple[trio.abc.Stream, bytes]:
+async def upgraded(running: MemoryServer, headers: bytes = b"") -> tuple[trio.abc.Stream, bytes]:
     """Send an upgrade by hand; give the stream and the answer's head."""
-    stream = stage.connect()
+    stream = running.connect()
     await stream.send_all(UPGRADE + headers + b"\r\n")
     return stream, await wait_for(b"\r\n\r\n", stream)
 
@@ -50,60 +50,60 @@ def ends_of(logs: list[structlog.typing.EventDict]) -> list[tuple[int, str]]:
 # --- heartbeats
 
 
-async def test_an_hour_of_silence_is_no_reason_to_go(autojump_clock: MockClock) -> None:
+async def test_a_silent_client_stays_connected(autojump_clock: MockClock) -> None:
     """A client that only answers pings stays connected and is served."""
-    async with open_stage() as stage, stage.peer() as peer:
+    async with serving() as running, running.peer() as peer:
         await trio.sleep(3600)
-        assert stage.front.connections == 1
+        assert running.server.connections == 1
         assert (await peer.call("ping"))["result"] == "pong"
 
 
 async def test_a_dead_client_is_dropped(autojump_clock: MockClock) -> None:
-    """Who answers no ping is gone 40 seconds after the last sign of life."""
-    async with open_stage() as stage:
+    """A client that answers no ping is disconnected 40 seconds after its last message."""
+    async with serving() as running:
         with structlog.testing.capture_logs() as logs:
-            stream, _ = await upgraded(stage)
+            stream, _ = await upgraded(running)
             call = {"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {"auth_token": token()}}
             await stream.send_all(frame(1, json.dumps(call).encode()))
             await trio.sleep(39.9)
-            assert stage.front.connections == 1
+            assert running.server.connections == 1
             await trio.sleep(5)  # the close frame is not answered either
-            assert stage.front.connections == 0
+            assert running.server.connections == 0
         assert ends_of(logs) == [(1008, "no answer to a ping")]
 
 
 async def test_pongs_get_through_while_calls_run(autojump_clock: MockClock) -> None:
     """A call that takes minutes does not make a client look dead."""
-    async with open_stage(max_calls_in_flight=2) as stage, stage.peer() as peer:
+    async with serving(max_calls_in_flight=2) as running, running.peer() as peer:
         for number in range(2):
             await peer.send(id=number, method="wait", params={"seconds": 300})
         await peer.receive()
-        assert stage.front.connections == 1
+        assert running.server.connections == 1
 
 
-# --- news
+# --- Notifications.
 
 
 async def test_states_coalesce_for_a_slow_client(autojump_clock: MockClock) -> None:
-    """While nobody reads, only the latest state of each key waits; the order stays by age."""
-    async with open_stage() as stage, stage.peer(lockstep=True) as peer:
+    """While the client does not read, only the latest state of each key is queued."""
+    async with serving() as running, running.peer(lockstep=True) as peer:
         for seq in range(1000):
-            stage.publish("camera", key=f"camera{seq % 2}", seq=seq)
-            stage.publish("storage", key="storage", seq=1000 + seq)
+            running.publish("camera", key=f"camera{seq % 2}", seq=seq)
+            running.publish("storage", key="storage", seq=1000 + seq)
         received = [(await peer.receive())["params"]["seq"] for _ in range(3)]
         assert received == [998, 999, 1999]
 
 
 async def test_a_client_that_does_not_read_is_disconnected(autojump_clock: MockClock) -> None:
     """Past the bound of its queue it must go, with a reason; the others notice nothing."""
-    async with open_stage() as stage, stage.peer() as fast:
+    async with serving() as running, running.peer() as fast:
         with structlog.testing.capture_logs() as logs:
-            async with stage.peer(lockstep=True) as slow:
+            async with running.peer(lockstep=True) as slow:
                 for seq in range(300):
-                    stage.publish("event", seq=seq)
+                    running.publish("event", seq=seq)
                     assert (await fast.receive())["params"]["seq"] == seq
                 await trio.sleep(5)
-                assert stage.front.connections == 1
+                assert running.server.connections == 1
                 assert slow is not fast
         ((code, reason), *_) = ends_of(logs)
         assert code == 1008
@@ -113,33 +113,33 @@ async def test_a_client_that_does_not_read_is_disconnected(autojump_clock: MockC
 
 async def test_a_stalled_send_ends_the_connection(autojump_clock: MockClock) -> None:
     """A client that stops reading in the middle of a message holds nothing for ever."""
-    async with open_stage() as stage:
-        ours = stage.connect(lockstep=True)
+    async with serving() as running:
+        ours = running.connect(lockstep=True)
         await ours.send_all(UPGRADE + b"\r\n")
         await trio.sleep(60)
-        assert stage.front.connections == 0
+        assert running.server.connections == 0
 
 
-async def test_a_client_that_takes_nothing_more_is_told_why(autojump_clock: MockClock) -> None:
+async def test_a_client_that_stops_reading_is_told_why(autojump_clock: MockClock) -> None:
     """Long before its queue is full, and before a ping is overdue."""
-    async with open_stage() as stage:
+    async with serving() as running:
         with structlog.testing.capture_logs() as logs:
-            async with stage.peer(lockstep=True):
+            async with running.peer(lockstep=True):
                 for seq in range(20):
-                    stage.publish("event", seq=seq)
+                    running.publish("event", seq=seq)
                 await trio.sleep(35)
-                assert stage.front.connections == 0
+                assert running.server.connections == 0
         assert ends_of(logs) == [(1008, "the client does not read")]
 
 
-async def test_a_client_may_want_less(autojump_clock: MockClock) -> None:
-    """A filter narrows published news; what is sent to one client alone follows the answer."""
-    async with open_stage() as stage, stage.peer() as peer:
-        await peer.send(id=1, method="narrow")
+async def test_a_client_may_filter_notifications(autojump_clock: MockClock) -> None:
+    """A filter applies to published notifications; those for one client follow the answer."""
+    async with serving() as running, running.peer() as peer:
+        await peer.send(id=1, method="filter")
         assert (await peer.receive())["id"] == 1
         assert (await peer.receive())["method"] == "missed"
-        stage.publish("unwanted", seq=1)
-        stage.publish("wanted", seq=2)
+        running.publish("unwanted", seq=1)
+        running.publish("wanted", seq=2)
         assert (await peer.receive())["method"] == "wanted"
 
 
@@ -148,7 +148,10 @@ async def test_a_client_may_want_less(autojump_clock: MockClock) -> None:
 
 async def test_the_limit_of_a_message_is_in_bytes(autojump_clock: MockClock) -> None:
     """A message of exactly the limit is read; one byte more closes with 1009."""
-    async with open_stage(max_message_bytes=400) as stage, stage.peer(known=False) as peer:
+    async with (
+        serving(max_message_bytes=400) as running,
+        running.peer(login=False) as peer,
+    ):
         await peer.socket.send('"' + "é" * 199 + '"')
         assert (await peer.receive())["error"]["code"] == -32600
         await peer.socket.send('"' + "é" * 199 + 'x"')
@@ -159,18 +162,18 @@ async def test_the_limit_of_a_message_is_in_bytes(autojump_clock: MockClock) -> 
 
 async def test_a_flood_of_empty_fragments_is_cut_off(autojump_clock: MockClock) -> None:
     """A message that never ends does not grow without limit, however small its parts."""
-    async with open_stage() as stage:
-        stream, _ = await upgraded(stage)
+    async with serving() as running:
+        stream, _ = await upgraded(running)
         await stream.send_all(frame(1, b"", last=False) + frame(0, b"", last=False) * 5000)
         assert (1009).to_bytes(2, "big") in await read_all(stream)
         await wait_all_tasks_blocked()
-        assert stage.front.connections == 0
+        assert running.server.connections == 0
 
 
 async def test_fragments_and_pings_between_them_are_fine(autojump_clock: MockClock) -> None:
     """A message in parts is one message; control frames do not count."""
-    async with open_stage(max_message_bytes=100) as stage:
-        stream, _ = await upgraded(stage)
+    async with serving(max_message_bytes=100) as running:
+        stream, _ = await upgraded(running)
         parts = [b'{"jsonrpc":"2.0",', b'"id":7,"method":', b'"ping"}']
         flags = [(1, False), (0, False), (0, True)]
         for part, (opcode, last) in zip(parts, flags, strict=True):
@@ -191,37 +194,39 @@ async def test_fragments_and_pings_between_them_are_fine(autojump_clock: MockClo
         frame(9, b"p" * 126),
     ],
 )
-async def test_a_broken_client_hurts_nobody_else(autojump_clock: MockClock, rubbish: bytes) -> None:
+async def test_a_broken_client_does_not_affect_others(
+    autojump_clock: MockClock, rubbish: bytes
+) -> None:
     """Its own connection ends without a line about a crash; the others go on."""
     with structlog.testing.capture_logs() as logs:
-        async with open_stage() as stage, stage.peer() as peer:
-            stream, _ = await upgraded(stage)
+        async with serving() as running, running.peer() as peer:
+            stream, _ = await upgraded(running)
             await stream.send_all(rubbish)
             await read_all(stream)
             assert (await peer.call("ping"))["result"] == "pong"
     assert not [line for line in logs if "crash" in line["event"]]
 
 
-async def test_a_client_that_breaks_off_leaves_nothing_behind(autojump_clock: MockClock) -> None:
-    """Calls that ran for it are cancelled, its place is free."""
-    async with open_stage() as stage:
-        async with stage.peer() as peer:
+async def test_a_client_that_disconnects_leaves_nothing_behind(autojump_clock: MockClock) -> None:
+    """Its calls are cancelled and it is no longer counted."""
+    async with serving() as running:
+        async with running.peer() as peer:
             await peer.send(id=1, method="wait", params={"seconds": 1000})
         await trio.sleep(3)
-        assert stage.front.connections == 0
+        assert running.server.connections == 0
 
 
-async def test_the_one_too_many_is_told_to_try_later(autojump_clock: MockClock) -> None:
-    """Past the limit the socket is closed with 1013; a place that gets free is given away."""
-    async with open_stage(places=ConnectionLimits(most_known=1)) as stage:
-        async with stage.peer() as first:
-            async with stage.peer(known=False) as second:
+async def test_a_connection_above_the_limit_is_told_to_try_later(autojump_clock: MockClock) -> None:
+    """Above the limit the socket is closed with 1013; after one has left, another can connect."""
+    async with serving(limits=ConnectionLimits(max_authenticated=1)) as running:
+        async with running.peer() as first:
+            async with running.peer(login=False) as second:
                 with pytest.raises(SocketClosedError) as closed:
                     await second.call("authenticate", auth_token=token())
                 assert closed.value.code == 1013
             assert (await first.call("ping"))["result"] == "pong"
         await trio.sleep(3)
-        async with stage.peer() as third:
+        async with running.peer() as third:
             assert (await third.call("ping"))["result"] == "pong"
 
 
@@ -244,16 +249,16 @@ async def test_a_wrong_handshake_is_answered(
     autojump_clock: MockClock, old: bytes, new: bytes, status: bytes
 ) -> None:
     """Each mistake gets an HTTP answer and a closed connection, never silence."""
-    async with open_stage() as stage:
-        stream = stage.connect()
+    async with serving() as running:
+        stream = running.connect()
         await stream.send_all(UPGRADE.replace(old, new) + b"\r\n")
         assert (await read_all(stream)).startswith(b"HTTP/1.1 " + status)
 
 
 async def test_half_a_handshake_is_not_waited_for(autojump_clock: MockClock) -> None:
     """After ten seconds the connection ends, dripping or not."""
-    async with open_stage() as stage:
-        silent, dripping = stage.connect(), stage.connect()
+    async with serving() as running:
+        silent, dripping = running.connect(), running.connect()
         began = trio.current_time()
         for byte in UPGRADE[:5]:
             await dripping.send_all(bytes([byte]))
@@ -277,20 +282,20 @@ async def test_half_a_handshake_is_not_waited_for(autojump_clock: MockClock) -> 
         (b"", False),
     ],
 )
-async def test_a_foreign_web_page_gets_nowhere(
+async def test_a_web_page_of_another_origin_is_refused(
     autojump_clock: MockClock, origin: bytes | None, allowed: bool
 ) -> None:
     """Without an Origin, of the same host, or configured: fine. Everybody else: 403."""
-    async with open_stage(origins=("https://panel.example",)) as stage:
+    async with serving(origins=("https://panel.example",)) as running:
         header = b"" if origin is None else b"Origin: " + origin + b"\r\n"
-        _, answer = await upgraded(stage, header)
+        _, answer = await upgraded(running, header)
         assert answer.startswith(b"HTTP/1.1 101" if allowed else b"HTTP/1.1 403")
 
 
-async def test_frames_right_behind_the_handshake_are_read(autojump_clock: MockClock) -> None:
+async def test_frames_directly_after_the_handshake_are_read(autojump_clock: MockClock) -> None:
     """A client need not wait for the answer before it speaks."""
-    async with open_stage() as stage:
-        stream = stage.connect()
+    async with serving() as running:
+        stream = running.connect()
         call = frame(1, b'{"jsonrpc":"2.0","id":5,"method":"ping"}')
         await stream.send_all(UPGRADE + b"\r\n" + call)
         await wait_for(b'"id":5', stream)

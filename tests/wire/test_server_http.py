@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import structlog
 import trio
-from front_stage import open_stage, read_all
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory_server import read_all, serving
 from trio.testing import MockClock
 
 from camd.server.http_connection import HttpLimits
@@ -16,17 +16,17 @@ HELLO = b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"
 LAST = b"GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
-async def exchange(data: bytes, **options: object) -> bytes:
-    """Send bytes to a new front and give everything that comes back."""
-    async with open_stage(**options) as stage:
-        stream = stage.connect()
+async def cycle(data: bytes, **options: object) -> bytes:
+    """Send bytes to a new server and return everything that comes back."""
+    async with serving(**options) as running:
+        stream = running.connect()
         await stream.send_all(data)
         return await read_all(stream)
 
 
 async def test_requests_in_a_row_are_answered_in_order(autojump_clock: MockClock) -> None:
     """Keep-alive and pipelining: every request gets its response."""
-    answer = await exchange(HELLO * 20 + LAST)
+    answer = await cycle(HELLO * 20 + LAST)
     assert answer.count(b"HTTP/1.1 200") == 21
     assert answer.count(b"\r\n\r\nhello") == 21
     assert b"date: " in answer
@@ -34,7 +34,7 @@ async def test_requests_in_a_row_are_answered_in_order(autojump_clock: MockClock
 
 async def test_head_has_no_body(autojump_clock: MockClock) -> None:
     """HEAD gives the same head as GET, and the connection stays usable."""
-    answer = await exchange(HELLO.replace(b"GET", b"HEAD") + LAST)
+    answer = await cycle(HELLO.replace(b"GET", b"HEAD") + LAST)
     assert answer.count(b"content-length: 5") == 2
     assert answer.count(b"hello") == 1
 
@@ -55,16 +55,16 @@ async def test_what_cannot_be_served_is_answered(
     autojump_clock: MockClock, request_: bytes, status: bytes
 ) -> None:
     """Each gets its status and the end of the connection."""
-    assert (await exchange(request_)).startswith(b"HTTP/1.1 " + status)
+    assert (await cycle(request_)).startswith(b"HTTP/1.1 " + status)
 
 
 async def test_a_chunked_body_is_read_up_to_the_limit(autojump_clock: MockClock) -> None:
     """Chunks are joined; a body without end is cut off with 413."""
     head = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
     head += b"Connection: close\r\n\r\n"
-    answer = await exchange(head + b"3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n")
+    answer = await cycle(head + b"3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n")
     assert answer.endswith(b"abcdefg")
-    answer = await exchange(head + b"400\r\n" * 1 + b"x" * 1024 + b"\r\n", limits=tiny())
+    answer = await cycle(head + b"400\r\n" * 1 + b"x" * 1024 + b"\r\n", http_limits=tiny())
     assert answer.startswith(b"HTTP/1.1 413")
 
 
@@ -74,8 +74,8 @@ def tiny() -> HttpLimits:
 
 async def test_a_client_may_ask_before_it_sends_a_body(autojump_clock: MockClock) -> None:
     """Expect: 100-continue is answered when the body is wanted."""
-    async with open_stage() as stage:
-        stream = stage.connect()
+    async with serving() as running:
+        stream = running.connect()
         await stream.send_all(
             b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n"
             b"Expect: 100-continue\r\nConnection: close\r\n\r\n"
@@ -88,8 +88,8 @@ async def test_a_client_may_ask_before_it_sends_a_body(autojump_clock: MockClock
 async def test_a_body_that_never_comes_is_not_waited_for(autojump_clock: MockClock) -> None:
     """The time for a whole body is bounded, dripping or not."""
     with structlog.testing.capture_logs() as logs:
-        async with open_stage() as stage:
-            stream = stage.connect()
+        async with serving() as running:
+            stream = running.connect()
             await stream.send_all(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nab")
             began = trio.current_time()
             await read_all(stream)
@@ -99,8 +99,8 @@ async def test_a_body_that_never_comes_is_not_waited_for(autojump_clock: MockClo
 
 async def test_an_idle_connection_ends(autojump_clock: MockClock) -> None:
     """Keep-alive does not keep for ever; the end is silent."""
-    async with open_stage() as stage:
-        stream = stage.connect()
+    async with serving() as running:
+        stream = running.connect()
         await stream.send_all(HELLO)
         assert b"hello" in await stream.receive_some(4096)
         began = trio.current_time()
@@ -109,32 +109,32 @@ async def test_an_idle_connection_ends(autojump_clock: MockClock) -> None:
 
 
 async def test_a_reader_that_stalls_is_dropped(autojump_clock: MockClock) -> None:
-    """An endless download to somebody who does not read ends by itself."""
-    async with open_stage() as stage:
-        stream = stage.connect(lockstep=True)
+    """An endless download to a client that does not read ends."""
+    async with serving() as running:
+        stream = running.connect(lockstep=True)
         await stream.send_all(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
         await stream.receive_some(100)
         await trio.sleep(25)
-        assert not stage.front._streams
+        assert not running.server._streams
 
 
 async def test_a_client_that_leaves_ends_its_download(autojump_clock: MockClock) -> None:
     """No crash is logged for it."""
     with structlog.testing.capture_logs() as logs:
-        async with open_stage() as stage:
-            stream = stage.connect(lockstep=True)
+        async with serving() as running:
+            stream = running.connect(lockstep=True)
             await stream.send_all(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
             await stream.receive_some(100)
             await stream.aclose()
             await trio.sleep(1)
-            assert not stage.front._streams
+            assert not running.server._streams
     assert not [line for line in logs if "crash" in line["event"]]
 
 
 async def test_a_bug_in_the_application_is_a_500(autojump_clock: MockClock) -> None:
     """It is logged with its path; the next connection is served."""
     with structlog.testing.capture_logs() as logs:
-        answer = await exchange(b"GET /broken HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = await cycle(b"GET /broken HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 500")
     assert [(line["event"], line["path"]) for line in logs] == [("request_crashed", "/broken")]
 
@@ -142,19 +142,19 @@ async def test_a_bug_in_the_application_is_a_500(autojump_clock: MockClock) -> N
 async def test_an_offer_to_upgrade_to_something_else_is_ignored(autojump_clock: MockClock) -> None:
     """A client that offers HTTP/2 gets HTTP/1.1."""
     offer = b"GET /hello HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
-    assert (await exchange(offer + LAST)).count(b"\r\n\r\nhello") == 2
+    assert (await cycle(offer + LAST)).count(b"\r\n\r\nhello") == 2
 
 
-async def test_a_stopping_front_ends_idle_connections_at_once(autojump_clock: MockClock) -> None:
+async def test_a_stopping_server_ends_idle_connections_at_once(autojump_clock: MockClock) -> None:
     """And takes no new ones."""
-    async with open_stage() as stage:
-        stream = stage.connect()
+    async with serving() as running:
+        stream = running.connect()
         await stream.send_all(HELLO)
         await stream.receive_some(4096)
         began = trio.current_time()
-        stage.front.stop()
+        running.server.stop()
         assert await read_all(stream) == b""
-        late = stage.connect()
+        late = running.connect()
         assert await read_all(late) == b""
         assert trio.current_time() - began < 1
 
@@ -165,8 +165,8 @@ def test_wherever_requests_are_cut_the_answers_are_the_same(cut: int) -> None:
     """The bytes of requests may arrive in any pieces."""
 
     async def main() -> None:
-        async with open_stage() as stage:
-            stream = stage.connect()
+        async with serving() as running:
+            stream = running.connect()
             data = HELLO + LAST
             await stream.send_all(data[:cut])
             await trio.sleep(1)
@@ -183,7 +183,7 @@ def test_any_bytes_end_in_answers_or_silence(data: bytes) -> None:
 
     async def main() -> None:
         with structlog.testing.capture_logs() as logs:
-            await exchange(data)
+            await cycle(data)
         assert not [line for line in logs if "crash" in line["event"]]
 
     trio.run(main, clock=MockClock(autojump_threshold=0))

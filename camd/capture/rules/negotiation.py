@@ -6,8 +6,9 @@ import attrs
 import structlog
 
 from camd.config.schema import CameraConfig
-from camd.devices.v4l2.formats import FormatRequest, UnsupportedFormat, choose
-from camd.model import Capabilities, Cause, FormatChoice, Problem, VideoFormat
+from camd.devices.v4l2.formats import FormatRequest, UnsupportedFormat, choose_format
+from camd.model import Capabilities, FormatChoice, Problem, VideoFormat
+from camd.model.problems import UNSUPPORTED_FORMAT
 
 log = structlog.get_logger("camd.camera")
 
@@ -39,7 +40,7 @@ class FormatNegotiation:
         if last is None or (last.to is not capabilities and last.to != capabilities):
             camera = self.camera
             wish = FormatRequest(camera.width, camera.height, camera.fps, camera.codec)
-            answer = choose(capabilities, wish)
+            answer = choose_format(capabilities, wish)
             last = self._last = _Negotiated(capabilities, answer)
             self.misfit = ""
             why = answer.why if isinstance(answer, FormatChoice) else answer.message
@@ -61,8 +62,8 @@ def unsupported(answer: UnsupportedFormat) -> Problem:
         suggestion = f"Ask for one of these: {'; '.join(possible)}."
     else:
         suggestion = "Use another camera, or another of its nodes."
-    return Problem(
-        "unsupported_format", answer.message, suggestion, Cause.UNSUPPORTED_FORMAT, possible
+    return attrs.evolve(
+        UNSUPPORTED_FORMAT, message=answer.message, suggestion=suggestion, possible=possible
     )
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import attrs
 
 from camd.ffmpeg.text.args import SoundInput
-from camd.ffmpeg.text.error_patterns import SOUND_MISSING
 from camd.ffmpeg.text.output import ProbeResult
-from camd.model import Cause, Device, Problem
+from camd.model import Cause, Device, Problem, ProblemKind
+from camd.model.problems import SOUND_MISSING
 
 TRIED_AGAIN_SECONDS = 600.0
 UNKNOWN_CODECS = ("none", "unknown")
@@ -91,7 +91,7 @@ class Microphone:
 
     def choose(self, device: Device | None, inputs: frozenset[str]) -> SoundInput | None:
         """Decide for the next child; `inputs` are the kinds that FFmpeg can capture from."""
-        plugged = device.plugged if device else None
+        plugged = device.plug_id if device else None
         if plugged != self._plugged:
             self._plugged, self._failed = plugged, ""
         self.warning = ""
@@ -106,9 +106,9 @@ class Microphone:
         """
         if problem is None:
             self._failed = ""
-        elif problem.cause == "audio_unavailable":
+        elif problem.kind == ProblemKind.AUDIO_UNAVAILABLE:
             self._failed = "it cannot be opened"
-        elif problem.cause in ("stalled", "sound_only"):
+        elif problem.kind in (ProblemKind.STALLED, ProblemKind.SOUND_ONLY):
             self._failed = "the camera stalled with it" if self._sound else ""
 
     def _choose(self, device: Device | None, inputs: frozenset[str]) -> SoundInput | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import attrs
 
-from camd.model import CameraState, Problem
+from camd.model import CameraState, Problem, ProblemKind
 
 FIRST_REST_SECONDS = 0.5
 SHORT_REST_SECONDS = 0.2  # behind what comes and goes: a server is asked often at first
@@ -20,7 +20,14 @@ LONGEST_REST_SECONDS = 30.0
 SETTLED_SECONDS = 10.0
 
 COMES_AND_GOES = frozenset(
-    ("connection_refused", "closed", "ended", "unreachable", "server_unavailable", "begun_anew")
+    (
+        ProblemKind.CONNECTION_REFUSED,
+        ProblemKind.CLOSED,
+        ProblemKind.ENDED,
+        ProblemKind.UNREACHABLE,
+        ProblemKind.SERVER_UNAVAILABLE,
+        ProblemKind.BEGUN_ANEW,
+    )
 )
 
 
@@ -143,10 +150,10 @@ class CaptureState:
     @property
     def rest_seconds(self) -> float:
         """The pause before the next try: none at first, then growing; jitter is the shell's."""
-        if self.problem is not None and self.problem.cause in COMES_AND_GOES:
+        if self.problem is not None and self.problem.kind in COMES_AND_GOES:
             if self.streamed and self.failures <= 1:
                 return 0.0
-            if self.streamed and self.problem.cause == "begun_anew":
+            if self.streamed and self.problem.kind == ProblemKind.BEGUN_ANEW:
                 return SHORT_REST_SECONDS
             tries = min(max(0, self.failures - 1), 100)
             return min(LONGEST_REST_SECONDS, SHORT_REST_SECONDS * SHORT_REST_GROWTH**tries)

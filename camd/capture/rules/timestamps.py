@@ -20,8 +20,7 @@ from statistics import median_low
 
 import attrs
 
-from camd.mp4.fragments import Fragment, Init
-from camd.mp4.movie_fragment import TrackRun
+from camd.mp4.fragments import Fragment, Init, TrackRun
 from camd.mp4.restamp import SampleTimes, restamp
 
 AHEAD_SECONDS = 1.0  # no frame arrives before it was made: stamps that say so are wrong

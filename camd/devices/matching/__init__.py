@@ -1,1 +1,5 @@
-"""Pure: which camera has which device, and what people are told about it."""
+"""Pure: matches known and configured cameras to the devices that are plugged in.
+
+`match.assign` decides for all cameras at once, `match.adopt` and `match.forget` change a binding by
+hand. `identity` knows what identifies a camera, `rules` how it is recognised, `messages` the texts.
+"""

@@ -1,13 +1,14 @@
-"""Which camera has which device: decided anew at each change, from what is known and plugged. Pure.
+"""Assigns devices to cameras, anew at each change: `assign` is the whole decision.
 
-A device has one camera and a camera one device. What is known decides first, then what the
-configuration says of cameras that were never found; what is left over gets numbers of its own,
-unless it might be a camera that is known. Whoever cannot be told apart is not guessed.
+A device has at most one camera, and a camera at most one device. Known cameras are matched first,
+then the entries of the configuration that were never bound; devices that are left get new numbers,
+unless one of them may be a known camera. Where several pairs are possible, none is chosen: the
+camera has the problem `ambiguous`, and `adopt` decides by hand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 
@@ -18,182 +19,44 @@ from camd.devices.matching.identity import (
     KnownCamera,
     PluggedDevice,
     allows_adoption,
-    designates,
-    look,
-    natural,
-    permits,
-    refresh,
+    identify_devices,
+    natural_key,
+    source_permits,
+    source_selects,
+    update_identity,
 )
 from camd.devices.matching.messages import MatchMessage, MatchMessageKind
 from camd.devices.matching.rules import (
-    RecognisedCamera,
+    CameraMatch,
     has_unique_serial,
-    recognise,
-    recognise_by_name,
-    surest,
+    match_by_name,
+    match_by_serial_or_place,
+    place_rule,
+    rule_for_new_camera,
 )
-from camd.model import CameraId, Device, MatchedBy, MatchState, Problem, V4l2Source
+from camd.model import CameraId, Device, DeviceBinding, MatchedBy, Problem, V4l2Source
 
-# --- The cameras and devices while it is decided who has what: who is seated, who is left. Pure.
-
-
-@attrs.define(eq=False)
-class PartialAssignment:
-    """Who has what so far."""
-
-    plugged: tuple[PluggedDevice, ...]
-    entries: dict[CameraId, CameraConfig]  # those with a V4L2 source
-    reserved: frozenset[CameraId]  # ids of all other entries
-    known: dict[CameraId, KnownCamera] = attrs.field(factory=dict)
-    matches: dict[CameraId, RecognisedCamera] = attrs.field(factory=dict)
-    problems: dict[CameraId, Problem] = attrs.field(factory=dict)
-    offers: dict[CameraId, tuple[PluggedDevice, ...]] = attrs.field(factory=dict)
-    suspects: dict[PluggedDevice, list[CameraId]] = attrs.field(
-        factory=dict
-    )  # it may be one of these
-    guarded: dict[PluggedDevice, list[CameraId]] = attrs.field(
-        factory=dict
-    )  # it is where these were
-    given_up: set[CameraId] = attrs.field(factory=set)  # numbers of cameras that got a name
-    news: list[MatchMessage] = attrs.field(factory=list)
-
-    @property
-    def everybody(self) -> list[KnownCamera]:
-        """All known cameras."""
-        return list(self.known.values())
-
-    @property
-    def absent(self) -> list[KnownCamera]:
-        """The known cameras that have no device."""
-        return [known for known in self.everybody if known.camera_id not in self.matches]
-
-    @property
-    def free(self) -> list[PluggedDevice]:
-        """The devices that no camera has."""
-        used = {match.plugged for match in self.matches.values()}
-        return [plugged for plugged in self.plugged if plugged not in used]
-
-    def holder(self, plugged: PluggedDevice) -> KnownCamera | None:
-        """Return the camera that has a device."""
-        found = (match.known for match in self.matches.values() if match.plugged is plugged)
-        return next(found, None)
-
-    def source(self, camera_id: CameraId) -> V4l2Source | None:
-        """Return what the configuration says of a camera."""
-        entry = self.entries.get(camera_id)
-        return entry.source if entry and isinstance(entry.source, V4l2Source) else None
-
-    def permits(self, known: KnownCamera, plugged: PluggedDevice) -> bool:
-        """Tell whether the configuration lets a camera be this device."""
-        return permits(self.source(known.camera_id), known, plugged)
-
-    def could_be(self, known: KnownCamera, plugged: PluggedDevice) -> bool:
-        """Tell whether an absent camera may be this device, as far as anybody can see."""
-        return plugged.identity.alike(known.identity) and self.permits(known, plugged)
-
-    def unique(self, plugged: PluggedDevice) -> bool:
-        """Tell whether a free device is a camera of its own by its serial number.
-
-        A camera that the configuration ties to another place cannot be it.
-        """
-        rivals = [known for known in self.everybody if self.permits(known, plugged)]
-        return has_unique_serial(plugged, self.plugged, rivals)
-
-    def tell(self, kind: MatchMessageKind, camera_id: CameraId, text: str) -> None:
-        """Add to the news."""
-        self.news.append(MatchMessage(kind, camera_id, text))
-
-    def binding(self, match: RecognisedCamera) -> None:
-        """Give a known camera its device, and remember how it is now."""
-        before, now = match.known.identity, match.plugged.identity
-        identity = refresh(before, now, match.plugged.device)
-        camera = attrs.evolve(match.known, identity=identity)
-        if before.place and not before.same_place(identity):
-            text = f"from {before.place} to {identity.place}: {match.reason}"
-            self.tell(MatchMessageKind.MOVED, camera.camera_id, text)
-        self.known[camera.camera_id] = camera
-        self.matches[camera.camera_id] = attrs.evolve(match, known=camera)
-
-    def surest(self, plugged: PluggedDevice) -> MatchedBy | None:
-        """Say by what a free device will be recognised, if by anything."""
-        return surest(plugged, self.plugged, self.everybody)
-
-    def bind(self, camera_id: CameraId, plugged: PluggedDevice, rung: MatchedBy, why: str) -> None:
-        """Give an id that nobody has to a device that nobody has."""
-        source = self.source(camera_id)
-        selector = str(source) if source is not None else ""
-        reason = f"{why}; will be recognised by its {rung.value}"
-        self.binding(
-            RecognisedCamera(
-                KnownCamera(camera_id, plugged.identity, selector), plugged, rung, reason
-            )
-        )
-        self.tell(MatchMessageKind.BOUND, camera_id, f"{plugged.identity.describe()}, {why}")
-
-    def drop(self, camera_id: CameraId, why: str) -> None:
-        """Forget a camera."""
-        del self.known[camera_id]
-        self.matches.pop(camera_id, None)
-        self.tell(MatchMessageKind.FORGOTTEN, camera_id, why)
-
-    def suspect(self, camera_id: CameraId, found: Sequence[PluggedDevice]) -> None:
-        """Note that free devices may be a camera, so that nobody else gets them."""
-        free = self.free
-        self.offers[camera_id] = tuple(plugged for plugged in found if plugged in free)
-        for plugged in self.offers[camera_id]:
-            self.suspects.setdefault(plugged, []).append(camera_id)
-
-
-def open_assignment(
-    plugged: tuple[PluggedDevice, ...],
-    known: Sequence[KnownCamera],
-    entries: Sequence[CameraConfig],
-) -> PartialAssignment:
-    """Begin with nobody seated; a binding whose entry says something else by now is dropped."""
-    ours = {entry.id: entry for entry in entries if isinstance(entry.source, V4l2Source)}
-    assignment = PartialAssignment(
-        plugged, ours, frozenset(e.id for e in entries if e.id not in ours)
-    )
-    for camera in sorted(known, key=lambda camera: natural(camera.camera_id)):
-        assignment.known.setdefault(camera.camera_id, camera)
-    for camera in assignment.everybody:
-        selector = str(assignment.source(camera.camera_id) or "")
-        if camera.selector != selector or camera.camera_id in assignment.reserved:
-            assignment.drop(camera.camera_id, "its source in the configuration has changed")
-    return assignment
-
-
-# --- Which camera has which device.
-
-MOST_CAMERAS = 256  # that are remembered
+MOST_CAMERAS = 256  # known cameras
 
 
 @attrs.frozen
 class UnboundDevice:
-    """A device that is no camera at present, and why."""
+    """A device that no camera has, and why."""
 
     device: Device
     reason: str
-    candidates: tuple[CameraId, ...] = ()  # the cameras that it may be, or stands in for
-
-
-@attrs.frozen
-class AdoptionOffer:
-    """The devices that a camera without one could be given by hand."""
-
-    camera_id: CameraId
-    devices: tuple[Device, ...]
+    candidates: tuple[CameraId, ...] = ()  # the cameras that it may be, or whose place it is at
 
 
 @attrs.frozen
 class Assignment:
-    """Who has what. `known` is to be kept, and given to the next call."""
+    """Which camera has which device. `known` is to be stored, and passed to the next `assign`."""
 
-    bindings: tuple[MatchState, ...] = ()  # the configured cameras, then the others by number
+    bindings: tuple[DeviceBinding, ...] = ()  # the configured cameras, then the others by number
     unbound: tuple[UnboundDevice, ...] = ()
     known: tuple[KnownCamera, ...] = ()
-    offers: tuple[AdoptionOffer, ...] = ()
-    news: tuple[MatchMessage, ...] = ()  # a trouble is news as long as it lasts
+    adoptable: Mapping[CameraId, tuple[Device, ...]] = attrs.field(factory=dict)
+    messages: tuple[MatchMessage, ...] = ()  # a problem is repeated as long as it lasts
 
     @property
     def devices(self) -> tuple[Device, ...]:
@@ -201,17 +64,16 @@ class Assignment:
         bound = [binding.device for binding in self.bindings if binding.device is not None]
         return *bound, *(left.device for left in self.unbound)
 
-    def news_since(self, before: Assignment | None) -> tuple[MatchMessage, ...]:
-        """Return the news that were none at the call before."""
-        old = before.news if before is not None else ()
-        return tuple(item for item in self.news if item not in old)
+    def messages_since(self, before: Assignment) -> tuple[MatchMessage, ...]:
+        """Return the messages that the assignment before did not have."""
+        return tuple(message for message in self.messages if message not in before.messages)
 
-    def offered(self, camera_id: CameraId) -> tuple[Device, ...]:
-        """Return the devices that a camera without one could be given by hand."""
-        return next((offer.devices for offer in self.offers if offer.camera_id == camera_id), ())
+    def adoptable_by(self, camera_id: CameraId) -> tuple[Device, ...]:
+        """Return the devices that could be bound by hand to a camera that has none."""
+        return self.adoptable.get(camera_id, ())
 
     def identity(self, camera_id: CameraId) -> DeviceIdentity | None:
-        """Return what is remembered of a camera; None when no device was ever bound to it."""
+        """Return a known camera's identity; None when no device was ever bound to the id."""
         found = (known.identity for known in self.known if known.camera_id == camera_id)
         return next(found, None)
 
@@ -226,269 +88,366 @@ def assign(
     """Decide which camera has which device.
 
     `known` is what the last call returned, `entries` are all cameras of the configuration. Without
-    `auto` only cameras of the configuration have seats. The order of `devices` plays no part.
+    `auto` only these are listed and get devices. The order of `devices` makes no difference.
     """
-    assignment = open_assignment(look(devices), known, entries)
-    _recognise(assignment)
-    _follow_configuration(assignment)
-    everybody, absent, free = assignment.everybody, assignment.absent, assignment.free
-    for match in [*recognise_by_name(everybody, absent, free, assignment.permits)]:
-        assignment.binding(match)
-    _accept_strangers(assignment)
-    _recognise(assignment)  # a number that was the replaced camera's as well is unique now
-    _judge_the_absent(assignment)
-    unbound = _number_newcomers(assignment, auto=auto)
-    return _answer(assignment, unbound, auto=auto)
+    state = _start(identify_devices(devices), known, entries)
+    _match_known_cameras(state)
+    _match_new_entries(state)
+    cameras, absent, free = state.cameras, state.absent, state.free
+    for match in [*match_by_name(cameras, absent, free, state.permits)]:
+        state.record(match)
+    _accept_replacements(state)
+    _match_known_cameras(state)  # a replaced camera's serial number may be unique now
+    _explain_absent_cameras(state)
+    unbound = _number_new_devices(state, auto=auto)
+    return _result(state, unbound, auto=auto)
 
 
-def _recognise(assignment: PartialAssignment) -> None:
-    """Seat the known cameras that can be recognised for sure, and have no device yet."""
-    absent, free = assignment.absent, assignment.free
-    for match in recognise(assignment.everybody, assignment.plugged, assignment.permits):
-        if match.known in absent and match.plugged in free:
-            assignment.binding(match)
-
-
-def _follow_configuration(assignment: PartialAssignment) -> None:
-    """Look for the cameras that have an entry and were never found.
-
-    A camera that was only numbered gives way; one of another entry, or adopted, does not.
-    """
-    for camera_id in assignment.entries:
-        source = assignment.source(camera_id)
-        if source is None or camera_id in assignment.known:
-            continue
-        found = [plugged for plugged in assignment.plugged if designates(source, plugged)]
-        if len(found) > 1:
-            assignment.problems[camera_id] = messages.several_fit(camera_id, source, found)
-            assignment.suspect(camera_id, found)
-        elif found:
-            _follow(assignment, camera_id, source, found[0])
-
-
-def _follow(
-    assignment: PartialAssignment, camera_id: CameraId, source: V4l2Source, plugged: PluggedDevice
-) -> None:
-    """Give a device to the entry that means it."""
-    holder = assignment.holder(plugged)
-    if holder is not None and (holder.camera_id in assignment.entries or holder.adopted):
-        assignment.problems[camera_id] = messages.taken(source, holder.camera_id, plugged)
-        return
-    if holder is not None:
-        assignment.drop(holder.camera_id, f"its device is {camera_id} in the configuration")
-        assignment.given_up.add(holder.camera_id)
-    rung = assignment.surest(plugged)
-    if rung is None:
-        assignment.problems[camera_id] = plugged.device.problem or messages.faceless(plugged)
-        assignment.suspect(camera_id, [plugged])
-    else:
-        assignment.bind(camera_id, plugged, rung, f"{source} in the configuration")
-
-
-# --- strangers at known places ------------------------------------------------------------
-
-
-def _accept_strangers(assignment: PartialAssignment) -> None:
-    """Let other cameras take over where the configuration says so, and it is clear who."""
-    takers: dict[PluggedDevice, list[KnownCamera]] = {}
-    for known in assignment.absent:
-        entry = assignment.entries.get(known.camera_id)
-        if entry is not None and entry.swap == "accept":
-            found = _strangers_for(assignment, known)
-            if len(found) == 1:
-                takers.setdefault(found[0], []).append(known)
-    for plugged, claimants in takers.items():
-        if len(claimants) == 1:
-            _take_over(assignment, claimants[0], plugged)
-
-
-def _strangers_for(assignment: PartialAssignment, known: KnownCamera) -> list[PluggedDevice]:
-    """Return the devices that may take over from an absent camera."""
-    others = [other for other in assignment.absent if other is not known]
-    source = assignment.source(known.camera_id)
-    found = [
-        plugged
-        for plugged in assignment.free
-        if plugged.identity.replaces(known.identity)
-        and allows_adoption(source, plugged)
-        and not any(assignment.could_be(other, plugged) for other in others)
-    ]
-    same = [p for p in found if p.identity.function == known.identity.function]
-    return same if len(found) > 1 else found
-
-
-def _take_over(assignment: PartialAssignment, known: KnownCamera, plugged: PluggedDevice) -> None:
-    reason = f'in place of {known.identity.describe()}, by swap = "accept"'
-    rung = MatchedBy.PORT if plugged.identity.usb else MatchedBy.PATH
-    camera = attrs.evolve(known, identity=plugged.identity, adopted=False)
-    assignment.binding(RecognisedCamera(camera, plugged, rung, reason))
-    text = f"{plugged.identity.describe()} {reason}"
-    assignment.tell(MatchMessageKind.REPLACED, known.camera_id, text)
-
-
-# --- what is left open --------------------------------------------------------------------
-
-
-def _judge_the_absent(assignment: PartialAssignment) -> None:
-    """Say of each known camera without a device why it has none."""
-    free = assignment.free
-    for known in assignment.absent:
-        camera_id = known.camera_id
-        candidates = [plugged for plugged in free if assignment.could_be(known, plugged)]
-        standing = [p for p in assignment.plugged if p.identity.replaces(known.identity)]
-        if candidates:
-            assignment.problems[camera_id] = messages.ambiguous(known, candidates)
-            assignment.suspect(camera_id, candidates)
-        elif standing:
-            _raise_alarm(assignment, known, standing)
-        else:
-            assignment.problems[camera_id] = messages.absent(known.identity)
-
-
-def _raise_alarm(
-    assignment: PartialAssignment, known: KnownCamera, standing: Sequence[PluggedDevice]
-) -> None:
-    """Say that a different camera is where a known one was."""
-    camera_id, free = known.camera_id, assignment.free
-    source = assignment.source(camera_id)
-    adoptable = tuple(p for p in standing if allows_adoption(source, p))
-    strangers = [p for p in standing if p in free]
-    assignment.offers[camera_id] = adoptable
-    assignment.problems[camera_id] = messages.swapped(
-        known,
-        standing,
-        can_accept=camera_id in assignment.entries and not all(map(assignment.unique, strangers)),
-        can_adopt=bool(adoptable),
-    )
-    for plugged in strangers:
-        assignment.guarded.setdefault(plugged, []).append(camera_id)
-
-
-def _number_newcomers(assignment: PartialAssignment, *, auto: bool) -> list[UnboundDevice]:
-    """Give numbers to the devices that can be no known camera; return those that get none."""
-    left = []
-    for plugged in assignment.free:
-        suspects, guarded = (
-            assignment.suspects.get(plugged, []),
-            assignment.guarded.get(plugged, []),
-        )
-        rung = assignment.surest(plugged)
-        if suspects:
-            left.append(UnboundDevice(plugged.device, messages.may_be(suspects), tuple(suspects)))
-        elif guarded and not assignment.unique(plugged):
-            left.append(UnboundDevice(plugged.device, messages.stands_for(guarded), tuple(guarded)))
-        elif not auto:
-            left.append(UnboundDevice(plugged.device, messages.NOT_LISTED))
-        elif len(assignment.known) >= MOST_CAMERAS:
-            left.append(UnboundDevice(plugged.device, f"{MOST_CAMERAS} cameras are known already"))
-        elif rung is None:
-            left.append(UnboundDevice(plugged.device, messages.faceless(plugged).message))
-        else:
-            assignment.bind(
-                _lowest_number(assignment), plugged, rung, "new, the lowest free number"
-            )
-    return left
-
-
-def _lowest_number(assignment: PartialAssignment) -> CameraId:
-    """Return the first number that nobody has; an entry without a source waits for one."""
-    number = 0
-    while True:
-        camera_id = CameraId(f"camera{number}")
-        waits = not str(assignment.source(camera_id) or "")
-        if waits and camera_id not in {
-            *assignment.known,
-            *assignment.reserved,
-            *assignment.given_up,
-        }:
-            return camera_id
-        number += 1
-
-
-# --- the answer ---------------------------------------------------------------------------
-
-
-def _answer(
-    assignment: PartialAssignment, unbound: list[UnboundDevice], *, auto: bool
-) -> Assignment:
-    others = sorted((key for key in assignment.known if key not in assignment.entries), key=natural)
-    if not auto:
-        hidden = [assignment.matches[key] for key in others if key in assignment.matches]
-        unbound += [UnboundDevice(match.plugged.device, messages.NOT_LISTED) for match in hidden]
-    listed = [*assignment.entries, *(others if auto else ())]
-    bindings = tuple(_binding(assignment, camera_id) for camera_id in listed)
-    for binding in bindings:
-        if binding.problem is not None and binding.problem.cause in messages.TOLD_PROBLEMS:
-            kind = messages.TOLD_PROBLEMS[binding.problem.cause]
-            assignment.tell(kind, binding.camera_id, binding.problem.message)
-    offers = assignment.offers.items()
-    return Assignment(
-        bindings,
-        tuple(sorted(unbound, key=lambda left: natural(str(left.device.node)))),
-        tuple(sorted(assignment.known.values(), key=lambda known: natural(known.camera_id))),
-        tuple(
-            AdoptionOffer(key, tuple(plugged.device for plugged in found)) for key, found in offers
-        ),
-        tuple(assignment.news),
-    )
-
-
-def _binding(assignment: PartialAssignment, camera_id: CameraId) -> MatchState:
-    match, known = assignment.matches.get(camera_id), assignment.known.get(camera_id)
-    binding = MatchState(camera_id, None)
-    if known is not None:
-        binding = attrs.evolve(
-            binding, identity=known.identity.describe(), name=known.identity.name
-        )
-    if match is not None:
-        device, rung = match.plugged.device, match.rung
-        return attrs.evolve(binding, device=device, rung=rung, reason=match.reason)
-    source = assignment.source(camera_id) or V4l2Source()
-    problem = assignment.problems.get(camera_id) or messages.unbound(camera_id, source)
-    return attrs.evolve(binding, reason=problem.message, problem=problem)
-
-
-# --- Which camera is which, said by hand: an id is given to a device, or forgotten. Pure.
+# --- bindings changed by hand -------------------------------------------------------------
 
 
 class AdoptionError(Exception):
-    """An id cannot be given to a device; the message says why, for people."""
+    """A device cannot be bound to a camera id; the message says why."""
 
 
 def adopt(
     now: Assignment, camera_id: CameraId, device: Device, entries: Sequence[CameraConfig]
 ) -> tuple[KnownCamera, ...]:
-    """Give `camera_id` to `device`; return what is known then, for the next `assign`.
+    """Bind `camera_id` to `device`; returns the known cameras for the next `assign`.
 
-    Whoever had the device loses it: a camera that was only numbered is forgotten, one of the
-    configuration is absent. An id that nobody has makes a new camera. Raises AdoptionError where
-    the configuration says something else, or the device is not there any more.
+    The camera that had the device loses it: it is forgotten, or absent if it is configured. An id
+    that no camera has makes a new one. Raises AdoptionError where the configuration contradicts,
+    or the device is not plugged in any more.
     """
-    source = next((entry.source for entry in entries if entry.id == camera_id), None)
-    if source is not None and not isinstance(source, V4l2Source):
-        raise AdoptionError(f"{camera_id} is no camera of this machine, by its configuration")
-    plugging = (device.node, device.plugged)
-    found = (p for p in look(now.devices) if (p.device.node, p.device.plugged) == plugging)
+    key = (device.node, device.plug_id)
+    found = (p for p in identify_devices(now.devices) if (p.device.node, p.device.plug_id) == key)
     plugged = next(found, None)
     if plugged is None:
         raise AdoptionError("The device is not plugged in any more")
+    selector = _selector_of_adopted(camera_id, plugged, entries)
+    holders = (binding.camera_id for binding in now.bindings if binding.device == plugged.device)
+    holder = next(holders, None)
+    others = [known for known in now.known if known.camera_id not in (camera_id, holder)]
+    if len(others) >= MOST_CAMERAS:
+        raise AdoptionError(f"{MOST_CAMERAS} cameras are known already; forget one first")
+    stored = now.identity(holder) if holder is not None else None
+    bound = KnownCamera(camera_id, stored or plugged.identity, selector, adopted=True)
+    return tuple(sorted((*others, bound), key=lambda known: natural_key(known.camera_id)))
+
+
+def _selector_of_adopted(
+    camera_id: CameraId, plugged: PluggedDevice, entries: Sequence[CameraConfig]
+) -> str:
+    """Return the configured source of a camera. Raises AdoptionError if it is another device's."""
+    source = next((entry.source for entry in entries if entry.id == camera_id), None)
+    if source is not None and not isinstance(source, V4l2Source):
+        raise AdoptionError(f"{camera_id} is no camera of this machine, by its configuration")
     if not allows_adoption(source, plugged):
         raise AdoptionError(
             f"{camera_id} is {str(source)!r} in the configuration, and the device is not; "
             "correct the source there"
         )
-    holder = next(
-        (binding.camera_id for binding in now.bindings if binding.device == plugged.device), None
-    )
-    others = [known for known in now.known if known.camera_id not in (camera_id, holder)]
-    if len(others) >= MOST_CAMERAS:
-        raise AdoptionError(f"{MOST_CAMERAS} cameras are known already; forget one first")
-    held = now.identity(holder) if holder is not None else None
-    selector = str(source) if source is not None else ""
-    bound = KnownCamera(camera_id, held or plugged.identity, selector, adopted=True)
-    return tuple(sorted((*others, bound), key=lambda known: natural(known.camera_id)))
+    return str(source or "")
 
 
 def forget(known: Sequence[KnownCamera], camera_id: CameraId) -> tuple[KnownCamera, ...]:
-    """Forget what was bound to an id; its number is free again."""
+    """Delete what was stored of an id; a number becomes free again."""
     return tuple(camera for camera in known if camera.camera_id != camera_id)
+
+
+# --- the state of one run of `assign` -----------------------------------------------------
+
+
+@attrs.define(eq=False)
+class MatchState:
+    """The matches, problems and messages so far."""
+
+    plugged: tuple[PluggedDevice, ...]
+    entries: dict[CameraId, CameraConfig]  # those with a V4L2 source
+    reserved: frozenset[CameraId]  # ids of all other entries
+    known: dict[CameraId, KnownCamera] = attrs.field(factory=dict)
+    matches: dict[CameraId, CameraMatch] = attrs.field(factory=dict)
+    problems: dict[CameraId, Problem] = attrs.field(factory=dict)
+    adoptable: dict[CameraId, tuple[PluggedDevice, ...]] = attrs.field(factory=dict)
+    may_be: dict[PluggedDevice, list[CameraId]] = attrs.field(factory=dict)
+    in_place_of: dict[PluggedDevice, list[CameraId]] = attrs.field(factory=dict)
+    renamed: set[CameraId] = attrs.field(factory=set)  # numbers whose camera has an entry now
+    messages: list[MatchMessage] = attrs.field(factory=list)
+
+    @property
+    def cameras(self) -> list[KnownCamera]:
+        """All known cameras."""
+        return list(self.known.values())
+
+    @property
+    def absent(self) -> list[KnownCamera]:
+        """The known cameras that have no device."""
+        return [camera for camera in self.cameras if camera.camera_id not in self.matches]
+
+    @property
+    def free(self) -> list[PluggedDevice]:
+        """The devices that no camera has."""
+        used = {match.plugged for match in self.matches.values()}
+        return [plugged for plugged in self.plugged if plugged not in used]
+
+    def source(self, camera_id: CameraId) -> V4l2Source | None:
+        """Return a camera's configured source."""
+        entry = self.entries.get(camera_id)
+        return entry.source if entry and isinstance(entry.source, V4l2Source) else None
+
+    def permits(self, known: KnownCamera, plugged: PluggedDevice) -> bool:
+        """Tell whether the configuration allows a camera to have this device."""
+        return source_permits(self.source(known.camera_id), known, plugged)
+
+    def is_possible(self, known: KnownCamera, plugged: PluggedDevice) -> bool:
+        """Tell whether an absent camera may be this device."""
+        same = plugged.identity.same_model_and_serial(known.identity)
+        return same and self.permits(known, plugged)
+
+    def is_new_camera(self, plugged: PluggedDevice) -> bool:
+        """Tell whether a free device has a serial number that no known camera can have.
+
+        A camera that the configuration ties to another place does not count.
+        """
+        rivals = [camera for camera in self.cameras if self.permits(camera, plugged)]
+        return has_unique_serial(plugged, self.plugged, rivals)
+
+    def rule_for(self, plugged: PluggedDevice) -> MatchedBy | None:
+        """Return the rule that will match a free device later, if any will."""
+        return rule_for_new_camera(plugged, self.plugged, self.cameras)
+
+    def tell(self, kind: MatchMessageKind, camera_id: CameraId, text: str) -> None:
+        """Add a message."""
+        self.messages.append(MatchMessage(kind, camera_id, text))
+
+    def record(self, match: CameraMatch) -> None:
+        """Give a camera its device, and update its identity."""
+        before, now = match.known.identity, match.plugged.identity
+        identity = update_identity(before, now, match.plugged.device)
+        camera = attrs.evolve(match.known, identity=identity)
+        if before.place and not before.same_place(identity):
+            text = f"from {before.place} to {identity.place}: {match.reason}"
+            self.tell(MatchMessageKind.MOVED, camera.camera_id, text)
+        self.known[camera.camera_id] = camera
+        self.matches[camera.camera_id] = attrs.evolve(match, known=camera)
+
+    def bind(self, camera_id: CameraId, plugged: PluggedDevice, rule: MatchedBy, why: str) -> None:
+        """Bind a new camera to a free device."""
+        camera = KnownCamera(camera_id, plugged.identity, str(self.source(camera_id) or ""))
+        reason = f"{why}; will be recognised by its {rule.value}"
+        self.record(CameraMatch(camera, plugged, rule, reason))
+        self.tell(MatchMessageKind.BOUND, camera_id, f"{plugged.identity.describe()}, {why}")
+
+    def forget(self, camera_id: CameraId, why: str) -> None:
+        """Delete a known camera."""
+        del self.known[camera_id]
+        self.matches.pop(camera_id, None)
+        self.tell(MatchMessageKind.FORGOTTEN, camera_id, why)
+
+    def mark_ambiguous(self, camera_id: CameraId, found: Sequence[PluggedDevice]) -> None:
+        """Note that free devices may be a camera, so that they get no number."""
+        free = self.free
+        self.adoptable[camera_id] = tuple(plugged for plugged in found if plugged in free)
+        for plugged in self.adoptable[camera_id]:
+            self.may_be.setdefault(plugged, []).append(camera_id)
+
+
+def _start(
+    plugged: tuple[PluggedDevice, ...],
+    known: Sequence[KnownCamera],
+    entries: Sequence[CameraConfig],
+) -> MatchState:
+    """Begin without matches; known cameras whose configured source has changed are forgotten."""
+    ours = {entry.id: entry for entry in entries if isinstance(entry.source, V4l2Source)}
+    state = MatchState(plugged, ours, frozenset(e.id for e in entries if e.id not in ours))
+    for camera in sorted(known, key=lambda camera: natural_key(camera.camera_id)):
+        state.known.setdefault(camera.camera_id, camera)
+    for camera in state.cameras:
+        selector = str(state.source(camera.camera_id) or "")
+        if camera.selector != selector or camera.camera_id in state.reserved:
+            state.forget(camera.camera_id, "its source in the configuration has changed")
+    return state
+
+
+# --- the steps, in the order of `assign` --------------------------------------------------
+
+
+def _match_known_cameras(state: MatchState) -> None:
+    absent, free = state.absent, state.free
+    for match in match_by_serial_or_place(state.cameras, state.plugged, state.permits):
+        if match.known in absent and match.plugged in free:
+            state.record(match)
+
+
+def _match_new_entries(state: MatchState) -> None:
+    """Find devices for the entries that were never bound."""
+    for camera_id in state.entries:
+        source = state.source(camera_id)
+        if source is None or camera_id in state.known:
+            continue
+        found = [plugged for plugged in state.plugged if source_selects(source, plugged)]
+        if len(found) > 1:
+            state.problems[camera_id] = messages.several_fit(camera_id, source, found)
+            state.mark_ambiguous(camera_id, found)
+        elif found:
+            _bind_entry(state, camera_id, source, found[0])
+
+
+def _bind_entry(
+    state: MatchState, camera_id: CameraId, source: V4l2Source, plugged: PluggedDevice
+) -> None:
+    """Bind an entry to the device that it selects.
+
+    A camera that has only a number loses the device to it; one that is configured or was adopted
+    keeps it.
+    """
+    holder = next((m.known for m in state.matches.values() if m.plugged is plugged), None)
+    if holder is not None and (holder.camera_id in state.entries or holder.adopted):
+        state.problems[camera_id] = messages.taken(source, holder.camera_id, plugged)
+        return
+    if holder is not None:
+        state.forget(holder.camera_id, f"its device is {camera_id} in the configuration")
+        state.renamed.add(holder.camera_id)
+    rule = state.rule_for(plugged)
+    if rule is None:
+        state.problems[camera_id] = plugged.device.problem or messages.not_recognisable(plugged)
+        state.mark_ambiguous(camera_id, [plugged])
+    else:
+        state.bind(camera_id, plugged, rule, f"{source} in the configuration")
+
+
+def _accept_replacements(state: MatchState) -> None:
+    """Give absent cameras with swap = "accept" the new device at their place, if it is clear."""
+    claims: dict[PluggedDevice, list[KnownCamera]] = {}
+    for known in state.absent:
+        entry = state.entries.get(known.camera_id)
+        if entry is not None and entry.swap == "accept":
+            found = _replacements(state, known)
+            if len(found) == 1:
+                claims.setdefault(found[0], []).append(known)
+    for plugged, cameras in claims.items():
+        if len(cameras) == 1:
+            _replace(state, cameras[0], plugged)
+
+
+def _replacements(state: MatchState, known: KnownCamera) -> list[PluggedDevice]:
+    """Return the free devices that may take over from an absent camera."""
+    others = [other for other in state.absent if other is not known]
+    source = state.source(known.camera_id)
+    found = [
+        plugged
+        for plugged in state.free
+        if plugged.identity.replaces(known.identity)
+        and allows_adoption(source, plugged)
+        and not any(state.is_possible(other, plugged) for other in others)
+    ]
+    same = [p for p in found if p.identity.interface == known.identity.interface]
+    return same if len(found) > 1 else found
+
+
+def _replace(state: MatchState, known: KnownCamera, plugged: PluggedDevice) -> None:
+    reason = f'in place of {known.identity.describe()}, by swap = "accept"'
+    camera = attrs.evolve(known, identity=plugged.identity, adopted=False)
+    state.record(CameraMatch(camera, plugged, place_rule(plugged), reason))
+    text = f"{plugged.identity.describe()} {reason}"
+    state.tell(MatchMessageKind.REPLACED, known.camera_id, text)
+
+
+def _explain_absent_cameras(state: MatchState) -> None:
+    """Set the problem of each known camera without a device: ambiguous, swapped or absent."""
+    free = state.free
+    for known in state.absent:
+        camera_id = known.camera_id
+        candidates = [plugged for plugged in free if state.is_possible(known, plugged)]
+        at_its_place = [p for p in state.plugged if p.identity.replaces(known.identity)]
+        if candidates:
+            state.problems[camera_id] = messages.ambiguous(known, candidates)
+            state.mark_ambiguous(camera_id, candidates)
+        elif at_its_place:
+            _report_swap(state, known, at_its_place)
+        else:
+            state.problems[camera_id] = messages.absent(known.identity)
+
+
+def _report_swap(state: MatchState, known: KnownCamera, found: Sequence[PluggedDevice]) -> None:
+    camera_id, free = known.camera_id, state.free
+    source = state.source(camera_id)
+    adoptable = tuple(plugged for plugged in found if allows_adoption(source, plugged))
+    unbound = [plugged for plugged in found if plugged in free]
+    state.adoptable[camera_id] = adoptable
+    state.problems[camera_id] = messages.swapped(
+        known,
+        found,
+        can_accept=camera_id in state.entries and not all(map(state.is_new_camera, unbound)),
+        can_adopt=bool(adoptable),
+    )
+    for plugged in unbound:
+        state.in_place_of.setdefault(plugged, []).append(camera_id)
+
+
+def _number_new_devices(state: MatchState, *, auto: bool) -> list[UnboundDevice]:
+    """Give numbers to the free devices that can be no known camera; return the others."""
+    unbound = []
+    for plugged in state.free:
+        may_be, in_place_of = state.may_be.get(plugged, ()), state.in_place_of.get(plugged, ())
+        rule, reason, candidates = state.rule_for(plugged), "", tuple[CameraId, ...]()
+        if may_be:
+            reason, candidates = messages.may_be_camera(may_be), tuple(may_be)
+        elif in_place_of and not state.is_new_camera(plugged):
+            reason, candidates = messages.in_place_of(in_place_of), tuple(in_place_of)
+        elif not auto:
+            reason = messages.NOT_LISTED
+        elif len(state.known) >= MOST_CAMERAS:
+            reason = f"{MOST_CAMERAS} cameras are known already"
+        elif rule is None:
+            reason = messages.not_recognisable(plugged).message
+        else:
+            state.bind(_lowest_number(state), plugged, rule, "new, the lowest free number")
+            continue
+        unbound.append(UnboundDevice(plugged.device, reason, candidates))
+    return unbound
+
+
+def _lowest_number(state: MatchState) -> CameraId:
+    """Return the first free camera number; an entry with such an id and no source gets it."""
+    taken = {*state.known, *state.reserved, *state.renamed}
+    number = 0
+    while (camera_id := CameraId(f"camera{number}")) in taken or str(state.source(camera_id) or ""):
+        number += 1
+    return camera_id
+
+
+def _result(state: MatchState, unbound: list[UnboundDevice], *, auto: bool) -> Assignment:
+    others = sorted((key for key in state.known if key not in state.entries), key=natural_key)
+    if not auto:
+        hidden = [state.matches[key] for key in others if key in state.matches]
+        unbound += [UnboundDevice(match.plugged.device, messages.NOT_LISTED) for match in hidden]
+    listed = [*state.entries, *(others if auto else ())]
+    bindings = tuple(_binding(state, camera_id) for camera_id in listed)
+    for binding in bindings:
+        if binding.problem is not None and binding.problem.kind in messages.PROBLEM_MESSAGES:
+            kind = messages.PROBLEM_MESSAGES[binding.problem.kind]
+            state.tell(kind, binding.camera_id, binding.problem.message)
+    return Assignment(
+        bindings=bindings,
+        unbound=tuple(sorted(unbound, key=lambda left: natural_key(str(left.device.node)))),
+        known=tuple(sorted(state.cameras, key=lambda known: natural_key(known.camera_id))),
+        adoptable={key: tuple(p.device for p in found) for key, found in state.adoptable.items()},
+        messages=tuple(state.messages),
+    )
+
+
+def _binding(state: MatchState, camera_id: CameraId) -> DeviceBinding:
+    match, known = state.matches.get(camera_id), state.known.get(camera_id)
+    binding = DeviceBinding(
+        camera_id,
+        None,
+        identity=known.identity.describe() if known is not None else "",
+        name=known.identity.name if known is not None else "",
+    )
+    if match is not None:
+        device, rule = match.plugged.device, match.matched_by
+        return attrs.evolve(binding, device=device, matched_by=rule, reason=match.reason)
+    source = state.source(camera_id) or V4l2Source()
+    problem = state.problems.get(camera_id) or messages.never_found(camera_id, source)
+    return attrs.evolve(binding, reason=problem.message, problem=problem)

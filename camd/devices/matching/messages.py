@@ -1,4 +1,4 @@
-"""What is said of a camera that has no device, and of a device that no camera has. Pure."""
+"""Texts about bindings: why a camera has no device, why a device has no camera, what changed."""
 
 from __future__ import annotations
 
@@ -8,37 +8,34 @@ from collections.abc import Iterable, Sequence
 import attrs
 
 from camd.devices.matching.identity import DeviceIdentity, KnownCamera, PluggedDevice
-from camd.model import CameraId, Cause, Problem, V4l2Source
+from camd.model import CameraId, Cause, Problem, ProblemKind, V4l2Source
+from camd.model.problems import ABSENT
 
-ABSENT = "absent"
-AMBIGUOUS = "ambiguous"
-SWAPPED = "swapped"
-TAKEN = "taken"
 NOT_LISTED = "discovery.v4l2 is false, and no entry of the configuration means it"
 
 
 class MatchMessageKind(enum.Enum):
-    """What changed, or needs somebody."""
+    """What happened; the value is the log event."""
 
-    BOUND = "camera_bound"  # an id was given to a device
-    MOVED = "camera_moved"  # it was found at another place
-    REPLACED = "camera_replaced"  # another device took the id over, as the configuration allows
-    FORGOTTEN = "camera_forgotten"  # the binding does not hold any more
+    BOUND = "camera_bound"  # a device got a camera id for the first time
+    MOVED = "camera_moved"  # a camera was found at another place
+    REPLACED = "camera_replaced"  # another device took over the id: swap = "accept"
+    FORGOTTEN = "camera_forgotten"  # the stored binding was deleted
     SWAPPED = "camera_swapped"
     AMBIGUOUS = "camera_ambiguous"
     TAKEN = "camera_taken"
 
 
-TOLD_PROBLEMS = {
-    AMBIGUOUS: MatchMessageKind.AMBIGUOUS,
-    SWAPPED: MatchMessageKind.SWAPPED,
-    TAKEN: MatchMessageKind.TAKEN,
+PROBLEM_MESSAGES = {
+    ProblemKind.AMBIGUOUS: MatchMessageKind.AMBIGUOUS,
+    ProblemKind.SWAPPED: MatchMessageKind.SWAPPED,
+    ProblemKind.TAKEN: MatchMessageKind.TAKEN,
 }
 
 
 @attrs.frozen
 class MatchMessage:
-    """One line for the log."""
+    """One log line about a camera."""
 
     kind: MatchMessageKind
     camera_id: CameraId
@@ -46,27 +43,22 @@ class MatchMessage:
 
 
 def absent(identity: DeviceIdentity) -> Problem:
-    """Say that a known camera is not plugged in."""
+    """Problem of a known camera that is not plugged in."""
     place = f", last seen at {identity.place}" if identity.place else ""
-    return Problem(
-        ABSENT,
-        f"{_who(identity)} is not plugged in{place}",
-        "Plug the camera in.",
-        Cause.CAMERA_LOST,
-    )
+    return attrs.evolve(ABSENT, message=f"{_name(identity)} is not plugged in{place}")
 
 
-def unbound(camera_id: CameraId, source: V4l2Source) -> Problem:
-    """Say that no device was ever found for an entry."""
+def never_found(camera_id: CameraId, source: V4l2Source) -> Problem:
+    """Problem of a configured camera that was never bound to a device."""
     if str(source):
         return Problem(
-            ABSENT,
+            ProblemKind.ABSENT,
             f"No camera fits {str(source)!r}",
             "Plug the camera in, or correct its source; `camd devices` shows what is there.",
             Cause.CAMERA_LOST,
         )
     return Problem(
-        ABSENT,
+        ProblemKind.ABSENT,
         "No camera has this id yet",
         f"Give it one with `camd adopt {camera_id} NODE`, or write its source.",
         Cause.CAMERA_LOST,
@@ -74,9 +66,9 @@ def unbound(camera_id: CameraId, source: V4l2Source) -> Problem:
 
 
 def swapped(
-    known: KnownCamera, standing: Sequence[PluggedDevice], *, can_accept: bool, can_adopt: bool
+    known: KnownCamera, found: Sequence[PluggedDevice], *, can_accept: bool, can_adopt: bool
 ) -> Problem:
-    """Say that a different camera is where a known one was."""
+    """Problem of a known camera that has another camera at its place."""
     camera_id, expected = known.camera_id, known.identity
     if not can_adopt:
         adopt = "or correct its source in the configuration"
@@ -85,20 +77,19 @@ def swapped(
     else:
         adopt = f"or take the new one: `camd adopt {camera_id}`"
     return Problem(
-        SWAPPED,
-        f"Another camera is at {expected.place}: expected {_who(expected)}, found "
-        f"{_list(standing)}",
+        ProblemKind.SWAPPED,
+        f"Another camera is at {expected.place}: expected {_name(expected)}, found {_names(found)}",
         f"Put the old camera back, {adopt}.",
         Cause.CAMERA_SWAPPED,
     )
 
 
 def ambiguous(known: KnownCamera, candidates: Sequence[PluggedDevice]) -> Problem:
-    """Say that a known camera may be one of several, or one of several may be this device."""
+    """Problem of a known camera that may be one of several devices, or of several cameras."""
     return Problem(
-        AMBIGUOUS,
-        f"{_who(known.identity)} is not at {known.identity.place or 'its place'}, and nothing "
-        f"tells whether it is {_list(candidates)}",
+        ProblemKind.AMBIGUOUS,
+        f"{_name(known.identity)} is not at {known.identity.place or 'its place'}, and nothing "
+        f"tells whether it is {_names(candidates)}",
         f"Put it back, or say which one it is: `camd adopt {known.camera_id} "
         f"{candidates[0].device.node}`.",
         Cause.CAMERA_LOST,
@@ -108,10 +99,10 @@ def ambiguous(known: KnownCamera, candidates: Sequence[PluggedDevice]) -> Proble
 def several_fit(
     camera_id: CameraId, source: V4l2Source, candidates: Sequence[PluggedDevice]
 ) -> Problem:
-    """Say that an entry's words fit more than one device."""
+    """Problem of a configured camera whose source selects several devices."""
     return Problem(
-        AMBIGUOUS,
-        f"{str(source)!r} fits several: {_list(candidates)}",
+        ProblemKind.AMBIGUOUS,
+        f"{str(source)!r} fits several: {_names(candidates)}",
         'Name the camera by its port, such as source = "v4l2:port='
         f'{candidates[0].identity.place}", or say which one it is: `camd adopt {camera_id} '
         f"{candidates[0].device.node}`.",
@@ -120,27 +111,27 @@ def several_fit(
 
 
 def taken(source: V4l2Source, holder: CameraId, device: PluggedDevice) -> Problem:
-    """Say that an entry means a device that another camera has."""
+    """Problem of a configured camera whose source selects the device of another camera."""
     return Problem(
-        TAKEN,
-        f"{str(source)!r} is {_device(device)}, which is {holder}",
+        ProblemKind.TAKEN,
+        f"{str(source)!r} is {_name(device)}, which is {holder}",
         "Correct the source of one of the two.",
         Cause.CAMERA_LOST,
     )
 
 
-def faceless(device: PluggedDevice) -> Problem:
-    """Say that nothing would recognise a device the next time."""
+def not_recognisable(device: PluggedDevice) -> Problem:
+    """Problem of a device that no rule would match later."""
     return Problem(
-        AMBIGUOUS,
-        f"Nothing tells {_device(device)} from others: no serial number, no place of its own",
+        ProblemKind.AMBIGUOUS,
+        f"Nothing tells {_name(device)} from others: no serial number, no place of its own",
         "Let camd open the device (group video), or let udev make its links.",
         Cause.CAMERA_LOST,
     )
 
 
-def may_be(cameras: Iterable[CameraId]) -> str:
-    """Say of a device that it may be a known camera."""
+def may_be_camera(cameras: Iterable[CameraId]) -> str:
+    """Reason of a device that may be one of several known cameras."""
     names = " or ".join(cameras)
     return (
         f"it may be {names}; say which with `camd adopt CAMERA NODE`, or give it an entry of its "
@@ -148,18 +139,15 @@ def may_be(cameras: Iterable[CameraId]) -> str:
     )
 
 
-def stands_for(cameras: Iterable[CameraId]) -> str:
-    """Say of a device that it is where another camera should be."""
+def in_place_of(cameras: Iterable[CameraId]) -> str:
+    """Reason of a device that is at the place of known cameras."""
     return f"it is where {' and '.join(cameras)} should be"
 
 
-def _list(devices: Sequence[PluggedDevice]) -> str:
-    return " or ".join(_device(device) for device in devices)
+def _names(devices: Sequence[PluggedDevice]) -> str:
+    return " or ".join(_name(device) for device in devices)
 
 
-def _device(plugged: PluggedDevice) -> str:
-    return _who(plugged.identity)
-
-
-def _who(identity: DeviceIdentity) -> str:
+def _name(of: PluggedDevice | DeviceIdentity) -> str:
+    identity = of.identity if isinstance(of, PluggedDevice) else of
     return f"{identity.name} ({identity.describe()})"

@@ -1,7 +1,7 @@
-"""By what a known camera is recognised, the surest first; what is not sure is not recognised. Pure.
+"""The match rules: serial number, then port or bus address, then name and formats.
 
-Each rung seats a camera only where the relation is one to one: this device can be no other known
-camera, and this camera no other device.
+A rule matches a known camera to a device only where the relation is one to one: no other known
+camera could be this device, and no other device could be this camera. Otherwise it does not match.
 """
 
 from __future__ import annotations
@@ -13,107 +13,104 @@ import attrs
 from camd.devices.matching.identity import KnownCamera, PluggedDevice
 from camd.model import MatchedBy
 
-Permits = Callable[[KnownCamera, PluggedDevice], bool]
+Permits = Callable[[KnownCamera, PluggedDevice], bool]  # does the configuration allow the pair?
 
 
 @attrs.frozen(eq=False)
-class RecognisedCamera:
-    """A known camera, recognised."""
+class CameraMatch:
+    """A known camera, and the device that a rule has matched it to."""
 
     known: KnownCamera
     plugged: PluggedDevice
-    rung: MatchedBy
+    matched_by: MatchedBy
     reason: str
 
 
-def recognise(
+def match_by_serial_or_place(
     known: Sequence[KnownCamera], plugged: Sequence[PluggedDevice], permits: Permits
-) -> tuple[RecognisedCamera, ...]:
-    """Recognise cameras by serial numbers, then by the places that they are known at."""
-    by_serial = [*_by_serial(known, plugged, permits)]
-    cameras, devices = _left(known, plugged, by_serial)
-    return *by_serial, *_by_place(cameras, devices, permits)
-
-
-def _left(
-    known: Sequence[KnownCamera],
-    plugged: Sequence[PluggedDevice],
-    matches: Sequence[RecognisedCamera],
-) -> tuple[list[KnownCamera], list[PluggedDevice]]:
-    """Return the cameras and the devices that the matches leave over."""
-    bound = {match.known.camera_id for match in matches}
+) -> tuple[CameraMatch, ...]:
+    """Match by serial numbers; what is left, by USB port or bus address."""
+    matches = [*_match_by_serial(known, plugged, permits)]
+    matched = {match.known.camera_id for match in matches}
     used = {match.plugged for match in matches}
-    cameras = [camera for camera in known if camera.camera_id not in bound]
-    return cameras, [device for device in plugged if device not in used]
+    cameras = [camera for camera in known if camera.camera_id not in matched]
+    devices = [device for device in plugged if device not in used]
+    return *matches, *_match_by_place(cameras, devices, permits)
 
 
-def _by_serial(
+def _match_by_serial(
     known: Sequence[KnownCamera], plugged: Sequence[PluggedDevice], permits: Permits
-) -> Iterator[RecognisedCamera]:
+) -> Iterator[CameraMatch]:
     for camera in known:
-        serial = camera.identity.serial
-        found = [device for device in plugged if device.identity.alike(camera.identity)]
-        twins = [other for other in known if other.identity.alike(camera.identity)]
-        if serial and len(found) == len(twins) == 1 and permits(camera, found[0]):
-            reason = f"serial number {serial}, unique here"
-            yield RecognisedCamera(camera, found[0], MatchedBy.SERIAL, reason)
+        there = camera.identity
+        found = [device for device in plugged if device.identity.same_model_and_serial(there)]
+        cameras = [other for other in known if other.identity.same_model_and_serial(there)]
+        if there.serial and len(found) == len(cameras) == 1 and permits(camera, found[0]):
+            reason = f"serial number {there.serial}, unique here"
+            yield CameraMatch(camera, found[0], MatchedBy.SERIAL, reason)
 
 
-def _by_place(
+def _match_by_place(
     known: Sequence[KnownCamera], plugged: Sequence[PluggedDevice], permits: Permits
-) -> Iterator[RecognisedCamera]:
+) -> Iterator[CameraMatch]:
     def fits(camera: KnownCamera, device: PluggedDevice) -> bool:
         there, here = camera.identity, device.identity
-        return there.same_place(here) and there.alike(here) and permits(camera, device)
+        same = there.same_place(here) and there.same_model_and_serial(here)
+        return same and permits(camera, device)
 
     for camera in known:
         found = [device for device in plugged if fits(camera, device)]
         if len(found) == 1 and sum(fits(other, found[0]) for other in known) == 1:
             here = found[0].identity
-            rung = MatchedBy.PORT if here.usb else MatchedBy.PATH
-            what = "USB port" if here.usb else "bus address"
-            yield RecognisedCamera(camera, found[0], rung, f"the same model at {what} {here.place}")
+            kind = "USB port" if here.usb else "bus address"
+            reason = f"the same model at {kind} {here.place}"
+            yield CameraMatch(camera, found[0], place_rule(found[0]), reason)
 
 
-def recognise_by_name(
+def match_by_name(
     known: Sequence[KnownCamera],
     absent: Collection[KnownCamera],
     plugged: Sequence[PluggedDevice],
     permits: Permits,
-) -> Iterator[RecognisedCamera]:
-    """Recognise cameras that are the only ones of their make, by name and formats.
+) -> Iterator[CameraMatch]:
+    """Match cameras that are the only ones of their model by name and formats.
 
     `absent` are those of `known` that have no device, `plugged` the devices that no camera has.
     """
     for camera in absent:
-        make = [other for other in known if other.identity.same_model(camera.identity)]
+        cameras = [other for other in known if other.identity.same_model(camera.identity)]
         found = [device for device in plugged if device.identity.same_model(camera.identity)]
-        if len(make) != 1 or len(found) != 1 or not permits(camera, found[0]):
+        if len(cameras) != 1 or len(found) != 1 or not permits(camera, found[0]):
             continue
         there, here = camera.identity, found[0].identity
-        look = (there.name, there.formats)
-        if there.alike(here) and there.formats and look == (here.name, here.formats):
+        same = (there.name, there.formats) == (here.name, here.formats)
+        if same and there.formats and there.same_model_and_serial(here):
             reason = "the only camera of its name and formats, and the only one ever seen"
-            yield RecognisedCamera(camera, found[0], MatchedBy.NAME, reason)
+            yield CameraMatch(camera, found[0], MatchedBy.NAME, reason)
 
 
 def has_unique_serial(
     device: PluggedDevice, plugged: Sequence[PluggedDevice], known: Sequence[KnownCamera]
 ) -> bool:
-    """Tell whether a device's serial number is no known camera's and no other device's."""
+    """Tell whether no other device and no known camera has the device's serial number."""
     here = device.identity
-    twins = sum(other.identity.alike(here) for other in plugged)
-    return bool(here.serial) and twins == 1 and not any(k.identity.alike(here) for k in known)
+    devices = sum(other.identity.same_model_and_serial(here) for other in plugged)
+    cameras = any(camera.identity.same_model_and_serial(here) for camera in known)
+    return bool(here.serial) and devices == 1 and not cameras
 
 
-def surest(
+def rule_for_new_camera(
     device: PluggedDevice, plugged: Sequence[PluggedDevice], known: Sequence[KnownCamera]
 ) -> MatchedBy | None:
-    """Say by what a new camera will be recognised; None when by nothing that can be seen now."""
+    """Return the most reliable rule that will match a new camera later; None when none will."""
     here = device.identity
     if has_unique_serial(device, plugged, known):
         return MatchedBy.SERIAL
-    there = [p for p in plugged if p.identity.alike(here) and p.identity.same_place(here)]
-    if len(there) == 1:
-        return MatchedBy.PORT if here.usb else MatchedBy.PATH
-    return None
+    same = [p for p in plugged if p.identity.same_model_and_serial(here)]
+    there = [p for p in same if p.identity.same_place(here)]
+    return place_rule(device) if len(there) == 1 else None
+
+
+def place_rule(device: PluggedDevice) -> MatchedBy:
+    """Return the rule that matches this device by its place."""
+    return MatchedBy.PORT if device.identity.usb else MatchedBy.PATH

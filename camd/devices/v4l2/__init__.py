@@ -1,1 +1,1 @@
-"""Pure: what the kernel says of video nodes (V4L2), as values."""
+"""Pure: V4L2 structures, paths of nodes, formats, control values, and the inventory of nodes."""

@@ -1,4 +1,4 @@
-"""What it means for people when the kernel refuses to open or to ask a node. Pure."""
+"""Explains the errors of opening and querying a node: what each means, and what to do."""
 
 from __future__ import annotations
 
@@ -6,83 +6,66 @@ import errno
 
 import attrs
 
-from camd.model import Cause, Problem
+from camd.model import Problem
+from camd.model.problems import BUSY, IO_ERROR, NOT_FOUND, no_permission
 
 _GONE = frozenset({errno.ENODEV, errno.ENOENT, errno.ENXIO})
+_DENIED = frozenset({errno.EACCES, errno.EPERM})
 _FOREIGN = frozenset({errno.ENOTTY, errno.ENOTDIR, errno.EISDIR})  # no V4L2 node at all
 
 
 @attrs.frozen
 class NodeAccess:
-    """Who may open a node, and who we are."""
+    """Who may open a node, and who this process is."""
 
-    group: str  # of the node, "" when it gives its group no access
-    user: str  # "" where the user has no name
-    member: bool = False  # the system's list has the user in the group
-    entitled: bool = False  # by user and groups we may, so something else forbids it
+    group: str  # of the node; "" when its group may not open it
+    user: str  # "" when the user has no name
+    member: bool = False  # the users' database has the user in the group
+    entitled: bool = False  # user and groups may open it, so something else forbids it
     contained: bool = False  # this process runs in a container
 
 
 def is_gone(error: OSError) -> bool:
-    """Whether an error says that the device is not there (any more)."""
+    """Tell whether an error means that the device is not plugged in any more."""
     return error.errno in _GONE
 
 
 def is_foreign(error: OSError) -> bool:
-    """Whether an error says that this is no video node."""
+    """Tell whether an error means that this is not a video node."""
     return error.errno in _FOREIGN
 
 
 def is_denied(error: OSError) -> bool:
-    """Whether an error says that we may not open the node."""
-    return error.errno in (errno.EACCES, errno.EPERM)
+    """Tell whether an error means that this process may not open the node."""
+    return error.errno in _DENIED
 
 
-def hung() -> Problem:
-    """Describe a node whose driver does not answer."""
-    return Problem(
-        "hung",
-        "The camera's driver does not answer",
-        "Unplug the camera and plug it in again; if that does not help, power it off.",
-        Cause.CAMERA_HUNG,
-    )
+def describe(error: OSError) -> Problem:
+    """Describe an error of opening, querying or setting a camera."""
+    if is_gone(error):
+        return NOT_FOUND
+    if is_denied(error):
+        advice = "`camd check` says what gives access to it."
+        return no_permission("The service", "the camera", advice)
+    if error.errno == errno.EBUSY:
+        return BUSY
+    return attrs.evolve(IO_ERROR, message=f"{IO_ERROR.message}: {error.strerror or error}")
 
 
 def denied(node: str, access: NodeAccess) -> Problem:
-    """Describe a node that we may not open, and what gives access to it."""
-    return Problem(
-        "no_permission",
-        f"{access.user or 'The service'} may not open the camera",
-        _remedy(node, access),
-        Cause.NO_PERMISSION,
-    )
+    """Describe a node that this process may not open, with what gives access to it."""
+    return no_permission(access.user or "The service", "the camera", remedy(node, access))
 
 
-def _remedy(node: str, access: NodeAccess) -> str:
+def remedy(node: str, access: NodeAccess) -> str:
+    """Say what gives this process access to a node."""
     if access.contained:
         group = f" --group-add {access.group}" if access.group and not access.entitled else ""
         return f"Start the container with --device {node}{group}."
     if access.entitled:
         return "Allow the service the device, such as by DeviceAllow=char-video4linux rw."
     if not access.group:
-        return f"Give a group access: sudo chgrp video {node}; sudo chmod g+rw {node}"
+        return f"Give a group access: `sudo chgrp video {node}; sudo chmod g+rw {node}`."
     if access.member:
         return f"Log in again, or restart the service: it is not in the group {access.group} yet."
     return f"Run: sudo usermod -aG {access.group} {access.user or 'USER'}; then start camd again."
-
-
-def describe(error: OSError) -> Problem:
-    """Describe any other error of a node."""
-    if error.errno == errno.EBUSY:
-        return Problem(
-            "busy",
-            "Another program uses the camera",
-            "End the program that has the camera open.",
-            Cause.CAMERA_BUSY,
-        )
-    return Problem(
-        "io_error",
-        f"The camera cannot be asked what it is: {error.strerror or error}",
-        "Check the camera's cable and power, and try another port.",
-        Cause.CAMERA_ERROR,
-    )

@@ -1,4 +1,4 @@
-"""Names and values of camera controls, as people write them and as drivers take them. Pure."""
+"""Converts control names and values from what people write to what drivers take."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from camd.model import Control, ControlKind
 
 T = TypeVar("T")
 
-Given = bool | int | str  # what a client or a configuration says
+RequestedValue = bool | int | str  # from a client or the configuration
 
-# The kernel has renamed controls of UVC cameras (drivers/media/usb/uvc/uvc_ctrl.c took over the
-# names of v4l2-ctrls-defs.c in 5.16). Either name finds the control, whatever the kernel says.
+# Linux 5.16 renamed controls of UVC cameras (drivers/media/usb/uvc/uvc_ctrl.c uses the names of
+# v4l2-ctrls-defs.c since then). Either name finds the control, whatever the kernel is.
 _NEWER_NAMES = {
     "exposure_auto": "auto_exposure",
     "exposure_absolute": "exposure_time_absolute",
@@ -28,28 +28,31 @@ _NEWER_NAMES = {
     "backlight_compensation_auto": "backlight_compensation_automatic",
 }
 _ON, _OFF = ("on", "true", "yes", "1"), ("off", "false", "no", "0")
-_MOST_SHOWN = 40  # names in a sentence
+_MOST_SHOWN = 40  # names in a message
 
 
 def variable_name(label: str) -> str:
-    """Write a control's label as v4l2-ctl does: "Exposure Time, Absolute" in small letters."""
+    """Return a label's name as v4l2-ctl writes it: exposure_time_absolute."""
     return "_".join(re.findall("[a-z0-9]+", label.lower()))
 
 
-def known_as(name: str) -> str:
-    """Give the one name under which a control's older and newer names are the same."""
+def canonical_name(name: str) -> str:
+    """Return the newer of a control's two names."""
     plain = variable_name(name)
     return _NEWER_NAMES.get(plain, plain)
 
 
 def find_control(controls: Iterable[Control], name: str) -> Control:
-    """Find a control by its name, an older or newer name of it, or its label.
+    """Find a control by its older or newer name, or its label.
 
-    Raises ValueError with the names that there are.
+    Raises ValueError with the names of all controls.
     """
     controls = tuple(controls)
     plain = variable_name(name)
-    for wanted in (lambda c: c.name == plain, lambda c: known_as(c.name) == known_as(plain)):
+    for wanted in (
+        lambda c: c.name == plain,
+        lambda c: canonical_name(c.name) == canonical_name(plain),
+    ):
         for control in controls:
             if wanted(control):
                 return control
@@ -58,20 +61,20 @@ def find_control(controls: Iterable[Control], name: str) -> Control:
     raise ValueError(f"is no control of this camera; it has {shown or 'none'}")
 
 
-def in_order(wishes: Iterable[tuple[str, T]]) -> list[tuple[str, T]]:
-    """Order wishes by name so that automatic modes come first: they make others inactive."""
-    return sorted(wishes, key=lambda wish: not _is_mode(wish[0]))
+def modes_first(values: Iterable[tuple[str, T]]) -> list[tuple[str, T]]:
+    """Sort values by name: automatic modes first, since they make other controls inactive."""
+    return sorted(values, key=lambda value: not _is_mode(value[0]))
 
 
 def _is_mode(name: str) -> bool:
-    words = known_as(name).split("_")
+    words = canonical_name(name).split("_")
     return any(word.startswith("auto") for word in words) or words[-1] == "framerate"
 
 
-def driver_value(control: Control, given: Given) -> int | str:
-    """Turn what was asked for into what the driver takes.
+def driver_value(control: Control, given: RequestedValue) -> int | str:
+    """Convert a requested value to the driver's.
 
-    Raises ValueError with a sentence that says what is possible.
+    Raises ValueError with a message that says what is possible.
     """
     match control.kind:
         case ControlKind.BOOLEAN:
@@ -89,7 +92,7 @@ def driver_value(control: Control, given: Given) -> int | str:
 
 
 def possible(control: Control) -> str:
-    """Say in words what a control can be set to."""
+    """Describe the values that a control can have."""
     match control.kind:
         case ControlKind.BOOLEAN:
             return "on or off"
@@ -106,7 +109,7 @@ def possible(control: Control) -> str:
             return f"a whole number from {control.minimum} to {control.maximum}{steps}"
 
 
-def _switch(given: Given) -> int:
+def _switch(given: RequestedValue) -> int:
     word = str(given).strip().lower()
     if word in _ON:
         return 1
@@ -115,8 +118,8 @@ def _switch(given: Given) -> int:
     raise ValueError(f"must be on or off, not {given!r}")
 
 
-def _choice(choices: Sequence[tuple[int, str]], given: Given) -> int:
-    """Find an entry by number, by label, or by the words that only one label begins with."""
+def _choice(choices: Sequence[tuple[int, str]], given: RequestedValue) -> int:
+    """Find a menu entry by number, label, or the first words of exactly one label."""
     number = _whole(given)
     if number is not None and number in dict(choices):
         return number
@@ -129,7 +132,7 @@ def _choice(choices: Sequence[tuple[int, str]], given: Given) -> int:
     raise ValueError(f"must be one of {shown}, not {given!r}")
 
 
-def _number(control: Control, given: Given) -> int:
+def _number(control: Control, given: RequestedValue) -> int:
     number = _whole(given)
     outside = number is None or not control.minimum <= number <= control.maximum
     if number is None or outside or _uneven(control, number):
@@ -138,18 +141,18 @@ def _number(control: Control, given: Given) -> int:
 
 
 def _uneven(control: Control, number: int) -> bool:
-    """Whether a number lies between two steps."""
+    """Tell whether a number is between two steps."""
     return control.step > 1 and (number - control.minimum) % control.step != 0
 
 
-def _bits(control: Control, given: Given) -> int:
+def _bits(control: Control, given: RequestedValue) -> int:
     number = _whole(given)
     if number is not None and number >= 0 and not number & ~(control.maximum & 0xFFFFFFFF):
         return number
     raise ValueError(f"must be {possible(control)}, not {given!r}")
 
 
-def _words(control: Control, given: Given) -> str:
+def _words(control: Control, given: RequestedValue) -> str:
     text = given if isinstance(given, str) else str(int(given))
     size = len(text.encode())
     fits = control.minimum <= size <= control.maximum and not _uneven(control, size)
@@ -158,8 +161,8 @@ def _words(control: Control, given: Given) -> str:
     return text
 
 
-def _whole(given: Given) -> int | None:
-    """Read a whole number, also from text ("50", "-3", "0x1f"); None when it is none."""
+def _whole(given: RequestedValue) -> int | None:
+    """Parse a whole number, also as text ("50", "-3", "0x1f"); None for anything else."""
     if isinstance(given, bool):
         return None
     if isinstance(given, int):

@@ -1,4 +1,4 @@
-"""A video node as a value, and how paths in sysfs and udev's texts are read. Pure."""
+"""A video node, and what the paths and texts of sysfs and udev say of it."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _NUMBERED_AT_BOOT = re.compile(r"xhci-hcd\.[0-9]+(\.auto)?|.*\.auto")
 
 @attrs.frozen
 class NodeStat:
-    """One video node in one look."""
+    """A video node as it is plugged in; equal as long as it is not replugged."""
 
     name: str  # "video0"
-    stamp: tuple[int, ...]  # another one after each plugging, even under the same name
-    folder: str  # below the root of sysfs, links followed; "" when sysfs does not know it
+    stamp: tuple[int, ...]  # device and inode numbers: others after each plugging
+    folder: str  # its resolved path below sysfs; "" when sysfs does not know it
 
     @property
     def number(self) -> int:
-        """The node's number, by which nodes are ordered."""
+        """The node's number, for sorting."""
         return int(self.name.removeprefix("video"))
 
 
 @attrs.frozen
 class UsbPlace:
-    """Where a USB device is in the tree of busses; read off the path of its folder."""
+    """The place of a USB device in the tree of busses, parsed from its sysfs path."""
 
-    folder: str  # the device's, below the root of sysfs
-    kernel_name: str  # "1-1.3": the bus, then the ports on the way
+    folder: str  # of the device, below sysfs
+    kernel_name: str  # "1-1.3": bus, then ports
     ports: str  # "1.3"
     hub: str  # folder of the root hub
     controller: str  # "0000:00:14.0"
@@ -41,32 +41,32 @@ class UsbPlace:
 
 @attrs.frozen
 class SysfsFacts:
-    """What sysfs and udev say of a node."""
+    """What sysfs and udev's database say of a node."""
 
-    label: str = ""  # the driver's name for it
+    label: str = ""  # the driver's name of the node
     index: int | None = None  # among the nodes of one device
-    number: str = ""  # "81:0", major and minor
+    number: str = ""  # "81:0": major and minor
     product: str = ""
     manufacturer: str = ""
     usb: UsbFacts | None = None
     bus_path: str = ""
-    virtual: bool = False  # made by software: what it can do changes without a word
-    says_capture: bool | None = None  # udev's opinion, None when it has none
+    virtual: bool = False  # made by software: its capabilities change without an event
+    says_capture: bool | None = None  # by udev; None when udev does not say
 
     @property
     def plausible(self) -> bool:
-        """Whether this is a capture node as far as one can tell without opening it."""
+        """Whether it is probably a capture node, judged without opening it."""
         return self.index == 0 if self.says_capture is None else self.says_capture
 
 
 def clean(raw: bytes) -> str:
-    """Make a text of what a device says: no odd bytes, no odd spaces."""
+    """Decode a device's text without unprintable characters and repeated spaces."""
     text = raw.decode("utf-8", "replace")
     return " ".join("".join(c if c.isprintable() and c != "\ufffd" else " " for c in text).split())
 
 
 def find_usb_place(folder: str) -> UsbPlace | None:
-    """Find the USB device in a path below the root of sysfs; None when there is none."""
+    """Find the USB device in a path below sysfs; None when there is none."""
     parts = folder.split("/")
     hub = next((i for i, part in enumerate(parts) if _ROOT_HUB.fullmatch(part)), 0)
     devices = [i for i, part in enumerate(parts) if i > hub and _USB_DEVICE.fullmatch(part)]
@@ -77,18 +77,20 @@ def find_usb_place(folder: str) -> UsbPlace | None:
     assert matched is not None
     controller = parts[hub - 1]
     if _NUMBERED_AT_BOOT.fullmatch(controller) and hub >= 2 and parts[hub - 2] != "platform":
-        controller = parts[hub - 2]  # the chip's own name: the other counts who came first
+        controller = parts[
+            hub - 2
+        ]  # the chip's name; the controller's number depends on the boot order
     hub_folder = "/".join(parts[: hub + 1])
     return UsbPlace("/".join(parts[: last + 1]), parts[last], matched[1], hub_folder, controller)
 
 
 def find_generation(version: str) -> str:
-    """Turn a root hub's `version` (" 2.00", "3.10") into the part of a port's name."""
+    """Return "usb2" or "usb3", a part of the port's name, for a root hub's `version` (" 2.00")."""
     return f"usb{version.strip().partition('.')[0] or '0'}"
 
 
 def find_bus_path(folder: str) -> str:
-    """Name the place of a device that is not on USB as the kernel's bus does, else ""."""
+    """Return the bus address of a device that is not on USB, as the kernel writes it; else ""."""
     parts = folder.partition("/video4linux/")[0].split("/")
     if parts[:2] == ["devices", "platform"]:
         return f"platform:{parts[-1]}"
@@ -98,7 +100,7 @@ def find_bus_path(folder: str) -> str:
 
 
 def parse_udev(text: str) -> bool | None:
-    """Read from a file of udev's database whether a node captures; None when it does not say."""
+    """Tell by a file of udev's database whether a node captures; None when it does not say."""
     for line in text.splitlines():
         key, _, value = line.partition("=")
         if key == "E:ID_V4L_CAPABILITIES":
@@ -107,6 +109,6 @@ def parse_udev(text: str) -> bool | None:
 
 
 def find_number(name: str) -> int | None:
-    """Find the number in a video node's name; None when it is not the name of one."""
+    """Return the number in a video node's name; None for any other name."""
     matched = _NODE.fullmatch(name)
     return int(matched[1]) if matched else None

@@ -1,14 +1,13 @@
-"""The kernel's V4L2 interface as bytes: numbers of calls, layouts of structures. Pure.
+"""The structures and ioctl numbers of linux/videodev2.h: builds requests, parses answers.
 
 Source: linux/videodev2.h, and the pages "VIDIOC_QUERYCAP", "VIDIOC_ENUM_FMT",
 "VIDIOC_ENUM_FRAMESIZES", "VIDIOC_ENUM_FRAMEINTERVALS", "VIDIOC_QUERYCTRL" and
 "VIDIOC_G_EXT_CTRLS" of the kernel's userspace API documentation, part Video for Linux.
 
-All fields but one have fixed widths and no padding between them, so the layouts are those of
-x86-64 and aarch64, and of 32-bit kernels and programs as well. The exception is the pointer in
-`struct v4l2_ext_controls`: 32 bytes with it on 64 bits (four of them padding before it), 24 on
-32 bits, and the numbers of its two calls differ with that size. The interpreter's own pointer
-size decides, since the kernel serves a program in the program's layout.
+All fields but one have fixed widths and no padding, so the layouts are the same on x86-64, aarch64
+and 32-bit systems. The exception is the pointer in `struct v4l2_ext_controls`, which has 32 bytes
+on 64 bits (with four bytes of padding before the pointer) and 24 on 32 bits; the numbers of its two
+ioctls depend on that size. The interpreter's pointer size decides, as the kernel expects it.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ CONTROL_LIST = struct.Struct("@IIIiI P")  # the native alignment pads before the
 
 
 def _number(direction: int, number: int, layout: struct.Struct) -> int:
-    """Make an ioctl's number (asm-generic/ioctl.h): direction, size, 'V', number."""
+    """Return an ioctl's number (asm-generic/ioctl.h): direction, size, 'V', number."""
     return direction | layout.size << 16 | ord("V") << 8 | number
 
 
@@ -49,7 +48,7 @@ QUERY_EXT_CTRL = _number(_READS_AND_WRITES, 103, QUERY_CONTROL)
 CAP_VIDEO_CAPTURE, CAP_VIDEO_OUTPUT = 0x1, 0x2
 CAP_VIDEO_CAPTURE_MPLANE = 0x1000
 CAP_VIDEO_M2M_MPLANE, CAP_VIDEO_M2M = 0x4000, 0x8000
-CAP_IO_MC = 0x20000000  # delivers nothing before somebody has set up a media graph
+CAP_IO_MC = 0x20000000  # delivers nothing before a media graph has been set up
 CAP_META_CAPTURE = 0x00800000
 CAP_STREAMING = 0x04000000
 CAP_TOUCH = 0x10000000
@@ -58,14 +57,14 @@ CAP_DEVICE_CAPS = 0x80000000  # the field device_caps is filled in
 BUFFER_VIDEO_CAPTURE, BUFFER_VIDEO_CAPTURE_MPLANE = 1, 9
 
 
-# Image processors that have one node for what goes in and others for what comes out, and so do not
-# call themselves memory to memory: those of the Raspberry Pi.
+# Image processors of the Raspberry Pi: they have separate nodes for input and output, so that these
+# lack the memory-to-memory capability.
 _PROCESSORS = frozenset(("bcm2835-isp", "pispbe"))
 
 
 @attrs.frozen
 class NodeCapability:
-    """The answer to QUERYCAP. `caps` are this node's own, not those of its whole device."""
+    """The answer to QUERYCAP. `caps` are those of the node, not of its whole device."""
 
     driver: str
     card: str
@@ -74,9 +73,9 @@ class NodeCapability:
 
     @property
     def is_camera(self) -> bool:
-        """Whether pictures come out of it and none have to be put in.
+        """Whether it captures pictures.
 
-        Codecs and scalers (memory to memory) and touch pads deliver frames too, and are none.
+        Codecs and scalers (memory to memory) and touch pads deliver frames too, but are no cameras.
         """
         captures = self.caps & (CAP_VIDEO_CAPTURE | CAP_VIDEO_CAPTURE_MPLANE)
         other = self.is_converter or self.caps & (CAP_TOUCH | CAP_IO_MC)
@@ -84,19 +83,19 @@ class NodeCapability:
 
     @property
     def is_converter(self) -> bool:
-        """Whether it turns pictures into others, as codecs and scalers do (memory to memory)."""
+        """Whether it is a codec or a scaler (memory to memory)."""
         return bool(self.caps & (CAP_VIDEO_M2M | CAP_VIDEO_M2M_MPLANE))
 
     @property
     def buffer_type(self) -> int:
-        """The kind of buffers that its formats are asked for with."""
+        """The buffer type to enumerate its formats with."""
         if self.caps & CAP_VIDEO_CAPTURE:
             return BUFFER_VIDEO_CAPTURE
         return BUFFER_VIDEO_CAPTURE_MPLANE
 
 
 def read_capability(answer: bytes) -> NodeCapability:
-    """Read struct v4l2_capability."""
+    """Parse struct v4l2_capability."""
     driver, card, bus, _, whole, device = CAPABILITY.unpack_from(answer)
     caps = device if whole & CAP_DEVICE_CAPS else whole
     return NodeCapability(_text(driver), _text(card), _text(bus), caps)
@@ -141,7 +140,7 @@ def ask_format(index: int, buffer_type: int) -> bytearray:
 
 
 def read_format(answer: bytes) -> FormatEntry:
-    """Read struct v4l2_fmtdesc."""
+    """Parse struct v4l2_fmtdesc."""
     _, _, flags, description, code = FORMAT.unpack_from(answer)
     return FormatEntry(code, _text(description), flags)
 
@@ -159,7 +158,7 @@ def ask_size(index: int, code: int) -> bytearray:
 
 
 def read_size(answer: bytes) -> SizeEntry:
-    """Read struct v4l2_frmsizeenum: discrete (1), continuous (2) or stepwise (3)."""
+    """Parse struct v4l2_frmsizeenum: discrete (1), continuous (2) or stepwise (3)."""
     _, _, kind, a, b, c, d, e, f = FRAME_SIZE.unpack_from(answer)
     if kind == 1:
         return SizeEntry((a, b), (a, b))
@@ -172,7 +171,7 @@ def ask_rate(index: int, code: int, size: tuple[int, int]) -> bytearray:
 
 
 def read_rate(answer: bytes) -> RateEntry:
-    """Read struct v4l2_frmivalenum; an interval that is no fraction is a rate of 0."""
+    """Parse struct v4l2_frmivalenum; an invalid interval is a rate of 0."""
     _, _, _, _, kind, *parts = FRAME_INTERVAL.unpack_from(answer)
     shortest = _rate(parts[0], parts[1])
     if kind == 1:
@@ -214,7 +213,7 @@ class ControlFacts:
 
     @property
     def is_simple(self) -> bool:
-        """Whether it has one value that fits a number or a text, and is in use."""
+        """Whether it is in use and has a single number or text as its value."""
         if self.flags & FLAG_DISABLED or self.dimensions:
             return False
         if self.type == TYPE_CLASS or not TYPE_INTEGER <= self.type <= TYPE_INTEGER_MENU:
@@ -223,13 +222,13 @@ class ControlFacts:
 
 
 def ask_control(number: int, *, following: bool = False) -> bytearray:
-    """Build struct v4l2_query_ext_ctrl: for this control, or the one that follows its number."""
+    """Build struct v4l2_query_ext_ctrl for this control, or for the next one."""
     wanted = number | NEXT_CONTROL | NEXT_COMPOUND if following else number
     return bytearray(QUERY_CONTROL.pack(wanted, 0, b"", *(0,) * 8, b""))
 
 
 def read_control(answer: bytes) -> ControlFacts:
-    """Read struct v4l2_query_ext_ctrl."""
+    """Parse struct v4l2_query_ext_ctrl."""
     (number, kind, name, minimum, maximum, step, default, flags, size, _, dimensions, _) = (
         QUERY_CONTROL.unpack_from(answer)
     )
@@ -246,7 +245,7 @@ def ask_choice(number: int, index: int) -> bytearray:
 
 
 def read_choice(answer: bytes, kind: int) -> str:
-    """Read struct v4l2_querymenu; the entries of an integer menu are numbers."""
+    """Parse struct v4l2_querymenu; the entries of an integer menu are numbers."""
     _, _, name = QUERY_MENU.unpack_from(answer)
     if kind == TYPE_INTEGER_MENU:
         return str(int.from_bytes(name[:8], sys.byteorder, signed=True))
@@ -254,24 +253,24 @@ def read_choice(answer: bytes, kind: int) -> str:
 
 
 def control_list(address: int) -> bytearray:
-    """Build struct v4l2_ext_controls for the one control value that is at `address`."""
+    """Build struct v4l2_ext_controls for one control value at `address`."""
     return bytearray(CONTROL_LIST.pack(CURRENT_VALUES, 1, 0, 0, 0, address))
 
 
 def number_value(number: int, kind: int, value: int) -> bytes:
-    """Build struct v4l2_ext_control with a number in it: 64 bits wide, or 32."""
+    """Build struct v4l2_ext_control with a number of 64 or 32 bits."""
     width = _width(kind)
     raw = (value & (1 << 8 * width) - 1).to_bytes(width, sys.byteorder)
     return CONTROL_VALUE.pack(number, 0, 0, raw)
 
 
 def payload_value(number: int, size: int, address: int) -> bytes:
-    """Build struct v4l2_ext_control with `size` bytes of payload that are at `address`."""
+    """Build struct v4l2_ext_control with a payload of `size` bytes at `address`."""
     return CONTROL_VALUE.pack(number, size, 0, struct.pack("@P", address))
 
 
 def read_number(answer: bytes, kind: int) -> int:
-    """Read the number in struct v4l2_ext_control; only a bit mask has no sign."""
+    """Parse the number in struct v4l2_ext_control; only bit masks are unsigned."""
     *_, raw = CONTROL_VALUE.unpack_from(answer)
     return int.from_bytes(raw[: _width(kind)], sys.byteorder, signed=kind != TYPE_BITMASK)
 
@@ -281,7 +280,7 @@ def _width(kind: int) -> int:
 
 
 def read_text(payload: bytes) -> str:
-    """Read the payload of a text control."""
+    """Decode the payload of a text control."""
     return payload.split(b"\0", 1)[0].decode("utf-8", "replace")
 
 

@@ -1,9 +1,9 @@
-"""Which encoders camd knows, and what each has to be told so that segments can be cut from it.
+"""The encoders that camd knows, and the options each needs so that segments can be cut.
 
-All are asked for the same: no delay, no B-frames, a key frame every second. Forced key frames
-follow the clock; `-g` counts frames, for encoders that ignore the first. Encoders in hardware
-choose a bit rate that is far too low unless they are told one. Left alone, FFmpeg rounds times to
-the nominal frame rate before it encodes; live pictures keep theirs.
+Each has to encode without delay and B-frames, with a key frame every second. Forced key frames
+follow the clock; `-g` counts frames, for encoders that ignore the former. Hardware encoders choose
+a far too low bit rate unless one is given. By default FFmpeg rounds times to the nominal frame rate
+before it encodes; a finer time base keeps the times of live pictures.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ BITS_PER_PIXEL = 0.1  # of H.264 at ordinary quality
 LEAST_BITS_PER_SECOND = 500_000
 DEFAULT_PIXELS, DEFAULT_FPS = 1280 * 720, 30.0
 
-TIME_BASE = "1/90000"  # seconds: fine enough for any camera, and what RTSP has
+TIME_BASE = "1/90000"  # seconds: that of RTSP, and fine enough for any camera
 
 RENDER_NODES = "dri/renderD*"
 NVIDIA_NODES = "nvidia[0-9]*"
-CODEC_NODES = "video*"  # those that turn one kind of picture into another (V4L2_CAP_VIDEO_M2M)
+CODEC_NODES = "video*"  # V4L2 memory-to-memory devices (V4L2_CAP_VIDEO_M2M)
 
 Arguments = tuple[str, ...]
 
@@ -34,23 +34,23 @@ class Encoder:
     name: str  # FFmpeg's: "h264_vaapi"
     codec: str  # "h264", "h265", "mjpeg"
     options: Arguments = ()
-    nodes: str = ""  # a pattern below /dev of which one must be there; "": runs anywhere
-    node_option: str = ""  # how FFmpeg is told which one
+    nodes: str = ""  # pattern of its device nodes below /dev; "": needs none
+    node_option: str = ""  # FFmpeg's option for the node
     filters: Arguments = ()  # between picture and encoder
-    told_rate: bool = True  # needs a bit rate, and -g
-    late_header: bool = False  # says what it makes only with its first packet
-    node: str = ""  # the one that was found
+    needs_bitrate: bool = True  # and -g
+    late_header: bool = False  # has its parameters only with its first packet
+    node: str = ""  # the node that was found
 
 
 @attrs.frozen
 class EncoderInput:
-    """What is to be encoded: size in pixels, frames and bits per second; 0 when unknown."""
+    """Video to encode: size in pixels, frames and bits per second; 0 when unknown."""
 
     width: int = 0
     height: int = 0
     fps: float = 0.0
     bitrate: int | None = None
-    live: bool = False  # comes when it comes, not at even intervals
+    live: bool = False  # frames come at uneven intervals
 
     @property
     def usual_bitrate(self) -> int:
@@ -76,20 +76,20 @@ def _vaapi(name: str, codec: str) -> Encoder:
     return Encoder(name, codec, ("-bf", "0"), RENDER_NODES, "-vaapi_device", _UPLOAD)
 
 
-TABLE: tuple[Encoder, ...] = (  # of each codec, in the order in which they are tried
+TABLE: tuple[Encoder, ...] = (  # of each codec in the order of their trials
     _v4l2m2m("h264_v4l2m2m", "h264"),
     _vaapi("h264_vaapi", "h264"),
     Encoder("h264_nvenc", "h264", _NVENC, NVIDIA_NODES),
     Encoder("h264_qsv", "h264", (*_QSV, "-forced_idr", "1"), RENDER_NODES),
-    Encoder("libx264", "h264", _X26, told_rate=False),
+    Encoder("libx264", "h264", _X26, needs_bitrate=False),
     Encoder("libopenh264", "h264", _PLANAR),
     _v4l2m2m("hevc_v4l2m2m", "h265"),
     _vaapi("hevc_vaapi", "h265"),
     Encoder("hevc_nvenc", "h265", _NVENC, NVIDIA_NODES),
     Encoder("hevc_qsv", "h265", (*_QSV, "-forced_idr", "1"), RENDER_NODES),
-    Encoder("libx265", "h265", (*_X26, *_X265), told_rate=False),
+    Encoder("libx265", "h265", (*_X26, *_X265), needs_bitrate=False),
 )
-MJPEG = Encoder("mjpeg", "mjpeg", ("-pix_fmt", "yuvj420p"), told_rate=False)
+MJPEG = Encoder("mjpeg", "mjpeg", ("-pix_fmt", "yuvj420p"), needs_bitrate=False)
 SOFTWARE = {
     "mjpeg": MJPEG,
     **{each.codec: each for each in TABLE if each.name in ("libx264", "libx265")},
@@ -97,7 +97,7 @@ SOFTWARE = {
 
 
 def encoder_named(name: str) -> Encoder:
-    """Look an encoder up; one that camd does not know gets what most of them need."""
+    """Look an encoder up; one that is not in the table gets the options that most need."""
     for each in (*TABLE, MJPEG):
         if each.name == name:
             return each
@@ -105,14 +105,14 @@ def encoder_named(name: str) -> Encoder:
 
 
 def device_arguments(encoder: Encoder) -> Arguments:
-    """Name the encoder's device, before any input."""
+    """Return the arguments, before any input, that name the encoder's device."""
     return (encoder.node_option, encoder.node) if encoder.node_option and encoder.node else ()
 
 
 def encoding_arguments(
     encoder: Encoder, picture: EncoderInput, filters: Arguments = ()
 ) -> Arguments:
-    """Build what turns a picture into the encoder's stream, `filters` first."""
+    """Return the arguments that encode a picture, after `filters`."""
     chain = (*filters, *encoder.filters)
     return (
         *(("-vf", ",".join(chain)) if chain else ()),
@@ -130,29 +130,29 @@ def _key_frames(encoder: Encoder, picture: EncoderInput) -> Arguments:
         return ()
     forced = ("-force_key_frames", f"expr:gte(t,n_forced*{KEY_FRAME_SECONDS})")
     frames = max(1, round((picture.fps or DEFAULT_FPS) * KEY_FRAME_SECONDS))
-    return (*forced, "-g", str(frames)) if encoder.told_rate else forced
+    return (*forced, "-g", str(frames)) if encoder.needs_bitrate else forced
 
 
 def _rate(encoder: Encoder, picture: EncoderInput) -> Arguments:
     if encoder is MJPEG and not picture.bitrate:
         return ("-q:v", "5")
-    if not picture.bitrate and not encoder.told_rate:
+    if not picture.bitrate and not encoder.needs_bitrate:
         return ()
     bits = picture.bitrate or picture.usual_bitrate
     return ("-b:v", str(bits), "-maxrate:v", str(bits), "-bufsize:v", str(2 * bits))
 
 
-# --- Whether what an encoder made is good to record, by the reader that recordings go through.
+# --- the check of a trial's stream, with the reader that recordings use
 
 _ENTRIES = {"h264": ("avc1", b"avcC"), "h265": ("hvc1", b"hvcC")}
-_SLACK_SECONDS = 0.1
+_TOLERANCE_SECONDS = 0.1
 
 
 def trial_mistake(stream: bytes, codec: str, frames: int) -> str:
-    """Say in a few words why `stream` is not what a capture needs; "" when it is.
+    """Say in a few words why `stream` cannot be recorded; "" when it can.
 
-    It must be fragmented MP4 of `codec` with its parameters in the header, hold all frames, and
-    have a key frame at its beginning and every second.
+    It must be fragmented MP4 of `codec` with its parameter sets in the header, contain all frames,
+    and have a key frame at its beginning and every second.
     """
     reader = FragmentReader()
     try:
@@ -163,17 +163,17 @@ def trial_mistake(stream: bytes, codec: str, frames: int) -> str:
     inits = [event for event in events if isinstance(event, Init)]
     fragments = [event for event in events if isinstance(event, Fragment)]
     if not inits:
-        return "nothing came"
+        return "no output"
     entry, parameters = _ENTRIES[codec]
     if inits[0].video.codec != entry or parameters not in inits[0].moov:
         return f"wrong stream: {inits[0].video.codec}"
     count = sum(fragment.frames for fragment in fragments)
     if count != frames:
         return f"{count} of {frames} frames"
-    return _about_key_frames(fragments)
+    return _key_frame_mistake(fragments)
 
 
-def _about_key_frames(fragments: list[Fragment]) -> str:
+def _key_frame_mistake(fragments: list[Fragment]) -> str:
     moments, key_frames = [], []
     for run in (fragment.video for fragment in fragments if fragment.video is not None):
         ticks = run.decode_time
@@ -188,6 +188,6 @@ def _about_key_frames(fragments: list[Fragment]) -> str:
         later - earlier
         for earlier, later in zip(key_frames, [*key_frames[1:], moments[-1]], strict=True)
     )
-    if longest > KEY_FRAME_SECONDS + _SLACK_SECONDS:
+    if longest > KEY_FRAME_SECONDS + _TOLERANCE_SECONDS:
         return f"no key frame for {longest:.1f} s"
     return ""

@@ -1,4 +1,4 @@
-"""What FFmpeg says: log lines, its reading of a source, its version, and why it gave up."""
+"""Parse FFmpeg's output: log lines, descriptions of sources, versions, lists, and why it ended."""
 
 from __future__ import annotations
 
@@ -7,18 +7,10 @@ from collections.abc import Iterable
 
 import attrs
 
-from camd.ffmpeg.text.error_patterns import (
-    CRASHED,
-    ENDED,
-    FFMPEG_MISSING,
-    IN_PASSING,
-    KILLED,
-    REASON_OF_A_WARNING,
-    TABLE,
-    UNKNOWN,
-)
+from camd.ffmpeg.text.error_patterns import IN_PASSING, REASON_OF_A_WARNING, TABLE
 from camd.ffmpeg.text.redact import redact
 from camd.model import Problem
+from camd.model.problems import CRASHED, ENDED, FFMPEG_MISSING, KILLED, UNKNOWN
 
 _LEVELS = "quiet|panic|fatal|error|warning|info|verbose|debug|trace"
 _LINE = re.compile(rf"^(?:\[[^\]]* @ 0x[0-9a-fA-F]+\] ?)*(?:\[({_LEVELS})\] ?)?(.*)$", re.DOTALL)
@@ -37,26 +29,26 @@ _VERSION = re.compile(r"^ffmpeg version n?(\d+)\.(\d+)", re.MULTILINE)
 _LIBRARY = re.compile(r"^\s*libavutil\s+(\d+)\.", re.MULTILINE)
 _ENCODER = re.compile(r"^\s[VAS][A-Z.]{5}\s(\S+)", re.MULTILINE)
 _INPUT = re.compile(r"^\sD[E ]\s(\S+)", re.MULTILINE)
-_LONGEST_DETAIL = 80
+_MAX_DETAIL_CHARACTERS = 80
 _FIRST_LIBRARY_MAJOR = 52  # libavutil 56 came with FFmpeg 4, 57 with 5, and so on
 
 
 @attrs.frozen
 class LogLine:
-    """One log line: how severe ("error", "info", …) and what, without addresses of objects."""
+    """One log line: its level ("error", "info", …) and its text, without addresses of objects."""
 
     level: str
     text: str
 
     @property
     def severe(self) -> bool:
-        """Whether FFmpeg itself calls it an error."""
+        """Whether its level is "error" or worse."""
         return self.level in _SEVERE
 
 
 @attrs.frozen
 class ProbeResult:
-    """What a source holds, by FFmpeg's names. "", 0 and None stand for what it did not say."""
+    """Contents of a source, by FFmpeg's names. "", 0 and None: FFmpeg did not say."""
 
     video_codec: str = ""
     width: int = 0
@@ -69,26 +61,26 @@ class ProbeResult:
 
 
 def parse_line(line: str) -> LogLine:
-    """Split a line of `-loglevel level+…`; a line without a level continues another one."""
+    """Parse a line of `-loglevel level+…`; one without a level continues another line."""
     match = _LINE.match(line.rstrip("\r\n"))
     assert match is not None
     return LogLine(match[1] or "info", match[2].strip())
 
 
 def classify(messages: Iterable[LogLine], exit_code: int | None) -> Problem:
-    """Say why a child ended that was not told to end, from its last messages.
+    """Return why an FFmpeg process ended that was not told to end, from its last log lines.
 
-    An exit code of 0 is no success: a camera that is pulled out ends FFmpeg that way. None
-    stands for a child that could not be started. Who was ended by a signal had no last words.
+    An exit code of 0 is no success: FFmpeg ends with it when a camera is unplugged. None means
+    that it could not be started. A signal (negative code) counts more than any line before it.
     """
     if exit_code is not None and exit_code < 0:
         return _signalled(-exit_code)
-    said = [message for message in messages if message.text]
-    severe = [message for message in said if message.severe]
-    reasons = [message for message in said if _tells_why(message)]
-    telling = reasons or (severe if exit_code else ()) or (() if severe else said)
+    lines = [line for line in messages if line.text]
+    severe = [line for line in lines if line.severe]
+    reasons = [line for line in lines if _is_reason(line)]
+    candidates = reasons or (severe if exit_code else ()) or (() if severe else lines)
     for row in TABLE:
-        matches = [row.pattern.search(message.text) for message in telling]
+        matches = [row.pattern.search(line.text) for line in candidates]
         if match := next((match for match in matches if match), None):
             return _with_details(row.problem, match)
     if reasons:
@@ -102,18 +94,18 @@ def classify(messages: Iterable[LogLine], exit_code: int | None) -> Problem:
 
 
 def _with_details(problem: Problem, match: re.Match[str]) -> Problem:
-    """Add what the server said, where a row has a place for it."""
-    said = " ".join(text for text in match.groupdict("").values() if text)
-    if not said:
+    """Add the pattern's named groups, such as a server's status line, to the message."""
+    details = " ".join(text for text in match.groupdict("").values() if text)
+    if not details:
         return problem
-    words = redact(said.replace("(", "").replace(")", "").strip())[:_LONGEST_DETAIL]
-    return attrs.evolve(problem, message=f"{problem.message}: {words}")
+    text = redact(details.replace("(", "").replace(")", "").strip())[:_MAX_DETAIL_CHARACTERS]
+    return attrs.evolve(problem, message=f"{problem.message}: {text}")
 
 
-def _tells_why(message: LogLine) -> bool:
-    if message.severe:
-        return not IN_PASSING.search(message.text)
-    return bool(REASON_OF_A_WARNING.search(message.text))
+def _is_reason(line: LogLine) -> bool:
+    if line.severe:
+        return not IN_PASSING.search(line.text)
+    return bool(REASON_OF_A_WARNING.search(line.text))
 
 
 def _signalled(number: int) -> Problem:
@@ -123,9 +115,9 @@ def _signalled(number: int) -> Problem:
 
 
 def parse_probe(text: str) -> ProbeResult:
-    """Read what `ffmpeg -i SOURCE` prints; the first video and the first audio stream count.
+    """Parse the output of `ffmpeg -i SOURCE`: its first video and its first audio stream.
 
-    What FFmpeg prints behind the input's description (an output's) is not looked at.
+    The description of an output, which may follow the input's, is ignored.
     """
     text = text.partition("\nOutput #")[0]
     result = ProbeResult(streams=len(_STREAM.findall(text)))
@@ -137,7 +129,7 @@ def parse_probe(text: str) -> ProbeResult:
             video_codec=video[1],
             width=int(size[1]) if size else 0,
             height=int(size[2]) if size else 0,
-            fps=_number(fps[1]) if fps and not fps[2] else 0.0,  # "90k tbr": nobody knows
+            fps=_number(fps[1]) if fps and not fps[2] else 0.0,  # "90k tbr": unknown
             pixel_format=pixels[1] if pixels else "",
         )
     if audio := _AUDIO.search(text):
@@ -150,15 +142,15 @@ def parse_probe(text: str) -> ProbeResult:
 
 
 def parse_refusal(text: str) -> Problem:
-    """Say why `ffmpeg -i SOURCE` described no stream; its lines carry no levels."""
-    said = [LogLine("error", parse_line(line).text) for line in text.splitlines()]
-    return classify(said, exit_code=1)
+    """Return why `ffmpeg -i SOURCE` described no stream; its lines carry no levels."""
+    lines = [LogLine("error", parse_line(line).text) for line in text.splitlines()]
+    return classify(lines, exit_code=1)
 
 
 def parse_version(text: str) -> tuple[int, int]:
-    """Read major and minor from `ffmpeg -version`; (0, 0) when it says neither.
+    """Parse major and minor version from `ffmpeg -version`; (0, 0) when it has neither.
 
-    Builds from a repository have no number; their libavutil's tells the major version.
+    Builds from a repository have no version number; the major one follows from libavutil's.
     """
     if match := _VERSION.search(text):
         return int(match[1]), int(match[2])
@@ -168,12 +160,12 @@ def parse_version(text: str) -> tuple[int, int]:
 
 
 def parse_encoders(text: str) -> frozenset[str]:
-    """Read the names from `ffmpeg -hide_banner -encoders`."""
+    """Parse the encoders' names from `ffmpeg -hide_banner -encoders`."""
     return frozenset(name for name in _ENCODER.findall(text) if name != "=")
 
 
 def parse_inputs(text: str) -> frozenset[str]:
-    """Read the names of the devices that can be captured from `ffmpeg -hide_banner -devices`."""
+    """Parse the devices that can be captured from, of `ffmpeg -hide_banner -devices`."""
     return frozenset(name for names in _INPUT.findall(text) for name in names.split(","))
 
 

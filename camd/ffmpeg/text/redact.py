@@ -1,15 +1,15 @@
-"""How credentials leave a text before anybody can log it or send it.
+"""Remove credentials from a text before it is logged or sent.
 
-Rather too much goes than too little: a password that its owner forgot to percent-encode may hold
-any character but a space.
+It removes too much rather than too little: a password that its owner forgot to percent-encode may
+contain any character but a space.
 """
 
 from __future__ import annotations
 
 import re
 
-# `user@`, `user:password@` and `user:pa/ss@word@`; in `host:80/x@y` it is the path that goes.
-# Schemes are short; without a bound, a long word would be scanned once for each of its letters.
+# `user@`, `user:password@` and `user:pa/ss@word@`; of `host:80/x@y` the path is removed.
+# Schemes are short; without a limit, a long word would be scanned once for each of its letters.
 _USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,31}://)(?:[^\s/?#]*:\S*|[^\s/?#]*)@")
 _HIDDEN = (
     "user|username|usr|login|pass|passwd|password|passphrase|pwd|psw|auth|authorization|token"
@@ -25,8 +25,8 @@ _HEADER = re.compile(r"(Authorization: *)[^\r\n]+", re.IGNORECASE)
 def redact(text: str) -> str:
     """Replace credentials in `text` by `***`.
 
-    They are what stands before the `@` of a URL, values whose names say that they are secret in
-    a URL's query or path, and what HTTP and RTSP send as authorisation.
+    These are the part of a URL before its `@`, values in its query or path that are secret by
+    their names, and the Authorization header of HTTP and RTSP.
     """
     text = _USER_INFO.sub(r"\1***@", text)
     text = _NAMED.sub(r"\1***", text)

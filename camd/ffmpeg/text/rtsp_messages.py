@@ -1,6 +1,6 @@
-"""RTSP as far as it tells why FFmpeg could not open a stream (RFC 2326, RFC 7616).
+"""RTSP requests and responses, to explain why FFmpeg could not open a stream.
 
-Requests without credentials, and what their answers say.
+See RFC 2326, and RFC 7616 for Digest authentication. Requests carry no credentials.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 import attrs
 
 from camd.ffmpeg.text.redact import redact
-from camd.model import Cause, Problem
+from camd.model import Cause, Problem, ProblemKind
+from camd.model.problems import TIMED_OUT, TLS_FAILED
 
-MOST_BYTES = 8192  # of one answer
+MAX_RESPONSE_BYTES = 8192
 _PORTS = {"rtsp": 554, "rtsps": 322}
 _KNOWN_DIGESTS = ("", "md5")
 _ALGORITHM = re.compile(r'algorithm\s*=\s*"?([\w-]+)', re.IGNORECASE)
@@ -27,7 +28,7 @@ _BANNERS = (
 
 @attrs.frozen
 class RtspAddress:
-    """Where a stream is, without credentials."""
+    """Address of a stream, without credentials."""
 
     host: str
     port: int
@@ -38,7 +39,7 @@ class RtspAddress:
 
 @attrs.frozen
 class RtspResponse:
-    """What came for one request. `status` 0: not an RTSP answer."""
+    """What came for one request. `status` 0: not an RTSP response."""
 
     request: str  # OPTIONS, DESCRIBE
     data: bytes = attrs.field(default=b"", repr=False)
@@ -49,14 +50,14 @@ class RtspResponse:
 
 @attrs.frozen
 class RtspFindings:
-    """What a conversation of our own showed."""
+    """What camd's own conversation with a server showed."""
 
-    answers: tuple[RtspResponse, ...] = ()
-    certificate: str = ""  # what is wrong with it, as OpenSSL says
+    responses: tuple[RtspResponse, ...] = ()
+    certificate: str = ""  # why it is not trusted, by OpenSSL
 
 
 def address_of(url: str) -> RtspAddress | None:
-    """Take a stream's URL apart; None where it cannot be."""
+    """Parse a stream's URL; None when it is not an RTSP URL."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -79,8 +80,8 @@ def request(method: str, address: RtspAddress, number: int) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-def read_answer(method: str, data: bytes, *, timed_out: bool) -> RtspResponse:
-    """Read what came for a request."""
+def read_response(method: str, data: bytes, *, timed_out: bool) -> RtspResponse:
+    """Parse what came for a request."""
     text = data.decode("latin-1")
     found = re.match(r"RTSP/1\.\d (\d{3})", text)
     if found is None:
@@ -92,26 +93,24 @@ def read_answer(method: str, data: bytes, *, timed_out: bool) -> RtspResponse:
     return RtspResponse(method, data, timed_out, int(found[1]), tuple(challenges))
 
 
-def explain(problem: Problem, address: RtspAddress, seen: RtspFindings) -> Problem:
-    """Say more of why a stream could not be opened, where a conversation showed it."""
-    if seen.certificate:
+def explain(problem: Problem, address: RtspAddress, findings: RtspFindings) -> Problem:
+    """Return `problem` with what the conversation showed, or as it is when it showed nothing."""
+    if findings.certificate:
         return attrs.evolve(
-            problem,
-            cause="tls_failed",
-            message=f"The source's certificate is not trusted: {seen.certificate}",
-            suggestion="Set tls_verify = false for this camera to take any certificate, or have "
+            TLS_FAILED,
+            message=f"The source's certificate is not trusted: {findings.certificate}",
+            suggestion="Set tls_verify = false for this camera to accept any certificate, or have "
             'FFmpeg trust this one: input_options = ["-ca_file", "/path/ca.pem"].',
-            ledger_cause=Cause.SOURCE_UNREACHABLE,
         )
-    challenges = [text for answer in seen.answers for text in answer.challenges]
-    if problem.cause == "unauthorised":
-        return _explain_refused(problem, address, challenges)
-    if not seen.answers:
+    if problem.kind == ProblemKind.UNAUTHORISED:
+        challenges = [text for response in findings.responses for text in response.challenges]
+        return _explain_unauthorised(problem, address, challenges)
+    if not findings.responses:
         return problem
-    last = seen.answers[-1]
+    last = findings.responses[-1]
     if not last.status:
-        return _explain_stranger(problem, last)
-    if problem.cause == "timed_out" and len(seen.answers) > 1:
+        return _explain_no_rtsp(problem, last)
+    if problem.kind == ProblemKind.TIMED_OUT and len(findings.responses) > 1:
         return attrs.evolve(
             problem,
             message="The source answers DESCRIBE, but not what follows it (SETUP, PLAY)",
@@ -119,7 +118,7 @@ def explain(problem: Problem, address: RtspAddress, seen: RtspFindings) -> Probl
     return problem
 
 
-def _explain_refused(problem: Problem, address: RtspAddress, challenges: list[str]) -> Problem:
+def _explain_unauthorised(problem: Problem, address: RtspAddress, challenges: list[str]) -> Problem:
     digests = [
         (match[1] if (match := _ALGORITHM.search(text)) else "")
         for text in challenges
@@ -129,11 +128,11 @@ def _explain_refused(problem: Problem, address: RtspAddress, challenges: list[st
     if digests and not basic and not any(each.lower() in _KNOWN_DIGESTS for each in digests):
         return attrs.evolve(
             problem,
-            cause="unsupported_authentication",
+            kind=ProblemKind.UNSUPPORTED_AUTHENTICATION,
             message=f"The source wants Digest authentication with {redact(digests[0])}, which "
             "FFmpeg does not know",
-            suggestion="Have the camera take Digest with MD5, or Basic (over rtsps or a network "
-            "that is yours), or put a relay between.",
+            suggestion="Have the camera take Digest with MD5, or Basic (over rtsps or a private "
+            "network), or put a relay between.",
         )
     if challenges and not address.with_credentials:
         return attrs.evolve(
@@ -144,31 +143,27 @@ def _explain_refused(problem: Problem, address: RtspAddress, challenges: list[st
     return problem
 
 
-def _explain_stranger(problem: Problem, answer: RtspResponse) -> Problem:
-    """Nothing came that is RTSP."""
-    if answer.data:
-        names = [name for pattern, name in _BANNERS if pattern.match(answer.data)]
-        spoken = f"{names[0]}, not RTSP" if names else "no RTSP"
+def _explain_no_rtsp(problem: Problem, response: RtspResponse) -> Problem:
+    """Say what came instead of an RTSP response: another protocol, nothing, or the end."""
+    if response.data:
+        names = [name for pattern, name in _BANNERS if pattern.match(response.data)]
+        protocol = f"{names[0]}, not RTSP" if names else "no RTSP"
         secure = "write rtsps://… for RTSP over TLS; " if names == ["TLS"] else ""
-        return attrs.evolve(
-            problem,
-            cause="no_rtsp",
-            message=f"What answers on the source's port speaks {spoken}",
-            suggestion=f"Correct the port in the source's URL; {secure}554 is the usual one.",
-            ledger_cause=Cause.SOURCE_UNREACHABLE,
+        return Problem(
+            ProblemKind.NO_RTSP,
+            f"What answers on the source's port speaks {protocol}",
+            f"Correct the port in the source's URL; {secure}554 is the usual one.",
+            Cause.SOURCE_UNREACHABLE,
         )
-    if answer.timed_out:
+    if response.timed_out:
         return attrs.evolve(
-            problem,
-            cause="timed_out",
-            message=f"The source takes connections, but does not answer {answer.request} in time",
-            suggestion="Check that it speaks RTSP on that port; for a slow one, raise "
-            "ffmpeg.start_timeout.",
-            ledger_cause=Cause.SOURCE_UNREACHABLE,
+            TIMED_OUT,
+            message=f"The source accepts connections, but does not answer {response.request} in "
+            "time",
         )
     return attrs.evolve(
         problem,
-        cause="closed",
-        message=f"The source closes the connection without an answer to {answer.request}",
-        suggestion="Check that it speaks RTSP on that port, and does not keep this host out.",
+        kind=ProblemKind.CLOSED,
+        message=f"The source closes the connection without an answer to {response.request}",
+        suggestion="Check that it speaks RTSP on that port, and does not block this host.",
     )

@@ -1,8 +1,8 @@
-"""How many pictures at the beginning of a file cannot be shown, since others are missing.
+"""Count the frames at the beginning of a file that refer to frames before it.
 
-A file may begin where a decoder can recover, though not at once: at an open group of pictures, or
-at a recovery point of a stream that is refreshed bit by bit and has no other key frames (ITU-T
-H.264 clause D.2.8, ITU-T H.265 clauses 3.111 and 7.4.2.2).
+A file may begin where a decoder recovers only after some frames: at an open group of pictures, or
+at a recovery point of a stream that is refreshed gradually and has no other key frames (ITU-T H.264
+clause D.2.8, ITU-T H.265 clauses 3.111 and 7.4.2.2).
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from camd.mp4.h26x.parameter_sets import (
 from camd.mp4.h26x.sample_entry import VideoHeader, video_header
 
 _IDR, _SEI = 5, 6  # H.264 NAL unit types
-_RADL, _RASL = (6, 7), (8, 9)  # H.265: leading pictures that can be decoded, and others
+_RADL, _RASL = (6, 7), (8, 9)  # H.265 leading pictures that can be decoded, and that cannot
 _CRA_OR_BLA = (16, 17, 18, 21)
 _RECOVERY_POINT = 6
-_SEI_SIZE = 512  # bytes in which a recovery point is looked for
+_SEI_SIZE = 512  # bytes searched for a recovery point
 
 
 @attrs.frozen
@@ -43,10 +43,9 @@ class _Sample:
 
 
 def leading_frames(init: Init, first: Fragment) -> int | None:
-    """Count the frames at the beginning of a file that starts with `first` and cannot be shown.
+    """Count the frames that cannot be shown at the beginning of a file that starts with `first`.
 
-    Of those that follow a key frame only what is in the same fragment is counted. None when that
-    cannot be told: the samples are not there, or damaged.
+    Only frames of that fragment are counted. None when its samples are missing or damaged.
     """
     if first.video is None or len(first.mdat) <= 8:
         return None
@@ -62,16 +61,12 @@ def leading_frames(init: Init, first: Fragment) -> int | None:
 
 def _samples(fragment: Fragment, header: VideoHeader) -> Iterator[_Sample]:
     assert fragment.video is not None
-    run, at, time = fragment.video, 0, 0
+    run, time = fragment.video, 0
     read = read_from(fragment.mdat)
-    for chunk in run.chunks:
-        place = chunk.offset - len(fragment.moof)
-        for size in run.sizes[at : at + chunk.count]:
-            offset = run.composition[at] if run.composition else 0
-            units = tuple(walk(read, place, size, header.nal_length))
-            yield _Sample(units, time + offset)
-            time += run.durations[at]
-            place, at = place + size, at + 1
+    for number, (at, size) in enumerate(fragment.video_samples()):
+        offset = run.composition[number] if run.composition else 0
+        yield _Sample(tuple(walk(read, at, size, header.nal_length)), time + offset)
+        time += run.durations[number]
 
 
 def _h264(fragment: Fragment, samples: Iterator[_Sample]) -> int:
@@ -101,7 +96,7 @@ def _h265(samples: Iterator[_Sample]) -> int:
 
 
 def _frames_to_recovery(sample: _Sample, read: Read) -> int:
-    """Read how many frames it takes until pictures are right; 0 when nothing says so."""
+    """Return how many frames a recovery point takes; 0 without one."""
     for unit in sample.units:
         if unit.header & 0x1F != _SEI:
             continue
@@ -116,7 +111,7 @@ def _frames_to_recovery(sample: _Sample, read: Read) -> int:
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Split an SEI NAL unit, without its header, into its messages (7.3.2.3.1)."""
+    """Yield type and payload of the messages in an SEI NAL unit without header (7.3.2.3.1)."""
     at = 0
     while at + 2 < len(data):
         kind, at = _extended(data, at)
@@ -126,7 +121,7 @@ def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _extended(data: bytes, at: int) -> tuple[int, int]:
-    """Read a number that is coded by as many 255 as needed and a rest."""
+    """Return a number coded as bytes of 255 and a last byte, and where it ends."""
     number = 0
     while data[at : at + 1] == b"\xff":
         number, at = number + 255, at + 1

@@ -1,4 +1,4 @@
-"""Parameter sets: what a decoder must know before the first picture.
+"""Parse NAL units and the parameter sets in them, which a decoder needs before the first picture.
 
 ITU-T H.264 clause 7.3.2, ITU-T H.265 clause 7.3.2.
 """
@@ -12,22 +12,22 @@ import attrs
 
 from camd.mp4.boxes import MediaError
 
-# --- How H.264 and H.265 samples split into NAL units, and how the fields inside are coded.
+# --- NAL units and their fields
 
 Read = Callable[[int, int], bytes]  # offset, size -> bytes; fewer at the end
 
 MAX_NAL_UNITS = 4096  # of one sample
-_FIELDS_SIZE = 4096  # bytes of a NAL unit in which its fields are looked for
-_AHEAD = 2048  # read at once: parameter sets, messages and the head of the first slice
+_FIELDS_SIZE = 4096  # bytes of a NAL unit that are parsed
+_READ_SIZE = 2048  # holds parameter sets, messages and the head of the first slice
 
 
 class NalError(MediaError):
-    """Bytes that are not NAL units with their lengths, or a NAL unit that ends too early."""
+    """Bytes that are not NAL units with their lengths, or a NAL unit that is too short."""
 
 
 @attrs.frozen
 class NalUnit:
-    """Where a NAL unit lies: `size` bytes from `start`, beginning with `header`."""
+    """Position of a NAL unit: `size` bytes from `start`."""
 
     start: int
     size: int
@@ -35,7 +35,7 @@ class NalUnit:
 
 
 def walk(read: Read, start: int, size: int, length_size: int) -> Iterator[NalUnit]:
-    """Follow the lengths of one sample's NAL units; reads only the head of each.
+    """Yield the NAL units of one sample; reads only the head of each.
 
     Raises NalError when they do not fill the sample exactly, and what `read` raises.
     """
@@ -45,7 +45,7 @@ def walk(read: Read, start: int, size: int, length_size: int) -> Iterator[NalUni
         if at == end:
             return
         if at + length_size + 1 > ahead_at + len(ahead):
-            ahead, ahead_at = read(at, min(_AHEAD, end - at)), at
+            ahead, ahead_at = read(at, min(_READ_SIZE, end - at)), at
         head = ahead[at - ahead_at : at - ahead_at + length_size + 1]
         length = int.from_bytes(head[:length_size], "big")
         at += length_size
@@ -58,18 +58,18 @@ def walk(read: Read, start: int, size: int, length_size: int) -> Iterator[NalUni
 
 
 def read_from(data: bytes) -> Read:
-    """Read from bytes in memory."""
+    """Return a `Read` of bytes in memory."""
     return lambda offset, size: data[offset : offset + size]
 
 
 class BitFields:
-    """Reads the fields of a NAL unit one by one, without its emulation prevention bytes.
+    """Read the fields of a NAL unit one by one, without its emulation prevention bytes.
 
-    Every method raises NalError when the unit ends before the field does.
+    Every method raises NalError when the unit ends before the field.
     """
 
     def __init__(self, nal: bytes) -> None:
-        # 7.4.1: of the bytes 0, 0, 3 the last one was put in by the encoder.
+        # 7.4.1: in the bytes 0, 0, 3 the last one was inserted by the encoder.
         data = nal[:_FIELDS_SIZE].replace(b"\x00\x00\x03", b"\x00\x00")
         self._bits = int.from_bytes(data, "big")
         self._size = self._left = 8 * len(data)
@@ -104,27 +104,27 @@ class BitFields:
         return (coded + 1) // 2 if coded % 2 else -(coded // 2)
 
     def consumed(self) -> tuple[int, int]:
-        """Return how many bits were read, and what they are, for comparing."""
+        """Return the number of bits read and their value, for comparisons."""
         return self._size - self._left, self._bits >> self._left
 
 
-# --- Parameter sets: what a decoder must know before the first picture.
+# --- parameter sets
 
 MAX_SIDE = 32_768  # pixels
-MAX_SET_SIZE = 0xFFFF  # what a header has room for
+MAX_SET_SIZE = 0xFFFF  # bytes, by the size field in a header
 _BLOCK = 16  # pixels; the last block of a row or column may be shown in part
 _CHROMA_PROFILES = frozenset((100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135))
 
 
 class VideoCodec(enum.Enum):
-    """Which of the two ways to write parameter sets."""
+    """Which standard the parameter sets follow."""
 
     H264 = "H.264"
     H265 = "H.265"
 
 
 class ParameterSetKind(enum.Enum):
-    """Which kind of parameter set, by the name that the standards have for it."""
+    """Kind of a parameter set, by its name in the standards."""
 
     VIDEO = "VPS"
     SEQUENCE = "SPS"
@@ -143,9 +143,9 @@ KINDS = {
 
 @attrs.frozen
 class SequenceSet:
-    """What a sequence parameter set (SPS) says. Sizes in pixels.
+    """Contents of a sequence parameter set (SPS). Sizes in pixels.
 
-    `essence` is everything but how to show the pictures (VUI), for comparing.
+    `comparable` is everything without the display parameters (VUI).
     """
 
     number: int
@@ -156,30 +156,30 @@ class SequenceSet:
     chroma_format: int
     luma_bits: int
     chroma_bits: int
-    essence: object = attrs.field(repr=False)
+    comparable: object = attrs.field(repr=False)
 
     def shows(self, width: int, height: int) -> bool:
-        """Whether a header may say this size.
+        """Whether a header may have this size.
 
-        That is the cropped one; where nothing is cropped, the last block need not be shown.
+        That is the cropped one; without cropping it may leave out a part of the last block.
         """
         return _shows(width, self.width, self.coded_width) and _shows(
             height, self.height, self.coded_height
         )
 
 
-def _shows(said: int, cropped: int, coded: int) -> bool:
-    return said == cropped or (cropped == coded and 0 <= coded - said < _BLOCK)
+def _shows(size: int, cropped: int, coded: int) -> bool:
+    return size == cropped or (cropped == coded and 0 <= coded - size < _BLOCK)
 
 
 def kind_of(header: int, codec: VideoCodec) -> ParameterSetKind | None:
-    """Say which parameter set a NAL unit with this first byte is; None: something else."""
+    """Return the kind of parameter set of a NAL unit with this first byte; None for other units."""
     number = header & 0x1F if codec is VideoCodec.H264 else header >> 1 & 0x3F
     return KINDS[codec].get(number)
 
 
 def parameter_sets(sample: bytes, nal_length: int, codec: VideoCodec) -> tuple[bytes, ...]:
-    """Return the parameter sets in a sample, in order. Raises NalError: no NAL units."""
+    """Return the parameter sets in a sample, in order. Raises NalError."""
     return sets_within(read_from(sample), 0, len(sample), nal_length, codec)
 
 
@@ -197,7 +197,7 @@ def sets_within(
 
 
 def key_of(nal: bytes, codec: VideoCodec) -> tuple[ParameterSetKind, int]:
-    """Say which parameter set this is: a later one with the same key takes its place.
+    """Return a parameter set's key: a later one with the same key replaces it.
 
     Raises NalError.
     """
@@ -218,7 +218,7 @@ def read_sequence(sps: bytes, codec: VideoCodec) -> SequenceSet:
 
 
 def _read_h264(sps: bytes) -> SequenceSet:
-    """7.3.2.1.1."""
+    """Parse clause 7.3.2.1.1."""
     fields = BitFields(sps[1:])
     profile = fields.take(8)
     fields.skip(16)  # constraints, level
@@ -236,22 +236,22 @@ def _read_h264(sps: bytes) -> SequenceSet:
     fields.number()  # max_num_ref_frames
     fields.skip(1)
     columns, rows = fields.number() + 1, fields.number() + 1
-    fields_too = 1 if fields.flag() else 2  # a map unit is one macroblock high, or two
-    fields.skip(2 if fields_too == 2 else 1)
+    unit_height = 1 if fields.flag() else 2  # macroblocks of a map unit
+    fields.skip(unit_height)
     crop = [fields.number() for _ in range(4)] if fields.flag() else [0] * 4
-    essence = fields.consumed()
-    across, down = _units(0 if separate else chroma)
+    comparable = fields.consumed()
+    across, down = _crop_units(0 if separate else chroma)
     return _sequence(
         number,
-        (16 * columns, 16 * rows * fields_too),
-        (across * (crop[0] + crop[1]), down * fields_too * (crop[2] + crop[3])),
+        (16 * columns, 16 * rows * unit_height),
+        (across * (crop[0] + crop[1]), down * unit_height * (crop[2] + crop[3])),
         (chroma, luma_bits, chroma_bits),
-        essence,
+        comparable,
     )
 
 
 def _skip_scaling(fields: BitFields, lists: int) -> None:
-    """7.3.2.1.1.1: pass over the scaling lists."""
+    """Skip the scaling lists (7.3.2.1.1.1)."""
     for number in range(lists):
         if not fields.flag():
             continue
@@ -263,7 +263,7 @@ def _skip_scaling(fields: BitFields, lists: int) -> None:
 
 
 def _skip_order(fields: BitFields) -> None:
-    """Pass over how the order of output is coded."""
+    """Skip the fields of the picture order count."""
     order = fields.number()
     if order == 0:
         fields.number()
@@ -279,7 +279,7 @@ def _skip_order(fields: BitFields) -> None:
 
 
 def _read_h265(sps: bytes) -> SequenceSet:
-    """7.3.2.2.1; of sub-layers only how much room they take."""
+    """Parse clause 7.3.2.2.1; sub-layers are skipped."""
     fields = BitFields(sps[2:])
     fields.skip(4)
     layers = fields.take(3)
@@ -294,7 +294,7 @@ def _read_h265(sps: bytes) -> SequenceSet:
     coded = fields.number(), fields.number()
     crop = [fields.number() for _ in range(4)] if fields.flag() else [0] * 4
     bits = 8 + fields.number(), 8 + fields.number()
-    across, down = _units(0 if separate else chroma)
+    across, down = _crop_units(0 if separate else chroma)
     return _sequence(
         number,
         coded,
@@ -304,8 +304,8 @@ def _read_h265(sps: bytes) -> SequenceSet:
     )
 
 
-def _units(chroma: int) -> tuple[int, int]:
-    """How many pixels a unit of cropping is, across and down (table 6-1)."""
+def _crop_units(chroma: int) -> tuple[int, int]:
+    """Return the pixels of a unit of cropping, across and down (table 6-1)."""
     if chroma > 3:
         raise NalError("a parameter set out of its bounds")
     return (2 if chroma in (1, 2) else 1), (2 if chroma == 1 else 1)
@@ -316,18 +316,18 @@ def _sequence(
     coded: tuple[int, int],
     cropped: tuple[int, int],
     depth: tuple[int, int, int],
-    essence: object,
+    comparable: object,
 ) -> SequenceSet:
     width, height = coded[0] - cropped[0], coded[1] - cropped[1]
     if not (0 < width <= coded[0] <= MAX_SIDE and 0 < height <= coded[1] <= MAX_SIDE):
         raise NalError("a parameter set with an impossible picture size")
     if depth[1] > 16 or depth[2] > 16:
         raise NalError("a parameter set out of its bounds")
-    return SequenceSet(number, width, height, *coded, *depth, essence)
+    return SequenceSet(number, width, height, *coded, *depth, comparable)
 
 
-def essence_of(nal: bytes, codec: VideoCodec) -> object:
-    """Return what of a set counts when two are compared. Raises NalError."""
+def comparable_part(nal: bytes, codec: VideoCodec) -> object:
+    """Return the part of a set that decides whether two are equal. Raises NalError."""
     if kind_of(nal[0], codec) is ParameterSetKind.SEQUENCE:
-        return read_sequence(nal, codec).essence
+        return read_sequence(nal, codec).comparable
     return nal.rstrip(b"\x00")

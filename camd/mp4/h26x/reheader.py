@@ -1,14 +1,13 @@
-"""Which header the samples of a stream need, when their parameter sets change on the way.
+"""Make a new header when the parameter sets in a stream's samples change.
 
-FFmpeg keeps the first header for ever while it copies; a file that began with it could not be
-played by itself.
+FFmpeg keeps the first header while it copies; a later file that began with it could not be played.
 """
 
 from __future__ import annotations
 
 import attrs
 
-from camd.mp4.boxes import BoxSpan, MediaError, children
+from camd.mp4.boxes import MediaError, children
 from camd.mp4.fragments import Fragment, Init
 from camd.mp4.h26x.parameter_sets import (
     KINDS,
@@ -16,25 +15,30 @@ from camd.mp4.h26x.parameter_sets import (
     NalError,
     ParameterSetKind,
     VideoCodec,
-    essence_of,
+    comparable_part,
     key_of,
     kind_of,
     read_from,
     walk,
 )
-from camd.mp4.h26x.sample_entry import VideoHeader, contradiction, init_with, video_header
-from camd.mp4.init import need, read_init, unpack
+from camd.mp4.h26x.sample_entry import (
+    ENTRY_FIELDS,
+    Sets,
+    VideoHeader,
+    contradiction,
+    init_with,
+    video_entry,
+    video_header,
+)
+from camd.mp4.init import read_init, unpack
 
-MAX_SETS = 64  # of one stream that are remembered
-ENTRY_FIELDS = 78  # bytes of a visual sample entry before its boxes (ISO/IEC 14496-12, 12.1.3)
-
-_Sets = dict[tuple[ParameterSetKind, int], bytes]
+MAX_SETS = 64  # remembered of one stream
 
 
 def one_file(begun: Init, now: Init) -> bool:
-    """Whether footage that `now` describes can go on in a file that has the header of `begun`.
+    """Whether fragments with the header `now` can continue a file with the header `begun`.
 
-    What differs in how pictures are to be shown (VUI) does not matter: samples say it themselves.
+    Differences of the display parameters (VUI) do not count: samples carry their own.
     """
     if begun is now:
         return True
@@ -51,16 +55,16 @@ def _header(init: Init) -> VideoHeader | None:
 
 @attrs.define(eq=False)
 class Reheader:
-    """Follows the parameter sets in the samples of one stream, fragment by fragment.
+    """Follow the parameter sets in the samples of one stream, fragment by fragment.
 
     `init` is the header that the latest fragment needs.
     """
 
     init: Init
     _header: VideoHeader | None = attrs.field(init=False)
-    _sets: _Sets = attrs.field(factory=dict, init=False)  # as the next sample would find them
-    _changed: bool = attrs.field(default=False, init=False)  # other ones than in the header
-    _seen: tuple[bytes, ...] = attrs.field(default=(), init=False)  # latest in a sample
+    _sets: Sets = attrs.field(factory=dict, init=False)  # in force for the next sample
+    _changed: bool = attrs.field(default=False, init=False)  # since the header was made
+    _seen: tuple[bytes, ...] = attrs.field(default=(), init=False)  # in the latest sample with sets
 
     def __attrs_post_init__(self) -> None:
         self._header = _header(self.init)
@@ -70,26 +74,22 @@ class Reheader:
         self._changed = False
 
     def take(self, fragment: Fragment) -> Init | None:
-        """Look at the next fragment; return the init that is needed from it on, if it is a new one.
+        """Take the next fragment; return the new init that it needs, or None.
 
-        A new one is only needed from a fragment that begins with a sync sample. Samples and sets
-        that are damaged change nothing.
+        Only a fragment that begins with a sync sample can need one. Damaged samples and sets
+        change nothing.
         """
         if self._header is None or fragment.video is None:
             return None
-        at = 0
         needed: Init | None = None
-        for chunk in fragment.video.chunks:
-            place = chunk.offset - len(fragment.moof)
-            for size in fragment.video.sizes[at : at + chunk.count]:
-                self._look(fragment.mdat, place, size, self._header)
-                if at == 0 and fragment.starts_with_sync:
-                    needed = self._renew()
-                place, at = place + size, at + 1
+        for number, (at, size) in enumerate(fragment.video_samples()):
+            self._read_sets(fragment.mdat, at, size, self._header)
+            if number == 0 and fragment.starts_with_sync:
+                needed = self._renew()
         return needed
 
-    def _look(self, mdat: bytes, start: int, size: int, header: VideoHeader) -> None:
-        """Remember the parameter sets that stand before the pictures of one sample."""
+    def _read_sets(self, mdat: bytes, start: int, size: int, header: VideoHeader) -> None:
+        """Remember the parameter sets before the pictures of one sample."""
         found = []
         try:
             for unit in walk(read_from(mdat), start, size, header.nal_length):
@@ -106,10 +106,10 @@ class Reheader:
             self._remember(nal.rstrip(b"\0"), header.codec)
 
     def _remember(self, nal: bytes, codec: VideoCodec) -> None:
-        """Put a set behind all others: of several sequences, the latest one says the size."""
+        """Add a set after all others: of several sequence sets, the latest one has the size."""
         try:
             key = key_of(nal, codec)
-            _ = essence_of(nal, codec)
+            _ = comparable_part(nal, codec)
         except NalError:
             return
         if len(nal) > MAX_SET_SIZE or (key not in self._sets and len(self._sets) >= MAX_SETS):
@@ -127,7 +127,7 @@ class Reheader:
         )
 
     def _renew(self) -> Init | None:
-        """Make the header that fits what was seen, unless the present one does."""
+        """Return a header with the current sets; None when the present one has them."""
         if not self._changed:
             return None
         self._changed = False
@@ -140,10 +140,10 @@ class Reheader:
 
 
 def sets_in_header(init: Init) -> Init:
-    """Name H.265 whose header has all parameter sets as such (`hvc1`), as some players ask for.
+    """Rename H.265 with all parameter sets in its header to `hvc1`, which some players require.
 
-    FFmpeg leaves sets in samples only under the other name (`hev1`), and there a change can be
-    seen (ISO/IEC 14496-15 clause 8.4.1). Anything else is returned as it is.
+    FFmpeg is told to write `hev1`, because only then it keeps the sets in samples, where a change
+    can be seen (ISO/IEC 14496-15 clause 8.4.1). Anything else is returned unchanged.
     """
     header = _header(init)
     if header is None or header.codec is not VideoCodec.H265 or not header.in_samples:
@@ -151,8 +151,7 @@ def sets_in_header(init: Init) -> Init:
     if {kind_of(nal[0], VideoCodec.H265) for nal in header.sets} != set(ParameterSetKind):
         return init
     moov = bytearray(init.moov)
-    stsd = _video_descriptions(init)
-    entry = next(children(init.moov, stsd.payload + 8, stsd.end))
+    entry = video_entry(init)
     moov[entry.start + 4 : entry.start + 8] = b"hvc1"
     parts = children(init.moov, entry.payload + ENTRY_FIELDS, entry.end)
     config = next(part for part in parts if part.kind == b"hvcC")
@@ -167,15 +166,8 @@ def sets_in_header(init: Init) -> Init:
     return read_init(init.ftyp, bytes(moov))
 
 
-def _video_descriptions(init: Init) -> BoxSpan:
-    top = need(init.moov, b"moov")
-    traks = [s for s in children(init.moov, top.payload, top.end) if s.kind == b"trak"]
-    trak = traks[init.tracks.index(init.video)]
-    return need(init.moov, b"mdia", b"minf", b"stbl", b"stsd", within=trak)
-
-
 def _is_picture(header: int, codec: VideoCodec) -> bool:
-    """Whether a NAL unit with this first byte holds a part of a picture."""
+    """Whether a NAL unit with this first byte contains a part of a picture."""
     if codec is VideoCodec.H264:
         return 1 <= header & 0x1F <= 5
     return header >> 1 & 0x3F < 32

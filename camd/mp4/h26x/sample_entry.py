@@ -1,10 +1,7 @@
-"""What a sample entry says about H.264 and H.265 video, and whether samples agree with it.
+"""Parse and build sample entries of H.264 and H.265 video, and compare them with samples.
 
 ISO/IEC 14496-15 clauses 5.3.3 (`avcC`) and 8.3.3 (`hvcC`). A file whose samples carry other
 parameter sets than its header cannot be decoded with the header.
-
-FFmpeg 9 leaves parameter sets out of samples that it writes for the sample entry `hvc1`, and keeps
-them for `hev1`: only there can a change be seen.
 """
 
 from __future__ import annotations
@@ -13,65 +10,57 @@ import struct
 
 import attrs
 
-from camd.mp4.boxes import MediaError, box, children
+from camd.mp4.boxes import BoxSpan, MediaError, box, children
 from camd.mp4.h26x.parameter_sets import (
     KINDS,
     NalError,
     ParameterSetKind,
     SequenceSet,
     VideoCodec,
-    essence_of,
+    comparable_part,
     key_of,
     kind_of,
     read_sequence,
 )
-from camd.mp4.init import Init, need, read_init, unpack
+from camd.mp4.init import Init, need, read_init, trak_boxes, unpack, video_trak
 
-_ENTRY_FIELDS = 78  # of a visual sample entry, before its boxes (ISO/IEC 14496-12, 12.1.3)
+ENTRY_FIELDS = 78  # bytes of a visual sample entry before its boxes (ISO/IEC 14496-12, 12.1.3)
 _ENTRIES = {
     b"avc1": VideoCodec.H264,
     b"avc3": VideoCodec.H264,
     b"hvc1": VideoCodec.H265,
     b"hev1": VideoCodec.H265,
 }
-_IN_SAMPLES = (b"avc3", b"hev1")  # sample entries whose parameter sets may be in the samples
+_IN_SAMPLES = (b"avc3", b"hev1")  # sample entries that allow parameter sets in samples
+
+Sets = dict[tuple[ParameterSetKind, int], bytes]
 
 
 @attrs.frozen
 class VideoHeader:
-    """What a sample entry says about the video: its parameter sets, and the picture's size."""
+    """Contents of a sample entry: parameter sets and the size of pictures."""
 
     codec: VideoCodec
-    in_samples: bool  # samples may bring other parameter sets (avc3, hev1)
+    in_samples: bool  # samples may carry other parameter sets (avc3, hev1)
     width: int
     height: int
-    nal_length: int  # bytes of the length before each NAL unit
+    nal_length: int  # bytes of the size field before each NAL unit
     sets: tuple[bytes, ...] = attrs.field(repr=False)
 
 
 def video_header(init: Init) -> VideoHeader | None:
     """Read the header of the first video track; see `read_header`. Raises MediaError."""
-    return read_header(_video_entry(init))
+    return read_header(video_entry(init).bytes_of(init.moov))
 
 
-def _video_entry(init: Init) -> bytes:
-    start, end = _entry_span(init)
-    return init.moov[start:end]
-
-
-def _entry_span(init: Init) -> tuple[int, int]:
-    """Find the first sample entry of the first video track in the `moov`."""
-    moov = init.moov
-    top = need(moov, b"moov")
-    traks = [span for span in children(moov, top.payload, top.end) if span.kind == b"trak"]
-    trak = traks[init.tracks.index(init.video)]
-    stsd = need(moov, b"mdia", b"minf", b"stbl", b"stsd", within=trak)
-    entry = next(children(moov, stsd.payload + 8, stsd.end))
-    return entry.start, entry.end
+def video_entry(init: Init) -> BoxSpan:
+    """Return the first sample entry of the first video track in the `moov`. Raises MediaError."""
+    stsd = need(init.moov, b"mdia", b"minf", b"stbl", b"stsd", within=video_trak(init))
+    return next(children(init.moov, stsd.payload + 8, stsd.end))
 
 
 def read_header(entry: bytes) -> VideoHeader | None:
-    """Read a whole sample entry; None when it has no place for parameter sets, as MJPEG has none.
+    """Parse a complete sample entry; None for a codec without parameter sets, such as MJPEG.
 
     Raises MediaError.
     """
@@ -81,7 +70,7 @@ def read_header(entry: bytes) -> VideoHeader | None:
         return None
     width, height = unpack("2H", entry, top.payload + 24, top.end)
     kind = b"avcC" if codec is VideoCodec.H264 else b"hvcC"
-    parts = children(entry, top.payload + _ENTRY_FIELDS, top.end)
+    parts = children(entry, top.payload + ENTRY_FIELDS, top.end)
     config = next((entry[part.payload : part.end] for part in parts if part.kind == kind), None)
     if config is None:
         return None
@@ -90,7 +79,7 @@ def read_header(entry: bytes) -> VideoHeader | None:
 
 
 def _read_avcc(config: bytes) -> tuple[int, tuple[bytes, ...]]:
-    """ISO/IEC 14496-15, 5.3.3.1.2."""
+    """Parse ISO/IEC 14496-15, 5.3.3.1.2."""
     length, count = unpack("BB", config, 4, len(config))
     sequences, at = _take_sets(config, 6, count & 0x1F)
     (count,) = unpack("B", config, at, len(config))
@@ -99,7 +88,7 @@ def _read_avcc(config: bytes) -> tuple[int, tuple[bytes, ...]]:
 
 
 def _read_hvcc(config: bytes) -> tuple[int, tuple[bytes, ...]]:
-    """ISO/IEC 14496-15, 8.3.3.1.2."""
+    """Parse ISO/IEC 14496-15, 8.3.3.1.2."""
     (length,) = unpack("B", config, 21, len(config))
     arrays = _hvcc_arrays(config)
     sets = [nal for number, nals in arrays if number in KINDS[VideoCodec.H265] for nal in nals]
@@ -107,7 +96,7 @@ def _read_hvcc(config: bytes) -> tuple[int, tuple[bytes, ...]]:
 
 
 def _hvcc_arrays(config: bytes) -> list[tuple[int, list[bytes]]]:
-    """Return the NAL units in an `hvcC` by their type, messages (SEI) included."""
+    """Return the NAL units in an `hvcC` by type, messages (SEI) included."""
     (count,) = unpack("B", config, 22, len(config))
     arrays, at = [], 23
     for _ in range(count):
@@ -118,7 +107,7 @@ def _hvcc_arrays(config: bytes) -> list[tuple[int, list[bytes]]]:
 
 
 def _take_sets(config: bytes, at: int, count: int) -> tuple[list[bytes], int]:
-    """Read `count` sets, each behind its length; return them and where they end."""
+    """Read `count` sets, each after its size; return them and where they end."""
     sets = []
     for _ in range(count):
         (size,) = unpack("H", config, at, len(config))
@@ -129,17 +118,17 @@ def _take_sets(config: bytes, at: int, count: int) -> tuple[list[bytes], int]:
     return sets, at
 
 
-# --- comparing, and making a header that fits ---
+# --- comparing headers with samples
 
 
 def contradiction(header: VideoHeader, sets: tuple[bytes, ...]) -> str:
     """Say why a sample with these sets cannot be decoded with the header alone; "" when it can.
 
-    Sets that repeat the header's are fine, and so is another way to show the same pictures (VUI).
+    Sets that repeat the header's do not contradict it, nor do other display parameters (VUI).
     """
     codec = header.codec
     try:
-        known = {key_of(nal, codec): essence_of(nal, codec) for nal in header.sets}
+        known = {key_of(nal, codec): comparable_part(nal, codec) for nal in header.sets}
     except NalError as error:
         return f"its header is damaged: {error}"
     try:
@@ -150,7 +139,7 @@ def contradiction(header: VideoHeader, sets: tuple[bytes, ...]) -> str:
     except NalError as error:
         return f"a parameter set in its samples is damaged: {error}"
     for (kind, number), nal in found.items():
-        if header.in_samples or known.get((kind, number)) == essence_of(nal, codec):
+        if header.in_samples or known.get((kind, number)) == comparable_part(nal, codec):
             continue
         name = f"{kind.value} {number}"
         if (kind, number) in known:
@@ -160,9 +149,9 @@ def contradiction(header: VideoHeader, sets: tuple[bytes, ...]) -> str:
 
 
 def header_problem(header: VideoHeader) -> str:
-    """Say what is wrong with a header by itself: sets that it lacks, or another size; "" if none.
+    """Say what is wrong with a header: missing sets, or another size than theirs; "" when nothing.
 
-    One whose sets are in the samples may lack them.
+    A header may lack sets that are in the samples.
     """
     try:
         found = {key_of(nal, header.codec)[0] for nal in header.sets}
@@ -182,28 +171,31 @@ def _size_problem(sps: bytes, header: VideoHeader) -> str:
     sequence = read_sequence(sps, header.codec)
     if sequence.shows(header.width, header.height):
         return ""
-    pictures, said = f"{sequence.width}x{sequence.height}", f"{header.width}x{header.height}"
-    return f"its pictures are {pictures}, and its header says {said}"
+    pictures, stated = f"{sequence.width}x{sequence.height}", f"{header.width}x{header.height}"
+    return f"its pictures are {pictures}, and its header says {stated}"
+
+
+# --- building headers
 
 
 def init_with(init: Init, sets: tuple[bytes, ...]) -> Init:
-    """Make an init whose first video track has these parameter sets, and the size that they say.
+    """Return an init whose first video track has these parameter sets, and their size.
 
     Sets of the old header that they do not replace stay. Raises MediaError when there is no
-    header to change, or no usable SPS among the sets.
+    header to change, or no usable SPS.
     """
-    start, end = _entry_span(init)
-    entry = header_with(init.moov[start:end], sets)
-    moov = _replaced(init.moov, start, end, entry)
+    old = video_entry(init)
+    entry = header_with(old.bytes_of(init.moov), sets)
+    moov = _replaced(init.moov, old.start, old.end, entry)
     width, height = unpack("2H", entry, 8 + 24, len(entry))
     return read_init(init.ftyp, _with_track_size(moov, init, width, height))
 
 
 def header_with(entry: bytes, sets: tuple[bytes, ...]) -> bytes:
-    """Make a sample entry with these parameter sets, and the size that their SPS says.
+    """Build a sample entry with these parameter sets, and the size in their SPS.
 
-    What tells how to show pictures of another size (`pasp`, `clap`) is left out when the size
-    changes. Raises MediaError: see `init_with`.
+    When the size changes, `pasp` and `clap`, which belong to the old one, are left out. Raises
+    MediaError: see `init_with`.
     """
     header = read_header(entry)
     if header is None:
@@ -217,11 +209,11 @@ def header_with(entry: bytes, sets: tuple[bytes, ...]) -> bytes:
     sequence = read_sequence(sequences[-1], codec)
     size = sequence.width, sequence.height
     top = next(children(entry))
-    fields = bytearray(entry[top.payload : top.payload + _ENTRY_FIELDS])
+    fields = bytearray(entry[top.payload : top.payload + ENTRY_FIELDS])
     struct.pack_into(">2H", fields, 24, *size)
     dropped = () if size == (header.width, header.height) else (b"pasp", b"clap")
     parts = [bytes(fields)]
-    for part in children(entry, top.payload + _ENTRY_FIELDS, top.end):
+    for part in children(entry, top.payload + ENTRY_FIELDS, top.end):
         old = entry[part.payload : part.end]
         if part.kind == b"avcC":
             parts.append(box(b"avcC", _avcc(old, sequences[-1], sequence, merged)))
@@ -234,9 +226,6 @@ def header_with(entry: bytes, sets: tuple[bytes, ...]) -> bytes:
     return box(top.kind, *parts)
 
 
-Sets = dict[tuple[ParameterSetKind, int], bytes]
-
-
 def _of(sets: Sets, kind: ParameterSetKind) -> list[bytes]:
     return [nal for key, nal in sets.items() if key[0] is kind]
 
@@ -246,7 +235,7 @@ def _listed(sets: list[bytes]) -> bytes:
 
 
 def _avcc(old: bytes, sps: bytes, sequence: SequenceSet, sets: Sets) -> bytes:
-    """Build an `avcC`; the length of lengths stays."""
+    """Build an `avcC` with the size field of the old one."""
     sequences, pictures = _of(sets, ParameterSetKind.SEQUENCE), _of(sets, ParameterSetKind.PICTURE)
     if len(sequences) > 31 or len(pictures) > 255:
         raise NalError("too many parameter sets for a header")
@@ -265,7 +254,7 @@ def _avcc(old: bytes, sps: bytes, sequence: SequenceSet, sets: Sets) -> bytes:
 
 
 def _hvcc(old: bytes, sps: bytes, sequence: SequenceSet, sets: Sets, in_samples: bool) -> bytes:
-    """Build an `hvcC`; rates and the length of lengths stay."""
+    """Build an `hvcC` with the rates and the size field of the old one."""
     profile = sps[2:].replace(b"\x00\x00\x03", b"\x00\x00")[1:13]
     config = b"\x01" + profile + old[13:16]
     config += bytes(
@@ -286,7 +275,7 @@ def _hvcc(old: bytes, sps: bytes, sequence: SequenceSet, sets: Sets, in_samples:
 
 
 def _replaced(moov: bytes, start: int, end: int, entry: bytes) -> bytes:
-    """Put a sample entry in the place of the one between `start` and `end`; sizes around follow."""
+    """Replace the sample entry between `start` and `end`, and correct the sizes of its parents."""
     grown = len(entry) - (end - start)
     changed = bytearray(moov[:start] + entry + moov[end:])
     at, until = 0, len(moov)
@@ -302,12 +291,10 @@ def _replaced(moov: bytes, start: int, end: int, entry: bytes) -> bytes:
 
 
 def _with_track_size(moov: bytes, init: Init, width: int, height: int) -> bytes:
-    """Say the picture's size in the track's header (8.3.2), in 16.16 pixels."""
+    """Set the picture's size in the track's header (8.3.2), in 16.16 pixels."""
     if (init.video.width, init.video.height) == (width, height):
         return moov
-    top = need(moov, b"moov")
-    traks = [span for span in children(moov, top.payload, top.end) if span.kind == b"trak"]
-    tkhd = need(moov, b"tkhd", within=traks[init.tracks.index(init.video)])
+    tkhd = need(moov, b"tkhd", within=trak_boxes(moov)[init.tracks.index(init.video)])
     changed = bytearray(moov)
     struct.pack_into(">2I", changed, tkhd.end - 8, width << 16, height << 16)
     return bytes(changed)

@@ -1,36 +1,38 @@
-"""What belongs to one message with calls: where its answers go, and what its calls may say."""
+"""Order of what one client receives: answers of a batch, and notifications behind the answer."""
 
 from __future__ import annotations
 
 import enum
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import attrs
 
 from camd.rpc import codec
 from camd.rpc.registry import EVERYTHING, Notification
 
-Done = Callable[[bytes | None], None]
+SendAnswer = Callable[[bytes | None], None]  # None: nothing is answered
+
+HOLD_SECONDS = 30.0  # a call that takes longer no longer holds notifications back
+MAX_HELD = 64  # above it, all held notifications are released
 
 
 class DeferredAnswer(enum.Enum):
-    """In place of an answer: it will come from the call's own task."""
+    """In place of an answer: the task of the call will send it."""
 
     LATER = enum.auto()
 
 
 @attrs.define(eq=False)
 class BatchAnswers:
-    """Collects the answers to one batch; `send` gets them in one array when all are there."""
+    """Collects the answers to one batch; `send` gets them as one array when all are there."""
 
     missing: int
-    send: Done
+    send: SendAnswer
     _answers: list[bytes] = attrs.field(factory=list, init=False)
 
     def finish(self, answer: bytes | None) -> None:
-        """Take the answer to one call; None: it gets none."""
+        """Take the answer to one call of the batch; None: the call gets none."""
         self.missing -= 1
         if answer is not None:
             self._answers.append(answer)
@@ -38,51 +40,9 @@ class BatchAnswers:
             self.send(codec.encode_batch(self._answers) if self._answers else None)
 
 
-class AnswerSink(Protocol):
-    """What a call's link needs of its connection."""
-
-    def narrow(self, wanted: Callable[[Notification], bool] | None) -> None:
-        """See `ClientLink`."""
-
-    def notify(self, notification: Notification) -> None:
-        """Send news to this client alone."""
-
-    def hold(self, turn: int, subject: str) -> None:
-        """Keep news about `subject` back until the message of this turn is answered."""
-
-
-@attrs.frozen
-class CallLink:
-    """The way back to a client for one call; see `ClientLink`."""
-
-    line: AnswerSink
-    turn: int | None  # of the message; None: nothing is answered, so nothing has to wait
-
-    def narrow(self, wanted: Callable[[Notification], bool] | None) -> None:
-        """See `ClientLink`."""
-        self.line.narrow(wanted)
-
-    def notify(self, notification: Notification) -> None:
-        """See `ClientLink`."""
-        own = f"call {self.turn}"
-        self.hold(own)
-        self.line.notify(attrs.evolve(notification, about=(*notification.about, own)))
-
-    def hold(self, subject: str) -> None:
-        """See `ClientLink`."""
-        if self.turn is not None:
-            self.line.hold(self.turn, subject)
-
-
-# --- Which news wait for the answer to the call that causes them, and for how long.
-
-HOLD_SECONDS = 30.0  # a call that takes longer keeps nothing back any more
-MOST_HELD = 64  # past it, everything goes out at once
-
-
 @attrs.frozen
 class HeldNotification:
-    """One notification, as it is sent."""
+    """A notification and its encoded text."""
 
     notification: Notification
     text: str = attrs.field(repr=False)
@@ -96,10 +56,11 @@ class _HoldClaim:
 
 @attrs.define(eq=False)
 class NotificationHold:
-    """The news that one connection's calls keep back; `turn` numbers what gets one answer.
+    """Notifications that wait until the calls that cause them are answered, for one connection.
 
-    Bounded by number (newer states replace older ones under the same key) and by time. Times are
-    seconds of any clock that does not step.
+    A message gets one answer, so a hold belongs to a message number. Bounded by number (a newer
+    notification replaces an older one with the same key) and by time. Times are seconds of any
+    monotonic clock.
     """
 
     _claims: dict[int, _HoldClaim] = attrs.field(factory=dict, init=False)
@@ -108,15 +69,15 @@ class NotificationHold:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is kept back at present."""
+        """Whether no call holds anything back."""
         return not self._claims
 
-    def claim(self, turn: int, subject: str, now: float) -> None:
-        """Keep news about `subject` back until this turn is answered."""
-        self._claims.setdefault(turn, _HoldClaim(now)).subjects.add(subject)
+    def claim(self, message_number: int, subject: str, now: float) -> None:
+        """Hold back notifications about `subject` until this message is answered."""
+        self._claims.setdefault(message_number, _HoldClaim(now)).subjects.add(subject)
 
-    def pass_on(self, notification: Notification, text: str) -> Sequence[HeldNotification]:
-        """Take one in; give what is to be sent now: this one, nothing, or everything."""
+    def offer(self, notification: Notification, text: str) -> Sequence[HeldNotification]:
+        """Take a notification; give what to send now: this one, nothing, or all that are held."""
         item = HeldNotification(notification, text)
         if not self._claimed(notification):
             return (item,)
@@ -125,33 +86,32 @@ class NotificationHold:
         if key is not None:
             self._held.pop(key, None)
         self._held[self._number if key is None else key] = item
-        if len(self._held) <= MOST_HELD:
+        if len(self._held) <= MAX_HELD:
             return ()
-        self._claims.clear()
-        return self._free()
+        return self.release_all()
 
-    def answered(self, turn: int) -> Sequence[HeldNotification]:
-        """End what a turn keeps back; give what no other turn does, the oldest first."""
-        if self._claims.pop(turn, None) is None:
+    def release_answered(self, message_number: int) -> Sequence[HeldNotification]:
+        """End the hold of an answered message; give what is free by that, the oldest first."""
+        if self._claims.pop(message_number, None) is None:
             return ()
-        return self._free()
+        return self._release()
 
-    def overdue(self, now: float) -> Sequence[HeldNotification]:
-        """End what was kept back for too long; give what is free by that."""
-        late = [turn for turn, claim in self._claims.items() if now - claim.since >= HOLD_SECONDS]
-        for turn in late:
-            del self._claims[turn]
-        return self._free() if late else ()
+    def release_overdue(self, now: float) -> Sequence[HeldNotification]:
+        """End holds that are older than HOLD_SECONDS; give what is free by that."""
+        late = [each for each, claim in self._claims.items() if now - claim.since >= HOLD_SECONDS]
+        for message_number in late:
+            del self._claims[message_number]
+        return self._release() if late else ()
 
-    def everything(self) -> Sequence[HeldNotification]:
-        """End all of it."""
+    def release_all(self) -> Sequence[HeldNotification]:
+        """End all holds; give all notifications that are held."""
         self._claims.clear()
-        return self._free()
+        return self._release()
 
     def _claimed(self, notification: Notification) -> bool:
         about = {EVERYTHING, *notification.about}
         return any(not about.isdisjoint(claim.subjects) for claim in self._claims.values())
 
-    def _free(self) -> Sequence[HeldNotification]:
+    def _release(self) -> Sequence[HeldNotification]:
         free = [key for key, item in self._held.items() if not self._claimed(item.notification)]
         return [self._held.pop(key) for key in free]

@@ -1,8 +1,8 @@
-"""Who may stay connected: few who have not shown a key, and places kept for administrators.
+"""How many connections may be open, and which one is closed when there are too many.
 
-Strangers are connections that have not authenticated, WebSocket or HTTP. When there are too many of
-them, the oldest one of the address that has the most is closed, so that a new one always gets in: a
-client with a key shows it within milliseconds. One that has shown a wrong key is closed first.
+Connections that have not authenticated, WebSocket or HTTP, have a limit of their own. Above it, the
+oldest one of the address with the most of them is closed, so that a new one is always accepted: a
+client with a key authenticates within milliseconds. Connections that sent a wrong key go first.
 """
 
 from __future__ import annotations
@@ -14,85 +14,86 @@ import attrs
 
 from camd.rpc.roles import AuthMethod, Principal, Role
 
-KEPT = 8  # beyond the limit, for administrators with a key and for the local command line
+RESERVED_FOR_ADMINS = 8  # above the limit, for administrators and the local command line
 
 
 @attrs.define(eq=False)
 class LimitedConnection:
-    """One connection; `send_away` ends it, and may be replaced as it becomes something else."""
+    """One connection; `close` ends it, and is replaced when it becomes a WebSocket."""
 
     address: str  # as `group_of` names it
-    send_away: Callable[[], None]
+    close: Callable[[], None]
 
 
 @attrs.define(eq=False)
 class ConnectionLimits:
-    """The places of one server."""
+    """The open connections of one server, counted."""
 
-    most_known: int = 1000
-    most_strangers: int = 256
-    turned_away: int = attrs.field(default=0, init=False)
-    _strangers: dict[str, OrderedDict[LimitedConnection, None]] = attrs.field(
+    max_authenticated: int = 1000
+    max_unauthenticated: int = 256
+    refused_count: int = attrs.field(default=0, init=False)  # closed or refused for a limit
+    _unauthenticated: dict[str, OrderedDict[LimitedConnection, None]] = attrs.field(
         factory=dict, init=False
-    )
-    _count: int = attrs.field(default=0, init=False)  # of strangers
-    _known: set[LimitedConnection] = attrs.field(factory=set, init=False)
+    )  # by address
+    _count: int = attrs.field(default=0, init=False)  # of unauthenticated ones
+    _authenticated: set[LimitedConnection] = attrs.field(factory=set, init=False)
 
     @property
-    def strangers(self) -> int:
-        """How many have not authenticated."""
+    def unauthenticated(self) -> int:
+        """How many connections have not authenticated."""
         return self._count
 
     @property
-    def known(self) -> int:
-        """How many have."""
-        return len(self._known)
+    def authenticated(self) -> int:
+        """How many connections have authenticated."""
+        return len(self._authenticated)
 
-    def enter(self, guest: LimitedConnection) -> None:
-        """Let a stranger in; when there are too many, another one is sent away."""
-        self._strangers.setdefault(guest.address, OrderedDict())[guest] = None
+    def add(self, connection: LimitedConnection) -> None:
+        """Count a new connection; above the limit, close another one."""
+        self._unauthenticated.setdefault(connection.address, OrderedDict())[connection] = None
         self._count += 1
-        if self._count > self.most_strangers:
-            self.make_room()
+        if self._count > self.max_unauthenticated:
+            self.close_oldest()
 
-    def make_room(self) -> None:
-        """Send the oldest stranger away, of the address that has the most of them."""
-        if not self._strangers:
+    def close_oldest(self) -> None:
+        """Close the oldest unauthenticated connection of the address with the most of them."""
+        if not self._unauthenticated:
             return
-        crowd = max(self._strangers.values(), key=len)
-        guest = next(iter(crowd))
-        self._forget_stranger(guest)
-        self.turned_away += 1
-        guest.send_away()
+        same_address = max(self._unauthenticated.values(), key=len)
+        connection = next(iter(same_address))
+        self._forget_unauthenticated(connection)
+        self.refused_count += 1
+        connection.close()
 
-    def demote(self, guest: LimitedConnection) -> None:
-        """Let a stranger be the first to go: a wrong key was shown."""
-        crowd = self._strangers.get(guest.address)
-        if crowd is not None and guest in crowd:
-            crowd.move_to_end(guest, last=False)
+    def mark_wrong_key(self, connection: LimitedConnection) -> None:
+        """Let this connection be the first of its address to be closed."""
+        same_address = self._unauthenticated.get(connection.address)
+        if same_address is not None and connection in same_address:
+            same_address.move_to_end(connection, last=False)
 
-    def settle(self, guest: LimitedConnection, identity: Principal) -> bool:
-        """Give a guest who has shown a key a place of the others; False: there is none."""
-        if guest in self._known:
+    def mark_authenticated(self, connection: LimitedConnection, identity: Principal) -> bool:
+        """Count a connection as authenticated; False when there are too many."""
+        if connection in self._authenticated:
             return True
-        administers = identity.role is Role.ADMIN and identity.via is not AuthMethod.ANONYMOUS
-        if len(self._known) >= self.most_known + (KEPT if administers else 0):
-            self.turned_away += 1
+        admin = identity.role is Role.ADMIN and identity.via is not AuthMethod.ANONYMOUS
+        reserved = RESERVED_FOR_ADMINS if admin else 0
+        if len(self._authenticated) >= self.max_authenticated + reserved:
+            self.refused_count += 1
             return False
-        self._forget_stranger(guest)
-        self._known.add(guest)
+        self._forget_unauthenticated(connection)
+        self._authenticated.add(connection)
         return True
 
-    def leave(self, guest: LimitedConnection) -> None:
-        """Free a guest's place; fine when it has none any more."""
-        self._known.discard(guest)
-        self._forget_stranger(guest)
+    def remove(self, connection: LimitedConnection) -> None:
+        """Stop counting a connection; does nothing when it is not counted."""
+        self._authenticated.discard(connection)
+        self._forget_unauthenticated(connection)
 
-    def _forget_stranger(self, guest: LimitedConnection) -> None:
-        crowd = self._strangers.get(guest.address)
-        if crowd is None or guest not in crowd:
+    def _forget_unauthenticated(self, connection: LimitedConnection) -> None:
+        same_address = self._unauthenticated.get(connection.address)
+        if same_address is None or connection not in same_address:
             return
-        del crowd[guest]
+        del same_address[connection]
         self._count -= 1
-        if not crowd:
-            del self._strangers[guest.address]
+        if not same_address:
+            del self._unauthenticated[connection.address]

@@ -1,4 +1,4 @@
-"""How fast one client may ask: a token bucket."""
+"""Rate limit for the calls of one client: a token bucket."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import attrs
 
 @attrs.define(eq=False)
 class TokenBucket:
-    """Holds up to a minute's worth of calls, refilled evenly; 0 a minute means no limit.
+    """Allows `per_minute` calls at once and as many in each minute; 0: no limit.
 
-    Times are seconds of any clock that does not step.
+    Times are seconds of any monotonic clock.
     """
 
     per_minute: int
@@ -22,7 +22,7 @@ class TokenBucket:
         self._tokens = float(self.per_minute)
 
     def take(self, now: float) -> int:
-        """Take one call out: 0 when it may be made, else the milliseconds to wait for it."""
+        """Take one call: 0 when it is allowed, else the milliseconds to wait."""
         if self.per_minute <= 0:
             return 0
         if self._updated is not None:

@@ -1,4 +1,4 @@
-"""Whether an HTTP request may become a WebSocket (RFC 6455, 4.2.1), and from which web pages."""
+"""Check HTTP requests: WebSocket handshake (RFC 6455, 4.2.1), origin and host name."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 
 import attrs
 
-# --- By which names browsers may call the service while clients need not authenticate.
+# --- Host names of this service, checked while clients need not authenticate (DNS rebinding).
 
 _LOOPBACK = ("localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback")
 
 
 def host_of(url: str) -> str | None:
-    """Return the host of a URL (`//` before a Host header makes it one), in small letters."""
+    """Return the host of a URL in lower case; put `//` before a Host header to make it a URL."""
     try:
         return urlsplit(url).hostname
     except ValueError:
@@ -24,13 +24,13 @@ def host_of(url: str) -> str | None:
 
 
 def own_names(configured: Iterable[str], addresses: Iterable[str]) -> frozenset[str]:
-    """Collect the names that are ours: loopback, those listened on, and configured ones."""
+    """Collect our host names: loopback, listening addresses and configured ones."""
     listened = (host_of(f"//{address}") for address in addresses if not address.startswith("unix:"))
     return frozenset((*_LOOPBACK, *(name.lower() for name in configured), *filter(None, listened)))
 
 
 def is_own(host: str, names: frozenset[str]) -> bool:
-    """Whether a Host header names us: by one of `names`, or by an address."""
+    """Whether a Host header has one of `names`, or an IP address."""
     name = host_of(f"//{host}")
     return name is not None and (name.rstrip(".") in names or _is_address(name))
 
@@ -43,14 +43,14 @@ def _is_address(name: str) -> bool:
     return True
 
 
-# --- Whether an HTTP request may become a WebSocket (RFC 6455, 4.2.1), and from which web pages.
+# --- Checks of requests.
 
 Headers = Sequence[tuple[bytes, bytes]]  # names in lower case
 
 
 @attrs.frozen
 class Denial:
-    """Why not, as an HTTP answer."""
+    """A refusal as an HTTP response."""
 
     status: int
     text: str
@@ -58,7 +58,7 @@ class Denial:
 
 
 def wants_upgrade(headers: Headers) -> bool:
-    """Whether the request asks for a WebSocket, correctly or not."""
+    """Whether a request asks for a WebSocket, correctly or not."""
     return "websocket" in _tokens(headers, b"upgrade")
 
 
@@ -69,9 +69,9 @@ def check_upgrade(
     origins: Sequence[str],
     names: frozenset[str] | None = None,
 ) -> Denial | None:
-    """Check the whole request; None: it may become a WebSocket.
+    """Check an upgrade request; None: it may become a WebSocket.
 
-    `names` are those by which browsers may call us; None: by any, since they need a key.
+    `names` are the allowed host names; None: all, since clients need a key.
     """
     if not wants_upgrade(headers) or "upgrade" not in _tokens(headers, b"connection"):
         needed = ((b"upgrade", b"websocket"), (b"connection", b"upgrade"))
@@ -90,9 +90,9 @@ def check_upgrade(
 
 
 def plain_head(headers: Headers) -> bytes:
-    """Write a checked request anew for the WebSocket library, without anything else in it.
+    """Rebuild the head of a checked request from what the WebSocket library needs.
 
-    What else clients send (other bytes than ASCII, extensions with odd parameters) upsets it.
+    The library fails on other headers that clients send: bytes outside ASCII, unusual extensions.
     """
     (key,) = _all(headers, b"sec-websocket-key")
     return (
@@ -102,7 +102,7 @@ def plain_head(headers: Headers) -> bytes:
 
 
 def check_host(headers: Headers, names: frozenset[str] | None) -> Denial | None:
-    """Check by which name a request calls us; None: it may go on."""
+    """Check the host name of a request; None: it is allowed."""
     hosts = _all(headers, b"host")
     if names is None or not hosts or is_own(hosts[0], names):
         return None
@@ -112,7 +112,7 @@ def check_host(headers: Headers, names: frozenset[str] | None) -> Denial | None:
 def origin_allowed(
     headers: Headers, origins: Sequence[str], names: frozenset[str] | None = None
 ) -> bool:
-    """Let in who is no browser (no Origin), pages of our own host, and configured origins."""
+    """Allow clients without an Origin (no browsers), pages of our own host, configured origins."""
     found = _all(headers, b"origin")
     if not found:
         return True

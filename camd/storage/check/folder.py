@@ -1,7 +1,7 @@
 """Checks a whole recordings folder beside whatever else uses it, and changes nothing in it.
 
-What was found is looked at a second time when index or journal changed meanwhile: a file that was
-sealed, converted or removed in between is no trouble.
+A finding is checked again when index or journal have changed meanwhile: the file may just have been
+sealed, converted or removed.
 """
 
 from __future__ import annotations
@@ -13,21 +13,26 @@ from pathlib import Path
 import attrs
 
 from camd.model import Segment, SessionId
-from camd.storage.check.recording_file import ReadOnlyDisk, inspect_recording
+from camd.storage.check.recording_file import inspect_recording
 from camd.storage.check.rules.findings import (
     FileContents,
     FileShape,
     Finding,
     FindingKind,
-    judge_file,
+    check_file,
 )
-from camd.storage.check.rules.session_accounts import judge_index, judge_session, judge_stranger
+from camd.storage.check.rules.sessions import (
+    check_index,
+    check_session,
+    unaccounted_session,
+)
 from camd.storage.index.snapshot import IndexSnapshot
-from camd.storage.recovery.file_recovery import held, parts_in
+from camd.storage.read_only_disk import ReadOnlyDisk
+from camd.storage.recovery.file_recovery import is_locked, parts_in
 from camd.storage.rules.naming import is_plain, may_be_footage
 
 _LARGE = 1 << 20  # pieces in which files are read whole
-_LOOKS = 3  # at one file, while the index changes under it
+_MAX_TRIES = 3  # for one file, while the index keeps changing
 
 
 @attrs.frozen
@@ -36,7 +41,7 @@ class CheckProgress:
 
     files: int
     files_total: int
-    done_bytes: int  # of what there is; structure is read beside it
+    done_bytes: int  # without structure, which is read in addition
     total_bytes: int
     filename: str = ""
 
@@ -48,31 +53,31 @@ class CheckResult:
     files: int
     read_bytes: int
     busy: tuple[str, ...]
-    complaints: tuple[Finding, ...]
+    findings: tuple[Finding, ...]
 
     @property
     def clean(self) -> bool:
         """Whether nothing has to be done."""
-        return all(complaint.fault.harmless for complaint in self.complaints)
+        return all(finding.fault.harmless for finding in self.findings)
 
 
 @attrs.define(eq=False)
 class FolderCheck:
     """One check of one folder. Blocks on the disk; for one thread at a time.
 
-    `progress` is told often, `complain` of every complaint as soon as it stands.
+    `on_finding` is called for every finding as soon as it is certain.
     """
 
     folder: Path
     fast: bool
     progress: Callable[[CheckProgress], None]
-    complain: Callable[[Finding], None]
+    on_finding: Callable[[Finding], None]
     _disk: ReadOnlyDisk = attrs.field(init=False)
-    _glance: IndexSnapshot = attrs.field(init=False)
+    _snapshot: IndexSnapshot = attrs.field(init=False)
     _at: CheckProgress = attrs.field(default=CheckProgress(0, 0, 0, 0), init=False)
-    _read_bytes: int = attrs.field(default=0, init=False)  # of everything, structure included
+    _read_bytes: int = attrs.field(default=0, init=False)  # structure included
     _busy: list[str] = attrs.field(factory=list, init=False)
-    _complaints: list[Finding] = attrs.field(factory=list, init=False)
+    _findings: list[Finding] = attrs.field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._disk = ReadOnlyDisk(self._read)
@@ -82,12 +87,12 @@ class FolderCheck:
 
         Raises OSError when the folder itself cannot be listed.
         """
-        there = self._there()
-        self._glance = IndexSnapshot.open(self.folder)
+        there = self._recordings()
+        self._snapshot = IndexSnapshot.open(self.folder)
         try:
             if not names:
                 self._check_index(len(there))
-            wanted = names or sorted({*there, *self._glance.catalog.filenames()})
+            wanted = names or sorted({*there, *self._snapshot.catalog.filenames()})
             sizes = [_size(self.folder / name) for name in wanted]
             self._at = CheckProgress(0, len(wanted), 0, sum(sizes))
             for name, size in zip(wanted, sizes, strict=True):
@@ -100,11 +105,11 @@ class FolderCheck:
                 self._check_sessions()
                 self._check_parts()
         finally:
-            self._glance.close()
+            self._snapshot.close()
         files, busy = self._at.files, tuple(self._busy)
-        return CheckResult(files, self._read_bytes, busy, tuple(self._complaints))
+        return CheckResult(files, self._read_bytes, busy, tuple(self._findings))
 
-    def _there(self) -> list[str]:
+    def _recordings(self) -> list[str]:
         """Name what may be a recording; folders such as `lost+found` are not camd's."""
         with os.scandir(self.folder) as entries:
             return [
@@ -116,47 +121,47 @@ class FolderCheck:
 
     def _read(self, size_bytes: int, seconds: float) -> None:
         self._read_bytes += size_bytes
-        if size_bytes >= _LARGE:  # the rest is structure, and read again
+        if size_bytes >= _LARGE:  # otherwise it is structure, and read again
             self._at = attrs.evolve(self._at, done_bytes=self._at.done_bytes + size_bytes)
         self.progress(self._at)
 
-    def _tell(self, complaints: Sequence[Finding]) -> None:
-        self._complaints += complaints
-        for complaint in complaints:
-            self.complain(complaint)
+    def _report(self, findings: Sequence[Finding]) -> None:
+        self._findings += findings
+        for finding in findings:
+            self.on_finding(finding)
 
-    # --- the parts ---
+    # --- the parts of a check ---
 
     def _check_index(self, files: int) -> None:
-        glance = self._glance
-        known = files + len(glance.catalog.filenames()) + bool(glance.journal.files)
-        self._tell(judge_index(glance.index_problem, glance.journal, known))
+        snapshot = self._snapshot
+        known = files + len(snapshot.catalog.filenames()) + bool(snapshot.journal.files)
+        self._report(check_index(snapshot.index_problem, snapshot.journal, known))
 
     def _check_parts(self) -> None:
-        """Name the Matroska files that were being made when the service ended."""
-        for name in [] if held(self.folder) else parts_in(self.folder):
+        """Report partial Matroska files that no service is writing."""
+        for name in [] if is_locked(self.folder) else parts_in(self.folder):
             text = "is what is left of a conversion that was cut short"
             advice = "It is removed when the service starts, and made again."
-            self._tell([Finding(name, FindingKind.UNFINISHED, text, advice)])
+            self._report([Finding(name, FindingKind.UNFINISHED, text, advice)])
 
     def _check_file(self, name: str, *, asked: bool) -> None:
-        """Check one file; a complaint stands when the index did not change meanwhile."""
+        """Check one file, and again while its findings may come from a changed index."""
         self._at = attrs.evolve(self._at, filename=name)
-        for _ in range(_LOOKS):
-            seen, complaints = self._look_at(name, asked)
-            if not complaints or not self._glance.stale:
+        for _ in range(_MAX_TRIES):
+            seen, findings = self._inspect(name, asked)
+            if not findings or not self._snapshot.stale:
                 break
-            self._glance = self._glance.again()
+            self._snapshot = self._snapshot.reopen()
         if seen.shape is FileShape.BUSY:
             self._busy.append(name)
-        self._tell(complaints)
+        self._report(findings)
 
-    def _look_at(self, name: str, asked: bool) -> tuple[FileContents, list[Finding]]:
+    def _inspect(self, name: str, asked: bool) -> tuple[FileContents, list[Finding]]:
         if not is_plain(name):
-            text, advice = "has a name that nobody can ask for", "Rename it to have it looked at."
+            text, advice = "has a name that clients cannot use", "Rename it to have it checked."
             fault = FindingKind.UNKNOWN if asked else FindingKind.FOREIGN
             return FileContents(name, FileShape.FOREIGN), [Finding(name, fault, text, advice)]
-        known = self._glance.catalog.segment(name)
+        known = self._snapshot.catalog.segment(name)
         expected = known.sha256 if known else None
         seen = inspect_recording(self._disk, self.folder / name, fast=self.fast, expected=expected)
         if seen.shape is FileShape.GONE and asked:
@@ -164,13 +169,13 @@ class FolderCheck:
             if known is not None:
                 text, advice = "was removed outside of camd", "Put it back, under any name."
             return seen, [Finding(name, FindingKind.MISSING, text, advice)]
-        return seen, judge_file(seen, known, self._twin(seen, known))
+        return seen, check_file(seen, known, self._twin(seen, known))
 
     def _twin(self, seen: FileContents, known: Segment | None) -> str | None:
-        """Name another file that holds the same segment, marked when it is gone."""
+        """Name another file that holds the same segment, with "-" before it when it is gone."""
         if known is not None or seen.identity is None:
             return None
-        twin = self._glance.catalog.segment_of_session(
+        twin = self._snapshot.catalog.segment_of_session(
             SessionId(seen.identity.session_id), seen.identity.number
         )
         if twin is None:
@@ -180,18 +185,18 @@ class FolderCheck:
         )
 
     def _check_sessions(self) -> None:
-        if self._glance.stale:
-            self._glance = self._glance.again()
+        if self._snapshot.stale:
+            self._snapshot = self._snapshot.reopen()
         suspects = {
             account.session.session_id: account
-            for account in self._glance.sessions()
-            if judge_session(account)
+            for account in self._snapshot.sessions()
+            if check_session(account)
         }
-        # What camd removed itself is no hole: the journal tells, and is long.
-        removed = self._glance.removed(suspects) if suspects else {}
+        # What camd removed itself is no gap. Only the journal knows, and it is long.
+        removed = self._snapshot.removed(suspects) if suspects else {}
         for session_id, account in suspects.items():
-            self._tell(judge_session(account, removed.get(session_id, {})))
-        self._tell([judge_stranger(name) for name in self._glance.strangers()])
+            self._report(check_session(account, removed.get(session_id, {})))
+        self._report([unaccounted_session(name) for name in self._snapshot.unaccounted_sessions()])
 
 
 def _size(path: Path) -> int:

@@ -1,44 +1,37 @@
-"""Reads one file as a whole and says what it holds, whatever it is; judging is `verify`'s.
+"""Reads one file as a whole and returns what it holds, without comparing it with anything.
 
-All of it blocks on the disk, and ends early only when the disk's `told` raises.
+Everything blocks on the disk, and ends early only when the disk's `told` raises.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
-import os
-import stat
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
 
 import attrs
 
-from camd.clock import monotonic
 from camd.mp4.boxes import MediaError, children
 from camd.mp4.inspect import HEAD_SIZE, check_samples, sealed_moov_offset, summarise, undecodable
 from camd.mp4.recover import InterruptedSegment, read_interrupted
 from camd.mp4.segment import HASHED_FROM
 from camd.storage.check.rules.findings import FileContents, FileShape
-from camd.storage.disk import Disk, DiskFile, PosixDisk, PosixFile
+from camd.storage.disk import Disk, DiskFile
 from camd.storage.recovery.file_recovery import MOOV_LIMIT
 from camd.storage.rules.naming import is_recording
 
 _PIECE = 1 << 20
-_EBML = b"\x1a\x45\xdf\xa3"  # RFC 8794, 8.1: what a Matroska file begins with
+_EBML = b"\x1a\x45\xdf\xa3"  # RFC 8794, 8.1: the start of a Matroska file
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
 
 
 def inspect_recording(
     disk: Disk, path: Path, *, fast: bool = False, expected: str | None = None
 ) -> FileContents:
-    """Look at a file: its structure, and unless `fast` every byte of it.
+    """Inspect a file: its structure, and unless `fast` every byte of it.
 
-    `expected` is the hash that it should have; where it has another one, the damage is located.
-    Raises nothing that the file or the disk could cause.
+    `expected` is the hash that it should have; if it has another one, the damage is located. Raises
+    nothing that the file or the disk could cause.
     """
     seen = FileContents(path.name, FileShape.FOREIGN)
     try:
@@ -63,7 +56,7 @@ def _unreadable(seen: FileContents, error: OSError) -> FileContents:
 
 
 def _structure(file: DiskFile, seen: FileContents, fast: bool) -> FileContents:
-    """Find out what kind of file it is, and whether it hangs together."""
+    """Determine the kind of file, and check its structure."""
     head = file.read(0, HEAD_SIZE)
     ours = is_recording(seen.filename)
     if not head:
@@ -97,7 +90,7 @@ def _interrupted(file: DiskFile, seen: FileContents, fast: bool) -> FileContents
 def _described(seen: FileContents, found: InterruptedSegment) -> FileContents:
     return attrs.evolve(
         seen,
-        identity=found.index.identity,
+        identity=found.index.metadata,
         frames=found.index.frames,
         duration_seconds=found.index.duration_seconds,
         whole_bytes=found.whole_bytes,
@@ -107,7 +100,7 @@ def _described(seen: FileContents, found: InterruptedSegment) -> FileContents:
 def _sealed(
     file: DiskFile, seen: FileContents, head: bytes, moov_offset: int, fast: bool
 ) -> FileContents:
-    """Read a sealed file's tables, and follow the fragments that its media data still hold."""
+    """Check a sealed file's index, and the fragments in its media data."""
     lacking = moov_offset + 8 - seen.size_bytes
     if lacking > 0:
         text = f"is cut short: {lacking} bytes and more are missing"
@@ -136,7 +129,7 @@ def _sealed(
 
 
 def _whole(file: DiskFile, seen: FileContents, fast: bool, expected: str | None) -> FileContents:
-    """Read every byte: hash it when there is a hash to compare with, else trust the checksums."""
+    """Read every byte: compare the hash if there is one, otherwise the checksums."""
     if fast or seen.broken or seen.shape not in (FileShape.SEALED, FileShape.MATROSKA):
         return seen
     if expected is not None:
@@ -157,80 +150,3 @@ def _hashed(file: DiskFile) -> str:
         digest.update(piece)
         at += len(piece)
     return digest.hexdigest()
-
-
-# --- A disk that only reads: slowly when told to, never what is locked, and past the page cache.
-
-OnRead = Callable[[int, float], None]  # bytes that were read, seconds that it took
-
-
-def _nothing(size_bytes: int, seconds: float) -> None:
-    """Tell nobody."""
-
-
-@attrs.define(eq=False)
-class ReadOnlyFile(PosixFile):
-    """A file that is open for reading; `told` hears of every read, and may raise to end it."""
-
-    told: OnRead = _nothing
-
-    def read(self, offset: int, size: int) -> bytes:
-        """pread(2), repeated until it is enough."""
-        began = monotonic()
-        data = super().read(offset, size)
-        self.told(len(data), monotonic() - began)
-        return data
-
-    def close(self) -> None:
-        """close(2); what was read once need not stay in memory."""
-        _forget(self._fd)
-        super().close()
-
-
-@attrs.define(eq=False)
-class ReadOnlyDisk(PosixDisk):
-    """What a check needs of a file system: it cannot change anything."""
-
-    told: OnRead = _nothing
-    heed_locks: bool = True
-
-    def open(self, path: Path) -> ReadOnlyFile:
-        """open(2) for reading; never follows a link, nor waits for a pipe's other end.
-
-        What the kernel has of it in memory is dropped, so that the disk itself is asked. Raises
-        BlockingIOError while its creator has it open, OSError for what is no ordinary file.
-        """
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise OSError(errno.EINVAL, "Not an ordinary file", str(path))
-            if self.heed_locks:
-                _share(fd)
-        except BaseException:
-            os.close(fd)
-            raise
-        _forget(fd)
-        return ReadOnlyFile(fd, self.told)
-
-    def create(self, path: Path) -> NoReturn:
-        """Refuse."""
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
-
-    def unlink(self, path: Path) -> None:
-        """Refuse."""
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
-
-
-def _share(fd: int) -> None:
-    """Take a shared lock, where the file system has any. Raises BlockingIOError."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:
-        pass
-
-
-def _forget(fd: int) -> None:
-    with suppress(OSError):
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)

@@ -1,7 +1,7 @@
 """The scrub: reads every recording again from time to time, so that damage is known early.
 
-One file after the other, slowly, at idle priority, in a thread that ends within a moment when the
-daemon does. It goes on where it was after a restart.
+One file at a time, slowly, at idle priority, in a thread that ends soon after the daemon stops. It
+continues after a restart.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -22,114 +22,119 @@ from camd.config.schema import ScrubConfig
 from camd.errors import FILE_IN_USE, Refusal
 from camd.model import DamageFound, Event, Segment, SegmentState, StorageStatus
 from camd.runtime.broadcast import Fanout, Published
-from camd.runtime.files import replace_file
 from camd.runtime.priority import idle_io
-from camd.storage.check.recording_file import ReadOnlyDisk, inspect_recording
-from camd.storage.check.rules.findings import FileContents, FileShape, Finding, judge_file
+from camd.runtime.state_file import StateFile, from_json
+from camd.storage.check.recording_file import inspect_recording
+from camd.storage.check.rules.findings import FileContents, FileShape, Finding, check_file
 from camd.storage.check.rules.scrub_progress import (
     ScrubPace,
+    ScrubPosition,
     ScrubProgress,
-    ScrubRound,
-    decode_progress,
-    encode_progress,
+    ScrubRun,
 )
+from camd.storage.index.recording_index import RecordingIndex
+from camd.storage.read_only_disk import ReadOnlyDisk
 from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.scrub")
 
 FILE = "scrub.json"
-RETRY_SECONDS = 60.0  # after the index or the disk said no
-LOOK_AGAIN_SECONDS = 3600.0  # the wall clock may be set while the scrub rests
-SAVE_SECONDS = 30.0  # of work that a crash may cost
+RETRY_SECONDS = 60.0  # after an error of index or disk
+LOOK_AGAIN_SECONDS = 3600.0  # the wall clock may be set while the scrub waits
+SAVE_SECONDS = 30.0  # of work, which a crash may lose
 CLOSE_SECONDS = 0.5
-_SLOW_SECONDS = 1.0  # between two looks at a volume that is not usable
+_SLOW_SECONDS = 1.0  # between two checks of an unusable volume
 
 
 class _StoppedError(Exception):
-    """The thread is to end: nobody waits for it any more."""
+    """The thread is to end."""
 
 
 @attrs.define(eq=False)
 class Scrub:
-    """The rounds, and who makes them. `published` is how far they are."""
+    """Checks all recordings, run after run. `published` is its progress."""
 
     config: ScrubConfig
     storage: Storage
-    file: Path
+    file: StateFile[ScrubProgress]
     events: Fanout[Event]
     published: Published[ScrubProgress] = attrs.field(
         factory=lambda: Published(ScrubProgress()), init=False
     )
     _saved_at: float = attrs.field(default=0.0, init=False)
-    _one: trio.CapacityLimiter = attrs.field(factory=partial(trio.CapacityLimiter, 1), init=False)
-    _pen: trio.CapacityLimiter = attrs.field(factory=partial(trio.CapacityLimiter, 1), init=False)
+    _read_limiter: trio.CapacityLimiter = attrs.field(
+        factory=partial(trio.CapacityLimiter, 1), init=False
+    )
+    _save_limiter: trio.CapacityLimiter = attrs.field(
+        factory=partial(trio.CapacityLimiter, 1), init=False
+    )
 
     @property
-    def rounds(self) -> ScrubProgress:
-        """How far it is; never waits."""
+    def progress(self) -> ScrubProgress:
+        """The present progress; never waits."""
         return self.published.value
 
     async def serve(self) -> None:
-        """Make rounds for ever."""
+        """Check all recordings until cancelled, whenever a run is due."""
         await self._load()
         while True:
-            wait = self.rounds.seconds_until_due(now(), self.config.interval)
+            wait = self.progress.seconds_until_due(now(), self.config.interval)
             if wait > 0:
                 await trio.sleep(min(wait, LOOK_AGAIN_SECONDS))
                 continue
             try:
-                await self._round()
+                await self._run()
             except (OSError, sqlite3.Error, Refusal) as error:
                 log.warning("scrub_waits", error=str(error))
                 await trio.sleep(RETRY_SECONDS)
 
-    async def _round(self) -> None:
-        """Go from the mark to the newest file. Raises what the archive raises."""
-        self.published.publish(self.rounds.begun(now()))
-        while (current := self.rounds.current) is not None:
+    async def _run(self) -> None:
+        """Check from the saved position to the newest file. Raises what the index raises."""
+        self.published.publish(self.progress.begun(now()))
+        while (current := self.progress.current) is not None:
             await self.storage.published.wait_until(_usable)
             mark = current.at
-            found = await self.storage.clerk.read(lambda a, mark=mark: a.catalog.oldest(mark, 1))  # type: ignore[misc]
+            found = await self.storage.index_worker.read(partial(_next_segment, mark=mark))
             if not found:
-                self.published.publish(self.rounds.over(now()))
+                self.published.publish(self.progress.over(now()))
                 log.info("scrub_over", files=current.files, problems=current.problem_count)
                 await self.save()
                 return
-            self._now_at(await self._pass(current, found[0]))
+            self._advance(await self._check_next(current, found[0]))
             if monotonic() - self._saved_at >= SAVE_SECONDS:
                 await self.save()
 
-    def _now_at(self, current: ScrubRound) -> None:
-        self.published.publish(attrs.evolve(self.rounds, current=current))
+    def _advance(self, current: ScrubRun) -> None:
+        self.published.publish(attrs.evolve(self.progress, current=current))
 
     # --- one file ---
 
-    async def _pass(self, current: ScrubRound, segment: Segment) -> ScrubRound:
-        """Check a sealed file; go past others, which recovery looks after."""
+    async def _check_next(self, current: ScrubRun, segment: Segment) -> ScrubRun:
+        """Check a sealed file; skip others, which recovery repairs."""
         name = segment.filename
         if segment.state is not SegmentState.SEALED or self.storage.busy(segment) is FILE_IN_USE:
             return current.passed(segment)
         with self.storage.leased(name):
-            seen = await self._look_at(segment)
+            seen = await self._read(segment)
         if seen.shape is FileShape.GONE:
-            await self.storage.miss(name)
+            await self.storage.note_missing(name)
             return current.passed(segment)
-        known = await self.storage.clerk.read(lambda archive: archive.catalog.segment(name))
-        if known != segment:  # removed, converted or hashed meanwhile: the next round's affair
+        known = await self.storage.index_worker.read(lambda index: index.catalog.segment(name))
+        if known != segment:  # removed, converted or hashed meanwhile
             return current.passed(segment)
-        found = [c for c in judge_file(seen, known) if not c.fault.harmless]
-        for complaint in found:
-            self._tell(complaint)
+        found = [c for c in check_file(seen, known) if not c.fault.harmless]
+        for finding in found:
+            self._tell(finding)
         return current.checked(segment, seen.size_bytes, found)
 
-    def _tell(self, complaint: Finding) -> None:
-        name, fault = complaint.subject, complaint.fault.value
-        log.error("recording_damaged", filename=name, fault=fault, text=complaint.text)
-        self.events.publish(DamageFound(name, fault, complaint.text, complaint.advice))
-        self._saved_at = -SAVE_SECONDS  # a problem is saved at once
+    def _tell(self, finding: Finding) -> None:
+        name, fault = finding.subject, finding.fault.value
+        log.error("recording_damaged", filename=name, fault=fault, text=finding.text)
+        self.events.publish(DamageFound(name, fault, finding.text, finding.advice))
+        self._saved_at = -SAVE_SECONDS  # save a problem at once
 
-    async def _look_at(self, segment: Segment) -> FileContents:
-        """Read a file in a thread, which is left behind when this is cancelled, and ends soon."""
+    async def _read(self, segment: Segment) -> FileContents:
+        """Read a file in a thread that is abandoned on cancellation, and ends soon."""
         stop, pace = threading.Event(), ScrubPace(self.config.rate)
 
         def told(size_bytes: int, seconds: float) -> None:
@@ -145,44 +150,49 @@ class Scrub:
                 return inspect_recording(ReadOnlyDisk(told), path, expected=segment.sha256)
 
         try:
-            return await trio.to_thread.run_sync(look, limiter=self._one, abandon_on_cancel=True)
+            return await trio.to_thread.run_sync(
+                look, limiter=self._read_limiter, abandon_on_cancel=True
+            )
         finally:
             stop.set()
 
     # --- across restarts ---
 
     async def _load(self) -> None:
-        with suppress(OSError):
-            data = await trio.to_thread.run_sync(self.file.read_bytes, abandon_on_cancel=True)
-            self.published.publish(decode_progress(data))
+        found = await trio.to_thread.run_sync(self.file.load, abandon_on_cancel=True)
+        self.published.publish(found or ScrubProgress())
 
     async def save(self) -> None:
-        """Note how far it is; a failure is logged, and costs repeating some files."""
-        self._saved_at, data = monotonic(), encode_progress(self.rounds)
+        """Save the progress; a failure is logged, and some files will be checked again."""
+        self._saved_at = monotonic()
         try:
             await trio.to_thread.run_sync(
-                lambda: _replace(self.file, data), limiter=self._pen, abandon_on_cancel=True
+                self.file.save, self.progress, limiter=self._save_limiter, abandon_on_cancel=True
             )
         except OSError as error:
             log.warning("scrub_not_saved", error=str(error))
 
 
+def scrub_file(state_dir: Path) -> StateFile[ScrubProgress]:
+    """Return the file that keeps the progress over restarts."""
+    return StateFile(state_dir / FILE, partial(from_json, kind=ScrubProgress))
+
+
+def _next_segment(index: RecordingIndex, mark: ScrubPosition | None) -> tuple[Segment, ...]:
+    return index.catalog.oldest(mark, 1)
+
+
 def _usable(status: StorageStatus) -> bool:
-    """Whether the volume has room for somebody who only looks."""
+    """Return whether the volume has room for a check."""
     return status.level.writable
-
-
-def _replace(file: Path, data: bytes) -> None:
-    file.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-    replace_file(file, data.decode())
 
 
 @asynccontextmanager
 async def open_scrub(
     config: ScrubConfig, storage: Storage, state_dir: Path, events: Fanout[Event]
 ) -> AsyncIterator[Scrub]:
-    """Make rounds while the block runs, if the configuration wants any."""
-    scrub = Scrub(config, storage, state_dir / FILE, events)
+    """Scrub while the block runs, if the configuration enables it."""
+    scrub = Scrub(config, storage, scrub_file(state_dir), events)
     if not config.enabled:
         yield scrub
         return

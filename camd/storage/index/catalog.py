@@ -1,7 +1,7 @@
-"""The index of what is on disk: segments, sessions and the ledger, in SQLite.
+"""The index database: segments, sessions and gaps in SQLite.
 
-A cache of what the files and the journal say: it can be thrown away (I6). One connection, one
-thread: SQLite before 3.51.3 can corrupt a WAL database under two writers.
+It is rebuilt from files and journal whenever needed (I6). One connection, one thread: SQLite before
+3.51.3 can corrupt a WAL database under two writers.
 """
 
 from __future__ import annotations
@@ -39,30 +39,30 @@ from camd.storage.rules.rows import (
     OrderedByTime,
     SessionStart,
     Values,
-    beginning_of,
     gap_of,
     gap_row,
     segment_of,
     segment_row,
     session_of,
     session_row,
+    session_start_of,
     span_of,
     summary_of,
 )
 from camd.storage.rules.time_index import NEVER, TimeIndex
 
-# --- The index's file: how SQLite is to keep it, and what becomes of one that cannot be used.
+# --- The database file
 
-_SUFFIXES = ("", "-wal", "-shm")  # what SQLite makes of one name, and finds by it again
+_SUFFIXES = ("", "-wal", "-shm")  # SQLite's files for one name
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open or create the index. Raises sqlite3.DatabaseError for one that cannot be used."""
+    """Open or create the database. Raises sqlite3.DatabaseError when it cannot be used."""
     db = sqlite3.connect(path, check_same_thread=False)
     try:
         db.row_factory = sqlite3.Row
         db.execute("PRAGMA journal_mode = WAL")
-        # A power cut may take the last transactions: files and journal say them again.
+        # A power cut may lose the last transactions: files and journal have them.
         db.execute("PRAGMA synchronous = NORMAL")
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version == 0:
@@ -76,7 +76,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def put_aside(path: Path) -> None:
-    """Rename a database that cannot be used, and what SQLite keeps beside it. Raises OSError."""
+    """Rename a database that cannot be used, with its WAL files. Raises OSError."""
     free = _free_name(path.with_name(f"{path.name}.unreadable"))
     for suffix in _SUFFIXES:
         old = path.with_name(path.name + suffix)
@@ -93,14 +93,12 @@ def _free_name(path: Path) -> Path:
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Whether an error says that the database itself is broken, and not the disk or the query."""
+    """Return whether an error means that the database is corrupt, not the disk or the query."""
     code = getattr(error, "sqlite_errorcode", None)
     return code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-# --- Pages of the index, newest first: which rows match, how many there are, and the page itself.
-
-Database = sqlite3.Connection
+# --- Pages, newest first
 
 _OF_SESSION = "FROM segments s WHERE s.session_id = sessions.session_id AND s.state"
 _SUMMARIES = f"""
@@ -117,83 +115,307 @@ SELECT sessions.*,
 FROM sessions"""  # noqa: S608
 
 
-def segments_page(db: Database, timeline: TimeIndex, query: RecordingQuery) -> RecordingPage:
-    """List segments; any page of any range takes the same time, thanks to the timeline."""
-    since = None if query.since is None else to_unix_micros(query.since)
-    until = None if query.until is None else to_unix_micros(query.until)
-    backwards = since is not None and until is not None and since > until
-    if query.session_id is not None or backwards:
-        return _page_by_count(db, timeline, query)
-    camera_id = query.camera_id
-    total = timeline.count(camera_id, since, until)
-    # One upper bound for the start, the lowest: with two, SQLite may seek to the other one.
-    where, values = _conditions(attrs.evolve(query, until=None), "until_us")
-    if since is not None:
-        where.append("start_us >= ?")
-        values.append(timeline.floor(since))
-        within = timeline.begin_between(camera_id, since, until)
-        if query.offset >= within:  # only what began earlier and is not over is left: not many
-            where.append("start_us < ?")
-            values.append(since)
-            rows = _segments(db, where, values, query.limit, query.offset - within)
-            return RecordingPage(rows, total)
-    position = timeline.position(camera_id, until, query.offset)
-    if position is None:
-        return RecordingPage((), total)
-    where.append("start_us <= ?")
-    values.append(position.start)
-    return RecordingPage(_segments(db, where, values, query.limit, position.skip), total)
+# --- The database
 
 
-def _page_by_count(db: Database, timeline: TimeIndex, query: RecordingQuery) -> RecordingPage:
-    """List what is few by nature: a session's segments, or what lies around a moment."""
-    where, values = _conditions(query, "until_us")
-    if query.since is not None:
-        where.append("start_us >= ?")
-        values.append(timeline.floor(to_unix_micros(query.since)))
-    total = _count(db, "segments", where, values)
-    return RecordingPage(_segments(db, where, values, query.limit, query.offset), total)
+@attrs.define(eq=False)
+class Catalog:
+    """The open database. Every method blocks on the disk; for one thread at a time."""
+
+    _db: sqlite3.Connection
+    _time_index: TimeIndex | None = attrs.field(default=None, init=False)
+
+    @classmethod
+    def open(cls, path: Path) -> Catalog:
+        """Open or create the database; an unusable one is set aside first, never deleted.
+
+        Raises OSError or sqlite3.Error when the folder itself cannot be used.
+        """
+        try:
+            return cls(connect(path))
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError) or not path.exists():
+                raise
+            put_aside(path)
+            return cls(connect(path))
+
+    def close(self) -> None:
+        """Checkpoint and close the database."""
+        self._db.close()
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Run the block as one transaction; on failure the time index is read anew."""
+        try:
+            with self._db:
+                yield
+        except BaseException:
+            self._time_index = None
+            raise
+
+    # --- the journal ---
+
+    @property
+    def position(self) -> JournalPosition:
+        """The journal position up to which records have been applied."""
+        row = self._db.execute("SELECT file, offset FROM journal").fetchone()
+        return JournalPosition(row["file"], row["offset"]) if row else JournalPosition()
+
+    def apply(self, records: Iterable[Record], position: JournalPosition | None = None) -> None:
+        """Apply records, all or none; `position` is how far the journal is applied then.
+
+        Segments and sessions replace what was known of them; a gap is inserted once.
+        """
+        with self._changing():
+            for record in records:
+                match record:
+                    case SegmentNoted(segment):
+                        self._put_segment(segment)
+                    case SegmentRemoved(filename):
+                        self._drop_segment(filename)
+                    case SessionNoted(session):
+                        self._put_session(session)
+                    case GapNoted(gap):
+                        self._put_gap(gap)
+            if position is not None:
+                self._db.execute("DELETE FROM journal")
+                values = (position.file, position.offset)
+                self._db.execute("INSERT INTO journal VALUES (?, ?)", values)
+
+    # --- segments ---
+
+    def _put_segment(self, segment: Segment) -> None:
+        self._forget_time(segment.filename)
+        row = segment_row(segment)
+        self._db.execute(f"INSERT OR REPLACE INTO segments VALUES ({_placeholders(row)})", row)  # noqa: S608
+        self._learn_time(segment.filename)
+
+    def _drop_segment(self, filename: str) -> None:
+        self._forget_time(filename)
+        self._db.execute("DELETE FROM segments WHERE filename = ?", (filename,))
+
+    def segment(self, filename: str) -> Segment | None:
+        """Find a segment by filename."""
+        row = self._db.execute("SELECT * FROM segments WHERE filename = ?", (filename,)).fetchone()
+        return segment_of(row) if row else None
+
+    def segment_of_session(self, session_id: SessionId, number: int) -> Segment | None:
+        """Find a segment by session and number."""
+        row = self._db.execute(
+            "SELECT * FROM segments WHERE session_id = ? AND number = ?", (session_id, number)
+        ).fetchone()
+        return segment_of(row) if row else None
+
+    def filenames(self) -> tuple[str, ...]:
+        """Return the names of all segments."""
+        return tuple(name for (name,) in self._db.execute("SELECT filename FROM segments"))
+
+    def segments_in(self, *states: SegmentState) -> tuple[Segment, ...]:
+        """Return the segments in one of these states, other than SEALED."""
+        values = [state.value for state in states]
+        some = f"state != 'completed' AND state IN ({_placeholders(values)})"
+        rows = self._db.execute(f"SELECT * FROM segments WHERE {some} ORDER BY filename", values)  # noqa: S608
+        return tuple(map(segment_of, rows))
+
+    def interrupt(self) -> None:
+        """Mark open segments as interrupted; at start-up, before anything records."""
+        with self._changing():
+            for segment in self.segments_in(SegmentState.OPEN):
+                self._put_segment(attrs.evolve(segment, state=SegmentState.INTERRUPTED))
+
+    def to_convert(self) -> tuple[Segment, ...]:
+        """List the MP4s of sessions that asked for Matroska, oldest first."""
+        rows = self._db.execute(
+            "SELECT segments.* FROM sessions CROSS JOIN segments USING (session_id)"
+            " WHERE sessions.format = 'mkv' AND segments.state = 'completed'"
+            " AND segments.filename LIKE '%.mp4' ORDER BY segments.start_us"
+        )
+        return tuple(map(segment_of, rows))
+
+    def awaits_mkv(self, filename: str) -> bool:
+        """Return whether this file is to be replaced by an MKV."""
+        return bool(
+            self._db.execute(
+                "SELECT 1 FROM segments JOIN sessions USING (session_id)"
+                " WHERE segments.filename = ? AND sessions.format = 'mkv'",
+                (filename,),
+            ).fetchone()
+        )
+
+    def unhashed(self) -> tuple[Segment, ...]:
+        """Return the sealed segments without a hash, oldest first."""
+        rows = self._db.execute(
+            "SELECT * FROM segments WHERE sha256 IS NULL AND state = 'completed' ORDER BY start_us"
+        )
+        return tuple(map(segment_of, rows))
+
+    def oldest(self, behind: OrderedByTime | None, limit: int) -> tuple[Segment, ...]:
+        """Return the `limit` oldest segments after `behind`."""
+        start = to_unix_micros(behind.start) if behind else -NEVER
+        rows = self._db.execute(
+            "SELECT * FROM segments WHERE (start_us, filename) > (?, ?)"
+            " ORDER BY start_us, filename LIMIT ?",
+            (start, behind.filename if behind else "", limit),
+        )
+        return tuple(map(segment_of, rows))
+
+    def total_bytes(self) -> int:
+        """Return the total size of all segments that are there."""
+        (total,) = self._db.execute(
+            "SELECT coalesce(sum(size_bytes), 0) FROM segments WHERE state != 'missing'"
+        ).fetchone()
+        return int(total)
+
+    # --- pages ---
+
+    def page(self, query: RecordingQuery) -> RecordingPage:
+        """List segments, newest first, with the number of all that match.
+
+        Thanks to the time index, every page takes the same time.
+        """
+        since = None if query.since is None else to_unix_micros(query.since)
+        until = None if query.until is None else to_unix_micros(query.until)
+        backwards = since is not None and until is not None and since > until
+        if query.session_id is not None or backwards:
+            return self._page_by_count(query)
+        time_index, camera_id = self.time_index(), query.camera_id
+        total = time_index.count(camera_id, since, until)
+        # One upper bound for the start, the lowest: with two, SQLite may seek by the wrong one.
+        where, values = _conditions(attrs.evolve(query, until=None), "until_us")
+        if since is not None:
+            where.append("start_us >= ?")
+            values.append(time_index.floor(since))
+            within = time_index.begin_between(camera_id, since, until)
+            if query.offset >= within:  # only those that began earlier and are not over: few
+                where.append("start_us < ?")
+                values.append(since)
+                rows = self._segments(where, values, query.limit, query.offset - within)
+                return RecordingPage(rows, total)
+        position = time_index.position(camera_id, until, query.offset)
+        if position is None:
+            return RecordingPage((), total)
+        where.append("start_us <= ?")
+        values.append(position.start)
+        return RecordingPage(self._segments(where, values, query.limit, position.skip), total)
+
+    def _page_by_count(self, query: RecordingQuery) -> RecordingPage:
+        """List segments where few can match: of one session, or around one moment."""
+        where, values = _conditions(query, "until_us")
+        if query.since is not None:
+            where.append("start_us >= ?")
+            values.append(self.time_index().floor(to_unix_micros(query.since)))
+        total = self._count("segments", where, values)
+        return RecordingPage(self._segments(where, values, query.limit, query.offset), total)
+
+    def sessions_page(self, query: RecordingQuery) -> SessionPage:
+        """List sessions with their sums, newest first, with the number of all that match."""
+        where, values = _conditions(query, "coalesce(end_us, 1 << 62)")
+        rows = self._db.execute(
+            f"{_SUMMARIES}{_where(where)} ORDER BY start_us DESC, session_id DESC LIMIT ? OFFSET ?",
+            (*values, query.limit, query.offset),
+        )
+        return SessionPage(tuple(map(summary_of, rows)), self._count("sessions", where, values))
+
+    def gaps_page(self, query: RecordingQuery) -> GapPage:
+        """List gaps, newest first, with the number of all that match."""
+        where, values = _conditions(query, "max(end_us, start_us + 1)")
+        rows = self._db.execute(
+            f"SELECT * FROM gaps{_where(where)} ORDER BY start_us DESC, id DESC LIMIT ? OFFSET ?",  # noqa: S608
+            (*values, query.limit, query.offset),
+        )
+        return GapPage(tuple(map(gap_of, rows)), self._count("gaps", where, values))
+
+    def _segments(
+        self, where: Sequence[str], values: Sequence[object], limit: int, skip: int
+    ) -> tuple[Segment, ...]:
+        rows = self._db.execute(
+            f"SELECT * FROM segments{_where(where)}"  # noqa: S608
+            " ORDER BY start_us DESC, filename DESC LIMIT ? OFFSET ?",
+            (*values, limit, skip),
+        )
+        return tuple(map(segment_of, rows))
+
+    def _count(self, table: str, where: Sequence[str], values: Sequence[object]) -> int:
+        query = f"SELECT count(*) FROM {table}{_where(where)}"  # noqa: S608
+        return int(self._db.execute(query, values).fetchone()[0])
+
+    def time_index(self) -> TimeIndex:
+        """Return the time index of all segments; the first call reads them all."""
+        if self._time_index is None:
+            rows = self._db.execute("SELECT camera_id, start_us, until_us FROM segments")
+            self._time_index = TimeIndex.of(map(span_of, rows))
+        return self._time_index
+
+    def _forget_time(self, filename: str) -> None:
+        if self._time_index is not None and (row := self._time(filename)) is not None:
+            self._time_index.remove(span_of(row))
+
+    def _learn_time(self, filename: str) -> None:
+        if self._time_index is not None and (row := self._time(filename)) is not None:
+            self._time_index.add(span_of(row))
+
+    def _time(self, filename: str) -> sqlite3.Row | None:
+        row: sqlite3.Row | None = self._db.execute(
+            "SELECT camera_id, start_us, until_us FROM segments WHERE filename = ?", (filename,)
+        ).fetchone()
+        return row
+
+    # --- sessions and gaps ---
+
+    def _put_session(self, session: Session) -> None:
+        row = session_row(session)
+        self._db.execute(f"INSERT OR REPLACE INTO sessions VALUES ({_placeholders(row)})", row)  # noqa: S608
+
+    def session(self, session_id: SessionId) -> Session | None:
+        """Find a session, with its segments and gaps."""
+        row = self._db.execute(
+            "SELECT * FROM sessions WHERE session_id = ?", (session_id,)
+        ).fetchone()
+        return self._session(row) if row else None
+
+    def session_start(self, session_id: SessionId) -> SessionStart | None:
+        """Return when a session began."""
+        row = self._db.execute(
+            "SELECT start_us, boot_id, monotonic_start FROM sessions WHERE session_id = ?",
+            (session_id,),
+        ).fetchone()
+        return session_start_of(row) if row else None
+
+    def unfinished_sessions(self) -> tuple[Session, ...]:
+        """Return the sessions that have not ended, newest first, with segments and gaps."""
+        rows = self._db.execute(
+            "SELECT * FROM sessions WHERE state != 'ENDED' ORDER BY start_us DESC"
+        ).fetchall()
+        return tuple(self._session(row) for row in rows)
+
+    def _session(self, row: sqlite3.Row) -> Session:
+        session_id = SessionId(row["session_id"])
+        segments = self._db.execute(
+            "SELECT * FROM segments WHERE session_id = ? ORDER BY number", (session_id,)
+        )
+        return session_of(row, tuple(map(segment_of, segments)), self.gaps(session_id))
+
+    def _put_gap(self, gap: Gap) -> None:
+        self._db.execute(
+            "INSERT OR IGNORE INTO gaps (camera_id, session_id, start_us, end_us, duration_seconds,"
+            " frames, exact, cause, action) VALUES (?,?,?,?,?,?,?,?,?)",
+            gap_row(gap),
+        )
+
+    def gaps(self, session_id: SessionId) -> tuple[Gap, ...]:
+        """Return a session's gaps in order of time."""
+        rows = self._db.execute(
+            "SELECT * FROM gaps WHERE session_id = ? ORDER BY start_us, id", (session_id,)
+        )
+        return tuple(map(gap_of, rows))
 
 
-def sessions_page(db: Database, query: RecordingQuery) -> SessionPage:
-    """List sessions with the sums of their segments and gaps."""
-    where, values = _conditions(query, "coalesce(end_us, 1 << 62)")
-    rows = db.execute(
-        f"{_SUMMARIES}{_where(where)} ORDER BY start_us DESC, session_id DESC LIMIT ? OFFSET ?",
-        (*values, query.limit, query.offset),
-    )
-    total = _count(db, "sessions", where, values)
-    return SessionPage(tuple(map(summary_of, rows)), total)
-
-
-def gaps_page(db: Database, query: RecordingQuery) -> GapPage:
-    """List ledger entries."""
-    where, values = _conditions(query, "max(end_us, start_us + 1)")
-    rows = db.execute(
-        f"SELECT * FROM gaps{_where(where)} ORDER BY start_us DESC, id DESC LIMIT ? OFFSET ?",  # noqa: S608
-        (*values, query.limit, query.offset),
-    )
-    return GapPage(tuple(map(gap_of, rows)), _count(db, "gaps", where, values))
-
-
-def _segments(
-    db: Database, where: Sequence[str], values: Sequence[object], limit: int, skip: int
-) -> tuple[Segment, ...]:
-    rows = db.execute(
-        f"SELECT * FROM segments{_where(where)}"  # noqa: S608
-        " ORDER BY start_us DESC, filename DESC LIMIT ? OFFSET ?",
-        (*values, limit, skip),
-    )
-    return tuple(map(segment_of, rows))
-
-
-def _count(db: Database, table: str, where: Sequence[str], values: Sequence[object]) -> int:
-    query = f"SELECT count(*) FROM {table}{_where(where)}"  # noqa: S608
-    return int(db.execute(query, values).fetchone()[0])
+def _placeholders(values: Values | Sequence[object]) -> str:
+    return ",".join("?" * len(values))
 
 
 def _conditions(query: RecordingQuery, until: str) -> tuple[list[str], list[object]]:
-    """Say what has to hold, and with which values; `until` is when a row is over."""
+    """Return SQL conditions and their values; `until` is the expression of a row's end."""
     conditions: list[tuple[str, object]] = []
     if query.camera_id is not None:
         conditions.append(("camera_id = ?", query.camera_id))
@@ -208,260 +430,3 @@ def _conditions(query: RecordingQuery, until: str) -> tuple[list[str], list[obje
 
 def _where(conditions: Sequence[str]) -> str:
     return f" WHERE {' AND '.join(conditions)}" if conditions else ""
-
-
-# --- The index of what is on disk: segments, sessions and the ledger, in SQLite.
-
-
-@attrs.define(eq=False)
-class Catalog:
-    """The open database. Every method blocks on the disk: call it in the catalog's thread."""
-
-    _db: sqlite3.Connection
-    _timeline: TimeIndex | None = attrs.field(default=None, init=False)
-
-    @classmethod
-    def open(cls, path: Path) -> Catalog:
-        """Open or create the database; one of another version or garbage is put aside first.
-
-        Nothing is deleted: the old files stay beside the new one, under one free name.
-        Raises OSError or sqlite3.Error when the folder itself cannot be used.
-        """
-        try:
-            return cls(connect(path))
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError) or not path.exists():
-                raise
-            put_aside(path)
-            return cls(connect(path))
-
-    def close(self) -> None:
-        """Fold the log into the database and close it."""
-        self._db.close()
-
-    @contextmanager
-    def _changing(self) -> Iterator[None]:
-        """Change all of it or nothing, and the timeline with it."""
-        try:
-            with self._db:
-                yield
-        except BaseException:
-            self._timeline = None
-            raise
-
-    # --- the journal's records ---
-
-    @property
-    def place(self) -> JournalPosition:
-        """Up to where the journal has been applied."""
-        row = self._db.execute("SELECT file, offset FROM journal").fetchone()
-        return JournalPosition(row["file"], row["offset"]) if row else JournalPosition()
-
-    def apply(self, records: Iterable[Record], place: JournalPosition) -> None:
-        """Take over what the journal says, up to `place`; all of it or nothing."""
-        with self._changing():
-            for record in records:
-                match record:
-                    case SegmentNoted(segment):
-                        self._put_segment(segment)
-                    case SegmentRemoved(filename):
-                        self._drop_segment(filename)
-                    case SessionNoted(session):
-                        self._put_session(session)
-                    case GapNoted(gap):
-                        self._put_gap(gap)
-            self._db.execute("DELETE FROM journal")
-            self._db.execute("INSERT INTO journal VALUES (?, ?)", (place.file, place.offset))
-
-    # --- segments ---
-
-    def put_segment(self, segment: Segment) -> None:
-        """Insert the segment, or replace what was known of it."""
-        with self._changing():
-            self._put_segment(segment)
-
-    def _put_segment(self, segment: Segment) -> None:
-        self._forget_time(segment.filename)
-        row = segment_row(segment)
-        self._db.execute(f"INSERT OR REPLACE INTO segments VALUES ({_marks(row)})", row)  # noqa: S608
-        self._learn_time(segment.filename)
-
-    def drop_segment(self, filename: str) -> None:
-        """Forget a file that is no longer there."""
-        with self._changing():
-            self._drop_segment(filename)
-
-    def _drop_segment(self, filename: str) -> None:
-        self._forget_time(filename)
-        self._db.execute("DELETE FROM segments WHERE filename = ?", (filename,))
-
-    def segment(self, filename: str) -> Segment | None:
-        """Look one segment up by its name."""
-        row = self._db.execute("SELECT * FROM segments WHERE filename = ?", (filename,)).fetchone()
-        return segment_of(row) if row else None
-
-    def segment_of_session(self, session_id: SessionId, number: int) -> Segment | None:
-        """Look a session's segment up by its number."""
-        row = self._db.execute(
-            "SELECT * FROM segments WHERE session_id = ? AND number = ?", (session_id, number)
-        ).fetchone()
-        return segment_of(row) if row else None
-
-    def filenames(self) -> tuple[str, ...]:
-        """Name every segment."""
-        return tuple(name for (name,) in self._db.execute("SELECT filename FROM segments"))
-
-    def segments_in(self, *states: SegmentState) -> tuple[Segment, ...]:
-        """Return the segments in one of the `states`, but not of all that are sealed."""
-        values = [state.value for state in states]
-        some = f"state != 'completed' AND state IN ({_marks(values)})"
-        rows = self._db.execute(f"SELECT * FROM segments WHERE {some} ORDER BY filename", values)  # noqa: S608
-        return tuple(map(segment_of, rows))
-
-    def interrupt(self) -> None:
-        """Mark what a crash left open; for start-up, before anything records."""
-        with self._changing():
-            for segment in self.segments_in(SegmentState.OPEN):
-                self._put_segment(attrs.evolve(segment, state=SegmentState.INTERRUPTED))
-
-    def to_convert(self) -> tuple[Segment, ...]:
-        """List MP4s of sessions that asked for Matroska, oldest first."""
-        rows = self._db.execute(
-            "SELECT segments.* FROM sessions CROSS JOIN segments USING (session_id)"
-            " WHERE sessions.format = 'mkv' AND segments.state = 'completed'"
-            " AND segments.filename LIKE '%.mp4' ORDER BY segments.start_us"
-        )
-        return tuple(map(segment_of, rows))
-
-    def is_to_be_mkv(self, filename: str) -> bool:
-        """Whether an MKV was asked for in the place of this file."""
-        return bool(
-            self._db.execute(
-                "SELECT 1 FROM segments JOIN sessions USING (session_id)"
-                " WHERE segments.filename = ? AND sessions.format = 'mkv'",
-                (filename,),
-            ).fetchone()
-        )
-
-    def unhashed(self) -> tuple[Segment, ...]:
-        """Return sealed segments whose hash is not known, oldest first."""
-        rows = self._db.execute(
-            "SELECT * FROM segments WHERE sha256 IS NULL AND state = 'completed' ORDER BY start_us"
-        )
-        return tuple(map(segment_of, rows))
-
-    def oldest(self, behind: OrderedByTime | None, limit: int) -> tuple[Segment, ...]:
-        """Return the `limit` oldest segments of those that are newer than `behind`."""
-        start = to_unix_micros(behind.start) if behind else -NEVER
-        rows = self._db.execute(
-            "SELECT * FROM segments WHERE (start_us, filename) > (?, ?)"
-            " ORDER BY start_us, filename LIMIT ?",
-            (start, behind.filename if behind else "", limit),
-        )
-        return tuple(map(segment_of, rows))
-
-    def total_bytes(self) -> int:
-        """Add up the sizes of all segments that are there."""
-        (total,) = self._db.execute(
-            "SELECT coalesce(sum(size_bytes), 0) FROM segments WHERE state != 'missing'"
-        ).fetchone()
-        return int(total)
-
-    # --- pages ---
-
-    def page(self, query: RecordingQuery) -> RecordingPage:
-        """List segments, newest first, and count all that match; any page takes the same time."""
-        return segments_page(self._db, self.timeline(), query)
-
-    def sessions_page(self, query: RecordingQuery) -> SessionPage:
-        """List sessions with what they hold, newest first, and count all that match."""
-        return sessions_page(self._db, query)
-
-    def gaps_page(self, query: RecordingQuery) -> GapPage:
-        """List ledger entries, newest first, and count all that match."""
-        return gaps_page(self._db, query)
-
-    def timeline(self) -> TimeIndex:
-        """Return where in time all segments lie; the first call reads all of them."""
-        if self._timeline is None:
-            rows = self._db.execute("SELECT camera_id, start_us, until_us FROM segments")
-            self._timeline = TimeIndex.of(map(span_of, rows))
-        return self._timeline
-
-    def _forget_time(self, filename: str) -> None:
-        if self._timeline is not None and (row := self._time(filename)) is not None:
-            self._timeline.remove(span_of(row))
-
-    def _learn_time(self, filename: str) -> None:
-        if self._timeline is not None and (row := self._time(filename)) is not None:
-            self._timeline.add(span_of(row))
-
-    def _time(self, filename: str) -> sqlite3.Row | None:
-        row: sqlite3.Row | None = self._db.execute(
-            "SELECT camera_id, start_us, until_us FROM segments WHERE filename = ?", (filename,)
-        ).fetchone()
-        return row
-
-    # --- sessions and the ledger ---
-
-    def put_session(self, session: Session) -> None:
-        """Insert the session, or replace what was known of it (its gaps are kept apart)."""
-        with self._changing():
-            self._put_session(session)
-
-    def _put_session(self, session: Session) -> None:
-        row = session_row(session)
-        self._db.execute(f"INSERT OR REPLACE INTO sessions VALUES ({_marks(row)})", row)  # noqa: S608
-
-    def session(self, session_id: SessionId) -> Session | None:
-        """Look a session up, with its segments and gaps."""
-        row = self._db.execute(
-            "SELECT * FROM sessions WHERE session_id = ?", (session_id,)
-        ).fetchone()
-        return self._session(row) if row else None
-
-    def beginning(self, session_id: SessionId) -> SessionStart | None:
-        """Look up when a session began."""
-        row = self._db.execute(
-            "SELECT start_us, boot_id, monotonic_start FROM sessions WHERE session_id = ?",
-            (session_id,),
-        ).fetchone()
-        return beginning_of(row) if row else None
-
-    def unfinished_sessions(self) -> tuple[Session, ...]:
-        """Read the sessions that no one has ended, newest first, with segments and gaps."""
-        rows = self._db.execute(
-            "SELECT * FROM sessions WHERE state != 'ENDED' ORDER BY start_us DESC"
-        ).fetchall()
-        return tuple(self._session(row) for row in rows)
-
-    def _session(self, row: sqlite3.Row) -> Session:
-        session_id = SessionId(row["session_id"])
-        segments = self._db.execute(
-            "SELECT * FROM segments WHERE session_id = ? ORDER BY number", (session_id,)
-        )
-        return session_of(row, tuple(map(segment_of, segments)), self.gaps(session_id))
-
-    def put_gaps(self, gaps: Iterable[Gap]) -> None:
-        """Write entries into the ledger, each once; they are never changed afterwards."""
-        with self._changing():
-            for gap in gaps:
-                self._put_gap(gap)
-
-    def _put_gap(self, gap: Gap) -> None:
-        self._db.execute(
-            "INSERT OR IGNORE INTO gaps (camera_id, session_id, start_us, end_us, duration_seconds,"
-            " frames, exact, cause, action) VALUES (?,?,?,?,?,?,?,?,?)",
-            gap_row(gap),
-        )
-
-    def gaps(self, session_id: SessionId) -> tuple[Gap, ...]:
-        """Read a session's ledger, in order of time."""
-        rows = self._db.execute(
-            "SELECT * FROM gaps WHERE session_id = ? ORDER BY start_us, id", (session_id,)
-        )
-        return tuple(map(gap_of, rows))
-
-
-def _marks(values: Values | Sequence[object]) -> str:
-    return ",".join("?" * len(values))

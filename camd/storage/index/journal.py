@@ -1,7 +1,7 @@
-"""What no recording tells of itself, kept beside them: sessions, the ledger, hashes, removals.
+"""The journal: what the recordings do not contain (sessions, gaps, hashes, removals).
 
-Lines are only ever appended, and durable when `append` returns. With the recordings themselves
-they are all that it takes to rebuild the index (I6).
+Lines are only appended, and durable when `append` returns. Recordings and journal together are
+enough to rebuild the index (I6).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NAME = re.compile(r"journal-(\d{6})\.jsonl", re.ASCII)
 
 @attrs.frozen(order=True)
 class JournalPosition:
-    """A place in the journal: everything before it is known."""
+    """A place in the journal; everything before it has been read."""
 
     file: int = 0
     offset: int = 0
@@ -35,34 +35,33 @@ class Journal:
 
     disk: Disk
     folder: Path
-    place: JournalPosition = attrs.field(
-        default=JournalPosition(1), init=False
-    )  # where the next line goes
+    # Where the next line goes.
+    position: JournalPosition = attrs.field(default=JournalPosition(1), init=False)
     _file: DiskFile | None = attrs.field(default=None, init=False)
     _torn: bool = attrs.field(default=False, init=False)  # the file may not end with a line
 
     @classmethod
     def open(cls, disk: Disk, folder: Path) -> Journal:
-        """Find the journal in `folder`, which must exist. Raises OSError."""
+        """Open the journal in `folder`, which must exist. Raises OSError."""
         journal = cls(disk, folder)
         if numbers := journal.numbers():
-            journal.place = JournalPosition(numbers[-1])
+            journal.position = JournalPosition(numbers[-1])
             journal._file = journal._continued()
         return journal
 
     def numbers(self) -> list[int]:
-        """Name the files that there are by their numbers, in order. Raises OSError."""
+        """Return the numbers of the existing files, in order. Raises OSError."""
         found = map(_NAME.fullmatch, self.disk.names(self.folder))
         return sorted(int(match[1]) for match in found if match)
 
     def path(self, number: int) -> Path:
-        """Say where a file of the journal is."""
+        """Return the path of a file."""
         return self.folder / f"journal-{number:06}.jsonl"
 
     def read(
         self, since: JournalPosition = JournalPosition()
     ) -> Iterator[tuple[list[Record], JournalPosition]]:
-        """Read what stands behind `since`: a file's records, and the place behind them.
+        """Read on from `since`: each file's records, and the position behind them.
 
         Raises OSError.
         """
@@ -74,8 +73,8 @@ class Journal:
             yield list(decode(data)), JournalPosition(number, max(size, offset))
 
     def _read(self, number: int, offset: int) -> tuple[int, bytes]:
-        """Return a file's size and what stands behind `offset`."""
-        ours = self._file if number == self.place.file else None
+        """Return a file's size and its bytes from `offset` on."""
+        ours = self._file if number == self.position.file else None
         file = ours or self.disk.open(self.path(number))
         try:
             size = file.size()
@@ -85,56 +84,56 @@ class Journal:
                 file.close()
 
     def append(self, records: Sequence[Record]) -> None:
-        """Add records behind all others; durable when this returns. Raises OSError.
+        """Append records durably. Raises OSError.
 
-        After an error some of them may be there; whatever is, is whole lines or none of them.
-        A file that may not become larger is followed by the next one.
+        After an error some of them may be there; each is then a whole line or no line. A file that
+        cannot become larger is followed by the next one.
         """
         if not records:
             return
         try:
             self._append(records)
         except OSError as error:
-            if error.errno != errno.EFBIG or not self.place.offset:
+            if error.errno != errno.EFBIG or not self.position.offset:
                 raise
-            self.place = JournalPosition(self.place.file + 1)
+            self.position = JournalPosition(self.position.file + 1)
             self._torn = False
             self._append(records)
 
     def _append(self, records: Sequence[Record]) -> None:
         file = self._writable()
         lines = encode(records)
-        if self._torn:  # an empty line ends whatever stands there
+        if self._torn:  # a newline ends the torn line
             lines = b"\n" + lines
         try:
             file.append([lines])
             file.sync()
         except OSError as error:
             if error.errno == errno.EFBIG:
-                with suppress(OSError):  # it goes into the next file, and stands there alone
-                    file.truncate(self.place.offset)
-            self.close()  # the next line begins by looking at what is there
+                with suppress(OSError):  # the record goes into the next file only
+                    file.truncate(self.position.offset)
+            self.close()  # the next append looks at what is there
             raise
         self._torn = False
-        self.place = JournalPosition(self.place.file, self.place.offset + len(lines))
+        self.position = JournalPosition(self.position.file, self.position.offset + len(lines))
 
     def close(self) -> None:
-        """Close the file that is open."""
+        """Close the open file."""
         if self._file is not None:
             file, self._file = self._file, None
             with suppress(OSError):
                 file.close()
 
     def _writable(self) -> DiskFile:
-        if self.place.offset >= FILE_LIMIT_BYTES:
+        if self.position.offset >= FILE_LIMIT_BYTES:
             self.close()
-            self.place = JournalPosition(self.place.file + 1)
+            self.position = JournalPosition(self.position.file + 1)
         if self._file is None:
             self._file = self._continued() or self._begun()
         return self._file
 
     def _begun(self) -> DiskFile:
-        file = self.disk.create(self.path(self.place.file))
+        file = self.disk.create(self.path(self.position.file))
         try:
             self.disk.sync_directory(self.folder)
         except OSError:
@@ -143,17 +142,17 @@ class Journal:
         return file
 
     def _continued(self) -> DiskFile | None:
-        """Go on with a file that is there; what a crash left at its end stays, as no line."""
-        if self.place.file not in self.numbers():
+        """Open an existing file to append to; a torn line at its end is kept."""
+        if self.position.file not in self.numbers():
             return None
-        file = self.disk.open(self.path(self.place.file))
+        file = self.disk.open(self.path(self.position.file))
         try:
             self.disk.sync_directory(self.folder)
             size = file.size()
-            file.truncate(size)  # cuts nothing: it moves the position to the end
+            file.truncate(size)  # only moves the file position to the end
             self._torn = size > 0 and file.read(size - 1, 1) != b"\n"
         except OSError:
             file.close()
             raise
-        self.place = JournalPosition(self.place.file, size)
+        self.position = JournalPosition(self.position.file, size)
         return file

@@ -1,7 +1,7 @@
-"""All that is known of one recordings folder: the index, and the journal that it is rebuilt from.
+"""Index and journal of one recordings folder, kept together and locked.
 
-What the journal says is durable before the index hears of it, so an index that lags behind, or is
-new, catches up by reading on.
+A record is durable in the journal before the index gets it, so an index that lags behind, or is
+new, catches up by reading the journal.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import attrs
 import structlog
 
 from camd.model import Segment
-from camd.runtime.files import FolderInUseError, lock_file
+from camd.runtime.folder_lock import FolderInUseError, lock_file
 from camd.storage.disk import Disk
 from camd.storage.index.catalog import Catalog, is_damage, put_aside
 from camd.storage.index.journal import Journal
@@ -37,23 +37,23 @@ __all__ = [
     "misplaced_folders",
 ]
 
-FOLDER = ".camd"  # in the recordings folder
+FOLDER = ".camd"  # inside the recordings folder
 INDEX = "index.sqlite"
 LOCK = "lock"
 NOT_A_FILE = "is a directory, not a file; move it away"
-MOST_PENDING = 10_000  # records that wait for a disk on which nothing can be written
+MOST_PENDING = 10_000  # records that wait while nothing can be written
 
 
 FileId = tuple[int, int]  # device, inode
 
 
-def told_by_a_file(record: Record) -> bool:
-    """Whether a file tells the same by itself: Matroska files do not."""
+def is_derivable(record: Record) -> bool:
+    """Return whether a file contains this record: true of sealed MP4s, not of Matroska files."""
     return isinstance(record, SegmentNoted) and record.segment.filename.endswith(".mp4")
 
 
 def file_id(path: Path) -> FileId | None:
-    """Tell files apart whatever they are called; None for one that is not there."""
+    """Return what identifies a file under any name; None when it is not there."""
     try:
         facts = path.stat()
     except OSError:
@@ -62,7 +62,7 @@ def file_id(path: Path) -> FileId | None:
 
 
 def misplaced_folders(recordings: Path) -> list[Path]:
-    """Name the directories that stand where index, journal or lock should be. Blocks."""
+    """Return the directories that stand where index, journal or lock should be. Blocks."""
     folder = recordings / FOLDER
     files = [folder / INDEX, folder / "lock", *sorted(folder.glob("journal-*.jsonl"))]
     return [path for path in files if path.is_dir()]
@@ -70,33 +70,33 @@ def misplaced_folders(recordings: Path) -> list[Path]:
 
 @attrs.define(eq=False)
 class RecordingIndex:
-    """Index and journal of one folder, locked. Blocks on the disk; for one thread at a time."""
+    """Index and journal of one folder. Blocks on the disk; for one thread at a time."""
 
-    lasting: ClassVar[bool] = True
+    persistent: ClassVar[bool] = True
     folder: Path
     catalog: Catalog
     journal: Journal
     _lock: int
     folder_id: FileId | None
     _caught_up: bool = attrs.field(default=False, init=False)
-    _unwritten: NoteBacklog[Record] = attrs.field(init=False)  # the journal lacks them
-    _unapplied: NoteBacklog[Record] = attrs.field(init=False)  # the index lacks them
+    _unwritten: NoteBacklog[Record] = attrs.field(init=False)  # not in the journal yet
+    _unapplied: NoteBacklog[Record] = attrs.field(init=False)  # not in the index yet
     problem: OSError | sqlite3.Error | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._unwritten = NoteBacklog(MOST_PENDING, told_by_a_file)
-        self._unapplied = NoteBacklog(MOST_PENDING, told_by_a_file)
+        self._unwritten = NoteBacklog(MOST_PENDING, is_derivable)
+        self._unapplied = NoteBacklog(MOST_PENDING, is_derivable)
 
     @classmethod
     def open(cls, disk: Disk, recordings: Path, *, reindex: bool = False) -> RecordingIndex:
-        """Lock the folder and open what is known of it; `reindex` begins with an empty index.
+        """Lock the folder and open its index and journal; `reindex` begins with an empty index.
 
         Raises FolderInUseError, OSError, and sqlite3.Error when no index can be made.
         """
         folder = recordings / FOLDER
         folder.mkdir(mode=0o750, exist_ok=True)
         for path in misplaced_folders(recordings):
-            if not (reindex and path.name == INDEX):  # which is put aside, whatever it is
+            if not (reindex and path.name == INDEX):  # that is set aside in any case
                 raise IsADirectoryError(errno.EISDIR, NOT_A_FILE, str(path))
         lock = lock_file(folder / LOCK, recordings)
         try:
@@ -108,8 +108,8 @@ class RecordingIndex:
             os.close(lock)
             raise
 
-    def begin_again(self) -> None:
-        """Put an index aside that cannot be used, and rebuild it from the journal.
+    def rebuild(self) -> None:
+        """Set a damaged index aside and begin another, which `catch_up` fills.
 
         Raises OSError, sqlite3.Error.
         """
@@ -120,69 +120,64 @@ class RecordingIndex:
         self._caught_up = False
 
     def catch_up(self) -> None:
-        """Let the index take over what only the journal has, and mark what a crash left open.
-
-        Before anything else is done; a second time nothing is.
+        """Apply what only the journal has, and mark what a crash left open; once per index.
 
         Raises OSError, sqlite3.Error.
         """
         if self._caught_up:
             return
-        for records, place in self.journal.read(self.catalog.place):
-            self.catalog.apply(records, place)
+        for records, position in self.journal.read(self.catalog.position):
+            self.catalog.apply(records, position)
         self.catalog.interrupt()
         self._caught_up = True
 
-    # --- what is noted ---
+    # --- writing ---
 
     @property
-    def behind(self) -> int:
-        """How many facts wait for the disk, in memory."""
+    def pending(self) -> int:
+        """How many records wait for the disk, in memory."""
         return max(len(self._unwritten), len(self._unapplied))
 
     @property
     def lost(self) -> int:
-        """How many facts were given up because too many waited, and no file tells them."""
+        """How many records were dropped because too many waited, and no file contains them."""
         return self._unwritten.lost
 
     def take_dropped(self) -> int:
-        """Say how many facts were given up since the last time that the files tell."""
+        """Return how many derivable records were dropped since the last call."""
         return self._unwritten.take_dropped() + self._unapplied.take_dropped()
 
     def note(self, *records: Record) -> None:
-        """Make records durable, and put them into the index.
+        """Write records durably, and into the index.
 
-        Raises OSError or sqlite3.Error when one of the two refuses: the other one has them all
-        the same, and what is behind is written with the next ones (see `flush`).
+        Raises OSError or sqlite3.Error when journal or index refuses; the other one has them, and
+        what is missing is written with the next records (see `flush`).
         """
         self._unwritten.add(*records)
         self._unapplied.add(*records)
         self._write()
 
     def accept(self, *records: Record) -> None:
-        """Take records over, and write them now or as soon as that works; see `problem`.
+        """Take records, and write them now or as soon as that works; see `problem`.
 
-        Raises sqlite3.Error for an index that is damaged.
+        Raises sqlite3.Error for a damaged index.
         """
         self._unwritten.add(*records)
         self._unapplied.add(*records)
         self.flush()
 
     def note_open(self, segment: Segment) -> None:
-        """Put a segment into the index that is not final: its file tells the rest.
+        """Write an unfinished segment into the index only: its file contains the rest.
 
-        Now or as soon as that works. Raises sqlite3.Error for an index that is damaged.
+        Now or as soon as that works. Raises sqlite3.Error for a damaged index.
         """
         self._unapplied.add(SegmentNoted(segment))
         self.flush()
 
     def flush(self) -> None:
-        """Try again to write what the disk has refused, if there is anything.
-
-        Raises sqlite3.Error for an index that is damaged.
-        """
+        """Retry what the disk has refused. Raises sqlite3.Error for a damaged index."""
         self.problem = None
-        if not self.behind:
+        if not self.pending:
             return
         try:
             self._write()
@@ -201,16 +196,16 @@ class RecordingIndex:
             self._unwritten.settle(unwritten)
         except OSError as error:
             refused = error
-        place = self.catalog.place if refused else self.journal.place
-        self.catalog.apply(unapplied, place)
+        position = self.catalog.position if refused else self.journal.position
+        self.catalog.apply(unapplied, position)
         self._unapplied.settle(unapplied)
         if refused is not None:
             raise refused
 
     def inherit(self, older: RecordingIndex) -> None:
-        """Take over what an archive of the same folder could not write; it is closed afterwards.
+        """Take over what an older index of the same folder could not write.
 
-        Of the files, only those that are here: the others are another disk's.
+        Sealed files only when they are here: others are on another disk.
         """
         for record in older._unwritten.all():
             match record:
@@ -223,7 +218,7 @@ class RecordingIndex:
                 self._unapplied.add(record)
 
     def note_hash(self, segment: Segment) -> None:
-        """Note a hash that was computed later; of a file that is gone meanwhile, nothing.
+        """Write a hash that was computed later, unless the file has changed or gone meanwhile.
 
         As `accept`; raises sqlite3.Error when the index cannot be read.
         """
@@ -234,7 +229,7 @@ class RecordingIndex:
     def close(self) -> None:
         """Close everything and unlock the folder."""
         if self._caught_up:
-            with suppress(sqlite3.Error):  # the journal tells it again
+            with suppress(sqlite3.Error):  # the journal has it
                 self.flush()
         self.journal.close()
         self.catalog.close()

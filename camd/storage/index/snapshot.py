@@ -1,7 +1,7 @@
-"""What is known of a recordings folder, without touching it: a copy in memory, for those who check.
+"""A copy of the index in memory, for checks: the recordings folder is not touched.
 
-Works beside a running service, on a folder that cannot be written, and when there is no index at
-all: what the journal says is enough to make one.
+Works beside a running service, on a read-only folder, and without an index: the journal is enough
+to make one.
 """
 
 from __future__ import annotations
@@ -16,32 +16,39 @@ from urllib.parse import quote
 import attrs
 
 from camd.model import SessionId
-from camd.storage.check.recording_file import ReadOnlyDisk
-from camd.storage.check.rules.session_accounts import IndexedSession, JournalFacts
 from camd.storage.disk import Disk
 from camd.storage.index.catalog import Catalog
 from camd.storage.index.journal import Journal, JournalPosition
 from camd.storage.index.recording_index import FOLDER, INDEX
+from camd.storage.read_only_disk import ReadOnlyDisk
 from camd.storage.rules.journal_records import (
     JournalDamage,
+    JournalFacts,
     Record,
     Removals,
     Removed,
     count_damage,
     decode,
 )
-from camd.storage.rules.rows import SCHEMA, SCHEMA_VERSION, gap_of, segment_of, session_of
+from camd.storage.rules.rows import (
+    SCHEMA,
+    SCHEMA_VERSION,
+    IndexedSession,
+    gap_of,
+    segment_of,
+    session_of,
+)
 
-_STRANGE = (sqlite3.Error, ValueError, TypeError, OverflowError)  # what rows of garbage raise
+_ROW_ERRORS = (sqlite3.Error, ValueError, TypeError, OverflowError)  # raised by rows of garbage
 
 Stamp = tuple[tuple[str, int, int], ...]
 
 
 @attrs.define(eq=False)
 class IndexSnapshot:
-    """An archive that forgets: what is noted in it stays in memory. For one thread at a time."""
+    """In-memory copy of the index; writes are discarded. For one thread at a time."""
 
-    lasting: ClassVar[bool] = False
+    persistent: ClassVar[bool] = False
     folder: Path
     catalog: Catalog
     index_problem: str  # "" when there is an index, and it can be read
@@ -51,9 +58,9 @@ class IndexSnapshot:
 
     @classmethod
     def open(cls, recordings: Path, *, reindex: bool = False) -> IndexSnapshot:
-        """Copy what is known of the folder; with `reindex` the journal alone is asked.
+        """Copy the index and apply the journal; with `reindex` from the journal alone.
 
-        Blocks on the disk, and raises nothing for what it finds there.
+        Blocks on the disk. What is wrong there is reported in the attributes, not raised.
         """
         folder = recordings / FOLDER
         stamp = _stamp_of(folder)
@@ -64,28 +71,28 @@ class IndexSnapshot:
 
     @property
     def stale(self) -> bool:
-        """Whether index or journal changed since."""
+        """Whether index or journal have changed since the copy was made."""
         return _stamp_of(self.folder / FOLDER) != self._stamp
 
-    def again(self) -> IndexSnapshot:
-        """Close this one and copy anew."""
+    def reopen(self) -> IndexSnapshot:
+        """Close this copy and make another."""
         self.close()
         return IndexSnapshot.open(self.folder)
 
     def note(self, *records: Record) -> None:
-        """Remember records for as long as this is open."""
-        self.catalog.apply(records, self.catalog.place)
+        """Apply records to the copy."""
+        self.catalog.apply(records)
 
     def sessions(self) -> Iterator[IndexedSession]:
-        """Read all sessions, oldest first, with their segments and ledger entries."""
+        """Read all sessions, oldest first, with their segments and gaps."""
         rows = self._db.execute("SELECT * FROM sessions ORDER BY start_us").fetchall()
         for row in rows:
             session = self.catalog.session(SessionId(row["session_id"]))
             if session is not None:
                 yield IndexedSession(session, row["frames_captured"], row["frames_written"])
 
-    def strangers(self) -> tuple[str, ...]:
-        """Name sessions of which there are files, and nothing else."""
+    def unaccounted_sessions(self) -> tuple[str, ...]:
+        """Return the ids of sessions of which only files are known."""
         rows = self._db.execute(
             "SELECT DISTINCT session_id FROM segments WHERE session_id NOT IN"
             " (SELECT session_id FROM sessions) ORDER BY session_id"
@@ -93,9 +100,9 @@ class IndexSnapshot:
         return tuple(session_id for (session_id,) in rows)
 
     def removed(self, session_ids: Container[str]) -> dict[str, Removed]:
-        """Say which segments of these sessions camd has removed: reads the whole journal.
+        """Return the segments of these sessions that camd has removed; reads the whole journal.
 
-        Raises nothing; what cannot be read tells nothing.
+        Raises nothing; what cannot be read is left out.
         """
         disk = ReadOnlyDisk(heed_locks=False)
         journal, found = Journal(disk, self.folder / FOLDER), Removals(session_ids)
@@ -106,7 +113,7 @@ class IndexSnapshot:
         return found.found
 
     def close(self) -> None:
-        """Forget everything."""
+        """Drop the copy."""
         self._db.close()
 
 
@@ -131,7 +138,7 @@ def _copied(index: Path) -> tuple[sqlite3.Connection, str]:
             try:
                 _copy(address, db)
                 problem = _problem_in(db)
-            except _STRANGE as error:
+            except _ROW_ERRORS as error:
                 problem = f"cannot be read: {error}"
             if not problem:
                 return db, ""
@@ -144,12 +151,11 @@ def _copied(index: Path) -> tuple[sqlite3.Connection, str]:
 
 
 def _addresses(index: Path) -> Iterator[str]:
-    """Say how to open a database without changing a byte of its folder; nothing if none is there.
+    """Yield SQLite addresses that open a database without changing its folder.
 
-    Only while somebody has it open, or after a crash, there is a log beside it to be read with
-    it; without one, nobody writes, and SQLite need not leave files of its own there. Where it has
-    to and may not (a folder that is read-only), the database alone will do: what is in the log is
-    in the journal, too.
+    A WAL exists only while the database is open, or after a crash; without one, nothing writes, and
+    SQLite needs no files of its own. Where it would need some and cannot make them (a read-only
+    folder), the database alone is read: the journal has what is in the WAL.
     """
     if not index.stat().st_size:
         return
@@ -168,7 +174,7 @@ def _copy(address: str, db: sqlite3.Connection) -> None:
 
 
 def _problem_in(db: sqlite3.Connection) -> str:
-    """Read everything once: an index is a cache, and one that is half broken is broken."""
+    """Return why a database cannot be used, "" when it can; reads every row once."""
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version != SCHEMA_VERSION:
         return f"has version {version}, and {SCHEMA_VERSION} is needed"
@@ -185,8 +191,8 @@ def _problem_in(db: sqlite3.Connection) -> str:
 
 
 def _read_journal(disk: Disk, folder: Path, catalog: Catalog) -> JournalFacts:
-    """Read the journal to its end; what the index does not have yet goes into the copy."""
-    journal, since = Journal(disk, folder), catalog.place
+    """Read the whole journal, and apply what the copy does not have yet."""
+    journal, since = Journal(disk, folder), catalog.position
     try:
         numbers = journal.numbers()
     except OSError:
@@ -218,7 +224,7 @@ def _whole(disk: Disk, path: Path) -> bytes:
 
 
 def _stamp_of(folder: Path) -> Stamp:
-    """Tell one state of index and journal from the next."""
+    """Return a value that changes with index and journal."""
     facts = []
     for path in sorted([*folder.glob(f"{INDEX}*"), *folder.glob("journal-*.jsonl")]):
         try:

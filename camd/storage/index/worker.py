@@ -1,7 +1,7 @@
-"""The archive's one thread, as the event loop sees it: asked with patience, never in parallel.
+"""The index's one thread, as the event loop sees it: one call at a time, with a timeout.
 
-An index that turns out to be damaged is put aside and rebuilt, while clients are told to wait.
-What cannot be noted now is noted later, in order.
+A damaged index is set aside and rebuilt; callers wait meanwhile. Records that cannot be written now
+are written later, in order.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from camd.storage.index.recording_index import (
     FolderInUseError,
     RecordingIndex,
     file_id,
-    told_by_a_file,
+    is_derivable,
 )
 from camd.storage.rules.backlog import NoteBacklog
 from camd.storage.rules.journal_records import Record
@@ -36,104 +36,105 @@ log = structlog.get_logger("camd.storage")
 
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 10.0
-FIRST_RETRY_SECONDS = 1.0  # until what could not be noted is tried again; then twice as long …
-LONGEST_RETRY_SECONDS = 30.0  # … and so on
+READ_TIMEOUT_SECONDS = 10.0
+FIRST_RETRY_SECONDS = 1.0  # before a failed write is retried; doubled each time …
+LONGEST_RETRY_SECONDS = 30.0  # … up to this
 
 
 @attrs.frozen(eq=False)
 class IndexNote:
-    """Something to be noted: what is done to the archive, and whether the files tell it too."""
+    """A write to the index. `derivable`: the recordings contain the same."""
 
     work: Callable[[RecordingIndex], None]
-    told_by_files: bool = False
+    derivable: bool = False
 
 
-def _nothing(archive: RecordingIndex) -> None:
-    """Ask the archive for nothing: what waits is written on the way."""
+def _read_nothing(index: RecordingIndex) -> None:
+    """Read nothing: waiting notes are written before any read."""
 
 
 @attrs.define(eq=False)
 class IndexWorker:
-    """Keeps the archive of the folder that is there now. The guard is told of every failure.
+    """Owns the index of the folder that is there now, and reports failures to `space`.
 
-    `opened` grows whenever there is another archive, or another index in it: then the folder
-    has to be searched.
+    `generation` grows with every newly opened or rebuilt index: the folder must be searched then.
     """
 
     disk: Disk
     recordings: Path
-    guard: SpaceMonitor
-    opened: int = attrs.field(default=0, init=False)
-    in_use: FolderInUseError | None = attrs.field(default=None, init=False)
-    settled: Callable[[], None] = lambda: None  # in the archive's thread: everything is noted
+    space: SpaceMonitor
+    in_use_error: FolderInUseError | None = attrs.field(default=None, init=False)
+    generation: int = attrs.field(default=0, init=False)
+    on_settled: Callable[[], None] = lambda: None  # in the index's thread: nothing waits
     _notes: NoteBacklog[IndexNote] = attrs.field(init=False)
-    _refused: OSError | sqlite3.Error | None = attrs.field(default=None, init=False)
-    _told: str = attrs.field(default="", init=False)  # the trouble that the log has
-    _behind: trio.Event = attrs.field(factory=trio.Event, init=False)  # something waits
-    _tried: trio.Event = attrs.field(factory=trio.Event, init=False)  # a note was tried
-    _given_up: int = attrs.field(default=0, init=False)  # notes, by archives that are gone
-    _archive: RecordingIndex | None = attrs.field(default=None, init=False)
-    _stale: list[RecordingIndex] = attrs.field(factory=list, init=False)  # of folders that are gone
+    _write_error: OSError | sqlite3.Error | None = attrs.field(default=None, init=False)
+    _logged: str = attrs.field(default="", init=False)  # the error that was logged last
+    _has_waiting: trio.Event = attrs.field(factory=trio.Event, init=False)  # notes wait
+    _attempted: trio.Event = attrs.field(factory=trio.Event, init=False)  # a call has been made
+    _lost_before: int = attrs.field(default=0, init=False)  # notes of earlier indexes
+    _index: RecordingIndex | None = attrs.field(default=None, init=False)
+    _stale: list[RecordingIndex] = attrs.field(factory=list, init=False)  # of lost folders
     _damaged: bool = attrs.field(default=False, init=False)
-    _one: trio.CapacityLimiter = attrs.field(factory=partial(trio.CapacityLimiter, 1), init=False)
+    _thread: trio.CapacityLimiter = attrs.field(
+        factory=partial(trio.CapacityLimiter, 1), init=False
+    )
 
     def __attrs_post_init__(self) -> None:
-        self._notes = NoteBacklog(MOST_PENDING, lambda note: note.told_by_files)
+        self._notes = NoteBacklog(MOST_PENDING, lambda note: note.derivable)
 
-    # --- which archive ---
+    # --- opening ---
 
-    def look(self) -> None:
-        """Open the archive of the folder that is there now, if it is not open already.
+    def open_current(self) -> None:
+        """Open the index of the folder that is there now, unless it is open already.
 
-        Blocks, and is called in one thread at a time, any thread. A folder that was lost and came
-        back, or another one in its place, has another archive. Raises OSError.
+        Blocks; one call at a time, in any thread. A folder that was lost and came back, or another
+        one in its place, has another index. Raises OSError.
         """
         folder = self.recordings / FOLDER
         folder.mkdir(mode=0o750, exist_ok=True)
-        if self._archive is not None and file_id(folder) == self._archive.folder_id:
+        if self._index is not None and file_id(folder) == self._index.folder_id:
             if not (folder / INDEX).exists():
                 self._damaged = True
             return
         try:
-            archive = RecordingIndex.open(self.disk, self.recordings)
+            index = RecordingIndex.open(self.disk, self.recordings)
         except FolderInUseError as error:
-            self.in_use = error
+            self.in_use_error = error
             raise
         except sqlite3.Error as error:
             log.error("index_cannot_be_opened", error=str(error))
             return
-        if self._archive is not None:
-            self._stale.append(self._archive)
-        self._archive, self._damaged, self.in_use = archive, False, None
-        self.opened += 1
+        if self._index is not None:
+            self._stale.append(self._index)
+        self._index, self._damaged, self.in_use_error = index, False, None
+        self.generation += 1
 
-    def _repaired(self, archive: RecordingIndex) -> RecordingIndex:
-        """Do in the archive's thread what has to be done before it is used."""
-        if self._damaged and archive is self._archive:
+    def _prepared(self, index: RecordingIndex) -> RecordingIndex:
+        """In the index's thread: rebuild, catch up, and write what waits, before use."""
+        if self._damaged and index is self._index:
             self._damaged = False
-            archive.begin_again()
-            self.opened += 1
-        archive.catch_up()
+            index.rebuild()
+            self.generation += 1
+        index.catch_up()
         while self._stale:
             older = self._stale[0]
             try:
-                older.close()  # it tries once more
+                older.close()  # tries to write once more
             finally:
-                archive.inherit(older)
-                self._given_up += older.lost
+                index.inherit(older)
+                self._lost_before += older.lost
                 self._stale.remove(older)
-        archive.flush()
-        self._write_notes(archive)
-        return archive
+        index.flush()
+        self._write_notes(index)
+        return index
 
-    def _write_notes(self, archive: RecordingIndex) -> None:
-        """Do what waits to be noted, in order, until something refuses."""
+    def _write_notes(self, index: RecordingIndex) -> None:
+        """Write waiting notes in order until one is refused."""
         refused: OSError | sqlite3.Error | None = None
         while refused is None and (note := self._notes.first) is not None:
             keep = False
             try:
-                note.work(archive)
+                note.work(index)
             except OSError as error:
                 refused, keep = error, True
             except sqlite3.Error as error:
@@ -143,142 +144,141 @@ class IndexWorker:
             finally:
                 if not keep:
                     self._notes.settle([note])
-        self._refused = refused or archive.problem
+        self._write_error = refused or index.problem
         if not self.waiting:
-            self.settled()
-            if archive.take_dropped() + self._notes.take_dropped():
-                self.opened += 1  # files tell what was given up: the folder has to be searched
+            self.on_settled()
+            if index.take_dropped() + self._notes.take_dropped():
+                self.generation += 1  # a search of the folder restores what was dropped
 
     async def close(self) -> None:
-        """Close the archive; a caller who gives up leaves that to the thread."""
+        """Close the index; when cancelled, the thread completes that alone."""
 
         def close() -> None:
             try:
-                if self._archive is not None and len(self._notes):
-                    self._repaired(self._archive)
+                if self._index is not None and len(self._notes):
+                    self._prepared(self._index)
             except (OSError, sqlite3.Error) as error:
                 log.error("notes_lost", count=self.waiting, error=str(error))
-            for archive in (*self._stale, self._archive):
-                if archive is not None:
-                    archive.close()
+            for index in (*self._stale, self._index):
+                if index is not None:
+                    index.close()
 
-        await trio.to_thread.run_sync(close, limiter=self._one, abandon_on_cancel=True)
+        await trio.to_thread.run_sync(close, limiter=self._thread, abandon_on_cancel=True)
 
-    # --- asking ---
+    # --- reading ---
 
-    async def ask(self, work: Callable[[RecordingIndex], T], *, abandon: bool = False) -> T:
-        """Let `work` have the archive, in its thread; waits as long as the disk likes.
+    async def run(self, work: Callable[[RecordingIndex], T], *, abandon: bool = False) -> T:
+        """Call `work` with the index, in its thread; waits as long as the disk takes.
 
-        What waited to be noted is written first, if that works. When the index turns out to be
-        damaged, it is rebuilt and `work` done again. Raises Refusal when there is no archive, and
-        what `work` raises.
+        Waiting notes are written first. A damaged index is rebuilt and `work` called again. Raises
+        Refusal without an index, and what `work` raises.
         """
         try:
             try:
-                return await self._ask(work, abandon)
+                return await self._run(work, abandon)
             except sqlite3.DatabaseError as error:
                 if not is_damage(error):
                     raise
                 log.error("index_damaged", error=str(error))
                 self._damaged = True
-            return await self._ask(work, abandon)
+            return await self._run(work, abandon)
         finally:
-            self._take_note()
+            self._publish_counts()
 
-    async def _ask(self, work: Callable[[RecordingIndex], T], abandon: bool) -> T:
-        if self._archive is None:
+    async def _run(self, work: Callable[[RecordingIndex], T], abandon: bool) -> T:
+        if self._index is None:
             raise Refusal(STORAGE_MISSING)
-        archive = self._archive
-        with self.guard.operation():
+        index = self._index
+        with self.space.operation():
             return await trio.to_thread.run_sync(
-                lambda: work(self._repaired(archive)),
-                limiter=self._one,
+                lambda: work(self._prepared(index)),
+                limiter=self._thread,
                 abandon_on_cancel=abandon,
             )
 
     async def read(self, read: Callable[[RecordingIndex], T]) -> T:
-        """Look something up. Raises Refusal when that fails or takes too long."""
-        with trio.move_on_after(PATIENCE_SECONDS):
+        """Look something up. Raises Refusal on an error and after the timeout."""
+        with trio.move_on_after(READ_TIMEOUT_SECONDS):
             try:
-                return await self.ask(read, abandon=True)
+                return await self.run(read, abandon=True)
             except (OSError, sqlite3.Error) as error:
-                self.guard.suspect()
+                self.space.suspect()
                 raise Refusal(STORAGE_UNRESPONSIVE, "The index cannot be read") from error
         raise Refusal(STORAGE_UNRESPONSIVE)
 
-    # --- noting ---
+    # --- writing ---
 
     @property
     def waiting(self) -> int:
         """How many notes wait for the disk."""
-        archives = [*self._stale, *([self._archive] if self._archive is not None else [])]
-        return len(self._notes) + sum(archive.behind for archive in archives)
+        indexes = [*self._stale, *([self._index] if self._index is not None else [])]
+        return len(self._notes) + sum(index.pending for index in indexes)
 
     @property
     def lost(self) -> int:
-        """How many notes were given up since the start: too many waited for the disk."""
-        return self._given_up + self._notes.lost + (self._archive.lost if self._archive else 0)
+        """How many notes were dropped since the start because too many waited."""
+        return self._lost_before + self._notes.lost + (self._index.lost if self._index else 0)
 
     async def note(self, *records: Record) -> None:
-        """Write facts down, now or as soon as the disk takes them; see `tell`."""
-        told = all(map(told_by_a_file, records))
-        await self.tell(lambda archive: archive.accept(*records), told_by_files=told)
+        """Write records, now or as soon as the disk accepts them; see `write`."""
+        told = all(map(is_derivable, records))
+        await self.write(lambda index: index.accept(*records), derivable=told)
 
-    async def tell(
-        self, write: Callable[[RecordingIndex], None], *, told_by_files: bool = False
+    async def write(
+        self, write: Callable[[RecordingIndex], None], *, derivable: bool = False
     ) -> None:
-        """Let `write` change the archive, behind all that was told before.
+        """Let `write` change the index, after all earlier notes.
 
-        Returns when it was tried. When it fails, that is logged, and it is tried again until it
-        works; `write` must bear that. When MOST_PENDING wait, those are given up first that are
-        `told_by_files`, then the oldest.
+        Returns after the first attempt. A failure is logged, and `write` is called again until it
+        works; it must allow that. When MOST_PENDING notes wait, `derivable` ones are dropped first,
+        then the oldest.
         """
-        self._notes.add(IndexNote(write, told_by_files))
-        await self._deliver()
+        self._notes.add(IndexNote(write, derivable))
+        await self._write_waiting()
 
-    def tell_soon(self, write: Callable[[RecordingIndex], None]) -> None:
-        """Let `write` change the archive as with `tell`, and do not wait for that."""
+    def write_soon(self, write: Callable[[RecordingIndex], None]) -> None:
+        """Queue a change as `write` does, without waiting for the first attempt."""
         self._notes.add(IndexNote(write))
-        self._behind.set()
+        self._has_waiting.set()
 
     async def wait_settled(self) -> None:
-        """Wait until everything that was told is written, however long the disk refuses."""
+        """Wait until all notes are written, however long the disk refuses."""
         while self.waiting:
-            await self._tried.wait()
+            await self._attempted.wait()
 
     async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Try again for ever what could not be noted, more and more rarely."""
+        """Retry waiting notes until cancelled, with growing pauses."""
         task_status.started()
         while True:
-            await self._behind.wait()
+            await self._has_waiting.wait()
             delay = 0.0
             while self.waiting:
                 await trio.sleep(delay)
-                await self._deliver()
+                await self._write_waiting()
                 delay = min(LONGEST_RETRY_SECONDS, max(FIRST_RETRY_SECONDS, delay * 2))
-            self._behind = trio.Event()
+            self._has_waiting = trio.Event()
 
-    async def _deliver(self) -> None:
-        """Write what waits, if that works."""
+    async def _write_waiting(self) -> None:
+        """Write waiting notes, if that works; log an error once."""
         problem: Exception | None = None
         try:
-            await self.ask(_nothing)
+            await self.run(_read_nothing)
         except (OSError, sqlite3.Error, Refusal) as error:
             problem = error
-        problem = problem or self._refused
+        problem = problem or self._write_error
         if problem is None:
-            self._told = ""
-        elif str(problem) != self._told:  # once, however often it is tried
-            self._told = str(problem)
-            log.error("archive_write_failed", error=str(problem), waiting=self.waiting)
-            self.guard.suspect(problem if isinstance(problem, OSError) else None)
+            self._logged = ""
+        elif str(problem) != self._logged:  # once, however often it is tried
+            self._logged = str(problem)
+            log.error("index_write_failed", error=str(problem), waiting=self.waiting)
+            self.space.suspect(problem if isinstance(problem, OSError) else None)
 
-    def _take_note(self) -> None:
-        """Tell everybody how much waits; somebody has just asked the archive."""
-        if self.lost > self.guard.notes_lost:
+    def _publish_counts(self) -> None:
+        """Publish how many notes wait and were lost, after each call."""
+        if self.lost > self.space.notes_lost:
             log.error("notes_lost", count=self.lost, most=MOST_PENDING)
-        self.guard.notes_waiting, self.guard.notes_lost = self.waiting, self.lost
+        self.space.notes_waiting, self.space.notes_lost = self.waiting, self.lost
         if self.waiting:
-            self._behind.set()
-        self._tried.set()
-        self._tried = trio.Event()
+            self._has_waiting.set()
+        self._attempted.set()
+        self._attempted = trio.Event()

@@ -1,6 +1,6 @@
-"""What a crash left in the folder, made right: torn tails cut off, files sealed in place.
+"""Recovery of one file after a crash: the torn tail is cut off and the file sealed in place.
 
-Nothing is deleted, and what camd did not write is left alone (I5). All of it blocks on the disk.
+Nothing is deleted, and files of others are left alone (I5). Everything blocks on the disk.
 """
 
 from __future__ import annotations
@@ -25,26 +25,25 @@ from camd.storage.index.recording_index import FOLDER, LOCK
 from camd.storage.rules.naming import is_part, part_of
 
 _PIECE = 1 << 20
-MOOV_LIMIT = 64 * DEFAULT_LIMITS[b"moov"]  # of a day at the highest rates
+MOOV_LIMIT = 64 * DEFAULT_LIMITS[b"moov"]  # enough for a day at the highest rates
 
 
 @attrs.frozen
 class Recovered:
-    """One file, as it is now, and what was cut off it. `note` says what was done, for people."""
+    """One file as it is now, and how much was cut off. `note` says what was done."""
 
     segment: Segment
     torn_bytes: int
     note: str
-    adopted: bool = False  # it was sealed already
+    adopted: bool = False  # was sealed already
 
 
 def recover(disk: Disk, path: Path, *, repair: bool = True) -> Recovered | None:
-    """Seal the file at `path` in place, if it is an interrupted segment; adopt it if it is sealed.
+    """Seal an interrupted segment in place, or describe one that is sealed already.
 
-    None when it is none of ours or holds no frame: then it was not touched. With `repair` False
-    nothing is written at all, and the answer says what would be done. Raises OSError; then the
-    file plays as it did before, and recovery may be tried again. The segment has no hash: see
-    `hash_file`.
+    None for a file that is not camd's or holds no frame: it was not touched. Without `repair`
+    nothing is written, and the result says what would be done. Raises OSError; the file then plays
+    as before, and recovery can be retried. The segment has no hash: see `hash_file`.
     """
     file = disk.open(path)
     try:
@@ -66,7 +65,7 @@ def recover(disk: Disk, path: Path, *, repair: bool = True) -> Recovered | None:
 
 
 def _seal(file: DiskFile, found: InterruptedSegment) -> int:
-    """Cut off the torn tail and seal what is whole; returns the size afterwards."""
+    """Cut off the torn tail and seal the rest; returns the size afterwards."""
     file.truncate(found.whole_bytes)
     moov = found.index.final_moov()
     file.append([moov])
@@ -85,37 +84,37 @@ def _described(name: str, found: InterruptedSegment, size: int, modified: dateti
         width=track.width,
         height=track.height,
         tracks=index.init.tracks,
-        identity=index.identity,
+        metadata=index.metadata,
     )
-    told = _segment(name, contents, index.identity, size, modified)
-    return attrs.evolve(told, leading_frames=index.leading_frames)
+    segment = _segment(name, contents, index.metadata, size, modified)
+    return attrs.evolve(segment, leading_frames=index.leading_frames)
 
 
 def _adopt(
     file: DiskFile, name: str, head: bytes, moov_offset: int, modified: datetime
 ) -> Recovered | None:
-    """Describe a file that is sealed already. Raises MediaError."""
+    """Describe a sealed file. Raises MediaError."""
     size = file.size()
     if not moov_offset < size <= moov_offset + MOOV_LIMIT:
         return None
     contents = summarise(head, file.read(moov_offset, size - moov_offset))
-    if contents.identity is None:
+    if contents.metadata is None:
         return None
-    segment = _segment(name, contents, contents.identity, size, modified)
+    segment = _segment(name, contents, contents.metadata, size, modified)
     leading = leading_frames_of(file.read, moov_offset)
     segment = attrs.evolve(segment, leading_frames=leading)
     return Recovered(segment, 0, "adopted", adopted=True)
 
 
 def _segment(
-    name: str, contents: SegmentSummary, story: SegmentMetadata, size: int, modified: datetime
+    name: str, contents: SegmentSummary, metadata: SegmentMetadata, size: int, modified: datetime
 ) -> Segment:
-    start = from_unix_micros(story.start_micros)
+    start = from_unix_micros(metadata.start_micros)
     return Segment(
         filename=name,
-        camera_id=CameraId(story.camera_id),
-        session_id=SessionId(story.session_id),
-        number=story.number,
+        camera_id=CameraId(metadata.camera_id),
+        session_id=SessionId(metadata.session_id),
+        number=metadata.number,
         start=start,
         end=start + timedelta(seconds=contents.duration_seconds),
         duration_seconds=contents.duration_seconds,
@@ -131,7 +130,7 @@ def _segment(
 
 
 def hash_file(disk: Disk, path: Path) -> str:
-    """Compute a recording's SHA-256 from byte 48 on: reads all of it. Raises OSError."""
+    """Compute a recording's SHA-256, from byte 48 on, by reading all of it. Raises OSError."""
     digest, at = hashlib.sha256(), HASHED_FROM
     file = disk.open(path)
     try:
@@ -143,18 +142,18 @@ def hash_file(disk: Disk, path: Path) -> str:
     return digest.hexdigest()
 
 
-# --- Where Matroska files lie while they are made, and what a crash leaves of them.
+# --- Partial Matroska files
 
 
 def part_path(recordings: Path, filename: str) -> Path:
-    """Say where the MKV of a segment is written while it is made."""
+    """Return where the MKV of a segment is written while it is being made."""
     return recordings / FOLDER / part_of(filename)
 
 
-def held(recordings: Path) -> bool:
-    """Whether a service has the folder: then parts in it are being written (proc_locks(5)).
+def is_locked(recordings: Path) -> bool:
+    """Return whether a service has the folder, so that its parts are in use (proc_locks(5)).
 
-    Takes no lock, so that it delays no process; False also where that cannot be told.
+    Takes no lock, and so delays no process; False also where that cannot be determined.
     """
     try:
         facts = (recordings / FOLDER / LOCK).stat()
@@ -166,7 +165,7 @@ def held(recordings: Path) -> bool:
 
 
 def parts_in(recordings: Path) -> list[str]:
-    """Name what is left of MKVs, relative to the folder; also where earlier versions had them."""
+    """Name partial MKVs, relative to the folder; also where earlier versions put them."""
     found: list[str] = []
     for folder in (FOLDER, ""):
         with suppress(OSError):

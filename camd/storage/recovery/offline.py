@@ -1,4 +1,4 @@
-"""Recovery of a folder that no service has: everything in one thread, told file by file."""
+"""Recovery of a folder that no service has: in one thread, reported file by file."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 import attrs
 
 from camd.clock import now
-from camd.storage.check.recording_file import ReadOnlyDisk
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.index.recording_index import RecordingIndex
 from camd.storage.index.snapshot import IndexSnapshot
+from camd.storage.read_only_disk import ReadOnlyDisk
 from camd.storage.recovery.file_recovery import hash_file, parts_in
 from camd.storage.recovery.reconcile import (
     FileOutcome,
@@ -33,7 +33,7 @@ _WORK = (
 
 @attrs.frozen
 class HashingProgress:
-    """How far hashing has come: files, and bytes of the one that is being read."""
+    """The file that is being hashed, and how much of it has been read."""
 
     filename: str
     number: int
@@ -43,15 +43,15 @@ class HashingProgress:
 
 @attrs.frozen
 class OfflineResult:
-    """What was done, or with `report.dry_run` would be."""
+    """What was done, or with `report.dry_run` would be done."""
 
     report: RecoveryReport
-    hashed: int  # files that had no hash and have one now; or that would get one
-    unhashed: tuple[tuple[str, str], ...]  # files that could not be read, and why
+    hashed: int  # files that got a hash, or would get one
+    unhashed: tuple[tuple[str, str], ...]  # unreadable files, and why
 
     @property
     def to_do(self) -> bool:
-        """Whether anything is left: what was not done yet, and what could not be."""
+        """Whether something is left to do, or could not be done."""
         counts = self.report.counts
         waiting = self.report.dry_run and (self.hashed or any(map(counts.get, _WORK)))
         return bool(waiting or self.unhashed or counts.get(FileOutcome.UNREADABLE))
@@ -59,35 +59,35 @@ class OfflineResult:
 
 @attrs.frozen
 class OfflineRecovery:
-    """One recovery of one folder. `tell` hears of every finding, `hashing` of progress."""
+    """One recovery of one folder, with callbacks for findings and progress."""
 
     folder: Path
     dry_run: bool
     reindex: bool
-    tell: Callable[[ReconcileFinding], None]
-    hashing: Callable[[HashingProgress], None]
+    on_finding: Callable[[ReconcileFinding], None]
+    on_hashing: Callable[[HashingProgress], None]
 
     def run(self) -> OfflineResult:
-        """Do it; a dry run changes nothing, and may run beside a service.
+        """Run it; a dry run changes nothing, and may run beside a service.
 
-        Blocks on the disk. Raises FolderInUseError, OSError when the folder is not there or
-        cannot be written, sqlite3.Error when the index cannot be used.
+        Blocks on the disk. Raises FolderInUseError, OSError when the folder is not there or cannot
+        be written, sqlite3.Error when the index cannot be used.
         """
         if not self.folder.is_dir():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.folder))
         began = now()
-        with self._books() as (disk, books):
-            taker = Reconciler(disk, self.folder, books, repair=not self.dry_run)
-            findings = reconcile_folder(taker, self.tell) + self._clear_parts(disk)
+        with self._open_target() as (disk, target):
+            reconciler = Reconciler(disk, self.folder, target, repair=not self.dry_run)
+            findings = reconcile_folder(reconciler, self.on_finding) + self._clear_parts(disk)
             report = RecoveryReport.of(findings, began, now(), dry_run=self.dry_run)
-            if isinstance(books, RecordingIndex):
-                hashed, failed = self._hash_all(books)
+            if isinstance(target, RecordingIndex):
+                hashed, failed = self._hash_all(target)
             else:
-                hashed, failed = len(books.catalog.unhashed()), []
+                hashed, failed = len(target.catalog.unhashed()), []
         return OfflineResult(report, hashed, tuple(failed))
 
     def _clear_parts(self, disk: Disk) -> list[ReconcileFinding]:
-        """Remove the Matroska files whose making was cut short: the MP4s are there."""
+        """Remove partial Matroska files: their MP4s are there."""
         findings = []
         for name in parts_in(self.folder):
             finding = ReconcileFinding(name, FileOutcome.UNFINISHED)
@@ -99,32 +99,32 @@ class OfflineRecovery:
                         name, FileOutcome.UNREADABLE, error.strerror or str(error)
                     )
             findings.append(finding)
-            self.tell(finding)
+            self.on_finding(finding)
         return findings
 
     @contextmanager
-    def _books(self) -> Iterator[tuple[Disk, ReconcileTarget]]:
-        """Open what is known of the folder, and a disk that may do as much as we may."""
+    def _open_target(self) -> Iterator[tuple[Disk, ReconcileTarget]]:
+        """Open the index and the disk; for a dry run, a snapshot and a disk that only reads."""
         if self.dry_run:
-            glance = IndexSnapshot.open(self.folder, reindex=self.reindex)
+            snapshot = IndexSnapshot.open(self.folder, reindex=self.reindex)
             try:
-                glance.catalog.interrupt()
-                yield ReadOnlyDisk(), glance
+                snapshot.catalog.interrupt()
+                yield ReadOnlyDisk(), snapshot
             finally:
-                glance.close()
+                snapshot.close()
             return
         disk = PosixDisk()
-        archive = RecordingIndex.open(disk, self.folder, reindex=self.reindex)
+        index = RecordingIndex.open(disk, self.folder, reindex=self.reindex)
         try:
-            archive.catch_up()
-            yield disk, archive
+            index.catch_up()
+            yield disk, index
         finally:
-            archive.close()
+            index.close()
 
-    def _hash_all(self, archive: RecordingIndex) -> tuple[int, list[tuple[str, str]]]:
-        """Hash what has no hash; what goes wrong with one file stays with it."""
+    def _hash_all(self, index: RecordingIndex) -> tuple[int, list[tuple[str, str]]]:
+        """Hash files without a hash; an error affects only its file."""
         failed: list[tuple[str, str]] = []
-        waiting = archive.catalog.unhashed()
+        waiting = index.catalog.unhashed()
         for number, segment in enumerate(waiting, 1):
             at = HashingProgress(segment.filename, number, len(waiting))
             try:
@@ -132,19 +132,19 @@ class OfflineRecovery:
             except OSError as error:
                 failed.append((segment.filename, error.strerror or str(error)))
                 continue
-            archive.note_hash(attrs.evolve(segment, sha256=digest))
-            if archive.problem is not None:
-                raise archive.problem
+            index.note_hash(attrs.evolve(segment, sha256=digest))
+            if index.problem is not None:
+                raise index.problem
         return len(waiting) - len(failed), failed
 
     def _counted(self, at: HashingProgress) -> Callable[[int, float], None]:
-        """Pass on how much of a file was read."""
+        """Report how much of a file has been read."""
         read = 0
 
         def count(size_bytes: int, seconds: float) -> None:
             nonlocal read
             read += size_bytes
-            self.hashing(attrs.evolve(at, read_bytes=read))
+            self.on_hashing(attrs.evolve(at, read_bytes=read))
 
-        self.hashing(at)
+        self.on_hashing(at)
         return count

@@ -1,7 +1,7 @@
-"""Taking stock: what a crash, a lost index or somebody's hands left in the folder, made right.
+"""Reconciles a recordings folder with its index, after a crash, a lost index or changes by hand.
 
-Nothing is deleted, and what camd did not write is left alone (I5); one unreadable file spoils
-only itself (I6).
+Nothing is deleted, and files of others are left alone (I5); an unreadable file affects only itself
+(I6).
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ MOST_FINDINGS = 1000  # in a report; all are counted
 _SETTLED = (SegmentState.OPEN, SegmentState.SEALED)
 
 
-# Of a file that is none, or not ours to read: it is so until a person changes that.
+# Errors that last until a person changes the file.
 _LASTING = (errno.EISDIR, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENXIO)
 
 
 def is_passing(error: OSError) -> bool:
-    """Whether an error may be over the next time, although the file was not changed."""
+    """Return whether an error may not occur the next time, with the file unchanged."""
     return error.errno not in (*_LASTING, errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
@@ -49,41 +49,41 @@ class FileOutcome(enum.Enum):
     """What was found out about a file, and done."""
 
     SEALED = "sealed"  # interrupted; sealed in place
-    ADOPTED = "adopted"  # sealed, and the index did not know it
-    RENAMED = "renamed"  # known under a name that is gone
-    COPY = "copy"  # the same segment as another file that is there; left alone
-    EMPTY = "empty"  # camd's, and nothing whole in it; left alone
+    ADOPTED = "adopted"  # sealed, and new to the index
+    RENAMED = "renamed"  # indexed under a name that is gone
+    COPY = "copy"  # the same segment as another file; left alone
+    EMPTY = "empty"  # camd's, without a whole fragment; left alone
     FOREIGN = "foreign"  # not camd's; left alone
-    UNREADABLE = "unreadable"  # left alone, looked at again at the next start
-    MISSING = "missing"  # the index knows it, and it is gone
-    UNFINISHED = "unfinished"  # what was left of a Matroska file; removed
+    UNREADABLE = "unreadable"  # left alone, tried again at the next start
+    MISSING = "missing"  # indexed, and gone
+    UNFINISHED = "unfinished"  # a partial Matroska file; removed
 
 
 @attrs.frozen
 class ReconcileFinding:
-    """What became of one file."""
+    """The outcome for one file."""
 
     filename: str
     outcome: FileOutcome
     detail: str = ""
-    torn_bytes: int = 0  # behind its last whole fragment, cut off
+    torn_bytes: int = 0  # cut off behind its last whole fragment
     frames: int = 0
-    bytes_changed: int = 0  # of what the index counts
-    passing: bool = False  # the disk refused, and may not the next time
+    bytes_changed: int = 0  # of the size in the index
+    passing: bool = False  # may work the next time
 
 
 @attrs.frozen
 class RecoveryReport:
-    """What was found in a folder. `ended` is None while the search goes on."""
+    """The result of a search. `ended` is None while it goes on."""
 
     began: datetime
     ended: datetime | None
     dry_run: bool
-    files: int  # that were looked at or missed
+    files: int  # inspected or missing
     counts: dict[FileOutcome, int]
     findings: tuple[ReconcileFinding, ...]  # the first MOST_FINDINGS
     tries: int = 1
-    problem: str = ""  # why it failed or is not complete, and is tried again; "" otherwise
+    problem: str = ""  # why it failed or is incomplete, and is retried
 
     @classmethod
     def of(
@@ -95,7 +95,7 @@ class RecoveryReport:
         dry_run: bool = False,
         tries: int = 1,
     ) -> RecoveryReport:
-        """Sum findings up."""
+        """Summarise findings."""
         found = tuple(findings)
         counts = Counter(finding.outcome for finding in found)
         listed = found[:MOST_FINDINGS]
@@ -103,13 +103,13 @@ class RecoveryReport:
 
     @property
     def counted(self) -> dict[str, int]:
-        """How many files had which outcome, by its name; those without any are left out."""
+        """The number of files by the name of their outcome."""
         return {outcome.value: number for outcome, number in self.counts.items()}
 
 
 @attrs.frozen
 class FolderDifference:
-    """What is to be looked at: names in the folder, and names in the index without a file."""
+    """Names in the folder to inspect, and names in the index without a file."""
 
     suspects: tuple[str, ...]
     missing: tuple[str, ...]
@@ -120,8 +120,8 @@ def compare_folder(
 ) -> FolderDifference:
     """Compare the names in a folder with those in the index.
 
-    Suspects come with camd's own names first, so that of two files with the same content the one
-    whose name fits is the original. A name that nobody could ask for is left alone.
+    Names that camd gives come first, so that of two files with the same content the properly named
+    one is the original. Names that no client could ask for are left alone.
     """
     there, known = set(names), set(known)
     unknown = {name for name in there - known if is_plain(name) and name.endswith(".mp4")}
@@ -134,14 +134,14 @@ Originals = dict[tuple[SessionId, int], Segment]  # by session and number
 
 
 def in_batches(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    """Cut a list into pieces of `size`."""
+    """Split a sequence into pieces of `size`."""
     return (names[at : at + size] for at in range(0, len(names), size))
 
 
 def inspect_file(
     disk: Disk, path: Path, *, repair: bool = True
 ) -> Recovered | ReconcileFinding | None:
-    """Make one file right; a Finding when it cannot be, None when it is being written, or gone.
+    """Recover one file; a finding when that fails, None when it is being written, or gone.
 
     Blocks on the disk. Without `repair` nothing is written.
     """
@@ -161,38 +161,38 @@ def inspect_file(
 
 
 class ReconcileTarget(Protocol):
-    """Where findings are noted: an Archive, or a copy in memory that forgets them."""
+    """What findings are written to: the index, or a snapshot in memory."""
 
     catalog: Catalog
-    lasting: ClassVar[bool]
+    persistent: ClassVar[bool]
 
     def note(self, *records: Record) -> None:
-        """Take records over. Raises OSError, sqlite3.Error."""
+        """Write records. Raises OSError, sqlite3.Error."""
 
 
 @attrs.define(eq=False)
 class Reconciler:
-    """Compares a folder with its archive, and puts into the archive what was found.
+    """Compares a folder with its index, and writes into the index what was found.
 
-    For the archive's thread. Without `repair` nothing is written, and findings say what would be;
-    a copy of the archive in memory is told all the same, so that they are the very same ones.
+    For the index's thread. Without `repair` nothing on disk changes; a snapshot in memory is
+    updated all the same, so that the findings are identical.
     """
 
     disk: Disk
     folder: Path
-    archive: ReconcileTarget
+    index: ReconcileTarget
     repair: bool = True
 
     @property
-    def _notes(self) -> bool:
-        return self.repair or not self.archive.lasting
+    def _writes(self) -> bool:
+        return self.repair or not self.index.persistent
 
     def compare(self, growing: Container[str] = ()) -> FolderDifference:
-        """Find out what is to be looked at; `growing` is being recorded at the moment.
+        """Return what has to be inspected; `growing` files are being recorded.
 
         Raises OSError, sqlite3.Error.
         """
-        catalog = self.archive.catalog
+        catalog = self.index.catalog
         gone = {segment.filename for segment in catalog.segments_in(SegmentState.MISSING)}
         broken = catalog.segments_in(SegmentState.OPEN, SegmentState.INTERRUPTED)
         return compare_folder(
@@ -202,32 +202,35 @@ class Reconciler:
         )
 
     def settle(self, found: Iterable[Recovered | ReconcileFinding]) -> list[ReconcileFinding]:
-        """Put what was found into the archive, all at once. Raises OSError, sqlite3.Error."""
+        """Write the results of inspections into the index, all at once.
+
+        Raises OSError, sqlite3.Error.
+        """
         fresh: Originals = {}
         settled = [each for one in found if (each := self._settle(one, fresh)) is not None]
-        if self._notes:
-            self.archive.note(*(record for _, records in settled for record in records))
+        if self._writes:
+            self.index.note(*(record for _, records in settled for record in records))
         return [finding for finding, _ in settled]
 
     def _settle(
         self, found: Recovered | ReconcileFinding, fresh: Originals
     ) -> tuple[ReconcileFinding, list[Record]] | None:
-        """Say what a file is to the archive, and what the archive is to be told; None: nothing.
+        """Return the finding for a file and the records for the index; None: nothing to do.
 
-        `fresh` is what the archive is about to be told of other files.
+        `fresh` are the segments about to be written for other files.
         """
         if isinstance(found, ReconcileFinding):
-            return self._lost(found)
-        segment, catalog = found.segment, self.archive.catalog
+            return self._drop_empty(found)
+        segment, catalog = found.segment, self.index.catalog
         known = catalog.segment(segment.filename)
         if known is not None and known.state in _SETTLED:
-            return None  # it was recorded while the search went on
+            return None  # recorded while the search went on
         place = (segment.session_id, segment.number)
         twin = fresh.get(place) or catalog.segment_of_session(*place)
         fresh.setdefault(place, segment)
         if twin is not None and twin.filename != segment.filename:
             return self._twin_of(segment, twin)
-        if known is not None and not known.certain:  # a sync failed, for good
+        if known is not None and not known.certain:  # a sync has failed
             segment = attrs.evolve(segment, certain=False)
         before = known.size_bytes if known and known.state is not SegmentState.MISSING else 0
         finding = ReconcileFinding(
@@ -240,16 +243,16 @@ class Reconciler:
         )
         return finding, [SegmentNoted(segment)]
 
-    def _lost(self, found: ReconcileFinding) -> tuple[ReconcileFinding, list[Record]]:
-        """Take a file out of the index that was counted, and of which nothing reached the disk."""
-        known = self.archive.catalog.segment(found.filename)
+    def _drop_empty(self, found: ReconcileFinding) -> tuple[ReconcileFinding, list[Record]]:
+        """Remove a file from the index of which nothing reached the disk."""
+        known = self.index.catalog.segment(found.filename)
         if known is None or found.outcome is not FileOutcome.EMPTY:
             return found, []
         lost = SegmentRemoved.of(known, "nothing of it reached the disk")
         return attrs.evolve(found, bytes_changed=-known.size_bytes), [lost]
 
     def _twin_of(self, segment: Segment, twin: Segment) -> tuple[ReconcileFinding, list[Record]]:
-        """Say what a file is that holds a segment which is known by another name."""
+        """Return the finding for a segment that is indexed under another name."""
         if self.disk.exists(self.folder / twin.filename):
             return ReconcileFinding(
                 segment.filename, FileOutcome.COPY, f"a copy of {twin.filename}"
@@ -266,18 +269,15 @@ class Reconciler:
         moved = SegmentRemoved.of(twin, f"is called {segment.filename} now")
         return finding, [SegmentNoted(segment), moved]
 
-    def miss(self, names: Iterable[str]) -> list[ReconcileFinding]:
-        """Mark files as missing that the index knows, and that really are not there.
-
-        Raises sqlite3.Error.
-        """
-        catalog, findings = self.archive.catalog, list[ReconcileFinding]()
+    def mark_missing(self, names: Iterable[str]) -> list[ReconcileFinding]:
+        """Mark indexed files as missing that really are not there. Raises sqlite3.Error."""
+        catalog, findings = self.index.catalog, list[ReconcileFinding]()
         for name in names:
             segment = catalog.segment(name)
             if segment is None or self.disk.exists(self.folder / name):
                 continue
-            if self._notes:
-                catalog.put_segment(attrs.evolve(segment, state=SegmentState.MISSING))
+            if self._writes:
+                catalog.apply([SegmentNoted(attrs.evolve(segment, state=SegmentState.MISSING))])
             lost = -segment.size_bytes
             findings.append(
                 ReconcileFinding(
@@ -288,12 +288,9 @@ class Reconciler:
 
 
 def reconcile_folder(
-    taker: Reconciler, progress: Callable[[ReconcileFinding], None] = lambda _: None
+    reconciler: Reconciler, progress: Callable[[ReconcileFinding], None] = lambda _: None
 ) -> list[ReconcileFinding]:
-    """Do all of it in this thread, for a folder that no service has.
-
-    Raises OSError, sqlite3.Error.
-    """
+    """Reconcile a folder that no service has, in this thread. Raises OSError, sqlite3.Error."""
     findings: list[ReconcileFinding] = []
 
     def take(found: list[ReconcileFinding]) -> None:
@@ -301,128 +298,137 @@ def reconcile_folder(
         for finding in found:
             progress(finding)
 
-    stock = taker.compare()
-    for name in stock.suspects:
-        found = inspect_file(taker.disk, taker.folder / name, repair=taker.repair)
-        take(taker.settle([] if found is None else [found]))
-    take(taker.miss(stock.missing))
+    difference = reconciler.compare()
+    for name in difference.suspects:
+        found = inspect_file(reconciler.disk, reconciler.folder / name, repair=reconciler.repair)
+        take(reconciler.settle([] if found is None else [found]))
+    take(reconciler.mark_missing(difference.missing))
     return findings
 
 
-# --- Takes stock of every folder that appears, beside normal service, and tells what was found.
+# --- Reconciling beside normal service
 
 log = structlog.get_logger("camd.recovery")
 
-FIRST_RETRY_SECONDS = 1.0  # until what the disk refused is tried again; then twice as long …
-LONGEST_RETRY_SECONDS = 300.0  # … and so on
-PATIENCE_SECONDS = 15.0  # so long sessions of another life wait for the search
-BATCH = 64  # files that are looked at between two notes: each note waits for the disk
+FIRST_RETRY_SECONDS = 1.0  # before a failed search is retried; doubled each time …
+LONGEST_RETRY_SECONDS = 300.0  # … up to this
+RESUME_TIMEOUT_SECONDS = 15.0  # unfinished sessions wait this long for the search
+BATCH = 64  # files inspected between two writes to the index
 
 OnDisk = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 
 @attrs.define(eq=False)
 class BackgroundReconcile:
-    """One folder's searches, one after the other.
+    """Searches the folder whenever another index was opened, one search at a time.
 
-    `taken` is set when the first search is over, or has failed for so long that recording should
-    not wait for it any more, or when there is nothing to search.
+    `done` is set when the first search is over, or has failed for so long that recording should not
+    wait for it any more.
     """
 
     disk: Disk
     folder: Path
-    clerk: IndexWorker
-    guard: SpaceMonitor
+    index_worker: IndexWorker
+    space: SpaceMonitor
     on_disk: OnDisk
     leased: Callable[[str], AbstractContextManager[None]]
-    growing: Callable[[], Container[str]]  # what is being recorded at the moment
+    growing: Callable[[], Container[str]]  # files being recorded
     report: RecoveryReport | None = attrs.field(default=None, init=False)
-    _of: int = attrs.field(default=0, init=False)  # of which opening stock was taken last
-    _again: bool = attrs.field(default=False, init=False)  # a file could not be sealed
-    _searched: bool = attrs.field(default=False, init=False)  # but for the files that follow
-    _unread: tuple[str, ...] = attrs.field(default=(), init=False)  # the disk refused to read them
-    taken: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _generation: int = attrs.field(default=0, init=False)  # of the index that was searched last
+    _search_again: bool = attrs.field(default=False, init=False)  # a file could not be sealed
+    _searched: bool = attrs.field(default=False, init=False)  # except for `_unread`
+    _unread: tuple[str, ...] = attrs.field(default=(), init=False)  # files to retry
+    done: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     @property
     def searching(self) -> bool:
         """Whether files may be under repair: the latest search is not over."""
         return self.report is None or self.report.ended is None
 
-    def look_again(self) -> None:
-        """Search once more as soon as the volume can be written: a file was left unsealed."""
-        self._again = True
+    def search_again(self) -> None:
+        """Search once more when the volume is writable: a file was left unsealed."""
+        self._search_again = True
 
     async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Take stock whenever there is another archive, or another index in it."""
+        """Search whenever another index was opened or rebuilt, until cancelled."""
         task_status.started()
         while True:
-            await self.guard.published.wait_until(self._due)
-            await self._take()
+            await self.space.published.wait_until(self._due)
+            await self._run_until_complete()
 
     def _due(self, status: StorageStatus) -> bool:
-        return status.level.writable and (self._again or self.clerk.opened != self._of)
+        return status.level.writable and (
+            self._search_again or self.index_worker.generation != self._generation
+        )
 
-    async def _take(self) -> None:
-        """Search until nothing is left to be tried again, or all has to be searched anew."""
-        self._of, self._again, self._searched, self._unread = self.clerk.opened, False, False, ()
+    async def _run_until_complete(self) -> None:
+        """Search until nothing has to be retried, or another search is due."""
+        self._generation, self._search_again, self._searched, self._unread = (
+            self.index_worker.generation,
+            False,
+            False,
+            (),
+        )
         delay, begun = FIRST_RETRY_SECONDS, monotonic()
-        while not await self._tried():
-            if monotonic() - begun >= PATIENCE_SECONDS:
-                self.taken.set()  # sessions go on without, rather than never
+        while not await self._attempt():
+            if monotonic() - begun >= RESUME_TIMEOUT_SECONDS:
+                self.done.set()  # let sessions resume without it
             with trio.move_on_after(delay):
-                await self.guard.published.wait_until(self._due)
+                await self.space.published.wait_until(self._due)
                 return
             delay = min(LONGEST_RETRY_SECONDS, delay * 2)
-            await self.guard.published.wait_until(lambda status: status.level.writable)
+            await self.space.published.wait_until(lambda status: status.level.writable)
 
-    async def _tried(self) -> bool:
-        """Do what is left to do; False when some of it has to be tried again.
+    async def _attempt(self) -> bool:
+        """Do what is left to do; False when some of it has to be retried.
 
-        Hashing comes last: that takes reading files whole.
+        Hashing comes last, because it reads whole files.
         """
         try:
             if not self._searched:
                 await self._search()
                 self._searched = True
             elif self._unread:
-                await self._look_at_unread()
-            self.taken.set()
-            # Read now what the first listing would have to wait for.
-            await self.clerk.ask(lambda archive: archive.catalog.timeline())
+                await self._inspect_unread()
+            self.done.set()
+            # Build the time index now, or the first listing has to wait for it.
+            await self.index_worker.run(lambda index: index.catalog.time_index())
             hashed = await self._hash_all()
         except (OSError, sqlite3.Error, Refusal) as error:
             log.error("recovery_failed", error=str(error))
-            self._tell(problem=str(error))
-            self.guard.suspect()
+            self._update_report(problem=str(error))
+            self.space.suspect()
             return False
         return hashed and not self._unread
 
-    def _tell(self, **news: Any) -> None:
+    def _update_report(self, **changes: Any) -> None:
         if self.report is not None:
-            self.report = attrs.evolve(self.report, **news)
+            self.report = attrs.evolve(self.report, **changes)
 
     async def _search(self) -> None:
         began, findings, self._unread = now(), list[ReconcileFinding](), ()
         tries = 1 + (self.report.tries if self.searching and self.report else 0)
         self.report = RecoveryReport.of(findings, began, None, tries=tries)
-        self.guard.stored_bytes = await self.clerk.ask(lambda a: a.catalog.total_bytes())
-        stock = await self.clerk.ask(lambda archive: self._taker(archive).compare(self.growing()))
-        self._of = self.clerk.opened  # it may have been rebuilt just now
-        for names in in_batches(stock.suspects, BATCH):
-            findings += await self._look_at(names)
+        self.space.stored_bytes = await self.index_worker.run(lambda a: a.catalog.total_bytes())
+        difference = await self.index_worker.run(
+            lambda index: self._reconciler(index).compare(self.growing())
+        )
+        self._generation = self.index_worker.generation  # may have been rebuilt just now
+        for names in in_batches(difference.suspects, BATCH):
+            findings += await self._inspect(names)
             self.report = RecoveryReport.of(findings, began, None, tries=tries)
-        for names in in_batches(stock.missing, BATCH):
-            findings += await self.miss(names)
+        for names in in_batches(difference.missing, BATCH):
+            findings += await self.mark_missing(names)
         self._finish(findings)
 
-    async def _look_at_unread(self) -> None:
-        """Look again at the files that the disk refused to read."""
+    async def _inspect_unread(self) -> None:
+        """Inspect again the files that the disk refused to read."""
         assert self.report is not None
         names, older = self._unread, self.report.findings
         self._unread = ()
-        self._tell(ended=None, tries=self.report.tries + 1)
+        self._update_report(ended=None, tries=self.report.tries + 1)
         try:
-            found = await self._look_at(names)
+            found = await self._inspect(names)
         except BaseException:
             self._unread = names
             raise
@@ -433,27 +439,31 @@ class BackgroundReconcile:
         assert self.report is not None
         self.report = RecoveryReport.of(findings, self.report.began, now(), tries=self.report.tries)
         if self._unread:
-            self._tell(problem=f"{len(self._unread)} files cannot be read yet")
+            self._update_report(problem=f"{len(self._unread)} files cannot be read yet")
         log.info("recovery_over", counts=self.report.counted)
-        self.guard.suspect()  # the next sample tells what the recordings take now
+        self.space.suspect()  # publish the new sizes
 
-    async def _look_at(self, names: Sequence[str]) -> list[ReconcileFinding]:
+    async def _inspect(self, names: Sequence[str]) -> list[ReconcileFinding]:
         def inspect() -> list[Recovered | ReconcileFinding]:
             found = (inspect_file(self.disk, self.folder / name) for name in names)
             return [each for each in found if each is not None]
 
         inspected = await self.on_disk(inspect)
-        found = self._told(await self.clerk.ask(lambda a: self._taker(a).settle(inspected)))
+        found = self._count_and_log(
+            await self.index_worker.run(lambda a: self._reconciler(a).settle(inspected))
+        )
         self._unread += tuple(finding.filename for finding in found if finding.passing)
         return found
 
-    async def miss(self, names: Sequence[str]) -> list[ReconcileFinding]:
-        """Take note of files that are gone; those that are there after all, are not."""
-        return self._told(await self.clerk.ask(lambda a: self._taker(a).miss(names)))
+    async def mark_missing(self, names: Sequence[str]) -> list[ReconcileFinding]:
+        """Mark files as missing, except those that are there after all."""
+        return self._count_and_log(
+            await self.index_worker.run(lambda a: self._reconciler(a).mark_missing(names))
+        )
 
-    def _told(self, findings: list[ReconcileFinding]) -> list[ReconcileFinding]:
+    def _count_and_log(self, findings: list[ReconcileFinding]) -> list[ReconcileFinding]:
         for finding in findings:
-            self.guard.stored_bytes += finding.bytes_changed
+            self.space.stored_bytes += finding.bytes_changed
             log.warning(
                 "file_found",
                 filename=finding.filename,
@@ -463,20 +473,20 @@ class BackgroundReconcile:
             )
         return findings
 
-    def _taker(self, archive: RecordingIndex) -> Reconciler:
-        return Reconciler(self.disk, self.folder, archive)
+    def _reconciler(self, index: RecordingIndex) -> Reconciler:
+        return Reconciler(self.disk, self.folder, index)
 
     async def _hash_all(self) -> bool:
-        """Hash what was recovered without a hash; what goes wrong with one file stays with it.
+        """Hash recovered files; an error affects only its file.
 
         False when a file should be tried again.
         """
         whole = True
-        for segment in await self.clerk.ask(lambda archive: archive.catalog.unhashed()):
+        for segment in await self.index_worker.run(lambda index: index.catalog.unhashed()):
             path = self.folder / segment.filename
             try:
                 with self.leased(segment.filename):
-                    # Only reading, it may be left behind.
+                    # It only reads, so it may be abandoned.
                     digest = await trio.to_thread.run_sync(
                         hash_file, self.disk, path, abandon_on_cancel=True
                     )
@@ -485,8 +495,8 @@ class BackgroundReconcile:
                 whole = whole and not is_passing(error)
                 continue
             hashed = attrs.evolve(segment, sha256=digest)
-            await self.clerk.tell(
-                lambda archive, new=hashed: archive.note_hash(new),  # type: ignore[misc]
-                told_by_files=True,
+            await self.index_worker.write(
+                lambda index, new=hashed: index.note_hash(new),  # type: ignore[misc]
+                derivable=True,
             )
         return whole

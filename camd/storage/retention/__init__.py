@@ -1,1 +1,5 @@
-"""Carries out the retention policy, and keeps a log of it."""
+"""Retention: the policy, and the cleanups that carry it out.
+
+Others use `cleanup.Retention`; what a cleanup removes is decided in
+`camd.storage.rules.retention_plan` (pure).
+"""

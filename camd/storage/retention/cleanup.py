@@ -1,4 +1,4 @@
-"""Runs the retention policy, by the clock or because somebody asks; each run leaves a receipt."""
+"""Carries out the retention policy, on schedule or on request; each run leaves a receipt."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from camd.runtime.broadcast import Fanout
 from camd.storage.index.recording_index import RecordingIndex
 from camd.storage.recovery.reconcile import in_batches
 from camd.storage.removal import Removal
-from camd.storage.retention.cleanup_log import append_receipt, load_policy, save_policy
-from camd.storage.retention.trusted_clock import TrustedClock, arrival_of
+from camd.storage.retention.cleanup_log import append_receipt
+from camd.storage.retention.policy_file import load_policy, save_policy
+from camd.storage.retention.trusted_clock import TrustedClock
 from camd.storage.rules.clock_trust import ClockTrust, FootageArrival
 from camd.storage.rules.retention_plan import (
     MOST_LISTED,
@@ -31,23 +32,23 @@ from camd.storage.rules.retention_plan import (
     outcome,
 )
 from camd.storage.rules.rows import SessionStart
-from camd.storage.storage import FileActions, Storage
+from camd.storage.storage import Storage, arrival_of
 
 log = structlog.get_logger("camd.retention")
 
-FIRST_SECONDS = 300.0  # after the start: cameras and recovery come first
-LOOK_SECONDS = 60.0  # between two looks at the clocks
-CHUNK = 500  # segments that are looked at between two other readers of the index
-BATCH = 8  # files that go between two other users of the archive, and before a shutdown
+FIRST_SECONDS = 300.0  # before the first run: cameras and recovery come first
+LOOK_SECONDS = 60.0  # between two readings of the clocks
+CHUNK = 500  # segments read from the index at once
+BATCH = 8  # files removed at once: others use the index, or stop the service, in between
 RECEIPT_SECONDS = 5.0
-BY_THE_CLOCK = "schedule"
+SCHEDULED = "schedule"
 
 InUse = Callable[[], Mapping[str, int]]  # newest files of running sessions, and their sizes
 
 
 @attrs.frozen
 class CleanupRun:
-    """A run: what was planned, whether it was carried out, and what came of it."""
+    """A run: its plan, whether it was carried out, and its receipt."""
 
     plan: CleanupPlan
     executed: bool
@@ -61,7 +62,7 @@ class _Tally:
     files: list[str] = attrs.field(factory=list)  # the first MOST_LISTED
     removed: int = 0
     freed_bytes: int = 0
-    skipped: int = 0  # became busy or pinned, or could not be removed
+    skipped: int = 0  # became busy or pinned, or failed
     problem: str = ""  # why it ended early
 
     def add(self, answers: list[Removal]) -> None:
@@ -74,7 +75,7 @@ class _Tally:
 
 @attrs.define(eq=False)
 class Retention:
-    """The policy that is in force, and the runs that carry it out, one at a time."""
+    """The policy in force, and the runs that carry it out, one at a time."""
 
     storage: Storage
     config: RetentionConfig
@@ -82,17 +83,17 @@ class Retention:
     events: Fanout[Event]
     in_use: InUse
     policy: RetentionPolicy = attrs.field(factory=RetentionPolicy)
-    timekeeper: TrustedClock | None = None  # None: the clock is believed
-    last: CleanupReceipt | None = attrs.field(default=None, init=False)  # of this life
+    trusted_clock: TrustedClock | None = None  # None: trust the wall clock
+    last: CleanupReceipt | None = attrs.field(default=None, init=False)  # since the start
     _one: trio.Lock = attrs.field(factory=trio.Lock, init=False)
-    _looking: trio.CapacityLimiter = attrs.field(
+    _clock_thread: trio.CapacityLimiter = attrs.field(
         factory=partial(trio.CapacityLimiter, 1), init=False
     )
 
     async def set_policy(self, policy: RetentionPolicy) -> None:
-        """Put another policy in force; durable when this returns. Raises Refusal.
+        """Put a policy in force; durable when this returns. Raises Refusal.
 
-        A run that goes on by the old one stops.
+        A run by the old policy stops.
         """
         try:
             await trio.to_thread.run_sync(save_policy, self.state_dir, policy)
@@ -106,57 +107,55 @@ class Retention:
         log.info("retention_policy", rule=policy.rule, enabled=policy.enabled)
 
     async def preview(self) -> CleanupPlan:
-        """Say what a run would do now; changes nothing. Raises Refusal."""
-        return await self._plan(self.policy, self.config.brake_percent)
+        """Return what a run would do now; changes nothing. Raises Refusal."""
+        return await self._plan(self.policy, self.config.max_delete_percent)
 
     @property
     def doubt(self) -> str:
-        """Why the wall clock is not believed, as of the last look at it; "" when it is."""
-        return "" if self.timekeeper is None else self.timekeeper.trust.doubt
+        """Why the wall clock is not trusted, as of the last reading; "" when it is."""
+        return "" if self.trusted_clock is None else self.trusted_clock.trust.doubt
 
     async def watch_clock(self) -> None:
-        """Look at the clocks for ever, so that no step is missed."""
+        """Read the clocks until cancelled, so that no step is missed."""
         while True:
             await trio.sleep(LOOK_SECONDS)
             await self._look_at_clock()
 
     async def _look_at_clock(self) -> ClockTrust | None:
-        if self.timekeeper is None:
+        if self.trusted_clock is None:
             return None
         return await trio.to_thread.run_sync(
-            self.timekeeper.look, limiter=self._looking, abandon_on_cancel=True
+            self.trusted_clock.look, limiter=self._clock_thread, abandon_on_cancel=True
         )
 
     async def clean_up(self, asked_by: str, *, force: bool = False) -> CleanupRun:
-        """Carry the policy out once; `force` overrides the brake, and believes the clock.
+        """Carry out the policy once; `force` ignores max_delete_percent and trusts the wall clock.
 
-        Raises Refusal.
-
-        Waits for a run that goes on. What became busy meanwhile stays. When the caller is
-        cancelled, the run ends between two batches of files, with its receipt.
+        Waits for a run that goes on. Files that become busy meanwhile are kept. When cancelled, the
+        run ends between two batches, with its receipt. Raises Refusal.
         """
         async with self._one:
             began, policy, tally = now(), self.policy, _Tally()
-            brake = float("inf") if force else self.config.brake_percent
-            plan = await self._plan(policy, brake, believe=force)
-            executed = policy.removes and not plan.braked
+            max_delete_percent = float("inf") if force else self.config.max_delete_percent
+            plan = await self._plan(policy, max_delete_percent, trust_wall_clock=force)
+            executed = policy.removes and not plan.stopped_by_limit
             try:
                 if executed:
                     await self._carry_out(plan, tally)
             finally:
                 receipt = _receipt(plan, tally, began, asked_by)
                 with trio.CancelScope(shield=True), trio.move_on_after(RECEIPT_SECONDS):
-                    await self._leave(receipt, plan)
+                    await self._record(receipt, plan)
             return CleanupRun(plan, executed, receipt)
 
     async def run_when_due(self, first_seconds: float = FIRST_SECONDS) -> None:
-        """Clean up for ever: some time after the start, then once in every interval."""
+        """Clean up until cancelled: some time after the start, then once in every interval."""
         interval = self.config.interval.total_seconds()
         await trio.sleep(min(first_seconds, interval))
         while True:
             if self.policy.removes:
                 try:
-                    await self.clean_up(BY_THE_CLOCK)
+                    await self.clean_up(SCHEDULED)
                 except Refusal as refusal:
                     log.error("cleanup_failed", error=refusal.message)
             await trio.sleep(interval)
@@ -164,50 +163,57 @@ class Retention:
     # --- planning ---
 
     async def _plan(
-        self, policy: RetentionPolicy, brake_percent: float, *, believe: bool = False
+        self, policy: RetentionPolicy, max_delete_percent: float, *, trust_wall_clock: bool = False
     ) -> CleanupPlan:
-        clerk, in_use = self.storage.clerk, self.in_use()
-        total = await clerk.read(lambda archive: _total_bytes(archive, in_use))
+        index_worker, in_use = self.storage.index_worker, self.in_use()
+        total = await index_worker.read(lambda index: _total_bytes(index, in_use))
         trust = await self._look_at_clock()
         moment, doubt = (now(), "") if trust is None else (trust.reading.wall, trust.doubt)
-        planner = Planner(policy, total, moment, brake_percent, "" if believe else doubt)
+        planner = Planner(
+            policy, total, moment, max_delete_percent, "" if trust_wall_clock else doubt
+        )
         behind: Segment | None = None
         while not planner.done:
-            segments = await clerk.read(partial(_oldest, behind=behind))
+            segments = await index_worker.read(partial(_oldest, behind=behind))
             if not segments:
                 break
             behind, in_use = segments[-1], self.in_use()
-            pins = await FileActions(self.storage).pins([s.filename for s in segments])
+            pins = await self.storage.pins([s.filename for s in segments])
             busy = {s.filename for s in segments if s.filename in in_use or self.storage.busy(s)}
-            young = set[str]()
+            too_young = set[str]()
             if trust is not None:
                 aged = [s for s in planner.aged(segments) if s.filename not in busy]
-                young = await self._young(aged, trust, policy, believe)
-            planner.take(segments, pins, busy, young)
+                too_young = await self._too_young(aged, trust, policy, trust_wall_clock)
+            planner.take(segments, pins, busy, too_young)
         return planner.plan()
 
-    async def _young(
-        self, aged: Sequence[Segment], trust: ClockTrust, policy: RetentionPolicy, believe: bool
+    async def _too_young(
+        self,
+        aged: Sequence[Segment],
+        trust: ClockTrust,
+        policy: RetentionPolicy,
+        trust_wall_clock: bool,
     ) -> set[str]:
-        """Name those that are not as old as their dates say, by when they arrived here."""
+        """Return the files that are not as old as their dates say, judged by their arrival."""
         disk, folder = self.storage.disk, self.storage.folder
         told = await self.storage.on_disk(lambda: [arrival_of(disk, folder, s) for s in aged])
         silent = {s.session_id for s, each in zip(aged, told, strict=True) if each is None}
-        sessions = await self.storage.clerk.read(
-            lambda archive: {s: archive.catalog.beginning(s) for s in silent}
+        sessions = await self.storage.index_worker.read(
+            lambda index: {s: index.catalog.session_start(s) for s in silent}
         )
-        most, young = timedelta(days=policy.max_age_days or 0), set[str]()
+        most, too_young = timedelta(days=policy.max_age_days or 0), set[str]()
         for segment, each in zip(aged, told, strict=True):
             arrival = each or _by_session(segment, sessions.get(segment.session_id))
-            if trust.age(segment.end, arrival, believe=believe) < most:
-                young.add(segment.filename)
-        return young
+            if trust.age(segment.end, arrival, trust_wall_clock=trust_wall_clock) < most:
+                too_young.add(segment.filename)
+        return too_young
 
     # --- doing ---
 
     async def _carry_out(self, plan: CleanupPlan, tally: _Tally) -> None:
-        names, keeper = [each.filename for each in plan.going], FileActions(self.storage)
-        tally.problem = "whoever asked for it went away, or the service stops"  # until it is over
+        names = [each.filename for each in plan.to_delete]
+        # Unless the run completes.
+        tally.problem = "its client went away, or the service stops"
         for batch in in_batches(names, BATCH):
             if self.policy is not plan.policy:
                 tally.problem = "the policy was changed"
@@ -216,40 +222,42 @@ class Retention:
             free = [name for name in batch if name not in in_use]
             tally.skipped += len(batch) - len(free)
             try:
-                tally.add(await keeper.remove(free, f"retention: {plan.policy.rule}"))
+                tally.add(await self.storage.remove(free, f"retention: {plan.policy.rule}"))
             except Refusal as refusal:
                 tally.problem = refusal.message
                 return
         tally.problem = ""
 
-    async def _leave(self, receipt: CleanupReceipt, plan: CleanupPlan) -> None:
-        """Leave a receipt of whatever was done or wanted; the clock finding nothing is no news."""
+    async def _record(self, receipt: CleanupReceipt, plan: CleanupPlan) -> None:
+        """Keep, publish and log a receipt; a scheduled run that found nothing is not recorded."""
         self.last = receipt
-        if receipt.asked_by == BY_THE_CLOCK and not plan.going and plan.enough:
+        if receipt.asked_by == SCHEDULED and not plan.to_delete and plan.enough:
             return
         log.info("cleanup", asked_by=receipt.asked_by, message=receipt.message)
         self.events.publish(CleanupEnded(receipt))
         disk = self.storage.disk
-        await self.storage.clerk.tell(lambda archive: append_receipt(disk, archive.folder, receipt))
+        await self.storage.index_worker.write(
+            lambda index: append_receipt(disk, index.folder, receipt)
+        )
 
 
-def _by_session(segment: Segment, beginning: SessionStart | None) -> FootageArrival | None:
-    """Say when a file arrived that does not tell it, as a Matroska file, by its session's start."""
-    if beginning is None or not beginning.boot_id:
+def _by_session(segment: Segment, session_start: SessionStart | None) -> FootageArrival | None:
+    """Derive the arrival of a file without metadata (Matroska) from its session's start."""
+    if session_start is None or not session_start.boot_id:
         return None
-    since = max(0.0, (segment.end - beginning.start).total_seconds())
-    return FootageArrival(beginning.boot_id, beginning.monotonic + since)
+    since = max(0.0, (segment.end - session_start.start).total_seconds())
+    return FootageArrival(session_start.boot_id, session_start.monotonic + since)
 
 
-def _oldest(archive: RecordingIndex, behind: Segment | None) -> tuple[Segment, ...]:
-    return archive.catalog.oldest(behind, CHUNK)
+def _oldest(index: RecordingIndex, behind: Segment | None) -> tuple[Segment, ...]:
+    return index.catalog.oldest(behind, CHUNK)
 
 
-def _total_bytes(archive: RecordingIndex, in_use: Mapping[str, int]) -> int:
-    """Add up all recordings, with growing ones as long as they are now."""
-    known = [archive.catalog.segment(name) for name in in_use]
+def _total_bytes(index: RecordingIndex, in_use: Mapping[str, int]) -> int:
+    """Return the size of all recordings, growing ones as large as they are now."""
+    known = [index.catalog.segment(name) for name in in_use]
     listed = sum(s.size_bytes for s in known if s and s.state is not SegmentState.MISSING)
-    return archive.catalog.total_bytes() - listed + sum(in_use.values())
+    return index.catalog.total_bytes() - listed + sum(in_use.values())
 
 
 def _receipt(plan: CleanupPlan, tally: _Tally, began: datetime, asked_by: str) -> CleanupReceipt:
@@ -259,14 +267,14 @@ def _receipt(plan: CleanupPlan, tally: _Tally, began: datetime, asked_by: str) -
         asked_by=asked_by,
         policy_type=plan.policy.type.value,
         rule=plan.policy.rule,
-        files_planned=len(plan.going),
+        files_planned=len(plan.to_delete),
         files_deleted=tally.removed,
         space_freed=tally.freed_bytes,
         files=tuple(tally.files),
         files_skipped=tally.skipped,
-        files_kept=plan.staying_files,
+        files_kept=plan.kept_files,
         space_short=plan.short_bytes,
-        braked=plan.braked and plan.policy.removes,
+        stopped_by_limit=plan.stopped_by_limit and plan.policy.removes,
         complete=not tally.problem,
         message=outcome(plan, tally.removed, tally.freed_bytes, tally.problem),
     )
@@ -280,10 +288,10 @@ async def open_retention(
     events: Fanout[Event],
     in_use: InUse,
 ) -> AsyncIterator[Retention]:
-    """Carry out the stored policy while the block runs; a run ends between two files."""
+    """Carry out the stored policy while the block runs; a run ends between two batches."""
     policy = await trio.to_thread.run_sync(load_policy, state_dir)
-    timekeeper = await trio.to_thread.run_sync(TrustedClock.open, state_dir)
-    retention = Retention(storage, config, state_dir, events, in_use, policy, timekeeper)
+    trusted_clock = await trio.to_thread.run_sync(TrustedClock.open, state_dir)
+    retention = Retention(storage, config, state_dir, events, in_use, policy, trusted_clock)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(retention.watch_clock)
         nursery.start_soon(retention.run_when_due)

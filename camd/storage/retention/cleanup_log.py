@@ -1,7 +1,4 @@
-"""What retention leaves on disk: the policy in the state folder, and a line for each cleanup.
-
-`cleanups.jsonl` stands beside the index: one JSON object a line, only ever appended, durable.
-"""
+"""The log of cleanups beside the index: `cleanups.jsonl`, one JSON object a line, append-only."""
 
 from __future__ import annotations
 
@@ -9,62 +6,22 @@ from pathlib import Path
 
 import attrs
 import msgspec
-import structlog
 
-from camd.auth.key_file import write_private
 from camd.model import CleanupReceipt
 from camd.storage.disk import Disk, DiskFile
-from camd.storage.rules.retention_plan import PolicyType, RetentionPolicy, mistakes_of
 
-log = structlog.get_logger("camd.retention")
-
-POLICY_FILE = "retention.json"
 RECEIPTS = "cleanups.jsonl"
 
 
-class _Stored(msgspec.Struct, forbid_unknown_fields=True):
-    """The policy as it stands in its file."""
-
-    policy_type: PolicyType
-    enabled: bool
-    max_age_days: float | None = None
-    max_size_gb: float | None = None
-
-
-def load_policy(state_dir: Path) -> RetentionPolicy:
-    """Read the policy. Blocks. One that is not there, or not understood, removes nothing."""
-    path = state_dir / POLICY_FILE
-    try:
-        stored = msgspec.json.decode(path.read_bytes(), type=_Stored)
-        policy = RetentionPolicy(
-            stored.policy_type, stored.enabled, stored.max_age_days, stored.max_size_gb
-        )
-        if mistakes := mistakes_of(policy):
-            raise ValueError("; ".join(f"{field} {sentence}" for field, sentence in mistakes))
-    except FileNotFoundError:
-        return RetentionPolicy()
-    except (OSError, ValueError) as error:  # msgspec's errors are ValueErrors
-        log.error("retention_policy_unreadable", file=str(path), error=str(error))
-        return RetentionPolicy()
-    return policy
-
-
-def save_policy(state_dir: Path, policy: RetentionPolicy) -> None:
-    """Store the policy, durably and all of it or nothing. Blocks. Raises OSError."""
-    stored = _Stored(policy.type, policy.enabled, policy.max_age_days, policy.max_size_gb)
-    state_dir.mkdir(parents=True, exist_ok=True)
-    write_private(state_dir / POLICY_FILE, msgspec.json.encode(stored).decode() + "\n")
-
-
 def append_receipt(disk: Disk, folder: Path, receipt: CleanupReceipt) -> None:
-    """Write a receipt behind the others in `folder`; durable when this returns. Raises OSError.
+    """Append a receipt durably. Raises OSError.
 
-    A line that a crash has torn stays, and the next one begins on a line of its own.
+    A line torn by a crash is kept, and the next one begins on a line of its own.
     """
     file = _opened(disk, folder)
     try:
         size = file.size()
-        file.truncate(size)  # cuts nothing: it moves the position to the end
+        file.truncate(size)  # only moves the file position to the end
         torn = size > 0 and file.read(size - 1, 1) != b"\n"
         line = msgspec.json.encode(attrs.asdict(receipt)) + b"\n"
         file.append([b"\n" * torn, line])

@@ -1,64 +1,55 @@
-"""Looks at the clocks for retention, and remembers over restarts what they said."""
+"""Reads the clocks for retention, and keeps over restarts how far they are trusted."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import attrs
 import structlog
 
 from camd.clock import boot_id, boottime, now, synchronised
-from camd.model import Segment
-from camd.mp4.boxes import MediaError
-from camd.mp4.inspect import HEAD_SIZE, read_segment_head
-from camd.runtime.files import replace_file
-from camd.storage.disk import Disk
+from camd.runtime.state_file import StateFile, from_json
 from camd.storage.rules.clock_trust import (
     ClockReading,
     ClockTrust,
-    FootageArrival,
-    decode_trust,
-    encode_trust,
 )
 
 log = structlog.get_logger("camd.retention")
 
 FILE = "clock.json"
-SAVE_SECONDS = 600.0  # of the time that passed, which a crash may cost
+SAVE_SECONDS = 600.0  # between saves; a crash loses so much of the passed time
 
 
 @attrs.define(eq=False)
 class TrustedClock:
-    """What is believed of the clocks. Everything blocks; for one thread at a time."""
+    """How far the wall clock is trusted. Everything blocks; for one thread at a time."""
 
-    file: Path
+    file: StateFile[ClockTrust]
     trust: ClockTrust
     _saved_at: float = attrs.field(default=float("-inf"), init=False)
-    _complaint: str = attrs.field(default="", init=False)
+    _logged_error: str = attrs.field(default="", init=False)
 
     @classmethod
     def open(cls, state_dir: Path) -> TrustedClock:
-        """Go on with what the last life knew, and look at the clocks."""
-        known, file = None, state_dir / FILE
-        with suppress(OSError):
-            known = decode_trust(file.read_bytes())
-        reading = read_clocks()
-        keeper = cls(file, ClockTrust.first(reading) if known is None else known.then(reading))
-        keeper._tell("")
-        keeper.save()
-        return keeper
+        """Continue from the saved state, and read the clocks."""
+        file = StateFile(state_dir / FILE, partial(from_json, kind=ClockTrust))
+        known, reading = file.load(), read_clocks()
+        clock = cls(file, ClockTrust.first(reading) if known is None else known.then(reading))
+        clock._log_change("")
+        clock.save()
+        return clock
 
     def look(self) -> ClockTrust:
-        """Look at the clocks, and save what they say from time to time."""
+        """Read the clocks, and save the result from time to time."""
         before, self.trust = self.trust, self.trust.then(read_clocks())
-        self._tell(before.doubt)
+        self._log_change(before.doubt)
         changed = bool(before.doubt) != bool(self.trust.doubt)
         if changed or self.trust.reading.boottime - self._saved_at >= SAVE_SECONDS:
             self.save()
         return self.trust
 
-    def _tell(self, before: str) -> None:
+    def _log_change(self, before: str) -> None:
         doubt = self.trust.doubt
         if doubt and not before:
             log.warning("clock_not_trusted", why=doubt)
@@ -66,32 +57,16 @@ class TrustedClock:
             log.info("clock_trusted")
 
     def save(self) -> None:
-        """Remember; a failure is logged, and makes recordings younger than they are."""
+        """Save the state; a failure is logged, and makes recordings younger than they are."""
         try:
-            self.file.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-            replace_file(self.file, encode_trust(self.trust))
-            self._saved_at, self._complaint = self.trust.reading.boottime, ""
+            self.file.save(self.trust)
+            self._saved_at, self._logged_error = self.trust.reading.boottime, ""
         except OSError as error:
-            if str(error) != self._complaint:
+            if str(error) != self._logged_error:
                 log.warning("clock_not_saved", error=str(error))
-            self._complaint = str(error)
+            self._logged_error = str(error)
 
 
 def read_clocks() -> ClockReading:
     """Read all clocks."""
     return ClockReading(now(), boottime(), boot_id(), synchronised())
-
-
-def arrival_of(disk: Disk, folder: Path, segment: Segment) -> FootageArrival | None:
-    """Read when a recording arrived out of its head; None when it does not tell. Blocks."""
-    try:
-        file = disk.open(folder / segment.filename)
-    except OSError:
-        return None
-    try:
-        _, story = read_segment_head(file.read(0, HEAD_SIZE))
-    except (OSError, MediaError):
-        return None
-    finally:
-        file.close()
-    return FootageArrival(story.boot_id, story.monotonic_start + segment.duration_seconds)

@@ -1,1 +1,1 @@
-"""Pure: names, levels, admission, journal and index records, the retention plan."""
+"""Decisions and formats of storage, pure: names, levels, clock trust, retention, records, rows."""

@@ -1,6 +1,6 @@
-"""Notes that wait for a disk on which nothing can be written: in order, and never too many. Pure.
+"""A bounded queue of writes that wait for a disk that refuses them. Pure.
 
-When there are too many, those go first that the files themselves tell as well, then the oldest.
+When it is full, entries that can be derived from the files are dropped first, then the oldest.
 """
 
 from __future__ import annotations
@@ -16,42 +16,42 @@ T = TypeVar("T")
 
 @attrs.define(eq=False)
 class NoteBacklog(Generic[T]):
-    """What waits, oldest first. May be used by several threads at a time.
+    """Waiting entries, oldest first; thread-safe.
 
-    `told_elsewhere` says of a note that it can be found out again by looking at the files.
+    `is_derivable` returns whether an entry can be restored by reading the files.
     """
 
     most: int
-    told_elsewhere: Callable[[T], bool]
-    lost: int = attrs.field(default=0, init=False)  # that nothing else tells
-    _dropped: int = attrs.field(default=0, init=False)  # that something else tells
+    is_derivable: Callable[[T], bool]
+    lost: int = attrs.field(default=0, init=False)  # entries that were not derivable
+    _dropped: int = attrs.field(default=0, init=False)  # derivable entries
     _waiting: list[T] = attrs.field(factory=list, init=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
 
     def __len__(self) -> int:
-        """How many wait."""
+        """Return how many wait."""
         return len(self._waiting)
 
     @property
     def first(self) -> T | None:
-        """The oldest, None when nothing waits."""
+        """The oldest entry, None when nothing waits."""
         with self._lock:
             return self._waiting[0] if self._waiting else None
 
     def all(self) -> list[T]:
-        """Everything that waits, oldest first."""
+        """Return all entries, oldest first."""
         with self._lock:
             return list(self._waiting)
 
     def add(self, *notes: T) -> None:
-        """Put notes behind all others; past the bound, some of all go."""
+        """Add entries; when too many wait, drop some."""
         with self._lock:
             self._waiting += notes
             while len(self._waiting) > self.most:
                 self._drop_one()
 
     def _drop_one(self) -> None:
-        spare = (at for at, note in enumerate(self._waiting) if self.told_elsewhere(note))
+        spare = (at for at, note in enumerate(self._waiting) if self.is_derivable(note))
         at = next(spare, None)
         if at is None:
             self.lost += 1
@@ -60,13 +60,13 @@ class NoteBacklog(Generic[T]):
         del self._waiting[at or 0]
 
     def take_dropped(self) -> int:
-        """Say how many were given up since the last time that something else tells."""
+        """Return how many derivable entries were dropped since the last call."""
         with self._lock:
             dropped, self._dropped = self._dropped, 0
             return dropped
 
     def settle(self, notes: list[T]) -> None:
-        """Take these out: they are written, or not wanted any more."""
+        """Remove entries that are written, or no longer wanted."""
         with self._lock:
             gone = set(map(id, notes))
             self._waiting = [note for note in self._waiting if id(note) not in gone]

@@ -1,10 +1,10 @@
-"""How far retention believes the wall clock: how old recordings are by the time that passed. Pure.
+"""How far retention trusts the wall clock. Pure.
 
-The wall clock may be years off until it is set, and it may be set at any time.
-What a machine knows for certain is how long it has been running (CLOCK_BOOTTIME). So retention
-keeps a time of its own. It runs with the machine, takes the wall clock over when that has been
-synchronised for a while, and follows no step ahead before. While the machine is off it believes
-the wall clock, and without synchronisation no more than a day.
+The wall clock may be years off until it is set, and may be set at any time. What a machine knows
+for certain is how long it has been running (CLOCK_BOOTTIME). So retention keeps a time of its own:
+it runs with the machine, adopts the wall clock when that has been synchronised for a while, and
+does not follow a step ahead before. While the machine is off it trusts the wall clock, without
+synchronisation for at most a day.
 """
 
 from __future__ import annotations
@@ -12,19 +12,15 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import attrs
-import msgspec
-from cattrs import BaseValidationError
-from cattrs.preconf.msgspec import make_converter
 
 from camd.clock import from_unix_micros
 
-SETTLED_SECONDS = 3600.0  # after a step, so long a clock must be synchronised to be believed
-LONGEST_DOWN = timedelta(days=1)  # that is believed without synchronisation
-AHEAD = timedelta(seconds=60)  # less is not worth a word
-MOST_BOOTS = 500  # that are remembered, the latest
+SETTLED_SECONDS = 3600.0  # a clock that stepped is trusted after so long
+LONGEST_DOWN = timedelta(days=1)  # trusted without synchronisation
+AHEAD = timedelta(seconds=60)  # less is not reported
+MOST_BOOTS = 500  # remembered, the latest
 _STEP_SECONDS = 5.0
-_DRIFT = 0.001  # of the time between two looks
-_CONVERTER = make_converter()
+_DRIFT = 0.001  # of the time between two readings
 
 
 @attrs.frozen
@@ -32,14 +28,14 @@ class ClockReading:
     """All clocks at one moment. `boottime` and `monotonic` are seconds of this boot."""
 
     wall: datetime
-    boottime: float  # with the time that the machine slept
+    boottime: float  # including suspend
     boot_id: str
     synchronised: bool
 
 
 @attrs.frozen
 class FootageArrival:
-    """When a recording's last frame arrived, by the monotonic clock of the boot of then."""
+    """When a recording's last frame arrived, by the monotonic clock of its boot."""
 
     boot_id: str
     monotonic_end: float
@@ -47,16 +43,16 @@ class FootageArrival:
 
 @attrs.frozen
 class KnownBoot:
-    """A boot of this machine: when it began (in seconds since 1970), as far as is known."""
+    """A boot of this machine, and when it began (seconds since 1970), as far as is known."""
 
     boot_id: str
     began: float
-    certain: bool  # the clock was synchronised some time
+    certain: bool  # the clock was synchronised in it
 
 
 @attrs.frozen
 class ClockTrust:
-    """What time it is at most, and how that is known."""
+    """The latest time that is credible, and how it was derived."""
 
     reading: ClockReading
     credible: datetime
@@ -65,11 +61,11 @@ class ClockTrust:
 
     @classmethod
     def first(cls, reading: ClockReading) -> ClockTrust:
-        """Begin: nothing is known but what the clock says."""
+        """Begin with nothing known but the clocks."""
         return cls(reading, reading.wall)._dated()
 
     def then(self, reading: ClockReading) -> ClockTrust:
-        """Look again, in the same boot or a later one."""
+        """Take another reading, in the same boot or a later one."""
         before = self.reading
         by_wall = (reading.wall - before.wall).total_seconds()
         if reading.boot_id == before.boot_id:
@@ -85,13 +81,13 @@ class ClockTrust:
 
     @property
     def _settled(self) -> bool:
-        """Whether the wall clock is believed: something keeps it right, and it was not set."""
+        """Whether the wall clock is trusted: it is synchronised, and was not set lately."""
         at = self.reading.boottime
         fresh = self.stepped_at is not None and at - self.stepped_at < SETTLED_SECONDS
         return self.reading.synchronised and not fresh
 
     def _synchronised(self) -> ClockTrust:
-        """Take the wall clock over; what was wrong until now was so in earlier boots, too."""
+        """Adopt a trusted wall clock; its correction applies to earlier boots, too."""
         if not self._settled:
             return self
         wrong = (self.reading.wall - self.credible).total_seconds()
@@ -110,16 +106,16 @@ class ClockTrust:
         boots = (*others, KnownBoot(this, began, certain))[-MOST_BOOTS:]
         return attrs.evolve(self, boots=boots if this else tuple(others))
 
-    # --- what retention asks ---
+    # --- for retention ---
 
     @property
     def now(self) -> datetime:
-        """What time it is, as far as that is believed."""
+        """The present time, as far as it is trusted."""
         return min(self.reading.wall, self.credible)
 
     @property
     def doubt(self) -> str:
-        """Say why the wall clock is not believed; "" when it is."""
+        """Why the wall clock is not trusted; "" when it is."""
         ahead = self.reading.wall - self.credible
         if ahead <= AHEAD:
             return ""
@@ -135,17 +131,17 @@ class ClockTrust:
         )
 
     def age(
-        self, end: datetime, arrival: FootageArrival | None, *, believe: bool = False
+        self, end: datetime, arrival: FootageArrival | None, *, trust_wall_clock: bool = False
     ) -> timedelta:
-        """Say how old a recording is at most that ended at `end` of the wall clock of then.
+        """Return the greatest possible age of a recording that ended at wall time `end`.
 
-        With `believe`, the wall clock is taken to be right. What was recorded in this boot is not
-        older than by the clock that cannot be set, all the same.
+        With `trust_wall_clock` the present wall clock is taken to be right. A recording of this
+        boot is measured by the boot clock in any case, which nobody can set.
         """
         reading = self.reading
         if arrival is not None and arrival.boot_id and arrival.boot_id == reading.boot_id:
             return timedelta(seconds=reading.boottime - arrival.monotonic_end)
-        now = reading.wall if believe else self.now
+        now = reading.wall if trust_wall_clock else self.now
         for boot in self.boots:
             if arrival is not None and boot.boot_id == arrival.boot_id:
                 end = from_unix_micros(int((boot.began + arrival.monotonic_end) * 1e6))
@@ -159,18 +155,3 @@ def _spoken(span: timedelta) -> str:
     if seconds >= 3600:
         return f"{seconds / 3600:.1f} hours"
     return f"{seconds // 60} minutes"
-
-
-def encode_trust(trust: ClockTrust) -> str:
-    """Write what the next life should know."""
-    text: bytes = _CONVERTER.dumps(trust)
-    return text.decode() + "\n"
-
-
-def decode_trust(data: bytes) -> ClockTrust | None:
-    """Read it; None for what cannot be read."""
-    try:
-        trust: ClockTrust = _CONVERTER.loads(data, ClockTrust)
-    except (msgspec.DecodeError, BaseValidationError, ValueError, TypeError, KeyError):
-        return None
-    return trust

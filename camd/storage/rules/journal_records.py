@@ -1,7 +1,7 @@
-"""What the journal's lines say: one fact a line, guarded by a checksum of its own. Pure.
+"""The journal's records and lines: one record a line, with its own checksum. Pure.
 
-A line is the CRC-32 of its JSON in eight hexadecimal digits, a space, the JSON, a newline. What a
-power cut has mixed up does not pass for a line, and spoils no other one.
+A line is the CRC-32 of its JSON in eight hexadecimal digits, a space, the JSON, a newline. A line
+damaged by a power cut fails its checksum, and affects no other line.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _CONVERTER.register_structure_hook(timedelta, lambda seconds, _: timedelta(secon
 
 @attrs.frozen
 class SegmentNoted:
-    """A sealed file, as it was when it was sealed, recovered or replaced."""
+    """A sealed file, when it was sealed, recovered or replaced."""
 
     segment: Segment
 
 
 @attrs.frozen
 class SegmentRemoved:
-    """A file that is about to be removed, because a person or a policy asked for it (I5)."""
+    """A file about to be removed on request of a person or a policy (I5)."""
 
     filename: str
     why: str
@@ -43,20 +43,20 @@ class SegmentRemoved:
 
     @classmethod
     def of(cls, segment: Segment, why: str) -> SegmentRemoved:
-        """Say that a segment's file is about to be removed."""
+        """Make the record for a segment's file."""
         return cls(segment.filename, why, segment.session_id, segment.number, segment.frames)
 
 
 @attrs.frozen
 class SessionNoted:
-    """A session as it was then; its segments and gaps have records of their own."""
+    """A session at one time; its segments and gaps have records of their own."""
 
     session: Session
 
 
 @attrs.frozen
 class GapNoted:
-    """An entry of the ledger."""
+    """A gap of the ledger."""
 
     gap: Gap
 
@@ -73,7 +73,7 @@ _NAMES = {kind: name for name, kind in _KINDS.items()}
 
 
 def encode(records: Iterable[Record]) -> bytes:
-    """Write records as lines."""
+    """Encode records as lines."""
     return b"".join(map(_encode_line, records))
 
 
@@ -86,7 +86,7 @@ def _encode_line(record: Record) -> bytes:
 
 
 def decode(data: bytes) -> Iterator[Record]:
-    """Read lines, in order; what is no whole line, or of a kind not known here, is passed over."""
+    """Decode lines in order; damaged lines and unknown kinds are skipped."""
     for line in data.split(b"\n"):
         if (fact := _checked(line)) is not None and (record := _read(fact)) is not None:
             yield record
@@ -94,7 +94,7 @@ def decode(data: bytes) -> Iterator[Record]:
 
 @attrs.frozen
 class JournalDamage:
-    """Lines that say nothing: torn by a crash, damaged later, or from another version of camd."""
+    """Counts of unusable lines: torn by a crash, damaged later, or of another camd version."""
 
     torn: int = 0
     damaged: int = 0
@@ -106,14 +106,25 @@ class JournalDamage:
         return JournalDamage(*map(sum, pairs))
 
 
-NO_SCARS = JournalDamage()
+NO_DAMAGE = JournalDamage()
+
+
+@attrs.frozen
+class JournalFacts:
+    """The state of the journal; `missing` and `unreadable` name its files."""
+
+    files: int = 0
+    missing: tuple[str, ...] = ()
+    unreadable: tuple[tuple[str, str], ...] = ()  # and why
+    short: bool = False  # shorter than the index has read
+    damage: JournalDamage = NO_DAMAGE
 
 
 def count_damage(data: bytes) -> JournalDamage:
-    """Count the lines that `decode` passes over.
+    """Count the lines that `decode` skips.
 
-    A crash leaves the beginning of a line, or zeros that a file system put there; a line with
-    both its ends was whole once.
+    A crash leaves the beginning of a line, or zeros from the file system; a line with both its ends
+    was whole once.
     """
     torn = damaged = unknown = 0
     for line in filter(None, data.split(b"\n")):
@@ -155,21 +166,21 @@ Removed = dict[int, int]  # frames by the number of the segment
 
 @attrs.define(eq=False)
 class Removals:
-    """Which segments of some sessions were removed, from the journal's lines, read in order."""
+    """Collects removed segments of some sessions from the journal's lines, read in order."""
 
-    wanted: Container[str]  # ids of sessions
+    wanted: Container[str]  # session ids
     found: dict[str, Removed] = attrs.field(factory=dict, init=False)
     _named: dict[str, tuple[str, int, int]] = attrs.field(factory=dict, init=False)
 
     def read(self, data: bytes) -> None:
-        """Read on."""
+        """Read the next bytes."""
         for line in data.split(b"\n"):
             if b'"kind":"segment"' in line or b'"kind":"removed"' in line:
                 for record in decode(line) if self._concerns(line) else ():
                     self._take(record)
 
     def _concerns(self, line: bytes) -> bool:
-        """Look at a line without making values of it, which takes most of the time."""
+        """Test a line without structuring its values, which takes most of the time."""
         fact = (_checked(line) or {}).get("fact")
         if not isinstance(fact, dict):
             return False

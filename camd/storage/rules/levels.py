@@ -1,7 +1,7 @@
-"""From bytes to a level, and from a wish to an admission: the guard's decisions, pure.
+"""Levels of the volume and admission of recordings: the decisions of the space monitor. Pure.
 
 Used percent is `(total − available) / total × 100` with `f_bavail` (statvfs(3)): what an
-unprivileged writer may still use, so the file system's own reserve counts as used.
+unprivileged writer can still use, so the file system's own reserve counts as used.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from camd.model import StorageLevel, StorageStatus
 HYSTERESIS_PERCENT = 1.0
 CRITICAL_PERCENT = 95.0
 SEAL_RESERVE_BYTES = 8 * 1024 * 1024
-OPEN_ENDED_SECONDS = 60.0  # of room for a recording without a duration, over and over
-_SCARCE_SECONDS = 3600.0  # it is told when there is room for less
-_LONGEST_FORECAST_SECONDS = 1e9  # of what fits; beyond that a number says nothing
+OPEN_ENDED_SECONDS = 60.0  # reserved at a time for a recording without a duration
+_SCARCE_SECONDS = 3600.0  # warn when there is room for less
+_LONGEST_FORECAST_SECONDS = 1e9  # longer forecasts mean nothing
 _SECONDS_IN_MINUTE = 60
 _FEWEST_INODES = 100
 _INODE_SHARE = 1000  # a thousandth of all inodes …
-_SMALL_INODE_SHARE = 10  # … but never more than a tenth, however small the volume
+_SMALL_INODE_SHARE = 10  # … but at most a tenth on small volumes
 
-# Want of room has levels of its own, and the rest says nothing about the volume.
+# A full volume has levels of its own; the others say nothing about the volume.
 _NOT_THE_VOLUME = frozenset(
     {
         *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENODATA, errno.ENOENT, errno.ENOTDIR),
@@ -57,12 +57,12 @@ class Usage:
 
     @property
     def inode_line(self) -> int:
-        """Below how many free inodes nothing new begins: 100, or a thousandth of all."""
+        """The number of free inodes below which nothing new begins: 100, or a thousandth of all."""
         line = max(_FEWEST_INODES, self.total_inodes // _INODE_SHARE)
         return min(line, self.total_inodes // _SMALL_INODE_SHARE)
 
     def short_of_inodes(self, already: bool) -> bool:
-        """Say whether so few are left; when it is so already, 10 % above the line ends it."""
+        """Return whether too few are left; once it is so, 10 % above the line ends it."""
         if self.free_inodes < 0:
             return False
         line = self.inode_line
@@ -70,7 +70,7 @@ class Usage:
 
     @property
     def used_percent(self) -> float:
-        """Percent of the volume that is gone for us; 100 for a volume of no size."""
+        """Percent of the volume that cannot be used; 100 for a volume of no size."""
         if self.total_bytes <= 0:
             return 100.0
         return (self.total_bytes - self.available_bytes) / self.total_bytes * 100.0
@@ -85,7 +85,7 @@ class Thresholds:
     critical: float = CRITICAL_PERCENT
 
     def line(self, level: StorageLevel) -> float:
-        """Where `level` begins."""
+        """Return where `level` begins."""
         return {
             StorageLevel.OK: 0.0,
             StorageLevel.LOW: self.warn,
@@ -100,7 +100,7 @@ _BY_USE = (StorageLevel.CRITICAL, StorageLevel.BLOCKED, StorageLevel.LOW, Storag
 def level_of(
     usage: Usage, thresholds: Thresholds, previous: StorageLevel = StorageLevel.OK
 ) -> StorageLevel:
-    """Name the level of `usage`; a level is left downwards only 1 % below where it begins."""
+    """Return the level of `usage`; a level is left only 1 % below its threshold (hysteresis)."""
     if usage.read_only:
         return StorageLevel.READ_ONLY
     percent = usage.used_percent
@@ -117,7 +117,7 @@ def level_of(
 
 @attrs.frozen
 class VolumeFault:
-    """Why a volume cannot be used, found by looking at it; texts where more is known."""
+    """Why a volume cannot be used, as a probe found it; texts where more is known."""
 
     level: StorageLevel
     reason: str = ""
@@ -127,10 +127,10 @@ class VolumeFault:
 def classify_level(
     by_use: StorageLevel, fault: VolumeFault | None, *, hung: bool, failing: bool
 ) -> StorageLevel:
-    """Choose the level to show of all that is the matter.
+    """Choose the level to show when several apply.
 
-    What stops running sessions goes first: a call that hangs on the lost disk must not hide that
-    the disk is lost. What only stops new ones follows.
+    Levels that stop running sessions come first: a hanging call on a lost disk must not hide that
+    the disk is lost. Levels that only stop new sessions follow.
     """
     if fault is not None:
         return fault.level
@@ -142,7 +142,7 @@ def classify_level(
 
 
 def blames_volume(error: OSError) -> bool:
-    """Say whether an error of a write, sync or create means that the volume fails."""
+    """Return whether an error of a write, sync or create means that the volume fails."""
     return error.errno not in _NOT_THE_VOLUME
 
 
@@ -160,7 +160,7 @@ _KINDS = {
 
 @attrs.frozen
 class LevelMessage:
-    """What people and programs are told about a level that is not ok."""
+    """The message for a level that is not OK."""
 
     kind: ErrorKind
     message: str
@@ -168,7 +168,7 @@ class LevelMessage:
 
 
 def message_of(status: StorageStatus) -> LevelMessage | None:
-    """Say what is the matter and what to do; None while all is well."""
+    """Return the message for the present level; None when it is OK."""
     kind = _KINDS.get(status.level)
     if kind is None:
         return None
@@ -179,7 +179,7 @@ def message_of(status: StorageStatus) -> LevelMessage | None:
 
 
 def room_below_block(status: StorageStatus) -> int:
-    """Bytes that may still be promised before the block line, never negative."""
+    """Return the bytes that can still be reserved below the block threshold."""
     line = int(status.total_bytes * status.block_percent / 100.0)
     used = status.total_bytes - status.available_bytes
     return max(0, line - used - status.promised_bytes - SEAL_RESERVE_BYTES)
@@ -187,54 +187,54 @@ def room_below_block(status: StorageStatus) -> int:
 
 @attrs.frozen
 class SpaceNeed:
-    """What a recording needs: `rate` bytes per second, for how long, and for what came before.
+    """The space a recording needs: `rate` in bytes per second, duration and pre-roll.
 
-    Without `seconds` it goes on until it is stopped: then a minute is enough to begin.
+    Without `seconds` it runs until it is stopped, and a minute is enough to begin.
     """
 
     rate: float
     seconds: float | None
     preroll_seconds: float = 0.0
-    file_seconds: float = 0.0  # after so long the next file begins
+    file_seconds: float = 0.0  # length of a file
 
     @property
     def bytes(self) -> float:
-        """How much room is promised."""
+        """The space to reserve."""
         seconds = OPEN_ENDED_SECONDS if self.seconds is None else self.seconds
         return self.rate * (seconds + self.preroll_seconds)
 
     def fits_seconds(self, room: int) -> int | None:
-        """Say how long a recording fits into so many bytes; None: too long for a forecast."""
+        """Return how long a recording fits into so many bytes; None: too long to forecast."""
         fits = room / self.rate - self.preroll_seconds if self.rate > 0 else math.inf
         return int(max(0.0, fits)) if fits < _LONGEST_FORECAST_SECONDS else None
 
 
 @attrs.frozen
 class Admission:
-    """A recording may begin. `fits_seconds` is for how long there is room; None: very long."""
+    """A recording may begin. `fits_seconds`: how long there is room; None: very long."""
 
     warnings: tuple[str, ...] = ()
     fits_seconds: int | None = None
 
 
 def admit(status: StorageStatus, need: SpaceNeed) -> Admission:
-    """Decide on a recording; what its asker should know is in the answer.
+    """Decide whether a recording may begin; warnings are in the answer.
 
-    Raises Refusal: −1010 at the block line or above, and when not even a minute fits below it;
-    −1008 when a duration that was asked for does not fit; and why when the volume cannot be used.
+    Raises Refusal: −1010 at or above the block threshold, and when not even a minute fits below it;
+    −1008 when the requested duration does not fit; or why the volume cannot be used.
     """
     facts = space_facts(status)
-    notice = message_of(status)
-    if notice is not None and status.level is not StorageLevel.LOW:
-        raise Refusal(notice.kind, notice.message, suggestion=notice.suggestion, **facts)
+    message = message_of(status)
+    if message is not None and status.level is not StorageLevel.LOW:
+        raise Refusal(message.kind, message.message, suggestion=message.suggestion, **facts)
     room = room_below_block(status)
     fits = need.fits_seconds(room)
     if need.bytes > room:
         facts |= {"fits_seconds": fits}
         if need.seconds is not None:
             raise Refusal(STORAGE_LOW, **facts)
-        message = f"{STORAGE_CRITICAL.message}: there is no room for a minute of recording"
-        raise Refusal(STORAGE_CRITICAL, message, **facts)
+        text = f"{STORAGE_CRITICAL.message}: there is no room for a minute of recording"
+        raise Refusal(STORAGE_CRITICAL, text, **facts)
     warnings: tuple[str, ...] = ()
     if status.level is StorageLevel.LOW:
         warnings += (f"Storage space is low: {status.used_percent:.1f} % used",)
@@ -248,7 +248,7 @@ def admit(status: StorageStatus, need: SpaceNeed) -> Admission:
 
 
 def _spoken(seconds: int) -> str:
-    """Say a length of time in words, rounded down."""
+    """Return a duration in words, rounded down."""
     if seconds < _SECONDS_IN_MINUTE * 2:
         return f"{seconds} s"
     minutes = seconds // _SECONDS_IN_MINUTE
@@ -256,7 +256,7 @@ def _spoken(seconds: int) -> str:
 
 
 def space_facts(status: StorageStatus) -> dict[str, Any]:
-    """What an error about space tells its reader."""
+    """Return the data of an error about space."""
     return {
         "available_space": status.available_bytes,
         "total_space": status.total_bytes,
@@ -265,7 +265,7 @@ def space_facts(status: StorageStatus) -> dict[str, Any]:
 
 
 def seconds_until_blocked(status: StorageStatus) -> float | None:
-    """Forecast when the block line is reached at the present write rate; None: not at all."""
+    """Forecast when the block threshold is reached at the present write rate; None: never."""
     if status.write_rate <= 0:
         return None
     line = status.total_bytes * status.block_percent / 100.0

@@ -1,4 +1,4 @@
-"""How recordings are called, and which names from outside may be looked up at all.
+"""File names of recordings, and which names from outside may be looked up. Pure.
 
 Names are UTC and come from the first frame's capture time; a taken name gets `_1`, `_2`, …
 """
@@ -20,12 +20,12 @@ MAX_NAME_LENGTH = 255  # NAME_MAX of Linux file systems, in bytes
 
 
 def stem(camera_id: CameraId, start: datetime) -> str:
-    """Name a segment by camera and capture time: `camera0_2026-01-15_14-30-00`."""
+    """Return a segment's name without extension: `camera0_2026-01-15_14-30-00`."""
     return f"{camera_id}_{start.astimezone(UTC):%Y-%m-%d_%H-%M-%S}"
 
 
 def candidates(camera_id: CameraId, start: datetime, extension: str = "mp4") -> Iterator[str]:
-    """Yield the names to try, in order, without end; the first free one is taken exclusively."""
+    """Yield names to try, in order, without end; the first free one is taken exclusively."""
     base = stem(camera_id, start)
     yield f"{base}.{extension}"
     for number in count(1):
@@ -38,31 +38,31 @@ def with_extension(filename: str, extension: str) -> str:
 
 
 def part_of(filename: str) -> str:
-    """Name the file that an MKV is written into while it is made of `filename`."""
+    """Return the name of the partial MKV made from `filename`."""
     return f"{with_extension(filename, 'mkv')}.part"
 
 
 def is_part(name: str) -> bool:
-    """Whether camd has given this name to an MKV that was being made."""
+    """Return whether this is camd's name of a partial MKV."""
     whole = name.removeprefix(".").removesuffix(".part")
     return name.endswith(".mkv.part") and is_recording(whole)
 
 
 def is_recording(name: str) -> bool:
-    """Whether camd could have given this name; anything else in the folder is foreign."""
+    """Return whether camd could have given this name; other files are foreign."""
     return len(name) <= MAX_NAME_LENGTH and _NAME.fullmatch(name) is not None
 
 
 def may_be_footage(name: str) -> bool:
-    """Whether a name is that of a recording, or of one that was renamed."""
+    """Return whether a name may be that of a recording, renamed ones included."""
     return name.endswith((".mp4", ".mkv"))
 
 
 def is_plain(name: str) -> bool:
-    """Whether a client's `name` is one path component and nothing else.
+    """Return whether a client's `name` is one path component and nothing else.
 
-    Refuses separators, `..`, hidden names, NUL and control characters, and what no file system
-    would hold.
+    Refuses separators, `..`, hidden names, NUL and control characters, and names that no file
+    system accepts.
     """
     return (
         0 < len(name.encode("utf-8", "surrogatepass")) <= MAX_NAME_LENGTH

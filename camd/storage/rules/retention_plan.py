@@ -1,6 +1,6 @@
-"""Which recordings a policy takes, which it would take and must not, and when it takes too much.
+"""Which recordings a policy removes, which it must keep, and when it would remove too much.
 
-Pure: segments come oldest first, and what is pinned or in use is said beforehand.
+Pure. Segments come oldest first; the caller says which are pinned or in use.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from camd.model import Segment, SegmentState
 BYTES_PER_GB = 1_000_000_000
 LONGEST_DAYS = 36_500
 LARGEST_GB = 1_000_000_000
-MOST_LISTED = 1000  # of what stays; all are counted
+MOST_LISTED = 1000  # kept files in a plan; all are counted
 
 
 class PolicyType(enum.Enum):
-    """What decides that a recording goes."""
+    """What decides that a recording is removed."""
 
     AGE = "age"
     SIZE = "size"
-    MANUAL = "manual"  # nothing but somebody who asks for it by name
+    MANUAL = "manual"  # only a request by name
 
 
 @attrs.frozen
 class RetentionPolicy:
-    """What was asked for; without an enabled policy nothing goes by itself."""
+    """The policy in force; only an enabled one removes anything."""
 
     type: PolicyType = PolicyType.MANUAL
     enabled: bool = False
@@ -38,7 +38,7 @@ class RetentionPolicy:
 
     @property
     def removes(self) -> bool:
-        """Whether it takes anything at all."""
+        """Whether it removes anything."""
         return self.enabled and self.type is not PolicyType.MANUAL
 
     @property
@@ -54,17 +54,17 @@ class RetentionPolicy:
 
 
 class KeptReason(enum.Enum):
-    """Why a recording stays that the policy would take."""
+    """Why a recording is kept although the policy would remove it."""
 
     PINNED = "pinned"
     BUSY = "busy"  # recorded, read, converted, or the newest of a running session
-    INTERRUPTED = "interrupted"  # a crash left it, and it is not sealed
-    CLOCK = "clock"  # it is too old by its date and the clock, and not by the time that passed
+    INTERRUPTED = "interrupted"  # left unsealed by a crash
+    CLOCK = "clock"  # too old only by a wall clock that is not trusted
 
 
 @attrs.frozen
 class ToDelete:
-    """A recording that goes."""
+    """A recording to be removed."""
 
     filename: str
     camera_id: str
@@ -74,7 +74,7 @@ class ToDelete:
 
 @attrs.frozen
 class Kept:
-    """A recording that the policy would take, and why it does not."""
+    """A recording that the policy would remove, and why it is kept."""
 
     filename: str
     size_bytes: int
@@ -83,52 +83,51 @@ class Kept:
 
 @attrs.frozen
 class CleanupPlan:
-    """What one run does. Everything that goes is listed, oldest first."""
+    """What one run does. Every file to delete is listed, oldest first."""
 
     policy: RetentionPolicy
-    total_bytes: int  # of all recordings before
-    going: tuple[ToDelete, ...]
-    staying: tuple[Kept, ...]  # the first MOST_LISTED
-    staying_files: int
+    total_bytes: int  # of all recordings before the run
+    to_delete: tuple[ToDelete, ...]
+    kept: tuple[Kept, ...]  # the first MOST_LISTED of them
+    kept_files: int
     freed_bytes: int
-    short_bytes: int  # how much more should go by size, and cannot
-    braked: bool  # it would take too much at once: then nothing goes
-    waiting_files: int = 0  # of those that stay: old only by a clock that is not believed
-    clock: str = ""  # why the clock is not believed; "" when it is
+    short_bytes: int  # above the size limit even after the run
+    stopped_by_limit: bool  # above max_delete_percent: nothing is removed
+    waiting_files: int = 0  # kept ones with KeptReason.CLOCK
+    clock: str = ""  # why the wall clock is not trusted; "" when it is
 
     @property
     def enough(self) -> bool:
-        """Whether the policy is kept afterwards, as far as size goes."""
+        """Whether the recordings are within the size limit afterwards."""
         return self.short_bytes == 0
 
     @property
     def waits(self) -> str:
-        """How many files wait because of the clock, and why, in words."""
+        """How many files wait for the clock, and why, in words."""
         why = self.clock or "they were recorded while the clock was wrong"
         return f"{self.waiting_files} wait, as they are not that old: {why}"
 
     @property
     def share_percent(self) -> float:
-        """How much of all recorded bytes would go."""
+        """The share of all recorded bytes that would be removed."""
         return 100.0 * self.freed_bytes / self.total_bytes if self.total_bytes else 0.0
 
 
 @attrs.define(eq=False)
 class Planner:
-    """Makes a plan of segments that come in pieces, oldest first, until it has had enough.
+    """Builds a plan from segments that come in pieces, oldest first, until it is `done`.
 
-    `busy` and `pinned` say what is not touched; `total_bytes` is the size of all recordings,
-    growing ones included; `brake_percent` is how much of it may go at once.
+    `total_bytes` is the size of all recordings, growing ones included.
     """
 
     policy: RetentionPolicy
     total_bytes: int
     now: datetime
-    brake_percent: float
-    clock: str = ""  # why it is not believed
-    _going: list[ToDelete] = attrs.field(factory=list, init=False)
-    _staying: list[Kept] = attrs.field(factory=list, init=False)
-    _staying_files: int = attrs.field(default=0, init=False)
+    max_delete_percent: float
+    clock: str = ""  # why it is not trusted
+    _to_delete: list[ToDelete] = attrs.field(factory=list, init=False)
+    _kept: list[Kept] = attrs.field(factory=list, init=False)
+    _kept_files: int = attrs.field(default=0, init=False)
     _waiting_files: int = attrs.field(default=0, init=False)
     _freed_bytes: int = attrs.field(default=0, init=False)
     _done: bool = attrs.field(default=False, init=False)
@@ -141,21 +140,21 @@ class Planner:
 
     @property
     def _cutoff(self) -> datetime | None:
-        """What ended before this moment is too old."""
+        """Recordings that ended before this are too old."""
         if self.policy.type is not PolicyType.AGE or self.policy.max_age_days is None:
             return None
         return self.now - timedelta(days=self.policy.max_age_days)
 
     @property
     def _excess_bytes(self) -> int:
-        """How much has to go yet."""
+        """How much has to be removed yet."""
         if self.policy.type is not PolicyType.SIZE or self.policy.max_size_gb is None:
             return 0
         allowed = int(self.policy.max_size_gb * BYTES_PER_GB)
         return self.total_bytes - self._freed_bytes - allowed
 
     def aged(self, segments: Iterable[Segment]) -> list[Segment]:
-        """Name those of the next segments that are too old by their dates and the clock."""
+        """Return those of the next segments that are too old by their dates and the wall clock."""
         cutoff = self._cutoff
         if cutoff is None:
             return []
@@ -167,51 +166,51 @@ class Planner:
         segments: Iterable[Segment],
         pinned: Container[str],
         busy: Container[str],
-        young: Container[str] = (),
+        too_young: Container[str] = (),
     ) -> None:
-        """Decide about the next segments; names in `pinned` and `busy` stay.
+        """Decide about the next segments; `pinned` and `busy` ones are kept.
 
-        `young` are those that are not as old as their dates and the clock say.
+        `too_young` are those that are not as old as their dates say.
         """
         for segment in segments:
             cutoff = self._cutoff
             if self.done or (cutoff is not None and segment.start >= cutoff):
-                self._done = True  # whatever comes is younger
+                self._done = True  # all others are newer
                 return
             if segment.state is SegmentState.MISSING:
                 continue
             if cutoff is None or segment.end < cutoff:
-                self._decide(segment, _reason(segment, pinned, busy, young))
+                self._decide(segment, _reason(segment, pinned, busy, too_young))
 
     def _decide(self, segment: Segment, reason: KeptReason | None) -> None:
         name, size = segment.filename, segment.size_bytes
         if reason is None:
-            self._going.append(ToDelete(name, segment.camera_id, segment.start, size))
+            self._to_delete.append(ToDelete(name, segment.camera_id, segment.start, size))
             self._freed_bytes += size
             return
-        self._staying_files += 1
+        self._kept_files += 1
         self._waiting_files += reason is KeptReason.CLOCK
-        if len(self._staying) < MOST_LISTED:
-            self._staying.append(Kept(name, size, reason))
+        if len(self._kept) < MOST_LISTED:
+            self._kept.append(Kept(name, size, reason))
 
     def plan(self) -> CleanupPlan:
-        """Return what was decided."""
+        """Return the plan."""
         return CleanupPlan(
             policy=self.policy,
             total_bytes=self.total_bytes,
-            going=tuple(self._going),
-            staying=tuple(self._staying),
-            staying_files=self._staying_files,
+            to_delete=tuple(self._to_delete),
+            kept=tuple(self._kept),
+            kept_files=self._kept_files,
             freed_bytes=self._freed_bytes,
             short_bytes=max(0, self._excess_bytes),
-            braked=self._freed_bytes * 100 > self.brake_percent * self.total_bytes,
+            stopped_by_limit=self._freed_bytes * 100 > self.max_delete_percent * self.total_bytes,
             waiting_files=self._waiting_files,
             clock=self.clock,
         )
 
 
 def _reason(
-    segment: Segment, pinned: Container[str], busy: Container[str], young: Container[str]
+    segment: Segment, pinned: Container[str], busy: Container[str], too_young: Container[str]
 ) -> KeptReason | None:
     if segment.filename in busy or segment.state is SegmentState.OPEN:
         return KeptReason.BUSY
@@ -219,11 +218,11 @@ def _reason(
         return KeptReason.INTERRUPTED
     if segment.filename in pinned:
         return KeptReason.PINNED
-    return KeptReason.CLOCK if segment.filename in young else None
+    return KeptReason.CLOCK if segment.filename in too_young else None
 
 
 def mistakes_of(policy: RetentionPolicy) -> list[tuple[str, str]]:
-    """Return what is wrong with a policy: the field, and a sentence about it."""
+    """Return what is wrong with a policy, as pairs of field and sentence."""
     needed = {PolicyType.AGE: "max_age_days", PolicyType.SIZE: "max_size_gb"}.get(policy.type)
     found = []
     for field, most in (("max_age_days", LONGEST_DAYS), ("max_size_gb", LARGEST_GB)):
@@ -236,20 +235,20 @@ def mistakes_of(policy: RetentionPolicy) -> list[tuple[str, str]]:
 
 
 def outcome(plan: CleanupPlan, removed: int, freed_bytes: int, problem: str = "") -> str:
-    """Say in a sentence what a run did, or why it did nothing; `problem` is why it stopped."""
+    """Describe in a sentence what a run did, or why nothing; `problem` is why it stopped."""
     if plan.policy.type is PolicyType.MANUAL:
         return "The policy is manual: nothing is removed by itself"
     if not plan.policy.enabled:
         return "The policy is off: nothing is removed"
-    if plan.braked:
+    if plan.stopped_by_limit:
         return (
             f"Nothing was removed: it would be {plan.share_percent:.1f} % of all recorded bytes "
-            "at once, more than retention.brake_percent allows; look at the preview, and force it "
-            "if that is what you want"
+            "at once, more than retention.max_delete_percent allows; look at the preview, and "
+            "use force if that is what you want"
         )
-    parts = [f"{removed} of {len(plan.going)} files removed, {freed_bytes} bytes freed"]
-    if plan.staying_files:
-        parts.append(f"{plan.staying_files} stay that the policy would take")
+    parts = [f"{removed} of {len(plan.to_delete)} files removed, {freed_bytes} bytes freed"]
+    if plan.kept_files:
+        parts.append(f"{plan.kept_files} stay that the policy would take")
     if not plan.enough:
         parts.append(f"{plan.short_bytes} bytes more than the policy allows are left")
     if plan.waiting_files:

@@ -1,7 +1,7 @@
-"""How the index stores what it knows: its tables, and values as rows. Pure.
+"""The index's tables, and values as rows. Pure.
 
-Times are microseconds since 1970. `until_us` is when a recording is over for a search by time:
-a growing one is never over, and none is over before it has begun.
+Times are microseconds since 1970. `until_us` is when a recording is over for a search by time: an
+open one is never over, and none is over before it has begun.
 """
 
 from __future__ import annotations
@@ -67,26 +67,35 @@ Values = tuple[object, ...]
 
 
 class DatabaseRow(Protocol):
-    """A row as SQLite hands it out: its columns by name."""
+    """A row as SQLite returns it: columns by name."""
 
     def __getitem__(self, column: str, /) -> Any:
         """Return one column."""
 
 
 class OrderedByTime(Protocol):
-    """What has a place in the order of recordings."""
+    """What has a position in the order of recordings."""
 
     @property
     def start(self) -> datetime:
-        """When it begins."""
+        """Its start."""
 
     @property
     def filename(self) -> str:
-        """What it is called."""
+        """Its filename."""
+
+
+@attrs.frozen
+class IndexedSession:
+    """A session in the index, with the sums noted when it ended."""
+
+    session: Session
+    frames_captured: int
+    frames_written: int
 
 
 def segment_row(s: Segment) -> Values:
-    """Lay a segment out as a row of `segments`."""
+    """Return a segment's row."""
     start, end = to_unix_micros(s.start), to_unix_micros(s.end)
     until = NEVER if s.state is SegmentState.OPEN else max(end, start + 1)
     return (
@@ -135,12 +144,12 @@ def segment_of(row: DatabaseRow) -> Segment:
 
 
 def span_of(row: DatabaseRow) -> TimeSpan:
-    """Read when a recording begins and is over."""
+    """Read a recording's start and end for the time index."""
     return TimeSpan(row["camera_id"], row["start_us"], row["until_us"])
 
 
 def session_row(s: Session) -> Values:
-    """Lay a session out as a row of `sessions`; segments and gaps are kept apart."""
+    """Return a session's row; segments and gaps are stored separately."""
     return (
         s.session_id,
         s.camera_id,
@@ -201,7 +210,7 @@ class SessionStart:
     monotonic: float
 
 
-def beginning_of(row: DatabaseRow) -> SessionStart:
+def session_start_of(row: DatabaseRow) -> SessionStart:
     """Read when a session began from its row of `sessions`."""
     return SessionStart(from_unix_micros(row["start_us"]), row["boot_id"], row["monotonic_start"])
 
@@ -230,7 +239,7 @@ def summary_of(row: DatabaseRow) -> SessionSummary:
 
 
 def gap_row(gap: Gap) -> Values:
-    """Lay a ledger entry out as a row of `gaps`, without its id."""
+    """Return a gap's row, without its id."""
     return (
         gap.camera_id,
         gap.session_id,

@@ -1,7 +1,7 @@
-"""Where in time recordings lie: how many match a range, and where its n-th one is. Pure.
+"""Start and end times of all recordings: how many match a range, and which is the n-th. Pure.
 
-SQLite counts rows one by one: page 9000 of a million segments takes it 150 ms. Sorted arrays of
-their times answer in microseconds, at 16 bytes a segment for each of two orders.
+SQLite counts rows one by one: page 9000 of a million segments takes it 150 ms. Sorted arrays answer
+in microseconds, with 16 bytes a segment in each of two orders.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Iterable
 
 import attrs
 
-NEVER = 2**62  # when a recording is over that is still growing
+NEVER = 2**62  # the end of an open recording
 
 
 @attrs.frozen
 class TimeSpan:
-    """When a recording begins, and the moment from which on it is over; microseconds."""
+    """When a recording begins and is over; microseconds."""
 
     camera_id: str
     start: int
@@ -26,7 +26,7 @@ class TimeSpan:
 
 @attrs.frozen
 class IndexPosition:
-    """A row in the order "newest first": the `skip`-th of those that begin at `start`."""
+    """A row in the order "newest first": skip `skip` of those that begin at `start`."""
 
     start: int
     skip: int
@@ -57,14 +57,14 @@ class _Column:
 class TimeIndex:
     """The times of all recordings, and of each camera's."""
 
-    _longest: int = attrs.field(default=0, init=False)  # no recording that is over lasted longer
-    _growing: list[int] = attrs.field(factory=list, init=False)  # when those began that are not
+    _longest: int = attrs.field(default=0, init=False)  # the longest finished recording
+    _growing: list[int] = attrs.field(factory=list, init=False)  # starts of open recordings
     _all: _Column = attrs.field(factory=_Column, init=False)
     _cameras: dict[str, _Column] = attrs.field(factory=dict, init=False)
 
     @classmethod
     def of(cls, spans: Iterable[TimeSpan]) -> TimeIndex:
-        """Make the timeline of many recordings at once."""
+        """Build the index of many recordings at once."""
         timeline = cls()
         by_camera: dict[str, list[TimeSpan]] = {}
         for span in spans:
@@ -77,13 +77,13 @@ class TimeIndex:
         return timeline
 
     def add(self, span: TimeSpan) -> None:
-        """Put a recording in."""
+        """Add a recording."""
         self._measure(span)
         for column in (self._all, self._column(span.camera_id)):
             column.add(span)
 
     def remove(self, span: TimeSpan) -> None:
-        """Take a recording out that was put in like this."""
+        """Remove a recording that was added with these times."""
         if span.until == NEVER:
             self._growing.remove(span.start)
         for column in (self._all, self._column(span.camera_id)):
@@ -96,11 +96,11 @@ class TimeIndex:
             self._longest = max(self._longest, span.until - span.start)
 
     def floor(self, since: int) -> int:
-        """Say when the earliest could have begun that is not over at `since`."""
+        """Return the earliest possible start of a recording that is not over at `since`."""
         return min(since - self._longest, *self._growing, since)
 
     def count(self, camera_id: str | None, since: int | None, until: int | None) -> int:
-        """Count what is not over at `since` and begins before `until`; `since` is not later."""
+        """Count what is not over at `since` and begins before `until`; `since` ≤ `until`."""
         column = self._known(camera_id)
         begun = len(column.starts) if until is None else bisect_left(column.starts, until)
         over = 0 if since is None else bisect_right(column.untils, since)
@@ -115,7 +115,7 @@ class TimeIndex:
     def position(
         self, camera_id: str | None, until: int | None, offset: int
     ) -> IndexPosition | None:
-        """Find what comes behind `offset` newer ones of those that begin before `until`."""
+        """Find the recording behind `offset` newer ones that begin before `until`."""
         starts = self._known(camera_id).starts
         end = len(starts) if until is None else bisect_left(starts, until)
         at = end - 1 - offset

@@ -1,8 +1,8 @@
-"""Whether the recordings folder is on the disk that it should be on: decided from facts, pure.
+"""Whether the recordings folder is on the right disk. Pure.
 
-A volume has a marker with an id of its own, and camd remembers which one it used and where its
-file system began. So the bare mount point of an absent disk is told from the disk, and a disk
-that comes back under another name is known again.
+A volume has a marker with an id, and camd remembers which volume it used and where its file system
+began. So the bare mount point of an absent disk is not mistaken for the disk, and a disk that comes
+back under another name is recognised.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _ROOT = Path("/")
 
 @attrs.frozen
 class FolderLocation:
-    """Where a folder is: the top of its file system, and that one's st_dev (stat(2)).
+    """The top folder of a file system, and its st_dev (stat(2)).
 
     The top is the last folder on the way up with the same st_dev: the mount point, or "/". A bind
-    mount of the file system around it is no border, so a service manager that binds a folder into
-    a sandbox does not make it look like a disk.
+    mount of the surrounding file system has the same st_dev, so a service manager that binds a
+    folder into a sandbox does not make it look like a disk.
     """
 
     top: Path
@@ -39,7 +39,7 @@ class FolderLocation:
 
 @attrs.frozen
 class KnownVolume:
-    """The volume that was used last: its id ("" when it could not be marked), and where it was."""
+    """The volume used last: its id ("" when it could not be marked), and where it was."""
 
     volume_id: str
     folder: Path
@@ -47,12 +47,12 @@ class KnownVolume:
 
 
 class VolumeRecognition(enum.Enum):
-    """How a volume that may be used was recognised."""
+    """How a usable volume was recognised."""
 
-    SAME = "same"  # it is the one that is remembered
-    FOUND = "found"  # it has a marker, and nothing is remembered
-    NEW = "new"  # it has no marker
-    CHANGED = "changed"  # it has another one's marker
+    SAME = "same"  # the remembered one
+    FOUND = "found"  # marked, and nothing is remembered
+    NEW = "new"  # not marked
+    CHANGED = "changed"  # marked with another id
 
 
 BARE = VolumeFault(
@@ -70,25 +70,25 @@ NO_MOUNT = VolumeFault(
 
 
 def decide(
-    place: FolderLocation, marker: str | None, known: KnownVolume | None, *, require_mount: bool
+    location: FolderLocation, marker: str | None, known: KnownVolume | None, *, require_mount: bool
 ) -> VolumeRecognition | VolumeFault:
-    """Say how the volume at `place` is recognised, or why it must not be touched.
+    """Return how the volume at `location` is recognised, or why it must not be touched.
 
-    `marker` is the id that it bears, None when it has no marker.
+    `marker` is its id, None when it has no marker.
     """
-    if require_mount and not place.own_mount:
+    if require_mount and not location.own_mount:
         return NO_MOUNT
     if known is None:
         return VolumeRecognition.NEW if marker is None else VolumeRecognition.FOUND
     if marker is not None and marker == known.volume_id:
         return VolumeRecognition.SAME
-    if known.top != place.top and known.top.is_relative_to(place.top):
-        return BARE  # the file system that was here is gone, and the one around it shows
+    if known.top != location.top and known.top.is_relative_to(location.top):
+        return BARE  # its file system is not mounted
     return VolumeRecognition.NEW if marker is None else VolumeRecognition.CHANGED
 
 
 def parse_marker(text: str) -> str | None:
-    """Read the id out of a marker; None when it is none, as a power cut may leave it."""
+    """Return the id in a marker; None when it is damaged, for example by a power cut."""
     try:
         found = json.loads(text)["volume_id"]
     except (ValueError, KeyError, TypeError):
@@ -96,20 +96,19 @@ def parse_marker(text: str) -> str | None:
     return found if isinstance(found, str) and found else None
 
 
-def parse_known(text: str, folder: Path) -> KnownVolume | None:
-    """Read what is remembered of `folder`; None when that is another folder's, or not readable."""
+def parse_known(text: str) -> KnownVolume:
+    """Parse what is remembered. Raises ValueError."""
     try:
         found = json.loads(text)
-        known = KnownVolume(
+        return KnownVolume(
             str(found["volume_id"]), Path(found["folder"]), Path(found["mount_point"])
         )
-    except (ValueError, KeyError, TypeError):
-        return None
-    return known if known.folder == folder else None
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"is not understood: {error!r}") from error
 
 
 def render_known(known: KnownVolume) -> str:
-    """Write what is to be remembered."""
+    """Render what is to be remembered."""
     facts = {
         "volume_id": known.volume_id,
         "folder": str(known.folder),

@@ -1,1 +1,1 @@
-"""Pure: what can be wrong with a recording, a session or a folder, and what to do."""
+"""Pure: the rules of a check: what is wrong with a file, a session or the index; when to scrub."""

@@ -1,4 +1,4 @@
-"""What can be wrong with a recordings folder, and what people are told to do about it. Pure."""
+"""What a check can find, what a user should do about it, and the check of one file. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class FindingKind(enum.Enum):
     UNREADABLE = "unreadable"
     INTERRUPTED = "interrupted"
     STATE = "state"
-    MISSING = "missing"  # a file that was asked for by name
+    MISSING = "missing"  # a file given by name
     REMOVED = "removed"  # by another program than camd
     UNKNOWN = "unknown"
     COPY = "copy"
@@ -59,7 +59,7 @@ class FindingKind(enum.Enum):
 
 @attrs.frozen
 class Finding:
-    """One thing that is not as it should be: about what, what it is, and what to do."""
+    """One thing that is wrong, and what to do about it."""
 
     subject: str  # a file, a session, or a part of the index
     fault: FindingKind
@@ -67,16 +67,16 @@ class Finding:
     advice: str
 
 
-RESTORE = "Put it back from a copy if there is one; else keep it, players show what is left."
+RESTORE = "Put it back from a copy if there is one; otherwise keep it: players show what is left."
 TRY = "Nothing of it is lost; players that read parameter sets in the stream (FFmpeg) may show it."
-RECOVER = "It is put right when the service starts, or by `camd recover` while it is stopped."
+RECOVER = "It is repaired when the service starts, or by `camd recover` while it is stopped."
 REINDEX = "Stop the service and run `camd recover --reindex`."
 REPORT = "No footage is lost by this message alone; keep the files, and report it."
 
 
-# --- What is wrong with one recording: what it holds against what the index knows. Pure.
+# --- The check of one file against the index
 
-_SAME_SECONDS = 0.001  # durations that differ by less are rounded differently
+_SAME_SECONDS = 0.001  # a smaller difference of durations comes from rounding
 _OPEN = (SegmentState.OPEN, SegmentState.INTERRUPTED)
 
 
@@ -84,7 +84,7 @@ class FileShape(enum.Enum):
     """What kind of file it is."""
 
     SEALED = "sealed"
-    INTERRUPTED = "interrupted"  # a growing segment that nobody writes
+    INTERRUPTED = "interrupted"  # an unsealed segment that nobody writes
     MATROSKA = "matroska"
     EMPTY = "empty"  # no byte, or no whole fragment
     FOREIGN = "foreign"
@@ -95,7 +95,7 @@ class FileShape(enum.Enum):
 
 @attrs.frozen
 class FileContents:
-    """What a file holds. Fields that its shape does not have are None, or empty."""
+    """What a file holds. Fields that its kind of file does not have are None, or empty."""
 
     filename: str
     shape: FileShape
@@ -105,54 +105,53 @@ class FileContents:
     identity: SegmentMetadata | None = None
     frames: int = 0
     duration_seconds: float = 0.0
-    whole_bytes: int = 0  # up to where an interrupted one is whole
+    whole_bytes: int = 0  # where the last whole fragment ends
     sha256: str | None = None  # None: not computed
-    undecodable: str = ""  # why its own header does not do for its pictures
-    damaged_at: int | None = None  # where the first fragment lies that is not as it was written
+    undecodable: str = ""  # why its header does not fit its pictures
+    damaged_at: int | None = None  # where the first damaged fragment begins
 
 
-def judge_file(seen: FileContents, known: Segment | None, twin: str | None = None) -> list[Finding]:
+def check_file(seen: FileContents, known: Segment | None, twin: str | None = None) -> list[Finding]:
     """Compare a file with what the index knows of it.
 
-    `twin` is the name of another file of the index with the same segment, "-" before it when
-    that file is gone.
+    `twin` is another indexed file with the same segment, with "-" before its name when it is gone.
     """
 
-    def complain(fault: FindingKind, text: str, advice: str) -> list[Finding]:
+    def finding(fault: FindingKind, text: str, advice: str) -> list[Finding]:
         return [Finding(seen.filename, fault, text, advice)]
 
     if known is not None and known.state is SegmentState.MISSING and not known.frames:
-        known = None  # it was taken away while it was recorded: the ledger has what it held
+        known = None  # removed while it was recorded: the ledger has its frames
     match seen.shape:
         case FileShape.BUSY:
             return []
         case FileShape.UNREADABLE if known is None and not may_be_footage(seen.filename):
-            return complain(FindingKind.FOREIGN, "is no recording of camd's", "It is left alone.")
+            return finding(FindingKind.FOREIGN, "is no recording of camd's", "It is left alone.")
         case FileShape.GONE:
-            return complain(FindingKind.REMOVED, *_removed(known)) if known else []
+            return finding(FindingKind.REMOVED, *_removed(known)) if known else []
         case FileShape.UNREADABLE:
-            return complain(
+            return finding(
                 FindingKind.UNREADABLE,
                 f"cannot be read: {seen.broken}",
                 "Check its permissions, and the disk (dmesg, smartctl).",
             )
         case FileShape.FOREIGN if known is None:
-            return complain(FindingKind.FOREIGN, "is no recording of camd's", "It is left alone.")
+            return finding(FindingKind.FOREIGN, "is no recording of camd's", "It is left alone.")
         case FileShape.EMPTY if known is None:
-            return complain(
+            return finding(
                 FindingKind.EMPTY,
                 "holds no footage",
                 "Nothing can be saved; it may be removed by hand.",
             )
         case FileShape.FOREIGN | FileShape.EMPTY:
             what = "is empty" if seen.size_bytes == 0 else "is no recording any more"
-            return complain(FindingKind.DAMAGED, f"{what}, and the index knows one", RESTORE)
+            return finding(FindingKind.DAMAGED, f"{what}, and the index knows one", RESTORE)
     if seen.broken:
-        return complain(FindingKind.DAMAGED, seen.broken, RESTORE)
-    found = complain(FindingKind.UNDECODABLE, seen.undecodable, TRY) if seen.undecodable else []
+        return finding(FindingKind.DAMAGED, seen.broken, RESTORE)
+    found = finding(FindingKind.UNDECODABLE, seen.undecodable, TRY) if seen.undecodable else []
     if known is None:
-        return [*complain(*_stranger(seen, twin)), *found]
-    return [*_judge_state(seen, known), *_judge_content(seen, known), *found]
+        return [*finding(*_unknown_file(seen, twin)), *found]
+    return [*_check_state(seen, known), *_check_content(seen, known), *found]
 
 
 def _removed(known: Segment) -> tuple[str, str]:
@@ -163,8 +162,8 @@ def _removed(known: Segment) -> tuple[str, str]:
     )
 
 
-def _stranger(seen: FileContents, twin: str | None) -> tuple[FindingKind, str, str]:
-    """Say what a whole recording is that the index does not know by this name."""
+def _unknown_file(seen: FileContents, twin: str | None) -> tuple[FindingKind, str, str]:
+    """Return the finding for a whole recording that the index does not know by this name."""
     if twin is not None and twin.startswith("-"):
         text = f"is {twin[1:]}, renamed"
         return FindingKind.RENAMED, text, f"Name it {twin[1:]} again, or: {RECOVER}"
@@ -178,15 +177,15 @@ def _stranger(seen: FileContents, twin: str | None) -> tuple[FindingKind, str, s
         return (
             FindingKind.UNKNOWN,
             "is in neither index nor journal",
-            "It plays, but cannot be listed: Matroska files do not tell their story.",
+            "It plays, but cannot be listed: MKV files carry no camd metadata.",
         )
     if seen.shape is FileShape.INTERRUPTED:
         return FindingKind.INTERRUPTED, "was interrupted and is not sealed", RECOVER
     return FindingKind.UNKNOWN, "is not in the index", RECOVER
 
 
-def _judge_state(seen: FileContents, known: Segment) -> Iterator[Finding]:
-    """Compare what the index says of a file's life with the file."""
+def _check_state(seen: FileContents, known: Segment) -> Iterator[Finding]:
+    """Compare a file's state in the index with the file."""
     if seen.shape is FileShape.INTERRUPTED:
         if known.state is SegmentState.SEALED:
             text = "is not sealed, and the index has it as sealed"
@@ -203,15 +202,15 @@ def _judge_state(seen: FileContents, known: Segment) -> Iterator[Finding]:
         yield Finding(seen.filename, FindingKind.STATE, text, RECOVER)
 
 
-def _judge_content(seen: FileContents, known: Segment) -> Iterator[Finding]:
-    """Compare what is in a file with what was in it when it was sealed."""
+def _check_content(seen: FileContents, known: Segment) -> Iterator[Finding]:
+    """Compare a file's content with its content when it was sealed."""
     if known.state is not SegmentState.SEALED or seen.shape is FileShape.INTERRUPTED:
         return
     if seen.size_bytes != known.size_bytes:
         text = f"has {seen.size_bytes} bytes, and had {known.size_bytes}"
         yield Finding(seen.filename, FindingKind.SIZE, text, RESTORE)
     if seen.identity is not None:
-        yield from _judge_story(seen, seen.identity, known)
+        yield from _check_metadata(seen, seen.identity, known)
     if known.sha256 is None:
         text, advice = "has no hash yet", "The service computes it, or `camd recover`."
         yield Finding(seen.filename, FindingKind.UNHASHED, text, advice)
@@ -226,13 +225,15 @@ def _judge_content(seen: FileContents, known: Segment) -> Iterator[Finding]:
     )
 
 
-def _judge_story(seen: FileContents, story: SegmentMetadata, known: Segment) -> Iterator[Finding]:
-    """Compare an MP4's own story and sample tables with the index."""
-    told = (story.camera_id, story.session_id, story.number, story.start_micros)
+def _check_metadata(
+    seen: FileContents, metadata: SegmentMetadata, known: Segment
+) -> Iterator[Finding]:
+    """Compare an MP4's metadata and sample tables with the index."""
+    told = (metadata.camera_id, metadata.session_id, metadata.number, metadata.start_micros)
     expected = (known.camera_id, known.session_id, known.number, to_unix_micros(known.start))
     if told != expected:
-        text = f"tells of {story.camera_id}, session {story.session_id}, file {story.number}"
-        text = f"{text}; the index knows another recording by this name"
+        text = f"is of {metadata.camera_id}, session {metadata.session_id}, file {metadata.number}"
+        text = f"{text}; the index has another recording of this name"
         yield Finding(seen.filename, FindingKind.IDENTITY, text, REINDEX)
         return
     apart = abs(seen.duration_seconds - known.duration_seconds)

@@ -5,17 +5,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import attrs
-import msgspec
-from cattrs import BaseValidationError
-from cattrs.preconf.msgspec import make_converter
 
 from camd.model import Segment
 from camd.storage.check.rules.findings import Finding
 
-MOST_PROBLEMS = 100  # are kept of a round; all are counted
-_SHARE = 3.0  # for every second of reading at least so many of leaving the disk alone
-_SHORTEST_SECONDS = 0.01  # pauses below this are put together
-_CONVERTER = make_converter()
+MOST_PROBLEMS = 100  # kept of a run; all are counted
+_SHARE = 3.0  # seconds of pause for every second of reading, at least
+_SHORTEST_SECONDS = 0.01  # shorter pauses are added up
 
 
 @attrs.frozen
@@ -27,23 +23,23 @@ class ScrubPosition:
 
 
 @attrs.frozen
-class ScrubRound:
-    """One walk past all recordings, from the oldest to the newest."""
+class ScrubRun:
+    """One run over all recordings, from the oldest to the newest."""
 
     began: datetime
     ended: datetime | None = None
     at: ScrubPosition | None = None
-    files: int = 0  # that were checked
+    files: int = 0  # checked
     read_bytes: int = 0
     problem_count: int = 0
     problems: tuple[Finding, ...] = ()  # the first MOST_PROBLEMS
 
-    def passed(self, segment: Segment) -> ScrubRound:
-        """Go past a file that is not to be checked."""
+    def passed(self, segment: Segment) -> ScrubRun:
+        """Move past a file that is not checked."""
         return attrs.evolve(self, at=ScrubPosition(segment.start, segment.filename))
 
-    def checked(self, segment: Segment, read_bytes: int, found: list[Finding]) -> ScrubRound:
-        """Go past a file that was checked."""
+    def checked(self, segment: Segment, read_bytes: int, found: list[Finding]) -> ScrubRun:
+        """Move past a file that was checked."""
         return attrs.evolve(
             self.passed(segment),
             files=self.files + 1,
@@ -55,44 +51,30 @@ class ScrubRound:
 
 @attrs.frozen
 class ScrubProgress:
-    """The round that is under way, and the last one that came to its end."""
+    """The present run, and the last one that was completed."""
 
-    current: ScrubRound | None = None
-    last: ScrubRound | None = None
+    current: ScrubRun | None = None
+    last: ScrubRun | None = None
 
     def begun(self, moment: datetime) -> ScrubProgress:
-        """Go on with a round that was interrupted, or begin one."""
-        return self if self.current else attrs.evolve(self, current=ScrubRound(moment))
+        """Continue an interrupted run, or begin one."""
+        return self if self.current else attrs.evolve(self, current=ScrubRun(moment))
 
     def over(self, moment: datetime) -> ScrubProgress:
-        """End the round that is under way."""
+        """Complete the present run."""
         assert self.current is not None
         return ScrubProgress(None, attrs.evolve(self.current, ended=moment))
 
     def seconds_until_due(self, moment: datetime, interval: timedelta) -> float:
-        """When the next round may begin or go on; 0: now. A clock that was set back is no wait."""
+        """Seconds until the next run; 0: now, also when the wall clock was set back."""
         if self.current or self.last is None or moment < self.last.began:
             return 0.0
         return max(0.0, (self.last.began + interval - moment).total_seconds())
 
 
-def encode_progress(rounds: ScrubProgress) -> bytes:
-    """Write what a restart should know."""
-    return bytes(_CONVERTER.dumps(rounds)) + b"\n"
-
-
-def decode_progress(data: bytes) -> ScrubProgress:
-    """Read it; what cannot be read is no round at all."""
-    try:
-        rounds: ScrubProgress = _CONVERTER.loads(data, ScrubProgress)
-    except (msgspec.DecodeError, BaseValidationError, ValueError, TypeError, KeyError):
-        return ScrubProgress()
-    return rounds
-
-
 @attrs.define(eq=False)
 class ScrubPace:
-    """Says how long to leave the disk alone after a read.
+    """How long to leave the disk alone after a read.
 
     At most `rate` bytes a second on a fast disk, and a quarter of the time on a slow one.
     """
@@ -101,7 +83,7 @@ class ScrubPace:
     _owed: float = attrs.field(default=0.0, init=False)
 
     def pause_after(self, size_bytes: int, seconds: float) -> float:
-        """Return seconds to wait after a read of so many bytes that took so long."""
+        """Return the seconds to wait after a read of so many bytes that took `seconds`."""
         self._owed += max(size_bytes / self.rate - seconds, _SHARE * seconds)
         if self._owed < _SHORTEST_SECONDS:
             return 0.0

@@ -1,4 +1,4 @@
-"""Signals at every moment of the daemon's life: before it serves, in a reload, in the stop."""
+"""Signals at every moment of the daemon: before it serves, in a reload, in the stop."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 import trio
 from conftest import NewDaemon
-from daemon_stage import Daemon, frames_in, listening, small_camera
+from running_daemon import Daemon, frames_in, listening, small_camera
 
 from camd.client import RemoteError
 
 MAIN = "from camd.__main__ import main; main()"
 
-# A disk that does not answer, as far as reading the configuration goes: from the second time on.
+# A disk that hangs when the configuration is read for the second time.
 HANGING_RELOAD = """
 import threading
 import camd.config.load as load
@@ -32,27 +32,27 @@ load.read_small_file = hang
 
 HANGING_STATE = """
 import threading
-import camd.runtime.locked as locked
+import camd.runtime.files as files
 def hang(folder):
     open(folder.parent / "hanging", "w").close()
     threading.Event().wait()
-locked._lock_state = hang
+files._lock_state = hang
 """
 
 STUCK_LOOP = """
 import time
-import camd.orders
-import camd.camera.roster as roster
-camd.orders.STOP_SECONDS = 1
+import camd.service_signals
+import camd.camera.cameras as cameras
+camd.service_signals.STOP_SECONDS = 1
 async def close(self):
     time.sleep(100)
-roster.Cameras.close = close
+cameras.Cameras.close = close
 """
 
 
-def played(daemon: Daemon, stage: str) -> list[str]:
-    """Return the command of a daemon in whose process `stage` has changed something."""
-    return [sys.executable, "-c", stage + MAIN, *daemon.run_command[3:]]
+def patched_run(daemon: Daemon, patch: str) -> list[str]:
+    """Return the command that runs the daemon after the code `patch`, in one process."""
+    return [sys.executable, "-c", patch + MAIN, *daemon.run_command[3:]]
 
 
 def catches(pid: int, number: signal.Signals) -> bool:
@@ -70,7 +70,7 @@ async def wait_first_line(daemon: Daemon) -> None:
 
 
 def test_the_first_lines_import_next_to_nothing() -> None:
-    """Whatever takes long to import comes after the handlers are in place."""
+    """Imports that take long come after the handlers are installed."""
     code = "import sys; import camd.__main__; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
@@ -80,10 +80,10 @@ def test_the_first_lines_import_next_to_nothing() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("moment", ["first line", "starting", "camera_state"])
-async def test_a_stop_before_ready_ends_well(
+async def test_a_stop_before_ready_ends_with_status_0(
     new_daemon: NewDaemon, number: signal.Signals, moment: str
 ) -> None:
-    """Exit status 0, no traceback, no child, whatever has been put together by then."""
+    """Exit status 0, no traceback, no child process, whatever has been started by then."""
     daemon = new_daemon()
     daemon.configure(cameras=[small_camera(always_on=True)])
     with trio.fail_after(30):
@@ -98,11 +98,11 @@ async def test_a_stop_before_ready_ends_well(
 
 
 async def test_a_stop_ends_a_start_that_a_disk_holds_up(new_daemon: NewDaemon) -> None:
-    """Nothing records yet, so nothing has to be waited for."""
+    """Nothing records yet, so the stop waits for nothing."""
     daemon = new_daemon()
     daemon.configure(cameras=[small_camera()])
     with trio.fail_after(30):
-        daemon.launch(played(daemon, HANGING_STATE))
+        daemon.launch(patched_run(daemon, HANGING_STATE))
         while not (daemon.folder / "hanging").exists():  # noqa: ASYNC110 - of another process
             await trio.sleep(0.01)
         daemon.signal(signal.SIGTERM)
@@ -110,7 +110,7 @@ async def test_a_stop_ends_a_start_that_a_disk_holds_up(new_daemon: NewDaemon) -
 
 
 async def test_an_early_hangup_does_not_end_the_daemon(new_daemon: NewDaemon) -> None:
-    """SIGHUP from the first line on: it serves all the same."""
+    """SIGHUP before the start is complete reloads later."""
     daemon = new_daemon()
     daemon.configure(cameras=[small_camera()])
     with trio.fail_after(30):
@@ -125,11 +125,11 @@ async def test_an_early_hangup_does_not_end_the_daemon(new_daemon: NewDaemon) ->
 
 
 async def test_a_hangup_during_the_stop_changes_nothing(daemon: Daemon) -> None:
-    """The stop goes on in its order: exit status 0, the file is sealed and plays."""
+    """The stop continues in order: exit status 0, the file is sealed and plays."""
     with trio.fail_after(40):
-        async with daemon.client() as client, listening(client) as news:
+        async with daemon.client() as client, listening(client) as notified:
             await client.call("start_recording", device="camera0")
-            await news.recording("ROTATED")
+            await notified.recording("ROTATED")
         (child,) = daemon.children()
         os.kill(child, signal.SIGSTOP)  # so that the stop takes its time
         daemon.signal(signal.SIGTERM)
@@ -141,19 +141,22 @@ async def test_a_hangup_during_the_stop_changes_nothing(daemon: Daemon) -> None:
         assert {file["status"] for file in files} == {"completed"}
         for path in daemon.recordings.glob("*.mp4"):
             assert await frames_in(path) > 0
+        recovery: dict[str, object] = {}
+        while not recovery.get("ended"):
+            recovery = (await daemon.call("get_status"))["recovery"] or {}
+        assert recovery["counts"] == {}
         await daemon.stop()
-    assert "salvaged" not in daemon.log
 
 
-async def test_a_reload_that_hangs_keeps_no_signal_waiting(new_daemon: NewDaemon) -> None:
-    """While a disk holds the configuration, calls are answered, and SIGTERM ends it in order."""
+async def test_a_reload_that_hangs_does_not_delay_signals(new_daemon: NewDaemon) -> None:
+    """While the disk with the configuration hangs, calls are answered and SIGTERM works."""
     daemon = new_daemon()
     daemon.configure(cameras=[small_camera()])
     with trio.fail_after(40):
-        await daemon.start(played(daemon, HANGING_RELOAD))
-        async with daemon.client() as client, listening(client) as news:
+        await daemon.start(patched_run(daemon, HANGING_RELOAD))
+        async with daemon.client() as client, listening(client) as notified:
             await client.call("start_recording", device="camera0")
-            await news.recording("ROTATED")
+            await notified.recording("ROTATED")
             daemon.signal(signal.SIGHUP)
             daemon.signal(signal.SIGHUP)
             assert await client.call("ping") == "pong"
@@ -170,7 +173,7 @@ async def test_a_stop_is_bounded_although_the_event_loop_is_stuck(new_daemon: Ne
     daemon = new_daemon()
     daemon.configure(cameras=[small_camera()])
     with trio.fail_after(40):
-        await daemon.start(played(daemon, STUCK_LOOP))
+        await daemon.start(patched_run(daemon, STUCK_LOOP))
         daemon.signal(signal.SIGTERM)
         assert await daemon.wait_end(10) == 1, daemon.log
 
@@ -180,10 +183,10 @@ async def test_a_stop_is_bounded_although_the_event_loop_is_stuck(new_daemon: Ne
     [(os.mkfifo, "is a FIFO"), (os.mkdir, "is a directory")],
     ids=["fifo", "directory"],
 )
-async def test_a_configuration_that_is_no_file_is_refused_with_words(
+async def test_a_configuration_that_is_no_file_is_refused(
     daemon: Daemon, make: Callable[[Path], None], words: str
 ) -> None:
-    """A reload says what stands where the file was, and the old configuration stays."""
+    """The refusal says what is in its place, and the old configuration stays."""
     with trio.fail_after(40):
         daemon.config_file.unlink()
         make(daemon.config_file)
@@ -200,7 +203,7 @@ async def test_a_configuration_that_is_no_file_is_refused_with_words(
 async def test_a_second_daemon_on_the_same_state_is_refused(
     daemon: Daemon, new_daemon: NewDaemon
 ) -> None:
-    """It says which process has it and what to do; the first one goes on undisturbed."""
+    """The error names the process and what to do; the first daemon keeps running."""
     state = daemon.folder / "state"
     other = new_daemon()
     other.configure({"storage": {"state_dir": str(state)}}, [small_camera()])
@@ -213,15 +216,15 @@ async def test_a_second_daemon_on_the_same_state_is_refused(
         assert await daemon.call("ping") == "pong"
         daemon.signal(signal.SIGKILL)
         assert await daemon.wait_end() == -signal.SIGKILL
-        await other.start()  # the lock goes with its process
+        await other.start()  # the lock ends with its process
         await other.stop()
 
 
 OVER_A_PIPE = "import os, sys; os.dup2(int(sys.argv[1]), 2); os.execv(sys.argv[2], sys.argv[2:])"
 
 
-async def test_a_log_that_nobody_reads_holds_nothing_up(new_daemon: NewDaemon) -> None:
-    """With a full pipe as its stderr the daemon starts, records, reloads and stops as ever."""
+async def test_a_log_that_is_not_read_blocks_nothing(new_daemon: NewDaemon) -> None:
+    """With a full pipe as stderr the daemon starts, records, reloads and stops."""
     daemon = new_daemon()
     daemon.configure(cameras=[small_camera()])
     read, write = os.pipe()
@@ -233,9 +236,9 @@ async def test_a_log_that_nobody_reads_holds_nothing_up(new_daemon: NewDaemon) -
     command = [sys.executable, "-c", OVER_A_PIPE, str(write), *daemon.run_command]
     with trio.fail_after(40):
         await daemon.start(command, pass_fds=[write])
-        async with daemon.client() as client, listening(client) as news:
+        async with daemon.client() as client, listening(client) as notified:
             await client.call("start_recording", device="camera0")
-            await news.recording("ROTATED")
+            await notified.recording("ROTATED")
             await client.call("reload_config")
         await daemon.stop()
     os.close(read)

@@ -1,5 +1,5 @@
-"""Trouble around the daemon: folders, volumes, FFmpeg, configuration, ports. It says what is
-wrong, lives on where it can, and recovers by itself."""
+"""Problems with folders, volumes, FFmpeg, configuration and ports: the daemon reports what is
+wrong, keeps running where it can, and recovers by itself."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import trio
 from conftest import NewDaemon
-from daemon_stage import Daemon, check_receipt, listening, small_camera
+from running_daemon import Daemon, check_receipt, listening, small_camera
 from small_volume import MEBIBYTE, MS_RDONLY, MS_REMOUNT, fill, mount, on_volume
 
 from camd.client import RemoteError
 
 
 async def refusal(daemon: Daemon, camera: str = "camera0") -> dict[str, Any]:
-    """Ask for a recording, and return the error that comes back."""
+    """Start a recording; return the error."""
     with pytest.raises(RemoteError) as refused:
         await daemon.call("start_recording", device=camera)
     assert str(daemon.folder) not in refused.value.message
@@ -27,13 +27,13 @@ async def refusal(daemon: Daemon, camera: str = "camera0") -> dict[str, Any]:
 
 
 async def health(daemon: Daemon) -> tuple[int, dict[str, Any]]:
-    """Ask for the health page."""
+    """Get the health page."""
     page = await daemon.get("/health/system", anonymous=True)
     return page.status, json.loads(page.body)
 
 
 async def records_now(daemon: Daemon) -> None:
-    """Record for a moment; the receipt is true."""
+    """Record for a moment, and check the receipt."""
     async with daemon.client() as client:
         await client.call("start_recording", device="camera0")
         receipt = (await client.call("stop_recording", device="camera0"))["receipt"]
@@ -46,7 +46,7 @@ async def records_now(daemon: Daemon) -> None:
 async def test_a_full_volume_refuses_recordings_until_space_returns(
     new_daemon: NewDaemon, volume: Path
 ) -> None:
-    """−1010 with the facts, a health page that says so, and recording again without a restart."""
+    """−1010 with details, a health page that says so, and recording again without a restart."""
     daemon = new_daemon()
     on_volume(daemon, volume)
     filler = fill(volume, left_bytes=5 * MEBIBYTE)
@@ -71,17 +71,17 @@ async def test_a_full_volume_refuses_recordings_until_space_returns(
 
 
 async def refusal_ends(daemon: Daemon) -> None:
-    """A start is judged on a fresh sample: it works as soon as the reason is gone."""
+    """Wait until a start works: it uses a fresh sample of the volume."""
     async with daemon.client() as client:
         started = await client.call("start_recording", device="camera0")
         assert started["status"] == "STARTED"
         await client.call("stop_recording", device="camera0")
 
 
-async def test_what_does_not_fit_is_refused_with_what_would(
+async def test_a_recording_that_does_not_fit_is_refused_with_the_time_that_would(
     new_daemon: NewDaemon, volume: Path
 ) -> None:
-    """−1008 tells for how long there is room, and a recording of that length is taken."""
+    """−1008 has the time for which there is space; a recording of that length is accepted."""
     daemon = new_daemon()
     on_volume(daemon, volume)
     with trio.fail_after(40):
@@ -96,31 +96,31 @@ async def test_what_does_not_fit_is_refused_with_what_would(
             await client.call("stop_recording", device="camera0")
 
 
-async def test_a_volume_that_fills_up_pauses_the_session_and_space_resumes_it(
+async def test_a_full_volume_pauses_the_session_and_space_resumes_it(
     new_daemon: NewDaemon, volume: Path
 ) -> None:
-    """What is there is sealed and plays, the hole is in the ledger to the frame, the session goes
-    on under its id."""
+    """The file is sealed and plays, the ledger has the gap to the frame, and the same session
+    continues."""
     daemon = new_daemon()
     on_volume(daemon, volume, rotation="2m")
     with trio.fail_after(60):
         await daemon.start()
-        async with daemon.client() as client, listening(client) as news:
+        async with daemon.client() as client, listening(client) as notified:
             started = await client.call("start_recording", device="camera0")
             filler = fill(volume, left_bytes=0)
-            problem = await news.recording("ERROR")
+            problem = await notified.recording("ERROR")
             assert problem["session_id"] == started["session_id"]
             status = await client.call("get_recording_status", device="camera0")
             assert status["status"] == "WAITING"
             assert status["session_id"] == started["session_id"]
-            space = await news.wait(
+            space = await notified.wait(
                 lambda method, params: (
                     method == "storage_status_update" and params["threshold_status"] == "critical"
                 )
             )
             assert space["code"] == -1010
             filler.unlink()
-            await news.recording("ROTATED")
+            await notified.recording("ROTATED")
             stopped = await client.call("stop_recording", device="camera0")
         await daemon.stop()
     assert stopped["session_id"] == started["session_id"]
@@ -131,10 +131,10 @@ async def test_a_volume_that_fills_up_pauses_the_session_and_space_resumes_it(
     await check_receipt(daemon, receipt)
 
 
-async def test_a_read_only_volume_is_said_to_be_one_until_it_is_not(
+async def test_a_read_only_volume_is_reported_until_it_is_writable(
     new_daemon: NewDaemon, volume: Path
 ) -> None:
-    """−1015 and an unhealthy service that lives; writable again, it records."""
+    """−1015 and an unhealthy service that keeps running; once writable, it records."""
     daemon = new_daemon()
     on_volume(daemon, volume)
     mount(volume, MS_REMOUNT | MS_RDONLY, "size=64m")
@@ -150,10 +150,10 @@ async def test_a_read_only_volume_is_said_to_be_one_until_it_is_not(
         await daemon.stop()
 
 
-async def test_a_folder_that_cannot_be_made_is_missing_until_it_is_there(
+async def test_a_folder_that_cannot_be_created_is_missing_until_it_exists(
     new_daemon: NewDaemon,
 ) -> None:
-    """−1014 and an unhealthy service that lives; once the folder can be had, it records."""
+    """−1014 and an unhealthy service that keeps running; once the folder exists, it records."""
     daemon = new_daemon()
     daemon.configure(cameras=[small_camera()])
     daemon.recordings.write_text("a file is in the way", encoding="utf-8")
@@ -178,7 +178,7 @@ async def test_a_folder_that_cannot_be_made_is_missing_until_it_is_there(
 # --- FFmpeg, cameras, configuration, ports -----------------------------------------------------
 
 
-async def test_without_ffmpeg_the_service_lives_and_says_what_is_missing(
+async def test_without_ffmpeg_the_service_runs_and_reports_it(
     new_daemon: NewDaemon,
 ) -> None:
     """−32006 with its cause and what to do, and the camera is idle again."""
@@ -194,10 +194,10 @@ async def test_without_ffmpeg_the_service_lives_and_says_what_is_missing(
         await daemon.stop()
 
 
-async def test_a_source_that_is_not_there_is_refused_until_it_is(
+async def test_a_missing_source_is_refused_until_it_exists(
     new_daemon: NewDaemon, tmp_path: Path, clip: tuple[Path, list[str]]
 ) -> None:
-    """−32006 with its cause; the same camera records as soon as its source has come."""
+    """−32006 with its cause; the same camera records as soon as its source exists."""
     source = tmp_path / "later.mp4"
     daemon = new_daemon()
     daemon.configure(cameras=[{"source": f"file:{source}"}])
@@ -214,7 +214,7 @@ async def test_a_source_that_is_not_there_is_refused_until_it_is(
 async def test_a_wrong_configuration_ends_the_start_with_every_mistake(
     new_daemon: NewDaemon,
 ) -> None:
-    """Exit status 78, and all mistakes with their paths on stderr, none of them a traceback."""
+    """Exit status 78, and all mistakes with their paths on stderr, without a traceback."""
     daemon = new_daemon()
     daemon.configure(
         {

@@ -1,4 +1,4 @@
-"""A front on memory streams: the real HTTP loop and the real WebSocket library, no sockets."""
+"""A server on memory streams: the real HTTP loop and the real WebSocket library, no sockets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from camd.auth.key_file import ApiKey, digest
 from camd.auth.tokens import mint_token
 from camd.clock import from_unix_micros
 from camd.errors import CAMERA_UNKNOWN, Refusal
-from camd.rpc.registry import Caller, Method, NoParams, Notification, Registry
+from camd.rpc.registry import Caller, NoParams, Notification, Registry, method
 from camd.rpc.roles import AuthMethod, Principal, Role
 from camd.server.asgi import Endpoints
 from camd.server.connection import ConnectionShared
@@ -33,7 +33,7 @@ from camd.server.websocket import WebSocket, open_client_websocket
 
 SECRET = "s" * 32
 START = 1_800_000_000
-NOBODY = Endpoints(None, None)
+NO_ENDPOINTS = Endpoints(None, None)
 UPGRADE = (
     b"GET /ws HTTP/1.1\r\nHost: camera.local:8002\r\nUpgrade: websocket\r\n"
     b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -59,59 +59,63 @@ class Wait:
     seconds: float = 1.0
 
 
-async def ping(caller: Caller, params: NoParams) -> object:
-    return "pong"
-
-
-async def wait(caller: Caller, params: Wait) -> object:
-    await trio.sleep(params.seconds)
-    return params.seconds
-
-
-async def crash(caller: Caller, params: NoParams) -> object:
-    raise ZeroDivisionError("a bug")
-
-
-async def refuse(caller: Caller, params: NoParams) -> object:
-    raise Refusal(CAMERA_UNKNOWN, camera_id="camera9")
-
-
-async def unknown_to_json(caller: Caller, params: NoParams) -> object:
-    return object()
-
-
-async def narrow(caller: Caller, params: NoParams) -> object:
-    caller.link.notify(Notification("missed", {"seq": 0}))
-    caller.link.narrow(lambda notification: notification.method == "wanted")
-    return None
-
-
 @attrs.frozen
 class Work:
     seconds: float = 1.0
     about: str = "camera camera0"
 
 
-async def work(caller: Caller, params: Work) -> object:
-    """Work on something for a time; what is published about it meanwhile is this call's doing."""
-    caller.link.hold(params.about)
-    if params.seconds:
+class MethodsForTests:
+    """Methods that wait, fail or use their caller's link."""
+
+    @method(role=Role.VIEWER, immediate=True)
+    async def ping(self, caller: Caller, params: NoParams) -> object:
+        """Answer at once."""
+        return "pong"
+
+    @method(role=Role.ADMIN)
+    async def rule(self, caller: Caller, params: NoParams) -> object:
+        """Answer an administrator."""
+        return "pong"
+
+    @method(role=Role.VIEWER)
+    async def wait(self, caller: Caller, params: Wait) -> object:
+        """Answer after a time."""
         await trio.sleep(params.seconds)
-    return {"done": True}
+        return params.seconds
+
+    @method(role=Role.VIEWER)
+    async def crash(self, caller: Caller, params: NoParams) -> object:
+        """Fail by a bug."""
+        raise ZeroDivisionError("a bug")
+
+    @method(role=Role.VIEWER)
+    async def refuse(self, caller: Caller, params: NoParams) -> object:
+        """Refuse the call."""
+        raise Refusal(CAMERA_UNKNOWN, camera_id="camera9")
+
+    @method(role=Role.VIEWER)
+    async def unknown_to_json(self, caller: Caller, params: NoParams) -> object:
+        """Return what JSON cannot hold."""
+        return object()
+
+    @method(role=Role.VIEWER)
+    async def filter(self, caller: Caller, params: NoParams) -> object:
+        """Send one notification, and from now on only published ones called `wanted`."""
+        caller.link.notify(Notification("missed", {"seq": 0}))
+        caller.link.filter(lambda notification: notification.method == "wanted")
+        return None
+
+    @method(role=Role.VIEWER)
+    async def work(self, caller: Caller, params: Work) -> object:
+        """Hold notifications about a subject back for a time."""
+        caller.link.hold(params.about)
+        if params.seconds:
+            await trio.sleep(params.seconds)
+        return {"done": True}
 
 
-REGISTRY = Registry(
-    [
-        Method("work", Role.VIEWER, Work, work, ""),
-        Method("ping", Role.VIEWER, NoParams, ping, "", immediate=True),
-        Method("wait", Role.VIEWER, Wait, wait, ""),
-        Method("crash", Role.VIEWER, NoParams, crash, ""),
-        Method("refuse", Role.VIEWER, NoParams, refuse, ""),
-        Method("unknown_to_json", Role.VIEWER, NoParams, unknown_to_json, ""),
-        Method("narrow", Role.VIEWER, NoParams, narrow, ""),
-        Method("rule", Role.ADMIN, NoParams, ping, ""),
-    ]
-)
+REGISTRY = Registry([MethodsForTests()])
 
 
 async def hello(request: Request) -> Response:
@@ -140,9 +144,9 @@ async def endless(request: Request) -> Response:
     return StreamingResponse(Endless())
 
 
-async def known(request: Request) -> Response:
-    """Give bytes for ever to somebody who has shown a key."""
-    request.scope["state"]["admitted"](Principal("ann", Role.VIEWER, None, AuthMethod.JWT))
+async def authenticated(request: Request) -> Response:
+    """Send bytes without end to an authenticated client."""
+    request.scope["state"]["on_authenticated"](Principal("ann", Role.VIEWER, None, AuthMethod.JWT))
     return StreamingResponse(Endless())
 
 
@@ -152,7 +156,7 @@ async def short_of_files(request: Request) -> Response:
 
 APP = Starlette(
     routes=[
-        Route("/known", known),
+        Route("/known", authenticated),
         Route("/short", short_of_files),
         Route("/hello", hello),
         Route("/echo", echo, methods=["POST"]),
@@ -184,29 +188,29 @@ class Peer:
 
 
 @attrs.define(eq=False)
-class Stage:
-    front: Server
+class MemoryServer:
+    server: Server
     nursery: trio.Nursery
 
     def connect(self, *, lockstep: bool = False, client: str | None = None) -> trio.abc.Stream:
-        """Open a stream to the front, as a socket would; in lockstep nothing is buffered."""
-        ends = NOBODY if client is None else Endpoints((client, 1), None)
+        """Open a stream to the server, as a socket would; in lockstep nothing is buffered."""
+        endpoints = NO_ENDPOINTS if client is None else Endpoints((client, 1), None)
         pair = trio.testing.lockstep_stream_pair if lockstep else trio.testing.memory_stream_pair
         ours, theirs = pair()
-        self.nursery.start_soon(self.front.serve_stream, theirs, ends)
+        self.nursery.start_soon(self.server.serve_stream, theirs, endpoints)
         return ours
 
     @asynccontextmanager
     async def peer(
-        self, *, lockstep: bool = False, known: bool = True, client: str | None = None
+        self, *, lockstep: bool = False, login: bool = True, client: str | None = None
     ) -> AsyncIterator[Peer]:
-        """Open a WebSocket; `known`: with a token that was accepted."""
+        """Open a WebSocket; `login`: and authenticate."""
         stream = self.connect(lockstep=lockstep, client=client)
         async with open_client_websocket(
             stream, host="camera.local", path="/ws", max_message_bytes=2**24
         ) as socket:
             peer = Peer(socket, stream)
-            if known:
+            if login:
                 assert "result" in await peer.call("authenticate", auth_token=token())
             yield peer
             await trio.aclose_forcefully(stream)
@@ -214,34 +218,34 @@ class Stage:
     def publish(
         self, method: str, *, key: str | None = None, about: str = "", **params: object
     ) -> None:
-        self.front.deliver(Notification(method, params, key, (about,) if about else ()))
+        self.server.deliver(Notification(method, params, key, (about,) if about else ()))
 
 
-def make_front(
+def make_server(
     *,
     keys: tuple[ApiKey, ...] = (),
     origins: tuple[str, ...] = (),
-    limits: HttpLimits | None = None,
-    places: ConnectionLimits | None = None,
+    http_limits: HttpLimits | None = None,
+    limits: ConnectionLimits | None = None,
     names: frozenset[str] | None = None,
     enabled: bool = True,
-    **service: Any,
+    **shared: Any,
 ) -> Server:
     authenticator = Authenticator(enabled=enabled, jwt_secret=SECRET, keys=keys)
     return Server(
-        HttpConfig(APP, origins=origins, limits=limits or HttpLimits(), names=names),
-        ConnectionShared(REGISTRY, authenticator, now=now, **service),
-        places or ConnectionLimits(),
+        HttpConfig(APP, origins=origins, limits=http_limits or HttpLimits(), names=names),
+        ConnectionShared(REGISTRY, authenticator, now=now, **shared),
+        limits or ConnectionLimits(),
     )
 
 
 @asynccontextmanager
-async def open_stage(**options: Any) -> AsyncIterator[Stage]:
-    """Run a front until the block ends, as `make_front` makes it."""
+async def serving(**options: Any) -> AsyncIterator[MemoryServer]:
+    """Run a server until the block ends; `options` are those of `make_server`."""
     with trio.fail_after(100_000):
         async with trio.open_nursery() as nursery:
             await trio.lowlevel.checkpoint()
-            yield Stage(make_front(**options), nursery)
+            yield MemoryServer(make_server(**options), nursery)
             nursery.cancel_scope.cancel()
 
 

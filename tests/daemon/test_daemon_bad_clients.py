@@ -1,4 +1,4 @@
-"""People without a key at the real door: they cost neither footage nor anybody's place."""
+"""Clients without a key: they cost no footage, and no client with a key its connection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import trio
 from conftest import NewDaemon
-from daemon_stage import Daemon, check_receipt, listening, small_camera
+from running_daemon import Daemon, check_receipt, listening, small_camera
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -25,7 +25,7 @@ SENT = (
     b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
 )
-FILES = 256  # the daemon's limit in the test: much less than there are strangers
+FILES = 256  # the daemon's limit in this test: fewer than there are such clients
 
 
 def where(daemon: Daemon) -> tuple[str, int]:
@@ -35,12 +35,12 @@ def where(daemon: Daemon) -> tuple[str, int]:
 
 @contextmanager
 def crowd(daemon: Daemon, count: int) -> Iterator[list[socket.socket]]:
-    """Hold connections: silent ones, some in the middle of a request, and deaf WebSockets."""
+    """Open connections that send nothing, half a request, or never read."""
     with ExitStack() as stack:
         made = []
         for number in range(count):
             sock = stack.enter_context(socket.create_connection(where(daemon), 20))
-            with suppress(ConnectionError):  # sent away already
+            with suppress(ConnectionError):  # closed already
                 sock.sendall(SENT[number % len(SENT)])
             made.append(sock)
         yield made
@@ -51,16 +51,16 @@ def limited() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES))
 
 
-async def test_a_crowd_of_half_open_sockets_costs_no_frame(new_daemon: NewDaemon) -> None:
-    """With more strangers than descriptors every rotation works, and who has a key gets in."""
+async def test_many_half_open_sockets_cost_no_frame(new_daemon: NewDaemon) -> None:
+    """With more such clients than descriptors, rotation works and clients with a key connect."""
     daemon = new_daemon()
     daemon.configure(cameras=[small_camera()])
     with trio.fail_after(60):
         await daemon.start(preexec_fn=limited)
-        async with daemon.client() as client, listening(client) as news:
+        async with daemon.client() as client, listening(client) as notified:
             await client.call("start_recording", device="camera0")
             with await trio.to_thread.run_sync(lambda: crowd_entered(daemon)):
-                await news.recording("ROTATED", 2)
+                await notified.recording("ROTATED", 2)
                 shown = await daemon.camd("status")
                 assert shown.returncode == 0, shown.stderr
             receipt = (await client.call("stop_recording", device="camera0"))["receipt"]
@@ -77,8 +77,8 @@ def crowd_entered(daemon: Daemon) -> ExitStack:
     return stack
 
 
-async def test_no_descriptors_left_is_said_once_and_passes(daemon: Daemon) -> None:
-    """Whoever connects meanwhile waits, nothing spins, and the log has one line about it."""
+async def test_running_out_of_descriptors_is_logged_once_and_passes(daemon: Daemon) -> None:
+    """New connections wait, the event loop does not spin, and the log has one line about it."""
     pid = daemon.pid
     usual = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     with trio.fail_after(40):
@@ -104,7 +104,7 @@ def ticks(pid: int) -> int:
 
 
 async def test_wrong_keys_cannot_be_tried_fast(daemon: Daemon) -> None:
-    """Over HTTP and WebSockets, with new connections each: few a second; good keys get in."""
+    """Over HTTP and WebSockets, on new connections: a few per second; good keys work."""
 
     def over_http(until: float) -> int:
         tried = 0

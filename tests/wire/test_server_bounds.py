@@ -1,4 +1,4 @@
-"""The synchronous parts of the front: frame meter, token bucket, outbox, origins."""
+"""Parts of the server without a connection: frame meter, token bucket, send queue."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ messages = st.lists(st.lists(st.integers(0, 70_000), min_size=1, max_size=4), ma
 def test_the_meter_adds_up_fragments_wherever_the_stream_is_cut(
     sizes: list[list[int]], data: st.DataObject
 ) -> None:
-    """It passes what fits and stops at the first message that does not, in any pieces."""
+    """Messages within the limit pass and the first larger one is refused, wherever it is cut."""
     stream = b"".join(
         frame(0 if number else 1, bytes(size), last=number == len(parts) - 1)
         for parts in sizes
@@ -33,27 +33,27 @@ def test_the_meter_adds_up_fragments_wherever_the_stream_is_cut(
     meter = FrameMeter(limit)
     borders = [0, *cuts, len(stream)]
     pieces = [stream[a:b] for a, b in pairwise(borders)]
-    assert all(meter.feed(piece) for piece in pieces) == all(sum(m) <= limit for m in sizes)
+    assert all(meter.count(piece) for piece in pieces) == all(sum(m) <= limit for m in sizes)
 
 
 @pytest.mark.parametrize("opcode", [8, 9, 10])
 def test_a_control_frame_is_short(opcode: int) -> None:
     """A ping, pong or close of more than 125 bytes is refused at its header (RFC 6455, 5.5)."""
-    assert FrameMeter(1000).feed(frame(opcode, bytes(125)))
-    assert not FrameMeter(1000).feed(frame(opcode, bytes(126))[:8])
+    assert FrameMeter(1000).count(frame(opcode, bytes(125)))
+    assert not FrameMeter(1000).count(frame(opcode, bytes(126))[:8])
 
 
 @given(st.binary(max_size=500))
 def test_the_meter_ends_on_any_bytes(data: bytes) -> None:
-    """Garbage passes or is refused; it never loops or raises."""
-    FrameMeter(100).feed(data)
+    """Any bytes pass or are refused; the meter never loops or raises."""
+    FrameMeter(100).count(data)
 
 
 @given(st.integers(1, 6000), st.lists(st.floats(0, 10), max_size=50))
 def test_a_bucket_never_gives_more_than_a_burst_and_its_rate(
     per_minute: int, pauses: list[float]
 ) -> None:
-    """Over any time: at most one minute's worth at once, plus what was earned since."""
+    """Over any time: at most the calls of one minute at once, plus those earned since."""
     bucket, now, given_out = TokenBucket(per_minute), 0.0, 0
     for pause in pauses:
         now += pause
@@ -63,59 +63,59 @@ def test_a_bucket_never_gives_more_than_a_burst_and_its_rate(
 
 
 @given(st.integers(1, 6000))
-def test_waiting_as_told_is_enough(per_minute: int) -> None:
-    """After retry_after_ms the next call is let through."""
+def test_waiting_for_retry_after_ms_is_enough(per_minute: int) -> None:
+    """After retry_after_ms the next call is allowed."""
     bucket = TokenBucket(per_minute)
     while not (wait_ms := bucket.take(0.0)):
         pass
     assert bucket.take(wait_ms / 1000 + 1e-6) == 0
 
 
-def test_no_limit_is_no_limit() -> None:
+def test_zero_calls_per_minute_is_no_limit() -> None:
     """Zero a minute switches the limit off."""
     bucket = TokenBucket(0)
     assert not any(bucket.take(0.0) for _ in range(10_000))
 
 
-async def test_an_outbox_keeps_order_and_the_latest_state(autojump_clock: MockClock) -> None:
-    """A newer state takes the place of the older and goes to the end."""
-    outbox = SendQueue()
+async def test_a_send_queue_keeps_order_and_the_latest_state(autojump_clock: MockClock) -> None:
+    """A newer state replaces the older one and goes to the end."""
+    send_queue = SendQueue()
     for text, key in (("a1", "a"), ("x", None), ("b1", "b"), ("a2", "a"), ("y", None)):
-        outbox.put(text, key)
-    assert [await outbox.take() for _ in range(len(outbox))] == ["x", "b1", "a2", "y"]
+        send_queue.put(text, key)
+    assert [await send_queue.take() for _ in range(len(send_queue))] == ["x", "b1", "a2", "y"]
 
 
-def test_an_outbox_is_bounded_by_number_and_by_size() -> None:
-    """Past either bound it is full; states of known keys still fit; one huge message does."""
-    outbox = SendQueue(max_messages=2, max_characters=10)
-    outbox.put("x" * 50)
+def test_a_send_queue_is_bounded_by_number_and_by_size() -> None:
+    """Above either bound it is full; states with a queued key and one huge message still fit."""
+    send_queue = SendQueue(max_messages=2, max_characters=10)
+    send_queue.put("x" * 50)
     with pytest.raises(SendQueueFullError):
-        outbox.put("y")
-    outbox.take_nowait()
-    outbox.put("1")
-    outbox.put("2", "key")
+        send_queue.put("y")
+    send_queue.take_nowait()
+    send_queue.put("1")
+    send_queue.put("2", "key")
     with pytest.raises(SendQueueFullError):
-        outbox.put("3")
-    outbox.put("4", "key")
-    assert [outbox.take_nowait(), outbox.take_nowait()] == ["1", "4"]
+        send_queue.put("3")
+    send_queue.put("4", "key")
+    assert [send_queue.take_nowait(), send_queue.take_nowait()] == ["1", "4"]
 
 
-async def test_an_outbox_says_when_it_has_room_again(autojump_clock) -> None:
-    """Who waits for room goes on as soon as enough was taken, and not before."""
-    outbox = SendQueue()
+async def test_a_waiter_continues_when_the_send_queue_has_room(autojump_clock) -> None:
+    """Waiting for room ends as soon as enough was taken, and not before."""
+    send_queue = SendQueue()
     for number in range(3):
-        outbox.put(str(number))
-    heard = []
+        send_queue.put(str(number))
+    lengths = []
 
     async def wait() -> None:
-        await outbox.wait_below(2)
-        heard.append(len(outbox))
+        await send_queue.wait_below(2)
+        lengths.append(len(send_queue))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wait)
         await trio.testing.wait_all_tasks_blocked()
-        outbox.take_nowait()
+        send_queue.take_nowait()
         await trio.testing.wait_all_tasks_blocked()
-        assert heard == []
-        outbox.take_nowait()
-    assert heard == [1]
+        assert lengths == []
+        send_queue.take_nowait()
+    assert lengths == [1]

@@ -1,8 +1,8 @@
-"""A real daemon in a folder of its own: started, spoken to, killed, and cleaned up after.
+"""A real daemon in its own folder, for tests: start it, call it, kill it, and clean up.
 
-Nothing is polled that the daemon can tell: readiness comes as READY=1 on a notification socket
-(and with it the port that the kernel chose), news over a connection, the end of a process over
-its pidfd. Every process is marked through its environment, so that no child can hide.
+Tests wait for notifications and do not poll: READY=1 with the address comes on a notification
+socket, events over a connection, the end of a process over its pidfd. An environment variable marks
+all processes of a daemon, so that `children` finds them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ FRAME_RATE = 30
 FRAGMENT_FRAMES = 15  # half a second
 
 # The suite runs with any FFmpeg that this variable names; without it daemons find their own, and
-# files are looked at with the one that starts sooner.
+# files are read with the one that starts faster.
 CHOSEN_FFMPEG = os.environ.get("TEST_FFMPEG", "")
 FFMPEG = CHOSEN_FFMPEG or imageio_ffmpeg.get_ffmpeg_exe()
 
@@ -46,13 +46,13 @@ Settings = Mapping[str, Mapping[str, object]]
 
 
 def small_camera(**keys: object) -> dict[str, object]:
-    """Describe a synthetic camera that costs next to nothing."""
+    """Return the configuration of a synthetic camera that needs little CPU time."""
     return {"source": "test:?size=160x120&rate=30", **keys}
 
 
-def hasty_camera(film: Path) -> dict[str, object]:
-    """Describe a camera that copies a film eight times as fast as it plays, over and over."""
-    return {"source": f"file:{film}?speed=8", "codec": "copy"}
+def fast_camera(clip: Path) -> dict[str, object]:
+    """Return the configuration of a camera that copies a clip in a loop, eight times as fast."""
+    return {"source": f"file:{clip}?speed=8", "codec": "copy"}
 
 
 def configuration(
@@ -69,7 +69,7 @@ def configuration(
         "auth": {"jwt_secret": SECRET},
         "storage": dict(thresholds.get("storage", {})),
         "recording": {"rotation": "1s", "resume_sessions": False},
-        # Named, so that not every daemon tries the encoders of this machine first.
+        # A named encoder saves each daemon the trial of all encoders.
         "ffmpeg": {"path": CHOSEN_FFMPEG, "encoder": "libx264"},
         "discovery": {"v4l2": False},
     }
@@ -89,9 +89,9 @@ def _keys(keys: Mapping[str, object]) -> list[str]:
 
 
 def roomy_folder(preferred: Path) -> tuple[Path, Settings]:
-    """Return where recordings have room by the daemon's own rule, and thresholds if nowhere.
+    """Return a folder with enough free space for the daemon, or `preferred` and other thresholds.
 
-    `preferred` need not be there yet.
+    `preferred` need not exist yet.
     """
     own = Path("/dev/shm") / f"camd-test-{uuid.uuid4().hex[:8]}"
     for folder, volume in ((preferred, preferred.parent), (own, own.parent)):
@@ -139,21 +139,21 @@ class Daemon:
 
     @property
     def log_file(self) -> Path:
-        """What it said, over all its lives."""
+        """The log of all its runs."""
         return self.folder / "camd.log"
 
     @property
     def log(self) -> str:
-        """What it said, over all its lives."""
+        """The log of all its runs."""
         return self.log_file.read_text(encoding="utf-8", errors="replace")
 
     async def wait_log(self, words: str) -> None:
-        """Wait until it has said this; for what it tells nobody else."""
+        """Wait until the log has these words; for what no notification reports."""
         while words not in self.log:  # noqa: ASYNC110 - another process writes it
             await trio.sleep(0.05)
 
     def command(self, *arguments: str) -> list[str]:
-        """Return a command line of camd's."""
+        """Return a command line of `camd`."""
         return [sys.executable, "-m", "camd", *arguments]
 
     @property
@@ -168,13 +168,13 @@ class Daemon:
         return clean | self.marks() | self.environ
 
     def marks(self) -> dict[str, str]:
-        """Return what must stand in the environment of every process of this daemon."""
+        """Return the variable that marks every process of this daemon."""
         return {MARK: self._mark}
 
-    # --- life
+    # --- start and stop
 
     def launch(self, command: Sequence[str] | None = None, **popen: Any) -> None:
-        """Start the process, in a process group of its own, and wait for nothing."""
+        """Start the process in its own process group; do not wait."""
         assert self.process is None
         self._notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         name = f"camd-test-{uuid.uuid4().hex}"
@@ -198,7 +198,7 @@ class Daemon:
         self.url = address if address.startswith("unix:") else f"ws://{address}/ws"
 
     async def wait_notice(self, wanted: str, seconds: float = STOP_SECONDS) -> str:
-        """Wait until the daemon tells its service manager `wanted`; fail when it ends instead."""
+        """Wait until the daemon sends its service manager `wanted`; fail when it ends instead."""
         while True:
             notice = await self.next_notice(seconds)
             assert notice is not None, f"ended or silent before {wanted}:\n{self.log}"
@@ -206,7 +206,7 @@ class Daemon:
                 return notice
 
     async def next_notice(self, seconds: float) -> str | None:
-        """Wait for what the daemon tells its service manager; None: not in time, or it ended."""
+        """Wait for a message to the service manager; None if none comes in time, or at the end."""
         process, notices = self.process, self._notices
         assert process is not None
         assert notices is not None
@@ -242,7 +242,7 @@ class Daemon:
         return status
 
     async def stop(self) -> None:
-        """Stop it in order, and see that it did."""
+        """Stop it with SIGTERM; check that it ended in order."""
         self.signal(signal.SIGTERM)
         assert await self.wait_end() == 0, self.log
 
@@ -252,7 +252,7 @@ class Daemon:
         return self.process is not None and self.process.poll() is None
 
     def clean_up(self) -> list[int]:
-        """Leave nothing behind; return the children that had survived the daemon."""
+        """Kill everything; return the child processes that had outlived the daemon."""
         if self.process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
@@ -289,7 +289,7 @@ class Daemon:
                 select.select([pidfd], [], [], max(0.0, deadline - time.monotonic()))
         return found
 
-    # --- conversation
+    # --- calls
 
     @property
     def key(self) -> str:
@@ -313,7 +313,7 @@ class Daemon:
         *,
         anonymous: bool = False,
     ) -> Response:
-        """Make an HTTP request; the path goes out as it stands."""
+        """Make an HTTP request; the path is sent unchanged."""
         sent = dict(headers or {})
         if not anonymous:
             sent.setdefault("Authorization", f"Bearer {self.key}")
@@ -321,7 +321,7 @@ class Daemon:
         return await trio.to_thread.run_sync(_request, host, path, method, sent)
 
     async def camd(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of camd's against this daemon, as a user would, and wait for its end."""
+        """Run a `camd` command against this daemon, and wait for its end."""
         return await trio.to_thread.run_sync(
             lambda: subprocess.run(
                 self.command(*arguments),
@@ -373,20 +373,20 @@ class _pidfd:  # noqa: N801 - used like a function
         os.close(self._fd)
 
 
-# --- news -----------------------------------------------------------------------------------
+# --- notifications ---------------------------------------------------------------------------
 
 Item = tuple[str, dict[str, Any]]
 
 
 @attrs.define(eq=False)
-class News:
-    """What a connection was told, in order; `wait` looks at the past, too."""
+class Notifications:
+    """The notifications of a connection, in order; `wait` includes past ones."""
 
     items: list[Item] = attrs.field(factory=list)
     _more: trio.Event = attrs.field(factory=trio.Event)
 
     def add(self, item: Item) -> None:
-        """Take one in."""
+        """Add a notification."""
         self.items.append(item)
         self._more.set()
         self._more = trio.Event()
@@ -394,7 +394,7 @@ class News:
     async def wait(
         self, wanted: Callable[[str, dict[str, Any]], bool], times: int = 1
     ) -> dict[str, Any]:
-        """Wait until as many have come for which `wanted` holds; return the last of them."""
+        """Wait for so many notifications that `wanted` accepts; return the last of them."""
         while True:
             found = [params for method, params in self.items if wanted(method, params)]
             if len(found) >= times:
@@ -402,7 +402,7 @@ class News:
             await self._more.wait()
 
     async def recording(self, status: str, times: int = 1, **fields: object) -> dict[str, Any]:
-        """Wait for news of a recording."""
+        """Wait for a notification about a recording."""
         return await self.wait(
             lambda method, params: (
                 method == "recording_status_update"
@@ -413,7 +413,7 @@ class News:
         )
 
     def statuses(self, camera: str) -> list[str]:
-        """Return how a camera's recordings went, progress left out."""
+        """Return the statuses of a camera's recordings in order, without PROGRESS."""
         return [
             params["status"]
             for method, params in self.items
@@ -424,25 +424,25 @@ class News:
 
 
 @asynccontextmanager
-async def listening(client: Client) -> AsyncIterator[News]:
-    """Collect what a connection is told while the block runs."""
-    news = News()
+async def listening(client: Client) -> AsyncIterator[Notifications]:
+    """Collect the notifications of a connection while the block runs."""
+    notified = Notifications()
 
     async def collect() -> None:
         with suppress(ConnectionLostError):
             async for item in client.notifications():
-                news.add(item)
+                notified.add(item)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(collect)
-        yield news
+        yield notified
         nursery.cancel_scope.cancel()
 
 
 # --- files ----------------------------------------------------------------------------------
 
 
-def signature(path: Path) -> str:
+def receipt_hash(path: Path) -> str:
     """Return the hash that a receipt gives for a file."""
     with path.open("rb") as file:
         file.seek(SIGNED_FROM)
@@ -450,7 +450,7 @@ def signature(path: Path) -> str:
 
 
 def packets(path: Path) -> list[str]:
-    """Decode a file, and return the hashes of its packets; fail if FFmpeg says a word."""
+    """Decode a file, and return the hashes of its packets; fail if FFmpeg prints an error."""
     done = subprocess.run(
         [
             *(FFMPEG, "-hide_banner", "-nostdin", "-v", "error", "-i", f"file:{path}"),
@@ -469,17 +469,17 @@ def packets(path: Path) -> list[str]:
 
 
 async def frames_in(path: Path) -> int:
-    """Count the frames of a file that plays without a complaint."""
+    """Count the frames of a file; fail if FFmpeg prints an error."""
     return len(await trio.to_thread.run_sync(packets, path))
 
 
 async def check_receipt(daemon: Daemon, receipt: Mapping[str, Any]) -> None:
-    """A receipt is true: names, sizes, hashes and frames are those of the files on disk."""
+    """Check a receipt: names, sizes, hashes and frames are those of the files on disk."""
     assert receipt["files"]
     for file in receipt["files"]:
         path = daemon.recordings / file["filename"]
         assert path.stat().st_size == file["size"]
-        assert signature(path) == file["sha256"]
+        assert receipt_hash(path) == file["sha256"]
         assert await frames_in(path) == file["frames"]
     assert receipt["frames_written"] == sum(file["frames"] for file in receipt["files"])
     exact = sum(gap["frames"] for gap in receipt["gaps"] if gap["exact"])

@@ -1,4 +1,4 @@
-"""When a daemon is killed, what that may leave on disk, and what receipts must say after. Pure."""
+"""What a killed daemon may leave on disk, and what receipts must say afterwards. Pure."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from camd.mp4.recover import read_interrupted
 Receipt = Mapping[str, Any]
 
 
-class Left(enum.Enum):
-    """How far the writer of a file had come."""
+class FileState(enum.Enum):
+    """How far the file was written."""
 
     EMPTY = "empty"  # not one whole fragment
     GROWING = "growing"
@@ -30,7 +30,7 @@ class Left(enum.Enum):
 
 
 class Moment(enum.Enum):
-    """When a kill comes."""
+    """When the daemon is killed."""
 
     STARTING = "starting"  # before it serves
     RESUMING = "resuming"  # it serves, and recovers beside that
@@ -42,89 +42,89 @@ class Moment(enum.Enum):
 
 @attrs.frozen
 class Kill:
-    """One kill, and what it met. Seconds of the wall clock."""
+    """One kill and its effect; times are seconds of the wall clock."""
 
     moment: Moment
-    left: Counter[Left]
+    left: Counter[FileState]
     lost: tuple[float, ...]  # of each camera that recorded: from its last frame to the kill
     back: float | None  # from the start until all sessions went on, where they did
 
 
 @attrs.frozen
-class Remains:
-    """One file as it is on disk; `end` is the wall time behind its last frame."""
+class KilledFile:
+    """One file after a kill; `end` is the wall time at the end of its last frame."""
 
-    left: Left
+    left: FileState
     frames: int = 0
     end: datetime | None = None
 
 
 def moments_of(dice: random.Random, kills: int) -> list[Moment]:
-    """Draw so many moments: each kind as often as the others, in any order."""
+    """Choose so many moments in random order, each kind equally often."""
     kinds = list(Moment)
     drawn = [kinds[number % len(kinds)] for number in range(kills)]
     dice.shuffle(drawn)
     return drawn
 
 
-def remains(data: bytes) -> Remains:
-    """Say what is in a file, by its bytes alone."""
+def inspect_file(data: bytes) -> KilledFile:
+    """Read the state of a file from its bytes."""
     try:
         at = sealed_moov_offset(data)
         if at is not None:
             summary = summarise(data[:HEAD_SIZE], data[at:])
-            assert summary.identity is not None
+            assert summary.metadata is not None
             length = timedelta(seconds=summary.duration_seconds)
-            return Remains(Left.SEALED, summary.frames, summary.identity.start + length)
+            return KilledFile(FileState.SEALED, summary.frames, summary.metadata.start + length)
         found = read_interrupted(lambda offset, size: data[offset : offset + size], len(data))
     except MediaError:
-        return Remains(Left.EMPTY)
+        return KilledFile(FileState.EMPTY)
     if found is None:
-        return Remains(Left.EMPTY)
+        return KilledFile(FileState.EMPTY)
     tail = data[found.whole_bytes :]
-    left = Left.TORN if tail else Left.GROWING
+    left = FileState.TORN if tail else FileState.GROWING
     if tail[4:8] == b"moov":
-        left = Left.SEALING
-    return Remains(left, found.index.frames, found.index.end)
+        left = FileState.SEALING
+    return KilledFile(left, found.index.frames, found.index.end)
 
 
 def is_cut_from(known: Sequence[str], found: Sequence[str]) -> bool:
-    """Whether `found` is how `known` begins, when it is played again and again."""
+    """Whether `found` is the beginning of `known`, repeated without end."""
     rounds = len(found) // len(known) + 1
     return list(found) == (list(known) * rounds)[: len(found)]
 
 
 def judge_receipt(
     receipt: Receipt,
-    lives: Mapping[str, int],
+    runs: Mapping[str, int],
     frames: Mapping[str, int],
     hashes: Mapping[str, str],
 ) -> list[str]:
-    """List what is wrong with the receipt of a session that went through several lives.
+    """List what is wrong with the receipt of a session that went through several runs.
 
-    By file name: the life of the daemon that wrote it, and its frames and hash as they are on
-    disk. Between the files of one life and those of the next `daemon_down` covers the hole, whole
+    By file name: the run of the daemon that wrote it, and its frames and hash as they are on
+    disk. Between the files of one run and those of the next, `daemon_down` covers the gap, whole
     and once, with no more entries than outages; and nothing else is missing. A recovered file may
     have no hash yet.
     """
     files, gaps = receipt["files"], receipt["gaps"]
     wrong = []
     told = [file["filename"] for file in files]
-    if sorted(told) != sorted(lives):
-        wrong.append(f"the receipt's files are not those on disk: {set(told) ^ set(lives)}")
+    if sorted(told) != sorted(runs):
+        wrong.append(f"the receipt's files are not those on disk: {set(told) ^ set(runs)}")
         return wrong
     for file in files:
         name = file["filename"]
         if file["frames"] != frames[name] or file["sha256"] not in (hashes[name], None):
             wrong.append(f"{name}: the receipt has {file['frames']} frames, {file['sha256']}")
-    seams = [(a, b) for a, b in pairwise(files) if lives[a["filename"]] != lives[b["filename"]]]
-    holes = [(a["end_time"], b["start_time"]) for a, b in seams]
+    seams = [(a, b) for a, b in pairwise(files) if runs[a["filename"]] != runs[b["filename"]]]
+    outages = [(a["end_time"], b["start_time"]) for a, b in seams]
     entries = [(gap["from"], gap["to"]) for gap in gaps if gap["cause"] == "daemon_down"]
     covered = _joined(entries)
-    wrong += [f"no daemon_down for {hole}" for hole in holes if hole not in covered]
-    wrong += [f"a daemon_down too many: {entry}" for entry in covered if entry not in holes]
-    if len(entries) > max(lives.values(), default=0):
-        wrong.append(f"{len(entries)} entries for {max(lives.values())} outages")
+    wrong += [f"no daemon_down for {outage}" for outage in outages if outage not in covered]
+    wrong += [f"a daemon_down too many: {entry}" for entry in covered if entry not in outages]
+    if len(entries) > max(runs.values(), default=0):
+        wrong.append(f"{len(entries)} entries for {max(runs.values())} outages")
     wrong += [f"an entry {gap['cause']}" for gap in gaps if gap["cause"] != "daemon_down"]
     counted = receipt["frames_captured"], receipt["frames_written"]
     if counted != (sum(frames.values()),) * 2:
@@ -135,7 +135,7 @@ def judge_receipt(
 
 
 def _joined(spans: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Join spans that follow each other without a seam: outages without a frame between them."""
+    """Join spans that touch each other: outages with no frame between them."""
     joined: list[tuple[str, str]] = []
     for begin, end in spans:
         if joined and joined[-1][1] == begin:

@@ -1,0 +1,58 @@
+"""How a configuration key is declared: `key` in a section's class, `keys_of` to read it back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import attrs
+
+from camd.config.values import LocatedReader, PathBases, Reader
+
+_UNSET = object()
+
+
+@attrs.frozen
+class ConfigKey:
+    """The declaration of one key; `written` is its default as TOML writes it, None for none."""
+
+    written: object
+    reader: Reader | LocatedReader
+    doc: str  # sentences for people
+    reload: bool = False  # a running service applies a change; else it needs a restart
+    alias: str = ""  # an environment variable that other camera services use for the same thing
+    read_alias: Callable[[str], object] | None = None  # its text as a TOML value, or ValueError
+    kind: object = None  # the type of the value in `Config`
+
+    def bind(self, bases: PathBases) -> Reader:
+        """Return the reader for a configuration whose relative paths start at `bases`."""
+        return self.reader.bind(bases) if isinstance(self.reader, LocatedReader) else self.reader
+
+
+def key(
+    written: object,
+    reader: Reader | LocatedReader,
+    doc: str,
+    *,
+    default: object = _UNSET,
+    repr: bool = True,
+    **options: Any,  # of ConfigKey
+) -> Any:
+    """Declare a key as a field of a section; its reader makes the default from `written`."""
+    declared = ConfigKey(written, reader, doc, **options)
+    if default is _UNSET:
+        read = declared.bind(PathBases(folder=Path(), data=Path()))
+        default = None if written is None else read(written)
+    return attrs.field(default=default, repr=repr, metadata={ConfigKey: declared})
+
+
+@cache
+def keys_of(section: type) -> dict[str, ConfigKey]:
+    """Return the declarations of a section's keys, by name, in their order."""
+    kinds = get_type_hints(section)
+    return {
+        field.name: attrs.evolve(field.metadata[ConfigKey], kind=kinds[field.name])
+        for field in attrs.fields(section)
+    }
