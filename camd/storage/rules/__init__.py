@@ -1,1 +1,1 @@
-"""Decisions and formats of storage, pure: names, levels, clock trust, retention, records, rows."""
+"""Pure: decisions and formats of storage: names, levels, clock trust, retention, records, rows."""
