@@ -1,7 +1,8 @@
 """The values of a configuration: durations, sizes, sources, addresses, and their strict readers.
 
 Everything here is pure and raises ValueError with a sentence that says what would be right.
-No error repeats a source's URL, which may hold credentials.
+No error repeats a source's URL, which may hold credentials. Long because every kind of value has
+its reader here, and each reader its sentence.
 """
 
 from __future__ import annotations
