@@ -1,7 +1,7 @@
-"""Turns what one camera delivers into the files of one session, and accounts for every frame.
+"""Write what one camera delivers into the segments of one session, and count every frame.
 
-One task per session. It never drops anything by itself: what it cannot write goes into the
-ledger (I4), and it says "recording" only while bytes become durable (I7).
+The writer drops nothing by itself: what it cannot write goes into the gap ledger (I4), and the
+session is called "recording" only while bytes become durable (I7).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from camd.capture.consumer import (
     CaptureBegan,
     CapturedFragment,
     CaptureEnded,
-    CaptureQueue,
     ClockFound,
     ClockStepped,
     EndOfInput,
+    LosslessQueue,
     QueueItem,
     QueueOverflowed,
 )
@@ -28,11 +28,11 @@ from camd.model import Cause, Gap, RecordingEventKind, Segment, SegmentState
 from camd.mp4.fragments import Init
 from camd.mp4.h26x.reheader import one_file
 from camd.mp4.segment import SegmentError
-from camd.recording.accounts import SessionAccounts, SessionObserver
+from camd.recording.accounts import SessionAccounts
+from camd.recording.convert import SessionConversions
 from camd.recording.rules.book import FrameLoss, SessionBook
-from camd.recording.rules.drops import DropDetector
 from camd.recording.rules.durability import WriteBackoff
-from camd.recording.rules.ledger import GapLedger, ResumePoint
+from camd.recording.rules.ledger import GapLedger
 from camd.recording.rules.rotation import Rotation
 from camd.recording.segment_writer import Beginning, SegmentWriter, open_segment
 from camd.storage.rules.levels import SpaceNeed
@@ -41,8 +41,6 @@ from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.recorder")
 
-CUT_SHORT_SECONDS = 5.0
-
 
 @attrs.define(eq=False)
 class SessionWriter:
@@ -50,69 +48,64 @@ class SessionWriter:
 
     identity: str
     book: SessionBook
-    queue: CaptureQueue
+    queue: LosslessQueue
     storage: Storage
-    observer: SessionObserver
+    accounts: SessionAccounts
+    conversions: SessionConversions
     rotation: Rotation
     sync_seconds: float | None  # None: only when a segment is sealed
-    holes: DropDetector = attrs.field(factory=DropDetector)
+    end_on_storage_error: bool
+    _ledger: GapLedger
     _init: Init | None = attrs.field(default=None, init=False)
     _open: SegmentWriter | None = attrs.field(default=None, init=False)
-    _number: int = attrs.field(default=0, init=False)
     _sync_due: float | None = attrs.field(default=None, init=False)  # monotonic seconds
-    _brake: WriteBackoff = attrs.field(factory=WriteBackoff, init=False)
-    _ledger: GapLedger = attrs.field(init=False)
-    accounts: SessionAccounts = attrs.field(init=False)
+    _backoff: WriteBackoff = attrs.field(factory=WriteBackoff, init=False)
     _finishing: bool = attrs.field(default=False, init=False)
-    _done: bool = attrs.field(default=False, init=False)
+    done: bool = attrs.field(default=False, init=False)  # everything is sealed and ledgered
+    refused_by: Cause | None = attrs.field(default=None, init=False)  # before the first frame
 
-    def __attrs_post_init__(self) -> None:
-        self._ledger = GapLedger(self.book, self.holes)
-        self.accounts = SessionAccounts(self.book, self.storage, self.observer)
+    async def write_beginning(self) -> None:
+        """Write until the first frames are durable, or the input is over."""
+        while not (self._finishing or self.book.segments):
+            await self._write_next()
 
-    def resume(self, there: ResumePoint) -> None:
-        """Continue a session with segments: the time since the newest one is `daemon_down`.
-
-        Unless the ledger has some of it: a kill may come between an entry and the next frame.
-        """
-        self._number = self.book.segments[-1].number + 1
-        self._ledger.resume(there.until, there.moved, exact=there.exact)
-
-    async def record(self) -> None:
-        """Write until Finish comes out of the queue; then everything is sealed and ledgered.
-
-        When it is cut short, by a bug elsewhere or a second signal, what is queued is written
-        and sealed all the same, within a few seconds.
-        """
-        try:
-            await self._record()
-        finally:
-            if not self._done:
-                with trio.CancelScope(shield=True), trio.move_on_after(CUT_SHORT_SECONDS):
-                    await self._cut_short()
-
-    async def _record(self) -> None:
+    async def write_rest(self) -> None:
+        """Write until the input is over; then seal, and ledger what is missing."""
         while not self._finishing:
-            item: QueueItem | None = None
-            with trio.move_on_after(self._until_sync()):
-                item = await self.queue.get()
-            if isinstance(item, EndOfInput):
-                self._finishing = True
-            elif item is None:
-                await self._sync()
-            else:
-                await self._take(item)
+            await self._write_next()
         await self.accounts.enter(self._ledger.source_over())
         await self._seal()
         await self.accounts.enter(self._ledger.finish(self.book.until or now()))
-        self._done = True
+        self.done = True
 
-    async def _cut_short(self) -> None:
-        """Account for the fragment that was in hand, then finish as usual."""
+    async def cut_short(self) -> None:
+        """Write and seal what is queued, when the task was interrupted before it was done.
+
+        Frames that were being written at that moment go into the ledger.
+        """
+        if self.done:
+            return
         if self._ledger.lose_in_hand(now(), "was interrupted"):
             await self._seal()
         self.queue.put(EndOfInput())
-        await self._record()
+        await self.write_rest()
+
+    async def _write_next(self) -> None:
+        """Take the next item, or sync when none comes in time."""
+        item: QueueItem | None = None
+        with trio.move_on_after(self._until_sync()):
+            item = await self.queue.get()
+        if isinstance(item, EndOfInput):
+            self._finishing = True
+        elif item is None:
+            await self._sync()
+        else:
+            await self._take(item)
+
+    @property
+    def _number(self) -> int:
+        """The number of the next segment."""
+        return self.book.segments[-1].number + 1 if self.book.segments else 0
 
     async def _take(self, item: QueueItem) -> None:
         match item:
@@ -154,7 +147,7 @@ class SessionWriter:
         """Write a fragment, or count it as lost."""
         fragment = captured.fragment
         level = self.storage.published.value.level
-        stopped_by = self._brake.stopped_by(level, monotonic())
+        stopped_by = self._backoff.stopped_by(level, monotonic())
         if stopped_by is not None:
             await self._pause(stopped_by, level.value)
             self._ledger.lose_fragment(captured, stopped_by, "paused until storage is usable again")
@@ -211,12 +204,11 @@ class SessionWriter:
         await self.accounts.enter(self._ledger.begin(start, captured.fragment))
         beginning = Beginning(self.identity, self._init, captured.fragment, start, self._number)
         self._open = await open_segment(self.storage, self.book, beginning)
-        self._number += 1
         account, dropped = self._wrote(captured, self._open.file.size_bytes)
         self._synced()
         await self.accounts.announce(account)
         await self.accounts.enter(dropped)
-        self._brake.worked()
+        self._backoff.worked()
 
     async def _append(self, captured: CapturedFragment) -> None:
         """Append to the open segment, and sync when it is due.
@@ -236,7 +228,7 @@ class SessionWriter:
         if failure is not None:
             await self._write_failed(failure, None)
         else:
-            self._brake.worked()
+            self._backoff.worked()
 
     def _wrote(self, captured: CapturedFragment, grown: int) -> tuple[Segment, list[Gap]]:
         """Account for a fragment that is in the file; what it shows to be missing is returned."""
@@ -292,7 +284,6 @@ class SessionWriter:
         if moved is None:
             return False
         self._open = moved
-        self._number += 1
         self.book.replace(opened.account(SegmentState.OPEN))
         account = moved.account(SegmentState.OPEN)
         self.book.replace(account)
@@ -355,7 +346,7 @@ class SessionWriter:
             self.book.synced(monotonic())
         else:
             state = SegmentState.INTERRUPTED
-            self.observer.news(
+            self.accounts.tell(
                 RecordingEventKind.ERROR, opened.name, f"seal failed: {error.strerror}"
             )
         self.storage.guard.wrote(self.book.session_id, opened.file.size_bytes - before)
@@ -365,7 +356,7 @@ class SessionWriter:
         await self.accounts.enter(self._ledger.close_holes())
         self.accounts.check(self._ledger.undecided_frames)
         if state is SegmentState.SEALED:
-            self.observer.sealed(account)
+            self.conversions.add(account)
 
     # --- what others do to the file ---
 
@@ -395,7 +386,7 @@ class SessionWriter:
         await self.storage.note_segment(left)
         self.accounts.tell_error(f"{opened.name} {harm.value}")
         if left.state is SegmentState.SEALED:
-            self.observer.sealed(left)
+            self.conversions.add(left)
         if self._open is None:
             self._ledger.latest_cause = Cause.FILE_REMOVED
             self.book.wait_for(f"the file {harm.value}")
@@ -406,17 +397,22 @@ class SessionWriter:
     # --- trouble ---
 
     async def _pause(self, cause: Cause, reason: str) -> None:
-        if self._brake.paused is not None:
+        if self._backoff.paused is not None:
             return
-        self._brake.paused = cause
+        self._backoff.paused = cause
         await self._seal()
         self.book.wait_for(f"storage: {reason}")
         self.accounts.tell_error(f"storage: {reason}")
-        self.observer.failed(cause)
+        if self.book.first_frame_at is None:
+            self.refused_by = cause
+            self.queue.put(EndOfInput())
+        elif self.end_on_storage_error:
+            self.book.end_for(cause.value, now())
+            self.queue.put(EndOfInput())
 
     async def _write_failed(self, error: OSError, captured: CapturedFragment | None) -> None:
         """Seal what is there, ledger the fragment, and try again later."""
-        cause = self._brake.failed(error, monotonic())
+        cause = self._backoff.failed(error, monotonic())
         log.error("write_failed", session=self.book.session_id, error=str(error))
         self.storage.guard.suspect(error)
         await self._pause(cause, error.strerror or "error")

@@ -243,7 +243,7 @@ _break(
 _break(
     "recorder: no time for the sync",
     "A recorder that waits for frames wakes up for the sync.",
-    f"{RECORDER}._record",
+    f"{RECORDER}._write_next",
     "trio.move_on_after(self._until_sync())",
     "trio.CancelScope()",
     f"{DURABILITY}::test_the_last_fragments_are_synced_although_nothing_follows",
@@ -540,7 +540,7 @@ _break(
     "ledger: entry not told",
     "Who listens hears of every entry.",
     "camd/recording/accounts.py:SessionAccounts.enter",
-    "self.observer.news(RecordingEventKind.GAP, self._newest_name(), gap.cause.value)",
+    "self.tell(RecordingEventKind.GAP, reason=gap.cause.value)",
     "",
     f"{TALKS}::test_news_comes_in_the_order_of_what_happened",
 )
@@ -556,7 +556,7 @@ _break(
     "ledger: sum not checked at the end",
     "An error in the sum of frames is told at the end.",
     "camd/recording/session.py:RecordingSession._close_book",
-    "self.recorder.accounts.check()",
+    "self.accounts.check()",
     "",
     f"{SUM}::test_frames_that_vanish_behind_the_last_seal_are_told_at_the_end",
 )
@@ -571,7 +571,7 @@ _break(
 _break(
     "storage_slow: no marker",
     "What the queue drops leaves a marker that says how many frames it had.",
-    "camd/capture/consumer.py:CaptureQueue._drop_oldest_gop",
+    "camd/capture/consumer.py:LosslessQueue._drop_oldest_gop",
     "self._items.insert(first, QueueOverflowed(start, end, frames))",
     "",
     f"{QUEUE}::test_a_full_queue_drops_its_oldest_group",
@@ -683,7 +683,7 @@ _break(
 _break(
     "ledger: cut short",
     "The fragment that a second signal or a bug finds in hand is in the ledger.",
-    f"{RECORDER}._cut_short",
+    f"{RECORDER}.cut_short",
     'self._ledger.lose_in_hand(now(), "was interrupted")',
     "False",
     f"{ENTRIES}::test_what_an_interrupted_recorder_had_in_hand_is_in_the_ledger",
@@ -700,7 +700,7 @@ _break(
     "encoder_exit: nobody told",
     "A session hears that its camera's child has ended.",
     "camd/capture/hub.py:StreamHub.end",
-    "queue.put(ended)",
+    "attachment.consumer.put(ended)",
     "",
     f"{PROBLEM}::test_a_session_outlives_its_child",
 )
@@ -812,7 +812,7 @@ _break(
     "clock_step: not noticed",
     "A session hears of a step of the wall clock.",
     "camd/capture/hub.py:StreamHub.look_at_clock",
-    "queue.put(ClockStepped(step, wall))",
+    "self._put(ClockStepped(step, wall))",
     "",
     f"{CLOCK}::test_a_new_file_begins_and_no_frame_is_lost",
 )
@@ -851,7 +851,7 @@ _break(
 _break(
     "ledger: nothing at the end",
     "What is missing at the end of a session is in the ledger.",
-    f"{RECORDER}._record",
+    f"{RECORDER}.write_rest",
     "await self.accounts.enter(self._ledger.finish(self.book.until or now()))",
     "",
     f"{TALKS}::test_stopping_while_the_camera_rests",
@@ -965,7 +965,7 @@ _break(
 _break(
     "bound: queue",
     "What waits for the disk is bounded in bytes.",
-    "camd/capture/consumer.py:CaptureQueue.put",
+    "camd/capture/consumer.py:LosslessQueue.put",
     "self._bytes > self.limit_bytes and self._drop_oldest_gop()",
     "False",
     f"{QUEUE}::test_a_full_queue_drops_its_oldest_group",
@@ -1000,7 +1000,7 @@ _break(
     "camd/capture/hub.py",
     "GOP_LIMIT_BYTES = 32 * 1024 * 1024",
     "GOP_LIMIT_BYTES = 1 << 60",
-    "tests/pure/test_capture_hub.py::test_a_group_without_an_end_costs_32_mebibytes",
+    "tests/actors/test_capture_hub.py::test_a_group_without_an_end_costs_32_mebibytes",
 )
 _break(
     "bound: box sizes",
@@ -1245,8 +1245,8 @@ _break(
 _break(
     "bound: wait for frames in flight",
     "A stop waits four seconds for frames of a camera that is stuck.",
-    "camd/recording/control.py",
-    "await trio.sleep(STOP_PATIENCE_SECONDS)",
+    "camd/recording/session.py:RecordingSession._finish_when_ended",
+    "await trio.sleep(DRAIN_SECONDS)",
     "await trio.sleep_forever()",
     f"{TALKS}::test_stopping_while_the_camera_is_stuck",
 )
