@@ -443,8 +443,8 @@ class Camera:
             session = self._begin(self._factory.new(request, self.hub))
             session.join(ask)
             self._go(partial(self._bound_start, session))
-        elif request.key is None or request.key != session.book.wish.key:
-            owner, session_id = session.book.wish.owner, session.book.session_id
+        elif request.key is None or request.key != session.ledger.request.key:
+            owner, session_id = session.ledger.request.owner, session.ledger.session_id
             ask.refuse(
                 Refusal(ALREADY_RECORDING, camera_id=camera_id, session_id=session_id, owner=owner)
             )
@@ -488,7 +488,7 @@ class Camera:
         if session.begun.is_set():
             return
         if self.capture.state is not CameraState.STREAMING:
-            self._step(m.ChildWaits(self.capture.problem or NO_PICTURE_YET))
+            self._step(m.ProcessWaits(self.capture.problem or NO_PICTURE_YET))
         elif session.awaits_key_frame:
             session.refuse(refusal_for(WAITING_FOR_KEY_FRAME, self.config.id))
 
@@ -510,8 +510,8 @@ class Camera:
     def file_replaced(self, made: Segment) -> None:
         """Note that a file of the running session was converted by `PendingConversions`."""
         session = self._running
-        if session is not None and session.book.session_id == made.session_id:
-            session.book.replace(made)
+        if session is not None and session.ledger.session_id == made.session_id:
+            session.ledger.replace(made)
 
     # --- the capture ---
 
@@ -528,9 +528,9 @@ class Camera:
         if session is None:
             return
         session.capture_problem = capture.problem
-        if not capture.has_child and capture.problem is not None:
+        if not capture.has_process and capture.problem is not None:
             session.capture_failed(capture.problem)
-        elif isinstance(event, m.ChildWaits):
+        elif isinstance(event, m.ProcessWaits):
             session.capture_failed(event.problem)
 
     async def _follow_bindings(self, binding: MatchState | None) -> None:
@@ -558,7 +558,7 @@ class Camera:
     def _use_device(self) -> None:
         """Use the device at once if it is needed, and be prepared if not."""
         self._go(self.planner.prepare)
-        self._step(m.DeviceCame())
+        self._step(m.DeviceAppeared())
 
     async def _tune(self) -> None:
         """Set the controls that are asked for; a camera records without them as well."""

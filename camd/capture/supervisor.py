@@ -136,8 +136,8 @@ class CaptureSupervisor:
                 start.total_seconds(), stall.total_seconds(), self._planner.connect_steps
             ),
             streaming=self._streaming,
-            stalled=lambda problem: self._tell(m.ChildStalled(problem)),
-            waiting=lambda problem: self._tell(m.ChildWaits(problem)),
+            stalled=lambda problem: self._tell(m.ProcessStalled(problem)),
+            waiting=lambda problem: self._tell(m.ProcessWaits(problem)),
             may_end=self._planner.may_end,
             launch=self._planner.launch,
             brake=ReadThrottle(self._planner.speed) if self._planner.speed is not None else None,
@@ -150,7 +150,7 @@ class CaptureSupervisor:
         self._planner.without_sound(delivered=True)
         await self._tell(m.FragmentArrived())
         if self._hub.init is not None and not self._planner.began(self._hub.init):
-            await self._tell(m.ChildStalled(CHANGED))
+            await self._tell(m.ProcessStalled(CHANGED))
         self._go(self._tune)
 
     async def _live(self, run: CaptureProcess) -> None:
@@ -170,7 +170,7 @@ class CaptureSupervisor:
             why = why or STALLED
         self._hub.end(_run_ended(why, absent=absent))
         self._run = None
-        await self._tell(m.ChildEnded(problem, absent))
+        await self._tell(m.ProcessEnded(problem, absent))
         if problem is None and not run.stopping:
             await self._tell(SourceEnded(consumers))
 
@@ -257,7 +257,7 @@ class CaptureSupervisor:
         await run.begun.wait()
         await trio.sleep(m.SETTLED_SECONDS)
         self._compare()
-        await self._tell(m.ChildSettled())
+        await self._tell(m.ProcessSettled())
 
     async def _tell_warnings(self) -> None:
         """Let the camera publish what is said about the stream's times, whenever it changes."""

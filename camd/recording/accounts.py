@@ -12,7 +12,7 @@ import structlog
 
 from camd.clock import monotonic
 from camd.model import Event, Gap, RecordingChanged, RecordingEventKind, Segment, Session
-from camd.recording.rules.book import SessionBook
+from camd.recording.rules.ledger import SessionLedger
 from camd.runtime.broadcast import Fanout, Published
 from camd.storage.storage import Storage
 
@@ -23,7 +23,7 @@ log = structlog.get_logger("camd.session")
 class SessionAccounts:
     """Reports what becomes of one session. `published` changes whenever its status should."""
 
-    book: SessionBook
+    ledger: SessionLedger
     storage: Storage
     events: Fanout[Event]
     name_device: Callable[[], str]  # as clients see it at the moment
@@ -33,7 +33,7 @@ class SessionAccounts:
 
     def snapshot(self) -> Session:
         """Freeze the account as of now."""
-        return self.book.snapshot(monotonic())
+        return self.ledger.snapshot(monotonic())
 
     def publish(self) -> None:
         """Publish the account as of now."""
@@ -48,7 +48,7 @@ class SessionAccounts:
 
     async def enter(self, gaps: list[Gap]) -> None:
         """Store entries and send events; a start that is refused leaves none behind."""
-        if gaps and self.book.first_frame_at is not None:
+        if gaps and self.ledger.first_frame_at is not None:
             await self.storage.note_gaps(gaps)
             for gap in gaps:
                 self.tell(RecordingEventKind.GAP, reason=gap.cause.value)
@@ -61,21 +61,21 @@ class SessionAccounts:
 
     def tell_error(self, reason: str) -> None:
         """Send an error; before the first frame it is in the refusal instead."""
-        if self.book.first_frame_at is not None:
+        if self.ledger.first_frame_at is not None:
             self.tell(RecordingEventKind.ERROR, reason=reason)
 
     def check(self, undecided: int = 0) -> None:
         """Report a wrong sum once; frames that are neither written nor lost yet do not count."""
-        book = self.book
-        if wrong := book.audit(undecided):
+        ledger = self.ledger
+        if wrong := ledger.audit(undecided):
             log.error(
                 "frames_unaccounted",
-                session=book.session_id,
-                captured=book.frames_captured,
-                written=book.frames_written,
+                session=ledger.session_id,
+                captured=ledger.frames_captured,
+                written=ledger.frames_written,
                 unaccounted=wrong,
             )
             self.tell_error("frames unaccounted for")
 
     def _newest_name(self) -> str:
-        return self.book.segments[-1].filename if self.book.segments else ""
+        return self.ledger.segments[-1].filename if self.ledger.segments else ""

@@ -251,7 +251,7 @@ class SessionConversions:
             converted = await self.convert(segment)
         self._running.remove(scope)
         if converted is not None:
-            self.accounts.book.replace(converted)
+            self.accounts.ledger.replace(converted)
         elif not scope.cancelled_caught:
             self.accounts.tell(
                 RecordingEventKind.ERROR, segment.filename, "conversion failed; the MP4 stays"

@@ -18,9 +18,8 @@ from camd.ffmpeg.binary import FfmpegMissingError
 from camd.model import CameraId, Event, RecordingRequest, Segment, Session, SessionId
 from camd.recording.accounts import SessionAccounts
 from camd.recording.convert import SessionConversions, to_mkv
-from camd.recording.rules.book import BootMoment, SessionBook
 from camd.recording.rules.drops import DropDetector
-from camd.recording.rules.ledger import GapLedger, ResumePoint
+from camd.recording.rules.ledger import BootMoment, GapLedger, ResumePoint, SessionLedger
 from camd.recording.rules.rotation import Rotation
 from camd.recording.session import DURABILITY_SECONDS, RecordingSession, SessionSettings
 from camd.recording.writer import SessionWriter
@@ -49,18 +48,18 @@ class SessionFactory:
         """Make the session that somebody asks for."""
         kept = self.recording.preroll
         wanted = kept if request.preroll is None else request.preroll
-        book = SessionBook(
+        ledger = SessionLedger(
             session_id=SessionId(str(uuid.uuid4())),
             camera_id=self.camera_id,
-            wish=attrs.evolve(request, preroll=wanted),
+            request=attrs.evolve(request, preroll=wanted),
             format=request.format or self.recording.format,
             started=now(),
             boot_id=boot_id(),
         )
         if wanted > kept:
             asked, there = wanted.total_seconds(), kept.total_seconds()
-            book.warnings = (f"Pre-roll: {asked:g} s were asked for, {there:g} s are kept",)
-        return self._make(book, hub)
+            ledger.warnings = (f"Pre-roll: {asked:g} s were asked for, {there:g} s are kept",)
+        return self._make(ledger, hub)
 
     def resumed(
         self, session: Session, arrival: FootageArrival | None, hub: StreamHub
@@ -70,12 +69,12 @@ class SessionFactory:
         `arrival` is that of its last frame, where its newest file tells it.
         """
         moment = BootMoment(now(), monotonic(), boot_id())
-        book = SessionBook.resumed(session, moment)
-        there = ResumePoint.of(book, moment, arrival)
-        resumed = self._make(book, hub, there)
+        ledger = SessionLedger.resumed(session, moment)
+        there = ResumePoint.of(ledger, moment, arrival)
+        resumed = self._make(ledger, hub, there)
         if there.untold:
             resumed.queue.put(ClockFound(there.untold, moment.wall))
-        log.info("session_resumed", camera=book.camera_id, session=book.session_id)
+        log.info("session_resumed", camera=ledger.camera_id, session=ledger.session_id)
         return resumed
 
     def rotation(self) -> Rotation:
@@ -89,18 +88,18 @@ class SessionFactory:
         return max(self.recording.answer_timeout, self.config.ffmpeg.start_timeout)
 
     def _make(
-        self, book: SessionBook, hub: StreamHub, there: ResumePoint | None = None
+        self, ledger: SessionLedger, hub: StreamHub, there: ResumePoint | None = None
     ) -> RecordingSession:
         accounts = SessionAccounts(
-            book=book, storage=self.storage, events=self.events, name_device=self.name_device
+            ledger=ledger, storage=self.storage, events=self.events, name_device=self.name_device
         )
         conversions = SessionConversions(
-            accounts=accounts, convert=self._to_mkv if book.format == "mkv" else None
+            accounts=accounts, convert=self._to_mkv if ledger.format == "mkv" else None
         )
         queue, settings = self._queue(), self._settings()
         writer = SessionWriter(
             identity=self.camera_id,
-            book=book,
+            ledger=ledger,
             queue=queue,
             storage=self.storage,
             accounts=accounts,
@@ -108,10 +107,10 @@ class SessionFactory:
             rotation=self.rotation(),
             sync_seconds=settings.sync_seconds,
             end_on_storage_error=self.recording.on_storage_error == "end",
-            ledger=self._ledger(book, there),
+            gaps=self._gaps(ledger, there),
         )
         return RecordingSession(
-            book=book,
+            ledger=ledger,
             queue=queue,
             hub=hub,
             storage=self.storage,
@@ -130,11 +129,11 @@ class SessionFactory:
             resumable=self.recording.resume_sessions,
         )
 
-    def _ledger(self, book: SessionBook, there: ResumePoint | None) -> GapLedger:
-        ledger = GapLedger(book, DropDetector(SEAM_SECONDS if self.planner.loops else 0.0))
+    def _gaps(self, ledger: SessionLedger, there: ResumePoint | None) -> GapLedger:
+        gaps = GapLedger(ledger, DropDetector(SEAM_SECONDS if self.planner.loops else 0.0))
         if there is not None:
-            ledger.resume(there.until, there.moved, exact=there.exact)
-        return ledger
+            gaps.resume(there.until, there.moved, exact=there.exact)
+        return gaps
 
     def _queue(self) -> LosslessQueue:
         """Make a queue with room for the pre-roll, which comes into it at once."""

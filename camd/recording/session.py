@@ -35,8 +35,8 @@ from camd.model import (
 )
 from camd.recording.accounts import SessionAccounts
 from camd.recording.convert import SessionConversions
-from camd.recording.rules.book import SessionBook
 from camd.recording.rules.durability import AWAITS_CAMERA, AWAITS_DISK, judge_health
+from camd.recording.rules.ledger import SessionLedger
 from camd.recording.writer import SessionWriter
 from camd.runtime.actor import Ask
 from camd.storage.rules.levels import SpaceNeed, space_facts
@@ -73,7 +73,7 @@ class SessionSettings:
 class RecordingSession:
     """A session that runs, or is about to. Its camera decides when it ends."""
 
-    book: SessionBook
+    ledger: SessionLedger
     queue: LosslessQueue
     hub: StreamHub
     storage: Storage
@@ -97,7 +97,7 @@ class RecordingSession:
 
     async def run(self) -> None:
         """Reserve space, write until the end, seal, and answer; nothing runs afterwards."""
-        since = self.book.started - timedelta(seconds=self.book.wish.preroll_seconds)
+        since = self.ledger.started - timedelta(seconds=self.ledger.request.preroll_seconds)
         async with self.hub.attach(self.queue, since=since, needs_capture=False) as attachment:
             self._attachment = attachment  # before there is space: what comes meanwhile is kept
             async with trio.open_nursery() as nursery:
@@ -109,13 +109,13 @@ class RecordingSession:
         self.begun.set()
         self._answer(self._starts)
         self._answer(self._stops)
-        if self.book.segments:
-            self.accounts.tell(RecordingEventKind.STOPPED, reason=self.book.reason)
+        if self.ledger.segments:
+            self.accounts.tell(RecordingEventKind.STOPPED, reason=self.ledger.reason)
 
     async def _reserve(self) -> bool:
         """Reserve space. A session that goes on had some; when there is none now, it waits."""
-        space, session_id, need = self.storage.guard, self.book.session_id, self._need()
-        if self.book.first_frame_at is not None:
+        space, session_id, need = self.storage.guard, self.ledger.session_id, self._need()
+        if self.ledger.first_frame_at is not None:
             space.renew(session_id, need.bytes)
             return True
         try:
@@ -123,8 +123,8 @@ class RecordingSession:
         except Refusal as refusal:
             self._refusal = refusal
             return False
-        self.book.warnings += admission.warnings
-        self.book.fits_seconds = admission.fits_seconds
+        self.ledger.warnings += admission.warnings
+        self.ledger.fits_seconds = admission.fits_seconds
         return True
 
     async def _record(self, attachment: Attachment, nursery: trio.Nursery) -> None:
@@ -135,29 +135,29 @@ class RecordingSession:
             async with trio.open_nursery() as writing:
                 writing.start_soon(self.conversions.serve)
                 await self._begin()
-                if self.book.segments:
+                if self.ledger.segments:
                     nursery.start_soon(self._keep_time)
                 await self.writer.write_rest()
                 self.conversions.close()
         finally:
             with trio.CancelScope(shield=True), trio.move_on_after(CUT_SHORT_SECONDS):
                 await self.writer.cut_short()
-            self.storage.guard.release(self.book.session_id)
+            self.storage.guard.release(self.ledger.session_id)
             self._clock.cancel()
             with trio.CancelScope(shield=True), trio.move_on_after(CLOSE_SECONDS):
-                await self._close_book()
+                await self._close_ledger()
 
     async def _begin(self) -> None:
         """Write the first frames and answer; a session that is continued has begun already."""
-        if self.book.segments:
+        if self.ledger.segments:
             return
         await self.writer.write_beginning()
-        if self.book.segments:
-            self.book.healthy = self.book.durable_at is not None
+        if self.ledger.segments:
+            self.ledger.healthy = self.ledger.durable_at is not None
             await self.storage.note_session(self.snapshot())
             self.begun.set()
             self._answer(self._starts)
-            self.accounts.tell(RecordingEventKind.STARTED, self.book.segments[0].filename)
+            self.accounts.tell(RecordingEventKind.STARTED, self.ledger.segments[0].filename)
 
     async def _finish_when_ended(self, attachment: Attachment) -> None:
         """Once the session is to end, take the frames in flight, but do not wait for ever."""
@@ -168,23 +168,23 @@ class RecordingSession:
         self.queue.put(CaptureEnded(problem.ledger_cause, problem.message))
         self.queue.put(EndOfInput())
 
-    async def _close_book(self) -> None:
-        book = self.book
-        if book.until is None:
-            book.end_for(INTERRUPTED, now())
-        book.ended, book.state = now(), SessionState.ENDED
-        if book.segments:
-            book.ended = book.segments[-1].end
+    async def _close_ledger(self) -> None:
+        ledger = self.ledger
+        if ledger.until is None:
+            ledger.end_for(INTERRUPTED, now())
+        ledger.ended, ledger.state = now(), SessionState.ENDED
+        if ledger.segments:
+            ledger.ended = ledger.segments[-1].end
             await self._look_hashes_up()
             await self.storage.note_session(self._final())
         self.accounts.check()
 
     async def _look_hashes_up(self) -> None:
         """Complete the account of segments that were recovered: their hashes came later."""
-        for segment in self.book.segments:
+        for segment in self.ledger.segments:
             if segment.sha256 is None and segment.state is SegmentState.SEALED:
                 with suppress(Refusal):
-                    self.book.replace((await self.storage.recording(segment.filename))[0])
+                    self.ledger.replace((await self.storage.recording(segment.filename))[0])
 
     def _final(self) -> Session:
         """What is stored of the session: one that ended with the daemon is to be continued."""
@@ -195,12 +195,12 @@ class RecordingSession:
 
     def _need(self) -> SpaceNeed:
         """The space that the session needs: one that goes on needs it for the rest of its time."""
-        wish, seconds = self.book.wish, None
-        preroll = wish.preroll_seconds
-        if wish.duration is not None:
-            seconds = wish.duration.total_seconds()
-        if self.book.first_frame_at is not None:
-            elapsed = monotonic() - self.book.first_frame_at
+        request, seconds = self.ledger.request, None
+        preroll = request.preroll_seconds
+        if request.duration is not None:
+            seconds = request.duration.total_seconds()
+        if self.ledger.first_frame_at is not None:
+            elapsed = monotonic() - self.ledger.first_frame_at
             seconds = None if seconds is None else max(0.0, seconds + preroll - elapsed)
             preroll = 0.0
         rate = self.hub.bytes_per_second or self.expected_bytes_per_second
@@ -225,13 +225,13 @@ class RecordingSession:
     def end(self, reason: str) -> None:
         """End with the frames that were captured until now; `run` does the rest."""
         if not self.ending:
-            self.book.end_for(reason, self.hub.look_at_clock())
+            self.ledger.end_for(reason, self.hub.look_at_clock())
             self._end.set()
 
     def capture_failed(self, problem: Problem) -> None:
         """Refuse a session that has not begun; one that has waits for the next capture."""
-        if not self.ending and self.book.state is SessionState.STARTING:
-            self.refuse(refusal_for(problem, self.book.camera_id))
+        if not self.ending and self.ledger.state is SessionState.STARTING:
+            self.refuse(refusal_for(problem, self.ledger.camera_id))
 
     def refuse(self, refusal: Refusal) -> None:
         """Give up before the first frame."""
@@ -240,19 +240,19 @@ class RecordingSession:
 
     def crashed(self) -> None:
         """The camera failed: `run` was cancelled, and could not know why."""
-        book = self.book
-        book.ended = book.ended or now()
-        book.state, book.reason = SessionState.ENDED, INTERNAL_ERROR
-        if book.segments:
+        ledger = self.ledger
+        ledger.ended = ledger.ended or now()
+        ledger.state, ledger.reason = SessionState.ENDED, INTERNAL_ERROR
+        if ledger.segments:
             self.storage.note_session_soon(self.snapshot())
-        self.storage.guard.release(book.session_id)
+        self.storage.guard.release(ledger.session_id)
         self.accounts.tell(RecordingEventKind.ERROR, filename="", reason=INTERNAL_ERROR)
 
     # --- who waits for an answer ---
 
     def join(self, ask: Ask[Any]) -> None:
         """Answer `ask` as soon as frames are durable."""
-        if self.book.first_frame_at is None:
+        if self.ledger.first_frame_at is None:
             self._starts.append(ask)
         else:
             ask.answer(self.snapshot())
@@ -273,7 +273,7 @@ class RecordingSession:
     def _why_nothing(self) -> Refusal:
         if self._refusal is not None:
             return self._refusal
-        camera_id, cause = self.book.camera_id, self.writer.refused_by
+        camera_id, cause = self.ledger.camera_id, self.writer.refused_by
         if cause is not None:
             kind = STORAGE_CRITICAL if cause is Cause.STORAGE_FULL else RECORDING_FAILED
             facts = space_facts(self.storage.status)
@@ -282,7 +282,7 @@ class RecordingSession:
             RECORDING_FAILED,
             "The recording ended before its first frame",
             camera_id=camera_id,
-            cause=self.book.reason or "stopped",
+            cause=self.ledger.reason or "stopped",
         )
 
     # --- its time and its health ---
@@ -302,25 +302,25 @@ class RecordingSession:
 
     def _end_due(self) -> float:
         """When the duration that was asked for is over, in monotonic seconds."""
-        book, limit = self.book, self.book.wish.duration
-        assert book.first_frame_at is not None
+        ledger, limit = self.ledger, self.ledger.request.duration
+        assert ledger.first_frame_at is not None
         if limit is None:
             return float("inf")
-        preroll = min(book.wish.preroll_seconds, book.preroll_seconds)  # comes on top
-        return book.first_frame_at + limit.total_seconds() + preroll
+        preroll = min(ledger.request.preroll_seconds, ledger.preroll_seconds)  # comes on top
+        return ledger.first_frame_at + limit.total_seconds() + preroll
 
     def _look_after_health(self) -> None:
         """Say "recording" only while bytes become durable (I7)."""
-        book = self.book
+        ledger = self.ledger
         health = judge_health(
-            *(book.written_at, book.durable_at, self.settings.sync_seconds),
+            *(ledger.written_at, ledger.durable_at, self.settings.sync_seconds),
             *(monotonic(), self.settings.stall_seconds),
         )
-        book.healthy = health.good
-        if not health.written and book.state is SessionState.RECORDING:
+        ledger.healthy = health.good
+        if not health.written and ledger.state is SessionState.RECORDING:
             disk = self.queue.waiting_bytes > 0  # frames are there, and are not written
-            book.wait_for(AWAITS_DISK if disk else AWAITS_CAMERA)
-        if (status := (book.state, book.healthy)) != self._published:
+            ledger.wait_for(AWAITS_DISK if disk else AWAITS_CAMERA)
+        if (status := (ledger.state, ledger.healthy)) != self._published:
             self._published = status
             self.accounts.publish()
 

@@ -29,7 +29,7 @@ async def test_frames_that_vanish_are_told_at_the_next_seal(clock: MockClock) ->
     async with open_stage(recording=recording) as stage:
         await stage.camera.start_recording(ANN)
         assert stage.camera._session is not None
-        book = stage.camera._session.book
+        book = stage.camera._session.ledger
         await trio.sleep_until(4.2)
         assert stage.news == ["STARTED", "ROTATED"]
         book.captured(3)
@@ -67,7 +67,7 @@ async def test_frames_that_vanish_behind_the_last_seal_are_told_at_the_end(
     async with open_stage() as stage:
         await stage.camera.start_recording(ANN)
         assert stage.camera._session is not None
-        book, finish = stage.camera._session.book, GapLedger.finish
+        book, finish = stage.camera._session.ledger, GapLedger.finish
 
         def forgetful(ledger: GapLedger, until: datetime) -> list[Gap]:
             book.captured(2)
