@@ -58,10 +58,10 @@ class Cameras:
     _events: Fanout[Event]
     _nursery: trio.Nursery
     _cameras: dict[CameraId, Camera] = attrs.field(factory=dict, init=False)
-    _wishes: ControlStore = attrs.field(factory=ControlStore)
+    _controls: ControlStore = attrs.field(factory=ControlStore)
     _monitor: DeviceMonitor | None = None
     _pipes: PipePoller | None = None
-    _around: CaptureEnvironment = attrs.field(init=False)
+    _environment: CaptureEnvironment = attrs.field(init=False)
     _memory: SourceCache = attrs.field(factory=SourceCache)
     binder: DeviceBinder | None = attrs.field(
         default=None, init=False
@@ -82,7 +82,7 @@ class Cameras:
 
     def __attrs_post_init__(self) -> None:
         look_again = self._monitor.query_again if self._monitor is not None else None
-        self._around = CaptureEnvironment(
+        self._environment = CaptureEnvironment(
             find_holders=find_holders,
             neighbours=self._neighbours,
             look_again=look_again,
@@ -131,14 +131,22 @@ class Cameras:
 
     def add(self, config: CameraConfig, binding: DeviceBinding | None = None) -> Camera:
         """Start a camera's actor, and tell everybody that it is there."""
-        capture = CapturePlanner(
-            *(config, self._config, self.find_program),
+        planner = CapturePlanner(
+            camera=config,
+            config=self._config,
+            find_program=self.find_program,
             abilities=self.encoders,
             memory=self._memory,
+            binding=binding,
         )
         camera = Camera(
-            *(config, self._config, self._storage, self._events, capture, self._around, binding),
-            settings=CameraControls(config.id, config.controls, self._wishes),
+            config=config,
+            all=self._config,
+            storage=self._storage,
+            events=self._events,
+            planner=planner,
+            environment=self._environment,
+            settings=CameraControls(config.id, config.controls, self._controls),
         )
         self._cameras[config.id] = camera
         self._nursery.start_soon(camera.serve)
@@ -162,7 +170,7 @@ class Cameras:
         if camera is not None:
             self._nursery.start_soon(camera.close, REMOVED)
             if for_good:
-                self._nursery.start_soon(self._wishes.forget, camera_id)
+                self._nursery.start_soon(self._controls.forget, camera_id)
 
     async def find_program(self) -> FFmpegBinary:
         """Find FFmpeg once; looked for again as long as it is missing, and when it went away."""
@@ -267,13 +275,13 @@ async def open_cameras(
     `pipes`, what children deliver is read in rounds. On the way out sessions are sealed and
     children ended, all cameras at once; bounded.
     """
-    state_dir, wishes = config.storage.state_dir, ControlStore()
+    state_dir, controls = config.storage.state_dir, ControlStore()
     if monitor is not None:
-        wishes = await trio.to_thread.run_sync(load_controls, state_dir, abandon_on_cancel=True)
+        controls = await trio.to_thread.run_sync(load_controls, state_dir, abandon_on_cancel=True)
     memory = SourceCache(state_dir / SOURCES_FILE)
     await memory.load()
     async with trio.open_nursery() as nursery:
-        cameras = Cameras(config, storage, events, nursery, wishes, monitor, pipes, memory)
+        cameras = Cameras(config, storage, events, nursery, controls, monitor, pipes, memory)
         await nursery.start(memory.serve)
         for camera in config.cameras:
             local = monitor is not None and isinstance(camera.source, V4l2Source)

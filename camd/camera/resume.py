@@ -13,8 +13,7 @@ from camd.clock import boot_id, monotonic, now
 from camd.config.schema import Config
 from camd.errors import Refusal
 from camd.model import CameraId, Cause, Session, SessionState
-from camd.recording.rules.book import BootMoment, SessionBook
-from camd.recording.rules.ledger import ResumePoint, arrival_by_session
+from camd.recording.rules.ledger import BootMoment, ResumePoint, SessionLedger, arrival_by_session
 from camd.recording.session import DURABILITY_SECONDS, SHUTDOWN
 from camd.storage.rules.clock_trust import FootageArrival
 from camd.storage.storage import Storage
@@ -61,23 +60,23 @@ class SessionResumption:
         if not session.segments:
             return None
         found = await self._storage.arrival(session.segments[-1])
-        book = SessionBook.resumed(session, _now())
-        return found or arrival_by_session(book, session.boot_id, session.monotonic_start)
+        ledger = SessionLedger.resumed(session, _now())
+        return found or arrival_by_session(ledger, session.boot_id, session.monotonic_start)
 
     async def _close_session(self, session: Session) -> None:
         """End a session that is not continued; the footage that it lacks goes into the ledger."""
         moment = _now()
-        book = SessionBook.resumed(session, moment)
-        until = book.segments[-1].end if book.segments else session.start
+        ledger = SessionLedger.resumed(session, moment)
+        until = ledger.segments[-1].end if ledger.segments else session.start
         wanted_until = self._wanted_until(session, moment)
         if wanted_until is not None or session.reason != SHUTDOWN:
-            there = ResumePoint.of(book, moment, await self._arrival(session))
-            gaps = book.clock_set(there.untold, moment.wall) if there.untold else []
-            gap = book.cut_off(wanted_until, self._most_lost(session, moment), there.until)
+            there = ResumePoint.of(ledger, moment, await self._arrival(session))
+            gaps = ledger.clock_set(there.untold, moment.wall) if there.untold else []
+            gap = ledger.cut_off(wanted_until, self._most_lost(session, moment), there.until)
             await self._storage.note_gaps([*gaps, *([gap] if gap is not None else [])])
-        book.end_for(Cause.DAEMON_DOWN.value, until)
-        book.ended, book.state = until, SessionState.ENDED
-        await self._storage.note_session(book.snapshot(monotonic()))
+        ledger.end_for(Cause.DAEMON_DOWN.value, until)
+        ledger.ended, ledger.state = until, SessionState.ENDED
+        await self._storage.note_session(ledger.snapshot(monotonic()))
 
     def _wanted_until(self, session: Session, moment: BootMoment) -> datetime | None:
         """Until when a session that is over should have recorded; None: nobody knows."""

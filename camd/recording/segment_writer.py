@@ -16,7 +16,7 @@ from camd.mp4.boxes import MediaError
 from camd.mp4.fragments import Fragment, Init
 from camd.mp4.segment import SegmentIndex
 from camd.mp4.segment_metadata import SegmentMetadata
-from camd.recording.rules.book import OLDEST_FIRST_FRAME_SECONDS, SessionBook
+from camd.recording.rules.ledger import OLDEST_FIRST_FRAME_SECONDS, SessionLedger
 from camd.storage.rules.naming import candidates
 from camd.storage.segment_file import FileHarm, SegmentFile
 from camd.storage.space import SpaceMonitor
@@ -155,7 +155,7 @@ class SegmentWriter:
     async def split(
         self,
         storage: Storage,
-        book: SessionBook,
+        ledger: SessionLedger,
         init: Init,
         number: int,
         harm: FileHarm | None = None,
@@ -179,7 +179,7 @@ class SegmentWriter:
             before = file.index_before(mark) if mark else None
             start = self.start + timedelta(seconds=before.duration_seconds if before else 0.0)
             identity = file.index.metadata.identity
-            moved = _create(storage, book, Beginning(identity, init, first, start, number))
+            moved = _create(storage, ledger, Beginning(identity, init, first, start, number))
             try:
                 moved.file.append(rest)
                 moved.file.sync()
@@ -219,22 +219,24 @@ class SegmentWriter:
             self.file.seal()
 
 
-async def open_segment(storage: Storage, book: SessionBook, beginning: Beginning) -> SegmentWriter:
+async def open_segment(
+    storage: Storage, ledger: SessionLedger, beginning: Beginning
+) -> SegmentWriter:
     """Create the file with the fragment that it begins with; durable.
 
     Waits for the disk. Raises OSError, and SegmentError when no file can begin so.
     """
-    return await storage.on_disk(lambda: _create(storage, book, beginning))
+    return await storage.on_disk(lambda: _create(storage, ledger, beginning))
 
 
-def _create(storage: Storage, book: SessionBook, beginning: Beginning) -> SegmentWriter:
+def _create(storage: Storage, ledger: SessionLedger, beginning: Beginning) -> SegmentWriter:
     first, start, number = beginning.first, beginning.start, beginning.number
     age = (now() - start).total_seconds()
-    oldest = OLDEST_FIRST_FRAME_SECONDS + book.wish.preroll_seconds
+    oldest = OLDEST_FIRST_FRAME_SECONDS + ledger.request.preroll_seconds
     story = SegmentMetadata(
-        camera_id=book.camera_id,
+        camera_id=ledger.camera_id,
         identity=beginning.identity,
-        session_id=book.session_id,
+        session_id=ledger.session_id,
         number=number,
         start_micros=to_unix_micros(start),
         monotonic_start=monotonic() - min(max(0.0, age), oldest),
@@ -243,7 +245,9 @@ def _create(storage: Storage, book: SessionBook, beginning: Beginning) -> Segmen
         software=f"camd {__version__}",
     )
     index = SegmentIndex(beginning.init, first, story)
-    taken = {segment.filename for segment in book.segments}  # also what was taken away
-    names = (name for name in candidates(book.camera_id, start) if name not in taken)
+    taken = {segment.filename for segment in ledger.segments}  # also what was taken away
+    names = (name for name in candidates(ledger.camera_id, start) if name not in taken)
     file = SegmentFile.create(storage.disk, storage.folder, names, index, first)
-    return SegmentWriter(file, book.camera_id, book.session_id, number, first.start_seconds, start)
+    return SegmentWriter(
+        file, ledger.camera_id, ledger.session_id, number, first.start_seconds, start
+    )

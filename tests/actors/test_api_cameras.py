@@ -66,8 +66,7 @@ async def ask(stage: Stage) -> dict[str, Any]:
 
 async def test_what_the_driver_lists_is_shown_before_any_picture() -> None:
     """Formats, sizes and rates, mode by mode, and the choice with its reason."""
-    async with open_stage(node=Node()) as stage:
-        stage.camera.capture.binding = lambda: binding(MJPEG, SENSOR, ODD)
+    async with open_stage(node=Node(), binding=binding(MJPEG, SENSOR, ODD)) as stage:
         shown = await ask(stage)
     assert shown["camera_id"] == "camera0"
     assert shown["formats"] == ["mjpeg", "yuyv422"]
@@ -90,8 +89,7 @@ async def test_what_the_driver_lists_is_shown_before_any_picture() -> None:
 async def test_pictures_confirm_it() -> None:
     """Once the camera streams, what is said is known."""
     here = binding(MJPEG)
-    async with open_stage(node=Node()) as stage:
-        stage.camera.capture.binding = lambda: here
+    async with open_stage(node=Node(), binding=here) as stage:
         await stage.camera.start_recording(ANN)
         assert (await ask(stage))["validation_status"] == "confirmed"
         await stage.camera.stop_recording()
@@ -100,13 +98,11 @@ async def test_pictures_confirm_it() -> None:
 async def test_a_camera_that_is_gone_or_in_problem_says_so() -> None:
     """Nothing is claimed of what is not there."""
     gone = DeviceBinding(CAMERA, None, problem=Problem("not_found", "", ""))
-    async with open_stage(node=Node()) as stage:
-        stage.camera.capture.binding = lambda: gone
+    async with open_stage(node=Node(), binding=gone) as stage:
         shown = await ask(stage)
         assert (shown["validation_status"], shown["formats"]) == ("disconnected", [])
         assert shown["chosen"] is None
-    async with open_stage(node=Node(), always_on=True) as stage:
-        stage.camera.capture.binding = lambda: binding(ODD)
+    async with open_stage(node=Node(), binding=binding(ODD), always_on=True) as stage:
         await stage.until(CameraState.RESTING)
         shown = await ask(stage)
     assert (shown["validation_status"], shown["chosen"]) == ("error", None)

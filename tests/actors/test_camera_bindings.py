@@ -218,7 +218,7 @@ async def test_a_node_that_is_another_camera_by_now_is_not_opened(clock: MockClo
         async def look_again(node: Path) -> Device | None:
             return stranger
 
-        camera._children.around = attrs.evolve(camera._children.around, look_again=look_again)
+        camera._environment = attrs.evolve(camera._environment, look_again=look_again)
         await camera.start_recording(ANN)
         await trio.sleep(30)
         assert len(house.cameras.studio.children) == 1
@@ -235,7 +235,7 @@ async def test_unplugging_does_not_wait_for_a_plan(clock: MockClock) -> None:
             await trio.sleep(12)
             return await stage_program()
 
-        camera.capture.find_program = find_program
+        camera.planner.find_program = find_program
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_refused, camera)
             await house.until("camera0", CameraState.STARTING)
@@ -376,7 +376,7 @@ async def test_controls_are_deleted_with_a_number_but_not_by_an_entry(
 ) -> None:
     """A camera that gets an entry keeps them; the next camera with a free number gets none."""
     async with open_house(A1, B2) as house:
-        house.cameras._wishes = store = RecordingControlStore()
+        house.cameras._controls = store = RecordingControlStore()
         await house.until("camera1", CameraState.IDLE)
         assert await house.bindings.add(entry("camera0"))
         await house.until("camera0", CameraState.IDLE)

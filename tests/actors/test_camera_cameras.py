@@ -106,7 +106,7 @@ async def record_with(cameras: Cameras, studio: Studio, count: int) -> None:
         for number in range(count):
             studio.then(films())
             camera = cameras.add(CameraConfig(CameraId(f"camera{number}"), TestSource()))
-            camera.capture.launch = studio.launch
-            camera.capture.find_program = find_program
-            camera.capture.abilities = UntriedEncoders()
+            camera.planner.launch = studio.launch
+            camera.planner.find_program = find_program
+            camera.planner.abilities = UntriedEncoders()
             nursery.start_soon(camera.start_recording, ANN)

@@ -28,7 +28,7 @@ from support.camera_stage import (
 )
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from camd.capture.consumer import CaptureQueue
+from camd.capture.consumer import LosslessQueue
 from camd.capture.rules import state
 from camd.config.schema import RecordingConfig
 from camd.errors import RECORDING_FAILED, SHUTTING_DOWN, Refusal
@@ -137,7 +137,7 @@ async def test_failures_in_a_row_are_tried_ever_more_slowly(clock: MockClock) ->
         with stage.camera._events.subscribed(watch):
             await trio.sleep_until(50)
         pauses = [round(two - one, 3) for one, two in pairwise(births)]
-        assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 12.7]
+        assert pauses == [2.7, 1.0, 2.0, 4.0, 8.0, 16.0, 12.7]
 
 
 async def test_a_start_that_takes_long_does_not_keep_failures(
@@ -155,9 +155,9 @@ async def test_a_start_that_takes_long_does_not_keep_failures(
         await stage.until(CameraState.STREAMING)
         streaming = trio.current_time()
         await trio.sleep_until(streaming + 2.9)
-        assert stage.camera.machine.failures == 3
+        assert stage.camera.capture.failures == 3
         await trio.sleep_until(streaming + 3.1)
-        assert stage.camera.machine.failures == 0
+        assert stage.camera.capture.failures == 0
 
 
 async def test_garbage_is_not_recorded(clock: MockClock) -> None:
@@ -224,7 +224,7 @@ async def test_a_session_that_goes_on_is_promised_what_is_left_of_its_time(
         await trio.sleep_until(90.0)
         assert await stage.camera.resume(left)
         await wait_all_tasks_blocked()
-        rate = stage.camera.feed.bytes_per_second or stage.camera.expected_bytes_per_second
+        rate = stage.camera.hub.bytes_per_second or stage.camera.planner.expected_bytes_per_second
         promised = stage.storage.status.promised_bytes
         assert 9 * rate < promised < 11 * rate
 
@@ -308,7 +308,7 @@ async def test_a_slow_disk_costs_the_oldest_frames_and_says_so(
     clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Memory stays bounded, the child is read all the same, and the frames are counted."""
-    monkeypatch.setattr(CaptureQueue, "__init__", _small(CaptureQueue.__init__))
+    monkeypatch.setattr(LosslessQueue, "__init__", _small(LosslessQueue.__init__))
     async with open_stage() as stage:
         await stage.camera.start_recording(ANN)
         await trio.sleep_until(3.2)
@@ -324,7 +324,7 @@ async def test_a_slow_disk_costs_the_oldest_frames_and_says_so(
 
 
 def _small(init: Any) -> Any:
-    def small(self: CaptureQueue, limit_bytes: int = 0) -> None:
+    def small(self: LosslessQueue, limit_bytes: int = 0) -> None:
         init(self, 12_000)
 
     return small
@@ -486,7 +486,7 @@ async def test_a_bug_ends_the_session_and_the_camera_starts_anew(
         await other.camera.start_recording(BOB)
         await stage.camera.start_recording(ANN)
         await trio.sleep_until(3.2)
-        feed = stage.camera._children.feed
+        feed = stage.camera.hub
         monkeypatch.setattr(type(feed), "_measure", _raise_in(feed, type(feed)._measure))
         with capture_logs() as logs:
             await stage.until(CameraState.FAULTED)
@@ -574,7 +574,7 @@ async def test_whoever_waits_hears_of_a_bug(
                 nursery.start_soon(hear, stage.camera.start_recording(ANN))
                 await stage.until(CameraState.STARTING)
                 await wait_all_tasks_blocked()
-                feed = stage.camera._children.feed
+                feed = stage.camera.hub
                 monkeypatch.setattr(type(feed), "_measure", _raise_in(feed, type(feed)._measure))
                 stage.studio.children[0].write(stage.studio.children[0].film.next(5))
         assert [(each.kind.code, each.data["cause"]) for each in heard] == [(-1003, "restarting")]

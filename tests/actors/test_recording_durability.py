@@ -105,14 +105,14 @@ async def test_what_is_said_to_be_durable_is(clock: MockClock, seconds: float) -
     """What may be read of a growing file, and `durable` in the status, tell what was synced."""
     async with open_stage() as stage:
         await stage.camera.start_recording(ANN)
-        assert stage.camera._desk.active is not None
+        assert stage.camera._session is not None
         end, seen = trio.current_time() + seconds, set()
         while trio.current_time() < end:
             await trio.sleep(0.1)
             (growing,) = stage.storage._growing.values()
             (file,) = stage.disk.files.values()
             assert growing.durable_bytes == len(file.durable)
-            durable = stage.camera._desk.active.snapshot().durable
+            durable = stage.camera._session.snapshot().durable
             assert durable == (file.durable == bytes(file.data))
             seen.add(durable)
         assert seen == {True, False}

@@ -39,7 +39,7 @@ def wish(seconds: float, **more: object) -> RecordingRequest:
 
 def held(stage: Stage) -> int:
     """Say how many bytes of the past the camera keeps."""
-    return stage.camera._children.feed.ring.size_bytes
+    return stage.camera.hub.ring.size_bytes
 
 
 def check_pictures(stage: Stage, session: Session, first: int) -> None:

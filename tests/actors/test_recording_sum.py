@@ -28,8 +28,8 @@ async def test_frames_that_vanish_are_told_at_the_next_seal(clock: MockClock) ->
     error = "ERROR frames unaccounted for"
     async with open_stage(recording=recording) as stage:
         await stage.camera.start_recording(ANN)
-        assert stage.camera._desk.active is not None
-        book = stage.camera._desk.active.book
+        assert stage.camera._session is not None
+        book = stage.camera._session.ledger
         await trio.sleep_until(4.2)
         assert stage.news == ["STARTED", "ROTATED"]
         book.captured(3)
@@ -66,8 +66,8 @@ async def test_frames_that_vanish_behind_the_last_seal_are_told_at_the_end(
     """A bug in the very last entry is an error, too, although no seal comes any more."""
     async with open_stage() as stage:
         await stage.camera.start_recording(ANN)
-        assert stage.camera._desk.active is not None
-        book, finish = stage.camera._desk.active.book, GapLedger.finish
+        assert stage.camera._session is not None
+        book, finish = stage.camera._session.ledger, GapLedger.finish
 
         def forgetful(ledger: GapLedger, until: datetime) -> list[Gap]:
             book.captured(2)

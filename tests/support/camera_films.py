@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import attrs
 from media_streams import VIDEO_ONLY, Sample, fragment
 
-from camd.capture.consumer import CapturedFragment
+from camd.capture.consumer import CapturedFragment, QueueItem, QueueOverflowed
 from camd.mp4.fragments import Fragment, FragmentReader, Init
 
 TIMESCALE = 15360
@@ -74,3 +74,17 @@ def frames_in(data: bytes) -> tuple[int, bytes]:
     _, fragments = read(data[:32] + data[48:])
     pictures = b"".join(each.mdat[8:] for each in fragments)
     return sum(each.frames for each in fragments), pictures
+
+
+def shape(items: Sequence[QueueItem]) -> list[str]:
+    """Write items down: key frames as K, others as p, drops with their number of frames."""
+    words = []
+    for item in items:
+        match item:
+            case CapturedFragment():
+                words.append("K" if item.fragment.starts_with_sync else "p")
+            case QueueOverflowed():
+                words.append(f"-{item.frames}")
+            case _:
+                words.append(type(item).__name__)
+    return words

@@ -67,8 +67,8 @@ class StudioCameras(Cameras):
     def add(self, config: CameraConfig, binding: DeviceBinding | None = None) -> Camera:
         """Start a camera on the stage."""
         camera = super().add(config, binding)
-        camera.capture.launch, camera.capture.find_program = self.studio.launch, find_program
-        camera.capture.abilities = UntriedEncoders()
+        camera.planner.launch, camera.planner.find_program = self.studio.launch, find_program
+        camera.planner.abilities = UntriedEncoders()
         return camera
 
 

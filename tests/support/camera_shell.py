@@ -44,7 +44,7 @@ class Shell:
     @property
     def end_is_under_way(self) -> bool:
         """Whether the child has ended and the machine does not know."""
-        return any(isinstance(item, m.ChildEnded) for item in self.mailbox)
+        return any(isinstance(item, m.ProcessEnded) for item in self.mailbox)
 
     @property
     def records(self) -> bool:
@@ -81,7 +81,7 @@ class Shell:
         elif before is None or before.plug_id != after.plug_id:
             if before is not None:
                 self.step(m.DeviceLost(UNPLUGGED))
-            self.step(m.DeviceCame())
+            self.step(m.DeviceAppeared())
 
     def step(self, event: m.CaptureEvent) -> None:
         """Let the machine answer, and do what it says."""
@@ -103,9 +103,9 @@ class Shell:
     def spawn(self, device: Device | None) -> None:
         """Start a child, if the device is there and nobody else's child has it."""
         if device is None or not any(d.plug_id == device.plug_id for d in self.world.devices):
-            self.mailbox.append(m.ChildEnded(BROKEN, absent=True))
+            self.mailbox.append(m.ProcessEnded(BROKEN, absent=True))
         elif self.leases.take(device, self.camera_id) is not None:  # type: ignore[arg-type]
-            self.mailbox.append(m.ChildEnded(BUSY))
+            self.mailbox.append(m.ProcessEnded(BUSY))
         else:
             self.child = self.world.opened(device, self.camera_id)
 
@@ -118,4 +118,4 @@ class Shell:
         self.child = None
         problem = None if child.told else BROKEN
         absent = problem is not None and not self.world.is_there(child.plugging)
-        self.mailbox.append(m.ChildEnded(problem, absent))
+        self.mailbox.append(m.ProcessEnded(problem, absent))

@@ -27,6 +27,7 @@ from camd.model import (
     CameraChanged,
     CameraId,
     CameraState,
+    DeviceBinding,
     Event,
     Gap,
     RecordingChanged,
@@ -382,7 +383,7 @@ class AtOnce(PathLookup):
 
 
 @attrs.define(eq=False)
-class OnceCapture(CapturePlanner):
+class OncePlanner(CapturePlanner):
     """A camera whose film is played once."""
 
     @property
@@ -487,6 +488,7 @@ async def open_stage(
     once: bool = False,
     recording: RecordingConfig = RECORDING,
     durability: str = "1s",
+    binding: DeviceBinding | None = None,
 ) -> AsyncIterator[Stage]:
     """Run a camera while the block runs; its children play `parts`, then film without end."""
     source = TestSource(320, 180, FPS) if node is None else V4l2Source(node)  # type: ignore[arg-type]
@@ -501,11 +503,11 @@ async def open_stage(
     disk, guard = storage.disk, storage.guard
     studio = Studio(deque(parts))
     camera_config = CameraConfig(CAMERA, source, always_on=always_on)
-    capture = (OnceCapture if once else CapturePlanner)(
-        camera_config, config, find_program, studio.launch
+    planner = (OncePlanner if once else CapturePlanner)(
+        camera_config, config, find_program, studio.launch, binding=binding
     )
-    capture.looks = AtOnce()
-    camera = Camera(camera_config, config, storage, events, capture)
+    planner.looks = AtOnce()
+    camera = Camera(camera_config, config, storage, events, planner)
     with events.subscribed(heard.append):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(camera.serve)  # noqa: ASYNC113 - its mailbox takes calls already

@@ -50,26 +50,26 @@ class FragmentArrived:
 
 
 @attrs.frozen
-class ChildSettled:
+class ProcessSettled:
     """The child has streamed for SETTLED_SECONDS: its next failure is a fresh one."""
 
 
 @attrs.frozen
-class ChildStalled:
+class ProcessStalled:
     """The child lives and delivers nothing."""
 
     problem: Problem
 
 
 @attrs.frozen
-class ChildWaits:
+class ProcessWaits:
     """The child runs and its source delivers, but no key frame yet."""
 
     problem: Problem
 
 
 @attrs.frozen
-class ChildEnded:
+class ProcessEnded:
     """The child is gone, its pipe drained. `problem` None: it ended as it should."""
 
     problem: Problem | None
@@ -89,7 +89,7 @@ class DeviceLost:
 
 
 @attrs.frozen
-class DeviceCame:
+class DeviceAppeared:
     """The camera has a device, or another one than a moment ago."""
 
 
@@ -97,25 +97,25 @@ CaptureEvent = (
     Wanted
     | Unwanted
     | FragmentArrived
-    | ChildSettled
-    | ChildStalled
-    | ChildWaits
-    | ChildEnded
+    | ProcessSettled
+    | ProcessStalled
+    | ProcessWaits
+    | ProcessEnded
     | RestOver
     | DeviceLost
-    | DeviceCame
+    | DeviceAppeared
 )
 EVENTS: tuple[type[CaptureEvent], ...] = (
     Wanted,
     Unwanted,
     FragmentArrived,
-    ChildSettled,
-    ChildStalled,
-    ChildWaits,
-    ChildEnded,
+    ProcessSettled,
+    ProcessStalled,
+    ProcessWaits,
+    ProcessEnded,
     RestOver,
     DeviceLost,
-    DeviceCame,
+    DeviceAppeared,
 )
 
 
@@ -161,7 +161,7 @@ class CaptureState:
         return min(LONGEST_REST_SECONDS, FIRST_REST_SECONDS * 2.0**exponent)
 
     @property
-    def has_child(self) -> bool:
+    def has_process(self) -> bool:
         """Whether a child exists, or is about to."""
         return self.state in (CameraState.STARTING, CameraState.STREAMING, CameraState.STOPPING)
 
@@ -174,7 +174,7 @@ def step(machine: CaptureState, event: CaptureEvent) -> Step:
     """Answer `event`: the machine afterwards, and what to do."""
     after, actions = TABLE[machine.state, type(event)](machine, event)
     past = after.problem or after.past
-    if isinstance(event, DeviceCame | FragmentArrived):
+    if isinstance(event, DeviceAppeared | FragmentArrived):
         past = after.problem
     return (after if past is after.past else attrs.evolve(after, past=past)), actions
 
@@ -232,7 +232,7 @@ def _terminate(machine: CaptureState, event: CaptureEvent) -> Step:
 
 
 def _terminate_stalled(machine: CaptureState, event: CaptureEvent) -> Step:
-    assert isinstance(event, ChildStalled)
+    assert isinstance(event, ProcessStalled)
     after = attrs.evolve(
         machine,
         state=CameraState.STOPPING,
@@ -245,13 +245,13 @@ def _terminate_stalled(machine: CaptureState, event: CaptureEvent) -> Step:
 
 def _show_problem(machine: CaptureState, event: CaptureEvent) -> Step:
     """Show why a child waits, or that it was told to end and does not; nothing else can be done."""
-    assert isinstance(event, ChildStalled | ChildWaits)
+    assert isinstance(event, ProcessStalled | ProcessWaits)
     return attrs.evolve(machine, problem=event.problem), ()
 
 
-def _child_ended(machine: CaptureState, event: CaptureEvent) -> Step:
+def _process_ended(machine: CaptureState, event: CaptureEvent) -> Step:
     """The child ended by itself."""
-    assert isinstance(event, ChildEnded)
+    assert isinstance(event, ProcessEnded)
     if event.problem is None:  # a source that was played to its end
         done = attrs.evolve(machine, state=CameraState.IDLE, wanted=False, failures=0, problem=None)
         return done, ()
@@ -264,7 +264,7 @@ def _child_ended(machine: CaptureState, event: CaptureEvent) -> Step:
     return _rest(failed, absent=event.absent)
 
 
-def _stopped_child_ended(machine: CaptureState, event: CaptureEvent) -> Step:
+def _stopped_process_ended(machine: CaptureState, event: CaptureEvent) -> Step:
     """The child ended because it was told to."""
     if not machine.present:
         return _rest(machine, absent=True)
@@ -272,7 +272,7 @@ def _stopped_child_ended(machine: CaptureState, event: CaptureEvent) -> Step:
         return attrs.evolve(machine, state=CameraState.IDLE, failures=0, problem=None), ()
     if machine.problem is None:  # wanted again while it was stopping
         return _spawn(machine, event)
-    return _rest(machine, absent=isinstance(event, ChildEnded) and event.absent)
+    return _rest(machine, absent=isinstance(event, ProcessEnded) and event.absent)
 
 
 def _rest(machine: CaptureState, *, absent: bool) -> Step:
@@ -293,7 +293,7 @@ def _lose(machine: CaptureState, event: CaptureEvent) -> Step:
     return after, (CaptureAction.WAKE,)
 
 
-def _lose_child(machine: CaptureState, event: CaptureEvent) -> Step:
+def _lose_process(machine: CaptureState, event: CaptureEvent) -> Step:
     """The child's device is gone: end it, though most end by themselves."""
     assert isinstance(event, DeviceLost)
     after = attrs.evolve(machine, state=CameraState.STOPPING, present=False, problem=event.problem)
@@ -323,18 +323,18 @@ TABLE: dict[tuple[CameraState, type[CaptureEvent]], Rule] = {
     (_S.STARTING, Wanted): _want,
     (_S.STARTING, Unwanted): _terminate,
     (_S.STARTING, FragmentArrived): _stream,
-    (_S.STARTING, ChildStalled): _terminate_stalled,
-    (_S.STARTING, ChildWaits): _show_problem,
-    (_S.STARTING, ChildEnded): _child_ended,
+    (_S.STARTING, ProcessStalled): _terminate_stalled,
+    (_S.STARTING, ProcessWaits): _show_problem,
+    (_S.STARTING, ProcessEnded): _process_ended,
     (_S.STREAMING, Wanted): _want,
     (_S.STREAMING, Unwanted): _terminate,
-    (_S.STREAMING, ChildSettled): _settle,
-    (_S.STREAMING, ChildStalled): _terminate_stalled,
-    (_S.STREAMING, ChildEnded): _child_ended,
+    (_S.STREAMING, ProcessSettled): _settle,
+    (_S.STREAMING, ProcessStalled): _terminate_stalled,
+    (_S.STREAMING, ProcessEnded): _process_ended,
     (_S.STOPPING, Wanted): _want,
     (_S.STOPPING, Unwanted): _unwant,
-    (_S.STOPPING, ChildStalled): _show_problem,
-    (_S.STOPPING, ChildEnded): _stopped_child_ended,
+    (_S.STOPPING, ProcessStalled): _show_problem,
+    (_S.STOPPING, ProcessEnded): _stopped_process_ended,
     (_S.RESTING, Wanted): _wake_and_spawn,
     (_S.RESTING, Unwanted): _give_up,
     (_S.RESTING, RestOver): _spawn,
@@ -342,17 +342,17 @@ TABLE: dict[tuple[CameraState, type[CaptureEvent]], Rule] = {
     (_S.ABSENT, Unwanted): _give_up_absent,
     (_S.ABSENT, RestOver): _look_again,
     (_S.IDLE, DeviceLost): _lose,
-    (_S.STARTING, DeviceLost): _lose_child,
-    (_S.STREAMING, DeviceLost): _lose_child,
+    (_S.STARTING, DeviceLost): _lose_process,
+    (_S.STREAMING, DeviceLost): _lose_process,
     (_S.STOPPING, DeviceLost): _lose_stopping,
     (_S.RESTING, DeviceLost): _lose,
     (_S.ABSENT, DeviceLost): _lose,
-    (_S.IDLE, DeviceCame): _come,
-    (_S.STARTING, DeviceCame): _come,
-    (_S.STREAMING, DeviceCame): _come,
-    (_S.STOPPING, DeviceCame): _come,
-    (_S.RESTING, DeviceCame): _come_back,
-    (_S.ABSENT, DeviceCame): _come_back,
+    (_S.IDLE, DeviceAppeared): _come,
+    (_S.STARTING, DeviceAppeared): _come,
+    (_S.STREAMING, DeviceAppeared): _come,
+    (_S.STOPPING, DeviceAppeared): _come,
+    (_S.RESTING, DeviceAppeared): _come_back,
+    (_S.ABSENT, DeviceAppeared): _come_back,
 }
 STATES = (_S.IDLE, _S.STARTING, _S.STREAMING, _S.STOPPING, _S.RESTING, _S.ABSENT)
 for _state in STATES:
