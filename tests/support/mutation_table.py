@@ -747,7 +747,7 @@ _break(
 _break(
     "camera_lost",
     "A camera that is gone is told as lost, and not as a dead child.",
-    "camd/capture/supervisor.py:_run_ended",
+    "camd/capture/supervisor.py:_capture_ended",
     "Cause.CAMERA_LOST if absent else problem.ledger_cause",
     "problem.ledger_cause",
     f"{ENTRIES}::test_a_camera_that_is_gone_is_lost_whatever_its_child_said",
@@ -1190,7 +1190,7 @@ _break(
     "bound: silence at the start",
     "A camera that never delivers is given up after the configured time.",
     "camd/capture/process.py:CaptureProcess._read",
-    "self._deadline = self._arrived + self.patience.start_seconds * self.patience.steps",
+    "self._deadline = self._arrived + self.timeouts.start_seconds * self.timeouts.steps",
     'self._deadline = float("inf")',
     f"{RUN}::test_a_child_that_never_delivers_is_told",
 )
