@@ -376,7 +376,7 @@ class Camera:
             case Reconfigure(recording):
                 self._factory.recording = recording
                 if self._running is not None:
-                    self._running.writer.rotation = self._factory.rotation()
+                    self._running.use_rotation(self._factory.rotation())
                 ask.answer(None)
             case DeviceBound(binding):
                 self._rebind(binding)
@@ -407,8 +407,7 @@ class Camera:
     def _close(self, reason: str) -> None:
         """End the session and the capture, whoever is attached."""
         if self._running is not None:
-            self._running.conversions.hurry()
-            self._running.end(reason)
+            self._running.end(reason, hurry=True)
         self.hub.close()
         self._step(m.Unwanted())
 
@@ -513,14 +512,10 @@ class Camera:
         """Let the capture take an event; a session that has not begun is refused if it fails."""
         assert self._supervisor is not None
         self._supervisor.step(event)
-        session, capture = self._running, self.capture
-        if session is None:
-            return
-        session.capture_problem = capture.problem
-        if not capture.has_process and capture.problem is not None:
-            session.capture_failed(capture.problem)
-        elif isinstance(event, m.ProcessWaits):
-            session.capture_failed(event.problem)
+        if self._running is not None:
+            waits = isinstance(event, m.ProcessWaits)
+            problem = event.problem if isinstance(event, m.ProcessWaits) else self.capture.problem
+            self._running.capture_changed(problem, failed=waits or not self.capture.has_process)
 
     async def _follow_bindings(self, binding: DeviceBinding | None) -> None:
         """Put the latest binding into the mailbox, whenever it is another one."""

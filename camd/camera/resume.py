@@ -1,4 +1,4 @@
-"""What becomes of the sessions that an earlier life of the daemon left unfinished."""
+"""Continue or close the sessions that were unfinished when the daemon ended."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = structlog.get_logger("camd.camera")
 
 
 class ResumableCameras(Protocol):
-    """Whoever knows the cameras."""
+    """Finds cameras."""
 
     def get(self, camera_id: CameraId) -> Camera | None:
         """Look a camera up by its id."""
@@ -30,14 +30,14 @@ class ResumableCameras(Protocol):
 
 @attrs.frozen
 class SessionResumption:
-    """Continues sessions, or closes them with what they lack."""
+    """Continues sessions, or closes them with entries for what they lack."""
 
     _config: Config
     _storage: Storage
     _cameras: ResumableCameras
 
     async def resume_sessions(self) -> None:
-        """Continue what the last life of the daemon left unfinished; close what is over."""
+        """Continue the unfinished sessions; close those whose time is over."""
         for session in await self._storage.unfinished_sessions():
             if not await self._resumed(session):
                 await self._close_session(session)
@@ -51,7 +51,7 @@ class SessionResumption:
             return False
         try:
             return await camera.resume(session, await self._arrival(session))
-        except Refusal as refusal:  # a bug ended the camera's actor, or the service stops
+        except Refusal as refusal:  # the camera's actor crashed, or the service stops
             log.error("not_resumed", session=session.session_id, why=refusal.message)
             return False
 
@@ -64,7 +64,7 @@ class SessionResumption:
         return found or arrival_by_session(ledger, session.boot_id, session.monotonic_start)
 
     async def _close_session(self, session: Session) -> None:
-        """End a session that is not continued; the footage that it lacks goes into the ledger."""
+        """End a session that is not continued; ledger the footage that it lacks."""
         moment = _now()
         ledger = SessionLedger.resumed(session, moment)
         until = ledger.segments[-1].end if ledger.segments else session.start
@@ -86,7 +86,7 @@ class SessionResumption:
         return min(end, moment.wall)
 
     def _most_lost(self, session: Session, moment: BootMoment) -> timedelta:
-        """How much captured footage a life may have lost at its end (I2).
+        """How much captured footage may have been lost when the daemon ended (I2).
 
         The fragment in flight; and when the machine went down as well, what was not synced yet.
         """

@@ -36,9 +36,9 @@ from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.remux")
 
-PATIENCE_SECONDS = 600.0
+TIMEOUT_SECONDS = 600.0
 SLOWEST_BYTES_PER_SECOND = 1_000_000  # of a disk for which a large file waits longer
-_MOST_OUTPUT = 64 * 1024  # bytes of a program's words that are kept
+_MOST_OUTPUT = 64 * 1024  # bytes of a program's output that are kept
 _HASH = re.compile(r"^\d+,[va],\w+=([0-9a-f]+)$", re.MULTILINE)
 
 
@@ -52,15 +52,15 @@ async def to_mkv(program: FFmpegBinary, storage: Storage, segment: Segment) -> S
         return None
     storage.converting.add(name)
     source, part = storage.folder / name, part_path(storage.folder, name)
-    patience = PATIENCE_SECONDS + segment.size_bytes / SLOWEST_BYTES_PER_SECOND
+    timeout = TIMEOUT_SECONDS + segment.size_bytes / SLOWEST_BYTES_PER_SECOND
     try:
-        with storage.leased(name), trio.move_on_after(patience):
+        with storage.leased(name), trio.move_on_after(timeout):
             if (made := await _made_before(program, storage, segment, source)) is not None:
                 return await _replace(storage, segment, source, made)
             await storage.on_disk(lambda: part.unlink(missing_ok=True))  # of a crash
             made = await _convert(program, storage, segment, source, part)
             return await _replace(storage, segment, source, made)
-        log.error("mkv_failed", file=name, error=f"it took longer than {patience:.0f} s")
+        log.error("mkv_failed", file=name, error=f"it took longer than {timeout:.0f} s")
     except (OSError, Refusal) as error:
         log.error("mkv_failed", file=with_extension(name, "mkv"), error=str(error))
     finally:
@@ -89,7 +89,7 @@ def _forget(part: Path) -> None:
 async def _made_before(
     program: FFmpegBinary, storage: Storage, segment: Segment, source: Path
 ) -> Segment | None:
-    """Take over a whole MKV that the last life of the daemon had made, and not noted."""
+    """Adopt a complete MKV that was made before the daemon ended, and not noted."""
     name = with_extension(segment.filename, "mkv")
     path = storage.folder / name
     if not await storage.on_disk(path.exists) or await storage.knows(name):
@@ -135,7 +135,7 @@ async def _packets(program: FFmpegBinary, path: Path) -> list[str]:
 
 
 async def _run(arguments: Sequence[str]) -> bytes:
-    """Run a child that cannot outlive the daemon; return the end of what it wrote to stdout.
+    """Run a process that cannot outlive the daemon; return the end of what it wrote to stdout.
 
     Raises OSError with its last words when it fails.
     """

@@ -1,4 +1,4 @@
-"""The segment that a session is writing now, and what is known of it."""
+"""The segment that a session is writing now: created, appended to, split, sealed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ log = structlog.get_logger("camd.recorder")
 
 @attrs.frozen
 class Beginning:
-    """What a file begins with: `first` starts with a key frame, which was there at `start`."""
+    """What a file begins with: `first` starts with a key frame, which arrived at `start`."""
 
     identity: str
     init: Init
@@ -38,13 +38,13 @@ class Beginning:
 
 @attrs.frozen
 class SegmentWriter:
-    """One growing file, its place in the session, and where it begins."""
+    """One growing file, its place in the session, and its start."""
 
     file: SegmentFile
     camera_id: CameraId
     session_id: SessionId
     number: int
-    begin_seconds: float  # decode time of its first frame in the child's stream
+    begin_seconds: float  # decode time of its first frame in the stream of the capture
     start: datetime
 
     @property
@@ -59,7 +59,7 @@ class SegmentWriter:
 
     @property
     def bytes_per_second(self) -> float:
-        """How fast it grows in media time; 0 while it is empty."""
+        """Its size per second of media; 0 while it is empty."""
         seconds = self.file.index.duration_seconds
         return self.file.size_bytes / seconds if seconds > 0 else 0.0
 
@@ -108,7 +108,7 @@ class SegmentWriter:
     async def seal(self, storage: Storage) -> OSError | None:
         """Seal and close the file; return why that failed: it is closed all the same, and plays.
 
-        Waits for the disk. On a full one the guard's reserve makes room. Where the file may not
+        Waits for the disk. On a full one the reserve makes room. Where the file may not
         become larger (EFBIG), it stays open: see `split`. Raises HarmedError; then it stays open.
         """
         try:
@@ -121,7 +121,7 @@ class SegmentWriter:
         return None
 
     async def settle(self, storage: Storage, harm: FileHarm) -> Segment:
-        """Close a file that others have done something to, and describe what is left of it.
+        """Close a file that another program removed, moved or cut; describe what is left of it.
 
         What was moved is sealed where it is; what was cut short, if anything whole is left.
         Waits for the disk.
@@ -198,24 +198,24 @@ class SegmentWriter:
         except MediaError as error:
             raise OSError(errno.EIO, str(error)) from error
 
-    def _seal(self, guard: SpaceMonitor) -> None:
+    def _seal(self, space: SpaceMonitor) -> None:
         try:
             with suppress(OSError):  # a volume that is not there: the seal itself will say
                 self.file.look()
-            self._seal_with(guard)
+            self._seal_with(space)
         except OSError as error:
             if error.errno != errno.EFBIG:
                 self.file.close()
             raise
         self.file.close()
 
-    def _seal_with(self, guard: SpaceMonitor) -> None:
+    def _seal_with(self, space: SpaceMonitor) -> None:
         try:
             self.file.seal()
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
-            guard.give_reserve()
+            space.give_reserve()
             self.file.seal()
 
 
@@ -233,7 +233,7 @@ def _create(storage: Storage, ledger: SessionLedger, beginning: Beginning) -> Se
     first, start, number = beginning.first, beginning.start, beginning.number
     age = (now() - start).total_seconds()
     oldest = OLDEST_FIRST_FRAME_SECONDS + ledger.request.preroll_seconds
-    story = SegmentMetadata(
+    metadata = SegmentMetadata(
         camera_id=ledger.camera_id,
         identity=beginning.identity,
         session_id=ledger.session_id,
@@ -244,7 +244,7 @@ def _create(storage: Storage, ledger: SessionLedger, beginning: Beginning) -> Se
         synchronised=synchronised(),
         software=f"camd {__version__}",
     )
-    index = SegmentIndex(beginning.init, first, story)
+    index = SegmentIndex(beginning.init, first, metadata)
     taken = {segment.filename for segment in ledger.segments}  # also what was taken away
     names = (name for name in candidates(ledger.camera_id, start) if name not in taken)
     file = SegmentFile.create(storage.disk, storage.folder, names, index, first)

@@ -1,7 +1,7 @@
 """One recording session, from the reservation of space to the receipt.
 
-`RecordingSession.run` is the session's whole course. The camera starts it, tells it when the
-capture fails (`capture_failed`) and when to end (`end`), and waits for nothing else.
+`RecordingSession.run` is the whole course of a session. Its camera starts it, tells it how the
+capture goes (`capture_changed`) and when to end (`end`), and hears of it by `accounts.published`.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from camd.recording.accounts import SessionAccounts
 from camd.recording.convert import SessionConversions
 from camd.recording.rules.durability import AWAITS_CAMERA, AWAITS_DISK, judge_health
 from camd.recording.rules.ledger import SessionLedger
+from camd.recording.rules.rotation import Rotation
 from camd.recording.writer import SessionWriter
 from camd.runtime.actor import Ask
 from camd.storage.rules.levels import SpaceNeed, space_facts
@@ -82,9 +83,9 @@ class RecordingSession:
     conversions: SessionConversions
     settings: SessionSettings
     expected_bytes_per_second: float
-    capture_problem: Problem | None = attrs.field(default=None, init=False)
     over: bool = attrs.field(default=False, init=False)  # sealed, noted, and detached
     begun: trio.Event = attrs.field(factory=trio.Event, init=False)  # durable frames, or none ever
+    _capture_problem: Problem | None = attrs.field(default=None, init=False)
     _end: trio.Event = attrs.field(factory=trio.Event, init=False)  # it is to end
     _clock: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _published: tuple[SessionState, bool] | None = attrs.field(default=None, init=False)
@@ -164,7 +165,7 @@ class RecordingSession:
         await self._end.wait()
         attachment.finish()
         await trio.sleep(DRAIN_SECONDS)
-        problem = self.capture_problem or STALLED
+        problem = self._capture_problem or STALLED
         self.queue.put(CaptureEnded(problem.ledger_cause, problem.message))
         self.queue.put(EndOfInput())
 
@@ -222,15 +223,27 @@ class RecordingSession:
         """The account as of now."""
         return self.accounts.snapshot()
 
-    def end(self, reason: str) -> None:
-        """End with the frames that were captured until now; `run` does the rest."""
+    def end(self, reason: str, *, hurry: bool = False) -> None:
+        """End with the frames that were captured until now; `run` does the rest.
+
+        With `hurry`, conversions that take long are left for the next start of the daemon.
+        """
+        if hurry:
+            self.conversions.hurry()
         if not self.ending:
             self.ledger.end_for(reason, self.hub.look_at_clock())
             self._end.set()
 
-    def capture_failed(self, problem: Problem) -> None:
-        """Refuse a session that has not begun; one that has waits for the next capture."""
-        if not self.ending and self.ledger.state is SessionState.STARTING:
+    def use_rotation(self, rotation: Rotation) -> None:
+        """Begin segments as the configuration says now."""
+        self.writer.rotation = rotation
+
+    def capture_changed(self, problem: Problem | None, *, failed: bool) -> None:
+        """Take the problem of the capture; when that failed, a session that has not begun is
+        refused, and one that has waits for the next capture."""
+        self._capture_problem = problem
+        starting = self.ledger.state is SessionState.STARTING and not self.ending
+        if failed and problem is not None and starting:
             self.refuse(refusal_for(problem, self.ledger.camera_id))
 
     def refuse(self, refusal: Refusal) -> None:

@@ -72,7 +72,7 @@ class SessionWriter:
         """Write until the input is over; then seal, and ledger what is missing."""
         while not self._finishing:
             await self._write_next()
-        await self.accounts.enter(self._gaps.source_over())
+        await self.accounts.enter(self._gaps.capture_over())
         await self._seal()
         await self.accounts.enter(self._gaps.finish(self.ledger.until or now()))
         self.done = True
@@ -126,15 +126,15 @@ class SessionWriter:
             case ClockStepped(by, moment):
                 await self.accounts.enter(self._gaps.set_clock(by, moment))
             case CaptureEnded():
-                await self.accounts.enter(self._gaps.source_over())
+                await self.accounts.enter(self._gaps.capture_over())
                 await self._seal()
                 await self.accounts.enter(self._gaps.settle_losses())
-                self._gaps.run_ended(item)
+                self._gaps.capture_ended(item)
                 if item.cause is not None:
                     self.ledger.wait_for(item.reason)
 
     def _began_with(self, captured: CapturedFragment) -> bool:
-        """Whether a session without a file can begin here, or has lost frames that are counted.
+        """Whether a session without a file begins here, or has lost frames that are counted.
 
         A session begins with a key frame; what a source sends before that is not part of it.
         """
@@ -174,7 +174,7 @@ class SessionWriter:
             await self._capture(captured)
 
     def _due(self, captured: CapturedFragment) -> bool:
-        """Whether to cut here: by time or size, or the file's header or times are not true here."""
+        """Whether a new segment is due: by time, by size, or by another header or clock."""
         assert self._open is not None
         assert self._init is not None
         fragment = captured.fragment
@@ -198,8 +198,9 @@ class SessionWriter:
         """
         assert self._init is not None
         start = self._gaps.start_of(captured)
-        # What is missing before the file is in the ledger before the file is there: after a crash
-        # in between, another entry joins on; the other way round there would be a hole (I4).
+        # The entry for what is missing before the file is stored before the file is created: after
+        # a crash in between, another entry follows; the other way round there would be a gap
+        # without an entry (I4).
         await self.accounts.enter(self._gaps.begin(start, captured.fragment))
         beginning = Beginning(self.identity, self._init, captured.fragment, start, self._number)
         self._open = await open_segment(self.storage, self.ledger, beginning)
@@ -230,7 +231,7 @@ class SessionWriter:
             self._backoff.worked()
 
     def _wrote(self, captured: CapturedFragment, grown: int) -> tuple[Segment, list[Gap]]:
-        """Account for a fragment that is in the file; what it shows to be missing is returned."""
+        """Account for a fragment that is in the file; return the entries that it completes."""
         assert self._open is not None
         self.storage.guard.wrote(self.ledger.session_id, grown)
         dropped = self._gaps.wrote(captured, self._open.end)
@@ -240,7 +241,7 @@ class SessionWriter:
         return account, dropped
 
     async def _does_not_fit(self, error: SegmentError, captured: CapturedFragment) -> None:
-        """A fragment cannot follow in this file (a long hole, other tracks): begin another."""
+        """Begin another file: a fragment cannot follow in this one (a long gap, other tracks)."""
         log.warning("segment_ended", session=self.ledger.session_id, why=str(error))
         begun = self._open is not None
         await self._seal()
@@ -272,7 +273,7 @@ class SessionWriter:
         return True
 
     async def _split(self, opened: SegmentWriter, harm: FileHarm | None = None) -> bool:
-        """Move the newest pictures of a file into the next one, which is open then."""
+        """Move the newest GOP of a file into the next one, which is open then."""
         before = opened.file.size_bytes
         try:
             init = opened.file.index.init  # the header of what is in it, not of what comes
@@ -314,7 +315,7 @@ class SessionWriter:
         self.ledger.synced(monotonic())
 
     async def _rotate(self) -> None:
-        """Seal, and promise room for the next minute of a session without an end."""
+        """Seal, and reserve space for the next minute of a session without an end."""
         assert self._open is not None
         need = SpaceNeed(self._open.bytes_per_second, None)
         await self._seal()
@@ -322,13 +323,13 @@ class SessionWriter:
             self.storage.guard.renew(self.ledger.session_id, need.bytes)
 
     async def _seal(self) -> None:
-        """Seal the open segment, if there is one; a failure leaves it playable, and is told."""
+        """Seal the open segment, if there is one; a failure leaves it playable, and is an event."""
         while self._open is not None:
             opened, self._open, self._sync_due = self._open, None, None
             await self._seal_file(opened)
 
     async def _seal_file(self, opened: SegmentWriter) -> None:
-        """Seal one file; what has no room in it is then in another one, which is open."""
+        """Seal one file; frames that do not fit go into another one, which is open then."""
         before, state = opened.file.size_bytes, SegmentState.SEALED
         try:
             error = await opened.seal(self.storage)
@@ -352,15 +353,15 @@ class SessionWriter:
         account = opened.account(state)
         self.ledger.replace(account)
         await self.storage.note_segment(account)
-        await self.accounts.enter(self._gaps.close_holes())
+        await self.accounts.enter(self._gaps.close_drops())
         self.accounts.check(self._gaps.undecided_frames)
         if state is SegmentState.SEALED:
             self.conversions.add(account)
 
-    # --- what others do to the file ---
+    # --- files that another program removed, moved or cut ---
 
     async def _harmed(self, harm: FileHarm) -> None:
-        """Go on in another file, at once where the newest pictures can still be read."""
+        """Go on in another file, at once where the newest frames can still be read."""
         assert self._open is not None
         opened, self._open, self._sync_due = self._open, None, None
         if harm is not FileHarm.CUT:
@@ -368,7 +369,7 @@ class SessionWriter:
         await self._settle_harm(opened, harm)
 
     async def _settle_harm(self, opened: SegmentWriter, harm: FileHarm) -> None:
-        """Say what is left of a file, and enter what is not."""
+        """Account for what is left of a file, and ledger the rest."""
         log.error("file_harmed", file=opened.name, what=harm.value)
         until, frames = opened.end, opened.file.index.frames - opened.file.frames_moved
         before = opened.file.size_bytes
@@ -393,7 +394,7 @@ class SessionWriter:
             self._synced()
         self.accounts.check(self._gaps.undecided_frames)
 
-    # --- trouble ---
+    # --- problems ---
 
     async def _pause(self, cause: Cause, reason: str) -> None:
         if self._backoff.paused is not None:
@@ -410,7 +411,7 @@ class SessionWriter:
             self.queue.put(EndOfInput())
 
     async def _write_failed(self, error: OSError, captured: CapturedFragment | None) -> None:
-        """Seal what is there, ledger the fragment, and try again later."""
+        """Seal the file, ledger the fragment, and try again later."""
         cause = self._backoff.failed(error, monotonic())
         log.error("write_failed", session=self.ledger.session_id, error=str(error))
         self.storage.guard.suspect(error)

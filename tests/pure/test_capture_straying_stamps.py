@@ -38,13 +38,13 @@ def ledgered(frames: list[Frame], size: int = 10) -> list[Gap]:
         )
         ledger.took(placed.frames)
         if not book.frames_written or placed.start_seconds - zero >= ROTATION_SECONDS:
-            gaps += ledger.close_holes()
+            gaps += ledger.close_drops()
             start, zero = ledger.start_of(captured), placed.start_seconds
             gaps += ledger.begin(start, placed)
         gaps += ledger.wrote(captured, start + timedelta(seconds=placed.end_seconds - zero))
         book.frames_written += placed.frames
     assert book.frames_captured == len(frames)
-    return [*gaps, *ledger.source_over()]
+    return [*gaps, *ledger.capture_over()]
 
 
 def strayed(frames: list[Frame], seed: int, spread: float) -> list[Frame]:

@@ -35,7 +35,7 @@ def written() -> GapLedger:
 def test_an_outage_keeps_its_length(step: timedelta) -> None:
     """What began before the clock was set began by as much earlier or later on the new clock."""
     ledger = written()
-    ledger.run_ended(CaptureEnded(Cause.CAMERA_LOST, "gone"))
+    ledger.capture_ended(CaptureEnded(Cause.CAMERA_LOST, "gone"))
     ledger.set_clock(step, EPOCH + seconds(3) + step)
     (gap,) = ledger.begin(EPOCH + seconds(5) + step)
     assert (gap.start, gap.end) == (EPOCH + seconds(0.5) + step, EPOCH + seconds(5) + step)

@@ -692,7 +692,7 @@ _break(
     "encoder_exit",
     "The time from one child's last frame to the next one's first is in the ledger.",
     f"{RECORDER}._take",
-    "self._gaps.run_ended(item)",
+    "self._gaps.capture_ended(item)",
     "",
     f"{PROBLEM}::test_a_session_outlives_its_child",
 )
@@ -715,8 +715,8 @@ _break(
 _break(
     "outage: its first cause lost",
     "The first cause of an outage stands, whatever keeps the next child from delivering.",
-    f"{LEDGER}.run_ended",
-    "self._run_over is None or self._run_over.cause is None",
+    f"{LEDGER}.capture_ended",
+    "self._end_of_capture is None or self._end_of_capture.cause is None",
     "True",
     f"{ENTRIES}::test_the_first_cause_of_an_outage_stands",
 )
@@ -731,7 +731,7 @@ _break(
 _break(
     "outage: cause of what waits for a key frame",
     "Frames that wait for a key frame behind an outage have the outage's cause.",
-    f"{LEDGER}.run_ended",
+    f"{LEDGER}.capture_ended",
     "self.latest_cause = over.cause or Cause.FRAMES_DROPPED_BY_SOURCE",
     "",
     f"{ENTRIES}::test_frames_before_the_first_key_frame_have_the_cause_of_their_outage",
@@ -747,7 +747,7 @@ _break(
 _break(
     "camera_lost",
     "A camera that is gone is told as lost, and not as a dead child.",
-    "camd/capture/supervisor.py:_run_ended",
+    "camd/capture/supervisor.py:_capture_ended",
     "Cause.CAMERA_LOST if absent else problem.ledger_cause",
     "problem.ledger_cause",
     f"{ENTRIES}::test_a_camera_that_is_gone_is_lost_whatever_its_child_said",
@@ -780,7 +780,7 @@ _break(
     "daemon_down",
     "The time in which camd did not run is in the ledger of a session that goes on.",
     f"{LEDGER}.resume",
-    'self.run_ended(CaptureEnded(Cause.DAEMON_DOWN, "the service was not running"))',
+    'self.capture_ended(CaptureEnded(Cause.DAEMON_DOWN, "the service was not running"))',
     "",
     f"{PROBLEM}::test_an_outage_is_in_the_ledger_once",
 )
@@ -828,7 +828,7 @@ _break(
     "frames_dropped_by_source: at a seal",
     "Holes that were found are in the ledger when their file is sealed.",
     f"{RECORDER}._seal_file",
-    "await self.accounts.enter(self._gaps.close_holes())",
+    "await self.accounts.enter(self._gaps.close_drops())",
     "",
     f"{DROPPED}::test_holes_are_entered_at_every_seal_and_at_the_end",
 )
@@ -836,7 +836,7 @@ _break(
     "frames_dropped_by_source: of a dead child",
     "What a child left out before it died has its own entry.",
     f"{RECORDER}._take",
-    "await self.accounts.enter(self._gaps.source_over())",
+    "await self.accounts.enter(self._gaps.capture_over())",
     "",
     f"{ENTRIES}::test_what_a_child_left_out_is_told_when_it_has_died",
 )
@@ -1190,7 +1190,7 @@ _break(
     "bound: silence at the start",
     "A camera that never delivers is given up after the configured time.",
     "camd/capture/process.py:CaptureProcess._read",
-    "self._deadline = self._arrived + self.patience.start_seconds * self.patience.steps",
+    "self._deadline = self._arrived + self.timeouts.start_seconds * self.timeouts.steps",
     'self._deadline = float("inf")',
     f"{RUN}::test_a_child_that_never_delivers_is_told",
 )
@@ -1590,7 +1590,7 @@ _break(
 )
 _break(
     "bound: intervals that wait",
-    "What the search for holes remembers is bounded.",
+    "What the search for drops remembers is bounded.",
     "camd/recording/rules/drops.py",
     "_before: deque[float] = attrs.field(factory=lambda: deque(maxlen=WINDOW), init=False)",
     "_before: deque[float] = attrs.field(factory=deque, init=False)",
@@ -1598,7 +1598,7 @@ _break(
 )
 _break(
     "bound: intervals without holes",
-    "What the search for holes remembers of steady times is bounded.",
+    "What the search for drops remembers of steady times is bounded.",
     "camd/recording/rules/drops.py",
     "_kept: deque[float] = attrs.field(factory=lambda: deque(maxlen=WINDOW), init=False)",
     "_kept: deque[float] = attrs.field(factory=deque, init=False)",

@@ -33,7 +33,7 @@ OLDEST_FIRST_FRAME_SECONDS = 30.0  # a source whose clock says more than that is
 
 @attrs.frozen
 class BootMoment:
-    """A moment by all clocks: wall time, and seconds of the monotonic clock of one boot."""
+    """A moment by both clocks: wall time, and seconds of the monotonic clock of one boot."""
 
     wall: datetime
     monotonic: float
@@ -64,18 +64,18 @@ class FrameLoss:
     action: str
 
     def moved(self, by: timedelta) -> FrameLoss:
-        """Tell its times on a clock that was set by so much."""
+        """Return it with its times shifted by a step of the wall clock."""
         return attrs.evolve(self, start=self.start + by, end=self.end + by)
 
     def and_then(self, more: FrameLoss) -> FrameLoss:
-        """Both, as one: the first one's cause is why the second one happened."""
+        """Merge two losses; the cause of the first one caused the second one."""
         end = max(self.end, more.end)
         return attrs.evolve(self, end=end, frames=self.frames + more.frames)
 
 
 @attrs.define(eq=False)
 class SessionLedger:
-    """The mutable account of one session; `snapshot` is what others see of it."""
+    """The counts and entries of one session; `snapshot` is what others see of it."""
 
     session_id: SessionId
     camera_id: CameraId
@@ -105,7 +105,7 @@ class SessionLedger:
 
     @classmethod
     def resumed(cls, session: Session, moment: BootMoment) -> SessionLedger:
-        """Open the book of a session again that another life of the daemon began."""
+        """Continue the account of a session that began before the daemon started."""
         request = RecordingRequest(
             owner=session.owner,
             duration=session.duration_limit,
@@ -216,7 +216,7 @@ class SessionLedger:
     def cut_off(
         self, wanted_until: datetime | None, at_most: timedelta, start: datetime | None = None
     ) -> Gap | None:
-        """Ledger what a session lacks that a life of the daemon left behind and none continues.
+        """Ledger what a session lacks that ended with the daemon and is not continued.
 
         Where it is not known until when it was wanted, that is what can be lost `at_most`. `start`
         is where the account ends, told on the clock of `wanted_until`.
@@ -337,28 +337,29 @@ CLOCK_DRIFT = 0.002  # of the time: two clocks that differ, and no picture is mi
 
 @attrs.define(eq=False)
 class GapLedger:
-    """The open losses of one session, and where its footage ends. Pure.
+    """The gaps of one session that have no entry yet, and where its footage ends.
 
-    An entry covers a hole as a whole: it is made when footage goes on, or the session ends. All
-    times are on the wall clock as it is now: when it is set, they move along, so that lengths
-    stay true.
+    An entry covers a gap as a whole: it is made when footage goes on, or the session ends. All
+    times are on the wall clock as it is now; a step of the clock shifts them.
     """
 
     ledger: SessionLedger
-    holes: DropDetector = attrs.field(factory=DropDetector)
+    drops: DropDetector = attrs.field(factory=DropDetector)
     written_until: datetime | None = attrs.field(default=None, init=False)
-    # Why frames that wait for a key frame have to: until something else is lost, for the source.
+    # Why frames have to wait for a key frame; by default the source dropped it.
     latest_cause: Cause = attrs.field(default=Cause.FRAMES_DROPPED_BY_SOURCE, init=False)
     clock_was_set: bool = attrs.field(default=False, init=False)  # since the newest file began
     _set_by: timedelta = attrs.field(default=timedelta(0), init=False)  # since then
-    _another_life: bool = attrs.field(default=False, init=False)  # of the daemon wrote last
+    _written_before: bool = attrs.field(
+        default=False, init=False
+    )  # the newest file is of an earlier start
     _by_this_clock: bool = attrs.field(default=True, init=False)  # is what is written
-    _came_until: float = attrs.field(default=0.0, init=False)  # on the stream's timeline
+    _stream_until: float = attrs.field(default=0.0, init=False)  # on the stream's timeline
     _arrived: datetime | None = attrs.field(default=None, init=False)  # the newest frame
     _placed: bool = attrs.field(default=False, init=False)  # the newest times follow arrival
     _in_hand: int = attrs.field(default=0, init=False)  # frames: neither written nor lost yet
     _loss: FrameLoss | None = attrs.field(default=None, init=False)
-    _run_over: CaptureEnded | None = attrs.field(default=None, init=False)
+    _end_of_capture: CaptureEnded | None = attrs.field(default=None, init=False)
     _aligned: datetime | None = attrs.field(default=None, init=False)  # by the clock, a file began
     # When the stream's timeline began, by each of its newest fragments: late ones say later.
     _zeros: deque[datetime] = attrs.field(
@@ -373,20 +374,20 @@ class GapLedger:
     def resume(
         self, until: datetime, moved: timedelta = timedelta(0), *, exact: bool = False
     ) -> None:
-        """Another life of the daemon wrote until then, and the clock was `moved` since its last
+        """Files from before the daemon started end at `until`; the clock was `moved` since the last
         file began; not `exact`: it is not known whether `until` is by the clock as it is now."""
-        self.written_until, self._another_life = until, True
+        self.written_until, self._written_before = until, True
         self._by_this_clock, self._set_by = exact, moved
-        self.run_ended(CaptureEnded(Cause.DAEMON_DOWN, "the service was not running"))
+        self.capture_ended(CaptureEnded(Cause.DAEMON_DOWN, "the service was not running"))
 
     def set_clock(self, by: timedelta, moment: datetime) -> list[Gap]:
-        """The wall clock was set, at `moment` of the new time; make the entry that says so."""
+        """Take a step of the wall clock at `moment` of the new time; make its entry."""
         self.clock_was_set = True
-        self.holes.move(by)
+        self.drops.move(by)
         self._loss = self._loss and self._loss.moved(by)
         if self.written_until is not None and self._by_this_clock:
             self.written_until += by
-        if self.written_until is not None and (self._by_this_clock or not self._another_life):
+        if self.written_until is not None and (self._by_this_clock or not self._written_before):
             self._set_by += by
         self._aligned = self._aligned and self._aligned + by
         self._arrived = self._arrived and self._arrived + by
@@ -394,32 +395,32 @@ class GapLedger:
         return self.ledger.clock_set(by, moment)
 
     def begin(self, start: datetime, first: Fragment | None = None) -> list[Gap]:
-        """A file begins at `start` with `first`; make the entries for what is missing before it."""
+        """Begin a file at `start` with `first`; make the entries for what is missing before it."""
         self.ledger.stepped_seconds += self._set_by.total_seconds()
         self.clock_was_set, self._set_by = False, timedelta(0)
-        same_run, joins_on = self._run_over is None, start == self.written_until
+        same_run, joins_on = self._end_of_capture is None, start == self.written_until
         if self._loss is not None:  # of this run: what was waited for is here only now
             self._loss = attrs.evolve(self._loss, end=max(self._loss.end, start))
         entries = self.settle(start)
-        if same_run and not self._another_life:
-            hole = first.start_seconds - self._came_until if first and self._zeros else 0.0
+        if same_run and not self._written_before:
+            hole = first.start_seconds - self._stream_until if first and self._zeros else 0.0
             entries += self._left_behind(start - timedelta(seconds=max(0.0, hole)))
         if not joins_on:
             self._aligned = start
         return entries
 
     def took(self, frames: int) -> None:
-        """Frames arrived; `wrote` or `lose` says what becomes of them, before others come."""
+        """Count frames that arrived; `wrote` or `lose` follows before others arrive."""
         self.ledger.captured(frames)
         self._in_hand = frames
 
     def start_of(self, captured: CapturedFragment) -> datetime:
-        """When a segment that begins with this fragment begins: without a seam where none is.
+        """The start of a segment that begins with this fragment, without a seam if possible.
 
-        A fragment that merely came late, as the ones before it did not, leaves no seam.
+        A fragment that only arrived late leaves no gap.
         """
         until = self.written_until
-        same_run = self._run_over is None
+        same_run = self._end_of_capture is None
         least = SAME_PLACE if captured.placed and same_run else SAME_MOMENT
         if until is None or captured.start < until - least:
             return captured.start
@@ -428,46 +429,46 @@ class GapLedger:
         return until if seam < least else captured.start
 
     def wrote(self, captured: CapturedFragment, until: datetime) -> list[Gap]:
-        """The fragment in hand is in a file, which ends at `until` of the time it began in."""
-        self._in_hand, self._another_life, self._by_this_clock = 0, False, True
+        """The fragment in hand is in a file that ends at `until`, on the clock that it began by."""
+        self._in_hand, self._written_before, self._by_this_clock = 0, False, True
         self.written_until = until + self._set_by
-        self._came_until = captured.fragment.end_seconds
+        self._stream_until = captured.fragment.end_seconds
         self._zeros.append(_zero_of(captured))
         self._placed, self._arrived = captured.placed, captured.end
-        turned = self.holes.run_over() if captured.turned else []
-        found = self.holes.watch(captured.fragment, captured.start, spread=captured.spread)
+        turned = self.drops.capture_over() if captured.turned else []
+        found = self.drops.watch(captured.fragment, captured.start, spread=captured.spread)
         return self._dropped(turned + found)
 
     def _left_behind(self, until: datetime) -> list[Gap]:
-        """Make the entry for what a source that is slower than real time did not deliver.
+        """Make the entry for what a source slower than real time did not deliver.
 
-        Its capture times have no hole: they go on more slowly than the clock on the wall. Times
-        that follow their arrival never do.
+        Its time stamps have no gap, but fall behind the wall clock. Times that follow their arrival
+        never do.
         """
         if self.written_until is None or not self._zeros or self._placed:
             return []
-        lag = min(self._zeros) + timedelta(seconds=self._came_until) - self.written_until
+        lag = min(self._zeros) + timedelta(seconds=self._stream_until) - self.written_until
         if lag < max(SAME_MOMENT, CLOCK_DRIFT * (until - (self._aligned or until))):
             return []
         return [self.ledger.left_out(self.written_until, until)]
 
-    def close_holes(self) -> list[Gap]:
-        """Make the entry for holes that were found so far: a file is complete."""
-        return self._dropped(self.holes.close())
+    def close_drops(self) -> list[Gap]:
+        """Make the entries for dropped frames that were found so far: a file is complete."""
+        return self._dropped(self.drops.close())
 
-    def source_over(self) -> list[Gap]:
-        """Make the entry for holes in what one child delivered: it delivers nothing more."""
-        return self._dropped(self.holes.run_over())
+    def capture_over(self) -> list[Gap]:
+        """Make the entries for dropped frames of a capture that delivers nothing more."""
+        return self._dropped(self.drops.capture_over())
 
-    def _dropped(self, holes: list[DroppedFrames]) -> list[Gap]:
+    def _dropped(self, drops: list[DroppedFrames]) -> list[Gap]:
         return [
-            self.ledger.dropped(hole.start, hole.end, hole.seconds, hole.frames) for hole in holes
+            self.ledger.dropped(hole.start, hole.end, hole.seconds, hole.frames) for hole in drops
         ]
 
     def lose(self, loss: FrameLoss) -> None:
         """The frames in hand cannot be written."""
         self._in_hand = 0
-        self.holes.interrupt()
+        self.drops.interrupt()
         self.latest_cause = loss.cause
         self._loss = loss if self._loss is None else self._loss.and_then(loss)
 
@@ -477,40 +478,40 @@ class GapLedger:
         self.lose(FrameLoss(captured.start, captured.end, frames, cause, action))
 
     def lose_in_hand(self, until: datetime, action: str) -> bool:
-        """Whatever happens to the frames in hand: they are lost. False when there are none."""
+        """Lose the frames in hand, whatever happens to them. False when there are none."""
         if not self._in_hand:
             return False
         start = self.written_until or self.ledger.started
         self.lose(FrameLoss(start, until, self._in_hand, Cause.STORAGE_ERROR, action))
         return True
 
-    def run_ended(self, over: CaptureEnded) -> None:
-        """The child is gone: what comes until the next one delivers may be missing.
+    def capture_ended(self, over: CaptureEnded) -> None:
+        """The capture is over: what comes until the next one delivers may be missing.
 
-        Until then the first cause stands, whatever keeps the next child from delivering.
+        Until then the first cause stands, whatever keeps the next capture from delivering.
         """
         self._zeros.clear()
         self.latest_cause = over.cause or Cause.FRAMES_DROPPED_BY_SOURCE
-        if self._run_over is None or self._run_over.cause is None:
-            self._run_over = over
+        if self._end_of_capture is None or self._end_of_capture.cause is None:
+            self._end_of_capture = over
 
     def settle_losses(self) -> list[Gap]:
-        """Make the entry for what was lost until now."""
+        """Make the entry for frames that were lost until now."""
         if self._loss is None:
             return []
         loss, self._loss = self._loss, None
-        same_run = self._run_over is None and not self._another_life
-        entries = self._settle_outage(loss.start)  # a child that is gone was gone until then
+        same_run = self._end_of_capture is None and not self._written_before
+        entries = self._settle_outage(loss.start)  # a capture that is over was over until then
         if same_run and self.written_until and loss.start - self.written_until > SAME_PLACE:
             entries.append(self.ledger.left_out(self.written_until, loss.start))
         self.written_until = max(loss.end, self.written_until or loss.end)
         return [*entries, self.ledger.lost(loss)]
 
     def finish(self, until: datetime) -> list[Gap]:
-        """Make all entries: nothing comes any more."""
+        """Make all entries: nothing follows."""
         entries: list[Gap] = []
-        if self._loss is None and self._run_over is None and self._zeros:
-            latest = self._zeros[-1] + timedelta(seconds=self._came_until)
+        if self._loss is None and self._end_of_capture is None and self._zeros:
+            latest = self._zeros[-1] + timedelta(seconds=self._stream_until)
             entries = self._left_behind(min(latest, until))
         return entries + self.settle(until)
 
@@ -519,16 +520,16 @@ class GapLedger:
         return self.settle_losses() + self._settle_outage(until)
 
     def _settle_outage(self, until: datetime) -> list[Gap]:
-        """Make the entry for what no child delivered: one delivers at `until`, or never.
+        """Make the entry for what no capture delivered: one delivers at `until`, or never.
 
         A file ends by the times in it, and may have begun late by its first arrival: what was
         between the last arrival and `until` is missing all the same.
         """
-        over, self._run_over = self._run_over, None
+        over, self._end_of_capture = self._end_of_capture, None
         start = self.written_until or self.ledger.started
         if over is None or over.cause is None:
             return []
-        if self._placed and self._arrived is not None and not self._another_life:
+        if self._placed and self._arrived is not None and not self._written_before:
             start = min(start, max(self._arrived, start - SAME_PLACE))
         return [self.ledger.missed(start, until, over.cause)] if until > start else []
 
@@ -545,7 +546,7 @@ _NONE = timedelta(0)
 
 @attrs.frozen
 class ResumePoint:
-    """`until` is where the account ends; the clock was set by `moved` since the newest file began.
+    """Where a session goes on: `until`; the clock was set by `moved` since the newest file began.
 
     Of that, no entry of the ledger says `untold` yet. `exact`: it is by the monotonic clock.
     """
@@ -584,7 +585,7 @@ class ResumePoint:
 def arrival_by_session(
     ledger: SessionLedger, boot_id: str, monotonic_start: float
 ) -> FootageArrival | None:
-    """Say when the newest file's last frame arrived, where the file does not tell it."""
+    """When the last frame of the newest file arrived, where the file does not say it."""
     if not ledger.segments or not boot_id:
         return None
     newest = ledger.segments[-1]
